@@ -1,0 +1,24 @@
+#![no_std]
+#![expect(missing_docs, reason = "the contract macros make public items of their own")]
+//! The agent registry: who develops an agent, at what prices, which module runs under them, which
+//! runners may run it and whose execution statements count.
+//!
+//! It holds no money. The vault asks it at every grant, open and settlement, so everything it says
+//! is signed for by the agent's developer and nothing it said is ever taken back: a rate card never
+//! changes, a new one is added.
+//!
+//! Read `types`, then `contract`; `storage` is where things stand and how long they live.
+
+mod contract;
+mod error;
+mod event;
+mod storage;
+mod types;
+
+pub use contract::{AgentRegistry, AgentRegistryClient};
+pub use error::AgentRegistryError;
+pub use event::*;
+pub use types::*;
+
+#[cfg(test)]
+mod test;

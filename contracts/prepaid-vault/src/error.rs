@@ -1,0 +1,68 @@
+//! The vault's error numbers. A number is interface: never reused, never changed (V11).
+
+use soroban_sdk::contracterror;
+
+/// What the vault refuses. No other contract's code ever leaves it.
+#[contracterror]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum VaultError {
+    /// Kept for its number: the constructor runs once by itself (V2).
+    AlreadyInitialized = 1,
+    /// The instance holds no configuration.
+    NotInitialized = 2,
+    /// The run belongs to another user.
+    Unauthorized = 3,
+    /// An amount, cap, budget or usage is negative, zero where it must not be, or overflows.
+    InvalidAmount = 4,
+    /// The balance is less than the amount or the escrow.
+    InsufficientBalance = 5,
+    /// The user has paused new runs.
+    PolicyPaused = 6,
+    /// The escrow is more than the user allows one run.
+    PerRunCapExceeded = 7,
+    /// Spent, reserved and this escrow are more than the user allows a day.
+    DailyCapExceeded = 8,
+    /// Kept for its number: the constructor sets the registry (V2).
+    AgentRegistryNotSet = 9,
+    /// The registry knows no such agent.
+    AgentNotFound = 10,
+    /// No record of this run: never opened, or a day past its deadline.
+    RunNotFound = 11,
+    /// The run is settled, voided, reclaimed or past its deadline.
+    RunNotOpen = 12,
+    /// The usage of a meter is above its budget.
+    UsageExceedsBudget = 13,
+    /// Neither the latest nor the previous rate version.
+    InvalidRateVersion = 14,
+    /// No live grant, not listed by the registry, or not this run's opener.
+    UnauthorizedRunner = 15,
+    /// A live grant for this runner and agent exists already.
+    RunnerGrantExists = 16,
+    /// No live grant for this runner and agent.
+    RunnerGrantNotFound = 17,
+    /// The call's `valid_until` has passed.
+    Expired = 18,
+    /// The deadline isn't 10 minutes to 24 hours away.
+    DeadlineOutOfRange = 19,
+    /// The run can't be reclaimed before its deadline.
+    DeadlineNotReached = 20,
+    /// The terms aren't those the run was opened with.
+    RunTermsMismatch = 21,
+    /// The registry could not be read; says nothing about agent or runner.
+    RegistryUnavailable = 22,
+    /// The token refused, or moved another amount than asked.
+    TokenFailed = 23,
+    /// Every meter's budget is zero.
+    EmptyBudget = 24,
+    /// Rates × budgets is more than the opener expected.
+    MaxChargeExceeded = 25,
+    /// The runner's fee is more than the grant allows.
+    RunnerFeeExceeded = 26,
+    /// The grant's expiry is in the past.
+    InvalidExpiry = 27,
+    /// The user has 32 grants.
+    TooManyGrants = 28,
+    /// The books don't add up; nothing was changed.
+    AccountingBroken = 29,
+}

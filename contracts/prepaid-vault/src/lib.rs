@@ -1,0 +1,34 @@
+#![no_std]
+#![expect(missing_docs, reason = "the contract macros make public items of their own")]
+//! The prepaid vault: a user deposits a token, lets a runner spend from it for one agent under caps,
+//! and each run escrows its highest price before it starts and settles what was metered.
+//!
+//! What it promises: the token balance covers everything it owes (V1); no money depends on a run
+//! record's survival (V3); a run opens once and settles once (V4); a runner can't charge above what
+//! was fixed at the opening (V5); escrow comes back by itself after the deadline (V7).
+//!
+//! Read `types`, `account` (the books of one user), `open`, `settle`, `close`; then `contract`, which
+//! only names the functions. `storage` is where things stand and how long they live.
+
+mod account;
+mod close;
+mod contract;
+mod custody;
+mod digest;
+mod error;
+mod event;
+mod grants;
+mod open;
+mod registry;
+mod settle;
+mod storage;
+mod time;
+mod types;
+
+pub use contract::{PrepaidVault, PrepaidVaultClient};
+pub use error::VaultError;
+pub use event::*;
+pub use types::*;
+
+#[cfg(test)]
+mod test;

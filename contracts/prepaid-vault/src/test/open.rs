@@ -1,0 +1,223 @@
+//! Opening: what is checked, in which order, and what a repeat answers.
+
+use soroban_sdk::testutils::Address as _;
+
+use super::*;
+
+type Change = fn(&World, &mut OpenTerms);
+
+#[test]
+fn an_open_escrows_the_highest_price_and_tells_all_terms() {
+    let w = World::ready();
+    w.registry.set_attesters(&w.agent, &vec![&w.env, w.bytes(3)]);
+    let terms = w.terms(1);
+    let run_id = w.try_open(&terms).unwrap();
+    w.told(&[&RunOpened {
+        run_id: run_id.clone(),
+        user: w.user.clone(),
+        opened_by: w.runner.clone(),
+        agent_id: w.agent,
+        rate_version: 1,
+        rates: rates(),
+        budgets: budgets(),
+        max_charge: ESCROW,
+        runner_fee: 0,
+        deadline: NOON + HOUR,
+        opened_at: NOON,
+        developer: w.developer.clone(),
+        manifest_hash: w.bytes(7),
+        request_hash: w.bytes(42),
+        attesters: vec![&w.env, w.bytes(3)],
+    }]);
+    let account = w.vault.account(&w.user);
+    assert_eq!((account.balance, account.due_today), (100_000_000 - ESCROW, ESCROW));
+    assert_eq!((account.reserved, account.due_tomorrow, w.owed()), (ESCROW, 0, 100_000_000));
+    let record = w.vault.get_run(&run_id);
+    assert_eq!((record.escrowed, record.deadline), (ESCROW, NOON + HOUR));
+    assert_eq!((record.user, record.opened_by), (w.user.clone(), w.runner.clone()));
+    assert!(matches!(record.lifecycle, RunLifecycle::Open(_)));
+}
+
+#[test]
+fn a_repeat_answers_the_same_id_and_changes_nothing() {
+    let w = World::ready();
+    let terms = w.terms(1);
+    let run = w.try_open(&terms).unwrap();
+    let before = w.vault.account(&w.user);
+    let later = OpenTerms { valid_until: NOON + HOUR, ..terms.clone() };
+    assert_eq!(w.try_open(&later), Ok(run.clone()));
+    w.told(&[]);
+    assert_eq!(w.vault.account(&w.user), before);
+    w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
+    assert_eq!(w.try_open(&terms), Ok(run));
+}
+
+#[test]
+fn a_repeat_with_other_terms_is_told_so() {
+    let w = World::ready();
+    let terms = w.terms(1);
+    w.try_open(&terms).unwrap();
+    let changes: [Change; 3] = [
+        |_, terms| terms.max_charge += 1,
+        |_, terms| terms.runner_fee += 1,
+        |w, terms| terms.request_hash = w.bytes(1),
+    ];
+    for change in changes {
+        let mut other = terms.clone();
+        change(&w, &mut other);
+        assert_eq!(w.try_open(&other), Err(VaultError::RunTermsMismatch));
+    }
+    let other = w.vault.try_open_run(&w.user, &w.runner, &w.agent, &2, &budgets(), &terms);
+    assert_eq!(flat(other), Err(VaultError::RunTermsMismatch));
+    let other = w.vault.try_open_run(&w.user, &w.runner, &9, &1, &budgets(), &terms);
+    assert_eq!(flat(other), Err(VaultError::RunTermsMismatch));
+    let other = w.vault.try_open_run(&w.user, &w.runner, &w.agent, &1, &usage(), &terms);
+    assert_eq!(flat(other), Err(VaultError::RunTermsMismatch));
+}
+
+#[test]
+fn a_repeat_after_the_end_of_the_run_is_refused() {
+    let w = World::ready();
+    let terms = |nonce| OpenTerms { valid_until: u64::MAX, ..w.terms(nonce) };
+    let (one, two, three) = (terms(1), terms(2), terms(3));
+    let settled = (w.try_open(&one).unwrap(), w.pinned(&one));
+    w.settle(&settled).unwrap();
+    w.vault.void_run(&w.try_open(&two).unwrap(), &w.runner, &0, &u64::MAX);
+    let third = w.try_open(&three).unwrap();
+    assert_eq!(w.try_open(&one), Err(VaultError::RunNotOpen));
+    assert_eq!(w.try_open(&two), Err(VaultError::RunNotOpen));
+    w.at(NOON + HOUR);
+    assert_eq!(w.try_open(&three), Err(VaultError::RunNotOpen));
+    w.vault.reclaim_run(&third);
+    assert_eq!(w.try_open(&three), Err(VaultError::RunNotOpen));
+}
+
+#[test]
+fn another_opener_or_user_has_another_id_for_the_same_nonce() {
+    let w = World::ready();
+    let second = w.second_runner();
+    let terms = w.terms(1);
+    let one = w.try_open(&terms).unwrap();
+    let two = w.vault.open_run(&w.user, &second, &w.agent, &1, &budgets(), &terms);
+    assert_ne!(one, two);
+    let later = OpenTerms { deadline: terms.deadline + 1, ..terms };
+    assert_ne!(w.try_open(&later).unwrap(), one);
+}
+
+#[test]
+fn a_deadline_is_ten_minutes_to_a_day_away() {
+    let w = World::ready();
+    for (deadline, fits) in [
+        (0, false),
+        (NOON, false),
+        (NOON + 599, false),
+        (NOON + 600, true),
+        (NOON + DAY, true),
+        (NOON + DAY + 1, false),
+        (u64::MAX, false),
+    ] {
+        let terms = OpenTerms { deadline, ..w.terms(1) };
+        let answer = w.try_open(&terms).map(|_| ());
+        let expected = if fits { Ok(()) } else { Err(VaultError::DeadlineOutOfRange) };
+        assert_eq!(answer, expected, "deadline {deadline}");
+    }
+}
+
+#[test]
+fn only_the_latest_and_the_previous_rates_may_be_opened() {
+    let w = World::ready();
+    w.registry.publish_rate_card(&w.agent, &card(&w.env, 9_000));
+    w.registry.publish_rate_card(&w.agent, &card(&w.env, 8_000));
+    let open = |version: u32| {
+        let terms = w.terms(version as u8);
+        flat(w.vault.try_open_run(&w.user, &w.runner, &w.agent, &version, &budgets(), &terms))
+    };
+    for version in [0, 1, 4, u32::MAX] {
+        assert_eq!(open(version), Err(VaultError::InvalidRateVersion), "version {version}");
+    }
+    assert!(open(2).is_ok());
+    assert!(open(3).is_ok());
+    assert_eq!(w.vault.account(&w.user).due_today, 2 * ESCROW - 300_000);
+}
+
+#[test]
+fn budgets_must_be_something() {
+    let w = World::ready();
+    let open = |budgets: UsageBreakdown| {
+        let terms = OpenTerms { max_charge: i128::MAX, ..w.terms(1) };
+        flat(w.vault.try_open_run(&w.user, &w.runner, &w.agent, &1, &budgets, &terms))
+    };
+    assert_eq!(open(units(0, 0, 0, 0)), Err(VaultError::EmptyBudget));
+    assert_eq!(open(units(1, 1, 1, -1)), Err(VaultError::InvalidAmount));
+    assert_eq!(open(units(i128::MAX, 0, 0, 0)), Err(VaultError::InvalidAmount));
+    let half = i128::MAX / 20_000;
+    assert_eq!(open(units(half, half, half / 1_000, 1)), Err(VaultError::InvalidAmount));
+}
+
+#[test]
+fn a_run_the_user_opens_himself_is_refused() {
+    let w = World::ready();
+    w.registry.add_runner(&w.agent, &w.user);
+    let own = w.vault.try_open_run(&w.user, &w.user, &w.agent, &1, &budgets(), &w.terms(1));
+    assert_eq!(flat(own), Err(VaultError::UnauthorizedRunner));
+}
+
+/// Each line spoils one thing more; the code must be that of the first check that fails.
+#[test]
+fn checks_come_in_their_order() {
+    let w = World::ready();
+    w.vault.withdraw(&w.user, &(100_000_000 - 1));
+    let tight = PolicyInput { per_run_cap: 1, daily_cap: 1, paused: true };
+    let daily = PolicyInput { per_run_cap: 0, daily_cap: 1, paused: false };
+    let per_run = PolicyInput { per_run_cap: 1, daily_cap: 1, paused: false };
+    let free = PolicyInput { per_run_cap: 0, daily_cap: 0, paused: false };
+    let none = units(0, 0, 0, 0);
+    let open = |terms: &OpenTerms, budgets: &UsageBreakdown, version: u32| {
+        flat(w.vault.try_open_run(&w.user, &w.runner, &w.agent, &version, budgets, terms)).err()
+    };
+    let mut terms = w.terms(1);
+    for (policy, code) in [
+        (&free, VaultError::InsufficientBalance),
+        (&daily, VaultError::DailyCapExceeded),
+        (&per_run, VaultError::PerRunCapExceeded),
+        (&tight, VaultError::PolicyPaused),
+    ] {
+        w.vault.set_policy(&w.user, policy);
+        assert_eq!(open(&terms, &budgets(), 1), Some(code));
+    }
+    terms.max_charge = ESCROW - 1;
+    assert_eq!(open(&terms, &budgets(), 1), Some(VaultError::MaxChargeExceeded));
+    assert_eq!(open(&terms, &budgets(), 2), Some(VaultError::InvalidRateVersion));
+    w.registry.remove_runner(&w.agent, &w.runner);
+    assert_eq!(open(&terms, &budgets(), 2), Some(VaultError::UnauthorizedRunner));
+    terms.runner_fee = 1;
+    assert_eq!(open(&terms, &budgets(), 2), Some(VaultError::RunnerFeeExceeded));
+    terms.runner_fee = -1;
+    assert_eq!(open(&terms, &budgets(), 2), Some(VaultError::InvalidAmount));
+    terms.deadline = NOON;
+    assert_eq!(open(&terms, &budgets(), 2), Some(VaultError::DeadlineOutOfRange));
+    assert_eq!(open(&terms, &none, 2), Some(VaultError::EmptyBudget));
+    w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
+    assert_eq!(open(&terms, &none, 2), Some(VaultError::UnauthorizedRunner));
+    terms.valid_until = NOON - 1;
+    assert_eq!(open(&terms, &none, 2), Some(VaultError::Expired));
+}
+
+#[test]
+fn a_call_is_good_until_its_last_second() {
+    let w = World::ready();
+    let terms = OpenTerms { valid_until: NOON, ..w.terms(1) };
+    assert!(w.try_open(&terms).is_ok());
+    w.at(NOON + 1);
+    assert_eq!(w.try_open(&terms), Err(VaultError::Expired));
+}
+
+#[test]
+fn a_stranger_opens_nothing() {
+    let w = World::ready();
+    let stranger = Address::generate(&w.env);
+    let open = w.vault.try_open_run(&w.user, &stranger, &w.agent, &1, &budgets(), &w.terms(1));
+    assert_eq!(flat(open), Err(VaultError::UnauthorizedRunner));
+    let unknown = w.vault.try_get_run(&w.bytes(1));
+    assert_eq!(flat(unknown), Err(VaultError::RunNotFound));
+}
