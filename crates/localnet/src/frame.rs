@@ -1,0 +1,181 @@
+//! A transaction as it was sent, with what the rules ask about it.
+
+use soroban_env_host::xdr::{
+    AccountId, DecoratedSignature, FeeBumpTransaction, FeeBumpTransactionInnerTx, Hash,
+    MuxedAccount, OperationBody, Preconditions, PreconditionsV2, PublicKey, SorobanTransactionData,
+    Transaction, TransactionEnvelope, TransactionExt, TransactionSignaturePayload,
+    TransactionSignaturePayloadTaggedTransaction, Uint256,
+};
+
+use crate::error::Internal;
+use crate::settings::BASE_FEE;
+use crate::xdr;
+
+/// A decoded transaction.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    /// The envelope exactly as sent.
+    pub(crate) envelope: TransactionEnvelope,
+    /// The network's hash of the whole, a fee bump included.
+    pub(crate) hash: [u8; 32],
+    /// The transaction that is carried out.
+    pub(crate) tx: Transaction,
+    /// The network's hash of [`Self::tx`]; what its signers signed.
+    pub(crate) inner_hash: [u8; 32],
+    /// Signatures over [`Self::inner_hash`].
+    pub(crate) signatures: Vec<DecoratedSignature>,
+    /// The fee bump around it, if there is one.
+    pub(crate) bump: Option<Bump>,
+    /// Length of the envelope of [`Self::tx`] in bytes.
+    pub(crate) size: u32,
+}
+
+/// Who pays instead, and how much.
+#[derive(Debug, Clone)]
+pub(crate) struct Bump {
+    pub(crate) source: AccountId,
+    /// Stroops.
+    pub(crate) fee: i64,
+    pub(crate) signatures: Vec<DecoratedSignature>,
+}
+
+impl Frame {
+    /// Reads an envelope. `None`: the old V0 form, which is refused by name.
+    pub(crate) fn new(
+        envelope: TransactionEnvelope,
+        network_id: [u8; 32],
+    ) -> Result<Option<Self>, Internal> {
+        let (inner, bump) = match &envelope {
+            TransactionEnvelope::TxV0(_) => return Ok(None),
+            TransactionEnvelope::Tx(inner) => (inner.clone(), None),
+            TransactionEnvelope::TxFeeBump(outer) => {
+                let FeeBumpTransactionInnerTx::Tx(inner) = &outer.tx.inner_tx;
+                let bump = Bump {
+                    source: account_id(&outer.tx.fee_source),
+                    fee: outer.tx.fee,
+                    signatures: outer.signatures.to_vec(),
+                };
+                let hash = bump_hash(&outer.tx, network_id)?;
+                (inner.clone(), Some((bump, hash)))
+            }
+        };
+        let inner_hash = transaction_hash(&inner.tx, network_id)?;
+        let size = xdr::size(&TransactionEnvelope::Tx(inner.clone()))?;
+        let (bump, hash) = match bump {
+            Some((bump, hash)) => (Some(bump), hash),
+            None => (None, inner_hash),
+        };
+        let signatures = inner.signatures.to_vec();
+        Ok(Some(Self { envelope, hash, tx: inner.tx, inner_hash, signatures, bump, size }))
+    }
+
+    /// The account whose sequence number is used.
+    pub(crate) fn source(&self) -> AccountId {
+        account_id(&self.tx.source_account)
+    }
+
+    /// The account that pays.
+    pub(crate) fn fee_source(&self) -> AccountId {
+        self.bump.as_ref().map_or_else(|| self.source(), |bump| bump.source.clone())
+    }
+
+    /// The most the payer agreed to, in stroops.
+    pub(crate) fn full_fee(&self) -> i64 {
+        self.bump.as_ref().map_or(i64::from(self.tx.fee), |bump| bump.fee)
+    }
+
+    /// The bid for inclusion: the full fee without the resource fee, in stroops.
+    pub(crate) fn inclusion_fee(&self) -> i64 {
+        let resource_fee = self.soroban().map_or(0, |data| data.resource_fee);
+        self.full_fee().saturating_sub(resource_fee)
+    }
+
+    /// The lowest inclusion fee the network takes for this transaction, in stroops.
+    pub(crate) fn min_inclusion_fee(&self) -> i64 {
+        let operations = self.tx.operations.len() + usize::from(self.bump.is_some());
+        i64::from(BASE_FEE).saturating_mul(i64::try_from(operations.max(1)).unwrap_or(i64::MAX))
+    }
+
+    /// What is taken from the payer before anything runs, in stroops: nobody here bids others out, so the lowest
+    /// inclusion fee is charged and not the bid.
+    pub(crate) fn charged_fee(&self) -> i64 {
+        let resource_fee = self.soroban().map_or(0, |data| data.resource_fee);
+        self.inclusion_fee().min(self.min_inclusion_fee()).saturating_add(resource_fee)
+    }
+
+    /// The Soroban part, if the transaction has one.
+    pub(crate) fn soroban(&self) -> Option<&SorobanTransactionData> {
+        match &self.tx.ext {
+            TransactionExt::V1(data) => Some(data),
+            TransactionExt::V0 => None,
+        }
+    }
+
+    /// Whether any operation is one of the Soroban operations.
+    pub(crate) fn has_soroban_operation(&self) -> bool {
+        self.tx.operations.iter().any(|operation| is_soroban(&operation.body))
+    }
+
+    /// The preconditions in their full form.
+    pub(crate) fn conditions(&self) -> PreconditionsV2 {
+        let empty = || PreconditionsV2 {
+            time_bounds: None,
+            ledger_bounds: None,
+            min_seq_num: None,
+            min_seq_age: 0.into(),
+            min_seq_ledger_gap: 0,
+            extra_signers: soroban_env_host::xdr::VecM::default(),
+        };
+        match &self.tx.cond {
+            Preconditions::None => empty(),
+            Preconditions::Time(bounds) => {
+                PreconditionsV2 { time_bounds: Some(bounds.clone()), ..empty() }
+            }
+            Preconditions::V2(conditions) => conditions.clone(),
+        }
+    }
+}
+
+/// The account behind a possibly muxed account.
+pub(crate) fn account_id(muxed: &MuxedAccount) -> AccountId {
+    let key = match muxed {
+        MuxedAccount::Ed25519(key) => key.clone(),
+        MuxedAccount::MuxedEd25519(muxed) => muxed.ed25519.clone(),
+    };
+    AccountId(PublicKey::PublicKeyTypeEd25519(key))
+}
+
+/// The account of an ed25519 public key.
+pub(crate) fn account_of(key: [u8; 32]) -> AccountId {
+    AccountId(PublicKey::PublicKeyTypeEd25519(Uint256(key)))
+}
+
+/// The hash a transaction's signers sign.
+pub(crate) fn transaction_hash(
+    tx: &Transaction,
+    network_id: [u8; 32],
+) -> Result<[u8; 32], Internal> {
+    payload_hash(TransactionSignaturePayloadTaggedTransaction::Tx(tx.clone()), network_id)
+}
+
+/// Whether an operation needs the Soroban part of a transaction.
+pub(crate) fn is_soroban(body: &OperationBody) -> bool {
+    matches!(
+        body,
+        OperationBody::InvokeHostFunction(_)
+            | OperationBody::ExtendFootprintTtl(_)
+            | OperationBody::RestoreFootprint(_)
+    )
+}
+
+fn bump_hash(tx: &FeeBumpTransaction, network_id: [u8; 32]) -> Result<[u8; 32], Internal> {
+    payload_hash(TransactionSignaturePayloadTaggedTransaction::TxFeeBump(tx.clone()), network_id)
+}
+
+fn payload_hash(
+    tagged_transaction: TransactionSignaturePayloadTaggedTransaction,
+    network_id: [u8; 32],
+) -> Result<[u8; 32], Internal> {
+    let network_id = Hash(network_id);
+    Ok(xdr::hash(&TransactionSignaturePayload { network_id, tagged_transaction })?)
+}

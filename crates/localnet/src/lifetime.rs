@@ -1,0 +1,112 @@
+//! `ExtendFootprintTtl` and `RestoreFootprint`.
+
+use soroban_env_host::e2e_invoke::entry_size_for_rent;
+use soroban_env_host::fees::{LedgerEntryRentChange, compute_rent_fee};
+use soroban_env_host::xdr::{
+    ExtendFootprintTtlOp, ExtendFootprintTtlResult, LedgerKey, RestoreFootprintResult, ScError,
+    ScErrorCode,
+};
+
+use crate::error::Internal;
+use crate::invoke::{Effects, Environment, restored_until};
+use crate::resources::error_event;
+use crate::state::{Lookup, Overlay, Stored, is_persistent};
+use crate::xdr;
+
+/// Extends the time to live of the live entries in the footprint; archived ones are passed over.
+pub(crate) fn extend(
+    op: &ExtendFootprintTtlOp,
+    environment: &Environment<'_>,
+    overlay: &mut Overlay<'_>,
+) -> Result<(ExtendFootprintTtlResult, Effects), Internal> {
+    let sequence = environment.context.sequence;
+    let live_until = sequence.saturating_add(op.extend_to);
+    let mut rent = Vec::new();
+    let mut extended = Vec::new();
+    for key in environment.data.resources.footprint.read_only.iter() {
+        let Some(stored) = overlay.get(key) else { continue };
+        let Some(before) = stored.live_until else { continue };
+        if before < sequence || before >= live_until {
+            continue;
+        }
+        let size = rent_size(&stored, environment)?;
+        rent.push(rent_change(key, (size, before), (size, live_until)));
+        extended.push(key);
+    }
+    let Some(effects) = charge(&rent, environment) else {
+        let result = ExtendFootprintTtlResult::InsufficientRefundableFee;
+        return Ok((result, explained("the resource fee does not cover the rent")));
+    };
+    for key in extended {
+        overlay.put_live_until(key, live_until);
+    }
+    Ok((ExtendFootprintTtlResult::Success, effects))
+}
+
+/// Brings archived entries back to life; live ones are passed over.
+pub(crate) fn restore(
+    environment: &Environment<'_>,
+    overlay: &mut Overlay<'_>,
+) -> Result<(RestoreFootprintResult, Effects), Internal> {
+    let resources = &environment.data.resources;
+    let live_until = restored_until(environment.context)
+        .ok_or_else(|| Internal::Other("the time to live overflows".to_owned()))?;
+    let (mut rent, mut restored, mut bytes) = (Vec::new(), Vec::new(), 0_u32);
+    for key in resources.footprint.read_write.iter() {
+        let Some(stored) = overlay.get(key) else { continue };
+        if stored.live_until.is_none_or(|ledger| ledger >= environment.context.sequence) {
+            continue;
+        }
+        bytes = bytes.saturating_add(xdr::size(&stored.entry)?);
+        let size = rent_size(&stored, environment)?;
+        rent.push(rent_change(key, (0, 0), (size, live_until)));
+        restored.push((key.clone(), stored));
+    }
+    if bytes > resources.disk_read_bytes || bytes > resources.write_bytes {
+        let result = RestoreFootprintResult::ResourceLimitExceeded;
+        return Ok((result, explained("more bytes are restored than the transaction declared")));
+    }
+    let Some(effects) = charge(&rent, environment) else {
+        let result = RestoreFootprintResult::InsufficientRefundableFee;
+        return Ok((result, explained("the resource fee does not cover the rent")));
+    };
+    for (key, stored) in restored {
+        overlay.put(stored.entry.clone(), Some(live_until));
+        overlay.mark_restored(key);
+    }
+    Ok((RestoreFootprintResult::Success, effects))
+}
+
+fn rent_size(stored: &Stored, environment: &Environment<'_>) -> Result<u32, Internal> {
+    let budget = environment.context.settings.unlimited_budget()?;
+    Ok(entry_size_for_rent(&budget, &stored.entry, xdr::size(&stored.entry)?)?)
+}
+
+/// A rent change from and to (size in bytes, last live ledger).
+fn rent_change(key: &LedgerKey, before: (u32, u32), after: (u32, u32)) -> LedgerEntryRentChange {
+    LedgerEntryRentChange {
+        is_persistent: is_persistent(key),
+        is_code_entry: matches!(key, LedgerKey::ContractCode(_)),
+        old_size_bytes: before.0,
+        new_size_bytes: after.0,
+        old_live_until_ledger: before.1,
+        new_live_until_ledger: after.1,
+    }
+}
+
+/// The rent as effects; `None` if it is more than the transaction set aside.
+fn charge(rent: &[LedgerEntryRentChange], environment: &Environment<'_>) -> Option<Effects> {
+    let context = environment.context;
+    let fees = &context.settings.network.rent_fee_configuration;
+    let rent_fee = compute_rent_fee(rent, fees, context.sequence);
+    (rent_fee <= environment.max_refundable).then(|| Effects {
+        rent_fee,
+        refundable_fee: rent_fee,
+        ..Effects::default()
+    })
+}
+
+fn explained(why: &str) -> Effects {
+    let diagnostics = vec![error_event(ScError::Budget(ScErrorCode::ExceededLimit), why)];
+    Effects { diagnostics, ..Effects::default() }
+}

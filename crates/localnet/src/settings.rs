@@ -1,0 +1,263 @@
+//! The network's settings: configuration entries of the ledger, with the values of the public network.
+
+use std::sync::Arc;
+
+use soroban_env_host::LedgerInfo;
+use soroban_env_host::budget::Budget;
+use soroban_env_host::xdr::{
+    ConfigSettingContractBandwidthV0, ConfigSettingContractComputeV0,
+    ConfigSettingContractEventsV0, ConfigSettingContractExecutionLanesV0,
+    ConfigSettingContractHistoricalDataV0, ConfigSettingContractLedgerCostExtV0,
+    ConfigSettingContractLedgerCostV0, ConfigSettingContractParallelComputeV0, ConfigSettingEntry,
+    ConfigSettingScpTiming, EvictionIterator, FreezeBypassTxs, FrozenLedgerKeys, LedgerEntryData,
+    StateArchivalSettings,
+};
+use soroban_simulation::NetworkConfig;
+
+use crate::costs::cost_params;
+use crate::error::Internal;
+use crate::state::{Overlay, Snapshot, State, wrap};
+use crate::xdr::vecm;
+
+/// The protocol version this network runs.
+pub const PROTOCOL_VERSION: u32 = 30;
+
+/// Lowest fee per operation in stroops; also the lowest inclusion fee of a Soroban transaction.
+pub const BASE_FEE: u32 = 100;
+
+/// The reserve one ledger subentry needs, in stroops.
+pub const BASE_RESERVE: u32 = 5_000_000;
+
+/// How long contract entries live, in ledgers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// A temporary entry when it is written first.
+    pub min_temporary: u32,
+    /// A persistent entry when it is written first or restored.
+    pub min_persistent: u32,
+    /// The most any entry can be extended to.
+    pub max: u32,
+}
+
+/// What the configuration entries say, in the form the rules need it.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// Fees, time to live, cost model.
+    pub(crate) network: NetworkConfig,
+    /// Limits of one transaction.
+    pub(crate) limits: Limits,
+}
+
+/// Limits of one Soroban transaction.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limits {
+    pub(crate) instructions: u32,
+    pub(crate) disk_read_entries: u32,
+    pub(crate) disk_read_bytes: u32,
+    pub(crate) write_entries: u32,
+    pub(crate) write_bytes: u32,
+    pub(crate) footprint_entries: u32,
+    pub(crate) tx_bytes: u32,
+    pub(crate) event_bytes: u32,
+    pub(crate) contract_bytes: u32,
+    pub(crate) key_bytes: u32,
+    pub(crate) entry_bytes: u32,
+    pub(crate) ledger_transactions: u32,
+}
+
+impl Default for Lifetimes {
+    /// The public network's: one day, 120 days and 180 days at five seconds a ledger.
+    fn default() -> Self {
+        Self { min_temporary: 17_280, min_persistent: 2_073_600, max: 3_110_400 }
+    }
+}
+
+impl Settings {
+    /// Reads the settings from the ledger.
+    pub(crate) fn load(state: &Arc<State>) -> Result<Self, Internal> {
+        let network = NetworkConfig::load_from_snapshot(&Snapshot(state.clone()))
+            .map_err(|error| Internal::Other(format!("configuration entries: {error:#}")))?;
+        let mut limits = Limits::default();
+        for stored in state.iter() {
+            if let LedgerEntryData::ConfigSetting(setting) = &stored.entry.data {
+                limits.read(setting);
+            }
+        }
+        Ok(Self { network, limits })
+    }
+
+    /// What the host is told about the ledger a transaction runs in.
+    pub(crate) fn ledger_info(
+        &self,
+        sequence: u32,
+        timestamp: u64,
+        network_id: [u8; 32],
+    ) -> LedgerInfo {
+        let mut info = LedgerInfo {
+            protocol_version: PROTOCOL_VERSION,
+            sequence_number: sequence,
+            timestamp,
+            network_id,
+            base_reserve: BASE_RESERVE,
+            ..LedgerInfo::default()
+        };
+        self.network.fill_config_fields_in_ledger_info(&mut info);
+        info
+    }
+
+    /// A budget for a transaction that declared `instructions`.
+    pub(crate) fn budget(&self, instructions: u32) -> Result<Budget, Internal> {
+        self.limited_budget(u64::from(instructions), u64::from(self.network.tx_memory_limit))
+    }
+
+    /// A budget for work that is charged to nobody.
+    pub(crate) fn unlimited_budget(&self) -> Result<Budget, Internal> {
+        self.limited_budget(u64::MAX, u64::MAX)
+    }
+
+    fn limited_budget(&self, instructions: u64, memory: u64) -> Result<Budget, Internal> {
+        Ok(Budget::try_from_configs(
+            instructions,
+            memory,
+            self.network.cpu_cost_params.clone(),
+            self.network.memory_cost_params.clone(),
+        )?)
+    }
+}
+
+impl Limits {
+    fn read(&mut self, setting: &ConfigSettingEntry) {
+        match setting {
+            ConfigSettingEntry::ContractMaxSizeBytes(bytes) => self.contract_bytes = *bytes,
+            ConfigSettingEntry::ContractDataKeySizeBytes(bytes) => self.key_bytes = *bytes,
+            ConfigSettingEntry::ContractDataEntrySizeBytes(bytes) => self.entry_bytes = *bytes,
+            ConfigSettingEntry::ContractComputeV0(compute) => {
+                self.instructions = u32::try_from(compute.tx_max_instructions).unwrap_or(u32::MAX);
+            }
+            ConfigSettingEntry::ContractLedgerCostV0(cost) => {
+                self.disk_read_entries = cost.tx_max_disk_read_entries;
+                self.disk_read_bytes = cost.tx_max_disk_read_bytes;
+                self.write_entries = cost.tx_max_write_ledger_entries;
+                self.write_bytes = cost.tx_max_write_bytes;
+            }
+            ConfigSettingEntry::ContractLedgerCostExtV0(cost) => {
+                self.footprint_entries = cost.tx_max_footprint_entries;
+            }
+            ConfigSettingEntry::ContractBandwidthV0(band) => self.tx_bytes = band.tx_max_size_bytes,
+            ConfigSettingEntry::ContractEventsV0(events) => {
+                self.event_bytes = events.tx_max_contract_events_size_bytes;
+            }
+            ConfigSettingEntry::ContractExecutionLanes(lanes) => {
+                self.ledger_transactions = lanes.ledger_max_tx_count;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Writes the configuration entries of the first ledger.
+pub(crate) fn write_settings(
+    overlay: &mut Overlay<'_>,
+    lifetimes: Lifetimes,
+) -> Result<(), Internal> {
+    let (cpu, memory) = cost_params()?;
+    let mut entries = vec![
+        ConfigSettingEntry::ContractMaxSizeBytes(131_072),
+        ConfigSettingEntry::ContractDataKeySizeBytes(250),
+        ConfigSettingEntry::ContractDataEntrySizeBytes(131_072),
+        ConfigSettingEntry::ContractCostParamsCpuInstructions(cpu),
+        ConfigSettingEntry::ContractCostParamsMemoryBytes(memory),
+        ConfigSettingEntry::StateArchival(archival(lifetimes)),
+        ConfigSettingEntry::LiveSorobanStateSizeWindow(vecm(vec![0; 30])?),
+        ConfigSettingEntry::EvictionIterator(EvictionIterator {
+            bucket_list_level: 7,
+            is_curr_bucket: true,
+            bucket_file_offset: 0,
+        }),
+        ConfigSettingEntry::FrozenLedgerKeys(FrozenLedgerKeys { keys: vecm(Vec::new())? }),
+        ConfigSettingEntry::FreezeBypassTxs(FreezeBypassTxs { tx_hashes: vecm(Vec::new())? }),
+    ];
+    entries.extend(resources());
+    entries.extend(fees_and_lanes());
+    for setting in entries {
+        overlay.put(wrap(LedgerEntryData::ConfigSetting(setting)), None);
+    }
+    Ok(())
+}
+
+fn archival(lifetimes: Lifetimes) -> StateArchivalSettings {
+    StateArchivalSettings {
+        max_entry_ttl: lifetimes.max,
+        min_temporary_ttl: lifetimes.min_temporary,
+        min_persistent_ttl: lifetimes.min_persistent,
+        persistent_rent_rate_denominator: 1_215,
+        temp_rent_rate_denominator: 2_430,
+        max_entries_to_archive: 1_000,
+        live_soroban_state_size_window_sample_size: 30,
+        live_soroban_state_size_window_sample_period: 64,
+        eviction_scan_size: 500_000,
+        starting_eviction_scan_level: 7,
+    }
+}
+
+fn resources() -> [ConfigSettingEntry; 3] {
+    [
+        ConfigSettingEntry::ContractComputeV0(ConfigSettingContractComputeV0 {
+            ledger_max_instructions: 580_000_000,
+            tx_max_instructions: 400_000_000,
+            fee_rate_per_instructions_increment: 25,
+            tx_memory_limit: 41_943_040,
+        }),
+        ConfigSettingEntry::ContractLedgerCostV0(ConfigSettingContractLedgerCostV0 {
+            ledger_max_disk_read_entries: 1_000,
+            ledger_max_disk_read_bytes: 409_600,
+            ledger_max_write_ledger_entries: 1_000,
+            ledger_max_write_bytes: 286_720,
+            tx_max_disk_read_entries: 200,
+            tx_max_disk_read_bytes: 200_000,
+            tx_max_write_ledger_entries: 200,
+            tx_max_write_bytes: 132_096,
+            fee_disk_read_ledger_entry: 6_250,
+            fee_write_ledger_entry: 10_000,
+            fee_disk_read1_kb: 1_786,
+            soroban_state_target_size_bytes: 3_000_000_000,
+            rent_fee1_kb_soroban_state_size_low: -17_000,
+            rent_fee1_kb_soroban_state_size_high: 10_000,
+            soroban_state_rent_fee_growth_factor: 5_000,
+        }),
+        ConfigSettingEntry::ContractLedgerCostExtV0(ConfigSettingContractLedgerCostExtV0 {
+            tx_max_footprint_entries: 400,
+            fee_write1_kb: 3_500,
+        }),
+    ]
+}
+
+fn fees_and_lanes() -> [ConfigSettingEntry; 6] {
+    [
+        ConfigSettingEntry::ContractHistoricalDataV0(ConfigSettingContractHistoricalDataV0 {
+            fee_historical1_kb: 16_235,
+        }),
+        ConfigSettingEntry::ContractEventsV0(ConfigSettingContractEventsV0 {
+            tx_max_contract_events_size_bytes: 16_384,
+            fee_contract_events1_kb: 10_000,
+        }),
+        ConfigSettingEntry::ContractBandwidthV0(ConfigSettingContractBandwidthV0 {
+            ledger_max_txs_size_bytes: 266_240,
+            tx_max_size_bytes: 132_096,
+            fee_tx_size1_kb: 1_624,
+        }),
+        ConfigSettingEntry::ContractExecutionLanes(ConfigSettingContractExecutionLanesV0 {
+            ledger_max_tx_count: 2_000,
+        }),
+        ConfigSettingEntry::ContractParallelComputeV0(ConfigSettingContractParallelComputeV0 {
+            ledger_max_dependent_tx_clusters: 2,
+        }),
+        ConfigSettingEntry::ScpTiming(ConfigSettingScpTiming {
+            ledger_target_close_time_milliseconds: 5_000,
+            nomination_timeout_initial_milliseconds: 1_000,
+            nomination_timeout_increment_milliseconds: 1_000,
+            ballot_timeout_initial_milliseconds: 1_000,
+            ballot_timeout_increment_milliseconds: 1_000,
+        }),
+    ]
+}

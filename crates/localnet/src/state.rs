@@ -1,0 +1,247 @@
+//! The ledger's entries, and overlays that collect the changes of one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use soroban_env_host::HostError;
+use soroban_env_host::storage::{EntryWithLiveUntil, SnapshotSource};
+use soroban_env_host::xdr::{
+    AccountEntry, AccountId, ContractDataDurability, Hash, LedgerEntry, LedgerEntryChange,
+    LedgerEntryData, LedgerEntryExt, LedgerKey, LedgerKeyAccount, TtlEntry,
+};
+
+use crate::xdr;
+
+/// A ledger entry and, where it has a time to live, the last ledger it lives in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// The entry.
+    pub(crate) entry: LedgerEntry,
+    /// The last ledger in which the entry is live; only contract data and code have one.
+    pub(crate) live_until: Option<u32>,
+}
+
+/// Anything entries can be read from.
+pub(crate) trait Lookup {
+    /// The entry under a key, archived persistent entries included.
+    fn get(&self, key: &LedgerKey) -> Option<Arc<Stored>>;
+
+    /// An account.
+    fn account(&self, id: &AccountId) -> Option<AccountEntry> {
+        match &self.get(&account_key(id))?.entry.data {
+            LedgerEntryData::Account(account) => Some(account.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// The ledger's entries after the last close.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    entries: BTreeMap<Arc<LedgerKey>, Arc<Stored>>,
+    /// Temporary entries by the last ledger they live in, so that a close finds the expired ones at once.
+    temporary: BTreeSet<(u32, Arc<LedgerKey>)>,
+}
+
+/// Changes on top of a state or of another overlay.
+pub(crate) struct Overlay<'a> {
+    base: &'a dyn Lookup,
+    sequence: u32,
+    changed: BTreeMap<LedgerKey, Option<Arc<Stored>>>,
+    restored: BTreeSet<LedgerKey>,
+}
+
+/// The changes of an overlay, detached from its base.
+pub(crate) struct Changes {
+    changed: BTreeMap<LedgerKey, Option<Arc<Stored>>>,
+    restored: BTreeSet<LedgerKey>,
+}
+
+/// A state as the host reads it.
+pub(crate) struct Snapshot(pub(crate) Arc<State>);
+
+impl State {
+    /// Writes or removes one entry.
+    pub(crate) fn set(&mut self, key: LedgerKey, value: Option<Arc<Stored>>) {
+        let key = Arc::new(key);
+        let temporary = is_temporary(&key);
+        if let Some(old) = self.entries.remove(&key)
+            && let (true, Some(live_until)) = (temporary, old.live_until)
+        {
+            self.temporary.remove(&(live_until, key.clone()));
+        }
+        let Some(value) = value else { return };
+        if let (true, Some(live_until)) = (temporary, value.live_until) {
+            self.temporary.insert((live_until, key.clone()));
+        }
+        self.entries.insert(key, value);
+    }
+
+    /// Applies the changes of an overlay.
+    pub(crate) fn commit(&mut self, changes: Changes) {
+        for (key, value) in changes.changed {
+            self.set(key, value);
+        }
+    }
+
+    /// Removes temporary entries that no longer live in ledger `sequence`.
+    pub(crate) fn evict(&mut self, sequence: u32) {
+        while let Some((live_until, key)) = self.temporary.first().cloned() {
+            if live_until >= sequence {
+                return;
+            }
+            self.set((*key).clone(), None);
+        }
+    }
+
+    /// Every entry, in the order of keys.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Stored>> {
+        self.entries.values()
+    }
+}
+
+impl Lookup for State {
+    fn get(&self, key: &LedgerKey) -> Option<Arc<Stored>> {
+        self.entries.get(key).cloned()
+    }
+}
+
+impl<'a> Overlay<'a> {
+    /// An empty overlay; written entries carry `sequence` as the ledger of their last change.
+    pub(crate) fn new(base: &'a dyn Lookup, sequence: u32) -> Self {
+        Self { base, sequence, changed: BTreeMap::new(), restored: BTreeSet::new() }
+    }
+
+    /// Writes an entry.
+    pub(crate) fn put(&mut self, mut entry: LedgerEntry, live_until: Option<u32>) {
+        entry.last_modified_ledger_seq = self.sequence;
+        let key = entry.to_key();
+        self.changed.insert(key, Some(Arc::new(Stored { entry, live_until })));
+    }
+
+    /// Changes only the time to live of an entry.
+    pub(crate) fn put_live_until(&mut self, key: &LedgerKey, live_until: u32) {
+        if let Some(stored) = self.get(key) {
+            let entry = stored.entry.clone();
+            let stored = Stored { entry, live_until: Some(live_until) };
+            self.changed.insert(key.clone(), Some(Arc::new(stored)));
+        }
+    }
+
+    /// Writes an account.
+    pub(crate) fn put_account(&mut self, account: AccountEntry) {
+        self.put(wrap(LedgerEntryData::Account(account)), None);
+    }
+
+    /// Removes an entry.
+    pub(crate) fn remove(&mut self, key: LedgerKey) {
+        self.changed.insert(key, None);
+    }
+
+    /// Notes that an entry came back from the archive, which the meta tells apart.
+    pub(crate) fn mark_restored(&mut self, key: LedgerKey) {
+        self.restored.insert(key);
+    }
+
+    /// Detaches the changes from the base.
+    pub(crate) fn finish(self) -> Changes {
+        Changes { changed: self.changed, restored: self.restored }
+    }
+
+    /// Takes over the changes of an overlay that was built on this one.
+    pub(crate) fn absorb(&mut self, changes: Changes) {
+        self.changed.extend(changes.changed);
+        self.restored.extend(changes.restored);
+    }
+}
+
+impl Lookup for Overlay<'_> {
+    fn get(&self, key: &LedgerKey) -> Option<Arc<Stored>> {
+        match self.changed.get(key) {
+            Some(value) => value.clone(),
+            None => self.base.get(key),
+        }
+    }
+}
+
+impl Changes {
+    /// The changes as transaction meta tells them, against what was there before.
+    pub(crate) fn describe(&self, before: &dyn Lookup) -> Vec<LedgerEntryChange> {
+        let mut out = Vec::new();
+        for (key, after) in &self.changed {
+            let restored = self.restored.contains(key);
+            let before = before.get(key);
+            describe_entry(key, before.as_deref(), after.as_deref(), restored, &mut out);
+        }
+        out
+    }
+}
+
+impl SnapshotSource for Snapshot {
+    fn get(&self, key: &Rc<LedgerKey>) -> Result<Option<EntryWithLiveUntil>, HostError> {
+        let stored = self.0.entries.get(key.as_ref());
+        Ok(stored.map(|stored| (Rc::new(stored.entry.clone()), stored.live_until)))
+    }
+}
+
+/// The key of an account.
+pub(crate) fn account_key(id: &AccountId) -> LedgerKey {
+    LedgerKey::Account(LedgerKeyAccount { account_id: id.clone() })
+}
+
+/// An entry around its data; the ledger of the last change is filled in when it is written.
+pub(crate) fn wrap(data: LedgerEntryData) -> LedgerEntry {
+    LedgerEntry { last_modified_ledger_seq: 0, data, ext: LedgerEntryExt::V0 }
+}
+
+/// Whether entries under this key vanish when they expire.
+pub(crate) fn is_temporary(key: &LedgerKey) -> bool {
+    matches!(key, LedgerKey::ContractData(data) if data.durability == ContractDataDurability::Temporary)
+}
+
+/// Whether entries under this key are archived when they expire.
+pub(crate) fn is_persistent(key: &LedgerKey) -> bool {
+    match key {
+        LedgerKey::ContractData(data) => data.durability == ContractDataDurability::Persistent,
+        LedgerKey::ContractCode(_) => true,
+        _ => false,
+    }
+}
+
+fn describe_entry(
+    key: &LedgerKey,
+    before: Option<&Stored>,
+    after: Option<&Stored>,
+    restored: bool,
+    out: &mut Vec<LedgerEntryChange>,
+) {
+    let pairs = [
+        (before.map(|s| s.entry.clone()), after.map(|s| s.entry.clone())),
+        (before.and_then(|s| ttl_entry(key, s)), after.and_then(|s| ttl_entry(key, s))),
+    ];
+    for (before, after) in pairs {
+        match (before, after) {
+            (_, Some(after)) if restored => out.push(LedgerEntryChange::Restored(after)),
+            (None, Some(after)) => out.push(LedgerEntryChange::Created(after)),
+            (Some(before), Some(after)) if before != after => {
+                out.push(LedgerEntryChange::State(before));
+                out.push(LedgerEntryChange::Updated(after));
+            }
+            (Some(before), None) => {
+                let key = before.to_key();
+                out.push(LedgerEntryChange::State(before));
+                out.push(LedgerEntryChange::Removed(key));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn ttl_entry(key: &LedgerKey, stored: &Stored) -> Option<LedgerEntry> {
+    let live_until_ledger_seq = stored.live_until?;
+    let key_hash = Hash(xdr::hash(key).ok()?);
+    let mut entry = wrap(LedgerEntryData::Ttl(TtlEntry { key_hash, live_until_ledger_seq }));
+    entry.last_modified_ledger_seq = stored.entry.last_modified_ledger_seq;
+    Some(entry)
+}

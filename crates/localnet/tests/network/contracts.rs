@@ -1,0 +1,163 @@
+//! Contracts: deployed, invoked, authorised, limited and paid for.
+
+use soroban_env_host::xdr::{
+    ContractDataDurability, InvokeHostFunctionResult, OperationBody, OperationResult,
+    OperationResultTr, ScVal, TransactionExt, TransactionResultResult,
+};
+
+use crate::harness::{Client, client, counter_key, error_of, i128, invoke, result_of, symbol, xdr};
+
+fn outcome(done: &serde_json::Value) -> InvokeHostFunctionResult {
+    let TransactionResultResult::TxFailed(results) = result_of(done).result else {
+        panic!("{done}");
+    };
+    match results[0].clone() {
+        OperationResult::OpInner(OperationResultTr::InvokeHostFunction(result)) => result,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn balance(client: &Client, key: &crate::harness::Key) -> i64 {
+    client.account(key).await.unwrap().0
+}
+
+#[tokio::test]
+async fn a_contract_is_deployed_with_its_constructor_and_counts_with_anothers_agreement() {
+    let client = client().await;
+    let (source, user) = (client.funded(1).await, client.funded(2).await);
+    let counter = client.counter(&source, 41).await;
+    let (done, returned) =
+        client.run(&source, invoke(&counter, "bump", vec![user.sc()]), &[&user]).await;
+    assert_eq!(returned, ScVal::U32(42));
+    let event: soroban_env_host::xdr::ContractEvent =
+        xdr(&done["events"]["contractEventsXdr"][0][0]);
+    let soroban_env_host::xdr::ContractEventBody::V0(body) = event.body;
+    assert_eq!(body.topics.as_slice(), [symbol("bump"), user.sc()]);
+    assert_eq!(body.data, ScVal::U32(42));
+    assert_eq!(client.run(&source, invoke(&counter, "count", vec![]), &[]).await.1, ScVal::U32(42));
+}
+
+#[tokio::test]
+async fn lumens_move_through_the_native_contract_with_a_signed_entry_of_the_owner() {
+    let client = client().await;
+    let (source, owner, to) =
+        (client.funded(1).await, client.funded(2).await, client.funded(3).await);
+    let before = (balance(&client, &owner).await, balance(&client, &to).await);
+    let transfer = invoke(&client.native(), "transfer", vec![owner.sc(), to.sc(), i128(700)]);
+    client.run(&source, transfer, &[&owner]).await;
+    assert_eq!(balance(&client, &owner).await, before.0 - 700);
+    assert_eq!(balance(&client, &to).await, before.1 + 700);
+    let balance_of = invoke(&client.native(), "balance", vec![to.sc()]);
+    assert_eq!(client.run(&source, balance_of, &[]).await.1, i128(before.1 + 700));
+}
+
+#[tokio::test]
+async fn an_entry_signed_by_the_wrong_key_fails_and_moves_nothing() {
+    let client = client().await;
+    let (source, owner) = (client.funded(1).await, client.funded(2).await);
+    let before = balance(&client, &owner).await;
+    let transfer = invoke(&client.native(), "transfer", vec![owner.sc(), source.sc(), i128(700)]);
+    let mut tx = client.prepare(&source, transfer, &[&owner]).await;
+    let mut operations = tx.operations.to_vec();
+    if let OperationBody::InvokeHostFunction(op) = &mut operations[0].body {
+        let mut auth = op.auth.to_vec();
+        if let soroban_env_host::xdr::SorobanCredentials::Address(credentials) =
+            &mut auth[0].credentials
+        {
+            // The signature stays; what it was made for changes.
+            credentials.nonce ^= 1;
+        }
+        op.auth = auth.try_into().unwrap();
+    }
+    tx.operations = operations.try_into().unwrap();
+    let done = client.apply(&client.sign(tx, &[&source])).await;
+    assert_eq!(done["status"], "FAILED");
+    assert_eq!(outcome(&done), InvokeHostFunctionResult::Trapped);
+    assert!(!done["diagnosticEventsXdr"].as_array().unwrap().is_empty());
+    assert_eq!(balance(&client, &owner).await, before);
+}
+
+#[tokio::test]
+async fn a_signed_entry_works_once() {
+    let client = client().await;
+    let (source, user) = (client.funded(1).await, client.funded(2).await);
+    let counter = client.counter(&source, 0).await;
+    let tx = client.prepare(&source, invoke(&counter, "bump", vec![user.sc()]), &[&user]).await;
+    assert_eq!(client.apply(&client.sign(tx.clone(), &[&source])).await["status"], "SUCCESS");
+    let mut replay = tx;
+    replay.seq_num.0 += 1;
+    let done = client.apply(&client.sign(replay, &[&source])).await;
+    assert_eq!(done["status"], "FAILED", "the nonce was used before");
+}
+
+#[tokio::test]
+async fn a_failed_invocation_costs_the_fee_without_rent_and_the_sequence_number() {
+    let client = client().await;
+    let source = client.funded(1).await;
+    let counter = client.counter(&source, 0).await;
+    let trap = invoke(&counter, "trap", vec![]);
+    let simulated = {
+        let body = OperationBody::InvokeHostFunction(soroban_env_host::xdr::InvokeHostFunctionOp {
+            host_function: trap.clone(),
+            auth: Default::default(),
+        });
+        client.simulate(&client.transaction(&source, vec![body], None).await).await
+    };
+    assert!(simulated["error"].as_str().unwrap().contains("WasmVm"), "{simulated}");
+    assert!(simulated.get("transactionData").is_none());
+
+    // Sent all the same, with the resources of an invocation that works.
+    let mut tx = client.prepare(&source, invoke(&counter, "count", vec![]), &[]).await;
+    let mut operations = tx.operations.to_vec();
+    if let OperationBody::InvokeHostFunction(op) = &mut operations[0].body {
+        op.host_function = trap;
+    }
+    tx.operations = operations.try_into().unwrap();
+    let (before, sequence) = client.account(&source).await.unwrap();
+    let fee = i64::from(tx.fee);
+    let done = client.apply(&client.sign(tx, &[&source])).await;
+    assert_eq!(outcome(&done), InvokeHostFunctionResult::Trapped);
+    let charged = result_of(&done).fee_charged;
+    assert!(charged > 100 && charged < fee, "{charged} of {fee}");
+    assert_eq!(client.account(&source).await.unwrap(), (before - charged, sequence + 1));
+}
+
+#[tokio::test]
+async fn declared_resources_are_enforced() {
+    let client = client().await;
+    let (source, user) = (client.funded(1).await, client.funded(2).await);
+    let counter = client.counter(&source, 0).await;
+    let good = client.prepare(&source, invoke(&counter, "bump", vec![user.sc()]), &[&user]).await;
+    let TransactionExt::V1(data) = good.ext.clone() else { panic!("no Soroban data") };
+
+    let mut tx = good.clone();
+    let mut poor = data.clone();
+    poor.resource_fee = 1;
+    tx.ext = TransactionExt::V1(poor);
+    let sent = client.send(&client.sign(tx, &[&source])).await;
+    assert_eq!(error_of(&sent).unwrap().result, TransactionResultResult::TxSorobanInvalid);
+    assert!(!sent["diagnosticEventsXdr"].as_array().unwrap().is_empty());
+
+    let mut tx = good.clone();
+    let mut greedy = data.clone();
+    greedy.resources.instructions = 500_000_000;
+    tx.ext = TransactionExt::V1(greedy);
+    let sent = client.send(&client.sign(tx, &[&source])).await;
+    assert_eq!(error_of(&sent).unwrap().result, TransactionResultResult::TxSorobanInvalid);
+
+    let mut tx = good.clone();
+    tx.ext = TransactionExt::V0;
+    let sent = client.send(&client.sign(tx, &[&source])).await;
+    assert_eq!(error_of(&sent).unwrap().result, TransactionResultResult::TxMalformed);
+
+    let mut tx = good;
+    let mut short = data;
+    short.resources.instructions /= 4;
+    tx.ext = TransactionExt::V1(short);
+    let done = client.apply(&client.sign(tx, &[&source])).await;
+    assert_eq!(outcome(&done), InvokeHostFunctionResult::ResourceLimitExceeded);
+    let key = counter_key(&counter, "count", ContractDataDurability::Persistent);
+    let (entry, _) = client.entry(&key).await.unwrap();
+    let soroban_env_host::xdr::LedgerEntryData::ContractData(entry) = entry else { panic!() };
+    assert_eq!(entry.val, ScVal::U32(0));
+}

@@ -1,0 +1,42 @@
+//! The chain outlives the process.
+
+use serde_json::json;
+use soroban_env_host::xdr::ScVal;
+
+use crate::harness::{builder, client_of, invoke};
+
+#[tokio::test]
+async fn a_restart_goes_on_where_the_network_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let client = client_of(builder().state_dir(directory.path())).await;
+    let source = client.funded(1).await;
+    let counter = client.counter(&source, 1).await;
+    let bump = || invoke(&counter, "bump", vec![source.sc()]);
+    let (done, _) = client.run(&source, bump(), &[]).await;
+    let events = client.call("getEvents", json!({"startLedger": 1})).await["events"].clone();
+    let account = client.account(&source).await;
+    let latest = client.network.latest_ledger();
+    client.network.shutdown().await;
+
+    let client = client_of(builder().state_dir(directory.path())).await;
+    assert_eq!(client.network.latest_ledger(), latest + 1);
+    assert_eq!(client.account(&source).await, account);
+    let again = client.get(&done["txHash"]).await;
+    assert_eq!(again["resultMetaXdr"], done["resultMetaXdr"]);
+    let kept = client.call("getEvents", json!({"startLedger": 1})).await["events"].clone();
+    assert_eq!(kept, events);
+    let envelope = json!({"transaction": done["envelopeXdr"]});
+    let sent = client.call("sendTransaction", envelope).await;
+    assert_eq!(sent["status"], "TRY_AGAIN_LATER", "an applied hash stays banned");
+    assert_eq!(client.run(&source, bump(), &[]).await.1, ScVal::U32(3));
+}
+
+#[tokio::test]
+async fn a_directory_of_another_network_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let client = client_of(builder().state_dir(directory.path())).await;
+    client.network.shutdown().await;
+    let other = builder().state_dir(directory.path()).passphrase("another network");
+    let error = other.start().await.err().unwrap().to_string();
+    assert!(error.contains("another network passphrase"), "{error}");
+}
