@@ -1,0 +1,228 @@
+//! The way to other processes: facts on NATS JetStream.
+//!
+//! The bus may be away when a service starts and at any time after: a [`Bus`] is there at once,
+//! connects when it can, and until then every publish fails quickly and is tried again by the outbox
+//! (R15). Streams are made when they are needed, also after a server lost them.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use async_nats::{
+    Client, ConnectOptions, Event, HeaderMap, ServerAddr,
+    connection::State,
+    jetstream::{
+        self,
+        context::PublishError,
+        stream::{Config, StorageType},
+    },
+};
+use bytes::Bytes;
+use tracing::{info, warn};
+use wire::event::Family;
+
+/// The most bytes of one event. Events name bytes by digest and carry none.
+pub const MAX_EVENT_BYTES: usize = 256 * 1024;
+
+/// How long a stream keeps an event. The outbox keeps it longer, and can fill a stream again.
+const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long the server remembers a message id.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+/// How long the server may take to confirm.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest wait between two attempts to connect.
+const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(2);
+
+/// A connection to NATS under one prefix. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    client: Client,
+    jetstream: jetstream::Context,
+    prefix: String,
+    /// Families whose stream was seen on this connection.
+    ensured: Arc<Mutex<HashSet<Family>>>,
+}
+
+/// Why an event is not on the bus yet.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// There is no connection now.
+    #[error("NATS is away")]
+    Away,
+    /// It can never be published as it is.
+    #[error("the event has {0} bytes, at most {MAX_EVENT_BYTES} are published")]
+    TooLarge(usize),
+    /// The stream could not be made.
+    #[error("cannot make the stream {stream}")]
+    Stream {
+        /// Its name.
+        stream: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server did not confirm.
+    #[error("NATS did not confirm the event")]
+    Unconfirmed(#[source] PublishError),
+}
+
+impl Bus {
+    /// A bus at `url` (`nats://user:password@host:port`) whose subjects start with `prefix`. It need
+    /// not be there yet.
+    ///
+    /// # Errors
+    ///
+    /// When `url` or `prefix` cannot be used; the text names the variable, never the password (R9).
+    pub async fn connect(url: &str, prefix: &str) -> anyhow::Result<Self> {
+        if prefix.is_empty() || !prefix.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-') {
+            return Err(anyhow!("NATS_PREFIX: want letters, digits and dashes"));
+        }
+        let (options, address) = options(url)?;
+        let client = options
+            .retry_on_initial_connect()
+            .connection_timeout(ACK_TIMEOUT)
+            .reconnect_delay_callback(reconnect_delay)
+            .event_callback(|event| async move { tell(&event) })
+            .connect(address)
+            .await
+            .context("NATS_URL: cannot connect")?;
+        let mut jetstream = jetstream::new(client.clone());
+        jetstream.set_timeout(ACK_TIMEOUT);
+        let ensured = Arc::default();
+        Ok(Self { client, jetstream, prefix: prefix.to_owned(), ensured })
+    }
+
+    /// The prefix of this bus's subjects.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The connection, for subscribers.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// JetStream on the connection, for consumers.
+    pub fn jetstream(&self) -> &jetstream::Context {
+        &self.jetstream
+    }
+
+    /// Whether there is a connection now; for [`crate::Health`].
+    ///
+    /// # Errors
+    ///
+    /// A text that says there is none.
+    pub fn probe(&self) -> Result<(), String> {
+        match self.client.connection_state() {
+            State::Connected => Ok(()),
+            _ => Err("NATS is away".to_owned()),
+        }
+    }
+
+    /// Makes the family's stream unless it is there. Not needed before [`Bus::publish`], which does it
+    /// when it has to; subscribers need it.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Away`] or [`BusError::Stream`].
+    pub async fn ensure_stream(&self, family: Family) -> Result<(), BusError> {
+        self.probe().map_err(|_| BusError::Away)?;
+        let stream = family.stream(&self.prefix);
+        let config = Config {
+            name: stream.clone(),
+            subjects: vec![family.filter(&self.prefix)],
+            storage: StorageType::File,
+            num_replicas: 1,
+            max_age: MAX_AGE,
+            duplicate_window: DUPLICATE_WINDOW,
+            ..Config::default()
+        };
+        match self.jetstream.get_or_create_stream(config).await {
+            Ok(_) => {
+                self.ensured().insert(family);
+                Ok(())
+            }
+            Err(source) => Err(BusError::Stream { stream, source: Box::new(source) }),
+        }
+    }
+
+    /// Puts `body` on `subject` and waits until a stream has it. The same `message_id` again within
+    /// two minutes changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Any [`BusError`]; all but [`BusError::TooLarge`] may be over at the next attempt.
+    pub async fn publish(
+        &self,
+        subject: &str,
+        message_id: &str,
+        body: Bytes,
+    ) -> Result<(), BusError> {
+        if body.len() > MAX_EVENT_BYTES {
+            return Err(BusError::TooLarge(body.len()));
+        }
+        let of = |family: &Family| family.filter(&self.prefix);
+        let mut families = Family::ALL.into_iter();
+        let family = families.find(|it| subject.starts_with(of(it).trim_end_matches('>')));
+        if let Some(family) = family
+            && !self.ensured().contains(&family)
+        {
+            self.ensure_stream(family).await?;
+        }
+        let sent = self.send(subject, message_id, body).await;
+        if let (Err(BusError::Unconfirmed(_)), Some(family)) = (&sent, family) {
+            // The stream may be gone. The server says so only if nobody else listens to the subject;
+            // otherwise nothing confirms. So the next attempt looks for it first.
+            self.ensured().remove(&family);
+        }
+        sent
+    }
+
+    fn ensured(&self) -> MutexGuard<'_, HashSet<Family>> {
+        self.ensured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn send(&self, subject: &str, message_id: &str, body: Bytes) -> Result<(), BusError> {
+        // A client without a connection would take the message into its memory and promise nothing.
+        self.probe().map_err(|_| BusError::Away)?;
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", message_id);
+        headers.insert("Content-Type", "application/cloudevents+json");
+        let ack = self.jetstream.publish_with_headers(subject.to_owned(), headers, body);
+        ack.await.map_err(BusError::Unconfirmed)?.await.map_err(BusError::Unconfirmed)?;
+        Ok(())
+    }
+}
+
+/// The credentials are taken out of the URL, so that no address in a log holds them.
+fn options(url: &str) -> anyhow::Result<(ConnectOptions, ServerAddr)> {
+    let refused = || anyhow!("NATS_URL: want nats://user:password@host:port");
+    let mut url = url::Url::parse(url).map_err(|_| refused())?;
+    if !matches!(url.scheme(), "nats" | "tls") || url.host_str().is_none_or(str::is_empty) {
+        return Err(refused());
+    }
+    let mut options = ConnectOptions::new().name("lumio");
+    if let (user, Some(password)) = (url.username(), url.password()) {
+        options = options.user_and_password(user.to_owned(), password.to_owned());
+    } else if !url.username().is_empty() {
+        options = options.token(url.username().to_owned());
+    }
+    url.set_username("").map_err(|()| refused())?;
+    url.set_password(None).map_err(|()| refused())?;
+    Ok((options, url.as_str().parse().map_err(|_| refused())?))
+}
+
+/// 50 ms, doubled at every attempt, at most [`MAX_RECONNECT_DELAY`].
+fn reconnect_delay(attempts: usize) -> Duration {
+    let doublings = u32::try_from(attempts.min(10)).unwrap_or(10);
+    (Duration::from_millis(50) * 2_u32.pow(doublings)).min(MAX_RECONNECT_DELAY)
+}
+
+fn tell(event: &Event) {
+    match event {
+        Event::Connected => info!("NATS is connected"),
+        other => warn!("NATS: {other}"),
+    }
+}

@@ -1,0 +1,75 @@
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use super::*;
+
+#[test]
+fn every_mistake_is_reported_at_once_by_name_and_without_values() {
+    let env = Env::from_map([
+        ("PORT", "70000"),
+        ("FLAG", "maybe"),
+        ("RPC", "ftp://user:hunter2@host"),
+        ("KEY", "hunter2"),
+        ("EMPTY", "  "),
+    ]);
+
+    assert!(env.secret("MISSING|OLD_MISSING").expose().is_empty());
+    assert_eq!(env.number("PORT", 4000_u16, 1..=65_535), 4000);
+    assert!(env.boolean("FLAG", true));
+    assert_eq!(env.url("RPC", "http://localhost", &["http", "https"]), "http://localhost");
+    assert_eq!(env.parse("KEY", |_| Err::<(), _>("want 64 hex digits")), None);
+    assert_eq!(env.required("EMPTY"), "");
+
+    let text = env.finish().unwrap_err().to_string();
+    for name in ["MISSING: ", "PORT: ", "FLAG: ", "RPC: ", "KEY: ", "EMPTY: "] {
+        assert!(text.contains(name), "{name} is missing in {text}");
+    }
+    assert!(!text.contains("hunter2") && !text.contains('\n'), "{text}");
+}
+
+#[test]
+fn the_first_name_that_is_set_counts() {
+    let env = Env::from_map([("OLD", "1"), ("NEW", "")]);
+    assert_eq!(env.required("NEW|OLD"), "1");
+
+    let env = Env::from_map([("OLD", "1"), ("NEW", "2")]);
+    assert_eq!(env.required("NEW|OLD"), "2");
+    assert_eq!(env.finish(), Ok(()));
+}
+
+#[test]
+fn booleans_take_six_words_only() {
+    for (word, value) in [("true", true), ("YES", true), ("1", true), ("0", false), ("No", false)] {
+        assert_eq!(Env::from_map([("FLAG", word)]).boolean("FLAG", !value), value, "{word}");
+    }
+    let env = Env::from_map([("FLAG", "on")]);
+    env.boolean("FLAG", true);
+    assert!(env.finish().is_err());
+}
+
+#[test]
+fn a_secret_is_not_printed() {
+    let env = Env::from_map([("KEY", "hunter2")]);
+    let shown = format!("{:?} {env:?}", env.secret("KEY"));
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_file_adds_what_is_not_set_and_only_if_nobody_else_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(".env");
+    let mut env = Env::from_map([("A", "process")]);
+    assert!(!env.add_file(&path).unwrap());
+
+    fs::write(&path, "# comment\nA=file\nexport B=\"two words\"\n\nC = x=y\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(matches!(env.add_file(&path), Err(EnvFileError::Exposed(_))));
+
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(env.add_file(&path).unwrap());
+    let values = ["A", "B", "C"].map(|name| env.required(name));
+    assert_eq!(values, ["process", "two words", "x=y"]);
+
+    fs::write(&path, "A=1\nnonsense\n").unwrap();
+    let error = env.add_file(&path).unwrap_err().to_string();
+    assert!(error.contains("line 2"), "{error}");
+}

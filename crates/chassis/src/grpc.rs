@@ -1,0 +1,75 @@
+//! gRPC as every service here speaks it: a bearer token, a trace, health and reflection.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::{config::Secret, telemetry};
+
+pub use server::Server;
+pub use tokens::{Auth, Caller, Tokens, TokensError};
+
+mod server;
+mod tokens;
+
+/// How long a connection may take. Calls have no limit here: a stream of progress may last.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often an open connection is asked whether it still lives, and how long it may take to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// A channel that sends a token and the current trace with every call: what a generated client takes.
+pub type Client = InterceptedService<Channel, Credentials>;
+
+/// Puts the token and the current trace on a call.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    authorization: Option<MetadataValue<Ascii>>,
+}
+
+/// A client of the service at `url`. It connects at the first call and again whenever it must, so the
+/// service may be away now.
+///
+/// # Errors
+///
+/// When `url` is not `http://host:port` or `token` cannot stand in a header. Encrypted transport
+/// between services is the deployment's (a mesh or a private network).
+pub fn client(url: &str, token: Option<&Secret>) -> anyhow::Result<Client> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).ok();
+    let endpoint = endpoint.filter(|it| it.uri().scheme_str() == Some("http"));
+    let endpoint = endpoint.ok_or_else(|| anyhow!("`{url}` is not http://host:port"))?;
+    let authorization = token.map(authorization).transpose()?;
+    let channel = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .tcp_nodelay(true)
+        .connect_lazy();
+    Ok(InterceptedService::new(channel, Credentials { authorization }))
+}
+
+impl Interceptor for Credentials {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        if let Some(authorization) = &self.authorization {
+            metadata.insert("authorization", authorization.clone());
+        }
+        if let Ok(traceparent) = telemetry::traceparent().parse() {
+            metadata.insert("traceparent", traceparent);
+        }
+        Ok(request)
+    }
+}
+
+/// Marked sensitive, so that no debug output shows it (R9).
+fn authorization(token: &Secret) -> anyhow::Result<MetadataValue<Ascii>> {
+    let header = format!("Bearer {}", token.expose()).parse::<MetadataValue<Ascii>>();
+    let mut header = header.ok().context("the token holds what a header cannot")?;
+    header.set_sensitive(true);
+    Ok(header)
+}

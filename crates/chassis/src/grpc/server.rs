@@ -1,0 +1,97 @@
+//! A gRPC server: services behind tokens, health and reflection open, every call in a span.
+
+use std::{convert::Infallible, time::Duration};
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    body::Body,
+    server::NamedService,
+    service::{Routes, interceptor::InterceptedService},
+    transport,
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::Service;
+
+use super::{Auth, Tokens};
+use crate::{health::Health, trace::TraceLayer};
+
+/// How often a connection that says nothing is asked whether it still lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Calls open on one connection, at most.
+const MAX_STREAMS: u32 = 256;
+
+/// Services on their way to a listener.
+pub struct Server {
+    auth: Auth,
+    health: Health,
+    routes: Routes,
+    names: Vec<&'static str>,
+}
+
+impl Server {
+    /// A server that lets in the callers in `tokens` and tells `health` by grpc.health.v1.
+    pub fn new(tokens: &Tokens, health: &Health) -> Self {
+        let (auth, health) = (tokens.auth(), health.clone());
+        Self { auth, health, routes: Routes::default(), names: Vec::new() }
+    }
+
+    /// Adds a generated service; its callers need a token.
+    pub fn add<S>(mut self, service: S) -> Self
+    where
+        S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        self.names.push(S::NAME);
+        self.routes = self.routes.add_service(InterceptedService::new(service, self.auth.clone()));
+        self
+    }
+
+    /// Serves on `listener` until `stop`, then lets open calls end.
+    ///
+    /// # Errors
+    ///
+    /// When the transport fails.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(wire::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .context("cannot describe the services")?;
+        let routes = self.routes.add_service(health_service).add_service(reflection);
+        let mirror = mirror(self.health, reporter, self.names);
+        let serving = transport::Server::builder()
+            .layer(TraceLayer::grpc())
+            .http2_keepalive_interval(Some(KEEP_ALIVE))
+            .max_concurrent_streams(MAX_STREAMS)
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled());
+        tokio::select! {
+            ended = serving => ended.context("the gRPC server failed"),
+            () = mirror => Ok(()),
+        }
+    }
+}
+
+/// Keeps grpc.health.v1 equal to `health`, for the server as a whole (the empty name) and each service.
+async fn mirror(health: Health, reporter: HealthReporter, names: Vec<&'static str>) {
+    let mut changes = health.subscribe();
+    loop {
+        let ready = changes.borrow_and_update().ready;
+        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for name in names.iter().copied().chain([""]) {
+            reporter.set_service_status(name, status).await;
+        }
+        if changes.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

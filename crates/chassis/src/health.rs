@@ -1,0 +1,205 @@
+//! What a service knows of itself: alive, ready, degraded (R15).
+//!
+//! Ready means that what it *needs* answers and it is not draining. What it only *wants* (the bus, the
+//! chain, another service) makes it degraded while away: its queue and its outbox ride that out.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use axum::{Json, Router, http::StatusCode, routing::get};
+use serde::Serialize;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::clock;
+
+/// How long a probe may take before it counts as failed.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The named checks of a service. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Health(Arc<watch::Sender<Snapshot>>);
+
+/// How a service stands at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// Everything needed answers, and the service is not draining.
+    pub ready: bool,
+    /// Something needed or wanted does not answer.
+    pub degraded: bool,
+    /// The service was asked to stop.
+    pub draining: bool,
+    /// Each check by its name.
+    pub checks: BTreeMap<String, Check>,
+}
+
+/// One thing a service needs or wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Whether it answered last time; `false` before the first time.
+    pub ok: bool,
+    /// Whether readiness depends on it.
+    pub needed: bool,
+    /// Why not, if it did not. Operators see it: no secret (R9).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Since when it stands so.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        let checks = BTreeMap::new();
+        Self(Arc::new(watch::Sender::new(Snapshot {
+            ready: true,
+            degraded: false,
+            draining: false,
+            checks,
+        })))
+    }
+}
+
+impl Health {
+    /// Health without any check: ready.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds something without which the service is not ready; it does not answer until
+    /// [`Health::set`] says so.
+    pub fn need(&self, name: &str) -> &Self {
+        self.add(name, true)
+    }
+
+    /// Adds something without which the service is only degraded.
+    pub fn want(&self, name: &str) -> &Self {
+        self.add(name, false)
+    }
+
+    /// Notes how `name` answered. A name that was never added counts as wanted.
+    pub fn set(&self, name: &str, answer: Result<(), String>) {
+        self.change(|snapshot| {
+            let fresh = Check { ok: false, needed: false, detail: None, since: clock::now() };
+            let check = snapshot.checks.entry(name.to_owned()).or_insert(fresh);
+            let (ok, detail) = (answer.is_ok(), answer.err());
+            if check.ok != ok {
+                check.since = clock::now();
+                match &detail {
+                    None => info!(check = name, "{name} answers"),
+                    Some(detail) => warn!(check = name, "{name} does not answer: {detail}"),
+                }
+            }
+            (check.ok, check.detail) = (ok, detail);
+        });
+    }
+
+    /// From now on not ready: no new work should come.
+    pub fn drain(&self) {
+        self.change(|snapshot| snapshot.draining = true);
+    }
+
+    /// How the service stands now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.borrow().clone()
+    }
+
+    /// Every change from now on.
+    pub fn subscribe(&self) -> watch::Receiver<Snapshot> {
+        self.0.subscribe()
+    }
+
+    /// Asks `probe` about `name` at once and then at every `interval`, until `stop`; on stop the service
+    /// is draining. For [`crate::Service::spawn`].
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub async fn watch<F, Fut>(
+        self,
+        name: &'static str,
+        interval: Duration,
+        stop: CancellationToken,
+        probe: F,
+    ) -> anyhow::Result<()>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<(), String>>,
+    {
+        let mut ticks = tokio::time::interval(interval);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => break,
+            }
+            let answer = tokio::time::timeout(PROBE_TIMEOUT, probe()).await;
+            self.set(name, answer.unwrap_or_else(|_| Err("it took too long to answer".to_owned())));
+        }
+        self.drain();
+        Ok(())
+    }
+
+    /// `/live` (the process answers) and `/ready` (503 if not), for an HTTP server.
+    pub fn router(&self) -> Router {
+        let health = self.clone();
+        let ready = move || async move {
+            let snapshot = health.snapshot();
+            let status =
+                if snapshot.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            (status, Json(snapshot))
+        };
+        Router::new().route("/live", get(async || "live\n")).route("/ready", get(ready))
+    }
+
+    fn add(&self, name: &str, needed: bool) -> &Self {
+        let detail = Some("not asked yet".to_owned());
+        let check = Check { ok: false, needed, detail, since: clock::now() };
+        self.change(|snapshot| drop(snapshot.checks.insert(name.to_owned(), check)));
+        self
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.0.send_if_modified(|snapshot| {
+            let before = snapshot.clone();
+            change(snapshot);
+            let missing = |needed| snapshot.checks.values().any(|it| !it.ok && it.needed == needed);
+            let (needs, wants) = (missing(true), missing(false));
+            snapshot.ready = !needs && !snapshot.draining;
+            snapshot.degraded = needs || wants;
+            *snapshot != before
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_decides_readiness_and_what_is_wanted_does_not() {
+        let health = Health::new();
+        health.need("postgres").want("nats");
+        assert!(!health.snapshot().ready);
+
+        health.set("postgres", Ok(()));
+        let snapshot = health.snapshot();
+        assert!(snapshot.ready && snapshot.degraded);
+
+        health.set("nats", Ok(()));
+        assert!(!health.snapshot().degraded);
+
+        health.set("postgres", Err("away".to_owned()));
+        let snapshot = health.snapshot();
+        assert!(!snapshot.ready);
+        assert_eq!(snapshot.checks["postgres"].detail.as_deref(), Some("away"));
+    }
+
+    #[test]
+    fn a_draining_service_is_not_ready() {
+        let health = Health::new();
+        assert!(health.snapshot().ready);
+        health.drain();
+        assert!(!health.snapshot().ready && !health.snapshot().degraded);
+    }
+}

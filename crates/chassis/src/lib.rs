@@ -1,0 +1,36 @@
+//! What every service does the same way. No business word: a sentence that needs "run", "module" or
+//! "verdict" belongs in a service.
+//!
+//! Reading order: [`config`] (the only reader of the environment) and [`clock`] (the only reader of
+//! the clock), [`service`] (start, signals, stop), [`postgres`], [`bus`] and [`outbox`] (facts leave
+//! in the order in which they became true), [`grpc`] (who may call, and the trace that goes along),
+//! [`telemetry`], [`metrics`], [`health`], and [`confine`] (what the process may still touch).
+
+pub mod config;
+
+pub mod clock;
+
+pub mod service;
+
+pub mod postgres;
+
+pub mod bus;
+
+pub mod outbox;
+
+pub mod grpc;
+
+pub mod trace;
+
+pub mod telemetry;
+
+pub mod metrics;
+
+pub mod health;
+
+pub mod confine;
+
+pub use bus::Bus;
+pub use config::{Env, Secret};
+pub use health::Health;
+pub use service::Service;

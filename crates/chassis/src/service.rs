@@ -1,0 +1,190 @@
+//! The life of a process: tasks, signals, an orderly stop, and the truth about how it ended.
+//!
+//! The first SIGTERM or SIGINT asks every task to stop, a second one ends the process at once. A task
+//! that fails stops the others too, and the process then ends with an error: a restart is better than
+//! a service that does half its work, and an orchestrator must not see a clean stop.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use futures::FutureExt as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+    task::AbortHandle,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// The tasks of a process, or of one service in a process that holds several.
+#[derive(Debug, Clone, Default)]
+pub struct Service {
+    stop: CancellationToken,
+    tasks: Arc<Tasks>,
+}
+
+#[derive(Debug, Default)]
+struct Tasks {
+    next: AtomicU64,
+    running: Mutex<BTreeMap<u64, (String, AbortHandle)>>,
+    failure: Mutex<Option<anyhow::Error>>,
+    changed: Notify,
+}
+
+/// A listener on `address`, which the operator set by `setting`.
+///
+/// # Errors
+///
+/// When the address cannot be had; the text names the setting.
+pub async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{setting}: cannot listen on {address}; stop what holds it or choose another")
+    })
+}
+
+impl Service {
+    /// Starts a task. It should end soon after [`Service::stop`] is cancelled; ending earlier without
+    /// an error is fine, ending with an error or a panic stops the whole service.
+    pub fn spawn<F>(&self, name: impl Into<String>, task: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let (name, tasks, stop) = (name.into(), Arc::clone(&self.tasks), self.stop.clone());
+        let id = tasks.next.fetch_add(1, Ordering::Relaxed);
+        // Held while spawning, so that the task cannot end before it is listed.
+        let mut running = self.tasks.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let label = name.clone();
+        let handle = tokio::spawn(async move {
+            let ended = AssertUnwindSafe(task).catch_unwind().await;
+            let ended = ended.unwrap_or_else(|_| Err(anyhow!("it panicked")));
+            if let Err(cause) = ended {
+                error!(task = %label, "task {label} failed: {cause:#}");
+                tasks.fail(cause.context(format!("task {label} failed")));
+                stop.cancel();
+            }
+            tasks.remove(id);
+        });
+        running.insert(id, (name, handle.abort_handle()));
+    }
+
+    /// Cancelled when the service should stop; tasks wait for it, and anybody may cancel it.
+    pub fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Waits for a signal, a failure or a cancelled [`Service::stop`], then for the tasks, at most
+    /// `grace`.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of a task; or that tasks were still running after `grace`; or that a second
+    /// signal cut the stop short.
+    pub async fn run(self, grace: Duration) -> anyhow::Result<()> {
+        let mut signals = Signals::new()?;
+        tokio::select! {
+            name = signals.next() => info!("{name}: stopping, at most {} s", grace.as_secs()),
+            () = self.stop.cancelled() => {}
+            () = self.tasks.all_gone() => {}
+        }
+        tokio::select! {
+            ended = self.clone().finish(grace) => ended,
+            name = signals.next() => {
+                self.tasks.abort();
+                Err(anyhow!("{name} again: stopped without waiting for {}", self.tasks.names()))
+            }
+        }
+    }
+
+    /// Stops the tasks and waits for them, at most `grace`: the end of [`Service::run`] without
+    /// signals, for processes that hold several services.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::run`].
+    pub async fn finish(self, grace: Duration) -> anyhow::Result<()> {
+        self.stop.cancel();
+        let in_time = tokio::time::timeout(grace, self.tasks.all_gone()).await.is_ok();
+        let late = self.tasks.names();
+        if !in_time {
+            warn!("still running after {} s: {late}", grace.as_secs());
+            self.tasks.abort();
+        }
+        match self.tasks.take_failure() {
+            Some(failure) => Err(failure),
+            None if in_time => Ok(()),
+            None => Err(anyhow!("did not stop within {} s: {late}", grace.as_secs())),
+        }
+    }
+}
+
+impl Tasks {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, (String, AbortHandle)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remove(&self, id: u64) {
+        self.lock().remove(&id);
+        self.changed.notify_waiters();
+    }
+
+    /// Keeps the first failure: the ones after it are mostly its echo.
+    fn fail(&self, cause: anyhow::Error) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
+    }
+
+    fn take_failure(&self) -> Option<anyhow::Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn abort(&self) {
+        self.lock().values().for_each(|(_, handle)| handle.abort());
+    }
+
+    fn names(&self) -> String {
+        self.lock().values().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    async fn all_gone(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.lock().is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        let (terminate, interrupt) =
+            (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

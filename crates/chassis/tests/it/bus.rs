@@ -1,0 +1,78 @@
+//! The bus may be away at any time.
+
+use bytes::Bytes;
+use chassis::{
+    Bus,
+    bus::{BusError, MAX_EVENT_BYTES},
+};
+use testkit::NatsServer;
+use wire::event::Family;
+
+use crate::fixture::{SOON, database, published, put, relay};
+
+#[tokio::test]
+async fn a_bus_that_is_away_at_start_is_found_later() {
+    let mut server = NatsServer::start().await;
+    server.stop();
+    let bus = Bus::connect(&server.url, "away").await.unwrap();
+    let subject = wire::event::subject("away", Family::Run, "queued", "1");
+    let said = bus.publish(&subject, "1:1", Bytes::from_static(b"{}")).await;
+    assert!(matches!(said, Err(BusError::Away)), "{said:?}");
+
+    server.restart().await;
+
+    let say = async || bus.publish(&subject, "1:1", Bytes::from_static(b"{}")).await;
+    testkit::eventually(SOON, say).await;
+}
+
+#[tokio::test]
+async fn facts_put_while_the_bus_is_away_are_told_when_it_is_back() {
+    let (db, mut server) = (database().await, NatsServer::start().await);
+    let bus = Bus::connect(&server.url, "away").await.unwrap();
+    let (_stop, _ended) = relay(&db.pool, &bus);
+    put(&db.pool, "away", [1]).await;
+    testkit::eventually(SOON, async || published(&db.pool).await == 1).await;
+
+    server.stop();
+    testkit::eventually(SOON, async || bus.probe().is_err()).await;
+    put(&db.pool, "away", [2]).await;
+    assert_eq!(published(&db.pool).await, 1);
+    server.restart().await;
+
+    testkit::eventually(SOON, async || published(&db.pool).await == 2).await;
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_used_names_its_variable_and_hides_its_password() {
+    for url in ["http://user:hunter2@host", "nats://", "user:hunter2@host:4222"] {
+        let error = format!("{:#}", Bus::connect(url, "lumio").await.unwrap_err());
+        assert!(error.contains("NATS_URL") && !error.contains("hunter2"), "{error}");
+    }
+    let error = Bus::connect("nats://127.0.0.1:1", "a.b").await.unwrap_err().to_string();
+    assert!(error.contains("NATS_PREFIX"), "{error}");
+}
+
+#[tokio::test]
+async fn an_event_that_carries_too_much_is_refused() {
+    let nats = testkit::nats().await;
+    let bus = crate::fixture::bus(&nats).await;
+    let body = Bytes::from(vec![b' '; MAX_EVENT_BYTES + 1]);
+    let said = bus.publish("any.run.v1.queued.1", "1:1", body).await;
+    assert!(matches!(said, Err(BusError::TooLarge(_))));
+}
+
+#[tokio::test]
+async fn a_stream_that_was_lost_is_made_again_while_somebody_listens() {
+    let (db, nats) = (database().await, testkit::nats().await);
+    let bus = crate::fixture::bus(&nats).await;
+    let _heard = nats.listen().await;
+    let (_stop, _ended) = relay(&db.pool, &bus);
+    put(&db.pool, &nats.prefix, [1]).await;
+    testkit::eventually(SOON, async || published(&db.pool).await == 1).await;
+
+    bus.jetstream().delete_stream(Family::Gate.stream(&nats.prefix)).await.unwrap();
+    put(&db.pool, &nats.prefix, [2]).await;
+
+    testkit::eventually(SOON, async || published(&db.pool).await == 2).await;
+    bus.jetstream().get_stream(Family::Gate.stream(&nats.prefix)).await.unwrap();
+}

@@ -1,0 +1,11 @@
+//! What the chassis promises to services, against a real Postgres, NATS and gRPC transport.
+
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+mod bus;
+mod fixture;
+mod grpc;
+mod health;
+mod outbox;
+mod service;
+mod trace;

@@ -1,0 +1,124 @@
+//! Facts leave once, in order, and only if they became true.
+
+use bytes::Bytes;
+use chassis::{Bus, outbox};
+use wire::event::Family;
+
+use crate::fixture::{SOON, bus, database, fact, published, put, relay};
+
+/// How many messages the stream of the facts holds.
+async fn stored(bus: &Bus) -> u64 {
+    let stream = Family::Gate.stream(bus.prefix());
+    bus.jetstream().get_stream(stream).await.unwrap().info().await.unwrap().state.messages
+}
+
+#[tokio::test]
+async fn facts_are_heard_in_the_order_of_their_positions() {
+    let (db, nats) = (database().await, testkit::nats().await);
+    let (bus, mut heard) = (bus(&nats).await, nats.listen().await);
+    // More than one batch, and half of it waiting before anybody relays.
+    put(&db.pool, &nats.prefix, 1..=100).await;
+    let (stop, ended) = relay(&db.pool, &bus);
+    put(&db.pool, &nats.prefix, 101..=150).await;
+
+    let mut ids = Vec::new();
+    for _ in 0..150 {
+        ids.push(heard.next().await.1.id);
+    }
+
+    let order = "SELECT event_id FROM outbox ORDER BY position";
+    let positioned: Vec<String> = sqlx::query_scalar(order).fetch_all(&db.pool).await.unwrap();
+    assert_eq!(ids, positioned);
+    assert_eq!(ids[0], fact(&nats.prefix, 1).0.id);
+    assert_eq!(ids[149], fact(&nats.prefix, 150).0.id);
+    testkit::eventually(SOON, async || published(&db.pool).await == 150).await;
+    stop.cancel();
+    ended.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fact_published_but_not_marked_is_told_again_and_stored_once() {
+    let (db, nats) = (database().await, testkit::nats().await);
+    let bus = bus(&nats).await;
+    put(&db.pool, &nats.prefix, [1]).await;
+    // What a relay does before it dies: position, publish, and no mark.
+    sqlx::query("UPDATE outbox SET position = nextval('outbox_position')")
+        .execute(&db.pool)
+        .await
+        .unwrap();
+    let (event, subject) = fact(&nats.prefix, 1);
+    bus.publish(&subject, &event.id, Bytes::from(serde_json::to_vec(&event).unwrap()))
+        .await
+        .unwrap();
+    assert_eq!((stored(&bus).await, published(&db.pool).await), (1, 0));
+
+    let mut heard = nats.listen().await;
+    let (_stop, _ended) = relay(&db.pool, &bus);
+
+    testkit::eventually(SOON, async || published(&db.pool).await == 1).await;
+    assert_eq!(heard.next().await.1.id, event.id);
+    assert_eq!(stored(&bus).await, 1);
+}
+
+#[tokio::test]
+async fn what_was_rolled_back_is_never_told() {
+    let (db, nats) = (database().await, testkit::nats().await);
+    let (bus, mut heard) = (bus(&nats).await, nats.listen().await);
+    let (event, subject) = fact(&nats.prefix, 1);
+    let mut tx = db.pool.begin().await.unwrap();
+    outbox::put(&mut tx, &event, &subject).await.unwrap();
+    tx.rollback().await.unwrap();
+    let (_stop, _ended) = relay(&db.pool, &bus);
+    put(&db.pool, &nats.prefix, [2]).await;
+
+    assert_eq!(heard.next().await.1.id, fact(&nats.prefix, 2).0.id);
+}
+
+#[tokio::test]
+async fn a_fact_is_told_under_one_id_only_once() {
+    let db = database().await;
+    let (event, subject) = fact("lumio", 1);
+    let mut conn = db.pool.acquire().await.unwrap();
+    outbox::put(&mut conn, &event, &subject).await.unwrap();
+    assert!(outbox::put(&mut conn, &event, &subject).await.is_err());
+}
+
+#[tokio::test]
+async fn one_relay_leads_and_the_next_takes_over() {
+    let (db, nats) = (database().await, testkit::nats().await);
+    let bus = bus(&nats).await;
+    let leaders = async || {
+        let text = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        sqlx::query_scalar::<_, i64>(text).fetch_one(&db.pool).await.unwrap()
+    };
+    let (stop_one, one) = relay(&db.pool, &bus);
+    testkit::eventually(SOON, async || leaders().await == 1).await;
+    let (_stop_two, _two) = relay(&db.pool, &bus);
+    put(&db.pool, &nats.prefix, [1]).await;
+    testkit::eventually(SOON, async || published(&db.pool).await == 1).await;
+    assert_eq!(leaders().await, 1);
+
+    stop_one.cancel();
+    one.await.unwrap();
+    put(&db.pool, &nats.prefix, [2]).await;
+
+    testkit::eventually(SOON, async || published(&db.pool).await == 2).await;
+}
+
+#[tokio::test]
+async fn a_leader_whose_connection_dies_leads_again() {
+    let (db, nats) = (database().await, testkit::nats().await);
+    let bus = bus(&nats).await;
+    let (_stop, _ended) = relay(&db.pool, &bus);
+    put(&db.pool, &nats.prefix, [1]).await;
+    testkit::eventually(SOON, async || published(&db.pool).await == 1).await;
+
+    let text =
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    sqlx::query(text).execute(&db.pool).await.unwrap();
+    put(&db.pool, &nats.prefix, [2]).await;
+
+    testkit::eventually(SOON, async || published(&db.pool).await == 2).await;
+}

@@ -1,0 +1,166 @@
+//! A fresh database for a test.
+
+use std::{
+    env,
+    ffi::OsString,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    fresh_name, in_own_runtime,
+    programs::program,
+    supervised::{Account, Supervised},
+};
+
+/// How long a private server may take to answer.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A database of the test's own; dropped with this value.
+#[derive(Debug)]
+pub struct TestDb {
+    /// Where it is, for a `DATABASE_URL`.
+    pub url: String,
+    /// Connections to it.
+    pub pool: PgPool,
+    admin_url: String,
+    name: String,
+}
+
+/// A new, empty database.
+///
+/// # Panics
+///
+/// When there is no server and none can be started; the text says what is missing.
+pub async fn postgres() -> TestDb {
+    fresh().await.unwrap_or_else(|error| panic!("no database for this test: {error:#}"))
+}
+
+impl Drop for TestDb {
+    fn drop(&mut self) {
+        let (admin, name) = (self.admin_url.clone(), self.name.clone());
+        in_own_runtime(async move {
+            if let Ok(mut conn) = PgConnection::connect(&admin).await {
+                let text = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+                drop(execute(&mut conn, text).await);
+            }
+        });
+    }
+}
+
+async fn fresh() -> anyhow::Result<TestDb> {
+    let admin_url = match env::var_os("DATABASE_URL") {
+        Some(url) => url.into_string().ok().context("DATABASE_URL is not text")?,
+        None => private_server().await?,
+    };
+    let name = fresh_name("test_");
+    let mut conn = PgConnection::connect(&admin_url).await.context("cannot reach the server")?;
+    execute(&mut conn, format!("CREATE DATABASE {name}")).await?;
+    let mut url = url::Url::parse(&admin_url)?;
+    url.set_path(&name);
+    let pool = PgPool::connect(url.as_str()).await?;
+    Ok(TestDb { url: url.into(), pool, admin_url, name })
+}
+
+/// `text` holds only names made here.
+async fn execute(conn: &mut PgConnection, text: String) -> sqlx::Result<()> {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(conn).await.map(drop)
+}
+
+/// The URL of this process's own server, started by the first who asks.
+async fn private_server() -> anyhow::Result<String> {
+    static SERVER: OnceLock<Result<(String, Supervised), String>> = OnceLock::new();
+    let started = tokio::task::spawn_blocking(|| {
+        let server = SERVER.get_or_init(|| start().map_err(|error| format!("{error:#}")));
+        server.as_ref().map(|(url, _)| url.clone()).map_err(Clone::clone)
+    });
+    let url = started.await?.map_err(anyhow::Error::msg)?;
+    let give_up_at = Instant::now() + START_TIMEOUT;
+    loop {
+        match PgConnection::connect(&url).await {
+            Ok(_) => return Ok(url),
+            Err(error) if Instant::now() >= give_up_at => {
+                return Err(error).context("the private Postgres does not answer");
+            }
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Listens on a socket in its own folder only: no port to collide on.
+fn start() -> anyhow::Result<(String, Supervised)> {
+    let initdb = program("initdb").context("DATABASE_URL is not set and there is no initdb")?;
+    let account = Account::if_root()?;
+    let folder = folder(account)?;
+    let bin = initdb.parent().context("initdb has no folder")?;
+    let bin = if account.is_some() { reachable(bin, &folder)? } else { bin.to_owned() };
+    let data = folder.join("data");
+    init(&bin, &data, account)?;
+    // Nothing here must survive a crash, so nothing is synced.
+    let server: Vec<OsString> = [
+        bin.join("postgres").into_os_string(),
+        "-D".into(),
+        data.into(),
+        "-k".into(),
+        folder.clone().into(),
+        "-clisten_addresses=".into(),
+        "-cfsync=off".into(),
+        "-csynchronous_commit=off".into(),
+        "-cfull_page_writes=off".into(),
+        "-cmax_connections=300".into(),
+    ]
+    .into();
+    let server = Supervised::start(&server, &folder.join("log"), Some(&folder), account)?;
+    let host: String =
+        url::form_urlencoded::byte_serialize(folder.as_os_str().as_encoded_bytes()).collect();
+    Ok((format!("postgres://postgres@localhost/postgres?host={host}"), server))
+}
+
+fn init(bin: &Path, data: &Path, account: Option<Account>) -> anyhow::Result<()> {
+    let mut initdb = Command::new(bin.join("initdb"));
+    initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
+    initdb.args(["--no-sync", "-D"]).arg(data).current_dir("/");
+    if let Some(account) = account {
+        account.apply(&mut initdb);
+    }
+    let done = initdb.output().context("cannot run initdb")?;
+    if !done.status.success() {
+        bail!("initdb failed: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    Ok(())
+}
+
+/// A folder of the server's own, whose path is short enough for a socket (107 bytes).
+fn folder(account: Option<Account>) -> anyhow::Result<PathBuf> {
+    let temporary = env::temp_dir();
+    let short = temporary.as_os_str().len() <= 64;
+    let parent = if short { temporary.as_path() } else { Path::new("/tmp") };
+    let folder = tempfile::Builder::new().prefix("lumio-pg-").tempdir_in(parent)?.keep();
+    if let Some(account) = account {
+        account.own(&folder)?;
+    }
+    Ok(folder)
+}
+
+/// `bin`, or a copy of its installation where the other account can reach it.
+fn reachable(bin: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+    let open = |it: &Path| it.metadata().is_ok_and(|it| it.permissions().mode() & 0o005 == 0o005);
+    if bin.ancestors().all(open) {
+        return Ok(bin.to_owned());
+    }
+    let installation = bin.parent().context("Postgres has no folder")?;
+    let copy = folder.join("pg");
+    let copied = Command::new("cp").arg("-rL").arg(installation).arg(&copy).status()?;
+    let opened = Command::new("chmod").args(["-R", "a+rX"]).arg(&copy).status()?;
+    if !copied.success() || !opened.success() {
+        bail!("cannot copy {} to where Postgres can reach it", installation.display());
+    }
+    Ok(copy.join("bin"))
+}

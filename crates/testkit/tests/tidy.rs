@@ -1,0 +1,65 @@
+//! Rules of the workspace that the compiler cannot see.
+
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The names in the `[dependencies]` of the package in `folder`.
+fn dependencies(folder: &Path) -> Vec<String> {
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    let lines = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('['));
+    let name = |line: &str| line.split(['.', ' ', '=']).next().unwrap().to_owned();
+    lines.map(name).filter(|name| !name.is_empty()).collect()
+}
+
+fn folders(of: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join(of)).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.join("Cargo.toml").is_file()).collect()
+}
+
+#[test]
+fn wire_does_no_io() {
+    let found = dependencies(&root().join("crates/wire"));
+    for banned in ["tokio", "sqlx", "async-nats", "object_store", "reqwest", "chassis"] {
+        assert!(!found.iter().any(|it| it == banned), "wire does no I/O, so no {banned}");
+    }
+}
+
+#[test]
+fn a_service_never_depends_on_a_service() {
+    let services = folders("services");
+    let names: Vec<_> =
+        services.iter().map(|it| it.file_name().unwrap().to_str().unwrap()).collect();
+    for service in &services {
+        let found = dependencies(service);
+        let other = found.iter().find(|it| names.contains(&it.as_str()));
+        assert_eq!(other, None, "in {}", service.display());
+    }
+}
+
+#[test]
+fn what_is_publishable_knows_nothing_of_ours() {
+    let ours =
+        ["wire", "chassis", "seal", "chain", "testkit", "runner", "oracle-gate", "module-gate"];
+    for name in ["guard", "localnet"] {
+        let found = dependencies(&root().join("crates").join(name));
+        let known = found.iter().find(|it| ours.contains(&it.as_str()));
+        assert_eq!(known, None, "in crates/{name}");
+    }
+}
+
+#[test]
+fn testkit_ships_with_nothing() {
+    for folder in ["crates", "services"].into_iter().flat_map(folders) {
+        let found = dependencies(&folder);
+        assert!(!found.iter().any(|it| it == "testkit"), "{} ships testkit", folder.display());
+    }
+}

@@ -1,0 +1,177 @@
+//! Facts on the bus: CloudEvents 1.0 in structured JSON, on JetStream.
+//!
+//! An event says what happened and names bytes by digest; it carries no blob. Each family has one
+//! teller, one stream and one type of data. A field is never removed or renamed: that would be `v2`,
+//! beside `v1` for as long as a stream holds any. `tests/frozen.rs` holds the text of every event.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use time::OffsetDateTime;
+
+pub use gate::{GateData, GateEvent};
+pub use run::{Failure, Receipt, RunData, RunEvent, RunStatus};
+pub use seal::{SealData, SealEvent, SealStatus};
+
+mod gate;
+mod run;
+mod seal;
+
+/// The prefix of subjects and streams when the deployment chooses none.
+pub const DEFAULT_PREFIX: &str = "lumio";
+
+/// Who tells what: one family, one teller, one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// What becomes of runs; told by the runner.
+    Run,
+    /// What was sealed and checked; told by oracle-gate.
+    Seal,
+    /// What was executed and judged; told by module-gate.
+    Gate,
+}
+
+/// One fact in its envelope (CloudEvents 1.0, JSON format).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudEvent {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// `<key>:<seq>`; also the `Nats-Msg-Id`, so that a repeat is harmless.
+    pub id: String,
+    /// Who tells it, such as `/lumio/runner`.
+    pub source: String,
+    /// `dev.lumio.<family>.<event>.v1`.
+    pub r#type: String,
+    /// The entity it is about: the key of its subject on the bus.
+    pub subject: String,
+    /// When it became true.
+    #[serde(with = "time::serde::rfc3339")]
+    pub time: OffsetDateTime,
+    /// Always `application/json`.
+    pub datacontenttype: String,
+    /// W3C Trace Context of the work that made it true (CloudEvents distributed tracing extension).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// What is told.
+    pub data: serde_json::Value,
+}
+
+/// The data of a family: [`RunData`], [`SealData`], [`GateData`].
+pub trait Data: Serialize + DeserializeOwned {
+    /// The family it belongs to.
+    const FAMILY: Family;
+    /// The names of the family's events.
+    type Name: Copy + Into<&'static str>;
+
+    /// The entity the event is about; the last token of its subject.
+    fn key(&self) -> String;
+
+    /// The subject of event `name` about this entity: where [`CloudEvent::new`] of it is published.
+    fn subject(&self, prefix: &str, name: Self::Name) -> String {
+        subject(prefix, Self::FAMILY, name.into(), &self.key())
+    }
+}
+
+/// `<prefix>.<family>.v1.<event>.<key>`. What a token cannot hold becomes `_`, so that no key can
+/// reach another subject.
+pub fn subject(prefix: &str, family: Family, event: &str, key: &str) -> String {
+    let plain = |it: char| if it.is_ascii_alphanumeric() || it == '-' { it } else { '_' };
+    let key: String = key.chars().map(plain).collect();
+    format!("{prefix}.{}.v1.{event}.{key}", family.token())
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Self; 3] = [Self::Run, Self::Seal, Self::Gate];
+
+    /// Its token in subjects and types.
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Seal => "seal",
+            Self::Gate => "gate",
+        }
+    }
+
+    /// The `source` of its events: the service that tells them.
+    pub const fn source(self) -> &'static str {
+        match self {
+            Self::Run => "/lumio/runner",
+            Self::Seal => "/lumio/oracle-gate",
+            Self::Gate => "/lumio/module-gate",
+        }
+    }
+
+    /// The stream that keeps them, such as `LUMIO_RUN`.
+    pub fn stream(self, prefix: &str) -> String {
+        let plain =
+            |it: char| if it.is_ascii_alphanumeric() { it.to_ascii_uppercase() } else { '_' };
+        let prefix: String = prefix.chars().map(plain).collect();
+        format!("{prefix}_{}", self.token().to_ascii_uppercase())
+    }
+
+    /// Every subject of the family: `<prefix>.<family>.>`.
+    pub fn filter(self, prefix: &str) -> String {
+        format!("{prefix}.{}.>", self.token())
+    }
+}
+
+impl CloudEvent {
+    /// Event `name` about `data`'s entity, as its `seq`-th fact (from 1, counted by the teller in the
+    /// transaction that makes it true).
+    ///
+    /// # Errors
+    ///
+    /// When `data` has no JSON form.
+    pub fn new<D: Data>(
+        name: D::Name,
+        data: &D,
+        seq: u64,
+        time: OffsetDateTime,
+        traceparent: Option<String>,
+    ) -> Result<Self, serde_json::Error> {
+        let key = data.key();
+        Ok(Self {
+            specversion: "1.0".to_owned(),
+            id: format!("{key}:{seq}"),
+            source: D::FAMILY.source().to_owned(),
+            r#type: format!("dev.lumio.{}.{}.v1", D::FAMILY.token(), name.into()),
+            subject: key,
+            time,
+            datacontenttype: "application/json".to_owned(),
+            traceparent,
+            data: serde_json::to_value(data)?,
+        })
+    }
+
+    /// The data, as that of family `D`.
+    ///
+    /// # Errors
+    ///
+    /// When the event is of another family, or its data is not that of this version.
+    pub fn read<D: Data>(&self) -> Result<D, serde_json::Error> {
+        use serde::de::Error;
+        let family = format!("dev.lumio.{}.", D::FAMILY.token());
+        if !self.r#type.starts_with(&family) || !self.r#type.ends_with(".v1") {
+            let text = format!("`{}` is not an event `{family}*.v1`", self.r#type);
+            return Err(serde_json::Error::custom(text));
+        }
+        D::deserialize(&self.data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_cannot_reach_another_subject() {
+        let subject = subject("lumio", Family::Seal, "sealed", "a.b.> *");
+        assert_eq!(subject, "lumio.seal.v1.sealed.a_b____");
+    }
+
+    #[test]
+    fn streams_are_named_after_the_prefix() {
+        assert_eq!(Family::Run.stream("lumio"), "LUMIO_RUN");
+        assert_eq!(Family::Gate.stream("test-7"), "TEST_7_GATE");
+        assert_eq!(Family::Seal.filter("lumio"), "lumio.seal.>");
+    }
+}

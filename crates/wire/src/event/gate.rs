@@ -1,0 +1,59 @@
+//! Told by module-gate. An event about a verdict is a hint; the signed statement is the truth (M10).
+
+use serde::{Deserialize, Serialize};
+
+use super::{Data, Family};
+use crate::{
+    Digest, RunId,
+    statement::{Code, Verdict},
+};
+
+/// What can be told of a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GateEvent {
+    /// It was executed for a run.
+    Executed,
+    /// It was judged for shipping.
+    Shipped,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateData {
+    /// The run it was executed for, with dashes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// Which attempt of it, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// Digest of the module's tree.
+    pub module_digest: Digest,
+    /// What was found.
+    pub verdict: Verdict,
+    /// Set unless the verdict is PASS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+}
+
+impl Data for GateData {
+    const FAMILY: Family = Family::Gate;
+    type Name = GateEvent;
+
+    fn key(&self) -> String {
+        self.module_digest.to_string()
+    }
+}
+
+impl GateEvent {
+    /// Every event of the family.
+    pub const ALL: [Self; 2] = [Self::Executed, Self::Shipped];
+}
+
+impl From<GateEvent> for &'static str {
+    fn from(event: GateEvent) -> Self {
+        match event {
+            GateEvent::Executed => "executed",
+            GateEvent::Shipped => "shipped",
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Every refusal there is, in one closed table (C2): its name, what it means to HTTP, to gRPC and to a
+//! command line, whether to try again, and what an operator does about it.
+//!
+//! A service maps each of its errors to a [`Problem`] and never makes a status of its own.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use table::row;
+
+mod table;
+
+/// The `domain` of every `google.rpc.ErrorInfo` here.
+pub const DOMAIN: &str = "lumio.dev";
+
+/// A kind of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each variant's meaning is its row in the table")]
+pub enum Problem {
+    InvalidRequest,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    RunNotRetryable,
+    IdempotencyConflict,
+    IdempotencyMismatch,
+    PreflightFailed,
+    PayloadTooLarge,
+    RateLimited,
+    PackAlreadySealed,
+    SealMismatch,
+    StatementInvalid,
+    DigestMismatch,
+    CheckFailed,
+    ModuleUnknown,
+    VerdictMissing,
+    GuardIncomplete,
+    ExecutionConflict,
+    Unavailable,
+    Internal,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Its name in URLs and in the documentation.
+    pub slug: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// The gRPC code.
+    pub code: Code,
+    /// Whether the same request may succeed later without anybody changing anything.
+    pub retryable: bool,
+    /// The exit code of a command that ends with it (C1).
+    pub exit: u8,
+    /// What it means, in a few words that never change.
+    pub title: &'static str,
+    /// What to do about it.
+    pub action: &'static str,
+}
+
+/// A problem as an HTTP body: RFC 9457, with the `error` member that frontends knew before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemBody {
+    /// `/problems/<slug>`.
+    pub r#type: String,
+    /// The problem's title.
+    pub title: String,
+    /// The HTTP status, again.
+    pub status: u16,
+    /// What happened this time.
+    pub detail: String,
+    /// The problem's name in capitals.
+    pub code: String,
+    /// The same text as `detail`.
+    pub error: String,
+    /// Every mistake of the request, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issues: Vec<Issue>,
+}
+
+/// One mistake of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issue {
+    /// The way to the field, from the body's root.
+    pub path: Vec<String>,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl Problem {
+    /// Every problem, in the order of the table.
+    pub const ALL: [Self; 21] = [
+        Self::InvalidRequest,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::RunNotRetryable,
+        Self::IdempotencyConflict,
+        Self::IdempotencyMismatch,
+        Self::PreflightFailed,
+        Self::PayloadTooLarge,
+        Self::RateLimited,
+        Self::PackAlreadySealed,
+        Self::SealMismatch,
+        Self::StatementInvalid,
+        Self::DigestMismatch,
+        Self::CheckFailed,
+        Self::ModuleUnknown,
+        Self::VerdictMissing,
+        Self::GuardIncomplete,
+        Self::ExecutionConflict,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// Its line in the table.
+    pub const fn row(self) -> Row {
+        row(self)
+    }
+
+    /// Its name in `ErrorInfo.reason` and in JSON: the slug in capitals.
+    pub fn reason(self) -> String {
+        self.row().slug.to_ascii_uppercase().replace('-', "_")
+    }
+
+    /// The problem called `reason`, if there is one.
+    pub fn from_reason(reason: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.reason() == reason)
+    }
+
+    /// The problem a server of ours answered with; `None` if the status is somebody else's, such as
+    /// that of a connection that failed.
+    pub fn of(status: &Status) -> Option<Self> {
+        let info = status.get_details_error_info()?;
+        if info.domain == DOMAIN { Self::from_reason(&info.reason) } else { None }
+    }
+
+    /// This problem as a gRPC status. `detail` reaches the caller: no secret, no inner text (R9).
+    pub fn status(self, detail: impl Into<String>) -> Status {
+        let details = ErrorDetails::with_error_info(self.reason(), DOMAIN, HashMap::new());
+        Status::with_error_details(self.row().code, detail, details)
+    }
+
+    /// This problem as an HTTP body. `detail` reaches the caller: no secret, no inner text (R9).
+    pub fn body(self, detail: impl Into<String>) -> ProblemBody {
+        let Row { slug, status, title, .. } = self.row();
+        let detail = detail.into();
+        ProblemBody {
+            r#type: format!("/problems/{slug}"),
+            title: title.to_owned(),
+            status,
+            error: detail.clone(),
+            detail,
+            code: self.reason(),
+            issues: Vec::new(),
+        }
+    }
+}
+
+impl ProblemBody {
+    /// The same with every mistake listed.
+    pub fn with_issues(mut self, issues: Vec<Issue>) -> Self {
+        self.issues = issues;
+        self
+    }
+}

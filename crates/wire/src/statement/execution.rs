@@ -1,0 +1,140 @@
+//! What one execution did, and what follows from its verdict (M12, R10).
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::{Code, Effects, Guard, GuardTier, Predicate, StatementError, Subject, Verdict};
+use crate::{Digest, RunId, Usage};
+
+/// The highest seed: every JSON reader holds it exactly (R12).
+pub const MAX_SEED: u64 = (1 << 53) - 1;
+
+/// What module-gate saw when it executed a module for one attempt of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execution {
+    /// The run, with dashes.
+    pub run_id: RunId,
+    /// Which attempt of it, from 1.
+    pub attempt: u32,
+    /// Who pays (G… or C…).
+    pub user: String,
+    /// The workflow the run is of.
+    pub workflow_id: String,
+    /// Digest of the executed tree, recomputed from the copy that ran.
+    pub module_digest: Digest,
+    /// SHA-256 of the input's canonical JSON.
+    pub input_digest: Digest,
+    /// The run's seed, at most [`MAX_SEED`].
+    pub seed: u64,
+    /// What it might use at most.
+    pub budgets: Usage,
+    /// What it left, sorted by path.
+    pub outputs: Vec<Output>,
+    /// What is charged.
+    pub usage: Usage,
+    /// What watched it.
+    pub guard: Guard,
+    /// What it did beside computing.
+    pub effects: Effects,
+    /// How it ended.
+    pub exit: Exit,
+    /// What follows.
+    pub verdict: Verdict,
+    /// Set unless the verdict is PASS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+    /// The cause for people; never decides anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When the module's process was started.
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    /// When the last process of it was gone.
+    #[serde(with = "time::serde::rfc3339")]
+    pub finished_at: OffsetDateTime,
+}
+
+/// A file the module left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Relative to the output folder, `/` between segments.
+    pub path: String,
+    /// In bytes.
+    pub length: u64,
+    /// Of its content.
+    pub sha256: Digest,
+}
+
+/// How the module's process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
+pub enum Exit {
+    /// By itself, with this exit code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Stopped at its wall limit.
+    Timeout,
+    /// Stopped because a budget was used up.
+    Budget,
+    /// Never started.
+    Refused,
+}
+
+impl Predicate for Execution {
+    const TYPE: &'static str = "https://lumio.dev/attestation/execution/v1";
+
+    fn subject(&self) -> Vec<Subject> {
+        let outputs = self.outputs.iter();
+        let outputs = outputs.map(|it| Subject::new(format!("outputs/{}", it.path), it.sha256));
+        std::iter::once(Subject::new("module", self.module_digest)).chain(outputs).collect()
+    }
+
+    fn check(&self) -> Result<(), StatementError> {
+        let rules = [
+            (self.attempt >= 1, "attempts count from 1"),
+            (self.seed <= MAX_SEED, "the seed is above 2^53 - 1"),
+            (self.usage.is_within(&self.budgets), "more was used than the budgets allow"),
+            (self.outputs.iter().all(|it| is_plain(&it.path)), "an output's path is not plain"),
+            (self.outputs.is_sorted_by(|a, b| a.path < b.path), "outputs are not sorted by path"),
+            (self.finished_at >= self.started_at, "it finished before it started"),
+        ];
+        broken(&rules)?;
+        broken(&match self.verdict {
+            Verdict::Pass => vec![
+                (self.exit == Exit::Code(0), "PASS needs exit code 0"),
+                (!self.outputs.is_empty(), "PASS needs an output"),
+                (self.code.is_none(), "PASS has no code"),
+                (self.guard.tier == GuardTier::Full, "PASS needs the full guard"),
+            ],
+            Verdict::Fail => vec![
+                (self.code.is_some(), "FAIL needs a code"),
+                (self.code != Some(Code::GuardIncomplete), "FAIL is not the guard's fault"),
+                (self.outputs.is_empty(), "FAIL has no outputs"),
+                (
+                    self.code == Some(Code::BudgetExhausted) || self.usage.is_zero(),
+                    "FAIL charges only an exhausted budget",
+                ),
+            ],
+            Verdict::Inconclusive => vec![
+                (self.code == Some(Code::GuardIncomplete), "INCONCLUSIVE is E_GUARD_INCOMPLETE"),
+                (self.outputs.is_empty(), "INCONCLUSIVE has no outputs"),
+                (self.usage.is_zero(), "INCONCLUSIVE charges nothing"),
+            ],
+        })
+    }
+}
+
+/// The first rule that does not hold.
+pub(super) fn broken(rules: &[(bool, &'static str)]) -> Result<(), StatementError> {
+    match rules.iter().find(|(holds, _)| !holds) {
+        Some((_, rule)) => Err(StatementError::Contradiction(rule)),
+        None => Ok(()),
+    }
+}
+
+/// A path that means the same file everywhere and stays below its folder.
+fn is_plain(path: &str) -> bool {
+    let segment = |it: &str| !matches!(it, "" | "." | "..");
+    path.split('/').all(segment) && !path.contains(['\\', '\0'])
+}

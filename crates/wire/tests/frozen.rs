@@ -1,0 +1,244 @@
+//! Text that other programs rely on: every event, every problem. Changing a line here is a new
+//! version, never a correction.
+
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::{fs, path::Path};
+
+use time::{OffsetDateTime, macros::datetime};
+use tonic::Code;
+use tonic_types::StatusExt as _;
+use uuid::Uuid;
+use wire::{
+    Digest, Problem, RunId,
+    event::{
+        CloudEvent, Data, Failure, GateData, GateEvent, Receipt, RunData, RunEvent, RunStatus,
+        SealData, SealEvent, SealStatus,
+    },
+    statement,
+};
+
+const TIME: OffsetDateTime = datetime!(2026-01-02 03:04:05 UTC);
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+fn run() -> RunData {
+    RunData {
+        run_id: RunId::from(Uuid::from_u128(7)),
+        attempt: 1,
+        status: RunStatus::Pending,
+        user: "GUSER".to_owned(),
+        agent_id: 3,
+        workflow_id: None,
+        manifest_hash: None,
+        vault_run_id: None,
+        error: None,
+        receipt: None,
+        transaction: None,
+    }
+}
+
+fn text<D: Data>(name: D::Name, data: &D) -> String {
+    let event = CloudEvent::new(name, data, 4, TIME, Some(TRACE.to_owned())).unwrap();
+    serde_json::to_string(&event).unwrap()
+}
+
+#[test]
+fn the_envelope_and_the_smallest_run_event() {
+    assert_eq!(
+        text(RunEvent::Queued, &run()),
+        concat!(
+            r#"{"specversion":"1.0","id":"00000000000000000000000000000007:4","#,
+            r#""source":"/lumio/runner","type":"dev.lumio.run.queued.v1","#,
+            r#""subject":"00000000000000000000000000000007","time":"2026-01-02T03:04:05Z","#,
+            r#""datacontenttype":"application/json","#,
+            r#""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","#,
+            r#""data":{"agent_id":3,"attempt":1,"run_id":"00000000-0000-0000-0000-000000000007","#,
+            r#""status":"pending","user":"GUSER"}}"#,
+        )
+    );
+}
+
+#[test]
+fn the_largest_run_event() {
+    let zeros = Digest::from([0; 32]);
+    let data = RunData {
+        status: RunStatus::Failed,
+        workflow_id: Some("profile".to_owned()),
+        manifest_hash: Some(zeros),
+        vault_run_id: Some(zeros),
+        error: Some(Failure { code: "BUDGET_EXHAUSTED".to_owned(), reason: "time".to_owned() }),
+        receipt: Some(Receipt {
+            run_id: zeros,
+            actual_charge: i128::MAX,
+            refund: 0,
+            developer: "GDEV".to_owned(),
+            output_hash: Some(zeros),
+            finalized_at: Some(TIME),
+        }),
+        transaction: Some(zeros),
+        ..run()
+    };
+    let zeros = "0000000000000000000000000000000000000000000000000000000000000000";
+    let want = format!(
+        concat!(
+            r#""data":{{"agent_id":3,"attempt":1,"error":{{"code":"BUDGET_EXHAUSTED","reason":"time"}},"#,
+            r#""manifest_hash":"{0}","receipt":{{"actual_charge":"170141183460469231731687303715884105727","#,
+            r#""developer":"GDEV","finalized_at":"2026-01-02T03:04:05Z","output_hash":"{0}","refund":"0","#,
+            r#""run_id":"{0}"}},"run_id":"00000000-0000-0000-0000-000000000007","status":"failed","#,
+            r#""transaction":"{0}","user":"GUSER","vault_run_id":"{0}","workflow_id":"profile"}}}}"#,
+        ),
+        zeros
+    );
+    let got = text(RunEvent::Failed, &data);
+    assert!(got.ends_with(&want), "{got}");
+
+    let event: CloudEvent = serde_json::from_str(&got).unwrap();
+    assert_eq!(event.read::<RunData>().unwrap(), data);
+    assert!(event.read::<GateData>().is_err());
+}
+
+#[test]
+fn the_seal_events() {
+    let data = SealData {
+        run_id: RunId::from(Uuid::from_u128(7)),
+        attempt: 1,
+        pack_id: "0abc".to_owned(),
+        seal_digest: Digest::from([0; 32]),
+        seal_status: SealStatus::SealedFailed,
+        facts_ref: Some("sr/run_facts_view/7.1.json".to_owned()),
+        result: Some("OK".to_owned()),
+    };
+    let want = concat!(
+        r#"{"specversion":"1.0","id":"0abc:4","source":"/lumio/oracle-gate","#,
+        r#""type":"dev.lumio.seal.sealed.v1","subject":"0abc","time":"2026-01-02T03:04:05Z","#,
+        r#""datacontenttype":"application/json","#,
+        r#""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","#,
+        r#""data":{"attempt":1,"facts_ref":"sr/run_facts_view/7.1.json","pack_id":"0abc","result":"OK","#,
+        r#""run_id":"00000000-0000-0000-0000-000000000007","#,
+        r#""seal_digest":"0000000000000000000000000000000000000000000000000000000000000000","#,
+        r#""seal_status":"SEALED_FAILED"}}"#,
+    );
+    assert_eq!(text(SealEvent::Sealed, &data), want);
+    let checked = text(SealEvent::Checked, &data);
+    assert_eq!(checked, want.replace("seal.sealed.v1", "seal.checked.v1"));
+}
+
+#[test]
+fn the_gate_events() {
+    let data = GateData {
+        run_id: None,
+        attempt: None,
+        module_digest: Digest::from([0; 32]),
+        verdict: statement::Verdict::Fail,
+        code: Some(statement::Code::OracleExec),
+    };
+    let zeros = "0".repeat(64);
+    let want = format!(
+        concat!(
+            r#"{{"specversion":"1.0","id":"{0}:4","source":"/lumio/module-gate","#,
+            r#""type":"dev.lumio.gate.shipped.v1","subject":"{0}","time":"2026-01-02T03:04:05Z","#,
+            r#""datacontenttype":"application/json","traceparent":"{1}","#,
+            r#""data":{{"code":"E_ORACLE_EXEC","module_digest":"{0}","verdict":"FAIL"}}}}"#,
+        ),
+        zeros, TRACE
+    );
+    assert_eq!(text(GateEvent::Shipped, &data), want);
+}
+
+#[test]
+fn the_subject_of_every_event() {
+    let names = |names: &[&'static str]| names.join(" ");
+    let run_names = RunEvent::ALL.map(<&str>::from);
+    assert_eq!(names(&run_names), "queued opening running finalizing finalized failed cancelled");
+    assert_eq!(names(&SealEvent::ALL.map(<&str>::from)), "sealed checked");
+    assert_eq!(names(&GateEvent::ALL.map(<&str>::from)), "executed shipped");
+    assert_eq!(
+        run().subject("lumio", RunEvent::Queued),
+        "lumio.run.v1.queued.00000000000000000000000000000007"
+    );
+}
+
+/// Slug, HTTP status, gRPC code, retryable, exit code.
+const PROBLEMS: &str = "\
+invalid-request 400 InvalidArgument false 3
+unauthenticated 401 Unauthenticated false 3
+forbidden 403 PermissionDenied false 3
+not-found 404 NotFound false 1
+run-not-retryable 409 FailedPrecondition false 1
+idempotency-conflict 409 Aborted true 2
+idempotency-mismatch 422 InvalidArgument false 3
+preflight-failed 422 FailedPrecondition false 1
+payload-too-large 413 ResourceExhausted false 1
+rate-limited 429 ResourceExhausted true 2
+pack-already-sealed 409 AlreadyExists false 1
+seal-mismatch 409 FailedPrecondition false 1
+statement-invalid 422 InvalidArgument false 1
+digest-mismatch 422 InvalidArgument false 1
+check-failed 422 FailedPrecondition false 1
+module-unknown 404 NotFound false 1
+verdict-missing 404 NotFound false 1
+guard-incomplete 503 Unavailable true 2
+execution-conflict 409 AlreadyExists false 1
+unavailable 503 Unavailable true 2
+internal 500 Internal false 2
+";
+
+#[test]
+fn the_table_of_problems() {
+    let line = |problem: Problem| {
+        let row = problem.row();
+        let code = format!("{:?}", row.code);
+        format!("{} {} {code} {} {}\n", row.slug, row.status, row.retryable, row.exit)
+    };
+    assert_eq!(Problem::ALL.map(line).concat(), PROBLEMS);
+}
+
+#[test]
+fn a_problem_reads_the_same_over_grpc_and_http() {
+    let status = Problem::SealMismatch.status("another seal");
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!((info.reason.as_str(), info.domain.as_str()), ("SEAL_MISMATCH", "lumio.dev"));
+    assert_eq!(Problem::of(&status), Some(Problem::SealMismatch));
+    assert_eq!(Problem::of(&tonic::Status::new(Code::Unavailable, "elsewhere")), None);
+
+    assert_eq!(
+        serde_json::to_string(&Problem::NotFound.body("Run not found")).unwrap(),
+        concat!(
+            r#"{"type":"/problems/not-found","title":"There is no such thing","status":404,"#,
+            r#""detail":"Run not found","code":"NOT_FOUND","error":"Run not found"}"#,
+        )
+    );
+}
+
+/// `UPDATE=1 cargo test -p wire --test frozen` writes the pages.
+#[test]
+fn every_problem_has_its_page() {
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/problems");
+    for problem in Problem::ALL {
+        let path = pages.join(format!("{}.md", problem.row().slug));
+        if std::env::var_os("UPDATE").is_some() {
+            fs::create_dir_all(&pages).unwrap();
+            fs::write(&path, page(problem)).unwrap();
+        }
+        let found = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(found, page(problem), "{}; run with UPDATE=1", path.display());
+    }
+    assert_eq!(fs::read_dir(pages).unwrap().count(), Problem::ALL.len(), "a page of no problem");
+}
+
+fn page(problem: Problem) -> String {
+    let row = problem.row();
+    let again = match row.retryable {
+        true => "The same request may succeed later.",
+        false => "The same request will fail again.",
+    };
+    format!(
+        "# {}\n\n`{}` · HTTP {} · gRPC `{:?}` · exit code {}\n\n{} {again}\n",
+        row.title,
+        problem.reason(),
+        row.status,
+        row.code,
+        row.exit,
+        row.action
+    )
+}
