@@ -1,0 +1,52 @@
+//! The commands, one file each.
+
+pub mod agent;
+pub mod balance;
+pub mod deploy;
+pub mod fund;
+pub mod grant;
+pub mod keys;
+pub mod module;
+pub mod policy;
+pub mod run;
+
+mod issuer;
+
+use crate::{
+    args::{Cli, Command},
+    context::Context,
+    failure::Result,
+    output::Report,
+};
+
+/// Does one command.
+///
+/// # Errors
+///
+/// [`crate::failure::Failure`], which carries the exit code.
+pub async fn run(context: &Context, command: Command) -> Result<Report> {
+    match command {
+        Command::Keys(command) => keys::run(context, command),
+        Command::Deploy(command) => deploy::run(context, command).await,
+        Command::Fund(command) => fund::run(context, command).await,
+        Command::Agent(command) => agent::run(context, command).await,
+        Command::Grant(command) => grant::run(context, command).await,
+        Command::Policy(command) => policy::run(context, command).await,
+        Command::Balance(command) => balance::run(context, command).await,
+        Command::Run(command) => run::run(context, command).await,
+        Command::Watch(command) => run::watch(context, &command).await,
+        Command::Module(command) => module::run(context, command).await,
+        Command::Verify(command) => crate::verify::command::verify(context, &command).await,
+        Command::Export(command) => crate::verify::command::export(context, &command).await,
+        Command::Completions { shell } => Ok(completions(shell)),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Report {
+    use clap::CommandFactory as _;
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "lumio", &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    let json = serde_json::json!({ "script": script });
+    Report::new(script, json)
+}

@@ -1,0 +1,130 @@
+//! `lumio balance`.
+
+use chain::{Address, amount, token};
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::{
+    context::Context,
+    failure::{Failure, Result},
+    output::Report,
+};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Balance {
+    /// What an account has in the vault and outside
+    #[command(after_help = "Example:\n  lumio balance show alice")]
+    Show {
+        /// Name of a key, or address
+        account: String,
+    },
+    /// Put money into the vault
+    #[command(
+        after_help = "Examples:\n  lumio balance deposit 50 --as alice\n  lumio balance deposit 15000000stroops --as alice"
+    )]
+    Deposit {
+        /// How much, such as 1.5 (XLM) or 15000000stroops
+        #[arg(value_parser = crate::parse::amount)]
+        amount: i128,
+        /// Whose key signs and pays
+        #[arg(long = "as", value_name = "NAME")]
+        signer: String,
+    },
+    /// Take money out of the vault
+    #[command(after_help = "Example:\n  lumio balance withdraw 12.5 --as alice")]
+    Withdraw {
+        /// How much, such as 1.5 (XLM) or 15000000stroops
+        #[arg(value_parser = crate::parse::amount)]
+        amount: i128,
+        /// Whose key signs and receives
+        #[arg(long = "as", value_name = "NAME")]
+        signer: String,
+    },
+    /// What an agent's developer has earned
+    #[command(after_help = "Example:\n  lumio balance earned dev")]
+    Earned {
+        /// Name of a key, or address
+        developer: String,
+    },
+    /// Pay out what a developer has earned
+    #[command(after_help = "Example:\n  lumio balance claim 3 --as dev")]
+    Claim {
+        /// How much, such as 1.5 (XLM) or 15000000stroops
+        #[arg(value_parser = crate::parse::amount)]
+        amount: i128,
+        /// The developer's key
+        #[arg(long = "as", value_name = "NAME")]
+        signer: String,
+    },
+}
+
+pub(super) async fn run(context: &Context, command: Balance) -> Result<Report> {
+    context.connect().await?;
+    let vault = context.vault()?;
+    match command {
+        Balance::Show { account } => show(context, context.keys.resolve(&account)?).await,
+        Balance::Deposit { amount, signer } => {
+            let key = context.keys.load(&signer)?;
+            let token = token_of(context).await?;
+            context.submit(&key, vault.deposit(key.address(), amount, token)?).await?;
+            show(context, key.address()).await
+        }
+        Balance::Withdraw { amount, signer } => {
+            let key = context.keys.load(&signer)?;
+            context.submit(&key, vault.withdraw(key.address(), amount)).await?;
+            show(context, key.address()).await
+        }
+        Balance::Earned { developer } => earned(context, context.keys.resolve(&developer)?).await,
+        Balance::Claim { amount, signer } => {
+            let key = context.keys.load(&signer)?;
+            context.submit(&key, vault.claim_developer(key.address(), amount)).await?;
+            earned(context, key.address()).await
+        }
+    }
+}
+
+async fn token_of(context: &Context) -> Result<Address> {
+    let config = context.vault()?.read_config(&context.rpc).await?;
+    Ok(config.ok_or_else(|| no_vault(context))?.token)
+}
+
+async fn show(context: &Context, address: Address) -> Result<Report> {
+    let vault = context.vault()?;
+    let token = token_of(context).await?;
+    let account = vault.account_now(&context.rpc, address).await?;
+    let outside = token::balance(&context.rpc, token, address).await?;
+    let escrowed = account.due_today.saturating_add(account.due_tomorrow);
+    let text = format!(
+        "{address}\n  in the vault  {}\n  in escrow     {}\n  outside       {}\n  receipts      {}",
+        amount::show(account.balance),
+        amount::show(escrowed),
+        amount::show(outside),
+        account.receipts,
+    );
+    let json = json!({
+        "address": address,
+        "balance": account.balance.to_string(),
+        "escrowed": escrowed.to_string(),
+        "outside": outside.to_string(),
+        "receipts": account.receipts,
+        "receiptsHash": account.receipts_hash,
+    });
+    Ok(Report::new(text, json))
+}
+
+async fn earned(context: &Context, developer: Address) -> Result<Report> {
+    let call = context.vault()?.developer_balance(developer);
+    let value = chain::tx::view(&context.rpc, &call).await?;
+    let balance = chain::scval::Reader::new("developer balance", &value).i128()?;
+    let text = format!("{developer} can claim {}", amount::show(balance));
+    Ok(Report::new(text, json!({ "developer": developer, "claimable": balance.to_string() })))
+}
+
+/// The one message for a vault id that is none.
+pub(crate) fn no_vault(context: &Context) -> Failure {
+    let id = context.vault().map(|vault| vault.0.to_string()).unwrap_or_default();
+    Failure::usage(format!(
+        "there is no vault {id} on this network; deploy it with: lumio deploy, or set LUMIO_VAULT_ID"
+    ))
+}

@@ -1,0 +1,176 @@
+//! `lumio deploy`: the contracts that are built in, with the sums that the repository states.
+
+use chain::{
+    Address, Call, ContractKind, Creation, Keypair, ids, local, state,
+    vault::{Config, Vault},
+};
+use serde_json::json;
+use stellar_xdr::ContractExecutable;
+use wire::Digest;
+
+use super::issuer;
+use crate::{
+    context::Context,
+    failure::{Failure, Result},
+    output::Report,
+};
+
+const REGISTRY: &[u8] = include_bytes!("../../../contracts/wasm/agent_registry.wasm");
+const VAULT: &[u8] = include_bytes!("../../../contracts/wasm/prepaid_vault.wasm");
+
+/// What one step may cost where nobody says otherwise, in stroops: the vault's code pays rent for months.
+const FEE: i128 = 400 * chain::amount::STROOPS;
+
+/// Put registry and vault on a network; what exists already stays.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  lumio deploy\n  lumio deploy --as ops --rpc-url https://… --network-passphrase 'Test SDF Network ; September 2015'\n  \
+                        lumio deploy --as ops --token C…\n\nOn the local network the deployer's key is public and built in: its ids never move and need no configuration."
+)]
+pub struct Deploy {
+    /// Whose key deploys, pays and becomes administrator [default on the local network: the local deployer]
+    #[arg(long = "as", value_name = "NAME")]
+    signer: Option<String>,
+    /// The token that the vault holds: native, or the contract of an issued asset
+    #[arg(long, default_value = "native", value_name = "C…")]
+    token: String,
+    /// Take an issued asset although its issuer could freeze, claw back or print it; the risk is printed
+    #[arg(long)]
+    force: bool,
+}
+
+/// A contract and what was done about it.
+struct Placed {
+    id: Address,
+    existed: bool,
+}
+
+pub(super) async fn run(context: &Context, command: Deploy) -> Result<Report> {
+    context.connect().await?;
+    let key = deployer(context, command.signer.as_deref())?;
+    let address = key.address();
+    if context.rpc.account(&address).await?.is_none() {
+        context.steps.say(format!("funding the deployer {address}"));
+        context.rpc.fund(&address).await?;
+    }
+    let (token, risk) = token(context, &key, &command).await?;
+    let registry =
+        place(context, &key, "registry", REGISTRY, creation(&key, ContractKind::Registry, token)?)
+            .await?;
+    let args = vec![address.to_val(), registry.id.to_val(), token.to_val()];
+    let vault = Creation { args, ..creation(&key, ContractKind::Vault, token)? };
+    let vault = place(context, &key, "vault", VAULT, vault).await?;
+    check(context, &Vault(vault.id), registry.id, token).await?;
+    let json = json!({
+        "deployer": address,
+        "token": token,
+        "registry": registry.id,
+        "registryExisted": registry.existed,
+        "vault": vault.id,
+        "vaultExisted": vault.existed,
+        "risk": risk,
+    });
+    let mut text = format!("registry {}\nvault    {}\ntoken    {token}", registry.id, vault.id);
+    if let Some(risk) = &risk {
+        text.push_str(&format!("\nRISK     {risk}"));
+    }
+    Ok(Report::new(text, json))
+}
+
+fn deployer(context: &Context, signer: Option<&str>) -> Result<Keypair> {
+    match signer {
+        Some(name) => context.keys.load(name),
+        None if context.network.is_standalone() => Ok(local::deployer()),
+        None => Err(Failure::usage(
+            "say whose key deploys: --as NAME; only the local network has a built-in deployer",
+        )),
+    }
+}
+
+/// A vault's salt names its token, so that one deployer can have a vault for each; that of the native
+/// asset is the one that local configuration expects.
+fn creation(key: &Keypair, kind: ContractKind, token: Address) -> Result<Creation> {
+    let is_native = token == local::token_id()?;
+    let (salt, code) = match kind {
+        ContractKind::Vault if is_native => (local::vault_salt(), VAULT),
+        ContractKind::Vault => (
+            Digest::of(&[local::vault_salt().as_bytes(), token.as_bytes().as_slice()].concat()),
+            VAULT,
+        ),
+        _ => (local::registry_salt(), REGISTRY),
+    };
+    let deployer = key.address();
+    Ok(Creation { deployer, salt, code: Digest::of(code), args: vec![deployer.to_val()], kind })
+}
+
+/// Uploads the code and creates the contract, each unless it exists.
+async fn place(
+    context: &Context,
+    key: &Keypair,
+    name: &str,
+    code: &[u8],
+    creation: Creation,
+) -> Result<Placed> {
+    let id = ids::contract_id(&context.network, &creation.deployer, &creation.salt)?;
+    if let Some(instance) = state::instance(&context.rpc, &id).await? {
+        let same = matches!(&instance.executable, ContractExecutable::Wasm(hash) if hash.0 == *creation.code.as_bytes());
+        if !same {
+            return Err(Failure::bad(format!(
+                "the {name} {id} exists with other code than this release's; use the release that it was deployed with, or deploy --as another key"
+            )));
+        }
+        context.steps.say(format!("the {name} exists: {id}"));
+        return Ok(Placed { id, existed: true });
+    }
+    if state::has_code(&context.rpc, &creation.code).await? {
+        context.steps.say(format!("the code of the {name} exists: {}", creation.code));
+    } else {
+        context.steps.say(format!("uploading the code of the {name} ({} bytes)", code.len()));
+        context.submit_within(key, Call::Upload(code.to_vec()), FEE).await?;
+    }
+    context.steps.say(format!("creating the {name} {id}"));
+    context.submit_within(key, Call::Create(creation), FEE).await?;
+    Ok(Placed { id, existed: false })
+}
+
+/// A vault that existed may have been set up by somebody with other ends.
+async fn check(context: &Context, vault: &Vault, registry: Address, token: Address) -> Result<()> {
+    let config: Option<Config> = vault.read_config(&context.rpc).await?;
+    match config {
+        Some(config) if config.registry == registry && config.token == token => Ok(()),
+        Some(config) => Err(Failure::bad(format!(
+            "the vault {} is set up with registry {} and token {}, want {registry} and {token}",
+            vault.0, config.registry, config.token
+        ))),
+        None => Err(Failure::Unknown(format!(
+            "the vault {} was created, but is not on the ledger yet; try again",
+            vault.0
+        ))),
+    }
+}
+
+/// The token's contract, created for the native asset if need be; and the risk that was accepted.
+async fn token(
+    context: &Context,
+    key: &Keypair,
+    command: &Deploy,
+) -> Result<(Address, Option<String>)> {
+    let native = ids::native_token_id(&context.network)?;
+    if command.token == "native" || command.token == native.to_string() {
+        if state::instance(&context.rpc, &native).await?.is_none() {
+            context.steps.say(format!("creating the native token's contract {native}"));
+            context.submit_within(key, Call::CreateNativeToken, FEE).await?;
+        }
+        return Ok((native, None));
+    }
+    let given: Address = command.token.parse().map_err(|_| {
+        Failure::usage(format!("--token: '{}' is neither native nor a contract id", command.token))
+    })?;
+    match issuer::risk(context, given).await? {
+        None => Ok((given, None)),
+        Some(risk) if command.force => Ok((given, Some(risk))),
+        Some(risk) => Err(Failure::bad(format!(
+            "the token is not taken: {risk}; --force takes it all the same"
+        ))),
+    }
+}

@@ -1,0 +1,293 @@
+//! `lumio module`: the way of a module into the store, past the gate, and onto the chain.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use chain::registry::RateCard;
+use clap::Subcommand;
+use seal::{Limits, Tree};
+use serde_json::json;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+use wire::{
+    Digest, Rates,
+    dsse::Envelope,
+    pb::{
+        module::v1::{Finished, ShipRequest, module_gate_client::ModuleGateClient, ship_event},
+        oracle::v1::{
+            ModuleFile, ModuleHeader, PutModuleRequest, oracle_gate_client::OracleGateClient,
+            put_module_request::Item,
+        },
+    },
+    statement::{ShippingStatement, Verdict},
+};
+
+use super::agent;
+use crate::{
+    context::Context,
+    failure::{Failure, Result},
+    output::Report,
+};
+
+/// Bytes of a file that go in one message.
+const PIECE: usize = 256 * 1024;
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Module {
+    /// The digest of a module's tree: what a rate card pins
+    #[command(after_help = "Example:\n  lumio module digest examples/modules/csv-profile")]
+    Digest {
+        /// The module's folder
+        dir: PathBuf,
+    },
+    /// Store a module by its digest, have it gated, and publish its prices on chain
+    #[command(
+        after_help = "Examples:\n  lumio module publish examples/modules/csv-profile --as dev --runner runner --rates runtime_ms=100stroops\n  \
+                            lumio module publish . --as dev --agent 1 --rates runtime_ms=120stroops"
+    )]
+    Publish(Box<Publish>),
+}
+
+/// What is published.
+#[derive(Debug, clap::Args)]
+pub struct Publish {
+    /// The module's folder
+    dir: PathBuf,
+    /// The developer's key
+    #[arg(long = "as", value_name = "NAME")]
+    signer: String,
+    /// The agent whose next rate card it becomes; without it a new agent is registered
+    #[arg(long)]
+    agent: Option<u32>,
+    /// Who may run the new agent: name of a key, or address; may stand several times
+    #[arg(long = "runner", required_unless_present = "agent", conflicts_with = "agent")]
+    runners: Vec<String>,
+    /// Prices per unit
+    #[arg(long, value_parser = crate::parse::rates)]
+    rates: Rates,
+    /// Where the new agent's description stands
+    #[arg(long, conflicts_with = "agent")]
+    uri: Option<String>,
+    /// Key whose statements count for the new agent [default: the one that signed the shipping verdict]
+    #[arg(long = "attester", value_name = "HEX", value_parser = crate::parse::attester, conflicts_with = "agent")]
+    attesters: Vec<[u8; 32]>,
+    /// The oracle-gate
+    #[arg(
+        long,
+        env = "LUMIO_ORACLE_GATE_URL",
+        default_value = "http://localhost:4100",
+        value_name = "URL"
+    )]
+    oracle_gate_url: String,
+    /// Its token
+    #[arg(long, env = "LUMIO_ORACLE_GATE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    oracle_gate_token: Option<String>,
+    /// The module-gate
+    #[arg(
+        long,
+        env = "LUMIO_MODULE_GATE_URL",
+        default_value = "http://localhost:4200",
+        value_name = "URL"
+    )]
+    module_gate_url: String,
+    /// Its token
+    #[arg(long, env = "LUMIO_MODULE_GATE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    module_gate_token: Option<String>,
+}
+
+pub(super) async fn run(context: &Context, command: Module) -> Result<Report> {
+    match command {
+        Module::Digest { dir } => {
+            let tree = tree(&dir)?;
+            let json = json!({ "digest": tree.digest(), "files": tree.files().len(), "bytes": tree.bytes() });
+            Ok(Report::new(tree.digest().to_string(), json))
+        }
+        Module::Publish(publish) => self::publish(context, &publish).await,
+    }
+}
+
+async fn publish(context: &Context, command: &Publish) -> Result<Report> {
+    context.connect().await?;
+    let runners = command
+        .runners
+        .iter()
+        .map(|runner| context.keys.resolve(runner))
+        .collect::<Result<Vec<_>>>()?;
+    let tree = tree(&command.dir)?;
+    let digest = tree.digest();
+    context.steps.say(format!(
+        "module     {digest} ({} files, {} bytes)",
+        tree.files().len(),
+        tree.bytes()
+    ));
+    let stored = store(command, &tree).await?;
+    context.steps.say(if stored {
+        "stored     by oracle-gate"
+    } else {
+        "stored     it was there already"
+    });
+    let signer = ship(context, command, digest).await?;
+    context.steps.say(format!("gated      PASS, signed by {}", hex::encode(signer)));
+    let card = RateCard { rates: command.rates, manifest_hash: digest };
+    let (id, version) = match command.agent {
+        Some(id) => (id, agent::publish(context, &command.signer, id, &card).await?),
+        None => {
+            let attesters =
+                if command.attesters.is_empty() { vec![signer] } else { command.attesters.clone() };
+            (
+                agent::register(
+                    context,
+                    &command.signer,
+                    &runners,
+                    command.uri.as_deref(),
+                    &card,
+                    &attesters,
+                )
+                .await?,
+                1,
+            )
+        }
+    };
+    let json = json!({ "agentId": id, "rateVersion": version, "moduleDigest": digest, "attester": hex::encode(signer) });
+    Ok(Report::new(format!("published  agent {id}, rate card {version}"), json))
+}
+
+fn tree(dir: &Path) -> Result<Tree> {
+    Tree::from_dir(dir, &Limits::MODULE)
+        .map_err(|error| Failure::bad(format!("{}: {error}", dir.display())))
+}
+
+/// Sends the tree to oracle-gate. Answers whether it was new there.
+async fn store(command: &Publish, tree: &Tree) -> Result<bool> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    let client = channel(&command.oracle_gate_url, "LUMIO_ORACLE_GATE_URL").await?;
+    let mut client = OracleGateClient::new(client);
+    let request = authorised(ReceiverStream::new(receiver), command.oracle_gate_token.as_deref())?;
+    let reading = send_tree(&command.dir, tree, sender);
+    let (answer, read) = tokio::join!(client.put_module(request), reading);
+    read?;
+    let answer = answer?.into_inner();
+    if answer.digest != tree.digest().to_string() {
+        return Err(Failure::bad(format!(
+            "oracle-gate stored {} instead of {}",
+            answer.digest,
+            tree.digest()
+        )));
+    }
+    Ok(answer.stored)
+}
+
+async fn send_tree(
+    dir: &Path,
+    tree: &Tree,
+    sender: tokio::sync::mpsc::Sender<PutModuleRequest>,
+) -> Result<()> {
+    // A closed receiver means that the call has ended, and its answer tells why.
+    macro_rules! send {
+        ($item:expr) => {
+            if sender.send(PutModuleRequest { item: Some($item) }).await.is_err() {
+                return Ok(());
+            }
+        };
+    }
+    send!(Item::Header(ModuleHeader { digest: tree.digest().to_string() }));
+    for file in tree.files() {
+        let (path, sha256) = (file.path.clone(), file.sha256.to_string());
+        send!(Item::File(ModuleFile {
+            path,
+            executable: file.executable,
+            length: file.length,
+            sha256
+        }));
+        let unreadable =
+            |error: std::io::Error| Failure::unknown(&format!("cannot read {}", file.path), error);
+        let mut content = File::open(dir.join(&file.path)).map_err(unreadable)?;
+        loop {
+            let mut piece = vec![0; PIECE];
+            let length = content.read(&mut piece).map_err(unreadable)?;
+            if length == 0 {
+                break;
+            }
+            piece.truncate(length);
+            send!(Item::Data(piece.into()));
+        }
+    }
+    Ok(())
+}
+
+/// Has the module judged. Answers the key that signed a PASS.
+async fn ship(context: &Context, command: &Publish, digest: Digest) -> Result<[u8; 32]> {
+    let client = channel(&command.module_gate_url, "LUMIO_MODULE_GATE_URL").await?;
+    let request = ShipRequest { manifest_hash: digest.to_string() };
+    let request = authorised(request, command.module_gate_token.as_deref())?;
+    let mut events = ModuleGateClient::new(client).ship(request).await?.into_inner();
+    while let Some(event) = events.message().await? {
+        match event.event {
+            Some(ship_event::Event::Progress(progress)) => {
+                context.steps.say(format!("gating     {} {}", progress.phase, progress.message))
+            }
+            Some(ship_event::Event::Finished(Finished { statement })) => {
+                return judge(&statement, digest);
+            }
+            None => {}
+        }
+    }
+    Err(Failure::Unknown("module-gate ended without a verdict; try again".to_owned()))
+}
+
+/// The signer is taken from the envelope itself and checked against it: the developer decides by
+/// publishing whether to accept that key.
+fn judge(envelope: &[u8], digest: Digest) -> Result<[u8; 32]> {
+    let unreadable =
+        |error: String| Failure::Unknown(format!("module-gate's verdict cannot be read: {error}"));
+    let named = Envelope::parse(envelope).map_err(|error| unreadable(error.to_string()))?;
+    let keys: Vec<_> =
+        named.signatures.iter().filter_map(|it| wire::dsse::parse_key(&it.keyid)).collect();
+    let (statement, signer) =
+        ShippingStatement::open(envelope, &keys).map_err(|error| unreadable(error.to_string()))?;
+    let found = statement.into_predicate();
+    if found.module_digest != digest {
+        return Err(Failure::bad(format!(
+            "module-gate judged {} instead of {digest}",
+            found.module_digest
+        )));
+    }
+    let code = found.code.map(|code| code.as_str()).unwrap_or_default();
+    let reason = found.reason.unwrap_or_default();
+    match found.verdict {
+        Verdict::Pass => Ok(signer.to_bytes()),
+        Verdict::Fail => Err(Failure::Bad(format!("the module may not ship: {code} {reason}"))),
+        Verdict::Inconclusive => {
+            Err(Failure::Unknown(format!("module-gate could not tell: {code} {reason}")))
+        }
+    }
+}
+
+async fn channel(url: &str, variable: &str) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|error| Failure::usage(format!("{variable}: '{url}': {error}")))?;
+    endpoint.connect().await.map_err(|error| {
+        Failure::Unknown(format!(
+            "{variable}: nothing answers at {url}: {error}; start it or check the address"
+        ))
+    })
+}
+
+fn authorised<T>(message: T, token: Option<&str>) -> Result<Request<T>> {
+    let mut request = Request::new(message);
+    if let Some(token) = token {
+        let value: MetadataValue<Ascii> = format!("Bearer {token}")
+            .parse()
+            .map_err(|_| Failure::usage("the gate's token holds what a header cannot"))?;
+        request.metadata_mut().insert("authorization", value);
+    }
+    Ok(request)
+}

@@ -1,0 +1,92 @@
+//! How a command can fail, and what it tells the shell (C1).
+
+use std::fmt;
+
+use chain::{ChainError, RpcError};
+
+/// A failed command: one line for a person, one number for the shell.
+#[derive(Debug)]
+pub enum Failure {
+    /// Exit code 1: the subject is bad, or the chain or gateway refused.
+    Bad(String),
+    /// Exit code 2: nothing is known about the subject. Says whether to try again.
+    Unknown(String),
+    /// Exit code 3: wrong usage or configuration.
+    Usage(String),
+}
+
+/// What a command answers.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// C1's number.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Bad(_) => 1,
+            Self::Unknown(_) => 2,
+            Self::Usage(_) => 3,
+        }
+    }
+
+    /// Usage or configuration that cannot work.
+    pub fn usage(reason: impl Into<String>) -> Self {
+        Self::Usage(reason.into())
+    }
+
+    /// The subject is bad.
+    pub fn bad(reason: impl Into<String>) -> Self {
+        Self::Bad(reason.into())
+    }
+
+    /// Nothing is known; `what` could not be done because of `error`.
+    pub fn unknown(what: &str, error: impl fmt::Display) -> Self {
+        Self::Unknown(format!("{what}: {error}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bad(reason) | Self::Unknown(reason) | Self::Usage(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl From<ChainError> for Failure {
+    fn from(error: ChainError) -> Self {
+        let text = error.to_string();
+        match error {
+            ChainError::Rpc(RpcError::Address(_)) | ChainError::Invalid(_) => Self::Usage(text),
+            ChainError::Rpc(_) | ChainError::Decode { .. } => Self::Unknown(text),
+            ChainError::Contract { .. }
+            | ChainError::Simulation { .. }
+            | ChainError::FeeCeiling { .. }
+            | ChainError::Archived { .. }
+            | ChainError::Transaction { .. } => Self::Bad(text),
+        }
+    }
+}
+
+impl From<RpcError> for Failure {
+    fn from(error: RpcError) -> Self {
+        ChainError::from(error).into()
+    }
+}
+
+impl From<tonic::Status> for Failure {
+    fn from(status: tonic::Status) -> Self {
+        use tonic::Code;
+        let text = format!("{} ({:?})", status.message(), status.code());
+        match status.code() {
+            Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::Internal
+            | Code::Unknown
+            | Code::Cancelled => Self::Unknown(format!("{text}; try again")),
+            Code::Unauthenticated | Code::PermissionDenied => {
+                Self::Usage(format!("{text}; check the token"))
+            }
+            _ => Self::Bad(text),
+        }
+    }
+}

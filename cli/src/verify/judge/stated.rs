@@ -1,0 +1,218 @@
+//! The links that hold by signed statements.
+
+use chain::ids::{Request, request_hash};
+use ed25519_dalek::VerifyingKey;
+use seal::{
+    EXECUTION_FILE, SHIPPING_FILE,
+    facts::{GateStatus, RunFactsView},
+};
+use wire::{
+    Digest, Usage,
+    statement::{Execution, ExecutionStatement, ShippingStatement, Verdict},
+};
+
+use super::{Case, Link, Name, differs, money};
+use crate::failure::Result;
+
+/// The execution statement, its signature verified.
+pub(super) struct Stated {
+    pub(super) execution: Execution,
+    signer: VerifyingKey,
+    /// SHA-256 of the envelope's bytes.
+    digest: Digest,
+}
+
+impl Stated {
+    pub(super) const fn usage(&self) -> Usage {
+        self.execution.usage
+    }
+
+    pub(super) fn signer(&self) -> String {
+        wire::dsse::key_id(&self.signer)
+    }
+}
+
+/// The statement, if one of the keys that the chain pinned for this run signed it.
+pub(super) fn read(case: &Case<'_>) -> Result<Option<Stated>> {
+    let Some(envelope) = case.bundle.read(&format!("pack/{EXECUTION_FILE}"))? else {
+        return Ok(None);
+    };
+    let opened = ExecutionStatement::open(&envelope, &keys(case));
+    Ok(opened.ok().map(|(statement, signer)| Stated {
+        execution: statement.into_predicate(),
+        signer,
+        digest: Digest::of(&envelope),
+    }))
+}
+
+/// The usage that was charged is the stated one.
+pub(super) fn usage(case: &Case<'_>, stated: Option<&Stated>) -> Link {
+    let Some(stated) = stated else {
+        return Link::unknown(Name::Usage, "there is no verified statement to compare with");
+    };
+    let Usage { llm_in, llm_out, http_calls, runtime_ms } = stated.execution.usage;
+    let detail =
+        format!("{runtime_ms} ms, {llm_in} + {llm_out} tokens, {http_calls} calls, as stated");
+    match money::settles(case, &stated.execution.usage) {
+        Some(true) => Link::ok(Name::Usage, detail),
+        Some(false) => {
+            Link::broken(Name::Usage, "the vault was told another usage than the statement's")
+        }
+        None => Link::unknown(Name::Usage, "the run is not settled"),
+    }
+}
+
+/// The statement is about this run, as the chain pinned it.
+pub(super) fn statement(case: &Case<'_>, stated: Option<&Stated>) -> Link {
+    let Some(terms) = &case.terms else {
+        return Link::unknown(Name::Statement, "without terms no accepted key is known");
+    };
+    let Some(stated) = stated else { return unverified(case) };
+    let it = &stated.execution;
+    let claim = &case.bundle.claim;
+    let request = Request {
+        input_digest: it.input_digest,
+        module_digest: it.module_digest,
+        seed: it.seed,
+        workflow_id: &it.workflow_id,
+    };
+    let request = request_hash(&request).ok();
+    let wrong = [
+        differs("run", claim.id, it.run_id),
+        differs("attempt", claim.attempt, it.attempt),
+        differs("user", terms.user.to_string().as_str(), it.user.as_str()),
+        differs("module", terms.manifest_hash, it.module_digest),
+        (it.budgets != terms.budgets).then(|| "other budgets than the vault's".to_owned()),
+        (request != Some(terms.request_hash)).then(|| {
+            "input, seed and workflow are not those that were asked for on chain".to_owned()
+        }),
+    ];
+    let verdict = word(it.verdict);
+    let code = it.code.map(|code| format!(" {}", code.as_str())).unwrap_or_default();
+    let detail = format!("{verdict}{code}, signed by {}", stated.signer());
+    Link::unless(Name::Statement, detail, wrong.into_iter().flatten())
+}
+
+fn unverified(case: &Case<'_>) -> Link {
+    match case.bundle.read(&format!("pack/{EXECUTION_FILE}")) {
+        Ok(Some(envelope)) => match ExecutionStatement::open(&envelope, &keys(case)) {
+            Ok(_) => Link::unknown(Name::Statement, "the statement changed while it was read"),
+            Err(error) => Link::broken(Name::Statement, causes(&error)),
+        },
+        Ok(None) => Link::broken(Name::Statement, format!("the pack has no {EXECUTION_FILE}")),
+        Err(error) => Link::unknown(Name::Statement, error.to_string()),
+    }
+}
+
+/// The gates passed exactly this module and this run.
+pub(super) fn gates(case: &Case<'_>, stated: Option<&Stated>) -> Result<Link> {
+    let Some(stated) = stated else {
+        return Ok(Link::unknown(Name::Gates, "there is no verified statement to compare with"));
+    };
+    let Some(envelope) = case.bundle.read(&format!("pack/{SHIPPING_FILE}"))? else {
+        return Ok(Link::broken(Name::Gates, format!("the pack has no {SHIPPING_FILE}")));
+    };
+    let shipping = match ShippingStatement::open(&envelope, &keys(case)) {
+        Ok((statement, _)) => statement.into_predicate(),
+        Err(error) => {
+            return Ok(Link::broken(Name::Gates, format!("shipping verdict: {}", causes(&error))));
+        }
+    };
+    let it = &stated.execution;
+    let mut wrong = vec![
+        differs("the shipping verdict's module", it.module_digest, shipping.module_digest),
+        differs("the shipping verdict", word(Verdict::Pass), word(shipping.verdict)),
+    ];
+    if it.verdict != Verdict::Pass {
+        let detail =
+            format!("the module might ship, but this run is {} and left nothing", word(it.verdict));
+        return Ok(Link::unless(Name::Gates, detail, wrong.into_iter().flatten()));
+    }
+    wrong.extend(view(case, stated, Digest::of(&envelope))?);
+    let detail = format!(
+        "shipping PASS of {} {}, execution PASS of this run",
+        shipping.module_id, shipping.module_version
+    );
+    Ok(Link::unless(Name::Gates, detail, wrong.into_iter().flatten()))
+}
+
+/// What is wrong with the facts view's receipts and pins.
+fn view(case: &Case<'_>, stated: &Stated, shipping: Digest) -> Result<Vec<Option<String>>> {
+    let Some(text) = case.bundle.read("facts/run_facts_view.json")? else {
+        return Ok(vec![Some("the bundle has no facts view".to_owned())]);
+    };
+    let view = match RunFactsView::parse(&text) {
+        Ok(view) => view,
+        Err(mistakes) => {
+            let first = mistakes
+                .first()
+                .map(|mistake| format!(" ({}: {})", mistake.at, mistake.what))
+                .unwrap_or_default();
+            return Ok(vec![Some(format!("the facts view cannot be read{first}"))]);
+        }
+    };
+    let it = &stated.execution;
+    let pins = &view.pins;
+    let own_hash = view.computed_bundle_hash().ok();
+    let receipt = |gate: &str, digest: Digest| {
+        let fits = |receipt: &&seal::facts::GateReceipt| {
+            receipt.gate_id == gate
+                && receipt
+                    .digest
+                    .as_ref()
+                    .is_some_and(|stands| *stands == seal::content::ContentDigest::of_file(digest))
+        };
+        let failed = view
+            .gate_receipts
+            .iter()
+            .any(|receipt| receipt.gate_id == gate && receipt.status != GateStatus::Pass);
+        let found = view.gate_receipts.iter().find(fits);
+        let in_scope = found.is_some_and(|receipt| {
+            let scope = &receipt.scope;
+            scope.manifest_fingerprint == pins.manifest_fingerprint
+                && scope.parameter_hash.is_none_or(|hash| hash == pins.parameter_hash)
+                && scope.run_id.is_none_or(|run| run == view.run_id)
+        });
+        (failed || !in_scope)
+            .then(|| format!("the facts view has no PASS of {gate} in scope for this statement"))
+    };
+    let seal =
+        case.bundle.read(&format!("pack/{}", seal::SEAL_FILE))?.map(|bytes| Digest::of(&bytes));
+    let pinned = view.oracle_pack_ref.as_ref().map(|pack| pack.seal_digest);
+    Ok(vec![
+        (view.run_id != case.bundle.run_key() || pins.run_id != view.run_id)
+            .then(|| "the facts view is of another run".to_owned()),
+        differs("the facts view's module", it.module_digest, pins.manifest_fingerprint),
+        differs("the facts view's input", it.input_digest, pins.parameter_hash),
+        differs("the facts view's seed", it.seed, pins.seed),
+        (own_hash != Some(view.bundle_hash))
+            .then(|| "the facts view's bundle hash does not follow from it".to_owned()),
+        (pinned.is_none() || pinned != seal).then(|| "the facts view pins another seal".to_owned()),
+        receipt("gate.lumio.execution", stated.digest),
+        receipt("gate.lumio.shipping", shipping),
+    ])
+}
+
+/// The keys that the chain pinned when the run was opened.
+fn keys(case: &Case<'_>) -> Vec<VerifyingKey> {
+    let pinned = case.terms.iter().flat_map(|terms| &terms.attesters);
+    pinned.filter_map(|key| VerifyingKey::from_bytes(key).ok()).collect()
+}
+
+const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "PASS",
+        Verdict::Fail => "FAIL",
+        Verdict::Inconclusive => "INCONCLUSIVE",
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,353 @@
+//! The command line against a real local network: from an empty ledger to a settled run, and the chain's
+//! facts about it as the verifier reads them.
+
+use std::{path::PathBuf, process::Output, time::Duration};
+
+use chain::{
+    Address, Call, Keypair, Network, Rpc,
+    ids::{self, RunIdentity},
+    registry::Registry,
+    rpc::{Applied, Outcome, SendAnswer},
+    tx::{self, PrepareRequest, Prepared},
+    vault::{self, Finalize, Lifecycle, Open, OpenTerms, RunReceipt, Vault},
+};
+use lumio::verify::facts::{self, Hints, Own};
+use serde_json::Value;
+use soroban_localnet::Network as Localnet;
+use tempfile::TempDir;
+use tokio::process::Command;
+use uuid::Uuid;
+use wire::{Digest, Usage};
+
+const FEE_CEILING: u64 = 1_000_000_000;
+
+/// A local network and a folder of keys.
+struct World {
+    localnet: Localnet,
+    folder: TempDir,
+    rpc: Rpc,
+}
+
+impl World {
+    async fn new() -> Self {
+        let localnet =
+            Localnet::builder().ledger_interval(Duration::from_millis(100)).start().await.unwrap();
+        let rpc = Rpc::new(&localnet.url()).unwrap();
+        Self { rpc, localnet, folder: tempfile::tempdir().unwrap() }
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lumio"));
+        command
+            .args(arguments)
+            .env("LUMIO_RPC_URL", self.localnet.url())
+            .env("LUMIO_KEYS_DIR", self.keys());
+        for variable in ["LUMIO_VAULT_ID", "LUMIO_REGISTRY_ID", "LUMIO_NETWORK_PASSPHRASE"] {
+            command.env_remove(variable);
+        }
+        command.output().await.unwrap()
+    }
+
+    /// Runs a command that must succeed, and reads its JSON.
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--output", "json"]].concat()).await;
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Runs a command that must fail with this code, and answers its words.
+    async fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        said
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
+    }
+
+    fn key(&self, name: &str) -> Keypair {
+        std::fs::read_to_string(self.keys().join(name)).unwrap().parse().unwrap()
+    }
+
+    /// Contracts, funded accounts, agent 1 run by `runner`, and alice with money, caps and a grant.
+    async fn prepared() -> Self {
+        let world = Self::new().await;
+        world.json(&["deploy"]).await;
+        for name in ["alice", "dev", "runner", "source"] {
+            world.json(&["keys", "generate", name]).await;
+        }
+        world.json(&["fund", "alice", "dev", "runner", "source"]).await;
+        let digest = Digest::of(b"module").to_string();
+        let attester = hex::encode(Keypair::from_seed(&[7; 32]).address().as_bytes());
+        let rates = "runtime_ms=100stroops";
+        let register = [
+            "agent",
+            "register",
+            "--as",
+            "dev",
+            "--runner",
+            "runner",
+            "--module-digest",
+            &digest,
+            "--rates",
+            rates,
+            "--attester",
+            &attester,
+        ];
+        let agent = world.json(&register).await;
+        assert_eq!((&agent["agentId"], &agent["rateVersion"]), (&1.into(), &1.into()));
+        assert_eq!(agent["attesters"][0], attester);
+        world.json(&["balance", "deposit", "50", "--as", "alice"]).await;
+        world.json(&["policy", "set", "--as", "alice", "--per-run-cap", "5"]).await;
+        world
+            .json(&[
+                "grant",
+                "add",
+                "--as",
+                "alice",
+                "--runner",
+                "runner",
+                "--agent",
+                "1",
+                "--expires-in",
+                "1d",
+            ])
+            .await;
+        world
+    }
+
+    async fn prepare(
+        &self,
+        signer: &Keypair,
+        call: impl Into<Call>,
+    ) -> Result<Prepared, chain::ChainError> {
+        let source = self.key("source");
+        let request = PrepareRequest {
+            network: &Network::standalone(),
+            source: &source,
+            call: &call.into(),
+            signers: &[signer],
+            max_time_unix: self.localnet.close_time() + 60,
+            auth_valid_ledgers: tx::AUTH_LEDGERS,
+            fee_ceiling: FEE_CEILING,
+        };
+        tx::prepare(&self.rpc, &request).await
+    }
+
+    async fn applied(&self, prepared: &Prepared) -> Applied {
+        let sent = self.rpc.send(&Network::standalone(), &prepared.envelope).await.unwrap();
+        assert_eq!(sent, SendAnswer::Pending);
+        loop {
+            if let Outcome::Applied(applied) =
+                self.rpc.transaction(&prepared.hash).await.unwrap().outcome
+            {
+                return *applied;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+fn vault() -> Vault {
+    Vault(chain::local::vault_id().unwrap())
+}
+
+fn open(user: Address, runner: Address, nonce: Digest, now: u64) -> Open {
+    Open {
+        user,
+        caller: runner,
+        agent_id: 1,
+        rate_version: 1,
+        budgets: Usage { runtime_ms: 1_000, ..Usage::default() },
+        terms: OpenTerms {
+            nonce,
+            max_charge: 100_000,
+            runner_fee: 0,
+            deadline: now + 3_600,
+            request_hash: Digest::of(b"request"),
+            valid_until: now + 60,
+        },
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
+    let world = World::prepared().await;
+    let (alice, runner) = (world.key("alice").address(), world.key("runner"));
+    let (run, now) = (Uuid::from_u128(7), world.rpc.clock().await.unwrap().latest_close);
+    let nonce = ids::nonce(&run, 1);
+    let open = open(alice, runner.address(), nonce, now);
+
+    let prepared = world.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap();
+    assert!(matches!(
+        world.rpc.transaction(&prepared.hash).await.unwrap().outcome,
+        Outcome::NotFound
+    ));
+    let opening = world.applied(&prepared).await;
+    assert!(opening.success, "{opening:?}");
+    let network = Network::standalone();
+    let identity = RunIdentity {
+        network: &network,
+        vault: &vault().0,
+        user: &alice,
+        caller: &runner.address(),
+        nonce: &nonce,
+        deadline: now + 3_600,
+    };
+    let run_id = ids::run_id(&identity).unwrap();
+    let opened =
+        vault::opened(&opening, &vault(), &run_id).unwrap().expect("the run's own id in its event");
+    let state = vault().read_run(&world.rpc, &run_id).await.unwrap();
+    let (record, live_until) = state.record.unwrap();
+    assert_eq!(
+        (record.terms_hash, record.lifecycle),
+        (opened.terms.hash().unwrap(), Lifecycle::Open)
+    );
+    assert!(
+        live_until > state.ledger + 3_600,
+        "the record outlives its deadline at a second a ledger"
+    );
+
+    // The same open again answers the same run and opens nothing.
+    let again = world.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap();
+    let again = world.applied(&again).await;
+    assert!(again.success);
+    assert_eq!(vault::opened(&again, &vault(), &run_id).unwrap(), None);
+
+    let usage = Usage { runtime_ms: 400, ..Usage::default() };
+    let finalize = Finalize {
+        run_id,
+        runner: runner.address(),
+        terms: opened.terms.clone(),
+        usage,
+        output_hash: Digest::of(b"seal"),
+        valid_until: now + 60,
+    };
+    let prepared = world.prepare(&runner, vault().finalize_run(&finalize).unwrap()).await.unwrap();
+    let closing = world.applied(&prepared).await;
+    let receipt = RunReceipt::from_val(closing.value.as_ref().unwrap()).unwrap();
+    assert_eq!((receipt.actual_charge, receipt.refund), (40_000, 60_000));
+    let told = vault::finalized(&closing, &vault(), &run_id).unwrap().unwrap();
+    assert_eq!(told.receipt(&opened.terms), receipt);
+
+    let own = Own {
+        network: network.clone(),
+        vault: vault(),
+        registry: Registry(chain::local::registry_id().unwrap()),
+    };
+    let hints = Hints { open: Some(opening.hash), finalize: Some(closing.hash) };
+    let hinted = facts::gather(&world.rpc, &own, &run_id, &hints).await.unwrap();
+    let searched = facts::gather(&world.rpc, &own, &run_id, &Hints::default()).await.unwrap();
+    assert_eq!(hinted.opened.as_ref(), Some(&opened));
+    assert_eq!(hinted.finalized.as_ref(), Some(&told));
+    assert_eq!(
+        (searched.opened, searched.finalized),
+        (hinted.opened.clone(), hinted.finalized.clone())
+    );
+    assert_eq!(hinted.rate_card.unwrap().manifest_hash, Digest::of(b"module"));
+    let account = hinted.account.unwrap();
+    assert_eq!((account.count, account.hash), (1, told.receipts_hash));
+    let record = hinted.record.unwrap();
+    let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { panic!("{record:?}") };
+    assert_eq!(settlement, vault::settlement_hash(&runner.address(), &usage).unwrap());
+
+    let balance = world.json(&["balance", "show", "alice"]).await;
+    assert_eq!(balance["balance"], (500_000_000 - 40_000).to_string());
+    let earned = world.json(&["balance", "earned", "dev"]).await;
+    assert_eq!(earned["claimable"], "40000");
+    world.localnet.shutdown().await;
+}
+
+#[tokio::test]
+async fn deploying_twice_changes_nothing_and_says_so() {
+    let world = World::new().await;
+    let first = world.json(&["deploy"]).await;
+    let second = world.json(&["deploy"]).await;
+    assert_eq!(
+        (&first["registryExisted"], &second["registryExisted"]),
+        (&false.into(), &true.into())
+    );
+    assert_eq!(second["vaultExisted"], true);
+    assert_eq!(first["vault"], chain::local::vault_id().unwrap().to_string());
+    assert_eq!(first["token"], world.localnet.native_contract());
+    world.localnet.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_the_vault_refuses_is_named() {
+    let world = World::prepared().await;
+    let (alice, runner) = (world.key("alice").address(), world.key("runner"));
+
+    let said = world.fails(1, &["balance", "withdraw", "51", "--as", "alice"]).await;
+    assert!(said.contains("InsufficientBalance (vault error 5)"), "{said}");
+    let said = world
+        .fails(1, &["grant", "add", "--as", "alice", "--runner", "runner", "--agent", "1"])
+        .await;
+    assert!(said.contains("RunnerGrantExists"), "{said}");
+
+    world.json(&["policy", "set", "--as", "alice", "--paused", "true"]).await;
+    let now = world.rpc.clock().await.unwrap().latest_close;
+    let open = open(alice, runner.address(), Digest::of(b"nonce"), now);
+    let refused = world.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap_err();
+    assert_eq!(refused.contract().map(|error| error.name), Some("PolicyPaused"));
+
+    let ghost = Keypair::generate().unwrap();
+    let refused = world.prepare(&ghost, vault().sweep(alice)).await.unwrap_err().to_string();
+    assert!(
+        refused.contains(&ghost.address().to_string()) && refused.contains("fund it first"),
+        "{refused}"
+    );
+
+    world.json(&["policy", "set", "--as", "alice", "--paused", "false"]).await;
+    world.json(&["grant", "revoke", "--as", "alice", "--runner", "runner", "--agent", "1"]).await;
+    let refused = world.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap_err();
+    assert_eq!(refused.contract().map(|error| error.name), Some("UnauthorizedRunner"));
+    world.localnet.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_lost_transaction_is_proven_absent_only_after_its_last_moment() {
+    let world = World::prepared().await;
+    let (alice, runner) = (world.key("alice").address(), world.key("runner"));
+    let now = world.rpc.clock().await.unwrap().latest_close;
+    let open = open(alice, runner.address(), Digest::of(b"nonce"), now);
+    let prepared = world.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap();
+
+    let early = world.rpc.transaction(&prepared.hash).await.unwrap();
+    assert!(!early.proves_absent(prepared.max_time, prepared.ledger));
+    world.localnet.advance_time(120);
+    world.localnet.close_ledger().await.unwrap();
+    let late = world.rpc.transaction(&prepared.hash).await.unwrap();
+    assert!(late.proves_absent(prepared.max_time, prepared.ledger));
+    // A node that no longer keeps the ledger of the signing proves nothing.
+    assert!(
+        !late.proves_absent(prepared.max_time, late.clock.oldest_ledger - 1)
+            || late.clock.oldest_ledger == 0
+    );
+    world.localnet.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_exit_code_tells_usage_from_unknown() {
+    let world = World::new().await;
+    world.fails(3, &["balance", "deposit", "1,5", "--as", "alice"]).await;
+    world.fails(3, &["no-such-command"]).await;
+    let said = world.fails(3, &["balance", "show", "nobody"]).await;
+    assert!(said.contains("there is no key named 'nobody'"), "{said}");
+    let said =
+        world.fails(3, &["balance", "show", "nobody", "--network-passphrase", "another"]).await;
+    assert!(said.contains("'another' is configured"), "{said}");
+    let said =
+        world.fails(2, &["balance", "show", "nobody", "--rpc-url", "http://127.0.0.1:1"]).await;
+    assert!(said.contains("did not answer"), "{said}");
+    let said = world.fails(2, &["run", "list", "--gateway-url", "http://127.0.0.1:1"]).await;
+    assert!(said.contains("the gateway does not answer"), "{said}");
+    assert!(world.run(&["--help"]).await.status.success());
+    world.localnet.shutdown().await;
+}

@@ -1,0 +1,183 @@
+//! The ids that both sides compute for themselves (V4).
+
+use serde::Serialize;
+use stellar_xdr::{
+    ContractIdPreimage, ContractIdPreimageFromAddress, Hash, HashIdPreimage,
+    HashIdPreimageContractId, Uint256,
+};
+use uuid::Uuid;
+use wire::{Digest, Hasher};
+
+use crate::{Address, ChainError, Network, scval};
+
+const RUN_TAG: &[u8] = b"lumio-run-v1";
+
+/// The nonce of one attempt of a run: SHA-256 of the 16 UUID bytes and the attempt, big-endian.
+pub fn nonce(run: &Uuid, attempt: u32) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.update(run.as_bytes());
+    hasher.update(attempt.to_be_bytes());
+    hasher.finish()
+}
+
+/// What a run's id on chain is derived from.
+#[derive(Debug, Clone, Copy)]
+pub struct RunIdentity<'a> {
+    /// The network that the vault is on.
+    pub network: &'a Network,
+    /// The vault.
+    pub vault: &'a Address,
+    /// Whose balance pays.
+    pub user: &'a Address,
+    /// Who opens: the runner.
+    pub caller: &'a Address,
+    /// The attempt's [`nonce`].
+    pub nonce: &'a Digest,
+    /// Unix seconds, ledger time.
+    pub deadline: u64,
+}
+
+/// The id that the vault gives to the run of this identity.
+///
+/// # Errors
+///
+/// Never in practice: addresses always have an XDR form.
+pub fn run_id(identity: &RunIdentity<'_>) -> Result<Digest, ChainError> {
+    let mut hasher = Hasher::new();
+    hasher.update(RUN_TAG);
+    hasher.update(identity.network.id().as_bytes());
+    for address in [identity.vault, identity.user, identity.caller] {
+        hasher.update(address.to_val_xdr()?);
+    }
+    hasher.update(identity.nonce.as_bytes());
+    hasher.update(identity.deadline.to_be_bytes());
+    Ok(hasher.finish())
+}
+
+/// The request that a run answers, as its record and its opened event carry it: SHA-256 of the
+/// canonical JSON of these four.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Request<'a> {
+    /// Digest of the canonical JSON of the run's input.
+    pub input_digest: Digest,
+    /// Digest of the module's tree.
+    pub module_digest: Digest,
+    /// At most 2^53 − 1 (R12).
+    pub seed: u64,
+    /// Empty when the caller named none.
+    pub workflow_id: &'a str,
+}
+
+/// The digest of `request`.
+///
+/// # Errors
+///
+/// When the seed does not fit a JSON number exactly (R12).
+pub fn request_hash(request: &Request<'_>) -> Result<Digest, ChainError> {
+    const LARGEST_SEED: u64 = (1 << 53) - 1;
+    if request.seed > LARGEST_SEED {
+        return Err(ChainError::invalid(format!(
+            "the seed is {}, but may be at most 2^53 - 1",
+            request.seed
+        )));
+    }
+    wire::json::digest(request).map_err(|error| ChainError::invalid(error.to_string()))
+}
+
+/// The id of the contract that `deployer` creates with `salt` on `network`.
+///
+/// # Errors
+///
+/// Never in practice: the preimage always has an XDR form.
+pub fn contract_id(
+    network: &Network,
+    deployer: &Address,
+    salt: &Digest,
+) -> Result<Address, ChainError> {
+    let preimage = ContractIdPreimage::Address(ContractIdPreimageFromAddress {
+        address: deployer.to_sc(),
+        salt: Uint256(*salt.as_bytes()),
+    });
+    contract_id_of(network, preimage)
+}
+
+/// The id of the contract that stands for the network's native asset.
+///
+/// # Errors
+///
+/// Never in practice: the preimage always has an XDR form.
+pub fn native_token_id(network: &Network) -> Result<Address, ChainError> {
+    contract_id_of(network, ContractIdPreimage::Asset(stellar_xdr::Asset::Native))
+}
+
+fn contract_id_of(
+    network: &Network,
+    contract_id_preimage: ContractIdPreimage,
+) -> Result<Address, ChainError> {
+    let network_id = Hash(*network.id().as_bytes());
+    let preimage =
+        HashIdPreimage::ContractId(HashIdPreimageContractId { network_id, contract_id_preimage });
+    let id = Digest::of(&scval::to_xdr(&preimage)?);
+    Ok(Address::Contract(*id.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn identity<'a>(
+        network: &'a Network,
+        nonce: &'a Digest,
+        addresses: &'a [Address; 3],
+    ) -> RunIdentity<'a> {
+        let [vault, user, caller] = addresses;
+        RunIdentity { network, vault, user, caller, nonce, deadline: 1_800_000_000 }
+    }
+
+    #[test]
+    fn the_native_token_is_where_every_tool_says_it_is() {
+        // The ids that Stellar's documents give for the native asset.
+        let public = Network::new("Public Global Stellar Network ; September 2015");
+        let testnet = Network::new("Test SDF Network ; September 2015");
+        let id = |network| native_token_id(network).unwrap().to_string();
+        assert_eq!(id(&public), "CAS3J7GYLGXMF6TDJBBYYSE3HQ6BBSMLNUQ34T6TZMYMW2EVH34XOWMA");
+        assert_eq!(id(&testnet), "CDLZFC3SYJYDZT7K67VZ75HPJVIEUVNIXF47ZG2FB2RMQQVU2HHGCYSC");
+    }
+
+    #[test]
+    fn another_request_has_another_hash() {
+        let request = Request {
+            input_digest: Digest::of(b"{}"),
+            module_digest: Digest::of(b"module"),
+            seed: 7,
+            workflow_id: "profile",
+        };
+        let hash = request_hash(&request).unwrap();
+        assert_ne!(hash, request_hash(&Request { seed: 8, ..request.clone() }).unwrap());
+        assert_ne!(hash, request_hash(&Request { workflow_id: "", ..request.clone() }).unwrap());
+        assert!(request_hash(&Request { seed: 1 << 53, ..request }).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_part_of_the_identity_counts(user: [u8; 32], other: [u8; 32], run: u128, attempt: u32) {
+            prop_assume!(user != other);
+            let network = Network::standalone();
+            let nonce = nonce(&Uuid::from_u128(run), attempt);
+            let addresses = [Address::Contract([1; 32]), Address::Account(user), Address::Account([3; 32])];
+            let base = identity(&network, &nonce, &addresses);
+            let id = run_id(&base).unwrap();
+
+            let as_contract = Address::Contract(user);
+            prop_assert_ne!(id, run_id(&RunIdentity { user: &Address::Account(other), ..base }).unwrap());
+            prop_assert_ne!(id, run_id(&RunIdentity { user: &as_contract, ..base }).unwrap());
+            prop_assert_ne!(id, run_id(&RunIdentity { deadline: base.deadline + 1, ..base }).unwrap());
+            let next = self::nonce(&Uuid::from_u128(run), attempt.wrapping_add(1));
+            prop_assert_ne!(id, run_id(&RunIdentity { nonce: &next, ..base }).unwrap());
+            let elsewhere = Network::new("elsewhere");
+            prop_assert_ne!(id, run_id(&RunIdentity { network: &elsewhere, ..base }).unwrap());
+        }
+    }
+}

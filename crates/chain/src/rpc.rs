@@ -1,0 +1,288 @@
+//! The one way to the network: JSON-RPC of stellar-rpc.
+//!
+//! `soroban-client` asks for health, network, simulation and sends transactions. Three things go around
+//! it, in [`raw`]: `getTransaction`, `getLedgerEntries` and `getEvents`, because its accessors panic on
+//! XDR that is newer than itself, hide why they could not decode, or do not hand out the raw text at all.
+//! Whatever comes back is decoded with the network's current XDR and limits; what is not known is an error.
+
+mod answer;
+mod entries;
+mod events;
+mod raw;
+mod simulate;
+
+use std::{fmt, time::Duration};
+
+use soroban_client::{Options, Server};
+use stellar_xdr::LedgerKey;
+use wire::Digest;
+
+pub use answer::{Applied, Clock, Outcome, Rejection, SendAnswer, TransactionStatus};
+pub use entries::{AccountState, Entries, Entry};
+pub use events::Event;
+pub use simulate::Simulation;
+
+use crate::{Address, ChainError, Network};
+
+/// Longest wait for one answer.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A connection to an RPC node. Cheap to share behind an `Arc`.
+pub struct Rpc {
+    server: Server,
+    raw: raw::Raw,
+}
+
+/// The RPC gave no usable answer. Nothing follows about what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum RpcError {
+    /// The address cannot be one.
+    #[error("'{0}' is not an RPC address; want http://host:port or https://…")]
+    Address(String),
+    /// No answer came.
+    #[error("the RPC did not answer {method}: {reason}; check its address and try again")]
+    Unreachable {
+        /// The method that was called.
+        method: &'static str,
+        /// Why, without the address: it may hold a token.
+        reason: String,
+    },
+    /// The node answered with an error of its own.
+    #[error("the RPC refused {method}: {message} ({code})")]
+    Refused {
+        /// The method that was called.
+        method: &'static str,
+        /// JSON-RPC's error code.
+        code: i64,
+        /// The node's words, shortened.
+        message: String,
+    },
+    /// The answer has another form than the method's.
+    #[error("the RPC answered {method} with something else: {reason}")]
+    Malformed {
+        /// The method that was called.
+        method: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What network a node says it is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeNetwork {
+    /// The network, by its passphrase.
+    pub network: Network,
+    /// Its protocol version.
+    pub protocol: u32,
+    /// Where accounts are funded, on networks that have such a place.
+    pub friendbot: Option<String>,
+}
+
+impl Rpc {
+    /// Connects lazily: the first call is the first that can fail for want of a node.
+    ///
+    /// # Errors
+    ///
+    /// When `url` is no http or https address.
+    pub fn new(url: &str) -> Result<Self, RpcError> {
+        let raw = raw::Raw::new(url, TIMEOUT)?;
+        let options =
+            Options { allow_http: true, timeout: TIMEOUT.as_secs(), ..Options::default() };
+        let server = Server::new(url, options).map_err(|_| RpcError::Address(url.to_owned()))?;
+        Ok(Self { server, raw })
+    }
+
+    /// The network that the node is on.
+    ///
+    /// # Errors
+    ///
+    /// [`RpcError`].
+    pub async fn network(&self) -> Result<NodeNetwork, RpcError> {
+        const METHOD: &str = "getNetwork";
+        let answer =
+            self.server.get_network().await.map_err(|error| client_error(METHOD, error))?;
+        let passphrase = answer.passphrase.ok_or_else(|| malformed(METHOD, "no passphrase"))?;
+        let protocol = answer.protocol_version.and_then(|version| u32::try_from(version).ok());
+        Ok(NodeNetwork {
+            network: Network::new(passphrase),
+            protocol: protocol.ok_or_else(|| malformed(METHOD, "no protocol version"))?,
+            friendbot: answer.friendbot_url,
+        })
+    }
+
+    /// Fails unless the node is on `network`: a signature for another one is worthless, and state read
+    /// from it is about something else.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Invalid`] naming both passphrases; [`ChainError::Rpc`].
+    pub async fn require_network(&self, network: &Network) -> Result<NodeNetwork, ChainError> {
+        let node = self.network().await?;
+        if node.network == *network {
+            return Ok(node);
+        }
+        let (theirs, ours) = (node.network.passphrase(), network.passphrase());
+        Err(ChainError::invalid(format!(
+            "the RPC is on the network '{theirs}', but '{ours}' is configured"
+        )))
+    }
+
+    /// The node's newest and oldest ledger, with their close times: the only clock that counts on chain.
+    ///
+    /// # Errors
+    ///
+    /// [`RpcError`].
+    pub async fn clock(&self) -> Result<Clock, ChainError> {
+        // getTransaction is the one method that tells all four, whatever it is asked for.
+        Ok(self.transaction(&Digest::from([0; 32])).await?.clock)
+    }
+
+    /// What became of a transaction, told together with the node's clock.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Rpc`], or [`ChainError::Decode`] when a result holds what this release does not know.
+    pub async fn transaction(&self, hash: &Digest) -> Result<TransactionStatus, ChainError> {
+        let params = serde_json::json!({ "hash": hash.to_string() });
+        let answer: answer::RawTransaction = self.raw.call("getTransaction", params).await?;
+        answer.decode(hash)
+    }
+
+    /// Sends a signed envelope, exactly these bytes. Whatever this answers except [`SendAnswer::Rejected`]
+    /// with a definite rejection says nothing about the transaction's fate, and so does an error (R13).
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Invalid`] before anything is sent, when the bytes are not an envelope of ours;
+    /// [`ChainError::Rpc`] when the node did not answer.
+    pub async fn send(&self, network: &Network, envelope: &[u8]) -> Result<SendAnswer, ChainError> {
+        const METHOD: &str = "sendTransaction";
+        let transaction = crate::tx::resurrect(network, envelope)?;
+        let sent = self.server.send_transaction(transaction).await;
+        let answer = sent.map_err(|error| client_error(METHOD, error))?;
+        // Its accessors panic on unknown XDR; its JSON form hands out the raw text.
+        let json = serde_json::to_value(&answer).map_err(|error| malformed(METHOD, error))?;
+        let raw: answer::RawSend =
+            serde_json::from_value(json).map_err(|error| malformed(METHOD, error))?;
+        raw.decode()
+    }
+
+    /// Entries of the ledger, with the ledger that they are of. Missing ones are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Rpc`], [`ChainError::Decode`]; [`ChainError::Invalid`] for more than 200 keys.
+    pub async fn entries(&self, keys: &[LedgerKey]) -> Result<Entries, ChainError> {
+        entries::read(&self.raw, keys).await
+    }
+
+    /// An account's sequence number and native balance; `None` when it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rpc::entries`].
+    pub async fn account(&self, address: &Address) -> Result<Option<AccountState>, ChainError> {
+        let found = entries::accounts(self, std::slice::from_ref(address)).await?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    /// Several accounts as one ledger has them, in the order asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rpc::entries`].
+    pub async fn accounts(
+        &self,
+        addresses: &[Address],
+    ) -> Result<Vec<Option<AccountState>>, ChainError> {
+        entries::accounts(self, addresses).await
+    }
+
+    /// Contract events of `contract` from `start_ledger` on whose topics begin with these symbols, oldest
+    /// first, read to the newest ledger. Events older than the node keeps are gone: that is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Rpc`], [`ChainError::Decode`].
+    pub async fn events(
+        &self,
+        contract: &Address,
+        start_ledger: u32,
+        topics: &[&str],
+    ) -> Result<Vec<Event>, ChainError> {
+        events::read(&self.raw, contract, start_ledger, topics).await
+    }
+
+    /// Asks the network's friendbot to create and fund an account.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Invalid`] when the network has none, or it refuses; [`ChainError::Rpc`].
+    pub async fn fund(&self, address: &Address) -> Result<(), ChainError> {
+        let friendbot = self.network().await?.friendbot;
+        let url = friendbot.ok_or_else(|| {
+            ChainError::invalid("this network has no friendbot: fund the account by a payment")
+        })?;
+        self.raw.friendbot(&url, address).await
+    }
+
+    /// What the network asks for inclusion now, in stroops: the 90th percentile of the recent ledgers, at
+    /// least the protocol's 100.
+    ///
+    /// # Errors
+    ///
+    /// [`RpcError`].
+    pub async fn inclusion_fee(&self) -> Result<u64, RpcError> {
+        const LEAST: u64 = 100;
+        let stats = self
+            .server
+            .get_fee_stats()
+            .await
+            .map_err(|error| client_error("getFeeStats", error))?;
+        let fee = stats
+            .soroban_inclusion_fee
+            .p90
+            .parse::<u64>()
+            .map_err(|error| malformed("getFeeStats", error))?;
+        Ok(fee.max(LEAST))
+    }
+
+    pub(crate) const fn server(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl fmt::Debug for Rpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rpc")
+    }
+}
+
+/// `soroban-client`'s errors in our words, without the address.
+pub(crate) fn client_error(method: &'static str, error: soroban_client::error::Error) -> RpcError {
+    use soroban_client::error::Error;
+    match error {
+        Error::NetworkError(error) => {
+            RpcError::Unreachable { method, reason: raw::causes(&error.without_url()) }
+        }
+        Error::RPCError { code, message } => {
+            RpcError::Refused { method, code: code.into(), message: shorten(&message) }
+        }
+        Error::JsonError(text) => malformed(method, shorten(&text)),
+        other => malformed(method, shorten(&other.to_string())),
+    }
+}
+
+pub(crate) fn malformed(method: &'static str, reason: impl ToString) -> RpcError {
+    RpcError::Malformed { method, reason: reason.to_string() }
+}
+
+/// At most 600 characters of somebody else's text.
+pub(crate) fn shorten(text: &str) -> String {
+    const MOST: usize = 600;
+    let mut short: String = text.chars().take(MOST).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}

@@ -1,0 +1,101 @@
+//! JSON-RPC by hand, for what `soroban-client` cannot be trusted with; bounded in size and time.
+
+use std::{error::Error, time::Duration};
+
+use reqwest::{Client, Url};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::{RpcError, malformed, shorten};
+use crate::{Address, ChainError};
+
+/// Most bytes of one answer.
+const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
+
+pub(super) struct Raw {
+    http: Client,
+    url: Url,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    result: Option<Value>,
+    error: Option<Refusal>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    code: i64,
+    #[serde(default)]
+    message: String,
+}
+
+impl Raw {
+    pub(super) fn new(url: &str, timeout: Duration) -> Result<Self, RpcError> {
+        let address = || RpcError::Address(url.to_owned());
+        let parsed = Url::parse(url).map_err(|_| address())?;
+        if !matches!(parsed.scheme(), "http" | "https") || parsed.host().is_none() {
+            return Err(address());
+        }
+        let http = Client::builder().timeout(timeout).build().map_err(|_| address())?;
+        Ok(Self { http, url: parsed })
+    }
+
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<T, RpcError> {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let sent = self.http.post(self.url.clone()).json(&body).send().await;
+        let bytes = read(sent.map_err(|error| unreachable(method, error))?, method).await?;
+        let answer: Answer =
+            serde_json::from_slice(&bytes).map_err(|error| malformed(method, error))?;
+        if let Some(Refusal { code, message }) = answer.error {
+            return Err(RpcError::Refused { method, code, message: shorten(&message) });
+        }
+        let result = answer.result.ok_or_else(|| malformed(method, "neither result nor error"))?;
+        serde_json::from_value(result).map_err(|error| malformed(method, error))
+    }
+
+    pub(super) async fn friendbot(&self, url: &str, address: &Address) -> Result<(), ChainError> {
+        const METHOD: &str = "friendbot";
+        let mut url = Url::parse(url).map_err(|error| malformed(METHOD, error))?;
+        url.query_pairs_mut().append_pair("addr", &address.to_string());
+        let answer = self.http.get(url).send().await.map_err(|error| unreachable(METHOD, error))?;
+        let status = answer.status();
+        let body = read(answer, METHOD).await?;
+        if status.is_success() {
+            return Ok(());
+        }
+        let text = shorten(&String::from_utf8_lossy(&body));
+        Err(ChainError::invalid(format!("friendbot refused {address}: {status}: {text}")))
+    }
+}
+
+async fn read(mut answer: reqwest::Response, method: &'static str) -> Result<Vec<u8>, RpcError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable(method, error))? {
+        if bytes.len() + chunk.len() > LARGEST_ANSWER {
+            return Err(malformed(method, format!("more than {LARGEST_ANSWER} bytes")));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn unreachable(method: &'static str, error: reqwest::Error) -> RpcError {
+    RpcError::Unreachable { method, reason: causes(&error.without_url()) }
+}
+
+/// An error with its causes: the outermost one alone says only that something went wrong.
+pub(super) fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    shorten(&text)
+}

@@ -1,0 +1,134 @@
+//! From a call to a signed envelope, and from an envelope to its fate.
+//!
+//! [`prepare`] sends nothing: its result can be stored before [`Rpc::send`] sends exactly those bytes, any
+//! number of times (R13). The transaction's source pays and gives the sequence number; whoever the call
+//! demands signs an authorisation entry, and only for what was asked for. Time is only ever ledger time.
+
+mod auth;
+mod build;
+mod submit;
+
+use stellar_xdr::ScVal;
+use wire::Digest;
+
+pub(crate) use build::resurrect;
+pub use submit::submit_and_wait;
+
+use crate::{Address, Call, ChainError, Invocation, Keypair, Network, Rpc, rpc::AccountState};
+
+/// How many ledgers an authorisation entry outlives its signing where nobody says otherwise. The call's own
+/// `valid_until` is what limits it in time.
+pub const AUTH_LEDGERS: u32 = 1_000;
+
+/// What is to become a transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct PrepareRequest<'a> {
+    /// The network that every signature binds to.
+    pub network: &'a Network,
+    /// Pays the fee, gives the sequence number, signs the transaction.
+    pub source: &'a Keypair,
+    /// What is asked of the host.
+    pub call: &'a Call,
+    /// Who signs authorisation entries; the source needs not be among them.
+    pub signers: &'a [&'a Keypair],
+    /// The transaction is dead after this ledger time, Unix seconds.
+    pub max_time_unix: u64,
+    /// How many ledgers authorisation entries live, such as [`AUTH_LEDGERS`].
+    pub auth_valid_ledgers: u32,
+    /// Most stroops the transaction may cost.
+    pub fee_ceiling: u64,
+}
+
+/// A signed transaction that has not been sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    /// The signed envelope, XDR.
+    pub envelope: Vec<u8>,
+    /// Its hash on its network.
+    pub hash: Digest,
+    /// Whose sequence number it takes.
+    pub source: Address,
+    /// That sequence number.
+    pub sequence: i64,
+    /// Unix seconds of ledger time after which it cannot be applied.
+    pub max_time: u64,
+    /// The ledger it was signed at.
+    pub ledger: u32,
+    /// Most stroops it can cost.
+    pub fee: u64,
+    /// What the call answered in simulation; the applied transaction's answer is what counts.
+    pub simulated: ScVal,
+}
+
+/// Builds, simulates, signs the authorisation entries, assembles with margin, signs. Sends nothing.
+///
+/// # Errors
+///
+/// [`ChainError::Contract`] and [`ChainError::Simulation`] when the call would fail now, [`ChainError::FeeCeiling`],
+/// [`ChainError::Archived`], [`ChainError::Invalid`] when the source has no account, a signature is missing, or the
+/// node proposes to sign something that was not asked for; [`ChainError::Rpc`], [`ChainError::Decode`].
+pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared, ChainError> {
+    let source = request.source.address();
+    let account = source_account(rpc, request).await?;
+    let draft = build::Draft {
+        network: request.network,
+        source,
+        sequence: account.sequence,
+        max_time: request.max_time_unix,
+    };
+    let unsigned = draft.transaction(request.call, &[], None, 100)?;
+    let simulation = rpc.simulate(request.call, &unsigned).await?;
+    let until = simulation.ledger.checked_add(request.auth_valid_ledgers);
+    let until = until
+        .ok_or_else(|| ChainError::invalid("the authorisation would outlive the ledger numbers"))?;
+    let signed = auth::sign_all(request, &simulation.auth, until)?;
+    let inclusion = rpc.inclusion_fee().await?;
+    let (data, fee) = build::with_margin(request, &simulation, inclusion)?;
+    let transaction = draft.transaction(request.call, &signed, Some(&data), fee)?;
+    let (envelope, hash) = build::seal(request, transaction)?;
+    Ok(Prepared {
+        envelope,
+        hash,
+        source,
+        sequence: account.sequence + 1,
+        max_time: request.max_time_unix,
+        ledger: simulation.ledger,
+        fee: u64::from(fee),
+        simulated: simulation.value,
+    })
+}
+
+/// The source's account. Every signer's must exist too: the host takes no signature of an account that is
+/// not on the ledger, and simulation does not tell.
+async fn source_account(
+    rpc: &Rpc,
+    request: &PrepareRequest<'_>,
+) -> Result<AccountState, ChainError> {
+    let keys = std::iter::once(request.source).chain(request.signers.iter().copied());
+    let addresses: Vec<_> = keys.map(Keypair::address).collect();
+    let mut source = None;
+    for (address, account) in addresses.iter().zip(rpc.accounts(&addresses).await?) {
+        let account = account.ok_or_else(|| {
+            ChainError::invalid(format!(
+                "the account {address} does not exist on this network; fund it first"
+            ))
+        })?;
+        source = source.or(Some(account));
+    }
+    source.ok_or_else(|| ChainError::invalid("no source account was asked for"))
+}
+
+/// What a read answers now. Nothing is signed or sent, and no account is needed.
+///
+/// # Errors
+///
+/// [`ChainError::Contract`], [`ChainError::Simulation`], [`ChainError::Archived`], [`ChainError::Rpc`],
+/// [`ChainError::Decode`].
+pub async fn view(rpc: &Rpc, invocation: &Invocation) -> Result<ScVal, ChainError> {
+    let network = Network::standalone();
+    let nobody = Address::Account([0; 32]);
+    let draft = build::Draft { network: &network, source: nobody, sequence: 0, max_time: 0 };
+    let call = Call::from(invocation.clone());
+    let transaction = draft.transaction(&call, &[], None, 100)?;
+    Ok(rpc.simulate(&call, &transaction).await?.value)
+}

@@ -1,0 +1,230 @@
+//! Signing authorisation entries: for what was asked, and nothing else.
+
+use stellar_xdr::{
+    Hash, HashIdPreimage, HashIdPreimageSorobanAuthorization,
+    HashIdPreimageSorobanAuthorizationWithAddress, SorobanAddressCredentials,
+    SorobanAuthorizationEntry, SorobanAuthorizedFunction, SorobanAuthorizedInvocation,
+    SorobanCredentials,
+};
+use wire::Digest;
+
+use super::PrepareRequest;
+use crate::{Address, ChainError, Invocation, Keypair, scval};
+
+/// Signs each of the node's proposals, valid up to and including ledger `until`.
+pub(super) fn sign_all(
+    request: &PrepareRequest<'_>,
+    proposals: &[SorobanAuthorizationEntry],
+    until: u32,
+) -> Result<Vec<SorobanAuthorizationEntry>, ChainError> {
+    proposals.iter().map(|entry| sign(request, entry, until)).collect()
+}
+
+fn sign(
+    request: &PrepareRequest<'_>,
+    entry: &SorobanAuthorizationEntry,
+    until: u32,
+) -> Result<SorobanAuthorizationEntry, ChainError> {
+    require_asked(request, &entry.root_invocation)?;
+    let (old, binds_address) = match &entry.credentials {
+        // The source's signature on the transaction covers this entry.
+        SorobanCredentials::SourceAccount => return Ok(entry.clone()),
+        SorobanCredentials::Address(old) => (old, false),
+        SorobanCredentials::AddressV2(old) => (old, true),
+        SorobanCredentials::AddressWithDelegates(_) => {
+            return Err(ChainError::invalid(format!(
+                "{}: delegated signatures are not supported",
+                request.call.name()
+            )));
+        }
+    };
+    let signer = signer(request, old)?;
+    let payload = payload(request, old, &entry.root_invocation, until, binds_address)?;
+    let credentials = SorobanAddressCredentials {
+        address: old.address.clone(),
+        nonce: old.nonce,
+        signature_expiration_ledger: until,
+        signature: signature(signer, &payload)?,
+    };
+    let credentials = match binds_address {
+        true => SorobanCredentials::AddressV2(credentials),
+        false => SorobanCredentials::Address(credentials),
+    };
+    Ok(SorobanAuthorizationEntry { credentials, root_invocation: entry.root_invocation.clone() })
+}
+
+/// A node that lies must not get a signature for another call, other arguments or further transfers.
+fn require_asked(
+    request: &PrepareRequest<'_>,
+    proposed: &SorobanAuthorizedInvocation,
+) -> Result<(), ChainError> {
+    let covered = |inner: &SorobanAuthorizedInvocation| -> Result<bool, ChainError> {
+        for allowed in request.call.covers() {
+            if is_exactly(inner, allowed)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    let mut as_asked = request.call.authorized()?.as_ref() == Some(&proposed.function);
+    for inner in proposed.sub_invocations.iter() {
+        as_asked = as_asked && covered(inner)?;
+    }
+    if as_asked {
+        return Ok(());
+    }
+    let name = request.call.name();
+    Err(ChainError::invalid(format!(
+        "{name}: the RPC proposes to sign something else than was asked for; nothing was signed"
+    )))
+}
+
+fn is_exactly(
+    proposed: &SorobanAuthorizedInvocation,
+    allowed: &Invocation,
+) -> Result<bool, ChainError> {
+    let function = SorobanAuthorizedFunction::ContractFn(allowed.to_xdr()?);
+    Ok(proposed.function == function && proposed.sub_invocations.is_empty())
+}
+
+fn signer<'a>(
+    request: &PrepareRequest<'a>,
+    credentials: &SorobanAddressCredentials,
+) -> Result<&'a Keypair, ChainError> {
+    let wanted = Address::try_from(&credentials.address)?;
+    let mut keys = request.signers.iter().copied().chain([request.source]);
+    keys.find(|key| key.address() == wanted).ok_or_else(|| {
+        ChainError::invalid(format!(
+            "{}: the signature of {wanted} is needed, but its key is not here",
+            request.call.name()
+        ))
+    })
+}
+
+fn payload(
+    request: &PrepareRequest<'_>,
+    credentials: &SorobanAddressCredentials,
+    invocation: &SorobanAuthorizedInvocation,
+    until: u32,
+    binds_address: bool,
+) -> Result<Digest, ChainError> {
+    let network_id = Hash(*request.network.id().as_bytes());
+    let (nonce, invocation) = (credentials.nonce, invocation.clone());
+    let preimage = if binds_address {
+        HashIdPreimage::SorobanAuthorizationWithAddress(
+            HashIdPreimageSorobanAuthorizationWithAddress {
+                network_id,
+                nonce,
+                signature_expiration_ledger: until,
+                address: credentials.address.clone(),
+                invocation,
+            },
+        )
+    } else {
+        HashIdPreimage::SorobanAuthorization(HashIdPreimageSorobanAuthorization {
+            network_id,
+            nonce,
+            signature_expiration_ledger: until,
+            invocation,
+        })
+    };
+    Ok(Digest::of(&scval::to_xdr(&preimage)?))
+}
+
+/// The form in which an account's signature is given to the host.
+fn signature(signer: &Keypair, payload: &Digest) -> Result<stellar_xdr::ScVal, ChainError> {
+    let signed = signer.sign(payload.as_bytes());
+    let one = scval::map([
+        ("public_key", scval::bytes(signer.address().as_bytes())?),
+        ("signature", scval::bytes(&signed)?),
+    ])?;
+    scval::vec(vec![one])
+}
+
+#[cfg(test)]
+mod tests {
+    use stellar_xdr::ScVal;
+
+    use super::*;
+    use crate::{Call, ContractKind, Network};
+
+    fn invocation(function: &'static str, amount: i128) -> Invocation {
+        Invocation::new(
+            ContractKind::Vault,
+            Address::Contract([1; 32]),
+            function,
+            vec![scval::i128(amount)],
+        )
+    }
+
+    fn authorized(root: &Invocation, inner: &[Invocation]) -> SorobanAuthorizedInvocation {
+        let inner: Vec<_> = inner.iter().map(|call| authorized(call, &[])).collect();
+        SorobanAuthorizedInvocation {
+            function: SorobanAuthorizedFunction::ContractFn(root.to_xdr().unwrap()),
+            sub_invocations: inner.try_into().unwrap(),
+        }
+    }
+
+    fn proposal(
+        user: &Keypair,
+        root_invocation: SorobanAuthorizedInvocation,
+    ) -> SorobanAuthorizationEntry {
+        let credentials = SorobanCredentials::AddressV2(SorobanAddressCredentials {
+            address: user.address().to_sc(),
+            nonce: 5,
+            signature_expiration_ledger: 0,
+            signature: ScVal::Void,
+        });
+        SorobanAuthorizationEntry { credentials, root_invocation }
+    }
+
+    /// Whether `user` signs `root` covering `inner` when a deposit of 5 was asked for.
+    fn signs(
+        signers: &[&Keypair],
+        user: &Keypair,
+        root: &Invocation,
+        inner: &[Invocation],
+    ) -> Result<(), ChainError> {
+        let (network, source) = (Network::standalone(), Keypair::from_seed(&[9; 32]));
+        let mut asked = invocation("deposit", 5);
+        asked.covers = vec![invocation("transfer", 5)];
+        let call = Call::from(asked);
+        let request = PrepareRequest {
+            network: &network,
+            source: &source,
+            call: &call,
+            signers,
+            max_time_unix: 0,
+            auth_valid_ledgers: 10,
+            fee_ceiling: 0,
+        };
+        let signed = sign_all(&request, &[proposal(user, authorized(root, inner))], 77)?;
+        let SorobanCredentials::AddressV2(credentials) = &signed[0].credentials else {
+            panic!("{signed:?}")
+        };
+        assert_eq!(credentials.signature_expiration_ledger, 77);
+        assert_ne!(credentials.signature, ScVal::Void);
+        Ok(())
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_signed() {
+        let user = Keypair::from_seed(&[7; 32]);
+        let (deposit, transfer) = (invocation("deposit", 5), invocation("transfer", 5));
+        let sign = |root: &Invocation, inner: &[Invocation]| signs(&[&user], &user, root, inner);
+
+        assert!(sign(&deposit, std::slice::from_ref(&transfer)).is_ok());
+        assert!(sign(&deposit, &[]).is_ok());
+        assert!(sign(&invocation("deposit", 6), &[]).is_err());
+        assert!(sign(&transfer, &[]).is_err());
+        assert!(sign(&deposit, &[invocation("transfer", 6)]).is_err());
+        assert!(sign(&deposit, &[transfer, invocation("approve", 1)]).is_err());
+    }
+
+    #[test]
+    fn a_missing_key_is_named() {
+        let user = Keypair::from_seed(&[7; 32]);
+        let error = signs(&[], &user, &invocation("deposit", 5), &[]).unwrap_err().to_string();
+        assert!(error.contains(&user.address().to_string()), "{error}");
+    }
+}

@@ -1,0 +1,178 @@
+//! What the vault knows of a run: its record, and its receipt.
+
+use serde::{Deserialize, Serialize};
+use stellar_xdr::ScVal;
+use wire::{Digest, Usage};
+
+use super::terms::{RunTerms, usage_to};
+use crate::{
+    Address, ChainError,
+    scval::{self, Reader},
+};
+
+/// Where a run stands. An open run whose deadline has passed is over, whatever its record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifecycle {
+    /// Escrow is held.
+    Open,
+    /// Settled.
+    Finalized {
+        /// What was charged, stroops.
+        #[serde(with = "wire::usage::decimal")]
+        charge: i128,
+        /// Digest of the seal, or of the failure.
+        output_hash: Digest,
+        /// Digest of settler and usage.
+        settlement: Digest,
+    },
+    /// Given up by its opener, with a reason of its own numbering.
+    Voided(u32),
+    /// Returned after the deadline.
+    Reclaimed,
+}
+
+/// What is known of a run while its record lives: until a day after its deadline (V3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Who pays.
+    pub user: Address,
+    /// The runner that opened the run.
+    pub opened_by: Address,
+    /// Which agent runs.
+    pub agent_id: u32,
+    /// What was set aside, stroops.
+    #[serde(with = "wire::usage::decimal")]
+    pub escrowed: i128,
+    /// The opener's flat fee, stroops.
+    #[serde(with = "wire::usage::decimal")]
+    pub runner_fee: i128,
+    /// Settle before it, reclaim from it on. Unix seconds.
+    pub deadline: u64,
+    /// The UTC day whose cap the run counts against.
+    pub opened_day: u32,
+    /// Which grant it was opened under.
+    pub grant_serial: u32,
+    /// [`RunTerms::hash`] of its terms.
+    pub terms_hash: Digest,
+    /// Where it stands.
+    pub lifecycle: Lifecycle,
+}
+
+/// What a settlement came to, in stroops: charge, fee and refund are the escrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunReceipt {
+    /// The run's id on chain.
+    pub run_id: Digest,
+    /// What the developer got.
+    pub actual_charge: i128,
+    /// What the settler got.
+    pub runner_fee: i128,
+    /// What went back to the user.
+    pub refund: i128,
+    /// Who got the charge.
+    pub developer: Address,
+}
+
+/// The full text of a receipt; its hash goes into the account's running hash (V3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettledRun {
+    /// The run's id on chain.
+    pub run_id: Digest,
+    /// What was fixed at its opening.
+    pub terms: RunTerms,
+    /// Who settled it.
+    pub settled_by: Address,
+    /// What was metered.
+    pub usage: Usage,
+    /// Digest of the seal, or of the failure.
+    pub output_hash: Digest,
+    /// What the developer got, stroops.
+    pub actual_charge: i128,
+    /// What the settler got, stroops.
+    pub runner_fee: i128,
+    /// What went back to the user, stroops.
+    pub refund: i128,
+    /// Ledger time of the settlement, Unix seconds.
+    pub finalized_at: u64,
+}
+
+impl Lifecycle {
+    pub(super) fn from_val(value: &Reader<'_>) -> Result<Self, ChainError> {
+        let name = value.item(0)?.symbol()?;
+        match name.as_str() {
+            "Open" => Ok(Self::Open),
+            "Finalized" => Ok(Self::Finalized {
+                charge: value.item(1)?.i128()?,
+                output_hash: value.item(2)?.digest()?,
+                settlement: value.item(3)?.digest()?,
+            }),
+            "Voided" => Ok(Self::Voided(value.item(1)?.u32()?)),
+            "Reclaimed" => Ok(Self::Reclaimed),
+            other => Err(ChainError::decode("run's lifecycle", format!("'{other}' is unknown"))),
+        }
+    }
+}
+
+impl RunRecord {
+    /// Reads what `get_run` answers.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Decode`].
+    pub fn from_val(value: &ScVal) -> Result<Self, ChainError> {
+        let value = Reader::new("run record", value);
+        Ok(Self {
+            user: value.field("user")?.address()?,
+            opened_by: value.field("opened_by")?.address()?,
+            agent_id: value.field("agent_id")?.u32()?,
+            escrowed: value.field("escrowed")?.i128()?,
+            runner_fee: value.field("runner_fee")?.i128()?,
+            deadline: value.field("deadline")?.u64()?,
+            opened_day: value.field("opened_day")?.u32()?,
+            grant_serial: value.field("grant_serial")?.u32()?,
+            terms_hash: value.field("terms_hash")?.digest()?,
+            lifecycle: Lifecycle::from_val(&value.field("lifecycle")?)?,
+        })
+    }
+}
+
+impl RunReceipt {
+    /// Reads what `finalize_run` answers.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Decode`].
+    pub fn from_val(value: &ScVal) -> Result<Self, ChainError> {
+        let value = Reader::new("receipt", value);
+        Ok(Self {
+            run_id: value.field("run_id")?.digest()?,
+            actual_charge: value.field("actual_charge")?.i128()?,
+            runner_fee: value.field("runner_fee")?.i128()?,
+            refund: value.field("refund")?.i128()?,
+            developer: value.field("developer")?.address()?,
+        })
+    }
+}
+
+impl SettledRun {
+    /// The digest that the account's running hash takes in: SHA-256 of the receipt as `ScVal` XDR.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunTerms::to_val`].
+    pub fn hash(&self) -> Result<Digest, ChainError> {
+        let value = scval::map([
+            ("run_id", scval::bytes(self.run_id.as_bytes())?),
+            ("terms", self.terms.to_val()?),
+            ("settled_by", self.settled_by.to_val()),
+            ("usage", usage_to(&self.usage)?),
+            ("output_hash", scval::bytes(self.output_hash.as_bytes())?),
+            ("actual_charge", scval::i128(self.actual_charge)),
+            ("runner_fee", scval::i128(self.runner_fee)),
+            ("refund", scval::i128(self.refund)),
+            ("finalized_at", ScVal::U64(self.finalized_at)),
+        ])?;
+        Ok(Digest::of(&scval::to_xdr(&value)?))
+    }
+}

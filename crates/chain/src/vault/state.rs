@@ -1,0 +1,218 @@
+//! The vault's entries in the ledger, which have no retention window as events have.
+
+use stellar_xdr::{LedgerKey, ScVal};
+use wire::Digest;
+
+use super::{
+    calls::Vault,
+    run::{Lifecycle, RunRecord},
+    types::{Account, Config, Grant, Policy, PolicyState},
+};
+use crate::{
+    Address, ChainError, Rpc,
+    rpc::Entry,
+    scval::{self, Reader},
+    tx,
+};
+
+/// A run's record as one ledger has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunState {
+    /// The ledger that was read.
+    pub ledger: u32,
+    /// The record, and the last ledger that it lives in. Absence says nothing about a run whose record may
+    /// have ended (R13).
+    pub record: Option<(RunRecord, u32)>,
+}
+
+impl Vault {
+    /// The run's record.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Rpc`], [`ChainError::Decode`]. So for all that follow.
+    pub async fn read_run(&self, rpc: &Rpc, run_id: &Digest) -> Result<RunState, ChainError> {
+        let key = self.run_key(run_id)?;
+        let found = rpc.entries(std::slice::from_ref(&key)).await?;
+        let record = match found.get(&key) {
+            None => None,
+            Some(entry) => {
+                let end = entry
+                    .live_until
+                    .ok_or_else(|| ChainError::decode("run record", "no end of life"))?;
+                Some((stored_run(entry)?, end))
+            }
+        };
+        Ok(RunState { ledger: found.ledger, record })
+    }
+
+    /// The account as it is stored: sums of past days not returned yet. `None` for who never used the vault.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::read_run`].
+    pub async fn read_account(
+        &self,
+        rpc: &Rpc,
+        user: &Address,
+    ) -> Result<Option<Account>, ChainError> {
+        let key = self.key(vec![scval::symbol("Account")?, user.to_val()], true)?;
+        let found = rpc.entries(std::slice::from_ref(&key)).await?;
+        found.get(&key).map(stored_account).transpose()
+    }
+
+    /// The account as of today, past days' sums returned.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tx::view`]. So for all that follow.
+    pub async fn account_now(&self, rpc: &Rpc, user: Address) -> Result<Account, ChainError> {
+        Account::from_val(&tx::view(rpc, &self.account(user)).await?)
+    }
+
+    /// The user's policy and what of today's is used.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::account_now`].
+    pub async fn policy_now(&self, rpc: &Rpc, user: Address) -> Result<PolicyState, ChainError> {
+        PolicyState::from_val(&tx::view(rpc, &self.get_policy(user)).await?)
+    }
+
+    /// The user's live grants.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::account_now`].
+    pub async fn grants_now(&self, rpc: &Rpc, user: Address) -> Result<Vec<Grant>, ChainError> {
+        let value = tx::view(rpc, &self.list_runner_grants(user)).await?;
+        Reader::new("grants", &value).items()?.iter().map(Grant::from_val).collect()
+    }
+
+    /// Whether the runner could open runs of the agent for the user now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::account_now`].
+    pub async fn authorized_now(
+        &self,
+        rpc: &Rpc,
+        user: Address,
+        runner: Address,
+        agent_id: u32,
+    ) -> Result<bool, ChainError> {
+        let value = tx::view(rpc, &self.is_runner_authorized(user, runner, agent_id)).await?;
+        Reader::new("is_runner_authorized", &value).bool()
+    }
+
+    /// Whom the vault was set up with, from its instance; `None` when no contract has this id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::read_run`].
+    pub async fn read_config(&self, rpc: &Rpc) -> Result<Option<Config>, ChainError> {
+        let Some(instance) = crate::state::instance(rpc, &self.0).await? else { return Ok(None) };
+        let key = scval::variant("Config", vec![])?;
+        let stored =
+            instance.storage.as_ref().and_then(|map| map.iter().find(|entry| entry.key == key));
+        let value = stored.ok_or_else(|| {
+            ChainError::decode("contract", "it is no vault: no configuration in its instance")
+        })?;
+        Config::from_val(&Reader::new("vault configuration", &value.val)).map(Some)
+    }
+
+    /// The key of a run's record.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: 32 bytes fit.
+    pub fn run_key(&self, run_id: &Digest) -> Result<LedgerKey, ChainError> {
+        self.key(vec![scval::symbol("Run")?, scval::bytes(run_id.as_bytes())?], false)
+    }
+
+    fn key(&self, parts: Vec<ScVal>, persistent: bool) -> Result<LedgerKey, ChainError> {
+        Ok(crate::state::data_key(&self.0, scval::vec(parts)?, persistent))
+    }
+}
+
+fn stored_run(entry: &Entry) -> Result<RunRecord, ChainError> {
+    let value = crate::state::data_value("run record", entry)?;
+    let run = Reader::new("run record", value);
+    Ok(RunRecord {
+        user: run.item(0)?.address()?,
+        opened_by: run.item(1)?.address()?,
+        agent_id: run.item(2)?.u32()?,
+        escrowed: run.item(3)?.i128()?,
+        runner_fee: run.item(4)?.i128()?,
+        deadline: run.item(5)?.u64()?,
+        opened_day: run.item(6)?.u32()?,
+        grant_serial: run.item(7)?.u32()?,
+        terms_hash: run.item(8)?.digest()?,
+        lifecycle: Lifecycle::from_val(&run.item(9)?)?,
+    })
+}
+
+fn stored_account(entry: &Entry) -> Result<Account, ChainError> {
+    let value = crate::state::data_value("account", entry)?;
+    let account = Reader::new("account", value);
+    Ok(Account {
+        balance: account.item(0)?.i128()?,
+        due_today: account.item(1)?.i128()?,
+        due_tomorrow: account.item(2)?.i128()?,
+        day: account.item(3)?.u32()?,
+        spent: account.item(4)?.i128()?,
+        reserved: account.item(5)?.i128()?,
+        policy: Policy {
+            per_run_cap: account.item(6)?.i128()?,
+            daily_cap: account.item(7)?.i128()?,
+            paused: account.item(8)?.bool()?,
+        },
+        receipts: account.item(9)?.u64()?,
+        receipts_hash: account.item(10)?.digest()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(value: ScVal) -> Entry {
+        let contract = Address::Contract([1; 32]);
+        let key = crate::state::data_key(&contract, ScVal::Void, false);
+        let data = crate::state::tests::data(&contract, value);
+        Entry { key, data, modified: 1, live_until: Some(9) }
+    }
+
+    #[test]
+    fn a_stored_record_is_read_by_position() {
+        let user = Address::Account([2; 32]);
+        let finalized =
+            vec![scval::i128(7), scval::bytes(&[5; 32]).unwrap(), scval::bytes(&[6; 32]).unwrap()];
+        let value = scval::vec(vec![
+            user.to_val(),
+            Address::Account([3; 32]).to_val(),
+            ScVal::U32(1),
+            scval::i128(100),
+            scval::i128(0),
+            ScVal::U64(1_800_000_000),
+            ScVal::U32(20_000),
+            ScVal::U32(1),
+            scval::bytes(&[4; 32]).unwrap(),
+            scval::variant("Finalized", finalized).unwrap(),
+        ]);
+        let record = stored_run(&entry(value.unwrap())).unwrap();
+        assert_eq!((record.user, record.escrowed), (user, 100));
+        let Lifecycle::Finalized { charge, output_hash, .. } = record.lifecycle else {
+            panic!("{record:?}")
+        };
+        assert_eq!((charge, *output_hash.as_bytes()), (7, [5; 32]));
+    }
+
+    #[test]
+    fn another_shape_is_an_error_and_no_panic() {
+        for value in [ScVal::Void, scval::vec(vec![]).unwrap(), scval::i128(1)] {
+            assert!(stored_run(&entry(value.clone())).is_err());
+            assert!(stored_account(&entry(value)).is_err());
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The ids that contract and client compute for themselves are the same: the contract's own vectors.
+
+use chain::{
+    Address, Network,
+    ids::{self, RunIdentity},
+};
+use serde::Deserialize;
+use uuid::Uuid;
+use wire::Digest;
+
+const VECTORS: &str = include_str!("../../../contracts/vectors/run_id.json");
+
+#[derive(Deserialize)]
+struct Vector {
+    network_passphrase: String,
+    network_id: Digest,
+    vault: Address,
+    user: Address,
+    caller: Address,
+    uuid: Uuid,
+    attempt: u32,
+    nonce: Digest,
+    deadline: String,
+    run_id: Digest,
+}
+
+#[test]
+fn the_contracts_vectors_hold() {
+    let vectors: Vec<Vector> = serde_json::from_str(VECTORS).unwrap();
+    assert!(vectors.len() >= 3);
+    for vector in vectors {
+        let network = Network::new(vector.network_passphrase);
+        assert_eq!(*network.id(), vector.network_id);
+        let nonce = ids::nonce(&vector.uuid, vector.attempt);
+        assert_eq!(nonce, vector.nonce);
+        let identity = RunIdentity {
+            network: &network,
+            vault: &vector.vault,
+            user: &vector.user,
+            caller: &vector.caller,
+            nonce: &nonce,
+            deadline: vector.deadline.parse().unwrap(),
+        };
+        assert_eq!(ids::run_id(&identity).unwrap(), vector.run_id);
+    }
+}
