@@ -1,0 +1,351 @@
+//! The system calls a guarded command is stopped at, and what their arguments mean.
+//!
+//! Everything absent from this table neither changes files, nor starts processes, nor speaks to anybody outside: the kernel
+//! lets it pass without a stop. Writing through a descriptor is absent, since opening for writing is the write (M3).
+
+mod refused;
+
+use libc::c_long;
+
+/// Where a path argument stands: the index of its directory descriptor, if the call has one, and of the path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At {
+    pub(crate) dir: Option<usize>,
+    pub(crate) path: usize,
+}
+
+/// Whether a symbolic link as last component is followed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Follow {
+    Always,
+    Never,
+    /// Unless the flags in this argument have `AT_SYMLINK_NOFOLLOW`.
+    UnlessFlag(usize),
+}
+
+/// Where the flags of an `open` stand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum OpenFlags {
+    Arg(usize),
+    /// In a `struct open_how` in memory.
+    How(usize),
+    /// `creat`.
+    Create,
+}
+
+/// What a call does, as far as the guard must understand it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    Open {
+        at: At,
+        flags: OpenFlags,
+    },
+    /// Makes a name; nothing where it exists.
+    Create {
+        at: At,
+    },
+    /// Removes a name; nothing where it is missing.
+    Remove {
+        at: At,
+    },
+    Rename {
+        from: At,
+        to: At,
+    },
+    /// A hard link; the flags in this argument may ask to follow.
+    Link {
+        from: At,
+        to: At,
+        flags: Option<usize>,
+    },
+    /// Content by path or metadata.
+    Modify {
+        at: At,
+        follow: Follow,
+    },
+    ModifyFd {
+        fd: usize,
+    },
+    Exec {
+        at: At,
+        flags: Option<usize>,
+    },
+    Fork,
+    Socket,
+    Connect {
+        address: usize,
+        length: usize,
+    },
+    Bind,
+    /// `sendmsg` and `sendmmsg`: the address is in a structure in memory.
+    Message {
+        many: bool,
+    },
+    /// Acts on the process in this argument; with a signal argument or without.
+    Process {
+        pid: usize,
+        signal: Option<usize>,
+    },
+    /// No guarded command gets this; answered with an error number.
+    Refuse(i32),
+}
+
+/// When the kernel stops at a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stop {
+    Always,
+    /// If any of these bits is set in the argument.
+    Bits(usize, u32),
+    /// If the argument is not zero.
+    NotZero(usize),
+    /// If the low half of the argument has not this value.
+    NotEqual(usize, u32),
+    /// If the low half of the argument has this value.
+    Equal(usize, u32),
+    /// New namespaces and new processes, not new threads.
+    Clone,
+    /// Never: the kernel itself answers with this error number, and nobody hears of it.
+    Fail(u16),
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) number: c_long,
+    pub(crate) name: &'static str,
+    pub(crate) stop: Stop,
+    pub(crate) shape: Shape,
+}
+
+/// What changes the table from one run to the next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// Stop at opening for reading too.
+    pub(crate) reads: bool,
+    /// Stop at every new process. Not where processes are declared: a call that waits to be seen can be interrupted by a signal, and
+    /// shells, which fork while their children's signals arrive, take that for a lack of processes.
+    pub(crate) forks: bool,
+    /// The Landlock ABI: what an older one does not confine is stopped here (M11).
+    pub(crate) abi: u32,
+}
+
+const WRITING: u32 = (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC) as u32;
+/// The flags of `clone` that ask for a new namespace.
+pub(crate) const NEW_NAMESPACES: u32 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u32;
+const SETXATTRAT: c_long = 463;
+const REMOVEXATTRAT: c_long = 466;
+const FILE_SETATTR: c_long = 469;
+
+const fn plain(path: usize) -> At {
+    At { dir: None, path }
+}
+
+const fn at(dir: usize, path: usize) -> At {
+    At { dir: Some(dir), path }
+}
+
+fn row(number: c_long, name: &'static str, stop: Stop, shape: Shape) -> Call {
+    Call { number, name, stop, shape }
+}
+
+/// The table for this machine.
+pub(crate) fn table(options: Options) -> Vec<Call> {
+    let mut rows = files(options);
+    rows.extend(metadata());
+    rows.extend(processes(options));
+    rows.extend(sockets());
+    rows.extend(refused::rows());
+    #[cfg(target_arch = "x86_64")]
+    rows.extend(legacy(options));
+    rows
+}
+
+fn files(options: Options) -> Vec<Call> {
+    use Shape::{Create, Link, Open, Remove, Rename};
+    let open = |flags| if options.reads { Stop::Always } else { Stop::Bits(flags, WRITING) };
+    vec![
+        row(libc::SYS_openat, "openat", open(2), Open { at: at(0, 1), flags: OpenFlags::Arg(2) }),
+        row(
+            libc::SYS_openat2,
+            "openat2",
+            Stop::Always,
+            Open { at: at(0, 1), flags: OpenFlags::How(2) },
+        ),
+        row(libc::SYS_mkdirat, "mkdirat", Stop::Always, Create { at: at(0, 1) }),
+        row(libc::SYS_mknodat, "mknodat", Stop::Always, Create { at: at(0, 1) }),
+        row(libc::SYS_symlinkat, "symlinkat", Stop::Always, Create { at: at(1, 2) }),
+        row(libc::SYS_unlinkat, "unlinkat", Stop::Always, Remove { at: at(0, 1) }),
+        row(
+            libc::SYS_renameat2,
+            "renameat2",
+            Stop::Always,
+            Rename { from: at(0, 1), to: at(2, 3) },
+        ),
+        row(libc::SYS_renameat, "renameat", Stop::Always, Rename { from: at(0, 1), to: at(2, 3) }),
+        row(
+            libc::SYS_linkat,
+            "linkat",
+            Stop::Always,
+            Link { from: at(0, 1), to: at(2, 3), flags: Some(4) },
+        ),
+        row(libc::SYS_truncate, "truncate", Stop::Always, truncate(options)),
+    ]
+}
+
+fn truncate(options: Options) -> Shape {
+    if options.abi < 3 {
+        Shape::Refuse(libc::EACCES)
+    } else {
+        Shape::Modify { at: plain(0), follow: Follow::Always }
+    }
+}
+
+fn metadata() -> Vec<Call> {
+    use Shape::{Modify, ModifyFd};
+    let by_path = |number, name, path, follow| {
+        row(number, name, Stop::Always, Modify { at: plain(path), follow })
+    };
+    let by_dir = |number, name, flags| {
+        row(number, name, Stop::Always, Modify { at: at(0, 1), follow: Follow::UnlessFlag(flags) })
+    };
+    let by_fd = |number, name| row(number, name, Stop::Always, ModifyFd { fd: 0 });
+    vec![
+        by_fd(libc::SYS_fchmod, "fchmod"),
+        by_fd(libc::SYS_fchown, "fchown"),
+        by_fd(libc::SYS_fsetxattr, "fsetxattr"),
+        by_fd(libc::SYS_fremovexattr, "fremovexattr"),
+        row(
+            libc::SYS_fchmodat,
+            "fchmodat",
+            Stop::Always,
+            Modify { at: at(0, 1), follow: Follow::Always },
+        ),
+        by_dir(libc::SYS_fchmodat2, "fchmodat2", 3),
+        by_dir(libc::SYS_fchownat, "fchownat", 4),
+        by_dir(libc::SYS_utimensat, "utimensat", 3),
+        by_dir(SETXATTRAT, "setxattrat", 2),
+        by_dir(REMOVEXATTRAT, "removexattrat", 2),
+        by_dir(FILE_SETATTR, "file_setattr", 4),
+        by_path(libc::SYS_setxattr, "setxattr", 0, Follow::Always),
+        by_path(libc::SYS_lsetxattr, "lsetxattr", 0, Follow::Never),
+        by_path(libc::SYS_removexattr, "removexattr", 0, Follow::Always),
+        by_path(libc::SYS_lremovexattr, "lremovexattr", 0, Follow::Never),
+    ]
+}
+
+fn processes(options: Options) -> Vec<Call> {
+    use Shape::{Exec, Fork, Process, Refuse};
+    let other =
+        |number, name| row(number, name, Stop::NotZero(0), Process { pid: 0, signal: None });
+    let mut rows = vec![
+        row(libc::SYS_execve, "execve", Stop::Always, Exec { at: plain(0), flags: None }),
+        row(libc::SYS_execveat, "execveat", Stop::Always, Exec { at: at(0, 1), flags: Some(4) }),
+        row(
+            libc::SYS_clone,
+            "clone",
+            if options.forks { Stop::Clone } else { Stop::Bits(0, NEW_NAMESPACES) },
+            Fork,
+        ),
+        // Its flags are in memory. The C libraries fall back to clone.
+        row(libc::SYS_clone3, "clone3", Stop::Fail(libc::ENOSYS as u16), Refuse(libc::ENOSYS)),
+        row(libc::SYS_kill, "kill", Stop::Always, Process { pid: 0, signal: Some(1) }),
+        row(
+            libc::SYS_rt_sigqueueinfo,
+            "rt_sigqueueinfo",
+            Stop::Always,
+            Process { pid: 0, signal: Some(1) },
+        ),
+        row(
+            libc::SYS_rt_tgsigqueueinfo,
+            "rt_tgsigqueueinfo",
+            Stop::Always,
+            Process { pid: 0, signal: Some(2) },
+        ),
+        row(libc::SYS_pidfd_open, "pidfd_open", Stop::Always, Process { pid: 0, signal: None }),
+        other(libc::SYS_prlimit64, "prlimit64"),
+        other(libc::SYS_sched_setaffinity, "sched_setaffinity"),
+        other(libc::SYS_sched_setscheduler, "sched_setscheduler"),
+        other(libc::SYS_sched_setparam, "sched_setparam"),
+        other(libc::SYS_sched_setattr, "sched_setattr"),
+        other(libc::SYS_migrate_pages, "migrate_pages"),
+        other(libc::SYS_move_pages, "move_pages"),
+        row(
+            libc::SYS_setpriority,
+            "setpriority",
+            Stop::NotZero(1),
+            Process { pid: 1, signal: None },
+        ),
+        row(libc::SYS_ioprio_set, "ioprio_set", Stop::NotZero(1), Process { pid: 1, signal: None }),
+    ];
+    if options.abi < 6 {
+        // Newer kernels confine signals themselves.
+        rows.push(row(libc::SYS_tkill, "tkill", Stop::Always, Process { pid: 0, signal: Some(1) }));
+        rows.push(row(
+            libc::SYS_tgkill,
+            "tgkill",
+            Stop::Always,
+            Process { pid: 0, signal: Some(2) },
+        ));
+        rows.push(row(
+            libc::SYS_pidfd_send_signal,
+            "pidfd_send_signal",
+            Stop::Always,
+            Refuse(libc::EPERM),
+        ));
+    }
+    rows
+}
+
+fn sockets() -> Vec<Call> {
+    use Shape::{Bind, Connect, Message, Socket};
+    vec![
+        row(libc::SYS_socket, "socket", Stop::NotEqual(0, libc::AF_UNIX as u32), Socket),
+        row(libc::SYS_connect, "connect", Stop::Always, Connect { address: 1, length: 2 }),
+        row(libc::SYS_bind, "bind", Stop::Always, Bind),
+        row(libc::SYS_sendto, "sendto", Stop::NotZero(4), Connect { address: 4, length: 5 }),
+        row(libc::SYS_sendmsg, "sendmsg", Stop::Always, Message { many: false }),
+        row(libc::SYS_sendmmsg, "sendmmsg", Stop::Always, Message { many: true }),
+    ]
+}
+
+#[cfg(target_arch = "x86_64")]
+fn legacy(options: Options) -> Vec<Call> {
+    use Shape::{Create, Fork, Link, Modify, Open, Refuse, Remove, Rename};
+    let open = if options.reads { Stop::Always } else { Stop::Bits(1, WRITING) };
+    let always = |number, name, shape| row(number, name, Stop::Always, shape);
+    let modify = |number, name, follow| always(number, name, Modify { at: plain(0), follow });
+    let mut rows = if options.forks {
+        vec![always(libc::SYS_fork, "fork", Fork), always(libc::SYS_vfork, "vfork", Fork)]
+    } else {
+        Vec::new()
+    };
+    rows.extend([
+        row(libc::SYS_open, "open", open, Open { at: plain(0), flags: OpenFlags::Arg(1) }),
+        always(libc::SYS_creat, "creat", Open { at: plain(0), flags: OpenFlags::Create }),
+        always(libc::SYS_mkdir, "mkdir", Create { at: plain(0) }),
+        always(libc::SYS_mknod, "mknod", Create { at: plain(0) }),
+        always(libc::SYS_symlink, "symlink", Create { at: plain(1) }),
+        always(libc::SYS_rmdir, "rmdir", Remove { at: plain(0) }),
+        always(libc::SYS_unlink, "unlink", Remove { at: plain(0) }),
+        always(libc::SYS_rename, "rename", Rename { from: plain(0), to: plain(1) }),
+        always(libc::SYS_link, "link", Link { from: plain(0), to: plain(1), flags: None }),
+        modify(libc::SYS_chmod, "chmod", Follow::Always),
+        modify(libc::SYS_chown, "chown", Follow::Always),
+        modify(libc::SYS_lchown, "lchown", Follow::Never),
+        modify(libc::SYS_utime, "utime", Follow::Always),
+        modify(libc::SYS_utimes, "utimes", Follow::Always),
+        always(libc::SYS_futimesat, "futimesat", Modify { at: at(0, 1), follow: Follow::Always }),
+        always(libc::SYS_uselib, "uselib", Refuse(libc::ENOSYS)),
+        always(libc::SYS_iopl, "iopl", Refuse(libc::EPERM)),
+        always(libc::SYS_ioperm, "ioperm", Refuse(libc::EPERM)),
+        always(libc::SYS_modify_ldt, "modify_ldt", Refuse(libc::ENOSYS)),
+        always(libc::SYS_kexec_file_load, "kexec_file_load", Refuse(libc::EPERM)),
+    ]);
+    rows
+}

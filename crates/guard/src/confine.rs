@@ -1,0 +1,127 @@
+//! The Landlock domain a command runs in: the kernel's own refusal of everything the policy does not grant.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
+    PathFdError, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
+};
+
+use crate::error::GuardError;
+use crate::ground::{FREE_DEVICES, Ground, existing};
+use crate::policy::{Capability, Policy};
+use crate::system_reads;
+
+/// The newest ABI whose rights are understood here; the kernel drops what it does not know.
+const KNOWN: ABI = ABI::V7;
+
+/// Makes the domain of a run.
+///
+/// # Errors
+/// A path of the policy cannot be opened, or the kernel refuses the rules.
+pub(crate) fn domain(
+    policy: &Policy,
+    ground: &Ground,
+    program: &Path,
+) -> Result<OwnedFd, GuardError> {
+    let created = build(policy, ground, program).map_err(|error| GuardError::System {
+        doing: "describe the Landlock domain",
+        cause: io::Error::other(error),
+    })?;
+    Option::<OwnedFd>::from(created).ok_or_else(|| GuardError::System {
+        doing: "create the Landlock domain",
+        cause: io::Error::from(io::ErrorKind::Unsupported),
+    })
+}
+
+fn build(policy: &Policy, ground: &Ground, program: &Path) -> Result<RulesetCreated, RulesetError> {
+    let mut handled = AccessFs::from_write(KNOWN) | AccessFs::Execute | AccessFs::IoctlDev;
+    if ground.denies_reads {
+        handled |= AccessFs::from_read(KNOWN);
+    }
+    let mut ruleset =
+        Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(handled)?;
+    if !policy.declares(Capability::Network) {
+        ruleset = ruleset.handle_access(AccessNet::from_all(KNOWN))?;
+    }
+    let mut created = ruleset.scope(Scope::from_all(KNOWN))?.create()?;
+    for (path, access) in grants(policy, ground, program) {
+        created = grant(created, &path, access & handled)?;
+    }
+    Ok(created)
+}
+
+fn grants(policy: &Policy, ground: &Ground, program: &Path) -> Vec<(PathBuf, BitFlags<AccessFs>)> {
+    let write = AccessFs::from_write(KNOWN);
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let mut all: Vec<(PathBuf, BitFlags<AccessFs>)> = Vec::new();
+    all.extend(ground.free.iter().map(|free| (free.clone(), write)));
+    if policy.declares(Capability::FsWrite) {
+        all.extend(
+            std::iter::once(&ground.root).chain(&ground.scratch).map(|own| (own.clone(), write)),
+        );
+    }
+    all.extend(FREE_DEVICES.iter().map(|device| {
+        (PathBuf::from(device), AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev)
+    }));
+    all.extend(ground.readable.iter().map(|path| (path.clone(), read)));
+    all.extend(
+        executables(policy, ground, program)
+            .into_iter()
+            .map(|path| (path, AccessFs::Execute.into())),
+    );
+    all
+}
+
+/// What may be executed: with `Process:shell` whatever can be read, else the program itself and what the kernel starts for it.
+fn executables(policy: &Policy, ground: &Ground, program: &Path) -> Vec<PathBuf> {
+    if policy.declares(Capability::ProcessShell) {
+        return if ground.denies_reads {
+            ground.readable.clone()
+        } else {
+            vec![PathBuf::from("/")]
+        };
+    }
+    let mut paths = system_reads::loaders();
+    paths.extend(interpreters(program));
+    paths.push(program.to_owned());
+    if policy.declares(Capability::ProcessGit) {
+        paths.extend(ground.git_programs.iter().chain(&ground.git_parts).cloned());
+    }
+    paths
+}
+
+/// The interpreters named by the first line of a script, and of those that are scripts themselves.
+pub(crate) fn interpreters(program: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut script = program.to_owned();
+    // The kernel follows four.
+    while found.len() < 4 {
+        let Some(path) = interpreter(&script) else { break };
+        found.push(path.clone());
+        script = path;
+    }
+    found
+}
+
+fn interpreter(script: &Path) -> Option<PathBuf> {
+    let mut head = Vec::new();
+    File::open(script).ok()?.take(256).read_to_end(&mut head).ok()?;
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let name = std::str::from_utf8(line).ok()?.split_whitespace().next()?;
+    existing([PathBuf::from(name)]).pop()
+}
+
+fn grant(
+    created: RulesetCreated,
+    path: &Path,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
+    // What the caller cannot open, the command cannot reach either; a device may be missing.
+    let Ok(opened): Result<PathFd, PathFdError> = PathFd::new(path) else { return Ok(created) };
+    let access = if path.is_dir() { access } else { access & AccessFs::from_file(KNOWN) };
+    if access.is_empty() { Ok(created) } else { created.add_rule(PathBeneath::new(opened, access)) }
+}

@@ -1,0 +1,144 @@
+//! The command's own process from its birth to `exec`: it gives up everything step by step, and reports the step that failed.
+//!
+//! The rules of [`crate::keeper`] hold here too: only calls that are safe after a fork of a program with threads.
+#![expect(unsafe_code, reason = "the code between fork and exec consists of raw system calls")]
+
+use std::mem::size_of;
+use std::ptr;
+
+use libc::{c_int, c_ulong};
+
+use crate::keeper::{
+    COMMAND_END, CWD, EXECUTE, FAILED, FILTER, KEEPER_END, Message, Plan, READY, RULESET, UNSHARED,
+    close_from, errno,
+};
+
+const LIMITS: i32 = 3;
+const DIRECTORY: i32 = 4;
+const USER: i32 = 5;
+const CAPABILITIES: i32 = 6;
+const PRIVILEGES: i32 = 7;
+const LANDLOCK: i32 = 8;
+const DESCRIPTORS: i32 = 10;
+
+/// The command's own process, up to and including `exec`.
+pub(crate) unsafe fn command(plan: &Plan) -> ! {
+    // SAFETY: the pointers of the plan stay valid, this process having its own copy of the memory they were made in.
+    unsafe {
+        let keeper = libc::getppid();
+        libc::setsid();
+        libc::umask(0o022);
+        limit(plan);
+        if libc::fchdir(CWD) != 0 {
+            stop_at(DIRECTORY);
+        }
+        change_user(plan.identity);
+        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as c_ulong, 0, 0, 0) != 0 {
+            stop_at(PRIVILEGES);
+        }
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as c_ulong, 0, 0, 0);
+        if libc::getppid() != keeper {
+            libc::_exit(127);
+        }
+        if libc::syscall(libc::SYS_landlock_restrict_self, RULESET, 0) != 0 {
+            stop_at(LANDLOCK);
+        }
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        install(plan);
+        if !close_from(KEEPER_END, libc::CLOSE_RANGE_UNSHARE) {
+            stop_at(DESCRIPTORS);
+        }
+        tell(&Message { kind: UNSHARED, ..Message::default() });
+        libc::execve(plan.program, plan.argv, plan.envp);
+        stop_at(EXECUTE)
+    }
+}
+
+unsafe fn limit(plan: &Plan) {
+    let limits = [
+        (libc::RLIMIT_CORE, 0),
+        (libc::RLIMIT_FSIZE, plan.file_bytes),
+        (libc::RLIMIT_CPU, plan.cpu_seconds),
+        (libc::RLIMIT_NPROC, plan.tasks),
+        (libc::RLIMIT_NOFILE, 4096),
+        (libc::RLIMIT_MSGQUEUE, 0),
+    ];
+    for (what, wanted) in limits {
+        // SAFETY: reads and writes a structure on this stack and the limits of this process.
+        unsafe {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::getrlimit(what, &raw mut limit);
+            let wanted = wanted.min(limit.rlim_max);
+            limit = libc::rlimit { rlim_cur: wanted, rlim_max: wanted };
+            if libc::setrlimit(what, &raw const limit) != 0 {
+                stop_at(LIMITS);
+            }
+        }
+    }
+}
+
+/// Another user and no capability, whatever the caller had.
+unsafe fn change_user(identity: Option<(u32, u32)>) {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: c_int,
+    }
+    // SAFETY: numbers only, and two structures on this stack in the layout of capset version 3.
+    unsafe {
+        if let Some((uid, gid)) = identity {
+            for capability in 0..64 as c_ulong {
+                libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
+            }
+            if libc::setgroups(0, ptr::null()) != 0
+                || libc::setresgid(gid, gid, gid) != 0
+                || libc::setresuid(uid, uid, uid) != 0
+            {
+                stop_at(USER);
+            }
+        }
+        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as c_ulong, 0, 0, 0);
+        let header = Header { version: 0x2008_0522, pid: 0 };
+        let nothing = [0u32; 6];
+        if libc::syscall(libc::SYS_capset, &raw const header, nothing.as_ptr()) != 0 {
+            stop_at(CAPABILITIES);
+        }
+    }
+}
+
+/// Installs the filter, tells the keeper the listener's number, and waits until the caller serves it.
+unsafe fn install(plan: &Plan) {
+    let program = libc::sock_fprog { len: plan.filter_length, filter: plan.filter.cast_mut() };
+    let flags =
+        libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    // SAFETY: the kernel only reads the program, which has the length given.
+    unsafe {
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        let listener = libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) as i32;
+        if listener < 0 {
+            stop_at(FILTER);
+        }
+        tell(&Message { kind: READY, value: listener, ..Message::default() });
+        let mut go = 0u8;
+        if libc::read(COMMAND_END, (&raw mut go).cast(), 1) != 1 {
+            libc::_exit(127);
+        }
+    }
+}
+
+/// The command's process reports by `write`, which its filter lets pass.
+unsafe fn tell(message: &Message) {
+    // SAFETY: the message is plain data of this length.
+    unsafe { libc::write(COMMAND_END, ptr::from_ref(message).cast(), size_of::<Message>()) };
+}
+
+unsafe fn stop_at(step: i32) -> ! {
+    let message = Message { kind: FAILED, subject: step, value: errno(), ..Message::default() };
+    // SAFETY: as in `fail`.
+    unsafe {
+        tell(&message);
+        libc::_exit(127)
+    }
+}

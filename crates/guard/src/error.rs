@@ -1,0 +1,68 @@
+//! What makes a run impossible before anything was started.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The request or the host is at fault; nothing was run.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    /// A path of the policy or command is missing or of the wrong kind.
+    #[error("could not use {what} {path}: {cause}", path = path.display())]
+    Path {
+        /// Which setting.
+        what: &'static str,
+        /// The path as resolved so far.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: io::Error,
+    },
+    /// The working directory lies outside the root.
+    #[error("the working directory {path} is outside the root", path = path.display())]
+    OutsideRoot {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The user the command would run as cannot get there.
+    #[error("user {uid} cannot reach {path}: give the directory {blocked} the search right, or prepare_ownership", path = path.display(), blocked = blocked.display())]
+    Unreachable {
+        /// The user.
+        uid: u32,
+        /// The path needed.
+        path: PathBuf,
+        /// The directory that stops it.
+        blocked: PathBuf,
+    },
+    /// An argument, variable or path contains a NUL byte, or a variable's name is empty or has `=`.
+    #[error("{0} is not allowed by the system: it has a NUL byte or an impossible name")]
+    Text(String),
+    /// The identity is impossible: root, or another user without the right to change to it.
+    #[error("cannot run as user {uid}: {cause}")]
+    Identity {
+        /// The user.
+        uid: u32,
+        /// Why.
+        cause: &'static str,
+    },
+    /// A limit is 0, or the tree is larger than the guard compares.
+    #[error("{0}")]
+    Limit(String),
+    /// A system call failed while preparing.
+    #[error("could not {doing}: {cause}")]
+    System {
+        /// What was attempted.
+        doing: &'static str,
+        /// The cause.
+        cause: io::Error,
+    },
+}
+
+impl GuardError {
+    pub(crate) fn system(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self::System { doing, cause }
+    }
+
+    pub(crate) fn path(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |cause| Self::Path { what, path, cause }
+    }
+}

@@ -1,0 +1,114 @@
+//! The seccomp program made from the table of calls, written instruction by instruction.
+//!
+//! It stops the caller (user notification), lets it pass, or fails the call; it never kills. A foreign architecture, and on x86-64 the x32 numbers,
+//! are stopped too: the supervisor then ends the run, having seen who tried.
+
+use libc::{c_long, sock_filter};
+
+use crate::calls::{Call, NEW_NAMESPACES, Stop};
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) const NATIVE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+pub(crate) const NATIVE: u32 = 0xc000_00b7;
+
+/// Numbers from here on belong to x32 on x86-64, and to nothing elsewhere.
+pub(crate) const FOREIGN_NUMBERS: u32 = 0x4000_0000;
+
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+const JUMP_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+const JUMP_BITS: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+
+/// The program for a table.
+pub(crate) fn program(calls: &[Call]) -> Vec<sock_filter> {
+    let mut code = vec![
+        load(ARCH),
+        jump(JUMP_EQUAL, NATIVE, 1, 0),
+        notify(),
+        load(NUMBER),
+        jump(JUMP_AT_LEAST, FOREIGN_NUMBERS, 0, 1),
+        notify(),
+    ];
+    for number in numbers(calls) {
+        let mut block = Vec::new();
+        for call in calls.iter().filter(|call| call.number == number) {
+            block.extend(stop(call.stop));
+        }
+        block.push(allow());
+        let length =
+            u8::try_from(block.len()).expect("a block is a few instructions per row of one call");
+        code.push(jump(JUMP_EQUAL, number as u32, 0, length));
+        code.extend(block);
+    }
+    code.push(allow());
+    code
+}
+
+fn numbers(calls: &[Call]) -> Vec<c_long> {
+    let mut numbers: Vec<c_long> = Vec::new();
+    for call in calls {
+        if !numbers.contains(&call.number) {
+            numbers.push(call.number);
+        }
+    }
+    numbers
+}
+
+/// The instructions that stop where the condition holds, and fall through where it does not.
+fn stop(condition: Stop) -> Vec<sock_filter> {
+    match condition {
+        Stop::Always => vec![notify()],
+        Stop::Bits(arg, mask) => vec![load(low(arg)), jump(JUMP_BITS, mask, 0, 1), notify()],
+        Stop::NotZero(arg) => {
+            vec![
+                load(low(arg)),
+                jump(JUMP_EQUAL, 0, 0, 2),
+                load(high(arg)),
+                jump(JUMP_EQUAL, 0, 1, 0),
+                notify(),
+            ]
+        }
+        Stop::NotEqual(arg, value) => vec![load(low(arg)), jump(JUMP_EQUAL, value, 1, 0), notify()],
+        Stop::Equal(arg, value) => vec![load(low(arg)), jump(JUMP_EQUAL, value, 0, 1), notify()],
+        Stop::Clone => vec![
+            load(low(0)),
+            jump(JUMP_BITS, NEW_NAMESPACES, 1, 0),
+            jump(JUMP_BITS, libc::CLONE_THREAD as u32, 1, 0),
+            notify(),
+        ],
+        Stop::Fail(error) => vec![give(libc::SECCOMP_RET_ERRNO | u32::from(error))],
+    }
+}
+
+/// Offset of the low half of an argument; both supported machines are little endian.
+fn low(arg: usize) -> u32 {
+    16 + 8 * arg as u32
+}
+
+fn high(arg: usize) -> u32 {
+    low(arg) + 4
+}
+
+fn load(offset: u32) -> sock_filter {
+    sock_filter { code: LOAD, jt: 0, jf: 0, k: offset }
+}
+
+fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
+
+fn notify() -> sock_filter {
+    give(libc::SECCOMP_RET_USER_NOTIF)
+}
+
+fn allow() -> sock_filter {
+    give(libc::SECCOMP_RET_ALLOW)
+}
+
+fn give(result: u32) -> sock_filter {
+    sock_filter { code: RETURN, jt: 0, jf: 0, k: result }
+}

@@ -1,0 +1,161 @@
+//! The places a policy speaks of, resolved once: root, scratch, free paths, and what may be read and executed.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::GuardError;
+use crate::policy::{Capability, Policy, Reads};
+use crate::system_reads;
+
+/// Devices anybody may write: nothing is kept there (M3).
+pub(crate) const FREE_DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
+
+/// Where git lives; only these count as `Process:git`.
+const GIT_PROGRAMS: [&str; 3] = ["/usr/bin/git", "/bin/git", "/usr/local/bin/git"];
+const GIT_PARTS: [&str; 3] =
+    ["/usr/lib/git-core", "/usr/libexec/git-core", "/usr/local/libexec/git-core"];
+
+/// Resolved paths, without symbolic links.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    pub(crate) root: PathBuf,
+    pub(crate) scratch: Option<PathBuf>,
+    pub(crate) free: Vec<PathBuf>,
+    /// What may be read without being mentioned; empty where reads are not looked at.
+    pub(crate) readable: Vec<PathBuf>,
+    /// Everything else is refused.
+    pub(crate) denies_reads: bool,
+    pub(crate) git_programs: Vec<PathBuf>,
+    pub(crate) git_parts: Vec<PathBuf>,
+}
+
+/// What a place means for a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Zone {
+    Free,
+    /// Root or scratch: `FS:write`.
+    Own,
+    Outside,
+}
+
+impl Ground {
+    pub(crate) fn new(policy: &Policy, program: &Path) -> Result<Self, GuardError> {
+        let git_programs = existing(GIT_PROGRAMS.iter().map(PathBuf::from));
+        let git_parts = existing(GIT_PARTS.iter().map(PathBuf::from));
+        let mut ground = Self {
+            root: directory("root", &policy.root)?,
+            scratch: policy
+                .scratch
+                .as_deref()
+                .map(|path| directory("scratch", path))
+                .transpose()?,
+            free: policy
+                .free_writes
+                .iter()
+                .map(|path| resolve("free path", path))
+                .collect::<Result<_, _>>()?,
+            readable: Vec::new(),
+            denies_reads: matches!(policy.reads, Reads::Deny { .. }),
+            git_programs,
+            git_parts,
+        };
+        if ground.root == Path::new("/") {
+            return Err(GuardError::Limit(
+                "the root directory of the system cannot be a module root".to_owned(),
+            ));
+        }
+        match &policy.reads {
+            Reads::Ignore => {}
+            Reads::List => ground.readable = ground.readable(policy, program, &[]),
+            Reads::Deny { allow } => ground.readable = ground.readable(policy, program, allow),
+        }
+        Ok(ground)
+    }
+
+    fn readable(&self, policy: &Policy, program: &Path, allow: &[PathBuf]) -> Vec<PathBuf> {
+        let mut paths = existing(allow.iter().cloned());
+        paths.extend(system_reads::always());
+        paths.extend(self.free.iter().cloned());
+        paths.extend([self.root.clone(), program.to_owned()]);
+        paths.extend(self.scratch.clone());
+        if policy.declares(Capability::Network) {
+            paths.extend(system_reads::network());
+        }
+        if policy.declares(Capability::ProcessShell) {
+            paths.extend(system_reads::programs());
+        }
+        if policy.declares(Capability::ProcessGit) {
+            paths.extend(self.git_programs.iter().chain(&self.git_parts).cloned());
+            paths.extend(system_reads::git());
+        }
+        paths
+    }
+
+    /// The zone of a file or directory that is opened or modified.
+    pub(crate) fn zone(&self, path: &Path) -> Zone {
+        if self.free.iter().any(|free| path.starts_with(free))
+            || FREE_DEVICES.iter().any(|free| path == Path::new(free))
+        {
+            Zone::Free
+        } else if path.starts_with(&self.root)
+            || self.scratch.as_ref().is_some_and(|scratch| path.starts_with(scratch))
+        {
+            Zone::Own
+        } else {
+            Zone::Outside
+        }
+    }
+
+    /// The zone of a name that is made, removed or moved: that of the directory it stands in.
+    pub(crate) fn entry_zone(&self, path: &Path) -> Zone {
+        path.parent().map_or(Zone::Outside, |parent| self.zone(parent))
+    }
+
+    /// Whether reading is inside the bounds.
+    pub(crate) fn may_read(&self, path: &Path) -> bool {
+        self.readable.iter().any(|one| path.starts_with(one)) || self.zone(path) != Zone::Outside
+    }
+
+    /// A directory above something readable: runtimes look there for configuration, and find nothing.
+    pub(crate) fn leads_here(&self, path: &Path) -> bool {
+        let dir = |path: &Path| {
+            self.root.starts_with(path)
+                || self.scratch.as_ref().is_some_and(|own| own.starts_with(path))
+        };
+        dir(path) || (is_probe(path) && path.parent().is_some_and(dir))
+    }
+
+    pub(crate) fn is_git(&self, program: &Path) -> bool {
+        self.git_programs.iter().any(|git| git == program)
+    }
+
+    pub(crate) fn is_git_part(&self, program: &Path) -> bool {
+        self.is_git(program) || self.git_parts.iter().any(|parts| program.starts_with(parts))
+    }
+}
+
+/// Names that runtimes look for in every directory upwards.
+fn is_probe(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        name == "package.json" || name == "node_modules" || name == "pyvenv.cfg"
+    })
+}
+
+/// Resolves what exists and leaves out the rest.
+pub(crate) fn existing(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    paths.into_iter().filter_map(|path| fs::canonicalize(path).ok()).collect()
+}
+
+pub(crate) fn resolve(what: &'static str, path: &Path) -> Result<PathBuf, GuardError> {
+    fs::canonicalize(path).map_err(GuardError::path(what, path))
+}
+
+pub(crate) fn directory(what: &'static str, path: &Path) -> Result<PathBuf, GuardError> {
+    let path = resolve(what, path)?;
+    if path.is_dir() {
+        Ok(path)
+    } else {
+        Err(GuardError::Path { what, path, cause: io::Error::from(io::ErrorKind::NotADirectory) })
+    }
+}

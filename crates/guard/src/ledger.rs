@@ -1,0 +1,168 @@
+//! What was seen, counted exactly and kept within bounds.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use crate::policy::Capability;
+use crate::report::{Category, Charge, Effect, Report};
+use crate::text;
+
+/// Kept free for charged effects.
+const RESERVED: usize = 100;
+/// Most touched names remembered, at 8 bytes each.
+const MAX_TOUCHED: usize = 4_000_000;
+const MAX_MOVED: usize = 20_000;
+const MAX_TEXT: usize = 4_096;
+const MAX_ARGUMENTS: usize = 64;
+
+/// One effect before its process is looked up.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) category: Category,
+    pub(crate) operation: &'static str,
+    pub(crate) target: String,
+    pub(crate) other: Option<String>,
+    pub(crate) allowed: bool,
+    pub(crate) charge: Charge,
+}
+
+/// All that was seen in one run.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) counts: BTreeMap<Category, u64>,
+    pub(crate) denied: u64,
+    /// The first effect outside all bounds.
+    pub(crate) outside: Option<String>,
+    /// For every capability that was missing, the first effect that needed it.
+    pub(crate) undeclared: BTreeMap<Capability, String>,
+    /// Why the record has a hole.
+    pub(crate) hole: Option<String>,
+    pub(crate) touched: Touched,
+}
+
+impl Ledger {
+    /// Counts the event, and keeps it as long as there is room.
+    pub(crate) fn record(&mut self, tid: u32, event: Event) {
+        *self.counts.entry(event.category).or_default() += 1;
+        self.denied += u64::from(!event.allowed);
+        let room = match event.charge {
+            Charge::Undeclared | Charge::Outside => Report::MAX_EFFECTS,
+            Charge::Declared | Charge::Listed => Report::MAX_EFFECTS - RESERVED,
+        };
+        let sentence = || format!("{} {}", event.operation, event.target);
+        match event.charge {
+            Charge::Outside if self.outside.is_none() => self.outside = Some(sentence()),
+            Charge::Undeclared => {
+                if let Some(capability) = capability(event.category) {
+                    self.undeclared.entry(capability).or_insert_with(sentence);
+                }
+            }
+            _ => {}
+        }
+        if self.effects.len() < room {
+            self.effects.push(attribute(tid, event));
+        }
+    }
+
+    pub(crate) fn hole(&mut self, why: impl FnOnce() -> String) {
+        self.hole.get_or_insert_with(why);
+    }
+}
+
+fn capability(category: Category) -> Option<Capability> {
+    match category {
+        Category::FsRead => Some(Capability::FsRead),
+        Category::FsWrite => Some(Capability::FsWrite),
+        Category::ProcessShell => Some(Capability::ProcessShell),
+        Category::ProcessGit => Some(Capability::ProcessGit),
+        Category::Network => Some(Capability::Network),
+        Category::OutsideProcess | Category::Refused => None,
+    }
+}
+
+/// Who did it: read while the process is stopped.
+fn attribute(tid: u32, event: Event) -> Effect {
+    let proc = |name: &str| PathBuf::from(format!("/proc/{tid}/{name}"));
+    let executable = fs::read_link(proc("exe")).map(text::escape_os).unwrap_or_default();
+    let line = fs::read(proc("cmdline")).unwrap_or_default();
+    let arguments = line.strip_suffix(b"\0").unwrap_or(&line).split(|byte| *byte == 0);
+    let argv =
+        arguments.take(MAX_ARGUMENTS).map(|argument| bounded(text::escape(argument))).collect();
+    let status = fs::read_to_string(proc("status")).unwrap_or_default();
+    let process = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Tgid:"))
+        .and_then(|pid| pid.trim().parse().ok());
+    Effect {
+        category: event.category,
+        operation: event.operation.to_owned(),
+        target: bounded(event.target),
+        other: event.other.map(bounded),
+        pid: process.unwrap_or(tid),
+        executable,
+        argv,
+        allowed: event.allowed,
+        charge: event.charge,
+    }
+}
+
+fn bounded(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+    }
+    text
+}
+
+/// The names that were seen being changed, to be held against what the snapshots find.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    names: HashSet<u64>,
+    /// Both ends of every move: everything below them has a new name.
+    moved: BTreeSet<PathBuf>,
+    overflow: bool,
+}
+
+impl Touched {
+    /// A name was made, removed or changed; the directory it stands in changes with it.
+    pub(crate) fn name(&mut self, path: &Path) {
+        if self.names.len() + 2 > MAX_TOUCHED {
+            self.overflow = true;
+            return;
+        }
+        self.names.insert(hash(path.as_os_str()));
+        if let Some(parent) = path.parent() {
+            self.names.insert(hash(parent.as_os_str()));
+        }
+    }
+
+    pub(crate) fn moved(&mut self, path: &Path) {
+        self.name(path);
+        if self.moved.len() < MAX_MOVED {
+            self.moved.insert(path.to_owned());
+        } else {
+            self.overflow = true;
+        }
+    }
+
+    /// Whether a change of this name was seen.
+    pub(crate) fn explains(&self, path: &Path) -> bool {
+        self.names.contains(&hash(path.as_os_str()))
+            || path.ancestors().any(|above| self.moved.contains(above))
+    }
+
+    /// More names were touched than are remembered.
+    pub(crate) fn overflowed(&self) -> bool {
+        self.overflow
+    }
+}
+
+fn hash(name: &OsStr) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,86 @@
+//! Runs any command on Linux so that the kernel decides, and reports, what it does to the world.
+//!
+//! A command gets one directory, its *root*, and a list of [`Capability`]s it declared. It is run with those and nothing more, and the
+//! [`Report`] says what it did or tried, whatever language it is written in and whatever it says itself:
+//!
+//! - **Landlock** confines it: no write outside the root (inside only with `FS:write`), no reading beyond a list ([`Reads::Deny`]), no
+//!   program but its own, no TCP, no signal to processes outside.
+//! - **seccomp user notification** sees it: every call that opens for writing, changes names or metadata, starts programs or uses sockets stops
+//!   until the supervisor has looked at it. What is not allowed is answered with an error; what is allowed goes on under Landlock. Nothing is
+//!   done on the command's behalf. Reads cost nothing unless the policy looks at them.
+//! - **A snapshot** of the root before and after is held against what was seen: a change without an observed cause is never a pass.
+//!
+//! The verdict: a write or, where reads are denied, a read outside is `E_SIDEEFFECTS_FORBIDDEN`; anything undeclared is
+//! `E_SIDEEFFECTS_DECLARATION`; then an end other than exit code 0 is `E_ORACLE_EXEC`; what the host could not do or see is inconclusive,
+//! `E_GUARD_INCOMPLETE` (decisions M1 to M6). Attempts count like deeds; calls that could change nothing (making a directory that exists,
+//! removing what is missing) do not.
+//!
+//! ```
+//! use guard::{Capability, Command, Identity, Policy, Verdict, prepare_ownership, run};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let root = tempfile::tempdir()?;
+//! prepare_ownership(root.path(), Identity::Auto)?;
+//! let command = Command::new("/bin/sh", root.path()).args(["-c", "echo hello > greeting"]);
+//!
+//! let report = run(&command, &Policy::new(root.path()))?;
+//! assert_eq!(report.verdict, Verdict::Fail);
+//! assert!(report.reason.starts_with("FS:write is not declared"), "{}", report.reason);
+//!
+//! let report = run(&command, &Policy::new(root.path()).declare(Capability::FsWrite))?;
+//! assert_eq!(report.verdict, Verdict::Pass, "{}", report.reason);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Needs
+//!
+//! Linux 5.19 and Landlock ABI 2 on x86-64 or aarch64; no privilege, no daemon, no namespace ([`probe`] says what is missing). Started by root,
+//! the command runs as user 65534 without capabilities, and its directories must be reachable for that user ([`prepare_ownership`]).
+//!
+//! # What it does not do
+//!
+//! - It does not hide the host: names, sizes and times of files outside can be looked up, only not their content.
+//! - Landlock knows no rights on metadata and no connecting to socket files. Of those, what the supervisor sees aimed outside is refused; a
+//!   command that declared `FS:write` and swaps a path in the moment between is stopped only by ordinary file permissions. Run as root, so that
+//!   the command is a user who owns nothing.
+//! - Where processes are declared, programs started are counted exactly; forks that start no program are bounded, not counted.
+//! - A stopped call that a signal interrupts before it was looked at fails with `EINTR` where the handler was installed without `SA_RESTART`.
+//! - Memory that no process maps (`memfd`) is bounded only by the limit on file size.
+//!
+//! Reading order: `run.rs`, `supervise.rs`, `observe.rs` with its two parts, `calls.rs`; then `keeper.rs` and `entry.rs`, the code between fork
+//! and exec.
+
+mod calls;
+mod command;
+mod confine;
+mod entry;
+mod error;
+mod filter;
+mod ground;
+mod judge;
+mod keeper;
+mod launch;
+mod ledger;
+mod observe;
+mod ownership;
+mod policy;
+mod report;
+mod run;
+mod snapshot;
+mod supervise;
+mod support;
+mod sys;
+mod system_reads;
+mod text;
+mod tree;
+mod view;
+
+pub use command::{Command, Stdin};
+pub use error::GuardError;
+pub use ownership::prepare_ownership;
+pub use policy::{Capability, Identity, Limits, Policy, Reads, UnknownCapability};
+pub use report::{Captured, Category, Charge, Code, Effect, Exit, Report, Tier, Verdict};
+pub use run::run;
+pub use support::{Support, probe};
+pub use system_reads::system_read_allow;

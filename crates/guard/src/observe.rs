@@ -1,0 +1,227 @@
+//! Decides every stopped call: what it is, whether it counts, and what the kernel is told.
+//!
+//! A call is let go on only where the kernel itself confines what it can reach (Landlock), so a thread that swaps a path after it was
+//! looked at wins nothing but the attempt. Everything refused is refused by an error number, which nothing can race.
+
+mod files;
+mod others;
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::Path;
+
+use libc::c_long;
+
+use crate::calls::{Call, Shape};
+use crate::filter;
+use crate::ground::Ground;
+use crate::ledger::{Event, Ledger};
+use crate::policy::{Policy, Reads};
+use crate::report::{Category, Charge, Exit};
+use crate::sys::{Answer, Stopped};
+use crate::text;
+use crate::view::View;
+
+/// What follows from a stopped call.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    Answer(Answer),
+    /// The run is over.
+    End(Exit),
+}
+
+/// Sees all calls of one run.
+#[derive(Debug)]
+pub(crate) struct Observer<'a> {
+    ground: &'a Ground,
+    policy: &'a Policy,
+    calls: HashMap<c_long, Call>,
+    /// Inodes of the root that also stand outside it.
+    shared: HashSet<(u64, u64)>,
+    keeper: i32,
+    main: u32,
+    abi: u32,
+    started: bool,
+    /// Processes at the last count, and started since.
+    alive: u64,
+    forked: u64,
+    pub(crate) ledger: Ledger,
+}
+
+/// What an observer is made from.
+#[derive(Debug)]
+pub(crate) struct Watch<'a> {
+    pub(crate) ground: &'a Ground,
+    pub(crate) policy: &'a Policy,
+    pub(crate) calls: &'a [Call],
+    pub(crate) shared: HashSet<(u64, u64)>,
+    pub(crate) keeper: i32,
+    pub(crate) main: u32,
+    pub(crate) abi: u32,
+}
+
+const CONTINUE: Decision = Decision::Answer(Answer::Continue);
+
+fn error(number: i32) -> Decision {
+    Decision::Answer(Answer::Error(number))
+}
+
+impl<'a> Observer<'a> {
+    pub(crate) fn new(watch: Watch<'a>) -> Self {
+        let calls = watch.calls.iter().map(|call| (call.number, *call)).collect();
+        Self {
+            ground: watch.ground,
+            policy: watch.policy,
+            calls,
+            shared: watch.shared,
+            keeper: watch.keeper,
+            main: watch.main,
+            abi: watch.abi,
+            started: false,
+            alive: 1,
+            forked: 0,
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// What the kernel is to be told about this call. `valid` says whether the call still waits, after its memory was read.
+    pub(crate) fn decide(&mut self, stopped: &Stopped, valid: impl Fn() -> bool) -> Decision {
+        if stopped.arch != filter::NATIVE
+            || stopped.number >= c_long::from(filter::FOREIGN_NUMBERS)
+            || stopped.number < 0
+        {
+            self.refused(
+                stopped.tid,
+                "system call of another architecture",
+                format!("number {}", stopped.number),
+            );
+            return Decision::End(Exit::Signal(libc::SIGSYS));
+        }
+        let Some(call) = self.calls.get(&stopped.number).copied() else {
+            self.ledger.hole(|| format!("system call {} stopped without a rule", stopped.number));
+            return error(libc::ENOSYS);
+        };
+        let seen = Seen { stopped, call, view: View { tid: stopped.tid }, valid: &valid };
+        match self.dispatch(&seen) {
+            Ok(decision) => decision,
+            Err(failure) => self.unreadable(&seen, &failure),
+        }
+    }
+
+    fn dispatch(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+        match seen.call.shape {
+            Shape::Open { at, flags } => self.open(seen, at, flags),
+            Shape::Create { at } => self.create(seen, at),
+            Shape::Remove { at } => self.remove(seen, at),
+            Shape::Rename { from, to } => self.rename(seen, from, to),
+            Shape::Link { from, to, flags } => self.link(seen, from, to, flags),
+            Shape::Modify { at, follow } => self.modify(seen, at, follow),
+            Shape::ModifyFd { fd } => self.modify_descriptor(seen, seen.int(fd)),
+            Shape::Exec { at, flags } => self.exec(seen, at, flags),
+            Shape::Fork => Ok(self.fork(seen)),
+            Shape::Socket => Ok(self.socket(seen)),
+            Shape::Connect { address, length } => {
+                self.connect(seen, seen.arg(address), seen.arg(length))
+            }
+            Shape::Bind => self.bind(seen),
+            Shape::Message { many } => self.message(seen, many),
+            Shape::Process { pid, signal } => Ok(self.process(seen, pid, signal)),
+            Shape::Refuse(number) => {
+                self.refused(stopped_tid(seen), seen.call.name, String::new());
+                Ok(error(number))
+            }
+        }
+    }
+
+    /// Arguments that cannot be read fail in the kernel too; memory that is withheld from us is a hole in the record.
+    fn unreadable(&mut self, seen: &Seen<'_>, failure: &io::Error) -> Decision {
+        match failure.raw_os_error() {
+            Some(number @ (libc::ELOOP | libc::ENOENT | libc::EBADF | libc::ENOTDIR)) => {
+                error(number)
+            }
+            Some(libc::EPERM | libc::EACCES) => {
+                self.ledger.hole(|| {
+                    format!(
+                        "the arguments of {} in process {} are unreadable",
+                        seen.call.name, seen.stopped.tid
+                    )
+                });
+                error(libc::EPERM)
+            }
+            Some(_) => error(libc::EFAULT),
+            None if failure.kind() == io::ErrorKind::InvalidData => error(libc::ENAMETOOLONG),
+            None => error(libc::EFAULT),
+        }
+    }
+
+    fn refused(&mut self, tid: u32, operation: &'static str, target: String) {
+        let charge = Charge::Listed;
+        self.ledger.record(
+            tid,
+            Event {
+                category: Category::Refused,
+                operation,
+                target,
+                other: None,
+                allowed: false,
+                charge,
+            },
+        );
+    }
+
+    /// Records an effect of a capability: declared and let go on, or refused.
+    fn charge(
+        &mut self,
+        seen: &Seen<'_>,
+        category: Category,
+        charge: Charge,
+        target: String,
+        other: Option<String>,
+    ) -> Decision {
+        if !(seen.valid)() {
+            // The process is gone, and what was read was perhaps another's; nothing was done.
+            return error(libc::EINTR);
+        }
+        let allowed = matches!(charge, Charge::Declared | Charge::Listed);
+        self.ledger.record(
+            seen.stopped.tid,
+            Event { category, operation: seen.call.name, target, other, allowed, charge },
+        );
+        if allowed { CONTINUE } else { error(libc::EACCES) }
+    }
+
+    fn watches_reads(&self) -> bool {
+        self.policy.reads != Reads::Ignore
+    }
+}
+
+/// One call under judgement.
+struct Seen<'s> {
+    stopped: &'s Stopped,
+    call: Call,
+    view: View,
+    valid: &'s dyn Fn() -> bool,
+}
+
+impl Seen<'_> {
+    fn arg(&self, index: usize) -> u64 {
+        self.stopped.args[index]
+    }
+
+    /// The low half: descriptors, flags and pids are 32 bits wide for the kernel too.
+    fn int(&self, index: usize) -> i32 {
+        self.stopped.args[index] as i32
+    }
+
+    /// A path for people; the process's own folder in `/proc` by its usual name.
+    fn show(&self, path: &Path) -> String {
+        match path.strip_prefix(format!("/proc/{}", self.stopped.tid)) {
+            Ok(rest) => text::escape_os(Path::new("/proc/self").join(rest)),
+            Err(_) => text::escape_os(path),
+        }
+    }
+}
+
+fn stopped_tid(seen: &Seen<'_>) -> u32 {
+    seen.stopped.tid
+}

@@ -1,0 +1,81 @@
+//! Who the command runs as, and whether it can reach what it needs.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt, lchown};
+use std::path::Path;
+
+use crate::error::GuardError;
+use crate::policy::Identity;
+
+/// Gives a tree to the user a command will run as, so that it can read its module and write its scratch and output directories.
+/// Does nothing where the command runs as the caller. The directories above stay as they are: they need the search right for that user,
+/// which [`crate::run`] checks. Symbolic links are given away themselves, never what they lead to.
+///
+/// # Errors
+/// A file cannot be given away, or the identity is impossible here.
+pub fn prepare_ownership(tree: &Path, identity: Identity) -> Result<(), GuardError> {
+    let Some((uid, gid)) = resolve(identity)? else { return Ok(()) };
+    let failed = |path: &Path| GuardError::path("tree", path);
+    let mut waiting = vec![tree.to_owned()];
+    while let Some(path) = waiting.pop() {
+        lchown(&path, Some(uid), Some(gid)).map_err(failed(&path))?;
+        if fs::symlink_metadata(&path).map_err(failed(&path))?.is_dir() {
+            for name in fs::read_dir(&path).map_err(failed(&path))? {
+                waiting.push(name.map_err(failed(&path))?.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The user and group to change to; nothing where the command runs as the caller.
+pub(crate) fn resolve(identity: Identity) -> Result<Option<(u32, u32)>, GuardError> {
+    let own = rustix::process::geteuid().as_raw();
+    let refuse = |uid, cause| Err(GuardError::Identity { uid, cause });
+    match identity {
+        Identity::Auto if own == 0 => resolve(Identity::NOBODY),
+        Identity::Caller if own == 0 => refuse(0, "a guarded command never runs as root"),
+        Identity::Auto | Identity::Caller => Ok(None),
+        Identity::User { uid: 0, .. } | Identity::User { gid: 0, .. } => {
+            refuse(0, "a guarded command never runs as root")
+        }
+        Identity::User { uid, .. } if own != 0 && uid == own => Ok(None),
+        Identity::User { uid, .. } if own != 0 => {
+            refuse(uid, "only root can change to another user")
+        }
+        Identity::User { uid, gid } => Ok(Some((uid, gid))),
+    }
+}
+
+/// Checks that the user can search every directory above a path, and the path itself where it is one.
+pub(crate) fn check_reach(path: &Path, identity: Option<(u32, u32)>) -> Result<(), GuardError> {
+    let Some((uid, gid)) = identity else { return Ok(()) };
+    for above in path.ancestors() {
+        let metadata = fs::metadata(above).map_err(GuardError::path("path", above))?;
+        if metadata.is_dir() && !searchable(&metadata, uid, gid) {
+            return Err(GuardError::Unreachable {
+                uid,
+                path: path.to_owned(),
+                blocked: above.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn searchable(metadata: &Metadata, uid: u32, gid: u32) -> bool {
+    let bit = if metadata.uid() == uid {
+        0o100
+    } else if metadata.gid() == gid {
+        0o010
+    } else {
+        0o001
+    };
+    metadata.mode() & bit != 0
+}
+
+/// The error of a program that is not there.
+pub(crate) fn not_found() -> io::Error {
+    io::Error::from(io::ErrorKind::NotFound)
+}

@@ -1,0 +1,196 @@
+//! What a run turned out to be: verdict, exit, output and effects.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::text;
+
+/// The result of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Pass, fail or inconclusive (M7).
+    pub verdict: Verdict,
+    /// Why it is not a pass.
+    pub code: Option<Code>,
+    /// One sentence for people, naming the path, program or limit; empty on a pass.
+    pub reason: String,
+    /// How the command's own process ended.
+    pub exit: Exit,
+    /// Standard output, up to its limit.
+    pub stdout: Captured,
+    /// Standard error, up to its limit.
+    pub stderr: Captured,
+    /// Effects in the order they were seen, at most [`Report::MAX_EFFECTS`]; of charged ones the first are always among them.
+    pub effects: Vec<Effect>,
+    /// Exact numbers by category, however many effects are kept; free ones are not counted.
+    pub counts: BTreeMap<Category, u64>,
+    /// How many operations were refused.
+    pub denied: u64,
+    /// Wall time of the run in milliseconds.
+    pub wall_ms: u64,
+    /// CPU time of the whole tree in milliseconds.
+    pub cpu_ms: u64,
+    /// What the host let the guard do.
+    pub tier: Tier,
+    /// The Landlock ABI the kernel offers; 0 without Landlock.
+    pub landlock_abi: u32,
+}
+
+impl Report {
+    /// Most effects kept in one report.
+    pub const MAX_EFFECTS: usize = 1_000;
+}
+
+/// The judgement over a run (M7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// Ended with 0, did nothing it had not declared, and every change has an observed cause.
+    Pass,
+    /// A violation, or an end other than 0, is proven.
+    Fail,
+    /// Nothing is known about the command: the host could not run or watch it to the end.
+    Inconclusive,
+}
+
+/// The reason codes of the guard; a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Code {
+    /// Something outside the root was changed, or an attempt was made; or read, where reads are denied.
+    #[serde(rename = "E_SIDEEFFECTS_FORBIDDEN")]
+    Forbidden,
+    /// Something was done that was not declared.
+    #[serde(rename = "E_SIDEEFFECTS_DECLARATION")]
+    Undeclared,
+    /// Ended with another code than 0, by a signal, by a limit (M6).
+    #[serde(rename = "E_ORACLE_EXEC")]
+    Exec,
+    /// The host could not start or watch the command completely (M1, M6).
+    #[serde(rename = "E_GUARD_INCOMPLETE")]
+    Incomplete,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Forbidden => "E_SIDEEFFECTS_FORBIDDEN",
+            Self::Undeclared => "E_SIDEEFFECTS_DECLARATION",
+            Self::Exec => "E_ORACLE_EXEC",
+            Self::Incomplete => "E_GUARD_INCOMPLETE",
+        })
+    }
+}
+
+/// How the command's own process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "value")]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+    /// It was ended because its wall time was over.
+    Timeout,
+    /// It was ended by a limit: `cpu_ms`, `processes`, `threads`, `memory_bytes`, `stdout_bytes`, `stderr_bytes`, `file_bytes`, or `cancelled`.
+    Limit(String),
+    /// It was never started.
+    NotStarted,
+}
+
+/// What a run wrote on one of its output streams.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Captured {
+    /// The bytes, base64 in serialized form; at most as many as the limit.
+    #[serde(with = "text::base64")]
+    pub bytes: Vec<u8>,
+    /// More was written than the limit allows.
+    pub truncated: bool,
+}
+
+/// One thing the command did or tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effect {
+    /// What kind of thing.
+    pub category: Category,
+    /// The system call.
+    pub operation: String,
+    /// The resolved path, the program, or the address; bytes that are no UTF-8 are written `\xNN`, a backslash as `\\`.
+    pub target: String,
+    /// A second path, for calls that have two.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub other: Option<String>,
+    /// The process that did it.
+    pub pid: u32,
+    /// The executable of that process.
+    pub executable: String,
+    /// The arguments of that process.
+    pub argv: Vec<String>,
+    /// `false` where the guard or the kernel refused it.
+    pub allowed: bool,
+    /// What it means for the verdict.
+    pub charge: Charge,
+}
+
+/// The kind of an [`Effect`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Category {
+    /// Opening a file for reading outside the root.
+    #[serde(rename = "FS:read")]
+    FsRead,
+    /// Any change of files, directories or their metadata.
+    #[serde(rename = "FS:write")]
+    FsWrite,
+    /// Starting a process or program other than git's.
+    #[serde(rename = "Process:shell")]
+    ProcessShell,
+    /// Starting git or one of its parts.
+    #[serde(rename = "Process:git")]
+    ProcessGit,
+    /// Sockets and their addresses.
+    #[serde(rename = "Network")]
+    Network,
+    /// A signal to, or a change of, a process outside the tree.
+    #[serde(rename = "Process:outside")]
+    OutsideProcess,
+    /// A system call no guarded command gets: listed, not charged.
+    #[serde(rename = "Refused")]
+    Refused,
+}
+
+/// What an effect means for the verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Charge {
+    /// Declared, and inside its bounds.
+    Declared,
+    /// Worth showing, without meaning for the verdict.
+    Listed,
+    /// Not declared: `E_SIDEEFFECTS_DECLARATION`.
+    Undeclared,
+    /// Outside the bounds of any declaration: `E_SIDEEFFECTS_FORBIDDEN`.
+    Outside,
+}
+
+/// What the host let the guard do. Only the first two can pass (M11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Landlock, user notification and snapshot; the command runs as another user without any capability.
+    Separated,
+    /// The same, under the caller's own user.
+    Unprivileged,
+    /// Something is missing; a verdict is at best inconclusive.
+    Degraded,
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Separated => "separated",
+            Self::Unprivileged => "unprivileged",
+            Self::Degraded => "degraded",
+        })
+    }
+}

@@ -1,0 +1,248 @@
+//! One run from request to report.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::calls::{self, Options};
+use crate::command::Command;
+use crate::confine;
+use crate::error::GuardError;
+use crate::filter;
+use crate::ground::{self, Ground};
+use crate::judge;
+use crate::keeper::{EXECUTE, FILTER, STEPS};
+use crate::launch::{self, Failed, Start};
+use crate::ledger::{Ledger, Touched};
+use crate::observe::{Observer, Watch};
+use crate::ownership;
+use crate::policy::{Capability, Policy, Reads};
+use crate::report::{Captured, Code, Exit, Report, Verdict};
+use crate::snapshot::{Snapshot, Unreadable};
+use crate::supervise::{self, Outcome};
+use crate::support::{self, Support};
+use crate::text;
+use crate::tree;
+
+/// Runs `command` under `policy`, and returns when its whole process tree is gone.
+///
+/// Blocks; from asynchronous code call it on a thread for blocking work. Any number of runs may go on at once.
+/// The calling process may have threads: it is forked, and only system calls are made until the program starts.
+///
+/// # Errors
+/// Only what is wrong before anything was started: a path, a limit, an identity. What happens later, a missing feature of the host
+/// included, is a [`Report`].
+pub fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
+    let identity = ownership::resolve(policy.identity)?;
+    let support = support::support(policy.identity);
+    check_limits(policy)?;
+    if !support.missing.is_empty() {
+        return Ok(not_started(
+            &support,
+            format!("this host lacks {}", support.missing.join("; ")),
+        ));
+    }
+    let cwd = ground::directory("working directory", &command.cwd)?;
+    let program = match find(command, &cwd) {
+        Ok(program) => program,
+        Err(cause) => {
+            return Ok(not_started(
+                &support,
+                format!("no program {}: {cause}", command.program.display()),
+            ));
+        }
+    };
+    let ground = Ground::new(policy, &program)?;
+    if !cwd.starts_with(&ground.root) {
+        return Err(GuardError::OutsideRoot { path: cwd });
+    }
+    let needed = [&ground.root, &cwd].into_iter().chain(&ground.scratch).chain(&ground.free);
+    needed.chain([&program]).try_for_each(|path| ownership::check_reach(path, identity))?;
+
+    let skip = &ground.free;
+    let before = Snapshot::take(&ground.root, skip, None).map_err(unreadable)?;
+    let forks =
+        !policy.declares(Capability::ProcessShell) && !policy.declares(Capability::ProcessGit);
+    let options =
+        Options { reads: policy.reads != Reads::Ignore, forks, abi: support.landlock_abi };
+    let calls = calls::table(options);
+    let user = identity.map_or_else(|| rustix::process::geteuid().as_raw(), |(uid, _)| uid);
+    let start = Start {
+        command,
+        program: &program,
+        cwd: &cwd,
+        domain: confine::domain(policy, &ground, &program)?,
+        filter: filter::program(&calls),
+        identity,
+        file_bytes: policy.limits.file_bytes,
+        tasks: tree::tasks_of(user) + policy.limits.processes.saturating_mul(12).min(2_048) + 64,
+        cpu_seconds: policy.limits.cpu_ms.div_ceil(1_000).saturating_add(1),
+    };
+    let launched = match launch::launch(start)? {
+        Ok(launched) => launched,
+        Err(failed) => return Ok(not_started(&support, step(&failed))),
+    };
+    let shared: HashSet<_> = before.shared_outside().into_iter().collect();
+    let (keeper, main) = (launched.keeper.pid, launched.main);
+    let watch = Watch {
+        ground: &ground,
+        policy,
+        calls: &calls,
+        shared,
+        keeper,
+        main,
+        abi: support.landlock_abi,
+    };
+    let mut observer = Observer::new(watch);
+    let outcome = supervise::supervise(launched, policy, &mut observer);
+    let unexplained = compare(&ground, &before, &mut observer.ledger);
+    Ok(report(policy, &support, outcome, observer.ledger, unexplained))
+}
+
+fn check_limits(policy: &Policy) -> Result<(), GuardError> {
+    let limits = &policy.limits;
+    if [limits.wall_ms, limits.cpu_ms, limits.processes, limits.memory_bytes].contains(&0) {
+        return Err(GuardError::Limit(
+            "a limit on time, processes or memory is 0: nothing could run".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The program as the kernel will be asked to execute it: without links, so that what is granted is what runs.
+fn find(command: &Command, cwd: &Path) -> io::Result<PathBuf> {
+    let name = command.program.as_os_str();
+    if name.as_bytes().contains(&b'/') {
+        return executable(&cwd.join(&command.program));
+    }
+    let path =
+        command.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
+    let folders = path
+        .unwrap_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"))
+        .as_bytes()
+        .split(|byte| *byte == b':');
+    let mut candidates = folders.map(|folder| cwd.join(OsStr::from_bytes(folder)).join(name));
+    candidates.find_map(|path| executable(&path).ok()).ok_or_else(ownership::not_found)
+}
+
+fn executable(path: &Path) -> io::Result<PathBuf> {
+    let path = path.canonicalize()?;
+    let metadata = path.metadata()?;
+    if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
+        Ok(path)
+    } else {
+        Err(io::Error::from(io::ErrorKind::PermissionDenied))
+    }
+}
+
+fn unreadable(cause: Unreadable) -> GuardError {
+    match cause {
+        Unreadable::TooLarge => GuardError::Limit(format!(
+            "the root holds more than {} names",
+            crate::snapshot::MAX_ENTRIES
+        )),
+        Unreadable::Failed(path, cause) => GuardError::Path { what: "root", path, cause },
+    }
+}
+
+/// The first name that changed without anybody seen changing it.
+fn compare(ground: &Ground, before: &Snapshot, ledger: &mut Ledger) -> Option<String> {
+    let after = match Snapshot::take(&ground.root, &ground.free, Some(before)) {
+        Ok(after) => after,
+        Err(cause) => {
+            ledger.hole(|| {
+                format!("the root could not be read after the run: {}", unreadable(cause))
+            });
+            return None;
+        }
+    };
+    if let Some((_, _)) =
+        after.shared_outside().into_iter().find(|inode| !before.shared_outside().contains(inode))
+    {
+        ledger.hole(|| "a file of the root got a name outside it".to_owned());
+    }
+    let changes = after.changes(before);
+    let inodes = touched_inodes(&ledger.touched, [before, &after]);
+    let unexplained = changes.into_iter().find(|path| {
+        let same_file = [before, &after].into_iter().filter_map(|one| one.entries.get(*path));
+        !ledger.touched.explains(path)
+            && !same_file.into_iter().any(|entry| inodes.contains(&(entry.device, entry.inode)))
+    });
+    // A free path inside the root changes the directory it stands in.
+    let unexplained =
+        unexplained.filter(|path| !ground.free.iter().any(|free| free.parent() == Some(*path)));
+    if ledger.touched.overflowed() && unexplained.is_some() {
+        ledger.hole(|| "more names changed than the guard can remember".to_owned());
+    }
+    unexplained.map(text::escape_os)
+}
+
+/// A file with several names changes under all of them.
+fn touched_inodes(touched: &Touched, snapshots: [&Snapshot; 2]) -> HashSet<(u64, u64)> {
+    let entries = snapshots.into_iter().flat_map(|one| &one.entries);
+    let files = entries
+        .filter(|(path, entry)| !entry.directory && entry.links > 1 && touched.explains(path));
+    files.map(|(_, entry)| (entry.device, entry.inode)).collect()
+}
+
+fn step(failed: &Failed) -> String {
+    let name = usize::try_from(failed.step)
+        .ok()
+        .and_then(|step| STEPS.get(step))
+        .copied()
+        .unwrap_or("start");
+    let hint = match (failed.step, failed.cause.raw_os_error()) {
+        (FILTER, Some(libc::EBUSY)) => {
+            " (another supervisor already listens to the calls of this process)"
+        }
+        (EXECUTE, _) => " (is it built for this machine?)",
+        _ => "",
+    };
+    format!("could not {name}: {}{hint}", failed.cause)
+}
+
+fn not_started(support: &Support, reason: String) -> Report {
+    Report {
+        verdict: Verdict::Inconclusive,
+        code: Some(Code::Incomplete),
+        reason,
+        exit: Exit::NotStarted,
+        stdout: Captured::default(),
+        stderr: Captured::default(),
+        effects: Vec::new(),
+        counts: std::collections::BTreeMap::new(),
+        denied: 0,
+        wall_ms: 0,
+        cpu_ms: 0,
+        tier: support.tier,
+        landlock_abi: support.landlock_abi,
+    }
+}
+
+fn report(
+    policy: &Policy,
+    support: &Support,
+    outcome: Outcome,
+    ledger: Ledger,
+    unexplained: Option<String>,
+) -> Report {
+    let (verdict, code, reason) = judge::judge(&ledger, &outcome.exit, &policy.limits, unexplained);
+    Report {
+        verdict,
+        code,
+        reason,
+        exit: outcome.exit,
+        stdout: outcome.stdout,
+        stderr: outcome.stderr,
+        effects: ledger.effects,
+        counts: ledger.counts,
+        denied: ledger.denied,
+        wall_ms: outcome.wall_ms,
+        cpu_ms: outcome.cpu_ms,
+        tier: support.tier,
+        landlock_abi: support.landlock_abi,
+    }
+}

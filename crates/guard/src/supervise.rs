@@ -1,0 +1,337 @@
+//! Follows a run from its start to the end of its last process: answers stopped calls, collects output, keeps the limits.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::keeper::{self, EXECUTE};
+use crate::launch::{Keeper, Launched};
+use crate::observe::{Decision, Observer};
+use crate::policy::Policy;
+use crate::report::{Captured, Exit};
+use crate::sys::{self, Receiver};
+use crate::tree;
+
+/// How often limits and the caller's wish to stop are looked at.
+const TICK_MS: u64 = 20;
+/// Calls answered before output and limits get their turn.
+const BURST: usize = 64;
+/// How long the tree may take to die. Only a process held by the kernel's own work takes longer than a moment.
+const END_MS: u64 = 20_000;
+/// Calls still waiting when the run ends that are recorded.
+const MAX_LATE: usize = 10_000;
+
+/// How a run went, apart from its effects.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) exit: Exit,
+    pub(crate) stdout: Captured,
+    pub(crate) stderr: Captured,
+    pub(crate) wall_ms: u64,
+    pub(crate) cpu_ms: u64,
+}
+
+/// Runs the launched command to its end.
+pub(crate) fn supervise(
+    launched: Launched,
+    policy: &Policy,
+    observer: &mut Observer<'_>,
+) -> Outcome {
+    let Launched { keeper, listener, stdout, stderr, .. } = launched;
+    let begun_ms = sys::monotonic_ms();
+    let mut run = Run {
+        policy,
+        observer,
+        stdout: Stream::new(stdout, policy.limits.stdout_bytes),
+        stderr: Stream::new(stderr, policy.limits.stderr_bytes),
+        listener: Some(listener),
+        begun_ms,
+        looked_ms: begun_ms,
+        cpu_ms: 0,
+        exit: None,
+        gone: false,
+    };
+    if let Err(failure) = run.follow(&keeper) {
+        run.observer.ledger.hole(|| format!("the run could not be followed: {failure}"));
+    }
+    let wall_ms = sys::monotonic_ms() - begun_ms;
+    if let Err(failure) = run.end(&keeper) {
+        run.observer.ledger.hole(|| format!("the process tree could not be ended: {failure}"));
+    }
+    run.outcome(wall_ms)
+}
+
+struct Run<'r, 'o> {
+    policy: &'r Policy,
+    observer: &'r mut Observer<'o>,
+    stdout: Stream,
+    stderr: Stream,
+    /// Taken away when the run ends: from then on every stopped call fails, so nothing new can be started.
+    listener: Option<OwnedFd>,
+    begun_ms: u64,
+    looked_ms: u64,
+    cpu_ms: u64,
+    exit: Option<Exit>,
+    gone: bool,
+}
+
+impl Run<'_, '_> {
+    fn follow(&mut self, keeper: &Keeper) -> io::Result<()> {
+        let mut receiver = Receiver::new()?;
+        keeper.go()?;
+        while self.exit.is_none() {
+            let ready = self.wait(keeper, TICK_MS)?;
+            if ready.listener {
+                self.answer_waiting(&mut receiver, keeper)?;
+            }
+            self.collect();
+            if ready.keeper {
+                self.hear(keeper)?;
+            }
+            self.look(keeper);
+        }
+        self.late(&mut receiver)
+    }
+
+    fn wait(&self, keeper: &Keeper, timeout_ms: u64) -> io::Result<Ready> {
+        let mut waiting = vec![PollFd::new(keeper.line(), PollFlags::IN)];
+        waiting.extend(self.listener.as_ref().map(|listener| PollFd::new(listener, PollFlags::IN)));
+        let streams = [&self.stdout, &self.stderr];
+        waiting.extend(
+            streams
+                .into_iter()
+                .filter_map(|stream| stream.pipe.as_ref())
+                .map(|pipe| PollFd::new(pipe, PollFlags::IN)),
+        );
+        let timeout = Timespec { tv_sec: 0, tv_nsec: (timeout_ms * 1_000_000).cast_signed() };
+        match poll(&mut waiting, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let listener = self.listener.is_some()
+            && waiting.get(1).is_some_and(|one| one.revents().contains(PollFlags::IN));
+        Ok(Ready { keeper: waiting.first().is_some_and(|one| !one.revents().is_empty()), listener })
+    }
+
+    fn answer_waiting(&mut self, receiver: &mut Receiver, keeper: &Keeper) -> io::Result<()> {
+        for _ in 0..BURST {
+            let Some(listener) = &self.listener else { return Ok(()) };
+            if let Some(stopped) = receiver.receive(listener.as_fd())? {
+                match self
+                    .observer
+                    .decide(&stopped, || sys::still_waits(listener.as_fd(), stopped.id))
+                {
+                    Decision::Answer(answer) => sys::answer(listener.as_fd(), stopped.id, answer)?,
+                    Decision::End(exit) => {
+                        self.exit.get_or_insert(exit);
+                        return Ok(());
+                    }
+                }
+            }
+            if !is_ready(listener)? {
+                return Ok(());
+            }
+            self.look(keeper);
+            if self.exit.is_some() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self) {
+        for (stream, name) in
+            [(&mut self.stdout, "stdout_bytes"), (&mut self.stderr, "stderr_bytes")]
+        {
+            stream.read();
+            if stream.captured.truncated {
+                self.exit.get_or_insert_with(|| Exit::Limit(name.to_owned()));
+            }
+        }
+    }
+
+    fn hear(&mut self, keeper: &Keeper) -> io::Result<()> {
+        let Some(message) = keeper.message()? else {
+            self.gone = true;
+            self.exit.get_or_insert(Exit::NotStarted);
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        };
+        match message.kind {
+            keeper::ENDED => {
+                let exit = exit(message.value);
+                self.exit.get_or_insert(exit);
+            }
+            keeper::FAILED if message.subject == EXECUTE => {
+                let cause = io::Error::from_raw_os_error(message.value);
+                self.observer.ledger.hole(|| format!("the program could not be executed: {cause}"));
+                self.exit.get_or_insert(Exit::NotStarted);
+            }
+            keeper::GONE => {
+                self.cpu_ms = self.cpu_ms.max(message.cpu_us / 1_000);
+                self.gone = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Holds the run against its limits, at most once a tick.
+    fn look(&mut self, keeper: &Keeper) {
+        let now = sys::monotonic_ms();
+        if now < self.looked_ms + TICK_MS || self.exit.is_some() {
+            return;
+        }
+        self.looked_ms = now;
+        let limits = &self.policy.limits;
+        let limit = |name: &str| Some(Exit::Limit(name.to_owned()));
+        if now - self.begun_ms >= limits.wall_ms {
+            self.exit = Some(Exit::Timeout);
+            return;
+        }
+        if self.policy.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
+            self.exit = limit("cancelled");
+            return;
+        }
+        let usage = tree::usage(keeper.pid);
+        self.cpu_ms = self.cpu_ms.max(usage.cpu_ms);
+        self.exit = if usage.cpu_ms >= limits.cpu_ms {
+            limit("cpu_ms")
+        } else if usage.memory_bytes > limits.memory_bytes {
+            limit("memory_bytes")
+        } else if usage.processes > limits.processes {
+            limit("processes")
+        } else if usage.threads > limits.processes.saturating_mul(64) {
+            limit("threads")
+        } else {
+            None
+        };
+    }
+
+    /// What a daemon was about to do when the command ended is recorded. It gets no answer: it would only try again.
+    fn late(&mut self, receiver: &mut Receiver) -> io::Result<()> {
+        let Some(listener) = &self.listener else { return Ok(()) };
+        for _ in 0..MAX_LATE {
+            if !is_ready(listener)? {
+                return Ok(());
+            }
+            if let Some(stopped) = receiver.receive(listener.as_fd())? {
+                self.observer.decide(&stopped, || sys::still_waits(listener.as_fd(), stopped.id));
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, keeper: &Keeper) -> io::Result<()> {
+        self.listener = None;
+        if self.gone {
+            return Ok(());
+        }
+        if matches!(self.exit, Some(Exit::Limit(_) | Exit::Timeout)) {
+            tree::freeze(keeper.pid);
+        }
+        keeper.end()?;
+        let deadline_ms = sys::monotonic_ms() + END_MS;
+        while !self.gone {
+            let ready = self.wait(keeper, TICK_MS)?;
+            self.drain();
+            if ready.keeper {
+                self.hear(keeper)?;
+            }
+            if sys::monotonic_ms() > deadline_ms {
+                return Err(io::Error::from(io::ErrorKind::TimedOut));
+            }
+        }
+        self.drain();
+        Ok(())
+    }
+
+    fn drain(&mut self) {
+        self.stdout.read();
+        self.stderr.read();
+    }
+
+    fn outcome(self, wall_ms: u64) -> Outcome {
+        let limits = &self.policy.limits;
+        let limit = |name: &str| Exit::Limit(name.to_owned());
+        let exit = match self.exit.unwrap_or(Exit::NotStarted) {
+            Exit::Signal(libc::SIGXFSZ) => limit("file_bytes"),
+            Exit::Signal(libc::SIGXCPU) => limit("cpu_ms"),
+            Exit::Signal(libc::SIGKILL) if self.cpu_ms >= limits.cpu_ms => limit("cpu_ms"),
+            Exit::Code(_) | Exit::Signal(_) if self.stdout.captured.truncated => {
+                limit("stdout_bytes")
+            }
+            Exit::Code(_) | Exit::Signal(_) if self.stderr.captured.truncated => {
+                limit("stderr_bytes")
+            }
+            exit => exit,
+        };
+        Outcome {
+            exit,
+            stdout: self.stdout.captured,
+            stderr: self.stderr.captured,
+            wall_ms,
+            cpu_ms: self.cpu_ms,
+        }
+    }
+}
+
+struct Ready {
+    keeper: bool,
+    listener: bool,
+}
+
+fn is_ready(listener: &OwnedFd) -> io::Result<bool> {
+    let mut waiting = [PollFd::new(listener, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut waiting, Some(&now)) {
+        Ok(_) => Ok(waiting[0].revents().contains(PollFlags::IN)),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn exit(status: i32) -> Exit {
+    if libc::WIFSIGNALED(status) {
+        Exit::Signal(libc::WTERMSIG(status))
+    } else {
+        Exit::Code(libc::WEXITSTATUS(status))
+    }
+}
+
+/// One output pipe.
+struct Stream {
+    pipe: Option<OwnedFd>,
+    limit: usize,
+    captured: Captured,
+}
+
+impl Stream {
+    fn new(pipe: OwnedFd, limit: u64) -> Self {
+        Self {
+            pipe: Some(pipe),
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            captured: Captured::default(),
+        }
+    }
+
+    /// Takes what is there. Beyond the limit bytes are dropped, so that nobody hangs on a full pipe.
+    fn read(&mut self) {
+        let mut buffer = [0; 1 << 16];
+        // One pipe's fill at a time, so that a flood does not keep the limits from being looked at.
+        for _ in 0..16 {
+            let Some(pipe) = &self.pipe else { return };
+            match rustix::io::read(pipe, &mut buffer) {
+                Ok(0) => self.pipe = None,
+                Ok(read) => {
+                    let room = self.limit - self.captured.bytes.len();
+                    self.captured.bytes.extend_from_slice(&buffer[..read.min(room)]);
+                    self.captured.truncated |= read > room;
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The system calls of the supervisor that no safe library offers: user notification, another process's memory, the clock.
+#![expect(
+    unsafe_code,
+    reason = "user notification ioctls and process_vm_readv have no safe wrapper"
+)]
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::{c_long, seccomp_notif, seccomp_notif_resp, seccomp_notif_sizes};
+
+/// One stopped system call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopped {
+    pub(crate) id: u64,
+    /// The thread, in our own numbering.
+    pub(crate) tid: u32,
+    pub(crate) arch: u32,
+    pub(crate) number: c_long,
+    pub(crate) args: [u64; 6],
+}
+
+/// What the kernel is told about a stopped call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Do it, under the kernel's own confinement.
+    Continue,
+    /// Fail with this error number.
+    Error(i32),
+}
+
+/// Receives stopped calls in a buffer as large as this kernel's structure.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    buffer: Vec<u64>,
+}
+
+impl Receiver {
+    /// Asks the kernel how large its structure is.
+    ///
+    /// # Errors
+    /// The kernel has no user notification.
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut sizes =
+            seccomp_notif_sizes { seccomp_notif: 0, seccomp_notif_resp: 0, seccomp_data: 0 };
+        // SAFETY: the operation writes only into the structure passed, which has the layout it expects.
+        let result = unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_NOTIF_SIZES, 0, &raw mut sizes)
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let bytes = usize::from(sizes.seccomp_notif).max(size_of::<seccomp_notif>());
+        Ok(Self { buffer: vec![0; bytes.div_ceil(8)] })
+    }
+
+    /// The next stopped call, or `None` where it vanished with its process.
+    ///
+    /// # Errors
+    /// The listener is unusable.
+    pub(crate) fn receive(&mut self, listener: BorrowedFd<'_>) -> io::Result<Option<Stopped>> {
+        self.buffer.fill(0);
+        // SAFETY: the buffer is zeroed, aligned to 8 bytes and at least as large as the kernel's structure.
+        let result = unsafe {
+            libc::ioctl(
+                listener.as_raw_fd(),
+                libc::SECCOMP_IOCTL_NOTIF_RECV,
+                self.buffer.as_mut_ptr(),
+            )
+        };
+        if result != 0 {
+            let error = io::Error::last_os_error();
+            return match error.raw_os_error() {
+                Some(libc::ENOENT | libc::EINTR | libc::EAGAIN) => Ok(None),
+                _ => Err(error),
+            };
+        }
+        // SAFETY: the kernel filled the structure; the buffer is large enough and aligned for it, and it is plain data.
+        let seen = unsafe { &*self.buffer.as_ptr().cast::<seccomp_notif>() };
+        Ok(Some(Stopped {
+            id: seen.id,
+            tid: seen.pid,
+            arch: seen.data.arch,
+            number: c_long::from(seen.data.nr),
+            args: seen.data.args,
+        }))
+    }
+}
+
+/// Answers a stopped call. A caller that is gone is no error.
+///
+/// # Errors
+/// The listener is unusable.
+pub(crate) fn answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<()> {
+    let (error, flags) = match answer {
+        Answer::Continue => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+        Answer::Error(number) => (-number, 0),
+    };
+    let mut response = seccomp_notif_resp { id, val: 0, error, flags };
+    // SAFETY: the ioctl reads only the structure passed.
+    let result = unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response)
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    let failure = io::Error::last_os_error();
+    if failure.raw_os_error() == Some(libc::ENOENT) { Ok(()) } else { Err(failure) }
+}
+
+/// Whether the stopped call still waits: what was read from its process until now was really its own.
+pub(crate) fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
+    let mut id = id;
+    // SAFETY: the ioctl reads only the number passed.
+    unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw mut id) == 0
+    }
+}
+
+/// Reads another process's memory; fewer bytes than asked where the mapping ends.
+///
+/// # Errors
+/// Nothing could be read at this address.
+pub(crate) fn read_memory(tid: u32, address: u64, into: &mut [u8]) -> io::Result<usize> {
+    let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: into.len() };
+    // SAFETY: writes only into `into`, whose length is given; the remote address is never touched by this process.
+    let read = unsafe {
+        libc::process_vm_readv(tid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0)
+    };
+    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+}
+
+/// Milliseconds since some moment, never backwards.
+pub(crate) fn monotonic_ms() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes only into the structure passed; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec.unsigned_abs() * 1_000 + now.tv_nsec.unsigned_abs() / 1_000_000
+}
+
+/// The Landlock ABI of this kernel, 0 without.
+pub(crate) fn landlock_abi() -> u32 {
+    const VERSION: u32 = 1;
+    // SAFETY: with this flag the call takes a null pointer and size 0, and only answers a number.
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<libc::c_void>(),
+            0usize,
+            VERSION,
+        )
+    };
+    u32::try_from(version).unwrap_or(0)
+}
+
+/// Clock ticks per second of the times in `/proc`.
+pub(crate) fn ticks_per_second() -> u64 {
+    // SAFETY: takes a number and answers one.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) })
+        .ok()
+        .filter(|ticks| *ticks > 0)
+        .unwrap_or(100)
+}
+
+/// Bytes of a memory page.
+pub(crate) fn page_bytes() -> u64 {
+    // SAFETY: takes a number and answers one.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) })
+        .ok()
+        .filter(|bytes| *bytes > 0)
+        .unwrap_or(4096)
+}

@@ -1,0 +1,119 @@
+//! What every command may read where reads are denied: the parts of a system that programs need to start, and that hold nobody's data.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::ground::existing;
+
+/// The dynamic linker and its libraries, locales and time zones, certificates, random and null devices, what the kernel tells about
+/// processors, memory and control groups. Below `/proc` only the tree's own processes and files about the whole system are readable, which the
+/// guard checks beyond this list; `/etc/passwd`, `/etc/resolv.conf` and home directories are not in it.
+const ALWAYS: &[&str] = &[
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/usr/share/locale",
+    "/usr/share/i18n",
+    "/usr/share/zoneinfo",
+    "/usr/share/ca-certificates",
+    "/usr/share/nodejs",
+    "/usr/share/node",
+    "/usr/share/icu",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.preload",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/ld-musl-x86_64.path",
+    "/etc/ld-musl-aarch64.path",
+    "/etc/locale.alias",
+    "/etc/localtime",
+    "/etc/timezone",
+    "/etc/nsswitch.conf",
+    "/etc/inputrc",
+    "/etc/ssl/openssl.cnf",
+    "/etc/ssl/certs",
+    "/etc/pki/tls/certs",
+    "/etc/pki/tls/openssl.cnf",
+    "/etc/python3",
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/tty",
+    "/dev/random",
+    "/dev/urandom",
+    "/proc",
+    "/sys/fs/cgroup",
+    "/sys/devices/system",
+    "/sys/kernel/mm/transparent_hugepage",
+];
+
+/// With `Network`.
+const NETWORK: &[&str] = &[
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/protocols",
+];
+
+/// With `Process:shell`.
+const PROGRAMS: &[&str] = &[
+    "/bin",
+    "/sbin",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/usr/libexec",
+    "/usr/share/perl",
+    "/etc/alternatives",
+];
+
+/// With `Process:git`.
+const GIT: &[&str] = &["/usr/share/git-core", "/usr/local/share/git-core", "/etc/gitconfig"];
+
+const LOADERS: [&str; 6] =
+    ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu"];
+
+/// The files and trees a command may read under [`crate::Reads::Deny`] whatever it declared, as far as they exist here.
+pub fn system_read_allow() -> Vec<PathBuf> {
+    always()
+}
+
+pub(crate) fn always() -> Vec<PathBuf> {
+    listed(ALWAYS)
+}
+
+pub(crate) fn network() -> Vec<PathBuf> {
+    listed(NETWORK)
+}
+
+pub(crate) fn programs() -> Vec<PathBuf> {
+    listed(PROGRAMS)
+}
+
+pub(crate) fn git() -> Vec<PathBuf> {
+    listed(GIT)
+}
+
+/// The dynamic linkers: the kernel executes one for every program that is linked dynamically.
+pub(crate) fn loaders() -> Vec<PathBuf> {
+    let names =
+        LOADERS.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().filter_map(Result::ok);
+    existing(names.map(|entry| entry.path()).filter(|path| is_loader(path)))
+}
+
+fn is_loader(path: &std::path::Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    (name.starts_with("ld-") || name.starts_with("ld.so") || name.starts_with("ld64"))
+        && name.contains(".so")
+        && path.is_file()
+}
+
+fn listed(paths: &[&str]) -> Vec<PathBuf> {
+    existing(paths.iter().map(PathBuf::from))
+}

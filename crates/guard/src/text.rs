@@ -1,0 +1,53 @@
+//! Bytes as text without loss: paths need not be UTF-8, output need not be text.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+
+/// Writes bytes as text that can be turned back: invalid UTF-8 and control characters as `\xNN`, a backslash as `\\`.
+pub(crate) fn escape(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\\' => text.push_str("\\\\"),
+                _ if character.is_ascii_control() => push_hex(&mut text, character as u8),
+                _ => text.push(character),
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| push_hex(&mut text, *byte));
+    }
+    text
+}
+
+/// [`escape`] for a path or argument.
+pub(crate) fn escape_os(value: impl AsRef<OsStr>) -> String {
+    escape(value.as_ref().as_bytes())
+}
+
+fn push_hex(text: &mut String, byte: u8) {
+    write!(text, "\\x{byte:02x}").expect("writing to a String cannot fail");
+}
+
+/// Output bytes as base64 in serialized reports.
+pub(crate) mod base64 {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_that_are_no_utf8_keep_every_byte() {
+        assert_eq!(super::escape(b"a\xff\xfe\\b\n\xc3\xa9"), "a\\xff\\xfe\\\\b\\x0aé");
+    }
+}

@@ -1,0 +1,136 @@
+//! Bounds on time, memory and output.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use guard::Capability::FsWrite;
+use guard::{Category, Code, Exit, Stdin, Verdict};
+
+use crate::setting::{Setting, assert_exec, assert_pass, show};
+
+fn limit(name: &str) -> Exit {
+    Exit::Limit(name.to_owned())
+}
+
+#[test]
+fn a_flood_of_output_ends_at_the_limit() {
+    let mut setting = Setting::new();
+    setting.policy.limits.stdout_bytes = 100_000;
+    let report = setting.sh("while :; do echo 0123456789012345678901234567890123456789; done");
+    assert_exec(&report);
+    assert_eq!(report.exit, limit("stdout_bytes"));
+    assert!(report.stdout.truncated && report.stdout.bytes.len() == 100_000);
+    setting.policy.limits.stderr_bytes = 10;
+    let report = setting.sh("echo 01234567890123456789 >&2");
+    assert_eq!(report.exit, limit("stderr_bytes"));
+}
+
+#[test]
+fn output_just_at_the_limit_is_whole() {
+    let mut setting = Setting::new();
+    setting.policy.limits.stdout_bytes = 6;
+    let report = setting.sh("echo 12345");
+    assert_pass(&report);
+    assert_eq!(report.stdout.bytes, b"12345\n");
+}
+
+#[test]
+fn much_output_arrives_byte_by_byte() {
+    let report = Setting::new().sh("i=0; while [ $i -lt 20000 ]; do echo €uro$i; i=$((i+1)); done");
+    assert_pass(&report);
+    let expected: String = (0..20_000).map(|index| format!("€uro{index}\n")).collect();
+    assert_eq!(report.stdout.bytes, expected.as_bytes());
+}
+
+#[test]
+fn cpu_time_counts_for_the_whole_tree() {
+    let mut setting = Setting::new();
+    setting.policy.limits.cpu_ms = 300;
+    let report = setting.c("void *spin(void *p) { for (;;); } int main() { pthread_t t; pthread_create(&t, 0, spin, 0); spin(0); }");
+    assert_exec(&report);
+    assert_eq!(report.exit, limit("cpu_ms"));
+    assert!(report.cpu_ms >= 300, "{}", report.cpu_ms);
+}
+
+#[test]
+fn memory_is_bounded() {
+    let mut setting = Setting::new();
+    setting.policy.limits.memory_bytes = 50 << 20;
+    let report = setting.c("int main() { for (int i = 0; ; i++) { char *p = malloc(1 << 20); memset(p, 1, 1 << 20); usleep(500); if (i > 4000) return 0; } }");
+    assert_exec(&report);
+    assert_eq!(report.exit, limit("memory_bytes"));
+}
+
+#[test]
+fn files_are_bounded() {
+    let mut setting = Setting::new().declare(&[FsWrite]);
+    setting.policy.limits.file_bytes = 1_000;
+    let report = setting.c("int main() { int f = open(\"big\", O_CREAT | O_WRONLY, 0600); char b[600] = {0}; for (;;) write(f, b, 600); }");
+    assert_exec(&report);
+    assert_eq!(report.exit, limit("file_bytes"));
+    assert_eq!(std::fs::metadata(setting.root.join("big")).unwrap().len(), 1_000);
+}
+
+#[test]
+fn a_cancelled_run_says_nothing_about_the_command() {
+    let mut setting = Setting::new();
+    let cancel = Arc::new(AtomicBool::new(false));
+    setting.policy.cancel = Some(Arc::clone(&cancel));
+    let report = std::thread::scope(|scope| {
+        let run = scope.spawn(|| setting.sh("while :; do :; done"));
+        cancel.store(true, Ordering::Relaxed);
+        run.join().unwrap()
+    });
+    assert_eq!(
+        (report.verdict, report.code),
+        (Verdict::Inconclusive, Some(Code::Incomplete)),
+        "{}",
+        show(&report)
+    );
+}
+
+#[test]
+fn many_changes_are_counted_exactly_in_bounded_memory() {
+    let setting = Setting::new().declare(&[FsWrite]);
+    let report = setting.c("int main() { char p[32]; for (int i = 0; i < 20000; i++) { sprintf(p, \"f%d\", i % 500); int f = open(p, O_CREAT | O_WRONLY, 0600);
+        if (f < 0) return 1; close(f); } return 0; }");
+    assert_pass(&report);
+    assert_eq!(report.counts.get(&Category::FsWrite), Some(&20_000));
+    assert!(report.effects.len() <= guard::Report::MAX_EFFECTS);
+}
+
+#[test]
+fn an_exit_code_and_a_signal_are_failures_with_their_cause() {
+    let setting = Setting::new();
+    let report = setting.sh("exit 3");
+    assert_exec(&report);
+    assert_eq!(report.exit, Exit::Code(3));
+    let report = setting.sh("kill -SEGV $$");
+    assert_exec(&report);
+    assert_eq!(report.exit, Exit::Signal(11));
+}
+
+#[test]
+fn a_missing_program_is_the_host_s_fault() {
+    let setting = Setting::new();
+    let report = setting.run(&setting.command("no-such-program"));
+    assert_eq!(
+        (report.verdict, report.code, &report.exit),
+        (Verdict::Inconclusive, Some(Code::Incomplete), &Exit::NotStarted)
+    );
+    assert!(report.reason.contains("no-such-program"), "{}", report.reason);
+}
+
+#[test]
+fn input_is_what_was_given() {
+    let setting = Setting::new().deny_reads();
+    let command = setting
+        .command("/bin/sh")
+        .args(["-c", "read a; echo $a; read b || echo end"])
+        .stdin(Stdin::Bytes(b"hello\n".to_vec()));
+    let report = setting.run(&command);
+    assert_pass(&report);
+    assert_eq!(report.stdout.bytes, b"hello\nend\n");
+    let report = setting.sh("read a || echo end");
+    assert_eq!(report.stdout.bytes, b"end\n");
+}

@@ -1,0 +1,14 @@
+//! What the guard promises, shown on real programs: Node, the shell, and C with raw system calls.
+
+mod controls;
+mod environment;
+mod kernel;
+mod limits;
+mod network;
+mod node;
+mod outside;
+mod processes;
+mod reads;
+#[cfg(test)]
+mod setting;
+mod tampering;

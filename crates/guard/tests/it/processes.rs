@@ -1,0 +1,127 @@
+//! Class D: processes.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use guard::Capability::{FsWrite, ProcessGit, ProcessShell};
+use guard::{Category, Exit};
+
+use crate::setting::{Setting, assert_exec, assert_pass, assert_undeclared, show, text};
+
+#[test]
+fn git_is_the_system_s_git_and_nothing_else() {
+    let setting = Setting::new().declare(&[ProcessGit, FsWrite]);
+    if !std::path::Path::new("/usr/bin/git").exists() {
+        eprintln!("skipped: there is no git on this machine");
+        return;
+    }
+    let by_c = |line: &str| {
+        format!(
+            "int main() {{ if (fork() == 0) {{ {line}; _exit(1); }} int s; wait(&s); return WEXITSTATUS(s); }}"
+        )
+    };
+    assert_pass(
+        &setting.c(&by_c("execl(\"/usr/bin/git\", \"git\", \"init\", \"-q\", \".\", NULL)")),
+    );
+    assert_pass(&setting.c(&by_c("execl(\"/usr/bin/git\", \"git\", \"status\", NULL)")));
+    setting.file("git", "#!/bin/sh\necho fake\n");
+    fs::set_permissions(setting.root.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_undeclared(
+        &setting.c(&by_c("execl(\"./git\", \"git\", \"status\", NULL)")),
+        ProcessShell,
+    );
+    let report =
+        setting.c(&by_c("execl(\"/bin/sh\", \"sh\", \"-c\", \"git --version; echo x > f\", NULL)"));
+    assert_undeclared(&report, ProcessShell);
+    assert!(!setting.root.join("f").exists());
+}
+
+#[test]
+fn an_alias_of_git_is_a_shell() {
+    let setting = Setting::new().declare(&[ProcessGit]);
+    let report = setting.run(&setting.command("/usr/bin/git").args(["-c", "alias.x=!echo x", "x"]));
+    assert_undeclared(&report, ProcessShell);
+}
+
+#[test]
+fn a_child_without_environment_or_libraries_is_seen() {
+    let setting = Setting::new().declare(&[ProcessShell]);
+    setting.compile("child", "int main() { return open(\"f\", O_CREAT | O_WRONLY, 0600) < 0; }");
+    let report = setting.c("int main() { char *none[] = {0}; if (!fork()) { execve(\"./child\", none, none); _exit(1); } wait(0); return 0; }");
+    assert_undeclared(&report, FsWrite);
+}
+
+#[test]
+fn a_fork_alone_is_a_process() {
+    let report = Setting::new().c("int main() { if (!fork()) { _exit(0); } wait(0); return 0; }");
+    assert_undeclared(&report, ProcessShell);
+    let report = Setting::new()
+        .c("int main() { if (!syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0)) {
+        open(\"f\", O_CREAT | O_WRONLY, 0600); _exit(0); } wait(0); return 0; }");
+    assert_undeclared(&report, ProcessShell);
+    assert_undeclared(&report, FsWrite);
+}
+
+#[test]
+fn threads_are_no_processes() {
+    let source = "void *go(void *p) { return 0; } int main() { pthread_t t[20]; for (int i = 0; i < 20; i++) if (pthread_create(&t[i], 0, go, 0)) return 1;
+        for (int i = 0; i < 20; i++) pthread_join(t[i], 0); return 0; }";
+    assert_pass(&Setting::new().c(source));
+}
+
+#[test]
+fn a_storm_of_short_programs_is_counted_exactly() {
+    let setting = Setting::new().declare(&[ProcessShell]);
+    setting.compile("child", "int main() { return 0; }");
+    let report = setting.c("int main() { for (int i = 0; i < 2000; i++) { pid_t p = vfork(); if (p < 0) return 1;
+        if (!p) { execl(\"./child\", \"child\", NULL); _exit(1); } int s; waitpid(p, &s, 0); if (s) return 2; } return 0; }");
+    assert_pass(&report);
+    assert_eq!(report.counts.get(&Category::ProcessShell), Some(&2000));
+}
+
+#[test]
+fn a_fork_bomb_ends_at_the_limit() {
+    let mut setting = Setting::new().declare(&[ProcessShell]);
+    setting.policy.limits.processes = 20;
+    let report = setting.c("int main() { for (;;) fork(); }");
+    assert_exec(&report);
+    assert_eq!(report.exit, Exit::Limit("processes".to_owned()));
+    assert!(report.wall_ms < 10_000);
+}
+
+#[test]
+fn a_command_deaf_to_signals_ends_with_all_its_children_at_the_timeout() {
+    let mut setting = Setting::new().declare(&[ProcessShell, FsWrite]);
+    setting.policy.limits.wall_ms = 700;
+    let report = setting.sh("trap '' TERM HUP INT; (trap '' TERM; echo $$ > pid; while :; do :; done) & while :; do :; done");
+    assert_exec(&report);
+    assert_eq!(report.exit, Exit::Timeout);
+    assert!((700..5_000).contains(&report.wall_ms), "{}", report.wall_ms);
+}
+
+#[test]
+fn a_daemon_does_not_outlive_the_command() {
+    let setting = Setting::new().declare(&[ProcessShell, FsWrite]);
+    let report = setting.c("int main() { int p[2]; pipe(p); if (!fork()) { setsid(); if (fork()) _exit(0); prctl(PR_SET_NAME, \"guard-daemon\");
+        printf(\"%d\\n\", getpid()); fflush(stdout); write(p[1], \"1\", 1); for (;;) pause(); } char c; read(p[0], &c, 1); return 0; }");
+    assert_pass(&report);
+    let pid: u32 = text(&report.stdout.bytes).trim().parse().unwrap();
+    let left = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    assert_ne!(left.trim(), "guard-daemon", "{}", show(&report));
+}
+
+#[test]
+fn signals_reach_the_own_tree_only() {
+    let setting = Setting::new().declare(&[ProcessShell]);
+    assert_pass(&setting.c("int main() { pid_t p = fork(); if (!p) { pause(); } kill(p, SIGKILL); wait(0); raise(SIGCONT); kill(getpid(), SIGCONT); return 0; }"));
+    crate::setting::assert_forbidden(
+        &setting.c("int main() { kill(getppid(), SIGKILL); return 0; }"),
+    );
+    let mut bystander = std::process::Command::new("sleep").arg("30").spawn().unwrap();
+    let report =
+        setting.c(&format!("int main() {{ return kill({}, SIGKILL) == 0; }}", bystander.id()));
+    crate::setting::assert_forbidden(&report);
+    assert!(bystander.try_wait().unwrap().is_none());
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
+}
