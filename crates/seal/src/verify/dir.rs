@@ -1,0 +1,99 @@
+//! Verification of packs and modules that lie in folders of the local disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use walkdir::WalkDir;
+use wire::digest::Digest;
+
+use super::{Broken, Found, Report, compare, compare_files};
+use crate::tree::{Limits, Tree};
+use crate::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, SEAL_FILE, TREE_FILE, walk};
+
+/// Verifies the pack in the folder `root`: every link, and that no file was added.
+///
+/// # Errors
+/// When something cannot be read. Then nothing is known about the pack.
+pub fn pack(root: &Path) -> io::Result<Report> {
+    let (found, mut irregular) = list(root)?;
+    let seal = document(&root.join(SEAL_FILE))?;
+    let manifest = document(&root.join(MANIFEST_FILE))?;
+    let mut report = compare(seal.as_deref(), manifest.as_deref(), &found);
+    report.broken.append(&mut irregular);
+    Ok(report)
+}
+
+/// Verifies a module's folder (`_tree.json` and `tree/`) against the digest it should have. Which
+/// files are executable is taken from the document, whose own digest covers it: stores keep no modes.
+///
+/// # Errors
+/// When something cannot be read. Then nothing is known about the module.
+pub fn module(root: &Path, expected: Digest) -> io::Result<Vec<Broken>> {
+    let Some(bytes) = document(&root.join(TREE_FILE))? else {
+        return Ok(vec![Broken::ModuleUnreadable { detail: "it is not there".to_owned() }]);
+    };
+    let tree = match Tree::parse(&bytes, &Limits::MODULE) {
+        Ok(tree) => tree,
+        Err(error) => return Ok(vec![Broken::ModuleUnreadable { detail: error.to_string() }]),
+    };
+    let mut broken = Vec::new();
+    if tree.digest() != expected {
+        broken.push(Broken::ModuleDigest { expected, found: tree.digest() });
+    }
+    let (found, mut irregular) = list(&root.join("tree"))?;
+    compare_files(&tree, &found, &mut broken);
+    broken.append(&mut irregular);
+    Ok(broken)
+}
+
+/// Every file below `root` but manifest and seal, and everything that is no file.
+fn list(root: &Path) -> io::Result<(Vec<Found>, Vec<Broken>)> {
+    let (mut found, mut irregular) = (Vec::new(), Vec::new());
+    for entry in WalkDir::new(root).follow_links(false).min_depth(1).sort_by_file_name() {
+        let entry = entry?;
+        if entry.file_type().is_dir() {
+            continue;
+        }
+        let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
+        let path = path.to_string_lossy().into_owned();
+        if (path == MANIFEST_FILE || path == SEAL_FILE) && entry.file_type().is_file() {
+            continue;
+        }
+        if !entry.file_type().is_file() {
+            irregular.push(Broken::NotRegular { path });
+        } else {
+            let (length, sha256) = walk::hash(&mut open(entry.path())?, u64::MAX - 1)?;
+            found.push(Found { path, length, sha256 });
+        }
+    }
+    Ok((found, irregular))
+}
+
+/// The whole of a small file; `None` if no regular file is there.
+fn document(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
+        return Err(io::Error::other(format!("{} is larger than 64 MiB", path.display())));
+    }
+    Ok(Some(bytes))
+}
+
+/// Follows no link in the last part, and does not wait for a pipe's other end.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot open {}: {error}", path.display()))
+    };
+    options.open(path).map_err(named)
+}

@@ -1,0 +1,152 @@
+use seal::facts::{RunFactsView, SCHEMA};
+use serde_json::{Value, json};
+
+fn view() -> Value {
+    let (a, b, run) = ("a".repeat(64), "b".repeat(64), "0123456789abcdef".repeat(2));
+    let locator = json!({"output_id": "out.a", "path": "data/part-*", "run_id": run,
+        "scenario_id": "s", "seed": 7, "content_digest": {"algo": "sha256", "hex": a}});
+    json!({
+        "run_id": run,
+        "pins": {"manifest_fingerprint": a, "parameter_hash": b, "seed": 7, "scenario_id": "s", "run_id": run},
+        "locators": [locator],
+        "output_roles": {"out.a": "business_traffic"},
+        "intended_outputs": ["out.a"],
+        "gate_receipts": [{"gate_id": "gate.x", "status": "PASS",
+            "scope": {"manifest_fingerprint": a, "run_id": run}, "receipt_kind": "json_receipt",
+            "artifacts": {"passed_flag_path": "p"}, "notes": "n"}],
+        "instance_receipts": [{"output_id": "out.a", "status": "PASS", "scope": {"manifest_fingerprint": a},
+            "target_ref": locator, "target_digest": {"algo": "sha256-tree-v1", "hex": a}}],
+        "policy_rev": {"policy_id": "p", "revision": "1", "content_digest": b},
+        "bundle_hash": b, "plan_ref": "x", "record_ref": "y", "status_ref": "z",
+        "oracle_pack_ref": {"oracle_pack_id": a, "seal_digest": b},
+        "evidence_notes": ["e"],
+    })
+}
+
+/// Each change, with whether the result is still a view.
+fn changes() -> Vec<(&'static str, Value, bool)> {
+    let long = |n: usize| Value::from("x".repeat(n));
+    vec![
+        ("", json!(null), false),
+        ("/run_id", json!("A".repeat(32)), false),
+        ("/run_id", json!("a".repeat(31)), false),
+        ("/pins/seed", json!(-1), false),
+        ("/pins/seed", json!(u64::MAX), true),
+        ("/pins/scenario_id", json!(""), false),
+        ("/pins/more", json!(1), false),
+        ("/locators", json!([]), true),
+        ("/locators/0/path", json!(""), false),
+        ("/locators/0/path", long(2048), true),
+        ("/locators/0/path", long(2049), false),
+        ("/locators/0/output_id", json!("a b"), false),
+        ("/locators/0/output_id", long(129), false),
+        ("/locators/0/notes", json!("n"), false),
+        ("/locators/0/seed", json!(null), false),
+        ("/locators/0/schema_ref", json!(""), true),
+        ("/locators/0/schema_ref", long(513), false),
+        ("/locators/0/produced_at_utc", json!(""), false),
+        ("/locators/0/scenario_id", long(513), false),
+        ("/locators/0/content_digest/algo", json!("md5"), false),
+        ("/locators/0/content_digest/hex", json!("0"), false),
+        ("/locators/0", json!({"output_id": "o", "path": "p", "seed": 1}), false),
+        ("/locators/0", json!({"output_id": "o", "path": "p", "scenario_id": "s"}), true),
+        ("/gate_receipts/0/status", json!("pass"), false),
+        ("/gate_receipts/0/scope", json!({}), false),
+        ("/gate_receipts/0/scope/scenario_id", long(257), false),
+        ("/gate_receipts/0/receipt_kind", json!("other"), false),
+        ("/gate_receipts/0/artifacts", json!({}), true),
+        ("/gate_receipts/0/artifacts/index_path", json!(""), false),
+        ("/gate_receipts/0/notes", long(2049), false),
+        ("/instance_receipts/0/produced_at_utc", json!("t"), false),
+        ("/instance_receipts/0/receipt_kind", json!("instance_proof"), true),
+        ("/instance_receipts/0/target_ref/path", json!(1), false),
+        ("/policy_rev/revision", json!(""), false),
+        ("/oracle_pack_ref/more", json!("x"), false),
+        ("/output_roles/out.a", json!(1), false),
+        ("/plan_ref", json!(""), false),
+        ("/traffic_targets", json!([]), false),
+    ]
+}
+
+fn changed(pointer: &str, value: Value) -> Value {
+    let mut whole = view();
+    let (parent, key) = pointer.rsplit_once('/').unwrap_or(("", ""));
+    match whole.pointer_mut(parent).filter(|_| !pointer.is_empty()) {
+        Some(Value::Object(members)) => {
+            members.insert(key.to_owned(), value);
+        }
+        Some(Value::Array(items)) => items[key.parse::<usize>().unwrap()] = value,
+        _ => whole = value,
+    }
+    whole
+}
+
+#[test]
+fn the_types_and_the_schema_accept_the_same_views() {
+    let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap();
+    let both = |value: &Value| {
+        (RunFactsView::parse(value.to_string().as_bytes()).is_ok(), schema.is_valid(value))
+    };
+    assert_eq!(both(&view()), (true, true));
+    for (pointer, value, accepted) in changes() {
+        let whole = changed(pointer, value.clone());
+        assert_eq!(both(&whole), (accepted, accepted), "{pointer} := {value:.60}");
+    }
+    for key in view().as_object().unwrap().keys() {
+        let mut whole = view();
+        whole.as_object_mut().unwrap().remove(key);
+        let (types, schema) = both(&whole);
+        assert_eq!(types, schema, "without {key}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_with_their_places() {
+    let mut value = view();
+    value["plan_ref"] = json!("");
+    value["locators"][0]["path"] = json!("");
+    let mistakes = RunFactsView::parse(value.to_string().as_bytes()).unwrap_err();
+    let places: Vec<_> = mistakes.iter().map(|mistake| mistake.at.as_str()).collect();
+    assert_eq!(places, ["/locators/0/path", "/plan_ref"]);
+}
+
+#[test]
+fn the_bundle_hash_has_its_documented_text() {
+    let value = view();
+    let view = RunFactsView::parse(value.to_string().as_bytes()).unwrap();
+    // Keys of these literals stand in code-point order, as the rule wants them.
+    let (a, b, run) = ("a".repeat(64), "b".repeat(64), "0123456789abcdef".repeat(2));
+    let locator = format!(
+        r#"{{"content_digest":{{"algo":"sha256","hex":"{a}"}},"output_id":"out.a","path":"data/part-*","run_id":"{run}","scenario_id":"s","seed":7}}"#
+    );
+    let text = format!(
+        concat!(
+            r#"{{"instance_receipts":[{{"output_id":"out.a","scope":{{"manifest_fingerprint":"{a}"}},"status":"PASS","#,
+            r#""target_digest":{{"algo":"sha256-tree-v1","hex":"{a}"}},"target_ref":{locator}}}],"locators":[{locator}],"#,
+            r#""policy_rev":{{"content_digest":"{b}","policy_id":"p","revision":"1"}},"#,
+            r#""receipts":[{{"artifacts":{{"passed_flag_path":"p"}},"gate_id":"gate.x","notes":"n","receipt_kind":"json_receipt","#,
+            r#""scope":{{"manifest_fingerprint":"{a}","run_id":"{run}"}},"status":"PASS"}}]}}"#
+        ),
+        a = a,
+        b = b,
+        run = run,
+        locator = locator
+    );
+    assert_eq!(view.computed_bundle_hash().unwrap(), wire::digest::Digest::of(text.as_bytes()));
+}
+
+#[test]
+fn the_order_of_outputs_in_the_view_does_not_change_the_bundle_hash() {
+    let mut value = view();
+    let mut second = value["locators"][0].clone();
+    second["output_id"] = json!("out.b");
+    value["locators"] = json!([value["locators"][0].clone(), second]);
+    let hash = |value: &Value| {
+        RunFactsView::parse(value.to_string().as_bytes()).unwrap().computed_bundle_hash().unwrap()
+    };
+    let before = hash(&value);
+    value["locators"].as_array_mut().unwrap().reverse();
+    assert_eq!(hash(&value), before);
+    value["locators"][0]["path"] = json!("elsewhere");
+    assert_ne!(hash(&value), before);
+}

@@ -1,0 +1,6 @@
+//! What the crate promises to those who seal and those who verify.
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+mod facts;
+mod tree;
+mod verify;

@@ -1,0 +1,196 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use seal::manifest::{ManifestV1, WorldKey};
+use seal::verify::{Broken, Link, pack};
+use seal::{
+    Limits, MANIFEST_FILE, Manifest, SEAL_FILE, SealMarker, SealStatus, SealV1, StoreProbe, Tree,
+    pack_id,
+};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use wire::digest::Digest;
+
+fn sealed() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("outputs")).unwrap();
+    fs::write(dir.path().join("outputs/report.json"), "{\"rows\":3}").unwrap();
+    fs::write(dir.path().join("outputs/table.csv"), "a,b\n").unwrap();
+    fs::write(dir.path().join("_execution.dsse"), "{}").unwrap();
+    let mut manifest = ManifestV1 {
+        oracle_pack_id: Digest::of(b""),
+        world_key: WorldKey {
+            manifest_fingerprint: Digest::of(b"module"),
+            parameter_hash: Digest::of(b"input"),
+            scenario_id: "profile".to_owned(),
+            seed: 7,
+        },
+        run_id: "0123456789abcdef".repeat(2).parse().unwrap(),
+        attempt: 1,
+        engine_release: "engine".to_owned(),
+        catalogue_digest: Digest::of(b"catalogue"),
+        gate_map_digest: Digest::of(b"gates"),
+        inventory: Tree::from_dir(dir.path(), &Limits::PACK).unwrap(),
+        created_at_utc: OffsetDateTime::UNIX_EPOCH,
+    };
+    manifest.oracle_pack_id = pack_id::v1(&manifest);
+    store(dir.path(), &manifest);
+    dir
+}
+
+/// Writes the manifest and a seal bound to it.
+fn store(root: &Path, manifest: &ManifestV1) {
+    let bytes = Manifest::V1(manifest.clone()).to_bytes().unwrap();
+    let seal = SealMarker::V1(SealV1 {
+        oracle_pack_id: manifest.oracle_pack_id,
+        seal_status: SealStatus::Ok,
+        sealed_at_utc: OffsetDateTime::UNIX_EPOCH,
+        manifest_digest: Digest::of(&bytes),
+        nonce: "ab".repeat(16),
+        store_probe: StoreProbe {
+            second_create_refused: true,
+            races: 20,
+            writers: 16,
+            races_with_one_winner: 20,
+            probed_at_utc: OffsetDateTime::UNIX_EPOCH,
+        },
+    });
+    fs::write(root.join(MANIFEST_FILE), bytes).unwrap();
+    fs::write(root.join(SEAL_FILE), seal.to_bytes().unwrap()).unwrap();
+}
+
+fn manifest_of(root: &Path) -> ManifestV1 {
+    let bytes = fs::read(root.join(MANIFEST_FILE)).unwrap();
+    let Manifest::V1(manifest) = Manifest::parse(&bytes).unwrap() else { panic!("not v1") };
+    manifest
+}
+
+fn broken(root: &Path) -> Vec<Broken> {
+    pack(root).unwrap().broken
+}
+
+#[test]
+fn an_untouched_pack_is_whole() {
+    let dir = sealed();
+    let report = pack(dir.path()).unwrap();
+    assert!(report.is_whole(), "{:?}", report.broken);
+    assert_eq!(
+        report.seal_digest,
+        Some(Digest::of(&fs::read(dir.path().join(SEAL_FILE)).unwrap()))
+    );
+}
+
+#[test]
+fn a_changed_byte_names_the_file() {
+    let dir = sealed();
+    fs::write(dir.path().join("outputs/table.csv"), "a,c\n").unwrap();
+    assert!(
+        matches!(&broken(dir.path())[..], [Broken::FileChanged { path, .. }] if path == "outputs/table.csv")
+    );
+}
+
+#[test]
+fn an_added_and_a_missing_file_are_named() {
+    let dir = sealed();
+    fs::write(dir.path().join("outputs/more.csv"), "").unwrap();
+    fs::remove_file(dir.path().join("_execution.dsse")).unwrap();
+    let found = broken(dir.path());
+    assert_eq!(
+        found,
+        [
+            Broken::FileMissing { path: "_execution.dsse".to_owned() },
+            Broken::FileAdded { path: "outputs/more.csv".to_owned() },
+        ]
+    );
+    assert!(found.iter().all(|broken| broken.link() == Link::Files));
+}
+
+#[test]
+fn a_file_replaced_by_a_link_is_found_even_with_equal_bytes() {
+    let dir = sealed();
+    let other = tempfile::NamedTempFile::new().unwrap();
+    let path = dir.path().join("outputs/table.csv");
+    fs::copy(&path, other.path()).unwrap();
+    fs::remove_file(&path).unwrap();
+    symlink(other.path(), &path).unwrap();
+    assert!(broken(dir.path()).iter().any(|b| matches!(b, Broken::NotRegular { .. })));
+}
+
+#[test]
+fn an_edited_manifest_is_found() {
+    let dir = sealed();
+    let path = dir.path().join(MANIFEST_FILE);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"engine\"", "\"engine2\"")).unwrap();
+    let found = broken(dir.path());
+    assert!(matches!(found[0], Broken::ManifestEdited { .. }), "{found:?}");
+    assert!(matches!(found[1], Broken::PackIdWrong { .. }), "{found:?}");
+}
+
+#[test]
+fn a_seal_for_another_manifest_is_found() {
+    let (dir, other) = (sealed(), sealed());
+    let mut manifest = manifest_of(other.path());
+    manifest.attempt = 2;
+    manifest.oracle_pack_id = pack_id::v1(&manifest);
+    store(other.path(), &manifest);
+    fs::copy(other.path().join(SEAL_FILE), dir.path().join(SEAL_FILE)).unwrap();
+    let found = broken(dir.path());
+    assert!(matches!(found[0], Broken::ManifestEdited { .. }), "{found:?}");
+    assert!(matches!(found[1], Broken::SealOfAnotherPack { .. }), "{found:?}");
+}
+
+#[test]
+fn a_pack_id_that_does_not_follow_is_found_though_seal_and_manifest_agree() {
+    let dir = sealed();
+    let mut manifest = manifest_of(dir.path());
+    manifest.oracle_pack_id = Digest::of(b"chosen");
+    store(dir.path(), &manifest);
+    assert!(matches!(&broken(dir.path())[..], [Broken::PackIdWrong { .. }]));
+}
+
+#[test]
+fn a_missing_or_empty_seal_is_no_seal() {
+    let dir = sealed();
+    fs::write(dir.path().join(SEAL_FILE), "").unwrap();
+    assert!(matches!(&broken(dir.path())[..], [Broken::SealUnreadable { .. }]));
+    fs::remove_file(dir.path().join(SEAL_FILE)).unwrap();
+    assert_eq!(broken(dir.path()), [Broken::SealMissing]);
+    fs::remove_file(dir.path().join(MANIFEST_FILE)).unwrap();
+    assert_eq!(broken(dir.path()), [Broken::SealMissing, Broken::ManifestMissing]);
+}
+
+#[test]
+fn any_flipped_byte_of_any_file_is_found() {
+    let dir = sealed();
+    for name in [SEAL_FILE, MANIFEST_FILE, "outputs/report.json", "_execution.dsse"] {
+        let path = dir.path().join(name);
+        let good = fs::read(&path).unwrap();
+        let digest = pack(dir.path()).unwrap().seal_digest;
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            fs::write(&path, &bad).unwrap();
+            let report = pack(dir.path()).unwrap();
+            // Bytes of the seal that say nothing about the pack are still held by its digest.
+            assert!(!report.is_whole() || report.seal_digest != digest, "{name} byte {at}");
+        }
+        fs::write(&path, good).unwrap();
+    }
+}
+
+#[test]
+fn a_changed_module_is_found_against_its_digest() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("tree")).unwrap();
+    fs::write(dir.path().join("tree/main.js"), "1").unwrap();
+    let tree = Tree::from_dir(&dir.path().join("tree"), &Limits::MODULE).unwrap();
+    fs::write(dir.path().join("_tree.json"), tree.to_bytes().unwrap()).unwrap();
+    let check = |digest| seal::verify::module(dir.path(), digest).unwrap();
+
+    assert_eq!(check(tree.digest()), []);
+    assert!(matches!(&check(Digest::of(b"x"))[..], [Broken::ModuleDigest { .. }]));
+    fs::write(dir.path().join("tree/main.js"), "2").unwrap();
+    assert!(matches!(&check(tree.digest())[..], [Broken::FileChanged { .. }]));
+}
