@@ -1,0 +1,113 @@
+//! Everything a verifier needs of one sealed attempt, as files: facts view, pack, module tree.
+
+use bytes::Bytes;
+use futures::StreamExt;
+use seal::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, TREE_FILE};
+use tokio::sync::mpsc;
+use wire::{Problem, RunId};
+
+use crate::Gate;
+use crate::error::Error;
+use crate::locator::inside;
+use crate::modules;
+use crate::objects::StoreError;
+use crate::store;
+
+/// Most bytes of one piece.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// A file of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its path in the bundle.
+    pub path: String,
+    /// Whether its owner may execute it.
+    pub executable: bool,
+    /// Its path in the store.
+    source: String,
+}
+
+/// What a bundle is sent in.
+#[derive(Debug)]
+pub enum Piece {
+    /// The next file begins.
+    File {
+        /// Which one.
+        entry: Entry,
+        /// Its length, in bytes.
+        length: u64,
+    },
+    /// Bytes of the file begun last.
+    Data(Bytes),
+}
+
+/// The files of a sealed attempt, in the order they are sent.
+///
+/// # Errors
+/// [`Problem::NotFound`] if the attempt is not sealed; store and database errors.
+pub async fn entries(gate: &Gate, run: RunId, attempt: u32) -> Result<Vec<Entry>, Error> {
+    let not_found = || Error::refused(Problem::NotFound, "no such sealed attempt");
+    let intent = store::find(&gate.db, run, attempt).await?.ok_or_else(not_found)?;
+    let sealed = intent.sealed.ok_or_else(not_found)?;
+    let root = format!("packs/{}", sealed.pack_id);
+    let missing = || Error::refused(Problem::SealMismatch, "the sealed pack has no manifest");
+    let bytes = gate.objects.read(&inside(&root, MANIFEST_FILE), MAX_DOCUMENT_BYTES).await?;
+    let manifest = Manifest::parse(&bytes.ok_or_else(missing)?)
+        .map_err(|error| Error::refused(Problem::SealMismatch, error.to_string()))?;
+
+    let mut entries = Vec::new();
+    let mut add = |path: String, source: String, executable: bool| {
+        entries.push(Entry { path, executable, source });
+    };
+    if let Some(facts_ref) = sealed.facts_ref {
+        add("facts/run_facts_view.json".to_owned(), facts_ref, false);
+    }
+    let inventory = manifest.inventory().map(|tree| tree.files()).unwrap_or_default();
+    let names = inventory.iter().map(|file| file.path.as_str());
+    for name in names.chain([MANIFEST_FILE, SEAL_FILE]) {
+        add(format!("pack/{name}"), inside(&root, name), false);
+    }
+    let module = manifest.world_key().manifest_fingerprint;
+    if let Some(tree) = modules::find(&gate.objects, module).await? {
+        add(format!("module/{TREE_FILE}"), modules::document_path(module), false);
+        for file in tree.files() {
+            let source = modules::file_path(module, &file.path);
+            add(format!("module/tree/{}", file.path), source, file.executable);
+        }
+    }
+    Ok(entries)
+}
+
+/// Sends every file's bytes as they are in the store now; judging them is the verifier's.
+///
+/// # Errors
+/// [`Problem::SealMismatch`] if a file is gone; store errors. A receiver that went away is none.
+pub async fn send(
+    gate: &Gate,
+    entries: Vec<Entry>,
+    to: &mpsc::Sender<Result<Piece, Error>>,
+) -> Result<(), Error> {
+    for entry in entries {
+        let source = entry.source.clone();
+        let gone = || Error::refused(Problem::SealMismatch, format!("{source} is gone"));
+        let object = gate.objects.open(&source).await?.ok_or_else(gone)?;
+        let length = object.meta.size;
+        if to.send(Ok(Piece::File { entry, length })).await.is_err() {
+            return Ok(());
+        }
+        let mut stream = object.into_stream();
+        while let Some(bytes) = stream.next().await {
+            let mut bytes = bytes.map_err(|error| StoreError::Unavailable {
+                path: source.clone(),
+                cause: error.to_string(),
+            })?;
+            while !bytes.is_empty() {
+                let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+                if to.send(Ok(Piece::Data(piece))).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! The checker: may what this facts view names be read?
+//!
+//! It starts at one view and reads only what the view and the packs' manifests name (O8). All rules
+//! run, all reasons are reported, in the order of the table; whatever cannot be known is an error
+//! (O1). Bytes are hashed, never believed (O2).
+
+pub(crate) mod findings;
+pub(crate) mod locators;
+mod packs;
+
+use ed25519_dalek::VerifyingKey;
+use seal::facts::{MAX_VIEW_BYTES, RunFactsView};
+use serde::Serialize;
+
+pub use findings::{Findings, Issue, Status};
+pub use packs::{Pack, PackDetail};
+
+use crate::catalogue::{Catalogue, GateMap};
+use crate::gates;
+use crate::locator::Contained;
+use crate::objects::Objects;
+use crate::profile::Profile;
+use crate::reasons::Reason;
+
+/// By what a view is judged.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Name of the profile, for the report.
+    pub profile_id: String,
+    /// Outputs of the engine.
+    pub catalogue: Catalogue,
+    /// Gates of the engine.
+    pub gate_map: GateMap,
+    /// Keys whose statements count as evidence.
+    pub keys: Vec<VerifyingKey>,
+    /// A missing seal or manifest is a warning.
+    pub allow_unsealed: bool,
+    /// A missing digest is a warning.
+    pub allow_missing_digest: bool,
+    /// A view has to pin its pack's seal.
+    pub require_pack_ref: bool,
+    /// Gates are needed.
+    pub require_gate_pass: bool,
+}
+
+/// What the checker found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// The answer. Only `OK` lets a run go on.
+    pub status: Status,
+    /// Codes, unique, in the order of the table.
+    pub reason_codes: Vec<Reason>,
+    /// Everything found, in the same order.
+    pub issues: Vec<Issue>,
+    /// Counts and references behind it.
+    pub details: Details,
+}
+
+/// Counts and references behind an answer.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Details {
+    /// The profile it was judged by.
+    pub profile_id: String,
+    /// The view.
+    pub run_facts_ref: String,
+    /// Locators in the view.
+    pub locators_total: usize,
+    /// Of these, not there.
+    pub locators_missing: usize,
+    /// Of these, without a digest.
+    pub locators_missing_digest: usize,
+    /// Outputs that pass because their catalogue entry states that they need no gate.
+    pub no_gate_required: Vec<String>,
+    /// The packs the outputs lie in.
+    pub packs: Vec<PackDetail>,
+}
+
+impl Rules {
+    /// The strict rules of a profile (O5).
+    pub fn strict(profile: &Profile, keys: Vec<VerifyingKey>) -> Self {
+        Self {
+            profile_id: profile.id.clone(),
+            catalogue: profile.catalogue.clone(),
+            gate_map: profile.gate_map.clone(),
+            keys,
+            allow_unsealed: false,
+            allow_missing_digest: false,
+            require_pack_ref: profile.require_pack_ref,
+            require_gate_pass: profile.require_gate_pass,
+        }
+    }
+}
+
+impl Outcome {
+    /// The answer where no view could be found under `facts_ref`.
+    pub fn unreadable(rules: &Rules, facts_ref: &str) -> Self {
+        let mut findings = Findings::new(rules);
+        findings.add(Reason::RunFactsUnreadable, format!("{facts_ref} is not there"));
+        findings.outcome(details(rules, facts_ref))
+    }
+
+    /// The exit code of C1: 1 where something is known to be bad, 2 where nothing is known.
+    pub fn exit(&self, fail_on_warn: bool) -> u8 {
+        match self.status {
+            Status::Ok => 0,
+            Status::Warn => u8::from(fail_on_warn),
+            Status::Fail => {
+                let errors = self.issues.iter().filter(|issue| issue.is_error());
+                errors.map(|issue| issue.code.row().class.exit()).min().unwrap_or(2)
+            }
+        }
+    }
+
+    /// Whether nothing bad is known, and the same check may pass later by itself.
+    pub fn is_doubtful(&self) -> bool {
+        self.status == Status::Fail && self.exit(false) == 2
+    }
+}
+
+/// Checks the view stored under `facts_ref`, relative to the oracle root.
+pub async fn check(objects: &Objects, rules: &Rules, facts_ref: &str) -> Outcome {
+    let mut findings = Findings::new(rules);
+    let read = match Contained::parse(facts_ref, objects.root()) {
+        Err(error) => {
+            findings.add(Reason::LocatorOutsideRoot, error.to_string());
+            None
+        }
+        Ok(path) => match objects.read(path.as_str(), MAX_VIEW_BYTES).await {
+            Ok(Some(bytes)) => Some(bytes),
+            Ok(None) => {
+                findings.add(Reason::RunFactsUnreadable, format!("{facts_ref} is not there"));
+                None
+            }
+            Err(error) => {
+                findings.store(&error);
+                None
+            }
+        },
+    };
+    match read {
+        Some(bytes) => check_bytes(objects, rules, facts_ref, &bytes).await,
+        None => findings.outcome(details(rules, facts_ref)),
+    }
+}
+
+/// Checks a view that was read elsewhere; `facts_ref` is its name in the report.
+pub async fn check_bytes(
+    objects: &Objects,
+    rules: &Rules,
+    facts_ref: &str,
+    bytes: &[u8],
+) -> Outcome {
+    let mut findings = Findings::new(rules);
+    let mut details = details(rules, facts_ref);
+    if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err() {
+        findings.add(Reason::RunFactsUnreadable, format!("{facts_ref} is no JSON"));
+        return findings.outcome(details);
+    }
+    let view = match RunFactsView::parse(bytes) {
+        Ok(view) => view,
+        Err(mistakes) => {
+            for mistake in mistakes {
+                let at = if mistake.at.is_empty() { "/" } else { &mistake.at };
+                findings.add(Reason::RunFactsInvalid, format!("{at}: {}", mistake.what));
+            }
+            return findings.outcome(details);
+        }
+    };
+    locators::form(&view, &mut findings);
+    let outputs = locators::contain(objects, &view, &mut findings);
+    let packs = packs::check(objects, rules, &view, &outputs, &mut findings).await;
+    locators::content(objects, &outputs, &packs, &mut findings, &mut details).await;
+    gates::check(objects, rules, &view, &outputs, &packs, &mut findings, &mut details).await;
+    details.locators_total = view.locators.len();
+    details.packs = packs.iter().map(Pack::detail).collect();
+    findings.outcome(details)
+}
+
+fn details(rules: &Rules, facts_ref: &str) -> Details {
+    Details {
+        profile_id: rules.profile_id.clone(),
+        run_facts_ref: facts_ref.to_owned(),
+        ..Details::default()
+    }
+}

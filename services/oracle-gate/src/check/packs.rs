@@ -1,0 +1,150 @@
+//! Rules about the packs that outputs lie in: sealed, whole, and of this run.
+
+use std::collections::BTreeSet;
+
+use seal::facts::RunFactsView;
+use seal::verify::{Broken, Found, Report, compare};
+use seal::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, RunKey, SEAL_FILE, SealStatus};
+use serde::Serialize;
+use wire::digest::Digest;
+
+use super::locators::Output;
+use super::{Findings, Rules};
+use crate::locator::inside;
+use crate::objects::{Objects, StoreError};
+use crate::reasons::Reason;
+
+/// A pack as it was found.
+pub struct Pack {
+    /// Its root, relative to the oracle root; empty if it is the oracle root.
+    pub root: String,
+    report: Report,
+}
+
+/// A pack in a report.
+#[derive(Debug, Clone, Serialize)]
+pub struct PackDetail {
+    /// Its root, relative to the oracle root.
+    pub root: String,
+    /// Its id by its manifest.
+    pub oracle_pack_id: Option<Digest>,
+    /// sha256 of its seal.
+    pub seal_digest: Option<Digest>,
+    /// How it was closed.
+    pub seal_status: Option<&'static str>,
+}
+
+impl Pack {
+    /// Its manifest, if it can be read.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.report.manifest.as_ref()
+    }
+
+    /// Its line in a report.
+    pub fn detail(&self) -> PackDetail {
+        PackDetail {
+            root: self.root.clone(),
+            oracle_pack_id: self.manifest().map(Manifest::pack_id),
+            seal_digest: self.report.seal_digest,
+            seal_status: self.report.seal.as_ref().map(|seal| seal.status().as_str()),
+        }
+    }
+}
+
+/// Reads and judges every pack that `outputs` lie in.
+pub async fn check(
+    objects: &Objects,
+    rules: &Rules,
+    view: &RunFactsView,
+    outputs: &[Output<'_>],
+    findings: &mut Findings,
+) -> Vec<Pack> {
+    let roots: BTreeSet<String> = outputs.iter().map(|output| output.path.pack_root()).collect();
+    let mut packs = Vec::new();
+    for root in roots {
+        match read(objects, &root).await {
+            Err(error) => findings.store(&error),
+            Ok(report) => {
+                let pack = Pack { root, report };
+                judge(&pack, view, findings);
+                packs.push(pack);
+            }
+        }
+    }
+    reference(rules, view, &packs, findings);
+    packs
+}
+
+/// Reads by key only: files that the manifest does not name stay unseen (O8).
+async fn read(objects: &Objects, root: &str) -> Result<Report, StoreError> {
+    let seal = objects.read(&inside(root, SEAL_FILE), MAX_DOCUMENT_BYTES).await?;
+    let manifest = objects.read(&inside(root, MANIFEST_FILE), MAX_DOCUMENT_BYTES).await?;
+    let mut files = Vec::new();
+    let parsed = manifest.as_deref().and_then(|bytes| Manifest::parse(bytes).ok());
+    if let Some(inventory) = parsed.as_ref().and_then(Manifest::inventory) {
+        for file in inventory.files() {
+            if let Some((length, sha256)) = objects.hash(&inside(root, &file.path)).await? {
+                files.push(Found { path: file.path.clone(), length, sha256 });
+            }
+        }
+    }
+    Ok(compare(seal.as_deref(), manifest.as_deref(), &files))
+}
+
+fn judge(pack: &Pack, view: &RunFactsView, findings: &mut Findings) {
+    let name = if pack.root.is_empty() { "." } else { &pack.root };
+    for broken in &pack.report.broken {
+        findings.add(reason(broken), format!("{name}: {broken}"));
+    }
+    if pack.report.seal.as_ref().is_some_and(|seal| seal.status() == SealStatus::Failed) {
+        findings.add(Reason::PackSealedFailed, name);
+    }
+    let Some(manifest) = pack.manifest() else { return };
+    if *manifest.world_key() != view.world_key() {
+        findings.add(Reason::PackPinsMismatch, format!("{name}: the manifest's world is another"));
+    }
+    if matches!(manifest, Manifest::V1(v1) if v1.run_id != view.run_id) {
+        findings.add(Reason::PackPinsMismatch, format!("{name}: the manifest's run is another"));
+    }
+}
+
+fn reason(broken: &Broken) -> Reason {
+    match broken {
+        Broken::SealMissing => Reason::PackNotSealed,
+        Broken::SealUnreadable { .. } => Reason::SealInvalid,
+        Broken::ManifestMissing => Reason::PackManifestMissing,
+        Broken::ManifestUnreadable { .. }
+        | Broken::ModuleUnreadable { .. }
+        | Broken::ModuleDigest { .. } => Reason::PackManifestInvalid,
+        Broken::ManifestEdited { .. } | Broken::SealOfAnotherPack { .. } => {
+            Reason::SealManifestMismatch
+        }
+        Broken::PackIdWrong { .. } => Reason::PackIdMismatch,
+        Broken::FileChanged { .. } | Broken::FileAdded { .. } => Reason::PackFileChanged,
+        Broken::FileMissing { .. } => Reason::PackFileMissing,
+        Broken::NotRegular { .. } => Reason::LinkRefused,
+    }
+}
+
+/// A view that pins a seal stands on that seal and on no other pack (O9).
+fn reference(rules: &Rules, view: &RunFactsView, packs: &[Pack], findings: &mut Findings) {
+    let Some(pinned) = &view.oracle_pack_ref else {
+        if rules.require_pack_ref {
+            findings.add(Reason::PackRefMissing, RunKey::to_string(&view.run_id));
+        }
+        return;
+    };
+    for pack in packs {
+        let detail = pack.detail();
+        if detail.oracle_pack_id != Some(pinned.oracle_pack_id)
+            || detail.seal_digest != Some(pinned.seal_digest)
+        {
+            let root = &pack.root;
+            let text = format!(
+                "{root}: the view pins pack {} with seal {}",
+                pinned.oracle_pack_id, pinned.seal_digest
+            );
+            findings.add(Reason::PackRefMismatch, text);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The command line: `serve`, and `check`, `seal` and `reasons`, which need no running service.
+
+mod check;
+mod seal;
+mod serve;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use ::seal::facts::MAX_VIEW_BYTES;
+use bytes::Bytes;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use ed25519_dalek::VerifyingKey;
+
+use crate::locator::Contained;
+use crate::objects::{Objects, StoreError};
+use crate::profile::Profile;
+
+/// A wrong call or configuration (C1).
+pub(crate) const USAGE: u8 = 3;
+/// Nothing is known about the subject (C1).
+pub(crate) const UNKNOWN: u8 = 2;
+
+/// Seals what runs leave behind, and checks what is claimed of it.
+#[derive(Debug, Parser)]
+#[command(name = "oracle-gate", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  oracle-gate check --profile prod --run-facts-ref sr/run_facts_view/<run>.1.json
+  oracle-gate check --profile local --run-facts-ref view.json --output json
+  oracle-gate seal --profile ./profile.yaml --run-facts-ref view.json --pack-root run-5
+  oracle-gate serve
+
+Exit codes: 0 pass, 1 the subject is bad, 2 nothing is known (the output says whether to repeat),
+3 usage or configuration.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve gRPC, with the settings of the environment (ORACLE_GATE_*, DATABASE_URL, NATS_URL).
+    Serve,
+    /// Check whether what a facts view names may be read.
+    Check(check::Args),
+    /// Close a pack: write its manifest and its seal, once.
+    Seal(seal::Args),
+    /// Print the table of reasons.
+    Reasons,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// One line of JSON with the same facts.
+    Json,
+}
+
+/// A command ended early: one line and an exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: u8,
+    pub(crate) text: String,
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A message that cannot be printed leaves the exit code to speak.
+            drop(error.print());
+            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let ended = match cli.command {
+        Command::Serve => serve::run(),
+        Command::Check(args) => check::run(args),
+        Command::Seal(args) => seal::run(args),
+        Command::Reasons => print(&crate::reasons::guide()),
+        Command::Completions { shell } => {
+            let name = "oracle-gate".to_owned();
+            clap_complete::generate(shell, &mut Cli::command(), name, &mut std::io::stdout());
+            Ok(0)
+        }
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(Failure { exit, text }) => {
+            drop(writeln!(std::io::stderr(), "oracle-gate: {text}"));
+            exit.into()
+        }
+    }
+}
+
+/// Prints a result. A closed pipe is not an error of ours.
+pub(crate) fn print(text: &str) -> Result<u8, Failure> {
+    drop(std::io::stdout().write_all(text.as_bytes()));
+    Ok(0)
+}
+
+pub(crate) fn usage(text: impl Into<String>) -> Failure {
+    Failure { exit: USAGE, text: text.into() }
+}
+
+/// The profile and its store, for commands that work on local files.
+pub(crate) fn local(profile: &str) -> Result<(Profile, Objects), Failure> {
+    let env = chassis::Env::process();
+    let root = env.optional(crate::config::ROOT);
+    let profile = Profile::load(profile, root, |name| env.optional(name))
+        .map_err(|error| usage(error.to_string()))?;
+    let objects = Objects::local(std::path::Path::new(&profile.oracle_root))
+        .map_err(|error| usage(format!("{}: {error}", crate::config::ROOT)))?;
+    Ok((profile, objects))
+}
+
+/// Attestation keys from an option or the environment.
+pub(crate) fn keys(texts: &[String]) -> Result<Vec<VerifyingKey>, Failure> {
+    let key = |text: &String| {
+        wire::dsse::parse_key(text)
+            .ok_or_else(|| usage("an attestation key is a public key of 64 hex digits"))
+    };
+    texts.iter().filter(|text| !text.is_empty()).map(key).collect()
+}
+
+/// A view named by an operator: below the oracle root, or else any file of this machine; `None` if it
+/// is neither. What the view itself names is held to the root all the same (O8).
+pub(crate) async fn read_view(
+    objects: &Objects,
+    reference: &str,
+) -> Result<Option<Bytes>, StoreError> {
+    if let Ok(path) = Contained::parse(reference, objects.root())
+        && let Some(bytes) = objects.read(path.as_str(), MAX_VIEW_BYTES).await?
+    {
+        return Ok(Some(bytes));
+    }
+    let unreadable = |error: std::io::Error| StoreError::Unavailable {
+        path: reference.to_owned(),
+        cause: error.to_string(),
+    };
+    match tokio::fs::metadata(reference).await {
+        Ok(file) if file.is_file() && file.len() <= MAX_VIEW_BYTES => {
+            tokio::fs::read(reference).await.map(|bytes| Some(bytes.into())).map_err(unreadable)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A runtime for commands without a service.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure {
+        exit: UNKNOWN,
+        text: format!("cannot start the runtime: {error}"),
+    })?;
+    Ok(runtime.block_on(work))
+}

@@ -1,0 +1,86 @@
+//! The settings of `oracle-gate serve`, read once from the environment.
+
+use std::net::SocketAddr;
+
+use chassis::config::ConfigErrors;
+use chassis::grpc::Tokens;
+use chassis::{Env, Secret};
+use ed25519_dalek::VerifyingKey;
+use wire::dsse::parse_key;
+
+use crate::profile::Profile;
+
+/// Where the address of the gRPC server is set.
+pub const BIND: &str = "ORACLE_GATE_BIND";
+/// Where the store is set.
+pub const ROOT: &str = "ORACLE_GATE_ROOT";
+/// Where the accepted attestation keys are set.
+pub const KEYS: &str = "ORACLE_GATE_ATTESTATION_KEYS";
+
+const PROFILE: &str = "ORACLE_GATE_PROFILE";
+const TOKENS: &str = "ORACLE_GATE_GRPC_TOKENS";
+const LOG_LEVEL: &str = "ORACLE_GATE_LOG_LEVEL";
+
+/// Everything the service needs to start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address of the gRPC server; port 0 lets the system choose.
+    pub bind: SocketAddr,
+    /// Who may call.
+    pub tokens: Tokens,
+    /// Store, catalogue, gates and policy.
+    pub profile: Profile,
+    /// Keys of module-gates whose statements count.
+    pub keys: Vec<VerifyingKey>,
+    /// The database.
+    pub database_url: Secret,
+    /// The bus.
+    pub nats_url: Secret,
+    /// Prefix of its subjects.
+    pub nats_prefix: String,
+    /// How much is logged.
+    pub log_level: String,
+}
+
+impl Config {
+    /// Reads and checks all settings.
+    ///
+    /// # Errors
+    /// Every mistake, by the name of its variable.
+    pub fn read(env: Env) -> Result<Self, ConfigErrors> {
+        let bind = env.with_default(BIND, "127.0.0.1:4100").parse();
+        if bind.is_err() {
+            env.mistake(BIND, "want an address and a port, such as 127.0.0.1:4100");
+        }
+        if env.optional(TOKENS).is_none() {
+            env.mistake(TOKENS, "is not set; want name:token entries between commas");
+        }
+        let tokens = env.parse(TOKENS, Tokens::parse);
+        let keys = keys(&env);
+        let name = env.with_default(PROFILE, "prod");
+        let profile = Profile::load(&name, env.optional(ROOT), |name| env.optional(name));
+        if let Err(error) = &profile {
+            let variable = if error.to_string().contains(ROOT) { ROOT } else { PROFILE };
+            env.mistake(variable, &error.to_string());
+        }
+        let database_url = env.secret("DATABASE_URL");
+        let nats_url = env.secret("NATS_URL");
+        let nats_prefix = env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX);
+        let log_level = env.with_default(LOG_LEVEL, "info");
+        env.finish()?;
+        let (Ok(bind), Some(tokens), Ok(profile)) = (bind, tokens, profile) else {
+            return Err(ConfigErrors(Vec::new()));
+        };
+        Ok(Self { bind, tokens, profile, keys, database_url, nats_url, nats_prefix, log_level })
+    }
+}
+
+/// The accepted keys; for the service at least one, or no statement could ever count.
+fn keys(env: &Env) -> Vec<VerifyingKey> {
+    let named = env.list(KEYS);
+    let keys: Vec<_> = named.iter().filter_map(|text| parse_key(text)).collect();
+    if keys.len() != named.len() || keys.is_empty() {
+        env.mistake(KEYS, "want module-gate's public keys, 64 hex digits each, between commas");
+    }
+    keys
+}

@@ -1,0 +1,165 @@
+//! Rules about gates: which must have passed, which receipts count, and whether their evidence holds.
+//!
+//! A receipt by itself proves nothing; it says where a gate's evidence is. It counts if every pin it
+//! states is the run's and the pins its gate must state are there, and only after the evidence was
+//! verified by the method the gate map declares (O7).
+
+mod evidence;
+
+use std::collections::BTreeSet;
+
+use seal::facts::{GateReceipt, GateScope, GateStatus, InstanceReceipt, RunFactsView};
+
+use crate::catalogue::{Gate, Pin};
+use crate::check::locators::Output;
+use crate::check::{Details, Findings, Pack, Rules};
+use crate::objects::Objects;
+use crate::reasons::Reason;
+
+/// The method whose evidence names each output by digest, and so proves each instance.
+const DSSE: &str = "dsse_statement_v1";
+
+/// Judges every gate the outputs need, and every receipt the view carries.
+pub async fn check(
+    objects: &Objects,
+    rules: &Rules,
+    view: &RunFactsView,
+    outputs: &[Output<'_>],
+    packs: &[Pack],
+    findings: &mut Findings,
+    details: &mut Details,
+) {
+    let required = required(rules, view, findings, details);
+    let mut passed = BTreeSet::new();
+    for receipt in &view.gate_receipts {
+        let id = &receipt.gate_id;
+        let Some(gate) = rules.gate_map.gate(id) else {
+            findings.add(Reason::GateUnknown, id.as_str());
+            continue;
+        };
+        let in_scope = scope(view, gate, receipt, findings);
+        if in_scope && receipt.status == GateStatus::Pass {
+            passed.insert(id.as_str());
+            evidence::verify(objects, rules, view, gate, receipt, outputs, packs, findings).await;
+        }
+    }
+    if rules.require_gate_pass {
+        for id in required.iter().filter(|id| !passed.contains(id.as_str())) {
+            findings.add(Reason::GatePassMissing, id.as_str());
+        }
+    }
+    instances(rules, view, findings);
+}
+
+/// The gates of all outputs; those the map lacks are reported.
+fn required(
+    rules: &Rules,
+    view: &RunFactsView,
+    findings: &mut Findings,
+    details: &mut Details,
+) -> BTreeSet<String> {
+    let ids: BTreeSet<&str> = view.locators.iter().map(|locator| &*locator.output_id).collect();
+    let mut required = BTreeSet::new();
+    for id in ids {
+        let Some(output) = rules.catalogue.output(id) else {
+            findings.add(Reason::OutputUnknown, id);
+            continue;
+        };
+        let gates = rules.gate_map.required(output);
+        if gates.is_empty() {
+            details.no_gate_required.push(id.to_owned());
+        }
+        required.extend(gates);
+    }
+    for id in required.iter().filter(|id| rules.gate_map.gate(id).is_none()) {
+        findings.add(Reason::GateUnknown, id.as_str());
+    }
+    required
+}
+
+/// Whether the receipt counts for this run. A FAIL is reported unless it is about another run.
+fn scope(view: &RunFactsView, gate: &Gate, receipt: &GateReceipt, findings: &mut Findings) -> bool {
+    let id = receipt.gate_id.as_str();
+    if let Some(pin) = foreign_pin(view, &receipt.scope) {
+        findings.add(Reason::GateScopeMismatch, format!("{id}: {pin} is not the run's"));
+        return false;
+    }
+    if receipt.status == GateStatus::Fail {
+        findings.add(Reason::GateFailed, id);
+        return false;
+    }
+    match gate.required_scope.iter().find(|pin| !states(&receipt.scope, **pin)) {
+        Some(pin) => {
+            findings.add(Reason::GateScopeIncomplete, format!("{id}: {pin:?} is not stated"));
+            false
+        }
+        None => true,
+    }
+}
+
+fn foreign_pin(view: &RunFactsView, scope: &GateScope) -> Option<&'static str> {
+    let pins = &view.pins;
+    let differs = [
+        ("manifest_fingerprint", scope.manifest_fingerprint != pins.manifest_fingerprint),
+        ("parameter_hash", scope.parameter_hash.is_some_and(|it| it != pins.parameter_hash)),
+        ("seed", scope.seed.is_some_and(|it| it != pins.seed)),
+        ("scenario_id", scope.scenario_id.as_ref().is_some_and(|it| *it != pins.scenario_id)),
+        ("run_id", scope.run_id.is_some_and(|it| it != pins.run_id)),
+    ];
+    differs.into_iter().find_map(|(pin, differs)| differs.then_some(pin))
+}
+
+fn states(scope: &GateScope, pin: Pin) -> bool {
+    match pin {
+        Pin::ManifestFingerprint => true,
+        Pin::ParameterHash => scope.parameter_hash.is_some(),
+        Pin::Seed => scope.seed.is_some(),
+        Pin::ScenarioId => scope.scenario_id.is_some(),
+        Pin::RunId => scope.run_id.is_some(),
+    }
+}
+
+/// Every output that depends on its run is proven one by one: by a gate whose signed statement names
+/// it by digest, or by an instance receipt.
+fn instances(rules: &Rules, view: &RunFactsView, findings: &mut Findings) {
+    let receipts = view.instance_receipts.as_deref().unwrap_or_default();
+    for receipt in receipts {
+        if let Some(wrong) = wrong_instance(view, receipt) {
+            let text = format!("{}: {wrong}", receipt.output_id);
+            findings.add(Reason::InstanceProofMismatch, text);
+        }
+    }
+    for locator in &view.locators {
+        let Some(output) = rules.catalogue.output(&locator.output_id) else { continue };
+        let signed = |id: &String| {
+            let gate = rules.gate_map.gate(id);
+            gate.is_some_and(|gate| {
+                gate.verification_method.kind == DSSE
+                    && gate.authorizes_outputs.contains(&locator.output_id)
+            })
+        };
+        let proven = receipts.iter().any(|receipt| receipt.target_ref.path == locator.path)
+            || (rules.require_gate_pass && rules.gate_map.required(output).iter().any(signed));
+        if output.needs_instance_proof() && !proven {
+            findings.add(Reason::InstanceProofMissing, locator.path.as_str());
+        }
+    }
+}
+
+fn wrong_instance(view: &RunFactsView, receipt: &InstanceReceipt) -> Option<String> {
+    if let Some(pin) = foreign_pin(view, &receipt.scope) {
+        return Some(format!("{pin} is not the run's"));
+    }
+    if receipt.status == GateStatus::Fail {
+        return Some("it says FAIL".to_owned());
+    }
+    let target = &receipt.target_ref;
+    let fits = view.locators.iter().any(|locator| {
+        locator.output_id == receipt.output_id
+            && target.output_id == receipt.output_id
+            && locator.path == target.path
+            && locator.content_digest == Some(receipt.target_digest)
+            && target.content_digest.is_none_or(|digest| digest == receipt.target_digest)
+    });
+    (!fits).then(|| format!("no locator {} with that digest", target.path))
+}

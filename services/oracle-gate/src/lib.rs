@@ -1,0 +1,183 @@
+//! oracle-gate keeps module trees, seals what runs leave behind, and checks what is claimed of it.
+//!
+//! It is the only process that writes packs, seals and facts views, and it takes nothing on trust:
+//! what it seals is what a signed statement names, byte for byte (O13); what it lets pass is what it
+//! has recomputed itself (O2). It promises:
+//!
+//! 1. one seal for one attempt of a run, whatever crashes between ([`runs`], [`sealing`]);
+//! 2. a pack is unsealed or sealed, never half, and never changed afterwards ([`sealing`], [`probe`]);
+//! 3. a check that cannot know says so and does not pass ([`mod@check`], [`gates`], [`reasons`]);
+//! 4. nothing named by a document leads outside the store ([`locator`], [`objects`]).
+//!
+//! Reading order: [`reasons`], [`objects`], [`locator`], [`profile`], [`catalogue`]; then [`mod@check`]
+//! and [`gates`]; then [`sealing`], [`runs`], [`modules`], [`bundle`]; last [`grpc`] and [`store`].
+
+pub mod reasons;
+
+pub mod objects;
+
+pub mod probe;
+
+pub mod locator;
+
+pub mod catalogue;
+
+pub mod profile;
+
+pub mod check;
+
+pub mod gates;
+
+pub mod sealing;
+
+pub mod modules;
+
+pub mod runs;
+
+pub mod bundle;
+
+pub mod store;
+
+pub mod error;
+
+pub mod config;
+
+pub mod grpc;
+
+pub mod cli;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chassis::grpc::Server;
+use chassis::{Bus, Health, Service};
+use seal::StoreProbe;
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use tokio::sync::{OnceCell, Semaphore};
+use wire::pb::oracle::v1::oracle_gate_server::OracleGateServer;
+
+use crate::check::Rules;
+use crate::config::Config;
+use crate::error::Error;
+use crate::objects::Objects;
+
+/// Packs, and apart from them uploads, in memory at once: each may hold up to 256 MiB.
+const ROOM: usize = 2;
+/// Largest gRPC message taken: two statements, a plan and a record.
+const MAX_MESSAGE_BYTES: usize = 12 << 20;
+/// How often what the service needs is asked whether it answers.
+const HEALTH_EVERY: Duration = Duration::from_secs(2);
+
+/// What every call works with.
+pub struct Gate {
+    /// Intents, results, events.
+    pub db: PgPool,
+    /// The store.
+    pub objects: Objects,
+    /// By what views are judged; always strict.
+    pub rules: Rules,
+    /// Revision of the gate policy.
+    pub policy_rev: String,
+    lenient: bool,
+    bus_prefix: String,
+    probe: OnceCell<StoreProbe>,
+    pub(crate) room: Semaphore,
+    pub(crate) uploads: Semaphore,
+}
+
+impl Gate {
+    /// A gate over a migrated database and a store.
+    pub fn new(db: PgPool, objects: Objects, config: &Config) -> Self {
+        Self {
+            db,
+            objects,
+            rules: Rules::strict(&config.profile, config.keys.clone()),
+            policy_rev: config.profile.policy_rev.clone(),
+            lenient: config.profile.lenient,
+            bus_prefix: config.nats_prefix.clone(),
+            probe: OnceCell::new(),
+            room: Semaphore::new(ROOM),
+            uploads: Semaphore::new(ROOM),
+        }
+    }
+
+    /// Prefix of the subjects of its events.
+    pub fn bus_prefix(&self) -> &str {
+        &self.bus_prefix
+    }
+
+    /// Whether its profile lets a caller ask for less than strict (O5).
+    pub fn lenient(&self) -> bool {
+        self.lenient
+    }
+
+    /// What the store proved of itself, once in the life of the process (O10).
+    ///
+    /// # Errors
+    /// When the store fails under the probe; the next call probes again.
+    pub async fn probe(&self, now: OffsetDateTime) -> Result<StoreProbe, Error> {
+        let scratch = hex::encode(rand::random::<[u8; 16]>());
+        let probed =
+            self.probe.get_or_try_init(|| probe::run(&self.objects, &scratch, now)).await?;
+        Ok(probed.clone())
+    }
+}
+
+/// Starts the service; it runs in `service` until that is stopped. Answers its address.
+///
+/// # Errors
+/// When a setting turns out not to work; the text names it.
+pub async fn start(service: &Service, config: Config) -> anyhow::Result<SocketAddr> {
+    let root = Path::new(&config.profile.oracle_root);
+    let objects = Objects::local(root)
+        .with_context(|| format!("{}: cannot use the folder {}", config::ROOT, root.display()))?;
+    let db = chassis::postgres::connect(config.database_url.expose()).await?;
+    store::migrate(&db).await.context("DATABASE_URL: cannot bring the schema up to date")?;
+    let bus = Bus::connect(config.nats_url.expose(), &config.nats_prefix).await?;
+    let listener = chassis::service::listen(config.bind, config::BIND).await?;
+    let address = listener.local_addr().context("cannot tell the address listened on")?;
+
+    let health = Health::new();
+    health.need("postgres").want("nats");
+    let (stop, probed) = (service.stop(), db.clone());
+    service.spawn(
+        "health of postgres",
+        health.clone().watch("postgres", HEALTH_EVERY, stop, move || {
+            let db = probed.clone();
+            async move { chassis::postgres::probe(&db).await }
+        }),
+    );
+    let (stop, asked) = (service.stop(), bus.clone());
+    service.spawn(
+        "health of nats",
+        health.clone().watch("nats", HEALTH_EVERY, stop, move || {
+            let bus = asked.clone();
+            async move { bus.probe() }
+        }),
+    );
+    service.spawn("relay", chassis::outbox::relay(db.clone(), bus, service.stop()));
+
+    let gate = Arc::new(Gate::new(db, objects, &config));
+    let (settling, stop) = (Arc::clone(&gate), service.stop());
+    service.spawn("open seals", async move {
+        tokio::select! {
+            settled = runs::settle_open(&settling) => {
+                if let Err(error) = settled {
+                    tracing::warn!("cannot look for open seals: {error}");
+                }
+            }
+            () = stop.cancelled() => {}
+        }
+        Ok(())
+    });
+    let calls =
+        OracleGateServer::new(grpc::Calls::new(gate)).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let server = Server::new(&config.tokens, &health).add(calls);
+    service.spawn("grpc", server.serve(listener, service.stop()));
+    tracing::info!("oracle-gate listens on {address}");
+    Ok(address)
+}

@@ -1,0 +1,155 @@
+//! Where a locator's path may lead: containment, pack roots, and the one expansion allowed (O8).
+
+use seal::path::{self, PathError};
+
+use crate::objects::{Objects, StoreError};
+
+/// Folders of an engine's own tree: a path that starts with one lies in a pack that is the root itself.
+const ENGINE_ROOTS: [&str; 3] = ["config", "data", "reports"];
+
+/// A contained path: relative to the oracle root, below it on every store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Contained(String);
+
+impl Contained {
+    /// Accepts `path` if it cannot lead outside `root`. An absolute path is accepted where it starts
+    /// with the root's own path, at a border between parts.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn parse(path: &str, root: Option<&std::path::Path>) -> Result<Self, PathError> {
+        let below = root
+            .and_then(std::path::Path::to_str)
+            .and_then(|root| path.strip_prefix(root.trim_end_matches('/'))?.strip_prefix('/'));
+        let relative = below.unwrap_or(path);
+        if relative.contains("://") {
+            let reason = "it is a URL of another store";
+            return Err(PathError { path: path.to_owned(), reason });
+        }
+        path::check(relative)?;
+        let folders = relative.rsplit_once('/').map_or("", |(folders, _)| folders);
+        if folders.contains(['*', '?', '[']) {
+            let reason = "only its last part may hold a wildcard";
+            return Err(PathError { path: path.to_owned(), reason });
+        }
+        Ok(Self(relative.to_owned()))
+    }
+
+    /// The path relative to the root.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The root of the pack it lies in, relative to the oracle root and without a slash at its end.
+    /// Empty: the oracle root is the pack.
+    pub fn pack_root(&self) -> String {
+        let parts: Vec<&str> = self.0.split('/').collect();
+        let packs = parts.iter().position(|part| *part == "packs");
+        if let Some(at) = packs
+            && parts.len() > at + 2
+            && parts[at + 1].parse::<wire::digest::Digest>().is_ok()
+        {
+            return parts[..at + 2].join("/");
+        }
+        match parts[..] {
+            [first, _, ..] if !ENGINE_ROOTS.contains(&first) => first.to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// The path relative to its pack's root.
+    pub fn in_pack(&self) -> &str {
+        let root = self.pack_root();
+        self.0.strip_prefix(&root).map_or(&*self.0, |rest| rest.trim_start_matches('/'))
+    }
+
+    /// The files it names: itself, or the matches of the one `*` in its last part, sorted.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of the listing.
+    pub async fn expand(&self, objects: &Objects) -> Result<Vec<String>, StoreError> {
+        let (folder, last) = self.0.rsplit_once('/').unwrap_or(("", &self.0));
+        let Some((head, tail)) = last.split_once('*') else { return Ok(vec![self.0.clone()]) };
+        let fits = |name: &String| {
+            name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
+        };
+        let names = objects.list_one(folder).await?.into_iter().filter(fits);
+        let whole = |name: String| match folder {
+            "" => name,
+            _ => format!("{folder}/{name}"),
+        };
+        Ok(names.map(whole).collect())
+    }
+
+    /// Whether the last part holds a wildcard.
+    pub fn has_wildcard(&self) -> bool {
+        self.0.contains('*')
+    }
+}
+
+/// A path inside a pack, relative to the oracle root.
+pub fn inside(pack_root: &str, name: &str) -> String {
+    if pack_root.is_empty() { name.to_owned() } else { format!("{pack_root}/{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(path: &str) -> Option<Contained> {
+        Contained::parse(path, Some(Path::new("/srv/run-5"))).ok()
+    }
+
+    #[test]
+    fn a_root_is_left_neither_upwards_nor_sideways() {
+        for path in [
+            "../x",
+            "a/../../x",
+            "/etc/passwd",
+            "/srv/run-50/x",
+            "/srv/run-5",
+            "/srv/run-5/../x",
+            "s3://bucket/x",
+            "file:///etc/passwd",
+            "a/*/b",
+            "p*/x",
+            "a\\..\\b",
+            "",
+        ] {
+            assert_eq!(parse(path), None, "{path}");
+        }
+        assert_eq!(parse("/srv/run-5/data/x").unwrap().as_str(), "data/x");
+        assert_eq!(parse("data/part-*").unwrap().as_str(), "data/part-*");
+    }
+
+    #[test]
+    fn pack_roots_follow_the_layouts() {
+        let id = "ab".repeat(32);
+        for (path, root, inside) in [
+            (format!("packs/{id}/outputs/x"), format!("packs/{id}"), "outputs/x"),
+            (format!("prod/packs/{id}/x"), format!("prod/packs/{id}"), "x"),
+            ("local_full_run-5/data/x".to_owned(), "local_full_run-5".to_owned(), "data/x"),
+            ("data/layer1/x".to_owned(), String::new(), "data/layer1/x"),
+            ("file".to_owned(), String::new(), "file"),
+        ] {
+            let path = parse(&path).unwrap();
+            assert_eq!((path.pack_root(), path.in_pack()), (root, inside));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_stays_below_the_root(path in "[a.*/\\\\:~%#1 -]{0,16}") {
+            if let Some(contained) = parse(&path) {
+                let joined = Path::new("/srv/run-5").join(contained.as_str());
+                prop_assert!(joined.components().all(|c| c.as_os_str() != ".."));
+                prop_assert!(joined.starts_with("/srv/run-5/") || joined.starts_with("/srv/run-5"));
+                prop_assert!(joined != Path::new("/srv/run-5"));
+            }
+        }
+    }
+}

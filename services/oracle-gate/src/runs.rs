@@ -1,0 +1,201 @@
+//! Seals one attempt of a run: statement, bytes, pack, seal, facts view, check (O13).
+//!
+//! The intent is a row before anything is written to the store, and holds everything that decides
+//! what is written; so every step gives the same bytes however often it is repeated, by whichever
+//! process. The result and the event `sealed` become true in one transaction at the end. A row
+//! without a result is completed by the next call for it, or when the service starts.
+
+mod claims;
+mod pack;
+mod view;
+
+use bytes::Bytes;
+use seal::SealStatus;
+use time::OffsetDateTime;
+use uuid::Uuid;
+use wire::digest::Digest;
+use wire::{Problem, RunId};
+
+pub use claims::Claims;
+
+use crate::Gate;
+use crate::check::Status;
+use crate::error::Error;
+use crate::reasons::Reason;
+use crate::sealing::{self, Order};
+use crate::store;
+
+/// What the runner asks to have sealed.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// The run.
+    pub run: RunId,
+    /// Its attempt, from 1.
+    pub attempt: u32,
+    /// Its workflow.
+    pub workflow_id: String,
+    /// The execution statement in its envelope.
+    pub statement: Bytes,
+    /// The shipping statement in its envelope; empty where a failed run has none.
+    pub shipping: Bytes,
+    /// The run's plan: a JSON object.
+    pub plan: Bytes,
+    /// The run's record: JSON lines.
+    pub record: Bytes,
+    /// The trace it belongs to.
+    pub traceparent: Option<String>,
+}
+
+/// A draft that will be completed, and everything its bytes depend on.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    /// The draft, as it was first given.
+    pub draft: Draft,
+    /// Nonce of its seal.
+    pub nonce: String,
+    /// When it was made; the time in everything written for it.
+    pub created_at: OffsetDateTime,
+    /// Revision of the gate policy.
+    pub policy_rev: String,
+    /// sha256 of the catalogue.
+    pub catalogue: Digest,
+    /// sha256 of the gate map.
+    pub gate_map: Digest,
+    /// The result, once there is one.
+    pub sealed: Option<Sealed>,
+}
+
+/// A sealed attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The pack.
+    pub pack_id: Digest,
+    /// sha256 of the seal: the run's output hash on chain.
+    pub seal_digest: Digest,
+    /// sha256 of the manifest.
+    pub manifest_digest: Digest,
+    /// How it was closed.
+    pub status: SealStatus,
+    /// Where the facts view is; a failed run has none.
+    pub facts_ref: Option<String>,
+    /// What the check of that view said.
+    pub check: Option<CheckResult>,
+    /// Whether an equal seal stood there before this service wrote one.
+    pub existed: bool,
+}
+
+/// What a check said, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckResult {
+    /// The answer.
+    pub status: Status,
+    /// The codes behind it.
+    pub reasons: Vec<String>,
+}
+
+/// Seals the draft, or answers the seal that equals it. The flag says whether it was there already.
+///
+/// # Errors
+/// [`Problem::StatementInvalid`] if a statement does not verify or is of another run;
+/// [`Problem::SealMismatch`] if this attempt is, or is being, sealed with another statement;
+/// [`Problem::DigestMismatch`] if staged bytes are not the statement's; [`Problem::Unavailable`] when
+/// the same call may complete it later.
+pub async fn seal(gate: &Gate, draft: Draft, now: OffsetDateTime) -> Result<(Sealed, bool), Error> {
+    Claims::verify(&gate.rules.keys, &draft)?;
+    let intent = Intent {
+        nonce: hex::encode(rand::random::<[u8; 16]>()),
+        created_at: now,
+        policy_rev: gate.policy_rev.clone(),
+        catalogue: gate.rules.catalogue.digest(),
+        gate_map: gate.rules.gate_map.digest(),
+        sealed: None,
+        draft,
+    };
+    let stored = store::open(&gate.db, &intent).await?;
+    let same = stored.draft.statement == intent.draft.statement
+        && stored.draft.workflow_id == intent.draft.workflow_id;
+    if !same {
+        let text = "this attempt is sealed, or being sealed, with another statement";
+        return Err(Error::refused(Problem::SealMismatch, text));
+    }
+    match stored.sealed.clone() {
+        Some(sealed) => Ok((sealed, true)),
+        None => {
+            let sealed = complete(gate, &stored).await?;
+            let existed = sealed.existed;
+            Ok((sealed, existed))
+        }
+    }
+}
+
+/// Completes every intent that has no result, as a crash leaves them. What cannot be completed now
+/// stays open and is tried again by its next call or the next start.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn settle_open(gate: &Gate) -> Result<(), Error> {
+    for (run, attempt) in store::unsettled(&gate.db).await? {
+        let Some(intent) = store::find(&gate.db, run, attempt).await? else { continue };
+        match complete(gate, &intent).await {
+            Ok(sealed) => {
+                tracing::info!(run.id = %run, attempt, pack = %sealed.pack_id, "completed the seal of run {run}");
+            }
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                tracing::warn!(run.id = %run, attempt, "cannot complete the seal of run {run} yet: {error:#}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Does whatever is still missing, and records the result.
+async fn complete(gate: &Gate, intent: &Intent) -> Result<Sealed, Error> {
+    let _room = gate.room.acquire().await.map_err(Error::internal)?;
+    let claims = Claims::verify(&gate.rules.keys, &intent.draft)?;
+    let probe = gate.probe(intent.created_at).await?;
+    let manifest = pack::manifest(&claims, intent)?;
+    pack::fill(&gate.objects, &claims, intent, &manifest).await?;
+    let status = if claims.passed() { SealStatus::Ok } else { SealStatus::Failed };
+    let order = Order {
+        root: &pack::root(manifest.oracle_pack_id),
+        manifest: seal::Manifest::V1(manifest),
+        status,
+        nonce: &intent.nonce,
+        probe,
+        now: intent.created_at,
+    };
+    let closed = sealing::close(&gate.objects, &order).await?;
+    let mut sealed = Sealed {
+        pack_id: closed.pack_id,
+        seal_digest: closed.seal_digest,
+        manifest_digest: closed.manifest_digest,
+        status,
+        facts_ref: None,
+        check: None,
+        existed: closed.existed,
+    };
+    if claims.passed() {
+        let (facts_ref, check) = view::publish(gate, &claims, intent, &sealed).await?;
+        sealed.facts_ref = Some(facts_ref);
+        sealed.check = Some(check);
+    }
+    store::settle(&gate.db, gate.bus_prefix(), intent, &sealed).await?;
+    chassis::outbox::wake();
+    Ok(sealed)
+}
+
+/// The name of an attempt's documents: the run without dashes, a dot, the attempt.
+pub fn name(run: RunId, attempt: u32) -> String {
+    format!("{}.{attempt}", run.simple())
+}
+
+/// The run's id as the database keeps it.
+pub(crate) fn uuid(run: RunId) -> Uuid {
+    *run.as_uuid()
+}
+
+/// Codes of a check in the order of the table.
+pub(crate) fn codes(reasons: &[Reason]) -> Vec<String> {
+    reasons.iter().map(|reason| reason.code().to_owned()).collect()
+}

@@ -1,0 +1,202 @@
+//! Closes a pack: manifest first, seal last, each created once and never touched again (O3, O9).
+//!
+//! Every step may be interrupted and repeated. Before the seal the pack is unsealed, after it sealed;
+//! there is no state between, because the seal is one create-only write of one object. An answer of
+//! the store is believed only when it says "new"; after any other, the object is read back and
+//! decides: the nonce of a seal tells whose it is.
+
+use bytes::Bytes;
+use seal::{
+    MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, SealStatus, SealV1,
+    StoreProbe,
+};
+use thiserror::Error;
+use time::OffsetDateTime;
+use wire::digest::Digest;
+
+use crate::check::findings::store_reason;
+use crate::locator::inside;
+use crate::objects::{Created, Objects, StoreError};
+use crate::reasons::Reason;
+
+/// What is to be closed.
+pub struct Order<'a> {
+    /// The pack's root, relative to the oracle root.
+    pub root: &'a str,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// How it is closed.
+    pub status: SealStatus,
+    /// 32 hex digits drawn for this order.
+    pub nonce: &'a str,
+    /// What the store proved (O10).
+    pub probe: StoreProbe,
+    /// When.
+    pub now: OffsetDateTime,
+}
+
+/// A closed pack.
+#[derive(Debug, Clone)]
+pub struct Closed {
+    /// Its id.
+    pub pack_id: Digest,
+    /// sha256 of the seal's bytes.
+    pub seal_digest: Digest,
+    /// sha256 of the manifest's bytes.
+    pub manifest_digest: Digest,
+    /// How it was closed.
+    pub status: SealStatus,
+    /// Whether an equal seal was there before this order.
+    pub existed: bool,
+}
+
+/// Why a pack was not closed by this order.
+#[derive(Debug, Error)]
+pub enum SealingError {
+    /// A rule stands against it; the code says which.
+    #[error("{}: {detail}", reason.code())]
+    Refused {
+        /// The rule.
+        reason: Reason,
+        /// What it met.
+        detail: String,
+    },
+    /// The store failed; the pack may be closed or not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A document has no JSON form.
+    #[error("cannot write a document of the pack")]
+    Document(#[from] serde_json::Error),
+}
+
+impl SealingError {
+    /// The code to report.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Refused { reason, .. } => *reason,
+            Self::Store(error) => store_reason(error),
+            Self::Document(_) => Reason::PackManifestInvalid,
+        }
+    }
+
+    pub(crate) fn refused(reason: Reason, detail: impl Into<String>) -> Self {
+        Self::Refused { reason, detail: detail.into() }
+    }
+}
+
+/// Closes the pack, or finds it closed with equal identity and content.
+///
+/// # Errors
+/// [`SealingError::Refused`] with `STORE_NOT_WRITE_ONCE`, `PACK_NOT_CLEAN`, `MANIFEST_MISMATCH`,
+/// `SEAL_MISMATCH` or `SEAL_UNCONFIRMED`; [`SealingError::Store`] when nothing is known. Repeating the
+/// order is safe after every error.
+pub async fn close(objects: &Objects, order: &Order<'_>) -> Result<Closed, SealingError> {
+    if !order.probe.write_once() {
+        let text = format!("{:?}", order.probe);
+        return Err(SealingError::refused(Reason::StoreNotWriteOnce, text));
+    }
+    if let Some(bytes) = read(objects, order.root, SEAL_FILE).await? {
+        return existing(objects, order, &bytes).await;
+    }
+    let manifest_bytes = put_manifest(objects, order).await?;
+    only_the_inventory(objects, order).await?;
+    let seal = SealMarker::V1(SealV1 {
+        oracle_pack_id: order.manifest.pack_id(),
+        seal_status: order.status,
+        sealed_at_utc: order.now,
+        manifest_digest: Digest::of(&manifest_bytes),
+        nonce: order.nonce.to_owned(),
+        store_probe: order.probe.clone(),
+    });
+    let seal_bytes = Bytes::from(seal.to_bytes()?);
+    let put = objects.create(&inside(order.root, SEAL_FILE), seal_bytes.clone()).await;
+    let stored = match put {
+        Ok(Created::New) => seal_bytes,
+        doubtful => match read(objects, order.root, SEAL_FILE).await? {
+            Some(stored) => stored,
+            None => {
+                let text = doubtful.err().map_or_else(String::new, |error| error.to_string());
+                return Err(SealingError::refused(Reason::SealUnconfirmed, text));
+            }
+        },
+    };
+    existing(objects, order, &stored).await
+}
+
+/// The seal that stands there, if it is this order's or equal to what it would have been.
+async fn existing(
+    objects: &Objects,
+    order: &Order<'_>,
+    seal_bytes: &[u8],
+) -> Result<Closed, SealingError> {
+    let mismatch = |text: String| SealingError::refused(Reason::SealMismatch, text);
+    let seal = SealMarker::parse(seal_bytes).map_err(|error| mismatch(error.to_string()))?;
+    let manifest_bytes = read(objects, order.root, MANIFEST_FILE)
+        .await?
+        .ok_or_else(|| mismatch("the pack is sealed without a manifest".to_owned()))?;
+    let manifest_digest = Digest::of(&manifest_bytes);
+    let manifest = Manifest::parse(&manifest_bytes).map_err(|error| mismatch(error.to_string()))?;
+    if seal.manifest_digest() != Some(manifest_digest) {
+        return Err(mismatch("the seal there is not of the manifest there".to_owned()));
+    }
+    if !manifest.same_identity(&order.manifest) || seal.pack_id() != order.manifest.pack_id() {
+        return Err(mismatch(format!(
+            "pack {} is sealed there, with other content",
+            seal.pack_id()
+        )));
+    }
+    if seal.status() != order.status {
+        return Err(mismatch(format!("it is sealed there as {}", seal.status().as_str())));
+    }
+    Ok(Closed {
+        pack_id: seal.pack_id(),
+        seal_digest: Digest::of(seal_bytes),
+        manifest_digest,
+        status: seal.status(),
+        existed: seal.nonce() != Some(order.nonce),
+    })
+}
+
+/// The bytes of the manifest that stands in the pack afterwards: of equal manifests the first counts.
+async fn put_manifest(objects: &Objects, order: &Order<'_>) -> Result<Bytes, SealingError> {
+    let bytes = Bytes::from(order.manifest.to_bytes()?);
+    let put = objects.create(&inside(order.root, MANIFEST_FILE), bytes.clone()).await;
+    if let Ok(Created::New) = put {
+        return Ok(bytes);
+    }
+    let Some(stored) = read(objects, order.root, MANIFEST_FILE).await? else {
+        return match put {
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(SealingError::refused(Reason::SealUnconfirmed, "the manifest went away")),
+        };
+    };
+    match Manifest::parse(&stored) {
+        Ok(manifest) if manifest.same_identity(&order.manifest) => Ok(stored),
+        Ok(manifest) => {
+            let text = format!("the manifest there is of pack {}", manifest.pack_id());
+            Err(SealingError::refused(Reason::ManifestMismatch, text))
+        }
+        Err(error) => Err(SealingError::refused(Reason::ManifestMismatch, error.to_string())),
+    }
+}
+
+/// A file nobody sealed must not come to stand beside those that are.
+async fn only_the_inventory(objects: &Objects, order: &Order<'_>) -> Result<(), SealingError> {
+    let Some(inventory) = order.manifest.inventory() else { return Ok(()) };
+    let mut listed = objects.list(order.root).await?;
+    listed.retain(|name| name != MANIFEST_FILE && name != SEAL_FILE);
+    let expected = inventory.files().iter().map(|file| file.path.as_str());
+    if !expected.clone().eq(listed.iter().map(String::as_str)) {
+        let odd = listed.iter().find(|name| inventory.file(name).is_none());
+        let text = match odd {
+            Some(added) => format!("{added} stands in the pack and is not to be sealed"),
+            None => "a file that is to be sealed is not there".to_owned(),
+        };
+        return Err(SealingError::refused(Reason::PackNotClean, text));
+    }
+    Ok(())
+}
+
+async fn read(objects: &Objects, root: &str, name: &str) -> Result<Option<Bytes>, StoreError> {
+    objects.read(&inside(root, name), MAX_DOCUMENT_BYTES).await
+}

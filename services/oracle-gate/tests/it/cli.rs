@@ -1,0 +1,145 @@
+//! The command line: exit codes of C1, no service needed, one line for a failed start.
+
+use std::process::{Command, Output};
+
+use oracle_gate::check::Status;
+use oracle_gate::runs::seal;
+use serde_json::{Value, json};
+use wire::digest::Digest;
+
+use crate::lab::{Lab, NOW};
+
+fn oracle_gate(lab: &Lab, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
+        .args(arguments)
+        .env_clear()
+        .env("ORACLE_GATE_ROOT", lab.dir.path())
+        .current_dir(lab.dir.path())
+        .output()
+        .unwrap()
+}
+
+fn exit(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// A view of one output in `run-5`, as an engine publishes it.
+fn publish(lab: &Lab) {
+    lab.write("run-5/data/one", "one");
+    let (hex, run) = (Digest::of(b"world"), "ab".repeat(16));
+    let view = json!({
+        "run_id": run,
+        "pins": {"manifest_fingerprint": hex, "parameter_hash": hex, "seed": 7, "scenario_id": "s", "run_id": run},
+        "locators": [{"output_id": "lumio.run.output", "path": "run-5/data/one", "scenario_id": "s",
+            "content_digest": {"algo": "sha256", "hex": Digest::of(b"one")}}],
+        "gate_receipts": [],
+        "policy_rev": {"policy_id": "p", "revision": "1", "content_digest": hex},
+        "bundle_hash": hex, "plan_ref": "a", "record_ref": "b", "status_ref": "c",
+    });
+    lab.write("view.json", view.to_string());
+}
+
+#[test]
+fn a_pack_is_sealed_once_and_ensured_after_that() {
+    let lab = Lab::new();
+    publish(&lab);
+    let seal = ["seal", "--profile", "dev", "--run-facts-ref", "view.json"];
+
+    let first = oracle_gate(&lab, &seal);
+    assert_eq!(exit(&first), 0, "{}", String::from_utf8_lossy(&first.stderr));
+    let first = json_of(&first);
+    assert_eq!((&first["pack_root"], &first["existed"]), (&json!("run-5"), &json!(false)));
+    assert!(seal::verify::pack(&lab.path("run-5")).unwrap().is_whole());
+
+    let second = oracle_gate(&lab, &seal);
+    let text = String::from_utf8(second.stderr.clone()).unwrap();
+    assert!(exit(&second) == 1 && text.contains("PACK_ALREADY_SEALED"), "{text}");
+    assert!(text.contains("equal") && text.lines().count() == 1, "{text}");
+    let ensured = oracle_gate(&lab, &[&seal[..], &["--ensure"]].concat());
+    assert_eq!(json_of(&ensured)["seal_digest"], first["seal_digest"]);
+    let other = oracle_gate(&lab, &[&seal[..], &["--engine-release", "2", "--ensure"]].concat());
+    assert_eq!(exit(&other), 1);
+    lab.write("run-5/data/one", "two");
+    let changed = oracle_gate(&lab, &seal);
+    let text = String::from_utf8(changed.stderr).unwrap();
+    assert!(text.contains("PACK_ALREADY_SEALED") && text.contains("differ"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_sealed_says_why() {
+    let lab = Lab::new();
+    publish(&lab);
+    for (arguments, code, expected) in [
+        (vec!["--run-facts-ref", "none.json"], "RUN_FACTS_UNREADABLE", 1),
+        (vec!["--run-facts-ref", "view.json", "--pack-root", "run-6"], "PACK_ROOT_NOT_FOUND", 1),
+        (vec!["--run-facts-ref", "view.json", "--pack-root", "../x"], "LOCATOR_OUTSIDE_ROOT", 1),
+    ] {
+        let arguments = [&["seal", "--profile", "dev"][..], &arguments].concat();
+        let output = oracle_gate(&lab, &arguments);
+        let text = String::from_utf8(output.stderr.clone()).unwrap();
+        assert!(text.contains(code) && exit(&output) == expected, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_stored_view_is_checked_without_a_service() {
+    let (lab, db) = (Lab::new(), testkit::postgres().await);
+    let gate = lab.gate(&db).await;
+    let (sealed, _) = seal(&gate, lab.passed(1), NOW).await.unwrap();
+    assert_eq!(sealed.check.unwrap().status, Status::Ok);
+    let facts_ref = sealed.facts_ref.unwrap();
+    let key = wire::dsse::key_id(&lab.key.verifying_key());
+    let check = ["check", "--profile", "prod", "--run-facts-ref", &facts_ref, "--output", "json"];
+
+    let passed = oracle_gate(&lab, &[&check[..], &["--attestation-key", &key]].concat());
+    assert_eq!((exit(&passed), &json_of(&passed)["status"]), (0, &json!("OK")));
+    let keyless = oracle_gate(&lab, &check);
+    assert_eq!(
+        (exit(&keyless), &json_of(&keyless)["reason_codes"]),
+        (2, &json!(["GATE_KEYS_MISSING"]))
+    );
+    let stranger =
+        wire::dsse::key_id(&ed25519_dalek::SigningKey::from_bytes(&[9; 32]).verifying_key());
+    let distrusted = oracle_gate(&lab, &[&check[..], &["--attestation-key", &stranger]].concat());
+    assert_eq!(exit(&distrusted), 1);
+    assert_eq!(json_of(&distrusted)["reason_codes"], json!(["GATE_EVIDENCE_UNTRUSTED"]));
+    lab.write(&format!("packs/{}/outputs/report.json", sealed.pack_id), "{}");
+    let tampered = oracle_gate(&lab, &[&check[..], &["--attestation-key", &key]].concat());
+    assert_eq!(exit(&tampered), 1);
+}
+
+#[test]
+fn leniency_is_the_profiles_to_give() {
+    let lab = Lab::new();
+    publish(&lab);
+    let ask = |profile, flag| {
+        exit(&oracle_gate(
+            &lab,
+            &["check", "--profile", profile, "--run-facts-ref", "view.json", flag],
+        ))
+    };
+    assert_eq!(ask("prod", "--allow-unsealed"), 3);
+    assert_eq!(ask("dev", "--allow-missing-digest"), 3);
+    assert_eq!(ask("local", "--allow-unsealed"), 1, "the bundle hash of this view is wrong");
+    assert_eq!(ask("local", "--no-such-flag"), 3);
+    assert_eq!(ask("nowhere.yaml", "--strict-seal"), 3);
+    assert_eq!(exit(&oracle_gate(&lab, &["--help"])), 0);
+}
+
+#[test]
+fn a_failed_start_is_one_line_that_names_the_settings() {
+    let lab = Lab::new();
+    let output = oracle_gate(&lab, &["serve"]);
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!((exit(&output), text.lines().count()), (3, 1), "{text}");
+    for name in
+        ["ORACLE_GATE_GRPC_TOKENS", "ORACLE_GATE_ATTESTATION_KEYS", "DATABASE_URL", "NATS_URL"]
+    {
+        assert!(text.contains(name), "{name} is missing in {text}");
+    }
+}

@@ -1,0 +1,14 @@
+//! What oracle-gate promises, one file a promise.
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+mod cli;
+mod crash;
+mod faulty;
+mod guide;
+mod lab;
+mod modules;
+mod probes;
+mod runs;
+mod sealing;
+mod served;
+mod tamper;

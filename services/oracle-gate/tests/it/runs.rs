@@ -1,0 +1,176 @@
+//! Only what module-gate signed is sealed, once for each attempt.
+
+use std::fs;
+
+use ed25519_dalek::SigningKey;
+use oracle_gate::check::{Status, check};
+use oracle_gate::runs::{Draft, seal};
+use seal::{SealStatus, verify};
+use wire::Problem;
+use wire::digest::Digest;
+use wire::statement::{Execution, Shipping};
+
+use crate::lab::{Lab, NOW, execution, run, shipping, staged};
+
+#[tokio::test]
+async fn a_run_that_passed_is_sealed_and_its_view_checks_ok() {
+    let (lab, db) = (Lab::new(), testkit::postgres().await);
+    let gate = lab.gate(&db).await;
+
+    let (sealed, existed) = seal(&gate, lab.passed(1), NOW).await.unwrap();
+
+    assert!(!existed && sealed.status == SealStatus::Ok);
+    let check_result = sealed.check.clone().unwrap();
+    assert_eq!((check_result.status, check_result.reasons), (Status::Ok, vec![]));
+    let root = lab.path(&format!("packs/{}", sealed.pack_id));
+    let report = verify::pack(&root).unwrap();
+    assert!(report.is_whole(), "{:?}", report.broken);
+    assert_eq!(report.seal_digest, Some(sealed.seal_digest));
+    let facts_ref = sealed.facts_ref.unwrap();
+    assert_eq!(facts_ref, format!("sr/run_facts_view/{}.1.json", run(1).simple()));
+    for document in ["run_plan", "run_status"] {
+        assert!(lab.path(&format!("sr/{document}/{}.1.json", run(1).simple())).is_file());
+    }
+    assert!(lab.path(&format!("sr/run_record/{}.1.jsonl", run(1).simple())).is_file());
+    assert_eq!(check(&gate.objects, &gate.rules, &facts_ref).await.status, Status::Ok);
+}
+
+#[tokio::test]
+async fn a_second_call_answers_the_same_seal_and_writes_nothing() {
+    let (lab, db) = (Lab::new(), testkit::postgres().await);
+    let gate = lab.gate(&db).await;
+    let (first, _) = seal(&gate, lab.passed(1), NOW).await.unwrap();
+    fs::remove_dir_all(lab.path("staging")).unwrap();
+
+    let again = Draft { plan: "{\"other\":1}".into(), ..lab.passed(1) };
+    let later = NOW.replace_year(2030).unwrap();
+    let (second, existed) = seal(&gate, again, later).await.unwrap();
+
+    assert!(existed);
+    assert_eq!(second, first);
+}
+
+#[tokio::test]
+async fn a_failed_run_gets_a_pack_that_is_kept_but_never_read() {
+    let (lab, db) = (Lab::new(), testkit::postgres().await);
+    let gate = lab.gate(&db).await;
+    let draft = Draft { shipping: "".into(), plan: "".into(), ..lab.failed(1) };
+
+    let (sealed, _) = seal(&gate, draft, NOW).await.unwrap();
+
+    assert_eq!(sealed.status, SealStatus::Failed);
+    assert_eq!((sealed.facts_ref, sealed.check), (None, None));
+    let root = lab.path(&format!("packs/{}", sealed.pack_id));
+    assert!(verify::pack(&root).unwrap().is_whole());
+    assert!(!root.join("outputs").exists() && !lab.path("sr").exists());
+}
+
+/// What each draft is refused with, and that nothing of it is written.
+async fn refused(lab: &Lab, draft: Draft) -> Problem {
+    let db = testkit::postgres().await;
+    let gate = lab.gate(&db).await;
+    let error = seal(&gate, draft, NOW).await.unwrap_err();
+    assert!(
+        !lab.path("packs").exists()
+            || fs::read_dir(lab.path("packs")).unwrap().next().is_none()
+            || !any_seal(lab),
+        "{error} left a seal"
+    );
+    error.problem()
+}
+
+fn any_seal(lab: &Lab) -> bool {
+    let packs = fs::read_dir(lab.path("packs")).unwrap();
+    packs.flatten().any(|pack| pack.path().join("_SEALED.json").exists())
+}
+
+#[tokio::test]
+async fn a_statement_by_another_key_is_refused() {
+    let lab = Lab::new();
+    let other = SigningKey::from_bytes(&[8; 32]);
+    let draft = Draft { statement: lab.sign(with_outputs(&lab), &other), ..lab.passed(1) };
+    assert_eq!(refused(&lab, draft).await, Problem::StatementInvalid);
+}
+
+#[tokio::test]
+async fn a_statement_of_another_run_attempt_or_workflow_is_refused() {
+    let lab = Lab::new();
+    for draft in [
+        Draft { run: run(2), ..lab.passed(1) },
+        Draft { attempt: 2, ..lab.passed(1) },
+        Draft { workflow_id: "other".to_owned(), ..lab.passed(1) },
+    ] {
+        assert_eq!(refused(&lab, draft).await, Problem::StatementInvalid);
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_of_another_module_or_a_statement_of_another_kind_is_refused() {
+    let lab = Lab::new();
+    let other = Shipping { module_digest: Digest::of(b"other"), ..shipping() };
+    let passed = lab.passed(1);
+    for draft in [
+        Draft { shipping: lab.ship(other), ..passed.clone() },
+        Draft { shipping: passed.statement.clone(), ..passed.clone() },
+        Draft { statement: passed.shipping.clone(), ..passed.clone() },
+    ] {
+        assert_eq!(refused(&lab, draft).await, Problem::StatementInvalid);
+    }
+    let without = Draft { shipping: "".into(), ..passed };
+    assert_eq!(refused(&lab, without).await, Problem::InvalidRequest);
+}
+
+#[tokio::test]
+async fn staged_bytes_that_are_not_the_statements_are_never_sealed() {
+    for tamper in [
+        |lab: &Lab| lab.write(&staged(run(1), "report.json"), "{\"rows\":4}"),
+        |lab: &Lab| lab.write(&staged(run(1), "report.json"), "{\"rows\":3}and more"),
+        |lab: &Lab| fs::remove_file(lab.path(&staged(run(1), "report.json"))).unwrap(),
+        |lab: &Lab| {
+            let path = lab.path(&staged(run(1), "report.json"));
+            lab.write("elsewhere", fs::read(&path).unwrap());
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(lab.path("elsewhere"), path).unwrap();
+        },
+    ] {
+        let lab = Lab::new();
+        let draft = lab.passed(1);
+        tamper(&lab);
+        assert_eq!(refused(&lab, draft).await, Problem::DigestMismatch);
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_is_not_sealed_twice_with_different_statements() {
+    let (lab, db) = (Lab::new(), testkit::postgres().await);
+    let gate = lab.gate(&db).await;
+    let (first, _) = seal(&gate, lab.passed(1), NOW).await.unwrap();
+
+    let error = seal(&gate, lab.failed(1), NOW).await.unwrap_err();
+
+    assert_eq!(error.problem(), Problem::SealMismatch);
+    let (still, _) = seal(&gate, lab.passed(1), NOW).await.unwrap();
+    assert_eq!(still, first);
+    assert_eq!(fs::read_dir(lab.path("packs")).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn two_calls_at_once_end_in_one_seal_and_one_event() {
+    let (lab, db) = (Lab::new(), testkit::postgres().await);
+    let (one, two) = (lab.gate(&db).await, lab.gate(&db).await);
+
+    let (a, b) = tokio::join!(seal(&one, lab.passed(1), NOW), seal(&two, lab.passed(1), NOW));
+
+    assert_eq!(a.unwrap().0.seal_digest, b.unwrap().0.seal_digest);
+    let events: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&db.pool).await.unwrap();
+    assert_eq!(events, 1);
+}
+
+fn with_outputs(lab: &Lab) -> Execution {
+    let draft = lab.passed(1);
+    let (statement, _) =
+        wire::statement::ExecutionStatement::open(&draft.statement, &[lab.key.verifying_key()])
+            .unwrap();
+    Execution { outputs: statement.into_predicate().outputs, ..execution(run(1)) }
+}

@@ -1,0 +1,128 @@
+//! A pack is closed once, by one of however many try, on a store that can hold to it.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use oracle_gate::objects::Objects;
+use oracle_gate::probe;
+use oracle_gate::reasons::Reason;
+use oracle_gate::sealing::{Order, close};
+use seal::{Limits, Manifest, ManifestV1, SealStatus, StoreProbe, Tree, WorldKey, pack_id, verify};
+use wire::digest::Digest;
+
+use crate::faulty::Forgetful;
+use crate::lab::{Lab, NOW, module};
+
+fn manifest(lab: &Lab) -> ManifestV1 {
+    lab.write("run-5/data/part-0", "zero");
+    lab.write("run-5/data/part-1", "one");
+    let mut manifest = ManifestV1 {
+        oracle_pack_id: module(),
+        world_key: WorldKey {
+            manifest_fingerprint: module(),
+            parameter_hash: Digest::of(b"{}"),
+            scenario_id: "baseline".to_owned(),
+            seed: 1,
+        },
+        run_id: "ab".repeat(16).parse().unwrap(),
+        attempt: 1,
+        engine_release: "engine".to_owned(),
+        catalogue_digest: Digest::of(b"c"),
+        gate_map_digest: Digest::of(b"g"),
+        inventory: Tree::from_dir(&lab.path("run-5"), &Limits::PACK).unwrap(),
+        created_at_utc: NOW,
+    };
+    manifest.oracle_pack_id = pack_id::v1(&manifest);
+    manifest
+}
+
+fn order<'a>(manifest: &ManifestV1, nonce: &'a str, probe: StoreProbe) -> Order<'a> {
+    let manifest = Manifest::V1(manifest.clone());
+    Order { root: "run-5", manifest, status: SealStatus::Ok, nonce, probe, now: NOW }
+}
+
+async fn probed(objects: &Objects) -> StoreProbe {
+    probe::run(objects, "test", NOW).await.unwrap()
+}
+
+#[tokio::test]
+async fn of_many_packers_one_seals_and_the_others_learn_it() {
+    let lab = Lab::new();
+    let (objects, manifest) = (lab.objects(), manifest(&lab));
+    let probe = probed(&objects).await;
+    let nonces: Vec<String> = (0..8).map(|n| format!("{n:032x}")).collect();
+    let orders = nonces.iter().enumerate().map(|(n, nonce)| {
+        let mut later = manifest.clone();
+        later.created_at_utc = NOW + time::Duration::seconds(n as i64);
+        order(&later, nonce, probe.clone())
+    });
+    let orders: Vec<_> = orders.collect();
+
+    let closed = join_all(orders.iter().map(|order| close(&objects, order))).await;
+
+    let closed: Vec<_> = closed.into_iter().map(Result::unwrap).collect();
+    assert_eq!(closed.iter().filter(|closed| !closed.existed).count(), 1);
+    assert!(closed.iter().all(|one| one.seal_digest == closed[0].seal_digest));
+    assert!(verify::pack(&lab.path("run-5")).unwrap().is_whole());
+}
+
+#[tokio::test]
+async fn another_identity_does_not_replace_a_seal() {
+    let lab = Lab::new();
+    let (objects, first) = (lab.objects(), manifest(&lab));
+    let probe = probed(&objects).await;
+    let nonce = "0".repeat(32);
+    close(&objects, &order(&first, &nonce, probe.clone())).await.unwrap();
+
+    let mut second = first.clone();
+    second.engine_release = "other".to_owned();
+    second.oracle_pack_id = pack_id::v1(&second);
+    let error = close(&objects, &order(&second, &nonce, probe.clone())).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::SealMismatch);
+    let failed = Order { status: SealStatus::Failed, ..order(&first, &nonce, probe) };
+    assert_eq!(close(&objects, &failed).await.unwrap_err().reason(), Reason::SealMismatch);
+    assert!(verify::pack(&lab.path("run-5")).unwrap().is_whole());
+}
+
+#[tokio::test]
+async fn a_manifest_of_something_else_is_not_sealed_over() {
+    let lab = Lab::new();
+    let (objects, manifest) = (lab.objects(), manifest(&lab));
+    lab.write("run-5/_oracle_pack_manifest.json", "{}");
+    let nonce = "0".repeat(32);
+    let order = order(&manifest, &nonce, probed(&objects).await);
+    assert_eq!(close(&objects, &order).await.unwrap_err().reason(), Reason::ManifestMismatch);
+    assert!(!lab.path("run-5/_SEALED.json").exists());
+}
+
+#[tokio::test]
+async fn a_file_that_came_late_is_not_sealed_in() {
+    let lab = Lab::new();
+    let (objects, manifest) = (lab.objects(), manifest(&lab));
+    lab.write("run-5/data/part-2", "late");
+    let nonce = "0".repeat(32);
+    let order = order(&manifest, &nonce, probed(&objects).await);
+    assert_eq!(close(&objects, &order).await.unwrap_err().reason(), Reason::PackNotClean);
+    assert!(!lab.path("run-5/_SEALED.json").exists());
+}
+
+#[tokio::test]
+async fn a_store_that_overwrites_is_found_and_refused() {
+    let lab = Lab::new();
+    let objects = lab.objects().through(|inner| Arc::new(Forgetful(inner)));
+    let probe = probed(&objects).await;
+    assert!(!probe.write_once() && !probe.second_create_refused);
+    assert!(probe.races_with_one_winner < probe.races);
+
+    let nonce = "0".repeat(32);
+    let error = close(&objects, &order(&manifest(&lab), &nonce, probe)).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::StoreNotWriteOnce);
+}
+
+#[tokio::test]
+async fn a_local_folder_is_write_once_and_the_probe_leaves_nothing() {
+    let lab = Lab::new();
+    let probe = probed(&lab.objects()).await;
+    assert!(probe.write_once(), "{probe:?}");
+    assert!(!lab.path("_probe/test").exists());
+}

@@ -1,0 +1,216 @@
+//! The service as its callers see it: gRPC, events, and a start that finishes what a crash left.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use chassis::grpc::client;
+use chassis::{Secret, Service};
+use oracle_gate::config::Config;
+use seal::tree::File;
+use seal::{Limits, Tree, verify};
+use testkit::{TestBus, TestDb, eventually};
+use wire::Problem;
+use wire::digest::Digest;
+use wire::event::SealData;
+use wire::pb::oracle::v1::oracle_gate_client::OracleGateClient;
+use wire::pb::oracle::v1::put_module_request::Item;
+use wire::pb::oracle::v1::{
+    CheckRequest, CheckStatus, GetModuleRequest, ModuleFile, ModuleHeader, PutModuleRequest,
+    ReadBundleRequest, SealRequest, SealStatus, bundle_chunk,
+};
+
+use crate::lab::{Lab, NOW, TOKEN, execution, run};
+
+type Client = OracleGateClient<chassis::grpc::Client>;
+
+struct Served {
+    service: Service,
+    client: Client,
+    url: String,
+}
+
+async fn serve(lab: &Lab, db: &TestDb, bus: &TestBus) -> Served {
+    let config = Config {
+        database_url: Secret::from(db.url.as_str()),
+        nats_url: Secret::from(bus.url.as_str()),
+        nats_prefix: bus.prefix.clone(),
+        ..lab.config()
+    };
+    let service = Service::default();
+    let address = oracle_gate::start(&service, config).await.unwrap();
+    let url = format!("http://{address}");
+    let client = OracleGateClient::new(client(&url, Some(&Secret::from(TOKEN))).unwrap());
+    Served { service, client, url }
+}
+
+async fn stop(served: Served) {
+    drop(served.client);
+    served.service.finish(Duration::from_secs(10)).await.unwrap();
+}
+
+fn request(draft: oracle_gate::runs::Draft) -> SealRequest {
+    SealRequest {
+        run_id: draft.run.to_string(),
+        attempt: draft.attempt,
+        workflow_id: draft.workflow_id,
+        statement: draft.statement.into(),
+        shipping: draft.shipping.into(),
+        plan_json: draft.plan.into(),
+        record_json: draft.record.into(),
+    }
+}
+
+/// The files of a module, and their digest.
+fn module_files() -> (Vec<(&'static str, &'static [u8], bool)>, Digest) {
+    let files = vec![("main.sh", &b"#!/bin/sh\n"[..], true), ("module.json", b"{}", false)];
+    let listed = files.iter().map(|(path, content, executable)| File {
+        path: (*path).to_owned(),
+        executable: *executable,
+        length: content.len() as u64,
+        sha256: Digest::of(content),
+    });
+    let digest = Tree::new(listed.collect(), &Limits::MODULE).unwrap().digest();
+    (files, digest)
+}
+
+async fn put_module(client: &mut Client, digest: Digest) -> Result<bool, tonic::Status> {
+    let header = Item::Header(ModuleHeader { digest: digest.to_string() });
+    let files = module_files().0.into_iter().flat_map(|(path, content, executable)| {
+        let length = content.len() as u64;
+        let file = ModuleFile { path: path.to_owned(), executable, length, sha256: String::new() };
+        [Item::File(file), Item::Data(content.to_vec())]
+    });
+    let items: Vec<_> = std::iter::once(header)
+        .chain(files)
+        .map(|item| PutModuleRequest { item: Some(item) })
+        .collect();
+    Ok(client.put_module(futures::stream::iter(items)).await?.into_inner().stored)
+}
+
+#[tokio::test]
+async fn a_run_is_sealed_told_checked_and_read_back_whole() {
+    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
+    let mut heard = bus.listen().await;
+    let mut served = serve(&lab, &db, &bus).await;
+    let (_, digest) = module_files();
+    assert!(put_module(&mut served.client, digest).await.unwrap());
+    let mut draft = lab.passed(1);
+    let (stated, _) =
+        wire::statement::ExecutionStatement::open(&draft.statement, &[lab.key.verifying_key()])
+            .unwrap();
+    let outputs = stated.into_predicate().outputs;
+    let stated = wire::statement::Execution { module_digest: digest, outputs, ..execution(run(1)) };
+    draft.statement = lab.sign(stated, &lab.key);
+    let judged = wire::statement::Shipping { module_digest: digest, ..crate::lab::shipping() };
+    draft.shipping = lab.ship(judged);
+
+    let sealed = served.client.seal(request(draft.clone())).await.unwrap().into_inner();
+    assert_eq!((sealed.seal_status(), sealed.existed), (SealStatus::Sealed, false));
+    assert_eq!(sealed.check.as_ref().unwrap().status(), CheckStatus::Ok);
+    let again = served.client.seal(request(draft)).await.unwrap().into_inner();
+    assert!(again.existed && again.seal_digest == sealed.seal_digest);
+
+    let check = CheckRequest { run_facts_ref: sealed.facts_ref.clone(), strict_seal: true };
+    let checked = served.client.check(check).await.unwrap().into_inner();
+    assert_eq!((checked.status(), checked.issues.len()), (CheckStatus::Ok, 0));
+
+    let events = heard.until(|event| event.r#type == "dev.lumio.seal.checked.v1").await;
+    let kinds: Vec<_> = events.iter().map(|event| event.r#type.as_str()).collect();
+    assert_eq!(kinds, ["dev.lumio.seal.sealed.v1", "dev.lumio.seal.checked.v1"]);
+    let told: SealData = events[0].read().unwrap();
+    assert_eq!((told.run_id, told.seal_digest.to_string()), (run(1), sealed.seal_digest.clone()));
+    assert_eq!(told.result.as_deref(), Some("OK"));
+    assert_eq!(events[0].id, format!("{}:1", sealed.pack_id));
+
+    let bundle = read_bundle(&mut served.client).await;
+    verify_bundle(&bundle, &sealed.seal_digest, digest);
+    stop(served).await;
+}
+
+async fn read_bundle(client: &mut Client) -> BTreeMap<String, Vec<u8>> {
+    let ask = ReadBundleRequest { run_id: run(1).to_string(), attempt: 1 };
+    let mut stream = client.read_bundle(ask).await.unwrap().into_inner();
+    let (mut files, mut last, mut left) = (BTreeMap::new(), String::new(), 0);
+    while let Some(chunk) = stream.message().await.unwrap() {
+        match chunk.item.unwrap() {
+            bundle_chunk::Item::File(file) => {
+                assert_eq!(left, 0, "{last} was cut");
+                assert_eq!(file.executable, file.path == "module/tree/main.sh");
+                (last, left) = (file.path.clone(), file.length);
+                files.insert(file.path, Vec::new());
+            }
+            bundle_chunk::Item::Data(data) => {
+                left -= data.len() as u64;
+                files.get_mut(&last).unwrap().extend(data);
+            }
+        }
+    }
+    files
+}
+
+fn verify_bundle(bundle: &BTreeMap<String, Vec<u8>>, seal_digest: &str, module: Digest) {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, content) in bundle {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let report = verify::pack(&dir.path().join("pack")).unwrap();
+    assert!(report.is_whole(), "{:?}", report.broken);
+    assert_eq!(report.seal_digest.unwrap().to_string(), seal_digest);
+    assert_eq!(verify::module(&dir.path().join("module"), module).unwrap(), []);
+    assert!(bundle.contains_key("facts/run_facts_view.json"));
+}
+
+#[tokio::test]
+async fn a_start_completes_what_a_crash_left_open() {
+    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
+    let gate = lab.gate(&db).await;
+    let draft = lab.passed(1);
+    let intent = oracle_gate::runs::Intent {
+        draft: draft.clone(),
+        nonce: "ab".repeat(16),
+        created_at: NOW,
+        policy_rev: gate.policy_rev.clone(),
+        catalogue: gate.rules.catalogue.digest(),
+        gate_map: gate.rules.gate_map.digest(),
+        sealed: None,
+    };
+    oracle_gate::store::open(&db.pool, &intent).await.unwrap();
+
+    let served = serve(&lab, &db, &bus).await;
+    let sealed = eventually(Duration::from_secs(20), || async {
+        oracle_gate::store::find(&db.pool, draft.run, 1).await.unwrap().unwrap().sealed
+    })
+    .await;
+    assert!(verify::pack(&lab.path(&format!("packs/{}", sealed.pack_id))).unwrap().is_whole());
+    stop(served).await;
+}
+
+#[tokio::test]
+async fn refusals_carry_their_problem() {
+    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
+    let mut served = serve(&lab, &db, &bus).await;
+    let problem = |status: &tonic::Status| Problem::of(status);
+    let wrong = put_module(&mut served.client, Digest::of(b"other")).await.unwrap_err();
+    assert_eq!(problem(&wrong), Some(Problem::DigestMismatch));
+    let ask = GetModuleRequest { digest: Digest::of(b"none").to_string() };
+    let unknown = served.client.get_module(ask).await.unwrap_err();
+    assert_eq!(problem(&unknown), Some(Problem::ModuleUnknown));
+    let mut other = request(lab.passed(1));
+    other.run_id = run(2).to_string();
+    let invalid = served.client.seal(other).await.unwrap_err();
+    assert_eq!(problem(&invalid), Some(Problem::StatementInvalid));
+    let ask = ReadBundleRequest { run_id: run(9).to_string(), attempt: 1 };
+    assert_eq!(
+        problem(&served.client.read_bundle(ask).await.unwrap_err()),
+        Some(Problem::NotFound)
+    );
+
+    let wrong_token = Secret::from("fedcba9876543210");
+    let mut stranger = OracleGateClient::new(client(&served.url, Some(&wrong_token)).unwrap());
+    let refused = stranger.seal(request(lab.passed(1))).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    stop(served).await;
+}
