@@ -1,0 +1,191 @@
+//! One start of a module's entry for a run: its limits, its judgement, and what is stated of it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use guard::Report;
+use time::OffsetDateTime;
+use wire::statement::{Code, Execution, Exit, Output as Listed, Verdict};
+use wire::usage::Usage;
+
+use crate::error::Error;
+use crate::finding::{self, Finding, Seen};
+use crate::judge;
+use crate::outputs::{self, Output, OutputError};
+use crate::request::Request;
+use crate::sandbox::{self, Job, Sandbox};
+use crate::workspace::Workspace;
+
+/// What a run of the entry left behind.
+#[derive(Debug)]
+pub struct Attempt {
+    /// What the manifest declares.
+    pub declared: Vec<String>,
+    /// What the guard saw.
+    pub seen: Seen,
+    /// How it ended.
+    pub exit: Exit,
+    /// Wall time in milliseconds.
+    pub wall_ms: u64,
+    /// What it left, sorted by path; empty unless it passed.
+    pub outputs: Vec<Output>,
+    /// Why it is no PASS, if so.
+    pub finding: Option<Finding>,
+}
+
+/// The wall limit of this start, in milliseconds; 0 if the budget is 0.
+///
+/// # Errors
+/// [`Error::Invalid`] if the deadline has passed.
+pub fn wall_limit(request: &Request, now: OffsetDateTime) -> Result<u64, Error> {
+    let now = u64::try_from(now.unix_timestamp()).unwrap_or_default();
+    let left = request.deadline_unix.saturating_sub(now).saturating_mul(1_000);
+    if left == 0 {
+        return Err(Error::Invalid("the deadline has passed".to_owned()));
+    }
+    Ok(request.wall_limit_ms.min(left).min(request.budgets.runtime_ms))
+}
+
+/// What is stated of it (M12).
+pub fn state(
+    request: &Request,
+    done: Attempt,
+    started_at: OffsetDateTime,
+    finished_at: OffsetDateTime,
+) -> Execution {
+    let verdict = done.finding.as_ref().map_or(Verdict::Pass, Finding::verdict);
+    let code = done.finding.as_ref().map(|finding| finding.code);
+    // R10: a failure is free unless the budget itself ran out.
+    let charged = verdict == Verdict::Pass || code == Some(Code::BudgetExhausted);
+    let runtime_ms = if charged { done.wall_ms.min(request.budgets.runtime_ms) } else { 0 };
+    let listed =
+        |output: Output| Listed { path: output.path, length: output.length, sha256: output.sha256 };
+    Execution {
+        run_id: request.key.run,
+        attempt: request.key.attempt,
+        user: request.user.clone(),
+        workflow_id: request.workflow_id.clone(),
+        module_digest: request.module,
+        input_digest: request.input_digest,
+        seed: request.seed,
+        budgets: request.budgets,
+        outputs: done.outputs.into_iter().map(listed).collect(),
+        usage: Usage { runtime_ms, ..Usage::default() },
+        guard: done.seen.guard(),
+        effects: done.seen.effects(&done.declared),
+        exit: done.exit,
+        verdict,
+        code,
+        reason: done.finding.map(|finding| finding.reason),
+        started_at,
+        finished_at,
+    }
+}
+
+/// Runs the entry once and judges it. Blocking.
+///
+/// # Errors
+/// The disk's own, which says nothing about the module.
+pub fn run(
+    sandbox: &Sandbox,
+    workspace: &Workspace,
+    request: &Request,
+    wall_ms: u64,
+    cancel: Arc<AtomicBool>,
+) -> io::Result<Attempt> {
+    let mut attempt = Attempt {
+        declared: Vec::new(),
+        seen: Seen::default(),
+        exit: Exit::Refused,
+        wall_ms: 0,
+        outputs: Vec::new(),
+        finding: None,
+    };
+    workspace.prepare(&request.input)?;
+    let (manifest, entry) = match judge::entry(&workspace.pristine()) {
+        Ok(found) => found,
+        Err(finding) => return Ok(Attempt { finding: Some(finding), ..attempt }),
+    };
+    attempt.declared.clone_from(&manifest.side_effects);
+    if let Some(fault) = sandbox::fault(workspace, &entry) {
+        return Ok(Attempt { finding: Some(Finding::new(Code::ModuleInvalid, fault)), ..attempt });
+    }
+    if wall_ms == 0 {
+        let finding = Finding::new(Code::BudgetExhausted, "the run has no budget of running time");
+        return Ok(Attempt { finding: Some(finding), exit: Exit::Budget, ..attempt });
+    }
+    let env = BTreeMap::from([
+        ("LUMIO_RUN_ID".to_owned(), request.key.run.to_string()),
+        ("LUMIO_ATTEMPT".to_owned(), request.key.attempt.to_string()),
+        ("LUMIO_WORKFLOW_ID".to_owned(), request.workflow_id.clone()),
+    ]);
+    let job = Job {
+        workspace,
+        manifest: &manifest,
+        entry: &entry,
+        args: &[],
+        cwd: "",
+        env: &env,
+        seed: request.seed,
+        wall_ms,
+        strict_reads: true,
+        cancel,
+    };
+    let report = match sandbox.run(&job) {
+        Ok(report) => report,
+        Err(error) => {
+            attempt.finding = Some(Finding::new(Code::GuardIncomplete, error.to_string()));
+            return Ok(attempt);
+        }
+    };
+    attempt.seen.add(&report);
+    attempt.wall_ms = report.wall_ms;
+    judge_run(attempt, report, request, wall_ms, workspace)
+}
+
+fn judge_run(
+    mut attempt: Attempt,
+    report: Report,
+    request: &Request,
+    wall_ms: u64,
+    workspace: &Workspace,
+) -> io::Result<Attempt> {
+    attempt.exit = exit(&report);
+    attempt.finding = finding::of(&report);
+    let timed_out = report.exit == guard::Exit::Timeout;
+    if let Some(finding) = &mut attempt.finding {
+        if finding.code == Code::OracleExec && timed_out && wall_ms == request.budgets.runtime_ms {
+            *finding = Finding::new(
+                Code::BudgetExhausted,
+                format!("the budget of {wall_ms} ms running time is used up"),
+            );
+            attempt.exit = Exit::Budget;
+        }
+        return Ok(attempt);
+    }
+    match outputs::collect(&workspace.output()) {
+        Ok(outputs) if outputs.is_empty() => {
+            let reason = "it ended well and left nothing in LUMIO_OUTPUT";
+            attempt.finding = Some(Finding::new(Code::OutputMissing, reason));
+        }
+        Ok(outputs) => attempt.outputs = outputs,
+        Err(OutputError::Refused(reason)) => {
+            attempt.finding = Some(Finding::new(Code::OutputLimit, reason))
+        }
+        Err(OutputError::Io(error)) => return Err(error),
+    }
+    Ok(attempt)
+}
+
+fn exit(report: &Report) -> Exit {
+    match &report.exit {
+        guard::Exit::Code(code) => Exit::Code(*code),
+        guard::Exit::Signal(signal) => Exit::Signal(*signal),
+        guard::Exit::Timeout => Exit::Timeout,
+        // What passes a limit is killed.
+        guard::Exit::Limit(_) => Exit::Signal(libc::SIGKILL),
+        guard::Exit::NotStarted => Exit::Refused,
+    }
+}

@@ -1,0 +1,257 @@
+//! The command line: one binary that serves, and judges modules in folders without any service.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use wire::statement::Verdict;
+
+use crate::document::Invalid;
+use crate::local::{self, Told};
+use crate::sandbox::Sandbox;
+
+/// The subject is bad.
+const BAD: u8 = 1;
+/// Nothing is known about the subject.
+const UNKNOWN: u8 = 2;
+/// Wrong usage, configuration or specification.
+pub const USAGE: u8 = 3;
+
+/// Runs untrusted module code in the guard and states what the kernel saw.
+#[derive(Debug, Parser)]
+#[command(
+    name = "module-gate",
+    version,
+    after_help = "\
+Examples:
+  module-gate serve
+  module-gate gates shipping --module examples/modules/csv-profile
+  module-gate oracles run --modules-root examples/modules
+  module-gate oracles run --modules-root modules --spec 'oracles/specs/**/*.json' --output json
+
+Exit codes: 0 pass · 1 the module is bad · 2 could not tell · 3 wrong usage or configuration"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve lumio.module.v1 (settings come from the environment, see docs/operations/module-gate.md)
+    Serve,
+    /// Determinism oracles
+    #[command(subcommand)]
+    Oracles(Oracles),
+    /// Gates over modules
+    #[command(subcommand)]
+    Gates(Gates),
+    /// Print the completion script of a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// Commands over oracles.
+#[derive(Debug, Subcommand)]
+pub enum Oracles {
+    /// Run every case of the matching specs and compare its attempts
+    Run {
+        /// Folder that holds one folder for each module
+        #[arg(long)]
+        modules_root: PathBuf,
+        /// Pattern of specs; may be repeated. Default: oracles/specs/**/*.json here and in each module
+        #[arg(long = "spec", value_name = "GLOB")]
+        specs: Vec<String>,
+        /// Fail if no spec matches
+        #[arg(long)]
+        require_oracles: bool,
+        /// What all local commands share
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Commands over gates.
+#[derive(Debug, Subcommand)]
+pub enum Gates {
+    /// Judge whether a module may be shipped: manifest, tests, oracles
+    Shipping {
+        /// The module's folder
+        #[arg(long)]
+        module: PathBuf,
+        /// What all local commands share
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// What all local commands share.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    /// Deny and charge reads outside the module instead of listing them
+    #[arg(long)]
+    strict_reads: bool,
+    /// The Node program
+    #[arg(long, env = "MODULE_GATE_NODE", default_value = "node")]
+    node: PathBuf,
+    /// The programs' search path
+    #[arg(long, env = "PATH", hide = true, default_value = "")]
+    path: String,
+    /// Where to make private folders; default: a fresh one under the system's temporary folder
+    #[arg(long, env = "MODULE_GATE_SCRATCH")]
+    scratch: Option<PathBuf>,
+}
+
+/// Forms of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Reads the command line. Help and version exit 0, mistakes exit 3 (C1).
+pub fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        let _ = error.print();
+        std::process::exit(if error.use_stderr() { USAGE.into() } else { 0 })
+    })
+}
+
+/// Runs a command that needs no service.
+pub fn run(command: Command) -> ExitCode {
+    let result = match command {
+        Command::Oracles(Oracles::Run { modules_root, specs, require_oracles, common }) => {
+            oracles(&modules_root, &specs, require_oracles, &common)
+        }
+        Command::Gates(Gates::Shipping { module, .. }) if !module.is_dir() => {
+            Err(Misused(format!("--module {} is no folder", module.display())).into())
+        }
+        Command::Gates(Gates::Shipping { module, common }) => with_sandbox(&common, |sandbox| {
+            Ok(vec![local::ship(sandbox, &module, common.strict_reads)?])
+        }),
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "module-gate",
+                &mut std::io::stdout(),
+            );
+            return ExitCode::SUCCESS;
+        }
+        Command::Serve => return ExitCode::from(USAGE),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if error.is::<Invalid>() || error.is::<Misused>() => complain(&error, USAGE),
+        Err(error) => complain(&error, UNKNOWN),
+    }
+}
+
+/// A setting of the command line cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misused(String);
+
+fn oracles(
+    root: &Path,
+    specs: &[String],
+    require: bool,
+    common: &Common,
+) -> anyhow::Result<ExitCode> {
+    let found = local::find(root, specs)?;
+    if found.is_empty() {
+        let _ = writeln!(std::io::stderr(), "no oracle spec matches: nothing was run");
+        return Ok(if require { ExitCode::from(BAD) } else { ExitCode::SUCCESS });
+    }
+    with_sandbox(common, |sandbox| {
+        found.iter().map(|one| local::oracles(sandbox, one, common.strict_reads)).collect()
+    })
+}
+
+fn with_sandbox(
+    common: &Common,
+    work: impl FnOnce(&Sandbox) -> anyhow::Result<Vec<Told>>,
+) -> anyhow::Result<ExitCode> {
+    let own = tempfile::tempdir()?;
+    // As root, modules run as another user, who has to pass through.
+    std::fs::set_permissions(own.path(), std::fs::Permissions::from_mode(0o711))?;
+    let scratch = common.scratch.clone().unwrap_or_else(|| own.path().to_owned());
+    let sandbox = Sandbox::new(&scratch, &common.node, &common.path).map_err(Misused)?;
+    let told = work(&sandbox)?;
+    print(&told, common.output)?;
+    let any = |verdict| told.iter().any(|one| one.verdict == verdict);
+    Ok(if any(Verdict::Fail) {
+        ExitCode::from(BAD)
+    } else if any(Verdict::Inconclusive) {
+        ExitCode::from(UNKNOWN)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn print(told: &[Told], output: Output) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if output == Output::Json {
+        serde_json::to_writer_pretty(&mut out, told)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    for one in told {
+        writeln!(
+            out,
+            "{} {}{}",
+            one.verdict,
+            one.module,
+            one.code.map_or_else(String::new, |code| format!(" {code}"))
+        )?;
+        if let Some(digest) = one.module_digest {
+            writeln!(out, "  module   {digest}")?;
+        }
+        let (tests, oracle) = (&one.tests, &one.oracle);
+        writeln!(
+            out,
+            "  tests    {} of {} passed, {} skipped",
+            tests.passed, tests.total, tests.skipped
+        )?;
+        writeln!(
+            out,
+            "  oracles  {} of {} cases repeat equal, {} attempts",
+            oracle.passed, oracle.cases, oracle.attempts
+        )?;
+        for (category, count) in &one.observed {
+            writeln!(out, "  seen     {category} × {count}")?;
+        }
+        for finding in &one.findings {
+            writeln!(out, "  finding  {finding}")?;
+        }
+        if one.verdict == Verdict::Inconclusive {
+            writeln!(
+                out,
+                "  nothing is known about the module: repair what the finding names, then try again"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
+    let retry = if code == UNKNOWN {
+        " (nothing is known about the module; try again once this is repaired)"
+    } else {
+        ""
+    };
+    let _ = writeln!(std::io::stderr(), "module-gate: {error:#}{retry}");
+    ExitCode::from(code)
+}

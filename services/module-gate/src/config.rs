@@ -1,0 +1,131 @@
+//! The settings of `module-gate serve`, from the environment; every mistake is reported at once.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chassis::config::{ConfigErrors, Env, Secret};
+use chassis::grpc::Tokens;
+use ed25519_dalek::SigningKey;
+
+/// How long an execution stays its holder's without a renewal.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// All settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `MODULE_GATE_BIND`: where gRPC is served.
+    pub bind: SocketAddr,
+    /// `DATABASE_URL`.
+    pub database_url: Secret,
+    /// `NATS_URL`.
+    pub nats_url: Secret,
+    /// `NATS_PREFIX`: first token of subjects.
+    pub nats_prefix: String,
+    /// `MODULE_GATE_STORE`: the store's folder.
+    pub store: PathBuf,
+    /// `MODULE_GATE_SCRATCH`: folder for private copies.
+    pub scratch: PathBuf,
+    /// `MODULE_GATE_ATTESTATION_SECRET`: signs statements.
+    pub attestation: SigningKey,
+    /// `MODULE_GATE_NODE`: the Node program.
+    pub node: PathBuf,
+    /// `PATH`, where a bare `MODULE_GATE_NODE` is looked up.
+    pub path: String,
+    /// `MODULE_GATE_GRPC_TOKENS`: who may call.
+    pub tokens: Tokens,
+    /// `MODULE_GATE_CONCURRENCY`: modules running at once.
+    pub concurrency: usize,
+    /// `MODULE_GATE_LOG_LEVEL`.
+    pub log_level: String,
+    /// How long an execution stays its holder's without a renewal.
+    pub lease: Duration,
+}
+
+impl Config {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// Every mistake, by the variable's name.
+    pub fn read(env: Env) -> Result<Self, ConfigErrors> {
+        let attestation = needed(&env, "MODULE_GATE_ATTESTATION_SECRET", seed);
+        let tokens = needed(&env, "MODULE_GATE_GRPC_TOKENS", Tokens::parse);
+        let bind = env.parse("MODULE_GATE_BIND", |text| {
+            text.parse().map_err(|_| "want an address and a port, such as 127.0.0.1:4200")
+        });
+        let database_url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
+        let nats_url = env.required_url("NATS_URL", &["nats", "tls"]);
+        let nats_prefix = env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX);
+        let (store, scratch) =
+            (env.required("MODULE_GATE_STORE"), env.required("MODULE_GATE_SCRATCH"));
+        let node = env.with_default("MODULE_GATE_NODE", "node");
+        let path = env.with_default("PATH", "/usr/local/bin:/usr/bin:/bin");
+        let concurrency = env.number("MODULE_GATE_CONCURRENCY", 1, 1..=64);
+        let log_level = env.with_default("MODULE_GATE_LOG_LEVEL", "info");
+        env.finish()?;
+        // What is missing has been refused above.
+        let (Some(attestation), Some(tokens)) = (attestation, tokens) else {
+            return Err(ConfigErrors(Vec::new()));
+        };
+        Ok(Self {
+            bind: bind.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 4200))),
+            database_url: Secret::new(database_url),
+            nats_url: Secret::new(nats_url),
+            nats_prefix,
+            store: store.into(),
+            scratch: scratch.into(),
+            attestation,
+            node: node.into(),
+            path,
+            tokens,
+            concurrency,
+            log_level,
+            lease: LEASE,
+        })
+    }
+}
+
+/// The value as `read` understands it; that it is not set is noted too.
+fn needed<T, E: Display>(
+    env: &Env,
+    name: &str,
+    read: impl FnOnce(&str) -> Result<T, E>,
+) -> Option<T> {
+    drop(env.secret(name));
+    env.parse(name, read)
+}
+
+fn seed(text: &str) -> Result<SigningKey, &'static str> {
+    let mut seed = [0; 32];
+    hex::decode_to_slice(text, &mut seed).map_err(|_| "want 64 hex digits")?;
+    Ok(SigningKey::from_bytes(&seed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_named_and_no_value_is() {
+        let env = Env::from_map([
+            ("MODULE_GATE_ATTESTATION_SECRET", "abc"),
+            ("MODULE_GATE_GRPC_TOKENS", "runner:hush"),
+            ("MODULE_GATE_CONCURRENCY", "0"),
+            ("DATABASE_URL", "mysql://hush@x/y"),
+        ]);
+        let text = Config::read(env).unwrap_err().to_string();
+        for name in [
+            "MODULE_GATE_ATTESTATION_SECRET",
+            "MODULE_GATE_GRPC_TOKENS",
+            "MODULE_GATE_CONCURRENCY",
+            "DATABASE_URL",
+            "NATS_URL",
+            "MODULE_GATE_STORE",
+            "MODULE_GATE_SCRATCH",
+        ] {
+            assert!(text.contains(name), "{name} in {text}");
+        }
+        assert!(!text.contains("hush") && !text.contains('\n'), "{text}");
+    }
+}

@@ -1,0 +1,77 @@
+//! What can go wrong here, and the one problem each of it is to a caller.
+
+use thiserror::Error as ThisError;
+use wire::digest::Digest;
+use wire::problem::Problem;
+
+use crate::store::Key;
+
+/// Why a call has no statement to answer with. What is wrong with a module is no error but a verdict.
+#[derive(Debug, ThisError)]
+pub enum Error {
+    /// The request itself cannot be served.
+    #[error("{0}")]
+    Invalid(String),
+    /// No such module is stored.
+    #[error("module {0} is not in the store: publish it first")]
+    ModuleUnknown(Digest),
+    /// What is stored under a digest, or was sent with it, has another one.
+    #[error("{what} is not what its digest says: {detail}")]
+    DigestMismatch {
+        /// What was looked at.
+        what: String,
+        /// What was found.
+        detail: String,
+    },
+    /// Another request stands under this attempt.
+    #[error("attempt {} of run {} was accepted with another request", .0.attempt, .0.run)]
+    Conflict(Key),
+    /// There is no conclusive shipping verdict.
+    #[error("module {0} has no conclusive shipping verdict: ask for one with Ship")]
+    VerdictMissing(Digest),
+    /// The execution was stopped from outside before it had a result.
+    #[error("the execution was interrupted: {0}; the same call starts it again")]
+    Interrupted(&'static str),
+    /// Disk or store failed.
+    #[error("could not {doing}")]
+    Host {
+        /// What was attempted.
+        doing: &'static str,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Postgres failed.
+    #[error("could not use the database")]
+    Database(#[from] sqlx::Error),
+}
+
+impl Error {
+    pub(crate) fn host<E>(doing: &'static str) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        move |source| Self::Host { doing, source: source.into() }
+    }
+
+    /// The problem this is to a caller.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Invalid(_) => Problem::InvalidRequest,
+            Self::ModuleUnknown(_) => Problem::ModuleUnknown,
+            Self::DigestMismatch { .. } => Problem::DigestMismatch,
+            Self::Conflict(_) => Problem::ExecutionConflict,
+            Self::VerdictMissing(_) => Problem::VerdictMissing,
+            Self::Interrupted(_) | Self::Host { .. } | Self::Database(_) => Problem::Unavailable,
+        }
+    }
+}
+
+impl From<Error> for tonic::Status {
+    /// Logs what is this service's own trouble with its whole chain, once; callers get the sentence.
+    fn from(error: Error) -> Self {
+        if matches!(error, Error::Host { .. } | Error::Database(_)) {
+            tracing::error!(error = &error as &dyn std::error::Error, "call failed");
+        }
+        error.problem().status(error.to_string())
+    }
+}

@@ -1,0 +1,154 @@
+//! One attempt of a run, executed once and stated once (R11, M12).
+//!
+//! The row stands before anything runs. Whoever holds its lease executes; the others wait for the
+//! row. A holder that dies leaves a lease that lapses, and the next call starts again from nothing:
+//! scratch and staging of the attempt are wiped first. Only the newest holder can store a statement.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chassis::outbox;
+use time::OffsetDateTime;
+use wire::event::{GateData, GateEvent};
+use wire::statement::ExecutionStatement;
+
+use crate::attempt::{self, Attempt};
+use crate::error::Error;
+use crate::gate::Gate;
+use crate::progress::Progress;
+use crate::request::Request;
+use crate::store::{self, Claim, Lease};
+use crate::tree;
+use crate::workspace::Workspace;
+
+/// How often a caller that waits for somebody else's execution looks at its row.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// The attempt's statement: stored already, or made now, or by whoever is at it.
+///
+/// # Errors
+/// Any [`Error`]; the same call may be made again.
+pub async fn execute(
+    gate: &Gate,
+    request: Arc<Request>,
+    progress: &Progress,
+) -> Result<Vec<u8>, Error> {
+    let digest = request.digest()?;
+    loop {
+        match store::claim(&gate.db, request.key, digest, request.module, gate.lease_ms()).await? {
+            Claim::Finished(statement) => return Ok(statement),
+            Claim::Granted(lease) => return hold(gate, request, lease, progress).await,
+            Claim::Busy if progress.gone() => {
+                return Err(Error::Interrupted("nobody waits for it here"));
+            }
+            Claim::Busy => progress.tell("attached", "another call executes this attempt"),
+        }
+        gate.pause(LOOK_EVERY).await?;
+    }
+}
+
+/// Executes under a lease that is kept alive meanwhile, and given back if there is no result.
+async fn hold(
+    gate: &Gate,
+    request: Arc<Request>,
+    lease: Lease,
+    progress: &Progress,
+) -> Result<Vec<u8>, Error> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let keeper = tokio::spawn(keep(gate.clone(), lease, Arc::clone(&cancel)));
+    let result = perform(gate, request, lease, &cancel, progress).await;
+    keeper.abort();
+    if result.is_err() {
+        // If this fails too the lease lapses by itself.
+        let _ = store::release(&gate.db, lease).await;
+    }
+    result
+}
+
+/// Renews the lease until it is lost or the service stops; then ends the module.
+async fn keep(gate: Gate, lease: Lease, cancel: Arc<AtomicBool>) {
+    let mut missed = 0;
+    while missed < 3 && gate.pause(gate.lease / 4).await.is_ok() {
+        missed = match store::renew(&gate.db, lease, gate.lease_ms()).await {
+            Ok(true) => 0,
+            Ok(false) => 3,
+            Err(error) => {
+                tracing::warn!(run.id = %lease.key.run, %error, "could not renew the lease");
+                missed + 1
+            }
+        };
+    }
+    cancel.store(true, Ordering::Relaxed);
+}
+
+async fn perform(
+    gate: &Gate,
+    request: Arc<Request>,
+    lease: Lease,
+    cancel: &Arc<AtomicBool>,
+    progress: &Progress,
+) -> Result<Vec<u8>, Error> {
+    let _permit = gate.permit(progress).await?;
+    progress.tell("copying", "fetching the module by its digest");
+    let (run, number) = (request.key.run, request.key.attempt);
+    let workspace = Workspace::create(&gate.sandbox.scratch, &format!("{}.{number}", run.simple()));
+    let workspace = workspace.map_err(Error::host("make the scratch folder"))?;
+    tree::fetch(&*gate.store, request.module, &workspace.pristine()).await?;
+    tree::wipe_staging(&*gate.store, run, number).await?;
+    let started_at = (gate.now)();
+    let wall_ms = attempt::wall_limit(&request, started_at)?;
+    progress.tell("running", "the module runs in the guard");
+    let (sandbox, ended, stop) = (gate.sandbox.clone(), Arc::clone(&request), Arc::clone(cancel));
+    let job = move || attempt::run(&sandbox, &workspace, &ended, wall_ms, stop);
+    let done = tokio::task::spawn_blocking(job).await.map_err(Error::host("wait for the guard"))?;
+    let mut done = done.map_err(Error::host("run the module"))?;
+    if cancel.load(Ordering::Relaxed) {
+        return Err(Error::Interrupted("this service stops, or lost its lease"));
+    }
+    // A holder that slept through its lease must not write where the next one does.
+    if !store::renew(&gate.db, lease, gate.lease_ms()).await? {
+        return Err(Error::Interrupted("its lease is somebody else's by now"));
+    }
+    progress.tell("staging", "storing what it left");
+    for output in &mut done.outputs {
+        let content = std::mem::take(&mut output.content);
+        tree::stage(&*gate.store, run, number, &output.path, content).await?;
+    }
+    conclude(gate, &request, lease, done, started_at).await
+}
+
+/// Signs what happened and stores it with its event, in one transaction.
+async fn conclude(
+    gate: &Gate,
+    request: &Request,
+    lease: Lease,
+    done: Attempt,
+    started_at: OffsetDateTime,
+) -> Result<Vec<u8>, Error> {
+    let finished_at = (gate.now)().max(started_at);
+    let predicate = attempt::state(request, done, started_at, finished_at);
+    let data = GateData {
+        run_id: Some(request.key.run),
+        attempt: Some(request.key.attempt),
+        module_digest: request.module,
+        verdict: predicate.verdict,
+        code: predicate.code,
+    };
+    let statement =
+        ExecutionStatement::new(predicate).map_err(Error::host("state the execution"))?;
+    let envelope = statement.sign(&gate.key).to_json();
+    let row = store::Verdict {
+        verdict: data.verdict.to_string(),
+        code: data.code.map(|code| code.to_string()),
+        statement: envelope.clone(),
+        at: finished_at,
+    };
+    let mut tx = gate.db.begin().await?;
+    store::finish(&mut tx, lease, &row).await?;
+    gate.tell(&mut tx, GateEvent::Executed, &data, finished_at).await?;
+    tx.commit().await?;
+    outbox::wake();
+    tracing::info!(run.id = %request.key.run, attempt = request.key.attempt, verdict = %data.verdict, "executed");
+    Ok(envelope)
+}

@@ -1,0 +1,126 @@
+//! From what the guard saw to what is stated: the one judgement of a single start of a program.
+
+use std::collections::BTreeMap;
+
+use guard::{Category, Report, Tier};
+use wire::statement::{Code, Effects, Guard, GuardTier, Observed, Verdict};
+
+/// The guard is released with this service, under one version.
+pub const GUARD_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Most characters of a reason.
+const MAX_REASON: usize = 2_000;
+/// How much of standard error a reason carries.
+const TAIL_BYTES: usize = 1_000;
+
+/// Why something is no PASS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The code.
+    pub code: Code,
+    /// The cause, for people.
+    pub reason: String,
+}
+
+impl Finding {
+    /// A finding; its reason is cut to 2,000 characters without control characters but line ends.
+    pub fn new(code: Code, reason: impl AsRef<str>) -> Self {
+        let printable = |c: &char| !c.is_control() || *c == '\n';
+        Self { code, reason: reason.as_ref().chars().filter(printable).take(MAX_REASON).collect() }
+    }
+
+    /// What the code means for the verdict: only an incomplete guard leaves it open.
+    pub fn verdict(&self) -> Verdict {
+        if self.code == Code::GuardIncomplete { Verdict::Inconclusive } else { Verdict::Fail }
+    }
+
+    /// Whether it is a proven violation, which is judged before everything else (M2).
+    pub fn is_violation(&self) -> bool {
+        matches!(self.code, Code::SideEffectsForbidden | Code::SideEffectsDeclaration)
+    }
+}
+
+/// What the guard holds against a start of a program; none if it passed.
+pub fn of(report: &Report) -> Option<Finding> {
+    let code = match (report.verdict, report.code) {
+        (guard::Verdict::Pass, _) if report.tier != Tier::Degraded => return None,
+        (guard::Verdict::Pass | guard::Verdict::Inconclusive, _)
+        | (_, None | Some(guard::Code::Incomplete)) => Code::GuardIncomplete,
+        (_, Some(guard::Code::Forbidden)) => Code::SideEffectsForbidden,
+        (_, Some(guard::Code::Undeclared)) => Code::SideEffectsDeclaration,
+        (_, Some(guard::Code::Exec)) => Code::OracleExec,
+    };
+    let mut reason = report.reason.clone();
+    if reason.is_empty() {
+        "the guard is not at its full tier on this host".clone_into(&mut reason);
+    }
+    if code == Code::OracleExec {
+        reason.push_str(&last_words(&report.stderr.bytes));
+    }
+    Some(Finding::new(code, reason))
+}
+
+/// The end of standard error, which is where programs say why they stopped.
+fn last_words(stderr: &[u8]) -> String {
+    let tail = &stderr[stderr.len().saturating_sub(TAIL_BYTES)..];
+    let text = String::from_utf8_lossy(tail);
+    let text = text.trim();
+    if text.is_empty() { String::new() } else { format!("; standard error ends: {text}") }
+}
+
+/// What was seen over one or more starts of programs.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    counts: BTreeMap<Category, u64>,
+    denied: u64,
+    starts: u64,
+    degraded: bool,
+    landlock_abi: u32,
+}
+
+impl Seen {
+    /// Adds what one start did.
+    pub fn add(&mut self, report: &Report) {
+        for (category, count) in &report.counts {
+            *self.counts.entry(*category).or_default() += count;
+        }
+        self.denied += report.denied;
+        self.starts += 1;
+        self.degraded |= report.tier == Tier::Degraded;
+        self.landlock_abi = report.landlock_abi;
+    }
+
+    /// As a statement tells it.
+    pub fn effects(&self, declared: &[String]) -> Effects {
+        let observed = self.counts.iter().filter(|(_, count)| **count > 0);
+        let observed =
+            observed.map(|(category, count)| Observed { category: name(*category), count: *count });
+        Effects {
+            declared: declared.to_vec(),
+            observed: observed.collect(),
+            denied_count: self.denied,
+        }
+    }
+
+    /// What watched; degraded also when nothing was ever started, since then nothing was watched.
+    pub fn guard(&self) -> Guard {
+        let full = self.starts > 0 && !self.degraded;
+        Guard {
+            tier: if full { GuardTier::Full } else { GuardTier::Degraded },
+            landlock_abi: self.landlock_abi,
+            version: GUARD_VERSION.to_owned(),
+        }
+    }
+}
+
+fn name(category: Category) -> String {
+    match category {
+        Category::FsRead => "FS:read",
+        Category::FsWrite => "FS:write",
+        Category::ProcessShell => "Process:shell",
+        Category::ProcessGit => "Process:git",
+        Category::Network => "Network",
+        Category::OutsideProcess => "Process:outside",
+        Category::Refused => "Refused",
+    }
+    .to_owned()
+}

@@ -1,0 +1,92 @@
+//! What every call needs at hand: database, store, sandbox, key, and the word to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::outbox;
+use ed25519_dalek::SigningKey;
+use object_store::ObjectStore;
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use wire::event::{CloudEvent, Data, GateData, GateEvent};
+
+use crate::error::Error;
+use crate::progress::Progress;
+use crate::sandbox::Sandbox;
+use crate::store;
+
+/// Shared by all calls of one process.
+#[derive(Clone)]
+pub struct Gate {
+    /// This service's own database.
+    pub db: PgPool,
+    /// Modules to read, staging to write.
+    pub store: Arc<dyn ObjectStore>,
+    /// Where modules run.
+    pub sandbox: Sandbox,
+    /// The attestation key.
+    pub key: Arc<SigningKey>,
+    /// Prefix of subjects on the bus.
+    pub prefix: String,
+    /// How many modules may run at once.
+    pub permits: Arc<Semaphore>,
+    /// How long an execution stays its holder's without a renewal.
+    pub lease: Duration,
+    /// Cancelled when the service stops.
+    pub stop: CancellationToken,
+    /// The clock.
+    pub now: fn() -> OffsetDateTime,
+}
+
+impl Gate {
+    /// The lease in milliseconds, as the database counts it.
+    pub fn lease_ms(&self) -> i64 {
+        i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Waits, unless the service stops.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if it stops.
+    pub async fn pause(&self, time: Duration) -> Result<(), Error> {
+        tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            () = self.stop.cancelled() => Err(Error::Interrupted("this service stops")),
+        }
+    }
+
+    /// Waits for a place to run a module in.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if the service stops.
+    pub async fn permit(&self, progress: &Progress) -> Result<OwnedSemaphorePermit, Error> {
+        if self.permits.available_permits() == 0 {
+            progress.tell("queued", "all places are taken");
+        }
+        tokio::select! {
+            permit = Arc::clone(&self.permits).acquire_owned() => permit.map_err(Error::host("wait for a place")),
+            () = self.stop.cancelled() => Err(Error::Interrupted("this service stops")),
+        }
+    }
+
+    /// Puts an event about a module into the outbox, in the transaction that makes it true (R14).
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn tell(
+        &self,
+        conn: &mut PgConnection,
+        name: GateEvent,
+        data: &GateData,
+        at: OffsetDateTime,
+    ) -> Result<(), Error> {
+        let sequence = store::next_event(conn, &data.key()).await?;
+        let trace = Some(chassis::telemetry::traceparent());
+        let event = CloudEvent::new(name, data, sequence, at, trace)
+            .map_err(Error::host("write the event"))?;
+        let subject = data.subject(&self.prefix, name);
+        outbox::put(conn, &event, &subject).await.map_err(Error::host("store the event"))
+    }
+}

@@ -1,0 +1,271 @@
+//! Judges a whole module for shipping: its manifest, its tests, its oracle cases, all in the guard (R8).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use guard::Exit;
+use seal::tree::Tree;
+use serde_json::json;
+use wire::digest::Digest;
+use wire::statement::{Code, OracleCount, TestCount};
+
+use crate::document::Invalid;
+use crate::finding::{self, Finding, Seen};
+use crate::manifest::{self, Manifest, Test};
+use crate::oracle::{self, Bench, CaseResult};
+use crate::sandbox;
+use crate::spec::{self, Spec};
+
+/// Name of this policy; another text is another policy.
+const POLICY: &str = "lumio-shipping-v1";
+/// Wall limit of one test, in milliseconds.
+const TEST_WALL_MS: u64 = 60_000;
+const SKIPPED: i32 = 64;
+
+/// What a module brings to be judged.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Its `module.json`.
+    pub manifest: Manifest,
+    /// Its own specs, sorted by path.
+    pub specs: Vec<Spec>,
+}
+
+/// What came out.
+#[derive(Debug, Clone, Default)]
+pub struct Judgement {
+    /// Counts of tests.
+    pub tests: TestCount,
+    /// Counts of oracle cases.
+    pub oracle: OracleCount,
+    /// Everything the guard saw.
+    pub seen: Seen,
+    /// All that speaks against a PASS, in the order it was found.
+    pub findings: Vec<Finding>,
+    /// Every case.
+    pub cases: Vec<CaseResult>,
+}
+
+impl Judgement {
+    /// Counts a case.
+    pub fn add(&mut self, result: CaseResult) {
+        self.oracle.cases += 1;
+        self.oracle.attempts += result.attempts;
+        self.oracle.passed += u32::from(result.finding.is_none());
+        self.findings.extend(result.finding.clone());
+        self.cases.push(result);
+    }
+
+    /// The finding that is stated: forbidden before undeclared before what was found first; that the
+    /// host could not tell comes last, since a proven failure stays proven (M1, M2).
+    pub fn decisive(&self) -> Option<&Finding> {
+        self.findings.iter().min_by_key(|finding| match finding.code {
+            Code::SideEffectsForbidden => 0,
+            Code::SideEffectsDeclaration => 1,
+            Code::GuardIncomplete => 3,
+            _ => 2,
+        })
+    }
+}
+
+/// Reads the manifest and the module's own specs from the folder `root`, whose inventory is `tree`.
+///
+/// # Errors
+/// The finding that ends the judgement before anything is started.
+pub fn read(root: &Path, tree: &Tree) -> Result<Candidate, Finding> {
+    let manifest = manifest(root)?;
+    let mut specs = Vec::new();
+    for file in tree
+        .files()
+        .iter()
+        .filter(|file| file.path.starts_with(spec::DIR) && file.path.ends_with(".json"))
+    {
+        let spec = load(root, &file.path).and_then(|bytes| spec::parse(&file.path, &bytes));
+        let spec = spec.and_then(|spec| addressed(&file.path, spec, &manifest));
+        specs.push(spec.map_err(|invalid| Finding::new(Code::OracleSpec, invalid.to_string()))?);
+    }
+    if specs.iter().map(|spec| spec.cases.len()).sum::<usize>() > spec::MAX_CASES {
+        return Err(Finding::new(
+            Code::OracleSpec,
+            format!("there are more than {} oracle cases", spec::MAX_CASES),
+        ));
+    }
+    Ok(Candidate { manifest, specs })
+}
+
+/// Reads what a run needs: the manifest, and the entry it must name.
+///
+/// # Errors
+/// The finding that ends the run before anything is started.
+pub fn entry(root: &Path) -> Result<(Manifest, String), Finding> {
+    let manifest = manifest(root)?;
+    match manifest.entry.clone() {
+        Some(entry) => Ok((manifest, entry)),
+        None => Err(Finding::new(
+            Code::ModuleInvalid,
+            "module.json: /entry: it is needed to be executed",
+        )),
+    }
+}
+
+fn manifest(root: &Path) -> Result<Manifest, Finding> {
+    let manifest = load(root, manifest::FILE).and_then(|bytes| manifest::parse(&bytes));
+    manifest.map_err(|invalid| Finding::new(Code::ModuleInvalid, invalid.to_string()))
+}
+
+fn load(root: &Path, path: &str) -> Result<Vec<u8>, Invalid> {
+    fs::read(root.join(path)).map_err(|error| Invalid::one(path, error.to_string()))
+}
+
+/// A spec in a module's folder speaks of that module.
+fn addressed(file: &str, spec: Spec, manifest: &Manifest) -> Result<Spec, Invalid> {
+    if spec.module == manifest.id {
+        return Ok(spec);
+    }
+    Err(Invalid::one(
+        file,
+        format!("/module: it names {:?}, the module is {:?}", spec.module, manifest.id),
+    ))
+}
+
+/// Judges what [`read`] found. Everything runs and is counted, also after a failure (M9). Blocking.
+///
+/// # Errors
+/// The disk's own, which says nothing about the module.
+pub fn judge(bench: &Bench<'_>, specs: &[Spec], progress: &dyn Fn(&str)) -> io::Result<Judgement> {
+    let mut judgement = Judgement::default();
+    if bench.manifest.tests.is_empty() {
+        judgement.findings.push(Finding::new(
+            Code::ModuleInvalid,
+            "module.json: /tests: a module needs a test to be shipped",
+        ));
+    }
+    for test in &bench.manifest.tests {
+        progress(&format!("test {}", test.path()));
+        run_test(bench, test, &mut judgement)?;
+    }
+    let cases: Vec<_> = specs.iter().flat_map(|spec| &spec.cases).collect();
+    if cases.is_empty() {
+        judgement.findings.push(Finding::new(
+            Code::OracleMissing,
+            "there is no oracle case under oracles/specs/",
+        ));
+    }
+    for case in cases {
+        progress(&format!("oracle case {}", case.name));
+        let result = oracle::run(bench, case, &mut judgement.seen)?;
+        judgement.add(result);
+    }
+    Ok(judgement)
+}
+
+fn run_test(bench: &Bench<'_>, test: &Test, judgement: &mut Judgement) -> io::Result<()> {
+    bench.workspace.prepare(b"{}")?;
+    judgement.tests.total += 1;
+    let root = bench.workspace.module();
+    let (entry, args) = match test {
+        Test::Script(path) => (path.as_str(), Vec::new()),
+        Test::Described(path) => {
+            let text = |path: &Path| path.to_string_lossy().into_owned();
+            let args = [
+                "--spec".to_owned(),
+                text(&root.join(path)),
+                "--moduleRoot".to_owned(),
+                text(&root),
+            ];
+            ("tests/runner.mjs", args.to_vec())
+        }
+    };
+    let named = |code, reason: &str| Finding::new(code, format!("test {}: {reason}", test.path()));
+    let report = match bench.start(entry, &args, "", &BTreeMap::new(), TEST_WALL_MS) {
+        Ok(report) => report,
+        Err(finding) if finding.code == Code::GuardIncomplete => {
+            judgement.findings.push(named(finding.code, &finding.reason));
+            return Ok(());
+        }
+        Err(finding) => {
+            judgement.findings.push(named(Code::Test, &finding.reason));
+            return Ok(());
+        }
+    };
+    judgement.seen.add(&report);
+    match finding::of(&report) {
+        None => judgement.tests.passed += 1,
+        // Violations have been judged before: a skip hides none.
+        Some(finding) if finding.code == Code::OracleExec => {
+            if report.exit == Exit::Code(SKIPPED) && says_skip(&report.stdout.bytes) {
+                judgement.tests.skipped += 1;
+            } else {
+                judgement.findings.push(named(Code::Test, &finding.reason));
+            }
+        }
+        Some(finding) => judgement.findings.push(named(finding.code, &finding.reason)),
+    }
+    Ok(())
+}
+
+/// Whether a line begins with `SKIP` or `TEST_SKIPPED`, or is a JSON object whose event is one.
+fn says_skip(stdout: &[u8]) -> bool {
+    let is_word = |text: &str| {
+        let word =
+            text.split(|c: char| c != '_' && !c.is_alphanumeric()).next().unwrap_or_default();
+        ["SKIP", "TEST_SKIPPED"].iter().any(|skip| word.eq_ignore_ascii_case(skip))
+    };
+    String::from_utf8_lossy(stdout).lines().map(str::trim).any(|line| {
+        let event = serde_json::from_str::<serde_json::Value>(line).ok();
+        let event = event.as_ref().and_then(|it| it.get("event").or_else(|| it.get("tm_event")));
+        is_word(line) || event.and_then(|it| it.as_str()).is_some_and(is_word)
+    })
+}
+
+/// Digest of everything about this judge that could change a verdict, beside the module and the host.
+pub fn policy_digest(strict_reads: bool) -> Digest {
+    let limits = sandbox::LIMITS;
+    let policy = json!({
+        "policy": POLICY, "guard": finding::GUARD_VERSION, "test_wall_ms": TEST_WALL_MS, "variations": "none",
+        "reads": if strict_reads { "deny" } else { "list" },
+        "processes": limits.processes, "memory_bytes": limits.memory_bytes, "file_bytes": limits.file_bytes,
+        "stdout_bytes": limits.stdout_bytes, "stderr_bytes": limits.stderr_bytes,
+    });
+    wire::json::digest(&policy).expect("plain values have a canonical form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skip_needs_its_line() {
+        for line in [
+            "SKIP no git here",
+            "ok\nTEST_SKIPPED",
+            "skip: x",
+            r#"{"event":"TEST_SKIPPED"}"#,
+            r#"{"tm_event":"skip"}"#,
+        ] {
+            assert!(says_skip(line.as_bytes()), "{line}");
+        }
+        for line in ["", "SKIPPED", "we SKIP", r#"{"event":"PASS"}"#] {
+            assert!(!says_skip(line.as_bytes()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_violation_outranks_what_was_found_before_it() {
+        let finding = |code| Finding::new(code, "");
+        let findings = [
+            Code::GuardIncomplete,
+            Code::Test,
+            Code::SideEffectsDeclaration,
+            Code::SideEffectsForbidden,
+        ]
+        .map(finding)
+        .to_vec();
+        let mut judgement = Judgement { findings, ..Judgement::default() };
+        assert_eq!(judgement.decisive().unwrap().code, Code::SideEffectsForbidden);
+        judgement.findings.truncate(2);
+        assert_eq!(judgement.decisive().unwrap().code, Code::Test);
+    }
+}

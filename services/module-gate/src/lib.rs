@@ -1,0 +1,149 @@
+//! module-gate runs untrusted module code in the guard and signs what the kernel saw.
+//!
+//! It promises:
+//!
+//! - One attempt of a run has one statement. The row stands before anything runs; the same call
+//!   attaches or gets the stored bytes, another request under it is refused (R11, [`execution`]).
+//! - What runs is what was asked for: the module's tree is fetched by digest, copied, and the copy's
+//!   digest recomputed ([`tree`]).
+//! - A verdict comes from what the guard saw, violations first; a failing run is free unless its
+//!   budget ran out (M1, M2, R10, [`finding`]).
+//! - A shipping verdict needs a valid manifest, tests that pass and an oracle case that repeats equal
+//!   (R8, [`judge`], [`oracle`]).
+//!
+//! Reading order: the documents a module brings ([`document`], [`manifest`], [`spec`]); starting one
+//! program ([`workspace`], [`sandbox`], [`finding`], [`outputs`]); judging a module ([`oracle`],
+//! [`judge`], [`local`]); the service around it ([`config`], [`gate`], [`store`], [`tree`],
+//! [`request`], [`attempt`], [`execution`], [`shipping`], [`grpc`], [`cli`]).
+
+pub mod document;
+pub mod manifest;
+pub mod spec;
+
+pub mod workspace;
+
+pub mod sandbox;
+
+pub mod finding;
+pub mod outputs;
+
+pub mod oracle;
+
+pub mod judge;
+
+pub mod local;
+pub mod pattern;
+
+pub mod config;
+
+pub mod error;
+
+pub mod store;
+pub mod tree;
+
+pub mod gate;
+
+pub mod progress;
+pub mod request;
+
+pub mod attempt;
+pub mod execution;
+pub mod shipping;
+
+pub mod grpc;
+
+pub mod cli;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use chassis::grpc::Server;
+use chassis::{Bus, Health, Service, clock, outbox, postgres, service};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use wire::pb::module::v1::module_gate_server::ModuleGateServer;
+
+use crate::config::Config;
+use crate::gate::Gate;
+use crate::grpc::Calls;
+use crate::sandbox::Sandbox;
+
+/// How often what the service needs is asked whether it answers.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// A request carries an input of at most 1 MiB.
+const MAX_MESSAGE_BYTES: usize = request::MAX_INPUT_BYTES + (64 << 10);
+
+/// Makes the sandbox ready, before the process is confined.
+///
+/// # Errors
+/// With the name of the setting that cannot be used.
+pub fn prepare(config: &Config) -> anyhow::Result<Sandbox> {
+    let made = Sandbox::new(&config.scratch, &config.node, &config.path);
+    let sandbox =
+        made.map_err(|error| anyhow::anyhow!("MODULE_GATE_SCRATCH, MODULE_GATE_NODE: {error}"))?;
+    workspace::sweep(&sandbox.scratch).context("MODULE_GATE_SCRATCH: cannot remove old jobs")?;
+    Ok(sandbox)
+}
+
+/// Starts the service's tasks on `service` and answers where it listens.
+///
+/// # Errors
+/// With the name of the setting that cannot be used.
+pub async fn start(
+    config: &Config,
+    sandbox: Sandbox,
+    service: &Service,
+) -> anyhow::Result<SocketAddr> {
+    let listener = service::listen(config.bind, "MODULE_GATE_BIND").await?;
+    let address = listener.local_addr()?;
+    let store = tree::open(&config.store).context("MODULE_GATE_STORE")?;
+    let bus = Bus::connect(config.nats_url.expose(), &config.nats_prefix).await?;
+    let db = postgres::connect(config.database_url.expose()).await?;
+    store::migrate(&db).await.context("DATABASE_URL: cannot bring the schema up to date")?;
+    let stop = service.stop();
+    let gate = Gate {
+        db: db.clone(),
+        store: Arc::new(store),
+        sandbox,
+        key: Arc::new(config.attestation.clone()),
+        prefix: config.nats_prefix.clone(),
+        permits: Arc::new(Semaphore::new(config.concurrency)),
+        lease: config.lease,
+        stop: stop.clone(),
+        now: clock::now,
+    };
+    tracing::info!(
+        "statements are signed by key {}",
+        wire::dsse::key_id(&config.attestation.verifying_key())
+    );
+    let health = Health::new();
+    health.need("postgres").want("nats");
+    let (pool, line) = (db.clone(), bus.clone());
+    let ask_db = move || {
+        let pool = pool.clone();
+        async move { postgres::probe(&pool).await }
+    };
+    let ask_bus = move || std::future::ready(line.probe());
+    service.spawn(
+        "watch postgres",
+        health.clone().watch("postgres", PROBE_EVERY, stop.clone(), ask_db),
+    );
+    service.spawn("watch nats", health.clone().watch("nats", PROBE_EVERY, stop.clone(), ask_bus));
+    service.spawn("outbox", outbox::relay(db, bus, stop.clone()));
+    let work = TaskTracker::new();
+    let calls = ModuleGateServer::new(Calls::new(gate, work.clone()))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    service.spawn(
+        "grpc",
+        Server::new(&config.tokens, &health).add(calls).serve(listener, stop.clone()),
+    );
+    service.spawn("work", async move {
+        stop.cancelled().await;
+        work.close();
+        work.wait().await;
+        Ok(())
+    });
+    Ok(address)
+}

@@ -1,0 +1,194 @@
+//! The judgements that need no running service: a module in a folder, judged as `Ship` would.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, anyhow, bail};
+use seal::tree::{Limits, Tree};
+use serde::Serialize;
+use walkdir::WalkDir;
+use wire::digest::Digest;
+use wire::statement::{Code, OracleCount, TestCount, Verdict};
+
+use crate::document::Invalid;
+use crate::finding::{Finding, Seen};
+use crate::judge::{self, Candidate, Judgement};
+use crate::manifest::{self, Manifest};
+use crate::oracle::{self, Bench};
+use crate::pattern;
+use crate::sandbox::Sandbox;
+use crate::spec::{self, Case, Spec};
+use crate::workspace::Workspace;
+
+/// What is told about one subject; the same facts as text and as JSON (C1).
+#[derive(Debug, Serialize)]
+pub struct Told {
+    /// The module's id, or its folder if that is unknown.
+    pub module: String,
+    /// Digest of its tree.
+    pub module_digest: Option<Digest>,
+    /// PASS, FAIL or INCONCLUSIVE.
+    pub verdict: Verdict,
+    /// Set unless it is a PASS.
+    pub code: Option<Code>,
+    /// Everything that speaks against a PASS.
+    pub findings: Vec<String>,
+    /// Counts of tests.
+    pub tests: TestCount,
+    /// Counts of oracle cases.
+    pub oracle: OracleCount,
+    /// What the guard saw, by category.
+    pub observed: Vec<(String, u64)>,
+    /// Names of the cases that passed.
+    pub passed: Vec<String>,
+}
+
+/// Judges the module in `folder` for shipping.
+///
+/// # Errors
+/// Only if nothing could be found out about it.
+pub fn ship(sandbox: &Sandbox, folder: &Path, strict_reads: bool) -> anyhow::Result<Told> {
+    let workspace = Workspace::create(&sandbox.scratch, &format!("local.{}", std::process::id()))?;
+    let tree = take(folder, &workspace)?;
+    let digest = tree.digest();
+    let Candidate { manifest, specs } = match judge::read(&workspace.pristine(), &tree) {
+        Ok(candidate) => candidate,
+        Err(finding) => {
+            let judgement = Judgement { findings: vec![finding], ..Judgement::default() };
+            return Ok(told(folder.display().to_string(), Some(digest), &judgement));
+        }
+    };
+    let cancel = Arc::new(AtomicBool::new(false));
+    let bench = Bench { sandbox, workspace: &workspace, manifest: &manifest, strict_reads, cancel };
+    let judgement = judge::judge(&bench, &specs, &|step| eprintln!("{step}"))?;
+    Ok(told(manifest.id, Some(digest), &judgement))
+}
+
+/// Specs that were found, each with the folder of the module it names.
+#[derive(Debug)]
+pub struct Found {
+    /// The module's folder.
+    pub folder: PathBuf,
+    /// Its cases, from all specs.
+    pub cases: Vec<Case>,
+}
+
+/// Finds and checks every spec that one of the `globs` matches, before anything is started. Without a glob: those
+/// under `oracles/specs/` here, and those that the modules bring along.
+///
+/// # Errors
+/// [`Invalid`] for a spec that cannot be used or names a module that is not there.
+pub fn find(modules_root: &Path, globs: &[String]) -> anyhow::Result<Vec<Found>> {
+    let modules = modules(modules_root)?;
+    let paths = if globs.is_empty() {
+        let mut own = pattern::expand("oracles/specs/**/*.json")?;
+        for (folder, _) in &modules {
+            own.extend(json_files(&folder.join(spec::DIR)));
+        }
+        own
+    } else {
+        globs.iter().map(|glob| pattern::expand(glob)).collect::<Result<Vec<_>, _>>()?.concat()
+    };
+    let mut found: Vec<Found> = Vec::new();
+    for path in paths {
+        let name = path.display().to_string();
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {name}"))?;
+        let Spec { module, cases } = spec::parse(&name, &bytes)?;
+        let at = modules.iter().find(|(_, manifest)| manifest.id == module);
+        let folder = at.map(|(folder, _)| folder.clone()).ok_or_else(|| {
+            Invalid::one(
+                &name,
+                format!("/module: {module:?} is no module under {}", modules_root.display()),
+            )
+        })?;
+        match found.iter_mut().find(|one| one.folder == folder) {
+            Some(one) => one.cases.extend(cases),
+            None => found.push(Found { folder, cases }),
+        }
+    }
+    Ok(found)
+}
+
+/// Runs the cases found for one module.
+///
+/// # Errors
+/// Only if nothing could be found out about it.
+pub fn oracles(sandbox: &Sandbox, found: &Found, strict_reads: bool) -> anyhow::Result<Told> {
+    let workspace = Workspace::create(&sandbox.scratch, &format!("local.{}", std::process::id()))?;
+    let tree = take(&found.folder, &workspace)?;
+    let manifest = manifest::parse(&fs::read(workspace.pristine().join(manifest::FILE))?)?;
+    let cancel = Arc::new(AtomicBool::new(false));
+    let bench = Bench { sandbox, workspace: &workspace, manifest: &manifest, strict_reads, cancel };
+    let mut judgement = Judgement::default();
+    for case in &found.cases {
+        eprintln!("oracle case {}", case.name);
+        let result = oracle::run(&bench, case, &mut judgement.seen)?;
+        judgement.add(result);
+    }
+    Ok(told(manifest.id, Some(tree.digest()), &judgement))
+}
+
+/// Copies the folder, so that nothing the module does reaches it.
+fn take(folder: &Path, workspace: &Workspace) -> anyhow::Result<Tree> {
+    let tree = Tree::from_dir(folder, &Limits::MODULE)
+        .with_context(|| format!("{} is no module", folder.display()))?;
+    for file in tree.files() {
+        let target = workspace.pristine().join(&file.path);
+        fs::create_dir_all(target.parent().unwrap_or(&target))?;
+        fs::copy(folder.join(&file.path), &target)?;
+    }
+    let copy = Tree::from_dir(&workspace.pristine(), &Limits::MODULE)?;
+    if copy.digest() != tree.digest() {
+        bail!("{} changed while it was read: try again", folder.display());
+    }
+    Ok(tree)
+}
+
+fn modules(root: &Path) -> anyhow::Result<Vec<(PathBuf, Manifest)>> {
+    let entries = fs::read_dir(root)
+        .map_err(|error| anyhow!("--modules-root {}: {error}", root.display()))?;
+    let mut modules = Vec::new();
+    for entry in entries {
+        let folder = entry?.path();
+        if let Ok(bytes) = fs::read(folder.join(manifest::FILE)) {
+            let manifest = manifest::parse(&bytes).with_context(|| folder.display().to_string())?;
+            modules.push((folder, manifest));
+        }
+    }
+    modules.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(modules)
+}
+
+fn json_files(folder: &Path) -> Vec<PathBuf> {
+    let files = WalkDir::new(folder).sort_by_file_name().into_iter().filter_map(Result::ok);
+    files
+        .map(walkdir::DirEntry::into_path)
+        .filter(|path| path.extension().is_some_and(|it| it == "json"))
+        .collect()
+}
+
+fn told(module: String, module_digest: Option<Digest>, judgement: &Judgement) -> Told {
+    let finding = judgement.decisive();
+    let passed = judgement.cases.iter().filter(|case| case.finding.is_none());
+    Told {
+        module,
+        module_digest,
+        verdict: finding.map_or(Verdict::Pass, Finding::verdict),
+        code: finding.map(|finding| finding.code),
+        findings: judgement
+            .findings
+            .iter()
+            .map(|it| format!("{}: {}", it.code, it.reason))
+            .collect(),
+        tests: judgement.tests,
+        oracle: judgement.oracle,
+        observed: observed(&judgement.seen),
+        passed: passed.map(|case| case.name.clone()).collect(),
+    }
+}
+
+fn observed(seen: &Seen) -> Vec<(String, u64)> {
+    seen.effects(&[]).observed.into_iter().map(|one| (one.category, one.count)).collect()
+}

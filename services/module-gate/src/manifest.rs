@@ -1,0 +1,107 @@
+//! `module.json`: what a module is, how it is started and what it may do (docs/modules.md).
+
+use serde::Deserialize;
+
+use crate::document::{Invalid, Schema, compile, inside};
+
+/// Name of the document in the module's folder.
+pub const FILE: &str = "module.json";
+
+static SCHEMA: Schema = Schema::new(|| compile(include_str!("../schemas/module.schema.json")));
+
+/// The members that decide something. The others are for people and are only checked for form.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Manifest {
+    /// The module's name.
+    pub id: String,
+    /// Its semantic version.
+    pub version: String,
+    /// Path of the program that a run starts, inside the module.
+    pub entry: Option<String>,
+    /// Declared side effects, in the vocabulary of the guard.
+    #[serde(default)]
+    pub side_effects: Vec<String>,
+    /// Declared tests.
+    #[serde(default)]
+    pub tests: Vec<Test>,
+}
+
+/// One declared test.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Test {
+    /// A program of the module.
+    Script(String),
+    /// A description that the module's `tests/runner.mjs` runs.
+    Described(String),
+}
+
+impl Test {
+    /// Path of the program or description.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Script(path) | Self::Described(path) => path,
+        }
+    }
+}
+
+impl TryFrom<String> for Test {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (make, path): (fn(String) -> Self, &str) = match text.strip_prefix("script:") {
+            Some(path) => (Self::Script, path),
+            None => (Self::Described, &text),
+        };
+        let path = inside("", path).filter(|path| !path.is_empty());
+        path.map(make).ok_or_else(|| format!("the test {text:?} lies outside the module"))
+    }
+}
+
+/// Reads `module.json`.
+///
+/// # Errors
+/// [`Invalid`] with everything the schema refuses, or paths that leave the module.
+pub fn parse(bytes: &[u8]) -> Result<Manifest, Invalid> {
+    let mut manifest: Manifest = SCHEMA.parse(FILE, bytes)?;
+    if let Some(entry) = &mut manifest.entry {
+        *entry = inside("", entry).filter(|path| !path.is_empty()).ok_or_else(|| {
+            Invalid::one(FILE, format!("/entry: {entry:?} lies outside the module"))
+        })?;
+    }
+    Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"id":"a.b","version":"1.0.0","summary":"abc","entry":"./main.mjs",
+        "provides":["XPort@1"],"tests":["script:t/a.mjs","t/b.json"],"side_effects":["FS:write"]}"#;
+
+    #[test]
+    fn a_good_manifest_is_read() {
+        let manifest = parse(GOOD.as_bytes()).unwrap();
+        assert_eq!(manifest.entry.as_deref(), Some("main.mjs"));
+        let tests =
+            vec![Test::Script("t/a.mjs".to_owned()), Test::Described("t/b.json".to_owned())];
+        assert_eq!(manifest.tests, tests);
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once() {
+        let bad = r#"{"id":"A","version":"1","summary":"abc","provides":[],"side_effects":["Disk"],"more":1}"#;
+        let Invalid { mistakes, .. } = parse(bad.as_bytes()).unwrap_err();
+        for place in ["/id", "/version", "/provides", "/side_effects/0", "more"] {
+            assert!(mistakes.iter().any(|m| m.contains(place)), "{place} in {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn paths_outside_are_refused() {
+        for (from, to) in [("./main.mjs", "../main.mjs"), ("t/a.mjs", "/t/a.mjs")] {
+            let error = parse(GOOD.replace(from, to).as_bytes()).unwrap_err();
+            assert!(error.to_string().contains("outside the module"), "{error}");
+        }
+    }
+}

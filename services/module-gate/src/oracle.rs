@@ -1,0 +1,227 @@
+//! Runs oracle cases: every attempt from a pristine copy, every captured thing compared with the first.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use guard::{Category, Report};
+use wire::digest::Digest;
+use wire::statement::Code;
+
+use crate::finding::{self, Finding, Seen};
+use crate::manifest::Manifest;
+use crate::outputs::{self, OutputError};
+use crate::sandbox::{self, Job, Sandbox};
+use crate::spec::Case;
+use crate::workspace::{self, Workspace};
+
+/// What a case without a `LUMIO_INPUT` of its own reads.
+const EMPTY_INPUT: &[u8] = b"{}";
+
+/// Where, and how strictly, the programs of one module are started.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// The sandbox.
+    pub sandbox: &'a Sandbox,
+    /// The module's folders; the pristine tree is in place.
+    pub workspace: &'a Workspace,
+    /// The module.
+    pub manifest: &'a Manifest,
+    /// Whether reads outside are denied rather than listed (M4).
+    pub strict_reads: bool,
+    /// Set from outside to end everything.
+    pub cancel: Arc<AtomicBool>,
+}
+
+/// How a case went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseResult {
+    /// The case.
+    pub name: String,
+    /// Attempts that were started.
+    pub attempts: u32,
+    /// Why it did not pass, if so.
+    pub finding: Option<Finding>,
+}
+
+/// What of one attempt is compared, in this order.
+struct Captured {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    files: Vec<(String, Digest)>,
+    outputs: Vec<(String, Digest)>,
+    effects: Vec<Trace>,
+}
+
+/// A side effect as it is compared (M8): without process ids, times and order. Paths need no
+/// translation, because every attempt lies at the same place.
+type Trace = (Category, String, String, Option<String>, String, Vec<String>, bool);
+
+/// Runs all attempts of a case and compares them. Blocking.
+///
+/// # Errors
+/// The disk's own, which says nothing about the module.
+pub fn run(bench: &Bench<'_>, case: &Case, seen: &mut Seen) -> io::Result<CaseResult> {
+    let mut result = CaseResult { name: case.name.clone(), attempts: 0, finding: None };
+    let mut first: Option<Captured> = None;
+    for attempt in 1..=case.attempts {
+        result.attempts = attempt;
+        let captured = match attempt_once(bench, case, seen)? {
+            Ok(captured) => captured,
+            Err(finding) => {
+                let reason = format!("case {}, attempt {attempt}: {}", case.name, finding.reason);
+                result.finding = Some(Finding::new(finding.code, reason));
+                return Ok(result);
+            }
+        };
+        let Some(first) = &first else {
+            first = Some(captured);
+            continue;
+        };
+        if let Some(field) = difference(case, first, &captured) {
+            let reason =
+                format!("case {}: {field} of attempt {attempt} differs from the first", case.name);
+            result.finding = Some(Finding::new(Code::OracleNondeterminism, reason));
+            return Ok(result);
+        }
+    }
+    Ok(result)
+}
+
+fn attempt_once(
+    bench: &Bench<'_>,
+    case: &Case,
+    seen: &mut Seen,
+) -> io::Result<Result<Captured, Finding>> {
+    bench.workspace.prepare(EMPTY_INPUT)?;
+    for path in &case.reset {
+        workspace::remove(&bench.workspace.module().join(path))?;
+    }
+    let report = match bench.start(&case.entry, &case.args, &case.cwd, &case.env, case.timeout_ms) {
+        Ok(report) => report,
+        Err(finding) => return Ok(Err(finding)),
+    };
+    seen.add(&report);
+    match finding::of(&report) {
+        Some(finding) => Ok(Err(finding)),
+        None => capture(bench.workspace, case, report),
+    }
+}
+
+impl Bench<'_> {
+    /// Starts a program of the prepared copy.
+    ///
+    /// # Errors
+    /// A finding if it cannot be started: the module's fault if the program is not there, else the host's.
+    pub fn start(
+        &self,
+        entry: &str,
+        args: &[String],
+        cwd: &str,
+        env: &BTreeMap<String, String>,
+        wall_ms: u64,
+    ) -> Result<Report, Finding> {
+        if let Some(fault) = sandbox::fault(self.workspace, entry) {
+            return Err(Finding::new(Code::OracleExec, fault));
+        }
+        if !self.workspace.module().join(cwd).is_dir() {
+            return Err(Finding::new(
+                Code::OracleExec,
+                format!("the folder {cwd:?} is not in the module"),
+            ));
+        }
+        let job = Job {
+            workspace: self.workspace,
+            manifest: self.manifest,
+            entry,
+            args,
+            cwd,
+            env,
+            seed: 0,
+            wall_ms,
+            strict_reads: self.strict_reads,
+            cancel: Arc::clone(&self.cancel),
+        };
+        self.sandbox
+            .run(&job)
+            .map_err(|error| Finding::new(Code::GuardIncomplete, error.to_string()))
+    }
+}
+
+fn capture(
+    workspace: &Workspace,
+    case: &Case,
+    report: Report,
+) -> io::Result<Result<Captured, Finding>> {
+    let mut files = Vec::new();
+    for path in &case.capture.files {
+        // The guard has proven that nothing outside was written, yet a link may point anywhere.
+        let found = workspace.module().join(path);
+        let regular = found
+            .canonicalize()
+            .is_ok_and(|real| real.starts_with(workspace.module()) && real.is_file());
+        if !regular || fs::metadata(&found)?.len() > outputs::MAX_BYTES {
+            let reason = format!(
+                "the captured file {path:?} is not there, no file of the module, or too large"
+            );
+            return Ok(Err(Finding::new(Code::OracleExec, reason)));
+        }
+        files.push((path.clone(), Digest::of(&fs::read(&found)?)));
+    }
+    let outputs = match outputs::collect(&workspace.output()) {
+        Ok(outputs) => outputs.into_iter().map(|output| (output.path, output.sha256)).collect(),
+        Err(OutputError::Refused(reason)) => {
+            return Ok(Err(Finding::new(Code::OutputLimit, reason)));
+        }
+        Err(OutputError::Io(error)) => return Err(error),
+    };
+    let effects = traces(&report);
+    Ok(Ok(Captured {
+        stdout: report.stdout.bytes,
+        stderr: report.stderr.bytes,
+        files,
+        outputs,
+        effects,
+    }))
+}
+
+fn traces(report: &Report) -> Vec<Trace> {
+    let compared = report.effects.iter().filter(|effect| effect.category != Category::FsRead);
+    let mut traces: Vec<Trace> = compared
+        .map(|e| {
+            let (target, other) = (e.target.clone(), e.other.clone());
+            (
+                e.category,
+                e.operation.clone(),
+                target,
+                other,
+                e.executable.clone(),
+                e.argv.clone(),
+                e.allowed,
+            )
+        })
+        .collect();
+    traces.sort();
+    traces
+}
+
+fn difference(case: &Case, first: &Captured, other: &Captured) -> Option<String> {
+    if case.capture.stdout && first.stdout != other.stdout {
+        return Some("stdout".to_owned());
+    }
+    if case.capture.stderr && first.stderr != other.stderr {
+        return Some("stderr".to_owned());
+    }
+    if let Some((one, _)) = first.files.iter().zip(&other.files).find(|(a, b)| a != b) {
+        return Some(format!("file:{}", one.0));
+    }
+    if first.outputs != other.outputs {
+        let both = first.outputs.iter().chain(&other.outputs);
+        let name =
+            both.into_iter().find(|it| !(first.outputs.contains(it) && other.outputs.contains(it)));
+        return Some(format!("output:{}", name.map_or("", |it| it.0.as_str())));
+    }
+    (case.capture.side_effects && first.effects != other.effects).then(|| "side_effects".to_owned())
+}

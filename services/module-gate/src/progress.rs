@@ -1,0 +1,51 @@
+//! What a caller is told while it waits. Nothing rests on it: a caller that is slow or gone misses it.
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tonic::Status;
+use wire::pb::module::v1::{Finished, Progress as Message};
+
+use crate::error::Error;
+
+/// One message of the answer.
+#[derive(Debug)]
+pub enum Told {
+    /// Still at it.
+    Progress(Message),
+    /// The last one: the signed statement.
+    Finished(Finished),
+}
+
+/// The way to one caller.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    to: mpsc::Sender<Result<Told, Status>>,
+    began: Instant,
+}
+
+impl Progress {
+    /// Messages given to it come out of the receiver.
+    pub fn channel() -> (Self, mpsc::Receiver<Result<Told, Status>>) {
+        let (to, from) = mpsc::channel(32);
+        (Self { to, began: Instant::now() }, from)
+    }
+
+    /// Tells that `phase` has begun.
+    pub fn tell(&self, phase: &str, message: &str) {
+        let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let message = Message { phase: phase.to_owned(), message: message.to_owned(), elapsed_ms };
+        let _ = self.to.try_send(Ok(Told::Progress(message)));
+    }
+
+    /// Whether nobody listens any more.
+    pub fn gone(&self) -> bool {
+        self.to.is_closed()
+    }
+
+    /// Ends the answer.
+    pub async fn end(self, result: Result<Vec<u8>, Error>) {
+        let last =
+            result.map(|statement| Told::Finished(Finished { statement })).map_err(Status::from);
+        let _ = self.to.send(last).await;
+    }
+}

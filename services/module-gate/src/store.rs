@@ -1,0 +1,257 @@
+//! All SQL of this service. Time is the database's own, so that replicas agree about leases.
+
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+use wire::digest::Digest;
+use wire::id::RunId;
+
+use crate::error::Error;
+
+/// One attempt of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The run.
+    pub run: RunId,
+    /// Counts from 1.
+    pub attempt: u32,
+}
+
+impl Key {
+    fn number(self) -> i32 {
+        i32::try_from(self.attempt).unwrap_or(i32::MAX)
+    }
+}
+
+/// The right to execute an attempt, until it lapses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// What may be executed.
+    pub key: Key,
+    /// Which start of it this is.
+    pub fence: i64,
+}
+
+/// What a claim found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// It is finished: the stored envelope's exact bytes.
+    Finished(Vec<u8>),
+    /// It is this caller's to execute.
+    Granted(Lease),
+    /// Somebody else is executing it.
+    Busy,
+}
+
+/// What is known of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Never heard of.
+    Unknown,
+    /// Somebody holds a live lease.
+    Running,
+    /// Accepted, not finished, and nobody is at it.
+    Interrupted,
+    /// The stored envelope's exact bytes.
+    Finished(Vec<u8>),
+}
+
+/// What a signed statement says, for its row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// `PASS`, `FAIL` or `INCONCLUSIVE`.
+    pub verdict: String,
+    /// Set unless it is a PASS.
+    pub code: Option<String>,
+    /// The signed envelope's exact bytes.
+    pub statement: Vec<u8>,
+    /// When it was issued.
+    pub at: OffsetDateTime,
+}
+
+/// Brings the schema up to date.
+///
+/// # Errors
+/// The database's own, or a schema that is newer than this program.
+pub async fn migrate(db: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
+    sqlx::migrate!("./migrations").run(db).await
+}
+
+/// Accepts an attempt if it is new, and takes its lease if nobody holds a live one (R11).
+///
+/// # Errors
+/// [`Error::Conflict`] if another request stands under this attempt.
+pub async fn claim(
+    db: &PgPool,
+    key: Key,
+    request: Digest,
+    module: Digest,
+    lease_ms: i64,
+) -> Result<Claim, Error> {
+    sqlx::query(
+        "INSERT INTO executions (run_id, attempt, request_digest, module_digest)
+         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+    )
+    .bind(Uuid::from(key.run))
+    .bind(key.number())
+    .bind(request.to_string())
+    .bind(module.to_string())
+    .execute(db)
+    .await?;
+    let (stored, statement): (String, Option<Vec<u8>>) = sqlx::query_as(
+        "SELECT request_digest, statement FROM executions WHERE run_id = $1 AND attempt = $2",
+    )
+    .bind(Uuid::from(key.run))
+    .bind(key.number())
+    .fetch_one(db)
+    .await?;
+    if stored != request.to_string() {
+        return Err(Error::Conflict(key));
+    }
+    if let Some(statement) = statement {
+        return Ok(Claim::Finished(statement));
+    }
+    let fence: Option<(i64,)> = sqlx::query_as(
+        "UPDATE executions SET fence = fence + 1, leased_until = now() + $3 * interval '1 millisecond'
+         WHERE run_id = $1 AND attempt = $2 AND statement IS NULL
+           AND (leased_until IS NULL OR leased_until < now())
+         RETURNING fence",
+    )
+    .bind(Uuid::from(key.run))
+    .bind(key.number())
+    .bind(lease_ms)
+    .fetch_optional(db)
+    .await?;
+    Ok(fence.map_or(Claim::Busy, |(fence,)| Claim::Granted(Lease { key, fence })))
+}
+
+/// Extends a lease. False if it is lost.
+///
+/// # Errors
+/// The database's own.
+pub async fn renew(db: &PgPool, lease: Lease, lease_ms: i64) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "UPDATE executions SET leased_until = now() + $4 * interval '1 millisecond'
+         WHERE run_id = $1 AND attempt = $2 AND fence = $3 AND statement IS NULL",
+    )
+    .bind(Uuid::from(lease.key.run))
+    .bind(lease.key.number())
+    .bind(lease.fence)
+    .bind(lease_ms)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Gives a lease back without a result, so that the next call need not wait for it to lapse.
+///
+/// # Errors
+/// The database's own.
+pub async fn release(db: &PgPool, lease: Lease) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE executions SET leased_until = NULL
+         WHERE run_id = $1 AND attempt = $2 AND fence = $3 AND statement IS NULL",
+    )
+    .bind(Uuid::from(lease.key.run))
+    .bind(lease.key.number())
+    .bind(lease.fence)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Stores the attempt's one statement.
+///
+/// # Errors
+/// [`Error::Interrupted`] if the lease is somebody else's by now; nothing is written then.
+pub async fn finish(conn: &mut PgConnection, lease: Lease, verdict: &Verdict) -> Result<(), Error> {
+    let done = sqlx::query(
+        "UPDATE executions SET statement = $4, verdict = $5, code = $6, finished_at = $7, leased_until = NULL
+         WHERE run_id = $1 AND attempt = $2 AND fence = $3 AND statement IS NULL",
+    )
+    .bind(Uuid::from(lease.key.run))
+    .bind(lease.key.number())
+    .bind(lease.fence)
+    .bind(&verdict.statement)
+    .bind(&verdict.verdict)
+    .bind(&verdict.code)
+    .bind(verdict.at)
+    .execute(conn)
+    .await?;
+    if done.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(Error::Interrupted("its lease is somebody else's by now"))
+    }
+}
+
+/// What is known of an attempt; changes nothing.
+///
+/// # Errors
+/// The database's own.
+pub async fn state(db: &PgPool, key: Key) -> Result<State, Error> {
+    let row: Option<(Option<Vec<u8>>, bool)> = sqlx::query_as(
+        "SELECT statement, COALESCE(leased_until >= now(), false) FROM executions WHERE run_id = $1 AND attempt = $2",
+    )
+    .bind(Uuid::from(key.run))
+    .bind(key.number())
+    .fetch_optional(db)
+    .await?;
+    Ok(match row {
+        None => State::Unknown,
+        Some((Some(statement), _)) => State::Finished(statement),
+        Some((None, true)) => State::Running,
+        Some((None, false)) => State::Interrupted,
+    })
+}
+
+/// Stores a shipping verdict.
+///
+/// # Errors
+/// The database's own.
+pub async fn shipped(
+    conn: &mut PgConnection,
+    module: Digest,
+    verdict: &Verdict,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO shippings (module_digest, verdict, code, statement, issued_at) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(module.to_string())
+    .bind(&verdict.verdict)
+    .bind(&verdict.code)
+    .bind(&verdict.statement)
+    .bind(verdict.at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The newest conclusive shipping statement of a module (R8).
+///
+/// # Errors
+/// The database's own.
+pub async fn newest_verdict(db: &PgPool, module: Digest) -> Result<Option<Vec<u8>>, Error> {
+    let row: Option<(Vec<u8>,)> = sqlx::query_as(
+        "SELECT statement FROM shippings WHERE module_digest = $1 AND verdict <> 'INCONCLUSIVE' ORDER BY id DESC LIMIT 1",
+    )
+    .bind(module.to_string())
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|(statement,)| statement))
+}
+
+/// The next sequence number of an entity's events, from 1.
+///
+/// # Errors
+/// The database's own.
+pub async fn next_event(conn: &mut PgConnection, key: &str) -> Result<u64, Error> {
+    let (last,): (i64,) = sqlx::query_as(
+        "INSERT INTO event_counters (key, last) VALUES ($1, 1)
+         ON CONFLICT (key) DO UPDATE SET last = event_counters.last + 1 RETURNING last",
+    )
+    .bind(key)
+    .fetch_one(conn)
+    .await?;
+    Ok(u64::try_from(last).unwrap_or_default())
+}

@@ -1,0 +1,218 @@
+//! The private folders of one job: copy of the module, input, outputs, home. Gone when it ends.
+//!
+//! ```text
+//! <scratch>/<job>/            mode 0711: reachable by name for the guard's uid, not listed
+//!   pristine/                 the tree as it came from the store; never shown to the module
+//!   module/                   the copy that runs; made afresh for every attempt
+//!   output/ home/ tmp/        LUMIO_OUTPUT, HOME, TMPDIR; emptied for every attempt
+//!   input.json                LUMIO_INPUT
+//! ```
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+/// Under root the guard runs modules as this user and group, "nobody" (M11).
+const GUARD_UID: u32 = 65_534;
+
+/// The folders of one job. Dropping it removes them.
+#[derive(Debug)]
+pub struct Workspace {
+    root: PathBuf,
+}
+
+impl Workspace {
+    /// Makes the folder `job` under `scratch`, after wiping what an earlier job of that name left.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn create(scratch: &Path, job: &str) -> io::Result<Self> {
+        make_dir(scratch)?;
+        let scratch = scratch.canonicalize()?;
+        let workspace = Self { root: scratch.join(job) };
+        remove(&workspace.root)?;
+        make_dir(&workspace.root)?;
+        make_dir(&workspace.pristine())?;
+        Ok(workspace)
+    }
+
+    /// Where the tree is put before anything runs.
+    pub fn pristine(&self) -> PathBuf {
+        self.root.join("pristine")
+    }
+
+    /// The copy that runs: the module's root.
+    pub fn module(&self) -> PathBuf {
+        self.root.join("module")
+    }
+
+    /// The folder that `LUMIO_OUTPUT` names.
+    pub fn output(&self) -> PathBuf {
+        self.root.join("output")
+    }
+
+    /// The folder that `HOME` names.
+    pub fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
+    /// The folder that `TMPDIR` names.
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("home/tmp")
+    }
+
+    /// The file that `LUMIO_INPUT` names.
+    pub fn input(&self) -> PathBuf {
+        self.root.join("input.json")
+    }
+
+    /// Starts an attempt: a fresh copy of the pristine tree, empty output and home, this input.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn prepare(&self, input: &[u8]) -> io::Result<()> {
+        for path in [self.module(), self.output(), self.home(), self.input()] {
+            remove(&path)?;
+        }
+        copy(&self.pristine(), &self.module())?;
+        for folder in [self.output(), self.home(), self.tmp()] {
+            make_dir(&folder)?;
+            give_away(&folder)?;
+        }
+        fs::write(self.input(), input)?;
+        fs::set_permissions(self.input(), Permissions::from_mode(0o444))
+    }
+}
+
+/// Removes what jobs of a process that was killed left under `scratch`; nothing that no job is called.
+///
+/// # Errors
+/// The disk's own.
+pub fn sweep(scratch: &Path) -> io::Result<()> {
+    let is_job = |name: &str| {
+        let run = name.split_once('.').map_or("", |(run, _)| run);
+        run == "ship" || (run.len() == 32 && run.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    for entry in fs::read_dir(scratch)? {
+        let entry = entry?;
+        if is_job(&entry.file_name().to_string_lossy()) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.root) {
+            tracing::warn!(path = %self.root.display(), %error, "could not remove scratch folder");
+        }
+    }
+}
+
+/// Removes a file or folder of the attempt's copy, if it is there.
+///
+/// # Errors
+/// The disk's own.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let gone = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => {
+            unlock(path);
+            fs::remove_dir_all(path)
+        }
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    gone.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+/// Gives back permissions that a module took from its own folders; failures show when removing.
+fn unlock(folder: &Path) {
+    let _ = fs::set_permissions(folder, Permissions::from_mode(0o700));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|found| found.is_dir()) {
+            unlock(&entry.path());
+        }
+    }
+}
+
+/// Makes a folder, and those above it, that others may pass through but not list.
+///
+/// # Errors
+/// The disk's own.
+pub fn make_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o711).create(path)?;
+    // The mode above is cut by the umask.
+    fs::set_permissions(path, Permissions::from_mode(0o711))
+}
+
+/// Copies a tree of regular files that nobody else writes to.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in WalkDir::new(from).follow_links(false) {
+        let entry = entry?;
+        let relative = entry.path().strip_prefix(from).map_err(io::Error::other)?;
+        let target = to.join(relative);
+        if entry.file_type().is_dir() {
+            fs::create_dir(&target)?;
+            fs::set_permissions(&target, Permissions::from_mode(0o755))?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+        give_away(&target)?;
+    }
+    Ok(())
+}
+
+/// As root, makes `path` the guard's: declared writes inside the copy must be possible.
+fn give_away(path: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    chown(path, Some(GUARD_UID), Some(GUARD_UID))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_attempt_starts_afresh() {
+        let scratch = tempfile::tempdir().unwrap();
+        let workspace = Workspace::create(scratch.path(), "job").unwrap();
+        fs::write(workspace.pristine().join("a"), "a").unwrap();
+        for input in ["one", "two"] {
+            workspace.prepare(input.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(workspace.input()).unwrap(), input);
+            assert_eq!(fs::read_dir(workspace.module()).unwrap().count(), 1);
+            fs::write(workspace.module().join("left"), "").unwrap();
+            fs::create_dir(workspace.output().join("closed")).unwrap();
+            fs::write(workspace.output().join("closed/f"), "").unwrap();
+            let closed = Permissions::from_mode(0o000);
+            fs::set_permissions(workspace.output().join("closed"), closed).unwrap();
+        }
+        drop(workspace);
+        assert!(!scratch.path().join("job").exists());
+    }
+
+    #[test]
+    fn a_sweep_takes_jobs_and_nothing_else() {
+        let scratch = tempfile::tempdir().unwrap();
+        let job = format!("{}.1", "0a".repeat(16));
+        for name in [job.as_str(), "ship.abc.1", "runtime", "letters.1", "0a.1"] {
+            fs::create_dir(scratch.path().join(name)).unwrap();
+        }
+        sweep(scratch.path()).unwrap();
+        let mut left: Vec<_> = fs::read_dir(scratch.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["0a.1", "letters.1", "runtime"]);
+    }
+}

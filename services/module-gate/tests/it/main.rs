@@ -1,0 +1,15 @@
+//! The service as its callers see it: real Postgres, NATS and Node, real modules in the real guard.
+
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+mod world;
+
+mod execute;
+
+mod refused;
+
+mod again;
+
+mod restart;
+
+mod ship;

@@ -1,0 +1,2 @@
+import { randomUUID } from 'node:crypto';
+console.log(randomUUID());

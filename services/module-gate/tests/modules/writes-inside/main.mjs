@@ -1,0 +1,3 @@
+import { writeFileSync } from 'node:fs';
+try { writeFileSync('cache.txt', 'x'); } catch { /* hidden on purpose */ }
+writeFileSync(`${process.env.LUMIO_OUTPUT}/result.txt`, 'done\n');
