@@ -1,0 +1,21 @@
+//! The runner and the network: what is asked, what is signed, what an answer proves.
+//!
+//! Reading order: [`decide`] (the rules of R13, pure), [`network`] (which history), [`transaction`] and
+//! [`store`] (what is kept), [`engine`] (the one place that sends), [`calls`] and [`reads`] (what is
+//! sent and read).
+
+pub mod decide;
+
+pub mod network;
+
+pub mod transaction;
+
+pub mod store;
+
+pub mod ledger;
+
+pub mod engine;
+
+pub mod calls;
+
+pub mod reads;

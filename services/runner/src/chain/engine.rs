@@ -1,0 +1,363 @@
+//! The one place that signs and sends (R13).
+//!
+//! A purpose (one kind of call for one attempt) is driven to its end however often the process dies: what
+//! was signed is in the database before it is sent, what was sent is looked up before anything else
+//! happens, the same bytes are sent until something is proven, and nothing new is signed before the old
+//! can no longer land and contract state has been asked.
+
+use std::time::Duration;
+
+use chain::{
+    Call, ChainError, Invocation,
+    rpc::{Applied, Outcome, SendAnswer as Answered},
+    tx::{self, PrepareRequest},
+};
+use stellar_xdr::{Limits, ReadXdr as _, ScVal, WriteXdr as _};
+use tokio::time::{Instant, sleep};
+use wire::Digest;
+
+use crate::{
+    chain::{
+        decide::{
+            AfterLookup, AfterSend, AfterState, Found, Lookup, SendAnswer, after_lookup,
+            after_send, after_state,
+        },
+        ledger::Ledger,
+        store,
+        transaction::{Kind, Landed, State, Transaction},
+    },
+    crash,
+    error::{Error, Result},
+    runs::run::Held,
+};
+
+/// How long a worker stays with one transaction before it lets others have a turn.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Pause between look-ups.
+const POLL: Duration = Duration::from_millis(250);
+/// Pause before the source is asked for again.
+const SOURCE_BUSY: Duration = Duration::from_millis(200);
+/// Pause before the same bytes are sent again.
+const RESEND: Duration = Duration::from_secs(3);
+/// A purpose whose transactions landed without effect this often goes no further.
+const MOST_TRIES: u32 = 6;
+/// How long signing may take, in milliseconds, before another worker may take the source.
+const SOURCE_LEASE_MS: i64 = 10_000;
+
+/// What is to be done on chain.
+pub struct Purpose<'a> {
+    /// The run, held.
+    pub held: Held,
+    /// Its attempt.
+    pub attempt: u32,
+    /// Which call.
+    pub kind: Kind,
+    /// The run's id in the vault.
+    pub vault_run_id: Digest,
+    /// The run's deadline, Unix seconds of ledger time.
+    pub deadline: u64,
+    /// Makes the call for a given `valid_until`.
+    pub call: &'a (dyn Fn(u64) -> Result<Invocation> + Send + Sync),
+}
+
+/// How far it got.
+#[derive(Debug)]
+pub enum Driven {
+    /// A transaction landed and did it.
+    Done(Done),
+    /// Nothing is known yet, or the source is in use: come again.
+    Later(Duration, &'static str),
+    /// It is refused, and nothing was done by any try.
+    Refused(ChainError),
+    /// It can't land before the deadline any more.
+    TooLate,
+    /// What happened can't be told from here.
+    Unknown(String),
+}
+
+/// What the transaction that did it answered.
+#[derive(Debug)]
+pub struct Done {
+    /// Its hash.
+    pub hash: Digest,
+    /// Its return value.
+    pub value: ScVal,
+    /// When its ledger closed, Unix seconds.
+    pub closed_at: u64,
+}
+
+impl Ledger {
+    /// Drives a purpose as far as it goes now.
+    ///
+    /// # Errors
+    ///
+    /// When the database or the node does not answer; nothing is lost by it.
+    pub async fn drive(&self, purpose: &Purpose<'_>) -> Result<Driven> {
+        loop {
+            let newest =
+                store::newest(&self.db, purpose.held.id, purpose.attempt, purpose.kind).await?;
+            let Some(known) = newest else {
+                match self.sign(purpose).await? {
+                    Some(stopped) => return Ok(stopped),
+                    None => continue,
+                }
+            };
+            match known.state {
+                State::Prepared | State::Sent | State::Unknown => {
+                    if let Some(stopped) = self.chase(purpose, &known).await? {
+                        return Ok(stopped);
+                    }
+                }
+                State::Succeeded => return done(&known).map(Driven::Done),
+                State::Failed | State::Expired | State::Rejected => {
+                    if let Some(stopped) = self.again(purpose, &known).await? {
+                        return Ok(stopped);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Signs and stores a transaction. `None` if there is one now.
+    async fn sign(&self, purpose: &Purpose<'_>) -> Result<Option<Driven>> {
+        let account = self.source.address().to_string();
+        let lease = store::lease_source(&self.db, &account, &self.owner, SOURCE_LEASE_MS).await?;
+        let Some(lease) = lease else {
+            return Ok(Some(Driven::Later(SOURCE_BUSY, "the transaction source")));
+        };
+        let signed = self.sign_with(purpose, lease).await;
+        store::release_source(&self.db, lease).await?;
+        signed
+    }
+
+    async fn sign_with(
+        &self,
+        purpose: &Purpose<'_>,
+        lease: store::SourceLease<'_>,
+    ) -> Result<Option<Driven>> {
+        let now = self.now().await?.latest_close;
+        let Some(max_time) = max_time(purpose, now, self.transaction_secs) else {
+            return Ok(Some(Driven::TooLate));
+        };
+        let call = Call::from((purpose.call)(max_time)?);
+        let request = PrepareRequest {
+            network: &self.network,
+            source: &self.source,
+            call: &call,
+            signers: &[&self.runner],
+            max_time_unix: max_time,
+            auth_valid_ledgers: tx::AUTH_LEDGERS,
+            fee_ceiling: self.fee_ceiling,
+        };
+        let prepared = match tx::prepare(&self.rpc, &request).await {
+            Ok(prepared) => prepared,
+            Err(error) if refuses(&error) => return Ok(Some(Driven::Refused(error))),
+            Err(error) => return Err(error.into()),
+        };
+        let transaction = Transaction {
+            hash: prepared.hash,
+            run: purpose.held.id,
+            attempt: purpose.attempt,
+            kind: purpose.kind,
+            source: lease.account.to_owned(),
+            sequence: prepared.sequence,
+            max_time: prepared.max_time,
+            signed_ledger: prepared.ledger,
+            envelope: prepared.envelope,
+            state: State::Prepared,
+            last_answer: None,
+            landed: None,
+        };
+        self.crash_point(purpose.kind, "before_persist");
+        let mut conn = self.db.acquire().await?;
+        let now = chassis::clock::now();
+        store::insert(&mut conn, purpose.held, lease, &transaction, now).await?;
+        self.crash_point(purpose.kind, "after_persist");
+        Ok(None)
+    }
+
+    /// Looks up, sends, and looks up again. `None` if the transaction has ended.
+    async fn chase(&self, purpose: &Purpose<'_>, it: &Transaction) -> Result<Option<Driven>> {
+        let give_up_at = Instant::now() + PATIENCE;
+        let mut send_at = Instant::now();
+        let mut first_look = it.state != State::Prepared;
+        while Instant::now() < give_up_at {
+            if !first_look && Instant::now() >= send_at {
+                if self.send(purpose, it).await? {
+                    return Ok(None);
+                }
+                send_at = Instant::now() + RESEND;
+            }
+            first_look = false;
+            if self.look_up(purpose, it).await? {
+                return Ok(None);
+            }
+            sleep(POLL).await;
+        }
+        Ok(Some(Driven::Later(POLL, "the network")))
+    }
+
+    /// Sends the stored bytes. `true` if the answer ended the transaction.
+    async fn send(&self, purpose: &Purpose<'_>, it: &Transaction) -> Result<bool> {
+        let sends = store::count_send(&self.db, purpose.held, it.hash).await?;
+        let answer = self.rpc.send(&self.network, &it.envelope).await;
+        self.crash_point(purpose.kind, "after_send");
+        let (answer, words) = classify(answer);
+        tracing::debug!(hash = %it.hash, sends, "{} was sent: {words}", purpose.kind);
+        if after_send(sends == 1, answer) == AfterSend::Rejected {
+            store::end(&self.db, purpose.held, it.hash, State::Rejected, None, &words).await?;
+            return Ok(true);
+        }
+        store::note(&self.db, purpose.held, it.hash, &words).await?;
+        Ok(false)
+    }
+
+    /// Asks for the transaction. `true` if the answer ended it.
+    async fn look_up(&self, purpose: &Purpose<'_>, it: &Transaction) -> Result<bool> {
+        let status = match self.rpc.transaction(&it.hash).await {
+            Ok(status) => status,
+            Err(error) => {
+                tracing::warn!(hash = %it.hash, "{} can't be looked up: {error}", purpose.kind);
+                return Ok(false);
+            }
+        };
+        let high_water = match self.believe(&status.clock).await {
+            Ok(ledger) => ledger,
+            Err(Error::Chain(error)) => {
+                tracing::warn!("{error}");
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        let lookup = Lookup {
+            found: found(&status.outcome),
+            latest_ledger: status.clock.latest_ledger,
+            latest_close_time: status.clock.latest_close,
+            oldest_ledger: status.clock.oldest_ledger,
+        };
+        let (state, words) = match after_lookup(it.signed(), lookup, high_water) {
+            AfterLookup::Again => return Ok(false),
+            AfterLookup::Succeeded => (State::Succeeded, "SUCCESS".to_owned()),
+            AfterLookup::Failed => (State::Failed, failure_words(&status.outcome)),
+            AfterLookup::Expired => {
+                (State::Expired, "it did not land before its last moment".to_owned())
+            }
+            AfterLookup::Forgotten => (State::Expired, FORGOTTEN.to_owned()),
+        };
+        self.crash_point(purpose.kind, "after_land");
+        let landed = landed(&status.outcome)?;
+        store::end(&self.db, purpose.held, it.hash, state, landed.as_ref(), &words).await?;
+        self.crash_point(purpose.kind, "after_result");
+        tracing::info!(hash = %it.hash, "{} ended: {words}", purpose.kind);
+        Ok(true)
+    }
+
+    /// After a transaction that did not do it: whether another may be signed. `None` if one was.
+    async fn again(&self, purpose: &Purpose<'_>, last: &Transaction) -> Result<Option<Driven>> {
+        let span = store::span(&self.db, purpose.held.id, purpose.attempt, purpose.kind).await?;
+        if span.tries >= MOST_TRIES {
+            return Ok(Some(give_up(purpose.kind, last, span.tries)));
+        }
+        if last.state == State::Expired {
+            let (record, ledger) = self.effect(purpose).await?;
+            let life = purpose.deadline.saturating_sub(span.last_max_time);
+            let lives_until =
+                span.first_ledger.saturating_add(u32::try_from(life).unwrap_or(u32::MAX));
+            let opens = purpose.kind == Kind::Open;
+            if after_state(opens, record, ledger, lives_until) == AfterState::Unknown {
+                let reason = format!(
+                    "{} {} can't land any more, and the vault has no record that could tell whether it did",
+                    purpose.kind, last.hash
+                );
+                return Ok(Some(Driven::Unknown(reason)));
+            }
+        }
+        self.sign(purpose).await
+    }
+
+    fn crash_point(&self, kind: Kind, place: &str) {
+        crash::point(&format!("{kind}.{place}"));
+    }
+}
+
+/// Whether the vault refuses the call as it is. A registry that could not be read says nothing (V6).
+fn refuses(error: &ChainError) -> bool {
+    error.contract().is_some_and(|error| error.name != "RegistryUnavailable")
+}
+
+/// After too many tries. One that landed without effect, or was rejected, proves that nothing was done;
+/// one that was never seen proves nothing by itself.
+fn give_up(kind: Kind, last: &Transaction, tries: u32) -> Driven {
+    let words = last.last_answer.clone().unwrap_or_default();
+    let reason = format!("{kind} was tried {tries} times without effect: {words}");
+    match last.state {
+        State::Failed | State::Rejected => {
+            Driven::Refused(ChainError::Transaction { hash: last.hash.to_string(), reason })
+        }
+        _ => Driven::Unknown(reason),
+    }
+}
+
+const FORGOTTEN: &str = "the node's history does not reach back to it";
+
+/// The last moment of a transaction signed now; `None` if it could not land before the deadline.
+fn max_time(purpose: &Purpose<'_>, now: u64, lifetime_secs: u64) -> Option<u64> {
+    /// A transaction needs at least this many seconds to be of any use.
+    const LEAST_SECS: u64 = 5;
+    let wanted = now.saturating_add(lifetime_secs);
+    let last = match purpose.kind {
+        Kind::Reclaim => return Some(wanted),
+        Kind::Open | Kind::Finalize | Kind::Void => purpose.deadline.saturating_sub(1),
+    };
+    (last >= now.saturating_add(LEAST_SECS)).then_some(wanted.min(last))
+}
+
+fn done(it: &Transaction) -> Result<Done> {
+    let landed = it.landed.as_ref().ok_or_else(|| broken(it, "it has no ledger"))?;
+    let bytes = landed.result.as_ref().ok_or_else(|| broken(it, "it has no result"))?;
+    let value = ScVal::from_xdr(bytes, limits()).map_err(|error| broken(it, error))?;
+    Ok(Done { hash: it.hash, value, closed_at: landed.closed_at })
+}
+
+fn broken(it: &Transaction, why: impl std::fmt::Display) -> Error {
+    Error::Broken(format!("the stored result of transaction {} can't be read: {why}", it.hash))
+}
+
+fn landed(outcome: &Outcome) -> Result<Option<Landed>> {
+    let Outcome::Applied(it) = outcome else { return Ok(None) };
+    let result = it.value.as_ref().map(|value| value.to_xdr(limits())).transpose();
+    let result = result.map_err(|error| Error::Broken(error.to_string()))?;
+    Ok(Some(Landed { result, ledger: it.ledger, closed_at: it.close_time }))
+}
+
+fn limits() -> Limits {
+    Limits { depth: 100, len: 1024 * 1024 }
+}
+
+fn found(outcome: &Outcome) -> Found {
+    match outcome {
+        Outcome::NotFound => Found::NotFound,
+        Outcome::Applied(it) if it.success => Found::Success,
+        Outcome::Applied(_) => Found::Failed,
+    }
+}
+
+fn failure_words(outcome: &Outcome) -> String {
+    let Outcome::Applied(it) = outcome else { return String::new() };
+    let it: &Applied = it;
+    match it.contract_error(chain::ContractKind::Vault) {
+        Some(error) => error.to_string(),
+        None => it.code.clone(),
+    }
+}
+
+fn classify(answer: Result<Answered, ChainError>) -> (SendAnswer, String) {
+    match answer {
+        Ok(Answered::Pending) => (SendAnswer::Pending, "PENDING".to_owned()),
+        Ok(Answered::Duplicate) => (SendAnswer::Duplicate, "DUPLICATE".to_owned()),
+        Ok(Answered::TryAgainLater) => (SendAnswer::TryAgainLater, "TRY_AGAIN_LATER".to_owned()),
+        Ok(Answered::Rejected(it)) if it.definite => (SendAnswer::RefusedForGood, it.code),
+        Ok(Answered::Rejected(it)) => (SendAnswer::Refused, it.code),
+        Err(error) => (SendAnswer::None, error.to_string()),
+    }
+}

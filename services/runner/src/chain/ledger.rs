@@ -1,0 +1,87 @@
+//! The network as this runner sees it, and the high-water mark under which nothing is believed (R13).
+
+use std::fmt;
+
+use chain::{Address, Keypair, Network, Rpc, rpc::Clock};
+use sqlx::PgPool;
+
+use crate::{
+    chain::{
+        network::{Mark, Standing, compare},
+        store,
+    },
+    error::{Error, Result},
+};
+
+/// Everything that is needed to speak with the network.
+pub struct Ledger {
+    /// The node.
+    pub rpc: Rpc,
+    /// Which network.
+    pub network: Network,
+    /// Signs authorisation entries: the runner that the registry lists.
+    pub runner: Keypair,
+    /// Pays fees and gives sequence numbers; another key than the runner's.
+    pub source: Keypair,
+    /// The vault.
+    pub vault: Address,
+    /// The agent registry.
+    pub registry: Address,
+    /// Most stroops a transaction may cost.
+    pub fee_ceiling: u64,
+    /// How long a transaction may wait for its ledger, in seconds of ledger time.
+    pub transaction_secs: u64,
+    /// Where transactions and marks are kept.
+    pub db: PgPool,
+    /// This process, in leases.
+    pub owner: String,
+}
+
+impl Ledger {
+    /// The newest ledger, from a node that is not behind.
+    ///
+    /// # Errors
+    ///
+    /// When the node does not answer, is behind, or lives in another history.
+    pub async fn now(&self) -> Result<Clock> {
+        let clock = self.rpc.clock().await?;
+        self.believe(&clock).await?;
+        Ok(clock)
+    }
+
+    /// Compares what a node says of itself with everything seen before, and remembers it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AnotherHistory`], and [`Error::Chain`] for a node that is behind.
+    pub async fn believe(&self, clock: &Clock) -> Result<u32> {
+        let seen = Mark { ledger: clock.latest_ledger, closed_at: clock.latest_close };
+        let network = *self.network.id();
+        let known = store::high_water(&self.db, network).await?.unwrap_or(seen);
+        match compare(&known, &seen) {
+            Standing::Current => {
+                if seen.ledger > known.ledger || seen == known {
+                    let passphrase = self.network.passphrase();
+                    store::raise_high_water(&self.db, network, passphrase, &seen).await?;
+                }
+                Ok(seen.ledger)
+            }
+            Standing::Behind => Err(Error::Chain(chain::ChainError::Invalid(format!(
+                "the node is behind: it is at ledger {}, {} was seen before; waiting for it",
+                seen.ledger, known.ledger
+            )))),
+            Standing::AnotherHistory => Err(Error::AnotherHistory(format!(
+                "RUNNER_RPC_URL: the network has another history than the one in DATABASE_URL \
+                 (ledger {} closed at {}, known is {} at {}): it was reset, or is another network; \
+                 start with a fresh database, or point to the network it belongs to",
+                seen.ledger, seen.closed_at, known.ledger, known.closed_at
+            ))),
+        }
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ledger({} for {})", self.network.passphrase(), self.runner.address())
+    }
+}

@@ -1,0 +1,245 @@
+//! Every SQL statement about signed transactions, their sources and the networks they went to.
+
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
+use time::OffsetDateTime;
+use wire::{Digest, RunId};
+
+use crate::{
+    chain::{
+        network::Mark,
+        transaction::{Kind, Landed, State, Transaction},
+    },
+    error::{Error, Result},
+    runs::{rows, run::Held},
+};
+
+/// A worker's right to use a source account's next sequence number.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceLease<'a> {
+    /// The account.
+    pub account: &'a str,
+    /// The fencing token.
+    pub token: i64,
+}
+
+/// Makes the source known. Repeating it changes nothing.
+pub async fn add_source(db: &PgPool, account: &str) -> Result<()> {
+    let done = sqlx::query("INSERT INTO sources (account) VALUES ($1) ON CONFLICT DO NOTHING");
+    done.bind(account).execute(db).await?;
+    Ok(())
+}
+
+/// Takes the source, unless somebody else has it or a transaction of it may still land.
+pub async fn lease_source<'a>(
+    db: &PgPool,
+    account: &'a str,
+    owner: &str,
+    lease_ms: i64,
+) -> Result<Option<SourceLease<'a>>> {
+    let row = sqlx::query(
+        "UPDATE sources SET lease_owner = $2, lease_token = lease_token + 1, \
+            lease_until = now() + $3 * interval '1 millisecond' \
+         WHERE account = $1 AND (lease_until IS NULL OR lease_until < now()) \
+            AND NOT EXISTS (SELECT 1 FROM chain_transactions t WHERE t.source = $1 \
+                AND t.state IN ('prepared', 'sent', 'unknown')) \
+         RETURNING lease_token",
+    );
+    let row = row.bind(account).bind(owner).bind(lease_ms).fetch_optional(db).await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(SourceLease { account, token: row.try_get("lease_token")? }))
+}
+
+/// Gives the source back. Nothing happens if somebody else has it by now.
+pub async fn release_source(db: &PgPool, lease: SourceLease<'_>) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE sources SET lease_owner = NULL, lease_until = NULL \
+         WHERE account = $1 AND lease_token = $2",
+    );
+    done.bind(lease.account).bind(lease.token).execute(db).await?;
+    Ok(())
+}
+
+/// Stores a signed envelope that was not sent yet, if both the run and the source are still held.
+pub async fn insert(
+    conn: &mut PgConnection,
+    held: Held,
+    source: SourceLease<'_>,
+    it: &Transaction,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let done = sqlx::query(
+        "INSERT INTO chain_transactions (hash, run_id, attempt, kind, source, sequence, max_time, \
+            signed_ledger, envelope, state, created_at, updated_at) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, 'prepared', $10, $10 \
+         WHERE EXISTS (SELECT 1 FROM runs WHERE id = $2 AND lease_token = $11) \
+            AND EXISTS (SELECT 1 FROM sources WHERE account = $5 AND lease_token = $12)",
+    );
+    let done = done.bind(it.hash.as_bytes().as_slice()).bind(it.run.as_uuid());
+    let done = done.bind(to_i32(it.attempt)).bind(it.kind.name()).bind(&it.source);
+    let done = done.bind(it.sequence).bind(to_i64(it.max_time)).bind(i64::from(it.signed_ledger));
+    let done = done.bind(&it.envelope).bind(now).bind(held.token).bind(source.token);
+    one(done.execute(conn).await?.rows_affected(), held.id)
+}
+
+/// The newest transaction of this purpose, if there is one.
+pub async fn newest(
+    db: &PgPool,
+    run: RunId,
+    attempt: u32,
+    kind: Kind,
+) -> Result<Option<Transaction>> {
+    let row = sqlx::query(
+        "SELECT * FROM chain_transactions WHERE run_id = $1 AND attempt = $2 AND kind = $3 \
+         ORDER BY id DESC LIMIT 1",
+    );
+    let row = row.bind(run.as_uuid()).bind(to_i32(attempt)).bind(kind.name());
+    Ok(row.fetch_optional(db).await?.map(|row| transaction(&row)).transpose()?)
+}
+
+/// The earliest signing ledger and time bounds of this purpose's transactions, and how many there were.
+pub async fn span(db: &PgPool, run: RunId, attempt: u32, kind: Kind) -> Result<Span> {
+    let row = sqlx::query(
+        "SELECT count(*) AS tries, min(signed_ledger) AS ledger, min(max_time) AS first_max_time, \
+            max(max_time) AS last_max_time FROM chain_transactions \
+         WHERE run_id = $1 AND attempt = $2 AND kind = $3",
+    );
+    let row = row.bind(run.as_uuid()).bind(to_i32(attempt)).bind(kind.name()).fetch_one(db).await?;
+    let tries = rows::number(row.try_get::<i64, _>("tries")?, "tries")?;
+    let of = |column| row.try_get::<Option<i64>, _>(column).map(Option::unwrap_or_default);
+    Ok(Span {
+        tries,
+        first_ledger: rows::number(of("ledger")?, "signed_ledger")?,
+        first_max_time: rows::number(of("first_max_time")?, "max_time")?,
+        last_max_time: rows::number(of("last_max_time")?, "max_time")?,
+    })
+}
+
+/// All transactions of one purpose together.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// How many were signed.
+    pub tries: u32,
+    /// Newest ledger known when the first was signed.
+    pub first_ledger: u32,
+    /// Max time of the first.
+    pub first_max_time: u64,
+    /// Max time of the last.
+    pub last_max_time: u64,
+}
+
+/// Counts a send, before it happens. Returns how many there were with this one.
+pub async fn count_send(db: &PgPool, held: Held, hash: Digest) -> Result<u32> {
+    let row = sqlx::query(
+        "UPDATE chain_transactions SET sends = sends + 1, state = 'sent', updated_at = now() \
+         WHERE hash = $1 AND state IN ('prepared', 'sent', 'unknown') \
+            AND EXISTS (SELECT 1 FROM runs WHERE id = run_id AND id = $2 AND lease_token = $3) \
+         RETURNING sends",
+    );
+    let row = row.bind(hash.as_bytes().as_slice()).bind(held.id.as_uuid()).bind(held.token);
+    let row = row.fetch_optional(db).await?.ok_or(Error::LeaseLost(held.id))?;
+    Ok(rows::number(i64::from(row.try_get::<i32, _>("sends")?), "sends")?)
+}
+
+/// Notes what is known of a transaction that has not ended.
+pub async fn note(db: &PgPool, held: Held, hash: Digest, answer: &str) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE chain_transactions SET state = 'unknown', last_answer = $4, updated_at = now() \
+         WHERE hash = $1 AND state IN ('prepared', 'sent', 'unknown') \
+            AND EXISTS (SELECT 1 FROM runs WHERE id = run_id AND id = $2 AND lease_token = $3)",
+    );
+    let done = done.bind(hash.as_bytes().as_slice()).bind(held.id.as_uuid()).bind(held.token);
+    one(done.bind(answer).execute(db).await?.rows_affected(), held.id)
+}
+
+/// Ends a transaction. Its source is free from here on.
+pub async fn end(
+    db: &PgPool,
+    held: Held,
+    hash: Digest,
+    state: State,
+    landed: Option<&Landed>,
+    answer: &str,
+) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE chain_transactions SET state = $4, result = $5, ledger = $6, closed_at = $7, \
+            last_answer = $8, updated_at = now() \
+         WHERE hash = $1 AND state IN ('prepared', 'sent', 'unknown') \
+            AND EXISTS (SELECT 1 FROM runs WHERE id = run_id AND id = $2 AND lease_token = $3)",
+    );
+    let done = done.bind(hash.as_bytes().as_slice()).bind(held.id.as_uuid()).bind(held.token);
+    let done = done.bind(state.name()).bind(landed.and_then(|it| it.result.clone()));
+    let done = done.bind(landed.map(|it| i64::from(it.ledger)));
+    let done = done.bind(landed.map(|it| to_i64(it.closed_at))).bind(answer);
+    one(done.execute(db).await?.rows_affected(), held.id)
+}
+
+/// The newest ledger ever seen of the network.
+pub async fn high_water(db: &PgPool, network: Digest) -> Result<Option<Mark>> {
+    let row = sqlx::query("SELECT ledger, closed_at FROM networks WHERE network_id = $1");
+    let row = row.bind(network.as_bytes().as_slice()).fetch_optional(db).await?;
+    Ok(row.map(|row| mark(&row)).transpose()?)
+}
+
+/// Raises the high-water mark. A lower one changes nothing.
+pub async fn raise_high_water(
+    db: &PgPool,
+    network: Digest,
+    passphrase: &str,
+    seen: &Mark,
+) -> Result<()> {
+    let done = sqlx::query(
+        "INSERT INTO networks (network_id, passphrase, ledger, closed_at, updated_at) \
+         VALUES ($1, $2, $3, $4, now()) ON CONFLICT (network_id) DO UPDATE SET \
+            ledger = EXCLUDED.ledger, closed_at = EXCLUDED.closed_at, updated_at = now() \
+         WHERE networks.ledger < EXCLUDED.ledger",
+    );
+    let done = done.bind(network.as_bytes().as_slice()).bind(passphrase);
+    let done = done.bind(i64::from(seen.ledger)).bind(to_i64(seen.closed_at));
+    done.execute(db).await?;
+    Ok(())
+}
+
+fn mark(row: &PgRow) -> sqlx::Result<Mark> {
+    Ok(Mark {
+        ledger: rows::number(row.try_get::<i64, _>("ledger")?, "ledger")?,
+        closed_at: rows::number(row.try_get::<i64, _>("closed_at")?, "closed_at")?,
+    })
+}
+
+fn transaction(row: &PgRow) -> sqlx::Result<Transaction> {
+    let landed = match row.try_get::<Option<i64>, _>("ledger")? {
+        None => None,
+        Some(ledger) => Some(Landed {
+            result: row.try_get("result")?,
+            ledger: rows::number(ledger, "ledger")?,
+            closed_at: rows::number(row.try_get::<i64, _>("closed_at")?, "closed_at")?,
+        }),
+    };
+    let decode = |error: &dyn std::fmt::Display| sqlx::Error::Decode(error.to_string().into());
+    Ok(Transaction {
+        hash: rows::required_digest(row, "hash")?,
+        run: RunId::from(row.try_get::<uuid::Uuid, _>("run_id")?),
+        attempt: rows::number(i64::from(row.try_get::<i32, _>("attempt")?), "attempt")?,
+        kind: row.try_get::<&str, _>("kind")?.parse().map_err(|error| decode(&error))?,
+        source: row.try_get("source")?,
+        sequence: row.try_get("sequence")?,
+        max_time: rows::number(row.try_get::<i64, _>("max_time")?, "max_time")?,
+        signed_ledger: rows::number(row.try_get::<i64, _>("signed_ledger")?, "signed_ledger")?,
+        envelope: row.try_get("envelope")?,
+        state: row.try_get::<&str, _>("state")?.parse().map_err(|error| decode(&error))?,
+        last_answer: row.try_get("last_answer")?,
+        landed,
+    })
+}
+
+fn to_i64(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn to_i32(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+fn one(rows: u64, run: RunId) -> Result<()> {
+    if rows == 1 { Ok(()) } else { Err(Error::LeaseLost(run)) }
+}

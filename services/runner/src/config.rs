@@ -1,0 +1,291 @@
+//! Every setting, read once. All mistakes are reported together, by name, on one line.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use chain::{Address, ChainError, Keypair, Network, STANDALONE};
+use chassis::{
+    config::{ConfigErrors, Env, EnvFileError, Secret},
+    grpc::Tokens,
+};
+use ed25519_dalek::VerifyingKey;
+
+use crate::{crash, runs::steps::Rules};
+
+/// A file of settings in the working folder; what the environment says goes before it.
+pub const FILE: &str = ".env.runner";
+
+/// The settings of one runner.
+#[derive(Debug)]
+pub struct Config {
+    /// Signs authorisation entries; what the registry lists.
+    pub runner: Keypair,
+    /// Pays fees and gives sequence numbers.
+    pub source: Keypair,
+    /// The node.
+    pub rpc_url: String,
+    /// Which network.
+    pub network: Network,
+    /// The vault.
+    pub vault: Address,
+    /// The agent registry.
+    pub registry: Address,
+    /// Where the gateway listens.
+    pub http: SocketAddr,
+    /// Where gRPC listens, and who may call. Without tokens nobody may, and nothing listens.
+    pub grpc: Option<(SocketAddr, Tokens)>,
+    /// `*`, or the one origin browsers may call from.
+    pub cors_origin: String,
+    /// How often workers look for work.
+    pub poll: Duration,
+    /// How many workers this process has.
+    pub workers: usize,
+    /// What the operator chose for runs.
+    pub rules: Rules,
+    /// The gates, if there are any.
+    pub gates: Option<Addresses>,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub log_level: String,
+    /// Postgres.
+    pub database_url: String,
+    /// NATS.
+    pub nats_url: String,
+    /// Most stroops a transaction may cost.
+    pub fee_ceiling: u64,
+    /// How long a transaction may wait for its ledger, in seconds.
+    pub transaction_secs: u64,
+    /// A crash point (`runner crash-points`), for tests.
+    pub crash_at: Option<String>,
+    /// Settings that are accepted and do nothing, with the reason.
+    pub notices: Vec<&'static str>,
+}
+
+/// Where the gates are, and what this service shows them.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// module-gate.
+    pub module: (String, Secret),
+    /// oracle-gate.
+    pub oracle: (String, Secret),
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file of settings can't be used.
+    #[error("{0}")]
+    File(#[from] EnvFileError),
+    /// Settings are wrong.
+    #[error("{0}")]
+    Settings(#[from] ConfigErrors),
+}
+
+impl Config {
+    /// Reads the process's environment and [`FILE`].
+    ///
+    /// # Errors
+    ///
+    /// See [`ConfigError`].
+    pub fn load() -> Result<Self, ConfigError> {
+        let mut env = Env::process();
+        env.add_file(Path::new(FILE))?;
+        Ok(Self::read(env)?)
+    }
+
+    /// Reads the settings from `env`.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake.
+    pub fn read(env: Env) -> Result<Self, ConfigErrors> {
+        let network = Network::new(
+            env.with_default("RUNNER_NETWORK_PASSPHRASE|SOROBAN_NETWORK_PASSPHRASE", STANDALONE),
+        );
+        let local = network.is_standalone();
+        let runner = runner_key(&env);
+        let source = source_key(&env, &runner);
+        let vault = contract(&env, "RUNNER_CONTRACT_ID", local, chain::local::vault_id);
+        let registry = contract(&env, "RUNNER_AGENT_REGISTRY_ID", local, chain::local::registry_id);
+        let bind = bind(&env, local);
+        let config = Self {
+            runner,
+            source,
+            rpc_url: env.url("RUNNER_RPC_URL|SOROBAN_RPC_URL", RPC, &["http", "https"]),
+            vault,
+            registry,
+            http: SocketAddr::new(bind, env.number("RUNNER_PORT|PORT", 4000, 0..=u16::MAX)),
+            grpc: grpc(&env, bind),
+            cors_origin: env.with_default("RUNNER_CORS_ORIGIN", "*"),
+            poll: Duration::from_millis(env.number("RUNNER_POLL_INTERVAL_MS", 1_000, 10..=600_000)),
+            workers: env.number("RUNNER_WORKERS", 4, 1..=64),
+            rules: rules(&env, local),
+            gates: gates(&env),
+            log_level: env.with_default("RUNNER_LOG_LEVEL", "info"),
+            database_url: env.required_url("DATABASE_URL", &["postgres", "postgresql"]),
+            nats_url: env.required_url("NATS_URL", &["nats", "tls"]),
+            fee_ceiling: env.number(
+                "RUNNER_MAX_FEE_STROOPS",
+                50_000_000,
+                1_000..=u64::from(u32::MAX),
+            ),
+            transaction_secs: 60,
+            crash_at: env.parse("RUNNER_CRASH_AT", crash_point),
+            notices: notices(&env),
+            network,
+        };
+        env.finish()?;
+        Ok(config)
+    }
+}
+
+const RPC: &str = "http://localhost:8000";
+const SECRET: &str = "RUNNER_SECRET|RUNNER_PRIVATE_KEY";
+
+/// The runner's key, checked against the public key if that is told too (R7).
+fn runner_key(env: &Env) -> Keypair {
+    let key = key(env, SECRET);
+    let told = env.parse("RUNNER_PUBLIC_KEY", str::parse::<Address>);
+    if let (Some(key), Some(told)) = (&key, told)
+        && key.address() != told
+    {
+        let text = "is not the public key of RUNNER_SECRET; correct one of the two";
+        env.mistake("RUNNER_PUBLIC_KEY", text);
+    }
+    key.unwrap_or_else(nobody)
+}
+
+fn source_key(env: &Env, runner: &Keypair) -> Keypair {
+    let key = key(env, "RUNNER_SOURCE_SECRET").unwrap_or_else(nobody);
+    if key.address() == runner.address() && key.address() != nobody().address() {
+        let text = "is the runner's own key; use an account of its own that only pays fees";
+        env.mistake("RUNNER_SOURCE_SECRET", text);
+    }
+    key
+}
+
+fn key(env: &Env, names: &str) -> Option<Keypair> {
+    if env.optional(names).is_none() {
+        // Notes the mistake.
+        env.required(names);
+    }
+    env.parse(names, str::parse::<Keypair>)
+}
+
+/// Stands where a key is missing; the configuration is refused then.
+fn nobody() -> Keypair {
+    Keypair::from_seed(&[0; 32])
+}
+
+fn contract(
+    env: &Env,
+    name: &str,
+    local: bool,
+    known: impl FnOnce() -> Result<Address, ChainError>,
+) -> Address {
+    let none = Address::Contract([0; 32]);
+    if env.optional(name).is_none() && local {
+        return known().unwrap_or(none);
+    }
+    env.required(name);
+    let read = env.parse(name, |text| match text.parse() {
+        Ok(id @ Address::Contract(_)) => Ok(id),
+        _ => Err("want a contract id (C…)"),
+    });
+    read.unwrap_or(none)
+}
+
+/// Where to listen; refuses to let strangers in, since nobody is asked who they are (R4).
+fn bind(env: &Env, local: bool) -> IpAddr {
+    let bind = env.parse("RUNNER_BIND", str::parse::<IpAddr>);
+    let bind = bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let allowed = env.boolean("RUNNER_ALLOW_INSECURE_BIND", false);
+    if env.with_default("RUNNER_AUTH", "none") != "none" {
+        env.mistake("RUNNER_AUTH", "want none: this version knows no other way");
+    } else if !local {
+        let text = "none is only for the local network (RUNNER_NETWORK_PASSPHRASE)";
+        env.mistake("RUNNER_AUTH", text);
+    } else if !bind.is_loopback() && !allowed {
+        let text = "is not a loopback address, and RUNNER_AUTH is none; \
+                    set RUNNER_ALLOW_INSECURE_BIND=true if a private network is around it";
+        env.mistake("RUNNER_BIND", text);
+    }
+    bind
+}
+
+fn grpc(env: &Env, bind: IpAddr) -> Option<(SocketAddr, Tokens)> {
+    let port = env.number("RUNNER_GRPC_PORT", 4001, 0..=u16::MAX);
+    let tokens = env.parse("RUNNER_GRPC_TOKENS", Tokens::parse)?;
+    Some((SocketAddr::new(bind, port), tokens))
+}
+
+fn rules(env: &Env, local: bool) -> Rules {
+    let margin = if local { 60 } else { 1_800 };
+    let rules = Rules {
+        deadline_secs: env.number("RUNNER_DEADLINE_SECS", 3_600, 660..=86_000),
+        margin_secs: env.number("RUNNER_DEADLINE_MARGIN_SECS", margin, 10..=43_200),
+        wall_limit_ms: env.number("RUNNER_WALL_LIMIT_MS", 600_000, 100..=43_200_000),
+        finalize_on_error: env.boolean("RUNNER_FINALIZE_ON_ERROR", true),
+        attestation_keys: attestation_keys(env),
+        lease_ms: env.number("RUNNER_LEASE_MS", 15_000, 1_000..=30_000),
+        nats_prefix: env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX),
+    };
+    let needed = rules.margin_secs.saturating_add(rules.wall_limit_ms.div_ceil(1_000));
+    if needed >= rules.deadline_secs {
+        let text = format!(
+            "leaves no time to run: the wall limit and the margin alone are {needed} seconds; raise it, \
+             or lower RUNNER_WALL_LIMIT_MS or RUNNER_DEADLINE_MARGIN_SECS"
+        );
+        env.mistake("RUNNER_DEADLINE_SECS", &text);
+    }
+    rules
+}
+
+fn attestation_keys(env: &Env) -> Vec<VerifyingKey> {
+    const NAME: &str = "RUNNER_ATTESTATION_KEYS";
+    let keys = env.list(NAME).into_iter().filter_map(|text| {
+        let key = wire::dsse::parse_key(&text);
+        if key.is_none() {
+            env.mistake(NAME, "want Ed25519 public keys of 64 hex digits between commas");
+        }
+        key
+    });
+    keys.collect()
+}
+
+/// Both gates or none: each comes with its token.
+fn gates(env: &Env) -> Option<Addresses> {
+    const NAMES: [&str; 4] = [
+        "RUNNER_MODULE_GATE_URL",
+        "RUNNER_MODULE_GATE_TOKEN",
+        "RUNNER_ORACLE_GATE_URL",
+        "RUNNER_ORACLE_GATE_TOKEN",
+    ];
+    if NAMES.iter().all(|name| env.optional(name).is_none()) {
+        return None;
+    }
+    let [module_url, module_token, oracle_url, oracle_token] = NAMES;
+    Some(Addresses {
+        module: (env.required_url(module_url, &["http"]), env.secret(module_token)),
+        oracle: (env.required_url(oracle_url, &["http"]), env.secret(oracle_token)),
+    })
+}
+
+fn crash_point(name: &str) -> Result<String, &'static str> {
+    if crash::exists(name) {
+        Ok(name.to_owned())
+    } else {
+        Err("want a name `runner crash-points` lists")
+    }
+}
+
+fn notices(env: &Env) -> Vec<&'static str> {
+    let told = env.optional("RUNNER_STATE_PATH").is_some();
+    let text = "RUNNER_STATE_PATH does nothing: the state of runs is in DATABASE_URL";
+    told.then_some(text).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests;

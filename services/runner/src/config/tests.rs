@@ -1,0 +1,99 @@
+use super::*;
+
+fn key(seed: u8) -> Keypair {
+    Keypair::from_seed(&[seed; 32])
+}
+
+fn least() -> Vec<(&'static str, String)> {
+    vec![
+        ("RUNNER_SECRET", key(1).secret().to_string()),
+        ("RUNNER_SOURCE_SECRET", key(2).secret().to_string()),
+        ("DATABASE_URL", "postgres://lumio@localhost/lumio".to_owned()),
+        ("NATS_URL", "nats://localhost:4222".to_owned()),
+    ]
+}
+
+fn read(more: &[(&'static str, &str)]) -> Result<Config, String> {
+    let mut variables = least();
+    variables.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
+    variables.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    Config::read(Env::from_map(variables)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_least_is_two_keys_a_database_and_a_bus() {
+    let config = read(&[]).unwrap();
+    assert_eq!(config.http.to_string(), "127.0.0.1:4000");
+    assert_eq!(config.vault, chain::local::vault_id().unwrap());
+    assert_eq!(config.rules.margin_secs, 60);
+    assert!(config.rules.finalize_on_error && config.gates.is_none() && config.grpc.is_none());
+}
+
+#[test]
+fn every_mistake_is_told_by_its_name_and_no_secret_with_it() {
+    let error = read(&[
+        ("RUNNER_SECRET", "SNOTASECRET"),
+        ("RUNNER_FINALIZE_ON_ERROR", "off"),
+        ("RUNNER_PORT", "4000000"),
+        ("RUNNER_CONTRACT_ID", "GABC"),
+        ("RUNNER_MODULE_GATE_URL", "http://localhost:4200"),
+        ("RUNNER_CRASH_AT", "somewhere"),
+        ("NATS_URL", ""),
+    ]);
+    let error = error.unwrap_err();
+    let names = [
+        "RUNNER_SECRET",
+        "RUNNER_FINALIZE_ON_ERROR",
+        "RUNNER_PORT",
+        "RUNNER_CONTRACT_ID",
+        "RUNNER_MODULE_GATE_TOKEN",
+        "RUNNER_ORACLE_GATE_URL",
+        "RUNNER_ORACLE_GATE_TOKEN",
+        "RUNNER_CRASH_AT",
+        "NATS_URL",
+    ];
+    for name in names {
+        assert!(error.contains(&format!("{name}: ")), "{name} is missing in {error}");
+    }
+    assert!(!error.contains("SNOTASECRET") && !error.contains('\n'), "{error}");
+}
+
+#[test]
+fn finalize_on_error_can_be_switched_off() {
+    for word in ["false", "0", "no"] {
+        assert!(!read(&[("RUNNER_FINALIZE_ON_ERROR", word)]).unwrap().rules.finalize_on_error);
+    }
+}
+
+#[test]
+fn the_public_key_must_be_that_of_the_secret() {
+    let (right, wrong) = (key(1).address().to_string(), key(3).address().to_string());
+    assert!(read(&[("RUNNER_PUBLIC_KEY", &right)]).is_ok());
+    assert!(read(&[("RUNNER_PUBLIC_KEY", &wrong)]).unwrap_err().starts_with("RUNNER_PUBLIC_KEY: "));
+    let same = key(1).secret().to_string();
+    let error = read(&[("RUNNER_SOURCE_SECRET", &same)]).unwrap_err();
+    assert!(error.starts_with("RUNNER_SOURCE_SECRET: "), "{error}");
+}
+
+#[test]
+fn without_proof_of_who_calls_only_the_local_network_on_loopback_is_served() {
+    let error = read(&[("RUNNER_BIND", "0.0.0.0")]).unwrap_err();
+    assert!(error.starts_with("RUNNER_BIND: "), "{error}");
+    assert!(read(&[("RUNNER_BIND", "0.0.0.0"), ("RUNNER_ALLOW_INSECURE_BIND", "yes")]).is_ok());
+    let public = "Public Global Stellar Network ; September 2015";
+    let error = read(&[("RUNNER_NETWORK_PASSPHRASE", public)]).unwrap_err();
+    for name in ["RUNNER_AUTH", "RUNNER_CONTRACT_ID", "RUNNER_AGENT_REGISTRY_ID"] {
+        assert!(error.contains(&format!("{name}: ")), "{name} is missing in {error}");
+    }
+}
+
+#[test]
+fn a_deadline_must_leave_time_to_run() {
+    let error = read(&[("RUNNER_DEADLINE_SECS", "660")]).unwrap_err();
+    assert!(error.starts_with("RUNNER_DEADLINE_SECS: "), "{error}");
+}
+
+#[test]
+fn the_old_state_file_is_accepted_with_a_notice() {
+    assert_eq!(read(&[("RUNNER_STATE_PATH", "/var/state.json")]).unwrap().notices.len(), 1);
+}

@@ -1,0 +1,73 @@
+//! Named points at which the process can be made to die, so that a test can show that a restart at
+//! any of them ends in one open, one execution, one seal, one settlement and one receipt.
+//!
+//! Always compiled, so that what is tested is what runs; inert unless `RUNNER_CRASH_AT` names a point.
+
+use std::sync::OnceLock;
+
+/// Every point, in the order a run passes them, with what has happened by then.
+pub const POINTS: [(&str, &str); 27] = [
+    ("open.before_persist", "open_run is signed; the envelope exists in memory only"),
+    ("open.after_persist", "the envelope of open_run is stored; nothing was sent"),
+    ("open.after_send", "open_run was sent; the answer is not stored"),
+    ("open.after_land", "open_run was seen on chain; its result is not stored"),
+    ("open.after_result", "the result of open_run is stored; the run is still opening"),
+    ("execute.before", "the start of the execution is stored; module-gate was not called"),
+    ("execute.during", "module-gate has begun and told of it"),
+    ("execute.after_answer", "the execution statement was received; it is not stored"),
+    ("execute.after_persist", "the execution statement is stored; nothing was sealed"),
+    ("seal.before", "oracle-gate is about to be called"),
+    ("seal.after_answer", "the seal was received; it is not stored"),
+    ("seal.after_persist", "the seal and the frozen settlement are stored; nothing was signed"),
+    ("finalize.before_persist", "finalize_run is signed; the envelope exists in memory only"),
+    ("finalize.after_persist", "the envelope of finalize_run is stored; nothing was sent"),
+    ("finalize.after_send", "finalize_run was sent; the answer is not stored"),
+    ("finalize.after_land", "finalize_run was seen on chain; its result is not stored"),
+    ("finalize.after_result", "the result of finalize_run is stored; the run is still finalizing"),
+    ("void.before_persist", "void_run is signed; the envelope exists in memory only"),
+    ("void.after_persist", "the envelope of void_run is stored; nothing was sent"),
+    ("void.after_send", "void_run was sent; the answer is not stored"),
+    ("void.after_land", "void_run was seen on chain; its result is not stored"),
+    ("void.after_result", "the result of void_run is stored; the run has not ended"),
+    ("reclaim.before_persist", "reclaim_run is signed; the envelope exists in memory only"),
+    ("reclaim.after_persist", "the envelope of reclaim_run is stored; nothing was sent"),
+    ("reclaim.after_send", "reclaim_run was sent; the answer is not stored"),
+    ("reclaim.after_land", "reclaim_run was seen on chain; its result is not stored"),
+    ("reclaim.after_result", "the result of reclaim_run is stored; the run has not ended"),
+];
+
+static ARMED: OnceLock<String> = OnceLock::new();
+
+/// Whether `name` is one of [`POINTS`].
+pub fn exists(name: &str) -> bool {
+    POINTS.iter().any(|(point, _)| *point == name)
+}
+
+/// Makes the process die at `name` when it gets there. Only the first call counts.
+pub fn arm(name: &str) {
+    if ARMED.set(name.to_owned()).is_ok() {
+        tracing::warn!("this process will abort at crash point `{name}`");
+    }
+}
+
+/// Dies here, without any clean-up, if `name` is armed.
+pub fn point(name: &str) {
+    debug_assert!(exists(name), "`{name}` is not in the table");
+    if ARMED.get().is_some_and(|armed| armed == name) {
+        tracing::error!("aborting at crash point `{name}`");
+        std::process::abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        for (at, (name, _)) in POINTS.iter().enumerate() {
+            assert!(POINTS[at + 1..].iter().all(|(other, _)| other != name), "{name} twice");
+        }
+        assert!(!exists("open.sometime"));
+    }
+}

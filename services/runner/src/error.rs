@@ -1,0 +1,107 @@
+//! Everything that can go wrong here, sorted by what the other side can do about it.
+
+use wire::{
+    Problem, RunId,
+    problem::{Issue, ProblemBody},
+};
+
+/// What this service's functions answer.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else has the run by now, or it is not where it was believed to be (R1). Stop.
+    #[error("run {0} is held by somebody else, or has moved on")]
+    LeaseLost(RunId),
+    /// The database did not do it.
+    #[error("the database did not answer")]
+    Database(#[from] sqlx::Error),
+    /// The chain did not answer, or refused.
+    #[error(transparent)]
+    Chain(#[from] chain::ChainError),
+    /// A gate did not answer, or refused.
+    #[error("{gate} answered {code:?}: {message}")]
+    Gate {
+        /// Which one.
+        gate: &'static str,
+        /// The gRPC code.
+        code: tonic::Code,
+        /// Its words.
+        message: String,
+        /// The refusal by its name, if it is one of ours.
+        problem: Option<Problem>,
+    },
+    /// The network's history is not the one this service has lived in (R13). Stop the service.
+    #[error("{0}")]
+    AnotherHistory(String),
+    /// The caller asked for something that can't be done.
+    #[error("{detail}")]
+    Refused {
+        /// Which kind of refusal.
+        problem: Problem,
+        /// What happened this time.
+        detail: String,
+        /// Every mistake of the request.
+        issues: Vec<Issue>,
+    },
+    /// An invariant of this code does not hold.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl Error {
+    /// A refusal without a list of mistakes.
+    pub fn refused(problem: Problem, detail: impl Into<String>) -> Self {
+        Self::Refused { problem, detail: detail.into(), issues: Vec::new() }
+    }
+
+    /// A gate's answer, made an error.
+    pub fn gate(gate: &'static str, status: &tonic::Status) -> Self {
+        let problem = Problem::of(status);
+        Self::Gate { gate, code: status.code(), message: status.message().to_owned(), problem }
+    }
+
+    /// The problem as the outside sees it, logged once if it is ours. Nothing inner leaves (R9).
+    pub fn problem(&self) -> (Problem, ProblemBody) {
+        let (problem, detail) = match self {
+            Self::Refused { problem, detail, issues } => {
+                return (*problem, problem.body(detail.clone()).with_issues(issues.clone()));
+            }
+            Self::Database(error) => {
+                tracing::error!("the database did not answer: {error}");
+                (Problem::Unavailable, "the runner's database did not answer; try again")
+            }
+            Self::Chain(error) => {
+                tracing::warn!("the chain did not answer: {error}");
+                (Problem::Unavailable, "the network did not answer; try again")
+            }
+            Self::Gate { gate, problem: Some(problem), .. } if !problem.row().retryable => {
+                return (
+                    *problem,
+                    problem.body(format!("{gate} refused: {}", problem.row().title)),
+                );
+            }
+            Self::Gate { gate, message, .. } => {
+                tracing::warn!("{gate} did not answer: {message}");
+                (Problem::Unavailable, "a gate did not answer; try again")
+            }
+            Self::LeaseLost(_) => (
+                Problem::IdempotencyConflict,
+                "the run is being changed by somebody else; try again",
+            ),
+            Self::AnotherHistory(text) | Self::Broken(text) => {
+                tracing::error!("{text}");
+                (Problem::Internal, "the runner could not do it; its log says why")
+            }
+        };
+        (problem, problem.body(detail))
+    }
+}
+
+impl From<Error> for tonic::Status {
+    fn from(error: Error) -> Self {
+        let (problem, body) = error.problem();
+        problem.status(body.detail)
+    }
+}

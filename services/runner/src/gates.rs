@@ -1,0 +1,261 @@
+//! The two gates, as this service sees them. The only file that names their messages.
+
+use std::{fmt, time::Duration};
+
+use tonic::{Code, Status};
+use wire::{
+    Digest, RunId,
+    pb::{
+        module::v1::{
+            ExecuteRequest, ExecutionState, GetExecutionRequest, GetVerdictRequest,
+            execute_event::Event, module_gate_client::ModuleGateClient,
+        },
+        oracle::v1::{
+            BundleChunk, CheckStatus, GetModuleRequest, ReadBundleRequest, SealRequest,
+            SealResponse, SealStatus, oracle_gate_client::OracleGateClient,
+        },
+    },
+};
+
+use crate::{
+    crash,
+    error::{Error, Result},
+    runs::{facts::Drafts, run::Request, settlement::Seal},
+};
+
+const MODULE_GATE: &str = "module-gate";
+const ORACLE_GATE: &str = "oracle-gate";
+/// An answer that is not a stream must come within this time.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A seal copies the outputs, so it may take longer.
+const SEAL_PATIENCE: Duration = Duration::from_secs(120);
+/// A statement with the most outputs a pack may hold stays below this many bytes.
+const LARGEST_MESSAGE: usize = 8 * 1024 * 1024;
+
+/// A channel that carries this service's token and trace to a gate.
+pub type Wire = chassis::grpc::Client;
+
+/// Both gates.
+#[derive(Clone)]
+pub struct Gates {
+    module: ModuleGateClient<Wire>,
+    oracle: OracleGateClient<Wire>,
+}
+
+/// What module-gate is to execute.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// The run.
+    pub run: RunId,
+    /// Its attempt.
+    pub attempt: u32,
+    /// Empty when the caller named none.
+    pub workflow_id: &'a str,
+    /// What was asked for.
+    pub request: &'a Request,
+    /// Digest of the module's tree.
+    pub module: Digest,
+    /// It is stopped after this many milliseconds.
+    pub wall_limit_ms: u64,
+    /// Unix seconds after which a result is worthless.
+    pub deadline: u64,
+}
+
+/// What module-gate knows of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Execution {
+    /// Nothing, or it was cut off: it can be started.
+    None,
+    /// It runs: a call attaches to it.
+    Running,
+    /// It has ended with this statement.
+    Finished(Vec<u8>),
+}
+
+/// What oracle-gate answered to `Seal`.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// The seal.
+    pub seal: Seal,
+    /// Whether the sealed facts pass the check, or there are none to check.
+    pub passed: bool,
+    /// Why not.
+    pub reasons: Vec<String>,
+}
+
+impl Gates {
+    /// The gates behind these channels.
+    pub fn new(module: Wire, oracle: Wire) -> Self {
+        let module = ModuleGateClient::new(module).max_decoding_message_size(LARGEST_MESSAGE);
+        let oracle = OracleGateClient::new(oracle).max_encoding_message_size(LARGEST_MESSAGE);
+        Self { module, oracle }
+    }
+
+    /// The newest conclusive verdict on a module: a signed envelope.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gate`], as with every function here.
+    pub async fn verdict(&self, module: Digest) -> Result<Vec<u8>> {
+        let request = GetVerdictRequest { manifest_hash: module.to_string() };
+        let call = async { self.module.clone().get_verdict(request).await };
+        Ok(within(MODULE_GATE, PATIENCE, call).await?.into_inner().statement)
+    }
+
+    /// What module-gate knows of an attempt, without starting anything.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gate`].
+    pub async fn execution(&self, run: RunId, attempt: u32) -> Result<Execution> {
+        let request = GetExecutionRequest { run_id: run.to_string(), attempt };
+        let call = async { self.module.clone().get_execution(request).await };
+        let answer = within(MODULE_GATE, PATIENCE, call).await?.into_inner();
+        match (answer.state(), answer.statement) {
+            (ExecutionState::Finished, Some(statement)) => Ok(Execution::Finished(statement)),
+            (ExecutionState::Running, _) => Ok(Execution::Running),
+            (ExecutionState::Unknown | ExecutionState::Interrupted, _) => Ok(Execution::None),
+            (ExecutionState::Finished | ExecutionState::Unspecified, _) => {
+                Err(strange(MODULE_GATE, "an execution in no known state"))
+            }
+        }
+    }
+
+    /// Executes, or attaches to what runs or has ended (R11). Answers the signed statement.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gate`]. Nothing is proven by it: the execution may go on.
+    pub async fn execute(&self, order: &Order<'_>) -> Result<Vec<u8>> {
+        let call = async { self.module.clone().execute(execute_request(order)).await };
+        let mut stream = within(MODULE_GATE, PATIENCE, call).await?.into_inner();
+        while let Some(message) =
+            stream.message().await.map_err(|status| Error::gate(MODULE_GATE, &status))?
+        {
+            match message.event {
+                Some(Event::Progress(it)) => {
+                    tracing::debug!(run.id = %order.run, phase = it.phase, "{}", it.message);
+                    crash::point("execute.during");
+                }
+                Some(Event::Finished(it)) => return Ok(it.statement),
+                None => {}
+            }
+        }
+        Err(strange(MODULE_GATE, "an execution that ended without a statement"))
+    }
+
+    /// Seals an attempt, or answers its seal. `statements` are those of the execution and of shipping.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gate`].
+    pub async fn seal(
+        &self,
+        (run, attempt): (RunId, u32),
+        workflow_id: &str,
+        statements: (&[u8], &[u8]),
+        drafts: Drafts,
+    ) -> Result<Sealed> {
+        let request = SealRequest {
+            run_id: run.to_string(),
+            attempt,
+            workflow_id: workflow_id.to_owned(),
+            statement: statements.0.to_vec(),
+            shipping: statements.1.to_vec(),
+            plan_json: drafts.plan,
+            record_json: drafts.record,
+        };
+        let call = async { self.oracle.clone().seal(request).await };
+        sealed(within(ORACLE_GATE, SEAL_PATIENCE, call).await?.into_inner())
+    }
+
+    /// Asks oracle-gate for a module's inventory, and forgets it: for looking whether it answers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gate`].
+    pub async fn module(&self, digest: Digest) -> Result<()> {
+        let request = GetModuleRequest { digest: digest.to_string() };
+        let call = async { self.oracle.clone().get_module(request).await };
+        within(ORACLE_GATE, PATIENCE, call).await.map(drop)
+    }
+
+    /// The files of a sealed attempt, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gate`].
+    pub async fn bundle(
+        &self,
+        (run, attempt): (RunId, u32),
+    ) -> Result<tonic::Streaming<BundleChunk>> {
+        let request = ReadBundleRequest { run_id: run.to_string(), attempt };
+        let call = async { self.oracle.clone().read_bundle(request).await };
+        Ok(within(ORACLE_GATE, PATIENCE, call).await?.into_inner())
+    }
+}
+
+impl fmt::Debug for Gates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gates")
+    }
+}
+
+async fn within<T>(
+    gate: &'static str,
+    patience: Duration,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T> {
+    let answer = tokio::time::timeout(patience, call).await;
+    let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
+    answer.map_err(|status| Error::gate(gate, &status))
+}
+
+fn execute_request(it: &Order<'_>) -> ExecuteRequest {
+    ExecuteRequest {
+        run_id: it.run.to_string(),
+        attempt: it.attempt,
+        user: it.request.user.clone(),
+        workflow_id: it.workflow_id.to_owned(),
+        manifest_hash: it.module.to_string(),
+        input: it.request.input.clone(),
+        input_digest: it.request.input_digest.to_string(),
+        seed: it.request.seed,
+        budgets: Some(it.request.budgets.into()),
+        wall_limit_ms: it.wall_limit_ms,
+        deadline_unix: it.deadline,
+    }
+}
+
+fn sealed(answer: SealResponse) -> Result<Sealed> {
+    let digest = |text: &str| {
+        text.parse::<Digest>().map_err(|_| strange(ORACLE_GATE, "a seal without a digest"))
+    };
+    let check = answer.check.as_ref();
+    let passed = match answer.seal_status() {
+        SealStatus::SealedFailed => true,
+        SealStatus::Sealed => {
+            check.is_some_and(|it| matches!(it.status(), CheckStatus::Ok | CheckStatus::Warn))
+        }
+        SealStatus::Unspecified => return Err(strange(ORACLE_GATE, "a seal in no known state")),
+    };
+    Ok(Sealed {
+        passed,
+        reasons: check.map(|it| it.reasons.clone()).unwrap_or_default(),
+        seal: Seal {
+            seal_digest: digest(&answer.seal_digest)?,
+            manifest_digest: digest(&answer.manifest_digest)?,
+            pack_id: answer.pack_id,
+            facts_ref: answer.facts_ref,
+        },
+    })
+}
+
+fn strange(gate: &'static str, what: &str) -> Error {
+    Error::Gate {
+        gate,
+        code: Code::Internal,
+        message: format!("it answered {what}"),
+        problem: None,
+    }
+}

@@ -1,0 +1,150 @@
+//! A sealed run as one archive: what oracle-gate holds of it, with the run itself in front.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, header},
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use wire::{
+    Problem,
+    pb::oracle::v1::{BundleChunk, BundleFile, bundle_chunk::Item},
+};
+
+use crate::{
+    chain::calls::on_chain,
+    error::{Error, Result},
+    gates::Gates,
+    gateway::view::RunView,
+    runs::run::Snapshot,
+};
+
+/// A tar archive is made of blocks of this many bytes.
+const BLOCK: usize = 512;
+/// Pieces that may wait for a slow reader.
+const WAITING: usize = 8;
+
+/// `GET /runs/:id/bundle`.
+///
+/// # Errors
+///
+/// [`Problem::NotFound`] for a run that was not sealed, and what oracle-gate refuses.
+pub async fn answer(it: &Snapshot, gates: &Gates, vault: &str) -> Result<Response> {
+    if it.attempt.seal.is_none() {
+        return Err(Error::refused(Problem::NotFound, "this run was not sealed"));
+    }
+    let run = run_json(it, vault)?;
+    let stream = gates.bundle(it.key()).await?;
+    let (pieces, body) = mpsc::channel(WAITING);
+    tokio::spawn(async move {
+        if let Err(error) = write(&pieces, &run, stream).await {
+            // An error in the stream cuts the answer short, which every client sees.
+            tracing::warn!("a bundle was cut short: {error}");
+            let _ = pieces.send(Err(std::io::Error::other("the bundle was cut short"))).await;
+        }
+    });
+    let mut answer = Body::from_stream(ReceiverStream::new(body)).into_response();
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+    let name = format!("attachment; filename=\"{}.tar\"", it.run.id);
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        headers.insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(answer)
+}
+
+type Pieces = mpsc::Sender<std::io::Result<Bytes>>;
+
+/// The run as the gateway shows it, with what a verifier needs beside it.
+fn run_json(it: &Snapshot, vault: &str) -> Result<Vec<u8>> {
+    let broken = |error: serde_json::Error| Error::Broken(error.to_string());
+    let mut run = serde_json::to_value(RunView::from(it)).map_err(broken)?;
+    run["terms"] = json!(on_chain(it.terms()?)?);
+    run["vaultId"] = json!(vault);
+    run["nonce"] = json!(it.attempt.nonce);
+    run["input"] = serde_json::from_slice(&it.run.request.input).map_err(broken)?;
+    serde_json::to_vec_pretty(&run).map_err(broken)
+}
+
+async fn write(
+    pieces: &Pieces,
+    run: &[u8],
+    mut stream: tonic::Streaming<BundleChunk>,
+) -> anyhow::Result<()> {
+    let length = u64::try_from(run.len())?;
+    file(pieces, &BundleFile { path: "run.json".to_owned(), length, executable: false }).await?;
+    send(pieces, run.to_vec()).await?;
+    send(pieces, padding(length)).await?;
+    let mut left = 0_u64;
+    let mut whole = 0_u64;
+    while let Some(chunk) = stream.message().await? {
+        match chunk.item {
+            Some(Item::File(it)) => {
+                anyhow::ensure!(left == 0, "a file ended early");
+                (left, whole) = (it.length, it.length);
+                file(pieces, &it).await?;
+            }
+            Some(Item::Data(data)) => {
+                let length = u64::try_from(data.len())?;
+                left = left
+                    .checked_sub(length)
+                    .ok_or_else(|| anyhow::anyhow!("a file is too long"))?;
+                send(pieces, data.into()).await?;
+                if left == 0 {
+                    send(pieces, padding(whole)).await?;
+                }
+            }
+            None => {}
+        }
+    }
+    anyhow::ensure!(left == 0, "the last file ended early");
+    send(pieces, vec![0; 2 * BLOCK]).await
+}
+
+async fn file(pieces: &Pieces, it: &BundleFile) -> anyhow::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    if header.set_path(&it.path).is_err() {
+        long_name(pieces, &it.path).await?;
+    }
+    header.set_size(it.length);
+    header.set_mode(if it.executable { 0o755 } else { 0o644 });
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_cksum();
+    send(pieces, header.as_bytes().to_vec()).await
+}
+
+/// A path that does not fit a header goes before it, as an entry of its own.
+async fn long_name(pieces: &Pieces, path: &str) -> anyhow::Result<()> {
+    let length = u64::try_from(path.len())? + 1;
+    let mut header = tar::Header::new_gnu();
+    header.set_path("././@LongLink")?;
+    header.set_size(length);
+    header.set_mode(0o644);
+    header.set_entry_type(tar::EntryType::GNULongName);
+    header.set_cksum();
+    send(pieces, header.as_bytes().to_vec()).await?;
+    send(pieces, [path.as_bytes(), &[0]].concat()).await?;
+    send(pieces, padding(length)).await
+}
+
+async fn send(pieces: &Pieces, bytes: Vec<u8>) -> anyhow::Result<()> {
+    Ok(pieces.send(Ok(bytes.into())).await?)
+}
+
+fn padding(length: u64) -> Vec<u8> {
+    let over = usize::try_from(length % BLOCK as u64).unwrap_or_default();
+    vec![0; (BLOCK - over) % BLOCK]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_fill_their_blocks() {
+        assert_eq!([0, 1, 511, 512, 513].map(|it| padding(it).len()), [0, 511, 1, 0, 511]);
+    }
+}

@@ -1,0 +1,128 @@
+//! Lists in pages: the newest runs, oldest of them first, as frontends know the list; the next page
+//! holds older ones (R5).
+
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use uuid::Uuid;
+use wire::Problem;
+
+use crate::{
+    error::{Error, Result},
+    gateway::store::{self, Filter},
+    runs::{run::Snapshot, state::Status},
+};
+
+/// Runs on a page when the caller names no number, and at most.
+const MOST: i64 = 500;
+
+/// A page.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    limit: i64,
+    before: Option<(OffsetDateTime, Uuid)>,
+}
+
+impl Page {
+    /// Reads `limit` and `cursor`.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::InvalidRequest`].
+    pub fn read(limit: Option<&str>, cursor: Option<&str>) -> Result<Self> {
+        let invalid = |text: String| Error::refused(Problem::InvalidRequest, text);
+        let limit = match limit {
+            None => MOST,
+            Some(text) => match text.parse() {
+                Ok(number) if (1..=MOST).contains(&number) => number,
+                _ => return Err(invalid(format!("limit: want a whole number from 1 to {MOST}"))),
+            },
+        };
+        let before = cursor.filter(|it| !it.is_empty()).map(|text| {
+            decode(text).ok_or_else(|| invalid("cursor: want one of a Link header".to_owned()))
+        });
+        Ok(Self { limit, before: before.transpose()? })
+    }
+
+    /// Reads the page, and the cursor of the next one if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn fetch(
+        &self,
+        db: &PgPool,
+        user: Option<&str>,
+        status: Option<Status>,
+    ) -> Result<(Vec<Snapshot>, Option<String>)> {
+        let user = user.map(str::to_owned);
+        let filter = Filter { user, status, before: self.before, limit: self.limit + 1 };
+        let mut runs = store::list(db, &filter).await?;
+        let most = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let more = runs.len() > most;
+        runs.truncate(most);
+        let next = runs.last().filter(|_| more);
+        let next = next.map(|it| encode(it.run.created_at, *it.run.id.as_uuid()));
+        runs.reverse();
+        Ok((runs, next))
+    }
+
+    /// The `Link` header that leads to the next page (RFC 8288).
+    pub fn link(&self, cursor: &str, user: Option<&str>, status: Option<Status>) -> String {
+        let mut query = format!("limit={}&cursor={cursor}", self.limit);
+        if let Some(user) = user.filter(|it| it.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+            query.push_str(&format!("&user={user}"));
+        }
+        if let Some(status) = status {
+            query.push_str(&format!("&status={status}"));
+        }
+        format!("</runs?{query}>; rel=\"next\"")
+    }
+}
+
+/// Reads a status to narrow a list to.
+///
+/// # Errors
+///
+/// [`Problem::InvalidRequest`].
+pub fn status(text: &str) -> Result<Status> {
+    let names = || Status::ALL.map(Status::name).join(", ");
+    text.parse().map_err(|_| {
+        Error::refused(Problem::InvalidRequest, format!("status: want one of {}", names()))
+    })
+}
+
+/// Age and id of the last run on the page, not meant to be read by anybody else.
+fn encode(at: OffsetDateTime, id: Uuid) -> String {
+    let micros = at.unix_timestamp_nanos() / 1_000;
+    hex::encode(format!("{micros} {}", id.simple()))
+}
+
+fn decode(cursor: &str) -> Option<(OffsetDateTime, Uuid)> {
+    let text = String::from_utf8(hex::decode(cursor).ok()?).ok()?;
+    let (micros, id) = text.split_once(' ')?;
+    let nanos = micros.parse::<i128>().ok()?.checked_mul(1_000)?;
+    Some((OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?, id.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back() {
+        let at = OffsetDateTime::from_unix_timestamp_nanos(1_800_000_000_123_456_000).unwrap();
+        let id = Uuid::from_u128(7);
+        assert_eq!(decode(&encode(at, id)), Some((at, id)));
+        for bad in ["", "zz", "00", &hex::encode("1 2 3"), &hex::encode("9".repeat(60))] {
+            assert_eq!(decode(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn limits_are_whole_and_bounded() {
+        for bad in ["0", "501", "-1", "1.5", "many"] {
+            assert!(Page::read(Some(bad), None).is_err(), "{bad}");
+        }
+        assert_eq!(Page::read(None, None).unwrap().limit, MOST);
+    }
+}

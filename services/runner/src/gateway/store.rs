@@ -1,0 +1,226 @@
+//! Every SQL statement by which the outside reads or changes runs. The caller owns the transaction.
+
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool, Row as _};
+use time::OffsetDateTime;
+use uuid::Uuid;
+use wire::{Digest, RunId};
+
+use crate::{
+    error::{Error, Result},
+    runs::{
+        rows,
+        run::{Request, Snapshot},
+        snapshot::snapshot_query,
+        state::Status,
+    },
+};
+
+/// What a list is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only runs of this account.
+    pub user: Option<String>,
+    /// Only runs in this status.
+    pub status: Option<Status>,
+    /// Only runs before this one, by age.
+    pub before: Option<(OffsetDateTime, Uuid)>,
+    /// At most this many.
+    pub limit: i64,
+}
+
+/// What was answered to a key before.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// Digest of the request it was answered to.
+    pub request_hash: Digest,
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub response: Value,
+}
+
+/// How much there is to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Runs that wait for a worker to open them.
+    pub queued: i64,
+    /// Runs that are being worked on.
+    pub running: i64,
+    /// Runs that need a person, or wait for their deadline.
+    pub stuck: i64,
+    /// Runs whose escrow is open.
+    pub escrows_open: i64,
+    /// When the run that has waited longest was asked for.
+    pub oldest_at: Option<OffsetDateTime>,
+    /// The run that was claimed last and is still held.
+    pub active: Option<Uuid>,
+}
+
+/// Keeps a new run and its first attempt.
+pub async fn insert(
+    conn: &mut PgConnection,
+    id: RunId,
+    it: &Request,
+    nonce: Digest,
+    traceparent: &str,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let made = sqlx::query(
+        "INSERT INTO runs (id, user_account, agent_id, rate_version, budgets, workflow_id, label, \
+            metadata, input, input_digest, seed, status, phase, attempt, traceparent, created_at, \
+            updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'pending', 'queued', 1, $12, $13, $13)",
+    );
+    let budgets =
+        serde_json::to_value(it.budgets).map_err(|error| Error::Broken(error.to_string()))?;
+    let made = made.bind(id.as_uuid()).bind(&it.user).bind(i64::from(it.agent_id));
+    let made = made.bind(it.rate_version.map(i64::from)).bind(budgets).bind(&it.workflow_id);
+    let made = made.bind(&it.label).bind(&it.metadata).bind(&it.input);
+    let made = made.bind(it.input_digest.as_bytes().as_slice());
+    let made = made.bind(i64::try_from(it.seed).unwrap_or(i64::MAX)).bind(traceparent).bind(now);
+    made.execute(&mut *conn).await?;
+    let made = sqlx::query(
+        "INSERT INTO attempts (run_id, number, nonce, created_at) VALUES ($1, 1, $2, $3)",
+    );
+    let made = made.bind(id.as_uuid()).bind(nonce.as_bytes().as_slice()).bind(now);
+    made.execute(conn).await?;
+    Ok(())
+}
+
+/// Locks a user's idempotency key until the transaction ends. `false` if somebody has it now.
+pub async fn lock_key(conn: &mut PgConnection, user: &str, key: &str) -> Result<bool> {
+    let row = sqlx::query("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS locked");
+    let row = row.bind(format!("idempotency\n{user}\n{key}")).fetch_one(conn).await?;
+    Ok(row.try_get("locked")?)
+}
+
+/// What was answered to this key before, if it was used.
+pub async fn answered(conn: &mut PgConnection, user: &str, key: &str) -> Result<Option<Answered>> {
+    let row = sqlx::query(
+        "SELECT request_hash, status, response FROM idempotency_keys \
+         WHERE user_account = $1 AND key = $2",
+    );
+    let Some(row) = row.bind(user).bind(key).fetch_optional(conn).await? else { return Ok(None) };
+    Ok(Some(Answered {
+        request_hash: rows::required_digest(&row, "request_hash")?,
+        status: rows::number(i64::from(row.try_get::<i32, _>("status")?), "status")?,
+        response: row.try_get("response")?,
+    }))
+}
+
+/// Keeps what is answered to this key.
+pub async fn keep_answer(
+    conn: &mut PgConnection,
+    (user, key): (&str, &str),
+    it: &Answered,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let made = sqlx::query(
+        "INSERT INTO idempotency_keys (user_account, key, request_hash, status, response, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6)",
+    );
+    let made = made.bind(user).bind(key).bind(it.request_hash.as_bytes().as_slice());
+    made.bind(i32::from(it.status)).bind(&it.response).bind(now).execute(conn).await?;
+    Ok(())
+}
+
+/// A page of runs, newest first.
+pub async fn list(db: &PgPool, filter: &Filter) -> Result<Vec<Snapshot>> {
+    let found = sqlx::query(concat!(
+        snapshot_query!(),
+        " WHERE ($1::text IS NULL OR r.user_account = $1) AND ($2::text IS NULL OR r.status = $2) \
+            AND ($3::timestamptz IS NULL OR (r.created_at, r.id) < ($3, $4)) \
+         ORDER BY r.created_at DESC, r.id DESC LIMIT $5"
+    ));
+    let found = found.bind(&filter.user).bind(filter.status.map(Status::name));
+    let found = found.bind(filter.before.map(|it| it.0)).bind(filter.before.map(|it| it.1));
+    let found = found.bind(filter.limit).fetch_all(db).await?;
+    Ok(found.iter().map(rows::snapshot).collect::<sqlx::Result<_>>()?)
+}
+
+/// Locks a run's row until the transaction ends.
+pub async fn lock(conn: &mut PgConnection, id: RunId) -> Result<()> {
+    let row = sqlx::query("SELECT 1 FROM runs WHERE id = $1 FOR UPDATE");
+    row.bind(id.as_uuid()).fetch_optional(conn).await?;
+    Ok(())
+}
+
+/// Takes a failed run that has ended back to the queue. The caller has locked it and added an attempt.
+pub async fn requeue(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE runs SET phase = 'queued', status = 'pending', lease_token = lease_token + 1, \
+            failures = 0, waiting_for = NULL, wake_at = now(), updated_at = $2 \
+         WHERE id = $1 AND phase = 'done' AND status = 'failed'",
+    );
+    let done = done.bind(id.as_uuid()).bind(now).execute(conn).await?;
+    one(done.rows_affected(), id)
+}
+
+/// Asks for a retry of a failed run whose escrow is open; it is settled first (R2, R3).
+pub async fn request_retry(conn: &mut PgConnection, id: RunId) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE runs SET retry_requested = true, wake_at = now() \
+         WHERE id = $1 AND phase = 'escrow_open'",
+    );
+    one(done.bind(id.as_uuid()).execute(conn).await?.rows_affected(), id)
+}
+
+/// Ends a run that nobody has begun to open. The caller has locked it.
+pub async fn cancel_queued(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE runs SET phase = 'done', status = 'cancelled', lease_token = lease_token + 1, \
+            lease_owner = NULL, lease_until = NULL, waiting_for = NULL, updated_at = $2 \
+         WHERE id = $1 AND phase = 'queued'",
+    );
+    one(done.bind(id.as_uuid()).bind(now).execute(conn).await?.rows_affected(), id)
+}
+
+/// Asks for an opened run to be called off before its module starts.
+pub async fn request_cancel(conn: &mut PgConnection, id: RunId) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE runs SET cancel_requested = true, wake_at = now() \
+         WHERE id = $1 AND phase IN ('opening', 'executing')",
+    );
+    one(done.bind(id.as_uuid()).execute(conn).await?.rows_affected(), id)
+}
+
+/// Lets workers take a run again that was handed to an operator. `false` if it was not.
+pub async fn resume(db: &PgPool, id: RunId) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE runs SET operator_reason = NULL, failures = 0, wake_at = now(), updated_at = now() \
+         WHERE id = $1 AND operator_reason IS NOT NULL",
+    );
+    Ok(done.bind(id.as_uuid()).execute(db).await?.rows_affected() == 1)
+}
+
+/// How much there is to do (R6).
+pub async fn load(db: &PgPool) -> Result<Load> {
+    let row = sqlx::query(
+        "SELECT \
+            count(*) FILTER (WHERE r.status = 'pending') AS queued, \
+            count(*) FILTER (WHERE r.status IN ('opening', 'running', 'finalizing') \
+                AND r.operator_reason IS NULL) AS running, \
+            count(*) FILTER (WHERE r.operator_reason IS NOT NULL \
+                OR r.phase IN ('escrow_open', 'reclaiming')) AS stuck, \
+            count(*) FILTER (WHERE a.escrow = 'open') AS escrows_open, \
+            min(r.created_at) FILTER (WHERE r.status = 'pending') AS oldest_at, \
+            (SELECT id FROM runs WHERE phase <> 'done' AND lease_until > now() \
+                ORDER BY lease_until DESC LIMIT 1) AS active \
+         FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt \
+         WHERE r.phase <> 'done'",
+    );
+    let row = row.fetch_one(db).await?;
+    Ok(Load {
+        queued: row.try_get("queued")?,
+        running: row.try_get("running")?,
+        stuck: row.try_get("stuck")?,
+        escrows_open: row.try_get("escrows_open")?,
+        oldest_at: row.try_get("oldest_at")?,
+        active: row.try_get("active")?,
+    })
+}
+
+fn one(rows: u64, run: RunId) -> Result<()> {
+    if rows == 1 { Ok(()) } else { Err(Error::LeaseLost(run)) }
+}

@@ -1,0 +1,109 @@
+//! What the service says of itself: `/summary` and `/health`.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use chassis::Health;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use crate::{
+    error::Result,
+    gateway::{store, view::rfc3339},
+};
+
+/// What is configured, as the outside may know it.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The runner's account.
+    pub runner: String,
+    /// The vault.
+    pub contract_id: String,
+    /// The agent registry.
+    pub agent_registry_id: String,
+    /// Which network.
+    pub network_passphrase: String,
+    /// The node, without credentials.
+    pub rpc_url: String,
+    /// How often workers look for work, in milliseconds.
+    pub poll_interval_ms: u64,
+    /// When a worker of this process last looked.
+    pub pulse: Pulse,
+}
+
+/// When a worker of this process last looked for work.
+#[derive(Debug, Clone, Default)]
+pub struct Pulse(Arc<AtomicI64>);
+
+impl Pulse {
+    /// A worker looks now.
+    pub fn beat(&self) {
+        self.0.store(chassis::clock::now().unix_timestamp(), Ordering::Relaxed);
+    }
+
+    /// When one last did; `None` if none ever did.
+    pub fn last(&self) -> Option<OffsetDateTime> {
+        let seconds = self.0.load(Ordering::Relaxed);
+        OffsetDateTime::from_unix_timestamp(seconds).ok().filter(|_| seconds > 0)
+    }
+}
+
+/// `GET /summary`.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn summary(about: &About, db: &PgPool) -> Result<Value> {
+    Ok(json!({ "config": config(about), "status": status(about, db).await? }))
+}
+
+/// `GET /health`: the truth (R15). `false` if the service is not ready.
+pub async fn health(health: &Health, about: &About, db: &PgPool) -> (bool, Value) {
+    let snapshot = health.snapshot();
+    let status = status(about, db).await.unwrap_or_default();
+    let body = json!({
+        "ok": snapshot.ready,
+        "degraded": snapshot.degraded,
+        "draining": snapshot.draining,
+        "checks": snapshot.checks,
+        "status": status,
+    });
+    (snapshot.ready, body)
+}
+
+fn config(about: &About) -> Value {
+    json!({
+        "runner": about.runner,
+        "contractId": about.contract_id,
+        "agentRegistryId": about.agent_registry_id,
+        "networkPassphrase": about.network_passphrase,
+        "rpcUrl": about.rpc_url,
+        "pollIntervalMs": about.poll_interval_ms,
+    })
+}
+
+/// How much there is to do (R6). `queueDepth` counts runs that wait to be opened.
+async fn status(about: &About, db: &PgPool) -> Result<Value> {
+    let load = store::load(db).await?;
+    let age = load.oldest_at.map(|at| (chassis::clock::now() - at).whole_milliseconds().max(0));
+    let mut status = json!({
+        "queueDepth": load.queued,
+        "running": load.running,
+        "stuck": load.stuck,
+        "escrowsOpen": load.escrows_open,
+    });
+    let optional = [
+        ("oldestAgeMs", age.and_then(|it| i64::try_from(it).ok()).map(Value::from)),
+        ("activeRunId", load.active.map(|it| Value::from(it.to_string()))),
+        ("lastTickAt", about.pulse.last().map(|at| Value::from(rfc3339(at)))),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            status[name] = value;
+        }
+    }
+    Ok(status)
+}

@@ -1,0 +1,207 @@
+//! The same facts and orders over gRPC. The only file that names the messages of `lumio.runner.v1`.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+use tonic::{Request, Response, Status};
+use wire::{
+    Problem,
+    pb::runner::v1::{
+        self as pb, CreateRunRequest, Escrow, GetRunRequest, GetSummaryRequest, ListRunsRequest,
+        ListRunsResponse, RetryRunRequest, Run, RunStatus, Summary, runner_server::Runner,
+    },
+};
+
+use crate::{
+    error::{Error, Result},
+    gateway::{
+        Gateway, draft,
+        orders::{self, Key},
+        page::Page,
+        store,
+        view::{RunView, rfc3339},
+    },
+    runs::{
+        run::{self, Snapshot},
+        state,
+    },
+};
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Grpc(pub Arc<Gateway>);
+
+#[tonic::async_trait]
+impl Runner for Grpc {
+    async fn create_run(
+        &self,
+        request: Request<CreateRunRequest>,
+    ) -> Result<Response<Run>, Status> {
+        let (body, key) = body(request.into_inner())?;
+        let request = draft::read(&body, orders::draw_seed)?;
+        let created = self.0.desk.create(&request, key).await?;
+        let id = created.body.get("id").and_then(Value::as_str).unwrap_or_default();
+        Ok(Response::new(message(&self.0.desk.find(run_id(id)?).await?)))
+    }
+
+    async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<Run>, Status> {
+        let it = self.0.desk.find(run_id(&request.into_inner().id)?).await?;
+        Ok(Response::new(message(&it)))
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<ListRunsRequest>,
+    ) -> Result<Response<ListRunsResponse>, Status> {
+        let request = request.into_inner();
+        let limit = request.limit.clamp(0, 500).to_string();
+        let limit = (request.limit > 0).then_some(limit.as_str());
+        let page = Page::read(limit, Some(&request.cursor))?;
+        let (runs, next) = page.fetch(&self.0.desk.db, None, None).await?;
+        let runs = runs.iter().map(message).collect();
+        Ok(Response::new(ListRunsResponse { runs, next_cursor: next.unwrap_or_default() }))
+    }
+
+    async fn retry_run(&self, request: Request<RetryRunRequest>) -> Result<Response<Run>, Status> {
+        let it = self.0.desk.retry(run_id(&request.into_inner().id)?).await?;
+        Ok(Response::new(message(&it)))
+    }
+
+    async fn get_summary(
+        &self,
+        _: Request<GetSummaryRequest>,
+    ) -> Result<Response<Summary>, Status> {
+        let (about, load) = (&self.0.about, store::load(&self.0.desk.db).await?);
+        let count = |number: i64| u64::try_from(number).unwrap_or_default();
+        let age = load.oldest_at.map(|at| (chassis::clock::now() - at).whole_milliseconds());
+        Ok(Response::new(Summary {
+            runner: about.runner.clone(),
+            contract_id: about.contract_id.clone(),
+            agent_registry_id: about.agent_registry_id.clone(),
+            network_passphrase: about.network_passphrase.clone(),
+            rpc_url: about.rpc_url.clone(),
+            poll_interval_ms: about.poll_interval_ms,
+            queue_depth: count(load.queued),
+            running: count(load.running),
+            stuck: count(load.stuck),
+            oldest_age_ms: age.and_then(|it| u64::try_from(it).ok()),
+            last_tick_at: about.pulse.last().map(rfc3339),
+            active_run_id: load.active.map(|it| it.to_string()),
+        }))
+    }
+}
+
+/// The same body that HTTP takes, so that both are read by one rule.
+fn body(it: CreateRunRequest) -> Result<(Value, Option<Key>)> {
+    let budgets = it.budgets.unwrap_or_default();
+    let mut body = json!({
+        "user": it.user,
+        "agentId": it.agent_id,
+        "rateVersion": it.rate_version,
+        "budgets": {
+            "llmIn": budgets.llm_in,
+            "llmOut": budgets.llm_out,
+            "httpCalls": budgets.http_calls,
+            "runtimeMs": budgets.runtime_ms,
+        },
+        "workflowId": it.workflow_id,
+        "label": it.label,
+        "seed": it.seed,
+    });
+    for (name, bytes) in [("metadata", it.metadata_json), ("input", it.input_json)] {
+        if let Some(bytes) = bytes {
+            body[name] = serde_json::from_slice(&bytes).map_err(|error| {
+                Error::refused(Problem::InvalidRequest, format!("{name}_json: not JSON: {error}"))
+            })?;
+        }
+    }
+    let Some(key) = it.idempotency_key else { return Ok((body, None)) };
+    if key.is_empty() || key.chars().count() > 255 {
+        let text = "idempotency_key: want 1 to 255 characters";
+        return Err(Error::refused(Problem::InvalidRequest, text));
+    }
+    let digest = wire::json::digest(&body).map_err(|error| Error::Broken(error.to_string()))?;
+    Ok((body, Some(Key { key, request_hash: digest })))
+}
+
+fn run_id(text: &str) -> Result<wire::RunId> {
+    text.parse().map_err(|_| Error::refused(Problem::NotFound, "Run not found"))
+}
+
+fn message(it: &Snapshot) -> Run {
+    let view = RunView::from(it);
+    let (request, attempt) = (&it.run.request, &it.attempt);
+    let text = |digest: Option<wire::Digest>| digest.map(|it| it.to_string());
+    let hashes = &view.transaction_hashes;
+    let any_hash = hashes.open.is_some() || hashes.finalize.is_some();
+    Run {
+        status: status(it.run.status).into(),
+        escrow: escrow(attempt.escrow).into(),
+        budgets: Some(request.budgets.into()),
+        metadata_json: request.metadata.as_ref().map(|it| it.to_string().into_bytes()),
+        phase: view.phase.to_owned(),
+        input_digest: view.input_digest.to_string(),
+        manifest_hash: text(view.manifest_hash).unwrap_or_default(),
+        run_id: text(view.run_id).unwrap_or_default(),
+        usage: attempt.usage.map(Into::into),
+        output_hash: text(view.output_hash),
+        receipt: attempt.receipt.as_ref().map(receipt),
+        error: view.error,
+        error_code: view.error_code,
+        transaction_hashes: any_hash.then(|| pb::TransactionHashes {
+            open: text(hashes.open),
+            finalize: text(hashes.finalize),
+        }),
+        pack: view.pack.map(|it| pb::Pack {
+            pack_id: it.pack_id,
+            seal_digest: it.seal_digest.to_string(),
+            facts_ref: it.facts_ref,
+        }),
+        id: view.id,
+        user: view.user,
+        agent_id: view.agent_id,
+        rate_version: view.rate_version,
+        workflow_id: view.workflow_id,
+        label: view.label,
+        attempt: view.attempt,
+        retries: view.retries,
+        seed: view.seed,
+        trace_id: view.trace_id,
+        deadline: view.deadline.unwrap_or_default(),
+        created_at: view.created_at,
+        updated_at: it.run.updated_at.format(&Rfc3339).unwrap_or_default(),
+    }
+}
+
+fn receipt(it: &crate::runs::settlement::Receipt) -> pb::Receipt {
+    pb::Receipt {
+        run_id: it.run_id.to_string(),
+        actual_charge: it.actual_charge.to_string(),
+        refund: it.refund.to_string(),
+        developer: it.developer.clone(),
+        output_hash: Some(it.output_hash.to_string()),
+        finalized_at: Some(it.finalized_at.clone()),
+    }
+}
+
+const fn status(status: state::Status) -> RunStatus {
+    match status {
+        state::Status::Pending => RunStatus::Pending,
+        state::Status::Opening => RunStatus::Opening,
+        state::Status::Running => RunStatus::Running,
+        state::Status::Finalizing => RunStatus::Finalizing,
+        state::Status::Finalized => RunStatus::Finalized,
+        state::Status::Failed => RunStatus::Failed,
+        state::Status::Cancelled => RunStatus::Cancelled,
+    }
+}
+
+const fn escrow(escrow: run::Escrow) -> Escrow {
+    match escrow {
+        run::Escrow::None => Escrow::None,
+        run::Escrow::Open => Escrow::Open,
+        run::Escrow::Settled => Escrow::Settled,
+        run::Escrow::Returned => Escrow::Returned,
+    }
+}

@@ -1,0 +1,184 @@
+//! The runner: takes a run from the queue to a receipt on chain, exactly once, however often it dies.
+//!
+//! It holds the chain signing key, the state of runs in Postgres and the HTTP gateway. It never holds
+//! untrusted code, write access to the store, or the attestation key: usage comes signed from
+//! module-gate, the output hash from oracle-gate, and everything it claims can be checked without it.
+//!
+//! What it promises: one open, one execution that counts, one seal, one settlement and one receipt for
+//! an attempt; nothing new is signed before the old can no longer land; what only a person can tell goes
+//! to a person. Reading order: [`runs::state`], [`runs::steps`], [`chain::decide`], [`chain::engine`],
+//! then the ways in ([`gateway`], [`grpc`]) and [`start`].
+
+use std::{net::SocketAddr, sync::Arc};
+
+use ::chain::Rpc;
+use anyhow::Context as _;
+use chassis::{Bus, Health, Service, outbox, postgres, service::listen};
+use sqlx::{PgPool, migrate::Migrator};
+use tokio::net::TcpListener;
+use wire::pb::runner::v1::runner_server::RunnerServer;
+
+use crate::{
+    chain::ledger::Ledger,
+    config::{Addresses, Config},
+    gates::Gates,
+    gateway::{
+        Gateway,
+        orders::Desk,
+        summary::{About, Pulse},
+    },
+    grpc::Grpc,
+    runs::{
+        steps::Engine,
+        worker::{Bell, work},
+    },
+};
+
+pub mod config;
+
+pub mod crash;
+
+pub mod error;
+
+pub mod runs;
+
+pub mod chain;
+
+pub mod gates;
+
+pub mod gateway;
+
+pub mod grpc;
+
+pub mod probes;
+
+pub mod startup;
+
+pub mod cli;
+
+/// The schema, oldest first.
+pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// A runner that has started.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Where the gateway listens.
+    pub http: SocketAddr,
+    /// Where gRPC listens, if it does.
+    pub grpc: Option<SocketAddr>,
+}
+
+/// Starts every task of the runner on `service`.
+///
+/// # Errors
+///
+/// When a setting is wrong or something it names is not there; one line that begins with the setting.
+pub async fn start(service: &Service, config: Config) -> anyhow::Result<Started> {
+    for notice in &config.notices {
+        tracing::warn!("{notice}");
+    }
+    if let Some(point) = &config.crash_at {
+        crash::arm(point);
+    }
+    let http = listen(config.http, "RUNNER_PORT").await?;
+    let grpc = match &config.grpc {
+        Some((address, tokens)) => {
+            Some((listen(*address, "RUNNER_GRPC_PORT").await?, tokens.clone()))
+        }
+        None => None,
+    };
+    let db = postgres::connect(&config.database_url).await?;
+    MIGRATIONS.run(&db).await.context("DATABASE_URL: the database can't be migrated")?;
+    let bus = Bus::connect(&config.nats_url, &config.rules.nats_prefix).await?;
+    let gates = config.gates.as_ref().map(connect).transpose()?;
+    let started = Started {
+        http: http.local_addr()?,
+        grpc: grpc.as_ref().map(|(it, _)| it.local_addr()).transpose()?,
+    };
+    let (bell, pulse, health) = (Bell::default(), Pulse::default(), Health::new());
+    let gateway = Arc::new(Gateway {
+        desk: desk(&db, &bell, &config),
+        health: health.clone(),
+        gates: gates.clone(),
+        about: about(&config, &pulse),
+    });
+    let (poll, workers, cors) = (config.poll, config.workers, config.cors_origin.clone());
+    let engine = Arc::new(engine(config, db.clone(), gates)?);
+    startup::check(&engine.ledger).await?;
+
+    probes::spawn(service, &health, &engine, &bus);
+    service.spawn("outbox", outbox::relay(db, bus, service.stop()));
+    for number in 0..workers {
+        let (engine, bell, pulse, stop) =
+            (engine.clone(), bell.clone(), pulse.clone(), service.stop());
+        service.spawn(format!("worker {number}"), async move {
+            startup::wait(&engine.ledger, &stop).await?;
+            work(engine, bell, pulse, poll, stop).await
+        });
+    }
+    spawn_http(service, http, gateway.clone(), &cors)?;
+    if let Some((listener, tokens)) = grpc {
+        let runner = RunnerServer::new(Grpc(gateway))
+            .max_decoding_message_size(gateway::draft::MAX_BODY_BYTES);
+        let server = chassis::grpc::Server::new(&tokens, &health).add(runner);
+        service.spawn("grpc", server.serve(listener, service.stop()));
+    }
+    tracing::info!("the gateway listens on {}", started.http);
+    Ok(started)
+}
+
+fn spawn_http(
+    service: &Service,
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    cors_origin: &str,
+) -> anyhow::Result<()> {
+    let router = gateway::router(gateway, cors_origin).context("RUNNER_CORS_ORIGIN")?;
+    let stop = service.stop();
+    service.spawn("http", async move {
+        let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+        serving.await.context("the HTTP server failed")
+    });
+    Ok(())
+}
+
+fn connect(it: &Addresses) -> anyhow::Result<Gates> {
+    let module = chassis::grpc::client(&it.module.0, Some(&it.module.1));
+    let oracle = chassis::grpc::client(&it.oracle.0, Some(&it.oracle.1));
+    Ok(Gates::new(
+        module.context("RUNNER_MODULE_GATE_URL")?,
+        oracle.context("RUNNER_ORACLE_GATE_URL")?,
+    ))
+}
+
+fn desk(db: &PgPool, bell: &Bell, config: &Config) -> Desk {
+    Desk { db: db.clone(), bell: bell.clone(), nats_prefix: config.rules.nats_prefix.clone() }
+}
+
+fn about(config: &Config, pulse: &Pulse) -> About {
+    About {
+        runner: config.runner.address().to_string(),
+        contract_id: config.vault.to_string(),
+        agent_registry_id: config.registry.to_string(),
+        network_passphrase: config.network.passphrase().to_owned(),
+        rpc_url: config.rpc_url.clone(),
+        poll_interval_ms: u64::try_from(config.poll.as_millis()).unwrap_or(u64::MAX),
+        pulse: pulse.clone(),
+    }
+}
+
+fn engine(config: Config, db: PgPool, gates: Option<Gates>) -> anyhow::Result<Engine> {
+    let ledger = Ledger {
+        rpc: Rpc::new(&config.rpc_url).context("RUNNER_RPC_URL")?,
+        network: config.network,
+        runner: config.runner,
+        source: config.source,
+        vault: config.vault,
+        registry: config.registry,
+        fee_ceiling: config.fee_ceiling,
+        transaction_secs: config.transaction_secs,
+        db: db.clone(),
+        owner: chassis::clock::new_uuid().to_string(),
+    };
+    Ok(Engine { db, ledger, gates, rules: config.rules })
+}

@@ -1,0 +1,5 @@
+//! The `runner` process.
+
+fn main() -> std::process::ExitCode {
+    runner::cli::main()
+}

@@ -1,0 +1,258 @@
+//! Whether a run can succeed, judged before any money moves (R8). Pure.
+//!
+//! What is judged here was read a moment ago and may have changed when the transaction lands; the vault
+//! judges again. So a pass promises nothing, and a refusal saves a transaction and says whose it is.
+
+use wire::{Digest, Rates, Usage, usage};
+
+use crate::runs::settlement::Failure;
+
+/// What the chain says about the run's surroundings.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The agent, or nothing if the registry has no such agent.
+    pub agent: Option<Agent>,
+    /// Whether the registry lists this runner for the agent.
+    pub runner_listed: bool,
+    /// The user's grant to this runner for this agent: `None` if there is none, else its expiry.
+    pub grant: Option<Option<u64>>,
+    /// Stroops that can be escrowed.
+    pub balance: i128,
+    /// The user's policy with the day's sums as of `now`.
+    pub policy: Policy,
+    /// Ledger time, Unix seconds.
+    pub now: u64,
+}
+
+/// An agent as the registry has it.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// Who is paid.
+    pub developer: String,
+    /// Who may open and settle its runs.
+    pub runners: Vec<String>,
+    /// The newest rate card.
+    pub latest_rate_version: u32,
+    /// The asked rate card (or the newest), if there is one: prices and module.
+    pub card: Option<(Rates, Digest)>,
+    /// Raw Ed25519 keys whose execution statements the developer accepts (V12).
+    pub attesters: Vec<Digest>,
+}
+
+/// The user's caps. 0 means no cap (V8).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Policy {
+    /// Most one run may escrow.
+    pub per_run_cap: i128,
+    /// Most that may be spent and reserved in one UTC day.
+    pub daily_cap: i128,
+    /// While true no run opens.
+    pub paused: bool,
+    /// Spent and reserved of the present UTC day.
+    pub used_today: i128,
+}
+
+/// What a run that may be opened is opened under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// The rate card.
+    pub rate_version: u32,
+    /// Its prices.
+    pub rates: Rates,
+    /// Its module.
+    pub manifest_hash: Digest,
+    /// Who is paid.
+    pub developer: String,
+    /// Whose statements count.
+    pub attesters: Vec<Digest>,
+    /// rates × budgets, in stroops.
+    pub max_charge: i128,
+}
+
+/// Judges the run of `budgets` under `asked` (or the newest) rate version.
+///
+/// # Errors
+///
+/// The first reason for which the vault would refuse, with the name of its error.
+pub fn judge(facts: &Facts, asked: Option<u32>, budgets: &Usage) -> Result<Pinned, Failure> {
+    let Some(agent) = &facts.agent else {
+        return Err(refuse("AGENT_NOT_FOUND", "registry AgentNotFound: there is no such agent"));
+    };
+    let rate_version = rate_version(agent, asked)?;
+    let Some((rates, manifest_hash)) = agent.card else {
+        return Err(refuse("INVALID_RATE_VERSION", "vault InvalidRateVersion: no such rate card"));
+    };
+    right_to_run(facts)?;
+    let max_charge = price(&rates, budgets)?;
+    affordable(facts, max_charge)?;
+    Ok(Pinned {
+        rate_version,
+        rates,
+        manifest_hash,
+        developer: agent.developer.clone(),
+        attesters: agent.attesters.clone(),
+        max_charge,
+    })
+}
+
+/// The rate version that will be opened: only the latest or the one before (V5).
+fn rate_version(agent: &Agent, asked: Option<u32>) -> Result<u32, Failure> {
+    let latest = agent.latest_rate_version;
+    let version = asked.unwrap_or(latest);
+    if version == latest || version.checked_add(1) == Some(latest) {
+        return Ok(version);
+    }
+    Err(refuse(
+        "INVALID_RATE_VERSION",
+        format!(
+            "vault InvalidRateVersion: version {version} asked for, only {latest} and the one before can be opened"
+        ),
+    ))
+}
+
+fn right_to_run(facts: &Facts) -> Result<(), Failure> {
+    if !facts.runner_listed {
+        return Err(refuse(
+            "UNAUTHORIZED_RUNNER",
+            "vault UnauthorizedRunner: the agent's developer does not list this runner",
+        ));
+    }
+    match facts.grant {
+        None => Err(refuse(
+            "UNAUTHORIZED_RUNNER",
+            "vault UnauthorizedRunner: the user has not granted this runner for this agent",
+        )),
+        Some(Some(expires_at)) if expires_at <= facts.now => Err(refuse(
+            "UNAUTHORIZED_RUNNER",
+            format!("vault UnauthorizedRunner: the user's grant expired at {expires_at}"),
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+fn price(rates: &Rates, budgets: &Usage) -> Result<i128, Failure> {
+    if budgets.is_zero() {
+        return Err(refuse("EMPTY_BUDGET", "vault EmptyBudget: every budget is zero"));
+    }
+    usage::charge(rates, budgets).ok_or_else(|| {
+        refuse("INVALID_AMOUNT", "vault InvalidAmount: rates × budgets is more than can be counted")
+    })
+}
+
+fn affordable(facts: &Facts, escrow: i128) -> Result<(), Failure> {
+    let policy = facts.policy;
+    if policy.paused {
+        return Err(refuse("POLICY_PAUSED", "vault PolicyPaused: the user has paused new runs"));
+    }
+    if policy.per_run_cap != 0 && escrow > policy.per_run_cap {
+        let cap = policy.per_run_cap;
+        return Err(refuse(
+            "PER_RUN_CAP_EXCEEDED",
+            format!(
+                "vault PerRunCapExceeded: {escrow} stroops are needed, the user allows {cap} a run"
+            ),
+        ));
+    }
+    let day = policy.used_today.saturating_add(escrow);
+    if policy.daily_cap != 0 && day > policy.daily_cap {
+        let cap = policy.daily_cap;
+        return Err(refuse(
+            "DAILY_CAP_EXCEEDED",
+            format!(
+                "vault DailyCapExceeded: the day would come to {day} stroops, the user allows {cap}"
+            ),
+        ));
+    }
+    if facts.balance < escrow {
+        let balance = facts.balance;
+        return Err(refuse(
+            "INSUFFICIENT_BALANCE",
+            format!(
+                "vault InsufficientBalance: {escrow} stroops are needed, the user has {balance}"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// A refusal before opening: codes begin with `PREFLIGHT_`.
+pub fn refuse(code: &str, reason: impl Into<String>) -> Failure {
+    Failure::new(format!("PREFLIGHT_{code}"), reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATES: Rates =
+        Rates { llm_in: 10_000, llm_out: 20_000, http_calls: 10_000_000, runtime_ms: 1 };
+    const BUDGETS: Usage = Usage { llm_in: 100, llm_out: 50, http_calls: 1, runtime_ms: 1_000 };
+    /// rates × budgets of the two above.
+    const PRICE: i128 = 12_001_000;
+
+    fn facts() -> Facts {
+        Facts {
+            agent: Some(Agent {
+                developer: "GDEV".to_owned(),
+                runners: Vec::new(),
+                latest_rate_version: 3,
+                card: Some((RATES, Digest::of(b"module"))),
+                attesters: vec![Digest::of(b"key")],
+            }),
+            runner_listed: true,
+            grant: Some(None),
+            balance: PRICE,
+            policy: Policy::default(),
+            now: 1_000,
+        }
+    }
+
+    fn code(facts: &Facts, asked: Option<u32>, budgets: &Usage) -> String {
+        judge(facts, asked, budgets).map_or_else(|it| it.code, |_| "pass".to_owned())
+    }
+
+    #[test]
+    fn what_is_covered_passes_at_its_price() {
+        let pinned = judge(&facts(), None, &BUDGETS).unwrap();
+        assert_eq!((pinned.max_charge, pinned.rate_version), (PRICE, 3));
+        assert_eq!(judge(&facts(), Some(2), &BUDGETS).unwrap().rate_version, 2);
+    }
+
+    #[test]
+    fn each_reason_has_its_name() {
+        let mut cases: Vec<(&str, Facts)> = Vec::new();
+        let mut case = |name, change: &dyn Fn(&mut Facts)| {
+            let mut facts = facts();
+            change(&mut facts);
+            cases.push((name, facts));
+        };
+        case("PREFLIGHT_AGENT_NOT_FOUND", &|it| it.agent = None);
+        case("PREFLIGHT_UNAUTHORIZED_RUNNER", &|it| it.runner_listed = false);
+        case("PREFLIGHT_UNAUTHORIZED_RUNNER", &|it| it.grant = None);
+        case("PREFLIGHT_UNAUTHORIZED_RUNNER", &|it| it.grant = Some(Some(1_000)));
+        case("pass", &|it| it.grant = Some(Some(1_001)));
+        case("PREFLIGHT_POLICY_PAUSED", &|it| it.policy.paused = true);
+        case("PREFLIGHT_PER_RUN_CAP_EXCEEDED", &|it| it.policy.per_run_cap = PRICE - 1);
+        case("pass", &|it| it.policy.per_run_cap = PRICE);
+        case("PREFLIGHT_DAILY_CAP_EXCEEDED", &|it| {
+            it.policy = Policy { daily_cap: PRICE, used_today: 1, ..it.policy };
+        });
+        case("pass", &|it| it.policy.daily_cap = PRICE);
+        case("PREFLIGHT_INSUFFICIENT_BALANCE", &|it| it.balance = PRICE - 1);
+        for (name, facts) in cases {
+            assert_eq!(code(&facts, None, &BUDGETS), name, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn old_cards_empty_budgets_and_overflows_are_refused() {
+        assert_eq!(code(&facts(), Some(1), &BUDGETS), "PREFLIGHT_INVALID_RATE_VERSION");
+        assert_eq!(code(&facts(), Some(4), &BUDGETS), "PREFLIGHT_INVALID_RATE_VERSION");
+        assert_eq!(code(&facts(), None, &Usage::default()), "PREFLIGHT_EMPTY_BUDGET");
+        let mut dear = facts();
+        if let Some(agent) = &mut dear.agent {
+            agent.card = Some((Rates { llm_in: i128::MAX, ..RATES }, Digest::of(b"module")));
+        }
+        assert_eq!(code(&dear, None, &BUDGETS), "PREFLIGHT_INVALID_AMOUNT");
+    }
+}

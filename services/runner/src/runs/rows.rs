@@ -1,0 +1,130 @@
+//! Rows of `runs` and `attempts` become values here or not at all.
+
+use serde::de::DeserializeOwned;
+use sqlx::{Row as _, postgres::PgRow};
+use time::OffsetDateTime;
+use wire::{Digest, RunId};
+
+use crate::runs::{
+    run::{Attempt, Escrow, Request, Run, Snapshot},
+    settlement::Failure,
+};
+
+/// A run with its present attempt, from a row of the query in `store::SNAPSHOT`.
+pub fn snapshot(row: &PgRow) -> sqlx::Result<Snapshot> {
+    Ok(Snapshot {
+        run: run(row)?,
+        attempt: attempt(row)?,
+        open_transaction: digest(row, "open_transaction")?,
+        closing_transaction: digest(row, "closing_transaction")?,
+    })
+}
+
+fn run(row: &PgRow) -> sqlx::Result<Run> {
+    Ok(Run {
+        id: RunId::from(row.try_get::<uuid::Uuid, _>("id")?),
+        request: request(row)?,
+        status: parse(row, "status")?,
+        phase: parse(row, "phase")?,
+        attempt: small(row, "attempt")?,
+        cancel_requested: row.try_get("cancel_requested")?,
+        retry_requested: row.try_get("retry_requested")?,
+        operator_reason: row.try_get("operator_reason")?,
+        failures: small(row, "failures")?,
+        waiting_for: row.try_get("waiting_for")?,
+        traceparent: row.try_get("traceparent")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+    })
+}
+
+fn request(row: &PgRow) -> sqlx::Result<Request> {
+    let rate_version = row.try_get::<Option<i64>, _>("rate_version")?;
+    Ok(Request {
+        user: row.try_get("user_account")?,
+        agent_id: number(row.try_get::<i64, _>("agent_id")?, "agent_id")?,
+        rate_version: rate_version.map(|it| number(it, "rate_version")).transpose()?,
+        budgets: required_json(row, "budgets")?,
+        workflow_id: row.try_get("workflow_id")?,
+        label: row.try_get("label")?,
+        metadata: row.try_get("metadata")?,
+        input: row.try_get("input")?,
+        input_digest: required_digest(row, "input_digest")?,
+        seed: number(row.try_get::<i64, _>("seed")?, "seed")?,
+    })
+}
+
+fn attempt(row: &PgRow) -> sqlx::Result<Attempt> {
+    Ok(Attempt {
+        number: small(row, "attempt")?,
+        nonce: required_digest(row, "nonce")?,
+        terms: json(row, "terms")?,
+        vault_run_id: digest(row, "vault_run_id")?,
+        manifest_hash: digest(row, "manifest_hash")?,
+        shipping: row.try_get("shipping")?,
+        escrow: escrow(row)?,
+        execute_started_at: row.try_get::<Option<OffsetDateTime>, _>("execute_started_at")?,
+        statement: row.try_get("statement")?,
+        seal: json(row, "seal")?,
+        settlement: json(row, "settlement")?,
+        usage: json(row, "usage")?,
+        receipt: json(row, "receipt")?,
+        failure: failure(row)?,
+    })
+}
+
+fn failure(row: &PgRow) -> sqlx::Result<Option<Failure>> {
+    let code = row.try_get::<Option<String>, _>("error_code")?;
+    let reason = row.try_get::<Option<String>, _>("error")?;
+    Ok(code.map(|code| Failure { code, reason: reason.unwrap_or_default() }))
+}
+
+fn escrow(row: &PgRow) -> sqlx::Result<Escrow> {
+    let name = row.try_get::<&str, _>("escrow")?;
+    let all = [Escrow::None, Escrow::Open, Escrow::Settled, Escrow::Returned];
+    let found = all.into_iter().find(|it| it.name() == name);
+    found.ok_or_else(|| wrong("escrow", format!("`{name}` is not known")))
+}
+
+fn parse<T>(row: &PgRow, column: &str) -> sqlx::Result<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    row.try_get::<&str, _>(column)?.parse().map_err(|error| wrong(column, error))
+}
+
+fn small(row: &PgRow, column: &str) -> sqlx::Result<u32> {
+    number(i64::from(row.try_get::<i32, _>(column)?), column)
+}
+
+/// A column that the schema keeps in range: a failure means that schema and code disagree.
+pub fn number<T: TryFrom<i64>>(value: i64, column: &str) -> sqlx::Result<T> {
+    T::try_from(value).map_err(|_| wrong(column, format!("{value} is out of range")))
+}
+
+/// 32 bytes, if the column has any.
+pub fn digest(row: &PgRow, column: &str) -> sqlx::Result<Option<Digest>> {
+    let bytes = row.try_get::<Option<Vec<u8>>, _>(column)?;
+    bytes
+        .map(|it| Digest::try_from(it.as_slice()).map_err(|error| wrong(column, error)))
+        .transpose()
+}
+
+/// 32 bytes.
+pub fn required_digest(row: &PgRow, column: &str) -> sqlx::Result<Digest> {
+    digest(row, column)?.ok_or_else(|| wrong(column, "it is empty"))
+}
+
+fn json<T: DeserializeOwned>(row: &PgRow, column: &str) -> sqlx::Result<Option<T>> {
+    let value = row.try_get::<Option<serde_json::Value>, _>(column)?;
+    value.map(|it| serde_json::from_value(it).map_err(|error| wrong(column, error))).transpose()
+}
+
+fn required_json<T: DeserializeOwned>(row: &PgRow, column: &str) -> sqlx::Result<T> {
+    json(row, column)?.ok_or_else(|| wrong(column, "it is empty"))
+}
+
+fn wrong(column: &str, why: impl std::fmt::Display) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: column.to_owned(), source: why.to_string().into() }
+}

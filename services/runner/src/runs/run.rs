@@ -1,0 +1,202 @@
+//! A run and its attempts, as the database holds them.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use wire::{Digest, RunId, Usage};
+
+use crate::{
+    error::{Error, Result},
+    runs::{
+        settlement::{Failure, Receipt, Seal, Settlement},
+        state::{Phase, Status},
+        terms::Terms,
+    },
+};
+
+/// What was asked for, checked (R12).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The account that pays (G… or C…).
+    pub user: String,
+    /// The agent in the registry.
+    pub agent_id: u32,
+    /// The rate card's version; the latest if absent.
+    pub rate_version: Option<u32>,
+    /// The most it may use.
+    pub budgets: Usage,
+    /// The caller's name for what runs.
+    pub workflow_id: Option<String>,
+    /// The caller's name for this run.
+    pub label: Option<String>,
+    /// What the caller wants to find again; never read.
+    pub metadata: Option<serde_json::Value>,
+    /// Canonical JSON (RFC 8785), at most 1 MiB.
+    pub input: Vec<u8>,
+    /// SHA-256 of `input`.
+    pub input_digest: Digest,
+    /// At most 2^53 − 1.
+    pub seed: u64,
+}
+
+/// A run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// What was asked for.
+    pub request: Request,
+    /// What the outside sees.
+    pub status: Status,
+    /// What a worker does next.
+    pub phase: Phase,
+    /// The present attempt, from 1.
+    pub attempt: u32,
+    /// Somebody wants it stopped before its module starts.
+    pub cancel_requested: bool,
+    /// Somebody wants it tried again as soon as its escrow is settled (R2).
+    pub retry_requested: bool,
+    /// Why only a person can go on from here (R13).
+    pub operator_reason: Option<String>,
+    /// Tries of the present phase that came to nothing.
+    pub failures: u32,
+    /// What it waits for, in words.
+    pub waiting_for: Option<String>,
+    /// The W3C trace context it was asked for under; every worker continues it.
+    pub traceparent: String,
+    /// When it was asked for.
+    pub created_at: OffsetDateTime,
+    /// When it last changed.
+    pub updated_at: OffsetDateTime,
+}
+
+/// Where the money of an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Escrow {
+    /// Nothing was ever taken.
+    None,
+    /// The vault holds the highest possible charge.
+    Open,
+    /// The charge was paid and the rest returned.
+    Settled,
+    /// All of it went back.
+    Returned,
+}
+
+/// One try of a run (R2).
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// What makes its id on chain (V4).
+    pub nonce: Digest,
+    /// What was pinned when it was opened; absent until then (V5).
+    pub terms: Option<Terms>,
+    /// Its id in the vault.
+    pub vault_run_id: Option<Digest>,
+    /// Digest of the module's tree.
+    pub manifest_hash: Option<Digest>,
+    /// module-gate's verdict on the module, as it came.
+    pub shipping: Option<Vec<u8>>,
+    /// Where its money is.
+    pub escrow: Escrow,
+    /// When module-gate was first asked.
+    pub execute_started_at: Option<OffsetDateTime>,
+    /// module-gate's execution statement, as it came.
+    pub statement: Option<Vec<u8>>,
+    /// What oracle-gate answered.
+    pub seal: Option<Seal>,
+    /// What is settled, once frozen.
+    pub settlement: Option<Settlement>,
+    /// What was metered, once settled.
+    pub usage: Option<Usage>,
+    /// What the settling transaction answered.
+    pub receipt: Option<Receipt>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+/// A run with its present attempt and the transactions that matter to the outside.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The run.
+    pub run: Run,
+    /// Its present attempt.
+    pub attempt: Attempt,
+    /// Hash of the transaction that opened it.
+    pub open_transaction: Option<Digest>,
+    /// Hash of the transaction that settled, voided or reclaimed it.
+    pub closing_transaction: Option<Digest>,
+}
+
+/// A worker's right to change a run: the id and the fencing token it claimed (R1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The run.
+    pub id: RunId,
+    /// The token of the claim.
+    pub token: i64,
+}
+
+impl Escrow {
+    /// The name in JSON and in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Open => "open",
+            Self::Settled => "settled",
+            Self::Returned => "returned",
+        }
+    }
+}
+
+impl Run {
+    /// The trace id inside `traceparent` (32 hex digits), if it has the form of version 00.
+    pub fn trace_id(&self) -> &str {
+        self.traceparent.split('-').nth(1).unwrap_or_default()
+    }
+
+    /// The workflow id, empty when the caller named none.
+    pub fn workflow_id(&self) -> &str {
+        self.request.workflow_id.as_deref().unwrap_or_default()
+    }
+}
+
+impl Snapshot {
+    /// The present attempt's key.
+    pub const fn key(&self) -> (RunId, u32) {
+        (self.run.id, self.run.attempt)
+    }
+
+    /// What the attempt is opened under.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was pinned yet, which no phase after the first allows.
+    pub fn terms(&self) -> Result<&Terms> {
+        self.attempt.terms.as_ref().ok_or_else(|| self.lacks("terms"))
+    }
+
+    /// The attempt's id in the vault and its deadline.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::terms`].
+    pub fn pinned(&self) -> Result<(Digest, u64)> {
+        let id = self.attempt.vault_run_id.ok_or_else(|| self.lacks("run id in the vault"))?;
+        Ok((id, self.terms()?.deadline))
+    }
+
+    /// What was frozen.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was, which no settling phase allows.
+    pub fn settlement(&self) -> Result<&Settlement> {
+        self.attempt.settlement.as_ref().ok_or_else(|| self.lacks("settlement"))
+    }
+
+    fn lacks(&self, what: &str) -> Error {
+        Error::Broken(format!("run {} is {} without a {what}", self.run.id, self.run.phase))
+    }
+}

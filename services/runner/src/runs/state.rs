@@ -1,0 +1,219 @@
+//! Where a run can stand and where it can go from there (R1). Pure.
+
+use std::{fmt, str::FromStr};
+
+/// What the outside sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Waits for a worker.
+    Pending,
+    /// Its escrow is being taken.
+    Opening,
+    /// The escrow is taken; the module runs or its outputs are being sealed.
+    Running,
+    /// It is being settled on chain.
+    Finalizing,
+    /// Settled with outputs; it has a receipt and a pack.
+    Finalized,
+    /// Ended without outputs; `errorCode` says why.
+    Failed,
+    /// Ended because somebody asked for it.
+    Cancelled,
+}
+
+/// What a worker does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Nothing was done: its chances are looked at, then it is opened.
+    Queued,
+    /// `open_run` is on its way.
+    Opening,
+    /// module-gate is asked for the execution.
+    Executing,
+    /// oracle-gate is asked for the seal.
+    Sealing,
+    /// The settlement is frozen; `finalize_run` is on its way.
+    Settling,
+    /// `void_run` is on its way.
+    Voiding,
+    /// The deadline is past; `reclaim_run` is on its way.
+    Reclaiming,
+    /// Failed and left open on purpose (`RUNNER_FINALIZE_ON_ERROR=false`, R3).
+    EscrowOpen,
+    /// Nothing is left to do.
+    Done,
+}
+
+/// A name in the database that this version does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a known state of a run")]
+pub struct UnknownState(String);
+
+impl Status {
+    /// Every status, in the order of a run's life.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Opening,
+        Self::Running,
+        Self::Finalizing,
+        Self::Finalized,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The name in JSON, in the database and in event names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Opening => "opening",
+            Self::Running => "running",
+            Self::Finalizing => "finalizing",
+            Self::Finalized => "finalized",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 9] = [
+        Self::Queued,
+        Self::Opening,
+        Self::Executing,
+        Self::Sealing,
+        Self::Settling,
+        Self::Voiding,
+        Self::Reclaiming,
+        Self::EscrowOpen,
+        Self::Done,
+    ];
+
+    /// The name in JSON and in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Opening => "opening",
+            Self::Executing => "executing",
+            Self::Sealing => "sealing",
+            Self::Settling => "settling",
+            Self::Voiding => "voiding",
+            Self::Reclaiming => "reclaiming",
+            Self::EscrowOpen => "escrow_open",
+            Self::Done => "done",
+        }
+    }
+
+    /// The status that goes with the phase; `None` where the status stays what it was.
+    pub const fn status(self) -> Option<Status> {
+        match self {
+            Self::Queued => Some(Status::Pending),
+            Self::Opening => Some(Status::Opening),
+            Self::Executing | Self::Sealing => Some(Status::Running),
+            Self::Settling => Some(Status::Finalizing),
+            Self::EscrowOpen => Some(Status::Failed),
+            Self::Voiding | Self::Reclaiming | Self::Done => None,
+        }
+    }
+
+    /// Whether a worker may take a run from this phase to `next`.
+    pub const fn leads_to(self, next: Self) -> bool {
+        use Phase::{
+            Done, EscrowOpen, Executing, Opening, Queued, Reclaiming, Sealing, Settling, Voiding,
+        };
+        match self {
+            Queued => matches!(next, Opening | Done),
+            Opening => matches!(next, Executing | Voiding | Reclaiming | Done),
+            Executing => {
+                matches!(next, Sealing | Settling | Voiding | Reclaiming | EscrowOpen)
+            }
+            Sealing => matches!(next, Settling | Voiding | Reclaiming | EscrowOpen),
+            Settling => matches!(next, Voiding | Reclaiming | Queued | Done),
+            Voiding => matches!(next, Reclaiming | Queued | Done),
+            EscrowOpen => matches!(next, Settling | Reclaiming),
+            Reclaiming => matches!(next, Queued | Done),
+            // By an explicit retry only.
+            Done => matches!(next, Queued),
+        }
+    }
+}
+
+impl FromStr for Status {
+    type Err = UnknownState;
+
+    fn from_str(name: &str) -> Result<Self, UnknownState> {
+        let found = Self::ALL.into_iter().find(|it| it.name() == name);
+        found.ok_or_else(|| UnknownState(name.to_owned()))
+    }
+}
+
+impl FromStr for Phase {
+    type Err = UnknownState;
+
+    fn from_str(name: &str) -> Result<Self, UnknownState> {
+        let found = Self::ALL.into_iter().find(|it| it.name() == name);
+        found.ok_or_else(|| UnknownState(name.to_owned()))
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for status in Status::ALL {
+            assert_eq!(status.name().parse::<Status>().unwrap(), status);
+        }
+        for phase in Phase::ALL {
+            assert_eq!(phase.name().parse::<Phase>().unwrap(), phase);
+        }
+        assert!("paused".parse::<Phase>().is_err());
+    }
+
+    #[test]
+    fn every_phase_can_come_to_an_end() {
+        for start in Phase::ALL {
+            let mut reached = BTreeSet::from([start.name()]);
+            let mut todo = vec![start];
+            while let Some(phase) = todo.pop() {
+                for next in Phase::ALL.into_iter().filter(|next| phase.leads_to(*next)) {
+                    if reached.insert(next.name()) {
+                        todo.push(next);
+                    }
+                }
+            }
+            assert!(reached.contains("done"), "{start} never ends");
+        }
+    }
+
+    #[test]
+    fn escrow_is_never_left_behind_without_an_owner() {
+        // From these phases a record may be open on chain: only a phase that closes it may end the run.
+        for phase in [Phase::Executing, Phase::Sealing, Phase::EscrowOpen] {
+            assert!(!phase.leads_to(Phase::Done), "{phase} ends with escrow open");
+            assert!(!phase.leads_to(Phase::Queued), "{phase} starts again with escrow open");
+        }
+    }
+
+    #[test]
+    fn nothing_runs_before_it_is_opened() {
+        for phase in Phase::ALL.into_iter().filter(|it| it.leads_to(Phase::Executing)) {
+            assert_eq!(phase, Phase::Opening);
+        }
+    }
+}

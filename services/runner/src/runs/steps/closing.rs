@@ -1,0 +1,182 @@
+//! From a frozen settlement, or the wish to give back, to a receipt and an end.
+
+use std::time::Duration;
+
+use chain::vault::{Lifecycle, RunReceipt};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use wire::Digest;
+
+use super::{CANCELLED, Engine, Next, later};
+use crate::{
+    chain::{
+        engine::{Done, Driven},
+        transaction::Kind,
+    },
+    error::{Error, Result},
+    runs::{
+        run::{Escrow, Held, Snapshot},
+        settlement::{Failure, Receipt, Settlement},
+        state::{Phase, Status},
+        store,
+    },
+};
+
+impl Engine {
+    /// Settles what was frozen.
+    pub(super) async fn settling(&self, held: Held, it: &Snapshot) -> Result<Next> {
+        let (vault_run_id, _) = it.pinned()?;
+        let (terms, settlement) = (it.terms()?, it.settlement()?);
+        let call =
+            |valid_until| self.ledger.finalize_call(vault_run_id, terms, settlement, valid_until);
+        match self.drive(held, it, Kind::Finalize, &call).await? {
+            Driven::Done(done) => self.settled(held, it, settlement, &done).await,
+            Driven::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
+            Driven::TooLate => {
+                self.give_back(held, it, Phase::Reclaiming, &deadline_passed()).await
+            }
+            Driven::Refused(error) => self.not_settled(held, it, &error.to_string()).await,
+            Driven::Unknown(reason) => Ok(Next::Operator(reason)),
+        }
+    }
+
+    /// Gives the escrow back before the deadline.
+    pub(super) async fn voiding(&self, held: Held, it: &Snapshot) -> Result<Next> {
+        let (vault_run_id, _) = it.pinned()?;
+        let reason = void_reason(it);
+        let call = |valid_until| self.ledger.void_call(vault_run_id, reason, valid_until);
+        match self.drive(held, it, Kind::Void, &call).await? {
+            Driven::Done(_) => self.returned(held, it, None).await,
+            Driven::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
+            Driven::TooLate | Driven::Refused(_) => {
+                self.give_back(held, it, Phase::Reclaiming, &deadline_passed()).await
+            }
+            Driven::Unknown(reason) => Ok(Next::Operator(reason)),
+        }
+    }
+
+    /// Gives the escrow back after the deadline.
+    pub(super) async fn reclaiming(&self, held: Held, it: &Snapshot) -> Result<Next> {
+        let (vault_run_id, deadline) = it.pinned()?;
+        if let Some(wait) = self.until(deadline).await? {
+            return Ok(Next::Later(wait, "the deadline".to_owned()));
+        }
+        let call = |_| self.ledger.reclaim_call(vault_run_id);
+        match self.drive(held, it, Kind::Reclaim, &call).await? {
+            Driven::Done(_) => self.returned(held, it, Some(&deadline_passed())).await,
+            Driven::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
+            Driven::Refused(error) => self.not_reclaimed(held, it, vault_run_id, &error).await,
+            Driven::TooLate => Err(Error::Broken("a reclaim is never too late".to_owned())),
+            Driven::Unknown(reason) => Ok(Next::Operator(reason)),
+        }
+    }
+
+    /// Waits with a failed run whose escrow is left open (R3): for a retry, or for the deadline.
+    pub(super) async fn escrow_open(&self, held: Held, it: &Snapshot) -> Result<Next> {
+        let (_, deadline) = it.pinned()?;
+        let Some(wait) = self.until(deadline).await? else {
+            return self.give_back(held, it, Phase::Reclaiming, &deadline_passed()).await;
+        };
+        if !it.run.retry_requested {
+            return Ok(Next::Later(wait, "a retry, or the deadline".to_owned()));
+        }
+        let mut tx = self.db.begin().await?;
+        store::fence(&mut tx, held, Phase::EscrowOpen).await?;
+        self.advance(&mut tx, held, it, Phase::Settling, None).await?;
+        tx.commit().await?;
+        Ok(Next::Again)
+    }
+
+    /// How long until ledger time may have reached `deadline`; `None` if it has.
+    async fn until(&self, deadline: u64) -> Result<Option<Duration>> {
+        const AT_MOST: u64 = 15;
+        let now = self.ledger.now().await?.latest_close;
+        let left = deadline.saturating_sub(now);
+        Ok((left > 0).then(|| Duration::from_secs(left.min(AT_MOST))))
+    }
+
+    async fn settled(
+        &self,
+        held: Held,
+        it: &Snapshot,
+        settlement: &Settlement,
+        done: &Done,
+    ) -> Result<Next> {
+        let receipt = receipt(&RunReceipt::from_val(&done.value)?, settlement, done.closed_at)?;
+        let escrow = if receipt.actual_charge == 0 { Escrow::Returned } else { Escrow::Settled };
+        let failed = settlement.failure.is_some();
+        let status = if failed { Status::Failed } else { Status::Finalized };
+        let mut tx = self.db.begin().await?;
+        store::fence(&mut tx, held, Phase::Settling).await?;
+        let paid = Some((&settlement.usage, &receipt));
+        store::close(&mut tx, it.key(), escrow, paid, chassis::clock::now()).await?;
+        let next = self.end(&mut tx, held, it, status).await?;
+        tx.commit().await?;
+        Ok(next)
+    }
+
+    /// The vault refuses the settlement: it is over, or can only be given back.
+    async fn not_settled(&self, held: Held, it: &Snapshot, why: &str) -> Result<Next> {
+        let (vault_run_id, deadline) = it.pinned()?;
+        let (record, _) = self.ledger.record(vault_run_id).await?;
+        if let Some(record) = record
+            && let Lifecycle::Finalized { .. } = record.lifecycle
+        {
+            return Ok(Next::Operator(format!("the vault has settled this run otherwise: {why}")));
+        }
+        let open = record.is_some_and(|it| it.lifecycle == Lifecycle::Open);
+        if open && self.until(deadline).await?.is_some() {
+            let failure = Failure::new("SETTLEMENT_REFUSED", why);
+            return self.give_back(held, it, Phase::Voiding, &failure).await;
+        }
+        self.give_back(held, it, Phase::Reclaiming, &deadline_passed()).await
+    }
+
+    /// The vault refuses to give back: it was given back already, or must not be.
+    async fn not_reclaimed(
+        &self,
+        held: Held,
+        it: &Snapshot,
+        vault_run_id: Digest,
+        error: &chain::ChainError,
+    ) -> Result<Next> {
+        if error.contract().is_some_and(|error| error.name == "DeadlineNotReached") {
+            return Ok(later(it, "the deadline"));
+        }
+        match self.ledger.record(vault_run_id).await?.0.map(|it| it.lifecycle) {
+            // A record that is gone was ended by its account's day sums (V3): the escrow went back.
+            None | Some(Lifecycle::Voided(_) | Lifecycle::Reclaimed) => {
+                self.returned(held, it, Some(&deadline_passed())).await
+            }
+            Some(Lifecycle::Finalized { .. } | Lifecycle::Open) => {
+                Ok(Next::Operator(format!("the escrow can't be reclaimed: {error}")))
+            }
+        }
+    }
+}
+
+fn deadline_passed() -> Failure {
+    Failure::new(
+        "DEADLINE_PASSED",
+        "the run was not settled before its deadline; the escrow went back",
+    )
+}
+
+/// The vault keeps this number with a voided run. 1: called off; 2: given up.
+fn void_reason(it: &Snapshot) -> u32 {
+    if it.attempt.failure.as_ref().is_some_and(|it| it.code == CANCELLED) { 1 } else { 2 }
+}
+
+fn receipt(it: &RunReceipt, settlement: &Settlement, closed_at: u64) -> Result<Receipt> {
+    let seconds = i64::try_from(closed_at).unwrap_or(i64::MAX);
+    let at =
+        OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|at| at.format(&Rfc3339).ok());
+    let finalized_at = at.ok_or_else(|| Error::Broken("a ledger closed at no time".to_owned()))?;
+    Ok(Receipt {
+        run_id: it.run_id,
+        actual_charge: it.actual_charge,
+        refund: it.refund,
+        developer: it.developer.to_string(),
+        output_hash: settlement.output_hash,
+        finalized_at,
+    })
+}

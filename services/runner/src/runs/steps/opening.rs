@@ -1,0 +1,218 @@
+//! From the queue to an open escrow.
+
+use wire::{Digest, Problem};
+
+use super::{Engine, Next, later};
+use crate::{
+    chain::{
+        calls::{address, on_chain},
+        engine::{Done, Driven},
+        transaction::Kind,
+    },
+    error::{Error, Result},
+    runs::{
+        preflight::{self, Facts, Pinned, refuse},
+        run::{Escrow, Held, Run, Snapshot},
+        settlement::Failure,
+        state::{Phase, Status},
+        store,
+        terms::Terms,
+        verdict,
+    },
+};
+
+impl Engine {
+    /// Looks at the run's chances (R8), pins its terms, and goes on to open it.
+    pub(super) async fn queued(&self, held: Held, it: &Snapshot) -> Result<Next> {
+        let request = &it.run.request;
+        let facts =
+            self.ledger.facts(&request.user, request.agent_id, request.rate_version).await?;
+        let pinned = match preflight::judge(&facts, request.rate_version, &request.budgets) {
+            Ok(pinned) => pinned,
+            Err(failure) => return self.unopened(held, it, &failure).await,
+        };
+        let shipping = match self.verdict_on(&pinned).await {
+            Ok(Ok(shipping)) => shipping,
+            Ok(Err(failure)) => return self.unopened(held, it, &failure).await,
+            Err(error @ Error::Gate { .. }) => return Ok(later(it, error.to_string())),
+            Err(error) => return Err(error),
+        };
+        let terms = self.terms(&it.run, &facts, pinned)?;
+        let vault_run_id = self.vault_run_id(&terms, it.attempt.nonce)?;
+        let mut tx = self.db.begin().await?;
+        store::fence(&mut tx, held, Phase::Queued).await?;
+        store::pin(&mut tx, it.key(), &terms, vault_run_id, shipping.as_deref()).await?;
+        self.advance(&mut tx, held, it, Phase::Opening, None).await?;
+        tx.commit().await?;
+        Ok(Next::Again)
+    }
+
+    /// Takes the escrow.
+    pub(super) async fn opening(&self, held: Held, it: &Snapshot) -> Result<Next> {
+        let terms = it.terms()?;
+        let nonce = it.attempt.nonce;
+        let call = |valid_until| self.ledger.open_call(terms, nonce, valid_until);
+        match self.drive(held, it, Kind::Open, &call).await? {
+            Driven::Done(done) => self.opened(held, it, &done).await,
+            Driven::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
+            Driven::Refused(error) => self.refused(held, it, &error).await,
+            Driven::TooLate => {
+                let failure =
+                    Failure::new("OPEN_EXPIRED", "the run's deadline came before it was opened");
+                self.unopened(held, it, &failure).await
+            }
+            Driven::Unknown(reason) => Ok(Next::Operator(reason)),
+        }
+    }
+
+    /// Module-gate's verdict on the pinned module, if there is a module-gate.
+    async fn verdict_on(&self, pinned: &Pinned) -> Result<Result<Option<Vec<u8>>, Failure>> {
+        let Some(gates) = &self.gates else { return Ok(Ok(None)) };
+        let keys = verdict::accepted_keys(&pinned.attesters, &self.rules.attestation_keys);
+        let envelope = match gates.verdict(pinned.manifest_hash).await {
+            Ok(envelope) => envelope,
+            Err(Error::Gate { problem: Some(problem), message, .. })
+                if matches!(problem, Problem::VerdictMissing | Problem::ModuleUnknown) =>
+            {
+                return Ok(Err(refuse(&problem.reason(), format!("module-gate: {message}"))));
+            }
+            Err(error) => return Err(error),
+        };
+        let judged = verdict::shipping(&envelope, &keys, pinned.manifest_hash);
+        Ok(judged.map(|()| Some(envelope)))
+    }
+
+    fn terms(&self, run: &Run, facts: &Facts, pinned: Pinned) -> Result<Terms> {
+        let request = chain::ids::Request {
+            input_digest: run.request.input_digest,
+            module_digest: pinned.manifest_hash,
+            seed: run.request.seed,
+            workflow_id: run.workflow_id(),
+        };
+        Ok(Terms {
+            user: run.request.user.clone(),
+            opened_by: self.ledger.runner.address().to_string(),
+            agent_id: run.request.agent_id,
+            rate_version: pinned.rate_version,
+            rates: pinned.rates,
+            budgets: run.request.budgets,
+            max_charge: pinned.max_charge,
+            runner_fee: 0,
+            deadline: facts.now.saturating_add(self.rules.deadline_secs),
+            opened_at: None,
+            developer: pinned.developer,
+            manifest_hash: pinned.manifest_hash,
+            request_hash: chain::ids::request_hash(&request)?,
+            attesters: pinned.attesters,
+        })
+    }
+
+    fn vault_run_id(&self, terms: &Terms, nonce: Digest) -> Result<Digest> {
+        let identity = chain::ids::RunIdentity {
+            network: &self.ledger.network,
+            vault: &self.ledger.vault,
+            user: &address(&terms.user)?,
+            caller: &address(&terms.opened_by)?,
+            nonce: &nonce,
+            deadline: terms.deadline,
+        };
+        Ok(chain::ids::run_id(&identity)?)
+    }
+
+    async fn opened(&self, held: Held, it: &Snapshot, done: &Done) -> Result<Next> {
+        let (vault_run_id, _) = it.pinned()?;
+        if chain::scval::Reader::new("run id", &done.value).digest()? != vault_run_id {
+            return Ok(Next::Operator(
+                "the vault answered open_run with another run's id".to_owned(),
+            ));
+        }
+        let Some(terms) = self.terms_on_chain(it, done.closed_at).await? else {
+            let failure =
+                Failure::new("TERMS_UNKNOWN", "what the vault pinned can't be told any more");
+            return self.opened_in_vain(held, it, &failure).await;
+        };
+        let mut tx = self.db.begin().await?;
+        store::fence(&mut tx, held, Phase::Opening).await?;
+        store::opened(&mut tx, it.key(), &terms).await?;
+        self.advance(&mut tx, held, it, Phase::Executing, None).await?;
+        tx.commit().await?;
+        Ok(Next::Again)
+    }
+
+    async fn opened_in_vain(&self, held: Held, it: &Snapshot, failure: &Failure) -> Result<Next> {
+        let mut tx = self.db.begin().await?;
+        store::fence(&mut tx, held, Phase::Opening).await?;
+        store::opened(&mut tx, it.key(), it.terms()?).await?;
+        store::note_failure(&mut tx, it.key(), failure).await?;
+        self.advance(&mut tx, held, it, Phase::Voiding, None).await?;
+        tx.commit().await?;
+        Ok(Next::Again)
+    }
+
+    /// The terms whose digest the vault's record holds. What may differ from what was pinned: the ledger
+    /// time of the opening, and attesters that changed in between. `None` if nothing fits.
+    async fn terms_on_chain(&self, it: &Snapshot, closed_at: u64) -> Result<Option<Terms>> {
+        let (vault_run_id, _) = it.pinned()?;
+        let Some(record) = self.ledger.record(vault_run_id).await?.0 else { return Ok(None) };
+        let pinned = it.terms()?;
+        let agent = self.ledger.agent(pinned.agent_id, Some(pinned.rate_version)).await?;
+        let fresh = agent.map_or_else(Vec::new, |it| it.attesters);
+        let first = closed_at.saturating_sub(self.ledger.transaction_secs.saturating_mul(8));
+        for attesters in [&pinned.attesters, &fresh] {
+            for opened_at in std::iter::once(closed_at).chain((first..closed_at).rev()) {
+                let opened_at = Some(opened_at);
+                let terms = Terms { attesters: attesters.clone(), opened_at, ..pinned.clone() };
+                if on_chain(&terms)?.hash()? == record.terms_hash {
+                    return Ok(Some(terms));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn refused(&self, held: Held, it: &Snapshot, error: &chain::ChainError) -> Result<Next> {
+        let name = error.contract().map_or("Failed", |error| error.name);
+        let failure = Failure::new(format!("OPEN_{}", screaming(name)), error.to_string());
+        let (vault_run_id, _) = it.pinned()?;
+        match self.ledger.record(vault_run_id).await?.0 {
+            // It was open once and is over: what is left of it is given back.
+            Some(_) => self.give_back(held, it, Phase::Reclaiming, &failure).await,
+            None => self.unopened(held, it, &failure).await,
+        }
+    }
+
+    /// Ends a run that never took any money.
+    async fn unopened(&self, held: Held, it: &Snapshot, failure: &Failure) -> Result<Next> {
+        let mut tx = self.db.begin().await?;
+        store::fence(&mut tx, held, it.run.phase).await?;
+        store::note_failure(&mut tx, it.key(), failure).await?;
+        store::close(&mut tx, it.key(), Escrow::None, None, chassis::clock::now()).await?;
+        let next = self.end(&mut tx, held, it, Status::Failed).await?;
+        tx.commit().await?;
+        tracing::warn!(run.id = %held.id, "run {} was not opened: {}", held.id, failure.reason);
+        Ok(next)
+    }
+}
+
+/// `InsufficientBalance` as `INSUFFICIENT_BALANCE`.
+fn screaming(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_uppercase());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::screaming;
+
+    #[test]
+    fn contract_errors_keep_their_names() {
+        assert_eq!(screaming("InsufficientBalance"), "INSUFFICIENT_BALANCE");
+        assert_eq!(screaming("RunNotOpen"), "RUN_NOT_OPEN");
+    }
+}

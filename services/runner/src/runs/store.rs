@@ -1,0 +1,257 @@
+//! Every SQL statement by which a worker reads or changes a run. The caller owns the transaction.
+//!
+//! A write begins with [`fence`]: it locks the run's row if the worker still holds it in the phase it
+//! believes it to be in, and fails otherwise (R1). Everything after it in the same transaction may rely
+//! on both.
+
+use sqlx::{PgConnection, PgPool, Row as _};
+use time::OffsetDateTime;
+use wire::{Digest, RunId, Usage};
+
+use crate::{
+    error::{Error, Result},
+    runs::{
+        rows,
+        run::{Escrow, Held, Snapshot},
+        settlement::{Failure, Receipt, Seal, Settlement},
+        snapshot::snapshot_query,
+        state::{Phase, Status},
+        terms::Terms,
+    },
+};
+
+/// A run with its present attempt, by its id.
+pub async fn load(conn: &mut PgConnection, id: RunId) -> Result<Option<Snapshot>> {
+    let row = sqlx::query(concat!(snapshot_query!(), " WHERE r.id = $1"));
+    let row = row.bind(id.as_uuid()).fetch_optional(conn).await?;
+    Ok(row.map(|row| rows::snapshot(&row)).transpose()?)
+}
+
+/// Takes the run that has waited longest among those nobody holds, if there is one.
+pub async fn claim(db: &PgPool, owner: &str, lease_ms: i64) -> Result<Option<Held>> {
+    let row = sqlx::query(
+        "UPDATE runs SET lease_owner = $1, lease_token = lease_token + 1, \
+            lease_until = now() + $2 * interval '1 millisecond' \
+         WHERE id = (SELECT id FROM runs WHERE phase <> 'done' AND operator_reason IS NULL \
+            AND wake_at <= now() AND (lease_until IS NULL OR lease_until < now()) \
+            ORDER BY wake_at LIMIT 1 FOR UPDATE SKIP LOCKED) \
+         RETURNING id, lease_token",
+    );
+    let row = row.bind(owner).bind(lease_ms).fetch_optional(db).await?;
+    let Some(row) = row else { return Ok(None) };
+    let id = RunId::from(row.try_get::<uuid::Uuid, _>("id")?);
+    Ok(Some(Held { id, token: row.try_get("lease_token")? }))
+}
+
+/// Prolongs the lease. `false` if somebody else holds the run by now.
+pub async fn heartbeat(db: &PgPool, held: Held, lease_ms: i64) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE runs SET lease_until = now() + $3 * interval '1 millisecond' \
+         WHERE id = $1 AND lease_token = $2",
+    );
+    let done = done.bind(held.id.as_uuid()).bind(held.token).bind(lease_ms).execute(db).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Gives the run back, to be taken again after `delay_ms`. Nothing happens if it is held no more.
+pub async fn release(db: &PgPool, held: Held, delay_ms: i64, waiting_for: &str) -> Result<()> {
+    let failed = i32::from(!waiting_for.is_empty());
+    let done = sqlx::query(
+        "UPDATE runs SET lease_owner = NULL, lease_until = NULL, failures = failures + $5, \
+            wake_at = now() + $3 * interval '1 millisecond', waiting_for = nullif($4, '') \
+         WHERE id = $1 AND lease_token = $2",
+    );
+    let done = done.bind(held.id.as_uuid()).bind(held.token).bind(delay_ms);
+    done.bind(waiting_for).bind(failed).execute(db).await?;
+    Ok(())
+}
+
+/// Locks the run's row, or fails if the worker does not hold it in `phase` any more.
+pub async fn fence(conn: &mut PgConnection, held: Held, phase: Phase) -> Result<()> {
+    let row = sqlx::query(
+        "SELECT 1 FROM runs WHERE id = $1 AND lease_token = $2 AND phase = $3 FOR UPDATE",
+    );
+    let row = row.bind(held.id.as_uuid()).bind(held.token).bind(phase.name());
+    row.fetch_optional(conn).await?.map(|_| ()).ok_or(Error::LeaseLost(held.id))
+}
+
+/// Takes the run from `from` to `to`. `status` is what the outside sees from now on.
+pub async fn advance(
+    conn: &mut PgConnection,
+    held: Held,
+    (from, to): (Phase, Phase),
+    status: Status,
+    now: OffsetDateTime,
+) -> Result<()> {
+    if !from.leads_to(to) {
+        return Err(Error::Broken(format!("a run can't go from {from} to {to}")));
+    }
+    let done = sqlx::query(
+        "UPDATE runs SET phase = $4, status = $5, failures = 0, waiting_for = NULL, updated_at = $6 \
+         WHERE id = $1 AND lease_token = $2 AND phase = $3",
+    );
+    let done = done.bind(held.id.as_uuid()).bind(held.token).bind(from.name());
+    let done = done.bind(to.name()).bind(status.name()).bind(now);
+    one(done.execute(conn).await?.rows_affected(), held.id)
+}
+
+/// Hands the run to an operator (R13): no worker takes it until a person resumes it.
+pub async fn hand_over(db: &PgPool, held: Held, reason: &str) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE runs SET operator_reason = $3, lease_owner = NULL, lease_until = NULL, \
+            updated_at = now() WHERE id = $1 AND lease_token = $2",
+    );
+    let done = done.bind(held.id.as_uuid()).bind(held.token).bind(reason).execute(db).await?;
+    one(done.rows_affected(), held.id)
+}
+
+/// Pins what the attempt is opened under. Only once.
+pub async fn pin(
+    conn: &mut PgConnection,
+    (run, number): (RunId, u32),
+    terms: &Terms,
+    vault_run_id: Digest,
+    shipping: Option<&[u8]>,
+) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE attempts SET terms = $3, vault_run_id = $4, manifest_hash = $5, deadline = $6, \
+            shipping = $7 WHERE run_id = $1 AND number = $2 AND terms IS NULL",
+    );
+    let done = done.bind(run.as_uuid()).bind(signed(number)).bind(as_json(terms)?);
+    let done = done.bind(vault_run_id.as_bytes().as_slice());
+    let done = done.bind(terms.manifest_hash.as_bytes().as_slice());
+    let done = done.bind(i64::try_from(terms.deadline).unwrap_or(i64::MAX)).bind(shipping);
+    one(done.execute(conn).await?.rows_affected(), run)
+}
+
+/// Records that the escrow was taken, with the terms as the vault holds them.
+pub async fn opened(
+    conn: &mut PgConnection,
+    (run, number): (RunId, u32),
+    terms: &Terms,
+) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE attempts SET terms = $3, escrow = 'open' \
+         WHERE run_id = $1 AND number = $2 AND escrow = 'none'",
+    );
+    let done = done.bind(run.as_uuid()).bind(signed(number)).bind(as_json(terms)?);
+    one(done.execute(conn).await?.rows_affected(), run)
+}
+
+/// Records that module-gate is about to be asked, unless somebody wants the run cancelled.
+/// `false` if so. From here on it can't be cancelled.
+pub async fn start_execution(
+    conn: &mut PgConnection,
+    (run, number): (RunId, u32),
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE attempts SET execute_started_at = coalesce(execute_started_at, $3) \
+         WHERE run_id = $1 AND number = $2 AND (execute_started_at IS NOT NULL \
+            OR NOT (SELECT cancel_requested FROM runs WHERE id = $1))",
+    );
+    let done = done.bind(run.as_uuid()).bind(signed(number)).bind(now).execute(conn).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Keeps module-gate's statement. Only once.
+pub async fn keep_statement(
+    conn: &mut PgConnection,
+    (run, number): (RunId, u32),
+    statement: &[u8],
+) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE attempts SET statement = $3 WHERE run_id = $1 AND number = $2 AND statement IS NULL",
+    );
+    let done = done.bind(run.as_uuid()).bind(signed(number)).bind(statement).execute(conn).await?;
+    one(done.rows_affected(), run)
+}
+
+/// Freezes the settlement, with the seal it rests on if there is one (R13). Only once.
+pub async fn freeze(
+    conn: &mut PgConnection,
+    (run, number): (RunId, u32),
+    seal: Option<&Seal>,
+    settlement: &Settlement,
+) -> Result<()> {
+    let failure = settlement.failure.as_ref();
+    let done = sqlx::query(
+        "UPDATE attempts SET seal = $3, settlement = $4, error_code = $5, error = $6 \
+         WHERE run_id = $1 AND number = $2 AND settlement IS NULL",
+    );
+    let seal = seal.map(as_json).transpose()?;
+    let done = done.bind(run.as_uuid()).bind(signed(number)).bind(seal).bind(as_json(settlement)?);
+    let done = done.bind(failure.map(|it| &it.code)).bind(failure.map(|it| &it.reason));
+    one(done.execute(conn).await?.rows_affected(), run)
+}
+
+/// Notes why the attempt fails, unless an earlier reason stands.
+pub async fn note_failure(
+    conn: &mut PgConnection,
+    (run, number): (RunId, u32),
+    failure: &Failure,
+) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE attempts SET error = CASE WHEN error_code IS NULL THEN $4 ELSE error END, \
+            error_code = coalesce(error_code, $3) WHERE run_id = $1 AND number = $2",
+    );
+    let done = done.bind(run.as_uuid()).bind(signed(number));
+    let done = done.bind(&failure.code).bind(&failure.reason).execute(conn).await?;
+    one(done.rows_affected(), run)
+}
+
+/// Closes the attempt: where its money went, and the receipt if it was settled.
+pub async fn close(
+    conn: &mut PgConnection,
+    (run, number): (RunId, u32),
+    escrow: Escrow,
+    settled: Option<(&Usage, &Receipt)>,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE attempts SET escrow = $3, usage = $4, receipt = $5, ended_at = $6 \
+         WHERE run_id = $1 AND number = $2 AND ended_at IS NULL",
+    );
+    let done = done.bind(run.as_uuid()).bind(signed(number)).bind(escrow.name());
+    let done = done.bind(settled.map(|(usage, _)| as_json(usage)).transpose()?);
+    let done = done.bind(settled.map(|(_, receipt)| as_json(receipt)).transpose()?).bind(now);
+    one(done.execute(conn).await?.rows_affected(), run)
+}
+
+/// Begins the next attempt (R2). The caller has closed the one before.
+pub async fn add_attempt(
+    conn: &mut PgConnection,
+    (run, number): (RunId, u32),
+    nonce: Digest,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let made = sqlx::query(
+        "INSERT INTO attempts (run_id, number, nonce, created_at) VALUES ($1, $2, $3, $4)",
+    );
+    let made = made.bind(run.as_uuid()).bind(signed(number)).bind(nonce.as_bytes().as_slice());
+    made.bind(now).execute(&mut *conn).await?;
+    let done = sqlx::query(
+        "UPDATE runs SET attempt = $2, retry_requested = false, cancel_requested = false, \
+            wake_at = now() WHERE id = $1 AND attempt <= $2",
+    );
+    let done = done.bind(run.as_uuid()).bind(signed(number)).execute(conn).await?;
+    one(done.rows_affected(), run)
+}
+
+/// The position of the run's next event.
+pub async fn next_event(conn: &mut PgConnection, run: RunId) -> Result<i64> {
+    let row = sqlx::query("UPDATE runs SET events = events + 1 WHERE id = $1 RETURNING events");
+    Ok(row.bind(run.as_uuid()).fetch_one(conn).await?.try_get("events")?)
+}
+
+fn as_json(value: &impl serde::Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(value).map_err(|error| Error::Broken(error.to_string()))
+}
+
+fn signed(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+fn one(rows: u64, run: RunId) -> Result<()> {
+    if rows == 1 { Ok(()) } else { Err(Error::LeaseLost(run)) }
+}

@@ -1,0 +1,260 @@
+//! What module-gate's signed statements prove about a run (R8, R10, M12). Pure.
+
+use ed25519_dalek::VerifyingKey;
+use wire::{
+    Digest, RunId, Usage,
+    statement::{Execution, ExecutionStatement, GuardTier, Mode, ShippingStatement, Verdict},
+};
+
+use crate::runs::{preflight::refuse, settlement::Failure};
+
+/// What a statement must be about.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The run.
+    pub run: RunId,
+    /// Its attempt.
+    pub attempt: u32,
+    /// Who pays.
+    pub user: &'a str,
+    /// Empty when the caller named none.
+    pub workflow_id: &'a str,
+    /// Digest of the module's tree, as pinned.
+    pub module: Digest,
+    /// Digest of the input.
+    pub input: Digest,
+    /// The seed.
+    pub seed: u64,
+    /// The most it may have used.
+    pub budgets: Usage,
+}
+
+/// The keys whose statements count: those the agent's record names (V12), and of them, if this runner
+/// was told which it accepts, only those.
+pub fn accepted_keys(attesters: &[Digest], configured: &[VerifyingKey]) -> Vec<VerifyingKey> {
+    let keys = attesters.iter().filter_map(|it| VerifyingKey::from_bytes(it.as_bytes()).ok());
+    keys.filter(|it| configured.is_empty() || configured.contains(it)).collect()
+}
+
+/// Reads an execution statement that is about exactly what was asked.
+///
+/// # Errors
+///
+/// `STATEMENT_INVALID`, with what does not fit. Nothing is charged on such a statement.
+pub fn execution(
+    envelope: &[u8],
+    keys: &[VerifyingKey],
+    expected: &Expected<'_>,
+) -> Result<Execution, Failure> {
+    let (statement, _) = ExecutionStatement::open(envelope, keys).map_err(|it| invalid(&it))?;
+    let it = statement.into_predicate();
+    let rules = [
+        (it.run_id == expected.run, "run"),
+        (it.attempt == expected.attempt, "attempt"),
+        (it.user == expected.user, "user"),
+        (it.workflow_id == expected.workflow_id, "workflow"),
+        (it.module_digest == expected.module, "module"),
+        (it.input_digest == expected.input, "input"),
+        (it.seed == expected.seed, "seed"),
+        (it.budgets == expected.budgets, "budgets"),
+        (it.usage.is_within(&expected.budgets), "usage (above the budgets)"),
+    ];
+    match rules.iter().find(|(holds, _)| !holds) {
+        Some((_, what)) => Err(invalid(&format!("it states another {what}"))),
+        None => Ok(it),
+    }
+}
+
+/// Why the execution failed, if it did. Its usage is what is charged either way (R10).
+pub fn failure(execution: &Execution) -> Option<Failure> {
+    if execution.verdict == Verdict::Pass {
+        return None;
+    }
+    let code = execution.code.map_or("E_ORACLE_EXEC", |code| code.as_str());
+    Some(Failure::new(
+        code,
+        execution.reason.clone().unwrap_or_else(|| execution.verdict.to_string()),
+    ))
+}
+
+/// Judges module-gate's verdict on the module that would run (R8).
+///
+/// # Errors
+///
+/// A refusal before opening that says what is missing.
+pub fn shipping(envelope: &[u8], keys: &[VerifyingKey], module: Digest) -> Result<(), Failure> {
+    if keys.is_empty() {
+        return Err(refuse(
+            "ATTESTER_MISSING",
+            "registry: the agent names no attestation key that this runner accepts",
+        ));
+    }
+    let (statement, _) = ShippingStatement::open(envelope, keys).map_err(|error| {
+        refuse(
+            "VERDICT_UNTRUSTED",
+            format!("module-gate's verdict does not count: {}", chain(&error)),
+        )
+    })?;
+    let it = statement.predicate();
+    let rules = [
+        (it.module_digest == module, "it is about another module"),
+        (it.mode == Mode::Shipping, "it was not reached in mode shipping"),
+        (it.verdict == Verdict::Pass, "it is not a pass"),
+        (it.oracle.passed >= 1, "no oracle case passed"),
+        (it.guard.tier == GuardTier::Full, "the guard was not complete"),
+    ];
+    match rules.iter().find(|(holds, _)| !holds) {
+        Some((_, why)) => Err(refuse("VERDICT_FAILED", format!("module-gate's verdict: {why}"))),
+        None => Ok(()),
+    }
+}
+
+fn invalid(why: &dyn std::fmt::Display) -> Failure {
+    Failure::new("STATEMENT_INVALID", format!("module-gate's execution statement: {why}"))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+    use time::OffsetDateTime;
+    use wire::statement::{Code, Effects, Exit, Guard, OracleCount, Output, Shipping, TestCount};
+
+    use super::*;
+
+    const BUDGETS: Usage = Usage { llm_in: 0, llm_out: 0, http_calls: 0, runtime_ms: 1_000 };
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    fn guard() -> Guard {
+        Guard { tier: GuardTier::Full, landlock_abi: 7, version: "1".to_owned() }
+    }
+
+    fn statement() -> Execution {
+        Execution {
+            run_id: RunId::from(uuid::Uuid::nil()),
+            attempt: 1,
+            user: "GUSER".to_owned(),
+            workflow_id: "profile".to_owned(),
+            module_digest: Digest::of(b"module"),
+            input_digest: Digest::of(b"{}"),
+            seed: 7,
+            budgets: BUDGETS,
+            outputs: vec![Output { path: "a".to_owned(), length: 1, sha256: Digest::of(b"a") }],
+            usage: Usage { runtime_ms: 10, ..Usage::default() },
+            guard: guard(),
+            effects: Effects::default(),
+            exit: Exit::Code(0),
+            verdict: Verdict::Pass,
+            code: None,
+            reason: None,
+            started_at: OffsetDateTime::UNIX_EPOCH,
+            finished_at: OffsetDateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn expected() -> Expected<'static> {
+        Expected {
+            run: RunId::from(uuid::Uuid::nil()),
+            attempt: 1,
+            user: "GUSER",
+            workflow_id: "profile",
+            module: Digest::of(b"module"),
+            input: Digest::of(b"{}"),
+            seed: 7,
+            budgets: BUDGETS,
+        }
+    }
+
+    fn signed(it: Execution, by: u8) -> Vec<u8> {
+        ExecutionStatement::new(it).unwrap().sign(&key(by)).to_json()
+    }
+
+    #[test]
+    fn a_statement_about_anything_else_is_refused() {
+        let keys = [key(1).verifying_key()];
+        let accepts = |expected: &Expected<'_>| execution(&signed(statement(), 1), &keys, expected);
+        assert!(accepts(&expected()).is_ok());
+        let others = [
+            Expected { run: RunId::from(uuid::Uuid::max()), ..expected() },
+            Expected { attempt: 2, ..expected() },
+            Expected { user: "GOTHER", ..expected() },
+            Expected { workflow_id: "", ..expected() },
+            Expected { module: Digest::of(b"other"), ..expected() },
+            Expected { input: Digest::of(b"other"), ..expected() },
+            Expected { seed: 8, ..expected() },
+            Expected { budgets: Usage { runtime_ms: 999, ..BUDGETS }, ..expected() },
+        ];
+        for other in others {
+            assert_eq!(accepts(&other).unwrap_err().code, "STATEMENT_INVALID", "{other:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_accepted_key_counts() {
+        let by_other = signed(statement(), 2);
+        assert!(execution(&by_other, &[key(1).verifying_key()], &expected()).is_err());
+        assert!(execution(&by_other, &[], &expected()).is_err());
+
+        let pinned = [Digest::from(key(1).verifying_key().to_bytes())];
+        assert_eq!(accepted_keys(&pinned, &[]), [key(1).verifying_key()]);
+        assert_eq!(accepted_keys(&pinned, &[key(2).verifying_key()]), []);
+    }
+
+    #[test]
+    fn an_exhausted_budget_is_a_failure_that_is_charged() {
+        let mut it = statement();
+        (it.verdict, it.exit, it.code) = (Verdict::Fail, Exit::Budget, Some(Code::BudgetExhausted));
+        it.outputs.clear();
+        it.usage = BUDGETS;
+        let read = execution(&signed(it, 1), &[key(1).verifying_key()], &expected()).unwrap();
+        assert_eq!(read.usage, BUDGETS);
+        assert_eq!(failure(&read).unwrap().code, "BUDGET_EXHAUSTED");
+    }
+
+    fn shipped(verdict: Verdict) -> Vec<u8> {
+        let pass = verdict == Verdict::Pass;
+        let it = Shipping {
+            module_digest: Digest::of(b"module"),
+            module_id: "m".to_owned(),
+            module_version: "1".to_owned(),
+            mode: Mode::Shipping,
+            verdict,
+            code: (!pass).then_some(Code::Test),
+            reason: None,
+            oracle: OracleCount { cases: 1, attempts: 2, passed: 1 },
+            tests: TestCount::default(),
+            side_effects: Effects::default(),
+            guard: guard(),
+            policy_digest: Digest::of(b"policy"),
+            issued_at: OffsetDateTime::UNIX_EPOCH,
+        };
+        ShippingStatement::new(it).unwrap().sign(&key(1)).to_json()
+    }
+
+    #[test]
+    fn only_a_pass_for_exactly_this_module_lets_a_run_open() {
+        let keys = [key(1).verifying_key()];
+        let module = Digest::of(b"module");
+        let code = |envelope: &[u8], keys: &[VerifyingKey], module| {
+            shipping(envelope, keys, module).map_or_else(|it| it.code, |()| "pass".to_owned())
+        };
+        assert_eq!(code(&shipped(Verdict::Pass), &keys, module), "pass");
+        assert_eq!(code(&shipped(Verdict::Fail), &keys, module), "PREFLIGHT_VERDICT_FAILED");
+        let other = Digest::of(b"other");
+        assert_eq!(code(&shipped(Verdict::Pass), &keys, other), "PREFLIGHT_VERDICT_FAILED");
+        assert_eq!(code(b"{}", &keys, module), "PREFLIGHT_VERDICT_UNTRUSTED");
+        assert_eq!(code(&shipped(Verdict::Pass), &[], module), "PREFLIGHT_ATTESTER_MISSING");
+    }
+}

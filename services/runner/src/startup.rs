@@ -1,0 +1,92 @@
+//! What is looked at before work begins: the network is the one that was meant, and the contracts are
+//! there. A setting that is wrong stops the start and is named; a node that is only away is waited for.
+
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use chain::{ChainError, RpcError, vault::Vault};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    chain::{ledger::Ledger, store},
+    error::Error,
+};
+
+/// Between two attempts to reach the node.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Checks the network once. `false` if the node does not answer, so nothing is known.
+///
+/// # Errors
+///
+/// When a setting is wrong; the text begins with its name.
+pub async fn check(ledger: &Ledger) -> anyhow::Result<bool> {
+    match checked(ledger).await {
+        Err(Error::Chain(ChainError::Rpc(RpcError::Unreachable { reason, .. }))) => {
+            tracing::warn!("RUNNER_RPC_URL: the node does not answer yet: {reason}");
+            Ok(false)
+        }
+        Err(Error::Chain(error @ ChainError::Rpc(_))) => Err(anyhow!("RUNNER_RPC_URL: {error}")),
+        Err(error) => Err(error.into()),
+        Ok(None) => Ok(true),
+        Ok(Some(wrong)) => bail!(wrong),
+    }
+}
+
+/// Checks again and again until the node answers, or until `stop`.
+///
+/// # Errors
+///
+/// As [`check`].
+pub async fn wait(ledger: &Ledger, stop: &CancellationToken) -> anyhow::Result<()> {
+    while !stop.is_cancelled() && !check(ledger).await? {
+        tokio::select! {
+            () = sleep(RETRY) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    Ok(())
+}
+
+/// The setting that is wrong, if one is.
+async fn checked(ledger: &Ledger) -> crate::error::Result<Option<String>> {
+    let node = ledger.rpc.network().await.map_err(ChainError::from)?;
+    if node.network != ledger.network {
+        let (theirs, ours) = (node.network.passphrase(), ledger.network.passphrase());
+        return Ok(Some(format!(
+            "RUNNER_NETWORK_PASSPHRASE: is '{ours}', but the node of RUNNER_RPC_URL is on '{theirs}'"
+        )));
+    }
+    let config = match Vault(ledger.vault).read_config(&ledger.rpc).await {
+        Ok(Some(config)) => config,
+        Ok(None) => {
+            let vault = ledger.vault;
+            return Ok(Some(format!(
+                "RUNNER_CONTRACT_ID: there is no contract {vault} on this network; deploy it, or correct the id"
+            )));
+        }
+        Err(ChainError::Decode { why, .. }) => {
+            return Ok(Some(format!("RUNNER_CONTRACT_ID: {} is no vault: {why}", ledger.vault)));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if config.registry != ledger.registry {
+        return Ok(Some(format!(
+            "RUNNER_AGENT_REGISTRY_ID: is {}, but the vault was set up with {}",
+            ledger.registry, config.registry
+        )));
+    }
+    ledger.now().await?;
+    store::add_source(&ledger.db, &ledger.source.address().to_string()).await?;
+    let keys = [("RUNNER_SECRET", &ledger.runner), ("RUNNER_SOURCE_SECRET", &ledger.source)];
+    for (setting, key) in keys {
+        let account = key.address();
+        if ledger.rpc.account(&account).await?.is_none() {
+            tracing::warn!(
+                "{setting}: the account {account} does not exist; fund it, or runs fail"
+            );
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,100 @@
+//! Whatever the point at which the process dies, a restart ends in one open, one settlement, one receipt.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+use testkit::eventually;
+
+use crate::world::{DEPOSIT, Gateway, World};
+
+/// The points a run without an executor passes.
+const PASSED: [&str; 10] = [
+    "open.before_persist",
+    "open.after_persist",
+    "open.after_send",
+    "open.after_land",
+    "open.after_result",
+    "finalize.before_persist",
+    "finalize.after_persist",
+    "finalize.after_send",
+    "finalize.after_land",
+    "finalize.after_result",
+];
+
+/// A process that does not outlive the test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn spawn(world: &World, more: &[(&str, &str)]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
+    command.arg("serve").env_clear().envs(world.settings(more)).current_dir("/");
+    Process(command.stderr(Stdio::null()).spawn().unwrap())
+}
+
+async fn free_port() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port().to_string()
+}
+
+async fn dies_and_comes_back(world: &World, point: &str) {
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let mut process = spawn(world, &[("RUNNER_PORT", &port), ("RUNNER_CRASH_AT", point)]);
+    gateway.up().await;
+    let id = gateway.accepted(&world.body()).await;
+    eventually(Duration::from_secs(60), || {
+        let ended = process.0.try_wait().unwrap();
+        async move { ended }
+    })
+    .await;
+    let _again = spawn(world, &[("RUNNER_PORT", &port)]);
+    gateway.up().await;
+    let run: Value = gateway.ended(&id, "failed").await;
+    assert_eq!(
+        (run["errorCode"].as_str(), run["escrow"].as_str()),
+        (Some("EXECUTOR_MISSING"), Some("returned"))
+    );
+    let landed = (world.succeeded(&id, "open").await, world.succeeded(&id, "finalize").await);
+    assert_eq!(landed, (1, 1), "{point}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_at_any_point_ends_in_one_receipt() {
+    let world = World::new().await;
+    for (point, receipts) in PASSED.into_iter().zip(1..) {
+        dies_and_comes_back(&world, point).await;
+        let account = world.account().await;
+        assert_eq!(
+            (account.balance, account.receipts, account.reserved),
+            (DEPOSIT, receipts, 0),
+            "{point}"
+        );
+    }
+}
+
+#[test]
+fn a_failed_start_is_one_line_and_exit_code_3() {
+    let output = Command::new(env!("CARGO_BIN_EXE_runner"))
+        .arg("serve")
+        .env_clear()
+        .current_dir("/")
+        .output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    for name in ["RUNNER_SECRET", "RUNNER_SOURCE_SECRET", "DATABASE_URL", "NATS_URL"] {
+        assert!(text.contains(name), "{name} is missing in {text}");
+    }
+    let usage = Command::new(env!("CARGO_BIN_EXE_runner")).arg("fly").output().unwrap();
+    assert_eq!(usage.status.code(), Some(3));
+}

@@ -1,0 +1,122 @@
+//! The gateway's answers.
+
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+async fn problem(answer: reqwest::Response, status: u16, code: &str) -> Value {
+    assert_eq!(answer.status(), status);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!((&body["code"], &body["status"]), (&json!(code), &json!(status)), "{body}");
+    assert!(body["error"].is_string(), "{body}");
+    body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_answered_with_problems_that_keep_the_old_member() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let gateway = &runner.gateway;
+    let body = json!({ "user": "nobody", "agentId": "1", "budgets": { "llmIn": -1 } });
+    let body = problem(gateway.post("/runs", &body).await, 400, "INVALID_REQUEST").await;
+    assert_eq!(body["issues"].as_array().unwrap().len(), 3, "{body}");
+    let large = json!({ "input": "x".repeat(1_200_000) });
+    problem(gateway.post("/runs", &large).await, 413, "PAYLOAD_TOO_LARGE").await;
+
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    let missing = problem(gateway.get(&format!("/runs/{nobody}")).await, 404, "NOT_FOUND").await;
+    assert_eq!(missing["error"], "Run not found");
+    problem(gateway.get("/runs/7").await, 404, "NOT_FOUND").await;
+    problem(gateway.get("/elsewhere").await, 404, "NOT_FOUND").await;
+    problem(gateway.post(&format!("/runs/{nobody}/retry"), &Value::Null).await, 404, "NOT_FOUND")
+        .await;
+    problem(gateway.get("/runs?status=paused").await, 400, "INVALID_REQUEST").await;
+    problem(gateway.get("/runs?cursor=zz").await, 400, "INVALID_REQUEST").await;
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_answers_the_same_run_to_the_same_request_only() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let gateway = &runner.gateway;
+    let first: Value = gateway.post_with_key("\"k-1\"", &world.body()).await.json().await.unwrap();
+    let again = gateway.post_with_key("k-1", &world.body()).await;
+    assert_eq!(again.status(), 202);
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+    assert_eq!(again.json::<Value>().await.unwrap(), first);
+
+    let mut other = world.body();
+    other["label"] = json!("another");
+    problem(gateway.post_with_key("k-1", &other).await, 422, "IDEMPOTENCY_MISMATCH").await;
+    let mut stranger = other.clone();
+    stranger["user"] = json!(world.stranger());
+    assert_eq!(
+        gateway.post_with_key("k-1", &stranger).await.status(),
+        202,
+        "keys belong to a user"
+    );
+    problem(gateway.post_with_key(&"k".repeat(300), &other).await, 400, "INVALID_REQUEST").await;
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_requests_with_one_key_make_one_run() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let body = world.body();
+    let posts = (0..12).map(|_| runner.gateway.post_with_key("race", &body));
+    let answers = futures::future::join_all(posts).await;
+    for answer in answers {
+        assert!(matches!(answer.status().as_u16(), 202 | 409), "{}", answer.status());
+    }
+    let runs: Vec<Value> = runner.gateway.get("/runs").await.json().await.unwrap();
+    assert_eq!(runs.len(), 1);
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_bare_arrays_in_pages_with_the_newest_last() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let gateway = &runner.gateway;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(gateway.accepted(&world.body()).await);
+    }
+    let of = |runs: &[Value]| -> Vec<String> {
+        runs.iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let answer = gateway.get("/runs?limit=2").await;
+    let link = answer.headers()["link"].to_str().unwrap().to_owned();
+    assert_eq!(of(&answer.json::<Vec<Value>>().await.unwrap()), ids[1..]);
+    let next = link.trim_start_matches('<').split('>').next().unwrap();
+    let answer = gateway.get(next).await;
+    assert!(answer.headers().get("link").is_none());
+    assert_eq!(of(&answer.json::<Vec<Value>>().await.unwrap()), ids[..1]);
+
+    let none: Vec<Value> =
+        gateway.get(&format!("/runs?user={}", world.stranger())).await.json().await.unwrap();
+    assert!(none.is_empty());
+    gateway.ended(&ids[2], "failed").await;
+    gateway.ended(&ids[0], "failed").await;
+    gateway.ended(&ids[1], "failed").await;
+    let failed: Vec<Value> = gateway.get("/runs?status=failed").await.json().await.unwrap();
+    assert_eq!(of(&failed), ids);
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_summary_says_whose_runner_it_is_and_how_much_there_is_to_do() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let summary: Value = runner.gateway.get("/summary").await.json().await.unwrap();
+    assert_eq!(summary["config"]["runner"], world.runner.address().to_string());
+    assert_eq!(summary["config"]["contractId"], world.vault.0.to_string());
+    assert_eq!(summary["status"]["queueDepth"], 0);
+    assert!(summary["status"]["lastTickAt"].is_string(), "{summary}");
+    assert_eq!(runner.gateway.get("/live").await.status(), 200);
+    assert_eq!(runner.gateway.get("/runs/7/bundle").await.status(), 404);
+    runner.stop().await;
+}

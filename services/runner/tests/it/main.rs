@@ -1,0 +1,15 @@
+//! What the runner promises, against a real network, a real database and a real bus.
+
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+mod world;
+
+mod settling;
+
+mod refusing;
+
+mod gateway;
+
+mod starting;
+
+mod crashing;

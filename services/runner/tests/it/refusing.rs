@@ -1,0 +1,87 @@
+//! What cannot succeed fails at once, by its name, and nothing is opened.
+
+use chain::{Keypair, vault::Policy};
+use serde_json::{Value, json};
+
+use crate::world::{Gateway, PRICE, World};
+
+async fn fails(world: &World, gateway: &Gateway, change: Value, code: &str) {
+    let mut body = world.body();
+    for (name, value) in change.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    let id = gateway.accepted(&body).await;
+    let run = gateway.ended(&id, "failed").await;
+    assert_eq!(run["errorCode"], code, "{run:#}");
+    assert_eq!((run["escrow"].as_str(), &run["runId"]), (Some("none"), &Value::Null));
+    assert_eq!(world.succeeded(&id, "open").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_reason_is_named_and_costs_nothing() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let gateway = &runner.gateway;
+    let refused = [
+        (json!({ "agentId": 9_999 }), "PREFLIGHT_AGENT_NOT_FOUND"),
+        (json!({ "rateVersion": 7 }), "PREFLIGHT_INVALID_RATE_VERSION"),
+        (json!({ "user": world.stranger() }), "PREFLIGHT_UNAUTHORIZED_RUNNER"),
+        (json!({ "budgets": {} }), "PREFLIGHT_EMPTY_BUDGET"),
+        (json!({ "budgets": { "llmIn": 1_000_000 } }), "PREFLIGHT_INSUFFICIENT_BALANCE"),
+    ];
+    for (change, code) in refused {
+        fails(&world, gateway, change, code).await;
+    }
+    world.set_policy(Policy { per_run_cap: PRICE - 1, ..Policy::default() }).await;
+    fails(&world, gateway, json!({}), "PREFLIGHT_PER_RUN_CAP_EXCEEDED").await;
+    world.set_policy(Policy { daily_cap: PRICE - 1, ..Policy::default() }).await;
+    fails(&world, gateway, json!({}), "PREFLIGHT_DAILY_CAP_EXCEEDED").await;
+    world.set_policy(Policy { paused: true, ..Policy::default() }).await;
+    fails(&world, gateway, json!({}), "PREFLIGHT_POLICY_PAUSED").await;
+    world.set_policy(Policy::default()).await;
+    let (user, runner_key) = (world.user.address(), world.runner.address());
+    let revoke = world.vault.revoke_runner(user, runner_key, world.agent_id);
+    world.submit(&world.user, revoke.into()).await;
+    fails(&world, gateway, json!({}), "PREFLIGHT_UNAUTHORIZED_RUNNER").await;
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_waits_for_a_gate_that_is_away_and_can_be_called_off() {
+    let world = World::new().await;
+    let token = "0123456789abcdef";
+    let settings = [
+        ("RUNNER_MODULE_GATE_URL", "http://127.0.0.1:9"),
+        ("RUNNER_MODULE_GATE_TOKEN", token),
+        ("RUNNER_ORACLE_GATE_URL", "http://127.0.0.1:9"),
+        ("RUNNER_ORACLE_GATE_TOKEN", token),
+    ];
+    let runner = world.start(&settings).await;
+    let id = runner.gateway.accepted(&world.body()).await;
+    let waits =
+        |run: &Value| run["waitingFor"].as_str().is_some_and(|it| it.contains("module-gate"));
+    let run = runner.gateway.until(&id, waits).await;
+    assert_eq!(run["status"], "pending");
+    let health: Value = runner.gateway.get("/health").await.json().await.unwrap();
+    assert_eq!((&health["ok"], &health["degraded"]), (&json!(true), &json!(true)));
+
+    let cancelled = runner.gateway.post(&format!("/runs/{id}/cancel"), &Value::Null).await;
+    assert_eq!(cancelled.status(), 200);
+    let run = runner.gateway.ended(&id, "cancelled").await;
+    assert_eq!(
+        (run["errorCode"].as_str(), run["escrow"].as_str()),
+        (Some("CANCELLED"), Some("none"))
+    );
+    let again = runner.gateway.post(&format!("/runs/{id}/cancel"), &Value::Null).await;
+    assert_eq!(again.status(), 409);
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_that_the_registry_does_not_list_opens_nothing() {
+    let world = World::new().await;
+    let stranger = Keypair::from_seed(&[55; 32]);
+    let runner = world.start(&[("RUNNER_SECRET", &stranger.secret())]).await;
+    fails(&world, &runner.gateway, json!({}), "PREFLIGHT_UNAUTHORIZED_RUNNER").await;
+    runner.stop().await;
+}
