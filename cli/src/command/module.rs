@@ -217,7 +217,7 @@ async fn send_tree(
                 break;
             }
             piece.truncate(length);
-            send!(Item::Data(piece.into()));
+            send!(Item::Data(piece));
         }
     }
     Ok(())

@@ -39,8 +39,10 @@ pub struct Claim {
     pub run_id: Option<Digest>,
     /// Which vault the gateway says it is in.
     pub vault: Option<String>,
-    /// Unix seconds, from the terms.
+    /// Which terms it says the run was opened with.
     pub terms: Option<RunTerms>,
+    /// Digest of the input that it says the run had.
+    pub input_digest: Option<Digest>,
     run: Value,
 }
 
@@ -110,6 +112,7 @@ impl Claim {
                 .and_then(|text| text.parse().ok()),
             vault: text(&["vaultId", "vault", "contractId"]),
             terms: find(&["terms"]).and_then(|terms| serde_json::from_value(terms).ok()),
+            input_digest: find(&["input"]).and_then(|input| wire::json::digest(&input).ok()),
             run: run.clone(),
         })
     }

@@ -134,17 +134,32 @@ async fn open(context: &Context, run: RunId, given: Option<&Path>) -> Result<Ope
             Opened { bundle: Bundle::open(path.to_owned())?, _folder: None }
         }
         Some(path) => unpacked(path)?,
-        None => {
-            let folder = temporary()?;
-            let archive = folder.path().join("bundle.tar");
-            Gateway::new(context)?.download(&format!("/runs/{run}/bundle"), &archive).await?;
-            unpacked(&archive)?
-        }
+        None => fetched(context, run).await?,
     };
     match opened.bundle.claim.id {
         id if id == run => Ok(opened),
         id => Err(Failure::bad(format!("the bundle is of run {id}, not {run}"))),
     }
+}
+
+/// A run that was never sealed has no archive; what the gateway tells of it is all there is.
+async fn fetched(context: &Context, run: RunId) -> Result<Opened> {
+    let folder = temporary()?;
+    let archive = folder.path().join("bundle.tar");
+    let gateway = Gateway::new(context)?;
+    match gateway.download(&format!("/runs/{run}/bundle"), &archive).await {
+        Ok(()) => return unpacked(&archive),
+        Err(Failure::Bad(reason)) => {
+            let told = gateway.get(&format!("/runs/{run}")).await?;
+            if told.get("pack").is_some_and(|pack| !pack.is_null()) {
+                return Err(Failure::Bad(reason));
+            }
+            let written = std::fs::write(folder.path().join("run.json"), told.to_string());
+            written.map_err(|error| Failure::unknown("run.json cannot be written", error))?;
+        }
+        Err(failure) => return Err(failure),
+    }
+    Ok(Opened { bundle: Bundle::open(folder.path().to_owned())?, _folder: Some(folder) })
 }
 
 fn unpacked(archive: &Path) -> Result<Opened> {

@@ -1,7 +1,7 @@
 //! The links of the chain of proof, and what each showed.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::output::Report;
 
@@ -158,7 +158,7 @@ impl Proof {
             "links": self.links,
             "conclusion": self.verdict(),
         });
-        Report { exit_code: self.exit_code(), ..Report::new(lines.join("\n"), Value::from(json)) }
+        Report { exit_code: self.exit_code(), ..Report::new(lines.join("\n"), json) }
     }
 
     fn verdict(&self) -> Vec<String> {

@@ -11,7 +11,7 @@ use wire::{
     statement::{Execution, ExecutionStatement, ShippingStatement, Verdict},
 };
 
-use super::{Case, Link, Name, differs, money};
+use super::{Case, End, Link, Name, differs, money};
 use crate::failure::Result;
 
 /// The execution statement, its signature verified.
@@ -82,6 +82,7 @@ pub(super) fn statement(case: &Case<'_>, stated: Option<&Stated>) -> Link {
         differs("attempt", claim.attempt, it.attempt),
         differs("user", terms.user.to_string().as_str(), it.user.as_str()),
         differs("module", terms.manifest_hash, it.module_digest),
+        claim.input_digest.and_then(|shown| differs("the shown input", it.input_digest, shown)),
         (it.budgets != terms.budgets).then(|| "other budgets than the vault's".to_owned()),
         (request != Some(terms.request_hash)).then(|| {
             "input, seed and workflow are not those that were asked for on chain".to_owned()
@@ -99,6 +100,9 @@ fn unverified(case: &Case<'_>) -> Link {
             Ok(_) => Link::unknown(Name::Statement, "the statement changed while it was read"),
             Err(error) => Link::broken(Name::Statement, causes(&error)),
         },
+        Ok(None) if case.end == End::Open => {
+            Link::unknown(Name::Statement, "the run has not ended, and there is none yet")
+        }
         Ok(None) => Link::broken(Name::Statement, format!("the pack has no {EXECUTION_FILE}")),
         Err(error) => Link::unknown(Name::Statement, error.to_string()),
     }

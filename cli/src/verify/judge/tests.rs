@@ -225,11 +225,25 @@ fn a_record_that_ended_and_events_that_are_gone_prove_nothing() {
 }
 
 #[test]
+fn another_input_than_stated_breaks_statement() {
+    let fixture = Fixture::new();
+    fixture.edit_run(|run| run["input"] = json!({}));
+    fixture.breaks(&[]);
+    fixture.edit_run(|run| run["input"] = json!({ "rows": 9 }));
+    fixture.breaks(&[Name::Statement]);
+}
+
+#[test]
 fn a_run_that_is_still_open_proves_nothing_yet() {
     let mut fixture = Fixture::new();
     fixture.facts.finalized = None;
     fixture.facts.record.as_mut().unwrap().lifecycle = chain::vault::Lifecycle::Open;
     fixture.edit_run(|run| run["receipt"] = serde_json::Value::Null);
+    let proof = fixture.judge();
+    assert_eq!((proof.exit_code(), proof.broken()), (2, vec![]), "{:#?}", proof.links);
+
+    fs::remove_dir_all(fixture.path("pack")).unwrap();
+    fs::remove_dir_all(fixture.path("module")).unwrap();
     let proof = fixture.judge();
     assert_eq!((proof.exit_code(), proof.broken()), (2, vec![]), "{:#?}", proof.links);
 }

@@ -1,0 +1,152 @@
+# One paid run, from deposit to verified receipt. Sourced by ./dev.
+
+lumio() {
+    LUMIO_RPC_URL="http://127.0.0.1:$RPC_PORT" LUMIO_GATEWAY_URL="http://127.0.0.1:$HTTP_PORT" LUMIO_KEYS_DIR="$RUN/keys" \
+        LUMIO_ORACLE_GATE_URL="http://127.0.0.1:$ORACLE_PORT" LUMIO_ORACLE_GATE_TOKEN="$CLI_TOKEN" \
+        LUMIO_MODULE_GATE_URL="http://127.0.0.1:$MODULE_PORT" LUMIO_MODULE_GATE_TOKEN="$CLI_TOKEN" \
+        "$BIN/lumio" "$@"
+}
+
+# The 32 bytes inside a key of the form S… or G…, as hex.
+raw_key() { printf %s "$1" | base32 -d 2>/dev/null | od -An -v -tx1 | tr -d ' \n' | cut -c3-66; }
+
+make_keys() {
+    local name
+    for name in runner source developer alice attestation; do
+        [ -e "$RUN/keys/$name" ] || lumio keys show "$name" >/dev/null 2>&1 || lumio keys generate "$name" >/dev/null
+    done
+    RUNNER_KEY=$(lumio keys show runner --secret)
+    SOURCE_KEY=$(lumio keys show source --secret)
+    ATTESTATION_SEED=$(raw_key "$(lumio keys show attestation --secret)")
+    ATTESTATION_KEY=$(raw_key "$(address_of attestation)")
+}
+
+address_of() { lumio keys show "$1" | grep -oE 'G[A-Z2-7]{55}' | head -n 1; }
+
+start_chain() {
+    # A chain that starts anew would have another history than the one the runner has seen, so it is kept.
+    start localnet "$RPC_PORT" "$BIN/lumio-localnet" --port "$RPC_PORT" --state-dir "$RUN/chain" --ledger-interval-ms 1000
+    make_keys
+    say "funding accounts and deploying the contracts"
+    lumio fund runner source developer alice >>"$RUN/log/lumio.log" 2>&1 || die 2 "funding failed, see $RUN/log/lumio.log"
+    lumio deploy | sed 's/^/      /' >&2
+}
+
+start_gates_and_runner() {
+    local database
+    for database in runner oracle_gate module_gate; do
+        PGPASSWORD=$PG_PASSWORD "$TOOLS/pg/bin/psql" -h 127.0.0.1 -p "$PG_PORT" -U lumio -d postgres -qAtc \
+            "SELECT 'CREATE DATABASE $database' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '$database')" |
+            PGPASSWORD=$PG_PASSWORD "$TOOLS/pg/bin/psql" -h 127.0.0.1 -p "$PG_PORT" -U lumio -d postgres -q
+    done
+    local postgres=postgres://lumio:$PG_PASSWORD@127.0.0.1:$PG_PORT nats=127.0.0.1:$NATS_PORT
+    start oracle-gate "$ORACLE_PORT" env "DATABASE_URL=$postgres/oracle_gate" "NATS_URL=nats://oracle-gate:$NATS_PASSWORD@$nats" \
+        "ORACLE_GATE_BIND=127.0.0.1:$ORACLE_PORT" "ORACLE_GATE_PROFILE=$REPO/services/oracle-gate/config/dev.yaml" "ORACLE_GATE_ROOT=$RUN/store" \
+        "ORACLE_GATE_GRPC_TOKENS=runner:$ORACLE_TOKEN,cli:$CLI_TOKEN" "ORACLE_GATE_ATTESTATION_KEYS=$ATTESTATION_KEY" "$BIN/oracle-gate" serve
+    start module-gate "$MODULE_PORT" env "DATABASE_URL=$postgres/module_gate" "NATS_URL=nats://module-gate:$NATS_PASSWORD@$nats" \
+        "MODULE_GATE_BIND=127.0.0.1:$MODULE_PORT" "MODULE_GATE_STORE=$RUN/store" "MODULE_GATE_SCRATCH=$RUN/scratch" \
+        "MODULE_GATE_ATTESTATION_SECRET=$ATTESTATION_SEED" "MODULE_GATE_NODE=$TOOLS/node/bin/node" \
+        "MODULE_GATE_GRPC_TOKENS=runner:$MODULE_TOKEN,cli:$CLI_TOKEN" "$BIN/module-gate" serve
+    start runner "$HTTP_PORT" env "DATABASE_URL=$postgres/runner" "NATS_URL=nats://runner:$NATS_PASSWORD@$nats" \
+        "RUNNER_SECRET=$RUNNER_KEY" "RUNNER_SOURCE_SECRET=$SOURCE_KEY" "RUNNER_RPC_URL=http://127.0.0.1:$RPC_PORT" \
+        "RUNNER_PORT=$HTTP_PORT" "RUNNER_GRPC_PORT=$RUNNER_GRPC_PORT" "RUNNER_GRPC_TOKENS=cli:$CLI_TOKEN" RUNNER_AUTH=none \
+        "RUNNER_MODULE_GATE_URL=http://127.0.0.1:$MODULE_PORT" "RUNNER_MODULE_GATE_TOKEN=$MODULE_TOKEN" \
+        "RUNNER_ORACLE_GATE_URL=http://127.0.0.1:$ORACLE_PORT" "RUNNER_ORACLE_GATE_TOKEN=$ORACLE_TOKEN" "$BIN/runner" serve
+}
+
+start_everything() {
+    choose_ports
+    prepare_run_folder
+    build_binaries
+    start_data_services
+    start_chain
+    start_gates_and_runner
+}
+
+# What happened, told by a subscriber of the bus that may only listen.
+show() { say "$*"; }
+
+demo() {
+    trap 'stop_started' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    local began=$SECONDS
+    start_everything
+    local built=$SECONDS
+
+    show "1/6 the developer publishes a module: stored by its digest, judged in the guard, priced on chain"
+    local agent
+    agent=$(lumio --output json module publish examples/modules/csv-profile --as developer --runner runner --rates runtime_ms=100stroops | tee "$RUN/publish.json" | sed -n 's/.*"agentId": *\([0-9]*\).*/\1/p' | head -n 1)
+    [ -n "$agent" ] || { cat "$RUN/publish.json" >&2; die 1 "the module was not published"; }
+    say "agent $agent"
+
+    show "2/6 alice deposits 50 XLM, caps what a run and a day may cost, and lets the runner spend for this agent"
+    lumio balance deposit 50 --as alice
+    lumio policy set --as alice --per-run-cap 5 --daily-cap 20
+    lumio grant add --as alice --runner runner --agent "$agent" --expires-in 30d 2>"$RUN/grant.err" || die 1 "$(cat "$RUN/grant.err")"
+
+    show "3/6 alice asks for a run: profile examples/data/seattle-weather.csv"
+    csv_input examples/data/seattle-weather.csv >"$RUN/input.json"
+    lumio run start --user alice --agent "$agent" --workflow csv-profile --budgets runtime_ms=20000 --input "$RUN/input.json" --watch | tee "$RUN/run.txt"
+    local run
+    run=$(grep -oE '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}' "$RUN/run.txt" | head -n 1)
+
+    show "4/6 the receipt"
+    lumio run show "$run"
+
+    show "5/6 anybody can check it: from the charge on chain to the module's bytes"
+    lumio verify "$run"
+
+    show "6/6 what it cost"
+    lumio balance show alice
+    lumio balance earned developer
+    say "done in $((SECONDS - built)) s after $((built - began)) s of building and starting"
+}
+
+# {"csv": "<the file>", "name": …} with the file as a JSON string.
+csv_input() {
+    "$TOOLS/node/bin/node" -e 'const fs=require("fs");const p=process.argv[1];process.stdout.write(JSON.stringify({csv:fs.readFileSync(p,"utf8"),name:require("path").basename(p)}))' "$1"
+}
+
+up() {
+    LIFETIME=stay
+    down >/dev/null 2>&1 || true
+    start_everything
+    write_environment
+    cat <<TEXT
+Lumio is up.
+  gateway      http://127.0.0.1:$HTTP_PORT   (GET /health, /summary, /runs; POST /runs)
+  local chain  http://127.0.0.1:$RPC_PORT
+  events       nats sub 'lumio.>' as user observer, see ./dev env
+Next:  eval "\$(./dev env)"  and then  lumio --help
+Stop:  ./dev down
+TEXT
+}
+
+write_environment() {
+    (umask 077; cat >"$RUN/environment" <<TEXT
+export PATH="$BIN:\$PATH"
+export LUMIO_RPC_URL=http://127.0.0.1:$RPC_PORT LUMIO_GATEWAY_URL=http://127.0.0.1:$HTTP_PORT LUMIO_KEYS_DIR=$RUN/keys
+export LUMIO_ORACLE_GATE_URL=http://127.0.0.1:$ORACLE_PORT LUMIO_ORACLE_GATE_TOKEN=$CLI_TOKEN
+export LUMIO_MODULE_GATE_URL=http://127.0.0.1:$MODULE_PORT LUMIO_MODULE_GATE_TOKEN=$CLI_TOKEN
+export NATS_URL=nats://observer:$NATS_PASSWORD@127.0.0.1:$NATS_PORT
+TEXT
+)
+}
+
+print_env() { [ -s "$RUN/environment" ] || die 3 "nothing is up; start with ./dev up"; cat "$RUN/environment"; }
+
+down() {
+    local name pid
+    for name in runner module-gate oracle-gate localnet nats postgres; do
+        pid=$(cat "$RUN/$name.pid" 2>/dev/null) || continue
+        # A number may belong to somebody else by now.
+        case "$(readlink "/proc/$pid/exe" 2>/dev/null)" in
+            "$BIN"/* | "$TOOLS"/* | "$APT_ROOT"/* | */postgres | */nats-server) stop_pid "$pid"; say "$name stopped" ;;
+        esac
+        rm -f "$RUN/$name.pid"
+    done
+    rm -f "$RUN/environment"
+}
+
+clean() { rm -rf "$RUN"; say "the data of the stack is gone"; }

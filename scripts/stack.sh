@@ -1,0 +1,126 @@
+# Starts and stops the whole of Lumio on embedded defaults. Sourced by ./dev.
+
+RUN=$DEV_HOME/run
+BIN=$REPO/target/debug
+STARTED=()
+# With "die", what is started ends with this shell, even if the shell is killed. `up` sets "stay".
+LIFETIME=die
+
+choose_ports() {
+    local base=${LUMIO_PORT_BASE:-}
+    if [ -z "$base" ] && any_taken 8000 4000 4001 4100 4200 5433 4222; then
+        base=20000
+        while any_taken $(seq "$base" $((base + 6))); do base=$((base + 10)); [ "$base" -lt 60000 ] || die 2 "no free ports"; done
+        say "a default port is taken; using $base to $((base + 6)) instead"
+    fi
+    if [ -n "$base" ]; then
+        [[ "$base" =~ ^[0-9]+$ ]] && [ "$base" -ge 1024 ] && [ "$base" -le 65000 ] || die 3 "LUMIO_PORT_BASE has to be a number from 1024 to 65000"
+        RPC_PORT=$base HTTP_PORT=$((base + 1)) RUNNER_GRPC_PORT=$((base + 2)) ORACLE_PORT=$((base + 3)) MODULE_PORT=$((base + 4)) PG_PORT=$((base + 5)) NATS_PORT=$((base + 6))
+    else
+        RPC_PORT=8000 HTTP_PORT=4000 RUNNER_GRPC_PORT=4001 ORACLE_PORT=4100 MODULE_PORT=4200 PG_PORT=5433 NATS_PORT=4222
+    fi
+}
+
+listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+any_taken() { local port; for port in "$@"; do ! listening "$port" || return 0; done; return 1; }
+secret() { od -An -N"${1:-24}" -tx1 /dev/urandom | tr -d ' \n'; }
+
+# Postgres refuses root, so as root it runs as another user.
+as_postgres_user() { if [ "$(id -u)" -eq 0 ]; then setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; else "$@"; fi; }
+
+# start NAME PORT COMMAND…: runs COMMAND with its log in $RUN/log, waits until PORT answers.
+start() {
+    local name=$1 port=$2; shift 2
+    ! listening "$port" || die 2 "port $port (for $name) is taken; move all ports with LUMIO_PORT_BASE"
+    local tie=()
+    [ "$LIFETIME" = stay ] || tie=(setpriv --pdeathsig "$([ "$name" = postgres ] && echo INT || echo TERM)")
+    setsid "${tie[@]}" "$@" >>"$RUN/log/$name.log" 2>&1 </dev/null &
+    local pid=$!
+    STARTED+=("$pid")
+    echo "$pid" >"$RUN/$name.pid"
+    local deadline=$((SECONDS + 60))
+    until listening "$port"; do
+        kill -0 "$pid" 2>/dev/null || { say "$name did not start:"; tail -n 5 "$RUN/log/$name.log" >&2; exit 2; }
+        [ "$SECONDS" -lt "$deadline" ] || { say "$name does not answer on port $port:"; tail -n 5 "$RUN/log/$name.log" >&2; exit 2; }
+        sleep 0.1
+    done
+    say "$name is up on 127.0.0.1:$port"
+}
+
+# Ends in the reverse order of starting, so that a service can still say goodbye to its database.
+stop_started() {
+    local i pid deadline
+    for ((i = ${#STARTED[@]} - 1; i >= 0; i--)); do stop_pid "${STARTED[$i]}"; done
+    STARTED=()
+    rm -f "$RUN"/*.pid
+}
+
+stop_pid() {
+    local pid=$1 deadline=$((SECONDS + 20)) signal=TERM
+    [ "$(cat "$RUN/postgres.pid" 2>/dev/null)" != "$pid" ] || signal=INT
+    kill "-$signal" "$pid" 2>/dev/null || return 0
+    while kill -0 "$pid" 2>/dev/null && [ "$(ps -o stat= -p "$pid" 2>/dev/null | cut -c1)" != Z ]; do
+        [ "$SECONDS" -lt "$deadline" ] || { kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true; break; }
+        sleep 0.1
+    done
+    wait "$pid" 2>/dev/null || true
+}
+
+start_postgres() {
+    local data=$RUN/postgres
+    if [ ! -s "$data/PG_VERSION" ]; then
+        rm -rf "$data"
+        install -d -m 700 "$data"
+        [ "$(id -u)" -ne 0 ] || chown 65534:65534 "$data"
+        printf '%s' "$PG_PASSWORD" >"$RUN/pgpass.tmp"
+        chmod 644 "$RUN/pgpass.tmp"
+        as_postgres_user "$TOOLS/pg/bin/initdb" -D "$data" -U lumio --pwfile="$RUN/pgpass.tmp" --auth=scram-sha-256 -E UTF8 --locale=C >"$RUN/log/initdb.log" 2>&1 ||
+            { tail -n 5 "$RUN/log/initdb.log" >&2; die 2 "Postgres could not make its data folder"; }
+        rm -f "$RUN/pgpass.tmp"
+    fi
+    if [ "$(id -u)" -eq 0 ]; then
+        start postgres "$PG_PORT" setpriv --reuid 65534 --regid 65534 --clear-groups --pdeathsig "$([ "$LIFETIME" = stay ] && echo clear || echo INT)" \
+            "$TOOLS/pg/bin/postgres" -D "$data" -p "$PG_PORT" -h 127.0.0.1 -k '' "$@"
+    else
+        start postgres "$PG_PORT" "$TOOLS/pg/bin/postgres" -D "$data" -p "$PG_PORT" -h 127.0.0.1 -k '' "$@"
+    fi
+}
+
+# One user a service; each may publish only its own family of events. The observer may only listen.
+write_nats_config() {
+    cat >"$RUN/nats.conf" <<TEXT
+listen: "127.0.0.1:$NATS_PORT"
+jetstream { store_dir: "$RUN/nats" }
+authorization {
+  users = [
+    { user: runner, password: "$NATS_PASSWORD", permissions: { publish: ["lumio.run.>", "\$JS.API.>"], subscribe: ["lumio.>", "_INBOX.>"] } }
+    { user: oracle-gate, password: "$NATS_PASSWORD", permissions: { publish: ["lumio.seal.>", "\$JS.API.>"], subscribe: ["lumio.>", "_INBOX.>"] } }
+    { user: module-gate, password: "$NATS_PASSWORD", permissions: { publish: ["lumio.gate.>", "\$JS.API.>"], subscribe: ["lumio.>", "_INBOX.>"] } }
+    { user: observer, password: "$NATS_PASSWORD", permissions: { publish: ["\$JS.API.>", "\$JS.ACK.>"], subscribe: ["lumio.>", "_INBOX.>"] } }
+    { user: test, password: "$NATS_PASSWORD" }
+  ]
+}
+TEXT
+    chmod 600 "$RUN/nats.conf"
+}
+
+prepare_run_folder() {
+    mkdir -p "$RUN/log" "$RUN/nats" "$RUN/store" "$RUN/scratch"
+    chmod 711 "$RUN" "$RUN/scratch"
+    if [ ! -s "$RUN/secrets.env" ]; then
+        (umask 077; for name in PG_PASSWORD NATS_PASSWORD RUNNER_TOKEN MODULE_TOKEN ORACLE_TOKEN CLI_TOKEN; do echo "$name=$(secret)"; done
+            echo "ATTESTATION_SECRET=$(secret 32)") >"$RUN/secrets.env"
+    fi
+    . "$RUN/secrets.env"
+}
+
+start_data_services() {
+    start_postgres "$@"
+    write_nats_config
+    start nats "$NATS_PORT" "$TOOLS/nats/nats-server" -c "$RUN/nats.conf"
+}
+
+build_binaries() {
+    say "building (the first time takes some minutes)"
+    cargo build --locked --quiet -p runner -p oracle-gate -p module-gate -p soroban-localnet -p lumio || die 1 "the build failed"
+}

@@ -1,0 +1,67 @@
+# Every check and test, in the order of how fast they fail. Sourced by ./dev.
+
+bring_cargo_deny() {
+    command -v cargo-deny >/dev/null || [ -x "$TOOLS/deny/bin/cargo-deny" ] && return
+    say "building cargo-deny (once, some minutes)"
+    cargo install --quiet --debug --locked --root "$TOOLS/deny" cargo-deny@0.20.2
+}
+
+step() { say "== $*"; }
+
+check_dependencies() {
+    step "dependencies: licences, bans, sources"
+    if bring_cargo_deny; then
+        PATH=$PATH:$TOOLS/deny/bin cargo deny --locked check --hide-inclusion-graph bans licenses sources || die 1 "cargo deny found something"
+        say "advisories: skipped, they need a copy of the RustSec database (cargo deny check advisories)"
+    else
+        say "skipped: cargo-deny is not to be had here (cargo install cargo-deny)"
+    fi
+}
+
+# The committed contracts are what their source builds, where the compiler that built them is here.
+check_contracts() {
+    step "contracts: the committed Wasm"
+    [ -d "$(rustc --print sysroot)/lib/rustlib/wasm32v1-none" ] || rustup target add wasm32v1-none >/dev/null 2>&1 ||
+        { say "skipped: no wasm32v1-none target here (rustup target add wasm32v1-none)"; return; }
+    local code=0
+    contracts/build --check || code=$?
+    case $code in
+        0) ;;
+        2) say "not compared: another compiler built them" ;;
+        *) die 1 "run contracts/build and commit contracts/wasm" ;;
+    esac
+}
+
+check_deployment() {
+    step "deployment: schemas and variables"
+    find_python
+    [ -d "$TOOLS/python-packages/compose" ] || {
+        "${PYTHON[@]}" -m pip install --quiet --disable-pip-version-check --target "$TOOLS/python-packages" kubernetes-validate >/dev/null 2>&1 &&
+            "${PYTHON[@]}" -m pip install --quiet --no-deps --disable-pip-version-check --target "$TOOLS/python-packages" docker-compose==1.29.2 >/dev/null 2>&1 ||
+            die 2 "could not fetch the schemas from PyPI: is the network up?"
+    }
+    "${PYTHON[@]}" tests/deploy/check.py "$TOOLS/python-packages" ||
+        die 1 "the deployment files do not fit"
+}
+
+run_tests() {
+    local quick=
+    [ "${1:-}" != --quick ] || quick=yes
+    choose_ports
+    RUN=$DEV_HOME/test-run
+    rm -rf "$RUN"
+    prepare_run_folder
+    trap 'stop_started; rm -rf "$RUN"' EXIT
+    step "format"
+    cargo fmt --all --check || die 1 "run: cargo fmt --all"
+    check_dependencies
+    [ -n "$quick" ] || { check_deployment; check_contracts; }
+    step "lints"
+    cargo clippy --locked --quiet --workspace --all-targets -- -D warnings || die 1 "clippy found something"
+    step "Postgres and NATS for the tests"
+    start_data_services -c fsync=off -c max_connections=300
+    export DATABASE_URL="postgres://lumio:$PG_PASSWORD@127.0.0.1:$PG_PORT/postgres" NATS_URL="nats://test:$NATS_PASSWORD@127.0.0.1:$NATS_PORT"
+    step "tests"
+    cargo test --locked --workspace --no-fail-fast || die 1 "a test failed"
+    say "all checks and tests passed"
+}

@@ -1,0 +1,7 @@
+//! All services as processes, against a real Postgres, NATS and local network: what the tests in `tests/` start from.
+
+mod process;
+mod stack;
+
+pub use process::{Process, binary, free_port};
+pub use stack::{Keys, Stack, Variables, repository};

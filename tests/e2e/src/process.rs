@@ -1,0 +1,125 @@
+//! A program under test as a process of its own, which a test can kill.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::Mutex,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+
+/// A running program. Killed when dropped, and by the kernel should the test process die.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `program` of this build with exactly `env` (and PATH), its output going to `<folder>/<name>.log`.
+    pub fn start(name: &str, program: &str, args: &[&str], env: &BTreeMap<String, String>, folder: &Path) -> anyhow::Result<Self> {
+        let log = folder.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log)?;
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(binary(program)?)
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(env)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("could not start {program}"))?;
+        Ok(Self { name: name.to_owned(), child, log })
+    }
+
+    /// Waits until something answers on `port`.
+    ///
+    /// # Errors
+    ///
+    /// When the program ends first or the port stays silent for 60 seconds; with the end of its log.
+    pub async fn answering(mut self, port: u16) -> anyhow::Result<Self> {
+        for _ in 0..600 {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return Ok(self);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended with {status}:\n{}", self.name, self.log_tail());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("{} does not answer on port {port}:\n{}", self.name, self.log_tail())
+    }
+
+    /// SIGKILL: no goodbye.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Waits for the end of the program, `limit` at most.
+    pub async fn ended(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if deadline < tokio::time::Instant::now() {
+                bail!("{} still runs after {limit:?}:\n{}", self.name, self.log_tail());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// What it is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The last lines of its log, for a failing test.
+    pub fn log_tail(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; there is nobody to tell.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where cargo put `program`: beside the folder of the test binary.
+pub fn binary(program: &str) -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("a test binary lies in target/<profile>/deps")?;
+    let path = folder.join(program);
+    if !path.exists() {
+        bail!("{program} is not built: run cargo build --workspace, or ./dev test");
+    }
+    Ok(path)
+}
+
+/// A port nobody listens on, given out once in this process.
+pub fn free_port() -> anyhow::Result<u16> {
+    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().map_err(|_| anyhow::anyhow!("another test panicked"))?;
+    loop {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        if !given.contains(&port) {
+            given.push(port);
+            return Ok(port);
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Lumio as a platform runs it: five processes, each with its own credentials, on a network of the test's own.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use chain::Keypair;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::{TestBus, TestDb};
+
+use crate::process::{Process, binary, free_port};
+
+/// How long a run may take to end.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Runs end in a second or two rather than in ten.
+const LEDGER_INTERVAL_MS: &str = "200";
+
+/// The variables of one service.
+pub type Variables = BTreeMap<String, String>;
+
+/// Everything, running.
+pub struct Stack {
+    /// The network.
+    pub localnet: Option<Process>,
+    /// The three services; `None` while one is down.
+    pub oracle_gate: Option<Process>,
+    /// See [`Stack::oracle_gate`].
+    pub module_gate: Option<Process>,
+    /// See [`Stack::oracle_gate`].
+    pub runner: Option<Process>,
+    /// The bus, to listen on.
+    pub bus: TestBus,
+    /// The databases of runner, oracle-gate and module-gate.
+    pub databases: [TestDb; 3],
+    folder: TempDir,
+    ports: Ports,
+    keys: Keys,
+}
+
+/// Everybody with a key.
+pub struct Keys {
+    /// Opens and settles runs.
+    pub runner: Keypair,
+    /// Pays the transactions' fees.
+    pub source: Keypair,
+    /// Signs statements: its seed, and its public half as hex.
+    pub attestation: ([u8; 32], String),
+}
+
+struct Ports {
+    rpc: u16,
+    http: u16,
+    grpc: u16,
+    oracle: u16,
+    module: u16,
+}
+
+impl Stack {
+    /// Starts everything, deploys the contracts and funds runner, source, developer and alice.
+    pub async fn start() -> anyhow::Result<Self> {
+        let mut stack = Self::prepare().await?;
+        stack.start_localnet().await?;
+        stack.lumio(&["deploy"])?;
+        stack.start_oracle_gate().await?;
+        stack.start_module_gate().await?;
+        stack.start_runner(&[]).await?;
+        Ok(stack)
+    }
+
+    /// The folders, keys and ports of a stack of which nothing runs yet.
+    pub async fn prepare() -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("lumio-e2e-").tempdir()?;
+        // Modules run under another uid; they have to reach their copies.
+        open_to_all(folder.path())?;
+        for name in ["store", "scratch", "keys"] {
+            std::fs::create_dir(folder.path().join(name))?;
+        }
+        open_to_all(&folder.path().join("scratch"))?;
+        let attestation = Keypair::generate()?;
+        let seed = seed_of(&attestation)?;
+        Ok(Self {
+            localnet: None,
+            oracle_gate: None,
+            module_gate: None,
+            runner: None,
+            bus: testkit::nats().await,
+            databases: [testkit::postgres().await, testkit::postgres().await, testkit::postgres().await],
+            folder,
+            ports: Ports { rpc: free_port()?, http: free_port()?, grpc: free_port()?, oracle: free_port()?, module: free_port()? },
+            keys: Keys {
+                runner: Keypair::generate()?,
+                source: Keypair::generate()?,
+                attestation: (seed, hex::encode(attestation.address().as_bytes())),
+            },
+        })
+    }
+
+    /// The store of packs, views and modules.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    /// A folder of the test's own.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Base address of the gateway.
+    pub fn gateway(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.http)
+    }
+
+    /// Address of the RPC.
+    pub fn rpc_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.rpc)
+    }
+
+    /// Starts the network; its ledger survives a restart.
+    pub async fn start_localnet(&mut self) -> anyhow::Result<()> {
+        let port = self.ports.rpc.to_string();
+        let state = self.folder.path().join("chain");
+        let state = state.to_str().context("a folder's name is text")?;
+        let args = ["--port", &port, "--state-dir", state, "--ledger-interval-ms", LEDGER_INTERVAL_MS];
+        let process = Process::start("localnet", "lumio-localnet", &args, &Variables::new(), self.folder.path())?;
+        self.localnet = Some(process.answering(self.ports.rpc).await?);
+        for (name, key) in [("runner", &self.keys.runner), ("source", &self.keys.source)] {
+            self.import(name, key)?;
+        }
+        for name in ["developer", "alice"] {
+            if !self.folder.path().join("keys").join(name).exists() {
+                // It exists already after a restart.
+                let _ = self.lumio_output(&["keys", "generate", name])?;
+            }
+        }
+        self.lumio(&["fund", "runner", "source", "developer", "alice"])?;
+        Ok(())
+    }
+
+    /// What oracle-gate is started with.
+    pub fn oracle_gate_variables(&self) -> Variables {
+        let profile = repository().join("services/oracle-gate/config/dev.yaml");
+        self.variables(1, [
+            ("ORACLE_GATE_BIND", format!("127.0.0.1:{}", self.ports.oracle)),
+            ("ORACLE_GATE_PROFILE", profile.display().to_string()),
+            ("ORACLE_GATE_ROOT", self.store().display().to_string()),
+            ("ORACLE_GATE_GRPC_TOKENS", "runner:oracle-gate-token-of-the-test,cli:command-line-token-of-the-test".to_owned()),
+            ("ORACLE_GATE_ATTESTATION_KEYS", self.keys.attestation.1.clone()),
+        ])
+    }
+
+    /// What module-gate is started with.
+    pub fn module_gate_variables(&self) -> Variables {
+        let node = testkit::program("node").unwrap_or_else(|| PathBuf::from("node"));
+        self.variables(2, [
+            ("MODULE_GATE_BIND", format!("127.0.0.1:{}", self.ports.module)),
+            ("MODULE_GATE_STORE", self.store().display().to_string()),
+            ("MODULE_GATE_SCRATCH", self.folder.path().join("scratch").display().to_string()),
+            ("MODULE_GATE_ATTESTATION_SECRET", hex::encode(self.keys.attestation.0)),
+            ("MODULE_GATE_NODE", node.display().to_string()),
+            ("MODULE_GATE_GRPC_TOKENS", "runner:module-gate-token-of-the-test,cli:command-line-token-of-the-test".to_owned()),
+        ])
+    }
+
+    /// What the runner is started with.
+    pub fn runner_variables(&self) -> Variables {
+        self.variables(0, [
+            ("RUNNER_SECRET", self.keys.runner.secret().to_string()),
+            ("RUNNER_SOURCE_SECRET", self.keys.source.secret().to_string()),
+            ("RUNNER_RPC_URL", self.rpc_url()),
+            ("RUNNER_PORT", self.ports.http.to_string()),
+            ("RUNNER_GRPC_PORT", self.ports.grpc.to_string()),
+            ("RUNNER_GRPC_TOKENS", "test:runner-token-of-the-test".to_owned()),
+            ("RUNNER_AUTH", "none".to_owned()),
+            ("RUNNER_POLL_INTERVAL_MS", "100".to_owned()),
+            ("RUNNER_LEASE_MS", "2000".to_owned()),
+            ("RUNNER_MODULE_GATE_URL", format!("http://127.0.0.1:{}", self.ports.module)),
+            ("RUNNER_MODULE_GATE_TOKEN", "module-gate-token-of-the-test".to_owned()),
+            ("RUNNER_ORACLE_GATE_URL", format!("http://127.0.0.1:{}", self.ports.oracle)),
+            ("RUNNER_ORACLE_GATE_TOKEN", "oracle-gate-token-of-the-test".to_owned()),
+        ])
+    }
+
+    /// Starts oracle-gate.
+    pub async fn start_oracle_gate(&mut self) -> anyhow::Result<()> {
+        let process = Process::start("oracle-gate", "oracle-gate", &["serve"], &self.oracle_gate_variables(), self.folder.path())?;
+        self.oracle_gate = Some(process.answering(self.ports.oracle).await?);
+        Ok(())
+    }
+
+    /// Starts module-gate.
+    pub async fn start_module_gate(&mut self) -> anyhow::Result<()> {
+        let process = Process::start("module-gate", "module-gate", &["serve"], &self.module_gate_variables(), self.folder.path())?;
+        self.module_gate = Some(process.answering(self.ports.module).await?);
+        Ok(())
+    }
+
+    /// Starts the runner with further variables.
+    pub async fn start_runner(&mut self, further: &[(&str, &str)]) -> anyhow::Result<()> {
+        let mut variables = self.runner_variables();
+        variables.extend(further.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let process = Process::start("runner", "runner", &["serve"], &variables, self.folder.path())?;
+        self.runner = Some(process.answering(self.ports.http).await?);
+        Ok(())
+    }
+
+    /// Runs the command line; its standard output.
+    ///
+    /// # Errors
+    ///
+    /// When it does not exit with 0; with what it printed.
+    pub fn lumio(&self, args: &[&str]) -> anyhow::Result<String> {
+        let output = self.lumio_output(args)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "lumio {args:?}: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr));
+        Ok(text)
+    }
+
+    /// Runs the command line and leaves judging to the caller.
+    pub fn lumio_output(&self, args: &[&str]) -> anyhow::Result<Output> {
+        let output = Command::new(binary("lumio")?)
+            .args(args)
+            .env_clear()
+            .env("LUMIO_RPC_URL", self.rpc_url())
+            .env("LUMIO_GATEWAY_URL", self.gateway())
+            .env("LUMIO_KEYS_DIR", self.folder.path().join("keys"))
+            .env("LUMIO_ORACLE_GATE_URL", format!("http://127.0.0.1:{}", self.ports.oracle))
+            .env("LUMIO_ORACLE_GATE_TOKEN", "command-line-token-of-the-test")
+            .env("LUMIO_MODULE_GATE_URL", format!("http://127.0.0.1:{}", self.ports.module))
+            .env("LUMIO_MODULE_GATE_TOKEN", "command-line-token-of-the-test")
+            .output()?;
+        Ok(output)
+    }
+
+    /// Publishes the module in `folder` as a new agent and lets alice, with 50 XLM in the vault, run it. The agent's id.
+    pub fn publish_and_grant(&self, folder: &Path) -> anyhow::Result<u64> {
+        let folder = folder.to_str().context("a folder's name is text")?;
+        let published = self.lumio(&[
+            "--output", "json", "module", "publish", folder, "--as", "developer", "--runner", "runner", "--rates", "runtime_ms=100stroops",
+        ])?;
+        let published: Value = serde_json::from_str(&published)?;
+        let agent = published["agentId"].as_u64().context("publish names the agent")?;
+        self.lumio(&["balance", "deposit", "50", "--as", "alice"])?;
+        self.lumio(&["policy", "set", "--as", "alice", "--per-run-cap", "5", "--daily-cap", "40"])?;
+        self.lumio(&["grant", "add", "--as", "alice", "--runner", "runner", "--agent", &agent.to_string(), "--expires-in", "1d"])?;
+        Ok(agent)
+    }
+
+    /// Alice's address.
+    pub fn alice(&self) -> anyhow::Result<String> {
+        let shown: Value = serde_json::from_str(&self.lumio(&["--output", "json", "keys", "show", "alice"])?)?;
+        Ok(shown["address"].as_str().context("a key has an address")?.to_owned())
+    }
+
+    /// What alice has in the vault, stroops: what can be spent and what is in escrow.
+    pub fn alice_balance(&self) -> anyhow::Result<(i128, i128)> {
+        let shown: Value = serde_json::from_str(&self.lumio(&["--output", "json", "balance", "show", "alice"])?)?;
+        let amount = |name: &str| -> anyhow::Result<i128> {
+            shown[name].as_str().with_context(|| format!("{name} in {shown}"))?.parse().context("an amount")
+        };
+        Ok((amount("balance")?, amount("escrowed")?))
+    }
+
+    /// Asks for a run of `agent` for alice. Its id.
+    pub async fn ask(&self, agent: u64, input: &Value) -> anyhow::Result<String> {
+        let body = json!({
+            "user": self.alice()?, "agentId": agent, "workflowId": "e2e", "input": input,
+            "budgets": { "llmIn": 0, "llmOut": 0, "httpCalls": 0, "runtimeMs": 20_000 },
+        });
+        let answer = reqwest::Client::new().post(format!("{}/runs", self.gateway())).json(&body).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        if status != 202 {
+            bail!("POST /runs answered {status}: {text}");
+        }
+        let run: Value = serde_json::from_str(&text)?;
+        Ok(run["id"].as_str().context("a run has an id")?.to_owned())
+    }
+
+    /// The run as the gateway shows it.
+    pub async fn run(&self, id: &str) -> anyhow::Result<Value> {
+        let answer = reqwest::get(format!("{}/runs/{id}", self.gateway())).await?;
+        Ok(serde_json::from_str(&answer.text().await?)?)
+    }
+
+    /// Waits until the run has ended, and gives it.
+    pub async fn ended(&self, id: &str) -> anyhow::Result<Value> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Ok(run) = self.run(id).await {
+                let status = run["status"].as_str().unwrap_or_default();
+                if matches!(status, "finalized" | "failed" | "cancelled") {
+                    return Ok(run);
+                }
+                if deadline < tokio::time::Instant::now() {
+                    bail!("the run has not ended: {run:#}\n{}", self.logs());
+                }
+            } else if deadline < tokio::time::Instant::now() {
+                bail!("the gateway does not answer\n{}", self.logs());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The end of every log, for a failing test.
+    pub fn logs(&self) -> String {
+        let processes = [&self.runner, &self.module_gate, &self.oracle_gate, &self.localnet];
+        processes.into_iter().flatten().map(|it| format!("--- {}\n{}\n", it.name(), it.log_tail())).collect()
+    }
+
+    fn variables<const N: usize>(&self, service: usize, own: [(&str, String); N]) -> Variables {
+        let common = [
+            ("DATABASE_URL", self.databases[service].url.clone()),
+            ("NATS_URL", self.bus.url.clone()),
+            ("NATS_PREFIX", self.bus.prefix.clone()),
+        ];
+        own.into_iter().chain(common).map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn import(&self, name: &str, key: &Keypair) -> anyhow::Result<()> {
+        use std::{io::Write as _, process::Stdio};
+        let mut child = Command::new(binary("lumio")?)
+            .args(["keys", "import", name])
+            .env_clear()
+            .env("LUMIO_KEYS_DIR", self.folder.path().join("keys"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        writeln!(child.stdin.take().context("a pipe was asked for")?, "{}", key.secret().as_str())?;
+        // After a restart the key is there already.
+        child.wait()?;
+        Ok(())
+    }
+}
+
+/// The root of this repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn open_to_all(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
+}
+
+/// The 32 bytes inside a secret of the form S….
+fn seed_of(key: &Keypair) -> anyhow::Result<[u8; 32]> {
+    let secret: stellar_strkey::ed25519::PrivateKey = key.secret().parse().map_err(|_| anyhow::anyhow!("a fresh key is one"))?;
+    Ok(secret.0)
+}

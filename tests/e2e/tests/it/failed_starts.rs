@@ -1,0 +1,48 @@
+//! A start that cannot work says which setting is wrong, in one line, and exits with 3.
+
+use std::{net::TcpListener, process::Command};
+
+use e2e::{Stack, Variables, binary};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_start_names_the_setting_in_one_line() {
+    let mut stack = Stack::prepare().await.unwrap();
+    stack.start_localnet().await.unwrap();
+    stack.lumio(&["deploy"]).unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().port().to_string();
+    let other = chain::Address::Contract([7; 32]).to_string();
+    let nowhere = "postgres://nobody:nothing@127.0.0.1:1/nothing";
+
+    let runner = stack.runner_variables();
+    refused("runner", &with(&runner, "RUNNER_PORT", &taken), "RUNNER_PORT");
+    refused("runner", &with(&runner, "RUNNER_SECRET", "SNOTASECRET"), "RUNNER_SECRET");
+    refused("runner", &with(&runner, "DATABASE_URL", nowhere), "DATABASE_URL");
+    refused("runner", &with(&runner, "RUNNER_CONTRACT_ID", &other), "RUNNER_CONTRACT_ID");
+    let oracle = stack.oracle_gate_variables();
+    refused("oracle-gate", &with(&oracle, "ORACLE_GATE_BIND", &format!("127.0.0.1:{taken}")), "ORACLE_GATE_BIND");
+    refused("oracle-gate", &with(&oracle, "DATABASE_URL", nowhere), "DATABASE_URL");
+    let module = stack.module_gate_variables();
+    refused("module-gate", &with(&module, "MODULE_GATE_BIND", &format!("127.0.0.1:{taken}")), "MODULE_GATE_BIND");
+    refused("module-gate", &with(&module, "MODULE_GATE_ATTESTATION_SECRET", "short"), "MODULE_GATE_ATTESTATION_SECRET");
+    refused("module-gate", &with(&module, "DATABASE_URL", nowhere), "DATABASE_URL");
+}
+
+fn with(variables: &Variables, name: &str, value: &str) -> Variables {
+    let mut variables = variables.clone();
+    variables.insert(name.to_owned(), value.to_owned());
+    variables
+}
+
+/// The program must end with 3, and the last thing it says must be one line with the setting's name and no secret.
+fn refused(program: &str, variables: &Variables, setting: &str) {
+    let output = Command::new(binary(program).unwrap()).arg("serve").env_clear().envs(variables).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{program} with a wrong {setting}: {told}");
+    let naming: Vec<_> = told.lines().filter(|line| line.contains(setting)).collect();
+    assert_eq!(naming.len(), 1, "{program} with a wrong {setting} says: {told}");
+    for (name, value) in variables {
+        let secret = name.ends_with("SECRET") || name.ends_with("TOKEN");
+        assert!(!secret || name == setting || !told.contains(value.as_str()), "{program} tells {name}");
+    }
+}

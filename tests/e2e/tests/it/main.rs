@@ -1,0 +1,9 @@
+//! What Lumio promises as a whole, shown with real processes.
+
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+mod crashes;
+mod failed_starts;
+mod paid_run;
+mod proof;
+mod refusals;

@@ -1,0 +1,54 @@
+//! The main promise: a deposit, a run, a receipt that anybody can check.
+
+use std::collections::BTreeSet;
+
+use e2e::{Stack, repository};
+use serde_json::{Value, json};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paid_run_ends_in_a_verified_receipt() {
+    let stack = Stack::start().await.unwrap();
+    let agent = stack.publish_and_grant(&repository().join("examples/modules/csv-profile")).unwrap();
+    let csv = std::fs::read_to_string(repository().join("examples/data/seattle-weather.csv")).unwrap();
+    let (before, _) = stack.alice_balance().unwrap();
+    let mut heard = stack.bus.listen().await;
+
+    let id = stack.ask(agent, &json!({ "csv": csv })).await.unwrap();
+    let run = stack.ended(&id).await.unwrap();
+
+    assert_eq!(run["status"], "finalized", "{run:#}\n{}", stack.logs());
+    let charge: i128 = run["receipt"]["actualCharge"].as_str().unwrap().parse().unwrap();
+    let runtime = run["usage"]["runtimeMs"].as_u64().unwrap();
+    assert_eq!(charge, i128::from(runtime) * 100, "the charge is the metered time at the pinned price");
+    assert_eq!(stack.alice_balance().unwrap(), (before - charge, 0), "nothing stays in escrow");
+    let proof = stack.lumio(&["verify", &id]).unwrap();
+    assert!(!proof.contains("BROKEN"), "{proof}");
+
+    let events = heard.until(|event| event.r#type.ends_with("finalized.v1")).await;
+    assert_story(&events.iter().map(|it| serde_json::to_value(it).unwrap()).collect::<Vec<_>>());
+}
+
+/// Queued to finalized, sealed in between, each a CloudEvent of one trace.
+fn assert_story(events: &[Value]) {
+    let names: Vec<_> = events.iter().map(|it| it["type"].as_str().unwrap().to_owned()).collect();
+    let mut expected = [
+        "dev.lumio.run.queued.v1",
+        "dev.lumio.run.opening.v1",
+        "dev.lumio.run.running.v1",
+        "dev.lumio.seal.sealed.v1",
+        "dev.lumio.run.finalizing.v1",
+        "dev.lumio.run.finalized.v1",
+    ]
+    .iter();
+    let mut next = expected.next();
+    for name in &names {
+        if next == Some(&name.as_str()) {
+            next = expected.next();
+        }
+    }
+    assert_eq!(next, None, "heard {names:?}");
+    let traces: BTreeSet<_> =
+        events.iter().map(|it| it["traceparent"].as_str().unwrap().split('-').nth(1).unwrap().to_owned()).collect();
+    assert_eq!(traces.len(), 1, "one trace id throughout: {events:#?}");
+    assert!(events.iter().all(|it| it["specversion"] == "1.0" && it["id"].is_string() && it["source"].is_string()));
+}
