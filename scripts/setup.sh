@@ -92,20 +92,28 @@ bring_nats() {
     cp "$(find "$APT_ROOT" -type f -name nats-server -perm -u+x | head -n 1)" "$TOOLS/nats/nats-server"
 }
 
-# soroban-client speaks TLS through OpenSSL, whose headers a machine without libssl-dev lacks.
-bring_openssl() {
-    [ -e /usr/include/openssl/ssl.h ] || [ -e "$APT_ROOT/usr/include/openssl/ssl.h" ] || bring_packages libssl-dev
-    [ -e /usr/include/openssl/ssl.h ] && command -v pkg-config >/dev/null && return
-    local triplet
+# soroban-client speaks TLS through OpenSSL and hashes with libsodium, whose headers a machine without their -dev packages lacks.
+bring_libraries() {
+    local triplet missing=()
     triplet=$(gcc -dumpmachine 2>/dev/null || cc -dumpmachine)
+    have_header openssl/ssl.h || missing+=(libssl-dev)
+    have_header sodium.h || missing+=(libsodium-dev)
+    [ ${#missing[@]} -eq 0 ] || bring_packages "${missing[@]}"
     if [ -e "$APT_ROOT/usr/include/openssl/ssl.h" ]; then
         # The architecture's own headers lie beside the common ones.
         cp -rn "$APT_ROOT/usr/include/$triplet/openssl" "$APT_ROOT/usr/include/" 2>/dev/null || true
         export OPENSSL_INCLUDE_DIR=$APT_ROOT/usr/include OPENSSL_LIB_DIR=$APT_ROOT/usr/lib/$triplet OPENSSL_STATIC=1
-    else
+    elif ! command -v pkg-config >/dev/null; then
         export OPENSSL_INCLUDE_DIR=/usr/include OPENSSL_LIB_DIR=/usr/lib/$triplet
     fi
+    if [ -e "$APT_ROOT/usr/include/sodium.h" ]; then
+        export SODIUM_LIB_DIR=$APT_ROOT/usr/lib/$triplet
+    elif [ -e "/usr/lib/$triplet/libsodium.a" ]; then
+        export SODIUM_LIB_DIR=/usr/lib/$triplet
+    fi
 }
+
+have_header() { [ -e "/usr/include/$1" ] || [ -e "$APT_ROOT/usr/include/$1" ]; }
 
 node_major() { "$1" --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p'; }
 
@@ -149,7 +157,7 @@ setup() {
     [ "$DEV_HOME" = "$REPO/.dev" ] || { mkdir -p "$REPO/.dev"; chmod 755 "$DEV_HOME"; }
     bring_postgres
     bring_nats
-    bring_openssl
+    bring_libraries
     bring_node
     local tool
     for tool in pg nats node; do [ -e "$REPO/.dev/$tool" ] || ln -sfn "$TOOLS/$tool" "$REPO/.dev/$tool"; done

@@ -1,6 +1,11 @@
 //! The command line against a real local network: from an empty ledger to a settled run, and the chain's
 //! facts about it as the verifier reads them.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed step ends the test; helpers are not marked as tests"
+)]
+
 use std::{path::PathBuf, process::Output, time::Duration};
 
 use chain::{
@@ -348,6 +353,17 @@ async fn the_exit_code_tells_usage_from_unknown() {
     assert!(said.contains("did not answer"), "{said}");
     let said = world.fails(2, &["run", "list", "--gateway-url", "http://127.0.0.1:1"]).await;
     assert!(said.contains("the gateway does not answer"), "{said}");
+    let run = "0197e4a0-0000-7000-8000-00000000000a";
+    let bundle = world.folder.path().join("bundle");
+    std::fs::create_dir(&bundle).unwrap();
+    let told = serde_json::json!({ "id": run, "runId": Digest::of(b"run") });
+    std::fs::write(bundle.join("run.json"), told.to_string()).unwrap();
+    let verify = ["verify", run, "--bundle", bundle.to_str().unwrap()];
+    let said = world.fails(2, &[&verify[..], &["--rpc-url", "http://127.0.0.1:1"]].concat()).await;
+    assert!(said.contains("did not answer"), "{said}");
+    let unknown = world.run(&[&verify[..], &["--output", "json"]].concat()).await;
+    let told: Value = serde_json::from_slice(&unknown.stdout).unwrap();
+    assert_eq!((unknown.status.code(), &told["broken"][0]), (Some(1), &"vault".into()));
     assert!(world.run(&["--help"]).await.status.success());
     world.localnet.shutdown().await;
 }

@@ -138,7 +138,10 @@ async fn publish(context: &Context, command: &Publish) -> Result<Report> {
     context.steps.say(format!("gated      PASS, signed by {}", hex::encode(signer)));
     let card = RateCard { rates: command.rates, manifest_hash: digest };
     let (id, version) = match command.agent {
-        Some(id) => (id, agent::publish(context, &command.signer, id, &card).await?),
+        Some(id) => {
+            remind(context, id, signer).await?;
+            (id, agent::publish(context, &command.signer, id, &card).await?)
+        }
         None => {
             let attesters =
                 if command.attesters.is_empty() { vec![signer] } else { command.attesters.clone() };
@@ -158,6 +161,20 @@ async fn publish(context: &Context, command: &Publish) -> Result<Report> {
     };
     let json = json!({ "agentId": id, "rateVersion": version, "moduleDigest": digest, "attester": hex::encode(signer) });
     Ok(Report::new(format!("published  agent {id}, rate card {version}"), json))
+}
+
+/// A run whose statements come by a key that its agent does not accept could never be settled.
+async fn remind(context: &Context, agent: u32, signer: [u8; 32]) -> Result<()> {
+    let found = context.registry()?.read_agent(&context.rpc, agent).await?;
+    let found =
+        found.ok_or_else(|| Failure::bad(format!("the registry knows no agent {agent}")))?;
+    if !found.attesters.contains(&signer) {
+        let key = hex::encode(signer);
+        context.steps.say(format!(
+            "NOTE       agent {agent} does not accept statements by {key}; name it with: lumio agent set-attesters"
+        ));
+    }
+    Ok(())
 }
 
 fn tree(dir: &Path) -> Result<Tree> {

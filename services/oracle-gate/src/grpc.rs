@@ -46,7 +46,8 @@ impl OracleGate for Calls {
         &self,
         request: Request<Streaming<pb::PutModuleRequest>>,
     ) -> Result<Response<pb::PutModuleResponse>, Status> {
-        let _room = self.gate.uploads.acquire().await.map_err(|error| told(Error::internal(error)))?;
+        let _room =
+            self.gate.uploads.acquire().await.map_err(|error| told(Error::internal(error)))?;
         let (digest, files) = receive(request.into_inner()).await?;
         let stored = modules::put(&self.gate.objects, digest, files).await.map_err(told)?;
         Ok(Response::new(pb::PutModuleResponse { digest: digest.to_string(), stored }))

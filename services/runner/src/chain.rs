@@ -16,6 +16,8 @@ pub mod ledger;
 
 pub mod engine;
 
+mod answers;
+
 pub mod calls;
 
 pub mod reads;

@@ -104,7 +104,7 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<Started>
     });
     let (poll, workers, cors) = (config.poll, config.workers, config.cors_origin.clone());
     let engine = Arc::new(engine(config, db.clone(), gates)?);
-    startup::check(&engine.ledger).await?;
+    let known = startup::check(&engine.ledger).await?;
 
     probes::spawn(service, &health, &engine, &bus);
     service.spawn("outbox", outbox::relay(db, bus, service.stop()));
@@ -112,7 +112,9 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<Started>
         let (engine, bell, pulse, stop) =
             (engine.clone(), bell.clone(), pulse.clone(), service.stop());
         service.spawn(format!("worker {number}"), async move {
-            startup::wait(&engine.ledger, &stop).await?;
+            if !known {
+                startup::wait(&engine.ledger, &stop).await?;
+            }
             work(engine, bell, pulse, poll, stop).await
         });
     }

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
-use chain::{ChainError, RpcError, vault::Vault};
+use anyhow::bail;
+use chain::{ChainError, vault::Vault};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -16,18 +16,17 @@ use crate::{
 /// Between two attempts to reach the node.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Checks the network once. `false` if the node does not answer, so nothing is known.
+/// Checks the network once. `false` if the node does not answer, or is behind: nothing is known.
 ///
 /// # Errors
 ///
 /// When a setting is wrong; the text begins with its name.
 pub async fn check(ledger: &Ledger) -> anyhow::Result<bool> {
     match checked(ledger).await {
-        Err(Error::Chain(ChainError::Rpc(RpcError::Unreachable { reason, .. }))) => {
-            tracing::warn!("RUNNER_RPC_URL: the node does not answer yet: {reason}");
+        Err(Error::Chain(error)) => {
+            tracing::warn!("RUNNER_RPC_URL: nothing is known of the network yet: {error}");
             Ok(false)
         }
-        Err(Error::Chain(error @ ChainError::Rpc(_))) => Err(anyhow!("RUNNER_RPC_URL: {error}")),
         Err(error) => Err(error.into()),
         Ok(None) => Ok(true),
         Ok(Some(wrong)) => bail!(wrong),

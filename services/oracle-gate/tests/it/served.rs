@@ -61,9 +61,12 @@ fn request(draft: oracle_gate::runs::Draft) -> SealRequest {
     }
 }
 
+/// Path, content, and whether it is executable.
+type ModuleFileOf = (&'static str, &'static [u8], bool);
+
 /// The files of a module, and their digest.
-fn module_files() -> (Vec<(&'static str, &'static [u8], bool)>, Digest) {
-    let files = vec![("main.sh", &b"#!/bin/sh\n"[..], true), ("module.json", b"{}", false)];
+fn module_files() -> ([ModuleFileOf; 2], Digest) {
+    let files = [("main.sh", &b"#!/bin/sh\n"[..], true), ("module.json", b"{}", false)];
     let listed = files.iter().map(|(path, content, executable)| File {
         path: (*path).to_owned(),
         executable: *executable,

@@ -9,22 +9,21 @@ use std::time::Duration;
 
 use chain::{
     Call, ChainError, Invocation,
-    rpc::{Applied, Outcome, SendAnswer as Answered},
     tx::{self, PrepareRequest},
 };
-use stellar_xdr::{Limits, ReadXdr as _, ScVal, WriteXdr as _};
+use stellar_xdr::ScVal;
 use tokio::time::{Instant, sleep};
 use wire::Digest;
 
 use crate::{
     chain::{
+        answers::{classify, done, failure_words, found, landed},
         decide::{
-            AfterLookup, AfterSend, AfterState, Found, Lookup, SendAnswer, after_lookup,
-            after_send, after_state,
+            AfterLookup, AfterSend, AfterState, Lookup, after_lookup, after_send, after_state,
         },
         ledger::Ledger,
         store,
-        transaction::{Kind, Landed, State, Transaction},
+        transaction::{Kind, State, Transaction},
     },
     crash,
     error::{Error, Result},
@@ -310,54 +309,4 @@ fn max_time(purpose: &Purpose<'_>, now: u64, lifetime_secs: u64) -> Option<u64> 
         Kind::Open | Kind::Finalize | Kind::Void => purpose.deadline.saturating_sub(1),
     };
     (last >= now.saturating_add(LEAST_SECS)).then_some(wanted.min(last))
-}
-
-fn done(it: &Transaction) -> Result<Done> {
-    let landed = it.landed.as_ref().ok_or_else(|| broken(it, "it has no ledger"))?;
-    let bytes = landed.result.as_ref().ok_or_else(|| broken(it, "it has no result"))?;
-    let value = ScVal::from_xdr(bytes, limits()).map_err(|error| broken(it, error))?;
-    Ok(Done { hash: it.hash, value, closed_at: landed.closed_at })
-}
-
-fn broken(it: &Transaction, why: impl std::fmt::Display) -> Error {
-    Error::Broken(format!("the stored result of transaction {} can't be read: {why}", it.hash))
-}
-
-fn landed(outcome: &Outcome) -> Result<Option<Landed>> {
-    let Outcome::Applied(it) = outcome else { return Ok(None) };
-    let result = it.value.as_ref().map(|value| value.to_xdr(limits())).transpose();
-    let result = result.map_err(|error| Error::Broken(error.to_string()))?;
-    Ok(Some(Landed { result, ledger: it.ledger, closed_at: it.close_time }))
-}
-
-fn limits() -> Limits {
-    Limits { depth: 100, len: 1024 * 1024 }
-}
-
-fn found(outcome: &Outcome) -> Found {
-    match outcome {
-        Outcome::NotFound => Found::NotFound,
-        Outcome::Applied(it) if it.success => Found::Success,
-        Outcome::Applied(_) => Found::Failed,
-    }
-}
-
-fn failure_words(outcome: &Outcome) -> String {
-    let Outcome::Applied(it) = outcome else { return String::new() };
-    let it: &Applied = it;
-    match it.contract_error(chain::ContractKind::Vault) {
-        Some(error) => error.to_string(),
-        None => it.code.clone(),
-    }
-}
-
-fn classify(answer: Result<Answered, ChainError>) -> (SendAnswer, String) {
-    match answer {
-        Ok(Answered::Pending) => (SendAnswer::Pending, "PENDING".to_owned()),
-        Ok(Answered::Duplicate) => (SendAnswer::Duplicate, "DUPLICATE".to_owned()),
-        Ok(Answered::TryAgainLater) => (SendAnswer::TryAgainLater, "TRY_AGAIN_LATER".to_owned()),
-        Ok(Answered::Rejected(it)) if it.definite => (SendAnswer::RefusedForGood, it.code),
-        Ok(Answered::Rejected(it)) => (SendAnswer::Refused, it.code),
-        Err(error) => (SendAnswer::None, error.to_string()),
-    }
 }

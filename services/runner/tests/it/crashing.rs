@@ -81,6 +81,48 @@ async fn a_restart_at_any_point_ends_in_one_receipt() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opened_run_can_be_called_off_before_its_module_starts() {
+    let world = World::new().await;
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let crash = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", "open.after_result")];
+    let mut process = spawn(&world, &crash);
+    gateway.up().await;
+    let id = gateway.accepted(&world.body()).await;
+    eventually(Duration::from_secs(60), || {
+        let ended = process.0.try_wait().unwrap();
+        async move { ended }
+    })
+    .await;
+
+    // The gates are away: the run stays open, and nothing was started.
+    let away = [
+        ("RUNNER_PORT", port.as_str()),
+        ("RUNNER_MODULE_GATE_URL", "http://127.0.0.1:9"),
+        ("RUNNER_MODULE_GATE_TOKEN", "0123456789abcdef"),
+        ("RUNNER_ORACLE_GATE_URL", "http://127.0.0.1:9"),
+        ("RUNNER_ORACLE_GATE_TOKEN", "0123456789abcdef"),
+    ];
+    let _again = spawn(&world, &away);
+    gateway.up().await;
+    let waits = |run: &Value| run["phase"] == "executing" && run["waitingFor"].is_string();
+    let run = gateway.until(&id, waits).await;
+    assert_eq!((run["status"].as_str(), run["escrow"].as_str()), (Some("running"), Some("open")));
+    let cancelled = gateway.post(&format!("/runs/{id}/cancel"), &Value::Null).await;
+    assert_eq!(cancelled.status(), 200);
+    let run = gateway.ended(&id, "cancelled").await;
+    assert_eq!(
+        (run["escrow"].as_str(), run["errorCode"].as_str()),
+        (Some("returned"), Some("CANCELLED"))
+    );
+    let (record, _) = world.record(&run).await.record.unwrap();
+    assert_eq!(record.lifecycle, chain::vault::Lifecycle::Voided(1));
+    let account = world.account().await;
+    assert_eq!((account.balance, account.receipts), (DEPOSIT, 0));
+    assert_eq!(world.succeeded(&id, "void").await, 1);
+}
+
 #[test]
 fn a_failed_start_is_one_line_and_exit_code_3() {
     let output = Command::new(env!("CARGO_BIN_EXE_runner"))

@@ -1,6 +1,10 @@
 //! The gateway's answers.
 
 use serde_json::{Value, json};
+use wire::pb::runner::v1::{
+    CreateRunRequest, GetRunRequest, GetSummaryRequest, ListRunsRequest, RunStatus,
+    runner_client::RunnerClient,
+};
 
 use crate::world::World;
 
@@ -119,4 +123,46 @@ async fn the_summary_says_whose_runner_it_is_and_how_much_there_is_to_do() {
     assert_eq!(runner.gateway.get("/live").await.status(), 200);
     assert_eq!(runner.gateway.get("/runs/7/bundle").await.status(), 404);
     runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_tells_the_same_to_those_who_have_a_token() {
+    let world = World::new().await;
+    let token = "0123456789abcdef";
+    let tokens = format!("test:{token}");
+    let settings = [("RUNNER_GRPC_PORT", "0"), ("RUNNER_GRPC_TOKENS", tokens.as_str())];
+    let (service, started) = world.try_start(&settings).await;
+    let url = format!("http://{}", started.unwrap().grpc.unwrap());
+    let stranger = chassis::grpc::client(&url, None).unwrap();
+    let refused = RunnerClient::new(stranger).get_summary(GetSummaryRequest {}).await;
+    assert_eq!(refused.unwrap_err().code(), tonic::Code::Unauthenticated);
+
+    let channel = chassis::grpc::client(&url, Some(&token.into())).unwrap();
+    let mut client = RunnerClient::new(channel);
+    let mut request = CreateRunRequest {
+        user: world.user.address().to_string(),
+        agent_id: world.agent_id,
+        budgets: Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into()),
+        input_json: Some(br#"{"rows":3}"#.to_vec()),
+        idempotency_key: Some("k".to_owned()),
+        ..CreateRunRequest::default()
+    };
+    let run = client.create_run(request.clone()).await.unwrap().into_inner();
+    assert_eq!(client.create_run(request.clone()).await.unwrap().into_inner().id, run.id);
+    request.label = Some("another".to_owned());
+    let mismatch = client.create_run(request).await.unwrap_err();
+    assert_eq!(wire::Problem::of(&mismatch), Some(wire::Problem::IdempotencyMismatch));
+    let failed = testkit::eventually(crate::world::PATIENCE, || {
+        let (mut client, id) = (client.clone(), run.id.clone());
+        async move {
+            let run = client.get_run(GetRunRequest { id }).await.unwrap().into_inner();
+            (run.status() == RunStatus::Failed).then_some(run)
+        }
+    });
+    assert_eq!(failed.await.error_code.as_deref(), Some("EXECUTOR_MISSING"));
+    let listed = client.list_runs(ListRunsRequest::default()).await.unwrap().into_inner();
+    assert_eq!(listed.runs.len(), 1);
+    let summary = client.get_summary(GetSummaryRequest {}).await.unwrap().into_inner();
+    assert_eq!(summary.runner, world.runner.address().to_string());
+    service.finish(std::time::Duration::from_secs(20)).await.unwrap();
 }

@@ -47,7 +47,7 @@ const LIES: [Lie; 8] = [
     }),
     ("another vault named", "vault", |bundle| {
         let other = chain::Address::Contract([7; 32]).to_string();
-        edit_run(bundle, |run| run["contractId"] = json!(other));
+        edit_run(bundle, |run| run["vaultId"] = json!(other));
     }),
 ];
 

@@ -19,10 +19,10 @@ use crate::{
 impl Engine {
     /// Asks module-gate what it knows of the attempt, and only then for the execution (R11).
     pub(super) async fn executing(&self, held: Held, it: &Snapshot) -> Result<Next> {
+        if it.run.cancel_requested && it.attempt.execute_started_at.is_none() {
+            return self.give_back(held, it, Phase::Voiding, &cancelled()).await;
+        }
         let Some(gates) = &self.gates else {
-            if it.run.cancel_requested && it.attempt.execute_started_at.is_none() {
-                return self.give_back(held, it, Phase::Voiding, &cancelled()).await;
-            }
             let failure =
                 Failure::new("EXECUTOR_MISSING", "this runner has no executor configured");
             return self.fail(held, it, failure).await;

@@ -1,0 +1,71 @@
+//! Between what a node answers, what the rules ask and what is stored.
+
+use chain::{
+    ChainError,
+    rpc::{Applied, Outcome, SendAnswer as Answered},
+};
+use stellar_xdr::{Limits, ReadXdr as _, ScVal, WriteXdr as _};
+
+use crate::{
+    chain::{
+        decide::{Found, SendAnswer},
+        engine::Done,
+        transaction::{Landed, Transaction},
+    },
+    error::{Error, Result},
+};
+
+/// What the transaction answered, from what is stored of it.
+pub(super) fn done(it: &Transaction) -> Result<Done> {
+    let landed = it.landed.as_ref().ok_or_else(|| broken(it, "it has no ledger"))?;
+    let bytes = landed.result.as_ref().ok_or_else(|| broken(it, "it has no result"))?;
+    let value = ScVal::from_xdr(bytes, limits()).map_err(|error| broken(it, error))?;
+    Ok(Done { hash: it.hash, value, closed_at: landed.closed_at })
+}
+
+fn broken(it: &Transaction, why: impl std::fmt::Display) -> Error {
+    Error::Broken(format!("the stored result of transaction {} can't be read: {why}", it.hash))
+}
+
+/// What is stored of a transaction that is in the ledger.
+pub(super) fn landed(outcome: &Outcome) -> Result<Option<Landed>> {
+    let Outcome::Applied(it) = outcome else { return Ok(None) };
+    let result = it.value.as_ref().map(|value| value.to_xdr(limits())).transpose();
+    let result = result.map_err(|error| Error::Broken(error.to_string()))?;
+    Ok(Some(Landed { result, ledger: it.ledger, closed_at: it.close_time }))
+}
+
+fn limits() -> Limits {
+    Limits { depth: 100, len: 1024 * 1024 }
+}
+
+/// A look-up's outcome, as the rules take it.
+pub(super) fn found(outcome: &Outcome) -> Found {
+    match outcome {
+        Outcome::NotFound => Found::NotFound,
+        Outcome::Applied(it) if it.success => Found::Success,
+        Outcome::Applied(_) => Found::Failed,
+    }
+}
+
+/// Why a transaction that landed did nothing.
+pub(super) fn failure_words(outcome: &Outcome) -> String {
+    let Outcome::Applied(it) = outcome else { return String::new() };
+    let it: &Applied = it;
+    match it.contract_error(chain::ContractKind::Vault) {
+        Some(error) => error.to_string(),
+        None => it.code.clone(),
+    }
+}
+
+/// A send's answer, as the rules take it, and its words.
+pub(super) fn classify(answer: Result<Answered, ChainError>) -> (SendAnswer, String) {
+    match answer {
+        Ok(Answered::Pending) => (SendAnswer::Pending, "PENDING".to_owned()),
+        Ok(Answered::Duplicate) => (SendAnswer::Duplicate, "DUPLICATE".to_owned()),
+        Ok(Answered::TryAgainLater) => (SendAnswer::TryAgainLater, "TRY_AGAIN_LATER".to_owned()),
+        Ok(Answered::Rejected(it)) if it.definite => (SendAnswer::RefusedForGood, it.code),
+        Ok(Answered::Rejected(it)) => (SendAnswer::Refused, it.code),
+        Err(error) => (SendAnswer::None, error.to_string()),
+    }
+}
