@@ -137,7 +137,7 @@ pub async fn start(
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     service.spawn(
         "grpc",
-        Server::new(&config.tokens, &health).add(calls).serve(listener, stop.clone()),
+        Server::new(&config.tokens, &health).add_service(calls).serve(listener, stop.clone()),
     );
     service.spawn("work", async move {
         stop.cancelled().await;

@@ -176,7 +176,7 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<SocketAd
     });
     let calls =
         OracleGateServer::new(grpc::Calls::new(gate)).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let server = Server::new(&config.tokens, &health).add(calls);
+    let server = Server::new(&config.tokens, &health).add_service(calls);
     service.spawn("grpc", server.serve(listener, service.stop()));
     tracing::info!("oracle-gate listens on {address}");
     Ok(address)

@@ -39,7 +39,7 @@ impl Server {
     }
 
     /// Adds a generated service; its callers need a token.
-    pub fn add<S>(mut self, service: S) -> Self
+    pub fn add_service<S>(mut self, service: S) -> Self
     where
         S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
             + NamedService

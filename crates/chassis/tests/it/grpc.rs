@@ -67,7 +67,7 @@ pub async fn serve(service: &Service, health: &Health) -> SocketAddr {
     let listener = listen(testkit::ANY_PORT, "PORT").await.unwrap();
     let address = listener.local_addr().unwrap();
     let tokens = Tokens::parse(&format!("tester:{TOKEN}")).unwrap();
-    let server = Server::new(&tokens, health).add(ModuleGateServer::new(Echo));
+    let server = Server::new(&tokens, health).add_service(ModuleGateServer::new(Echo));
     service.spawn("grpc", server.serve(listener, service.stop()));
     address
 }
