@@ -122,7 +122,7 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<Started>
     if let Some((listener, tokens)) = grpc {
         let runner = RunnerServer::new(Grpc(gateway))
             .max_decoding_message_size(gateway::draft::MAX_BODY_BYTES);
-        let server = chassis::grpc::Server::new(&tokens, &health).add(runner);
+        let server = chassis::grpc::Server::new(&tokens, &health).add_service(runner);
         service.spawn("grpc", server.serve(listener, service.stop()));
     }
     tracing::info!("the gateway listens on {}", started.http);

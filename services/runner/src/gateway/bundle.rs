@@ -92,7 +92,7 @@ async fn write(
                 left = left
                     .checked_sub(length)
                     .ok_or_else(|| anyhow::anyhow!("a file is too long"))?;
-                send(pieces, data.into()).await?;
+                send(pieces, data).await?;
                 if left == 0 {
                     send(pieces, padding(whole)).await?;
                 }
