@@ -21,7 +21,13 @@ pub struct Process {
 
 impl Process {
     /// Starts `program` of this build with exactly `env` (and PATH), its output going to `<folder>/<name>.log`.
-    pub fn start(name: &str, program: &str, args: &[&str], env: &BTreeMap<String, String>, folder: &Path) -> anyhow::Result<Self> {
+    pub fn start(
+        name: &str,
+        program: &str,
+        args: &[&str],
+        env: &BTreeMap<String, String>,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log)?;
         let child = Command::new("setpriv")
@@ -103,7 +109,10 @@ impl Drop for Process {
 /// Where cargo put `program`: beside the folder of the test binary.
 pub fn binary(program: &str) -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("a test binary lies in target/<profile>/deps")?;
+    let folder = test
+        .parent()
+        .and_then(Path::parent)
+        .context("a test binary lies in target/<profile>/deps")?;
     let path = folder.join(program);
     if !path.exists() {
         bail!("{program} is not built: run cargo build --workspace, or ./dev test");

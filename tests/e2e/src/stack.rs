@@ -89,9 +89,19 @@ impl Stack {
             module_gate: None,
             runner: None,
             bus: testkit::nats().await,
-            databases: [testkit::postgres().await, testkit::postgres().await, testkit::postgres().await],
+            databases: [
+                testkit::postgres().await,
+                testkit::postgres().await,
+                testkit::postgres().await,
+            ],
             folder,
-            ports: Ports { rpc: free_port()?, http: free_port()?, grpc: free_port()?, oracle: free_port()?, module: free_port()? },
+            ports: Ports {
+                rpc: free_port()?,
+                http: free_port()?,
+                grpc: free_port()?,
+                oracle: free_port()?,
+                module: free_port()?,
+            },
             keys: Keys {
                 runner: Keypair::generate()?,
                 source: Keypair::generate()?,
@@ -130,8 +140,15 @@ impl Stack {
         let port = self.ports.rpc.to_string();
         let state = self.folder.path().join("chain");
         let state = state.to_str().context("a folder's name is text")?;
-        let args = ["--port", &port, "--state-dir", state, "--ledger-interval-ms", LEDGER_INTERVAL_MS];
-        let process = Process::start("localnet", "lumio-localnet", &args, &Variables::new(), self.folder.path())?;
+        let args =
+            ["--port", &port, "--state-dir", state, "--ledger-interval-ms", LEDGER_INTERVAL_MS];
+        let process = Process::start(
+            "localnet",
+            "lumio-localnet",
+            &args,
+            &Variables::new(),
+            self.folder.path(),
+        )?;
         self.localnet = Some(process.answering(self.ports.rpc).await?);
         for (name, key) in [("runner", &self.keys.runner), ("source", &self.keys.source)] {
             self.import(name, key)?;
@@ -149,57 +166,86 @@ impl Stack {
     /// What oracle-gate is started with.
     pub fn oracle_gate_variables(&self) -> Variables {
         let profile = repository().join("services/oracle-gate/config/dev.yaml");
-        self.variables(1, [
-            ("ORACLE_GATE_BIND", format!("127.0.0.1:{}", self.ports.oracle)),
-            ("ORACLE_GATE_PROFILE", profile.display().to_string()),
-            ("ORACLE_GATE_ROOT", self.store().display().to_string()),
-            ("ORACLE_GATE_GRPC_TOKENS", "runner:oracle-gate-token-of-the-test,cli:command-line-token-of-the-test".to_owned()),
-            ("ORACLE_GATE_ATTESTATION_KEYS", self.keys.attestation.1.clone()),
-        ])
+        self.variables(
+            1,
+            [
+                ("ORACLE_GATE_BIND", format!("127.0.0.1:{}", self.ports.oracle)),
+                ("ORACLE_GATE_PROFILE", profile.display().to_string()),
+                ("ORACLE_GATE_ROOT", self.store().display().to_string()),
+                (
+                    "ORACLE_GATE_GRPC_TOKENS",
+                    "runner:oracle-gate-token-of-the-test,cli:command-line-token-of-the-test"
+                        .to_owned(),
+                ),
+                ("ORACLE_GATE_ATTESTATION_KEYS", self.keys.attestation.1.clone()),
+            ],
+        )
     }
 
     /// What module-gate is started with.
     pub fn module_gate_variables(&self) -> Variables {
         let node = testkit::program("node").unwrap_or_else(|| PathBuf::from("node"));
-        self.variables(2, [
-            ("MODULE_GATE_BIND", format!("127.0.0.1:{}", self.ports.module)),
-            ("MODULE_GATE_STORE", self.store().display().to_string()),
-            ("MODULE_GATE_SCRATCH", self.folder.path().join("scratch").display().to_string()),
-            ("MODULE_GATE_ATTESTATION_SECRET", hex::encode(self.keys.attestation.0)),
-            ("MODULE_GATE_NODE", node.display().to_string()),
-            ("MODULE_GATE_GRPC_TOKENS", "runner:module-gate-token-of-the-test,cli:command-line-token-of-the-test".to_owned()),
-        ])
+        self.variables(
+            2,
+            [
+                ("MODULE_GATE_BIND", format!("127.0.0.1:{}", self.ports.module)),
+                ("MODULE_GATE_STORE", self.store().display().to_string()),
+                ("MODULE_GATE_SCRATCH", self.folder.path().join("scratch").display().to_string()),
+                ("MODULE_GATE_ATTESTATION_SECRET", hex::encode(self.keys.attestation.0)),
+                ("MODULE_GATE_NODE", node.display().to_string()),
+                (
+                    "MODULE_GATE_GRPC_TOKENS",
+                    "runner:module-gate-token-of-the-test,cli:command-line-token-of-the-test"
+                        .to_owned(),
+                ),
+            ],
+        )
     }
 
     /// What the runner is started with.
     pub fn runner_variables(&self) -> Variables {
-        self.variables(0, [
-            ("RUNNER_SECRET", self.keys.runner.secret().to_string()),
-            ("RUNNER_SOURCE_SECRET", self.keys.source.secret().to_string()),
-            ("RUNNER_RPC_URL", self.rpc_url()),
-            ("RUNNER_PORT", self.ports.http.to_string()),
-            ("RUNNER_GRPC_PORT", self.ports.grpc.to_string()),
-            ("RUNNER_GRPC_TOKENS", "test:runner-token-of-the-test".to_owned()),
-            ("RUNNER_AUTH", "none".to_owned()),
-            ("RUNNER_POLL_INTERVAL_MS", "100".to_owned()),
-            ("RUNNER_LEASE_MS", "2000".to_owned()),
-            ("RUNNER_MODULE_GATE_URL", format!("http://127.0.0.1:{}", self.ports.module)),
-            ("RUNNER_MODULE_GATE_TOKEN", "module-gate-token-of-the-test".to_owned()),
-            ("RUNNER_ORACLE_GATE_URL", format!("http://127.0.0.1:{}", self.ports.oracle)),
-            ("RUNNER_ORACLE_GATE_TOKEN", "oracle-gate-token-of-the-test".to_owned()),
-        ])
+        self.variables(
+            0,
+            [
+                ("RUNNER_SECRET", self.keys.runner.secret().to_string()),
+                ("RUNNER_SOURCE_SECRET", self.keys.source.secret().to_string()),
+                ("RUNNER_RPC_URL", self.rpc_url()),
+                ("RUNNER_PORT", self.ports.http.to_string()),
+                ("RUNNER_GRPC_PORT", self.ports.grpc.to_string()),
+                ("RUNNER_GRPC_TOKENS", "test:runner-token-of-the-test".to_owned()),
+                ("RUNNER_AUTH", "none".to_owned()),
+                ("RUNNER_POLL_INTERVAL_MS", "100".to_owned()),
+                ("RUNNER_LEASE_MS", "2000".to_owned()),
+                ("RUNNER_MODULE_GATE_URL", format!("http://127.0.0.1:{}", self.ports.module)),
+                ("RUNNER_MODULE_GATE_TOKEN", "module-gate-token-of-the-test".to_owned()),
+                ("RUNNER_ORACLE_GATE_URL", format!("http://127.0.0.1:{}", self.ports.oracle)),
+                ("RUNNER_ORACLE_GATE_TOKEN", "oracle-gate-token-of-the-test".to_owned()),
+            ],
+        )
     }
 
     /// Starts oracle-gate.
     pub async fn start_oracle_gate(&mut self) -> anyhow::Result<()> {
-        let process = Process::start("oracle-gate", "oracle-gate", &["serve"], &self.oracle_gate_variables(), self.folder.path())?;
+        let process = Process::start(
+            "oracle-gate",
+            "oracle-gate",
+            &["serve"],
+            &self.oracle_gate_variables(),
+            self.folder.path(),
+        )?;
         self.oracle_gate = Some(process.answering(self.ports.oracle).await?);
         Ok(())
     }
 
     /// Starts module-gate.
     pub async fn start_module_gate(&mut self) -> anyhow::Result<()> {
-        let process = Process::start("module-gate", "module-gate", &["serve"], &self.module_gate_variables(), self.folder.path())?;
+        let process = Process::start(
+            "module-gate",
+            "module-gate",
+            &["serve"],
+            &self.module_gate_variables(),
+            self.folder.path(),
+        )?;
         self.module_gate = Some(process.answering(self.ports.module).await?);
         Ok(())
     }
@@ -207,8 +253,10 @@ impl Stack {
     /// Starts the runner with further variables.
     pub async fn start_runner(&mut self, further: &[(&str, &str)]) -> anyhow::Result<()> {
         let mut variables = self.runner_variables();
-        variables.extend(further.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let process = Process::start("runner", "runner", &["serve"], &variables, self.folder.path())?;
+        variables
+            .extend(further.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let process =
+            Process::start("runner", "runner", &["serve"], &variables, self.folder.path())?;
         self.runner = Some(process.answering(self.ports.http).await?);
         Ok(())
     }
@@ -221,7 +269,12 @@ impl Stack {
     pub fn lumio(&self, args: &[&str]) -> anyhow::Result<String> {
         let output = self.lumio_output(args)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "lumio {args:?}: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "lumio {args:?}: {}\n{text}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(text)
     }
 
@@ -245,27 +298,54 @@ impl Stack {
     pub fn publish_and_grant(&self, folder: &Path) -> anyhow::Result<u64> {
         let folder = folder.to_str().context("a folder's name is text")?;
         let published = self.lumio(&[
-            "--output", "json", "module", "publish", folder, "--as", "developer", "--runner", "runner", "--rates", "runtime_ms=100stroops",
+            "--output",
+            "json",
+            "module",
+            "publish",
+            folder,
+            "--as",
+            "developer",
+            "--runner",
+            "runner",
+            "--rates",
+            "runtime_ms=100stroops",
         ])?;
         let published: Value = serde_json::from_str(&published)?;
         let agent = published["agentId"].as_u64().context("publish names the agent")?;
         self.lumio(&["balance", "deposit", "50", "--as", "alice"])?;
         self.lumio(&["policy", "set", "--as", "alice", "--per-run-cap", "5", "--daily-cap", "40"])?;
-        self.lumio(&["grant", "add", "--as", "alice", "--runner", "runner", "--agent", &agent.to_string(), "--expires-in", "1d"])?;
+        self.lumio(&[
+            "grant",
+            "add",
+            "--as",
+            "alice",
+            "--runner",
+            "runner",
+            "--agent",
+            &agent.to_string(),
+            "--expires-in",
+            "1d",
+        ])?;
         Ok(agent)
     }
 
     /// Alice's address.
     pub fn alice(&self) -> anyhow::Result<String> {
-        let shown: Value = serde_json::from_str(&self.lumio(&["--output", "json", "keys", "show", "alice"])?)?;
+        let shown: Value =
+            serde_json::from_str(&self.lumio(&["--output", "json", "keys", "show", "alice"])?)?;
         Ok(shown["address"].as_str().context("a key has an address")?.to_owned())
     }
 
     /// What alice has in the vault, stroops: what can be spent and what is in escrow.
     pub fn alice_balance(&self) -> anyhow::Result<(i128, i128)> {
-        let shown: Value = serde_json::from_str(&self.lumio(&["--output", "json", "balance", "show", "alice"])?)?;
+        let shown: Value =
+            serde_json::from_str(&self.lumio(&["--output", "json", "balance", "show", "alice"])?)?;
         let amount = |name: &str| -> anyhow::Result<i128> {
-            shown[name].as_str().with_context(|| format!("{name} in {shown}"))?.parse().context("an amount")
+            shown[name]
+                .as_str()
+                .with_context(|| format!("{name} in {shown}"))?
+                .parse()
+                .context("an amount")
         };
         Ok((amount("balance")?, amount("escrowed")?))
     }
@@ -276,7 +356,11 @@ impl Stack {
             "user": self.alice()?, "agentId": agent, "workflowId": "e2e", "input": input,
             "budgets": { "llmIn": 0, "llmOut": 0, "httpCalls": 0, "runtimeMs": 20_000 },
         });
-        let answer = reqwest::Client::new().post(format!("{}/runs", self.gateway())).json(&body).send().await?;
+        let answer = reqwest::Client::new()
+            .post(format!("{}/runs", self.gateway()))
+            .json(&body)
+            .send()
+            .await?;
         let status = answer.status();
         let text = answer.text().await?;
         if status != 202 {
@@ -314,7 +398,11 @@ impl Stack {
     /// The end of every log, for a failing test.
     pub fn logs(&self) -> String {
         let processes = [&self.runner, &self.module_gate, &self.oracle_gate, &self.localnet];
-        processes.into_iter().flatten().map(|it| format!("--- {}\n{}\n", it.name(), it.log_tail())).collect()
+        processes
+            .into_iter()
+            .flatten()
+            .map(|it| format!("--- {}\n{}\n", it.name(), it.log_tail()))
+            .collect()
     }
 
     fn variables<const N: usize>(&self, service: usize, own: [(&str, String); N]) -> Variables {
@@ -355,6 +443,7 @@ fn open_to_all(folder: &Path) -> std::io::Result<()> {
 
 /// The 32 bytes inside a secret of the form S….
 fn seed_of(key: &Keypair) -> anyhow::Result<[u8; 32]> {
-    let secret: stellar_strkey::ed25519::PrivateKey = key.secret().parse().map_err(|_| anyhow::anyhow!("a fresh key is one"))?;
+    let secret: stellar_strkey::ed25519::PrivateKey =
+        key.secret().parse().map_err(|_| anyhow::anyhow!("a fresh key is one"))?;
     Ok(secret.0)
 }

@@ -17,7 +17,8 @@ async fn a_runner_killed_at_any_point_settles_once() {
     for (index, point) in points.iter().enumerate() {
         stack.runner = None;
         stack.start_runner(&[("RUNNER_CRASH_AT", point)]).await.unwrap();
-        let id = stack.ask(agent, &json!({ "deed": "wait", "ms": 300, "point": point })).await.unwrap();
+        let id =
+            stack.ask(agent, &json!({ "deed": "wait", "ms": 300, "point": point })).await.unwrap();
         let status = stack.runner.as_mut().unwrap().ended(Duration::from_secs(60)).await;
         assert!(!status.unwrap().success(), "{point}: the runner did not die\n{}", stack.logs());
         stack.runner = None;
@@ -46,24 +47,44 @@ async fn gates_killed_in_their_part_change_nothing() {
 
 /// Every named point on the way of a run, as the runner itself lists them.
 fn points() -> Vec<String> {
-    let output = std::process::Command::new(binary("runner").unwrap()).arg("crash-points").output().unwrap();
+    let output =
+        std::process::Command::new(binary("runner").unwrap()).arg("crash-points").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let names = text.lines().filter_map(|line| line.split_whitespace().next());
-    names.filter(|name| ON_THE_WAY.iter().any(|it| name.starts_with(it))).map(ToOwned::to_owned).collect()
+    names
+        .filter(|name| ON_THE_WAY.iter().any(|it| name.starts_with(it)))
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
 async fn assert_one_of_each(stack: &Stack, id: &str, runs: usize, point: &str) {
     let run = stack.ended(id).await.unwrap();
     assert_eq!(run["status"], "finalized", "{point}: {run:#}\n{}", stack.logs());
     assert_eq!(run["attempt"], 1, "{point}: no second attempt was needed");
-    let shown: Value = serde_json::from_str(&stack.lumio(&["--output", "json", "balance", "show", "alice"]).unwrap()).unwrap();
+    let shown: Value = serde_json::from_str(
+        &stack.lumio(&["--output", "json", "balance", "show", "alice"]).unwrap(),
+    )
+    .unwrap();
     assert_eq!(shown["receipts"], runs, "{point}: the account has one receipt a run: {shown:#}");
     assert_eq!(shown["escrowed"], "0", "{point}: nothing stays in escrow");
     let count = async |database: usize, text: &'static str| -> i64 {
-        sqlx::query_scalar(text).bind(uuid::Uuid::parse_str(id).unwrap()).fetch_one(&stack.databases[database].pool).await.unwrap()
+        sqlx::query_scalar(text)
+            .bind(uuid::Uuid::parse_str(id).unwrap())
+            .fetch_one(&stack.databases[database].pool)
+            .await
+            .unwrap()
     };
-    assert_eq!(count(2, "SELECT count(*) FROM executions WHERE run_id = $1 AND statement IS NOT NULL").await, 1, "{point}: one execution counts");
-    assert_eq!(count(1, "SELECT count(*) FROM seals WHERE run_id = $1").await, 1, "{point}: one seal");
+    assert_eq!(
+        count(2, "SELECT count(*) FROM executions WHERE run_id = $1 AND statement IS NOT NULL")
+            .await,
+        1,
+        "{point}: one execution counts"
+    );
+    assert_eq!(
+        count(1, "SELECT count(*) FROM seals WHERE run_id = $1").await,
+        1,
+        "{point}: one seal"
+    );
     let proof = stack.lumio_output(&["verify", id]).unwrap();
     assert!(proof.status.success(), "{point}: {}", String::from_utf8_lossy(&proof.stdout));
 }
@@ -72,7 +93,11 @@ async fn wait_for_execution(stack: &Stack, id: &str) {
     let pool = &stack.databases[2].pool;
     let run = uuid::Uuid::parse_str(id).unwrap();
     testkit::eventually(Duration::from_secs(60), || async {
-        let found: i64 = sqlx::query_scalar("SELECT count(*) FROM executions WHERE run_id = $1").bind(run).fetch_one(pool).await.unwrap();
+        let found: i64 = sqlx::query_scalar("SELECT count(*) FROM executions WHERE run_id = $1")
+            .bind(run)
+            .fetch_one(pool)
+            .await
+            .unwrap();
         (found > 0).then_some(())
     })
     .await;
@@ -82,8 +107,13 @@ async fn wait_for_statement(stack: &Stack, id: &str) {
     let pool = &stack.databases[2].pool;
     let run = uuid::Uuid::parse_str(id).unwrap();
     testkit::eventually(Duration::from_secs(60), || async {
-        let found: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM executions WHERE run_id = $1 AND statement IS NOT NULL").bind(run).fetch_one(pool).await.unwrap();
+        let found: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM executions WHERE run_id = $1 AND statement IS NOT NULL",
+        )
+        .bind(run)
+        .fetch_one(pool)
+        .await
+        .unwrap();
         (found > 0).then_some(())
     })
     .await;

@@ -20,11 +20,23 @@ async fn a_failed_start_names_the_setting_in_one_line() {
     refused("runner", &with(&runner, "DATABASE_URL", nowhere), "DATABASE_URL");
     refused("runner", &with(&runner, "RUNNER_CONTRACT_ID", &other), "RUNNER_CONTRACT_ID");
     let oracle = stack.oracle_gate_variables();
-    refused("oracle-gate", &with(&oracle, "ORACLE_GATE_BIND", &format!("127.0.0.1:{taken}")), "ORACLE_GATE_BIND");
+    refused(
+        "oracle-gate",
+        &with(&oracle, "ORACLE_GATE_BIND", &format!("127.0.0.1:{taken}")),
+        "ORACLE_GATE_BIND",
+    );
     refused("oracle-gate", &with(&oracle, "DATABASE_URL", nowhere), "DATABASE_URL");
     let module = stack.module_gate_variables();
-    refused("module-gate", &with(&module, "MODULE_GATE_BIND", &format!("127.0.0.1:{taken}")), "MODULE_GATE_BIND");
-    refused("module-gate", &with(&module, "MODULE_GATE_ATTESTATION_SECRET", "short"), "MODULE_GATE_ATTESTATION_SECRET");
+    refused(
+        "module-gate",
+        &with(&module, "MODULE_GATE_BIND", &format!("127.0.0.1:{taken}")),
+        "MODULE_GATE_BIND",
+    );
+    refused(
+        "module-gate",
+        &with(&module, "MODULE_GATE_ATTESTATION_SECRET", "short"),
+        "MODULE_GATE_ATTESTATION_SECRET",
+    );
     refused("module-gate", &with(&module, "DATABASE_URL", nowhere), "DATABASE_URL");
 }
 
@@ -36,13 +48,21 @@ fn with(variables: &Variables, name: &str, value: &str) -> Variables {
 
 /// The program must end with 3, and the last thing it says must be one line with the setting's name and no secret.
 fn refused(program: &str, variables: &Variables, setting: &str) {
-    let output = Command::new(binary(program).unwrap()).arg("serve").env_clear().envs(variables).output().unwrap();
+    let output = Command::new(binary(program).unwrap())
+        .arg("serve")
+        .env_clear()
+        .envs(variables)
+        .output()
+        .unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(3), "{program} with a wrong {setting}: {told}");
     let naming: Vec<_> = told.lines().filter(|line| line.contains(setting)).collect();
     assert_eq!(naming.len(), 1, "{program} with a wrong {setting} says: {told}");
     for (name, value) in variables {
         let secret = name.ends_with("SECRET") || name.ends_with("TOKEN");
-        assert!(!secret || name == setting || !told.contains(value.as_str()), "{program} tells {name}");
+        assert!(
+            !secret || name == setting || !told.contains(value.as_str()),
+            "{program} tells {name}"
+        );
     }
 }

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paid_run_ends_in_a_verified_receipt() {
     let stack = Stack::start().await.unwrap();
-    let agent = stack.publish_and_grant(&repository().join("examples/modules/csv-profile")).unwrap();
-    let csv = std::fs::read_to_string(repository().join("examples/data/seattle-weather.csv")).unwrap();
+    let agent =
+        stack.publish_and_grant(&repository().join("examples/modules/csv-profile")).unwrap();
+    let csv =
+        std::fs::read_to_string(repository().join("examples/data/seattle-weather.csv")).unwrap();
     let (before, _) = stack.alice_balance().unwrap();
     let mut heard = stack.bus.listen().await;
 
@@ -19,7 +21,11 @@ async fn a_paid_run_ends_in_a_verified_receipt() {
     assert_eq!(run["status"], "finalized", "{run:#}\n{}", stack.logs());
     let charge: i128 = run["receipt"]["actualCharge"].as_str().unwrap().parse().unwrap();
     let runtime = run["usage"]["runtimeMs"].as_u64().unwrap();
-    assert_eq!(charge, i128::from(runtime) * 100, "the charge is the metered time at the pinned price");
+    assert_eq!(
+        charge,
+        i128::from(runtime) * 100,
+        "the charge is the metered time at the pinned price"
+    );
     assert_eq!(stack.alice_balance().unwrap(), (before - charge, 0), "nothing stays in escrow");
     let proof = stack.lumio(&["verify", &id]).unwrap();
     assert!(!proof.contains("BROKEN"), "{proof}");
@@ -47,8 +53,14 @@ fn assert_story(events: &[Value]) {
         }
     }
     assert_eq!(next, None, "heard {names:?}");
-    let traces: BTreeSet<_> =
-        events.iter().map(|it| it["traceparent"].as_str().unwrap().split('-').nth(1).unwrap().to_owned()).collect();
+    let traces: BTreeSet<_> = events
+        .iter()
+        .map(|it| it["traceparent"].as_str().unwrap().split('-').nth(1).unwrap().to_owned())
+        .collect();
     assert_eq!(traces.len(), 1, "one trace id throughout: {events:#?}");
-    assert!(events.iter().all(|it| it["specversion"] == "1.0" && it["id"].is_string() && it["source"].is_string()));
+    assert!(
+        events.iter().all(|it| it["specversion"] == "1.0"
+            && it["id"].is_string()
+            && it["source"].is_string())
+    );
 }

@@ -68,7 +68,11 @@ async fn verify_names_the_broken_link() {
         tell(&bundle);
         let output = verify(&stack, &id, &bundle, &[]);
         assert_eq!(output.status.code(), Some(1), "{lie}: {output:?}");
-        assert!(broken(&output).iter().any(|it| it == link), "{lie} broke {:?}, not {link}", broken(&output));
+        assert!(
+            broken(&output).iter().any(|it| it == link),
+            "{lie} broke {:?}, not {link}",
+            broken(&output)
+        );
     }
 
     // What is wrong in the store shows through the gateway as well.
@@ -79,7 +83,11 @@ async fn verify_names_the_broken_link() {
     assert_ne!(output.status.code(), Some(0), "a changed store is not proven");
 
     let nowhere = verify(&stack, &id, &honest, &["--rpc-url", "http://127.0.0.1:1"]);
-    assert_eq!(nowhere.status.code(), Some(2), "an RPC that does not answer proves nothing and refutes nothing: {nowhere:?}");
+    assert_eq!(
+        nowhere.status.code(),
+        Some(2),
+        "an RPC that does not answer proves nothing and refutes nothing: {nowhere:?}"
+    );
     let offline = verify(&stack, &id, &honest, &["--rpc-url", "http://127.0.0.1:1", "--offline"]);
     assert_eq!(offline.status.code(), Some(0), "an export verifies without a node: {offline:?}");
 }
@@ -91,7 +99,8 @@ fn verify(stack: &Stack, id: &str, bundle: &Path, further: &[&str]) -> Output {
 }
 
 fn broken(output: &Output) -> Vec<String> {
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
     report["broken"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect()
 }
 
