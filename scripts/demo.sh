@@ -63,9 +63,6 @@ start_everything() {
     start_gates_and_runner
 }
 
-# What happened, told by a subscriber of the bus that may only listen.
-show() { say "$*"; }
-
 demo() {
     trap 'stop_started' EXIT
     trap 'exit 130' INT
@@ -74,30 +71,30 @@ demo() {
     start_everything
     local built=$SECONDS
 
-    show "1/6 the developer publishes a module: stored by its digest, judged in the guard, priced on chain"
+    say "1/6 the developer publishes a module: stored by its digest, judged in the guard, priced on chain"
     local agent
     agent=$(lumio --output json module publish examples/modules/csv-profile --as developer --runner runner --rates runtime_ms=100stroops | tee "$RUN/publish.json" | sed -n 's/.*"agentId": *\([0-9]*\).*/\1/p' | head -n 1)
     [ -n "$agent" ] || { cat "$RUN/publish.json" >&2; die 1 "the module was not published"; }
     say "agent $agent"
 
-    show "2/6 alice deposits 50 XLM, caps what a run and a day may cost, and lets the runner spend for this agent"
+    say "2/6 alice deposits 50 XLM, caps what a run and a day may cost, and lets the runner spend for this agent"
     lumio balance deposit 50 --as alice
     lumio policy set --as alice --per-run-cap 5 --daily-cap 20
     lumio grant add --as alice --runner runner --agent "$agent" --expires-in 30d 2>"$RUN/grant.err" || die 1 "$(cat "$RUN/grant.err")"
 
-    show "3/6 alice asks for a run: profile examples/data/seattle-weather.csv"
+    say "3/6 alice asks for a run: profile examples/data/seattle-weather.csv"
     csv_input examples/data/seattle-weather.csv >"$RUN/input.json"
     lumio run start --user alice --agent "$agent" --workflow csv-profile --budgets runtime_ms=20000 --input "$RUN/input.json" --watch | tee "$RUN/run.txt"
     local run
     run=$(grep -oE '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}' "$RUN/run.txt" | head -n 1)
 
-    show "4/6 the receipt"
+    say "4/6 the receipt"
     lumio run show "$run"
 
-    show "5/6 anybody can check it: from the charge on chain to the module's bytes"
+    say "5/6 anybody can check it: from the charge on chain to the module's bytes"
     lumio verify "$run"
 
-    show "6/6 what it cost"
+    say "6/6 what it cost"
     lumio balance show alice
     lumio balance earned developer
     say "done in $((SECONDS - built)) s after $((built - began)) s of building and starting"
@@ -111,8 +108,11 @@ csv_input() {
 up() {
     LIFETIME=stay
     down >/dev/null 2>&1 || true
+    # Half a stack is no stack: what a failed start leaves is stopped.
+    trap 'stop_started' EXIT
     start_everything
     write_environment
+    trap - EXIT
     cat <<TEXT
 Lumio is up.
   gateway      http://127.0.0.1:$HTTP_PORT   (GET /health, /summary, /runs; POST /runs)

@@ -5,6 +5,11 @@
 
 use std::sync::OnceLock;
 
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+
 /// Every point, in the order a run passes them, with what has happened by then.
 pub const POINTS: [(&str, &str); 27] = [
     ("open.before_persist", "open_run is signed; the envelope exists in memory only"),
@@ -46,7 +51,7 @@ pub fn exists(name: &str) -> bool {
 /// Makes the process die at `name` when it gets there. Only the first call counts.
 pub fn arm(name: &str) {
     if ARMED.set(name.to_owned()).is_ok() {
-        tracing::warn!("this process will abort at crash point `{name}`");
+        tracing::warn!("this process will die at crash point `{name}`");
     }
 }
 
@@ -54,7 +59,10 @@ pub fn arm(name: &str) {
 pub fn point(name: &str) {
     debug_assert!(exists(name), "`{name}` is not in the table");
     if ARMED.get().is_some_and(|armed| armed == name) {
-        tracing::error!("aborting at crash point `{name}`");
+        tracing::error!("dying at crash point `{name}`");
+        // SIGKILL runs nothing of ours any more; it only returns if it was refused.
+        let refused = signal::kill(Pid::this(), Signal::SIGKILL);
+        tracing::error!("the process could not kill itself: {refused:?}");
         std::process::abort();
     }
 }

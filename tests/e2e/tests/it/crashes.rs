@@ -33,16 +33,28 @@ async fn gates_killed_in_their_part_change_nothing() {
     let agent = stack.publish_and_grant(&repository().join("tests/e2e/modules/two-faced")).unwrap();
 
     let id = stack.ask(agent, &json!({ "deed": "wait", "ms": 3000 })).await.unwrap();
-    wait_for_execution(&stack, &id).await;
+    wait_for(&stack, 2, &id, "SELECT count(*) FROM executions WHERE run_id = $1").await;
     kill(&mut stack.module_gate);
     stack.start_module_gate().await.unwrap();
     assert_one_of_each(&stack, &id, 1, "module-gate killed while executing").await;
 
     kill(&mut stack.oracle_gate);
-    let id = stack.ask(agent, &json!({ "deed": "none", "for": "oracle-gate" })).await.unwrap();
-    wait_for_statement(&stack, &id).await;
+    let away = stack.ask(agent, &json!({ "deed": "none", "for": "oracle-gate" })).await.unwrap();
+    wait_for(
+        &stack,
+        2,
+        &away,
+        "SELECT count(*) FROM executions WHERE run_id = $1 AND statement IS NOT NULL",
+    )
+    .await;
     stack.start_oracle_gate().await.unwrap();
-    assert_one_of_each(&stack, &id, 2, "oracle-gate away when sealing").await;
+    assert_one_of_each(&stack, &away, 2, "oracle-gate away when sealing").await;
+
+    let sealing = stack.ask(agent, &json!({ "deed": "none", "for": "a seal" })).await.unwrap();
+    wait_for(&stack, 1, &sealing, "SELECT count(*) FROM seals WHERE run_id = $1").await;
+    kill(&mut stack.oracle_gate);
+    stack.start_oracle_gate().await.unwrap();
+    assert_one_of_each(&stack, &sealing, 3, "oracle-gate killed while sealing").await;
 }
 
 /// Every named point on the way of a run, as the runner itself lists them.
@@ -89,32 +101,13 @@ async fn assert_one_of_each(stack: &Stack, id: &str, runs: usize, point: &str) {
     assert!(proof.status.success(), "{point}: {}", String::from_utf8_lossy(&proof.stdout));
 }
 
-async fn wait_for_execution(stack: &Stack, id: &str) {
-    let pool = &stack.databases[2].pool;
+/// Waits until one of the services has a row of the run.
+async fn wait_for(stack: &Stack, database: usize, id: &str, count: &'static str) {
+    let pool = &stack.databases[database].pool;
     let run = uuid::Uuid::parse_str(id).unwrap();
     testkit::eventually(Duration::from_secs(60), || async {
-        let found: i64 = sqlx::query_scalar("SELECT count(*) FROM executions WHERE run_id = $1")
-            .bind(run)
-            .fetch_one(pool)
-            .await
-            .unwrap();
-        (found > 0).then_some(())
-    })
-    .await;
-}
-
-async fn wait_for_statement(stack: &Stack, id: &str) {
-    let pool = &stack.databases[2].pool;
-    let run = uuid::Uuid::parse_str(id).unwrap();
-    testkit::eventually(Duration::from_secs(60), || async {
-        let found: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM executions WHERE run_id = $1 AND statement IS NOT NULL",
-        )
-        .bind(run)
-        .fetch_one(pool)
-        .await
-        .unwrap();
-        (found > 0).then_some(())
+        let found: i64 = sqlx::query_scalar(count).bind(run).fetch_one(pool).await.unwrap();
+        found > 0
     })
     .await;
 }
