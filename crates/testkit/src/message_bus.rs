@@ -99,7 +99,7 @@ impl Drop for TestBus {
     fn drop(&mut self) {
         let (url, prefix) = (self.url.clone(), self.prefix.clone());
         in_own_runtime(async move {
-            if let Ok(client) = async_nats::connect(url).await {
+            if let Ok(client) = connect(url).await {
                 let jetstream = async_nats::jetstream::new(client);
                 for family in Family::ALL {
                     drop(jetstream.delete_stream(family.stream(&prefix)).await);
@@ -154,12 +154,24 @@ impl Drop for NatsServer {
     }
 }
 
+/// Connects with the credentials in `url`, which the client itself leaves unused.
+async fn connect(url: &str) -> anyhow::Result<Client> {
+    let mut url = url::Url::parse(url).context("NATS_URL is not a URL")?;
+    let mut options = async_nats::ConnectOptions::new();
+    if let Some(password) = url.password() {
+        options = options.user_and_password(url.username().to_owned(), password.to_owned());
+    }
+    let bare = url.set_username("").and_then(|()| url.set_password(None));
+    bare.map_err(|()| anyhow::anyhow!("NATS_URL has no host"))?;
+    Ok(options.connect(url.as_str()).await?)
+}
+
 async fn fresh() -> anyhow::Result<TestBus> {
     let url = match env::var_os("NATS_URL") {
         Some(url) => url.into_string().ok().context("NATS_URL is not text")?,
         None => private_server().await?,
     };
-    let client = async_nats::connect(&url).await.context("cannot reach the server")?;
+    let client = connect(&url).await.context("cannot reach the server")?;
     Ok(TestBus { url, prefix: fresh_name("t"), client })
 }
 
@@ -222,7 +234,7 @@ fn address(folder: &Path) -> Option<String> {
 
 async fn until_open(url: &str) -> anyhow::Result<()> {
     let give_up_at = Instant::now() + START_TIMEOUT;
-    while async_nats::connect(url).await.is_err() {
+    while connect(url).await.is_err() {
         ensure!(Instant::now() < give_up_at, "nats-server does not answer");
         sleep(Duration::from_millis(20)).await;
     }
