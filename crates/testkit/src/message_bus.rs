@@ -99,7 +99,7 @@ impl Drop for TestBus {
     fn drop(&mut self) {
         let (url, prefix) = (self.url.clone(), self.prefix.clone());
         in_own_runtime(async move {
-            if let Ok(client) = connect(url).await {
+            if let Ok(client) = connect(&url).await {
                 let jetstream = async_nats::jetstream::new(client);
                 for family in Family::ALL {
                     drop(jetstream.delete_stream(family.stream(&prefix)).await);
