@@ -64,7 +64,7 @@ pub struct Request<'a> {
     pub module_digest: Digest,
     /// At most 2^53 − 1 (R12).
     pub seed: u64,
-    /// Empty when the caller named none.
+    /// The run's workflow, as the runner's gateway shows it.
     pub workflow_id: &'a str,
 }
 

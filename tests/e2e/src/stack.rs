@@ -353,7 +353,7 @@ impl Stack {
     /// Asks for a run of `agent` for alice. Its id.
     pub async fn ask(&self, agent: u64, input: &Value) -> anyhow::Result<String> {
         let body = json!({
-            "user": self.alice()?, "agentId": agent, "workflowId": "e2e", "input": input,
+            "user": self.alice()?, "agentId": agent, "input": input,
             "budgets": { "llmIn": 0, "llmOut": 0, "httpCalls": 0, "runtimeMs": 20_000 },
         });
         let answer = reqwest::Client::new()

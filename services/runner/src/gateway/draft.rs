@@ -20,8 +20,10 @@ pub const MAX_INPUT_BYTES: usize = 1024 * 1024;
 pub const MAX_BODY_BYTES: usize = MAX_INPUT_BYTES + 64 * 1024;
 /// The most bytes of `metadata`, as JSON.
 const MAX_METADATA_BYTES: usize = 16 * 1024;
-/// The most characters of `workflowId` and `label`.
-const MAX_NAME_CHARS: usize = 256;
+/// The most bytes of `workflowId` and `label`: what the gates take as well.
+const MAX_NAME_BYTES: usize = 256;
+/// What a run works on when its caller named nothing: the gates and the facts view need a name.
+const DEFAULT_WORKFLOW: &str = "default";
 
 /// Reads a request from the body of `POST /runs`. `draw` gives the seed if the caller named none.
 ///
@@ -57,7 +59,7 @@ pub fn read(body: &Value, draw: impl FnOnce() -> u64) -> Result<Request> {
         agent_id: narrow(agent_id).unwrap_or_default(),
         rate_version: narrow(rate_version),
         budgets,
-        workflow_id,
+        workflow_id: Some(workflow_id.unwrap_or_else(|| DEFAULT_WORKFLOW.to_owned())),
         label,
         metadata,
         input_digest: Digest::of(&input),
@@ -132,12 +134,11 @@ impl Form<'_> {
     fn name(&mut self, name: &str) -> Option<String> {
         let value = self.member(name)?;
         let fits = |text: &&str| {
-            let length = text.chars().count();
-            (1..=MAX_NAME_CHARS).contains(&length) && !text.contains(char::is_control)
+            (1..=MAX_NAME_BYTES).contains(&text.len()) && !text.contains(char::is_control)
         };
         let text = value.as_str().filter(fits).map(str::to_owned);
         if text.is_none() {
-            self.issue(&[name], format!("want text of 1 to {MAX_NAME_CHARS} characters"));
+            self.issue(&[name], format!("want text of 1 to {MAX_NAME_BYTES} bytes"));
         }
         text
     }
@@ -207,6 +208,14 @@ mod tests {
         assert_eq!((request.seed, request.input.as_slice()), (42, b"{}".as_slice()));
         assert_eq!(request.budgets, Usage { runtime_ms: 10, ..Usage::default() });
         assert_eq!(request.rate_version, None);
+        assert_eq!(request.workflow_id.as_deref(), Some("default"), "the gates need a name");
+    }
+
+    #[test]
+    fn a_name_that_the_gates_would_refuse_is_refused_before_money_moves() {
+        let named = |name: String| json!({ "user": user(), "agentId": 1, "budgets": { "runtimeMs": 10 }, "workflowId": name });
+        assert!(read(&named("é".repeat(128)), || 42).is_ok());
+        assert_eq!(issues(&named("é".repeat(129))), ["workflowId"]);
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl Run {
         self.traceparent.split('-').nth(1).unwrap_or_default()
     }
 
-    /// The workflow id, empty when the caller named none.
+    /// The workflow id. Every request that was taken has one.
     pub fn workflow_id(&self) -> &str {
         self.request.workflow_id.as_deref().unwrap_or_default()
     }
