@@ -4,7 +4,12 @@
 //! objects. With `OTEL_EXPORTER_OTLP_ENDPOINT` set, spans and metrics also go there (OTLP over gRPC).
 //! Logs go to standard error, for people on a terminal and as JSON otherwise.
 
-use std::{collections::HashMap, io::IsTerminal as _, str::FromStr as _, sync::OnceLock};
+use std::{
+    collections::HashMap,
+    io::IsTerminal as _,
+    str::FromStr as _,
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::{Context as _, anyhow};
 use opentelemetry::{
@@ -31,7 +36,8 @@ pub const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// Libraries whose debug output drowns ours.
 const QUIET: &str = "async_nats=warn,h2=warn,hyper=warn,hyper_util=warn,opentelemetry=warn,opentelemetry_sdk=warn,rustls=warn,sqlx=warn,tonic=warn,tower=warn";
 
-static PROVIDERS: OnceLock<Telemetry> = OnceLock::new();
+/// What the first call of [`init`] set up. The lock is held while it does, so that a second call waits.
+static PROVIDERS: Mutex<Option<Telemetry>> = Mutex::new(None);
 
 /// What [`init`] set up; flush it before the process ends.
 #[derive(Debug, Clone)]
@@ -41,7 +47,7 @@ pub struct Telemetry {
 }
 
 /// Sets up logs, traces and metrics for `service` at `level` (`error warn info debug trace`). A second
-/// call in the same process changes nothing. Call it inside the runtime and after
+/// call in the same process changes nothing, also at the same time. Call it inside the runtime and after
 /// [`crate::confine::confine`], since an exporter starts threads.
 ///
 /// # Errors
@@ -49,7 +55,9 @@ pub struct Telemetry {
 /// When `level` is not a level, when the exporter's address cannot be used, or when something else in
 /// the process has taken the log already.
 pub fn init(service: &'static str, level: &str) -> anyhow::Result<Telemetry> {
-    if let Some(telemetry) = PROVIDERS.get() {
+    // A call that panicked has stored nothing, so the next may try.
+    let mut providers = PROVIDERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(telemetry) = &*providers {
         return Ok(telemetry.clone());
     }
     let filter = LevelFilter::from_str(level)
@@ -68,7 +76,7 @@ pub fn init(service: &'static str, level: &str) -> anyhow::Result<Telemetry> {
         .try_init()
         .context("the log of this process is taken already")?;
     global::set_meter_provider(telemetry.metrics.clone());
-    Ok(PROVIDERS.get_or_init(|| telemetry).clone())
+    Ok(providers.insert(telemetry).clone())
 }
 
 /// The current span as W3C `traceparent`. Where there is none, a fresh one: a fact without a trace

@@ -68,13 +68,8 @@ pub struct Gateway {
 impl World {
     /// Everything up to a granted runner.
     pub async fn new() -> Self {
-        // Tests run at the same time in one process, which has one log.
-        static LOG: std::sync::Once = std::sync::Once::new();
-        LOG.call_once(|| {
-            let wanted = std::env::var_os("RUNNER_TEST_LOG").is_some();
-            let level = if wanted { "debug" } else { "error" };
-            chassis::telemetry::init("runner", level).unwrap();
-        });
+        let wanted = std::env::var_os("RUNNER_TEST_LOG").is_some();
+        chassis::telemetry::init("runner", if wanted { "debug" } else { "error" }).unwrap();
         let localnet = soroban_localnet::Network::builder();
         let localnet = localnet.ledger_interval(Duration::from_millis(200)).start().await.unwrap();
         let rpc = Rpc::new(&localnet.url()).unwrap();
