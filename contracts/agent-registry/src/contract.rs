@@ -1,8 +1,11 @@
 //! The registry's functions: auth first, then existence, then the arguments, then the change and
 //! its event.
 
+mod admin;
+
 use soroban_sdk::{Address, BytesN, Env, String, Vec, contract, contractimpl};
 
+use crate::admin::LAYOUT;
 use crate::error::AgentRegistryError as Error;
 use crate::event::{
     AgentRegistered, AttestersSet, MetadataSet, RateCardPublished, RunnerAdded, RunnerRemoved,
@@ -19,9 +22,10 @@ pub struct AgentRegistry;
 
 #[contractimpl]
 impl AgentRegistry {
-    /// `admin` is recorded for administration; no function of today needs it.
+    /// `admin` may hand administration over and replace the code; agents are their developers'.
     pub fn __constructor(env: Env, admin: Address) {
         storage::set_admin(&env, &admin);
+        storage::set_layout(&env, LAYOUT);
     }
 
     /// Registers an agent with its first rate card (version 1) and returns its id. The developer

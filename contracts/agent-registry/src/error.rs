@@ -11,7 +11,7 @@ pub enum AgentRegistryError {
     AlreadyInitialized = 1,
     /// No agent has this id.
     AgentNotFound = 2,
-    /// Kept for its number: a missing signature is the host's own error.
+    /// Nobody may: the instance names no admin. A missing signature is the host's own error.
     Unauthorized = 3,
     /// No runner at registration, or more than 16.
     InvalidRunnerList = 4,
@@ -27,4 +27,10 @@ pub enum AgentRegistryError {
     InvalidAttesters = 9,
     /// No id or version is left to give.
     CounterExhausted = 10,
+    /// Nobody was proposed as admin.
+    AdminNotProposed = 11,
+    /// No upgrade to this Wasm is scheduled.
+    UpgradeNotScheduled = 12,
+    /// The scheduled upgrade's time hasn't come.
+    UpgradeNotReady = 13,
 }

@@ -1,5 +1,9 @@
 //! What the registry tells: one event for every change (V10).
 
+mod admin;
+
+pub use admin::*;
+
 use soroban_sdk::{Address, BytesN, String, Vec, contractevent};
 
 use crate::types::UsageMeterRates;

@@ -9,6 +9,7 @@
 //!
 //! Read `types`, then `contract`; `storage` is where things stand and how long they live.
 
+mod admin;
 mod contract;
 mod error;
 mod event;

@@ -4,9 +4,9 @@
 //! in use never falls asleep and no single run pays for months. What does fall asleep is archived,
 //! not lost: the next transaction restores it.
 
-use soroban_sdk::{Address, Env, contracttype};
+use soroban_sdk::{Address, Env, IntoVal, Val, contracttype};
 
-use crate::types::{AgentRecord, RateCard};
+use crate::types::{AgentRecord, RateCard, ScheduledUpgrade};
 
 /// A day in ledgers at five seconds each. Only rent is reckoned with it, never time.
 const DAY: u32 = 17_280;
@@ -19,6 +19,9 @@ const STEP: u32 = 7 * DAY;
 #[derive(Clone)]
 enum Key {
     Admin,
+    Layout,
+    ProposedAdmin,
+    Upgrade,
     NextAgentId,
     Agent(u32),
     RateCard(u32, u32),
@@ -27,6 +30,36 @@ enum Key {
 
 pub(crate) fn set_admin(env: &Env, admin: &Address) {
     env.storage().instance().set(&Key::Admin, admin);
+    keep_instance_long(env);
+}
+
+pub(crate) fn admin(env: &Env) -> Option<Address> {
+    env.storage().instance().get(&Key::Admin)
+}
+
+/// The form in which the data stand.
+pub(crate) fn layout(env: &Env) -> u32 {
+    env.storage().instance().get(&Key::Layout).unwrap_or(0)
+}
+
+pub(crate) fn set_layout(env: &Env, layout: u32) {
+    env.storage().instance().set(&Key::Layout, &layout);
+}
+
+pub(crate) fn proposed_admin(env: &Env) -> Option<Address> {
+    env.storage().instance().get(&Key::ProposedAdmin)
+}
+
+pub(crate) fn set_proposed_admin(env: &Env, proposed: Option<&Address>) {
+    set_or_remove(env, &Key::ProposedAdmin, proposed);
+}
+
+pub(crate) fn upgrade(env: &Env) -> Option<ScheduledUpgrade> {
+    env.storage().instance().get(&Key::Upgrade)
+}
+
+pub(crate) fn set_upgrade(env: &Env, upgrade: Option<&ScheduledUpgrade>) {
+    set_or_remove(env, &Key::Upgrade, upgrade);
 }
 
 /// The id the next agent gets, from 1.
@@ -91,5 +124,17 @@ fn keep(env: &Env, key: &Key) {
 
 fn keep_long(env: &Env, key: &Key) {
     env.storage().persistent().extend_ttl(key, LONG - DAY, LONG);
+    keep_instance_long(env);
+}
+
+fn keep_instance_long(env: &Env) {
     env.storage().instance().extend_ttl(LONG - DAY, LONG);
+}
+
+fn set_or_remove<T: IntoVal<Env, Val>>(env: &Env, key: &Key, value: Option<&T>) {
+    match value {
+        Some(value) => env.storage().instance().set(key, value),
+        None => env.storage().instance().remove(key),
+    }
+    keep_instance_long(env);
 }

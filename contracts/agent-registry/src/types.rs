@@ -76,3 +76,27 @@ pub struct AgentDetails {
     /// Ed25519 keys whose execution statements count.
     pub attesters: Vec<BytesN<32>>,
 }
+
+/// New code that waits for its time.
+#[contracttype]
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ScheduledUpgrade {
+    /// sha256 of the new Wasm.
+    pub wasm_hash: BytesN<32>,
+    /// From when the admin may put it in place.
+    pub ready_at: u64,
+}
+
+/// Where administration stands (V2).
+#[contracttype]
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Administration {
+    /// Who may administer.
+    pub admin: Address,
+    /// Who may take over by accepting.
+    pub proposed: Option<Address>,
+    /// New code that waits, if any.
+    pub upgrade: Option<ScheduledUpgrade>,
+    /// The form in which the data stand; the code's own once `migrate` has run.
+    pub layout: u32,
+}

@@ -1,19 +1,21 @@
 //! The vault's functions. Each asks for its signature and hands on; the rules are in the modules.
 
+mod admin;
+
 use soroban_sdk::{Address, BytesN, Env, Vec, contract, contractimpl};
 
-use crate::close;
-use crate::custody;
+use crate::admin::LAYOUT;
 use crate::error::VaultError;
 use crate::event::PolicySet;
 use crate::open::{self, Opening};
+use crate::registry::{self, Reader};
 use crate::settle::{self, Settling};
 use crate::storage::{self, Payee};
 use crate::types::{
-    Account, Config, OpenTerms, PolicyInput, RunReceipt, RunRecord, RunTerms, RunnerGrant,
-    UsageBreakdown, UserPolicy,
+    Account, Config, GrantLimits, OpenRun, OpenTerms, PolicyInput, RunReceipt, RunRecord, RunTerms,
+    RunnerGrant, Settlement, UsageBreakdown, UserPolicy,
 };
-use crate::{account, grants, registry, time};
+use crate::{account, batch, close, custody, grants, time};
 
 /// Custody, caps, grants and runs.
 #[contract]
@@ -24,6 +26,7 @@ impl PrepaidVault {
     /// Registry and token never change afterwards (V2).
     pub fn __constructor(env: Env, admin: Address, registry: Address, token: Address) {
         storage::set_config(&env, &Config { admin, registry, token });
+        storage::set_layout(&env, LAYOUT);
     }
 
     /// Takes `amount` of the token into the user's account. The user signs.
@@ -80,6 +83,29 @@ impl PrepaidVault {
         grants::revoke(&env, user, runner, agent_id)
     }
 
+    /// Sets what a runner is allowed for an agent: before the grant or after, for this grant and
+    /// later ones. Caps of 0 are no caps, a highest fee of 0 is no fee. The user signs.
+    pub fn set_grant_limits(
+        env: Env,
+        user: Address,
+        runner: Address,
+        agent_id: u32,
+        limits: GrantLimits,
+    ) -> Result<(), VaultError> {
+        user.require_auth();
+        grants::set_limits(&env, user, runner, agent_id, &limits)
+    }
+
+    /// What the runner is allowed for the agent, if the user ever said so.
+    pub fn grant_limits(
+        env: Env,
+        user: Address,
+        runner: Address,
+        agent_id: u32,
+    ) -> Option<GrantLimits> {
+        storage::limits(&env, &user, &runner, agent_id)
+    }
+
     /// The user's live grants.
     pub fn list_runner_grants(env: Env, user: Address) -> Vec<RunnerGrant> {
         grants::list(&env, &user)
@@ -108,7 +134,32 @@ impl PrepaidVault {
         terms: OpenTerms,
     ) -> Result<BytesN<32>, VaultError> {
         caller.require_auth();
-        open::open(&env, &Opening { user, caller, agent_id, rate_version, budgets, terms })
+        time::check_valid(time::now(&env), terms.valid_until)?;
+        let OpenTerms { nonce, max_charge, runner_fee, deadline, request_hash, .. } = terms;
+        let run = OpenRun {
+            user,
+            agent_id,
+            rate_version,
+            budgets,
+            nonce,
+            max_charge,
+            runner_fee,
+            deadline,
+            request_hash,
+        };
+        open::open(&env, &mut Reader::new(&env), &Opening { caller, run })
+    }
+
+    /// Opens runs in their order and answers a code for each: 0 if it is open now. The caller signs
+    /// once for all.
+    pub fn open_runs(
+        env: Env,
+        caller: Address,
+        valid_until: u64,
+        runs: Vec<OpenRun>,
+    ) -> Result<Vec<u32>, VaultError> {
+        caller.require_auth();
+        batch::open_runs(&env, &caller, valid_until, &runs)
     }
 
     /// Charges what was metered and returns the rest; the same call again answers the same receipt.
@@ -123,8 +174,21 @@ impl PrepaidVault {
         valid_until: u64,
     ) -> Result<RunReceipt, VaultError> {
         runner.require_auth();
-        let settling = Settling { run_id, runner, terms, usage, output_hash, valid_until };
-        settle::finalize(&env, settling)
+        time::check_valid(time::now(&env), valid_until)?;
+        let settlement = Settlement { run_id, terms, usage, output_hash };
+        settle::finalize(&env, &mut Reader::new(&env), Settling { runner, settlement })
+    }
+
+    /// Settles runs in their order and answers a code for each: 0 if it is settled so. The runner
+    /// signs once for all.
+    pub fn finalize_runs(
+        env: Env,
+        runner: Address,
+        valid_until: u64,
+        settlements: Vec<Settlement>,
+    ) -> Result<Vec<u32>, VaultError> {
+        runner.require_auth();
+        batch::finalize_runs(&env, &runner, valid_until, &settlements)
     }
 
     /// Gives a run up before its deadline; the whole escrow goes back. The opener signs, listed or

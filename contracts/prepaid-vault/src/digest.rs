@@ -4,7 +4,7 @@
 use soroban_sdk::xdr::ToXdr;
 use soroban_sdk::{Address, Bytes, BytesN, Env};
 
-use crate::types::{OpenTerms, RunTerms, SettledRun, UsageBreakdown};
+use crate::types::{OpenRun, RunTerms, SettledRun, UsageBreakdown};
 
 const RUN_DOMAIN: &[u8; 12] = b"lumio-run-v1";
 const RECEIPT_DOMAIN: &[u8; 16] = b"lumio-receipt-v1";
@@ -28,20 +28,14 @@ pub(crate) fn run_id(
 }
 
 /// What of an open's arguments the id doesn't fix already; `valid_until` may differ in a repeat.
-pub(crate) fn arguments(
-    env: &Env,
-    agent_id: u32,
-    rate_version: u32,
-    budgets: &UsageBreakdown,
-    terms: &OpenTerms,
-) -> BytesN<32> {
+pub(crate) fn arguments(env: &Env, run: &OpenRun) -> BytesN<32> {
     let fixed = (
-        agent_id,
-        rate_version,
-        budgets.clone(),
-        terms.max_charge,
-        terms.runner_fee,
-        terms.request_hash.clone(),
+        run.agent_id,
+        run.rate_version,
+        run.budgets.clone(),
+        run.max_charge,
+        run.runner_fee,
+        run.request_hash.clone(),
     );
     sha256(env, &fixed.to_xdr(env))
 }

@@ -57,7 +57,7 @@ pub enum VaultError {
     EmptyBudget = 24,
     /// Rates × budgets is more than the opener expected.
     MaxChargeExceeded = 25,
-    /// The runner's fee is more than the grant allows.
+    /// The runner's fee is more than the grant's limits allow; without limits they allow none.
     RunnerFeeExceeded = 26,
     /// The grant's expiry is in the past.
     InvalidExpiry = 27,
@@ -65,4 +65,18 @@ pub enum VaultError {
     TooManyGrants = 28,
     /// The books don't add up; nothing was changed.
     AccountingBroken = 29,
+    /// The escrow is more than the grant's limits allow one run.
+    GrantRunCapExceeded = 30,
+    /// What the grant has used and this escrow are more than its limits allow.
+    GrantTotalExceeded = 31,
+    /// The admin has paused opens, or upgraded the vault and not migrated it yet.
+    OpensPaused = 32,
+    /// Nobody was proposed as admin.
+    AdminNotProposed = 33,
+    /// No upgrade to this Wasm is scheduled.
+    UpgradeNotScheduled = 34,
+    /// The scheduled upgrade's time hasn't come.
+    UpgradeNotReady = 35,
+    /// A batch of no items, or of more than one transaction holds.
+    InvalidBatchSize = 36,
 }

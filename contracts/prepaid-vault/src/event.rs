@@ -1,6 +1,10 @@
 //! What the vault tells: one event for every change (V10). Data are maps in which every field stands,
 //! absent ones as void.
 
+mod admin;
+
+pub use admin::*;
+
 use soroban_sdk::{Address, BytesN, Symbol, Vec, contractevent};
 
 use crate::types::{UsageBreakdown, UsageMeterRates};
@@ -106,6 +110,25 @@ pub struct RunnerExpired {
     pub agent_id: u32,
     /// Since when it was dead.
     pub expires_at: u64,
+}
+
+/// The user set what a runner is allowed for an agent. Counts from the next open on.
+#[contractevent(topics = ["runner", "limits"], data_format = "map", sparse = false)]
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RunnerLimitsSet {
+    /// Who allows.
+    #[topic]
+    pub user: Address,
+    /// Whom.
+    pub runner: Address,
+    /// For which agent.
+    pub agent_id: u32,
+    /// Most one run may escrow, fee included; 0 is no cap.
+    pub per_run_cap: i128,
+    /// Most that all runs under one grant may be charged and reserve; 0 is no cap.
+    pub total_cap: i128,
+    /// Highest flat fee of a run; 0 is no fee.
+    pub max_runner_fee: i128,
 }
 
 /// Escrow was set aside for a run. Together with nothing else this rebuilds its terms (V5).

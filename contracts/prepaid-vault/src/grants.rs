@@ -7,9 +7,9 @@ use soroban_sdk::{Address, Env, Vec};
 
 use crate::account::{minus, plus};
 use crate::error::VaultError;
-use crate::event::{RunnerExpired, RunnerGranted, RunnerRevoked};
+use crate::event::{RunnerExpired, RunnerGranted, RunnerLimitsSet, RunnerRevoked};
 use crate::storage::{self, Grant, GrantIndex, GrantLine};
-use crate::types::RunnerGrant;
+use crate::types::{GrantLimits, RunnerGrant};
 use crate::{registry, time};
 
 /// Most grants a user may have at a time.
@@ -64,6 +64,39 @@ pub(crate) fn revoke(
     storage::set_grants(env, &user, &index);
     storage::remove_grant(env, &user, &runner, agent_id);
     RunnerRevoked { user, runner, agent_id, revoked_at: now }.publish(env);
+    Ok(())
+}
+
+/// Sets what a runner is allowed, whether it is granted yet or not. The user must have signed.
+pub(crate) fn set_limits(
+    env: &Env,
+    user: Address,
+    runner: Address,
+    agent_id: u32,
+    limits: &GrantLimits,
+) -> Result<(), VaultError> {
+    let GrantLimits { per_run_cap, total_cap, max_runner_fee } = *limits;
+    if runner == user || per_run_cap < 0 || total_cap < 0 || max_runner_fee < 0 {
+        return Err(VaultError::InvalidAmount);
+    }
+    storage::set_limits(env, &user, &runner, agent_id, limits);
+    RunnerLimitsSet { user, runner, agent_id, per_run_cap, total_cap, max_runner_fee }.publish(env);
+    Ok(())
+}
+
+/// Whether the grant's limits allow this escrow beside what it has used. No limits are no caps.
+pub(crate) fn check_caps(
+    limits: Option<&GrantLimits>,
+    grant: &Grant,
+    escrow: i128,
+) -> Result<(), VaultError> {
+    let Some(limits) = limits else { return Ok(()) };
+    if limits.per_run_cap != 0 && escrow > limits.per_run_cap {
+        return Err(VaultError::GrantRunCapExceeded);
+    }
+    if limits.total_cap != 0 && grant.3.saturating_add(escrow) > limits.total_cap {
+        return Err(VaultError::GrantTotalExceeded);
+    }
     Ok(())
 }
 

@@ -7,10 +7,12 @@
 //! record's survival (V3); a run opens once and settles once (V4); a runner can't charge above what
 //! was fixed at the opening (V5); escrow comes back by itself after the deadline (V7).
 //!
-//! Read `types`, `account` (the books of one user), `open`, `settle`, `close`; then `contract`, which
+//! Read `types`, `account` (the books of one user), `open`, `settle`, `close`, `batch`; then `contract`, which
 //! only names the functions. `storage` is where things stand and how long they live.
 
 mod account;
+mod admin;
+mod batch;
 mod close;
 mod contract;
 mod custody;

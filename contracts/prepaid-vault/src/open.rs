@@ -6,19 +6,17 @@ use crate::account::{self, Touched};
 use crate::digest;
 use crate::error::VaultError;
 use crate::event::RunOpened;
-use crate::registry::{self, Agent, RateCard};
+use crate::registry::{Agent, RateCard, Reader};
 use crate::storage::{self, Grant};
-use crate::types::{OpenTerms, RunLifecycle, RunRecord, RunTerms, UsageBreakdown, UsageMeterRates};
-use crate::{grants, time};
+use crate::types::{
+    GrantLimits, OpenRun, RunLifecycle, RunRecord, RunTerms, UsageBreakdown, UsageMeterRates,
+};
+use crate::{admin, grants, time};
 
 /// What an opener asks for.
 pub(crate) struct Opening {
-    pub user: Address,
     pub caller: Address,
-    pub agent_id: u32,
-    pub rate_version: u32,
-    pub budgets: UsageBreakdown,
-    pub terms: OpenTerms,
+    pub run: OpenRun,
 }
 
 /// A run that passed every check and isn't written yet.
@@ -31,17 +29,20 @@ struct Checked {
 }
 
 /// Opens a run, or answers the id of the same run that is open already (V4). The caller must have
-/// signed.
-pub(crate) fn open(env: &Env, opening: &Opening) -> Result<BytesN<32>, VaultError> {
-    let Opening { user, caller, agent_id, rate_version, budgets, terms } = opening;
+/// signed, for a time that isn't past.
+pub(crate) fn open(
+    env: &Env,
+    registry: &mut Reader,
+    opening: &Opening,
+) -> Result<BytesN<32>, VaultError> {
+    let Opening { caller, run } = opening;
     let now = time::now(env);
-    time::check_valid(now, terms.valid_until)?;
-    let run_id = digest::run_id(env, user, caller, &terms.nonce, terms.deadline);
-    let arguments = digest::arguments(env, *agent_id, *rate_version, budgets, terms);
+    let run_id = digest::run_id(env, &run.user, caller, &run.nonce, run.deadline);
+    let arguments = digest::arguments(env, run);
     if let Some(record) = storage::run(env, &run_id) {
         return repeated(&record, &arguments, now).map(|()| run_id);
     }
-    let checked = check(env, opening, now)?;
+    let checked = check(env, registry, opening, now)?;
     write(env, &run_id, arguments, checked);
     Ok(run_id)
 }
@@ -78,26 +79,34 @@ fn repeated(record: &RunRecord, arguments: &BytesN<32>, now: u64) -> Result<(), 
     }
 }
 
-fn check(env: &Env, opening: &Opening, now: u64) -> Result<Checked, VaultError> {
-    let Opening { user, caller, agent_id, rate_version, budgets, terms } = opening;
-    let grant =
-        grants::live(env, user, caller, *agent_id, now).ok_or(VaultError::UnauthorizedRunner)?;
-    check_budgets(budgets)?;
-    time::check_deadline(now, terms.deadline)?;
-    check_fee(terms.runner_fee)?;
-    let agent = registry::agent(env, *agent_id)?;
+fn check(
+    env: &Env,
+    registry: &mut Reader,
+    opening: &Opening,
+    now: u64,
+) -> Result<Checked, VaultError> {
+    let Opening { caller, run } = opening;
+    admin::check_opens(env)?;
+    let grant = grants::live(env, &run.user, caller, run.agent_id, now)
+        .ok_or(VaultError::UnauthorizedRunner)?;
+    check_budgets(&run.budgets)?;
+    time::check_deadline(now, run.deadline)?;
+    let limits = storage::limits(env, &run.user, caller, run.agent_id);
+    check_fee(run.runner_fee, limits.as_ref())?;
+    let agent = registry.agent(run.agent_id)?;
     if !agent.runners.contains(caller) {
         return Err(VaultError::UnauthorizedRunner);
     }
-    let card = current_card(env, &agent, *agent_id, *rate_version)?;
-    let max_charge = cost(&card.rates, budgets)?;
-    if max_charge > terms.max_charge {
+    let card = current_card(registry, &agent, run.agent_id, run.rate_version)?;
+    let max_charge = cost(&card.rates, &run.budgets)?;
+    if max_charge > run.max_charge {
         return Err(VaultError::MaxChargeExceeded);
     }
-    let escrow = max_charge.checked_add(terms.runner_fee).ok_or(VaultError::InvalidAmount)?;
-    let mut touched = account::touch(env, user)?;
+    let escrow = max_charge.checked_add(run.runner_fee).ok_or(VaultError::InvalidAmount)?;
+    grants::check_caps(limits.as_ref(), &grant, escrow)?;
+    let mut touched = account::touch(env, &run.user)?;
     touched.account.check_caps(escrow)?;
-    touched.account.reserve(escrow, time::day(terms.deadline)?)?;
+    touched.account.reserve(escrow, time::day(run.deadline)?)?;
     Ok(Checked {
         opened_day: touched.account.day,
         touched,
@@ -136,18 +145,18 @@ fn check_budgets(budgets: &UsageBreakdown) -> Result<(), VaultError> {
     if all.iter().all(|units| *units == 0) { Err(VaultError::EmptyBudget) } else { Ok(()) }
 }
 
-/// A grant without limits allows no fee, and limits can't be set yet.
-fn check_fee(fee: i128) -> Result<(), VaultError> {
-    match fee {
-        0 => Ok(()),
-        ..0 => Err(VaultError::InvalidAmount),
-        _ => Err(VaultError::RunnerFeeExceeded),
+/// Without limits no fee is allowed (V13).
+fn check_fee(fee: i128, limits: Option<&GrantLimits>) -> Result<(), VaultError> {
+    if fee < 0 {
+        return Err(VaultError::InvalidAmount);
     }
+    let most = limits.map_or(0, |limits| limits.max_runner_fee);
+    if fee > most { Err(VaultError::RunnerFeeExceeded) } else { Ok(()) }
 }
 
 /// The rate card, if it is the latest or the one before (V5).
 fn current_card(
-    env: &Env,
+    registry: &mut Reader,
     agent: &Agent,
     agent_id: u32,
     version: u32,
@@ -156,24 +165,25 @@ fn current_card(
     if version == 0 || !matches!(age, Some(0 | 1)) {
         return Err(VaultError::InvalidRateVersion);
     }
-    registry::rate_card(env, agent_id, version)
+    registry.rate_card(agent_id, version)
 }
 
 fn pin(opening: &Opening, agent: Agent, card: RateCard, max_charge: i128, now: u64) -> RunTerms {
+    let Opening { caller, run } = opening;
     RunTerms {
-        user: opening.user.clone(),
-        opened_by: opening.caller.clone(),
-        agent_id: opening.agent_id,
-        rate_version: opening.rate_version,
+        user: run.user.clone(),
+        opened_by: caller.clone(),
+        agent_id: run.agent_id,
+        rate_version: run.rate_version,
         rates: card.rates,
-        budgets: opening.budgets.clone(),
+        budgets: run.budgets.clone(),
         max_charge,
-        runner_fee: opening.terms.runner_fee,
-        deadline: opening.terms.deadline,
+        runner_fee: run.runner_fee,
+        deadline: run.deadline,
         opened_at: now,
         developer: agent.developer,
         manifest_hash: card.manifest_hash,
-        request_hash: opening.terms.request_hash.clone(),
+        request_hash: run.request_hash.clone(),
         attesters: agent.attesters,
     }
 }

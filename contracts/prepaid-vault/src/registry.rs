@@ -9,6 +9,8 @@ use crate::types::UsageMeterRates;
 
 /// The registry's number for an agent it doesn't know.
 const AGENT_NOT_FOUND: u32 = 2;
+/// Answers remembered in one call: at least as many as a batch has items.
+const REMEMBERED: usize = 24;
 
 /// What the vault needs of an agent.
 #[contracttype]
@@ -38,16 +40,65 @@ trait Registry {
     fn is_runner(env: Env, agent_id: u32, runner: Address) -> bool;
 }
 
-pub(crate) fn agent(env: &Env, agent_id: u32) -> Result<Agent, VaultError> {
-    answer(client(env)?.try_get_agent(&agent_id))
+/// The registry as one call of the vault sees it: each agent and each rate card is asked for once,
+/// failures included, so that a batch is judged by one answer (V9).
+pub(crate) struct Reader {
+    env: Env,
+    agents: Remembered<u32, Agent>,
+    cards: Remembered<(u32, u32), RateCard>,
 }
 
-pub(crate) fn rate_card(env: &Env, agent_id: u32, version: u32) -> Result<RateCard, VaultError> {
-    answer(client(env)?.try_get_rate_card(&agent_id, &version))
+type Remembered<K, T> = [Option<(K, Result<T, VaultError>)>; REMEMBERED];
+
+impl Reader {
+    pub(crate) fn new(env: &Env) -> Self {
+        Self { env: env.clone(), agents: [const { None }; _], cards: [const { None }; _] }
+    }
+
+    pub(crate) fn agent(&mut self, agent_id: u32) -> Result<Agent, VaultError> {
+        let env = &self.env;
+        once(&mut self.agents, agent_id, || answer(client(env)?.try_get_agent(&agent_id)))
+    }
+
+    pub(crate) fn rate_card(
+        &mut self,
+        agent_id: u32,
+        version: u32,
+    ) -> Result<RateCard, VaultError> {
+        let env = &self.env;
+        once(&mut self.cards, (agent_id, version), || {
+            answer(client(env)?.try_get_rate_card(&agent_id, &version))
+        })
+    }
+
+    /// Whether the agent lists the runner now.
+    pub(crate) fn lists(&mut self, agent_id: u32, runner: &Address) -> Result<bool, VaultError> {
+        Ok(self.agent(agent_id)?.runners.contains(runner))
+    }
 }
 
+/// Whether the agent lists the runner now, where nothing else of the agent is needed.
 pub(crate) fn lists(env: &Env, agent_id: u32, runner: &Address) -> Result<bool, VaultError> {
     answer(client(env)?.try_is_runner(&agent_id, runner))
+}
+
+/// The remembered answer for this key, or a new one, which is remembered if there is room.
+fn once<K: PartialEq, T: Clone>(
+    remembered: &mut Remembered<K, T>,
+    key: K,
+    ask: impl FnOnce() -> Result<T, VaultError>,
+) -> Result<T, VaultError> {
+    for slot in remembered {
+        match slot {
+            Some((known, answer)) if *known == key => return answer.clone(),
+            Some(_) => {}
+            None => {
+                let (_, answer) = slot.insert((key, ask()));
+                return answer.clone();
+            }
+        }
+    }
+    ask()
 }
 
 fn client(env: &Env) -> Result<RegistryClient<'_>, VaultError> {

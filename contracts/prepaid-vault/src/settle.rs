@@ -6,18 +6,15 @@ use crate::account::{self, Touched, minus, plus};
 use crate::error::VaultError;
 use crate::event::RunFinalized;
 use crate::open::cost;
+use crate::registry::Reader;
 use crate::storage::{self, Grant, Payee};
-use crate::types::{RunLifecycle, RunReceipt, RunRecord, RunTerms, SettledRun, UsageBreakdown};
-use crate::{digest, grants, registry, time};
+use crate::types::{RunLifecycle, RunReceipt, RunRecord, SettledRun, Settlement, UsageBreakdown};
+use crate::{digest, grants, time};
 
 /// What a settler states.
 pub(crate) struct Settling {
-    pub run_id: BytesN<32>,
     pub runner: Address,
-    pub terms: RunTerms,
-    pub usage: UsageBreakdown,
-    pub output_hash: BytesN<32>,
-    pub valid_until: u64,
+    pub settlement: Settlement,
 }
 
 /// A settlement that passed every check and isn't written yet.
@@ -30,17 +27,21 @@ struct Checked {
 }
 
 /// Settles an open run before its deadline, or answers the receipt of the same settlement (V4). The
-/// runner must have signed.
-pub(crate) fn finalize(env: &Env, settling: Settling) -> Result<RunReceipt, VaultError> {
+/// runner must have signed, for a time that isn't past.
+pub(crate) fn finalize(
+    env: &Env,
+    registry: &mut Reader,
+    settling: Settling,
+) -> Result<RunReceipt, VaultError> {
     let now = time::now(env);
-    time::check_valid(now, settling.valid_until)?;
-    let record = storage::run(env, &settling.run_id).ok_or(VaultError::RunNotFound)?;
-    let known_by = digest::settlement(env, &settling.runner, &settling.usage);
-    let same_terms = digest::terms(env, &settling.terms) == record.terms_hash;
+    let Settling { runner, settlement } = &settling;
+    let record = storage::run(env, &settlement.run_id).ok_or(VaultError::RunNotFound)?;
+    let known_by = digest::settlement(env, runner, &settlement.usage);
+    let same_terms = digest::terms(env, &settlement.terms) == record.terms_hash;
     match &record.lifecycle {
         RunLifecycle::Open(_) if now < record.deadline => {}
         RunLifecycle::Finalized(charge, hash, by)
-            if same_terms && *hash == settling.output_hash && *by == known_by =>
+            if same_terms && *hash == settlement.output_hash && *by == known_by =>
         {
             return receipt(&settling, &record, *charge);
         }
@@ -49,21 +50,23 @@ pub(crate) fn finalize(env: &Env, settling: Settling) -> Result<RunReceipt, Vaul
     if !same_terms {
         return Err(VaultError::RunTermsMismatch);
     }
-    let checked = check(env, settling, &record, now)?;
+    let checked = check(env, registry, settling, &record, now)?;
     Ok(write(env, record, known_by, checked))
 }
 
 fn check(
     env: &Env,
+    registry: &mut Reader,
     settling: Settling,
     record: &RunRecord,
     now: u64,
 ) -> Result<Checked, VaultError> {
-    check_usage(&settling.usage, &settling.terms.budgets)?;
-    check_settler(env, &settling.runner, record, now)?;
-    let charge = cost(&settling.terms.rates, &settling.usage)?;
+    check_usage(&settling.settlement.usage, &settling.settlement.terms.budgets)?;
+    check_settler(env, registry, &settling.runner, record, now)?;
+    let charge = cost(&settling.settlement.terms.rates, &settling.settlement.usage)?;
     let receipt = receipt(&settling, record, charge)?;
-    let Settling { run_id, runner, terms, usage, output_hash, .. } = settling;
+    let Settling { runner, settlement } = settling;
+    let Settlement { run_id, terms, usage, output_hash } = settlement;
 
     let settled = SettledRun {
         run_id,
@@ -146,11 +149,11 @@ fn receipt(
 ) -> Result<RunReceipt, VaultError> {
     let runner_fee = if settling.runner == record.opened_by { record.runner_fee } else { 0 };
     Ok(RunReceipt {
-        run_id: settling.run_id.clone(),
+        run_id: settling.settlement.run_id.clone(),
         actual_charge: charge,
         runner_fee,
         refund: minus(record.escrowed, plus(charge, runner_fee)?)?,
-        developer: settling.terms.developer.clone(),
+        developer: settling.settlement.terms.developer.clone(),
     })
 }
 
@@ -173,17 +176,18 @@ fn check_usage(usage: &UsageBreakdown, budgets: &UsageBreakdown) -> Result<(), V
 /// The opener, while the registry lists it; if it doesn't, a listed runner with a live grant (V14).
 fn check_settler(
     env: &Env,
+    registry: &mut Reader,
     runner: &Address,
     record: &RunRecord,
     now: u64,
 ) -> Result<(), VaultError> {
     let agent_id = record.agent_id;
-    let opener_listed = registry::lists(env, agent_id, &record.opened_by)?;
+    let opener_listed = registry.lists(agent_id, &record.opened_by)?;
     let allowed = if *runner == record.opened_by {
         opener_listed
     } else {
         !opener_listed
-            && registry::lists(env, agent_id, runner)?
+            && registry.lists(agent_id, runner)?
             && grants::live(env, &record.user, runner, agent_id, now).is_some()
     };
     if allowed { Ok(()) } else { Err(VaultError::UnauthorizedRunner) }

@@ -5,10 +5,10 @@
 //! the long extension. A run's record is temporary: it lives to the end of the day after its
 //! deadline, counted in ledgers of one second, the fastest considered, and then it is gone.
 
-use soroban_sdk::{Address, BytesN, Env, Vec, contracttype};
+use soroban_sdk::{Address, BytesN, Env, IntoVal, Val, Vec, contracttype};
 
 use crate::time::DAY_SECONDS;
-use crate::types::{Account, Config, RunLifecycle, RunRecord};
+use crate::types::{Account, Config, GrantLimits, RunLifecycle, RunRecord, ScheduledUpgrade};
 
 /// A day in ledgers at five seconds each. Only rent is reckoned with it, never time.
 const DAY: u32 = 17_280;
@@ -21,10 +21,15 @@ const STEP: u32 = 7 * DAY;
 #[derive(Clone)]
 enum Key {
     Config,
+    Layout,
+    OpensPaused,
+    ProposedAdmin,
+    Upgrade,
     Liabilities,
     Account(Address),
     Grant(Address, Address, u32),
     Grants(Address),
+    Limits(Address, Address, u32),
     Developer(Address),
     Runner(Address),
     Run(BytesN<32>),
@@ -55,6 +60,10 @@ pub(crate) struct GrantLine(pub Address, pub u32, pub Option<u64>);
 #[derive(Clone)]
 pub(crate) struct GrantIndex(pub u32, pub Vec<GrantLine>);
 
+/// Per-run cap, total cap, highest fee.
+#[contracttype]
+struct StoredLimits(i128, i128, i128);
+
 /// Whose claimable balance.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Payee {
@@ -68,6 +77,40 @@ pub(crate) fn config(env: &Env) -> Option<Config> {
 
 pub(crate) fn set_config(env: &Env, config: &Config) {
     env.storage().instance().set(&Key::Config, config);
+    keep_instance_long(env);
+}
+
+/// The form in which the data stand.
+pub(crate) fn layout(env: &Env) -> u32 {
+    env.storage().instance().get(&Key::Layout).unwrap_or(0)
+}
+
+pub(crate) fn set_layout(env: &Env, layout: u32) {
+    env.storage().instance().set(&Key::Layout, &layout);
+}
+
+pub(crate) fn opens_paused(env: &Env) -> bool {
+    env.storage().instance().has(&Key::OpensPaused)
+}
+
+pub(crate) fn set_opens_paused(env: &Env, paused: bool) {
+    set_or_remove(env, &Key::OpensPaused, paused.then_some(&true));
+}
+
+pub(crate) fn proposed_admin(env: &Env) -> Option<Address> {
+    env.storage().instance().get(&Key::ProposedAdmin)
+}
+
+pub(crate) fn set_proposed_admin(env: &Env, proposed: Option<&Address>) {
+    set_or_remove(env, &Key::ProposedAdmin, proposed);
+}
+
+pub(crate) fn upgrade(env: &Env) -> Option<ScheduledUpgrade> {
+    env.storage().instance().get(&Key::Upgrade)
+}
+
+pub(crate) fn set_upgrade(env: &Env, upgrade: Option<&ScheduledUpgrade>) {
+    set_or_remove(env, &Key::Upgrade, upgrade);
 }
 
 /// What the vault owes to all users, developers and runners.
@@ -154,6 +197,32 @@ pub(crate) fn set_grants(env: &Env, user: &Address, index: &GrantIndex) {
     keep_long(env, &key);
 }
 
+pub(crate) fn limits(
+    env: &Env,
+    user: &Address,
+    runner: &Address,
+    agent_id: u32,
+) -> Option<GrantLimits> {
+    let key = Key::Limits(user.clone(), runner.clone(), agent_id);
+    let StoredLimits(per_run_cap, total_cap, max_runner_fee) =
+        env.storage().persistent().get(&key)?;
+    keep(env, &key);
+    Some(GrantLimits { per_run_cap, total_cap, max_runner_fee })
+}
+
+pub(crate) fn set_limits(
+    env: &Env,
+    user: &Address,
+    runner: &Address,
+    agent_id: u32,
+    limits: &GrantLimits,
+) {
+    let key = Key::Limits(user.clone(), runner.clone(), agent_id);
+    let stored = StoredLimits(limits.per_run_cap, limits.total_cap, limits.max_runner_fee);
+    env.storage().persistent().set(&key, &stored);
+    keep_long(env, &key);
+}
+
 pub(crate) fn payable(env: &Env, payee: Payee, who: &Address) -> i128 {
     env.storage().persistent().get(&payee.key(who)).unwrap_or(0)
 }
@@ -220,5 +289,17 @@ fn keep(env: &Env, key: &Key) {
 
 fn keep_long(env: &Env, key: &Key) {
     env.storage().persistent().extend_ttl(key, LONG - DAY, LONG);
+    keep_instance_long(env);
+}
+
+fn keep_instance_long(env: &Env) {
     env.storage().instance().extend_ttl(LONG - DAY, LONG);
+}
+
+fn set_or_remove<T: IntoVal<Env, Val>>(env: &Env, key: &Key, value: Option<&T>) {
+    match value {
+        Some(value) => env.storage().instance().set(key, value),
+        None => env.storage().instance().remove(key),
+    }
+    keep_instance_long(env);
 }

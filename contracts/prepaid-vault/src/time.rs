@@ -9,7 +9,7 @@ pub(crate) const DAY_SECONDS: u64 = 86_400;
 /// Nearest deadline of a run, in seconds from ledger time.
 const MIN_DEADLINE_SECONDS: u64 = 600;
 /// Farthest deadline of a run. A day at most, so that a deadline falls on today or tomorrow (V3).
-const MAX_DEADLINE_SECONDS: u64 = DAY_SECONDS;
+pub(crate) const MAX_DEADLINE_SECONDS: u64 = DAY_SECONDS;
 
 pub(crate) fn now(env: &Env) -> u64 {
     env.ledger().timestamp()

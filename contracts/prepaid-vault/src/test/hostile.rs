@@ -85,6 +85,8 @@ impl HostileRegistry {
     }
 
     pub fn get_agent(env: Env, agent_id: u32) -> agent_registry::AgentDetails {
+        let (alive, _) = Self::now(&env);
+        assert!(alive);
         let runner: Address = env.storage().instance().get(&symbol_short!("runner")).unwrap();
         agent_registry::AgentDetails {
             agent_id,
