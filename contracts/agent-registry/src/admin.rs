@@ -8,8 +8,8 @@ use crate::error::AgentRegistryError as Error;
 use crate::event::{
     AdminAccepted, AdminProposed, Migrated, UpgradeCancelled, UpgradeScheduled, Upgraded,
 };
-use crate::storage;
-use crate::types::{Administration, ScheduledUpgrade};
+use crate::storage::{self, Upgrade};
+use crate::types::Administration;
 
 /// How long new code waits, in seconds: seven days.
 const UPGRADE_DELAY_SECONDS: u64 = 7 * 86_400;
@@ -39,8 +39,7 @@ pub(crate) fn accept(env: &Env) -> Result<(), Error> {
 pub(crate) fn schedule(env: &Env, wasm_hash: BytesN<32>) -> Result<u64, Error> {
     signed(env)?;
     let ready_at = env.ledger().timestamp().saturating_add(UPGRADE_DELAY_SECONDS);
-    let upgrade = ScheduledUpgrade { wasm_hash: wasm_hash.clone(), ready_at };
-    storage::set_upgrade(env, Some(&upgrade));
+    storage::set_upgrade(env, Some(&Upgrade(wasm_hash.clone(), ready_at)));
     UpgradeScheduled { wasm_hash, ready_at }.publish(env);
     Ok(ready_at)
 }
@@ -48,19 +47,19 @@ pub(crate) fn schedule(env: &Env, wasm_hash: BytesN<32>) -> Result<u64, Error> {
 /// Lets new code wait no longer.
 pub(crate) fn cancel(env: &Env) -> Result<(), Error> {
     signed(env)?;
-    let upgrade = storage::upgrade(env).ok_or(Error::UpgradeNotScheduled)?;
+    let Upgrade(wasm_hash, _) = storage::upgrade(env).ok_or(Error::UpgradeNotScheduled)?;
     storage::set_upgrade(env, None);
-    UpgradeCancelled { wasm_hash: upgrade.wasm_hash }.publish(env);
+    UpgradeCancelled { wasm_hash }.publish(env);
     Ok(())
 }
 
 /// Puts new code in place, once its time has come. It counts from the next call on.
 pub(crate) fn upgrade(env: &Env, wasm_hash: BytesN<32>) -> Result<(), Error> {
     signed(env)?;
-    let upgrade = storage::upgrade(env)
-        .filter(|upgrade| upgrade.wasm_hash == wasm_hash)
+    let Upgrade(_, ready_at) = storage::upgrade(env)
+        .filter(|Upgrade(scheduled, _)| *scheduled == wasm_hash)
         .ok_or(Error::UpgradeNotScheduled)?;
-    if env.ledger().timestamp() < upgrade.ready_at {
+    if env.ledger().timestamp() < ready_at {
         return Err(Error::UpgradeNotReady);
     }
     storage::set_upgrade(env, None);
@@ -83,10 +82,12 @@ pub(crate) fn migrate(env: &Env) -> Result<(), Error> {
 
 /// Where administration stands.
 pub(crate) fn state(env: &Env) -> Result<Administration, Error> {
+    let waiting = storage::upgrade(env);
     Ok(Administration {
         admin: storage::admin(env).ok_or(Error::Unauthorized)?,
         proposed: storage::proposed_admin(env),
-        upgrade: storage::upgrade(env),
+        upgrade_to: waiting.as_ref().map(|Upgrade(wasm_hash, _)| wasm_hash.clone()),
+        upgrade_at: waiting.map(|Upgrade(_, ready_at)| ready_at),
         layout: storage::layout(env),
     })
 }

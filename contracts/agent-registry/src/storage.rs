@@ -4,9 +4,9 @@
 //! in use never falls asleep and no single run pays for months. What does fall asleep is archived,
 //! not lost: the next transaction restores it.
 
-use soroban_sdk::{Address, Env, IntoVal, Val, contracttype};
+use soroban_sdk::{Address, BytesN, Env, IntoVal, Val, contracttype};
 
-use crate::types::{AgentRecord, RateCard, ScheduledUpgrade};
+use crate::types::{AgentRecord, RateCard};
 
 /// A day in ledgers at five seconds each. Only rent is reckoned with it, never time.
 const DAY: u32 = 17_280;
@@ -27,6 +27,11 @@ enum Key {
     RateCard(u32, u32),
     Runner(u32, Address),
 }
+
+/// New code that waits: sha256 of its Wasm, and from when it may be put in place.
+#[contracttype]
+#[derive(Clone)]
+pub(crate) struct Upgrade(pub BytesN<32>, pub u64);
 
 pub(crate) fn set_admin(env: &Env, admin: &Address) {
     env.storage().instance().set(&Key::Admin, admin);
@@ -54,11 +59,11 @@ pub(crate) fn set_proposed_admin(env: &Env, proposed: Option<&Address>) {
     set_or_remove(env, &Key::ProposedAdmin, proposed);
 }
 
-pub(crate) fn upgrade(env: &Env) -> Option<ScheduledUpgrade> {
+pub(crate) fn upgrade(env: &Env) -> Option<Upgrade> {
     env.storage().instance().get(&Key::Upgrade)
 }
 
-pub(crate) fn set_upgrade(env: &Env, upgrade: Option<&ScheduledUpgrade>) {
+pub(crate) fn set_upgrade(env: &Env, upgrade: Option<&Upgrade>) {
     set_or_remove(env, &Key::Upgrade, upgrade);
 }
 

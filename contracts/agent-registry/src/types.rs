@@ -77,16 +77,6 @@ pub struct AgentDetails {
     pub attesters: Vec<BytesN<32>>,
 }
 
-/// New code that waits for its time.
-#[contracttype]
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ScheduledUpgrade {
-    /// sha256 of the new Wasm.
-    pub wasm_hash: BytesN<32>,
-    /// From when the admin may put it in place.
-    pub ready_at: u64,
-}
-
 /// Where administration stands (V2).
 #[contracttype]
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -95,8 +85,10 @@ pub struct Administration {
     pub admin: Address,
     /// Who may take over by accepting.
     pub proposed: Option<Address>,
-    /// New code that waits, if any.
-    pub upgrade: Option<ScheduledUpgrade>,
+    /// sha256 of the new Wasm that waits, if any.
+    pub upgrade_to: Option<BytesN<32>>,
+    /// From when it may be put in place.
+    pub upgrade_at: Option<u64>,
     /// The form in which the data stand; the code's own once `migrate` has run.
     pub layout: u32,
 }

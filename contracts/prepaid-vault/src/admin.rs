@@ -9,9 +9,9 @@ use crate::event::{
     AdminAccepted, AdminProposed, Migrated, OpensPaused, OpensResumed, UpgradeCancelled,
     UpgradeScheduled, Upgraded,
 };
-use crate::storage;
+use crate::storage::{self, Upgrade};
 use crate::time::{self, DAY_SECONDS, MAX_DEADLINE_SECONDS};
-use crate::types::{Administration, Config, ScheduledUpgrade};
+use crate::types::{Administration, Config};
 
 /// How long new code waits, in seconds.
 const UPGRADE_DELAY_SECONDS: u64 = 7 * DAY_SECONDS;
@@ -43,8 +43,7 @@ pub(crate) fn accept(env: &Env) -> Result<(), VaultError> {
 pub(crate) fn schedule(env: &Env, wasm_hash: BytesN<32>) -> Result<u64, VaultError> {
     signed(env)?;
     let ready_at = time::now(env).saturating_add(UPGRADE_DELAY_SECONDS);
-    let upgrade = ScheduledUpgrade { wasm_hash: wasm_hash.clone(), ready_at };
-    storage::set_upgrade(env, Some(&upgrade));
+    storage::set_upgrade(env, Some(&Upgrade(wasm_hash.clone(), ready_at)));
     UpgradeScheduled { wasm_hash, ready_at }.publish(env);
     Ok(ready_at)
 }
@@ -52,19 +51,19 @@ pub(crate) fn schedule(env: &Env, wasm_hash: BytesN<32>) -> Result<u64, VaultErr
 /// Lets new code wait no longer.
 pub(crate) fn cancel(env: &Env) -> Result<(), VaultError> {
     signed(env)?;
-    let upgrade = storage::upgrade(env).ok_or(VaultError::UpgradeNotScheduled)?;
+    let Upgrade(wasm_hash, _) = storage::upgrade(env).ok_or(VaultError::UpgradeNotScheduled)?;
     storage::set_upgrade(env, None);
-    UpgradeCancelled { wasm_hash: upgrade.wasm_hash }.publish(env);
+    UpgradeCancelled { wasm_hash }.publish(env);
     Ok(())
 }
 
 /// Puts new code in place, once its time has come. It counts from the next call on.
 pub(crate) fn upgrade(env: &Env, wasm_hash: BytesN<32>) -> Result<(), VaultError> {
     signed(env)?;
-    let upgrade = storage::upgrade(env)
-        .filter(|upgrade| upgrade.wasm_hash == wasm_hash)
+    let Upgrade(_, ready_at) = storage::upgrade(env)
+        .filter(|Upgrade(scheduled, _)| *scheduled == wasm_hash)
         .ok_or(VaultError::UpgradeNotScheduled)?;
-    if time::now(env) < upgrade.ready_at {
+    if time::now(env) < ready_at {
         return Err(VaultError::UpgradeNotReady);
     }
     storage::set_upgrade(env, None);
@@ -111,10 +110,12 @@ pub(crate) fn check_opens(env: &Env) -> Result<(), VaultError> {
 /// Where administration stands.
 pub(crate) fn state(env: &Env) -> Result<Administration, VaultError> {
     let Config { admin, .. } = storage::config(env).ok_or(VaultError::NotInitialized)?;
+    let waiting = storage::upgrade(env);
     Ok(Administration {
         admin,
         proposed: storage::proposed_admin(env),
-        upgrade: storage::upgrade(env),
+        upgrade_to: waiting.as_ref().map(|Upgrade(wasm_hash, _)| wasm_hash.clone()),
+        upgrade_at: waiting.map(|Upgrade(_, ready_at)| ready_at),
         opens_paused: storage::opens_paused(env),
         layout: storage::layout(env),
     })

@@ -8,7 +8,7 @@
 use soroban_sdk::{Address, BytesN, Env, IntoVal, Val, Vec, contracttype};
 
 use crate::time::DAY_SECONDS;
-use crate::types::{Account, Config, GrantLimits, RunLifecycle, RunRecord, ScheduledUpgrade};
+use crate::types::{Account, Config, GrantLimits, RunLifecycle, RunRecord};
 
 /// A day in ledgers at five seconds each. Only rent is reckoned with it, never time.
 const DAY: u32 = 17_280;
@@ -34,6 +34,11 @@ enum Key {
     Runner(Address),
     Run(BytesN<32>),
 }
+
+/// New code that waits: sha256 of its Wasm, and from when it may be put in place.
+#[contracttype]
+#[derive(Clone)]
+pub(crate) struct Upgrade(pub BytesN<32>, pub u64);
 
 /// Balance, due today, due tomorrow, day, spent, reserved, per-run cap, daily cap, paused,
 /// receipts, their running hash.
@@ -105,11 +110,11 @@ pub(crate) fn set_proposed_admin(env: &Env, proposed: Option<&Address>) {
     set_or_remove(env, &Key::ProposedAdmin, proposed);
 }
 
-pub(crate) fn upgrade(env: &Env) -> Option<ScheduledUpgrade> {
+pub(crate) fn upgrade(env: &Env) -> Option<Upgrade> {
     env.storage().instance().get(&Key::Upgrade)
 }
 
-pub(crate) fn set_upgrade(env: &Env, upgrade: Option<&ScheduledUpgrade>) {
+pub(crate) fn set_upgrade(env: &Env, upgrade: Option<&Upgrade>) {
     set_or_remove(env, &Key::Upgrade, upgrade);
 }
 
