@@ -1,5 +1,5 @@
-//! What a user, a runner, a developer and an onlooker may rely on. Each file is a part of it; `model`
-//! drives everything at random, `wasm` the committed bytes.
+//! What a user, a runner, a developer and an onlooker may rely on. Each file is a part of it; `lives`
+//! drives everything at random against `oracle`, `wasm` tries the committed bytes.
 
 extern crate std;
 
@@ -8,8 +8,9 @@ mod close;
 mod digests;
 mod grants;
 mod hostile;
-mod model;
+mod lives;
 mod open;
+mod oracle;
 mod settle;
 mod signatures;
 mod wasm;

@@ -1,0 +1,84 @@
+//! Random lives of a vault: every call, by many users, runners, developers and admins, at all times,
+//! signed and unsigned, with records that vanish before their time. After each step the vault must
+//! have answered what the oracle answers, told of every change and of nothing else, asked exactly the
+//! right address to sign, and hold exactly what it owes (V1).
+//!
+//! An ordinary run drives 100,000 steps from a fixed seed. `LUMIO_VAULT_STEPS` asks for more, from a
+//! seed of its own that a failure names; `LUMIO_VAULT_SEED` repeats one. A failure is shrunk to the
+//! shortest list of steps that still fails.
+
+mod ask;
+mod network;
+mod step;
+
+use super::std::string::String as Text;
+use super::std::vec::Vec as List;
+use super::std::{env, format, thread};
+
+use proptest::collection::vec;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+use self::network::Network;
+use self::step::call;
+
+/// Steps of an ordinary run.
+const STEPS: usize = 100_000;
+/// Steps of one life. What a call costs the test grows with the entries its life has touched.
+const LIFE: usize = 125;
+
+#[test]
+fn a_vault_lives_as_its_oracle_says() {
+    let wished = env::var("LUMIO_VAULT_STEPS").ok().map(|steps| steps.parse::<usize>().unwrap());
+    let seed = match env::var("LUMIO_VAULT_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) if wished.is_some() => fresh_seed(),
+        Err(_) => 0,
+    };
+    let threads = thread::available_parallelism().map_or(2, usize::from);
+    let lives = wished.unwrap_or(STEPS).div_ceil(LIFE * threads);
+    let done: usize = thread::scope(|scope| {
+        let lead = |at: usize| move || lead_lives(seed, at, lives);
+        let threads: List<_> = (0..threads).map(|at| scope.spawn(lead(at))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert!(done >= STEPS.min(wished.unwrap_or(STEPS)), "only {done} steps were taken");
+}
+
+/// Leads as many lives and answers how many steps they took.
+fn lead_lives(seed: u64, thread: usize, lives: usize) -> usize {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_be_bytes());
+    bytes[8] = u8::try_from(thread).unwrap();
+    let config = Config {
+        cases: u32::try_from(lives).unwrap(),
+        failure_persistence: None,
+        max_shrink_iters: 2_000,
+        ..Config::default()
+    };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let taken = core::cell::Cell::new(0);
+    let outcome = runner.run(&vec(call(), LIFE), |calls| {
+        let mut network = Network::new();
+        for call in &calls {
+            network.take(call).map_err(TestCaseError::fail)?;
+            taken.set(taken.get() + 1);
+        }
+        network.end().map_err(TestCaseError::fail)
+    });
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, calls)) => {
+            let shortest: Text = calls.iter().map(|call| format!("\n  {call}")).collect();
+            panic!("LUMIO_VAULT_SEED={seed}: {reason}\nafter{shortest}");
+        }
+        Err(aborted) => panic!("LUMIO_VAULT_SEED={seed}: {aborted}"),
+    }
+    taken.get()
+}
+
+fn fresh_seed() -> u64 {
+    let now =
+        super::std::time::SystemTime::now().duration_since(super::std::time::UNIX_EPOCH).unwrap();
+    now.as_secs()
+}

@@ -1,0 +1,413 @@
+//! A step as the vault is asked it, and as the oracle judges it. A step about a run does nothing
+//! while there is none.
+
+use super::super::std::vec::Vec as List;
+
+use soroban_sdk::{InvokeError, Symbol};
+
+use super::super::oracle::{self, Answer, Limits, Policy, Run, Settle};
+use super::super::*;
+use super::network::{Expected, Heard, Network, Said};
+use super::step::{Stated, Step};
+
+type Try<T, C> = Result<Result<T, C>, Result<VaultError, InvokeError>>;
+
+impl Network {
+    pub fn ask(&mut self, step: &Step) -> Heard {
+        let v = &self.w.vault;
+        let (env, user, runner) = (&self.w.env, &self.users, &self.runners);
+        match step.clone() {
+            Step::Deposit { user: at, amount } => done(v.try_deposit(&user[at], &amount)),
+            Step::Withdraw { user: at, amount } => done(v.try_withdraw(&user[at], &amount)),
+            Step::SetPolicy { user: at, per_run, daily, paused } => {
+                let policy = PolicyInput { per_run_cap: per_run, daily_cap: daily, paused };
+                done(v.try_set_policy(&user[at], &policy))
+            }
+            Step::SetLimits { user: at, runner: of, agent, per_run, total, fee } => {
+                let limits =
+                    GrantLimits { per_run_cap: per_run, total_cap: total, max_runner_fee: fee };
+                let agent = self.agents[agent];
+                done(v.try_set_grant_limits(&user[at], &runner[of], &agent, &limits))
+            }
+            Step::Grant { user: at, runner: of, agent, expires_in } => {
+                let expires = expires_in.map(|seconds| self.oracle.now + seconds);
+                done(v.try_grant_runner(&user[at], &runner[of], &self.agents[agent], &expires))
+            }
+            Step::Revoke { user: at, runner: of, agent } => {
+                done(v.try_revoke_runner(&user[at], &runner[of], &self.agents[agent]))
+            }
+            Step::Open { asked, late } => {
+                let asked = self.asked(&asked, asked.runner, self.nonce);
+                self.open(&asked, late)
+            }
+            Step::OpenAgain { run, other_request } => match self.again(run, other_request) {
+                Some(asked) => self.open(&asked, false),
+                None => Ok(Said::Done),
+            },
+            Step::OpenBatch { late, runner: of, .. } => {
+                let batch = self.batch(step);
+                let runs = Vec::from_iter(env, batch.iter().map(|asked| self.open_run(asked)));
+                codes(v.try_open_runs(&runner[of], &self.until(late), &runs))
+            }
+            Step::Settle { run, stated, late } => self.on(run, |n, at| {
+                let stated = n.stated(at, &stated, None);
+                n.settle(at, &stated, late)
+            }),
+            Step::SettleAgain { run } => {
+                self.on(run, |n, at| n.settle(at, &n.resettled(at), false))
+            }
+            Step::SettleBatch { runner: of, stated, late } => {
+                let items = stated.iter().filter_map(|(back, stated)| {
+                    let at = self.run(*back)?;
+                    Some(self.settlement(at, &self.stated(at, stated, Some(of))))
+                });
+                let items = Vec::from_iter(env, items);
+                codes(v.try_finalize_runs(&runner[of], &self.until(late), &items))
+            }
+            Step::Void { run, by, reason, late } => self.on(run, |n, at| {
+                let by = &n.runners[by.unwrap_or(n.oracle.runs[at].opener)];
+                done(n.w.vault.try_void_run(&n.id(at), by, &reason, &n.until(late)))
+            }),
+            Step::Reclaim { run } => {
+                self.on(run, |n, at| done(n.w.vault.try_reclaim_run(&n.id(at))))
+            }
+            Step::Cancel { run, by } => self.on(run, |n, at| {
+                let by = &n.users[by.unwrap_or(n.oracle.runs[at].user)];
+                done(n.w.vault.try_cancel_run(by, &n.id(at)))
+            }),
+            Step::Sweep { user: at } => done(v.try_sweep(&user[at])),
+            Step::ClaimDeveloper { developer, amount } => {
+                done(v.try_claim_developer(&self.developers[developer], &amount))
+            }
+            Step::ClaimRunner { runner: of, amount } => {
+                done(v.try_claim_runner(&runner[of], &amount))
+            }
+            other => self.ask_others(other),
+        }
+    }
+
+    /// Administration, and what happens around the vault.
+    fn ask_others(&mut self, step: Step) -> Heard {
+        let w = &self.w;
+        let hash = |code: u8| w.bytes(code);
+        match step {
+            Step::PauseOpens { paused: true } => return done(w.vault.try_pause_opens()),
+            Step::PauseOpens { paused: false } => return done(w.vault.try_resume_opens()),
+            Step::ProposeAdmin { who } => {
+                return done(w.vault.try_propose_admin(&self.admins[who]));
+            }
+            Step::AcceptAdmin => return done(w.vault.try_accept_admin()),
+            Step::Schedule { code } => return done(w.vault.try_schedule_upgrade(&hash(code))),
+            Step::CancelUpgrade => return done(w.vault.try_cancel_upgrade()),
+            Step::Upgrade { code } => return done(w.vault.try_upgrade(&hash(code))),
+            Step::Migrate => return done(w.vault.try_migrate()),
+            Step::Donate { amount } => w.mint.mint(&w.vault.address, &amount),
+            Step::List { agent, runner } => {
+                w.registry.add_runner(&self.agents[agent], &self.runners[runner]);
+            }
+            Step::Delist { agent, runner } => {
+                let _ = w.registry.try_remove_runner(&self.agents[agent], &self.runners[runner]);
+            }
+            Step::Publish { agent, price } => {
+                w.registry.publish_rate_card(&self.agents[agent], &Self::card(w, price));
+            }
+            Step::Pass { seconds } => {
+                w.at(self.oracle.now + seconds);
+                w.pass_ledgers(u32::try_from(seconds).unwrap());
+            }
+            Step::Lose { run } => {
+                if let Some(at) = self.run(run) {
+                    let key = (Symbol::new(&w.env, "Run"), self.id(at));
+                    let lose = || w.env.storage().temporary().remove(&key);
+                    w.env.as_contract(&w.vault.address, lose);
+                }
+            }
+            other => unreachable!("{other:?} is asked above"),
+        }
+        Ok(Said::Done)
+    }
+
+    pub fn judge(&mut self, step: &Step) -> Expected {
+        let o = &mut self.oracle;
+        match step.clone() {
+            Step::Deposit { user, amount } => simple(o.deposit(user, amount)),
+            Step::Withdraw { user, amount } => simple(o.withdraw(user, amount)),
+            Step::SetPolicy { user, per_run, daily, paused } => {
+                simple(o.set_policy(user, Policy { per_run, daily, paused }))
+            }
+            Step::SetLimits { user, runner, agent, per_run, total, fee } => {
+                simple(o.set_limits((user, runner, agent), Limits { per_run, total, fee }))
+            }
+            Step::Grant { user, runner, agent, expires_in } => {
+                let expires = expires_in.map(|seconds| o.now + seconds);
+                simple(o.grant((user, runner, agent), expires))
+            }
+            Step::Revoke { user, runner, agent } => simple(o.revoke((user, runner, agent))),
+            Step::Open { late: true, .. }
+            | Step::OpenBatch { late: true, .. }
+            | Step::SettleBatch { late: true, .. } => simple(Err(VaultError::Expired)),
+            Step::Open { asked, .. } => {
+                let asked = self.asked(&asked, asked.runner, self.nonce);
+                self.nonce = self.nonce.wrapping_add(1);
+                changing(self.oracle.open(&asked))
+            }
+            Step::OpenAgain { run, other_request } => match self.again(run, other_request) {
+                Some(asked) => changing(self.oracle.open(&asked)),
+                None => changing(Ok(false)),
+            },
+            Step::OpenBatch { .. } => {
+                let batch = self.batch(step);
+                self.nonce = self.nonce.wrapping_add(8);
+                batched(batch.iter().map(|asked| self.oracle.open(asked)).collect())
+            }
+            Step::SettleBatch { runner, stated, .. } => {
+                let at = stated.iter().filter_map(|(back, stated)| {
+                    let at = self.run(*back)?;
+                    Some((at, self.stated(at, stated, Some(runner))))
+                });
+                let all: List<_> = at.collect();
+                let settle = |(at, stated): &(usize, Settle)| {
+                    self.oracle.settle(*at, stated).map(|(.., changes)| changes)
+                };
+                batched(all.iter().map(settle).collect())
+            }
+            other => self.judge_runs(other),
+        }
+    }
+
+    fn judge_runs(&mut self, step: Step) -> Expected {
+        let run = match step {
+            Step::Settle { run, .. }
+            | Step::SettleAgain { run }
+            | Step::Void { run, .. }
+            | Step::Reclaim { run }
+            | Step::Cancel { run, .. } => run,
+            other => return self.judge_others(other),
+        };
+        let Some(at) = self.run(run) else { return changing(Ok(false)) };
+        match step {
+            Step::Settle { late: true, .. } | Step::Void { late: true, .. } => {
+                simple(Err(VaultError::Expired))
+            }
+            Step::Settle { stated, .. } => {
+                let stated = self.stated(at, &stated, None);
+                self.judge_settle(at, &stated)
+            }
+            Step::SettleAgain { .. } => self.judge_settle(at, &self.resettled(at)),
+            Step::Void { by, reason, .. } => {
+                let by = by.unwrap_or(self.oracle.runs[at].opener);
+                changing(self.oracle.void(at, by, reason))
+            }
+            Step::Cancel { by, .. } => {
+                let by = by.unwrap_or(self.oracle.runs[at].user);
+                changing(self.oracle.reclaim(at, Some(by)))
+            }
+            _ => changing(self.oracle.reclaim(at, None)),
+        }
+    }
+
+    fn judge_settle(&mut self, at: usize, stated: &Settle) -> Expected {
+        let outcome = self.oracle.settle(at, stated);
+        let escrow = self.oracle.runs[at].escrow;
+        Expected {
+            changes: outcome.ok().map(|(.., changes)| changes),
+            said: outcome.map(|(charge, fee, _)| Said::Receipt(charge, fee, escrow - charge - fee)),
+        }
+    }
+
+    fn judge_others(&mut self, step: Step) -> Expected {
+        let o = &mut self.oracle;
+        match step {
+            Step::ClaimDeveloper { developer, amount } => {
+                return simple(o.claim_developer(developer, amount));
+            }
+            Step::ClaimRunner { runner, amount } => return simple(o.claim_runner(runner, amount)),
+            Step::PauseOpens { paused } => return changing(Ok(o.set_opens_paused(paused))),
+            Step::ProposeAdmin { who } => return simple(o.propose(who)),
+            Step::AcceptAdmin => return simple(o.accept()),
+            Step::Schedule { code } => return simple(o.schedule(code)),
+            Step::CancelUpgrade => return simple(o.cancel_upgrade()),
+            Step::Upgrade { code } => return simple(o.could_upgrade(code)),
+            Step::Migrate => return changing(Ok(false)),
+            Step::Donate { amount } => o.donate(amount),
+            Step::List { agent, runner } => {
+                o.agents[agent].runners.insert(runner);
+            }
+            Step::Delist { agent, runner } => {
+                o.agents[agent].runners.remove(&runner);
+            }
+            Step::Publish { agent, price } => {
+                o.agents[agent].cards.push(super::network::rates_of(price));
+            }
+            Step::Pass { seconds } => o.pass(seconds),
+            Step::Lose { run } => {
+                if let Some(at) = self.run(run) {
+                    self.oracle.runs[at].recorded = false;
+                }
+            }
+            _ => {}
+        }
+        Expected { said: Ok(Said::Done), changes: None }
+    }
+
+    fn on(&self, run: usize, ask: impl FnOnce(&Self, usize) -> Heard) -> Heard {
+        self.run(run).map_or(Ok(Said::Done), |at| ask(self, at))
+    }
+
+    fn until(&self, late: bool) -> u64 {
+        if late { self.oracle.now - 1 } else { self.oracle.now }
+    }
+
+    /// A run's opening once more, perhaps asking for something else.
+    fn again(&self, run: usize, other_request: bool) -> Option<oracle::Open> {
+        let mut asked = self.oracle.runs[self.run(run)?].asked.clone();
+        asked.request += u8::from(other_request);
+        Some(asked)
+    }
+
+    /// The openings of a batch; the first once more at the end if the step says twice.
+    fn batch(&self, step: &Step) -> List<oracle::Open> {
+        let Step::OpenBatch { runner, asked, twice, .. } = step else { return List::new() };
+        let nonces = (0u8..).map(|place| self.nonce.wrapping_add(place));
+        let one = |(asked, nonce)| self.asked(asked, *runner, nonce);
+        let mut batch: List<_> = asked.iter().zip(nonces).map(one).collect();
+        if *twice {
+            batch.extend(batch.first().cloned());
+        }
+        batch
+    }
+
+    fn open(&self, asked: &oracle::Open, late: bool) -> Heard {
+        let OpenRun { user, agent_id, rate_version, budgets, .. } = self.open_run(asked);
+        let terms = OpenTerms {
+            nonce: self.w.bytes(asked.nonce),
+            max_charge: asked.max_charge,
+            runner_fee: asked.fee,
+            deadline: asked.deadline,
+            request_hash: self.w.bytes(asked.request),
+            valid_until: self.until(late),
+        };
+        let caller = &self.runners[asked.caller];
+        let v = &self.w.vault;
+        done(v.try_open_run(&user, caller, &agent_id, &rate_version, &budgets, &terms))
+    }
+
+    fn open_run(&self, asked: &oracle::Open) -> OpenRun {
+        OpenRun {
+            user: self.users[asked.user].clone(),
+            agent_id: self.agents[asked.agent],
+            rate_version: asked.version,
+            budgets: asked.budgets.clone(),
+            nonce: self.w.bytes(asked.nonce),
+            max_charge: asked.max_charge,
+            runner_fee: asked.fee,
+            deadline: asked.deadline,
+            request_hash: self.w.bytes(asked.request),
+        }
+    }
+
+    fn stated(&self, at: usize, stated: &Stated, batch: Option<usize>) -> Settle {
+        let run = &self.oracle.runs[at];
+        let UsageBreakdown { llm_in, llm_out, http_calls, runtime_ms } = run.asked.budgets;
+        let part = |budget: i128| match stated.share {
+            share @ 0..=100 => budget.saturating_mul(share) / 100,
+            101.. => budget.saturating_add(1),
+            ..0 => -1,
+        };
+        let usage = units(part(llm_in), part(llm_out), part(http_calls), part(runtime_ms));
+        let runner = batch.or(stated.by).unwrap_or(run.opener);
+        Settle { runner, usage, hash: stated.hash, honest: stated.honest }
+    }
+
+    /// A settled run's settlement once more; an open one's with nothing used.
+    fn resettled(&self, at: usize) -> Settle {
+        let run = &self.oracle.runs[at];
+        match &run.state {
+            &oracle::State::Settled { by, ref usage, hash, .. } => {
+                Settle { runner: by, usage: usage.clone(), hash, honest: true }
+            }
+            _ => Settle { runner: run.opener, usage: units(0, 0, 0, 0), hash: 0, honest: true },
+        }
+    }
+
+    fn settle(&self, at: usize, stated: &Settle, late: bool) -> Heard {
+        let Settlement { run_id, terms, usage, output_hash } = self.settlement(at, stated);
+        let runner = &self.runners[stated.runner];
+        let until = self.until(late);
+        let v = &self.w.vault;
+        let answer = v.try_finalize_run(&run_id, runner, &terms, &usage, &output_hash, &until);
+        heard(answer)
+            .map(|receipt| Said::Receipt(receipt.actual_charge, receipt.runner_fee, receipt.refund))
+    }
+
+    fn settlement(&self, at: usize, stated: &Settle) -> Settlement {
+        let mut terms = self.terms(&self.oracle.runs[at]);
+        terms.opened_at += u64::from(!stated.honest);
+        Settlement {
+            run_id: self.id(at),
+            terms,
+            usage: stated.usage.clone(),
+            output_hash: self.w.bytes(stated.hash),
+        }
+    }
+
+    fn terms(&self, run: &Run) -> RunTerms {
+        RunTerms {
+            user: self.users[run.user].clone(),
+            opened_by: self.runners[run.opener].clone(),
+            agent_id: self.agents[run.agent],
+            rate_version: run.asked.version,
+            rates: run.rates.clone(),
+            budgets: run.asked.budgets.clone(),
+            max_charge: run.max_charge,
+            runner_fee: run.asked.fee,
+            deadline: run.deadline,
+            opened_at: run.opened_at,
+            developer: self.developers[run.agent].clone(),
+            manifest_hash: self.w.bytes(7),
+            request_hash: self.w.bytes(run.asked.request),
+            attesters: Vec::new(&self.w.env),
+        }
+    }
+
+    fn id(&self, at: usize) -> BytesN<32> {
+        let &oracle::Open { user, caller, nonce, deadline, .. } = &self.oracle.runs[at].asked;
+        let (user, caller) = (&self.users[user], &self.runners[caller]);
+        let nonce = self.w.bytes(nonce);
+        let id = || crate::digest::run_id(&self.w.env, user, caller, &nonce, deadline);
+        self.w.env.as_contract(&self.w.vault.address, id)
+    }
+}
+
+fn heard<T, C: core::fmt::Debug>(answer: Try<T, C>) -> Result<T, Option<VaultError>> {
+    match answer {
+        Ok(value) => Ok(value.unwrap()),
+        Err(Ok(code)) => Err(Some(code)),
+        Err(Err(_)) => Err(None),
+    }
+}
+
+fn done<T, C: core::fmt::Debug>(answer: Try<T, C>) -> Heard {
+    heard(answer).map(|_| Said::Done)
+}
+
+fn codes<C: core::fmt::Debug>(answer: Try<Vec<u32>, C>) -> Heard {
+    heard(answer).map(|codes| Said::Codes(codes.iter().collect()))
+}
+
+fn simple(answer: Answer<()>) -> Expected {
+    changing(answer.map(|()| true))
+}
+
+fn changing(answer: Answer<bool>) -> Expected {
+    Expected { changes: answer.ok(), said: answer.map(|_| Said::Done) }
+}
+
+fn batched(items: List<Answer<bool>>) -> Expected {
+    if items.is_empty() {
+        return simple(Err(VaultError::InvalidBatchSize));
+    }
+    let changes = items.iter().any(|item| matches!(item, Ok(true)));
+    let code = |item: &Answer<bool>| item.err().map_or(0, |code| code as u32);
+    Expected { said: Ok(Said::Codes(items.iter().map(code).collect())), changes: Some(changes) }
+}

@@ -1,0 +1,325 @@
+//! A life: the contracts, the people, and the oracle beside them.
+
+use super::super::std::format;
+use super::super::std::string::String as Text;
+use super::super::std::vec::Vec as List;
+
+use soroban_sdk::testutils::{Address as _, Events as _};
+
+use super::super::oracle::{self, AGENTS, Agent, DAY, Oracle, PEOPLE, Run, WALLET};
+use super::super::*;
+use super::step::{Asked, Call, Step};
+use crate::storage::{self, Payee};
+use crate::{account, grants};
+
+pub(super) struct Network {
+    pub w: World,
+    pub users: List<Address>,
+    pub runners: List<Address>,
+    pub developers: List<Address>,
+    pub admins: List<Address>,
+    pub agents: List<u32>,
+    pub oracle: Oracle,
+    pub nonce: u8,
+}
+
+/// What a call answered, as far as the oracle knows it too.
+#[derive(Debug, PartialEq)]
+pub(super) enum Said {
+    Done,
+    Codes(List<u32>),
+    /// Charge, fee and refund.
+    Receipt(i128, i128, i128),
+}
+
+/// A refusal: the vault's code, or none if the host refused.
+pub(super) type Heard = Result<Said, Option<VaultError>>;
+
+/// What the oracle expects.
+pub(super) struct Expected {
+    pub said: Result<Said, VaultError>,
+    /// Whether anything changes, where the oracle knows.
+    pub changes: Option<bool>,
+}
+
+impl Network {
+    pub fn new() -> Self {
+        let w = World::new();
+        let people = |first: &Address| {
+            let others = (1..PEOPLE).map(|_| Address::generate(&w.env));
+            core::iter::once(first.clone()).chain(others).collect::<List<_>>()
+        };
+        let (users, runners, admins) = (people(&w.user), people(&w.runner), people(&w.admin));
+        for user in &users[1..] {
+            w.mint.mint(user, &WALLET);
+        }
+        let developers: List<_> = (0..AGENTS).map(|_| Address::generate(&w.env)).collect();
+        let card = |price| Self::card(&w, price);
+        let agents = developers.iter().map(|developer| {
+            let listed = vec![&w.env, runners[0].clone(), runners[1].clone()];
+            w.registry.register_agent(developer, &None, &listed, &card(10))
+        });
+        let agents: List<u32> = agents.chain([99]).collect();
+        let agent = Agent { runners: [0, 1].into(), cards: [rates_of(10)].into() };
+        let oracle = Oracle::new(NOON, [agent.clone(), agent]);
+        let mut network = Self { users, runners, developers, admins, agents, oracle, nonce: 0, w };
+        network.prepare();
+        network
+    }
+
+    /// Every life starts with money and grants, so that most of it is about runs.
+    fn prepare(&mut self) {
+        for user in 0..PEOPLE - 1 {
+            let step = Step::Deposit { user, amount: 20_000 };
+            self.take(&Call { step, signed: true }).unwrap();
+            for agent in 0..AGENTS {
+                let step = Step::Grant { user, runner: user, agent, expires_in: None };
+                self.take(&Call { step, signed: true }).unwrap();
+            }
+        }
+    }
+
+    /// Takes a step with the vault and the oracle; an error tells what differs.
+    pub fn take(&mut self, call: &Call) -> Result<(), Text> {
+        let step = &call.step;
+        if self.is_moot(step) {
+            return Ok(());
+        }
+        let signer = self.signer(step);
+        if signer.is_some() && !call.signed {
+            self.w.env.set_auths(&[]);
+            let heard = self.ask(step);
+            self.w.env.mock_all_auths();
+            if heard != Err(None) {
+                return Err(format!("{step:?} unsigned answered {heard:?}"));
+            }
+            return self.compare(step);
+        }
+        let heard = self.ask(step);
+        let auths = self.w.env.auths();
+        let told = self.w.env.events().all().filter_by_contract(&self.w.vault.address);
+        let told = !told.events().is_empty();
+        let Expected { said, changes } = self.judge(step);
+        if heard != said.map_err(Some) {
+            return Err(format!("{step:?} answered {heard:?}, the oracle said otherwise"));
+        }
+        if heard.is_ok() && is_vaults(step) {
+            let signers: List<_> = auths.iter().map(|(who, _)| who.clone()).collect();
+            if signers != signer.into_iter().collect::<List<_>>() {
+                return Err(format!("{step:?} was signed by {signers:?}"));
+            }
+            if changes.is_some_and(|changes| changes != told) {
+                return Err(format!("{step:?} changed {changes:?} and told {told}"));
+            }
+        }
+        self.compare(step)
+    }
+
+    /// Ends a life: when all deadlines are past, everybody gets everything out.
+    pub fn end(&mut self) -> Result<(), Text> {
+        let mut last = |step| self.take(&Call { step, signed: true });
+        last(Step::Pass { seconds: 3 * DAY })?;
+        for at in 0..PEOPLE {
+            last(Step::Sweep { user: at })?;
+        }
+        for at in 0..PEOPLE {
+            let amount = self.oracle.balance(at);
+            self.take(&Call { step: Step::Withdraw { user: at, amount }, signed: true })?;
+            let amount = self.oracle.runner_balance(at);
+            self.take(&Call { step: Step::ClaimRunner { runner: at, amount }, signed: true })?;
+        }
+        for developer in 0..AGENTS {
+            let amount = self.oracle.developer_balance(developer);
+            let step = Step::ClaimDeveloper { developer, amount };
+            self.take(&Call { step, signed: true })?;
+        }
+        if self.oracle.owed() == 0 { Ok(()) } else { Err("something stayed behind".into()) }
+    }
+
+    /// Whether a step means nothing: it is about a run and there is none, or it would put code in
+    /// place that doesn't exist.
+    fn is_moot(&self, step: &Step) -> bool {
+        match step {
+            Step::OpenAgain { .. }
+            | Step::Settle { .. }
+            | Step::SettleAgain { .. }
+            | Step::Void { .. }
+            | Step::Reclaim { .. }
+            | Step::Cancel { .. }
+            | Step::Lose { .. } => self.oracle.runs.is_empty(),
+            Step::Upgrade { code } => self.oracle.could_upgrade(*code).is_ok(),
+            _ => false,
+        }
+    }
+
+    /// Who must sign a step.
+    fn signer(&self, step: &Step) -> Option<Address> {
+        let run = |at: usize| self.run(at).map(|at| &self.oracle.runs[at]);
+        let opener = |at: usize| run(at).map_or(0, |run| run.opener);
+        match step {
+            Step::Deposit { user, .. }
+            | Step::Withdraw { user, .. }
+            | Step::SetPolicy { user, .. }
+            | Step::SetLimits { user, .. }
+            | Step::Grant { user, .. }
+            | Step::Revoke { user, .. } => Some(self.users[*user].clone()),
+            Step::Open { asked, .. } => Some(self.runners[asked.runner].clone()),
+            Step::OpenBatch { runner, .. }
+            | Step::SettleBatch { runner, .. }
+            | Step::ClaimRunner { runner, .. } => Some(self.runners[*runner].clone()),
+            Step::OpenAgain { run, .. } => Some(self.runners[opener(*run)].clone()),
+            Step::Settle { run, stated, .. } => {
+                Some(self.runners[stated.by.unwrap_or(opener(*run))].clone())
+            }
+            Step::SettleAgain { run: at } => Some(self.runners[self.settler(*at)].clone()),
+            Step::Void { run, by, .. } => Some(self.runners[by.unwrap_or(opener(*run))].clone()),
+            Step::Cancel { run: at, by } => {
+                Some(self.users[by.unwrap_or(run(*at).map_or(0, |run| run.user))].clone())
+            }
+            Step::ClaimDeveloper { developer, .. } => Some(self.developers[*developer].clone()),
+            Step::PauseOpens { .. }
+            | Step::ProposeAdmin { .. }
+            | Step::Schedule { .. }
+            | Step::CancelUpgrade
+            | Step::Upgrade { .. }
+            | Step::Migrate => Some(self.admins[self.oracle.admin()].clone()),
+            Step::AcceptAdmin => self.oracle.proposed().map(|who| self.admins[who].clone()),
+            Step::Reclaim { .. }
+            | Step::Sweep { .. }
+            | Step::Donate { .. }
+            | Step::List { .. }
+            | Step::Delist { .. }
+            | Step::Publish { .. }
+            | Step::Pass { .. }
+            | Step::Lose { .. } => None,
+        }
+    }
+
+    /// The run counted back from the newest; the newest of its id, if an id came twice because the
+    /// first record was lost.
+    pub fn run(&self, back: usize) -> Option<usize> {
+        let runs = &self.oracle.runs;
+        let at = runs.len().checked_sub(1)? - back % runs.len();
+        let id = |run: &Run| {
+            let asked = &run.asked;
+            (asked.user, asked.caller, asked.nonce, asked.deadline)
+        };
+        runs.iter().rposition(|run| id(run) == id(&runs[at]))
+    }
+
+    /// Who settled a run, or could.
+    pub fn settler(&self, back: usize) -> usize {
+        let Some(at) = self.run(back) else { return 0 };
+        match self.oracle.runs[at].state {
+            oracle::State::Settled { by, .. } => by,
+            _ => self.oracle.runs[at].opener,
+        }
+    }
+
+    pub fn card(w: &World, price: i128) -> RateCardInput {
+        let UsageMeterRates { llm_in, llm_out, http_calls, runtime_ms } = rates_of(price);
+        let rates = Prices { llm_in, llm_out, http_calls, runtime_ms };
+        RateCardInput { rates, manifest_hash: w.bytes(7) }
+    }
+
+    /// A step's wish as the oracle and the vault are asked it.
+    pub fn asked(&self, asked: &Asked, runner: usize, nonce: u8) -> oracle::Open {
+        let cards = self.oracle.agents.get(asked.agent).map(|agent| agent.cards.as_slice());
+        let latest = cards.map_or(0, <[_]>::len) as u32;
+        let version = latest.saturating_sub(asked.back);
+        let rates = cards.and_then(|cards| cards.get(version.checked_sub(1)? as usize));
+        let price = rates.and_then(|rates| oracle::cost(rates, &asked.budgets)).unwrap_or(0);
+        oracle::Open {
+            user: asked.user,
+            caller: runner,
+            agent: asked.agent,
+            version,
+            budgets: asked.budgets.clone(),
+            nonce,
+            max_charge: price.saturating_add(asked.slack),
+            fee: asked.fee,
+            deadline: self.oracle.now + asked.deadline_in,
+            request: 42,
+        }
+    }
+
+    /// The vault's books beside the oracle's.
+    fn compare(&self, step: &Step) -> Result<(), Text> {
+        let Self { w, oracle, .. } = self;
+        let same = |what: &str, vault: &dyn core::fmt::Debug, oracle: &dyn core::fmt::Debug| {
+            let (vault, oracle) = (format!("{vault:?}"), format!("{oracle:?}"));
+            if vault == oracle {
+                return Ok(());
+            }
+            Err(format!("after {step:?} {what}: the vault has {vault}, the oracle {oracle}"))
+        };
+        same("the token's balance", &w.token.balance(&w.vault.address), &oracle.held())?;
+        w.env.as_contract(&w.vault.address, || {
+            same("liabilities", &storage::liabilities(&w.env), &oracle.owed())?;
+            let mut parts = 0;
+            for user in 0..PEOPLE {
+                let a = account::touch(&w.env, &self.users[user]).unwrap().account;
+                parts += a.balance + a.due_today + a.due_tomorrow;
+                let today = oracle.today();
+                let due = (oracle.due(user, today), oracle.due(user, today + 1));
+                let money = (oracle.balance(user), due, oracle.day(user));
+                let vault = (a.balance, (a.due_today, a.due_tomorrow), (a.spent, a.reserved));
+                same("account", &vault, &money)?;
+                same("receipts", &a.receipts, &oracle.receipts[user])?;
+                let policy = oracle.policy(user);
+                let caps = (policy.per_run, policy.daily, policy.paused);
+                same("policy", &(a.per_run_cap, a.daily_cap, a.paused), &caps)?;
+                same("grants", &self.grants(user), &self.expected_grants(user))?;
+                let earned = storage::payable(&w.env, Payee::Runner, &self.runners[user]);
+                same("runner balance", &earned, &oracle.runner_balance(user))?;
+                parts += earned;
+            }
+            for agent in 0..AGENTS {
+                let who = &self.developers[agent];
+                let earned = storage::payable(&w.env, Payee::Developer, who);
+                same("developer balance", &earned, &oracle.developer_balance(agent))?;
+                parts += earned;
+            }
+            same("the sum of all parts", &parts, &oracle.owed())?;
+            same("pause", &storage::opens_paused(&w.env), &oracle.opens_paused())
+        })
+    }
+
+    fn grants(&self, user: usize) -> List<(usize, u32, u64, Option<u64>, u32, i128)> {
+        let listed = grants::list(&self.w.env, &self.users[user]);
+        let runner = |who: &Address| self.runners.iter().position(|runner| runner == who);
+        listed
+            .iter()
+            .map(|g| {
+                let who = runner(&g.runner).unwrap();
+                (who, g.agent_id, g.issued_at, g.expires_at, g.serial, g.used)
+            })
+            .collect()
+    }
+
+    fn expected_grants(&self, user: usize) -> List<(usize, u32, u64, Option<u64>, u32, i128)> {
+        let one = |g: &oracle::Grant| {
+            let (_, runner, agent) = g.between;
+            let used = self.oracle.used(user, g.serial);
+            (runner, self.agents[agent], g.issued_at, g.expires_at, g.serial, used)
+        };
+        self.oracle.live_grants(user).map(one).collect()
+    }
+}
+
+pub(super) fn rates_of(price: i128) -> UsageMeterRates {
+    UsageMeterRates { llm_in: price, llm_out: 20, http_calls: 1000, runtime_ms: 1 }
+}
+
+/// Whether a step is a call of the vault.
+fn is_vaults(step: &Step) -> bool {
+    !matches!(
+        step,
+        Step::Donate { .. }
+            | Step::List { .. }
+            | Step::Delist { .. }
+            | Step::Publish { .. }
+            | Step::Pass { .. }
+            | Step::Lose { .. }
+    )
+}
