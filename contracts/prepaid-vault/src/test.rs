@@ -3,11 +3,14 @@
 
 extern crate std;
 
+mod admin;
+mod batch;
 mod books;
 mod close;
 mod digests;
 mod grants;
 mod hostile;
+mod limits;
 mod lives;
 mod open;
 mod oracle;
