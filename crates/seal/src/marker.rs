@@ -82,6 +82,10 @@ pub struct StoreProbe {
     pub writers: u32,
     /// Races that ended with exactly one winner, whose content stayed.
     pub races_with_one_winner: u32,
+    /// Whether an upload with a wrong sha256 was refused and left nothing, so that the checksums the
+    /// store keeps are those of the bytes it keeps (O11); absent where it keeps none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong_checksum_refused: Option<bool>,
     /// When it was probed.
     #[serde(with = "time::serde::rfc3339")]
     pub probed_at_utc: OffsetDateTime,
@@ -94,6 +98,11 @@ impl StoreProbe {
             && self.races >= 20
             && self.writers >= 16
             && self.races_with_one_winner == self.races
+    }
+
+    /// Whether the checksums that the store keeps may count as evidence (O11).
+    pub fn keeps_true_checksums(&self) -> bool {
+        self.wrong_checksum_refused == Some(true)
     }
 }
 
@@ -174,6 +183,7 @@ mod tests {
                 races: 20,
                 writers: 16,
                 races_with_one_winner: 20,
+                wrong_checksum_refused: None,
                 probed_at_utc: OffsetDateTime::UNIX_EPOCH,
             },
         }
@@ -186,7 +196,9 @@ mod tests {
             seal_status: SealStatus::Failed,
             sealed_at_utc: "2026-01-28".to_owned(),
         });
-        for seal in [SealMarker::V1(seal()), old] {
+        let mut with_checksums = seal();
+        with_checksums.store_probe.wrong_checksum_refused = Some(true);
+        for seal in [SealMarker::V1(seal()), SealMarker::V1(with_checksums), old] {
             assert_eq!(SealMarker::parse(&seal.to_bytes().unwrap()).unwrap(), seal);
         }
     }

@@ -7,11 +7,13 @@
 
 pub use database::{TestDb, postgres};
 pub use message_bus::{Heard, NatsServer, TestBus, nats};
+pub use moto::moto;
 pub use programs::program;
 pub use wait::{State, eventually};
 
 mod database;
 mod message_bus;
+mod moto;
 mod programs;
 mod supervised;
 mod wait;

@@ -1,16 +1,16 @@
 //! Everything a verifier needs of one sealed attempt, as files: facts view, pack, module tree.
 
 use bytes::Bytes;
-use futures::StreamExt;
-use seal::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, TREE_FILE};
+use seal::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, TREE_FILE};
 use tokio::sync::mpsc;
+use wire::digest::{Digest, Hasher};
 use wire::{Problem, RunId};
 
 use crate::Gate;
+use crate::check::Outcome;
 use crate::error::Error;
 use crate::locator::inside;
 use crate::modules;
-use crate::objects::StoreError;
 use crate::store;
 
 /// Most bytes of one piece.
@@ -25,6 +25,8 @@ pub struct Entry {
     pub executable: bool,
     /// Its path in the store.
     source: String,
+    /// The digest it has to have, where that is known before it is sent.
+    sealed: Option<Digest>,
 }
 
 /// What a bundle is sent in.
@@ -57,7 +59,7 @@ pub async fn entries(gate: &Gate, run: RunId, attempt: u32) -> Result<Vec<Entry>
 
     let mut entries = Vec::new();
     let mut add = |path: String, source: String, executable: bool| {
-        entries.push(Entry { path, executable, source });
+        entries.push(Entry { path, executable, source, sealed: None });
     };
     if let Some(facts_ref) = sealed.facts_ref {
         add("facts/run_facts_view.json".to_owned(), facts_ref, false);
@@ -78,10 +80,45 @@ pub async fn entries(gate: &Gate, run: RunId, attempt: u32) -> Result<Vec<Entry>
     Ok(entries)
 }
 
-/// Sends every file's bytes as they are in the store now; judging them is the verifier's.
+/// The files of the packs that a check has just passed, each with the digest it was sealed with.
 ///
 /// # Errors
-/// [`Problem::SealMismatch`] if a file is gone; store errors. A receiver that went away is none.
+/// [`Problem::SealMismatch`] if a pack is no longer the one that passed; store errors.
+pub async fn packs(gate: &Gate, passed: &Outcome) -> Result<Vec<Entry>, Error> {
+    let changed = || Error::refused(Problem::SealMismatch, "the pack has changed since its check");
+    let mut entries = Vec::new();
+    for pack in &passed.details.packs {
+        let mut add = |name: &str, sealed: Digest| {
+            let source = inside(&pack.root, name);
+            let path = source.clone();
+            entries.push(Entry { path, executable: false, source, sealed: Some(sealed) });
+        };
+        let read = async |name: &str| {
+            let path = inside(&pack.root, name);
+            gate.objects.read(&path, MAX_DOCUMENT_BYTES).await?.ok_or_else(changed)
+        };
+        let (seal, manifest) = (read(SEAL_FILE).await?, read(MANIFEST_FILE).await?);
+        let digest = Digest::of(&manifest);
+        let marker = SealMarker::parse(&seal).map_err(|_| changed())?;
+        if pack.seal_digest != Some(Digest::of(&seal)) || marker.manifest_digest() != Some(digest) {
+            return Err(changed());
+        }
+        let manifest = Manifest::parse(&manifest).map_err(|_| changed())?;
+        for file in manifest.inventory().map(|tree| tree.files()).unwrap_or_default() {
+            add(&file.path, file.sha256);
+        }
+        add(MANIFEST_FILE, digest);
+        add(SEAL_FILE, Digest::of(&seal));
+    }
+    Ok(entries)
+}
+
+/// Sends every file's bytes as they are in the store now. Where its digest is known they are compared
+/// with it; else judging them is the verifier's.
+///
+/// # Errors
+/// [`Problem::SealMismatch`] if a file is gone, [`Problem::DigestMismatch`] if it has changed; store
+/// errors. A receiver that went away is none.
 pub async fn send(
     gate: &Gate,
     entries: Vec<Entry>,
@@ -90,23 +127,26 @@ pub async fn send(
     for entry in entries {
         let source = entry.source.clone();
         let gone = || Error::refused(Problem::SealMismatch, format!("{source} is gone"));
-        let object = gate.objects.open(&source).await?.ok_or_else(gone)?;
-        let length = object.meta.size;
+        let mut object = gate.objects.open_object(&source).await?.ok_or_else(gone)?;
+        let (length, sealed) = (object.length(), entry.sealed);
+        let mut hasher = Hasher::new();
         if to.send(Ok(Piece::File { entry, length })).await.is_err() {
             return Ok(());
         }
-        let mut stream = object.into_stream();
-        while let Some(bytes) = stream.next().await {
-            let mut bytes = bytes.map_err(|error| StoreError::Unavailable {
-                path: source.clone(),
-                cause: error.to_string(),
-            })?;
+        while let Some(mut bytes) = object.next().await? {
+            if sealed.is_some() {
+                hasher.update(&bytes);
+            }
             while !bytes.is_empty() {
                 let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
                 if to.send(Ok(Piece::Data(piece))).await.is_err() {
                     return Ok(());
                 }
             }
+        }
+        if sealed.is_some_and(|sealed| sealed != hasher.finish()) {
+            let text = format!("{source} is not what was sealed");
+            return Err(Error::refused(Problem::DigestMismatch, text));
         }
     }
     Ok(())

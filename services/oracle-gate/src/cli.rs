@@ -12,9 +12,11 @@ use bytes::Bytes;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use ed25519_dalek::VerifyingKey;
 
+use crate::crash;
 use crate::locator::Contained;
-use crate::objects::{Objects, StoreError};
+use crate::objects::{Credentials, Objects, Place, StoreError};
 use crate::profile::Profile;
+use crate::reasons::Reason;
 
 /// A wrong call or configuration (C1).
 pub(crate) const USAGE: u8 = 3;
@@ -32,6 +34,8 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   oracle-gate check --profile prod --run-facts-ref sr/run_facts_view/<run>.1.json
   oracle-gate check --profile local --run-facts-ref view.json --output json
+  oracle-gate check --profile local --run-facts-ref view.json --depth presence
+  oracle-gate check --profile dev --run-facts-ref view.json --output sarif > check.sarif
   oracle-gate seal --profile ./profile.yaml --run-facts-ref view.json --pack-root run-5
   oracle-gate serve
 
@@ -47,7 +51,11 @@ enum Command {
     /// Close a pack: write its manifest and its seal, once.
     Seal(seal::Args),
     /// Print the table of reasons.
-    Reasons,
+    Reasons {
+        /// Markdown, as in the documentation, or JSON.
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -81,11 +89,18 @@ pub fn run() -> ExitCode {
             return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
+    if let Err(text) = crash::arm(chassis::Env::process().optional(crash::VARIABLE)) {
+        drop(writeln!(std::io::stderr(), "oracle-gate: {text}"));
+        return USAGE.into();
+    }
     let ended = match cli.command {
         Command::Serve => serve::run(),
         Command::Check(args) => check::run(args),
         Command::Seal(args) => seal::run(args),
-        Command::Reasons => print(&crate::reasons::guide()),
+        Command::Reasons { output: Output::Text } => print(&crate::reasons::guide()),
+        Command::Reasons { output: Output::Json } => {
+            print(&format!("{}\n", crate::reasons::table()))
+        }
         Command::Completions { shell } => {
             let name = "oracle-gate".to_owned();
             clap_complete::generate(shell, &mut Cli::command(), name, &mut std::io::stdout());
@@ -108,17 +123,19 @@ pub(crate) fn print(text: &str) -> Result<u8, Failure> {
 }
 
 pub(crate) fn usage(text: impl Into<String>) -> Failure {
-    Failure { exit: USAGE, text: text.into() }
+    Failure { exit: USAGE, text: format!("{}: {}", Reason::ConfigInvalid.code(), text.into()) }
 }
 
-/// The profile and its store, for commands that work on local files.
-pub(crate) fn local(profile: &str) -> Result<(Profile, Objects), Failure> {
+/// The profile and its store, for commands that need no service.
+pub(crate) fn store(profile: &str) -> Result<(Profile, Objects), Failure> {
     let env = chassis::Env::process();
     let root = env.optional(crate::config::ROOT);
     let profile = Profile::load(profile, root, |name| env.optional(name))
         .map_err(|error| usage(error.to_string()))?;
-    let objects = Objects::local(std::path::Path::new(&profile.oracle_root))
-        .map_err(|error| usage(format!("{}: {error}", crate::config::ROOT)))?;
+    let wrong = |text: String| usage(format!("{}: {text}", crate::config::ROOT));
+    let place = Place::parse(&profile.oracle_root, &profile.object_store).map_err(wrong)?;
+    let objects = Objects::open(&place, || Credentials::read(|name| env.optional(name)))
+        .map_err(|error| wrong(error.to_string()))?;
     Ok((profile, objects))
 }
 
@@ -137,7 +154,7 @@ pub(crate) async fn read_view(
     objects: &Objects,
     reference: &str,
 ) -> Result<Option<Bytes>, StoreError> {
-    if let Ok(path) = Contained::parse(reference, objects.root())
+    if let Ok(path) = Contained::parse(reference, objects.names())
         && let Some(bytes) = objects.read(path.as_str(), MAX_VIEW_BYTES).await?
     {
         return Ok(Some(bytes));

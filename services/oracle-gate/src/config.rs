@@ -8,6 +8,7 @@ use chassis::{Env, Secret};
 use ed25519_dalek::VerifyingKey;
 use wire::dsse::parse_key;
 
+use crate::objects::{Credentials, Place};
 use crate::profile::Profile;
 
 /// Where the address of the gRPC server is set.
@@ -30,6 +31,10 @@ pub struct Config {
     pub tokens: Tokens,
     /// Store, catalogue, gates and policy.
     pub profile: Profile,
+    /// Where the store is.
+    pub place: Place,
+    /// By what requests to a bucket are signed; a folder needs none.
+    pub credentials: Option<Credentials>,
     /// Keys of module-gates whose statements count.
     pub keys: Vec<VerifyingKey>,
     /// The database.
@@ -63,16 +68,42 @@ impl Config {
             let variable = if error.to_string().contains(ROOT) { ROOT } else { PROFILE };
             env.mistake(variable, &error.to_string());
         }
+        let store = profile.as_ref().ok().and_then(|profile| store(&env, profile));
         let database_url = env.secret("DATABASE_URL");
         let nats_url = env.secret("NATS_URL");
         let nats_prefix = env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX);
         let log_level = env.with_default(LOG_LEVEL, "info");
         env.finish()?;
-        let (Ok(bind), Some(tokens), Ok(profile)) = (bind, tokens, profile) else {
+        let (Ok(bind), Some(tokens), Ok(profile), Some((place, credentials))) =
+            (bind, tokens, profile, store)
+        else {
             return Err(ConfigErrors(Vec::new()));
         };
-        Ok(Self { bind, tokens, profile, keys, database_url, nats_url, nats_prefix, log_level })
+        Ok(Self {
+            bind,
+            tokens,
+            profile,
+            place,
+            credentials,
+            keys,
+            database_url,
+            nats_url,
+            nats_prefix,
+            log_level,
+        })
     }
+}
+
+/// Where the store is, and for a bucket by what requests to it are signed.
+fn store(env: &Env, profile: &Profile) -> Option<(Place, Option<Credentials>)> {
+    let place = Place::parse(&profile.oracle_root, &profile.object_store);
+    let place = place.map_err(|wrong| env.mistake(ROOT, &wrong)).ok()?;
+    if place.folder().is_some() {
+        return Some((place, None));
+    }
+    let credentials = Credentials::read(|name| env.optional(name));
+    let credentials = credentials.map_err(|wrong| env.mistake(ROOT, &wrong)).ok()?;
+    Some((place, Some(credentials)))
 }
 
 /// The accepted keys; for the service at least one, or no statement could ever count.

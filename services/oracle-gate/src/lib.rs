@@ -44,10 +44,11 @@ pub mod config;
 
 pub mod grpc;
 
+pub mod crash;
+
 pub mod cli;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ use wire::pb::oracle::v1::oracle_gate_server::OracleGateServer;
 use crate::check::Rules;
 use crate::config::Config;
 use crate::error::Error;
-use crate::objects::Objects;
+use crate::objects::{Meter, Objects};
 
 /// Packs, and apart from them uploads, in memory at once: each may hold up to 256 MiB.
 const ROOM: usize = 2;
@@ -73,6 +74,7 @@ const MAX_MESSAGE_BYTES: usize = 12 << 20;
 const HEALTH_EVERY: Duration = Duration::from_secs(2);
 
 /// What every call works with.
+#[derive(Clone)]
 pub struct Gate {
     /// Intents, results, events.
     pub db: PgPool,
@@ -84,9 +86,9 @@ pub struct Gate {
     pub policy_rev: String,
     lenient: bool,
     bus_prefix: String,
-    probe: OnceCell<StoreProbe>,
-    pub(crate) room: Semaphore,
-    pub(crate) uploads: Semaphore,
+    probe: Arc<OnceCell<StoreProbe>>,
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) uploads: Arc<Semaphore>,
 }
 
 impl Gate {
@@ -99,10 +101,17 @@ impl Gate {
             policy_rev: config.profile.policy_rev.clone(),
             lenient: config.profile.lenient,
             bus_prefix: config.nats_prefix.clone(),
-            probe: OnceCell::new(),
-            room: Semaphore::new(ROOM),
-            uploads: Semaphore::new(ROOM),
+            probe: Arc::default(),
+            room: Arc::new(Semaphore::new(ROOM)),
+            uploads: Arc::new(Semaphore::new(ROOM)),
         }
+    }
+
+    /// The same gate for one call that wants to be told what is read and written for it.
+    #[must_use]
+    pub fn metered(&self) -> (Self, Arc<Meter>) {
+        let (objects, meter) = self.objects.metered();
+        (Self { objects, ..self.clone() }, meter)
     }
 
     /// Prefix of the subjects of its events.
@@ -132,9 +141,9 @@ impl Gate {
 /// # Errors
 /// When a setting turns out not to work; the text names it.
 pub async fn start(service: &Service, config: Config) -> anyhow::Result<SocketAddr> {
-    let root = Path::new(&config.profile.oracle_root);
-    let objects = Objects::local(root)
-        .with_context(|| format!("{}: cannot use the folder {}", config::ROOT, root.display()))?;
+    let missing = || "an s3:// root needs credentials".to_owned();
+    let objects = Objects::open(&config.place, || config.credentials.clone().ok_or_else(missing))
+        .with_context(|| format!("{}: cannot use {}", config::ROOT, config.place))?;
     let db = chassis::postgres::connect(config.database_url.expose()).await?;
     store::migrate(&db).await.context("DATABASE_URL: cannot bring the schema up to date")?;
     let bus = Bus::connect(config.nats_url.expose(), &config.nats_prefix).await?;

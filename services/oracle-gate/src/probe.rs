@@ -3,16 +3,22 @@
 //! Stores exist that ignore the condition of a create and answer success to every writer. So under a
 //! scratch prefix a second create has to be refused, and each of twenty races of sixteen writers has
 //! to end with one winner whose bytes are the ones that stay. The result stands in every seal.
+//!
+//! Stores also exist that take a checksum without looking at the bytes. An upload that states a wrong
+//! one has to be refused and to leave nothing behind; else the store's checksums never count (O11).
 
 use bytes::Bytes;
 use futures::future::join_all;
 use seal::StoreProbe;
 use time::OffsetDateTime;
+use wire::digest::Digest;
 
 use crate::objects::{Created, Objects, StoreError};
 
 const RACES: u32 = 20;
 const WRITERS: u32 = 16;
+/// Scratch objects: one for each race, one for the second create, two for checksums.
+const SCRATCH: u32 = RACES + 3;
 
 /// Probes the store below `_probe/<scratch>/`; the objects made there are removed.
 ///
@@ -25,10 +31,11 @@ pub async fn run(
 ) -> Result<StoreProbe, StoreError> {
     let folder = format!("_probe/{scratch}");
     let result = measure(objects, &folder, now).await;
-    for race in 0..=RACES {
+    for number in 0..SCRATCH {
         // What is left behind is empty of meaning; the next probe has its own folder.
-        if let Err(error) = objects.remove_scratch(&format!("{folder}/{race}")).await {
-            tracing::debug!(%error, "a scratch object of the store probe stays");
+        if let Err(error) = objects.remove_scratch(&format!("{folder}/{number}")).await {
+            tracing::debug!(%error, "scratch objects of the store probe stay in {folder}");
+            break;
         }
     }
     if let Some(root) = objects.root() {
@@ -58,6 +65,7 @@ async fn measure(
         races: RACES,
         writers: WRITERS,
         races_with_one_winner,
+        wrong_checksum_refused: checksums(objects, folder).await,
         probed_at_utc: now,
     })
 }
@@ -76,4 +84,32 @@ async fn has_one_winner(objects: &Objects, path: &str) -> Result<bool, StoreErro
     }
     let stayed = objects.read(path, 64).await?;
     Ok(matches!((&winners[..], stayed), ([winner], Some(stayed)) if *winner == stayed))
+}
+
+/// Whether the checksums kept by the store are true ones; `None` for a folder, which keeps none. A
+/// store that fails here only loses that trust: its bytes are read and hashed instead.
+async fn checksums(objects: &Objects, folder: &str) -> Option<bool> {
+    match wrong_one_is_refused(objects, folder).await {
+        Ok(refused) => refused,
+        Err(error) => {
+            tracing::debug!(%error, "the store's checksums could not be probed");
+            Some(false)
+        }
+    }
+}
+
+async fn wrong_one_is_refused(objects: &Objects, folder: &str) -> Result<Option<bool>, StoreError> {
+    let (right, wrong) = (format!("{folder}/{}", RACES + 1), format!("{folder}/{}", RACES + 2));
+    let content = b"content";
+    let Some(status) = objects.put_stating(&wrong, content, Digest::of(b"another")).await? else {
+        return Ok(None);
+    };
+    let left = objects.list_matching(folder, &format!("{}", RACES + 2)).await?;
+    if !(400..500).contains(&status) || !left.is_empty() || objects.head(&wrong).await?.is_some() {
+        return Ok(Some(false));
+    }
+    // And a right one is kept and told.
+    objects.create(&right, Bytes::from_static(content)).await?;
+    let told = objects.head(&right).await?;
+    Ok(Some(told == Some((content.len() as u64, Some(Digest::of(content))))))
 }

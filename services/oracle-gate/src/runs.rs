@@ -20,6 +20,7 @@ pub use claims::Claims;
 
 use crate::Gate;
 use crate::check::Status;
+use crate::crash;
 use crate::error::Error;
 use crate::reasons::Reason;
 use crate::sealing::{self, Order};
@@ -112,6 +113,7 @@ pub async fn seal(gate: &Gate, draft: Draft, now: OffsetDateTime) -> Result<(Sea
         draft,
     };
     let stored = store::open(&gate.db, &intent).await?;
+    crash::point("intent.after_row");
     let same = stored.draft.statement == intent.draft.statement
         && stored.draft.workflow_id == intent.draft.workflow_id;
     if !same {
@@ -156,6 +158,7 @@ async fn complete(gate: &Gate, intent: &Intent) -> Result<Sealed, Error> {
     let probe = gate.probe(intent.created_at).await?;
     let manifest = pack::manifest(&claims, intent)?;
     pack::fill(&gate.objects, &claims, intent, &manifest).await?;
+    crash::point("pack.after_fill");
     let status = if claims.passed() { SealStatus::Ok } else { SealStatus::Failed };
     let order = Order {
         root: &pack::root(manifest.oracle_pack_id),
@@ -180,7 +183,9 @@ async fn complete(gate: &Gate, intent: &Intent) -> Result<Sealed, Error> {
         sealed.facts_ref = Some(facts_ref);
         sealed.check = Some(check);
     }
+    crash::point("settle.before");
     store::settle(&gate.db, gate.bus_prefix(), intent, &sealed).await?;
+    crash::point("settle.after");
     chassis::outbox::wake();
     Ok(sealed)
 }

@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use wire::digest::Digest;
 
 use crate::check::findings::store_reason;
+use crate::crash;
 use crate::locator::inside;
 use crate::objects::{Created, Objects, StoreError};
 use crate::reasons::Reason;
@@ -99,6 +100,7 @@ pub async fn close(objects: &Objects, order: &Order<'_>) -> Result<Closed, Seali
         return existing(objects, order, &bytes).await;
     }
     let manifest_bytes = put_manifest(objects, order).await?;
+    crash::point("manifest.after_write");
     only_the_inventory(objects, order).await?;
     let seal = SealMarker::V1(SealV1 {
         oracle_pack_id: order.manifest.pack_id(),
@@ -109,7 +111,9 @@ pub async fn close(objects: &Objects, order: &Order<'_>) -> Result<Closed, Seali
         store_probe: order.probe.clone(),
     });
     let seal_bytes = Bytes::from(seal.to_bytes()?);
+    crash::point("seal.before_write");
     let put = objects.create(&inside(order.root, SEAL_FILE), seal_bytes.clone()).await;
+    crash::point("seal.after_write");
     let stored = match put {
         Ok(Created::New) => seal_bytes,
         doubtful => match read(objects, order.root, SEAL_FILE).await? {

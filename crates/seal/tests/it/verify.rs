@@ -53,6 +53,7 @@ fn store(root: &Path, manifest: &ManifestV1) {
             races: 20,
             writers: 16,
             races_with_one_winner: 20,
+            wrong_checksum_refused: None,
             probed_at_utc: OffsetDateTime::UNIX_EPOCH,
         },
     });

@@ -140,6 +140,56 @@ pub struct CheckIssue {
     #[prost(bool, tag = "4")]
     pub retryable: bool,
 }
+/// What a call has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Progress {
+    #[prost(uint64, tag = "1")]
+    pub objects_read: u64,
+    #[prost(uint64, tag = "2")]
+    pub bytes_read: u64,
+    #[prost(uint64, tag = "3")]
+    pub objects_written: u64,
+    #[prost(uint64, tag = "4")]
+    pub bytes_written: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SealProgress {
+    #[prost(oneof = "seal_progress::Item", tags = "1, 2")]
+    pub item: ::core::option::Option<seal_progress::Item>,
+}
+/// Nested message and enum types in `SealProgress`.
+pub mod seal_progress {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Item {
+        #[prost(message, tag = "1")]
+        Progress(super::Progress),
+        /// The last message.
+        #[prost(message, tag = "2")]
+        Done(super::SealResponse),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CheckProgress {
+    #[prost(oneof = "check_progress::Item", tags = "1, 2")]
+    pub item: ::core::option::Option<check_progress::Item>,
+}
+/// Nested message and enum types in `CheckProgress`.
+pub mod check_progress {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Item {
+        #[prost(message, tag = "1")]
+        Progress(super::Progress),
+        /// The last message.
+        #[prost(message, tag = "2")]
+        Done(super::CheckResponse),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPackRequest {
+    /// Reference of a facts view under the oracle root.
+    #[prost(string, tag = "1")]
+    pub run_facts_ref: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadBundleRequest {
     #[prost(string, tag = "1")]
@@ -456,6 +506,89 @@ pub mod oracle_gate_client {
                 .insert(GrpcMethod::new("lumio.oracle.v1.OracleGate", "Check"));
             self.inner.unary(req, path, codec).await
         }
+        /// Seal, told while it goes on: how much was read and written, at least every two seconds, and last
+        /// the answer. A caller that goes away may call again: nothing is done twice.
+        pub async fn seal_with_progress(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SealRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::SealProgress>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lumio.oracle.v1.OracleGate/SealWithProgress",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lumio.oracle.v1.OracleGate", "SealWithProgress"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Check, told while it goes on, in the same way.
+        pub async fn check_with_progress(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::CheckProgress>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lumio.oracle.v1.OracleGate/CheckWithProgress",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lumio.oracle.v1.OracleGate", "CheckWithProgress"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// The files of the packs that a facts view leads to, after the view was checked under the strict
+        /// rules. What does not pass is not read: CHECK_FAILED with the reasons, or UNAVAILABLE where nothing
+        /// is known. Every file is compared with its sealed digest on the way; a stream that ends in an error
+        /// is to be thrown away whole.
+        pub async fn get_pack(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPackRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::BundleChunk>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lumio.oracle.v1.OracleGate/GetPack",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lumio.oracle.v1.OracleGate", "GetPack"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// Everything a verifier needs of one sealed attempt: facts view, pack, module tree.
         pub async fn read_bundle(
             &mut self,
@@ -527,6 +660,49 @@ pub mod oracle_gate_server {
             &self,
             request: tonic::Request<super::CheckRequest>,
         ) -> std::result::Result<tonic::Response<super::CheckResponse>, tonic::Status>;
+        /// Server streaming response type for the SealWithProgress method.
+        type SealWithProgressStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::SealProgress, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Seal, told while it goes on: how much was read and written, at least every two seconds, and last
+        /// the answer. A caller that goes away may call again: nothing is done twice.
+        async fn seal_with_progress(
+            &self,
+            request: tonic::Request<super::SealRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::SealWithProgressStream>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the CheckWithProgress method.
+        type CheckWithProgressStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::CheckProgress, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Check, told while it goes on, in the same way.
+        async fn check_with_progress(
+            &self,
+            request: tonic::Request<super::CheckRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::CheckWithProgressStream>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the GetPack method.
+        type GetPackStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::BundleChunk, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The files of the packs that a facts view leads to, after the view was checked under the strict
+        /// rules. What does not pass is not read: CHECK_FAILED with the reasons, or UNAVAILABLE where nothing
+        /// is known. Every file is compared with its sealed digest on the way; a stream that ends in an error
+        /// is to be thrown away whole.
+        async fn get_pack(
+            &self,
+            request: tonic::Request<super::GetPackRequest>,
+        ) -> std::result::Result<tonic::Response<Self::GetPackStream>, tonic::Status>;
         /// Server streaming response type for the ReadBundle method.
         type ReadBundleStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::BundleChunk, tonic::Status>,
@@ -789,6 +965,145 @@ pub mod oracle_gate_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lumio.oracle.v1.OracleGate/SealWithProgress" => {
+                    #[allow(non_camel_case_types)]
+                    struct SealWithProgressSvc<T: OracleGate>(pub Arc<T>);
+                    impl<
+                        T: OracleGate,
+                    > tonic::server::ServerStreamingService<super::SealRequest>
+                    for SealWithProgressSvc<T> {
+                        type Response = super::SealProgress;
+                        type ResponseStream = T::SealWithProgressStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SealRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OracleGate>::seal_with_progress(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SealWithProgressSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lumio.oracle.v1.OracleGate/CheckWithProgress" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckWithProgressSvc<T: OracleGate>(pub Arc<T>);
+                    impl<
+                        T: OracleGate,
+                    > tonic::server::ServerStreamingService<super::CheckRequest>
+                    for CheckWithProgressSvc<T> {
+                        type Response = super::CheckProgress;
+                        type ResponseStream = T::CheckWithProgressStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OracleGate>::check_with_progress(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckWithProgressSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lumio.oracle.v1.OracleGate/GetPack" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetPackSvc<T: OracleGate>(pub Arc<T>);
+                    impl<
+                        T: OracleGate,
+                    > tonic::server::ServerStreamingService<super::GetPackRequest>
+                    for GetPackSvc<T> {
+                        type Response = super::BundleChunk;
+                        type ResponseStream = T::GetPackStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetPackRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OracleGate>::get_pack(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetPackSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

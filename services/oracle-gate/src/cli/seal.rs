@@ -1,20 +1,22 @@
 //! `oracle-gate seal`: closes a pack that an engine left, in its place.
 
+mod inventory;
+
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use rand::random;
 use seal::facts::RunFactsView;
 use seal::manifest::{MAX_RELEASE_BYTES, MAX_SEED};
-use seal::tree::File;
-use seal::{
-    Limits, MANIFEST_FILE, Manifest, ManifestV1, SEAL_FILE, SealStatus, Tree, TreeError, pack_id,
-};
+use seal::{Manifest, ManifestV1, SealStatus, Tree, pack_id};
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::{Failure, Output, block_on, local, print, read_view};
-use crate::locator::{Contained, inside};
+use inventory::Journal;
+
+use super::{Failure, Output, block_on, print, read_view, store};
+use crate::locator::Contained;
 use crate::objects::Objects;
 use crate::probe;
 use crate::profile::Profile;
@@ -45,6 +47,10 @@ pub(super) struct Args {
     /// Accept a seal that is there already, if it is equal.
     #[arg(long)]
     ensure: bool,
+    /// A file outside the pack that remembers what was hashed: given again after an interruption, only
+    /// the rest is hashed. It is removed once the pack is sealed.
+    #[arg(long)]
+    journal: Option<PathBuf>,
     /// How the answer is printed.
     #[arg(long, value_enum, default_value_t = Output::Json)]
     output: Output,
@@ -60,14 +66,20 @@ enum Status {
 
 /// Seals, prints, and answers the exit code of C1.
 pub(super) fn run(args: Args) -> Result<u8, Failure> {
-    let (profile, objects) = local(&args.profile)?;
+    let (profile, objects) = store(&args.profile)?;
     let now = chassis::clock::now();
     let (root, sealed) = block_on(async {
-        let view = facts(&objects, &args.run_facts_ref).await?;
-        let root = pack_root(&objects, &args, &view)?;
-        seal(&objects, &profile, &args, &view, &root, now).await.map(|closed| (root, closed))
-    })?
-    .map_err(|error| failure(&error))?;
+        let view = facts(&objects, &args.run_facts_ref).await.map_err(|error| failure(&error))?;
+        let root = pack_root(&objects, &args, &view).map_err(|error| failure(&error))?;
+        let journal = args.journal.as_deref();
+        let journal = journal.map(|path| Journal::open(path, &objects, &root)).transpose()?;
+        let sealed = seal(&objects, &profile, &args, &view, &root, journal, now).await;
+        sealed.map(|closed| (root, closed)).map_err(|error| failure(&error))
+    })??;
+    if let Some(journal) = &args.journal {
+        // What is left of it is only of use for a pack that is not sealed yet.
+        drop(std::fs::remove_file(journal));
+    }
     let status = sealed.status.as_str();
     print(&match args.output {
         Output::Json => format!(
@@ -117,7 +129,7 @@ fn pack_root(objects: &Objects, args: &Args, view: &RunFactsView) -> Result<Stri
     let outside = |error: seal::path::PathError| {
         SealingError::refused(Reason::LocatorOutsideRoot, error.to_string())
     };
-    let contained = |path: &str| Contained::parse(path, objects.root()).map_err(outside);
+    let contained = |path: &str| Contained::parse(path, objects.names()).map_err(outside);
     if let Some(named) = &args.pack_root {
         let named = named.trim_end_matches('/');
         let itself = objects.root().is_some_and(|root| std::path::Path::new(named) == root);
@@ -146,9 +158,11 @@ async fn seal(
     args: &Args,
     view: &RunFactsView,
     root: &str,
+    journal: Option<Journal>,
     now: OffsetDateTime,
 ) -> Result<Closed, SealingError> {
-    let manifest = manifest(objects, profile, args, view, root, now).await?;
+    let inventory = inventory::inventory(objects, root, journal).await?;
+    let manifest = manifest(profile, args, view, inventory, now)?;
     let nonce = hex::encode(random::<[u8; 16]>());
     let scratch = hex::encode(random::<[u8; 16]>());
     let order = Order {
@@ -173,12 +187,11 @@ async fn seal(
     }
 }
 
-async fn manifest(
-    objects: &Objects,
+fn manifest(
     profile: &Profile,
     args: &Args,
     view: &RunFactsView,
-    root: &str,
+    inventory: Tree,
     now: OffsetDateTime,
 ) -> Result<ManifestV1, SealingError> {
     let invalid = |text: &str| SealingError::refused(Reason::RunFactsInvalid, text);
@@ -191,7 +204,6 @@ async fn manifest(
     if args.engine_release.is_empty() || args.engine_release.len() > MAX_RELEASE_BYTES {
         return Err(invalid("--engine-release has 1 to 256 bytes"));
     }
-    let inventory = inventory(objects, root).await?;
     let mut manifest = ManifestV1 {
         oracle_pack_id: inventory.digest(),
         world_key: view.world_key(),
@@ -205,22 +217,4 @@ async fn manifest(
     };
     manifest.oracle_pack_id = pack_id::v1(&manifest);
     Ok(manifest)
-}
-
-async fn inventory(objects: &Objects, root: &str) -> Result<Tree, SealingError> {
-    let mut files = Vec::new();
-    for path in objects.list(root).await? {
-        if path == MANIFEST_FILE || path == SEAL_FILE {
-            continue;
-        }
-        let gone = || SealingError::refused(Reason::PackNotClean, format!("{path} went away"));
-        let (length, sha256) = objects.hash(&inside(root, &path)).await?.ok_or_else(gone)?;
-        files.push(File { path, executable: false, length, sha256 });
-    }
-    Tree::new(files, &Limits::PACK).map_err(|error| match error {
-        TreeError::Empty => {
-            SealingError::refused(Reason::PackRootNotFound, format!("{root} holds no file"))
-        }
-        error => SealingError::refused(Reason::PackNotClean, error.to_string()),
-    })
 }

@@ -14,11 +14,13 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Serves until a signal. A failed start is one line and exit code 3.
 pub(super) fn run() -> Result<u8, Failure> {
     let config = Config::read(Env::process()).map_err(|error| usage(error.to_string()))?;
-    let root = Path::new(&config.profile.oracle_root);
-    std::fs::create_dir_all(root)
-        .map_err(|error| usage(format!("{ROOT}: cannot make {}: {error}", root.display())))?;
+    let root = config.place.folder();
+    if let Some(root) = root {
+        std::fs::create_dir_all(root)
+            .map_err(|error| usage(format!("{ROOT}: cannot make {}: {error}", root.display())))?;
+    }
     // Before the runtime starts threads, which would stay free.
-    let confinement = confine::confine(&[Path::new("/run")], &[root])
+    let confinement = confine::confine(&[Path::new("/run")], root.as_slice())
         .map_err(|error| usage(format!("{}: {error}", confine::SWITCH)))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| usage(format!("cannot start the runtime: {error}")))?;

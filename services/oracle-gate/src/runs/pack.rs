@@ -11,6 +11,7 @@ use wire::digest::Digest;
 use wire::statement::Output;
 
 use super::{Claims, Intent};
+use crate::crash;
 use crate::error::Error;
 use crate::modules::create_equal;
 use crate::objects::Objects;
@@ -96,6 +97,7 @@ pub async fn fill(
     let root = root(manifest.oracle_pack_id);
     for output in outputs {
         copy(objects, intent, &root, output).await?;
+        crash::point("pack.during_fill");
     }
     for (name, bytes) in statements(intent) {
         create_equal(objects, &format!("{root}/{name}"), bytes).await?;

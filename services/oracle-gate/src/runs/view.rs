@@ -16,6 +16,7 @@ use wire::digest::Digest;
 use super::{CheckResult, Claims, Intent, Sealed, codes, name, pack};
 use crate::Gate;
 use crate::check::{self, Status};
+use crate::crash;
 use crate::error::Error;
 use crate::modules::create_equal;
 
@@ -40,6 +41,7 @@ pub async fn publish(
     create_equal(objects, &view.plan_ref, intent.draft.plan.clone()).await?;
     create_equal(objects, &view.record_ref, intent.draft.record.clone()).await?;
     create_equal(objects, &facts_ref, Bytes::from(bytes)).await?;
+    crash::point("view.after_write");
 
     let outcome = check::check(objects, &gate.rules, &facts_ref).await;
     if outcome.is_doubtful() {
@@ -58,6 +60,7 @@ pub async fn publish(
     });
     let status = wire::json::canonical(&status).map_err(Error::internal)?;
     create_equal(objects, &view.status_ref, Bytes::from(status)).await?;
+    crash::point("status.after_write");
     let reasons = codes(&outcome.reason_codes);
     Ok((facts_ref, CheckResult { status: outcome.status, reasons }))
 }

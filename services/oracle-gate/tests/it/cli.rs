@@ -29,7 +29,7 @@ fn json_of(output: &Output) -> Value {
 }
 
 /// A view of one output in `run-5`, as an engine publishes it.
-fn publish(lab: &Lab) {
+pub fn publish(lab: &Lab) {
     lab.write("run-5/data/one", "one");
     let (hex, run) = (Digest::of(b"world"), "ab".repeat(16));
     let view = json!({

@@ -13,7 +13,7 @@ use wire::digest::Digest;
 use crate::faulty::Forgetful;
 use crate::lab::{Lab, NOW, module};
 
-fn manifest(lab: &Lab) -> ManifestV1 {
+pub fn manifest(lab: &Lab) -> ManifestV1 {
     lab.write("run-5/data/part-0", "zero");
     lab.write("run-5/data/part-1", "one");
     let mut manifest = ManifestV1 {
@@ -36,7 +36,7 @@ fn manifest(lab: &Lab) -> ManifestV1 {
     manifest
 }
 
-fn order<'a>(manifest: &ManifestV1, nonce: &'a str, probe: StoreProbe) -> Order<'a> {
+pub fn order<'a>(manifest: &ManifestV1, nonce: &'a str, probe: StoreProbe) -> Order<'a> {
     let manifest = Manifest::V1(manifest.clone());
     Order { root: "run-5", manifest, status: SealStatus::Ok, nonce, probe, now: NOW }
 }

@@ -49,7 +49,7 @@ async fn stop(served: Served) {
     served.service.finish(Duration::from_secs(10)).await.unwrap();
 }
 
-fn request(draft: oracle_gate::runs::Draft) -> SealRequest {
+pub fn request(draft: oracle_gate::runs::Draft) -> SealRequest {
     SealRequest {
         run_id: draft.run.to_string(),
         attempt: draft.attempt,

@@ -421,6 +421,7 @@ fn marker(manifest: &ManifestV1, manifest_digest: Digest, verdict: Verdict) -> V
             races: 20,
             writers: 16,
             races_with_one_winner: 20,
+            wrong_checksum_refused: None,
             probed_at_utc,
         },
     };

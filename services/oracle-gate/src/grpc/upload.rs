@@ -1,0 +1,68 @@
+//! A module's tree on its way in.
+
+use bytes::BytesMut;
+use seal::Limits;
+use tonic::{Status, Streaming};
+use wire::Problem;
+use wire::digest::Digest;
+use wire::pb::oracle::v1 as pb;
+
+use super::parse_digest;
+use crate::modules::Incoming;
+
+/// A file while its bytes come in.
+struct Open {
+    file: pb::ModuleFile,
+    content: BytesMut,
+}
+
+/// The digest announced, and every file, each as it was announced.
+pub(super) async fn receive(
+    mut stream: Streaming<pb::PutModuleRequest>,
+) -> Result<(Digest, Vec<Incoming>), Status> {
+    use pb::put_module_request::Item;
+    let invalid = |text: &str| Problem::InvalidRequest.status(text);
+    let first = stream.message().await?.and_then(|message| message.item);
+    let Some(Item::Header(header)) = first else {
+        return Err(invalid("the first message is the header"));
+    };
+    let digest = parse_digest(&header.digest)?;
+    let (mut files, mut open, mut left) = (Vec::new(), None::<Open>, Limits::MODULE.bytes);
+    while let Some(message) = stream.message().await? {
+        match (message.item, &mut open) {
+            (Some(Item::File(file)), _) => {
+                files.extend(open.take().map(close).transpose()?);
+                if files.len() >= Limits::MODULE.files {
+                    return Err(Problem::PayloadTooLarge.status("a module has at most 4096 files"));
+                }
+                open = Some(Open { file, content: BytesMut::new() });
+            }
+            (Some(Item::Data(data)), Some(open)) => {
+                let length = data.len() as u64;
+                left = left.checked_sub(length).ok_or_else(|| {
+                    Problem::PayloadTooLarge.status("a module has at most 64 MiB")
+                })?;
+                open.content.extend_from_slice(&data);
+            }
+            _ => return Err(invalid("want a file, then its bytes")),
+        }
+    }
+    files.extend(open.take().map(close).transpose()?);
+    Ok((digest, files))
+}
+
+fn close(open: Open) -> Result<Incoming, Status> {
+    let Open { file, content } = open;
+    let content = content.freeze();
+    let mismatch = |what: &str| {
+        Problem::DigestMismatch
+            .status(format!("{:?} has not the {what} it was announced with", file.path))
+    };
+    if content.len() as u64 != file.length {
+        return Err(mismatch("length"));
+    }
+    if !file.sha256.is_empty() && file.sha256 != Digest::of(&content).to_string() {
+        return Err(mismatch("sha256"));
+    }
+    Ok(Incoming { path: file.path, executable: file.executable, content })
+}

@@ -1,0 +1,71 @@
+//! What a folder can hold and a store cannot: links, special files, names that a store hides.
+
+use std::io;
+
+use super::Objects;
+use super::failure::{StoreError, from_io};
+
+impl Objects {
+    /// Looks at every part of `path`. In a bucket there is nothing to look at.
+    pub(super) async fn refuse_links(&self, path: &str) -> Result<(), StoreError> {
+        let Some(root) = &self.root else { return Ok(()) };
+        let mut at = root.clone();
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            at.push(part);
+            let looked = self.within(path, self.patience.call, tokio::fs::symlink_metadata(&at));
+            match looked.await? {
+                Ok(meta) if meta.is_dir() || meta.is_file() => {}
+                Ok(_) => return Err(StoreError::Link { path: path.to_owned() }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
+                Err(error) => return Err(from_io(path, &error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The store follows links to files, and leaves out of its listings links to nothing, files named
+    /// like its own unfinished uploads, and names that are not UTF-8. With `deep`, folders below too.
+    pub(super) async fn refuse_odd_below(
+        &self,
+        prefix: &str,
+        deep: bool,
+    ) -> Result<(), StoreError> {
+        let Some(root) = &self.root else { return Ok(()) };
+        let failed = |error: io::Error| from_io(prefix, &error);
+        let mut folders = vec![root.join(prefix)];
+        while let Some(folder) = folders.pop() {
+            let opened = self.within(prefix, self.patience.call, tokio::fs::read_dir(&folder));
+            let mut entries = match opened.await? {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
+                Err(error) => return Err(failed(error)),
+            };
+            let next = self.patience.call;
+            while let Some(entry) =
+                self.within(prefix, next, entries.next_entry()).await?.map_err(failed)?
+            {
+                let path = || entry.path().to_string_lossy().into_owned();
+                let kind = entry.file_type().await.map_err(failed)?;
+                if kind.is_dir() {
+                    if deep {
+                        folders.push(entry.path());
+                    }
+                    continue;
+                }
+                if !kind.is_file() {
+                    return Err(StoreError::Link { path: path() });
+                }
+                let name = entry.file_name();
+                let wrong = match name.to_str().map(seal::path::check) {
+                    Some(Ok(())) => continue,
+                    Some(Err(error)) => error.reason,
+                    None => "it is not UTF-8",
+                };
+                return Err(StoreError::Name { path: path(), cause: wrong.to_owned() });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! Where a store is: a folder of this machine, or a bucket and a prefix of an S3-compatible service.
+//!
+//! A place is wiring and holds no secret, so it may be printed.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use url::{Host, Url};
+
+/// Where a store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A folder.
+    Local(PathBuf),
+    /// A bucket and a prefix in it.
+    S3(S3Place),
+}
+
+/// A bucket and a prefix in it, and how the service is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Place {
+    /// The bucket.
+    pub bucket: String,
+    /// Everything of ours lies below it; empty: the whole bucket.
+    pub prefix: String,
+    /// URL of the service; none: Amazon's for the region.
+    pub endpoint: Option<String>,
+    /// Region for signatures.
+    pub region: String,
+    /// Whether the bucket stands in the path rather than in the host's name.
+    pub path_style: bool,
+}
+
+/// How an S3-compatible service is reached, as profiles and the environment say it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct S3Wiring {
+    /// URL of the service; none: Amazon's for the region.
+    pub endpoint: Option<String>,
+    /// Region; none is only allowed together with an endpoint.
+    pub region: Option<String>,
+    /// Whether the bucket stands in the path; none: as is usual, in the path only of other services
+    /// than Amazon's.
+    pub path_style: Option<bool>,
+    /// Whether an endpoint other than this machine may be reached without TLS.
+    pub allow_http: bool,
+}
+
+impl Place {
+    /// Reads a root: a path, a `file://` URL, or `s3://bucket/prefix`.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line without a secret.
+    pub fn parse(root: &str, wiring: &S3Wiring) -> Result<Self, String> {
+        if let Some(rest) = root.strip_prefix("s3://") {
+            return S3Place::parse(rest, wiring).map(Self::S3);
+        }
+        match root.strip_prefix("file://").unwrap_or(root) {
+            "" => Err("oracle_root is empty".to_owned()),
+            path if path.contains("://") => Err(format!(
+                "oracle_root {} is neither a folder of this machine nor s3://bucket/prefix",
+                path.split("://").next().unwrap_or_default()
+            )),
+            path => Ok(Self::Local(path.into())),
+        }
+    }
+
+    /// The folder, if it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Local(folder) => Some(folder),
+            Self::S3(_) => None,
+        }
+    }
+}
+
+impl S3Place {
+    fn parse(rest: &str, wiring: &S3Wiring) -> Result<Self, String> {
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let prefix = prefix.trim_end_matches('/');
+        let plain = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
+        if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(plain) {
+            return Err("the bucket's name has not 3 to 63 of a-z, 0-9, '.' and '-'".to_owned());
+        }
+        if !prefix.is_empty() {
+            seal::path::check(prefix)
+                .map_err(|error| format!("the prefix is refused: {}", error.reason))?;
+        }
+        let endpoint = wiring.endpoint.as_deref().filter(|text| !text.is_empty());
+        let endpoint = endpoint.map(|text| endpoint_url(text, wiring.allow_http)).transpose()?;
+        let region = wiring.region.clone().filter(|region| !region.is_empty());
+        let region = match (region, &endpoint) {
+            (Some(region), _) => region,
+            // Other services ignore it, but a signature has to name one.
+            (None, Some(_)) => "us-east-1".to_owned(),
+            (None, None) => return Err("an s3:// root needs a region or an endpoint".to_owned()),
+        };
+        Ok(Self {
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+            path_style: wiring.path_style.unwrap_or(endpoint.is_some()),
+            endpoint,
+            region,
+        })
+    }
+}
+
+/// An endpoint is an origin: anything more would be dropped, or printed although it is a secret.
+fn endpoint_url(text: &str, allow_http: bool) -> Result<String, String> {
+    let url = Url::parse(text).map_err(|_| "the endpoint is not a URL".to_owned())?;
+    let bare = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && matches!(url.path(), "" | "/");
+    if !bare {
+        return Err("the endpoint is more than scheme, host and port".to_owned());
+    }
+    let here = match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => return Err("the endpoint has no host".to_owned()),
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if here || allow_http => {}
+        "http" => {
+            let text = "an http:// endpoint on another machine needs allow_http: true";
+            return Err(text.to_owned());
+        }
+        _ => return Err("the endpoint is neither https:// nor http://".to_owned()),
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(folder) => fmt::Display::fmt(&folder.display(), f),
+            Self::S3(S3Place { bucket, prefix, .. }) if prefix.is_empty() => {
+                write!(f, "s3://{bucket}")
+            }
+            Self::S3(S3Place { bucket, prefix, .. }) => write!(f, "s3://{bucket}/{prefix}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s3(root: &str, wiring: &S3Wiring) -> Result<S3Place, String> {
+        match Place::parse(root, wiring)? {
+            Place::S3(place) => Ok(place),
+            Place::Local(folder) => Err(format!("{folder:?} is a folder")),
+        }
+    }
+
+    fn at(endpoint: &str) -> S3Wiring {
+        S3Wiring { endpoint: Some(endpoint.to_owned()), ..S3Wiring::default() }
+    }
+
+    #[test]
+    fn endpoint_region_and_path_style_are_wiring() {
+        let place = s3("s3://packs/prod/eu/", &at("http://127.0.0.1:9000/")).unwrap();
+        assert_eq!((place.bucket.as_str(), place.prefix.as_str()), ("packs", "prod/eu"));
+        assert_eq!(place.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
+        assert!(place.path_style && place.region == "us-east-1");
+        assert_eq!(Place::S3(place).to_string(), "s3://packs/prod/eu");
+
+        let amazon = S3Wiring { region: Some("eu-west-1".to_owned()), ..S3Wiring::default() };
+        let place = s3("s3://packs", &amazon).unwrap();
+        assert_eq!((place.region.as_str(), place.path_style), ("eu-west-1", false));
+        let chosen = S3Wiring { path_style: Some(true), ..amazon };
+        assert!(s3("s3://packs", &chosen).unwrap().path_style);
+    }
+
+    #[test]
+    fn what_is_doubtful_is_refused_without_repeating_it() {
+        for (root, wiring) in [
+            ("s3://packs", S3Wiring::default()),
+            ("s3://", at("https://s3.example")),
+            ("s3://UPPER/x", at("https://s3.example")),
+            ("s3://packs/../x", at("https://s3.example")),
+            ("s3://packs", at("https://me:hunter2@s3.example")),
+            ("s3://packs", at("https://s3.example/?token=hunter2")),
+            ("s3://packs", at("http://s3.example")),
+            ("s3://packs", at("ftp://s3.example")),
+            ("gs://hunter2", S3Wiring::default()),
+            ("", S3Wiring::default()),
+        ] {
+            let refused = Place::parse(root, &wiring).unwrap_err();
+            assert!(!refused.contains("hunter2"), "{refused}");
+        }
+        let open = S3Wiring { allow_http: true, ..at("http://s3.example") };
+        assert!(s3("s3://packs", &open).is_ok());
+    }
+
+    #[test]
+    fn a_folder_is_a_path_or_a_file_url() {
+        let place = Place::parse("file:///srv/x", &S3Wiring::default()).unwrap();
+        assert_eq!(place.folder(), Some(Path::new("/srv/x")));
+    }
+}

@@ -1,0 +1,126 @@
+//! A store in a bucket.
+
+use std::time::Duration;
+
+use futures::TryFutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum, S3ConditionalPut};
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::path::Path;
+use object_store::signer::{SignedUrlOptions, Signer};
+use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+
+use super::failure::{StoreError, classify};
+use super::transport::Connector;
+use super::{Credentials, MAX_LISTED, Patience, S3Place};
+
+/// Objects asked for in one page.
+const PAGE: usize = 1000;
+/// How long an address signed for a probe holds.
+const SIGNED_FOR: Duration = Duration::from_secs(60);
+
+/// A bucket, and what its own client offers beside the common interface.
+#[derive(Debug)]
+pub(super) struct S3 {
+    pub(super) store: AmazonS3,
+    http: reqwest::Client,
+    answer: Duration,
+}
+
+impl S3 {
+    pub(super) fn new(
+        place: &S3Place,
+        credentials: &Credentials,
+        patience: Patience,
+    ) -> object_store::Result<Self> {
+        let mut headers = HeaderMap::new();
+        // Signed with the rest; without it a service does not tell the checksum it keeps.
+        let enabled = HeaderValue::from_static("ENABLED");
+        headers.insert(HeaderName::from_static("x-amz-checksum-mode"), enabled);
+        let options = ClientOptions::new()
+            .with_allow_http(place.endpoint.as_ref().is_some_and(|it| it.starts_with("http://")))
+            .with_default_headers(headers);
+        let retry = RetryConfig {
+            backoff: BackoffConfig {
+                init_backoff: Duration::from_millis(50),
+                max_backoff: Duration::from_secs(2),
+                base: 2.0,
+            },
+            max_retries: patience.retries,
+            retry_timeout: patience.call / 2,
+        };
+        let mut builder = AmazonS3Builder::new()
+            .with_bucket_name(&place.bucket)
+            .with_region(&place.region)
+            .with_virtual_hosted_style_request(!place.path_style)
+            .with_conditional_put(S3ConditionalPut::ETagMatch)
+            .with_checksum_algorithm(Checksum::SHA256)
+            .with_disable_bulk_delete(true)
+            .with_client_options(options)
+            .with_retry(retry)
+            .with_http_connector(Connector { answer: patience.answer });
+        if let Some(endpoint) = &place.endpoint {
+            let endpoint = match (place.path_style, endpoint.split_once("://")) {
+                // The client takes an endpoint of this style with the bucket in its name already.
+                (false, Some((scheme, host))) => format!("{scheme}://{}.{host}", place.bucket),
+                _ => endpoint.clone(),
+            };
+            builder = builder.with_endpoint(endpoint);
+        }
+        let store = credentials.apply(builder).build()?;
+        let failed = |error: reqwest::Error| object_store::Error::Generic {
+            store: "S3",
+            source: Box::new(error),
+        };
+        let http = Connector::client().map_err(failed)?;
+        Ok(Self { store, http, answer: patience.answer })
+    }
+
+    /// Every key that starts with `prefix`, by its exact text; with `flat` only up to the next slash.
+    pub(super) async fn keys(&self, prefix: &str, flat: bool) -> Result<Vec<Path>, StoreError> {
+        let (mut keys, mut token) = (Vec::new(), None);
+        loop {
+            let page = PaginatedListOptions {
+                delimiter: flat.then_some("/".into()),
+                max_keys: Some(PAGE),
+                page_token: token,
+                ..PaginatedListOptions::default()
+            };
+            let page = self.store.list_paginated(Some(prefix), page).await;
+            let page = page.map_err(|error| classify(prefix, &error))?;
+            keys.extend(page.result.objects.into_iter().map(|meta| meta.location));
+            if keys.len() > MAX_LISTED {
+                let (path, most) = (prefix.to_owned(), MAX_LISTED as u64);
+                return Err(StoreError::TooLarge { path, most });
+            }
+            token = page.page_token;
+            if token.is_none() {
+                return Ok(keys);
+            }
+        }
+    }
+
+    /// Uploads with a checksum stated by the caller, right or wrong; answers the status.
+    pub(super) async fn put_stating(
+        &self,
+        location: &Path,
+        bytes: &'static [u8],
+        sha256: &str,
+    ) -> Result<u16, StoreError> {
+        let path = location.to_string();
+        let failed = |cause: String| StoreError::Unavailable { path: path.clone(), cause };
+        let stated = HeaderName::from_static("x-amz-checksum-sha256");
+        let value = HeaderValue::from_str(sha256).map_err(|error| failed(error.to_string()))?;
+        let options = SignedUrlOptions::new().with_signed_header(stated.clone(), value.clone());
+        let signed = self.store.signed_url_opts(Method::PUT, location, SIGNED_FOR, &options);
+        let url = signed.await.map_err(|error| classify(&path, &error))?;
+        let sent = self.http.put(url).header(stated, value).body(bytes).timeout(self.answer).send();
+        // The address is as good as a key while it holds, so it must not stand in an error.
+        let sent = sent.map_err(reqwest::Error::without_url).await;
+        match sent {
+            Ok(answer) => Ok(answer.status().as_u16()),
+            Err(error) if error.is_timeout() => Err(StoreError::Timeout { path }),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Which stores may hold seals, and which checksums count: proven, never assumed (O10, O11).
+
+use oracle_gate::probe;
+use oracle_gate::reasons::Reason;
+use oracle_gate::sealing::{SealingError, close};
+
+use super::server::{Checksums, Fault, Server};
+use super::{objects, upload};
+use crate::lab::{Lab, NOW};
+use crate::sealing::{manifest, order};
+
+#[tokio::test]
+async fn a_store_that_honours_conditions_passes_and_keeps_nothing_of_the_probe() {
+    let server = Server::start().await;
+    let objects = objects(&server.url);
+    let probe = probe::run(&objects, "x", NOW).await.unwrap();
+    assert!(probe.write_once() && probe.keeps_true_checksums(), "{probe:?}");
+    assert_eq!(objects.list("_probe").await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_conditions_is_refused_for_sealing() {
+    let (lab, server) = (Lab::new(), Server::start().await);
+    server.ignore_conditions();
+    let objects = objects(&server.url);
+    let manifest = manifest(&lab);
+    upload(lab.dir.path(), &objects).await;
+    let probe = probe::run(&objects, "x", NOW).await.unwrap();
+    assert!(!probe.write_once() && !probe.second_create_refused, "{probe:?}");
+    let nonce = "0".repeat(32);
+    let error = close(&objects, &order(&manifest, &nonce, probe)).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::StoreNotWriteOnce);
+    assert_eq!(objects.read("run-5/_SEALED.json", 9).await.unwrap(), None);
+    assert_eq!(objects.read("run-5/_oracle_pack_manifest.json", 9).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_store_without_conditions_at_all_is_refused_too() {
+    let server = Server::start().await;
+    server.fail(|_, call| call.conditional.then_some(Fault::Status(501, "NotImplemented")));
+    let error = probe::run(&objects(&server.url), "x", NOW).await.unwrap_err();
+    assert_eq!(SealingError::Store(error).reason(), Reason::StoreNotWriteOnce);
+}
+
+#[tokio::test]
+async fn checksums_count_only_where_a_wrong_one_is_refused_and_leaves_nothing() {
+    for (how, trusted) in [
+        (Checksums::Verified, true),
+        (Checksums::Echoed, false),
+        (Checksums::RefusedButKept, false),
+    ] {
+        let server = Server::start().await;
+        server.checksums(how);
+        let probe = probe::run(&objects(&server.url), "x", NOW).await.unwrap();
+        assert!(probe.write_once(), "a failed probe of checksums only lowers evidence");
+        assert_eq!(probe.keeps_true_checksums(), trusted, "{how:?}");
+    }
+}

@@ -1,0 +1,196 @@
+//! What a bucket's store promises its callers, one trap of such stores a test.
+
+use bytes::Bytes;
+use oracle_gate::objects::{Created, Evidence, StoreError};
+use seal::content::Concat;
+use wire::digest::Digest;
+
+use super::server::{Fault, Server};
+use super::{SECRETS, objects};
+
+async fn with(key: &str, content: &'static [u8]) -> (Server, oracle_gate::objects::Objects) {
+    let server = Server::start().await;
+    server.insert(key, content);
+    let objects = objects(&server.url);
+    (server, objects)
+}
+
+#[tokio::test]
+async fn objects_are_created_once_read_hashed_and_listed_below_the_prefix() {
+    let (server, objects) = with("run-5/data/part-0", b"zero").await;
+    assert_eq!(objects.names(), ["s3://packs/lab"]);
+    let one = Bytes::from_static(b"one");
+    assert_eq!(objects.create("run-5/data/part-1", one).await.unwrap(), Created::New);
+    let other = Bytes::from_static(b"other");
+    assert_eq!(objects.create("run-5/data/part-1", other).await.unwrap(), Created::Existed);
+    assert_eq!(objects.read("run-5/data/part-1", 9).await.unwrap().unwrap(), "one");
+    assert_eq!(objects.hash("run-5/data/part-0").await.unwrap(), Some((4, Digest::of(b"zero"))));
+    assert_eq!(objects.read("run-5/data/part-2", 9).await.unwrap(), None);
+    assert_eq!(objects.list("run-5").await.unwrap(), ["data/part-0", "data/part-1"]);
+    let mut concat = Concat::default();
+    assert!(objects.concat("run-5/data/part-0", &mut concat).await.unwrap());
+    let writes: Vec<_> = server.calls().into_iter().filter(|it| it.method == "PUT").collect();
+    assert!(writes.len() == 2 && writes.iter().all(|call| call.conditional));
+    assert!(writes.iter().all(|call| call.key == "lab/run-5/data/part-1"));
+}
+
+#[tokio::test]
+async fn parts_are_listed_by_the_text_of_their_name_and_nothing_else_is_asked_for() {
+    let (server, objects) = with("data/part-0", b"0").await;
+    for key in ["data/part-1", "data/part-2/inner", "data/other", "data-2/part-3"] {
+        server.insert(key, b"x");
+    }
+    let listed = objects.list_matching("data", "part-").await.unwrap();
+    assert_eq!(listed, ["part-0", "part-1"]);
+    let prefixes: Vec<_> = server.calls().into_iter().filter_map(|call| call.prefix).collect();
+    assert_eq!(prefixes, ["lab/data/part-"]);
+}
+
+#[tokio::test]
+async fn a_listing_longer_than_a_page_is_whole() {
+    let server = Server::start().await;
+    for number in 0..2500 {
+        server.insert(&format!("run/part-{number:05}"), b"x");
+    }
+    let listed = objects(&server.url).list("run").await.unwrap();
+    assert_eq!((listed.len(), listed[2499].as_str()), (2500, "part-02499"));
+    assert_eq!(server.calls().len(), 3);
+}
+
+#[tokio::test]
+async fn keys_that_are_no_paths_are_named_not_dropped() {
+    for key in ["run/a//b", "run/../x", "run/"] {
+        let (server, objects) = with("run/a", b"x").await;
+        server.insert(key, b"x");
+        let error = objects.list("run").await.unwrap_err();
+        assert!(matches!(error, StoreError::Name { .. }), "{key}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn absence_denial_time_and_throttling_are_told_apart() {
+    type Expected = fn(&StoreError) -> bool;
+    let cases: [(Fault, Expected); 11] = [
+        (Fault::Status(401, "InvalidToken"), |it| matches!(it, StoreError::Denied { .. })),
+        (Fault::Status(403, "AccessDenied"), |it| matches!(it, StoreError::Denied { .. })),
+        (Fault::Status(404, "NoSuchBucket"), |it| matches!(it, StoreError::Unavailable { .. })),
+        (Fault::Status(429, ""), |it| matches!(it, StoreError::Throttled { .. })),
+        (Fault::Status(503, "SlowDown"), |it| matches!(it, StoreError::Throttled { .. })),
+        (Fault::Status(500, "InternalError"), |it| matches!(it, StoreError::Unavailable { .. })),
+        (
+            Fault::Status(301, "PermanentRedirect"),
+            |it| matches!(it, StoreError::Unavailable { cause, .. } if cause.contains("region")),
+        ),
+        (
+            Fault::Status(400, "InvalidRequest"),
+            |it| matches!(it, StoreError::Unavailable { cause, .. } if cause.contains("InvalidRequest")),
+        ),
+        (Fault::Status(400, "RequestTimeout"), |it| matches!(it, StoreError::Timeout { .. })),
+        (Fault::Hang, |it| matches!(it, StoreError::Timeout { .. })),
+        (Fault::Truncated, |it| matches!(it, StoreError::Unavailable { .. })),
+    ];
+    for (fault, expected) in cases {
+        let (server, objects) = with("a-503-429", b"content").await;
+        server.fail(move |_, _| Some(fault));
+        let read = objects.read("a-503-429", 64).await.unwrap_err();
+        assert!(expected(&read), "{fault:?}: {read}");
+        if fault != Fault::Truncated {
+            let listed = objects.list("a-503-429").await.unwrap_err();
+            assert!(expected(&listed), "{fault:?} while listing: {listed}");
+        }
+        assert!(server.calls().len() <= 8, "{} calls for {fault:?}", server.calls().len());
+    }
+}
+
+#[tokio::test]
+async fn no_secret_stands_in_an_error() {
+    let (server, objects) = with("a", b"x").await;
+    for fault in [
+        Fault::Status(403, "SignatureDoesNotMatch"),
+        Fault::Status(400, "InvalidRequest"),
+        Fault::Status(500, "InternalError"),
+        Fault::Status(404, "NoSuchBucket"),
+    ] {
+        server.fail(move |_, _| Some(fault));
+        let read = objects.read("a", 9).await.unwrap_err();
+        let create = objects.create("b", Bytes::from_static(b"x")).await.unwrap_err();
+        for text in [format!("{read} {read:?}"), format!("{create} {create:?}")] {
+            assert!(SECRETS.iter().all(|secret| !text.contains(secret)), "{text}");
+        }
+    }
+    drop(server);
+    let gone = objects.read("a", 9).await.unwrap_err();
+    assert!(matches!(&gone, StoreError::Unavailable { cause, .. } if cause == "no connection"));
+}
+
+#[tokio::test]
+async fn a_conflict_of_writers_is_not_taken_for_an_object() {
+    let (server, objects) = with("x", b"x").await;
+    let content = Bytes::from_static(b"mine");
+    server.fail(|nth, _| (nth < 2).then_some(Fault::Status(409, "ConditionalRequestConflict")));
+    assert_eq!(objects.create("a", content.clone()).await.unwrap(), Created::New);
+    assert_eq!(server.calls().len(), 3);
+
+    server.fail(|_, _| Some(Fault::Status(409, "ConditionalRequestConflict")));
+    let error = objects.create("b", content).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
+    assert!(server.calls().len() < 6, "conflicts are retried without end");
+}
+
+#[tokio::test]
+async fn a_write_that_landed_before_its_answer_was_lost_is_not_called_new() {
+    let (server, objects) = with("x", b"x").await;
+    // The first try lands and is answered 503; the client tries again and meets its own object.
+    server.fail(|nth, _| (nth == 0).then_some(Fault::Done(503, "ServiceUnavailable")));
+    let created = objects.create("a", Bytes::from_static(b"mine")).await.unwrap();
+    assert_eq!(created, Created::Existed, "the caller has to read back whose it is");
+    assert_eq!(objects.read("a", 9).await.unwrap().unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn a_store_without_conditional_writes_is_named_after_few_tries() {
+    let (server, objects) = with("x", b"x").await;
+    server.fail(|_, _| Some(Fault::Status(501, "NotImplemented")));
+    let error = objects.create("a", Bytes::from_static(b"x")).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unsupported { .. }), "{error}");
+    assert!(server.calls().len() <= 3);
+}
+
+#[tokio::test]
+async fn a_break_in_the_middle_is_continued_and_other_bytes_are_other_bytes() {
+    let (server, objects) = with("a", b"some content").await;
+    server.fail(|nth, _| (nth == 0).then_some(Fault::Truncated));
+    let hash = objects.hash("a").await.unwrap();
+    assert_eq!(hash, Some((12, Digest::of(b"some content"))));
+    server.fail(|_, _| Some(Fault::WrongBytes));
+    assert_ne!(objects.hash("a").await.unwrap(), hash);
+}
+
+#[tokio::test]
+async fn evidence_is_bytes_unless_the_stores_own_digest_is_trusted() {
+    let (server, objects) = with("a", b"content").await;
+    let gets = |server: &Server| server.calls().iter().filter(|it| it.method == "GET").count();
+    let trusted = objects.trusting_checksums(true);
+
+    server.heal();
+    let known = objects.fixity("a", Evidence::StoreSha256).await.unwrap().unwrap();
+    assert_eq!(
+        (known.evidence, known.sha256),
+        (Evidence::HashedBytes, Some(Digest::of(b"content")))
+    );
+    assert_eq!(gets(&server), 1);
+
+    server.heal();
+    let known = trusted.fixity("a", Evidence::StoreSha256).await.unwrap().unwrap();
+    assert_eq!(
+        (known.evidence, known.sha256),
+        (Evidence::StoreSha256, Some(Digest::of(b"content")))
+    );
+    assert_eq!((known.length, gets(&server)), (7, 0), "bytes were fetched");
+    let known = objects.fixity("a", Evidence::SizeOnly).await.unwrap().unwrap();
+    assert_eq!((known.evidence, known.length, known.sha256), (Evidence::SizeOnly, 7, None));
+
+    let known = trusted.fixity("a", Evidence::HashedBytes).await.unwrap().unwrap();
+    assert_eq!(known.evidence, Evidence::HashedBytes);
+    assert_eq!(trusted.fixity("none", Evidence::StoreSha256).await.unwrap(), None);
+}
