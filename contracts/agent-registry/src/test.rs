@@ -1,5 +1,7 @@
 extern crate std;
 
+mod admin;
+
 use std::format;
 
 use sha2::{Digest, Sha256};

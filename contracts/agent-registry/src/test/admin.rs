@@ -1,0 +1,89 @@
+//! Administration of the registry: it never reaches an agent.
+
+use soroban_sdk::testutils::{Address as _, Ledger as _};
+
+use super::*;
+
+const WEEK: u64 = 7 * 86_400;
+
+fn admin(w: &World) -> Address {
+    w.registry.administration().admin
+}
+
+#[test]
+fn administration_is_handed_over_in_two_steps() {
+    let w = World::new();
+    let (first, next) = (admin(&w), Address::generate(&w.env));
+    let nobody = w.registry.try_accept_admin().err();
+    assert_eq!(nobody, Some(Ok(AgentRegistryError::AdminNotProposed)));
+    w.registry.propose_admin(&next);
+    assert!(w.signed_by(&first));
+    w.told(&[&AdminProposed { admin: first.clone(), proposed: next.clone() }]);
+    assert_eq!(admin(&w), first);
+    w.registry.accept_admin();
+    assert!(w.signed_by(&next));
+    w.told(&[&AdminAccepted { previous: first, admin: next.clone() }]);
+    let state = w.registry.administration();
+    assert_eq!((state.admin, state.proposed), (next.clone(), None));
+    w.registry.propose_admin(&Address::generate(&w.env));
+    w.registry.propose_admin(&next);
+    assert_eq!(w.registry.administration().proposed, None);
+}
+
+#[test]
+fn new_code_waits_a_week_and_keeps_the_agents() {
+    let w = World::of(|env, admin| env.register(WASM, (admin,)));
+    let id = w.agent();
+    let code = w.env.deployer().upload_contract_wasm(WASM);
+    let now = w.env.ledger().timestamp();
+    let upgrade = |code: &BytesN<32>| w.registry.try_upgrade(code).err();
+    let unscheduled = Some(Ok(AgentRegistryError::UpgradeNotScheduled));
+    assert_eq!(upgrade(&code), unscheduled);
+    assert_eq!(w.registry.try_cancel_upgrade().err(), unscheduled);
+    assert_eq!(w.registry.schedule_upgrade(&code), now + WEEK);
+    w.told(&[&UpgradeScheduled { wasm_hash: code.clone(), ready_at: now + WEEK }]);
+    w.registry.cancel_upgrade();
+    w.told(&[&UpgradeCancelled { wasm_hash: code.clone() }]);
+    w.registry.schedule_upgrade(&code);
+    w.env.ledger().set_timestamp(now + WEEK - 1);
+    assert_eq!(upgrade(&code), Some(Ok(AgentRegistryError::UpgradeNotReady)));
+    let other = BytesN::from_array(&w.env, &[1; 32]);
+    assert_eq!(upgrade(&other), unscheduled);
+    w.env.ledger().set_timestamp(now + WEEK);
+    assert_eq!(w.registry.administration().upgrade_at, Some(now + WEEK));
+    w.registry.upgrade(&code);
+    w.told(&[&Upgraded { wasm_hash: code.clone() }]);
+    w.registry.migrate();
+    w.told(&[]);
+    assert_eq!(w.registry.administration().upgrade_to, None);
+    assert!(w.registry.is_runner(&id, &w.runner));
+    assert_eq!(w.registry.developer_of(&id), w.developer);
+}
+
+#[test]
+fn data_of_an_older_form_are_migrated_once() {
+    let w = World::new();
+    w.env.as_contract(&w.registry.address, || crate::storage::set_layout(&w.env, 0));
+    w.registry.migrate();
+    w.told(&[&Migrated { from: 0, to: 1 }]);
+    w.registry.migrate();
+    w.told(&[]);
+}
+
+#[test]
+fn nobody_but_the_admin_administers() {
+    let w = World::new();
+    let code = BytesN::from_array(&w.env, &[1; 32]);
+    w.registry.propose_admin(&w.developer);
+    w.registry.schedule_upgrade(&code);
+    let before = w.registry.administration();
+    w.env.ledger().set_timestamp(w.env.ledger().timestamp() + WEEK);
+    w.env.set_auths(&[]);
+    assert!(w.registry.try_propose_admin(&w.runner).is_err());
+    assert!(w.registry.try_accept_admin().is_err());
+    assert!(w.registry.try_schedule_upgrade(&code).is_err());
+    assert!(w.registry.try_cancel_upgrade().is_err());
+    assert!(w.registry.try_upgrade(&code).is_err());
+    assert!(w.registry.try_migrate().is_err());
+    assert_eq!(w.registry.administration(), before);
+}
