@@ -1,0 +1,155 @@
+//! Random programs: several threads and processes change names by chance; what the guard tells is held against what is on disk.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use guard::Capability::{FsWrite, ProcessShell};
+use guard::{Capability, Category, Charge, Report, Verdict};
+
+use crate::case::show;
+use crate::programs;
+use crate::setting::{Setting, State};
+
+/// One line of what the program says about itself: an operation and how it ended.
+struct Told {
+    failed: bool,
+    operation: String,
+    paths: Vec<String>,
+}
+
+fn told(report: &Report) -> Vec<Told> {
+    let lines = report.stdout.bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let words = lines.map(|line| {
+        line.split(|byte| *byte == b' ')
+            .filter(|word| !word.is_empty())
+            .map(escaped)
+            .collect::<Vec<_>>()
+    });
+    words
+        .map(|words| Told {
+            failed: words[0] != "0",
+            operation: words[1].clone(),
+            paths: words[2..].to_vec(),
+        })
+        .collect()
+}
+
+/// As reports write names.
+fn escaped(bytes: &[u8]) -> String {
+    let show = |byte: &u8| {
+        if byte.is_ascii_graphic() {
+            char::from(*byte).to_string()
+        } else {
+            format!("\\x{byte:02x}")
+        }
+    };
+    bytes.iter().map(show).collect()
+}
+
+fn run(
+    seed: u64,
+    threads: u32,
+    processes: u32,
+    declared: &[Capability],
+) -> (Setting, State, State, Report) {
+    let mut setting = Setting::new();
+    setting.declare(declared);
+    let shape = [seed.to_string(), "60".to_owned(), threads.to_string(), processes.to_string()];
+    let command = setting.command(programs::random()).args(shape);
+    guard::prepare_ownership(&setting.base, guard::Identity::Auto).unwrap();
+    let before = setting.inside();
+    let report = setting.run(&command);
+    let after = setting.inside();
+    (setting, before, after, report)
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a longer run for those who ask for it")]
+fn what_is_told_and_what_is_on_disk_agree() {
+    let seeds = std::env::var("GUARD_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(24);
+    for seed in 1..=seeds {
+        let (threads, processes) =
+            [(1, 1), (4, 1), (1, 3), (2, 3)][usize::try_from(seed % 4).unwrap()];
+        let (setting, before, after, report) =
+            run(seed, threads, processes, &[FsWrite, ProcessShell]);
+        let case = format!("seed {seed}, {threads} threads, {processes} processes");
+        assert_eq!(report.verdict, Verdict::Pass, "{case}\n{}", show(&report));
+        every_change_has_a_cause(&setting.root, &before, &after, &report, &case);
+        nothing_is_made_up(&setting.root, &report, &case);
+    }
+}
+
+#[test]
+fn nothing_lands_that_was_not_declared() {
+    for seed in 100..112 {
+        let (_, before, after, report) = run(seed, 2, 2, &[ProcessShell]);
+        assert!(before == after, "seed {seed}\n{}", show(&report));
+        assert_eq!(report.code, Some(guard::Code::Undeclared), "seed {seed}\n{}", show(&report));
+    }
+}
+
+/// Every name that differs was the target of an effect, or stands below one that was moved, or is another name of such a file.
+fn every_change_has_a_cause(
+    root: &Path,
+    before: &State,
+    after: &State,
+    report: &Report,
+    case: &str,
+) {
+    let root_name = root.display().to_string();
+    let targets: BTreeSet<PathBuf> = report
+        .effects
+        .iter()
+        .filter(|effect| effect.category == Category::FsWrite)
+        .flat_map(|effect| std::iter::once(&effect.target).chain(&effect.other))
+        .map(PathBuf::from)
+        .collect();
+    let linked = report.effects.iter().any(|effect| effect.operation.starts_with("link"));
+    let names: BTreeSet<&PathBuf> = before.keys().chain(after.keys()).collect();
+    for name in names.into_iter().filter(|name| before.get(*name) != after.get(*name)) {
+        let shown =
+            PathBuf::from(escaped(std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str())));
+        let caused = shown
+            .ancestors()
+            .take_while(|above| above.display().to_string() != root_name)
+            .any(|above| targets.contains(above));
+        // A file with several names changes under all of them.
+        let shared = linked
+            && [before, after]
+                .iter()
+                .any(|state| state.get(name).is_some_and(|line| !line.contains(" 1 (")));
+        assert!(
+            caused || shared,
+            "{case}: {} changed without an effect that names it\n{}",
+            name.display(),
+            show(report)
+        );
+    }
+}
+
+/// Every effect is one the program says it tried, and every success it tells of was seen.
+fn nothing_is_made_up(root: &Path, report: &Report, case: &str) {
+    let told = told(report);
+    let tried: BTreeSet<String> = told
+        .iter()
+        .flat_map(|line| &line.paths)
+        .map(|path| format!("{}/{path}", root.display()))
+        .collect();
+    let changes: Vec<_> =
+        report.effects.iter().filter(|effect| effect.category == Category::FsWrite).collect();
+    // Paths that lead through symbolic links are told as resolved, so only those without one can be held against each other.
+    let plain = !told.iter().any(|line| line.operation == "symlink" && !line.failed);
+    for effect in &changes {
+        assert_eq!(effect.charge, Charge::Declared, "{case}: {effect:?}");
+        assert!(!plain || tried.contains(&effect.target), "{case}: nobody tried {effect:?}");
+    }
+    let done = told.iter().filter(|line| !line.failed).count() as u64;
+    let seen = report.counts.get(&Category::FsWrite).copied().unwrap_or(0);
+    // A rename onto the same file and an open that truncates nothing succeed and change nothing.
+    let idle = told
+        .iter()
+        .filter(|line| !line.failed && ["rename", "exchange"].contains(&line.operation.as_str()))
+        .count() as u64;
+    assert!(seen + idle >= done, "{case}: {done} operations succeeded, {seen} were seen");
+    assert!(seen <= told.len() as u64, "{case}: {} operations were tried, {seen} seen", told.len());
+}

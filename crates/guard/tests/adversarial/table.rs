@@ -1,0 +1,159 @@
+//! The table of all cases in `docs/`, written by the command that ran them.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use guard::Verdict;
+
+use crate::case::{Case, Program, end};
+use crate::ordinary;
+
+const HEAD: &str = "\
+# What the guard is held against
+
+Every case is a real program run under the guard, as root (the command then runs as a user who owns nothing) and as an ordinary user. Made by
+
+    cargo test -p guard --test adversarial -- --ignored write_table
+
+and checked by `cargo test -p guard --test adversarial`, which runs all of them. *Seen* is the verdict on the machine that wrote this table; where one
+word stands for both users, both saw the same. Beside its verdict every case is held to this: nothing outside the root changed, and nothing inside it
+where the change was not declared. *strict* means that reads outside are denied. The C programs are in `crates/guard/tests/adversarial/programs`,
+one function a case.
+
+";
+
+fn path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guard-cases.md")
+}
+
+fn titles() -> [(&'static str, &'static str); 7] {
+    [
+        ("A", "Changes inside the root, by Node"),
+        ("B", "Changes inside the root, by the kernel's own doors"),
+        ("C", "Changes outside the root, and names that only look like it"),
+        ("D", "Processes and limits"),
+        ("E", "Network, and reading what is not the module's"),
+        ("F", "Tampering with the guard"),
+        ("OK", "What must pass"),
+    ]
+}
+
+/// A row without its results: what makes the table current.
+fn key(case: &Case) -> String {
+    let program = match case.program {
+        Program::Probe(name, "") if case.argument.is_empty() => format!("C `{name}`"),
+        Program::Probe(name, "") => format!("C `{name} {}`", case.argument),
+        Program::Probe(name, prefix) => format!("C `{name} {prefix}`"),
+        Program::Module(text) => format!("Node, ES module: {}", code(text)),
+        Program::Script(text) => format!("Node: {}", code(text)),
+        Program::Shell(text) => format!("sh: {}", code(text)),
+    };
+    let declared: Vec<&str> = case.declared.iter().map(|one| one.name()).collect();
+    let strict = if case.strict { " strict" } else { "" };
+    format!("| {} | {program} | {}{strict} | {} |", case.name, declared.join(" "), case.expect)
+}
+
+/// One line, short, without what ends a cell.
+fn code(text: &str) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let short: String = line.chars().take(110).collect();
+    let dots = if short.len() < line.len() { " …" } else { "" };
+    format!("`` {}{dots} ``", short.replace('|', "\\|"))
+}
+
+/// What was seen, in a few words; with what is wrong.
+fn seen(case: &Case) -> String {
+    if !case.can_run() {
+        return "not on this machine".to_owned();
+    }
+    let (report, result) = case.run();
+    let told = match (report.verdict, report.code) {
+        (Verdict::Pass, _) => "PASS".to_owned(),
+        (_, Some(guard::Code::Exec)) => format!("E_ORACLE_EXEC, {}", end(&report.exit)),
+        (_, code) => code.map(|code| code.to_string()).unwrap_or_default(),
+    };
+    match result {
+        Ok(()) => told,
+        Err(wrong) => format!("**{told}: {wrong}**"),
+    }
+}
+
+/// In the order of the cases, some at a time.
+fn all_seen(cases: &[Case]) -> Vec<String> {
+    const AT_ONCE: usize = 6;
+    let parts = cases.chunks(cases.len().div_ceil(AT_ONCE));
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = parts
+            .map(|part| scope.spawn(move || part.iter().map(seen).collect::<Vec<_>>()))
+            .collect();
+        runs.into_iter().flat_map(|run| run.join().unwrap()).collect()
+    })
+}
+
+/// Run by `write_table` as the ordinary user: one line a case.
+#[test]
+#[ignore = "the results of one user, for write_table"]
+fn results_for_the_table() {
+    for told in all_seen(&crate::all()) {
+        println!("\u{1}{told}");
+    }
+}
+
+#[test]
+#[ignore = "writes docs/guard-cases.md"]
+fn write_table() {
+    let cases = crate::all();
+    let here = all_seen(&cases);
+    let there = if ordinary::is_root() {
+        let output =
+            ordinary::run(&["--ignored", "--exact", "table::results_for_the_table", "--nocapture"]);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        told.lines().filter_map(|line| Some(line.split_once('\u{1}')?.1.to_owned())).collect()
+    } else {
+        here.clone()
+    };
+    assert_eq!(here.len(), there.len(), "a user's results are missing");
+    std::fs::write(path(), render(&cases, &here, &there)).unwrap();
+}
+
+fn render(cases: &[Case], here: &[String], there: &[String]) -> String {
+    let mut text = HEAD.to_owned();
+    writeln!(text, "{} cases.", cases.len()).unwrap();
+    for (class, title) in titles() {
+        write!(text, "\n## {class} · {title}\n\n| case | program | declared | owed | seen |\n|---|---|---|---|---|\n").unwrap();
+        let rows = cases
+            .iter()
+            .enumerate()
+            .filter(|(_, case)| case.class == class && !crate::is_gap(case));
+        for (index, case) in rows {
+            let both = if here[index] == there[index] {
+                here[index].clone()
+            } else {
+                format!("root: {} · user: {}", here[index], there[index])
+            };
+            writeln!(text, "{} {both} |", key(case)).unwrap();
+        }
+    }
+    if !crate::GAPS.is_empty() {
+        text.push_str("\n## Not kept yet\n\n| case | what is wrong |\n|---|---|\n");
+    }
+    for (name, wrong) in crate::GAPS {
+        writeln!(text, "| {name} | {wrong} |").unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_table_is_current_and_shows_no_failure() {
+    let text = std::fs::read_to_string(path()).unwrap_or_default();
+    let again = "write it again: cargo test -p guard --test adversarial -- --ignored write_table";
+    let cases = crate::all();
+    for case in cases.iter().filter(|case| !crate::is_gap(case)) {
+        assert!(text.contains(&key(case)), "{} is missing; {again}", key(case));
+    }
+    for (name, _) in crate::GAPS {
+        assert!(text.contains(&format!("\n| {name} |")), "{name} is missing; {again}");
+    }
+    assert!(text.contains(&format!("\n{} cases.\n", cases.len())), "it has rows too many; {again}");
+    assert!(!text.contains("**"), "it shows a failure");
+}
