@@ -1,7 +1,7 @@
 //! The facts view of a run: the one document from which a reader may reach into the store.
 //!
-//! Its JSON Schema is [`SCHEMA`]. Reading is strict: [`RunFactsView::parse`] accepts exactly what the
-//! schema accepts, and collects every mistake instead of the first one.
+//! Its JSON Schema is [`crate::schemas::RUN_FACTS_VIEW`]. Reading is strict: [`RunFactsView::parse`]
+//! accepts exactly what the schema accepts, and collects every mistake instead of the first one.
 
 mod bundle;
 mod receipts;
@@ -18,11 +18,12 @@ pub use receipts::{
 };
 
 use crate::content::ContentDigest;
+use crate::json;
 use crate::manifest::WorldKey;
 use crate::run_key::RunKey;
 
-/// JSON Schema (2020-12) of the view, closed at every level.
-pub const SCHEMA: &str = include_str!("../schemas/run_facts_view.v1.json");
+/// The role of outputs that may be streamed.
+pub const TRAFFIC_ROLE: &str = "business_traffic";
 /// Most bytes a view may have.
 pub const MAX_VIEW_BYTES: u64 = 64 << 20;
 
@@ -155,12 +156,23 @@ impl RunFactsView {
     /// # Errors
     /// Every mistake found, at least one.
     pub fn parse(bytes: &[u8]) -> Result<Self, Vec<Mistake>> {
-        let view: Self = serde_json::from_slice(bytes)
-            .map_err(|error| vec![Mistake { at: String::new(), what: error.to_string() }])?;
+        let whole =
+            |error: serde_json::Error| vec![Mistake { at: String::new(), what: error.to_string() }];
+        let value = json::parse(bytes).map_err(whole)?;
         // The types take null for an absent member; the schema does not.
-        let mut mistakes = rules::nulls(bytes);
+        let mut mistakes = rules::nulls(&value);
+        let view: Self = serde_json::from_slice(bytes).map_err(whole)?;
         mistakes.extend(rules::mistakes(&view));
         if mistakes.is_empty() { Ok(view) } else { Err(mistakes) }
+    }
+
+    /// The outputs that may be streamed as traffic: those with a locator whose role says so. A role
+    /// without a locator adds nothing, and a role lowers no gate (O12).
+    pub fn traffic(&self) -> impl Iterator<Item = &Locator> {
+        self.locators.iter().filter(|locator| {
+            let role = self.output_roles.as_ref().and_then(|roles| roles.get(&locator.output_id));
+            role.is_some_and(|role| role == TRAFFIC_ROLE)
+        })
     }
 
     /// The world the pins name.

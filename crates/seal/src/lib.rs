@@ -7,6 +7,7 @@
 //!
 //! It reads files of the local disk and nothing else: no clock, no network, no randomness.
 
+pub mod json;
 pub mod path;
 pub mod tree;
 
@@ -19,6 +20,7 @@ pub mod facts;
 pub mod manifest;
 pub mod marker;
 pub mod pack_id;
+pub mod schemas;
 pub mod verify;
 
 pub use manifest::{Manifest, ManifestV0, ManifestV1, WorldKey};

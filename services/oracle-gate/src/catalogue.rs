@@ -4,11 +4,17 @@
 //! descriptions of other tools, but an output without `read_requires_gates` or a gate without a
 //! method is an error (O12).
 
+pub mod method;
+pub mod template;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use thiserror::Error;
 use wire::digest::Digest;
+
+use method::{Declared, Method};
+use template::Template;
 
 /// The outputs an engine may leave.
 #[derive(Debug, Clone)]
@@ -19,13 +25,17 @@ pub struct Catalogue {
 
 /// One output.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "OutputEntry")]
 pub struct Output {
     output_id: String,
     /// What the output depends on, such as `scope_manifest_fingerprint_run_id`.
-    #[serde(default)]
     pub scope: String,
+    /// Where its files lie, relative to the oracle root or to the pack's.
+    pub path_template: Option<Template>,
     /// Gates whose PASS a reader needs. Empty means none, and has to be written.
     pub read_requires_gates: Vec<String>,
+    /// Whether a run may leave it out.
+    pub optional: bool,
 }
 
 /// The gates of an engine, and how each verdict is verified.
@@ -37,36 +47,84 @@ pub struct GateMap {
 
 /// One gate.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "GateEntry")]
 pub struct Gate {
     gate_id: String,
     /// How its evidence is verified.
-    pub verification_method: Method,
+    pub method: Method,
     /// Pins its receipts must state, beside the fingerprint.
-    #[serde(default)]
-    pub required_scope: Vec<Pin>,
+    pub required_scope: BTreeSet<Pin>,
     /// Outputs that may be read only after it.
-    #[serde(default)]
     pub authorizes_outputs: Vec<String>,
     /// Gates that must have passed before it.
-    #[serde(default)]
     pub upstream_gate_dependencies: Vec<String>,
 }
 
-/// How evidence is verified.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Method {
-    /// The kind; one that is not known here fails (O1).
-    pub kind: String,
-    /// For `dsse_statement_v1`: the type of the statement's predicate.
+#[derive(Deserialize)]
+struct OutputEntry {
+    output_id: String,
     #[serde(default)]
-    pub predicate_type: Option<String>,
-    /// For `dsse_statement_v1`: the statement's file, relative to the pack's root.
+    scope: String,
+    path_template: Option<String>,
+    read_requires_gates: Vec<String>,
+    availability: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct GateEntry {
+    gate_id: String,
     #[serde(default)]
-    pub statement: Option<String>,
+    scope: String,
+    #[serde(flatten)]
+    declared: Declared,
+    #[serde(default)]
+    required_scope: Vec<Pin>,
+    #[serde(default)]
+    authorizes_outputs: Vec<String>,
+    #[serde(default)]
+    upstream_gate_dependencies: Vec<String>,
+}
+
+impl TryFrom<OutputEntry> for Output {
+    type Error = String;
+
+    fn try_from(entry: OutputEntry) -> Result<Self, String> {
+        let id = &entry.output_id;
+        let template = entry.path_template.as_deref().map(Template::parse).transpose();
+        let optional = match entry.availability.as_deref() {
+            None | Some("required") => false,
+            Some("optional") => true,
+            Some(other) => return Err(format!("output {id}: availability {other:?} is unknown")),
+        };
+        Ok(Self {
+            path_template: template.map_err(|wrong| format!("output {id}: {wrong}"))?,
+            scope: entry.scope,
+            read_requires_gates: entry.read_requires_gates,
+            optional,
+            output_id: entry.output_id,
+        })
+    }
+}
+
+impl TryFrom<GateEntry> for Gate {
+    type Error = String;
+
+    fn try_from(entry: GateEntry) -> Result<Self, String> {
+        let id = entry.gate_id;
+        let method = entry.declared.method().map_err(|wrong| format!("gate {id}: {wrong}"))?;
+        let required_scope = entry.required_scope.into_iter().chain(Pin::named_in(&entry.scope));
+        Ok(Self {
+            gate_id: id,
+            method,
+            required_scope: required_scope.collect(),
+            authorizes_outputs: entry.authorizes_outputs,
+            upstream_gate_dependencies: entry.upstream_gate_dependencies,
+        })
+    }
 }
 
 /// A pin a receipt may state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pin {
     /// What was run.
@@ -79,6 +137,26 @@ pub enum Pin {
     ScenarioId,
     /// In which run.
     RunId,
+}
+
+impl Pin {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::ManifestFingerprint, "manifest_fingerprint"),
+        (Self::ParameterHash, "parameter_hash"),
+        (Self::Seed, "seed"),
+        (Self::ScenarioId, "scenario_id"),
+        (Self::RunId, "run_id"),
+    ];
+
+    /// The pins that a scope names, such as `scope_manifest_fingerprint_seed`.
+    pub fn named_in(scope: &str) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |(_, name)| scope.contains(name)).map(|(pin, _)| pin)
+    }
+
+    /// Its name in documents.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(pin, _)| *pin == self).map_or("?", |(_, name)| name)
+    }
 }
 
 /// A configuration file cannot be used.
@@ -124,7 +202,7 @@ impl Catalogue {
 impl Output {
     /// Whether each instance needs a proof of its own: its scope names more than the fingerprint.
     pub fn needs_instance_proof(&self) -> bool {
-        ["seed", "scenario_id", "parameter_hash", "run_id"].iter().any(|t| self.scope.contains(t))
+        Pin::named_in(&self.scope).any(|pin| pin != Pin::ManifestFingerprint)
     }
 }
 

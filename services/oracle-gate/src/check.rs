@@ -1,11 +1,13 @@
 //! The checker: may what this facts view names be read?
 //!
-//! It starts at one view and reads only what the view and the packs' manifests name (O8). All rules
-//! run, all reasons are reported, in the order of the table; whatever cannot be known is an error
-//! (O1). Bytes are hashed, never believed (O2).
+//! It starts at one view and reads only what the view, the gate map and the packs' manifests name (O8).
+//! All rules run, all reasons are reported, in the order of the table; whatever cannot be known is an
+//! error (O1). Bytes are hashed, never believed (O2).
 
+mod content;
 pub(crate) mod findings;
 pub(crate) mod locators;
+pub(crate) mod measured;
 mod packs;
 
 use ed25519_dalek::VerifyingKey;
@@ -13,12 +15,15 @@ use seal::facts::{MAX_VIEW_BYTES, RunFactsView};
 use serde::Serialize;
 
 pub use findings::{Findings, Issue, Status};
+pub use measured::EvidenceCount;
 pub use packs::{Pack, PackDetail};
+
+use measured::Measured;
 
 use crate::catalogue::{Catalogue, GateMap};
 use crate::gates;
 use crate::locator::Contained;
-use crate::objects::Objects;
+use crate::objects::{Evidence, Objects};
 use crate::profile::Profile;
 use crate::reasons::Reason;
 
@@ -41,6 +46,20 @@ pub struct Rules {
     pub require_pack_ref: bool,
     /// Gates are needed.
     pub require_gate_pass: bool,
+    /// The least that must stand behind a digest. With `size_only` nothing is hashed that need not
+    /// be, the answer is a warning at best, and only a lenient profile allows it (O11).
+    pub least_evidence: Evidence,
+    /// Checksums kept by a store that was shown to check them count.
+    pub trust_store_checksums: bool,
+}
+
+/// What a check works on: a view, what it names, and by which rules.
+pub(crate) struct Subject<'a> {
+    pub(crate) objects: &'a Objects,
+    pub(crate) rules: &'a Rules,
+    pub(crate) view: &'a RunFactsView,
+    pub(crate) outputs: Vec<locators::Output<'a>>,
+    pub(crate) packs: Vec<Pack>,
 }
 
 /// What the checker found.
@@ -71,6 +90,11 @@ pub struct Details {
     pub locators_missing_digest: usize,
     /// Outputs that pass because their catalogue entry states that they need no gate.
     pub no_gate_required: Vec<String>,
+    /// Outputs that may be streamed as traffic, once the answer is a pass: those whose role says so
+    /// and that have a locator.
+    pub traffic_outputs: Vec<String>,
+    /// Files by how well they are known.
+    pub evidence: EvidenceCount,
     /// The packs the outputs lie in.
     pub packs: Vec<PackDetail>,
 }
@@ -87,6 +111,8 @@ impl Rules {
             allow_missing_digest: false,
             require_pack_ref: profile.require_pack_ref,
             require_gate_pass: profile.require_gate_pass,
+            least_evidence: profile.least_evidence.max(Evidence::StoreSha256),
+            trust_store_checksums: profile.trust_store_checksums,
         }
     }
 }
@@ -120,7 +146,7 @@ impl Outcome {
 /// Checks the view stored under `facts_ref`, relative to the oracle root.
 pub async fn check(objects: &Objects, rules: &Rules, facts_ref: &str) -> Outcome {
     let mut findings = Findings::new(rules);
-    let read = match Contained::parse(facts_ref, objects.root()) {
+    let read = match Contained::parse(facts_ref, objects.names()) {
         Err(error) => {
             findings.add(Reason::LocatorOutsideRoot, error.to_string());
             None
@@ -152,8 +178,8 @@ pub async fn check_bytes(
 ) -> Outcome {
     let mut findings = Findings::new(rules);
     let mut details = details(rules, facts_ref);
-    if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err() {
-        findings.add(Reason::RunFactsUnreadable, format!("{facts_ref} is no JSON"));
+    if let Err(error) = seal::json::parse(bytes) {
+        findings.add(Reason::RunFactsUnreadable, format!("{facts_ref} is no JSON: {error}"));
         return findings.outcome(details);
     }
     let view = match RunFactsView::parse(bytes) {
@@ -166,13 +192,23 @@ pub async fn check_bytes(
             return findings.outcome(details);
         }
     };
-    locators::form(&view, &mut findings);
-    let outputs = locators::contain(objects, &view, &mut findings);
-    let packs = packs::check(objects, rules, &view, &outputs, &mut findings).await;
-    locators::content(objects, &outputs, &packs, &mut findings, &mut details).await;
-    gates::check(objects, rules, &view, &outputs, &packs, &mut findings, &mut details).await;
+    locators::form(rules, &view, &mut findings);
+    let outputs = locators::contain(objects, rules, &view, &mut findings);
+    let mut measured = Measured::new(rules.least_evidence);
+    let packs = packs::check(objects, rules, &view, &outputs, &mut measured, &mut findings).await;
+    let subject = Subject { objects, rules, view: &view, outputs, packs };
+    content::check(&subject, &mut measured, &mut findings, &mut details).await;
+    gates::check(&subject, &measured, &mut findings, &mut details).await;
+    details.evidence = measured.evidence();
+    if details.evidence.size_only > 0 {
+        let text = format!("{} files are known by their length only", details.evidence.size_only);
+        findings.add(Reason::DigestNotVerified, text);
+    }
     details.locators_total = view.locators.len();
-    details.packs = packs.iter().map(Pack::detail).collect();
+    details.traffic_outputs = view.traffic().map(|locator| locator.output_id.clone()).collect();
+    details.traffic_outputs.sort_unstable();
+    details.traffic_outputs.dedup();
+    details.packs = subject.packs.iter().map(Pack::detail).collect();
     findings.outcome(details)
 }
 

@@ -4,31 +4,30 @@
 //! states is the run's and the pins its gate must state are there, and only after the evidence was
 //! verified by the method the gate map declares (O7).
 
+mod bundle;
 mod evidence;
+mod flag;
+mod index;
+mod instances;
+mod statement;
 
 use std::collections::BTreeSet;
 
-use seal::facts::{GateReceipt, GateScope, GateStatus, InstanceReceipt, RunFactsView};
+use seal::facts::{GateReceipt, GateScope, GateStatus, RunFactsView};
 
 use crate::catalogue::{Gate, Pin};
-use crate::check::locators::Output;
-use crate::check::{Details, Findings, Pack, Rules};
-use crate::objects::Objects;
+use crate::check::measured::Measured;
+use crate::check::{Details, Findings, Rules, Subject};
 use crate::reasons::Reason;
 
-/// The method whose evidence names each output by digest, and so proves each instance.
-const DSSE: &str = "dsse_statement_v1";
-
 /// Judges every gate the outputs need, and every receipt the view carries.
-pub async fn check(
-    objects: &Objects,
-    rules: &Rules,
-    view: &RunFactsView,
-    outputs: &[Output<'_>],
-    packs: &[Pack],
+pub(crate) async fn check(
+    subject: &Subject<'_>,
+    measured: &Measured,
     findings: &mut Findings,
     details: &mut Details,
 ) {
+    let (rules, view) = (subject.rules, subject.view);
     let required = required(rules, view, findings, details);
     let mut passed = BTreeSet::new();
     for receipt in &view.gate_receipts {
@@ -40,7 +39,7 @@ pub async fn check(
         let in_scope = scope(view, gate, receipt, findings);
         if in_scope && receipt.status == GateStatus::Pass {
             passed.insert(id.as_str());
-            evidence::verify(objects, rules, view, gate, receipt, outputs, packs, findings).await;
+            evidence::verify(subject, gate, receipt, measured, findings).await;
         }
     }
     if rules.require_gate_pass {
@@ -48,7 +47,7 @@ pub async fn check(
             findings.add(Reason::GatePassMissing, id.as_str());
         }
     }
-    instances(rules, view, findings);
+    instances::check(subject, findings).await;
 }
 
 /// The gates of all outputs; those the map lacks are reported.
@@ -90,7 +89,8 @@ fn scope(view: &RunFactsView, gate: &Gate, receipt: &GateReceipt, findings: &mut
     }
     match gate.required_scope.iter().find(|pin| !states(&receipt.scope, **pin)) {
         Some(pin) => {
-            findings.add(Reason::GateScopeIncomplete, format!("{id}: {pin:?} is not stated"));
+            let text = format!("{id}: {} is not stated", pin.as_str());
+            findings.add(Reason::GateScopeIncomplete, text);
             false
         }
         None => true,
@@ -117,49 +117,4 @@ fn states(scope: &GateScope, pin: Pin) -> bool {
         Pin::ScenarioId => scope.scenario_id.is_some(),
         Pin::RunId => scope.run_id.is_some(),
     }
-}
-
-/// Every output that depends on its run is proven one by one: by a gate whose signed statement names
-/// it by digest, or by an instance receipt.
-fn instances(rules: &Rules, view: &RunFactsView, findings: &mut Findings) {
-    let receipts = view.instance_receipts.as_deref().unwrap_or_default();
-    for receipt in receipts {
-        if let Some(wrong) = wrong_instance(view, receipt) {
-            let text = format!("{}: {wrong}", receipt.output_id);
-            findings.add(Reason::InstanceProofMismatch, text);
-        }
-    }
-    for locator in &view.locators {
-        let Some(output) = rules.catalogue.output(&locator.output_id) else { continue };
-        let signed = |id: &String| {
-            let gate = rules.gate_map.gate(id);
-            gate.is_some_and(|gate| {
-                gate.verification_method.kind == DSSE
-                    && gate.authorizes_outputs.contains(&locator.output_id)
-            })
-        };
-        let proven = receipts.iter().any(|receipt| receipt.target_ref.path == locator.path)
-            || (rules.require_gate_pass && rules.gate_map.required(output).iter().any(signed));
-        if output.needs_instance_proof() && !proven {
-            findings.add(Reason::InstanceProofMissing, locator.path.as_str());
-        }
-    }
-}
-
-fn wrong_instance(view: &RunFactsView, receipt: &InstanceReceipt) -> Option<String> {
-    if let Some(pin) = foreign_pin(view, &receipt.scope) {
-        return Some(format!("{pin} is not the run's"));
-    }
-    if receipt.status == GateStatus::Fail {
-        return Some("it says FAIL".to_owned());
-    }
-    let target = &receipt.target_ref;
-    let fits = view.locators.iter().any(|locator| {
-        locator.output_id == receipt.output_id
-            && target.output_id == receipt.output_id
-            && locator.path == target.path
-            && locator.content_digest == Some(receipt.target_digest)
-            && target.content_digest.is_none_or(|digest| digest == receipt.target_digest)
-    });
-    (!fits).then(|| format!("no locator {} with that digest", target.path))
 }

@@ -5,32 +5,36 @@ use seal::path::{self, PathError};
 use crate::objects::{Objects, StoreError};
 
 /// Folders of an engine's own tree: a path that starts with one lies in a pack that is the root itself.
-const ENGINE_ROOTS: [&str; 3] = ["config", "data", "reports"];
+const ENGINE_ROOTS: [&str; 6] = ["artefacts", "config", "data", "logs", "reference", "reports"];
 
 /// A contained path: relative to the oracle root, below it on every store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Contained(String);
 
 impl Contained {
-    /// Accepts `path` if it cannot lead outside `root`. An absolute path is accepted where it starts
-    /// with the root's own path, at a border between parts.
+    /// Accepts `path` if it cannot lead outside the root. A path that starts with one of the root's
+    /// own `names` (its full path or URL, or as it is configured), up to a border between parts, is
+    /// taken relative to it.
     ///
     /// # Errors
     /// Why it is refused.
-    pub fn parse(path: &str, root: Option<&std::path::Path>) -> Result<Self, PathError> {
-        let below = root
-            .and_then(std::path::Path::to_str)
-            .and_then(|root| path.strip_prefix(root.trim_end_matches('/'))?.strip_prefix('/'));
-        let relative = below.unwrap_or(path);
+    pub fn parse(path: &str, names: &[String]) -> Result<Self, PathError> {
+        let refused = |reason| Err(PathError { path: path.to_owned(), reason });
+        let below = |name: &String| {
+            let name = name.trim_end_matches('/');
+            if name.is_empty() { None } else { path.strip_prefix(name)?.strip_prefix('/') }
+        };
+        let relative = names.iter().find_map(below).unwrap_or(path);
         if relative.contains("://") {
-            let reason = "it is a URL of another store";
-            return Err(PathError { path: path.to_owned(), reason });
+            return refused("it is a URL of another store");
         }
         path::check(relative)?;
-        let folders = relative.rsplit_once('/').map_or("", |(folders, _)| folders);
+        let (folders, last) = relative.rsplit_once('/').unwrap_or(("", relative));
         if folders.contains(['*', '?', '[']) {
-            let reason = "only its last part may hold a wildcard";
-            return Err(PathError { path: path.to_owned(), reason });
+            return refused("only its last part may hold a wildcard");
+        }
+        if last.contains(['?', '[']) || last.matches('*').count() > 1 {
+            return refused("the only wildcard is one '*'");
         }
         Ok(Self(relative.to_owned()))
     }
@@ -73,7 +77,7 @@ impl Contained {
         let fits = |name: &String| {
             name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
         };
-        let names = objects.list_one(folder).await?.into_iter().filter(fits);
+        let names = objects.list_matching(folder, head).await?.into_iter().filter(fits);
         let whole = |name: String| match folder {
             "" => name,
             _ => format!("{folder}/{name}"),
@@ -101,7 +105,8 @@ mod tests {
     use super::*;
 
     fn parse(path: &str) -> Option<Contained> {
-        Contained::parse(path, Some(Path::new("/srv/run-5"))).ok()
+        let names = ["/srv/run-5", "runs/run-5/", "s3://bucket/run-5"].map(str::to_owned);
+        Contained::parse(path, &names).ok()
     }
 
     #[test]
@@ -118,11 +123,21 @@ mod tests {
             "a/*/b",
             "p*/x",
             "a\\..\\b",
+            "data/part-?",
+            "data/part-[0-9]",
+            "data/*-*",
+            "s3://bucket/run-50/x",
+            "s3://bucket/run-5/../x",
+            "s3://bucket/run-5//x",
+            "runs/run-5/",
             "",
         ] {
             assert_eq!(parse(path), None, "{path}");
         }
         assert_eq!(parse("/srv/run-5/data/x").unwrap().as_str(), "data/x");
+        assert_eq!(parse("runs/run-5/data/x").unwrap().as_str(), "data/x");
+        assert_eq!(parse("runs/run-50/data/x").unwrap().as_str(), "runs/run-50/data/x");
+        assert_eq!(parse("s3://bucket/run-5/data/x").unwrap().as_str(), "data/x");
         assert_eq!(parse("data/part-*").unwrap().as_str(), "data/part-*");
     }
 
@@ -134,6 +149,7 @@ mod tests {
             (format!("prod/packs/{id}/x"), format!("prod/packs/{id}"), "x"),
             ("local_full_run-5/data/x".to_owned(), "local_full_run-5".to_owned(), "data/x"),
             ("data/layer1/x".to_owned(), String::new(), "data/layer1/x"),
+            ("logs/x".to_owned(), String::new(), "logs/x"),
             ("file".to_owned(), String::new(), "file"),
         ] {
             let path = parse(&path).unwrap();
@@ -143,7 +159,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_accepted_stays_below_the_root(path in "[a.*/\\\\:~%#1 -]{0,16}") {
+        fn whatever_is_accepted_stays_below_the_root(
+            path in "(/srv/run-5|runs/run-5|s3://bucket/run-5)?[a.*/\\\\:~%#1?\\[ -]{0,16}",
+        ) {
             if let Some(contained) = parse(&path) {
                 let joined = Path::new("/srv/run-5").join(contained.as_str());
                 prop_assert!(joined.components().all(|c| c.as_os_str() != ".."));

@@ -1,12 +1,19 @@
 //! Profiles: where the store is, which catalogue and gates apply, and how strict the checker is (O5).
 //!
 //! A value `${NAME}` is taken from the environment, `${NAME:-other}` with a fallback, and only where
-//! it is the whole value. An unset name without a fallback is an error. Secrets have no place here.
+//! it is the whole value. An unset name without a fallback is an error. Secrets have no place here: a
+//! profile that holds one is refused, and no error repeats a value.
+
+mod secrets;
+
+use std::path::Path;
 
 use serde::Deserialize;
+use serde_yaml_ng::Value;
 use thiserror::Error;
 
 use crate::catalogue::{Catalogue, GateMap};
+use crate::objects::{Evidence, S3Wiring};
 
 const BUILTIN: [(&str, &str); 3] = [
     ("local", include_str!("../config/local.yaml")),
@@ -31,8 +38,14 @@ pub struct Profile {
     pub require_pack_ref: bool,
     /// Whether gates are needed at all; only a lenient profile may say no.
     pub require_gate_pass: bool,
-    /// Folder of the store.
+    /// The least that must stand behind a digest (O11); only a lenient profile may say `size_only`.
+    pub least_evidence: Evidence,
+    /// Whether checksums that the store keeps count, if its probe has shown that it checks them (O11).
+    pub trust_store_checksums: bool,
+    /// The store: a folder, a `file://` URL, or `s3://bucket/prefix`.
     pub oracle_root: String,
+    /// How an S3-compatible store is reached.
+    pub object_store: S3Wiring,
     /// The engine's outputs.
     pub catalogue: Catalogue,
     /// The engine's gates.
@@ -57,30 +70,73 @@ struct File {
 }
 
 /// Fields of other tools are named so that a misspelt rule is found.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct PolicyPart {
     policy_rev: Option<String>,
-    #[serde(default)]
     lenient: bool,
-    #[serde(default)]
     require_pack_ref: bool,
-    require_gate_pass: Option<bool>,
-    #[serde(default, rename = "partitioning_profiles_ref")]
-    _partitioning_profiles_ref: Option<serde_yaml_ng::Value>,
-    #[serde(default, rename = "partitioning_profile_id")]
-    _partitioning_profile_id: Option<serde_yaml_ng::Value>,
-    #[serde(default, rename = "stream_speedup")]
-    _stream_speedup: Option<serde_yaml_ng::Value>,
+    require_gate_pass: bool,
+    least_evidence: Evidence,
+    trust_store_checksums: bool,
+    #[serde(rename = "partitioning_profiles_ref")]
+    _partitioning_profiles_ref: Option<Value>,
+    #[serde(rename = "partitioning_profile_id")]
+    _partitioning_profile_id: Option<Value>,
+    #[serde(rename = "stream_speedup")]
+    _stream_speedup: Option<Value>,
 }
 
+impl Default for PolicyPart {
+    fn default() -> Self {
+        Self {
+            policy_rev: None,
+            lenient: false,
+            require_pack_ref: false,
+            require_gate_pass: true,
+            least_evidence: Evidence::HashedBytes,
+            trust_store_checksums: false,
+            _partitioning_profiles_ref: None,
+            _partitioning_profile_id: None,
+            _stream_speedup: None,
+        }
+    }
+}
+
+/// Wiring of other tools may stand beside ours.
 #[derive(Deserialize)]
 struct WiringPart {
     oracle_root: Option<String>,
+    #[serde(default)]
+    object_store: StorePart,
     #[serde(default = "lumio")]
     engine_catalogue_path: String,
     #[serde(default = "lumio")]
     gate_map_path: String,
+}
+
+/// `root`, `bucket` and `kind` say where other tools keep their objects; ours lie at `oracle_root`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct StorePart {
+    endpoint: Option<String>,
+    region: Option<String>,
+    path_style: Option<Switch>,
+    allow_http: Option<Switch>,
+    #[serde(rename = "root")]
+    _root: Option<Value>,
+    #[serde(rename = "bucket")]
+    _bucket: Option<Value>,
+    #[serde(rename = "kind")]
+    _kind: Option<Value>,
+}
+
+/// A boolean, or a variable that holds one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Switch {
+    Set(bool),
+    Text(String),
 }
 
 fn lumio() -> String {
@@ -99,51 +155,108 @@ impl Profile {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ProfileError> {
         let failed = |cause: String| ProfileError { profile: name.to_owned(), cause };
-        let builtin = BUILTIN.iter().find(|(id, _)| *id == name);
-        let (yaml, folder) = match builtin {
-            Some((_, yaml)) => ((*yaml).to_owned(), None),
-            None => {
-                let read = std::fs::read_to_string(name);
-                let yaml = read.map_err(|e| failed(format!("cannot read it: {e}")))?;
-                (yaml, std::path::Path::new(name).parent())
-            }
-        };
-        let file: File = serde_yaml_ng::from_str(&yaml).map_err(|e| failed(e.to_string()))?;
+        let (file, folder) = read(name).map_err(failed)?;
         refuse_leniency(&file).map_err(failed)?;
-        let expand = |text: &str| expand(text, &variable).map_err(failed);
-        let root = match (root, &file.wiring.oracle_root) {
+        let wiring = &file.wiring;
+        let expand = |field: &str, text: &str| expand(field, text, &variable).map_err(failed);
+        let oracle_root = match (root, &wiring.oracle_root) {
             (Some(root), _) => root,
-            (None, Some(text)) => expand(text)?,
+            (None, Some(text)) => expand("oracle_root", text)?,
             (None, None) => return Err(failed("wiring.oracle_root is not set".to_owned())),
         };
-        let catalogue = part(&expand(&file.wiring.engine_catalogue_path)?, folder, LUMIO_CATALOGUE);
-        let gates = part(&expand(&file.wiring.gate_map_path)?, folder, LUMIO_GATES);
+        let catalogue = expand("engine_catalogue_path", &wiring.engine_catalogue_path)?;
+        let gates = expand("gate_map_path", &wiring.gate_map_path)?;
+        let catalogue = part(&catalogue, folder.as_deref(), LUMIO_CATALOGUE).map_err(failed)?;
+        let gates = part(&gates, folder.as_deref(), LUMIO_GATES).map_err(failed)?;
         let parse = |e: crate::catalogue::CatalogueError| failed(e.to_string());
         Ok(Self {
+            object_store: wiring.object_store.expand(&variable).map_err(failed)?,
             policy_rev: file.policy.policy_rev.unwrap_or_else(|| file.profile_id.clone()),
             lenient: file.policy.lenient,
             require_pack_ref: file.policy.require_pack_ref,
-            require_gate_pass: file.policy.require_gate_pass.unwrap_or(true),
-            oracle_root: local_root(&root).map_err(failed)?,
-            catalogue: Catalogue::parse(&catalogue.map_err(failed)?).map_err(parse)?,
-            gate_map: GateMap::parse(&gates.map_err(failed)?).map_err(parse)?,
+            require_gate_pass: file.policy.require_gate_pass,
+            least_evidence: file.policy.least_evidence,
+            trust_store_checksums: file.policy.trust_store_checksums,
+            oracle_root,
+            catalogue: Catalogue::parse(&catalogue).map_err(parse)?,
+            gate_map: GateMap::parse(&gates).map_err(parse)?,
             id: file.profile_id,
         })
     }
 }
 
+/// The file of a profile, and the folder that its relative paths start from.
+fn read(name: &str) -> Result<(File, Option<std::path::PathBuf>), String> {
+    let builtin = BUILTIN.iter().find(|(id, _)| *id == name);
+    let (yaml, folder) = match builtin {
+        Some((_, yaml)) => ((*yaml).to_owned(), None),
+        None => {
+            let yaml = std::fs::read_to_string(name).map_err(|error| {
+                format!("it is none of local, dev, prod, and cannot be read as a file: {error}")
+            })?;
+            (yaml, Path::new(name).parent().map(Path::to_owned))
+        }
+    };
+    let told = |error: serde_yaml_ng::Error| secrets::redact(&error.to_string());
+    let value: Value = serde_yaml_ng::from_str(&yaml).map_err(told)?;
+    if let Some(field) = secrets::find(&value) {
+        return Err(format!(
+            "{field} looks like a secret; a profile holds none, credentials come from the environment"
+        ));
+    }
+    serde_yaml_ng::from_value(value).map(|file| (file, folder)).map_err(told)
+}
+
 fn refuse_leniency(file: &File) -> Result<(), String> {
-    if file.policy.lenient && file.profile_id != LENIENT_ID {
+    let policy = &file.policy;
+    if policy.lenient && file.profile_id != LENIENT_ID {
         return Err(format!("only the profile `{LENIENT_ID}` may be lenient"));
     }
-    if file.policy.require_gate_pass == Some(false) && !file.policy.lenient {
+    if !policy.require_gate_pass && !policy.lenient {
         return Err("only a lenient profile may set require_gate_pass to false".to_owned());
+    }
+    if policy.least_evidence == Evidence::SizeOnly && !policy.lenient {
+        return Err("only a lenient profile may set least_evidence to size_only".to_owned());
     }
     Ok(())
 }
 
-fn expand(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<String, String> {
+impl StorePart {
+    fn expand(&self, variable: &impl Fn(&str) -> Option<String>) -> Result<S3Wiring, String> {
+        let text = |field: &str, text: &Option<String>| {
+            let value = text.as_ref().map(|text| expand(field, text, variable)).transpose()?;
+            Ok::<_, String>(value.filter(|value| !value.is_empty()))
+        };
+        let switch = |field: &str, switch: &Option<Switch>| match switch {
+            None => Ok(None),
+            Some(Switch::Set(set)) => Ok(Some(*set)),
+            Some(Switch::Text(text)) => match expand(field, text, variable)?.as_str() {
+                "" => Ok(None),
+                "true" => Ok(Some(true)),
+                "false" => Ok(Some(false)),
+                _ => Err(format!("wiring.{field} is neither true nor false")),
+            },
+        };
+        Ok(S3Wiring {
+            endpoint: text("object_store.endpoint", &self.endpoint)?,
+            region: text("object_store.region", &self.region)?,
+            path_style: switch("object_store.path_style", &self.path_style)?,
+            allow_http: switch("object_store.allow_http", &self.allow_http)?.unwrap_or(false),
+        })
+    }
+}
+
+fn expand(
+    field: &str,
+    text: &str,
+    variable: &impl Fn(&str) -> Option<String>,
+) -> Result<String, String> {
     let Some(inside) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
+        if text.contains("${") {
+            return Err(format!(
+                "wiring.{field} mixes text and a variable; a variable is the whole value"
+            ));
+        }
         return Ok(text.to_owned());
     };
     let (name, fallback) = match inside.split_once(":-") {
@@ -152,28 +265,13 @@ fn expand(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<Stri
     };
     match variable(name).filter(|value| !value.is_empty()) {
         Some(value) => Ok(value),
-        None => fallback
-            .map(str::to_owned)
-            .ok_or_else(|| format!("it needs the environment variable {name}, which is not set")),
+        None => fallback.map(str::to_owned).ok_or_else(|| {
+            format!("wiring.{field} needs the environment variable {name}, which is not set")
+        }),
     }
 }
 
-/// A path or a `file://` URL.
-fn local_root(root: &str) -> Result<String, String> {
-    match root.strip_prefix("file://").unwrap_or(root) {
-        "" => Err("oracle_root is empty".to_owned()),
-        path if path.contains("://") => {
-            Err(format!("oracle_root {path} is not a folder of this machine or a file:// URL"))
-        }
-        path => Ok(path.to_owned()),
-    }
-}
-
-fn part(
-    path: &str,
-    folder: Option<&std::path::Path>,
-    lumio: &'static [u8],
-) -> Result<Vec<u8>, String> {
+fn part(path: &str, folder: Option<&Path>, lumio: &'static [u8]) -> Result<Vec<u8>, String> {
     if path == "builtin:lumio" {
         return Ok(lumio.to_vec());
     }
@@ -182,49 +280,4 @@ fn part(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(yaml: &str) -> Result<Profile, String> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), yaml).unwrap();
-        let set = |name: &str| (name == "SET").then(|| "/srv/x".to_owned());
-        Profile::load(file.path().to_str().unwrap(), None, set).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_shipped_profiles_load_and_only_local_is_lenient() {
-        for id in ["local", "dev", "prod"] {
-            let profile = Profile::load(id, Some("/srv/x".to_owned()), |_| None).unwrap();
-            assert_eq!((profile.id.as_str(), profile.lenient), (id, id == "local"));
-            assert!(profile.catalogue.output("lumio.run.output").is_some());
-        }
-        assert_eq!(
-            Profile::load("local", None, |_| None).unwrap().oracle_root,
-            "runs/local_full_run-5"
-        );
-    }
-
-    #[test]
-    fn variables_are_whole_values_and_must_be_set() {
-        let root =
-            |text: &str| load(&format!("profile_id: x\nwiring: {{oracle_root: \"{text}\"}}"));
-        assert_eq!(root("${SET}").unwrap().oracle_root, "/srv/x");
-        assert_eq!(root("a/${SET}").unwrap().oracle_root, "a/${SET}");
-        assert!(root("${UNSET}").unwrap_err().contains("UNSET"));
-        assert!(root("s3://bucket/x").unwrap_err().contains("s3://bucket/x"));
-    }
-
-    #[test]
-    fn leniency_elsewhere_and_misspelt_rules_are_errors() {
-        for (id, policy) in [
-            ("dev", "lenient: true"),
-            ("prod", "require_gate_pass: false"),
-            ("local", "lenint: true"),
-        ] {
-            let yaml =
-                format!("profile_id: {id}\npolicy: {{{policy}}}\nwiring: {{oracle_root: x}}");
-            assert!(load(&yaml).is_err(), "{id} with {policy} passed");
-        }
-    }
-}
+mod tests;

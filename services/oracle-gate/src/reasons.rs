@@ -4,6 +4,7 @@
 //! `docs/oracle-store/reasons.md` is made from this table and held equal by a test.
 
 use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 /// Version of the table: a code is never given another meaning within one version.
 pub const VERSION: u32 = 1;
@@ -122,26 +123,62 @@ impl Serialize for Reason {
     }
 }
 
+/// The whole table for programs, with its version.
+pub fn table() -> Value {
+    let rows = ALL.iter().map(|reason| {
+        let row = reason.row();
+        json!({
+            "code": row.code,
+            "severity": reason.severity(false),
+            "severity_lenient": reason.severity(true),
+            "class": row.class,
+            "exit_code": row.class.exit(),
+            "retryable": row.retryable,
+            "meaning": row.meaning,
+            "action": row.action,
+        })
+    });
+    json!({ "version": VERSION, "reasons": rows.collect::<Vec<_>>() })
+}
+
 /// The operator's guide: the whole table as Markdown.
 pub fn guide() -> String {
-    let mut text = String::from(concat!(
-        "# Reasons\n\nMade from the table in `services/oracle-gate/src/reasons/table.rs` by ",
-        "`oracle-gate reasons`; do not edit.\n\nReasons are reported all, in this order. ",
-        "`invalid` exits 1: the subject is bad. `unverifiable` exits 2: nothing is known about ",
-        "it, and it is refused all the same. `usage` exits 3. What must not be read stays where ",
-        "it is and is not read: that is the quarantine.\n\n",
-        "| code | class | lenient profile | repeat | meaning | action |\n",
-        "|---|---|---|---|---|---|\n",
-    ));
+    let mut text = String::from(HEAD);
     for reason in ALL {
         let row = reason.row();
-        let lenient = if row.lenient { "warning" } else { "error" };
+        let named = |severity| if severity == Severity::Warn { "warning" } else { "error" };
+        let (strict, lenient) = (named(reason.severity(false)), named(reason.severity(true)));
         let repeat = if row.retryable { "retryable" } else { "terminal" };
-        let class = row.class.as_str();
+        let (class, exit) = (row.class.as_str(), row.class.exit());
         text += &format!(
-            "| `{}` | {class} | {lenient} | {repeat} | {} | {} |\n",
+            "| `{}` | {strict} | {lenient} | {class} | {exit} | {repeat} | {} | {} |\n",
             row.code, row.meaning, row.action
         );
     }
     text
 }
+
+const HEAD: &str = "\
+# Reasons
+
+Made from the table in `services/oracle-gate/src/reasons/table.rs` by `oracle-gate reasons`; do not
+edit. `oracle-gate reasons --output json` prints the same for programs.
+
+All reasons that are found are reported, in the order of this table. How the words are meant:
+
+- **class** says what is known. `invalid`: the subject is bad. `unverifiable`: nothing is known about it,
+  and it is refused all the same. `usage`: the call or its configuration is wrong.
+- **exit** is the code a command ends with: 1, 2 or 3. If several reasons are found, the smallest counts:
+  what is known to be bad stays bad, whatever else could not be told.
+- **strict** and **lenient** are the severities under a strict profile (`dev`, `prod`, and any that does not say
+  otherwise) and under `local`. A warning alone exits 0, or 1 with `--fail-on-warn`.
+- **repeat**. `retryable`: repeat the same call, after 1 s, then twice as long each time, up to 60 s; after ten
+  times look at the store. `terminal`: repeating changes nothing before somebody acts.
+- **Quarantine** is the answer to whatever must not be read: leave it where it is, do not read it, do not
+  edit, move or delete it. For a Lumio run, oracle-gate writes the run's status as `QUARANTINED` with the
+  codes, and no reader goes on. What is wrong is corrected by a new pack under a new attempt; the old one
+  stays as evidence.
+
+| code | strict | lenient | class | exit | repeat | meaning | action |
+|---|---|---|---|---|---|---|---|
+";

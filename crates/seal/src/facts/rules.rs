@@ -14,11 +14,9 @@ const MAX_REF: usize = 512;
 struct Mistakes(Vec<Mistake>);
 
 /// Every place where `document` says null.
-pub(crate) fn nulls(document: &[u8]) -> Vec<Mistake> {
+pub(crate) fn nulls(document: &Value) -> Vec<Mistake> {
     let mut found = Mistakes(Vec::new());
-    if let Ok(value) = serde_json::from_slice(document) {
-        found.nulls(&mut String::new(), &value);
-    }
+    found.nulls(&mut String::new(), document);
     found.0
 }
 

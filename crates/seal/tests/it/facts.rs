@@ -1,7 +1,8 @@
-use seal::facts::{RunFactsView, SCHEMA};
+use seal::facts::RunFactsView;
+use seal::schemas::RUN_FACTS_VIEW;
 use serde_json::{Value, json};
 
-fn view() -> Value {
+pub fn view() -> Value {
     let (a, b, run) = ("a".repeat(64), "b".repeat(64), "0123456789abcdef".repeat(2));
     let locator = json!({"output_id": "out.a", "path": "data/part-*", "run_id": run,
         "scenario_id": "s", "seed": 7, "content_digest": {"algo": "sha256", "hex": a}});
@@ -83,7 +84,7 @@ fn changed(pointer: &str, value: Value) -> Value {
 
 #[test]
 fn the_types_and_the_schema_accept_the_same_views() {
-    let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap();
+    let schema = jsonschema::validator_for(&serde_json::from_str(RUN_FACTS_VIEW).unwrap()).unwrap();
     let both = |value: &Value| {
         (RunFactsView::parse(value.to_string().as_bytes()).is_ok(), schema.is_valid(value))
     };
@@ -149,4 +150,44 @@ fn the_order_of_outputs_in_the_view_does_not_change_the_bundle_hash() {
     assert_eq!(hash(&value), before);
     value["locators"][0]["path"] = json!("elsewhere");
     assert_ne!(hash(&value), before);
+}
+
+#[test]
+fn traffic_is_what_has_the_role_and_a_locator() {
+    let mut value = view();
+    let mut second = value["locators"][0].clone();
+    second["output_id"] = json!("out.b");
+    value["locators"] = json!([value["locators"][0].clone(), second]);
+    let traffic = |value: &Value| -> Vec<String> {
+        let view = RunFactsView::parse(value.to_string().as_bytes()).unwrap();
+        view.traffic().map(|locator| locator.output_id.clone()).collect()
+    };
+    for (roles, expected) in [
+        (json!({"out.a": "business_traffic", "out.c": "business_traffic"}), vec!["out.a"]),
+        (json!({"out.a": "non_traffic", "out.b": "BUSINESS_TRAFFIC"}), vec![]),
+        (json!({}), vec![]),
+    ] {
+        value["output_roles"] = roles;
+        assert_eq!(traffic(&value), expected);
+    }
+    value.as_object_mut().unwrap().remove("output_roles");
+    assert!(traffic(&value).is_empty());
+}
+
+#[test]
+fn a_member_that_stands_twice_is_no_view() {
+    let text = view().to_string();
+    for (member, twice) in [
+        (
+            "\"out.a\":\"business_traffic\"",
+            "\"out.a\":\"non_traffic\",\"out.a\":\"business_traffic\"",
+        ),
+        ("\"plan_ref\":\"x\"", "\"plan_ref\":\"x\",\"plan_ref\":\"x\""),
+    ] {
+        let edited = text.replacen(member, twice, 1);
+        assert_ne!(edited, text, "{member}");
+        assert!(RunFactsView::parse(edited.as_bytes()).is_err(), "{twice}");
+    }
+    assert!(RunFactsView::parse(format!("{text} {text}").as_bytes()).is_err());
+    assert!(RunFactsView::parse(format!("\u{feff}{text}").as_bytes()).is_err());
 }

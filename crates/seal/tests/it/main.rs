@@ -2,5 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod facts;
+mod mutate;
+mod parsers;
+mod schemas;
 mod tree;
 mod verify;

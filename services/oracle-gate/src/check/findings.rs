@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Details, Outcome, Rules};
-use crate::objects::StoreError;
+use crate::objects::{Evidence, StoreError};
 use crate::reasons::{Reason, Severity};
 
 /// Most issues of one code that are kept: a view of many thousand locators can fail in each of them.
@@ -40,6 +40,7 @@ pub struct Findings {
     issues: Vec<Issue>,
     allow_unsealed: bool,
     allow_missing_digest: bool,
+    allow_size_only: bool,
 }
 
 impl Status {
@@ -64,13 +65,15 @@ impl Findings {
     /// Nothing found yet.
     pub fn new(rules: &Rules) -> Self {
         let Rules { allow_unsealed, allow_missing_digest, .. } = *rules;
-        Self { issues: Vec::new(), allow_unsealed, allow_missing_digest }
+        let allow_size_only = rules.least_evidence == Evidence::SizeOnly;
+        Self { issues: Vec::new(), allow_unsealed, allow_missing_digest, allow_size_only }
     }
 
     /// Notes a reason.
     pub fn add(&mut self, code: Reason, detail: impl Into<String>) {
         let lenient = match code {
             Reason::DigestMissing => self.allow_missing_digest,
+            Reason::DigestNotVerified => self.allow_size_only,
             _ => self.allow_unsealed,
         };
         let severity = code.severity(lenient);
@@ -117,6 +120,8 @@ pub fn store_reason(error: &StoreError) -> Reason {
         StoreError::Throttled { .. } => Reason::Throttled,
         StoreError::Link { .. } => Reason::LinkRefused,
         StoreError::TooLarge { .. } => Reason::ObjectTooLarge,
-        StoreError::Unavailable { .. } => Reason::StoreUnavailable,
+        StoreError::Unsupported { .. } => Reason::StoreNotWriteOnce,
+        StoreError::Name { .. } => Reason::PackNotClean,
+        StoreError::Conflict { .. } | StoreError::Unavailable { .. } => Reason::StoreUnavailable,
     }
 }

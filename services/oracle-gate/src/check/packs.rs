@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 
 use seal::facts::RunFactsView;
+use seal::tree::File;
 use seal::verify::{Broken, Found, Report, compare};
-use seal::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, RunKey, SEAL_FILE, SealStatus};
+use seal::{
+    MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, RunKey, SEAL_FILE, SealMarker, SealStatus, Tree,
+};
 use serde::Serialize;
 use wire::digest::Digest;
 
 use super::locators::Output;
+use super::measured::Measured;
 use super::{Findings, Rules};
 use crate::locator::inside;
 use crate::objects::{Objects, StoreError};
@@ -18,6 +22,8 @@ use crate::reasons::Reason;
 pub struct Pack {
     /// Its root, relative to the oracle root; empty if it is the oracle root.
     pub root: String,
+    /// The store as this pack's seal lets it be trusted (O11).
+    pub(crate) objects: Objects,
     report: Report,
 }
 
@@ -40,6 +46,25 @@ impl Pack {
         self.report.manifest.as_ref()
     }
 
+    /// Its inventory, if it has one that can be read.
+    pub fn inventory(&self) -> Option<&Tree> {
+        self.manifest().and_then(Manifest::inventory)
+    }
+
+    /// Whether the file at `path` below the oracle root was sealed, as far as that can be known:
+    /// a pack without an inventory does not say.
+    pub fn may_hold(&self, path: &str) -> bool {
+        let name = path.strip_prefix(&self.root).unwrap_or(path).trim_start_matches('/');
+        self.inventory().is_none_or(|inventory| inventory.file(name).is_some())
+    }
+
+    /// The sealed files below a folder, ordered by path; none if there is no inventory.
+    pub fn below(&self, folder: &str) -> impl Iterator<Item = &File> {
+        let files = self.inventory().map_or(&[][..], Tree::files).iter();
+        let folder = format!("{}/", folder.trim_end_matches('/'));
+        files.filter(move |file| file.path.starts_with(&folder))
+    }
+
     /// Its line in a report.
     pub fn detail(&self) -> PackDetail {
         PackDetail {
@@ -57,15 +82,15 @@ pub async fn check(
     rules: &Rules,
     view: &RunFactsView,
     outputs: &[Output<'_>],
+    measured: &mut Measured,
     findings: &mut Findings,
 ) -> Vec<Pack> {
     let roots: BTreeSet<String> = outputs.iter().map(|output| output.path.pack_root()).collect();
     let mut packs = Vec::new();
     for root in roots {
-        match read(objects, &root).await {
+        match read(objects, rules, root, measured).await {
             Err(error) => findings.store(&error),
-            Ok(report) => {
-                let pack = Pack { root, report };
+            Ok(pack) => {
                 judge(&pack, view, findings);
                 packs.push(pack);
             }
@@ -76,19 +101,33 @@ pub async fn check(
 }
 
 /// Reads by key only: files that the manifest does not name stay unseen (O8).
-async fn read(objects: &Objects, root: &str) -> Result<Report, StoreError> {
-    let seal = objects.read(&inside(root, SEAL_FILE), MAX_DOCUMENT_BYTES).await?;
-    let manifest = objects.read(&inside(root, MANIFEST_FILE), MAX_DOCUMENT_BYTES).await?;
+async fn read(
+    objects: &Objects,
+    rules: &Rules,
+    root: String,
+    measured: &mut Measured,
+) -> Result<Pack, StoreError> {
+    let seal = objects.read(&inside(&root, SEAL_FILE), MAX_DOCUMENT_BYTES).await?;
+    let manifest = objects.read(&inside(&root, MANIFEST_FILE), MAX_DOCUMENT_BYTES).await?;
+    let objects =
+        objects.trusting_checksums(rules.trust_store_checksums && proven(seal.as_deref()));
     let mut files = Vec::new();
     let parsed = manifest.as_deref().and_then(|bytes| Manifest::parse(bytes).ok());
-    if let Some(inventory) = parsed.as_ref().and_then(Manifest::inventory) {
-        for file in inventory.files() {
-            if let Some((length, sha256)) = objects.hash(&inside(root, &file.path)).await? {
-                files.push(Found { path: file.path.clone(), length, sha256 });
-            }
+    for file in parsed.as_ref().and_then(Manifest::inventory).map_or(&[][..], Tree::files) {
+        if let Some(fixity) = measured.file(&objects, &inside(&root, &file.path)).await? {
+            // A digest that was not asked for is reported as such, not as a difference.
+            let sha256 = fixity.sha256.unwrap_or(file.sha256);
+            files.push(Found { path: file.path.clone(), length: fixity.length, sha256 });
         }
     }
-    Ok(compare(seal.as_deref(), manifest.as_deref(), &files))
+    let report = compare(seal.as_deref(), manifest.as_deref(), &files);
+    Ok(Pack { root, objects, report })
+}
+
+/// Whether the store had shown, when the pack was sealed, that it refuses a wrong checksum.
+fn proven(seal: Option<&[u8]>) -> bool {
+    let seal = seal.and_then(|bytes| SealMarker::parse(bytes).ok());
+    matches!(seal, Some(SealMarker::V1(v1)) if v1.store_probe.keeps_true_checksums())
 }
 
 fn judge(pack: &Pack, view: &RunFactsView, findings: &mut Findings) {

@@ -1,10 +1,14 @@
 //! `oracle-gate check`.
 
-use serde_json::{Value, json};
+mod report;
+mod sarif;
 
-use super::{Failure, Output, block_on, keys, local, print, read_view, usage};
-use crate::check::{Issue, Outcome, Rules, check_bytes};
+use clap::ValueEnum;
+
+use super::{Failure, block_on, keys, print, read_view, store, usage};
+use crate::check::{Outcome, Rules, check_bytes};
 use crate::config::KEYS;
+use crate::objects::Evidence;
 use crate::profile::Profile;
 
 /// Options of `check`.
@@ -25,6 +29,9 @@ pub(super) struct Args {
     /// Treat a missing digest as a warning; only under a lenient profile.
     #[arg(long)]
     allow_missing_digest: bool,
+    /// How far to look: at every byte, or only whether everything is there with its length.
+    #[arg(long, value_enum, default_value_t = Depth::Digest)]
+    depth: Depth,
     /// Exit 1 on warnings too.
     #[arg(long)]
     fail_on_warn: bool,
@@ -32,13 +39,33 @@ pub(super) struct Args {
     #[arg(long = "attestation-key", env = KEYS, value_delimiter = ',')]
     attestation_keys: Vec<String>,
     /// How the answer is printed.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+/// How far a check looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Depth {
+    /// Existence and length; a pass is a warning at best, and only a lenient profile allows it.
+    Presence,
+    /// Every digest.
+    Digest,
+}
+
+/// How the answer of a check is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One line of JSON with the same facts.
+    Json,
+    /// SARIF 2.1.0, for code-scanning services.
+    Sarif,
 }
 
 /// Checks, prints, and answers the exit code of C1.
 pub(super) fn run(args: Args) -> Result<u8, Failure> {
-    let (profile, objects) = local(&args.profile)?;
+    let (profile, objects) = store(&args.profile)?;
     let rules = rules(&profile, &args)?;
     let reference = args.run_facts_ref.as_str();
     let outcome = block_on(async {
@@ -50,8 +77,9 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
         }
     })?;
     print(&match args.output {
-        Output::Json => format!("{}\n", report(&outcome)),
-        Output::Text => text(&outcome),
+        Format::Json => format!("{}\n", report::json(&outcome)),
+        Format::Sarif => format!("{}\n", sarif::log(&outcome)),
+        Format::Text => report::text(&outcome),
     })?;
     Ok(outcome.exit(args.fail_on_warn))
 }
@@ -65,62 +93,21 @@ fn rules(profile: &Profile, args: &Args) -> Result<Rules, Failure> {
         );
         return Err(usage(text));
     }
+    if args.depth == Depth::Presence && profile.least_evidence > Evidence::SizeOnly {
+        let text = format!(
+            "profile {} wants digests: --depth presence needs one with least_evidence: size_only",
+            profile.id
+        );
+        return Err(usage(text));
+    }
     let strict = Rules::strict(profile, keys(&args.attestation_keys)?);
     Ok(Rules {
         allow_unsealed: profile.lenient && !args.strict_seal,
         allow_missing_digest: args.allow_missing_digest,
+        least_evidence: match args.depth {
+            Depth::Presence => Evidence::SizeOnly,
+            Depth::Digest => strict.least_evidence,
+        },
         ..strict
     })
-}
-
-/// One line, keys sorted.
-fn report(outcome: &Outcome) -> Value {
-    let listed = |errors: bool| -> Vec<String> {
-        let wanted = outcome.issues.iter().filter(|issue| issue.is_error() == errors);
-        wanted.map(|issue| format!("{}:{}", issue.code.code(), issue.detail)).collect()
-    };
-    json!({
-        "status": outcome.status,
-        "reason_codes": outcome.reason_codes,
-        "issues": outcome.issues.iter().map(issue).collect::<Vec<_>>(),
-        "errors": listed(true),
-        "warnings": listed(false),
-        "details": outcome.details,
-    })
-}
-
-fn issue(issue: &Issue) -> Value {
-    let row = issue.code.row();
-    json!({
-        "code": row.code,
-        "severity": issue.severity,
-        "detail": issue.detail,
-        "class": row.class,
-        "retryable": issue.retryable,
-        "action": row.action,
-    })
-}
-
-fn text(outcome: &Outcome) -> String {
-    let details = &outcome.details;
-    let mut text = format!("{} {}\n", outcome.status.as_str(), details.run_facts_ref);
-    for issue in &outcome.issues {
-        let row = issue.code.row();
-        let repeat = if issue.retryable { "repeat" } else { "do not repeat" };
-        let severity = if issue.is_error() { "ERROR" } else { "WARN" };
-        text += &format!("{severity} {}: {}\n  {}; {repeat}\n", row.code, issue.detail, row.action);
-    }
-    for id in &details.no_gate_required {
-        text += &format!("NO_GATE_REQUIRED {id}\n");
-    }
-    for pack in &details.packs {
-        let digest = pack.seal_digest.map_or_else(|| "none".to_owned(), |it| it.to_string());
-        let status = pack.seal_status.unwrap_or("unsealed");
-        text += &format!("pack {} seal {digest} {status}\n", pack.root);
-    }
-    let (total, missing) = (details.locators_total, details.locators_missing);
-    let (bare, profile) = (details.locators_missing_digest, &details.profile_id);
-    text + &format!(
-        "{total} locators, {missing} missing, {bare} without digest; profile {profile}\n"
-    )
 }

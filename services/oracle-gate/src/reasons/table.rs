@@ -8,9 +8,11 @@ reasons! {
     RunPinsMismatch "RUN_PINS_MISMATCH" Invalid: "the view contradicts itself about which run it is of" => "quarantine the view and publish it anew";
     BundleHashMismatch "BUNDLE_HASH_MISMATCH" Invalid: "locators, receipts and policy do not give the view's bundle hash" => "quarantine the view: it was edited after it was made";
     LocatorsEmpty "LOCATORS_EMPTY" Invalid: "the view names no output" => "publish the outputs, or do not publish the run";
+    IntendedOutputMissing "INTENDED_OUTPUT_MISSING" Invalid: "an output that was asked for, and is not optional, has no locator" => "have the producer complete the run, or ask for less";
     OutputUnknown "OUTPUT_UNKNOWN" Invalid: "the catalogue has no such output" => "add it to the catalogue or drop it from the view";
     LocatorOutsideRoot "LOCATOR_OUTSIDE_ROOT" Invalid: "a path leads, or could lead, outside the oracle root" => "quarantine the view; nothing outside the root is read";
     LocatorDuplicate "LOCATOR_DUPLICATE" Invalid: "two locators name the same path" => "publish each output once";
+    LocatorTemplateMismatch "LOCATOR_TEMPLATE_MISMATCH" Invalid: "a path is not where the catalogue puts that output in this run" => "quarantine the view: an output may be named as another";
     LinkRefused "LINK_REFUSED" Invalid: "a link or special file stands in a path" => "replace it by the file itself in a new pack";
     #[lenient] PackNotSealed "PACK_NOT_SEALED" Invalid: "the pack has no readable seal, or the output lies in no pack" => "wait for the packer, or seal the pack with `oracle-gate seal`";
     SealInvalid "SEAL_INVALID" Invalid: "the seal file is not a seal" => "quarantine the pack and seal a new one";
@@ -29,6 +31,8 @@ reasons! {
     PartSetEmpty "PART_SET_EMPTY" Invalid: "a `*` in the last part of a path matches no file" => "check that the producer published its parts";
     #[lenient] DigestMissing "DIGEST_MISSING" Invalid: "a locator has no content digest" => "publish the digest";
     DigestMismatch "DIGEST_MISMATCH" Invalid: "the output's bytes do not have the digest of the view" => "quarantine the output";
+    ChangedDuringRead "CHANGED_DURING_READ" Unverifiable: "a file was not the same at its second reading" => "find out who writes to the store, then check again";
+    #[lenient] DigestNotVerified "DIGEST_NOT_VERIFIED" Unverifiable: "bytes were not hashed, as asked for by `--depth presence`" => "check with `--depth digest` before anything is read";
     GateUnknown "GATE_UNKNOWN" Invalid: "a gate that is needed or vouched for is not in the gate map" => "add the gate to the map or correct the catalogue";
     GatePassMissing "GATE_PASS_MISSING" Invalid: "no receipt in scope says PASS for a gate that is needed" => "wait for the gate or run it; no PASS, no read";
     GateFailed "GATE_FAILED" Invalid: "a receipt says FAIL, whatever others say" => "do not read; run again after the cause is repaired";
@@ -36,9 +40,12 @@ reasons! {
     GateScopeIncomplete "GATE_SCOPE_INCOMPLETE" Invalid: "a receipt lacks a pin that its gate must state" => "have the gate state its full scope";
     GateMethodUnknown "GATE_METHOD_UNKNOWN" Invalid: "the gate map names a way of verification that is not known here" => "use a version of oracle-gate that knows it";
     GateEvidenceMissing "GATE_EVIDENCE_MISSING" Invalid: "the evidence of a PASS is not there" => "have the gate publish its evidence";
+    GateEvidenceInvalid "GATE_EVIDENCE_INVALID" Invalid: "a flag or index is not what the gate's method wants" => "quarantine the view; have the gate publish its evidence anew, in a new pack";
+    #[lenient] GateBundleUnlisted "GATE_BUNDLE_UNLISTED" Unverifiable: "the files of a gate's bundle are not known: the pack has no inventory, and nothing is listed" => "seal the pack with `oracle-gate seal`, then check again";
     GateEvidenceUntrusted "GATE_EVIDENCE_UNTRUSTED" Invalid: "the evidence is not signed by an accepted key, or is no evidence" => "find out who signed it; accept a key only on its owner's word";
     GateEvidenceMismatch "GATE_EVIDENCE_MISMATCH" Invalid: "the evidence says something else than the receipt or the outputs" => "quarantine the view";
     InstanceProofMissing "INSTANCE_PROOF_REQUIRED_BUT_MISSING" Invalid: "an output that depends on its run has no proof of its own" => "publish the instance receipt";
+    InstanceScopeIncomplete "INSTANCE_SCOPE_INCOMPLETE" Invalid: "an instance receipt lacks a pin that its output depends on" => "publish the receipt with the output's full scope";
     InstanceProofMismatch "INSTANCE_PROOF_MISMATCH" Invalid: "an instance receipt is about another output, digest or run" => "quarantine the view";
     GateKeysMissing "GATE_KEYS_MISSING" Unverifiable: "evidence is signed and no accepted key is configured" => "set ORACLE_GATE_ATTESTATION_KEYS";
     AccessDenied "ACCESS_DENIED" Unverifiable: "the store denies access; the object may or may not be there" => "grant the reader its role, then repeat";
@@ -55,4 +62,5 @@ reasons! {
     PackNotClean "PACK_NOT_CLEAN" Invalid: "the pack's folder does not hold exactly the files to be sealed" => "find out who writes there; seal under a new attempt";
     StoreNotWriteOnce "STORE_NOT_WRITE_ONCE" Usage: "the store let a second writer win, so it cannot hold seals" => "use a store that honours create-only writes";
     #[retryable] SealUnconfirmed "SEAL_UNCONFIRMED" Unverifiable: "it is not known whether the seal was written" => "repeat the call: it finds out and completes";
+    ConfigInvalid "CONFIG_INVALID" Usage: "the profile, a setting or a flag cannot be used" => "correct what the text names; nothing was read";
 }

@@ -233,7 +233,7 @@ async fn outputs_that_depend_on_their_run_are_proven_one_by_one() {
         view["locators"][0]["output_id"] = json!("proven");
         if let Some(digest) = digest {
             view["instance_receipts"] = json!([{"output_id": "proven", "status": "PASS",
-                "scope": {"manifest_fingerprint": fingerprint()},
+                "scope": {"manifest_fingerprint": fingerprint(), "seed": 7},
                 "target_ref": view["locators"][0].clone(), "target_digest": digest}]);
         }
     };

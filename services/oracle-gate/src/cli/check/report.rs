@@ -1,0 +1,72 @@
+//! The answer of a check as text and as JSON: the same facts.
+
+use serde_json::{Value, json};
+
+use crate::check::{Issue, Outcome};
+
+/// One line, keys sorted.
+pub(super) fn json(outcome: &Outcome) -> Value {
+    let listed = |errors: bool| -> Vec<String> {
+        let wanted = outcome.issues.iter().filter(|issue| issue.is_error() == errors);
+        wanted.map(|issue| format!("{}:{}", issue.code.code(), issue.detail)).collect()
+    };
+    json!({
+        "status": outcome.status,
+        "reason_codes": outcome.reason_codes,
+        "issues": outcome.issues.iter().map(issue).collect::<Vec<_>>(),
+        "errors": listed(true),
+        "warnings": listed(false),
+        "details": outcome.details,
+    })
+}
+
+fn issue(issue: &Issue) -> Value {
+    let row = issue.code.row();
+    json!({
+        "code": row.code,
+        "severity": issue.severity,
+        "detail": issue.detail,
+        "class": row.class,
+        "exit_code": row.class.exit(),
+        "retryable": issue.retryable,
+        "action": row.action,
+    })
+}
+
+/// For people: what was found, then what it was found in.
+pub(super) fn text(outcome: &Outcome) -> String {
+    let details = &outcome.details;
+    let mut text = format!("{} {}\n", outcome.status.as_str(), details.run_facts_ref);
+    for issue in &outcome.issues {
+        let row = issue.code.row();
+        let repeat = if issue.retryable { "repeat" } else { "do not repeat" };
+        let severity = if issue.is_error() { "ERROR" } else { "WARN" };
+        let class = row.class.as_str();
+        text += &format!(
+            "{severity} {}: {}\n  {class}; {}; {repeat}\n",
+            row.code, issue.detail, row.action
+        );
+    }
+    for id in &details.no_gate_required {
+        text += &format!("NO_GATE_REQUIRED {id}\n");
+    }
+    for id in &details.traffic_outputs {
+        text += &format!("traffic {id}\n");
+    }
+    for pack in &details.packs {
+        let root = if pack.root.is_empty() { "." } else { &pack.root };
+        let id =
+            pack.oracle_pack_id.map_or_else(|| "without an id".to_owned(), |it| it.to_string());
+        let seal = pack.seal_digest.map_or_else(|| "none".to_owned(), |it| it.to_string());
+        let status = pack.seal_status.unwrap_or("unsealed");
+        text += &format!("pack {root} {id} seal {seal} {status}\n");
+    }
+    let (total, missing) = (details.locators_total, details.locators_missing);
+    let (bare, profile) = (details.locators_missing_digest, &details.profile_id);
+    let known = &details.evidence;
+    text + &format!(
+        "{total} locators, {missing} missing, {bare} without digest; profile {profile}\n\
+         {} files hashed, {} by the store's sha256, {} by length only\n",
+        known.hashed_bytes, known.store_sha256, known.size_only
+    )
+}

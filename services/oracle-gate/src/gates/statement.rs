@@ -1,0 +1,133 @@
+//! `dsse_statement_v1`: a statement in the pack, signed by an accepted key.
+
+use seal::facts::{GateReceipt, RunFactsView};
+use wire::digest::Digest;
+use wire::dsse::{DsseError, MAX_ENVELOPE_BYTES};
+use wire::statement::{
+    Execution, ExecutionStatement, Predicate, Shipping, ShippingStatement, Statement,
+    StatementError, Verdict,
+};
+
+use super::evidence::{Fault, same_place};
+use crate::catalogue::Gate;
+use crate::check::locators::Output;
+use crate::check::{Pack, Rules, Subject};
+use crate::locator::inside;
+use crate::reasons::Reason;
+
+/// Verifies the statement of one pack.
+pub(super) async fn verify(
+    subject: &Subject<'_>,
+    gate: &Gate,
+    receipt: &GateReceipt,
+    pack: &Pack,
+    predicate_type: &str,
+    file: &str,
+) -> Vec<Fault> {
+    let path = inside(&pack.root, file);
+    let envelope = match pack.objects.read(&path, MAX_ENVELOPE_BYTES as u64).await {
+        Ok(Some(envelope)) => envelope,
+        Ok(None) => {
+            return vec![Fault::Bad(Reason::GateEvidenceMissing, format!("{path} is not there"))];
+        }
+        Err(error) => return vec![error.into()],
+    };
+    let named = receipt.artifacts.as_ref().and_then(|it| it.passed_flag_path.as_ref());
+    let mut faults = Vec::new();
+    faults.extend(same_place(&pack.objects, named, &path).err());
+    let found = Digest::of(&envelope);
+    if let Some(stated) = receipt.digest.filter(|stated| stated.hex != found) {
+        let text = format!("the receipt has digest {}, the evidence is {found}", stated.hex);
+        faults.push(Fault::Bad(Reason::GateEvidenceMismatch, text));
+    }
+    let here: Vec<&Output<'_>> =
+        subject.outputs.iter().filter(|output| output.path.pack_root() == pack.root).collect();
+    let stated = statement(subject, gate, predicate_type, &envelope, &here);
+    faults.extend(stated.err().map(|(reason, text)| Fault::Bad(reason, text)));
+    faults
+}
+
+type Wrong = (Reason, String);
+
+fn statement(
+    subject: &Subject<'_>,
+    gate: &Gate,
+    predicate_type: &str,
+    envelope: &[u8],
+    outputs: &[&Output<'_>],
+) -> Result<(), Wrong> {
+    let (rules, view) = (subject.rules, subject.view);
+    let mismatch = |text: Option<String>| match text {
+        Some(text) => Err((Reason::GateEvidenceMismatch, text)),
+        None => Ok(()),
+    };
+    match predicate_type {
+        Execution::TYPE => {
+            let statement: ExecutionStatement = open(rules, envelope)?;
+            mismatch(execution(view, gate, statement.predicate(), outputs))
+        }
+        Shipping::TYPE => {
+            let statement: ShippingStatement = open(rules, envelope)?;
+            mismatch(shipping(view, statement.predicate()))
+        }
+        other => Err((Reason::GateMethodUnknown, format!("predicate type {other}"))),
+    }
+}
+
+fn open<P: Predicate>(rules: &Rules, envelope: &[u8]) -> Result<Statement<P>, Wrong> {
+    match Statement::open(envelope, &rules.keys) {
+        Ok((statement, _)) => Ok(statement),
+        Err(StatementError::Envelope(error @ DsseError::Untrusted(_))) => {
+            Err((Reason::GateEvidenceUntrusted, error.to_string()))
+        }
+        Err(error) => Err((Reason::GateEvidenceUntrusted, chain(&error))),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}
+
+/// Subject and scope equality (O7), and every output by path and digest.
+fn execution(
+    view: &RunFactsView,
+    gate: &Gate,
+    stated: &Execution,
+    outputs: &[&Output<'_>],
+) -> Option<String> {
+    let pins = &view.pins;
+    let checks = [
+        ("the verdict is not PASS", stated.verdict == Verdict::Pass),
+        ("the run is another", seal::RunKey::from(stated.run_id) == pins.run_id),
+        ("the module is another", stated.module_digest == pins.manifest_fingerprint),
+        ("the input is another", stated.input_digest == pins.parameter_hash),
+        ("the seed is another", stated.seed == pins.seed),
+        ("the workflow is another", stated.workflow_id == pins.scenario_id),
+    ];
+    if let Some((wrong, _)) = checks.into_iter().find(|(_, holds)| !holds) {
+        return Some(wrong.to_owned());
+    }
+    let authorised =
+        outputs.iter().filter(|it| gate.authorizes_outputs.contains(&it.locator.output_id));
+    for output in authorised {
+        let in_pack = output.path.in_pack();
+        let name = in_pack.strip_prefix("outputs/").unwrap_or_default();
+        let named = stated.outputs.iter().find(|it| it.path == name);
+        let digest = output.locator.content_digest.map(|digest| digest.hex);
+        if named.is_none_or(|named| digest.is_some_and(|digest| digest != named.sha256)) {
+            return Some(format!("it does not name {in_pack} with that digest"));
+        }
+    }
+    None
+}
+
+fn shipping(view: &RunFactsView, stated: &Shipping) -> Option<String> {
+    if stated.verdict != Verdict::Pass {
+        return Some("the verdict is not PASS".to_owned());
+    }
+    let same = stated.module_digest == view.pins.manifest_fingerprint;
+    (!same).then(|| "the module is another".to_owned())
+}
