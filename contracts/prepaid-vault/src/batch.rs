@@ -11,10 +11,10 @@ use crate::settle::{self, Settling};
 use crate::time;
 use crate::types::{OpenRun, Settlement};
 
-/// Most opens of one call. Events and return value may take 16,384 bytes together; the largest
-/// opened event, a sweep's event before it, and its code take 1,4xx.
+/// Most opens of one call. What binds is that events and return value may take 16,384 bytes together:
+/// the largest opened event with a sweep's event before it and its code takes 1,441.
 pub(crate) const MAX_OPENS: u32 = 11;
-/// Most settlements of one call, likewise.
+/// Most settlements of one call, likewise: the largest takes 1,001.
 pub(crate) const MAX_SETTLEMENTS: u32 = 16;
 
 /// Opens runs; answers 0 for each that is open now, else its code. The caller must have signed.

@@ -16,6 +16,7 @@ mod open;
 mod oracle;
 mod settle;
 mod signatures;
+mod sizes;
 mod wasm;
 
 use agent_registry::{
