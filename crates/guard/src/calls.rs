@@ -3,9 +3,12 @@
 //! Everything absent from this table neither changes files, nor starts processes, nor speaks to anybody outside: the kernel
 //! lets it pass without a stop. Writing through a descriptor is absent, since opening for writing is the write (M3).
 
+mod metadata;
 mod refused;
 
 use libc::c_long;
+
+pub(crate) use metadata::{Change, Clock, Target};
 
 /// Where a path argument stands: the index of its directory descriptor, if the call has one, and of the path.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +24,15 @@ pub(crate) enum Follow {
     Never,
     /// Unless the flags in this argument have `AT_SYMLINK_NOFOLLOW`.
     UnlessFlag(usize),
+}
+
+/// What a call removes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Removal {
+    File,
+    Directory,
+    /// `unlinkat`: the flags in this argument say.
+    Flags(usize),
 }
 
 /// Where the flags of an `open` stand.
@@ -44,13 +56,16 @@ pub(crate) enum Shape {
     Create {
         at: At,
     },
-    /// Removes a name; nothing where it is missing.
+    /// Removes a name; nothing where it is missing or of the other kind.
     Remove {
         at: At,
+        kind: Removal,
     },
+    /// The flags in this argument may ask to exchange, or not to replace.
     Rename {
         from: At,
         to: At,
+        flags: Option<usize>,
     },
     /// A hard link; the flags in this argument may ask to follow.
     Link {
@@ -58,14 +73,17 @@ pub(crate) enum Shape {
         to: At,
         flags: Option<usize>,
     },
-    /// Content by path or metadata.
-    Modify {
+    /// Content by path.
+    Truncate {
         at: At,
-        follow: Follow,
     },
-    ModifyFd {
-        fd: usize,
+    Metadata {
+        target: Target,
+        change: Change,
     },
+    Ioctl,
+    /// Whom a descriptor's signals go to.
+    Owner,
     Exec {
         at: At,
         flags: Option<usize>,
@@ -86,6 +104,16 @@ pub(crate) enum Shape {
         pid: usize,
         signal: Option<usize>,
     },
+    /// A signal by a descriptor of a process.
+    SignalHandle,
+    /// Reads the memory of the process in this argument.
+    Peek {
+        pid: usize,
+    },
+    /// No guarded command gets this, and aimed at a process outside it is charged.
+    RefuseProcess {
+        pid: usize,
+    },
     /// No guarded command gets this; answered with an error number.
     Refuse(i32),
 }
@@ -104,6 +132,8 @@ pub(crate) enum Stop {
     Equal(usize, u32),
     /// New namespaces and new processes, not new threads.
     Clone,
+    /// Requests that neither terminals nor sockets know, and those of them that reach others.
+    Ioctl,
     /// Never: the kernel itself answers with this error number, and nobody hears of it.
     Fail(u16),
 }
@@ -138,9 +168,13 @@ pub(crate) const NEW_NAMESPACES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u32;
-const SETXATTRAT: c_long = 463;
-const REMOVEXATTRAT: c_long = 466;
-const FILE_SETATTR: c_long = 469;
+/// The first number no kernel known here has given out. What a later one adds is not there for a command.
+pub(crate) const UNKNOWN_NUMBERS: u32 = 470;
+
+const F_SETOWN_EX: u32 = 15;
+/// `PRIO_USER` and `IOPRIO_WHO_USER`: all processes of a user, outside the tree too.
+pub(crate) const PRIORITY_OF_USER: u32 = 2;
+pub(crate) const IO_PRIORITY_OF_USER: u32 = 3;
 
 const fn plain(path: usize) -> At {
     At { dir: None, path }
@@ -157,7 +191,7 @@ fn row(number: c_long, name: &'static str, stop: Stop, shape: Shape) -> Call {
 /// The table for this machine.
 pub(crate) fn table(options: Options) -> Vec<Call> {
     let mut rows = files(options);
-    rows.extend(metadata());
+    rows.extend(metadata::rows());
     rows.extend(processes(options));
     rows.extend(sockets());
     rows.extend(refused::rows());
@@ -180,14 +214,24 @@ fn files(options: Options) -> Vec<Call> {
         row(libc::SYS_mkdirat, "mkdirat", Stop::Always, Create { at: at(0, 1) }),
         row(libc::SYS_mknodat, "mknodat", Stop::Always, Create { at: at(0, 1) }),
         row(libc::SYS_symlinkat, "symlinkat", Stop::Always, Create { at: at(1, 2) }),
-        row(libc::SYS_unlinkat, "unlinkat", Stop::Always, Remove { at: at(0, 1) }),
+        row(
+            libc::SYS_unlinkat,
+            "unlinkat",
+            Stop::Always,
+            Remove { at: at(0, 1), kind: Removal::Flags(2) },
+        ),
         row(
             libc::SYS_renameat2,
             "renameat2",
             Stop::Always,
-            Rename { from: at(0, 1), to: at(2, 3) },
+            Rename { from: at(0, 1), to: at(2, 3), flags: Some(4) },
         ),
-        row(libc::SYS_renameat, "renameat", Stop::Always, Rename { from: at(0, 1), to: at(2, 3) }),
+        row(
+            libc::SYS_renameat,
+            "renameat",
+            Stop::Always,
+            Rename { from: at(0, 1), to: at(2, 3), flags: None },
+        ),
         row(
             libc::SYS_linkat,
             "linkat",
@@ -199,75 +243,55 @@ fn files(options: Options) -> Vec<Call> {
 }
 
 fn truncate(options: Options) -> Shape {
-    if options.abi < 3 {
-        Shape::Refuse(libc::EACCES)
-    } else {
-        Shape::Modify { at: plain(0), follow: Follow::Always }
-    }
-}
-
-fn metadata() -> Vec<Call> {
-    use Shape::{Modify, ModifyFd};
-    let by_path = |number, name, path, follow| {
-        row(number, name, Stop::Always, Modify { at: plain(path), follow })
-    };
-    let by_dir = |number, name, flags| {
-        row(number, name, Stop::Always, Modify { at: at(0, 1), follow: Follow::UnlessFlag(flags) })
-    };
-    let by_fd = |number, name| row(number, name, Stop::Always, ModifyFd { fd: 0 });
-    vec![
-        by_fd(libc::SYS_fchmod, "fchmod"),
-        by_fd(libc::SYS_fchown, "fchown"),
-        by_fd(libc::SYS_fsetxattr, "fsetxattr"),
-        by_fd(libc::SYS_fremovexattr, "fremovexattr"),
-        row(
-            libc::SYS_fchmodat,
-            "fchmodat",
-            Stop::Always,
-            Modify { at: at(0, 1), follow: Follow::Always },
-        ),
-        by_dir(libc::SYS_fchmodat2, "fchmodat2", 3),
-        by_dir(libc::SYS_fchownat, "fchownat", 4),
-        by_dir(libc::SYS_utimensat, "utimensat", 3),
-        by_dir(SETXATTRAT, "setxattrat", 2),
-        by_dir(REMOVEXATTRAT, "removexattrat", 2),
-        by_dir(FILE_SETATTR, "file_setattr", 4),
-        by_path(libc::SYS_setxattr, "setxattr", 0, Follow::Always),
-        by_path(libc::SYS_lsetxattr, "lsetxattr", 0, Follow::Never),
-        by_path(libc::SYS_removexattr, "removexattr", 0, Follow::Always),
-        by_path(libc::SYS_lremovexattr, "lremovexattr", 0, Follow::Never),
-    ]
+    if options.abi < 3 { Shape::Refuse(libc::EACCES) } else { Shape::Truncate { at: plain(0) } }
 }
 
 fn processes(options: Options) -> Vec<Call> {
     use Shape::{Exec, Fork, Process, Refuse};
-    let other =
-        |number, name| row(number, name, Stop::NotZero(0), Process { pid: 0, signal: None });
+    let forks = if options.forks { Stop::Clone } else { Stop::Bits(0, NEW_NAMESPACES) };
     let mut rows = vec![
         row(libc::SYS_execve, "execve", Stop::Always, Exec { at: plain(0), flags: None }),
         row(libc::SYS_execveat, "execveat", Stop::Always, Exec { at: at(0, 1), flags: Some(4) }),
-        row(
-            libc::SYS_clone,
-            "clone",
-            if options.forks { Stop::Clone } else { Stop::Bits(0, NEW_NAMESPACES) },
-            Fork,
-        ),
+        row(libc::SYS_clone, "clone", forks, Fork),
         // Its flags are in memory. The C libraries fall back to clone.
         row(libc::SYS_clone3, "clone3", Stop::Fail(libc::ENOSYS as u16), Refuse(libc::ENOSYS)),
-        row(libc::SYS_kill, "kill", Stop::Always, Process { pid: 0, signal: Some(1) }),
         row(
-            libc::SYS_rt_sigqueueinfo,
-            "rt_sigqueueinfo",
-            Stop::Always,
-            Process { pid: 0, signal: Some(1) },
+            libc::SYS_unshare,
+            "unshare",
+            Stop::Bits(0, NEW_NAMESPACES | libc::CLONE_NEWTIME as u32),
+            Refuse(libc::EPERM),
         ),
-        row(
-            libc::SYS_rt_tgsigqueueinfo,
-            "rt_tgsigqueueinfo",
-            Stop::Always,
-            Process { pid: 0, signal: Some(2) },
-        ),
+    ];
+    let signal = |number, name, signal| {
+        row(number, name, Stop::Always, Process { pid: 0, signal: Some(signal) })
+    };
+    rows.extend([
+        signal(libc::SYS_kill, "kill", 1),
+        signal(libc::SYS_tkill, "tkill", 1),
+        signal(libc::SYS_tgkill, "tgkill", 2),
+        signal(libc::SYS_rt_sigqueueinfo, "rt_sigqueueinfo", 1),
+        signal(libc::SYS_rt_tgsigqueueinfo, "rt_tgsigqueueinfo", 2),
         row(libc::SYS_pidfd_open, "pidfd_open", Stop::Always, Process { pid: 0, signal: None }),
+        row(
+            libc::SYS_pidfd_send_signal,
+            "pidfd_send_signal",
+            Stop::Always,
+            if options.abi < 6 { Refuse(libc::EPERM) } else { Shape::SignalHandle },
+        ),
+        row(libc::SYS_fcntl, "fcntl", Stop::Equal(1, libc::F_SETOWN as u32), Shape::Owner),
+        row(libc::SYS_fcntl, "fcntl", Stop::Equal(1, F_SETOWN_EX), Shape::Owner),
+    ]);
+    rows.extend(settings());
+    rows
+}
+
+/// What one process may change about another.
+fn settings() -> Vec<Call> {
+    use Shape::{Peek, Process, RefuseProcess};
+    let other =
+        |number, name| row(number, name, Stop::NotZero(0), Process { pid: 0, signal: None });
+    let who = |number, name, stop| row(number, name, stop, Process { pid: 1, signal: None });
+    vec![
         other(libc::SYS_prlimit64, "prlimit64"),
         other(libc::SYS_sched_setaffinity, "sched_setaffinity"),
         other(libc::SYS_sched_setscheduler, "sched_setscheduler"),
@@ -275,31 +299,19 @@ fn processes(options: Options) -> Vec<Call> {
         other(libc::SYS_sched_setattr, "sched_setattr"),
         other(libc::SYS_migrate_pages, "migrate_pages"),
         other(libc::SYS_move_pages, "move_pages"),
+        who(libc::SYS_setpriority, "setpriority", Stop::NotZero(1)),
+        who(libc::SYS_setpriority, "setpriority", Stop::Equal(0, PRIORITY_OF_USER)),
+        who(libc::SYS_ioprio_set, "ioprio_set", Stop::NotZero(1)),
+        who(libc::SYS_ioprio_set, "ioprio_set", Stop::Equal(0, IO_PRIORITY_OF_USER)),
+        row(libc::SYS_ptrace, "ptrace", Stop::Always, RefuseProcess { pid: 1 }),
         row(
-            libc::SYS_setpriority,
-            "setpriority",
-            Stop::NotZero(1),
-            Process { pid: 1, signal: None },
+            libc::SYS_process_vm_writev,
+            "process_vm_writev",
+            Stop::Always,
+            RefuseProcess { pid: 0 },
         ),
-        row(libc::SYS_ioprio_set, "ioprio_set", Stop::NotZero(1), Process { pid: 1, signal: None }),
-    ];
-    if options.abi < 6 {
-        // Newer kernels confine signals themselves.
-        rows.push(row(libc::SYS_tkill, "tkill", Stop::Always, Process { pid: 0, signal: Some(1) }));
-        rows.push(row(
-            libc::SYS_tgkill,
-            "tgkill",
-            Stop::Always,
-            Process { pid: 0, signal: Some(2) },
-        ));
-        rows.push(row(
-            libc::SYS_pidfd_send_signal,
-            "pidfd_send_signal",
-            Stop::Always,
-            Refuse(libc::EPERM),
-        ));
-    }
-    rows
+        row(libc::SYS_process_vm_readv, "process_vm_readv", Stop::Always, Peek { pid: 0 }),
+    ]
 }
 
 fn sockets() -> Vec<Call> {
@@ -316,10 +328,9 @@ fn sockets() -> Vec<Call> {
 
 #[cfg(target_arch = "x86_64")]
 fn legacy(options: Options) -> Vec<Call> {
-    use Shape::{Create, Fork, Link, Modify, Open, Refuse, Remove, Rename};
+    use Shape::{Create, Fork, Link, Open, Refuse, Remove, Rename};
     let open = if options.reads { Stop::Always } else { Stop::Bits(1, WRITING) };
     let always = |number, name, shape| row(number, name, Stop::Always, shape);
-    let modify = |number, name, follow| always(number, name, Modify { at: plain(0), follow });
     let mut rows = if options.forks {
         vec![always(libc::SYS_fork, "fork", Fork), always(libc::SYS_vfork, "vfork", Fork)]
     } else {
@@ -331,16 +342,10 @@ fn legacy(options: Options) -> Vec<Call> {
         always(libc::SYS_mkdir, "mkdir", Create { at: plain(0) }),
         always(libc::SYS_mknod, "mknod", Create { at: plain(0) }),
         always(libc::SYS_symlink, "symlink", Create { at: plain(1) }),
-        always(libc::SYS_rmdir, "rmdir", Remove { at: plain(0) }),
-        always(libc::SYS_unlink, "unlink", Remove { at: plain(0) }),
-        always(libc::SYS_rename, "rename", Rename { from: plain(0), to: plain(1) }),
+        always(libc::SYS_rmdir, "rmdir", Remove { at: plain(0), kind: Removal::Directory }),
+        always(libc::SYS_unlink, "unlink", Remove { at: plain(0), kind: Removal::File }),
+        always(libc::SYS_rename, "rename", Rename { from: plain(0), to: plain(1), flags: None }),
         always(libc::SYS_link, "link", Link { from: plain(0), to: plain(1), flags: None }),
-        modify(libc::SYS_chmod, "chmod", Follow::Always),
-        modify(libc::SYS_chown, "chown", Follow::Always),
-        modify(libc::SYS_lchown, "lchown", Follow::Never),
-        modify(libc::SYS_utime, "utime", Follow::Always),
-        modify(libc::SYS_utimes, "utimes", Follow::Always),
-        always(libc::SYS_futimesat, "futimesat", Modify { at: at(0, 1), follow: Follow::Always }),
         always(libc::SYS_uselib, "uselib", Refuse(libc::ENOSYS)),
         always(libc::SYS_iopl, "iopl", Refuse(libc::EPERM)),
         always(libc::SYS_ioperm, "ioperm", Refuse(libc::EPERM)),

@@ -1,11 +1,12 @@
 //! The seccomp program made from the table of calls, written instruction by instruction.
 //!
 //! It stops the caller (user notification), lets it pass, or fails the call; it never kills. A foreign architecture, and on x86-64 the x32 numbers,
-//! are stopped too: the supervisor then ends the run, having seen who tried.
+//! are stopped too: the supervisor then ends the run, having seen who tried. Numbers that
+//! no known kernel has given out do not exist for a command.
 
 use libc::{c_long, sock_filter};
 
-use crate::calls::{Call, NEW_NAMESPACES, Stop};
+use crate::calls::{Call, NEW_NAMESPACES, Stop, UNKNOWN_NUMBERS};
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) const NATIVE: u32 = 0xc000_003e;
@@ -21,6 +22,7 @@ const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const JUMP_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
 const JUMP_BITS: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 /// The program for a table.
@@ -32,6 +34,8 @@ pub(crate) fn program(calls: &[Call]) -> Vec<sock_filter> {
         load(NUMBER),
         jump(JUMP_AT_LEAST, FOREIGN_NUMBERS, 0, 1),
         notify(),
+        jump(JUMP_AT_LEAST, UNKNOWN_NUMBERS, 0, 1),
+        fail(libc::ENOSYS as u16),
     ];
     for number in numbers(calls) {
         let mut block = Vec::new();
@@ -80,8 +84,30 @@ fn stop(condition: Stop) -> Vec<sock_filter> {
             jump(JUMP_BITS, libc::CLONE_THREAD as u32, 1, 0),
             notify(),
         ],
-        Stop::Fail(error) => vec![give(libc::SECCOMP_RET_ERRNO | u32::from(error))],
+        Stop::Ioctl => ioctl(),
+        Stop::Fail(error) => vec![fail(error)],
     }
+}
+
+/// Requests of terminals (`T`) and sockets pass, but for input typed into a terminal and the receiver of a socket's signals.
+fn ioctl() -> Vec<sock_filter> {
+    const TYPE: u32 = 0xff00;
+    const TERMINALS: u32 = 0x5400;
+    const SOCKETS: u32 = 0x8900;
+    const TIOCLINUX: u32 = 0x541c;
+    const FIOSETOWN: u32 = 0x8901;
+    const SIOCSPGRP: u32 = 0x8902;
+    vec![
+        load(low(1)),
+        jump(JUMP_EQUAL, libc::TIOCSTI as u32, 6, 0),
+        jump(JUMP_EQUAL, TIOCLINUX, 5, 0),
+        jump(JUMP_EQUAL, FIOSETOWN, 4, 0),
+        jump(JUMP_EQUAL, SIOCSPGRP, 3, 0),
+        sock_filter { code: AND, jt: 0, jf: 0, k: TYPE },
+        jump(JUMP_EQUAL, TERMINALS, 2, 0),
+        jump(JUMP_EQUAL, SOCKETS, 1, 0),
+        notify(),
+    ]
 }
 
 /// Offset of the low half of an argument; both supported machines are little endian.
@@ -107,6 +133,10 @@ fn notify() -> sock_filter {
 
 fn allow() -> sock_filter {
     give(libc::SECCOMP_RET_ALLOW)
+}
+
+fn fail(error: u16) -> sock_filter {
+    give(libc::SECCOMP_RET_ERRNO | u32::from(error))
 }
 
 fn give(result: u32) -> sock_filter {

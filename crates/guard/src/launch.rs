@@ -19,13 +19,13 @@ use rustix::net::{
     SocketType, recvmsg, send, socketpair,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::command::{Command, Stdin};
 use crate::error::GuardError;
 use crate::keeper::{self, Message, Plan};
 
 const START_SECONDS: u64 = 10;
-const PATIENCE_MS: u32 = 10_000;
 
 /// Everything that must be ready before the fork.
 pub(crate) struct Start<'a> {
@@ -98,15 +98,17 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.control.take());
         // It ends with its tree. A process the kernel holds fast must not hold the caller too.
-        for _ in 0..PATIENCE_MS {
-            let mut status = 0;
-            // SAFETY: asks for our own child and writes its status on this stack.
-            let ended = unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) };
-            if ended != 0 {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(1));
+        let handle =
+            Pid::from_raw(self.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        if let Some(handle) = &handle {
+            let patience = Timespec { tv_sec: START_SECONDS.cast_signed(), tv_nsec: 0 };
+            while poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&patience))
+                == Err(rustix::io::Errno::INTR)
+            {}
         }
+        let mut status = 0;
+        // SAFETY: asks for our own child and writes its status on this stack.
+        unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) };
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
-use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use crate::policy::Capability;
 use crate::report::{Category, Charge, Effect, Report};
+use crate::tasks::Who;
 use crate::text;
 
 /// Kept free for charged effects.
@@ -15,8 +15,6 @@ const RESERVED: usize = 100;
 /// Most touched names remembered, at 8 bytes each.
 const MAX_TOUCHED: usize = 4_000_000;
 const MAX_MOVED: usize = 20_000;
-const MAX_TEXT: usize = 4_096;
-const MAX_ARGUMENTS: usize = 64;
 
 /// One effect before its process is looked up.
 #[derive(Debug)]
@@ -45,8 +43,8 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Counts the event, and keeps it as long as there is room.
-    pub(crate) fn record(&mut self, tid: u32, event: Event) {
+    /// Counts the event; answers whether there is room to keep it.
+    pub(crate) fn count(&mut self, event: &Event) -> bool {
         *self.counts.entry(event.category).or_default() += 1;
         self.denied += u64::from(!event.allowed);
         let room = match event.charge {
@@ -63,9 +61,23 @@ impl Ledger {
             }
             _ => {}
         }
-        if self.effects.len() < room {
-            self.effects.push(attribute(tid, event));
-        }
+        self.effects.len() < room
+    }
+
+    /// Keeps it, with who did it.
+    pub(crate) fn keep(&mut self, event: Event, who: &Who) {
+        self.effects.push(Effect {
+            category: event.category,
+            operation: event.operation.to_owned(),
+            target: text::bounded(event.target),
+            other: event.other.map(text::bounded),
+            pid: who.pid,
+            executable: who.executable.clone(),
+            argv: who.argv.clone(),
+            parents: who.parents.clone(),
+            allowed: event.allowed,
+            charge: event.charge,
+        });
     }
 
     pub(crate) fn hole(&mut self, why: impl FnOnce() -> String) {
@@ -82,40 +94,6 @@ fn capability(category: Category) -> Option<Capability> {
         Category::Network => Some(Capability::Network),
         Category::OutsideProcess | Category::Refused => None,
     }
-}
-
-/// Who did it: read while the process is stopped.
-fn attribute(tid: u32, event: Event) -> Effect {
-    let proc = |name: &str| PathBuf::from(format!("/proc/{tid}/{name}"));
-    let executable = fs::read_link(proc("exe")).map(text::escape_os).unwrap_or_default();
-    let line = fs::read(proc("cmdline")).unwrap_or_default();
-    let arguments = line.strip_suffix(b"\0").unwrap_or(&line).split(|byte| *byte == 0);
-    let argv =
-        arguments.take(MAX_ARGUMENTS).map(|argument| bounded(text::escape(argument))).collect();
-    let status = fs::read_to_string(proc("status")).unwrap_or_default();
-    let process = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Tgid:"))
-        .and_then(|pid| pid.trim().parse().ok());
-    Effect {
-        category: event.category,
-        operation: event.operation.to_owned(),
-        target: bounded(event.target),
-        other: event.other.map(bounded),
-        pid: process.unwrap_or(tid),
-        executable,
-        argv,
-        allowed: event.allowed,
-        charge: event.charge,
-    }
-}
-
-fn bounded(mut text: String) -> String {
-    if text.len() > MAX_TEXT {
-        let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
-    }
-    text
 }
 
 /// The names that were seen being changed, to be held against what the snapshots find.

@@ -51,12 +51,14 @@
 //! Reading order: `run.rs`, `supervise.rs`, `observe.rs` with its two parts, `calls.rs`; then `keeper.rs` and `entry.rs`, the code between fork
 //! and exec.
 
+mod act;
 mod calls;
 mod command;
 mod confine;
 mod entry;
 mod error;
 mod filter;
+mod footprint;
 mod ground;
 mod judge;
 mod keeper;
@@ -65,6 +67,7 @@ mod ledger;
 mod observe;
 mod ownership;
 mod policy;
+mod processor;
 mod report;
 mod run;
 mod snapshot;
@@ -72,6 +75,7 @@ mod supervise;
 mod support;
 mod sys;
 mod system_reads;
+mod tasks;
 mod text;
 mod tree;
 mod view;
@@ -80,7 +84,7 @@ pub use command::{Command, Stdin};
 pub use error::GuardError;
 pub use ownership::prepare_ownership;
 pub use policy::{Capability, Identity, Limits, Policy, Reads, UnknownCapability};
-pub use report::{Captured, Category, Charge, Code, Effect, Exit, Report, Tier, Verdict};
+pub use report::{Ancestor, Captured, Category, Charge, Code, Effect, Exit, Report, Tier, Verdict};
 pub use run::run;
 pub use support::{Support, probe};
 pub use system_reads::system_read_allow;

@@ -1,11 +1,17 @@
 //! Decides every stopped call: what it is, whether it counts, and what the kernel is told.
 //!
 //! A call is let go on only where the kernel itself confines what it can reach (Landlock), so a thread that swaps a path after it was
-//! looked at wins nothing but the attempt. Everything refused is refused by an error number, which nothing can race.
+//! looked at wins nothing but the attempt. Everything refused is refused by an error number, which nothing can race. What Landlock does
+//! not confine, metadata, the supervisor changes itself on a handle it has checked.
 
 mod files;
+mod metadata;
+mod names;
 mod others;
+mod processes;
+mod requests;
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
@@ -19,8 +25,9 @@ use crate::ledger::{Event, Ledger};
 use crate::policy::{Policy, Reads};
 use crate::report::{Category, Charge, Exit};
 use crate::sys::{Answer, Stopped};
+use crate::tasks::Tasks;
 use crate::text;
-use crate::view::View;
+use crate::view::{Home, View};
 
 /// What follows from a stopped call.
 #[derive(Debug)]
@@ -41,10 +48,13 @@ pub(crate) struct Observer<'a> {
     keeper: i32,
     main: u32,
     abi: u32,
+    identity: Option<(u32, u32)>,
+    home: &'a Home,
     started: bool,
     /// Processes at the last count, and started since.
     alive: u64,
     forked: u64,
+    tasks: Tasks,
     pub(crate) ledger: Ledger,
 }
 
@@ -58,6 +68,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) keeper: i32,
     pub(crate) main: u32,
     pub(crate) abi: u32,
+    pub(crate) identity: Option<(u32, u32)>,
+    pub(crate) home: &'a Home,
 }
 
 const CONTINUE: Decision = Decision::Answer(Answer::Continue);
@@ -77,9 +89,12 @@ impl<'a> Observer<'a> {
             keeper: watch.keeper,
             main: watch.main,
             abi: watch.abi,
+            identity: watch.identity,
+            home: watch.home,
             started: false,
             alive: 1,
             forked: 0,
+            tasks: Tasks::new(),
             ledger: Ledger::default(),
         }
     }
@@ -101,10 +116,30 @@ impl<'a> Observer<'a> {
             self.ledger.hole(|| format!("system call {} stopped without a rule", stopped.number));
             return error(libc::ENOSYS);
         };
-        let seen = Seen { stopped, call, view: View { tid: stopped.tid }, valid: &valid };
-        match self.dispatch(&seen) {
+        let Ok(task) = self.tasks.task(stopped.tid) else {
+            // Killed meanwhile: nothing was done, and nobody waits for an answer.
+            return error(libc::EINTR);
+        };
+        let view = View { tid: stopped.tid, task, keeper: self.keeper, home: self.home };
+        let seen = Seen { stopped, call, view, valid: &valid, strings: RefCell::default() };
+        let decision = self.judge(&seen);
+        let goes_on = matches!(decision, Decision::Answer(Answer::Continue));
+        if goes_on && !seen.is_settled() && valid() {
+            // Somebody writes over the arguments while they are looked at. What they say now is on record too, and nothing is done.
+            seen.strings.take();
+            self.judge(&seen);
+            self.ledger.hole(|| {
+                format!("the arguments of {} changed while they were looked at", seen.call.name)
+            });
+            return error(libc::EACCES);
+        }
+        decision
+    }
+
+    fn judge(&mut self, seen: &Seen<'_>) -> Decision {
+        match self.dispatch(seen) {
             Ok(decision) => decision,
-            Err(failure) => self.unreadable(&seen, &failure),
+            Err(failure) => self.unreadable(seen, &failure),
         }
     }
 
@@ -112,11 +147,13 @@ impl<'a> Observer<'a> {
         match seen.call.shape {
             Shape::Open { at, flags } => self.open(seen, at, flags),
             Shape::Create { at } => self.create(seen, at),
-            Shape::Remove { at } => self.remove(seen, at),
-            Shape::Rename { from, to } => self.rename(seen, from, to),
+            Shape::Remove { at, kind } => self.remove(seen, at, kind),
+            Shape::Rename { from, to, flags } => self.rename(seen, from, to, flags),
             Shape::Link { from, to, flags } => self.link(seen, from, to, flags),
-            Shape::Modify { at, follow } => self.modify(seen, at, follow),
-            Shape::ModifyFd { fd } => self.modify_descriptor(seen, seen.int(fd)),
+            Shape::Truncate { at } => self.truncate(seen, at),
+            Shape::Metadata { target, change } => self.metadata(seen, target, change),
+            Shape::Ioctl => self.ioctl(seen),
+            Shape::Owner => self.owner(seen),
             Shape::Exec { at, flags } => self.exec(seen, at, flags),
             Shape::Fork => Ok(self.fork(seen)),
             Shape::Socket => Ok(self.socket(seen)),
@@ -126,6 +163,9 @@ impl<'a> Observer<'a> {
             Shape::Bind => self.bind(seen),
             Shape::Message { many } => self.message(seen, many),
             Shape::Process { pid, signal } => Ok(self.process(seen, pid, signal)),
+            Shape::SignalHandle => self.signal_handle(seen),
+            Shape::Peek { pid } => Ok(self.peek(seen, pid)),
+            Shape::RefuseProcess { pid } => Ok(self.refuse_process(seen, pid)),
             Shape::Refuse(number) => {
                 self.refused(stopped_tid(seen), seen.call.name, String::new());
                 Ok(error(number))
@@ -156,7 +196,7 @@ impl<'a> Observer<'a> {
 
     fn refused(&mut self, tid: u32, operation: &'static str, target: String) {
         let charge = Charge::Listed;
-        self.ledger.record(
+        self.note(
             tid,
             Event {
                 category: Category::Refused,
@@ -183,11 +223,35 @@ impl<'a> Observer<'a> {
             return error(libc::EINTR);
         }
         let allowed = matches!(charge, Charge::Declared | Charge::Listed);
-        self.ledger.record(
+        self.note(
             seen.stopped.tid,
             Event { category, operation: seen.call.name, target, other, allowed, charge },
         );
         if allowed { CONTINUE } else { error(libc::EACCES) }
+    }
+
+    /// Records an effect whose answer is not that of its charge.
+    fn record(
+        &mut self,
+        seen: &Seen<'_>,
+        category: Category,
+        charge: Charge,
+        target: String,
+        allowed: bool,
+    ) {
+        if (seen.valid)() {
+            let operation = seen.call.name;
+            let event = Event { category, operation, target, other: None, allowed, charge };
+            self.note(seen.stopped.tid, event);
+        }
+    }
+
+    /// Counts an effect, and looks up who did it while the thread is stopped, if there is room to tell.
+    fn note(&mut self, tid: u32, event: Event) {
+        if self.ledger.count(&event) {
+            let who = self.tasks.who(tid);
+            self.ledger.keep(event, &who);
+        }
     }
 
     fn watches_reads(&self) -> bool {
@@ -199,8 +263,10 @@ impl<'a> Observer<'a> {
 struct Seen<'s> {
     stopped: &'s Stopped,
     call: Call,
-    view: View,
+    view: View<'s>,
     valid: &'s dyn Fn() -> bool,
+    /// The strings read from its memory, by address.
+    strings: RefCell<Vec<(u64, Vec<u8>)>>,
 }
 
 impl Seen<'_> {
@@ -211,6 +277,23 @@ impl Seen<'_> {
     /// The low half: descriptors, flags and pids are 32 bits wide for the kernel too.
     fn int(&self, index: usize) -> i32 {
         self.stopped.args[index] as i32
+    }
+
+    /// A string among the arguments.
+    fn string(&self, address: u64) -> io::Result<Vec<u8>> {
+        let known = self.strings.borrow().iter().find(|(at, _)| *at == address).cloned();
+        if let Some((_, text)) = known {
+            return Ok(text);
+        }
+        let text = self.view.string(address)?;
+        self.strings.borrow_mut().push((address, text.clone()));
+        Ok(text)
+    }
+
+    /// Whether the strings are still what was read.
+    fn is_settled(&self) -> bool {
+        let strings = self.strings.borrow();
+        strings.iter().all(|(address, text)| self.view.has_string(*address, text))
     }
 
     /// A path for people; the process's own folder in `/proc` by its usual name.

@@ -93,7 +93,8 @@ pub enum Exit {
     Signal(i32),
     /// It was ended because its wall time was over.
     Timeout,
-    /// It was ended by a limit: `cpu_ms`, `processes`, `threads`, `memory_bytes`, `stdout_bytes`, `stderr_bytes`, `file_bytes`, or `cancelled`.
+    /// It was ended by a limit: `cpu_ms`, `processes`, `threads`, `memory_bytes`, `stdout_bytes`, `stderr_bytes`, `file_bytes`, `tree_bytes`,
+    /// `tree_entries`, or `cancelled`.
     Limit(String),
     /// It was never started.
     NotStarted,
@@ -127,10 +128,22 @@ pub struct Effect {
     pub executable: String,
     /// The arguments of that process.
     pub argv: Vec<String>,
+    /// The processes above it, the nearest first, up to the command's own.
+    #[serde(default)]
+    pub parents: Vec<Ancestor>,
     /// `false` where the guard or the kernel refused it.
     pub allowed: bool,
     /// What it means for the verdict.
     pub charge: Charge,
+}
+
+/// A process above another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ancestor {
+    /// Its number.
+    pub pid: u32,
+    /// Its executable.
+    pub executable: String,
 }
 
 /// The kind of an [`Effect`].

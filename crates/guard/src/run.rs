@@ -12,6 +12,7 @@ use crate::command::Command;
 use crate::confine;
 use crate::error::GuardError;
 use crate::filter;
+use crate::footprint::Watched;
 use crate::ground::{self, Ground};
 use crate::judge;
 use crate::keeper::{EXECUTE, FILTER, STEPS};
@@ -20,12 +21,14 @@ use crate::ledger::{Ledger, Touched};
 use crate::observe::{Observer, Watch};
 use crate::ownership;
 use crate::policy::{Capability, Policy, Reads};
+use crate::processor::Held;
 use crate::report::{Captured, Code, Exit, Report, Verdict};
 use crate::snapshot::{Snapshot, Unreadable};
 use crate::supervise::{self, Outcome};
 use crate::support::{self, Support};
 use crate::text;
 use crate::tree;
+use crate::view::Home;
 
 /// Runs `command` under `policy`, and returns when its whole process tree is gone.
 ///
@@ -63,6 +66,11 @@ pub fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
     needed.chain([&program]).try_for_each(|path| ownership::check_reach(path, identity))?;
 
     let skip = &ground.free;
+    let mut written = ground.free.clone();
+    if policy.declares(Capability::FsWrite) {
+        written.extend(std::iter::once(&ground.root).chain(&ground.scratch).cloned());
+    }
+    let watched = Watched::new(written);
     let before = Snapshot::take(&ground.root, skip, None).map_err(unreadable)?;
     let forks =
         !policy.declares(Capability::ProcessShell) && !policy.declares(Capability::ProcessGit);
@@ -81,11 +89,14 @@ pub fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
         tasks: tree::tasks_of(user) + policy.limits.processes.saturating_mul(12).min(2_048) + 64,
         cpu_seconds: policy.limits.cpu_ms.div_ceil(1_000).saturating_add(1),
     };
+    let held = policy.processor.map(Held::on).transpose();
+    let _held = held.map_err(GuardError::system("move to the processor of the policy"))?;
     let launched = match launch::launch(start)? {
         Ok(launched) => launched,
         Err(failed) => return Ok(not_started(&support, step(&failed))),
     };
     let shared: HashSet<_> = before.shared_outside().into_iter().collect();
+    let home = Home::open(&ground.root).map_err(GuardError::path("root", &ground.root))?;
     let (keeper, main) = (launched.keeper.pid, launched.main);
     let watch = Watch {
         ground: &ground,
@@ -95,9 +106,11 @@ pub fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
         keeper,
         main,
         abi: support.landlock_abi,
+        identity,
+        home: &home,
     };
     let mut observer = Observer::new(watch);
-    let outcome = supervise::supervise(launched, policy, &mut observer);
+    let outcome = supervise::supervise(launched, policy, &mut observer, &watched);
     let unexplained = compare(&ground, &before, &mut observer.ledger);
     Ok(report(policy, &support, outcome, observer.ledger, unexplained))
 }
@@ -143,6 +156,11 @@ fn unreadable(cause: Unreadable) -> GuardError {
         Unreadable::TooLarge => GuardError::Limit(format!(
             "the root holds more than {} names",
             crate::snapshot::MAX_ENTRIES
+        )),
+        Unreadable::TooDeep(path) => GuardError::Limit(format!(
+            "the root is deeper than {} directories: {}",
+            crate::snapshot::MAX_DEPTH,
+            text::escape_os(path)
         )),
         Unreadable::Failed(path, cause) => GuardError::Path { what: "root", path, cause },
     }

@@ -1,15 +1,29 @@
-//! The root before and after: every name with its metadata and content digest, so that a change nobody was seen making is found (M1).
+//! The root before and after: every name with its metadata and content, so that a change nobody was seen making is found (M1).
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstatfs, open, openat, readlinkat, statat,
+};
+use rustix::time::{ClockId, clock_gettime};
 use sha2::{Digest, Sha256};
 
 /// Most names one root may hold.
 pub(crate) const MAX_ENTRIES: usize = 1_000_000;
+/// Deeper trees are not compared: every level on the way to the deepest is held open.
+pub(crate) const MAX_DEPTH: usize = 200;
+
+/// File systems of this kernel: they take a file's change time from its own clock, which never steps back behind what it gave out.
+/// ext, XFS, Btrfs, tmpfs, overlay, F2FS, Bcachefs.
+const OWN_CLOCK: [u32; 7] =
+    [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630, 0xf2f5_2010, 0xca45_1a4e];
 
 /// One name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +37,7 @@ pub(crate) struct Entry {
     size: u64,
     modified_ns: i128,
     changed_ns: i128,
-    /// Of a file's content or a link's target.
+    /// Of a file's content or a link's target, where the change time alone would not show a change.
     digest: Option<[u8; 32]>,
 }
 
@@ -31,44 +45,54 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) entries: BTreeMap<PathBuf, Entry>,
-    /// The newest change seen; what changes later has a later time, within the clock's steps.
-    taken_ns: i128,
+    /// Of the clock that file times are taken from: what changes later gets this time or a later one. Nothing where a server's clock is used.
+    taken_ns: Option<i128>,
 }
 
 /// Why a tree could not be read.
 #[derive(Debug)]
 pub(crate) enum Unreadable {
     TooLarge,
+    TooDeep(PathBuf),
     Failed(PathBuf, io::Error),
 }
 
-/// The coarse clock of file times steps by some milliseconds; this is ample.
-const CLOCK_STEP_NS: i128 = 100_000_000;
+/// A name still to be looked at, by the directory it stands in.
+struct Waiting {
+    above: Option<Rc<OwnedFd>>,
+    path: PathBuf,
+    depth: usize,
+}
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Snapshot {
-    /// Reads the tree, leaving out `skip`. With an earlier snapshot, content whose times prove it untouched is not read again.
+    /// Reads the tree, leaving out `skip`. With an earlier snapshot, content is read again only where it was read then.
     pub(crate) fn take(
         root: &Path,
         skip: &[PathBuf],
         earlier: Option<&Self>,
     ) -> Result<Self, Unreadable> {
-        let mut snapshot = Self { entries: BTreeMap::new(), taken_ns: now_ns() };
-        let mut waiting = vec![root.to_owned()];
-        while let Some(path) = waiting.pop() {
-            if skip.contains(&path) {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error: io::Error| Unreadable::Failed(path, error)
+        };
+        let mut snapshot =
+            Self { entries: BTreeMap::new(), taken_ns: taken_ns(root).map_err(failed(root))? };
+        let mut waiting = vec![Waiting { above: None, path: root.to_owned(), depth: 0 }];
+        while let Some(next) = waiting.pop() {
+            if skip.contains(&next.path) {
                 continue;
             }
-            let entry = match snapshot.entry(&path, earlier) {
-                Ok(entry) => entry,
-                Err(error) => return Err(Unreadable::Failed(path, error)),
-            };
-            if entry.directory {
-                let names = fs::read_dir(&path).and_then(|names| {
-                    names.map(|name| name.map(|name| name.path())).collect::<io::Result<Vec<_>>>()
-                });
-                waiting.extend(names.map_err(|error| Unreadable::Failed(path.clone(), error))?);
+            if next.depth > MAX_DEPTH {
+                return Err(Unreadable::TooDeep(next.path));
             }
-            snapshot.entries.insert(path, entry);
+            let entry = snapshot.entry(&next, earlier).map_err(failed(&next.path))?;
+            if entry.directory {
+                below(&next, &mut waiting).map_err(failed(&next.path))?;
+            }
+            snapshot.entries.insert(next.path, entry);
             if snapshot.entries.len() + waiting.len() > MAX_ENTRIES {
                 return Err(Unreadable::TooLarge);
             }
@@ -76,32 +100,33 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    fn entry(&self, path: &Path, earlier: Option<&Self>) -> io::Result<Entry> {
-        let metadata = fs::symlink_metadata(path)?;
+    fn entry(&self, place: &Waiting, earlier: Option<&Self>) -> io::Result<Entry> {
+        let stat = place.stat()?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let directory = kind == FileType::Directory;
         let mut entry = Entry {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            links: metadata.nlink(),
-            directory: metadata.is_dir(),
-            mode: metadata.mode(),
-            owner: (metadata.uid(), metadata.gid()),
-            size: if metadata.is_dir() { 0 } else { metadata.size() },
-            modified_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-            changed_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            links: stat.st_nlink as _,
+            directory,
+            mode: stat.st_mode,
+            owner: (stat.st_uid, stat.st_gid),
+            size: if directory { 0 } else { stat.st_size.unsigned_abs() },
+            modified_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec as i64),
+            changed_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64),
             digest: None,
         };
-        entry.digest = match earlier.and_then(|earlier| earlier.proven(path, &entry)) {
-            Some(digest) => digest,
-            None => digest(path, &metadata)?,
+        let needed = match earlier {
+            None => self.taken_ns.is_none_or(|taken_ns| entry.changed_ns >= taken_ns),
+            // Another change time says it already.
+            Some(earlier) => earlier.entries.get(&place.path).is_some_and(|before| {
+                before.digest.is_some() && before.changed_ns == entry.changed_ns
+            }),
         };
+        if needed {
+            entry.digest = place.digest(kind)?;
+        }
         Ok(entry)
-    }
-
-    /// The digest of content that cannot have changed since this snapshot: any change sets the change time to the present.
-    fn proven(&self, path: &Path, now: &Entry) -> Option<Option<[u8; 32]>> {
-        let before = self.entries.get(path)?;
-        let same = Entry { digest: before.digest, ..now.clone() } == *before;
-        (same && before.changed_ns < self.taken_ns - CLOCK_STEP_NS).then_some(before.digest)
     }
 
     /// Names that differ from an earlier snapshot: made, gone, or changed in content or metadata.
@@ -126,38 +151,82 @@ impl Snapshot {
     }
 }
 
-fn digest(path: &Path, metadata: &Metadata) -> io::Result<Option<[u8; 32]>> {
-    use std::os::unix::ffi::OsStrExt as _;
-    if metadata.is_symlink() {
-        return Ok(Some(Sha256::digest(fs::read_link(path)?.as_os_str().as_bytes()).into()));
+impl Waiting {
+    fn name(&self) -> &Path {
+        match (&self.above, self.path.file_name()) {
+            (Some(_), Some(name)) => Path::new(name),
+            _ => &self.path,
+        }
     }
-    if !metadata.is_file() {
-        return Ok(None);
+
+    fn stat(&self) -> io::Result<Stat> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(match &self.above {
+            Some(above) => statat(above, self.name(), flags)?,
+            None => statat(CWD, self.name(), flags)?,
+        })
     }
-    let mut file = match open(path) {
-        // A file its owner may not read: its times and size speak for it.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
-        other => other?,
-    };
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(Some(hash.finalize().into())),
-            read => hash.update(&buffer[..read]),
+
+    fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
+        Ok(match &self.above {
+            Some(above) => openat(above, self.name(), flags, Mode::empty())?,
+            None => open(self.name(), flags, Mode::empty())?,
+        })
+    }
+
+    fn digest(&self, kind: FileType) -> io::Result<Option<[u8; 32]>> {
+        if kind == FileType::Symlink {
+            let target = match &self.above {
+                Some(above) => readlinkat(above, self.name(), Vec::new())?,
+                None => readlinkat(CWD, self.name(), Vec::new())?,
+            };
+            return Ok(Some(Sha256::digest(target.to_bytes()).into()));
+        }
+        if kind != FileType::RegularFile {
+            return Ok(None);
+        }
+        // Should the file have become a pipe or a link meanwhile, neither wait for it nor follow it.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut file: File = match self.open(flags) {
+            // A file its owner may not read: its times and size speak for it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+            other => other?.into(),
+        };
+        let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(Some(hash.finalize().into())),
+                read => hash.update(&buffer[..read]),
+            }
         }
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    // Should the file have become a pipe or a link meanwhile, neither wait for it nor follow it.
-    fs::OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
+/// Adds what stands in a directory.
+fn below(place: &Waiting, waiting: &mut Vec<Waiting>) -> io::Result<()> {
+    let handle = Rc::new(place.open(DIRECTORY)?);
+    for entry in Dir::read_from(&*handle)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            waiting.push(Waiting {
+                above: Some(Rc::clone(&handle)),
+                path: place.path.join(OsStr::from_bytes(name)),
+                depth: place.depth + 1,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {
     i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
 }
 
-fn now_ns() -> i128 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    nanoseconds(now.tv_sec, now.tv_nsec)
+/// The present by the clock of file times, where the file system uses it.
+fn taken_ns(root: &Path) -> io::Result<Option<i128>> {
+    let handle = open(root, DIRECTORY, Mode::empty())?;
+    let kind = fstatfs(&handle)?.f_type as u32;
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    Ok(OWN_CLOCK.contains(&kind).then(|| nanoseconds(now.tv_sec, now.tv_nsec)))
 }

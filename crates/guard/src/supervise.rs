@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::footprint::Watched;
 use crate::keeper::{self, EXECUTE};
 use crate::launch::{Keeper, Launched};
 use crate::observe::{Decision, Observer};
@@ -14,10 +15,12 @@ use crate::report::{Captured, Exit};
 use crate::sys::{self, Receiver};
 use crate::tree;
 
-/// How often limits and the caller's wish to stop are looked at.
+/// How often time and the caller's wish to stop are looked at.
 const TICK_MS: u64 = 20;
-/// Calls answered before output and limits get their turn.
-const BURST: usize = 64;
+/// How often the tree is: that takes a look at every thread of it.
+const USAGE_MS: u64 = 50;
+/// How often the trees it writes are, at most.
+const WEIGH_MS: u64 = 250;
 /// How long the tree may take to die. Only a process held by the kernel's own work takes longer than a moment.
 const END_MS: u64 = 20_000;
 /// Calls still waiting when the run ends that are recorded.
@@ -38,6 +41,7 @@ pub(crate) fn supervise(
     launched: Launched,
     policy: &Policy,
     observer: &mut Observer<'_>,
+    watched: &Watched,
 ) -> Outcome {
     let Launched { keeper, listener, stdout, stderr, .. } = launched;
     let begun_ms = sys::monotonic_ms();
@@ -47,8 +51,12 @@ pub(crate) fn supervise(
         stdout: Stream::new(stdout, policy.limits.stdout_bytes),
         stderr: Stream::new(stderr, policy.limits.stderr_bytes),
         listener: Some(listener),
+        silent: false,
         begun_ms,
         looked_ms: begun_ms,
+        measured_ms: begun_ms,
+        weighed_ms: begun_ms + WEIGH_MS,
+        watched,
         cpu_ms: 0,
         exit: None,
         gone: false,
@@ -70,8 +78,14 @@ struct Run<'r, 'o> {
     stderr: Stream,
     /// Taken away when the run ends: from then on every stopped call fails, so nothing new can be started.
     listener: Option<OwnedFd>,
+    /// The last process that could be stopped is gone.
+    silent: bool,
     begun_ms: u64,
     looked_ms: u64,
+    measured_ms: u64,
+    /// When the trees are walked through next.
+    weighed_ms: u64,
+    watched: &'r Watched,
     cpu_ms: u64,
     exit: Option<Exit>,
     gone: bool,
@@ -84,9 +98,11 @@ impl Run<'_, '_> {
         while self.exit.is_none() {
             let ready = self.wait(keeper, TICK_MS)?;
             if ready.listener {
-                self.answer_waiting(&mut receiver, keeper)?;
+                self.answer_waiting(&mut receiver)?;
             }
-            self.collect();
+            if ready.output {
+                self.collect();
+            }
             if ready.keeper {
                 self.hear(keeper)?;
             }
@@ -95,50 +111,42 @@ impl Run<'_, '_> {
         self.late(&mut receiver)
     }
 
-    fn wait(&self, keeper: &Keeper, timeout_ms: u64) -> io::Result<Ready> {
-        let mut waiting = vec![PollFd::new(keeper.line(), PollFlags::IN)];
-        waiting.extend(self.listener.as_ref().map(|listener| PollFd::new(listener, PollFlags::IN)));
+    fn wait(&mut self, keeper: &Keeper, timeout_ms: u64) -> io::Result<Ready> {
+        let mut waiting = Vec::with_capacity(4);
+        waiting.push(PollFd::new(keeper.line(), PollFlags::IN));
+        let listener = self.listener.as_ref().filter(|_| !self.silent);
+        let listens = listener.is_some();
+        waiting.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
         let streams = [&self.stdout, &self.stderr];
-        waiting.extend(
-            streams
-                .into_iter()
-                .filter_map(|stream| stream.pipe.as_ref())
-                .map(|pipe| PollFd::new(pipe, PollFlags::IN)),
-        );
+        let pipes = streams.into_iter().filter_map(|stream| stream.pipe.as_ref());
+        waiting.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         let timeout = Timespec { tv_sec: 0, tv_nsec: (timeout_ms * 1_000_000).cast_signed() };
         match poll(&mut waiting, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let listener = self.listener.is_some()
-            && waiting.get(1).is_some_and(|one| one.revents().contains(PollFlags::IN));
-        Ok(Ready { keeper: waiting.first().is_some_and(|one| !one.revents().is_empty()), listener })
+        let mut revents = waiting.iter().map(PollFd::revents);
+        let keeper = revents.next().is_some_and(|revents| !revents.is_empty());
+        let calls = listens.then(|| revents.next()).flatten().unwrap_or(PollFlags::empty());
+        let output = revents.any(|revents| !revents.is_empty());
+        let listener = calls.contains(PollFlags::IN);
+        // Nobody is left whose calls could be stopped. The kernel would say so again and again until the keeper has its turn.
+        self.silent |= !listener && !calls.is_empty();
+        Ok(Ready { keeper, listener, output })
     }
 
-    fn answer_waiting(&mut self, receiver: &mut Receiver, keeper: &Keeper) -> io::Result<()> {
-        for _ in 0..BURST {
-            let Some(listener) = &self.listener else { return Ok(()) };
-            if let Some(stopped) = receiver.receive(listener.as_fd())? {
-                match self
-                    .observer
-                    .decide(&stopped, || sys::still_waits(listener.as_fd(), stopped.id))
-                {
-                    Decision::Answer(answer) => sys::answer(listener.as_fd(), stopped.id, answer)?,
-                    Decision::End(exit) => {
-                        self.exit.get_or_insert(exit);
-                        return Ok(());
-                    }
-                }
-            }
-            if !is_ready(listener)? {
-                return Ok(());
-            }
-            self.look(keeper);
-            if self.exit.is_some() {
-                return Ok(());
+    /// One call at a time: whoever else waits is seen by the next look at everything, without another one of its own.
+    fn answer_waiting(&mut self, receiver: &mut Receiver) -> io::Result<()> {
+        let Some(listener) = &self.listener else { return Ok(()) };
+        let Some(stopped) = receiver.receive(listener.as_fd())? else { return Ok(()) };
+        let valid = || sys::still_waits(listener.as_fd(), stopped.id);
+        match self.observer.decide(&stopped, valid) {
+            Decision::Answer(answer) => sys::answer(listener.as_fd(), stopped.id, answer),
+            Decision::End(exit) => {
+                self.exit.get_or_insert(exit);
+                Ok(())
             }
         }
-        Ok(())
     }
 
     fn collect(&mut self) {
@@ -194,7 +202,15 @@ impl Run<'_, '_> {
             self.exit = limit("cancelled");
             return;
         }
-        let usage = tree::usage(keeper.pid);
+        if now < self.measured_ms + USAGE_MS {
+            return;
+        }
+        self.measured_ms = now;
+        if let Some(name) = self.weigh(now) {
+            self.exit = limit(name);
+            return;
+        }
+        let usage = tree::usage(keeper.pid, limits.memory_bytes);
         self.cpu_ms = self.cpu_ms.max(usage.cpu_ms);
         self.exit = if usage.cpu_ms >= limits.cpu_ms {
             limit("cpu_ms")
@@ -207,6 +223,17 @@ impl Run<'_, '_> {
         } else {
             None
         };
+    }
+
+    /// Walks through the trees from time to time, the more seldom the longer it takes.
+    fn weigh(&mut self, now: u64) -> Option<&'static str> {
+        if now < self.weighed_ms {
+            return None;
+        }
+        let exceeded = self.watched.exceeds(&self.policy.limits);
+        let took = sys::monotonic_ms() - now;
+        self.weighed_ms = now + WEIGH_MS.max(20 * took);
+        exceeded
     }
 
     /// What a daemon was about to do when the command ended is recorded. It gets no answer: it would only try again.
@@ -255,6 +282,7 @@ impl Run<'_, '_> {
     fn outcome(self, wall_ms: u64) -> Outcome {
         let limits = &self.policy.limits;
         let limit = |name: &str| Exit::Limit(name.to_owned());
+        let grown = || self.watched.exceeds(limits);
         let exit = match self.exit.unwrap_or(Exit::NotStarted) {
             Exit::Signal(libc::SIGXFSZ) => limit("file_bytes"),
             Exit::Signal(libc::SIGXCPU) => limit("cpu_ms"),
@@ -265,6 +293,7 @@ impl Run<'_, '_> {
             Exit::Code(_) | Exit::Signal(_) if self.stderr.captured.truncated => {
                 limit("stderr_bytes")
             }
+            Exit::Code(code) => grown().map_or(Exit::Code(code), limit),
             exit => exit,
         };
         Outcome {
@@ -280,6 +309,7 @@ impl Run<'_, '_> {
 struct Ready {
     keeper: bool,
     listener: bool,
+    output: bool,
 }
 
 fn is_ready(listener: &OwnedFd) -> io::Result<bool> {

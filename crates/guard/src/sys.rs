@@ -26,6 +26,8 @@ pub(crate) struct Stopped {
 pub(crate) enum Answer {
     /// Do it, under the kernel's own confinement.
     Continue,
+    /// Succeed without being done: the supervisor did it.
+    Done,
     /// Fail with this error number.
     Error(i32),
 }
@@ -95,6 +97,7 @@ impl Receiver {
 pub(crate) fn answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<()> {
     let (error, flags) = match answer {
         Answer::Continue => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+        Answer::Done => (0, 0),
         Answer::Error(number) => (-number, 0),
     };
     let mut response = seccomp_notif_resp { id, val: 0, error, flags };

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use crate::ground::existing;
 
@@ -102,6 +103,12 @@ pub(crate) fn git() -> Vec<PathBuf> {
 
 /// The dynamic linkers: the kernel executes one for every program that is linked dynamically.
 pub(crate) fn loaders() -> Vec<PathBuf> {
+    /// They are looked for in folders of thousands of libraries, and only an update of the system changes them.
+    static FOUND: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    FOUND.get_or_init(find_loaders).clone()
+}
+
+fn find_loaders() -> Vec<PathBuf> {
     let names =
         LOADERS.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().filter_map(Result::ok);
     existing(names.map(|entry| entry.path()).filter(|path| is_loader(path)))

@@ -25,6 +25,18 @@ pub(crate) fn escape_os(value: impl AsRef<OsStr>) -> String {
     escape(value.as_ref().as_bytes())
 }
 
+/// Longest text of one effect, in bytes.
+const MAX_TEXT: usize = 4_096;
+
+/// Cuts what is longer than a report should carry.
+pub(crate) fn bounded(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+    }
+    text
+}
+
 fn push_hex(text: &mut String, byte: u8) {
     write!(text, "\\x{byte:02x}").expect("writing to a String cannot fail");
 }

@@ -1,11 +1,14 @@
 //! The command's process tree, read from `/proc`.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, test_kill_process_group,
+};
 
 use crate::sys;
 
@@ -36,8 +39,43 @@ pub(crate) fn contains(keeper: i32, pid: u32) -> bool {
     false
 }
 
-/// How many tasks a user has, whoever started them.
+/// Whose a process group is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Somebody of the tree is in it. The kernel keeps signals from others in it.
+    Own,
+    Empty,
+    Foreign,
+}
+
+/// Looks for members of a group below `keeper`, then anywhere.
+pub(crate) fn group(keeper: i32, group: u32) -> Group {
+    let mut waiting = children(keeper.unsigned_abs());
+    while let Some(pid) = waiting.pop() {
+        if stat(pid).is_some_and(|fields| number(&fields, GROUP) == u64::from(group)) {
+            return Group::Own;
+        }
+        waiting.extend(children(pid));
+    }
+    let found = i32::try_from(group).ok().and_then(Pid::from_raw).map(test_kill_process_group);
+    if matches!(found, Some(Err(rustix::io::Errno::SRCH)) | None) {
+        Group::Empty
+    } else {
+        Group::Foreign
+    }
+}
+
+/// Tasks on the whole system up to which they need not be told apart by user.
+const FEW_TASKS: u64 = 1_000;
+
+/// At least as many tasks as a user has, whoever started them; not many more.
 pub(crate) fn tasks_of(uid: u32) -> u64 {
+    let all = fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(3)?.split_once('/')?.1.parse::<u64>().ok());
+    if let Some(all) = all.filter(|all| *all <= FEW_TASKS) {
+        return all;
+    }
     let Ok(names) = fs::read_dir("/proc") else { return 0 };
     let own = names
         .filter_map(Result::ok)
@@ -46,10 +84,11 @@ pub(crate) fn tasks_of(uid: u32) -> u64 {
     pids.filter_map(|pid: u32| stat(pid)).map(|fields| number(&fields, THREADS)).sum()
 }
 
-/// Adds up the tree below `keeper`.
-pub(crate) fn usage(keeper: i32) -> Usage {
+/// Adds up the tree below `keeper`. Memory that several processes have in common is counted once; that takes long to find out, and is
+/// only done where it matters for a limit.
+pub(crate) fn usage(keeper: i32, memory_limit: u64) -> Usage {
     let mut usage = Usage::default();
-    let mut shared = 0;
+    let mut living = Vec::new();
     let mut ticks = stat(keeper.unsigned_abs())
         .map_or(0, |fields| number(&fields, CUTIME) + number(&fields, CUTIME + 1));
     let mut waiting = children(keeper.unsigned_abs());
@@ -59,13 +98,14 @@ pub(crate) fn usage(keeper: i32) -> Usage {
         if fields.first().is_some_and(|state| state != "Z") {
             usage.processes += 1;
             usage.threads += number(&fields, THREADS);
-            let (private, mapped) = memory(pid);
-            usage.memory_bytes += private;
-            shared = mapped.max(shared);
+            usage.memory_bytes += number(&fields, RESIDENT) * sys::page_bytes();
+            living.push(pid);
         }
         waiting.extend(children(pid));
     }
-    usage.memory_bytes += shared;
+    if usage.memory_bytes > memory_limit {
+        usage.memory_bytes = living.into_iter().map(proportional).sum();
+    }
     usage.cpu_ms = ticks * 1_000 / sys::ticks_per_second();
     usage
 }
@@ -105,14 +145,34 @@ const MAX_SWEEPS: usize = 100;
 
 // Counted from the state, the field after the name.
 const PARENT: usize = 1;
+const GROUP: usize = 2;
 const UTIME: usize = 11;
 const CUTIME: usize = 13;
 const THREADS: usize = 17;
+const RESIDENT: usize = 21;
 
 /// The fields after the name, which may itself hold anything but ends at the last parenthesis.
 fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?).into_owned();
+    let text =
+        String::from_utf8_lossy(&read(Path::new(&format!("/proc/{pid}/stat")))?).into_owned();
     Some(text.get(text.rfind(')')? + 1..)?.split_whitespace().map(str::to_owned).collect())
+}
+
+/// The content of a file of `/proc`, whose size nobody knows before: with few calls, since this is done while a call waits.
+pub(crate) fn read(path: &Path) -> Option<Vec<u8>> {
+    let mut file = File::open(path).ok()?;
+    let mut content = vec![0; 4096];
+    let mut length = 0;
+    loop {
+        let read = file.read(&mut content[length..]).ok()?;
+        length += read;
+        // These files give a whole buffer as long as there is more.
+        if length < content.len() {
+            content.truncate(length);
+            return Some(content);
+        }
+        content.resize(2 * length, 0);
+    }
 }
 
 fn number(fields: &[String], field: usize) -> u64 {
@@ -123,26 +183,42 @@ pub(crate) fn parent(pid: u32) -> Option<u32> {
     stat(pid).map(|fields| u32::try_from(number(&fields, PARENT)).unwrap_or(0))
 }
 
+/// The process a thread belongs to.
+pub(crate) fn process_of(tid: u32) -> Option<u32> {
+    // Only a process has a handle of this kind, and asking for it is much cheaper than its status.
+    let id = i32::try_from(tid).ok().and_then(Pid::from_raw)?;
+    if pidfd_open(id, PidfdFlags::empty()).is_ok() {
+        return Some(tid);
+    }
+    let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+}
+
 /// Children hang on the thread that made them.
 fn children(pid: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(Path::new("/proc").join(pid.to_string()).join("task")) else {
         return Vec::new();
     };
-    let lists = threads
-        .filter_map(Result::ok)
-        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let lists =
+        threads.filter_map(Result::ok).filter_map(|thread| read(&thread.path().join("children")));
     lists
         .flat_map(|list| {
-            list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()
+            String::from_utf8_lossy(&list)
+                .split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<u32>>()
         })
         .collect()
 }
 
-/// Resident bytes that are the process's own, and those it may share.
-fn memory(pid: u32) -> (u64, u64) {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let pages: Vec<u64> = text.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-    let (resident, shared) =
-        (pages.get(1).copied().unwrap_or(0), pages.get(2).copied().unwrap_or(0));
-    (resident.saturating_sub(shared) * sys::page_bytes(), shared * sys::page_bytes())
+/// Resident bytes of a process, what it has in common with others divided by their number.
+fn proportional(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kibibytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.map_or_else(
+        // Not told here: then all of it.
+        || stat(pid).map_or(0, |fields| number(&fields, RESIDENT) * sys::page_bytes()),
+        |kibibytes| kibibytes * 1_024,
+    )
 }

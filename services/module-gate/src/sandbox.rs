@@ -22,6 +22,8 @@ pub const LIMITS: Limits = Limits {
     stdout_bytes: 8 << 20,
     stderr_bytes: 8 << 20,
     file_bytes: 64 << 20,
+    tree_bytes: 1 << 30,
+    tree_entries: 500_000,
 };
 /// A tree may keep as many processors busy as this for its whole wall time.
 const PROCESSORS: u64 = 64;

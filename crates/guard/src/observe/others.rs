@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::files::missing;
+use super::files::{FOLLOWED, LAST, missing};
 use super::{CONTINUE, Decision, Observer, Seen, error};
 use crate::calls::{At, NEW_NAMESPACES};
 use crate::ground::Zone;
@@ -32,20 +32,27 @@ impl Observer<'_> {
         if !self.started && seen.stopped.tid == self.main {
             // The command itself: until here its process ran no line but the guard's.
             self.started = true;
+            self.tasks.forget();
             return Ok(CONTINUE);
         }
         let flags = flags.map_or(0, |index| seen.int(index));
-        let place = if flags & libc::AT_EMPTY_PATH != 0
-            && seen.view.string(seen.arg(at.path))?.is_empty()
-        {
-            seen.view.descriptor(seen.int(at.dir.unwrap_or(0)))?
-        } else {
-            self.place(seen, at, flags & libc::AT_SYMLINK_NOFOLLOW == 0)?
-        };
+        let place =
+            if flags & libc::AT_EMPTY_PATH != 0 && seen.string(seen.arg(at.path))?.is_empty() {
+                seen.view.descriptor(seen.int(at.dir.unwrap_or(0)))?
+            } else {
+                self.place(
+                    seen,
+                    at,
+                    if flags & libc::AT_SYMLINK_NOFOLLOW == 0 { FOLLOWED } else { LAST },
+                )?
+            };
         let arguments = Some(self.arguments(seen, if at.dir.is_some() { 2 } else { 1 }));
         let path = match place {
-            Place::Nameless(name) => return Ok(self.start(seen, Path::new(""), name, arguments)),
+            Place::Nameless { shown, .. } => {
+                return Ok(self.start(seen, Path::new(""), shown, arguments));
+            }
             Place::File { found: Found::Missing, .. } => return Ok(missing()),
+            Place::File { found: Found::Nowhere(number), .. } => return Ok(error(number)),
             Place::File { found: Found::Here(metadata), .. } if !executable(&metadata) => {
                 return Ok(error(libc::EACCES));
             }
@@ -67,33 +74,22 @@ impl Observer<'_> {
             return self.charge(seen, Category::FsRead, Charge::Outside, shown, arguments);
         }
         let by_git = || {
-            let own = std::fs::read_link(format!("/proc/{}/exe", seen.stopped.tid));
-            own.is_ok_and(|own| self.ground.is_git_part(&own)) && self.ground.is_git_part(path)
+            self.ground.is_git_part(path)
+                && seen.view.task.link("exe").is_ok_and(|own| self.ground.is_git_part(&own))
         };
         let git = self.ground.is_git(path) || by_git();
         let category = if git { Category::ProcessGit } else { Category::ProcessShell };
         let declared = self.policy.declares(Capability::ProcessShell)
             || (git && self.policy.declares(Capability::ProcessGit));
-        self.charge(
-            seen,
-            category,
-            if declared { Charge::Declared } else { Charge::Undeclared },
-            shown,
-            arguments,
-        )
+        let charge = if declared { Charge::Declared } else { Charge::Undeclared };
+        let decision = self.charge(seen, category, charge, shown, arguments);
+        self.tasks.forget();
+        decision
     }
 
     fn arguments(&self, seen: &Seen<'_>, index: usize) -> String {
         let mut shown = Vec::new();
-        for slot in 0..MAX_SHOWN_ARGUMENTS as u64 {
-            let Ok(pointer) = seen.view.bytes(seen.arg(index).wrapping_add(slot * 8), 8) else {
-                break;
-            };
-            let address =
-                pointer.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
-            if address == 0 {
-                break;
-            }
+        for address in seen.view.pointers(seen.arg(index), MAX_SHOWN_ARGUMENTS) {
             let Ok(argument) = seen.view.string(address) else { break };
             shown.push(text::escape(&argument));
         }
@@ -108,7 +104,7 @@ impl Observer<'_> {
         }
         let (category, charge) = (Category::ProcessShell, Charge::Undeclared);
         let target = "a new process".to_owned();
-        self.ledger.record(
+        self.note(
             seen.stopped.tid,
             Event {
                 category,
@@ -121,7 +117,7 @@ impl Observer<'_> {
         );
         self.forked += 1;
         if self.alive + self.forked > self.policy.limits.processes {
-            self.alive = tree::usage(self.keeper).processes;
+            self.alive = tree::usage(self.keeper, u64::MAX).processes;
             self.forked = 1;
             if self.alive >= self.policy.limits.processes {
                 return Decision::End(Exit::Limit("processes".to_owned()));
@@ -130,52 +126,18 @@ impl Observer<'_> {
         CONTINUE
     }
 
-    pub(super) fn process(
-        &mut self,
-        seen: &Seen<'_>,
-        pid: usize,
-        signal: Option<usize>,
-    ) -> Decision {
-        let by_id = match seen.call.number {
-            libc::SYS_setpriority => seen.int(0) == 0,
-            libc::SYS_ioprio_set => seen.int(0) == 1,
-            libc::SYS_prlimit64 if seen.arg(2) == 0 => return CONTINUE,
-            _ => true,
-        };
-        let target = match seen.int(pid) {
-            // The own group; or everybody, which newer kernels confine to the tree.
-            0 => return CONTINUE,
-            -1 if self.abi >= 6 => return CONTINUE,
-            target => target.unsigned_abs(),
-        };
-        if by_id && tree::contains(self.keeper, target) {
-            return CONTINUE;
-        }
-        if by_id && tree::parent(target).is_none() && seen.int(pid) != -1 {
-            return error(libc::ESRCH);
-        }
-        let asks = signal.is_some_and(|index| seen.int(index) == 0)
-            || seen.call.number == libc::SYS_pidfd_open;
-        if asks {
-            self.refused(seen.stopped.tid, seen.call.name, format!("process {target}"));
-        } else {
-            self.charge(
-                seen,
-                Category::OutsideProcess,
-                Charge::Outside,
-                format!("process {target}"),
-                None,
-            );
-        }
-        error(libc::EPERM)
-    }
-
     /// Sockets other than local ones; nobody gets exotic families, whose effects nothing here understands.
     pub(super) fn socket(&mut self, seen: &Seen<'_>) -> Decision {
         let family = seen.int(0);
         let known = matches!(family, libc::AF_INET | libc::AF_INET6 | libc::AF_NETLINK);
-        let decision = self.network(seen, format!("socket family {family}"));
-        if known { decision } else { error(libc::EAFNOSUPPORT) }
+        let target = format!("socket family {family}");
+        if known {
+            return self.network(seen, target);
+        }
+        let declared = self.policy.declares(Capability::Network);
+        let charge = if declared { Charge::Listed } else { Charge::Undeclared };
+        self.record(seen, Category::Network, charge, target, false);
+        error(libc::EAFNOSUPPORT)
     }
 
     fn network(&mut self, seen: &Seen<'_>, target: String) -> Decision {
@@ -198,10 +160,11 @@ impl Observer<'_> {
         match self.address(seen, address, length)? {
             Address::None => Ok(CONTINUE),
             Address::Far(shown) => Ok(self.network(seen, shown)),
-            Address::Local { place: Place::Nameless(_), .. } => Ok(CONTINUE),
-            Address::Local { place: Place::File { found: Found::Missing, .. }, .. } => {
-                Ok(missing())
-            }
+            Address::Local { place: Place::Nameless { .. }, .. } => Ok(CONTINUE),
+            Address::Local {
+                place: Place::File { found: Found::Missing | Found::Nowhere(_), .. },
+                ..
+            } => Ok(missing()),
             Address::Local { place: Place::File { path, .. }, shown } => {
                 match self.ground.zone(&path) {
                     Zone::Free => Ok(CONTINUE),
@@ -260,7 +223,8 @@ impl Observer<'_> {
             libc::AF_UNIX => {
                 let path = rest.split(|byte| *byte == 0).next().unwrap_or_default();
                 let create = seen.call.number == libc::SYS_bind;
-                let place = seen.view.resolve(libc::AT_FDCWD, path, !create)?;
+                let reading = if create { LAST } else { FOLLOWED };
+                let place = seen.view.resolve(libc::AT_FDCWD, path, reading)?;
                 Ok(Address::Local { place, shown: format!("unix:{}", text::escape(path)) })
             }
             _ => Ok(Address::Far(far(family, rest))),

@@ -72,6 +72,43 @@ fn files_are_bounded() {
 }
 
 #[test]
+fn the_tree_is_bounded() {
+    let mut setting = Setting::new().declare(&[FsWrite]);
+    setting.policy.limits.tree_bytes = 1 << 20;
+    let report = setting.c("char b[65536]; int main() { char p[32]; memset(b, 1, sizeof b); for (int i = 0; i < 100; i++) { sprintf(p, \"f%d\", i); write(open(p, O_CREAT | O_WRONLY, 0600), b, sizeof b); } return 0; }");
+    assert_exec(&report);
+    assert_eq!(report.exit, limit("tree_bytes"));
+    let mut setting = Setting::new().declare(&[FsWrite]);
+    setting.policy.limits.tree_entries = 50;
+    let report = setting.c("int main() { char p[32]; for (int i = 0; i < 60; i++) { sprintf(p, \"d%d\", i); mkdir(p, 0700); } return 0; }");
+    assert_eq!(report.exit, limit("tree_entries"));
+}
+
+#[test]
+fn memory_that_processes_share_counts_once_and_all_of_it() {
+    let mut setting = Setting::new().declare(&[guard::Capability::ProcessShell]);
+    setting.policy.limits.memory_bytes = 100 << 20;
+    let source = "int main() { size_t n = SIZE << 20; char *p = mmap(0, n, 3, MAP_SHARED | MAP_ANONYMOUS, -1, 0); memset(p, 1, n);
+        for (int i = 0; i < 3; i++) if (!fork()) { OWN; volatile char c = 0; for (size_t k = 0; k < n; k += 4096) c += p[k]; usleep(300000); _exit(0); } while (wait(0) > 0); return 0; }";
+    let once = source.replace("SIZE", "60").replace("OWN", "");
+    assert_pass(&setting.c(&once));
+    let each = "p = mmap(0, n, 3, MAP_SHARED | MAP_ANONYMOUS, -1, 0); memset(p, 1, n)";
+    let report = setting.c(&source.replace("SIZE", "40").replace("OWN", each));
+    assert_eq!(report.exit, limit("memory_bytes"), "{}", show(&report));
+}
+
+#[test]
+fn one_processor_is_seen_as_one() {
+    let mut setting = Setting::new();
+    setting.policy.processor = Some(0);
+    let source = "int main() { cpu_set_t s; sched_getaffinity(0, sizeof s, &s); return CPU_COUNT(&s) != 1 || !CPU_ISSET(0, &s); }";
+    assert_pass(&setting.c(source));
+    setting.policy.processor = Some(100_000);
+    let command = setting.command("/bin/true");
+    assert!(guard::run(&command, &setting.policy).is_err());
+}
+
+#[test]
 fn a_cancelled_run_says_nothing_about_the_command() {
     let mut setting = Setting::new();
     let cancel = Arc::new(AtomicBool::new(false));

@@ -63,6 +63,40 @@ fn a_fork_alone_is_a_process() {
 }
 
 #[test]
+fn an_effect_names_its_process_and_all_above_it() {
+    let setting = Setting::new().declare(&[ProcessShell, FsWrite]);
+    let report = setting.sh("sh -c 'sh -c \"echo 1 > a; :\"; :'");
+    assert_pass(&report);
+    let write = report.effects.iter().find(|effect| effect.category == Category::FsWrite).unwrap();
+    assert!(write.target.ends_with("/a") && write.argv.last().unwrap().contains("echo 1 > a"));
+    assert!(write.parents.len() >= 2, "{write:?}");
+    assert!(write.parents.iter().all(|parent| parent.executable.ends_with("sh")), "{write:?}");
+}
+
+#[test]
+fn no_way_of_signalling_reaches_outside() {
+    for way in [
+        "syscall(SYS_tgkill, getppid(), getppid(), SIGKILL)",
+        "syscall(SYS_tkill, getppid(), SIGKILL)",
+        "syscall(424, open(\"/proc/1\", O_DIRECTORY), SIGKILL, 0, 0)",
+        "kill(-1, SIGCONT)",
+        "fcntl(open(\"x\", O_RDONLY), F_SETOWN, getppid())",
+        "setpriority(PRIO_USER, 0, 5)",
+        "setpriority(PRIO_PROCESS, getppid(), 5)",
+        "syscall(SYS_ptrace, PTRACE_ATTACH, getppid(), 0, 0)",
+    ] {
+        let report = Setting::new().c(&format!("int main() {{ {way}; return 0; }}"));
+        crate::setting::assert_forbidden(&report);
+    }
+}
+
+#[test]
+fn a_group_is_signalled_after_its_leader_is_gone() {
+    let source = "int main() { pid_t p = fork(); if (!p) { setpgid(0, 0); if (!fork()) for (;;) pause(); _exit(0); } waitpid(p, 0, 0); return kill(-p, SIGKILL); }";
+    assert_pass(&Setting::new().declare(&[ProcessShell]).c(source));
+}
+
+#[test]
 fn threads_are_no_processes() {
     let source = "void *go(void *p) { return 0; } int main() { pthread_t t[20]; for (int i = 0; i < 20; i++) if (pthread_create(&t[i], 0, go, 0)) return 1;
         for (int i = 0; i < 20; i++) pthread_join(t[i], 0); return 0; }";

@@ -1,0 +1,249 @@
+//! Changes of metadata. No Landlock right confines them, so the kernel is not told to go on: the supervisor makes the change itself, on a
+//! handle of which it knows where it leads. A path or descriptor swapped meanwhile then changes nothing outside (M1).
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use super::files::{FOLLOWED, LAST};
+use super::{Decision, Observer, Seen, error};
+use crate::act::{self, Handle, Order};
+use crate::calls::{At, Change, Clock, Follow, Target};
+use crate::ground::Zone;
+use crate::sys::Answer;
+use crate::view::{Found, Place};
+
+const MAX_NAME: usize = 256;
+/// The kernel's own bound on the value of an extended attribute.
+const MAX_VALUE: u64 = 65_536;
+
+/// What a call means: how to open it, what it is called, and what was found there.
+struct Object {
+    way: PathBuf,
+    follow: bool,
+    /// Nothing for a thing without a name.
+    name: Option<(PathBuf, Found)>,
+}
+
+impl Observer<'_> {
+    pub(super) fn metadata(
+        &mut self,
+        seen: &Seen<'_>,
+        target: Target,
+        change: Change,
+    ) -> io::Result<Decision> {
+        let object = match target {
+            Target::Descriptor(index) => self.opened(seen, seen.int(index))?,
+            Target::Path { at, follow } => self.object(seen, at, follow)?,
+        };
+        if let Some((path, found)) = &object.name {
+            match found {
+                Found::Missing => return Ok(error(libc::ENOENT)),
+                Found::Nowhere(number) => return Ok(error(*number)),
+                Found::Here(_) | Found::Hidden => {}
+            }
+            let zone = self.zone(path, found);
+            let decision = self.write(seen, zone, &[path]);
+            if !matches!(decision, Decision::Answer(Answer::Continue)) {
+                return Ok(decision);
+            }
+        }
+        let order = match order(seen, change)? {
+            Ok(order) => order,
+            Err(number) => return Ok(error(number)),
+        };
+        let handle = match Handle::open(&object.way, object.follow) {
+            Ok(handle) => handle,
+            Err(failure) => return Ok(errno(&failure)),
+        };
+        Ok(self.carry_out(seen, &object, &handle, &order))
+    }
+
+    /// Where the handle leads decides; it can no longer be swapped.
+    fn carry_out(
+        &mut self,
+        seen: &Seen<'_>,
+        object: &Object,
+        handle: &Handle,
+        order: &Order,
+    ) -> Decision {
+        let (path, metadata) = match handle.place() {
+            Ok(place) => place,
+            Err(failure) => return errno(&failure),
+        };
+        match (&object.name, path) {
+            (None, None) => {}
+            (_, Some(path)) => {
+                let found = Found::Here(metadata.clone());
+                if self.zone(&path, &found) == Zone::Outside {
+                    return self.write(seen, Zone::Outside, &[&path]);
+                }
+                self.ledger.touched.name(&path);
+            }
+            // A named thing became a pipe meanwhile.
+            (Some(_), None) => return error(libc::EACCES),
+        }
+        if let Some(number) = self.forbids(&metadata, order) {
+            return error(number);
+        }
+        match handle.carry_out(order) {
+            Ok(()) => Decision::Answer(Answer::Done),
+            Err(failure) => errno(&failure),
+        }
+    }
+
+    /// The rules of the kernel for a user without capabilities, where the supervisor is root and would be stopped by none of them.
+    fn forbids(&self, metadata: &Metadata, order: &Order) -> Option<i32> {
+        let (uid, gid) = self.identity?;
+        let owns = metadata.uid() == uid;
+        let writes = if owns {
+            metadata.mode() & 0o200
+        } else if metadata.gid() == gid {
+            metadata.mode() & 0o020
+        } else {
+            metadata.mode() & 0o002
+        } != 0;
+        match order {
+            Order::Mode(_) | Order::Times(Some(_)) => (!owns).then_some(libc::EPERM),
+            Order::Times(None) => (!owns && !writes).then_some(libc::EACCES),
+            Order::Owner { uid: user, gid: group } => {
+                let keeps = user.is_none_or(|user| user == metadata.uid())
+                    && group.is_none_or(|group| group == gid || group == metadata.gid());
+                (!owns || !keeps).then_some(libc::EPERM)
+            }
+            Order::SetAttribute { name, .. } | Order::RemoveAttribute(name) => {
+                let list = name.starts_with(b"system.posix_acl_");
+                match (name.starts_with(b"user."), list) {
+                    (true, _) => (!writes).then_some(libc::EACCES),
+                    (_, true) => (!owns).then_some(libc::EPERM),
+                    _ => Some(libc::EPERM),
+                }
+            }
+        }
+    }
+
+    fn opened(&self, seen: &Seen<'_>, fd: i32) -> io::Result<Object> {
+        if fd == libc::AT_FDCWD {
+            let place = seen.view.resolve(fd, b".", FOLLOWED)?;
+            let way = PathBuf::from(format!("/proc/{}/cwd", seen.stopped.tid));
+            return Ok(Object { way, follow: true, name: named(place) });
+        }
+        let place = seen.view.descriptor(fd)?;
+        let way = PathBuf::from(format!("/proc/{}/fd/{fd}", seen.stopped.tid));
+        Ok(Object { way, follow: true, name: named(place) })
+    }
+
+    fn object(&self, seen: &Seen<'_>, at: At, follow: Follow) -> io::Result<Object> {
+        let flags = match follow {
+            Follow::UnlessFlag(index) => seen.int(index),
+            Follow::Always => 0,
+            Follow::Never => libc::AT_SYMLINK_NOFOLLOW,
+        };
+        if let Some(dir) = at.dir
+            && (seen.arg(at.path) == 0
+                || flags & libc::AT_EMPTY_PATH != 0 && seen.string(seen.arg(at.path))?.is_empty())
+        {
+            return self.opened(seen, seen.int(dir));
+        }
+        let last = flags & libc::AT_SYMLINK_NOFOLLOW != 0;
+        match self.place(seen, at, if last { LAST } else { FOLLOWED })? {
+            // Resolved already: a link at the end is meant itself.
+            Place::File { path, found } => {
+                Ok(Object { way: path.clone(), follow: false, name: Some((path, found)) })
+            }
+            Place::Nameless { link, .. } => Ok(Object { way: link, follow: true, name: None }),
+        }
+    }
+}
+
+fn named(place: Place) -> Option<(PathBuf, Found)> {
+    match place {
+        Place::File { path, found } => Some((path, found)),
+        Place::Nameless { .. } => None,
+    }
+}
+
+fn errno(failure: &io::Error) -> Decision {
+    error(failure.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// What is to be done, read once from the process's memory. The inner error is what the kernel would answer.
+fn order(seen: &Seen<'_>, change: Change) -> io::Result<Result<Order, i32>> {
+    let id = |index| {
+        let id = seen.int(index).cast_unsigned();
+        (id != u32::MAX).then_some(id)
+    };
+    Ok(Ok(match change {
+        Change::Mode(index) => Order::Mode(seen.int(index).cast_unsigned() & 0o7777),
+        Change::Owner { uid, gid } => Order::Owner { uid: id(uid), gid: id(gid) },
+        Change::Times(clock, index) => match times(seen, clock, index)? {
+            Ok(times) => Order::Times(times),
+            Err(number) => return Ok(Err(number)),
+        },
+        Change::SetAttribute { name, value, size, flags } => {
+            let flags = seen.int(flags).cast_unsigned();
+            return set_attribute(seen, name, (seen.arg(value), seen.arg(size)), flags);
+        }
+        Change::SetAttributeBy { name, arguments } => {
+            let bytes = seen.view.bytes(seen.arg(arguments), 16)?;
+            let (value, size) = (word(&bytes[..8]), word(&bytes[8..12]));
+            return set_attribute(seen, name, (value, size), word(&bytes[12..]) as u32);
+        }
+        Change::RemoveAttribute(name) => match attribute(seen, name)? {
+            Ok(name) => Order::RemoveAttribute(name),
+            Err(number) => return Ok(Err(number)),
+        },
+        Change::Inode => return Ok(Err(libc::EOPNOTSUPP)),
+    }))
+}
+
+fn set_attribute(
+    seen: &Seen<'_>,
+    name: usize,
+    (value, size): (u64, u64),
+    flags: u32,
+) -> io::Result<Result<Order, i32>> {
+    if size > MAX_VALUE {
+        return Ok(Err(libc::E2BIG));
+    }
+    let size = usize::try_from(size).unwrap_or(0);
+    let value = if size == 0 { Vec::new() } else { seen.view.bytes(value, size)? };
+    Ok(attribute(seen, name)?.map(|name| Order::SetAttribute { name, value, flags }))
+}
+
+fn attribute(seen: &Seen<'_>, name: usize) -> io::Result<Result<Vec<u8>, i32>> {
+    let name = seen.string(seen.arg(name))?;
+    Ok(if name.is_empty() || name.len() >= MAX_NAME { Err(libc::ERANGE) } else { Ok(name) })
+}
+
+/// Two times, or none for the present.
+fn times(
+    seen: &Seen<'_>,
+    clock: Clock,
+    index: usize,
+) -> io::Result<Result<Option<[act::Time; 2]>, i32>> {
+    if seen.arg(index) == 0 {
+        return Ok(Ok(None));
+    }
+    let size = if matches!(clock, Clock::Seconds) { 8 } else { 16 };
+    let bytes = seen.view.bytes(seen.arg(index), 2 * size)?;
+    let mut times = [act::Time::default(); 2];
+    for (time, bytes) in times.iter_mut().zip(bytes.chunks(size)) {
+        let fraction = bytes.get(8..).filter(|rest| !rest.is_empty()).map_or(0, word);
+        let fraction = fraction.cast_signed();
+        let nanoseconds = match clock {
+            Clock::Microseconds if !(0..1_000_000).contains(&fraction) => {
+                return Ok(Err(libc::EINVAL));
+            }
+            Clock::Microseconds => fraction * 1_000,
+            Clock::Nanoseconds | Clock::Seconds => fraction,
+        };
+        *time = act::Time { seconds: word(&bytes[..8]).cast_signed(), nanoseconds };
+    }
+    Ok(Ok(Some(times)))
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}

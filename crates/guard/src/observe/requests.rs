@@ -1,0 +1,70 @@
+//! `ioctl`: requests on open files that reach further than the descriptor.
+
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+
+use super::{CONTINUE, Decision, Observer, Seen, error};
+use crate::ground::Zone;
+use crate::policy::Capability;
+use crate::report::{Category, Charge};
+use crate::view::{Found, Place};
+
+const TERMINAL_INPUT: u32 = libc::TIOCSTI as u32;
+const CONSOLE: u32 = 0x541c;
+/// The receiver of a socket's signals, by both names.
+const OWNERS: [u32; 2] = [0x8901, 0x8902];
+/// `FS_IOC_SET_ENCRYPTION_POLICY`: by its number it only reads.
+const ENCRYPT: u32 = 0x800c_6613;
+/// Requests on files and directories that change nothing, or only what is open for writing: block maps, extents, clones, digests.
+const HARMLESS: [u32; 9] = [
+    0x0000_0001,
+    0x0000_0002,
+    0x4004_9409,
+    0x4020_940d,
+    0xc020_660b,
+    0xc018_9436,
+    0xc0c0_583b,
+    0xc004_6686,
+    0xc028_6687,
+];
+/// The Landlock ABI that confines requests on devices.
+const DEVICES_CONFINED: u32 = 5;
+
+impl Observer<'_> {
+    pub(super) fn ioctl(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+        let request = seen.int(1).cast_unsigned();
+        if request == TERMINAL_INPUT || request == CONSOLE {
+            self.refused(seen.stopped.tid, "ioctl", format!("request {request:#x}"));
+            return Ok(error(libc::EPERM));
+        }
+        if OWNERS.contains(&request) {
+            return self.socket_owner(seen);
+        }
+        let Place::File { path, found } = seen.view.descriptor(seen.int(0))? else {
+            return Ok(CONTINUE);
+        };
+        let Found::Here(metadata) = &found else { return Ok(CONTINUE) };
+        let kind = metadata.file_type();
+        if kind.is_char_device() || kind.is_block_device() {
+            let confined = self.abi >= DEVICES_CONFINED || self.ground.zone(&path) == Zone::Free;
+            return Ok(if confined { CONTINUE } else { error(libc::EPERM) });
+        }
+        if !(kind.is_file() || kind.is_dir()) || is_harmless(request) {
+            return Ok(CONTINUE);
+        }
+        // Flags, attributes, snapshots: nobody gets them, and asking for them is a change like any other.
+        let charge = match self.zone(&path, &found) {
+            Zone::Free => return Ok(error(libc::ENOTTY)),
+            Zone::Outside => Charge::Outside,
+            Zone::Own if self.policy.declares(Capability::FsWrite) => Charge::Listed,
+            Zone::Own => Charge::Undeclared,
+        };
+        self.record(seen, Category::FsWrite, charge, seen.show(&path), false);
+        Ok(error(libc::ENOTTY))
+    }
+}
+
+fn is_harmless(request: u32) -> bool {
+    const READS: u32 = 2;
+    HARMLESS.contains(&request) || (request >> 30 == READS && request != ENCRYPT)
+}

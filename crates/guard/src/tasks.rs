@@ -1,0 +1,157 @@
+//! The threads that make calls: who they are, read once and kept for as long as they are the same.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use rustix::fs::{Mode, OFlags, open, readlinkat};
+
+use crate::report::Ancestor;
+use crate::text;
+use crate::tree;
+
+/// Threads remembered; more make no error, only more work.
+const MAX_KNOWN: usize = 512;
+const MAX_ARGUMENTS: usize = 64;
+const MAX_ANCESTORS: usize = 16;
+
+/// A process as reports name it.
+#[derive(Debug)]
+pub(crate) struct Who {
+    pub(crate) pid: u32,
+    pub(crate) executable: String,
+    pub(crate) argv: Vec<String>,
+    pub(crate) parents: Vec<Ancestor>,
+}
+
+/// One thread: its folder in `/proc`, held open, which is dead when the thread is, whoever gets its number next.
+#[derive(Debug, Clone)]
+pub(crate) struct Task {
+    folder: Rc<OwnedFd>,
+    /// Its working directory, as of the last look.
+    pub(crate) cwd: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Known {
+    task: Task,
+    who: Option<Rc<Who>>,
+}
+
+/// The threads seen last.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    known: HashMap<u32, Known>,
+    supervisor: u32,
+}
+
+impl Task {
+    fn open(tid: u32) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = open(format!("/proc/{tid}"), flags, Mode::empty())?;
+        Ok(Self { folder: Rc::new(folder), cwd: None })
+    }
+
+    /// Where a link in its folder leads.
+    ///
+    /// # Errors
+    /// The thread or the link is gone, or the path is longer than the kernel shows.
+    pub(crate) fn link(&self, name: impl AsRef<Path>) -> io::Result<PathBuf> {
+        let target = readlinkat(&*self.folder, name.as_ref(), Vec::new())?;
+        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+    }
+
+    /// Looks at the working directory; answers whether the thread is still there.
+    fn look(&mut self) -> bool {
+        match self.link("cwd") {
+            Ok(cwd) => self.cwd = Some(cwd),
+            Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => self.cwd = None,
+            Err(_) => return false,
+        }
+        true
+    }
+}
+
+impl Tasks {
+    pub(crate) fn new() -> Self {
+        Self { known: HashMap::new(), supervisor: std::process::id() }
+    }
+
+    /// The thread that makes a call now.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(crate) fn task(&mut self, tid: u32) -> io::Result<Task> {
+        if let Some(known) = self.known.get_mut(&tid)
+            && known.task.look()
+        {
+            return Ok(known.task.clone());
+        }
+        let mut task = Task::open(tid)?;
+        task.look();
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+        }
+        self.known.insert(tid, Known { task: task.clone(), who: None });
+        Ok(task)
+    }
+
+    /// Who that thread belongs to. It must have been looked at for the call under judgement.
+    pub(crate) fn who(&mut self, tid: u32) -> Rc<Who> {
+        if let Some(Known { who: Some(who), .. }) = self.known.get(&tid) {
+            return Rc::clone(who);
+        }
+        let pid = tree::process_of(tid).unwrap_or(tid);
+        let (executable, argv) = (executable(pid), arguments(tid));
+        let who = Rc::new(Who { pid, executable, argv, parents: self.parents(pid) });
+        if let Some(known) = self.known.get_mut(&tid) {
+            known.who = Some(Rc::clone(&who));
+        }
+        who
+    }
+
+    /// From the nearest up to the command's own process: the one above it, the keeper, is no program of the command.
+    fn parents(&mut self, pid: u32) -> Vec<Ancestor> {
+        let mut chain = Vec::new();
+        let mut at = pid;
+        while chain.len() < MAX_ANCESTORS {
+            let Some(parent) = tree::parent(at).filter(|parent| *parent > 1) else { break };
+            if parent == self.supervisor {
+                // The last one added is the keeper.
+                chain.pop();
+                break;
+            }
+            if let Some(Known { task, who: Some(who) }) = self.known.get_mut(&parent)
+                && who.pid == parent
+                && task.look()
+            {
+                chain.push(Ancestor { pid: parent, executable: who.executable.clone() });
+                chain.extend(who.parents.iter().cloned());
+                break;
+            }
+            chain.push(Ancestor { pid: parent, executable: executable(parent) });
+            at = parent;
+        }
+        chain
+    }
+
+    /// One of them becomes another program, perhaps, and takes its threads with it.
+    pub(crate) fn forget(&mut self) {
+        self.known.values_mut().for_each(|known| known.who = None);
+    }
+}
+
+fn arguments(tid: u32) -> Vec<String> {
+    let line = tree::read(Path::new(&format!("/proc/{tid}/cmdline"))).unwrap_or_default();
+    let arguments = line.strip_suffix(b"\0").unwrap_or(&line).split(|byte| *byte == 0);
+    arguments.take(MAX_ARGUMENTS).map(|one| text::bounded(text::escape(one))).collect()
+}
+
+fn executable(pid: u32) -> String {
+    fs::read_link(format!("/proc/{pid}/exe")).map(text::escape_os).unwrap_or_default()
+}
