@@ -44,6 +44,21 @@ check_deployment() {
         die 1 "the deployment files do not fit"
 }
 
+# An S3 service that holds to conditions and keeps versions, for the tests of stores in buckets.
+bring_moto() {
+    [ -x "$TOOLS/moto/moto_server" ] || {
+        find_python
+        say "fetching moto with pip"
+        # Without the extra [server], which an older pip takes minutes to resolve.
+        "${PYTHON[@]}" -m pip install --quiet --disable-pip-version-check --target "$TOOLS/moto/packages" \
+            moto==5.2.5 flask flask-cors >/dev/null 2>&1 || die 2 "could not fetch moto from PyPI: is the network up?"
+        printf '#!/bin/sh\nexec %s -c "import sys; sys.path.insert(0, '"'%s'"'); from moto.server import main; main()" "$@"\n' \
+            "${PYTHON[*]}" "$TOOLS/moto/packages" >"$TOOLS/moto/moto_server"
+        chmod 755 "$TOOLS/moto/moto_server"
+    }
+    export MOTO_SERVER=$TOOLS/moto/moto_server
+}
+
 run_tests() {
     local quick=
     [ "${1:-}" != --quick ] || quick=yes
@@ -58,7 +73,8 @@ run_tests() {
     [ -n "$quick" ] || { check_deployment; check_contracts; }
     step "lints"
     cargo clippy --locked --quiet --workspace --all-targets -- -D warnings || die 1 "clippy found something"
-    step "Postgres and NATS for the tests"
+    step "Postgres, NATS and an S3 service for the tests"
+    bring_moto
     start_data_services -c fsync=off -c max_connections=300
     export DATABASE_URL="postgres://lumio:$PG_PASSWORD@127.0.0.1:$PG_PORT/postgres" NATS_URL="nats://test:$NATS_PASSWORD@127.0.0.1:$NATS_PORT"
     step "tests"
