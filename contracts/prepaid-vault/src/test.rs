@@ -8,6 +8,7 @@ mod batch;
 mod books;
 mod close;
 mod digests;
+mod fuzz;
 mod grants;
 mod hostile;
 mod limits;

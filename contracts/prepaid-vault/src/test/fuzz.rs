@@ -1,0 +1,112 @@
+//! The committed Wasm under malformed calls: wrong types, wrong counts, extreme numbers, strange
+//! addresses, structs with fields missing, added or renamed, long lists. Whatever comes, the answer
+//! is a success, a code of the contract that was called, or the host's own refusal; never another
+//! contract's code, never a change under an error, never a panic of the host. A call whose values are
+//! of the right types never even traps.
+//!
+//! What is called, and with what types, is read from the Wasm's interface section, so that a new
+//! function is tried without a line here. `LUMIO_FUZZ_CALLS` asks for more calls, `LUMIO_FUZZ_SEED`
+//! for other ones.
+
+mod spec;
+mod value;
+
+use std::env;
+use std::string::String as Text;
+use std::vec::Vec as List;
+
+use soroban_sdk::testutils::Address as _;
+use soroban_sdk::xdr::{LedgerEntryData, ScErrorType, ScVal};
+use soroban_sdk::{Error, IntoVal, Symbol, TryFromVal, Val};
+
+use super::*;
+use spec::Spec;
+use value::Maker;
+
+/// Calls of an ordinary run, of each contract.
+const CALLS: u64 = 4_000;
+
+#[test]
+fn no_call_of_the_vault_answers_anything_but_success_its_own_code_or_a_refusal() {
+    let w = World::built(true).prepared();
+    let (run, settled, terms) = (w.opened(1), w.opened(2), w.terms(3));
+    w.settle(&settled).unwrap();
+    let limits = GrantLimits { per_run_cap: 0, total_cap: 0, max_runner_fee: 5 };
+    let policy = PolicyInput { per_run_cap: 0, daily_cap: 0, paused: false };
+    let open_run = batch::open_run(&w, 4);
+    let settlement = batch::settlement(&w, run.clone());
+    let env = &w.env;
+    let examples = [
+        ("RunTerms", run.1.into_val(env)),
+        ("OpenTerms", terms.into_val(env)),
+        ("OpenRun", open_run.into_val(env)),
+        ("Settlement", settlement.into_val(env)),
+        ("GrantLimits", limits.into_val(env)),
+        ("PolicyInput", policy.into_val(env)),
+        ("UsageBreakdown", usage().into_val(env)),
+        ("UsageMeterRates", rates().into_val(env)),
+        ("BytesN", run.0.into_val(env)),
+        ("BytesN", settled.0.into_val(env)),
+    ];
+    fuzz(&w, &w.vault.address, wasm::VAULT, 36, &examples);
+    assert_eq!(w.vault.deficit(), 0);
+}
+
+#[test]
+fn no_call_of_the_registry_answers_anything_but_success_its_own_code_or_a_refusal() {
+    let w = World::built(true).prepared();
+    let examples = [
+        ("RateCardInput", card(&w.env, 5).into_val(&w.env)),
+        ("UsageMeterRates", rates().into_val(&w.env)),
+        ("BytesN", w.bytes(1).into_val(&w.env)),
+    ];
+    fuzz(&w, &w.registry.address, wasm::REGISTRY, 13, &examples);
+}
+
+fn fuzz(w: &World, id: &Address, wasm: &[u8], codes: u32, examples: &[(&str, Val)]) {
+    let number =
+        |name: &str, usual: u64| env::var(name).map_or(usual, |text| text.parse::<u64>().unwrap());
+    let spec = Spec::of(wasm);
+    let people = [&w.user, &w.runner, &w.developer, &w.admin];
+    let contracts = [&w.vault.address, &w.registry.address, &w.token.address];
+    let stranger = Address::generate(&w.env);
+    let addresses = people.into_iter().chain(contracts).chain([&stranger]);
+    let addresses: List<ScVal> = addresses.map(|address| plain(w, address.to_val())).collect();
+    let examples = examples.iter().map(|(name, value)| (*name, plain(w, *value))).collect();
+    let mut maker = Maker::new(&spec, addresses, examples, number("LUMIO_FUZZ_SEED", 1), w.agent);
+    let mut tally = [0u32; 3];
+    for _ in 0..number("LUMIO_FUZZ_CALLS", CALLS) {
+        let call = maker.call();
+        let arguments = call.arguments.iter().map(|value| Val::try_from_val(&w.env, value));
+        // What the host can't even take as a value never reaches a contract.
+        let Ok(arguments) = arguments.collect::<Result<List<Val>, _>>() else { continue };
+        let arguments = Vec::from_slice(&w.env, &arguments);
+        let before = data(w);
+        let name = Symbol::new(&w.env, &call.function);
+        let answer = w.env.try_invoke_contract::<Val, Error>(id, &name, arguments);
+        let Err(refused) = answer else {
+            tally[0] += 1;
+            continue;
+        };
+        let error = refused.unwrap_or_else(|_| panic!("{call:?}: neither a code nor a refusal"));
+        let of_contract = error.is_type(ScErrorType::Contract);
+        assert!(!of_contract || (1..=codes).contains(&error.get_code()), "{call:?}: {error:?}");
+        let trapped = error.is_type(ScErrorType::WasmVm);
+        assert!(!(trapped && call.well_formed), "{call:?}: {error:?}");
+        assert!(before == data(w), "{call:?}: a change under {error:?}");
+        tally[if of_contract { 1 } else { 2 }] += 1;
+    }
+    // All three must happen, or this tries less than it says.
+    assert!(tally.iter().all(|count| *count > 20), "{tally:?}");
+}
+
+fn plain(w: &World, value: Val) -> ScVal {
+    ScVal::try_from_val(&w.env, &value).unwrap()
+}
+
+/// Everything contracts have stored.
+fn data(w: &World) -> List<LedgerEntryData> {
+    let entries = w.env.to_ledger_snapshot().ledger_entries;
+    let data = entries.into_iter().map(|(_, (entry, _))| entry.data);
+    data.filter(|data| matches!(data, LedgerEntryData::ContractData(_))).collect()
+}
