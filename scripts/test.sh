@@ -44,6 +44,26 @@ check_deployment() {
         die 1 "the deployment files do not fit"
 }
 
+# The TypeScript packages are what the committed Wasm says, their types hold, and they work against a local network.
+check_packages() {
+    step "TypeScript packages: generated code, types, a local network"
+    find_npm
+    (
+        cd packages
+        # What is installed already stays, if it is what the lock file says.
+        cmp -s package-lock.json node_modules/.lumio-lock || {
+            local ci=(ci --silent --no-fund --no-audit)
+            # A system's npm may be too old for this Node.
+            "${NPM[@]}" "${ci[@]}" || { own_npm && "${NPM[@]}" "${ci[@]}"; } ||
+                die 2 "could not fetch the packages' dependencies: is the network up?"
+            cp package-lock.json node_modules/.lumio-lock
+        }
+        ./generate --check || die 1 "run packages/generate and commit packages/"
+        "${NPM[@]}" run --silent check || die 1 "the packages' types do not hold"
+        LUMIO_LOCALNET=$BIN/lumio-localnet "${NPM[@]}" test --silent || die 1 "a test of the packages failed"
+    )
+}
+
 # An S3 service that holds to conditions and keeps versions, for the tests of stores in buckets.
 bring_moto() {
     [ -x "$TOOLS/moto/moto_server" ] || {
@@ -79,5 +99,6 @@ run_tests() {
     export DATABASE_URL="postgres://lumio:$PG_PASSWORD@127.0.0.1:$PG_PORT/postgres" NATS_URL="nats://test:$NATS_PASSWORD@127.0.0.1:$NATS_PORT"
     step "tests"
     cargo test --locked --workspace --no-fail-fast || die 1 "a test failed"
+    check_packages
     say "all checks and tests passed"
 }
