@@ -1,0 +1,247 @@
+//! What the guard costs over the bare program, beside other ways of watching or confining one.
+//!
+//!     cargo bench -p guard --bench cost [-- --repetitions 40]
+//!
+//! Each workload is run bare, under the guard, and under `strace -f --seccomp-bpf`, `bwrap` and `sandlock` where they are on the path,
+//! in turn, so that what disturbs one disturbs all. The whole bench is pinned to one processor (`taskset`) and, where that is
+//! permitted, runs in the round-robin class (`chrt -r 20`). Told are medians of the differences to the bare run of the same turn, with the
+//! quartiles, and the ratio of the medians. Run it as root for the tier `separated`, as anybody else for `unprivileged`.
+
+#![expect(clippy::unwrap_used, reason = "a bench may panic")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use guard::{Capability, Identity, Policy, Reads, Verdict};
+
+const WORKLOADS: [(&str, &str); 3] = [
+    ("empty script", ""),
+    (
+        "200 writes, 200 reads, 200 unlinks",
+        "import fs from 'node:fs'; for (let i = 0; i < 200; i++) fs.writeFileSync('f' + i, 'text');
+         for (let i = 0; i < 200; i++) fs.readFileSync('f' + i); for (let i = 0; i < 200; i++) fs.unlinkSync('f' + i)",
+    ),
+    (
+        "20 spawns",
+        "import {spawnSync} from 'node:child_process'; for (let i = 0; i < 20; i++) spawnSync('/bin/true')",
+    ),
+];
+
+struct World {
+    folder: tempfile::TempDir,
+    root: PathBuf,
+    node: PathBuf,
+}
+
+/// A way to run a script; how long it took.
+type Way = (String, Box<dyn Fn(&World) -> Duration>);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if !arguments.iter().any(|argument| argument == "--pinned") {
+        pin(&arguments[1..]);
+    }
+    let repetitions = arguments
+        .iter()
+        .position(|argument| argument == "--repetitions")
+        .and_then(|at| arguments.get(at + 1)?.parse().ok())
+        .unwrap_or(25);
+    let Some(node) = node() else {
+        eprintln!("there is no Node that every user can reach: nothing was measured");
+        return;
+    };
+    let world = world(node);
+    let ways = ways();
+    println!("tier {}, {repetitions} turns, {}", guard::probe().tier, scheduling());
+    for (name, script) in WORKLOADS {
+        fs::write(world.root.join("main.mjs"), script).unwrap();
+        guard::prepare_ownership(&world.root, Identity::Auto).unwrap();
+        measure(name, &world, &ways, repetitions);
+    }
+}
+
+/// Starts this program again on one processor and before everybody else, as far as that is permitted.
+fn pin(arguments: &[String]) {
+    let own = std::env::current_exe().unwrap();
+    let last =
+        std::thread::available_parallelism().map_or(0, |number| number.get() - 1).to_string();
+    for prefix in [&["chrt", "-r", "20", "taskset", "-c", &last][..], &["taskset", "-c", &last]] {
+        let permitted =
+            Command::new(prefix[0]).args(&prefix[1..]).arg("true").stderr(Stdio::null()).status();
+        if permitted.is_ok_and(|status| status.success()) {
+            let failure = Command::new(prefix[0])
+                .args(&prefix[1..])
+                .arg(&own)
+                .args(arguments)
+                .arg("--pinned")
+                .exec();
+            eprintln!("could not pin: {failure}");
+        }
+    }
+}
+
+fn scheduling() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let processors = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .unwrap_or("?")
+        .trim();
+    // The policy is the 39th field after the name.
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let policy =
+        stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(38)).unwrap_or("?");
+    let class = if policy == "2" { "round robin" } else { "ordinary" };
+    format!("processor {processors}, scheduling class {class}")
+}
+
+fn node() -> Option<PathBuf> {
+    let own =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|dir| dir.join(".dev/node/bin/node"));
+    let mut found = own.chain(["/usr/local/bin/node", "/usr/bin/node"].map(PathBuf::from));
+    let open =
+        |path: &Path| fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o001 != 0);
+    found.find_map(|path| path.canonicalize().ok().filter(|path| path.ancestors().all(open)))
+}
+
+fn world(node: PathBuf) -> World {
+    let folder = tempfile::Builder::new().prefix("guard-cost-").tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let root = folder.path().canonicalize().unwrap().join("root");
+    fs::create_dir(&root).unwrap();
+    // Some ways run the script as another user.
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o777)).unwrap();
+    World { folder, root, node }
+}
+
+fn ways() -> Vec<Way> {
+    let mut ways: Vec<Way> = vec![
+        ("bare".to_owned(), Box::new(|world| outer(&[], world))),
+        ("guard".to_owned(), Box::new(|world| guarded(world, Reads::Ignore))),
+        ("guard, reads listed".to_owned(), Box::new(|world| guarded(world, Reads::List))),
+        (
+            "guard, reads denied".to_owned(),
+            Box::new(|world| guarded(world, Reads::Deny { allow: vec![PathBuf::from("/bin")] })),
+        ),
+    ];
+    let strace =
+        ["strace", "-f", "--seccomp-bpf", "-e", "trace=%file,%process,%network", "-o", "/dev/null"];
+    peer(&mut ways, "strace -f --seccomp-bpf", move |_| strace.map(str::to_owned).to_vec());
+    peer(&mut ways, "bwrap", |world| {
+        let root = world.root.display().to_string();
+        let words = [
+            "bwrap",
+            "--unshare-all",
+            "--die-with-parent",
+            "--ro-bind",
+            "/",
+            "/",
+            "--dev",
+            "/dev",
+            "--proc",
+            "/proc",
+        ];
+        words
+            .map(str::to_owned)
+            .into_iter()
+            .chain(["--bind".to_owned(), root.clone(), root])
+            .collect()
+    });
+    peer(&mut ways, "sandlock", |world| {
+        let root = world.root.display().to_string();
+        ["sandlock", "run", "-r", "/", "-w", &root, "-w", "/dev", "--"].map(str::to_owned).to_vec()
+    });
+    ways
+}
+
+/// Adds a way by another program, if that program works here.
+fn peer(ways: &mut Vec<Way>, name: &str, prefix: impl Fn(&World) -> Vec<String> + 'static) {
+    let world = world(PathBuf::from("/bin/true"));
+    let words = prefix(&world);
+    let tried = Command::new(&words[0])
+        .args(&words[1..])
+        .arg("/bin/true")
+        .current_dir(&world.root)
+        .output();
+    match tried {
+        Ok(output) if output.status.success() => {
+            ways.push((name.to_owned(), Box::new(move |world| outer(&prefix(world), world))));
+        }
+        Ok(output) => {
+            eprintln!("left out {name}: {}", String::from_utf8_lossy(&output.stderr).trim())
+        }
+        Err(error) => eprintln!("left out {name}: {error}"),
+    }
+}
+
+fn outer(prefix: &[String], world: &World) -> Duration {
+    let words: Vec<String> = prefix
+        .iter()
+        .cloned()
+        .chain([world.node.display().to_string(), "main.mjs".to_owned()])
+        .collect();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).current_dir(&world.root).stdin(Stdio::null()).stdout(Stdio::null());
+    timed(|| assert!(command.status().unwrap().success(), "{words:?} failed"))
+}
+
+fn guarded(world: &World, reads: Reads) -> Duration {
+    let mut policy =
+        Policy::new(&world.root).declare(Capability::FsWrite).declare(Capability::ProcessShell);
+    policy.reads = reads;
+    let command = guard::Command::new(&world.node, &world.root).arg("main.mjs");
+    timed(|| {
+        let report = guard::run(&command, &policy).unwrap();
+        assert_eq!(report.verdict, Verdict::Pass, "{}", report.reason);
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench measures the time that really passes")]
+fn timed(work: impl FnOnce()) -> Duration {
+    let begun = std::time::Instant::now();
+    work();
+    begun.elapsed()
+}
+
+fn measure(name: &str, world: &World, ways: &[Way], repetitions: usize) {
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
+    for turn in 0..=repetitions {
+        for (way, (_, run)) in ways.iter().enumerate() {
+            let took = run(world).as_secs_f64() * 1_000.0;
+            // The first turn only warms what is read.
+            if turn > 0 {
+                times[way].push(took);
+            }
+        }
+    }
+    let bare = &times[0];
+    println!(
+        "\n{name}: bare {:.1} ms ({:.1} to {:.1})",
+        at(bare, 0.5),
+        at(bare, 0.25),
+        at(bare, 0.75)
+    );
+    for ((label, _), took) in ways.iter().zip(&times).skip(1) {
+        let over: Vec<f64> = took.iter().zip(bare).map(|(took, bare)| took - bare).collect();
+        println!(
+            "  {label:<26} {:+7.2} ms ({:+.2} to {:+.2})  × {:.3}",
+            at(&over, 0.5),
+            at(&over, 0.25),
+            at(&over, 0.75),
+            at(took, 0.5) / at(bare, 0.5)
+        );
+    }
+    assert!(world.folder.path().exists(), "the world lasts as long as the measurement");
+}
+
+/// A quantile.
+fn at(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().saturating_sub(1) as f64;
+    sorted.get((last * share).round() as usize).copied().unwrap_or(f64::NAN)
+}
