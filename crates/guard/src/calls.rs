@@ -3,11 +3,13 @@
 //! Everything absent from this table neither changes files, nor starts processes, nor speaks to anybody outside: the kernel
 //! lets it pass without a stop. Writing through a descriptor is absent, since opening for writing is the write (M3).
 
+mod condition;
 mod metadata;
 mod refused;
 
 use libc::c_long;
 
+pub(crate) use condition::{Stopping, stopping};
 pub(crate) use metadata::{Change, Clock, Target};
 
 /// Where a path argument stands: the index of its directory descriptor, if the call has one, and of the path.
@@ -176,6 +178,9 @@ const F_SETOWN_EX: u32 = 15;
 pub(crate) const PRIORITY_OF_USER: u32 = 2;
 pub(crate) const IO_PRIORITY_OF_USER: u32 = 3;
 
+/// A child that no tracer hears of.
+pub(crate) const UNTRACED: u32 = libc::CLONE_UNTRACED as u32;
+
 const fn plain(path: usize) -> At {
     At { dir: None, path }
 }
@@ -248,7 +253,7 @@ fn truncate(options: Options) -> Shape {
 
 fn processes(options: Options) -> Vec<Call> {
     use Shape::{Exec, Fork, Process, Refuse};
-    let forks = if options.forks { Stop::Clone } else { Stop::Bits(0, NEW_NAMESPACES) };
+    let forks = if options.forks { Stop::Clone } else { Stop::Bits(0, NEW_NAMESPACES | UNTRACED) };
     let mut rows = vec![
         row(libc::SYS_execve, "execve", Stop::Always, Exec { at: plain(0), flags: None }),
         row(libc::SYS_execveat, "execveat", Stop::Always, Exec { at: at(0, 1), flags: Some(4) }),

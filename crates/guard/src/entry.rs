@@ -46,7 +46,13 @@ pub(crate) unsafe fn command(plan: &Plan) -> ! {
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-        install(plan);
+        if plan.traced {
+            // Its tracer may have no more rights than this process.
+            libc::prctl(libc::PR_SET_DUMPABLE, 1 as c_ulong, 0, 0, 0);
+            wait_for_service(-1);
+        } else {
+            install(plan);
+        }
         if !close_from(KEEPER_END, libc::CLOSE_RANGE_UNSHARE) {
             stop_at(DESCRIPTORS);
         }
@@ -121,10 +127,21 @@ unsafe fn install(plan: &Plan) {
         if listener < 0 {
             stop_at(FILTER);
         }
+        wait_for_service(listener);
+    }
+}
+
+unsafe fn wait_for_service(listener: i32) {
+    // SAFETY: reads one byte into this stack.
+    unsafe {
         tell(&Message { kind: READY, value: listener, ..Message::default() });
         let mut go = 0u8;
-        if libc::read(COMMAND_END, (&raw mut go).cast(), 1) != 1 {
-            libc::_exit(127);
+        loop {
+            match libc::read(COMMAND_END, (&raw mut go).cast(), 1) {
+                1 => return,
+                -1 if errno() == libc::EINTR => {}
+                _ => libc::_exit(127),
+            }
         }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) cwd: c_int,
     pub(crate) filter: *const sock_filter,
     pub(crate) filter_length: u16,
+    /// The tree is followed by tracing: no filter.
+    pub(crate) traced: bool,
     pub(crate) identity: Option<(u32, u32)>,
     pub(crate) file_bytes: u64,
     pub(crate) tasks: u64,
@@ -224,8 +226,12 @@ unsafe fn hand_over(pid: pid_t) {
             return;
         }
         message.subject = pid;
-        send_listener(&message);
-        libc::close(message.value);
+        if message.value < 0 {
+            send(CONTROL, &message);
+        } else {
+            send_listener(&message);
+            libc::close(message.value);
+        }
         let mut go = 0u8;
         if libc::recv(CONTROL, (&raw mut go).cast(), 1, 0) == 1 && go == b'g' {
             libc::write(KEEPER_END, (&raw const go).cast(), 1);

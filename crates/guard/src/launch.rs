@@ -41,13 +41,16 @@ pub(crate) struct Start<'a> {
     /// Tasks of the command's user, whoever started them: a last bound between two looks at the tree.
     pub(crate) tasks: u64,
     pub(crate) cpu_seconds: u64,
+    /// No listener: the tree is followed by tracing.
+    pub(crate) traced: bool,
 }
 
 /// A command waiting for its listener to be served.
 #[derive(Debug)]
 pub(crate) struct Launched {
     pub(crate) keeper: Keeper,
-    pub(crate) listener: OwnedFd,
+    /// Nothing where the tree is traced.
+    pub(crate) listener: Option<OwnedFd>,
     /// The command's own process.
     pub(crate) main: u32,
     pub(crate) stdout: OwnedFd,
@@ -116,9 +119,9 @@ impl Drop for Keeper {
 ///
 /// # Errors
 /// The outer error is the caller's or the host's before the fork; the inner one a step that failed after it.
-pub(crate) fn launch(start: Start<'_>) -> Result<Result<Launched, Failed>, GuardError> {
+pub(crate) fn launch(start: &Start<'_>) -> Result<Result<Launched, Failed>, GuardError> {
     let prepare = GuardError::system("make the pipes of the command");
-    let ends = Ends::new(&start).map_err(prepare)?;
+    let ends = Ends::new(start).map_err(prepare)?;
     let program = text(start.program.as_os_str())?;
     let argv = strings(
         std::iter::once(start.command.program.as_os_str())
@@ -140,6 +143,7 @@ pub(crate) fn launch(start: Start<'_>) -> Result<Result<Launched, Failed>, Guard
         filter: start.filter.as_ptr(),
         filter_length: u16::try_from(start.filter.len())
             .expect("the table makes a few hundred instructions"),
+        traced: start.traced,
         identity: start.identity,
         file_bytes: start.file_bytes,
         tasks: start.tasks,
@@ -184,7 +188,9 @@ fn await_ready(keeper: Keeper, stdout: OwnedFd, stderr: OwnedFd) -> Result<Launc
             Err(error) => return Err(failed(error.into())),
         }
         match receive(keeper.line()).map_err(failed)? {
-            Some((message, Some(listener))) if message.kind == keeper::READY => {
+            Some((message, listener))
+                if message.kind == keeper::READY && (listener.is_some() || message.value < 0) =>
+            {
                 let main = message.subject.unsigned_abs();
                 return Ok(Launched { keeper, listener, main, stdout, stderr });
             }

@@ -52,6 +52,7 @@
 //! and exec.
 
 mod act;
+mod attempt;
 mod calls;
 mod command;
 mod confine;
@@ -67,6 +68,7 @@ mod ledger;
 mod observe;
 mod ownership;
 mod policy;
+mod pristine;
 mod processor;
 mod report;
 mod run;
@@ -77,6 +79,7 @@ mod sys;
 mod system_reads;
 mod tasks;
 mod text;
+mod trace;
 mod tree;
 mod view;
 
@@ -84,7 +87,8 @@ pub use command::{Command, Stdin};
 pub use error::GuardError;
 pub use ownership::prepare_ownership;
 pub use policy::{Capability, Identity, Limits, Policy, Reads, UnknownCapability};
+pub use pristine::{Copied, copy_tree};
 pub use report::{Ancestor, Captured, Category, Charge, Code, Effect, Exit, Report, Tier, Verdict};
 pub use run::run;
-pub use support::{Support, probe};
+pub use support::{Support, TierSupport, probe};
 pub use system_reads::system_read_allow;

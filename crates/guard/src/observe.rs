@@ -18,7 +18,7 @@ use std::path::Path;
 
 use libc::c_long;
 
-use crate::calls::{Call, Shape};
+use crate::calls::{self, Call, Shape, Stopping};
 use crate::filter;
 use crate::ground::Ground;
 use crate::ledger::{Event, Ledger};
@@ -43,11 +43,13 @@ pub(crate) struct Observer<'a> {
     ground: &'a Ground,
     policy: &'a Policy,
     calls: HashMap<c_long, Call>,
+    rows: &'a [Call],
     /// Inodes of the root that also stand outside it.
     shared: HashSet<(u64, u64)>,
     keeper: i32,
     main: u32,
     abi: u32,
+    traced: bool,
     identity: Option<(u32, u32)>,
     home: &'a Home,
     started: bool,
@@ -68,6 +70,7 @@ pub(crate) struct Watch<'a> {
     pub(crate) keeper: i32,
     pub(crate) main: u32,
     pub(crate) abi: u32,
+    pub(crate) traced: bool,
     pub(crate) identity: Option<(u32, u32)>,
     pub(crate) home: &'a Home,
 }
@@ -85,10 +88,12 @@ impl<'a> Observer<'a> {
             ground: watch.ground,
             policy: watch.policy,
             calls,
+            rows: watch.calls,
             shared: watch.shared,
             keeper: watch.keeper,
             main: watch.main,
             abi: watch.abi,
+            traced: watch.traced,
             identity: watch.identity,
             home: watch.home,
             started: false,
@@ -99,12 +104,17 @@ impl<'a> Observer<'a> {
         }
     }
 
+    /// What the filter would do with this call; one that is not of this machine's kind always stops.
+    pub(crate) fn stopping(&self, stopped: &Stopped) -> Stopping {
+        if is_foreign(stopped) {
+            return Stopping::Stops;
+        }
+        calls::stopping(self.rows, stopped.number, &stopped.args)
+    }
+
     /// What the kernel is to be told about this call. `valid` says whether the call still waits, after its memory was read.
     pub(crate) fn decide(&mut self, stopped: &Stopped, valid: impl Fn() -> bool) -> Decision {
-        if stopped.arch != filter::NATIVE
-            || stopped.number >= c_long::from(filter::FOREIGN_NUMBERS)
-            || stopped.number < 0
-        {
+        if is_foreign(stopped) {
             self.refused(
                 stopped.tid,
                 "system call of another architecture",
@@ -303,6 +313,13 @@ impl Seen<'_> {
             Err(_) => text::escape_os(path),
         }
     }
+}
+
+/// Of another architecture, or by numbers that are not this one's.
+fn is_foreign(stopped: &Stopped) -> bool {
+    stopped.arch != filter::NATIVE
+        || stopped.number >= c_long::from(filter::FOREIGN_NUMBERS)
+        || stopped.number < 0
 }
 
 fn stopped_tid(seen: &Seen<'_>) -> u32 {

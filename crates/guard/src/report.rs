@@ -186,7 +186,7 @@ pub enum Charge {
     Outside,
 }
 
-/// What the host let the guard do. Only the first two can pass (M11).
+/// What the host let the guard do. All but the last can pass (M11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
@@ -194,6 +194,9 @@ pub enum Tier {
     Separated,
     /// The same, under the caller's own user.
     Unprivileged,
+    /// Landlock and snapshot, and every call traced, where another supervisor already listens to this process's calls. As strict, many times
+    /// slower, and the command can see that it is traced.
+    Traced,
     /// Something is missing; a verdict is at best inconclusive.
     Degraded,
 }
@@ -203,6 +206,7 @@ impl fmt::Display for Tier {
         out.write_str(match self {
             Self::Separated => "separated",
             Self::Unprivileged => "unprivileged",
+            Self::Traced => "traced",
             Self::Degraded => "degraded",
         })
     }

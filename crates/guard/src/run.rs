@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::calls::{self, Options};
 use crate::command::Command;
@@ -16,17 +17,18 @@ use crate::footprint::Watched;
 use crate::ground::{self, Ground};
 use crate::judge;
 use crate::keeper::{EXECUTE, FILTER, STEPS};
-use crate::launch::{self, Failed, Start};
+use crate::launch::{self, Failed, Launched, Start};
 use crate::ledger::{Ledger, Touched};
 use crate::observe::{Observer, Watch};
 use crate::ownership;
 use crate::policy::{Capability, Policy, Reads};
 use crate::processor::Held;
-use crate::report::{Captured, Code, Exit, Report, Verdict};
+use crate::report::{Captured, Code, Exit, Report, Tier, Verdict};
 use crate::snapshot::{Snapshot, Unreadable};
 use crate::supervise::{self, Outcome};
 use crate::support::{self, Support};
 use crate::text;
+use crate::trace;
 use crate::tree;
 use crate::view::Home;
 
@@ -40,7 +42,7 @@ use crate::view::Home;
 /// included, is a [`Report`].
 pub fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
     let identity = ownership::resolve(policy.identity)?;
-    let support = support::support(policy.identity);
+    let mut support = support::support(policy.identity);
     check_limits(policy)?;
     if !support.missing.is_empty() {
         return Ok(not_started(
@@ -88,10 +90,11 @@ pub fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
         file_bytes: policy.limits.file_bytes,
         tasks: tree::tasks_of(user) + policy.limits.processes.saturating_mul(12).min(2_048) + 64,
         cpu_seconds: policy.limits.cpu_ms.div_ceil(1_000).saturating_add(1),
+        traced: false,
     };
     let held = policy.processor.map(Held::on).transpose();
     let _held = held.map_err(GuardError::system("move to the processor of the policy"))?;
-    let launched = match launch::launch(start)? {
+    let launched = match start_somehow(start, &mut support)? {
         Ok(launched) => launched,
         Err(failed) => return Ok(not_started(&support, step(&failed))),
     };
@@ -106,13 +109,33 @@ pub fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
         keeper,
         main,
         abi: support.landlock_abi,
+        traced: launched.listener.is_none(),
         identity,
         home: &home,
     };
-    let mut observer = Observer::new(watch);
-    let outcome = supervise::supervise(launched, policy, &mut observer, &watched);
-    let unexplained = compare(&ground, &before, &mut observer.ledger);
-    Ok(report(policy, &support, outcome, observer.ledger, unexplained))
+    let observer = Mutex::new(Observer::new(watch));
+    let outcome = supervise::supervise(launched, policy, &observer, &watched);
+    let mut ledger = observer.into_inner().unwrap_or_else(PoisonError::into_inner).ledger;
+    let unexplained = compare(&ground, &before, &mut ledger);
+    Ok(report(policy, &support, outcome, ledger, unexplained))
+}
+
+/// With a listener, or where another supervisor has it, traced.
+fn start_somehow(
+    mut start: Start<'_>,
+    support: &mut Support,
+) -> Result<Result<Launched, Failed>, GuardError> {
+    let launched = launch::launch(&start)?;
+    match launched {
+        Err(Failed { step: FILTER, cause })
+            if cause.raw_os_error() == Some(libc::EBUSY) && trace::AVAILABLE =>
+        {
+            support.tier = Tier::Traced;
+            start.traced = true;
+            launch::launch(&start)
+        }
+        launched => Ok(launched),
+    }
 }
 
 fn check_limits(policy: &Policy) -> Result<(), GuardError> {

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -13,6 +15,7 @@ use crate::observe::{Decision, Observer};
 use crate::policy::Policy;
 use crate::report::{Captured, Exit};
 use crate::sys::{self, Receiver};
+use crate::trace;
 use crate::tree;
 
 /// How often time and the caller's wish to stop are looked at.
@@ -40,17 +43,20 @@ pub(crate) struct Outcome {
 pub(crate) fn supervise(
     launched: Launched,
     policy: &Policy,
-    observer: &mut Observer<'_>,
+    observer: &Mutex<Observer<'_>>,
     watched: &Watched,
 ) -> Outcome {
-    let Launched { keeper, listener, stdout, stderr, .. } = launched;
+    let Launched { keeper, listener, stdout, stderr, main } = launched;
     let begun_ms = sys::monotonic_ms();
+    let over = Mutex::new(None);
     let mut run = Run {
         policy,
         observer,
+        over: &over,
         stdout: Stream::new(stdout, policy.limits.stdout_bytes),
         stderr: Stream::new(stderr, policy.limits.stderr_bytes),
-        listener: Some(listener),
+        traced: listener.is_none(),
+        listener,
         silent: false,
         begun_ms,
         looked_ms: begun_ms,
@@ -61,19 +67,53 @@ pub(crate) fn supervise(
         exit: None,
         gone: false,
     };
-    if let Err(failure) = run.follow(&keeper) {
-        run.observer.ledger.hole(|| format!("the run could not be followed: {failure}"));
-    }
-    let wall_ms = sys::monotonic_ms() - begun_ms;
-    if let Err(failure) = run.end(&keeper) {
-        run.observer.ledger.hole(|| format!("the process tree could not be ended: {failure}"));
-    }
+    let wall_ms = thread::scope(|scope| {
+        let seized = run.traced.then(|| {
+            let (told, seized) = mpsc::channel();
+            let (observer, over) = (run.observer, run.over);
+            scope.spawn(move || traced(main, observer, over, &told));
+            seized
+        });
+        if let Err(failure) = run.follow(&keeper, seized) {
+            run.hole(|| format!("the run could not be followed: {failure}"));
+        }
+        let wall_ms = sys::monotonic_ms() - begun_ms;
+        if let Err(failure) = run.end(&keeper) {
+            run.hole(|| format!("the process tree could not be ended: {failure}"));
+        }
+        // Whatever happened: without its keeper the tree ends, and with it the tracer.
+        drop(keeper);
+        wall_ms
+    });
     run.outcome(wall_ms)
+}
+
+/// The life of the tracer's thread.
+fn traced(
+    main: u32,
+    observer: &Mutex<Observer<'_>>,
+    over: &Mutex<Option<Exit>>,
+    told: &mpsc::Sender<io::Result<()>>,
+) {
+    let seized = trace::seize(main.cast_signed());
+    let holds = seized.is_ok();
+    // The other side waits for this, unless it has given up.
+    let _ = told.send(seized);
+    if holds && let Err(failure) = trace::follow(observer, over) {
+        locked(observer).ledger.hole(|| format!("the tree could not be traced: {failure}"));
+    }
+}
+
+fn locked<'m, T>(mutex: &'m Mutex<T>) -> MutexGuard<'m, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Run<'r, 'o> {
     policy: &'r Policy,
-    observer: &'r mut Observer<'o>,
+    observer: &'r Mutex<Observer<'o>>,
+    /// Set by the tracer where a call ends the run.
+    over: &'r Mutex<Option<Exit>>,
+    traced: bool,
     stdout: Stream,
     stderr: Stream,
     /// Taken away when the run ends: from then on every stopped call fails, so nothing new can be started.
@@ -92,8 +132,19 @@ struct Run<'r, 'o> {
 }
 
 impl Run<'_, '_> {
-    fn follow(&mut self, keeper: &Keeper) -> io::Result<()> {
+    fn hole(&self, why: impl FnOnce() -> String) {
+        locked(self.observer).ledger.hole(why);
+    }
+
+    fn follow(
+        &mut self,
+        keeper: &Keeper,
+        seized: Option<mpsc::Receiver<io::Result<()>>>,
+    ) -> io::Result<()> {
         let mut receiver = Receiver::new()?;
+        if let Some(seized) = seized {
+            seized.recv().map_err(io::Error::other)??;
+        }
         keeper.go()?;
         while self.exit.is_none() {
             let ready = self.wait(keeper, TICK_MS)?;
@@ -105,6 +156,9 @@ impl Run<'_, '_> {
             }
             if ready.keeper {
                 self.hear(keeper)?;
+            }
+            if let Some(exit) = self.traced.then(|| locked(self.over).take()).flatten() {
+                self.exit.get_or_insert(exit);
             }
             self.look(keeper);
         }
@@ -140,7 +194,8 @@ impl Run<'_, '_> {
         let Some(listener) = &self.listener else { return Ok(()) };
         let Some(stopped) = receiver.receive(listener.as_fd())? else { return Ok(()) };
         let valid = || sys::still_waits(listener.as_fd(), stopped.id);
-        match self.observer.decide(&stopped, valid) {
+        let decision = locked(self.observer).decide(&stopped, valid);
+        match decision {
             Decision::Answer(answer) => sys::answer(listener.as_fd(), stopped.id, answer),
             Decision::End(exit) => {
                 self.exit.get_or_insert(exit);
@@ -173,7 +228,7 @@ impl Run<'_, '_> {
             }
             keeper::FAILED if message.subject == EXECUTE => {
                 let cause = io::Error::from_raw_os_error(message.value);
-                self.observer.ledger.hole(|| format!("the program could not be executed: {cause}"));
+                self.hole(|| format!("the program could not be executed: {cause}"));
                 self.exit.get_or_insert(Exit::NotStarted);
             }
             keeper::GONE => {
@@ -244,7 +299,8 @@ impl Run<'_, '_> {
                 return Ok(());
             }
             if let Some(stopped) = receiver.receive(listener.as_fd())? {
-                self.observer.decide(&stopped, || sys::still_waits(listener.as_fd(), stopped.id));
+                let valid = || sys::still_waits(listener.as_fd(), stopped.id);
+                locked(self.observer).decide(&stopped, valid);
             }
         }
         Ok(())

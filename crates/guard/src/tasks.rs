@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, open, readlinkat};
 
@@ -32,7 +32,7 @@ pub(crate) struct Who {
 /// One thread: its folder in `/proc`, held open, which is dead when the thread is, whoever gets its number next.
 #[derive(Debug, Clone)]
 pub(crate) struct Task {
-    folder: Rc<OwnedFd>,
+    folder: Arc<OwnedFd>,
     /// Its working directory, as of the last look.
     pub(crate) cwd: Option<PathBuf>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Task {
 #[derive(Debug)]
 struct Known {
     task: Task,
-    who: Option<Rc<Who>>,
+    who: Option<Arc<Who>>,
 }
 
 /// The threads seen last.
@@ -54,7 +54,7 @@ impl Task {
     fn open(tid: u32) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = open(format!("/proc/{tid}"), flags, Mode::empty())?;
-        Ok(Self { folder: Rc::new(folder), cwd: None })
+        Ok(Self { folder: Arc::new(folder), cwd: None })
     }
 
     /// Where a link in its folder leads.
@@ -102,15 +102,15 @@ impl Tasks {
     }
 
     /// Who that thread belongs to. It must have been looked at for the call under judgement.
-    pub(crate) fn who(&mut self, tid: u32) -> Rc<Who> {
+    pub(crate) fn who(&mut self, tid: u32) -> Arc<Who> {
         if let Some(Known { who: Some(who), .. }) = self.known.get(&tid) {
-            return Rc::clone(who);
+            return Arc::clone(who);
         }
         let pid = tree::process_of(tid).unwrap_or(tid);
         let (executable, argv) = (executable(pid), arguments(tid));
-        let who = Rc::new(Who { pid, executable, argv, parents: self.parents(pid) });
+        let who = Arc::new(Who { pid, executable, argv, parents: self.parents(pid) });
         if let Some(known) = self.known.get_mut(&tid) {
-            known.who = Some(Rc::clone(&who));
+            known.who = Some(Arc::clone(&who));
         }
         who
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::files::{FOLLOWED, LAST, missing};
 use super::{CONTINUE, Decision, Observer, Seen, error};
-use crate::calls::{At, NEW_NAMESPACES};
+use crate::calls::{At, NEW_NAMESPACES, UNTRACED};
 use crate::ground::Zone;
 use crate::ledger::Event;
 use crate::policy::Capability;
@@ -96,11 +96,23 @@ impl Observer<'_> {
         shown.join(" ")
     }
 
-    /// Stopped only where no process was declared. It goes on even then, within the limit: the program it starts is refused by name.
+    /// Stopped where no process was declared, and where a child would be hidden. It goes on even undeclared, within the limit: the program it starts is refused by name.
     pub(super) fn fork(&mut self, seen: &Seen<'_>) -> Decision {
         if seen.call.number == libc::SYS_clone && seen.arg(0) & u64::from(NEW_NAMESPACES) != 0 {
             self.refused(seen.stopped.tid, "clone into a new namespace", String::new());
             return error(libc::EPERM);
+        }
+        if self.traced
+            && seen.arg(0) & u64::from(UNTRACED) != 0
+            && seen.call.number == libc::SYS_clone
+        {
+            self.refused(seen.stopped.tid, "clone of a child nobody traces", String::new());
+            return error(libc::EINVAL);
+        }
+        if self.policy.declares(Capability::ProcessShell)
+            || self.policy.declares(Capability::ProcessGit)
+        {
+            return CONTINUE;
         }
         let (category, charge) = (Category::ProcessShell, Charge::Undeclared);
         let target = "a new process".to_owned();

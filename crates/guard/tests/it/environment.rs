@@ -67,3 +67,26 @@ fn runs_at_the_same_time_do_not_touch_each_other() {
         }
     });
 }
+
+#[test]
+fn the_host_says_what_it_gives_and_a_run_keeps_to_it() {
+    let support = guard::probe();
+    assert_eq!(support.tiers.len(), 3, "{support:?}");
+    assert!(support.tiers.iter().all(|tier| !tier.reason.is_empty()), "{support:?}");
+    let chosen = support.tiers.iter().find(|tier| tier.available).map(|tier| tier.tier);
+    assert_eq!(chosen, Some(support.tier), "{support:?}");
+    assert_eq!(Setting::new().sh("true").tier, support.tier);
+}
+
+#[test]
+fn a_run_in_a_copy_leaves_the_original_alone() {
+    let mut setting = Setting::new().declare(&[guard::Capability::FsWrite]);
+    let copy = setting.base.join("copy");
+    guard::copy_tree(&setting.root, &copy, guard::Identity::Auto).unwrap();
+    setting.policy.root = copy.clone();
+    let command =
+        guard::Command::new("/bin/sh", &copy).args(["-c", "echo changed > x; echo new > y"]);
+    assert_pass(&setting.run(&command));
+    assert_eq!(std::fs::read_to_string(setting.root.join("x")).unwrap(), "x");
+    assert!(copy.join("y").exists() && !setting.root.join("y").exists());
+}
