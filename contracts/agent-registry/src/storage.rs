@@ -1,7 +1,8 @@
 //! Keys, and how long their entries live (V3, V15).
 //!
 //! A write pays the long extension. A read extends in steps of one to seven days, so that an agent
-//! in use never falls asleep and no single run pays for months. What does fall asleep is archived,
+//! in use never falls asleep and no single run pays for months; the contract itself is extended by
+//! the vault, once a call. What does fall asleep is archived,
 //! not lost: the next transaction restores it.
 
 use soroban_sdk::{Address, BytesN, Env, IntoVal, Val, contracttype};
@@ -124,7 +125,6 @@ pub(crate) fn remove_runner(env: &Env, agent_id: u32, runner: &Address) {
 
 fn keep(env: &Env, key: &Key) {
     env.storage().persistent().extend_ttl_with_limits(key, LONG, DAY, STEP);
-    env.storage().instance().extend_ttl_with_limits(LONG, DAY, STEP);
 }
 
 fn keep_long(env: &Env, key: &Key) {

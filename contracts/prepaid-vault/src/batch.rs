@@ -32,6 +32,7 @@ pub(crate) fn open_runs(
         let opening = Opening { caller: caller.clone(), run };
         codes.push_back(code(open::open(env, &mut registry, &opening)));
     }
+    registry.keep_contracts();
     Ok(codes)
 }
 
@@ -50,6 +51,7 @@ pub(crate) fn finalize_runs(
         let settling = Settling { runner: runner.clone(), settlement };
         codes.push_back(code(settle::finalize(env, &mut registry, settling)));
     }
+    registry.keep_contracts();
     Ok(codes)
 }
 

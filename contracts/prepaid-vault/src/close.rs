@@ -64,6 +64,7 @@ pub(crate) fn sweep(env: &Env, user: &Address) -> Result<i128, VaultError> {
     let returned = touched.returned();
     if returned > 0 {
         touched.save(env);
+        storage::keep_instance(env);
     }
     Ok(returned)
 }
@@ -89,5 +90,6 @@ fn give_back(
     settle::save_grant(env, &record, grant);
     record.lifecycle = end;
     storage::set_run(env, run_id, record);
+    storage::keep_instance(env);
     Ok(refund)
 }

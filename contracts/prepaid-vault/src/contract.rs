@@ -50,6 +50,7 @@ impl PrepaidVault {
         let mut touched = account::touch(&env, &user)?;
         touched.account.set_policy(&policy);
         touched.save(&env);
+        storage::keep_instance(&env);
         let PolicyInput { per_run_cap, daily_cap, paused } = policy;
         PolicySet { user, per_run_cap, daily_cap, paused }.publish(&env);
         Ok(())
@@ -147,7 +148,10 @@ impl PrepaidVault {
             deadline,
             request_hash,
         };
-        open::open(&env, &mut Reader::new(&env), &Opening { caller, run })
+        let mut registry = Reader::new(&env);
+        let run_id = open::open(&env, &mut registry, &Opening { caller, run })?;
+        registry.keep_contracts();
+        Ok(run_id)
     }
 
     /// Opens runs in their order and answers a code for each: 0 if it is open now. The caller signs
@@ -176,7 +180,10 @@ impl PrepaidVault {
         runner.require_auth();
         time::check_valid(time::now(&env), valid_until)?;
         let settlement = Settlement { run_id, terms, usage, output_hash };
-        settle::finalize(&env, &mut Reader::new(&env), Settling { runner, settlement })
+        let mut registry = Reader::new(&env);
+        let receipt = settle::finalize(&env, &mut registry, Settling { runner, settlement })?;
+        registry.keep_contracts();
+        Ok(receipt)
     }
 
     /// Settles runs in their order and answers a code for each: 0 if it is settled so. The runner

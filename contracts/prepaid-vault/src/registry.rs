@@ -71,6 +71,15 @@ impl Reader {
         })
     }
 
+    /// Lets the vault live on by a step, and the registry if it answered in this call.
+    pub(crate) fn keep_contracts(&self) {
+        storage::keep_instance(&self.env);
+        let answered = self.agents.iter().flatten().any(|(_, answer)| answer.is_ok());
+        if let Some(config) = storage::config(&self.env).filter(|_| answered) {
+            storage::keep_contract(&self.env, &config.registry);
+        }
+    }
+
     /// Whether the agent lists the runner now.
     pub(crate) fn lists(&mut self, agent_id: u32, runner: &Address) -> Result<bool, VaultError> {
         Ok(self.agent(agent_id)?.runners.contains(runner))

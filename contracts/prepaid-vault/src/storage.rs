@@ -1,8 +1,8 @@
 //! Keys, the compact forms in which entries stand, and how long they live (V3, V15).
 //!
 //! Entries are vectors, not maps: every run writes them, and field names would be half their bytes.
-//! Persistent entries are extended by a run in steps of one to seven days; deposits and grants pay
-//! the long extension. A run's record is temporary: it lives to the end of the day after its
+//! Persistent entries are extended by a run in steps of one to seven days, and the contracts by one
+//! such step a call; deposits and grants pay the long extension. A run's record is temporary: it lives to the end of the day after its
 //! deadline, counted in ledgers of one second, the fastest considered, and then it is gone.
 
 use soroban_sdk::{Address, BytesN, Env, IntoVal, Val, Vec, contracttype};
@@ -289,7 +289,17 @@ impl Payee {
 
 fn keep(env: &Env, key: &Key) {
     env.storage().persistent().extend_ttl_with_limits(key, LONG, DAY, STEP);
-    env.storage().instance().extend_ttl_with_limits(LONG, DAY, STEP);
+}
+
+/// Lets a contract, with its code, live on by a step. Once a call: code is by far the largest of all
+/// that is kept, and no run shall pay for more than a week of it (V15).
+pub(crate) fn keep_contract(env: &Env, contract: &Address) {
+    env.deployer().extend_ttl_with_limits(contract.clone(), LONG, DAY, STEP);
+}
+
+/// `keep_contract` of the vault itself.
+pub(crate) fn keep_instance(env: &Env) {
+    keep_contract(env, &env.current_contract_address());
 }
 
 fn keep_long(env: &Env, key: &Key) {
