@@ -11,6 +11,7 @@ mod defects;
 mod digests;
 mod fuzz;
 mod grants;
+mod growth;
 mod hostile;
 mod lifetimes;
 mod limits;

@@ -1,0 +1,183 @@
+//! What a call takes doesn't depend on how much the ledger holds: the same calls against the
+//! committed Wasm, on an empty vault and on one with 10,000 records, accounts and grants of others,
+//! take the same instructions, entries and bytes. `LUMIO_VAULT_RECORDS` loads more.
+
+use super::std::collections::HashMap;
+use super::std::rc::Rc;
+use super::std::vec::Vec as List;
+use super::std::{env, format, string::String as Text};
+
+use soroban_sdk::TryFromVal;
+use soroban_sdk::testutils::{HostError, SnapshotSource, SnapshotSourceInput};
+use soroban_sdk::xdr::{
+    ContractDataEntry, ContractId, Hash, LedgerEntry, LedgerEntryData, LedgerKey,
+    LedgerKeyContractData, Limits, ReadXdr, ScAddress, ScVal, ScVec, WriteXdr,
+};
+
+use super::*;
+
+/// Records of an ordinary run.
+const RECORDS: u32 = 10_000;
+
+/// A ledger in memory, by the XDR of its keys.
+struct Ledger(HashMap<List<u8>, (List<u8>, Option<u32>)>);
+
+impl SnapshotSource for Ledger {
+    fn get(
+        &self,
+        key: &Rc<LedgerKey>,
+    ) -> Result<Option<(Rc<LedgerEntry>, Option<u32>)>, HostError> {
+        let found = self.0.get(&key.to_xdr(Limits::none()).unwrap());
+        Ok(found.map(|(entry, live_until)| {
+            (Rc::new(LedgerEntry::from_xdr(entry, Limits::none()).unwrap()), *live_until)
+        }))
+    }
+}
+
+impl Ledger {
+    /// What a world holds, and as many copies of a run's record, an account and a grant, each under
+    /// another address or id.
+    fn of(w: &World, copies: u32) -> Self {
+        let entries = w.env.to_ledger_snapshot().ledger_entries;
+        let vault: ScAddress = (&w.vault.address).into();
+        let mut ledger = HashMap::new();
+        let mut templates = List::new();
+        for (key, (entry, live_until)) in &entries {
+            let LedgerEntryData::ContractData(data) = &entry.data else {
+                insert(&mut ledger, key, entry, *live_until);
+                continue;
+            };
+            // The new world counts its signatures' nonces from the start again.
+            if matches!(data.key, ScVal::LedgerKeyNonce(_)) {
+                continue;
+            }
+            if data.contract == vault
+                && matches!(&data.key, ScVal::Vec(Some(parts)) if parts.len() > 1)
+            {
+                templates.push((data.clone(), entry.clone(), *live_until));
+            }
+            insert(&mut ledger, key, entry, *live_until);
+        }
+        assert!(templates.len() >= 3, "a record, an account and a grant at least");
+        for copy in 0..copies {
+            let (data, entry, live_until) = &templates[copy as usize % templates.len()];
+            let mut entry = entry.clone();
+            let mut data = data.clone();
+            data.key = renamed(&data.key, copy);
+            let key = LedgerKey::ContractData(key_of(&data));
+            entry.data = LedgerEntryData::ContractData(data);
+            insert(&mut ledger, &key, &entry, *live_until);
+        }
+        assert!(ledger.len() > copies as usize, "no copy replaced another");
+        Self(ledger)
+    }
+}
+
+fn insert(
+    ledger: &mut HashMap<List<u8>, (List<u8>, Option<u32>)>,
+    key: &LedgerKey,
+    entry: &LedgerEntry,
+    live_until: Option<u32>,
+) {
+    let xdr = (key.to_xdr(Limits::none()).unwrap(), entry.to_xdr(Limits::none()).unwrap());
+    ledger.insert(xdr.0, (xdr.1, live_until));
+}
+
+fn key_of(data: &ContractDataEntry) -> LedgerKeyContractData {
+    LedgerKeyContractData {
+        contract: data.contract.clone(),
+        key: data.key.clone(),
+        durability: data.durability,
+    }
+}
+
+/// The key with another address, or another id, in its second place.
+fn renamed(key: &ScVal, copy: u32) -> ScVal {
+    let ScVal::Vec(Some(parts)) = key else { panic!("our keys are vectors") };
+    let mut parts = parts.to_vec();
+    let mut name = [0xee; 32];
+    name[..4].copy_from_slice(&copy.to_be_bytes());
+    parts[1] = match parts[1] {
+        ScVal::Bytes(_) => ScVal::Bytes(name.to_vec().try_into().unwrap()),
+        _ => ScVal::Address(ScAddress::Contract(ContractId(Hash(name)))),
+    };
+    ScVal::Vec(Some(ScVec(parts.try_into().unwrap())))
+}
+
+/// The same world on another ledger.
+fn moved(w: &World, ledger: Ledger) -> World {
+    let input = SnapshotSourceInput {
+        source: Rc::new(ledger),
+        ledger_info: Some(w.env.ledger().get()),
+        snapshot: None,
+    };
+    let mut env = Env::from_ledger_snapshot(input);
+    env.set_config(EnvTestConfig { capture_snapshot_at_drop: false });
+    env.mock_all_auths();
+    let here = |address: &Address| {
+        let address: ScAddress = address.into();
+        Address::try_from_val(&env, &address).unwrap()
+    };
+    World {
+        vault: PrepaidVaultClient::new(&env, &here(&w.vault.address)),
+        registry: AgentRegistryClient::new(&env, &here(&w.registry.address)),
+        token: TokenClient::new(&env, &here(&w.token.address)),
+        mint: StellarAssetClient::new(&env, &here(&w.token.address)),
+        admin: here(&w.admin),
+        developer: here(&w.developer),
+        user: here(&w.user),
+        runner: here(&w.runner),
+        agent: w.agent,
+        env,
+    }
+}
+
+/// What each call of a life takes.
+fn costs(w: &World) -> List<Text> {
+    let mut costs = List::new();
+    let mut took = |call: &str| {
+        let used = w.env.cost_estimate().resources();
+        costs.push(format!("{call}: {used:?}"));
+    };
+    let (user, runner) = (&w.user, &w.runner);
+    w.vault.deposit(user, &5);
+    took("deposit");
+    w.vault.withdraw(user, &5);
+    took("withdraw");
+    w.vault.revoke_runner(user, runner, &w.agent);
+    took("revoke_runner");
+    w.vault.grant_runner(user, runner, &w.agent, &None);
+    took("grant_runner");
+    let (one, two, three) = (w.opened(11), w.open(12), w.open(13));
+    took("open_run");
+    w.settle(&one).unwrap();
+    took("finalize_run");
+    w.vault.void_run(&two, runner, &0, &u64::MAX);
+    took("void_run");
+    let runs = vec![&w.env, batch::open_run(w, 14), batch::open_run(w, 15)];
+    w.vault.open_runs(runner, &u64::MAX, &runs);
+    took("open_runs");
+    let items = [w.opened(16), w.opened(17)].map(|run| batch::settlement(w, run));
+    w.vault.finalize_runs(runner, &u64::MAX, &Vec::from_slice(&w.env, &items));
+    took("finalize_runs");
+    w.vault.claim_developer(&w.developer, &1);
+    took("claim_developer");
+    w.at(NOON + HOUR);
+    w.vault.reclaim_run(&three);
+    took("reclaim_run");
+    w.at(NOON + DAY);
+    w.vault.sweep(user);
+    took("sweep");
+    costs
+}
+
+#[test]
+fn a_call_takes_the_same_however_much_the_ledger_holds() {
+    let records = env::var("LUMIO_VAULT_RECORDS").map_or(RECORDS, |text| text.parse().unwrap());
+    let w = World::built(true).prepared();
+    w.open(1);
+    let empty = costs(&moved(&w, Ledger::of(&w, 0)));
+    let full = costs(&moved(&w, Ledger::of(&w, records)));
+    assert_eq!(empty.len(), 12);
+    assert_eq!(empty, full);
+}
