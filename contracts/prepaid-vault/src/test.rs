@@ -6,6 +6,7 @@ extern crate std;
 mod admin;
 mod batch;
 mod books;
+mod checklist;
 mod close;
 mod defects;
 mod digests;

@@ -20,7 +20,7 @@ use soroban_sdk::xdr::{LedgerEntryData, ScErrorType, ScVal};
 use soroban_sdk::{Error, IntoVal, Symbol, TryFromVal, Val};
 
 use super::*;
-use spec::Spec;
+pub(super) use spec::Spec;
 use value::Maker;
 
 /// Calls of an ordinary run, of each contract.

@@ -104,6 +104,7 @@ fn story(w: &World) -> List<String> {
     tell(&w.vault.balance_of(user));
     w.at(NOON + DAY);
     tell(&w.vault.sweep(user));
+    tell_of_batches_and_administration(w, &mut tell);
     w.registry.remove_runner(&w.agent, runner);
     tell(&w.try_open(&w.terms(5)).err());
     w.vault.revoke_runner(user, runner, &w.agent);
@@ -112,4 +113,28 @@ fn story(w: &World) -> List<String> {
     w.vault.withdraw(user, &(100_000_000 - CHARGE));
     tell(&(w.vault.surplus(), w.vault.deficit(), w.token.balance(&w.vault.address)));
     told
+}
+
+fn tell_of_batches_and_administration(w: &World, tell: &mut dyn FnMut(&dyn core::fmt::Debug)) {
+    let (user, runner) = (&w.user, &w.runner);
+    let limits = GrantLimits { per_run_cap: ESCROW, total_cap: 0, max_runner_fee: 7 };
+    w.vault.set_grant_limits(user, runner, &w.agent, &limits);
+    tell(&w.vault.grant_limits(user, runner, &w.agent));
+    let over = OpenRun { runner_fee: 1, ..batch::open_run(w, 20) };
+    let runs = vec![&w.env, batch::open_run(w, 21), over];
+    tell(&w.vault.open_runs(runner, &u64::MAX, &runs));
+    tell(&flat(w.vault.try_open_runs(runner, &u64::MAX, &Vec::new(&w.env))));
+    let item = batch::settlement(w, (w.open(22), w.pinned(&w.terms(22))));
+    let nothing = Settlement { usage: units(0, 0, 0, 0), ..item.clone() };
+    let items = vec![&w.env, nothing, item];
+    tell(&w.vault.finalize_runs(runner, &u64::MAX, &items));
+    w.vault.pause_opens();
+    tell(&w.try_open(&w.terms(23)));
+    w.vault.resume_opens();
+    tell(&flat(w.vault.try_accept_admin()));
+    w.vault.schedule_upgrade(&w.bytes(1));
+    tell(&flat(w.vault.try_upgrade(&w.bytes(1))));
+    w.vault.cancel_upgrade();
+    tell(&w.vault.administration().upgrade_to);
+    w.at(w.env.ledger().timestamp() + DAY);
 }

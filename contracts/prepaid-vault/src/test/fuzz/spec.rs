@@ -1,20 +1,23 @@
 //! A contract's interface, read from its Wasm (SEP-48).
 
-use soroban_sdk::xdr::{Limited, Limits, ReadXdr, ScSpecEntry, ScSpecTypeDef, ScSpecUdtStructV0};
+use soroban_sdk::xdr::{
+    Limited, Limits, ReadXdr, ScSpecEntry, ScSpecEventV0, ScSpecTypeDef, ScSpecUdtStructV0,
+};
 
 use super::{List, Text};
 
 const SECTION: &[u8] = b"contractspecv0";
 
-pub(super) struct Spec {
+pub(in super::super) struct Spec {
     /// Name and types of the arguments.
     pub functions: List<(Text, List<ScSpecTypeDef>)>,
+    pub events: List<ScSpecEventV0>,
     structs: List<ScSpecUdtStructV0>,
 }
 
 impl Spec {
     pub fn of(wasm: &[u8]) -> Self {
-        let (mut functions, mut structs) = (List::new(), List::new());
+        let (mut functions, mut events, mut structs) = (List::new(), List::new(), List::new());
         let mut reader = Limited::new(section(wasm), Limits::none());
         while !reader.inner.is_empty() {
             match ScSpecEntry::read_xdr(&mut reader).unwrap() {
@@ -22,11 +25,12 @@ impl Spec {
                     let types = function.inputs.iter().map(|input| input.type_.clone());
                     functions.push((function.name.to_utf8_string_lossy(), types.collect()));
                 }
+                ScSpecEntry::EventV0(event) => events.push(event),
                 ScSpecEntry::UdtStructV0(of) => structs.push(of),
                 _ => {}
             }
         }
-        Self { functions, structs }
+        Self { functions, events, structs }
     }
 
     pub fn of_struct(&self, name: &str) -> Option<&ScSpecUdtStructV0> {
