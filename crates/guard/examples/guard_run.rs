@@ -1,8 +1,10 @@
-//! Runs any command under the guard: `guard_run <root> [FS:write …] -- <command> …`, and prints the report as JSON.
+//! Runs any command under the guard and prints the report as JSON: `guard_run <root> [deny] [FS:write …] -- <command> …`.
+//!
+//! `deny` refuses reading outside the root; the other words declare capabilities.
 
 use std::error::Error;
 
-use guard::{Capability, Command, Policy, Reads, run};
+use guard::{Capability, Command, Guard, Policy, Reads};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
@@ -18,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let program = arguments.next().ok_or("no command after --")?;
     let command =
         Command::new(program, &root).args(arguments).env("PATH", "/usr/local/bin:/usr/bin:/bin");
-    let report = run(&command, &policy)?;
+    let report = Guard::run(&command, &policy)?;
     println!("{}", serde_json::to_string_pretty(&report)?);
     Ok(())
 }

@@ -16,18 +16,18 @@
 //! removing what is missing) do not.
 //!
 //! ```
-//! use guard::{Capability, Command, Identity, Policy, Verdict, prepare_ownership, run};
+//! use guard::{Capability, Command, Guard, Identity, Policy, Verdict, prepare_ownership};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let root = tempfile::tempdir()?;
 //! prepare_ownership(root.path(), Identity::Auto)?;
 //! let command = Command::new("/bin/sh", root.path()).args(["-c", "echo hello > greeting"]);
 //!
-//! let report = run(&command, &Policy::new(root.path()))?;
+//! let report = Guard::run(&command, &Policy::new(root.path()))?;
 //! assert_eq!(report.verdict, Verdict::Fail);
 //! assert!(report.reason.starts_with("FS:write is not declared"), "{}", report.reason);
 //!
-//! let report = run(&command, &Policy::new(root.path()).declare(Capability::FsWrite))?;
+//! let report = Guard::run(&command, &Policy::new(root.path()).declare(Capability::FsWrite))?;
 //! assert_eq!(report.verdict, Verdict::Pass, "{}", report.reason);
 //! # Ok(())
 //! # }
@@ -35,24 +35,29 @@
 //!
 //! # Needs
 //!
-//! Linux 5.19 and Landlock ABI 2 on x86-64 or aarch64; no privilege, no daemon, no namespace ([`probe`] says what is missing). Started by root,
-//! the command runs as user 65534 without capabilities, and its directories must be reachable for that user ([`prepare_ownership`]).
+//! Linux 5.19 and Landlock ABI 2 on x86-64 or aarch64; no privilege, no daemon, no namespace ([`Guard::probe`] says what is missing). Started by
+//! root, the command runs as user 65534 without capabilities, and its directories must be reachable for that user ([`prepare_ownership`]).
+//! Where another supervisor already listens to this process's calls, the tree is traced instead ([`Tier::Traced`], x86-64).
 //!
 //! # What it does not do
 //!
 //! - It does not hide the host: names, sizes and times of files outside can be looked up, only not their content.
-//! - Landlock knows no rights on metadata and no connecting to socket files. Of those, what the supervisor sees aimed outside is refused; a
-//!   command that declared `FS:write` and swaps a path in the moment between is stopped only by ordinary file permissions. Run as root, so that
-//!   the command is a user who owns nothing.
-//! - Where processes are declared, programs started are counted exactly; forks that start no program are bounded, not counted.
+//! - Landlock (before ABI 9) does not confine connecting to socket files. What the supervisor sees aimed outside is refused; a command that swaps
+//!   an address in the moment between reaches a socket that its user may write to. Metadata, which Landlock does not confine either, is
+//!   changed by the supervisor itself, on a handle that cannot be swapped.
+//! - A call whose argument is swapped after it was looked at, and which Landlock then refuses, has changed nothing, and is seen only where the
+//!   swap is (the run is then inconclusive).
+//! - Where processes are declared, forks that start no program are counted only where the host lets the guard ([`Report::forks`]).
 //! - A stopped call that a signal interrupts before it was looked at fails with `EINTR` where the handler was installed without `SA_RESTART`.
 //! - Memory that no process maps (`memfd`) is bounded only by the limit on file size.
+//! - Extended attributes are compared by the change time of their file.
 //!
-//! Reading order: `run.rs`, `supervise.rs`, `observe.rs` with its two parts, `calls.rs`; then `keeper.rs` and `entry.rs`, the code between fork
+//! Reading order: `run.rs`, `supervise.rs`, `observe.rs` with its parts, `calls.rs`; then `keeper.rs` and `entry.rs`, the code between fork
 //! and exec.
 
 mod act;
 mod attempt;
+mod births;
 mod calls;
 mod command;
 mod confine;
@@ -89,6 +94,42 @@ pub use ownership::prepare_ownership;
 pub use policy::{Capability, Identity, Limits, Policy, Reads, UnknownCapability};
 pub use pristine::{Copied, copy_tree};
 pub use report::{Ancestor, Captured, Category, Charge, Code, Effect, Exit, Report, Tier, Verdict};
-pub use run::run;
-pub use support::{Support, TierSupport, probe};
+pub use support::{Support, TierSupport};
 pub use system_reads::system_read_allow;
+
+/// The guard of this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Guard;
+
+impl Guard {
+    /// Runs `command` under `policy`, and returns when its whole process tree is gone.
+    ///
+    /// Blocks; from asynchronous code call it on a thread for blocking work. Any number of runs may go on at once.
+    /// The calling process may have threads: it is forked, and only system calls are made until the program starts.
+    ///
+    /// # Errors
+    /// Only what is wrong before anything was started: a path, a limit, an identity. What happens later, a missing feature of the host
+    /// included, is a [`Report`].
+    pub fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
+        run::run(command, policy)
+    }
+
+    /// Says what a run here would be, and why: asks the kernel, and tries in processes of their own what it only shows by doing: taking a
+    /// listener, tracing. Takes some milliseconds.
+    pub fn probe() -> Support {
+        support::probe()
+    }
+}
+
+/// [`Guard::run`].
+///
+/// # Errors
+/// As there.
+pub fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
+    Guard::run(command, policy)
+}
+
+/// [`Guard::probe`].
+pub fn probe() -> Support {
+    Guard::probe()
+}

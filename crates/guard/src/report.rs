@@ -28,6 +28,10 @@ pub struct Report {
     pub counts: BTreeMap<Category, u64>,
     /// How many operations were refused.
     pub denied: u64,
+    /// How many processes the tree made by forking, whether they became another program or not; nothing where the host does not let the guard
+    /// count them (`perf_event_open`, more than 64 processors). Bounded in any case.
+    #[serde(default)]
+    pub forks: Option<u64>,
     /// Wall time of the run in milliseconds.
     pub wall_ms: u64,
     /// CPU time of the whole tree in milliseconds.

@@ -32,15 +32,11 @@ use crate::trace;
 use crate::tree;
 use crate::view::Home;
 
-/// Runs `command` under `policy`, and returns when its whole process tree is gone.
-///
-/// Blocks; from asynchronous code call it on a thread for blocking work. Any number of runs may go on at once.
-/// The calling process may have threads: it is forked, and only system calls are made until the program starts.
+/// The run of [`crate::Guard::run`].
 ///
 /// # Errors
-/// Only what is wrong before anything was started: a path, a limit, an identity. What happens later, a missing feature of the host
-/// included, is a [`Report`].
-pub fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
+/// What is wrong before anything was started.
+pub(crate) fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
     let identity = ownership::resolve(policy.identity)?;
     let mut support = support::support(policy.identity);
     check_limits(policy)?;
@@ -256,6 +252,7 @@ fn not_started(support: &Support, reason: String) -> Report {
         effects: Vec::new(),
         counts: std::collections::BTreeMap::new(),
         denied: 0,
+        forks: None,
         wall_ms: 0,
         cpu_ms: 0,
         tier: support.tier,
@@ -281,6 +278,7 @@ fn report(
         effects: ledger.effects,
         counts: ledger.counts,
         denied: ledger.denied,
+        forks: outcome.forks,
         wall_ms: outcome.wall_ms,
         cpu_ms: outcome.cpu_ms,
         tier: support.tier,

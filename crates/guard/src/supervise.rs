@@ -8,6 +8,7 @@ use std::thread;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::births::Births;
 use crate::footprint::Watched;
 use crate::keeper::{self, EXECUTE};
 use crate::launch::{Keeper, Launched};
@@ -37,6 +38,7 @@ pub(crate) struct Outcome {
     pub(crate) stderr: Captured,
     pub(crate) wall_ms: u64,
     pub(crate) cpu_ms: u64,
+    pub(crate) forks: Option<u64>,
 }
 
 /// Runs the launched command to its end.
@@ -63,6 +65,7 @@ pub(crate) fn supervise(
         measured_ms: begun_ms,
         weighed_ms: begun_ms + WEIGH_MS,
         watched,
+        births: Births::of(main).ok(),
         cpu_ms: 0,
         exit: None,
         gone: false,
@@ -126,6 +129,8 @@ struct Run<'r, 'o> {
     /// When the trees are walked through next.
     weighed_ms: u64,
     watched: &'r Watched,
+    /// Nothing where the host does not count.
+    births: Option<Births>,
     cpu_ms: u64,
     exit: Option<Exit>,
     gone: bool,
@@ -247,6 +252,7 @@ impl Run<'_, '_> {
             return;
         }
         self.looked_ms = now;
+        self.births.iter_mut().for_each(Births::look);
         let limits = &self.policy.limits;
         let limit = |name: &str| Some(Exit::Limit(name.to_owned()));
         if now - self.begun_ms >= limits.wall_ms {
@@ -331,6 +337,7 @@ impl Run<'_, '_> {
     }
 
     fn drain(&mut self) {
+        self.births.iter_mut().for_each(Births::look);
         self.stdout.read();
         self.stderr.read();
     }
@@ -358,6 +365,7 @@ impl Run<'_, '_> {
             stderr: self.stderr.captured,
             wall_ms,
             cpu_ms: self.cpu_ms,
+            forks: self.births.and_then(|births| births.count()),
         }
     }
 }

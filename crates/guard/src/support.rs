@@ -23,7 +23,7 @@ pub struct Support {
     pub landlock_abi: u32,
     /// What is missing for a full run, for people; empty where nothing is.
     pub missing: Vec<String>,
-    /// Every tier that can pass, and why this host has it or not; filled by [`probe`].
+    /// Every tier that can pass, and why this host has it or not; filled by [`crate::Guard::probe`].
     #[serde(default)]
     pub tiers: Vec<TierSupport>,
 }
@@ -39,8 +39,8 @@ pub struct TierSupport {
     pub reason: String,
 }
 
-/// Asks the kernel, and tries in processes of their own what it only shows by doing: taking a listener, tracing. Takes some milliseconds.
-pub fn probe() -> Support {
+/// The answer of [`crate::Guard::probe`].
+pub(crate) fn probe() -> Support {
     let mut support = support(Identity::Auto);
     let listener = attempt::attempt(Attempt::Listener);
     let tracing = if trace::AVAILABLE {

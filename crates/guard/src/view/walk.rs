@@ -94,14 +94,20 @@ impl<'v> Walk<'v> {
             Ok(held) => held,
             Err(error) => return Ok(Step::Ended(ends(next, rest, error))),
         };
+        let last = rest.is_empty() && !follow;
+        if !last && is_magic(&next) && self.is_foreign(&next) {
+            // What another program has open is its own, whatever it is.
+            return Ok(Step::Ended(ends(next, rest, Errno::ACCESS)));
+        }
         let target = match readlinkat(&held, "", Vec::new()) {
-            Err(_) => {
+            Err(Errno::INVAL | Errno::NOENT) => {
                 (self.at, self.handle) = (next, held);
                 return Ok(Step::On);
             }
+            Err(error) => return Ok(Step::Ended(ends(next, rest, error))),
             Ok(target) => PathBuf::from(OsString::from_vec(target.into_bytes())),
         };
-        if rest.is_empty() && !follow {
+        if last {
             (self.at, self.handle) = (next, held);
             return Ok(Step::On);
         }
@@ -119,10 +125,6 @@ impl<'v> Walk<'v> {
 
     /// Through a link that leads to a thing, not to a name.
     fn jump(&mut self, link: PathBuf, target: PathBuf) -> io::Result<Step> {
-        if self.is_foreign(&link) {
-            // What another program has open is its own, whatever it is.
-            return Ok(Step::Ended(Place::File { path: link, found: Found::Hidden }));
-        }
         if is_nameless(&target) {
             let shown = target.to_string_lossy().into_owned();
             return Ok(Step::Ended(Place::Nameless { shown, link }));

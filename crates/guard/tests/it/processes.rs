@@ -111,6 +111,17 @@ fn a_storm_of_short_programs_is_counted_exactly() {
         if (!p) { execl(\"./child\", \"child\", NULL); _exit(1); } int s; waitpid(p, &s, 0); if (s) return 2; } return 0; }");
     assert_pass(&report);
     assert_eq!(report.counts.get(&Category::ProcessShell), Some(&2000));
+    assert!(report.forks.is_none_or(|forks| forks == 2000), "{:?}", report.forks);
+}
+
+#[test]
+fn forks_without_a_program_are_counted_where_the_host_counts() {
+    let source = "void *go(void *p) { return 0; } int main() { for (int i = 0; i < 3000; i++) { pid_t p = fork(); if (p < 0) return 1; if (!p) _exit(0); waitpid(p, 0, 0); }
+        pthread_t t; for (int i = 0; i < 50; i++) { pthread_create(&t, 0, go, 0); pthread_join(t, 0); } return 0; }";
+    let report = Setting::new().declare(&[ProcessShell]).c(source);
+    assert_pass(&report);
+    assert!(report.forks.is_none_or(|forks| forks == 3000), "{:?}", report.forks);
+    eprintln!("forks: {:?}", report.forks);
 }
 
 #[test]
