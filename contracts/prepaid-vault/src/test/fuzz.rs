@@ -25,64 +25,92 @@ use value::Maker;
 
 /// Calls of an ordinary run, of each contract.
 const CALLS: u64 = 4_000;
+/// Calls of one world; what a call costs the test grows with what its world has stored.
+const PART: u64 = 250;
+
+/// How calls ended: with success, a code, a refusal of the host.
+type Tally = [u32; 3];
 
 #[test]
 fn no_call_of_the_vault_answers_anything_but_success_its_own_code_or_a_refusal() {
-    let w = World::built(true).prepared();
-    let (run, settled, terms) = (w.opened(1), w.opened(2), w.terms(3));
-    w.settle(&settled).unwrap();
-    let limits = GrantLimits { per_run_cap: 0, total_cap: 0, max_runner_fee: 5 };
-    let policy = PolicyInput { per_run_cap: 0, daily_cap: 0, paused: false };
-    let open_run = batch::open_run(&w, 4);
-    let settlement = batch::settlement(&w, run.clone());
-    let env = &w.env;
-    let examples = [
-        ("RunTerms", run.1.into_val(env)),
-        ("OpenTerms", terms.into_val(env)),
-        ("OpenRun", open_run.into_val(env)),
-        ("Settlement", settlement.into_val(env)),
-        ("GrantLimits", limits.into_val(env)),
-        ("PolicyInput", policy.into_val(env)),
-        ("UsageBreakdown", usage().into_val(env)),
-        ("UsageMeterRates", rates().into_val(env)),
-        ("BytesN", run.0.into_val(env)),
-        ("BytesN", settled.0.into_val(env)),
-    ];
-    fuzz(&w, &w.vault.address, wasm::VAULT, 36, &examples);
-    assert_eq!(w.vault.deficit(), 0);
+    in_parts(|seed, calls| {
+        let w = World::built(true).prepared();
+        let (run, settled, terms) = (w.opened(1), w.opened(2), w.terms(3));
+        w.settle(&settled).unwrap();
+        let limits = GrantLimits { per_run_cap: 0, total_cap: 0, max_runner_fee: 5 };
+        let policy = PolicyInput { per_run_cap: 0, daily_cap: 0, paused: false };
+        let env = &w.env;
+        let examples = [
+            ("RunTerms", run.1.into_val(env)),
+            ("OpenTerms", terms.into_val(env)),
+            ("OpenRun", batch::open_run(&w, 4).into_val(env)),
+            ("Settlement", batch::settlement(&w, run.clone()).into_val(env)),
+            ("GrantLimits", limits.into_val(env)),
+            ("PolicyInput", policy.into_val(env)),
+            ("UsageBreakdown", usage().into_val(env)),
+            ("UsageMeterRates", rates().into_val(env)),
+            ("BytesN", run.0.into_val(env)),
+            ("BytesN", settled.0.into_val(env)),
+        ];
+        let tally = fuzz(&w, (&w.vault.address, wasm::VAULT, 36), &examples, seed, calls);
+        assert_eq!(w.vault.deficit(), 0);
+        tally
+    });
 }
 
 #[test]
 fn no_call_of_the_registry_answers_anything_but_success_its_own_code_or_a_refusal() {
-    let w = World::built(true).prepared();
-    let examples = [
-        ("RateCardInput", card(&w.env, 5).into_val(&w.env)),
-        ("UsageMeterRates", rates().into_val(&w.env)),
-        ("BytesN", w.bytes(1).into_val(&w.env)),
-    ];
-    fuzz(&w, &w.registry.address, wasm::REGISTRY, 13, &examples);
+    in_parts(|seed, calls| {
+        let w = World::built(true).prepared();
+        let examples = [
+            ("RateCardInput", card(&w.env, 5).into_val(&w.env)),
+            ("UsageMeterRates", rates().into_val(&w.env)),
+            ("BytesN", w.bytes(1).into_val(&w.env)),
+        ];
+        fuzz(&w, (&w.registry.address, wasm::REGISTRY, 13), &examples, seed, calls)
+    });
 }
 
-fn fuzz(w: &World, id: &Address, wasm: &[u8], codes: u32, examples: &[(&str, Val)]) {
+/// Leads as many worlds as the calls need, each from a seed of its own.
+fn in_parts(part: impl Fn(u64, u64) -> Tally) {
     let number =
-        |name: &str, usual: u64| env::var(name).map_or(usual, |text| text.parse::<u64>().unwrap());
+        |name: &str, usual| env::var(name).map_or(usual, |text| text.parse::<u64>().unwrap());
+    let (calls, seed) = (number("LUMIO_FUZZ_CALLS", CALLS), number("LUMIO_FUZZ_SEED", 1));
+    let mut tally = [0; 3];
+    for at in 0..calls.div_ceil(PART) {
+        for (sum, count) in tally.iter_mut().zip(part(seed << 32 | at, PART)) {
+            *sum += count;
+        }
+    }
+    // All three must happen, or this tries less than it says.
+    assert!(tally.iter().all(|count| *count > 20), "{tally:?}");
+}
+
+/// Calls a contract of which address, Wasm and number of codes are given.
+fn fuzz(
+    w: &World,
+    (id, wasm, codes): (&Address, &[u8], u32),
+    examples: &[(&str, Val)],
+    seed: u64,
+    calls: u64,
+) -> Tally {
     let spec = Spec::of(wasm);
-    let people = [&w.user, &w.runner, &w.developer, &w.admin];
-    let contracts = [&w.vault.address, &w.registry.address, &w.token.address];
     let stranger = Address::generate(&w.env);
-    let addresses = people.into_iter().chain(contracts).chain([&stranger]);
+    let people = [&w.user, &w.runner, &w.developer, &w.admin, &stranger];
+    let contracts = [&w.vault.address, &w.registry.address, &w.token.address];
+    let addresses = people.into_iter().chain(contracts);
     let addresses: List<ScVal> = addresses.map(|address| plain(w, address.to_val())).collect();
     let examples = examples.iter().map(|(name, value)| (*name, plain(w, *value))).collect();
-    let mut maker = Maker::new(&spec, addresses, examples, number("LUMIO_FUZZ_SEED", 1), w.agent);
-    let mut tally = [0u32; 3];
-    for _ in 0..number("LUMIO_FUZZ_CALLS", CALLS) {
+    let mut maker = Maker::new(&spec, addresses, examples, seed, w.agent);
+    let mut tally = [0; 3];
+    for _ in 0..calls {
         let call = maker.call();
         let arguments = call.arguments.iter().map(|value| Val::try_from_val(&w.env, value));
         // What the host can't even take as a value never reaches a contract.
         let Ok(arguments) = arguments.collect::<Result<List<Val>, _>>() else { continue };
-        let arguments = Vec::from_slice(&w.env, &arguments);
         let before = data(w);
         let name = Symbol::new(&w.env, &call.function);
+        let arguments = Vec::from_slice(&w.env, &arguments);
         let answer = w.env.try_invoke_contract::<Val, Error>(id, &name, arguments);
         let Err(refused) = answer else {
             tally[0] += 1;
@@ -96,8 +124,7 @@ fn fuzz(w: &World, id: &Address, wasm: &[u8], codes: u32, examples: &[(&str, Val
         assert!(before == data(w), "{call:?}: a change under {error:?}");
         tally[if of_contract { 1 } else { 2 }] += 1;
     }
-    // All three must happen, or this tries less than it says.
-    assert!(tally.iter().all(|count| *count > 20), "{tally:?}");
+    tally
 }
 
 fn plain(w: &World, value: Val) -> ScVal {
