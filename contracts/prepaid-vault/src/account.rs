@@ -70,13 +70,10 @@ impl Account {
 
     /// Moves the books to `today`; answers what past days gave back. Time doesn't go backwards.
     fn roll(&mut self, today: u32) -> Result<i128, VaultError> {
-        if today <= self.day {
-            return Ok(0);
-        }
-        let (past, still_due) = if today - self.day == 1 {
-            (self.due_today, self.due_tomorrow)
-        } else {
-            (plus(self.due_today, self.due_tomorrow)?, 0)
+        let (past, still_due) = match today.checked_sub(self.day) {
+            None | Some(0) => return Ok(0),
+            Some(1) => (self.due_today, self.due_tomorrow),
+            Some(_) => (plus(self.due_today, self.due_tomorrow)?, 0),
         };
         self.balance = plus(self.balance, past)?;
         self.due_today = still_due;

@@ -59,6 +59,7 @@ fn check_size(items: u32, most: u32) -> Result<(), VaultError> {
     if (1..=most).contains(&items) { Ok(()) } else { Err(VaultError::InvalidBatchSize) }
 }
 
+#[expect(clippy::as_conversions, reason = "an error's number is its discriminant")]
 fn code<T>(outcome: Result<T, VaultError>) -> u32 {
     match outcome {
         Ok(_) => 0,

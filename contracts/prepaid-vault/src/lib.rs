@@ -1,5 +1,18 @@
 #![no_std]
 #![expect(missing_docs, reason = "the contract macros make public items of their own")]
+// What auditors' linters look for beyond the workspace's lints, in what is built to Wasm.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::float_arithmetic,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
 //! The prepaid vault: a user deposits a token, lets a runner spend from it for one agent under caps,
 //! and each run escrows its highest price before it starts and settles what was metered.
 //!

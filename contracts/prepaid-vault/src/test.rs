@@ -241,6 +241,12 @@ pub(crate) fn usage() -> UsageBreakdown {
     units(80, 40, 1, 500)
 }
 
+/// A number that whoever runs the tests has set in the environment.
+#[expect(clippy::disallowed_methods, reason = "the length of a test is no service's configuration")]
+pub(crate) fn wished(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
 /// The answer, or the vault's code. A host error or another contract's code is a failed test.
 pub(crate) fn flat<T, C: core::fmt::Debug>(
     answer: Result<Result<T, C>, Result<VaultError, soroban_sdk::InvokeError>>,

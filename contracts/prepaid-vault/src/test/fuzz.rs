@@ -11,7 +11,6 @@
 mod spec;
 mod value;
 
-use std::env;
 use std::string::String as Text;
 use std::vec::Vec as List;
 
@@ -73,12 +72,11 @@ fn no_call_of_the_registry_answers_anything_but_success_its_own_code_or_a_refusa
 
 /// Leads as many worlds as the calls need, each from a seed of its own.
 fn in_parts(part: impl Fn(u64, u64) -> Tally) {
-    let number =
-        |name: &str, usual| env::var(name).map_or(usual, |text| text.parse::<u64>().unwrap());
-    let (calls, seed) = (number("LUMIO_FUZZ_CALLS", CALLS), number("LUMIO_FUZZ_SEED", 1));
+    let calls = wished("LUMIO_FUZZ_CALLS").unwrap_or(CALLS);
+    let seed = wished("LUMIO_FUZZ_SEED").unwrap_or(1);
     let mut tally = [0; 3];
     for at in 0..calls.div_ceil(PART) {
-        for (sum, count) in tally.iter_mut().zip(part(seed << 32 | at, PART)) {
+        for (sum, count) in tally.iter_mut().zip(part((seed << 32) | at, PART)) {
             *sum += count;
         }
     }

@@ -5,7 +5,7 @@
 use super::std::collections::HashMap;
 use super::std::rc::Rc;
 use super::std::vec::Vec as List;
-use super::std::{env, format, string::String as Text};
+use super::std::{format, string::String as Text};
 
 use soroban_sdk::TryFromVal;
 use soroban_sdk::testutils::{HostError, SnapshotSource, SnapshotSourceInput};
@@ -17,7 +17,7 @@ use soroban_sdk::xdr::{
 use super::*;
 
 /// Records of an ordinary run.
-const RECORDS: u32 = 10_000;
+const RECORDS: u64 = 10_000;
 
 /// A ledger in memory, by the XDR of its keys.
 struct Ledger(HashMap<List<u8>, (List<u8>, Option<u32>)>);
@@ -37,7 +37,7 @@ impl SnapshotSource for Ledger {
 impl Ledger {
     /// What a world holds, and as many copies of a run's record, an account and a grant, each under
     /// another address or id.
-    fn of(w: &World, copies: u32) -> Self {
+    fn of(w: &World, copies: u64) -> Self {
         let entries = w.env.to_ledger_snapshot().ledger_entries;
         let vault: ScAddress = (&w.vault.address).into();
         let mut ledger = HashMap::new();
@@ -92,11 +92,11 @@ fn key_of(data: &ContractDataEntry) -> LedgerKeyContractData {
 }
 
 /// The key with another address, or another id, in its second place.
-fn renamed(key: &ScVal, copy: u32) -> ScVal {
+fn renamed(key: &ScVal, copy: u64) -> ScVal {
     let ScVal::Vec(Some(parts)) = key else { panic!("our keys are vectors") };
     let mut parts = parts.to_vec();
     let mut name = [0xee; 32];
-    name[..4].copy_from_slice(&copy.to_be_bytes());
+    name[..8].copy_from_slice(&copy.to_be_bytes());
     parts[1] = match parts[1] {
         ScVal::Bytes(_) => ScVal::Bytes(name.to_vec().try_into().unwrap()),
         _ => ScVal::Address(ScAddress::Contract(ContractId(Hash(name)))),
@@ -173,7 +173,7 @@ fn costs(w: &World) -> List<Text> {
 
 #[test]
 fn a_call_takes_the_same_however_much_the_ledger_holds() {
-    let records = env::var("LUMIO_VAULT_RECORDS").map_or(RECORDS, |text| text.parse().unwrap());
+    let records = wished("LUMIO_VAULT_RECORDS").unwrap_or(RECORDS);
     let w = World::built(true).prepared();
     w.open(1);
     let empty = costs(&moved(&w, Ledger::of(&w, 0)));

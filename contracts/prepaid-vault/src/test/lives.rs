@@ -13,13 +13,14 @@ mod step;
 
 use super::std::string::String as Text;
 use super::std::vec::Vec as List;
-use super::std::{env, format, thread};
+use super::std::{format, thread};
 
 use proptest::collection::vec;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use self::network::Network;
 use self::step::call;
+use super::wished;
 
 /// Steps of an ordinary run.
 const STEPS: usize = 100_000;
@@ -28,20 +29,21 @@ const LIFE: usize = 125;
 
 #[test]
 fn a_vault_lives_as_its_oracle_says() {
-    let wished = env::var("LUMIO_VAULT_STEPS").ok().map(|steps| steps.parse::<usize>().unwrap());
-    let seed = match env::var("LUMIO_VAULT_SEED") {
-        Ok(seed) => seed.parse().unwrap(),
-        Err(_) if wished.is_some() => fresh_seed(),
-        Err(_) => 0,
+    let steps = wished("LUMIO_VAULT_STEPS").map(|steps| usize::try_from(steps).unwrap());
+    let seed = match (wished("LUMIO_VAULT_SEED"), steps) {
+        (Some(seed), _) => seed,
+        (None, Some(_)) => fresh_seed(),
+        (None, None) => 0,
     };
+    let steps = steps.unwrap_or(STEPS);
     let threads = thread::available_parallelism().map_or(2, usize::from);
-    let lives = wished.unwrap_or(STEPS).div_ceil(LIFE * threads);
+    let lives = steps.div_ceil(LIFE * threads);
     let done: usize = thread::scope(|scope| {
         let lead = |at: usize| move || lead_lives(seed, at, lives);
         let threads: List<_> = (0..threads).map(|at| scope.spawn(lead(at))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    assert!(done >= STEPS.min(wished.unwrap_or(STEPS)), "only {done} steps were taken");
+    assert!(done >= steps, "only {done} steps were taken");
 }
 
 /// Leads as many lives and answers how many steps they took.
