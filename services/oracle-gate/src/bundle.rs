@@ -25,6 +25,8 @@ pub struct Entry {
     pub executable: bool,
     /// Its path in the store.
     source: String,
+    /// Whether that is the place shared with module-gate.
+    exchanged: bool,
     /// The digest it has to have, where that is known before it is sent.
     sealed: Option<Digest>,
 }
@@ -59,7 +61,7 @@ pub async fn entries(gate: &Gate, run: RunId, attempt: u32) -> Result<Vec<Entry>
 
     let mut entries = Vec::new();
     let mut add = |path: String, source: String, executable: bool| {
-        entries.push(Entry { path, executable, source, sealed: None });
+        entries.push(Entry { path, executable, source, exchanged: false, sealed: None });
     };
     if let Some(facts_ref) = sealed.facts_ref {
         add("facts/run_facts_view.json".to_owned(), facts_ref, false);
@@ -70,7 +72,10 @@ pub async fn entries(gate: &Gate, run: RunId, attempt: u32) -> Result<Vec<Entry>
         add(format!("pack/{name}"), inside(&root, name), false);
     }
     let module = manifest.world_key().manifest_fingerprint;
-    if let Some(tree) = modules::find(&gate.objects, module).await? {
+    if let Some(tree) = modules::find(&gate.exchange, module).await? {
+        let mut add = |path: String, source: String, executable: bool| {
+            entries.push(Entry { path, executable, source, exchanged: true, sealed: None });
+        };
         add(format!("module/{TREE_FILE}"), modules::document_path(module), false);
         for file in tree.files() {
             let source = modules::file_path(module, &file.path);
@@ -91,7 +96,8 @@ pub async fn packs(gate: &Gate, passed: &Outcome) -> Result<Vec<Entry>, Error> {
         let mut add = |name: &str, sealed: Digest| {
             let source = inside(&pack.root, name);
             let path = source.clone();
-            entries.push(Entry { path, executable: false, source, sealed: Some(sealed) });
+            let (executable, exchanged) = (false, false);
+            entries.push(Entry { path, executable, source, exchanged, sealed: Some(sealed) });
         };
         let read = async |name: &str| {
             let path = inside(&pack.root, name);
@@ -127,7 +133,8 @@ pub async fn send(
     for entry in entries {
         let source = entry.source.clone();
         let gone = || Error::refused(Problem::SealMismatch, format!("{source} is gone"));
-        let mut object = gate.objects.open_object(&source).await?.ok_or_else(gone)?;
+        let from = if entry.exchanged { &gate.exchange } else { &gate.objects };
+        let mut object = from.open_object(&source).await?.ok_or_else(gone)?;
         let (length, sealed) = (object.length(), entry.sealed);
         let mut hasher = Hasher::new();
         if to.send(Ok(Piece::File { entry, length })).await.is_err() {

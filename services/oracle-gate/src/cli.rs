@@ -1,6 +1,7 @@
-//! The command line: `serve`, and `check`, `seal` and `reasons`, which need no running service.
+//! The command line: `serve`, and `check`, `seal`, `probe` and `reasons`, which need no running service.
 
 mod check;
+mod probe;
 mod seal;
 mod serve;
 
@@ -37,6 +38,7 @@ const EXAMPLES: &str = "Examples:
   oracle-gate check --profile local --run-facts-ref view.json --depth presence
   oracle-gate check --profile dev --run-facts-ref view.json --output sarif > check.sarif
   oracle-gate seal --profile ./profile.yaml --run-facts-ref view.json --pack-root run-5
+  oracle-gate probe --profile ./profile.yaml
   oracle-gate serve
 
 Exit codes: 0 pass, 1 the subject is bad, 2 nothing is known (the output says whether to repeat),
@@ -50,6 +52,8 @@ enum Command {
     Check(check::Args),
     /// Close a pack: write its manifest and its seal, once.
     Seal(seal::Args),
+    /// Find out whether the store of a profile may hold seals; leaves nothing behind.
+    Probe(probe::Args),
     /// Print the table of reasons.
     Reasons {
         /// Markdown, as in the documentation, or JSON.
@@ -97,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Serve => serve::run(),
         Command::Check(args) => check::run(args),
         Command::Seal(args) => seal::run(args),
+        Command::Probe(args) => probe::run(&args),
         Command::Reasons { output: Output::Text } => print(&crate::reasons::guide()),
         Command::Reasons { output: Output::Json } => {
             print(&format!("{}\n", crate::reasons::table()))

@@ -1,6 +1,7 @@
 //! The settings of `oracle-gate serve`, read once from the environment.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use chassis::config::ConfigErrors;
 use chassis::grpc::Tokens;
@@ -15,6 +16,8 @@ use crate::profile::Profile;
 pub const BIND: &str = "ORACLE_GATE_BIND";
 /// Where the store is set.
 pub const ROOT: &str = "ORACLE_GATE_ROOT";
+/// Where the folder shared with module-gate is set.
+pub const EXCHANGE: &str = "ORACLE_GATE_EXCHANGE";
 /// Where the accepted attestation keys are set.
 pub const KEYS: &str = "ORACLE_GATE_ATTESTATION_KEYS";
 
@@ -35,6 +38,8 @@ pub struct Config {
     pub place: Place,
     /// By what requests to a bucket are signed; a folder needs none.
     pub credentials: Option<Credentials>,
+    /// Folder shared with module-gate, where the store is a bucket: modules and staged outputs.
+    pub exchange: Option<PathBuf>,
     /// Keys of module-gates whose statements count.
     pub keys: Vec<VerifyingKey>,
     /// The database.
@@ -69,6 +74,12 @@ impl Config {
             env.mistake(variable, &error.to_string());
         }
         let store = profile.as_ref().ok().and_then(|profile| store(&env, profile));
+        let exchange = env.optional(EXCHANGE).map(PathBuf::from);
+        if exchange.is_none() && store.as_ref().is_some_and(|(place, _)| place.folder().is_none()) {
+            let wrong =
+                "is not set; beside an s3:// root a folder shared with module-gate is needed";
+            env.mistake(EXCHANGE, wrong);
+        }
         let database_url = env.secret("DATABASE_URL");
         let nats_url = env.secret("NATS_URL");
         let nats_prefix = env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX);
@@ -85,6 +96,7 @@ impl Config {
             profile,
             place,
             credentials,
+            exchange,
             keys,
             database_url,
             nats_url,

@@ -56,7 +56,7 @@ impl OracleGate for Calls {
         let _room =
             self.gate.uploads.acquire().await.map_err(|error| told(Error::internal(error)))?;
         let (digest, files) = upload::receive(request.into_inner()).await?;
-        let stored = modules::put(&self.gate.objects, digest, files).await.map_err(told)?;
+        let stored = modules::put(&self.gate.exchange, digest, files).await.map_err(told)?;
         Ok(Response::new(pb::PutModuleResponse { digest: digest.to_string(), stored }))
     }
 
@@ -65,7 +65,7 @@ impl OracleGate for Calls {
         request: Request<pb::GetModuleRequest>,
     ) -> Result<Response<pb::GetModuleResponse>, Status> {
         let digest = parse_digest(&request.into_inner().digest)?;
-        let found = modules::find(&self.gate.objects, digest).await.map_err(told)?;
+        let found = modules::find(&self.gate.exchange, digest).await.map_err(told)?;
         let unknown = || Problem::ModuleUnknown.status(format!("module {digest} is not stored"));
         let tree = found.ok_or_else(unknown)?;
         let inventory = tree.files().iter().map(|file: &File| pb::ModuleFile {

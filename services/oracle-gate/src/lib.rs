@@ -80,6 +80,9 @@ pub struct Gate {
     pub db: PgPool,
     /// The store.
     pub objects: Objects,
+    /// What is shared with module-gate: module trees, and outputs staged for sealing. The store itself
+    /// where that is a folder.
+    pub exchange: Objects,
     /// By what views are judged; always strict.
     pub rules: Rules,
     /// Revision of the gate policy.
@@ -96,6 +99,7 @@ impl Gate {
     pub fn new(db: PgPool, objects: Objects, config: &Config) -> Self {
         Self {
             db,
+            exchange: objects.clone(),
             objects,
             rules: Rules::strict(&config.profile, config.keys.clone()),
             policy_rev: config.profile.policy_rev.clone(),
@@ -107,11 +111,18 @@ impl Gate {
         }
     }
 
+    /// The same gate with modules and staged outputs in another place than the store.
+    #[must_use]
+    pub fn with_exchange(self, exchange: Objects) -> Self {
+        Self { exchange, ..self }
+    }
+
     /// The same gate for one call that wants to be told what is read and written for it.
     #[must_use]
     pub fn metered(&self) -> (Self, Arc<Meter>) {
-        let (objects, meter) = self.objects.metered();
-        (Self { objects, ..self.clone() }, meter)
+        let meter = Arc::<Meter>::default();
+        let (objects, exchange) = (self.objects.metered(&meter), self.exchange.metered(&meter));
+        (Self { objects, exchange, ..self.clone() }, meter)
     }
 
     /// Prefix of the subjects of its events.
@@ -170,7 +181,12 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<SocketAd
     );
     service.spawn("relay", chassis::outbox::relay(db.clone(), bus, service.stop()));
 
-    let gate = Arc::new(Gate::new(db, objects, &config));
+    let mut gate = Gate::new(db, objects, &config);
+    if let Some(folder) = &config.exchange {
+        let exchange = Objects::local(folder).with_context(|| config::EXCHANGE)?;
+        gate = gate.with_exchange(exchange);
+    }
+    let gate = Arc::new(gate);
     let (settling, stop) = (Arc::clone(&gate), service.stop());
     service.spawn("open seals", async move {
         tokio::select! {

@@ -158,11 +158,10 @@ impl Objects {
         Self { store: wrap(Arc::clone(&self.store)), ..self.clone() }
     }
 
-    /// The same place, and what is done through it from now on.
+    /// The same place, what is done through it from now on counted by `meter`.
     #[must_use]
-    pub fn metered(&self) -> (Self, Arc<Meter>) {
-        let meter = Arc::<Meter>::default();
-        (Self { meter: Arc::clone(&meter), ..self.clone() }, meter)
+    pub fn metered(&self, meter: &Arc<Meter>) -> Self {
+        Self { meter: Arc::clone(meter), ..self.clone() }
     }
 
     /// The folder of a local store.

@@ -157,7 +157,7 @@ async fn complete(gate: &Gate, intent: &Intent) -> Result<Sealed, Error> {
     let claims = Claims::verify(&gate.rules.keys, &intent.draft)?;
     let probe = gate.probe(intent.created_at).await?;
     let manifest = pack::manifest(&claims, intent)?;
-    pack::fill(&gate.objects, &claims, intent, &manifest).await?;
+    pack::fill(gate, &claims, intent, &manifest).await?;
     crash::point("pack.after_fill");
     let status = if claims.passed() { SealStatus::Ok } else { SealStatus::Failed };
     let order = Order {

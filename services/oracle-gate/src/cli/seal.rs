@@ -103,7 +103,7 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
     })
 }
 
-fn failure(error: &SealingError) -> Failure {
+pub(super) fn failure(error: &SealingError) -> Failure {
     let row = error.reason().row();
     let repeat = if row.retryable { "repeat" } else { "do not repeat" };
     let text = match error {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chassis::{Env, Service, confine, telemetry};
 
 use super::{Failure, UNKNOWN, usage};
-use crate::config::{Config, ROOT};
+use crate::config::{Config, EXCHANGE, ROOT};
 
 /// How long open calls may take to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -14,13 +14,16 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Serves until a signal. A failed start is one line and exit code 3.
 pub(super) fn run() -> Result<u8, Failure> {
     let config = Config::read(Env::process()).map_err(|error| usage(error.to_string()))?;
-    let root = config.place.folder();
-    if let Some(root) = root {
-        std::fs::create_dir_all(root)
-            .map_err(|error| usage(format!("{ROOT}: cannot make {}: {error}", root.display())))?;
+    let folders = [(ROOT, config.place.folder()), (EXCHANGE, config.exchange.as_deref())];
+    let folders: Vec<_> =
+        folders.into_iter().filter_map(|(name, folder)| Some((name, folder?))).collect();
+    for (name, folder) in &folders {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| usage(format!("{name}: cannot make {}: {error}", folder.display())))?;
     }
+    let written: Vec<&Path> = folders.iter().map(|(_, folder)| *folder).collect();
     // Before the runtime starts threads, which would stay free.
-    let confinement = confine::confine(&[Path::new("/run")], root.as_slice())
+    let confinement = confine::confine(&[Path::new("/run")], &written)
         .map_err(|error| usage(format!("{}: {error}", confine::SWITCH)))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| usage(format!("cannot start the runtime: {error}")))?;

@@ -1,6 +1,7 @@
 //! What a folder can hold and a store cannot: links, special files, names that a store hides.
 
 use std::io;
+use std::path::Path;
 
 use super::Objects;
 use super::failure::{StoreError, from_io};
@@ -25,7 +26,8 @@ impl Objects {
     }
 
     /// The store follows links to files, and leaves out of its listings links to nothing, files named
-    /// like its own unfinished uploads, and names that are not UTF-8. With `deep`, folders below too.
+    /// like its own unfinished uploads, and names that are not UTF-8. With `deep`, folders below too,
+    /// where an upload that is under way, or was cut by a crash, is no file of the pack.
     pub(super) async fn refuse_odd_below(
         &self,
         prefix: &str,
@@ -58,6 +60,9 @@ impl Objects {
                     return Err(StoreError::Link { path: path() });
                 }
                 let name = entry.file_name();
+                if deep && unfinished(&entry.path()) {
+                    continue;
+                }
                 let wrong = match name.to_str().map(seal::path::check) {
                     Some(Ok(())) => continue,
                     Some(Err(error)) => error.reason,
@@ -67,5 +72,33 @@ impl Objects {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a file is an upload of the store's own that is not finished: `name#1` for `name`, which is
+/// there by now or is what closes a pack. Any other file with such a name is somebody's data.
+fn unfinished(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let Some((target, number)) = name.and_then(|name| name.rsplit_once('#')) else { return false };
+    let numbered = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    let closes = target == seal::MANIFEST_FILE || target == seal::SEAL_FILE;
+    numbered && (closes || path.with_file_name(target).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unfinished_upload_is_no_file_and_a_hidden_name_is_not_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let objects = Objects::local(dir.path()).unwrap();
+        for name in ["a", "a#1", "_SEALED.json#2"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        assert_eq!(objects.list("").await.unwrap(), ["a"]);
+        std::fs::write(dir.path().join("part-9#1"), "data").unwrap();
+        let error = objects.list("").await.unwrap_err();
+        assert!(matches!(error, StoreError::Name { .. }), "{error}");
     }
 }

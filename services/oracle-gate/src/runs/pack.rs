@@ -11,10 +11,10 @@ use wire::digest::Digest;
 use wire::statement::Output;
 
 use super::{Claims, Intent};
+use crate::Gate;
 use crate::crash;
 use crate::error::Error;
 use crate::modules::create_equal;
-use crate::objects::Objects;
 
 /// Most bytes of one output: it is created in one piece, since no store creates in parts once only.
 const MAX_OUTPUT_BYTES: u64 = 256 << 20;
@@ -83,7 +83,7 @@ fn statements(intent: &Intent) -> Vec<(&'static str, Bytes)> {
 
 /// Puts every file of the pack in its place. What is there already is compared, not written.
 pub async fn fill(
-    objects: &Objects,
+    gate: &Gate,
     claims: &Claims,
     intent: &Intent,
     manifest: &ManifestV1,
@@ -96,30 +96,26 @@ pub async fn fill(
     }
     let root = root(manifest.oracle_pack_id);
     for output in outputs {
-        copy(objects, intent, &root, output).await?;
+        copy(gate, intent, &root, output).await?;
         crash::point("pack.during_fill");
     }
     for (name, bytes) in statements(intent) {
-        create_equal(objects, &format!("{root}/{name}"), bytes).await?;
+        create_equal(&gate.objects, &format!("{root}/{name}"), bytes).await?;
     }
     Ok(())
 }
 
 /// Verifies every byte on the way: what reaches the pack is what the statement names (O13).
-async fn copy(
-    objects: &Objects,
-    intent: &Intent,
-    root: &str,
-    output: &Output,
-) -> Result<(), Error> {
+async fn copy(gate: &Gate, intent: &Intent, root: &str, output: &Output) -> Result<(), Error> {
     let target = format!("{root}/{OUTPUTS_DIR}/{}", output.path);
-    if objects.hash(&target).await? == Some((output.length, output.sha256)) {
+    if gate.objects.hash(&target).await? == Some((output.length, output.sha256)) {
         return Ok(());
     }
     let (run, attempt) = (intent.draft.run.simple(), intent.draft.attempt);
     let staged = format!("staging/{run}/{attempt}/{OUTPUTS_DIR}/{}", output.path);
     let refused = |text: String| Error::refused(Problem::DigestMismatch, text);
-    let bytes = objects
+    let bytes = gate
+        .exchange
         .read(&staged, output.length)
         .await
         .map_err(|error| match error {
@@ -132,5 +128,5 @@ async fn copy(
     if bytes.len() as u64 != output.length || Digest::of(&bytes) != output.sha256 {
         return Err(refused(format!("staged output {} is not what was stated", output.path)));
     }
-    create_equal(objects, &target, bytes).await.map(drop)
+    create_equal(&gate.objects, &target, bytes).await.map(drop)
 }

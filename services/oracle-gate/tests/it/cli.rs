@@ -143,3 +143,71 @@ fn a_failed_start_is_one_line_that_names_the_settings() {
         assert!(text.contains(name), "{name} is missing in {text}");
     }
 }
+
+#[test]
+fn a_store_is_probed_by_command() {
+    let lab = Lab::new();
+    let output = oracle_gate(&lab, &["probe", "--profile", "dev", "--output", "json"]);
+    let probed = json_of(&output);
+    assert_eq!((exit(&output), &probed["write_once"]), (0, &json!(true)));
+    assert_eq!(probed["store_probe"]["races_with_one_winner"], json!(20));
+    let text = oracle_gate(&lab, &["probe", "--profile", "dev"]);
+    assert!(String::from_utf8(text.stdout).unwrap().contains("write-once: yes"));
+}
+
+#[test]
+fn a_journal_continues_an_interrupted_seal_and_is_of_one_pack_only() {
+    let lab = Lab::new();
+    publish(&lab);
+    lab.write("run-5/data/two", "two");
+    let seal = ["seal", "--profile", "dev", "--run-facts-ref", "view.json", "--journal", "journal"];
+    let killed = Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
+        .args(seal)
+        .env_clear()
+        .env("ORACLE_GATE_ROOT", lab.dir.path())
+        .env("ORACLE_GATE_CRASH_AT", "seal.before_write")
+        .current_dir(lab.dir.path())
+        .output()
+        .unwrap();
+    assert!(killed.status.code().is_none(), "it did not die");
+    let journal = std::fs::read_to_string(lab.path("journal")).unwrap();
+    assert_eq!(journal.lines().count(), 3, "{journal}");
+    // What was written since is hashed again, whatever the journal says.
+    lab.write("run-5/data/two", "TWO");
+    let manifest = lab.path("run-5/_oracle_pack_manifest.json");
+    std::fs::remove_file(manifest).unwrap();
+
+    let other = [
+        "seal",
+        "--profile",
+        "dev",
+        "--run-facts-ref",
+        "view.json",
+        "--journal",
+        "journal",
+        "--pack-root",
+        ".",
+    ];
+    let refused = oracle_gate(&lab, &other);
+    let text = String::from_utf8(refused.stderr.clone()).unwrap();
+    assert!(exit(&refused) == 3 && text.contains("no journal of this pack"), "{text}");
+    let sealed = oracle_gate(&lab, &seal);
+    assert_eq!(exit(&sealed), 0, "{}", String::from_utf8_lossy(&sealed.stderr));
+    assert!(seal::verify::pack(&lab.path("run-5")).unwrap().is_whole());
+    assert!(!lab.path("journal").exists());
+}
+
+#[test]
+fn a_bucket_without_credentials_is_a_matter_of_configuration() {
+    let lab = Lab::new();
+    let output = Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
+        .args(["probe", "--profile", "prod"])
+        .env_clear()
+        .env("ORACLE_GATE_ROOT", "s3://packs/prod")
+        .env("ORACLE_GATE_S3_REGION", "eu-west-1")
+        .current_dir(lab.dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(exit(&output) == 3 && text.contains("AWS_ACCESS_KEY_ID"), "{text}");
+}

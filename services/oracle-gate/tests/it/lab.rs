@@ -51,6 +51,7 @@ impl Lab {
             profile: Profile::load("prod", Some(root), |_| None).unwrap(),
             place: Place::Local(self.dir.path().to_owned()),
             credentials: None,
+            exchange: None,
             keys: vec![self.key.verifying_key()],
             database_url: Secret::from(""),
             nats_url: Secret::from(""),

@@ -16,8 +16,8 @@ use wire::event::SealData;
 use wire::pb::oracle::v1::oracle_gate_client::OracleGateClient;
 use wire::pb::oracle::v1::put_module_request::Item;
 use wire::pb::oracle::v1::{
-    CheckRequest, CheckStatus, GetModuleRequest, ModuleFile, ModuleHeader, PutModuleRequest,
-    ReadBundleRequest, SealRequest, SealStatus, bundle_chunk,
+    BundleChunk, CheckRequest, CheckStatus, GetModuleRequest, GetPackRequest, ModuleFile,
+    ModuleHeader, PutModuleRequest, ReadBundleRequest, SealRequest, SealStatus, bundle_chunk,
 };
 
 use crate::lab::{Lab, NOW, TOKEN, execution, run};
@@ -133,9 +133,14 @@ async fn a_run_is_sealed_told_checked_and_read_back_whole() {
 
 async fn read_bundle(client: &mut Client) -> BTreeMap<String, Vec<u8>> {
     let ask = ReadBundleRequest { run_id: run(1).to_string(), attempt: 1 };
-    let mut stream = client.read_bundle(ask).await.unwrap().into_inner();
+    files(client.read_bundle(ask).await.unwrap().into_inner()).await.unwrap()
+}
+
+async fn files(
+    mut stream: tonic::Streaming<BundleChunk>,
+) -> Result<BTreeMap<String, Vec<u8>>, tonic::Status> {
     let (mut files, mut last, mut left) = (BTreeMap::new(), String::new(), 0);
-    while let Some(chunk) = stream.message().await.unwrap() {
+    while let Some(chunk) = stream.message().await? {
         match chunk.item.unwrap() {
             bundle_chunk::Item::File(file) => {
                 assert_eq!(left, 0, "{last} was cut");
@@ -149,7 +154,7 @@ async fn read_bundle(client: &mut Client) -> BTreeMap<String, Vec<u8>> {
             }
         }
     }
-    files
+    Ok(files)
 }
 
 fn verify_bundle(bundle: &BTreeMap<String, Vec<u8>>, seal_digest: &str, module: Digest) {
@@ -215,5 +220,74 @@ async fn refusals_carry_their_problem() {
     let mut stranger = OracleGateClient::new(client(&served.url, Some(&wrong_token)).unwrap());
     let refused = stranger.seal(request(lab.passed(1))).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    stop(served).await;
+}
+
+#[tokio::test]
+async fn a_pack_is_read_only_while_its_view_passes() {
+    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
+    let mut served = serve(&lab, &db, &bus).await;
+    let sealed = served.client.seal(request(lab.passed(1))).await.unwrap().into_inner();
+    let ask = GetPackRequest { run_facts_ref: sealed.facts_ref.clone() };
+    let stream = served.client.get_pack(ask.clone()).await.unwrap().into_inner();
+    let files = files(stream).await.unwrap();
+    let root = format!("packs/{}", sealed.pack_id);
+    for (name, content) in
+        [("outputs/report.json", &b"{\"rows\":3}"[..]), ("outputs/tables/a.csv", b"a,b\n1,2\n")]
+    {
+        assert_eq!(files[&format!("{root}/{name}")], content);
+    }
+    assert!(files.contains_key(&format!("{root}/_SEALED.json")) && files.len() == 6);
+
+    lab.write(&format!("{root}/outputs/report.json"), "{\"rows\":4}");
+    let refused = served.client.get_pack(ask).await.unwrap_err();
+    assert_eq!(Problem::of(&refused), Some(Problem::CheckFailed));
+    assert!(refused.message().contains("PACK_FILE_CHANGED"), "{refused}");
+    let ask = GetPackRequest { run_facts_ref: "sr/run_facts_view/latest.json".to_owned() };
+    let unknown = served.client.get_pack(ask).await.unwrap_err();
+    assert_eq!(Problem::of(&unknown), Some(Problem::CheckFailed));
+    stop(served).await;
+}
+
+#[tokio::test]
+async fn a_pack_that_changes_while_it_is_read_ends_in_an_error() {
+    let (lab, db) = (Lab::new(), testkit::postgres().await);
+    let gate = lab.gate(&db).await;
+    let (sealed, _) = oracle_gate::runs::seal(&gate, lab.passed(1), NOW).await.unwrap();
+    let facts_ref = sealed.facts_ref.unwrap();
+    let passed = oracle_gate::check::check(&gate.objects, &gate.rules, &facts_ref).await;
+    let entries = oracle_gate::bundle::packs(&gate, &passed).await.unwrap();
+    lab.write(&format!("packs/{}/outputs/report.json", sealed.pack_id), "{\"rows\":4}");
+    let (to, mut pieces) = tokio::sync::mpsc::channel(64);
+    let ended = oracle_gate::bundle::send(&gate, entries, &to).await.unwrap_err();
+    assert_eq!(ended.problem(), Problem::DigestMismatch);
+    pieces.close();
+}
+
+#[tokio::test]
+async fn a_call_tells_how_far_it_is_and_ends_with_its_answer() {
+    use wire::pb::oracle::v1::{check_progress, seal_progress};
+    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
+    let mut served = serve(&lab, &db, &bus).await;
+    let draft = request(lab.passed(1));
+    let mut stream = served.client.seal_with_progress(draft.clone()).await.unwrap().into_inner();
+    let mut sealed = None;
+    while let Some(message) = stream.message().await.unwrap() {
+        assert!(sealed.is_none(), "something came after the answer");
+        if let seal_progress::Item::Done(done) = message.item.unwrap() {
+            sealed = Some(done);
+        }
+    }
+    let sealed = sealed.unwrap();
+    let plain = served.client.seal(draft).await.unwrap().into_inner();
+    assert_eq!((plain.existed, plain.seal_digest), (true, sealed.seal_digest));
+    let ask = CheckRequest { run_facts_ref: sealed.facts_ref, strict_seal: true };
+    let mut stream = served.client.check_with_progress(ask).await.unwrap().into_inner();
+    let mut last = None;
+    while let Some(message) = stream.message().await.unwrap() {
+        last = message.item;
+    }
+    let Some(check_progress::Item::Done(checked)) = last else { panic!("no answer: {last:?}") };
+    assert_eq!(checked.status(), CheckStatus::Ok);
     stop(served).await;
 }

@@ -17,7 +17,7 @@ use crate::sealing::{manifest, order};
 /// A bucket of this test's own.
 async fn bucket(name: &str, versions: bool) -> Option<(Objects, String)> {
     let url = testkit::moto().await?;
-    let client = reqwest::Client::new();
+    let client = client();
     let bucket = format!("{url}/{name}");
     client.put(&bucket).send().await.unwrap().error_for_status().unwrap();
     if versions {
@@ -27,6 +27,14 @@ async fn bucket(name: &str, versions: bool) -> Option<(Objects, String)> {
         put.error_for_status().unwrap();
     }
     Some((objects_in(&url, name), bucket))
+}
+
+/// Whoever the signature names; moto does not verify it, but refuses some calls of nobody.
+fn client() -> reqwest::Client {
+    let signed = "AWS4-HMAC-SHA256 Credential=packer/20260101/us-east-1/s3/aws4_request, \
+        SignedHeaders=host, Signature=0";
+    let headers = [(http::header::AUTHORIZATION, signed.parse().unwrap())].into_iter().collect();
+    reqwest::Client::builder().default_headers(headers).build().unwrap()
 }
 
 #[tokio::test]
@@ -90,8 +98,7 @@ async fn a_reseal_behind_a_delete_marker_is_found_by_the_pinned_seal() {
     let bytes = objects.read(&path, 1 << 20).await.unwrap().unwrap();
 
     // Somebody with a writer's rights deletes: a marker hides the seal, and a create succeeds again.
-    let client = reqwest::Client::new();
-    let deleted = client.delete(format!("{bucket}/lab/{path}")).send().await.unwrap();
+    let deleted = client().delete(format!("{bucket}/lab/{path}")).send().await.unwrap();
     deleted.error_for_status().unwrap();
     let hidden = check(&objects, &gate.rules, &facts_ref).await;
     assert!(hidden.reason_codes.contains(&Reason::PackNotSealed), "{hidden:?}");
