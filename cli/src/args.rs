@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{agent, balance, deploy, fund, grant, keys, module, policy, run},
+    command::{agent, balance, contract, deploy, escrow, fund, grant, keys, module, policy, run},
     context::Settings,
     verify::command as verify,
 };
@@ -35,6 +35,9 @@ pub enum Command {
     Keys(keys::Keys),
     /// Put the contracts on a network; what exists already stays
     Deploy(deploy::Deploy),
+    /// The deployed contracts: their code, their administration, their errors
+    #[command(subcommand)]
+    Contract(contract::Contract),
     /// Create and fund an account by the network's friendbot
     Fund(fund::Fund),
     /// Agents: who develops and runs them, prices, accepted statements
@@ -49,6 +52,9 @@ pub enum Command {
     /// Your money in the vault
     #[command(subcommand)]
     Balance(balance::Balance),
+    /// Money that runs hold, on chain and by hand
+    #[command(subcommand)]
+    Escrow(escrow::Escrow),
     /// Runs, through the runner's gateway
     #[command(subcommand)]
     Run(run::Run),

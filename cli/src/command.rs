@@ -2,7 +2,9 @@
 
 pub mod agent;
 pub mod balance;
+pub mod contract;
 pub mod deploy;
+pub mod escrow;
 pub mod fund;
 pub mod grant;
 pub mod keys;
@@ -28,6 +30,8 @@ pub async fn run(context: &Context, command: Command) -> Result<Report> {
     match command {
         Command::Keys(command) => keys::run(context, command),
         Command::Deploy(command) => deploy::run(context, command).await,
+        Command::Contract(command) => contract::run(context, command).await,
+        Command::Escrow(command) => escrow::run(context, command).await,
         Command::Fund(command) => fund::run(context, command).await,
         Command::Agent(command) => agent::run(context, command).await,
         Command::Grant(command) => grant::run(context, command).await,

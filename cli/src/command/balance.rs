@@ -41,22 +41,37 @@ pub enum Balance {
         #[arg(long = "as", value_name = "NAME")]
         signer: String,
     },
-    /// What an agent's developer has earned
+    /// What an account has earned, as an agent's developer and in runner fees
     #[command(after_help = "Example:\n  lumio balance earned dev")]
     Earned {
         /// Name of a key, or address
-        developer: String,
+        account: String,
     },
-    /// Pay out what a developer has earned
-    #[command(after_help = "Example:\n  lumio balance claim 3 --as dev")]
+    /// Pay out what a developer or a runner has earned
+    #[command(
+        after_help = "Examples:\n  lumio balance claim 3 --as dev\n  lumio balance claim 0.5 --as runner --role runner"
+    )]
     Claim {
         /// How much, such as 1.5 (XLM) or 15000000stroops
         #[arg(value_parser = crate::parse::amount)]
         amount: i128,
-        /// The developer's key
+        /// Whose key signs and receives
         #[arg(long = "as", value_name = "NAME")]
         signer: String,
+        /// What it was earned as
+        #[arg(long, value_enum, default_value_t)]
+        role: Role,
     },
+}
+
+/// What somebody is paid for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Runs of his agents.
+    #[default]
+    Developer,
+    /// Flat fees of runs that it opened and settled.
+    Runner,
 }
 
 pub(super) async fn run(context: &Context, command: Balance) -> Result<Report> {
@@ -75,10 +90,14 @@ pub(super) async fn run(context: &Context, command: Balance) -> Result<Report> {
             context.submit(&key, vault.withdraw(key.address(), amount)).await?;
             show(context, key.address()).await
         }
-        Balance::Earned { developer } => earned(context, context.keys.resolve(&developer)?).await,
-        Balance::Claim { amount, signer } => {
+        Balance::Earned { account } => earned(context, context.keys.resolve(&account)?).await,
+        Balance::Claim { amount, signer, role } => {
             let key = context.keys.load(&signer)?;
-            context.submit(&key, vault.claim_developer(key.address(), amount)).await?;
+            let call = match role {
+                Role::Developer => vault.claim_developer(key.address(), amount),
+                Role::Runner => vault.claim_runner(key.address(), amount),
+            };
+            context.submit(&key, call).await?;
             earned(context, key.address()).await
         }
     }
@@ -113,12 +132,25 @@ async fn show(context: &Context, address: Address) -> Result<Report> {
     Ok(Report::new(text, json))
 }
 
-async fn earned(context: &Context, developer: Address) -> Result<Report> {
-    let call = context.vault()?.developer_balance(developer);
-    let value = chain::tx::view(&context.rpc, &call).await?;
-    let balance = chain::scval::Reader::new("developer balance", &value).i128()?;
-    let text = format!("{developer} can claim {}", amount::show(balance));
-    Ok(Report::new(text, json!({ "developer": developer, "claimable": balance.to_string() })))
+async fn earned(context: &Context, account: Address) -> Result<Report> {
+    let vault = context.vault()?;
+    let view = async |call| {
+        let value = chain::tx::view(&context.rpc, &call).await?;
+        Ok::<_, Failure>(chain::scval::Reader::new("claimable balance", &value).i128()?)
+    };
+    let developer = view(vault.developer_balance(account)).await?;
+    let runner = view(vault.runner_balance(account)).await?;
+    let text = format!(
+        "{account} can claim\n  as developer  {}\n  as runner     {}",
+        amount::show(developer),
+        amount::show(runner)
+    );
+    let json = json!({
+        "account": account,
+        "claimable": developer.to_string(),
+        "claimableAsRunner": runner.to_string(),
+    });
+    Ok(Report::new(text, json))
 }
 
 /// The one message for a vault id that is none.

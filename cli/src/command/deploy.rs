@@ -8,7 +8,7 @@ use serde_json::json;
 use stellar_xdr::ContractExecutable;
 use wire::Digest;
 
-use super::issuer;
+use super::{contract::Which, issuer};
 use crate::{
     context::Context,
     failure::{Failure, Result},
@@ -19,7 +19,7 @@ const REGISTRY: &[u8] = include_bytes!("../../../contracts/wasm/agent_registry.w
 const VAULT: &[u8] = include_bytes!("../../../contracts/wasm/prepaid_vault.wasm");
 
 /// What one step may cost where nobody says otherwise, in stroops: the vault's code pays rent for months.
-const FEE: i128 = 400 * chain::amount::STROOPS;
+pub(super) const FEE: i128 = 400 * chain::amount::STROOPS;
 
 /// Put registry and vault on a network; what exists already stays.
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,14 @@ pub struct Deploy {
     /// Take an issued asset although its issuer could freeze, claw back or print it; the risk is printed
     #[arg(long)]
     force: bool,
+}
+
+/// The code of this release.
+pub(super) const fn code(contract: Which) -> &'static [u8] {
+    match contract {
+        Which::Vault => VAULT,
+        Which::Registry => REGISTRY,
+    }
 }
 
 /// A contract and what was done about it.

@@ -1,8 +1,11 @@
 //! `lumio grant`.
 
-use chain::{Address, amount};
+use chain::{
+    Address, Keypair, amount,
+    vault::{Grant as Granted, GrantLimits},
+};
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{context::Context, failure::Result, output::Report};
 
@@ -11,7 +14,8 @@ use crate::{context::Context, failure::Result, output::Report};
 pub enum Grant {
     /// Let a runner open runs of an agent for you
     #[command(
-        after_help = "Example:\n  lumio grant add --as alice --runner G… --agent 1 --expires-in 30d"
+        after_help = "Examples:\n  lumio grant add --as alice --runner G… --agent 1 --expires-in 30d\n  \
+                            lumio grant add --as alice --runner G… --agent 1 --total-cap 20 --max-runner-fee 0.01"
     )]
     Add {
         /// Whose key signs
@@ -29,6 +33,30 @@ pub enum Grant {
         /// Until when it holds, Unix seconds
         #[arg(long, value_name = "SECONDS")]
         expires_at: Option<u64>,
+        /// Limits, set before the grant
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Say how much a runner may spend and charge; what is not named stays as it is
+    #[command(
+        after_help = "Examples:\n  lumio grant limits --as alice --runner G… --agent 1 --per-run-cap 2 --total-cap 50\n  \
+                            lumio grant limits --as alice --runner G… --agent 1 --max-runner-fee 0.01\n\n\
+                            Limits count from the next run on, may be set before the grant, and stay when it is revoked.\n\
+                            Without any, your policy's caps hold and the runner may charge no fee."
+    )]
+    Limits {
+        /// Whose key signs
+        #[arg(long = "as", value_name = "NAME")]
+        signer: String,
+        /// The runner: name of a key, or address
+        #[arg(long)]
+        runner: String,
+        /// The agent's number
+        #[arg(long)]
+        agent: u32,
+        /// The limits
+        #[command(flatten)]
+        limits: Limits,
     },
     /// End that at once for new runs
     #[command(after_help = "Example:\n  lumio grant revoke --as alice --runner G… --agent 1")]
@@ -51,21 +79,47 @@ pub enum Grant {
     },
 }
 
+/// What a runner is allowed for an agent.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[group(skip)]
+pub struct Limits {
+    /// Most that one run may escrow, its fee included; 0 is no cap
+    #[arg(long, value_name = "AMOUNT", value_parser = crate::parse::amount)]
+    per_run_cap: Option<i128>,
+    /// Most that all runs under one grant may come to; 0 is no cap
+    #[arg(long, value_name = "AMOUNT", value_parser = crate::parse::amount)]
+    total_cap: Option<i128>,
+    /// Highest flat fee that the runner may charge for a run; 0 is no fee
+    #[arg(long, value_name = "AMOUNT", value_parser = crate::parse::amount)]
+    max_runner_fee: Option<i128>,
+}
+
 pub(super) async fn run(context: &Context, command: Grant) -> Result<Report> {
     context.connect().await?;
     let vault = context.vault()?;
     match command {
-        Grant::Add { signer, runner, agent, expires_in, expires_at } => {
+        Grant::Add { signer, runner, agent, expires_in, expires_at, limits } => {
             let key = context.keys.load(&signer)?;
             let runner = context.keys.resolve(&runner)?;
             let expires_at = match expires_in {
                 Some(span) => Some(context.rpc.clock().await?.latest_close.saturating_add(span)),
                 None => expires_at,
             };
+            // Limits first: between the two transactions the runner has either nothing or its limits.
+            set_limits(context, &key, runner, agent, limits).await?;
             context
                 .submit(&key, vault.grant_runner(key.address(), runner, agent, expires_at))
                 .await?;
             list(context, key.address()).await
+        }
+        Grant::Limits { signer, runner, agent, limits } => {
+            let key = context.keys.load(&signer)?;
+            let runner = context.keys.resolve(&runner)?;
+            set_limits(context, &key, runner, agent, limits).await?;
+            let limits = vault.limits_now(&context.rpc, key.address(), runner, agent).await?;
+            let text = format!("agent {agent} to {runner}: {}", told(limits));
+            let json = json!({ "user": key.address(), "runner": runner, "agentId": agent, "limits": json_of(limits) });
+            Ok(Report::new(text, json))
         }
         Grant::Revoke { signer, runner, agent } => {
             let key = context.keys.load(&signer)?;
@@ -77,15 +131,37 @@ pub(super) async fn run(context: &Context, command: Grant) -> Result<Report> {
     }
 }
 
+/// Sets what is named, on top of what holds. Nothing named, nothing is sent.
+async fn set_limits(
+    context: &Context,
+    key: &Keypair,
+    runner: Address,
+    agent: u32,
+    named: Limits,
+) -> Result<()> {
+    let Limits { per_run_cap, total_cap, max_runner_fee } = named;
+    if per_run_cap.or(total_cap).or(max_runner_fee).is_none() {
+        return Ok(());
+    }
+    let (vault, user) = (context.vault()?, key.address());
+    let now = vault.limits_now(&context.rpc, user, runner, agent).await?.unwrap_or_default();
+    let limits = GrantLimits {
+        per_run_cap: per_run_cap.unwrap_or(now.per_run_cap),
+        total_cap: total_cap.unwrap_or(now.total_cap),
+        max_runner_fee: max_runner_fee.unwrap_or(now.max_runner_fee),
+    };
+    context.submit(key, vault.set_grant_limits(user, runner, agent, limits)?).await?;
+    Ok(())
+}
+
 async fn list(context: &Context, user: Address) -> Result<Report> {
-    let grants = context.vault()?.grants_now(&context.rpc, user).await?;
+    let vault = context.vault()?;
+    let grants = vault.grants_now(&context.rpc, user).await?;
     let mut lines = vec![format!("{user} grants {} of at most 32:", grants.len())];
     let mut json = Vec::new();
     for grant in &grants {
-        let until =
-            grant.expires_at.map_or_else(|| "for ever".to_owned(), |at| format!("until {at}"));
-        let used = amount::show(grant.used);
-        lines.push(format!("  agent {} to {} {until}, used {used}", grant.agent_id, grant.runner));
+        let limits = vault.limits_now(&context.rpc, user, grant.runner, grant.agent_id).await?;
+        lines.push(line(grant, limits));
         json.push(json!({
             "runner": grant.runner,
             "agentId": grant.agent_id,
@@ -93,7 +169,38 @@ async fn list(context: &Context, user: Address) -> Result<Report> {
             "expiresAt": grant.expires_at,
             "serial": grant.serial,
             "used": grant.used.to_string(),
+            "limits": json_of(limits),
         }));
     }
     Ok(Report::new(lines.join("\n"), json!({ "user": user, "grants": json })))
+}
+
+fn line(grant: &Granted, limits: Option<GrantLimits>) -> String {
+    let until = grant.expires_at.map_or_else(|| "for ever".to_owned(), |at| format!("until {at}"));
+    let Granted { agent_id, runner, used, .. } = grant;
+    let used = amount::show(*used);
+    format!("  agent {agent_id} to {runner} {until}, used {used}\n    {}", told(limits))
+}
+
+fn told(limits: Option<GrantLimits>) -> String {
+    let Some(limits) = limits else { return "no limits of its own, no runner fee".to_owned() };
+    let cap = |what: &str, cap: i128| match cap {
+        0 => format!("no cap {what}"),
+        cap => format!("at most {} {what}", amount::show(cap)),
+    };
+    let fee = match limits.max_runner_fee {
+        0 => "no runner fee".to_owned(),
+        fee => format!("runner fee up to {}", amount::show(fee)),
+    };
+    format!("{}, {}, {fee}", cap("a run", limits.per_run_cap), cap("in all", limits.total_cap))
+}
+
+fn json_of(limits: Option<GrantLimits>) -> Value {
+    limits.map_or(Value::Null, |limits| {
+        json!({
+            "perRunCap": limits.per_run_cap.to_string(),
+            "totalCap": limits.total_cap.to_string(),
+            "maxRunnerFee": limits.max_runner_fee.to_string(),
+        })
+    })
 }

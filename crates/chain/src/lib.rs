@@ -7,6 +7,7 @@
 //! Amounts are in stroops, times in Unix seconds of ledger time; no time is ever computed from a number of
 //! ledgers. Nothing here panics on what a node sends, and no key is ever printed (R9).
 
+pub mod administration;
 pub mod amount;
 pub mod contract_error;
 pub mod ids;

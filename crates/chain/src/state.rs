@@ -53,10 +53,27 @@ pub async fn instance(
 ///
 /// [`ChainError::Rpc`], [`ChainError::Decode`].
 pub async fn has_code(rpc: &Rpc, code: &Digest) -> Result<bool, ChainError> {
+    Ok(self::code(rpc, code).await?.is_some())
+}
+
+/// The code with this SHA-256; `None` when the network does not hold it. What the node sends is hashed again.
+///
+/// # Errors
+///
+/// [`ChainError::Rpc`]; [`ChainError::Decode`], also when the bytes have another hash.
+pub async fn code(rpc: &Rpc, code: &Digest) -> Result<Option<Vec<u8>>, ChainError> {
     let hash = stellar_xdr::Hash(*code.as_bytes());
     let key = LedgerKey::ContractCode(LedgerKeyContractCode { hash });
     let found = rpc.entries(std::slice::from_ref(&key)).await?;
-    Ok(found.get(&key).is_some())
+    match found.get(&key).map(|entry| &entry.data) {
+        None => Ok(None),
+        Some(LedgerEntryData::ContractCode(entry))
+            if Digest::of(entry.code.as_slice()) == *code =>
+        {
+            Ok(Some(entry.code.to_vec()))
+        }
+        Some(_) => Err(ChainError::decode("contract code", "the node sent other bytes")),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use wire::{Digest, Usage};
 
 use super::{
     terms::{OpenTerms, RunTerms, usage_to},
-    types::Policy,
+    types::{GrantLimits, Policy},
 };
 use crate::{Address, ChainError, ContractKind, Invocation, scval, token};
 
@@ -98,7 +98,28 @@ impl Vault {
         )
     }
 
-    /// Ends that.
+    /// Sets what the runner is allowed for the agent, before the grant or after; survives revocation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::deposit`].
+    pub fn set_grant_limits(
+        &self,
+        user: Address,
+        runner: Address,
+        agent_id: u32,
+        limits: GrantLimits,
+    ) -> Result<Invocation, ChainError> {
+        let args = vec![user.to_val(), runner.to_val(), ScVal::U32(agent_id), limits.to_val()?];
+        Ok(self.call("set_grant_limits", args))
+    }
+
+    /// What the runner is allowed for the agent; void or [`GrantLimits::from_val`].
+    pub fn grant_limits(&self, user: Address, runner: Address, agent_id: u32) -> Invocation {
+        self.call("grant_limits", vec![user.to_val(), runner.to_val(), ScVal::U32(agent_id)])
+    }
+
+    /// Ends a grant at once for new runs.
     pub fn revoke_runner(&self, user: Address, runner: Address, agent_id: u32) -> Invocation {
         self.call("revoke_runner", vec![user.to_val(), runner.to_val(), ScVal::U32(agent_id)])
     }
@@ -183,6 +204,15 @@ impl Vault {
         Ok(self.call("reclaim_run", vec![scval::bytes(run_id.as_bytes())?]))
     }
 
+    /// The same with the user's signature, for his own runs only.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::deposit`].
+    pub fn cancel_run(&self, user: Address, run_id: &Digest) -> Result<Invocation, ChainError> {
+        Ok(self.call("cancel_run", vec![user.to_val(), scval::bytes(run_id.as_bytes())?]))
+    }
+
     /// Returns what past days owe the account. Anybody may.
     pub fn sweep(&self, user: Address) -> Invocation {
         self.call("sweep", vec![user.to_val()])
@@ -217,12 +247,37 @@ impl Vault {
         self.call("claim_developer", vec![developer.to_val(), scval::i128(amount)])
     }
 
+    /// What a runner can claim of its fees, stroops.
+    pub fn runner_balance(&self, runner: Address) -> Invocation {
+        self.call("runner_balance", vec![runner.to_val()])
+    }
+
+    /// Pays a runner `amount` stroops of that.
+    pub fn claim_runner(&self, runner: Address, amount: i128) -> Invocation {
+        self.call("claim_runner", vec![runner.to_val(), scval::i128(amount)])
+    }
+
+    /// Stops new runs; nothing else. The administrator signs.
+    pub fn pause_opens(&self) -> Invocation {
+        self.call("pause_opens", vec![])
+    }
+
+    /// Lets runs open again. The administrator signs.
+    pub fn resume_opens(&self) -> Invocation {
+        self.call("resume_opens", vec![])
+    }
+
+    /// Tokens in the vault that it owes to nobody, stroops.
+    pub fn surplus(&self) -> Invocation {
+        self.call("surplus", vec![])
+    }
+
     /// How much less than it owes the vault holds, stroops; alert on anything but 0 (V1).
     pub fn deficit(&self) -> Invocation {
         self.call("deficit", vec![])
     }
 
-    fn call(&self, function: &'static str, args: Vec<ScVal>) -> Invocation {
+    pub(super) fn call(&self, function: &'static str, args: Vec<ScVal>) -> Invocation {
         Invocation::new(ContractKind::Vault, self.0, function, args)
     }
 }

@@ -6,7 +6,7 @@ use wire::Digest;
 use super::{
     calls::Vault,
     run::{Lifecycle, RunRecord},
-    types::{Account, Config, Grant, Policy, PolicyState},
+    types::{Account, Config, Grant, GrantLimits, Policy, PolicyState},
 };
 use crate::{
     Address, ChainError, Rpc,
@@ -23,6 +23,15 @@ pub struct RunState {
     /// The record, and the last ledger that it lives in. Absence says nothing about a run whose record may
     /// have ended (R13).
     pub record: Option<(RunRecord, u32)>,
+}
+
+/// What decides, beside account and grant, whether a run opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenRules {
+    /// What the runner is allowed for the agent; `None` when the user set no limits.
+    pub limits: Option<GrantLimits>,
+    /// Whether the administrator has paused new runs.
+    pub is_paused: bool,
 }
 
 impl Vault {
@@ -89,6 +98,22 @@ impl Vault {
         Reader::new("grants", &value).items()?.iter().map(Grant::from_val).collect()
     }
 
+    /// What the runner is allowed for the agent; `None` when the user set no limits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::account_now`].
+    pub async fn limits_now(
+        &self,
+        rpc: &Rpc,
+        user: Address,
+        runner: Address,
+        agent_id: u32,
+    ) -> Result<Option<GrantLimits>, ChainError> {
+        let value = tx::view(rpc, &self.grant_limits(user, runner, agent_id)).await?;
+        GrantLimits::from_val(&Reader::new("grant limits", &value))
+    }
+
     /// Whether the runner could open runs of the agent for the user now.
     ///
     /// # Errors
@@ -103,6 +128,35 @@ impl Vault {
     ) -> Result<bool, ChainError> {
         let value = tx::view(rpc, &self.is_runner_authorized(user, runner, agent_id)).await?;
         Reader::new("is_runner_authorized", &value).bool()
+    }
+
+    /// The limits of a grant and the administrator's pause, as one ledger has them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::read_run`]; [`ChainError::Decode`] when no contract has this id.
+    pub async fn read_open_rules(
+        &self,
+        rpc: &Rpc,
+        user: Address,
+        runner: Address,
+        agent_id: u32,
+    ) -> Result<OpenRules, ChainError> {
+        let parts =
+            vec![scval::symbol("Limits")?, user.to_val(), runner.to_val(), ScVal::U32(agent_id)];
+        let limits = self.key(parts, true)?;
+        let instance = crate::state::data_key(&self.0, ScVal::LedgerKeyContractInstance, true);
+        let found = rpc.entries(&[limits.clone(), instance.clone()]).await?;
+        let contract = found.get(&instance).map(|it| crate::state::data_value("vault", it));
+        let Some(ScVal::ContractInstance(contract)) = contract.transpose()? else {
+            return Err(ChainError::decode("vault", "no contract has this id"));
+        };
+        let paused = scval::variant("OpensPaused", vec![])?;
+        let mut kept = contract.storage.iter().flat_map(|map| map.iter());
+        Ok(OpenRules {
+            limits: found.get(&limits).map(stored_limits).transpose()?,
+            is_paused: kept.any(|entry| entry.key == paused),
+        })
     }
 
     /// Whom the vault was set up with, from its instance; `None` when no contract has this id.
@@ -169,6 +223,15 @@ fn stored_account(entry: &Entry) -> Result<Account, ChainError> {
         },
         receipts: account.item(9)?.u64()?,
         receipts_hash: account.item(10)?.digest()?,
+    })
+}
+
+fn stored_limits(entry: &Entry) -> Result<GrantLimits, ChainError> {
+    let limits = Reader::new("grant limits", crate::state::data_value("grant limits", entry)?);
+    Ok(GrantLimits {
+        per_run_cap: limits.item(0)?.i128()?,
+        total_cap: limits.item(1)?.i128()?,
+        max_runner_fee: limits.item(2)?.i128()?,
     })
 }
 

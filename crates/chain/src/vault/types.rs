@@ -72,6 +72,17 @@ pub struct Grant {
     pub used: i128,
 }
 
+/// What a runner is allowed for an agent, beyond the user's caps. Stroops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GrantLimits {
+    /// Most that one run may escrow, the fee included; 0 is no cap.
+    pub per_run_cap: i128,
+    /// Most that all runs under one grant may be charged and reserve; 0 is no cap.
+    pub total_cap: i128,
+    /// Highest flat fee of a run; 0 is no fee.
+    pub max_runner_fee: i128,
+}
+
 /// Whom the vault was set up with. Registry and token never change (V2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
@@ -155,6 +166,32 @@ impl Grant {
             serial: value.field("serial")?.u32()?,
             used: value.field("used")?.i128()?,
         })
+    }
+}
+
+impl GrantLimits {
+    pub(super) fn to_val(self) -> Result<ScVal, ChainError> {
+        scval::map([
+            ("per_run_cap", scval::i128(self.per_run_cap)),
+            ("total_cap", scval::i128(self.total_cap)),
+            ("max_runner_fee", scval::i128(self.max_runner_fee)),
+        ])
+    }
+
+    /// Reads what `grant_limits` answers; `None` when no limits were set.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Decode`].
+    pub fn from_val(value: &Reader<'_>) -> Result<Option<Self>, ChainError> {
+        let read = |limits: Reader<'_>| {
+            Ok(Self {
+                per_run_cap: limits.field("per_run_cap")?.i128()?,
+                total_cap: limits.field("total_cap")?.i128()?,
+                max_runner_fee: limits.field("max_runner_fee")?.i128()?,
+            })
+        };
+        value.optional().map(read).transpose()
     }
 }
 

@@ -6,158 +6,22 @@
     reason = "a failed step ends the test; helpers are not marked as tests"
 )]
 
-use std::{path::PathBuf, process::Output, time::Duration};
+mod contracts;
+mod world;
 
 use chain::{
-    Address, Call, Keypair, Network, Rpc,
+    Address, Keypair, Network,
     ids::{self, RunIdentity},
     registry::Registry,
-    rpc::{Applied, Outcome, SendAnswer},
-    tx::{self, PrepareRequest, Prepared},
+    rpc::Outcome,
     vault::{self, Finalize, Lifecycle, Open, OpenTerms, RunReceipt, Vault},
 };
 use lumio::verify::facts::{self, Hints, Own};
 use serde_json::Value;
-use soroban_localnet::Network as Localnet;
-use tempfile::TempDir;
-use tokio::process::Command;
 use uuid::Uuid;
 use wire::{Digest, Usage};
 
-const FEE_CEILING: u64 = 1_000_000_000;
-
-/// A local network and a folder of keys.
-struct World {
-    localnet: Localnet,
-    folder: TempDir,
-    rpc: Rpc,
-}
-
-impl World {
-    async fn new() -> Self {
-        let localnet =
-            Localnet::builder().ledger_interval(Duration::from_millis(100)).start().await.unwrap();
-        let rpc = Rpc::new(&localnet.url()).unwrap();
-        Self { rpc, localnet, folder: tempfile::tempdir().unwrap() }
-    }
-
-    async fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lumio"));
-        command
-            .args(arguments)
-            .env("LUMIO_RPC_URL", self.localnet.url())
-            .env("LUMIO_KEYS_DIR", self.keys());
-        for variable in ["LUMIO_VAULT_ID", "LUMIO_REGISTRY_ID", "LUMIO_NETWORK_PASSPHRASE"] {
-            command.env_remove(variable);
-        }
-        command.output().await.unwrap()
-    }
-
-    /// Runs a command that must succeed, and reads its JSON.
-    async fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.run(&[arguments, &["--output", "json"]].concat()).await;
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    /// Runs a command that must fail with this code, and answers its words.
-    async fn fails(&self, code: i32, arguments: &[&str]) -> String {
-        let output = self.run(arguments).await;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-        said
-    }
-
-    fn keys(&self) -> PathBuf {
-        self.folder.path().join("keys")
-    }
-
-    fn key(&self, name: &str) -> Keypair {
-        std::fs::read_to_string(self.keys().join(name)).unwrap().parse().unwrap()
-    }
-
-    /// Contracts, funded accounts, agent 1 run by `runner`, and alice with money, caps and a grant.
-    async fn prepared() -> Self {
-        let world = Self::new().await;
-        world.json(&["deploy"]).await;
-        for name in ["alice", "dev", "runner", "source"] {
-            world.json(&["keys", "generate", name]).await;
-        }
-        world.json(&["fund", "alice", "dev", "runner", "source"]).await;
-        let digest = Digest::of(b"module").to_string();
-        let attester = hex::encode(Keypair::from_seed(&[7; 32]).address().as_bytes());
-        let rates = "runtime_ms=100stroops";
-        let register = [
-            "agent",
-            "register",
-            "--as",
-            "dev",
-            "--runner",
-            "runner",
-            "--module-digest",
-            &digest,
-            "--rates",
-            rates,
-            "--attester",
-            &attester,
-        ];
-        let agent = world.json(&register).await;
-        assert_eq!((&agent["agentId"], &agent["rateVersion"]), (&1.into(), &1.into()));
-        assert_eq!(agent["attesters"][0], attester);
-        world.json(&["balance", "deposit", "50", "--as", "alice"]).await;
-        world.json(&["policy", "set", "--as", "alice", "--per-run-cap", "5"]).await;
-        world
-            .json(&[
-                "grant",
-                "add",
-                "--as",
-                "alice",
-                "--runner",
-                "runner",
-                "--agent",
-                "1",
-                "--expires-in",
-                "1d",
-            ])
-            .await;
-        world
-    }
-
-    async fn prepare(
-        &self,
-        signer: &Keypair,
-        call: impl Into<Call>,
-    ) -> Result<Prepared, chain::ChainError> {
-        let source = self.key("source");
-        let request = PrepareRequest {
-            network: &Network::standalone(),
-            source: &source,
-            call: &call.into(),
-            signers: &[signer],
-            max_time_unix: self.localnet.close_time() + 60,
-            auth_valid_ledgers: tx::AUTH_LEDGERS,
-            fee_ceiling: FEE_CEILING,
-        };
-        tx::prepare(&self.rpc, &request).await
-    }
-
-    async fn applied(&self, prepared: &Prepared) -> Applied {
-        let sent = self.rpc.send(&Network::standalone(), &prepared.envelope).await.unwrap();
-        assert_eq!(sent, SendAnswer::Pending);
-        loop {
-            if let Outcome::Applied(applied) =
-                self.rpc.transaction(&prepared.hash).await.unwrap().outcome
-            {
-                return *applied;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
+use world::World;
 
 fn vault() -> Vault {
     Vault(chain::local::vault_id().unwrap())

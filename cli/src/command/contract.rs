@@ -1,0 +1,228 @@
+//! `lumio contract`: the deployed contracts themselves, and what their administrator may do (V2).
+
+mod admin;
+mod code;
+
+use chain::{Address, administration::Administered, amount, vault::Vault};
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::{context::Context, failure::Result, output::Report};
+
+/// The contracts of this release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Which {
+    /// The prepaid vault.
+    Vault,
+    /// The agent registry.
+    Registry,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Contract {
+    /// Who administers a contract, what waits, and whether its books add up
+    #[command(
+        after_help = "Examples:\n  lumio contract show vault\n  lumio contract show registry --output json"
+    )]
+    Show {
+        /// Which contract
+        contract: Which,
+    },
+    /// Check that a deployed contract runs the code of this release, or that of a file
+    Verify(code::Verify),
+    /// Print every contract error with its meaning and what to do
+    #[command(after_help = "Example:\n  lumio contract errors > docs/contract-errors.md")]
+    Errors,
+    /// Stop new runs; withdrawals, settlements, voids and reclaims go on
+    #[command(after_help = "Example:\n  lumio contract pause --as ops")]
+    Pause(admin::Signer),
+    /// Let runs open again
+    #[command(after_help = "Example:\n  lumio contract resume --as ops")]
+    Resume(admin::Signer),
+    /// Name who may take over administration; naming yourself takes that back
+    #[command(after_help = "Example:\n  lumio contract propose-admin vault G… --as ops")]
+    ProposeAdmin {
+        /// Which contract
+        contract: Which,
+        /// Name of a key, or address
+        proposed: String,
+        /// The administrator
+        #[command(flatten)]
+        signer: admin::Signer,
+    },
+    /// Take over administration, as the one who was named
+    #[command(after_help = "Example:\n  lumio contract accept-admin vault --as new-ops")]
+    AcceptAdmin {
+        /// Which contract
+        contract: Which,
+        /// The proposed administrator
+        #[command(flatten)]
+        signer: admin::Signer,
+    },
+    /// Announce new code, which may be put in place seven days later
+    #[command(
+        after_help = "Example:\n  lumio contract schedule-upgrade vault --wasm prepaid_vault.wasm --as ops\n\n\
+                      The code is uploaded if the network does not have it. What was scheduled before is replaced."
+    )]
+    ScheduleUpgrade {
+        /// Which contract
+        contract: Which,
+        /// File with the new code
+        #[arg(long, value_name = "FILE")]
+        wasm: std::path::PathBuf,
+        /// The administrator
+        #[command(flatten)]
+        signer: admin::Signer,
+    },
+    /// Take back what was announced
+    #[command(after_help = "Example:\n  lumio contract cancel-upgrade vault --as ops")]
+    CancelUpgrade {
+        /// Which contract
+        contract: Which,
+        /// The administrator
+        #[command(flatten)]
+        signer: admin::Signer,
+    },
+    /// Put the announced code in place, and migrate the data
+    #[command(
+        after_help = "Example:\n  lumio contract upgrade vault --wasm prepaid_vault.wasm --as ops\n\n\
+                      The file must be the code that was announced: nothing is put in place unseen."
+    )]
+    Upgrade {
+        /// Which contract
+        contract: Which,
+        /// File with the code that was announced
+        #[arg(long, value_name = "FILE")]
+        wasm: std::path::PathBuf,
+        /// The administrator
+        #[command(flatten)]
+        signer: admin::Signer,
+    },
+}
+
+pub(super) async fn run(context: &Context, command: Contract) -> Result<Report> {
+    // The table is built in: no network is needed to read it.
+    if !matches!(command, Contract::Errors) {
+        context.connect().await?;
+    }
+    match command {
+        Contract::Errors => Ok(Report::new(chain::contract_error::guide().trim_end(), errors())),
+        Contract::Show { contract } => show(context, contract).await,
+        Contract::Verify(verify) => code::verify(context, &verify).await,
+        Contract::Pause(signer) => admin::set_paused(context, &signer, true).await,
+        Contract::Resume(signer) => admin::set_paused(context, &signer, false).await,
+        Contract::ProposeAdmin { contract, proposed, signer } => {
+            let proposed = context.keys.resolve(&proposed)?;
+            let call = administered(context, contract)?.propose_admin(proposed);
+            admin::submit(context, contract, &signer, call).await
+        }
+        Contract::AcceptAdmin { contract, signer } => {
+            let call = administered(context, contract)?.accept_admin();
+            admin::submit(context, contract, &signer, call).await
+        }
+        Contract::ScheduleUpgrade { contract, wasm, signer } => {
+            admin::schedule(context, contract, &wasm, &signer).await
+        }
+        Contract::CancelUpgrade { contract, signer } => {
+            let call = administered(context, contract)?.cancel_upgrade();
+            admin::submit(context, contract, &signer, call).await
+        }
+        Contract::Upgrade { contract, wasm, signer } => {
+            admin::upgrade(context, contract, &wasm, &signer).await
+        }
+    }
+}
+
+fn administered(context: &Context, contract: Which) -> Result<Administered> {
+    Ok(match contract {
+        Which::Vault => context.vault()?.into(),
+        Which::Registry => context.registry()?.into(),
+    })
+}
+
+/// Everything that can be said of a contract beside its code.
+async fn show(context: &Context, contract: Which) -> Result<Report> {
+    let administered = administered(context, contract)?;
+    let state = administered.read(&context.rpc).await?;
+    let mut lines = vec![
+        format!("{} {}", name(contract), administered.id()),
+        format!("  administrator {}", state.admin),
+    ];
+    if let Some(proposed) = state.proposed {
+        lines.push(format!("  proposed      {proposed}"));
+    }
+    if let Some(upgrade) = state.upgrade {
+        lines.push(format!("  upgrade       to {} from {} on", upgrade.code, upgrade.ready_at));
+    }
+    if let Some(paused) = state.opens_paused {
+        lines.push(format!("  new runs      {}", if paused { "paused" } else { "open" }));
+    }
+    let mut json = json!({
+        "contract": name(contract),
+        "id": administered.id(),
+        "administrator": state.admin,
+        "proposed": state.proposed,
+        "upgrade": state.upgrade.map(|it| json!({ "code": it.code, "readyAt": it.ready_at })),
+        "opensPaused": state.opens_paused,
+        "layout": state.layout,
+    });
+    if contract == Which::Vault {
+        let books = books(context, &mut lines).await?;
+        json["books"] = books;
+    }
+    Ok(Report::new(lines.join("\n"), json))
+}
+
+/// What the vault was set up with, and whether it holds what it owes (V1).
+async fn books(context: &Context, lines: &mut Vec<String>) -> Result<Value> {
+    let vault: Vault = context.vault()?;
+    let config = vault.read_config(&context.rpc).await?;
+    let config = config.ok_or_else(|| super::balance::no_vault(context))?;
+    let sum = async |call| -> Result<i128> {
+        let value = chain::tx::view(&context.rpc, &call).await?;
+        Ok(chain::scval::Reader::new("sum", &value).i128()?)
+    };
+    let (surplus, deficit) = (sum(vault.surplus()).await?, sum(vault.deficit()).await?);
+    lines.push(format!("  registry      {}", config.registry));
+    lines.push(format!("  token         {}", config.token));
+    lines.push(format!("  surplus       {}", amount::show(surplus)));
+    let alarm = if deficit == 0 { "" } else { "  ALARM: it owes more than it holds" };
+    lines.push(format!("  deficit       {}{alarm}", amount::show(deficit)));
+    Ok(json!({
+        "registry": config.registry,
+        "token": config.token,
+        "surplus": surplus.to_string(),
+        "deficit": deficit.to_string(),
+    }))
+}
+
+const fn name(contract: Which) -> &'static str {
+    match contract {
+        Which::Vault => "vault",
+        Which::Registry => "registry",
+    }
+}
+
+fn id(context: &Context, contract: Which) -> Result<Address> {
+    administered(context, contract).map(|it| it.id())
+}
+
+/// The table of errors for a program.
+fn errors() -> Value {
+    use chain::contract_error::{REGISTRY, Row, TOKEN, VAULT};
+    let rows = |rows: &[Row]| -> Value {
+        rows.iter()
+            .map(|row| {
+                json!({
+                    "number": row.number,
+                    "name": row.name,
+                    "meaning": row.meaning,
+                    "action": row.action,
+                    "retryable": row.retryable,
+                })
+            })
+            .collect()
+    };
+    json!({ "vault": rows(VAULT), "registry": rows(REGISTRY), "token": rows(TOKEN) })
+}
