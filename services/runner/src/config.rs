@@ -142,6 +142,8 @@ impl Config {
 }
 
 const RPC: &str = "http://localhost:8000";
+/// Most stroops that a runner asks for a run: 1,000 XLM.
+const LARGEST_FEE: u64 = 10_000_000_000;
 const SECRET: &str = "RUNNER_SECRET|RUNNER_PRIVATE_KEY";
 
 /// The runner's key, checked against the public key if that is told too (R7).
@@ -225,6 +227,7 @@ fn rules(env: &Env, local: bool) -> Rules {
     let margin = if local { 60 } else { 1_800 };
     let rules = Rules {
         deadline_secs: env.number("RUNNER_DEADLINE_SECS", 3_600, 660..=86_000),
+        runner_fee: env.number("RUNNER_FEE_STROOPS", 0_u64, 0..=LARGEST_FEE).into(),
         margin_secs: env.number("RUNNER_DEADLINE_MARGIN_SECS", margin, 10..=43_200),
         wall_limit_ms: env.number("RUNNER_WALL_LIMIT_MS", 600_000, 100..=43_200_000),
         finalize_on_error: env.boolean("RUNNER_FINALIZE_ON_ERROR", true),

@@ -33,10 +33,14 @@ impl Ledger {
         let grants = vault.grants_now(&self.rpc, user).await?;
         let grant = grants.iter().find(|it| it.runner == runner && it.agent_id == agent_id);
         let account = vault.account_now(&self.rpc, user).await?;
+        let rules = vault.read_open_rules(&self.rpc, user, runner, agent_id).await?;
         Ok(Facts {
             agent,
             runner_listed: listed,
             grant: grant.map(|it| it.expires_at),
+            grant_used: grant.map_or(0, |it| it.used),
+            limits: rules.limits.unwrap_or_default(),
+            opens_paused: rules.is_paused,
             balance: account.balance,
             policy: Policy {
                 per_run_cap: account.policy.per_run_cap,

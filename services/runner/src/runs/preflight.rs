@@ -3,6 +3,7 @@
 //! What is judged here was read a moment ago and may have changed when the transaction lands; the vault
 //! judges again. So a pass promises nothing, and a refusal saves a transaction and says whose it is.
 
+use chain::vault::GrantLimits;
 use wire::{Digest, Rates, Usage, usage};
 
 use crate::runs::settlement::Failure;
@@ -16,6 +17,12 @@ pub struct Facts {
     pub runner_listed: bool,
     /// The user's grant to this runner for this agent: `None` if there is none, else its expiry.
     pub grant: Option<Option<u64>>,
+    /// Stroops that runs under the grant were charged or still reserve.
+    pub grant_used: i128,
+    /// What the user allows this runner for this agent; all zero, no cap and no fee, if he set no limits.
+    pub limits: GrantLimits,
+    /// Whether the vault's administrator has paused new runs.
+    pub opens_paused: bool,
     /// Stroops that can be escrowed.
     pub balance: i128,
     /// The user's policy with the day's sums as of `now`.
@@ -69,12 +76,17 @@ pub struct Pinned {
     pub max_charge: i128,
 }
 
-/// Judges the run of `budgets` under `asked` (or the newest) rate version.
+/// Judges the run of `budgets` under `asked` (or the newest) rate version, for which the runner wants `fee` stroops.
 ///
 /// # Errors
 ///
 /// The first reason for which the vault would refuse, with the name of its error.
-pub fn judge(facts: &Facts, asked: Option<u32>, budgets: &Usage) -> Result<Pinned, Failure> {
+pub fn judge(
+    facts: &Facts,
+    asked: Option<u32>,
+    budgets: &Usage,
+    fee: i128,
+) -> Result<Pinned, Failure> {
     let Some(agent) = &facts.agent else {
         return Err(refuse("AGENT_NOT_FOUND", "registry AgentNotFound: there is no such agent"));
     };
@@ -84,7 +96,18 @@ pub fn judge(facts: &Facts, asked: Option<u32>, budgets: &Usage) -> Result<Pinne
     };
     right_to_run(facts)?;
     let max_charge = price(&rates, budgets)?;
-    affordable(facts, max_charge)?;
+    if fee > facts.limits.max_runner_fee {
+        let most = facts.limits.max_runner_fee;
+        return Err(refuse(
+            "RUNNER_FEE_EXCEEDED",
+            format!(
+                "vault RunnerFeeExceeded: this runner asks {fee} stroops a run, the user allows {most}"
+            ),
+        ));
+    }
+    let escrow = max_charge.saturating_add(fee);
+    within_limits(facts, escrow)?;
+    affordable(facts, escrow)?;
     Ok(Pinned {
         rate_version,
         rates,
@@ -111,6 +134,12 @@ fn rate_version(agent: &Agent, asked: Option<u32>) -> Result<u32, Failure> {
 }
 
 fn right_to_run(facts: &Facts) -> Result<(), Failure> {
+    if facts.opens_paused {
+        return Err(refuse(
+            "OPENS_PAUSED",
+            "vault OpensPaused: the vault's administrator has paused new runs",
+        ));
+    }
     if !facts.runner_listed {
         return Err(refuse(
             "UNAUTHORIZED_RUNNER",
@@ -137,6 +166,29 @@ fn price(rates: &Rates, budgets: &Usage) -> Result<i128, Failure> {
     usage::charge(rates, budgets).ok_or_else(|| {
         refuse("INVALID_AMOUNT", "vault InvalidAmount: rates × budgets is more than can be counted")
     })
+}
+
+/// What the grant allows beyond the user's own caps. The sums include the fee.
+fn within_limits(facts: &Facts, escrow: i128) -> Result<(), Failure> {
+    let GrantLimits { per_run_cap, total_cap, .. } = facts.limits;
+    if per_run_cap != 0 && escrow > per_run_cap {
+        return Err(refuse(
+            "GRANT_RUN_CAP_EXCEEDED",
+            format!(
+                "vault GrantRunCapExceeded: {escrow} stroops are needed, the grant allows {per_run_cap} a run"
+            ),
+        ));
+    }
+    let used = facts.grant_used.saturating_add(escrow);
+    if total_cap != 0 && used > total_cap {
+        return Err(refuse(
+            "GRANT_TOTAL_EXCEEDED",
+            format!(
+                "vault GrantTotalExceeded: the grant would come to {used} stroops, it allows {total_cap}"
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn affordable(facts: &Facts, escrow: i128) -> Result<(), Failure> {
@@ -201,6 +253,9 @@ mod tests {
             }),
             runner_listed: true,
             grant: Some(None),
+            grant_used: 0,
+            limits: GrantLimits { max_runner_fee: 7, ..GrantLimits::default() },
+            opens_paused: false,
             balance: PRICE,
             policy: Policy::default(),
             now: 1_000,
@@ -208,14 +263,14 @@ mod tests {
     }
 
     fn code(facts: &Facts, asked: Option<u32>, budgets: &Usage) -> String {
-        judge(facts, asked, budgets).map_or_else(|it| it.code, |_| "pass".to_owned())
+        judge(facts, asked, budgets, 0).map_or_else(|it| it.code, |_| "pass".to_owned())
     }
 
     #[test]
     fn what_is_covered_passes_at_its_price() {
-        let pinned = judge(&facts(), None, &BUDGETS).unwrap();
+        let pinned = judge(&facts(), None, &BUDGETS, 0).unwrap();
         assert_eq!((pinned.max_charge, pinned.rate_version), (PRICE, 3));
-        assert_eq!(judge(&facts(), Some(2), &BUDGETS).unwrap().rate_version, 2);
+        assert_eq!(judge(&facts(), Some(2), &BUDGETS, 0).unwrap().rate_version, 2);
     }
 
     #[test]
@@ -239,9 +294,38 @@ mod tests {
         });
         case("pass", &|it| it.policy.daily_cap = PRICE);
         case("PREFLIGHT_INSUFFICIENT_BALANCE", &|it| it.balance = PRICE - 1);
+        case("PREFLIGHT_OPENS_PAUSED", &|it| it.opens_paused = true);
+        case("PREFLIGHT_GRANT_RUN_CAP_EXCEEDED", &|it| it.limits.per_run_cap = PRICE - 1);
+        case("pass", &|it| it.limits.per_run_cap = PRICE);
+        case("PREFLIGHT_GRANT_TOTAL_EXCEEDED", &|it| {
+            (it.limits.total_cap, it.grant_used) = (PRICE, 1);
+        });
+        case("pass", &|it| it.limits.total_cap = PRICE);
         for (name, facts) in cases {
             assert_eq!(code(&facts, None, &BUDGETS), name, "{facts:?}");
+            assert!(name == "pass" || is_in_the_table(name), "{name} is no error of the vault");
         }
+    }
+
+    /// Whether the code is one of the vault's errors in capitals.
+    fn is_in_the_table(code: &str) -> bool {
+        let plain = |text: &str| text.replace('_', "").to_ascii_lowercase();
+        let name = plain(code.trim_start_matches("PREFLIGHT_"));
+        chain::contract_error::VAULT.iter().any(|row| plain(row.name) == name)
+    }
+
+    #[test]
+    fn a_fee_counts_like_the_charge_and_needs_leave() {
+        let with_fee = |facts: &Facts, fee| {
+            judge(facts, None, &BUDGETS, fee).map_or_else(|it| it.code, |_| "pass".to_owned())
+        };
+        let mut rich = facts();
+        rich.balance = PRICE + 7;
+        assert_eq!(with_fee(&rich, 7), "pass");
+        assert_eq!(with_fee(&rich, 8), "PREFLIGHT_RUNNER_FEE_EXCEEDED");
+        assert_eq!(with_fee(&facts(), 7), "PREFLIGHT_INSUFFICIENT_BALANCE");
+        rich.limits.per_run_cap = PRICE + 6;
+        assert_eq!(with_fee(&rich, 7), "PREFLIGHT_GRANT_RUN_CAP_EXCEEDED");
     }
 
     #[test]

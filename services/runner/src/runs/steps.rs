@@ -50,6 +50,8 @@ pub struct Engine {
 pub struct Rules {
     /// How long after ledger time a run's deadline is set, in seconds.
     pub deadline_secs: u64,
+    /// Flat fee for a run that this runner opens and settles, in stroops (V13).
+    pub runner_fee: i128,
     /// What must be left before the deadline when a module has ended, in seconds (V7).
     pub margin_secs: u64,
     /// A module is stopped after this many milliseconds.

@@ -1,6 +1,6 @@
 //! Money moves exactly once.
 
-use chain::vault::Lifecycle;
+use chain::vault::{GrantLimits, Lifecycle};
 use serde_json::Value;
 use soroban_localnet::Fault;
 
@@ -41,6 +41,34 @@ async fn a_run_without_an_executor_is_settled_with_zero_and_says_so() {
         assert_eq!(run["traceId"], trace);
     }
     assert_eq!(events[4].data["receipt"]["refund"], PRICE.to_string());
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fee_is_taken_where_the_user_allows_it_and_nowhere_else() {
+    let world = World::new().await;
+    let runner = world.start(&[("RUNNER_FEE_STROOPS", "500")]).await;
+    let refused = runner.gateway.accepted(&world.body()).await;
+    let run = runner.gateway.ended(&refused, "failed").await;
+    assert_eq!(run["errorCode"], "PREFLIGHT_RUNNER_FEE_EXCEEDED");
+    assert_eq!(world.account().await.balance, DEPOSIT);
+
+    let (user, key) = (world.user.address(), world.runner.address());
+    let limits = GrantLimits { total_cap: PRICE + 500, max_runner_fee: 500, per_run_cap: 0 };
+    let allow = world.vault.set_grant_limits(user, key, world.agent_id, limits).unwrap();
+    world.submit(&world.user, allow.into()).await;
+    let taken = runner.gateway.accepted(&world.body()).await;
+    let run = runner.gateway.ended(&taken, "failed").await;
+    assert_eq!(run["errorCode"], "EXECUTOR_MISSING");
+    assert_eq!(
+        (&run["receipt"]["actualCharge"], &run["receipt"]["refund"]),
+        (&"0".into(), &PRICE.to_string().into())
+    );
+    assert_eq!(world.account().await.balance, DEPOSIT - 500);
+
+    let next = runner.gateway.accepted(&world.body()).await;
+    let run = runner.gateway.ended(&next, "failed").await;
+    assert_eq!(run["errorCode"], "PREFLIGHT_GRANT_TOTAL_EXCEEDED");
     runner.stop().await;
 }
 

@@ -27,7 +27,9 @@ impl Engine {
         let request = &it.run.request;
         let facts =
             self.ledger.facts(&request.user, request.agent_id, request.rate_version).await?;
-        let pinned = match preflight::judge(&facts, request.rate_version, &request.budgets) {
+        let fee = self.rules.runner_fee;
+        let judged = preflight::judge(&facts, request.rate_version, &request.budgets, fee);
+        let pinned = match judged {
             Ok(pinned) => pinned,
             Err(failure) => return self.unopened(held, it, &failure).await,
         };
@@ -97,7 +99,7 @@ impl Engine {
             rates: pinned.rates,
             budgets: run.request.budgets,
             max_charge: pinned.max_charge,
-            runner_fee: 0,
+            runner_fee: self.rules.runner_fee,
             deadline: facts.now.saturating_add(self.rules.deadline_secs),
             opened_at: None,
             developer: pinned.developer,
