@@ -19,6 +19,7 @@ mod limits;
 mod lives;
 mod open;
 mod oracle;
+mod receipts;
 mod settle;
 mod signatures;
 mod sizes;
