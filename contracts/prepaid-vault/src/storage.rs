@@ -2,13 +2,18 @@
 //!
 //! Entries are vectors, not maps: every run writes them, and field names would be half their bytes.
 //! Persistent entries are extended by a run in steps of one to seven days, and the contracts by one
-//! such step a call; deposits and grants pay the long extension. A run's record is temporary: it lives to the end of the day after its
-//! deadline, counted in ledgers of one second, the fastest considered, and then it is gone.
+//! such step a call; deposits and grants pay the long extension. A run's record is temporary: it
+//! lives to the end of the day after its deadline, counted in ledgers of one second, the fastest
+//! considered, and then it is gone.
 
-use soroban_sdk::{Address, BytesN, Env, IntoVal, Val, Vec, contracttype};
+mod instance;
+
+pub(crate) use instance::*;
+
+use soroban_sdk::{Address, BytesN, Env, Vec, contracttype};
 
 use crate::time::DAY_SECONDS;
-use crate::types::{Account, Config, GrantLimits, RunLifecycle, RunRecord};
+use crate::types::{Account, GrantLimits, RunLifecycle, RunRecord};
 
 /// A day in ledgers at five seconds each. Only rent is reckoned with it, never time.
 const DAY: u32 = 17_280;
@@ -34,11 +39,6 @@ enum Key {
     Runner(Address),
     Run(BytesN<32>),
 }
-
-/// New code that waits: sha256 of its Wasm, and from when it may be put in place.
-#[contracttype]
-#[derive(Clone)]
-pub(crate) struct Upgrade(pub BytesN<32>, pub u64);
 
 /// Balance, due today, due tomorrow, day, spent, reserved, per-run cap, daily cap, paused,
 /// receipts, their running hash.
@@ -74,48 +74,6 @@ struct StoredLimits(i128, i128, i128);
 pub(crate) enum Payee {
     Developer,
     Runner,
-}
-
-pub(crate) fn config(env: &Env) -> Option<Config> {
-    env.storage().instance().get(&Key::Config)
-}
-
-pub(crate) fn set_config(env: &Env, config: &Config) {
-    env.storage().instance().set(&Key::Config, config);
-    keep_instance_long(env);
-}
-
-/// The form in which the data stand.
-pub(crate) fn layout(env: &Env) -> u32 {
-    env.storage().instance().get(&Key::Layout).unwrap_or(0)
-}
-
-pub(crate) fn set_layout(env: &Env, layout: u32) {
-    env.storage().instance().set(&Key::Layout, &layout);
-}
-
-pub(crate) fn opens_paused(env: &Env) -> bool {
-    env.storage().instance().has(&Key::OpensPaused)
-}
-
-pub(crate) fn set_opens_paused(env: &Env, paused: bool) {
-    set_or_remove(env, &Key::OpensPaused, paused.then_some(&true));
-}
-
-pub(crate) fn proposed_admin(env: &Env) -> Option<Address> {
-    env.storage().instance().get(&Key::ProposedAdmin)
-}
-
-pub(crate) fn set_proposed_admin(env: &Env, proposed: Option<&Address>) {
-    set_or_remove(env, &Key::ProposedAdmin, proposed);
-}
-
-pub(crate) fn upgrade(env: &Env) -> Option<Upgrade> {
-    env.storage().instance().get(&Key::Upgrade)
-}
-
-pub(crate) fn set_upgrade(env: &Env, upgrade: Option<&Upgrade>) {
-    set_or_remove(env, &Key::Upgrade, upgrade);
 }
 
 /// What the vault owes to all users, developers and runners.
@@ -309,12 +267,4 @@ fn keep_long(env: &Env, key: &Key) {
 
 fn keep_instance_long(env: &Env) {
     env.storage().instance().extend_ttl(LONG - DAY, LONG);
-}
-
-fn set_or_remove<T: IntoVal<Env, Val>>(env: &Env, key: &Key, value: Option<&T>) {
-    match value {
-        Some(value) => env.storage().instance().set(key, value),
-        None => env.storage().instance().remove(key),
-    }
-    keep_instance_long(env);
 }

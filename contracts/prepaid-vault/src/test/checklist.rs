@@ -1,7 +1,8 @@
 //! The auditor's checklist, a test a line, named after it. Some lines have whole files of their own
 //! beside this one; the table in `contracts/README.md` points to both.
 
-use super::std::collections::BTreeSet;
+mod auth;
+
 use super::std::path::Path;
 use super::std::string::String as Text;
 use super::std::vec::Vec as List;
@@ -15,77 +16,6 @@ use super::fuzz::Spec;
 use super::*;
 
 const ALL: i128 = 100_000_000;
-
-/// What anybody may call: reads, and what only gives a user back what is his.
-const UNSIGNED: [&str; 16] = [
-    "account",
-    "administration",
-    "balance_of",
-    "config",
-    "deficit",
-    "developer_balance",
-    "get_policy",
-    "get_run",
-    "grant_limits",
-    "is_runner_authorized",
-    "list_runner_grants",
-    "reclaim_run",
-    "runner_balance",
-    "surplus",
-    "sweep",
-    "__constructor",
-];
-
-#[test]
-fn auth_every_other_function_is_refused_without_a_signature() {
-    let w = World::built(true).prepared();
-    w.vault.propose_admin(&w.developer);
-    let (run, settled) = (w.opened(1), w.opened(2));
-    w.settle(&settled).unwrap();
-    let before = (w.vault.account(&w.user), w.vault.administration(), w.owed());
-    w.env.set_auths(&[]);
-    let (v, user, runner, hash) = (&w.vault, &w.user, &w.runner, w.bytes(9));
-    let policy = PolicyInput { per_run_cap: 0, daily_cap: 0, paused: true };
-    let limits = GrantLimits { per_run_cap: 0, total_cap: 0, max_runner_fee: 9 };
-    let terms = w.terms(3);
-    let runs = vec![&w.env, batch::open_run(&w, 4)];
-    let items = vec![&w.env, batch::settlement(&w, run.clone())];
-    let refused = [
-        ("deposit", v.try_deposit(user, &1).is_err()),
-        ("withdraw", v.try_withdraw(user, &1).is_err()),
-        ("set_policy", v.try_set_policy(user, &policy).is_err()),
-        ("set_grant_limits", v.try_set_grant_limits(user, runner, &w.agent, &limits).is_err()),
-        ("grant_runner", v.try_grant_runner(user, &w.developer, &w.agent, &None).is_err()),
-        ("revoke_runner", v.try_revoke_runner(user, runner, &w.agent).is_err()),
-        ("open_run", v.try_open_run(user, runner, &w.agent, &1, &budgets(), &terms).is_err()),
-        ("open_runs", v.try_open_runs(runner, &u64::MAX, &runs).is_err()),
-        (
-            "finalize_run",
-            v.try_finalize_run(&run.0, runner, &run.1, &usage(), &hash, &u64::MAX).is_err(),
-        ),
-        ("finalize_runs", v.try_finalize_runs(runner, &u64::MAX, &items).is_err()),
-        ("void_run", v.try_void_run(&run.0, runner, &0, &u64::MAX).is_err()),
-        ("cancel_run", v.try_cancel_run(user, &run.0).is_err()),
-        ("claim_developer", v.try_claim_developer(&w.developer, &1).is_err()),
-        ("claim_runner", v.try_claim_runner(runner, &1).is_err()),
-        ("pause_opens", v.try_pause_opens().is_err()),
-        ("resume_opens", v.try_resume_opens().is_err()),
-        ("propose_admin", v.try_propose_admin(user).is_err()),
-        ("accept_admin", v.try_accept_admin().is_err()),
-        ("schedule_upgrade", v.try_schedule_upgrade(&hash).is_err()),
-        ("cancel_upgrade", v.try_cancel_upgrade().is_err()),
-        ("upgrade", v.try_upgrade(&hash).is_err()),
-        ("migrate", v.try_migrate().is_err()),
-    ];
-    for (name, refused) in refused {
-        assert!(refused, "{name}");
-    }
-    assert_eq!((w.vault.account(&w.user), w.vault.administration(), w.owed()), before);
-
-    let tried = refused.iter().map(|(name, _)| *name).chain(UNSIGNED);
-    let all: BTreeSet<Text> = Spec::of(wasm::VAULT).functions.into_iter().map(|of| of.0).collect();
-    assert_eq!(tried.map(Text::from).collect::<BTreeSet<_>>(), all, "a function is missing here");
-}
 
 #[test]
 fn what_is_signed_names_network_vault_function_and_every_argument() {

@@ -8,7 +8,9 @@
 //! shortest list of steps that still fails.
 
 mod ask;
+mod judge;
 mod network;
+mod signer;
 mod step;
 
 use super::std::string::String as Text;

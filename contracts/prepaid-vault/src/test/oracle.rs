@@ -3,6 +3,7 @@
 //! what each run holds or took; there are no due-day sums, no running totals and no order of writes to
 //! get wrong. `lives` asks the vault and this the same questions.
 
+mod admin;
 mod runs;
 
 use super::std::collections::{BTreeMap, BTreeSet};
@@ -161,18 +162,6 @@ impl Oracle {
         self.owed() + self.donated
     }
 
-    pub fn admin(&self) -> usize {
-        self.admin
-    }
-
-    pub fn proposed(&self) -> Option<usize> {
-        self.proposed
-    }
-
-    pub fn opens_paused(&self) -> bool {
-        self.opens_paused
-    }
-
     pub fn deposit(&mut self, user: usize, amount: i128) -> Answer<()> {
         positive(amount)?;
         self.owed().checked_add(amount).ok_or(VaultError::InvalidAmount)?;
@@ -245,40 +234,6 @@ impl Oracle {
         self.live(between).ok_or(VaultError::RunnerGrantNotFound)?;
         self.grants[between.0].retain(|grant| grant.between != between);
         Ok(())
-    }
-
-    pub fn propose(&mut self, who: usize) -> Answer<()> {
-        self.proposed = Some(who).filter(|who| *who != self.admin);
-        Ok(())
-    }
-
-    pub fn accept(&mut self) -> Answer<()> {
-        self.admin = self.proposed.take().ok_or(VaultError::AdminNotProposed)?;
-        Ok(())
-    }
-
-    pub fn schedule(&mut self, code: u8) -> Answer<()> {
-        self.upgrade = Some((code, self.now + 7 * DAY));
-        Ok(())
-    }
-
-    pub fn cancel_upgrade(&mut self) -> Answer<()> {
-        self.upgrade.take().map(|_| ()).ok_or(VaultError::UpgradeNotScheduled)
-    }
-
-    /// Whether the code could be put in place now; it isn't.
-    pub fn could_upgrade(&self, code: u8) -> Answer<()> {
-        match self.upgrade {
-            Some((scheduled, _)) if scheduled != code => Err(VaultError::UpgradeNotScheduled),
-            Some((_, ready)) if self.now < ready => Err(VaultError::UpgradeNotReady),
-            Some(_) => Ok(()),
-            None => Err(VaultError::UpgradeNotScheduled),
-        }
-    }
-
-    /// Answers whether anything changed.
-    pub fn set_opens_paused(&mut self, paused: bool) -> bool {
-        core::mem::replace(&mut self.opens_paused, paused) != paused
     }
 }
 

@@ -1,13 +1,12 @@
-//! A step as the vault is asked it, and as the oracle judges it. A step about a run does nothing
-//! while there is none.
+//! A step as the vault is asked it.
 
 use super::super::std::vec::Vec as List;
 
 use soroban_sdk::{InvokeError, Symbol};
 
-use super::super::oracle::{self, Answer, Limits, Policy, Run, Settle};
+use super::super::oracle::{self, Run, Settle};
 use super::super::*;
-use super::network::{Expected, Heard, Network, Said};
+use super::network::{Heard, Network, Said};
 use super::step::{Stated, Step};
 
 type Try<T, C> = Result<Result<T, C>, Result<VaultError, InvokeError>>;
@@ -127,129 +126,6 @@ impl Network {
         Ok(Said::Done)
     }
 
-    pub fn judge(&mut self, step: &Step) -> Expected {
-        let o = &mut self.oracle;
-        match step.clone() {
-            Step::Deposit { user, amount } => simple(o.deposit(user, amount)),
-            Step::Withdraw { user, amount } => simple(o.withdraw(user, amount)),
-            Step::SetPolicy { user, per_run, daily, paused } => {
-                simple(o.set_policy(user, Policy { per_run, daily, paused }))
-            }
-            Step::SetLimits { user, runner, agent, per_run, total, fee } => {
-                simple(o.set_limits((user, runner, agent), Limits { per_run, total, fee }))
-            }
-            Step::Grant { user, runner, agent, expires_in } => {
-                let expires = expires_in.map(|seconds| o.now + seconds);
-                simple(o.grant((user, runner, agent), expires))
-            }
-            Step::Revoke { user, runner, agent } => simple(o.revoke((user, runner, agent))),
-            Step::Open { late: true, .. }
-            | Step::OpenBatch { late: true, .. }
-            | Step::SettleBatch { late: true, .. } => simple(Err(VaultError::Expired)),
-            Step::Open { asked, .. } => {
-                let asked = self.asked(&asked, asked.runner, self.nonce);
-                self.nonce = self.nonce.wrapping_add(1);
-                changing(self.oracle.open(&asked))
-            }
-            Step::OpenAgain { run, other_request } => match self.again(run, other_request) {
-                Some(asked) => changing(self.oracle.open(&asked)),
-                None => changing(Ok(false)),
-            },
-            Step::OpenBatch { .. } => {
-                let batch = self.batch(step);
-                self.nonce = self.nonce.wrapping_add(8);
-                batched(batch.iter().map(|asked| self.oracle.open(asked)).collect())
-            }
-            Step::SettleBatch { runner, stated, .. } => {
-                let at = stated.iter().filter_map(|(back, stated)| {
-                    let at = self.run(*back)?;
-                    Some((at, self.stated(at, stated, Some(runner))))
-                });
-                let all: List<_> = at.collect();
-                let settle = |(at, stated): &(usize, Settle)| {
-                    self.oracle.settle(*at, stated).map(|(.., changes)| changes)
-                };
-                batched(all.iter().map(settle).collect())
-            }
-            other => self.judge_runs(other),
-        }
-    }
-
-    fn judge_runs(&mut self, step: Step) -> Expected {
-        let run = match step {
-            Step::Settle { run, .. }
-            | Step::SettleAgain { run }
-            | Step::Void { run, .. }
-            | Step::Reclaim { run }
-            | Step::Cancel { run, .. } => run,
-            other => return self.judge_others(other),
-        };
-        let Some(at) = self.run(run) else { return changing(Ok(false)) };
-        match step {
-            Step::Settle { late: true, .. } | Step::Void { late: true, .. } => {
-                simple(Err(VaultError::Expired))
-            }
-            Step::Settle { stated, .. } => {
-                let stated = self.stated(at, &stated, None);
-                self.judge_settle(at, &stated)
-            }
-            Step::SettleAgain { .. } => self.judge_settle(at, &self.resettled(at)),
-            Step::Void { by, reason, .. } => {
-                let by = by.unwrap_or(self.oracle.runs[at].opener);
-                changing(self.oracle.void(at, by, reason))
-            }
-            Step::Cancel { by, .. } => {
-                let by = by.unwrap_or(self.oracle.runs[at].user);
-                changing(self.oracle.reclaim(at, Some(by)))
-            }
-            _ => changing(self.oracle.reclaim(at, None)),
-        }
-    }
-
-    fn judge_settle(&mut self, at: usize, stated: &Settle) -> Expected {
-        let outcome = self.oracle.settle(at, stated);
-        let escrow = self.oracle.runs[at].escrow;
-        Expected {
-            changes: outcome.ok().map(|(.., changes)| changes),
-            said: outcome.map(|(charge, fee, _)| Said::Receipt(charge, fee, escrow - charge - fee)),
-        }
-    }
-
-    fn judge_others(&mut self, step: Step) -> Expected {
-        let o = &mut self.oracle;
-        match step {
-            Step::ClaimDeveloper { developer, amount } => {
-                return simple(o.claim_developer(developer, amount));
-            }
-            Step::ClaimRunner { runner, amount } => return simple(o.claim_runner(runner, amount)),
-            Step::PauseOpens { paused } => return changing(Ok(o.set_opens_paused(paused))),
-            Step::ProposeAdmin { who } => return simple(o.propose(who)),
-            Step::AcceptAdmin => return simple(o.accept()),
-            Step::Schedule { code } => return simple(o.schedule(code)),
-            Step::CancelUpgrade => return simple(o.cancel_upgrade()),
-            Step::Upgrade { code } => return simple(o.could_upgrade(code)),
-            Step::Migrate => return changing(Ok(false)),
-            Step::Donate { amount } => o.donate(amount),
-            Step::List { agent, runner } => {
-                o.agents[agent].runners.insert(runner);
-            }
-            Step::Delist { agent, runner } => {
-                o.agents[agent].runners.remove(&runner);
-            }
-            Step::Publish { agent, price } => {
-                o.agents[agent].cards.push(super::network::rates_of(price));
-            }
-            Step::Pass { seconds } => o.pass(seconds),
-            Step::Lose { run } => {
-                if let Some(at) = self.run(run) {
-                    self.oracle.runs[at].recorded = false;
-                }
-            }
-            _ => {}
-        }
-        Expected { said: Ok(Said::Done), changes: None }
-    }
-
     fn on(&self, run: usize, ask: impl FnOnce(&Self, usize) -> Heard) -> Heard {
         self.run(run).map_or(Ok(Said::Done), |at| ask(self, at))
     }
@@ -259,14 +135,14 @@ impl Network {
     }
 
     /// A run's opening once more, perhaps asking for something else.
-    fn again(&self, run: usize, other_request: bool) -> Option<oracle::Open> {
+    pub fn again(&self, run: usize, other_request: bool) -> Option<oracle::Open> {
         let mut asked = self.oracle.runs[self.run(run)?].asked.clone();
         asked.request += u8::from(other_request);
         Some(asked)
     }
 
     /// The openings of a batch; the first once more at the end if the step says twice.
-    fn batch(&self, step: &Step) -> List<oracle::Open> {
+    pub fn batch(&self, step: &Step) -> List<oracle::Open> {
         let Step::OpenBatch { runner, asked, twice, .. } = step else { return List::new() };
         let nonces = (0u8..).map(|place| self.nonce.wrapping_add(place));
         let one = |(asked, nonce)| self.asked(asked, *runner, nonce);
@@ -306,7 +182,7 @@ impl Network {
         }
     }
 
-    fn stated(&self, at: usize, stated: &Stated, batch: Option<usize>) -> Settle {
+    pub fn stated(&self, at: usize, stated: &Stated, batch: Option<usize>) -> Settle {
         let run = &self.oracle.runs[at];
         let UsageBreakdown { llm_in, llm_out, http_calls, runtime_ms } = run.asked.budgets;
         let part = |budget: i128| match stated.share {
@@ -320,7 +196,7 @@ impl Network {
     }
 
     /// A settled run's settlement once more; an open one's with nothing used.
-    fn resettled(&self, at: usize) -> Settle {
+    pub fn resettled(&self, at: usize) -> Settle {
         let run = &self.oracle.runs[at];
         match &run.state {
             &oracle::State::Settled { by, ref usage, hash, .. } => {
@@ -393,21 +269,4 @@ fn done<T, C: core::fmt::Debug>(answer: Try<T, C>) -> Heard {
 
 fn codes<C: core::fmt::Debug>(answer: Try<Vec<u32>, C>) -> Heard {
     heard(answer).map(|codes| Said::Codes(codes.iter().collect()))
-}
-
-fn simple(answer: Answer<()>) -> Expected {
-    changing(answer.map(|()| true))
-}
-
-fn changing(answer: Answer<bool>) -> Expected {
-    Expected { changes: answer.ok(), said: answer.map(|_| Said::Done) }
-}
-
-fn batched(items: List<Answer<bool>>) -> Expected {
-    if items.is_empty() {
-        return simple(Err(VaultError::InvalidBatchSize));
-    }
-    let changes = items.iter().any(|item| matches!(item, Ok(true)));
-    let code = |item: &Answer<bool>| item.err().map_or(0, |code| code as u32);
-    Expected { said: Ok(Said::Codes(items.iter().map(code).collect())), changes: Some(changes) }
 }

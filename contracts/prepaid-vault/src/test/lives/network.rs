@@ -8,6 +8,7 @@ use soroban_sdk::testutils::{Address as _, Events as _};
 
 use super::super::oracle::{self, AGENTS, Agent, DAY, Oracle, PEOPLE, Run, WALLET};
 use super::super::*;
+use super::signer::is_vaults;
 use super::step::{Asked, Call, Step};
 use crate::storage::{self, Payee};
 use crate::{account, grants};
@@ -136,65 +137,6 @@ impl Network {
         if self.oracle.owed() == 0 { Ok(()) } else { Err("something stayed behind".into()) }
     }
 
-    /// Whether a step means nothing: it is about a run and there is none, or it would put code in
-    /// place that doesn't exist.
-    fn is_moot(&self, step: &Step) -> bool {
-        match step {
-            Step::OpenAgain { .. }
-            | Step::Settle { .. }
-            | Step::SettleAgain { .. }
-            | Step::Void { .. }
-            | Step::Reclaim { .. }
-            | Step::Cancel { .. }
-            | Step::Lose { .. } => self.oracle.runs.is_empty(),
-            Step::Upgrade { code } => self.oracle.could_upgrade(*code).is_ok(),
-            _ => false,
-        }
-    }
-
-    /// Who must sign a step.
-    fn signer(&self, step: &Step) -> Option<Address> {
-        let run = |at: usize| self.run(at).map(|at| &self.oracle.runs[at]);
-        let opener = |at: usize| run(at).map_or(0, |run| run.opener);
-        match step {
-            Step::Deposit { user, .. }
-            | Step::Withdraw { user, .. }
-            | Step::SetPolicy { user, .. }
-            | Step::SetLimits { user, .. }
-            | Step::Grant { user, .. }
-            | Step::Revoke { user, .. } => Some(self.users[*user].clone()),
-            Step::Open { asked, .. } => Some(self.runners[asked.runner].clone()),
-            Step::OpenBatch { runner, .. }
-            | Step::SettleBatch { runner, .. }
-            | Step::ClaimRunner { runner, .. } => Some(self.runners[*runner].clone()),
-            Step::OpenAgain { run, .. } => Some(self.runners[opener(*run)].clone()),
-            Step::Settle { run, stated, .. } => {
-                Some(self.runners[stated.by.unwrap_or(opener(*run))].clone())
-            }
-            Step::SettleAgain { run: at } => Some(self.runners[self.settler(*at)].clone()),
-            Step::Void { run, by, .. } => Some(self.runners[by.unwrap_or(opener(*run))].clone()),
-            Step::Cancel { run: at, by } => {
-                Some(self.users[by.unwrap_or(run(*at).map_or(0, |run| run.user))].clone())
-            }
-            Step::ClaimDeveloper { developer, .. } => Some(self.developers[*developer].clone()),
-            Step::PauseOpens { .. }
-            | Step::ProposeAdmin { .. }
-            | Step::Schedule { .. }
-            | Step::CancelUpgrade
-            | Step::Upgrade { .. }
-            | Step::Migrate => Some(self.admins[self.oracle.admin()].clone()),
-            Step::AcceptAdmin => self.oracle.proposed().map(|who| self.admins[who].clone()),
-            Step::Reclaim { .. }
-            | Step::Sweep { .. }
-            | Step::Donate { .. }
-            | Step::List { .. }
-            | Step::Delist { .. }
-            | Step::Publish { .. }
-            | Step::Pass { .. }
-            | Step::Lose { .. } => None,
-        }
-    }
-
     /// The run counted back from the newest; the newest of its id, if an id came twice because the
     /// first record was lost.
     pub fn run(&self, back: usize) -> Option<usize> {
@@ -309,17 +251,4 @@ impl Network {
 
 pub(super) fn rates_of(price: i128) -> UsageMeterRates {
     UsageMeterRates { llm_in: price, llm_out: 20, http_calls: 1000, runtime_ms: 1 }
-}
-
-/// Whether a step is a call of the vault.
-fn is_vaults(step: &Step) -> bool {
-    !matches!(
-        step,
-        Step::Donate { .. }
-            | Step::List { .. }
-            | Step::Delist { .. }
-            | Step::Publish { .. }
-            | Step::Pass { .. }
-            | Step::Lose { .. }
-    )
 }
