@@ -91,7 +91,7 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => money(),
-        4 => rights(),
+        6 => rights(),
         14 => opens(),
         14 => ends(),
         3 => registry(),
@@ -115,13 +115,13 @@ fn money() -> impl Strategy<Value = Step> {
 }
 
 fn rights() -> impl Strategy<Value = Step> {
-    let between = || (person(), person(), agent());
+    let between = || (pair(), agent()).prop_map(|((user, runner), agent)| (user, runner, agent));
     let expiry = prop_oneof![2 => Just(None), 2 => (0u64..100_000).prop_map(Some)];
     prop_oneof![
         4 => (between(), expiry).prop_map(|((user, runner, agent), expires_in)| Step::Grant {
             user, runner, agent, expires_in,
         }),
-        1 => between().prop_map(|(user, runner, agent)| Step::Revoke { user, runner, agent }),
+        2 => between().prop_map(|(user, runner, agent)| Step::Revoke { user, runner, agent }),
         2 => (between(), cap(), cap(), -1i128..40).prop_map(
             |((user, runner, agent), per_run, total, fee)| Step::SetLimits {
                 user, runner, agent, per_run, total, fee,
@@ -185,8 +185,8 @@ fn asked() -> impl Strategy<Value = Asked> {
     let slack = prop_oneof![1 => Just(-1i128), 9 => 0i128..3];
     let fee = prop_oneof![6 => Just(0i128), 3 => 0i128..30, 1 => Just(-1i128)];
     let far = prop_oneof![10 => 600u64..=86_400, 1 => 0u64..600, 1 => 86_401u64..100_000];
-    (person(), person(), agent(), back, budgets(), slack, fee, far).prop_map(
-        |(user, runner, agent, back, budgets, slack, fee, deadline_in)| Asked {
+    (pair(), agent(), back, budgets(), slack, fee, far).prop_map(
+        |((user, runner), agent, back, budgets, slack, fee, deadline_in)| Asked {
             user,
             runner,
             agent,
@@ -219,6 +219,11 @@ fn budgets() -> impl Strategy<Value = UsageBreakdown> {
         1 => Just(units(0, 0, 0, -1)),
         1 => Just(units(i128::MAX, 1, 0, 0)),
     ]
+}
+
+/// A user and a runner; mostly those of the same number, who are each other's from the start.
+fn pair() -> impl Strategy<Value = (usize, usize)> {
+    prop_oneof![3 => person().prop_map(|who| (who, who)), 2 => (person(), person())]
 }
 
 fn person() -> impl Strategy<Value = usize> {
