@@ -72,8 +72,7 @@ bring_moto() {
         # Without the extra [server], which an older pip takes minutes to resolve.
         "${PYTHON[@]}" -m pip install --quiet --disable-pip-version-check --target "$TOOLS/moto/packages" \
             moto==5.2.5 flask flask-cors >/dev/null 2>&1 || die 2 "could not fetch moto from PyPI: is the network up?"
-        printf '#!/bin/sh\nexec %s -c "import sys; sys.path.insert(0, '"'%s'"'); from moto.server import main; main()" "$@"\n' \
-            "${PYTHON[*]}" "$TOOLS/moto/packages" >"$TOOLS/moto/moto_server"
+        printf '#!/bin/sh\nexec %s "%s/scripts/moto_server.py" "%s/moto/packages" "$@"\n' "${PYTHON[*]}" "$REPO" "$TOOLS" >"$TOOLS/moto/moto_server"
         chmod 755 "$TOOLS/moto/moto_server"
     }
     export MOTO_SERVER=$TOOLS/moto/moto_server

@@ -6,6 +6,7 @@ mod moto;
 mod open;
 mod s3s;
 mod server;
+mod verdicts;
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,9 +15,12 @@ use bytes::Bytes;
 use chassis::Secret;
 use oracle_gate::objects::{Credentials, Objects, Patience, Place, S3Wiring};
 
-/// Short, so that a store that hangs does not hold up the tests.
+/// Long enough for a busy machine.
 pub const PATIENCE: Patience =
-    Patience { call: Duration::from_secs(8), answer: Duration::from_millis(1500), retries: 2 };
+    Patience { call: Duration::from_secs(120), answer: Duration::from_secs(30), retries: 2 };
+/// Short, for stores that hang.
+pub const HASTE: Patience =
+    Patience { call: Duration::from_secs(3), answer: Duration::from_millis(700), retries: 1 };
 
 /// What no error and no log may show.
 pub const SECRETS: [&str; 2] = ["hunter2-secret", "hunter2-token"];
@@ -34,11 +38,20 @@ pub fn objects(endpoint: &str) -> Objects {
     objects_in(endpoint, "packs")
 }
 
+/// The same for a server that hangs.
+pub fn hasty(endpoint: &str) -> Objects {
+    objects_with(endpoint, "packs", HASTE)
+}
+
 /// The root `lab` in a bucket of a server.
 pub fn objects_in(endpoint: &str, bucket: &str) -> Objects {
+    objects_with(endpoint, bucket, PATIENCE)
+}
+
+fn objects_with(endpoint: &str, bucket: &str, patience: Patience) -> Objects {
     let wiring = S3Wiring { endpoint: Some(endpoint.to_owned()), ..S3Wiring::default() };
     let place = Place::parse(&format!("s3://{bucket}/lab"), &wiring).unwrap();
-    Objects::open_with(&place, || Ok(credentials()), PATIENCE).unwrap()
+    Objects::open_with(&place, || Ok(credentials()), patience).unwrap()
 }
 
 /// Puts every file of a folder into the store.

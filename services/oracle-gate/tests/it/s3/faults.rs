@@ -6,7 +6,7 @@ use oracle_gate::runs::{seal, settle_open};
 use seal::verify;
 
 use super::server::{Call, Fault, Server};
-use super::{download, objects, upload};
+use super::{download, hasty, objects, upload};
 use crate::lab::{Lab, NOW, run};
 
 /// A pack with a seal is whole, whatever happened to whoever wrote it.
@@ -86,6 +86,7 @@ async fn never_passes(fault: Fault, applies: fn(&Call) -> bool) {
         let bad = calls[nth].clone();
         // Repeated tries of the same request meet the same fault.
         server.fail(move |_, call| (*call == bad).then_some(fault));
+        let objects = if fault == Fault::Hang { hasty(&server.url) } else { objects.clone() };
         let outcome = check(&objects, &gate.rules, &facts_ref).await;
         assert_eq!(outcome.status, Status::Fail, "{fault:?} at {:?} and it passed", calls[nth]);
     }

@@ -6,7 +6,7 @@ use seal::content::Concat;
 use wire::digest::Digest;
 
 use super::server::{Fault, Server};
-use super::{SECRETS, objects};
+use super::{SECRETS, hasty, objects};
 
 async fn with(key: &str, content: &'static [u8]) -> (Server, oracle_gate::objects::Objects) {
     let server = Server::start().await;
@@ -92,6 +92,7 @@ async fn absence_denial_time_and_throttling_are_told_apart() {
     for (fault, expected) in cases {
         let (server, objects) = with("a-503-429", b"content").await;
         server.fail(move |_, _| Some(fault));
+        let objects = if fault == Fault::Hang { hasty(&server.url) } else { objects };
         let read = objects.read("a-503-429", 64).await.unwrap_err();
         assert!(expected(&read), "{fault:?}: {read}");
         if fault != Fault::Truncated {
