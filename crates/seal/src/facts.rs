@@ -158,12 +158,10 @@ impl RunFactsView {
     pub fn parse(bytes: &[u8]) -> Result<Self, Vec<Mistake>> {
         let whole =
             |error: serde_json::Error| vec![Mistake { at: String::new(), what: error.to_string() }];
-        let value = json::parse(bytes).map_err(whole)?;
-        // The types take null for an absent member; the schema does not.
-        let mut mistakes = rules::nulls(&value);
+        let mut mistakes = rules::nulls(&json::parse(bytes).map_err(whole)?);
         let view: Self = serde_json::from_slice(bytes).map_err(whole)?;
         mistakes.extend(rules::mistakes(&view));
-        if mistakes.is_empty() { Ok(view) } else { Err(mistakes) }
+        if mistakes.is_empty() { json::read(bytes).map_err(whole) } else { Err(mistakes) }
     }
 
     /// The outputs that may be streamed as traffic: those with a locator whose role says so. A role
@@ -191,6 +189,14 @@ impl RunFactsView {
     /// Only the serializer's own, which these types do not raise.
     pub fn computed_bundle_hash(&self) -> Result<Digest, serde_json::Error> {
         bundle::hash(self)
+    }
+
+    /// Whether the bundle hash is that of locators, receipts and policy.
+    ///
+    /// # Errors
+    /// Only the serializer's own, which these types do not raise.
+    pub fn has_its_bundle_hash(&self) -> Result<bool, serde_json::Error> {
+        bundle::holds(self)
     }
 
     /// The bytes to store: canonical JSON (RFC 8785).

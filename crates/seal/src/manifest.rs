@@ -5,6 +5,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use wire::digest::Digest;
 
+use crate::json;
 use crate::pack_id;
 use crate::run_key::RunKey;
 use crate::tree::Tree;
@@ -95,10 +96,15 @@ impl Manifest {
     /// [`Manifest::derived_pack_id`].
     ///
     /// # Errors
-    /// Unknown version, unknown or missing field, a value out of its limits.
+    /// Unknown version, unknown or missing field, a value out of its limits; in a `v1`, bytes that are
+    /// not the canonical ones.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let manifest: Self =
-            serde_json::from_slice(bytes).map_err(|error| ManifestError(error.to_string()))?;
+        let manifest: Self = json::read(bytes).map_err(|error| ManifestError(error.to_string()))?;
+        // We write one form only; another was written by somebody else, or is read differently.
+        let canonical = |it: &Self| it.to_bytes().is_ok_and(|written| written == bytes);
+        if matches!(&manifest, Self::V1(_)) && !canonical(&manifest) {
+            return Err(ManifestError("it is not canonical JSON".to_owned()));
+        }
         let (world, release) = match &manifest {
             Self::V1(v1) => (&v1.world_key, &v1.engine_release),
             Self::V0(v0) => (&v0.world_key, &v0.engine_release),

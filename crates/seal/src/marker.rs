@@ -5,6 +5,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use wire::digest::Digest;
 
+use crate::json;
+
 /// How a pack was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SealStatus {
@@ -115,10 +117,15 @@ impl SealMarker {
     /// Reads a seal of either version.
     ///
     /// # Errors
-    /// Unknown version or status, unknown or missing field, a nonce that is not 32 hex digits.
+    /// Unknown version or status, unknown or missing field, a nonce that is not 32 hex digits; in a
+    /// `v1`, bytes that are not the canonical ones.
     pub fn parse(bytes: &[u8]) -> Result<Self, SealError> {
-        let seal: Self =
-            serde_json::from_slice(bytes).map_err(|error| SealError(error.to_string()))?;
+        let seal: Self = json::read(bytes).map_err(|error| SealError(error.to_string()))?;
+        // We write one form only; another was written by somebody else, or is read differently.
+        let canonical = |seal: &Self| seal.to_bytes().is_ok_and(|written| written == bytes);
+        if matches!(&seal, Self::V1(_)) && !canonical(&seal) {
+            return Err(SealError("it is not canonical JSON".to_owned()));
+        }
         let odd = |b: u8| !matches!(b, b'0'..=b'9' | b'a'..=b'f');
         if matches!(&seal, Self::V1(v1) if v1.nonce.len() != 32 || v1.nonce.bytes().any(odd)) {
             return Err(SealError("nonce is not 32 lower hex digits".to_owned()));

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use wire::digest::{Digest, Hasher};
 
+use crate::json;
 use crate::path::{self, PathError};
 use crate::walk;
 
@@ -132,8 +133,8 @@ impl Tree {
     /// # Errors
     /// [`TreeError::Document`] if it is not one, or claims a digest its files do not have.
     pub fn parse(document: &[u8], limits: &Limits) -> Result<Self, TreeError> {
-        let tree: Self = serde_json::from_slice(document)
-            .map_err(|error| TreeError::Document(error.to_string()))?;
+        let tree: Self =
+            json::read(document).map_err(|error| TreeError::Document(error.to_string()))?;
         Self::new(tree.files, limits)
     }
 

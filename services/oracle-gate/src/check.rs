@@ -10,6 +10,8 @@ pub(crate) mod locators;
 pub(crate) mod measured;
 mod packs;
 
+use std::collections::BTreeSet;
+
 use ed25519_dalek::VerifyingKey;
 use seal::facts::{MAX_VIEW_BYTES, RunFactsView};
 use serde::Serialize;
@@ -90,8 +92,8 @@ pub struct Details {
     pub locators_missing_digest: usize,
     /// Outputs that pass because their catalogue entry states that they need no gate.
     pub no_gate_required: Vec<String>,
-    /// Outputs that may be streamed as traffic, once the answer is a pass: those whose role says so
-    /// and that have a locator.
+    /// Outputs that may be streamed as traffic: those whose role says so and that have a locator. None
+    /// if the check fails.
     pub traffic_outputs: Vec<String>,
     /// Files by how well they are known.
     pub evidence: EvidenceCount,
@@ -170,6 +172,11 @@ pub async fn check(objects: &Objects, rules: &Rules, facts_ref: &str) -> Outcome
 }
 
 /// Checks a view that was read elsewhere; `facts_ref` is its name in the report.
+#[tracing::instrument(
+    name = "check",
+    skip_all,
+    fields(oracle.facts_ref = facts_ref, oracle.profile = rules.profile_id, oracle.status)
+)]
 pub async fn check_bytes(
     objects: &Objects,
     rules: &Rules,
@@ -205,11 +212,19 @@ pub async fn check_bytes(
         findings.add(Reason::DigestNotVerified, text);
     }
     details.locators_total = view.locators.len();
-    details.traffic_outputs = view.traffic().map(|locator| locator.output_id.clone()).collect();
-    details.traffic_outputs.sort_unstable();
-    details.traffic_outputs.dedup();
     details.packs = subject.packs.iter().map(Pack::detail).collect();
-    findings.outcome(details)
+    let mut outcome = findings.outcome(details);
+    tracing::Span::current().record("oracle.status", outcome.status.as_str());
+    if outcome.status != Status::Fail {
+        outcome.details.traffic_outputs = traffic(&view);
+    }
+    outcome
+}
+
+/// No pass, no read: only asked for after one.
+fn traffic(view: &RunFactsView) -> Vec<String> {
+    let ids: BTreeSet<&str> = view.traffic().map(|locator| &*locator.output_id).collect();
+    ids.into_iter().map(str::to_owned).collect()
 }
 
 fn details(rules: &Rules, facts_ref: &str) -> Details {

@@ -2,7 +2,8 @@
 //!
 //! sha256 over the JSON of an object with the members `instance_receipts` (ordered by output id),
 //! `locators` (ordered by output id), `policy_rev` and `receipts` (ordered by gate id); equal ids keep
-//! the view's order, absent members are left out. The JSON has its keys sorted by code point, no
+//! the view's order, absent members are left out. Older publishers hash an empty list in place of
+//! absent `instance_receipts`; it binds the same, so both are accepted. The JSON has its keys sorted by code point, no
 //! spaces, and every character outside ASCII as `\uXXXX` in lower-case hex.
 
 use std::fmt::Write;
@@ -11,6 +12,18 @@ use serde_json::{Value, json};
 use wire::digest::Digest;
 
 use super::RunFactsView;
+
+/// Whether the view states the digest of its bundle, in either spelling of no instance receipts.
+pub(crate) fn holds(view: &RunFactsView) -> Result<bool, serde_json::Error> {
+    if hash(view)? == view.bundle_hash {
+        return Ok(true);
+    }
+    if view.instance_receipts.is_some() {
+        return Ok(false);
+    }
+    let spelled = RunFactsView { instance_receipts: Some(Vec::new()), ..view.clone() };
+    Ok(hash(&spelled)? == view.bundle_hash)
+}
 
 /// The digest of `view`'s bundle.
 pub(crate) fn hash(view: &RunFactsView) -> Result<Digest, serde_json::Error> {

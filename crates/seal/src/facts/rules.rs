@@ -10,6 +10,9 @@ const MAX_ID: usize = 128;
 const MAX_SCENARIO: usize = 256;
 const MAX_LOCATOR_SCENARIO: usize = 512;
 const MAX_REF: usize = 512;
+/// As many as a pack may have files.
+const MAX_OUTPUTS: usize = 65_536;
+const MAX_GATE_RECEIPTS: usize = 1_024;
 
 struct Mistakes(Vec<Mistake>);
 
@@ -24,6 +27,10 @@ pub(crate) fn nulls(document: &Value) -> Vec<Mistake> {
 pub(crate) fn mistakes(view: &RunFactsView) -> Vec<Mistake> {
     let mut found = Mistakes(Vec::new());
     found.length("/pins/scenario_id", &view.pins.scenario_id, 1, usize::MAX);
+    found.count("/locators", view.locators.len(), MAX_OUTPUTS);
+    found.count("/gate_receipts", view.gate_receipts.len(), MAX_GATE_RECEIPTS);
+    let instances = view.instance_receipts.as_ref().map_or(0, Vec::len);
+    found.count("/instance_receipts", instances, MAX_OUTPUTS);
     for (at, locator) in view.locators.iter().enumerate() {
         found.locator(&format!("/locators/{at}"), locator);
     }
@@ -61,6 +68,12 @@ impl Mistakes {
             }
             Value::Null => self.add(at.clone(), "is null"),
             _ => {}
+        }
+    }
+
+    fn count(&mut self, at: &str, found: usize, most: usize) {
+        if found > most {
+            self.add(at.to_owned(), &format!("has more than {most} entries"));
         }
     }
 

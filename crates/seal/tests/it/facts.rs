@@ -27,6 +27,7 @@ pub fn view() -> Value {
 /// Each change, with whether the result is still a view.
 fn changes() -> Vec<(&'static str, Value, bool)> {
     let long = |n: usize| Value::from("x".repeat(n));
+    let many = |pointer: &str, n| Value::from(vec![view().pointer(pointer).unwrap().clone(); n]);
     vec![
         ("", json!(null), false),
         ("/run_id", json!("A".repeat(32)), false),
@@ -66,6 +67,10 @@ fn changes() -> Vec<(&'static str, Value, bool)> {
         ("/output_roles/out.a", json!(1), false),
         ("/plan_ref", json!(""), false),
         ("/traffic_targets", json!([]), false),
+        ("/locators", many("/locators/0", 65_536), true),
+        ("/locators", many("/locators/0", 65_537), false),
+        ("/gate_receipts", many("/gate_receipts/0", 1_024), true),
+        ("/gate_receipts", many("/gate_receipts/0", 1_025), false),
     ]
 }
 
@@ -190,4 +195,19 @@ fn a_member_that_stands_twice_is_no_view() {
     }
     assert!(RunFactsView::parse(format!("{text} {text}").as_bytes()).is_err());
     assert!(RunFactsView::parse(format!("\u{feff}{text}").as_bytes()).is_err());
+}
+
+#[test]
+fn no_instance_receipts_and_an_empty_list_of_them_bind_the_same() {
+    let mut value = view();
+    value.as_object_mut().unwrap().remove("instance_receipts");
+    let parse = |value: &Value| RunFactsView::parse(value.to_string().as_bytes()).unwrap();
+    let mut spelled = value.clone();
+    spelled["instance_receipts"] = json!([]);
+    for hashed in [parse(&value), parse(&spelled)] {
+        value["bundle_hash"] = json!(hashed.computed_bundle_hash().unwrap());
+        assert!(parse(&value).has_its_bundle_hash().unwrap());
+    }
+    value["locators"][0]["path"] = json!("elsewhere");
+    assert!(!parse(&value).has_its_bundle_hash().unwrap());
 }

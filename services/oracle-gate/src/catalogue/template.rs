@@ -136,6 +136,7 @@ fn fits(texts: &[String], name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use wire::digest::Digest;
 
     use super::*;
@@ -197,6 +198,23 @@ mod tests {
         let open = Template::parse("data/{utc_day}/x").unwrap();
         assert!(!open.is_decided_by_pins() && open.render(&pins()).is_none());
         assert!(template.is_decided_by_pins());
+    }
+
+    proptest! {
+        /// A template covers what it renders; whatever it renders is a path below the pack.
+        #[test]
+        fn any_text_is_a_template_or_refused(
+            text in "[a/{}*._=]{0,12}|(a/)?(seed|\\{seed\\}|\\{scenario_id\\}){1,2}(/\\{day\\})?",
+            path in "[a/*._=7]{0,12}",
+        ) {
+            if let Ok(template) = Template::parse(&text) {
+                template.covers(&path, &pins());
+                if let Some(rendered) = template.render(&pins()) {
+                    prop_assert!(seal::path::check(&rendered).is_ok());
+                    prop_assert!(template.covers(&rendered, &pins()), "{} in {}", rendered, text);
+                }
+            }
+        }
     }
 
     #[test]

@@ -32,11 +32,11 @@ pub fn form(rules: &Rules, view: &RunFactsView, findings: &mut Findings) {
             findings.add(Reason::RunPinsMismatch, format!("{path}: {pin} is not the run's"));
         }
     }
-    match view.computed_bundle_hash() {
-        Ok(hash) if hash == view.bundle_hash => {}
-        Ok(hash) => {
+    match view.has_its_bundle_hash() {
+        Ok(true) => {}
+        Ok(false) => {
             let stated = view.bundle_hash;
-            findings.add(Reason::BundleHashMismatch, format!("{stated} is stated, {hash} is so"));
+            findings.add(Reason::BundleHashMismatch, format!("{stated} is not what it gives"));
         }
         Err(error) => findings.add(Reason::BundleHashMismatch, error.to_string()),
     }

@@ -7,7 +7,7 @@
 use seal::facts::GateReceipt;
 use wire::digest::{Digest, Hasher};
 
-use super::evidence::{Fault, same_place};
+use super::evidence::{Fault, same_place, unchanged};
 use super::flag::{self, MAX_FLAG_BYTES};
 use super::index::{self, MAX_INDEX_BYTES, Member};
 use crate::catalogue::method::{Bundle, Law};
@@ -84,7 +84,7 @@ async fn compare(
     places: &Places,
     measured: &Measured,
 ) -> Result<(), Fault> {
-    let flag = document(pack, &places.flag, MAX_FLAG_BYTES).await?;
+    let flag = document(pack, &places.flag, MAX_FLAG_BYTES, measured).await?;
     let invalid = |path: &str, text: String| {
         Fault::Bad(Reason::GateEvidenceInvalid, format!("{path}: {text}"))
     };
@@ -96,7 +96,7 @@ async fn compare(
     }
     let found = match (&places.index, bundle.law) {
         (Some(path), law) => {
-            let index = document(pack, path, MAX_INDEX_BYTES).await?;
+            let index = document(pack, path, MAX_INDEX_BYTES, measured).await?;
             let members = index::parse(&index, &bundle.digest_field);
             let members = members.map_err(|text| invalid(path, text))?;
             indexed(pack, bundle, places, law, members, measured).await?
@@ -118,8 +118,14 @@ fn missing(path: &str) -> Fault {
 }
 
 /// A small file that has to be there and, in a sealed pack, sealed.
-async fn document(pack: &Pack, path: &str, most: u64) -> Result<bytes::Bytes, Fault> {
+async fn document(
+    pack: &Pack,
+    path: &str,
+    most: u64,
+    measured: &Measured,
+) -> Result<bytes::Bytes, Fault> {
     let bytes = pack.objects.read(path, most).await?.ok_or_else(|| missing(path))?;
+    unchanged(measured, path, &bytes)?;
     sealed(pack, path).map(|()| bytes)
 }
 

@@ -1,6 +1,7 @@
 //! Verification of a gate's evidence by its declared method. A method that is not known here fails.
 
 use seal::facts::GateReceipt;
+use wire::digest::Digest;
 
 use super::{bundle, statement};
 use crate::catalogue::Gate;
@@ -45,7 +46,8 @@ pub(super) async fn verify(
     for pack in &subject.packs {
         let faults = match &gate.method {
             Method::Statement { predicate_type, file } => {
-                statement::verify(subject, gate, receipt, pack, predicate_type, file).await
+                let declared = (predicate_type.as_str(), file.as_str());
+                statement::verify(subject, gate, receipt, pack, declared, measured).await
             }
             Method::Bundle(declared) => {
                 bundle::verify(subject, receipt, pack, declared, measured).await
@@ -59,6 +61,15 @@ pub(super) async fn verify(
             }
         }
     }
+}
+
+/// Compares what was read with what was measured before of the same file.
+pub(super) fn unchanged(measured: &Measured, path: &str, bytes: &[u8]) -> Result<(), Fault> {
+    let before = measured.known(path).and_then(|fixity| fixity.sha256);
+    if before.is_some_and(|before| before != Digest::of(bytes)) {
+        return Err(Fault::Bad(Reason::ChangedDuringRead, path.to_owned()));
+    }
+    Ok(())
 }
 
 /// Compares where a receipt says a piece of evidence is with where it is.

@@ -1,5 +1,6 @@
 //! `dsse_statement_v1`: a statement in the pack, signed by an accepted key.
 
+use seal::content::{Algo, ContentDigest};
 use seal::facts::{GateReceipt, RunFactsView};
 use wire::digest::Digest;
 use wire::dsse::{DsseError, MAX_ENVELOPE_BYTES};
@@ -8,9 +9,10 @@ use wire::statement::{
     StatementError, Verdict,
 };
 
-use super::evidence::{Fault, same_place};
+use super::evidence::{Fault, same_place, unchanged};
 use crate::catalogue::Gate;
 use crate::check::locators::Output;
+use crate::check::measured::Measured;
 use crate::check::{Pack, Rules, Subject};
 use crate::locator::inside;
 use crate::reasons::Reason;
@@ -21,8 +23,8 @@ pub(super) async fn verify(
     gate: &Gate,
     receipt: &GateReceipt,
     pack: &Pack,
-    predicate_type: &str,
-    file: &str,
+    (predicate_type, file): (&str, &str),
+    measured: &Measured,
 ) -> Vec<Fault> {
     let path = inside(&pack.root, file);
     let envelope = match pack.objects.read(&path, MAX_ENVELOPE_BYTES as u64).await {
@@ -34,6 +36,7 @@ pub(super) async fn verify(
     };
     let named = receipt.artifacts.as_ref().and_then(|it| it.passed_flag_path.as_ref());
     let mut faults = Vec::new();
+    faults.extend(unchanged(measured, &path, &envelope).err());
     faults.extend(same_place(&pack.objects, named, &path).err());
     let found = Digest::of(&envelope);
     if let Some(stated) = receipt.digest.filter(|stated| stated.hex != found) {
@@ -42,7 +45,7 @@ pub(super) async fn verify(
     }
     let here: Vec<&Output<'_>> =
         subject.outputs.iter().filter(|output| output.path.pack_root() == pack.root).collect();
-    let stated = statement(subject, gate, predicate_type, &envelope, &here);
+    let stated = statement(subject, gate, predicate_type, &envelope, &here, measured);
     faults.extend(stated.err().map(|(reason, text)| Fault::Bad(reason, text)));
     faults
 }
@@ -55,6 +58,7 @@ fn statement(
     predicate_type: &str,
     envelope: &[u8],
     outputs: &[&Output<'_>],
+    measured: &Measured,
 ) -> Result<(), Wrong> {
     let (rules, view) = (subject.rules, subject.view);
     let mismatch = |text: Option<String>| match text {
@@ -64,7 +68,7 @@ fn statement(
     match predicate_type {
         Execution::TYPE => {
             let statement: ExecutionStatement = open(rules, envelope)?;
-            mismatch(execution(view, gate, statement.predicate(), outputs))
+            mismatch(execution(view, gate, statement.predicate(), outputs, measured))
         }
         Shipping::TYPE => {
             let statement: ShippingStatement = open(rules, envelope)?;
@@ -97,6 +101,7 @@ fn execution(
     gate: &Gate,
     stated: &Execution,
     outputs: &[&Output<'_>],
+    measured: &Measured,
 ) -> Option<String> {
     let pins = &view.pins;
     let checks = [
@@ -116,7 +121,11 @@ fn execution(
         let in_pack = output.path.in_pack();
         let name = in_pack.strip_prefix("outputs/").unwrap_or_default();
         let named = stated.outputs.iter().find(|it| it.path == name);
-        let digest = output.locator.content_digest.map(|digest| digest.hex);
+        // By the view's word, which is compared with the bytes elsewhere, or else by the bytes.
+        let digest = match output.locator.content_digest {
+            Some(ContentDigest { algo: Algo::Concat, hex }) => Some(hex),
+            _ => measured.known(output.path.as_str()).and_then(|fixity| fixity.sha256),
+        };
         if named.is_none_or(|named| digest.is_some_and(|digest| digest != named.sha256)) {
             return Some(format!("it does not name {in_pack} with that digest"));
         }

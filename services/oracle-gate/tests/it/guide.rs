@@ -1,14 +1,25 @@
-use std::fs;
-use std::path::Path;
+//! What is documented is so: the table of reasons, the checklist, the commands of the guide.
 
-use oracle_gate::reasons::{ALL, guide};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use oracle_gate::reasons::{ALL, Class, guide};
+use seal::schemas;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn document(name: &str) -> String {
+    fs::read_to_string(repository().join("docs/oracle-store").join(name)).unwrap()
+}
 
 #[test]
 fn the_guide_is_the_table() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/oracle-store/reasons.md");
-    let stored = fs::read_to_string(&path).unwrap();
     assert!(
-        stored == guide(),
+        document("reasons.md") == guide(),
         "docs/oracle-store/reasons.md is old: write `oracle-gate reasons` to it"
     );
 }
@@ -24,4 +35,106 @@ fn codes_are_unique_and_spelled_as_error_info_demands() {
     let all = codes.len();
     codes.dedup();
     assert_eq!(codes.len(), all);
+}
+
+/// The codes that the requirement names, and what an operator does after each.
+#[test]
+fn the_four_codes_of_the_build_plan_are_terminal_and_say_what_to_do() {
+    for code in ["PACK_NOT_SEALED", "LOCATOR_MISSING", "GATE_PASS_MISSING", "DIGEST_MISSING"] {
+        let reason = ALL.iter().find(|reason| reason.code() == code).unwrap();
+        let row = reason.row();
+        assert!(!row.retryable && row.class == Class::Invalid && row.class.exit() == 1, "{code}");
+        assert!(!row.action.is_empty() && !row.meaning.is_empty());
+    }
+}
+
+#[test]
+fn only_what_may_pass_by_itself_is_retryable_and_nothing_bad_is() {
+    for reason in ALL {
+        let row = reason.row();
+        assert!(!row.retryable || row.class == Class::Unverifiable, "{}", row.code);
+        assert!(!row.lenient || row.class != Class::Usage, "{}", row.code);
+    }
+}
+
+/// Codes of `seal` and of the call itself stand in no checklist for readers.
+#[test]
+fn every_code_of_a_check_stands_in_the_checklist() {
+    let readme = document("README.md");
+    let (_, list) = readme.split_once("## Validation checklist").unwrap();
+    let (list, _) = list.split_once("\n## ").unwrap();
+    let listed: BTreeSet<&str> = list.split('`').collect();
+    let sealing = [
+        "PACK_ROOT_NOT_FOUND",
+        "PACK_ROOT_UNDERIVED",
+        "PACK_ROOT_AMBIGUOUS",
+        "PACK_ALREADY_SEALED",
+        "MANIFEST_MISMATCH",
+        "SEAL_MISMATCH",
+        "STORE_NOT_WRITE_ONCE",
+        "SEAL_UNCONFIRMED",
+        "CONFIG_INVALID",
+    ];
+    for reason in ALL {
+        let code = reason.code();
+        assert!(listed.contains(code) || sealing.contains(&code), "{code} is in no line");
+    }
+}
+
+#[test]
+fn every_schema_stands_in_the_contract() {
+    let readme = document("README.md");
+    for (name, _) in schemas::ALL.iter().filter(|(name, _)| name.ends_with(".v1.json")) {
+        assert!(readme.contains(name), "{name}");
+    }
+}
+
+/// A command of the guide, and how it says that it ends.
+struct Step {
+    line: String,
+    exit: i32,
+    codes: Vec<String>,
+}
+
+fn steps(guide: &str) -> Vec<Step> {
+    let blocks = guide.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let lines = blocks.flat_map(str::lines).map(|line| {
+        let (_, end) = line.split_once("# exits ").unwrap_or((line, "0"));
+        let (exit, codes) = end.split_once(": ").unwrap_or((end, ""));
+        Step {
+            line: line.to_owned(),
+            exit: exit.parse().unwrap(),
+            codes: codes.split_whitespace().map(str::to_owned).collect(),
+        }
+    });
+    lines.collect()
+}
+
+#[test]
+fn the_commands_of_the_guide_run_as_written() {
+    let steps = steps(&document("checking.md"));
+    assert!(steps.len() > 10);
+    let scratch = tempfile::tempdir().unwrap();
+    let script: String =
+        steps.iter().map(|step| format!("{}\necho \"\n=> $?\"\n", step.line)).collect();
+    let programs = Path::new(env!("CARGO_BIN_EXE_oracle-gate")).parent().unwrap();
+    let output = Command::new("bash")
+        .args(["-c", &format!("exec 2>&1\n{script}")])
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
+        .env("TMPDIR", scratch.path())
+        .current_dir(repository())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut rest = text.as_str();
+    for step in &steps {
+        let (said, after) = rest.split_once("\n=> ").unwrap();
+        let (exit, after) = after.split_once('\n').unwrap();
+        assert_eq!(exit.parse::<i32>().unwrap(), step.exit, "{}\n{said}", step.line);
+        for code in &step.codes {
+            assert!(said.contains(code.as_str()), "{code} is missing\n{}\n{said}", step.line);
+        }
+        rest = after;
+    }
 }

@@ -2,13 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod cli;
+mod conformance;
 mod crash;
+mod denial;
+mod expansion;
 mod faulty;
 mod guide;
 mod killed;
 mod lab;
+mod lying;
 mod modules;
-mod probes;
+mod originals;
+mod reports;
 mod runs;
 mod s3;
 mod sealing;

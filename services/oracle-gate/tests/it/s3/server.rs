@@ -133,7 +133,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
             .into_owned()
             .collect();
     let path = parts.uri.path().trim_start_matches('/');
-    let key = path.split_once('/').map_or("", |(_, key)| key).to_owned();
+    let key = decoded(path.split_once('/').map_or("", |(_, key)| key));
     let call = Call {
         method: parts.method.clone(),
         key: key.clone(),
@@ -159,6 +159,20 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
             }
         }
     }
+}
+
+/// A key as it is, from a path in which anything but letters and digits may be percent-encoded.
+fn decoded(path: &str) -> String {
+    let (mut key, mut rest) = (Vec::new(), path.bytes());
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let hex: String = rest.by_ref().take(2).map(char::from).collect();
+            key.push(u8::from_str_radix(&hex, 16).unwrap());
+        } else {
+            key.push(byte);
+        }
+    }
+    String::from_utf8(key).unwrap()
 }
 
 /// Refusals repeat what they were sent, as real ones do.

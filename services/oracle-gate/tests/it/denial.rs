@@ -1,0 +1,193 @@
+//! Default deny: whatever the store does wrong in one of its calls, and whatever was changed in what it
+//! holds, a check does not pass.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use oracle_gate::check::{Outcome, Rules, Status, check_bytes};
+use oracle_gate::objects::Objects;
+use oracle_gate::profile::Profile;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use seal::facts::RunFactsView;
+use tempfile::TempDir;
+
+use crate::conformance::world::{World, fingerprint, key};
+use crate::lying::{Lie, Lying};
+
+/// A good case on disk, and by what it is judged.
+struct Judged {
+    dir: TempDir,
+    rules: Rules,
+    view: Vec<u8>,
+}
+
+impl Judged {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        World::good().write(dir.path());
+        let profile = dir.path().join("profile.yaml");
+        let root = dir.path().join("store").to_str().unwrap().to_owned();
+        let profile = Profile::load(profile.to_str().unwrap(), Some(root), |_| None).unwrap();
+        let rules = Rules::strict(&profile, vec![key().verifying_key()]);
+        let view = fs::read(dir.path().join("view.json")).unwrap();
+        Self { dir, rules, view }
+    }
+
+    fn objects(&self) -> Objects {
+        Objects::local(&self.dir.path().join("store")).unwrap()
+    }
+
+    /// A check in which the store lies at the call `at`; with everything that was read.
+    async fn check(&self, lie: Lie, at: usize) -> (Outcome, Vec<String>) {
+        let mut lying = None;
+        let objects = self.objects().through(|inner| {
+            let store = Arc::new(Lying::new(inner, lie, at));
+            lying = Some(Arc::clone(&store));
+            store
+        });
+        let outcome = check_bytes(&objects, &self.rules, "view", &self.view).await;
+        (outcome, lying.unwrap().log())
+    }
+
+    async fn honest(&self, view: &[u8]) -> Outcome {
+        check_bytes(&self.objects(), &self.rules, "view", view).await
+    }
+}
+
+fn codes(outcome: &Outcome) -> Vec<&'static str> {
+    outcome.reason_codes.iter().map(|reason| reason.code()).collect()
+}
+
+#[tokio::test]
+async fn no_failing_call_lets_a_check_pass() {
+    let judged = Judged::new();
+    let (outcome, log) = judged.check(Lie::Broken, usize::MAX).await;
+    assert_eq!(outcome.status, Status::Ok, "{:?}", outcome.issues);
+    for (lie, code) in [
+        (Lie::Denied, "ACCESS_DENIED"),
+        (Lie::Late, "TIMEOUT"),
+        (Lie::Throttled, "THROTTLED"),
+        (Lie::Broken, "STORE_UNAVAILABLE"),
+        (Lie::Absent, ""),
+    ] {
+        for (at, call) in log.iter().enumerate() {
+            let (outcome, _) = judged.check(lie, at).await;
+            let found = codes(&outcome);
+            assert_eq!(outcome.status, Status::Fail, "{lie:?} at {call}");
+            assert!(outcome.exit(false) != 0, "{lie:?} at {call}: {found:?}");
+            assert!(code.is_empty() || found.contains(&code), "{lie:?} at {call}: {found:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_may_pass_by_itself_is_told_from_what_will_not() {
+    let judged = Judged::new();
+    for (lie, retryable) in [(Lie::Late, true), (Lie::Throttled, true), (Lie::Denied, false)] {
+        let (outcome, _) = judged.check(lie, 0).await;
+        let told: Vec<bool> = outcome.issues.iter().map(|issue| issue.retryable).collect();
+        assert_eq!((outcome.exit(false), told), (2, vec![retryable]), "{lie:?}");
+        assert!(outcome.is_doubtful());
+    }
+}
+
+#[tokio::test]
+async fn no_wrong_bytes_let_a_check_pass() {
+    let judged = Judged::new();
+    let (_, log) = judged.check(Lie::Flipped, usize::MAX).await;
+    for lie in [Lie::Flipped, Lie::Shorter, Lie::BreaksOff, Lie::Longer] {
+        for (at, call) in log.iter().enumerate() {
+            let (outcome, _) = judged.check(lie, at).await;
+            assert_eq!(outcome.status, Status::Fail, "{lie:?} at {call}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changes_between_two_readings_is_told() {
+    let judged = Judged::new();
+    let (_, log) = judged.check(Lie::Flipped, usize::MAX).await;
+    let part = format!("get run-5/data/parts/f={}/part-0.txt", fingerprint());
+    let again = log.iter().rposition(|call| *call == part).unwrap();
+    assert!(log.iter().position(|call| *call == part).unwrap() < again, "{log:#?}");
+    let (outcome, _) = judged.check(Lie::Flipped, again).await;
+    assert_eq!(codes(&outcome), ["DIGEST_MISMATCH", "CHANGED_DURING_READ"]);
+    let (outcome, _) = judged.check(Lie::Absent, again).await;
+    assert_eq!(codes(&outcome), ["DIGEST_MISMATCH", "CHANGED_DURING_READ"]);
+}
+
+/// Promise 1.4 of the build plan: no scanning, no "latest".
+#[tokio::test]
+async fn a_check_reads_by_key_and_lists_only_the_folder_of_its_wildcard() {
+    let judged = Judged::new();
+    let (_, log) = judged.check(Lie::Broken, usize::MAX).await;
+    let (gets, lists): (Vec<&String>, Vec<&String>) =
+        log.iter().partition(|call| call.starts_with("get "));
+    assert_eq!(lists, [&format!("list run-5/data/parts/f={}", fingerprint())]);
+    let stray = gets.iter().find(|call| !call.starts_with("get run-5/"));
+    assert_eq!(stray, None);
+}
+
+/// Every file below `folder`, sorted.
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_changed_byte_of_a_pack_goes_unseen(
+        file in any::<Index>(),
+        byte in any::<Index>(),
+        bits in 1..=u8::MAX,
+    ) {
+        let judged = Judged::new();
+        let files = files(&judged.dir.path().join("store/run-5"));
+        let path = &files[file.index(files.len())];
+        let mut bytes = fs::read(path).unwrap();
+        let at = byte.index(bytes.len());
+        bytes[at] ^= bits;
+        fs::write(path, bytes).unwrap();
+        let outcome = block_on(judged.honest(&judged.view));
+        prop_assert_eq!(outcome.status, Status::Fail, "{:?}", path);
+    }
+
+    /// A damaged view passes only if everything that decides about reading still is what it was.
+    #[test]
+    fn no_damaged_view_passes(
+        edits in prop::collection::vec((any::<Index>(), any::<u8>(), 0..3_u8), 1..3),
+    ) {
+        let judged = Judged::new();
+        let mut bytes = judged.view.clone();
+        for (at, byte, how) in edits {
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, bytes[at]),
+            }
+        }
+        if block_on(judged.honest(&bytes)).status != Status::Fail {
+            let decides = |bytes: &[u8]| {
+                let mut view = RunFactsView::parse(bytes).unwrap();
+                (view.plan_ref, view.record_ref, view.status_ref) = Default::default();
+                (view.output_roles, view.intended_outputs, view.evidence_notes) = Default::default();
+                view
+            };
+            prop_assert_eq!(decides(&bytes), decides(&judged.view));
+        }
+    }
+}

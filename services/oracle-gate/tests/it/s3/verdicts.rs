@@ -1,0 +1,144 @@
+//! A check of a bucket says what a check of a folder says, and asks for no more.
+
+use std::fs;
+use std::path::Path;
+
+use oracle_gate::check::{Outcome, Rules, check_bytes};
+use oracle_gate::objects::{Evidence, Objects};
+use oracle_gate::profile::Profile;
+use serde_json::json;
+use wire::dsse::parse_key;
+
+use super::server::Server;
+use super::{objects, upload};
+use crate::conformance::KINDS;
+use crate::conformance::world::{Sealing, World, fingerprint};
+
+/// What only a folder can show, or only the program's own root of it.
+const FOLDERS_ONLY: [&str; 5] =
+    ["LINK_REFUSED", "PACK_NOT_CLEAN", "OBJECT_TOO_LARGE", "not_there", "as_configured"];
+
+/// The strict rules of a case, with the keys it names.
+fn rules(case: &Path) -> Rules {
+    let profile = case.join("profile.yaml");
+    let root = case.join("store").to_str().unwrap().to_owned();
+    let profile = Profile::load(profile.to_str().unwrap(), Some(root), |_| None).unwrap();
+    let arguments = fs::read_to_string(case.join("arguments")).unwrap();
+    Rules::strict(&profile, arguments.lines().filter_map(parse_key).collect())
+}
+
+async fn check(objects: &Objects, rules: &Rules, case: &Path) -> Outcome {
+    let view = fs::read(case.join("view.json")).unwrap();
+    check_bytes(objects, rules, "view.json", &view).await
+}
+
+fn codes(outcome: &Outcome) -> Vec<&'static str> {
+    outcome.reason_codes.iter().map(|reason| reason.code()).collect()
+}
+
+/// A case in a folder and in a bucket.
+async fn stored(change: impl FnOnce(&mut World)) -> (tempfile::TempDir, Server, Objects) {
+    let case = tempfile::tempdir().unwrap();
+    let mut world = World::good();
+    change(&mut world);
+    world.write(case.path());
+    let server = Server::start().await;
+    let bucket = objects(&server.url);
+    upload(&case.path().join("store"), &bucket).await;
+    server.heal();
+    (case, server, bucket)
+}
+
+#[tokio::test]
+async fn a_bucket_gets_the_same_answer_as_a_folder() {
+    let lists = KINDS.into_iter().filter(|(kind, _)| *kind != "usage").flat_map(|(_, lists)| lists);
+    let cases = lists.copied().flatten();
+    let mut compared = 0;
+    for (name, change) in cases.filter(|(name, _)| !FOLDERS_ONLY.iter().any(|it| name.contains(it)))
+    {
+        let (case, _server, bucket) = stored(change).await;
+        let rules = rules(case.path());
+        let folder = Objects::local(&case.path().join("store")).unwrap();
+        let in_folder = check(&folder, &rules, case.path()).await;
+        let in_bucket = check(&bucket, &rules, case.path()).await;
+        let told = |outcome: &Outcome| serde_json::to_string_pretty(outcome).unwrap();
+        assert_eq!(told(&in_bucket), told(&in_folder), "{name}");
+        compared += 1;
+    }
+    assert!(compared > 90, "only {compared}");
+}
+
+/// The first checker skipped the seals of packs in buckets.
+#[tokio::test]
+async fn a_pack_in_a_bucket_without_a_seal_is_refused_under_strict_rules() {
+    let (case, _server, bucket) = stored(|world| {
+        world.unpinned();
+        world.only_free();
+        world.sealing = Sealing::Not;
+        let path = world.locator(0)["path"].as_str().unwrap().to_owned();
+        world.locator(0)["path"] = json!(format!("s3://packs/lab/{path}"));
+    })
+    .await;
+    let outcome = check(&bucket, &rules(case.path()), case.path()).await;
+    assert_eq!(codes(&outcome), ["PACK_NOT_SEALED", "PACK_MANIFEST_MISSING"]);
+}
+
+#[tokio::test]
+async fn a_url_is_contained_like_any_other_path() {
+    for (root, expected) in [
+        ("s3://packs/lab/", None),
+        ("s3://packs/lab0/", Some("LOCATOR_OUTSIDE_ROOT")),
+        ("s3://packs/", Some("LOCATOR_OUTSIDE_ROOT")),
+        ("s3://other/lab/", Some("LOCATOR_OUTSIDE_ROOT")),
+        ("https://packs/lab/", Some("LOCATOR_OUTSIDE_ROOT")),
+        ("s3://packs/lab/../lab/", Some("LOCATOR_OUTSIDE_ROOT")),
+    ] {
+        let (case, _server, bucket) = stored(|world| {
+            let path = world.locator(0)["path"].as_str().unwrap().to_owned();
+            world.locator(0)["path"] = json!(format!("{root}{path}"));
+        })
+        .await;
+        let outcome = check(&bucket, &rules(case.path()), case.path()).await;
+        assert_eq!(codes(&outcome), Vec::from_iter(expected), "{root}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_expansion_is_listed_and_only_by_what_it_begins_with() {
+    let (case, server, bucket) = stored(|_| ()).await;
+    let outcome = check(&bucket, &rules(case.path()), case.path()).await;
+    assert_eq!(codes(&outcome), [""; 0]);
+    let calls = server.calls();
+    let lists: Vec<_> = calls.iter().filter_map(|call| call.prefix.as_deref()).collect();
+    assert_eq!(lists, [format!("lab/run-5/data/parts/f={}/part-", fingerprint())]);
+    let keys = calls.iter().filter(|call| call.prefix.is_none());
+    for call in keys {
+        assert!(call.key.starts_with("lab/run-5/") && call.method == "GET", "{call:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stores_own_digests_count_only_where_profile_and_seal_say_so() {
+    for (profile, seal, by_store) in [
+        (true, Some(true), true),
+        (false, Some(true), false),
+        (true, Some(false), false),
+        (true, None, false),
+    ] {
+        let (case, server, bucket) = stored(|world| world.checksums = seal).await;
+        let strict = rules(case.path());
+        let rules = Rules {
+            least_evidence: Evidence::StoreSha256,
+            trust_store_checksums: profile,
+            ..strict
+        };
+        let outcome = check(&bucket, &rules, case.path()).await;
+        assert_eq!(codes(&outcome), [""; 0], "{:?}", outcome.issues);
+        let evidence = outcome.details.evidence;
+        assert_eq!(evidence.size_only, 0);
+        assert_eq!((evidence.store_sha256 > 10, evidence.hashed_bytes == 0), (by_store, by_store));
+        let output = format!("lab/run-5/data/free/f={}/one.txt", fingerprint());
+        let read = server.calls().iter().any(|it| it.method == "GET" && it.key == output);
+        assert_eq!(read, !by_store, "the payload was read");
+    }
+}
