@@ -92,6 +92,11 @@ impl Births {
         }
     }
 
+    /// Processes made, as far as recorded.
+    pub(crate) fn made(&self) -> u64 {
+        self.made
+    }
+
     /// Processes made, unless records were lost.
     pub(crate) fn count(&self) -> Option<u64> {
         self.exact.then_some(self.made)

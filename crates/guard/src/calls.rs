@@ -84,6 +84,8 @@ pub(crate) enum Shape {
         change: Change,
     },
     Ioctl,
+    /// A file without a name, of nothing but memory.
+    MemoryFile,
     /// Whom a descriptor's signals go to.
     Owner,
     Exec {
@@ -244,6 +246,7 @@ fn files(options: Options) -> Vec<Call> {
             Link { from: at(0, 1), to: at(2, 3), flags: Some(4) },
         ),
         row(libc::SYS_truncate, "truncate", Stop::Always, truncate(options)),
+        row(libc::SYS_memfd_create, "memfd_create", Stop::Always, Shape::MemoryFile),
     ]
 }
 

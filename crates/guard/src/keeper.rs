@@ -344,10 +344,8 @@ unsafe fn reap(main: pid_t, flags: c_int) -> bool {
 unsafe fn end_all(main: pid_t) {
     // SAFETY: the pids are unreaped children of this process, which only it can reap, so none can mean another process.
     unsafe {
-        // A group is killed at once: none of it can fork on meanwhile. It exists as long as anybody is in it.
-        libc::kill(-main, libc::SIGKILL);
         loop {
-            let found = kill_children();
+            let found = kill_children(main);
             if !reap(main, if found { 0 } else { libc::WNOHANG }) {
                 return;
             }
@@ -358,8 +356,8 @@ unsafe fn end_all(main: pid_t) {
     }
 }
 
-unsafe fn kill_children() -> bool {
-    let mut found = false;
+unsafe fn kill_children(main: pid_t) -> bool {
+    let (mut found, mut group) = (false, false);
     let mut number: pid_t = 0;
     let mut text = [0u8; 4096];
     // SAFETY: reads a file of the kernel into a buffer on this stack.
@@ -376,6 +374,11 @@ unsafe fn kill_children() -> bool {
                 if byte.is_ascii_digit() {
                     number = number.wrapping_mul(10).wrapping_add(pid_t::from(byte - b'0'));
                 } else if number > 0 {
+                    if !group && libc::getpgid(number) == main {
+                        group = true;
+                        // A group is killed at once: none of it can fork on meanwhile. It is ours as long as a child of ours is in it.
+                        libc::kill(-main, libc::SIGKILL);
+                    }
                     libc::kill(number, libc::SIGKILL);
                     found = true;
                     number = 0;

@@ -49,7 +49,7 @@
 //!   swap is (the run is then inconclusive).
 //! - Where processes are declared, forks that start no program are counted only where the host lets the guard ([`Report::forks`]).
 //! - A stopped call that a signal interrupts before it was looked at fails with `EINTR` where the handler was installed without `SA_RESTART`.
-//! - Memory that no process maps (`memfd`) is bounded only by the limit on file size.
+//! - A memory file (`memfd`) that is under way between two processes and open in none is bounded only by the limit on file size.
 //! - Extended attributes are compared by the change time of their file.
 //!
 //! Reading order: `run.rs`, `supervise.rs`, `observe.rs` with its parts, `calls.rs`; then `keeper.rs` and `entry.rs`, the code between fork

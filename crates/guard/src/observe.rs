@@ -57,6 +57,8 @@ pub(crate) struct Observer<'a> {
     alive: u64,
     forked: u64,
     tasks: Tasks,
+    /// Files of nothing but memory were made: what is in them is looked for.
+    pub(crate) memory_files: bool,
     pub(crate) ledger: Ledger,
 }
 
@@ -100,6 +102,7 @@ impl<'a> Observer<'a> {
             alive: 1,
             forked: 0,
             tasks: Tasks::new(),
+            memory_files: false,
             ledger: Ledger::default(),
         }
     }
@@ -164,6 +167,10 @@ impl<'a> Observer<'a> {
             Shape::Metadata { target, change } => self.metadata(seen, target, change),
             Shape::Ioctl => self.ioctl(seen),
             Shape::Owner => self.owner(seen),
+            Shape::MemoryFile => {
+                self.memory_files = true;
+                Ok(CONTINUE)
+            }
             Shape::Exec { at, flags } => self.exec(seen, at, flags),
             Shape::Fork => Ok(self.fork(seen)),
             Shape::Socket => Ok(self.socket(seen)),

@@ -65,7 +65,9 @@ pub(crate) fn supervise(
         measured_ms: begun_ms,
         weighed_ms: begun_ms + WEIGH_MS,
         watched,
+        main,
         births: Births::of(main).ok(),
+        made: 0,
         cpu_ms: 0,
         exit: None,
         gone: false,
@@ -129,8 +131,11 @@ struct Run<'r, 'o> {
     /// When the trees are walked through next.
     weighed_ms: u64,
     watched: &'r Watched,
+    main: u32,
     /// Nothing where the host does not count.
     births: Option<Births>,
+    /// Of them, at the last look at the tree.
+    made: u64,
     cpu_ms: u64,
     exit: Option<Exit>,
     gone: bool,
@@ -263,15 +268,19 @@ impl Run<'_, '_> {
             self.exit = limit("cancelled");
             return;
         }
-        if now < self.measured_ms + USAGE_MS {
+        // Many births since the last look are a reason not to wait for the next.
+        let made = self.births.as_ref().map_or(0, Births::made);
+        if now < self.measured_ms + USAGE_MS && made < self.made + limits.processes {
             return;
         }
+        self.made = made;
         self.measured_ms = now;
         if let Some(name) = self.weigh(now) {
             self.exit = limit(name);
             return;
         }
-        let usage = tree::usage(keeper.pid, limits.memory_bytes);
+        let files = locked(self.observer).memory_files;
+        let usage = tree::usage(keeper.pid, limits, files);
         self.cpu_ms = self.cpu_ms.max(usage.cpu_ms);
         self.exit = if usage.cpu_ms >= limits.cpu_ms {
             limit("cpu_ms")
@@ -318,7 +327,7 @@ impl Run<'_, '_> {
             return Ok(());
         }
         if matches!(self.exit, Some(Exit::Limit(_) | Exit::Timeout)) {
-            tree::freeze(keeper.pid);
+            tree::freeze(keeper.pid, self.main);
         }
         keeper.end()?;
         let deadline_ms = sys::monotonic_ms() + END_MS;

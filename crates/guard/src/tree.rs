@@ -7,9 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, test_kill_process_group,
+    Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal, setpriority_pgrp,
+    test_kill_process_group,
 };
 
+use crate::policy::Limits;
 use crate::sys;
 
 /// What the tree uses now.
@@ -86,7 +88,9 @@ pub(crate) fn tasks_of(uid: u32) -> u64 {
 
 /// Adds up the tree below `keeper`. Memory that several processes have in common is counted once; that takes long to find out, and is
 /// only done where it matters for a limit.
-pub(crate) fn usage(keeper: i32, memory_limit: u64) -> Usage {
+/// With `files`, what is in open files of nothing but memory counts too, mapped or not.
+/// More processes than the limit are not looked for any further: among many that run, every look takes long.
+pub(crate) fn usage(keeper: i32, limits: &Limits, files: bool) -> Usage {
     let mut usage = Usage::default();
     let mut living = Vec::new();
     let mut ticks = stat(keeper.unsigned_abs())
@@ -101,18 +105,34 @@ pub(crate) fn usage(keeper: i32, memory_limit: u64) -> Usage {
             usage.memory_bytes += number(&fields, RESIDENT) * sys::page_bytes();
             living.push(pid);
         }
+        if usage.processes > limits.processes {
+            break;
+        }
         waiting.extend(children(pid));
     }
-    if usage.memory_bytes > memory_limit {
-        usage.memory_bytes = living.into_iter().map(proportional).sum();
+    let files = if files { memory_files(&living) } else { 0 };
+    if usage.memory_bytes + files > limits.memory_bytes {
+        let (mapped, shared) = living
+            .into_iter()
+            .map(proportional)
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        // What is mapped of such a file is shared memory: the greater of both, not the sum.
+        usage.memory_bytes = mapped - shared.min(mapped) + shared.max(files);
     }
     usage.cpu_ms = ticks * 1_000 / sys::ticks_per_second();
     usage
 }
 
 /// Stops every process below `keeper`, until none is found that was not stopped before. A tree that forks as fast as it can is
-/// held still this way, at whatever size it has, before it is killed.
-pub(crate) fn freeze(keeper: i32) {
+/// held still this way, at whatever size it has, before it is killed. Most of it is in the group of the command's own process, which is
+/// put last in line for processors and stopped as a whole: among a thousand that run, this process would wait long for its turn.
+pub(crate) fn freeze(keeper: i32, main: u32) {
+    let leader = i32::try_from(main).ok().and_then(Pid::from_raw);
+    if let Some(leader) = leader.filter(|_| parent(main) == Some(keeper.unsigned_abs())) {
+        // Whoever left the group is found below.
+        let _ = setpriority_pgrp(Some(leader), 19);
+        let _ = kill_process_group(leader, Signal::STOP);
+    }
     let mut stopped = HashSet::new();
     for _ in 0..MAX_SWEEPS {
         let mut found = false;
@@ -211,14 +231,31 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Resident bytes of a process, what it has in common with others divided by their number.
-fn proportional(pid: u32) -> u64 {
+/// Resident bytes of a process, what it has in common with others divided by their number; and the part of it that is shared memory.
+fn proportional(pid: u32) -> (u64, u64) {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    let kibibytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.map_or_else(
+    let line = |name: &str| {
+        let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+        rest.split_whitespace().next()?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1_024)
+    };
+    line("Pss:").map_or_else(
         // Not told here: then all of it.
-        || stat(pid).map_or(0, |fields| number(&fields, RESIDENT) * sys::page_bytes()),
-        |kibibytes| kibibytes * 1_024,
+        || (stat(pid).map_or(0, |fields| number(&fields, RESIDENT) * sys::page_bytes()), 0),
+        |all| (all, line("Pss_Shmem:").unwrap_or(0)),
     )
+}
+
+/// Bytes in open files of nothing but memory, each counted once.
+fn memory_files(pids: &[u32]) -> u64 {
+    let mut seen = HashSet::new();
+    let folders = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
+    let files = folders.flatten().filter_map(Result::ok).filter(|file| {
+        fs::read_link(file.path())
+            .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"))
+    });
+    let found = files.filter_map(|file| fs::metadata(file.path()).ok());
+    found
+        .filter(|metadata| seen.insert((metadata.dev(), metadata.ino())))
+        .map(|metadata| metadata.blocks() * 512)
+        .sum()
 }

@@ -123,7 +123,7 @@ impl Observer<'_> {
     /// A call that can change nothing as things stand (M3). Where the kernel is free to make the change it says so itself, and should things
     /// change before it looks, the change is not unexplained. Elsewhere Landlock would refuse before the kernel finds out, which a
     /// program would take for another answer than it gets without a guard.
-    fn in_vain(&mut self, paths: &[&Path], answer: Answer) -> Decision {
+    pub(super) fn in_vain(&mut self, paths: &[&Path], answer: Answer) -> Decision {
         let declared = self.policy.declares(Capability::FsWrite);
         let free = paths.iter().all(|path| match self.ground.entry_zone(path) {
             Zone::Free => true,

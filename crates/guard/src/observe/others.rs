@@ -129,7 +129,7 @@ impl Observer<'_> {
         );
         self.forked += 1;
         if self.alive + self.forked > self.policy.limits.processes {
-            self.alive = tree::usage(self.keeper, u64::MAX).processes;
+            self.alive = tree::usage(self.keeper, &self.policy.limits, false).processes;
             self.forked = 1;
             if self.alive >= self.policy.limits.processes {
                 return Decision::End(Exit::Limit("processes".to_owned()));
@@ -191,6 +191,9 @@ impl Observer<'_> {
     pub(super) fn bind(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
         match self.address(seen, seen.arg(1), seen.arg(2))? {
             Address::Far(shown) => Ok(self.network(seen, shown)),
+            Address::Local { place: Place::File { path, found: Found::Here(_) }, .. } => {
+                Ok(self.in_vain(&[&path], Answer::Error(libc::EADDRINUSE)))
+            }
             Address::Local { place: Place::File { path, found }, .. } => {
                 Ok(self.make(seen, &path, &found))
             }

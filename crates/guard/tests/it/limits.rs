@@ -98,6 +98,17 @@ fn memory_that_processes_share_counts_once_and_all_of_it() {
 }
 
 #[test]
+fn files_of_memory_count_as_memory() {
+    let mut setting = Setting::new();
+    setting.policy.limits.memory_bytes = 60 << 20;
+    let source = "int main() { static char b[1 << 20]; memset(b, 1, sizeof b); for (int i = 0; i < SIZE; i++) { int f = syscall(SYS_memfd_create, \"m\", 0);
+        for (int k = 0; k < 8; k++) write(f, b, sizeof b); } usleep(300000); return 0; }";
+    assert_pass(&setting.c(&source.replace("SIZE", "4")));
+    let report = setting.c(&source.replace("SIZE", "12"));
+    assert_eq!(report.exit, limit("memory_bytes"), "{}", show(&report));
+}
+
+#[test]
 fn one_processor_is_seen_as_one() {
     let mut setting = Setting::new();
     setting.policy.processor = Some(0);

@@ -33,7 +33,7 @@ impl Setting {
         let mut policy = Policy::new(&root);
         policy.scratch = Some(scratch.clone());
         policy.free_writes = vec![out.clone()];
-        policy.limits.wall_ms = 30_000;
+        policy.limits.wall_ms = 120_000;
         Self { _dir: dir, base, root, scratch, out, policy }
     }
 
