@@ -46,29 +46,12 @@ pub(crate) fn run(command: &Command, policy: &Policy) -> Result<Report, GuardErr
             format!("this host lacks {}", support.missing.join("; ")),
         ));
     }
-    let cwd = ground::directory("working directory", &command.cwd)?;
-    let program = match find(command, &cwd) {
-        Ok(program) => program,
-        Err(cause) => {
-            return Ok(not_started(
-                &support,
-                format!("no program {}: {cause}", command.program.display()),
-            ));
-        }
+    let (cwd, program, ground) = match places(command, policy, identity)? {
+        Ok(places) => places,
+        Err(reason) => return Ok(not_started(&support, reason)),
     };
-    let ground = Ground::new(policy, &program)?;
-    if !cwd.starts_with(&ground.root) {
-        return Err(GuardError::OutsideRoot { path: cwd });
-    }
-    let needed = [&ground.root, &cwd].into_iter().chain(&ground.scratch).chain(&ground.free);
-    needed.chain([&program]).try_for_each(|path| ownership::check_reach(path, identity))?;
-
     let skip = &ground.free;
-    let mut written = ground.free.clone();
-    if policy.declares(Capability::FsWrite) {
-        written.extend(std::iter::once(&ground.root).chain(&ground.scratch).cloned());
-    }
-    let watched = Watched::new(written);
+    let watched = watched(policy, &ground);
     let before = Snapshot::take(&ground.root, skip, None).map_err(unreadable)?;
     let forks =
         !policy.declares(Capability::ProcessShell) && !policy.declares(Capability::ProcessGit);
@@ -114,6 +97,37 @@ pub(crate) fn run(command: &Command, policy: &Policy) -> Result<Report, GuardErr
     let mut ledger = observer.into_inner().unwrap_or_else(PoisonError::into_inner).ledger;
     let unexplained = compare(&ground, &before, &mut ledger);
     Ok(report(policy, &support, outcome, ledger, unexplained))
+}
+
+/// Working directory, program and all else the policy speaks of, resolved. The inner error is a program that cannot be found.
+fn places(
+    command: &Command,
+    policy: &Policy,
+    identity: Option<(u32, u32)>,
+) -> Result<Result<(PathBuf, PathBuf, Ground), String>, GuardError> {
+    let cwd = ground::directory("working directory", &command.cwd)?;
+    let program = match find(command, &cwd) {
+        Ok(program) => program,
+        Err(cause) => {
+            return Ok(Err(format!("no program {}: {cause}", command.program.display())));
+        }
+    };
+    let ground = Ground::new(policy, &program)?;
+    if !cwd.starts_with(&ground.root) {
+        return Err(GuardError::OutsideRoot { path: cwd });
+    }
+    let needed = [&ground.root, &cwd].into_iter().chain(&ground.scratch).chain(&ground.free);
+    needed.chain([&program]).try_for_each(|path| ownership::check_reach(path, identity))?;
+    Ok(Ok((cwd, program, ground)))
+}
+
+/// The trees that can grow.
+fn watched(policy: &Policy, ground: &Ground) -> Watched {
+    let mut trees = ground.free.clone();
+    if policy.declares(Capability::FsWrite) {
+        trees.extend(std::iter::once(&ground.root).chain(&ground.scratch).cloned());
+    }
+    Watched::new(trees)
 }
 
 /// With a listener, or where another supervisor has it, traced.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
@@ -19,12 +18,14 @@ use crate::sys::{self, Receiver};
 use crate::trace;
 use crate::tree;
 
+mod bounds;
+mod stream;
+
+use bounds::WEIGH_MS;
+use stream::Stream;
+
 /// How often time and the caller's wish to stop are looked at.
 const TICK_MS: u64 = 20;
-/// How often the tree is: that takes a look at every thread of it.
-const USAGE_MS: u64 = 50;
-/// How often the trees it writes are, at most.
-const WEIGH_MS: u64 = 250;
 /// How long the tree may take to die. Only a process held by the kernel's own work takes longer than a moment.
 const END_MS: u64 = 20_000;
 /// Calls still waiting when the run ends that are recorded.
@@ -250,62 +251,6 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Holds the run against its limits, at most once a tick.
-    fn look(&mut self, keeper: &Keeper) {
-        let now = sys::monotonic_ms();
-        if now < self.looked_ms + TICK_MS || self.exit.is_some() {
-            return;
-        }
-        self.looked_ms = now;
-        self.births.iter_mut().for_each(Births::look);
-        let limits = &self.policy.limits;
-        let limit = |name: &str| Some(Exit::Limit(name.to_owned()));
-        if now - self.begun_ms >= limits.wall_ms {
-            self.exit = Some(Exit::Timeout);
-            return;
-        }
-        if self.policy.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
-            self.exit = limit("cancelled");
-            return;
-        }
-        // Many births since the last look are a reason not to wait for the next.
-        let made = self.births.as_ref().map_or(0, Births::made);
-        if now < self.measured_ms + USAGE_MS && made < self.made + limits.processes {
-            return;
-        }
-        self.made = made;
-        self.measured_ms = now;
-        if let Some(name) = self.weigh(now) {
-            self.exit = limit(name);
-            return;
-        }
-        let files = locked(self.observer).memory_files;
-        let usage = tree::usage(keeper.pid, limits, files);
-        self.cpu_ms = self.cpu_ms.max(usage.cpu_ms);
-        self.exit = if usage.cpu_ms >= limits.cpu_ms {
-            limit("cpu_ms")
-        } else if usage.memory_bytes > limits.memory_bytes {
-            limit("memory_bytes")
-        } else if usage.processes > limits.processes {
-            limit("processes")
-        } else if usage.threads > limits.processes.saturating_mul(64) {
-            limit("threads")
-        } else {
-            None
-        };
-    }
-
-    /// Walks through the trees from time to time, the more seldom the longer it takes.
-    fn weigh(&mut self, now: u64) -> Option<&'static str> {
-        if now < self.weighed_ms {
-            return None;
-        }
-        let exceeded = self.watched.exceeds(&self.policy.limits);
-        let took = sys::monotonic_ms() - now;
-        self.weighed_ms = now + WEIGH_MS.max(20 * took);
-        exceeded
-    }
-
     /// What a daemon was about to do when the command ended is recorded. It gets no answer: it would only try again.
     fn late(&mut self, receiver: &mut Receiver) -> io::Result<()> {
         let Some(listener) = &self.listener else { return Ok(()) };
@@ -400,41 +345,5 @@ fn exit(status: i32) -> Exit {
         Exit::Signal(libc::WTERMSIG(status))
     } else {
         Exit::Code(libc::WEXITSTATUS(status))
-    }
-}
-
-/// One output pipe.
-struct Stream {
-    pipe: Option<OwnedFd>,
-    limit: usize,
-    captured: Captured,
-}
-
-impl Stream {
-    fn new(pipe: OwnedFd, limit: u64) -> Self {
-        Self {
-            pipe: Some(pipe),
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
-            captured: Captured::default(),
-        }
-    }
-
-    /// Takes what is there. Beyond the limit bytes are dropped, so that nobody hangs on a full pipe.
-    fn read(&mut self) {
-        let mut buffer = [0; 1 << 16];
-        // One pipe's fill at a time, so that a flood does not keep the limits from being looked at.
-        for _ in 0..16 {
-            let Some(pipe) = &self.pipe else { return };
-            match rustix::io::read(pipe, &mut buffer) {
-                Ok(0) => self.pipe = None,
-                Ok(read) => {
-                    let room = self.limit - self.captured.bytes.len();
-                    self.captured.bytes.extend_from_slice(&buffer[..read.min(room)]);
-                    self.captured.truncated |= read > room;
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return,
-            }
-        }
     }
 }

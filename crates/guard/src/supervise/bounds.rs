@@ -1,0 +1,73 @@
+//! Holds a run against its limits.
+
+use std::sync::atomic::Ordering;
+
+use super::{Run, TICK_MS, locked};
+use crate::births::Births;
+use crate::launch::Keeper;
+use crate::report::Exit;
+use crate::sys;
+use crate::tree;
+
+/// How often the tree is looked at: that takes a look at every thread of it.
+const USAGE_MS: u64 = 50;
+/// How often the trees it writes are, at most.
+pub(super) const WEIGH_MS: u64 = 250;
+
+impl Run<'_, '_> {
+    /// Holds the run against its limits, at most once a tick.
+    pub(super) fn look(&mut self, keeper: &Keeper) {
+        let now = sys::monotonic_ms();
+        if now < self.looked_ms + TICK_MS || self.exit.is_some() {
+            return;
+        }
+        self.looked_ms = now;
+        self.births.iter_mut().for_each(Births::look);
+        let limits = &self.policy.limits;
+        let limit = |name: &str| Some(Exit::Limit(name.to_owned()));
+        if now - self.begun_ms >= limits.wall_ms {
+            self.exit = Some(Exit::Timeout);
+            return;
+        }
+        if self.policy.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
+            self.exit = limit("cancelled");
+            return;
+        }
+        // Many births since the last look are a reason not to wait for the next.
+        let made = self.births.as_ref().map_or(0, Births::made);
+        if now < self.measured_ms + USAGE_MS && made < self.made + limits.processes {
+            return;
+        }
+        self.made = made;
+        self.measured_ms = now;
+        if let Some(name) = self.weigh(now) {
+            self.exit = limit(name);
+            return;
+        }
+        let files = locked(self.observer).memory_files;
+        let usage = tree::usage(keeper.pid, limits, files);
+        self.cpu_ms = self.cpu_ms.max(usage.cpu_ms);
+        self.exit = if usage.cpu_ms >= limits.cpu_ms {
+            limit("cpu_ms")
+        } else if usage.memory_bytes > limits.memory_bytes {
+            limit("memory_bytes")
+        } else if usage.processes > limits.processes {
+            limit("processes")
+        } else if usage.threads > limits.processes.saturating_mul(64) {
+            limit("threads")
+        } else {
+            None
+        };
+    }
+
+    /// Walks through the trees from time to time, the more seldom the longer it takes.
+    fn weigh(&mut self, now: u64) -> Option<&'static str> {
+        if now < self.weighed_ms {
+            return None;
+        }
+        let exceeded = self.watched.exceeds(&self.policy.limits);
+        let took = sys::monotonic_ms() - now;
+        self.weighed_ms = now + WEIGH_MS.max(20 * took);
+        exceeded
+    }
+}
