@@ -1,8 +1,8 @@
 //! Keys, and how long their entries live (V3, V15).
 //!
 //! A write pays the long extension. A read extends in steps of one to seven days, so that an agent
-//! in use never falls asleep and no single run pays for months; the contract itself is extended by
-//! the vault, once a call. What does fall asleep is archived,
+//! in use never falls asleep and no single run pays for months. The registry itself is the
+//! operator's to keep alive; when he lets it run down, writes and the vault extend it by days. What does fall asleep is archived,
 //! not lost: the next transaction restores it.
 
 use soroban_sdk::{Address, BytesN, Env, IntoVal, Val, contracttype};
@@ -13,6 +13,8 @@ use crate::types::{AgentRecord, RateCard};
 const DAY: u32 = 17_280;
 /// What a write leaves an entry to live.
 const LONG: u32 = 120 * DAY;
+/// Below what a write extends the registry itself, with its code, by a day.
+const SHORT: u32 = 30 * DAY;
 /// Longest step by which a read extends.
 const STEP: u32 = 7 * DAY;
 
@@ -129,9 +131,10 @@ fn keep(env: &Env, key: &Key) {
 
 fn keep_long(env: &Env, key: &Key) {
     env.storage().persistent().extend_ttl(key, LONG - DAY, LONG);
-    keep_instance_long(env);
+    env.storage().instance().extend_ttl_with_limits(SHORT, DAY, DAY);
 }
 
+/// Pays for months of the registry itself; for its constructor and its admin.
 fn keep_instance_long(env: &Env) {
     env.storage().instance().extend_ttl(LONG - DAY, LONG);
 }

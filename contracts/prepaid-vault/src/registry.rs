@@ -71,7 +71,7 @@ impl Reader {
         })
     }
 
-    /// Lets the vault live on by a step, and the registry if it answered in this call.
+    /// Keeps the vault alive, and the registry if it answered in this call.
     pub(crate) fn keep_contracts(&self) {
         storage::keep_instance(&self.env);
         let answered = self.agents.iter().flatten().any(|(_, answer)| answer.is_ok());

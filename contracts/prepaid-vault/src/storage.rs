@@ -1,9 +1,10 @@
 //! Keys, the compact forms in which entries stand, and how long they live (V3, V15).
 //!
 //! Entries are vectors, not maps: every run writes them, and field names would be half their bytes.
-//! Persistent entries are extended by a run in steps of one to seven days, and the contracts by one
-//! such step a call; deposits and grants pay the long extension. A run's record is temporary: it
-//! lives to the end of the day after its deadline, counted in ledgers of one second, the fastest
+//! Persistent entries are extended by a run in steps of one to seven days; deposits and grants pay
+//! the long extension. The contracts themselves, with their code, are the operator's to keep alive;
+//! only when he lets them run down does each call pay for a day of them. A run's record is temporary:
+//! it lives to the end of the day after its deadline, counted in ledgers of one second, the fastest
 //! considered, and then it is gone.
 
 mod instance;
@@ -19,6 +20,8 @@ use crate::types::{Account, GrantLimits, RunLifecycle, RunRecord};
 const DAY: u32 = 17_280;
 /// What a deposit or grant leaves an entry to live.
 const LONG: u32 = 120 * DAY;
+/// Below what a call extends a contract.
+const SHORT: u32 = 30 * DAY;
 /// Longest step by which a run extends an entry.
 const STEP: u32 = 7 * DAY;
 
@@ -249,10 +252,10 @@ fn keep(env: &Env, key: &Key) {
     env.storage().persistent().extend_ttl_with_limits(key, LONG, DAY, STEP);
 }
 
-/// Lets a contract, with its code, live on by a step. Once a call: code is by far the largest of all
-/// that is kept, and no run shall pay for more than a week of it (V15).
+/// Lets a contract, with its code, live a day longer once it has less than a month left. Once a call:
+/// code is by far the largest of all that is kept, a day of it costs more than a hundred runs (V15).
 pub(crate) fn keep_contract(env: &Env, contract: &Address) {
-    env.deployer().extend_ttl_with_limits(contract.clone(), LONG, DAY, STEP);
+    env.deployer().extend_ttl_with_limits(contract.clone(), SHORT, DAY, DAY);
 }
 
 /// `keep_contract` of the vault itself.
@@ -262,9 +265,10 @@ pub(crate) fn keep_instance(env: &Env) {
 
 fn keep_long(env: &Env, key: &Key) {
     env.storage().persistent().extend_ttl(key, LONG - DAY, LONG);
-    keep_instance_long(env);
+    keep_instance(env);
 }
 
+/// Pays for months of the vault itself; for its constructor and its admin.
 fn keep_instance_long(env: &Env) {
     env.storage().instance().extend_ttl(LONG - DAY, LONG);
 }

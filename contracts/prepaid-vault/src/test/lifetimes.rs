@@ -51,9 +51,7 @@ fn a_run_extends_every_entry_it_uses_by_a_day_to_a_week() {
         let of = |address: &Address, keys: &[Val]| {
             keys.iter().map(|key| left(&w, address, *key)).collect::<std::vec::Vec<_>>()
         };
-        let instance = w.env.as_contract(&w.vault.address, || w.env.storage().instance().get_ttl());
-        [of(&w.vault.address, &vault), of(&w.registry.address, &registry), [instance].into()]
-            .concat()
+        [of(&w.vault.address, &vault), of(&w.registry.address, &registry)].concat()
     };
     w.pass_ledgers(20 * LEDGERS);
     let before = all();
@@ -71,15 +69,25 @@ fn a_run_extends_every_entry_it_uses_by_a_day_to_a_week() {
 }
 
 #[test]
-fn a_batch_extends_the_contracts_themselves_by_one_step_only() {
+fn the_contracts_themselves_cost_a_call_nothing_until_they_run_down_and_then_a_day() {
     let w = world();
     let instance = |of: &Address| w.env.as_contract(of, || w.env.storage().instance().get_ttl());
     let both = || [instance(&w.vault.address), instance(&w.registry.address)];
+    let open = |nonces: core::ops::RangeInclusive<u8>| {
+        let runs = Vec::from_iter(&w.env, nonces.map(|nonce| batch::open_run(&w, nonce)));
+        w.vault.open_runs(&w.runner, &NOON, &runs);
+    };
     w.pass_ledgers(60 * LEDGERS);
     let before = both();
-    let runs = Vec::from_iter(&w.env, (1..=8).map(|nonce| batch::open_run(&w, nonce)));
-    w.vault.open_runs(&w.runner, &NOON, &runs);
-    assert_eq!(both(), before.map(|left| left + 7 * LEDGERS));
+    open(1..=2);
+    w.vault.deposit(&w.user, &1);
+    assert_eq!(both(), before, "two months are left");
+    w.pass_ledgers(40 * LEDGERS);
+    let before = both();
+    open(3..=6);
+    assert_eq!(both(), before.map(|left| left + LEDGERS), "twenty days are left");
+    w.vault.pause_opens();
+    assert_eq!(instance(&w.vault.address), 120 * LEDGERS, "the admin pays for months");
 }
 
 #[test]
