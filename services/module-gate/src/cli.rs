@@ -9,7 +9,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use wire::statement::Verdict;
 
+use crate::doctor::{self, Doctor};
 use crate::document::Invalid;
+use crate::guarded::{self, Guard, Run};
 use crate::local::{self, Told};
 use crate::sandbox::Sandbox;
 
@@ -31,6 +33,8 @@ Examples:
   module-gate gates shipping --module examples/modules/csv-profile
   module-gate oracles run --modules-root examples/modules
   module-gate oracles run --modules-root modules --spec 'oracles/specs/**/*.json' --output json
+  module-gate guard run --root . --declare Process:shell -- npm test
+  module-gate doctor
 
 Exit codes: 0 pass · 1 the module is bad · 2 could not tell · 3 wrong usage or configuration"
 )]
@@ -51,6 +55,21 @@ pub enum Command {
     /// Gates over modules
     #[command(subcommand)]
     Gates(Gates),
+    /// Any command under the guard
+    #[command(subcommand)]
+    Guard(Guard),
+    /// What this host gives the guard and why, with a few runs that show it
+    #[command(
+        after_help = "Exit codes: 0 the guard can be relied on · 1 something is missing or came out wrong · 2 could not tell"
+    )]
+    Doctor {
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        /// What to examine
+        #[command(flatten)]
+        doctor: Doctor,
+    },
     /// Print the completion script of a shell
     Completions {
         /// Which shell
@@ -114,7 +133,7 @@ pub struct Common {
 
 /// Forms of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub enum Output {
     /// For people
     Text,
     /// For programs
@@ -141,6 +160,8 @@ pub fn run(command: Command) -> ExitCode {
         Command::Gates(Gates::Shipping { module, common }) => with_sandbox(&common, |sandbox| {
             Ok(vec![local::ship(sandbox, &module, common.strict_reads)?])
         }),
+        Command::Guard(Guard::Run { output, run }) => guarded(&run, output),
+        Command::Doctor { output, doctor } => examine(&doctor, output),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,
@@ -163,6 +184,38 @@ pub fn run(command: Command) -> ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Misused(String);
+
+/// What is wrong before anything ran is the caller's to mend.
+fn guarded(run: &Run, output: Output) -> anyhow::Result<ExitCode> {
+    let report = guarded::run(run).map_err(|error| Misused(format!("{error:#}")))?;
+    if output == Output::Json {
+        json(&report)?;
+    } else {
+        guarded::print(&report)?;
+    }
+    Ok(match report.verdict {
+        _ if guarded::passed(&report) => ExitCode::SUCCESS,
+        guard::Verdict::Fail => ExitCode::from(BAD),
+        guard::Verdict::Pass | guard::Verdict::Inconclusive => ExitCode::from(UNKNOWN),
+    })
+}
+
+fn examine(doctor: &Doctor, output: Output) -> anyhow::Result<ExitCode> {
+    let diagnosis = doctor::examine(doctor)?;
+    if output == Output::Json {
+        json(&diagnosis)?;
+    } else {
+        std::io::stdout().lock().write_all(doctor::text(&diagnosis).as_bytes())?;
+    }
+    Ok(if diagnosis.healthy { ExitCode::SUCCESS } else { ExitCode::from(BAD) })
+}
+
+fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
 
 fn oracles(
     root: &Path,
@@ -202,12 +255,10 @@ fn with_sandbox(
 }
 
 fn print(told: &[Told], output: Output) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
     if output == Output::Json {
-        serde_json::to_writer_pretty(&mut out, told)?;
-        writeln!(out)?;
-        return Ok(());
+        return json(&told);
     }
+    let mut out = std::io::stdout().lock();
     for one in told {
         writeln!(
             out,

@@ -112,7 +112,8 @@ impl Seen {
     }
 }
 
-fn name(category: Category) -> String {
+/// The category by its name in statements.
+pub(crate) fn name(category: Category) -> String {
     match category {
         Category::FsRead => "FS:read",
         Category::FsWrite => "FS:write",

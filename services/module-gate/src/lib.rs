@@ -13,7 +13,7 @@
 //!
 //! Reading order: the documents a module brings ([`document`], [`manifest`], [`spec`]); starting one
 //! program ([`workspace`], [`sandbox`], [`finding`], [`outputs`]); judging a module ([`oracle`],
-//! [`judge`], [`local`]); the service around it ([`config`], [`gate`], [`store`], [`tree`],
+//! [`judge`], [`local`]); any command and the host ([`guarded`], [`doctor`]); the service around it ([`config`], [`gate`], [`store`], [`tree`],
 //! [`request`], [`attempt`], [`execution`], [`shipping`], [`grpc`], [`cli`]).
 
 pub mod document;
@@ -53,6 +53,8 @@ pub mod shipping;
 pub mod grpc;
 
 pub mod cli;
+pub mod doctor;
+pub mod guarded;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -29,7 +29,7 @@ pub const LIMITS: Limits = Limits {
 const PROCESSORS: u64 = 64;
 /// Folders of the system's own programs. They hold nobody's data, and with them readable an undeclared start of
 /// one is judged as that, not as a read outside the module (M2).
-const PROGRAMS: [&str; 5] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"];
+pub(crate) const PROGRAMS: [&str; 5] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"];
 const NODE_SUFFIXES: [&str; 3] = [".mjs", ".js", ".cjs"];
 
 /// Where modules run.
@@ -176,7 +176,7 @@ fn declared(manifest: &Manifest) -> BTreeSet<Capability> {
     manifest.side_effects.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
-fn look_up(program: &Path, path: &str) -> Option<PathBuf> {
+pub(crate) fn look_up(program: &Path, path: &str) -> Option<PathBuf> {
     let candidates: Vec<PathBuf> = if program.components().count() > 1 {
         vec![program.to_owned()]
     } else {

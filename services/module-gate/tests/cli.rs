@@ -85,3 +85,148 @@ fn wrong_usage_is_exit_3() {
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
     assert!(text(&output).contains("/cases/0/repeat"), "{}", text(&output));
 }
+
+/// A folder every user can reach, with a root that belongs to the user commands run as.
+fn world() -> (tempfile::TempDir, std::path::PathBuf) {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    let root = folder.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::write(root.join("x"), "x").unwrap();
+    guard::prepare_ownership(&root, guard::Identity::Auto).unwrap();
+    (folder, root)
+}
+
+#[test]
+fn any_command_runs_under_the_guard_and_its_output_comes_through() {
+    let (_folder, root) = world();
+    let root = root.to_str().unwrap();
+    let good =
+        run(&["guard", "run", "--root", root, "--", "/bin/sh", "-c", "echo out; echo err >&2"]);
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good));
+    assert_eq!(good.stdout, b"out\n");
+    assert!(String::from_utf8_lossy(&good.stderr).starts_with("err\nPASS\n"), "{}", text(&good));
+
+    let write =
+        ["guard", "run", "--root", root, "--", "sh", "-c", "{ echo 1 > a; } 2>/dev/null; :"];
+    let bad = run(&write);
+    assert_eq!(bad.status.code(), Some(1), "{}", text(&bad));
+    assert!(text(&bad).contains("FAIL E_SIDEEFFECTS_DECLARATION"), "{}", text(&bad));
+    assert!(text(&bad).contains("undeclared FS:write openat"), "{}", text(&bad));
+
+    let out = run(&[
+        "guard",
+        "run",
+        "--root",
+        root,
+        "--output",
+        "json",
+        "--",
+        "sh",
+        "-c",
+        "echo 1 > ../a",
+    ]);
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out));
+    let told: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(told["code"], "E_SIDEEFFECTS_FORBIDDEN");
+    assert_eq!(told["effects"][0]["allowed"], false);
+
+    let code = run(&["guard", "run", "--root", root, "--", "sh", "-c", "exit 5"]);
+    assert_eq!(code.status.code(), Some(1));
+    assert!(text(&code).contains("FAIL E_ORACLE_EXEC"), "{}", text(&code));
+}
+
+#[test]
+fn a_declared_write_lands_and_a_copy_leaves_the_root_alone() {
+    let (_folder, root) = world();
+    let at = root.to_str().unwrap();
+    let write = ["--declare", "FS:write", "--", "sh", "-c", "echo 1 > a"];
+    let copied = run(&[&["guard", "run", "--root", at, "--copy"], &write[..]].concat());
+    assert_eq!(copied.status.code(), Some(0), "{}", text(&copied));
+    assert!(!root.join("a").exists());
+    let written = run(&[&["guard", "run", "--root", at], &write[..]].concat());
+    assert_eq!(written.status.code(), Some(0), "{}", text(&written));
+    assert_eq!(std::fs::read_to_string(root.join("a")).unwrap(), "1\n");
+}
+
+#[test]
+fn a_guarded_command_gets_what_it_was_given() {
+    let (folder, root) = world();
+    let at = root.to_str().unwrap();
+    let script = "echo $A $HOME_SECRET; read line < x; echo $line";
+    let given = run(&[
+        "guard",
+        "run",
+        "--root",
+        at,
+        "--env",
+        "A=1 2",
+        "--strict-reads",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]);
+    assert_eq!(given.status.code(), Some(0), "{}", text(&given));
+    assert_eq!(given.stdout, b"1 2\nx\n");
+    std::fs::write(folder.path().join("secret"), "S0\n").unwrap();
+    let read = ["sh", "-c", "{ read line < ../secret; } 2>/dev/null; echo $line"];
+    let strict =
+        run(&[&["guard", "run", "--root", at, "--strict-reads", "--"], &read[..]].concat());
+    assert_eq!(strict.status.code(), Some(1), "{}", text(&strict));
+    assert!(text(&strict).contains("E_SIDEEFFECTS_FORBIDDEN"), "{}", text(&strict));
+    let listed = run(&[&["guard", "run", "--root", at, "--"], &read[..]].concat());
+    assert_eq!(
+        (listed.status.code(), &listed.stdout[..]),
+        (Some(0), &b"S0\n"[..]),
+        "{}",
+        text(&listed)
+    );
+    let slow = run(&[
+        "guard",
+        "run",
+        "--root",
+        at,
+        "--timeout-ms",
+        "200",
+        "--",
+        "sh",
+        "-c",
+        "while :; do :; done",
+    ]);
+    assert!(text(&slow).contains("E_ORACLE_EXEC"), "{}", text(&slow));
+}
+
+#[test]
+fn a_guarded_command_that_cannot_be_started_is_told_apart() {
+    let (_folder, root) = world();
+    let at = root.to_str().unwrap();
+    for args in [
+        &["guard", "run", "--root", at][..],
+        &["guard", "run", "--root", "/no/such", "--", "true"],
+        &["guard", "run", "--root", at, "--cwd", "/", "--", "true"],
+        &["guard", "run", "--root", at, "--declare", "FS:all", "--", "true"],
+        &["guard", "run", "--root", at, "--env", "A", "--", "true"],
+        &["guard", "run", "--root", at, "--", "no-such-program"],
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(3), "{args:?} {}", text(&output));
+    }
+    let program = root.join("x");
+    let output = run(&["guard", "run", "--root", at, "--", program.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("INCONCLUSIVE E_GUARD_INCOMPLETE"), "{}", text(&output));
+}
+
+#[test]
+fn the_doctor_finds_this_host_healthy() {
+    let output = run(&["doctor", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["healthy"], true);
+    let tests = told["self_tests"].as_array().unwrap();
+    assert!(tests.len() >= 10 && tests.iter().all(|test| test["held"] == true));
+    let shown = run(&["doctor", "--no-self-tests"]);
+    assert!(text(&shown).contains("landlock"), "{}", text(&shown));
+}

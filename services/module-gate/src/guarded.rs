@@ -1,0 +1,274 @@
+//! `guard run`: any command under the guard, without a module, a manifest or a service.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use guard::Guard as Guarded;
+use guard::{Capability, Charge, Effect, Exit, Identity, Policy, Reads, Report, Stdin, Tier};
+
+use crate::cli::Output;
+use crate::sandbox::{PROGRAMS, look_up};
+
+/// Effects shown as text; JSON has all that were kept.
+const MAX_SHOWN: usize = 40;
+
+const RUN_HELP: &str = "\
+Examples:
+  module-gate guard run --root . -- node build.mjs
+  module-gate guard run --root . --declare FS:write --declare Process:shell -- npm test
+  module-gate guard run --root . --copy --declare FS:write -- ./configure
+  module-gate guard run --root module --strict-reads --output json -- python3 main.py
+
+Codes: E_SIDEEFFECTS_FORBIDDEN something outside the root · E_SIDEEFFECTS_DECLARATION something undeclared ·
+E_ORACLE_EXEC another end than exit code 0 · E_GUARD_INCOMPLETE the host could not run or watch it.
+Exit codes: 0 pass · 1 fail · 2 could not tell · 3 wrong usage. The command's own exit code is in the result.";
+
+/// Commands over commands.
+#[derive(Debug, Subcommand)]
+pub enum Guard {
+    /// Run a command under the guard: pass its output through, then say what it did and whether it may
+    #[command(after_help = RUN_HELP)]
+    Run {
+        /// How to print the result: text on standard error after the command's output, or one JSON document with it
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        /// What to run
+        #[command(flatten)]
+        run: Box<Run>,
+    },
+}
+
+/// The command line of `guard run`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Run {
+    /// The only folder the command may change, and only with --declare FS:write
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+    /// Working directory, inside the root; default: the root
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// What the command may do: FS:read, FS:write, Process:shell, Process:git, Network; may be repeated
+    #[arg(long = "declare", value_name = "CAPABILITY")]
+    declared: Vec<Capability>,
+    /// Deny and charge reads outside the root instead of listing them
+    #[arg(long)]
+    strict_reads: bool,
+    /// With --strict-reads: a file or folder that may be read all the same; may be repeated
+    #[arg(long = "allow-read", value_name = "PATH", requires = "strict_reads")]
+    allow_read: Vec<PathBuf>,
+    /// A variable for the command, which inherits none but PATH; may be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
+    /// Give the command this program's standard input instead of an empty one
+    #[arg(long)]
+    stdin: bool,
+    /// Run on a copy of the root that is thrown away afterwards
+    #[arg(long)]
+    copy: bool,
+    /// Longest wall time in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    timeout_ms: u64,
+    /// Most processes at once
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=4_096))]
+    processes: u64,
+    /// Most resident memory of all its processes, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1_024, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    memory_mib: u64,
+    /// The command's search path
+    #[arg(long, env = "PATH", hide = true, default_value = "")]
+    path: String,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a variable is NAME=VALUE".to_owned()),
+    }
+}
+
+/// Runs the command to its end.
+///
+/// # Errors
+/// What made it impossible to start anything: a wrong path, a user who cannot get there.
+pub fn run(run: &Run) -> anyhow::Result<Report> {
+    let private = tempfile::Builder::new().prefix("module-gate-").tempdir()?;
+    // As root the command runs as another user, who has to pass through.
+    fs::set_permissions(private.path(), fs::Permissions::from_mode(0o711))?;
+    let given =
+        run.root.canonicalize().with_context(|| format!("--root {}", run.root.display()))?;
+    if !given.is_dir() {
+        bail!("--root {} is no folder", run.root.display());
+    }
+    let (root, identity) = if run.copy {
+        let copy = private.path().join("root");
+        guard::copy_tree(&given, &copy, Identity::Auto)?;
+        (copy, Identity::Auto)
+    } else {
+        (given.clone(), identity(&given, run)?)
+    };
+    let scratch = private.path().join("home");
+    fs::create_dir_all(scratch.join("tmp"))?;
+    guard::prepare_ownership(&scratch, identity)?;
+    let mut policy = Policy::new(&root);
+    policy.scratch = Some(scratch.clone());
+    policy.declared = run.declared.iter().copied().collect();
+    policy.identity = identity;
+    policy.reads = if run.strict_reads {
+        let own = run.allow_read.iter().cloned();
+        Reads::Deny { allow: own.chain(PROGRAMS.map(PathBuf::from)).collect() }
+    } else {
+        Reads::List
+    };
+    policy.limits.wall_ms = run.timeout_ms;
+    policy.limits.cpu_ms = run.timeout_ms.saturating_mul(64);
+    policy.limits.processes = run.processes;
+    policy.limits.memory_bytes = run.memory_mib << 20;
+    let command = command(run, &given, &root, &scratch)?;
+    Ok(Guarded::run(&command, &policy)?)
+}
+
+fn command(run: &Run, given: &Path, root: &Path, scratch: &Path) -> anyhow::Result<guard::Command> {
+    let cwd = match &run.cwd {
+        None => root.to_owned(),
+        // A folder of the original means the same folder of the copy.
+        Some(cwd) => match given.join(cwd).strip_prefix(given) {
+            Ok(inside) => root.join(inside),
+            Err(_) => bail!("--cwd {} is not in the root", cwd.display()),
+        },
+    };
+    let (program, arguments) = run.command.split_first().context("no command after --")?;
+    let program = PathBuf::from(program);
+    let found = if program.components().count() > 1 {
+        cwd.join(&program)
+    } else {
+        look_up(&program, &run.path)
+            .with_context(|| format!("{} is no program on the search path", program.display()))?
+    };
+    let mut command = guard::Command::new(found, cwd)
+        .args(arguments.iter().cloned())
+        .env("PATH", &run.path)
+        .env("HOME", scratch)
+        .env("TMPDIR", scratch.join("tmp"));
+    for (name, value) in &run.env {
+        command.env.retain(|(known, _)| known != name.as_str());
+        command = command.env(name, value);
+    }
+    if run.stdin {
+        command = command.stdin(Stdin::File(PathBuf::from("/dev/stdin")));
+    }
+    Ok(command)
+}
+
+/// As root: the root's owner, so that what the command makes belongs to him; nobody where that is root himself.
+fn identity(root: &Path, run: &Run) -> anyhow::Result<Identity> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(Identity::Auto);
+    }
+    let owner = fs::metadata(root)?;
+    if owner.uid() != 0 && owner.gid() != 0 {
+        return Ok(Identity::User { uid: owner.uid(), gid: owner.gid() });
+    }
+    if run.declared.contains(&Capability::FsWrite) && owner.mode() & 0o002 == 0 {
+        bail!(
+            "--root {} belongs to root, and as root the command runs as user 65534, who may not write there: \
+             give the folder to another user, or add --copy",
+            root.display()
+        );
+    }
+    Ok(Identity::Auto)
+}
+
+/// Whether the report is a pass that counts (M11).
+pub fn passed(report: &Report) -> bool {
+    report.verdict == guard::Verdict::Pass && report.tier != Tier::Degraded
+}
+
+/// Passes the command's output through, then tells the verdict on standard error.
+///
+/// # Errors
+/// Nobody reads any more.
+pub fn print(report: &Report) -> io::Result<()> {
+    io::stdout().lock().write_all(&report.stdout.bytes)?;
+    io::stdout().flush()?;
+    let mut out = io::stderr().lock();
+    out.write_all(&report.stderr.bytes)?;
+    if report.stderr.bytes.last().is_some_and(|byte| *byte != b'\n') {
+        writeln!(out)?;
+    }
+    out.write_all(told(report).as_bytes())
+}
+
+fn told(report: &Report) -> String {
+    let code = report.code.map_or_else(String::new, |code| format!(" {code}"));
+    let verdict = match report.verdict {
+        guard::Verdict::Pass => "PASS",
+        guard::Verdict::Fail => "FAIL",
+        guard::Verdict::Inconclusive => "INCONCLUSIVE",
+    };
+    let mut lines = vec![format!("{verdict}{code}")];
+    if !report.reason.is_empty() {
+        lines.push(format!("  reason   {}", report.reason));
+    }
+    lines.push(format!(
+        "  ended    {} after {} ms, {} ms of processor time",
+        ended(&report.exit),
+        report.wall_ms,
+        report.cpu_ms
+    ));
+    lines.push(format!("  guard    {}, Landlock ABI {}", report.tier, report.landlock_abi));
+    for (category, count) in &report.counts {
+        lines.push(format!("  seen     {} × {count}", crate::finding::name(*category)));
+    }
+    let mut effects: Vec<&Effect> = report.effects.iter().collect();
+    effects.sort_by_key(|effect| matches!(effect.charge, Charge::Declared | Charge::Listed));
+    lines.extend(effects.iter().take(MAX_SHOWN).map(|effect| line(effect)));
+    if effects.len() > MAX_SHOWN {
+        lines.push(format!("  … and {} more with --output json", effects.len() - MAX_SHOWN));
+    }
+    if report.verdict == guard::Verdict::Inconclusive {
+        lines.push(
+            "  nothing is known about the command: repair what the reason names, then try again; \
+             `module-gate doctor` says what this host lacks"
+                .to_owned(),
+        );
+    }
+    lines.join("\n") + "\n"
+}
+
+fn line(effect: &Effect) -> String {
+    let done = match (effect.charge, effect.allowed) {
+        (Charge::Undeclared, _) => "undeclared",
+        (Charge::Outside, _) => "outside",
+        (_, true) => "allowed",
+        (_, false) => "denied",
+    };
+    let other = effect.other.as_ref().map_or_else(String::new, |other| format!(" ({other})"));
+    format!(
+        "  effect   {done} {} {} {}{other}, process {} {}: {}",
+        crate::finding::name(effect.category),
+        effect.operation,
+        effect.target,
+        effect.pid,
+        effect.executable,
+        effect.argv.join(" ")
+    )
+}
+
+fn ended(exit: &Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("with code {code}"),
+        Exit::Signal(signal) => format!("by signal {signal}"),
+        Exit::Timeout => "by the time limit".to_owned(),
+        Exit::Limit(name) => format!("by the limit {name}"),
+        Exit::NotStarted => "before it started".to_owned(),
+    }
+}
