@@ -73,9 +73,12 @@ impl Network {
         for user in 0..PEOPLE - 1 {
             let step = Step::Deposit { user, amount: 20_000 };
             self.take(&Call { step, signed: true }).unwrap();
-            for agent in 0..AGENTS {
-                let step = Step::Grant { user, runner: user, agent, expires_in: None };
-                self.take(&Call { step, signed: true }).unwrap();
+            for (runner, agent) in (0..2).flat_map(|runner| [(runner, 0), (runner, 1)]) {
+                let limits = Step::SetLimits { user, runner, agent, per_run: 0, total: 0, fee: 20 };
+                let grant = Step::Grant { user, runner, agent, expires_in: None };
+                for step in [limits, grant] {
+                    self.take(&Call { step, signed: true }).unwrap();
+                }
             }
         }
     }

@@ -94,7 +94,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => rights(),
         14 => opens(),
         14 => ends(),
-        3 => registry(),
+        4 => registry(),
         2 => administration(),
         4 => seconds().prop_map(|seconds| Step::Pass { seconds }),
         1 => run().prop_map(|run| Step::Lose { run }),
@@ -162,8 +162,8 @@ fn ends() -> impl Strategy<Value = Step> {
 
 fn registry() -> impl Strategy<Value = Step> {
     prop_oneof![
-        2 => (0..AGENTS, person()).prop_map(|(agent, runner)| Step::List { agent, runner }),
-        1 => (0..AGENTS, person()).prop_map(|(agent, runner)| Step::Delist { agent, runner }),
+        3 => (0..AGENTS, person()).prop_map(|(agent, runner)| Step::List { agent, runner }),
+        2 => (0..AGENTS, person()).prop_map(|(agent, runner)| Step::Delist { agent, runner }),
         1 => (0..AGENTS, 0i128..30).prop_map(|(agent, price)| Step::Publish { agent, price }),
     ]
 }
@@ -183,7 +183,7 @@ fn administration() -> impl Strategy<Value = Step> {
 fn asked() -> impl Strategy<Value = Asked> {
     let back = prop_oneof![6 => Just(0u32), 2 => Just(1u32), 1 => 0u32..4];
     let slack = prop_oneof![1 => Just(-1i128), 9 => 0i128..3];
-    let fee = prop_oneof![6 => Just(0i128), 3 => 0i128..30, 1 => Just(-1i128)];
+    let fee = prop_oneof![3 => Just(0i128), 6 => 0i128..=21, 1 => Just(-1i128)];
     let far = prop_oneof![10 => 600u64..=86_400, 1 => 0u64..600, 1 => 86_401u64..100_000];
     (pair(), agent(), back, budgets(), slack, fee, far).prop_map(
         |((user, runner), agent, back, budgets, slack, fee, deadline_in)| Asked {
@@ -201,7 +201,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 
 fn stated() -> impl Strategy<Value = Stated> {
     let share = prop_oneof![12 => 0i128..=100, 1 => Just(101i128), 1 => Just(-1i128)];
-    let by = prop::option::weighted(0.15, person());
+    let by = prop::option::weighted(0.25, person());
     (by, share, 0u8..2, prop::bool::weighted(0.95)).prop_map(|(by, share, hash, honest)| Stated {
         by,
         share,
