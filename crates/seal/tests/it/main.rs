@@ -1,6 +1,7 @@
 //! What the crate promises to those who seal and those who verify.
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
+mod documents;
 mod facts;
 mod mutate;
 mod parsers;
