@@ -55,7 +55,7 @@ impl OracleGate for Calls {
     ) -> Result<Response<pb::PutModuleResponse>, Status> {
         let _room =
             self.gate.uploads.acquire().await.map_err(|error| told(Error::internal(error)))?;
-        let (digest, files) = upload::receive(request.into_inner()).await?;
+        let (digest, files) = upload::receive(request.into_inner(), upload::PATIENCE).await?;
         let stored = modules::put(&self.gate.exchange, digest, files).await.map_err(told)?;
         Ok(Response::new(pb::PutModuleResponse { digest: digest.to_string(), stored }))
     }

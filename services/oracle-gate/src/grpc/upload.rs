@@ -1,8 +1,11 @@
 //! A module's tree on its way in.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
+use futures::{Stream, StreamExt};
 use seal::Limits;
-use tonic::{Status, Streaming};
+use tonic::Status;
 use wire::Problem;
 use wire::digest::Digest;
 use wire::pb::oracle::v1 as pb;
@@ -16,19 +19,23 @@ struct Open {
     content: BytesMut,
 }
 
+/// How long the next message is waited for: who stops in the middle must not keep others out.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The digest announced, and every file, each as it was announced.
 pub(super) async fn receive(
-    mut stream: Streaming<pb::PutModuleRequest>,
+    mut stream: impl Stream<Item = Result<pb::PutModuleRequest, Status>> + Unpin,
+    patience: Duration,
 ) -> Result<(Digest, Vec<Incoming>), Status> {
     use pb::put_module_request::Item;
     let invalid = |text: &str| Problem::InvalidRequest.status(text);
-    let first = stream.message().await?.and_then(|message| message.item);
+    let first = next(&mut stream, patience).await?.and_then(|message| message.item);
     let Some(Item::Header(header)) = first else {
         return Err(invalid("the first message is the header"));
     };
     let digest = parse_digest(&header.digest)?;
     let (mut files, mut open, mut left) = (Vec::new(), None::<Open>, Limits::MODULE.bytes);
-    while let Some(message) = stream.message().await? {
+    while let Some(message) = next(&mut stream, patience).await? {
         match (message.item, &mut open) {
             (Some(Item::File(file)), _) => {
                 files.extend(open.take().map(close).transpose()?);
@@ -51,6 +58,14 @@ pub(super) async fn receive(
     Ok((digest, files))
 }
 
+async fn next<M>(
+    stream: &mut (impl Stream<Item = Result<M, Status>> + Unpin),
+    patience: Duration,
+) -> Result<Option<M>, Status> {
+    let late = |_| Problem::Unavailable.status("the upload stopped in the middle; send it again");
+    tokio::time::timeout(patience, stream.next()).await.map_err(late)?.transpose()
+}
+
 fn close(open: Open) -> Result<Incoming, Status> {
     let Open { file, content } = open;
     let content = content.freeze();
@@ -65,4 +80,23 @@ fn close(open: Open) -> Result<Incoming, Status> {
         return Err(mismatch("sha256"));
     }
     Ok(Incoming { path: file.path, executable: file.executable, content })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_upload_that_stops_in_the_middle_ends() {
+        let digest = Digest::of(b"module").to_string();
+        let header = pb::put_module_request::Item::Header(pb::ModuleHeader { digest });
+        let header = pb::PutModuleRequest { item: Some(header) };
+        let stops = stream::iter([Ok(header)]).chain(stream::pending());
+        let Err(refused) = receive(Box::pin(stops), Duration::from_millis(10)).await else {
+            panic!("an upload without an end was taken");
+        };
+        assert_eq!(Problem::of(&refused), Some(Problem::Unavailable));
+    }
 }
