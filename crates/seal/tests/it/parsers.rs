@@ -42,10 +42,10 @@ proptest! {
             }
         }
         prop_assert!(taken(&bytes) <= 1);
-        if let Ok(view) = RunFactsView::parse(&bytes) {
-            if let Ok(again) = view.to_bytes() {
-                prop_assert_eq!(RunFactsView::parse(&again), Ok(view));
-            }
+        if let Ok(view) = RunFactsView::parse(&bytes)
+            && let Ok(again) = view.to_bytes()
+        {
+            prop_assert_eq!(RunFactsView::parse(&again), Ok(view));
         }
     }
 }
