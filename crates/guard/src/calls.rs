@@ -136,7 +136,7 @@ pub(crate) enum Stop {
     Equal(usize, u32),
     /// New namespaces and new processes, not new threads.
     Clone,
-    /// Requests that neither terminals nor sockets know, and those of them that reach others.
+    /// Requests that change more than the descriptor, as far as their numbers tell.
     Ioctl,
     /// Never: the kernel itself answers with this error number, and nobody hears of it.
     Fail(u16),
@@ -180,6 +180,12 @@ const F_SETOWN_EX: u32 = 15;
 pub(crate) const PRIORITY_OF_USER: u32 = 2;
 pub(crate) const IO_PRIORITY_OF_USER: u32 = 3;
 
+/// Requests by `ioctl` that ask a terminal, or are about the descriptor alone: `TCGETS`, `TIOCGPGRP`, `TIOCOUTQ`, `TIOCGWINSZ`, `FIONREAD`,
+/// `FIONBIO`, `TIOCGSID`, `FIONCLEX`, `FIOCLEX`, `FIOASYNC`.
+pub(crate) const DESCRIPTOR_REQUESTS: [u32; 10] =
+    [0x5401, 0x540f, 0x5411, 0x5413, 0x541b, 0x5421, 0x5429, 0x5450, 0x5451, 0x5452];
+/// The receiver of a socket's signals, by both names.
+pub(crate) const OWNER_REQUESTS: [u32; 2] = [0x8901, 0x8902];
 /// A child that no tracer hears of.
 pub(crate) const UNTRACED: u32 = libc::CLONE_UNTRACED as u32;
 

@@ -6,7 +6,9 @@
 
 use libc::{c_long, sock_filter};
 
-use crate::calls::{Call, NEW_NAMESPACES, Stop, UNKNOWN_NUMBERS, UNTRACED};
+use crate::calls::{
+    Call, DESCRIPTOR_REQUESTS, NEW_NAMESPACES, OWNER_REQUESTS, Stop, UNKNOWN_NUMBERS, UNTRACED,
+};
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) const NATIVE: u32 = 0xc000_003e;
@@ -89,25 +91,24 @@ fn stop(condition: Stop) -> Vec<sock_filter> {
     }
 }
 
-/// Requests of terminals (`T`) and sockets pass, but for input typed into a terminal and the receiver of a socket's signals.
+/// Requests that only ask, or change no more than the descriptor, pass; so do those of sockets, but for the receiver of their signals.
 fn ioctl() -> Vec<sock_filter> {
     const TYPE: u32 = 0xff00;
-    const TERMINALS: u32 = 0x5400;
     const SOCKETS: u32 = 0x8900;
-    const TIOCLINUX: u32 = 0x541c;
-    const FIOSETOWN: u32 = 0x8901;
-    const SIOCSPGRP: u32 = 0x8902;
-    vec![
-        load(low(1)),
-        jump(JUMP_EQUAL, libc::TIOCSTI as u32, 6, 0),
-        jump(JUMP_EQUAL, TIOCLINUX, 5, 0),
-        jump(JUMP_EQUAL, FIOSETOWN, 4, 0),
-        jump(JUMP_EQUAL, SIOCSPGRP, 3, 0),
-        sock_filter { code: AND, jt: 0, jf: 0, k: TYPE },
-        jump(JUMP_EQUAL, TERMINALS, 2, 0),
-        jump(JUMP_EQUAL, SOCKETS, 1, 0),
-        notify(),
-    ]
+    let (own, owners) = (&DESCRIPTOR_REQUESTS, &OWNER_REQUESTS);
+    let mut code = vec![load(low(1))];
+    // Each jumps over all that follows it.
+    let after = |left: usize| u8::try_from(left).unwrap_or(u8::MAX);
+    for (index, request) in own.iter().enumerate() {
+        code.push(jump(JUMP_EQUAL, *request, after(own.len() - index + owners.len() + 2), 0));
+    }
+    for (index, request) in owners.iter().enumerate() {
+        code.push(jump(JUMP_EQUAL, *request, after(owners.len() - index + 1), 0));
+    }
+    code.push(sock_filter { code: AND, jt: 0, jf: 0, k: TYPE });
+    code.push(jump(JUMP_EQUAL, SOCKETS, 1, 0));
+    code.push(notify());
+    code
 }
 
 /// Offset of the low half of an argument; both supported machines are little endian.

@@ -2,7 +2,9 @@
 
 use libc::c_long;
 
-use super::{Call, NEW_NAMESPACES, Stop, UNKNOWN_NUMBERS, UNTRACED};
+use super::{
+    Call, DESCRIPTOR_REQUESTS, NEW_NAMESPACES, OWNER_REQUESTS, Stop, UNKNOWN_NUMBERS, UNTRACED,
+};
 
 /// What becomes of a call before anybody looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +46,10 @@ impl Stop {
     }
 }
 
-/// Requests that are not of terminals or sockets alone.
+/// Requests that change more than the descriptor.
 fn is_far(request: u32) -> bool {
-    const REACHING: [u32; 4] = [libc::TIOCSTI as u32, 0x541c, 0x8901, 0x8902];
-    REACHING.contains(&request) || !matches!(request & 0xff00, 0x5400 | 0x8900)
+    OWNER_REQUESTS.contains(&request)
+        || !(DESCRIPTOR_REQUESTS.contains(&request) || request & 0xff00 == 0x8900)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 
 use super::{CONTINUE, Decision, Observer, Seen, error};
+use crate::calls::OWNER_REQUESTS;
 use crate::ground::Zone;
 use crate::policy::Capability;
 use crate::report::{Category, Charge};
@@ -11,8 +12,6 @@ use crate::view::{Found, Place};
 
 const TERMINAL_INPUT: u32 = libc::TIOCSTI as u32;
 const CONSOLE: u32 = 0x541c;
-/// The receiver of a socket's signals, by both names.
-const OWNERS: [u32; 2] = [0x8901, 0x8902];
 /// `FS_IOC_SET_ENCRYPTION_POLICY`: by its number it only reads.
 const ENCRYPT: u32 = 0x800c_6613;
 /// Requests on files and directories that change nothing, or only what is open for writing: block maps, extents, clones, digests.
@@ -37,7 +36,7 @@ impl Observer<'_> {
             self.refused(seen.stopped.tid, "ioctl", format!("request {request:#x}"));
             return Ok(error(libc::EPERM));
         }
-        if OWNERS.contains(&request) {
+        if OWNER_REQUESTS.contains(&request) {
             return self.socket_owner(seen);
         }
         let Place::File { path, found } = seen.view.descriptor(seen.int(0))? else {
@@ -45,7 +44,18 @@ impl Observer<'_> {
         };
         let Found::Here(metadata) = &found else { return Ok(CONTINUE) };
         let kind = metadata.file_type();
-        if kind.is_char_device() || kind.is_block_device() {
+        let device = kind.is_char_device() || kind.is_block_device();
+        if is_of_terminals(request) {
+            if device && self.ground.zone(&path) == Zone::Outside {
+                // The settings of somebody's terminal.
+                let shown = seen.show(&path);
+                self.record(seen, Category::FsWrite, Charge::Outside, shown, false);
+                return Ok(error(libc::EACCES));
+            }
+            // Anything else is no terminal, and the kernel says so.
+            return Ok(CONTINUE);
+        }
+        if device {
             let confined = self.abi >= DEVICES_CONFINED || self.ground.zone(&path) == Zone::Free;
             return Ok(if confined { CONTINUE } else { error(libc::EPERM) });
         }
@@ -62,6 +72,10 @@ impl Observer<'_> {
         self.record(seen, Category::FsWrite, charge, seen.show(&path), false);
         Ok(error(libc::ENOTTY))
     }
+}
+
+fn is_of_terminals(request: u32) -> bool {
+    request & 0xff00 == 0x5400
 }
 
 fn is_harmless(request: u32) -> bool {

@@ -135,6 +135,16 @@ fn a_request_that_changes_an_inode_is_a_write() {
 }
 
 #[test]
+fn settings_of_somebody_s_terminal_are_outside() {
+    let source = "int main() { int other = posix_openpt(O_RDONLY | O_NOCTTY); char t[64] = {0}; ACT; return 0; }";
+    // Asking is free, and so is everything about what is no terminal.
+    let asks = "int f = open(\"/dev/ptmx\", O_RDONLY | O_NOCTTY); ioctl(f, 0x5401, t); ioctl(0, 0x5402, t); ioctl(1, 0x5402, t); ioctl(open(\"x\", O_RDONLY), 0x5402, t); int n; ioctl(1, FIONREAD, &n)";
+    assert_pass(&Setting::new().c(&source.replace("ACT", asks)));
+    let sets = "ioctl(open(\"/dev/ptmx\", O_RDONLY | O_NOCTTY), 0x5402, t)";
+    crate::setting::assert_forbidden(&Setting::new().c(&source.replace("ACT", sets)));
+}
+
+#[test]
 fn metadata_of_a_path_swapped_meanwhile_stays_what_it_was() {
     // One process exchanges a folder and a link that leads out, the other changes modes through the name they share.
     let source = "int main() { mkdir(\"in\", 0700); close(open(\"in/victim\", O_CREAT | O_WRONLY, 0600)); symlink(\"..\", \"up\");
