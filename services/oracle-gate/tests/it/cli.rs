@@ -211,3 +211,42 @@ fn a_bucket_without_credentials_is_a_matter_of_configuration() {
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     assert!(exit(&output) == 3 && text.contains("AWS_ACCESS_KEY_ID"), "{text}");
 }
+
+#[test]
+fn a_pack_closed_as_failed_stays_so() {
+    let lab = Lab::new();
+    publish(&lab);
+    let seal = ["seal", "--profile", "dev", "--run-facts-ref", "view.json"];
+    let failed = oracle_gate(&lab, &[&seal[..], &["--seal-status", "SEALED_FAILED"]].concat());
+    assert_eq!(json_of(&failed)["seal_status"], json!("SEALED_FAILED"));
+    assert!(seal::verify::pack(&lab.path("run-5")).unwrap().is_whole(), "it can be looked at");
+    let sealed = std::fs::read(lab.path("run-5/_SEALED.json")).unwrap();
+    let ensured = oracle_gate(&lab, &[&seal[..], &["--ensure"]].concat());
+    let text = String::from_utf8(ensured.stderr.clone()).unwrap();
+    assert!(exit(&ensured) == 1 && text.contains("SEAL_MISMATCH"), "{text}");
+    assert_eq!(std::fs::read(lab.path("run-5/_SEALED.json")).unwrap(), sealed);
+}
+
+#[test]
+fn a_pack_of_the_first_version_is_read_and_not_sealed_again() {
+    let lab = Lab::new();
+    publish(&lab);
+    let hex = Digest::of(b"world");
+    let mut manifest = json!({
+        "version": "v0", "oracle_pack_id": hex, "engine_release": "unknown",
+        "world_key": {"manifest_fingerprint": hex, "parameter_hash": hex, "scenario_id": "s", "seed": 7},
+        "catalogue_digest": hex, "gate_map_digest": hex, "created_at_utc": "2026-01-28",
+    });
+    let text = format!("{hex}|{hex}|s|7|unknown|{hex}|{hex}");
+    manifest["oracle_pack_id"] = json!(Digest::of(text.as_bytes()));
+    let seal = json!({
+        "version": "v0", "oracle_pack_id": manifest["oracle_pack_id"],
+        "seal_status": "SEALED_OK", "sealed_at_utc": "2026-01-28",
+    });
+    lab.write("run-5/_oracle_pack_manifest.json", format!("{manifest}\n"));
+    lab.write("run-5/_SEALED.json", format!("{seal}\n"));
+    assert!(seal::verify::pack(&lab.path("run-5")).unwrap().holds(seal::verify::Link::PackId));
+    let again = oracle_gate(&lab, &["seal", "--profile", "dev", "--run-facts-ref", "view.json"]);
+    let text = String::from_utf8(again.stderr.clone()).unwrap();
+    assert!(exit(&again) == 1 && text.contains("PACK_ALREADY_SEALED"), "{text}");
+}

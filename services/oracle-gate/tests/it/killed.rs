@@ -72,12 +72,13 @@ async fn the_command_killed_at_any_point_leaves_a_pack_unsealed_or_sealed() {
     }
 }
 
-struct Process {
-    child: Child,
-    url: String,
+pub struct Process {
+    pub child: Child,
+    pub url: String,
 }
 
-async fn serve(lab: &Lab, db: &TestDb, bus: &TestBus, crash: Option<&str>) -> Process {
+/// The service as a process, its store in the lab's folder unless `settings` say otherwise.
+pub async fn serve(lab: &Lab, db: &TestDb, bus: &TestBus, settings: &[(&str, &str)]) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oracle-gate"));
     let key = hex::encode(lab.key.verifying_key().as_bytes());
     command
@@ -94,9 +95,7 @@ async fn serve(lab: &Lab, db: &TestDb, bus: &TestBus, crash: Option<&str>) -> Pr
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    if let Some(point) = crash {
-        command.env(VARIABLE, point);
-    }
+    command.envs(settings.iter().copied());
     let mut child = command.spawn().unwrap();
     let (to, mut lines) = tokio::sync::mpsc::unbounded_channel();
     for stream in [
@@ -141,7 +140,7 @@ async fn the_service_killed_at_any_point_completes_one_seal_when_it_starts_again
     for (number, point) in points.iter().enumerate() {
         let draft = lab.passed(number as u128 + 1);
         let run = draft.run;
-        let mut dying = serve(&lab, &db, &bus, Some(point)).await;
+        let mut dying = serve(&lab, &db, &bus, &[(VARIABLE, point)]).await;
         let channel = client(&dying.url, Some(&Secret::from(TOKEN))).unwrap();
         let answer = OracleGateClient::new(channel).seal(request(draft)).await;
         assert!(answer.is_err(), "{point} was not passed");
@@ -151,7 +150,7 @@ async fn the_service_killed_at_any_point_completes_one_seal_when_it_starts_again
             never_half(&pack.path());
         }
 
-        let _again = serve(&lab, &db, &bus, None).await;
+        let _again = serve(&lab, &db, &bus, &[]).await;
         let limit = Duration::from_secs(30);
         let sealed = eventually(limit, || async { result(&db, run).await }).await;
         let root = lab.path(&format!("packs/{}", sealed.pack_id));

@@ -6,6 +6,7 @@ mod moto;
 mod open;
 mod s3s;
 mod server;
+mod service;
 mod verdicts;
 
 use std::path::Path;

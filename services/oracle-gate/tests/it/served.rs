@@ -136,7 +136,7 @@ async fn read_bundle(client: &mut Client) -> BTreeMap<String, Vec<u8>> {
     files(client.read_bundle(ask).await.unwrap().into_inner()).await.unwrap()
 }
 
-async fn files(
+pub async fn files(
     mut stream: tonic::Streaming<BundleChunk>,
 ) -> Result<BTreeMap<String, Vec<u8>>, tonic::Status> {
     let (mut files, mut last, mut left) = (BTreeMap::new(), String::new(), 0);
