@@ -23,21 +23,7 @@ mod traps;
 use crate::case::{Case, show};
 
 /// Cases the guard does not keep yet: the name, and what is wrong. They are in the table too, apart.
-const GAPS: &[(&str, &str)] = &[
-    ("openat2-in-root", "names resolved in the directory are taken for names outside"),
-    ("openat2-in-root-clamped", "names resolved in the directory are taken for names outside"),
-    ("inode-flags-by-ioctl", "refused and listed, not charged"),
-    ("inode-flags-by-ioctl, outside", "refused and listed, not charged"),
-    ("link-in-of-a-file-named-deleted", "refused by the kernel, not charged"),
-    ("parent-s-descriptors", "refused by the kernel, not charged"),
-    ("deeper-than-a-path-may-be", "calls from so deep a directory fail"),
-    ("deep-and-then-out", "calls from so deep a directory fail"),
-    ("nothing-can-change", "charged though the kernel would have answered with an error"),
-    (
-        "racing-chmod",
-        "a mode can be changed outside where the user owns the file; the attempt is charged",
-    ),
-];
+const GAPS: &[(&str, &str)] = &[];
 
 fn is_gap(case: &Case) -> bool {
     GAPS.iter().any(|(name, _)| *name == case.name)

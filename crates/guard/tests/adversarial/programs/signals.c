@@ -1,6 +1,8 @@
 // Other processes: signals to them, and changes of them.
 #include "probe.h"
 
+extern char **environ;
+
 PROBE(kill_parent) { EXPECT(kill(getppid(), SIGKILL) < 0); return 0; }
 PROBE(stop_parent) { EXPECT(kill(getppid(), SIGSTOP) < 0); return 0; }
 PROBE(kill_argument) { EXPECT(kill(atoi(argument), SIGKILL) < 0); return 0; }
@@ -74,5 +76,22 @@ PROBE(signals_in_the_tree) {
     TRY(kill(getpid(), SIGCONT));
     TRY(raise(SIGCONT));
     TRY(kill(0, SIGCONT));
+    return 0;
+}
+PROBE(trace_parent) {
+    EXPECT(ptrace(PTRACE_ATTACH, getppid(), 0, 0) < 0);
+    EXPECT(ptrace(PTRACE_SEIZE, getppid(), 0, 0) < 0);
+    return 0;
+}
+PROBE(write_parent_memory) {
+    char text[8] = "text";
+    struct iovec part = {text, sizeof text};
+    EXPECT(syscall(SYS_process_vm_writev, getppid(), &part, 1, &part, 1, 0) < 0);
+    return 0;
+}
+PROBE(read_parent_memory) {
+    char text[8];
+    struct iovec here = {text, sizeof text}, there = {(void *)environ, sizeof text};
+    EXPECT(syscall(SYS_process_vm_readv, getppid(), &here, 1, &there, 1, 0) < 0);
     return 0;
 }
