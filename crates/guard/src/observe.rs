@@ -57,6 +57,8 @@ pub(crate) struct Observer<'a> {
     alive: u64,
     forked: u64,
     tasks: Tasks,
+    /// Processes made, as far as every fork stops.
+    pub(crate) forks: u64,
     /// Files of nothing but memory were made: what is in them is looked for.
     pub(crate) memory_files: bool,
     pub(crate) ledger: Ledger,
@@ -102,6 +104,7 @@ impl<'a> Observer<'a> {
             alive: 1,
             forked: 0,
             tasks: Tasks::new(),
+            forks: 0,
             memory_files: false,
             ledger: Ledger::default(),
         }

@@ -53,8 +53,7 @@ pub(crate) fn run(command: &Command, policy: &Policy) -> Result<Report, GuardErr
     let skip = &ground.free;
     let watched = watched(policy, &ground);
     let before = Snapshot::take(&ground.root, skip, None).map_err(unreadable)?;
-    let forks =
-        !policy.declares(Capability::ProcessShell) && !policy.declares(Capability::ProcessGit);
+    let forks = supervise::stops_forks(policy);
     let options =
         Options { reads: policy.reads != Reads::Ignore, forks, abi: support.landlock_abi };
     let calls = calls::table(options);

@@ -12,7 +12,7 @@ use crate::footprint::Watched;
 use crate::keeper::{self, EXECUTE};
 use crate::launch::{Keeper, Launched};
 use crate::observe::{Decision, Observer};
-use crate::policy::Policy;
+use crate::policy::{Capability, Policy};
 use crate::report::{Captured, Exit};
 use crate::sys::{self, Receiver};
 use crate::trace;
@@ -67,7 +67,7 @@ pub(crate) fn supervise(
         weighed_ms: begun_ms + WEIGH_MS,
         watched,
         main,
-        births: Births::of(main).ok(),
+        births: if stops_forks(policy) { None } else { Births::of(main).ok() },
         made: 0,
         cpu_ms: 0,
         exit: None,
@@ -92,6 +92,11 @@ pub(crate) fn supervise(
         wall_ms
     });
     run.outcome(wall_ms)
+}
+
+/// Without a declared process every fork stops, and need not be counted in another way.
+pub(crate) fn stops_forks(policy: &Policy) -> bool {
+    !policy.declares(Capability::ProcessShell) && !policy.declares(Capability::ProcessGit)
 }
 
 /// The life of the tracer's thread.
@@ -319,7 +324,11 @@ impl Run<'_, '_> {
             stderr: self.stderr.captured,
             wall_ms,
             cpu_ms: self.cpu_ms,
-            forks: self.births.and_then(|births| births.count()),
+            forks: if stops_forks(self.policy) {
+                Some(locked(self.observer).forks)
+            } else {
+                self.births.and_then(|births| births.count())
+            },
         }
     }
 }

@@ -128,6 +128,7 @@ impl Observer<'_> {
             },
         );
         self.forked += 1;
+        self.forks += 1;
         if self.alive + self.forked > self.policy.limits.processes {
             self.alive = tree::usage(self.keeper, &self.policy.limits, false).processes;
             self.forked = 1;

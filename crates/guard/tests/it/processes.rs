@@ -55,6 +55,7 @@ fn a_child_without_environment_or_libraries_is_seen() {
 fn a_fork_alone_is_a_process() {
     let report = Setting::new().c("int main() { if (!fork()) { _exit(0); } wait(0); return 0; }");
     assert_undeclared(&report, ProcessShell);
+    assert_eq!(report.forks, Some(1));
     let report = Setting::new()
         .c("int main() { if (!syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0)) {
         open(\"f\", O_CREAT | O_WRONLY, 0600); _exit(0); } wait(0); return 0; }");
