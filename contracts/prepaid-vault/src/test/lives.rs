@@ -27,7 +27,7 @@ use super::wished;
 /// Steps of an ordinary run.
 const STEPS: usize = 100_000;
 /// Steps of one life. What a call costs the test grows with the entries its life has touched.
-const LIFE: usize = 125;
+const LIFE: usize = 80;
 
 #[test]
 fn a_vault_lives_as_its_oracle_says() {

@@ -110,10 +110,8 @@ impl Network {
             Step::Publish { agent, price } => {
                 w.registry.publish_rate_card(&self.agents[agent], &Self::card(w, price));
             }
-            Step::Pass { seconds } => {
-                w.at(self.oracle.now + seconds);
-                w.pass_ledgers(u32::try_from(seconds).unwrap());
-            }
+            Step::Pass { seconds } => self.pass(seconds),
+            Step::PassToDeadline { run, before } => self.pass(self.to_deadline(run, before)),
             Step::Lose { run } => {
                 if let Some(at) = self.run(run) {
                     let key = (Symbol::new(&w.env, "Run"), self.id(at));
@@ -124,6 +122,12 @@ impl Network {
             other => unreachable!("{other:?} is asked above"),
         }
         Ok(Said::Done)
+    }
+
+    /// At a ledger a second, the fastest there is.
+    fn pass(&self, seconds: u64) {
+        self.w.at(self.oracle.now + seconds);
+        self.w.pass_ledgers(u32::try_from(seconds).unwrap());
     }
 
     fn on(&self, run: usize, ask: impl FnOnce(&Self, usize) -> Heard) -> Heard {
@@ -191,7 +195,7 @@ impl Network {
             ..0 => -1,
         };
         let usage = units(part(llm_in), part(llm_out), part(http_calls), part(runtime_ms));
-        let runner = batch.or(stated.by).unwrap_or(run.opener);
+        let runner = batch.or(stated.by).unwrap_or_else(|| self.able(at));
         Settle { runner, usage, hash: stated.hash, honest: stated.honest }
     }
 

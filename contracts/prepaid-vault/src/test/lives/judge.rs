@@ -120,6 +120,10 @@ impl Network {
                 o.agents[agent].cards.push(rates_of(price));
             }
             Step::Pass { seconds } => o.pass(seconds),
+            Step::PassToDeadline { run, before } => {
+                let seconds = self.to_deadline(run, before);
+                self.oracle.pass(seconds);
+            }
             Step::Lose { run } => {
                 if let Some(at) = self.run(run) {
                     self.oracle.runs[at].recorded = false;

@@ -71,7 +71,7 @@ impl Network {
     /// Every life starts with money and grants, so that most of it is about runs.
     fn prepare(&mut self) {
         for user in 0..PEOPLE - 1 {
-            let step = Step::Deposit { user, amount: 20_000 };
+            let step = Step::Deposit { user, amount: 80_000 };
             self.take(&Call { step, signed: true }).unwrap();
             for (runner, agent) in (0..2).flat_map(|runner| [(runner, 0), (runner, 1)]) {
                 let limits = Step::SetLimits { user, runner, agent, per_run: 0, total: 0, fee: 20 };
@@ -150,6 +150,21 @@ impl Network {
             (asked.user, asked.caller, asked.nonce, asked.deadline)
         };
         runs.iter().rposition(|run| id(run) == id(&runs[at]))
+    }
+
+    /// Who may settle a run now: its opener if it is listed, else somebody listed and granted.
+    pub fn able(&self, at: usize) -> usize {
+        let run = &self.oracle.runs[at];
+        let listed = &self.oracle.agents[run.agent].runners;
+        let granted = |who: &usize| self.oracle.live((run.user, *who, run.agent)).is_some();
+        let other = || listed.iter().copied().find(granted).unwrap_or(run.opener);
+        if listed.contains(&run.opener) { run.opener } else { other() }
+    }
+
+    /// Seconds to a run's deadline, or to the second before; none if it is past.
+    pub fn to_deadline(&self, back: usize, before: bool) -> u64 {
+        let deadline = self.run(back).map_or(0, |at| self.oracle.runs[at].deadline);
+        deadline.saturating_sub(self.oracle.now).saturating_sub(u64::from(before))
     }
 
     /// Who settled a run, or could.

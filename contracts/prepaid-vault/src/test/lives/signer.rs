@@ -16,6 +16,7 @@ impl Network {
             | Step::Void { .. }
             | Step::Reclaim { .. }
             | Step::Cancel { .. }
+            | Step::PassToDeadline { .. }
             | Step::Lose { .. } => self.oracle.runs.is_empty(),
             Step::Upgrade { code } => self.oracle.could_upgrade(*code).is_ok(),
             _ => false,
@@ -38,8 +39,9 @@ impl Network {
             | Step::SettleBatch { runner, .. }
             | Step::ClaimRunner { runner, .. } => Some(self.runners[*runner].clone()),
             Step::OpenAgain { run, .. } => Some(self.runners[opener(*run)].clone()),
-            Step::Settle { run, stated, .. } => {
-                Some(self.runners[stated.by.unwrap_or(opener(*run))].clone())
+            Step::Settle { run: at, stated, .. } => {
+                let able = || self.run(*at).map_or(0, |at| self.able(at));
+                Some(self.runners[stated.by.unwrap_or_else(able)].clone())
             }
             Step::SettleAgain { run: at } => Some(self.runners[self.settler(*at)].clone()),
             Step::Void { run, by, .. } => Some(self.runners[by.unwrap_or(opener(*run))].clone()),
@@ -61,6 +63,7 @@ impl Network {
             | Step::Delist { .. }
             | Step::Publish { .. }
             | Step::Pass { .. }
+            | Step::PassToDeadline { .. }
             | Step::Lose { .. } => None,
         }
     }
@@ -75,6 +78,7 @@ pub(super) fn is_vaults(step: &Step) -> bool {
             | Step::Delist { .. }
             | Step::Publish { .. }
             | Step::Pass { .. }
+            | Step::PassToDeadline { .. }
             | Step::Lose { .. }
     )
 }

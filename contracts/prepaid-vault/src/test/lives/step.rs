@@ -26,37 +26,131 @@ impl fmt::Display for Call {
 /// People are numbered. A run is counted back from the newest; an agent of number 2 doesn't exist.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    Deposit { user: usize, amount: i128 },
-    Withdraw { user: usize, amount: i128 },
-    SetPolicy { user: usize, per_run: i128, daily: i128, paused: bool },
-    SetLimits { user: usize, runner: usize, agent: usize, per_run: i128, total: i128, fee: i128 },
-    Grant { user: usize, runner: usize, agent: usize, expires_in: Option<u64> },
-    Revoke { user: usize, runner: usize, agent: usize },
-    Open { asked: Asked, late: bool },
-    OpenAgain { run: usize, other_request: bool },
-    OpenBatch { runner: usize, asked: List<Asked>, twice: bool, late: bool },
-    Settle { run: usize, stated: Stated, late: bool },
-    SettleAgain { run: usize },
-    SettleBatch { runner: usize, stated: List<(usize, Stated)>, late: bool },
-    Void { run: usize, by: Option<usize>, reason: u32, late: bool },
-    Reclaim { run: usize },
-    Cancel { run: usize, by: Option<usize> },
-    Sweep { user: usize },
-    ClaimDeveloper { developer: usize, amount: i128 },
-    ClaimRunner { runner: usize, amount: i128 },
-    Donate { amount: i128 },
-    List { agent: usize, runner: usize },
-    Delist { agent: usize, runner: usize },
-    Publish { agent: usize, price: i128 },
-    PauseOpens { paused: bool },
-    ProposeAdmin { who: usize },
+    Deposit {
+        user: usize,
+        amount: i128,
+    },
+    Withdraw {
+        user: usize,
+        amount: i128,
+    },
+    SetPolicy {
+        user: usize,
+        per_run: i128,
+        daily: i128,
+        paused: bool,
+    },
+    SetLimits {
+        user: usize,
+        runner: usize,
+        agent: usize,
+        per_run: i128,
+        total: i128,
+        fee: i128,
+    },
+    Grant {
+        user: usize,
+        runner: usize,
+        agent: usize,
+        expires_in: Option<u64>,
+    },
+    Revoke {
+        user: usize,
+        runner: usize,
+        agent: usize,
+    },
+    Open {
+        asked: Asked,
+        late: bool,
+    },
+    OpenAgain {
+        run: usize,
+        other_request: bool,
+    },
+    OpenBatch {
+        runner: usize,
+        asked: List<Asked>,
+        twice: bool,
+        late: bool,
+    },
+    Settle {
+        run: usize,
+        stated: Stated,
+        late: bool,
+    },
+    SettleAgain {
+        run: usize,
+    },
+    SettleBatch {
+        runner: usize,
+        stated: List<(usize, Stated)>,
+        late: bool,
+    },
+    Void {
+        run: usize,
+        by: Option<usize>,
+        reason: u32,
+        late: bool,
+    },
+    Reclaim {
+        run: usize,
+    },
+    Cancel {
+        run: usize,
+        by: Option<usize>,
+    },
+    Sweep {
+        user: usize,
+    },
+    ClaimDeveloper {
+        developer: usize,
+        amount: i128,
+    },
+    ClaimRunner {
+        runner: usize,
+        amount: i128,
+    },
+    Donate {
+        amount: i128,
+    },
+    List {
+        agent: usize,
+        runner: usize,
+    },
+    Delist {
+        agent: usize,
+        runner: usize,
+    },
+    Publish {
+        agent: usize,
+        price: i128,
+    },
+    PauseOpens {
+        paused: bool,
+    },
+    ProposeAdmin {
+        who: usize,
+    },
     AcceptAdmin,
-    Schedule { code: u8 },
+    Schedule {
+        code: u8,
+    },
     CancelUpgrade,
-    Upgrade { code: u8 },
+    Upgrade {
+        code: u8,
+    },
     Migrate,
-    Pass { seconds: u64 },
-    Lose { run: usize },
+    Pass {
+        seconds: u64,
+    },
+    /// To a run's deadline, or to the second before.
+    PassToDeadline {
+        run: usize,
+        before: bool,
+    },
+    Lose {
+        run: usize,
+    },
 }
 
 /// What an opener asks for; in a batch the runner is the batch's.
@@ -74,7 +168,7 @@ pub(super) struct Asked {
     pub deadline_in: u64,
 }
 
-/// What a settler states; no `by` is the opener.
+/// What a settler states; no `by` is whoever may settle now.
 #[derive(Clone, Debug)]
 pub(super) struct Stated {
     pub by: Option<usize>,
@@ -90,13 +184,14 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => money(),
-        6 => rights(),
-        14 => opens(),
-        14 => ends(),
-        4 => registry(),
-        2 => administration(),
-        4 => seconds().prop_map(|seconds| Step::Pass { seconds }),
+        12 => money(),
+        10 => rights(),
+        40 => opens(),
+        44 => ends(),
+        8 => registry(),
+        3 => administration(),
+        7 => seconds().prop_map(|seconds| Step::Pass { seconds }),
+        2 => (run(), any::<bool>()).prop_map(|(run, before)| Step::PassToDeadline { run, before }),
         1 => run().prop_map(|run| Step::Lose { run }),
     ]
 }
@@ -163,14 +258,14 @@ fn ends() -> impl Strategy<Value = Step> {
 fn registry() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..AGENTS, person()).prop_map(|(agent, runner)| Step::List { agent, runner }),
-        2 => (0..AGENTS, person()).prop_map(|(agent, runner)| Step::Delist { agent, runner }),
+        2 => (0..AGENTS, 0..PEOPLE - 1).prop_map(|(agent, runner)| Step::Delist { agent, runner }),
         1 => (0..AGENTS, 0i128..30).prop_map(|(agent, price)| Step::Publish { agent, price }),
     ]
 }
 
 fn administration() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => prop::bool::weighted(0.3).prop_map(|paused| Step::PauseOpens { paused }),
+        3 => prop::bool::weighted(0.15).prop_map(|paused| Step::PauseOpens { paused }),
         1 => person().prop_map(|who| Step::ProposeAdmin { who }),
         1 => Just(Step::AcceptAdmin),
         1 => (0u8..2).prop_map(|code| Step::Schedule { code }),
@@ -183,8 +278,8 @@ fn administration() -> impl Strategy<Value = Step> {
 fn asked() -> impl Strategy<Value = Asked> {
     let back = prop_oneof![6 => Just(0u32), 2 => Just(1u32), 1 => 0u32..4];
     let slack = prop_oneof![1 => Just(-1i128), 9 => 0i128..3];
-    let fee = prop_oneof![3 => Just(0i128), 6 => 0i128..=21, 1 => Just(-1i128)];
-    let far = prop_oneof![10 => 600u64..=86_400, 1 => 0u64..600, 1 => 86_401u64..100_000];
+    let fee = prop_oneof![10 => Just(0i128), 20 => 0i128..=21, 1 => Just(-1i128)];
+    let far = prop_oneof![25 => 600u64..=86_400, 1 => 0u64..600, 1 => 86_401u64..100_000];
     (pair(), agent(), back, budgets(), slack, fee, far).prop_map(
         |((user, runner), agent, back, budgets, slack, fee, deadline_in)| Asked {
             user,
@@ -221,9 +316,9 @@ fn budgets() -> impl Strategy<Value = UsageBreakdown> {
     ]
 }
 
-/// A user and a runner; mostly those of the same number, who are each other's from the start.
+/// A user and a runner; mostly of those who are granted from the start.
 fn pair() -> impl Strategy<Value = (usize, usize)> {
-    prop_oneof![3 => person().prop_map(|who| (who, who)), 2 => (person(), person())]
+    prop_oneof![4 => (0..PEOPLE - 1, 0..PEOPLE - 1), 1 => (person(), person())]
 }
 
 fn person() -> impl Strategy<Value = usize> {
