@@ -9,8 +9,8 @@ use oracle_gate::profile::Profile;
 use serde_json::json;
 use wire::dsse::parse_key;
 
+use super::objects;
 use super::server::Server;
-use super::{objects, upload};
 use crate::conformance::KINDS;
 use crate::conformance::world::{Sealing, World, fingerprint};
 
@@ -36,16 +36,20 @@ fn codes(outcome: &Outcome) -> Vec<&'static str> {
     outcome.reason_codes.iter().map(|reason| reason.code()).collect()
 }
 
-/// A case in a folder and in a bucket.
-async fn stored(change: impl FnOnce(&mut World)) -> (tempfile::TempDir, Server, Objects) {
+/// A case in a folder.
+fn written(change: impl FnOnce(&mut World)) -> tempfile::TempDir {
     let case = tempfile::tempdir().unwrap();
     let mut world = World::good();
     change(&mut world);
     world.write(case.path());
-    let server = Server::start().await;
+    case
+}
+
+/// A case in a folder and in a bucket.
+async fn stored(change: impl FnOnce(&mut World)) -> (tempfile::TempDir, Server, Objects) {
+    let (case, server) = (written(change), Server::start().await);
+    server.hold(&case.path().join("store"));
     let bucket = objects(&server.url);
-    upload(&case.path().join("store"), &bucket).await;
-    server.heal();
     (case, server, bucket)
 }
 
@@ -53,10 +57,12 @@ async fn stored(change: impl FnOnce(&mut World)) -> (tempfile::TempDir, Server, 
 async fn a_bucket_gets_the_same_answer_as_a_folder() {
     let lists = KINDS.into_iter().filter(|(kind, _)| *kind != "usage").flat_map(|(_, lists)| lists);
     let cases = lists.copied().flatten();
-    let mut compared = 0;
+    let (server, mut compared) = (Server::start().await, 0);
+    let bucket = objects(&server.url);
     for (name, change) in cases.filter(|(name, _)| !FOLDERS_ONLY.iter().any(|it| name.contains(it)))
     {
-        let (case, _server, bucket) = stored(change).await;
+        let case = written(change);
+        server.hold(&case.path().join("store"));
         let rules = rules(case.path());
         let folder = Objects::local(&case.path().join("store")).unwrap();
         let in_folder = check(&folder, &rules, case.path()).await;
