@@ -97,12 +97,12 @@ fn others() -> Vec<Case> {
         row("own_processors_and_priority", &[], Expect::Pass),
         row("signals_in_the_tree", &[ProcessShell], Expect::Pass),
         harm("kill_argument", Expect::Forbidden),
-        harm("thread_kill_argument", Expect::Harmless),
+        harm("thread_kill_argument", Expect::Forbidden),
         harm("queue_to_argument", Expect::Forbidden),
         harm("handle_of_argument", Expect::Harmless),
-        harm("handle_of_argument_by_proc", Expect::Harmless),
-        harm("kill_everybody", Expect::Harmless),
+        harm("handle_of_argument_by_proc", Expect::Forbidden),
+        harm("kill_everybody", Expect::Forbidden),
         harm("kill_group_of_argument", Expect::Forbidden),
-        harm("signal_by_descriptor_owner", Expect::Harmless),
+        harm("signal_by_descriptor_owner", Expect::Forbidden),
     ]
 }
