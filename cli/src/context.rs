@@ -64,7 +64,7 @@ pub struct Settings {
     /// Folder of this machine's keys [default: ~/.config/lumio/keys]
     #[arg(long, global = true, env = "LUMIO_KEYS_DIR", value_name = "DIR")]
     pub keys_dir: Option<PathBuf>,
-    /// Most that one transaction may cost, such as 2.5 (XLM) or 25000000stroops [default: 20, to deploy 400]
+    /// Most that one transaction may cost, such as 2.5 (XLM) or 25000000stroops [default: 20; to deploy and administer 400]
     #[arg(long, global = true, value_name = "AMOUNT", value_parser = crate::parse::amount)]
     pub max_fee: Option<i128>,
     /// How to print

@@ -145,6 +145,7 @@ fn administered(context: &Context, contract: Which) -> Result<Administered> {
 async fn show(context: &Context, contract: Which) -> Result<Report> {
     let administered = administered(context, contract)?;
     let state = administered.read(&context.rpc).await?;
+    let life = chain::state::lifetime(&context.rpc, &administered.id()).await?;
     let mut lines = vec![
         format!("{} {}", name(contract), administered.id()),
         format!("  administrator {}", state.admin),
@@ -158,7 +159,18 @@ async fn show(context: &Context, contract: Which) -> Result<Report> {
     if let Some(paused) = state.opens_paused {
         lines.push(format!("  new runs      {}", if paused { "paused" } else { "open" }));
     }
+    let ledgers = |end: Option<u32>| {
+        end.map_or_else(|| "-".to_owned(), |end| end.saturating_sub(life.ledger).to_string())
+    };
+    lines.push(format!(
+        "  lives         {} ledgers more, its code {}",
+        ledgers(life.instance),
+        ledgers(life.code)
+    ));
     let mut json = json!({
+        "ledger": life.ledger,
+        "liveUntilLedger": life.instance,
+        "codeLiveUntilLedger": life.code,
         "contract": name(contract),
         "id": administered.id(),
         "administrator": state.admin,

@@ -135,6 +135,13 @@ async fn administration_is_handed_over_and_opens_pause() {
         (&paused["books"]["surplus"], &paused["books"]["deficit"]),
         (&"0".into(), &"0".into())
     );
+    // The network's 120 days, of which a few ledgers are gone.
+    let lives = |told: &Value| {
+        let at = |name: &str| told[name].as_u64().unwrap();
+        (at("liveUntilLedger") - at("ledger"), at("codeLiveUntilLedger") - at("ledger"))
+    };
+    let (instance, code) = lives(&paused);
+    assert!(instance > 2_000_000 && code > 2_000_000, "{paused}");
     let resumed = world.json(&with(&["contract", "resume", "--as", "ops"], &at)).await;
     assert_eq!(resumed["opensPaused"], false);
     let said = world.fails(3, &with(&["contract", "pause", "--as", "next"], &at)).await;

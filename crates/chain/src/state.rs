@@ -1,7 +1,7 @@
 //! Entries of contracts in the ledger: their keys and what they hold.
 
 use stellar_xdr::{
-    ContractDataDurability, LedgerEntryData, LedgerKey, LedgerKeyContractCode,
+    ContractDataDurability, ContractExecutable, LedgerEntryData, LedgerKey, LedgerKeyContractCode,
     LedgerKeyContractData, ScContractInstance, ScVal,
 };
 use wire::Digest;
@@ -45,6 +45,34 @@ pub async fn instance(
         ScVal::ContractInstance(instance) => Ok(Some(instance.clone())),
         _ => Err(ChainError::decode("contract instance", "the entry is of another kind")),
     }
+}
+
+/// How long a contract lives, as one ledger has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// The ledger that was read.
+    pub ledger: u32,
+    /// The last ledger that the instance lives in.
+    pub instance: Option<u32>,
+    /// The last ledger that its code lives in; `None` also for a contract without Wasm.
+    pub code: Option<u32>,
+}
+
+/// How long a contract and its code live. What is not alive any more is `None`.
+///
+/// # Errors
+///
+/// [`ChainError::Rpc`], [`ChainError::Decode`].
+pub async fn lifetime(rpc: &Rpc, contract: &Address) -> Result<Lifetime, ChainError> {
+    let mut keys = vec![data_key(contract, ScVal::LedgerKeyContractInstance, true)];
+    if let Some(ContractExecutable::Wasm(hash)) =
+        instance(rpc, contract).await?.map(|it| it.executable)
+    {
+        keys.push(LedgerKey::ContractCode(LedgerKeyContractCode { hash }));
+    }
+    let found = rpc.entries(&keys).await?;
+    let end = |key: Option<&LedgerKey>| found.get(key?)?.live_until;
+    Ok(Lifetime { ledger: found.ledger, instance: end(keys.first()), code: end(keys.get(1)) })
 }
 
 /// Whether the network holds the code with this SHA-256.

@@ -31,7 +31,8 @@ pub(super) async fn submit(
     signer: &Signer,
     call: Invocation,
 ) -> Result<Report> {
-    context.submit(&context.keys.load(&signer.signer)?, call).await?;
+    // An administrator's call also pays for months of the contract's life.
+    context.submit_within(&context.keys.load(&signer.signer)?, call, deploy::FEE).await?;
     show(context, contract).await
 }
 
@@ -67,10 +68,10 @@ pub(super) async fn upgrade(
     let hash = Digest::of(&read_code(wasm)?);
     let administered = administered(context, contract)?;
     let key = context.keys.load(&signer.signer)?;
-    context.submit(&key, administered.upgrade(&hash)?).await?;
+    context.submit_within(&key, administered.upgrade(&hash)?, deploy::FEE).await?;
     context.steps.say(format!("the new code {hash} is in place"));
     // Where the new code keeps its data in the same form, this does nothing.
-    context.submit(&key, administered.migrate()).await?;
+    context.submit_within(&key, administered.migrate(), deploy::FEE).await?;
     show(context, contract).await
 }
 
