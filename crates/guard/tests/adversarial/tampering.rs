@@ -157,6 +157,17 @@ pub fn controls() -> Vec<Case> {
             "import fs from 'node:fs'; fs.renameSync('full/f', 'd/f'); fs.renameSync('d', 'full/d'); fs.rmSync('full', {recursive: true})",
             &[FsWrite],
         ),
+        case(
+            "OK",
+            "calls_without_effect",
+            Program::Probe("calls_without_effect", ""),
+            &[],
+            Expect::Pass,
+        )
+        .strict()
+        .check(|_, report| {
+            if report.counts.is_empty() { Ok(()) } else { Err("something was counted".to_owned()) }
+        }),
         js("rename-self", "import fs from 'node:fs'; fs.renameSync('x', 'x')", &[FsWrite]).check(
             |_, report| match report.counts.get(&Category::FsWrite) {
                 None => Ok(()),

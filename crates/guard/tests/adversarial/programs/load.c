@@ -1,5 +1,12 @@
 // Much of something: changes, output, memory, interruptions.
 #include "probe.h"
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
 
 PROBE(many_changes) {
     char name[32];
@@ -121,5 +128,45 @@ PROBE(moves_across_folders) {
     TRY(rename("two/f", "x"));
     TRY(link("x", "two/in/x"));
     TRY(rename("two/in", "in2"));
+    return 0;
+}
+PROBE(calls_without_effect) {
+    // What runtimes do all day.
+    int memory = syscall(SYS_memfd_create, "m", 0), watch = inotify_init1(0), queue = epoll_create1(0), f = open("x", O_RDONLY);
+    int event = eventfd(0, 0), timer = timerfd_create(CLOCK_MONOTONIC, 0);
+    sigset_t none;
+    struct flock lock = {.l_type = F_RDLCK};
+    char byte;
+    TRY(f);
+    TRY(ftruncate(memory, 4096));
+    TRY(write(memory, "text", 4));
+    TRY(fchmod(memory, 0600));
+    EXPECT(mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0) != MAP_FAILED);
+    EXPECT(mmap(0, 1, PROT_READ | PROT_WRITE, MAP_PRIVATE, f, 0) != MAP_FAILED);
+    EXPECT(mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+    TRY(inotify_add_watch(watch, ".", IN_ALL_EVENTS));
+    struct epoll_event any = {.events = EPOLLIN};
+    TRY(epoll_ctl(queue, EPOLL_CTL_ADD, event, &any));
+    TRY(timer);
+    sigemptyset(&none);
+    TRY(signalfd(-1, &none, 0));
+    TRY(flock(f, LOCK_SH));
+    TRY(fcntl(f, F_SETLK, &lock));
+    TRY(fcntl(f, F_DUPFD_CLOEXEC, 50));
+    TRY(prctl(PR_SET_NAME, "own) name"));
+    TRY(getrandom(&byte, 1, 0));
+    TRY(setpgid(0, 0) < 0 && errno != EPERM ? -1 : 0);
+    struct rlimit limit;
+    TRY(getrlimit(RLIMIT_NOFILE, &limit));
+    limit.rlim_cur = 100;
+    TRY(setrlimit(RLIMIT_NOFILE, &limit));
+    umask(077);
+    TRY(sched_yield());
+    TRY(open(".", O_RDONLY | O_DIRECTORY));
+    TRY(open("/dev/null", O_RDWR));
+    TRY(open("/proc/self/maps", O_RDONLY));
+    TRY(access("x", W_OK));
+    TRY(chdir("full"));
+    TRY(fchdir(open("..", O_PATH)));
     return 0;
 }
