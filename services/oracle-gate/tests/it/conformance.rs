@@ -121,6 +121,7 @@ fn every_folder_raises_exactly_the_codes_of_its_name() {
     let scratch = tempfile::tempdir().unwrap();
     let kept = std::env::var_os("LUMIO_CONFORMANCE_DIR").map(PathBuf::from);
     let root = kept.unwrap_or_else(|| scratch.path().to_owned());
+    assert!(!root.join("good").exists(), "{} holds cases already", root.display());
     let folders = build(&root);
     let wrong: Vec<String> = folders
         .iter()
