@@ -12,6 +12,7 @@ mod judge;
 mod network;
 mod signer;
 mod step;
+mod strategy;
 
 use super::std::string::String as Text;
 use super::std::vec::Vec as List;
@@ -21,7 +22,7 @@ use proptest::collection::vec;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use self::network::Network;
-use self::step::call;
+use self::strategy::call;
 use super::wished;
 
 /// Steps of an ordinary run.
