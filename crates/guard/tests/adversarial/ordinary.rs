@@ -41,7 +41,16 @@ fn every_case_holds_for_an_ordinary_user_too() {
         eprintln!("skipped: every other test has just run as an ordinary user");
         return;
     }
-    let output = run(&["--skip", "ordinary_user", "--skip", "table", "--test-threads", "2"]);
+    let output = run(&[
+        "--skip",
+        "ordinary_user",
+        "--skip",
+        "table",
+        "--skip",
+        "another_supervisor",
+        "--test-threads",
+        "2",
+    ]);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use guard::Capability::{FsWrite, ProcessShell};
-use guard::{Category, Report, Verdict};
+use guard::{Category, Report, Tier, Verdict};
 
 use crate::case::show;
 use crate::programs;
@@ -39,6 +39,8 @@ fn beside_another_supervisor() {
             setting.declare(&[FsWrite]);
         }
         let report = probe(&setting, name);
+        // Else nobody listened, and this test shows nothing.
+        assert!(matches!(report.tier, Tier::Traced | Tier::Degraded), "{}", show(&report));
         let honest = name == "open_create" && declared;
         if report.verdict == Verdict::Pass {
             assert!(honest, "{}", show(&report));
@@ -49,6 +51,19 @@ fn beside_another_supervisor() {
         assert!(!setting.base.join("a").exists());
     }
     println!("judged");
+}
+
+/// There the guard traces, and owes the same verdicts.
+#[test]
+fn the_cases_hold_beside_another_supervisor() {
+    let output = Command::new(programs::beside())
+        .arg(std::env::current_exe().unwrap())
+        .args(["every_door_of_the_kernel", "no_other_entry", "no_way_round"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.contains("3 passed"), "{told}");
 }
 
 /// The supervisor waits for calls of a tree whose last task ends at that moment: it must see the end, every time.
