@@ -187,10 +187,12 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<SocketAd
         gate = gate.with_exchange(exchange);
     }
     let gate = Arc::new(gate);
+    // Before any call is taken, so that no call's own intent is among them.
+    let open = store::unsettled(&gate.db).await.context("cannot look for open seals")?;
     let (settling, stop) = (Arc::clone(&gate), service.stop());
     service.spawn("open seals", async move {
         tokio::select! {
-            settled = runs::settle_open(&settling) => {
+            settled = runs::settle(&settling, open) => {
                 if let Err(error) = settled {
                     tracing::warn!("cannot look for open seals: {error}");
                 }

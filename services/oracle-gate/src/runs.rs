@@ -136,7 +136,16 @@ pub async fn seal(gate: &Gate, draft: Draft, now: OffsetDateTime) -> Result<(Sea
 /// # Errors
 /// When the database cannot be read.
 pub async fn settle_open(gate: &Gate) -> Result<(), Error> {
-    for (run, attempt) in store::unsettled(&gate.db).await? {
+    let open = store::unsettled(&gate.db).await?;
+    settle(gate, open).await
+}
+
+/// Completes these intents, as [`settle_open`] does.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn settle(gate: &Gate, open: Vec<(RunId, u32)>) -> Result<(), Error> {
+    for (run, attempt) in open {
         let Some(intent) = store::find(&gate.db, run, attempt).await? else { continue };
         match complete(gate, &intent).await {
             Ok(sealed) => {

@@ -152,6 +152,7 @@ async fn existing(
     if seal.status() != order.status {
         return Err(mismatch(format!("it is sealed there as {}", seal.status().as_str())));
     }
+    objects.sweep_unfinished(order.root).await?;
     Ok(Closed {
         pack_id: seal.pack_id(),
         seal_digest: Digest::of(seal_bytes),

@@ -75,6 +75,40 @@ impl Objects {
     }
 }
 
+impl Objects {
+    /// Removes what uploads that were cut left in a pack's folder: no reader of the store sees it, but
+    /// whoever looks at the folder does. An upload that is under way fails, and finds out by reading.
+    pub(crate) async fn sweep_unfinished(&self, prefix: &str) -> Result<(), StoreError> {
+        let Some(root) = &self.root else { return Ok(()) };
+        self.refuse_links(prefix).await?;
+        let folder = root.join(prefix);
+        let swept = tokio::task::spawn_blocking(move || sweep(&folder));
+        match self.within(prefix, self.patience.call, swept).await? {
+            Ok(swept) => swept.map_err(|error| from_io(prefix, &error)),
+            Err(error) => Err(from_io(prefix, &io::Error::other(error))),
+        }
+    }
+}
+
+fn sweep(folder: &Path) -> io::Result<()> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() && unfinished(&entry.path()) {
+                match std::fs::remove_file(entry.path()) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whether a file is an upload of the store's own that is not finished: `name#1` for `name`, which is
 /// there by now or is what closes a pack. Any other file with such a name is somebody's data.
 fn unfinished(path: &Path) -> bool {
@@ -97,6 +131,8 @@ mod tests {
             std::fs::write(dir.path().join(name), "x").unwrap();
         }
         assert_eq!(objects.list("").await.unwrap(), ["a"]);
+        objects.sweep_unfinished("").await.unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         std::fs::write(dir.path().join("part-9#1"), "data").unwrap();
         let error = objects.list("").await.unwrap_err();
         assert!(matches!(error, StoreError::Name { .. }), "{error}");

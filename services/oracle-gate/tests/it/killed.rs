@@ -124,7 +124,7 @@ pub async fn serve(lab: &Lab, db: &TestDb, bus: &TestBus, settings: &[(&str, &st
         }
         panic!("it does not listen: {seen}");
     };
-    let url = tokio::time::timeout(Duration::from_secs(60), listening).await.unwrap();
+    let url = tokio::time::timeout(Duration::from_secs(120), listening).await.unwrap();
     Process { child, url }
 }
 
@@ -144,14 +144,14 @@ async fn the_service_killed_at_any_point_completes_one_seal_when_it_starts_again
         let channel = client(&dying.url, Some(&Secret::from(TOKEN))).unwrap();
         let answer = OracleGateClient::new(channel).seal(request(draft)).await;
         assert!(answer.is_err(), "{point} was not passed");
-        let died = tokio::time::timeout(Duration::from_secs(20), dying.child.wait()).await;
+        let died = tokio::time::timeout(Duration::from_secs(60), dying.child.wait()).await;
         assert_eq!(died.unwrap().unwrap().signal(), Some(SIGKILL), "{point}");
         for pack in fs::read_dir(lab.path("packs")).into_iter().flatten().flatten() {
             never_half(&pack.path());
         }
 
         let _again = serve(&lab, &db, &bus, &[]).await;
-        let limit = Duration::from_secs(30);
+        let limit = Duration::from_secs(120);
         let sealed = eventually(limit, || async { result(&db, run).await }).await;
         let root = lab.path(&format!("packs/{}", sealed.pack_id));
         assert!(never_half(&root), "{point}: it was not completed");
