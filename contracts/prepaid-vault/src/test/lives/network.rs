@@ -58,10 +58,14 @@ impl Network {
         let card = |price| Self::card(&w, price);
         let agents = developers.iter().map(|developer| {
             let listed = vec![&w.env, runners[0].clone(), runners[1].clone()];
-            w.registry.register_agent(developer, &None, &listed, &card(10))
+            let agent = w.registry.register_agent(developer, &None, &listed, &card(10));
+            // From the start there is a card too old to open with.
+            w.registry.publish_rate_card(&agent, &card(10));
+            w.registry.publish_rate_card(&agent, &card(10));
+            agent
         });
         let agents: List<u32> = agents.chain([99]).collect();
-        let agent = Agent { runners: [0, 1].into(), cards: [rates_of(10)].into() };
+        let agent = Agent { runners: [0, 1].into(), cards: [10; 3].map(rates_of).into() };
         let oracle = Oracle::new(NOON, [agent.clone(), agent]);
         let mut network = Self { users, runners, developers, admins, agents, oracle, nonce: 0, w };
         network.prepare();
