@@ -20,6 +20,9 @@ word stands for both users, both saw the same. Beside its verdict every case is 
 where the change was not declared. *strict* means that reads outside are denied. The C programs are in `crates/guard/tests/adversarial/programs`,
 one function a case.
 
+Where another supervisor already listens, the guard traces instead; `the_cases_hold_beside_another_supervisor` runs class B and the ways round of class C there too. Two verdicts
+differ in that tier: a command can see that it is traced, and a child nobody would trace (`CLONE_UNTRACED`) is refused.
+
 ";
 
 fn path() -> PathBuf {
