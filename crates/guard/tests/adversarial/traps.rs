@@ -92,7 +92,7 @@ fn interrupted_calls_are_each_seen() {
 
 /// A million changes: an exact count, a bounded report, bounded memory of this process.
 #[test]
-#[ignore = "takes about a minute: cargo test -p guard --test adversarial -- --ignored a_million_changes"]
+#[ignore = "takes minutes: cargo test -p guard --test adversarial -- --ignored a_million_changes"]
 fn a_million_changes_are_counted_exactly_in_bounded_memory() {
     let mut setting = Setting::new();
     setting.declare(&[FsWrite]);
