@@ -22,8 +22,8 @@ impl Template {
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let plain = text.trim_end_matches('/');
-        if plain.is_empty() || plain.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        let plain = text.strip_suffix('/').unwrap_or(text);
+        if plain.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(format!("{text:?} is no relative path"));
         }
         if pieces(text).is_none() {
@@ -45,7 +45,7 @@ impl Template {
     /// the path's shape, or a name is not a pin's.
     pub fn render(&self, pins: &Pins) -> Option<String> {
         let mut path = String::new();
-        for piece in pieces(self.0.trim_end_matches('/'))? {
+        for piece in pieces(self.0.strip_suffix('/').unwrap_or(&self.0))? {
             match piece {
                 Piece::Text(text) => path.push_str(text),
                 Piece::Name(name) => path.push_str(&pin(name, pins)?),
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_is_no_template_is_refused() {
-        for text in ["", "/", "/data/x", "../x", "a//b", "a/{b", "a/b}", "a/{}", "a/{b/c}"] {
+        for text in ["", "/", "/data/x", "../x", "a//b", "a//", "a/{b", "a/b}", "a/{}", "a/{b/c}"] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
     }
