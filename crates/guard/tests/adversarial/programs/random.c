@@ -1,8 +1,11 @@
-// `random <seed> <operations> <threads> <processes>`: changes names below the working directory by chance.
+// `random <seed> <operations> <threads> <processes> apart|together`: changes names below the working directory by chance.
+// `apart`, each thread of each process keeps to a folder of its own, so that none changes what another is about to name.
 // Every operation is printed as it is tried, with its result: `<result> <operation> <path> [<path>]`.
 #include "probe.h"
 
 static __thread uint64_t state;
+// What each path begins with.
+static __thread char lane[16];
 
 static unsigned chance(unsigned below) {
     state ^= state << 13, state ^= state >> 7, state ^= state << 17;
@@ -13,7 +16,7 @@ static unsigned chance(unsigned below) {
 static void some_path(char *path) {
     static const char *const names[] = {"a", "b", "c", "d", "e", "..foo", "\xff"};
     int levels = 1 + chance(3);
-    *path = 0;
+    strcpy(path, lane);
     for (int i = 0; i < levels; i++) {
         if (i) strcat(path, "/");
         strcat(path, names[chance(7)]);
@@ -21,13 +24,13 @@ static void some_path(char *path) {
 }
 
 static void say(long result, const char *operation, const char *one, const char *two) {
-    char line[256];
+    char line[300];
     int length = snprintf(line, sizeof line, "%d %s %s %s\n", result < 0 ? -errno : 0, operation, one, two);
     write(1, line, length);
 }
 
 static void one_operation(void) {
-    char one[64], two[64] = "";
+    char one[80], two[80] = "";
     some_path(one);
     long result;
     const char *name;
@@ -62,7 +65,7 @@ static void one_operation(void) {
         some_path(two), name = "link", result = link(one, two);
         break;
     case 12:
-        some_path(two), name = "symlink", result = symlink(one, two);
+        some_path(two), name = "symlink", result = symlink(one + strlen(lane), two);
         break;
     case 13:
         name = "chmod", result = chmod(one, 0700 | chance(64));
@@ -78,20 +81,25 @@ static void one_operation(void) {
     say(result, name, one, two);
 }
 
-static int operations;
+static int operations, apart;
 static uint64_t seed;
 
 static void *work(void *which) {
     // Far apart, never zero.
     state = (seed + 1) * 0x9e3779b97f4a7c15ULL ^ ((uintptr_t)which + 1) * 0xbf58476d1ce4e5b9ULL;
+    if (apart) {
+        sprintf(lane, "w%d", (int)(uintptr_t)which);
+        say(mkdir(lane, 0700), "mkdir", lane, "");
+        strcat(lane, "/");
+    }
     for (int i = 0; i < operations; i++) one_operation();
     return 0;
 }
 
 int main(int argc, char **argv) {
-    if (argc < 5) return 99;
+    if (argc < 6) return 99;
     int threads = atoi(argv[3]), processes = atoi(argv[4]), mine = 0;
-    seed = strtoull(argv[1], 0, 10), operations = atoi(argv[2]);
+    seed = strtoull(argv[1], 0, 10), operations = atoi(argv[2]), apart = !strcmp(argv[5], "apart");
     for (int i = 1; i < processes; i++)
         if (!fork()) {
             mine = i;
