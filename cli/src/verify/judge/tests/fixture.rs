@@ -1,35 +1,28 @@
 //! A whole run, made the way the services make one, in a folder that a test can change.
 
+mod documents;
+
 use std::{fs, path::PathBuf};
 
 use chain::{
     Address, Network,
-    ids::{self, RunIdentity},
-    registry::{RateCard, Registry},
-    vault::{Lifecycle, RunFinalized, RunOpened, RunRecord, RunTerms, Vault, settlement_hash},
+    registry::Registry,
+    vault::{Lifecycle, RunFinalized, RunTerms, Vault, settlement_hash},
 };
 use ed25519_dalek::SigningKey;
 use seal::{
-    Limits, Manifest, ManifestV1, RunKey, SealMarker, SealStatus, SealV1, StoreProbe, Tree,
-    WorldKey,
-    content::ContentDigest,
-    facts::{
-        GateReceipt, GateScope, GateStatus, Locator, PackRef, Pins, PolicyRev, ReceiptKind,
-        RunFactsView,
-    },
+    Limits, Manifest, ManifestV1, RunKey, Tree, WorldKey,
+    facts::{GateScope, PackRef, Pins, PolicyRev, RunFactsView},
     tree::File,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use time::OffsetDateTime;
 use wire::{
-    Digest, Rates, RunId, Usage,
-    statement::{
-        Effects, Execution, ExecutionStatement, Exit, Guard, GuardTier, Mode, OracleCount, Output,
-        Shipping, ShippingStatement, TestCount, Verdict,
-    },
+    Digest, RunId, Usage,
+    statement::{Execution, ExecutionStatement, ShippingStatement, Verdict},
 };
 
+use self::documents::{execution, facts, locator, marker, receipt, shipping, terms};
 use super::super::{Name, judge};
 use crate::verify::{
     bundle::Bundle,
@@ -289,170 +282,5 @@ impl Fixture {
         };
         view.bundle_hash = view.computed_bundle_hash().unwrap();
         fs::write(self.path("facts/run_facts_view.json"), view.to_bytes().unwrap()).unwrap();
-    }
-}
-
-fn execution(run_id: RunId, module_digest: Digest) -> Execution {
-    Execution {
-        run_id,
-        attempt: 1,
-        user: Address::Account([3; 32]).to_string(),
-        workflow_id: "profile".to_owned(),
-        module_digest,
-        input_digest: Digest::of(b"{}"),
-        seed: 42,
-        budgets: Usage { runtime_ms: 1_000, ..Usage::default() },
-        outputs: vec![Output {
-            path: "report.json".to_owned(),
-            length: REPORT.len() as u64,
-            sha256: Digest::of(REPORT),
-        }],
-        usage: Usage { runtime_ms: 500, ..Usage::default() },
-        guard: guard(),
-        effects: Effects::default(),
-        exit: Exit::Code(0),
-        verdict: Verdict::Pass,
-        code: None,
-        reason: None,
-        started_at: at(10),
-        finished_at: at(11),
-    }
-}
-
-fn shipping(module_digest: Digest) -> Shipping {
-    Shipping {
-        module_digest,
-        module_id: "csv-profile".to_owned(),
-        module_version: "1.0.0".to_owned(),
-        mode: Mode::Shipping,
-        verdict: Verdict::Pass,
-        code: None,
-        reason: None,
-        oracle: OracleCount { cases: 1, attempts: 2, passed: 1 },
-        tests: TestCount { total: 1, passed: 1, skipped: 0 },
-        side_effects: Effects::default(),
-        guard: guard(),
-        policy_digest: Digest::of(b"policy"),
-        issued_at: at(1),
-    }
-}
-
-fn guard() -> Guard {
-    Guard { tier: GuardTier::Full, landlock_abi: 7, version: "1".to_owned() }
-}
-
-fn at(seconds: i64) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(1_800_000_000 + seconds).unwrap()
-}
-
-fn terms(execution: &Execution) -> RunTerms {
-    let request = ids::Request {
-        input_digest: execution.input_digest,
-        module_digest: execution.module_digest,
-        seed: execution.seed,
-        workflow_id: &execution.workflow_id,
-    };
-    RunTerms {
-        user: Address::Account([3; 32]),
-        opened_by: Address::Account([4; 32]),
-        agent_id: 1,
-        rate_version: 1,
-        rates: Rates { runtime_ms: 10, ..Rates::default() },
-        budgets: execution.budgets,
-        max_charge: 10_000,
-        runner_fee: 0,
-        deadline: OPENED + 3_600,
-        opened_at: OPENED,
-        developer: Address::Account([5; 32]),
-        manifest_hash: execution.module_digest,
-        request_hash: ids::request_hash(&request).unwrap(),
-        attesters: vec![key(KEY).verifying_key().to_bytes()],
-    }
-}
-
-fn facts(own: &Own, terms: &RunTerms, run: RunId) -> ChainFacts {
-    let identity = RunIdentity {
-        network: &own.network,
-        vault: &own.vault.0,
-        user: &terms.user,
-        caller: &terms.opened_by,
-        nonce: &ids::nonce(run.as_uuid(), 1),
-        deadline: terms.deadline,
-    };
-    let run_id = ids::run_id(&identity).unwrap();
-    let record = RunRecord {
-        user: terms.user,
-        opened_by: terms.opened_by,
-        agent_id: 1,
-        escrowed: terms.max_charge,
-        runner_fee: 0,
-        deadline: terms.deadline,
-        opened_day: 20_833,
-        grant_serial: 1,
-        terms_hash: terms.hash().unwrap(),
-        lifecycle: Lifecycle::Open,
-    };
-    ChainFacts {
-        network: own.network.passphrase().to_owned(),
-        vault: own.vault.0,
-        registry: Some(own.registry.0),
-        ledger: 100,
-        ledger_time: OPENED + 100,
-        run_id,
-        record: Some(record),
-        opened: Some(RunOpened { run_id, terms: terms.clone() }),
-        finalized: None,
-        rate_card: Some(RateCard { rates: terms.rates, manifest_hash: terms.manifest_hash }),
-        account: None,
-    }
-}
-
-fn marker(manifest: &ManifestV1, manifest_digest: Digest, verdict: Verdict) -> Vec<u8> {
-    let seal_status = if verdict == Verdict::Pass { SealStatus::Ok } else { SealStatus::Failed };
-    let probed_at_utc = manifest.created_at_utc;
-    let seal = SealV1 {
-        oracle_pack_id: manifest.oracle_pack_id,
-        seal_status,
-        sealed_at_utc: manifest.created_at_utc,
-        manifest_digest,
-        nonce: "ab".repeat(16),
-        store_probe: StoreProbe {
-            second_create_refused: true,
-            races: 20,
-            writers: 16,
-            races_with_one_winner: 20,
-            wrong_checksum_refused: None,
-            probed_at_utc,
-        },
-    };
-    SealMarker::V1(seal).to_bytes().unwrap()
-}
-
-fn locator(it: &Execution, manifest: &ManifestV1, output: &Output) -> Locator {
-    Locator {
-        output_id: "lumio.run.output".to_owned(),
-        path: format!("packs/{}/outputs/{}", manifest.oracle_pack_id, output.path),
-        manifest_fingerprint: Some(it.module_digest),
-        parameter_hash: None,
-        seed: None,
-        scenario_id: None,
-        run_id: None,
-        schema_ref: None,
-        dictionary_ref: None,
-        produced_at_utc: None,
-        content_digest: Some(ContentDigest::of_file(output.sha256)),
-    }
-}
-
-fn receipt(gate: &str, envelope: &[u8], scope: GateScope) -> GateReceipt {
-    GateReceipt {
-        gate_id: gate.to_owned(),
-        status: GateStatus::Pass,
-        scope,
-        produced_at_utc: None,
-        receipt_kind: Some(ReceiptKind::JsonReceipt),
-        digest: Some(ContentDigest::of_file(Digest::of(envelope))),
-        artifacts: None,
-        notes: None,
     }
 }
