@@ -111,7 +111,18 @@ impl fmt::Debug for Digest {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_read_prints_as_it_was_written(text in "[0-9a-fA-Fg]{63,65}|\\PC{0,70}|[0-9a-f]{64}") {
+            if let Ok(digest) = text.parse::<Digest>() {
+                prop_assert_eq!(digest.to_string(), text);
+            }
+        }
+    }
 
     #[test]
     fn pieces_and_whole_agree() {

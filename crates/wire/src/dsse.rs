@@ -11,6 +11,8 @@ use base64::{
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
+use crate::json;
+
 /// The payload type of every statement here.
 pub const IN_TOTO: &str = "application/vnd.in-toto+json";
 
@@ -97,7 +99,8 @@ pub fn parse_key(text: &str) -> Option<VerifyingKey> {
 }
 
 impl Envelope {
-    /// Reads an envelope from its JSON.
+    /// Reads an envelope from its JSON. A member that stands twice is refused, since readers differ about
+    /// which one counts; one that is not known is ignored (DSSE v1).
     ///
     /// # Errors
     ///
@@ -106,7 +109,7 @@ impl Envelope {
         if bytes.len() > MAX_ENVELOPE_BYTES {
             return Err(DsseError::TooLarge(bytes.len()));
         }
-        let envelope: Self = serde_json::from_slice(bytes).map_err(DsseError::Malformed)?;
+        let envelope: Self = json::read(bytes).map_err(DsseError::Malformed)?;
         match envelope.signatures.len() {
             0..=MAX_SIGNATURES => Ok(envelope),
             many => Err(DsseError::TooManySignatures(many)),
@@ -184,5 +187,7 @@ fn decode(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
     STANDARD.decode(text).or_else(|error| URL_SAFE.decode(text).map_err(|_| error))
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -74,7 +74,21 @@ impl fmt::Display for RunId {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_one_of_two_spellings(
+            text in "[0-9a-fA-F-]{32,36}|\\PC{0,40}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[{]?[0-9a-f]{32}[}]?",
+        ) {
+            if let Ok(id) = text.parse::<RunId>() {
+                let lower = text.to_ascii_lowercase();
+                prop_assert!(lower == id.to_string() || lower == id.simple(), "{}", text);
+            }
+        }
+    }
 
     #[test]
     fn both_spellings_are_one_run() {

@@ -1,9 +1,11 @@
-//! JSON with one spelling (RFC 8785), so that a digest of it means something.
+//! JSON with one spelling (RFC 8785), so that a digest of it means something, and with one reading.
 
-use serde::{Serialize, ser::Error as _};
+use serde::{Serialize, de::DeserializeOwned, ser::Error as _};
 use serde_json::{Number, Value};
 
 use crate::Digest;
+
+mod once;
 
 /// The largest integer every JSON reader holds exactly, 2^53 - 1 (RFC 7493, section 2.2).
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
@@ -32,6 +34,44 @@ pub fn digest(value: &impl Serialize) -> Result<Digest, serde_json::Error> {
     canonical(value).map(|bytes| Digest::of(&bytes))
 }
 
+/// Reads `bytes` as one JSON value. Readers differ about a member that stands twice, so it is refused.
+///
+/// # Errors
+///
+/// No JSON, anything before or after the value, or a member that stands twice.
+pub fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice::<once::Once>(bytes).map(|once| once.0)
+}
+
+/// Reads `bytes` as a `T`; members that `T` does not know are ignored. The derived readers also take an
+/// array for an object; other readers would not, so it is refused.
+///
+/// # Errors
+///
+/// As [`parse`], and when the value is no `T`.
+pub fn read<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    let value = parse(bytes)?;
+    let read: T = serde_json::from_slice(bytes)?;
+    if misshapen(&value, &serde_json::to_value(&read)?) {
+        return Err(serde_json::Error::custom("an array stands where an object should"));
+    }
+    Ok(read)
+}
+
+/// Whether what was read as an object is none.
+fn misshapen(source: &Value, read: &Value) -> bool {
+    match (source, read) {
+        (Value::Object(source), Value::Object(read)) => read
+            .iter()
+            .any(|(name, member)| source.get(name).is_some_and(|it| misshapen(it, member))),
+        (Value::Array(source), Value::Array(read)) => {
+            source.iter().zip(read).any(|(source, read)| misshapen(source, read))
+        }
+        (source, Value::Object(_)) => !source.is_object(),
+        _ => false,
+    }
+}
+
 /// The first integer that would be rounded. Values nest 128 deep at most when they were parsed.
 fn inexact(value: &Value) -> Option<&Number> {
     match value {
@@ -47,7 +87,55 @@ fn inexact(value: &Value) -> Option<&Number> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"[{"b":{"a":1,"\u0061":2}}]"#,
+            "\u{feff}{}",
+            "{} {}",
+            "{}x",
+            "[1,]",
+            "{'a':1}",
+            "",
+            "NaN",
+        ] {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(parse(b"\xff").is_err() && parse(b"\"\xff\"").is_err());
+        assert!(parse("[".repeat(100_000).as_bytes()).is_err(), "depth has a limit");
+    }
+
+    proptest! {
+        #[test]
+        fn otherwise_it_reads_what_everybody_reads(text in r#"[\[\]{}:,"a0.eE+\-1 tfrualsn\\]{0,24}"#) {
+            let ordinary = serde_json::from_str::<Value>(&text).ok();
+            if let Ok(value) = parse(text.as_bytes()) {
+                prop_assert_eq!(Some(value), ordinary);
+            }
+        }
+    }
+
+    #[test]
+    fn an_array_is_not_read_as_an_object_and_what_is_not_known_is_ignored() {
+        #[derive(Serialize, serde::Deserialize)]
+        struct Inner {
+            name: String,
+        }
+        #[derive(Serialize, serde::Deserialize)]
+        struct Outer {
+            inner: Vec<Inner>,
+        }
+        let holds = |text: &str| read::<Outer>(text.as_bytes()).is_ok();
+        assert!(holds(r#"{"inner":[{"name":"a","later":[1]}],"later":{}}"#));
+        for text in [r#"[[{"name":"a"}]]"#, r#"{"inner":[["a"]]}"#, r#"{"inner":[{"name":1}]}"#] {
+            assert!(!holds(text), "{text}");
+        }
+    }
 
     #[test]
     fn order_and_spacing_of_the_source_do_not_matter() {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     Digest,
     dsse::{self, DsseError, Envelope},
+    json,
 };
 
 pub use execution::{Execution, Exit, MAX_SEED, Output};
@@ -115,14 +116,14 @@ impl<P: Predicate> Statement<P> {
     ///
     /// All of [`StatementError`] but its first.
     pub fn parse(payload: &[u8]) -> Result<Self, StatementError> {
-        let kind: Kind = serde_json::from_slice(payload).map_err(StatementError::Malformed)?;
+        let kind: Kind = json::read(payload).map_err(StatementError::Malformed)?;
         if kind.statement_type != STATEMENT_TYPE {
             return Err(StatementError::WrongType(kind.statement_type));
         }
         if kind.predicate_type != P::TYPE {
             return Err(StatementError::WrongType(kind.predicate_type));
         }
-        let statement: Self = serde_json::from_slice(payload).map_err(StatementError::Malformed)?;
+        let statement: Self = json::read(payload).map_err(StatementError::Malformed)?;
         if statement.subject != statement.predicate.subject() {
             return Err(StatementError::WrongSubject);
         }
@@ -178,7 +179,7 @@ impl Subject {
 }
 
 /// Read first, so that a statement of another kind is called that and not malformed.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Kind {
     #[serde(rename = "_type")]
     statement_type: String,

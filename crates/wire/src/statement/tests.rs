@@ -1,4 +1,6 @@
 use ed25519_dalek::SigningKey;
+use proptest::prelude::*;
+use proptest::sample::Index;
 use serde_json::{Value, json};
 use time::macros::datetime;
 
@@ -162,5 +164,59 @@ fn a_module_without_a_passed_oracle_case_may_not_ship() {
 fn codes_are_spelled_in_json_as_they_print() {
     for code in Code::ALL {
         assert_eq!(serde_json::to_value(code).unwrap(), json!(code.to_string()));
+    }
+}
+
+#[test]
+fn a_member_that_stands_twice_is_refused_at_any_depth() {
+    let text = String::from_utf8(Statement::new(execution()).unwrap().to_json()).unwrap();
+    for (from, to) in [
+        ("{\"_type\"", "{\"later\":1,\"later\":1,\"_type\""),
+        ("\"seed\":", "\"seed\":1,\"seed\":"),
+        ("\"runtime_ms\":900", "\"x\":1,\"x\":2,\"runtime_ms\":900"),
+    ] {
+        let twice = text.replacen(from, to, 1);
+        assert_ne!(twice, text, "{from}");
+        let error = ExecutionStatement::parse(twice.as_bytes()).unwrap_err();
+        assert!(matches!(error, StatementError::Malformed(_)), "{from}: {error}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_no_statement(bytes in any::<Vec<u8>>()) {
+        prop_assert!(ExecutionStatement::parse(&bytes).is_err());
+        prop_assert!(ShippingStatement::parse(&bytes).is_err());
+        prop_assert!(ExecutionStatement::open(&bytes, &[]).is_err());
+    }
+
+    /// What is still a statement after its bytes were damaged keeps every rule, and comes back the same
+    /// from its own bytes.
+    #[test]
+    fn a_damaged_statement_is_refused_or_is_a_statement(
+        of_execution in any::<bool>(),
+        edits in prop::collection::vec((any::<Index>(), any::<u8>(), 0..3_u8), 1..4),
+    ) {
+        let mut bytes = if of_execution {
+            Statement::new(execution()).unwrap().to_json()
+        } else {
+            Statement::new(shipping()).unwrap().to_json()
+        };
+        for (at, byte, how) in edits {
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, bytes[at]),
+            }
+        }
+        if let Ok(read) = ExecutionStatement::parse(&bytes) {
+            prop_assert!(of_execution && read.predicate().check().is_ok());
+            prop_assert_eq!(ExecutionStatement::parse(&read.to_json()).unwrap(), read);
+        }
+        if let Ok(read) = ShippingStatement::parse(&bytes) {
+            prop_assert!(!of_execution && read.predicate().check().is_ok());
+            prop_assert_eq!(ShippingStatement::parse(&read.to_json()).unwrap(), read);
+        }
     }
 }
