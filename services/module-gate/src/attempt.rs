@@ -140,7 +140,7 @@ pub fn run(
             return Ok(attempt);
         }
     };
-    attempt.seen.add(&report);
+    attempt.seen.add(&format!("attempt {}", request.key.attempt), &report);
     attempt.wall_ms = report.wall_ms;
     judge_run(attempt, report, request, wall_ms, workspace)
 }

@@ -243,7 +243,14 @@ fn with_sandbox(
     let scratch = common.scratch.clone().unwrap_or_else(|| own.path().to_owned());
     let sandbox = Sandbox::new(&scratch, &common.node, &common.path).map_err(Misused)?;
     let told = work(&sandbox)?;
-    print(&told, common.output)?;
+    match common.output {
+        Output::Json => json(&told)?,
+        Output::Text => {
+            std::io::stdout()
+                .lock()
+                .write_all(told.iter().map(local::text).collect::<String>().as_bytes())?;
+        }
+    }
     let any = |verdict| told.iter().any(|one| one.verdict == verdict);
     Ok(if any(Verdict::Fail) {
         ExitCode::from(BAD)
@@ -252,49 +259,6 @@ fn with_sandbox(
     } else {
         ExitCode::SUCCESS
     })
-}
-
-fn print(told: &[Told], output: Output) -> anyhow::Result<()> {
-    if output == Output::Json {
-        return json(&told);
-    }
-    let mut out = std::io::stdout().lock();
-    for one in told {
-        writeln!(
-            out,
-            "{} {}{}",
-            one.verdict,
-            one.module,
-            one.code.map_or_else(String::new, |code| format!(" {code}"))
-        )?;
-        if let Some(digest) = one.module_digest {
-            writeln!(out, "  module   {digest}")?;
-        }
-        let (tests, oracle) = (&one.tests, &one.oracle);
-        writeln!(
-            out,
-            "  tests    {} of {} passed, {} skipped",
-            tests.passed, tests.total, tests.skipped
-        )?;
-        writeln!(
-            out,
-            "  oracles  {} of {} cases repeat equal, {} attempts",
-            oracle.passed, oracle.cases, oracle.attempts
-        )?;
-        for (category, count) in &one.observed {
-            writeln!(out, "  seen     {category} × {count}")?;
-        }
-        for finding in &one.findings {
-            writeln!(out, "  finding  {finding}")?;
-        }
-        if one.verdict == Verdict::Inconclusive {
-            writeln!(
-                out,
-                "  nothing is known about the module: repair what the finding names, then try again"
-            )?;
-        }
-    }
-    Ok(())
 }
 
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {

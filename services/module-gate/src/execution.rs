@@ -127,6 +127,7 @@ async fn conclude(
     started_at: OffsetDateTime,
 ) -> Result<Vec<u8>, Error> {
     let finished_at = (gate.now)().max(started_at);
+    done.seen.log();
     let predicate = attempt::state(request, done, started_at, finished_at);
     let data = GateData {
         run_id: Some(request.key.run),

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use guard::{Category, Report, Tier};
+use guard::{Category, Charge, Effect, Report, Tier};
+use serde::Serialize;
 use wire::statement::{Code, Effects, Guard, GuardTier, Observed, Verdict};
 
 /// The guard is released with this service, under one version.
 pub const GUARD_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Most characters of a reason.
 const MAX_REASON: usize = 2_000;
+/// Most charged effects of one judgement that are logged.
+const MAX_LOGGED: usize = 20;
 /// How much of standard error a reason carries.
 const TAIL_BYTES: usize = 1_000;
 
@@ -67,9 +70,27 @@ fn last_words(stderr: &[u8]) -> String {
     if text.is_empty() { String::new() } else { format!("; standard error ends: {text}") }
 }
 
+/// One thing that was done or tried, and in which start of a program.
+#[derive(Debug, Clone, Serialize)]
+pub struct Attributed {
+    /// Test, or case and attempt.
+    pub start: String,
+    /// Process, system call, path and what it means.
+    #[serde(flatten)]
+    pub effect: Effect,
+}
+
+impl Attributed {
+    /// Whether it speaks against a PASS.
+    pub fn is_charged(&self) -> bool {
+        matches!(self.effect.charge, Charge::Undeclared | Charge::Outside)
+    }
+}
+
 /// What was seen over one or more starts of programs.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
+    effects: Vec<Attributed>,
     counts: BTreeMap<Category, u64>,
     denied: u64,
     starts: u64,
@@ -78,8 +99,14 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Adds what one start did.
-    pub fn add(&mut self, report: &Report) {
+    /// Most effects that are kept; the counts are exact however many there are.
+    pub const MAX_EFFECTS: usize = 1_000;
+
+    /// Adds what one start did, which is told apart by its name.
+    pub fn add(&mut self, start: &str, report: &Report) {
+        for effect in &report.effects {
+            self.keep(Attributed { start: start.to_owned(), effect: effect.clone() });
+        }
         for (category, count) in &report.counts {
             *self.counts.entry(*category).or_default() += count;
         }
@@ -87,6 +114,43 @@ impl Seen {
         self.starts += 1;
         self.degraded |= report.tier == Tier::Degraded;
         self.landlock_abi = report.landlock_abi;
+    }
+
+    /// What is charged is kept before what is not.
+    fn keep(&mut self, one: Attributed) {
+        if self.effects.len() < Self::MAX_EFFECTS {
+            self.effects.push(one);
+        } else if one.is_charged()
+            && let Some(at) = self.effects.iter().rposition(|kept| !kept.is_charged())
+        {
+            self.effects.remove(at);
+            self.effects.push(one);
+        }
+    }
+
+    /// The effects that are kept, in the order they were seen.
+    pub fn attributed(&self) -> &[Attributed] {
+        &self.effects
+    }
+
+    /// Logs what is charged: the statement's reason names the first only.
+    pub fn log(&self) {
+        for Attributed { start, effect } in
+            self.effects.iter().filter(|one| one.is_charged()).take(MAX_LOGGED)
+        {
+            tracing::warn!(
+                start,
+                process.pid = effect.pid,
+                process.executable = effect.executable,
+                process.args = ?effect.argv,
+                process.parents = ?effect.parents,
+                call = effect.operation,
+                target = effect.target,
+                allowed = effect.allowed,
+                charge = ?effect.charge,
+                "a module did or tried what it may not"
+            );
+        }
     }
 
     /// As a statement tells it.

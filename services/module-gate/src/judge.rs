@@ -190,7 +190,7 @@ fn run_test(bench: &Bench<'_>, test: &Test, judgement: &mut Judgement) -> io::Re
             return Ok(());
         }
     };
-    judgement.seen.add(&report);
+    judgement.seen.add(&format!("test {}", test.path()), &report);
     match finding::of(&report) {
         None => judgement.tests.passed += 1,
         // Violations have been judged before: a skip hides none.

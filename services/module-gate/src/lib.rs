@@ -20,6 +20,7 @@ pub mod document;
 pub mod manifest;
 pub mod spec;
 
+pub mod mirror;
 pub mod workspace;
 
 pub mod sandbox;

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, anyhow, bail};
-use seal::tree::{Limits, Tree};
+use seal::tree::{Limits, Tree, TreeError};
 use serde::Serialize;
 use walkdir::WalkDir;
 use wire::digest::Digest;
 use wire::statement::{Code, OracleCount, TestCount, Verdict};
 
 use crate::document::Invalid;
-use crate::finding::{Finding, Seen};
+use crate::finding::{Attributed, Finding, Seen};
 use crate::judge::{self, Candidate, Judgement};
 use crate::manifest::{self, Manifest};
 use crate::oracle::{self, Bench};
@@ -21,6 +21,9 @@ use crate::pattern;
 use crate::sandbox::Sandbox;
 use crate::spec::{self, Case, Spec};
 use crate::workspace::Workspace;
+
+/// Most charged effects of a module that are told to people.
+const MAX_SHOWN: usize = 20;
 
 /// What is told about one subject; the same facts as text and as JSON (C1).
 #[derive(Debug, Serialize)]
@@ -43,6 +46,8 @@ pub struct Told {
     pub observed: Vec<(String, u64)>,
     /// Names of the cases that passed.
     pub passed: Vec<String>,
+    /// What was done or tried, each with its start, process and path; at most [`Seen::MAX_EFFECTS`], what is charged first to be kept.
+    pub effects: Vec<Attributed>,
 }
 
 /// Judges the module in `folder` for shipping.
@@ -95,14 +100,19 @@ pub fn find(modules_root: &Path, globs: &[String]) -> anyhow::Result<Vec<Found>>
     for path in paths {
         let name = path.display().to_string();
         let bytes = fs::read(&path).with_context(|| format!("cannot read {name}"))?;
-        let Spec { module, cases } = spec::parse(&name, &bytes)?;
+        let Spec { module, cases } = spec::parse(&name, &bytes).map_err(refused)?;
         let at = modules.iter().find(|(_, manifest)| manifest.id == module);
         let folder = at.map(|(folder, _)| folder.clone()).ok_or_else(|| {
-            Invalid::one(
+            refused(Invalid::one(
                 &name,
                 format!("/module: {module:?} is no module under {}", modules_root.display()),
-            )
+            ))
         })?;
+        let mistakes: Vec<_> =
+            cases.iter().flat_map(|case| oracle::leading_out(&folder, case)).collect();
+        if !mistakes.is_empty() {
+            return Err(refused(Invalid { file: name, mistakes }));
+        }
         match found.iter_mut().find(|one| one.folder == folder) {
             Some(one) => one.cases.extend(cases),
             None => found.push(Found { folder, cases }),
@@ -116,8 +126,9 @@ pub fn find(modules_root: &Path, globs: &[String]) -> anyhow::Result<Vec<Found>>
 /// # Errors
 /// Only if nothing could be found out about it.
 pub fn oracles(sandbox: &Sandbox, found: &Found, strict_reads: bool) -> anyhow::Result<Told> {
-    let workspace = Workspace::create(&sandbox.scratch, &format!("local.{}", std::process::id()))?;
-    let tree = take(&found.folder, &workspace)?;
+    let mut workspace =
+        Workspace::create(&sandbox.scratch, &format!("local.{}", std::process::id()))?;
+    let digest = bring(&found.folder, &mut workspace)?;
     let manifest = manifest::parse(&fs::read(workspace.pristine().join(manifest::FILE))?)?;
     let cancel = Arc::new(AtomicBool::new(false));
     let bench = Bench { sandbox, workspace: &workspace, manifest: &manifest, strict_reads, cancel };
@@ -127,10 +138,30 @@ pub fn oracles(sandbox: &Sandbox, found: &Found, strict_reads: bool) -> anyhow::
         let result = oracle::run(&bench, case, &mut judgement.seen)?;
         judgement.add(result);
     }
-    Ok(told(manifest.id, Some(tree.digest()), &judgement))
+    Ok(told(manifest.id, digest, &judgement))
 }
 
-/// Copies the folder, so that nothing the module does reaches it.
+/// The specification is at fault, not a module.
+fn refused(invalid: Invalid) -> anyhow::Error {
+    anyhow::Error::new(invalid).context(Code::OracleSpec.to_string())
+}
+
+/// Brings the module with its links and a mirror of what stands round it (M5). Its digest, unless it has links: such a module cannot be stored.
+fn bring(folder: &Path, workspace: &mut Workspace) -> anyhow::Result<Option<Digest>> {
+    let digest = |folder: &Path| match Tree::from_dir(folder, &Limits::MODULE) {
+        Ok(tree) => Ok(Some(tree.digest())),
+        Err(TreeError::NotRegular(_)) => Ok(None),
+        Err(error) => Err(anyhow!("{} is no module: {error}", folder.display())),
+    };
+    let before = digest(folder)?;
+    workspace.bring(folder)?;
+    if digest(&workspace.pristine())? != before {
+        bail!("{} changed while it was read: try again", folder.display());
+    }
+    Ok(before)
+}
+
+/// Copies the folder as the store would hand it out: its files and nothing round it, so that the verdict is the one `Ship` would give.
 fn take(folder: &Path, workspace: &Workspace) -> anyhow::Result<Tree> {
     let tree = Tree::from_dir(folder, &Limits::MODULE)
         .with_context(|| format!("{} is no module", folder.display()))?;
@@ -152,12 +183,15 @@ fn modules(root: &Path) -> anyhow::Result<Vec<(PathBuf, Manifest)>> {
     let mut modules = Vec::new();
     for entry in entries {
         let folder = entry?.path();
+        let folder = folder.canonicalize().unwrap_or(folder);
         if let Ok(bytes) = fs::read(folder.join(manifest::FILE)) {
             let manifest = manifest::parse(&bytes).with_context(|| folder.display().to_string())?;
             modules.push((folder, manifest));
         }
     }
     modules.sort_by(|a, b| a.0.cmp(&b.0));
+    // A link to a module is the same module.
+    modules.dedup_by(|a, b| a.0 == b.0);
     Ok(modules)
 }
 
@@ -186,7 +220,47 @@ fn told(module: String, module_digest: Option<Digest>, judgement: &Judgement) ->
         oracle: judgement.oracle,
         observed: observed(&judgement.seen),
         passed: passed.map(|case| case.name.clone()).collect(),
+        effects: judgement.seen.attributed().to_vec(),
     }
+}
+
+/// What is told, for people.
+pub fn text(told: &Told) -> String {
+    let code = told.code.map_or_else(String::new, |code| format!(" {code}"));
+    let mut lines = vec![format!("{} {}{code}", told.verdict, told.module)];
+    lines.extend(told.module_digest.map(|digest| format!("  module   {digest}")));
+    let (tests, oracle) = (&told.tests, &told.oracle);
+    lines.push(format!(
+        "  tests    {} of {} passed, {} skipped",
+        tests.passed, tests.total, tests.skipped
+    ));
+    lines.push(format!(
+        "  oracles  {} of {} cases repeat equal, {} attempts",
+        oracle.passed, oracle.cases, oracle.attempts
+    ));
+    lines.extend(told.observed.iter().map(|(kind, count)| format!("  seen     {kind} × {count}")));
+    let charged = told.effects.iter().filter(|effect| effect.is_charged());
+    lines.extend(charged.take(MAX_SHOWN).map(|effect| format!("  effect   {}", line(effect))));
+    lines.extend(told.findings.iter().map(|finding| format!("  finding  {finding}")));
+    if told.verdict == Verdict::Inconclusive {
+        lines.push(
+            "  nothing is known about the module: repair what the finding names, then try again"
+                .to_owned(),
+        );
+    }
+    lines.join("\n") + "\n"
+}
+
+fn line(Attributed { start, effect }: &Attributed) -> String {
+    let done = if effect.allowed { "did" } else { "was refused" };
+    format!(
+        "{start}: process {} {} ({}) {done} {} {}",
+        effect.pid,
+        effect.executable,
+        effect.argv.join(" "),
+        effect.operation,
+        effect.target
+    )
 }
 
 fn observed(seen: &Seen) -> Vec<(String, u64)> {

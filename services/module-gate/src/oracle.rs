@@ -3,20 +3,25 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use guard::{Category, Report};
+use seal::tree::{Limits, Tree, TreeError};
 use wire::digest::Digest;
 use wire::statement::Code;
 
 use crate::finding::{self, Finding, Seen};
 use crate::manifest::Manifest;
+use crate::mirror;
 use crate::outputs::{self, OutputError};
 use crate::sandbox::{self, Job, Sandbox};
 use crate::spec::Case;
 use crate::workspace::{self, Workspace};
 
+/// How large a captured folder may be.
+const CAPTURED: Limits = Limits { files: outputs::MAX_FILES, bytes: outputs::MAX_BYTES };
 /// What a case without a `LUMIO_INPUT` of its own reads.
 const EMPTY_INPUT: &[u8] = b"{}";
 
@@ -50,9 +55,17 @@ pub struct CaseResult {
 struct Captured {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
-    files: Vec<(String, Digest)>,
+    files: Vec<(String, Content)>,
     outputs: Vec<(String, Digest)>,
     effects: Vec<Trace>,
+}
+
+/// What stands at a captured path.
+#[derive(PartialEq, Eq)]
+enum Content {
+    File(Digest),
+    /// By the rule of module trees (O2); none for a folder without files.
+    Folder(Option<Digest>),
 }
 
 /// A side effect as it is compared (M8): without process ids, times and order. Paths need no
@@ -68,7 +81,7 @@ pub fn run(bench: &Bench<'_>, case: &Case, seen: &mut Seen) -> io::Result<CaseRe
     let mut first: Option<Captured> = None;
     for attempt in 1..=case.attempts {
         result.attempts = attempt;
-        let captured = match attempt_once(bench, case, seen)? {
+        let captured = match attempt_once(bench, case, attempt, seen)? {
             Ok(captured) => captured,
             Err(finding) => {
                 let reason = format!("case {}, attempt {attempt}: {}", case.name, finding.reason);
@@ -93,9 +106,13 @@ pub fn run(bench: &Bench<'_>, case: &Case, seen: &mut Seen) -> io::Result<CaseRe
 fn attempt_once(
     bench: &Bench<'_>,
     case: &Case,
+    attempt: u32,
     seen: &mut Seen,
 ) -> io::Result<Result<Captured, Finding>> {
     bench.workspace.prepare(EMPTY_INPUT)?;
+    if let Some(mistake) = leading_out(&bench.workspace.module(), case).pop() {
+        return Ok(Err(Finding::new(Code::OracleSpec, mistake)));
+    }
     for path in &case.reset {
         workspace::remove(&bench.workspace.module().join(path))?;
     }
@@ -103,7 +120,7 @@ fn attempt_once(
         Ok(report) => report,
         Err(finding) => return Ok(Err(finding)),
     };
-    seen.add(&report);
+    seen.add(&format!("case {}, attempt {attempt}", case.name), &report);
     match finding::of(&report) {
         Some(finding) => Ok(Err(finding)),
         None => capture(bench.workspace, case, report),
@@ -157,18 +174,13 @@ fn capture(
 ) -> io::Result<Result<Captured, Finding>> {
     let mut files = Vec::new();
     for path in &case.capture.files {
-        // The guard has proven that nothing outside was written, yet a link may point anywhere.
-        let found = workspace.module().join(path);
-        let regular = found
-            .canonicalize()
-            .is_ok_and(|real| real.starts_with(workspace.module()) && real.is_file());
-        if !regular || fs::metadata(&found)?.len() > outputs::MAX_BYTES {
-            let reason = format!(
-                "the captured file {path:?} is not there, no file of the module, or too large"
-            );
-            return Ok(Err(Finding::new(Code::OracleExec, reason)));
+        match content(&workspace.module(), path)? {
+            Ok(content) => files.push((path.clone(), content)),
+            Err(reason) => {
+                let reason = format!("the captured file {path:?} {reason}");
+                return Ok(Err(Finding::new(Code::OracleExec, reason)));
+            }
         }
-        files.push((path.clone(), Digest::of(&fs::read(&found)?)));
     }
     let outputs = match outputs::collect(&workspace.output()) {
         Ok(outputs) => outputs.into_iter().map(|output| (output.path, output.sha256)).collect(),
@@ -185,6 +197,52 @@ fn capture(
         outputs,
         effects,
     }))
+}
+
+/// What stands at a captured path, or why it cannot be captured. Nothing of the module runs any more.
+fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
+    // The guard has proven that nothing outside was written, yet a link may point anywhere.
+    let Ok(found) = module.join(path).canonicalize() else {
+        return Ok(Err("is not there".to_owned()));
+    };
+    if !found.starts_with(module) {
+        return Ok(Err("leads out of the module".to_owned()));
+    }
+    let metadata = fs::metadata(&found)?;
+    if metadata.is_dir() {
+        return Ok(match Tree::from_dir(&found, &CAPTURED) {
+            Ok(tree) => Ok(Content::Folder(Some(tree.digest()))),
+            Err(TreeError::Empty) => Ok(Content::Folder(None)),
+            Err(error) => Err(format!("is a folder that cannot be captured: {error}")),
+        });
+    }
+    Ok(if !metadata.is_file() {
+        Err("is neither file nor folder".to_owned())
+    } else if metadata.len() > outputs::MAX_BYTES {
+        Err(format!("is larger than {} bytes", outputs::MAX_BYTES))
+    } else {
+        Ok(Content::File(Digest::of(&fs::read(&found)?)))
+    })
+}
+
+/// What of a case leads out of the module in the folder `root` by a link (M5). That no path of it does so by its name is known before.
+pub fn leading_out(root: &Path, case: &Case) -> Vec<String> {
+    let whole = [("entry", &case.entry), ("cwd", &case.cwd)];
+    let whole =
+        whole.into_iter().chain(case.capture.files.iter().map(|path| ("capture/files", path)));
+    let whole = whole.map(|(member, path)| (member, path, PathBuf::from(path)));
+    // What is removed is the link itself.
+    let above = case
+        .reset
+        .iter()
+        .map(|path| ("reset", path, Path::new(path).parent().unwrap_or(Path::new("")).to_owned()));
+    whole
+        .chain(above)
+        .filter(|(_, _, way)| mirror::leads_out(root, way))
+        .map(|(member, path, _)| {
+            format!("case {}: {member}: {path:?} leads out of the module by a link", case.name)
+        })
+        .collect()
 }
 
 fn traces(report: &Report) -> Vec<Trace> {

@@ -67,7 +67,7 @@ pub struct Job<'a> {
 }
 
 impl Sandbox {
-    /// Finds Node and makes both it and `scratch` reachable for the user that modules run as.
+    /// Finds Node and makes both it and `scratch` reachable for the user that modules run as. `pin` holds every run on one processor.
     ///
     /// # Errors
     /// A sentence that says which of the two cannot be used, and what to do.
@@ -154,7 +154,7 @@ impl Sandbox {
 
 /// Why `entry` of the copied module cannot be started, if so.
 pub fn fault(workspace: &Workspace, entry: &str) -> Option<String> {
-    let Ok(found) = fs::symlink_metadata(workspace.module().join(entry)) else {
+    let Ok(found) = fs::metadata(workspace.module().join(entry)) else {
         return Some(format!("the program {entry:?} is not in the module"));
     };
     let runs = is_node(entry) || found.permissions().mode() & 0o100 != 0;

@@ -104,6 +104,7 @@ impl Judged {
 /// Signs the verdict and stores it with its event, in one transaction.
 async fn conclude(gate: &Gate, module: Digest, judged: Judged) -> Result<Vec<u8>, Error> {
     let judgement = &judged.judgement;
+    judgement.seen.log();
     let finding = judgement.decisive();
     let issued_at = (gate.now)();
     let predicate = Shipping {

@@ -24,7 +24,7 @@ pub fn open(root: &Path) -> Result<LocalFileSystem, Error> {
     Ok(store.with_fsync(true))
 }
 
-/// Copies the module with this digest into the empty folder `into`, and recomputes the digest of
+/// Copies the module with this digest into the folder `into`, which it makes, and recomputes the digest of
 /// the copy: what runs is what was asked for, whatever the store did.
 ///
 /// # Errors

@@ -2,51 +2,74 @@
 //!
 //! ```text
 //! <scratch>/<job>/            mode 0711: reachable by name for the guard's uid, not listed
-//!   pristine/                 the tree as it came from the store; never shown to the module
-//!   module/                   the copy that runs; made afresh for every attempt
-//!   output/ home/ tmp/        LUMIO_OUTPUT, HOME, TMPDIR; emptied for every attempt
+//!   pristine/module/          the tree as it came; closed to the guard's uid
+//!   mirror/…                  the copy that runs, made afresh for every attempt; alone, or in a mirror of where it stands (M5)
+//!   elsewhere/                second names of its files that have names elsewhere at home
+//!   output/ home/ home/tmp/   LUMIO_OUTPUT, HOME, TMPDIR; emptied for every attempt
 //!   input.json                LUMIO_INPUT
 //! ```
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
+use anyhow::{Context, bail};
+use guard::Identity;
 
-/// Under root the guard runs modules as this user and group, "nobody" (M11).
-const GUARD_UID: u32 = 65_534;
+use crate::mirror;
 
 /// The folders of one job. Dropping it removes them.
 #[derive(Debug)]
 pub struct Workspace {
     root: PathBuf,
+    module: PathBuf,
+    /// Files of the module that also stand elsewhere at home: relative paths.
+    shared: Vec<PathBuf>,
 }
 
 impl Workspace {
-    /// Makes the folder `job` under `scratch`, after wiping what an earlier job of that name left.
+    /// Makes the folder `job` under `scratch`, after wiping what an earlier job of that name left. The module will stand alone in it, as
+    /// one from the store does.
     ///
     /// # Errors
     /// The disk's own.
     pub fn create(scratch: &Path, job: &str) -> io::Result<Self> {
         make_dir(scratch)?;
-        let scratch = scratch.canonicalize()?;
-        let workspace = Self { root: scratch.join(job) };
-        remove(&workspace.root)?;
-        make_dir(&workspace.root)?;
-        make_dir(&workspace.pristine())?;
+        let root = scratch.canonicalize()?.join(job);
+        remove(&root)?;
+        let workspace = Self { module: root.join("mirror/module"), root, shared: Vec::new() };
+        make_dir(&workspace.root.join("mirror"))?;
+        for folder in ["pristine", "elsewhere"] {
+            DirBuilder::new().mode(0o700).create(workspace.root.join(folder))?;
+        }
         Ok(workspace)
     }
 
-    /// Where the tree is put before anything runs.
+    /// Takes the module that stands in the folder `home`, links included, and lays a mirror of what stands round it (M5).
+    ///
+    /// # Errors
+    /// It is no module that can be copied, or too much stands round it.
+    pub fn bring(&mut self, home: &Path) -> anyhow::Result<()> {
+        let home =
+            home.canonicalize().with_context(|| format!("cannot find {}", home.display()))?;
+        if self.root.starts_with(&home) {
+            bail!("the scratch folder lies in the module {}: choose another one", home.display());
+        }
+        self.shared = mirror::examine(&home)?;
+        guard::copy_tree(&home, &self.pristine(), Identity::Auto)?;
+        self.module = mirror::lay(&self.root.join("mirror"), &home)?;
+        Ok(())
+    }
+
+    /// Where the tree is put before anything runs; made by whoever puts it there.
     pub fn pristine(&self) -> PathBuf {
-        self.root.join("pristine")
+        self.root.join("pristine/module")
     }
 
     /// The copy that runs: the module's root.
     pub fn module(&self) -> PathBuf {
-        self.root.join("module")
+        self.module.clone()
     }
 
     /// The folder that `LUMIO_OUTPUT` names.
@@ -77,10 +100,17 @@ impl Workspace {
         for path in [self.module(), self.output(), self.home(), self.input()] {
             remove(&path)?;
         }
-        copy(&self.pristine(), &self.module())?;
+        guard::copy_tree(&self.pristine(), &self.module, Identity::Auto)
+            .map_err(io::Error::other)?;
+        for (number, path) in self.shared.iter().enumerate() {
+            // The guard takes a file that has a name outside the root for outside.
+            let name = self.root.join("elsewhere").join(number.to_string());
+            remove(&name)?;
+            fs::hard_link(self.module.join(path), name)?;
+        }
         for folder in [self.output(), self.home(), self.tmp()] {
             make_dir(&folder)?;
-            give_away(&folder)?;
+            guard::prepare_ownership(&folder, Identity::Auto).map_err(io::Error::other)?;
         }
         fs::write(self.input(), input)?;
         fs::set_permissions(self.input(), Permissions::from_mode(0o444))
@@ -152,31 +182,6 @@ pub fn make_dir(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o711))
 }
 
-/// Copies a tree of regular files that nobody else writes to.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in WalkDir::new(from).follow_links(false) {
-        let entry = entry?;
-        let relative = entry.path().strip_prefix(from).map_err(io::Error::other)?;
-        let target = to.join(relative);
-        if entry.file_type().is_dir() {
-            fs::create_dir(&target)?;
-            fs::set_permissions(&target, Permissions::from_mode(0o755))?;
-        } else {
-            fs::copy(entry.path(), &target)?;
-        }
-        give_away(&target)?;
-    }
-    Ok(())
-}
-
-/// As root, makes `path` the guard's: declared writes inside the copy must be possible.
-fn give_away(path: &Path) -> io::Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    chown(path, Some(GUARD_UID), Some(GUARD_UID))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +190,7 @@ mod tests {
     fn every_attempt_starts_afresh() {
         let scratch = tempfile::tempdir().unwrap();
         let workspace = Workspace::create(scratch.path(), "job").unwrap();
+        fs::create_dir(workspace.pristine()).unwrap();
         fs::write(workspace.pristine().join("a"), "a").unwrap();
         for input in ["one", "two"] {
             workspace.prepare(input.as_bytes()).unwrap();

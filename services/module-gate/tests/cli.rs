@@ -43,6 +43,8 @@ fn a_bad_module_is_exit_1_with_its_code() {
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told[0]["code"], "E_SIDEEFFECTS_FORBIDDEN");
+    let shown = run(&["gates", "shipping", "--module", "tests/modules/skips-and-writes"]);
+    assert!(text(&shown).contains("  effect   test main.mjs: process "), "{}", text(&shown));
 }
 
 #[test]

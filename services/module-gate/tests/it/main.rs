@@ -1,4 +1,4 @@
-//! The service as its callers see it: real Postgres, NATS and Node, real modules in the real guard.
+//! The service and the local commands as their callers see them: real Postgres, NATS and Node, real modules in the real guard.
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
@@ -13,3 +13,9 @@ mod again;
 mod restart;
 
 mod ship;
+
+mod command;
+
+mod capture;
+
+mod surroundings;

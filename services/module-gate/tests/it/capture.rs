@@ -1,0 +1,139 @@
+//! What a spec names must lie in the module, and what it captures must be there (M5, M6).
+
+use std::fs;
+
+use serde_json::{Value, json};
+use wire::statement::{Code, Verdict};
+
+use crate::command::{Home, link};
+use crate::world::{World, shipped};
+
+const PRINTS: &str = "console.log('here');";
+
+#[test]
+fn a_spec_that_leads_out_by_a_link_is_refused_before_anything_runs() {
+    for (what, case) in [
+        ("entry", json!({ "entry": "run.mjs" })),
+        ("cwd", json!({ "entry": "main.mjs", "cwd": "away" })),
+        ("reset", json!({ "entry": "main.mjs", "reset": ["away/tool.mjs"] })),
+        (
+            "capture/files",
+            json!({ "entry": "main.mjs", "capture": { "files": ["away/tool.mjs"] } }),
+        ),
+    ] {
+        let home = Home::new();
+        home.put("tools/tool.mjs", PRINTS);
+        // The first case would show that something ran.
+        home.module("a", &[], PRINTS, &json!([{ "entry": "main.mjs" }, case]));
+        link("../../tools/tool.mjs", home.path("modules/a/run.mjs"));
+        link("../../tools", home.path("modules/a/away"));
+        let before = home.state();
+        let ended = home.oracles(&[]);
+        assert_eq!(ended.code, Some(3), "{what}: {}", ended.text);
+        assert!(
+            ended.text.contains("E_ORACLE_SPEC") && ended.text.contains(what),
+            "{what}: {}",
+            ended.text
+        );
+        assert!(!ended.text.contains("oracle case"), "{what}: {}", ended.text);
+        assert_eq!(home.state(), before, "{what}");
+    }
+}
+
+#[test]
+fn links_that_stay_in_the_module_are_followed() {
+    let home = Home::new();
+    let case = json!({ "entry": "run.mjs", "cwd": "here", "reset": ["left"], "capture": { "files": ["../real/data"] } });
+    home.module("a", &[], PRINTS, &json!([case]));
+    home.put("modules/a/real/data", "data");
+    home.put("outside", "outside");
+    link("main.mjs", home.path("modules/a/run.mjs"));
+    link("real", home.path("modules/a/here"));
+    // A link that is to be removed is removed, wherever it leads.
+    link("../../../outside", home.path("modules/a/real/left"));
+    let before = home.state();
+    let ended = home.oracles(&[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    assert_eq!(home.state(), before);
+}
+
+/// What comes out of a case that runs `main` and captures `out`: its code and its reason.
+fn captured(declares: &[&str], main: &str) -> (Value, String) {
+    let home = Home::new();
+    let case =
+        json!({ "entry": "main.mjs", "capture": { "files": ["out"], "side_effects": false } });
+    home.module("a", declares, main, &json!([case]));
+    let ended = home.oracles(&[]);
+    (ended.told()["code"].clone(), ended.text)
+}
+
+#[test]
+fn a_captured_file_that_was_never_made_is_no_pass() {
+    let (code, text) = captured(&[], PRINTS);
+    assert_eq!(code, "E_ORACLE_EXEC", "{text}");
+    assert!(text.contains("is not there"), "{text}");
+}
+
+#[test]
+fn a_captured_folder_is_compared_file_by_file() {
+    let fills = "import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'; mkdirSync('out/sub', { recursive: true });";
+    let with = |more: &str| captured(&["FS:write"], &format!("{fills} {more}"));
+    for same in ["", "writeFileSync('out/sub/a', 'same'); writeFileSync('out/b', '');"] {
+        let (code, text) = with(same);
+        assert!(code.is_null(), "{text}");
+    }
+    for different in [
+        "writeFileSync('out/sub/a', String(process.hrtime.bigint()));",
+        "writeFileSync('out/' + process.hrtime.bigint(), '');",
+    ] {
+        let (code, text) = with(different);
+        assert_eq!(code, "E_ORACLE_NONDETERMINISM", "{text}");
+        assert!(text.contains("file:out"), "{text}");
+    }
+    let (code, text) = with("symlinkSync('/etc/hostname', 'out/link');");
+    assert_eq!(code, "E_ORACLE_EXEC", "{text}");
+}
+
+#[test]
+fn what_cannot_be_read_like_a_file_is_no_pass() {
+    for (main, reason) in [
+        (
+            "import { symlinkSync } from 'node:fs'; symlinkSync('/etc/hostname', 'out');",
+            "leads out",
+        ),
+        ("import { symlinkSync } from 'node:fs'; symlinkSync('out', 'out');", "is not there"),
+        (
+            "import { execFileSync } from 'node:child_process'; execFileSync('mkfifo', ['out']);",
+            "neither file nor folder",
+        ),
+        (
+            "import { openSync, ftruncateSync } from 'node:fs'; for (const name of ['out']) ftruncateSync(openSync(name, 'w'), 64 * 2 ** 20 + 1);",
+            "",
+        ),
+    ] {
+        let (code, text) = captured(&["FS:write", "Process:shell"], main);
+        assert_eq!(code, "E_ORACLE_EXEC", "{text}");
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shipping_holds_captures_to_the_same() {
+    let world = World::new().await;
+    let gate = world.serve().await;
+    let home = Home::new();
+    let main = "import { mkdirSync, writeFileSync } from 'node:fs'; mkdirSync('made'); writeFileSync('made/file', 'x');";
+    let ship = async |file: &str| {
+        let case = json!({ "entry": "main.mjs", "capture": { "files": [file] } });
+        home.module("a", &["FS:write"], main, &json!([case]));
+        shipped(&gate.ship(world.publish(&home.path("modules/a"))).await.unwrap())
+    };
+    let missing = ship("never").await;
+    assert_eq!((missing.verdict, missing.code), (Verdict::Fail, Some(Code::OracleExec)));
+    let folder = ship("made").await;
+    assert_eq!((folder.verdict, folder.code), (Verdict::Pass, None), "{:?}", folder.reason);
+    let outside = ship("../a").await;
+    assert_eq!((outside.verdict, outside.code), (Verdict::Fail, Some(Code::OracleSpec)));
+    assert!(fs::exists(home.path("modules/a")).unwrap());
+    gate.stop().await;
+}
