@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use wire::statement::Verdict;
 
@@ -126,6 +127,10 @@ pub struct Common {
     /// The programs' search path
     #[arg(long, env = "PATH", hide = true, default_value = "")]
     path: String,
+    /// Hold every run on one processor, which makes the guard's stops cheaper: true or false
+    #[arg(long, env = "MODULE_GATE_PIN_PROCESSORS", value_name = "BOOL", default_value = "true",
+        action = ArgAction::Set, value_parser = BoolishValueParser::new())]
+    pin_processors: bool,
     /// Where to make private folders; default: a fresh one under the system's temporary folder
     #[arg(long, env = "MODULE_GATE_SCRATCH")]
     scratch: Option<PathBuf>,
@@ -241,7 +246,8 @@ fn with_sandbox(
     // As root, modules run as another user, who has to pass through.
     std::fs::set_permissions(own.path(), std::fs::Permissions::from_mode(0o711))?;
     let scratch = common.scratch.clone().unwrap_or_else(|| own.path().to_owned());
-    let sandbox = Sandbox::new(&scratch, &common.node, &common.path).map_err(Misused)?;
+    let sandbox = Sandbox::new(&scratch, &common.node, &common.path, common.pin_processors)
+        .map_err(Misused)?;
     let told = work(&sandbox)?;
     match common.output {
         Output::Json => json(&told)?,

@@ -37,6 +37,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// `MODULE_GATE_CONCURRENCY`: modules running at once.
     pub concurrency: usize,
+    /// `MODULE_GATE_PIN_PROCESSORS`: every run is held on one processor.
+    pub pin_processors: bool,
     /// `MODULE_GATE_LOG_LEVEL`.
     pub log_level: String,
     /// How long an execution stays its holder's without a renewal.
@@ -62,6 +64,7 @@ impl Config {
         let node = env.with_default("MODULE_GATE_NODE", "node");
         let path = env.with_default("PATH", "/usr/local/bin:/usr/bin:/bin");
         let concurrency = env.number("MODULE_GATE_CONCURRENCY", 1, 1..=64);
+        let pin_processors = env.boolean("MODULE_GATE_PIN_PROCESSORS", true);
         let log_level = env.with_default("MODULE_GATE_LOG_LEVEL", "info");
         env.finish()?;
         // What is missing has been refused above.
@@ -80,6 +83,7 @@ impl Config {
             path,
             tokens,
             concurrency,
+            pin_processors,
             log_level,
             lease: LEASE,
         })
@@ -112,6 +116,7 @@ mod tests {
             ("MODULE_GATE_ATTESTATION_SECRET", "abc"),
             ("MODULE_GATE_GRPC_TOKENS", "runner:hush"),
             ("MODULE_GATE_CONCURRENCY", "0"),
+            ("MODULE_GATE_PIN_PROCESSORS", "some"),
             ("DATABASE_URL", "mysql://hush@x/y"),
         ]);
         let text = Config::read(env).unwrap_err().to_string();
@@ -119,6 +124,7 @@ mod tests {
             "MODULE_GATE_ATTESTATION_SECRET",
             "MODULE_GATE_GRPC_TOKENS",
             "MODULE_GATE_CONCURRENCY",
+            "MODULE_GATE_PIN_PROCESSORS",
             "DATABASE_URL",
             "NATS_URL",
             "MODULE_GATE_STORE",

@@ -72,7 +72,7 @@ pub fn examine(doctor: &Doctor) -> anyhow::Result<Diagnosis> {
     let private = tempfile::Builder::new().prefix("module-gate-").tempdir()?;
     fs::set_permissions(private.path(), fs::Permissions::from_mode(0o711))?;
     let support = Guard::probe();
-    let sandbox = Sandbox::new(&private.path().join("node"), &doctor.node, &doctor.path);
+    let sandbox = Sandbox::new(&private.path().join("node"), &doctor.node, &doctor.path, false);
     let mut facts = kernel(&support);
     facts.extend(support.tiers.iter().map(tier));
     facts.extend([user(), namespaces(), control_group(), node(&sandbox)]);

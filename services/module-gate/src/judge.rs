@@ -221,11 +221,11 @@ fn says_skip(stdout: &[u8]) -> bool {
 }
 
 /// Digest of everything about this judge that could change a verdict, beside the module and the host.
-pub fn policy_digest(strict_reads: bool) -> Digest {
+pub fn policy_digest(strict_reads: bool, pinned: bool) -> Digest {
     let limits = sandbox::LIMITS;
     let policy = json!({
         "policy": POLICY, "guard": finding::GUARD_VERSION, "test_wall_ms": TEST_WALL_MS, "variations": "none",
-        "reads": if strict_reads { "deny" } else { "list" },
+        "reads": if strict_reads { "deny" } else { "list" }, "processors": if pinned { "one" } else { "all" },
         "processes": limits.processes, "memory_bytes": limits.memory_bytes, "file_bytes": limits.file_bytes,
         "stdout_bytes": limits.stdout_bytes, "stderr_bytes": limits.stderr_bytes,
     });

@@ -12,7 +12,7 @@
 //!   (R8, [`judge`], [`oracle`]).
 //!
 //! Reading order: the documents a module brings ([`document`], [`manifest`], [`spec`]); starting one
-//! program ([`workspace`], [`sandbox`], [`finding`], [`outputs`]); judging a module ([`oracle`],
+//! program ([`mirror`], [`workspace`], [`processors`], [`sandbox`], [`finding`], [`outputs`]); judging a module ([`oracle`],
 //! [`judge`], [`local`]); any command and the host ([`guarded`], [`doctor`]); the service around it ([`config`], [`gate`], [`store`], [`tree`],
 //! [`request`], [`attempt`], [`execution`], [`shipping`], [`grpc`], [`cli`]).
 
@@ -23,6 +23,7 @@ pub mod spec;
 pub mod mirror;
 pub mod workspace;
 
+pub mod processors;
 pub mod sandbox;
 
 pub mod finding;
@@ -83,7 +84,7 @@ const MAX_MESSAGE_BYTES: usize = request::MAX_INPUT_BYTES + (64 << 10);
 /// # Errors
 /// With the name of the setting that cannot be used.
 pub fn prepare(config: &Config) -> anyhow::Result<Sandbox> {
-    let made = Sandbox::new(&config.scratch, &config.node, &config.path);
+    let made = Sandbox::new(&config.scratch, &config.node, &config.path, config.pin_processors);
     let sandbox =
         made.map_err(|error| anyhow::anyhow!("MODULE_GATE_SCRATCH, MODULE_GATE_NODE: {error}"))?;
     workspace::sweep(&sandbox.scratch).context("MODULE_GATE_SCRATCH: cannot remove old jobs")?;

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use guard::{Capability, Command, GuardError, Limits, Policy, Reads, Report};
 
 use crate::manifest::Manifest;
+use crate::processors::{Place, Processors};
 use crate::workspace::{Workspace, make_dir};
 
 /// What every program of a module may use at most, beside its wall time.
@@ -39,6 +40,8 @@ pub struct Sandbox {
     pub scratch: PathBuf,
     /// The Node binary.
     pub node: PathBuf,
+    /// What runs are held on; none leaves them all processors.
+    pub processors: Option<Processors>,
 }
 
 /// One start of one program.
@@ -71,14 +74,15 @@ impl Sandbox {
     ///
     /// # Errors
     /// A sentence that says which of the two cannot be used, and what to do.
-    pub fn new(scratch: &Path, node: &Path, path: &str) -> Result<Self, String> {
+    pub fn new(scratch: &Path, node: &Path, path: &str, pin: bool) -> Result<Self, String> {
+        let processors = pin.then(Processors::default);
         let found = look_up(node, path)
             .ok_or_else(|| format!("{} is no program on this machine", node.display()))?;
         let made = make_dir(scratch).and_then(|()| scratch.canonicalize());
         let scratch =
             made.map_err(|error| format!("cannot make {}: {error}", scratch.display()))?;
         if !drops_root() {
-            return Ok(Self { scratch, node: found });
+            return Ok(Self { scratch, node: found, processors });
         }
         if let Some(blocked) = blocked(&scratch) {
             return Err(format!(
@@ -92,7 +96,7 @@ impl Sandbox {
             Some(_) => copy_runtime(&found, &scratch)
                 .map_err(|error| format!("cannot copy {}: {error}", found.display()))?,
         };
-        Ok(Self { scratch, node })
+        Ok(Self { scratch, node, processors })
     }
 
     /// Runs the job to its end. Blocking.
@@ -100,7 +104,10 @@ impl Sandbox {
     /// # Errors
     /// What made it impossible to start anything.
     pub fn run(&self, job: &Job<'_>) -> Result<Report, GuardError> {
-        guard::run(&self.command(job), &self.policy(job))
+        let place = self.processors.as_ref().and_then(Processors::take);
+        let mut policy = self.policy(job);
+        policy.processor = place.as_ref().map(Place::number);
+        guard::run(&self.command(job), &policy)
     }
 
     fn command(&self, job: &Job<'_>) -> Command {

@@ -119,7 +119,7 @@ async fn conclude(gate: &Gate, module: Digest, judged: Judged) -> Result<Vec<u8>
         tests: judgement.tests,
         side_effects: judgement.seen.effects(&judged.declared),
         guard: judgement.seen.guard(),
-        policy_digest: judge::policy_digest(true),
+        policy_digest: judge::policy_digest(true, gate.sandbox.processors.is_some()),
         issued_at,
     };
     let data = GateData {

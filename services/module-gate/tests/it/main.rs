@@ -18,4 +18,6 @@ mod command;
 
 mod capture;
 
+mod processors;
+
 mod surroundings;

@@ -67,6 +67,7 @@ impl World {
             path: "/usr/local/bin:/usr/bin:/bin".to_owned(),
             tokens: Tokens::parse(&format!("test:{TOKEN}")).unwrap(),
             concurrency: 2,
+            pin_processors: true,
             log_level: "info".to_owned(),
             lease: Duration::from_secs(2),
         }
