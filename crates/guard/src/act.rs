@@ -1,10 +1,9 @@
 //! The few things the supervisor does on a command's behalf: changes of metadata, on a handle that is checked before.
 
-use std::fs::{File, Metadata, read_link};
+use std::fs::{File, read_link};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -12,6 +11,7 @@ use rustix::fs::{
     chownat, open, removexattr, setxattr, utimensat,
 };
 
+use crate::facts::Facts;
 use crate::view::path_of;
 
 /// One change of metadata, complete.
@@ -58,8 +58,8 @@ impl Handle {
     ///
     /// # Errors
     /// The kernel's own.
-    pub(crate) fn place(&self) -> io::Result<(Option<PathBuf>, Metadata)> {
-        let metadata = self.0.metadata()?;
+    pub(crate) fn place(&self) -> io::Result<(Option<PathBuf>, Facts)> {
+        let facts = Facts::of(&self.0)?;
         let path = match read_link(self.link()) {
             // Only directories stand this deep under a name that can be found.
             Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => {
@@ -67,8 +67,8 @@ impl Handle {
             }
             path => path?,
         };
-        let memory = metadata.nlink() == 0 && path.as_os_str().as_bytes().starts_with(b"/memfd:");
-        Ok(((path.is_absolute() && !memory).then_some(path), metadata))
+        let memory = facts.links() == 0 && path.as_os_str().as_bytes().starts_with(b"/memfd:");
+        Ok(((path.is_absolute() && !memory).then_some(path), facts))
     }
 
     fn link(&self) -> PathBuf {

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::GuardError;
+use crate::paths::{self, is_within};
 use crate::policy::{Capability, Policy, Reads};
 use crate::system_reads;
 
@@ -94,12 +96,11 @@ impl Ground {
 
     /// The zone of a file or directory that is opened or modified.
     pub(crate) fn zone(&self, path: &Path) -> Zone {
-        if self.free.iter().any(|free| path.starts_with(free))
-            || FREE_DEVICES.iter().any(|free| path == Path::new(free))
-        {
+        let device = |free: &&str| path.as_os_str().as_bytes() == free.as_bytes();
+        if self.free.iter().any(|free| is_within(path, free)) || FREE_DEVICES.iter().any(device) {
             Zone::Free
-        } else if path.starts_with(&self.root)
-            || self.scratch.as_ref().is_some_and(|scratch| path.starts_with(scratch))
+        } else if is_within(path, &self.root)
+            || self.scratch.as_ref().is_some_and(|scratch| is_within(path, scratch))
         {
             Zone::Own
         } else {
@@ -109,12 +110,12 @@ impl Ground {
 
     /// The zone of a name that is made, removed or moved: that of the directory it stands in.
     pub(crate) fn entry_zone(&self, path: &Path) -> Zone {
-        path.parent().map_or(Zone::Outside, |parent| self.zone(parent))
+        paths::parent(path).map_or(Zone::Outside, |parent| self.zone(parent))
     }
 
     /// Whether reading is inside the bounds.
     pub(crate) fn may_read(&self, path: &Path) -> bool {
-        self.readable.iter().any(|one| path.starts_with(one)) || self.zone(path) != Zone::Outside
+        self.readable.iter().any(|one| is_within(path, one)) || self.zone(path) != Zone::Outside
     }
 
     /// A directory above something readable: runtimes look there for configuration, and find nothing.

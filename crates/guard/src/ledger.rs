@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::paths;
 use crate::policy::Capability;
 use crate::report::{Category, Charge, Effect, Report};
 use crate::tasks::Who;
@@ -30,7 +32,8 @@ pub(crate) struct Event {
 /// All that was seen in one run.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    pub(crate) effects: Vec<Effect>,
+    /// What is told, and who did it.
+    kept: Vec<(Event, Arc<Who>)>,
     pub(crate) counts: BTreeMap<Category, u64>,
     pub(crate) denied: u64,
     /// The first effect outside all bounds.
@@ -61,23 +64,31 @@ impl Ledger {
             }
             _ => {}
         }
-        self.effects.len() < room
+        self.kept.len() < room
     }
 
     /// Keeps it, with who did it.
-    pub(crate) fn keep(&mut self, event: Event, who: &Who) {
-        self.effects.push(Effect {
+    pub(crate) fn keep(&mut self, mut event: Event, who: Arc<Who>) {
+        event.target = text::bounded(event.target);
+        event.other = event.other.map(text::bounded);
+        self.kept.push((event, who));
+    }
+
+    /// What was kept, as a report tells it.
+    pub(crate) fn effects(&mut self) -> Vec<Effect> {
+        let effect = |(event, who): (Event, Arc<Who>)| Effect {
             category: event.category,
             operation: event.operation.to_owned(),
-            target: text::bounded(event.target),
-            other: event.other.map(text::bounded),
+            target: event.target,
+            other: event.other,
             pid: who.pid,
             executable: who.executable.clone(),
             argv: who.argv.clone(),
             parents: who.parents.clone(),
             allowed: event.allowed,
             charge: event.charge,
-        });
+        };
+        std::mem::take(&mut self.kept).into_iter().map(effect).collect()
     }
 
     pub(crate) fn hole(&mut self, why: impl FnOnce() -> String) {
@@ -113,7 +124,7 @@ impl Touched {
             return;
         }
         self.names.insert(hash(path.as_os_str()));
-        if let Some(parent) = path.parent() {
+        if let Some(parent) = paths::parent(path) {
             self.names.insert(hash(parent.as_os_str()));
         }
     }

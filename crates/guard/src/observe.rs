@@ -12,16 +12,17 @@ mod processes;
 mod requests;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
 use libc::c_long;
 
-use crate::calls::{self, Call, Shape, Stopping};
+use crate::calls::{self, Call, Shape, Stopping, UNKNOWN_NUMBERS};
 use crate::filter;
 use crate::ground::Ground;
 use crate::ledger::{Event, Ledger};
+use crate::paths;
 use crate::policy::{Policy, Reads};
 use crate::report::{Category, Charge, Exit};
 use crate::sys::{Answer, Stopped};
@@ -42,7 +43,8 @@ pub(crate) enum Decision {
 pub(crate) struct Observer<'a> {
     ground: &'a Ground,
     policy: &'a Policy,
-    calls: HashMap<c_long, Call>,
+    /// By number; the first row of each.
+    calls: Vec<Option<Call>>,
     rows: &'a [Call],
     /// Inodes of the root that also stand outside it.
     shared: HashSet<(u64, u64)>,
@@ -87,7 +89,13 @@ fn error(number: i32) -> Decision {
 
 impl<'a> Observer<'a> {
     pub(crate) fn new(watch: Watch<'a>) -> Self {
-        let calls = watch.calls.iter().map(|call| (call.number, *call)).collect();
+        let mut calls = vec![None; UNKNOWN_NUMBERS as usize];
+        for call in watch.calls.iter().rev() {
+            if let Some(known) = usize::try_from(call.number).ok().and_then(|at| calls.get_mut(at))
+            {
+                *known = Some(*call);
+            }
+        }
         Self {
             ground: watch.ground,
             policy: watch.policy,
@@ -128,7 +136,8 @@ impl<'a> Observer<'a> {
             );
             return Decision::End(Exit::Signal(libc::SIGSYS));
         }
-        let Some(call) = self.calls.get(&stopped.number).copied() else {
+        let number = usize::try_from(stopped.number).unwrap_or(usize::MAX);
+        let Some(call) = self.calls.get(number).copied().flatten() else {
             self.ledger.hole(|| format!("system call {} stopped without a rule", stopped.number));
             return error(libc::ENOSYS);
         };
@@ -270,7 +279,7 @@ impl<'a> Observer<'a> {
     fn note(&mut self, tid: u32, event: Event) {
         if self.ledger.count(&event) {
             let who = self.tasks.who(tid);
-            self.ledger.keep(event, &who);
+            self.ledger.keep(event, who);
         }
     }
 
@@ -310,17 +319,28 @@ impl Seen<'_> {
         Ok(text)
     }
 
+    /// Reads two strings at once, where both are short.
+    fn read_both(&self, addresses: [u64; 2]) {
+        if self.strings.borrow().is_empty()
+            && let Some(texts) = self.view.short_strings(addresses)
+        {
+            self.strings.borrow_mut().extend(addresses.into_iter().zip(texts));
+        }
+    }
+
     /// Whether the strings are still what was read.
     fn is_settled(&self) -> bool {
-        let strings = self.strings.borrow();
-        strings.iter().all(|(address, text)| self.view.has_string(*address, text))
+        self.view.has_strings(&self.strings.borrow())
     }
 
     /// A path for people; the process's own folder in `/proc` by its usual name.
     fn show(&self, path: &Path) -> String {
-        match path.strip_prefix(format!("/proc/{}", self.stopped.tid)) {
-            Ok(rest) => text::escape_os(Path::new("/proc/self").join(rest)),
-            Err(_) => text::escape_os(path),
+        let own = || format!("/proc/{}", self.stopped.tid);
+        let inside = paths::below(path, Path::new("/proc"))
+            .and_then(|_| paths::below(path, Path::new(&own())));
+        match inside {
+            Some(rest) => text::escape_os(Path::new("/proc/self").join(rest)),
+            None => text::escape_os(path),
         }
     }
 }

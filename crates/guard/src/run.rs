@@ -277,7 +277,7 @@ fn report(
     policy: &Policy,
     support: &Support,
     outcome: Outcome,
-    ledger: Ledger,
+    mut ledger: Ledger,
     unexplained: Option<String>,
 ) -> Report {
     let (verdict, code, reason) = judge::judge(&ledger, &outcome.exit, &policy.limits, unexplained);
@@ -288,7 +288,7 @@ fn report(
         exit: outcome.exit,
         stdout: outcome.stdout,
         stderr: outcome.stderr,
-        effects: ledger.effects,
+        effects: ledger.effects(),
         counts: ledger.counts,
         denied: ledger.denied,
         forks: outcome.forks,

@@ -126,11 +126,34 @@ pub(crate) fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
 /// # Errors
 /// Nothing could be read at this address.
 pub(crate) fn read_memory(tid: u32, address: u64, into: &mut [u8]) -> io::Result<usize> {
+    read_parts(tid, &[(address, into.len())], into)
+}
+
+/// Most pieces of memory read by one call.
+pub(crate) const MAX_PARTS: usize = 4;
+
+/// Reads pieces of another process's memory, given by address and length, one after the other into `into`; what follows the first that
+/// cannot be read is left out.
+///
+/// # Errors
+/// Nothing of the first piece could be read.
+pub(crate) fn read_parts(tid: u32, parts: &[(u64, usize)], into: &mut [u8]) -> io::Result<usize> {
     let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
-    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: into.len() };
-    // SAFETY: writes only into `into`, whose length is given; the remote address is never touched by this process.
+    let mut remote = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; MAX_PARTS];
+    let count = parts.len().min(MAX_PARTS);
+    for (piece, (address, length)) in remote.iter_mut().zip(parts) {
+        *piece = libc::iovec { iov_base: *address as *mut libc::c_void, iov_len: *length };
+    }
+    // SAFETY: writes only into `into`, whose length is given; the remote addresses are never touched by this process.
     let read = unsafe {
-        libc::process_vm_readv(tid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0)
+        libc::process_vm_readv(
+            tid as libc::pid_t,
+            &raw const local,
+            1,
+            remote.as_ptr(),
+            count as libc::c_ulong,
+            0,
+        )
     };
     usize::try_from(read).map_err(|_| io::Error::last_os_error())
 }

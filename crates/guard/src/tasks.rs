@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, open, readlinkat};
+use rustix::fs::{CWD, Mode, OFlags, open, readlinkat};
 
 use crate::report::Ancestor;
 use crate::text;
@@ -29,17 +29,19 @@ pub(crate) struct Who {
     pub(crate) parents: Vec<Ancestor>,
 }
 
-/// One thread: its folder in `/proc`, held open, which is dead when the thread is, whoever gets its number next.
+/// One thread at the moment of a call.
 #[derive(Debug, Clone)]
 pub(crate) struct Task {
-    folder: Arc<OwnedFd>,
-    /// Its working directory, as of the last look.
+    tid: u32,
+    /// Its working directory, unless that is deeper than the kernel shows.
     pub(crate) cwd: Option<PathBuf>,
 }
 
 #[derive(Debug)]
 struct Known {
-    task: Task,
+    /// The link to its working directory, held itself: it is dead when the thread is, whoever gets its number next, and is read with
+    /// the least work.
+    cwd: OwnedFd,
     who: Option<Arc<Who>>,
 }
 
@@ -51,30 +53,36 @@ pub(crate) struct Tasks {
 }
 
 impl Task {
-    fn open(tid: u32) -> io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = open(format!("/proc/{tid}"), flags, Mode::empty())?;
-        Ok(Self { folder: Arc::new(folder), cwd: None })
-    }
-
-    /// Where a link in its folder leads.
+    /// Where a link in its folder of `/proc` leads.
     ///
     /// # Errors
     /// The thread or the link is gone, or the path is longer than the kernel shows.
-    pub(crate) fn link(&self, name: impl AsRef<Path>) -> io::Result<PathBuf> {
-        let target = readlinkat(&*self.folder, name.as_ref(), Vec::new())?;
-        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+    pub(crate) fn link(&self, name: &str) -> io::Result<PathBuf> {
+        read_link(CWD, &format!("/proc/{}/{name}", self.tid))
+    }
+}
+
+impl Known {
+    fn of(tid: u32) -> io::Result<Self> {
+        let itself = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self { cwd: open(format!("/proc/{tid}/cwd"), itself, Mode::empty())?, who: None })
     }
 
-    /// Looks at the working directory; answers whether the thread is still there.
-    fn look(&mut self) -> bool {
-        match self.link("cwd") {
-            Ok(cwd) => self.cwd = Some(cwd),
-            Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => self.cwd = None,
-            Err(_) => return false,
+    /// The thread as it is now; nothing where it is gone.
+    fn now(&self, tid: u32) -> Option<Task> {
+        match read_link(&self.cwd, "") {
+            Ok(cwd) => Some(Task { tid, cwd: Some(cwd) }),
+            Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => {
+                Some(Task { tid, cwd: None })
+            }
+            Err(_) => None,
         }
-        true
     }
+}
+
+fn read_link(directory: impl AsFd, name: &str) -> io::Result<PathBuf> {
+    let target = readlinkat(directory, name, Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
 }
 
 impl Tasks {
@@ -87,17 +95,15 @@ impl Tasks {
     /// # Errors
     /// It is gone.
     pub(crate) fn task(&mut self, tid: u32) -> io::Result<Task> {
-        if let Some(known) = self.known.get_mut(&tid)
-            && known.task.look()
-        {
-            return Ok(known.task.clone());
+        if let Some(task) = self.known.get(&tid).and_then(|known| known.now(tid)) {
+            return Ok(task);
         }
-        let mut task = Task::open(tid)?;
-        task.look();
+        let known = Known::of(tid)?;
+        let task = known.now(tid).unwrap_or(Task { tid, cwd: None });
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();
         }
-        self.known.insert(tid, Known { task: task.clone(), who: None });
+        self.known.insert(tid, known);
         Ok(task)
     }
 
@@ -126,9 +132,10 @@ impl Tasks {
                 chain.pop();
                 break;
             }
-            if let Some(Known { task, who: Some(who) }) = self.known.get_mut(&parent)
+            if let Some(known) = self.known.get(&parent)
+                && let Some(who) = &known.who
                 && who.pid == parent
-                && task.look()
+                && known.now(parent).is_some()
             {
                 chain.push(Ancestor { pid: parent, executable: who.executable.clone() });
                 chain.extend(who.parents.iter().cloned());

@@ -1,24 +1,25 @@
 //! Names as the stopped process means them: read from its memory and resolved in its view, as far as that can be known from outside.
 
-use std::fs::{self, File, Metadata};
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 
-use crate::sys;
+use crate::facts::Facts;
+use crate::paths;
 use crate::tasks::Task;
 
 mod above;
+mod memory;
 mod walk;
 
 pub(crate) use above::path_of;
 use walk::Walk;
-
-const PATH_MAX: usize = 4096;
 
 /// Where a name leads.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(crate) enum Place {
 /// What is at the end of a path.
 #[derive(Debug)]
 pub(crate) enum Found {
-    Here(Metadata),
+    Here(Facts),
     /// Nothing, but a directory in which it could be.
     Missing,
     /// The way ends before; whatever the call, the kernel answers with this error number.
@@ -81,10 +82,19 @@ impl Home {
     /// What stands at a place below the root that is reached without any symbolic link; `None` where that is not so, or not known.
     /// `within` is a directory that is there.
     fn look(&self, path: &Path, within: Option<&Path>) -> Option<Found> {
+        let below = paths::below(path, &self.path)?;
+        if !below.is_empty() && !below.as_bytes().contains(&b'/') {
+            // In the root itself no link can be on the way.
+            return match Facts::named(&self.handle, below) {
+                Ok(facts) => Some(Found::Here(facts)),
+                Err(Errno::NOENT) => Some(Found::Missing),
+                Err(_) => None,
+            };
+        }
         match self.held(path, OFlags::NOFOLLOW) {
-            Ok(held) => File::from(held).metadata().ok().map(Found::Here),
+            Ok(held) => Facts::of(held).ok().map(Found::Here),
             Err(Errno::NOENT) => {
-                let parent = path.parent()?;
+                let parent = paths::parent(path)?;
                 let stands = within == Some(parent) || self.held(parent, OFlags::DIRECTORY).is_ok();
                 stands.then_some(Found::Missing)
             }
@@ -93,8 +103,8 @@ impl Home {
     }
 
     fn held(&self, path: &Path, more: OFlags) -> Result<OwnedFd, Errno> {
-        let below = path.strip_prefix(&self.path).map_err(|_| Errno::XDEV)?;
-        let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+        let below = paths::below(path, &self.path).ok_or(Errno::XDEV)?;
+        let below = if below.is_empty() { OsStr::new(".") } else { below };
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let flags = OFlags::PATH | OFlags::CLOEXEC | more;
         openat2(&self.handle, below, flags, Mode::empty(), beneath)
@@ -102,67 +112,13 @@ impl Home {
 }
 
 impl View<'_> {
-    /// A string of the process.
-    ///
-    /// # Errors
-    /// The address cannot be read, or nothing ends the string.
-    pub(crate) fn string(&self, address: u64) -> io::Result<Vec<u8>> {
-        let page = sys::page_bytes();
-        let mut text = Vec::new();
-        let mut at = address;
-        while text.len() < PATH_MAX {
-            let mut chunk = [0u8; 256];
-            // Never across a page: the next one may not be mapped.
-            let length = usize::try_from((page - at % page).min(256)).unwrap_or(256);
-            let read = sys::read_memory(self.tid, at, &mut chunk[..length])?;
-            if let Some(end) = chunk[..read].iter().position(|byte| *byte == 0) {
-                text.extend_from_slice(&chunk[..end]);
-                return Ok(text);
-            }
-            if read == 0 {
-                break;
-            }
-            text.extend_from_slice(&chunk[..read]);
-            at = at.saturating_add(read as u64);
-        }
-        Err(io::Error::from(io::ErrorKind::InvalidData))
-    }
-
-    /// Whether this string stands at an address.
-    pub(crate) fn has_string(&self, address: u64, text: &[u8]) -> bool {
-        let mut now = vec![0; text.len() + 1];
-        let read = sys::read_memory(self.tid, address, &mut now).unwrap_or(0);
-        read == now.len() && now.strip_suffix(&[0]) == Some(text)
-    }
-
-    /// Bytes of the process, exactly as many as asked.
-    ///
-    /// # Errors
-    /// The address cannot be read.
-    pub(crate) fn bytes(&self, address: u64, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length];
-        let read = sys::read_memory(self.tid, address, &mut bytes)?;
-        if read == length { Ok(bytes) } else { Err(io::Error::from(io::ErrorKind::UnexpectedEof)) }
-    }
-
-    /// The addresses in an array that ends with a null pointer, as far as they can be read.
-    pub(crate) fn pointers(&self, address: u64, most: usize) -> Vec<u64> {
-        let mut bytes = vec![0; most * 8];
-        let read = sys::read_memory(self.tid, address, &mut bytes).unwrap_or(0);
-        let words = bytes[..read].chunks_exact(8);
-        words
-            .map(|word| word.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
-            .take_while(|address| *address != 0)
-            .collect()
-    }
-
     /// What an open descriptor refers to.
     ///
     /// # Errors
     /// There is no such descriptor.
     pub(crate) fn descriptor(&self, fd: i32) -> io::Result<Place> {
         let link = PathBuf::from(format!("/proc/{}/fd/{fd}", self.tid));
-        let target = match self.task.link(format!("fd/{fd}")) {
+        let target = match self.task.link(&format!("fd/{fd}")) {
             Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => path_of(&link)?,
             target => target?,
         };
@@ -170,7 +126,7 @@ impl View<'_> {
             return Ok(Place::Nameless { shown: target.to_string_lossy().into_owned(), link });
         }
         // Through the link: what is really open, whatever the name leads to by now.
-        let found = fs::metadata(&link).map_or(Found::Missing, Found::Here);
+        let found = Facts::behind(&link).map_or(Found::Missing, Found::Here);
         Ok(Place::File { path: target, found })
     }
 
@@ -179,53 +135,68 @@ impl View<'_> {
     /// # Errors
     /// The base directory is unknown, or there are too many links.
     pub(crate) fn resolve(&self, dir: i32, path: &[u8], reading: Reading) -> io::Result<Place> {
-        use std::os::unix::ffi::OsStrExt as _;
-        let given = Path::new(std::ffi::OsStr::from_bytes(path));
+        let given = Path::new(OsStr::from_bytes(path));
         // Only a directory can be meant.
         let directory = path.ends_with(b"/") || path.ends_with(b"/.");
         let reading = Reading { follow: reading.follow || directory, ..reading };
-        let link = if dir == libc::AT_FDCWD {
-            PathBuf::from(format!("/proc/{}/cwd", self.tid))
-        } else {
-            PathBuf::from(format!("/proc/{}/fd/{dir}", self.tid))
-        };
-        let outermost = given.is_absolute() && !reading.jailed;
+        let outermost = path.starts_with(b"/") && !reading.jailed;
+        let opened;
         let base = match dir {
-            _ if outermost => Some(PathBuf::from("/")),
-            libc::AT_FDCWD => self.task.cwd.clone(),
-            dir => self.task.link(format!("fd/{dir}")).ok(),
+            _ if outermost => Some(Path::new("/")),
+            libc::AT_FDCWD => self.task.cwd.as_deref(),
+            dir => {
+                opened = self.task.link(&format!("fd/{dir}")).ok();
+                opened.as_deref()
+            }
         };
-        let seen = base.and_then(|base| self.glance(&base, given, reading));
+        let seen = base.and_then(|base| self.glance(base, path, reading));
         let place = match seen.or_else(|| system_file(given, outermost && reading.follow)) {
             Some(place) => place,
             None if outermost => Walk::from_top(self)?.run(given, reading)?,
-            None => Walk::from_directory(self, &link, reading)?.run(given, reading)?,
+            None => {
+                Walk::from_directory(self, &self.directory(dir), reading)?.run(given, reading)?
+            }
         };
         Ok(match place {
-            Place::File { path, found: Found::Here(metadata) }
-                if directory && !metadata.is_dir() =>
-            {
+            Place::File { path, found: Found::Here(facts) } if directory && !facts.is_dir() => {
                 Place::File { path, found: Found::Nowhere(libc::ENOTDIR) }
             }
             place => place,
         })
     }
 
+    /// The link of `/proc` that leads to a directory named by a descriptor.
+    fn directory(&self, dir: i32) -> PathBuf {
+        PathBuf::from(if dir == libc::AT_FDCWD {
+            format!("/proc/{}/cwd", self.tid)
+        } else {
+            format!("/proc/{}/fd/{dir}", self.tid)
+        })
+    }
+
     /// The common case, a name below the root without links on the way: one look by the kernel instead of one for every part.
-    fn glance(&self, base: &Path, given: &Path, reading: Reading) -> Option<Place> {
-        let mut path = base.to_owned();
-        for part in given.components() {
+    fn glance(&self, base: &Path, given: &[u8], reading: Reading) -> Option<Place> {
+        let base_bytes = base.as_os_str().as_bytes();
+        let mut path = Vec::with_capacity(base_bytes.len() + given.len() + 1);
+        path.extend_from_slice(base_bytes);
+        for part in given.split(|byte| *byte == b'/') {
             match part {
-                Component::Normal(name) => path.push(name),
+                b"" | b"." => {}
                 // Only after the kernel has looked is it known what stands before it.
-                Component::ParentDir => return None,
-                Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+                b".." => return None,
+                name => {
+                    if path.last() != Some(&b'/') {
+                        path.push(b'/');
+                    }
+                    path.extend_from_slice(name);
+                }
             }
         }
+        let path = PathBuf::from(OsString::from_vec(path));
         // A directory that was removed is named like that, and nothing can be in it.
-        let removed = base.as_os_str().as_encoded_bytes().ends_with(b" (deleted)");
+        let removed = base_bytes.ends_with(b" (deleted)");
         match self.home.look(&path, (!removed).then_some(base))? {
-            Found::Here(metadata) if metadata.is_symlink() && reading.follow => None,
+            Found::Here(facts) if facts.is_symlink() && reading.follow => None,
             found => Some(Place::File { path, found }),
         }
     }
@@ -240,6 +211,6 @@ fn system_file(given: &Path, suits: bool) -> Option<Place> {
     if path.starts_with("/proc") || !path.is_absolute() {
         return None;
     }
-    let metadata = File::from(held).metadata().ok()?;
-    (metadata.nlink() > 0).then_some(Place::File { path, found: Found::Here(metadata) })
+    let facts = Facts::of(held).ok()?;
+    (facts.links() > 0).then_some(Place::File { path, found: Found::Here(facts) })
 }

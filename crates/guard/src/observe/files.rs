@@ -1,12 +1,11 @@
 //! Calls on files: by path, by descriptor, for reading and for changing.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{CONTINUE, Decision, Observer, Seen, error};
 use crate::calls::{At, OpenFlags};
+use crate::facts::Facts;
 use crate::ground::Zone;
 use crate::ledger::Event;
 use crate::policy::{Capability, Reads};
@@ -44,8 +43,8 @@ impl Observer<'_> {
         let Some((path, found)) = self.named(seen, at, reading)? else {
             return Ok(CONTINUE);
         };
-        let metadata = match &found {
-            Found::Here(metadata) => Some(metadata),
+        let facts = match &found {
+            Found::Here(facts) => Some(facts),
             Found::Missing if flags & libc::O_CREAT != 0 && !self.means_directory(seen, at)? => {
                 return Ok(self.write(seen, self.ground.entry_zone(&path), &[&path]));
             }
@@ -53,13 +52,11 @@ impl Observer<'_> {
             Found::Hidden => None,
         };
         let only_reads = flags & (libc::O_ACCMODE | libc::O_TRUNC | TEMPORARY) == libc::O_RDONLY;
-        let directory = metadata.is_some_and(fs::Metadata::is_dir) && flags & TEMPORARY == 0;
+        let directory = facts.is_some_and(Facts::is_dir) && flags & TEMPORARY == 0;
         if only_reads && !exclusive {
             return Ok(self.read(seen, &path, &found));
         }
-        if exclusive && flags & TEMPORARY == 0
-            || directory
-            || metadata.is_some_and(fs::Metadata::is_symlink)
+        if exclusive && flags & TEMPORARY == 0 || directory || facts.is_some_and(Facts::is_symlink)
         {
             // Fails with EEXIST, EISDIR, ELOOP.
             return Ok(self.opens_nothing(&path));
@@ -76,7 +73,7 @@ impl Observer<'_> {
     pub(super) fn truncate(&mut self, seen: &Seen<'_>, at: At) -> io::Result<Decision> {
         let Some((path, found)) = self.named(seen, at, FOLLOWED)? else { return Ok(CONTINUE) };
         if matches!(&found, Found::Missing | Found::Nowhere(_))
-            || matches!(&found, Found::Here(metadata) if !metadata.is_file())
+            || matches!(&found, Found::Here(facts) if !facts.is_file())
         {
             return Ok(self.opens_nothing(&path));
         }
@@ -108,9 +105,7 @@ impl Observer<'_> {
     /// The zone of a thing; a file that also stands outside the root is outside (M5).
     pub(super) fn zone(&self, path: &Path, found: &Found) -> Zone {
         match (self.ground.zone(path), found) {
-            (Zone::Own, Found::Here(metadata))
-                if self.shared.contains(&(metadata.dev(), metadata.ino())) =>
-            {
+            (Zone::Own, Found::Here(facts)) if self.shared.contains(&facts.identity()) => {
                 Zone::Outside
             }
             (zone, _) => zone,

@@ -1,15 +1,14 @@
 //! Changes of metadata. No Landlock right confines them, so the kernel is not told to go on: the supervisor makes the change itself, on a
 //! handle of which it knows where it leads. A path or descriptor swapped meanwhile then changes nothing outside (M1).
 
-use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::files::{FOLLOWED, LAST};
 use super::{Decision, Observer, Seen, error};
 use crate::act::{self, Handle, Order};
 use crate::calls::{At, Change, Clock, Follow, Target};
+use crate::facts::Facts;
 use crate::ground::Zone;
 use crate::sys::Answer;
 use crate::view::{Found, Place};
@@ -68,14 +67,14 @@ impl Observer<'_> {
         handle: &Handle,
         order: &Order,
     ) -> Decision {
-        let (path, metadata) = match handle.place() {
+        let (path, facts) = match handle.place() {
             Ok(place) => place,
             Err(failure) => return errno(&failure),
         };
         match (&object.name, path) {
             (None, None) => {}
             (_, Some(path)) => {
-                let found = Found::Here(metadata.clone());
+                let found = Found::Here(facts);
                 if self.zone(&path, &found) == Zone::Outside {
                     return self.write(seen, Zone::Outside, &[&path]);
                 }
@@ -84,7 +83,7 @@ impl Observer<'_> {
             // A named thing became a pipe meanwhile.
             (Some(_), None) => return error(libc::EACCES),
         }
-        if let Some(number) = self.forbids(&metadata, order) {
+        if let Some(number) = self.forbids(&facts, order) {
             return error(number);
         }
         match handle.carry_out(order) {
@@ -94,22 +93,22 @@ impl Observer<'_> {
     }
 
     /// The rules of the kernel for a user without capabilities, where the supervisor is root and would be stopped by none of them.
-    fn forbids(&self, metadata: &Metadata, order: &Order) -> Option<i32> {
+    fn forbids(&self, facts: &Facts, order: &Order) -> Option<i32> {
         let (uid, gid) = self.identity?;
-        let owns = metadata.uid() == uid;
+        let owns = facts.uid() == uid;
         let writes = if owns {
-            metadata.mode() & 0o200
-        } else if metadata.gid() == gid {
-            metadata.mode() & 0o020
+            facts.mode() & 0o200
+        } else if facts.gid() == gid {
+            facts.mode() & 0o020
         } else {
-            metadata.mode() & 0o002
+            facts.mode() & 0o002
         } != 0;
         match order {
             Order::Mode(_) | Order::Times(Some(_)) => (!owns).then_some(libc::EPERM),
             Order::Times(None) => (!owns && !writes).then_some(libc::EACCES),
             Order::Owner { uid: user, gid: group } => {
-                let keeps = user.is_none_or(|user| user == metadata.uid())
-                    && group.is_none_or(|group| group == gid || group == metadata.gid());
+                let keeps = user.is_none_or(|user| user == facts.uid())
+                    && group.is_none_or(|group| group == gid || group == facts.gid());
                 (!owns || !keeps).then_some(libc::EPERM)
             }
             Order::SetAttribute { name, .. } | Order::RemoveAttribute(name) => {

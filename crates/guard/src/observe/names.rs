@@ -1,14 +1,15 @@
 //! Calls on names: made, removed, moved, linked.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::files::LAST;
 use super::{CONTINUE, Decision, Observer, Seen};
 use crate::calls::{At, Removal};
+use crate::facts::Facts;
 use crate::ground::Zone;
+use crate::paths;
 use crate::policy::Capability;
 use crate::sys::Answer;
 use crate::view::{Found, Place, Reading};
@@ -44,8 +45,8 @@ impl Observer<'_> {
         let fails = match &found {
             Found::Missing => Some(libc::ENOENT),
             Found::Nowhere(number) => Some(*number),
-            Found::Here(metadata) if metadata.is_dir() && !directory => Some(libc::EISDIR),
-            Found::Here(metadata) if !metadata.is_dir() && directory => Some(libc::ENOTDIR),
+            Found::Here(facts) if facts.is_dir() && !directory => Some(libc::EISDIR),
+            Found::Here(facts) if !facts.is_dir() && directory => Some(libc::ENOTDIR),
             Found::Here(_) if directory && is_filled(&path) => Some(libc::ENOTEMPTY),
             Found::Here(_) | Found::Hidden => None,
         };
@@ -63,6 +64,7 @@ impl Observer<'_> {
         flags: Option<usize>,
     ) -> io::Result<Decision> {
         let flags = flags.map_or(0, |index| seen.int(index).cast_unsigned());
+        seen.read_both([seen.arg(from.path), seen.arg(to.path)]);
         let (Some((from, source)), Some((to, target))) =
             (self.named(seen, from, LAST)?, self.named(seen, to, LAST)?)
         else {
@@ -94,6 +96,7 @@ impl Observer<'_> {
     ) -> io::Result<Decision> {
         let flags = flags.map_or(0, |index| seen.int(index));
         let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
+        seen.read_both([seen.arg(to.path), seen.arg(from.path)]);
         let Some((to, target)) = self.named(seen, to, LAST)? else { return Ok(CONTINUE) };
         let source = if flags & libc::AT_EMPTY_PATH != 0 {
             seen.view.descriptor(seen.int(from.dir.unwrap_or(0)))?
@@ -110,7 +113,7 @@ impl Observer<'_> {
             _ if matches!(target, Found::Here(_) | Found::Nowhere(_)) => {
                 Ok(self.make(seen, &to, &target))
             }
-            Place::File { found: Found::Here(metadata), .. } if metadata.nlink() == 0 => {
+            Place::File { found: Found::Here(facts), .. } if facts.links() == 0 => {
                 Ok(self.write(seen, entry, &[&to]))
             }
             // A second name changes the file too.
@@ -145,12 +148,12 @@ fn is_filled(path: &Path) -> bool {
 
 /// The kernel's answer to a rename that is impossible, or has nothing to do.
 fn moves_nothing(
-    (from, source): (&Path, &Metadata),
+    (from, source): (&Path, &Facts),
     (to, target): (&Path, &Found),
     flags: u32,
 ) -> Option<Answer> {
     let exchange = flags & libc::RENAME_EXCHANGE != 0;
-    let below = source.is_dir() && to != from && to.starts_with(from);
+    let below = source.is_dir() && to != from && paths::is_within(to, from);
     let target = match target {
         Found::Here(target) => target,
         Found::Nowhere(number) => return Some(Answer::Error(*number)),
@@ -162,10 +165,10 @@ fn moves_nothing(
         return Some(Answer::Error(libc::EEXIST));
     }
     // Two names of one file, or one name.
-    if (target.dev(), target.ino()) == (source.dev(), source.ino()) {
+    if target.identity() == source.identity() {
         return Some(Answer::Done);
     }
-    let number = if below || (exchange && target.is_dir() && from.starts_with(to)) {
+    let number = if below || (exchange && target.is_dir() && paths::is_within(from, to)) {
         libc::EINVAL
     } else if exchange {
         return None;

@@ -1,13 +1,12 @@
 //! Calls beyond files: programs, processes, sockets.
 
-use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::files::{FOLLOWED, LAST, missing};
 use super::{CONTINUE, Decision, Observer, Seen, error};
 use crate::calls::{At, NEW_NAMESPACES, UNTRACED};
+use crate::facts::Facts;
 use crate::ground::Zone;
 use crate::ledger::Event;
 use crate::policy::Capability;
@@ -53,7 +52,7 @@ impl Observer<'_> {
             }
             Place::File { found: Found::Missing, .. } => return Ok(missing()),
             Place::File { found: Found::Nowhere(number), .. } => return Ok(error(number)),
-            Place::File { found: Found::Here(metadata), .. } if !executable(&metadata) => {
+            Place::File { found: Found::Here(facts), .. } if !executable(&facts) => {
                 return Ok(error(libc::EACCES));
             }
             Place::File { found: Found::Hidden, .. } => return Ok(error(libc::EACCES)),
@@ -273,6 +272,6 @@ fn far(family: i32, rest: &[u8]) -> String {
 }
 
 /// What the kernel would refuse to execute anyway is no start of a program.
-fn executable(metadata: &Metadata) -> bool {
-    metadata.is_file() && metadata.mode() & 0o111 != 0
+fn executable(facts: &Facts) -> bool {
+    facts.is_file() && facts.mode() & 0o111 != 0
 }

@@ -1,7 +1,6 @@
 //! `ioctl`: requests on open files that reach further than the descriptor.
 
 use std::io;
-use std::os::unix::fs::FileTypeExt;
 
 use super::{CONTINUE, Decision, Observer, Seen, error};
 use crate::calls::OWNER_REQUESTS;
@@ -42,9 +41,8 @@ impl Observer<'_> {
         let Place::File { path, found } = seen.view.descriptor(seen.int(0))? else {
             return Ok(CONTINUE);
         };
-        let Found::Here(metadata) = &found else { return Ok(CONTINUE) };
-        let kind = metadata.file_type();
-        let device = kind.is_char_device() || kind.is_block_device();
+        let Found::Here(facts) = &found else { return Ok(CONTINUE) };
+        let device = facts.is_device();
         if is_of_terminals(request) {
             if device && self.ground.zone(&path) == Zone::Outside {
                 // The settings of somebody's terminal.
@@ -59,7 +57,7 @@ impl Observer<'_> {
             let confined = self.abi >= DEVICES_CONFINED || self.ground.zone(&path) == Zone::Free;
             return Ok(if confined { CONTINUE } else { error(libc::EPERM) });
         }
-        if !(kind.is_file() || kind.is_dir()) || is_harmless(request) {
+        if !(facts.is_file() || facts.is_dir()) || is_harmless(request) {
             return Ok(CONTINUE);
         }
         // Flags, attributes, snapshots: nobody gets them, and asking for them is a change like any other.

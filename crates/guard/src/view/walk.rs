@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags, open, openat, readlinkat};
 use rustix::io::Errno;
 
 use super::{Found, Place, Reading, View, path_of};
+use crate::facts::Facts;
 use crate::tree;
 
 const MAX_LINKS: usize = 40;
@@ -64,7 +65,7 @@ impl<'v> Walk<'v> {
                 return Ok(place);
             }
         }
-        let found = File::from(self.handle).metadata().map_or(Found::Hidden, Found::Here);
+        let found = Facts::of(self.handle).map_or(Found::Hidden, Found::Here);
         Ok(Place::File { path: self.at, found })
     }
 
