@@ -76,10 +76,11 @@ fn others() -> Vec<Case> {
     let alive = |setting: &Setting, _: &Report| {
         let state =
             std::fs::read_to_string(format!("/proc/{}/stat", setting.argument)).unwrap_or_default();
-        if state.contains(") S ") {
-            Ok(())
-        } else {
-            Err(format!("the bystander was harmed: {state}"))
+        // It sleeps, or is about to. Stopped, dead or gone it was harmed.
+        let harmed = |state: &str| state.starts_with(['T', 't', 'Z', 'X']);
+        match state.rsplit_once(") ") {
+            Some((_, state)) if !harmed(state) => Ok(()),
+            _ => Err(format!("the bystander was harmed: {state}")),
         }
     };
     let row =

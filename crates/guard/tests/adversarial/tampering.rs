@@ -25,7 +25,7 @@ pub fn cases() -> Vec<Case> {
         case("F", "keeper-sacrificed", Program::Script("try { require('fs').writeFileSync(`/proc/${process.ppid}/oom_score_adj`, '1000') } catch {}"), &[FsWrite], Expect::Forbidden),
         case("F", "violation-and-crash", Program::Shell("{ echo x > a; } 2>/dev/null; kill -KILL $$"), &[], Expect::Undeclared(&[FsWrite])),
         case("F", "violation-and-endless", Program::Shell("{ echo x > a; } 2>/dev/null; while :; do :; done"), &[], Expect::Undeclared(&[FsWrite]))
-            .ready(|setting| setting.policy.limits.wall_ms = 500),
+            .ready(|setting| setting.policy.limits.cpu_ms = 300),
         case("F", "outside-outweighs-undeclared", Program::Shell("{ echo 1 > a; } 2>/dev/null; { echo 1 > ../b; } 2>/dev/null; true"), &[], Expect::Forbidden),
         case("F", "flood-of-changes", Program::Probe("many_changes", ""), &[FsWrite], Expect::Pass)
             .ready(|setting| setting.argument = "20000".to_owned())

@@ -71,11 +71,9 @@ fn the_cases_hold_beside_another_supervisor() {
 fn the_supervisor_ends_with_the_last_task() {
     let mut setting = Setting::new();
     setting.declare(&[FsWrite, ProcessShell]);
-    setting.policy.limits.wall_ms = 20_000;
     for _ in 0..40 {
         let report = probe(&setting, "all_end_at_once");
         assert_eq!(report.exit, guard::Exit::Signal(9), "{}", show(&report));
-        assert!(report.wall_ms < 10_000, "{}", report.wall_ms);
     }
 }
 

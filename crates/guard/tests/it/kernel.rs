@@ -149,7 +149,7 @@ fn metadata_of_a_path_swapped_meanwhile_stays_what_it_was() {
     // One process exchanges a folder and a link that leads out, the other changes modes through the name they share.
     let source = "int main() { mkdir(\"in\", 0700); close(open(\"in/victim\", O_CREAT | O_WRONLY, 0600)); symlink(\"..\", \"up\");
         pid_t p = fork(); if (!p) for (;;) syscall(SYS_renameat2, AT_FDCWD, \"in\", AT_FDCWD, \"up\", 2);
-        for (int i = 0; i < 2000; i++) { chmod(\"in/victim\", 0777); } kill(p, SIGKILL); return 0; }";
+        for (int i = 0; i < 2000; i++) { chmod(\"in/victim\", 0777); } kill(p, SIGKILL); chmod(\"../victim\", 0777); return 0; }";
     let setting = Setting::new().declare(&[FsWrite, guard::Capability::ProcessShell]);
     let victim = setting.base.join("victim");
     let mode = || {
@@ -158,7 +158,8 @@ fn metadata_of_a_path_swapped_meanwhile_stays_what_it_was() {
     };
     let before = mode();
     let report = setting.c(source);
-    assert_ne!(report.verdict, guard::Verdict::Pass, "{}", show(&report));
+    // Whether the two met is the scheduler's to say; the last attempt was made alone.
+    crate::setting::assert_forbidden(&report);
     assert_eq!(mode(), before);
 }
 
@@ -215,11 +216,12 @@ fn a_filter_of_its_own_blinds_nobody() {
 
 #[test]
 fn a_path_swapped_while_it_is_looked_at_reaches_nothing_outside() {
-    let source = "char path[64] = \"in/victim\"; void *swap(void *p) { for (volatile int i = 0;; i++) *(volatile short *)path = i & 1024 ? 0x2e2e : 0x6e69; }
+    let source = "char path[64] = \"in/victim\"; volatile int over; void *swap(void *p) { for (volatile int i = 0; !over; i++) *(volatile short *)path = i & 1024 ? 0x2e2e : 0x6e69; return 0; }
         int main() { mkdir(\"in\", 0700); pthread_t t; pthread_create(&t, 0, swap, 0);
-        for (int i = 0; i < 3000; i++) { int f = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600); if (f >= 0) { write(f, \"!\", 1); close(f); } } _exit(0); }";
+        for (int i = 0; i < 3000; i++) { int f = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600); if (f >= 0) { write(f, \"!\", 1); close(f); } }
+        over = 1; pthread_join(t, 0); open(\"../victim\", O_WRONLY | O_TRUNC); return 0; }";
     let setting = Setting::new().declare(&[FsWrite]);
     let report = setting.c(source);
-    assert_ne!(report.verdict, guard::Verdict::Pass, "{}", show(&report));
+    crate::setting::assert_forbidden(&report);
     assert_eq!(std::fs::read_to_string(setting.base.join("victim")).unwrap(), "victim");
 }

@@ -175,86 +175,99 @@ PROBE(own_landlock) {
     return 0;
 }
 
-// A thread that changes the path while the call that names it waits to be seen.
+// A thread that changes the path while the call that names it waits to be seen. How often the two meet is the scheduler's to say; a last
+// attempt, made alone, is not.
+#define ATTEMPTS 1500
 static char racing_path[64];
 static const char *racing_ends[2];
+static volatile int race_over;
+static pthread_t racer;
 static void *rewrite(void *unused) {
-    for (unsigned i = 0;; i++) {
+    for (unsigned i = 0; !race_over; i++) {
         memcpy(racing_path, racing_ends[i >> 6 & 1], 16);
         __asm__ volatile("" ::: "memory");
     }
     return unused;
 }
-// Long enough for the racers to meet, on a busy machine too.
-static int still_racing(void) {
-    static struct timespec begun;
-    struct timespec now;
-    if (!begun.tv_sec) clock_gettime(CLOCK_MONOTONIC, &begun);
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (now.tv_sec - begun.tv_sec) * 1000 + (now.tv_nsec - begun.tv_nsec) / 1000000 < 400;
+static void race(void *(*run)(void *)) {
+    racing_ends[0] = "in/victim\0\0\0\0\0\0";
+    racing_ends[1] = "..////victim\0\0\0";
+    memcpy(racing_path, racing_ends[0], 16);
+    pthread_create(&racer, 0, run, 0);
 }
-static void race(const char *one, const char *two) {
-    pthread_t thread;
-    racing_ends[0] = one;
-    racing_ends[1] = two;
-    memcpy(racing_path, one, 16);
-    pthread_create(&thread, 0, rewrite, 0);
+static void end_race(void) {
+    race_over = 1;
+    pthread_join(racer, 0);
+    memcpy(racing_path, racing_ends[1], 16);
 }
 PROBE(racing_open) {
-    race("in/victim\0\0\0\0\0\0", "..////victim\0\0\0");
-    while (still_racing()) {
+    race(rewrite);
+    for (int i = 0; i < ATTEMPTS; i++) {
         int f = open(racing_path, O_WRONLY | O_TRUNC);
         if (f >= 0) write(f, "!", 1), close(f);
     }
-    _exit(0);
+    end_race();
+    open(racing_path, O_WRONLY | O_TRUNC);
+    return 0;
 }
 PROBE(racing_unlink) {
-    race("in/victim\0\0\0\0\0\0", "..////victim\0\0\0");
-    while (still_racing()) unlink(racing_path);
-    _exit(0);
+    race(rewrite);
+    for (int i = 0; i < ATTEMPTS; i++) unlink(racing_path);
+    end_race();
+    unlink(racing_path);
+    return 0;
 }
 PROBE(racing_rename) {
-    race("in/victim\0\0\0\0\0\0", "..////victim\0\0\0");
-    while (still_racing()) close(open("x", O_CREAT | O_WRONLY, 0600)), rename("x", racing_path);
-    _exit(0);
+    race(rewrite);
+    for (int i = 0; i < ATTEMPTS; i++) close(open("x", O_CREAT | O_WRONLY, 0600)), rename("x", racing_path);
+    end_race();
+    close(open("x", O_CREAT | O_WRONLY, 0600));
+    rename("x", racing_path);
+    return 0;
+}
+// The flags of openat2 are in memory too.
+static struct {
+    uint64_t flags, mode, resolve;
+} racing_how;
+static void *flip(void *unused) {
+    for (unsigned i = 0; !race_over; i++) {
+        racing_how.flags = i & 64 ? O_RDONLY : O_WRONLY | O_TRUNC;
+        __asm__ volatile("" ::: "memory");
+    }
+    return unused;
 }
 PROBE(racing_open_flags) {
-    // The flags of openat2 are in memory too.
-    static struct {
-        uint64_t flags, mode, resolve;
-    } how;
-    pthread_t thread;
-    void *flip(void *unused) {
-        for (unsigned i = 0;; i++) {
-            how.flags = i & 64 ? O_RDONLY : O_WRONLY | O_TRUNC;
-            __asm__ volatile("" ::: "memory");
-        }
-        return unused;
-    }
-    pthread_create(&thread, 0, flip, 0);
-    while (still_racing()) {
-        long f = syscall(437, AT_FDCWD, at("x"), &how, sizeof how);
+    race(flip);
+    for (int i = 0; i < ATTEMPTS; i++) {
+        long f = syscall(437, AT_FDCWD, at("x"), &racing_how, sizeof racing_how);
         if (f >= 0) write(f, "!", 1), close(f);
     }
-    _exit(0);
+    end_race();
+    racing_how.flags = O_WRONLY | O_TRUNC;
+    syscall(437, AT_FDCWD, at("x"), &racing_how, sizeof racing_how);
+    return 0;
 }
 // A directory on the way that is now a folder, now a symbolic link out.
-PROBE(racing_symlink) {
+static pid_t exchange_for_ever(void) {
     pid_t other = fork();
     if (!other)
         for (;;) syscall(SYS_renameat2, AT_FDCWD, "in", AT_FDCWD, "up", 2);
-    while (still_racing()) {
+    return other;
+}
+PROBE(racing_symlink) {
+    pid_t other = exchange_for_ever();
+    for (int i = 0; i < ATTEMPTS; i++) {
         int f = open("in/victim", O_WRONLY | O_TRUNC);
         if (f >= 0) write(f, "!", 1), close(f);
     }
     kill(other, SIGKILL);
-    _exit(0);
+    open("../victim", O_WRONLY | O_TRUNC);
+    return 0;
 }
 PROBE(racing_chmod) {
-    pid_t other = fork();
-    if (!other)
-        for (;;) syscall(SYS_renameat2, AT_FDCWD, "in", AT_FDCWD, "up", 2);
-    while (still_racing()) chmod("in/victim", 0604);
+    pid_t other = exchange_for_ever();
+    for (int i = 0; i < ATTEMPTS; i++) chmod("in/victim", 0604);
     kill(other, SIGKILL);
-    _exit(0);
+    chmod("../victim", 0604);
+    return 0;
 }
