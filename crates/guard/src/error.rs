@@ -23,14 +23,15 @@ pub enum GuardError {
         path: PathBuf,
     },
     /// The user the command would run as cannot get there.
-    #[error("user {uid} cannot reach {path}: give the directory {blocked} the search right, or prepare_ownership", path = path.display(), blocked = blocked.display())]
+    #[error("user {uid} cannot reach {path}, for want of the right to search {closed}: chmod o+x {closed}, or use a folder elsewhere",
+        path = path.display(), closed = list(closed))]
     Unreachable {
         /// The user.
         uid: u32,
         /// The path needed.
         path: PathBuf,
-        /// The directory that stops it.
-        blocked: PathBuf,
+        /// The directories that stop it, from the top down.
+        closed: Vec<PathBuf>,
     },
     /// An argument, variable or path contains a NUL byte, or a variable's name is empty or has `=`.
     #[error("{0} is not allowed by the system: it has a NUL byte or an impossible name")]
@@ -65,4 +66,9 @@ impl GuardError {
         let path = path.to_owned();
         move |cause| Self::Path { what, path, cause }
     }
+}
+
+/// As arguments of a command.
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
 }

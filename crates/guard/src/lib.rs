@@ -95,7 +95,9 @@ pub use error::GuardError;
 pub use ownership::prepare_ownership;
 pub use policy::{Capability, Identity, Limits, Policy, Reads, UnknownCapability};
 pub use pristine::{Copied, copy_tree};
-pub use report::{Ancestor, Captured, Category, Charge, Code, Effect, Exit, Report, Tier, Verdict};
+pub use report::{
+    Ancestor, Captured, Category, Charge, Code, Effect, Exit, OutputStream, Report, Tier, Verdict,
+};
 pub use support::{Support, TierSupport};
 pub use system_reads::system_read_allow;
 
@@ -113,7 +115,23 @@ impl Guard {
     /// Only what is wrong before anything was started: a path, a limit, an identity. What happens later, a missing feature of the host
     /// included, is a [`Report`].
     pub fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
-        run::run(command, policy)
+        run::run(command, policy, &mut |_, _| {})
+    }
+
+    /// [`Guard::run`], handing on what the command writes while it runs. The report holds it all the same.
+    ///
+    /// `output` gets the bytes of both streams in the order in which they were taken up, never more than the limits allow. It is called by
+    /// the thread that answers the command's calls: while it works, the command waits, and no limit is looked at. What may block, as writing to a
+    /// terminal does, belongs on another thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_live(
+        command: &Command,
+        policy: &Policy,
+        mut output: impl FnMut(OutputStream, &[u8]),
+    ) -> Result<Report, GuardError> {
+        run::run(command, policy, &mut output)
     }
 
     /// Says what a run here would be, and why: asks the kernel, and tries in processes of their own what it only shows by doing: taking a

@@ -51,17 +51,18 @@ pub(crate) fn resolve(identity: Identity) -> Result<Option<(u32, u32)>, GuardErr
 /// Checks that the user can search every directory above a path, and the path itself where it is one.
 pub(crate) fn check_reach(path: &Path, identity: Option<(u32, u32)>) -> Result<(), GuardError> {
     let Some((uid, gid)) = identity else { return Ok(()) };
+    let mut closed = Vec::new();
     for above in path.ancestors() {
         let metadata = fs::metadata(above).map_err(GuardError::path("path", above))?;
         if metadata.is_dir() && !searchable(&metadata, uid, gid) {
-            return Err(GuardError::Unreachable {
-                uid,
-                path: path.to_owned(),
-                blocked: above.to_owned(),
-            });
+            closed.insert(0, above.to_owned());
         }
     }
-    Ok(())
+    if closed.is_empty() {
+        Ok(())
+    } else {
+        Err(GuardError::Unreachable { uid, path: path.to_owned(), closed })
+    }
 }
 
 fn searchable(metadata: &Metadata, uid: u32, gid: u32) -> bool {

@@ -25,18 +25,22 @@ use crate::policy::{Capability, Policy, Reads};
 use crate::processor::Held;
 use crate::report::{Captured, Code, Exit, Report, Tier, Verdict};
 use crate::snapshot::{Snapshot, Unreadable};
-use crate::supervise::{self, Outcome};
+use crate::supervise::{self, Live, Outcome};
 use crate::support::{self, Support};
 use crate::text;
 use crate::trace;
 use crate::tree;
 use crate::view::Home;
 
-/// The run of [`crate::Guard::run`].
+/// The run of [`crate::Guard::run_live`].
 ///
 /// # Errors
 /// What is wrong before anything was started.
-pub(crate) fn run(command: &Command, policy: &Policy) -> Result<Report, GuardError> {
+pub(crate) fn run(
+    command: &Command,
+    policy: &Policy,
+    live: &mut Live<'_>,
+) -> Result<Report, GuardError> {
     let identity = ownership::resolve(policy.identity)?;
     let mut support = support::support(policy.identity);
     check_limits(policy)?;
@@ -92,7 +96,7 @@ pub(crate) fn run(command: &Command, policy: &Policy) -> Result<Report, GuardErr
         home: &home,
     };
     let observer = Mutex::new(Observer::new(watch));
-    let outcome = supervise::supervise(launched, policy, &observer, &watched);
+    let outcome = supervise::supervise(launched, policy, &observer, &watched, live);
     let mut ledger = observer.into_inner().unwrap_or_else(PoisonError::into_inner).ledger;
     let unexplained = compare(&ground, &before, &mut ledger);
     Ok(report(policy, &support, outcome, ledger, unexplained))

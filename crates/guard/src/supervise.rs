@@ -13,7 +13,7 @@ use crate::keeper::{self, EXECUTE};
 use crate::launch::{Keeper, Launched};
 use crate::observe::{Decision, Observer};
 use crate::policy::{Capability, Policy};
-use crate::report::{Captured, Exit};
+use crate::report::{Captured, Exit, OutputStream};
 use crate::sys::{self, Receiver};
 use crate::trace;
 use crate::tree;
@@ -22,6 +22,7 @@ mod bounds;
 mod stream;
 
 use bounds::WEIGH_MS;
+pub(crate) use stream::Live;
 use stream::Stream;
 
 /// How often time and the caller's wish to stop are looked at.
@@ -48,6 +49,7 @@ pub(crate) fn supervise(
     policy: &Policy,
     observer: &Mutex<Observer<'_>>,
     watched: &Watched,
+    live: &mut Live<'_>,
 ) -> Outcome {
     let Launched { keeper, listener, stdout, stderr, main } = launched;
     let begun_ms = sys::monotonic_ms();
@@ -56,8 +58,9 @@ pub(crate) fn supervise(
         policy,
         observer,
         over: &over,
-        stdout: Stream::new(stdout, policy.limits.stdout_bytes),
-        stderr: Stream::new(stderr, policy.limits.stderr_bytes),
+        live,
+        stdout: Stream::new(OutputStream::Stdout, stdout, policy.limits.stdout_bytes),
+        stderr: Stream::new(OutputStream::Stderr, stderr, policy.limits.stderr_bytes),
         traced: listener.is_none(),
         listener,
         silent: false,
@@ -125,6 +128,7 @@ struct Run<'r, 'o> {
     /// Set by the tracer where a call ends the run.
     over: &'r Mutex<Option<Exit>>,
     traced: bool,
+    live: &'r mut Live<'r>,
     stdout: Stream,
     stderr: Stream,
     /// Taken away when the run ends: from then on every stopped call fails, so nothing new can be started.
@@ -224,7 +228,7 @@ impl Run<'_, '_> {
         for (stream, name) in
             [(&mut self.stdout, "stdout_bytes"), (&mut self.stderr, "stderr_bytes")]
         {
-            stream.read();
+            stream.read(self.live);
             if stream.captured.truncated {
                 self.exit.get_or_insert_with(|| Exit::Limit(name.to_owned()));
             }
@@ -297,8 +301,8 @@ impl Run<'_, '_> {
 
     fn drain(&mut self) {
         self.births.iter_mut().for_each(Births::look);
-        self.stdout.read();
-        self.stderr.read();
+        self.stdout.read(self.live);
+        self.stderr.read(self.live);
     }
 
     fn outcome(self, wall_ms: u64) -> Outcome {

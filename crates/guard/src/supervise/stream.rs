@@ -2,18 +2,23 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::report::Captured;
+use crate::report::{Captured, OutputStream};
+
+/// Whom output is handed on to as it comes.
+pub(crate) type Live<'l> = dyn FnMut(OutputStream, &[u8]) + 'l;
 
 /// One output pipe.
 pub(super) struct Stream {
+    which: OutputStream,
     pub(super) pipe: Option<OwnedFd>,
     limit: usize,
     pub(super) captured: Captured,
 }
 
 impl Stream {
-    pub(super) fn new(pipe: OwnedFd, limit: u64) -> Self {
+    pub(super) fn new(which: OutputStream, pipe: OwnedFd, limit: u64) -> Self {
         Self {
+            which,
             pipe: Some(pipe),
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             captured: Captured::default(),
@@ -21,7 +26,7 @@ impl Stream {
     }
 
     /// Takes what is there. Beyond the limit bytes are dropped, so that nobody hangs on a full pipe.
-    pub(super) fn read(&mut self) {
+    pub(super) fn read(&mut self, live: &mut Live<'_>) {
         let mut buffer = [0; 1 << 16];
         // One pipe's fill at a time, so that a flood does not keep the limits from being looked at.
         for _ in 0..16 {
@@ -30,7 +35,11 @@ impl Stream {
                 Ok(0) => self.pipe = None,
                 Ok(read) => {
                     let room = self.limit - self.captured.bytes.len();
-                    self.captured.bytes.extend_from_slice(&buffer[..read.min(room)]);
+                    let kept = &buffer[..read.min(room)];
+                    if !kept.is_empty() {
+                        live(self.which, kept);
+                    }
+                    self.captured.bytes.extend_from_slice(kept);
                     self.captured.truncated |= read > room;
                 }
                 Err(rustix::io::Errno::INTR) => {}

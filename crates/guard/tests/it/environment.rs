@@ -90,3 +90,48 @@ fn a_run_in_a_copy_leaves_the_original_alone() {
     assert_eq!(std::fs::read_to_string(setting.root.join("x")).unwrap(), "x");
     assert!(copy.join("y").exists() && !setting.root.join("y").exists());
 }
+
+#[test]
+fn output_is_handed_on_while_the_command_runs() {
+    let setting = Setting::new();
+    let fifo = setting.scratch.join("go");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    guard::prepare_ownership(&setting.base, guard::Identity::Auto).unwrap();
+    // It waits for an answer to its first line.
+    let script = "echo ready; read word < $HOME/go; echo $word; echo other >&2";
+    let command = setting.command("/bin/sh").args(["-c", script]);
+    let (mut out, mut error) = (Vec::new(), Vec::new());
+    let report = std::thread::scope(|scope| {
+        guard::Guard::run_live(&command, &setting.policy, |stream, bytes| match stream {
+            guard::OutputStream::Stdout => {
+                if out.is_empty() {
+                    let fifo = fifo.clone();
+                    scope.spawn(move || std::fs::write(fifo, "word\n").unwrap());
+                }
+                out.extend_from_slice(bytes);
+            }
+            guard::OutputStream::Stderr => error.extend_from_slice(bytes),
+        })
+        .unwrap()
+    });
+    assert_pass(&report);
+    assert_eq!((text(&out).as_str(), text(&error).as_str()), ("ready\nword\n", "other\n"));
+    assert_eq!((out, error), (report.stdout.bytes, report.stderr.bytes));
+}
+
+#[test]
+fn who_cannot_get_there_is_told_what_is_closed() {
+    use std::os::unix::fs::PermissionsExt;
+    let setting = Setting::new();
+    let closed = setting.base.join("closed");
+    let root = closed.join("root");
+    std::fs::create_dir_all(&root).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let run = guard::run(&guard::Command::new("/bin/true", &root), &guard::Policy::new(&root));
+    // Only as root the command runs as another user.
+    if let Err(error) = run {
+        let told = error.to_string();
+        assert!(told.contains(&format!("chmod o+x {}", closed.display())), "{told}");
+        assert!(told.contains("user 65534"), "{told}");
+    }
+}
