@@ -13,8 +13,10 @@ use wire::statement::Verdict;
 use crate::doctor::{self, Doctor};
 use crate::document::Invalid;
 use crate::guarded::{self, Guard, Run};
-use crate::local::{self, Told};
+use crate::interrupt;
+use crate::local::{self, Local};
 use crate::sandbox::Sandbox;
+use crate::told::{self, Told};
 
 /// The subject is bad.
 const BAD: u8 = 1;
@@ -162,9 +164,9 @@ pub fn run(command: Command) -> ExitCode {
         Command::Gates(Gates::Shipping { module, .. }) if !module.is_dir() => {
             Err(Misused(format!("--module {} is no folder", module.display())).into())
         }
-        Command::Gates(Gates::Shipping { module, common }) => with_sandbox(&common, |sandbox| {
-            Ok(vec![local::ship(sandbox, &module, common.strict_reads)?])
-        }),
+        Command::Gates(Gates::Shipping { module, common }) => {
+            with_sandbox(&common, |local| Ok(vec![local.ship(&module)?]))
+        }
         Command::Guard(Guard::Run { output, run }) => guarded(&run, output),
         Command::Doctor { output, doctor } => examine(&doctor, output),
         Command::Completions { shell } => {
@@ -233,14 +235,12 @@ fn oracles(
         let _ = writeln!(std::io::stderr(), "no oracle spec matches: nothing was run");
         return Ok(if require { ExitCode::from(BAD) } else { ExitCode::SUCCESS });
     }
-    with_sandbox(common, |sandbox| {
-        found.iter().map(|one| local::oracles(sandbox, one, common.strict_reads)).collect()
-    })
+    with_sandbox(common, |local| found.iter().map(|one| local.oracles(one)).collect())
 }
 
 fn with_sandbox(
     common: &Common,
-    work: impl FnOnce(&Sandbox) -> anyhow::Result<Vec<Told>>,
+    work: impl FnOnce(&Local<'_>) -> anyhow::Result<Vec<Told>>,
 ) -> anyhow::Result<ExitCode> {
     let own = tempfile::tempdir()?;
     // As root, modules run as another user, who has to pass through.
@@ -248,13 +248,14 @@ fn with_sandbox(
     let scratch = common.scratch.clone().unwrap_or_else(|| own.path().to_owned());
     let sandbox = Sandbox::new(&scratch, &common.node, &common.path, common.pin_processors)
         .map_err(Misused)?;
-    let told = work(&sandbox)?;
+    let cancel = interrupt::flag(UNKNOWN)?;
+    let told = work(&Local { sandbox: &sandbox, strict_reads: common.strict_reads, cancel })?;
     match common.output {
         Output::Json => json(&told)?,
         Output::Text => {
             std::io::stdout()
                 .lock()
-                .write_all(told.iter().map(local::text).collect::<String>().as_bytes())?;
+                .write_all(told.iter().map(told::text).collect::<String>().as_bytes())?;
         }
     }
     let any = |verdict| told.iter().any(|one| one.verdict == verdict);

@@ -93,9 +93,17 @@ pub struct Seen {
     effects: Vec<Attributed>,
     counts: BTreeMap<Category, u64>,
     denied: u64,
-    starts: u64,
-    degraded: bool,
+    tier: Option<Tier>,
     landlock_abi: u32,
+}
+
+/// What watched, as the guard names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Watched {
+    /// The least of all starts; none where nothing was started.
+    pub tier: Option<Tier>,
+    /// What the kernel offers.
+    pub landlock_abi: u32,
 }
 
 impl Seen {
@@ -111,8 +119,10 @@ impl Seen {
             *self.counts.entry(*category).or_default() += count;
         }
         self.denied += report.denied;
-        self.starts += 1;
-        self.degraded |= report.tier == Tier::Degraded;
+        self.tier = match self.tier {
+            Some(tier) if rank(tier) >= rank(report.tier) => Some(tier),
+            _ => Some(report.tier),
+        };
         self.landlock_abi = report.landlock_abi;
     }
 
@@ -165,14 +175,29 @@ impl Seen {
         }
     }
 
-    /// What watched; degraded also when nothing was ever started, since then nothing was watched.
+    /// What watched, by the guard's own words.
+    pub fn watched(&self) -> Watched {
+        Watched { tier: self.tier, landlock_abi: self.landlock_abi }
+    }
+
+    /// What watched, as a statement tells it; degraded also when nothing was ever started, since then nothing was watched.
     pub fn guard(&self) -> Guard {
-        let full = self.starts > 0 && !self.degraded;
+        let full = self.tier.is_some_and(|tier| tier != Tier::Degraded);
         Guard {
             tier: if full { GuardTier::Full } else { GuardTier::Degraded },
             landlock_abi: self.landlock_abi,
             version: GUARD_VERSION.to_owned(),
         }
+    }
+}
+
+/// How little a tier gives.
+fn rank(tier: Tier) -> u8 {
+    match tier {
+        Tier::Separated => 0,
+        Tier::Unprivileged => 1,
+        Tier::Traced => 2,
+        Tier::Degraded => 3,
     }
 }
 
@@ -188,4 +213,47 @@ pub(crate) fn name(category: Category) -> String {
         Category::Refused => "Refused",
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn effect(number: usize, charge: Charge) -> Attributed {
+        let effect = Effect {
+            category: Category::FsRead,
+            operation: "openat".to_owned(),
+            target: number.to_string(),
+            other: None,
+            pid: 1,
+            executable: String::new(),
+            argv: Vec::new(),
+            parents: Vec::new(),
+            allowed: true,
+            charge,
+        };
+        Attributed { start: "test".to_owned(), effect }
+    }
+
+    #[test]
+    fn what_is_charged_is_kept_however_much_is_not() {
+        let mut seen = Seen::default();
+        for number in 0..2 * Seen::MAX_EFFECTS {
+            seen.keep(effect(number, Charge::Listed));
+        }
+        seen.keep(effect(0, Charge::Outside));
+        assert_eq!(seen.attributed().len(), Seen::MAX_EFFECTS);
+        assert!(seen.attributed().last().is_some_and(Attributed::is_charged));
+        for number in 0..2 * Seen::MAX_EFFECTS {
+            seen.keep(effect(number, Charge::Undeclared));
+        }
+        assert_eq!(seen.attributed().len(), Seen::MAX_EFFECTS);
+        assert!(seen.attributed().iter().all(Attributed::is_charged));
+        assert_eq!(seen.attributed()[0].effect.charge, Charge::Outside, "the first stay");
+    }
+
+    #[test]
+    fn nothing_started_is_nothing_watched() {
+        assert_eq!(Seen::default().guard().tier, GuardTier::Degraded);
+    }
 }

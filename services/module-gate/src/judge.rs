@@ -130,7 +130,8 @@ fn addressed(file: &str, spec: Spec, manifest: &Manifest) -> Result<Spec, Invali
     ))
 }
 
-/// Judges what [`read`] found. Everything runs and is counted, also after a failure (M9). Blocking.
+/// Judges what [`read`] found. Everything runs and is counted, also after a failure (M9), unless it is cancelled: then nothing is proven by
+/// what comes out. Blocking.
 ///
 /// # Errors
 /// The disk's own, which says nothing about the module.
@@ -143,6 +144,9 @@ pub fn judge(bench: &Bench<'_>, specs: &[Spec], progress: &dyn Fn(&str)) -> io::
         ));
     }
     for test in &bench.manifest.tests {
+        if bench.cancelled() {
+            return Ok(judgement);
+        }
         progress(&format!("test {}", test.path()));
         run_test(bench, test, &mut judgement)?;
     }
@@ -154,6 +158,9 @@ pub fn judge(bench: &Bench<'_>, specs: &[Spec], progress: &dyn Fn(&str)) -> io::
         ));
     }
     for case in cases {
+        if bench.cancelled() {
+            return Ok(judgement);
+        }
         progress(&format!("oracle case {}", case.name));
         let result = oracle::run(bench, case, &mut judgement.seen)?;
         judgement.add(result);

@@ -13,8 +13,8 @@
 //!
 //! Reading order: the documents a module brings ([`document`], [`manifest`], [`spec`]); starting one
 //! program ([`mirror`], [`workspace`], [`processors`], [`sandbox`], [`finding`], [`outputs`]); judging a module ([`oracle`],
-//! [`judge`], [`local`]); any command and the host ([`guarded`], [`doctor`]); the service around it ([`config`], [`gate`], [`store`], [`tree`],
-//! [`request`], [`attempt`], [`execution`], [`shipping`], [`grpc`], [`cli`]).
+//! [`judge`], [`local`], [`told`]); any command and the host ([`guarded`], [`doctor`]); the service around it ([`config`], [`gate`], [`store`], [`tree`],
+//! [`request`], [`attempt`], [`execution`], [`shipping`], [`grpc`], [`cli`], [`interrupt`]).
 
 pub mod document;
 pub mod manifest;
@@ -35,6 +35,7 @@ pub mod judge;
 
 pub mod local;
 pub mod pattern;
+pub mod told;
 
 pub mod config;
 
@@ -57,6 +58,7 @@ pub mod grpc;
 pub mod cli;
 pub mod doctor;
 pub mod guarded;
+pub mod interrupt;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,74 +1,96 @@
 //! The judgements that need no running service: a module in a folder, judged as `Ship` would.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow, bail};
 use seal::tree::{Limits, Tree, TreeError};
-use serde::Serialize;
 use walkdir::WalkDir;
 use wire::digest::Digest;
-use wire::statement::{Code, OracleCount, TestCount, Verdict};
+use wire::statement::Code;
 
 use crate::document::Invalid;
-use crate::finding::{Attributed, Finding, Seen};
 use crate::judge::{self, Candidate, Judgement};
 use crate::manifest::{self, Manifest};
 use crate::oracle::{self, Bench};
 use crate::pattern;
 use crate::sandbox::Sandbox;
 use crate::spec::{self, Case, Spec};
+use crate::told::Told;
 use crate::workspace::Workspace;
 
-/// Most charged effects of a module that are told to people.
-const MAX_SHOWN: usize = 20;
-
-/// What is told about one subject; the same facts as text and as JSON (C1).
-#[derive(Debug, Serialize)]
-pub struct Told {
-    /// The module's id, or its folder if that is unknown.
-    pub module: String,
-    /// Digest of its tree.
-    pub module_digest: Option<Digest>,
-    /// PASS, FAIL or INCONCLUSIVE.
-    pub verdict: Verdict,
-    /// Set unless it is a PASS.
-    pub code: Option<Code>,
-    /// Everything that speaks against a PASS.
-    pub findings: Vec<String>,
-    /// Counts of tests.
-    pub tests: TestCount,
-    /// Counts of oracle cases.
-    pub oracle: OracleCount,
-    /// What the guard saw, by category.
-    pub observed: Vec<(String, u64)>,
-    /// Names of the cases that passed.
-    pub passed: Vec<String>,
-    /// What was done or tried, each with its start, process and path; at most [`Seen::MAX_EFFECTS`], what is charged first to be kept.
-    pub effects: Vec<Attributed>,
+/// Where, and how strictly, folders are judged.
+#[derive(Debug)]
+pub struct Local<'a> {
+    /// The sandbox.
+    pub sandbox: &'a Sandbox,
+    /// Whether reads outside are denied rather than listed (M4).
+    pub strict_reads: bool,
+    /// Set to end everything.
+    pub cancel: Arc<AtomicBool>,
 }
 
-/// Judges the module in `folder` for shipping.
-///
-/// # Errors
-/// Only if nothing could be found out about it.
-pub fn ship(sandbox: &Sandbox, folder: &Path, strict_reads: bool) -> anyhow::Result<Told> {
-    let workspace = Workspace::create(&sandbox.scratch, &format!("local.{}", std::process::id()))?;
-    let tree = take(folder, &workspace)?;
-    let digest = tree.digest();
-    let Candidate { manifest, specs } = match judge::read(&workspace.pristine(), &tree) {
-        Ok(candidate) => candidate,
-        Err(finding) => {
-            let judgement = Judgement { findings: vec![finding], ..Judgement::default() };
-            return Ok(told(folder.display().to_string(), Some(digest), &judgement));
+impl Local<'_> {
+    /// Judges the module in `folder` for shipping.
+    ///
+    /// # Errors
+    /// Only if nothing could be found out about it.
+    pub fn ship(&self, folder: &Path) -> anyhow::Result<Told> {
+        let workspace = self.workspace()?;
+        let tree = take(folder, &workspace)?;
+        let digest = tree.digest();
+        let Candidate { manifest, specs } = match judge::read(&workspace.pristine(), &tree) {
+            Ok(candidate) => candidate,
+            Err(finding) => {
+                let judgement = Judgement { findings: vec![finding], ..Judgement::default() };
+                return Ok(Told::new(folder.display().to_string(), Some(digest), &judgement));
+            }
+        };
+        let bench = self.bench(&workspace, &manifest);
+        let judgement = judge::judge(&bench, &specs, &|step| eprintln!("{step}"))?;
+        self.whole()?;
+        Ok(Told::new(manifest.id, Some(digest), &judgement))
+    }
+
+    /// Runs the cases found for one module.
+    ///
+    /// # Errors
+    /// Only if nothing could be found out about it.
+    pub fn oracles(&self, found: &Found) -> anyhow::Result<Told> {
+        let mut workspace = self.workspace()?;
+        let digest = bring(&found.folder, &mut workspace)?;
+        let manifest = manifest::parse(&fs::read(workspace.pristine().join(manifest::FILE))?)?;
+        let bench = self.bench(&workspace, &manifest);
+        let mut judgement = Judgement::default();
+        for case in &found.cases {
+            self.whole()?;
+            eprintln!("oracle case {}", case.name);
+            let result = oracle::run(&bench, case, &mut judgement.seen)?;
+            judgement.add(result);
         }
-    };
-    let cancel = Arc::new(AtomicBool::new(false));
-    let bench = Bench { sandbox, workspace: &workspace, manifest: &manifest, strict_reads, cancel };
-    let judgement = judge::judge(&bench, &specs, &|step| eprintln!("{step}"))?;
-    Ok(told(manifest.id, Some(digest), &judgement))
+        self.whole()?;
+        Ok(Told::new(manifest.id, digest, &judgement))
+    }
+
+    fn workspace(&self) -> io::Result<Workspace> {
+        Workspace::create(&self.sandbox.scratch, &format!("local.{}", std::process::id()))
+    }
+
+    fn bench<'b>(&'b self, workspace: &'b Workspace, manifest: &'b Manifest) -> Bench<'b> {
+        let (sandbox, strict_reads) = (self.sandbox, self.strict_reads);
+        Bench { sandbox, workspace, manifest, strict_reads, cancel: Arc::clone(&self.cancel) }
+    }
+
+    /// What was ended from outside says nothing.
+    fn whole(&self) -> anyhow::Result<()> {
+        if self.cancel.load(Ordering::Relaxed) {
+            bail!("interrupted before the end");
+        }
+        Ok(())
+    }
 }
 
 /// Specs that were found, each with the folder of the module it names.
@@ -119,26 +141,6 @@ pub fn find(modules_root: &Path, globs: &[String]) -> anyhow::Result<Vec<Found>>
         }
     }
     Ok(found)
-}
-
-/// Runs the cases found for one module.
-///
-/// # Errors
-/// Only if nothing could be found out about it.
-pub fn oracles(sandbox: &Sandbox, found: &Found, strict_reads: bool) -> anyhow::Result<Told> {
-    let mut workspace =
-        Workspace::create(&sandbox.scratch, &format!("local.{}", std::process::id()))?;
-    let digest = bring(&found.folder, &mut workspace)?;
-    let manifest = manifest::parse(&fs::read(workspace.pristine().join(manifest::FILE))?)?;
-    let cancel = Arc::new(AtomicBool::new(false));
-    let bench = Bench { sandbox, workspace: &workspace, manifest: &manifest, strict_reads, cancel };
-    let mut judgement = Judgement::default();
-    for case in &found.cases {
-        eprintln!("oracle case {}", case.name);
-        let result = oracle::run(&bench, case, &mut judgement.seen)?;
-        judgement.add(result);
-    }
-    Ok(told(manifest.id, digest, &judgement))
 }
 
 /// The specification is at fault, not a module.
@@ -201,68 +203,4 @@ fn json_files(folder: &Path) -> Vec<PathBuf> {
         .map(walkdir::DirEntry::into_path)
         .filter(|path| path.extension().is_some_and(|it| it == "json"))
         .collect()
-}
-
-fn told(module: String, module_digest: Option<Digest>, judgement: &Judgement) -> Told {
-    let finding = judgement.decisive();
-    let passed = judgement.cases.iter().filter(|case| case.finding.is_none());
-    Told {
-        module,
-        module_digest,
-        verdict: finding.map_or(Verdict::Pass, Finding::verdict),
-        code: finding.map(|finding| finding.code),
-        findings: judgement
-            .findings
-            .iter()
-            .map(|it| format!("{}: {}", it.code, it.reason))
-            .collect(),
-        tests: judgement.tests,
-        oracle: judgement.oracle,
-        observed: observed(&judgement.seen),
-        passed: passed.map(|case| case.name.clone()).collect(),
-        effects: judgement.seen.attributed().to_vec(),
-    }
-}
-
-/// What is told, for people.
-pub fn text(told: &Told) -> String {
-    let code = told.code.map_or_else(String::new, |code| format!(" {code}"));
-    let mut lines = vec![format!("{} {}{code}", told.verdict, told.module)];
-    lines.extend(told.module_digest.map(|digest| format!("  module   {digest}")));
-    let (tests, oracle) = (&told.tests, &told.oracle);
-    lines.push(format!(
-        "  tests    {} of {} passed, {} skipped",
-        tests.passed, tests.total, tests.skipped
-    ));
-    lines.push(format!(
-        "  oracles  {} of {} cases repeat equal, {} attempts",
-        oracle.passed, oracle.cases, oracle.attempts
-    ));
-    lines.extend(told.observed.iter().map(|(kind, count)| format!("  seen     {kind} × {count}")));
-    let charged = told.effects.iter().filter(|effect| effect.is_charged());
-    lines.extend(charged.take(MAX_SHOWN).map(|effect| format!("  effect   {}", line(effect))));
-    lines.extend(told.findings.iter().map(|finding| format!("  finding  {finding}")));
-    if told.verdict == Verdict::Inconclusive {
-        lines.push(
-            "  nothing is known about the module: repair what the finding names, then try again"
-                .to_owned(),
-        );
-    }
-    lines.join("\n") + "\n"
-}
-
-fn line(Attributed { start, effect }: &Attributed) -> String {
-    let done = if effect.allowed { "did" } else { "was refused" };
-    format!(
-        "{start}: process {} {} ({}) {done} {} {}",
-        effect.pid,
-        effect.executable,
-        effect.argv.join(" "),
-        effect.operation,
-        effect.target
-    )
-}
-
-fn observed(seen: &Seen) -> Vec<(String, u64)> {
-    seen.effects(&[]).observed.into_iter().map(|one| (one.category, one.count)).collect()
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use guard::{Category, Report};
 use seal::tree::{Limits, Tree, TreeError};
@@ -128,6 +128,11 @@ fn attempt_once(
 }
 
 impl Bench<'_> {
+    /// Whether everything is to end.
+    pub fn cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
     /// Starts a program of the prepared copy.
     ///
     /// # Errors

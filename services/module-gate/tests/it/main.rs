@@ -20,4 +20,6 @@ mod capture;
 
 mod processors;
 
+mod interrupt;
+
 mod surroundings;

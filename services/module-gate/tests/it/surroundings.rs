@@ -41,6 +41,8 @@ fn what_stands_round_a_module_is_found_as_at_home() {
     assert_eq!(ended.code, Some(0), "{}", ended.text);
     let told = ended.told();
     assert_eq!(told["oracle"]["attempts"], 2, "{}", ended.text);
+    let tier = if rustix::process::geteuid().is_root() { "separated" } else { "unprivileged" };
+    assert!([tier, "traced"].contains(&told["guard"]["tier"].as_str().unwrap()), "{}", ended.text);
     assert!(told["module_digest"].is_null(), "what has links cannot be stored");
     assert_eq!(home.state(), before);
 }

@@ -1,0 +1,109 @@
+//! What the local commands tell about a module.
+
+use serde::Serialize;
+use wire::digest::Digest;
+use wire::statement::{Code, OracleCount, TestCount, Verdict};
+
+use crate::finding::{Attributed, Finding, Seen, Watched};
+use crate::judge::Judgement;
+
+/// Most charged effects of a module that are told to people.
+const MAX_SHOWN: usize = 20;
+
+/// What is told about one subject; the same facts as text and as JSON (C1).
+#[derive(Debug, Serialize)]
+pub struct Told {
+    /// The module's id, or its folder if that is unknown.
+    pub module: String,
+    /// Digest of its tree.
+    pub module_digest: Option<Digest>,
+    /// PASS, FAIL or INCONCLUSIVE.
+    pub verdict: Verdict,
+    /// Set unless it is a PASS.
+    pub code: Option<Code>,
+    /// Everything that speaks against a PASS.
+    pub findings: Vec<String>,
+    /// Counts of tests.
+    pub tests: TestCount,
+    /// Counts of oracle cases.
+    pub oracle: OracleCount,
+    /// What watched.
+    pub guard: Watched,
+    /// What the guard saw, by category.
+    pub observed: Vec<(String, u64)>,
+    /// Names of the cases that passed.
+    pub passed: Vec<String>,
+    /// What was done or tried, each with its start, process and path; at most [`Seen::MAX_EFFECTS`], what is charged first to be kept.
+    pub effects: Vec<Attributed>,
+}
+
+impl Told {
+    /// What is told of a judgement.
+    pub fn new(module: String, module_digest: Option<Digest>, judgement: &Judgement) -> Self {
+        let finding = judgement.decisive();
+        let passed = judgement.cases.iter().filter(|case| case.finding.is_none());
+        Self {
+            module,
+            module_digest,
+            verdict: finding.map_or(Verdict::Pass, Finding::verdict),
+            code: finding.map(|finding| finding.code),
+            findings: judgement
+                .findings
+                .iter()
+                .map(|it| format!("{}: {}", it.code, it.reason))
+                .collect(),
+            tests: judgement.tests,
+            oracle: judgement.oracle,
+            guard: judgement.seen.watched(),
+            observed: observed(&judgement.seen),
+            passed: passed.map(|case| case.name.clone()).collect(),
+            effects: judgement.seen.attributed().to_vec(),
+        }
+    }
+}
+
+/// What is told, for people.
+pub fn text(told: &Told) -> String {
+    let code = told.code.map_or_else(String::new, |code| format!(" {code}"));
+    let mut lines = vec![format!("{} {}{code}", told.verdict, told.module)];
+    lines.extend(told.module_digest.map(|digest| format!("  module   {digest}")));
+    let (tests, oracle) = (&told.tests, &told.oracle);
+    lines.push(format!(
+        "  tests    {} of {} passed, {} skipped",
+        tests.passed, tests.total, tests.skipped
+    ));
+    lines.push(format!(
+        "  oracles  {} of {} cases repeat equal, {} attempts",
+        oracle.passed, oracle.cases, oracle.attempts
+    ));
+    if let Some(tier) = told.guard.tier {
+        lines.push(format!("  guard    {tier}, Landlock ABI {}", told.guard.landlock_abi));
+    }
+    lines.extend(told.observed.iter().map(|(kind, count)| format!("  seen     {kind} × {count}")));
+    let charged = told.effects.iter().filter(|effect| effect.is_charged());
+    lines.extend(charged.take(MAX_SHOWN).map(|effect| format!("  effect   {}", line(effect))));
+    lines.extend(told.findings.iter().map(|finding| format!("  finding  {finding}")));
+    if told.verdict == Verdict::Inconclusive {
+        lines.push(
+            "  nothing is known about the module: repair what the finding names, then try again"
+                .to_owned(),
+        );
+    }
+    lines.join("\n") + "\n"
+}
+
+fn line(Attributed { start, effect }: &Attributed) -> String {
+    let done = if effect.allowed { "did" } else { "was refused" };
+    format!(
+        "{start}: process {} {} ({}) {done} {} {}",
+        effect.pid,
+        effect.executable,
+        effect.argv.join(" "),
+        effect.operation,
+        effect.target
+    )
+}
+
+fn observed(seen: &Seen) -> Vec<(String, u64)> {
+    seen.effects(&[]).observed.into_iter().map(|one| (one.category, one.count)).collect()
+}
