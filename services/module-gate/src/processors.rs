@@ -4,15 +4,16 @@
 //! other, which takes many times as long. So every run gets one processor, and runs at once get different ones as long as there are enough.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu};
 
 /// The processors of this process, shared by all its runs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Processors {
-    runs: Arc<Mutex<BTreeMap<usize, usize>>>,
+    held: Arc<Mutex<Held>>,
 }
 
 /// A run's hold on a processor, until it is dropped.
@@ -22,14 +23,35 @@ pub struct Place {
     number: usize,
 }
 
+#[derive(Debug, Default)]
+struct Held {
+    /// Runs on each processor.
+    runs: BTreeMap<usize, usize>,
+    /// The lowest processor of the core that a processor is a thread of, where it has several.
+    cores: BTreeMap<usize, usize>,
+}
+
 impl Processors {
+    /// Looks at what the machine has; nothing is held yet.
+    pub fn new() -> Self {
+        let cores = allowed().into_iter().filter_map(|number| Some((number, core(number)?)));
+        let held = Held { cores: cores.collect(), ..Held::default() };
+        Self { held: Arc::new(Mutex::new(held)) }
+    }
+
     /// A place for a run on the processor that fewest runs are on. None where this process may use one processor only: every run is
     /// there already.
     pub fn take(&self) -> Option<Place> {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = choose(&allowed(), &runs, sched_getcpu())?;
-        *runs.entry(number).or_default() += 1;
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = held.choose(&allowed(), sched_getcpu())?;
+        *held.runs.entry(number).or_default() += 1;
         Some(Place { processors: self.clone(), number })
+    }
+}
+
+impl Default for Processors {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -42,10 +64,28 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut runs = self.processors.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = runs.get_mut(&self.number) {
+        let mut held = self.processors.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.runs.get_mut(&self.number) {
             *count = count.saturating_sub(1);
         }
+    }
+}
+
+impl Held {
+    /// Among equals one whose core has fewest runs; then the one the kernel runs this thread on: it keeps threads of all processes
+    /// apart, and we know our own only.
+    fn choose(&self, allowed: &[usize], current: usize) -> Option<usize> {
+        if allowed.len() < 2 {
+            return None;
+        }
+        let core = |number: usize| self.cores.get(&number).copied().unwrap_or(number);
+        let on = |number: usize| self.runs.get(&number).copied().unwrap_or(0);
+        let on_core = |number: usize| -> usize {
+            let beside = self.runs.iter().filter(|(other, _)| core(**other) == core(number));
+            beside.map(|(_, count)| count).sum()
+        };
+        let order = |number: &usize| (on(*number), on_core(*number), *number != current, *number);
+        allowed.iter().copied().min_by_key(order)
     }
 }
 
@@ -56,42 +96,51 @@ fn allowed() -> Vec<usize> {
     set.map_or_else(|_| Vec::new(), |set| (0..CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect())
 }
 
-/// Among equals the one the kernel runs this thread on: it keeps threads of all processes apart, and we know our own only.
-fn choose(allowed: &[usize], runs: &BTreeMap<usize, usize>, current: usize) -> Option<usize> {
-    if allowed.len() < 2 {
-        return None;
-    }
-    let on = |number: &usize| runs.get(number).copied().unwrap_or(0);
-    allowed.iter().copied().min_by_key(|number| (on(number), *number != current, *number))
+/// The lowest processor of a processor's core, if the machine tells.
+fn core(number: usize) -> Option<usize> {
+    let file = format!("/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list");
+    let list = fs::read_to_string(file).ok()?;
+    // "0-1", "0,4"
+    list.split([',', '-', '\n']).next()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Where so many runs at once go.
+    fn spread(mut held: Held, allowed: &[usize], current: usize, runs: usize) -> Vec<usize> {
+        let next = |_| {
+            let number = held.choose(allowed, current).unwrap();
+            *held.runs.entry(number).or_default() += 1;
+            number
+        };
+        (0..runs).map(next).collect()
+    }
+
     #[test]
     fn a_single_processor_is_nothing_to_choose() {
-        assert_eq!(choose(&[], &BTreeMap::new(), 0), None);
-        assert_eq!(choose(&[3], &BTreeMap::new(), 3), None);
+        assert_eq!(Held::default().choose(&[], 0), None);
+        assert_eq!(Held::default().choose(&[3], 3), None);
     }
 
     #[test]
     fn runs_spread_over_what_is_allowed_and_nothing_else() {
-        let allowed = [1, 4, 6];
-        let mut runs = BTreeMap::new();
-        let mut chosen = Vec::new();
-        for _ in 0..6 {
-            let number = choose(&allowed, &runs, 4).unwrap();
-            *runs.entry(number).or_default() += 1;
-            chosen.push(number);
-        }
+        let chosen = spread(Held::default(), &[1, 4, 6], 4, 6);
         assert_eq!(chosen, [4, 1, 6, 4, 1, 6], "the current one first, each as often");
-        assert_eq!(choose(&allowed, &BTreeMap::new(), 0), Some(1), "0 is not allowed");
+        assert_eq!(Held::default().choose(&[1, 4], 0), Some(1), "0 is not allowed");
+    }
+
+    #[test]
+    fn a_core_of_its_own_comes_before_a_thread_of_a_busy_one() {
+        let cores = BTreeMap::from([(0, 0), (1, 0), (2, 2), (3, 2)]);
+        let held = Held { cores, ..Held::default() };
+        assert_eq!(spread(held, &[0, 1, 2, 3], 1, 4), [1, 2, 0, 3]);
     }
 
     #[test]
     fn a_place_is_free_again_when_its_run_ends() {
-        let processors = Processors::default();
+        let processors = Processors::new();
         let (Some(one), Some(other)) = (processors.take(), processors.take()) else {
             assert!(allowed().len() < 2);
             return;
@@ -99,6 +148,6 @@ mod tests {
         assert_ne!(one.number(), other.number());
         assert!([&one, &other].iter().all(|place| allowed().contains(&place.number())));
         drop((one, other));
-        assert!(processors.runs.lock().unwrap().values().all(|count| *count == 0));
+        assert!(processors.held.lock().unwrap().runs.values().all(|count| *count == 0));
     }
 }

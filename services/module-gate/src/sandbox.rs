@@ -75,7 +75,7 @@ impl Sandbox {
     /// # Errors
     /// A sentence that says which of the two cannot be used, and what to do.
     pub fn new(scratch: &Path, node: &Path, path: &str, pin: bool) -> Result<Self, String> {
-        let processors = pin.then(Processors::default);
+        let processors = pin.then(Processors::new);
         let found = look_up(node, path)
             .ok_or_else(|| format!("{} is no program on this machine", node.display()))?;
         let made = make_dir(scratch).and_then(|()| scratch.canonicalize());
