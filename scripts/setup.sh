@@ -168,6 +168,8 @@ own_npm() {
         script=$(find "$TOOLS/node" -type f -path '*/npm/bin/npm-cli.js' | head -n 1)
     fi
     NPM=("$TOOLS/node/bin/node" "$script")
+    # Trusts whom the system trusts, as everything else does that fetches here: a proxy may have a certificate of its own.
+    ! "$TOOLS/node/bin/node" --use-system-ca -e 0 2>/dev/null || NPM=("$TOOLS/node/bin/node" --use-system-ca "$script")
 }
 
 setup() {

@@ -52,10 +52,10 @@ check_packages() {
         cd packages
         # What is installed already stays, if it is what the lock file says.
         cmp -s package-lock.json node_modules/.lumio-lock || {
-            local ci=(ci --silent --no-fund --no-audit)
+            local ci=(ci --loglevel=error --no-fund --no-audit) told
             # A system's npm may be too old for this Node.
-            "${NPM[@]}" "${ci[@]}" || { own_npm && "${NPM[@]}" "${ci[@]}"; } ||
-                die 2 "could not fetch the packages' dependencies: is the network up?"
+            told=$("${NPM[@]}" "${ci[@]}" 2>&1) || { own_npm && told=$("${NPM[@]}" "${ci[@]}" 2>&1); } ||
+                { echo "$told" >&2; die 2 "could not fetch the packages' dependencies: is the network up?"; }
             cp package-lock.json node_modules/.lumio-lock
         }
         ./generate --check || die 1 "run packages/generate and commit packages/"
