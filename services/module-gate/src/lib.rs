@@ -12,7 +12,7 @@
 //!   (R8, [`judge`], [`oracle`]).
 //!
 //! Reading order: the documents a module brings ([`document`], [`manifest`], [`spec`]); starting one
-//! program ([`mirror`], [`workspace`], [`processors`], [`sandbox`], [`finding`], [`outputs`]); judging a module ([`oracle`],
+//! program ([`mirror`], [`removal`], [`workspace`], [`processors`], [`sandbox`], [`finding`], [`outputs`]); judging a module ([`oracle`],
 //! [`judge`], [`local`], [`told`]); any command and the host ([`guarded`], [`doctor`]); the service around it ([`config`], [`gate`], [`store`], [`tree`],
 //! [`request`], [`attempt`], [`execution`], [`shipping`], [`grpc`], [`cli`], [`interrupt`]).
 
@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod spec;
 
 pub mod mirror;
+pub mod removal;
 pub mod workspace;
 
 pub mod processors;

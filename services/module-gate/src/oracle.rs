@@ -16,9 +16,10 @@ use crate::finding::{self, Finding, Seen};
 use crate::manifest::Manifest;
 use crate::mirror;
 use crate::outputs::{self, OutputError};
+use crate::removal;
 use crate::sandbox::{self, Job, Sandbox};
 use crate::spec::Case;
-use crate::workspace::{self, Workspace};
+use crate::workspace::Workspace;
 
 /// How large a captured folder may be.
 const CAPTURED: Limits = Limits { files: outputs::MAX_FILES, bytes: outputs::MAX_BYTES };
@@ -114,7 +115,7 @@ fn attempt_once(
         return Ok(Err(Finding::new(Code::OracleSpec, mistake)));
     }
     for path in &case.reset {
-        workspace::remove(&bench.workspace.module().join(path))?;
+        removal::remove(&bench.workspace.module().join(path))?;
     }
     let report = match bench.start(&case.entry, &case.args, &case.cwd, &case.env, case.timeout_ms) {
         Ok(report) => report,
@@ -221,13 +222,20 @@ fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
             Err(error) => Err(format!("is a folder that cannot be captured: {error}")),
         });
     }
-    Ok(if !metadata.is_file() {
-        Err("is neither file nor folder".to_owned())
-    } else if metadata.len() > outputs::MAX_BYTES {
-        Err(format!("is larger than {} bytes", outputs::MAX_BYTES))
-    } else {
-        Ok(Content::File(Digest::of(&fs::read(&found)?)))
-    })
+    if !metadata.is_file() {
+        return Ok(Err("is neither file nor folder".to_owned()));
+    }
+    if metadata.len() > outputs::MAX_BYTES {
+        return Ok(Err(format!("is larger than {} bytes", outputs::MAX_BYTES)));
+    }
+    match fs::read(&found) {
+        Ok(content) => Ok(Ok(Content::File(Digest::of(&content)))),
+        // A module may take its own file's permissions away; that is its doing, not the disk's.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Ok(Err("may not be read".to_owned()))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// What of a case leads out of the module in the folder `root` by a link (M5). That no path of it does so by its name is known before.

@@ -14,6 +14,9 @@ pub const MAX_FILES: usize = 1_000;
 /// Most bytes a run may leave, all files together: 64 MiB.
 pub const MAX_BYTES: u64 = 64 << 20;
 
+/// No accepted path has as many parts.
+const MAX_DEPTH: usize = 513;
+
 /// One file that was left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
@@ -45,10 +48,15 @@ pub enum OutputError {
 pub fn collect(folder: &Path) -> Result<Vec<Output>, OutputError> {
     let mut outputs = Vec::new();
     let mut left = MAX_BYTES;
-    for entry in WalkDir::new(folder).follow_links(false).min_depth(1) {
+    for entry in WalkDir::new(folder).follow_links(false).min_depth(1).max_depth(MAX_DEPTH) {
         let entry = entry.map_err(|error| unreadable(error.into()))?;
-        if entry.file_type().is_dir() {
+        if entry.file_type().is_dir() && entry.depth() < MAX_DEPTH {
             continue;
+        }
+        if entry.depth() == MAX_DEPTH {
+            return Err(OutputError::Refused(format!(
+                "an output lies {MAX_DEPTH} folders deep or deeper"
+            )));
         }
         if outputs.len() == MAX_FILES {
             return Err(OutputError::Refused(format!(
@@ -97,11 +105,14 @@ fn read(entry: &DirEntry, path: &str, left: u64) -> Result<Vec<u8>, OutputError>
     Ok(content)
 }
 
-/// A module may take its own outputs' permissions away; that is its doing, not the disk's.
+/// A module may take its own outputs' permissions away, or put them deeper than a path may be long; that is its doing, not the disk's.
 fn unreadable(error: io::Error) -> OutputError {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             OutputError::Refused("an output may not be read".to_owned())
+        }
+        io::ErrorKind::InvalidFilename => {
+            OutputError::Refused("the path of an output is too long".to_owned())
         }
         _ => OutputError::Io(error),
     }
@@ -125,7 +136,10 @@ fn refuse_twins(outputs: &[Output]) -> Result<(), OutputError> {
 mod tests {
     use std::fs;
 
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+
     use super::*;
+    use crate::removal;
 
     #[test]
     fn files_come_sorted_with_their_digests() {
@@ -153,6 +167,27 @@ mod tests {
             fs::write(folder.path().join(n.to_string()), "").unwrap();
         }
         assert!(collect(folder.path()).unwrap_err().to_string().contains("more than 1000"));
+    }
+
+    #[test]
+    fn folders_that_no_path_reaches_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, depth, reason) in
+            [("n", MAX_DEPTH + 10, "folders deep"), (&*"n".repeat(200), 30, "too long")]
+        {
+            let outputs = folder.path().join(format!("{depth}"));
+            fs::create_dir(&outputs).unwrap();
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let mut at = openat(CWD, &outputs, flags, Mode::empty()).unwrap();
+            for _ in 0..depth {
+                mkdirat(&at, name, Mode::RWXU).unwrap();
+                at = openat(&at, name, flags, Mode::empty()).unwrap();
+            }
+            let refused = collect(&outputs).unwrap_err();
+            assert!(matches!(refused, OutputError::Refused(_)), "{refused:?}");
+            assert!(refused.to_string().contains(reason), "{refused}");
+            removal::remove(&outputs).unwrap();
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use anyhow::{Context, bail};
 use guard::Identity;
 
 use crate::mirror;
+use crate::removal::remove;
 
 /// The folders of one job. Dropping it removes them.
 #[derive(Debug)]
@@ -139,32 +140,6 @@ impl Drop for Workspace {
     fn drop(&mut self) {
         if let Err(error) = remove(&self.root) {
             tracing::warn!(path = %self.root.display(), %error, "could not remove scratch folder");
-        }
-    }
-}
-
-/// Removes a file or folder of the attempt's copy, if it is there.
-///
-/// # Errors
-/// The disk's own.
-pub fn remove(path: &Path) -> io::Result<()> {
-    let gone = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => {
-            unlock(path);
-            fs::remove_dir_all(path)
-        }
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    gone.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-}
-
-/// Gives back permissions that a module took from its own folders; failures show when removing.
-fn unlock(folder: &Path) {
-    let _ = fs::set_permissions(folder, Permissions::from_mode(0o700));
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|found| found.is_dir()) {
-            unlock(&entry.path());
         }
     }
 }

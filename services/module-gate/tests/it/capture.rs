@@ -107,6 +107,11 @@ fn what_cannot_be_read_like_a_file_is_no_pass() {
             "neither file nor folder",
         ),
         (
+            "import { mkdirSync } from 'node:fs'; mkdirSync('out'); process.chdir('out');
+             for (let n = 0; n < 30; n++) { mkdirSync('n'.repeat(200)); process.chdir('n'.repeat(200)); }",
+            "cannot be captured",
+        ),
+        (
             "import { openSync, ftruncateSync } from 'node:fs'; for (const name of ['out']) ftruncateSync(openSync(name, 'w'), 64 * 2 ** 20 + 1);",
             "",
         ),
@@ -114,6 +119,19 @@ fn what_cannot_be_read_like_a_file_is_no_pass() {
         let (code, text) = captured(&["FS:write", "Process:shell"], main);
         assert_eq!(code, "E_ORACLE_EXEC", "{text}");
         assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn a_captured_file_that_may_not_be_read_is_no_pass() {
+    let (code, text) = captured(
+        &["FS:write"],
+        "import { chmodSync, writeFileSync } from 'node:fs'; writeFileSync('out', ''); chmodSync('out', 0);",
+    );
+    // Root may read everything.
+    if !rustix::process::geteuid().is_root() {
+        assert_eq!(code, "E_ORACLE_EXEC", "{text}");
+        assert!(text.contains("may not be read"), "{text}");
     }
 }
 

@@ -20,6 +20,7 @@ async fn each_failure_has_its_code_and_is_free() {
         ("exits-one", Code::OracleExec),
         ("no-outputs", Code::OutputMissing),
         ("links-out", Code::OutputLimit),
+        ("deep-outputs", Code::OutputLimit),
     ];
     for (name, code) in cases {
         let asked = request(world.publish(&fixture(name)), &serde_json::json!({}));
@@ -33,6 +34,9 @@ async fn each_failure_has_its_code_and_is_free() {
         assert!(statement.usage.is_zero() && statement.outputs.is_empty(), "{name}");
         assert!(statement.reason.is_some_and(|reason| !reason.is_empty()), "{name}");
         assert!(!world.anything_staged(&asked), "{name}");
+        let scratch = fs::read_dir(world.config().scratch).unwrap();
+        let left: Vec<_> = scratch.map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| name == "runtime"), "{name} left {left:?}");
     }
     gate.stop().await;
 }
