@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use ed25519_dalek::VerifyingKey;
 use seal::facts::{MAX_VIEW_BYTES, RunFactsView};
 use serde::Serialize;
+use time::{Duration, OffsetDateTime};
 
 pub use findings::{Findings, Issue, Status};
 pub use measured::EvidenceCount;
@@ -48,6 +49,8 @@ pub struct Rules {
     pub require_pack_ref: bool,
     /// Gates are needed.
     pub require_gate_pass: bool,
+    /// The oldest that a gate's receipt may be; `None`: of any age.
+    pub max_receipt_age: Option<Duration>,
     /// The least that must stand behind a digest. With `size_only` nothing is hashed that need not
     /// be, the answer is a warning at best, and only a lenient profile allows it (O11).
     pub least_evidence: Evidence,
@@ -60,6 +63,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) objects: &'a Objects,
     pub(crate) rules: &'a Rules,
     pub(crate) view: &'a RunFactsView,
+    pub(crate) now: OffsetDateTime,
     pub(crate) outputs: Vec<locators::Output<'a>>,
     pub(crate) packs: Vec<Pack>,
 }
@@ -113,6 +117,7 @@ impl Rules {
             allow_missing_digest: false,
             require_pack_ref: profile.require_pack_ref,
             require_gate_pass: profile.require_gate_pass,
+            max_receipt_age: profile.max_receipt_age,
             least_evidence: profile.least_evidence.max(Evidence::StoreSha256),
             trust_store_checksums: profile.trust_store_checksums,
         }
@@ -145,8 +150,14 @@ impl Outcome {
     }
 }
 
-/// Checks the view stored under `facts_ref`, relative to the oracle root.
-pub async fn check(objects: &Objects, rules: &Rules, facts_ref: &str) -> Outcome {
+/// Checks the view stored under `facts_ref`, relative to the oracle root. `now` is what the age of
+/// receipts is measured against.
+pub async fn check(
+    objects: &Objects,
+    rules: &Rules,
+    facts_ref: &str,
+    now: OffsetDateTime,
+) -> Outcome {
     let mut findings = Findings::new(rules);
     let read = match Contained::parse(facts_ref, objects.names()) {
         Err(error) => {
@@ -166,7 +177,7 @@ pub async fn check(objects: &Objects, rules: &Rules, facts_ref: &str) -> Outcome
         },
     };
     match read {
-        Some(bytes) => check_bytes(objects, rules, facts_ref, &bytes).await,
+        Some(bytes) => check_bytes(objects, rules, facts_ref, &bytes, now).await,
         None => findings.outcome(details(rules, facts_ref)),
     }
 }
@@ -182,6 +193,7 @@ pub async fn check_bytes(
     rules: &Rules,
     facts_ref: &str,
     bytes: &[u8],
+    now: OffsetDateTime,
 ) -> Outcome {
     let mut findings = Findings::new(rules);
     let mut details = details(rules, facts_ref);
@@ -203,7 +215,7 @@ pub async fn check_bytes(
     let outputs = locators::contain(objects, rules, &view, &mut findings);
     let mut measured = Measured::new(rules.least_evidence);
     let packs = packs::check(objects, rules, &view, &outputs, &mut measured, &mut findings).await;
-    let subject = Subject { objects, rules, view: &view, outputs, packs };
+    let subject = Subject { objects, rules, view: &view, now, outputs, packs };
     content::check(&subject, &mut measured, &mut findings, &mut details).await;
     gates::check(&subject, &measured, &mut findings, &mut details).await;
     details.evidence = measured.evidence();

@@ -2,11 +2,12 @@
 //!
 //! A receipt by itself proves nothing; it says where a gate's evidence is. It counts if every pin it
 //! states is the run's and the pins its gate must state are there, and only after the evidence was
-//! verified by the method the gate map declares (O7).
+//! verified by the method the gate map declares (O7). A profile may also say how old it may be.
 
 mod bundle;
 mod evidence;
 mod flag;
+mod freshness;
 mod index;
 mod instances;
 mod statement;
@@ -39,6 +40,9 @@ pub(crate) async fn check(
         let in_scope = scope(view, gate, receipt, findings);
         if in_scope && receipt.status == GateStatus::Pass {
             passed.insert(id.as_str());
+            if let Some((reason, text)) = freshness::receipt(subject, receipt) {
+                findings.add(reason, format!("{id}: {text}"));
+            }
             evidence::verify(subject, gate, receipt, measured, findings).await;
         }
     }

@@ -24,6 +24,7 @@ use progress::Messages;
 use crate::bundle::Entry;
 use crate::check::{self, Outcome};
 use crate::error::Error;
+use crate::objects::Evidence;
 use crate::runs::{self, Draft};
 use crate::{Gate, bundle, modules, store};
 
@@ -124,7 +125,8 @@ impl OracleGate for Calls {
         request: Request<pb::GetPackRequest>,
     ) -> Result<Response<Self::GetPackStream>, Status> {
         let facts_ref = request.into_inner().run_facts_ref;
-        let outcome = check::check(&self.gate.objects, &self.gate.rules, &facts_ref).await;
+        let outcome =
+            check::check(&self.gate.objects, &self.gate.rules, &facts_ref, clock::now()).await;
         tell(&self.gate, &outcome).await?;
         if outcome.status != check::Status::Ok {
             let problem =
@@ -183,7 +185,16 @@ async fn seal(gate: &Gate, draft: Draft) -> Result<pb::SealResponse, Status> {
 async fn check(gate: &Gate, request: pb::CheckRequest) -> Result<pb::CheckResponse, Status> {
     let mut rules = gate.rules.clone();
     rules.allow_unsealed = gate.lenient() && !request.strict_seal;
-    let outcome = check::check(&gate.objects, &rules, &request.run_facts_ref).await;
+    let refused = |text: &str| Err(Problem::InvalidRequest.status(text));
+    match pb::CheckDepth::try_from(request.depth) {
+        Ok(pb::CheckDepth::Unspecified | pb::CheckDepth::Digest) => {}
+        Ok(pb::CheckDepth::Presence) if gate.allows_presence() => {
+            rules.least_evidence = Evidence::SizeOnly;
+        }
+        Ok(pb::CheckDepth::Presence) => return refused("the service's profile wants digests"),
+        Err(_) => return refused("depth is none that is known here"),
+    }
+    let outcome = check::check(&gate.objects, &rules, &request.run_facts_ref, clock::now()).await;
     tell(gate, &outcome).await?;
     answer::check(&outcome).map_err(told)
 }

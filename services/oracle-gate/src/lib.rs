@@ -64,7 +64,7 @@ use wire::pb::oracle::v1::oracle_gate_server::OracleGateServer;
 use crate::check::Rules;
 use crate::config::Config;
 use crate::error::Error;
-use crate::objects::{Meter, Objects};
+use crate::objects::{Evidence, Meter, Objects};
 
 /// Packs, and apart from them uploads, in memory at once: each may hold up to 256 MiB.
 const ROOM: usize = 2;
@@ -88,6 +88,7 @@ pub struct Gate {
     /// Revision of the gate policy.
     pub policy_rev: String,
     lenient: bool,
+    allows_presence: bool,
     bus_prefix: String,
     probe: Arc<OnceCell<StoreProbe>>,
     pub(crate) room: Arc<Semaphore>,
@@ -104,6 +105,7 @@ impl Gate {
             rules: Rules::strict(&config.profile, config.keys.clone()),
             policy_rev: config.profile.policy_rev.clone(),
             lenient: config.profile.lenient,
+            allows_presence: config.profile.least_evidence == Evidence::SizeOnly,
             bus_prefix: config.nats_prefix.clone(),
             probe: Arc::default(),
             room: Arc::new(Semaphore::new(ROOM)),
@@ -133,6 +135,11 @@ impl Gate {
     /// Whether its profile lets a caller ask for less than strict (O5).
     pub fn lenient(&self) -> bool {
         self.lenient
+    }
+
+    /// Whether its profile lets a caller ask for existence and length only (O11).
+    pub fn allows_presence(&self) -> bool {
+        self.allows_presence
     }
 
     /// What the store proved of itself, once in the life of the process (O10).

@@ -6,11 +6,13 @@
 
 mod secrets;
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 use thiserror::Error;
+use time::Duration;
 
 use crate::catalogue::{Catalogue, GateMap};
 use crate::objects::{Evidence, S3Wiring};
@@ -38,6 +40,8 @@ pub struct Profile {
     pub require_pack_ref: bool,
     /// Whether gates are needed at all; only a lenient profile may say no.
     pub require_gate_pass: bool,
+    /// The oldest that a gate's receipt may be; of any age if it says nothing.
+    pub max_receipt_age: Option<Duration>,
     /// The least that must stand behind a digest (O11); only a lenient profile may say `size_only`.
     pub least_evidence: Evidence,
     /// Whether checksums that the store keeps count, if its probe has shown that it checks them (O11).
@@ -77,6 +81,7 @@ struct PolicyPart {
     lenient: bool,
     require_pack_ref: bool,
     require_gate_pass: bool,
+    max_receipt_age_seconds: Option<NonZeroU32>,
     least_evidence: Evidence,
     trust_store_checksums: bool,
     #[serde(rename = "partitioning_profiles_ref")]
@@ -94,6 +99,7 @@ impl Default for PolicyPart {
             lenient: false,
             require_pack_ref: false,
             require_gate_pass: true,
+            max_receipt_age_seconds: None,
             least_evidence: Evidence::HashedBytes,
             trust_store_checksums: false,
             _partitioning_profiles_ref: None,
@@ -175,6 +181,10 @@ impl Profile {
             lenient: file.policy.lenient,
             require_pack_ref: file.policy.require_pack_ref,
             require_gate_pass: file.policy.require_gate_pass,
+            max_receipt_age: file
+                .policy
+                .max_receipt_age_seconds
+                .map(|seconds| Duration::seconds(seconds.get().into())),
             least_evidence: file.policy.least_evidence,
             trust_store_checksums: file.policy.trust_store_checksums,
             oracle_root,
@@ -263,6 +273,10 @@ fn expand(
         Some((name, fallback)) => (name, Some(fallback)),
         None => (inside, None),
     };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    if name.is_empty() || !name.bytes().all(plain) || fallback.is_some_and(|it| it.contains("${")) {
+        return Err(format!("wiring.{field} is not one variable with at most a plain fallback"));
+    }
     match variable(name).filter(|value| !value.is_empty()) {
         Some(value) => Ok(value),
         None => fallback.map(str::to_owned).ok_or_else(|| {

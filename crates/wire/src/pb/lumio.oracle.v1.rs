@@ -116,6 +116,9 @@ pub struct CheckRequest {
     /// Treat an unsealed pack as a failure even where the profile would warn.
     #[prost(bool, tag = "2")]
     pub strict_seal: bool,
+    /// How far to look. PRESENCE only where the service's profile allows it; else INVALID_REQUEST.
+    #[prost(enumeration = "CheckDepth", tag = "3")]
+    pub depth: i32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CheckResponse {
@@ -283,6 +286,38 @@ impl CheckStatus {
             "CHECK_STATUS_OK" => Some(Self::Ok),
             "CHECK_STATUS_WARN" => Some(Self::Warn),
             "CHECK_STATUS_FAIL" => Some(Self::Fail),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CheckDepth {
+    /// As DIGEST.
+    Unspecified = 0,
+    /// Existence and length: the answer is WARN at best.
+    Presence = 1,
+    /// Every byte.
+    Digest = 2,
+}
+impl CheckDepth {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CHECK_DEPTH_UNSPECIFIED",
+            Self::Presence => "CHECK_DEPTH_PRESENCE",
+            Self::Digest => "CHECK_DEPTH_DIGEST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CHECK_DEPTH_UNSPECIFIED" => Some(Self::Unspecified),
+            "CHECK_DEPTH_PRESENCE" => Some(Self::Presence),
+            "CHECK_DEPTH_DIGEST" => Some(Self::Digest),
             _ => None,
         }
     }

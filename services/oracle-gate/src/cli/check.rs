@@ -1,5 +1,6 @@
 //! `oracle-gate check`.
 
+mod progress;
 mod report;
 mod sarif;
 
@@ -68,14 +69,17 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
     let (profile, objects) = store(&args.profile)?;
     let rules = rules(&profile, &args)?;
     let reference = args.run_facts_ref.as_str();
-    let outcome = block_on(async {
+    let now = chassis::clock::now();
+    let (objects, meter) = progress::metered(&objects);
+    let work = async {
         match read_view(&objects, reference).await {
-            Ok(Some(bytes)) => check_bytes(&objects, &rules, reference, &bytes).await,
+            Ok(Some(bytes)) => check_bytes(&objects, &rules, reference, &bytes, now).await,
             Ok(None) => Outcome::unreadable(&rules, reference),
             // Read once more, for the reason.
-            Err(_) => crate::check::check(&objects, &rules, reference).await,
+            Err(_) => crate::check::check(&objects, &rules, reference, now).await,
         }
-    })?;
+    };
+    let outcome = block_on(progress::told(&meter, work))?;
     print(&match args.output {
         Format::Json => format!("{}\n", report::json(&outcome)),
         Format::Sarif => format!("{}\n", sarif::log(&outcome)),

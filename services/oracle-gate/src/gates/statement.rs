@@ -10,6 +10,7 @@ use wire::statement::{
 };
 
 use super::evidence::{Fault, same_place, unchanged};
+use super::freshness;
 use crate::catalogue::Gate;
 use crate::check::locators::Output;
 use crate::check::measured::Measured;
@@ -65,14 +66,17 @@ fn statement(
         Some(text) => Err((Reason::GateEvidenceMismatch, text)),
         None => Ok(()),
     };
+    let young = |made| freshness::signed(subject, made).map_or(Ok(()), Err);
     match predicate_type {
         Execution::TYPE => {
             let statement: ExecutionStatement = open(rules, envelope)?;
-            mismatch(execution(view, gate, statement.predicate(), outputs, measured))
+            mismatch(execution(view, gate, statement.predicate(), outputs, measured))?;
+            young(statement.predicate().finished_at)
         }
         Shipping::TYPE => {
             let statement: ShippingStatement = open(rules, envelope)?;
-            mismatch(shipping(view, statement.predicate()))
+            mismatch(shipping(view, statement.predicate()))?;
+            young(statement.predicate().issued_at)
         }
         other => Err((Reason::GateMethodUnknown, format!("predicate type {other}"))),
     }

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn load(yaml: &str) -> Result<Profile, String> {
@@ -25,6 +27,7 @@ fn the_shipped_profiles_load_and_only_local_is_lenient() {
         assert_eq!(profile.least_evidence == Evidence::SizeOnly, id == "local");
         assert_eq!(profile.object_store, S3Wiring::default());
         assert!(!profile.trust_store_checksums && profile.require_gate_pass);
+        assert_eq!(profile.max_receipt_age, None);
         assert!(profile.catalogue.output("lumio.run.output").is_some());
     }
     let local = Profile::load("local", None, |_| None).unwrap();
@@ -47,6 +50,39 @@ fn variables_are_whole_values_and_must_be_set() {
     {
         let error = root(text).unwrap_err();
         assert!(error.contains(expected) && error.contains("oracle_root"), "{error}");
+    }
+}
+
+/// Only the last of two variables, or half of a nested one, would be left.
+#[test]
+fn two_variables_in_one_value_are_refused() {
+    for text in
+        ["${SET}/${UNSET:-x}", "${SET}${SET}", "${UNSET:-${SET}}", "${}", "${:-x}", "${A B:-x}"]
+    {
+        let error = wired(&format!("oracle_root: \"{text}\"")).unwrap_err();
+        assert!(error.contains("one variable"), "{text}: {error}");
+    }
+}
+
+proptest! {
+    /// A value is what it says, or what one variable says, or its fallback; nothing is left of a
+    /// variable that was not replaced.
+    #[test]
+    fn an_expansion_is_one_value_or_an_error(text in "(\\$\\{|\\}|\\$|\\{|:-|SET|UNSET|EMPTY|/|x){0,7}") {
+        let variable = |name: &str| match name {
+            "SET" => Some("/srv/x".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        if let Ok(value) = expand("oracle_root", &text, &variable) {
+            let fallback = text.strip_prefix("${").and_then(|it| it.strip_suffix('}'));
+            let fallback = fallback.and_then(|it| it.split_once(":-")).map(|(_, it)| it);
+            prop_assert!(!value.contains("${"), "{} gives {}", text, value);
+            prop_assert!(
+                value == text || value == "/srv/x" || Some(value.as_str()) == fallback,
+                "{} gives {}", text, value
+            );
+        }
     }
 }
 
@@ -74,6 +110,10 @@ fn leniency_elsewhere_and_misspelt_rules_are_errors() {
         ("prod", "require_gate_pass: false"),
         ("dev", "least_evidence: size_only"),
         ("dev", "least_evidence: hearsay"),
+        ("dev", "max_receipt_age_seconds: 0"),
+        ("dev", "max_receipt_age_seconds: -1"),
+        ("dev", "max_receipt_age_seconds: 4294967296"),
+        ("dev", "max_receipt_age_seconds: 30d"),
         ("local", "lenint: true"),
     ] {
         let yaml = format!("profile_id: {id}\npolicy: {{{policy}}}\nwiring: {{oracle_root: x}}");

@@ -38,6 +38,8 @@ reasons! {
     GateFailed "GATE_FAILED" Invalid: "a receipt says FAIL, whatever others say" => "do not read; run again after the cause is repaired";
     GateScopeMismatch "GATE_SCOPE_MISMATCH" Invalid: "a receipt is about another world or run" => "publish the view with this run's receipts only";
     GateScopeIncomplete "GATE_SCOPE_INCOMPLETE" Invalid: "a receipt lacks a pin that its gate must state" => "have the gate state its full scope";
+    GateReceiptStale "GATE_RECEIPT_STALE" Invalid: "a PASS is older than the profile accepts" => "have the gate judge again and publish its receipt in a new view";
+    GateReceiptUndated "GATE_RECEIPT_UNDATED" Invalid: "a PASS does not say when it was given, or a time yet to come, and the profile limits its age" => "have the publisher state the gate's time; compare the clocks";
     GateMethodUnknown "GATE_METHOD_UNKNOWN" Invalid: "the gate map names a way of verification that is not known here" => "use a version of oracle-gate that knows it";
     GateEvidenceMissing "GATE_EVIDENCE_MISSING" Invalid: "the evidence of a PASS is not there" => "have the gate publish its evidence";
     GateEvidenceInvalid "GATE_EVIDENCE_INVALID" Invalid: "a flag or index is not what the gate's method wants" => "quarantine the view; have the gate publish its evidence anew, in a new pack";

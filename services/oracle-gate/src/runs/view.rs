@@ -43,7 +43,9 @@ pub async fn publish(
     create_equal(objects, &facts_ref, Bytes::from(bytes)).await?;
     crash::point("view.after_write");
 
-    let outcome = check::check(objects, &gate.rules, &facts_ref).await;
+    // As of the intent: what the check says goes into a document that is written once.
+    let at = intent.created_at;
+    let outcome = check::check(objects, &gate.rules, &facts_ref, at).await;
     if outcome.is_doubtful() {
         let codes = codes(&outcome.reason_codes).join(", ");
         let text = format!("the facts view could not be checked ({codes}); call again");

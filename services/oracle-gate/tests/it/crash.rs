@@ -92,7 +92,7 @@ async fn a_check_never_passes_when_any_single_call_to_the_store_fails() {
     let mut nth = 0;
     loop {
         faulty.arm(nth);
-        let outcome = check(&objects, &gate.rules, &facts_ref).await;
+        let outcome = check(&objects, &gate.rules, &facts_ref, NOW).await;
         if faulty.calls() <= nth {
             assert_eq!(outcome.status, Status::Ok);
             break;

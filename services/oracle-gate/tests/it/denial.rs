@@ -14,6 +14,7 @@ use seal::facts::RunFactsView;
 use tempfile::TempDir;
 
 use crate::conformance::world::{World, fingerprint, key};
+use crate::lab::NOW;
 use crate::lying::{Lie, Lying};
 
 /// A good case on disk, and by what it is judged.
@@ -47,12 +48,12 @@ impl Judged {
             lying = Some(Arc::clone(&store));
             store
         });
-        let outcome = check_bytes(&objects, &self.rules, "view", &self.view).await;
+        let outcome = check_bytes(&objects, &self.rules, "view", &self.view, NOW).await;
         (outcome, lying.unwrap().log())
     }
 
     async fn honest(&self, view: &[u8]) -> Outcome {
-        check_bytes(&self.objects(), &self.rules, "view", view).await
+        check_bytes(&self.objects(), &self.rules, "view", view, NOW).await
     }
 }
 

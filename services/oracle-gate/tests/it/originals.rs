@@ -8,6 +8,7 @@ use serde_json::json;
 use wire::digest::Digest;
 
 use crate::conformance::world::{Sealing, World, fingerprint, key, sha256};
+use crate::lab::NOW;
 
 /// The codes that the strict rules raise after `change`.
 async fn codes(change: impl FnOnce(&mut World)) -> Vec<&'static str> {
@@ -22,7 +23,7 @@ async fn codes(change: impl FnOnce(&mut World)) -> Vec<&'static str> {
     let rules = Rules::strict(&profile, vec![key().verifying_key()]);
     let view = std::fs::read(dir.path().join("view.json")).unwrap();
     let objects = Objects::local(&store).unwrap();
-    let outcome = check_bytes(&objects, &rules, "view", &view).await;
+    let outcome = check_bytes(&objects, &rules, "view", &view, NOW).await;
     outcome.reason_codes.iter().map(|reason| reason.code()).collect()
 }
 
@@ -174,6 +175,12 @@ probes! {
         world.locator(0).as_object_mut().unwrap().remove("run_id");
     } => ["RUN_FACTS_INVALID"];
 
+    /// The first checker asked no receipt for its age; here a profile may.
+    an_old_receipt_does_not_count_where_its_age_is_limited: |world| {
+        world.dated("1969-12-31T00:00:00Z");
+        world.policy = "require_pack_ref: true, max_receipt_age_seconds: 60";
+    } => ["GATE_RECEIPT_STALE"];
+
     an_instance_proof_is_compared_with_recomputed_bytes: |world| {
         world.view["instance_receipts"][0]["target_digest"] = sha256(b"vouched");
         world.view["instance_receipts"][0]["target_ref"]["content_digest"] = sha256(b"vouched");
@@ -209,7 +216,7 @@ async fn an_allowed_missing_digest_is_a_warning_and_counted() {
     let rules = Rules { allow_missing_digest: true, ..strict };
     let view = std::fs::read(dir.path().join("view.json")).unwrap();
     let objects = Objects::local(&store).unwrap();
-    let outcome = check_bytes(&objects, &rules, "view", &view).await;
+    let outcome = check_bytes(&objects, &rules, "view", &view, NOW).await;
     assert_eq!((outcome.status.as_str(), outcome.exit(false), outcome.exit(true)), ("WARN", 0, 1));
     assert_eq!(outcome.reason_codes[0].code(), "DIGEST_MISSING");
     assert_eq!(outcome.details.locators_missing_digest, 1);

@@ -4,8 +4,11 @@ use std::fs;
 
 use ed25519_dalek::SigningKey;
 use oracle_gate::check::{Status, check};
+use oracle_gate::reasons::Reason;
 use oracle_gate::runs::{Draft, seal};
 use seal::{SealStatus, verify};
+use serde_json::{Value, json};
+use time::Duration;
 use wire::Problem;
 use wire::digest::Digest;
 use wire::statement::{Execution, Shipping};
@@ -28,11 +31,39 @@ async fn a_run_that_passed_is_sealed_and_its_view_checks_ok() {
     assert_eq!(report.seal_digest, Some(sealed.seal_digest));
     let facts_ref = sealed.facts_ref.unwrap();
     assert_eq!(facts_ref, format!("sr/run_facts_view/{}.1.json", run(1).simple()));
-    for document in ["run_plan", "run_status"] {
-        assert!(lab.path(&format!("sr/{document}/{}.1.json", run(1).simple())).is_file());
-    }
+    assert!(lab.path(&format!("sr/run_plan/{}.1.json", run(1).simple())).is_file());
+    assert_eq!(status_of(&lab, 1), json!({"state": "READY", "reason_codes": []}));
     assert!(lab.path(&format!("sr/run_record/{}.1.jsonl", run(1).simple())).is_file());
-    assert_eq!(check(&gate.objects, &gate.rules, &facts_ref).await.status, Status::Ok);
+    assert_eq!(check(&gate.objects, &gate.rules, &facts_ref, NOW).await.status, Status::Ok);
+}
+
+#[tokio::test]
+async fn a_receipt_wears_out_where_the_profile_says_so() {
+    let (lab, db) = (Lab::new(), testkit::postgres().await);
+    let mut gate = lab.gate(&db).await;
+    gate.rules.max_receipt_age = Some(Duration::DAY);
+    let (sealed, _) = seal(&gate, lab.passed(1), NOW + Duration::HOUR).await.unwrap();
+    assert_eq!(sealed.check.unwrap().status, Status::Ok);
+    let facts_ref = sealed.facts_ref.unwrap();
+    let (objects, rules) = (&gate.objects, &gate.rules);
+    assert_eq!(check(objects, rules, &facts_ref, NOW + Duration::DAY).await.status, Status::Ok);
+    let late = check(objects, rules, &facts_ref, NOW + 2 * Duration::DAY).await;
+    assert_eq!((late.exit(false), late.reason_codes), (1, vec![Reason::GateReceiptStale]));
+
+    let (late, _) = seal(&gate, lab.passed(2), NOW + 2 * Duration::DAY).await.unwrap();
+    let check = late.check.unwrap();
+    assert_eq!(check.status, Status::Fail);
+    assert_eq!(check.reasons, ["GATE_RECEIPT_STALE"]);
+    // No PASS, no read: who follows the run's status goes no further.
+    let quarantined = json!({"state": "QUARANTINED", "reason_codes": ["GATE_RECEIPT_STALE"]});
+    assert_eq!(status_of(&lab, 2), quarantined);
+}
+
+/// What a run's status says of the check.
+fn status_of(lab: &Lab, number: u128) -> Value {
+    let path = format!("sr/run_status/{}.1.json", run(number).simple());
+    let status: Value = serde_json::from_slice(&fs::read(lab.path(&path)).unwrap()).unwrap();
+    json!({"state": status["state"], "reason_codes": status["reason_codes"]})
 }
 
 #[tokio::test]

@@ -114,7 +114,8 @@ async fn a_run_is_sealed_told_checked_and_read_back_whole() {
     let again = served.client.seal(request(draft)).await.unwrap().into_inner();
     assert!(again.existed && again.seal_digest == sealed.seal_digest);
 
-    let check = CheckRequest { run_facts_ref: sealed.facts_ref.clone(), strict_seal: true };
+    let check =
+        CheckRequest { run_facts_ref: sealed.facts_ref.clone(), strict_seal: true, depth: 0 };
     let checked = served.client.check(check).await.unwrap().into_inner();
     assert_eq!((checked.status(), checked.issues.len()), (CheckStatus::Ok, 0));
 
@@ -255,7 +256,7 @@ async fn a_pack_that_changes_while_it_is_read_ends_in_an_error() {
     let gate = lab.gate(&db).await;
     let (sealed, _) = oracle_gate::runs::seal(&gate, lab.passed(1), NOW).await.unwrap();
     let facts_ref = sealed.facts_ref.unwrap();
-    let passed = oracle_gate::check::check(&gate.objects, &gate.rules, &facts_ref).await;
+    let passed = oracle_gate::check::check(&gate.objects, &gate.rules, &facts_ref, NOW).await;
     let entries = oracle_gate::bundle::packs(&gate, &passed).await.unwrap();
     lab.write(&format!("packs/{}/outputs/report.json", sealed.pack_id), "{\"rows\":4}");
     let (to, mut pieces) = tokio::sync::mpsc::channel(64);
@@ -281,7 +282,7 @@ async fn a_call_tells_how_far_it_is_and_ends_with_its_answer() {
     let sealed = sealed.unwrap();
     let plain = served.client.seal(draft).await.unwrap().into_inner();
     assert_eq!((plain.existed, plain.seal_digest), (true, sealed.seal_digest));
-    let ask = CheckRequest { run_facts_ref: sealed.facts_ref, strict_seal: true };
+    let ask = CheckRequest { run_facts_ref: sealed.facts_ref, strict_seal: true, depth: 0 };
     let mut stream = served.client.check_with_progress(ask).await.unwrap().into_inner();
     let mut last = None;
     while let Some(message) = stream.message().await.unwrap() {

@@ -13,7 +13,7 @@ async fn codes(tamper: impl FnOnce(&Lab, &std::path::Path)) -> Vec<&'static str>
     let gate = lab.gate(&db).await;
     let (sealed, _) = seal(&gate, lab.passed(1), NOW).await.unwrap();
     tamper(&lab, &lab.path(&format!("packs/{}", sealed.pack_id)));
-    let outcome = check(&gate.objects, &gate.rules, &sealed.facts_ref.unwrap()).await;
+    let outcome = check(&gate.objects, &gate.rules, &sealed.facts_ref.unwrap(), NOW).await;
     outcome.reason_codes.iter().map(|reason| reason.code()).collect()
 }
 

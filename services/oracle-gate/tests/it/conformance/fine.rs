@@ -90,6 +90,7 @@ pub const GOOD: &[Case] = &[
         world.view.as_object_mut().unwrap().remove("instance_receipts");
         world.hashes = false;
     }),
+    ("receipts_that_are_young_enough", |world| world.dated("2026-01-28T00:00:00Z")),
     ("a_lenient_profile_with_nothing_to_allow", World::lenient),
 ];
 

@@ -4,10 +4,16 @@ use std::fs;
 
 use ed25519_dalek::SigningKey;
 use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use wire::digest::Digest;
 
 use super::Case;
 use super::world::{Sealing, World, fingerprint, joined, sha256};
+
+/// Young enough for [`World::dated`], and too old.
+const NEW: &str = "2026-01-28T00:00:00Z";
+const OLD: &str = "1900-01-01T00:00:00Z";
 
 fn receipt(world: &mut World, at: usize) -> &mut serde_json::Value {
     &mut world.view["gate_receipts"][at]
@@ -59,6 +65,33 @@ pub const GATES: &[Case] = &[
     }),
     ("GATE_SCOPE_INCOMPLETE+GATE_PASS_MISSING__a_pass_of_no_run", |world| {
         receipt(world, 3)["scope"].as_object_mut().unwrap().remove("run_id");
+    }),
+    ("GATE_RECEIPT_STALE__an_old_receipt", |world| {
+        world.dated(NEW);
+        receipt(world, 2)["produced_at_utc"] = json!(OLD);
+    }),
+    ("GATE_RECEIPT_STALE__an_old_statement_under_a_young_receipt", |world| {
+        world.dated(NEW);
+        let old = OffsetDateTime::parse(OLD, &Rfc3339).unwrap();
+        world.sign(|stated| (stated.started_at, stated.finished_at) = (old, old));
+    }),
+    ("GATE_RECEIPT_STALE__an_old_receipt_beside_a_young_one", |world| {
+        world.dated(NEW);
+        let mut old = receipt(world, 0).clone();
+        old["produced_at_utc"] = json!(OLD);
+        world.view["gate_receipts"].as_array_mut().unwrap().push(old);
+    }),
+    ("GATE_RECEIPT_UNDATED__no_time", |world| {
+        world.dated(NEW);
+        receipt(world, 1).as_object_mut().unwrap().remove("produced_at_utc");
+    }),
+    ("GATE_RECEIPT_UNDATED__a_time_that_is_none", |world| {
+        world.dated(NEW);
+        receipt(world, 1)["produced_at_utc"] = json!("yesterday");
+    }),
+    ("GATE_RECEIPT_UNDATED__a_time_yet_to_come", |world| {
+        world.dated(NEW);
+        receipt(world, 1)["produced_at_utc"] = json!("9000-01-01T00:00:00Z");
     }),
     ("GATE_METHOD_UNKNOWN__an_unknown_kind", |world| {
         world.gates = world.gates.replace("sha256_bundle_digest", "sha256_of_the_moon");
@@ -200,6 +233,7 @@ pub const USAGE: &[Case] = &[
     ("CONFIG_INVALID__presence_under_a_strict_profile", |world| {
         argument(world, "--depth presence");
     }),
+    ("CONFIG_INVALID__receipts_of_no_age", |world| world.policy = "max_receipt_age_seconds: 0"),
     ("CONFIG_INVALID__a_misspelt_rule", |world| world.policy = "lenint: true"),
     ("CONFIG_INVALID__an_output_that_does_not_state_its_gates", |world| {
         world.catalogue = "outputs: [{output_id: free}]".to_owned();

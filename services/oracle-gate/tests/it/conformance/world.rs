@@ -246,6 +246,14 @@ impl World {
         self.pins_seal = false;
     }
 
+    /// Every receipt of this time, under a profile that accepts a hundred years.
+    pub fn dated(&mut self, time: &str) {
+        self.policy = "require_pack_ref: true, max_receipt_age_seconds: 3155760000";
+        for receipt in self.view["gate_receipts"].as_array_mut().unwrap() {
+            receipt["produced_at_utc"] = json!(time);
+        }
+    }
+
     /// Without a pinned seal, under strict rules that do not ask for one.
     pub fn unpinned(&mut self) {
         (self.policy, self.pins_seal) = ("policy_rev: '1'", false);
