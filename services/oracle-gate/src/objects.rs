@@ -34,6 +34,7 @@ mod links;
 mod listing;
 mod meter;
 mod object;
+mod page;
 mod place;
 mod s3;
 mod transport;

@@ -133,7 +133,30 @@ fn shared_file(file: &str, profile: &str) -> Result<Credentials, String> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Keys of another section are never taken, and no error repeats what stands in the file.
+        #[test]
+        fn of_a_shared_file_only_its_section_counts(
+            sections in prop::collection::vec(("packer|other|", "\\PC{0,8}", 0..4_u8), 0..4),
+        ) {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let text = sections.iter().map(|(name, noise, keys)| {
+                let id = if keys & 1 == 1 { format!("aws_access_key_id ={name}-hunter") } else { String::new() };
+                let secret = if keys & 2 == 2 { "aws_secret_access_key = hunter" } else { "" };
+                format!("[{name}]\n{noise}\n{id}\n{secret}\n")
+            });
+            std::fs::write(file.path(), text.collect::<String>()).unwrap();
+            match shared_file(file.path().to_str().unwrap(), "packer") {
+                Ok(Credentials::Keys { id, .. }) => prop_assert_eq!(id.expose(), "packer-hunter"),
+                Ok(other) => prop_assert!(false, "{:?}", other),
+                Err(text) => prop_assert!(!text.contains("hunter"), "{}", text),
+            }
+        }
+    }
 
     fn read(variables: &[(&str, &str)]) -> Result<Credentials, String> {
         let set: BTreeMap<_, _> = variables.iter().copied().collect();

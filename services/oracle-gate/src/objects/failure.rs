@@ -6,6 +6,8 @@ use std::io;
 use object_store::client::{HttpError, HttpErrorKind};
 use thiserror::Error;
 
+use super::transport::Endless;
+
 /// Why nothing can be said about an object.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -156,6 +158,9 @@ fn from_http(path: &str, error: &HttpError) -> StoreError {
         HttpErrorKind::Timeout => return StoreError::Timeout { path },
         HttpErrorKind::Connect => "no connection",
         HttpErrorKind::Interrupted => "the connection broke",
+        HttpErrorKind::Decode if error.source().is_some_and(|it| it.is::<Endless>()) => {
+            "a page of the listing does not say whether there is more"
+        }
         _ => "the answer could not be read",
     };
     StoreError::Unavailable { path, cause: cause.to_owned() }

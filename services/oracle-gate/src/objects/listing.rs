@@ -85,3 +85,32 @@ fn sorted<'a>(below: &str, keys: impl Iterator<Item = &'a str>) -> Result<Vec<St
     names.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use object_store::path::Path;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever keys a service sends: each is a name below the folder, in order, or all are refused.
+        #[test]
+        fn the_names_of_a_listing_lie_below_its_folder(
+            keys in prop::collection::vec("(lab/|run/|part-|\\.\\./|\\./|/|%2F|#1|\\\\|\u{7f}|é|[0-9])\\PC{0,3}", 0..6),
+            folder in "lab|lab/run|",
+        ) {
+            let below = below(&folder);
+            // The client refuses keys that are no paths before they come here.
+            let keys: Vec<Path> = keys.iter().filter_map(|key| Path::parse(key).ok()).collect();
+            let Ok(names) = sorted(&below, keys.iter().map(Path::as_ref)) else { return Ok(()) };
+            prop_assert_eq!(names.len(), keys.len());
+            prop_assert!(names.is_sorted_by(|a, b| a.as_bytes() <= b.as_bytes()));
+            for name in &names {
+                let key = [below.as_str(), name].concat();
+                prop_assert!(keys.iter().any(|it| it.as_ref() == key));
+                prop_assert!(name.split('/').all(|part| part != ".." && part != "."));
+            }
+        }
+    }
+}

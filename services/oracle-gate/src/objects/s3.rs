@@ -93,7 +93,8 @@ impl S3 {
                 let (path, most) = (prefix.to_owned(), MAX_LISTED as u64);
                 return Err(StoreError::TooLarge { path, most });
             }
-            token = page.page_token;
+            // A page that is not the last was seen to name the next one; some name an empty one at the end.
+            token = page.page_token.filter(|token| !token.is_empty());
             if token.is_none() {
                 return Ok(keys);
             }

@@ -2,7 +2,7 @@
 //! refusal only its code comes through.
 //!
 //! Services put what they were sent into their refusals, a session's token among it; so a body is cut
-//! down to the `Code` before anybody can log it (R9). The checksum that a service keeps of an object
+//! down to the `Code` before anybody can log it (R9). A page of a listing has to say whether it is the last. The checksum that a service keeps of an object
 //! stands in a header that the store's client drops; it is handed on beside the answer.
 
 use std::time::Duration;
@@ -19,10 +19,14 @@ use object_store::client::{
 use reqwest::redirect::Policy;
 use thiserror::Error;
 
+use super::page;
+
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Most bytes of a refusal that are looked at.
 const MAX_REFUSAL: usize = 64 << 10;
+/// Most bytes of a page of a listing: a thousand keys of 1,024 bytes, each byte spelled out.
+const MAX_PAGE: usize = 16 << 20;
 /// Slowest upload that is waited for.
 const BYTES_PER_SECOND: usize = 1 << 20;
 
@@ -47,6 +51,11 @@ struct Wire {
 #[error("no answer in time")]
 struct Late;
 
+/// A page of a listing that may or may not be the last.
+#[derive(Debug, Error)]
+#[error("a page of the listing does not say whether there is more")]
+pub(super) struct Endless;
+
 impl Connector {
     pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
         reqwest::Client::builder().redirect(Policy::none()).connect_timeout(CONNECT).build()
@@ -67,6 +76,7 @@ impl HttpConnector for Connector {
 impl HttpService for Wire {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let upload = (request.body().content_length() / BYTES_PER_SECOND) as u64;
+        let of_listing = page::is_asked_for(&request);
         let limit = self.answer + Duration::from_secs(upload);
         let late = |_| HttpError::new(HttpErrorKind::Timeout, Late);
         let answer =
@@ -76,6 +86,7 @@ impl HttpService for Wire {
             if let Some(kept) = kept_checksum(&parts.headers) {
                 parts.extensions.insert(kept);
             }
+            let body = if of_listing { whole_page(body).await? } else { body };
             return Ok(HttpResponse::from_parts(parts, body));
         }
         let body = tokio::time::timeout(self.answer, start_of(body)).await.map_err(late)?;
@@ -83,6 +94,20 @@ impl HttpService for Wire {
         parts.headers.remove(CONTENT_LENGTH);
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::from(code)))
     }
+}
+
+/// A page that says whether it is the last.
+async fn whole_page(body: HttpResponseBody) -> Result<HttpResponseBody, HttpError> {
+    let odd = || HttpError::new(HttpErrorKind::Decode, Endless);
+    let mut stream = body.bytes_stream();
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = stream.next().await {
+        bytes.extend_from_slice(&piece?);
+        if bytes.len() > MAX_PAGE {
+            return Err(odd());
+        }
+    }
+    if page::tells_the_rest(&bytes) { Ok(bytes.freeze().into()) } else { Err(odd()) }
 }
 
 /// A sum over parts of an upload is not the digest of the object.
@@ -117,7 +142,22 @@ fn code(body: &[u8]) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_service_sends_only_a_word_of_it_is_kept(
+            body in "(<Code>|</Code>|[A-Za-z0-9]{0,70}|hunter2 |\\\\PC){0,6}",
+            bytes in any::<Vec<u8>>(),
+        ) {
+            for body in [body.as_bytes(), &bytes] {
+                let word = code(body).unwrap_or_default();
+                prop_assert!(word.len() <= 64 && word.bytes().all(|b| b.is_ascii_alphanumeric()));
+            }
+        }
+    }
 
     #[test]
     fn of_a_refusal_only_the_code_is_kept() {

@@ -4,6 +4,7 @@ mod conditions;
 mod faults;
 mod moto;
 mod open;
+mod progress;
 mod s3s;
 mod server;
 mod service;

@@ -56,3 +56,22 @@ async fn checksums_count_only_where_a_wrong_one_is_refused_and_leaves_nothing() 
         assert_eq!(probe.keeps_true_checksums(), trusted, "{how:?}");
     }
 }
+
+#[tokio::test]
+async fn a_seal_that_may_or_may_not_be_there_is_called_that_and_written_by_the_next_call() {
+    let (lab, server) = (Lab::new(), Server::start().await);
+    let objects = objects(&server.url);
+    let manifest = manifest(&lab);
+    upload(lab.dir.path(), &objects).await;
+    let probe = probe::run(&objects, "x", NOW).await.unwrap();
+    let nonce = "0".repeat(32);
+    let order = order(&manifest, &nonce, probe);
+    server.fail(|_, call| {
+        let seals = call.method == "PUT" && call.key.ends_with("_SEALED.json");
+        seals.then_some(Fault::Status(400, "Gone"))
+    });
+    let reason = close(&objects, &order).await.unwrap_err().reason();
+    assert!(reason == Reason::SealUnconfirmed && reason.row().retryable);
+    server.heal();
+    assert!(!close(&objects, &order).await.unwrap().existed);
+}

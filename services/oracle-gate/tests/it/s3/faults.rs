@@ -83,7 +83,7 @@ async fn never_passes(fault: Fault, applies: fn(&Call) -> bool) {
     let (sealed, _) = seal(&gate, draft, NOW).await.unwrap();
     let facts_ref = sealed.facts_ref.unwrap();
     server.heal();
-    assert_eq!(check(&objects, &gate.rules, &facts_ref).await.status, Status::Ok);
+    assert_eq!(check(&objects, &gate.rules, &facts_ref, NOW).await.status, Status::Ok);
     let calls = server.calls();
     assert!(calls.len() > 8 && calls.iter().all(|call| call.method != "PUT"), "{calls:?}");
     // The view names no wildcard, so nothing may be listed (O8).
@@ -92,8 +92,9 @@ async fn never_passes(fault: Fault, applies: fn(&Call) -> bool) {
         let bad = calls[nth].clone();
         // Repeated tries of the same request meet the same fault.
         server.fail(move |_, call| (*call == bad).then_some(fault));
-        let objects = if fault == Fault::Hang { hasty(&server.url) } else { objects.clone() };
-        let outcome = check(&objects, &gate.rules, &facts_ref).await;
+        let slow = matches!(fault, Fault::Hang | Fault::Stalled);
+        let objects = if slow { hasty(&server.url) } else { objects.clone() };
+        let outcome = check(&objects, &gate.rules, &facts_ref, NOW).await;
         assert_eq!(outcome.status, Status::Fail, "{fault:?} at {:?} and it passed", calls[nth]);
     }
     assert_eq!(facts_ref, format!("sr/run_facts_view/{}.1.json", run(1).simple()));
@@ -116,4 +117,6 @@ async fn a_check_never_passes_when_any_request_goes_wrong() {
 async fn a_check_never_passes_when_the_store_hangs() {
     let seal = |call: &Call| call.key.ends_with("_SEALED.json");
     never_passes(Fault::Hang, seal).await;
+    let output = |call: &Call| call.key.ends_with("report.json");
+    never_passes(Fault::Stalled, output).await;
 }

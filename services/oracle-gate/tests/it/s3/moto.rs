@@ -85,6 +85,42 @@ async fn of_many_packers_on_one_bucket_one_seals_and_the_others_learn_it() {
     assert_eq!(error.reason(), Reason::SealMismatch);
 }
 
+/// Under retention in compliance mode nobody removes a seal's version before its time; a delete only hides
+/// it, and what is put in its place is not what the view pins.
+#[tokio::test]
+async fn under_object_lock_a_seal_can_be_hidden_but_not_removed() {
+    let Some(url) = testkit::moto().await else { return };
+    let (client, bucket) = (client(), format!("{url}/locked"));
+    let made = client.put(&bucket).header("x-amz-bucket-object-lock-enabled", "true").send().await;
+    made.unwrap().error_for_status().unwrap();
+    let objects = objects_in(&url, "locked");
+    let (lab, db) = (Lab::new(), testkit::postgres().await);
+    let draft = lab.passed(1);
+    upload(lab.dir.path(), &objects).await;
+    let gate = lab.gate_over(&db, objects.clone()).await;
+    let (sealed, _) = seal(&gate, draft, NOW).await.unwrap();
+    let facts_ref = sealed.facts_ref.unwrap();
+    let key = format!("lab/packs/{}/_SEALED.json", sealed.pack_id);
+
+    let versions = client.get(format!("{bucket}?versions&prefix={key}")).send().await.unwrap();
+    let versions = versions.error_for_status().unwrap().text().await.unwrap();
+    let version = versions.split_once("<VersionId>").unwrap().1.split_once('<').unwrap().0;
+    let at = format!("{bucket}/{key}?versionId={version}");
+    let retention = "<Retention><Mode>COMPLIANCE</Mode>\
+        <RetainUntilDate>2100-01-01T00:00:00Z</RetainUntilDate></Retention>";
+    let locked = client.put(format!("{at}&retention")).body(retention).send().await.unwrap();
+    locked.error_for_status().unwrap();
+    let removed = client.delete(at).send().await.unwrap();
+    assert_eq!(removed.status(), 403, "{}", removed.text().await.unwrap());
+    let kept = check(&objects, &gate.rules, &facts_ref, NOW).await;
+    assert_eq!(kept.status, Status::Ok, "{:?}", kept.issues);
+
+    let hidden = client.delete(format!("{bucket}/{key}")).send().await.unwrap();
+    hidden.error_for_status().unwrap();
+    let hidden = check(&objects, &gate.rules, &facts_ref, NOW).await;
+    assert!(hidden.reason_codes.contains(&Reason::PackNotSealed), "{hidden:?}");
+}
+
 #[tokio::test]
 async fn a_reseal_behind_a_delete_marker_is_found_by_the_pinned_seal() {
     let Some((objects, bucket)) = bucket("versions", true).await else { return };
@@ -100,14 +136,14 @@ async fn a_reseal_behind_a_delete_marker_is_found_by_the_pinned_seal() {
     // Somebody with a writer's rights deletes: a marker hides the seal, and a create succeeds again.
     let deleted = client().delete(format!("{bucket}/lab/{path}")).send().await.unwrap();
     deleted.error_for_status().unwrap();
-    let hidden = check(&objects, &gate.rules, &facts_ref).await;
+    let hidden = check(&objects, &gate.rules, &facts_ref, NOW).await;
     assert!(hidden.reason_codes.contains(&Reason::PackNotSealed), "{hidden:?}");
     let SealMarker::V1(mut marker) = SealMarker::parse(&bytes).unwrap() else { panic!() };
     marker.nonce = "f".repeat(32);
     let forged = Bytes::from(SealMarker::V1(marker).to_bytes().unwrap());
     objects.create(&path, forged).await.unwrap();
 
-    let resealed = check(&objects, &gate.rules, &facts_ref).await;
+    let resealed = check(&objects, &gate.rules, &facts_ref, NOW).await;
     assert_eq!(resealed.status, Status::Fail);
     assert!(resealed.reason_codes.contains(&Reason::PackRefMismatch), "{resealed:?}");
 }

@@ -47,6 +47,47 @@ async fn parts_are_listed_by_the_text_of_their_name_and_nothing_else_is_asked_fo
 }
 
 #[tokio::test]
+async fn a_page_that_does_not_say_whether_it_is_the_last_is_not_taken_for_it() {
+    let (server, objects) = with("run/part-0", b"x").await;
+    for page in [
+        "<ListBucketResult/>",
+        "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+        "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken/></ListBucketResult>",
+        "<ListBucketResult><IsTruncated>false</IsTruncated>",
+        "<html>maintenance</html>",
+        "",
+    ] {
+        server.fail(move |_, _| Some(Fault::Body(page)));
+        for listed in [objects.list("run").await, objects.list_matching("run", "part-").await] {
+            let told = listed.unwrap_err().to_string();
+            assert!(told.contains("whether there is more"), "{page}: {told}");
+        }
+    }
+    // Some services name an empty next page after the last.
+    let last = "<ListBucketResult><IsTruncated>false</IsTruncated><NextContinuationToken/>\
+        </ListBucketResult>";
+    server.fail(move |_, _| Some(Fault::Body(last)));
+    assert_eq!(objects.list("run").await.unwrap(), Vec::<String>::new());
+    assert_eq!(server.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn names_that_mean_other_places_are_refused_in_a_listing() {
+    for key in ["lab/run/../x", "lab/run//x", "lab/run/./x", "other/x", "lab/run/", "lab/run-2/x"] {
+        let (server, objects) = with("run/part-0", b"x").await;
+        let page = format!(
+            "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>{key}</Key><Size>1</Size>\
+             <LastModified>1970-01-01T00:00:00.000Z</LastModified></Contents></ListBucketResult>"
+        );
+        let page: &'static str = page.leak();
+        server.fail(move |_, _| Some(Fault::Body(page)));
+        for listed in [objects.list("run").await, objects.list_matching("run", "part-").await] {
+            assert!(matches!(&listed, Err(StoreError::Name { .. })), "{key}: {listed:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_listing_longer_than_a_page_is_whole() {
     let server = Server::start().await;
     for number in 0..2500 {

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use wire::digest::Digest;
 
 /// What goes wrong with a call.
@@ -26,8 +26,14 @@ pub enum Fault {
     Hang,
     /// The answer breaks off in the middle of the object.
     Truncated,
+    /// The answer stops in the middle of the object, and the connection stays.
+    Stalled,
     /// The object's bytes are others, as many of them.
     WrongBytes,
+    /// This is the answer, after nothing else was done.
+    Body(&'static str),
+    /// The answer comes once [`Server::release`] was called.
+    Held,
 }
 
 /// How the service treats checksums that it is sent.
@@ -58,6 +64,7 @@ struct Inner {
     objects: BTreeMap<String, (Bytes, Option<String>)>,
     calls: Vec<Call>,
     judge: Judge,
+    released: Arc<tokio::sync::Semaphore>,
     honours_conditions: bool,
     checksums: Checksums,
 }
@@ -78,6 +85,7 @@ impl Server {
             objects: BTreeMap::new(),
             calls: Vec::new(),
             judge: Box::new(|_, _| None),
+            released: Arc::new(tokio::sync::Semaphore::new(0)),
             honours_conditions: true,
             checksums: Checksums::Verified,
         }));
@@ -97,6 +105,11 @@ impl Server {
 
     pub fn heal(&self) {
         self.fail(|_, _| None);
+    }
+
+    /// Lets every answer go that is held, and those to come.
+    pub fn release(&self) {
+        self.inner.lock().unwrap().released.close();
     }
 
     pub fn ignore_conditions(&self) {
@@ -157,14 +170,20 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         inner.calls.push(call.clone());
         (inner.judge)(number, &call)
     };
+    if fault == Some(Fault::Held) {
+        let released = Arc::clone(&shared.lock().unwrap().released);
+        drop(released.acquire().await);
+    }
     match fault {
         Some(Fault::Hang) => futures::future::pending().await,
+        Some(Fault::Body(body)) => body.into_response(),
         Some(Fault::Status(status, code)) => refusal(status, code, &parts.headers),
         fault => {
             let answer = serve(&shared, &call, &query, &parts.headers, body);
             match fault {
                 Some(Fault::Done(status, code)) => refusal(status, code, &parts.headers),
-                Some(Fault::Truncated) => truncated(answer).await,
+                Some(Fault::Truncated) => half(answer, futures::stream::iter([Err(cut())])).await,
+                Some(Fault::Stalled) => half(answer, futures::stream::pending()).await,
                 Some(Fault::WrongBytes) => wrong_bytes(answer).await,
                 _ => answer,
             }
@@ -264,9 +283,12 @@ fn list(inner: &Inner, query: &BTreeMap<String, String>) -> Response {
     let mut keys: Vec<&String> = inner.objects.keys().filter(fits).take(most + 1).collect();
     let token = if keys.len() > most {
         keys.truncate(most);
-        format!("<NextContinuationToken>{}</NextContinuationToken>", keys[most - 1])
+        let next = keys[most - 1];
+        format!(
+            "<IsTruncated>true</IsTruncated><NextContinuationToken>{next}</NextContinuationToken>"
+        )
     } else {
-        String::new()
+        "<IsTruncated>false</IsTruncated>".to_owned()
     };
     let entry = |key: &&String| {
         format!(
@@ -279,14 +301,20 @@ fn list(inner: &Inner, query: &BTreeMap<String, String>) -> Response {
     format!("<ListBucketResult>{token}{entries}</ListBucketResult>").into_response()
 }
 
-/// As many bytes are announced as there are, and half of them come.
-async fn truncated(answer: Response) -> Response {
+fn cut() -> std::io::Error {
+    std::io::Error::other("cut")
+}
+
+/// As many bytes are announced as there are; half of them come, then what `then` says.
+async fn half(
+    answer: Response,
+    then: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+) -> Response {
     let (parts, body) = answer.into_parts();
     let content = to_bytes(body, 64 << 20).await.unwrap();
     let half = content.slice(..content.len() / 2);
-    let broken = futures::stream::iter([Ok(half), Err(std::io::Error::other("cut"))]);
     // The half has to be on its way before the connection breaks.
-    let slowly = broken.then(|item| async {
+    let slowly = futures::stream::iter([Ok(half)]).chain(then).then(|item| async {
         tokio::task::yield_now().await;
         item
     });

@@ -10,7 +10,7 @@ use serde_json::json;
 use wire::dsse::parse_key;
 
 use super::objects;
-use super::server::Server;
+use super::server::{Fault, Server};
 use crate::conformance::KINDS;
 use crate::conformance::world::{Sealing, World, fingerprint};
 
@@ -29,7 +29,7 @@ fn rules(case: &Path) -> Rules {
 
 async fn check(objects: &Objects, rules: &Rules, case: &Path) -> Outcome {
     let view = fs::read(case.join("view.json")).unwrap();
-    check_bytes(objects, rules, "view.json", &view).await
+    check_bytes(objects, rules, "view.json", &view, chassis::clock::now()).await
 }
 
 fn codes(outcome: &Outcome) -> Vec<&'static str> {
@@ -37,7 +37,7 @@ fn codes(outcome: &Outcome) -> Vec<&'static str> {
 }
 
 /// A case in a folder.
-fn written(change: impl FnOnce(&mut World)) -> tempfile::TempDir {
+pub fn written(change: impl FnOnce(&mut World)) -> tempfile::TempDir {
     let case = tempfile::tempdir().unwrap();
     let mut world = World::good();
     change(&mut world);
@@ -121,6 +121,21 @@ async fn only_the_expansion_is_listed_and_only_by_what_it_begins_with() {
     for call in keys {
         assert!(call.key.starts_with("lab/run-5/") && call.method == "GET", "{call:?}");
     }
+}
+
+/// The parts that a page leaves out would otherwise count as never published.
+#[tokio::test]
+async fn an_expansion_that_may_go_on_is_not_taken_for_the_whole() {
+    let (case, server, bucket) = stored(|_| ()).await;
+    server.fail(|_, call| {
+        let page = "<ListBucketResult><IsTruncated>true</IsTruncated><Contents>\
+            <Key>lab/run-5/data/parts/part-0.txt</Key><Size>2</Size>\
+            <LastModified>1970-01-01T00:00:00.000Z</LastModified></Contents></ListBucketResult>";
+        call.prefix.is_some().then_some(Fault::Body(page))
+    });
+    let outcome = check(&bucket, &rules(case.path()), case.path()).await;
+    assert_eq!((codes(&outcome), outcome.exit(false)), (vec!["STORE_UNAVAILABLE"], 2));
+    assert!(outcome.issues[0].detail.contains("whether there is more"), "{:?}", outcome.issues);
 }
 
 #[tokio::test]

@@ -1,0 +1,61 @@
+//! A check that takes long tells a person so, and nobody else.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use super::server::{Fault, Server};
+use super::verdicts::written;
+
+/// `command`, run in the folder of a case whose store is the server's bucket.
+fn in_case(case: &std::path::Path, command: &[&str]) -> Command {
+    let mut child = Command::new(command[0]);
+    child
+        .args(&command[1..])
+        .current_dir(case)
+        .env("AWS_ACCESS_KEY_ID", "reader")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    child
+}
+
+#[tokio::test]
+async fn a_check_tells_on_a_terminal_how_far_it_is_and_nothing_in_a_pipe() {
+    let (case, server) = (written(|_| ()), Server::start().await);
+    server.hold(&case.path().join("store"));
+    let profile = case.path().join("profile.yaml");
+    let text = std::fs::read_to_string(&profile).unwrap().replace(
+        "oracle_root: store",
+        &format!("oracle_root: s3://packs/lab\n  object_store: {{endpoint: '{}'}}", server.url),
+    );
+    std::fs::write(&profile, text).unwrap();
+    let keys = std::fs::read_to_string(case.path().join("arguments")).unwrap().replace('\n', " ");
+    let program = env!("CARGO_BIN_EXE_oracle-gate");
+    let check =
+        format!("'{program}' check --profile profile.yaml --run-facts-ref view.json {keys}");
+
+    // The first call of each waits until the one on the terminal has told.
+    server.fail(|call, _| (call < 2).then_some(Fault::Held));
+    let piped = in_case(case.path(), &["sh", "-c", &check]).spawn().unwrap();
+    let mut terminal =
+        in_case(case.path(), &["script", "-qefc", &check, "/dev/null"]).spawn().unwrap();
+    let mut said = BufReader::new(terminal.stdout.take().unwrap()).lines();
+    let mut told = false;
+    let mut answer = String::new();
+    while let Some(line) = said.next_line().await.unwrap() {
+        if line.trim_end() == "read 0 files, 0 MiB" {
+            told = true;
+            server.release();
+        }
+        answer += &line;
+    }
+    assert!(told && answer.contains("OK view.json"), "{answer}");
+    assert!(terminal.wait().await.unwrap().success());
+    let piped = piped.wait_with_output().await.unwrap();
+    assert!(piped.status.success() && piped.stdout.starts_with(b"OK view.json"));
+    assert_eq!(String::from_utf8_lossy(&piped.stderr), "");
+}
