@@ -54,7 +54,16 @@ fn a_pack_is_sealed_once_and_ensured_after_that() {
     assert_eq!(exit(&first), 0, "{}", String::from_utf8_lossy(&first.stderr));
     let first = json_of(&first);
     assert_eq!((&first["pack_root"], &first["existed"]), (&json!("run-5"), &json!(false)));
-    assert!(seal::verify::pack(&lab.path("run-5")).unwrap().is_whole());
+    let whole = seal::verify::pack(&lab.path("run-5")).unwrap();
+    assert!(whole.is_whole());
+    // What the pack is, of what, and by what it was made, is recorded; its id follows from it.
+    let Some(seal::Manifest::V1(recorded)) = whole.manifest else { panic!("no manifest") };
+    assert_eq!(recorded.oracle_pack_id, seal::pack_id::v1(&recorded));
+    assert_eq!(json!(recorded.oracle_pack_id), first["oracle_pack_id"]);
+    let (world, key) = (Digest::of(b"world"), &recorded.world_key);
+    assert_eq!((key.manifest_fingerprint, key.parameter_hash), (world, world));
+    assert_eq!((key.scenario_id.as_str(), key.seed), ("s", 7));
+    assert_eq!(recorded.engine_release, "unknown");
 
     let second = oracle_gate(&lab, &seal);
     let text = String::from_utf8(second.stderr.clone()).unwrap();
@@ -74,7 +83,19 @@ fn a_pack_is_sealed_once_and_ensured_after_that() {
 fn what_cannot_be_sealed_says_why() {
     let lab = Lab::new();
     publish(&lab);
+    let view: Value =
+        serde_json::from_slice(&std::fs::read(lab.path("view.json")).unwrap()).unwrap();
+    let mut without = view.clone();
+    without["locators"] = json!([]);
+    lab.write("without.json", without.to_string());
+    let mut across = view.clone();
+    let mut second = view["locators"][0].clone();
+    second["path"] = json!("run-6/data/one");
+    across["locators"].as_array_mut().unwrap().push(second);
+    lab.write("across.json", across.to_string());
     for (arguments, code, expected) in [
+        (vec!["--run-facts-ref", "without.json"], "PACK_ROOT_UNDERIVED", 3),
+        (vec!["--run-facts-ref", "across.json"], "PACK_ROOT_AMBIGUOUS", 3),
         (vec!["--run-facts-ref", "none.json"], "RUN_FACTS_UNREADABLE", 1),
         (vec!["--run-facts-ref", "view.json", "--pack-root", "run-6"], "PACK_ROOT_NOT_FOUND", 1),
         (vec!["--run-facts-ref", "view.json", "--pack-root", "../x"], "LOCATOR_OUTSIDE_ROOT", 1),
@@ -142,6 +163,33 @@ fn a_failed_start_is_one_line_that_names_the_settings() {
     {
         assert!(text.contains(name), "{name} is missing in {text}");
     }
+}
+
+/// Bytes pass through; they are not kept.
+#[test]
+fn a_file_larger_than_the_memory_is_sealed_and_checked() {
+    const FILE: u64 = 96 << 20;
+    let lab = Lab::new();
+    publish(&lab);
+    let large = std::fs::File::create(lab.path("run-5/data/large")).unwrap();
+    large.set_len(FILE).unwrap();
+    let bounded = |arguments: &[&str]| {
+        Command::new("prlimit")
+            .arg(format!("--data={}", FILE * 2 / 3))
+            .arg(env!("CARGO_BIN_EXE_oracle-gate"))
+            .args(arguments)
+            .env_clear()
+            .env("ORACLE_GATE_ROOT", lab.dir.path())
+            .current_dir(lab.dir.path())
+            .output()
+            .unwrap()
+    };
+    let sealed = bounded(&["seal", "--profile", "local", "--run-facts-ref", "view.json"]);
+    assert_eq!(exit(&sealed), 0, "{}", String::from_utf8_lossy(&sealed.stderr));
+    let checked = bounded(&["check", "--profile", "local", "--run-facts-ref", "view.json"]);
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    // The whole inventory was hashed; what else the check says is about the view.
+    assert!(said.contains("2 files hashed") && !said.contains("PACK_"), "{said}");
 }
 
 #[test]

@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod cli;
+mod commands;
 mod conformance;
 mod crash;
 mod denial;
+mod depth;
 mod expansion;
 mod faulty;
 mod guide;
@@ -18,4 +20,5 @@ mod runs;
 mod s3;
 mod sealing;
 mod served;
+mod signed;
 mod tamper;

@@ -1,0 +1,46 @@
+//! The signed run of the guide, as oracle-gate seals one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use oracle_gate::runs::{Draft, seal};
+use time::OffsetDateTime;
+use wire::statement::{Execution, ExecutionStatement, Shipping};
+
+use crate::lab::{Lab, run, shipping};
+
+/// Writes the example anew; the test of the guide then reads it. The seal's nonce is another each time,
+/// so nothing is compared.
+#[tokio::test]
+#[ignore = "writes docs/oracle-store/example/signed; needed when what a pack holds changes"]
+async fn the_signed_example_is_written_anew() {
+    // 28 January 2026, midnight UTC.
+    let at = OffsetDateTime::from_unix_timestamp(1_769_558_400).unwrap();
+    let (lab, db) = (Lab::new(), testkit::postgres().await);
+    let passed = lab.passed(1);
+    let keys = [lab.key.verifying_key()];
+    let (stated, _) = ExecutionStatement::open(&passed.statement, &keys).unwrap();
+    let stated = Execution { started_at: at, finished_at: at, ..stated.into_predicate() };
+    let draft =
+        Draft { shipping: lab.ship(Shipping { issued_at: at, ..shipping() }), ..lab.draft(stated) };
+    let (sealed, _) = seal(&lab.gate(&db).await, draft, at).await.unwrap();
+    assert_eq!(sealed.facts_ref, Some(format!("sr/run_facts_view/{}.1.json", run(1).simple())));
+
+    let example =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/oracle-store/example/signed");
+    if example.exists() {
+        fs::remove_dir_all(&example).unwrap();
+    }
+    for folder in ["packs", "sr"] {
+        copy(&lab.path(folder), &example.join(folder));
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path: PathBuf = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy(&path, &to) } else { drop(fs::write(to, fs::read(path).unwrap())) }
+    }
+}
