@@ -21,7 +21,7 @@ use crate::told::{self, Told};
 /// The subject is bad.
 const BAD: u8 = 1;
 /// Nothing is known about the subject.
-const UNKNOWN: u8 = 2;
+pub(crate) const UNKNOWN: u8 = 2;
 /// Wrong usage, configuration or specification.
 pub const USAGE: u8 = 3;
 
@@ -194,11 +194,12 @@ struct Misused(String);
 
 /// What is wrong before anything ran is the caller's to mend.
 fn guarded(run: &Run, output: Output) -> anyhow::Result<ExitCode> {
-    let report = guarded::run(run).map_err(|error| Misused(format!("{error:#}")))?;
+    let ran = if output == Output::Json { guarded::run(run) } else { guarded::run_through(run) };
+    let report = ran.map_err(|error| Misused(format!("{error:#}")))?;
     if output == Output::Json {
         json(&report)?;
     } else {
-        guarded::print(&report)?;
+        guarded::tell(&report)?;
     }
     Ok(match report.verdict {
         _ if guarded::passed(&report) => ExitCode::SUCCESS,

@@ -172,9 +172,9 @@ fn control_group() -> Fact {
                 .is_ok_and(|list| list.contains("memory"))
     });
     let found = if delegated {
-        "delegated to this process"
+        "delegated to this process, and not used: memory is bounded by what the processes hold, looked at every 50 ms"
     } else {
-        "not delegated: memory is bounded by what the processes hold, looked at every 20 ms"
+        "not delegated; memory is bounded by what the processes hold, looked at every 50 ms"
     };
     Fact { name: "control group", state: State::Note, found: found.to_owned() }
 }

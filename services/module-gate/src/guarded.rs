@@ -1,17 +1,25 @@
 //! `guard run`: any command under the guard, without a module, a manifest or a service.
 
+mod pass;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use guard::Guard as Guarded;
-use guard::{Capability, Charge, Effect, Exit, Identity, Policy, Reads, Report, Stdin, Tier};
+use guard::{
+    Capability, Charge, Effect, Exit, GuardError, Identity, OutputStream, Policy, Reads, Report,
+    Stdin, Tier,
+};
 
-use crate::cli::Output;
+use self::pass::Pass;
+use crate::cli::{self, Output};
+use crate::interrupt;
 use crate::sandbox::{PROGRAMS, look_up};
 
 /// Effects shown as text; JSON has all that were kept.
@@ -100,6 +108,28 @@ fn variable(text: &str) -> Result<(String, String), String> {
 /// # Errors
 /// What made it impossible to start anything: a wrong path, a user who cannot get there.
 pub fn run(run: &Run) -> anyhow::Result<Report> {
+    start(run, |_, _| {})
+}
+
+/// [`run`], with the command's output passed through as it comes.
+///
+/// # Errors
+/// As there, and where it cannot be passed on. Who stops reading is no error.
+pub fn run_through(run: &Run) -> anyhow::Result<Report> {
+    let pass = Pass::default();
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| pass.write());
+        let end = pass.end();
+        let report = start(run, |stream, bytes| pass.take_up(stream, bytes));
+        drop(end);
+        let written = writer.join().map_err(|_| anyhow!("the command's output was lost"))?;
+        let report = report?;
+        written.context("cannot pass on the command's output")?;
+        Ok(report)
+    })
+}
+
+fn start(run: &Run, output: impl FnMut(OutputStream, &[u8])) -> anyhow::Result<Report> {
     let private = tempfile::Builder::new().prefix("module-gate-").tempdir()?;
     // As root the command runs as another user, who has to pass through.
     fs::set_permissions(private.path(), fs::Permissions::from_mode(0o711))?;
@@ -128,12 +158,23 @@ pub fn run(run: &Run) -> anyhow::Result<Report> {
     } else {
         Reads::List
     };
+    policy.cancel = Some(interrupt::flag(cli::UNKNOWN)?);
     policy.limits.wall_ms = run.timeout_ms;
     policy.limits.cpu_ms = run.timeout_ms.saturating_mul(64);
     policy.limits.processes = run.processes;
     policy.limits.memory_bytes = run.memory_mib << 20;
     let command = command(run, &given, &root, &scratch)?;
-    Ok(Guarded::run(&command, &policy)?)
+    Guarded::run_live(&command, &policy, output).map_err(|error| advised(error, &given))
+}
+
+/// What somebody at a command line can do about it.
+fn advised(error: GuardError, root: &Path) -> anyhow::Error {
+    let GuardError::Unreachable { path, .. } = &error else { return error.into() };
+    if path.starts_with(root) {
+        anyhow!("{error} as --root; with --copy the command runs on a copy that user may reach")
+    } else {
+        anyhow!("{error}; as root a command runs as that user, who has to get to its program too")
+    }
 }
 
 fn command(run: &Run, given: &Path, root: &Path, scratch: &Path) -> anyhow::Result<guard::Command> {
@@ -192,15 +233,12 @@ pub fn passed(report: &Report) -> bool {
     report.verdict == guard::Verdict::Pass && report.tier != Tier::Degraded
 }
 
-/// Passes the command's output through, then tells the verdict on standard error.
+/// Tells the verdict on standard error, where the command's own output has been passed through.
 ///
 /// # Errors
 /// Nobody reads any more.
-pub fn print(report: &Report) -> io::Result<()> {
-    io::stdout().lock().write_all(&report.stdout.bytes)?;
-    io::stdout().flush()?;
+pub fn tell(report: &Report) -> io::Result<()> {
     let mut out = io::stderr().lock();
-    out.write_all(&report.stderr.bytes)?;
     if report.stderr.bytes.last().is_some_and(|byte| *byte != b'\n') {
         writeln!(out)?;
     }

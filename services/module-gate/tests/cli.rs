@@ -153,6 +153,71 @@ fn a_declared_write_lands_and_a_copy_leaves_the_root_alone() {
 }
 
 #[test]
+fn a_guarded_command_is_heard_while_it_runs() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let (_folder, root) = world();
+    let script = "echo ready; echo waits >&2; read word; echo $word";
+    let mut child = Command::new(env!("CARGO_BIN_EXE_module-gate"))
+        .args(["guard", "run", "--stdin", "--root"])
+        .arg(&root)
+        .args(["--", "/bin/sh", "-c", script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut error = BufReader::new(child.stderr.take().unwrap());
+    let (mut line, mut rest) = (String::new(), String::new());
+    out.read_line(&mut line).unwrap();
+    error.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\nwaits\n");
+    // Only now the command gets what it waits for: it was still running.
+    child.stdin.take().unwrap().write_all(b"word\n").unwrap();
+    out.read_to_string(&mut rest).unwrap();
+    error.read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("word\nPASS\n"), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_interrupted_guarded_command_ends_and_nothing_is_known() {
+    use std::io::{BufRead, BufReader};
+    let (_folder, root) = world();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_module-gate"))
+        .args(["guard", "run", "--root"])
+        .arg(&root)
+        .args(["--declare", "Process:shell", "--", "/bin/sh", "-c", "echo ready; sleep 600"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("cancelled"), "{}", text(&output));
+}
+
+#[test]
+fn a_closed_folder_is_named_with_what_helps() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, root) = world();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let told = text(&run(&["guard", "run", "--root", root.to_str().unwrap(), "--", "true"]));
+    // An ordinary user's commands run as himself.
+    if told.contains("PASS") {
+        return;
+    }
+    let closed = folder.path().canonicalize().unwrap();
+    assert!(told.contains(&format!("chmod o+x {}", closed.display())), "{told}");
+    assert!(told.contains("--copy"), "{told}");
+}
+
+#[test]
 fn a_guarded_command_gets_what_it_was_given() {
     let (folder, root) = world();
     let at = root.to_str().unwrap();
