@@ -40,7 +40,10 @@ impl Workspace {
         let root = scratch.canonicalize()?.join(job);
         remove(&root)?;
         let workspace = Self { module: root.join("mirror/module"), root, shared: Vec::new() };
-        make_dir(&workspace.root.join("mirror"))?;
+        // What stands in it may be seen: it is the module's own, or stands at home where everybody can look.
+        let mirror = workspace.root.join("mirror");
+        make_dir(&mirror)?;
+        fs::set_permissions(&mirror, Permissions::from_mode(0o755))?;
         for folder in ["pristine", "elsewhere"] {
             DirBuilder::new().mode(0o700).create(workspace.root.join(folder))?;
         }

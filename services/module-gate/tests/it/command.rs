@@ -63,6 +63,16 @@ impl Home {
         self.put(&format!("modules/{name}/oracles/specs/main.json"), &spec.to_string());
     }
 
+    /// Judges the module for shipping.
+    pub fn ship(&self, name: &str) -> Ended {
+        let module = self.path("modules").join(name);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_module-gate"));
+        command.args(["gates", "shipping", "--output", "json", "--module"]).arg(module);
+        command.env_remove("MODULE_GATE_SCRATCH").env_remove("MODULE_GATE_PIN_PROCESSORS");
+        let output = command.env("MODULE_GATE_NODE", testkit::program("node").unwrap()).output();
+        Ended::from(output.unwrap())
+    }
+
     pub fn oracles(&self, more: &[&str]) -> Ended {
         self.oracles_by(&[], more)
     }

@@ -140,6 +140,25 @@ fn a_file_that_also_stands_outside_is_outside() {
 }
 
 #[test]
+fn a_module_that_is_judged_for_shipping_stands_alone_as_one_from_the_store_does() {
+    let home = home();
+    let main = "
+        import { readdirSync } from 'node:fs';
+        if (readdirSync('..').join() !== 'module') process.exit(3);";
+    home.module("a", &[], main, &json!([{ "entry": "main.mjs" }]));
+    let alone = home.ship("a");
+    assert_eq!(alone.code, Some(0), "{}", alone.text);
+    home.put("modules/a/main.mjs", "import '../lib/x.mjs';");
+    let needs = home.ship("a");
+    assert_eq!(needs.told()["code"], "E_TEST", "{}", needs.text);
+    assert!(needs.text.contains("Cannot find module"), "{}", needs.text);
+    link("../lib/x.mjs", home.path("modules/a/x.mjs"));
+    let linked = home.ship("a");
+    assert_eq!(linked.code, Some(2), "{}", linked.text);
+    assert!(linked.text.contains("only regular files"), "{}", linked.text);
+}
+
+#[test]
 fn strict_reads_close_the_surroundings() {
     let home = home();
     let main = "import '../lib/x.mjs';";
