@@ -1,10 +1,12 @@
-//! The pool of connections to Postgres.
+//! The pool of connections to Postgres. No wait in it is without an end: neither for a connection, nor
+//! for a statement, nor for a lock.
 
 use std::{str::FromStr, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use sqlx::{
-    ConnectOptions as _, PgPool,
+    ConnectOptions as _, Connection as _, PgPool,
+    migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::time::{Instant, sleep};
@@ -14,6 +16,9 @@ use tracing::{info, warn};
 const MAX_CONNECTIONS: u32 = 16;
 /// How long a caller waits for a connection from the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long Postgres lets a statement run, and wait for a lock of another, before it ends it. Ours take
+/// milliseconds; one that does not end would keep its connection, its locks and its caller.
+const BOUNDS: [(&str, &str); 2] = [("statement_timeout", "30s"), ("lock_timeout", "10s")];
 /// How long a start waits for a database that does not answer yet.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two attempts at the start.
@@ -21,6 +26,9 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 /// Connects to the database at `url`, waiting up to 20 s for one that is only just starting. A
 /// database that refuses the user, or is not there by that name, is an error at once.
+///
+/// Statements run for 30 s at most, and wait 10 s for a lock; `?options[statement_timeout]=60s` and
+/// `?options[lock_timeout]=20s` in the URL say otherwise. Waiting for notifications is no statement.
 ///
 /// # Errors
 ///
@@ -35,6 +43,7 @@ pub async fn connect(url: &str) -> anyhow::Result<PgPool> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| refused())?
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1));
+    let options = bounded(options);
     let place = format!(
         "{}:{}/{}",
         options.get_host(),
@@ -58,6 +67,29 @@ pub async fn connect(url: &str) -> anyhow::Result<PgPool> {
         }
         sleep(RETRY_EVERY).await;
     }
+}
+
+/// With the bounds that the URL does not set itself.
+fn bounded(options: PgConnectOptions) -> PgConnectOptions {
+    let said = options.get_options().unwrap_or_default().to_owned();
+    options.options(BOUNDS.into_iter().filter(|(name, _)| !said.contains(name)))
+}
+
+/// Brings the schema up to date, on a connection of its own without bounds: a change of a large table,
+/// or the wait for another process that is making it, takes the time it takes.
+///
+/// # Errors
+///
+/// The database's own, or a schema that is newer than this program.
+pub async fn migrate(db: &PgPool, migrations: &Migrator) -> Result<(), MigrateError> {
+    // Out of the pool, so that nobody else gets it.
+    let mut conn = db.acquire().await?.detach();
+    for (name, _) in BOUNDS {
+        let lift = sqlx::query("SELECT set_config($1, '0', false)");
+        lift.bind(name).execute(&mut conn).await?;
+    }
+    migrations.run(&mut conn).await?;
+    Ok(conn.close().await?)
 }
 
 /// Whether the database answers now; for [`crate::Health`].

@@ -74,7 +74,7 @@ pub struct Verdict {
 /// # Errors
 /// The database's own, or a schema that is newer than this program.
 pub async fn migrate(db: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
-    sqlx::migrate!("./migrations").run(db).await
+    chassis::postgres::migrate(db, &sqlx::migrate!("./migrations")).await
 }
 
 /// Accepts an attempt if it is new, and takes its lease if nobody holds a live one (R11).

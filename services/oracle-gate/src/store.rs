@@ -18,7 +18,7 @@ use crate::runs::{CheckResult, Draft, Intent, Sealed, uuid};
 /// # Errors
 /// When the database refuses or holds another history of the schema.
 pub async fn migrate(db: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
-    sqlx::migrate!("./migrations").run(db).await
+    chassis::postgres::migrate(db, &sqlx::migrate!("./migrations")).await
 }
 
 /// Keeps the intent unless its attempt has one already; answers the one that is kept.

@@ -88,7 +88,8 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<Started>
         None => None,
     };
     let db = postgres::connect(&config.database_url).await?;
-    MIGRATIONS.run(&db).await.context("DATABASE_URL: the database can't be migrated")?;
+    let migrated = postgres::migrate(&db, &MIGRATIONS).await;
+    migrated.context("DATABASE_URL: the database can't be migrated")?;
     let bus = Bus::connect(&config.nats_url, &config.rules.nats_prefix).await?;
     let gates = config.gates.as_ref().map(connect).transpose()?;
     let started = Started {

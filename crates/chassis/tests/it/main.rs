@@ -7,5 +7,6 @@ mod fixture;
 mod grpc;
 mod health;
 mod outbox;
+mod postgres;
 mod service;
 mod trace;
