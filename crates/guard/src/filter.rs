@@ -7,7 +7,7 @@
 use libc::{c_long, sock_filter};
 
 use crate::calls::{
-    Call, DESCRIPTOR_REQUESTS, NEW_NAMESPACES, OWNER_REQUESTS, Stop, UNKNOWN_NUMBERS, UNTRACED,
+    Call, DESCRIPTOR_REQUESTS, NEW_NAMESPACES, OWNER_REQUESTS, Stop, UNKNOWN_NUMBERS,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -82,7 +82,7 @@ fn stop(condition: Stop) -> Vec<sock_filter> {
         Stop::Equal(arg, value) => vec![load(low(arg)), jump(JUMP_EQUAL, value, 0, 1), notify()],
         Stop::Clone => vec![
             load(low(0)),
-            jump(JUMP_BITS, NEW_NAMESPACES | UNTRACED, 1, 0),
+            jump(JUMP_BITS, NEW_NAMESPACES, 1, 0),
             jump(JUMP_BITS, libc::CLONE_THREAD as u32, 1, 0),
             notify(),
         ],

@@ -208,7 +208,7 @@ pub enum Tier {
     /// The same, under the caller's own user.
     Unprivileged,
     /// Landlock and snapshot, and every call traced, where another supervisor already listens to this process's calls. As strict, many times
-    /// slower, and the command can see that it is traced.
+    /// slower, and the command can see that it is traced: where it looked, the run is inconclusive.
     Traced,
     /// Something is missing; a verdict is at best inconclusive.
     Degraded,

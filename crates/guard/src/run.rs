@@ -80,6 +80,11 @@ pub(crate) fn run(
         Ok(launched) => launched,
         Err(failed) => return Ok(not_started(&support, step(&failed))),
     };
+    // A tracer is in view: who looks for it is watched doing so.
+    let calls = match launched.listener {
+        Some(_) => calls,
+        None => calls::table(Options { reads: true, ..options }),
+    };
     let shared: HashSet<_> = before.shared_outside().into_iter().collect();
     let home = Home::open(&ground.root).map_err(GuardError::path("root", &ground.root))?;
     let (keeper, main) = (launched.keeper.pid, launched.main);

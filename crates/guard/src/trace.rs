@@ -12,7 +12,7 @@ use std::sync::Mutex;
 
 use libc::{c_int, c_long, c_void, pid_t};
 
-use crate::calls::Stopping;
+use crate::calls::{Stopping, UNTRACED};
 use crate::observe::{Decision, Observer};
 use crate::report::Exit;
 use crate::sys::{Answer, Stopped};
@@ -30,9 +30,11 @@ const SYSCALL_STOP: c_int = libc::SIGTRAP | 0x80;
 const GET_SYSCALL_INFO: u32 = 0x420e;
 const ENTRY: u8 = 1;
 const LEAVING: u8 = 2;
-/// Offsets of registers in the user area of x86-64: the call's number, and its result.
+/// Offsets of registers in the user area of x86-64: the call's number, its result.
 const NUMBER_REGISTER: usize = 15 * 8;
 const RESULT_REGISTER: usize = 10 * 8;
+/// The first argument.
+const FIRST_REGISTER: usize = 14 * 8;
 
 /// `struct ptrace_syscall_info`.
 #[repr(C)]
@@ -120,8 +122,13 @@ fn call(
         set_register(pid, RESULT_REGISTER, result);
     }
     if info.kind == ENTRY {
-        let [number, args @ ..] = info.call;
+        let [number, mut args @ ..] = info.call;
         let number = number.cast_signed() as c_long;
+        if number == libc::SYS_clone && args[0] & u64::from(UNTRACED) != 0 {
+            // A child nobody traces would be one that nobody sees.
+            args[0] &= !u64::from(UNTRACED);
+            set_register(pid, FIRST_REGISTER, args[0].cast_signed());
+        }
         let stopped = Stopped { id: 0, tid: pid.unsigned_abs(), arch: info.arch, number, args };
         match decide(&stopped, observer) {
             Decision::Answer(Answer::Continue) => {}
@@ -142,8 +149,10 @@ fn decide(stopped: &Stopped, observer: &Mutex<Observer<'_>>) -> Decision {
     match observer.stopping(stopped) {
         Stopping::Passes => Decision::Answer(Answer::Continue),
         Stopping::Fails(number) => Decision::Answer(Answer::Error(number)),
-        // It is held by its tracer: what is read is its own.
-        Stopping::Stops => observer.decide(stopped, || true),
+        // It is held by its tracer: as long as it is, what is read is its own.
+        Stopping::Stops => observer.decide(stopped, || {
+            info(stopped.tid.cast_signed()).is_ok_and(|info| info.kind == ENTRY)
+        }),
     }
 }
 

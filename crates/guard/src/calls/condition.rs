@@ -2,9 +2,7 @@
 
 use libc::c_long;
 
-use super::{
-    Call, DESCRIPTOR_REQUESTS, NEW_NAMESPACES, OWNER_REQUESTS, Stop, UNKNOWN_NUMBERS, UNTRACED,
-};
+use super::{Call, DESCRIPTOR_REQUESTS, NEW_NAMESPACES, OWNER_REQUESTS, Stop, UNKNOWN_NUMBERS};
 
 /// What becomes of a call before anybody looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +34,7 @@ impl Stop {
             Self::NotZero(index) => args[index] != 0,
             Self::NotEqual(index, value) => low(index) != value,
             Self::Equal(index, value) => low(index) == value,
-            Self::Clone => {
-                low(0) & (NEW_NAMESPACES | UNTRACED) != 0 || low(0) & libc::CLONE_THREAD as u32 == 0
-            }
+            Self::Clone => low(0) & NEW_NAMESPACES != 0 || low(0) & libc::CLONE_THREAD as u32 == 0,
             Self::Ioctl => is_far(low(1)),
             Self::Fail(error) => return Stopping::Fails(i32::from(error)),
         };

@@ -1,6 +1,8 @@
 //! Calls on files: by path, by descriptor, for reading and for changing.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{CONTINUE, Decision, Observer, Seen, error};
@@ -35,7 +37,7 @@ impl Observer<'_> {
             OpenFlags::How(index) => how(seen, index)?,
         };
         let writes = flags & (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC) != 0;
-        if flags & libc::O_PATH != 0 || (!writes && !self.watches_reads()) {
+        if flags & libc::O_PATH != 0 || !(writes || self.watches_reads() || self.traced) {
             return Ok(CONTINUE);
         }
         let exclusive = flags & libc::O_CREAT != 0 && flags & libc::O_EXCL != 0;
@@ -43,6 +45,10 @@ impl Observer<'_> {
         let Some((path, found)) = self.named(seen, at, reading)? else {
             return Ok(CONTINUE);
         };
+        if self.traced && shows_tracer(&path) {
+            self.ledger
+                .hole(|| format!("the command looked up who traces it in {}", seen.show(&path)));
+        }
         let facts = match &found {
             Found::Here(facts) => Some(facts),
             Found::Missing if flags & libc::O_CREAT != 0 && !self.means_directory(seen, at)? => {
@@ -198,6 +204,19 @@ impl Observer<'_> {
     /// A program outside what may be read, where reads are denied.
     pub(super) fn unreadable_program(&self, path: &Path) -> bool {
         self.ground.denies_reads && !self.ground.may_read(path)
+    }
+}
+
+/// The status of a process or thread. It names the tracer, and whoever knows that he is watched may do otherwise.
+fn shows_tracer(path: &Path) -> bool {
+    let number = |name: &OsStr| name.as_bytes().iter().all(u8::is_ascii_digit);
+    let names: Vec<&OsStr> = path.iter().take(7).collect();
+    match names.as_slice() {
+        [_, proc, pid, status] => *proc == "proc" && number(pid) && *status == "status",
+        [_, proc, pid, task, tid, status] => {
+            *proc == "proc" && number(pid) && *task == "task" && number(tid) && *status == "status"
+        }
+        _ => false,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::files::{FOLLOWED, LAST, missing};
 use super::{CONTINUE, Decision, Observer, Seen, error};
-use crate::calls::{At, NEW_NAMESPACES, UNTRACED};
+use crate::calls::{At, NEW_NAMESPACES};
 use crate::facts::Facts;
 use crate::ground::Zone;
 use crate::ledger::Event;
@@ -95,18 +95,11 @@ impl Observer<'_> {
         shown.join(" ")
     }
 
-    /// Stopped where no process was declared, and where a child would be hidden. It goes on even undeclared, within the limit: the program it starts is refused by name.
+    /// Stopped where no process was declared. It goes on even undeclared, within the limit: the program it starts is refused by name.
     pub(super) fn fork(&mut self, seen: &Seen<'_>) -> Decision {
         if seen.call.number == libc::SYS_clone && seen.arg(0) & u64::from(NEW_NAMESPACES) != 0 {
             self.refused(seen.stopped.tid, "clone into a new namespace", String::new());
             return error(libc::EPERM);
-        }
-        if self.traced
-            && seen.arg(0) & u64::from(UNTRACED) != 0
-            && seen.call.number == libc::SYS_clone
-        {
-            self.refused(seen.stopped.tid, "clone of a child nobody traces", String::new());
-            return error(libc::EINVAL);
         }
         if self.policy.declares(Capability::ProcessShell)
             || self.policy.declares(Capability::ProcessGit)

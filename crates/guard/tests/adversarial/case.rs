@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use guard::{Capability, Code, Exit, Reads, Report, Verdict};
+use guard::{Capability, Code, Exit, Reads, Report, Tier, Verdict};
 
 use crate::programs;
 use crate::setting::Setting;
@@ -44,6 +44,8 @@ pub struct Case {
     pub program: Program,
     pub declared: Vec<Capability>,
     pub expect: Expect,
+    /// What is owed where the command can see that it is traced, if that is something else.
+    pub traced: Option<Expect>,
     /// Reads outside are denied (`--strict-reads`).
     pub strict: bool,
     /// A file the case is about, which not every machine has.
@@ -68,6 +70,7 @@ pub fn case(
         program,
         declared: declared.to_vec(),
         expect,
+        traced: None,
         strict: false,
         needs: None,
         argument: "",
@@ -91,6 +94,16 @@ impl Case {
     pub fn needs(mut self, path: &'static str) -> Self {
         self.needs = Some(path);
         self
+    }
+
+    pub fn traced(mut self, expect: Expect) -> Self {
+        self.traced = Some(expect);
+        self
+    }
+
+    /// What the guard owes a run of this tier.
+    fn owed(&self, tier: Tier) -> Expect {
+        self.traced.filter(|_| tier == Tier::Traced).unwrap_or(self.expect)
     }
 
     pub fn ready(mut self, ready: fn(&mut Setting)) -> Self {
@@ -127,7 +140,7 @@ impl Case {
         let result = self
             .judged(&report)
             .and_then(|()| unchanged("outside the root", &outside, &setting.outside()))
-            .and_then(|()| match self.expect {
+            .and_then(|()| match self.owed(report.tier) {
                 Expect::Undeclared(missing) if missing.contains(&Capability::FsWrite) => {
                     unchanged("in the root", &inside, &setting.inside())
                 }
@@ -157,7 +170,8 @@ impl Case {
 
     fn judged(&self, report: &Report) -> Result<(), String> {
         let is = |verdict, code| (report.verdict, report.code) == (verdict, code);
-        let right = match self.expect {
+        let owed = self.owed(report.tier);
+        let right = match owed {
             Expect::Pass => is(Verdict::Pass, None),
             Expect::Forbidden => is(Verdict::Fail, Some(Code::Forbidden)),
             Expect::Undeclared(missing) => {
@@ -172,7 +186,7 @@ impl Case {
             Expect::NoPass => report.verdict != Verdict::Pass,
             Expect::Harmless => true,
         };
-        if right { Ok(()) } else { Err(format!("expected {}", self.expect)) }
+        if right { Ok(()) } else { Err(format!("expected {owed}")) }
     }
 }
 

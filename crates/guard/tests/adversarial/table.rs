@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use guard::Verdict;
 
 use crate::case::{Case, Program, end};
-use crate::ordinary;
+use crate::{ordinary, traps};
 
 const HEAD: &str = "\
 # What the guard is held against
@@ -20,8 +21,9 @@ word stands for both users, both saw the same. Beside its verdict every case is 
 where the change was not declared. *strict* means that reads outside are denied. The C programs are in `crates/guard/tests/adversarial/programs`,
 one function a case.
 
-Where another supervisor already listens, the guard traces instead; `the_cases_hold_beside_another_supervisor` runs class B and the ways round of class C there too. Two verdicts
-differ in that tier: a command can see that it is traced, and a child nobody would trace (`CLONE_UNTRACED`) is refused.
+Where another supervisor already listens, the guard traces instead. *traced* is the verdict there, where it is another; every case is run in that
+tier too, by `cargo test -p guard --test adversarial -- --ignored every_case_holds_beside`, and a good part of them by the tests that always
+run. Only there a command can see that it is watched: one that looks is not believed.
 
 ";
 
@@ -53,7 +55,13 @@ fn key(case: &Case) -> String {
     };
     let declared: Vec<&str> = case.declared.iter().map(|one| one.name()).collect();
     let strict = if case.strict { " strict" } else { "" };
-    format!("| {} | {program} | {}{strict} | {} |", case.name, declared.join(" "), case.expect)
+    let traced = case.traced.map_or_else(String::new, |owed| format!("; traced: {owed}"));
+    format!(
+        "| {} | {program} | {}{strict} | {}{traced} |",
+        case.name,
+        declared.join(" "),
+        case.expect
+    )
 }
 
 /// One line, short, without what ends a cell.
@@ -93,9 +101,9 @@ fn all_seen(cases: &[Case]) -> Vec<String> {
     })
 }
 
-/// Run by `write_table` as the ordinary user: one line a case.
+/// Run by `write_table` as the ordinary user, and beside another supervisor: one line a case.
 #[test]
-#[ignore = "the results of one user, for write_table"]
+#[ignore = "the results of one setting, for write_table"]
 fn results_for_the_table() {
     for told in all_seen(&crate::all()) {
         println!("\u{1}{told}");
@@ -107,19 +115,20 @@ fn results_for_the_table() {
 fn write_table() {
     let cases = crate::all();
     let here = all_seen(&cases);
-    let there = if ordinary::is_root() {
-        let output =
-            ordinary::run(&["--ignored", "--exact", "table::results_for_the_table", "--nocapture"]);
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        told.lines().filter_map(|line| Some(line.split_once('\u{1}')?.1.to_owned())).collect()
-    } else {
-        here.clone()
-    };
-    assert_eq!(here.len(), there.len(), "a user's results are missing");
-    std::fs::write(path(), render(&cases, &here, &there)).unwrap();
+    let there = if ordinary::is_root() { told(&ordinary::run(&RESULTS)) } else { here.clone() };
+    let traced = told(&traps::beside(&RESULTS));
+    assert_eq!((here.len(), here.len()), (there.len(), traced.len()), "results are missing");
+    std::fs::write(path(), render(&cases, &here, &there, &traced)).unwrap();
 }
 
-fn render(cases: &[Case], here: &[String], there: &[String]) -> String {
+const RESULTS: [&str; 4] = ["--ignored", "--exact", "table::results_for_the_table", "--nocapture"];
+
+fn told(output: &Output) -> Vec<String> {
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    told.lines().filter_map(|line| Some(line.split_once('\u{1}')?.1.to_owned())).collect()
+}
+
+fn render(cases: &[Case], here: &[String], there: &[String], traced: &[String]) -> String {
     let mut text = HEAD.to_owned();
     writeln!(text, "{} cases.", cases.len()).unwrap();
     for (class, title) in titles() {
@@ -129,12 +138,15 @@ fn render(cases: &[Case], here: &[String], there: &[String]) -> String {
             .enumerate()
             .filter(|(_, case)| case.class == class && !crate::is_gap(case));
         for (index, case) in rows {
-            let both = if here[index] == there[index] {
+            let mut seen = if here[index] == there[index] {
                 here[index].clone()
             } else {
                 format!("root: {} · user: {}", here[index], there[index])
             };
-            writeln!(text, "{} {both} |", key(case)).unwrap();
+            if traced[index] != here[index] {
+                write!(seen, " · traced: {}", traced[index]).unwrap();
+            }
+            writeln!(text, "{} {seen} |", key(case)).unwrap();
         }
     }
     if !crate::GAPS.is_empty() {

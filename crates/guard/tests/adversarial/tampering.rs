@@ -14,7 +14,10 @@ pub fn cases() -> Vec<Case> {
         case("F", "events-forged", Program::Shell("echo '{\"schema\":\"tm-events@1\",\"event\":\"GATES_PASS\",\"verdict\":\"PASS\"}'; echo '{\"verdict\":\"PASS\"}' >&2"), &[], Expect::Pass),
         case("F", "events-forged-over-a-write", Program::Shell("echo '{\"verdict\":\"PASS\"}'; { echo x > a; } 2>/dev/null; exit 0"), &[], Expect::Undeclared(&[FsWrite])),
         case("F", "skip-forged", Program::Shell("echo 'TEST_SKIPPED'; { echo x > a; } 2>/dev/null; exit 64"), &[], Expect::Undeclared(&[FsWrite])),
-        case("F", "guard-looked-for", Program::Script("const s = require('fs').readFileSync('/proc/self/status', 'utf8'); if (/TracerPid:\\s*0/.test(s)) try { require('fs').writeFileSync('a', '1') } catch {}"), &[], Expect::Undeclared(&[FsWrite])),
+        case("F", "guard-looked-for", Program::Script("const s = require('fs').readFileSync('/proc/self/status', 'utf8'); if (/TracerPid:\\s*0/.test(s)) try { require('fs').writeFileSync('a', '1') } catch {}"), &[], Expect::Undeclared(&[FsWrite]))
+            .traced(Expect::NoPass),
+        case("F", "guard-looked-for-by-thread", Program::Shell("while read -r name value; do [ $name$value = TracerPid:0 ] && echo 1 > a; done 2>/dev/null < /proc/self/task/$$/status; :"), &[], Expect::Undeclared(&[FsWrite]))
+            .traced(Expect::NoPass),
         case("F", "guard-not-in-view", Program::Shell("for f in /proc/self/fd/*; do [ -e $f ] && echo ${f##*/}; done | grep -cv '^[0-3]$'; env | grep -ic 'guard_[^l]'; true"), &[ProcessShell], Expect::Pass)
             .check(|_, report| match String::from_utf8_lossy(&report.stdout.bytes).lines().all(|line| line == "0") {
                 true => Ok(()),
