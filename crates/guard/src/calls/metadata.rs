@@ -54,6 +54,8 @@ pub(crate) enum Clock {
     Seconds,
 }
 
+// One number on every machine, and not known to every C library.
+const FCHMODAT2: c_long = 452;
 const SETXATTRAT: c_long = 463;
 const REMOVEXATTRAT: c_long = 466;
 const FILE_SETATTR: c_long = 469;
@@ -66,7 +68,7 @@ pub(super) fn rows() -> Vec<Call> {
     let (mode, owner) = (Change::Mode, |uid| Change::Owner { uid, gid: uid + 1 });
     add(libc::SYS_fchmod, "fchmod", Target::Descriptor(0), mode(1));
     add(libc::SYS_fchmodat, "fchmodat", path(at(0, 1), Follow::Always), mode(2));
-    add(libc::SYS_fchmodat2, "fchmodat2", path(at(0, 1), Follow::UnlessFlag(3)), mode(2));
+    add(FCHMODAT2, "fchmodat2", path(at(0, 1), Follow::UnlessFlag(3)), mode(2));
     add(libc::SYS_fchown, "fchown", Target::Descriptor(0), owner(1));
     add(libc::SYS_fchownat, "fchownat", path(at(0, 1), Follow::UnlessFlag(4)), owner(2));
     let times = Change::Times(Clock::Nanoseconds, 2);

@@ -2,7 +2,9 @@
 
 use guard::Capability::FsWrite;
 
-use crate::setting::{Setting, assert_exec, assert_pass, assert_undeclared, show};
+#[cfg(target_arch = "x86_64")]
+use crate::setting::assert_exec;
+use crate::setting::{Setting, assert_pass, assert_undeclared, show};
 
 const DOORS: &[(&str, &str)] = &[
     (
