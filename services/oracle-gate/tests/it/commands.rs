@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -51,13 +52,15 @@ fn run(steps: &[Step]) {
     let script: String =
         steps.iter().map(|step| format!("{}\necho \"\n=> $?\"\n", step.line)).collect();
     let programs = Path::new(env!("CARGO_BIN_EXE_oracle-gate")).parent().unwrap();
+    let path = env::var_os("PATH").unwrap();
+    let path = env::join_paths(iter::once(programs.into()).chain(env::split_paths(&path))).unwrap();
     let mut shell = Command::new("timeout");
     // What the commands start in the background ends with the shell, however it ends.
     let script = format!("exec 2>&1\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n{script}");
     shell
         .args(["600", "bash", "-c", &script])
         .env_clear()
-        .env("PATH", format!("{}:{}", programs.display(), env::var("PATH").unwrap()))
+        .env("PATH", path)
         .env("TMPDIR", scratch.path())
         .env("HOME", scratch.path())
         .current_dir(repository())
