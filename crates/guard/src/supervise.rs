@@ -29,7 +29,7 @@ use stream::Stream;
 const TICK_MS: u64 = 20;
 /// How long the tree may take to die. Only a process held by the kernel's own work takes longer than a moment.
 const END_MS: u64 = 20_000;
-/// Calls still waiting when the run ends that are recorded.
+/// Calls made while the tree is ended that are recorded; those that follow fail.
 const MAX_LATE: usize = 10_000;
 
 /// How a run went, apart from its effects.
@@ -63,6 +63,8 @@ pub(crate) fn supervise(
         stderr: Stream::new(OutputStream::Stderr, stderr, policy.limits.stderr_bytes),
         traced: listener.is_none(),
         listener,
+        receiver: None,
+        late: 0,
         silent: false,
         begun_ms,
         looked_ms: begun_ms,
@@ -131,8 +133,11 @@ struct Run<'r, 'o> {
     live: &'r mut Live<'r>,
     stdout: Stream,
     stderr: Stream,
-    /// Taken away when the run ends: from then on every stopped call fails, so nothing new can be started.
+    /// When the run ends, stopped calls get no answer any more, so nothing new can be started.
     listener: Option<OwnedFd>,
+    receiver: Option<Receiver>,
+    /// Calls recorded after the end.
+    late: usize,
     /// The last process that could be stopped is gone.
     silent: bool,
     begun_ms: u64,
@@ -161,7 +166,10 @@ impl Run<'_, '_> {
         keeper: &Keeper,
         seized: Option<mpsc::Receiver<io::Result<()>>>,
     ) -> io::Result<()> {
-        let mut receiver = Receiver::new()?;
+        self.receiver = Some(Receiver::new()?);
+        if let Some(listener) = &self.listener {
+            sys::hand_over(listener.as_fd());
+        }
         if let Some(seized) = seized {
             seized.recv().map_err(io::Error::other)??;
         }
@@ -169,7 +177,7 @@ impl Run<'_, '_> {
         while self.exit.is_none() {
             let ready = self.wait(keeper, TICK_MS)?;
             if ready.listener {
-                self.answer_waiting(&mut receiver)?;
+                self.answer_waiting()?;
             }
             if ready.output {
                 self.collect();
@@ -182,7 +190,7 @@ impl Run<'_, '_> {
             }
             self.look(keeper);
         }
-        self.late(&mut receiver)
+        Ok(())
     }
 
     fn wait(&mut self, keeper: &Keeper, timeout_ms: u64) -> io::Result<Ready> {
@@ -210,8 +218,10 @@ impl Run<'_, '_> {
     }
 
     /// One call at a time: whoever else waits is seen by the next look at everything, without another one of its own.
-    fn answer_waiting(&mut self, receiver: &mut Receiver) -> io::Result<()> {
-        let Some(listener) = &self.listener else { return Ok(()) };
+    fn answer_waiting(&mut self) -> io::Result<()> {
+        let (Some(listener), Some(receiver)) = (&self.listener, &mut self.receiver) else {
+            return Ok(());
+        };
         let Some(stopped) = receiver.receive(listener.as_fd())? else { return Ok(()) };
         let valid = || sys::still_waits(listener.as_fd(), stopped.id);
         let decision = locked(self.observer).decide(&stopped, valid);
@@ -260,23 +270,23 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// What a daemon was about to do when the command ended is recorded. It gets no answer: it would only try again.
-    fn late(&mut self, receiver: &mut Receiver) -> io::Result<()> {
-        let Some(listener) = &self.listener else { return Ok(()) };
-        for _ in 0..MAX_LATE {
-            if !is_ready(listener)? {
-                return Ok(());
-            }
-            if let Some(stopped) = receiver.receive(listener.as_fd())? {
-                let valid = || sys::still_waits(listener.as_fd(), stopped.id);
-                locked(self.observer).decide(&stopped, valid);
-            }
+    /// What a daemon is about to do when the command has ended is recorded. It gets no answer: it would only try again.
+    fn late(&mut self) -> io::Result<()> {
+        let (Some(listener), Some(receiver)) = (&self.listener, &mut self.receiver) else {
+            return Ok(());
+        };
+        if let Some(stopped) = receiver.receive(listener.as_fd())? {
+            let valid = || sys::still_waits(listener.as_fd(), stopped.id);
+            locked(self.observer).decide(&stopped, valid);
+            self.late += 1;
+        }
+        if self.late == MAX_LATE {
+            self.listener = None;
         }
         Ok(())
     }
 
     fn end(&mut self, keeper: &Keeper) -> io::Result<()> {
-        self.listener = None;
         if self.gone {
             return Ok(());
         }
@@ -287,6 +297,12 @@ impl Run<'_, '_> {
         let deadline_ms = sys::monotonic_ms() + END_MS;
         while !self.gone {
             let ready = self.wait(keeper, TICK_MS)?;
+            if ready.listener
+                && let Err(failure) = self.late()
+            {
+                self.listener = None;
+                self.hole(|| format!("what was done at the end could not be seen: {failure}"));
+            }
             self.drain();
             if ready.keeper {
                 self.hear(keeper)?;
@@ -341,16 +357,6 @@ struct Ready {
     keeper: bool,
     listener: bool,
     output: bool,
-}
-
-fn is_ready(listener: &OwnedFd) -> io::Result<bool> {
-    let mut waiting = [PollFd::new(listener, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    match poll(&mut waiting, Some(&now)) {
-        Ok(_) => Ok(waiting[0].revents().contains(PollFlags::IN)),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn exit(status: i32) -> Exit {

@@ -112,6 +112,16 @@ pub(crate) fn answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::R
     if failure.raw_os_error() == Some(libc::ENOENT) { Ok(()) } else { Err(failure) }
 }
 
+/// Has the kernel (6.6 and newer) hand the processor over between a stopped call and its supervisor, instead of waking another one.
+/// An older kernel does without.
+pub(crate) fn hand_over(listener: BorrowedFd<'_>) {
+    /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`.
+    const SYNC_WAKE_UP: libc::c_ulong = 1;
+    let request = libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS;
+    // SAFETY: the ioctl takes a number.
+    unsafe { libc::ioctl(listener.as_raw_fd(), request, SYNC_WAKE_UP) };
+}
+
 /// Whether the stopped call still waits: what was read from its process until now was really its own.
 pub(crate) fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
     let mut id = id;
