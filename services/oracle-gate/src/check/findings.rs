@@ -125,3 +125,24 @@ pub fn store_reason(error: &StoreError) -> Reason {
         StoreError::Conflict { .. } | StoreError::Unavailable { .. } => Reason::StoreUnavailable,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Profile;
+
+    #[test]
+    fn every_code_is_told_and_of_each_a_hundred_issues() {
+        let profile = Profile::load("prod", Some("x".to_owned()), |_| None).unwrap();
+        let mut findings = Findings::new(&Rules::strict(&profile, Vec::new()));
+        for number in 0..300 {
+            findings.add(Reason::LocatorMissing, format!("data/{number:03}"));
+        }
+        findings.add(Reason::GateFailed, "gate.a");
+        let outcome = findings.outcome(Details::default());
+        assert_eq!(outcome.reason_codes, [Reason::LocatorMissing, Reason::GateFailed]);
+        assert_eq!(outcome.issues.len(), MAX_PER_CODE + 1);
+        assert_eq!(outcome.issues[MAX_PER_CODE - 1].detail, "data/099");
+        assert_eq!(outcome.issues[MAX_PER_CODE].code, Reason::GateFailed);
+    }
+}

@@ -3,6 +3,7 @@
 //! A journal remembers each file that was hashed, with the mark by which the store tells that it has
 //! not been written since: in a bucket tag and version, in a folder inode and change time (which no
 //! call sets back). A call that is given the journal of one that was interrupted hashes only the rest.
+//! A line that was damaged is hashed again: a seal would keep its digest for ever.
 
 use std::collections::BTreeMap;
 use std::fs::File as StdFile;
@@ -36,13 +37,31 @@ struct Header {
 }
 
 /// A file that was hashed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
     path: String,
     mark: String,
     length: u64,
     sha256: Digest,
+    /// Of the other members.
+    check: Digest,
+}
+
+impl Entry {
+    fn new(path: String, mark: String, length: u64, sha256: Digest) -> Self {
+        let check = check(&path, &mark, length, sha256);
+        Self { path, mark, length, sha256, check }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.check == check(&self.path, &self.mark, self.length, self.sha256)
+    }
+}
+
+/// Neither a path nor a mark holds a NUL.
+fn check(path: &str, mark: &str, length: u64, sha256: Digest) -> Digest {
+    Digest::of(format!("{path}\0{mark}\0{length}\0{sha256}").as_bytes())
 }
 
 /// Files hashed by earlier calls, and where those of this one are noted.
@@ -70,6 +89,7 @@ impl Journal {
         }
         // The last line may have been cut by a crash; it and whatever else is odd is hashed again.
         let entries = lines.filter_map(|line| serde_json::from_str::<Entry>(&line).ok());
+        let entries = entries.filter(Entry::is_whole);
         let known = entries.map(|entry| (entry.path.clone(), entry)).collect();
         if first.is_none() {
             note(&mut file, &header).map_err(|error| wrong(error.to_string()))?;
@@ -137,11 +157,55 @@ async fn measure(
         return Err(odd("was written while it was hashed"));
     }
     if let Some(journal) = journal {
-        let entry = Entry { path: path.to_owned(), mark: before, length, sha256 };
+        let entry = Entry::new(path.to_owned(), before, length, sha256);
         // A journal that cannot be written only costs the next call its time.
         if let Err(error) = note(&mut journal.file, &entry) {
             tracing::warn!(%error, "the journal cannot be written");
         }
     }
     Ok((length, sha256))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever became of a journal's bytes: it is of no pack, or what it still knows was hashed.
+        #[test]
+        fn a_damaged_journal_knows_nothing_else(
+            edits in prop::collection::vec((any::<Index>(), any::<u8>(), 0..3_u8), 1..4),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let objects = Objects::local(dir.path()).unwrap();
+            let path = dir.path().join("journal");
+            let mut journal = Journal::open(&path, &objects, "run-5").ok().unwrap();
+            let hashed = ["a", "b"].map(|name| {
+                Entry::new(name.to_owned(), "1:2".to_owned(), 7, Digest::of(name.as_bytes()))
+            });
+            for entry in &hashed {
+                note(&mut journal.file, entry).unwrap();
+            }
+            let mut bytes = std::fs::read(&path).unwrap();
+            for (at, byte, how) in edits {
+                let at = at.index(bytes.len());
+                match how {
+                    0 => bytes[at] = byte,
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.insert(at, bytes[at]),
+                }
+            }
+            std::fs::write(&path, bytes).unwrap();
+            if let Ok(journal) = Journal::open(&path, &objects, "run-5") {
+                for (name, entry) in &journal.known {
+                    prop_assert!(hashed.contains(entry) && *name == entry.path, "{:?}", entry);
+                }
+            }
+        }
+    }
 }
