@@ -209,21 +209,28 @@ fn a_journal_continues_an_interrupted_seal_and_is_of_one_pack_only() {
     publish(&lab);
     lab.write("run-5/data/two", "two");
     let seal = ["seal", "--profile", "dev", "--run-facts-ref", "view.json", "--journal", "journal"];
-    let killed = Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
-        .args(seal)
-        .env_clear()
-        .env("ORACLE_GATE_ROOT", lab.dir.path())
-        .env("ORACLE_GATE_CRASH_AT", "seal.before_write")
-        .current_dir(lab.dir.path())
-        .output()
-        .unwrap();
-    assert!(killed.status.code().is_none(), "it did not die");
+    let interrupted = || {
+        let killed = Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
+            .args(seal)
+            .env_clear()
+            .env("ORACLE_GATE_ROOT", lab.dir.path())
+            .env("ORACLE_GATE_CRASH_AT", "seal.before_write")
+            .current_dir(lab.dir.path())
+            .output()
+            .unwrap();
+        assert!(killed.status.code().is_none(), "it did not die");
+    };
+    interrupted();
     let journal = std::fs::read_to_string(lab.path("journal")).unwrap();
     assert_eq!(journal.lines().count(), 3, "{journal}");
     // What was written since is hashed again, whatever the journal says.
     lab.write("run-5/data/two", "TWO");
     let manifest = lab.path("run-5/_oracle_pack_manifest.json");
     std::fs::remove_file(manifest).unwrap();
+    interrupted();
+    let journal = std::fs::read_to_string(lab.path("journal")).unwrap();
+    let hashed = |name: &str| journal.matches(&format!("\"data/{name}\"")).count();
+    assert_eq!((hashed("one"), hashed("two")), (1, 2), "{journal}");
 
     let other = [
         "seal",
