@@ -6,8 +6,8 @@
 //! - **Landlock** confines it: no write outside the root (inside only with `FS:write`), no reading beyond a list ([`Reads::Deny`]), no
 //!   program but its own, no TCP, no signal to processes outside.
 //! - **seccomp user notification** sees it: every call that opens for writing, changes names or metadata, starts programs or uses sockets stops
-//!   until the supervisor has looked at it. What is not allowed is answered with an error; what is allowed goes on under Landlock. Nothing is
-//!   done on the command's behalf. Reads cost nothing unless the policy looks at them.
+//!   until the supervisor has looked at it. What is not allowed is answered with an error; what is allowed goes on under Landlock. Only
+//!   metadata, for which Landlock has no rights, is changed on the command's behalf. Reads cost nothing unless the policy looks at them.
 //! - **A snapshot** of the root before and after is held against what was seen: a change without an observed cause is never a pass.
 //!
 //! The verdict: a write or, where reads are denied, a read outside is `E_SIDEEFFECTS_FORBIDDEN`; anything undeclared is
@@ -37,7 +37,8 @@
 //!
 //! Linux 5.19 and Landlock ABI 2 on x86-64 or aarch64; no privilege, no daemon, no namespace ([`Guard::probe`] says what is missing). Started by
 //! root, the command runs as user 65534 without capabilities, and its directories must be reachable for that user ([`prepare_ownership`]).
-//! Where another supervisor already listens to this process's calls, the tree is traced instead ([`Tier::Traced`], x86-64).
+//! Where another supervisor already listens to this process's calls, the tree is traced instead ([`Tier::Traced`], x86-64). There a command can
+//! look up that it is, and do otherwise for it: a run in which it looked is inconclusive.
 //!
 //! # What it does not do
 //!
