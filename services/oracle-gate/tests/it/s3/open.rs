@@ -75,24 +75,11 @@ async fn a_page_that_does_not_say_whether_it_is_the_last_is_not_taken_for_it() {
 async fn a_listing_without_an_end_is_ended() {
     let (server, _) = with("run/part-0", b"x").await;
     let objects = hasty(&server.url);
-    let head = "<ListBucketResult><IsTruncated>true</IsTruncated>\
-        <NextContinuationToken>again</NextContinuationToken>";
-    let page: &'static str = format!("{head}</ListBucketResult>").leak();
+    let page = "<ListBucketResult><IsTruncated>true</IsTruncated>\
+        <NextContinuationToken>again</NextContinuationToken></ListBucketResult>";
     server.fail(move |_, _| Some(Fault::Body(page)));
     let listed = objects.list("run").await;
     assert!(matches!(&listed, Err(StoreError::Timeout { .. })), "{listed:?}");
-
-    let keys = (0..1000).map(|n| {
-        format!(
-            "<Contents><Key>lab/run/{n}</Key><Size>1</Size>\
-             <LastModified>1970-01-01T00:00:00.000Z</LastModified></Contents>"
-        )
-    });
-    let page: &'static str =
-        format!("{head}{}</ListBucketResult>", keys.collect::<String>()).leak();
-    server.fail(move |_, _| Some(Fault::Body(page)));
-    let listed = super::objects(&server.url).list("run").await;
-    assert!(matches!(&listed, Err(StoreError::TooLarge { most: 131_072, .. })), "{listed:?}");
 }
 
 #[tokio::test]
