@@ -1,17 +1,34 @@
 //! What a command keeps on disk: the growth of the trees it may write.
 
 use std::collections::HashSet;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, open, openat, statat};
+use rustix::io::Errno;
 
 use crate::policy::Limits;
 
+/// Where a path is longer, what it names is reached through the directory above it, held open.
+const MAX_PATH: usize = libc::PATH_MAX as usize - 1;
+/// Most directories held open at once: only those with several more below them, deeper than a path may be long.
+const MAX_HELD: usize = 256;
+/// Most closed directories remembered by name.
+const MAX_CLOSED: usize = 1_000;
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
 /// Bytes on disk and names of some trees together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Footprint {
     pub(crate) bytes: u64,
     pub(crate) names: u64,
+    /// Directories that may not be listed.
+    pub(crate) closed: Vec<PathBuf>,
 }
 
 /// The trees under watch, and what they held when the run began.
@@ -35,9 +52,27 @@ impl Watched {
 
     /// The limit that the growth exceeds now.
     pub(crate) fn exceeds(&self, limits: &Limits) -> Option<&'static str> {
-        let most = self.before.names.saturating_add(limits.tree_entries);
-        let now = measure(&self.trees, most);
-        if now.names > most {
+        self.exceeded(limits, &self.now(limits))
+    }
+
+    /// The limit that the growth exceeds at the end. A directory that its owner may not list is then more than can be counted; before, it may
+    /// be opened again.
+    pub(crate) fn exceeds_at_end(&self, limits: &Limits) -> Option<&'static str> {
+        let now = self.now(limits);
+        let closed = now.closed.iter().any(|path| !self.before.closed.contains(path));
+        self.exceeded(limits, &now).or(closed.then_some("tree_entries"))
+    }
+
+    fn now(&self, limits: &Limits) -> Footprint {
+        measure(&self.trees, self.most(limits))
+    }
+
+    fn most(&self, limits: &Limits) -> u64 {
+        self.before.names.saturating_add(limits.tree_entries)
+    }
+
+    fn exceeded(&self, limits: &Limits, now: &Footprint) -> Option<&'static str> {
+        if now.names > self.most(limits) {
             Some("tree_entries")
         } else if now.bytes > self.before.bytes.saturating_add(limits.tree_bytes) {
             Some("tree_bytes")
@@ -47,27 +82,117 @@ impl Watched {
     }
 }
 
-/// Adds up the trees, until there are more than `most` names. What vanishes meanwhile, or may not be looked at, is not counted.
-fn measure(trees: &[PathBuf], most: u64) -> Footprint {
-    let mut found = Footprint::default();
-    let mut linked = HashSet::new();
-    let mut waiting: Vec<PathBuf> = Vec::new();
-    let mut add = |path: &Path, waiting: &mut Vec<PathBuf>| {
-        let Ok(metadata) = fs::symlink_metadata(path) else { return };
-        found.names += 1;
-        let counted = metadata.is_dir() || metadata.nlink() < 2;
-        if counted || linked.insert((metadata.dev(), metadata.ino())) {
-            found.bytes += metadata.blocks() * 512;
-        }
-        if metadata.is_dir() && found.names <= most {
-            waiting.push(path.to_owned());
-        }
-    };
-    trees.iter().for_each(|tree| add(tree, &mut waiting));
-    while let Some(directory) = waiting.pop() {
-        for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
-            add(&entry.path(), &mut waiting);
+/// A directory still to be listed.
+struct Waiting {
+    path: PathBuf,
+    /// The directory above, where the path is too long to be named.
+    above: Option<Rc<OwnedFd>>,
+}
+
+impl Waiting {
+    fn open(&self) -> rustix::io::Result<OwnedFd> {
+        match (&self.above, self.path.file_name()) {
+            (Some(above), Some(name)) => openat(above, name, DIRECTORY, Mode::empty()),
+            _ => open(&self.path, DIRECTORY, Mode::empty()),
         }
     }
-    found
+}
+
+/// Adds up the trees, until there are more than `most` names; more than can be told where too much stands deeper than a path may be long. What
+/// vanishes meanwhile is not counted.
+fn measure(trees: &[PathBuf], most: u64) -> Footprint {
+    let mut sum = Sum::default();
+    let mut waiting: Vec<Waiting> = Vec::new();
+    for tree in trees {
+        if statat(CWD, tree, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| sum.add(&stat)) {
+            waiting.push(Waiting { path: tree.clone(), above: None });
+        }
+    }
+    let mut held: Vec<Weak<OwnedFd>> = Vec::new();
+    while let Some(directory) = waiting.pop() {
+        if sum.found.names > most {
+            break;
+        }
+        let handle = match directory.open() {
+            Ok(handle) => Rc::new(handle),
+            Err(Errno::ACCESS) => {
+                if sum.found.closed.len() < MAX_CLOSED {
+                    sum.found.closed.push(directory.path);
+                }
+                continue;
+            }
+            Err(_) => continue,
+        };
+        let before = waiting.len();
+        list(&directory.path, &handle, &mut sum, &mut waiting);
+        if waiting[before..].iter().any(|below| below.above.is_some()) {
+            held.push(Rc::downgrade(&handle));
+        }
+        held.retain(|handle| handle.strong_count() > 0);
+        if held.len() > MAX_HELD {
+            sum.found.names = u64::MAX;
+        }
+    }
+    sum.found
+}
+
+/// Adds what stands in a directory.
+fn list(path: &Path, handle: &Rc<OwnedFd>, sum: &mut Sum, waiting: &mut Vec<Waiting>) {
+    for entry in Dir::read_from(&**handle).into_iter().flatten().filter_map(Result::ok) {
+        let name = entry.file_name();
+        if [b".".as_slice(), b".."].contains(&name.to_bytes()) {
+            continue;
+        }
+        if statat(&**handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| sum.add(&stat)) {
+            let path = path.join(OsStr::from_bytes(name.to_bytes()));
+            let too_long = path.as_os_str().len() > MAX_PATH;
+            waiting.push(Waiting { path, above: too_long.then(|| Rc::clone(handle)) });
+        }
+    }
+}
+
+/// A footprint as it adds up.
+#[derive(Default)]
+struct Sum {
+    found: Footprint,
+    /// Files with several names, which count once.
+    linked: HashSet<(u64, u64)>,
+}
+
+impl Sum {
+    /// Adds one name; whether it is a directory.
+    fn add(&mut self, stat: &Stat) -> bool {
+        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        self.found.names = self.found.names.saturating_add(1);
+        if directory || stat.st_nlink < 2 || self.linked.insert((stat.st_dev, stat.st_ino)) {
+            let bytes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+            self.found.bytes = self.found.bytes.saturating_add(bytes);
+        }
+        directory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_deeper_than_a_path_may_be_long_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut above: OwnedFd = open(folder.path(), DIRECTORY, Mode::empty()).unwrap();
+        let name = "n".repeat(200);
+        for _ in 0..40 {
+            for side in [name.as_str(), "side"] {
+                rustix::fs::mkdirat(&above, side, Mode::RWXU).unwrap();
+            }
+            above = openat(&above, &name, DIRECTORY, Mode::empty()).unwrap();
+        }
+        let made = OFlags::CREATE | OFlags::WRONLY;
+        let file = openat(&above, "file", made, Mode::RUSR | Mode::WUSR).unwrap();
+        rustix::io::write(&file, &[1; 100_000]).unwrap();
+        let found = measure(&[folder.path().to_owned()], u64::MAX);
+        assert_eq!(found.names, 1 + 80 + 1);
+        assert!(found.bytes >= 100_000, "{found:?}");
+        assert!(measure(&[folder.path().to_owned()], 50).names > 50);
+    }
 }

@@ -98,7 +98,7 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Bytes on disk by which root, scratch and free paths may grow together.
     pub tree_bytes: u64,
-    /// Names by which they may grow together.
+    /// Names by which they may grow together. A folder that may not be listed at the end holds too many.
     pub tree_entries: u64,
 }
 

@@ -324,7 +324,7 @@ impl Run<'_, '_> {
     fn outcome(self, wall_ms: u64) -> Outcome {
         let limits = &self.policy.limits;
         let limit = |name: &str| Exit::Limit(name.to_owned());
-        let grown = || self.watched.exceeds(limits);
+        let grown = || self.watched.exceeds_at_end(limits);
         let exit = match self.exit.unwrap_or(Exit::NotStarted) {
             Exit::Signal(libc::SIGXFSZ) => limit("file_bytes"),
             Exit::Signal(libc::SIGXCPU) => limit("cpu_ms"),

@@ -1,11 +1,13 @@
 //! Class D, continued: bounds, and processes that are not the command's.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command};
 
 use guard::Capability::{FsWrite, ProcessShell};
-use guard::{Category, Report};
+use guard::{Category, Report, Tier, Verdict};
 
-use crate::case::{Case, Expect, Program, case};
+use crate::case::{Case, Expect, Program, case, end, show};
 use crate::processes::nobody_left;
 use crate::setting::Setting;
 
@@ -106,4 +108,18 @@ fn others() -> Vec<Case> {
         harm("kill_group_of_argument", Expect::Forbidden),
         harm("signal_by_descriptor_owner", Expect::Forbidden),
     ]
+}
+
+#[test]
+fn what_its_maker_may_not_list_is_too_much_to_count() {
+    let mut setting = Setting::new();
+    setting.declare(&[ProcessShell]);
+    let hides = "cd \"$OUT\" && mkdir closed && : >closed/file && chmod 300 closed";
+    let report = setting.run(&setting.command("/bin/sh").args(["-c", hides]));
+    let open = Permissions::from_mode(0o700);
+    std::fs::set_permissions(setting.base.join("out/closed"), open).unwrap();
+    // A guard of its own user lists everything.
+    let expected = if report.tier == Tier::Separated { "code 0" } else { "limit tree_entries" };
+    assert_eq!(end(&report.exit), expected, "{}", show(&report));
+    assert_eq!(report.verdict == Verdict::Pass, report.tier == Tier::Separated);
 }
