@@ -7,6 +7,9 @@ use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, PgPool};
 use testkit::TestDb;
 
+/// Long enough for the other statements of a test on a busy machine.
+const BRIEF: (&str, &str) = ("statement_timeout", "2s");
+
 /// A pool over the test's database; `options` as a URL names them.
 async fn pool(db: &TestDb, options: &[(&str, &str)]) -> PgPool {
     let mut url = url::Url::parse(&db.url).unwrap();
@@ -39,7 +42,7 @@ async fn every_connection_has_bounds_and_the_url_may_set_others() {
 #[tokio::test]
 async fn a_statement_that_does_not_end_is_ended_and_its_connection_goes_on() {
     let db = testkit::postgres().await;
-    let hasty = pool(&db, &[("statement_timeout", "100ms")]).await;
+    let hasty = pool(&db, &[BRIEF]).await;
     let mut conn = hasty.acquire().await.unwrap();
     // Far longer than any test may take.
     let slept = sqlx::query("SELECT pg_sleep(86400)").execute(&mut *conn).await;
@@ -61,11 +64,11 @@ async fn a_lock_that_another_keeps_is_not_waited_for_without_end() {
 #[tokio::test]
 async fn a_migration_takes_the_time_it_takes_and_leaves_the_bounds_to_others() {
     let db = testkit::postgres().await;
-    let hasty = pool(&db, &[("statement_timeout", "100ms")]).await;
+    let hasty = pool(&db, &[BRIEF]).await;
     let folder = tempfile::tempdir().unwrap();
-    let slow = "SELECT pg_sleep(0.3); CREATE TABLE made (id int)";
+    let slow = "SELECT pg_sleep(2.5); CREATE TABLE made (id int)";
     std::fs::write(folder.path().join("0001_slow.sql"), slow).unwrap();
     migrate(&hasty, &Migrator::new(folder.path()).await.unwrap()).await.unwrap();
     sqlx::query("SELECT * FROM made").execute(&hasty).await.unwrap();
-    assert_eq!(shown(&hasty, "statement_timeout").await, "100ms");
+    assert_eq!(shown(&hasty, "statement_timeout").await, BRIEF.1);
 }
