@@ -183,6 +183,8 @@ fn a_guarded_command_is_heard_while_it_runs() {
 #[test]
 fn an_interrupted_guarded_command_ends_and_nothing_is_known() {
     use std::io::{BufRead, BufReader};
+
+    use rustix::process::{Pid, Signal, kill_process};
     let (_folder, root) = world();
     let mut child = Command::new(env!("CARGO_BIN_EXE_module-gate"))
         .args(["guard", "run", "--root"])
@@ -195,8 +197,8 @@ fn an_interrupted_guarded_command_ends_and_nothing_is_known() {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert!(text(&output).contains("cancelled"), "{}", text(&output));
