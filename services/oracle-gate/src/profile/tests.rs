@@ -144,3 +144,21 @@ fn a_secret_is_refused_and_no_error_repeats_a_value() {
     let elsewhere = wired("oracle_root: x, security: {hmac_secret: \"${HMAC}\", token_seconds: 5}");
     assert!(elsewhere.is_ok(), "a variable in place of a secret is none");
 }
+
+/// The table in the contract names what the reader knows: serde lists it in its refusal.
+#[test]
+fn every_member_of_a_profile_stands_in_the_contract() {
+    let contract = include_str!("../../../../docs/oracle-store/README.md");
+    for (yaml, prefix) in [
+        ("profile_id: x\npolicy: {?: 1}\nwiring: {oracle_root: x}", "policy."),
+        ("profile_id: x\nwiring: {oracle_root: x, object_store: {?: 1}}", "."),
+    ] {
+        let error = load(&yaml.replace('?', "unheard_of")).unwrap_err();
+        let (_, known) = error.split_once("expected one of").unwrap();
+        let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        assert!(known.len() > 5, "{error}");
+        for name in known {
+            assert!(contract.contains(&format!("{prefix}{name}`")), "{prefix}{name}");
+        }
+    }
+}
