@@ -102,14 +102,14 @@ pub fn node() -> Option<PathBuf> {
             .ancestors()
             .map(|dir| dir.join(".dev/node/bin/node"));
         let path = ["/usr/local/bin/node", "/usr/bin/node"].map(PathBuf::from);
-        own.chain(path).find(|path| reachable(path))
+        own.chain(path).filter_map(|path| path.canonicalize().ok()).find(|path| reachable(path))
     })
     .clone()
 }
 
-/// Whether a user who owns nothing can start it.
+/// Whether a user who owns nothing can start a program, told by its path without links.
 fn reachable(program: &Path) -> bool {
     let open =
         |path: &Path| fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 != 0);
-    program.canonicalize().is_ok_and(|program| program.ancestors().all(open))
+    program.ancestors().all(open)
 }

@@ -137,12 +137,12 @@ const HEADERS: &str = "#define _GNU_SOURCE
 pub fn node() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
-        .map(|dir| dir.join(".dev/node/bin/node"))
-        .find(|path| path.exists());
-    own.filter(|path| reachable(path)).unwrap_or_else(|| PathBuf::from("node"))
+        .filter_map(|dir| dir.join(".dev/node/bin/node").canonicalize().ok())
+        .find(|path| reachable(path));
+    own.unwrap_or_else(|| PathBuf::from("node"))
 }
 
-/// Whether a user who owns nothing can get there.
+/// Whether a user who owns nothing can get to a path without links.
 fn reachable(path: &Path) -> bool {
     path.ancestors()
         .skip(1)
