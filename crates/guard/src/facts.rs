@@ -77,6 +77,11 @@ impl Facts {
         u64::from(self.0.st_nlink)
     }
 
+    /// What the file system keeps for it, which holes do not count towards.
+    pub(crate) fn bytes_on_disk(&self) -> u64 {
+        u64::try_from(self.0.st_blocks).unwrap_or(0).saturating_mul(512)
+    }
+
     /// Device and inode: one file, whatever its names.
     pub(crate) fn identity(&self) -> (u64, u64) {
         (self.0.st_dev, self.0.st_ino)

@@ -7,10 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, open, openat, statat};
+use rustix::fs::{CWD, Dir, Mode, open, openat};
 use rustix::io::Errno;
 
+use crate::facts::Facts;
 use crate::policy::Limits;
+use crate::snapshot::DIRECTORY;
 
 /// Where a path is longer, what it names is reached through the directory above it, held open.
 const MAX_PATH: usize = libc::PATH_MAX as usize - 1;
@@ -18,9 +20,6 @@ const MAX_PATH: usize = libc::PATH_MAX as usize - 1;
 const MAX_HELD: usize = 256;
 /// Most closed directories remembered by name.
 const MAX_CLOSED: usize = 1_000;
-
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Bytes on disk and names of some trees together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -104,7 +103,7 @@ fn measure(trees: &[PathBuf], most: u64) -> Footprint {
     let mut sum = Sum::default();
     let mut waiting: Vec<Waiting> = Vec::new();
     for tree in trees {
-        if statat(CWD, tree, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| sum.add(&stat)) {
+        if Facts::named(CWD, tree.as_os_str()).is_ok_and(|facts| sum.add(&facts)) {
             waiting.push(Waiting { path: tree.clone(), above: None });
         }
     }
@@ -139,12 +138,12 @@ fn measure(trees: &[PathBuf], most: u64) -> Footprint {
 /// Adds what stands in a directory.
 fn list(path: &Path, handle: &Rc<OwnedFd>, sum: &mut Sum, waiting: &mut Vec<Waiting>) {
     for entry in Dir::read_from(&**handle).into_iter().flatten().filter_map(Result::ok) {
-        let name = entry.file_name();
-        if [b".".as_slice(), b".."].contains(&name.to_bytes()) {
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." {
             continue;
         }
-        if statat(&**handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| sum.add(&stat)) {
-            let path = path.join(OsStr::from_bytes(name.to_bytes()));
+        if Facts::named(&**handle, name).is_ok_and(|facts| sum.add(&facts)) {
+            let path = path.join(name);
             let too_long = path.as_os_str().len() > MAX_PATH;
             waiting.push(Waiting { path, above: too_long.then(|| Rc::clone(handle)) });
         }
@@ -161,12 +160,11 @@ struct Sum {
 
 impl Sum {
     /// Adds one name; whether it is a directory.
-    fn add(&mut self, stat: &Stat) -> bool {
-        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    fn add(&mut self, facts: &Facts) -> bool {
+        let directory = facts.is_dir();
         self.found.names = self.found.names.saturating_add(1);
-        if directory || stat.st_nlink < 2 || self.linked.insert((stat.st_dev, stat.st_ino)) {
-            let bytes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
-            self.found.bytes = self.found.bytes.saturating_add(bytes);
+        if directory || facts.links() < 2 || self.linked.insert(facts.identity()) {
+            self.found.bytes = self.found.bytes.saturating_add(facts.bytes_on_disk());
         }
         directory
     }
@@ -174,6 +172,8 @@ impl Sum {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::OFlags;
+
     use super::*;
 
     #[test]

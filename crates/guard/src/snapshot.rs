@@ -64,7 +64,8 @@ struct Waiting {
     depth: usize,
 }
 
-const DIRECTORY: OFlags =
+/// How a directory is opened to be listed: a link in its place is none.
+pub(crate) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Snapshot {
