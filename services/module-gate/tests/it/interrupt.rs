@@ -55,7 +55,7 @@ fn an_interrupted_command_leaves_nothing_and_proves_nothing() {
     for (words, signal) in commands.iter().zip([Signal::INT, Signal::TERM]) {
         let child = start(&home, words);
         let pid = started(&home, &format!("local.{}", child.id()));
-        kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), signal).unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{text}");
