@@ -72,7 +72,12 @@ pub async fn connect(url: &str) -> anyhow::Result<PgPool> {
 /// With the bounds that the URL does not set itself.
 fn bounded(options: PgConnectOptions) -> PgConnectOptions {
     let said = options.get_options().unwrap_or_default().to_owned();
-    options.options(BOUNDS.into_iter().filter(|(name, _)| !said.contains(name)))
+    // `-c name=value`, `-cname=value` or `--name=value`; whole names, as `deadlock_timeout` is another one.
+    let says = |name: &str| {
+        let mut words = said.split([' ', '=']);
+        words.any(|word| word.trim_start_matches("-c").trim_start_matches("--") == name)
+    };
+    options.options(BOUNDS.into_iter().filter(|(name, _)| !says(name)))
 }
 
 /// Brings the schema up to date, on a connection of its own without bounds: a change of a large table,
@@ -105,4 +110,24 @@ pub async fn probe(db: &PgPool) -> Result<(), String> {
 fn is_final(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|it| it.code());
     code.is_some_and(|code| code.starts_with("28") || code == "3D000")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_gives_way_only_to_one_of_its_own_name() {
+        let options = |said: &str| {
+            let url = format!("postgres://u@h/d?options={said}");
+            bounded(url.parse().unwrap()).get_options().unwrap_or_default().to_owned()
+        };
+        assert!(options("").contains("statement_timeout=30s"));
+        assert!(options("-c%20deadlock_timeout%3D2s").contains("-c lock_timeout=10s"));
+        for said in ["-c%20lock_timeout%3D2s", "-clock_timeout%3D2s", "--lock_timeout%3D2s"] {
+            let all = options(said);
+            assert!(all.contains("lock_timeout=2s") && !all.contains("10s"), "{all}");
+            assert!(all.contains("statement_timeout=30s"), "{all}");
+        }
+    }
 }
