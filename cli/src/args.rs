@@ -2,11 +2,11 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{
-    command::{agent, balance, contract, deploy, escrow, fund, grant, keys, module, policy, run},
-    context::Settings,
-    verify::command as verify,
+use crate::command::{
+    agent, balance, contract, deploy, escrow, fund, grant, keys, module, policy, run,
 };
+use crate::context::Settings;
+use crate::verify::command as verify;
 
 /// Drive and prove paid agent runs on Stellar: deposit, cap, grant, run, verify
 #[derive(Debug, Parser)]

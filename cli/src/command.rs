@@ -11,15 +11,12 @@ pub mod keys;
 pub mod module;
 pub mod policy;
 pub mod run;
-
 mod issuer;
 
-use crate::{
-    args::{Cli, Command},
-    context::Context,
-    failure::Result,
-    output::Report,
-};
+use crate::args::{Cli, Command};
+use crate::context::Context;
+use crate::failure::Result;
+use crate::output::Report;
 
 /// Does one command.
 ///

@@ -2,19 +2,15 @@
 
 use std::path::PathBuf;
 
-use chain::{
-    Address, Call, Keypair, Network, Rpc,
-    registry::Registry,
-    rpc::Applied,
-    tx::{self, PrepareRequest},
-    vault::Vault,
-};
+use chain::registry::Registry;
+use chain::rpc::Applied;
+use chain::tx::{self, PrepareRequest};
+use chain::vault::Vault;
+use chain::{Address, Call, Keypair, Network, Rpc};
 
-use crate::{
-    failure::{Failure, Result},
-    keys::Keys,
-    output::{Format, Steps},
-};
+use crate::failure::{Failure, Result};
+use crate::keys::Keys;
+use crate::output::{Format, Steps};
 
 /// How long a transaction of the command line may take to be applied, in seconds of ledger time.
 const PATIENCE: u64 = 120;

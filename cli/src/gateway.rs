@@ -1,15 +1,14 @@
 //! The runner's HTTP gateway, as a frontend sees it. What it says is shown, never believed: proof is
 //! [`crate::verify`]'s business.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
+use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
-use crate::{
-    context::Context,
-    failure::{Failure, Result},
-};
+use crate::context::Context;
+use crate::failure::{Failure, Result};
 
 /// Longest wait for one answer but a bundle's.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,11 +1,9 @@
 //! Identities of this machine: one file a key, readable by its owner only (R9).
 
-use std::{
-    fs::{self, DirBuilder, OpenOptions},
-    io::{ErrorKind, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 use chain::{Address, Keypair};
 use zeroize::Zeroizing;

@@ -19,7 +19,10 @@ pub mod verify;
 
 use clap::Parser as _;
 
-use crate::{args::Cli, context::Context, failure::Failure, output::Report};
+use crate::args::Cli;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::Report;
 
 /// Runs the command line. Answers the exit code.
 pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {

@@ -1,26 +1,29 @@
 //! A ledger in memory that runs calls as the network does, with real signatures, and says what each costs.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use chain::{Address, Call, Keypair, Network};
-use soroban_env_host::{
-    HostError, LedgerInfo,
-    e2e_invoke::{
-        InvokeHostFunctionRecordingModeResult as Recorded, LedgerEntryChange,
-        RecordingInvocationAuthMode, extract_rent_changes, invoke_host_function_in_recording_mode,
-    },
-    fees::{TransactionResources, compute_rent_fee, compute_transaction_resource_fee},
-    storage::{EntryWithLiveUntil, SnapshotSource},
-    xdr::{
-        AccountEntry, AccountEntryExt, ContractDataDurability, LedgerEntry, LedgerEntryData,
-        LedgerEntryExt, LedgerKey, LedgerKeyAccount, ScVal, SequenceNumber,
-        SorobanAuthorizationEntry, String32, Thresholds,
-    },
+use soroban_env_host::e2e_invoke::{
+    InvokeHostFunctionRecordingModeResult as Recorded, LedgerEntryChange,
+    RecordingInvocationAuthMode, extract_rent_changes, invoke_host_function_in_recording_mode,
 };
+use soroban_env_host::fees::{
+    TransactionResources, compute_rent_fee, compute_transaction_resource_fee,
+};
+use soroban_env_host::storage::{EntryWithLiveUntil, SnapshotSource};
+use soroban_env_host::xdr::{
+    AccountEntry, AccountEntryExt, ContractDataDurability, LedgerEntry, LedgerEntryData,
+    LedgerEntryExt, LedgerKey, LedgerKeyAccount, ScVal, SequenceNumber, SorobanAuthorizationEntry,
+    String32, Thresholds,
+};
+use soroban_env_host::{HostError, LedgerInfo};
 use stellar_xdr::{Limits, ReadXdr as _, WriteXdr as _};
 
-use crate::{envelope, settings::Settings};
+use crate::envelope;
+use crate::settings::Settings;
 
 /// What the network asks of every transaction for being included, in stroops, when there is no rush.
 const INCLUSION: i64 = 100;

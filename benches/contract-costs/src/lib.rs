@@ -9,7 +9,6 @@ pub mod measure;
 pub mod settings;
 pub mod table;
 pub mod world;
-
 mod envelope;
 
 /// What stands before the table in `contracts/README.md`.

@@ -1,6 +1,8 @@
 //! `contract-costs`: prints the cost table, or writes it into `contracts/README.md`.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
 
 use clap::Parser;
 use contract_costs::{measure, replaced, table};

@@ -1,17 +1,13 @@
 //! What is measured: every call once, and whole runs in batches.
 
 use anyhow::Result;
-use chain::{
-    Address, Invocation,
-    registry::RateCard,
-    vault::{MOST_OPENS, MOST_SETTLEMENTS, Open},
-};
+use chain::registry::RateCard;
+use chain::vault::{MOST_OPENS, MOST_SETTLEMENTS, Open};
+use chain::{Address, Invocation};
 use wire::{Digest, Rates};
 
-use crate::{
-    ledger::{Cost, Ledger},
-    world::{Deal, World},
-};
+use crate::ledger::{Cost, Ledger};
+use crate::world::{Deal, World};
 
 /// Everything that was measured.
 pub struct Costs {

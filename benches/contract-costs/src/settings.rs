@@ -5,17 +5,15 @@ use std::rc::Rc;
 use anyhow::{Context as _, Result, anyhow};
 use serde::Deserialize;
 use serde_json::Value;
-use soroban_env_host::{
-    HostError,
-    budget::Budget,
-    storage::{EntryWithLiveUntil, SnapshotSource},
-    xdr::{
-        ConfigSettingContractBandwidthV0, ConfigSettingContractComputeV0,
-        ConfigSettingContractEventsV0, ConfigSettingContractHistoricalDataV0,
-        ConfigSettingContractLedgerCostExtV0, ConfigSettingContractLedgerCostV0,
-        ConfigSettingEntry, ContractCostParamEntry, ContractCostParams, ExtensionPoint,
-        LedgerEntry, LedgerEntryData, LedgerEntryExt, LedgerKey, StateArchivalSettings,
-    },
+use soroban_env_host::HostError;
+use soroban_env_host::budget::Budget;
+use soroban_env_host::storage::{EntryWithLiveUntil, SnapshotSource};
+use soroban_env_host::xdr::{
+    ConfigSettingContractBandwidthV0, ConfigSettingContractComputeV0,
+    ConfigSettingContractEventsV0, ConfigSettingContractHistoricalDataV0,
+    ConfigSettingContractLedgerCostExtV0, ConfigSettingContractLedgerCostV0, ConfigSettingEntry,
+    ContractCostParamEntry, ContractCostParams, ExtensionPoint, LedgerEntry, LedgerEntryData,
+    LedgerEntryExt, LedgerKey, StateArchivalSettings,
 };
 use soroban_simulation::NetworkConfig;
 

@@ -2,10 +2,8 @@
 
 use chain::amount;
 
-use crate::{
-    ledger::Cost,
-    measure::{Batch, Costs},
-};
+use crate::ledger::Cost;
+use crate::measure::{Batch, Costs};
 
 /// Everything that was measured, for `contracts/README.md`.
 pub fn markdown(costs: &Costs) -> String {

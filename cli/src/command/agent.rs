@@ -1,15 +1,15 @@
 //! `lumio agent`.
 
-use chain::{Address, amount, registry::RateCard, scval::Reader};
+use chain::registry::RateCard;
+use chain::scval::Reader;
+use chain::{Address, amount};
 use clap::Subcommand;
 use serde_json::json;
 use wire::{Digest, Rates};
 
-use crate::{
-    context::Context,
-    failure::{Failure, Result},
-    output::Report,
-};
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::output::Report;
 
 /// The commands.
 #[derive(Debug, Subcommand)]

@@ -4,11 +4,9 @@ use chain::{Address, amount, token};
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::{
-    context::Context,
-    failure::{Failure, Result},
-    output::Report,
-};
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::output::Report;
 
 /// The commands.
 #[derive(Debug, Subcommand)]

@@ -3,11 +3,15 @@
 mod admin;
 mod code;
 
-use chain::{Address, administration::Administered, amount, vault::Vault};
+use chain::administration::Administered;
+use chain::vault::Vault;
+use chain::{Address, amount};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::{context::Context, failure::Result, output::Report};
+use crate::context::Context;
+use crate::failure::Result;
+use crate::output::Report;
 
 /// The contracts of this release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,19 +1,16 @@
 //! `lumio deploy`: the contracts that are built in, with the sums that the repository states.
 
-use chain::{
-    Address, Call, ContractKind, Creation, Keypair, ids, local, state,
-    vault::{Config, Vault},
-};
+use chain::vault::{Config, Vault};
+use chain::{Address, Call, ContractKind, Creation, Keypair, ids, local, state};
 use serde_json::json;
 use stellar_xdr::ContractExecutable;
 use wire::Digest;
 
-use super::{contract::Which, issuer};
-use crate::{
-    context::Context,
-    failure::{Failure, Result},
-    output::Report,
-};
+use super::contract::Which;
+use super::issuer;
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::output::Report;
 
 const REGISTRY: &[u8] = include_bytes!("../../../contracts/wasm/agent_registry.wasm");
 const VAULT: &[u8] = include_bytes!("../../../contracts/wasm/prepaid_vault.wasm");

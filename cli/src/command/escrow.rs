@@ -1,18 +1,14 @@
 //! `lumio escrow`: money that runs hold, by hand and on chain, where the gateway is no help.
 
-use chain::{
-    Address, amount,
-    vault::{Lifecycle, RunRecord},
-};
+use chain::vault::{Lifecycle, RunRecord};
+use chain::{Address, amount};
 use clap::Subcommand;
 use serde_json::json;
 use wire::Digest;
 
-use crate::{
-    context::Context,
-    failure::{Failure, Result},
-    output::Report,
-};
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::output::Report;
 
 /// How long a void may wait for its ledger, in seconds of ledger time.
 const VALID: u64 = 120;

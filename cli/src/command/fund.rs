@@ -3,11 +3,9 @@
 use chain::amount;
 use serde_json::json;
 
-use crate::{
-    context::Context,
-    failure::{Failure, Result},
-    output::Report,
-};
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::output::Report;
 
 /// Create and fund accounts by the network's friendbot.
 #[derive(Debug, clap::Args)]

@@ -1,13 +1,13 @@
 //! `lumio grant`.
 
-use chain::{
-    Address, Keypair, amount,
-    vault::{Grant as Granted, GrantLimits},
-};
+use chain::vault::{Grant as Granted, GrantLimits};
+use chain::{Address, Keypair, amount};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::{context::Context, failure::Result, output::Report};
+use crate::context::Context;
+use crate::failure::Result;
+use crate::output::Report;
 
 /// The commands.
 #[derive(Debug, Subcommand)]

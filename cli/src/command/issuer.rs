@@ -8,10 +8,8 @@ use stellar_xdr::{
 };
 use wire::Digest;
 
-use crate::{
-    context::Context,
-    failure::{Failure, Result},
-};
+use crate::context::Context;
+use crate::failure::{Failure, Result};
 
 /// The issuer can freeze holders.
 const REVOCABLE: u32 = 0x2;

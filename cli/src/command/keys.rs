@@ -7,11 +7,9 @@ use clap::Subcommand;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::{
-    context::Context,
-    failure::{Failure, Result},
-    output::Report,
-};
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::output::Report;
 
 /// The commands.
 #[derive(Debug, Subcommand)]

@@ -1,40 +1,30 @@
 //! `lumio module`: the way of a module into the store, past the gate, and onto the chain.
 
-use std::{
-    fs::File,
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use chain::registry::RateCard;
 use clap::Subcommand;
 use seal::{Limits, Tree};
 use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Request,
-    metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
-};
-use wire::{
-    Digest, Rates,
-    dsse::Envelope,
-    pb::{
-        module::v1::{Finished, ShipRequest, module_gate_client::ModuleGateClient, ship_event},
-        oracle::v1::{
-            ModuleFile, ModuleHeader, PutModuleRequest, oracle_gate_client::OracleGateClient,
-            put_module_request::Item,
-        },
-    },
-    statement::{ShippingStatement, Verdict},
-};
+use tonic::Request;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use wire::dsse::Envelope;
+use wire::pb::module::v1::module_gate_client::ModuleGateClient;
+use wire::pb::module::v1::{Finished, ShipRequest, ship_event};
+use wire::pb::oracle::v1::oracle_gate_client::OracleGateClient;
+use wire::pb::oracle::v1::put_module_request::Item;
+use wire::pb::oracle::v1::{ModuleFile, ModuleHeader, PutModuleRequest};
+use wire::statement::{ShippingStatement, Verdict};
+use wire::{Digest, Rates};
 
 use super::agent;
-use crate::{
-    context::Context,
-    failure::{Failure, Result},
-    output::Report,
-};
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::output::Report;
 
 /// Bytes of a file that go in one message.
 const PIECE: usize = 256 * 1024;

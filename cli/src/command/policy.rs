@@ -4,7 +4,9 @@ use chain::{Address, amount, vault};
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::{context::Context, failure::Result, output::Report};
+use crate::context::Context;
+use crate::failure::Result;
+use crate::output::Report;
 
 /// The commands.
 #[derive(Debug, Subcommand)]

@@ -1,18 +1,17 @@
 //! `lumio run` and `lumio watch`.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use chain::amount;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use wire::Usage;
 
-use crate::{
-    context::Context,
-    failure::{Failure, Result},
-    gateway::{Gateway, segment, text},
-    output::Report,
-};
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::gateway::{Gateway, segment, text};
+use crate::output::Report;
 
 /// How often a watched run is asked for.
 const POLL: Duration = Duration::from_millis(500);

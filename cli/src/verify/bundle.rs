@@ -1,10 +1,8 @@
 //! Bundles: a run's files as somebody gave them. Nothing in one is believed before it is compared.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _},
-    path::{Component, Path, PathBuf},
-};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::path::{Component, Path, PathBuf};
 
 use chain::vault::RunTerms;
 use seal::RunKey;

@@ -5,17 +5,13 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use wire::RunId;
 
-use super::{
-    bundle::{self, Bundle},
-    facts::{self, ChainFacts, Hints, Own},
-    judge::judge,
-};
-use crate::{
-    context::Context,
-    failure::{Failure, Result},
-    gateway::Gateway,
-    output::Report,
-};
+use super::bundle::{self, Bundle};
+use super::facts::{self, ChainFacts, Hints, Own};
+use super::judge::judge;
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::gateway::Gateway;
+use crate::output::Report;
 
 /// Prove a run.
 #[derive(Debug, clap::Args)]

@@ -1,11 +1,9 @@
 //! What the chain says about a run, read from the verifier's own RPC.
 
-use chain::{
-    Address, ChainError, Network, Rpc,
-    registry::{RateCard, Registry},
-    rpc::{Applied, Outcome},
-    vault::{self, RunFinalized, RunOpened, RunRecord, Vault},
-};
+use chain::registry::{RateCard, Registry};
+use chain::rpc::{Applied, Outcome};
+use chain::vault::{self, RunFinalized, RunOpened, RunRecord, Vault};
+use chain::{Address, ChainError, Network, Rpc};
 use serde::{Deserialize, Serialize};
 use wire::Digest;
 

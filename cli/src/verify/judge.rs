@@ -7,11 +7,9 @@ mod stated;
 use chain::vault::{Lifecycle, RunTerms};
 use wire::{Digest, Usage};
 
-use super::{
-    bundle::Bundle,
-    facts::{ChainFacts, Own},
-    link::{Link, Name, Proof, State},
-};
+use super::bundle::Bundle;
+use super::facts::{ChainFacts, Own};
+use super::link::{Link, Name, Proof, State};
 use crate::failure::Result;
 
 /// How the chain says the run ended.

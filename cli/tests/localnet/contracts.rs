@@ -1,10 +1,8 @@
 //! What concerns the contracts themselves: limits and fees, escrow by hand, administration, and their code.
 
-use chain::{
-    Keypair,
-    ids::{self, RunIdentity},
-    vault::Finalize,
-};
+use chain::Keypair;
+use chain::ids::{self, RunIdentity};
+use chain::vault::Finalize;
 use wire::{Digest, Usage};
 
 use super::{Network, Uuid, Value, World, open, vault};

@@ -9,13 +9,11 @@
 mod contracts;
 mod world;
 
-use chain::{
-    Address, Keypair, Network,
-    ids::{self, RunIdentity},
-    registry::Registry,
-    rpc::Outcome,
-    vault::{self, Finalize, Lifecycle, Open, OpenTerms, RunReceipt, Vault},
-};
+use chain::ids::{self, RunIdentity};
+use chain::registry::Registry;
+use chain::rpc::Outcome;
+use chain::vault::{self, Finalize, Lifecycle, Open, OpenTerms, RunReceipt, Vault};
+use chain::{Address, Keypair, Network};
 use lumio::verify::facts::{self, Hints, Own};
 use serde_json::Value;
 use uuid::Uuid;

@@ -1,12 +1,12 @@
 //! A local network, and the command line on it.
 
-use std::{path::PathBuf, process::Output, time::Duration};
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::Duration;
 
-use chain::{
-    Call, Keypair, Network, Rpc,
-    rpc::{Applied, Outcome, SendAnswer},
-    tx::{self, PrepareRequest, Prepared},
-};
+use chain::rpc::{Applied, Outcome, SendAnswer};
+use chain::tx::{self, PrepareRequest, Prepared};
+use chain::{Call, Keypair, Network, Rpc};
 use serde_json::Value;
 use soroban_localnet::Network as Localnet;
 use tempfile::TempDir;

@@ -4,7 +4,8 @@
 //! between owners inside. The token is not trusted to do what it says: its balance before and after
 //! must differ by exactly the amount.
 
-use soroban_sdk::{Address, Env, Symbol, token::TokenClient};
+use soroban_sdk::token::TokenClient;
+use soroban_sdk::{Address, Env, Symbol};
 
 use crate::account;
 use crate::error::VaultError;

@@ -1,6 +1,7 @@
 //! Who something belongs to on chain: an account (`G…`) or a contract (`C…`).
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use stellar_xdr::{

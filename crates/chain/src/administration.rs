@@ -4,13 +4,10 @@
 use stellar_xdr::ScVal;
 use wire::Digest;
 
-use crate::{
-    Address, ChainError, ContractKind, Invocation, Rpc,
-    registry::Registry,
-    scval::{self, Reader},
-    tx,
-    vault::Vault,
-};
+use crate::registry::Registry;
+use crate::scval::{self, Reader};
+use crate::vault::Vault;
+use crate::{Address, ChainError, ContractKind, Invocation, Rpc, tx};
 
 /// A contract with an administrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

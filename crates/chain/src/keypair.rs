@@ -3,7 +3,8 @@
 //! `soroban-client`'s own key pair keeps the seed in plain heap memory and prints it under `Debug`, so
 //! signatures are made here, with the same Ed25519.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use rand::TryRngCore as _;

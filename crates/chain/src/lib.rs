@@ -19,7 +19,6 @@ pub mod state;
 pub mod token;
 pub mod tx;
 pub mod vault;
-
 mod address;
 mod error;
 mod invocation;

@@ -4,12 +4,10 @@ use serde::{Deserialize, Serialize};
 use stellar_xdr::{LedgerKey, ScVal};
 use wire::{Digest, Rates};
 
-use crate::{
-    Address, ChainError, ContractKind, Invocation, Rpc,
-    rpc::Entry,
-    scval::{self, Reader},
-    vault::{rates_from, rates_to},
-};
+use crate::rpc::Entry;
+use crate::scval::{self, Reader};
+use crate::vault::{rates_from, rates_to};
+use crate::{Address, ChainError, ContractKind, Invocation, Rpc};
 
 /// A registry, by its contract id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

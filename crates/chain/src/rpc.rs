@@ -11,7 +11,8 @@ mod events;
 mod raw;
 mod simulate;
 
-use std::{fmt, time::Duration};
+use std::fmt;
+use std::time::Duration;
 
 use soroban_client::{Options, Server};
 use stellar_xdr::LedgerKey;

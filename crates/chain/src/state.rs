@@ -6,7 +6,8 @@ use stellar_xdr::{
 };
 use wire::Digest;
 
-use crate::{Address, ChainError, Rpc, rpc::Entry};
+use crate::rpc::Entry;
+use crate::{Address, ChainError, Rpc};
 
 /// The key of a contract's entry.
 pub fn data_key(contract: &Address, key: ScVal, persistent: bool) -> LedgerKey {

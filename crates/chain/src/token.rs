@@ -2,11 +2,8 @@
 
 use stellar_xdr::ScVal;
 
-use crate::{
-    Address, ChainError, ContractKind, Invocation, Rpc,
-    scval::{self, Reader},
-    tx,
-};
+use crate::scval::{self, Reader};
+use crate::{Address, ChainError, ContractKind, Invocation, Rpc, tx};
 
 /// Moves `amount` stroops.
 pub fn transfer(token: Address, from: Address, to: Address, amount: i128) -> Invocation {

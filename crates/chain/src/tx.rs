@@ -14,7 +14,8 @@ use wire::Digest;
 pub(crate) use build::resurrect;
 pub use submit::submit_and_wait;
 
-use crate::{Address, Call, ChainError, Invocation, Keypair, Network, Rpc, rpc::AccountState};
+use crate::rpc::AccountState;
+use crate::{Address, Call, ChainError, Invocation, Keypair, Network, Rpc};
 
 /// How many ledgers an authorisation entry outlives its signing where nobody says otherwise. The call's own
 /// `valid_until` is what limits it in time.

@@ -1,9 +1,7 @@
 //! The ids that contract and client compute for themselves are the same: the contract's own vectors.
 
-use chain::{
-    Address, Network,
-    ids::{self, RunIdentity},
-};
+use chain::ids::{self, RunIdentity};
+use chain::{Address, Network};
 use serde::Deserialize;
 use uuid::Uuid;
 use wire::Digest;

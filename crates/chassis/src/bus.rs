@@ -4,22 +4,16 @@
 //! connects when it can, and until then every publish fails quickly and is tried again by the outbox
 //! (R15). Streams are made when they are needed, also after a server lost them.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use async_nats::{
-    Client, ConnectOptions, Event, HeaderMap, ServerAddr,
-    connection::State,
-    jetstream::{
-        self,
-        context::PublishError,
-        stream::{Config, StorageType},
-    },
-};
+use async_nats::connection::State;
+use async_nats::jetstream;
+use async_nats::jetstream::context::PublishError;
+use async_nats::jetstream::stream::{Config, StorageType};
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerAddr};
 use bytes::Bytes;
 use tracing::{info, warn};
 use wire::event::Family;

@@ -4,13 +4,11 @@
 //! refuses the whole configuration if anything was noted. So an operator corrects five mistakes in
 //! one go. Values never stand in a mistake, since any of them may be a secret (R9).
 
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    fmt::{self, Display},
-    ops::RangeInclusive,
-    str::FromStr,
-};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 pub use env_file::EnvFileError;
 pub use secret::Secret;

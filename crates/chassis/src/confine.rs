@@ -6,10 +6,8 @@
 //! runtime; it refuses to pretend otherwise. A kernel without Landlock is said, not fatal: containers
 //! confine by other means too.
 
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use landlock::{
     ABI, Access as _, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError,

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
-};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
-use crate::{config::Secret, telemetry};
+use crate::config::Secret;
+use crate::telemetry;
 
 pub use server::Server;
 pub use tokens::{Auth, Caller, Tokens, TokensError};

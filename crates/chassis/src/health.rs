@@ -3,9 +3,14 @@
 //! Ready means that what it *needs* answers and it is not draining. What it only *wants* (the bus, the
 //! chain, another service) makes it degraded while away: its queue and its outbox ride that out.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
-use axum::{Json, Router, http::StatusCode, routing::get};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::sync::watch;

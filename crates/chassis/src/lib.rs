@@ -7,27 +7,16 @@
 //! [`telemetry`], [`metrics`], [`health`], and [`confine`] (what the process may still touch).
 
 pub mod config;
-
 pub mod clock;
-
 pub mod service;
-
 pub mod postgres;
-
 pub mod bus;
-
 pub mod outbox;
-
 pub mod grpc;
-
 pub mod trace;
-
 pub mod telemetry;
-
 pub mod metrics;
-
 pub mod health;
-
 pub mod confine;
 
 pub use bus::Bus;

@@ -3,10 +3,8 @@
 
 use std::sync::LazyLock;
 
-use opentelemetry::{
-    global,
-    metrics::{Counter, Histogram, Meter},
-};
+use opentelemetry::global;
+use opentelemetry::metrics::{Counter, Histogram, Meter};
 
 /// Where instruments are made. Make them after [`crate::telemetry::init`], as a `LazyLock` does.
 pub fn meter() -> Meter {

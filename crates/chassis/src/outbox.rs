@@ -6,19 +6,20 @@
 //! again; the message id makes the repeat harmless. The position, not the row's id, is the order
 //! others may rely on: ids are drawn before the commit, so a later one can become visible first.
 
-use std::{sync::LazyLock, time::Duration};
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use bytes::Bytes;
-use sqlx::{Connection as _, PgConnection, PgPool, Row as _, postgres::PgRow};
-use tokio::{sync::Notify, time::sleep};
+use sqlx::postgres::PgRow;
+use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
+use tokio::sync::Notify;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use wire::event::CloudEvent;
 
-use crate::{
-    bus::{Bus, BusError, MAX_EVENT_BYTES},
-    metrics,
-};
+use crate::bus::{Bus, BusError, MAX_EVENT_BYTES};
+use crate::metrics;
 
 /// The table and its sequence: the first migration of every service that tells facts.
 pub const MIGRATION: &str = include_str!("../migrations/0001_outbox.sql");

@@ -1,14 +1,13 @@
 //! The pool of connections to Postgres. No wait in it is without an end: neither for a connection, nor
 //! for a statement, nor for a lock.
 
-use std::{str::FromStr, time::Duration};
+use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use sqlx::{
-    ConnectOptions as _, Connection as _, PgPool,
-    migrate::{MigrateError, Migrator},
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 

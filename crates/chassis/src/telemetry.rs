@@ -4,29 +4,26 @@
 //! objects. With `OTEL_EXPORTER_OTLP_ENDPOINT` set, spans and metrics also go there (OTLP over gRPC).
 //! Logs go to standard error, for people on a terminal and as JSON otherwise.
 
-use std::{
-    collections::HashMap,
-    io::IsTerminal as _,
-    str::FromStr as _,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
+use std::io::IsTerminal as _;
+use std::str::FromStr as _;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow};
-use opentelemetry::{
-    Context, global,
-    propagation::TextMapPropagator as _,
-    trace::{TraceContextExt as _, TracerProvider as _},
-};
+use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
+use opentelemetry::{Context, global};
 use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig as _};
-use opentelemetry_sdk::{
-    Resource, metrics::SdkMeterProvider, propagation::TraceContextPropagator,
-    trace::SdkTracerProvider,
-};
-use tracing::{Span, level_filters::LevelFilter};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Span;
+use tracing::level_filters::LevelFilter;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _,
-};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
 use crate::config::Env;
 

@@ -1,20 +1,16 @@
 //! A layer that puts every request in a span and in the caller's trace.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use opentelemetry::KeyValue;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::{Instrument as _, Span, field, info_span};
 
-use crate::{
-    metrics,
-    telemetry::{continue_trace, trace_id, traceparent_of},
-};
+use crate::metrics;
+use crate::telemetry::{continue_trace, trace_id, traceparent_of};
 
 /// Wraps a service so that each request runs in a span of the trace its `traceparent` header names, or
 /// of a new one. The span carries `trace_id`, so that a log line can be found by it.

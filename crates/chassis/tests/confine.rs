@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-use std::{env, fs, path::Path, process::Command};
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
 
 use chassis::confine::{ConfineError, Confinement, confine};
 

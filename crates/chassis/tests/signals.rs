@@ -6,10 +6,8 @@
 use std::time::Duration;
 
 use chassis::Service;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -1,6 +1,7 @@
 //! One process has one log, whoever takes it first. Alone in its process, so that no other test has.
 
-use std::{sync::Barrier, thread};
+use std::sync::Barrier;
+use std::thread;
 
 use chassis::telemetry;
 use tokio::runtime::Handle;

@@ -10,12 +10,9 @@
 pub mod json;
 pub mod path;
 pub mod tree;
-
 mod walk;
-
 pub mod content;
 pub mod run_key;
-
 pub mod facts;
 pub mod manifest;
 pub mod marker;

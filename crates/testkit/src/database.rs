@@ -1,24 +1,20 @@
 //! A fresh database for a test.
 
-use std::{
-    env,
-    ffi::OsString,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
-    time::Duration,
-};
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::time::{Instant, sleep};
 
-use crate::{
-    fresh_name, in_own_runtime,
-    programs::program,
-    supervised::{Account, Supervised},
-};
+use crate::programs::program;
+use crate::supervised::{Account, Supervised};
+use crate::{fresh_name, in_own_runtime};
 
 /// How long a private server may take to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(60);

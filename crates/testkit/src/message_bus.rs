@@ -1,12 +1,10 @@
 //! A fresh corner of a bus for a test, and a server that a test may stop.
 
-use std::{
-    env,
-    ffi::OsString,
-    path::{Path, PathBuf},
-    sync::OnceLock,
-    time::Duration,
-};
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use async_nats::{Client, Subscriber};
@@ -14,7 +12,9 @@ use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 use wire::event::{CloudEvent, Family};
 
-use crate::{fresh_name, in_own_runtime, programs::program, supervised::Supervised};
+use crate::programs::program;
+use crate::supervised::Supervised;
+use crate::{fresh_name, in_own_runtime};
 
 /// How long a private server may take to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(30);

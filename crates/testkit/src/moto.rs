@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use tokio::time::{Instant, sleep};
 
-use crate::{programs::program, supervised::Supervised};
+use crate::programs::program;
+use crate::supervised::Supervised;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -1,9 +1,7 @@
 //! Where the programs are that tests start.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::env;
+use std::path::{Path, PathBuf};
 
 /// The program `name`: below the workspace's `.dev/`, then on `PATH`, then where Debian keeps Postgres.
 pub fn program(name: &str) -> Option<PathBuf> {

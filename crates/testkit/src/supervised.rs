@@ -5,13 +5,11 @@
 //! folder. The shell has a process group of its own, so that a signal to the test's group does not end
 //! it before it has cleaned up.
 
-use std::{
-    ffi::OsString,
-    io,
-    os::unix::process::CommandExt as _,
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
 use nix::unistd::{User, geteuid};

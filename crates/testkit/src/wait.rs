@@ -1,6 +1,7 @@
 //! Waiting for a state, with a deadline.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 

@@ -1,6 +1,7 @@
 //! SHA-256 in the one spelling used everywhere: 64 lower-case hex digits.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;

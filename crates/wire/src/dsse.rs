@@ -4,10 +4,8 @@
 //! passed off as another. A `keyid` is only a hint: every signature is tried against every accepted
 //! key, and a payload counts only after one of them fits.
 
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, URL_SAFE},
-};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 

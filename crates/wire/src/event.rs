@@ -4,7 +4,8 @@
 //! teller, one stream and one type of data. A field is never removed or renamed: that would be `v2`,
 //! beside `v1` for as long as a stream holds any. `tests/frozen.rs` holds the text of every event.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 pub use gate::{GateData, GateEvent};

@@ -1,6 +1,7 @@
 //! The id of a run, in the two spellings the documents use.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -1,6 +1,8 @@
 //! JSON with one spelling (RFC 8785), so that a digest of it means something, and with one reading.
 
-use serde::{Serialize, de::DeserializeOwned, ser::Error as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::ser::Error as _;
 use serde_json::{Number, Value};
 
 use crate::Digest;

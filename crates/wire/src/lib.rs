@@ -6,21 +6,13 @@
 //! bus), [`problem`] (every refusal there is) and [`pb`] (what goes over gRPC).
 
 pub mod id;
-
 pub mod digest;
-
 pub mod json;
-
 pub mod usage;
-
 pub mod dsse;
-
 pub mod statement;
-
 pub mod event;
-
 pub mod problem;
-
 pub mod pb;
 
 pub use digest::{Digest, Hasher};

@@ -6,13 +6,11 @@
 //! word where a closed list is expected is an error (O1).
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    Digest,
-    dsse::{self, DsseError, Envelope},
-    json,
-};
+use crate::dsse::{self, DsseError, Envelope};
+use crate::{Digest, json};
 
 pub use execution::{Execution, Exit, MAX_SEED, Output};
 pub use shipping::{Mode, OracleCount, Shipping, TestCount};

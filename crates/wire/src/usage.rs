@@ -66,7 +66,8 @@ pub fn charge(rates: &Rates, usage: &Usage) -> Option<i128> {
 
 /// An `i128` as a decimal string: for `#[serde(with = "wire::usage::decimal")]`.
 pub mod decimal {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
 
     /// Writes the number as a string of decimal digits.
     ///

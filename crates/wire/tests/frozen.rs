@@ -3,20 +3,19 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
-use time::{OffsetDateTime, macros::datetime};
+use time::OffsetDateTime;
+use time::macros::datetime;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
-use wire::{
-    Digest, Problem, RunId,
-    event::{
-        CloudEvent, Data, Failure, GateData, GateEvent, Receipt, RunData, RunEvent, RunStatus,
-        SealData, SealEvent, SealStatus,
-    },
-    statement,
+use wire::event::{
+    CloudEvent, Data, Failure, GateData, GateEvent, Receipt, RunData, RunEvent, RunStatus,
+    SealData, SealEvent, SealStatus,
 };
+use wire::{Digest, Problem, RunId, statement};
 
 const TIME: OffsetDateTime = datetime!(2026-01-02 03:04:05 UTC);
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

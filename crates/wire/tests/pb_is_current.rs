@@ -2,11 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use prost::Message;
 use protox::Compiler;

@@ -19,43 +19,29 @@
 pub mod document;
 pub mod manifest;
 pub mod spec;
-
 pub mod mirror;
 pub mod removal;
 pub mod workspace;
-
 pub mod processors;
 pub mod sandbox;
-
 pub mod finding;
 pub mod outputs;
-
 pub mod oracle;
-
 pub mod judge;
-
 pub mod local;
 pub mod pattern;
 pub mod told;
-
 pub mod config;
-
 pub mod error;
-
 pub mod store;
 pub mod tree;
-
 pub mod gate;
-
 pub mod progress;
 pub mod request;
-
 pub mod attempt;
 pub mod execution;
 pub mod shipping;
-
 pub mod grpc;
-
 pub mod cli;
 pub mod doctor;
 pub mod guarded;

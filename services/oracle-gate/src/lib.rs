@@ -13,39 +13,22 @@
 //! and [`gates`]; then [`sealing`], [`runs`], [`modules`], [`bundle`]; last [`grpc`] and [`store`].
 
 pub mod reasons;
-
 pub mod objects;
-
 pub mod probe;
-
 pub mod locator;
-
 pub mod catalogue;
-
 pub mod profile;
-
 pub mod check;
-
 pub mod gates;
-
 pub mod sealing;
-
 pub mod modules;
-
 pub mod runs;
-
 pub mod bundle;
-
 pub mod store;
-
 pub mod error;
-
 pub mod config;
-
 pub mod grpc;
-
 pub mod crash;
-
 pub mod cli;
 
 use std::net::SocketAddr;

@@ -5,19 +5,11 @@
 //! sent and read).
 
 pub mod decide;
-
 pub mod network;
-
 pub mod transaction;
-
 pub mod store;
-
 pub mod ledger;
-
 pub mod engine;
-
 mod answers;
-
 pub mod calls;
-
 pub mod reads;

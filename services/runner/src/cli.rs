@@ -1,19 +1,20 @@
 //! The command line. Exit codes: 0 done, 1 the service failed or the subject is bad, 2 nothing is known,
 //! try again, 3 usage or configuration (C1).
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::{Env, Service, confine::confine, postgres, telemetry};
+use chassis::confine::confine;
+use chassis::{Env, Service, postgres, telemetry};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use wire::RunId;
 
-use crate::{
-    config::{Config, FILE},
-    crash,
-    gateway::{page::Page, store, view::RunView},
-    runs,
-};
+use crate::config::{Config, FILE};
+use crate::gateway::page::Page;
+use crate::gateway::store;
+use crate::gateway::view::RunView;
+use crate::{crash, runs};
 
 /// How long open requests and steps may take after a signal.
 const GRACE: Duration = Duration::from_secs(30);

@@ -1,19 +1,16 @@
 //! Every setting, read once. All mistakes are reported together, by name, on one line.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::Path,
-    time::Duration,
-};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
 
 use chain::{Address, ChainError, Keypair, Network, STANDALONE};
-use chassis::{
-    config::{ConfigErrors, Env, EnvFileError, Secret},
-    grpc::Tokens,
-};
+use chassis::config::{ConfigErrors, Env, EnvFileError, Secret};
+use chassis::grpc::Tokens;
 use ed25519_dalek::VerifyingKey;
 
-use crate::{crash, runs::steps::Rules};
+use crate::crash;
+use crate::runs::steps::Rules;
 
 /// A file of settings in the working folder; what the environment says goes before it.
 pub const FILE: &str = ".env.runner";

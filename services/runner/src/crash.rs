@@ -5,10 +5,8 @@
 
 use std::sync::OnceLock;
 
-use nix::{
-    sys::signal::{self, Signal},
-    unistd::Pid,
-};
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 
 /// Every point, in the order a run passes them, with what has happened by then.
 pub const POINTS: [(&str, &str); 27] = [

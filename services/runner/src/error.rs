@@ -1,9 +1,7 @@
 //! Everything that can go wrong here, sorted by what the other side can do about it.
 
-use wire::{
-    Problem, RunId,
-    problem::{Issue, ProblemBody},
-};
+use wire::problem::{Issue, ProblemBody};
+use wire::{Problem, RunId};
 
 /// What this service's functions answer.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

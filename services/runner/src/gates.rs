@@ -1,27 +1,26 @@
 //! The two gates, as this service sees them. The only file that names their messages.
 
-use std::{fmt, time::Duration};
+use std::fmt;
+use std::time::Duration;
 
 use tonic::{Code, Status};
-use wire::{
-    Digest, RunId,
-    pb::{
-        module::v1::{
-            ExecuteRequest, ExecutionState, GetExecutionRequest, GetVerdictRequest,
-            execute_event::Event, module_gate_client::ModuleGateClient,
-        },
-        oracle::v1::{
-            BundleChunk, CheckStatus, GetModuleRequest, ReadBundleRequest, SealRequest,
-            SealResponse, SealStatus, oracle_gate_client::OracleGateClient,
-        },
-    },
+use wire::pb::module::v1::execute_event::Event;
+use wire::pb::module::v1::module_gate_client::ModuleGateClient;
+use wire::pb::module::v1::{
+    ExecuteRequest, ExecutionState, GetExecutionRequest, GetVerdictRequest,
 };
+use wire::pb::oracle::v1::oracle_gate_client::OracleGateClient;
+use wire::pb::oracle::v1::{
+    BundleChunk, CheckStatus, GetModuleRequest, ReadBundleRequest, SealRequest, SealResponse,
+    SealStatus,
+};
+use wire::{Digest, RunId};
 
-use crate::{
-    crash,
-    error::{Error, Result},
-    runs::{facts::Drafts, run::Request, settlement::Seal},
-};
+use crate::crash;
+use crate::error::{Error, Result};
+use crate::runs::facts::Drafts;
+use crate::runs::run::Request;
+use crate::runs::settlement::Seal;
 
 const MODULE_GATE: &str = "module-gate";
 const ORACLE_GATE: &str = "oracle-gate";

@@ -2,43 +2,33 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json, Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, Path, Query, State, rejection::BytesRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
-    routing::{get, post},
-};
-use chassis::{Health, trace::TraceLayer};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use chassis::Health;
+use chassis::trace::TraceLayer;
 use serde::Deserialize;
 use serde_json::Value;
 use tower_http::cors::{Any, CorsLayer};
 use wire::{Digest, Problem, RunId};
 
-use crate::{
-    error::{Error, Result},
-    gates::Gates,
-    gateway::{
-        orders::{Desk, Key},
-        page::Page,
-        summary::About,
-        view::RunView,
-    },
-};
+use crate::error::{Error, Result};
+use crate::gates::Gates;
+use crate::gateway::orders::{Desk, Key};
+use crate::gateway::page::Page;
+use crate::gateway::summary::About;
+use crate::gateway::view::RunView;
 
 pub mod draft;
-
 pub mod view;
-
 pub mod store;
-
 pub mod orders;
-
 pub mod page;
-
 pub mod summary;
-
 pub mod bundle;
 
 /// Set on an answer that was given before to the same `Idempotency-Key`.

@@ -5,28 +5,20 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use tonic::{Request, Response, Status};
-use wire::{
-    Problem,
-    pb::runner::v1::{
-        self as pb, CreateRunRequest, Escrow, GetRunRequest, GetSummaryRequest, ListRunsRequest,
-        ListRunsResponse, RetryRunRequest, Run, RunStatus, Summary, runner_server::Runner,
-    },
+use wire::Problem;
+use wire::pb::runner::v1::runner_server::Runner;
+use wire::pb::runner::v1::{
+    self as pb, CreateRunRequest, Escrow, GetRunRequest, GetSummaryRequest, ListRunsRequest,
+    ListRunsResponse, RetryRunRequest, Run, RunStatus, Summary,
 };
 
-use crate::{
-    error::{Error, Result},
-    gateway::{
-        Gateway, draft,
-        orders::{self, Key},
-        page::Page,
-        store,
-        view::{RunView, rfc3339},
-    },
-    runs::{
-        run::{self, Snapshot},
-        state,
-    },
-};
+use crate::error::{Error, Result};
+use crate::gateway::orders::{self, Key};
+use crate::gateway::page::Page;
+use crate::gateway::view::{RunView, rfc3339};
+use crate::gateway::{Gateway, draft, store};
+use crate::runs::run::{self, Snapshot};
+use crate::runs::state;
 
 /// The service.
 #[derive(Debug, Clone)]

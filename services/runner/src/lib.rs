@@ -9,51 +9,38 @@
 //! to a person. Reading order: [`runs::state`], [`runs::steps`], [`chain::decide`], [`chain::engine`],
 //! then the ways in ([`gateway`], [`grpc`]) and [`start`].
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ::chain::Rpc;
 use anyhow::Context as _;
-use chassis::{Bus, Health, Service, outbox, postgres, service::listen};
-use sqlx::{PgPool, migrate::Migrator};
+use chassis::service::listen;
+use chassis::{Bus, Health, Service, outbox, postgres};
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use wire::pb::runner::v1::runner_server::RunnerServer;
 
-use crate::{
-    chain::ledger::Ledger,
-    config::{Addresses, Config},
-    gates::Gates,
-    gateway::{
-        Gateway,
-        orders::Desk,
-        summary::{About, Pulse},
-    },
-    grpc::Grpc,
-    runs::{
-        steps::Engine,
-        worker::{Bell, work},
-    },
-};
+use crate::chain::ledger::Ledger;
+use crate::config::{Addresses, Config};
+use crate::gates::Gates;
+use crate::gateway::Gateway;
+use crate::gateway::orders::Desk;
+use crate::gateway::summary::{About, Pulse};
+use crate::grpc::Grpc;
+use crate::runs::steps::Engine;
+use crate::runs::worker::{Bell, work};
 
 pub mod config;
-
 pub mod crash;
-
 pub mod error;
-
 pub mod runs;
-
 pub mod chain;
-
 pub mod gates;
-
 pub mod gateway;
-
 pub mod grpc;
-
 pub mod probes;
-
 pub mod startup;
-
 pub mod cli;
 
 /// The schema, oldest first.

@@ -1,11 +1,14 @@
 //! What `/health`, `/ready` and grpc.health.v1 tell of this service (R15).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::{Bus, Health, Service, postgres};
 use wire::{Digest, Problem, RunId};
 
-use crate::{error::Error, gates::Gates, runs::steps::Engine};
+use crate::error::Error;
+use crate::gates::Gates;
+use crate::runs::steps::Engine;
 
 const EVERY: Duration = Duration::from_secs(2);
 

@@ -5,27 +5,15 @@
 //! (what moves it).
 
 pub mod state;
-
 pub mod run;
-
 pub mod terms;
-
 pub mod settlement;
-
 pub mod preflight;
-
 pub mod verdict;
-
 pub mod rows;
-
 pub mod snapshot;
-
 pub mod store;
-
 pub mod event;
-
 pub mod facts;
-
 pub mod steps;
-
 pub mod worker;

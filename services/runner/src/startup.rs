@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use chain::{ChainError, vault::Vault};
+use chain::ChainError;
+use chain::vault::Vault;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    chain::{ledger::Ledger, store},
-    error::Error,
-};
+use crate::chain::ledger::Ledger;
+use crate::chain::store;
+use crate::error::Error;
 
 /// Between two attempts to reach the node.
 const RETRY: Duration = Duration::from_secs(1);

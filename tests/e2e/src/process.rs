@@ -1,14 +1,12 @@
 //! A program under test as a process of its own, which a test can kill.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::Mutex,
-    time::Duration,
-};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 

@@ -2,11 +2,9 @@
 
 mod people;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Context as _;
 use chain::Keypair;
@@ -279,7 +277,8 @@ impl Stack {
     }
 
     fn import(&self, name: &str, key: &Keypair) -> anyhow::Result<()> {
-        use std::{io::Write as _, process::Stdio};
+        use std::io::Write as _;
+        use std::process::Stdio;
         let mut child = Command::new(binary("lumio")?)
             .args(["keys", "import", name])
             .env_clear()

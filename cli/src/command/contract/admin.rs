@@ -1,17 +1,17 @@
 //! The administrator's calls.
 
-use std::{fs, io::Read as _, path::Path};
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
 
 use chain::{Call, Invocation, state};
 use wire::Digest;
 
 use super::{Which, administered, show};
-use crate::{
-    command::deploy,
-    context::Context,
-    failure::{Failure, Result},
-    output::Report,
-};
+use crate::command::deploy;
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::output::Report;
 
 /// Most bytes of a contract's code that a network takes.
 const LARGEST_CODE: u64 = 128 * 1024;

@@ -8,12 +8,10 @@ use stellar_xdr::{ContractExecutable, Limited, ScMetaEntry};
 use wire::Digest;
 
 use super::{Which, admin, id, name};
-use crate::{
-    command::deploy,
-    context::Context,
-    failure::{Failure, Result},
-    output::Report,
-};
+use crate::command::deploy;
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::output::Report;
 
 /// The Wasm section of a contract's metadata (SEP-46).
 const METADATA: &str = "contractmetav0";

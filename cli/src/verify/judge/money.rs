@@ -1,10 +1,8 @@
 //! The links that the chain holds by itself.
 
-use chain::{
-    amount::show,
-    ids::{self, RunIdentity},
-    vault::{Lifecycle, RunTerms, settlement_hash},
-};
+use chain::amount::show;
+use chain::ids::{self, RunIdentity};
+use chain::vault::{Lifecycle, RunTerms, settlement_hash};
 use serde_json::json;
 use wire::{Digest, Usage};
 

@@ -1,12 +1,12 @@
 //! The links that hold by bytes: seal, manifest, files, module.
 
-use seal::{
-    EXECUTION_FILE, Manifest, ManifestV1, OUTPUTS_DIR, SealStatus,
-    verify::{self, Broken, Report},
-};
-use wire::{Digest, statement::Verdict};
+use seal::verify::{self, Broken, Report};
+use seal::{EXECUTION_FILE, Manifest, ManifestV1, OUTPUTS_DIR, SealStatus};
+use wire::Digest;
+use wire::statement::Verdict;
 
-use super::{Case, End, Link, Name, differs, stated::Stated};
+use super::stated::Stated;
+use super::{Case, End, Link, Name, differs};
 use crate::failure::{Failure, Result};
 
 pub(super) fn links(case: &Case<'_>, stated: Option<&Stated>) -> Result<Vec<Link>> {

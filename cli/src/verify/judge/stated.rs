@@ -2,14 +2,10 @@
 
 use chain::ids::{Request, request_hash};
 use ed25519_dalek::VerifyingKey;
-use seal::{
-    EXECUTION_FILE, SHIPPING_FILE,
-    facts::{GateStatus, RunFactsView},
-};
-use wire::{
-    Digest, Usage,
-    statement::{Execution, ExecutionStatement, ShippingStatement, Verdict},
-};
+use seal::facts::{GateStatus, RunFactsView};
+use seal::{EXECUTION_FILE, SHIPPING_FILE};
+use wire::statement::{Execution, ExecutionStatement, ShippingStatement, Verdict};
+use wire::{Digest, Usage};
 
 use super::{Case, End, Link, Name, differs, money};
 use crate::failure::Result;

@@ -5,10 +5,8 @@ mod fixture;
 use std::fs;
 
 use serde_json::json;
-use wire::{
-    Digest, Usage,
-    statement::{Code, Exit, Verdict},
-};
+use wire::statement::{Code, Exit, Verdict};
+use wire::{Digest, Usage};
 
 use self::fixture::{Fixture, OTHER_KEY};
 use super::{ALL, Name, State};

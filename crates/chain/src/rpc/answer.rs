@@ -1,13 +1,15 @@
 //! What the network says about transactions and events.
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use stellar_xdr::{
     ContractEvent, DiagnosticEvent, ScVal, TransactionMeta, TransactionResult,
     TransactionResultCode, TransactionResultResult,
 };
 use wire::Digest;
 
-use super::{events::Event, malformed};
+use super::events::Event;
+use super::malformed;
 use crate::{ChainError, ContractError, ContractKind, scval};
 
 /// A node's view of time: ledgers, and when they closed in Unix seconds.

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::json;
 use stellar_xdr::{LedgerEntryData, LedgerKey, LedgerKeyAccount, WriteXdr};
 
-use super::{Rpc, raw::Raw};
+use super::Rpc;
+use super::raw::Raw;
 use crate::{Address, ChainError, scval};
 
 /// Most keys that a node takes in one call.

@@ -5,7 +5,8 @@ use serde_json::json;
 use stellar_xdr::{ContractEvent, ContractEventBody, ContractEventType, ScVal, WriteXdr};
 use wire::Digest;
 
-use super::{malformed, raw::Raw};
+use super::malformed;
+use super::raw::Raw;
 use crate::{Address, ChainError, scval};
 
 /// An event of a contract.

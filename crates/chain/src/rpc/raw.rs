@@ -1,9 +1,11 @@
 //! JSON-RPC by hand, for what `soroban-client` cannot be trusted with; bounded in size and time.
 
-use std::{error::Error, time::Duration};
+use std::error::Error;
+use std::time::Duration;
 
 use reqwest::{Client, Url};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{RpcError, malformed, shorten};

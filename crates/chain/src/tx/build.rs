@@ -1,12 +1,10 @@
 //! Building with `soroban-client`, whose XDR is one protocol older: values cross by their bytes.
 
-use soroban_client::{
-    account::{Account, AccountBehavior as _},
-    operation::Operation,
-    transaction::{Transaction, TransactionBehavior as _},
-    transaction_builder::{TransactionBuilder, TransactionBuilderBehavior as _},
-    xdr as old,
-};
+use soroban_client::account::{Account, AccountBehavior as _};
+use soroban_client::operation::Operation;
+use soroban_client::transaction::{Transaction, TransactionBehavior as _};
+use soroban_client::transaction_builder::{TransactionBuilder, TransactionBuilderBehavior as _};
+use soroban_client::xdr as old;
 use stellar_xdr::{
     SorobanAuthorizationEntry, SorobanResources, SorobanTransactionData, TransactionEnvelope,
     WriteXdr,
@@ -14,7 +12,8 @@ use stellar_xdr::{
 use wire::Digest;
 
 use super::PrepareRequest;
-use crate::{Address, Call, ChainError, Network, rpc::Simulation, scval};
+use crate::rpc::Simulation;
+use crate::{Address, Call, ChainError, Network, scval};
 
 /// Most bytes of an envelope: the network's own limit for a transaction, with room.
 const LARGEST_ENVELOPE: usize = 256 * 1024;

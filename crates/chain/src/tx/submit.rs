@@ -5,10 +5,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::{PrepareRequest, Prepared, prepare};
-use crate::{
-    ChainError, ContractKind, Rpc,
-    rpc::{Applied, Outcome, SendAnswer},
-};
+use crate::rpc::{Applied, Outcome, SendAnswer};
+use crate::{ChainError, ContractKind, Rpc};
 
 /// How often the fate is asked for.
 const POLL: Duration = Duration::from_millis(300);

@@ -2,10 +2,8 @@
 
 use stellar_xdr::ScVal;
 
-use super::{
-    calls::{Finalize, Open, Vault},
-    terms::usage_to,
-};
+use super::calls::{Finalize, Open, Vault};
+use super::terms::usage_to;
 use crate::{Address, ChainError, Invocation, scval};
 
 /// Most runs that one call opens; what limits it is the size of events.

@@ -3,10 +3,8 @@
 use stellar_xdr::ScVal;
 use wire::{Digest, Usage};
 
-use super::{
-    terms::{OpenTerms, RunTerms, usage_to},
-    types::{GrantLimits, Policy},
-};
+use super::terms::{OpenTerms, RunTerms, usage_to};
+use super::types::{GrantLimits, Policy};
 use crate::{Address, ChainError, ContractKind, Invocation, scval, token};
 
 /// A vault, by its contract id.

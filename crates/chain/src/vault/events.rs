@@ -3,16 +3,12 @@
 use serde::{Deserialize, Serialize};
 use wire::{Digest, Usage};
 
-use super::{
-    calls::Vault,
-    run::{RunReceipt, SettledRun},
-    terms::{RunTerms, usage_from},
-};
-use crate::{
-    Address, ChainError,
-    rpc::{Applied, Event},
-    scval::Reader,
-};
+use super::calls::Vault;
+use super::run::{RunReceipt, SettledRun};
+use super::terms::{RunTerms, usage_from};
+use crate::rpc::{Applied, Event};
+use crate::scval::Reader;
+use crate::{Address, ChainError};
 
 /// The event `run,opened`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

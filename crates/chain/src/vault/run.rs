@@ -5,10 +5,8 @@ use stellar_xdr::ScVal;
 use wire::{Digest, Usage};
 
 use super::terms::{RunTerms, usage_to};
-use crate::{
-    Address, ChainError,
-    scval::{self, Reader},
-};
+use crate::scval::{self, Reader};
+use crate::{Address, ChainError};
 
 /// Where a run stands. An open run whose deadline has passed is over, whatever its record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

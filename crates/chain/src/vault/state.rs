@@ -3,17 +3,12 @@
 use stellar_xdr::{LedgerKey, ScVal};
 use wire::Digest;
 
-use super::{
-    calls::Vault,
-    run::{Lifecycle, RunRecord},
-    types::{Account, Config, Grant, GrantLimits, Policy, PolicyState},
-};
-use crate::{
-    Address, ChainError, Rpc,
-    rpc::Entry,
-    scval::{self, Reader},
-    tx,
-};
+use super::calls::Vault;
+use super::run::{Lifecycle, RunRecord};
+use super::types::{Account, Config, Grant, GrantLimits, Policy, PolicyState};
+use crate::rpc::Entry;
+use crate::scval::{self, Reader};
+use crate::{Address, ChainError, Rpc, tx};
 
 /// A run's record as one ledger has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

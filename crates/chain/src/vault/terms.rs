@@ -4,10 +4,8 @@ use serde::{Deserialize, Serialize};
 use stellar_xdr::ScVal;
 use wire::{Digest, Rates, Usage};
 
-use crate::{
-    Address, ChainError,
-    scval::{self, Reader},
-};
+use crate::scval::{self, Reader};
+use crate::{Address, ChainError};
 
 /// Most keys that an agent may name, and so a run's terms may hold (V12).
 const MOST_ATTESTERS: usize = 4;

@@ -3,10 +3,8 @@
 use stellar_xdr::ScVal;
 use wire::Digest;
 
-use crate::{
-    Address, ChainError,
-    scval::{self, Reader},
-};
+use crate::scval::{self, Reader};
+use crate::{Address, ChainError};
 
 /// A user's caps in stroops. 0 is no cap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

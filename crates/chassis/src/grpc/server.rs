@@ -1,22 +1,24 @@
 //! A gRPC server: services behind tokens, health and reflection open, every call in a span.
 
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    body::Body,
-    server::NamedService,
-    service::{Routes, interceptor::InterceptedService},
-    transport,
-};
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 use tower::Service;
 
 use super::{Auth, Tokens};
-use crate::{health::Health, trace::TraceLayer};
+use crate::health::Health;
+use crate::trace::TraceLayer;
 
 /// How often a connection that says nothing is asked whether it still lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);

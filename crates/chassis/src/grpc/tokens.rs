@@ -1,9 +1,11 @@
 //! Who may call: named bearer tokens, compared in constant time.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
+use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
-use tonic::{Request, Status, service::Interceptor};
+use tonic::service::Interceptor;
+use tonic::{Request, Status};
 use wire::Problem;
 
 use crate::config::Secret;

@@ -1,10 +1,8 @@
 //! The bus may be away at any time.
 
 use bytes::Bytes;
-use chassis::{
-    Bus,
-    bus::{BusError, MAX_EVENT_BYTES},
-};
+use chassis::Bus;
+use chassis::bus::{BusError, MAX_EVENT_BYTES};
 use testkit::NatsServer;
 use wire::event::Family;
 

@@ -6,11 +6,9 @@ use chassis::{Bus, clock, outbox, telemetry};
 use sqlx::PgPool;
 use testkit::{TestBus, TestDb};
 use tokio_util::sync::CancellationToken;
-use wire::{
-    Digest,
-    event::{CloudEvent, Data as _, GateData, GateEvent},
-    statement::Verdict,
-};
+use wire::Digest;
+use wire::event::{CloudEvent, Data as _, GateData, GateEvent};
+use wire::statement::Verdict;
 
 /// Long enough for a machine under load; reached only by what is broken.
 pub const SOON: Duration = Duration::from_secs(20);

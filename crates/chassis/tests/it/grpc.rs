@@ -2,24 +2,20 @@
 
 use std::net::SocketAddr;
 
-use chassis::{
-    Health, Secret, Service,
-    grpc::{self, Caller, Client, Server, Tokens},
-    service::listen,
-    telemetry,
-};
-use tonic::{Code, Request, Response, Status, codegen::BoxStream};
+use chassis::grpc::{self, Caller, Client, Server, Tokens};
+use chassis::service::listen;
+use chassis::{Health, Secret, Service, telemetry};
+use tonic::codegen::BoxStream;
+use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
-use wire::{
-    Problem,
-    pb::module::v1::{
-        ExecuteEvent, ExecuteRequest, GetExecutionRequest, GetExecutionResponse, GetVerdictRequest,
-        GetVerdictResponse, ShipEvent, ShipRequest,
-        module_gate_client::ModuleGateClient,
-        module_gate_server::{ModuleGate, ModuleGateServer},
-    },
+use wire::Problem;
+use wire::pb::module::v1::module_gate_client::ModuleGateClient;
+use wire::pb::module::v1::module_gate_server::{ModuleGate, ModuleGateServer};
+use wire::pb::module::v1::{
+    ExecuteEvent, ExecuteRequest, GetExecutionRequest, GetExecutionResponse, GetVerdictRequest,
+    GetVerdictResponse, ShipEvent, ShipRequest,
 };
 
 use crate::fixture::SOON;

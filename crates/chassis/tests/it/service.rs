@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use chassis::{Service, service::listen};
+use chassis::Service;
+use chassis::service::listen;
 
 use crate::fixture::SOON;
 

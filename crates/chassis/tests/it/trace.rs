@@ -3,10 +3,8 @@
 use chassis::{Health, Service, outbox, telemetry};
 use tracing::{Instrument as _, info_span};
 
-use crate::{
-    fixture::{bus, database, fact, relay},
-    grpc,
-};
+use crate::fixture::{bus, database, fact, relay};
+use crate::grpc;
 
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 

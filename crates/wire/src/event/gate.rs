@@ -3,10 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Data, Family};
-use crate::{
-    Digest, RunId,
-    statement::{Code, Verdict},
-};
+use crate::statement::{Code, Verdict};
+use crate::{Digest, RunId};
 
 /// What can be told of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

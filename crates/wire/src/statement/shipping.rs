@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{
-    Code, Effects, Guard, GuardTier, Predicate, StatementError, Subject, Verdict, execution::broken,
-};
+use super::execution::broken;
+use super::{Code, Effects, Guard, GuardTier, Predicate, StatementError, Subject, Verdict};
 use crate::Digest;
 
 /// What module-gate found when it judged a module.

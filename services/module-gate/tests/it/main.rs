@@ -3,23 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod world;
-
 mod execute;
-
 mod refused;
-
 mod again;
-
 mod restart;
-
 mod ship;
-
 mod command;
-
 mod capture;
-
 mod processors;
-
 mod interrupt;
-
 mod surroundings;

@@ -1,19 +1,13 @@
 //! Between what a node answers, what the rules ask and what is stored.
 
-use chain::{
-    ChainError,
-    rpc::{Applied, Outcome, SendAnswer as Answered},
-};
+use chain::ChainError;
+use chain::rpc::{Applied, Outcome, SendAnswer as Answered};
 use stellar_xdr::{Limits, ReadXdr as _, ScVal, WriteXdr as _};
 
-use crate::{
-    chain::{
-        decide::{Found, SendAnswer},
-        engine::Done,
-        transaction::{Landed, Transaction},
-    },
-    error::{Error, Result},
-};
+use crate::chain::decide::{Found, SendAnswer};
+use crate::chain::engine::Done;
+use crate::chain::transaction::{Landed, Transaction};
+use crate::error::{Error, Result};
 
 /// What the transaction answered, from what is stored of it.
 pub(super) fn done(it: &Transaction) -> Result<Done> {

@@ -2,17 +2,14 @@
 
 use std::str::FromStr as _;
 
-use chain::{
-    Address, ChainError, Invocation,
-    vault::{Finalize, Open, OpenTerms, RunTerms, Vault},
-};
+use chain::vault::{Finalize, Open, OpenTerms, RunTerms, Vault};
+use chain::{Address, ChainError, Invocation};
 use wire::Digest;
 
-use crate::{
-    chain::ledger::Ledger,
-    error::{Error, Result},
-    runs::{settlement::Settlement, terms::Terms},
-};
+use crate::chain::ledger::Ledger;
+use crate::error::{Error, Result};
+use crate::runs::settlement::Settlement;
+use crate::runs::terms::Terms;
 
 impl Ledger {
     /// `open_run` under these terms.

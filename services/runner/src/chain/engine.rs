@@ -7,28 +7,22 @@
 
 use std::time::Duration;
 
-use chain::{
-    Call, ChainError, Invocation,
-    tx::{self, PrepareRequest},
-};
+use chain::tx::{self, PrepareRequest};
+use chain::{Call, ChainError, Invocation};
 use stellar_xdr::ScVal;
 use tokio::time::{Instant, sleep};
 use wire::Digest;
 
-use crate::{
-    chain::{
-        answers::{classify, done, failure_words, found, landed},
-        decide::{
-            AfterLookup, AfterSend, AfterState, Lookup, after_lookup, after_send, after_state,
-        },
-        ledger::Ledger,
-        store,
-        transaction::{Kind, State, Transaction},
-    },
-    crash,
-    error::{Error, Result},
-    runs::run::Held,
+use crate::chain::answers::{classify, done, failure_words, found, landed};
+use crate::chain::decide::{
+    AfterLookup, AfterSend, AfterState, Lookup, after_lookup, after_send, after_state,
 };
+use crate::chain::ledger::Ledger;
+use crate::chain::store;
+use crate::chain::transaction::{Kind, State, Transaction};
+use crate::crash;
+use crate::error::{Error, Result};
+use crate::runs::run::Held;
 
 /// How long a worker stays with one transaction before it lets others have a turn.
 const PATIENCE: Duration = Duration::from_secs(20);

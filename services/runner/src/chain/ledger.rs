@@ -2,16 +2,13 @@
 
 use std::fmt;
 
-use chain::{Address, Keypair, Network, Rpc, rpc::Clock};
+use chain::rpc::Clock;
+use chain::{Address, Keypair, Network, Rpc};
 use sqlx::PgPool;
 
-use crate::{
-    chain::{
-        network::{Mark, Standing, compare},
-        store,
-    },
-    error::{Error, Result},
-};
+use crate::chain::network::{Mark, Standing, compare};
+use crate::chain::store;
+use crate::error::{Error, Result};
 
 /// Everything that is needed to speak with the network.
 pub struct Ledger {

@@ -1,19 +1,18 @@
 //! What is read of vault and registry. State has no retention window, so it can always tell.
 
-use chain::{
-    ChainError,
-    registry::Registry,
-    vault::{Lifecycle, RunRecord, Vault},
-};
+use chain::ChainError;
+use chain::registry::Registry;
+use chain::vault::{Lifecycle, RunRecord, Vault};
 use wire::Digest;
 
-use crate::{
-    chain::{
-        calls::address, decide::Record, engine::Purpose, ledger::Ledger, store, transaction::Kind,
-    },
-    error::{Error, Result},
-    runs::preflight::{Agent, Facts, Policy},
-};
+use crate::chain::calls::address;
+use crate::chain::decide::Record;
+use crate::chain::engine::Purpose;
+use crate::chain::ledger::Ledger;
+use crate::chain::store;
+use crate::chain::transaction::Kind;
+use crate::error::{Error, Result};
+use crate::runs::preflight::{Agent, Facts, Policy};
 
 impl Ledger {
     /// Everything that decides whether a run of this user can be opened now.

@@ -1,17 +1,15 @@
 //! Every SQL statement about signed transactions, their sources and the networks they went to.
 
-use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
 use wire::{Digest, RunId};
 
-use crate::{
-    chain::{
-        network::Mark,
-        transaction::{Kind, Landed, State, Transaction},
-    },
-    error::{Error, Result},
-    runs::{rows, run::Held},
-};
+use crate::chain::network::Mark;
+use crate::chain::transaction::{Kind, Landed, State, Transaction};
+use crate::error::{Error, Result};
+use crate::runs::rows;
+use crate::runs::run::Held;
 
 /// A worker's right to use a source account's next sequence number.
 #[derive(Debug, Clone, Copy)]

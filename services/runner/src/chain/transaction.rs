@@ -1,6 +1,7 @@
 //! A signed transaction as it is kept, from before its first send until it has ended.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use wire::{Digest, RunId};
 

@@ -1,26 +1,21 @@
 //! A sealed run as one archive: what oracle-gate holds of it, with the run itself in front.
 
-use axum::{
-    body::Body,
-    http::{HeaderValue, header},
-    response::{IntoResponse as _, Response},
-};
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use wire::{
-    Problem,
-    pb::oracle::v1::{BundleChunk, BundleFile, bundle_chunk::Item},
-};
+use wire::Problem;
+use wire::pb::oracle::v1::bundle_chunk::Item;
+use wire::pb::oracle::v1::{BundleChunk, BundleFile};
 
-use crate::{
-    chain::calls::on_chain,
-    error::{Error, Result},
-    gates::Gates,
-    gateway::view::RunView,
-    runs::run::Snapshot,
-};
+use crate::chain::calls::on_chain;
+use crate::error::{Error, Result};
+use crate::gates::Gates;
+use crate::gateway::view::RunView;
+use crate::runs::run::Snapshot;
 
 /// A tar archive is made of blocks of this many bytes.
 const BLOCK: usize = 512;

@@ -7,12 +7,12 @@
 
 use chain::Address;
 use serde_json::{Map, Value};
-use wire::{Digest, Problem, Usage, problem::Issue, statement::MAX_SEED};
+use wire::problem::Issue;
+use wire::statement::MAX_SEED;
+use wire::{Digest, Problem, Usage};
 
-use crate::{
-    error::{Error, Result},
-    runs::run::Request,
-};
+use crate::error::{Error, Result};
+use crate::runs::run::Request;
 
 /// The most bytes of a run's input, as canonical JSON (R12).
 pub const MAX_INPUT_BYTES: usize = 1024 * 1024;

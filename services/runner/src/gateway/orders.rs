@@ -4,23 +4,18 @@ use chassis::outbox;
 use rand::Rng as _;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
-use wire::{Digest, Problem, RunId, statement::MAX_SEED};
+use wire::statement::MAX_SEED;
+use wire::{Digest, Problem, RunId};
 
-use crate::{
-    error::{Error, Result},
-    gateway::{
-        store::{self, Answered},
-        view::RunView,
-    },
-    runs::{
-        self, event,
-        run::{Escrow, Request, Snapshot},
-        settlement::Failure,
-        state::{Phase, Status},
-        steps::CANCELLED,
-        worker::Bell,
-    },
-};
+use crate::error::{Error, Result};
+use crate::gateway::store::{self, Answered};
+use crate::gateway::view::RunView;
+use crate::runs::run::{Escrow, Request, Snapshot};
+use crate::runs::settlement::Failure;
+use crate::runs::state::{Phase, Status};
+use crate::runs::steps::CANCELLED;
+use crate::runs::worker::Bell;
+use crate::runs::{self, event};
 
 /// What an order needs.
 #[derive(Debug, Clone)]

@@ -6,11 +6,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::Problem;
 
-use crate::{
-    error::{Error, Result},
-    gateway::store::{self, Filter},
-    runs::{run::Snapshot, state::Status},
-};
+use crate::error::{Error, Result};
+use crate::gateway::store::{self, Filter};
+use crate::runs::run::Snapshot;
+use crate::runs::state::Status;
 
 /// Runs on a page when the caller names no number, and at most.
 const MOST: i64 = 500;

@@ -6,15 +6,11 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::{Digest, RunId};
 
-use crate::{
-    error::{Error, Result},
-    runs::{
-        rows,
-        run::{Request, Snapshot},
-        snapshot::snapshot_query,
-        state::Status,
-    },
-};
+use crate::error::{Error, Result};
+use crate::runs::rows;
+use crate::runs::run::{Request, Snapshot};
+use crate::runs::snapshot::snapshot_query;
+use crate::runs::state::Status;
 
 /// What a list is narrowed to.
 #[derive(Debug, Clone, Default)]

@@ -10,10 +10,9 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use crate::{
-    error::Result,
-    gateway::{store, view::rfc3339},
-};
+use crate::error::Result;
+use crate::gateway::store;
+use crate::gateway::view::rfc3339;
 
 /// What is configured, as the outside may know it.
 #[derive(Debug, Clone)]

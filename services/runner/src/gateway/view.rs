@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use wire::{Digest, Usage};
 
 use crate::runs::{

@@ -2,16 +2,16 @@
 
 use chassis::outbox;
 use sqlx::PgConnection;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use wire::{
-    RunId,
-    event::{self, CloudEvent, Data as _, RunData, RunEvent, RunStatus},
-};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use wire::RunId;
+use wire::event::{self, CloudEvent, Data as _, RunData, RunEvent, RunStatus};
 
-use crate::{
-    error::{Error, Result},
-    runs::{run::Snapshot, settlement::Receipt, state::Status, store},
-};
+use crate::error::{Error, Result};
+use crate::runs::run::Snapshot;
+use crate::runs::settlement::Receipt;
+use crate::runs::state::Status;
+use crate::runs::store;
 
 /// Tells where the run stands now, as its next event.
 ///

@@ -1,7 +1,8 @@
 //! Rows of `runs` and `attempts` become values here or not at all.
 
 use serde::de::DeserializeOwned;
-use sqlx::{Row as _, postgres::PgRow};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
 use wire::{Digest, RunId};
 

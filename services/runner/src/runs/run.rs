@@ -4,14 +4,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use wire::{Digest, RunId, Usage};
 
-use crate::{
-    error::{Error, Result},
-    runs::{
-        settlement::{Failure, Receipt, Seal, Settlement},
-        state::{Phase, Status},
-        terms::Terms,
-    },
-};
+use crate::error::{Error, Result};
+use crate::runs::settlement::{Failure, Receipt, Seal, Settlement};
+use crate::runs::state::{Phase, Status};
+use crate::runs::terms::Terms;
 
 /// What was asked for, checked (R12).
 #[derive(Debug, Clone, PartialEq)]

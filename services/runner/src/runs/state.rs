@@ -1,6 +1,7 @@
 //! Where a run can stand and where it can go from there (R1). Pure.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 /// What the outside sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

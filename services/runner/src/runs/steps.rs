@@ -7,29 +7,19 @@ use ed25519_dalek::VerifyingKey;
 use sqlx::{PgConnection, PgPool};
 use wire::Problem;
 
-use crate::{
-    chain::{
-        engine::{Driven, Purpose},
-        ledger::Ledger,
-        transaction::Kind,
-    },
-    error::{Error, Result},
-    gates::Gates,
-    runs::{
-        event,
-        run::{Escrow, Held, Snapshot},
-        settlement::{Failure, Seal, Settlement},
-        state::{Phase, Status},
-        store,
-    },
-};
+use crate::chain::engine::{Driven, Purpose};
+use crate::chain::ledger::Ledger;
+use crate::chain::transaction::Kind;
+use crate::error::{Error, Result};
+use crate::gates::Gates;
+use crate::runs::run::{Escrow, Held, Snapshot};
+use crate::runs::settlement::{Failure, Seal, Settlement};
+use crate::runs::state::{Phase, Status};
+use crate::runs::{event, store};
 
 mod opening;
-
 mod executing;
-
 mod sealing;
-
 mod closing;
 
 /// Everything a step needs.

@@ -8,17 +8,13 @@ use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
 use wire::{Digest, RunId, Usage};
 
-use crate::{
-    error::{Error, Result},
-    runs::{
-        rows,
-        run::{Escrow, Held, Snapshot},
-        settlement::{Failure, Receipt, Seal, Settlement},
-        snapshot::snapshot_query,
-        state::{Phase, Status},
-        terms::Terms,
-    },
-};
+use crate::error::{Error, Result};
+use crate::runs::rows;
+use crate::runs::run::{Escrow, Held, Snapshot};
+use crate::runs::settlement::{Failure, Receipt, Seal, Settlement};
+use crate::runs::snapshot::snapshot_query;
+use crate::runs::state::{Phase, Status};
+use crate::runs::terms::Terms;
 
 /// A run with its present attempt, by its id.
 pub async fn load(conn: &mut PgConnection, id: RunId) -> Result<Option<Snapshot>> {

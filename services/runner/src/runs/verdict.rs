@@ -1,10 +1,8 @@
 //! What module-gate's signed statements prove about a run (R8, R10, M12). Pure.
 
 use ed25519_dalek::VerifyingKey;
-use wire::{
-    Digest, RunId, Usage,
-    statement::{Execution, ExecutionStatement, GuardTier, Mode, ShippingStatement, Verdict},
-};
+use wire::statement::{Execution, ExecutionStatement, GuardTier, Mode, ShippingStatement, Verdict};
+use wire::{Digest, RunId, Usage};
 
 use crate::runs::{preflight::refuse, settlement::Failure};
 

@@ -3,22 +3,20 @@
 //! Any number of workers in any number of processes share one database. A worker that loses its claim
 //! stops at once; what it was doing is safe to repeat, and its writes would be refused.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::telemetry;
-use tokio::{
-    sync::Notify,
-    time::{MissedTickBehavior, interval, sleep},
-};
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::steps::{Engine, Next, backoff};
-use crate::{
-    error::{Error, Result},
-    gateway::summary::Pulse,
-    runs::{run::Held, store},
-};
+use crate::error::{Error, Result};
+use crate::gateway::summary::Pulse;
+use crate::runs::run::Held;
+use crate::runs::store;
 
 /// Wakes workers of this process when there is something to do, so that they need not poll for it.
 #[derive(Debug, Clone, Default)]

@@ -1,9 +1,7 @@
 //! Whatever the point at which the process dies, a restart ends in one open, one settlement, one receipt.
 
-use std::{
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use testkit::eventually;

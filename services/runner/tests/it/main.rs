@@ -3,13 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod world;
-
 mod settling;
-
 mod refusing;
-
 mod gateway;
-
 mod starting;
-
 mod crashing;

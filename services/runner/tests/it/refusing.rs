@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use chain::{Keypair, vault::Policy};
+use chain::Keypair;
+use chain::vault::Policy;
 use serde_json::{Value, json};
 
 use crate::world::{Gateway, PRICE, World};

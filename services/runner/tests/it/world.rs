@@ -1,16 +1,15 @@
 //! What these tests start from: a real network with the committed contracts, a funded user who has
 //! granted a runner, a database and a bus.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
+use std::time::Duration;
 
-use chain::{
-    Address, Call, ContractKind, Creation, Keypair, Rpc,
-    registry::{RateCard, Registry},
-    rpc::Applied,
-    scval::Reader,
-    tx::{self, PrepareRequest},
-    vault::{Account, Policy, RunState, Vault},
-};
+use chain::registry::{RateCard, Registry};
+use chain::rpc::Applied;
+use chain::scval::Reader;
+use chain::tx::{self, PrepareRequest};
+use chain::vault::{Account, Policy, RunState, Vault};
+use chain::{Address, Call, ContractKind, Creation, Keypair, Rpc};
 use chassis::{Env, Service};
 use runner::config::Config;
 use serde_json::{Value, json};

@@ -1,10 +1,8 @@
 //! What people do with a running Lumio: at the command line and over HTTP.
 
-use std::{
-    path::Path,
-    process::{Command, Output},
-    time::Duration,
-};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};

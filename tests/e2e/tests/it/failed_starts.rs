@@ -1,6 +1,7 @@
 //! A start that cannot work says which setting is wrong, in one line, and exits with 3.
 
-use std::{net::TcpListener, process::Command};
+use std::net::TcpListener;
+use std::process::Command;
 
 use e2e::{Stack, Variables, binary};
 

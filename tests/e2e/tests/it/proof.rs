@@ -1,15 +1,15 @@
 //! `lumio verify` names the link that somebody tampered with.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use e2e::{Stack, repository};
 use serde_json::{Value, json};
-use wire::{dsse, statement::ExecutionStatement};
+use wire::dsse;
+use wire::statement::ExecutionStatement;
 
 /// A lie, and the link that must be named as broken.
 type Lie = (&'static str, &'static str, fn(&Path));

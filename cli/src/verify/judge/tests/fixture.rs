@@ -2,25 +2,20 @@
 
 mod documents;
 
-use std::{fs, path::PathBuf};
+use std::fs;
+use std::path::PathBuf;
 
-use chain::{
-    Address, Network,
-    registry::Registry,
-    vault::{Lifecycle, RunFinalized, RunTerms, Vault, settlement_hash},
-};
+use chain::registry::Registry;
+use chain::vault::{Lifecycle, RunFinalized, RunTerms, Vault, settlement_hash};
+use chain::{Address, Network};
 use ed25519_dalek::SigningKey;
-use seal::{
-    Limits, Manifest, ManifestV1, RunKey, Tree, WorldKey,
-    facts::{GateScope, PackRef, Pins, PolicyRev, RunFactsView},
-    tree::File,
-};
+use seal::facts::{GateScope, PackRef, Pins, PolicyRev, RunFactsView};
+use seal::tree::File;
+use seal::{Limits, Manifest, ManifestV1, RunKey, Tree, WorldKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wire::{
-    Digest, RunId, Usage,
-    statement::{Execution, ExecutionStatement, ShippingStatement, Verdict},
-};
+use wire::statement::{Execution, ExecutionStatement, ShippingStatement, Verdict};
+use wire::{Digest, RunId, Usage};
 
 use self::documents::{execution, facts, locator, marker, receipt, shipping, terms};
 use super::super::{Name, judge};

@@ -3,23 +3,18 @@
 use std::time::Duration;
 
 use chain::vault::{Lifecycle, RunReceipt};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use wire::Digest;
 
 use super::{CANCELLED, Engine, Next, later};
-use crate::{
-    chain::{
-        engine::{Done, Driven},
-        transaction::Kind,
-    },
-    error::{Error, Result},
-    runs::{
-        run::{Escrow, Held, Snapshot},
-        settlement::{Failure, Receipt, Settlement},
-        state::{Phase, Status},
-        store,
-    },
-};
+use crate::chain::engine::{Done, Driven};
+use crate::chain::transaction::Kind;
+use crate::error::{Error, Result};
+use crate::runs::run::{Escrow, Held, Snapshot};
+use crate::runs::settlement::{Failure, Receipt, Settlement};
+use crate::runs::state::{Phase, Status};
+use crate::runs::store;
 
 impl Engine {
     /// Settles what was frozen.

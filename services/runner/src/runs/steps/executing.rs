@@ -3,18 +3,14 @@
 use std::time::Duration;
 
 use super::{CANCELLED, Engine, Next, later, refusal};
-use crate::{
-    crash,
-    error::{Error, Result},
-    gates::{Execution, Gates, Order},
-    runs::{
-        run::{Held, Snapshot},
-        settlement::Failure,
-        state::Phase,
-        store,
-        verdict::{self, Expected},
-    },
-};
+use crate::crash;
+use crate::error::{Error, Result};
+use crate::gates::{Execution, Gates, Order};
+use crate::runs::run::{Held, Snapshot};
+use crate::runs::settlement::Failure;
+use crate::runs::state::Phase;
+use crate::runs::store;
+use crate::runs::verdict::{self, Expected};
 
 impl Engine {
     /// Asks module-gate what it knows of the attempt, and only then for the execution (R11).

@@ -3,23 +3,16 @@
 use wire::{Digest, Problem};
 
 use super::{Engine, Next, later};
-use crate::{
-    chain::{
-        calls::{address, on_chain},
-        engine::{Done, Driven},
-        transaction::Kind,
-    },
-    error::{Error, Result},
-    runs::{
-        preflight::{self, Facts, Pinned, refuse},
-        run::{Escrow, Held, Run, Snapshot},
-        settlement::Failure,
-        state::{Phase, Status},
-        store,
-        terms::Terms,
-        verdict,
-    },
-};
+use crate::chain::calls::{address, on_chain};
+use crate::chain::engine::{Done, Driven};
+use crate::chain::transaction::Kind;
+use crate::error::{Error, Result};
+use crate::runs::preflight::{self, Facts, Pinned, refuse};
+use crate::runs::run::{Escrow, Held, Run, Snapshot};
+use crate::runs::settlement::Failure;
+use crate::runs::state::{Phase, Status};
+use crate::runs::terms::Terms;
+use crate::runs::{store, verdict};
 
 impl Engine {
     /// Looks at the run's chances (R8), pins its terms, and goes on to open it.

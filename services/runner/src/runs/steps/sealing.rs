@@ -2,18 +2,14 @@
 
 use wire::statement::{Execution, Verdict};
 
-use super::{Engine, Next, executing::expected, refusal};
-use crate::{
-    crash,
-    error::{Error, Result},
-    gates::{Gates, Sealed},
-    runs::{
-        facts,
-        run::{Held, Snapshot},
-        settlement::{Failure, Settlement},
-        verdict,
-    },
-};
+use super::executing::expected;
+use super::{Engine, Next, refusal};
+use crate::crash;
+use crate::error::{Error, Result};
+use crate::gates::{Gates, Sealed};
+use crate::runs::run::{Held, Snapshot};
+use crate::runs::settlement::{Failure, Settlement};
+use crate::runs::{facts, verdict};
 
 impl Engine {
     /// Has the outputs sealed, or the failure, and freezes what is settled on it.
