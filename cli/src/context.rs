@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use chain::registry::Registry;
-use chain::rpc::Applied;
-use chain::tx::{self, PrepareRequest};
-use chain::vault::Vault;
-use chain::{Address, Call, Keypair, Network, Rpc};
+use stellar::registry::Registry;
+use stellar::rpc::Applied;
+use stellar::tx::{self, PrepareRequest};
+use stellar::vault::Vault;
+use stellar::{Address, Call, Keypair, Network, Rpc};
 
 use crate::failure::{Failure, Result};
 use crate::keys::Keys;
@@ -15,7 +15,7 @@ use crate::output::{Format, Steps};
 /// How long a transaction of the command line may take to be applied, in seconds of ledger time.
 const PATIENCE: u64 = 120;
 /// What a call may cost where nobody says otherwise, in stroops.
-const CALL_FEE: i128 = 20 * chain::amount::STROOPS;
+const CALL_FEE: i128 = 20 * stellar::amount::STROOPS;
 
 /// Options of every command.
 #[derive(Debug, Clone, clap::Args)]
@@ -31,7 +31,7 @@ pub struct Settings {
     )]
     pub rpc_url: String,
     /// Passphrase of the network
-    #[arg(long, global = true, env = "LUMIO_NETWORK_PASSPHRASE", default_value = chain::STANDALONE, value_name = "TEXT")]
+    #[arg(long, global = true, env = "LUMIO_NETWORK_PASSPHRASE", default_value = stellar::STANDALONE, value_name = "TEXT")]
     pub network_passphrase: String,
     /// The vault's contract id [default: the local deployment's]
     #[arg(long, global = true, env = "LUMIO_VAULT_ID", value_name = "C…")]
@@ -120,7 +120,7 @@ impl Context {
         self.contract(
             "LUMIO_VAULT_ID",
             self.settings.vault_id.as_deref(),
-            chain::local::vault_id()?,
+            stellar::local::vault_id()?,
         )
         .map(Vault)
     }
@@ -134,7 +134,7 @@ impl Context {
         self.contract(
             "LUMIO_REGISTRY_ID",
             self.settings.registry_id.as_deref(),
-            chain::local::registry_id()?,
+            stellar::local::registry_id()?,
         )
         .map(Registry)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chain::{ChainError, RpcError};
+use stellar::{ChainError, RpcError};
 
 /// A failed command: one line for a person, one number for the shell.
 #[derive(Debug)]

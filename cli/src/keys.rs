@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use chain::{Address, Keypair};
+use stellar::{Address, Keypair};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Result};

@@ -1,6 +1,6 @@
 //! Reading the command line's values.
 
-use chain::amount;
+use stellar::amount;
 use wire::{Digest, Rates, Usage};
 
 /// An amount in XLM or stroops, for clap.

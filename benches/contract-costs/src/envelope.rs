@@ -1,7 +1,7 @@
 //! Signed authorisations and the size of a transaction, as a client makes them.
 
 use anyhow::{Context as _, Result};
-use chain::{Address, Call, Keypair, Network, scval};
+use stellar::{Address, Call, Keypair, Network, scval};
 use stellar_xdr::{
     DecoratedSignature, Hash, HashIdPreimage, HashIdPreimageSorobanAuthorizationWithAddress,
     InvokeHostFunctionOp, Limits, Memo, Operation, OperationBody, Preconditions, ScVal,

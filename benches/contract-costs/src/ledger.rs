@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use chain::{Address, Call, Keypair, Network};
 use soroban_env_host::e2e_invoke::{
     InvokeHostFunctionRecordingModeResult as Recorded, LedgerEntryChange,
     RecordingInvocationAuthMode, extract_rent_changes, invoke_host_function_in_recording_mode,
@@ -20,6 +19,7 @@ use soroban_env_host::xdr::{
     String32, Thresholds,
 };
 use soroban_env_host::{HostError, LedgerInfo};
+use stellar::{Address, Call, Keypair, Network};
 use stellar_xdr::{Limits, ReadXdr as _, WriteXdr as _};
 
 use crate::envelope;
@@ -213,7 +213,7 @@ impl Ledger {
         &self,
         asked: &[SorobanAuthorizationEntry],
     ) -> Result<Vec<SorobanAuthorizationEntry>> {
-        let until = self.sequence + chain::tx::AUTH_LEDGERS;
+        let until = self.sequence + stellar::tx::AUTH_LEDGERS;
         let sign = |entry| envelope::sign(&self.keys, &self.network, entry, until);
         asked.iter().map(sign).collect()
     }

@@ -1,9 +1,9 @@
 //! What is measured: every call once, and whole runs in batches.
 
 use anyhow::Result;
-use chain::registry::RateCard;
-use chain::vault::{MOST_OPENS, MOST_SETTLEMENTS, Open};
-use chain::{Address, Invocation};
+use stellar::registry::RateCard;
+use stellar::vault::{MOST_OPENS, MOST_SETTLEMENTS, Open};
+use stellar::{Address, Invocation};
 use wire::{Digest, Rates};
 
 use crate::ledger::{Cost, Ledger};
@@ -137,7 +137,7 @@ fn calls(world: &mut World) -> Result<Vec<(&'static str, Cost)>> {
         Ok(())
     };
     let vault = world.vault;
-    let token = chain::ids::native_token_id(&world.ledger.network)?;
+    let token = stellar::ids::native_token_id(&world.ledger.network)?;
     call(world, "deposit, a later one", user, vault.deposit(user, 10_000_000, token)?)?;
     call(world, "withdraw", user, vault.withdraw(user, 10_000_000))?;
     let open = world.open(user);

@@ -1,6 +1,6 @@
 //! The table as Markdown.
 
-use chain::amount;
+use stellar::amount;
 
 use crate::ledger::Cost;
 use crate::measure::{Batch, Costs};

@@ -1,11 +1,11 @@
 //! Contracts, an agent, a runner and users on a ledger, in the state that a busy vault is in.
 
 use anyhow::{Context as _, Result};
-use chain::ids::{self, RunIdentity};
-use chain::registry::{RateCard, Registry};
-use chain::scval::Reader;
-use chain::vault::{Finalize, GrantLimits, Open, OpenTerms, Policy, RunTerms, Vault};
-use chain::{Address, Call, ContractKind, Creation, Invocation};
+use stellar::ids::{self, RunIdentity};
+use stellar::registry::{RateCard, Registry};
+use stellar::scval::Reader;
+use stellar::vault::{Finalize, GrantLimits, Open, OpenTerms, Policy, RunTerms, Vault};
+use stellar::{Address, Call, ContractKind, Creation, Invocation};
 use stellar_xdr::ScVal;
 use wire::{Digest, Rates, Usage};
 

@@ -1,10 +1,10 @@
 //! `lumio agent`.
 
-use chain::registry::RateCard;
-use chain::scval::Reader;
-use chain::{Address, amount};
 use clap::Subcommand;
 use serde_json::json;
+use stellar::registry::RateCard;
+use stellar::scval::Reader;
+use stellar::{Address, amount};
 use wire::{Digest, Rates};
 
 use crate::context::Context;
@@ -163,7 +163,7 @@ pub(super) async fn publish(
     number("rate version", &context.submit(&key, call).await?)
 }
 
-fn number(what: &str, applied: &chain::rpc::Applied) -> Result<u32> {
+fn number(what: &str, applied: &stellar::rpc::Applied) -> Result<u32> {
     let missing =
         || Failure::Unknown(format!("the transaction was applied, but its {what} cannot be read"));
     Ok(Reader::new(what, applied.value.as_ref().ok_or_else(missing)?).u32()?)

@@ -1,8 +1,8 @@
 //! `lumio balance`.
 
-use chain::{Address, amount, token};
 use clap::Subcommand;
 use serde_json::json;
+use stellar::{Address, amount, token};
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
@@ -133,8 +133,8 @@ async fn show(context: &Context, address: Address) -> Result<Report> {
 async fn earned(context: &Context, account: Address) -> Result<Report> {
     let vault = context.vault()?;
     let view = async |call| {
-        let value = chain::tx::view(&context.rpc, &call).await?;
-        Ok::<_, Failure>(chain::scval::Reader::new("claimable balance", &value).i128()?)
+        let value = stellar::tx::view(&context.rpc, &call).await?;
+        Ok::<_, Failure>(stellar::scval::Reader::new("claimable balance", &value).i128()?)
     };
     let developer = view(vault.developer_balance(account)).await?;
     let runner = view(vault.runner_balance(account)).await?;

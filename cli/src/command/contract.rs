@@ -3,11 +3,11 @@
 mod admin;
 mod code;
 
-use chain::administration::Administered;
-use chain::vault::Vault;
-use chain::{Address, amount};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use stellar::administration::Administered;
+use stellar::vault::Vault;
+use stellar::{Address, amount};
 
 use crate::context::Context;
 use crate::failure::Result;
@@ -111,7 +111,7 @@ pub(super) async fn run(context: &Context, command: Contract) -> Result<Report> 
         context.connect().await?;
     }
     match command {
-        Contract::Errors => Ok(Report::new(chain::contract_error::guide().trim_end(), errors())),
+        Contract::Errors => Ok(Report::new(stellar::contract_error::guide().trim_end(), errors())),
         Contract::Show { contract } => show(context, contract).await,
         Contract::Verify(verify) => code::verify(context, &verify).await,
         Contract::Pause(signer) => admin::set_paused(context, &signer, true).await,
@@ -149,7 +149,7 @@ fn administered(context: &Context, contract: Which) -> Result<Administered> {
 async fn show(context: &Context, contract: Which) -> Result<Report> {
     let administered = administered(context, contract)?;
     let state = administered.read(&context.rpc).await?;
-    let life = chain::state::lifetime(&context.rpc, &administered.id()).await?;
+    let life = stellar::state::lifetime(&context.rpc, &administered.id()).await?;
     let mut lines = vec![
         format!("{} {}", name(contract), administered.id()),
         format!("  administrator {}", state.admin),
@@ -196,8 +196,8 @@ async fn books(context: &Context, lines: &mut Vec<String>) -> Result<Value> {
     let config = vault.read_config(&context.rpc).await?;
     let config = config.ok_or_else(|| super::balance::no_vault(context))?;
     let sum = async |call| -> Result<i128> {
-        let value = chain::tx::view(&context.rpc, &call).await?;
-        Ok(chain::scval::Reader::new("sum", &value).i128()?)
+        let value = stellar::tx::view(&context.rpc, &call).await?;
+        Ok(stellar::scval::Reader::new("sum", &value).i128()?)
     };
     let (surplus, deficit) = (sum(vault.surplus()).await?, sum(vault.deficit()).await?);
     lines.push(format!("  registry      {}", config.registry));
@@ -226,7 +226,7 @@ fn id(context: &Context, contract: Which) -> Result<Address> {
 
 /// The table of errors for a program.
 fn errors() -> Value {
-    use chain::contract_error::{REGISTRY, Row, TOKEN, VAULT};
+    use stellar::contract_error::{REGISTRY, Row, TOKEN, VAULT};
     let rows = |rows: &[Row]| -> Value {
         rows.iter()
             .map(|row| {

@@ -1,8 +1,8 @@
 //! `lumio deploy`: the contracts that are built in, with the sums that the repository states.
 
-use chain::vault::{Config, Vault};
-use chain::{Address, Call, ContractKind, Creation, Keypair, ids, local, state};
 use serde_json::json;
+use stellar::vault::{Config, Vault};
+use stellar::{Address, Call, ContractKind, Creation, Keypair, ids, local, state};
 use stellar_xdr::ContractExecutable;
 use wire::Digest;
 
@@ -16,7 +16,7 @@ const REGISTRY: &[u8] = include_bytes!("../../../contracts/wasm/agent_registry.w
 const VAULT: &[u8] = include_bytes!("../../../contracts/wasm/prepaid_vault.wasm");
 
 /// What one step may cost where nobody says otherwise, in stroops: the vault's code pays rent for months.
-pub(super) const FEE: i128 = 400 * chain::amount::STROOPS;
+pub(super) const FEE: i128 = 400 * stellar::amount::STROOPS;
 
 /// Put registry and vault on a network; what exists already stays.
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,9 @@
 //! `lumio escrow`: money that runs hold, by hand and on chain, where the gateway is no help.
 
-use chain::vault::{Lifecycle, RunRecord};
-use chain::{Address, amount};
 use clap::Subcommand;
 use serde_json::json;
+use stellar::vault::{Lifecycle, RunRecord};
+use stellar::{Address, amount};
 use wire::Digest;
 
 use crate::context::Context;
@@ -80,12 +80,12 @@ pub(super) async fn run(context: &Context, command: Escrow) -> Result<Report> {
     }
 }
 
-async fn sweep(context: &Context, user: Address, key: &chain::Keypair) -> Result<Report> {
+async fn sweep(context: &Context, user: Address, key: &stellar::Keypair) -> Result<Report> {
     let applied = context.submit(key, context.vault()?.sweep(user)).await?;
     let value = applied.value.ok_or_else(|| {
         Failure::Unknown("the sweep was applied, but its amount cannot be read".to_owned())
     })?;
-    let returned = chain::scval::Reader::new("swept amount", &value).i128()?;
+    let returned = stellar::scval::Reader::new("swept amount", &value).i128()?;
     let text = format!("{} went back to {user}", amount::show(returned));
     Ok(Report::new(text, json!({ "user": user, "returned": returned.to_string() })))
 }

@@ -1,7 +1,7 @@
 //! `lumio fund`.
 
-use chain::amount;
 use serde_json::json;
+use stellar::amount;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};

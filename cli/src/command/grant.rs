@@ -1,9 +1,9 @@
 //! `lumio grant`.
 
-use chain::vault::{Grant as Granted, GrantLimits};
-use chain::{Address, Keypair, amount};
 use clap::Subcommand;
 use serde_json::{Value, json};
+use stellar::vault::{Grant as Granted, GrantLimits};
+use stellar::{Address, Keypair, amount};
 
 use crate::context::Context;
 use crate::failure::Result;

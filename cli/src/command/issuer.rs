@@ -1,6 +1,6 @@
 //! Whether an issued asset can be trusted with other people's deposits (V1).
 
-use chain::{Address, ChainError, Network, scval, token};
+use stellar::{Address, ChainError, Network, scval, token};
 use stellar_xdr::{
     AccountEntry, AccountId, AlphaNum4, AlphaNum12, Asset, AssetCode4, AssetCode12,
     ContractIdPreimage, Hash, HashIdPreimage, HashIdPreimageContractId, LedgerEntryData, LedgerKey,

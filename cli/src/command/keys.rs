@@ -2,9 +2,9 @@
 
 use std::io::{IsTerminal as _, Read as _};
 
-use chain::Keypair;
 use clap::Subcommand;
 use serde_json::json;
+use stellar::Keypair;
 use zeroize::Zeroizing;
 
 use crate::context::Context;
@@ -94,5 +94,5 @@ fn read_secret() -> Result<Keypair> {
     let mut text = Zeroizing::new(String::new());
     let read = input.lock().take(LARGEST).read_to_string(&mut text);
     read.map_err(|error| Failure::usage(format!("cannot read standard input: {error}")))?;
-    text.parse().map_err(|error: chain::InvalidSecret| Failure::usage(error.to_string()))
+    text.parse().map_err(|error: stellar::InvalidSecret| Failure::usage(error.to_string()))
 }

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use chain::registry::RateCard;
 use clap::Subcommand;
 use seal::{Limits, Tree};
 use serde_json::json;
+use stellar::registry::RateCard;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};

@@ -1,8 +1,8 @@
 //! `lumio policy`.
 
-use chain::{Address, amount, vault};
 use clap::Subcommand;
 use serde_json::json;
+use stellar::{Address, amount, vault};
 
 use crate::context::Context;
 use crate::failure::Result;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chain::amount;
 use clap::Subcommand;
 use serde_json::{Value, json};
+use stellar::amount;
 use wire::Usage;
 
 use crate::context::Context;

@@ -4,9 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
-use chain::vault::RunTerms;
 use seal::RunKey;
 use serde_json::Value;
+use stellar::vault::RunTerms;
 use wire::{Digest, RunId};
 
 use crate::failure::{Failure, Result};

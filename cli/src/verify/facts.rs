@@ -1,10 +1,10 @@
 //! What the chain says about a run, read from the verifier's own RPC.
 
-use chain::registry::{RateCard, Registry};
-use chain::rpc::{Applied, Outcome};
-use chain::vault::{self, RunFinalized, RunOpened, RunRecord, Vault};
-use chain::{Address, ChainError, Network, Rpc};
 use serde::{Deserialize, Serialize};
+use stellar::registry::{RateCard, Registry};
+use stellar::rpc::{Applied, Outcome};
+use stellar::vault::{self, RunFinalized, RunOpened, RunRecord, Vault};
+use stellar::{Address, ChainError, Network, Rpc};
 use wire::Digest;
 
 use crate::failure::{Failure, Result};

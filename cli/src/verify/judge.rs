@@ -4,7 +4,7 @@ mod money;
 mod pack;
 mod stated;
 
-use chain::vault::{Lifecycle, RunTerms};
+use stellar::vault::{Lifecycle, RunTerms};
 use wire::{Digest, Usage};
 
 use super::bundle::Bundle;
@@ -111,7 +111,7 @@ fn conclusion(case: &Case<'_>, stated: Option<&stated::Stated>, links: &[Link]) 
             "proven: the whole escrow went back to the user; nothing was charged".to_owned(),
         ];
     };
-    let charge = chain::amount::show(charge);
+    let charge = stellar::amount::show(charge);
     let Some(stated) = stated else {
         return vec![format!(
             "proven: {charge} were charged for a run that was never executed; its failure is committed to on chain"

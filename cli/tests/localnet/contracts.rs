@@ -1,14 +1,14 @@
 //! What concerns the contracts themselves: limits and fees, escrow by hand, administration, and their code.
 
-use chain::Keypair;
-use chain::ids::{self, RunIdentity};
-use chain::vault::Finalize;
+use stellar::Keypair;
+use stellar::ids::{self, RunIdentity};
+use stellar::vault::Finalize;
 use wire::{Digest, Usage};
 
 use super::{Network, Uuid, Value, World, open, vault};
 
 /// Opens a run of alice by the runner, with a fee.
-async fn opened(world: &World, run: u128, fee: i128) -> (Digest, chain::vault::RunTerms) {
+async fn opened(world: &World, run: u128, fee: i128) -> (Digest, stellar::vault::RunTerms) {
     let (alice, runner) = (world.key("alice").address(), world.key("runner"));
     let now = world.rpc.clock().await.unwrap().latest_close;
     let nonce = ids::nonce(&Uuid::from_u128(run), 1);
@@ -27,7 +27,7 @@ async fn opened(world: &World, run: u128, fee: i128) -> (Digest, chain::vault::R
         deadline: open.terms.deadline,
     });
     let id = id.unwrap();
-    let terms = chain::vault::opened(&applied, &vault(), &id).unwrap().unwrap().terms;
+    let terms = stellar::vault::opened(&applied, &vault(), &id).unwrap().unwrap().terms;
     (id, terms)
 }
 
@@ -203,7 +203,7 @@ async fn verifying_code_tells_other_from_unknown_from_usage() {
     let world = World::new().await;
     let (deployed, at) = deployed_by_ops(&world).await;
     let nobody = Keypair::generate().unwrap().address();
-    let nowhere = chain::Address::Contract(*nobody.as_bytes()).to_string();
+    let nowhere = stellar::Address::Contract(*nobody.as_bytes()).to_string();
     let verify = |id: &'static str| ["contract", "verify", "vault", "--id", id];
     let said = world.fails(2, &with(&["contract", "verify", "vault", "--id", &nowhere], &at)).await;
     assert!(said.contains("no contract"), "{said}");

@@ -9,20 +9,20 @@
 mod contracts;
 mod world;
 
-use chain::ids::{self, RunIdentity};
-use chain::registry::Registry;
-use chain::rpc::Outcome;
-use chain::vault::{self, Finalize, Lifecycle, Open, OpenTerms, RunReceipt, Vault};
-use chain::{Address, Keypair, Network};
 use lumio::verify::facts::{self, Hints, Own};
 use serde_json::Value;
+use stellar::ids::{self, RunIdentity};
+use stellar::registry::Registry;
+use stellar::rpc::Outcome;
+use stellar::vault::{self, Finalize, Lifecycle, Open, OpenTerms, RunReceipt, Vault};
+use stellar::{Address, Keypair, Network};
 use uuid::Uuid;
 use wire::{Digest, Usage};
 
 use world::World;
 
 fn vault() -> Vault {
-    Vault(chain::local::vault_id().unwrap())
+    Vault(stellar::local::vault_id().unwrap())
 }
 
 fn open(user: Address, runner: Address, nonce: Digest, now: u64) -> Open {
@@ -106,7 +106,7 @@ async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
     let own = Own {
         network: network.clone(),
         vault: vault(),
-        registry: Registry(chain::local::registry_id().unwrap()),
+        registry: Registry(stellar::local::registry_id().unwrap()),
     };
     let hints = Hints { open: Some(opening.hash), finalize: Some(closing.hash) };
     let hinted = facts::gather(&world.rpc, &own, &run_id, &hints).await.unwrap();
@@ -141,7 +141,7 @@ async fn deploying_twice_changes_nothing_and_says_so() {
         (&false.into(), &true.into())
     );
     assert_eq!(second["vaultExisted"], true);
-    assert_eq!(first["vault"], chain::local::vault_id().unwrap().to_string());
+    assert_eq!(first["vault"], stellar::local::vault_id().unwrap().to_string());
     assert_eq!(first["token"], world.localnet.native_contract());
     world.localnet.shutdown().await;
 }

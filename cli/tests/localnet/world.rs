@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
-use chain::rpc::{Applied, Outcome, SendAnswer};
-use chain::tx::{self, PrepareRequest, Prepared};
-use chain::{Call, Keypair, Network, Rpc};
 use serde_json::Value;
 use soroban_localnet::Network as Localnet;
+use stellar::rpc::{Applied, Outcome, SendAnswer};
+use stellar::tx::{self, PrepareRequest, Prepared};
+use stellar::{Call, Keypair, Network, Rpc};
 use tempfile::TempDir;
 use tokio::process::Command;
 use wire::Digest;
@@ -120,7 +120,7 @@ impl World {
         &self,
         signer: &Keypair,
         call: impl Into<Call>,
-    ) -> Result<Prepared, chain::ChainError> {
+    ) -> Result<Prepared, stellar::ChainError> {
         let source = self.key("source");
         let request = PrepareRequest {
             network: &Network::standalone(),

@@ -1,6 +1,6 @@
 //! What the guard costs over the bare program, beside other ways of watching or confining one.
 //!
-//!     cargo bench -p guard --bench cost [-- --repetitions 40]
+//!     cargo bench -p side-effect-guard --bench cost [-- --repetitions 40]
 //!
 //! Each workload is run bare, under the guard, and under `strace -f --seccomp-bpf`, `bwrap` and `sandlock` where they are on the path,
 //! in turn, so that what disturbs one disturbs all. The whole bench is pinned to one processor (`taskset`) and, where that is

@@ -46,7 +46,7 @@ fn a_service_never_depends_on_a_service() {
 #[test]
 fn what_is_publishable_knows_nothing_of_ours() {
     let ours =
-        ["wire", "chassis", "seal", "chain", "testkit", "runner", "oracle-gate", "module-gate"];
+        ["wire", "chassis", "seal", "stellar", "testkit", "runner", "oracle-gate", "module-gate"];
     for name in ["guard", "localnet"] {
         let found = dependencies(&root().join("crates").join(name));
         let known = found.iter().find(|it| ours.contains(&it.as_str()));

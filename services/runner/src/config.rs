@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use chain::{Address, ChainError, Keypair, Network, STANDALONE};
 use chassis::config::{ConfigErrors, Env, EnvFileError, Secret};
 use chassis::grpc::Tokens;
 use ed25519_dalek::VerifyingKey;
+use stellar::{Address, ChainError, Keypair, Network, STANDALONE};
 
 use crate::crash;
 use crate::runs::steps::Rules;
@@ -104,8 +104,9 @@ impl Config {
         let local = network.is_standalone();
         let runner = runner_key(&env);
         let source = source_key(&env, &runner);
-        let vault = contract(&env, "RUNNER_CONTRACT_ID", local, chain::local::vault_id);
-        let registry = contract(&env, "RUNNER_AGENT_REGISTRY_ID", local, chain::local::registry_id);
+        let vault = contract(&env, "RUNNER_CONTRACT_ID", local, stellar::local::vault_id);
+        let registry =
+            contract(&env, "RUNNER_AGENT_REGISTRY_ID", local, stellar::local::registry_id);
         let bind = bind(&env, local);
         let config = Self {
             runner,

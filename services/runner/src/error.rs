@@ -17,7 +17,7 @@ pub enum Error {
     Database(#[from] sqlx::Error),
     /// The chain did not answer, or refused.
     #[error(transparent)]
-    Chain(#[from] chain::ChainError),
+    Chain(#[from] stellar::ChainError),
     /// A gate did not answer, or refused.
     #[error("{gate} answered {code:?}: {message}")]
     Gate {

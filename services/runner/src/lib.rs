@@ -12,12 +12,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ::chain::Rpc;
 use anyhow::Context as _;
 use chassis::service::listen;
 use chassis::{Bus, Health, Service, outbox, postgres};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
+use stellar::Rpc;
 use tokio::net::TcpListener;
 use wire::pb::runner::v1::runner_server::RunnerServer;
 

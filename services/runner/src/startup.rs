@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use chain::ChainError;
-use chain::vault::Vault;
+use stellar::ChainError;
+use stellar::vault::Vault;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 

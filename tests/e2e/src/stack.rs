@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
-use chain::Keypair;
+use stellar::Keypair;
 use tempfile::TempDir;
 use testkit::{TestBus, TestDb};
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
-use chain::{Call, Invocation, state};
+use stellar::{Call, Invocation, state};
 use wire::Digest;
 
 use super::{Which, administered, show};

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use chain::{Address, state};
 use serde_json::json;
+use stellar::{Address, state};
 use stellar_xdr::{ContractExecutable, Limited, ScMetaEntry};
 use wire::Digest;
 
@@ -134,7 +134,7 @@ async fn metadata(context: &Context, hash: &Digest) -> Result<Vec<(String, Strin
         let Ok(payload) = payload else { break };
         let wasmparser::Payload::CustomSection(section) = payload else { continue };
         if section.name() == METADATA {
-            let mut rest = Limited::new(section.data(), chain::scval::limits());
+            let mut rest = Limited::new(section.data(), stellar::scval::limits());
             let entries = <ScMetaEntry as stellar_xdr::ReadXdr>::read_xdr_iter(&mut rest);
             told.extend(entries.map_while(|entry| {
                 let ScMetaEntry::ScMetaV0(entry) = entry.ok()?;

@@ -1,9 +1,9 @@
 //! The links that the chain holds by itself.
 
-use chain::amount::show;
-use chain::ids::{self, RunIdentity};
-use chain::vault::{Lifecycle, RunTerms, settlement_hash};
 use serde_json::json;
+use stellar::amount::show;
+use stellar::ids::{self, RunIdentity};
+use stellar::vault::{Lifecycle, RunTerms, settlement_hash};
 use wire::{Digest, Usage};
 
 use super::{Case, End, Link, Name, differs};

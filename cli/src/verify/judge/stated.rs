@@ -1,9 +1,9 @@
 //! The links that hold by signed statements.
 
-use chain::ids::{Request, request_hash};
 use ed25519_dalek::VerifyingKey;
 use seal::facts::{GateStatus, RunFactsView};
 use seal::{EXECUTION_FILE, SHIPPING_FILE};
+use stellar::ids::{Request, request_hash};
 use wire::statement::{Execution, ExecutionStatement, ShippingStatement, Verdict};
 use wire::{Digest, Usage};
 

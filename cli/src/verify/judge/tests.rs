@@ -144,7 +144,7 @@ fn a_lying_gateways_charge_breaks_receipt() {
 fn a_lying_gateways_vault_breaks_vault() {
     let fixture = Fixture::new();
     fixture
-        .edit_run(|run| run["contractId"] = json!(chain::Address::Contract([9; 32]).to_string()));
+        .edit_run(|run| run["contractId"] = json!(stellar::Address::Contract([9; 32]).to_string()));
     fixture.breaks(&[Name::Vault]);
 }
 
@@ -168,7 +168,7 @@ fn another_runs_id_on_chain_breaks_vault() {
 #[test]
 fn another_registry_breaks_vault() {
     let mut fixture = Fixture::new();
-    fixture.facts.registry = Some(chain::Address::Contract([9; 32]));
+    fixture.facts.registry = Some(stellar::Address::Contract([9; 32]));
     fixture.breaks(&[Name::Vault]);
 }
 
@@ -235,7 +235,7 @@ fn another_input_than_stated_breaks_statement() {
 fn a_run_that_is_still_open_proves_nothing_yet() {
     let mut fixture = Fixture::new();
     fixture.facts.finalized = None;
-    fixture.facts.record.as_mut().unwrap().lifecycle = chain::vault::Lifecycle::Open;
+    fixture.facts.record.as_mut().unwrap().lifecycle = stellar::vault::Lifecycle::Open;
     fixture.edit_run(|run| run["receipt"] = serde_json::Value::Null);
     let proof = fixture.judge();
     assert_eq!((proof.exit_code(), proof.broken()), (2, vec![]), "{:#?}", proof.links);

@@ -14,15 +14,15 @@ const HEAD: &str = "\
 
 Every case is a real program run under the guard, as root (the command then runs as a user who owns nothing) and as an ordinary user. Made by
 
-    cargo test -p guard --test adversarial -- --ignored write_table
+    cargo test -p side-effect-guard --test adversarial -- --ignored write_table
 
-and checked by `cargo test -p guard --test adversarial`, which runs all of them. *Seen* is the verdict on the machine that wrote this table; where one
+and checked by `cargo test -p side-effect-guard --test adversarial`, which runs all of them. *Seen* is the verdict on the machine that wrote this table; where one
 word stands for both users, both saw the same. Beside its verdict every case is held to this: nothing outside the root changed, and nothing inside it
 where the change was not declared. *strict* means that reads outside are denied. The C programs are in `crates/guard/tests/adversarial/programs`,
 one function a case.
 
 Where another supervisor already listens, the guard traces instead. *traced* is the verdict there, where it is another; every case is run in that
-tier too, by `cargo test -p guard --test adversarial -- --ignored every_case_holds_beside`, and a good part of them by the tests that always
+tier too, by `cargo test -p side-effect-guard --test adversarial -- --ignored every_case_holds_beside`, and a good part of them by the tests that always
 run. Only there a command can see that it is watched: one that looks is not believed.
 
 ";
@@ -161,7 +161,7 @@ fn render(cases: &[Case], here: &[String], there: &[String], traced: &[String]) 
 #[test]
 fn the_table_is_current_and_shows_no_failure() {
     let text = std::fs::read_to_string(path()).unwrap_or_default();
-    let again = "write it again: cargo test -p guard --test adversarial -- --ignored write_table";
+    let again = "write it again: cargo test -p side-effect-guard --test adversarial -- --ignored write_table";
     let cases = crate::all();
     for case in cases.iter().filter(|case| !crate::is_gap(case)) {
         assert!(text.contains(&key(case)), "{} is missing; {again}", key(case));

@@ -79,7 +79,7 @@ fn the_cases_hold_beside_another_supervisor() {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test -p guard --test adversarial -- --ignored every_case_holds_beside"]
+#[ignore = "takes minutes: cargo test -p side-effect-guard --test adversarial -- --ignored every_case_holds_beside"]
 fn every_case_holds_beside_another_supervisor() {
     let others =
         ["no_door", "every_door_of_node", "limits_hold", "sockets_and", "ordinary_modules"];
@@ -110,7 +110,7 @@ fn interrupted_calls_are_each_seen() {
 
 /// A million changes: an exact count, a bounded report, bounded memory of this process.
 #[test]
-#[ignore = "takes minutes: cargo test -p guard --test adversarial -- --ignored a_million_changes"]
+#[ignore = "takes minutes: cargo test -p side-effect-guard --test adversarial -- --ignored a_million_changes"]
 fn a_million_changes_are_counted_exactly_in_bounded_memory() {
     let mut setting = Setting::new();
     setting.declare(&[FsWrite]);

@@ -1,7 +1,7 @@
 //! Between what a node answers, what the rules ask and what is stored.
 
-use chain::ChainError;
-use chain::rpc::{Applied, Outcome, SendAnswer as Answered};
+use stellar::ChainError;
+use stellar::rpc::{Applied, Outcome, SendAnswer as Answered};
 use stellar_xdr::{Limits, ReadXdr as _, ScVal, WriteXdr as _};
 
 use crate::chain::decide::{Found, SendAnswer};
@@ -46,7 +46,7 @@ pub(super) fn found(outcome: &Outcome) -> Found {
 pub(super) fn failure_words(outcome: &Outcome) -> String {
     let Outcome::Applied(it) = outcome else { return String::new() };
     let it: &Applied = it;
-    match it.contract_error(chain::ContractKind::Vault) {
+    match it.contract_error(stellar::ContractKind::Vault) {
         Some(error) => error.to_string(),
         None => it.code.clone(),
     }

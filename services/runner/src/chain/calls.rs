@@ -2,8 +2,8 @@
 
 use std::str::FromStr as _;
 
-use chain::vault::{Finalize, Open, OpenTerms, RunTerms, Vault};
-use chain::{Address, ChainError, Invocation};
+use stellar::vault::{Finalize, Open, OpenTerms, RunTerms, Vault};
+use stellar::{Address, ChainError, Invocation};
 use wire::Digest;
 
 use crate::chain::ledger::Ledger;

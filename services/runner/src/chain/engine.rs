@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use chain::tx::{self, PrepareRequest};
-use chain::{Call, ChainError, Invocation};
+use stellar::tx::{self, PrepareRequest};
+use stellar::{Call, ChainError, Invocation};
 use stellar_xdr::ScVal;
 use tokio::time::{Instant, sleep};
 use wire::Digest;

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use chain::rpc::Clock;
-use chain::{Address, Keypair, Network, Rpc};
 use sqlx::PgPool;
+use stellar::rpc::Clock;
+use stellar::{Address, Keypair, Network, Rpc};
 
 use crate::chain::network::{Mark, Standing, compare};
 use crate::chain::store;
@@ -63,7 +63,7 @@ impl Ledger {
                 }
                 Ok(seen.ledger)
             }
-            Standing::Behind => Err(Error::Chain(chain::ChainError::Invalid(format!(
+            Standing::Behind => Err(Error::Chain(stellar::ChainError::Invalid(format!(
                 "the node is behind: it is at ledger {}, {} was seen before; waiting for it",
                 seen.ledger, known.ledger
             )))),

@@ -1,8 +1,8 @@
 //! What is read of vault and registry. State has no retention window, so it can always tell.
 
-use chain::ChainError;
-use chain::registry::Registry;
-use chain::vault::{Lifecycle, RunRecord, Vault};
+use stellar::ChainError;
+use stellar::registry::Registry;
+use stellar::vault::{Lifecycle, RunRecord, Vault};
 use wire::Digest;
 
 use crate::chain::calls::address;

@@ -24,7 +24,7 @@ fn read(more: &[(&'static str, &str)]) -> Result<Config, String> {
 fn the_least_is_two_keys_a_database_and_a_bus() {
     let config = read(&[]).unwrap();
     assert_eq!(config.http.to_string(), "127.0.0.1:4000");
-    assert_eq!(config.vault, chain::local::vault_id().unwrap());
+    assert_eq!(config.vault, stellar::local::vault_id().unwrap());
     assert_eq!(config.rules.margin_secs, 60);
     assert!(config.rules.finalize_on_error && config.gates.is_none() && config.grpc.is_none());
 }

@@ -5,8 +5,8 @@
 //! frontends may send their own, except among the budgets, where a misspelt one would be a budget of
 //! zero.
 
-use chain::Address;
 use serde_json::{Map, Value};
+use stellar::Address;
 use wire::problem::Issue;
 use wire::statement::MAX_SEED;
 use wire::{Digest, Problem, Usage};

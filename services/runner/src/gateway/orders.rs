@@ -62,7 +62,7 @@ impl Desk {
             return Ok(replayed);
         }
         let id = RunId::from(chassis::clock::new_uuid());
-        let (now, nonce) = (chassis::clock::now(), chain::ids::nonce(id.as_uuid(), 1));
+        let (now, nonce) = (chassis::clock::now(), stellar::ids::nonce(id.as_uuid(), 1));
         let traceparent = chassis::telemetry::traceparent();
         store::insert(&mut tx, id, request, nonce, &traceparent, now).await?;
         event::tell(&mut tx, &self.nats_prefix, id, now).await?;
@@ -101,7 +101,7 @@ impl Desk {
         match (it.run.status, it.run.phase) {
             (Status::Failed, Phase::Done) => {
                 let number = it.run.attempt + 1;
-                let nonce = chain::ids::nonce(id.as_uuid(), number);
+                let nonce = stellar::ids::nonce(id.as_uuid(), number);
                 runs::store::add_attempt(&mut tx, (id, number), nonce, now).await?;
                 store::requeue(&mut tx, id, now).await?;
                 event::tell(&mut tx, &self.nats_prefix, id, now).await?;

@@ -3,7 +3,7 @@
 //! What is judged here was read a moment ago and may have changed when the transaction lands; the vault
 //! judges again. So a pass promises nothing, and a refusal saves a transaction and says whose it is.
 
-use chain::vault::GrantLimits;
+use stellar::vault::GrantLimits;
 use wire::{Digest, Rates, Usage, usage};
 
 use crate::runs::settlement::Failure;
@@ -311,7 +311,7 @@ mod tests {
     fn is_in_the_table(code: &str) -> bool {
         let plain = |text: &str| text.replace('_', "").to_ascii_lowercase();
         let name = plain(code.trim_start_matches("PREFLIGHT_"));
-        chain::contract_error::VAULT.iter().any(|row| plain(row.name) == name)
+        stellar::contract_error::VAULT.iter().any(|row| plain(row.name) == name)
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Engine {
     ) -> Result<Next> {
         if it.run.retry_requested && status == Status::Failed {
             let number = it.run.attempt + 1;
-            let nonce = chain::ids::nonce(held.id.as_uuid(), number);
+            let nonce = stellar::ids::nonce(held.id.as_uuid(), number);
             store::add_attempt(conn, (held.id, number), nonce, chassis::clock::now()).await?;
             self.advance(conn, held, it, Phase::Queued, None).await?;
             return Ok(Next::Again);
@@ -197,7 +197,7 @@ impl Engine {
         held: Held,
         it: &Snapshot,
         kind: Kind,
-        call: &(dyn Fn(u64) -> Result<chain::Invocation> + Send + Sync),
+        call: &(dyn Fn(u64) -> Result<stellar::Invocation> + Send + Sync),
     ) -> Result<Driven> {
         let (vault_run_id, deadline) = it.pinned()?;
         let attempt = it.run.attempt;

@@ -115,7 +115,7 @@ async fn an_opened_run_can_be_called_off_before_its_module_starts() {
         (Some("returned"), Some("CANCELLED"))
     );
     let (record, _) = world.record(&run).await.record.unwrap();
-    assert_eq!(record.lifecycle, chain::vault::Lifecycle::Voided(1));
+    assert_eq!(record.lifecycle, stellar::vault::Lifecycle::Voided(1));
     let account = world.account().await;
     assert_eq!((account.balance, account.receipts), (DEPOSIT, 0));
     assert_eq!(world.succeeded(&id, "void").await, 1);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use chain::Keypair;
-use chain::vault::Policy;
 use serde_json::{Value, json};
+use stellar::Keypair;
+use stellar::vault::Policy;
 
 use crate::world::{Gateway, PRICE, World};
 

@@ -1,8 +1,8 @@
 //! Money moves exactly once.
 
-use chain::vault::{GrantLimits, Lifecycle};
 use serde_json::Value;
 use soroban_localnet::Fault;
+use stellar::vault::{GrantLimits, Lifecycle};
 
 use crate::world::{DEPOSIT, PRICE, World};
 

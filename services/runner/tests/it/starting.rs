@@ -10,7 +10,7 @@ async fn refused(world: &World, more: &[(&str, &str)]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_named() {
     let world = World::new().await;
-    let nobody = chain::Address::Contract([7; 32]).to_string();
+    let nobody = stellar::Address::Contract([7; 32]).to_string();
     let error = refused(&world, &[("RUNNER_CONTRACT_ID", &nobody)]).await;
     assert!(error.starts_with("RUNNER_CONTRACT_ID: "), "{error}");
     let registry = world.registry.0.to_string();

@@ -4,15 +4,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use chain::registry::{RateCard, Registry};
-use chain::rpc::Applied;
-use chain::scval::Reader;
-use chain::tx::{self, PrepareRequest};
-use chain::vault::{Account, Policy, RunState, Vault};
-use chain::{Address, Call, ContractKind, Creation, Keypair, Rpc};
 use chassis::{Env, Service};
 use runner::config::Config;
 use serde_json::{Value, json};
+use stellar::registry::{RateCard, Registry};
+use stellar::rpc::Applied;
+use stellar::scval::Reader;
+use stellar::tx::{self, PrepareRequest};
+use stellar::vault::{Account, Policy, RunState, Vault};
+use stellar::{Address, Call, ContractKind, Creation, Keypair, Rpc};
 use testkit::{TestBus, TestDb, eventually};
 use wire::{Digest, Rates};
 
@@ -72,14 +72,14 @@ impl World {
         let localnet = soroban_localnet::Network::builder();
         let localnet = localnet.ledger_interval(Duration::from_millis(200)).start().await.unwrap();
         let rpc = Rpc::new(&localnet.url()).unwrap();
-        let deployer = chain::local::deployer();
+        let deployer = stellar::local::deployer();
         let [user, developer, runner, source] =
             [1, 2, 3, 4].map(|seed| Keypair::from_seed(&[seed; 32]));
         for key in [&deployer, &user, &developer, &runner, &source] {
             localnet.fund(&key.address().to_string()).await.unwrap();
         }
-        let registry = Registry(chain::local::registry_id().unwrap());
-        let vault = Vault(chain::local::vault_id().unwrap());
+        let registry = Registry(stellar::local::registry_id().unwrap());
+        let vault = Vault(stellar::local::vault_id().unwrap());
         let (db, bus) = (testkit::postgres().await, testkit::nats().await);
         let mut world = Self {
             localnet,
@@ -102,19 +102,19 @@ impl World {
 
     async fn deploy(&self, deployer: &Keypair) {
         let admin = deployer.address().to_val();
-        let token = chain::local::token_id().unwrap().to_val();
+        let token = stellar::local::token_id().unwrap().to_val();
         let registry = self.registry.0.to_val();
         let contracts = [
             (
                 "agent_registry",
                 ContractKind::Registry,
-                chain::local::registry_salt(),
+                stellar::local::registry_salt(),
                 vec![admin.clone()],
             ),
             (
                 "prepaid_vault",
                 ContractKind::Vault,
-                chain::local::vault_salt(),
+                stellar::local::vault_salt(),
                 vec![admin, registry, token],
             ),
         ];
@@ -140,7 +140,7 @@ impl World {
 
     async fn fund_and_grant(&self) {
         let user = self.user.address();
-        let token = chain::local::token_id().unwrap();
+        let token = stellar::local::token_id().unwrap();
         let deposit = self.vault.deposit(user, DEPOSIT, token).unwrap();
         self.submit(&self.user, deposit.into()).await;
         let grant = self.vault.grant_runner(user, self.runner.address(), self.agent_id, None);
@@ -149,7 +149,7 @@ impl World {
 
     /// Has the network do something, signed by `key`.
     pub async fn submit(&self, key: &Keypair, call: Call) -> Applied {
-        let network = chain::Network::standalone();
+        let network = stellar::Network::standalone();
         let request = PrepareRequest {
             network: &network,
             source: key,

@@ -12,7 +12,7 @@ async fn a_failed_start_names_the_setting_in_one_line() {
     stack.lumio(&["deploy"]).unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().port().to_string();
-    let other = chain::Address::Contract([7; 32]).to_string();
+    let other = stellar::Address::Contract([7; 32]).to_string();
     let nowhere = "postgres://nobody:nothing@127.0.0.1:1/nothing";
 
     let runner = stack.runner_variables();

@@ -46,7 +46,7 @@ const LIES: [Lie; 8] = [
         edit_run(bundle, |run| run["receipt"]["actualCharge"] = json!("1"));
     }),
     ("another vault named", "vault", |bundle| {
-        let other = chain::Address::Contract([7; 32]).to_string();
+        let other = stellar::Address::Contract([7; 32]).to_string();
         edit_run(bundle, |run| run["vaultId"] = json!(other));
     }),
 ];

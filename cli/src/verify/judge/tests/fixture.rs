@@ -5,14 +5,14 @@ mod documents;
 use std::fs;
 use std::path::PathBuf;
 
-use chain::registry::Registry;
-use chain::vault::{Lifecycle, RunFinalized, RunTerms, Vault, settlement_hash};
-use chain::{Address, Network};
 use ed25519_dalek::SigningKey;
 use seal::facts::{GateScope, PackRef, Pins, PolicyRev, RunFactsView};
 use seal::tree::File;
 use seal::{Limits, Manifest, ManifestV1, RunKey, Tree, WorldKey};
 use serde_json::{Value, json};
+use stellar::registry::Registry;
+use stellar::vault::{Lifecycle, RunFinalized, RunTerms, Vault, settlement_hash};
+use stellar::{Address, Network};
 use tempfile::TempDir;
 use wire::statement::{Execution, ExecutionStatement, ShippingStatement, Verdict};
 use wire::{Digest, RunId, Usage};

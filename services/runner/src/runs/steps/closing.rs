@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chain::vault::{Lifecycle, RunReceipt};
+use stellar::vault::{Lifecycle, RunReceipt};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use wire::Digest;
@@ -132,7 +132,7 @@ impl Engine {
         held: Held,
         it: &Snapshot,
         vault_run_id: Digest,
-        error: &chain::ChainError,
+        error: &stellar::ChainError,
     ) -> Result<Next> {
         if error.contract().is_some_and(|error| error.name == "DeadlineNotReached") {
             return Ok(later(it, "the deadline"));

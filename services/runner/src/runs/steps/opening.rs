@@ -78,7 +78,7 @@ impl Engine {
     }
 
     fn terms(&self, run: &Run, facts: &Facts, pinned: Pinned) -> Result<Terms> {
-        let request = chain::ids::Request {
+        let request = stellar::ids::Request {
             input_digest: run.request.input_digest,
             module_digest: pinned.manifest_hash,
             seed: run.request.seed,
@@ -97,13 +97,13 @@ impl Engine {
             opened_at: None,
             developer: pinned.developer,
             manifest_hash: pinned.manifest_hash,
-            request_hash: chain::ids::request_hash(&request)?,
+            request_hash: stellar::ids::request_hash(&request)?,
             attesters: pinned.attesters,
         })
     }
 
     fn vault_run_id(&self, terms: &Terms, nonce: Digest) -> Result<Digest> {
-        let identity = chain::ids::RunIdentity {
+        let identity = stellar::ids::RunIdentity {
             network: &self.ledger.network,
             vault: &self.ledger.vault,
             user: &address(&terms.user)?,
@@ -111,12 +111,12 @@ impl Engine {
             nonce: &nonce,
             deadline: terms.deadline,
         };
-        Ok(chain::ids::run_id(&identity)?)
+        Ok(stellar::ids::run_id(&identity)?)
     }
 
     async fn opened(&self, held: Held, it: &Snapshot, done: &Done) -> Result<Next> {
         let (vault_run_id, _) = it.pinned()?;
-        if chain::scval::Reader::new("run id", &done.value).digest()? != vault_run_id {
+        if stellar::scval::Reader::new("run id", &done.value).digest()? != vault_run_id {
             return Ok(Next::Operator(
                 "the vault answered open_run with another run's id".to_owned(),
             ));
@@ -165,7 +165,12 @@ impl Engine {
         Ok(None)
     }
 
-    async fn refused(&self, held: Held, it: &Snapshot, error: &chain::ChainError) -> Result<Next> {
+    async fn refused(
+        &self,
+        held: Held,
+        it: &Snapshot,
+        error: &stellar::ChainError,
+    ) -> Result<Next> {
         let name = error.contract().map_or("Failed", |error| error.name);
         let failure = Failure::new(format!("OPEN_{}", screaming(name)), error.to_string());
         let (vault_run_id, _) = it.pinned()?;

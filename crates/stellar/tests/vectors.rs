@@ -1,8 +1,8 @@
 //! The ids that contract and client compute for themselves are the same: the contract's own vectors.
 
-use chain::ids::{self, RunIdentity};
-use chain::{Address, Network};
 use serde::Deserialize;
+use stellar::ids::{self, RunIdentity};
+use stellar::{Address, Network};
 use uuid::Uuid;
 use wire::Digest;
 

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers are not marked as tests")]
 
-use chain::contract_error::{REGISTRY, Row, VAULT, guide};
+use stellar::contract_error::{REGISTRY, Row, VAULT, guide};
 use stellar_xdr::{Limited, Limits, ReadXdr as _, ScSpecEntry};
 
 const VAULT_WASM: &[u8] = include_bytes!("../../../contracts/wasm/prepaid_vault.wasm");

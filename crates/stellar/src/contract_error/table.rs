@@ -99,7 +99,7 @@ pub const TOKEN: &[Row] = rows! {
 /// The whole table as the page `docs/contract-errors.md`.
 pub fn guide() -> String {
     let mut text = String::from(concat!(
-        "# Contract errors\n\nMade from the table in `crates/chain/src/contract_error/table.rs` by ",
+        "# Contract errors\n\nMade from the table in `crates/stellar/src/contract_error/table.rs` by ",
         "`lumio contract errors`; do not edit. Numbers never change (V11). A number counts for the contract ",
         "that was called: no other contract's number leaves the vault.\n\nThe command line exits 1 with any of ",
         "them and prints name, contract, number and meaning. The runner ends a run that could not be opened with ",
