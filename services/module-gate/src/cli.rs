@@ -6,24 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use wire::statement::Verdict;
 
-use crate::doctor::{self, Doctor};
-use crate::document::Invalid;
-use crate::guarded::{self, Guard, Run};
-use crate::interrupt;
-use crate::local::{self, Local};
+use crate::local::doctor::{self, Doctor};
+use crate::local::guarded::{self, Guard, Run};
+use crate::local::interrupt;
+use crate::local::modules::{self, Local};
+use crate::local::output::{FAILED, Output, UNKNOWN, USAGE};
+use crate::local::report::{self, Report};
+use crate::module::document::Invalid;
 use crate::sandbox::Sandbox;
-use crate::told::{self, Told};
-
-/// The subject is bad.
-const BAD: u8 = 1;
-/// Nothing is known about the subject.
-pub(crate) const UNKNOWN: u8 = 2;
-/// Wrong usage, configuration or specification.
-pub const USAGE: u8 = 3;
 
 /// Runs untrusted module code in the guard and states what the kernel saw.
 #[derive(Debug, Parser)]
@@ -138,15 +132,6 @@ pub struct Common {
     scratch: Option<PathBuf>,
 }
 
-/// Forms of a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// For people
-    Text,
-    /// For programs
-    Json,
-}
-
 /// Reads the command line. Help and version exit 0, mistakes exit 3 (C1).
 pub fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
@@ -199,11 +184,11 @@ fn guarded(run: &Run, output: Output) -> anyhow::Result<ExitCode> {
     if output == Output::Json {
         json(&report)?;
     } else {
-        guarded::tell(&report)?;
+        guarded::print_verdict(&report)?;
     }
     Ok(match report.verdict {
         _ if guarded::passed(&report) => ExitCode::SUCCESS,
-        guard::Verdict::Fail => ExitCode::from(BAD),
+        guard::Verdict::Fail => ExitCode::from(FAILED),
         guard::Verdict::Pass | guard::Verdict::Inconclusive => ExitCode::from(UNKNOWN),
     })
 }
@@ -215,7 +200,7 @@ fn examine(doctor: &Doctor, output: Output) -> anyhow::Result<ExitCode> {
     } else {
         std::io::stdout().lock().write_all(doctor::text(&diagnosis).as_bytes())?;
     }
-    Ok(if diagnosis.healthy { ExitCode::SUCCESS } else { ExitCode::from(BAD) })
+    Ok(if diagnosis.healthy { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
@@ -231,17 +216,17 @@ fn oracles(
     require: bool,
     common: &Common,
 ) -> anyhow::Result<ExitCode> {
-    let found = local::find(root, specs)?;
+    let found = modules::find(root, specs)?;
     if found.is_empty() {
         let _ = writeln!(std::io::stderr(), "no oracle spec matches: nothing was run");
-        return Ok(if require { ExitCode::from(BAD) } else { ExitCode::SUCCESS });
+        return Ok(if require { ExitCode::from(FAILED) } else { ExitCode::SUCCESS });
     }
     with_sandbox(common, |local| found.iter().map(|one| local.oracles(one)).collect())
 }
 
 fn with_sandbox(
     common: &Common,
-    work: impl FnOnce(&Local<'_>) -> anyhow::Result<Vec<Told>>,
+    work: impl FnOnce(&Local<'_>) -> anyhow::Result<Vec<Report>>,
 ) -> anyhow::Result<ExitCode> {
     let own = tempfile::tempdir()?;
     // As root, modules run as another user, who has to pass through.
@@ -250,18 +235,18 @@ fn with_sandbox(
     let sandbox = Sandbox::new(&scratch, &common.node, &common.path, common.pin_processors)
         .map_err(Misused)?;
     let cancel = interrupt::flag(UNKNOWN)?;
-    let told = work(&Local { sandbox: &sandbox, strict_reads: common.strict_reads, cancel })?;
+    let reports = work(&Local { sandbox: &sandbox, strict_reads: common.strict_reads, cancel })?;
     match common.output {
-        Output::Json => json(&told)?,
+        Output::Json => json(&reports)?,
         Output::Text => {
             std::io::stdout()
                 .lock()
-                .write_all(told.iter().map(told::text).collect::<String>().as_bytes())?;
+                .write_all(reports.iter().map(report::text).collect::<String>().as_bytes())?;
         }
     }
-    let any = |verdict| told.iter().any(|one| one.verdict == verdict);
+    let any = |verdict| reports.iter().any(|one| one.verdict == verdict);
     Ok(if any(Verdict::Fail) {
-        ExitCode::from(BAD)
+        ExitCode::from(FAILED)
     } else if any(Verdict::Inconclusive) {
         ExitCode::from(UNKNOWN)
     } else {

@@ -13,14 +13,14 @@ use time::OffsetDateTime;
 use wire::event::{GateData, GateEvent};
 use wire::statement::ExecutionStatement;
 
-use crate::attempt::{self, Attempt};
 use crate::error::Error;
 use crate::gate::Gate;
+use crate::judging::attempt::{self, Attempt, WallLimit};
+use crate::module::tree;
 use crate::progress::Progress;
 use crate::request::Request;
+use crate::sandbox::workspace::Workspace;
 use crate::store::{self, Claim, Lease};
-use crate::tree;
-use crate::workspace::Workspace;
 
 /// How often a caller that waits for somebody else's execution looks at its row.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -38,27 +38,29 @@ pub async fn execute(
     loop {
         match store::claim(&gate.db, request.key, digest, request.module, gate.lease_ms()).await? {
             Claim::Finished(statement) => return Ok(statement),
-            Claim::Granted(lease) => return hold(gate, request, lease, progress).await,
-            Claim::Busy if progress.gone() => {
-                return Err(Error::Interrupted("nobody waits for it here"));
+            Claim::Granted(lease) => {
+                return execute_under_lease(gate, request, lease, progress).await;
             }
-            Claim::Busy => progress.tell("attached", "another call executes this attempt"),
+            Claim::Busy if progress.gone() => {
+                return Err(Error::Interrupted("the caller has gone away"));
+            }
+            Claim::Busy => progress.report("attached", "another call executes this attempt"),
         }
         gate.pause(LOOK_EVERY).await?;
     }
 }
 
 /// Executes under a lease that is kept alive meanwhile, and given back if there is no result.
-async fn hold(
+async fn execute_under_lease(
     gate: &Gate,
     request: Arc<Request>,
     lease: Lease,
     progress: &Progress,
 ) -> Result<Vec<u8>, Error> {
     let cancel = Arc::new(AtomicBool::new(false));
-    let keeper = tokio::spawn(keep(gate.clone(), lease, Arc::clone(&cancel)));
+    let renewal = tokio::spawn(keep_lease(gate.clone(), lease, Arc::clone(&cancel)));
     let result = perform(gate, request, lease, &cancel, progress).await;
-    keeper.abort();
+    renewal.abort();
     if result.is_err() {
         // If this fails too the lease lapses by itself.
         let _ = store::release(&gate.db, lease).await;
@@ -67,7 +69,7 @@ async fn hold(
 }
 
 /// Renews the lease until it is lost or the service stops; then ends the module.
-async fn keep(gate: Gate, lease: Lease, cancel: Arc<AtomicBool>) {
+async fn keep_lease(gate: Gate, lease: Lease, cancel: Arc<AtomicBool>) {
     let mut missed = 0;
     while missed < 3 && gate.pause(gate.lease / 4).await.is_ok() {
         missed = match store::renew(&gate.db, lease, gate.lease_ms()).await {
@@ -90,17 +92,17 @@ async fn perform(
     progress: &Progress,
 ) -> Result<Vec<u8>, Error> {
     let _permit = gate.permit(progress).await?;
-    progress.tell("copying", "fetching the module by its digest");
+    progress.report("copying", "fetching the module by its digest");
     let (run, number) = (request.key.run, request.key.attempt);
     let workspace = Workspace::create(&gate.sandbox.scratch, &format!("{}.{number}", run.simple()));
     let workspace = workspace.map_err(Error::host("make the scratch folder"))?;
     tree::fetch(&*gate.store, request.module, &workspace.pristine()).await?;
     tree::wipe_staging(&*gate.store, run, number).await?;
     let started_at = (gate.now)();
-    let wall_ms = attempt::wall_limit(&request, started_at)?;
-    progress.tell("running", "the module runs in the guard");
+    let limit = WallLimit::of(&request, started_at)?;
+    progress.report("running", "the module runs in the guard");
     let (sandbox, ended, stop) = (gate.sandbox.clone(), Arc::clone(&request), Arc::clone(cancel));
-    let job = move || attempt::run(&sandbox, &workspace, &ended, wall_ms, stop);
+    let job = move || attempt::run(&sandbox, &workspace, &ended, limit, stop);
     let done = tokio::task::spawn_blocking(job).await.map_err(Error::host("wait for the guard"))?;
     let mut done = done.map_err(Error::host("run the module"))?;
     if cancel.load(Ordering::Relaxed) {
@@ -108,9 +110,9 @@ async fn perform(
     }
     // A holder that slept through its lease must not write where the next one does.
     if !store::renew(&gate.db, lease, gate.lease_ms()).await? {
-        return Err(Error::Interrupted("its lease is somebody else's by now"));
+        return Err(Error::Interrupted("its lease was lost"));
     }
-    progress.tell("staging", "storing what it left");
+    progress.report("staging", "storing what it left");
     for output in &mut done.outputs {
         let content = std::mem::take(&mut output.content);
         tree::stage(&*gate.store, run, number, &output.path, content).await?;
@@ -127,7 +129,7 @@ async fn conclude(
     started_at: OffsetDateTime,
 ) -> Result<Vec<u8>, Error> {
     let finished_at = (gate.now)().max(started_at);
-    done.seen.log();
+    done.observations.log();
     let predicate = attempt::state(request, done, started_at, finished_at);
     let data = GateData {
         run_id: Some(request.key.run),
@@ -147,7 +149,7 @@ async fn conclude(
     };
     let mut tx = gate.db.begin().await?;
     store::finish(&mut tx, lease, &row).await?;
-    gate.tell(&mut tx, GateEvent::Executed, &data, finished_at).await?;
+    gate.publish_event(&mut tx, GateEvent::Executed, &data, finished_at).await?;
     tx.commit().await?;
     outbox::wake();
     tracing::info!(run.id = %request.key.run, attempt = request.key.attempt, verdict = %data.verdict, "executed");

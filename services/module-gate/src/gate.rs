@@ -63,7 +63,7 @@ impl Gate {
     /// [`Error::Interrupted`] if the service stops.
     pub async fn permit(&self, progress: &Progress) -> Result<OwnedSemaphorePermit, Error> {
         if self.permits.available_permits() == 0 {
-            progress.tell("queued", "all places are taken");
+            progress.report("queued", "all places are taken");
         }
         tokio::select! {
             permit = Arc::clone(&self.permits).acquire_owned() => permit.map_err(Error::host("wait for a place")),
@@ -75,7 +75,7 @@ impl Gate {
     ///
     /// # Errors
     /// The database's own.
-    pub async fn tell(
+    pub async fn publish_event(
         &self,
         conn: &mut PgConnection,
         name: GateEvent,

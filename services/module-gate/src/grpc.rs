@@ -15,7 +15,7 @@ use wire::pb::module::v1::ship_event::Event as ShipKind;
 
 use crate::execution;
 use crate::gate::Gate;
-use crate::progress::{Progress, Told};
+use crate::progress::{Progress, ProgressMessage};
 use crate::request;
 use crate::shipping;
 use crate::store::{self, State};
@@ -47,7 +47,7 @@ impl ModuleGate for Calls {
         request: Request<pb::ExecuteRequest>,
     ) -> Result<Response<Self::ExecuteStream>, Status> {
         let request = Arc::new(request::Request::try_from(request.into_inner())?);
-        let (progress, told) = Progress::channel();
+        let (progress, messages) = Progress::channel();
         let gate = self.gate.clone();
         let span = tracing::info_span!("execute", run.id = %request.key.run, attempt = request.key.attempt);
         let job = async move {
@@ -55,15 +55,17 @@ impl ModuleGate for Calls {
             progress.end(result).await;
         };
         self.work.spawn(job.instrument(span));
-        let event = |told| match told {
-            Told::Progress(progress) => {
+        let event = |message| match message {
+            ProgressMessage::Progress(progress) => {
                 pb::ExecuteEvent { event: Some(ExecuteKind::Progress(progress)) }
             }
-            Told::Finished(finished) => {
+            ProgressMessage::Finished(finished) => {
                 pb::ExecuteEvent { event: Some(ExecuteKind::Finished(finished)) }
             }
         };
-        Ok(Response::new(ReceiverStream::new(told).map(move |told| told.map(event)).boxed()))
+        Ok(Response::new(
+            ReceiverStream::new(messages).map(move |message| message.map(event)).boxed(),
+        ))
     }
 
     async fn get_execution(
@@ -86,7 +88,7 @@ impl ModuleGate for Calls {
         request: Request<pb::ShipRequest>,
     ) -> Result<Response<Self::ShipStream>, Status> {
         let module = request::digest("manifest_hash", &request.into_inner().manifest_hash)?;
-        let (progress, told) = Progress::channel();
+        let (progress, messages) = Progress::channel();
         let gate = self.gate.clone();
         let span = tracing::info_span!("ship", module.digest = %module);
         let job = async move {
@@ -94,11 +96,17 @@ impl ModuleGate for Calls {
             progress.end(result).await;
         };
         self.work.spawn(job.instrument(span));
-        let event = |told| match told {
-            Told::Progress(progress) => pb::ShipEvent { event: Some(ShipKind::Progress(progress)) },
-            Told::Finished(finished) => pb::ShipEvent { event: Some(ShipKind::Finished(finished)) },
+        let event = |message| match message {
+            ProgressMessage::Progress(progress) => {
+                pb::ShipEvent { event: Some(ShipKind::Progress(progress)) }
+            }
+            ProgressMessage::Finished(finished) => {
+                pb::ShipEvent { event: Some(ShipKind::Finished(finished)) }
+            }
         };
-        Ok(Response::new(ReceiverStream::new(told).map(move |told| told.map(event)).boxed()))
+        Ok(Response::new(
+            ReceiverStream::new(messages).map(move |message| message.map(event)).boxed(),
+        ))
     }
 
     async fn get_verdict(

@@ -5,47 +5,31 @@
 //! - One attempt of a run has one statement. The row stands before anything runs; the same call
 //!   attaches or gets the stored bytes, another request under it is refused (R11, [`execution`]).
 //! - What runs is what was asked for: the module's tree is fetched by digest, copied, and the copy's
-//!   digest recomputed ([`tree`]).
+//!   digest recomputed ([`module::tree`]).
 //! - A verdict comes from what the guard saw, violations first; a failing run is free unless its
-//!   budget ran out (M1, M2, R10, [`finding`]).
+//!   budget ran out (M1, M2, R10, [`judging::finding`]).
 //! - A shipping verdict needs a valid manifest, tests that pass and an oracle case that repeats equal
-//!   (R8, [`judge`], [`oracle`]).
+//!   (R8, [`judging::judge`], [`judging::oracle`]).
 //!
-//! Reading order: the documents a module brings ([`document`], [`manifest`], [`spec`]); starting one
-//! program ([`mirror`], [`removal`], [`workspace`], [`processors`], [`sandbox`], [`finding`], [`outputs`]); judging a module ([`oracle`],
-//! [`judge`], [`local`], [`told`]); any command and the host ([`guarded`], [`doctor`]); the service around it ([`config`], [`gate`], [`store`], [`tree`],
-//! [`request`], [`attempt`], [`execution`], [`shipping`], [`grpc`], [`cli`], [`interrupt`]).
+//! Reading order: the documents that a module brings ([`module`]); starting one program ([`sandbox`]);
+//! judging a module ([`judging`]); the commands that need no service ([`local`], [`cli`]); the service:
+//! its settings and what every call shares ([`config`], [`gate`], [`store`]), a run's execution
+//! ([`request`], [`execution`]), shipping verdicts ([`shipping`]), the way in ([`grpc`]).
 
-pub mod document;
-pub mod manifest;
-pub mod spec;
-pub mod mirror;
-pub mod removal;
-pub mod workspace;
-pub mod processors;
+pub mod module;
 pub mod sandbox;
-pub mod finding;
-pub mod outputs;
-pub mod oracle;
-pub mod judge;
-pub mod local;
-pub mod pattern;
-pub mod told;
+pub mod judging;
 pub mod config;
 pub mod error;
 pub mod store;
-pub mod tree;
 pub mod gate;
 pub mod progress;
 pub mod request;
-pub mod attempt;
 pub mod execution;
 pub mod shipping;
 pub mod grpc;
+pub mod local;
 pub mod cli;
-pub mod doctor;
-pub mod guarded;
-pub mod interrupt;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,11 +56,12 @@ const MAX_MESSAGE_BYTES: usize = request::MAX_INPUT_BYTES + (64 << 10);
 ///
 /// # Errors
 /// With the name of the setting that cannot be used.
-pub fn prepare(config: &Config) -> anyhow::Result<Sandbox> {
+pub fn prepare_sandbox(config: &Config) -> anyhow::Result<Sandbox> {
     let made = Sandbox::new(&config.scratch, &config.node, &config.path, config.pin_processors);
     let sandbox =
         made.map_err(|error| anyhow::anyhow!("MODULE_GATE_SCRATCH, MODULE_GATE_NODE: {error}"))?;
-    workspace::sweep(&sandbox.scratch).context("MODULE_GATE_SCRATCH: cannot remove old jobs")?;
+    sandbox::workspace::sweep(&sandbox.scratch)
+        .context("MODULE_GATE_SCRATCH: cannot remove old jobs")?;
     Ok(sandbox)
 }
 
@@ -91,7 +76,7 @@ pub async fn start(
 ) -> anyhow::Result<SocketAddr> {
     let listener = service::listen(config.bind, "MODULE_GATE_BIND").await?;
     let address = listener.local_addr()?;
-    let store = tree::open(&config.store).context("MODULE_GATE_STORE")?;
+    let store = module::tree::open(&config.store).context("MODULE_GATE_STORE")?;
     let bus = Bus::connect(config.nats_url.expose(), &config.nats_prefix).await?;
     let db = postgres::connect(config.database_url.expose()).await?;
     store::migrate(&db).await.context("DATABASE_URL: cannot bring the schema up to date")?;

@@ -8,6 +8,7 @@ use chassis::confine::{Confinement, confine};
 use chassis::{Env, Service, telemetry};
 use module_gate::cli::{self, Command};
 use module_gate::config::Config;
+use module_gate::local::output::USAGE;
 use module_gate::sandbox::Sandbox;
 
 /// How long running modules may take to be ended on a stop.
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("module-gate: {error:#}");
-            ExitCode::from(cli::USAGE)
+            ExitCode::from(USAGE)
         }
     }
 }
@@ -30,9 +31,9 @@ fn main() -> ExitCode {
 /// Errors are those of a start that failed: one line, naming the setting.
 fn serve() -> anyhow::Result<ExitCode> {
     let config = Config::read(Env::process())?;
-    let sandbox = module_gate::prepare(&config)?;
+    let sandbox = module_gate::prepare_sandbox(&config)?;
     // Before any thread is started: Landlock binds a thread and what it starts.
-    let confined = shut_in(&config, &sandbox)?;
+    let confined = confine_process(&config, &sandbox)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
         let telemetry =
@@ -54,7 +55,7 @@ fn serve() -> anyhow::Result<ExitCode> {
 }
 
 /// This service's row of privileges: it reads the store, and writes scratch and staging only.
-fn shut_in(config: &Config, sandbox: &Sandbox) -> anyhow::Result<Confinement> {
+fn confine_process(config: &Config, sandbox: &Sandbox) -> anyhow::Result<Confinement> {
     let staging = config.store.join("staging");
     std::fs::create_dir_all(&staging)
         .with_context(|| format!("MODULE_GATE_STORE: cannot make {}", staging.display()))?;

@@ -1,4 +1,4 @@
-//! What a caller is told while it waits. Nothing rests on it: a caller that is slow or gone misses it.
+//! What a caller hears while it waits. Nothing rests on it: a caller that is slow or gone misses it.
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// One message of the answer.
 #[derive(Debug)]
-pub enum Told {
+pub enum ProgressMessage {
     /// Still at it.
     Progress(Message),
     /// The last one: the signed statement.
@@ -19,33 +19,34 @@ pub enum Told {
 /// The way to one caller.
 #[derive(Debug, Clone)]
 pub struct Progress {
-    to: mpsc::Sender<Result<Told, Status>>,
+    to: mpsc::Sender<Result<ProgressMessage, Status>>,
     began: Instant,
 }
 
 impl Progress {
     /// Messages given to it come out of the receiver.
-    pub fn channel() -> (Self, mpsc::Receiver<Result<Told, Status>>) {
+    pub fn channel() -> (Self, mpsc::Receiver<Result<ProgressMessage, Status>>) {
         let (to, from) = mpsc::channel(32);
         (Self { to, began: Instant::now() }, from)
     }
 
-    /// Tells that `phase` has begun.
-    pub fn tell(&self, phase: &str, message: &str) {
+    /// Reports that `phase` has begun.
+    pub fn report(&self, phase: &str, message: &str) {
         let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let message = Message { phase: phase.to_owned(), message: message.to_owned(), elapsed_ms };
-        let _ = self.to.try_send(Ok(Told::Progress(message)));
+        let _ = self.to.try_send(Ok(ProgressMessage::Progress(message)));
     }
 
-    /// Whether nobody listens any more.
+    /// Whether the caller has gone away.
     pub fn gone(&self) -> bool {
         self.to.is_closed()
     }
 
     /// Ends the answer.
     pub async fn end(self, result: Result<Vec<u8>, Error>) {
-        let last =
-            result.map(|statement| Told::Finished(Finished { statement })).map_err(Status::from);
+        let last = result
+            .map(|statement| ProgressMessage::Finished(Finished { statement }))
+            .map_err(Status::from);
         let _ = self.to.send(last).await;
     }
 }

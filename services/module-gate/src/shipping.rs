@@ -10,15 +10,15 @@ use wire::event::{GateData, GateEvent};
 use wire::statement::{Mode, Shipping, ShippingStatement, Verdict};
 
 use crate::error::Error;
-use crate::finding::Finding;
 use crate::gate::Gate;
-use crate::judge::{self, Candidate, Judgement};
-use crate::oracle::Bench;
+use crate::judging::finding::Finding;
+use crate::judging::judge::{self, Candidate, Judgement};
+use crate::judging::oracle::Bench;
+use crate::module::tree;
 use crate::progress::Progress;
 use crate::sandbox::Sandbox;
+use crate::sandbox::workspace::Workspace;
 use crate::store;
-use crate::tree;
-use crate::workspace::Workspace;
 
 /// What a module that cannot be read is called in its verdict.
 const UNREADABLE: (&str, &str) = ("unreadable", "0.0.0");
@@ -38,15 +38,16 @@ struct Judged {
 /// is in the statement.
 pub async fn ship(gate: &Gate, module: Digest, progress: &Progress) -> Result<Vec<u8>, Error> {
     let _permit = gate.permit(progress).await?;
-    progress.tell("copying", "fetching the module by its digest");
+    progress.report("copying", "fetching the module by its digest");
     let job = format!("ship.{module}.{}", (gate.now)().unix_timestamp_nanos());
     let workspace = Workspace::create(&gate.sandbox.scratch, &job)
         .map_err(Error::host("make the scratch folder"))?;
     let tree = tree::fetch(&*gate.store, module, &workspace.pristine()).await?;
     let cancel = Arc::new(AtomicBool::new(false));
-    let (sandbox, stop, voice) = (gate.sandbox.clone(), Arc::clone(&cancel), progress.clone());
-    let work =
-        move || judge_tree(&sandbox, &workspace, &tree, stop, &|step| voice.tell("judging", step));
+    let (sandbox, stop, listener) = (gate.sandbox.clone(), Arc::clone(&cancel), progress.clone());
+    let work = move || {
+        judge_tree(&sandbox, &workspace, &tree, stop, &|step| listener.report("judging", step))
+    };
     let mut working = tokio::task::spawn_blocking(work);
     let judged = tokio::select! {
         judged = &mut working => judged,
@@ -104,7 +105,7 @@ impl Judged {
 /// Signs the verdict and stores it with its event, in one transaction.
 async fn conclude(gate: &Gate, module: Digest, judged: Judged) -> Result<Vec<u8>, Error> {
     let judgement = &judged.judgement;
-    judgement.seen.log();
+    judgement.observations.log();
     let finding = judgement.decisive();
     let issued_at = (gate.now)();
     let predicate = Shipping {
@@ -117,8 +118,8 @@ async fn conclude(gate: &Gate, module: Digest, judged: Judged) -> Result<Vec<u8>
         reason: finding.map(|finding| finding.reason.clone()),
         oracle: judgement.oracle,
         tests: judgement.tests,
-        side_effects: judgement.seen.effects(&judged.declared),
-        guard: judgement.seen.guard(),
+        side_effects: judgement.observations.effects(&judged.declared),
+        guard: judgement.observations.guard(),
         policy_digest: judge::policy_digest(true, gate.sandbox.processors.is_some()),
         issued_at,
     };
@@ -139,7 +140,7 @@ async fn conclude(gate: &Gate, module: Digest, judged: Judged) -> Result<Vec<u8>
     };
     let mut tx = gate.db.begin().await?;
     store::shipped(&mut tx, module, &row).await?;
-    gate.tell(&mut tx, GateEvent::Shipped, &data, issued_at).await?;
+    gate.publish_event(&mut tx, GateEvent::Shipped, &data, issued_at).await?;
     tx.commit().await?;
     outbox::wake();
     tracing::info!(module.digest = %module, verdict = %data.verdict, "judged for shipping");

@@ -178,11 +178,7 @@ pub async fn finish(conn: &mut PgConnection, lease: Lease, verdict: &Verdict) ->
     .bind(verdict.at)
     .execute(conn)
     .await?;
-    if done.rows_affected() == 1 {
-        Ok(())
-    } else {
-        Err(Error::Interrupted("its lease is somebody else's by now"))
-    }
+    if done.rows_affected() == 1 { Ok(()) } else { Err(Error::Interrupted("its lease was lost")) }
 }
 
 /// What is known of an attempt; changes nothing.

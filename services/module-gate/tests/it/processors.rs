@@ -7,11 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use module_gate::manifest::Manifest;
-use module_gate::oracle::Bench;
+use module_gate::judging::judge;
+use module_gate::judging::oracle::Bench;
+use module_gate::module::manifest;
+use module_gate::module::manifest::Manifest;
 use module_gate::sandbox::Sandbox;
-use module_gate::workspace::Workspace;
-use module_gate::{judge, manifest};
+use module_gate::sandbox::workspace::Workspace;
 use rustix::thread::{CpuSet, sched_getaffinity};
 use serde_json::json;
 use tokio::time::Instant;
@@ -54,7 +55,7 @@ fn two_runs_at_once_have_a_processor_each() {
     let manifest = manifest::parse(&fs::read(home.path("modules/a/module.json")).unwrap()).unwrap();
     let workspaces = ["one", "two"].map(|job| {
         let mut workspace = Workspace::create(scratch.path(), job).unwrap();
-        workspace.bring(&home.path("modules/a")).unwrap();
+        workspace.import(&home.path("modules/a")).unwrap();
         workspace
     });
     let go = home.path("go");

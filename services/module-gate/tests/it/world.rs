@@ -76,7 +76,7 @@ impl World {
     pub async fn serve(&self) -> Running {
         let config = self.config();
         let service = Service::default();
-        let sandbox = module_gate::prepare(&config).unwrap();
+        let sandbox = module_gate::prepare_sandbox(&config).unwrap();
         let address = module_gate::start(&config, sandbox, &service).await.unwrap();
         Running { service: Some(service), ..Running::at(address) }
     }

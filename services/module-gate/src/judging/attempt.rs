@@ -11,12 +11,12 @@ use wire::statement::{Code, Execution, Exit, Output as Listed, Verdict};
 use wire::usage::Usage;
 
 use crate::error::Error;
-use crate::finding::{self, Finding, Seen};
-use crate::judge;
-use crate::outputs::{self, Output, OutputError};
+use crate::judging::finding::{self, Finding, Observations};
+use crate::judging::judge;
 use crate::request::Request;
+use crate::sandbox::outputs::{self, Output, OutputError};
+use crate::sandbox::workspace::Workspace;
 use crate::sandbox::{self, Job, Sandbox};
-use crate::workspace::Workspace;
 
 /// What a run of the entry left behind.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Attempt {
     /// What the manifest declares.
     pub declared: Vec<String>,
     /// What the guard saw.
-    pub seen: Seen,
+    pub observations: Observations,
     /// How it ended.
     pub exit: Exit,
     /// Wall time in milliseconds.
@@ -35,17 +35,46 @@ pub struct Attempt {
     pub finding: Option<Finding>,
 }
 
-/// The wall limit of this start, in milliseconds; 0 if the budget is 0.
-///
-/// # Errors
-/// [`Error::Invalid`] if the deadline has passed.
-pub fn wall_limit(request: &Request, now: OffsetDateTime) -> Result<u64, Error> {
-    let now = u64::try_from(now.unix_timestamp()).unwrap_or_default();
-    let left = request.deadline_unix.saturating_sub(now).saturating_mul(1_000);
-    if left == 0 {
-        return Err(Error::Invalid("the deadline has passed".to_owned()));
+/// The limit on wall time that binds a start, in milliseconds, and where it comes from. What a timeout means
+/// depends on the origin: only the run's own budget is charged when it is used up (R10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WallLimit {
+    /// The run's budget of running time.
+    Budget(u64),
+    /// The time that is left before the caller's deadline.
+    Deadline(u64),
+    /// The operator's limit.
+    Operator(u64),
+}
+
+impl WallLimit {
+    /// The least of the three limits of `request`, seen at the moment `now`. Among equal ones the budget binds,
+    /// since the run has then had everything it paid for.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the deadline has passed.
+    pub fn of(request: &Request, now: OffsetDateTime) -> Result<Self, Error> {
+        let now = u64::try_from(now.unix_timestamp()).unwrap_or_default();
+        let left = request.deadline_unix.saturating_sub(now).saturating_mul(1_000);
+        if left == 0 {
+            return Err(Error::Invalid("the deadline has passed".to_owned()));
+        }
+
+        let limits = [
+            Self::Budget(request.budgets.runtime_ms),
+            Self::Operator(request.wall_limit_ms),
+            Self::Deadline(left),
+        ];
+        // `min_by_key` answers the first of equal ones.
+        Ok(limits.into_iter().min_by_key(|limit| limit.ms()).unwrap_or(limits[0]))
     }
-    Ok(request.wall_limit_ms.min(left).min(request.budgets.runtime_ms))
+
+    /// The limit in milliseconds; 0 if the budget is 0.
+    pub fn ms(self) -> u64 {
+        match self {
+            Self::Budget(ms) | Self::Deadline(ms) | Self::Operator(ms) => ms,
+        }
+    }
 }
 
 /// What is stated of it (M12).
@@ -73,8 +102,8 @@ pub fn state(
         budgets: request.budgets,
         outputs: done.outputs.into_iter().map(listed).collect(),
         usage: Usage { runtime_ms, ..Usage::default() },
-        guard: done.seen.guard(),
-        effects: done.seen.effects(&done.declared),
+        guard: done.observations.guard(),
+        effects: done.observations.effects(&done.declared),
         exit: done.exit,
         verdict,
         code,
@@ -92,12 +121,12 @@ pub fn run(
     sandbox: &Sandbox,
     workspace: &Workspace,
     request: &Request,
-    wall_ms: u64,
+    limit: WallLimit,
     cancel: Arc<AtomicBool>,
 ) -> io::Result<Attempt> {
     let mut attempt = Attempt {
         declared: Vec::new(),
-        seen: Seen::default(),
+        observations: Observations::default(),
         exit: Exit::Refused,
         wall_ms: 0,
         outputs: Vec::new(),
@@ -112,7 +141,7 @@ pub fn run(
     if let Some(fault) = sandbox::fault(workspace, &entry) {
         return Ok(Attempt { finding: Some(Finding::new(Code::ModuleInvalid, fault)), ..attempt });
     }
-    if wall_ms == 0 {
+    if limit.ms() == 0 {
         let finding = Finding::new(Code::BudgetExhausted, "the run has no budget of running time");
         return Ok(Attempt { finding: Some(finding), exit: Exit::Budget, ..attempt });
     }
@@ -129,7 +158,7 @@ pub fn run(
         cwd: "",
         env: &env,
         seed: request.seed,
-        wall_ms,
+        wall_ms: limit.ms(),
         strict_reads: true,
         cancel,
     };
@@ -140,28 +169,36 @@ pub fn run(
             return Ok(attempt);
         }
     };
-    attempt.seen.add(&format!("attempt {}", request.key.attempt), &report);
+    attempt.observations.add(&format!("attempt {}", request.key.attempt), &report);
     attempt.wall_ms = report.wall_ms;
-    judge_run(attempt, report, request, wall_ms, workspace)
+    judge_run(attempt, report, limit, workspace)
 }
 
 fn judge_run(
     mut attempt: Attempt,
     report: Report,
-    request: &Request,
-    wall_ms: u64,
+    limit: WallLimit,
     workspace: &Workspace,
 ) -> io::Result<Attempt> {
     attempt.exit = exit(&report);
-    attempt.finding = finding::of(&report);
+    attempt.finding = finding::from_report(&report);
     let timed_out = report.exit == guard::Exit::Timeout;
     if let Some(finding) = &mut attempt.finding {
-        if finding.code == Code::OracleExec && timed_out && wall_ms == request.budgets.runtime_ms {
-            *finding = Finding::new(
-                Code::BudgetExhausted,
-                format!("the budget of {wall_ms} ms running time is used up"),
-            );
-            attempt.exit = Exit::Budget;
+        // A violation outranks the end of the run, so only a plain timeout is looked at again.
+        if finding.code == Code::OracleExec && timed_out {
+            match limit {
+                WallLimit::Budget(ms) => {
+                    let reason = format!("the budget of {ms} ms running time is used up");
+                    *finding = Finding::new(Code::BudgetExhausted, reason);
+                    attempt.exit = Exit::Budget;
+                }
+                WallLimit::Deadline(ms) => {
+                    finding.explain(&format!("the {ms} ms that were left before the deadline"))
+                }
+                WallLimit::Operator(ms) => {
+                    finding.explain(&format!("the operator's limit of {ms} ms"))
+                }
+            }
         }
         return Ok(attempt);
     }

@@ -1,18 +1,18 @@
-//! What the local commands tell about a module.
+//! What the local commands report about a module.
 
 use serde::Serialize;
 use wire::digest::Digest;
 use wire::statement::{Code, OracleCount, TestCount, Verdict};
 
-use crate::finding::{Attributed, Finding, Seen, Watched};
-use crate::judge::Judgement;
+use crate::judging::finding::{Attributed, Finding, GuardInfo, Observations};
+use crate::judging::judge::Judgement;
 
-/// Most charged effects of a module that are told to people.
+/// Most charged effects of a module shown to people.
 const MAX_SHOWN: usize = 20;
 
-/// What is told about one subject; the same facts as text and as JSON (C1).
+/// What is reported about one module; the same facts as text and as JSON (C1).
 #[derive(Debug, Serialize)]
-pub struct Told {
+pub struct Report {
     /// The module's id, or its folder if that is unknown.
     pub module: String,
     /// Digest of its tree.
@@ -28,17 +28,17 @@ pub struct Told {
     /// Counts of oracle cases.
     pub oracle: OracleCount,
     /// What watched.
-    pub guard: Watched,
+    pub guard: GuardInfo,
     /// What the guard saw, by category.
     pub observed: Vec<(String, u64)>,
     /// Names of the cases that passed.
     pub passed: Vec<String>,
-    /// What was done or tried, each with its start, process and path; at most [`Seen::MAX_EFFECTS`], what is charged first to be kept.
+    /// What was done or tried, each with its start, process and path; at most [`Observations::MAX_EFFECTS`], what is charged first to be kept.
     pub effects: Vec<Attributed>,
 }
 
-impl Told {
-    /// What is told of a judgement.
+impl Report {
+    /// The report of a judgement.
     pub fn new(module: String, module_digest: Option<Digest>, judgement: &Judgement) -> Self {
         let finding = judgement.decisive();
         let passed = judgement.cases.iter().filter(|case| case.finding.is_none());
@@ -50,24 +50,24 @@ impl Told {
             findings: judgement
                 .findings
                 .iter()
-                .map(|it| format!("{}: {}", it.code, it.reason))
+                .map(|finding| format!("{}: {}", finding.code, finding.reason))
                 .collect(),
             tests: judgement.tests,
             oracle: judgement.oracle,
-            guard: judgement.seen.watched(),
-            observed: observed(&judgement.seen),
+            guard: judgement.observations.guard_info(),
+            observed: observed(&judgement.observations),
             passed: passed.map(|case| case.name.clone()).collect(),
-            effects: judgement.seen.attributed().to_vec(),
+            effects: judgement.observations.attributed().to_vec(),
         }
     }
 }
 
-/// What is told, for people.
-pub fn text(told: &Told) -> String {
-    let code = told.code.map_or_else(String::new, |code| format!(" {code}"));
-    let mut lines = vec![format!("{} {}{code}", told.verdict, told.module)];
-    lines.extend(told.module_digest.map(|digest| format!("  module   {digest}")));
-    let (tests, oracle) = (&told.tests, &told.oracle);
+/// The report for people.
+pub fn text(report: &Report) -> String {
+    let code = report.code.map_or_else(String::new, |code| format!(" {code}"));
+    let mut lines = vec![format!("{} {}{code}", report.verdict, report.module)];
+    lines.extend(report.module_digest.map(|digest| format!("  module   {digest}")));
+    let (tests, oracle) = (&report.tests, &report.oracle);
     lines.push(format!(
         "  tests    {} of {} passed, {} skipped",
         tests.passed, tests.total, tests.skipped
@@ -76,14 +76,15 @@ pub fn text(told: &Told) -> String {
         "  oracles  {} of {} cases repeat equal, {} attempts",
         oracle.passed, oracle.cases, oracle.attempts
     ));
-    if let Some(tier) = told.guard.tier {
-        lines.push(format!("  guard    {tier}, Landlock ABI {}", told.guard.landlock_abi));
+    if let Some(tier) = report.guard.tier {
+        lines.push(format!("  guard    {tier}, Landlock ABI {}", report.guard.landlock_abi));
     }
-    lines.extend(told.observed.iter().map(|(kind, count)| format!("  seen     {kind} × {count}")));
-    let charged = told.effects.iter().filter(|effect| effect.is_charged());
+    lines
+        .extend(report.observed.iter().map(|(kind, count)| format!("  seen     {kind} × {count}")));
+    let charged = report.effects.iter().filter(|effect| effect.is_charged());
     lines.extend(charged.take(MAX_SHOWN).map(|effect| format!("  effect   {}", line(effect))));
-    lines.extend(told.findings.iter().map(|finding| format!("  finding  {finding}")));
-    if told.verdict == Verdict::Inconclusive {
+    lines.extend(report.findings.iter().map(|finding| format!("  finding  {finding}")));
+    if report.verdict == Verdict::Inconclusive {
         lines.push(
             "  nothing is known about the module: repair what the finding names, then try again"
                 .to_owned(),
@@ -104,6 +105,6 @@ fn line(Attributed { start, effect }: &Attributed) -> String {
     )
 }
 
-fn observed(seen: &Seen) -> Vec<(String, u64)> {
-    seen.effects(&[]).observed.into_iter().map(|one| (one.category, one.count)).collect()
+fn observed(observations: &Observations) -> Vec<(String, u64)> {
+    observations.effects(&[]).observed.into_iter().map(|one| (one.category, one.count)).collect()
 }

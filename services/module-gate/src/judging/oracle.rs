@@ -12,14 +12,14 @@ use seal::tree::{Limits, Tree, TreeError};
 use wire::digest::Digest;
 use wire::statement::Code;
 
-use crate::finding::{self, Finding, Seen};
-use crate::manifest::Manifest;
-use crate::mirror;
-use crate::outputs::{self, OutputError};
-use crate::removal;
+use crate::judging::finding::{self, Finding, Observations};
+use crate::module::manifest::Manifest;
+use crate::module::spec::Case;
+use crate::sandbox::cleanup;
+use crate::sandbox::outputs::{self, OutputError};
+use crate::sandbox::surroundings;
+use crate::sandbox::workspace::Workspace;
 use crate::sandbox::{self, Job, Sandbox};
-use crate::spec::Case;
-use crate::workspace::Workspace;
 
 /// How large a captured folder may be.
 const CAPTURED: Limits = Limits { files: outputs::MAX_FILES, bytes: outputs::MAX_BYTES };
@@ -77,12 +77,16 @@ type Trace = (Category, String, String, Option<String>, String, Vec<String>, boo
 ///
 /// # Errors
 /// The disk's own, which says nothing about the module.
-pub fn run(bench: &Bench<'_>, case: &Case, seen: &mut Seen) -> io::Result<CaseResult> {
+pub fn run(
+    bench: &Bench<'_>,
+    case: &Case,
+    observations: &mut Observations,
+) -> io::Result<CaseResult> {
     let mut result = CaseResult { name: case.name.clone(), attempts: 0, finding: None };
     let mut first: Option<Captured> = None;
     for attempt in 1..=case.attempts {
         result.attempts = attempt;
-        let captured = match attempt_once(bench, case, attempt, seen)? {
+        let captured = match attempt_once(bench, case, attempt, observations)? {
             Ok(captured) => captured,
             Err(finding) => {
                 let reason = format!("case {}, attempt {attempt}: {}", case.name, finding.reason);
@@ -108,21 +112,21 @@ fn attempt_once(
     bench: &Bench<'_>,
     case: &Case,
     attempt: u32,
-    seen: &mut Seen,
+    observations: &mut Observations,
 ) -> io::Result<Result<Captured, Finding>> {
     bench.workspace.prepare(EMPTY_INPUT)?;
     if let Some(mistake) = leading_out(&bench.workspace.module(), case).pop() {
         return Ok(Err(Finding::new(Code::OracleSpec, mistake)));
     }
     for path in &case.reset {
-        removal::remove(&bench.workspace.module().join(path))?;
+        cleanup::remove(&bench.workspace.module().join(path))?;
     }
     let report = match bench.start(&case.entry, &case.args, &case.cwd, &case.env, case.timeout_ms) {
         Ok(report) => report,
         Err(finding) => return Ok(Err(finding)),
     };
-    seen.add(&format!("case {}, attempt {attempt}", case.name), &report);
-    match finding::of(&report) {
+    observations.add(&format!("case {}, attempt {attempt}", case.name), &report);
+    match finding::from_report(&report) {
         Some(finding) => Ok(Err(finding)),
         None => capture(bench.workspace, case, report),
     }
@@ -251,7 +255,7 @@ pub fn leading_out(root: &Path, case: &Case) -> Vec<String> {
         .map(|path| ("reset", path, Path::new(path).parent().unwrap_or(Path::new("")).to_owned()));
     whole
         .chain(above)
-        .filter(|(_, _, way)| mirror::leads_out(root, way))
+        .filter(|(_, _, way)| surroundings::leads_out(root, way))
         .map(|(member, path, _)| {
             format!("case {}: {member}: {path:?} leads out of the module by a link", case.name)
         })

@@ -3,7 +3,8 @@
 //! ```text
 //! <scratch>/<job>/            mode 0711: reachable by name for the guard's uid, not listed
 //!   pristine/module/          the tree as it came; closed to the guard's uid
-//!   mirror/…                  the copy that runs, made afresh for every attempt; alone, or in a mirror of where it stands (M5)
+//!   surroundings/…            the copy that runs, made afresh for every attempt: alone, or at the end
+//!                             of the path it has at home, with links beside it (M5)
 //!   elsewhere/                second names of its files that have names elsewhere at home
 //!   output/ home/ home/tmp/   LUMIO_OUTPUT, HOME, TMPDIR; emptied for every attempt
 //!   input.json                LUMIO_INPUT
@@ -17,8 +18,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use guard::Identity;
 
-use crate::mirror;
-use crate::removal::remove;
+use crate::sandbox::cleanup::remove;
+use crate::sandbox::surroundings;
 
 /// The folders of one job. Dropping it removes them.
 #[derive(Debug)]
@@ -39,11 +40,11 @@ impl Workspace {
         make_dir(scratch)?;
         let root = scratch.canonicalize()?.join(job);
         remove(&root)?;
-        let workspace = Self { module: root.join("mirror/module"), root, shared: Vec::new() };
+        let workspace = Self { module: root.join("surroundings/module"), root, shared: Vec::new() };
         // What stands in it may be seen: it is the module's own, or stands at home where everybody can look.
-        let mirror = workspace.root.join("mirror");
-        make_dir(&mirror)?;
-        fs::set_permissions(&mirror, Permissions::from_mode(0o755))?;
+        let surroundings = workspace.root.join("mirror");
+        make_dir(&surroundings)?;
+        fs::set_permissions(&surroundings, Permissions::from_mode(0o755))?;
         for folder in ["pristine", "elsewhere"] {
             DirBuilder::new().mode(0o700).create(workspace.root.join(folder))?;
         }
@@ -54,15 +55,15 @@ impl Workspace {
     ///
     /// # Errors
     /// It is no module that can be copied, or too much stands round it.
-    pub fn bring(&mut self, home: &Path) -> anyhow::Result<()> {
+    pub fn import(&mut self, home: &Path) -> anyhow::Result<()> {
         let home =
             home.canonicalize().with_context(|| format!("cannot find {}", home.display()))?;
         if self.root.starts_with(&home) {
             bail!("the scratch folder lies in the module {}: choose another one", home.display());
         }
-        self.shared = mirror::examine(&home)?;
+        self.shared = surroundings::shared_files(&home)?;
         guard::copy_tree(&home, &self.pristine(), Identity::Auto)?;
-        self.module = mirror::lay(&self.root.join("mirror"), &home)?;
+        self.module = surroundings::link_around(&self.root.join("surroundings"), &home)?;
         Ok(())
     }
 

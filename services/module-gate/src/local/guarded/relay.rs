@@ -1,4 +1,4 @@
-//! A command's output on its way to this program's own streams. Who reads those may be slow, or stop; the run must not wait for him.
+//! A command's output on its way to this program's own streams. Their reader may be slow, or stop; the run must not wait for it.
 
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use guard::OutputStream;
 
 /// What was taken up and is not written yet: at most what the limits of a run allow on both streams.
 #[derive(Debug, Default)]
-pub(super) struct Pass {
+pub(super) struct Relay {
     waiting: Mutex<Waiting>,
     more: Condvar,
 }
@@ -19,9 +19,9 @@ struct Waiting {
     over: bool,
 }
 
-impl Pass {
+impl Relay {
     /// Takes up a piece of output, without waiting for anybody.
-    pub(super) fn take_up(&self, stream: OutputStream, bytes: &[u8]) {
+    pub(super) fn push(&self, stream: OutputStream, bytes: &[u8]) {
         let mut waiting = self.lock();
         match stream {
             OutputStream::Stdout => waiting.out.extend_from_slice(bytes),
@@ -66,7 +66,7 @@ impl Pass {
 
 /// The end of the output.
 #[derive(Debug)]
-pub(super) struct End<'p>(&'p Pass);
+pub(super) struct End<'p>(&'p Relay);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {

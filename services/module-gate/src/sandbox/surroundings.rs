@@ -1,9 +1,9 @@
 //! A module that stands in somebody's folder, and what stands round it there (M5).
 //!
 //! ```text
-//! <mirror>/home/ada/shop/modules/cart/     the copy that runs, at the end of the path it has at home
-//! <mirror>/home/ada/shop/modules/lib    -> /home/ada/shop/modules/lib
-//! <mirror>/home/ada/shop/node_modules   -> /home/ada/shop/node_modules
+//! <copy>/home/ada/shop/modules/cart/     the copy that runs, at the end of the path it has at home
+//! <copy>/home/ada/shop/modules/lib    -> /home/ada/shop/modules/lib
+//! <copy>/home/ada/shop/node_modules   -> /home/ada/shop/node_modules
 //! ```
 //!
 //! So `../lib/x.js`, a relative link that leads upwards and a `node_modules` above mean what they mean at home. What stands round is linked,
@@ -31,7 +31,7 @@ const MAX_LINKS: usize = 40;
 ///
 /// # Errors
 /// What is too much, or no file, folder or link; the disk's own.
-pub fn examine(module: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub fn shared_files(module: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let Limits { files: most, bytes: most_bytes } = Limits::MODULE;
     let (mut files, mut folders, mut bytes) = (0, 0, 0);
     let mut names: BTreeMap<(u64, u64), Vec<(u64, PathBuf)>> = BTreeMap::new();
@@ -66,12 +66,12 @@ pub fn examine(module: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(names.into_values().filter(elsewhere).flatten().map(|(_, path)| path).collect())
 }
 
-/// Lays the way to `home`, an absolute path without links, below the empty folder `mirror`. Answers where the module's copy is to stand.
+/// Lays the way to `home`, an absolute path without links, below the empty folder `root`. Answers where the module's copy is to stand.
 ///
 /// # Errors
 /// Too many names stand beside the way; the disk's own.
-pub fn lay(mirror: &Path, home: &Path) -> anyhow::Result<PathBuf> {
-    let (mut original, mut place) = (PathBuf::from("/"), mirror.to_owned());
+pub fn link_around(root: &Path, home: &Path) -> anyhow::Result<PathBuf> {
+    let (mut original, mut place) = (PathBuf::from("/"), root.to_owned());
     let mut beside = 0;
     for part in home.components() {
         let Component::Normal(part) = part else { continue };
@@ -165,7 +165,7 @@ mod tests {
         }
         fs::write(at.join("home/modules/lib/x.js"), "x").unwrap();
         symlink("cart", at.join("home/modules/current")).unwrap();
-        let place = lay(&at.join("mirror"), &at.join("home/modules/cart")).unwrap();
+        let place = link_around(&at.join("mirror"), &at.join("home/modules/cart")).unwrap();
         fs::create_dir(&place).unwrap();
         assert_eq!(fs::read_to_string(place.join("../lib/x.js")).unwrap(), "x");
         assert!(place.join("../../node_modules/p").is_dir());
@@ -185,9 +185,9 @@ mod tests {
         fs::hard_link(at.join("m/pair"), at.join("m/other")).unwrap();
         fs::hard_link(at.join("outside"), at.join("m/shared")).unwrap();
         symlink("nowhere", at.join("m/dangling")).unwrap();
-        assert_eq!(examine(&at.join("m")).unwrap(), [PathBuf::from("shared")]);
+        assert_eq!(shared_files(&at.join("m")).unwrap(), [PathBuf::from("shared")]);
         let _socket = std::os::unix::net::UnixListener::bind(at.join("m/socket")).unwrap();
-        let error = examine(&at.join("m")).unwrap_err().to_string();
+        let error = shared_files(&at.join("m")).unwrap_err().to_string();
         assert!(error.contains("socket"), "{error}");
     }
 
@@ -196,7 +196,7 @@ mod tests {
         let (_folder, at) = folder();
         let file = fs::File::create(at.join("sparse")).unwrap();
         file.set_len(Limits::MODULE.bytes + 1).unwrap();
-        assert!(examine(&at).unwrap_err().to_string().contains("too large"));
+        assert!(shared_files(&at).unwrap_err().to_string().contains("too large"));
     }
 
     #[test]

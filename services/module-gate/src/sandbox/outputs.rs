@@ -139,7 +139,7 @@ mod tests {
     use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 
     use super::*;
-    use crate::removal;
+    use crate::sandbox::cleanup;
 
     #[test]
     fn files_come_sorted_with_their_digests() {
@@ -186,7 +186,7 @@ mod tests {
             let refused = collect(&outputs).unwrap_err();
             assert!(matches!(refused, OutputError::Refused(_)), "{refused:?}");
             assert!(refused.to_string().contains(reason), "{refused}");
-            removal::remove(&outputs).unwrap();
+            cleanup::remove(&outputs).unwrap();
         }
     }
 

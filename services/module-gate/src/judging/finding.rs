@@ -36,14 +36,14 @@ impl Finding {
         if self.code == Code::GuardIncomplete { Verdict::Inconclusive } else { Verdict::Fail }
     }
 
-    /// Whether it is a proven violation, which is judged before everything else (M2).
-    pub fn is_violation(&self) -> bool {
-        matches!(self.code, Code::SideEffectsForbidden | Code::SideEffectsDeclaration)
+    /// Adds which limit was reached.
+    pub(crate) fn explain(&mut self, limit: &str) {
+        *self = Self::new(self.code, format!("{} ({limit})", self.reason));
     }
 }
 
 /// What the guard holds against a start of a program; none if it passed.
-pub fn of(report: &Report) -> Option<Finding> {
+pub fn from_report(report: &Report) -> Option<Finding> {
     let code = match (report.verdict, report.code) {
         (guard::Verdict::Pass, _) if report.tier != Tier::Degraded => return None,
         (guard::Verdict::Pass | guard::Verdict::Inconclusive, _)
@@ -89,7 +89,7 @@ impl Attributed {
 
 /// What was seen over one or more starts of programs.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub struct Observations {
     effects: Vec<Attributed>,
     counts: BTreeMap<Category, u64>,
     denied: u64,
@@ -99,14 +99,14 @@ pub struct Seen {
 
 /// What watched, as the guard names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Watched {
+pub struct GuardInfo {
     /// The least of all starts; none where nothing was started.
     pub tier: Option<Tier>,
     /// What the kernel offers.
     pub landlock_abi: u32,
 }
 
-impl Seen {
+impl Observations {
     /// Most effects that are kept; the counts are exact however many there are.
     pub const MAX_EFFECTS: usize = 1_000;
 
@@ -176,8 +176,8 @@ impl Seen {
     }
 
     /// What watched, by the guard's own words.
-    pub fn watched(&self) -> Watched {
-        Watched { tier: self.tier, landlock_abi: self.landlock_abi }
+    pub fn guard_info(&self) -> GuardInfo {
+        GuardInfo { tier: self.tier, landlock_abi: self.landlock_abi }
     }
 
     /// What watched, as a statement tells it; degraded also when nothing was ever started, since then nothing was watched.
@@ -237,23 +237,23 @@ mod tests {
 
     #[test]
     fn what_is_charged_is_kept_however_much_is_not() {
-        let mut seen = Seen::default();
-        for number in 0..2 * Seen::MAX_EFFECTS {
-            seen.keep(effect(number, Charge::Listed));
+        let mut observations = Observations::default();
+        for number in 0..2 * Observations::MAX_EFFECTS {
+            observations.keep(effect(number, Charge::Listed));
         }
-        seen.keep(effect(0, Charge::Outside));
-        assert_eq!(seen.attributed().len(), Seen::MAX_EFFECTS);
-        assert!(seen.attributed().last().is_some_and(Attributed::is_charged));
-        for number in 0..2 * Seen::MAX_EFFECTS {
-            seen.keep(effect(number, Charge::Undeclared));
+        observations.keep(effect(0, Charge::Outside));
+        assert_eq!(observations.attributed().len(), Observations::MAX_EFFECTS);
+        assert!(observations.attributed().last().is_some_and(Attributed::is_charged));
+        for number in 0..2 * Observations::MAX_EFFECTS {
+            observations.keep(effect(number, Charge::Undeclared));
         }
-        assert_eq!(seen.attributed().len(), Seen::MAX_EFFECTS);
-        assert!(seen.attributed().iter().all(Attributed::is_charged));
-        assert_eq!(seen.attributed()[0].effect.charge, Charge::Outside, "the first stay");
+        assert_eq!(observations.attributed().len(), Observations::MAX_EFFECTS);
+        assert!(observations.attributed().iter().all(Attributed::is_charged));
+        assert_eq!(observations.attributed()[0].effect.charge, Charge::Outside, "the first stay");
     }
 
     #[test]
     fn nothing_started_is_nothing_watched() {
-        assert_eq!(Seen::default().guard().tier, GuardTier::Degraded);
+        assert_eq!(Observations::default().guard().tier, GuardTier::Degraded);
     }
 }

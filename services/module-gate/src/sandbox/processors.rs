@@ -13,18 +13,18 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu};
 /// The processors of this process, shared by all its runs.
 #[derive(Debug, Clone)]
 pub struct Processors {
-    held: Arc<Mutex<Held>>,
+    occupancy: Arc<Mutex<Occupancy>>,
 }
 
 /// A run's hold on a processor, until it is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct ProcessorLease {
     processors: Processors,
     number: usize,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct Occupancy {
     /// Runs on each processor.
     runs: BTreeMap<usize, usize>,
     /// The lowest processor of the core that a processor is a thread of, where it has several.
@@ -32,20 +32,20 @@ struct Held {
 }
 
 impl Processors {
-    /// Looks at what the machine has; nothing is held yet.
+    /// Looks at what the machine has; nothing is occupancy yet.
     pub fn new() -> Self {
         let cores = allowed().into_iter().filter_map(|number| Some((number, core(number)?)));
-        let held = Held { cores: cores.collect(), ..Held::default() };
-        Self { held: Arc::new(Mutex::new(held)) }
+        let occupancy = Occupancy { cores: cores.collect(), ..Occupancy::default() };
+        Self { occupancy: Arc::new(Mutex::new(occupancy)) }
     }
 
     /// A place for a run on the processor that fewest runs are on. None where this process may use one processor only: every run is
     /// there already.
-    pub fn take(&self) -> Option<Place> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = held.choose(&allowed(), sched_getcpu())?;
-        *held.runs.entry(number).or_default() += 1;
-        Some(Place { processors: self.clone(), number })
+    pub fn take(&self) -> Option<ProcessorLease> {
+        let mut occupancy = self.occupancy.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = occupancy.choose(&allowed(), sched_getcpu())?;
+        *occupancy.runs.entry(number).or_default() += 1;
+        Some(ProcessorLease { processors: self.clone(), number })
     }
 }
 
@@ -55,23 +55,24 @@ impl Default for Processors {
     }
 }
 
-impl Place {
+impl ProcessorLease {
     /// The processor, as the kernel counts them.
     pub fn number(&self) -> usize {
         self.number
     }
 }
 
-impl Drop for Place {
+impl Drop for ProcessorLease {
     fn drop(&mut self) {
-        let mut held = self.processors.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = held.runs.get_mut(&self.number) {
+        let mut occupancy =
+            self.processors.occupancy.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = occupancy.runs.get_mut(&self.number) {
             *count = count.saturating_sub(1);
         }
     }
 }
 
-impl Held {
+impl Occupancy {
     /// Among equals one whose core has fewest runs; then the one the kernel runs this thread on: it keeps threads of all processes
     /// apart, and we know our own only.
     fn choose(&self, allowed: &[usize], current: usize) -> Option<usize> {
@@ -90,7 +91,7 @@ impl Held {
 }
 
 /// What this process may use now: a container's set of processors can change while it runs. Asked of its first thread, which is
-/// held nowhere while another thread waits for a run.
+/// occupancy nowhere while another thread waits for a run.
 fn allowed() -> Vec<usize> {
     let set = sched_getaffinity(Some(getpid()));
     set.map_or_else(|_| Vec::new(), |set| (0..CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect())
@@ -109,10 +110,15 @@ mod tests {
     use super::*;
 
     /// Where so many runs at once go.
-    fn spread(mut held: Held, allowed: &[usize], current: usize, runs: usize) -> Vec<usize> {
+    fn spread(
+        mut occupancy: Occupancy,
+        allowed: &[usize],
+        current: usize,
+        runs: usize,
+    ) -> Vec<usize> {
         let next = |_| {
-            let number = held.choose(allowed, current).unwrap();
-            *held.runs.entry(number).or_default() += 1;
+            let number = occupancy.choose(allowed, current).unwrap();
+            *occupancy.runs.entry(number).or_default() += 1;
             number
         };
         (0..runs).map(next).collect()
@@ -120,22 +126,22 @@ mod tests {
 
     #[test]
     fn a_single_processor_is_nothing_to_choose() {
-        assert_eq!(Held::default().choose(&[], 0), None);
-        assert_eq!(Held::default().choose(&[3], 3), None);
+        assert_eq!(Occupancy::default().choose(&[], 0), None);
+        assert_eq!(Occupancy::default().choose(&[3], 3), None);
     }
 
     #[test]
     fn runs_spread_over_what_is_allowed_and_nothing_else() {
-        let chosen = spread(Held::default(), &[1, 4, 6], 4, 6);
+        let chosen = spread(Occupancy::default(), &[1, 4, 6], 4, 6);
         assert_eq!(chosen, [4, 1, 6, 4, 1, 6], "the current one first, each as often");
-        assert_eq!(Held::default().choose(&[1, 4], 0), Some(1), "0 is not allowed");
+        assert_eq!(Occupancy::default().choose(&[1, 4], 0), Some(1), "0 is not allowed");
     }
 
     #[test]
     fn a_core_of_its_own_comes_before_a_thread_of_a_busy_one() {
         let cores = BTreeMap::from([(0, 0), (1, 0), (2, 2), (3, 2)]);
-        let held = Held { cores, ..Held::default() };
-        assert_eq!(spread(held, &[0, 1, 2, 3], 1, 4), [1, 2, 0, 3]);
+        let occupancy = Occupancy { cores, ..Occupancy::default() };
+        assert_eq!(spread(occupancy, &[0, 1, 2, 3], 1, 4), [1, 2, 0, 3]);
     }
 
     #[test]
@@ -148,6 +154,6 @@ mod tests {
         assert_ne!(one.number(), other.number());
         assert!([&one, &other].iter().all(|place| allowed().contains(&place.number())));
         drop((one, other));
-        assert!(processors.held.lock().unwrap().runs.values().all(|count| *count == 0));
+        assert!(processors.occupancy.lock().unwrap().runs.values().all(|count| *count == 0));
     }
 }

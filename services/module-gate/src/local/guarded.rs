@@ -1,6 +1,6 @@
 //! `guard run`: any command under the guard, without a module, a manifest or a service.
 
-mod pass;
+mod relay;
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,9 +17,9 @@ use guard::{
     Stdin, Tier,
 };
 
-use self::pass::Pass;
-use crate::cli::{self, Output};
-use crate::interrupt;
+use self::relay::Relay;
+use crate::local::interrupt;
+use crate::local::output::{self, Output};
 use crate::sandbox::{PROGRAMS, look_up};
 
 /// Effects shown as text; JSON has all that were kept.
@@ -116,11 +116,11 @@ pub fn run(run: &Run) -> anyhow::Result<Report> {
 /// # Errors
 /// As there, and where it cannot be passed on. Who stops reading is no error.
 pub fn run_through(run: &Run) -> anyhow::Result<Report> {
-    let pass = Pass::default();
+    let relay = Relay::default();
     thread::scope(|scope| {
-        let writer = scope.spawn(|| pass.write());
-        let end = pass.end();
-        let report = start(run, |stream, bytes| pass.take_up(stream, bytes));
+        let writer = scope.spawn(|| relay.write());
+        let end = relay.end();
+        let report = start(run, |stream, bytes| relay.push(stream, bytes));
         drop(end);
         let written = writer.join().map_err(|_| anyhow!("the command's output was lost"))?;
         let report = report?;
@@ -158,7 +158,7 @@ fn start(run: &Run, output: impl FnMut(OutputStream, &[u8])) -> anyhow::Result<R
     } else {
         Reads::List
     };
-    policy.cancel = Some(interrupt::flag(cli::UNKNOWN)?);
+    policy.cancel = Some(interrupt::flag(output::UNKNOWN)?);
     policy.limits.wall_ms = run.timeout_ms;
     policy.limits.cpu_ms = run.timeout_ms.saturating_mul(64);
     policy.limits.processes = run.processes;
@@ -173,7 +173,7 @@ fn advised(error: GuardError, root: &Path) -> anyhow::Error {
     if path.starts_with(root) {
         anyhow!("{error} as --root; with --copy the command runs on a copy that user may reach")
     } else {
-        anyhow!("{error}; as root a command runs as that user, who has to get to its program too")
+        anyhow!("{error}; as root a command runs as that user, which has to reach its program too")
     }
 }
 
@@ -209,7 +209,7 @@ fn command(run: &Run, given: &Path, root: &Path, scratch: &Path) -> anyhow::Resu
     Ok(command)
 }
 
-/// As root: the root's owner, so that what the command makes belongs to him; nobody where that is root himself.
+/// As root: the root's owner, so that what the command makes belongs to that user; user 65534 where the owner is root.
 fn identity(root: &Path, run: &Run) -> anyhow::Result<Identity> {
     if !rustix::process::geteuid().is_root() {
         return Ok(Identity::Auto);
@@ -220,7 +220,7 @@ fn identity(root: &Path, run: &Run) -> anyhow::Result<Identity> {
     }
     if run.declared.contains(&Capability::FsWrite) && owner.mode() & 0o002 == 0 {
         bail!(
-            "--root {} belongs to root, and as root the command runs as user 65534, who may not write there: \
+            "--root {} belongs to root, and as root the command runs as user 65534, which may not write there: \
              give the folder to another user, or add --copy",
             root.display()
         );
@@ -233,19 +233,19 @@ pub fn passed(report: &Report) -> bool {
     report.verdict == guard::Verdict::Pass && report.tier != Tier::Degraded
 }
 
-/// Tells the verdict on standard error, where the command's own output has been passed through.
+/// Prints the verdict on standard error, where the command's own output has been passed through.
 ///
 /// # Errors
 /// Nobody reads any more.
-pub fn tell(report: &Report) -> io::Result<()> {
+pub fn print_verdict(report: &Report) -> io::Result<()> {
     let mut out = io::stderr().lock();
     if report.stderr.bytes.last().is_some_and(|byte| *byte != b'\n') {
         writeln!(out)?;
     }
-    out.write_all(told(report).as_bytes())
+    out.write_all(render(report).as_bytes())
 }
 
-fn told(report: &Report) -> String {
+fn render(report: &Report) -> String {
     let code = report.code.map_or_else(String::new, |code| format!(" {code}"));
     let verdict = match report.verdict {
         guard::Verdict::Pass => "PASS",
@@ -264,7 +264,7 @@ fn told(report: &Report) -> String {
     ));
     lines.push(format!("  guard    {}, Landlock ABI {}", report.tier, report.landlock_abi));
     for (category, count) in &report.counts {
-        lines.push(format!("  seen     {} × {count}", crate::finding::name(*category)));
+        lines.push(format!("  seen     {} × {count}", crate::judging::finding::name(*category)));
     }
     let mut effects: Vec<&Effect> = report.effects.iter().collect();
     effects.sort_by_key(|effect| matches!(effect.charge, Charge::Declared | Charge::Listed));
@@ -292,7 +292,7 @@ fn line(effect: &Effect) -> String {
     let other = effect.other.as_ref().map_or_else(String::new, |other| format!(" ({other})"));
     format!(
         "  effect   {done} {} {} {}{other}, process {} {}: {}",
-        crate::finding::name(effect.category),
+        crate::judging::finding::name(effect.category),
         effect.operation,
         effect.target,
         effect.pid,

@@ -2,12 +2,13 @@
 
 use serde::Deserialize;
 
-use crate::document::{Invalid, Schema, compile, inside};
+use crate::module::document::{Invalid, Schema, compile, inside};
 
 /// Name of the document in the module's folder.
 pub const FILE: &str = "module.json";
 
-static SCHEMA: Schema = Schema::new(|| compile(include_str!("../schemas/module.schema.json")));
+static SCHEMA: Schema =
+    Schema::new(|| compile(include_str!("../../../../spec/module.schema.json")));
 
 /// The members that decide something. The others are for people and are only checked for form.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

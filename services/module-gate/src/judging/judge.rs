@@ -11,12 +11,12 @@ use serde_json::json;
 use wire::digest::Digest;
 use wire::statement::{Code, OracleCount, TestCount};
 
-use crate::document::Invalid;
-use crate::finding::{self, Finding, Seen};
-use crate::manifest::{self, Manifest, Test};
-use crate::oracle::{self, Bench, CaseResult};
+use crate::judging::finding::{self, Finding, Observations};
+use crate::judging::oracle::{self, Bench, CaseResult};
+use crate::module::document::Invalid;
+use crate::module::manifest::{self, Manifest, Test};
+use crate::module::spec::{self, Spec};
 use crate::sandbox;
-use crate::spec::{self, Spec};
 
 /// Name of this policy; another text is another policy.
 const POLICY: &str = "lumio-shipping-v1";
@@ -41,7 +41,7 @@ pub struct Judgement {
     /// Counts of oracle cases.
     pub oracle: OracleCount,
     /// Everything the guard saw.
-    pub seen: Seen,
+    pub observations: Observations,
     /// All that speaks against a PASS, in the order it was found.
     pub findings: Vec<Finding>,
     /// Every case.
@@ -162,7 +162,7 @@ pub fn judge(bench: &Bench<'_>, specs: &[Spec], progress: &dyn Fn(&str)) -> io::
             return Ok(judgement);
         }
         progress(&format!("oracle case {}", case.name));
-        let result = oracle::run(bench, case, &mut judgement.seen)?;
+        let result = oracle::run(bench, case, &mut judgement.observations)?;
         judgement.add(result);
     }
     Ok(judgement)
@@ -197,8 +197,8 @@ fn run_test(bench: &Bench<'_>, test: &Test, judgement: &mut Judgement) -> io::Re
             return Ok(());
         }
     };
-    judgement.seen.add(&format!("test {}", test.path()), &report);
-    match finding::of(&report) {
+    judgement.observations.add(&format!("test {}", test.path()), &report);
+    match finding::from_report(&report) {
         None => judgement.tests.passed += 1,
         // Violations have been judged before: a skip hides none.
         Some(finding) if finding.code == Code::OracleExec => {
@@ -222,8 +222,9 @@ fn says_skip(stdout: &[u8]) -> bool {
     };
     String::from_utf8_lossy(stdout).lines().map(str::trim).any(|line| {
         let event = serde_json::from_str::<serde_json::Value>(line).ok();
-        let event = event.as_ref().and_then(|it| it.get("event").or_else(|| it.get("tm_event")));
-        is_word(line) || event.and_then(|it| it.as_str()).is_some_and(is_word)
+        let event =
+            event.as_ref().and_then(|event| event.get("event").or_else(|| event.get("tm_event")));
+        is_word(line) || event.and_then(|name| name.as_str()).is_some_and(is_word)
     })
 }
 

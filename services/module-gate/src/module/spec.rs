@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::document::{Invalid, Schema, compile, inside};
+use crate::module::document::{Invalid, Schema, compile, inside};
 
 /// Folder inside a module that holds its own specs.
 pub const DIR: &str = "oracles/specs/";
@@ -14,7 +14,8 @@ pub const MAX_CASES: usize = 64;
 const DEFAULT_ATTEMPTS: u32 = 2;
 const DEFAULT_TIMEOUT_MS: u64 = 60_000;
 
-static SCHEMA: Schema = Schema::new(|| compile(include_str!("../schemas/oracle.schema.json")));
+static SCHEMA: Schema =
+    Schema::new(|| compile(include_str!("../../../../spec/oracle.schema.json")));
 
 /// One spec, with all defaults filled in and all paths inside the module.
 #[derive(Debug, Clone, PartialEq)]

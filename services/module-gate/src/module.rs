@@ -1,0 +1,6 @@
+//! The documents a module brings, and the store that modules come from.
+
+pub mod document;
+pub mod manifest;
+pub mod spec;
+pub mod tree;

@@ -1,0 +1,226 @@
+//! Starts a program of a module under the guard, with the environment that docs/modules.md promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use guard::{Capability, Command, GuardError, Limits, Policy, Reads, Report};
+
+use crate::module::manifest::Manifest;
+use crate::sandbox::processors::{ProcessorLease, Processors};
+use crate::sandbox::workspace::{Workspace, make_dir};
+
+/// What every program of a module may use at most, beside its wall time.
+pub const LIMITS: Limits = Limits {
+    wall_ms: 60_000,
+    cpu_ms: 60_000,
+    processes: 64,
+    memory_bytes: 1 << 30,
+    stdout_bytes: 8 << 20,
+    stderr_bytes: 8 << 20,
+    file_bytes: 64 << 20,
+    tree_bytes: 1 << 30,
+    tree_entries: 500_000,
+};
+/// A tree may keep as many processors busy as this for its whole wall time.
+const PROCESSORS: u64 = 64;
+/// Folders of the system's own programs. They hold nobody's data, and with them readable an undeclared start of
+/// one is judged as that, not as a read outside the module (M2).
+pub(crate) const PROGRAMS: [&str; 5] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"];
+const NODE_SUFFIXES: [&str; 3] = [".mjs", ".js", ".cjs"];
+
+/// Where modules run.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    /// Folder under which every job gets its own.
+    pub scratch: PathBuf,
+    /// The Node binary.
+    pub node: PathBuf,
+    /// What runs are held on; none leaves them all processors.
+    pub processors: Option<Processors>,
+}
+
+/// One start of one program.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// The prepared folders.
+    pub workspace: &'a Workspace,
+    /// Whose declarations hold.
+    pub manifest: &'a Manifest,
+    /// Program, relative to the module.
+    pub entry: &'a str,
+    /// Its arguments.
+    pub args: &'a [String],
+    /// Working directory relative to the module; empty is the module itself.
+    pub cwd: &'a str,
+    /// Variables beside, or instead of, the usual ones.
+    pub env: &'a BTreeMap<String, String>,
+    /// What `LUMIO_SEED` says.
+    pub seed: u64,
+    /// Wall limit in milliseconds, at least 1.
+    pub wall_ms: u64,
+    /// Whether reads outside module, runtime, input and system list are denied (M4).
+    pub strict_reads: bool,
+    /// Set from outside to end it.
+    pub cancel: Arc<AtomicBool>,
+}
+
+impl Sandbox {
+    /// Finds Node and makes both it and `scratch` reachable for the user that modules run as. `pin` holds every run on one processor.
+    ///
+    /// # Errors
+    /// A sentence that says which of the two cannot be used, and what to do.
+    pub fn new(scratch: &Path, node: &Path, path: &str, pin: bool) -> Result<Self, String> {
+        let processors = pin.then(Processors::new);
+        let found = look_up(node, path)
+            .ok_or_else(|| format!("{} is no program on this machine", node.display()))?;
+        let made = make_dir(scratch).and_then(|()| scratch.canonicalize());
+        let scratch =
+            made.map_err(|error| format!("cannot make {}: {error}", scratch.display()))?;
+        if !drops_root() {
+            return Ok(Self { scratch, node: found, processors });
+        }
+        if let Some(blocked) = blocked(&scratch) {
+            return Err(format!(
+                "{} is closed to other users: modules run as nobody and must get there",
+                blocked.display()
+            ));
+        }
+        let node = match blocked_or_private(&found) {
+            None => found,
+            // A runtime in somebody's home is not reachable for "nobody": it gets a copy.
+            Some(_) => copy_runtime(&found, &scratch)
+                .map_err(|error| format!("cannot copy {}: {error}", found.display()))?,
+        };
+        Ok(Self { scratch, node, processors })
+    }
+
+    /// Runs the job to its end. Blocking.
+    ///
+    /// # Errors
+    /// What made it impossible to start anything.
+    pub fn run(&self, job: &Job<'_>) -> Result<Report, GuardError> {
+        let lease = self.processors.as_ref().and_then(Processors::take);
+        let mut policy = self.policy(job);
+        policy.processor = lease.as_ref().map(ProcessorLease::number);
+        guard::run(&self.command(job), &policy)
+    }
+
+    fn command(&self, job: &Job<'_>) -> Command {
+        let root = job.workspace.module();
+        let entry = root.join(job.entry);
+        let cwd = if job.cwd.is_empty() { root } else { root.join(job.cwd) };
+        let mut command = if is_node(job.entry) {
+            Command::new(&self.node, cwd).arg(entry)
+        } else {
+            Command::new(entry, cwd)
+        };
+        command = command.args(job.args.iter().cloned());
+        let mut env = BTreeMap::from(
+            [
+                ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+                ("LANG", "C.UTF-8"),
+                ("LC_ALL", "C.UTF-8"),
+                ("TZ", "UTC"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.into())),
+        );
+        env.insert("HOME".to_owned(), job.workspace.home().into_os_string());
+        env.insert("TMPDIR".to_owned(), job.workspace.tmp().into_os_string());
+        env.insert("LUMIO_INPUT".to_owned(), job.workspace.input().into_os_string());
+        env.insert("LUMIO_OUTPUT".to_owned(), job.workspace.output().into_os_string());
+        env.insert("LUMIO_SEED".to_owned(), job.seed.to_string().into());
+        env.extend(job.env.iter().map(|(name, value)| (name.clone(), value.into())));
+        env.into_iter().fold(command, |command, (name, value)| command.env(name, value))
+    }
+
+    fn policy(&self, job: &Job<'_>) -> Policy {
+        let mut policy = Policy::new(job.workspace.module());
+        policy.free_writes = vec![job.workspace.output()];
+        policy.scratch = Some(job.workspace.home());
+        policy.declared = declared(job.manifest);
+        policy.reads = if job.strict_reads {
+            let own = [self.node.clone(), job.workspace.input()];
+            Reads::Deny { allow: own.into_iter().chain(PROGRAMS.map(PathBuf::from)).collect() }
+        } else {
+            Reads::List
+        };
+        policy.limits = Limits {
+            wall_ms: job.wall_ms,
+            cpu_ms: job.wall_ms.saturating_mul(PROCESSORS),
+            ..LIMITS
+        };
+        policy.cancel = Some(Arc::clone(&job.cancel));
+        policy
+    }
+}
+
+/// Why `entry` of the copied module cannot be started, if so.
+pub fn fault(workspace: &Workspace, entry: &str) -> Option<String> {
+    let Ok(found) = fs::metadata(workspace.module().join(entry)) else {
+        return Some(format!("the program {entry:?} is not in the module"));
+    };
+    let runs = is_node(entry) || found.permissions().mode() & 0o100 != 0;
+    match (found.is_file(), runs) {
+        (true, true) => None,
+        (true, false) => {
+            Some(format!("the program {entry:?} is neither JavaScript nor executable"))
+        }
+        (false, _) => Some(format!("the program {entry:?} is no file")),
+    }
+}
+
+fn is_node(entry: &str) -> bool {
+    NODE_SUFFIXES.iter().any(|suffix| entry.ends_with(suffix))
+}
+
+/// The schema has refused every word that is no capability.
+fn declared(manifest: &Manifest) -> BTreeSet<Capability> {
+    manifest.side_effects.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+pub(crate) fn look_up(program: &Path, path: &str) -> Option<PathBuf> {
+    let candidates: Vec<PathBuf> = if program.components().count() > 1 {
+        vec![program.to_owned()]
+    } else {
+        path.split(':').map(|folder| Path::new(folder).join(program)).collect()
+    };
+    let runs = |path: &PathBuf| {
+        fs::metadata(path)
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    candidates.into_iter().find(runs).and_then(|path| path.canonicalize().ok())
+}
+
+fn drops_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The first folder on the way to `path`, itself included, that others may not pass.
+fn blocked(path: &Path) -> Option<PathBuf> {
+    let closed = |path: &&Path| {
+        !fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 != 0)
+    };
+    path.ancestors().filter(closed).last().map(Path::to_owned)
+}
+
+/// As [`blocked`], and a program others may not read counts too.
+fn blocked_or_private(program: &Path) -> Option<PathBuf> {
+    let open = fs::metadata(program).is_ok_and(|found| found.permissions().mode() & 0o005 == 0o005);
+    if open { blocked(program) } else { Some(program.to_owned()) }
+}
+
+fn copy_runtime(node: &Path, scratch: &Path) -> io::Result<PathBuf> {
+    let folder = scratch.join("runtime");
+    make_dir(&folder)?;
+    // Another process may be running the copy that is there: it is replaced, never written to.
+    let fresh = folder.join(format!("node.{}", std::process::id()));
+    fs::copy(node, &fresh)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
+    fs::rename(&fresh, folder.join("node"))?;
+    Ok(folder.join("node"))
+}
