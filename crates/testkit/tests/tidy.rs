@@ -9,11 +9,13 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The names in the `[dependencies]` of the package in `folder`.
+/// The names in the `[dependencies]` of the package in `folder`, without the optional ones.
 fn dependencies(folder: &Path) -> Vec<String> {
     let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
     let lines = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
-    let lines = lines.take_while(|line| !line.starts_with('['));
+    let lines = lines
+        .take_while(|line| !line.starts_with('['))
+        .filter(|line| !line.contains("optional = true"));
     let name = |line: &str| line.split(['.', ' ', '=']).next().unwrap().to_owned();
     lines.map(name).filter(|name| !name.is_empty()).collect()
 }

@@ -1,10 +1,25 @@
-//! The id of a run, in the two spellings the documents use.
+//! The ids that Lumio's processes pass to each other, each a type of its own.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::bytes32::bytes32;
+
+bytes32! {
+    /// An Ed25519 verifying key.
+    pub struct PublicKey: "a public key";
+    /// The hash of a transaction's envelope on its network.
+    pub struct TxHash: "a transaction hash";
+    /// A run's id in the vault (V4). Derived from what the run was opened with.
+    pub struct VaultRunId: "a run's id in the vault";
+    /// What makes one attempt's id in the vault differ from another's (V4).
+    pub struct Nonce: "a nonce";
+    /// SHA-256 of a network's passphrase, which every signature on it covers.
+    pub struct NetworkId: "a network id";
+}
 
 /// A run, whatever its attempt. JSON, HTTP and gRPC spell it with dashes; facts views, subjects and
 /// store paths as 32 hex digits.
@@ -14,8 +29,36 @@ pub struct RunId(Uuid);
 
 /// The text is neither a UUID with dashes nor one of 32 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a run id is a UUID, with dashes or as 32 hex digits")]
+#[error("expected a run id: a UUID with dashes, or its 32 hex digits")]
 pub struct InvalidRunId;
+
+/// One attempt of a run: what a gate executes, seals and answers for once (R11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttemptKey {
+    /// The run.
+    pub run: RunId,
+    /// Which attempt of it, from 1.
+    pub attempt: u32,
+}
+
+impl AttemptKey {
+    /// Attempt number `attempt` of `run`.
+    pub const fn new(run: RunId, attempt: u32) -> Self {
+        Self { run, attempt }
+    }
+}
+
+impl From<(RunId, u32)> for AttemptKey {
+    fn from((run, attempt): (RunId, u32)) -> Self {
+        Self { run, attempt }
+    }
+}
+
+impl fmt::Display for AttemptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} attempt {}", self.run, self.attempt)
+    }
+}
 
 impl RunId {
     /// The 16 bytes behind both spellings.
@@ -64,6 +107,30 @@ impl FromStr for RunId {
             return Err(InvalidRunId);
         }
         Uuid::try_parse(text).map(Self).map_err(|_| InvalidRunId)
+    }
+}
+
+#[cfg(feature = "sqlx")]
+impl sqlx::Type<sqlx::Postgres> for RunId {
+    fn type_info() -> sqlx::postgres::PgTypeInfo {
+        <Uuid as sqlx::Type<sqlx::Postgres>>::type_info()
+    }
+}
+
+#[cfg(feature = "sqlx")]
+impl<'q> sqlx::Encode<'q, sqlx::Postgres> for RunId {
+    fn encode_by_ref(
+        &self,
+        buffer: &mut sqlx::postgres::PgArgumentBuffer,
+    ) -> Result<sqlx::encode::IsNull, sqlx::error::BoxDynError> {
+        <Uuid as sqlx::Encode<'q, sqlx::Postgres>>::encode_by_ref(&self.0, buffer)
+    }
+}
+
+#[cfg(feature = "sqlx")]
+impl<'r> sqlx::Decode<'r, sqlx::Postgres> for RunId {
+    fn decode(value: sqlx::postgres::PgValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
+        <Uuid as sqlx::Decode<'r, sqlx::Postgres>>::decode(value).map(Self)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 
 use crate::Digest;
 
-mod once;
+mod duplicate_keys;
 
 /// The largest integer every JSON reader holds exactly, 2^53 - 1 (RFC 7493, section 2.2).
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
@@ -36,13 +36,13 @@ pub fn digest(value: &impl Serialize) -> Result<Digest, serde_json::Error> {
     canonical(value).map(|bytes| Digest::of(&bytes))
 }
 
-/// Reads `bytes` as one JSON value. Readers differ about a member that stands twice, so it is refused.
+/// Reads `bytes` as one JSON value. Readers differ about a member that appears twice, so it is refused.
 ///
 /// # Errors
 ///
-/// No JSON, anything before or after the value, or a member that stands twice.
+/// No JSON, anything before or after the value, or a member that appears twice.
 pub fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
-    serde_json::from_slice::<once::Once>(bytes).map(|once| once.0)
+    serde_json::from_slice::<duplicate_keys::UniqueKeys>(bytes).map(|value| value.0)
 }
 
 /// Reads `bytes` as a `T`; members that `T` does not know are ignored. The derived readers also take an
@@ -55,7 +55,7 @@ pub fn read<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, serde_js
     let value = parse(bytes)?;
     let read: T = serde_json::from_slice(bytes)?;
     if misshapen(&value, &serde_json::to_value(&read)?) {
-        return Err(serde_json::Error::custom("an array stands where an object should"));
+        return Err(serde_json::Error::custom("expected an object, found an array"));
     }
     Ok(read)
 }

@@ -3,8 +3,10 @@
 //! No I/O, no clock, no randomness: everything here is a value or a pure function, so that a verifier
 //! on another machine reads the same bytes the same way. Reading order: [`id`], [`digest`], [`json`],
 //! [`usage`], then [`dsse`] and [`statement`] (what module-gate signs), [`event`] (what goes over the
-//! bus), [`problem`] (every refusal there is) and [`pb`] (what goes over gRPC).
+//! bus), [`problem`] (every refusal there is), [`failure`] (why runs fail), [`view`] (a run over HTTP
+//! and in a bundle) and [`pb`] (what goes over gRPC).
 
+mod bytes32;
 pub mod id;
 pub mod digest;
 pub mod json;
@@ -13,9 +15,14 @@ pub mod dsse;
 pub mod statement;
 pub mod event;
 pub mod problem;
+pub mod failure;
+pub mod view;
 pub mod pb;
 
+pub use bytes32::InvalidBytes32;
 pub use digest::{Digest, Hasher};
-pub use id::RunId;
+pub use failure::FailureCode;
+pub use id::{AttemptKey, NetworkId, Nonce, PublicKey, RunId, TxHash, VaultRunId};
 pub use problem::Problem;
 pub use usage::{Rates, Usage};
+pub use view::{RunDocument, RunView};

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -17,17 +18,19 @@ mod table;
 pub const DOMAIN: &str = "lumio.dev";
 
 /// A kind of refusal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 #[expect(missing_docs, reason = "each variant's meaning is its row in the table")]
 pub enum Problem {
     InvalidRequest,
     Unauthenticated,
     Forbidden,
     NotFound,
+    MethodNotAllowed,
     RunNotRetryable,
+    RunNotCancellable,
     IdempotencyConflict,
     IdempotencyMismatch,
-    PreflightFailed,
+    Conflict,
     PayloadTooLarge,
     RateLimited,
     PackAlreadySealed,
@@ -37,7 +40,6 @@ pub enum Problem {
     CheckFailed,
     ModuleUnknown,
     VerdictMissing,
-    GuardIncomplete,
     ExecutionConflict,
     Unavailable,
     Internal,
@@ -93,29 +95,7 @@ pub struct Issue {
 
 impl Problem {
     /// Every problem, in the order of the table.
-    pub const ALL: [Self; 21] = [
-        Self::InvalidRequest,
-        Self::Unauthenticated,
-        Self::Forbidden,
-        Self::NotFound,
-        Self::RunNotRetryable,
-        Self::IdempotencyConflict,
-        Self::IdempotencyMismatch,
-        Self::PreflightFailed,
-        Self::PayloadTooLarge,
-        Self::RateLimited,
-        Self::PackAlreadySealed,
-        Self::SealMismatch,
-        Self::StatementInvalid,
-        Self::DigestMismatch,
-        Self::CheckFailed,
-        Self::ModuleUnknown,
-        Self::VerdictMissing,
-        Self::GuardIncomplete,
-        Self::ExecutionConflict,
-        Self::Unavailable,
-        Self::Internal,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// Its line in the table.
     pub const fn row(self) -> Row {
@@ -129,10 +109,10 @@ impl Problem {
 
     /// The problem called `reason`, if there is one.
     pub fn from_reason(reason: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| it.reason() == reason)
+        Self::ALL.iter().copied().find(|problem| problem.reason() == reason)
     }
 
-    /// The problem a server of ours answered with; `None` if the status is somebody else's, such as
+    /// The problem a server of ours answered with; `None` if the status comes from elsewhere, such as
     /// that of a connection that failed.
     pub fn of(status: &Status) -> Option<Self> {
         let info = status.get_details_error_info()?;

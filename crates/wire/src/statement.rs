@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use crate::dsse::{self, DsseError, Envelope};
 use crate::{Digest, json};
 
-pub use execution::{Execution, Exit, MAX_SEED, Output};
+pub use execution::{Execution, Exit, Expected, MAX_SEED, Mismatch, Output};
 pub use shipping::{Mode, OracleCount, Shipping, TestCount};
-pub use words::{Code, Effects, Guard, GuardTier, Observed, Verdict};
+pub use vocabulary::{Code, Effects, Guard, GuardTier, Observed, Verdict};
 
 mod execution;
 mod shipping;
-mod words;
+mod vocabulary;
 
 /// The `_type` of every in-toto statement of version 1.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -72,7 +72,7 @@ pub trait Predicate: Serialize + DeserializeOwned {
     fn check(&self) -> Result<(), StatementError>;
 }
 
-/// Why bytes are not a statement of the wanted kind.
+/// Why bytes are not a statement of the expected kind.
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
     /// The envelope proves nothing.

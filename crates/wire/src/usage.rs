@@ -1,5 +1,7 @@
 //! What a run used, what a unit costs, and the charge that follows.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// What a run used, or may use at most. All four are counts from zero.
@@ -17,6 +19,13 @@ pub struct Usage {
     /// Wall time of the module, in milliseconds.
     #[serde(default)]
     pub runtime_ms: u64,
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { llm_in, llm_out, http_calls, runtime_ms } = self;
+        write!(f, "{llm_in} + {llm_out} tokens, {http_calls} calls, {runtime_ms} ms")
+    }
 }
 
 /// What one unit of each meter costs, in stroops. Decimal strings in JSON: an `i128` does not fit a
@@ -85,7 +94,7 @@ pub mod decimal {
     /// When the value is not a string of decimal digits that fits.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|_| D::Error::custom("want a decimal string that fits an i128"))
+        text.parse().map_err(|_| D::Error::custom("expected a decimal string that fits an i128"))
     }
 }
 

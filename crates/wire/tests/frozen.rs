@@ -15,7 +15,11 @@ use wire::event::{
     CloudEvent, Data, Failure, GateData, GateEvent, Receipt, RunData, RunEvent, RunStatus,
     SealData, SealEvent, SealStatus,
 };
-use wire::{Digest, Problem, RunId, statement};
+use wire::statement::{Execution, Expected};
+use wire::view::{EscrowView, Meters, PackView, ReceiptView, TransactionHashes};
+use wire::{
+    Digest, Nonce, Problem, RunDocument, RunId, RunView, TxHash, Usage, VaultRunId, statement,
+};
 
 const TIME: OffsetDateTime = datetime!(2026-01-02 03:04:05 UTC);
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -157,16 +161,138 @@ fn the_subject_of_every_event() {
     );
 }
 
+fn view() -> RunView {
+    RunView {
+        id: RunId::from(Uuid::from_u128(7)),
+        user: "GUSER".to_owned(),
+        agent_id: 3,
+        rate_version: Some(1),
+        budgets: Meters { llm_in: 1, llm_out: 2, http_calls: 3, runtime_ms: 4 },
+        workflow_id: Some("profile".to_owned()),
+        metadata: None,
+        label: None,
+        status: RunStatus::Finalized,
+        phase: "done".to_owned(),
+        attempt: 1,
+        retries: 0,
+        seed: 9_007_199_254_740_991,
+        input_digest: Digest::from([0; 32]),
+        manifest_hash: None,
+        escrow: EscrowView::Settled,
+        run_id: Some(VaultRunId::from([0; 32])),
+        deadline: Some(TIME),
+        usage: None,
+        output_hash: None,
+        receipt: Some(ReceiptView {
+            run_id: VaultRunId::from([0; 32]),
+            actual_charge: i128::MAX,
+            refund: 0,
+            developer: "GDEV".to_owned(),
+            output_hash: Digest::from([0; 32]),
+            finalized_at: TIME,
+        }),
+        pack: Some(PackView {
+            pack_id: "0abc".to_owned(),
+            seal_digest: Digest::from([0; 32]),
+            facts_ref: "sr/run_facts_view/7.1.json".to_owned(),
+        }),
+        error: None,
+        error_code: None,
+        waiting_for: None,
+        transaction_hashes: TransactionHashes { open: Some(TxHash::from([0; 32])), finalize: None },
+        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+        created_at: TIME,
+        updated_at: TIME,
+    }
+}
+
+#[test]
+fn the_run_document_of_a_bundle() {
+    let document = RunDocument {
+        run: view(),
+        terms: serde_json::json!({"agent_id": 3}),
+        vault_id: "CVAULT".to_owned(),
+        nonce: Nonce::from([0; 32]),
+        input: serde_json::json!({"b": 1, "a": []}),
+    };
+    let expected = concat!(
+        r#"{"id":"00000000-0000-0000-0000-000000000007","user":"GUSER","agentId":3,"rateVersion":1,"#,
+        r#""budgets":{"llmIn":1,"llmOut":2,"httpCalls":3,"runtimeMs":4},"workflowId":"profile","#,
+        r#""status":"finalized","phase":"done","attempt":1,"retries":0,"seed":9007199254740991,"#,
+        r#""inputDigest":"{0}","escrow":"settled","runId":"{0}","#,
+        r#""deadline":"2026-01-02T03:04:05Z","#,
+        r#""receipt":{"runId":"{0}","actualCharge":"170141183460469231731687303715884105727","#,
+        r#""refund":"0","developer":"GDEV","outputHash":"{0}","finalizedAt":"2026-01-02T03:04:05Z"},"#,
+        r#""pack":{"packId":"0abc","sealDigest":"{0}","factsRef":"sr/run_facts_view/7.1.json"},"#,
+        r#""transactionHashes":{"open":"{0}"},"traceId":"0af7651916cd43dd8448eb211c80319c","#,
+        r#""createdAt":"2026-01-02T03:04:05Z","updatedAt":"2026-01-02T03:04:05Z","#,
+        r#""terms":{"agent_id":3},"vaultId":"CVAULT","nonce":"{0}","input":{"a":[],"b":1}}"#,
+    );
+    let text = serde_json::to_string(&document).unwrap();
+    assert_eq!(text, expected.replace("{0}", &"0".repeat(64)));
+
+    let read: RunDocument<serde_json::Value> = wire::json::read(text.as_bytes()).unwrap();
+    assert_eq!(read, document);
+    let newer = text.replacen('{', r#"{"later":[1],"#, 1);
+    let read: RunDocument<serde_json::Value> = wire::json::read(newer.as_bytes()).unwrap();
+    assert_eq!(read, document, "members that are not known are ignored");
+}
+
+#[test]
+fn a_statement_names_everything_in_which_it_is_about_something_else() {
+    let text = r#"{"run_id":"00000000-0000-0000-0000-000000000007","attempt":1,"user":"GUSER",
+        "workflow_id":"profile","module_digest":"{0}","input_digest":"{0}","seed":7,
+        "budgets":{"runtime_ms":5},"outputs":[],"usage":{},
+        "guard":{"tier":"full","landlock_abi":7,"version":"1"},
+        "effects":{"declared":[],"observed":[],"denied_count":0},"exit":{"kind":"refused"},
+        "verdict":"FAIL","code":"E_MODULE_INVALID","started_at":"2026-01-02T03:04:05Z",
+        "finished_at":"2026-01-02T03:04:05Z"}"#;
+    let execution: Execution = serde_json::from_str(&text.replace("{0}", &"0".repeat(64))).unwrap();
+    let same = Expected {
+        run: Some(RunId::from(Uuid::from_u128(7))),
+        attempt: Some(1),
+        user: Some("GUSER"),
+        workflow_id: Some("profile"),
+        module: Some(Digest::from([0; 32])),
+        input: Some(Digest::from([0; 32])),
+        seed: Some(7),
+        budgets: Some(Usage { runtime_ms: 5, ..Usage::default() }),
+    };
+    assert_eq!(execution.mismatches(&same), []);
+    assert_eq!(execution.mismatches(&Expected::default()), []);
+
+    let other = [
+        ("run", Expected { run: Some(RunId::from(Uuid::nil())), ..same }),
+        ("attempt", Expected { attempt: Some(2), ..same }),
+        ("user", Expected { user: Some("GOTHER"), ..same }),
+        ("workflow", Expected { workflow_id: Some(""), ..same }),
+        ("module", Expected { module: Some(Digest::of(b"other")), ..same }),
+        ("input", Expected { input: Some(Digest::of(b"other")), ..same }),
+        ("seed", Expected { seed: Some(8), ..same }),
+        ("budgets", Expected { budgets: Some(Usage::default()), ..same }),
+    ];
+    for (what, expected) in other {
+        let found = execution.mismatches(&expected);
+        assert_eq!(found.iter().map(|found| found.what).collect::<Vec<_>>(), [what]);
+    }
+    let other = Expected { attempt: Some(2), seed: Some(8), ..same };
+    let found: Vec<_> = execution.mismatches(&other).iter().map(ToString::to_string).collect();
+    assert_eq!(found[0], "attempt: expected 2, the statement says 1");
+    assert_eq!(found.len(), 2);
+}
+
 /// Slug, HTTP status, gRPC code, retryable, exit code.
 const PROBLEMS: &str = "\
 invalid-request 400 InvalidArgument false 3
 unauthenticated 401 Unauthenticated false 3
 forbidden 403 PermissionDenied false 3
 not-found 404 NotFound false 1
+method-not-allowed 405 Unimplemented false 3
 run-not-retryable 409 FailedPrecondition false 1
+run-not-cancellable 409 FailedPrecondition false 1
 idempotency-conflict 409 Aborted true 2
 idempotency-mismatch 422 InvalidArgument false 3
-preflight-failed 422 FailedPrecondition false 1
+conflict 409 Aborted true 2
 payload-too-large 413 ResourceExhausted false 1
 rate-limited 429 ResourceExhausted true 2
 pack-already-sealed 409 AlreadyExists false 1
@@ -176,7 +302,6 @@ digest-mismatch 422 InvalidArgument false 1
 check-failed 422 FailedPrecondition false 1
 module-unknown 404 NotFound false 1
 verdict-missing 404 NotFound false 1
-guard-incomplete 503 Unavailable true 2
 execution-conflict 409 AlreadyExists false 1
 unavailable 503 Unavailable true 2
 internal 500 Internal false 2
@@ -189,7 +314,7 @@ fn the_table_of_problems() {
         let code = format!("{:?}", row.code);
         format!("{} {} {code} {} {}\n", row.slug, row.status, row.retryable, row.exit)
     };
-    assert_eq!(Problem::ALL.map(line).concat(), PROBLEMS);
+    assert_eq!(Problem::ALL.iter().copied().map(line).collect::<String>(), PROBLEMS);
 }
 
 #[test]
@@ -203,7 +328,7 @@ fn a_problem_reads_the_same_over_grpc_and_http() {
     assert_eq!(
         serde_json::to_string(&Problem::NotFound.body("Run not found")).unwrap(),
         concat!(
-            r#"{"type":"/problems/not-found","title":"There is no such thing","status":404,"#,
+            r#"{"type":"/problems/not-found","title":"Not found","status":404,"#,
             r#""detail":"Run not found","code":"NOT_FOUND","error":"Run not found"}"#,
         )
     );
@@ -213,7 +338,7 @@ fn a_problem_reads_the_same_over_grpc_and_http() {
 #[test]
 fn every_problem_has_its_page() {
     let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/problems");
-    for problem in Problem::ALL {
+    for problem in Problem::ALL.iter().copied() {
         let path = pages.join(format!("{}.md", problem.row().slug));
         if std::env::var_os("UPDATE").is_some() {
             fs::create_dir_all(&pages).unwrap();

@@ -1,5 +1,7 @@
 //! What one execution did, and what follows from its verdict (M12, R10).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -81,12 +83,79 @@ pub enum Exit {
     Refused,
 }
 
+/// What a statement has to be about. What the asker does not know is `None` and not compared.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Expected<'a> {
+    /// The run.
+    pub run: Option<RunId>,
+    /// Which attempt of it.
+    pub attempt: Option<u32>,
+    /// Who pays.
+    pub user: Option<&'a str>,
+    /// The workflow; empty when the caller named none.
+    pub workflow_id: Option<&'a str>,
+    /// Digest of the module's tree, as pinned.
+    pub module: Option<Digest>,
+    /// Digest of the input's canonical JSON.
+    pub input: Option<Digest>,
+    /// The run's seed.
+    pub seed: Option<u64>,
+    /// What it might use at most.
+    pub budgets: Option<Usage>,
+}
+
+/// One thing that a statement says otherwise than expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// What it is about, such as `module`.
+    pub what: &'static str,
+    /// What was expected.
+    pub expected: String,
+    /// What the statement says.
+    pub stated: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, expected, stated } = self;
+        write!(f, "{what}: expected {expected}, the statement says {stated}")
+    }
+}
+
+impl Execution {
+    /// Everything in which this statement is about something else than `expected`; empty if it is
+    /// about exactly that.
+    pub fn mismatches(&self, expected: &Expected<'_>) -> Vec<Mismatch> {
+        let compared = [
+            differs("run", expected.run, self.run_id),
+            differs("attempt", expected.attempt, self.attempt),
+            differs("user", expected.user, self.user.as_str()),
+            differs("workflow", expected.workflow_id, self.workflow_id.as_str()),
+            differs("module", expected.module, self.module_digest),
+            differs("input", expected.input, self.input_digest),
+            differs("seed", expected.seed, self.seed),
+            differs("budgets", expected.budgets, self.budgets),
+        ];
+        compared.into_iter().flatten().collect()
+    }
+}
+
+fn differs<T: PartialEq + fmt::Display>(
+    what: &'static str,
+    expected: Option<T>,
+    stated: T,
+) -> Option<Mismatch> {
+    let expected = expected.filter(|expected| *expected != stated)?;
+    Some(Mismatch { what, expected: expected.to_string(), stated: stated.to_string() })
+}
+
 impl Predicate for Execution {
     const TYPE: &'static str = "https://lumio.dev/attestation/execution/v1";
 
     fn subject(&self) -> Vec<Subject> {
         let outputs = self.outputs.iter();
-        let outputs = outputs.map(|it| Subject::new(format!("outputs/{}", it.path), it.sha256));
+        let outputs =
+            outputs.map(|output| Subject::new(format!("outputs/{}", output.path), output.sha256));
         std::iter::once(Subject::new("module", self.module_digest)).chain(outputs).collect()
     }
 
@@ -95,7 +164,10 @@ impl Predicate for Execution {
             (self.attempt >= 1, "attempts count from 1"),
             (self.seed <= MAX_SEED, "the seed is above 2^53 - 1"),
             (self.usage.is_within(&self.budgets), "more was used than the budgets allow"),
-            (self.outputs.iter().all(|it| is_plain(&it.path)), "an output's path is not plain"),
+            (
+                self.outputs.iter().all(|output| is_plain(&output.path)),
+                "an output's path is not plain",
+            ),
             (self.outputs.is_sorted_by(|a, b| a.path < b.path), "outputs are not sorted by path"),
             (self.finished_at >= self.started_at, "it finished before it started"),
         ];
@@ -135,6 +207,6 @@ pub(super) fn broken(rules: &[(bool, &'static str)]) -> Result<(), StatementErro
 
 /// A path that means the same file everywhere and stays below its folder.
 fn is_plain(path: &str) -> bool {
-    let segment = |it: &str| !matches!(it, "" | "." | "..");
-    path.split('/').all(segment) && !path.contains(['\\', '\0'])
+    let is_name = |segment: &str| !matches!(segment, "" | "." | "..");
+    path.split('/').all(is_name) && !path.contains(['\\', '\0'])
 }
