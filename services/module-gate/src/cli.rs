@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
@@ -13,10 +14,11 @@ use wire::statement::Verdict;
 use crate::local::doctor::{self, Doctor};
 use crate::local::guarded::{self, Guard, Run};
 use crate::local::interrupt;
-use crate::local::modules::{self, Local};
-use crate::local::output::{FAILED, Output, UNKNOWN, USAGE};
+use crate::local::modules::{self, Discovery, Local};
+use crate::local::output::{FAILED, Misused, Output, UNKNOWN, USAGE};
 use crate::local::report::{self, Report};
 use crate::module::document::Invalid;
+use crate::module::variation::Variations;
 use crate::sandbox::Sandbox;
 
 /// Runs untrusted module code in the guard and states what the kernel saw.
@@ -88,6 +90,12 @@ pub enum Oracles {
         /// Fail if no spec matches
         #[arg(long)]
         require_oracles: bool,
+        /// Stop at the first case that fails instead of running all
+        #[arg(long)]
+        fail_fast: bool,
+        /// Deny and charge reads outside the module instead of listing them
+        #[arg(long)]
+        strict_reads: bool,
         /// What all local commands share
         #[command(flatten)]
         common: Common,
@@ -114,9 +122,25 @@ pub struct Common {
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
-    /// Deny and charge reads outside the module instead of listing them
-    #[arg(long)]
-    strict_reads: bool,
+    /// What the last attempt of a case is varied in: all, none, or a list such as timezone,path
+    #[arg(long, value_name = "LIST", default_value = "all")]
+    variations: Variations,
+    /// Longest time of all attempts of one case together, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 600_000,
+        value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    case_limit_ms: u64,
+    /// Most bytes of standard output, and as many of standard error, of one program, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 8,
+        value_parser = clap::value_parser!(u64).range(1..=1_024))]
+    max_output_mib: u64,
+    /// Most files, links included, of a module; the store takes 4096
+    #[arg(long, value_name = "N", default_value_t = 4_096,
+        value_parser = clap::value_parser!(u64).range(1..=200_000))]
+    max_files: u64,
+    /// Most bytes of a module, in MiB; the store takes 64
+    #[arg(long, value_name = "MIB", default_value_t = 64,
+        value_parser = clap::value_parser!(u64).range(1..=4_096))]
+    max_module_mib: u64,
     /// The Node program
     #[arg(long, env = "MODULE_GATE_NODE", default_value = "node")]
     node: PathBuf,
@@ -143,14 +167,23 @@ pub fn parse() -> Cli {
 /// Runs a command that needs no service.
 pub fn run(command: Command) -> ExitCode {
     let result = match command {
-        Command::Oracles(Oracles::Run { modules_root, specs, require_oracles, common }) => {
-            oracles(&modules_root, &specs, require_oracles, &common)
+        Command::Oracles(Oracles::Run {
+            modules_root,
+            specs,
+            require_oracles,
+            fail_fast,
+            strict_reads,
+            common,
+        }) => {
+            let judged = Judged { strict_reads, fail_fast };
+            oracles(&modules_root, &specs, require_oracles, judged, &common)
         }
         Command::Gates(Gates::Shipping { module, .. }) if !module.is_dir() => {
             Err(Misused(format!("--module {} is no folder", module.display())).into())
         }
         Command::Gates(Gates::Shipping { module, common }) => {
-            with_sandbox(&common, |local| Ok(vec![local.ship(&module)?]))
+            let judged = Judged { strict_reads: true, fail_fast: false };
+            with_sandbox(&common, judged, |local| Ok(vec![local.ship(&module)?]))
         }
         Command::Guard(Guard::Run { output, run }) => guarded(&run, output),
         Command::Doctor { output, doctor } => examine(&doctor, output),
@@ -171,11 +204,6 @@ pub fn run(command: Command) -> ExitCode {
         Err(error) => complain(&error, UNKNOWN),
     }
 }
-
-/// A setting of the command line cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Misused(String);
 
 /// What is wrong before anything ran is the caller's to mend.
 fn guarded(run: &Run, output: Output) -> anyhow::Result<ExitCode> {
@@ -214,28 +242,51 @@ fn oracles(
     root: &Path,
     specs: &[String],
     require: bool,
+    judged: Judged,
     common: &Common,
 ) -> anyhow::Result<ExitCode> {
-    let found = modules::find(root, specs)?;
+    let Discovery { found, notices, .. } = modules::find(root, specs, None)?;
+    for notice in notices {
+        eprintln!("{notice}");
+    }
     if found.is_empty() {
         let _ = writeln!(std::io::stderr(), "no oracle spec matches: nothing was run");
         return Ok(if require { ExitCode::from(FAILED) } else { ExitCode::SUCCESS });
     }
-    with_sandbox(common, |local| found.iter().map(|one| local.oracles(one)).collect())
+    with_sandbox(common, judged, |local| found.iter().map(|one| local.oracles(one)).collect())
+}
+
+/// How modules are judged, beside what all commands share.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    strict_reads: bool,
+    fail_fast: bool,
 }
 
 fn with_sandbox(
     common: &Common,
+    judged: Judged,
     work: impl FnOnce(&Local<'_>) -> anyhow::Result<Vec<Report>>,
 ) -> anyhow::Result<ExitCode> {
     let own = tempfile::tempdir()?;
     // As root, modules run as another user, who has to pass through.
     std::fs::set_permissions(own.path(), std::fs::Permissions::from_mode(0o711))?;
     let scratch = common.scratch.clone().unwrap_or_else(|| own.path().to_owned());
-    let sandbox = Sandbox::new(&scratch, &common.node, &common.path, common.pin_processors)
+    let mut sandbox = Sandbox::new(&scratch, &common.node, &common.path, common.pin_processors)
         .map_err(Misused)?;
+    sandbox.limits.stdout_bytes = common.max_output_mib << 20;
+    sandbox.limits.stderr_bytes = common.max_output_mib << 20;
+    sandbox.tree_limits.files = usize::try_from(common.max_files)?;
+    sandbox.tree_limits.bytes = common.max_module_mib << 20;
     let cancel = interrupt::flag(UNKNOWN)?;
-    let reports = work(&Local { sandbox: &sandbox, strict_reads: common.strict_reads, cancel })?;
+    let reports = work(&Local {
+        sandbox: &sandbox,
+        strict_reads: judged.strict_reads,
+        variations: common.variations.clone(),
+        case_limit: Duration::from_millis(common.case_limit_ms),
+        fail_fast: judged.fail_fast,
+        cancel,
+    })?;
     match common.output {
         Output::Json => json(&reports)?,
         Output::Text => {

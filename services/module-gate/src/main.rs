@@ -10,6 +10,7 @@ use module_gate::cli::{self, Command};
 use module_gate::config::Config;
 use module_gate::local::output::USAGE;
 use module_gate::sandbox::Sandbox;
+use module_gate::sandbox::memory::MemoryFolder;
 
 /// How long running modules may take to be ended on a stop.
 const GRACE: Duration = Duration::from_secs(20);
@@ -60,6 +61,7 @@ fn confine_process(config: &Config, sandbox: &Sandbox) -> anyhow::Result<Confine
     std::fs::create_dir_all(&staging)
         .with_context(|| format!("MODULE_GATE_STORE: cannot make {}", staging.display()))?;
     let read = [config.store.as_path(), sandbox.node.as_path()];
-    confine(&read, &[&sandbox.scratch, &staging])
-        .context("cannot confine this process (LUMIO_CONFINE=off does without)")
+    let mut write = vec![sandbox.scratch.as_path(), &staging];
+    write.extend(sandbox.memory.as_deref().map(MemoryFolder::path));
+    confine(&read, &write).context("cannot confine this process (LUMIO_CONFINE=off does without)")
 }

@@ -2,5 +2,6 @@
 
 pub mod document;
 pub mod manifest;
+pub mod variation;
 pub mod spec;
 pub mod tree;

@@ -1,6 +1,8 @@
 //! Where a module's programs run: private folders, the guard's rules for them, what they leave.
 
 pub mod surroundings;
+pub mod conditions;
+pub mod memory;
 pub mod cleanup;
 pub mod workspace;
 pub mod processors;
@@ -8,4 +10,4 @@ pub mod outputs;
 mod run;
 
 pub use self::run::{Job, LIMITS, Sandbox, fault};
-pub(crate) use self::run::{PROGRAMS, look_up};
+pub(crate) use self::run::{PROGRAMS, is_node, look_up};

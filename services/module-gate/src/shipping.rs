@@ -13,8 +13,9 @@ use crate::error::Error;
 use crate::gate::Gate;
 use crate::judging::finding::Finding;
 use crate::judging::judge::{self, Candidate, Judgement};
-use crate::judging::oracle::Bench;
+use crate::judging::oracle::{CASE_LIMIT, ModuleRunner};
 use crate::module::tree;
+use crate::module::variation::Variations;
 use crate::progress::Progress;
 use crate::sandbox::Sandbox;
 use crate::sandbox::workspace::Workspace;
@@ -84,8 +85,16 @@ fn judge_tree(
         Ok(candidate) => candidate,
         Err(finding) => return Ok(Judged::unreadable(finding)),
     };
-    let bench = Bench { sandbox, workspace, manifest: &manifest, strict_reads: true, cancel };
-    let judgement = judge::judge(&bench, &specs, progress)?;
+    let runner = ModuleRunner {
+        sandbox,
+        workspace,
+        manifest: &manifest,
+        strict_reads: true,
+        variations: Variations::all(),
+        case_limit: CASE_LIMIT,
+        cancel,
+    };
+    let judgement = judge::judge(&runner, &specs, progress)?;
     Ok(Judged {
         judgement,
         id: manifest.id,
@@ -120,7 +129,11 @@ async fn conclude(gate: &Gate, module: Digest, judged: Judged) -> Result<Vec<u8>
         tests: judgement.tests,
         side_effects: judgement.observations.effects(&judged.declared),
         guard: judgement.observations.guard(),
-        policy_digest: judge::policy_digest(true, gate.sandbox.processors.is_some()),
+        policy_digest: judge::policy_digest(
+            true,
+            gate.sandbox.processors.is_some(),
+            &Variations::all(),
+        ),
         issued_at,
     };
     let data = GateData {

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::judging::finding::{self, Finding, Observations};
 use crate::judging::judge;
 use crate::request::Request;
+use crate::sandbox::conditions::Conditions;
 use crate::sandbox::outputs::{self, Output, OutputError};
 use crate::sandbox::workspace::Workspace;
 use crate::sandbox::{self, Job, Sandbox};
@@ -138,7 +139,7 @@ pub fn run(
         Err(finding) => return Ok(Attempt { finding: Some(finding), ..attempt }),
     };
     attempt.declared.clone_from(&manifest.side_effects);
-    if let Some(fault) = sandbox::fault(workspace, &entry) {
+    if let Some(fault) = sandbox::fault(&workspace.layout().module, &entry) {
         return Ok(Attempt { finding: Some(Finding::new(Code::ModuleInvalid, fault)), ..attempt });
     }
     if limit.ms() == 0 {
@@ -151,7 +152,8 @@ pub fn run(
         ("LUMIO_WORKFLOW_ID".to_owned(), request.workflow_id.clone()),
     ]);
     let job = Job {
-        workspace,
+        layout: workspace.layout(),
+        conditions: &Conditions::default(),
         manifest: &manifest,
         entry: &entry,
         args: &[],
@@ -169,7 +171,11 @@ pub fn run(
             return Ok(attempt);
         }
     };
-    attempt.observations.add(&format!("attempt {}", request.key.attempt), &report);
+    attempt.observations.add(
+        &format!("attempt {}", request.key.attempt),
+        &report,
+        workspace.layout(),
+    );
     attempt.wall_ms = report.wall_ms;
     judge_run(attempt, report, limit, workspace)
 }
@@ -181,7 +187,8 @@ fn judge_run(
     workspace: &Workspace,
 ) -> io::Result<Attempt> {
     attempt.exit = exit(&report);
-    attempt.finding = finding::from_report(&report);
+    attempt.finding =
+        finding::from_report(&report).map(|found| found.shortened(workspace.layout()));
     let timed_out = report.exit == guard::Exit::Timeout;
     if let Some(finding) = &mut attempt.finding {
         // A violation outranks the end of the run, so only a plain timeout is looked at again.
@@ -202,7 +209,7 @@ fn judge_run(
         }
         return Ok(attempt);
     }
-    match outputs::collect(&workspace.output()) {
+    match outputs::collect(&workspace.layout().output) {
         Ok(outputs) if outputs.is_empty() => {
             let reason = "it ended well and left nothing in LUMIO_OUTPUT";
             attempt.finding = Some(Finding::new(Code::OutputMissing, reason));

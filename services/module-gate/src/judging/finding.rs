@@ -1,10 +1,13 @@
 //! From what the guard saw to what is stated: the one judgement of a single start of a program.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use guard::{Category, Charge, Effect, Report, Tier};
 use serde::Serialize;
 use wire::statement::{Code, Effects, Guard, GuardTier, Observed, Verdict};
+
+use crate::sandbox::workspace::Layout;
 
 /// The guard is released with this service, under one version.
 pub const GUARD_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -16,7 +19,7 @@ const MAX_LOGGED: usize = 20;
 const TAIL_BYTES: usize = 1_000;
 
 /// Why something is no PASS.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The code.
     pub code: Code,
@@ -34,6 +37,11 @@ impl Finding {
     /// What the code means for the verdict: only an incomplete guard leaves it open.
     pub fn verdict(&self) -> Verdict {
         if self.code == Code::GuardIncomplete { Verdict::Inconclusive } else { Verdict::Fail }
+    }
+
+    /// The same with the attempt's private paths named as the module knows them.
+    pub(crate) fn shortened(self, layout: &Layout) -> Self {
+        Self { reason: layout.shorten(&self.reason), ..self }
     }
 
     /// Adds which limit was reached.
@@ -75,7 +83,9 @@ fn last_words(stderr: &[u8]) -> String {
 pub struct Attributed {
     /// Test, or case and attempt.
     pub start: String,
-    /// Process, system call, path and what it means.
+    /// Whether its path lies in the module.
+    pub inside_module_root: bool,
+    /// Process, system call, path and what it means. Paths in the module are relative to it.
     #[serde(flatten)]
     pub effect: Effect,
 }
@@ -111,9 +121,17 @@ impl Observations {
     pub const MAX_EFFECTS: usize = 1_000;
 
     /// Adds what one start did, which is told apart by its name.
-    pub fn add(&mut self, start: &str, report: &Report) {
+    pub fn add(&mut self, start: &str, report: &Report, layout: &Layout) {
         for effect in &report.effects {
-            self.keep(Attributed { start: start.to_owned(), effect: effect.clone() });
+            let inside_module_root = Path::new(&effect.target).starts_with(&layout.module);
+            let effect = Effect {
+                target: layout.shorten(&effect.target),
+                other: effect.other.as_deref().map(|path| layout.shorten(path)),
+                executable: layout.shorten(&effect.executable),
+                argv: effect.argv.iter().map(|word| layout.shorten(word)).collect(),
+                ..effect.clone()
+            };
+            self.keep(Attributed { start: start.to_owned(), inside_module_root, effect });
         }
         for (category, count) in &report.counts {
             *self.counts.entry(*category).or_default() += count;
@@ -138,6 +156,29 @@ impl Observations {
         }
     }
 
+    /// Adds what was seen elsewhere.
+    pub fn merge(&mut self, other: &Self) {
+        for one in &other.effects {
+            self.keep(one.clone());
+        }
+        for (category, count) in &other.counts {
+            *self.counts.entry(*category).or_default() += count;
+        }
+        self.denied += other.denied;
+        if let Some(tier) = other.tier {
+            self.tier = match self.tier {
+                Some(own) if rank(own) >= rank(tier) => Some(own),
+                _ => Some(tier),
+            };
+            self.landlock_abi = other.landlock_abi;
+        }
+    }
+
+    /// How often each category was seen, exactly.
+    pub fn counts(&self) -> &BTreeMap<Category, u64> {
+        &self.counts
+    }
+
     /// The effects that are kept, in the order they were seen.
     pub fn attributed(&self) -> &[Attributed] {
         &self.effects
@@ -145,7 +186,7 @@ impl Observations {
 
     /// Logs what is charged: the statement's reason names the first only.
     pub fn log(&self) {
-        for Attributed { start, effect } in
+        for Attributed { start, effect, .. } in
             self.effects.iter().filter(|one| one.is_charged()).take(MAX_LOGGED)
         {
             tracing::warn!(
@@ -232,7 +273,7 @@ mod tests {
             allowed: true,
             charge,
         };
-        Attributed { start: "test".to_owned(), effect }
+        Attributed { start: "test".to_owned(), inside_module_root: true, effect }
     }
 
     #[test]

@@ -7,16 +7,19 @@ use std::path::Path;
 
 use guard::Exit;
 use seal::tree::Tree;
+use serde::Serialize;
 use serde_json::json;
 use wire::digest::Digest;
 use wire::statement::{Code, OracleCount, TestCount};
 
 use crate::judging::finding::{self, Finding, Observations};
-use crate::judging::oracle::{self, Bench, CaseResult};
+use crate::judging::oracle::{self, CaseResult, ModuleRunner};
 use crate::module::document::Invalid;
 use crate::module::manifest::{self, Manifest, Test};
 use crate::module::spec::{self, Spec};
+use crate::module::variation::Variations;
 use crate::sandbox;
+use crate::sandbox::conditions::Conditions;
 
 /// Name of this policy; another text is another policy.
 const POLICY: &str = "lumio-shipping-v1";
@@ -46,6 +49,37 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// Every case.
     pub cases: Vec<CaseResult>,
+    /// Every test, in the order of the manifest.
+    pub test_results: Vec<TestResult>,
+}
+
+/// How one test went.
+#[derive(Debug, Clone, Serialize)]
+pub struct TestResult {
+    /// The test as the manifest names it.
+    pub test: String,
+    /// How it ended.
+    pub status: TestStatus,
+    /// Why it did not pass, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finding: Option<Finding>,
+    /// How long it ran, in milliseconds.
+    pub duration_ms: u64,
+    /// What it did or tried.
+    #[serde(skip)]
+    pub observations: Observations,
+}
+
+/// How a test ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TestStatus {
+    /// With exit code 0.
+    Passed,
+    /// With exit code 64 and a line that says so.
+    Skipped,
+    /// In any other way.
+    Failed,
 }
 
 impl Judgement {
@@ -135,20 +169,24 @@ fn addressed(file: &str, spec: Spec, manifest: &Manifest) -> Result<Spec, Invali
 ///
 /// # Errors
 /// The disk's own, which says nothing about the module.
-pub fn judge(bench: &Bench<'_>, specs: &[Spec], progress: &dyn Fn(&str)) -> io::Result<Judgement> {
+pub fn judge(
+    runner: &ModuleRunner<'_>,
+    specs: &[Spec],
+    progress: &dyn Fn(&str),
+) -> io::Result<Judgement> {
     let mut judgement = Judgement::default();
-    if bench.manifest.tests.is_empty() {
+    if runner.manifest.tests.is_empty() {
         judgement.findings.push(Finding::new(
             Code::ModuleInvalid,
             "module.json: /tests: a module needs a test to be shipped",
         ));
     }
-    for test in &bench.manifest.tests {
-        if bench.cancelled() {
+    for test in &runner.manifest.tests {
+        if runner.cancelled() {
             return Ok(judgement);
         }
         progress(&format!("test {}", test.path()));
-        run_test(bench, test, &mut judgement)?;
+        run_test(runner, test, &mut judgement)?;
     }
     let cases: Vec<_> = specs.iter().flat_map(|spec| &spec.cases).collect();
     if cases.is_empty() {
@@ -158,58 +196,78 @@ pub fn judge(bench: &Bench<'_>, specs: &[Spec], progress: &dyn Fn(&str)) -> io::
         ));
     }
     for case in cases {
-        if bench.cancelled() {
+        if runner.cancelled() {
             return Ok(judgement);
         }
         progress(&format!("oracle case {}", case.name));
-        let result = oracle::run(bench, case, &mut judgement.observations)?;
+        let result = oracle::run(runner, case, &mut judgement.observations)?;
         judgement.add(result);
     }
     Ok(judgement)
 }
 
-fn run_test(bench: &Bench<'_>, test: &Test, judgement: &mut Judgement) -> io::Result<()> {
-    bench.workspace.prepare(b"{}")?;
-    judgement.tests.total += 1;
-    let root = bench.workspace.module();
+/// Runs one test in its own copy of the module.
+///
+/// # Errors
+/// The disk's own, which says nothing about the module.
+pub fn run_test(
+    runner: &ModuleRunner<'_>,
+    test: &Test,
+    judgement: &mut Judgement,
+) -> io::Result<()> {
+    runner.workspace.prepare(b"{}")?;
+    let layout = runner.workspace.layout();
     let (entry, args) = match test {
         Test::Script(path) => (path.as_str(), Vec::new()),
         Test::Described(path) => {
             let text = |path: &Path| path.to_string_lossy().into_owned();
-            let args = [
-                "--spec".to_owned(),
-                text(&root.join(path)),
-                "--moduleRoot".to_owned(),
-                text(&root),
-            ];
-            ("tests/runner.mjs", args.to_vec())
+            let spec = text(&layout.module.join(path));
+            let args = ["--spec", &spec, "--moduleRoot", &text(&layout.module)];
+            ("tests/runner.mjs", args.map(str::to_owned).to_vec())
         }
     };
-    let named = |code, reason: &str| Finding::new(code, format!("test {}: {reason}", test.path()));
-    let report = match bench.start(entry, &args, "", &BTreeMap::new(), TEST_WALL_MS) {
-        Ok(report) => report,
-        Err(finding) if finding.code == Code::GuardIncomplete => {
-            judgement.findings.push(named(finding.code, &finding.reason));
-            return Ok(());
-        }
-        Err(finding) => {
-            judgement.findings.push(named(Code::Test, &finding.reason));
-            return Ok(());
-        }
+
+    let conditions = Conditions::default();
+    let program = (entry, &args[..], "");
+    let started = runner.start((layout, &conditions), program, &BTreeMap::new(), TEST_WALL_MS);
+    let mut result = TestResult {
+        test: test.path().to_owned(),
+        status: TestStatus::Failed,
+        finding: None,
+        duration_ms: 0,
+        observations: Observations::default(),
     };
-    judgement.observations.add(&format!("test {}", test.path()), &report);
-    match finding::from_report(&report) {
-        None => judgement.tests.passed += 1,
-        // Violations have been judged before: a skip hides none.
-        Some(finding) if finding.code == Code::OracleExec => {
-            if report.exit == Exit::Code(SKIPPED) && says_skip(&report.stdout.bytes) {
-                judgement.tests.skipped += 1;
-            } else {
-                judgement.findings.push(named(Code::Test, &finding.reason));
+    match started {
+        Ok(report) => {
+            result.duration_ms = report.wall_ms;
+            result.observations.add(&format!("test {}", test.path()), &report, layout);
+            // Violations are judged before exit codes: a skip hides none (M2).
+            match finding::from_report(&report) {
+                None => result.status = TestStatus::Passed,
+                Some(finding) if finding.code == Code::OracleExec => {
+                    if report.exit == Exit::Code(SKIPPED) && says_skip(&report.stdout.bytes) {
+                        result.status = TestStatus::Skipped;
+                    } else {
+                        result.finding = Some(Finding { code: Code::Test, ..finding });
+                    }
+                }
+                Some(finding) => result.finding = Some(finding),
             }
         }
-        Some(finding) => judgement.findings.push(named(finding.code, &finding.reason)),
+        Err(finding) if finding.code == Code::GuardIncomplete => result.finding = Some(finding),
+        Err(finding) => result.finding = Some(Finding { code: Code::Test, ..finding }),
     }
+
+    result.finding = result.finding.map(|finding| {
+        let reason = format!("test {}: {}", test.path(), layout.shorten(&finding.reason));
+        Finding::new(finding.code, reason)
+    });
+    judgement.tests.total += 1;
+    judgement.tests.passed += u32::from(result.status == TestStatus::Passed);
+    judgement.tests.skipped += u32::from(result.status == TestStatus::Skipped);
+    judgement.findings.extend(result.finding.clone());
+    judgement.observations.merge(&result.observations);
+    judgement.test_results.push(result);
     Ok(())
 }
 
@@ -229,10 +287,10 @@ fn says_skip(stdout: &[u8]) -> bool {
 }
 
 /// Digest of everything about this judge that could change a verdict, beside the module and the host.
-pub fn policy_digest(strict_reads: bool, pinned: bool) -> Digest {
+pub fn policy_digest(strict_reads: bool, pinned: bool, variations: &Variations) -> Digest {
     let limits = sandbox::LIMITS;
     let policy = json!({
-        "policy": POLICY, "guard": finding::GUARD_VERSION, "test_wall_ms": TEST_WALL_MS, "variations": "none",
+        "policy": POLICY, "guard": finding::GUARD_VERSION, "test_wall_ms": TEST_WALL_MS, "variations": variations.to_string(),
         "reads": if strict_reads { "deny" } else { "list" }, "processors": if pinned { "one" } else { "all" },
         "processes": limits.processes, "memory_bytes": limits.memory_bytes, "file_bytes": limits.file_bytes,
         "stdout_bytes": limits.stdout_bytes, "stderr_bytes": limits.stderr_bytes,

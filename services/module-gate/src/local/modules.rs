@@ -1,10 +1,11 @@
-//! The judgements that need no running service: a module in a folder, judged as `Ship` would.
+//! The judgements that need no running service: modules in folders, judged as `Ship` would.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use seal::tree::{Limits, Tree, TreeError};
@@ -12,15 +13,21 @@ use walkdir::WalkDir;
 use wire::digest::Digest;
 use wire::statement::Code;
 
+use crate::judging::finding::Finding;
 use crate::judging::judge::{self, Candidate, Judgement};
-use crate::judging::oracle::{self, Bench};
+use crate::judging::oracle::{self, ModuleRunner};
+use crate::local::output::Misused;
 use crate::local::pattern;
 use crate::local::report::Report;
-use crate::module::document::Invalid;
+use crate::module::document::{Invalid, nearest};
 use crate::module::manifest::{self, Manifest};
 use crate::module::spec::{self, Case, Spec};
+use crate::module::variation::Variations;
 use crate::sandbox::Sandbox;
 use crate::sandbox::workspace::Workspace;
+
+/// Where specs are looked for unless the command line says otherwise.
+pub const DEFAULT_SPECS: &str = "oracles/specs/**/*.json";
 
 /// Where, and how strictly, folders are judged.
 #[derive(Debug)]
@@ -29,6 +36,12 @@ pub struct Local<'a> {
     pub sandbox: &'a Sandbox,
     /// Whether reads outside are denied rather than listed (M4).
     pub strict_reads: bool,
+    /// What oracle attempts are varied in.
+    pub variations: Variations,
+    /// How long all attempts of one case may take together.
+    pub case_limit: Duration,
+    /// Whether to stop at the first failure.
+    pub fail_fast: bool,
     /// Set to end everything.
     pub cancel: Arc<AtomicBool>,
 }
@@ -40,7 +53,7 @@ impl Local<'_> {
     /// Only if nothing could be found out about it.
     pub fn ship(&self, folder: &Path) -> anyhow::Result<Report> {
         let workspace = self.workspace()?;
-        let tree = copy_alone(folder, &workspace)?;
+        let tree = copy_alone(folder, &workspace, &self.sandbox.tree_limits)?;
         let digest = tree.digest();
         let Candidate { manifest, specs } = match judge::read(&workspace.pristine(), &tree) {
             Ok(candidate) => candidate,
@@ -49,9 +62,9 @@ impl Local<'_> {
                 return Ok(Report::new(folder.display().to_string(), Some(digest), &judgement));
             }
         };
-        let bench = self.bench(&workspace, &manifest);
-        let judgement = judge::judge(&bench, &specs, &|step| eprintln!("{step}"))?;
-        self.whole()?;
+        let runner = self.runner(&workspace, &manifest);
+        let judgement = judge::judge(&runner, &specs, &|step| eprintln!("{step}"))?;
+        self.check_complete()?;
         Ok(Report::new(manifest.id, Some(digest), &judgement))
     }
 
@@ -60,32 +73,52 @@ impl Local<'_> {
     /// # Errors
     /// Only if nothing could be found out about it.
     pub fn oracles(&self, found: &Found) -> anyhow::Result<Report> {
+        if let Some(invalid) = &found.invalid {
+            let finding = Finding::new(Code::ModuleInvalid, invalid.to_string());
+            let judgement = Judgement { findings: vec![finding], ..Judgement::default() };
+            return Ok(Report::new(found.name.clone(), None, &judgement));
+        }
         let mut workspace = self.workspace()?;
-        let digest = import(&found.folder, &mut workspace)?;
+        let digest = import(&found.folder, &mut workspace, &self.sandbox.tree_limits)?;
         let manifest = manifest::parse(&fs::read(workspace.pristine().join(manifest::FILE))?)?;
-        let bench = self.bench(&workspace, &manifest);
+        let runner = self.runner(&workspace, &manifest);
         let mut judgement = Judgement::default();
         for case in &found.cases {
-            self.whole()?;
+            self.check_complete()?;
             eprintln!("oracle case {}", case.name);
-            let result = oracle::run(&bench, case, &mut judgement.observations)?;
+            let result = oracle::run(&runner, case, &mut judgement.observations)?;
+            let failed = result.finding.is_some();
             judgement.add(result);
+            if failed && self.fail_fast {
+                break;
+            }
         }
-        self.whole()?;
+        self.check_complete()?;
         Ok(Report::new(manifest.id, digest, &judgement))
     }
 
-    fn workspace(&self) -> io::Result<Workspace> {
+    pub(super) fn workspace(&self) -> io::Result<Workspace> {
         Workspace::create(&self.sandbox.scratch, &format!("local.{}", std::process::id()))
     }
 
-    fn bench<'b>(&'b self, workspace: &'b Workspace, manifest: &'b Manifest) -> Bench<'b> {
-        let (sandbox, strict_reads) = (self.sandbox, self.strict_reads);
-        Bench { sandbox, workspace, manifest, strict_reads, cancel: Arc::clone(&self.cancel) }
+    pub(super) fn runner<'b>(
+        &'b self,
+        workspace: &'b Workspace,
+        manifest: &'b Manifest,
+    ) -> ModuleRunner<'b> {
+        ModuleRunner {
+            sandbox: self.sandbox,
+            workspace,
+            manifest,
+            strict_reads: self.strict_reads,
+            variations: self.variations.clone(),
+            case_limit: self.case_limit,
+            cancel: Arc::clone(&self.cancel),
+        }
     }
 
     /// What was ended from outside says nothing.
-    fn whole(&self) -> anyhow::Result<()> {
+    pub(super) fn check_complete(&self) -> anyhow::Result<()> {
         if self.cancel.load(Ordering::Relaxed) {
             bail!("interrupted before the end");
         }
@@ -93,107 +126,236 @@ impl Local<'_> {
     }
 }
 
-/// Specs that were found, each with the folder of the module it names.
+/// A module for which specs were found.
 #[derive(Debug)]
 pub struct Found {
     /// The module's folder.
     pub folder: PathBuf,
+    /// Its id, or what the specs call it.
+    pub name: String,
+    /// What is wrong with its `module.json`, if so: then this module fails, and no other.
+    pub invalid: Option<Invalid>,
     /// Its cases, from all specs.
     pub cases: Vec<Case>,
 }
 
-/// Finds and checks every spec that one of the `globs` matches, before anything is started. Without a glob: those
-/// under `oracles/specs/` here, and those that the modules bring along.
-///
-/// # Errors
-/// [`Invalid`] for a spec that cannot be used or names a module that is not there.
-pub fn find(modules_root: &Path, globs: &[String]) -> anyhow::Result<Vec<Found>> {
-    let modules = modules(modules_root)?;
-    let paths = if globs.is_empty() {
-        let mut own = pattern::expand("oracles/specs/**/*.json")?;
-        for (folder, _) in &modules {
-            own.extend(json_files(&folder.join(spec::DIR)));
-        }
-        own
-    } else {
-        globs.iter().map(|glob| pattern::expand(glob)).collect::<Result<Vec<_>, _>>()?.concat()
-    };
-    let mut found: Vec<Found> = Vec::new();
-    for path in paths {
-        let name = path.display().to_string();
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {name}"))?;
-        let Spec { module, cases } = spec::parse(&name, &bytes).map_err(refused)?;
-        let at = modules.iter().find(|(_, manifest)| manifest.id == module);
-        let folder = at.map(|(folder, _)| folder.clone()).ok_or_else(|| {
-            refused(Invalid::one(
-                &name,
-                format!("/module: {module:?} is no module under {}", modules_root.display()),
-            ))
-        })?;
-        let mistakes: Vec<_> =
-            cases.iter().flat_map(|case| oracle::leading_out(&folder, case)).collect();
-        if !mistakes.is_empty() {
-            return Err(refused(Invalid { file: name, mistakes }));
-        }
-        match found.iter_mut().find(|one| one.folder == folder) {
-            Some(one) => one.cases.extend(cases),
-            None => found.push(Found { folder, cases }),
+/// What a search for specs found.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    /// One entry for each module, in the order of the specs.
+    pub found: Vec<Found>,
+    /// What deserves a word although it is no mistake.
+    pub notices: Vec<String>,
+    /// The specs that were read.
+    pub specs: Vec<String>,
+}
+
+/// A module below a modules root.
+#[derive(Debug)]
+pub struct LocalModule {
+    /// Its folder, without links.
+    pub folder: PathBuf,
+    /// Its manifest, or what is wrong with it.
+    pub manifest: Result<Manifest, Invalid>,
+}
+
+impl LocalModule {
+    /// Whether specs and plans mean this module by `id`: by its manifest, or by its folder's name where the manifest
+    /// cannot be read.
+    fn is_called(&self, id: &str) -> bool {
+        match &self.manifest {
+            Ok(manifest) => manifest.id == id,
+            Err(_) => self.folder.file_name().is_some_and(|name| name == id),
         }
     }
-    Ok(found)
 }
 
-/// The specification is at fault, not a module.
-fn refused(invalid: Invalid) -> anyhow::Error {
-    anyhow::Error::new(invalid).context(Code::OracleSpec.to_string())
+/// Finds and checks every spec that one of the `globs` matches, before anything is started. Without a glob: those under
+/// `oracles/specs/` here, and those that the modules bring along. Where `only` names modules, specs of others are left out.
+///
+/// # Errors
+/// [`Invalid`] with every mistake of every spec; [`Misused`] for a root that is not there.
+pub fn find(
+    modules_root: &Path,
+    globs: &[String],
+    only: Option<&[String]>,
+) -> anyhow::Result<Discovery> {
+    let modules = modules(modules_root)?;
+    let mut discovery = Discovery::default();
+    let mut mistakes = Vec::new();
+    for path in spec_paths(&modules, globs, &mut discovery.notices)? {
+        let name = path.display().to_string();
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {name}"))?;
+        let spec = match spec::parse(&name, &bytes) {
+            Ok(spec) => spec,
+            Err(invalid) => {
+                mistakes
+                    .extend(invalid.mistakes.iter().map(|mistake| format!("{name}: {mistake}")));
+                continue;
+            }
+        };
+        if only.is_some_and(|only| !only.contains(&spec.module)) {
+            continue;
+        }
+        match attach(&mut discovery, &modules, spec) {
+            Ok(()) => discovery.specs.push(name),
+            Err(wrong) => mistakes.extend(wrong.into_iter().map(|wrong| {
+                format!("{name}: {wrong} (--modules-root {})", modules_root.display())
+            })),
+        }
+    }
+    if mistakes.is_empty() {
+        return Ok(discovery);
+    }
+    let first = mistakes.remove(0);
+    let (file, mistake) = first.split_once(": ").unwrap_or(("", &first));
+    let mistakes = std::iter::once(mistake.to_owned()).chain(mistakes).collect();
+    // The specification is at fault, not a module.
+    Err(anyhow::Error::new(Invalid { file: file.to_owned(), mistakes })
+        .context(Code::OracleSpec.to_string()))
 }
 
-/// Brings the module with its links and a mirror of what stands round it (M5). Its digest, unless it has links: such a module cannot be stored.
-fn import(folder: &Path, workspace: &mut Workspace) -> anyhow::Result<Option<Digest>> {
-    let digest = |folder: &Path| match Tree::from_dir(folder, &Limits::MODULE) {
+fn spec_paths(
+    modules: &[LocalModule],
+    globs: &[String],
+    notices: &mut Vec<String>,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    if globs.is_empty() {
+        paths.extend(pattern::expand(DEFAULT_SPECS)?);
+        for module in modules {
+            paths.extend(json_files(&module.folder.join(spec::DIR)));
+        }
+    }
+    for glob in globs {
+        let matching = pattern::expand(glob)?;
+        if matching.is_empty() {
+            notices.push(format!("--spec {glob} matches no file"));
+        }
+        paths.extend(matching);
+    }
+    // One file by two ways is one spec.
+    let mut seen = Vec::new();
+    paths.retain(|path| {
+        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let fresh = !seen.contains(&real);
+        seen.push(real);
+        fresh
+    });
+    paths.sort();
+    Ok(paths)
+}
+
+/// Adds a spec's cases to the module that it names.
+fn attach(
+    discovery: &mut Discovery,
+    modules: &[LocalModule],
+    spec: Spec,
+) -> Result<(), Vec<String>> {
+    let named: Vec<&LocalModule> =
+        modules.iter().filter(|module| module.is_called(&spec.module)).collect();
+    let module = match named[..] {
+        [module] => module,
+        [] => {
+            let ids: Vec<&str> = modules
+                .iter()
+                .filter_map(|module| module.manifest.as_ref().ok())
+                .map(|manifest| manifest.id.as_str())
+                .collect();
+            let near = nearest(&spec.module, &ids)
+                .map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+            return Err(vec![format!("/module: there is no module {:?}{near}", spec.module)]);
+        }
+        [one, other, ..] => {
+            return Err(vec![format!(
+                "/module: {:?} is the id of two modules: {} and {}",
+                spec.module,
+                one.folder.display(),
+                other.folder.display()
+            )]);
+        }
+    };
+    let wrong: Vec<String> =
+        spec.cases.iter().flat_map(|case| oracle::escaping_paths(&module.folder, case)).collect();
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    match discovery.found.iter_mut().find(|found| found.folder == module.folder) {
+        Some(found) => found.cases.extend(spec.cases),
+        None => discovery.found.push(Found {
+            folder: module.folder.clone(),
+            name: spec.module,
+            invalid: module.manifest.as_ref().err().cloned(),
+            cases: spec.cases,
+        }),
+    }
+    Ok(())
+}
+
+/// Brings the module with its links and what stands round it (M5). Its digest, unless it has links: such a module cannot
+/// be stored.
+fn import(
+    folder: &Path,
+    workspace: &mut Workspace,
+    limits: &Limits,
+) -> anyhow::Result<Option<Digest>> {
+    let digest = |folder: &Path| match Tree::from_dir(folder, limits) {
         Ok(tree) => Ok(Some(tree.digest())),
         Err(TreeError::NotRegular(_)) => Ok(None),
         Err(error) => Err(anyhow!("{} is no module: {error}", folder.display())),
     };
     let before = digest(folder)?;
-    workspace.import(folder)?;
+    workspace.import(folder, limits)?;
     if digest(&workspace.pristine())? != before {
         bail!("{} changed while it was read: try again", folder.display());
     }
     Ok(before)
 }
 
-/// Copies the folder as the store would hand it out: its files and nothing round it, so that the verdict is the one `Ship` would give.
-fn copy_alone(folder: &Path, workspace: &Workspace) -> anyhow::Result<Tree> {
-    let tree = Tree::from_dir(folder, &Limits::MODULE)
+/// Copies the folder as the store would hand it out: its files and nothing round it, so that the verdict is the one `Ship`
+/// would give.
+pub(super) fn copy_alone(
+    folder: &Path,
+    workspace: &Workspace,
+    limits: &Limits,
+) -> anyhow::Result<Tree> {
+    let tree = Tree::from_dir(folder, limits)
         .with_context(|| format!("{} is no module", folder.display()))?;
     for file in tree.files() {
         let target = workspace.pristine().join(&file.path);
         fs::create_dir_all(target.parent().unwrap_or(&target))?;
         fs::copy(folder.join(&file.path), &target)?;
     }
-    let copy = Tree::from_dir(&workspace.pristine(), &Limits::MODULE)?;
+    let copy = Tree::from_dir(&workspace.pristine(), limits)?;
     if copy.digest() != tree.digest() {
         bail!("{} changed while it was read: try again", folder.display());
     }
     Ok(tree)
 }
 
-fn modules(root: &Path) -> anyhow::Result<Vec<(PathBuf, Manifest)>> {
-    let entries = fs::read_dir(root)
-        .map_err(|error| anyhow!("--modules-root {}: {error}", root.display()))?;
+/// Every folder with a `module.json` directly below `root`.
+///
+/// # Errors
+/// [`Misused`] if the root cannot be listed.
+pub fn modules(root: &Path) -> anyhow::Result<Vec<LocalModule>> {
+    let entries = fs::read_dir(root).map_err(|error| {
+        Misused(format!("--modules-root {}: {error}: expected a folder of modules", root.display()))
+    })?;
     let mut modules = Vec::new();
     for entry in entries {
         let folder = entry?.path();
         let folder = folder.canonicalize().unwrap_or(folder);
         if let Ok(bytes) = fs::read(folder.join(manifest::FILE)) {
-            let manifest = manifest::parse(&bytes).with_context(|| folder.display().to_string())?;
-            modules.push((folder, manifest));
+            let manifest = manifest::parse(&bytes).map_err(|invalid| Invalid {
+                file: folder.join(&invalid.file).display().to_string(),
+                ..invalid
+            });
+            modules.push(LocalModule { folder, manifest });
         }
     }
-    modules.sort_by(|a, b| a.0.cmp(&b.0));
+    modules.sort_by(|a, b| a.folder.cmp(&b.folder));
     // A link to a module is the same module.
-    modules.dedup_by(|a, b| a.0 == b.0);
+    modules.dedup_by(|a, b| a.folder == b.folder);
     Ok(modules)
 }
 

@@ -17,3 +17,8 @@ pub enum Output {
     /// For programs
     Json,
 }
+
+/// A setting of the command line cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misused(pub String);

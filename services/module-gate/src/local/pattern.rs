@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use walkdir::WalkDir;
 
+use crate::local::output::Misused;
+
 /// Most files and folders that are looked at for one pattern.
 const MAX_ENTRIES: usize = 100_000;
 
@@ -13,6 +15,13 @@ const MAX_ENTRIES: usize = 100_000;
 /// # Errors
 /// If too many files would have to be looked at.
 pub fn expand(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
+    // Other tools give these a meaning: taken as letters, a pattern would match nothing and say so nowhere.
+    if let Some(sign) = pattern.chars().find(|letter| "[]{}!".contains(*letter)) {
+        return Err(Misused(format!(
+            "the pattern {pattern:?} has {sign:?}: expected **, * and ? as the only signs; repeat --spec for alternatives"
+        ))
+        .into());
+    }
     let parts: Vec<&str> = pattern.split('/').collect();
     let fixed =
         parts.iter().take_while(|part| !part.contains(['*', '?'])).count().min(parts.len() - 1);

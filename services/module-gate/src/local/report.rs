@@ -5,7 +5,8 @@ use wire::digest::Digest;
 use wire::statement::{Code, OracleCount, TestCount, Verdict};
 
 use crate::judging::finding::{Attributed, Finding, GuardInfo, Observations};
-use crate::judging::judge::Judgement;
+use crate::judging::judge::{Judgement, TestResult};
+use crate::judging::oracle::CaseResult;
 
 /// Most charged effects of a module shown to people.
 const MAX_SHOWN: usize = 20;
@@ -31,6 +32,10 @@ pub struct Report {
     pub guard: GuardInfo,
     /// What the guard saw, by category.
     pub observed: Vec<(String, u64)>,
+    /// Every test.
+    pub test_results: Vec<TestResult>,
+    /// Every oracle case, with what differs, what was varied, and the confidence of a pass.
+    pub cases: Vec<CaseResult>,
     /// Names of the cases that passed.
     pub passed: Vec<String>,
     /// What was done or tried, each with its start, process and path; at most [`Observations::MAX_EFFECTS`], what is charged first to be kept.
@@ -56,6 +61,8 @@ impl Report {
             oracle: judgement.oracle,
             guard: judgement.observations.guard_info(),
             observed: observed(&judgement.observations),
+            test_results: judgement.test_results.clone(),
+            cases: judgement.cases.clone(),
             passed: passed.map(|case| case.name.clone()).collect(),
             effects: judgement.observations.attributed().to_vec(),
         }
@@ -76,6 +83,9 @@ pub fn text(report: &Report) -> String {
         "  oracles  {} of {} cases repeat equal, {} attempts",
         oracle.passed, oracle.cases, oracle.attempts
     ));
+    for case in report.cases.iter().filter(|case| case.finding.is_none()) {
+        lines.push(format!("  case     {}", passed_text(case)));
+    }
     if let Some(tier) = report.guard.tier {
         lines.push(format!("  guard    {tier}, Landlock ABI {}", report.guard.landlock_abi));
     }
@@ -93,7 +103,22 @@ pub fn text(report: &Report) -> String {
     lines.join("\n") + "\n"
 }
 
-fn line(Attributed { start, effect }: &Attributed) -> String {
+/// How sure a pass is: how many attempts, in what they were varied, what share of runs may still differ, how long it took.
+fn passed_text(case: &CaseResult) -> String {
+    let varied = if case.varied.is_empty() {
+        "nothing varied".to_owned()
+    } else {
+        let names: Vec<_> = case.varied.iter().map(|one| one.name()).collect();
+        format!("1 varied in {}", names.join(", "))
+    };
+    let at_most = case.at_most.unwrap_or(1.0) * 100.0;
+    format!(
+        "{}: {} equal attempts, {varied}; with 95 % confidence at most {at_most:.1} % of runs differ; {} ms",
+        case.name, case.attempts, case.duration_ms
+    )
+}
+
+fn line(Attributed { start, effect, .. }: &Attributed) -> String {
     let done = if effect.allowed { "did" } else { "was refused" };
     format!(
         "{start}: process {} {} ({}) {done} {} {}",

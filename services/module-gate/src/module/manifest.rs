@@ -7,8 +7,10 @@ use crate::module::document::{Invalid, Schema, compile, inside};
 /// Name of the document in the module's folder.
 pub const FILE: &str = "module.json";
 
-static SCHEMA: Schema =
-    Schema::new(|| compile(include_str!("../../../../spec/module.schema.json")));
+/// The schema as it is published.
+pub const SCHEMA_TEXT: &str = include_str!("../../../../spec/module.schema.json");
+
+static SCHEMA: Schema = Schema::new(|| compile(SCHEMA_TEXT));
 
 /// The members that decide something. The others are for people and are only checked for form.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::module::document::{Invalid, Schema, compile, inside};
+use crate::module::variation::Variation;
 
 /// Folder inside a module that holds its own specs.
 pub const DIR: &str = "oracles/specs/";
@@ -14,8 +15,10 @@ pub const MAX_CASES: usize = 64;
 const DEFAULT_ATTEMPTS: u32 = 2;
 const DEFAULT_TIMEOUT_MS: u64 = 60_000;
 
-static SCHEMA: Schema =
-    Schema::new(|| compile(include_str!("../../../../spec/oracle.schema.json")));
+/// The schema as it is published.
+pub const SCHEMA_TEXT: &str = include_str!("../../../../spec/oracle.schema.json");
+
+static SCHEMA: Schema = Schema::new(|| compile(SCHEMA_TEXT));
 
 /// One spec, with all defaults filled in and all paths inside the module.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +32,8 @@ pub struct Spec {
 /// One program that must do the same every time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
+    /// The spec it stands in.
+    pub spec: String,
     /// Its name; `case_<n>` if the spec gives none.
     pub name: String,
     /// Program, relative to the module.
@@ -39,12 +44,14 @@ pub struct Case {
     pub cwd: String,
     /// Variables beside those every module gets.
     pub env: BTreeMap<String, String>,
-    /// How many attempts are compared, 2 to 16.
+    /// How many identical attempts are compared, 2 to 10,000.
     pub attempts: u32,
     /// Wall limit of one attempt, in milliseconds.
     pub timeout_ms: u64,
     /// Removed before each attempt, relative to the module.
     pub reset: Vec<String>,
+    /// What the case may depend on: never varied.
+    pub pins: Vec<Variation>,
     /// What is compared.
     pub capture: Capture,
 }
@@ -93,6 +100,8 @@ struct RawCase {
     #[serde(default)]
     env: BTreeMap<String, Value>,
     #[serde(default)]
+    pins: Vec<Variation>,
+    #[serde(default)]
     capture: Capture,
 }
 
@@ -103,8 +112,12 @@ struct RawCase {
 pub fn parse(file: &str, bytes: &[u8]) -> Result<Spec, Invalid> {
     let raw: RawSpec = SCHEMA.parse(file, bytes)?;
     let mut mistakes = Vec::new();
-    let cases: Vec<_> =
-        raw.cases.into_iter().enumerate().map(|(n, case)| case.checked(n, &mut mistakes)).collect();
+    let cases: Vec<_> = raw
+        .cases
+        .into_iter()
+        .enumerate()
+        .map(|(n, case)| case.checked(file, n, &mut mistakes))
+        .collect();
     for (n, case) in cases.iter().enumerate() {
         if cases[..n].iter().any(|earlier| earlier.name == case.name) {
             mistakes.push(format!("/cases/{n}/name: {:?} is used twice", case.name));
@@ -117,7 +130,18 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Spec, Invalid> {
 }
 
 impl RawCase {
-    fn checked(self, n: usize, mistakes: &mut Vec<String>) -> Case {
+    fn checked(self, file: &str, n: usize, mistakes: &mut Vec<String>) -> Case {
+        // Two names of one member that disagree would leave open which of them holds.
+        for (both, first, second) in [
+            (self.repeat.is_some() && self.runs.is_some(), "repeat", "runs"),
+            (self.timeout.is_some() && self.timeout_ms.is_some(), "timeoutMs", "timeout_ms"),
+        ] {
+            if both {
+                mistakes.push(format!(
+                    "/cases/{n}: {first:?} and {second:?} mean the same: expected one of them"
+                ));
+            }
+        }
         let mut within = |cwd: &str, member: &str, path: String, root_allowed: bool| {
             let found = inside(cwd, &path).filter(|found| root_allowed || !found.is_empty());
             found.unwrap_or_else(|| {
@@ -133,6 +157,7 @@ impl RawCase {
             *file = within(&cwd, "capture/files", std::mem::take(file), false);
         }
         Case {
+            spec: file.to_owned(),
             name: self.name.unwrap_or_else(|| format!("case_{}", n + 1)),
             entry,
             args: self.args.iter().map(text).collect(),
@@ -141,6 +166,7 @@ impl RawCase {
             attempts: self.repeat.or(self.runs).unwrap_or(DEFAULT_ATTEMPTS),
             timeout_ms: self.timeout.or(self.timeout_ms).unwrap_or(DEFAULT_TIMEOUT_MS),
             reset,
+            pins: self.pins,
             capture,
         }
     }

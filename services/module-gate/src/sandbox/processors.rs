@@ -92,7 +92,7 @@ impl Occupancy {
 
 /// What this process may use now: a container's set of processors can change while it runs. Asked of its first thread, which is
 /// occupancy nowhere while another thread waits for a run.
-fn allowed() -> Vec<usize> {
+pub(super) fn allowed() -> Vec<usize> {
     let set = sched_getaffinity(Some(getpid()));
     set.map_or_else(|_| Vec::new(), |set| (0..CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect())
 }

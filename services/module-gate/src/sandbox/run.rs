@@ -9,10 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use guard::{Capability, Command, GuardError, Limits, Policy, Reads, Report};
+use seal::tree::Limits as TreeLimits;
 
 use crate::module::manifest::Manifest;
-use crate::sandbox::processors::{ProcessorLease, Processors};
-use crate::sandbox::workspace::{Workspace, make_dir};
+use crate::module::variation::Variation;
+use crate::sandbox::conditions::{Conditions, NotVaried};
+use crate::sandbox::memory::MemoryFolder;
+use crate::sandbox::processors::{self, ProcessorLease, Processors};
+use crate::sandbox::workspace::{Layout, make_dir};
 
 /// What every program of a module may use at most, beside its wall time.
 pub const LIMITS: Limits = Limits {
@@ -42,13 +46,21 @@ pub struct Sandbox {
     pub node: PathBuf,
     /// What runs are held on; none leaves them all processors.
     pub processors: Option<Processors>,
+    /// What every program of a module may use at most, beside its wall time.
+    pub limits: Limits,
+    /// How large a module may be.
+    pub tree_limits: TreeLimits,
+    /// A folder in memory, for the order of listings; none where the host gives none that serves.
+    pub memory: Option<Arc<MemoryFolder>>,
 }
 
 /// One start of one program.
 #[derive(Debug)]
 pub struct Job<'a> {
     /// The prepared folders.
-    pub workspace: &'a Workspace,
+    pub layout: &'a Layout,
+    /// What it runs under.
+    pub conditions: &'a Conditions,
     /// Whose declarations hold.
     pub manifest: &'a Manifest,
     /// Program, relative to the module.
@@ -76,13 +88,15 @@ impl Sandbox {
     /// A sentence that says which of the two cannot be used, and what to do.
     pub fn new(scratch: &Path, node: &Path, path: &str, pin: bool) -> Result<Self, String> {
         let processors = pin.then(Processors::new);
+        let (limits, tree_limits) = (LIMITS, TreeLimits::MODULE);
+        let memory = MemoryFolder::create().map(Arc::new);
         let found = look_up(node, path)
             .ok_or_else(|| format!("{} is no program on this machine", node.display()))?;
         let made = make_dir(scratch).and_then(|()| scratch.canonicalize());
         let scratch =
             made.map_err(|error| format!("cannot make {}: {error}", scratch.display()))?;
         if !drops_root() {
-            return Ok(Self { scratch, node: found, processors });
+            return Ok(Self { scratch, node: found, processors, limits, tree_limits, memory });
         }
         if let Some(blocked) = blocked(&scratch) {
             return Err(format!(
@@ -96,7 +110,7 @@ impl Sandbox {
             Some(_) => copy_runtime(&found, &scratch)
                 .map_err(|error| format!("cannot copy {}: {error}", found.display()))?,
         };
-        Ok(Self { scratch, node, processors })
+        Ok(Self { scratch, node, processors, limits, tree_limits, memory })
     }
 
     /// Runs the job to its end. Blocking.
@@ -104,18 +118,48 @@ impl Sandbox {
     /// # Errors
     /// What made it impossible to start anything.
     pub fn run(&self, job: &Job<'_>) -> Result<Report, GuardError> {
-        let lease = self.processors.as_ref().and_then(Processors::take);
+        // The other number of processors: all where a run is usually held on one, else one.
+        let own = match (&self.processors, job.conditions.other_processors) {
+            (usual, false) => usual.clone(),
+            (Some(_), true) => None,
+            (None, true) => Some(Processors::new()),
+        };
+        let lease = own.as_ref().and_then(Processors::take);
         let mut policy = self.policy(job);
         policy.processor = lease.as_ref().map(ProcessorLease::number);
         guard::run(&self.command(job), &policy)
     }
 
+    /// Why `variation` cannot be done here for the program `entry`, if so.
+    pub fn unavailable(&self, variation: Variation, entry: &str) -> Option<NotVaried> {
+        let reason = match variation {
+            Variation::Time if !is_node(entry) => "the clock can only be shifted for JavaScript",
+            Variation::DirectoryOrder if self.memory.is_none() => {
+                "no file system in memory that serves is mounted at /dev/shm"
+            }
+            Variation::Processors if processors::allowed().len() < 2 => {
+                "this process may use one processor only"
+            }
+            Variation::User if !drops_root() => "another user needs root",
+            Variation::Hostname | Variation::Umask | Variation::Addresses => {
+                "the guard gives every program the same"
+            }
+            _ => return None,
+        };
+        Some(NotVaried { variation, reason: reason.to_owned() })
+    }
+
     fn command(&self, job: &Job<'_>) -> Command {
-        let root = job.workspace.module();
+        let root = &job.layout.module;
         let entry = root.join(job.entry);
-        let cwd = if job.cwd.is_empty() { root } else { root.join(job.cwd) };
+        let cwd = if job.cwd.is_empty() { root.clone() } else { root.join(job.cwd) };
         let mut command = if is_node(job.entry) {
-            Command::new(&self.node, cwd).arg(entry)
+            let node = Command::new(&self.node, cwd);
+            let node = match &job.conditions.preload {
+                Some(preload) => node.arg("--require").arg(preload),
+                None => node,
+            };
+            node.arg(entry)
         } else {
             Command::new(entry, cwd)
         };
@@ -129,39 +173,51 @@ impl Sandbox {
             ]
             .map(|(name, value)| (name.to_owned(), value.into())),
         );
-        env.insert("HOME".to_owned(), job.workspace.home().into_os_string());
-        env.insert("TMPDIR".to_owned(), job.workspace.tmp().into_os_string());
-        env.insert("LUMIO_INPUT".to_owned(), job.workspace.input().into_os_string());
-        env.insert("LUMIO_OUTPUT".to_owned(), job.workspace.output().into_os_string());
+        env.insert("HOME".to_owned(), job.layout.home.clone().into_os_string());
+        env.insert("TMPDIR".to_owned(), job.layout.tmp.clone().into_os_string());
+        env.insert("LUMIO_INPUT".to_owned(), job.layout.input.clone().into_os_string());
+        env.insert("LUMIO_OUTPUT".to_owned(), job.layout.output.clone().into_os_string());
         env.insert("LUMIO_SEED".to_owned(), job.seed.to_string().into());
         env.extend(job.env.iter().map(|(name, value)| (name.clone(), value.into())));
+        for (name, value) in &job.conditions.env {
+            match value {
+                Some(value) => drop(env.insert(name.clone(), value.into())),
+                None => drop(env.remove(name)),
+            }
+        }
+        let mut env: Vec<_> = env.into_iter().collect();
+        if job.conditions.reversed_env {
+            env.reverse();
+        }
         env.into_iter().fold(command, |command, (name, value)| command.env(name, value))
     }
 
     fn policy(&self, job: &Job<'_>) -> Policy {
-        let mut policy = Policy::new(job.workspace.module());
-        policy.free_writes = vec![job.workspace.output()];
-        policy.scratch = Some(job.workspace.home());
+        let mut policy = Policy::new(&job.layout.module);
+        policy.free_writes = vec![job.layout.output.clone()];
+        policy.scratch = Some(job.layout.home.clone());
+        policy.identity = job.conditions.identity;
         policy.declared = declared(job.manifest);
         policy.reads = if job.strict_reads {
-            let own = [self.node.clone(), job.workspace.input()];
-            Reads::Deny { allow: own.into_iter().chain(PROGRAMS.map(PathBuf::from)).collect() }
+            let own = [self.node.clone(), job.layout.input.clone()];
+            let own = own.into_iter().chain(job.conditions.preload.clone());
+            Reads::Deny { allow: own.chain(PROGRAMS.map(PathBuf::from)).collect() }
         } else {
             Reads::List
         };
         policy.limits = Limits {
             wall_ms: job.wall_ms,
             cpu_ms: job.wall_ms.saturating_mul(PROCESSORS),
-            ..LIMITS
+            ..self.limits.clone()
         };
         policy.cancel = Some(Arc::clone(&job.cancel));
         policy
     }
 }
 
-/// Why `entry` of the copied module cannot be started, if so.
-pub fn fault(workspace: &Workspace, entry: &str) -> Option<String> {
-    let Ok(found) = fs::metadata(workspace.module().join(entry)) else {
+/// Why `entry` of the module copied to the folder `module` cannot be started, if so.
+pub fn fault(module: &Path, entry: &str) -> Option<String> {
+    let Ok(found) = fs::metadata(module.join(entry)) else {
         return Some(format!("the program {entry:?} is not in the module"));
     };
     let runs = is_node(entry) || found.permissions().mode() & 0o100 != 0;
@@ -174,7 +230,7 @@ pub fn fault(workspace: &Workspace, entry: &str) -> Option<String> {
     }
 }
 
-fn is_node(entry: &str) -> bool {
+pub(crate) fn is_node(entry: &str) -> bool {
     NODE_SUFFIXES.iter().any(|suffix| entry.ends_with(suffix))
 }
 

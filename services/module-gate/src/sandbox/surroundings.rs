@@ -31,8 +31,8 @@ const MAX_LINKS: usize = 40;
 ///
 /// # Errors
 /// What is too much, or no file, folder or link; the disk's own.
-pub fn shared_files(module: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let Limits { files: most, bytes: most_bytes } = Limits::MODULE;
+pub fn shared_files(module: &Path, limits: &Limits) -> anyhow::Result<Vec<PathBuf>> {
+    let Limits { files: most, bytes: most_bytes } = *limits;
     let (mut files, mut folders, mut bytes) = (0, 0, 0);
     let mut names: BTreeMap<(u64, u64), Vec<(u64, PathBuf)>> = BTreeMap::new();
     for entry in WalkDir::new(module).follow_links(false).min_depth(1) {
@@ -185,9 +185,12 @@ mod tests {
         fs::hard_link(at.join("m/pair"), at.join("m/other")).unwrap();
         fs::hard_link(at.join("outside"), at.join("m/shared")).unwrap();
         symlink("nowhere", at.join("m/dangling")).unwrap();
-        assert_eq!(shared_files(&at.join("m")).unwrap(), [PathBuf::from("shared")]);
+        assert_eq!(
+            shared_files(&at.join("m"), &Limits::MODULE).unwrap(),
+            [PathBuf::from("shared")]
+        );
         let _socket = std::os::unix::net::UnixListener::bind(at.join("m/socket")).unwrap();
-        let error = shared_files(&at.join("m")).unwrap_err().to_string();
+        let error = shared_files(&at.join("m"), &Limits::MODULE).unwrap_err().to_string();
         assert!(error.contains("socket"), "{error}");
     }
 
@@ -196,7 +199,7 @@ mod tests {
         let (_folder, at) = folder();
         let file = fs::File::create(at.join("sparse")).unwrap();
         file.set_len(Limits::MODULE.bytes + 1).unwrap();
-        assert!(shared_files(&at).unwrap_err().to_string().contains("too large"));
+        assert!(shared_files(&at, &Limits::MODULE).unwrap_err().to_string().contains("too large"));
     }
 
     #[test]

@@ -14,25 +14,83 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context, bail};
 use guard::Identity;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use seal::tree::Limits;
+use walkdir::WalkDir;
 
+use crate::module::variation::Variation;
 use crate::sandbox::cleanup::remove;
+use crate::sandbox::conditions::Conditions;
 use crate::sandbox::surroundings;
+
+/// The time that varied copies of files carry: 2001-09-09, in seconds.
+const OTHER_FILE_TIME: i64 = 1_000_000_000;
+/// The name an entry has for a moment while the order of its folder is turned round.
+const TURNING: &str = ".module-gate-turning";
 
 /// The folders of one job. Dropping it removes them.
 #[derive(Debug)]
 pub struct Workspace {
     root: PathBuf,
-    module: PathBuf,
+    /// The name of the job.
+    job: String,
+    usual: Layout,
+    /// Where the module stands at home, if it stands in somebody's folder.
+    home: Option<PathBuf>,
     /// Files of the module that also stand elsewhere at home: relative paths.
     shared: Vec<PathBuf>,
+    /// This job's folder in memory, if one was needed.
+    memory: OnceLock<PathBuf>,
+}
+
+/// Where the folders of an attempt lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The copy that runs: the module's root.
+    pub module: PathBuf,
+    /// The folder that `LUMIO_OUTPUT` names.
+    pub output: PathBuf,
+    /// The folder that `HOME` names.
+    pub home: PathBuf,
+    /// The folder that `TMPDIR` names; it lies in `home`.
+    pub tmp: PathBuf,
+    /// The file that `LUMIO_INPUT` names.
+    pub input: PathBuf,
+    /// Second names of files that have names elsewhere at home.
+    elsewhere: PathBuf,
+    /// Whether folders list their entries in the reversed order.
+    reversed: bool,
+}
+
+impl Layout {
+    /// A message with the attempt's private places named as the module knows them: paths in the module are relative
+    /// to it, the others begin with the variable that names them.
+    pub fn shorten(&self, text: &str) -> String {
+        let place = |path: &Path| path.to_string_lossy().into_owned();
+        let module = place(&self.module);
+        let mut text = text.to_owned();
+        // `TMPDIR` lies in `HOME`, so it comes first.
+        for (path, name) in [
+            (place(&self.output), "$LUMIO_OUTPUT"),
+            (place(&self.tmp), "$TMPDIR"),
+            (place(&self.home), "$HOME"),
+            (place(&self.input), "$LUMIO_INPUT"),
+            (format!("{module}/"), ""),
+            (module, "."),
+        ] {
+            text = text.replace(&path, name);
+        }
+        text
+    }
 }
 
 impl Workspace {
-    /// Makes the folder `job` under `scratch`, after wiping what an earlier job of that name left. The module will stand alone in it, as
-    /// one from the store does.
+    /// Makes the folder `job` under `scratch`, after wiping what an earlier job of that name left. The module will stand
+    /// alone in it, as one from the store does.
     ///
     /// # Errors
     /// The disk's own.
@@ -40,30 +98,44 @@ impl Workspace {
         make_dir(scratch)?;
         let root = scratch.canonicalize()?.join(job);
         remove(&root)?;
-        let workspace = Self { module: root.join("surroundings/module"), root, shared: Vec::new() };
-        // What stands in it may be seen: it is the module's own, or stands at home where everybody can look.
-        let surroundings = workspace.root.join("mirror");
-        make_dir(&surroundings)?;
-        fs::set_permissions(&surroundings, Permissions::from_mode(0o755))?;
+        let usual = Layout {
+            module: root.join("surroundings/module"),
+            output: root.join("output"),
+            home: root.join("home"),
+            tmp: root.join("home/tmp"),
+            input: root.join("input.json"),
+            elsewhere: root.join("elsewhere"),
+            reversed: false,
+        };
+        // What stands round the copy may be seen: it stands at home where everybody can look.
+        make_open_dir(&root.join("surroundings"))?;
         for folder in ["pristine", "elsewhere"] {
-            DirBuilder::new().mode(0o700).create(workspace.root.join(folder))?;
+            DirBuilder::new().mode(0o700).create(root.join(folder))?;
         }
-        Ok(workspace)
+        Ok(Self {
+            root,
+            job: job.to_owned(),
+            usual,
+            home: None,
+            shared: Vec::new(),
+            memory: OnceLock::new(),
+        })
     }
 
-    /// Takes the module that stands in the folder `home`, links included, and lays a mirror of what stands round it (M5).
+    /// Takes the module that stands in the folder `home`, links included, and links what stands round it (M5).
     ///
     /// # Errors
     /// It is no module that can be copied, or too much stands round it.
-    pub fn import(&mut self, home: &Path) -> anyhow::Result<()> {
+    pub fn import(&mut self, home: &Path, limits: &Limits) -> anyhow::Result<()> {
         let home =
             home.canonicalize().with_context(|| format!("cannot find {}", home.display()))?;
         if self.root.starts_with(&home) {
             bail!("the scratch folder lies in the module {}: choose another one", home.display());
         }
-        self.shared = surroundings::shared_files(&home)?;
+        self.shared = surroundings::shared_files(&home, limits)?;
         guard::copy_tree(&home, &self.pristine(), Identity::Auto)?;
-        self.module = surroundings::link_around(&self.root.join("surroundings"), &home)?;
+        self.usual.module = surroundings::link_around(&self.root.join("surroundings"), &home)?;
+        self.home = Some(home);
         Ok(())
     }
 
@@ -72,54 +144,161 @@ impl Workspace {
         self.root.join("pristine/module")
     }
 
-    /// The copy that runs: the module's root.
-    pub fn module(&self) -> PathBuf {
-        self.module.clone()
+    /// The usual places.
+    pub fn layout(&self) -> &Layout {
+        &self.usual
     }
 
-    /// The folder that `LUMIO_OUTPUT` names.
-    pub fn output(&self) -> PathBuf {
-        self.root.join("output")
+    /// A file of this job that the module's programs may read but not write, with this content.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn helper(&self, name: &str, content: &str) -> io::Result<PathBuf> {
+        let path = self.root.join(name);
+        remove(&path)?;
+        fs::write(&path, content)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o444))?;
+        Ok(path)
     }
 
-    /// The folder that `HOME` names.
-    pub fn home(&self) -> PathBuf {
-        self.root.join("home")
+    /// Other places, of another length, for what of `variations` is a place. `memory` is a folder in memory, needed
+    /// for another order of listings.
+    ///
+    /// # Errors
+    /// The disk's own; too much stands round the module.
+    pub fn varied(
+        &self,
+        variations: &[Variation],
+        memory: Option<&Path>,
+    ) -> anyhow::Result<Layout> {
+        let mut layout = self.usual.clone();
+        let elsewhere = self.root.join("at-another-place");
+        if variations.contains(&Variation::Home) {
+            layout.home = elsewhere.join("the-home-of-the-job");
+            layout.tmp = layout.home.join("temporary");
+        }
+        if variations.contains(&Variation::Path) {
+            layout.output = elsewhere.join("what-it-leaves");
+            layout.input = elsewhere.join("what-it-gets.json");
+            layout.module = self.place_module(&elsewhere.join("surroundings"))?;
+        }
+        if let Some(memory) = memory.filter(|_| variations.contains(&Variation::DirectoryOrder)) {
+            let own = self.memory.get_or_init(|| memory.join(&self.job));
+            layout.module = self.place_module(&own.join("surroundings"))?;
+            layout.elsewhere = own.join("elsewhere");
+            make_dir(&layout.elsewhere)?;
+            layout.reversed = true;
+        }
+        make_dir(&elsewhere)?;
+        Ok(layout)
     }
 
-    /// The folder that `TMPDIR` names.
-    pub fn tmp(&self) -> PathBuf {
-        self.root.join("home/tmp")
+    /// Where the module stands below another folder, with the same round it.
+    fn place_module(&self, folder: &Path) -> anyhow::Result<PathBuf> {
+        let fresh = !folder.exists();
+        make_open_dir(folder)?;
+        match (&self.home, fresh) {
+            (None, _) => Ok(folder.join("module")),
+            (Some(home), true) => surroundings::link_around(folder, home),
+            // Made by an earlier case of this job.
+            (Some(home), false) => Ok(folder.join(home.strip_prefix("/").unwrap_or(home))),
+        }
     }
 
-    /// The file that `LUMIO_INPUT` names.
-    pub fn input(&self) -> PathBuf {
-        self.root.join("input.json")
-    }
-
-    /// Starts an attempt: a fresh copy of the pristine tree, empty output and home, this input.
+    /// Starts an attempt in the usual places: a fresh copy of the pristine tree, empty output and home, this input.
     ///
     /// # Errors
     /// The disk's own.
     pub fn prepare(&self, input: &[u8]) -> io::Result<()> {
-        for path in [self.module(), self.output(), self.home(), self.input()] {
-            remove(&path)?;
+        self.prepare_at(&self.usual, &Conditions::default(), input)
+    }
+
+    /// Starts an attempt in the places of `layout` and under `conditions`.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn prepare_at(
+        &self,
+        layout: &Layout,
+        conditions: &Conditions,
+        input: &[u8],
+    ) -> io::Result<()> {
+        for path in [&layout.module, &layout.output, &layout.home, &layout.input] {
+            remove(path)?;
         }
-        guard::copy_tree(&self.pristine(), &self.module, Identity::Auto)
+        guard::copy_tree(&self.pristine(), &layout.module, conditions.identity)
             .map_err(io::Error::other)?;
+        if layout.reversed {
+            reverse_listings(&layout.module)?;
+        }
+        if conditions.other_file_times {
+            set_file_times(&layout.module)?;
+        }
         for (number, path) in self.shared.iter().enumerate() {
             // The guard takes a file that has a name outside the root for outside.
-            let name = self.root.join("elsewhere").join(number.to_string());
+            let name = layout.elsewhere.join(number.to_string());
             remove(&name)?;
-            fs::hard_link(self.module.join(path), name)?;
+            fs::hard_link(layout.module.join(path), name)?;
         }
-        for folder in [self.output(), self.home(), self.tmp()] {
-            make_dir(&folder)?;
-            guard::prepare_ownership(&folder, Identity::Auto).map_err(io::Error::other)?;
+        for folder in [&layout.output, &layout.home, &layout.tmp] {
+            make_dir(folder)?;
+            guard::prepare_ownership(folder, conditions.identity).map_err(io::Error::other)?;
         }
-        fs::write(self.input(), input)?;
-        fs::set_permissions(self.input(), Permissions::from_mode(0o444))
+        fs::write(&layout.input, input)?;
+        fs::set_permissions(&layout.input, Permissions::from_mode(0o444))
     }
+}
+
+/// Turns round the order in which a folder in memory, and every folder below, lists its entries: such a file
+/// system lists what was named last first, so naming each again in the order of the list turns it.
+fn reverse_listings(folder: &Path) -> io::Result<()> {
+    let folders: Vec<PathBuf> = WalkDir::new(folder)
+        .into_iter()
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_dir())
+        .map(walkdir::DirEntry::into_path)
+        .collect();
+    for folder in folders {
+        let names: Vec<_> = fs::read_dir(&folder)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<io::Result<_>>()?;
+        let turning = folder.join(TURNING);
+        for name in names {
+            fs::rename(folder.join(&name), &turning)?;
+            fs::rename(&turning, folder.join(&name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether listings of folders below `memory` can be turned round.
+pub(super) fn lists_reversed(memory: &Path) -> io::Result<bool> {
+    let probe = memory.join("probe");
+    DirBuilder::new().mode(0o700).create(&probe)?;
+    for name in ["a", "b", "c"] {
+        fs::write(probe.join(name), "")?;
+    }
+    let list = || -> io::Result<Vec<_>> {
+        fs::read_dir(&probe)?.map(|entry| Ok(entry?.file_name())).collect()
+    };
+    let mut before = list()?;
+    reverse_listings(&probe)?;
+    before.reverse();
+    let reversed = list()? == before;
+    remove(&probe)?;
+    Ok(reversed)
+}
+
+/// Gives every file of the tree another time of its last change.
+fn set_file_times(folder: &Path) -> io::Result<()> {
+    let time = Timespec { tv_sec: OTHER_FILE_TIME, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    for entry in WalkDir::new(folder).into_iter().filter_map(Result::ok) {
+        if !entry.file_type().is_dir() {
+            utimensat(CWD, entry.path(), &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what jobs of a process that was killed left under `scratch`; nothing that no job is called.
@@ -142,10 +321,18 @@ pub fn sweep(scratch: &Path) -> io::Result<()> {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        if let Err(error) = remove(&self.root) {
-            tracing::warn!(path = %self.root.display(), %error, "could not remove scratch folder");
+        for folder in self.memory.get().into_iter().chain([&self.root]) {
+            if let Err(error) = remove(folder) {
+                tracing::warn!(path = %folder.display(), %error, "could not remove scratch folder");
+            }
         }
     }
+}
+
+/// Makes a folder that everybody may list.
+fn make_open_dir(path: &Path) -> io::Result<()> {
+    make_dir(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// Makes a folder, and those above it, that others may pass through but not list.
@@ -173,13 +360,13 @@ mod tests {
         fs::write(workspace.pristine().join("a"), "a").unwrap();
         for input in ["one", "two"] {
             workspace.prepare(input.as_bytes()).unwrap();
-            assert_eq!(fs::read_to_string(workspace.input()).unwrap(), input);
-            assert_eq!(fs::read_dir(workspace.module()).unwrap().count(), 1);
-            fs::write(workspace.module().join("left"), "").unwrap();
-            fs::create_dir(workspace.output().join("closed")).unwrap();
-            fs::write(workspace.output().join("closed/f"), "").unwrap();
+            assert_eq!(fs::read_to_string(&workspace.layout().input).unwrap(), input);
+            assert_eq!(fs::read_dir(&workspace.layout().module).unwrap().count(), 1);
+            fs::write(workspace.layout().module.join("left"), "").unwrap();
+            fs::create_dir(workspace.layout().output.join("closed")).unwrap();
+            fs::write(workspace.layout().output.join("closed/f"), "").unwrap();
             let closed = Permissions::from_mode(0o000);
-            fs::set_permissions(workspace.output().join("closed"), closed).unwrap();
+            fs::set_permissions(workspace.layout().output.join("closed"), closed).unwrap();
         }
         drop(workspace);
         assert!(!scratch.path().join("job").exists());

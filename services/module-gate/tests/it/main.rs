@@ -10,6 +10,7 @@ mod restart;
 mod ship;
 mod command;
 mod capture;
+mod determinism;
 mod processors;
 mod interrupt;
 mod surroundings;

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use module_gate::judging::judge;
-use module_gate::judging::oracle::Bench;
+use module_gate::judging::oracle::{CASE_LIMIT, ModuleRunner};
 use module_gate::module::manifest;
 use module_gate::module::manifest::Manifest;
+use module_gate::module::variation::Variations;
 use module_gate::sandbox::Sandbox;
+use module_gate::sandbox::conditions::Conditions;
 use module_gate::sandbox::workspace::Workspace;
 use rustix::thread::{CpuSet, sched_getaffinity};
+use seal::tree::Limits;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -38,9 +41,24 @@ fn allowed() -> Vec<usize> {
 fn run(sandbox: &Sandbox, workspace: &Workspace, manifest: &Manifest, go: &Path) -> String {
     workspace.prepare(b"{}").unwrap();
     let cancel = Arc::default();
-    let bench = Bench { sandbox, workspace, manifest, strict_reads: false, cancel };
+    let runner = ModuleRunner {
+        sandbox,
+        workspace,
+        manifest,
+        strict_reads: false,
+        variations: Variations::none(),
+        case_limit: CASE_LIMIT,
+        cancel,
+    };
     let args = [String::new(), go.display().to_string()];
-    let report = bench.start("main.mjs", &args, "", &BTreeMap::new(), 60_000).unwrap();
+    let report = runner
+        .start(
+            (workspace.layout(), &Conditions::default()),
+            ("main.mjs", &args, ""),
+            &BTreeMap::new(),
+            60_000,
+        )
+        .unwrap();
     assert_eq!(report.verdict, guard::Verdict::Pass, "{}", report.reason);
     String::from_utf8(report.stdout.bytes).unwrap().trim().to_owned()
 }
@@ -55,7 +73,7 @@ fn two_runs_at_once_have_a_processor_each() {
     let manifest = manifest::parse(&fs::read(home.path("modules/a/module.json")).unwrap()).unwrap();
     let workspaces = ["one", "two"].map(|job| {
         let mut workspace = Workspace::create(scratch.path(), job).unwrap();
-        workspace.import(&home.path("modules/a")).unwrap();
+        workspace.import(&home.path("modules/a"), &Limits::MODULE).unwrap();
         workspace
     });
     let go = home.path("go");
@@ -66,7 +84,7 @@ fn two_runs_at_once_have_a_processor_each() {
         });
         let since = Instant::now();
         // Both run at this moment, or the test fails below: a run that was never let go ends by its limit.
-        while !workspaces.iter().all(|one| one.output().join("started").exists())
+        while !workspaces.iter().all(|one| one.layout().output.join("started").exists())
             && since.elapsed() < Duration::from_secs(50)
         {
             std::thread::yield_now();
@@ -89,7 +107,7 @@ fn a_run_stays_where_the_command_was_put() {
         let processor = processor.to_string();
         let home = Home::new();
         home.module("a", &[], TELLS, &json!([{ "entry": "main.mjs", "args": [processor] }]));
-        let ended = home.oracles_by(&["taskset", "-c", &processor], &[]);
+        let ended = home.oracles_by(&["taskset", "-c", &processor], &["--variations", "none"]);
         assert_eq!(ended.code, Some(0), "{}", ended.text);
     }
 }
@@ -101,9 +119,10 @@ fn runs_can_be_given_all_processors() {
     let home = Home::new();
     let case = json!([{ "entry": "main.mjs", "args": [all.unwrap().trim()] }]);
     home.module("a", &[], TELLS, &case);
-    let ended = home.oracles(&["--pin-processors", "false"]);
+    let ended = home.oracles(&["--pin-processors", "false", "--variations", "none"]);
     assert_eq!(ended.code, Some(0), "{}", ended.text);
     let ended = home.oracles(&["--pin-processors", "some"]);
     assert_eq!(ended.code, Some(3), "{}", ended.text);
-    assert_ne!(judge::policy_digest(true, true), judge::policy_digest(true, false));
+    let all = Variations::all();
+    assert_ne!(judge::policy_digest(true, true, &all), judge::policy_digest(true, false, &all));
 }
