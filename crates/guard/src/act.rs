@@ -43,6 +43,12 @@ pub(crate) struct Time {
 #[derive(Debug)]
 pub(crate) struct Handle(File);
 
+impl From<Handle> for OwnedFd {
+    fn from(handle: Handle) -> Self {
+        handle.0.into()
+    }
+}
+
 impl Handle {
     /// Holds what is at `way` now.
     ///

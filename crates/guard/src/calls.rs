@@ -9,6 +9,8 @@ mod refused;
 
 use libc::c_long;
 
+pub(crate) use crate::observe::ObjectKind;
+
 pub(crate) use condition::{Stopping, stopping};
 pub(crate) use metadata::{Change, Clock, Target};
 
@@ -97,11 +99,11 @@ pub(crate) enum Shape {
     },
     Fork,
     Socket,
-    Connect {
-        address: usize,
-        length: usize,
-    },
+    /// The address and its length are the second and third argument.
+    Connect,
     Bind,
+    /// `sendto`, stopped only where it has an address.
+    SendTo,
     /// `sendmsg` and `sendmmsg`: the address is in a structure in memory.
     Message {
         many: bool,
@@ -123,6 +125,22 @@ pub(crate) enum Shape {
     },
     /// No guarded command gets this; answered with an error number.
     Refuse(i32),
+    /// An object of the system without a path.
+    SystemObject(SystemObject),
+}
+
+/// How a call names an object of the system.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SystemObject {
+    /// A POSIX message queue, by its name in memory.
+    Queue,
+    /// By the key in the first argument.
+    Key(ObjectKind),
+    /// By the number in the first argument; the command of a control call is in another one.
+    Id {
+        kind: ObjectKind,
+        command: Option<usize>,
+    },
 }
 
 /// When the kernel stops at a call.
@@ -221,12 +239,7 @@ fn files(options: Options) -> Vec<Call> {
     let open = |flags| if options.reads { Stop::Always } else { Stop::Bits(flags, WRITING) };
     vec![
         row(libc::SYS_openat, "openat", open(2), Open { at: at(0, 1), flags: OpenFlags::Arg(2) }),
-        row(
-            libc::SYS_openat2,
-            "openat2",
-            Stop::Always,
-            Open { at: at(0, 1), flags: OpenFlags::How(2) },
-        ),
+        openat2(options),
         row(libc::SYS_mkdirat, "mkdirat", Stop::Always, Create { at: at(0, 1) }),
         row(libc::SYS_mknodat, "mknodat", Stop::Always, Create { at: at(0, 1) }),
         row(libc::SYS_symlinkat, "symlinkat", Stop::Always, Create { at: at(1, 2) }),
@@ -257,6 +270,17 @@ fn files(options: Options) -> Vec<Call> {
         row(libc::SYS_truncate, "truncate", Stop::Always, truncate(options)),
         row(libc::SYS_memfd_create, "memfd_create", Stop::Always, Shape::MemoryFile),
     ]
+}
+
+/// Its flags stand in memory. Where Landlock does not confine truncation (before ABI 3) nothing
+/// else would stop a flag that is swapped, so the call is not there; programs go on with `openat`.
+fn openat2(options: Options) -> Call {
+    if options.abi < 3 {
+        let absent = Stop::Fail(libc::ENOSYS as u16);
+        return row(libc::SYS_openat2, "openat2", absent, Shape::Refuse(libc::ENOSYS));
+    }
+    let how = Shape::Open { at: at(0, 1), flags: OpenFlags::How(2) };
+    row(libc::SYS_openat2, "openat2", Stop::Always, how)
 }
 
 fn truncate(options: Options) -> Shape {
@@ -296,7 +320,13 @@ fn processes(options: Options) -> Vec<Call> {
             if options.abi < 6 { Refuse(libc::EPERM) } else { Shape::SignalHandle },
         ),
         row(libc::SYS_fcntl, "fcntl", Stop::Equal(1, libc::F_SETOWN as u32), Shape::Owner),
-        row(libc::SYS_fcntl, "fcntl", Stop::Equal(1, F_SETOWN_EX), Shape::Owner),
+        row(
+            libc::SYS_fcntl,
+            "fcntl",
+            Stop::Equal(1, F_SETOWN_EX),
+            // Whom it names stands in memory: only Landlock keeps the signals in the tree.
+            if options.abi < 6 { Refuse(libc::EINVAL) } else { Shape::Owner },
+        ),
     ]);
     rows.extend(settings());
     rows
@@ -332,12 +362,15 @@ fn settings() -> Vec<Call> {
 }
 
 fn sockets() -> Vec<Call> {
-    use Shape::{Bind, Connect, Message, Socket};
+    use Shape::{Bind, Connect, Message, Refuse, SendTo, Socket};
+    let other = Stop::NotEqual(0, libc::AF_UNIX as u32);
     vec![
-        row(libc::SYS_socket, "socket", Stop::NotEqual(0, libc::AF_UNIX as u32), Socket),
-        row(libc::SYS_connect, "connect", Stop::Always, Connect { address: 1, length: 2 }),
+        row(libc::SYS_socket, "socket", other, Socket),
+        // Only local sockets come in pairs that reach nobody else.
+        row(libc::SYS_socketpair, "socketpair", other, Refuse(libc::EOPNOTSUPP)),
+        row(libc::SYS_connect, "connect", Stop::Always, Connect),
         row(libc::SYS_bind, "bind", Stop::Always, Bind),
-        row(libc::SYS_sendto, "sendto", Stop::NotZero(4), Connect { address: 4, length: 5 }),
+        row(libc::SYS_sendto, "sendto", Stop::NotZero(4), SendTo),
         row(libc::SYS_sendmsg, "sendmsg", Stop::Always, Message { many: false }),
         row(libc::SYS_sendmmsg, "sendmmsg", Stop::Always, Message { many: true }),
     ]
@@ -370,4 +403,19 @@ fn legacy(options: Options) -> Vec<Call> {
         always(libc::SYS_kexec_file_load, "kexec_file_load", Refuse(libc::EPERM)),
     ]);
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Why each of them cannot be raced is written down.
+    #[test]
+    fn every_stopped_call_stands_in_the_document() {
+        let document = include_str!("../../../docs/guard-calls.md");
+        for call in table(Options { reads: true, forks: true, abi: 7 }) {
+            let name = format!("`{}`", call.name);
+            assert!(document.contains(&name), "{name} is missing in docs/guard-calls.md");
+        }
+    }
 }

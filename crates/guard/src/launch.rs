@@ -34,7 +34,7 @@ pub(crate) struct Start<'a> {
     pub(crate) program: &'a Path,
     /// Resolved.
     pub(crate) cwd: &'a Path,
-    pub(crate) domain: OwnedFd,
+    pub(crate) domain: &'a OwnedFd,
     pub(crate) filter: Vec<sock_filter>,
     pub(crate) identity: Option<(u32, u32)>,
     pub(crate) file_bytes: u64,

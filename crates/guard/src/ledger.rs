@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use crate::paths;
 use crate::policy::Capability;
-use crate::report::{Category, Charge, Effect, Report};
+use crate::report::{self, Category, Charge, Effect, Report};
 use crate::tasks::Who;
 use crate::text;
+use crate::transcript::Transcript;
 
 /// Kept free for charged effects.
 const RESERVED: usize = 100;
+/// Most effects shown of those that only read: they never take the place of others.
+const MAX_READS: usize = 250;
 /// Most touched names remembered, at 8 bytes each.
 const MAX_TOUCHED: usize = 4_000_000;
 const MAX_MOVED: usize = 20_000;
@@ -27,13 +30,20 @@ pub(crate) struct Event {
     pub(crate) other: Option<String>,
     pub(crate) allowed: bool,
     pub(crate) charge: Charge,
+    /// Whether target and other are certain.
+    pub(crate) exact: bool,
 }
 
 /// All that was seen in one run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ledger {
-    /// What is told, and who did it.
+    /// What is shown, and who did it.
     kept: Vec<(Event, Arc<Who>)>,
+    reads_kept: usize,
+    /// Seen, but not shown.
+    omitted: u64,
+    /// Of all effects that are compared between runs, shown or not.
+    transcript: Transcript,
     pub(crate) counts: BTreeMap<Category, u64>,
     pub(crate) denied: u64,
     /// The first effect outside all bounds.
@@ -46,14 +56,41 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Counts the event; answers whether there is room to keep it.
-    pub(crate) fn count(&mut self, event: &Event) -> bool {
+    /// Nothing was seen yet. Only transcripts made with the same key can be compared.
+    pub(crate) fn new(key: [u8; 32]) -> Self {
+        Self {
+            kept: Vec::new(),
+            reads_kept: 0,
+            omitted: 0,
+            transcript: Transcript::new(key),
+            counts: BTreeMap::new(),
+            denied: 0,
+            outside: None,
+            undeclared: BTreeMap::new(),
+            hole: None,
+            touched: Touched::default(),
+        }
+    }
+
+    /// Whether an effect of this kind belongs to the transcript (M8): reads do not, since they
+    /// depend on caches.
+    pub(crate) fn compares(event: &Event) -> bool {
+        event.category != Category::FsRead
+    }
+
+    /// Whether the event would be shown.
+    pub(crate) fn has_room(&self, event: &Event) -> bool {
+        let charged = matches!(event.charge, Charge::Undeclared | Charge::Outside);
+        let room = if charged { Report::MAX_EFFECTS } else { Report::MAX_EFFECTS - RESERVED };
+        let read = event.category == Category::FsRead && !charged;
+        self.kept.len() < room && !(read && self.reads_kept >= MAX_READS)
+    }
+
+    /// Counts the event, takes it into the transcript, and keeps it where there is room. Without
+    /// the process that did it, it is only counted.
+    pub(crate) fn add(&mut self, mut event: Event, who: Option<Arc<Who>>) {
         *self.counts.entry(event.category).or_default() += 1;
         self.denied += u64::from(!event.allowed);
-        let room = match event.charge {
-            Charge::Undeclared | Charge::Outside => Report::MAX_EFFECTS,
-            Charge::Declared | Charge::Listed => Report::MAX_EFFECTS - RESERVED,
-        };
         let sentence = || format!("{} {}", event.operation, event.target);
         match event.charge {
             Charge::Outside if self.outside.is_none() => self.outside = Some(sentence()),
@@ -64,14 +101,32 @@ impl Ledger {
             }
             _ => {}
         }
-        self.kept.len() < room
-    }
+        let Some(who) = who else {
+            self.omitted += 1;
+            return;
+        };
 
-    /// Keeps it, with who did it.
-    pub(crate) fn keep(&mut self, mut event: Event, who: Arc<Who>) {
+        if Self::compares(&event) {
+            self.transcript.add(&event, &who);
+        }
+        if !self.has_room(&event) {
+            self.omitted += 1;
+            return;
+        }
+        self.reads_kept += usize::from(event.category == Category::FsRead);
         event.target = text::bounded(event.target);
         event.other = event.other.map(text::bounded);
         self.kept.push((event, who));
+    }
+
+    /// Effects that were seen and are not among those shown.
+    pub(crate) fn omitted(&self) -> u64 {
+        self.omitted
+    }
+
+    /// The transcript as a report carries it.
+    pub(crate) fn transcript(&self) -> report::Transcript {
+        self.transcript.finish()
     }
 
     /// What was kept, as a report tells it.
@@ -84,9 +139,11 @@ impl Ledger {
             pid: who.pid,
             executable: who.executable.clone(),
             argv: who.argv.clone(),
+            argv_exact: who.argv_exact,
             parents: who.parents.clone(),
             allowed: event.allowed,
             charge: event.charge,
+            exact: event.exact,
         };
         std::mem::take(&mut self.kept).into_iter().map(effect).collect()
     }

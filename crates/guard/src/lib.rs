@@ -43,9 +43,9 @@
 //! # What it does not do
 //!
 //! - It does not hide the host: names, sizes and times of files outside can be looked up, only not their content.
-//! - Landlock (before ABI 9) does not confine connecting to socket files. What the supervisor sees aimed outside is refused; a command that swaps
-//!   an address in the moment between reaches a socket that its user may write to. Metadata, which Landlock does not confine either, is
-//!   changed by the supervisor itself, on a handle that cannot be swapped.
+//! - What reaches further than the kernel confines is never let go on by what stands in memory: the
+//!   supervisor makes such calls itself, with its own copy of their arguments.
+//!   `docs/guard-calls.md` says for every call why it cannot be raced.
 //! - A call whose argument is swapped after it was looked at, and which Landlock then refuses, has changed nothing, and is seen only where the
 //!   swap is (the run is then inconclusive).
 //! - Where processes are declared, forks that start no program are counted only where the host lets the guard ([`Report::forks`]).
@@ -64,6 +64,7 @@ mod command;
 mod confine;
 mod entry;
 mod error;
+mod exec_stop;
 mod facts;
 mod filter;
 mod footprint;
@@ -81,6 +82,7 @@ mod processor;
 mod report;
 mod run;
 mod snapshot;
+mod socket_calls;
 mod supervise;
 mod support;
 mod sys;
@@ -88,6 +90,7 @@ mod system_reads;
 mod tasks;
 mod text;
 mod trace;
+mod transcript;
 mod tree;
 mod view;
 
@@ -97,7 +100,8 @@ pub use ownership::prepare_ownership;
 pub use policy::{Capability, Identity, Limits, Policy, Reads, UnknownCapability};
 pub use pristine::{Copied, copy_tree};
 pub use report::{
-    Ancestor, Captured, Category, Charge, Code, Effect, Exit, OutputStream, Report, Tier, Verdict,
+    Ancestor, Captured, Category, Charge, Code, Effect, Exit, OutputStream, Report, Tier, Transcript,
+    Verdict,
 };
 pub use support::{Support, TierSupport};
 pub use system_reads::system_read_allow;

@@ -10,23 +10,32 @@ mod names;
 mod others;
 mod processes;
 mod requests;
+mod sockets;
+mod system_objects;
+
+pub(crate) use system_objects::ObjectKind;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io;
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use libc::c_long;
+use sha2::{Digest, Sha256};
 
 use crate::calls::{self, Call, Shape, Stopping, UNKNOWN_NUMBERS};
 use crate::filter;
 use crate::ground::Ground;
 use crate::ledger::{Event, Ledger};
 use crate::paths;
-use crate::policy::{Policy, Reads};
+use crate::policy::{Capability, Policy, Reads};
 use crate::report::{Category, Charge, Exit};
+use crate::exec_stop::{self, Started};
+use crate::socket_calls::{OwnSockets, SocketCall};
 use crate::sys::{Answer, Stopped};
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, Who};
 use crate::text;
 use crate::view::{Home, View};
 
@@ -34,8 +43,28 @@ use crate::view::{Home, View};
 #[derive(Debug)]
 pub(crate) enum Decision {
     Answer(Answer),
+    /// The supervisor makes the call, and its result is the answer.
+    Perform(Box<SocketCall>),
+    /// Let go on, and watched at its end: only then is it certain which program was started.
+    Start(Box<Start>),
     /// The run is over.
     End(Exit),
+}
+
+/// A program that is about to be started, as the caller asked for it.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+    /// The program that asks for it.
+    who: Arc<Who>,
+    event: Event,
+    /// As resolved; nothing for a program without a name.
+    path: Option<PathBuf>,
+    /// As it stands in the caller's memory; nothing where the kernel makes up another one.
+    name: Option<Vec<u8>>,
+    /// The command itself: it is no effect.
+    itself: bool,
 }
 
 /// Sees all calls of one run.
@@ -54,6 +83,8 @@ pub(crate) struct Observer<'a> {
     traced: bool,
     identity: Option<(u32, u32)>,
     home: &'a Home,
+    domain: Arc<OwnedFd>,
+    own_sockets: OwnSockets,
     started: bool,
     /// Processes at the last count, and started since.
     alive: u64,
@@ -79,8 +110,12 @@ pub(crate) struct Watch<'a> {
     pub(crate) traced: bool,
     pub(crate) identity: Option<(u32, u32)>,
     pub(crate) home: &'a Home,
+    pub(crate) domain: Arc<OwnedFd>,
+    pub(crate) own_sockets: OwnSockets,
+    pub(crate) transcript_key: [u8; 32],
 }
 
+const MAX_SHOWN_ARGUMENTS: usize = 32;
 const CONTINUE: Decision = Decision::Answer(Answer::Continue);
 
 fn error(number: i32) -> Decision {
@@ -108,13 +143,15 @@ impl<'a> Observer<'a> {
             traced: watch.traced,
             identity: watch.identity,
             home: watch.home,
+            domain: watch.domain,
+            own_sockets: watch.own_sockets,
             started: false,
             alive: 1,
             forked: 0,
             tasks: Tasks::new(),
             forks: 0,
             memory_files: false,
-            ledger: Ledger::default(),
+            ledger: Ledger::new(watch.transcript_key),
         }
     }
 
@@ -146,9 +183,12 @@ impl<'a> Observer<'a> {
             return error(libc::EINTR);
         };
         let view = View { tid: stopped.tid, task, keeper: self.keeper, home: self.home };
-        let seen = Seen { stopped, call, view, valid: &valid, strings: RefCell::default() };
+        let exact = !self.reads_again(call.shape);
+        let strings = RefCell::default();
+        let seen = Seen { stopped, call, view, valid: &valid, strings, exact };
         let decision = self.judge(&seen);
-        let goes_on = matches!(decision, Decision::Answer(Answer::Continue));
+        let goes_on =
+            matches!(decision, Decision::Answer(Answer::Continue) | Decision::Start(_));
         if goes_on && !seen.is_settled() && valid() {
             // Somebody writes over the arguments while they are looked at. What they say now is on record too, and nothing is done.
             seen.strings.take();
@@ -186,15 +226,15 @@ impl<'a> Observer<'a> {
             Shape::Exec { at, flags } => self.exec(seen, at, flags),
             Shape::Fork => Ok(self.fork(seen)),
             Shape::Socket => Ok(self.socket(seen)),
-            Shape::Connect { address, length } => {
-                self.connect(seen, seen.arg(address), seen.arg(length))
-            }
+            Shape::Connect => self.connect(seen, seen.arg(1), seen.arg(2)),
+            Shape::SendTo => self.send_to(seen),
             Shape::Bind => self.bind(seen),
             Shape::Message { many } => self.message(seen, many),
             Shape::Process { pid, signal } => Ok(self.process(seen, pid, signal)),
             Shape::SignalHandle => self.signal_handle(seen),
             Shape::Peek { pid } => Ok(self.peek(seen, pid)),
             Shape::RefuseProcess { pid } => Ok(self.refuse_process(seen, pid)),
+            Shape::SystemObject(object) => Ok(self.system_object(seen, object)),
             Shape::Refuse(number) => {
                 self.refused(stopped_tid(seen), seen.call.name, String::new());
                 Ok(error(number))
@@ -234,6 +274,7 @@ impl<'a> Observer<'a> {
                 other: None,
                 allowed: false,
                 charge,
+                exact: true,
             },
         );
     }
@@ -252,9 +293,10 @@ impl<'a> Observer<'a> {
             return error(libc::EINTR);
         }
         let allowed = matches!(charge, Charge::Declared | Charge::Listed);
+        let exact = seen.exact;
         self.note(
             seen.stopped.tid,
-            Event { category, operation: seen.call.name, target, other, allowed, charge },
+            Event { category, operation: seen.call.name, target, other, allowed, charge, exact },
         );
         if allowed { CONTINUE } else { error(libc::EACCES) }
     }
@@ -270,17 +312,71 @@ impl<'a> Observer<'a> {
     ) {
         if (seen.valid)() {
             let operation = seen.call.name;
-            let event = Event { category, operation, target, other: None, allowed, charge };
+            let exact = seen.exact;
+            let event = Event { category, operation, target, other: None, allowed, charge, exact };
             self.note(seen.stopped.tid, event);
         }
     }
 
     /// Counts an effect, and looks up who did it while the thread is stopped, if there is room to tell.
     fn note(&mut self, tid: u32, event: Event) {
-        if self.ledger.count(&event) {
+        if Ledger::compares(&event) || self.ledger.has_room(&event) {
             let who = self.tasks.who(tid);
-            self.ledger.keep(event, who);
+            self.ledger.add(event, Some(who));
+        } else {
+            self.ledger.add(event, None);
         }
+    }
+
+    /// What became of a program that was let start. Answers whether it may run.
+    pub(crate) fn started(&mut self, start: Start, started: Option<Started>) -> bool {
+        let Start { pid, mut event, who, path, name, itself, .. } = start;
+        let Some(started) = started else {
+            if !itself {
+                // Nothing was started, or nobody could look: what was asked for is what is known.
+                event.exact = false;
+                self.ledger.add(event, Some(who));
+            }
+            return true;
+        };
+        let named = name.is_none_or(|name| started.name.is_none_or(|used| used == name));
+        let confirmed = named
+            && path.as_ref().is_some_and(|path| {
+                *path == started.executable
+                    || crate::confine::interpreters(path).contains(&started.executable)
+            });
+        event.other = Some(command_line(&started.arguments));
+        if !confirmed {
+            event.target = text::escape_os(&started.executable);
+        }
+        event.exact = true;
+
+        // What was let go on as git must be git: by no other way could a command that declared
+        // only git start another program that it may execute for itself.
+        let git = event.category == Category::ProcessGit;
+        let may_run = itself
+            || !git
+            || self.policy.declares(Capability::ProcessShell)
+            || self.ground.is_git(&started.executable)
+            || self.ground.is_git_part(&started.executable);
+        if !may_run {
+            event.category = Category::ProcessShell;
+            event.charge = Charge::Undeclared;
+            event.allowed = false;
+        }
+        if !itself {
+            self.ledger.add(event, Some(who));
+        }
+        self.tasks.became(pid, &started.arguments);
+        may_run
+    }
+
+    /// Whether the kernel reads an address again from memory after the guard has looked: only where
+    /// every address is declared.
+    fn reads_again(&self, shape: Shape) -> bool {
+        use Shape::{Bind, Connect, Message, SendTo};
+        self.policy.declares(Capability::Network)
+            && matches!(shape, Connect | SendTo | Message { .. } | Bind)
     }
 
     fn watches_reads(&self) -> bool {
@@ -296,6 +392,8 @@ struct Seen<'s> {
     valid: &'s dyn Fn() -> bool,
     /// The strings read from its memory, by address.
     strings: RefCell<Vec<(u64, Vec<u8>)>>,
+    /// What is read of the call is what the kernel uses.
+    exact: bool,
 }
 
 impl Seen<'_> {
@@ -343,6 +441,20 @@ impl Seen<'_> {
             None => text::escape_os(path),
         }
     }
+}
+
+/// Arguments as they are shown. What is left out of a long line is stood for by its digest, so that
+/// two lines that differ anywhere are never shown alike.
+fn command_line(arguments: &[u8]) -> String {
+    let mut shown = exec_stop::split(arguments).take(MAX_SHOWN_ARGUMENTS);
+    let line = shown.by_ref().map(text::escape_os).collect::<Vec<_>>().join(" ");
+    let count = exec_stop::split(arguments).count();
+    if count <= MAX_SHOWN_ARGUMENTS && line.len() <= text::MAX_TEXT {
+        return line;
+    }
+    let digest = Sha256::digest(arguments);
+    let digest: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("({count} arguments, sha256 {digest}…) {line}")
 }
 
 /// Of another architecture, or by numbers that are not this one's.

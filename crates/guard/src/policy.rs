@@ -32,6 +32,10 @@ pub struct Policy {
     /// Keeps command and supervisor on this processor. A stopped call then waits for one change of tasks instead of for two processors to
     /// wake each other, which takes many times as long. The command sees that it has one processor.
     pub processor: Option<usize>,
+    /// The key of [`Report::transcript`](crate::Report::transcript). Runs with the same key can be
+    /// compared. Without one, all runs of this process have the same random key. The command must
+    /// not know it.
+    pub transcript_key: Option<[u8; 32]>,
 }
 
 impl Policy {
@@ -47,6 +51,7 @@ impl Policy {
             cancel: None,
             identity: Identity::Auto,
             processor: None,
+            transcript_key: None,
         }
     }
 

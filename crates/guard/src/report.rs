@@ -24,6 +24,14 @@ pub struct Report {
     pub stderr: Captured,
     /// Effects in the order they were seen, at most [`Report::MAX_EFFECTS`]; of charged ones the first are always among them.
     pub effects: Vec<Effect>,
+    /// Effects that were seen and are not among [`Report::effects`]. They are in the counts and in
+    /// the transcript all the same.
+    #[serde(default)]
+    pub effects_omitted: u64,
+    /// Stands for all effects but reads, shown or not: two runs with the same transcript had the
+    /// same effects, in whatever order (M14).
+    #[serde(default)]
+    pub transcript: Transcript,
     /// Exact numbers by category, however many effects are kept; free ones are not counted.
     pub counts: BTreeMap<Category, u64>,
     /// How many operations were refused.
@@ -45,6 +53,16 @@ pub struct Report {
 impl Report {
     /// Most effects kept in one report.
     pub const MAX_EFFECTS: usize = 1_000;
+}
+
+/// All effects of a run but reads, as a multiset.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transcript {
+    /// 64 hexadecimal digits. Only digests made with the same
+    /// [`transcript_key`](crate::Policy::transcript_key) can be compared.
+    pub digest: String,
+    /// How many effects it stands for.
+    pub effects: u64,
 }
 
 /// The judgement over a run (M7).
@@ -141,6 +159,10 @@ pub struct Effect {
     pub executable: String,
     /// The arguments of that process.
     pub argv: Vec<String>,
+    /// Whether the arguments are those the kernel started it with. If not, they are what the
+    /// process shows of itself, which it can rewrite.
+    #[serde(default = "yes")]
+    pub argv_exact: bool,
     /// The processes above it, the nearest first, up to the command's own.
     #[serde(default)]
     pub parents: Vec<Ancestor>,
@@ -148,6 +170,15 @@ pub struct Effect {
     pub allowed: bool,
     /// What it means for the verdict.
     pub charge: Charge,
+    /// Whether target and second path are what the kernel used. If not, they are what was asked
+    /// for when the guard looked: a declared address, or a program that did not start.
+    #[serde(default = "yes")]
+    pub exact: bool,
+}
+
+/// Reports of older versions do not say.
+const fn yes() -> bool {
+    true
 }
 
 /// A process above another one.

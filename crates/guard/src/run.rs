@@ -6,7 +6,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rustix::rand::GetRandomFlags;
 
 use crate::calls::{self, Options};
 use crate::command::Command;
@@ -23,8 +25,9 @@ use crate::observe::{Observer, Watch};
 use crate::ownership;
 use crate::policy::{Capability, Policy, Reads};
 use crate::processor::Held;
-use crate::report::{Captured, Code, Exit, Report, Tier, Verdict};
+use crate::report::{Captured, Code, Exit, Report, Tier, Transcript, Verdict};
 use crate::snapshot::{Snapshot, Unreadable};
+use crate::socket_calls::OwnSockets;
 use crate::supervise::{self, Live, Outcome};
 use crate::support::{self, Support};
 use crate::text;
@@ -62,11 +65,12 @@ pub(crate) fn run(
         Options { reads: policy.reads != Reads::Ignore, forks, abi: support.landlock_abi };
     let calls = calls::table(options);
     let user = identity.map_or_else(|| rustix::process::geteuid().as_raw(), |(uid, _)| uid);
+    let domain = Arc::new(confine::domain(policy, &ground, &program)?);
     let start = Start {
         command,
         program: &program,
         cwd: &cwd,
-        domain: confine::domain(policy, &ground, &program)?,
+        domain: &domain,
         filter: filter::program(&calls),
         identity,
         file_bytes: policy.limits.file_bytes,
@@ -99,12 +103,30 @@ pub(crate) fn run(
         traced: launched.listener.is_none(),
         identity,
         home: &home,
+        own_sockets: OwnSockets::new(before.sockets()),
+        domain,
+        transcript_key: policy.transcript_key.unwrap_or_else(transcript_key),
     };
     let observer = Mutex::new(Observer::new(watch));
     let outcome = supervise::supervise(launched, policy, &observer, &watched, live);
     let mut ledger = observer.into_inner().unwrap_or_else(PoisonError::into_inner).ledger;
     let unexplained = compare(&ground, &before, &mut ledger);
     Ok(report(policy, &support, outcome, ledger, unexplained))
+}
+
+/// The key of all runs of this process that are given none.
+fn transcript_key() -> [u8; 32] {
+    static KEY: OnceLock<[u8; 32]> = OnceLock::new();
+    *KEY.get_or_init(|| {
+        let mut key = [0; 32];
+        let mut filled = 0;
+        while filled < key.len() {
+            // Before the system has gathered randomness the call waits; a signal may interrupt it.
+            let rest = &mut key[filled..];
+            filled += rustix::rand::getrandom(rest, GetRandomFlags::empty()).unwrap_or(0);
+        }
+        key
+    })
 }
 
 /// Working directory, program and all else the policy speaks of, resolved. The inner error is a program that cannot be found.
@@ -223,6 +245,13 @@ fn compare(ground: &Ground, before: &Snapshot, ledger: &mut Ledger) -> Option<St
     {
         ledger.hole(|| "a file of the root got a name outside it".to_owned());
     }
+    // What stands outside too is never changed by a call that was let go on. A call raced past the
+    // look leaves the change of an outside file behind, whatever else was seen of its name (M5).
+    if let Some(path) = after.content_changed(before, &before.shared_outside()) {
+        ledger.hole(|| {
+            format!("a file that also stands outside the root changed: {}", text::escape_os(path))
+        });
+    }
     let changes = after.changes(before);
     let inodes = touched_inodes(&ledger.touched, [before, &after]);
     let unexplained = changes.into_iter().find(|path| {
@@ -272,6 +301,8 @@ fn not_started(support: &Support, reason: String) -> Report {
         stdout: Captured::default(),
         stderr: Captured::default(),
         effects: Vec::new(),
+        effects_omitted: 0,
+        transcript: Transcript::default(),
         counts: std::collections::BTreeMap::new(),
         denied: 0,
         forks: None,
@@ -297,6 +328,8 @@ fn report(
         exit: outcome.exit,
         stdout: outcome.stdout,
         stderr: outcome.stderr,
+        effects_omitted: ledger.omitted(),
+        transcript: ledger.transcript(),
         effects: ledger.effects(),
         counts: ledger.counts,
         denied: ledger.denied,

@@ -1,6 +1,6 @@
 //! The root before and after: every name with its metadata and content, so that a change nobody was seen making is found (M1).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -139,6 +139,28 @@ impl Snapshot {
             .filter(|(path, entry)| earlier.entries.get(*path) != Some(entry))
             .map(|(path, _)| path);
         gone.chain(changed).map(PathBuf::as_path).collect()
+    }
+
+    /// The first of these files that has other content, mode or owner than before. Its number of
+    /// names may change: a command may remove its own name of it.
+    pub(crate) fn content_changed<'a>(
+        &'a self,
+        earlier: &Self,
+        files: &[(u64, u64)],
+    ) -> Option<&'a Path> {
+        let kept = |entry: &Entry| (entry.size, entry.modified_ns, entry.mode, entry.owner);
+        let changed = self.entries.iter().find(|(path, entry)| {
+            files.contains(&(entry.device, entry.inode))
+                && earlier.entries.get(*path).is_some_and(|before| kept(before) != kept(entry))
+        });
+        changed.map(|(path, _)| path.as_path())
+    }
+
+    /// Device and inode of every socket file.
+    pub(crate) fn sockets(&self) -> HashSet<(u64, u64)> {
+        let socket = |entry: &&Entry| FileType::from_raw_mode(entry.mode) == FileType::Socket;
+        let sockets = self.entries.values().filter(socket);
+        sockets.map(|entry| (entry.device, entry.inode)).collect()
     }
 
     /// Files that have more names than this tree shows: they also stand somewhere else (M5).

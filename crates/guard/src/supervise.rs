@@ -1,7 +1,7 @@
 //! Follows a run from its start to the end of its last process: answers stopped calls, collects output, keeps the limits.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
@@ -11,10 +11,12 @@ use crate::births::Births;
 use crate::footprint::Watched;
 use crate::keeper::{self, EXECUTE};
 use crate::launch::{Keeper, Launched};
-use crate::observe::{Decision, Observer};
+use crate::exec_stop::{self, Hold, Started};
+use crate::observe::{Decision, Observer, Start};
 use crate::policy::{Capability, Policy};
 use crate::report::{Captured, Exit, OutputStream};
-use crate::sys::{self, Receiver};
+use crate::socket_calls::Calls;
+use crate::sys::{self, Answer, Receiver};
 use crate::trace;
 use crate::tree;
 
@@ -64,6 +66,7 @@ pub(crate) fn supervise(
         traced: listener.is_none(),
         listener,
         receiver: None,
+        calls: Calls::default(),
         late: 0,
         silent: false,
         begun_ms,
@@ -136,6 +139,8 @@ struct Run<'r, 'o> {
     /// When the run ends, stopped calls get no answer any more, so nothing new can be started.
     listener: Option<OwnedFd>,
     receiver: Option<Receiver>,
+    /// Socket calls that are made for the command.
+    calls: Calls,
     /// Calls recorded after the end.
     late: usize,
     /// The last process that could be stopped is gone.
@@ -227,6 +232,23 @@ impl Run<'_, '_> {
         let decision = locked(self.observer).decide(&stopped, valid);
         match decision {
             Decision::Answer(answer) => sys::answer(listener.as_fd(), stopped.id, answer),
+            Decision::Perform(call) => {
+                let answers = listener.try_clone()?;
+                let done = move |answer| {
+                    // A listener that is gone has nobody left who waits.
+                    let _ = sys::answer(answers.as_fd(), stopped.id, answer);
+                };
+                match self.calls.start(*call, done) {
+                    Ok(()) => Ok(()),
+                    Err(_) => {
+                        let again = Answer::Error(libc::EAGAIN);
+                        sys::answer(listener.as_fd(), stopped.id, again)
+                    }
+                }
+            }
+            Decision::Start(start) => {
+                watch_start(listener.as_fd(), stopped.id, *start, self.observer)
+            }
             Decision::End(exit) => {
                 self.exit.get_or_insert(exit);
                 Ok(())
@@ -277,7 +299,10 @@ impl Run<'_, '_> {
         };
         if let Some(stopped) = receiver.receive(listener.as_fd())? {
             let valid = || sys::still_waits(listener.as_fd(), stopped.id);
-            locked(self.observer).decide(&stopped, valid);
+            let decision = locked(self.observer).decide(&stopped, valid);
+            if let Decision::Start(start) = decision {
+                locked(self.observer).started(*start, None);
+            }
             self.late += 1;
         }
         if self.late == MAX_LATE {
@@ -351,6 +376,34 @@ impl Run<'_, '_> {
             },
         }
     }
+}
+
+/// Lets a program start and looks, before its first instruction, which one it is.
+fn watch_start(
+    listener: BorrowedFd<'_>,
+    id: u64,
+    start: Start,
+    observer: &Mutex<Observer<'_>>,
+) -> io::Result<()> {
+    let hold = Hold::of(start.pid, start.tid);
+    sys::answer(listener, id, Answer::Continue)?;
+    let Ok(hold) = hold else {
+        // This host does not let the guard look. What was asked for is recorded as such.
+        locked(observer).started(start, None);
+        return Ok(());
+    };
+    match hold.wait() {
+        exec_stop::Outcome::Failed => {
+            locked(observer).started(start, None);
+        }
+        exec_stop::Outcome::Started(stopped) => {
+            let started = Started::read(stopped.pid());
+            if !locked(observer).started(start, started) {
+                stopped.kill();
+            }
+        }
+    }
+    Ok(())
 }
 
 struct Ready {

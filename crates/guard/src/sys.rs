@@ -6,9 +6,11 @@
 
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use libc::{c_long, seccomp_notif, seccomp_notif_resp, seccomp_notif_sizes};
+use libc::{c_long, c_uint, seccomp_notif, seccomp_notif_resp, seccomp_notif_sizes};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// One stopped system call.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +30,8 @@ pub(crate) enum Answer {
     Continue,
     /// Succeed without being done: the supervisor did it.
     Done,
+    /// Succeed with this result without being done: the supervisor did it.
+    Result(i64),
     /// Fail with this error number.
     Error(i32),
 }
@@ -95,12 +99,13 @@ impl Receiver {
 /// # Errors
 /// The listener is unusable.
 pub(crate) fn answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<()> {
-    let (error, flags) = match answer {
-        Answer::Continue => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
-        Answer::Done => (0, 0),
-        Answer::Error(number) => (-number, 0),
+    let (val, error, flags) = match answer {
+        Answer::Continue => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+        Answer::Done => (0, 0, 0),
+        Answer::Result(value) => (value, 0, 0),
+        Answer::Error(number) => (0, -number, 0),
     };
-    let mut response = seccomp_notif_resp { id, val: 0, error, flags };
+    let mut response = seccomp_notif_resp { id, val, error, flags };
     // SAFETY: the ioctl reads only the structure passed.
     let result = unsafe {
         libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response)
@@ -166,6 +171,57 @@ pub(crate) fn read_parts(tid: u32, parts: &[(u64, usize)], into: &mut [u8]) -> i
         )
     };
     usize::try_from(read).map_err(|_| io::Error::last_os_error())
+}
+
+/// Writes another process's memory; fewer bytes than given where the mapping ends.
+///
+/// # Errors
+/// Nothing could be written at this address.
+pub(crate) fn write_memory(tid: u32, address: u64, from: &[u8]) -> io::Result<usize> {
+    let local = libc::iovec { iov_base: from.as_ptr().cast_mut().cast(), iov_len: from.len() };
+    let remote =
+        libc::iovec { iov_base: address as *mut libc::c_void, iov_len: from.len() };
+    // SAFETY: reads only from `from`, whose length is given; the remote address is never touched
+    // by this process.
+    let written = unsafe {
+        libc::process_vm_writev(
+            tid as libc::pid_t,
+            &raw const local,
+            1,
+            &raw const remote,
+            1,
+            0,
+        )
+    };
+    usize::try_from(written).map_err(|_| io::Error::last_os_error())
+}
+
+/// A duplicate of a descriptor of another thread: the same open file, whatever the thread puts
+/// under that number afterwards.
+///
+/// # Errors
+/// There is no such thread or descriptor, or this process may not have it.
+pub(crate) fn duplicate_of(pid: u32, tid: u32, descriptor: i32) -> io::Result<OwnedFd> {
+    // A thread can have descriptors of its own. Linux 6.9 and newer give them out by thread.
+    let of_thread = PidfdFlags::from_bits_retain(libc::O_EXCL as c_uint);
+    let handle = match pidfd_open(known(tid)?, of_thread) {
+        Err(Errno::INVAL) => pidfd_open(known(pid)?, PidfdFlags::empty())?,
+        handle => handle?,
+    };
+    // SAFETY: takes numbers; the descriptor it returns belongs to nobody else.
+    unsafe {
+        let duplicate =
+            libc::syscall(libc::SYS_pidfd_getfd, handle.as_raw_fd(), descriptor, 0 as c_uint);
+        if duplicate < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFd::from_raw_fd(duplicate as i32))
+    }
+}
+
+fn known(id: u32) -> io::Result<Pid> {
+    let id = i32::try_from(id).ok().and_then(Pid::from_raw);
+    id.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
 }
 
 /// Milliseconds since some moment, never backwards.

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags, open, readlinkat};
+use sha2::{Digest, Sha256};
 
+use crate::exec_stop;
 use crate::report::Ancestor;
 use crate::text;
 use crate::tree;
@@ -19,6 +21,8 @@ use crate::tree;
 const MAX_KNOWN: usize = 512;
 const MAX_ARGUMENTS: usize = 64;
 const MAX_ANCESTORS: usize = 16;
+/// Processes whose arguments are remembered before those that are gone are forgotten.
+const MAX_PROGRAMS: usize = 20_000;
 
 /// A process as reports name it.
 #[derive(Debug)]
@@ -26,6 +30,10 @@ pub(crate) struct Who {
     pub(crate) pid: u32,
     pub(crate) executable: String,
     pub(crate) argv: Vec<String>,
+    /// Whether the kernel started it with these arguments.
+    pub(crate) argv_exact: bool,
+    /// Digest of all arguments, where they are certain.
+    pub(crate) started_with: Option<[u8; 32]>,
     pub(crate) parents: Vec<Ancestor>,
 }
 
@@ -45,10 +53,21 @@ struct Known {
     who: Option<Arc<Who>>,
 }
 
+/// What a process was started with, as the kernel copied it.
+#[derive(Debug)]
+struct Program {
+    argv: Vec<String>,
+    digest: [u8; 32],
+    /// When the process was made: another one with its number has another time.
+    born: u64,
+}
+
 /// The threads seen last.
 #[derive(Debug)]
 pub(crate) struct Tasks {
     known: HashMap<u32, Known>,
+    /// By process.
+    programs: HashMap<u32, Program>,
     supervisor: u32,
 }
 
@@ -87,7 +106,11 @@ fn read_link(directory: impl AsFd, name: &str) -> io::Result<PathBuf> {
 
 impl Tasks {
     pub(crate) fn new() -> Self {
-        Self { known: HashMap::new(), supervisor: std::process::id() }
+        Self {
+            known: HashMap::new(),
+            programs: HashMap::new(),
+            supervisor: std::process::id(),
+        }
     }
 
     /// The thread that makes a call now.
@@ -113,8 +136,20 @@ impl Tasks {
             return Arc::clone(who);
         }
         let pid = tree::process_of(tid).unwrap_or(tid);
-        let (executable, argv) = (executable(pid), arguments(tid));
-        let who = Arc::new(Who { pid, executable, argv, parents: self.parents(pid) });
+        let started = self.programs.get(&pid).filter(|program| {
+            // One look that is done once for every thread of a program.
+            tree::born(pid).is_some_and(|born| born == program.born)
+        });
+        let started_with = started.map(|program| program.digest);
+        let argv = started.map_or_else(|| arguments(tid), |program| program.argv.clone());
+        let who = Arc::new(Who {
+            pid,
+            executable: executable(pid),
+            argv,
+            argv_exact: started_with.is_some(),
+            started_with,
+            parents: self.parents(pid),
+        });
         if let Some(known) = self.known.get_mut(&tid) {
             known.who = Some(Arc::clone(&who));
         }
@@ -147,6 +182,18 @@ impl Tasks {
         chain
     }
 
+    /// A process became another program, started with these arguments, each ended by a zero byte.
+    pub(crate) fn became(&mut self, pid: u32, arguments: &[u8]) {
+        if self.programs.len() >= MAX_PROGRAMS {
+            self.programs.retain(|pid, program| tree::born(*pid) == Some(program.born));
+        }
+        let Some(born) = tree::born(pid) else { return };
+        let argv = shown(arguments);
+        let digest = Sha256::digest(arguments).into();
+        self.programs.insert(pid, Program { argv, digest, born });
+        self.forget();
+    }
+
     /// One of them becomes another program, perhaps, and takes its threads with it.
     pub(crate) fn forget(&mut self) {
         self.known.values_mut().for_each(|known| known.who = None);
@@ -155,8 +202,14 @@ impl Tasks {
 
 fn arguments(tid: u32) -> Vec<String> {
     let line = tree::read(Path::new(&format!("/proc/{tid}/cmdline"))).unwrap_or_default();
-    let arguments = line.strip_suffix(b"\0").unwrap_or(&line).split(|byte| *byte == 0);
-    arguments.take(MAX_ARGUMENTS).map(|one| text::bounded(text::escape(one))).collect()
+    shown(&line)
+}
+
+fn shown(arguments: &[u8]) -> Vec<String> {
+    exec_stop::split(arguments)
+        .take(MAX_ARGUMENTS)
+        .map(|one| text::bounded(text::escape_os(one)))
+        .collect()
 }
 
 fn executable(pid: u32) -> String {

@@ -26,7 +26,7 @@ pub(crate) fn escape_os(value: impl AsRef<OsStr>) -> String {
 }
 
 /// Longest text of one effect, in bytes.
-const MAX_TEXT: usize = 4_096;
+pub(crate) const MAX_TEXT: usize = 4_096;
 
 /// Cuts what is longer than a report should carry.
 pub(crate) fn bounded(mut text: String) -> String {

@@ -8,13 +8,16 @@ use std::collections::HashMap;
 use std::io;
 use std::mem::size_of;
 use std::ptr;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
 
-use libc::{c_int, c_long, c_void, pid_t};
+use libc::{c_int, c_long, c_ulong, c_void, pid_t};
 
 use crate::calls::{Stopping, UNTRACED};
-use crate::observe::{Decision, Observer};
+use crate::exec_stop::Started;
+use crate::observe::{Decision, Observer, Start};
 use crate::report::Exit;
+use crate::socket_calls::{Calls, SocketCall};
 use crate::sys::{Answer, Stopped};
 
 /// Whether this machine's calls can be refused that way.
@@ -67,7 +70,7 @@ pub(crate) fn seize(main: pid_t) -> io::Result<()> {
 /// # Errors
 /// The tree can no longer be followed; the kernel ends it when the calling thread ends.
 pub(crate) fn follow(observer: &Mutex<Observer<'_>>, over: &Mutex<Option<Exit>>) -> io::Result<()> {
-    let mut results = HashMap::new();
+    let mut state = State::default();
     loop {
         let mut status = 0;
         let flags = libc::__WALL | libc::__WNOTHREAD;
@@ -82,11 +85,16 @@ pub(crate) fn follow(observer: &Mutex<Observer<'_>>, over: &Mutex<Option<Exit>>)
             }
         }
         if !libc::WIFSTOPPED(status) {
-            results.remove(&pid);
+            state.results.remove(&pid);
+            state.starts.remove(&pid);
             continue;
         }
         match libc::WSTOPSIG(status) {
-            SYSCALL_STOP => call(pid, observer, over, &mut results),
+            SYSCALL_STOP => call(pid, observer, over, &mut state),
+            _ if status >> 16 == libc::PTRACE_EVENT_EXEC => {
+                became(pid, observer, &mut state);
+                resume(pid, libc::PTRACE_SYSCALL, 0);
+            }
             signal => other_stop(pid, signal, status >> 16),
         }
     }
@@ -113,13 +121,17 @@ fn call(
     pid: pid_t,
     observer: &Mutex<Observer<'_>>,
     over: &Mutex<Option<Exit>>,
-    results: &mut HashMap<pid_t, i64>,
+    state: &mut State,
 ) {
     let Ok(info) = info(pid) else { return resume(pid, libc::PTRACE_SYSCALL, 0) };
-    if info.kind == LEAVING
-        && let Some(result) = results.remove(&pid)
-    {
-        set_register(pid, RESULT_REGISTER, result);
+    if info.kind == LEAVING {
+        if let Some(result) = state.results.remove(&pid) {
+            set_register(pid, RESULT_REGISTER, result);
+        }
+        if let Some(start) = state.starts.remove(&pid) {
+            // Its program would have stopped before: the call failed.
+            locked(observer).started(*start, None);
+        }
     }
     if info.kind == ENTRY {
         let [number, mut args @ ..] = info.call;
@@ -131,9 +143,14 @@ fn call(
         }
         let stopped = Stopped { id: 0, tid: pid.unsigned_abs(), arch: info.arch, number, args };
         match decide(&stopped, observer) {
-            Decision::Answer(Answer::Continue) => {}
-            Decision::Answer(Answer::Done) => refuse(pid, 0, results),
-            Decision::Answer(Answer::Error(number)) => refuse(pid, -i64::from(number), results),
+            Decision::Answer(answer) => reply(pid, answer, &mut state.results),
+            Decision::Start(start) => {
+                state.starts.insert(pid, start);
+            }
+            Decision::Perform(call) => {
+                let answer = perform(*call, observer, &mut state.calls);
+                reply(pid, answer, &mut state.results);
+            }
             // It stays where it is until the tree is ended.
             Decision::End(exit) => {
                 over.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(exit);
@@ -142,6 +159,65 @@ fn call(
         }
     }
     resume(pid, libc::PTRACE_SYSCALL, 0);
+}
+
+fn reply(pid: pid_t, answer: Answer, results: &mut HashMap<pid_t, i64>) {
+    match answer {
+        Answer::Continue => {}
+        Answer::Done => refuse(pid, 0, results),
+        Answer::Result(value) => refuse(pid, value, results),
+        Answer::Error(number) => refuse(pid, -i64::from(number), results),
+    }
+}
+
+/// Makes a call for a thread. The tree stands still at its next calls meanwhile, so one that waits
+/// for another process of the tree would wait for ever: it is given up, and told to try again.
+fn perform(call: SocketCall, observer: &Mutex<Observer<'_>>, calls: &mut Calls) -> Answer {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let (done, answers) = mpsc::channel();
+    let again = Answer::Error(libc::EAGAIN);
+    let started = calls.start(call, move |answer| {
+        // Nobody listens any more where it was given up.
+        let _ = done.send(answer);
+    });
+    if started.is_err() {
+        return again;
+    }
+    answers.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        locked(observer).ledger.hole(|| {
+            "a socket call of the traced tree had to wait for the tree itself".to_owned()
+        });
+        again
+    })
+}
+
+/// A program was started, and stands still in front of its first instruction.
+fn became(pid: pid_t, observer: &Mutex<Observer<'_>>, state: &mut State) {
+    let mut former: c_ulong = 0;
+    // The thread that asked for it may have had another number.
+    // SAFETY: the kernel writes a number into this stack.
+    unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, pid, 0usize, &raw mut former) };
+    let start = pid_t::try_from(former).ok().and_then(|tid| state.starts.remove(&tid));
+    let Some(start) = start.or_else(|| state.starts.remove(&pid)) else { return };
+    let started = Started::read(pid.unsigned_abs());
+    if !locked(observer).started(*start, started) {
+        // SAFETY: takes numbers; the process is stopped under this tracer.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+}
+
+fn locked<'m, 'o>(observer: &'m Mutex<Observer<'o>>) -> MutexGuard<'m, Observer<'o>> {
+    observer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is remembered of threads between two stops.
+#[derive(Debug, Default)]
+struct State {
+    /// Results to be written when a refused call comes out.
+    results: HashMap<pid_t, i64>,
+    /// Programs about to be started.
+    starts: HashMap<pid_t, Box<Start>>,
+    calls: Calls,
 }
 
 fn decide(stopped: &Stopped, observer: &Mutex<Observer<'_>>) -> Decision {

@@ -169,6 +169,7 @@ const GROUP: usize = 2;
 const UTIME: usize = 11;
 const CUTIME: usize = 13;
 const THREADS: usize = 17;
+const START: usize = 19;
 const RESIDENT: usize = 21;
 
 /// The fields after the name, which may itself hold anything but ends at the last parenthesis.
@@ -201,6 +202,11 @@ fn number(fields: &[String], field: usize) -> u64 {
 
 pub(crate) fn parent(pid: u32) -> Option<u32> {
     stat(pid).map(|fields| u32::try_from(number(&fields, PARENT)).unwrap_or(0))
+}
+
+/// When a process was made, in ticks of the kernel's clock.
+pub(crate) fn born(pid: u32) -> Option<u64> {
+    stat(pid).map(|fields| number(&fields, START))
 }
 
 /// The process a thread belongs to.

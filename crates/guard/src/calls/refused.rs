@@ -2,7 +2,7 @@
 
 use libc::c_long;
 
-use super::{Call, Shape, Stop, row};
+use super::{Call, ObjectKind, Shape, Stop, SystemObject, row};
 
 const OPEN_TREE_ATTR: c_long = 467;
 const NEW_LISTENER: u32 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
@@ -36,6 +36,7 @@ pub(super) fn rows() -> Vec<Call> {
     for (number, name) in privileged() {
         rows.push(no(number, name, libc::EPERM));
     }
+    rows.extend(system_objects());
     rows.push(row(libc::SYS_ioctl, "ioctl", Stop::Ioctl, Shape::Ioctl));
     rows
 }
@@ -86,11 +87,30 @@ fn privileged() -> Vec<(c_long, &'static str)> {
         (libc::SYS_syslog, "syslog"),
         (libc::SYS_vhangup, "vhangup"),
         (libc::SYS_lookup_dcookie, "lookup_dcookie"),
-        // Named objects of the system that outlive the tree.
-        (libc::SYS_shmget, "shmget"),
-        (libc::SYS_semget, "semget"),
-        (libc::SYS_msgget, "msgget"),
-        (libc::SYS_mq_open, "mq_open"),
-        (libc::SYS_mq_unlink, "mq_unlink"),
+    ]
+}
+
+/// Objects of the system without a path, which outlive the tree. None can be made, so every number
+/// of one means somebody else's.
+fn system_objects() -> Vec<Call> {
+    use ObjectKind::{Messages, Semaphores, SharedMemory};
+    use SystemObject::{Id, Key, Queue};
+    let object =
+        |number, name, object| row(number, name, Stop::Always, Shape::SystemObject(object));
+    let id = |kind| Id { kind, command: None };
+    vec![
+        object(libc::SYS_mq_open, "mq_open", Queue),
+        object(libc::SYS_mq_unlink, "mq_unlink", Queue),
+        object(libc::SYS_shmget, "shmget", Key(SharedMemory)),
+        object(libc::SYS_shmat, "shmat", id(SharedMemory)),
+        object(libc::SYS_shmctl, "shmctl", Id { kind: SharedMemory, command: Some(1) }),
+        object(libc::SYS_semget, "semget", Key(Semaphores)),
+        object(libc::SYS_semop, "semop", id(Semaphores)),
+        object(libc::SYS_semtimedop, "semtimedop", id(Semaphores)),
+        object(libc::SYS_semctl, "semctl", Id { kind: Semaphores, command: Some(2) }),
+        object(libc::SYS_msgget, "msgget", Key(Messages)),
+        object(libc::SYS_msgsnd, "msgsnd", id(Messages)),
+        object(libc::SYS_msgrcv, "msgrcv", id(Messages)),
+        object(libc::SYS_msgctl, "msgctl", Id { kind: Messages, command: Some(1) }),
     ]
 }

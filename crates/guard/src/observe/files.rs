@@ -36,6 +36,10 @@ impl Observer<'_> {
             OpenFlags::Create => (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, false),
             OpenFlags::How(index) => how(seen, index)?,
         };
+        if self.abi < 3 && flags & libc::O_TRUNC != 0 && flags & libc::O_ACCMODE == libc::O_RDONLY {
+            // Opening for reading that cuts the file: Landlock confines it from ABI 3 on.
+            return Ok(error(libc::EACCES));
+        }
         let writes = flags & (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC) != 0;
         if flags & libc::O_PATH != 0 || !(writes || self.watches_reads() || self.traced) {
             return Ok(CONTINUE);
@@ -183,6 +187,7 @@ impl Observer<'_> {
                 other: None,
                 allowed: false,
                 charge: Charge::Listed,
+                exact: true,
             };
             self.note(seen.stopped.tid, event);
             return Decision::Answer(Answer::Error(libc::EACCES));

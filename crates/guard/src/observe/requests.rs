@@ -25,6 +25,8 @@ const HARMLESS: [u32; 9] = [
     0xc004_6686,
     0xc028_6687,
 ];
+/// The Landlock ABI that confines signals.
+const SIGNALS_CONFINED: u32 = 6;
 /// The Landlock ABI that confines requests on devices.
 const DEVICES_CONFINED: u32 = 5;
 
@@ -32,14 +34,19 @@ impl Observer<'_> {
     pub(super) fn ioctl(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
         let request = seen.int(1).cast_unsigned();
         if request == TERMINAL_INPUT || request == CONSOLE {
-            self.refused(seen.stopped.tid, "ioctl", format!("request {request:#x}"));
-            return Ok(error(libc::EPERM));
+            return self.types_into(seen);
         }
         if OWNER_REQUESTS.contains(&request) {
+            if self.abi < SIGNALS_CONFINED {
+                // Whom it names stands in memory: only Landlock keeps the signals in the tree.
+                return Ok(error(libc::EINVAL));
+            }
             return self.socket_owner(seen);
         }
         let Place::File { path, found } = seen.view.descriptor(seen.int(0))? else {
-            return Ok(CONTINUE);
+            // A pipe, a socket or memory; on older kernels a device could take its number.
+            let confined = self.abi >= DEVICES_CONFINED;
+            return Ok(if confined { CONTINUE } else { error(libc::ENOTTY) });
         };
         let Found::Here(facts) = &found else { return Ok(CONTINUE) };
         let device = facts.is_device();
@@ -50,8 +57,10 @@ impl Observer<'_> {
                 self.record(seen, Category::FsWrite, Charge::Outside, shown, false);
                 return Ok(error(libc::EACCES));
             }
-            // Anything else is no terminal, and the kernel says so.
-            return Ok(CONTINUE);
+            // Anything else is no terminal, and the kernel says so. Where nothing confines
+            // requests on devices, a terminal could be put under this number meanwhile.
+            let confined = self.abi >= DEVICES_CONFINED;
+            return Ok(if confined { CONTINUE } else { error(libc::ENOTTY) });
         }
         if device {
             let confined = self.abi >= DEVICES_CONFINED || self.ground.zone(&path) == Zone::Free;
@@ -68,6 +77,23 @@ impl Observer<'_> {
             Zone::Own => Charge::Undeclared,
         };
         self.record(seen, Category::FsWrite, charge, seen.show(&path), false);
+        Ok(error(libc::ENOTTY))
+    }
+}
+
+impl Observer<'_> {
+    /// Input for whoever reads a terminal, or a request to the console. It is never let go on; it
+    /// counts as a write to that terminal, wherever the terminal is.
+    fn types_into(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+        if let Place::File { path, found: Found::Here(facts) } =
+            seen.view.descriptor(seen.int(0))?
+            && facts.is_device()
+        {
+            let shown = seen.show(&path);
+            self.record(seen, Category::FsWrite, Charge::Outside, shown, false);
+            return Ok(error(libc::EPERM));
+        }
+        // No terminal: the kernel's own answer, and nothing was changed.
         Ok(error(libc::ENOTTY))
     }
 }

@@ -50,6 +50,8 @@ pub struct Case {
     pub strict: bool,
     /// A file the case is about, which not every machine has.
     pub needs: Option<&'static str>,
+    /// The check says what may change outside.
+    pub outside_changes: bool,
     pub argument: &'static str,
     /// Readies the world.
     pub ready: fn(&mut Setting),
@@ -73,6 +75,7 @@ pub fn case(
         traced: None,
         strict: false,
         needs: None,
+        outside_changes: false,
         argument: "",
         ready: |_| {},
         check: |_, _| Ok(()),
@@ -93,6 +96,11 @@ impl Case {
 
     pub fn needs(mut self, path: &'static str) -> Self {
         self.needs = Some(path);
+        self
+    }
+
+    pub fn lets_outside_change(mut self) -> Self {
+        self.outside_changes = true;
         self
     }
 
@@ -139,7 +147,10 @@ impl Case {
         let report = setting.run(&command);
         let result = self
             .judged(&report)
-            .and_then(|()| unchanged("outside the root", &outside, &setting.outside()))
+            .and_then(|()| match self.outside_changes {
+                true => Ok(()),
+                false => unchanged("outside the root", &outside, &setting.outside()),
+            })
             .and_then(|()| match self.owed(report.tier) {
                 Expect::Undeclared(missing) if missing.contains(&Capability::FsWrite) => {
                     unchanged("in the root", &inside, &setting.inside())

@@ -165,7 +165,7 @@ pub fn other_entries() -> Vec<Case> {
         row("privileged_calls_fail", &[FsWrite], Expect::Pass),
         row("new_namespaces_fail", &[ProcessShell], Expect::Pass),
         row("namespaces_by_clone3_fail", &[], Expect::Pass),
-        row("objects_that_outlive_fail", &[FsWrite], Expect::Pass),
+        row("objects_that_outlive_fail", &[FsWrite], Expect::Forbidden),
         row("inode_flags_by_ioctl", &[], Expect::Undeclared(&[FsWrite])),
         case(
             "C",

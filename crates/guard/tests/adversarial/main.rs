@@ -14,6 +14,7 @@ mod ordinary;
 mod outside;
 mod processes;
 mod programs;
+mod races;
 mod random;
 mod setting;
 mod table;
@@ -42,6 +43,7 @@ fn all() -> Vec<Case> {
         network::cases(),
         tampering::cases(),
         tampering::controls(),
+        races::cases(),
     ]
     .concat()
 }
@@ -121,6 +123,11 @@ fn limits_hold_and_other_processes_are_safe() {
 #[test]
 fn sockets_and_foreign_data_are_declared_or_refused() {
     hold(network::cases());
+}
+
+#[test]
+fn nothing_rewritten_or_without_a_path_reaches_outside() {
+    hold(races::cases());
 }
 
 #[test]

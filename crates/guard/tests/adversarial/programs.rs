@@ -13,7 +13,7 @@ macro_rules! sources {
 }
 
 /// Text of the programs: the user who runs the tests may not be able to read this checkout.
-const SOURCES: [(&str, &str); 14] = sources![
+const SOURCES: [(&str, &str); 15] = sources![
     "probe.h",
     "main.c",
     "files.c",
@@ -25,12 +25,13 @@ const SOURCES: [(&str, &str); 14] = sources![
     "signals.c",
     "network.c",
     "load.c",
+    "races.c",
     "random.c",
     "beside.c",
     "addon.c"
 ];
 /// Parts of the one program that holds all probes.
-const PROBES: [&str; 10] = [
+const PROBES: [&str; 11] = [
     "main.c",
     "files.c",
     "content.c",
@@ -41,6 +42,7 @@ const PROBES: [&str; 10] = [
     "signals.c",
     "network.c",
     "load.c",
+    "races.c",
 ];
 
 fn built() -> &'static Path {
@@ -52,7 +54,7 @@ fn built() -> &'static Path {
             for (name, text) in SOURCES {
                 fs::write(folder.path().join(name), text).unwrap();
             }
-            gcc(folder.path(), "probe", &PROBES, &["-static", "-lpthread"]);
+            gcc(folder.path(), "probe", &PROBES, &["-static", "-lpthread", "-lrt"]);
             gcc(folder.path(), "random", &["random.c"], &["-static", "-lpthread"]);
             gcc(folder.path(), "beside", &["beside.c"], &["-static"]);
             gcc(folder.path(), "addon.node", &["addon.c"], &["-shared", "-fPIC"]);

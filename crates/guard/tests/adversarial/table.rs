@@ -31,7 +31,7 @@ fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guard-cases.md")
 }
 
-fn titles() -> [(&'static str, &'static str); 7] {
+fn titles() -> [(&'static str, &'static str); 8] {
     [
         ("A", "Changes inside the root, by Node"),
         ("B", "Changes inside the root, by the kernel's own doors"),
@@ -39,6 +39,7 @@ fn titles() -> [(&'static str, &'static str); 7] {
         ("D", "Processes and limits"),
         ("E", "Network, and reading what is not the module's"),
         ("F", "Tampering with the guard"),
+        ("G", "Arguments rewritten while they are looked at, and doors without a path"),
         ("OK", "What must pass"),
     ]
 }

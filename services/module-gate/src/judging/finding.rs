@@ -269,9 +269,11 @@ mod tests {
             pid: 1,
             executable: String::new(),
             argv: Vec::new(),
+            argv_exact: true,
             parents: Vec::new(),
             allowed: true,
             charge,
+            exact: true,
         };
         Attributed { start: "test".to_owned(), inside_module_root: true, effect }
     }

@@ -1,0 +1,416 @@
+//! Calls on sockets: what is opened, where it is connected or bound, to whom a message goes.
+//!
+//! Where `Network` is declared, every address is, and the calls go on as they are. Where it is not,
+//! only sockets between processes of this machine exist (`socket` refuses all others by a number
+//! that nobody can change), and every address is judged on a copy with which the supervisor then
+//! makes the call itself (`socket_calls.rs`).
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use super::files::{FOLLOWED, LAST, missing};
+use super::{CONTINUE, Decision, Observer, Seen, error};
+use crate::act::Handle;
+use crate::policy::Capability;
+use crate::report::{Category, Charge};
+use crate::socket_calls::{self, Action, Address, Caller, Message, SocketCall};
+use crate::sys::{self, Answer};
+use crate::text;
+use crate::tree;
+use crate::view::{Found, Place};
+
+/// The kernel's own bound on messages of one call, and on the parts of one message.
+const MAX_MESSAGES: u64 = 1_024;
+const MAX_PARTS: usize = 1_024;
+/// Bytes of one call that are copied; a stream is told that no more were taken.
+const MAX_DATA: usize = 8 << 20;
+/// The kernel's own bounds on ancillary data and on the descriptors in it.
+const MAX_CONTROL: usize = 20_480;
+const MAX_DESCRIPTORS: usize = 253;
+/// `struct msghdr` and `struct mmsghdr` of both supported machines.
+const HEADER_BYTES: usize = 56;
+const MANY_HEADER_BYTES: u64 = 64;
+/// The longest address the kernel takes.
+const MAX_ADDRESS: u64 = 128;
+
+/// Where an address leads, judged on its copy.
+enum Judged {
+    /// The call may be made with this.
+    Perform(Address),
+    Answer(Decision),
+}
+
+/// What an address says.
+enum Meaning<'a> {
+    /// The kernel reads no address out of it, and says so.
+    Nothing,
+    Path(&'a [u8]),
+    Far(String),
+}
+
+impl Observer<'_> {
+    /// Sockets other than local ones; nobody gets exotic families, whose effects nothing here
+    /// understands.
+    pub(super) fn socket(&mut self, seen: &Seen<'_>) -> Decision {
+        let family = seen.int(0);
+        let known = matches!(family, libc::AF_INET | libc::AF_INET6 | libc::AF_NETLINK);
+        let target = format!("socket family {family}");
+        if known {
+            return self.network(seen, target);
+        }
+        let declared = self.policy.declares(Capability::Network);
+        let charge = if declared { Charge::Listed } else { Charge::Undeclared };
+        self.record(seen, Category::Network, charge, target, false);
+        error(libc::EAFNOSUPPORT)
+    }
+
+    fn network(&mut self, seen: &Seen<'_>, target: String) -> Decision {
+        let declared = self.policy.declares(Capability::Network);
+        let charge = if declared { Charge::Declared } else { Charge::Undeclared };
+        self.charge(seen, Category::Network, charge, target, None)
+    }
+
+    pub(super) fn connect(
+        &mut self,
+        seen: &Seen<'_>,
+        address: u64,
+        length: u64,
+    ) -> io::Result<Decision> {
+        let bytes = match address_bytes(seen, address, length)? {
+            Ok(bytes) => bytes,
+            Err(number) => return Ok(error(number)),
+        };
+        if self.policy.declares(Capability::Network) {
+            return self.show_address(seen, &bytes);
+        }
+        match self.judge_address(seen, bytes)? {
+            Judged::Answer(decision) => Ok(decision),
+            Judged::Perform(address) => self.perform(seen, Action::Connect(address)),
+        }
+    }
+
+    /// Records an address that is declared whatever it is. The kernel reads it again, so what is
+    /// shown is what was asked for when the guard looked.
+    fn show_address(&mut self, seen: &Seen<'_>, bytes: &[u8]) -> io::Result<Decision> {
+        match meaning(bytes) {
+            Meaning::Nothing => Ok(CONTINUE),
+            Meaning::Far(shown) => Ok(self.network(seen, shown)),
+            Meaning::Path(path) => {
+                let place = seen.view.resolve(libc::AT_FDCWD, path, FOLLOWED)?;
+                Ok(match place {
+                    Place::File { path, .. } if is_name_service(&path) => missing(),
+                    Place::File { found: Found::Here(_) | Found::Hidden, .. } => {
+                        self.network(seen, format!("unix:{}", text::escape(path)))
+                    }
+                    _ => CONTINUE,
+                })
+            }
+        }
+    }
+
+    fn judge_address(&mut self, seen: &Seen<'_>, bytes: Vec<u8>) -> io::Result<Judged> {
+        let path = match meaning(&bytes) {
+            Meaning::Nothing => return Ok(Judged::Perform(Address { bytes, target: None })),
+            Meaning::Far(shown) => return Ok(Judged::Answer(self.network(seen, shown))),
+            Meaning::Path(path) => path,
+        };
+        let shown = format!("unix:{}", text::escape(path));
+        let (path, found) = match seen.view.resolve(libc::AT_FDCWD, path, FOLLOWED)? {
+            // A descriptor's own link: nothing is bound there.
+            Place::Nameless { .. } => return Ok(Judged::Answer(error(libc::ECONNREFUSED))),
+            Place::File { path, found } => (path, found),
+        };
+        // The name services of the host are not there for a guarded command: what they would tell
+        // is about the host, and libraries go on without them (M15).
+        if is_name_service(&path) {
+            return Ok(Judged::Answer(missing()));
+        }
+        match found {
+            Found::Missing => return Ok(Judged::Answer(missing())),
+            Found::Nowhere(number) => return Ok(Judged::Answer(error(number))),
+            Found::Here(_) | Found::Hidden => {}
+        }
+        match self.own_socket(&path) {
+            Some(target) => Ok(Judged::Perform(Address { bytes, target: Some(target) })),
+            None => Ok(Judged::Answer(self.network(seen, shown))),
+        }
+    }
+
+    /// A handle on a socket file that this run bound.
+    fn own_socket(&self, path: &Path) -> Option<OwnedFd> {
+        let handle = Handle::open(path, false).ok()?;
+        let (_, facts) = handle.place().ok()?;
+        self.own_sockets.contains(facts.identity()).then(|| handle.into())
+    }
+
+    pub(super) fn bind(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+        let bytes = match address_bytes(seen, seen.arg(1), seen.arg(2))? {
+            Ok(bytes) => bytes,
+            Err(number) => return Ok(error(number)),
+        };
+        let decision = match meaning(&bytes) {
+            Meaning::Nothing => CONTINUE,
+            Meaning::Far(shown) => self.network(seen, shown),
+            Meaning::Path(path) => match seen.view.resolve(libc::AT_FDCWD, path, LAST)? {
+                Place::File { path, found: Found::Here(_) } => {
+                    self.in_vain(&[&path], Answer::Error(libc::EADDRINUSE))
+                }
+                Place::File { path, found } => self.make(seen, &path, &found),
+                Place::Nameless { .. } => error(libc::EADDRINUSE),
+            },
+        };
+        let goes_on = matches!(decision, Decision::Answer(Answer::Continue));
+        if !goes_on || self.policy.declares(Capability::Network) {
+            return Ok(decision);
+        }
+        let own = self.own_sockets.clone();
+        self.perform(seen, Action::Bind { address: bytes, own })
+    }
+
+    /// `sendto` with an address. Without one it does not stop: that is said by a register.
+    pub(super) fn send_to(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+        if self.policy.declares(Capability::Network) {
+            return self.connect(seen, seen.arg(4), seen.arg(5));
+        }
+        let bytes = match address_bytes(seen, seen.arg(4), seen.arg(5))? {
+            Ok(bytes) => bytes,
+            Err(number) => return Ok(error(number)),
+        };
+        let address = match self.judge_address(seen, bytes)? {
+            Judged::Answer(decision) => return Ok(decision),
+            Judged::Perform(address) => Some(address),
+        };
+        let length = usize::try_from(seen.arg(2)).unwrap_or(usize::MAX).min(MAX_DATA);
+        let data = bytes_or_none(seen, seen.arg(1), length)?;
+        let message = Message { address, data, descriptors: Vec::new(), length_at: None };
+        let flags = seen.int(3);
+        self.perform(seen, Action::Send { messages: vec![message], flags, many: false })
+    }
+
+    /// `sendmsg` and `sendmmsg`, whose addresses stand in structures in memory.
+    pub(super) fn message(&mut self, seen: &Seen<'_>, many: bool) -> io::Result<Decision> {
+        let count = if many { seen.arg(2).min(MAX_MESSAGES) } else { 1 };
+        let declared = self.policy.declares(Capability::Network);
+        let mut messages = Vec::new();
+        let mut room = MAX_DATA;
+        for index in 0..count {
+            let at = seen.arg(1).wrapping_add(index * MANY_HEADER_BYTES);
+            let header = seen.view.bytes(at, HEADER_BYTES)?;
+            let word = |offset: usize| number(&header[offset..offset + 8]);
+            let (name, length) = (word(0), word(8) & 0xffff_ffff);
+
+            let mut address = None;
+            if name != 0 && length != 0 {
+                let bytes = match address_bytes(seen, name, length)? {
+                    Ok(bytes) => bytes,
+                    Err(number) => return Ok(error(number)),
+                };
+                if declared {
+                    let decision = self.show_address(seen, &bytes)?;
+                    if !matches!(decision, Decision::Answer(Answer::Continue)) {
+                        return Ok(decision);
+                    }
+                } else {
+                    match self.judge_address(seen, bytes)? {
+                        Judged::Answer(decision) => return Ok(decision),
+                        Judged::Perform(judged) => address = Some(judged),
+                    }
+                }
+            }
+            if declared {
+                continue;
+            }
+            let data = gather(seen, word(16), word(24), &mut room)?;
+            let descriptors = match descriptors(seen, word(32), word(40))? {
+                Ok(descriptors) => descriptors,
+                Err(number) => return Ok(error(number)),
+            };
+            let length_at = many.then(|| at.wrapping_add(HEADER_BYTES as u64));
+            messages.push(Message { address, data, descriptors, length_at });
+        }
+        if declared {
+            return Ok(CONTINUE);
+        }
+        let flags = seen.int(if many { 3 } else { 2 });
+        self.perform(seen, Action::Send { messages, flags, many })
+    }
+
+    /// Takes the caller's own socket, whatever its number will mean by the time the call is made.
+    fn perform(&mut self, seen: &Seen<'_>, action: Action) -> io::Result<Decision> {
+        let tid = seen.stopped.tid;
+        let pid = tree::process_of(tid).unwrap_or(tid);
+        let socket = match sys::duplicate_of(pid, tid, seen.int(0)) {
+            Ok(socket) => socket,
+            Err(failure) if failure.raw_os_error() == Some(libc::EPERM) => {
+                let call = seen.call.name;
+                self.ledger.hole(|| {
+                    format!(
+                        "{call} on a socket of process {pid} could not be made for it: the host \
+                         does not let the guard duplicate its descriptors (pidfd_getfd)"
+                    )
+                });
+                return Ok(error(libc::EPERM));
+            }
+            Err(failure) => return Ok(error(failure.raw_os_error().unwrap_or(libc::EBADF))),
+        };
+        let caller = Caller {
+            pid,
+            tid,
+            identity: self.identity,
+            cwd: socket_calls::working_directory(tid)?,
+            umask: umask(tid),
+            domain: std::sync::Arc::clone(&self.domain),
+        };
+        if !(seen.valid)() {
+            // The thread is gone, and what was read may be another's.
+            return Ok(error(libc::EINTR));
+        }
+        Ok(Decision::Perform(Box::new(SocketCall { caller, socket, action })))
+    }
+}
+
+/// Sockets by which the C library, and what systemd and SSSD plug into it, ask the host about
+/// users, groups and names of machines.
+fn is_name_service(path: &Path) -> bool {
+    const SERVICES: [&str; 10] = [
+        "/run/nscd",
+        "/var/run/nscd",
+        "/run/systemd/userdb",
+        "/run/systemd/resolve",
+        "/run/systemd/machine",
+        "/var/lib/sss/pipes",
+        "/run/nslcd",
+        "/var/run/nslcd",
+        "/run/avahi-daemon/socket",
+        "/run/dbus/system_bus_socket",
+    ];
+    SERVICES.iter().any(|service| crate::paths::is_within(path, Path::new(service)))
+}
+
+/// A copy of an address. The inner error is what the kernel would answer.
+fn address_bytes(
+    seen: &Seen<'_>,
+    address: u64,
+    length: u64,
+) -> io::Result<Result<Vec<u8>, i32>> {
+    // The kernel takes the length as a signed number of 32 bits.
+    let length = length & 0xffff_ffff;
+    if length > MAX_ADDRESS {
+        return Ok(Err(libc::EINVAL));
+    }
+    let length = usize::try_from(length).unwrap_or(0);
+    if length == 0 {
+        return Ok(Ok(Vec::new()));
+    }
+    if address == 0 {
+        return Ok(Err(libc::EFAULT));
+    }
+    seen.view.bytes(address, length).map(Ok)
+}
+
+fn meaning(bytes: &[u8]) -> Meaning<'_> {
+    let (Some(family), Some(rest)) = (bytes.get(..2), bytes.get(2..)) else {
+        return Meaning::Nothing;
+    };
+    let family = i32::from(u16::from_ne_bytes([family[0], family[1]]));
+    match family {
+        libc::AF_UNSPEC => Meaning::Nothing,
+        // The kernel picks an abstract name nobody else uses.
+        libc::AF_UNIX if rest.is_empty() => Meaning::Nothing,
+        libc::AF_UNIX if rest[0] == 0 => {
+            Meaning::Far(format!("unix:@{}", text::escape(&rest[1..])))
+        }
+        libc::AF_UNIX => Meaning::Path(rest.split(|byte| *byte == 0).next().unwrap_or_default()),
+        _ => Meaning::Far(far(family, rest)),
+    }
+}
+
+fn far(family: i32, rest: &[u8]) -> String {
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+    let port = || rest.get(..2).map(|port| u16::from_be_bytes([port[0], port[1]]));
+    let v4 = || <[u8; 4]>::try_from(rest.get(2..6)?).ok().map(Ipv4Addr::from);
+    let v6 = || <[u8; 16]>::try_from(rest.get(6..22)?).ok().map(Ipv6Addr::from);
+    let address = match family {
+        libc::AF_INET => v4().zip(port()).map(SocketAddr::from),
+        libc::AF_INET6 => v6().zip(port()).map(SocketAddr::from),
+        _ => None,
+    };
+    address.map_or_else(|| format!("address family {family}"), |address| address.to_string())
+}
+
+fn bytes_or_none(seen: &Seen<'_>, address: u64, length: usize) -> io::Result<Vec<u8>> {
+    if length == 0 { Ok(Vec::new()) } else { seen.view.bytes(address, length) }
+}
+
+/// The parts of a message in one piece, up to the room that is left.
+fn gather(seen: &Seen<'_>, parts: u64, count: u64, room: &mut usize) -> io::Result<Vec<u8>> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if count > MAX_PARTS {
+        return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
+    }
+    let list = bytes_or_none(seen, parts, count * 16)?;
+    let mut data = Vec::new();
+    for part in list.chunks_exact(16) {
+        let length = usize::try_from(number(&part[8..])).unwrap_or(usize::MAX).min(*room);
+        data.extend(bytes_or_none(seen, number(&part[..8]), length)?);
+        *room -= length;
+    }
+    Ok(data)
+}
+
+/// Duplicates of the descriptors in ancillary data. The inner error is the answer to data that no
+/// supervisor could send for somebody else.
+fn descriptors(
+    seen: &Seen<'_>,
+    control: u64,
+    length: u64,
+) -> io::Result<Result<Vec<OwnedFd>, i32>> {
+    const HEADER: usize = 16;
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if control == 0 || length == 0 {
+        return Ok(Ok(Vec::new()));
+    }
+    if length > MAX_CONTROL {
+        return Ok(Err(libc::ENOBUFS));
+    }
+    let bytes = seen.view.bytes(control, length)?;
+    let tid = seen.stopped.tid;
+    let pid = tree::process_of(tid).unwrap_or(tid);
+    let mut found = Vec::new();
+    let mut rest = &*bytes;
+    while rest.len() >= HEADER {
+        let size = usize::try_from(number(&rest[..8])).unwrap_or(usize::MAX);
+        if size < HEADER || size > rest.len() {
+            return Ok(Err(libc::EINVAL));
+        }
+        let kind = (number(&rest[8..12]) as i32, number(&rest[12..16]) as i32);
+        if kind != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            // Credentials would be the supervisor's, and only the kernel can vouch for others.
+            return Ok(Err(libc::EPERM));
+        }
+        for descriptor in rest[HEADER..size].chunks_exact(4) {
+            match sys::duplicate_of(pid, tid, number(descriptor) as i32) {
+                Ok(descriptor) => found.push(descriptor),
+                Err(error) => return Ok(Err(error.raw_os_error().unwrap_or(libc::EBADF))),
+            }
+            if found.len() > MAX_DESCRIPTORS {
+                return Ok(Err(libc::EINVAL));
+            }
+        }
+        rest = &rest[size.next_multiple_of(8).min(rest.len())..];
+    }
+    Ok(Ok(found))
+}
+
+/// Both supported machines are little endian.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+/// The file mode mask of a thread.
+fn umask(tid: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o022)
+}

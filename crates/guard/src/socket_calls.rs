@@ -1,0 +1,398 @@
+//! Socket calls that the supervisor makes on the command's own socket, with its own copy of every
+//! argument.
+//!
+//! The address of a socket stands in memory that any thread of the command can rewrite after it was
+//! looked at, and a descriptor's number can be given to another socket. A call let go on would
+//! therefore reach what nobody judged (M13). So the supervisor takes a duplicate of the socket,
+//! copies the arguments once, judges the copies, and makes the call with them: on a thread that has
+//! taken on the command's user, working directory, file mode mask and Landlock domain, so that the
+//! kernel decides as it would for the command, and a peer sees the command's user.
+#![expect(unsafe_code, reason = "credentials of one thread, and sendmsg with an owned header")]
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use libc::{c_int, c_uint, c_ulong, c_void};
+use rustix::fs::{AtFlags, CWD, FileType, OFlags, Statx, StatxFlags, statx};
+use rustix::net::{Shutdown, shutdown};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use crate::sys::{self, Answer};
+
+/// Calls under way at once; more are told to try again.
+const MAX_CALLS: usize = 256;
+
+/// The sockets that this run has bound to a name in the file system. Any other one, wherever it
+/// stands, belongs to somebody else.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnSockets {
+    bound: Arc<Mutex<HashSet<(u64, u64)>>>,
+    /// Sockets that stood in the root before the run.
+    before: Arc<HashSet<(u64, u64)>>,
+    /// By the clock of file times.
+    began: Timespec,
+}
+
+impl OwnSockets {
+    /// Nothing is bound yet.
+    pub(crate) fn new(before: HashSet<(u64, u64)>) -> Self {
+        let began = clock_gettime(ClockId::RealtimeCoarse);
+        Self { bound: Arc::default(), before: Arc::new(before), began }
+    }
+
+    /// Whether this run bound the socket with this device and inode.
+    pub(crate) fn contains(&self, identity: (u64, u64)) -> bool {
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner).contains(&identity)
+    }
+
+    /// Registers what now stands under a name that was just bound.
+    ///
+    /// Between the bind and this look the command may have moved an older socket there, so only one
+    /// that was made during the run counts: by its time of birth, or, where the file system keeps
+    /// none, because it was not there before.
+    fn add(&self, path: &Path) -> io::Result<()> {
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+        let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted)?;
+        if FileType::from_raw_mode(found.stx_mode.into()) != FileType::Socket {
+            return Ok(());
+        }
+        let device = rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor);
+        let identity = (device, found.stx_ino);
+
+        if self.is_new(&found, identity) {
+            self.bound.lock().unwrap_or_else(PoisonError::into_inner).insert(identity);
+        }
+        Ok(())
+    }
+
+    fn is_new(&self, found: &Statx, identity: (u64, u64)) -> bool {
+        if found.stx_mask & StatxFlags::BTIME.bits() == 0 {
+            return !self.before.contains(&identity);
+        }
+        let born = (found.stx_btime.tv_sec, i64::from(found.stx_btime.tv_nsec));
+        born >= (self.began.tv_sec, self.began.tv_nsec)
+    }
+}
+
+/// Whom a call is made for.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+    /// The user to change to; none where the command runs as the caller.
+    pub(crate) identity: Option<(u32, u32)>,
+    /// Its working directory, held without being opened.
+    pub(crate) cwd: OwnedFd,
+    /// Its file mode mask.
+    pub(crate) umask: u32,
+    /// The Landlock rules of the run.
+    pub(crate) domain: Arc<OwnedFd>,
+}
+
+/// An address, copied, and the file it leads to where it is one.
+#[derive(Debug)]
+pub(crate) struct Address {
+    pub(crate) bytes: Vec<u8>,
+    /// The socket file that was judged. The call then names this handle, not the path, which may
+    /// lead elsewhere by now.
+    pub(crate) target: Option<OwnedFd>,
+}
+
+/// One message of `sendto`, `sendmsg` or `sendmmsg`, copied.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) address: Option<Address>,
+    pub(crate) data: Vec<u8>,
+    /// Duplicates of the descriptors that go with it.
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// Where `sendmmsg` wants to know how much was sent.
+    pub(crate) length_at: Option<u64>,
+}
+
+/// What is to be done with the socket.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Connect(Address),
+    /// An address as the command gave it: Landlock decides where a socket file may be made.
+    Bind {
+        address: Vec<u8>,
+        own: OwnSockets,
+    },
+    Send {
+        messages: Vec<Message>,
+        flags: i32,
+        /// `sendmmsg`: the result is the number of messages.
+        many: bool,
+    },
+}
+
+/// One call, ready to be made.
+#[derive(Debug)]
+pub(crate) struct SocketCall {
+    pub(crate) caller: Caller,
+    pub(crate) socket: OwnedFd,
+    pub(crate) action: Action,
+}
+
+impl SocketCall {
+    /// Makes the call on a thread of its own, which has become the caller as far as the kernel
+    /// looks. May take as long as the caller would have waited.
+    fn perform(self) -> Answer {
+        let dumpable = dumpable();
+        let mut lengths = Vec::new();
+        let result = thread::scope(|scope| {
+            let lengths = &mut lengths;
+            let call = &self;
+            let act = move || enter(&call.caller).and_then(|()| call.act(lengths));
+            let thread = thread::Builder::new().spawn_scoped(scope, act)?;
+            thread.join().unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::EIO)))
+        });
+        // By this thread, which still may: the other one has only the caller's rights.
+        for (at, length) in lengths {
+            // A thread that is gone needs no lengths.
+            let _ = sys::write_memory(self.caller.tid, at, &u32::to_ne_bytes(length));
+        }
+        if self.caller.identity.is_some() {
+            // Changing a thread's user made the whole process one that leaves no core file.
+            // SAFETY: takes numbers.
+            unsafe { libc::prctl(libc::PR_SET_DUMPABLE, dumpable as c_ulong, 0, 0, 0) };
+        }
+        match result {
+            Ok(value) => Answer::Result(value),
+            Err(error) => Answer::Error(error.raw_os_error().unwrap_or(libc::EIO)),
+        }
+    }
+
+    fn act(&self, lengths: &mut Vec<(u64, u32)>) -> io::Result<i64> {
+        match &self.action {
+            Action::Connect(address) => {
+                let address = address.as_given();
+                self.name(libc::connect, &address)
+            }
+            Action::Bind { address, own } => {
+                let done = self.name(libc::bind, address)?;
+                if let Some(path) = path_in(address) {
+                    own.add(path)?;
+                }
+                Ok(done)
+            }
+            Action::Send { messages, flags, many } => {
+                self.send(messages, *flags, *many, lengths)
+            }
+        }
+    }
+
+    fn name(
+        &self,
+        call: unsafe extern "C" fn(c_int, *const libc::sockaddr, libc::socklen_t) -> c_int,
+        address: &[u8],
+    ) -> io::Result<i64> {
+        let length = libc::socklen_t::try_from(address.len()).unwrap_or(0);
+        // SAFETY: the kernel reads the address, which has the length given.
+        let result = unsafe { call(self.socket.as_raw_fd(), address.as_ptr().cast(), length) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(i64::from(result)) }
+    }
+
+    fn send(
+        &self,
+        messages: &[Message],
+        flags: i32,
+        many: bool,
+        lengths: &mut Vec<(u64, u32)>,
+    ) -> io::Result<i64> {
+        let mut sent = 0;
+        for message in messages {
+            let length = match self.send_one(message, flags) {
+                Ok(length) => length,
+                // What follows the first failure is not sent, and the number says so.
+                Err(_) if sent > 0 => break,
+                Err(error) => return Err(error),
+            };
+            if !many {
+                return Ok(length);
+            }
+            if let Some(at) = message.length_at {
+                lengths.push((at, u32::try_from(length).unwrap_or(u32::MAX)));
+            }
+            sent += 1;
+        }
+        Ok(sent)
+    }
+
+    fn send_one(&self, message: &Message, flags: i32) -> io::Result<i64> {
+        let address = message.address.as_ref().map(Address::as_given).unwrap_or_default();
+        let mut control = control(&message.descriptors);
+        let mut part = libc::iovec {
+            iov_base: message.data.as_ptr().cast_mut().cast::<c_void>(),
+            iov_len: message.data.len(),
+        };
+        // SAFETY: the header points to buffers that live until the call returns and have the
+        // lengths given; the kernel only reads them.
+        let sent = unsafe {
+            let mut header: libc::msghdr = std::mem::zeroed();
+            header.msg_iov = &raw mut part;
+            header.msg_iovlen = 1;
+            if !address.is_empty() {
+                header.msg_name = address.as_ptr().cast_mut().cast();
+                header.msg_namelen = address.len() as c_uint;
+            }
+            if !control.is_empty() {
+                header.msg_control = control.as_mut_ptr().cast();
+                header.msg_controllen = control.len() * size_of::<u64>();
+            }
+            let quiet = flags | libc::MSG_NOSIGNAL;
+            libc::sendmsg(self.socket.as_raw_fd(), &raw const header, quiet)
+        };
+        if sent >= 0 {
+            return Ok(sent as i64);
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() == Some(libc::EPIPE) && flags & libc::MSG_NOSIGNAL == 0 {
+            let (pid, tid) = (self.caller.pid as c_int, self.caller.tid as c_int);
+            // The signal that the kernel would have sent the caller.
+            // SAFETY: takes numbers.
+            unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, libc::SIGPIPE) };
+        }
+        Err(error)
+    }
+}
+
+impl Address {
+    /// The bytes for the kernel.
+    fn as_given(&self) -> Vec<u8> {
+        let Some(target) = &self.target else { return self.bytes.clone() };
+        let mut bytes = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
+        bytes.extend_from_slice(format!("/proc/self/fd/{}\0", target.as_raw_fd()).as_bytes());
+        bytes
+    }
+}
+
+/// The path in an address of a socket file.
+fn path_in(address: &[u8]) -> Option<&Path> {
+    let path = address.get(2..)?.split(|byte| *byte == 0).next()?;
+    (!path.is_empty()).then(|| Path::new(std::ffi::OsStr::from_bytes(path)))
+}
+
+/// Ancillary data that carries the descriptors, aligned as the kernel expects it.
+fn control(descriptors: &[OwnedFd]) -> Vec<u64> {
+    if descriptors.is_empty() {
+        return Vec::new();
+    }
+    let bytes = (descriptors.len() * size_of::<c_int>()) as u32;
+    // SAFETY: arithmetic on numbers.
+    let (space, length) = unsafe { (libc::CMSG_SPACE(bytes), libc::CMSG_LEN(bytes)) };
+    let mut buffer = vec![0u64; (space as usize).div_ceil(size_of::<u64>())];
+    let header = buffer.as_mut_ptr().cast::<libc::cmsghdr>();
+    // SAFETY: the buffer is aligned for the header and as long as the macros say it must be.
+    unsafe {
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = length as usize;
+        let data = libc::CMSG_DATA(header).cast::<c_int>();
+        for (index, descriptor) in descriptors.iter().enumerate() {
+            data.add(index).write_unaligned(descriptor.as_raw_fd());
+        }
+    }
+    buffer
+}
+
+/// Whether this process leaves a core file, as it was before any thread changed its user.
+fn dumpable() -> c_int {
+    static BEFORE: OnceLock<c_int> = OnceLock::new();
+    // SAFETY: takes numbers and answers one.
+    *BEFORE.get_or_init(|| unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) })
+}
+
+/// Makes this thread like the caller, for good: it ends after the call.
+fn enter(caller: &Caller) -> io::Result<()> {
+    let check = |result: i64| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+    // SAFETY: numbers, and descriptors of this process. The raw calls change this thread alone,
+    // where the C library would change all threads.
+    unsafe {
+        check(libc::unshare(libc::CLONE_FS).into())?;
+        check(libc::fchdir(caller.cwd.as_raw_fd()).into())?;
+        libc::umask(caller.umask);
+        if let Some((uid, gid)) = caller.identity {
+            check(libc::syscall(libc::SYS_setgroups, 0usize, ptr::null::<libc::gid_t>()))?;
+            check(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
+            check(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
+        }
+        check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as c_ulong, 0, 0, 0).into())?;
+        let domain = caller.domain.as_raw_fd();
+        check(libc::syscall(libc::SYS_landlock_restrict_self, domain, 0usize))
+    }
+}
+
+/// The calls under way, each on its thread.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    threads: Vec<JoinHandle<()>>,
+    next: u64,
+    /// Their sockets, so that no call outlives the run.
+    sockets: Arc<Mutex<HashMap<u64, OwnedFd>>>,
+}
+
+impl Calls {
+    /// Makes a call and hands its answer to `done`, some time later and on another thread.
+    ///
+    /// # Errors
+    /// There are too many already, or no thread can be started.
+    pub(crate) fn start(
+        &mut self,
+        call: SocketCall,
+        done: impl FnOnce(Answer) + Send + 'static,
+    ) -> io::Result<()> {
+        self.threads.retain(|thread| !thread.is_finished());
+        if self.threads.len() >= MAX_CALLS {
+            return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        }
+        let (id, sockets) = (self.next, Arc::clone(&self.sockets));
+        self.next += 1;
+        let socket = call.socket.as_fd().try_clone_to_owned()?;
+        sockets.lock().unwrap_or_else(PoisonError::into_inner).insert(id, socket);
+
+        let thread = thread::Builder::new().name("socket call".to_owned()).spawn(move || {
+            let answer = call.perform();
+            sockets.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            done(answer);
+        });
+        match thread {
+            Ok(thread) => self.threads.push(thread),
+            Err(error) => {
+                self.sockets.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        // Two calls may wait for each other's sockets, which only they still hold: shut down, a
+        // socket lets go whoever waits for it.
+        for socket in self.sockets.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            let _ = shutdown(socket, Shutdown::Both);
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The working directory of a thread, held without being opened.
+///
+/// # Errors
+/// The thread is gone.
+pub(crate) fn working_directory(tid: u32) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let path = format!("/proc/{tid}/cwd");
+    Ok(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?)
+}
