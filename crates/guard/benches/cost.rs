@@ -2,10 +2,12 @@
 //!
 //!     cargo bench -p side-effect-guard --bench cost [-- --repetitions 40]
 //!
-//! Each workload is run bare, under the guard, and under `strace -f --seccomp-bpf`, `bwrap` and `sandlock` where they are on the path,
-//! in turn, so that what disturbs one disturbs all. The whole bench is pinned to one processor (`taskset`) and, where that is
-//! permitted, runs in the round-robin class (`chrt -r 20`). Told are medians of the differences to the bare run of the same turn, with the
-//! quartiles, and the ratio of the medians. Run it as root for the tier `separated`, as anybody else for `unprivileged`.
+//! Each workload is run bare, under the guard, and under `strace -f --seccomp-bpf`, `bwrap` and
+//! `sandlock` where they are on the path, in turn, so that what disturbs one disturbs all. The
+//! whole bench is pinned to one processor (`taskset`) and, where that is permitted, runs in the
+//! round-robin class (`chrt -r 20`). Told are medians of the differences to the bare run of the
+//! same turn, with the quartiles, and the ratio of the medians. Run it as root for the tier
+//! `separated`, as anybody else for `unprivileged`.
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 
@@ -64,7 +66,8 @@ fn main() {
     }
 }
 
-/// Starts this program again on one processor and before everybody else, as far as that is permitted.
+/// Starts this program again on one processor and before everybody else, as far as that is
+/// permitted.
 fn pin(arguments: &[String]) {
     let own = std::env::current_exe().unwrap();
     let last =

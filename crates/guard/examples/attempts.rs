@@ -1,10 +1,11 @@
-//! Runs a command twice, each time in a fresh copy of its folder, and tells whether it did the same: `attempts <folder> <command> …`.
+//! Runs a command twice, each time in a fresh copy of its folder, and tells whether it did the
+//! same: `attempts <folder> <command> …`.
 
 use std::error::Error;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use guard::{Capability, Command, Guard, Identity, Policy, Report, copy_tree};
+use guard::{Capability, Command, Identity, Policy, Report, copy_tree};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
@@ -35,7 +36,7 @@ fn attempt(
     let program = line.first().ok_or("no command")?;
     let command = Command::new(program, copy).args(line.iter().skip(1).cloned());
     let policy = Policy::new(copy).declare(Capability::FsWrite).declare(Capability::ProcessShell);
-    Ok(Guard::run(&command, &policy)?)
+    Ok(guard::run(&command, &policy)?)
 }
 
 fn told(report: &Report) -> Vec<(&str, &str)> {

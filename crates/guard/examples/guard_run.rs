@@ -1,10 +1,11 @@
-//! Runs any command under the guard and prints the report as JSON: `guard_run <root> [deny] [FS:write …] -- <command> …`.
+//! Runs any command under the guard and prints the report as JSON: `guard_run <root> [deny]
+//! [FS:write …] -- <command> …`.
 //!
 //! `deny` refuses reading outside the root; the other words declare capabilities.
 
 use std::error::Error;
 
-use guard::{Capability, Command, Guard, Policy, Reads};
+use guard::{Capability, Command, Policy, Reads};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
@@ -20,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let program = arguments.next().ok_or("no command after --")?;
     let command =
         Command::new(program, &root).args(arguments).env("PATH", "/usr/local/bin:/usr/bin:/bin");
-    let report = Guard::run(&command, &policy)?;
+    let report = guard::run(&command, &policy)?;
     println!("{}", serde_json::to_string_pretty(&report)?);
     Ok(())
 }

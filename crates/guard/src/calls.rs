@@ -1,7 +1,8 @@
 //! The system calls a guarded command is stopped at, and what their arguments mean.
 //!
-//! Everything absent from this table neither changes files, nor starts processes, nor speaks to anybody outside: the kernel
-//! lets it pass without a stop. Writing through a descriptor is absent, since opening for writing is the write (M3).
+//! Everything absent from this table neither changes files, nor starts processes, nor speaks to
+//! anybody outside: the kernel lets it pass without a stop. Writing through a descriptor is absent,
+//! since opening for writing is the write (M3).
 
 mod condition;
 mod metadata;
@@ -14,7 +15,8 @@ pub(crate) use crate::observe::ObjectKind;
 pub(crate) use condition::{Stopping, stopping};
 pub(crate) use metadata::{Change, Clock, Target};
 
-/// Where a path argument stands: the index of its directory descriptor, if the call has one, and of the path.
+/// The position of a path argument: the index of its directory descriptor, if the call has one, and
+/// of the path.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At {
     pub(crate) dir: Option<usize>,
@@ -41,7 +43,7 @@ pub(crate) enum Removal {
     Flags(usize),
 }
 
-/// Where the flags of an `open` stand.
+/// The position of the flags of an `open`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum OpenFlags {
     Arg(usize),
@@ -137,10 +139,7 @@ pub(crate) enum SystemObject {
     /// By the key in the first argument.
     Key(ObjectKind),
     /// By the number in the first argument; the command of a control call is in another one.
-    Id {
-        kind: ObjectKind,
-        command: Option<usize>,
-    },
+    Id { kind: ObjectKind, command: Option<usize> },
 }
 
 /// When the kernel stops at a call.
@@ -157,9 +156,9 @@ pub(crate) enum Stop {
     Equal(usize, u32),
     /// New namespaces and new processes, not new threads.
     Clone,
-    /// Requests that change more than the descriptor, as far as their numbers tell.
+    /// Requests that change more than the descriptor, as far as their numbers show.
     Ioctl,
-    /// Never: the kernel itself answers with this error number, and nobody hears of it.
+    /// Never: the kernel itself answers with this error number, and the supervisor does not see it.
     Fail(u16),
 }
 
@@ -177,8 +176,9 @@ pub(crate) struct Call {
 pub(crate) struct Options {
     /// Stop at opening for reading too.
     pub(crate) reads: bool,
-    /// Stop at every new process. Not where processes are declared: a call that waits to be seen can be interrupted by a signal, and
-    /// shells, which fork while their children's signals arrive, take that for a lack of processes.
+    /// Stop at every new process. Not where processes are declared: a call that waits to be seen
+    /// can be interrupted by a signal, and shells, which fork while their children's signals
+    /// arrive, take that for a lack of processes.
     pub(crate) forks: bool,
     /// The Landlock ABI: what an older one does not confine is stopped here (M11).
     pub(crate) abi: u32,
@@ -193,7 +193,8 @@ pub(crate) const NEW_NAMESPACES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u32;
-/// The first number no kernel known here has given out. What a later one adds is not there for a command.
+/// The first number no kernel known here has given out. What a later one adds is not there for a
+/// command.
 pub(crate) const UNKNOWN_NUMBERS: u32 = 470;
 
 const F_SETOWN_EX: u32 = 15;
@@ -201,13 +202,14 @@ const F_SETOWN_EX: u32 = 15;
 pub(crate) const PRIORITY_OF_USER: u32 = 2;
 pub(crate) const IO_PRIORITY_OF_USER: u32 = 3;
 
-/// Requests by `ioctl` that ask a terminal, or are about the descriptor alone: `TCGETS`, `TIOCGPGRP`, `TIOCOUTQ`, `TIOCGWINSZ`, `FIONREAD`,
-/// `FIONBIO`, `TIOCGSID`, `FIONCLEX`, `FIOCLEX`, `FIOASYNC`.
+/// Requests by `ioctl` that ask a terminal, or are about the descriptor alone: `TCGETS`,
+/// `TIOCGPGRP`, `TIOCOUTQ`, `TIOCGWINSZ`, `FIONREAD`, `FIONBIO`, `TIOCGSID`, `FIONCLEX`, `FIOCLEX`,
+/// `FIOASYNC`.
 pub(crate) const DESCRIPTOR_REQUESTS: [u32; 10] =
     [0x5401, 0x540f, 0x5411, 0x5413, 0x541b, 0x5421, 0x5429, 0x5450, 0x5451, 0x5452];
 /// The receiver of a socket's signals, by both names.
 pub(crate) const OWNER_REQUESTS: [u32; 2] = [0x8901, 0x8902];
-/// A child that no tracer hears of. Who traces takes the flag away.
+/// A child that no tracer hears of. ProcessInfo traces takes the flag away.
 pub(crate) const UNTRACED: u32 = libc::CLONE_UNTRACED as u32;
 
 const fn plain(path: usize) -> At {
@@ -272,7 +274,7 @@ fn files(options: Options) -> Vec<Call> {
     ]
 }
 
-/// Its flags stand in memory. Where Landlock does not confine truncation (before ABI 3) nothing
+/// Its flags are in memory. Where Landlock does not confine truncation (before ABI 3) nothing
 /// else would stop a flag that is swapped, so the call is not there; programs go on with `openat`.
 fn openat2(options: Options) -> Call {
     if options.abi < 3 {
@@ -324,7 +326,7 @@ fn processes(options: Options) -> Vec<Call> {
             libc::SYS_fcntl,
             "fcntl",
             Stop::Equal(1, F_SETOWN_EX),
-            // Whom it names stands in memory: only Landlock keeps the signals in the tree.
+            // The process it names is in memory: only Landlock keeps the signals in the tree.
             if options.abi < 6 { Refuse(libc::EINVAL) } else { Shape::Owner },
         ),
     ]);
@@ -366,7 +368,7 @@ fn sockets() -> Vec<Call> {
     let other = Stop::NotEqual(0, libc::AF_UNIX as u32);
     vec![
         row(libc::SYS_socket, "socket", other, Socket),
-        // Only local sockets come in pairs that reach nobody else.
+        // Only local sockets come in pairs that reach no other process.
         row(libc::SYS_socketpair, "socketpair", other, Refuse(libc::EOPNOTSUPP)),
         row(libc::SYS_connect, "connect", Stop::Always, Connect),
         row(libc::SYS_bind, "bind", Stop::Always, Bind),

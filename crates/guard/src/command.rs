@@ -6,7 +6,8 @@ use std::path::PathBuf;
 /// One command, complete: the guarded process gets exactly this and nothing of the calling process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// The program. A name without a slash is looked up in the `PATH` of [`Command::env`], else a path, relative to `cwd`.
+    /// The program. A name without a slash is looked up in the `PATH` of [`Command::env`], else a
+    /// path, relative to `cwd`.
     pub program: PathBuf,
     /// Arguments after the program's name.
     pub args: Vec<OsString>,

@@ -1,4 +1,5 @@
-//! The Landlock domain a command runs in: the kernel's own refusal of everything the policy does not grant.
+//! The Landlock domain a command runs in: the kernel's own refusal of everything the policy does
+//! not grant.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,8 +12,9 @@ use landlock::{
 };
 
 use crate::error::GuardError;
-use crate::ground::{FREE_DEVICES, Ground, existing};
+use crate::paths::existing;
 use crate::policy::{Capability, Policy};
+use crate::resolved_policy::{FREE_DEVICES, ResolvedPolicy};
 use crate::system_reads;
 
 /// The newest ABI whose rights are understood here; the kernel drops what it does not know.
@@ -24,10 +26,10 @@ const KNOWN: ABI = ABI::V7;
 /// A path of the policy cannot be opened, or the kernel refuses the rules.
 pub(crate) fn domain(
     policy: &Policy,
-    ground: &Ground,
+    resolved: &ResolvedPolicy,
     program: &Path,
 ) -> Result<OwnedFd, GuardError> {
-    let created = build(policy, ground, program).map_err(|error| GuardError::System {
+    let created = build(policy, resolved, program).map_err(|error| GuardError::System {
         doing: "describe the Landlock domain",
         cause: io::Error::other(error),
     })?;
@@ -37,9 +39,13 @@ pub(crate) fn domain(
     })
 }
 
-fn build(policy: &Policy, ground: &Ground, program: &Path) -> Result<RulesetCreated, RulesetError> {
+fn build(
+    policy: &Policy,
+    resolved: &ResolvedPolicy,
+    program: &Path,
+) -> Result<RulesetCreated, RulesetError> {
     let mut handled = AccessFs::from_write(KNOWN) | AccessFs::Execute | AccessFs::IoctlDev;
-    if ground.denies_reads {
+    if resolved.denies_reads {
         handled |= AccessFs::from_read(KNOWN);
     }
     let mut ruleset =
@@ -48,39 +54,46 @@ fn build(policy: &Policy, ground: &Ground, program: &Path) -> Result<RulesetCrea
         ruleset = ruleset.handle_access(AccessNet::from_all(KNOWN))?;
     }
     let mut created = ruleset.scope(Scope::from_all(KNOWN))?.create()?;
-    for (path, access) in grants(policy, ground, program) {
+    for (path, access) in grants(policy, resolved, program) {
         created = grant(created, &path, access & handled)?;
     }
     Ok(created)
 }
 
-fn grants(policy: &Policy, ground: &Ground, program: &Path) -> Vec<(PathBuf, BitFlags<AccessFs>)> {
+fn grants(
+    policy: &Policy,
+    resolved: &ResolvedPolicy,
+    program: &Path,
+) -> Vec<(PathBuf, BitFlags<AccessFs>)> {
     let write = AccessFs::from_write(KNOWN);
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let mut all: Vec<(PathBuf, BitFlags<AccessFs>)> = Vec::new();
-    all.extend(ground.free.iter().map(|free| (free.clone(), write)));
+    all.extend(resolved.free.iter().map(|free| (free.clone(), write)));
     if policy.declares(Capability::FsWrite) {
         all.extend(
-            std::iter::once(&ground.root).chain(&ground.scratch).map(|own| (own.clone(), write)),
+            std::iter::once(&resolved.root)
+                .chain(&resolved.scratch)
+                .map(|own| (own.clone(), write)),
         );
     }
     all.extend(FREE_DEVICES.iter().map(|device| {
         (PathBuf::from(device), AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev)
     }));
-    all.extend(ground.readable.iter().map(|path| (path.clone(), read)));
+    all.extend(resolved.readable.iter().map(|path| (path.clone(), read)));
     all.extend(
-        executables(policy, ground, program)
+        executables(policy, resolved, program)
             .into_iter()
             .map(|path| (path, AccessFs::Execute.into())),
     );
     all
 }
 
-/// What may be executed: with `Process:shell` whatever can be read, else the program itself and what the kernel starts for it.
-fn executables(policy: &Policy, ground: &Ground, program: &Path) -> Vec<PathBuf> {
+/// What may be executed: with `Process:shell` whatever can be read, else the program itself and
+/// what the kernel starts for it.
+fn executables(policy: &Policy, resolved: &ResolvedPolicy, program: &Path) -> Vec<PathBuf> {
     if policy.declares(Capability::ProcessShell) {
-        return if ground.denies_reads {
-            ground.readable.clone()
+        return if resolved.denies_reads {
+            resolved.readable.clone()
         } else {
             vec![PathBuf::from("/")]
         };
@@ -89,7 +102,7 @@ fn executables(policy: &Policy, ground: &Ground, program: &Path) -> Vec<PathBuf>
     paths.extend(interpreters(program));
     paths.push(program.to_owned());
     if policy.declares(Capability::ProcessGit) {
-        paths.extend(ground.git_programs.iter().chain(&ground.git_parts).cloned());
+        paths.extend(resolved.git_programs.iter().chain(&resolved.git_parts).cloned());
     }
     paths
 }

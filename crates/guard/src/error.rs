@@ -23,7 +23,7 @@ pub enum GuardError {
         path: PathBuf,
     },
     /// The user the command would run as cannot get there.
-    #[error("user {uid} cannot reach {path}, for want of the right to search {closed}: chmod o+x {closed}, or use a folder elsewhere",
+    #[error("user {uid} cannot access {path}: no execute (search) permission on {closed}. Run chmod o+x {closed}, or use a folder elsewhere",
         path = path.display(), closed = list(closed))]
     Unreachable {
         /// The user.

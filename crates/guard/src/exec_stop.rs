@@ -1,6 +1,6 @@
 //! What a program really was started with, taken from the kernel at the moment of `execve`.
 //!
-//! The arguments of `execve` stand in memory that another thread, or another process that shares
+//! The arguments of `execve` are in memory that another thread, or another process that shares
 //! it, can rewrite after the guard has read them; and a running program can rewrite its own
 //! arguments as `/proc` shows them. Between the two there is one moment at which they are certain:
 //! the kernel has copied them for the new program, and that has not run yet. A tracer is stopped
@@ -20,7 +20,7 @@ use libc::{c_int, c_long, pid_t};
 use crate::sys;
 use crate::tree;
 
-/// A program that was started, read while it stands still before its first instruction.
+/// A program that was started, read while it is stopped before its first instruction.
 #[derive(Debug)]
 pub(crate) struct Started {
     /// The file that the kernel executes: of a script, its interpreter.
@@ -50,13 +50,13 @@ pub(crate) struct Hold {
 /// What a held thread came to.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// It became a program, and stands still in front of its first instruction.
+    /// It became a program, and is stopped before its first instruction.
     Started(Stopped),
     /// The call failed, or the thread is gone.
     Failed,
 }
 
-/// A process that stands still. It goes on when this is dropped.
+/// A stopped process. It goes on when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Stopped(pid_t);
 
@@ -115,7 +115,8 @@ impl Stopped {
 
     /// Ends the program before its first instruction.
     pub(crate) fn kill(self) {
-        // SAFETY: takes numbers; the process is stopped under this tracer, so its number is its own.
+        // SAFETY: takes numbers; the process is stopped under this tracer, so its number is its
+        // own.
         unsafe { libc::kill(self.0, libc::SIGKILL) };
     }
 }
@@ -162,10 +163,9 @@ unsafe fn trace(request: u32, tid: pid_t, data: usize) -> io::Result<c_long> {
 /// The name in the auxiliary vector: the kernel's own copy of what was executed.
 fn executed_name(pid: u32) -> Option<Vec<u8>> {
     let vector = fs::read(format!("/proc/{pid}/auxv")).ok()?;
-    let word = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
-    let entry = vector
-        .chunks_exact(16)
-        .find(|entry| word(&entry[..8]) == libc::AT_EXECFN)?;
+    let word =
+        |bytes: &[u8]| bytes.iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+    let entry = vector.chunks_exact(16).find(|entry| word(&entry[..8]) == libc::AT_EXECFN)?;
     let (mut name, mut at) = (Vec::new(), word(&entry[8..]));
     while name.len() < 4096 {
         let mut chunk = [0u8; 256];

@@ -1,8 +1,9 @@
 //! The seccomp program made from the table of calls, written instruction by instruction.
 //!
-//! It stops the caller (user notification), lets it pass, or fails the call; it never kills. A foreign architecture, and on x86-64 the x32 numbers,
-//! are stopped too: the supervisor then ends the run, having seen who tried. Numbers that
-//! no known kernel has given out do not exist for a command.
+//! It stops the caller (user notification), lets it pass, or fails the call; it never kills. A
+//! foreign architecture, and on x86-64 the x32 numbers, are stopped too: the supervisor then ends
+//! the run, having seen who tried. Numbers that no known kernel has given out do not exist for a
+//! command.
 
 use libc::{c_long, sock_filter};
 
@@ -91,7 +92,8 @@ fn stop(condition: Stop) -> Vec<sock_filter> {
     }
 }
 
-/// Requests that only ask, or change no more than the descriptor, pass; so do those of sockets, but for the receiver of their signals.
+/// Requests that only ask, or change no more than the descriptor, pass; so do those of sockets, but
+/// for the receiver of their signals.
 fn ioctl() -> Vec<sock_filter> {
     const TYPE: u32 = 0xff00;
     const SOCKETS: u32 = 0x8900;

@@ -7,7 +7,7 @@ use crate::report::{Code, Exit, Verdict};
 /// Verdict, code and reason.
 pub(crate) type Judgement = (Verdict, Option<Code>, String);
 
-/// Judges a finished run. `unexplained` is the first change nobody was seen making.
+/// Judges a finished run. `unexplained` is the first change without an observed cause.
 pub(crate) fn judge(
     ledger: &Ledger,
     exit: &Exit,
@@ -16,7 +16,7 @@ pub(crate) fn judge(
 ) -> Judgement {
     let fail = |code, reason| (Verdict::Fail, Some(code), reason);
     let unknown = |reason| (Verdict::Inconclusive, Some(Code::Incomplete), reason);
-    // What is proven stands, whatever else was missed.
+    // A proven violation holds, whatever else was missed.
     if let Some(first) = &ledger.outside {
         return fail(Code::Forbidden, format!("outside the module root: {first}"));
     }
@@ -31,7 +31,10 @@ pub(crate) fn judge(
     match exit {
         Exit::NotStarted => {
             return unknown(
-                ledger.hole.clone().unwrap_or_else(|| "the command was not started".to_owned()),
+                ledger
+                    .incomplete
+                    .clone()
+                    .unwrap_or_else(|| "the command was not started".to_owned()),
             );
         }
         Exit::Limit(name) if name == "cancelled" => {
@@ -45,8 +48,8 @@ pub(crate) fn judge(
         }
         Exit::Limit(name) => return fail(Code::Exec, format!("reached the limit {name}")),
     }
-    if let Some(hole) = &ledger.hole {
-        return unknown(hole.clone());
+    if let Some(incomplete) = &ledger.incomplete {
+        return unknown(incomplete.clone());
     }
     match unexplained {
         Some(change) => unknown(format!("changed without an observed cause: {change}")),

@@ -1,4 +1,4 @@
-//! Starts the keeper and the command, and receives the listener.
+//! Starts the reaper and the command, and receives the listener.
 #![expect(unsafe_code, reason = "fork, and the pointers a forked process needs laid out before")]
 
 use std::ffi::{CString, OsStr, c_char};
@@ -23,7 +23,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::command::{Command, Stdin};
 use crate::error::GuardError;
-use crate::keeper::{self, Message, Plan};
+use crate::protocol::{self, Message, Plan};
+use crate::reaper;
 
 const START_SECONDS: u64 = 10;
 
@@ -38,7 +39,8 @@ pub(crate) struct Start<'a> {
     pub(crate) filter: Vec<sock_filter>,
     pub(crate) identity: Option<(u32, u32)>,
     pub(crate) file_bytes: u64,
-    /// Tasks of the command's user, whoever started them: a last bound between two looks at the tree.
+    /// Tasks of the command's user, whichever program started them: a last bound between two looks
+    /// at the tree.
     pub(crate) tasks: u64,
     pub(crate) cpu_seconds: u64,
     /// No listener: the tree is followed by tracing.
@@ -48,7 +50,7 @@ pub(crate) struct Start<'a> {
 /// A command waiting for its listener to be served.
 #[derive(Debug)]
 pub(crate) struct Launched {
-    pub(crate) keeper: Keeper,
+    pub(crate) reaper: Reaper,
     /// Nothing where the tree is traced.
     pub(crate) listener: Option<OwnedFd>,
     /// The command's own process.
@@ -57,9 +59,9 @@ pub(crate) struct Launched {
     pub(crate) stderr: OwnedFd,
 }
 
-/// The keeper's process and the line to it. Dropped, the line closes and the tree ends.
+/// The reaper's process and the line to it. Dropped, the line closes and the tree ends.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct Reaper {
     pub(crate) pid: i32,
     control: Option<OwnedFd>,
 }
@@ -71,7 +73,7 @@ pub(crate) struct Failed {
     pub(crate) cause: io::Error,
 }
 
-impl Keeper {
+impl Reaper {
     pub(crate) fn line(&self) -> &OwnedFd {
         self.control.as_ref().expect("the line is only taken away by drop")
     }
@@ -97,7 +99,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for Reaper {
     fn drop(&mut self) {
         drop(self.control.take());
         // It ends with its tree. A process the kernel holds fast must not hold the caller too.
@@ -115,10 +117,11 @@ impl Drop for Keeper {
     }
 }
 
-/// Forks keeper and command, and waits until the command's filter stands.
+/// Forks reaper and command, and waits until the command's filter is installed.
 ///
 /// # Errors
-/// The outer error is the caller's or the host's before the fork; the inner one a step that failed after it.
+/// The outer error is the caller's or the host's before the fork; the inner one a step that failed
+/// after it.
 pub(crate) fn launch(start: &Start<'_>) -> Result<Result<Launched, Failed>, GuardError> {
     let prepare = GuardError::system("make the pipes of the command");
     let ends = Ends::new(start).map_err(prepare)?;
@@ -149,16 +152,17 @@ pub(crate) fn launch(start: &Start<'_>) -> Result<Result<Launched, Failed>, Guar
         tasks: start.tasks,
         cpu_seconds: start.cpu_seconds,
     };
-    let pid = fork(&plan).map_err(GuardError::system("fork the keeper of the command"))?;
-    let keeper = Keeper { pid, control: Some(ends.control.0) };
+    let pid = fork(&plan).map_err(GuardError::system("fork the reaper of the command"))?;
+    let reaper = Reaper { pid, control: Some(ends.control.0) };
     // Only the two processes hold the other ends from here on.
     drop((ends.control.1, ends.inner, ends.stdin));
     drop((ends.stdout.1, ends.stderr.1));
-    Ok(await_ready(keeper, ends.stdout.0, ends.stderr.0))
+    Ok(await_ready(reaper, ends.stdout.0, ends.stderr.0))
 }
 
 fn fork(plan: &Plan) -> io::Result<i32> {
-    // SAFETY: sets of signals on this stack; the child runs `keep` only, which makes nothing but system calls and never returns.
+    // SAFETY: sets of signals on this stack; the child runs `keep` only, which makes nothing but
+    // system calls and never returns.
     unsafe {
         let (mut all, mut before): (libc::sigset_t, libc::sigset_t) =
             (std::mem::zeroed(), std::mem::zeroed());
@@ -167,7 +171,7 @@ fn fork(plan: &Plan) -> io::Result<i32> {
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
         let pid = libc::fork();
         if pid == 0 {
-            keeper::keep(plan);
+            reaper::keep(plan);
         }
         let error = io::Error::last_os_error();
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
@@ -175,9 +179,9 @@ fn fork(plan: &Plan) -> io::Result<i32> {
     }
 }
 
-fn await_ready(keeper: Keeper, stdout: OwnedFd, stderr: OwnedFd) -> Result<Launched, Failed> {
+fn await_ready(reaper: Reaper, stdout: OwnedFd, stderr: OwnedFd) -> Result<Launched, Failed> {
     let failed = |cause: io::Error| Failed { step: 2, cause };
-    let line = keeper.line().as_fd();
+    let line = reaper.line().as_fd();
     let timeout = Timespec { tv_sec: START_SECONDS.cast_signed(), tv_nsec: 0 };
     loop {
         let mut waiting = [PollFd::new(&line, PollFlags::IN)];
@@ -187,14 +191,14 @@ fn await_ready(keeper: Keeper, stdout: OwnedFd, stderr: OwnedFd) -> Result<Launc
             Err(rustix::io::Errno::INTR) => continue,
             Err(error) => return Err(failed(error.into())),
         }
-        match receive(keeper.line()).map_err(failed)? {
+        match receive(reaper.line()).map_err(failed)? {
             Some((message, listener))
-                if message.kind == keeper::READY && (listener.is_some() || message.value < 0) =>
+                if message.kind == protocol::READY && (listener.is_some() || message.value < 0) =>
             {
                 let main = message.subject.unsigned_abs();
-                return Ok(Launched { keeper, listener, main, stdout, stderr });
+                return Ok(Launched { reaper, listener, main, stdout, stderr });
             }
-            Some((message, _)) if message.kind == keeper::FAILED => {
+            Some((message, _)) if message.kind == protocol::FAILED => {
                 return Err(Failed {
                     step: message.subject,
                     cause: io::Error::from_raw_os_error(message.value),
@@ -206,7 +210,8 @@ fn await_ready(keeper: Keeper, stdout: OwnedFd, stderr: OwnedFd) -> Result<Launc
     }
 }
 
-/// One message and the descriptor that may come with it; `None` at the end of the line or where nothing waits.
+/// One message and the descriptor that may come with it; `None` at the end of the line or where
+/// nothing waits.
 fn receive(line: &OwnedFd) -> io::Result<Option<(Message, Option<OwnedFd>)>> {
     let mut bytes = [0u8; size_of::<Message>()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -259,7 +264,7 @@ impl Ends {
             inner: pair()?,
             cwd: File::open(start.cwd)?.into(),
         };
-        // The keeper waits on these for its own child only.
+        // The reaper waits on these for its own child only.
         let patience = Some(Duration::from_secs(START_SECONDS));
         rustix::net::sockopt::set_socket_timeout(
             &ends.inner.1,
@@ -270,7 +275,8 @@ impl Ends {
     }
 }
 
-/// A pipe whose writing end belongs to the command's user, so that it can be opened again as `/dev/stdout`.
+/// A pipe whose writing end belongs to the command's user, so that it can be opened again as
+/// `/dev/stdout`.
 fn output(identity: Option<(u32, u32)>) -> io::Result<(OwnedFd, OwnedFd)> {
     let (reading, writing) = pipe_with(PipeFlags::CLOEXEC)?;
     if let Some((uid, gid)) = identity {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::paths;
 use crate::policy::Capability;
 use crate::report::{self, Category, Charge, Effect, Report};
-use crate::tasks::Who;
+use crate::tasks::ProcessInfo;
 use crate::text;
 use crate::transcript::Transcript;
 
@@ -38,7 +38,7 @@ pub(crate) struct Event {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     /// What is shown, and who did it.
-    kept: Vec<(Event, Arc<Who>)>,
+    kept: Vec<(Event, Arc<ProcessInfo>)>,
     reads_kept: usize,
     /// Seen, but not shown.
     omitted: u64,
@@ -50,8 +50,8 @@ pub(crate) struct Ledger {
     pub(crate) outside: Option<String>,
     /// For every capability that was missing, the first effect that needed it.
     pub(crate) undeclared: BTreeMap<Capability, String>,
-    /// Why the record has a hole.
-    pub(crate) hole: Option<String>,
+    /// Why the record is incomplete.
+    pub(crate) incomplete: Option<String>,
     pub(crate) touched: Touched,
 }
 
@@ -67,7 +67,7 @@ impl Ledger {
             denied: 0,
             outside: None,
             undeclared: BTreeMap::new(),
-            hole: None,
+            incomplete: None,
             touched: Touched::default(),
         }
     }
@@ -88,7 +88,7 @@ impl Ledger {
 
     /// Counts the event, takes it into the transcript, and keeps it where there is room. Without
     /// the process that did it, it is only counted.
-    pub(crate) fn add(&mut self, mut event: Event, who: Option<Arc<Who>>) {
+    pub(crate) fn add(&mut self, mut event: Event, who: Option<Arc<ProcessInfo>>) {
         *self.counts.entry(event.category).or_default() += 1;
         self.denied += u64::from(!event.allowed);
         let sentence = || format!("{} {}", event.operation, event.target);
@@ -129,9 +129,9 @@ impl Ledger {
         self.transcript.finish()
     }
 
-    /// What was kept, as a report tells it.
+    /// What was kept, as it is reported.
     pub(crate) fn effects(&mut self) -> Vec<Effect> {
-        let effect = |(event, who): (Event, Arc<Who>)| Effect {
+        let effect = |(event, who): (Event, Arc<ProcessInfo>)| Effect {
             category: event.category,
             operation: event.operation.to_owned(),
             target: event.target,
@@ -148,8 +148,8 @@ impl Ledger {
         std::mem::take(&mut self.kept).into_iter().map(effect).collect()
     }
 
-    pub(crate) fn hole(&mut self, why: impl FnOnce() -> String) {
-        self.hole.get_or_insert_with(why);
+    pub(crate) fn mark_incomplete(&mut self, why: impl FnOnce() -> String) {
+        self.incomplete.get_or_insert_with(why);
     }
 }
 
@@ -174,7 +174,7 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    /// A name was made, removed or changed; the directory it stands in changes with it.
+    /// A name was made, removed or changed; its directory changes with it.
     pub(crate) fn name(&mut self, path: &Path) {
         if self.names.len() + 2 > MAX_TOUCHED {
             self.overflow = true;

@@ -1,8 +1,9 @@
-//! Decides every stopped call: what it is, whether it counts, and what the kernel is told.
+//! Decides every stopped call: what it is, whether it counts, and what the kernel is answered.
 //!
-//! A call is let go on only where the kernel itself confines what it can reach (Landlock), so a thread that swaps a path after it was
-//! looked at wins nothing but the attempt. Everything refused is refused by an error number, which nothing can race. What Landlock does
-//! not confine, metadata, the supervisor changes itself on a handle it has checked.
+//! A call is let go on only where the kernel itself confines what it can reach (Landlock), so a
+//! thread that swaps a path after it was looked at wins nothing but the attempt. Everything refused
+//! is refused by an error number, which nothing can race. What Landlock does not confine, metadata,
+//! the supervisor changes itself on a handle it has checked.
 
 mod files;
 mod metadata;
@@ -26,16 +27,16 @@ use libc::c_long;
 use sha2::{Digest, Sha256};
 
 use crate::calls::{self, Call, Shape, Stopping, UNKNOWN_NUMBERS};
+use crate::emulate::sockets::{OwnSockets, SocketCall};
+use crate::exec_stop::{self, Started};
 use crate::filter;
-use crate::ground::Ground;
 use crate::ledger::{Event, Ledger};
 use crate::paths;
 use crate::policy::{Capability, Policy, Reads};
 use crate::report::{Category, Charge, Exit};
-use crate::exec_stop::{self, Started};
-use crate::socket_calls::{OwnSockets, SocketCall};
+use crate::resolved_policy::ResolvedPolicy;
 use crate::sys::{Answer, Stopped};
-use crate::tasks::{Tasks, Who};
+use crate::tasks::{ProcessInfo, Tasks};
 use crate::text;
 use crate::view::{Home, View};
 
@@ -57,11 +58,11 @@ pub(crate) struct Start {
     pub(crate) pid: u32,
     pub(crate) tid: u32,
     /// The program that asks for it.
-    who: Arc<Who>,
+    who: Arc<ProcessInfo>,
     event: Event,
     /// As resolved; nothing for a program without a name.
     path: Option<PathBuf>,
-    /// As it stands in the caller's memory; nothing where the kernel makes up another one.
+    /// As it is in the caller's memory; nothing where the kernel makes up another one.
     name: Option<Vec<u8>>,
     /// The command itself: it is no effect.
     itself: bool,
@@ -70,14 +71,14 @@ pub(crate) struct Start {
 /// Sees all calls of one run.
 #[derive(Debug)]
 pub(crate) struct Observer<'a> {
-    ground: &'a Ground,
+    resolved: &'a ResolvedPolicy,
     policy: &'a Policy,
     /// By number; the first row of each.
     calls: Vec<Option<Call>>,
     rows: &'a [Call],
-    /// Inodes of the root that also stand outside it.
+    /// Inodes of the root that also have a name outside it.
     shared: HashSet<(u64, u64)>,
-    keeper: i32,
+    reaper: i32,
     main: u32,
     abi: u32,
     traced: bool,
@@ -100,11 +101,11 @@ pub(crate) struct Observer<'a> {
 /// What an observer is made from.
 #[derive(Debug)]
 pub(crate) struct Watch<'a> {
-    pub(crate) ground: &'a Ground,
+    pub(crate) resolved: &'a ResolvedPolicy,
     pub(crate) policy: &'a Policy,
     pub(crate) calls: &'a [Call],
     pub(crate) shared: HashSet<(u64, u64)>,
-    pub(crate) keeper: i32,
+    pub(crate) reaper: i32,
     pub(crate) main: u32,
     pub(crate) abi: u32,
     pub(crate) traced: bool,
@@ -132,12 +133,12 @@ impl<'a> Observer<'a> {
             }
         }
         Self {
-            ground: watch.ground,
+            resolved: watch.resolved,
             policy: watch.policy,
             calls,
             rows: watch.calls,
             shared: watch.shared,
-            keeper: watch.keeper,
+            reaper: watch.reaper,
             main: watch.main,
             abi: watch.abi,
             traced: watch.traced,
@@ -155,7 +156,8 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// What the filter would do with this call; one that is not of this machine's kind always stops.
+    /// What the filter would do with this call; one that is not of this machine's kind always
+    /// stops.
     pub(crate) fn stopping(&self, stopped: &Stopped) -> Stopping {
         if is_foreign(stopped) {
             return Stopping::Stops;
@@ -163,7 +165,8 @@ impl<'a> Observer<'a> {
         calls::stopping(self.rows, stopped.number, &stopped.args)
     }
 
-    /// What the kernel is to be told about this call. `valid` says whether the call still waits, after its memory was read.
+    /// The answer to this call. `valid` says whether the call still waits,
+    /// after its memory was read.
     pub(crate) fn decide(&mut self, stopped: &Stopped, valid: impl Fn() -> bool) -> Decision {
         if is_foreign(stopped) {
             self.refused(
@@ -175,25 +178,27 @@ impl<'a> Observer<'a> {
         }
         let number = usize::try_from(stopped.number).unwrap_or(usize::MAX);
         let Some(call) = self.calls.get(number).copied().flatten() else {
-            self.ledger.hole(|| format!("system call {} stopped without a rule", stopped.number));
+            self.ledger.mark_incomplete(|| {
+                format!("system call {} stopped without a rule", stopped.number)
+            });
             return error(libc::ENOSYS);
         };
         let Ok(task) = self.tasks.task(stopped.tid) else {
-            // Killed meanwhile: nothing was done, and nobody waits for an answer.
+            // Killed meanwhile: nothing was done, and no caller waits for an answer.
             return error(libc::EINTR);
         };
-        let view = View { tid: stopped.tid, task, keeper: self.keeper, home: self.home };
+        let view = View { tid: stopped.tid, task, reaper: self.reaper, home: self.home };
         let exact = !self.reads_again(call.shape);
         let strings = RefCell::default();
         let seen = Seen { stopped, call, view, valid: &valid, strings, exact };
         let decision = self.judge(&seen);
-        let goes_on =
-            matches!(decision, Decision::Answer(Answer::Continue) | Decision::Start(_));
+        let goes_on = matches!(decision, Decision::Answer(Answer::Continue) | Decision::Start(_));
         if goes_on && !seen.is_settled() && valid() {
-            // Somebody writes over the arguments while they are looked at. What they say now is on record too, and nothing is done.
+            // Somebody writes over the arguments while they are looked at. What they say now is on
+            // record too, and nothing is done.
             seen.strings.take();
             self.judge(&seen);
-            self.ledger.hole(|| {
+            self.ledger.mark_incomplete(|| {
                 format!("the arguments of {} changed while they were looked at", seen.call.name)
             });
             return error(libc::EACCES);
@@ -242,14 +247,15 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// Arguments that cannot be read fail in the kernel too; memory that is withheld from us is a hole in the record.
+    /// Arguments that cannot be read fail in the kernel too; memory that is withheld from us is a
+    /// incomplete in the record.
     fn unreadable(&mut self, seen: &Seen<'_>, failure: &io::Error) -> Decision {
         match failure.raw_os_error() {
             Some(number @ (libc::ELOOP | libc::ENOENT | libc::EBADF | libc::ENOTDIR)) => {
                 error(number)
             }
             Some(libc::EPERM | libc::EACCES) => {
-                self.ledger.hole(|| {
+                self.ledger.mark_incomplete(|| {
                     format!(
                         "the arguments of {} in process {} are unreadable",
                         seen.call.name, seen.stopped.tid
@@ -318,10 +324,10 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// Counts an effect, and looks up who did it while the thread is stopped, if there is room to tell.
+    /// Counts an effect. The process that did it is looked up now, while its thread is stopped.
     fn note(&mut self, tid: u32, event: Event) {
         if Ledger::compares(&event) || self.ledger.has_room(&event) {
-            let who = self.tasks.who(tid);
+            let who = self.tasks.process_info(tid);
             self.ledger.add(event, Some(who));
         } else {
             self.ledger.add(event, None);
@@ -333,7 +339,8 @@ impl<'a> Observer<'a> {
         let Start { pid, mut event, who, path, name, itself, .. } = start;
         let Some(started) = started else {
             if !itself {
-                // Nothing was started, or nobody could look: what was asked for is what is known.
+                // Nothing was started, or the host does not let the guard look: what was asked for
+                // is what is known.
                 event.exact = false;
                 self.ledger.add(event, Some(who));
             }
@@ -357,8 +364,8 @@ impl<'a> Observer<'a> {
         let may_run = itself
             || !git
             || self.policy.declares(Capability::ProcessShell)
-            || self.ground.is_git(&started.executable)
-            || self.ground.is_git_part(&started.executable);
+            || self.resolved.is_git(&started.executable)
+            || self.resolved.is_git_part(&started.executable);
         if !may_run {
             event.category = Category::ProcessShell;
             event.charge = Charge::Undeclared;
@@ -443,8 +450,8 @@ impl Seen<'_> {
     }
 }
 
-/// Arguments as they are shown. What is left out of a long line is stood for by its digest, so that
-/// two lines that differ anywhere are never shown alike.
+/// Arguments as they are shown. What is left out of a long line is represented by its digest, so
+/// that two lines that differ anywhere are never shown alike.
 fn command_line(arguments: &[u8]) -> String {
     let mut shown = exec_stop::split(arguments).take(MAX_SHOWN_ARGUMENTS);
     let line = shown.by_ref().map(text::escape_os).collect::<Vec<_>>().join(" ");

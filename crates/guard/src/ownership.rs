@@ -1,4 +1,4 @@
-//! Who the command runs as, and whether it can reach what it needs.
+//! ProcessInfo the command runs as, and whether it can reach what it needs.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -8,9 +8,10 @@ use std::path::Path;
 use crate::error::GuardError;
 use crate::policy::Identity;
 
-/// Gives a tree to the user a command will run as, so that it can read its module and write its scratch and output directories.
-/// Does nothing where the command runs as the caller. The directories above stay as they are: they need the search right for that user,
-/// which [`crate::run`] checks. Symbolic links are given away themselves, never what they lead to.
+/// Gives a tree to the user a command will run as, so that it can read its module and write its
+/// scratch and output directories. Does nothing where the command runs as the caller. The
+/// directories above stay as they are: they need the search right for that user, which
+/// [`crate::run`] checks. Symbolic links are given away themselves, never what they lead to.
 ///
 /// # Errors
 /// A file cannot be given away, or the identity is impossible here.
@@ -48,7 +49,8 @@ pub(crate) fn resolve(identity: Identity) -> Result<Option<(u32, u32)>, GuardErr
     }
 }
 
-/// Checks that the user can search every directory above a path, and the path itself where it is one.
+/// Checks that the user can search every directory above a path, and the path itself where it is
+/// one.
 pub(crate) fn check_reach(path: &Path, identity: Option<(u32, u32)>) -> Result<(), GuardError> {
     let Some((uid, gid)) = identity else { return Ok(()) };
     let mut closed = Vec::new();

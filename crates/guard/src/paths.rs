@@ -1,9 +1,10 @@
-//! Resolved paths compared as the bytes they are: absolute, without links, dots and doubled slashes. `std` parses them anew for every
-//! question, and these are asked while a call waits.
+//! Resolved paths compared as the bytes they are: absolute, without links, dots and doubled
+//! slashes. `std` parses them anew for every question, and these are asked while a call waits.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Whether a path is another one, or below it.
 pub(crate) fn is_within(path: &Path, above: &Path) -> bool {
@@ -22,11 +23,16 @@ pub(crate) fn below<'p>(path: &'p Path, above: &Path) -> Option<&'p OsStr> {
     Some(OsStr::from_bytes(rest))
 }
 
-/// The directory a name stands in.
+/// The directory that holds a name.
 pub(crate) fn parent(path: &Path) -> Option<&Path> {
     let bytes = path.as_os_str().as_bytes();
     let end = bytes.iter().rposition(|byte| *byte == b'/').filter(|_| bytes.len() > 1)?;
     Some(Path::new(OsStr::from_bytes(&bytes[..end.max(1)])))
+}
+
+/// Resolves what exists and leaves out the rest.
+pub(crate) fn existing(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    paths.into_iter().filter_map(|path| fs::canonicalize(path).ok()).collect()
 }
 
 #[cfg(test)]

@@ -9,15 +9,19 @@ use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
-/// The rules one command runs under. Build it with [`Policy::new`] and change the fields that differ.
+/// The rules one command runs under. Build it with [`Policy::new`] and change the fields that
+/// differ.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// The module root: the only tree the command may change, and only when `FS:write` is declared. Must be an existing directory;
-    /// it is compared before and after, so nobody else may write in it during the run.
+    /// The module root: the only tree the command may change, and only when `FS:write` is declared.
+    /// Must be an existing directory; it is compared before and after, so no other program may
+    /// write in it during the run.
     pub root: PathBuf,
-    /// Files or directories that may be written freely: neither charged nor compared. They must exist, so that they can be granted.
+    /// Files or directories that may be written freely: neither charged nor compared. They must
+    /// exist, so that they can be granted.
     pub free_writes: Vec<PathBuf>,
-    /// The command's private directory (`HOME`, `TMPDIR`): written under `FS:write`, never counted as outside (M5).
+    /// The command's private directory (`HOME`, `TMPDIR`): written under `FS:write`, never counted
+    /// as outside (M5).
     pub scratch: Option<PathBuf>,
     /// What the command said it would do. Anything else is refused and charged.
     pub declared: BTreeSet<Capability>,
@@ -25,12 +29,14 @@ pub struct Policy {
     pub reads: Reads,
     /// Bounds on time, processes, memory and output.
     pub limits: Limits,
-    /// Set to `true` by another thread to end the run; the report is then inconclusive. Looked at every 20 ms.
+    /// Set to `true` by another thread to end the run; the report is then inconclusive. Looked at
+    /// every 20 ms.
     pub cancel: Option<Arc<AtomicBool>>,
     /// The user the command runs as.
     pub identity: Identity,
-    /// Keeps command and supervisor on this processor. A stopped call then waits for one change of tasks instead of for two processors to
-    /// wake each other, which takes many times as long. The command sees that it has one processor.
+    /// Keeps command and supervisor on this processor. A stopped call then waits for one change of
+    /// tasks instead of for two processors to wake each other, which takes many times as long. The
+    /// command sees that it has one processor.
     pub processor: Option<usize>,
     /// The key of [`Report::transcript`](crate::Report::transcript). Runs with the same key can be
     /// compared. Without one, all runs of this process have the same random key. The command must
@@ -39,7 +45,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Nothing declared, reads ignored, default limits, nobody's rights where the caller is root.
+    /// Nothing declared, reads ignored, default limits, the rights of user 65534 where the caller
+    /// is root.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
@@ -67,19 +74,22 @@ impl Policy {
     }
 }
 
-/// How reading outside the root is treated (M4). Directories above the root are never charged: looking for a `package.json`
-/// upwards is what runtimes do.
+/// How reading outside the root is treated (M4). Directories above the root are never charged:
+/// looking for a `package.json` upwards is what runtimes do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reads {
     /// Reads are neither looked at nor restricted, and cost nothing.
     Ignore,
-    /// Files opened for reading outside root, scratch and free paths are listed as effects, not charged.
+    /// Files opened for reading outside root, scratch and free paths are listed as effects, not
+    /// charged.
     List,
-    /// Only root, scratch, free paths, the program itself, [`crate::system_read_allow`] and these files or trees can be read.
-    /// An attempt on anything else that exists is refused and charged as `E_SIDEEFFECTS_FORBIDDEN`; looking for what does not exist is free.
-    /// What does not exist when the run starts is ignored in this list.
+    /// Only root, scratch, free paths, the program itself, [`crate::system_read_allow`] and these
+    /// files or trees can be read. An attempt on anything else that exists is refused and charged
+    /// as `E_SIDEEFFECTS_FORBIDDEN`; looking for what does not exist is free. What does not exist
+    /// when the run starts is ignored in this list.
     Deny {
-        /// Files and trees that may be read and executed beyond the built-in list: the runtime, the declared inputs.
+        /// Files and trees that may be read and executed beyond the built-in list: the runtime, the
+        /// declared inputs.
         allow: Vec<PathBuf>,
     },
 }
@@ -103,7 +113,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Bytes on disk by which root, scratch and free paths may grow together.
     pub tree_bytes: u64,
-    /// Names by which they may grow together. A folder that may not be listed at the end holds too many.
+    /// Names by which they may grow together. A folder that may not be listed at the end holds too
+    /// many.
     pub tree_entries: u64,
 }
 
@@ -123,14 +134,16 @@ impl Default for Limits {
     }
 }
 
-/// The user the command runs as. Directories it needs must be reachable for that user, see [`crate::prepare_ownership`].
+/// The user the command runs as. Directories it needs must be reachable for that user, see
+/// [`crate::prepare_ownership`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity {
     /// As root: [`Identity::NOBODY`]. Otherwise the caller's own user.
     Auto,
     /// The caller's own user. Refused for root.
     Caller,
-    /// This user and group, without supplementary groups; needs a caller that may change its user. User 0 is refused.
+    /// This user and group, without supplementary groups; needs a caller that may change its user.
+    /// User 0 is refused.
     User {
         /// User id.
         uid: u32,

@@ -6,16 +6,16 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The calling thread, and whatever it forks, is held on one processor until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct PinnedThread {
     before: CpuSet,
 }
 
-impl Held {
+impl PinnedThread {
     /// Moves the calling thread to `processor`.
     ///
     /// # Errors
     /// There is no such processor, or this process may not use it.
-    pub(crate) fn on(processor: usize) -> io::Result<Self> {
+    pub(crate) fn pin_to(processor: usize) -> io::Result<Self> {
         if processor >= CpuSet::MAX_CPU {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
@@ -27,7 +27,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for PinnedThread {
     fn drop(&mut self) {
         // Should the set have been taken from this process meanwhile, it stays where it is.
         let _ = sched_setaffinity(None, &self.before);

@@ -22,13 +22,14 @@ pub struct Report {
     pub stdout: Captured,
     /// Standard error, up to its limit.
     pub stderr: Captured,
-    /// Effects in the order they were seen, at most [`Report::MAX_EFFECTS`]; of charged ones the first are always among them.
+    /// Effects in the order they were seen, at most [`Report::MAX_EFFECTS`]; of charged ones the
+    /// first are always among them.
     pub effects: Vec<Effect>,
     /// Effects that were seen and are not among [`Report::effects`]. They are in the counts and in
     /// the transcript all the same.
     #[serde(default)]
     pub effects_omitted: u64,
-    /// Stands for all effects but reads, shown or not: two runs with the same transcript had the
+    /// Covers all effects but reads, shown or not: two runs with the same transcript had the
     /// same effects, in whatever order (M14).
     #[serde(default)]
     pub transcript: Transcript,
@@ -36,8 +37,9 @@ pub struct Report {
     pub counts: BTreeMap<Category, u64>,
     /// How many operations were refused.
     pub denied: u64,
-    /// How many processes the tree made by forking, whether they became another program or not; nothing where the host does not let the guard
-    /// count them (`perf_event_open`, more than 64 processors). Bounded in any case.
+    /// How many processes the tree made by forking, whether they became another program or not;
+    /// nothing where the host does not let the guard count them (`perf_event_open`, more than 64
+    /// processors). Bounded in any case.
     #[serde(default)]
     pub forks: Option<u64>,
     /// Wall time of the run in milliseconds.
@@ -61,7 +63,7 @@ pub struct Transcript {
     /// 64 hexadecimal digits. Only digests made with the same
     /// [`transcript_key`](crate::Policy::transcript_key) can be compared.
     pub digest: String,
-    /// How many effects it stands for.
+    /// How many effects it covers.
     pub effects: u64,
 }
 
@@ -80,7 +82,8 @@ pub enum Verdict {
 /// The reason codes of the guard; a closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Code {
-    /// Something outside the root was changed, or an attempt was made; or read, where reads are denied.
+    /// Something outside the root was changed, or an attempt was made; or read, where reads are
+    /// denied.
     #[serde(rename = "E_SIDEEFFECTS_FORBIDDEN")]
     Forbidden,
     /// Something was done that was not declared.
@@ -115,8 +118,8 @@ pub enum Exit {
     Signal(i32),
     /// It was ended because its wall time was over.
     Timeout,
-    /// It was ended by a limit: `cpu_ms`, `processes`, `threads`, `memory_bytes`, `stdout_bytes`, `stderr_bytes`, `file_bytes`, `tree_bytes`,
-    /// `tree_entries`, or `cancelled`.
+    /// It was ended by a limit: `cpu_ms`, `processes`, `threads`, `memory_bytes`, `stdout_bytes`,
+    /// `stderr_bytes`, `file_bytes`, `tree_bytes`, `tree_entries`, or `cancelled`.
     Limit(String),
     /// It was never started.
     NotStarted,
@@ -148,7 +151,8 @@ pub struct Effect {
     pub category: Category,
     /// The system call.
     pub operation: String,
-    /// The resolved path, the program, or the address; bytes that are no UTF-8 are written `\xNN`, a backslash as `\\`.
+    /// The resolved path, the program, or the address; bytes that are no UTF-8 are written `\xNN`,
+    /// a backslash as `\\`.
     pub target: String,
     /// A second path, for calls that have two.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -234,12 +238,14 @@ pub enum Charge {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
-    /// Landlock, user notification and snapshot; the command runs as another user without any capability.
+    /// Landlock, user notification and snapshot; the command runs as another user without any
+    /// capability.
     Separated,
     /// The same, under the caller's own user.
     Unprivileged,
-    /// Landlock and snapshot, and every call traced, where another supervisor already listens to this process's calls. As strict, many times
-    /// slower, and the command can see that it is traced: where it looked, the run is inconclusive.
+    /// Landlock and snapshot, and every call traced, where another supervisor already listens to
+    /// this process's calls. As strict, many times slower, and the command can see that it is
+    /// traced: where it looked, the run is inconclusive.
     Traced,
     /// Something is missing; a verdict is at best inconclusive.
     Degraded,

@@ -13,21 +13,21 @@ use rustix::rand::GetRandomFlags;
 use crate::calls::{self, Options};
 use crate::command::Command;
 use crate::confine;
+use crate::disk_usage::WatchedTrees;
+use crate::emulate::sockets::OwnSockets;
 use crate::error::GuardError;
 use crate::filter;
-use crate::footprint::Watched;
-use crate::ground::{self, Ground};
 use crate::judge;
-use crate::keeper::{EXECUTE, FILTER, STEPS};
 use crate::launch::{self, Failed, Launched, Start};
 use crate::ledger::{Ledger, Touched};
 use crate::observe::{Observer, Watch};
 use crate::ownership;
 use crate::policy::{Capability, Policy, Reads};
-use crate::processor::Held;
+use crate::processor::PinnedThread;
+use crate::protocol::{EXECUTE, FILTER, STEPS};
 use crate::report::{Captured, Code, Exit, Report, Tier, Transcript, Verdict};
+use crate::resolved_policy::{self, ResolvedPolicy};
 use crate::snapshot::{Snapshot, Unreadable};
-use crate::socket_calls::OwnSockets;
 use crate::supervise::{self, Live, Outcome};
 use crate::support::{self, Support};
 use crate::text;
@@ -35,7 +35,7 @@ use crate::trace;
 use crate::tree;
 use crate::view::Home;
 
-/// The run of [`crate::Guard::run_live`].
+/// The run of [`crate::run_live`].
 ///
 /// # Errors
 /// What is wrong before anything was started.
@@ -53,19 +53,19 @@ pub(crate) fn run(
             format!("this host lacks {}", support.missing.join("; ")),
         ));
     }
-    let (cwd, program, ground) = match places(command, policy, identity)? {
+    let (cwd, program, resolved) = match places(command, policy, identity)? {
         Ok(places) => places,
         Err(reason) => return Ok(not_started(&support, reason)),
     };
-    let skip = &ground.free;
-    let watched = watched(policy, &ground);
-    let before = Snapshot::take(&ground.root, skip, None).map_err(unreadable)?;
+    let skip = &resolved.free;
+    let watched = watched(policy, &resolved);
+    let before = Snapshot::take(&resolved.root, skip, None).map_err(unreadable)?;
     let forks = supervise::stops_forks(policy);
     let options =
         Options { reads: policy.reads != Reads::Ignore, forks, abi: support.landlock_abi };
     let calls = calls::table(options);
     let user = identity.map_or_else(|| rustix::process::geteuid().as_raw(), |(uid, _)| uid);
-    let domain = Arc::new(confine::domain(policy, &ground, &program)?);
+    let domain = Arc::new(confine::domain(policy, &resolved, &program)?);
     let start = Start {
         command,
         program: &program,
@@ -78,9 +78,9 @@ pub(crate) fn run(
         cpu_seconds: policy.limits.cpu_ms.div_ceil(1_000).saturating_add(1),
         traced: false,
     };
-    let held = policy.processor.map(Held::on).transpose();
-    let _held = held.map_err(GuardError::system("move to the processor of the policy"))?;
-    let launched = match start_somehow(start, &mut support)? {
+    let pinned = policy.processor.map(PinnedThread::pin_to).transpose();
+    let _pinned = pinned.map_err(GuardError::system("move to the processor of the policy"))?;
+    let launched = match start_with_fallback(start, &mut support)? {
         Ok(launched) => launched,
         Err(failed) => return Ok(not_started(&support, step(&failed))),
     };
@@ -90,14 +90,14 @@ pub(crate) fn run(
         None => calls::table(Options { reads: true, ..options }),
     };
     let shared: HashSet<_> = before.shared_outside().into_iter().collect();
-    let home = Home::open(&ground.root).map_err(GuardError::path("root", &ground.root))?;
-    let (keeper, main) = (launched.keeper.pid, launched.main);
+    let home = Home::open(&resolved.root).map_err(GuardError::path("root", &resolved.root))?;
+    let (reaper, main) = (launched.reaper.pid, launched.main);
     let watch = Watch {
-        ground: &ground,
+        resolved: &resolved,
         policy,
         calls: &calls,
         shared,
-        keeper,
+        reaper,
         main,
         abi: support.landlock_abi,
         traced: launched.listener.is_none(),
@@ -110,7 +110,7 @@ pub(crate) fn run(
     let observer = Mutex::new(Observer::new(watch));
     let outcome = supervise::supervise(launched, policy, &observer, &watched, live);
     let mut ledger = observer.into_inner().unwrap_or_else(PoisonError::into_inner).ledger;
-    let unexplained = compare(&ground, &before, &mut ledger);
+    let unexplained = compare(&resolved, &before, &mut ledger);
     Ok(report(policy, &support, outcome, ledger, unexplained))
 }
 
@@ -129,39 +129,40 @@ fn transcript_key() -> [u8; 32] {
     })
 }
 
-/// Working directory, program and all else the policy speaks of, resolved. The inner error is a program that cannot be found.
+/// Working directory, program and all else the policy speaks of, resolved. The inner error is a
+/// program that cannot be found.
 fn places(
     command: &Command,
     policy: &Policy,
     identity: Option<(u32, u32)>,
-) -> Result<Result<(PathBuf, PathBuf, Ground), String>, GuardError> {
-    let cwd = ground::directory("working directory", &command.cwd)?;
+) -> Result<Result<(PathBuf, PathBuf, ResolvedPolicy), String>, GuardError> {
+    let cwd = resolved_policy::directory("working directory", &command.cwd)?;
     let program = match find(command, &cwd) {
         Ok(program) => program,
         Err(cause) => {
             return Ok(Err(format!("no program {}: {cause}", command.program.display())));
         }
     };
-    let ground = Ground::new(policy, &program)?;
-    if !cwd.starts_with(&ground.root) {
+    let resolved = ResolvedPolicy::new(policy, &program)?;
+    if !cwd.starts_with(&resolved.root) {
         return Err(GuardError::OutsideRoot { path: cwd });
     }
-    let needed = [&ground.root, &cwd].into_iter().chain(&ground.scratch).chain(&ground.free);
+    let needed = [&resolved.root, &cwd].into_iter().chain(&resolved.scratch).chain(&resolved.free);
     needed.chain([&program]).try_for_each(|path| ownership::check_reach(path, identity))?;
-    Ok(Ok((cwd, program, ground)))
+    Ok(Ok((cwd, program, resolved)))
 }
 
 /// The trees that can grow.
-fn watched(policy: &Policy, ground: &Ground) -> Watched {
-    let mut trees = ground.free.clone();
+fn watched(policy: &Policy, resolved: &ResolvedPolicy) -> WatchedTrees {
+    let mut trees = resolved.free.clone();
     if policy.declares(Capability::FsWrite) {
-        trees.extend(std::iter::once(&ground.root).chain(&ground.scratch).cloned());
+        trees.extend(std::iter::once(&resolved.root).chain(&resolved.scratch).cloned());
     }
-    Watched::new(trees)
+    WatchedTrees::new(trees)
 }
 
 /// With a listener, or where another supervisor has it, traced.
-fn start_somehow(
+fn start_with_fallback(
     mut start: Start<'_>,
     support: &mut Support,
 ) -> Result<Result<Launched, Failed>, GuardError> {
@@ -188,7 +189,8 @@ fn check_limits(policy: &Policy) -> Result<(), GuardError> {
     Ok(())
 }
 
-/// The program as the kernel will be asked to execute it: without links, so that what is granted is what runs.
+/// The program as the kernel will be asked to execute it: without links, so that what is granted is
+/// what runs.
 fn find(command: &Command, cwd: &Path) -> io::Result<PathBuf> {
     let name = command.program.as_os_str();
     if name.as_bytes().contains(&b'/') {
@@ -230,11 +232,11 @@ fn unreadable(cause: Unreadable) -> GuardError {
 }
 
 /// The first name that changed without anybody seen changing it.
-fn compare(ground: &Ground, before: &Snapshot, ledger: &mut Ledger) -> Option<String> {
-    let after = match Snapshot::take(&ground.root, &ground.free, Some(before)) {
+fn compare(resolved: &ResolvedPolicy, before: &Snapshot, ledger: &mut Ledger) -> Option<String> {
+    let after = match Snapshot::take(&resolved.root, &resolved.free, Some(before)) {
         Ok(after) => after,
         Err(cause) => {
-            ledger.hole(|| {
+            ledger.mark_incomplete(|| {
                 format!("the root could not be read after the run: {}", unreadable(cause))
             });
             return None;
@@ -243,13 +245,14 @@ fn compare(ground: &Ground, before: &Snapshot, ledger: &mut Ledger) -> Option<St
     if let Some((_, _)) =
         after.shared_outside().into_iter().find(|inode| !before.shared_outside().contains(inode))
     {
-        ledger.hole(|| "a file of the root got a name outside it".to_owned());
+        ledger.mark_incomplete(|| "a file of the root got a name outside it".to_owned());
     }
-    // What stands outside too is never changed by a call that was let go on. A call raced past the
-    // look leaves the change of an outside file behind, whatever else was seen of its name (M5).
+    // What has a name outside too is never changed by a call that was let go on. A call raced past
+    // the look leaves the change of an outside file behind, whatever else was seen of its name
+    // (M5).
     if let Some(path) = after.content_changed(before, &before.shared_outside()) {
-        ledger.hole(|| {
-            format!("a file that also stands outside the root changed: {}", text::escape_os(path))
+        ledger.mark_incomplete(|| {
+            format!("a file with a name outside the root changed: {}", text::escape_os(path))
         });
     }
     let changes = after.changes(before);
@@ -259,11 +262,11 @@ fn compare(ground: &Ground, before: &Snapshot, ledger: &mut Ledger) -> Option<St
         !ledger.touched.explains(path)
             && !same_file.into_iter().any(|entry| inodes.contains(&(entry.device, entry.inode)))
     });
-    // A free path inside the root changes the directory it stands in.
+    // A free path inside the root changes its directory.
     let unexplained =
-        unexplained.filter(|path| !ground.free.iter().any(|free| free.parent() == Some(*path)));
+        unexplained.filter(|path| !resolved.free.iter().any(|free| free.parent() == Some(*path)));
     if ledger.touched.overflowed() && unexplained.is_some() {
-        ledger.hole(|| "more names changed than the guard can remember".to_owned());
+        ledger.mark_incomplete(|| "more names changed than the guard can remember".to_owned());
     }
     unexplained.map(text::escape_os)
 }

@@ -1,4 +1,5 @@
-//! The root before and after: every name with its metadata and content, so that a change nobody was seen making is found (M1).
+//! The root before and after: every name with its metadata and content, so that a change without an
+//! observed cause is found (M1).
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
@@ -20,8 +21,8 @@ pub(crate) const MAX_ENTRIES: usize = 1_000_000;
 /// Deeper trees are not compared: every level on the way to the deepest is held open.
 pub(crate) const MAX_DEPTH: usize = 200;
 
-/// File systems of this kernel: they take a file's change time from its own clock, which never steps back behind what it gave out.
-/// ext, XFS, Btrfs, tmpfs, overlay, F2FS, Bcachefs.
+/// File systems of this kernel: they take a file's change time from its own clock, which never
+/// steps back behind what it gave out. ext, XFS, Btrfs, tmpfs, overlay, F2FS, Bcachefs.
 const OWN_CLOCK: [u32; 7] =
     [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630, 0xf2f5_2010, 0xca45_1a4e];
 
@@ -45,7 +46,8 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) entries: BTreeMap<PathBuf, Entry>,
-    /// Of the clock that file times are taken from: what changes later gets this time or a later one. Nothing where a server's clock is used.
+    /// Of the clock that file times are taken from: what changes later gets this time or a later
+    /// one. Nothing where a server's clock is used.
     taken_ns: Option<i128>,
 }
 
@@ -57,7 +59,7 @@ pub(crate) enum Unreadable {
     Failed(PathBuf, io::Error),
 }
 
-/// A name still to be looked at, by the directory it stands in.
+/// A name still to be looked at, by its directory.
 struct Waiting {
     above: Option<Rc<OwnedFd>>,
     path: PathBuf,
@@ -69,7 +71,8 @@ pub(crate) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Snapshot {
-    /// Reads the tree, leaving out `skip`. With an earlier snapshot, content is read again only where it was read then.
+    /// Reads the tree, leaving out `skip`. With an earlier snapshot, content is read again only
+    /// where it was read then.
     pub(crate) fn take(
         root: &Path,
         skip: &[PathBuf],
@@ -163,7 +166,7 @@ impl Snapshot {
         sockets.map(|entry| (entry.device, entry.inode)).collect()
     }
 
-    /// Files that have more names than this tree shows: they also stand somewhere else (M5).
+    /// Files that have more names than this tree shows: they have other names outside (M5).
     pub(crate) fn shared_outside(&self) -> Vec<(u64, u64)> {
         let mut seen: BTreeMap<(u64, u64), (u64, u64)> = BTreeMap::new();
         for entry in self.entries.values().filter(|entry| !entry.directory && entry.links > 1) {
@@ -208,7 +211,8 @@ impl Waiting {
         if kind != FileType::RegularFile {
             return Ok(None);
         }
-        // Should the file have become a pipe or a link meanwhile, neither wait for it nor follow it.
+        // Should the file have become a pipe or a link meanwhile, neither wait for it nor follow
+        // it.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut file: File = match self.open(flags) {
             // A file its owner may not read: its times and size speak for it.
@@ -225,7 +229,7 @@ impl Waiting {
     }
 }
 
-/// Adds what stands in a directory.
+/// Adds the entries of a directory.
 fn below(place: &Waiting, waiting: &mut Vec<Waiting>) -> io::Result<()> {
     let handle = Rc::new(place.open(DIRECTORY)?);
     for entry in Dir::read_from(&*handle)? {

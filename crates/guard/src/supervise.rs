@@ -1,4 +1,5 @@
-//! Follows a run from its start to the end of its last process: answers stopped calls, collects output, keeps the limits.
+//! Follows a run from its start to the end of its last process: answers stopped calls, collects
+//! output, keeps the limits.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,15 +8,15 @@ use std::thread;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::births::Births;
-use crate::footprint::Watched;
-use crate::keeper::{self, EXECUTE};
-use crate::launch::{Keeper, Launched};
+use crate::disk_usage::WatchedTrees;
+use crate::emulate::sockets::Calls;
 use crate::exec_stop::{self, Hold, Started};
+use crate::fork_events::ForkEvents;
+use crate::launch::{Launched, Reaper};
 use crate::observe::{Decision, Observer, Start};
 use crate::policy::{Capability, Policy};
+use crate::protocol::{self, EXECUTE};
 use crate::report::{Captured, Exit, OutputStream};
-use crate::socket_calls::Calls;
 use crate::sys::{self, Answer, Receiver};
 use crate::trace;
 use crate::tree;
@@ -29,7 +30,8 @@ use stream::Stream;
 
 /// How often time and the caller's wish to stop are looked at.
 const TICK_MS: u64 = 20;
-/// How long the tree may take to die. Only a process held by the kernel's own work takes longer than a moment.
+/// How long the tree may take to die. Only a process held by the kernel's own work takes longer
+/// than a moment.
 const END_MS: u64 = 20_000;
 /// Calls made while the tree is ended that are recorded; those that follow fail.
 const MAX_LATE: usize = 10_000;
@@ -50,10 +52,10 @@ pub(crate) fn supervise(
     launched: Launched,
     policy: &Policy,
     observer: &Mutex<Observer<'_>>,
-    watched: &Watched,
+    watched: &WatchedTrees,
     live: &mut Live<'_>,
 ) -> Outcome {
-    let Launched { keeper, listener, stdout, stderr, main } = launched;
+    let Launched { reaper, listener, stdout, stderr, main } = launched;
     let begun_ms = sys::monotonic_ms();
     let over = Mutex::new(None);
     let mut run = Run {
@@ -75,7 +77,7 @@ pub(crate) fn supervise(
         weighed_ms: begun_ms + WEIGH_MS,
         watched,
         main,
-        births: if stops_forks(policy) { None } else { Births::of(main).ok() },
+        fork_events: if stops_forks(policy) { None } else { ForkEvents::of(main).ok() },
         made: 0,
         cpu_ms: 0,
         exit: None,
@@ -83,20 +85,20 @@ pub(crate) fn supervise(
     };
     let wall_ms = thread::scope(|scope| {
         let seized = run.traced.then(|| {
-            let (told, seized) = mpsc::channel();
+            let (sender, seized) = mpsc::channel();
             let (observer, over) = (run.observer, run.over);
-            scope.spawn(move || traced(main, observer, over, &told));
+            scope.spawn(move || traced(main, observer, over, &sender));
             seized
         });
-        if let Err(failure) = run.follow(&keeper, seized) {
-            run.hole(|| format!("the run could not be followed: {failure}"));
+        if let Err(failure) = run.follow(&reaper, seized) {
+            run.mark_incomplete(|| format!("the run could not be followed: {failure}"));
         }
         let wall_ms = sys::monotonic_ms() - begun_ms;
-        if let Err(failure) = run.end(&keeper) {
-            run.hole(|| format!("the process tree could not be ended: {failure}"));
+        if let Err(failure) = run.end(&reaper) {
+            run.mark_incomplete(|| format!("the process tree could not be ended: {failure}"));
         }
-        // Whatever happened: without its keeper the tree ends, and with it the tracer.
-        drop(keeper);
+        // Whatever happened: without its reaper the tree ends, and with it the tracer.
+        drop(reaper);
         wall_ms
     });
     run.outcome(wall_ms)
@@ -112,14 +114,16 @@ fn traced(
     main: u32,
     observer: &Mutex<Observer<'_>>,
     over: &Mutex<Option<Exit>>,
-    told: &mpsc::Sender<io::Result<()>>,
+    sender: &mpsc::Sender<io::Result<()>>,
 ) {
     let seized = trace::seize(main.cast_signed());
     let holds = seized.is_ok();
     // The other side waits for this, unless it has given up.
-    let _ = told.send(seized);
+    let _ = sender.send(seized);
     if holds && let Err(failure) = trace::follow(observer, over) {
-        locked(observer).ledger.hole(|| format!("the tree could not be traced: {failure}"));
+        locked(observer)
+            .ledger
+            .mark_incomplete(|| format!("the tree could not be traced: {failure}"));
     }
 }
 
@@ -150,10 +154,10 @@ struct Run<'r, 'o> {
     measured_ms: u64,
     /// When the trees are walked through next.
     weighed_ms: u64,
-    watched: &'r Watched,
+    watched: &'r WatchedTrees,
     main: u32,
     /// Nothing where the host does not count.
-    births: Option<Births>,
+    fork_events: Option<ForkEvents>,
     /// Of them, at the last look at the tree.
     made: u64,
     cpu_ms: u64,
@@ -162,13 +166,13 @@ struct Run<'r, 'o> {
 }
 
 impl Run<'_, '_> {
-    fn hole(&self, why: impl FnOnce() -> String) {
-        locked(self.observer).ledger.hole(why);
+    fn mark_incomplete(&self, why: impl FnOnce() -> String) {
+        locked(self.observer).ledger.mark_incomplete(why);
     }
 
     fn follow(
         &mut self,
-        keeper: &Keeper,
+        reaper: &Reaper,
         seized: Option<mpsc::Receiver<io::Result<()>>>,
     ) -> io::Result<()> {
         self.receiver = Some(Receiver::new()?);
@@ -178,29 +182,29 @@ impl Run<'_, '_> {
         if let Some(seized) = seized {
             seized.recv().map_err(io::Error::other)??;
         }
-        keeper.go()?;
+        reaper.go()?;
         while self.exit.is_none() {
-            let ready = self.wait(keeper, TICK_MS)?;
+            let ready = self.wait(reaper, TICK_MS)?;
             if ready.listener {
                 self.answer_waiting()?;
             }
             if ready.output {
                 self.collect();
             }
-            if ready.keeper {
-                self.hear(keeper)?;
+            if ready.reaper {
+                self.hear(reaper)?;
             }
             if let Some(exit) = self.traced.then(|| locked(self.over).take()).flatten() {
                 self.exit.get_or_insert(exit);
             }
-            self.look(keeper);
+            self.look(reaper);
         }
         Ok(())
     }
 
-    fn wait(&mut self, keeper: &Keeper, timeout_ms: u64) -> io::Result<Ready> {
+    fn wait(&mut self, reaper: &Reaper, timeout_ms: u64) -> io::Result<Ready> {
         let mut waiting = Vec::with_capacity(4);
-        waiting.push(PollFd::new(keeper.line(), PollFlags::IN));
+        waiting.push(PollFd::new(reaper.line(), PollFlags::IN));
         let listener = self.listener.as_ref().filter(|_| !self.silent);
         let listens = listener.is_some();
         waiting.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
@@ -213,16 +217,18 @@ impl Run<'_, '_> {
             Err(error) => return Err(error.into()),
         }
         let mut revents = waiting.iter().map(PollFd::revents);
-        let keeper = revents.next().is_some_and(|revents| !revents.is_empty());
+        let reaper = revents.next().is_some_and(|revents| !revents.is_empty());
         let calls = listens.then(|| revents.next()).flatten().unwrap_or(PollFlags::empty());
         let output = revents.any(|revents| !revents.is_empty());
         let listener = calls.contains(PollFlags::IN);
-        // Nobody is left whose calls could be stopped. The kernel would say so again and again until the keeper has its turn.
+        // Nobody is left whose calls could be stopped. The kernel would say so again and again
+        // until the reaper has its turn.
         self.silent |= !listener && !calls.is_empty();
-        Ok(Ready { keeper, listener, output })
+        Ok(Ready { reaper, listener, output })
     }
 
-    /// One call at a time: whoever else waits is seen by the next look at everything, without another one of its own.
+    /// One call at a time: other callers are seen by the next look at everything, without
+    /// another one of its own.
     fn answer_waiting(&mut self) -> io::Result<()> {
         let (Some(listener), Some(receiver)) = (&self.listener, &mut self.receiver) else {
             return Ok(());
@@ -235,7 +241,7 @@ impl Run<'_, '_> {
             Decision::Perform(call) => {
                 let answers = listener.try_clone()?;
                 let done = move |answer| {
-                    // A listener that is gone has nobody left who waits.
+                    // A listener that is gone has no caller left that waits.
                     let _ = sys::answer(answers.as_fd(), stopped.id, answer);
                 };
                 match self.calls.start(*call, done) {
@@ -267,23 +273,23 @@ impl Run<'_, '_> {
         }
     }
 
-    fn hear(&mut self, keeper: &Keeper) -> io::Result<()> {
-        let Some(message) = keeper.message()? else {
+    fn hear(&mut self, reaper: &Reaper) -> io::Result<()> {
+        let Some(message) = reaper.message()? else {
             self.gone = true;
             self.exit.get_or_insert(Exit::NotStarted);
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         };
         match message.kind {
-            keeper::ENDED => {
+            protocol::ENDED => {
                 let exit = exit(message.value);
                 self.exit.get_or_insert(exit);
             }
-            keeper::FAILED if message.subject == EXECUTE => {
+            protocol::FAILED if message.subject == EXECUTE => {
                 let cause = io::Error::from_raw_os_error(message.value);
-                self.hole(|| format!("the program could not be executed: {cause}"));
+                self.mark_incomplete(|| format!("the program could not be executed: {cause}"));
                 self.exit.get_or_insert(Exit::NotStarted);
             }
-            keeper::GONE => {
+            protocol::GONE => {
                 self.cpu_ms = self.cpu_ms.max(message.cpu_us / 1_000);
                 self.gone = true;
             }
@@ -292,7 +298,8 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// What a daemon is about to do when the command has ended is recorded. It gets no answer: it would only try again.
+    /// What a daemon is about to do when the command has ended is recorded. It gets no answer: it
+    /// would only try again.
     fn late(&mut self) -> io::Result<()> {
         let (Some(listener), Some(receiver)) = (&self.listener, &mut self.receiver) else {
             return Ok(());
@@ -311,26 +318,28 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn end(&mut self, keeper: &Keeper) -> io::Result<()> {
+    fn end(&mut self, reaper: &Reaper) -> io::Result<()> {
         if self.gone {
             return Ok(());
         }
         if matches!(self.exit, Some(Exit::Limit(_) | Exit::Timeout)) {
-            tree::freeze(keeper.pid, self.main);
+            tree::freeze(reaper.pid, self.main);
         }
-        keeper.end()?;
+        reaper.end()?;
         let deadline_ms = sys::monotonic_ms() + END_MS;
         while !self.gone {
-            let ready = self.wait(keeper, TICK_MS)?;
+            let ready = self.wait(reaper, TICK_MS)?;
             if ready.listener
                 && let Err(failure) = self.late()
             {
                 self.listener = None;
-                self.hole(|| format!("what was done at the end could not be seen: {failure}"));
+                self.mark_incomplete(|| {
+                    format!("what was done at the end could not be seen: {failure}")
+                });
             }
             self.drain();
-            if ready.keeper {
-                self.hear(keeper)?;
+            if ready.reaper {
+                self.hear(reaper)?;
             }
             if sys::monotonic_ms() > deadline_ms {
                 return Err(io::Error::from(io::ErrorKind::TimedOut));
@@ -341,7 +350,7 @@ impl Run<'_, '_> {
     }
 
     fn drain(&mut self) {
-        self.births.iter_mut().for_each(Births::look);
+        self.fork_events.iter_mut().for_each(ForkEvents::look);
         self.stdout.read(self.live);
         self.stderr.read(self.live);
     }
@@ -372,7 +381,7 @@ impl Run<'_, '_> {
             forks: if stops_forks(self.policy) {
                 Some(locked(self.observer).forks)
             } else {
-                self.births.and_then(|births| births.count())
+                self.fork_events.and_then(|fork_events| fork_events.count())
             },
         }
     }
@@ -407,7 +416,7 @@ fn watch_start(
 }
 
 struct Ready {
-    keeper: bool,
+    reaper: bool,
     listener: bool,
     output: bool,
 }

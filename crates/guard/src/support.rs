@@ -23,7 +23,7 @@ pub struct Support {
     pub landlock_abi: u32,
     /// What is missing for a full run, for people; empty where nothing is.
     pub missing: Vec<String>,
-    /// Every tier that can pass, and why this host has it or not; filled by [`crate::Guard::probe`].
+    /// Every tier that can pass, and why this host has it or not; filled by [`crate::probe`].
     #[serde(default)]
     pub tiers: Vec<TierSupport>,
 }
@@ -39,7 +39,7 @@ pub struct TierSupport {
     pub reason: String,
 }
 
-/// The answer of [`crate::Guard::probe`].
+/// The answer of [`crate::probe`].
 pub(crate) fn probe() -> Support {
     let mut support = support(Identity::Auto);
     let listener = attempt::attempt(Attempt::Listener);

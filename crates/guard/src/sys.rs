@@ -1,4 +1,5 @@
-//! The system calls of the supervisor that no safe library offers: user notification, another process's memory, the clock.
+//! The system calls of the supervisor that no safe library offers: user notification, another
+//! process's memory, the clock.
 #![expect(
     unsafe_code,
     reason = "user notification ioctls and process_vm_readv have no safe wrapper"
@@ -23,7 +24,7 @@ pub(crate) struct Stopped {
     pub(crate) args: [u64; 6],
 }
 
-/// What the kernel is told about a stopped call.
+/// The supervisor's answer to a stopped call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Do it, under the kernel's own confinement.
@@ -50,7 +51,8 @@ impl Receiver {
     pub(crate) fn new() -> io::Result<Self> {
         let mut sizes =
             seccomp_notif_sizes { seccomp_notif: 0, seccomp_notif_resp: 0, seccomp_data: 0 };
-        // SAFETY: the operation writes only into the structure passed, which has the layout it expects.
+        // SAFETY: the operation writes only into the structure passed, which has the layout it
+        // expects.
         let result = unsafe {
             libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_NOTIF_SIZES, 0, &raw mut sizes)
         };
@@ -67,7 +69,8 @@ impl Receiver {
     /// The listener is unusable.
     pub(crate) fn receive(&mut self, listener: BorrowedFd<'_>) -> io::Result<Option<Stopped>> {
         self.buffer.fill(0);
-        // SAFETY: the buffer is zeroed, aligned to 8 bytes and at least as large as the kernel's structure.
+        // SAFETY: the buffer is zeroed, aligned to 8 bytes and at least as large as the kernel's
+        // structure.
         let result = unsafe {
             libc::ioctl(
                 listener.as_raw_fd(),
@@ -82,7 +85,8 @@ impl Receiver {
                 _ => Err(error),
             };
         }
-        // SAFETY: the kernel filled the structure; the buffer is large enough and aligned for it, and it is plain data.
+        // SAFETY: the kernel filled the structure; the buffer is large enough and aligned for it,
+        // and it is plain data.
         let seen = unsafe { &*self.buffer.as_ptr().cast::<seccomp_notif>() };
         Ok(Some(Stopped {
             id: seen.id,
@@ -117,8 +121,8 @@ pub(crate) fn answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::R
     if failure.raw_os_error() == Some(libc::ENOENT) { Ok(()) } else { Err(failure) }
 }
 
-/// Has the kernel (6.6 and newer) hand the processor over between a stopped call and its supervisor, instead of waking another one.
-/// An older kernel does without.
+/// Has the kernel (6.6 and newer) hand the processor over between a stopped call and its
+/// supervisor, instead of waking another one. An older kernel does without.
 pub(crate) fn hand_over(listener: BorrowedFd<'_>) {
     /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`.
     const SYNC_WAKE_UP: libc::c_ulong = 1;
@@ -127,7 +131,8 @@ pub(crate) fn hand_over(listener: BorrowedFd<'_>) {
     unsafe { libc::ioctl(listener.as_raw_fd(), request, SYNC_WAKE_UP) };
 }
 
-/// Whether the stopped call still waits: what was read from its process until now was really its own.
+/// Whether the stopped call still waits: what was read from its process until now was really its
+/// own.
 pub(crate) fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
     let mut id = id;
     // SAFETY: the ioctl reads only the number passed.
@@ -147,8 +152,8 @@ pub(crate) fn read_memory(tid: u32, address: u64, into: &mut [u8]) -> io::Result
 /// Most pieces of memory read by one call.
 pub(crate) const MAX_PARTS: usize = 4;
 
-/// Reads pieces of another process's memory, given by address and length, one after the other into `into`; what follows the first that
-/// cannot be read is left out.
+/// Reads pieces of another process's memory, given by address and length, one after the other into
+/// `into`; what follows the first that cannot be read is left out.
 ///
 /// # Errors
 /// Nothing of the first piece could be read.
@@ -159,7 +164,8 @@ pub(crate) fn read_parts(tid: u32, parts: &[(u64, usize)], into: &mut [u8]) -> i
     for (piece, (address, length)) in remote.iter_mut().zip(parts) {
         *piece = libc::iovec { iov_base: *address as *mut libc::c_void, iov_len: *length };
     }
-    // SAFETY: writes only into `into`, whose length is given; the remote addresses are never touched by this process.
+    // SAFETY: writes only into `into`, whose length is given; the remote addresses are never
+    // touched by this process.
     let read = unsafe {
         libc::process_vm_readv(
             tid as libc::pid_t,
@@ -179,19 +185,11 @@ pub(crate) fn read_parts(tid: u32, parts: &[(u64, usize)], into: &mut [u8]) -> i
 /// Nothing could be written at this address.
 pub(crate) fn write_memory(tid: u32, address: u64, from: &[u8]) -> io::Result<usize> {
     let local = libc::iovec { iov_base: from.as_ptr().cast_mut().cast(), iov_len: from.len() };
-    let remote =
-        libc::iovec { iov_base: address as *mut libc::c_void, iov_len: from.len() };
+    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: from.len() };
     // SAFETY: reads only from `from`, whose length is given; the remote address is never touched
     // by this process.
     let written = unsafe {
-        libc::process_vm_writev(
-            tid as libc::pid_t,
-            &raw const local,
-            1,
-            &raw const remote,
-            1,
-            0,
-        )
+        libc::process_vm_writev(tid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0)
     };
     usize::try_from(written).map_err(|_| io::Error::last_os_error())
 }
@@ -208,7 +206,7 @@ pub(crate) fn duplicate_of(pid: u32, tid: u32, descriptor: i32) -> io::Result<Ow
         Err(Errno::INVAL) => pidfd_open(known(pid)?, PidfdFlags::empty())?,
         handle => handle?,
     };
-    // SAFETY: takes numbers; the descriptor it returns belongs to nobody else.
+    // SAFETY: takes numbers; the descriptor it returns belongs to no other code.
     unsafe {
         let duplicate =
             libc::syscall(libc::SYS_pidfd_getfd, handle.as_raw_fd(), descriptor, 0 as c_uint);

@@ -1,14 +1,16 @@
-//! What every command may read where reads are denied: the parts of a system that programs need to start, and that hold nobody's data.
+//! What every command may read where reads are denied: the parts of a system that programs need to
+//! start, and that hold no user's data.
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::ground::existing;
+use crate::paths::existing;
 
-/// The dynamic linker and its libraries, locales and time zones, certificates, random and null devices, what the kernel tells about
-/// processors, memory and control groups. Below `/proc` only the tree's own processes and files about the whole system are readable, which the
-/// guard checks beyond this list; `/etc/passwd`, `/etc/resolv.conf` and home directories are not in it.
+/// The dynamic linker and its libraries, locales and time zones, certificates, random and null
+/// devices, what the kernel publishes about processors, memory and control groups. Below `/proc`
+/// only the tree's own processes and files about the whole system are readable, which the guard
+/// checks beyond this list; `/etc/passwd`, `/etc/resolv.conf` and home directories are not in it.
 const ALWAYS: &[&str] = &[
     "/lib",
     "/lib32",
@@ -80,7 +82,8 @@ const GIT: &[&str] = &["/usr/share/git-core", "/usr/local/share/git-core", "/etc
 const LOADERS: [&str; 6] =
     ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu"];
 
-/// The files and trees a command may read under [`crate::Reads::Deny`] whatever it declared, as far as they exist here.
+/// The files and trees a command may read under [`crate::Reads::Deny`] whatever it declared, as far
+/// as they exist here.
 pub fn system_read_allow() -> Vec<PathBuf> {
     always()
 }
@@ -103,7 +106,8 @@ pub(crate) fn git() -> Vec<PathBuf> {
 
 /// The dynamic linkers: the kernel executes one for every program that is linked dynamically.
 pub(crate) fn loaders() -> Vec<PathBuf> {
-    /// They are looked for in folders of thousands of libraries, and only an update of the system changes them.
+    /// They are looked for in folders of thousands of libraries, and only an update of the system
+    /// changes them.
     static FOUND: OnceLock<Vec<PathBuf>> = OnceLock::new();
     FOUND.get_or_init(find_loaders).clone()
 }

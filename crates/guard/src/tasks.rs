@@ -26,7 +26,7 @@ const MAX_PROGRAMS: usize = 20_000;
 
 /// A process as reports name it.
 #[derive(Debug)]
-pub(crate) struct Who {
+pub(crate) struct ProcessInfo {
     pub(crate) pid: u32,
     pub(crate) executable: String,
     pub(crate) argv: Vec<String>,
@@ -47,10 +47,10 @@ pub(crate) struct Task {
 
 #[derive(Debug)]
 struct Known {
-    /// The link to its working directory, held itself: it is dead when the thread is, whoever gets its number next, and is read with
-    /// the least work.
+    /// The link to its working directory, held itself: it is dead when the thread is, whatever gets
+    /// its number next, and is read with the least work.
     cwd: OwnedFd,
-    who: Option<Arc<Who>>,
+    who: Option<Arc<ProcessInfo>>,
 }
 
 /// What a process was started with, as the kernel copied it.
@@ -106,11 +106,7 @@ fn read_link(directory: impl AsFd, name: &str) -> io::Result<PathBuf> {
 
 impl Tasks {
     pub(crate) fn new() -> Self {
-        Self {
-            known: HashMap::new(),
-            programs: HashMap::new(),
-            supervisor: std::process::id(),
-        }
+        Self { known: HashMap::new(), programs: HashMap::new(), supervisor: std::process::id() }
     }
 
     /// The thread that makes a call now.
@@ -130,8 +126,9 @@ impl Tasks {
         Ok(task)
     }
 
-    /// Who that thread belongs to. It must have been looked at for the call under judgement.
-    pub(crate) fn who(&mut self, tid: u32) -> Arc<Who> {
+    /// ProcessInfo that thread belongs to. It must have been looked at for the call under
+    /// judgement.
+    pub(crate) fn process_info(&mut self, tid: u32) -> Arc<ProcessInfo> {
         if let Some(Known { who: Some(who), .. }) = self.known.get(&tid) {
             return Arc::clone(who);
         }
@@ -142,7 +139,7 @@ impl Tasks {
         });
         let started_with = started.map(|program| program.digest);
         let argv = started.map_or_else(|| arguments(tid), |program| program.argv.clone());
-        let who = Arc::new(Who {
+        let who = Arc::new(ProcessInfo {
             pid,
             executable: executable(pid),
             argv,
@@ -156,14 +153,15 @@ impl Tasks {
         who
     }
 
-    /// From the nearest up to the command's own process: the one above it, the keeper, is no program of the command.
+    /// From the nearest up to the command's own process: the one above it, the reaper, is no
+    /// program of the command.
     fn parents(&mut self, pid: u32) -> Vec<Ancestor> {
         let mut chain = Vec::new();
         let mut at = pid;
         while chain.len() < MAX_ANCESTORS {
             let Some(parent) = tree::parent(at).filter(|parent| *parent > 1) else { break };
             if parent == self.supervisor {
-                // The last one added is the keeper.
+                // The last one added is the reaper.
                 chain.pop();
                 break;
             }

@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
-/// Writes bytes as text that can be turned back: invalid UTF-8 and control characters as `\xNN`, a backslash as `\\`.
+/// Writes bytes as text that can be turned back: invalid UTF-8 and control characters as `\xNN`, a
+/// backslash as `\\`.
 pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

@@ -1,7 +1,9 @@
-//! Following a tree by tracing, where another supervisor already listens to this process's calls and the kernel allows no second listener.
+//! Following a tree by tracing, where another supervisor already listens to this process's calls
+//! and the kernel allows no second listener.
 //!
-//! Every call of every thread stops on its way in, before any filter sees it, so the other supervisor's answers hide nothing. A refused
-//! call is turned into none, and its result written when it comes out. All tracing is done by one thread, which waits for nobody else.
+//! Every call of every thread stops on its way in, before any filter sees it, so the other
+//! supervisor's answers hide nothing. A refused call is turned into none, and its result written
+//! when it comes out. All tracing is done by one thread, which waits for nothing else.
 #![expect(unsafe_code, reason = "ptrace and waitpid for tracees have no safe wrapper")]
 
 use std::collections::HashMap;
@@ -14,10 +16,10 @@ use std::time::Duration;
 use libc::{c_int, c_long, c_ulong, c_void, pid_t};
 
 use crate::calls::{Stopping, UNTRACED};
+use crate::emulate::sockets::{Calls, SocketCall};
 use crate::exec_stop::Started;
 use crate::observe::{Decision, Observer, Start};
 use crate::report::Exit;
-use crate::socket_calls::{Calls, SocketCall};
 use crate::sys::{Answer, Stopped};
 
 /// Whether this machine's calls can be refused that way.
@@ -65,7 +67,8 @@ pub(crate) fn seize(main: pid_t) -> io::Result<()> {
     unsafe { trace(libc::PTRACE_INTERRUPT, main, 0, 0) }
 }
 
-/// Follows the tree until its last thread is gone. Called by the thread that seized it. `over` is set where a call ends the run.
+/// Follows the tree until its last thread is gone. Called by the thread that seized it. `over` is
+/// set where a call ends the run.
 ///
 /// # Errors
 /// The tree can no longer be followed; the kernel ends it when the calling thread ends.
@@ -74,7 +77,8 @@ pub(crate) fn follow(observer: &Mutex<Observer<'_>>, over: &Mutex<Option<Exit>>)
     loop {
         let mut status = 0;
         let flags = libc::__WALL | libc::__WNOTHREAD;
-        // SAFETY: writes the status on this stack; only tracees of this thread are waited for, it has no children.
+        // SAFETY: writes the status on this stack; only tracees of this thread are waited for, it
+        // has no children.
         let pid = unsafe { libc::waitpid(-1, &raw mut status, flags) };
         if pid < 0 {
             let error = io::Error::last_os_error();
@@ -117,12 +121,7 @@ fn resume(pid: pid_t, request: u32, signal: c_int) {
     let _ = unsafe { trace(request, pid, 0, signal as usize) };
 }
 
-fn call(
-    pid: pid_t,
-    observer: &Mutex<Observer<'_>>,
-    over: &Mutex<Option<Exit>>,
-    state: &mut State,
-) {
+fn call(pid: pid_t, observer: &Mutex<Observer<'_>>, over: &Mutex<Option<Exit>>, state: &mut State) {
     let Ok(info) = info(pid) else { return resume(pid, libc::PTRACE_SYSCALL, 0) };
     if info.kind == LEAVING {
         if let Some(result) = state.results.remove(&pid) {
@@ -137,7 +136,7 @@ fn call(
         let [number, mut args @ ..] = info.call;
         let number = number.cast_signed() as c_long;
         if number == libc::SYS_clone && args[0] & u64::from(UNTRACED) != 0 {
-            // A child nobody traces would be one that nobody sees.
+            // A child that is not traced would not be seen.
             args[0] &= !u64::from(UNTRACED);
             set_register(pid, FIRST_REGISTER, args[0].cast_signed());
         }
@@ -170,8 +169,8 @@ fn reply(pid: pid_t, answer: Answer, results: &mut HashMap<pid_t, i64>) {
     }
 }
 
-/// Makes a call for a thread. The tree stands still at its next calls meanwhile, so one that waits
-/// for another process of the tree would wait for ever: it is given up, and told to try again.
+/// Makes a call for a thread. The tree is stopped at its next calls meanwhile, so one that waits
+/// for another process of the tree would wait for ever: it is given up and fails with `EAGAIN`.
 fn perform(call: SocketCall, observer: &Mutex<Observer<'_>>, calls: &mut Calls) -> Answer {
     const PATIENCE: Duration = Duration::from_secs(2);
     let (done, answers) = mpsc::channel();
@@ -184,14 +183,14 @@ fn perform(call: SocketCall, observer: &Mutex<Observer<'_>>, calls: &mut Calls) 
         return again;
     }
     answers.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-        locked(observer).ledger.hole(|| {
+        locked(observer).ledger.mark_incomplete(|| {
             "a socket call of the traced tree had to wait for the tree itself".to_owned()
         });
         again
     })
 }
 
-/// A program was started, and stands still in front of its first instruction.
+/// A program was started, and is stopped before its first instruction.
 fn became(pid: pid_t, observer: &Mutex<Observer<'_>>, state: &mut State) {
     let mut former: c_ulong = 0;
     // The thread that asked for it may have had another number.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ledger::Event;
 use crate::report;
-use crate::tasks::Who;
+use crate::tasks::ProcessInfo;
 
 /// The effects seen until now.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Transcript {
     }
 
     /// Adds what is compared of an effect (M8): not process numbers, times or order.
-    pub(crate) fn add(&mut self, event: &Event, who: &Who) {
+    pub(crate) fn add(&mut self, event: &Event, who: &ProcessInfo) {
         let mut hash = Sha256::new();
         hash.update(self.key);
         hash.update([event.category as u8, u8::from(event.allowed)]);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     fn digest(targets: &[&str], key: u8) -> report::Transcript {
-        let who = Who {
+        let who = ProcessInfo {
             pid: 1,
             executable: "/bin/true".to_owned(),
             argv: Vec::new(),

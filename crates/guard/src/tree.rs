@@ -24,13 +24,13 @@ pub(crate) struct Usage {
     pub(crate) cpu_ms: u64,
 }
 
-/// Whether a process or thread descends from `keeper`.
-pub(crate) fn contains(keeper: i32, pid: u32) -> bool {
+/// Whether a process or thread descends from `reaper`.
+pub(crate) fn contains(reaper: i32, pid: u32) -> bool {
     let mut at = pid;
     // Deeper chains than this are not made within the process limit.
     for _ in 0..100_000 {
         let Some(parent) = parent(at) else { return false };
-        if i64::from(parent) == i64::from(keeper) {
+        if i64::from(parent) == i64::from(reaper) {
             return true;
         }
         if parent <= 1 {
@@ -50,9 +50,9 @@ pub(crate) enum Group {
     Foreign,
 }
 
-/// Looks for members of a group below `keeper`, then anywhere.
-pub(crate) fn group(keeper: i32, group: u32) -> Group {
-    let mut waiting = children(keeper.unsigned_abs());
+/// Looks for members of a group below `reaper`, then anywhere.
+pub(crate) fn group(reaper: i32, group: u32) -> Group {
+    let mut waiting = children(reaper.unsigned_abs());
     while let Some(pid) = waiting.pop() {
         if stat(pid).is_some_and(|fields| number(&fields, GROUP) == u64::from(group)) {
             return Group::Own;
@@ -67,10 +67,10 @@ pub(crate) fn group(keeper: i32, group: u32) -> Group {
     }
 }
 
-/// Tasks on the whole system up to which they need not be told apart by user.
+/// Tasks on the whole system up to which they need not be counted by user.
 const FEW_TASKS: u64 = 1_000;
 
-/// At least as many tasks as a user has, whoever started them; not many more.
+/// At least as many tasks as a user has, whichever program started them; not many more.
 pub(crate) fn tasks_of(uid: u32) -> u64 {
     let all = fs::read_to_string("/proc/loadavg")
         .ok()
@@ -86,16 +86,16 @@ pub(crate) fn tasks_of(uid: u32) -> u64 {
     pids.filter_map(|pid: u32| stat(pid)).map(|fields| number(&fields, THREADS)).sum()
 }
 
-/// Adds up the tree below `keeper`. Memory that several processes have in common is counted once; that takes long to find out, and is
-/// only done where it matters for a limit.
-/// With `files`, what is in open files of nothing but memory counts too, mapped or not.
-/// More processes than the limit are not looked for any further: among many that run, every look takes long.
-pub(crate) fn usage(keeper: i32, limits: &Limits, files: bool) -> Usage {
+/// Adds up the tree below `reaper`. Memory that several processes have in common is counted once;
+/// that takes long to find out, and is only done where it matters for a limit. With `files`, what
+/// is in open files of nothing but memory counts too, mapped or not. More processes than the limit
+/// are not looked for any further: among many that run, every look takes long.
+pub(crate) fn usage(reaper: i32, limits: &Limits, files: bool) -> Usage {
     let mut usage = Usage::default();
     let mut living = Vec::new();
-    let mut ticks = stat(keeper.unsigned_abs())
+    let mut ticks = stat(reaper.unsigned_abs())
         .map_or(0, |fields| number(&fields, CUTIME) + number(&fields, CUTIME + 1));
-    let mut waiting = children(keeper.unsigned_abs());
+    let mut waiting = children(reaper.unsigned_abs());
     while let Some(pid) = waiting.pop() {
         let Some(fields) = stat(pid) else { continue };
         ticks += (UTIME..UTIME + 4).map(|field| number(&fields, field)).sum::<u64>();
@@ -123,24 +123,26 @@ pub(crate) fn usage(keeper: i32, limits: &Limits, files: bool) -> Usage {
     usage
 }
 
-/// Stops every process below `keeper`, until none is found that was not stopped before. A tree that forks as fast as it can is
-/// held still this way, at whatever size it has, before it is killed. Most of it is in the group of the command's own process, which is
-/// put last in line for processors and stopped as a whole: among a thousand that run, this process would wait long for its turn.
-pub(crate) fn freeze(keeper: i32, main: u32) {
+/// Stops every process below `reaper`, until none is found that was not stopped before. A tree that
+/// forks as fast as it can is held still this way, at whatever size it has, before it is killed.
+/// Most of it is in the group of the command's own process, which is put last in line for
+/// processors and stopped as a whole: among a thousand that run, this process would wait long for
+/// its turn.
+pub(crate) fn freeze(reaper: i32, main: u32) {
     let leader = i32::try_from(main).ok().and_then(Pid::from_raw);
-    if let Some(leader) = leader.filter(|_| parent(main) == Some(keeper.unsigned_abs())) {
-        // Whoever left the group is found below.
+    if let Some(leader) = leader.filter(|_| parent(main) == Some(reaper.unsigned_abs())) {
+        // Processes that left the group are found below.
         let _ = setpriority_pgrp(Some(leader), 19);
         let _ = kill_process_group(leader, Signal::STOP);
     }
     let mut stopped = HashSet::new();
     for _ in 0..MAX_SWEEPS {
         let mut found = false;
-        let mut waiting = children(keeper.unsigned_abs());
+        let mut waiting = children(reaper.unsigned_abs());
         while let Some(pid) = waiting.pop() {
             if stopped.insert(pid) {
                 found = true;
-                stop(keeper, pid);
+                stop(reaper, pid);
             }
             waiting.extend(children(pid));
         }
@@ -151,10 +153,10 @@ pub(crate) fn freeze(keeper: i32, main: u32) {
 }
 
 /// By a handle that is checked after it was opened: a pid may be another's by now.
-fn stop(keeper: i32, pid: u32) {
+fn stop(reaper: i32, pid: u32) {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
     if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty())
-        && contains(keeper, pid.as_raw_nonzero().get().unsigned_abs())
+        && contains(reaper, pid.as_raw_nonzero().get().unsigned_abs())
     {
         // One that is gone already needs no stopping.
         let _ = pidfd_send_signal(&handle, Signal::STOP);
@@ -179,7 +181,8 @@ fn stat(pid: u32) -> Option<Vec<String>> {
     Some(text.get(text.rfind(')')? + 1..)?.split_whitespace().map(str::to_owned).collect())
 }
 
-/// The content of a file of `/proc`, whose size nobody knows before: with few calls, since this is done while a call waits.
+/// The content of a file of `/proc`, whose size is not known before: with few calls, since this is
+/// done while a call waits.
 pub(crate) fn read(path: &Path) -> Option<Vec<u8>> {
     let mut file = File::open(path).ok()?;
     let mut content = vec![0; 4096];
@@ -237,7 +240,8 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Resident bytes of a process, what it has in common with others divided by their number; and the part of it that is shared memory.
+/// Resident bytes of a process, what it has in common with others divided by their number; and the
+/// part of it that is shared memory.
 fn proportional(pid: u32) -> (u64, u64) {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let line = |name: &str| {
@@ -245,7 +249,7 @@ fn proportional(pid: u32) -> (u64, u64) {
         rest.split_whitespace().next()?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1_024)
     };
     line("Pss:").map_or_else(
-        // Not told here: then all of it.
+        // Unknown here: then all of it.
         || (stat(pid).map_or(0, |fields| number(&fields, RESIDENT) * sys::page_bytes()), 0),
         |all| (all, line("Pss_Shmem:").unwrap_or(0)),
     )

@@ -1,4 +1,5 @@
-//! Names as the stopped process means them: read from its memory and resolved in its view, as far as that can be known from outside.
+//! Names as the stopped process means them: read from its memory and resolved in its view, as far
+//! as that can be known from outside.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -10,15 +11,15 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 
-use crate::facts::Facts;
 use crate::paths;
+use crate::stat::FileStat;
 use crate::tasks::Task;
 
-mod above;
+mod long_paths;
 mod memory;
 mod walk;
 
-pub(crate) use above::path_of;
+pub(crate) use long_paths::path_of;
 use walk::Walk;
 
 /// Where a name leads.
@@ -33,12 +34,13 @@ pub(crate) enum Place {
 /// What is at the end of a path.
 #[derive(Debug)]
 pub(crate) enum Found {
-    Here(Facts),
+    Here(FileStat),
     /// Nothing, but a directory in which it could be.
     Missing,
     /// The way ends before; whatever the call, the kernel answers with this error number.
     Nowhere(i32),
-    /// We may not look; then the process may not either, unless the host separates users in unusual ways.
+    /// We may not look; then the process may not either, unless the host separates users in unusual
+    /// ways.
     Hidden,
 }
 
@@ -57,7 +59,7 @@ pub(crate) struct View<'v> {
     pub(crate) tid: u32,
     pub(crate) task: Task,
     /// The reaper of the tree: what does not descend from it is foreign.
-    pub(crate) keeper: i32,
+    pub(crate) reaper: i32,
     /// Where most names lead.
     pub(crate) home: &'v Home,
 }
@@ -79,24 +81,24 @@ impl Home {
         Ok(Self { path: path.to_owned(), handle: open(path, flags, Mode::empty())? })
     }
 
-    /// What stands at a place below the root that is reached without any symbolic link; `None` where that is not so, or not known.
-    /// `within` is a directory that is there.
+    /// What is at a place below the root that is reached without any symbolic link; `None`
+    /// where that is not so, or not known. `within` is a directory that is there.
     fn look(&self, path: &Path, within: Option<&Path>) -> Option<Found> {
         let below = paths::below(path, &self.path)?;
         if !below.is_empty() && !below.as_bytes().contains(&b'/') {
             // In the root itself no link can be on the way.
-            return match Facts::named(&self.handle, below) {
-                Ok(facts) => Some(Found::Here(facts)),
+            return match FileStat::named(&self.handle, below) {
+                Ok(stat) => Some(Found::Here(stat)),
                 Err(Errno::NOENT) => Some(Found::Missing),
                 Err(_) => None,
             };
         }
         match self.held(path, OFlags::NOFOLLOW) {
-            Ok(held) => Facts::of(held).ok().map(Found::Here),
+            Ok(held) => FileStat::of(held).ok().map(Found::Here),
             Err(Errno::NOENT) => {
                 let parent = paths::parent(path)?;
-                let stands = within == Some(parent) || self.held(parent, OFlags::DIRECTORY).is_ok();
-                stands.then_some(Found::Missing)
+                let exists = within == Some(parent) || self.held(parent, OFlags::DIRECTORY).is_ok();
+                exists.then_some(Found::Missing)
             }
             Err(_) => None,
         }
@@ -126,7 +128,7 @@ impl View<'_> {
             return Ok(Place::Nameless { shown: target.to_string_lossy().into_owned(), link });
         }
         // Through the link: what is really open, whatever the name leads to by now.
-        let found = Facts::behind(&link).map_or(Found::Missing, Found::Here);
+        let found = FileStat::behind(&link).map_or(Found::Missing, Found::Here);
         Ok(Place::File { path: target, found })
     }
 
@@ -158,7 +160,7 @@ impl View<'_> {
             }
         };
         Ok(match place {
-            Place::File { path, found: Found::Here(facts) } if directory && !facts.is_dir() => {
+            Place::File { path, found: Found::Here(stat) } if directory && !stat.is_dir() => {
                 Place::File { path, found: Found::Nowhere(libc::ENOTDIR) }
             }
             place => place,
@@ -174,7 +176,8 @@ impl View<'_> {
         })
     }
 
-    /// The common case, a name below the root without links on the way: one look by the kernel instead of one for every part.
+    /// The common case, a name below the root without links on the way: one look by the kernel
+    /// instead of one for every part.
     fn glance(&self, base: &Path, given: &[u8], reading: Reading) -> Option<Place> {
         let base_bytes = base.as_os_str().as_bytes();
         let mut path = Vec::with_capacity(base_bytes.len() + given.len() + 1);
@@ -182,7 +185,7 @@ impl View<'_> {
         for part in given.split(|byte| *byte == b'/') {
             match part {
                 b"" | b"." => {}
-                // Only after the kernel has looked is it known what stands before it.
+                // Only after the kernel has looked is it known what comes before it.
                 b".." => return None,
                 name => {
                     if path.last() != Some(&b'/') {
@@ -196,13 +199,14 @@ impl View<'_> {
         // A directory that was removed is named like that, and nothing can be in it.
         let removed = base_bytes.ends_with(b" (deleted)");
         match self.home.look(&path, (!removed).then_some(base))? {
-            Found::Here(facts) if facts.is_symlink() && reading.follow => None,
+            Found::Here(stat) if stat.is_symlink() && reading.follow => None,
             found => Some(Place::File { path, found }),
         }
     }
 }
 
-/// A file that is there, by an absolute name that leads nowhere into `/proc`, where names mean another thing for everybody.
+/// A file that is there, by an absolute name that does not pass through `/proc`, where names mean
+/// another thing for everybody.
 fn system_file(given: &Path, suits: bool) -> Option<Place> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let plain = ResolveFlags::NO_MAGICLINKS;
@@ -211,6 +215,6 @@ fn system_file(given: &Path, suits: bool) -> Option<Place> {
     if path.starts_with("/proc") || !path.is_absolute() {
         return None;
     }
-    let facts = Facts::of(held).ok()?;
-    (facts.links() > 0).then_some(Place::File { path, found: Found::Here(facts) })
+    let stat = FileStat::of(held).ok()?;
+    (stat.links() > 0).then_some(Place::File { path, found: Found::Here(stat) })
 }

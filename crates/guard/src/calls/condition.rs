@@ -21,7 +21,7 @@ pub(crate) fn stopping(rows: &[Call], number: c_long, args: &[u64; 6]) -> Stoppi
     let of_call = rows.iter().filter(|row| row.number == number);
     of_call
         .map(|row| row.stop.of(args))
-        .find(|it| *it != Stopping::Passes)
+        .find(|stopping| *stopping != Stopping::Passes)
         .unwrap_or(Stopping::Passes)
 }
 

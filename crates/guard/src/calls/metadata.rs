@@ -1,4 +1,5 @@
-//! Calls that change metadata. No Landlock right confines them, so the supervisor carries them out itself (`observe/metadata.rs`).
+//! Calls that change metadata. No Landlock right confines them, so the supervisor carries them out
+//! itself (`observe/metadata.rs`).
 
 use libc::c_long;
 
@@ -15,7 +16,7 @@ pub(crate) enum Target {
     Descriptor(usize),
 }
 
-/// What is changed, and in which arguments the new value stands.
+/// What is changed, and which arguments hold the new value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Change {
     Mode(usize),
@@ -37,7 +38,7 @@ pub(crate) enum Change {
         arguments: usize,
     },
     RemoveAttribute(usize),
-    /// Flags of the inode: nobody gets to change them.
+    /// Flags of the inode: they are never changed.
     Inode,
 }
 

@@ -13,7 +13,8 @@ pub(super) fn rows() -> Vec<Call> {
         row(number, name, Stop::Fail(libc::ENOSYS as u16), Shape::Refuse(libc::ENOSYS))
     };
     let mut rows = vec![
-        // Not there, without a word: runtimes ask for it at every start of an event loop, and go on without.
+        // Not there, without a word: runtimes ask for it at every start of an event loop, and go on
+        // without.
         absent(libc::SYS_io_uring_setup, "io_uring_setup"),
         absent(libc::SYS_io_uring_enter, "io_uring_enter"),
         absent(libc::SYS_io_uring_register, "io_uring_register"),
@@ -91,7 +92,7 @@ fn privileged() -> Vec<(c_long, &'static str)> {
 }
 
 /// Objects of the system without a path, which outlive the tree. None can be made, so every number
-/// of one means somebody else's.
+/// of one means an object of another program.
 fn system_objects() -> Vec<Call> {
     use ObjectKind::{Messages, Semaphores, SharedMemory};
     use SystemObject::{Id, Key, Queue};

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::{CONTINUE, Decision, Observer, Seen, error};
 use crate::calls::{At, OpenFlags};
-use crate::facts::Facts;
-use crate::ground::Zone;
 use crate::ledger::Event;
 use crate::policy::{Capability, Reads};
 use crate::report::{Category, Charge};
+use crate::resolved_policy::Zone;
+use crate::stat::FileStat;
 use crate::sys::Answer;
 use crate::tree;
 use crate::view::{Found, Place, Reading};
@@ -50,23 +50,26 @@ impl Observer<'_> {
             return Ok(CONTINUE);
         };
         if self.traced && shows_tracer(&path) {
-            self.ledger
-                .hole(|| format!("the command looked up who traces it in {}", seen.show(&path)));
+            self.ledger.mark_incomplete(|| {
+                format!("the command looked up who traces it in {}", seen.show(&path))
+            });
         }
-        let facts = match &found {
-            Found::Here(facts) => Some(facts),
+        let stat = match &found {
+            Found::Here(stat) => Some(stat),
             Found::Missing if flags & libc::O_CREAT != 0 && !self.means_directory(seen, at)? => {
-                return Ok(self.write(seen, self.ground.entry_zone(&path), &[&path]));
+                return Ok(self.write(seen, self.resolved.entry_zone(&path), &[&path]));
             }
             Found::Missing | Found::Nowhere(_) => return Ok(self.opens_nothing(&path)),
             Found::Hidden => None,
         };
         let only_reads = flags & (libc::O_ACCMODE | libc::O_TRUNC | TEMPORARY) == libc::O_RDONLY;
-        let directory = facts.is_some_and(Facts::is_dir) && flags & TEMPORARY == 0;
+        let directory = stat.is_some_and(FileStat::is_dir) && flags & TEMPORARY == 0;
         if only_reads && !exclusive {
             return Ok(self.read(seen, &path, &found));
         }
-        if exclusive && flags & TEMPORARY == 0 || directory || facts.is_some_and(Facts::is_symlink)
+        if exclusive && flags & TEMPORARY == 0
+            || directory
+            || stat.is_some_and(FileStat::is_symlink)
         {
             // Fails with EEXIST, EISDIR, ELOOP.
             return Ok(self.opens_nothing(&path));
@@ -83,7 +86,7 @@ impl Observer<'_> {
     pub(super) fn truncate(&mut self, seen: &Seen<'_>, at: At) -> io::Result<Decision> {
         let Some((path, found)) = self.named(seen, at, FOLLOWED)? else { return Ok(CONTINUE) };
         if matches!(&found, Found::Missing | Found::Nowhere(_))
-            || matches!(&found, Found::Here(facts) if !facts.is_file())
+            || matches!(&found, Found::Here(stat) if !stat.is_file())
         {
             return Ok(self.opens_nothing(&path));
         }
@@ -112,10 +115,10 @@ impl Observer<'_> {
         seen.view.resolve(at.dir.map_or(libc::AT_FDCWD, |index| seen.int(index)), &path, reading)
     }
 
-    /// The zone of a thing; a file that also stands outside the root is outside (M5).
+    /// The zone of a thing; a file that also has a name outside the root is outside (M5).
     pub(super) fn zone(&self, path: &Path, found: &Found) -> Zone {
-        match (self.ground.zone(path), found) {
-            (Zone::Own, Found::Here(facts)) if self.shared.contains(&facts.identity()) => {
+        match (self.resolved.zone(path), found) {
+            (Zone::Own, Found::Here(stat)) if self.shared.contains(&stat.identity()) => {
                 Zone::Outside
             }
             (zone, _) => zone,
@@ -136,7 +139,7 @@ impl Observer<'_> {
         }
         // Of two paths, the one outside is the news.
         let outside = second.filter(|_| {
-            charge == Charge::Outside && self.ground.entry_zone(first) != Zone::Outside
+            charge == Charge::Outside && self.resolved.entry_zone(first) != Zone::Outside
         });
         let (target, other) = if let Some(outside) = outside {
             (*outside, Some(*first))
@@ -152,8 +155,8 @@ impl Observer<'_> {
         )
     }
 
-    /// An open that can change nothing as things stand (M3): the kernel says why. Should they change before it looks, the change is not
-    /// unexplained.
+    /// An open that can change nothing at this moment (M3): the kernel says why. Should they
+    /// change before it looks, the change is not unexplained.
     fn opens_nothing(&mut self, path: &Path) -> Decision {
         if self.policy.declares(Capability::FsWrite) {
             self.ledger.touched.name(path);
@@ -166,7 +169,7 @@ impl Observer<'_> {
             return CONTINUE;
         }
         let foreign = self.is_foreign_process(path);
-        if self.ground.may_read(path) && !foreign {
+        if self.resolved.may_read(path) && !foreign {
             return CONTINUE;
         }
         let declared = if self.policy.declares(Capability::FsRead) {
@@ -177,7 +180,7 @@ impl Observer<'_> {
         if self.policy.reads == Reads::List {
             return self.charge(seen, Category::FsRead, declared, seen.show(path), None);
         }
-        if !foreign && (matches!(found, Found::Hidden) || self.ground.leads_here(path)) {
+        if !foreign && (matches!(found, Found::Hidden) || self.resolved.leads_here(path)) {
             let target = seen.show(path);
             let (category, operation) = (Category::FsRead, seen.call.name);
             let event = Event {
@@ -203,16 +206,17 @@ impl Observer<'_> {
             .and_then(|inside| inside.iter().next())
             .and_then(|name| name.to_str());
         name.and_then(|name| name.parse().ok())
-            .is_some_and(|pid: u32| !tree::contains(self.keeper, pid))
+            .is_some_and(|pid: u32| !tree::contains(self.reaper, pid))
     }
 
     /// A program outside what may be read, where reads are denied.
     pub(super) fn unreadable_program(&self, path: &Path) -> bool {
-        self.ground.denies_reads && !self.ground.may_read(path)
+        self.resolved.denies_reads && !self.resolved.may_read(path)
     }
 }
 
-/// The status of a process or thread. It names the tracer, and whoever knows that he is watched may do otherwise.
+/// The status of a process or thread. It names the tracer, and a program that knows it is watched
+/// may do otherwise.
 fn shows_tracer(path: &Path) -> bool {
     let number = |name: &OsStr| name.as_bytes().iter().all(u8::is_ascii_digit);
     let names: Vec<&OsStr> = path.iter().take(7).collect();

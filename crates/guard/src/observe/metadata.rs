@@ -1,15 +1,16 @@
-//! Changes of metadata. No Landlock right confines them, so the kernel is not told to go on: the supervisor makes the change itself, on a
-//! handle of which it knows where it leads. A path or descriptor swapped meanwhile then changes nothing outside (M1).
+//! Changes of metadata. No Landlock right confines them, so the call is not let go on: the
+//! supervisor makes the change itself, on a handle of which it knows where it leads. A path or
+//! descriptor swapped meanwhile then changes nothing outside (M1).
 
 use std::io;
 use std::path::PathBuf;
 
 use super::files::{FOLLOWED, LAST};
 use super::{Decision, Observer, Seen, error};
-use crate::act::{self, Handle, Order};
 use crate::calls::{At, Change, Clock, Follow, Target};
-use crate::facts::Facts;
-use crate::ground::Zone;
+use crate::emulate::{self, Handle, Order};
+use crate::resolved_policy::Zone;
+use crate::stat::FileStat;
 use crate::sys::Answer;
 use crate::view::{Found, Place};
 
@@ -67,14 +68,14 @@ impl Observer<'_> {
         handle: &Handle,
         order: &Order,
     ) -> Decision {
-        let (path, facts) = match handle.place() {
+        let (path, stat) = match handle.place() {
             Ok(place) => place,
             Err(failure) => return errno(&failure),
         };
         match (&object.name, path) {
             (None, None) => {}
             (_, Some(path)) => {
-                let found = Found::Here(facts);
+                let found = Found::Here(stat);
                 if self.zone(&path, &found) == Zone::Outside {
                     return self.write(seen, Zone::Outside, &[&path]);
                 }
@@ -83,7 +84,7 @@ impl Observer<'_> {
             // A named thing became a pipe meanwhile.
             (Some(_), None) => return error(libc::EACCES),
         }
-        if let Some(number) = self.forbids(&facts, order) {
+        if let Some(number) = self.forbids(&stat, order) {
             return error(number);
         }
         match handle.carry_out(order) {
@@ -92,23 +93,24 @@ impl Observer<'_> {
         }
     }
 
-    /// The rules of the kernel for a user without capabilities, where the supervisor is root and would be stopped by none of them.
-    fn forbids(&self, facts: &Facts, order: &Order) -> Option<i32> {
+    /// The rules of the kernel for a user without capabilities, where the supervisor is root and
+    /// would be stopped by none of them.
+    fn forbids(&self, stat: &FileStat, order: &Order) -> Option<i32> {
         let (uid, gid) = self.identity?;
-        let owns = facts.uid() == uid;
+        let owns = stat.uid() == uid;
         let writes = if owns {
-            facts.mode() & 0o200
-        } else if facts.gid() == gid {
-            facts.mode() & 0o020
+            stat.mode() & 0o200
+        } else if stat.gid() == gid {
+            stat.mode() & 0o020
         } else {
-            facts.mode() & 0o002
+            stat.mode() & 0o002
         } != 0;
         match order {
             Order::Mode(_) | Order::Times(Some(_)) => (!owns).then_some(libc::EPERM),
             Order::Times(None) => (!owns && !writes).then_some(libc::EACCES),
             Order::Owner { uid: user, gid: group } => {
-                let keeps = user.is_none_or(|user| user == facts.uid())
-                    && group.is_none_or(|group| group == gid || group == facts.gid());
+                let keeps = user.is_none_or(|user| user == stat.uid())
+                    && group.is_none_or(|group| group == gid || group == stat.gid());
                 (!owns || !keeps).then_some(libc::EPERM)
             }
             Order::SetAttribute { name, .. } | Order::RemoveAttribute(name) => {
@@ -167,7 +169,8 @@ fn errno(failure: &io::Error) -> Decision {
     error(failure.raw_os_error().unwrap_or(libc::EIO))
 }
 
-/// What is to be done, read once from the process's memory. The inner error is what the kernel would answer.
+/// What is to be done, read once from the process's memory. The inner error is what the kernel
+/// would answer.
 fn order(seen: &Seen<'_>, change: Change) -> io::Result<Result<Order, i32>> {
     let id = |index| {
         let id = seen.int(index).cast_unsigned();
@@ -221,13 +224,13 @@ fn times(
     seen: &Seen<'_>,
     clock: Clock,
     index: usize,
-) -> io::Result<Result<Option<[act::Time; 2]>, i32>> {
+) -> io::Result<Result<Option<[emulate::Time; 2]>, i32>> {
     if seen.arg(index) == 0 {
         return Ok(Ok(None));
     }
     let size = if matches!(clock, Clock::Seconds) { 8 } else { 16 };
     let bytes = seen.view.bytes(seen.arg(index), 2 * size)?;
-    let mut times = [act::Time::default(); 2];
+    let mut times = [emulate::Time::default(); 2];
     for (time, bytes) in times.iter_mut().zip(bytes.chunks(size)) {
         let fraction = bytes.get(8..).filter(|rest| !rest.is_empty()).map_or(0, word);
         let fraction = fraction.cast_signed();
@@ -238,7 +241,7 @@ fn times(
             Clock::Microseconds => fraction * 1_000,
             Clock::Nanoseconds | Clock::Seconds => fraction,
         };
-        *time = act::Time { seconds: word(&bytes[..8]).cast_signed(), nanoseconds };
+        *time = emulate::Time { seconds: word(&bytes[..8]).cast_signed(), nanoseconds };
     }
     Ok(Ok(Some(times)))
 }

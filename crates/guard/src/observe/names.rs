@@ -7,10 +7,10 @@ use std::path::Path;
 use super::files::LAST;
 use super::{CONTINUE, Decision, Observer, Seen};
 use crate::calls::{At, Removal};
-use crate::facts::Facts;
-use crate::ground::Zone;
 use crate::paths;
 use crate::policy::Capability;
+use crate::resolved_policy::Zone;
+use crate::stat::FileStat;
 use crate::sys::Answer;
 use crate::view::{Found, Place, Reading};
 
@@ -20,14 +20,14 @@ impl Observer<'_> {
         Ok(self.make(seen, &path, &found))
     }
 
-    /// A new name; nothing where it stands already or has nowhere to stand.
+    /// A new name; nothing where it exists or has no directory.
     pub(super) fn make(&mut self, seen: &Seen<'_>, path: &Path, found: &Found) -> Decision {
         match found {
             Found::Here(_) => return self.in_vain(&[path], Answer::Error(libc::EEXIST)),
             Found::Nowhere(number) => return self.in_vain(&[path], Answer::Error(*number)),
             Found::Missing | Found::Hidden => {}
         }
-        self.write(seen, self.ground.entry_zone(path), &[path])
+        self.write(seen, self.resolved.entry_zone(path), &[path])
     }
 
     pub(super) fn remove(
@@ -45,15 +45,15 @@ impl Observer<'_> {
         let fails = match &found {
             Found::Missing => Some(libc::ENOENT),
             Found::Nowhere(number) => Some(*number),
-            Found::Here(facts) if facts.is_dir() && !directory => Some(libc::EISDIR),
-            Found::Here(facts) if !facts.is_dir() && directory => Some(libc::ENOTDIR),
+            Found::Here(stat) if stat.is_dir() && !directory => Some(libc::EISDIR),
+            Found::Here(stat) if !stat.is_dir() && directory => Some(libc::ENOTDIR),
             Found::Here(_) if directory && is_filled(&path) => Some(libc::ENOTEMPTY),
             Found::Here(_) | Found::Hidden => None,
         };
         if let Some(number) = fails {
             return Ok(self.in_vain(&[&path], Answer::Error(number)));
         }
-        Ok(self.write(seen, self.ground.entry_zone(&path), &[&path]))
+        Ok(self.write(seen, self.resolved.entry_zone(&path), &[&path]))
     }
 
     pub(super) fn rename(
@@ -79,7 +79,7 @@ impl Observer<'_> {
         if let Some(answer) = answer {
             return Ok(self.in_vain(&[&from, &to], answer));
         }
-        let zone = self.ground.entry_zone(&from).max(self.ground.entry_zone(&to));
+        let zone = self.resolved.entry_zone(&from).max(self.resolved.entry_zone(&to));
         if zone == Zone::Own && self.policy.declares(Capability::FsWrite) {
             self.ledger.touched.moved(&from);
             self.ledger.touched.moved(&to);
@@ -103,7 +103,7 @@ impl Observer<'_> {
         } else {
             self.place(seen, from, Reading { follow, jailed: false })?
         };
-        let entry = self.ground.entry_zone(&to);
+        let entry = self.resolved.entry_zone(&to);
         match source {
             // A temporary file without a name gets one.
             Place::Nameless { .. } => Ok(self.make(seen, &to, &target)),
@@ -113,7 +113,7 @@ impl Observer<'_> {
             _ if matches!(target, Found::Here(_) | Found::Nowhere(_)) => {
                 Ok(self.make(seen, &to, &target))
             }
-            Place::File { found: Found::Here(facts), .. } if facts.links() == 0 => {
+            Place::File { found: Found::Here(stat), .. } if stat.links() == 0 => {
                 Ok(self.write(seen, entry, &[&to]))
             }
             // A second name changes the file too.
@@ -123,12 +123,13 @@ impl Observer<'_> {
         }
     }
 
-    /// A call that can change nothing as things stand (M3). Where the kernel is free to make the change it says so itself, and should things
-    /// change before it looks, the change is not unexplained. Elsewhere Landlock would refuse before the kernel finds out, which a
-    /// program would take for another answer than it gets without a guard.
+    /// A call that can change nothing at this moment (M3). Where the kernel is free to make the
+    /// change it says so itself, and should things change before it looks, the change is not
+    /// unexplained. Elsewhere Landlock would refuse before the kernel finds out, which a program
+    /// would take for another answer than it gets without a guard.
     pub(super) fn in_vain(&mut self, paths: &[&Path], answer: Answer) -> Decision {
         let declared = self.policy.declares(Capability::FsWrite);
-        let free = paths.iter().all(|path| match self.ground.entry_zone(path) {
+        let free = paths.iter().all(|path| match self.resolved.entry_zone(path) {
             Zone::Free => true,
             Zone::Own => declared,
             Zone::Outside => false,
@@ -148,7 +149,7 @@ fn is_filled(path: &Path) -> bool {
 
 /// The kernel's answer to a rename that is impossible, or has nothing to do.
 fn moves_nothing(
-    (from, source): (&Path, &Facts),
+    (from, source): (&Path, &FileStat),
     (to, target): (&Path, &Found),
     flags: u32,
 ) -> Option<Answer> {

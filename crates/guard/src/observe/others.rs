@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use super::files::{FOLLOWED, LAST, missing};
 use super::{CONTINUE, Decision, MAX_SHOWN_ARGUMENTS, Observer, Seen, Start, error};
 use crate::calls::{At, NEW_NAMESPACES};
-use crate::facts::Facts;
 use crate::ledger::Event;
 use crate::policy::Capability;
 use crate::report::{Category, Charge, Exit};
+use crate::stat::FileStat;
 use crate::text;
 use crate::tree;
 use crate::view::{Found, Place};
-
 
 impl Observer<'_> {
     pub(super) fn exec(
@@ -58,7 +57,7 @@ impl Observer<'_> {
             }
             Place::File { found: Found::Missing, .. } => return Ok(missing()),
             Place::File { found: Found::Nowhere(number), .. } => return Ok(error(number)),
-            Place::File { found: Found::Here(facts), .. } if !executable(&facts) => {
+            Place::File { found: Found::Here(stat), .. } if !executable(&stat) => {
                 return Ok(error(libc::EACCES));
             }
             Place::File { found: Found::Hidden, .. } => return Ok(error(libc::EACCES)),
@@ -81,10 +80,10 @@ impl Observer<'_> {
             return self.charge(seen, Category::FsRead, Charge::Outside, shown, arguments);
         }
         let by_git = || {
-            self.ground.is_git_part(place)
-                && seen.view.task.link("exe").is_ok_and(|own| self.ground.is_git_part(&own))
+            self.resolved.is_git_part(place)
+                && seen.view.task.link("exe").is_ok_and(|own| self.resolved.is_git_part(&own))
         };
-        let git = self.ground.is_git(place) || by_git();
+        let git = self.resolved.is_git(place) || by_git();
         let category = if git { Category::ProcessGit } else { Category::ProcessShell };
         let declared = self.policy.declares(Capability::ProcessShell)
             || (git && self.policy.declares(Capability::ProcessGit));
@@ -116,7 +115,7 @@ impl Observer<'_> {
             return error(libc::EINTR);
         }
         let tid = seen.stopped.tid;
-        let who = self.tasks.who(tid);
+        let who = self.tasks.process_info(tid);
         let pid = tree::process_of(tid).unwrap_or(tid);
         self.tasks.forget();
         Decision::Start(Box::new(Start { pid, tid, who, event, path, name, itself }))
@@ -131,7 +130,8 @@ impl Observer<'_> {
         shown.join(" ")
     }
 
-    /// Stopped where no process was declared. It goes on even undeclared, within the limit: the program it starts is refused by name.
+    /// Stopped where no process was declared. It goes on even undeclared, within the limit: the
+    /// program it starts is refused by name.
     pub(super) fn fork(&mut self, seen: &Seen<'_>) -> Decision {
         if seen.call.number == libc::SYS_clone && seen.arg(0) & u64::from(NEW_NAMESPACES) != 0 {
             self.refused(seen.stopped.tid, "clone into a new namespace", String::new());
@@ -159,7 +159,7 @@ impl Observer<'_> {
         self.forked += 1;
         self.forks += 1;
         if self.alive + self.forked > self.policy.limits.processes {
-            self.alive = tree::usage(self.keeper, &self.policy.limits, false).processes;
+            self.alive = tree::usage(self.reaper, &self.policy.limits, false).processes;
             self.forked = 1;
             if self.alive >= self.policy.limits.processes {
                 return Decision::End(Exit::Limit("processes".to_owned()));
@@ -170,6 +170,6 @@ impl Observer<'_> {
 }
 
 /// What the kernel would refuse to execute anyway is no start of a program.
-fn executable(facts: &Facts) -> bool {
-    facts.is_file() && facts.mode() & 0o111 != 0
+fn executable(stat: &FileStat) -> bool {
+    stat.is_file() && stat.mode() & 0o111 != 0
 }

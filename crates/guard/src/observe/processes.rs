@@ -37,13 +37,14 @@ impl Observer<'_> {
         self.reach(seen, aim, asks)
     }
 
-    /// Lets pass what stays in the tree, fails what finds nobody, charges the rest. Asking whether somebody is there changes nothing.
+    /// Lets pass what stays in the tree, fails what matches no process, charges the rest. Asking
+    /// whether a process exists changes nothing.
     fn reach(&mut self, seen: &Seen<'_>, aim: Aim, asks: bool) -> Decision {
         match aim {
             Aim::Own => return CONTINUE,
-            Aim::Process(pid) if tree::contains(self.keeper, pid) => return CONTINUE,
+            Aim::Process(pid) if tree::contains(self.reaper, pid) => return CONTINUE,
             Aim::Process(pid) if tree::parent(pid).is_none() => return error(libc::ESRCH),
-            Aim::Group(group) => match tree::group(self.keeper, group) {
+            Aim::Group(group) => match tree::group(self.reaper, group) {
                 tree::Group::Own => return CONTINUE,
                 tree::Group::Empty => return error(libc::ESRCH),
                 tree::Group::Foreign => {}
@@ -63,7 +64,7 @@ impl Observer<'_> {
         error(libc::EPERM)
     }
 
-    /// `pidfd_send_signal`: the process stands behind the descriptor.
+    /// `pidfd_send_signal`: the descriptor refers to the process.
     pub(super) fn signal_handle(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
         let handle = seen.int(0);
         if handle <= SELF_HANDLES {
@@ -78,7 +79,7 @@ impl Observer<'_> {
                 .ok()
                 .and_then(|rest| rest.iter().next()?.to_str()?.parse().ok()),
         };
-        // Who is gone, or is no process, gets no signal.
+        // ProcessInfo is gone, or is no process, gets no signal.
         let Some(pid) = pid else { return Ok(CONTINUE) };
         Ok(self.reach(seen, Aim::Process(pid), asks))
     }
@@ -110,10 +111,11 @@ impl Observer<'_> {
         Ok(self.reach(seen, owner(who < 0, who.unsigned_abs()), false))
     }
 
-    /// Memory of the own tree may be read; that of others is withheld by the kernel, and counts like a file of theirs.
+    /// Memory of the own tree may be read; that of others is withheld by the kernel, and counts
+    /// like a file of theirs.
     pub(super) fn peek(&mut self, seen: &Seen<'_>, pid: usize) -> Decision {
         let pid = seen.int(pid).unsigned_abs();
-        if tree::contains(self.keeper, pid) {
+        if tree::contains(self.reaper, pid) {
             return CONTINUE;
         }
         if tree::parent(pid).is_none() {
@@ -128,12 +130,12 @@ impl Observer<'_> {
         error(libc::EPERM)
     }
 
-    /// Tracing, and writing another's memory: nobody gets it, and who tries it outside is charged.
+    /// Tracing, and writing another's memory: always refused, and charged where aimed outside.
     pub(super) fn refuse_process(&mut self, seen: &Seen<'_>, pid: usize) -> Decision {
         const TRACE_ME: i32 = 0;
         let me = seen.call.number == libc::SYS_ptrace && seen.int(0) == TRACE_ME;
         let pid = seen.int(pid).unsigned_abs();
-        if me || tree::contains(self.keeper, pid) {
+        if me || tree::contains(self.reaper, pid) {
             self.refused(seen.stopped.tid, seen.call.name, String::new());
             return error(libc::EPERM);
         }

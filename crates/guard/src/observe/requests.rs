@@ -4,16 +4,17 @@ use std::io;
 
 use super::{CONTINUE, Decision, Observer, Seen, error};
 use crate::calls::OWNER_REQUESTS;
-use crate::ground::Zone;
 use crate::policy::Capability;
 use crate::report::{Category, Charge};
+use crate::resolved_policy::Zone;
 use crate::view::{Found, Place};
 
 const TERMINAL_INPUT: u32 = libc::TIOCSTI as u32;
 const CONSOLE: u32 = 0x541c;
 /// `FS_IOC_SET_ENCRYPTION_POLICY`: by its number it only reads.
 const ENCRYPT: u32 = 0x800c_6613;
-/// Requests on files and directories that change nothing, or only what is open for writing: block maps, extents, clones, digests.
+/// Requests on files and directories that change nothing, or only what is open for writing: block
+/// maps, extents, clones, digests.
 const HARMLESS: [u32; 9] = [
     0x0000_0001,
     0x0000_0002,
@@ -38,7 +39,7 @@ impl Observer<'_> {
         }
         if OWNER_REQUESTS.contains(&request) {
             if self.abi < SIGNALS_CONFINED {
-                // Whom it names stands in memory: only Landlock keeps the signals in the tree.
+                // The process it names is in memory: only Landlock keeps the signals in the tree.
                 return Ok(error(libc::EINVAL));
             }
             return self.socket_owner(seen);
@@ -48,11 +49,11 @@ impl Observer<'_> {
             let confined = self.abi >= DEVICES_CONFINED;
             return Ok(if confined { CONTINUE } else { error(libc::ENOTTY) });
         };
-        let Found::Here(facts) = &found else { return Ok(CONTINUE) };
-        let device = facts.is_device();
+        let Found::Here(stat) = &found else { return Ok(CONTINUE) };
+        let device = stat.is_device();
         if is_of_terminals(request) {
-            if device && self.ground.zone(&path) == Zone::Outside {
-                // The settings of somebody's terminal.
+            if device && self.resolved.zone(&path) == Zone::Outside {
+                // The settings of a terminal outside.
                 let shown = seen.show(&path);
                 self.record(seen, Category::FsWrite, Charge::Outside, shown, false);
                 return Ok(error(libc::EACCES));
@@ -63,13 +64,14 @@ impl Observer<'_> {
             return Ok(if confined { CONTINUE } else { error(libc::ENOTTY) });
         }
         if device {
-            let confined = self.abi >= DEVICES_CONFINED || self.ground.zone(&path) == Zone::Free;
+            let confined = self.abi >= DEVICES_CONFINED || self.resolved.zone(&path) == Zone::Free;
             return Ok(if confined { CONTINUE } else { error(libc::EPERM) });
         }
-        if !(facts.is_file() || facts.is_dir()) || is_harmless(request) {
+        if !(stat.is_file() || stat.is_dir()) || is_harmless(request) {
             return Ok(CONTINUE);
         }
-        // Flags, attributes, snapshots: nobody gets them, and asking for them is a change like any other.
+        // Flags, attributes, snapshots: always refused, and asking for them is a change like any
+        // other.
         let charge = match self.zone(&path, &found) {
             Zone::Free => return Ok(error(libc::ENOTTY)),
             Zone::Outside => Charge::Outside,
@@ -82,12 +84,11 @@ impl Observer<'_> {
 }
 
 impl Observer<'_> {
-    /// Input for whoever reads a terminal, or a request to the console. It is never let go on; it
+    /// Input for the reader of a terminal, or a request to the console. It is never let go on; it
     /// counts as a write to that terminal, wherever the terminal is.
     fn types_into(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
-        if let Place::File { path, found: Found::Here(facts) } =
-            seen.view.descriptor(seen.int(0))?
-            && facts.is_device()
+        if let Place::File { path, found: Found::Here(stat) } = seen.view.descriptor(seen.int(0))?
+            && stat.is_device()
         {
             let shown = seen.show(&path);
             self.record(seen, Category::FsWrite, Charge::Outside, shown, false);

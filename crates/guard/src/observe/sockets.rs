@@ -1,9 +1,9 @@
 //! Calls on sockets: what is opened, where it is connected or bound, to whom a message goes.
 //!
 //! Where `Network` is declared, every address is, and the calls go on as they are. Where it is not,
-//! only sockets between processes of this machine exist (`socket` refuses all others by a number
-//! that nobody can change), and every address is judged on a copy with which the supervisor then
-//! makes the call itself (`socket_calls.rs`).
+//! only sockets between processes of this machine exist (`socket` refuses all others by a register
+//! that cannot change), and every address is judged on a copy with which the supervisor then
+//! makes the call itself (`emulate/sockets.rs`).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,10 +11,10 @@ use std::path::Path;
 
 use super::files::{FOLLOWED, LAST, missing};
 use super::{CONTINUE, Decision, Observer, Seen, error};
-use crate::act::Handle;
+use crate::emulate::Handle;
+use crate::emulate::sockets::{self, Action, Address, Caller, Message, SocketCall};
 use crate::policy::Capability;
 use crate::report::{Category, Charge};
-use crate::socket_calls::{self, Action, Address, Caller, Message, SocketCall};
 use crate::sys::{self, Answer};
 use crate::text;
 use crate::tree;
@@ -23,7 +23,7 @@ use crate::view::{Found, Place};
 /// The kernel's own bound on messages of one call, and on the parts of one message.
 const MAX_MESSAGES: u64 = 1_024;
 const MAX_PARTS: usize = 1_024;
-/// Bytes of one call that are copied; a stream is told that no more were taken.
+/// Bytes of one call that are copied; a stream returns the shorter length.
 const MAX_DATA: usize = 8 << 20;
 /// The kernel's own bounds on ancillary data and on the descriptors in it.
 const MAX_CONTROL: usize = 20_480;
@@ -50,8 +50,8 @@ enum Meaning<'a> {
 }
 
 impl Observer<'_> {
-    /// Sockets other than local ones; nobody gets exotic families, whose effects nothing here
-    /// understands.
+    /// Sockets other than local ones; exotic families are always refused, whose effects nothing
+    /// here understands.
     pub(super) fn socket(&mut self, seen: &Seen<'_>) -> Decision {
         let family = seen.int(0);
         let known = matches!(family, libc::AF_INET | libc::AF_INET6 | libc::AF_NETLINK);
@@ -121,8 +121,8 @@ impl Observer<'_> {
             Place::Nameless { .. } => return Ok(Judged::Answer(error(libc::ECONNREFUSED))),
             Place::File { path, found } => (path, found),
         };
-        // The name services of the host are not there for a guarded command: what they would tell
-        // is about the host, and libraries go on without them (M15).
+        // The name services of the host are not there for a guarded command: their answers describe
+        // the host, and libraries go on without them (M15).
         if is_name_service(&path) {
             return Ok(Judged::Answer(missing()));
         }
@@ -140,8 +140,8 @@ impl Observer<'_> {
     /// A handle on a socket file that this run bound.
     fn own_socket(&self, path: &Path) -> Option<OwnedFd> {
         let handle = Handle::open(path, false).ok()?;
-        let (_, facts) = handle.place().ok()?;
-        self.own_sockets.contains(facts.identity()).then(|| handle.into())
+        let (_, stat) = handle.place().ok()?;
+        self.own_sockets.contains(stat.identity()).then(|| handle.into())
     }
 
     pub(super) fn bind(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
@@ -188,7 +188,7 @@ impl Observer<'_> {
         self.perform(seen, Action::Send { messages: vec![message], flags, many: false })
     }
 
-    /// `sendmsg` and `sendmmsg`, whose addresses stand in structures in memory.
+    /// `sendmsg` and `sendmmsg`, whose addresses are in structures in memory.
     pub(super) fn message(&mut self, seen: &Seen<'_>, many: bool) -> io::Result<Decision> {
         let count = if many { seen.arg(2).min(MAX_MESSAGES) } else { 1 };
         let declared = self.policy.declares(Capability::Network);
@@ -244,7 +244,7 @@ impl Observer<'_> {
             Ok(socket) => socket,
             Err(failure) if failure.raw_os_error() == Some(libc::EPERM) => {
                 let call = seen.call.name;
-                self.ledger.hole(|| {
+                self.ledger.mark_incomplete(|| {
                     format!(
                         "{call} on a socket of process {pid} could not be made for it: the host \
                          does not let the guard duplicate its descriptors (pidfd_getfd)"
@@ -258,7 +258,7 @@ impl Observer<'_> {
             pid,
             tid,
             identity: self.identity,
-            cwd: socket_calls::working_directory(tid)?,
+            cwd: sockets::working_directory(tid)?,
             umask: umask(tid),
             domain: std::sync::Arc::clone(&self.domain),
         };
@@ -289,11 +289,7 @@ fn is_name_service(path: &Path) -> bool {
 }
 
 /// A copy of an address. The inner error is what the kernel would answer.
-fn address_bytes(
-    seen: &Seen<'_>,
-    address: u64,
-    length: u64,
-) -> io::Result<Result<Vec<u8>, i32>> {
+fn address_bytes(seen: &Seen<'_>, address: u64, length: u64) -> io::Result<Result<Vec<u8>, i32>> {
     // The kernel takes the length as a signed number of 32 bits.
     let length = length & 0xffff_ffff;
     if length > MAX_ADDRESS {
@@ -316,7 +312,7 @@ fn meaning(bytes: &[u8]) -> Meaning<'_> {
     let family = i32::from(u16::from_ne_bytes([family[0], family[1]]));
     match family {
         libc::AF_UNSPEC => Meaning::Nothing,
-        // The kernel picks an abstract name nobody else uses.
+        // The kernel picks an unused abstract name.
         libc::AF_UNIX if rest.is_empty() => Meaning::Nothing,
         libc::AF_UNIX if rest[0] == 0 => {
             Meaning::Far(format!("unix:@{}", text::escape(&rest[1..])))
@@ -360,7 +356,7 @@ fn gather(seen: &Seen<'_>, parts: u64, count: u64, room: &mut usize) -> io::Resu
 }
 
 /// Duplicates of the descriptors in ancillary data. The inner error is the answer to data that no
-/// supervisor could send for somebody else.
+/// supervisor could send for another process.
 fn descriptors(
     seen: &Seen<'_>,
     control: u64,

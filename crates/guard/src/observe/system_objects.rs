@@ -23,7 +23,7 @@ impl Observer<'_> {
             }
         };
         if !exists {
-            // The kernel's own answer to a number that nobody has.
+            // The kernel's own answer to an unused number.
             return error(libc::EINVAL);
         }
         if changes {

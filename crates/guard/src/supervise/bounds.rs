@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::{Run, TICK_MS, locked};
-use crate::births::Births;
-use crate::launch::Keeper;
+use crate::fork_events::ForkEvents;
+use crate::launch::Reaper;
 use crate::report::Exit;
 use crate::sys;
 use crate::tree;
@@ -16,13 +16,13 @@ pub(super) const WEIGH_MS: u64 = 250;
 
 impl Run<'_, '_> {
     /// Holds the run against its limits, at most once a tick.
-    pub(super) fn look(&mut self, keeper: &Keeper) {
+    pub(super) fn look(&mut self, reaper: &Reaper) {
         let now = sys::monotonic_ms();
         if now < self.looked_ms + TICK_MS || self.exit.is_some() {
             return;
         }
         self.looked_ms = now;
-        self.births.iter_mut().for_each(Births::look);
+        self.fork_events.iter_mut().for_each(ForkEvents::look);
         let limits = &self.policy.limits;
         let limit = |name: &str| Some(Exit::Limit(name.to_owned()));
         if now - self.begun_ms >= limits.wall_ms {
@@ -33,8 +33,8 @@ impl Run<'_, '_> {
             self.exit = limit("cancelled");
             return;
         }
-        // Many births since the last look are a reason not to wait for the next.
-        let made = self.births.as_ref().map_or(0, Births::made);
+        // Many fork_events since the last look are a reason not to wait for the next.
+        let made = self.fork_events.as_ref().map_or(0, ForkEvents::made);
         if now < self.measured_ms + USAGE_MS && made < self.made + limits.processes {
             return;
         }
@@ -45,7 +45,7 @@ impl Run<'_, '_> {
             return;
         }
         let files = locked(self.observer).memory_files;
-        let usage = tree::usage(keeper.pid, limits, files);
+        let usage = tree::usage(reaper.pid, limits, files);
         self.cpu_ms = self.cpu_ms.max(usage.cpu_ms);
         self.exit = if usage.cpu_ms >= limits.cpu_ms {
             limit("cpu_ms")

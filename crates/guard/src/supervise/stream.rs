@@ -25,7 +25,8 @@ impl Stream {
         }
     }
 
-    /// Takes what is there. Beyond the limit bytes are dropped, so that nobody hangs on a full pipe.
+    /// Takes what is there. Beyond the limit bytes are dropped, so that no writer hangs on a full
+    /// pipe.
     pub(super) fn read(&mut self, live: &mut Live<'_>) {
         let mut buffer = [0; 1 << 16];
         // One pipe's fill at a time, so that a flood does not keep the limits from being looked at.

@@ -1,4 +1,4 @@
-//! What stands in the memory of the stopped process.
+//! Reads the memory of the stopped process.
 
 use std::io;
 
@@ -46,7 +46,7 @@ impl View<'_> {
         Some([string(first)?, string(second)?])
     }
 
-    /// Whether these strings stand at their addresses.
+    /// Whether these strings are still at their addresses.
     pub(crate) fn has_strings(&self, strings: &[(u64, Vec<u8>)]) -> bool {
         strings.chunks(sys::MAX_PARTS).all(|strings| {
             let mut parts = [(0, 0); sys::MAX_PARTS];

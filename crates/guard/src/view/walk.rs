@@ -1,4 +1,5 @@
-//! A path followed part by part, with a handle on every directory on the way: names may be longer than any path the kernel takes.
+//! A path followed part by part, with a handle on every directory on the way: names may be longer
+//! than any path the kernel takes.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +13,7 @@ use rustix::fs::{Mode, OFlags, open, openat, readlinkat};
 use rustix::io::Errno;
 
 use super::{Found, Place, Reading, View, path_of};
-use crate::facts::Facts;
+use crate::stat::FileStat;
 use crate::tree;
 
 const MAX_LINKS: usize = 40;
@@ -65,7 +66,7 @@ impl<'v> Walk<'v> {
                 return Ok(place);
             }
         }
-        let found = Facts::of(self.handle).map_or(Found::Hidden, Found::Here);
+        let found = FileStat::of(self.handle).map_or(Found::Hidden, Found::Here);
         Ok(Place::File { path: self.at, found })
     }
 
@@ -140,7 +141,7 @@ impl<'v> Walk<'v> {
     /// A link of a process that is not of this tree.
     fn is_foreign(&self, link: &Path) -> bool {
         let pid = link.iter().nth(2).and_then(OsStr::to_str).and_then(|pid| pid.parse().ok());
-        pid.is_some_and(|pid| pid != self.view.tid && !tree::contains(self.view.keeper, pid))
+        pid.is_some_and(|pid| pid != self.view.tid && !tree::contains(self.view.reaper, pid))
     }
 
     fn link(&mut self, target: &Path, rest: &mut VecDeque<OsString>) -> io::Result<Step> {

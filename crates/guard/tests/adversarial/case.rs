@@ -32,7 +32,8 @@ pub enum Expect {
     Exec(&'static str),
     /// Anything but a pass: how a race ends is the scheduler's to say.
     NoPass,
-    /// Any verdict: the deed is impossible, and whether it was tried in time is the scheduler's to say.
+    /// Any verdict: the deed is impossible, and whether it was tried in time is the scheduler's to
+    /// say.
     Harmless,
 }
 

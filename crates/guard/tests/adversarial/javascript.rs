@@ -75,7 +75,8 @@ const WRITES: &[(&str, &str)] = &[
         const w = new WASI({version: 'preview1', preopens: {'/': '.'}}); w.start((await WebAssembly.instantiate(new Uint8Array(b), w.getImportObject())).instance)"),
 ];
 
-/// As [`WRITES`], but by doors that not every release of Node has, or that only exist where a module is no ES module.
+/// As [`WRITES`], but by doors that not every release of Node has, or that only exist where a
+/// module is no ES module.
 const SCRIPTS: &[(&str, &str)] = &[
     ("process-binding", "const c = require('fs').constants; const b = process.binding('fs'); b.close(b.open('a', c.O_CREAT | c.O_WRONLY, 0o600))"),
     ("main-module-require", "process.mainModule.require('fs').writeFileSync('a', '1')"),

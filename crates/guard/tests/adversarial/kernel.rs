@@ -1,10 +1,12 @@
-//! Class B, and by another prefix class C: every way in which the kernel lets a file, a name or metadata be changed.
+//! Class B, and by another prefix class C: every way in which the kernel lets a file, a name or
+//! metadata be changed.
 
 use guard::Capability::{FsWrite, Network, ProcessShell};
 
 use crate::case::{Case, Expect, Program, case};
 
-/// Each must be charged without the declaration, work with it, and be refused outside the root whatever was declared.
+/// Each must be charged without the declaration, work with it, and be refused outside the root
+/// whatever was declared.
 const CHANGES: &[&str] = &[
     "open_create",
     "open_append",

@@ -1,7 +1,9 @@
-//! Programs that try to change the world unseen, and programs that only look as if they did: one row a case, each run for real.
+//! Programs that try to change the world unseen, and programs that only look as if they did: one
+//! row a case, each run for real.
 //!
-//! `docs/guard-cases.md` lists them with their results; `cargo test -p side-effect-guard --test adversarial -- --ignored write_table` writes it.
-//! `GUARD_CASE=<part of a name>` runs only the cases that match. Needs gcc; the cases in Node need Node 22.
+//! `docs/guard-cases.md` lists them with their results; `cargo test -p side-effect-guard --test
+//! adversarial -- --ignored write_table` writes it. `GUARD_CASE=<part of a name>` runs only the
+//! cases that match. Needs gcc; the cases in Node need Node 22.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
@@ -23,7 +25,8 @@ mod traps;
 
 use crate::case::{Case, show};
 
-/// Cases the guard does not keep yet: the name, and what is wrong. They are in the table too, apart.
+/// Cases the guard does not keep yet: the name, and what is wrong. They are in the table too,
+/// apart.
 const GAPS: &[(&str, &str)] = &[];
 
 fn is_gap(case: &Case) -> bool {

@@ -1,4 +1,5 @@
-//! The same cases once more as an ordinary user: root runs this test binary again as somebody who owns nothing.
+//! The same cases once more as an ordinary user: root runs this test binary again as somebody who
+//! owns nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -27,6 +28,12 @@ fn prepared() -> (TempDir, Command) {
     let mut command = Command::new(copy);
     command.uid(USER).gid(USER).current_dir(&own).env("TMPDIR", &own).env("HOME", &own);
     (folder, command)
+}
+
+/// [`run`] with one more variable in the environment.
+pub fn run_with(arguments: &[&str], variable: (&str, &str)) -> Output {
+    let (_folder, mut command) = prepared();
+    command.args(arguments).env(variable.0, variable.1).output().unwrap()
 }
 
 /// Runs tests of this binary as the ordinary user.

@@ -1,4 +1,5 @@
-//! Random programs: several threads and processes change names by chance; what the guard tells is held against what is on disk.
+//! Random programs: several threads and processes change names by chance; what the guard tells is
+//! held against what is on disk.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,9 +14,11 @@ use crate::setting::{Setting, State};
 /// Whether the workers of a program get in each other's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ways {
-    /// Each has a folder of its own: what is seen before a call is what the call finds, and everything must agree.
+    /// Each has a folder of its own: what is seen before a call is what the call finds, and
+    /// everything must agree.
     Apart,
-    /// All change the same names: between a look and the call, another may have changed what stands there.
+    /// All change the same names: between a look and the call, another may have changed what stands
+    /// there.
     Together,
 }
 
@@ -103,8 +106,9 @@ fn what_is_told_and_what_is_on_disk_agree() {
     }
 }
 
-/// Who changes a name between the guard's look and the kernel's makes the guard tell of another name, or of none. What was declared is then
-/// still all that happened, and a change that cannot be explained is not a pass.
+/// Who changes a name between the guard's look and the kernel's makes the guard tell of another
+/// name, or of none. What was declared is then still all that happened, and a change that cannot be
+/// explained is not a pass.
 #[test]
 fn workers_in_each_others_way_are_never_accused() {
     for seed in seeds() {
@@ -133,7 +137,8 @@ fn nothing_lands_that_was_not_declared() {
     }
 }
 
-/// Every name that differs was the target of an effect, or stands below one that was moved, or is another name of such a file.
+/// Every name that differs was the target of an effect, or stands below one that was moved, or is
+/// another name of such a file.
 fn every_change_has_a_cause(
     root: &Path,
     before: &State,
@@ -182,7 +187,8 @@ fn nothing_is_made_up(root: &Path, report: &Report, case: &str) {
         .collect();
     let changes: Vec<_> =
         report.effects.iter().filter(|effect| effect.category == Category::FsWrite).collect();
-    // Paths that lead through symbolic links are told as resolved, so only those without one can be held against each other.
+    // Paths that lead through symbolic links are told as resolved, so only those without one can be
+    // held against each other.
     let plain = !told.iter().any(|line| line.operation == "symlink" && !line.failed);
     for effect in &changes {
         assert_eq!(effect.charge, Charge::Declared, "{case}: {effect:?}");

@@ -1,4 +1,5 @@
-//! A fresh world for one case: the root, a twin of it outside, and the means to see whether the outside stayed as it was.
+//! A fresh world for one case: the root, a twin of it outside, and the means to see whether the
+//! outside stayed as it was.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -13,7 +14,8 @@ use tempfile::TempDir;
 /// Everything that can be told about a name, as text; times of access left out.
 pub type State = BTreeMap<PathBuf, String>;
 
-/// `base/` with `x y d full/f link victim`, and in it `root/` with the same and more, `scratch/`, `out/`.
+/// `base/` with `x y d full/f link victim`, and in it `root/` with the same and more, `scratch/`,
+/// `out/`.
 pub struct Setting {
     _dir: TempDir,
     pub base: PathBuf,
@@ -73,7 +75,8 @@ impl Setting {
         run(command, &self.policy).unwrap()
     }
 
-    /// The world outside the root, the scratch and the free folder; with the times of everything but the folder they stand in.
+    /// The world outside the root, the scratch and the free folder; with the times of everything
+    /// but the folder they stand in.
     pub fn outside(&self) -> State {
         let mut state =
             state(&self.base, &[&self.root, &self.base.join("scratch"), &self.base.join("out")]);

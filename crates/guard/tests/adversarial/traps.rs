@@ -13,7 +13,8 @@ fn probe(setting: &Setting, name: &str) -> Report {
     setting.run(&setting.command(programs::probe()).args([name, "", setting.argument.as_str()]))
 }
 
-/// A process that is watched by a supervisor already cannot be watched by a second one: no pass may come of it.
+/// A process that is watched by a supervisor already cannot be watched by a second one: no pass may
+/// come of it.
 #[test]
 fn a_busy_listener_is_told_and_never_a_pass() {
     let output =
@@ -52,8 +53,13 @@ fn beside_another_supervisor() {
 
 /// Runs tests of this program where another supervisor listens.
 pub fn beside(arguments: &[&str]) -> Output {
+    beside_with(arguments, ("GUARD_CASE", ""))
+}
+
+/// The same with one more variable in the environment.
+pub fn beside_with(arguments: &[&str], (name, value): (&str, &str)) -> Output {
     let own = std::env::current_exe().unwrap();
-    Command::new(programs::beside()).arg(own).args(arguments).output().unwrap()
+    Command::new(programs::beside()).arg(own).args(arguments).env(name, value).output().unwrap()
 }
 
 /// There the guard traces, and owes the same verdicts.
@@ -86,7 +92,8 @@ fn every_case_holds_beside_another_supervisor() {
     hold_beside(&[&WITHOUT_NODE[..], &others].concat());
 }
 
-/// The supervisor waits for calls of a tree whose last task ends at that moment: it must see the end, every time.
+/// The supervisor waits for calls of a tree whose last task ends at that moment: it must see the
+/// end, every time.
 #[test]
 fn the_supervisor_ends_with_the_last_task() {
     let mut setting = Setting::new();
@@ -130,7 +137,8 @@ fn a_million_changes_are_counted_exactly_in_bounded_memory() {
     assert!(grown < 100_000, "{grown} KiB more at the peak");
 }
 
-/// Two gibibytes of output, as much as a limit allows: kept to the limit, the rest dropped, the run ended.
+/// Two gibibytes of output, as much as a limit allows: kept to the limit, the rest dropped, the run
+/// ended.
 #[test]
 fn a_flood_of_output_is_bounded_in_memory() {
     let mut setting = Setting::new();

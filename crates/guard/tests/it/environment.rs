@@ -102,7 +102,7 @@ fn output_is_handed_on_while_the_command_runs() {
     let command = setting.command("/bin/sh").args(["-c", script]);
     let (mut out, mut error) = (Vec::new(), Vec::new());
     let report = std::thread::scope(|scope| {
-        guard::Guard::run_live(&command, &setting.policy, |stream, bytes| match stream {
+        guard::run_live(&command, &setting.policy, |stream, bytes| match stream {
             guard::OutputStream::Stdout => {
                 if out.is_empty() {
                     let fifo = fifo.clone();

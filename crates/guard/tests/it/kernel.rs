@@ -148,7 +148,8 @@ fn settings_of_somebody_s_terminal_are_outside() {
 
 #[test]
 fn metadata_of_a_path_swapped_meanwhile_stays_what_it_was() {
-    // One process exchanges a folder and a link that leads out, the other changes modes through the name they share.
+    // One process exchanges a folder and a link that leads out, the other changes modes through the
+    // name they share.
     let source = "int main() { mkdir(\"in\", 0700); close(open(\"in/victim\", O_CREAT | O_WRONLY, 0600)); symlink(\"..\", \"up\");
         pid_t p = fork(); if (!p) for (;;) syscall(SYS_renameat2, AT_FDCWD, \"in\", AT_FDCWD, \"up\", 2);
         for (int i = 0; i < 2000; i++) { chmod(\"in/victim\", 0777); } kill(p, SIGKILL); chmod(\"../victim\", 0777); return 0; }";

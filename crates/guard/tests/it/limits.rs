@@ -87,7 +87,8 @@ fn the_tree_is_bounded() {
 #[test]
 fn memory_that_processes_share_counts_once_and_all_of_it() {
     let mut setting = Setting::new().declare(&[guard::Capability::ProcessShell]);
-    // Children that end while they are added up are counted with other shares than those counted before: at most 15 + 15 + 15 + 60.
+    // Children that end while they are added up are counted with other shares than those counted
+    // before: at most 15 + 15 + 15 + 60.
     setting.policy.limits.memory_bytes = 120 << 20;
     let source = "int main() { size_t n = SIZE << 20; char *p = mmap(0, n, 3, MAP_SHARED | MAP_ANONYMOUS, -1, 0); memset(p, 1, n);
         for (int i = 0; i < 3; i++) if (!fork()) { OWN; volatile char c = 0; for (size_t k = 0; k < n; k += 4096) c += p[k]; WAIT; _exit(0); } while (wait(0) > 0); return 0; }";

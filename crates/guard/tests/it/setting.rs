@@ -10,7 +10,8 @@ use guard::{
 };
 use tempfile::TempDir;
 
-/// `outside/` (the command's user may write there by ordinary rights), `outside/root/`, `outside/scratch/`, `outside/out/`.
+/// `outside/` (the command's user may write there by ordinary rights), `outside/root/`,
+/// `outside/scratch/`, `outside/out/`.
 pub struct Setting {
     _dir: TempDir,
     pub base: PathBuf,

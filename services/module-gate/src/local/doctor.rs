@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use guard::{Guard, Tier, TierSupport};
+use guard::{Tier, TierSupport};
 use serde::Serialize;
 
 use self::selftest::SelfTest;
@@ -71,7 +71,7 @@ pub enum State {
 pub fn examine(doctor: &Doctor) -> anyhow::Result<Diagnosis> {
     let private = tempfile::Builder::new().prefix("module-gate-").tempdir()?;
     fs::set_permissions(private.path(), fs::Permissions::from_mode(0o711))?;
-    let support = Guard::probe();
+    let support = guard::probe();
     let sandbox = Sandbox::new(&private.path().join("node"), &doctor.node, &doctor.path, false);
     let mut facts = kernel(&support);
     facts.extend(support.tiers.iter().map(tier));

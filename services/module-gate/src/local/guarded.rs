@@ -11,7 +11,6 @@ use std::thread;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
-use guard::Guard as Guarded;
 use guard::{
     Capability, Charge, Effect, Exit, GuardError, Identity, OutputStream, Policy, Reads, Report,
     Stdin, Tier,
@@ -164,7 +163,7 @@ fn start(run: &Run, output: impl FnMut(OutputStream, &[u8])) -> anyhow::Result<R
     policy.limits.processes = run.processes;
     policy.limits.memory_bytes = run.memory_mib << 20;
     let command = command(run, &given, &root, &scratch)?;
-    Guarded::run_live(&command, &policy, output).map_err(|error| advised(error, &given))
+    guard::run_live(&command, &policy, output).map_err(|error| advised(error, &given))
 }
 
 /// What somebody at a command line can do about it.

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use guard::{Capability, Code, Command, Guard, Identity, Policy, Reads, Verdict};
+use guard::{Capability, Code, Command, Identity, Policy, Reads, Verdict};
 use serde::Serialize;
 
 use crate::sandbox::PROGRAMS;
@@ -139,7 +139,7 @@ fn run(
     policy.limits.wall_ms = 20_000;
     change(&mut policy);
     let ran = guard::prepare_ownership(&root, Identity::Auto).and_then(|()| {
-        Guard::run(&command(&root).env("PATH", "/usr/local/bin:/usr/bin:/bin"), &policy)
+        guard::run(&command(&root).env("PATH", "/usr/local/bin:/usr/bin:/bin"), &policy)
     });
     let report = ran.map_err(|error| error.to_string())?;
     Ok((report.verdict, report.code, report.reason))

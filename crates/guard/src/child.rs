@@ -1,6 +1,8 @@
-//! The command's own process from its birth to `exec`: it gives up everything step by step, and reports the step that failed.
+//! The command's own process from its birth to `exec`: it gives up everything step by step, and
+//! reports the step that failed.
 //!
-//! The rules of [`crate::keeper`] hold here too: only calls that are safe after a fork of a program with threads.
+//! The rules of [`crate::reaper`] hold here too: only calls that are safe after a fork of a program
+//! with threads.
 #![expect(unsafe_code, reason = "the code between fork and exec consists of raw system calls")]
 
 use std::mem::size_of;
@@ -8,24 +10,18 @@ use std::ptr;
 
 use libc::{c_int, c_ulong};
 
-use crate::keeper::{
-    COMMAND_END, CWD, EXECUTE, FAILED, FILTER, KEEPER_END, Message, Plan, READY, RULESET, UNSHARED,
-    close_from, errno,
+use crate::protocol::{
+    CAPABILITIES, COMMAND_END, CWD, DESCRIPTORS, DIRECTORY, EXECUTE, FAILED, FILTER, LANDLOCK,
+    LIMITS, Message, PRIVILEGES, Plan, READY, REAPER_END, RULESET, UNSHARED, USER, close_from,
+    errno,
 };
-
-const LIMITS: i32 = 3;
-const DIRECTORY: i32 = 4;
-const USER: i32 = 5;
-const CAPABILITIES: i32 = 6;
-const PRIVILEGES: i32 = 7;
-const LANDLOCK: i32 = 8;
-const DESCRIPTORS: i32 = 10;
 
 /// The command's own process, up to and including `exec`.
 pub(crate) unsafe fn command(plan: &Plan) -> ! {
-    // SAFETY: the pointers of the plan stay valid, this process having its own copy of the memory they were made in.
+    // SAFETY: the pointers of the plan stay valid, this process having its own copy of the memory
+    // they were made in.
     unsafe {
-        let keeper = libc::getppid();
+        let reaper = libc::getppid();
         libc::setsid();
         libc::umask(0o022);
         limit(plan);
@@ -37,7 +33,7 @@ pub(crate) unsafe fn command(plan: &Plan) -> ! {
             stop_at(PRIVILEGES);
         }
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as c_ulong, 0, 0, 0);
-        if libc::getppid() != keeper {
+        if libc::getppid() != reaper {
             libc::_exit(127);
         }
         if libc::syscall(libc::SYS_landlock_restrict_self, RULESET, 0) != 0 {
@@ -47,7 +43,8 @@ pub(crate) unsafe fn command(plan: &Plan) -> ! {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
         if plan.identity.is_none() {
-            // A caller of the same user has no other right to count or trace this process, and already has all that is in its memory.
+            // A caller of the same user has no other right to count or trace this process, and
+            // already has all that is in its memory.
             libc::prctl(libc::PR_SET_DUMPABLE, 1 as c_ulong, 0, 0, 0);
         }
         if plan.traced {
@@ -55,10 +52,10 @@ pub(crate) unsafe fn command(plan: &Plan) -> ! {
         } else {
             install(plan);
         }
-        if !close_from(KEEPER_END, libc::CLOSE_RANGE_UNSHARE) {
+        if !close_from(REAPER_END, libc::CLOSE_RANGE_UNSHARE) {
             stop_at(DESCRIPTORS);
         }
-        tell(&Message { kind: UNSHARED, ..Message::default() });
+        report(&Message { kind: UNSHARED, ..Message::default() });
         libc::execve(plan.program, plan.argv, plan.envp);
         stop_at(EXECUTE)
     }
@@ -66,7 +63,8 @@ pub(crate) unsafe fn command(plan: &Plan) -> ! {
 
 unsafe fn limit(plan: &Plan) {
     let limits = [
-        // Not 0: that still feeds a program named in core_pattern. No core fits into 1, and the kernel takes it for "no program".
+        // Not 0: that still feeds a program named in core_pattern. No core fits into 1, and the
+        // kernel takes it for "no program".
         (libc::RLIMIT_CORE, 1),
         (libc::RLIMIT_FSIZE, plan.file_bytes),
         (libc::RLIMIT_CPU, plan.cpu_seconds),
@@ -117,7 +115,8 @@ unsafe fn change_user(identity: Option<(u32, u32)>) {
     }
 }
 
-/// Installs the filter, tells the keeper the listener's number, and waits until the caller serves it.
+/// Installs the filter, sends the reaper the listener's number, and waits until the caller serves
+/// it.
 unsafe fn install(plan: &Plan) {
     let program = libc::sock_fprog { len: plan.filter_length, filter: plan.filter.cast_mut() };
     let flags =
@@ -136,7 +135,7 @@ unsafe fn install(plan: &Plan) {
 unsafe fn wait_for_service(listener: i32) {
     // SAFETY: reads one byte into this stack.
     unsafe {
-        tell(&Message { kind: READY, value: listener, ..Message::default() });
+        report(&Message { kind: READY, value: listener, ..Message::default() });
         let mut go = 0u8;
         loop {
             match libc::read(COMMAND_END, (&raw mut go).cast(), 1) {
@@ -149,7 +148,7 @@ unsafe fn wait_for_service(listener: i32) {
 }
 
 /// The command's process reports by `write`, which its filter lets pass.
-unsafe fn tell(message: &Message) {
+unsafe fn report(message: &Message) {
     // SAFETY: the message is plain data of this length.
     unsafe { libc::write(COMMAND_END, ptr::from_ref(message).cast(), size_of::<Message>()) };
 }
@@ -158,7 +157,7 @@ unsafe fn stop_at(step: i32) -> ! {
     let message = Message { kind: FAILED, subject: step, value: errno(), ..Message::default() };
     // SAFETY: as in `fail`.
     unsafe {
-        tell(&message);
+        report(&message);
         libc::_exit(127)
     }
 }

@@ -9,9 +9,9 @@ use rustix::io::Result;
 
 /// A `struct stat`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts(Stat);
+pub(crate) struct FileStat(Stat);
 
-impl Facts {
+impl FileStat {
     /// Of what is held or open.
     ///
     /// # Errors

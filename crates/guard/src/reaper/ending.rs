@@ -1,5 +1,5 @@
 //! The end of a tree, by the process that reaps it.
-#![expect(unsafe_code, reason = "the keeper consists of raw system calls")]
+#![expect(unsafe_code, reason = "the reaper consists of raw system calls")]
 
 use std::ptr;
 
@@ -9,7 +9,8 @@ use super::reap;
 
 /// Kills children until none is left; orphans of the killed come up as children in turn.
 pub(super) unsafe fn end_all(main: pid_t) {
-    // SAFETY: the pids are unreaped children of this process, which only it can reap, so none can mean another process.
+    // SAFETY: the pids are unreaped children of this process, which only it can reap, so none can
+    // mean another process.
     unsafe {
         loop {
             let found = kill_children(main);
@@ -43,7 +44,8 @@ unsafe fn kill_children(main: pid_t) -> bool {
                 } else if number > 0 {
                     if !group && libc::getpgid(number) == main {
                         group = true;
-                        // A group is killed at once: none of it can fork on meanwhile. It is ours as long as a child of ours is in it.
+                        // A group is killed at once: none of it can fork on meanwhile. It is ours
+                        // as long as a child of ours is in it.
                         libc::kill(-main, libc::SIGKILL);
                     }
                     libc::kill(number, libc::SIGKILL);

@@ -1,108 +1,37 @@
-//! What runs between `fork` and the guarded program: the keeper here, the command's own process in [`entry`].
+//! What runs between `fork` and the guarded program: the reaper here, the command's own process in
+//! [`entry`].
 //!
-//! The keeper is a single-threaded copy of the caller that stays until the last descendant is gone. It is the subreaper of the
-//! command's tree, so a daemon that cuts itself loose becomes its child instead of the host's, and it kills all children it has,
-//! again and again, until none is left: by pids only it can reap, so never another process. It ends the tree when it is told to, and
-//! also when the caller vanishes, since then its control socket is closed.
+//! The reaper is a single-threaded copy of the caller that stays until the last descendant is gone.
+//! It is the subreaper of the command's tree, so a daemon that cuts itself loose becomes its child
+//! instead of the host's, and it kills all children it has, again and again, until none is left: by
+//! pids only it can reap, so never another process. It ends the tree on request, and also when the
+//! caller vanishes, since then its control socket is closed.
 //!
-//! Here only calls that are safe after a fork of a program with threads are made: no allocation, no lock, no panic. Everything needed
-//! was laid out before in [`Plan`]. The command's process shares the keeper's descriptor table until its filter stands, so that
-//! the keeper can hand over the listener; a filtered process could not send it without a hole in its own filter.
+//! Here only calls that are safe after a fork of a program with threads are made: no allocation, no
+//! lock, no panic. Everything needed was laid out before in [`Plan`]. The command's process shares
+//! the reaper's descriptor table until its filter is installed, so that the reaper can hand over
+//! the listener; a filtered process could not send it without a hole in its own filter.
 #![expect(unsafe_code, reason = "the code between fork and exec consists of raw system calls")]
 
-use std::ffi::c_char;
 use std::mem::size_of;
 use std::ptr;
 
-use libc::{c_int, c_ulong, pid_t, sock_filter};
+use libc::{c_int, c_ulong, pid_t};
 
-use crate::entry;
+use crate::child;
+use crate::protocol::{
+    ABOVE_ALL, ARRANGE, COMMAND_END, CONTROL, CWD, ENDED, FAILED, FIRST_FREE, GONE, Message, Plan,
+    READY, REAPER, REAPER_END, RULESET, START, UNSHARED, close_from, errno,
+};
 
 mod ending;
 
 use ending::{children_cpu_us, end_all};
 
-/// Everything the two processes need, laid out before the fork.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) program: *const c_char,
-    pub(crate) argv: *const *const c_char,
-    pub(crate) envp: *const *const c_char,
-    pub(crate) stdin: c_int,
-    pub(crate) stdout: c_int,
-    pub(crate) stderr: c_int,
-    pub(crate) control: c_int,
-    /// The two ends of the socket between keeper and command.
-    pub(crate) inner: [c_int; 2],
-    pub(crate) ruleset: c_int,
-    pub(crate) cwd: c_int,
-    pub(crate) filter: *const sock_filter,
-    pub(crate) filter_length: u16,
-    /// The tree is followed by tracing: no filter.
-    pub(crate) traced: bool,
-    pub(crate) identity: Option<(u32, u32)>,
-    pub(crate) file_bytes: u64,
-    pub(crate) tasks: u64,
-    pub(crate) cpu_seconds: u64,
-}
-
-/// One message of the keeper. The same layout on both sides of the fork.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[repr(C)]
-pub(crate) struct Message {
-    pub(crate) kind: u32,
-    /// A pid, or the step that failed.
-    pub(crate) subject: i32,
-    /// A wait status, or an error number.
-    pub(crate) value: i32,
-    pub(crate) reserved: i32,
-    pub(crate) cpu_us: u64,
-}
-
-/// The command's process waits for its filter to be served; the listener comes along.
-pub(crate) const READY: u32 = 1;
-/// The command's own process ended.
-pub(crate) const ENDED: u32 = 2;
-/// The whole tree is gone.
-pub(crate) const GONE: u32 = 3;
-/// A step failed before the program was started.
-pub(crate) const FAILED: u32 = 4;
-pub(crate) const UNSHARED: u32 = 5;
-
-/// The steps that can fail, by number.
-pub(crate) const STEPS: [&str; 12] = [
-    "arrange descriptors",
-    "become the reaper of the tree",
-    "start the process",
-    "set limits",
-    "enter the working directory",
-    "change the user",
-    "drop capabilities",
-    "renounce new privileges",
-    "enter the Landlock domain",
-    "install the system call filter",
-    "let go of the descriptors",
-    "execute the program",
-];
-const ARRANGE: i32 = 0;
-const REAPER: i32 = 1;
-const START: i32 = 2;
-/// A listener is taken where this step fails with `EBUSY`.
-pub(crate) const FILTER: i32 = 9;
-/// The step that fails where the program is missing or no program.
-pub(crate) const EXECUTE: i32 = 11;
-
-pub(crate) const COMMAND_END: c_int = 3;
-pub(crate) const KEEPER_END: c_int = 4;
-const CONTROL: c_int = 5;
-pub(crate) const RULESET: c_int = 6;
-pub(crate) const CWD: c_int = 7;
-const FIRST_FREE: c_int = 8;
-const ABOVE_ALL: c_int = 100;
-
-/// The keeper's life. Never returns.
+/// The reaper's life. Never returns.
 pub(crate) fn keep(plan: &Plan) -> ! {
-    // SAFETY: runs in a process of its own, single-threaded, right after fork; only system calls follow.
+    // SAFETY: runs in a process of its own, single-threaded, right after fork; only system calls
+    // follow.
     unsafe {
         quiet_signals();
         libc::setsid();
@@ -119,7 +48,7 @@ pub(crate) fn keep(plan: &Plan) -> ! {
         let pid = libc::syscall(libc::SYS_clone, flags as c_ulong, 0usize, 0usize, 0usize, 0usize)
             as pid_t;
         if pid == 0 {
-            entry::command(plan);
+            child::command(plan);
         }
         if pid < 0 {
             fail(CONTROL, START);
@@ -136,12 +65,13 @@ unsafe fn arrange(plan: &Plan) -> bool {
         (plan.stdout, 1),
         (plan.stderr, 2),
         (plan.inner[0], COMMAND_END),
-        (plan.inner[1], KEEPER_END),
+        (plan.inner[1], REAPER_END),
         (plan.control, CONTROL),
         (plan.ruleset, RULESET),
         (plan.cwd, CWD),
     ];
-    // SAFETY: descriptors are numbers; duplicates of valid ones are made above all targets first, so none is overwritten.
+    // SAFETY: descriptors are numbers; duplicates of valid ones are made above all targets first,
+    // so none is overwritten.
     unsafe {
         let mut lifted = [-1; 8];
         for (slot, (from, _)) in lifted.iter_mut().zip(wanted) {
@@ -159,14 +89,11 @@ unsafe fn arrange(plan: &Plan) -> bool {
     }
 }
 
-pub(crate) unsafe fn close_from(first: c_int, flags: u32) -> bool {
-    // SAFETY: closes descriptors of this process only.
-    unsafe { libc::syscall(libc::SYS_close_range, first as u32, u32::MAX, flags) == 0 }
-}
-
-/// Blocks every signal and forgets every handler: a handler of the caller would write into descriptors that are closed here.
+/// Blocks every signal and forgets every handler: a handler of the caller would write into
+/// descriptors that are closed here.
 unsafe fn quiet_signals() {
-    // SAFETY: the sets live on this stack; changing dispositions affects this process only. Errors (SIGKILL) are of no interest.
+    // SAFETY: the sets live on this stack; changing dispositions affects this process only. Errors
+    // (SIGKILL) are of no interest.
     unsafe {
         let mut all = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
@@ -189,11 +116,6 @@ unsafe fn child_signals() -> c_int {
     }
 }
 
-pub(crate) fn errno() -> i32 {
-    // SAFETY: the address of this thread's error number is always valid.
-    unsafe { *libc::__errno_location() }
-}
-
 unsafe fn send(socket: c_int, message: &Message) -> bool {
     // SAFETY: the message is plain data of this length.
     unsafe {
@@ -211,13 +133,15 @@ unsafe fn fail(socket: c_int, step: i32) -> ! {
     }
 }
 
-/// Passes the listener to the caller, waits for its word, and lets go of everything that belongs to the command.
+/// Passes the listener to the caller, waits for its word, and lets go of everything that belongs to
+/// the command.
 unsafe fn hand_over(pid: pid_t) {
     let mut message = Message::default();
-    // SAFETY: receives plain data into a structure of the size given; descriptors are numbers of this process.
+    // SAFETY: receives plain data into a structure of the size given; descriptors are numbers of
+    // this process.
     unsafe {
         loop {
-            let size = libc::read(KEEPER_END, (&raw mut message).cast(), size_of::<Message>());
+            let size = libc::read(REAPER_END, (&raw mut message).cast(), size_of::<Message>());
             if size == size_of::<Message>() as isize {
                 break;
             }
@@ -238,8 +162,8 @@ unsafe fn hand_over(pid: pid_t) {
         }
         let mut go = 0u8;
         if libc::recv(CONTROL, (&raw mut go).cast(), 1, 0) == 1 && go == b'g' {
-            libc::write(KEEPER_END, (&raw const go).cast(), 1);
-            let size = libc::read(KEEPER_END, (&raw mut message).cast(), size_of::<Message>());
+            libc::write(REAPER_END, (&raw const go).cast(), 1);
+            let size = libc::read(REAPER_END, (&raw mut message).cast(), size_of::<Message>());
             if size == size_of::<Message>() as isize && message.kind != UNSHARED {
                 send(CONTROL, &message);
             }
@@ -258,7 +182,8 @@ unsafe fn send_listener(message: &Message) {
         iov_base: ptr::from_ref(message).cast_mut().cast(),
         iov_len: size_of::<Message>(),
     };
-    // SAFETY: the header points to structures on this stack; the control buffer holds one descriptor (24 bytes) and is aligned.
+    // SAFETY: the header points to structures on this stack; the control buffer holds one
+    // descriptor (24 bytes) and is aligned.
     unsafe {
         let mut header: libc::msghdr = std::mem::zeroed();
         header.msg_iov = &raw mut part;
@@ -274,7 +199,7 @@ unsafe fn send_listener(message: &Message) {
     }
 }
 
-/// Reaps until told to end the tree, or the caller is gone.
+/// Reaps until asked to end the tree, or the caller is gone.
 unsafe fn watch(main: pid_t, signals: c_int) -> ! {
     // SAFETY: polls and reads descriptors of this process into buffers on this stack.
     unsafe {
@@ -289,7 +214,8 @@ unsafe fn watch(main: pid_t, signals: c_int) -> ! {
             reap(main, libc::WNOHANG);
             report_failure();
             if waiting[0].revents != 0 {
-                // Taken up, since closing a socket with something unread would wipe out our own last message.
+                // Taken up, since closing a socket with something unread would wipe out our own
+                // last message.
                 libc::recv(CONTROL, drop.as_mut_ptr().cast(), drop.len(), libc::MSG_DONTWAIT);
                 end_all(main);
                 let spent = Message { kind: GONE, cpu_us: children_cpu_us(), ..Message::default() };
@@ -300,13 +226,13 @@ unsafe fn watch(main: pid_t, signals: c_int) -> ! {
     }
 }
 
-/// A failed `exec` is told before the end of the process that failed.
+/// A failed `exec` is reported before the end of the process that failed.
 unsafe fn report_failure() {
     let mut message = Message::default();
     // SAFETY: receives plain data into a structure of the size given, without waiting.
     unsafe {
         let size = libc::recv(
-            KEEPER_END,
+            REAPER_END,
             (&raw mut message).cast(),
             size_of::<Message>(),
             libc::MSG_DONTWAIT,

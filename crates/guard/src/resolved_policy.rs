@@ -1,4 +1,5 @@
-//! The places a policy speaks of, resolved once: root, scratch, free paths, and what may be read and executed.
+//! The places a policy speaks of, resolved once: root, scratch, free paths, and what may be read
+//! and executed.
 
 use std::fs;
 use std::io;
@@ -6,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::GuardError;
-use crate::paths::{self, is_within};
+use crate::paths::{self, existing, is_within};
 use crate::policy::{Capability, Policy, Reads};
 use crate::system_reads;
 
@@ -20,7 +21,7 @@ const GIT_PARTS: [&str; 3] =
 
 /// Resolved paths, without symbolic links.
 #[derive(Debug, Clone)]
-pub(crate) struct Ground {
+pub(crate) struct ResolvedPolicy {
     pub(crate) root: PathBuf,
     pub(crate) scratch: Option<PathBuf>,
     pub(crate) free: Vec<PathBuf>,
@@ -41,11 +42,11 @@ pub(crate) enum Zone {
     Outside,
 }
 
-impl Ground {
+impl ResolvedPolicy {
     pub(crate) fn new(policy: &Policy, program: &Path) -> Result<Self, GuardError> {
         let git_programs = existing(GIT_PROGRAMS.iter().map(PathBuf::from));
         let git_parts = existing(GIT_PARTS.iter().map(PathBuf::from));
-        let mut ground = Self {
+        let mut resolved = Self {
             root: directory("root", &policy.root)?,
             scratch: policy
                 .scratch
@@ -62,17 +63,17 @@ impl Ground {
             git_programs,
             git_parts,
         };
-        if ground.root == Path::new("/") {
+        if resolved.root == Path::new("/") {
             return Err(GuardError::Limit(
                 "the root directory of the system cannot be a module root".to_owned(),
             ));
         }
         match &policy.reads {
             Reads::Ignore => {}
-            Reads::List => ground.readable = ground.readable(policy, program, &[]),
-            Reads::Deny { allow } => ground.readable = ground.readable(policy, program, allow),
+            Reads::List => resolved.readable = resolved.readable(policy, program, &[]),
+            Reads::Deny { allow } => resolved.readable = resolved.readable(policy, program, allow),
         }
-        Ok(ground)
+        Ok(resolved)
     }
 
     fn readable(&self, policy: &Policy, program: &Path, allow: &[PathBuf]) -> Vec<PathBuf> {
@@ -108,7 +109,7 @@ impl Ground {
         }
     }
 
-    /// The zone of a name that is made, removed or moved: that of the directory it stands in.
+    /// The zone of a name that is made, removed or moved: that of its directory.
     pub(crate) fn entry_zone(&self, path: &Path) -> Zone {
         paths::parent(path).map_or(Zone::Outside, |parent| self.zone(parent))
     }
@@ -118,7 +119,8 @@ impl Ground {
         self.readable.iter().any(|one| is_within(path, one)) || self.zone(path) != Zone::Outside
     }
 
-    /// A directory above something readable: runtimes look there for configuration, and find nothing.
+    /// A directory above something readable: runtimes look there for configuration, and find
+    /// nothing.
     pub(crate) fn leads_here(&self, path: &Path) -> bool {
         let dir = |path: &Path| {
             self.root.starts_with(path)
@@ -141,11 +143,6 @@ fn is_probe(path: &Path) -> bool {
     path.file_name().is_some_and(|name| {
         name == "package.json" || name == "node_modules" || name == "pyvenv.cfg"
     })
-}
-
-/// Resolves what exists and leaves out the rest.
-pub(crate) fn existing(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
-    paths.into_iter().filter_map(|path| fs::canonicalize(path).ok()).collect()
 }
 
 pub(crate) fn resolve(what: &'static str, path: &Path) -> Result<PathBuf, GuardError> {

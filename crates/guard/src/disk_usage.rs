@@ -10,13 +10,14 @@ use std::rc::{Rc, Weak};
 use rustix::fs::{CWD, Dir, Mode, open, openat};
 use rustix::io::Errno;
 
-use crate::facts::Facts;
 use crate::policy::Limits;
 use crate::snapshot::DIRECTORY;
+use crate::stat::FileStat;
 
 /// Where a path is longer, what it names is reached through the directory above it, held open.
 const MAX_PATH: usize = libc::PATH_MAX as usize - 1;
-/// Most directories held open at once: only those with several more below them, deeper than a path may be long.
+/// Most directories held open at once: only those with several more below them, deeper than a path
+/// may be long.
 const MAX_HELD: usize = 256;
 /// Most closed directories remembered by name.
 const MAX_CLOSED: usize = 1_000;
@@ -32,12 +33,12 @@ pub(crate) struct Footprint {
 
 /// The trees under watch, and what they held when the run began.
 #[derive(Debug)]
-pub(crate) struct Watched {
+pub(crate) struct WatchedTrees {
     trees: Vec<PathBuf>,
     before: Footprint,
 }
 
-impl Watched {
+impl WatchedTrees {
     /// Measures the trees, one inside another only once.
     pub(crate) fn new(trees: Vec<PathBuf>) -> Self {
         let within =
@@ -54,8 +55,8 @@ impl Watched {
         self.exceeded(limits, &self.now(limits))
     }
 
-    /// The limit that the growth exceeds at the end. A directory that its owner may not list is then more than can be counted; before, it may
-    /// be opened again.
+    /// The limit that the growth exceeds at the end. A directory that its owner may not list is
+    /// then more than can be counted; before, it may be opened again.
     pub(crate) fn exceeds_at_end(&self, limits: &Limits) -> Option<&'static str> {
         let now = self.now(limits);
         let closed = now.closed.iter().any(|path| !self.before.closed.contains(path));
@@ -97,13 +98,13 @@ impl Waiting {
     }
 }
 
-/// Adds up the trees, until there are more than `most` names; more than can be told where too much stands deeper than a path may be long. What
-/// vanishes meanwhile is not counted.
+/// Adds up the trees, until there are more than `most` names; more than can be counted where too
+/// much is deeper than a path may be long. What vanishes meanwhile is not counted.
 fn measure(trees: &[PathBuf], most: u64) -> Footprint {
     let mut sum = Sum::default();
     let mut waiting: Vec<Waiting> = Vec::new();
     for tree in trees {
-        if Facts::named(CWD, tree.as_os_str()).is_ok_and(|facts| sum.add(&facts)) {
+        if FileStat::named(CWD, tree.as_os_str()).is_ok_and(|stat| sum.add(&stat)) {
             waiting.push(Waiting { path: tree.clone(), above: None });
         }
     }
@@ -135,14 +136,14 @@ fn measure(trees: &[PathBuf], most: u64) -> Footprint {
     sum.found
 }
 
-/// Adds what stands in a directory.
+/// Adds the entries of a directory.
 fn list(path: &Path, handle: &Rc<OwnedFd>, sum: &mut Sum, waiting: &mut Vec<Waiting>) {
     for entry in Dir::read_from(&**handle).into_iter().flatten().filter_map(Result::ok) {
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
         if name == "." || name == ".." {
             continue;
         }
-        if Facts::named(&**handle, name).is_ok_and(|facts| sum.add(&facts)) {
+        if FileStat::named(&**handle, name).is_ok_and(|stat| sum.add(&stat)) {
             let path = path.join(name);
             let too_long = path.as_os_str().len() > MAX_PATH;
             waiting.push(Waiting { path, above: too_long.then(|| Rc::clone(handle)) });
@@ -150,7 +151,7 @@ fn list(path: &Path, handle: &Rc<OwnedFd>, sum: &mut Sum, waiting: &mut Vec<Wait
     }
 }
 
-/// A footprint as it adds up.
+/// A disk usage as it adds up.
 #[derive(Default)]
 struct Sum {
     found: Footprint,
@@ -160,11 +161,11 @@ struct Sum {
 
 impl Sum {
     /// Adds one name; whether it is a directory.
-    fn add(&mut self, facts: &Facts) -> bool {
-        let directory = facts.is_dir();
+    fn add(&mut self, stat: &FileStat) -> bool {
+        let directory = stat.is_dir();
         self.found.names = self.found.names.saturating_add(1);
-        if directory || facts.links() < 2 || self.linked.insert(facts.identity()) {
-            self.found.bytes = self.found.bytes.saturating_add(facts.bytes_on_disk());
+        if directory || stat.links() < 2 || self.linked.insert(stat.identity()) {
+            self.found.bytes = self.found.bytes.saturating_add(stat.bytes_on_disk());
         }
         directory
     }

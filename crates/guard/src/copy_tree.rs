@@ -27,12 +27,14 @@ pub struct Copied {
 
 /// Copies a tree to a place where nothing is yet, for the user a command will run as.
 ///
-/// Files keep their mode and modification time, links lead where they led, and files with several names in the tree have them in the copy.
-/// A file that also stands elsewhere is no longer the same file: its copy is the command's own. Extended attributes are not copied.
-/// Nobody else may write in the tree meanwhile.
+/// Files keep their mode and modification time, links lead where they led, and files with several
+/// names in the tree have them in the copy. A file that also has a name elsewhere is no longer the
+/// same file: its copy is the command's own. Extended attributes are not copied. Nobody else may
+/// write in the tree meanwhile.
 ///
 /// # Errors
-/// Something cannot be read or written, or is neither file, directory nor symbolic link. What was copied until then stays.
+/// Something cannot be read or written, or is neither file, directory nor symbolic link. What was
+/// copied until then stays.
 pub fn copy_tree(from: &Path, to: &Path, identity: Identity) -> Result<Copied, GuardError> {
     let owner = ownership::resolve(identity)?;
     let mut copy = Copy { owner, copied: Copied::default(), linked: HashMap::new(), shares: true };

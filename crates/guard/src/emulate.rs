@@ -1,4 +1,7 @@
-//! The few things the supervisor does on a command's behalf: changes of metadata, on a handle that is checked before.
+//! The few things the supervisor does on a command's behalf: changes of metadata, on a handle that
+//! is checked before.
+
+pub(crate) mod sockets;
 
 use std::fs::{File, read_link};
 use std::io;
@@ -11,7 +14,7 @@ use rustix::fs::{
     chownat, open, removexattr, setxattr, utimensat,
 };
 
-use crate::facts::Facts;
+use crate::stat::FileStat;
 use crate::view::path_of;
 
 /// One change of metadata, complete.
@@ -60,21 +63,21 @@ impl Handle {
         Ok(Self(held.into()))
     }
 
-    /// Where it stands, and what it is; no path where it has no name.
+    /// Its path, and what it is; no path where it has no name.
     ///
     /// # Errors
     /// The kernel's own.
-    pub(crate) fn place(&self) -> io::Result<(Option<PathBuf>, Facts)> {
-        let facts = Facts::of(&self.0)?;
+    pub(crate) fn place(&self) -> io::Result<(Option<PathBuf>, FileStat)> {
+        let stat = FileStat::of(&self.0)?;
         let path = match read_link(self.link()) {
-            // Only directories stand this deep under a name that can be found.
+            // Only directories this deep have a name that can be found.
             Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => {
                 path_of(&self.link())?
             }
             path => path?,
         };
-        let memory = facts.links() == 0 && path.as_os_str().as_bytes().starts_with(b"/memfd:");
-        Ok(((path.is_absolute() && !memory).then_some(path), facts))
+        let memory = stat.links() == 0 && path.as_os_str().as_bytes().starts_with(b"/memfd:");
+        Ok(((path.is_absolute() && !memory).then_some(path), stat))
     }
 
     fn link(&self) -> PathBuf {

@@ -1,9 +1,9 @@
 //! Socket calls that the supervisor makes on the command's own socket, with its own copy of every
 //! argument.
 //!
-//! The address of a socket stands in memory that any thread of the command can rewrite after it was
+//! The address of a socket is in memory that any thread of the command can rewrite after it was
 //! looked at, and a descriptor's number can be given to another socket. A call let go on would
-//! therefore reach what nobody judged (M13). So the supervisor takes a duplicate of the socket,
+//! therefore reach what was not judged (M13). So the supervisor takes a duplicate of the socket,
 //! copies the arguments once, judges the copies, and makes the call with them: on a thread that has
 //! taken on the command's user, working directory, file mode mask and Landlock domain, so that the
 //! kernel decides as it would for the command, and a peer sees the command's user.
@@ -26,15 +26,15 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::sys::{self, Answer};
 
-/// Calls under way at once; more are told to try again.
+/// Calls under way at once; more fail with `EAGAIN`.
 const MAX_CALLS: usize = 256;
 
-/// The sockets that this run has bound to a name in the file system. Any other one, wherever it
-/// stands, belongs to somebody else.
+/// The sockets that this run has bound to a name in the file system. Any other one belongs to
+/// another program.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnSockets {
     bound: Arc<Mutex<HashSet<(u64, u64)>>>,
-    /// Sockets that stood in the root before the run.
+    /// Sockets that were in the root before the run.
     before: Arc<HashSet<(u64, u64)>>,
     /// By the clock of file times.
     began: Timespec,
@@ -52,7 +52,7 @@ impl OwnSockets {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner).contains(&identity)
     }
 
-    /// Registers what now stands under a name that was just bound.
+    /// Registers the file at a name that was just bound.
     ///
     /// Between the bind and this look the command may have moved an older socket there, so only one
     /// that was made during the run counts: by its time of birth, or, where the file system keeps
@@ -183,9 +183,7 @@ impl SocketCall {
                 }
                 Ok(done)
             }
-            Action::Send { messages, flags, many } => {
-                self.send(messages, *flags, *many, lengths)
-            }
+            Action::Send { messages, flags, many } => self.send(messages, *flags, *many, lengths),
         }
     }
 
@@ -377,7 +375,7 @@ impl Calls {
 impl Drop for Calls {
     fn drop(&mut self) {
         // Two calls may wait for each other's sockets, which only they still hold: shut down, a
-        // socket lets go whoever waits for it.
+        // socket wakes the threads that wait for it.
         for socket in self.sockets.lock().unwrap_or_else(PoisonError::into_inner).values() {
             let _ = shutdown(socket, Shutdown::Both);
         }

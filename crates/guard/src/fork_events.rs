@@ -1,7 +1,9 @@
-//! Counts the processes a tree makes, without stopping any: the kernel writes a record of every fork into memory shared with it.
+//! Counts the processes a tree makes, without stopping any: the kernel writes a record of every
+//! fork into memory shared with it.
 //!
-//! A fork cannot be stopped like other calls where processes are declared: a stopped call can be interrupted by a signal, and shells, which fork
-//! while the signals of ended children arrive, take that for a lack of processes.
+//! A fork cannot be stopped like other calls where processes are declared: a stopped call can be
+//! interrupted by a signal, and shells, which fork while the signals of ended children arrive, take
+//! that for a lack of processes.
 #![expect(unsafe_code, reason = "perf_event_open, and memory shared with the kernel")]
 
 use std::io;
@@ -12,7 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys;
 
-/// Pages of one processor's records, a power of two: some two thousand births and deaths between two looks.
+/// Pages of one processor's records, a power of two: some two thousand fork_events and deaths
+/// between two looks.
 const PAGES: usize = 16;
 /// With more processors than this every fork would make as many counters.
 const MAX_PROCESSORS: usize = 64;
@@ -28,7 +31,7 @@ const CLOEXEC: u64 = 8;
 const LOST: u32 = 2;
 const FORK: u32 = 7;
 
-// Where the kernel and we tell each other how far we are, in the first page.
+// The positions of writer (kernel) and reader (we), in the first page.
 const HEAD: usize = 1024;
 const TAIL: usize = 1032;
 
@@ -50,7 +53,7 @@ struct Attributes {
 
 /// The forks of one tree.
 #[derive(Debug)]
-pub(crate) struct Births {
+pub(crate) struct ForkEvents {
     rings: Vec<Ring>,
     made: u64,
     exact: bool,
@@ -65,7 +68,7 @@ struct Ring {
     _event: OwnedFd,
 }
 
-impl Births {
+impl ForkEvents {
     /// Counts from now on what this process and its descendants make.
     ///
     /// # Errors
@@ -113,8 +116,8 @@ impl Ring {
             ..Attributes::default()
         };
         let page = usize::try_from(sys::page_bytes()).unwrap_or(4096);
-        // SAFETY: the kernel reads the structure, whose size it is told, and answers a descriptor that is nobody else's; the mapping is new
-        // memory of the size given.
+        // SAFETY: the kernel reads the structure, whose size is in it, and answers a descriptor
+        // that belongs to no other code; the mapping is new memory of the size given.
         unsafe {
             let event = libc::syscall(
                 libc::SYS_perf_event_open,
@@ -143,7 +146,7 @@ impl Ring {
         }
     }
 
-    /// Births, and whether all of them were recorded.
+    /// ForkEvents, and whether all of them were recorded.
     fn take(&self) -> (u64, bool) {
         let (mut made, mut exact) = (0, true);
         let head = self.position(HEAD).load(Ordering::Acquire);
@@ -167,7 +170,8 @@ impl Ring {
     }
 
     fn position(&self, offset: usize) -> &AtomicU64 {
-        // SAFETY: the first page is mapped as long as this lives, and holds aligned numbers there that both sides change atomically.
+        // SAFETY: the first page is mapped as long as this lives, and holds aligned numbers there
+        // that both sides change atomically.
         unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
     }
 
@@ -175,7 +179,8 @@ impl Ring {
     fn word(&self, at: u64) -> u32 {
         let offset = usize::try_from(at).unwrap_or(0) % self.bytes;
         let page = usize::try_from(sys::page_bytes()).unwrap_or(4096);
-        // SAFETY: inside the mapping, aligned to four, and not written by the kernel between tail and head.
+        // SAFETY: inside the mapping, aligned to four, and not written by the kernel between tail
+        // and head.
         unsafe { self.base.add(page + offset).cast::<u32>().read_volatile() }
     }
 }
