@@ -102,6 +102,23 @@ bring_moto() {
     export MOTO_SERVER=$TOOLS/moto/moto_server
 }
 
+# Stellar's own SDKs, with which the tests log in to the gateway as wallets do.
+bring_login_clients() {
+    local folder=$TOOLS/clients
+    [ "$(cat "$folder/.installed" 2>/dev/null)" = "17.2.0 16.1.1" ] || {
+        find_python
+        find_npm
+        say "fetching Stellar's SDKs with npm and pip"
+        mkdir -p "$folder"
+        rm -rf "$folder/python" "$folder/node_modules"
+        "${NPM[@]}" install --silent --no-fund --no-audit --prefix "$folder" @stellar/stellar-sdk@17.2.0 >/dev/null 2>&1 &&
+            "${PYTHON[@]}" -m pip install --quiet --disable-pip-version-check --target "$folder/python" stellar-sdk==16.1.1 >/dev/null 2>&1 ||
+            die 2 "could not fetch Stellar's SDKs from npm and PyPI: is the network up?"
+        echo "17.2.0 16.1.1" >"$folder/.installed"
+    }
+    export LUMIO_LOGIN_CLIENTS=$folder
+}
+
 run_tests() {
     local quick=
     [ "${1:-}" != --quick ] || quick=yes
@@ -118,6 +135,7 @@ run_tests() {
     cargo clippy --locked --quiet --workspace --all-targets -- -D warnings || die 1 "clippy found something"
     step "Postgres, NATS and an S3 service for the tests"
     bring_moto
+    bring_login_clients
     start_postgres -c fsync=off -c max_connections=300
     # Tests make streams under prefixes of their own, so their server has one user who may do everything.
     local password; password=$(secret)

@@ -19,6 +19,7 @@ pub mod state;
 pub mod token;
 pub mod tx;
 pub mod vault;
+pub mod web_auth;
 mod address;
 mod error;
 mod invocation;

@@ -10,6 +10,7 @@ use crate::{Address, ChainError, Keypair, Network, ids};
 const DEPLOYER: &[u8] = b"lumio local deployer";
 const REGISTRY: &[u8] = b"lumio agent-registry v1";
 const VAULT: &[u8] = b"lumio prepaid-vault v1";
+const WEB_AUTH: &[u8] = b"lumio web-auth v1";
 
 /// The account that deploys on the local network.
 pub fn deployer() -> Keypair {
@@ -24,6 +25,11 @@ pub fn registry_salt() -> Digest {
 /// The salt of the vault's id.
 pub fn vault_salt() -> Digest {
     Digest::of(VAULT)
+}
+
+/// The salt of the web authentication contract's id.
+pub fn web_auth_salt() -> Digest {
+    Digest::of(WEB_AUTH)
 }
 
 /// The registry on the local network.
@@ -51,6 +57,15 @@ pub fn vault_id() -> Result<Address, ChainError> {
 /// As [`registry_id`].
 pub fn token_id() -> Result<Address, ChainError> {
     ids::native_token_id(&Network::standalone())
+}
+
+/// The contract by which contract accounts log in on the local network (SEP-45).
+///
+/// # Errors
+///
+/// As [`registry_id`].
+pub fn web_auth_id() -> Result<Address, ChainError> {
+    ids::contract_id(&Network::standalone(), &deployer().address(), &web_auth_salt())
 }
 
 #[cfg(test)]

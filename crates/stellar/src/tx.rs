@@ -8,13 +8,14 @@ mod auth;
 mod build;
 mod submit;
 
-use stellar_xdr::ScVal;
+use stellar_xdr::{ScVal, SorobanAuthorizationEntry};
 use wire::Digest;
 
+pub use auth::{is_signed_by, sign_own};
 pub(crate) use build::resurrect;
 pub use submit::submit_and_wait;
 
-use crate::rpc::AccountState;
+use crate::rpc::{AccountState, Simulation};
 use crate::{Address, Call, ChainError, Invocation, Keypair, Network, Rpc};
 
 /// How many ledgers an authorisation entry outlives its signing where nobody says otherwise. The call's own
@@ -126,10 +127,26 @@ async fn source_account(
 /// [`ChainError::Contract`], [`ChainError::Simulation`], [`ChainError::Archived`], [`ChainError::Rpc`],
 /// [`ChainError::Decode`].
 pub async fn view(rpc: &Rpc, invocation: &Invocation) -> Result<ScVal, ChainError> {
+    Ok(simulate(rpc, invocation, &[]).await?.value)
+}
+
+/// What a call would do now. Nothing is sent, and no account is needed. Without `auth` the node
+/// answers the authorisations that the call needs; with `auth` it checks exactly these, signatures
+/// and the code of contract accounts included.
+///
+/// # Errors
+///
+/// As [`view`].
+pub async fn simulate(
+    rpc: &Rpc,
+    invocation: &Invocation,
+    auth: &[SorobanAuthorizationEntry],
+) -> Result<Simulation, ChainError> {
+    // Simulation reads neither the passphrase nor the source's account.
     let network = Network::standalone();
-    let nobody = Address::Account([0; 32]);
-    let draft = build::Draft { network: &network, source: nobody, sequence: 0, max_time: 0 };
+    let source = Address::Account([0; 32]);
+    let draft = build::Draft { network: &network, source, sequence: 0, max_time: 0 };
     let call = Call::from(invocation.clone());
-    let transaction = draft.transaction(&call, &[], None, 100)?;
-    Ok(rpc.simulate(&call, &transaction).await?.value)
+    let transaction = draft.transaction(&call, auth, None, 100)?;
+    rpc.simulate(&call, &transaction).await
 }

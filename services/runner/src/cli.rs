@@ -10,7 +10,8 @@ use chassis::{Env, Service, postgres, telemetry};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use wire::RunId;
 
-use crate::config::{Config, FILE};
+use crate::auth::session;
+use crate::config::{Config, FILE, Role};
 use crate::gateway::page::Page;
 use crate::gateway::store;
 use crate::gateway::view::RunView;
@@ -22,6 +23,8 @@ const GRACE: Duration = Duration::from_secs(30);
 const EXAMPLES: &str = "\
 Examples:
   runner serve                     with RUNNER_* from the environment or .env.runner
+  runner serve --role gateway      answer callers only; another process works on runs
+  runner sessions revoke G…        end every login of an account
   runner runs list                 what the database holds, newest last
   runner runs show 0199f…          one run
   runner runs resume 0199f…        let workers take a run again that waits for an operator
@@ -38,10 +41,18 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the gateway and work on runs, until a signal.
-    Serve,
+    Serve {
+        /// Which part of the service this process is [default: RUNNER_ROLE, or all]. A gateway alone
+        /// holds no key of the chain.
+        #[arg(long, value_enum)]
+        role: Option<Role>,
+    },
     /// Look at runs in the database of DATABASE_URL.
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// Logins, in the database of DATABASE_URL.
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
     /// List the points at which a test can make the process die (RUNNER_CRASH_AT).
     CrashPoints,
     /// Print completions for a shell.
@@ -67,6 +78,15 @@ enum RunsCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum SessionsCommand {
+    /// End every session of an account at once; its tokens are refused from then on.
+    Revoke {
+        /// Who logged in, as its tokens name it: G…, M…, G…:memo or C….
+        subject: String,
+    },
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -79,8 +99,9 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Serve => serve(),
+        Command::Serve { role } => serve(role),
         Command::Runs(command) => block_on(runs(command)),
+        Command::Sessions(SessionsCommand::Revoke { subject }) => block_on(revoke(&subject)),
         Command::CrashPoints => {
             for (name, what) in crash::POINTS {
                 println!("{name:<26} {what}");
@@ -94,8 +115,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn serve() -> ExitCode {
-    let config = match Config::load() {
+fn serve(role: Option<Role>) -> ExitCode {
+    let config = match Config::load(role) {
         Ok(config) => config,
         Err(error) => return refused(&error.into(), 3),
     };
@@ -123,15 +144,42 @@ fn serve() -> ExitCode {
     })
 }
 
-async fn runs(command: RunsCommand) -> ExitCode {
+/// The database's address, or the exit code when it is not configured.
+fn database_url() -> Result<String, ExitCode> {
     let mut env = Env::process();
     if let Err(error) = env.add_file(std::path::Path::new(FILE)) {
-        return refused(&error.into(), 3);
+        return Err(refused(&error.into(), 3));
     }
     let url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
-    if let Err(error) = env.finish() {
-        return refused(&error.into(), 3);
+    match env.finish() {
+        Ok(()) => Ok(url),
+        Err(error) => Err(refused(&error.into(), 3)),
     }
+}
+
+async fn revoke(subject: &str) -> ExitCode {
+    let url = match database_url() {
+        Ok(url) => url,
+        Err(code) => return code,
+    };
+    let revoked = async {
+        let db = postgres::connect(&url).await?;
+        anyhow::Ok(session::revoke_all(&db, subject).await?)
+    };
+    match revoked.await {
+        Ok(count) => {
+            println!("{count} sessions were ended");
+            ExitCode::SUCCESS
+        }
+        Err(error) => refused(&error.context("nothing is known; try again"), 2),
+    }
+}
+
+async fn runs(command: RunsCommand) -> ExitCode {
+    let url = match database_url() {
+        Ok(url) => url,
+        Err(code) => return code,
+    };
     match told(command, &url).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => refused(

@@ -7,21 +7,49 @@ use std::time::Duration;
 use chassis::config::{ConfigErrors, Env, EnvFileError, Secret};
 use chassis::grpc::Tokens;
 use ed25519_dalek::VerifyingKey;
+use clap::ValueEnum as _;
 use stellar::{Address, ChainError, Keypair, Network, STANDALONE};
 
+use crate::auth;
+use crate::auth::settings::Surroundings;
 use crate::crash;
 use crate::runs::steps::Rules;
 
 /// A file of settings in the working folder; what the environment says goes before it.
 pub const FILE: &str = ".env.runner";
 
-/// The settings of one runner.
+/// Which part of the service a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Role {
+    /// Answers callers, and holds no key of the chain.
+    Gateway,
+    /// Works on runs, and answers only probes.
+    Engine,
+    /// Both in one process.
+    #[default]
+    All,
+}
+
+/// The keys of the chain.
 #[derive(Debug)]
-pub struct Config {
+pub struct ChainKeys {
     /// Signs authorisation entries; what the registry lists.
     pub runner: Keypair,
     /// Pays fees and gives sequence numbers.
     pub source: Keypair,
+}
+
+/// The settings of one runner.
+#[derive(Debug)]
+pub struct Config {
+    /// Which part of the service this process is.
+    pub role: Role,
+    /// The keys of the chain; a gateway alone has none.
+    pub keys: Option<ChainKeys>,
+    /// The account that the registry lists.
+    pub runner: Address,
+    /// Whether and how callers log in.
+    pub auth: auth::Mode,
     /// The node.
     pub rpc_url: String,
     /// Which network.
@@ -86,10 +114,10 @@ impl Config {
     /// # Errors
     ///
     /// See [`ConfigError`].
-    pub fn load() -> Result<Self, ConfigError> {
+    pub fn load(role: Option<Role>) -> Result<Self, ConfigError> {
         let mut env = Env::process();
         env.add_file(Path::new(FILE))?;
-        Ok(Self::read(env)?)
+        Ok(Self::read_as(env, role)?)
     }
 
     /// Reads the settings from `env`.
@@ -98,19 +126,34 @@ impl Config {
     ///
     /// Every mistake.
     pub fn read(env: Env) -> Result<Self, ConfigErrors> {
+        Self::read_as(env, None)
+    }
+
+    /// Reads the settings from `env`, for the role that the command line names if it names one.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake.
+    pub fn read_as(env: Env, role: Option<Role>) -> Result<Self, ConfigErrors> {
+        let named = env.parse("RUNNER_ROLE", |text| {
+            Role::from_str(text, false).map_err(|_| "expected gateway, engine or all")
+        });
+        let role = role.or(named).unwrap_or_default();
         let network = Network::new(
             env.with_default("RUNNER_NETWORK_PASSPHRASE|SOROBAN_NETWORK_PASSPHRASE", STANDALONE),
         );
         let local = network.is_standalone();
-        let runner = runner_key(&env);
-        let source = source_key(&env, &runner);
+        let (keys, runner) = keys(&env, role);
         let vault = contract(&env, "RUNNER_CONTRACT_ID", local, stellar::local::vault_id);
         let registry =
             contract(&env, "RUNNER_AGENT_REGISTRY_ID", local, stellar::local::registry_id);
-        let bind = bind(&env, local);
+        let bind = bind(&env);
+        let auth = auth(&env, (role, bind, local), keys.as_ref());
         let config = Self {
+            role,
+            keys,
             runner,
-            source,
+            auth,
             rpc_url: env.url("RUNNER_RPC_URL|SOROBAN_RPC_URL", RPC, &["http", "https"]),
             vault,
             registry,
@@ -143,6 +186,25 @@ const RPC: &str = "http://localhost:8000";
 /// Most stroops that a runner asks for a run: 1,000 XLM.
 const LARGEST_FEE: u64 = 10_000_000_000;
 const SECRET: &str = "RUNNER_SECRET|RUNNER_PRIVATE_KEY";
+
+/// The keys of the chain, and the runner's account. A gateway alone is not given the keys: what it
+/// cannot read it cannot lose (R4).
+fn keys(env: &Env, role: Role) -> (Option<ChainKeys>, Address) {
+    if role == Role::Gateway {
+        for name in ["RUNNER_SECRET", "RUNNER_PRIVATE_KEY", "RUNNER_SOURCE_SECRET"] {
+            if env.optional(name).is_some() {
+                env.mistake(name, "is a key of the chain, which a gateway alone must not hold");
+            }
+        }
+        env.required("RUNNER_PUBLIC_KEY");
+        let runner = env.parse("RUNNER_PUBLIC_KEY", str::parse::<Address>);
+        return (None, runner.unwrap_or_else(|| nobody().address()));
+    }
+    let runner = runner_key(env);
+    let source = source_key(env, &runner);
+    let address = runner.address();
+    (Some(ChainKeys { runner, source }), address)
+}
 
 /// The runner's key, checked against the public key if that is told too (R7).
 fn runner_key(env: &Env) -> Keypair {
@@ -197,22 +259,27 @@ fn contract(
     read.unwrap_or(none)
 }
 
-/// Where to listen; refuses to let strangers in, since nobody is asked who they are (R4).
-fn bind(env: &Env, local: bool) -> IpAddr {
+/// Where to listen.
+fn bind(env: &Env) -> IpAddr {
     let bind = env.parse("RUNNER_BIND", str::parse::<IpAddr>);
-    let bind = bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let allowed = env.boolean("RUNNER_ALLOW_INSECURE_BIND", false);
-    if env.with_default("RUNNER_AUTH", "none") != "none" {
-        env.mistake("RUNNER_AUTH", "want none: this version knows no other way");
-    } else if !local {
-        let text = "none is only for the local network (RUNNER_NETWORK_PASSPHRASE)";
-        env.mistake("RUNNER_AUTH", text);
-    } else if !bind.is_loopback() && !allowed {
-        let text = "is not a loopback address, and RUNNER_AUTH is none; \
-                    set RUNNER_ALLOW_INSECURE_BIND=true if a private network is around it";
-        env.mistake("RUNNER_BIND", text);
+    bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// How callers log in. An engine has no callers.
+fn auth(env: &Env, (role, bind, local): (Role, IpAddr, bool), keys: Option<&ChainKeys>) -> auth::Mode {
+    if role == Role::Engine {
+        return auth::Mode::None;
     }
-    bind
+    let chain_keys = keys.map(|keys| {
+        [("RUNNER_SECRET", keys.runner.address()), ("RUNNER_SOURCE_SECRET", keys.source.address())]
+    });
+    let around = Surroundings {
+        local,
+        loopback: bind.is_loopback(),
+        insecure_bind_allowed: env.boolean("RUNNER_ALLOW_INSECURE_BIND", false),
+        chain_keys: chain_keys.as_ref().map(<[_; 2]>::as_slice).unwrap_or_default(),
+    };
+    auth::Mode::read(env, around)
 }
 
 fn grpc(env: &Env, bind: IpAddr) -> Option<(SocketAddr, Tokens)> {

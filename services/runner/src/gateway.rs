@@ -8,7 +8,7 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use chassis::Health;
 use chassis::trace::TraceLayer;
 use serde::Deserialize;
@@ -16,12 +16,14 @@ use serde_json::Value;
 use tower_http::cors::{Any, CorsLayer};
 use wire::{Digest, Problem, RunId};
 
+use crate::auth::{self, Access, Caller};
 use crate::error::{Error, Result};
 use crate::gates::Gates;
 use crate::gateway::orders::{Desk, Key};
 use crate::gateway::page::Page;
 use crate::gateway::summary::About;
 use crate::gateway::view::RunView;
+use crate::runs::run::Snapshot;
 
 pub mod draft;
 pub mod view;
@@ -41,6 +43,8 @@ pub struct Gateway {
     pub desk: Desk,
     /// What this service knows of itself.
     pub health: Health,
+    /// Whether callers are asked who they are.
+    pub access: Access,
     /// For bundles.
     pub gates: Option<Gates>,
     /// What it says of itself.
@@ -56,20 +60,24 @@ type Shared = State<Arc<Gateway>>;
 /// When the origin can't stand in a header.
 pub fn router(gateway: Arc<Gateway>, cors_origin: &str) -> anyhow::Result<Router> {
     let health = gateway.health.router();
+    let access = gateway.access.clone();
     Ok(Router::new()
         .route("/runs", get(list).post(create))
         .route("/runs/{id}", get(find))
         .route("/runs/{id}/retry", post(retry))
         .route("/runs/{id}/cancel", post(cancel))
         .route("/runs/{id}/bundle", get(bundle))
-        .route("/health", get(told_health))
         .route("/summary", get(told_summary))
         .fallback(nowhere)
         .method_not_allowed_fallback(nowhere)
         .layer(DefaultBodyLimit::max(draft::MAX_BODY_BYTES))
+        // Whatever stands above needs a login, the answer to unknown routes included.
+        .layer(middleware::from_fn_with_state(access.clone(), auth::guard))
+        .route("/health", get(told_health))
         .with_state(gateway)
         .merge(health)
         .layer(cors(cors_origin)?)
+        .merge(auth::routes::routes(&access))
         .layer(TraceLayer::http()))
 }
 
@@ -84,6 +92,7 @@ struct ListQuery {
 
 async fn create(
     State(gateway): Shared,
+    caller: Caller,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response> {
@@ -92,6 +101,7 @@ async fn create(
         Error::refused(Problem::InvalidRequest, format!("Invalid payload: not JSON: {error}"))
     })?;
     let request = draft::read(&body, orders::draw_seed)?;
+    caller.may_spend(&request.user)?;
     let key = idempotency_key(&headers, &body)?;
     let created = gateway.desk.create(&request, key).await?;
     let status = StatusCode::from_u16(created.status).unwrap_or(StatusCode::ACCEPTED);
@@ -106,10 +116,15 @@ async fn create(
     Ok(answer)
 }
 
-async fn list(State(gateway): Shared, Query(query): Query<ListQuery>) -> Result<Response> {
+async fn list(
+    State(gateway): Shared,
+    caller: Caller,
+    Query(query): Query<ListQuery>,
+) -> Result<Response> {
     let page = Page::read(query.limit.as_deref(), query.cursor.as_deref())?;
     let status = query.status.as_deref().map(page::status).transpose()?;
-    let (runs, next) = page.fetch(&gateway.desk.db, query.user.as_deref(), status).await?;
+    let user = caller.list_of(query.user.as_deref())?;
+    let (runs, next) = page.fetch(&gateway.desk.db, user.as_deref(), status).await?;
     let views: Vec<_> = runs.iter().map(RunView::from).collect();
     let mut answer = Json(views).into_response();
     if let Some(cursor) = next {
@@ -121,20 +136,39 @@ async fn list(State(gateway): Shared, Query(query): Query<ListQuery>) -> Result<
     Ok(answer)
 }
 
-async fn find(State(gateway): Shared, Path(id): Path<String>) -> Result<Json<RunView>> {
-    Ok(Json(RunView::from(&gateway.desk.find(run_id(&id)?).await?)))
+async fn find(
+    State(gateway): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<RunView>> {
+    Ok(Json(RunView::from(&visible(&gateway, &caller, &id).await?)))
 }
 
-async fn retry(State(gateway): Shared, Path(id): Path<String>) -> Result<Json<RunView>> {
-    Ok(Json(RunView::from(&gateway.desk.retry(run_id(&id)?).await?)))
+async fn retry(
+    State(gateway): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<RunView>> {
+    let run = visible(&gateway, &caller, &id).await?;
+    caller.may_spend(&run.run.request.user)?;
+    Ok(Json(RunView::from(&gateway.desk.retry(run.run.id).await?)))
 }
 
-async fn cancel(State(gateway): Shared, Path(id): Path<String>) -> Result<Json<RunView>> {
-    Ok(Json(RunView::from(&gateway.desk.cancel(run_id(&id)?).await?)))
+async fn cancel(
+    State(gateway): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<RunView>> {
+    let run = visible(&gateway, &caller, &id).await?;
+    Ok(Json(RunView::from(&gateway.desk.cancel(run.run.id).await?)))
 }
 
-async fn bundle(State(gateway): Shared, Path(id): Path<String>) -> Result<Response> {
-    let it = gateway.desk.find(run_id(&id)?).await?;
+async fn bundle(
+    State(gateway): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let it = visible(&gateway, &caller, &id).await?;
     let Some(gates) = &gateway.gates else {
         return Err(Error::refused(Problem::NotFound, "this runner has no oracle-gate configured"));
     };
@@ -142,13 +176,24 @@ async fn bundle(State(gateway): Shared, Path(id): Path<String>) -> Result<Respon
 }
 
 async fn told_health(State(gateway): Shared) -> Response {
-    let (ok, body) = summary::health(&gateway.health, &gateway.about, &gateway.desk.db).await;
+    // Probes have no token; with a login, nothing about a single user's run is shown to them.
+    let all = !gateway.access.is_login();
+    let (ok, body) = summary::health(&gateway.health, &gateway.about, &gateway.desk.db, all).await;
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
 }
 
-async fn told_summary(State(gateway): Shared) -> Result<Json<Value>> {
-    Ok(Json(summary::summary(&gateway.about, &gateway.desk.db).await?))
+async fn told_summary(State(gateway): Shared, caller: Caller) -> Result<Json<Value>> {
+    let all = caller.sees_all();
+    Ok(Json(summary::summary(&gateway.about, &gateway.desk.db, all).await?))
+}
+
+/// A run that the caller may see.
+async fn visible(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Snapshot> {
+    let run = gateway.desk.find(run_id(id)?).await?;
+    // The account of a run never changes, so what is checked here holds for what follows.
+    caller.may_see(&run.run.request.user)?;
+    Ok(run)
 }
 
 async fn nowhere(uri: Uri) -> Error {

@@ -12,6 +12,7 @@ use wire::pb::runner::v1::{
     ListRunsResponse, RetryRunRequest, Run, RunStatus, Summary,
 };
 
+use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::gateway::orders::{self, Key};
 use crate::gateway::page::Page;
@@ -30,15 +31,19 @@ impl Runner for Grpc {
         &self,
         request: Request<CreateRunRequest>,
     ) -> Result<Response<Run>, Status> {
+        let caller = self.caller(&request).await?;
         let (body, key) = body(request.into_inner())?;
         let request = draft::read(&body, orders::draw_seed)?;
+        caller.may_spend(&request.user)?;
         let created = self.0.desk.create(&request, key).await?;
         let id = created.body.get("id").and_then(Value::as_str).unwrap_or_default();
         Ok(Response::new(message(&self.0.desk.find(run_id(id)?).await?)))
     }
 
     async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<Run>, Status> {
+        let caller = self.caller(&request).await?;
         let it = self.0.desk.find(run_id(&request.into_inner().id)?).await?;
+        caller.may_see(&it.run.request.user)?;
         Ok(Response::new(message(&it)))
     }
 
@@ -46,24 +51,30 @@ impl Runner for Grpc {
         &self,
         request: Request<ListRunsRequest>,
     ) -> Result<Response<ListRunsResponse>, Status> {
+        let user = self.caller(&request).await?.list_of(None)?;
         let request = request.into_inner();
         let limit = request.limit.clamp(0, 500).to_string();
         let limit = (request.limit > 0).then_some(limit.as_str());
         let page = Page::read(limit, Some(&request.cursor))?;
-        let (runs, next) = page.fetch(&self.0.desk.db, None, None).await?;
+        let (runs, next) = page.fetch(&self.0.desk.db, user.as_deref(), None).await?;
         let runs = runs.iter().map(message).collect();
         Ok(Response::new(ListRunsResponse { runs, next_cursor: next.unwrap_or_default() }))
     }
 
     async fn retry_run(&self, request: Request<RetryRunRequest>) -> Result<Response<Run>, Status> {
-        let it = self.0.desk.retry(run_id(&request.into_inner().id)?).await?;
+        let caller = self.caller(&request).await?;
+        let found = self.0.desk.find(run_id(&request.into_inner().id)?).await?;
+        caller.may_see(&found.run.request.user)?;
+        caller.may_spend(&found.run.request.user)?;
+        let it = self.0.desk.retry(found.run.id).await?;
         Ok(Response::new(message(&it)))
     }
 
     async fn get_summary(
         &self,
-        _: Request<GetSummaryRequest>,
+        request: Request<GetSummaryRequest>,
     ) -> Result<Response<Summary>, Status> {
+        let all = self.caller(&request).await?.sees_all();
         let (about, load) = (&self.0.about, store::load(&self.0.desk.db).await?);
         let count = |number: i64| u64::try_from(number).unwrap_or_default();
         let age = load.oldest_at.map(|at| (chassis::clock::now() - at).whole_milliseconds());
@@ -79,8 +90,15 @@ impl Runner for Grpc {
             stuck: count(load.stuck),
             oldest_age_ms: age.and_then(|it| u64::try_from(it).ok()),
             last_tick_at: about.pulse.last().map(rfc3339),
-            active_run_id: load.active.map(|it| it.to_string()),
+            active_run_id: load.active.filter(|_| all).map(|id| id.to_string()),
         }))
+    }
+}
+
+impl Grpc {
+    /// Who calls: a service of the operator's, or a user on whose behalf a service calls.
+    async fn caller<T: Sync>(&self, request: &Request<T>) -> Result<Caller> {
+        Caller::of_grpc(&self.0.access, request.metadata()).await
     }
 }
 

@@ -22,7 +22,8 @@ use tokio::net::TcpListener;
 use wire::pb::runner::v1::runner_server::RunnerServer;
 
 use crate::chain::ledger::Ledger;
-use crate::config::{Addresses, Config};
+use crate::auth::Access;
+use crate::config::{Addresses, ChainKeys, Config, Role};
 use crate::gates::Gates;
 use crate::gateway::Gateway;
 use crate::gateway::orders::Desk;
@@ -31,6 +32,7 @@ use crate::grpc::Grpc;
 use crate::runs::steps::Engine;
 use crate::runs::worker::{Bell, work};
 
+pub mod auth;
 pub mod config;
 pub mod crash;
 pub mod error;
@@ -60,7 +62,7 @@ pub struct Started {
 /// # Errors
 ///
 /// When a setting is wrong or something it names is not there; one line that begins with the setting.
-pub async fn start(service: &Service, config: Config) -> anyhow::Result<Started> {
+pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Started> {
     for notice in &config.notices {
         tracing::warn!("{notice}");
     }
@@ -68,10 +70,8 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<Started>
         crash::arm(point);
     }
     let http = listen(config.http, "RUNNER_PORT").await?;
-    let grpc = match &config.grpc {
-        Some((address, tokens)) => {
-            Some((listen(*address, "RUNNER_GRPC_PORT").await?, tokens.clone()))
-        }
+    let grpc = match config.grpc.take().filter(|_| config.role != Role::Engine) {
+        Some((address, tokens)) => Some((listen(address, "RUNNER_GRPC_PORT").await?, tokens)),
         None => None,
     };
     let db = postgres::connect(&config.database_url).await?;
@@ -81,32 +81,41 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<Started>
     let gates = config.gates.as_ref().map(connect).transpose()?;
     let started = Started {
         http: http.local_addr()?,
-        grpc: grpc.as_ref().map(|(it, _)| it.local_addr()).transpose()?,
+        grpc: grpc.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
     };
     let (bell, pulse, health) = (Bell::default(), Pulse::default(), Health::new());
     let gateway = Arc::new(Gateway {
         desk: desk(&db, &bell, &config),
         health: health.clone(),
+        access: access(&mut config, &db, started.http)?,
         gates: gates.clone(),
         about: about(&config, &pulse),
     });
-    let (poll, workers, cors) = (config.poll, config.workers, config.cors_origin.clone());
-    let engine = Arc::new(engine(config, db.clone(), gates)?);
-    let known = startup::check(&engine.ledger).await?;
+    let (role, poll, workers) = (config.role, config.poll, config.workers);
+    let (cors, rpc_url) = (config.cors_origin.clone(), config.rpc_url.clone());
+    let rpc = Arc::new(Rpc::new(&rpc_url).context("RUNNER_RPC_URL")?);
+    probes::spawn(service, &health, &db, &rpc, gates.as_ref(), &bus);
+    service.spawn("outbox", outbox::relay(db.clone(), bus, service.stop()));
 
-    probes::spawn(service, &health, &engine, &bus);
-    service.spawn("outbox", outbox::relay(db, bus, service.stop()));
-    for number in 0..workers {
-        let (engine, bell, pulse, stop) =
-            (engine.clone(), bell.clone(), pulse.clone(), service.stop());
-        service.spawn(format!("worker {number}"), async move {
-            if !known {
-                startup::wait(&engine.ledger, &stop).await?;
-            }
-            work(engine, bell, pulse, poll, stop).await
-        });
+    if let Some(engine) = engine(config, db, gates)?.map(Arc::new) {
+        let known = startup::check(&engine.ledger).await?;
+        for number in 0..workers {
+            let (engine, bell, pulse, stop) =
+                (engine.clone(), bell.clone(), pulse.clone(), service.stop());
+            service.spawn(format!("worker {number}"), async move {
+                if !known {
+                    startup::wait(&engine.ledger, &stop).await?;
+                }
+                work(engine, bell, pulse, poll, stop).await
+            });
+        }
     }
-    spawn_http(service, http, gateway.clone(), &cors)?;
+    if role == Role::Engine {
+        serve_http(service, http, health.router());
+        return Ok(started);
+    }
+    let router = gateway::router(gateway.clone(), &cors).context("RUNNER_CORS_ORIGIN")?;
+    serve_http(service, http, router);
     if let Some((listener, tokens)) = grpc {
         let runner = RunnerServer::new(Grpc(gateway))
             .max_decoding_message_size(gateway::draft::MAX_BODY_BYTES);
@@ -117,19 +126,20 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<Started>
     Ok(started)
 }
 
-fn spawn_http(
-    service: &Service,
-    listener: TcpListener,
-    gateway: Arc<Gateway>,
-    cors_origin: &str,
-) -> anyhow::Result<()> {
-    let router = gateway::router(gateway, cors_origin).context("RUNNER_CORS_ORIGIN")?;
+fn serve_http(service: &Service, listener: TcpListener, router: axum::Router) {
     let stop = service.stop();
     service.spawn("http", async move {
         let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
         serving.await.context("the HTTP server failed")
     });
-    Ok(())
+}
+
+/// Takes the login's settings out of the configuration. Without RUNNER_PUBLIC_URL, clients reach the
+/// gateway where it listens.
+fn access(config: &mut Config, db: &PgPool, http: SocketAddr) -> anyhow::Result<Access> {
+    let mode = std::mem::replace(&mut config.auth, auth::Mode::None);
+    let local_url = format!("http://localhost:{}", http.port());
+    Access::new(mode, (&config.network, &config.rpc_url), db, &local_url)
 }
 
 fn connect(it: &Addresses) -> anyhow::Result<Gates> {
@@ -147,7 +157,7 @@ fn desk(db: &PgPool, bell: &Bell, config: &Config) -> Desk {
 
 fn about(config: &Config, pulse: &Pulse) -> About {
     About {
-        runner: config.runner.address().to_string(),
+        runner: config.runner.to_string(),
         contract_id: config.vault.to_string(),
         agent_registry_id: config.registry.to_string(),
         network_passphrase: config.network.passphrase().to_owned(),
@@ -157,12 +167,14 @@ fn about(config: &Config, pulse: &Pulse) -> About {
     }
 }
 
-fn engine(config: Config, db: PgPool, gates: Option<Gates>) -> anyhow::Result<Engine> {
+/// What works on runs; `None` for a gateway alone, which has no key to sign with.
+fn engine(config: Config, db: PgPool, gates: Option<Gates>) -> anyhow::Result<Option<Engine>> {
+    let Some(ChainKeys { runner, source }) = config.keys else { return Ok(None) };
     let ledger = Ledger {
         rpc: Rpc::new(&config.rpc_url).context("RUNNER_RPC_URL")?,
         network: config.network,
-        runner: config.runner,
-        source: config.source,
+        runner,
+        source,
         vault: config.vault,
         registry: config.registry,
         fee_ceiling: config.fee_ceiling,
@@ -170,5 +182,5 @@ fn engine(config: Config, db: PgPool, gates: Option<Gates>) -> anyhow::Result<En
         db: db.clone(),
         owner: chassis::clock::new_uuid().to_string(),
     };
-    Ok(Engine { db, ledger, gates, rules: config.rules })
+    Ok(Some(Engine { db, ledger, gates, rules: config.rules }))
 }

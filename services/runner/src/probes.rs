@@ -4,18 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::{Bus, Health, Service, postgres};
+use sqlx::PgPool;
+use stellar::Rpc;
 use wire::{Digest, Problem, RunId};
 
 use crate::error::Error;
 use crate::gates::Gates;
-use crate::runs::steps::Engine;
 
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Watches everything the service needs or wants.
-pub fn spawn(service: &Service, health: &Health, engine: &Arc<Engine>, bus: &Bus) {
+pub fn spawn(
+    service: &Service,
+    health: &Health,
+    db: &PgPool,
+    rpc: &Arc<Rpc>,
+    gates: Option<&Gates>,
+    bus: &Bus,
+) {
     health.need("database").want("nats").want("rpc");
-    let db = engine.db.clone();
+    let db = db.clone();
     let probe = move || {
         let db = db.clone();
         async move { postgres::probe(&db).await }
@@ -27,13 +35,13 @@ pub fn spawn(service: &Service, health: &Health, engine: &Arc<Engine>, bus: &Bus
     let probe = move || std::future::ready(bus.probe());
     service.spawn("probe nats", health.clone().watch("nats", EVERY, service.stop(), probe));
 
-    let rpc = engine.clone();
+    let rpc = rpc.clone();
     let probe = move || {
-        let engine = rpc.clone();
-        async move { engine.ledger.now().await.map(drop).map_err(|error| error.to_string()) }
+        let rpc = rpc.clone();
+        async move { rpc.clock().await.map(drop).map_err(|error| error.to_string()) }
     };
     service.spawn("probe rpc", health.clone().watch("rpc", EVERY, service.stop(), probe));
-    if let Some(gates) = &engine.gates {
+    if let Some(gates) = gates {
         spawn_gates(service, health, gates);
     }
 }

@@ -1,15 +1,16 @@
 //! Signing authorisation entries: for what was asked, and nothing else.
 
+use ed25519_dalek::{Signature, VerifyingKey};
 use stellar_xdr::{
     Hash, HashIdPreimage, HashIdPreimageSorobanAuthorization,
-    HashIdPreimageSorobanAuthorizationWithAddress, SorobanAddressCredentials,
+    HashIdPreimageSorobanAuthorizationWithAddress, ScVal, SorobanAddressCredentials,
     SorobanAuthorizationEntry, SorobanAuthorizedFunction, SorobanAuthorizedInvocation,
     SorobanCredentials,
 };
 use wire::Digest;
 
 use super::PrepareRequest;
-use crate::{Address, ChainError, Invocation, Keypair, scval};
+use crate::{Address, ChainError, Invocation, Keypair, Network, scval};
 
 /// Signs each of the node's proposals, valid up to and including ledger `until`.
 pub(super) fn sign_all(
@@ -39,18 +40,74 @@ fn sign(
         }
     };
     let signer = signer(request, old)?;
-    let payload = payload(request, old, &entry.root_invocation, until, binds_address)?;
-    let credentials = SorobanAddressCredentials {
+    let mut credentials = SorobanAddressCredentials {
         address: old.address.clone(),
         nonce: old.nonce,
         signature_expiration_ledger: until,
-        signature: signature(signer, &payload)?,
+        signature: old.signature.clone(),
     };
+    let payload = payload(request.network, &credentials, &entry.root_invocation, binds_address)?;
+    credentials.signature = signature(signer, &payload)?;
     let credentials = match binds_address {
         true => SorobanCredentials::AddressV2(credentials),
         false => SorobanCredentials::Address(credentials),
     };
     Ok(SorobanAuthorizationEntry { credentials, root_invocation: entry.root_invocation.clone() })
+}
+
+/// Signs an entry that the caller made itself, in the form that every released client reads
+/// (`SOROBAN_CREDENTIALS_ADDRESS`). The credentials name the signer's own account.
+///
+/// # Errors
+///
+/// When the entry has no XDR form.
+pub fn sign_own(
+    network: &Network,
+    signer: &Keypair,
+    mut credentials: SorobanAddressCredentials,
+    invocation: &SorobanAuthorizedInvocation,
+) -> Result<SorobanAuthorizationEntry, ChainError> {
+    let payload = payload(network, &credentials, invocation, false)?;
+    credentials.signature = signature(signer, &payload)?;
+    Ok(SorobanAuthorizationEntry {
+        credentials: SorobanCredentials::Address(credentials),
+        root_invocation: invocation.clone(),
+    })
+}
+
+/// Whether `credentials` carry exactly one valid signature of the account that has this key.
+///
+/// # Errors
+///
+/// When the entry has no XDR form.
+pub fn is_signed_by(
+    network: &Network,
+    account: &Address,
+    credentials: &SorobanAddressCredentials,
+    invocation: &SorobanAuthorizedInvocation,
+) -> Result<bool, ChainError> {
+    let payload = payload(network, credentials, invocation, false)?;
+    let Some(signed) = signature_bytes(account, &credentials.signature) else { return Ok(false) };
+    let Ok(key) = VerifyingKey::from_bytes(account.as_bytes()) else { return Ok(false) };
+    Ok(key.verify_strict(payload.as_bytes(), &Signature::from_bytes(&signed)).is_ok())
+}
+
+/// The one signature in the form that [`signature`] writes, if it names this account's key.
+fn signature_bytes(account: &Address, value: &ScVal) -> Option<[u8; 64]> {
+    let ScVal::Vec(Some(signatures)) = value else { return None };
+    let [ScVal::Map(Some(fields))] = signatures.as_slice() else { return None };
+    let field = |name: &str| {
+        fields.iter().find_map(|entry| match (&entry.key, &entry.val) {
+            (ScVal::Symbol(key), ScVal::Bytes(bytes)) if key.as_slice() == name.as_bytes() => {
+                Some(bytes.as_slice())
+            }
+            _ => None,
+        })
+    };
+    if field("public_key")? != account.as_bytes() {
+        return None;
+    }
+    field("signature")?.try_into().ok()
 }
 
 /// A node that lies must not get a signature for another call, other arguments or further transfers.
@@ -102,14 +159,14 @@ fn signer<'a>(
 }
 
 fn payload(
-    request: &PrepareRequest<'_>,
+    network: &Network,
     credentials: &SorobanAddressCredentials,
     invocation: &SorobanAuthorizedInvocation,
-    until: u32,
     binds_address: bool,
 ) -> Result<Digest, ChainError> {
-    let network_id = Hash(*request.network.id().as_bytes());
+    let network_id = Hash(*network.id().as_bytes());
     let (nonce, invocation) = (credentials.nonce, invocation.clone());
+    let until = credentials.signature_expiration_ledger;
     let preimage = if binds_address {
         HashIdPreimage::SorobanAuthorizationWithAddress(
             HashIdPreimageSorobanAuthorizationWithAddress {
@@ -132,7 +189,7 @@ fn payload(
 }
 
 /// The form in which an account's signature is given to the host.
-fn signature(signer: &Keypair, payload: &Digest) -> Result<stellar_xdr::ScVal, ChainError> {
+fn signature(signer: &Keypair, payload: &Digest) -> Result<ScVal, ChainError> {
     let signed = signer.sign(payload.as_bytes());
     let one = scval::map([
         ("public_key", scval::bytes(signer.address().as_bytes())?),
@@ -143,10 +200,8 @@ fn signature(signer: &Keypair, payload: &Digest) -> Result<stellar_xdr::ScVal, C
 
 #[cfg(test)]
 mod tests {
-    use stellar_xdr::ScVal;
-
     use super::*;
-    use crate::{Call, ContractKind, Network};
+    use crate::{Call, ContractKind};
 
     fn invocation(function: &'static str, amount: i128) -> Invocation {
         Invocation::new(

@@ -8,6 +8,8 @@ fn least() -> Vec<(&'static str, String)> {
     vec![
         ("RUNNER_SECRET", key(1).secret().to_string()),
         ("RUNNER_SOURCE_SECRET", key(2).secret().to_string()),
+        ("RUNNER_AUTH_SECRET", key(3).secret().to_string()),
+        ("RUNNER_TOKEN_SECRET", "5a".repeat(32)),
         ("DATABASE_URL", "postgres://lumio@localhost/lumio".to_owned()),
         ("NATS_URL", "nats://localhost:4222".to_owned()),
     ]
@@ -77,14 +79,68 @@ fn the_public_key_must_be_that_of_the_secret() {
 
 #[test]
 fn without_proof_of_who_calls_only_the_local_network_on_loopback_is_served() {
-    let error = read(&[("RUNNER_BIND", "0.0.0.0")]).unwrap_err();
+    let error = read(&[("RUNNER_AUTH", "none"), ("RUNNER_BIND", "0.0.0.0")]).unwrap_err();
     assert!(error.starts_with("RUNNER_BIND: "), "{error}");
-    assert!(read(&[("RUNNER_BIND", "0.0.0.0"), ("RUNNER_ALLOW_INSECURE_BIND", "yes")]).is_ok());
+    let vouched =
+        [("RUNNER_AUTH", "none"), ("RUNNER_BIND", "0.0.0.0"), ("RUNNER_ALLOW_INSECURE_BIND", "yes")];
+    assert!(read(&vouched).is_ok());
+    assert!(read(&[("RUNNER_BIND", "0.0.0.0")]).is_ok(), "with a login any address is served");
     let public = "Public Global Stellar Network ; September 2015";
-    let error = read(&[("RUNNER_NETWORK_PASSPHRASE", public)]).unwrap_err();
+    let error = read(&[("RUNNER_AUTH", "none"), ("RUNNER_NETWORK_PASSPHRASE", public)]).unwrap_err();
     for name in ["RUNNER_AUTH", "RUNNER_CONTRACT_ID", "RUNNER_AGENT_REGISTRY_ID"] {
         assert!(error.contains(&format!("{name}: ")), "{name} is missing in {error}");
     }
+    let error = read(&[("RUNNER_AUTH", "yes")]).unwrap_err();
+    assert!(error.starts_with("RUNNER_AUTH: "), "{error}");
+}
+
+#[test]
+fn the_logins_keys_are_keys_of_their_own() {
+    let chain = key(1).secret().to_string();
+    let seed = "01".repeat(32);
+    let cases = [
+        ("RUNNER_AUTH_SECRET", ""),
+        ("RUNNER_AUTH_SECRET", chain.as_str()),
+        ("RUNNER_TOKEN_SECRET", ""),
+        ("RUNNER_TOKEN_SECRET", "short"),
+        ("RUNNER_TOKEN_SECRET", seed.as_str()),
+        ("RUNNER_OPERATORS", "GABC"),
+        ("RUNNER_WEB_AUTH_CONTRACT_ID", "GABC"),
+        ("RUNNER_PUBLIC_URL", "http://user:secret@host"),
+        ("RUNNER_HOME_DOMAIN", "a b"),
+    ];
+    for (name, value) in cases {
+        let error = read(&[(name, value)]).unwrap_err();
+        assert!(error.starts_with(&format!("{name}: ")), "{name}={value}: {error}");
+        assert!(value.len() < 5 || !error.contains(value), "{error}");
+    }
+}
+
+#[test]
+fn outside_of_the_local_network_tokens_travel_encrypted() {
+    let public = "Public Global Stellar Network ; September 2015";
+    let network = ("RUNNER_NETWORK_PASSPHRASE", public);
+    let error = read(&[network]).unwrap_err();
+    assert!(error.contains("RUNNER_PUBLIC_URL: is not set"), "{error}");
+    let error = read(&[network, ("RUNNER_PUBLIC_URL", "http://runner.example")]).unwrap_err();
+    assert!(error.contains("RUNNER_PUBLIC_URL: expected https://"), "{error}");
+}
+
+#[test]
+fn a_gateway_alone_starts_without_the_chains_keys_and_refuses_to_hold_them() {
+    let address = key(1).address().to_string();
+    let none = [("RUNNER_SECRET", ""), ("RUNNER_SOURCE_SECRET", ""), ("RUNNER_ROLE", "gateway")];
+    let config = read(&[none.as_slice(), &[("RUNNER_PUBLIC_KEY", &address)]].concat()).unwrap();
+    assert!(config.keys.is_none());
+    assert_eq!(config.runner.to_string(), address);
+    let error = read(&none).unwrap_err();
+    assert!(error.starts_with("RUNNER_PUBLIC_KEY: "), "{error}");
+    let error = read(&[("RUNNER_ROLE", "gateway"), ("RUNNER_PUBLIC_KEY", &address)]).unwrap_err();
+    assert!(error.starts_with("RUNNER_SECRET: "), "{error}");
+    // An engine asks nobody who they are, and needs no key for it.
+    let engine =
+        [("RUNNER_ROLE", "engine"), ("RUNNER_AUTH_SECRET", ""), ("RUNNER_TOKEN_SECRET", "")];
+    assert!(read(&engine).is_ok());
 }
 
 #[test]

@@ -50,19 +50,24 @@ impl Pulse {
     }
 }
 
-/// `GET /summary`.
+/// `GET /summary`. `all` says whether the caller may know of every user's runs.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn summary(about: &About, db: &PgPool) -> Result<Value> {
-    Ok(json!({ "config": config(about), "status": status(about, db).await? }))
+pub async fn summary(about: &About, db: &PgPool, all: bool) -> Result<Value> {
+    Ok(json!({ "config": config(about), "status": status(about, db, all).await? }))
 }
 
 /// `GET /health`: the truth (R15). `false` if the service is not ready.
-pub async fn health(health: &Health, about: &About, db: &PgPool) -> (bool, Value) {
+pub async fn health(
+    health: &Health,
+    about: &About,
+    db: &PgPool,
+    all: bool,
+) -> (bool, Value) {
     let snapshot = health.snapshot();
-    let status = status(about, db).await.unwrap_or_default();
+    let status = status(about, db, all).await.unwrap_or_default();
     let body = json!({
         "ok": snapshot.ready,
         "degraded": snapshot.degraded,
@@ -85,7 +90,7 @@ fn config(about: &About) -> Value {
 }
 
 /// How much there is to do (R6). `queueDepth` counts runs that wait to be opened.
-async fn status(about: &About, db: &PgPool) -> Result<Value> {
+async fn status(about: &About, db: &PgPool, all: bool) -> Result<Value> {
     let load = store::load(db).await?;
     let age = load.oldest_at.map(|at| (chassis::clock::now() - at).whole_milliseconds().max(0));
     let mut status = json!({
@@ -96,7 +101,7 @@ async fn status(about: &About, db: &PgPool) -> Result<Value> {
     });
     let optional = [
         ("oldestAgeMs", age.and_then(|it| i64::try_from(it).ok()).map(Value::from)),
-        ("activeRunId", load.active.map(|it| Value::from(it.to_string()))),
+        ("activeRunId", load.active.filter(|_| all).map(|id| Value::from(id.to_string()))),
         ("lastTickAt", about.pulse.last().map(|at| Value::from(rfc3339(at)))),
     ];
     for (name, value) in optional {

@@ -7,4 +7,5 @@ mod settling;
 mod refusing;
 mod gateway;
 mod starting;
+mod login;
 mod crashing;

@@ -55,13 +55,17 @@ pub struct Running {
     pub service: Service,
     /// Its gateway.
     pub gateway: Gateway,
+    /// Where gRPC listens, if it does.
+    pub grpc: Option<std::net::SocketAddr>,
 }
 
 /// A gateway's address.
 #[derive(Clone)]
 pub struct Gateway {
     http: reqwest::Client,
-    url: String,
+    /// Where it is.
+    pub url: String,
+    token: Option<String>,
 }
 
 impl World {
@@ -191,6 +195,7 @@ impl World {
             ("DATABASE_URL", self.db.url.clone()),
             ("NATS_URL", self.bus.url.clone()),
             ("NATS_PREFIX", self.bus.prefix.clone()),
+            ("RUNNER_AUTH", "none".to_owned()),
         ];
         settings.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
         let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value));
@@ -201,8 +206,9 @@ impl World {
     /// Starts a runner in this process by the door that `main` uses.
     pub async fn start(&self, more: &[(&str, &str)]) -> Running {
         let (service, started) = self.try_start(more).await;
-        let url = format!("http://{}", started.unwrap().http);
-        Running { service, gateway: Gateway::at(url) }
+        let started = started.unwrap();
+        let url = format!("http://localhost:{}", started.http.port());
+        Running { service, gateway: Gateway::at(url), grpc: started.grpc }
     }
 
     /// The same, for starts that may fail.
@@ -252,22 +258,40 @@ impl Running {
 impl Gateway {
     /// The gateway at this address.
     pub fn at(url: String) -> Self {
-        Self { http: reqwest::Client::new(), url }
+        Self { http: reqwest::Client::new(), url, token: None }
+    }
+
+    /// The same gateway, called with this token.
+    pub fn as_user(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The token that calls carry.
+    pub fn token(&self) -> String {
+        self.token.clone().unwrap()
+    }
+
+    fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     /// `GET path`.
     pub async fn get(&self, path: &str) -> reqwest::Response {
-        self.http.get(format!("{}{path}", self.url)).send().await.unwrap()
+        self.request(reqwest::Method::GET, path).send().await.unwrap()
     }
 
     /// `POST path`.
     pub async fn post(&self, path: &str, body: &Value) -> reqwest::Response {
-        self.http.post(format!("{}{path}", self.url)).json(body).send().await.unwrap()
+        self.request(reqwest::Method::POST, path).json(body).send().await.unwrap()
     }
 
     /// `POST /runs` with a key.
     pub async fn post_with_key(&self, key: &str, body: &Value) -> reqwest::Response {
-        let request = self.http.post(format!("{}/runs", self.url)).header("idempotency-key", key);
+        let request = self.request(reqwest::Method::POST, "/runs").header("idempotency-key", key);
         request.json(body).send().await.unwrap()
     }
 

@@ -1,0 +1,200 @@
+//! Who calls, and what that caller may do. Handlers ask; nothing is answered without asking.
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+use tonic::metadata::MetadataMap;
+use uuid::Uuid;
+use wire::Problem;
+
+use crate::auth::{Access, Login, session};
+use crate::error::{Error, Result};
+
+/// In gRPC metadata: the access token of the user on whose behalf a service calls.
+pub const USER_TOKEN: &str = "lumio-user-token";
+
+/// What a caller is to this runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Sees and starts runs of one account.
+    User,
+    /// Sees every run and may cancel it. Spends nobody's money but their own.
+    Operator,
+}
+
+/// One caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    /// Nobody is asked who they are (`RUNNER_AUTH=none`).
+    Anyone,
+    /// A service of the operator's, by a token of `RUNNER_GRPC_TOKENS`.
+    Service,
+    /// An account that has logged in.
+    Account { account: String, role: Role, session: Uuid },
+}
+
+impl Caller {
+    /// The caller of an HTTP request.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Unauthenticated`], and [`Error::Database`]: what cannot be looked up is not accepted.
+    async fn of_http(access: &Access, headers: &HeaderMap) -> Result<Self> {
+        let Access::Login(login) = access else { return Ok(Self(Kind::Anyone)) };
+        Self::of_token(login, bearer(headers)?).await
+    }
+
+    /// The caller of a gRPC request, whose service token the server has checked.
+    ///
+    /// # Errors
+    ///
+    /// As for HTTP, when the service names a user.
+    pub async fn of_grpc(access: &Access, metadata: &MetadataMap) -> Result<Self> {
+        let Access::Login(login) = access else { return Ok(Self(Kind::Anyone)) };
+        match metadata.get(USER_TOKEN) {
+            None => Ok(Self(Kind::Service)),
+            Some(token) => Self::of_token(login, token.to_str().unwrap_or_default()).await,
+        }
+    }
+
+    async fn of_token(login: &Login, token: &str) -> Result<Self> {
+        let claims = login.tokens.read_access(token)?;
+        // The session is looked up each time, so that a revoked one ends at once.
+        let account = session::account(&login.db, claims.sid).await?;
+        let address = account.parse().map_err(|_| {
+            Error::Broken("a session's account is no address".to_owned())
+        })?;
+        let role = login.role(&address);
+        Ok(Self(Kind::Account { account, role, session: claims.sid }))
+    }
+
+    /// Refuses a caller who may not see a run of `owner`. Whether such a run exists stays unsaid.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::NotFound`].
+    pub fn may_see(&self, owner: &str) -> Result<()> {
+        match &self.0 {
+            Kind::Anyone | Kind::Service | Kind::Account { role: Role::Operator, .. } => Ok(()),
+            Kind::Account { account, .. } if account == owner => Ok(()),
+            Kind::Account { .. } => Err(Error::refused(Problem::NotFound, "Run not found")),
+        }
+    }
+
+    /// Refuses a caller who may not spend `owner`'s money: only the account itself may (R4).
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Forbidden`].
+    pub fn may_spend(&self, owner: &str) -> Result<()> {
+        match &self.0 {
+            Kind::Anyone => Ok(()),
+            Kind::Account { account, .. } if account == owner => Ok(()),
+            Kind::Account { account, .. } => Err(forbidden(format!(
+                "the token is {account}'s, and only the account that pays for a run may start it"
+            ))),
+            Kind::Service => Err(forbidden(format!(
+                "a service starts a run on behalf of its user: send the user's token as {USER_TOKEN}"
+            ))),
+        }
+    }
+
+    /// The account that a list is narrowed to, when the caller asked for `asked`.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Forbidden`] for another account than the caller's own.
+    pub fn list_of(&self, asked: Option<&str>) -> Result<Option<String>> {
+        match &self.0 {
+            Kind::Account { account, role: Role::User, .. } => match asked {
+                Some(other) if other != account => Err(forbidden(format!(
+                    "the token is {account}'s, and lists no runs of another account"
+                ))),
+                Some(_) | None => Ok(Some(account.clone())),
+            },
+            Kind::Anyone | Kind::Service | Kind::Account { role: Role::Operator, .. } => {
+                Ok(asked.map(str::to_owned))
+            }
+        }
+    }
+
+    /// Whether what concerns all users is shown.
+    pub const fn sees_all(&self) -> bool {
+        !matches!(self.0, Kind::Account { role: Role::User, .. })
+    }
+
+    /// The session, for callers that have one.
+    pub const fn session(&self) -> Option<Uuid> {
+        match &self.0 {
+            Kind::Account { session, .. } => Some(*session),
+            Kind::Anyone | Kind::Service => None,
+        }
+    }
+
+    /// Account and role, for callers that have logged in.
+    pub fn account(&self) -> Option<(&str, Role)> {
+        match &self.0 {
+            Kind::Account { account, role, .. } => Some((account, *role)),
+            Kind::Anyone | Kind::Service => None,
+        }
+    }
+}
+
+/// Lets a request through with its [`Caller`], or answers why not. Every route behind it has one.
+pub async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+    match Caller::of_http(&access, request.headers()).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => challenge(error.into_response()),
+    }
+}
+
+/// RFC 6750: a refusal says which kind of proof is expected.
+fn challenge(mut answer: Response) -> Response {
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer realm=\"lumio-runner\"");
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    answer
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        // A route that stands outside of the guard gets no caller, and answers nobody.
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+            Error::Broken(format!("{} is not behind the login's guard", parts.uri.path()))
+        })
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str> {
+    let missing = || {
+        let text = "this needs a login: send Authorization: Bearer TOKEN (see \
+                    /.well-known/stellar.toml, or run: lumio login)";
+        Error::refused(Problem::Unauthenticated, text)
+    };
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or_else(missing)?;
+    if values.next().is_some() {
+        let text = "two Authorization headers were sent; send one";
+        return Err(Error::refused(Problem::Unauthenticated, text));
+    }
+    let text = value.to_str().unwrap_or_default();
+    let (scheme, token) = text.split_once(' ').unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(missing()) }
+}
+
+fn forbidden(text: impl Into<String>) -> Error {
+    Error::refused(Problem::Forbidden, text)
+}

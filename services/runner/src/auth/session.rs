@@ -1,0 +1,188 @@
+//! Sessions and used challenges in Postgres. A token is good while its session is.
+
+use sqlx::{PgConnection, PgPool, Row as _};
+use time::OffsetDateTime;
+use uuid::Uuid;
+use wire::{Digest, Problem};
+
+use crate::auth::{Login, Proof};
+use crate::error::{Error, Result};
+
+/// Rows removed with each login, so that the tables stay as small as their use.
+const SWEPT: i64 = 100;
+
+/// A session, as a token is made from it.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Its id.
+    pub id: Uuid,
+    /// Who logged in.
+    pub subject: String,
+    /// The account on the network.
+    pub account: String,
+    /// The challenge that was answered.
+    pub challenge: Digest,
+    /// The number of the newest refresh token.
+    pub number: i64,
+    /// When it ends.
+    pub expires_at: OffsetDateTime,
+}
+
+/// Begins a session with a proof that was not used before.
+///
+/// # Errors
+///
+/// [`Problem::Unauthenticated`] for a challenge that was answered already, and [`Error::Database`].
+pub async fn begin(login: &Login, proof: &Proof) -> Result<Session> {
+    let now = chassis::clock::now();
+    let secs = i64::try_from(login.session_secs).unwrap_or(i64::MAX);
+    let session = Session {
+        id: chassis::clock::new_uuid(),
+        subject: proof.subject.clone(),
+        account: proof.account.to_string(),
+        challenge: proof.challenge,
+        number: 1,
+        expires_at: now.saturating_add(time::Duration::seconds(secs)),
+    };
+    let mut tx = login.db.begin().await?;
+    // The primary key decides between two answers that arrive together.
+    let used = sqlx::query(
+        "INSERT INTO auth_challenges (digest, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+    );
+    let until = i64::try_from(proof.expires_at).ok();
+    let until = until.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()).unwrap_or(now);
+    let used = used.bind(proof.challenge.as_bytes().as_slice()).bind(until);
+    if used.execute(&mut *tx).await?.rows_affected() == 0 {
+        let text = "this challenge was answered already; ask for another one";
+        return Err(super::refused(text));
+    }
+    let made = sqlx::query(
+        "INSERT INTO auth_sessions \
+            (id, subject, account, challenge, refresh_number, created_at, rotated_at, expires_at) \
+         VALUES ($1, $2, $3, $4, 1, $5, $5, $6)",
+    );
+    let made = made.bind(session.id).bind(&session.subject).bind(&session.account);
+    let made = made.bind(proof.challenge.as_bytes().as_slice()).bind(now);
+    made.bind(session.expires_at).execute(&mut *tx).await?;
+    sweep(&mut tx).await?;
+    tx.commit().await?;
+    Ok(session)
+}
+
+/// Removes what can have no effect any more: challenges that their own time refuses, and sessions that
+/// ended a month ago.
+async fn sweep(conn: &mut PgConnection) -> Result<()> {
+    let challenges = sqlx::query(
+        "DELETE FROM auth_challenges WHERE digest IN (SELECT digest FROM auth_challenges \
+            WHERE expires_at < now() - interval '1 hour' LIMIT $1 FOR UPDATE SKIP LOCKED)",
+    );
+    challenges.bind(SWEPT).execute(&mut *conn).await?;
+    let sessions = sqlx::query(
+        "DELETE FROM auth_sessions WHERE id IN (SELECT id FROM auth_sessions \
+            WHERE expires_at < now() - interval '30 days' LIMIT $1 FOR UPDATE SKIP LOCKED)",
+    );
+    sessions.bind(SWEPT).execute(conn).await?;
+    Ok(())
+}
+
+/// The account of a session that is neither revoked nor over.
+///
+/// # Errors
+///
+/// [`Problem::Unauthenticated`], and [`Error::Database`]: what cannot be looked up is not accepted.
+pub async fn account(db: &PgPool, id: Uuid) -> Result<String> {
+    let row = sqlx::query_scalar(
+        "SELECT account FROM auth_sessions \
+         WHERE id = $1 AND revoked_at IS NULL AND expires_at > now()",
+    );
+    let account: Option<String> = row.bind(id).fetch_optional(db).await?;
+    account.ok_or_else(ended)
+}
+
+/// Exchanges a refresh token for the next one. For a minute the one before the newest is still answered,
+/// with the same newest one: a client that lost an answer may ask again.
+///
+/// # Errors
+///
+/// [`Problem::Unauthenticated`] for a session that is over. An old refresh token revokes its session:
+/// either its owner or a thief holds a newer one, and nothing tells which.
+pub async fn rotate(db: &PgPool, id: Uuid, number: i64) -> Result<Session> {
+    let mut tx = db.begin().await?;
+    let row = sqlx::query(
+        "SELECT subject, account, challenge, refresh_number, expires_at, \
+            rotated_at > now() - interval '60 seconds' AS recent \
+         FROM auth_sessions WHERE id = $1 AND revoked_at IS NULL AND expires_at > now() FOR UPDATE",
+    );
+    let row = row.bind(id).fetch_optional(&mut *tx).await?;
+    let Some(row) = row else { return Err(ended()) };
+    let newest: i64 = row.try_get("refresh_number")?;
+    let next = match newest - number {
+        0 => newest + 1,
+        1 if row.try_get("recent")? => newest,
+        _ => {
+            let revoked = sqlx::query("UPDATE auth_sessions SET revoked_at = now() WHERE id = $1");
+            revoked.bind(id).execute(&mut *tx).await?;
+            tx.commit().await?;
+            tracing::warn!("an old refresh token was used; its session {id} is revoked");
+            return Err(ended());
+        }
+    };
+    if next != newest {
+        let rotated = sqlx::query(
+            "UPDATE auth_sessions SET refresh_number = $2, rotated_at = now() WHERE id = $1",
+        );
+        rotated.bind(id).bind(next).execute(&mut *tx).await?;
+    }
+    tx.commit().await?;
+    let challenge: Vec<u8> = row.try_get("challenge")?;
+    let challenge = <[u8; 32]>::try_from(challenge)
+        .map_err(|_| Error::Broken("a session's challenge is no digest".to_owned()))?;
+    Ok(Session {
+        id,
+        subject: row.try_get("subject")?,
+        account: row.try_get("account")?,
+        challenge: Digest::from(challenge),
+        number: next,
+        expires_at: row.try_get("expires_at")?,
+    })
+}
+
+/// Revokes one session.
+///
+/// # Errors
+///
+/// [`Error::Database`].
+pub async fn revoke(db: &PgPool, id: Uuid) -> Result<()> {
+    let revoked = sqlx::query(
+        "UPDATE auth_sessions SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL",
+    );
+    revoked.bind(id).execute(db).await?;
+    Ok(())
+}
+
+/// Revokes every session of a subject (`G…`, `M…`, `G…:memo`, `C…`). Answers how many there were.
+///
+/// # Errors
+///
+/// [`Error::Database`].
+pub async fn revoke_all(db: &PgPool, subject: &str) -> Result<u64> {
+    let revoked = sqlx::query(
+        "UPDATE auth_sessions SET revoked_at = now() \
+         WHERE subject = $1 AND revoked_at IS NULL AND expires_at > now()",
+    );
+    Ok(revoked.bind(subject).execute(db).await?.rows_affected())
+}
+
+/// The subject of a session, revoked or not.
+///
+/// # Errors
+///
+/// [`Problem::Unauthenticated`] when there is none, [`Error::Database`].
+pub async fn subject(db: &PgPool, id: Uuid) -> Result<String> {
+    let row = sqlx::query_scalar("SELECT subject FROM auth_sessions WHERE id = $1");
+    row.bind(id).fetch_optional(db).await?.ok_or_else(ended)
+}
+
+fn ended() -> Error {
+    Error::refused(Problem::Unauthenticated, "the session has ended; log in again")
+}

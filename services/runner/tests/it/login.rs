@@ -1,0 +1,458 @@
+//! Who may do what, with clients that others wrote.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use stellar::web_auth::WebAuth;
+use stellar::{Call, ContractKind, Creation, Keypair, scval};
+use wire::Digest;
+use wire::pb::runner::v1::{
+    CreateRunRequest, GetRunRequest, GetSummaryRequest, ListRunsRequest, RetryRunRequest,
+    runner_client::RunnerClient,
+};
+
+use crate::world::{Running, World};
+
+const SERVICE_TOKEN: &str = "0123456789abcdef";
+/// Names the folder with the SDKs, `node_modules` and `python`; with it they have to be there.
+const CLIENTS: &str = "LUMIO_LOGIN_CLIENTS";
+
+fn signer() -> Keypair {
+    Keypair::from_seed(&[51; 32])
+}
+
+fn operator() -> Keypair {
+    Keypair::from_seed(&[52; 32])
+}
+
+/// A runner that asks who calls, in a world where the login's account exists.
+async fn start(world: &World, more: &[(&str, &str)]) -> Running {
+    // Its account has to exist, since the network checks its authorisation for contracts.
+    if world.rpc.account(&signer().address()).await.unwrap().is_none() {
+        world.localnet.fund(&signer().address().to_string()).await.unwrap();
+    }
+    let (signing, token) = (signer().secret().to_string(), "5a".repeat(32));
+    let operators = operator().address().to_string();
+    let mut settings = vec![
+        ("RUNNER_AUTH", "login"),
+        ("RUNNER_AUTH_SECRET", signing.as_str()),
+        ("RUNNER_TOKEN_SECRET", token.as_str()),
+        ("RUNNER_OPERATORS", operators.as_str()),
+    ];
+    settings.extend(more);
+    world.start(&settings).await
+}
+
+fn clients() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
+}
+
+/// What a client of another house prints; `None` where it is not installed, except where it has to be.
+async fn client(mut command: tokio::process::Command, name: &str) -> Option<Value> {
+    let output = command.output().await.ok();
+    let missing = output.as_ref().is_none_or(|output| {
+        let told = String::from_utf8_lossy(&output.stderr);
+        told.contains("ERR_MODULE_NOT_FOUND") || told.contains("ModuleNotFoundError")
+    });
+    if missing {
+        let needed = std::env::var_os(CLIENTS).is_some() || std::env::var_os("CI").is_some();
+        assert!(!needed, "{name} is not installed");
+        eprintln!("skipped: {name} is not installed (./dev test brings it)");
+        return None;
+    }
+    let output = output.unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {told}");
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// Where the SDKs of others are: the folder that `./dev test` names, or the one that it uses.
+fn installed() -> PathBuf {
+    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.dev/tools/clients");
+    std::env::var_os(CLIENTS).map_or(usual, PathBuf::from)
+}
+
+async fn javascript(url: &str, key: &Keypair, muxed: Option<&str>) -> Option<Value> {
+    let mut command = tokio::process::Command::new("node");
+    // A module is looked for from where the script lies, so the script is given as text.
+    let script = std::fs::read_to_string(clients().join("login.mjs")).unwrap();
+    command.current_dir(if installed().is_dir() { installed() } else { clients() });
+    command.args(["--input-type=module", "--eval", &script, "--"]);
+    command.arg(url).arg(key.secret().as_str()).args(muxed);
+    client(command, "@stellar/stellar-sdk").await
+}
+
+async fn python(url: &str, key: &Keypair, contract: Option<&str>) -> Option<Value> {
+    let mut command = tokio::process::Command::new("python3");
+    command.env("PYTHONPATH", installed().join("python"));
+    command.arg(clients().join("login.py")).arg(url).arg(key.secret().as_str()).args(contract);
+    client(command, "stellar-sdk of PyPI").await
+}
+
+/// A token for `key`, by the challenge that the gateway gives.
+async fn log_in(running: &Running, key: &Keypair) -> Value {
+    let (status, body) = answer(running, &sign(&challenge(running, key).await, key)).await;
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+async fn challenge(running: &Running, key: &Keypair) -> String {
+    let answer = running.gateway.get(&format!("/auth?account={}", key.address())).await;
+    assert_eq!(answer.status(), 200);
+    let body: Value = answer.json().await.unwrap();
+    body["transaction"].as_str().unwrap().to_owned()
+}
+
+async fn answer(running: &Running, transaction: &str) -> (u16, Value) {
+    let answer = running.gateway.post("/auth", &json!({ "transaction": transaction })).await;
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+/// Adds the key's signature to a challenge.
+fn sign(transaction: &str, key: &Keypair) -> String {
+    use stellar_xdr::{
+        Hash, TransactionEnvelope, TransactionSignaturePayload,
+        TransactionSignaturePayloadTaggedTransaction as Tagged, WriteXdr as _,
+    };
+    let envelope = scval::from_base64("challenge", transaction).unwrap();
+    let TransactionEnvelope::Tx(mut envelope) = envelope else { panic!("no transaction") };
+    let payload = TransactionSignaturePayload {
+        network_id: Hash(*stellar::Network::standalone().id().as_bytes()),
+        tagged_transaction: Tagged::Tx(envelope.tx.clone()),
+    };
+    let hash = Digest::of(&scval::to_xdr(&payload).unwrap());
+    let mut signatures = envelope.signatures.to_vec();
+    signatures.push(key.sign_decorated(hash.as_bytes()).unwrap());
+    envelope.signatures = signatures.try_into().unwrap();
+    TransactionEnvelope::Tx(envelope).to_xdr_base64(scval::limits()).unwrap()
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_log_in_with_the_sdks_of_others_and_the_second_use_of_a_challenge_is_refused() {
+    let world = World::new().await;
+    let running = start(&world, &[]).await;
+    let url = running.gateway.url.clone();
+
+    for token in [
+        javascript(&url, &world.user, None).await,
+        python(&url, &world.user, None).await,
+        // An account that nobody has funded yet proves itself by its own key.
+        javascript(&url, &Keypair::from_seed(&[77; 32]), None).await,
+    ]
+    .into_iter()
+    .flatten()
+    {
+        assert_eq!(token["status"], 200, "{token}");
+        let mine = running.gateway.as_user(text(&token, "token"));
+        assert_eq!(mine.get("/runs").await.status(), 200);
+    }
+    let muxed = stellar_strkey::ed25519::MuxedAccount {
+        ed25519: *world.user.address().as_bytes(),
+        id: 42,
+    };
+    let muxed = muxed.to_string();
+    if let Some(token) = javascript(&url, &world.user, Some(&muxed)).await {
+        assert_eq!(token["status"], 200, "{token}");
+        let who: Value = running
+            .gateway
+            .as_user(text(&token, "token"))
+            .get("/auth/session")
+            .await
+            .json()
+            .await
+            .unwrap();
+        assert_eq!(who["account"], json!(world.user.address()));
+    }
+
+    let signed = sign(&challenge(&running, &world.user).await, &world.user);
+    assert_eq!(answer(&running, &signed).await.0, 200);
+    let (status, body) = answer(&running, &signed).await;
+    assert_eq!((status, &body["code"]), (401, &json!("UNAUTHENTICATED")), "{body}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn challenges_that_are_not_whole_are_refused_with_the_rule_they_break() {
+    let world = World::new().await;
+    let running = start(&world, &[]).await;
+    let stranger = Keypair::from_seed(&[99; 32]);
+    let unsigned = challenge(&running, &world.user).await;
+    let cases = [
+        (unsigned.clone(), "weigh 0"),
+        (sign(&unsigned, &stranger), "no signer"),
+        (sign(&sign(&unsigned, &world.user), &world.user), "twice"),
+        (sign(&sign(&unsigned, &world.user), &stranger), "no signer"),
+        ("AAAA".to_owned(), "XDR"),
+        ("x".repeat(20_000), "too long"),
+    ];
+    for (transaction, why) in cases {
+        let (status, body) = answer(&running, &transaction).await;
+        assert_eq!(status, 401, "{body}");
+        assert!(text(&body, "error").contains(why), "{why} is not in {body}");
+    }
+    // What another server made is not this server's, even when its signer is the user.
+    let (status, body) = answer(&running, &sign(&unsigned, &signer())).await;
+    assert_eq!(status, 401, "{body}");
+
+    let gateway = &running.gateway;
+    for (path, status) in [
+        ("/auth", 400),
+        ("/auth?account=x", 400),
+        (&format!("/auth?account={}&memo=a", world.user.address()), 400),
+        (&format!("/auth?account={}&home_domain=evil.example", world.user.address()), 400),
+        (&format!("/auth?account={}", world.vault.0), 400),
+        (&format!("/sep45?account={}", world.user.address()), 400),
+    ] {
+        assert_eq!(gateway.get(path).await.status(), status, "{path}");
+    }
+    let large = json!({ "transaction": "x".repeat(200_000) });
+    assert_eq!(gateway.post("/auth", &large).await.status(), 413);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_and_method_answers_only_those_who_may() {
+    let world = World::new().await;
+    let tokens = format!("console:{SERVICE_TOKEN}");
+    let settings = [("RUNNER_GRPC_PORT", "0"), ("RUNNER_GRPC_TOKENS", tokens.as_str())];
+    let running = start(&world, &settings).await;
+    let [user, stranger, operator] =
+        [world.user.address(), Keypair::from_seed(&[98; 32]).address(), operator().address()];
+    let owner = log_in(&running, &world.user).await;
+    let other = log_in(&running, &Keypair::from_seed(&[98; 32])).await;
+    let chief = log_in(&running, &self::operator()).await;
+    let nobody = &running.gateway;
+    let [owner, other, chief] =
+        [&owner, &other, &chief].map(|body| nobody.as_user(text(body, "token")));
+    let forged = nobody.as_user("eyJhbGciOiJub25lIn0.e30.");
+
+    let id = owner.accepted(&world.body()).await;
+    owner.ended(&id, "failed").await;
+    let run = format!("/runs/{id}");
+    // What nobody, a forger, the owner, a stranger and the operator are answered.
+    let reads = [
+        ("/runs".to_owned(), [401, 401, 200, 200, 200]),
+        (format!("/runs?user={user}"), [401, 401, 200, 403, 200]),
+        (run.clone(), [401, 401, 200, 404, 200]),
+        // There is no bundle of a run that was never sealed; only who may see the run learns that.
+        (format!("{run}/bundle"), [401, 401, 404, 404, 404]),
+        ("/summary".to_owned(), [401, 401, 200, 200, 200]),
+        ("/auth/session".to_owned(), [401, 401, 200, 200, 200]),
+        ("/elsewhere".to_owned(), [401, 401, 404, 404, 404]),
+        ("/live".to_owned(), [200; 5]),
+        ("/health".to_owned(), [200; 5]),
+        ("/.well-known/stellar.toml".to_owned(), [200; 5]),
+        (format!("/auth?account={user}"), [200; 5]),
+    ];
+    let callers = [nobody, &forged, &owner, &other, &chief];
+    for (path, expected) in &reads {
+        for (caller, expected) in callers.iter().zip(expected) {
+            assert_eq!(caller.get(path).await.status(), *expected, "{path}");
+        }
+    }
+    let refused = nobody.get("/runs").await;
+    assert!(refused.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
+    let writes = [
+        ("/runs".to_owned(), world.body(), [401, 401, 202, 403, 403]),
+        (format!("{run}/retry"), Value::Null, [401, 401, 200, 404, 403]),
+    ];
+    for (path, body, expected) in &writes {
+        for (caller, expected) in callers.iter().zip(expected) {
+            assert_eq!(caller.post(path, body).await.status(), *expected, "{path}");
+        }
+    }
+    // Cancelling returns money, so an operator may; a stranger learns nothing of the run.
+    assert_eq!(other.post(&format!("{run}/cancel"), &Value::Null).await.status(), 404);
+    let cancelled = chief.post(&format!("{run}/cancel"), &Value::Null).await.status();
+    assert!(matches!(cancelled.as_u16(), 200 | 409), "{cancelled}");
+
+    let mine: Vec<Value> = other.get("/runs").await.json().await.unwrap();
+    assert!(mine.is_empty(), "{stranger} sees {mine:?}");
+    let all: Vec<Value> = chief.get(&format!("/runs?user={user}")).await.json().await.unwrap();
+    assert!(!all.is_empty(), "{operator} sees no run");
+    for caller in [&owner, nobody] {
+        let shown: Value = caller.get("/health").await.json().await.unwrap();
+        assert!(shown["status"].get("activeRunId").is_none(), "{shown}");
+    }
+    every_grpc_method(&running, &world, &id, &owner.token()).await;
+    running.stop().await;
+}
+
+/// The same over gRPC: a service reads everything, and spends only with its user's token.
+async fn every_grpc_method(running: &Running, world: &World, id: &str, token: &str) {
+    let url = format!("http://{}", running.grpc.unwrap());
+    let stranger = chassis::grpc::client(&url, None).unwrap();
+    let mut stranger = RunnerClient::new(stranger);
+    let service = chassis::grpc::client(&url, Some(&SERVICE_TOKEN.into())).unwrap();
+    let mut service = RunnerClient::new(service);
+    let create = CreateRunRequest {
+        user: world.user.address().to_string(),
+        agent_id: world.agent_id,
+        budgets: Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into()),
+        ..CreateRunRequest::default()
+    };
+    let (get, retry) =
+        (GetRunRequest { id: id.to_owned() }, RetryRunRequest { id: id.to_owned() });
+    let unknown = tonic::Code::Unauthenticated;
+    assert_eq!(stranger.create_run(create.clone()).await.unwrap_err().code(), unknown);
+    assert_eq!(stranger.get_run(get.clone()).await.unwrap_err().code(), unknown);
+    assert_eq!(stranger.list_runs(ListRunsRequest::default()).await.unwrap_err().code(), unknown);
+    assert_eq!(stranger.retry_run(retry.clone()).await.unwrap_err().code(), unknown);
+    assert_eq!(stranger.get_summary(GetSummaryRequest {}).await.unwrap_err().code(), unknown);
+
+    assert!(service.get_run(get.clone()).await.is_ok());
+    assert!(service.list_runs(ListRunsRequest::default()).await.is_ok());
+    assert!(service.get_summary(GetSummaryRequest {}).await.is_ok());
+    let forbidden = tonic::Code::PermissionDenied;
+    assert_eq!(service.create_run(create.clone()).await.unwrap_err().code(), forbidden);
+    assert_eq!(service.retry_run(retry).await.unwrap_err().code(), forbidden);
+
+    let mut on_behalf = tonic::Request::new(create);
+    on_behalf.metadata_mut().insert("lumio-user-token", token.parse().unwrap());
+    assert!(service.create_run(on_behalf).await.is_ok());
+    let mut forged = tonic::Request::new(get);
+    forged.metadata_mut().insert("lumio-user-token", "x".parse().unwrap());
+    assert_eq!(service.get_run(forged).await.unwrap_err().code(), unknown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_refreshed_and_revoked_and_a_stolen_refresh_token_ends_it() {
+    let world = World::new().await;
+    let running = start(&world, &[]).await;
+    let gateway = &running.gateway;
+    let first = log_in(&running, &world.user).await;
+    let refresh = async |token: &str| {
+        let answer = gateway.post("/auth/refresh", &json!({ "refresh_token": token })).await;
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, second) = refresh(text(&first, "refresh_token")).await;
+    assert_eq!(status, 200, "{second}");
+    // The answer may have been lost: for a minute, asking again gives the same refresh token.
+    let (status, again) = refresh(text(&first, "refresh_token")).await;
+    assert_eq!((status, &again["refresh_token"]), (200, &second["refresh_token"]), "{again}");
+    let (_, third) = refresh(text(&second, "refresh_token")).await;
+    // Two behind is no lost answer: somebody else has the newer one.
+    assert_eq!(refresh(text(&first, "refresh_token")).await.0, 401);
+    assert_eq!(refresh(text(&third, "refresh_token")).await.0, 401);
+    assert_eq!(gateway.as_user(text(&third, "token")).get("/runs").await.status(), 401);
+    // An access token is no refresh token.
+    let fourth = log_in(&running, &world.user).await;
+    assert_eq!(refresh(text(&fourth, "token")).await.0, 401);
+
+    let fifth = log_in(&running, &world.user).await;
+    let [fourth, fifth] = [&fourth, &fifth].map(|body| gateway.as_user(text(body, "token")));
+    assert_eq!(fourth.post("/auth/logout", &json!({ "everywhere": false })).await.status(), 204);
+    assert_eq!(fourth.get("/runs").await.status(), 401);
+    assert_eq!(fifth.get("/runs").await.status(), 200);
+    let sixth = log_in(&running, &world.user).await;
+    let sixth = gateway.as_user(text(&sixth, "token"));
+    assert_eq!(fifth.post("/auth/logout", &json!({ "everywhere": true })).await.status(), 204);
+    assert_eq!(sixth.get("/runs").await.status(), 401);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_ends_with_its_time_and_is_refused_by_another_key() {
+    let world = World::new().await;
+    let running = start(&world, &[("RUNNER_TOKEN_SECS", "10")]).await;
+    let token = log_in(&running, &world.user).await;
+    assert_eq!(running.gateway.as_user(text(&token, "token")).get("/runs").await.status(), 200);
+    let lifetime = token["expires_at"].as_u64().unwrap() as i64
+        - chassis::clock::now().unix_timestamp();
+    assert!((0..=10).contains(&lifetime), "{lifetime}");
+    running.stop().await;
+
+    let other = "6b".repeat(32);
+    let running = start(&world, &[("RUNNER_TOKEN_SECRET", &other)]).await;
+    assert_eq!(running.gateway.as_user(text(&token, "token")).get("/runs").await.status(), 401);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_account_logs_in_when_its_own_code_accepts_the_signature() {
+    let world = World::new().await;
+    let running = start(&world, &[]).await;
+    let url = running.gateway.url.clone();
+    let key = Keypair::from_seed(&[61; 32]);
+    let deployer = stellar::local::deployer();
+    world.create(&deployer, "web_auth", stellar::local::web_auth_salt(), vec![]).await;
+    let args = vec![scval::bytes(key.address().as_bytes()).unwrap()];
+    let account = world.create(&deployer, "test_account", Digest::of(b"account"), args).await;
+
+    let answer = running.gateway.get(&format!("/sep45?account={account}")).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    let Some(token) = python(&url, &key, Some(&account.to_string())).await else { return };
+    assert_eq!(token["status"], 200, "{token}");
+    let caller = running.gateway.as_user(text(&token, "token"));
+    let who: Value = caller.get("/auth/session").await.json().await.unwrap();
+    assert_eq!(who, json!({ "account": account, "role": "user" }));
+
+    // Another key's signature is refused by the account's own code.
+    let wrong = Keypair::from_seed(&[62; 32]);
+    let refused = python(&url, &wrong, Some(&account.to_string())).await.unwrap();
+    assert_eq!(refused["status"], 401, "{refused}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_and_an_engine_share_the_work_and_only_the_engine_holds_the_chains_keys() {
+    let world = World::new().await;
+    let runner = world.runner.address().to_string();
+    let signing = signer().secret().to_string();
+    let token = "5a".repeat(32);
+    let gateway = [
+        ("RUNNER_ROLE", "gateway"),
+        ("RUNNER_SECRET", ""),
+        ("RUNNER_SOURCE_SECRET", ""),
+        ("RUNNER_PUBLIC_KEY", runner.as_str()),
+        ("RUNNER_AUTH", "login"),
+        ("RUNNER_AUTH_SECRET", signing.as_str()),
+        ("RUNNER_TOKEN_SECRET", token.as_str()),
+    ];
+    let gateway = world.start(&gateway).await;
+    let engine = world.start(&[("RUNNER_ROLE", "engine")]).await;
+    let body = log_in(&gateway, &world.user).await;
+    let user = gateway.gateway.as_user(text(&body, "token"));
+    let id = user.accepted(&world.body()).await;
+    user.ended(&id, "failed").await;
+    assert_eq!(engine.gateway.get("/runs").await.status(), 404);
+    assert_eq!(engine.gateway.get("/live").await.status(), 200);
+    engine.stop().await;
+    gateway.stop().await;
+
+    let settings = world.settings(&[("RUNNER_ROLE", "gateway"), ("RUNNER_PUBLIC_KEY", &runner)]);
+    let refused = runner::config::Config::read(chassis::Env::from_map(settings)).unwrap_err();
+    assert!(refused.to_string().contains("RUNNER_SECRET: "), "{refused}");
+}
+
+impl World {
+    /// Deploys one of the committed contracts.
+    async fn create(
+        &self,
+        deployer: &Keypair,
+        name: &str,
+        salt: Digest,
+        args: Vec<stellar_xdr::ScVal>,
+    ) -> stellar::Address {
+        let wasm = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contracts/wasm");
+        let wasm = std::fs::read(wasm.join(format!("{name}.wasm"))).unwrap();
+        let code = Digest::of(&wasm);
+        self.submit(deployer, Call::Upload(wasm)).await;
+        let kind = ContractKind::Other;
+        let creation = Creation { deployer: deployer.address(), salt, code, args, kind };
+        self.submit(deployer, Call::Create(creation)).await;
+        let network = stellar::Network::standalone();
+        stellar::ids::contract_id(&network, &deployer.address(), &salt).unwrap()
+    }
+}
+
+#[test]
+fn the_function_of_the_standard_has_its_name() {
+    let contract = WebAuth(stellar::local::web_auth_id().unwrap());
+    let call = contract.verify(&[("account", "C"), ("nonce", "1")]).unwrap();
+    assert_eq!(call.to_xdr().unwrap().function_name.to_string(), "web_auth_verify");
+}
