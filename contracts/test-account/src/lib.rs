@@ -4,7 +4,9 @@
 
 use soroban_sdk::auth::{Context, CustomAccountInterface};
 use soroban_sdk::crypto::Hash;
-use soroban_sdk::{BytesN, Env, Vec, contract, contracterror, contractimpl, contracttype, symbol_short};
+use soroban_sdk::{
+    BytesN, Env, Vec, contract, contracterror, contractimpl, contracttype, symbol_short,
+};
 
 /// Why a signature is refused.
 #[contracterror]

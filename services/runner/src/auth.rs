@@ -114,8 +114,7 @@ impl Access {
         Ok(Self::Login(Arc::new(Login {
             signer,
             network: network.clone(),
-            rpc: Rpc::new(rpc_url)
-                .map_err(|error| anyhow::anyhow!("RUNNER_RPC_URL: {error}"))?,
+            rpc: Rpc::new(rpc_url).map_err(|error| anyhow::anyhow!("RUNNER_RPC_URL: {error}"))?,
             db: db.clone(),
             tokens: TokenKeys::new(&tokens, &public_url, settings.token_secs)
                 .map_err(|error| anyhow::anyhow!("RUNNER_TOKEN_SECRET: {error}"))?,

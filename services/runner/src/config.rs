@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chassis::config::{ConfigErrors, Env, EnvFileError, Secret};
 use chassis::grpc::Tokens;
-use ed25519_dalek::VerifyingKey;
 use clap::ValueEnum as _;
+use ed25519_dalek::VerifyingKey;
 use stellar::{Address, ChainError, Keypair, Network, STANDALONE};
 
 use crate::auth;
@@ -266,7 +266,11 @@ fn bind(env: &Env) -> IpAddr {
 }
 
 /// How callers log in. An engine has no callers.
-fn auth(env: &Env, (role, bind, local): (Role, IpAddr, bool), keys: Option<&ChainKeys>) -> auth::Mode {
+fn auth(
+    env: &Env,
+    (role, bind, local): (Role, IpAddr, bool),
+    keys: Option<&ChainKeys>,
+) -> auth::Mode {
     if role == Role::Engine {
         return auth::Mode::None;
     }

@@ -21,8 +21,8 @@ use stellar::Rpc;
 use tokio::net::TcpListener;
 use wire::pb::runner::v1::runner_server::RunnerServer;
 
-use crate::chain::ledger::Ledger;
 use crate::auth::Access;
+use crate::chain::ledger::Ledger;
 use crate::config::{Addresses, ChainKeys, Config, Role};
 use crate::gates::Gates;
 use crate::gateway::Gateway;

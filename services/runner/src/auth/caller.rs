@@ -68,9 +68,9 @@ impl Caller {
         let claims = login.tokens.read_access(token)?;
         // The session is looked up each time, so that a revoked one ends at once.
         let account = session::account(&login.db, claims.sid).await?;
-        let address = account.parse().map_err(|_| {
-            Error::Broken("a session's account is no address".to_owned())
-        })?;
+        let address = account
+            .parse()
+            .map_err(|_| Error::Broken("a session's account is no address".to_owned()))?;
         let role = login.role(&address);
         Ok(Self(Kind::Account { account, role, session: claims.sid }))
     }

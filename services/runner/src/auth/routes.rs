@@ -148,7 +148,8 @@ async fn refresh(
     let claims = login.tokens.read_refresh(&text)?;
     // In a task of its own: a client that hangs up must not leave a transaction open in the pool.
     let db = login.db.clone();
-    let rotated = tokio::spawn(async move { session::rotate(&db, claims.sid, claims.number).await });
+    let rotated =
+        tokio::spawn(async move { session::rotate(&db, claims.sid, claims.number).await });
     tokens(&login, &rotated.await.map_err(broken)??)
 }
 
@@ -162,7 +163,9 @@ async fn log_out(
     let body = read(body)?;
     let everywhere = match body.is_empty() {
         true => false,
-        false => document(&headers, &body)?.get("everywhere").and_then(Value::as_bool)
+        false => document(&headers, &body)?
+            .get("everywhere")
+            .and_then(Value::as_bool)
             .ok_or_else(|| invalid("everywhere: expected true or false"))?,
     };
     if everywhere {

@@ -71,10 +71,9 @@ impl Client {
     fn to_muxed(self) -> MuxedAccount {
         match self.muxed {
             None => MuxedAccount::Ed25519(Uint256(self.key)),
-            Some(id) => MuxedAccount::MuxedEd25519(MuxedAccountMed25519 {
-                id,
-                ed25519: Uint256(self.key),
-            }),
+            Some(id) => {
+                MuxedAccount::MuxedEd25519(MuxedAccountMed25519 { id, ed25519: Uint256(self.key) })
+            }
         }
     }
 
@@ -96,11 +95,10 @@ impl Client {
     fn subject(&self) -> String {
         let account = match self.muxed {
             None => self.address().to_string(),
-            Some(id) => {
-                stellar_strkey::ed25519::MuxedAccount { ed25519: self.key, id }.to_string()
-                    .as_str()
-                    .to_owned()
-            }
+            Some(id) => stellar_strkey::ed25519::MuxedAccount { ed25519: self.key, id }
+                .to_string()
+                .as_str()
+                .to_owned(),
         };
         self.memo.map_or(account.clone(), |memo| format!("{account}:{memo}"))
     }
@@ -118,14 +116,10 @@ pub fn challenge(login: &Login, client: Client) -> Result<String> {
         .map_err(|error| Error::Broken(format!("the system gave no randomness: {error}")))?;
     // 64 bytes of base64 text, as SEP-10 demands.
     let nonce = BASE64_STANDARD.encode(random);
-    let first = manage_data(
-        client.to_muxed(),
-        &format!("{} auth", login.home_domain),
-        nonce.as_bytes(),
-    )?;
+    let first =
+        manage_data(client.to_muxed(), &format!("{} auth", login.home_domain), nonce.as_bytes())?;
     let server = MuxedAccount::Ed25519(Uint256(*login.signer.address().as_bytes()));
-    let second =
-        manage_data(server.clone(), WEB_AUTH_DOMAIN, login.web_auth_domain.as_bytes())?;
+    let second = manage_data(server.clone(), WEB_AUTH_DOMAIN, login.web_auth_domain.as_bytes())?;
     let from = now();
     let transaction = Transaction {
         source_account: server,
@@ -157,10 +151,12 @@ pub fn challenge(login: &Login, client: Client) -> Result<String> {
 /// account's signers cannot be read.
 pub async fn verify(login: &Login, text: &str) -> Result<Proof> {
     let challenge = read(login, text, now())?;
-    login.within_limits(async {
-        let account = account(&login.rpc, &challenge.client.address()).await?;
-        check_signers(&challenge, account.as_ref()).map_err(refused)
-    }).await?;
+    login
+        .within_limits(async {
+            let account = account(&login.rpc, &challenge.client.address()).await?;
+            check_signers(&challenge, account.as_ref()).map_err(refused)
+        })
+        .await?;
     Ok(Proof {
         subject: challenge.client.subject(),
         account: challenge.client.address(),
@@ -191,13 +187,10 @@ fn read(login: &Login, text: &str, now: u64) -> Result<Challenge> {
     let hash = hash(&login.network, &tx)?;
 
     // The server's signature comes first: what it does not cover is not looked at.
-    let is_server =
-        |signature: &DecoratedSignature| verifies(&server, signature, hash.as_bytes());
+    let is_server = |signature: &DecoratedSignature| verifies(&server, signature, hash.as_bytes());
     let (own, others): (Vec<_>, Vec<_>) = signatures.iter().cloned().partition(is_server);
     if own.len() != 1 {
-        return Err(refused(
-            "the transaction was not made by this server, or for another network",
-        ));
+        return Err(refused("the transaction was not made by this server, or for another network"));
     }
     if tx.source_account != MuxedAccount::Ed25519(Uint256(server)) || tx.seq_num.0 != 0 {
         return Err(refused("the transaction is no challenge"));

@@ -84,9 +84,10 @@ pub async fn challenge(login: &Login, account: &str) -> Result<String> {
     let until = simulated.ledger.saturating_add(LEDGERS);
     let mut entries = Vec::with_capacity(2);
     for wanted in [account, server] {
-        let proposed = simulated.auth.iter().find_map(|entry| {
-            credentials(entry).filter(|given| given.address == wanted.to_sc())
-        });
+        let proposed = simulated
+            .auth
+            .iter()
+            .find_map(|entry| credentials(entry).filter(|given| given.address == wanted.to_sc()));
         let proposed = proposed.ok_or_else(|| {
             Error::Broken(format!("the web authentication contract does not ask {wanted}"))
         })?;
@@ -140,9 +141,7 @@ pub async fn verify(login: &Login, text: &str) -> Result<Proof> {
         (WEB_AUTH_DOMAIN, &login.web_auth_domain),
         (WEB_AUTH_DOMAIN_ACCOUNT, &server_text),
     ])?;
-    let checked = login.within_limits(async {
-        Ok(tx::simulate(&login.rpc, &call, entries).await)
-    });
+    let checked = login.within_limits(async { Ok(tx::simulate(&login.rpc, &call, entries).await) });
     match checked.await? {
         Ok(_) => {}
         // The node answered; the account's code, or the host, said no.
@@ -218,9 +217,9 @@ fn read(
     let nonce = value(NONCE).unwrap_or_default().to_owned();
 
     // The server's signature covers the call, and with it the nonce and its time.
-    let own = [first, second].into_iter().find_map(|entry| {
-        credentials(entry).filter(|given| given.address == server.to_sc())
-    });
+    let own = [first, second]
+        .into_iter()
+        .find_map(|entry| credentials(entry).filter(|given| given.address == server.to_sc()));
     let own = own.ok_or_else(|| refused("the server's entry is missing"))?;
     if !tx::is_signed_by(&login.network, &server, own, call)? {
         return Err(refused("the entries were not made by this server"));

@@ -101,9 +101,8 @@ impl Settings {
             }
             Some(_) | None => {}
         }
-        let home_domain = env.parse("RUNNER_HOME_DOMAIN", |text| {
-            check_domain(text).map(|()| text.to_owned())
-        });
+        let home_domain =
+            env.parse("RUNNER_HOME_DOMAIN", |text| check_domain(text).map(|()| text.to_owned()));
         let session_secs = env.number("RUNNER_SESSION_SECS", 604_800, 300..=7_776_000);
         Self {
             signer,

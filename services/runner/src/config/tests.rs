@@ -81,12 +81,16 @@ fn the_public_key_must_be_that_of_the_secret() {
 fn without_proof_of_who_calls_only_the_local_network_on_loopback_is_served() {
     let error = read(&[("RUNNER_AUTH", "none"), ("RUNNER_BIND", "0.0.0.0")]).unwrap_err();
     assert!(error.starts_with("RUNNER_BIND: "), "{error}");
-    let vouched =
-        [("RUNNER_AUTH", "none"), ("RUNNER_BIND", "0.0.0.0"), ("RUNNER_ALLOW_INSECURE_BIND", "yes")];
+    let vouched = [
+        ("RUNNER_AUTH", "none"),
+        ("RUNNER_BIND", "0.0.0.0"),
+        ("RUNNER_ALLOW_INSECURE_BIND", "yes"),
+    ];
     assert!(read(&vouched).is_ok());
     assert!(read(&[("RUNNER_BIND", "0.0.0.0")]).is_ok(), "with a login any address is served");
     let public = "Public Global Stellar Network ; September 2015";
-    let error = read(&[("RUNNER_AUTH", "none"), ("RUNNER_NETWORK_PASSPHRASE", public)]).unwrap_err();
+    let error =
+        read(&[("RUNNER_AUTH", "none"), ("RUNNER_NETWORK_PASSPHRASE", public)]).unwrap_err();
     for name in ["RUNNER_AUTH", "RUNNER_CONTRACT_ID", "RUNNER_AGENT_REGISTRY_ID"] {
         assert!(error.contains(&format!("{name}: ")), "{name} is missing in {error}");
     }

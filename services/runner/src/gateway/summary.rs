@@ -60,12 +60,7 @@ pub async fn summary(about: &About, db: &PgPool, all: bool) -> Result<Value> {
 }
 
 /// `GET /health`: the truth (R15). `false` if the service is not ready.
-pub async fn health(
-    health: &Health,
-    about: &About,
-    db: &PgPool,
-    all: bool,
-) -> (bool, Value) {
+pub async fn health(health: &Health, about: &About, db: &PgPool, all: bool) -> (bool, Value) {
     let snapshot = health.snapshot();
     let status = status(about, db, all).await.unwrap_or_default();
     let body = json!({

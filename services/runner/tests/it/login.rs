@@ -150,10 +150,8 @@ async fn accounts_log_in_with_the_sdks_of_others_and_the_second_use_of_a_challen
         let mine = running.gateway.as_user(text(&token, "token"));
         assert_eq!(mine.get("/runs").await.status(), 200);
     }
-    let muxed = stellar_strkey::ed25519::MuxedAccount {
-        ed25519: *world.user.address().as_bytes(),
-        id: 42,
-    };
+    let muxed =
+        stellar_strkey::ed25519::MuxedAccount { ed25519: *world.user.address().as_bytes(), id: 42 };
     let muxed = muxed.to_string();
     if let Some(token) = javascript(&url, &world.user, Some(&muxed)).await {
         assert_eq!(token["status"], 200, "{token}");
@@ -295,8 +293,7 @@ async fn every_grpc_method(running: &Running, world: &World, id: &str, token: &s
         budgets: Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into()),
         ..CreateRunRequest::default()
     };
-    let (get, retry) =
-        (GetRunRequest { id: id.to_owned() }, RetryRunRequest { id: id.to_owned() });
+    let (get, retry) = (GetRunRequest { id: id.to_owned() }, RetryRunRequest { id: id.to_owned() });
     let unknown = tonic::Code::Unauthenticated;
     assert_eq!(stranger.create_run(create.clone()).await.unwrap_err().code(), unknown);
     assert_eq!(stranger.get_run(get.clone()).await.unwrap_err().code(), unknown);
@@ -361,8 +358,8 @@ async fn a_token_ends_with_its_time_and_is_refused_by_another_key() {
     let running = start(&world, &[("RUNNER_TOKEN_SECS", "10")]).await;
     let token = log_in(&running, &world.user).await;
     assert_eq!(running.gateway.as_user(text(&token, "token")).get("/runs").await.status(), 200);
-    let lifetime = token["expires_at"].as_u64().unwrap() as i64
-        - chassis::clock::now().unix_timestamp();
+    let lifetime =
+        token["expires_at"].as_u64().unwrap() as i64 - chassis::clock::now().unix_timestamp();
     assert!((0..=10).contains(&lifetime), "{lifetime}");
     running.stop().await;
 
