@@ -1,22 +1,20 @@
 //! Carrying out one transaction whose fee was already taken.
 
 use soroban_env_host::xdr::{
-    AccountEntry, AccountEntryExt, AccountEntryExtensionV1, AccountEntryExtensionV1Ext,
-    AccountEntryExtensionV2, AccountEntryExtensionV2Ext, AccountEntryExtensionV3, ContractEvent,
-    DiagnosticEvent, ExtensionPoint, LedgerEntryChanges, Liabilities, Operation, OperationBody,
-    OperationMetaV2, OperationResult, OperationResultTr, SorobanTransactionMetaExt,
-    SorobanTransactionMetaExtV1, SorobanTransactionMetaV2, SponsorshipDescriptor, TimePoint,
+    ContractEvent, DiagnosticEvent, ExtensionPoint, InvokeHostFunctionResult, LedgerEntryChanges,
+    Operation, OperationBody, OperationMetaV2, OperationResult, OperationResultTr, ScError,
+    ScErrorCode, SorobanTransactionMetaExt, SorobanTransactionMetaExtV1, SorobanTransactionMetaV2,
     TransactionMetaV4, TransactionResultResult,
 };
 
+use crate::accounts::stamp_sequence;
+use crate::classic::{apply_classic, succeeded};
 use crate::error::Internal;
 use crate::frame::Frame;
 use crate::invoke::{Effects, Environment, invoke};
 use crate::lifetime;
-use crate::operation::{apply_classic, source_of, succeeded};
-use crate::resources::non_refundable_fee;
 use crate::state::{Changes, Lookup, Overlay, State};
-use crate::validate::{Context, Phase, check};
+use crate::validate::{Context, Phase, check, error_event, non_refundable_fee, source_of};
 use crate::xdr::{self, vecm};
 
 /// What carrying out a transaction came to.
@@ -35,12 +33,14 @@ struct Performed {
     changes: Option<Changes>,
 }
 
-/// Carries out a transaction on `state`; the changes are returned, not written.
+/// Carries out a transaction on `state`; the changes are returned, not written. One that `fails`
+/// does so whatever its operations would have done.
 pub(crate) fn apply(
     frame: &Frame,
     state: &State,
     context: &Context,
     seed: [u8; 32],
+    fails: bool,
 ) -> Result<(Outcome, Changes), Internal> {
     let mut overlay = Overlay::new(state, context.sequence);
     let verdict = check(frame, state, context, Phase::Apply);
@@ -60,6 +60,16 @@ pub(crate) fn apply(
             let nothing =
                 Performed { results: Vec::new(), metas: Vec::new(), effects, changes: None };
             (refusal.result, nothing)
+        }
+        Ok(()) if fails => {
+            let results = frame.tx.operations.iter().map(failed_on_request).collect();
+            let text = "this transaction was chosen to fail";
+            let error = ScError::Context(ScErrorCode::InvalidAction);
+            let diagnostics = vec![error_event(error, text, Vec::new())];
+            let effects = Effects { diagnostics, ..Effects::default() };
+            let nothing =
+                Performed { results: Vec::new(), metas: Vec::new(), effects, changes: None };
+            (TransactionResultResult::TxFailed(vecm(results)?), nothing)
         }
         Ok(()) => {
             let mut performed = perform(frame, &overlay, context, seed, max_refundable)?;
@@ -81,6 +91,16 @@ pub(crate) fn apply(
     Ok((Outcome { result, refund, meta }, overlay.finish()))
 }
 
+/// The result of an operation in a transaction that was chosen to fail.
+fn failed_on_request(operation: &Operation) -> OperationResult {
+    match operation.body {
+        OperationBody::InvokeHostFunction(_) => OperationResult::OpInner(
+            OperationResultTr::InvokeHostFunction(InvokeHostFunctionResult::Trapped),
+        ),
+        _ => OperationResult::OpExceededWorkLimit,
+    }
+}
+
 fn perform(
     frame: &Frame,
     base: &Overlay<'_>,
@@ -96,24 +116,33 @@ fn perform(
         changes: None,
     };
     let mut succeeded_all = true;
-    for operation in frame.tx.operations.iter() {
+    for (index, operation) in (0_u32..).zip(frame.tx.operations.iter()) {
         let mut overlay = Overlay::new(&all, context.sequence);
         let (result, mut effects) = match frame.soroban() {
+            // An operation before this one may have merged its account away.
+            _ if all.account(&source_of(frame, operation)).is_none() => {
+                (OperationResult::OpNoAccount, Effects::default())
+            }
             Some(data) => {
                 let environment = Environment { data, context, seed, max_refundable };
                 perform_soroban(frame, operation, &environment, &mut overlay)?
             }
             None => {
-                let (result, events) = apply_classic(frame, operation, &mut overlay, context);
+                let operation = (index, operation);
+                let (result, events) = apply_classic(frame, operation, &mut overlay, context)?;
                 (result, Effects { events, ..Effects::default() })
             }
         };
-        succeeded_all &= succeeded(&result);
+        let done = succeeded(&result);
+        succeeded_all &= done;
         performed.results.push(result);
-        let changes = overlay.finish();
-        performed.metas.push(operation_meta(&changes, &all, std::mem::take(&mut effects.events))?);
+        if done {
+            let changes = overlay.finish();
+            let events = std::mem::take(&mut effects.events);
+            performed.metas.push(operation_meta(&changes, &all, events)?);
+            all.absorb(changes);
+        }
         performed.effects = effects;
-        all.absorb(changes);
     }
     if succeeded_all {
         performed.changes = Some(all.finish());
@@ -198,35 +227,6 @@ fn use_sequence(
     account.seq_num = frame.tx.seq_num.clone();
     stamp_sequence(&mut account, context)?;
     overlay.put_account(account);
-    Ok(())
-}
-
-/// Notes in the account's extension when its sequence number changed (CAP-21).
-fn stamp_sequence(account: &mut AccountEntry, context: &Context) -> Result<(), Internal> {
-    let signers = account.signers.len();
-    let mut v1 = match std::mem::take(&mut account.ext) {
-        AccountEntryExt::V1(v1) => v1,
-        AccountEntryExt::V0 => AccountEntryExtensionV1 {
-            liabilities: Liabilities { buying: 0, selling: 0 },
-            ext: AccountEntryExtensionV1Ext::V0,
-        },
-    };
-    let mut v2 = match v1.ext {
-        AccountEntryExtensionV1Ext::V2(v2) => v2,
-        AccountEntryExtensionV1Ext::V0 => AccountEntryExtensionV2 {
-            num_sponsored: 0,
-            num_sponsoring: 0,
-            signer_sponsoring_i_ds: vecm(vec![SponsorshipDescriptor(None); signers])?,
-            ext: AccountEntryExtensionV2Ext::V0,
-        },
-    };
-    v2.ext = AccountEntryExtensionV2Ext::V3(AccountEntryExtensionV3 {
-        ext: ExtensionPoint::V0,
-        seq_ledger: context.sequence,
-        seq_time: TimePoint(context.close_time),
-    });
-    v1.ext = AccountEntryExtensionV1Ext::V2(v2);
-    account.ext = AccountEntryExt::V1(v1);
     Ok(())
 }
 

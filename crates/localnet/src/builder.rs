@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -14,11 +12,12 @@ use crate::clock::Clock;
 use crate::error::LocalnetError;
 use crate::friendbot::Friendbot;
 use crate::genesis::{deploy_native, first_chain, network_id};
-use crate::network::{Network, Parts};
-use crate::node::Node;
+use crate::network::{Network, Parts, listen, serve};
+use crate::node::{Node, NodeSettings};
 use crate::persist::Store;
-use crate::rpc::{SLOTS, Server, router};
-use crate::settings::Lifetimes;
+use crate::rpc::{Server, Slots};
+use crate::settings::{Lifetimes, Profile};
+use crate::view::View;
 
 /// The passphrase of a network that stands alone.
 pub const STANDALONE_PASSPHRASE: &str = "Standalone Network ; February 2017";
@@ -37,9 +36,13 @@ pub struct Builder {
     interval: Option<Duration>,
     start_time: Option<u64>,
     state_dir: Option<PathBuf>,
-    lifetimes: Lifetimes,
+    profile: Profile,
+    lifetimes: Option<Lifetimes>,
     retention: u32,
     queue: usize,
+    order_seed: u64,
+    lenient_http: bool,
+    control: bool,
 }
 
 impl Default for Builder {
@@ -50,9 +53,13 @@ impl Default for Builder {
             interval: None,
             start_time: None,
             state_dir: None,
-            lifetimes: Lifetimes::default(),
+            profile: Profile::default(),
+            lifetimes: None,
             retention: DEFAULT_RETENTION,
             queue: DEFAULT_QUEUE,
+            order_seed: 0,
+            lenient_http: false,
+            control: false,
         }
     }
 }
@@ -94,10 +101,42 @@ impl Builder {
         self
     }
 
-    /// How long contract entries live; the public network's by default. A kept chain keeps its own.
+    /// Whose limits and prices the network has; the public network's by default. A kept chain keeps
+    /// its own.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// How long contract entries live; the profile's by default. A kept chain keeps its own.
     #[must_use]
     pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
-        self.lifetimes = lifetimes;
+        self.lifetimes = Some(lifetimes);
+        self
+    }
+
+    /// Decides, together with the ledger before, in which order a ledger applies its transactions.
+    /// As on the public network it is not the order in which they came.
+    #[must_use]
+    pub fn order_seed(mut self, seed: u64) -> Self {
+        self.order_seed = seed;
+        self
+    }
+
+    /// Takes requests of any content type and up to 8 MiB, where stellar-rpc insists on
+    /// `application/json` and 512 KiB.
+    #[must_use]
+    pub fn lenient_http(mut self, lenient: bool) -> Self {
+        self.lenient_http = lenient;
+        self
+    }
+
+    /// Serves `/control`, by which whoever reaches the port closes ledgers, moves the clock, goes
+    /// back to snapshots and injects faults. Off by default.
+    #[must_use]
+    pub fn control(mut self, control: bool) -> Self {
+        self.control = control;
         self
     }
 
@@ -120,31 +159,29 @@ impl Builder {
     /// # Errors
     /// If the address can't be listened on, or the state directory can't be used.
     pub async fn start(self) -> Result<Network, LocalnetError> {
-        let listener = TcpListener::bind(self.address)
-            .await
-            .map_err(|reason| LocalnetError::Bind { address: self.address.to_string(), reason })?;
-        let address = listener
-            .local_addr()
-            .map_err(|reason| LocalnetError::Bind { address: self.address.to_string(), reason })?;
-        let interval = self.interval;
+        let (listener, address) = listen(self.address).await?;
+        let (interval, lenient, control) = (self.interval, self.lenient_http, self.control);
         let node = tokio::task::spawn_blocking(move || self.node())
             .await
             .map_err(|error| LocalnetError::Internal(error.to_string()))??;
         let node = Arc::new(node);
-        let friendbot = Friendbot::start(node.clone());
         let stop = CancellationToken::new();
         let server = Server {
             node: node.clone(),
-            friendbot: friendbot.clone(),
+            view: Arc::new(View::main(node.clone())),
+            friendbot: Friendbot::start(node.clone()),
             friendbot_url: format!("http://{address}/friendbot"),
-            slots: Arc::new(Semaphore::new(SLOTS)),
+            lenient,
+            control,
+            slots: Slots::new(),
         };
-        let mut tasks = vec![tokio::spawn(serve(listener, server, stop.clone()))];
+
+        let mut tasks = vec![tokio::spawn(serve(listener, server.clone(), stop.clone()))];
         if let Some(interval) = interval {
-            tasks.push(tokio::spawn(close_regularly(node.clone(), interval, stop.clone())));
+            tasks.push(tokio::spawn(close_regularly(node, interval, stop.clone())));
         }
         let automatic = interval.is_some();
-        Ok(Network::new(Parts { node, friendbot, address, automatic, stop, tasks }))
+        Ok(Network::new(Parts { server, address, automatic, stop, tasks }))
     }
 
     fn node(self) -> Result<Node, LocalnetError> {
@@ -160,29 +197,29 @@ impl Builder {
             }
             None => (None, None),
         };
+
         let fresh = kept.is_none();
         let chain = match kept {
             Some(chain) => chain,
-            None => first_chain(id, self.lifetimes, clock.now(), self.retention)?,
+            None => {
+                let lifetimes = self.lifetimes.unwrap_or_else(|| self.profile.lifetimes());
+                first_chain(id, (self.profile, lifetimes), clock.now(), self.retention)?
+            }
         };
         if let (true, Some(store)) = (fresh, &mut store) {
             store.rewrite(&chain)?;
         }
-        let node = Node::new(self.passphrase, chain, clock, self.queue, store);
+        let settings = NodeSettings {
+            passphrase: self.passphrase,
+            queue_limit: self.queue,
+            order_seed: self.order_seed,
+        };
+        let node = Node::new(settings, chain, clock, store);
         if fresh {
             node.submit(deploy_native(&node.chain())?)?;
         }
         node.close_ledger()?;
         Ok(node)
-    }
-}
-
-async fn serve(listener: TcpListener, server: Server, stop: CancellationToken) {
-    let served = axum::serve(listener, router(server))
-        .with_graceful_shutdown(async move { stop.cancelled().await })
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the server stopped");
     }
 }
 
@@ -195,7 +232,7 @@ async fn close_regularly(node: Arc<Node>, interval: Duration, stop: Cancellation
             _ = ticks.tick() => {}
         }
         let node = node.clone();
-        match tokio::task::spawn_blocking(move || node.close_unless_frozen()).await {
+        match tokio::task::spawn_blocking(move || node.close_when_due()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "a ledger could not be closed"),
             Err(error) => tracing::error!(%error, "closing a ledger ended early"),

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use soroban_env_host::xdr::{
-    ContractId, Hash, LedgerHeader, LedgerHeaderExt, StellarValue, StellarValueExt, TimePoint, VecM,
+    Asset, ContractId, Hash, LedgerHeader, LedgerHeaderExt, LedgerKey, StellarValue,
+    StellarValueExt, TimePoint, VecM,
 };
 
+use crate::assets;
 use crate::error::Internal;
-use crate::events::{Cursor, EventRecord, native_contract};
+use crate::events::{Cursor, EventRecord};
 use crate::modules::Modules;
 use crate::settings::{BASE_FEE, BASE_RESERVE, PROTOCOL_VERSION, Settings};
 use crate::state::State;
@@ -29,35 +32,53 @@ pub(crate) struct Chain {
     pub(crate) header: LedgerHeader,
     pub(crate) hash: [u8; 32],
     /// Closed ledgers within the retention window, oldest first; never empty.
-    pub(crate) ledgers: VecDeque<ClosedLedger>,
+    pub(crate) ledgers: VecDeque<Arc<ClosedLedger>>,
+    /// By hash; a fee bump also by the hash of the transaction inside it.
     pub(crate) transactions: HashMap<[u8; 32], Arc<AppliedTransaction>>,
     pub(crate) events: BTreeMap<Cursor, Arc<EventRecord>>,
     /// How many closed ledgers are kept.
     pub(crate) retention: u32,
 }
 
-/// What is kept of a closed ledger.
-#[derive(Debug, Clone)]
-pub(crate) struct ClosedLedger {
-    pub(crate) sequence: u32,
-    /// Seconds of Unix time.
-    pub(crate) close_time: u64,
-    pub(crate) hash: [u8; 32],
-    pub(crate) transactions: Vec<[u8; 32]>,
+/// What inclusion costs per operation in the two phases of a ledger, in stroops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BaseFees {
+    pub(crate) classic: i64,
+    pub(crate) soroban: i64,
 }
 
-/// What `getTransaction` tells of a transaction.
+impl Default for BaseFees {
+    fn default() -> Self {
+        Self { classic: BASE_FEE.into(), soroban: BASE_FEE.into() }
+    }
+}
+
+/// What is kept of a closed ledger, beside its transactions.
+#[derive(Debug, Clone)]
+pub(crate) struct ClosedLedger {
+    pub(crate) header: LedgerHeader,
+    pub(crate) hash: [u8; 32],
+    /// Hashes in the order of application.
+    pub(crate) transactions: Vec<[u8; 32]>,
+    /// Keys of the entries that vanished, with their times to live.
+    pub(crate) evicted: Vec<LedgerKey>,
+    pub(crate) base_fees: BaseFees,
+}
+
+/// What is kept of a transaction.
 #[derive(Debug, Clone)]
 pub(crate) struct AppliedTransaction {
+    pub(crate) hash: [u8; 32],
+    /// The hash of the transaction inside a fee bump, which finds it as well.
+    pub(crate) inner_hash: Option<[u8; 32]>,
     pub(crate) ledger: u32,
     /// Seconds of Unix time.
     pub(crate) close_time: u64,
     /// Position in its ledger, from 1.
     pub(crate) position: u32,
     pub(crate) successful: bool,
-    pub(crate) fee_bump: bool,
     pub(crate) soroban: bool,
-    /// The bid per operation, in stroops; fee statistics are made of it.
+    /// What inclusion cost per operation, in stroops; fee statistics are made of it.
     pub(crate) inclusion_fee: u64,
     /// XDR of the envelope.
     pub(crate) envelope: Vec<u8>,
@@ -65,6 +86,21 @@ pub(crate) struct AppliedTransaction {
     pub(crate) result: Vec<u8>,
     /// XDR of the meta.
     pub(crate) meta: Vec<u8>,
+    /// XDR of the changes when the fee was taken.
+    pub(crate) fee_changes: Vec<u8>,
+    /// XDR of the changes when a part of it was given back.
+    pub(crate) refund_changes: Vec<u8>,
+}
+
+impl ClosedLedger {
+    pub(crate) fn sequence(&self) -> u32 {
+        self.header.ledger_seq
+    }
+
+    /// Seconds of Unix time.
+    pub(crate) fn close_time(&self) -> u64 {
+        self.header.scp_value.close_time.0
+    }
 }
 
 impl Chain {
@@ -80,20 +116,38 @@ impl Chain {
         let modules = Modules::of(&state, settings.clone(), 1)?;
         let header = first_header(close_time);
         let hash = xdr::hash(&header)?;
-        let first = ClosedLedger { sequence: 1, close_time, hash, transactions: Vec::new() };
+        let first = ClosedLedger {
+            header: header.clone(),
+            hash,
+            transactions: Vec::new(),
+            evicted: Vec::new(),
+            base_fees: BaseFees::default(),
+        };
         Ok(Self {
             state,
             settings,
             modules,
             network_id,
-            native: native_contract(network_id)?,
+            native: assets::contract(network_id, &Asset::Native)?,
             header,
             hash,
-            ledgers: VecDeque::from([first]),
+            ledgers: VecDeque::from([Arc::new(first)]),
             transactions: HashMap::new(),
             events: BTreeMap::new(),
             retention,
         })
+    }
+
+    /// Sets how many classic operations a ledger takes; only in the first ledger.
+    pub(crate) fn set_max_classic_operations(&mut self, most: u32) -> Result<(), Internal> {
+        self.header.max_tx_set_size = most;
+        self.hash = xdr::hash(&self.header)?;
+        if let Some(ledger) = self.ledgers.back_mut() {
+            let ledger = Arc::make_mut(ledger);
+            ledger.header = self.header.clone();
+            ledger.hash = self.hash;
+        }
+        Ok(())
     }
 
     /// Sequence of the last closed ledger.
@@ -109,17 +163,30 @@ impl Chain {
     /// Sequence and close time of the oldest ledger kept.
     pub(crate) fn oldest(&self) -> (u32, u64) {
         let here = (self.sequence(), self.close_time());
-        self.ledgers.front().map_or(here, |ledger| (ledger.sequence, ledger.close_time))
+        self.ledgers.front().map_or(here, |ledger| (ledger.sequence(), ledger.close_time()))
+    }
+
+    /// A kept ledger.
+    pub(crate) fn ledger(&self, sequence: u32) -> Option<&Arc<ClosedLedger>> {
+        let index = sequence.checked_sub(self.oldest().0)?;
+        self.ledgers.get(usize::try_from(index).ok()?)
     }
 
     /// When a kept ledger closed.
     pub(crate) fn closed_at(&self, sequence: u32) -> Option<u64> {
-        let index = sequence.checked_sub(self.oldest().0)?;
-        let ledger = self.ledgers.get(usize::try_from(index).ok()?)?;
-        Some(ledger.close_time)
+        self.ledger(sequence).map(|ledger| ledger.close_time())
     }
 
-    /// The ledger that would close next, at `now` seconds of Unix time.
+    /// Writes down a transaction, under each hash that finds it.
+    pub(crate) fn record(&mut self, transaction: AppliedTransaction) {
+        let transaction = Arc::new(transaction);
+        if let Some(inner_hash) = transaction.inner_hash {
+            self.transactions.insert(inner_hash, transaction.clone());
+        }
+        self.transactions.insert(transaction.hash, transaction);
+    }
+
+    /// The ledger that would close next, at `now` seconds of Unix time; time never runs backwards.
     pub(crate) fn next(&self, now: u64) -> Context {
         Context {
             sequence: self.sequence().saturating_add(1),
@@ -137,7 +204,10 @@ impl Chain {
         while self.ledgers.len() > keep {
             let Some(old) = self.ledgers.pop_front() else { break };
             for hash in &old.transactions {
-                self.transactions.remove(hash);
+                let Some(transaction) = self.transactions.remove(hash) else { continue };
+                if let Some(inner_hash) = transaction.inner_hash {
+                    self.transactions.remove(&inner_hash);
+                }
             }
         }
         let oldest = Cursor::start_of(self.oldest().0);

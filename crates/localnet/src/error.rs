@@ -4,19 +4,28 @@ use std::path::PathBuf;
 
 /// Why a network could not start or go on.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LocalnetError {
-    /// The address to listen on is taken or not ours.
+    /// The address to listen on is taken or does not belong to this machine.
     #[error("cannot listen on {address}: {reason}")]
     Bind {
         /// Host and port that were asked for.
         address: String,
-        /// What the operating system said.
-        reason: std::io::Error,
+        /// What the operating system answered.
+        reason: String,
     },
-    /// The state directory cannot be read or written.
+    /// The state directory cannot be read or written, or another process uses it.
     #[error("cannot use the state directory {path}: {reason}")]
     State {
         /// The directory or file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A ledger snapshot to start from cannot be used.
+    #[error("cannot start from the ledger snapshot {path}: {reason}")]
+    LedgerSnapshot {
+        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -36,10 +45,10 @@ pub enum LocalnetError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Internal {
     /// Something could not be encoded.
-    #[error("xdr: {0}")]
+    #[error(transparent)]
     Xdr(#[from] soroban_env_host::xdr::Error),
     /// The host refused what should always work.
-    #[error("host: {0}")]
+    #[error(transparent)]
     Host(#[from] soroban_env_host::HostError),
     /// Simulation or configuration failed.
     #[error("{0}")]

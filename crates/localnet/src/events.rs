@@ -6,13 +6,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use soroban_env_host::xdr::{
-    AccountId, Asset, ContractEvent, ContractEventBody, ContractEventType, ContractEventV0,
-    ContractId, ContractIdPreimage, ExtensionPoint, Hash, HashIdPreimage, HashIdPreimageContractId,
-    Int128Parts, ScAddress, ScString, ScSymbol, ScVal, TransactionEventStage, TransactionMetaV4,
+    AccountId, Asset, ClaimableBalanceId, ContractEvent, ContractEventBody, ContractEventType,
+    ContractEventV0, ContractId, ExtensionPoint, Int128Parts, Memo, MuxedAccount, PublicKey,
+    ScAddress, ScBytes, ScMap, ScMapEntry, ScString, ScSymbol, ScVal, TransactionEventStage,
+    TransactionMetaV4,
 };
 
+use crate::assets;
 use crate::error::Internal;
-use crate::xdr::{self, vecm};
+use crate::frame::account_id;
+use crate::validate::Context;
+use crate::xdr::vecm;
 
 /// Largest position of a transaction in a ledger; events after all transactions carry it.
 pub(crate) const LAST_TRANSACTION: u32 = (1 << 20) - 1;
@@ -114,29 +118,90 @@ pub(crate) fn index_events(
     }
 }
 
-/// The contract of the native asset on a network.
-pub(crate) fn native_contract(network_id: [u8; 32]) -> Result<ContractId, Internal> {
-    let preimage = HashIdPreimage::ContractId(HashIdPreimageContractId {
-        network_id: Hash(network_id),
-        contract_id_preimage: ContractIdPreimage::Asset(Asset::Native),
-    });
-    Ok(ContractId(Hash(xdr::hash(&preimage)?)))
+/// One side of a classic movement.
+#[derive(Debug, Clone)]
+pub(crate) enum Party {
+    Account(MuxedAccount),
+    ClaimableBalance(ClaimableBalanceId),
 }
 
-/// The event of a classic movement of the native asset.
-pub(crate) fn transfer_event(
-    native: &ContractId,
-    from: &AccountId,
-    to: &AccountId,
-    amount: i64,
+/// An amount of an asset that a classic operation moved.
+#[derive(Debug, Clone)]
+pub(crate) struct Movement {
+    pub(crate) asset: Asset,
+    pub(crate) from: Party,
+    pub(crate) to: Party,
+    pub(crate) amount: i64,
+}
+
+impl Party {
+    /// An account without a number behind it.
+    pub(crate) fn of(account: &AccountId) -> Self {
+        let PublicKey::PublicKeyTypeEd25519(key) = &account.0;
+        Self::Account(MuxedAccount::Ed25519(key.clone()))
+    }
+
+    /// The address as topics carry it: an account without its number.
+    fn address(&self) -> ScVal {
+        ScVal::Address(match self {
+            Self::Account(account) => ScAddress::Account(account_id(account)),
+            Self::ClaimableBalance(id) => ScAddress::ClaimableBalance(id.clone()),
+        })
+    }
+
+    fn is(&self, account: Option<&AccountId>) -> bool {
+        matches!(self, Self::Account(muxed) if Some(&account_id(muxed)) == account)
+    }
+}
+
+/// The event of a classic movement (CAP-67): what an issuer sends is minted, what comes back to it
+/// is burned.
+pub(crate) fn movement_event(
+    context: &Context,
+    memo: &Memo,
+    movement: &Movement,
 ) -> Result<ContractEvent, Internal> {
-    let topics = vec![
-        symbol("transfer")?,
-        ScVal::Address(ScAddress::Account(from.clone())),
-        ScVal::Address(ScAddress::Account(to.clone())),
-        ScVal::String(ScString("native".try_into()?)),
+    let issuer = assets::issuer(&movement.asset);
+    let (minted, burned) = (movement.from.is(issuer), movement.to.is(issuer));
+    let (from, to) = (movement.from.address(), movement.to.address());
+    let name = ScVal::String(ScString(assets::name(&movement.asset).as_str().try_into()?));
+    let topics = match (minted, burned) {
+        (true, false) => vec![symbol("mint")?, to, name],
+        (false, true) => vec![symbol("burn")?, from, name],
+        _ => vec![symbol("transfer")?, from, to, name],
+    };
+    let data = if burned && !minted {
+        amount_value(movement.amount)
+    } else {
+        received(&movement.to, memo, movement.amount)?
+    };
+    let contract = match movement.asset {
+        Asset::Native => context.native.clone(),
+        _ => assets::contract(context.network_id, &movement.asset)?,
+    };
+    event(&contract, topics, data)
+}
+
+/// The amount, and with it the number of the receiving account or else the memo.
+fn received(to: &Party, memo: &Memo, amount: i64) -> Result<ScVal, Internal> {
+    let id = match to {
+        Party::ClaimableBalance(_) => None,
+        Party::Account(MuxedAccount::MuxedEd25519(muxed)) => Some(ScVal::U64(muxed.id)),
+        Party::Account(MuxedAccount::Ed25519(_)) => match memo {
+            Memo::None => None,
+            Memo::Text(text) => Some(ScVal::String(ScString(text.to_vec().try_into()?))),
+            Memo::Id(id) => Some(ScVal::U64(*id)),
+            Memo::Hash(hash) | Memo::Return(hash) => {
+                Some(ScVal::Bytes(ScBytes(hash.0.to_vec().try_into()?)))
+            }
+        },
+    };
+    let Some(id) = id else { return Ok(amount_value(amount)) };
+    let entries = vec![
+        ScMapEntry { key: symbol("amount")?, val: amount_value(amount) },
+        ScMapEntry { key: symbol("to_muxed_id")?, val: id },
     ];
-    event(native, topics, amount)
+    Ok(ScVal::Map(Some(ScMap(vecm(entries)?))))
 }
 
 /// The event of a fee that is charged, or given back when `amount` is negative; stroops.
@@ -146,18 +211,25 @@ pub(crate) fn fee_event(
     amount: i64,
 ) -> Result<ContractEvent, Internal> {
     let topics = vec![symbol("fee")?, ScVal::Address(ScAddress::Account(from.clone()))];
-    event(native, topics, amount)
+    event(native, topics, amount_value(amount))
+}
+
+fn amount_value(amount: i64) -> ScVal {
+    ScVal::I128(Int128Parts { hi: amount >> 63, lo: amount.cast_unsigned() })
 }
 
 fn symbol(text: &str) -> Result<ScVal, Internal> {
     Ok(ScVal::Symbol(ScSymbol(text.try_into()?)))
 }
 
-fn event(native: &ContractId, topics: Vec<ScVal>, amount: i64) -> Result<ContractEvent, Internal> {
-    let data = ScVal::I128(Int128Parts { hi: amount >> 63, lo: amount.cast_unsigned() });
+fn event(
+    contract: &ContractId,
+    topics: Vec<ScVal>,
+    data: ScVal,
+) -> Result<ContractEvent, Internal> {
     Ok(ContractEvent {
         ext: ExtensionPoint::V0,
-        contract_id: Some(native.clone()),
+        contract_id: Some(contract.clone()),
         type_: ContractEventType::Contract,
         body: ContractEventBody::V0(ContractEventV0 { topics: vecm(topics)?, data }),
     })

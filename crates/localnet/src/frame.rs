@@ -4,7 +4,7 @@ use soroban_env_host::xdr::{
     AccountId, DecoratedSignature, FeeBumpTransaction, FeeBumpTransactionInnerTx, Hash,
     MuxedAccount, OperationBody, Preconditions, PreconditionsV2, PublicKey, SorobanTransactionData,
     Transaction, TransactionEnvelope, TransactionExt, TransactionSignaturePayload,
-    TransactionSignaturePayloadTaggedTransaction, Uint256,
+    TransactionSignaturePayloadTaggedTransaction, TransactionV1Envelope, Uint256,
 };
 
 use crate::error::Internal;
@@ -14,7 +14,7 @@ use crate::xdr;
 /// A decoded transaction.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
-    /// The envelope exactly as sent.
+    /// The envelope as sent, or its successor in version 1.
     pub(crate) envelope: TransactionEnvelope,
     /// The network's hash of the whole, a fee bump included.
     pub(crate) hash: [u8; 32],
@@ -40,13 +40,14 @@ pub(crate) struct Bump {
 }
 
 impl Frame {
-    /// Reads an envelope. `None`: the old V0 form, which is refused by name.
+    /// Reads an envelope. One of version 0 becomes the same transaction in version 1, whose hash is
+    /// the same, as the network does since protocol 13.
     pub(crate) fn new(
         envelope: TransactionEnvelope,
         network_id: [u8; 32],
-    ) -> Result<Option<Self>, Internal> {
+    ) -> Result<Self, Internal> {
+        let envelope = modern(envelope);
         let (inner, bump) = match &envelope {
-            TransactionEnvelope::TxV0(_) => return Ok(None),
             TransactionEnvelope::Tx(inner) => (inner.clone(), None),
             TransactionEnvelope::TxFeeBump(outer) => {
                 let FeeBumpTransactionInnerTx::Tx(inner) = &outer.tx.inner_tx;
@@ -58,6 +59,9 @@ impl Frame {
                 let hash = bump_hash(&outer.tx, network_id)?;
                 (inner.clone(), Some((bump, hash)))
             }
+            TransactionEnvelope::TxV0(_) => {
+                return Err(Internal::Other("an envelope kept its version 0".to_owned()));
+            }
         };
         let inner_hash = transaction_hash(&inner.tx, network_id)?;
         let size = xdr::size(&TransactionEnvelope::Tx(inner.clone()))?;
@@ -66,7 +70,7 @@ impl Frame {
             None => (None, inner_hash),
         };
         let signatures = inner.signatures.to_vec();
-        Ok(Some(Self { envelope, hash, tx: inner.tx, inner_hash, signatures, bump, size }))
+        Ok(Self { envelope, hash, tx: inner.tx, inner_hash, signatures, bump, size })
     }
 
     /// The account whose sequence number is used.
@@ -86,8 +90,7 @@ impl Frame {
 
     /// The bid for inclusion: the full fee without the resource fee, in stroops.
     pub(crate) fn inclusion_fee(&self) -> i64 {
-        let resource_fee = self.soroban().map_or(0, |data| data.resource_fee);
-        self.full_fee().saturating_sub(resource_fee)
+        self.full_fee().saturating_sub(self.resource_fee())
     }
 
     /// The lowest inclusion fee the network takes for this transaction, in stroops.
@@ -96,11 +99,22 @@ impl Frame {
         i64::from(BASE_FEE).saturating_mul(i64::try_from(operations.max(1)).unwrap_or(i64::MAX))
     }
 
-    /// What is taken from the payer before anything runs, in stroops: nobody here bids others out, so the lowest
-    /// inclusion fee is charged and not the bid.
-    pub(crate) fn charged_fee(&self) -> i64 {
-        let resource_fee = self.soroban().map_or(0, |data| data.resource_fee);
-        self.inclusion_fee().min(self.min_inclusion_fee()).saturating_add(resource_fee)
+    /// What is taken from the payer before anything runs, in stroops, when inclusion costs
+    /// `base_fee` per operation: never more than the bid, and not the bid itself.
+    pub(crate) fn charged_fee(&self, base_fee: i64) -> i64 {
+        let operations = self.min_inclusion_fee() / i64::from(BASE_FEE);
+        let inclusion = base_fee.saturating_mul(operations).min(self.inclusion_fee());
+        inclusion.saturating_add(self.resource_fee())
+    }
+
+    /// The fee that the network would take at the least, in stroops.
+    pub(crate) fn least_fee(&self) -> i64 {
+        self.min_inclusion_fee().saturating_add(self.resource_fee())
+    }
+
+    /// The declared fee for resources, in stroops.
+    pub(crate) fn resource_fee(&self) -> i64 {
+        self.soroban().map_or(0, |data| data.resource_fee)
     }
 
     /// The Soroban part, if the transaction has one.
@@ -134,6 +148,21 @@ impl Frame {
             Preconditions::V2(conditions) => conditions.clone(),
         }
     }
+}
+
+/// The envelope in the form that the network keeps.
+pub(crate) fn modern(envelope: TransactionEnvelope) -> TransactionEnvelope {
+    let TransactionEnvelope::TxV0(old) = envelope else { return envelope };
+    let tx = Transaction {
+        source_account: MuxedAccount::Ed25519(old.tx.source_account_ed25519),
+        fee: old.tx.fee,
+        seq_num: old.tx.seq_num,
+        cond: old.tx.time_bounds.map_or(Preconditions::None, Preconditions::Time),
+        memo: old.tx.memo,
+        operations: old.tx.operations,
+        ext: TransactionExt::V0,
+    };
+    TransactionEnvelope::Tx(TransactionV1Envelope { tx, signatures: old.signatures })
 }
 
 /// The account behind a possibly muxed account.

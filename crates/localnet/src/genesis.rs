@@ -8,11 +8,11 @@ use soroban_env_host::xdr::{
     TransactionEnvelope, TransactionExt, TransactionV1Envelope, Uint256, VecM,
 };
 
+use crate::accounts::new_account;
 use crate::chain::{Chain, TOTAL_COINS};
 use crate::error::Internal;
 use crate::frame::{account_of, transaction_hash};
-use crate::operation::new_account;
-use crate::settings::{BASE_FEE, Lifetimes, write_settings};
+use crate::settings::{BASE_FEE, Lifetimes, Profile, write_settings};
 use crate::simulate::{Request, simulate};
 use crate::state::{Overlay, State};
 use crate::xdr::{sha256, vecm};
@@ -30,7 +30,7 @@ pub(crate) fn root_key(network_id: &[u8; 32]) -> SigningKey {
 /// A chain of one ledger, at `now` seconds of Unix time.
 pub(crate) fn first_chain(
     network_id: [u8; 32],
-    lifetimes: Lifetimes,
+    (profile, lifetimes): (Profile, Lifetimes),
     now: u64,
     retention: u32,
 ) -> Result<Chain, Internal> {
@@ -38,12 +38,14 @@ pub(crate) fn first_chain(
     let root = account_of(root_key(&network_id).verifying_key().to_bytes());
     let changes = {
         let mut overlay = Overlay::new(&state, 1);
-        write_settings(&mut overlay, lifetimes)?;
+        write_settings(&mut overlay, lifetimes, profile)?;
         overlay.put_account(new_account(root, TOTAL_COINS, 0));
         overlay.finish()
     };
     state.commit(changes);
-    Chain::genesis(state, network_id, now, retention)
+    let mut chain = Chain::genesis(state, network_id, now, retention)?;
+    chain.set_max_classic_operations(profile.max_classic_operations())?;
+    Ok(chain)
 }
 
 /// A transaction of the root account that deploys the native asset's contract.
@@ -58,7 +60,7 @@ pub(crate) fn deploy_native(chain: &Chain) -> Result<TransactionEnvelope, Intern
     let body = OperationBody::InvokeHostFunction(op);
     let source = account_of(root_key(&chain.network_id).verifying_key().to_bytes());
     let request = Request::recording(body.clone(), source);
-    let simulated = simulate(chain, &request, chain.close_time());
+    let simulated = simulate(chain, &request);
     let data = simulated
         .transaction_data
         .ok_or_else(|| Internal::Other(simulated.error.unwrap_or_default()))?;

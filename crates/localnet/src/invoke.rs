@@ -12,14 +12,14 @@ use soroban_env_host::e2e_invoke::{
 use soroban_env_host::fees::compute_rent_fee;
 use soroban_env_host::xdr::{
     AccountId, ContractDataDurability, ContractEvent, DiagnosticEvent, Hash, InvokeHostFunctionOp,
-    InvokeHostFunctionResult, InvokeHostFunctionSuccessPreImage, LedgerEntry, LedgerKey, ScError,
-    ScErrorCode, ScVal, SorobanTransactionData,
+    InvokeHostFunctionResult, InvokeHostFunctionSuccessPreImage, LedgerEntry, LedgerKey, ScBytes,
+    ScError, ScErrorCode, ScVal, SorobanTransactionData,
 };
 
 use crate::error::Internal;
-use crate::resources::{archived_indexes, error_event, events_fee, has_lifetime};
+use crate::metrics::Metrics;
 use crate::state::{Lookup, Overlay, Stored, is_temporary};
-use crate::validate::Context;
+use crate::validate::{Context, archived_indexes, error_event, events_fee, has_lifetime};
 use crate::xdr::{self, vecm};
 
 /// What every Soroban operation is given.
@@ -50,7 +50,11 @@ struct Inputs {
     restored: Vec<LedgerKey>,
 }
 
-type Refused = (InvokeHostFunctionResult, &'static str);
+/// Why an invocation is refused: its result, and the event that explains it.
+struct Refused {
+    result: InvokeHostFunctionResult,
+    explanation: Option<DiagnosticEvent>,
+}
 
 /// Carries out the operation; on success its changes are in the overlay.
 pub(crate) fn invoke(
@@ -59,26 +63,55 @@ pub(crate) fn invoke(
     environment: &Environment<'_>,
     overlay: &mut Overlay<'_>,
 ) -> Result<(InvokeHostFunctionResult, Effects), Internal> {
+    // Only reported in a diagnostic event; nothing depends on it.
+    let started = tokio::time::Instant::now();
     let mut effects = Effects::default();
-    let budget = environment.context.settings.budget(environment.data.resources.instructions)?;
-    let inputs = match gather(environment, overlay)? {
-        Ok(inputs) => inputs,
-        Err(refused) => return Ok(refuse(refused, effects)),
+    let mut metrics = Metrics::default();
+    let attempt = attempt(op, source, environment, overlay, (&mut effects, &mut metrics))?;
+
+    metrics.success = attempt.is_ok();
+    metrics.invoke_nanoseconds = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let result = match attempt {
+        Ok(hash) => InvokeHostFunctionResult::Success(hash),
+        Err(refused) => {
+            effects.diagnostics.extend(refused.explanation);
+            // What was refused costs no rent and no events.
+            (effects.rent_fee, effects.refundable_fee) = (0, 0);
+            refused.result
+        }
     };
-    let mut diagnostics = Vec::new();
+    effects.diagnostics.extend(metrics.events());
+    Ok((result, effects))
+}
+
+fn attempt(
+    op: &InvokeHostFunctionOp,
+    source: &AccountId,
+    environment: &Environment<'_>,
+    overlay: &mut Overlay<'_>,
+    (effects, metrics): (&mut Effects, &mut Metrics),
+) -> Result<Result<Hash, Refused>, Internal> {
+    let budget = environment.context.settings.budget(environment.data.resources.instructions)?;
+    let inputs = match gather(environment, overlay, metrics)? {
+        Ok(inputs) => inputs,
+        Err(refused) => return Ok(Err(refused)),
+    };
+
     let restored = inputs.restored.clone();
-    let ran = run(op, source, environment, &budget, inputs, &mut diagnostics)?;
-    effects.diagnostics = diagnostics;
+    let ran = run(op, source, environment, &budget, inputs, &mut effects.diagnostics)?;
+    metrics.instructions = budget.get_cpu_insns_consumed().unwrap_or(u64::MAX);
+    metrics.memory = budget.get_mem_bytes_consumed().unwrap_or(u64::MAX);
     let done = match ran {
         Ok(done) => done,
-        Err(error) => return Ok(refuse(failure(&error, &budget, environment), effects)),
+        Err(error) => return Ok(Err(failure(&error, metrics, environment))),
     };
     let returned = match &done.encoded_invoke_result {
         Ok(returned) => returned.clone(),
-        Err(error) => return Ok(refuse(failure(error, &budget, environment), effects)),
+        Err(error) => return Ok(Err(failure(error, metrics, environment))),
     };
-    if let Err(refused) = settle(&done, returned.len(), environment, &mut effects)? {
-        return Ok(refuse(refused, effects));
+
+    if let Err(refused) = settle(&done, returned.len(), environment, (effects, metrics))? {
+        return Ok(Err(refused));
     }
     store(&done.ledger_changes, restored, overlay)?;
     let events = decode_events(&done)?;
@@ -89,34 +122,47 @@ pub(crate) fn invoke(
     };
     effects.events = events;
     effects.return_value = Some(value);
-    Ok((InvokeHostFunctionResult::Success(Hash(xdr::hash(&preimage)?)), effects))
+    Ok(Ok(Hash(xdr::hash(&preimage)?)))
 }
 
-fn refuse(refused: Refused, mut effects: Effects) -> (InvokeHostFunctionResult, Effects) {
-    let (result, why) = refused;
-    let error = match result {
-        // The host itself has said what went wrong.
-        InvokeHostFunctionResult::Trapped => None,
-        InvokeHostFunctionResult::EntryArchived => {
-            Some(ScError::Storage(ScErrorCode::InvalidInput))
+/// A refusal for a limit, in stellar-core's words: what was used, and how much was allowed.
+fn exceeded(text: &str, used: u64, allowed: u64) -> Refused {
+    let error = ScError::Budget(ScErrorCode::ExceededLimit);
+    let values = vec![ScVal::U64(used), ScVal::U64(allowed)];
+    Refused {
+        result: InvokeHostFunctionResult::ResourceLimitExceeded,
+        explanation: Some(error_event(error, text, values)),
+    }
+}
+
+fn archived_entry(key: &LedgerKey) -> Refused {
+    let (text, values) = match key {
+        LedgerKey::ContractCode(code) => {
+            let hash = ScVal::Bytes(ScBytes(code.hash.0.to_vec().try_into().unwrap_or_default()));
+            ("trying to access an archived contract code entry", vec![hash])
         }
-        _ => Some(ScError::Budget(ScErrorCode::ExceededLimit)),
+        LedgerKey::ContractData(data) => {
+            let values = vec![ScVal::Address(data.contract.clone()), data.key.clone()];
+            ("trying to access an archived contract data entry", values)
+        }
+        _ => ("trying to access an archived entry", Vec::new()),
     };
-    effects.diagnostics.extend(error.map(|error| error_event(error, why)));
-    effects.rent_fee = 0;
-    effects.refundable_fee = 0;
-    (result, effects)
+    let error = ScError::Value(ScErrorCode::InvalidInput);
+    Refused {
+        result: InvokeHostFunctionResult::EntryArchived,
+        explanation: Some(error_event(error, text, values)),
+    }
 }
 
 /// Reads the footprint, with the rules of archival.
 fn gather(
     environment: &Environment<'_>,
     overlay: &Overlay<'_>,
+    metrics: &mut Metrics,
 ) -> Result<Result<Inputs, Refused>, Internal> {
     let resources = &environment.data.resources;
     let archived = archived_indexes(environment.data);
     let mut inputs = Inputs { entries: Vec::new(), restored: Vec::new() };
-    let mut disk_bytes = 0_u32;
     let reads = resources.footprint.read_only.iter().map(|key| (key, None));
     let writes = resources.footprint.read_write.iter().enumerate();
     let writes = writes.map(|(index, key)| (key, u32::try_from(index).ok()));
@@ -124,6 +170,9 @@ fn gather(
         let sequence = environment.context.sequence;
         let Some(stored) = overlay.get(key).filter(|stored| !vanished(key, stored, sequence))
         else {
+            if !has_lifetime(key) {
+                metrics.read_from_disk(key, 0)?;
+            }
             inputs.entries.push((None, None));
             continue;
         };
@@ -132,21 +181,21 @@ fn gather(
         let mut live_until = stored.live_until;
         if live_until.is_some_and(|ledger| ledger < sequence) {
             if !index.is_some_and(|index| archived.contains(&index)) {
-                let why = "an entry of the footprint is archived and not declared to be restored";
-                return Ok(Err((InvokeHostFunctionResult::EntryArchived, why)));
+                return Ok(Err(archived_entry(key)));
             }
             live_until = restored_until(environment.context);
             inputs.restored.push(key.clone());
-            disk_bytes = disk_bytes.saturating_add(length);
+            metrics.read_from_disk(key, length)?;
         } else if !has_lifetime(key) {
-            disk_bytes = disk_bytes.saturating_add(length);
+            metrics.read_from_disk(key, length)?;
         }
         let lifetime = lifetime(&stored, length, live_until, environment)?;
         inputs.entries.push((Some(encoded), lifetime));
     }
-    if disk_bytes > resources.disk_read_bytes {
-        let why = "more bytes are read from disk than the transaction declared";
-        return Ok(Err((InvokeHostFunctionResult::ResourceLimitExceeded, why)));
+    if metrics.ledger_read_bytes > u64::from(resources.disk_read_bytes) {
+        let text = "operation byte-read resources exceeds amount specified";
+        let refused = exceeded(text, metrics.ledger_read_bytes, resources.disk_read_bytes.into());
+        return Ok(Err(refused));
     }
     Ok(Ok(inputs))
 }
@@ -212,19 +261,18 @@ fn run(
     ran.map_err(|_| Internal::Other("the host panicked".to_owned()))
 }
 
-fn failure(error: &HostError, budget: &Budget, environment: &Environment<'_>) -> Refused {
-    let limits = &environment.context.settings.network;
-    let instructions = budget.get_cpu_insns_consumed().unwrap_or(u64::MAX);
-    let memory = budget.get_mem_bytes_consumed().unwrap_or(u64::MAX);
+fn failure(error: &HostError, metrics: &Metrics, environment: &Environment<'_>) -> Refused {
+    let declared = u64::from(environment.data.resources.instructions);
+    let memory_limit = u64::from(environment.context.settings.network.tx_memory_limit);
+    let (instructions, memory) = (metrics.instructions, metrics.memory);
     tracing::debug!(?error, instructions, memory, "the host refused an invocation");
-    if instructions > u64::from(environment.data.resources.instructions) {
-        let why = "more instructions were used than the transaction declared";
-        (InvokeHostFunctionResult::ResourceLimitExceeded, why)
-    } else if memory > u64::from(limits.tx_memory_limit) {
-        let why = "more memory was used than the network allows";
-        (InvokeHostFunctionResult::ResourceLimitExceeded, why)
+    if instructions > declared {
+        exceeded("operation instructions exceeds amount specified", instructions, declared)
+    } else if memory > memory_limit {
+        exceeded("operation memory usage exceeds network config limit", memory, memory_limit)
     } else {
-        (InvokeHostFunctionResult::Trapped, "the invocation failed")
+        // The host itself has said what went wrong.
+        Refused { result: InvokeHostFunctionResult::Trapped, explanation: None }
     }
 }
 
@@ -233,40 +281,69 @@ fn settle(
     done: &HostResult,
     returned: usize,
     environment: &Environment<'_>,
-    effects: &mut Effects,
+    (effects, metrics): (&mut Effects, &mut Metrics),
 ) -> Result<Result<(), Refused>, Internal> {
-    let exceeded = InvokeHostFunctionResult::ResourceLimitExceeded;
     let limits = &environment.context.settings.limits;
-    let mut written = 0_usize;
     for change in done.ledger_changes.iter().filter(|change| !change.read_only) {
         let Some(value) = &change.encoded_new_value else { continue };
-        written = written.saturating_add(value.len());
         let key: LedgerKey = xdr::decode_own(&change.encoded_key)?;
+        // The Wasm has its limit when it is uploaded; its entry is a little larger.
         let limit = match key {
             LedgerKey::ContractCode(_) => limits.contract_bytes.saturating_add(1_024),
             _ => limits.entry_bytes,
         };
         if value.len() > to_usize(limit) {
-            return Ok(Err((exceeded, "an entry is larger than the network allows")));
+            let text = "ContractData size exceeds network config maximum size";
+            return Ok(Err(exceeded(text, length(value.len()), limit.into())));
+        }
+        metrics.write(&key, value.len())?;
+        let declared = u64::from(environment.data.resources.write_bytes);
+        if metrics.ledger_write_bytes > declared {
+            let text = "operation byte-write resources exceeds amount specified";
+            return Ok(Err(exceeded(text, metrics.ledger_write_bytes, declared)));
         }
     }
-    if written > to_usize(environment.data.resources.write_bytes) {
-        return Ok(Err((exceeded, "more bytes are written than the transaction declared")));
+
+    for event in &done.encoded_contract_events {
+        metrics.emit(event.len());
+        if metrics.emitted_bytes > u64::from(limits.event_bytes) {
+            let text = "total events size exceeds network config maximum";
+            return Ok(Err(exceeded(text, metrics.emitted_bytes, limits.event_bytes.into())));
+        }
     }
-    let emitted = done.encoded_contract_events.iter().map(Vec::len).sum::<usize>() + returned;
-    if emitted > to_usize(limits.event_bytes) {
-        return Ok(Err((exceeded, "events and return value are larger than the network allows")));
+    metrics.emitted_bytes = metrics.emitted_bytes.saturating_add(length(returned));
+    if metrics.emitted_bytes > u64::from(limits.event_bytes) {
+        let text = "return value pushes events size above network config maximum";
+        return Ok(Err(exceeded(text, metrics.emitted_bytes, limits.event_bytes.into())));
     }
+
     let rent = extract_rent_changes(&done.ledger_changes);
     let network = &environment.context.settings.network;
     effects.rent_fee =
         compute_rent_fee(&rent, &network.rent_fee_configuration, environment.context.sequence);
-    let emitted = u32::try_from(emitted).unwrap_or(u32::MAX);
+    let emitted = u32::try_from(metrics.emitted_bytes).unwrap_or(u32::MAX);
     effects.refundable_fee =
         effects.rent_fee.saturating_add(events_fee(emitted, environment.context));
     if effects.refundable_fee > environment.max_refundable {
-        let why = "the resource fee does not cover rent and events";
-        return Ok(Err((InvokeHostFunctionResult::InsufficientRefundableFee, why)));
+        let unsigned = |fee: i64| ScVal::U64(u64::try_from(fee).unwrap_or(0));
+        let (text, used) = if effects.rent_fee > environment.max_refundable {
+            (
+                "refundable resource fee was not sufficient to cover the ledger storage rent: {} > {}",
+                effects.rent_fee,
+            )
+        } else {
+            (
+                "refundable resource fee was not sufficient to cover the events fee after paying for \
+              ledger storage rent: {} > {}",
+                effects.refundable_fee,
+            )
+        };
+        let error = ScError::Budget(ScErrorCode::ExceededLimit);
+        let values = vec![unsigned(used), unsigned(environment.max_refundable)];
+        return Ok(Err(Refused {
+            result: InvokeHostFunctionResult::InsufficientRefundableFee,
+            explanation: Some(error_event(error, text, values)),
+        }));
     }
     Ok(Ok(()))
 }
@@ -310,4 +387,8 @@ fn decode_events(done: &HostResult) -> Result<Vec<ContractEvent>, Internal> {
 
 fn to_usize(value: u32) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+fn length(value: usize) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
 }

@@ -9,8 +9,8 @@ use soroban_env_host::xdr::{
 
 use crate::error::Internal;
 use crate::invoke::{Effects, Environment, restored_until};
-use crate::resources::error_event;
 use crate::state::{Lookup, Overlay, Stored, is_persistent};
+use crate::validate::error_event;
 use crate::xdr;
 
 /// Extends the time to live of the live entries in the footprint; archived ones are passed over.
@@ -107,6 +107,7 @@ fn charge(rent: &[LedgerEntryRentChange], environment: &Environment<'_>) -> Opti
 }
 
 fn explained(why: &str) -> Effects {
-    let diagnostics = vec![error_event(ScError::Budget(ScErrorCode::ExceededLimit), why)];
+    let diagnostics =
+        vec![error_event(ScError::Budget(ScErrorCode::ExceededLimit), why, Vec::new())];
     Effects { diagnostics, ..Effects::default() }
 }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::error::ErrorKind;
-use soroban_localnet::{LocalnetError, Network, STANDALONE_PASSPHRASE};
+use clap::{Parser, ValueEnum};
+use soroban_localnet::{Lifetimes, LocalnetError, Network, Profile, STANDALONE_PASSPHRASE};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -29,6 +29,8 @@ const STACK: usize = 8 * 1024 * 1024;
       a free port, which the first line names, and faster ledgers
   lumio-localnet --state-dir ./chain
       keeps the chain across restarts
+  lumio-localnet --profile unlimited --control
+      no limits that a test runs into; POST /control/close closes a ledger
   curl 'http://127.0.0.1:8000/friendbot?addr=G…'
       funds an account with 10,000 XLM
 
@@ -51,9 +53,74 @@ struct Options {
     /// Directory to keep the chain in; without it the chain ends with the process.
     #[arg(long, env = "LOCALNET_STATE_DIR")]
     state_dir: Option<PathBuf>,
+    /// Whose limits and prices a new chain has.
+    #[arg(long, env = "LOCALNET_PROFILE", value_enum, default_value_t = ProfileName::PublicNetwork)]
+    profile: ProfileName,
+    /// How many closed ledgers are kept for reading.
+    #[arg(long, env = "LOCALNET_RETENTION", default_value_t = 120_960,
+          value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    retention: u32,
+    /// Ledgers that a persistent entry of a new chain lives at the least; the profile's otherwise.
+    #[arg(long, env = "LOCALNET_MIN_PERSISTENT_TTL",
+          value_parser = clap::value_parser!(u32).range(2..=3_110_400))]
+    min_persistent_ttl: Option<u32>,
+    /// Ledgers that a temporary entry of a new chain lives at the least; the profile's otherwise.
+    #[arg(long, env = "LOCALNET_MIN_TEMPORARY_TTL",
+          value_parser = clap::value_parser!(u32).range(1..=3_110_400))]
+    min_temporary_ttl: Option<u32>,
+    /// Seed of the order in which a ledger applies its transactions.
+    #[arg(long, env = "LOCALNET_ORDER_SEED", default_value_t = 0)]
+    order_seed: u64,
+    /// Take requests of any content type and up to 8 MiB.
+    #[arg(long, env = "LOCALNET_LENIENT_HTTP")]
+    lenient_http: bool,
+    /// Serve /control: closing ledgers, moving the clock, snapshots, faults. For tests only: it
+    /// lets whoever reaches the port do all of that.
+    #[arg(long, env = "LOCALNET_CONTROL")]
+    control: bool,
+    /// Close no ledger by itself; only /control/close does. Needs --control.
+    #[arg(long, env = "LOCALNET_MANUAL", requires = "control")]
+    manual: bool,
     /// What to log to standard error: error, warn, info, debug, trace, or a filter of tracing.
     #[arg(long, env = "LOCALNET_LOG_LEVEL", default_value = "info")]
     log_level: String,
+}
+
+/// The profiles by name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ProfileName {
+    /// Limits and prices of the public network.
+    PublicNetwork,
+    /// Those of the test network: lower prices, shorter lives.
+    TestNetwork,
+    /// No limits that a test runs into.
+    Unlimited,
+}
+
+impl ProfileName {
+    fn profile(self) -> Profile {
+        match self {
+            Self::PublicNetwork => Profile::PublicNetwork,
+            Self::TestNetwork => Profile::TestNetwork,
+            Self::Unlimited => Profile::Unlimited,
+        }
+    }
+
+    /// The lives of entries in the profile, with what the options say instead.
+    fn lifetimes(self, options: &Options) -> Option<Lifetimes> {
+        if options.min_persistent_ttl.is_none() && options.min_temporary_ttl.is_none() {
+            return None;
+        }
+        let usual = match self {
+            Self::TestNetwork => Lifetimes::test_network(),
+            Self::PublicNetwork | Self::Unlimited => Lifetimes::default(),
+        };
+        Some(Lifetimes {
+            min_persistent: options.min_persistent_ttl.unwrap_or(usual.min_persistent),
+            min_temporary: options.min_temporary_ttl.unwrap_or(usual.min_temporary),
+            max: usual.max,
+        })
+    }
 }
 
 fn main() -> ExitCode {
@@ -91,8 +158,18 @@ fn main() -> ExitCode {
 async fn run(options: Options) -> ExitCode {
     let mut builder = Network::builder()
         .bind(SocketAddr::new(options.bind, options.port))
-        .ledger_interval(Duration::from_millis(options.ledger_interval_ms))
-        .passphrase(&options.network_passphrase);
+        .passphrase(&options.network_passphrase)
+        .profile(options.profile.profile())
+        .retention(options.retention)
+        .order_seed(options.order_seed)
+        .lenient_http(options.lenient_http)
+        .control(options.control);
+    if !options.manual {
+        builder = builder.ledger_interval(Duration::from_millis(options.ledger_interval_ms));
+    }
+    if let Some(lifetimes) = options.profile.lifetimes(&options) {
+        builder = builder.lifetimes(lifetimes);
+    }
     if let Some(directory) = &options.state_dir {
         builder = builder.state_dir(directory);
     }

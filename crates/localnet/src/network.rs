@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -11,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use crate::builder::Builder;
 use crate::error::LocalnetError;
 use crate::faults::Fault;
-use crate::frame::account_of;
-use crate::friendbot::Friendbot;
+use crate::friendbot::Destination;
 use crate::genesis::{network_id, root_key};
 use crate::node::Node;
+use crate::rpc::{Server, Slots, router};
+use crate::view::View;
 
 /// How long requests under way may take to end when the network stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -26,13 +28,20 @@ pub struct Network {
 
 /// What a network runs on.
 pub(crate) struct Parts {
-    pub(crate) node: Arc<Node>,
-    pub(crate) friendbot: Friendbot,
+    pub(crate) server: Server,
     pub(crate) address: SocketAddr,
     /// Whether ledgers close by themselves.
     pub(crate) automatic: bool,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: Vec<JoinHandle<()>>,
+}
+
+/// Another node of the same network, with an address of its own: it takes transactions for the same
+/// queue, but shows the chain late or without its older history. It stops when the handle is
+/// dropped.
+pub struct OtherNode {
+    address: SocketAddr,
+    stop: CancellationToken,
 }
 
 impl Network {
@@ -61,13 +70,13 @@ impl Network {
     /// The network's passphrase.
     #[must_use]
     pub fn passphrase(&self) -> &str {
-        &self.parts.node.passphrase
+        &self.parts.server.node.passphrase
     }
 
     /// The secret seed of the root account (`S…`), which holds all lumens at first.
     #[must_use]
     pub fn root_secret(&self) -> String {
-        let seed = root_key(&network_id(&self.parts.node.passphrase)).to_bytes();
+        let seed = root_key(&network_id(&self.parts.server.node.passphrase)).to_bytes();
         let key = stellar_strkey::ed25519::PrivateKey(seed);
         format!("{}", key.as_unredacted())
     }
@@ -75,19 +84,19 @@ impl Network {
     /// The address (`C…`) of the native asset's contract.
     #[must_use]
     pub fn native_contract(&self) -> String {
-        format!("{}", stellar_strkey::Contract(self.parts.node.chain().native.0.0))
+        format!("{}", stellar_strkey::Contract(self.parts.server.node.chain().native.0.0))
     }
 
     /// Sequence of the last closed ledger.
     #[must_use]
     pub fn latest_ledger(&self) -> u32 {
-        self.parts.node.chain().sequence()
+        self.parts.server.node.chain().sequence()
     }
 
     /// When the last ledger closed, in seconds of Unix time.
     #[must_use]
     pub fn close_time(&self) -> u64 {
-        self.parts.node.chain().close_time()
+        self.parts.server.node.chain().close_time()
     }
 
     /// Closes a ledger now, frozen or not, and answers its sequence.
@@ -115,18 +124,18 @@ impl Network {
 
     /// Moves the clock forward; the next ledger closes at the new time.
     pub fn advance_time(&self, seconds: u64) {
-        self.parts.node.advance_time(seconds);
+        self.parts.server.node.advance_time(seconds);
     }
 
     /// Injects a fault.
     pub fn fault(&self, fault: Fault) {
-        self.parts.node.fault(fault);
+        self.parts.server.node.fault(fault);
     }
 
     /// Remembers chain, queue and clock, and answers the snapshot's number.
     #[must_use]
     pub fn snapshot(&self) -> u64 {
-        self.parts.node.snapshot()
+        self.parts.server.node.snapshot()
     }
 
     /// Goes back to a snapshot.
@@ -137,25 +146,50 @@ impl Network {
         self.blocking(move |node| node.revert(snapshot)).await
     }
 
-    /// Funds an account (`G…`) as friendbot does and answers the hash in hex; closes a ledger if none closes by
-    /// itself.
+    /// Starts another node that is `lag` ledgers behind and keeps `history` ledgers (`None`: as many
+    /// as this one).
+    ///
+    /// # Errors
+    /// If no port is free.
+    pub async fn other_node(
+        &self,
+        lag: u32,
+        history: Option<u32>,
+    ) -> Result<OtherNode, LocalnetError> {
+        let (listener, address) = listen(SocketAddr::new(self.parts.address.ip(), 0)).await?;
+        let stop = self.parts.stop.child_token();
+        let node = self.parts.server.node.clone();
+        let server = Server {
+            view: Arc::new(View::of_another_node(node, lag, history)),
+            friendbot_url: format!("http://{address}/friendbot"),
+            control: false,
+            slots: Slots::new(),
+            ..self.parts.server.clone()
+        };
+        tokio::spawn(serve(listener, server, stop.clone()));
+        Ok(OtherNode { address, stop })
+    }
+
+    /// Funds an account (`G…`) or a contract (`C…`) as friendbot does and answers the hash in hex;
+    /// closes a ledger if none closes by itself.
     ///
     /// # Errors
     /// If the address is wrong or friendbot refuses.
     pub async fn fund(&self, address: &str) -> Result<String, LocalnetError> {
-        let key = stellar_strkey::ed25519::PublicKey::from_string(address)
-            .map_err(|_| LocalnetError::Friendbot(format!("{address:?} is no account")))?;
-        let funding = self.parts.friendbot.fund(account_of(key.0));
+        let destination = Destination::parse(address).ok_or_else(|| {
+            LocalnetError::Friendbot(format!("{address:?} is no address of an account or contract"))
+        })?;
+        let funding = self.parts.server.friendbot.fund(destination);
         tokio::pin!(funding);
         loop {
             tokio::select! {
                 funded = &mut funding => {
-                    let hash = funded
+                    let funded = funded
                         .map_err(|error| LocalnetError::Friendbot(error.to_string()))?;
-                    return Ok(hex::encode(hash));
+                    return Ok(hex::encode(funded.hash));
                 }
                 () = tokio::time::sleep(Duration::from_millis(2)), if !self.parts.automatic => {
-                    if self.parts.node.has_waiting() {
+                    if self.parts.server.node.has_waiting() {
                         self.close_ledger().await?;
                     }
                 }
@@ -178,10 +212,47 @@ impl Network {
         &self,
         work: impl FnOnce(&Node) -> Result<T, LocalnetError> + Send + 'static,
     ) -> Result<T, LocalnetError> {
-        let node = self.parts.node.clone();
+        let node = self.parts.server.node.clone();
         tokio::task::spawn_blocking(move || work(&node))
             .await
             .map_err(|error| LocalnetError::Internal(error.to_string()))?
+    }
+}
+
+impl OtherNode {
+    /// Where its JSON-RPC answers.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for OtherNode {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Listens on an address and answers which one it became.
+pub(crate) async fn listen(
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), LocalnetError> {
+    let failed = |reason: std::io::Error| LocalnetError::Bind {
+        address: address.to_string(),
+        reason: reason.to_string(),
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Serves until `stop` is cancelled.
+pub(crate) async fn serve(listener: TcpListener, server: Server, stop: CancellationToken) {
+    let served = axum::serve(listener, router(server))
+        .with_graceful_shutdown(async move { stop.cancelled().await })
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the server stopped");
     }
 }
 

@@ -1,27 +1,32 @@
-//! The one place where the network changes: queue, clock, faults and the chain behind one lock.
+//! The one place where the network changes: queue, clock and chain behind one lock.
+//!
+//! Readers never wait for that lock: what they see is published beside it whenever a ledger
+//! closes, and faults have a lock of their own. A long close holds up only those who send.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use soroban_env_host::xdr::{
-    TransactionEnvelope, TransactionResult, TransactionResultExt, TransactionResultResult,
-};
+use soroban_env_host::xdr::TransactionEnvelope;
 use tokio::sync::watch;
 
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::close::close;
 use crate::error::{Internal, LocalnetError};
-use crate::faults::{Fate, Fault, Faults};
+use crate::faults::{Fate, Fault, Faults, Subject};
 use crate::frame::Frame;
 use crate::persist::Store;
 use crate::queue::{Answer, Queue};
+
+/// How many past ledgers a node that lags, or a stale read, can go back.
+pub(crate) const MAX_LAG: u32 = 1_000;
 
 /// The network behind the RPC.
 pub(crate) struct Node {
     pub(crate) passphrase: String,
     inner: Mutex<Inner>,
+    published: Mutex<Published>,
+    faults: Mutex<Faults>,
     tip: watch::Sender<u32>,
 }
 
@@ -29,11 +34,21 @@ struct Inner {
     chain: Arc<Chain>,
     queue: Queue,
     clock: Clock,
-    faults: Faults,
-    /// Past states while reads lag, oldest first.
-    past: VecDeque<Arc<Chain>>,
     snapshots: HashMap<u64, Saved>,
     store: Option<Store>,
+}
+
+/// What readers see.
+struct Published {
+    chain: Arc<Chain>,
+    /// Past chains, oldest first, as far back as anybody lags.
+    past: VecDeque<Arc<Chain>>,
+    /// How many ledgers every reader lags.
+    lag: u32,
+    /// How many past chains other readers need.
+    keep: u32,
+    /// The oldest ledger that a lagging view may show: views do not go back.
+    floor: u32,
 }
 
 /// What a snapshot keeps.
@@ -43,47 +58,61 @@ struct Saved {
     clock: Clock,
 }
 
+/// How a node is set up.
+pub(crate) struct NodeSettings {
+    pub(crate) passphrase: String,
+    pub(crate) queue_limit: usize,
+    pub(crate) order_seed: u64,
+}
+
 impl Node {
     /// A node at the end of `chain`.
     pub(crate) fn new(
-        passphrase: String,
+        settings: NodeSettings,
         chain: Chain,
         clock: Clock,
-        queue_limit: usize,
         store: Option<Store>,
     ) -> Self {
         let tip = watch::Sender::new(chain.sequence());
-        let mut queue = Queue::new(queue_limit);
+        let mut queue = Queue::new(settings.queue_limit, settings.order_seed);
         for (hash, transaction) in &chain.transactions {
             queue.applied(std::iter::once(*hash), transaction.ledger);
         }
         queue.applied(std::iter::empty(), chain.sequence());
-        let inner = Inner {
-            chain: Arc::new(chain),
-            queue,
-            clock,
-            faults: Faults::default(),
-            past: VecDeque::new(),
-            snapshots: HashMap::new(),
-            store,
-        };
-        Self { passphrase, inner: Mutex::new(inner), tip }
+
+        let chain = Arc::new(chain);
+        let published =
+            Published { chain: chain.clone(), past: VecDeque::new(), lag: 0, keep: 1, floor: 0 };
+        let inner = Inner { chain, queue, clock, snapshots: HashMap::new(), store };
+        Self {
+            passphrase: settings.passphrase,
+            inner: Mutex::new(inner),
+            published: Mutex::new(published),
+            faults: Mutex::new(Faults::default()),
+            tip,
+        }
     }
 
     /// The chain as readers see it.
     pub(crate) fn view(&self) -> Arc<Chain> {
-        let inner = self.lock();
-        inner.past.front().unwrap_or(&inner.chain).clone()
+        let published = self.published();
+        published.behind(published.lag)
+    }
+
+    /// The chain as a reader sees it who is `lag` ledgers behind the tip.
+    pub(crate) fn view_behind(&self, lag: u32) -> Arc<Chain> {
+        self.published().behind(lag)
+    }
+
+    /// Keeps past chains for readers who are `lag` ledgers behind, from now on.
+    pub(crate) fn keep_past(&self, lag: u32) {
+        let mut published = self.published();
+        published.keep = published.keep.max(lag.min(MAX_LAG));
     }
 
     /// The chain as it is.
     pub(crate) fn chain(&self) -> Arc<Chain> {
-        self.lock().chain.clone()
-    }
-
-    /// Seconds of Unix time.
-    pub(crate) fn now(&self) -> u64 {
-        self.lock().clock.now()
+        self.published().chain.clone()
     }
 
     /// Whether transactions wait for a ledger.
@@ -91,7 +120,7 @@ impl Node {
         !self.lock().queue.is_empty()
     }
 
-    /// Told whenever a ledger closed.
+    /// Notified whenever a ledger closed.
     pub(crate) fn watch(&self) -> watch::Receiver<u32> {
         self.tip.subscribe()
     }
@@ -104,26 +133,14 @@ impl Node {
         let mut inner = self.lock();
         let chain = inner.chain.clone();
         let now = inner.clock.now();
-        match Frame::new(envelope, chain.network_id)? {
-            Some(frame) => {
-                let hash = frame.hash;
-                Ok((hash, inner.queue.submit(&chain, frame, now)?))
-            }
-            None => {
-                tracing::warn!("refused: this network does not take envelopes of version 0");
-                let result = Box::new(TransactionResult {
-                    fee_charged: 0,
-                    result: TransactionResultResult::TxNotSupported,
-                    ext: TransactionResultExt::V0,
-                });
-                Ok(([0; 32], Answer::Error { result, diagnostics: Vec::new() }))
-            }
-        }
+        let frame = Frame::new(envelope, chain.network_id)?;
+        let hash = frame.hash;
+        Ok((hash, inner.queue.submit(&chain, frame, now)?))
     }
 
-    /// Closes a ledger unless closing is frozen.
-    pub(crate) fn close_unless_frozen(&self) -> Result<(), LocalnetError> {
-        if self.lock().faults.frozen {
+    /// Closes a ledger unless a fault keeps it from closing by itself.
+    pub(crate) fn close_when_due(&self) -> Result<(), LocalnetError> {
+        if !self.faults().may_close() {
             return Ok(());
         }
         self.close_ledger().map(|_| ())
@@ -134,31 +151,25 @@ impl Node {
         let mut guard = self.lock();
         let inner = &mut *guard;
         let now = inner.clock.now();
-        let frames = inner.queue.take(&inner.chain, now);
-        if inner.faults.lag > 0 {
-            inner.past.push_back(inner.chain.clone());
-        }
-        if frames.is_empty() {
-            close(Arc::make_mut(&mut inner.chain), &frames, now)?;
-        } else {
-            // On a copy: if a ledger can't be closed, nothing of it stays.
-            let mut next = Chain::clone(&inner.chain);
-            close(&mut next, &frames, now)?;
-            inner.chain = Arc::new(next);
-        }
+        let mut batch = inner.queue.take(&inner.chain, now);
+        batch.failing = self.faults().choose_failing(batch.frames.iter().map(|frame| frame.hash));
+
+        // On a copy: if a ledger cannot be closed, nothing of it stays, and readers keep the old.
+        let mut next = Chain::clone(&inner.chain);
+        close(&mut next, &batch, now)?;
+        inner.chain = Arc::new(next);
+
         let sequence = inner.chain.sequence();
-        let hashes = frames.iter().flat_map(|frame| [frame.hash, frame.inner_hash]);
+        let hashes = batch.frames.iter().flat_map(|frame| [frame.hash, frame.inner_hash]);
         inner.queue.applied(hashes, sequence);
-        let lag = usize::try_from(inner.faults.lag).unwrap_or(usize::MAX);
-        while inner.past.len() > lag {
-            inner.past.pop_front();
+        if !batch.frames.is_empty() {
+            tracing::info!(ledger = sequence, transactions = batch.frames.len(), "closed a ledger");
         }
-        if !frames.is_empty() {
-            tracing::info!(ledger = sequence, transactions = frames.len(), "closed a ledger");
-        }
+        // Kept before it is published: nobody must have seen a ledger that a restart forgets.
         if let Some(store) = &mut inner.store {
             store.save(&inner.chain)?;
         }
+        self.published().advance(inner.chain.clone());
         drop(guard);
         self.tip.send_replace(sequence);
         Ok(sequence)
@@ -166,18 +177,15 @@ impl Node {
 
     /// Injects a fault.
     pub(crate) fn fault(&self, fault: Fault) {
-        let mut inner = self.lock();
-        inner.faults.set(fault);
-        if fault == Fault::Lag(0) {
-            inner.past.clear();
+        self.faults().set(fault);
+        if let Fault::Lag(lag) = fault {
+            self.published().set_lag(lag);
         }
     }
 
-    /// What happens to the next request, and how long its answer takes.
-    pub(crate) fn fate(&self, sends: bool) -> (Fate, Duration) {
-        let mut inner = self.lock();
-        let fate = inner.faults.fate(sends);
-        (fate, inner.faults.delay)
+    /// What happens to the next request.
+    pub(crate) fn fate(&self, subject: Subject) -> Fate {
+        self.faults().fate(subject)
     }
 
     /// Moves the clock forward.
@@ -202,18 +210,60 @@ impl Node {
         inner.chain = saved.chain.clone();
         inner.queue = saved.queue.clone();
         inner.clock = saved.clock;
-        inner.past.clear();
         let sequence = inner.chain.sequence();
         if let Some(store) = &mut inner.store {
             store.rewrite(&inner.chain)?;
         }
+        self.published().replace(inner.chain.clone());
         drop(guard);
         self.tip.send_replace(sequence);
         Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic under the lock can't leave the chain half written: it is replaced as a whole or rolled back.
+        // A panic under the lock cannot leave the chain half written: it is replaced as a whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn published(&self) -> MutexGuard<'_, Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Published {
+    /// The chain `lag` ledgers behind the tip, or as far behind as chains are kept.
+    fn behind(&self, lag: u32) -> Arc<Chain> {
+        let tip = self.chain.sequence();
+        let at = tip.saturating_sub(lag);
+        let at = if lag == self.lag { at.max(self.floor) } else { at };
+        self.past.iter().find(|chain| chain.sequence() >= at).unwrap_or(&self.chain).clone()
+    }
+
+    fn advance(&mut self, chain: Arc<Chain>) {
+        let before = std::mem::replace(&mut self.chain, chain);
+        self.past.push_back(before);
+        let keep = usize::try_from(self.keep.max(self.lag)).unwrap_or(usize::MAX);
+        while self.past.len() > keep {
+            self.past.pop_front();
+        }
+    }
+
+    fn set_lag(&mut self, lag: u32) {
+        // Whoever began to lag now still sees what was seen before.
+        self.floor = self.behind(self.lag).sequence();
+        self.lag = lag.min(MAX_LAG);
+        if lag == 0 {
+            self.floor = 0;
+        }
+    }
+
+    fn replace(&mut self, chain: Arc<Chain>) {
+        self.chain = chain;
+        self.past.clear();
+        self.floor = 0;
     }
 }

@@ -4,8 +4,8 @@
 //! one line for each closed ledger and only grows; lines after the newest ledger of `state.json` do not count. This
 //! survives the end of the process, not the loss of power. Waiting transactions are not kept.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,20 +14,26 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use soroban_env_host::xdr::{LedgerEntry, LedgerHeader, TransactionMeta};
 
-use crate::chain::{AppliedTransaction, Chain, ClosedLedger};
+use crate::chain::{AppliedTransaction, BaseFees, Chain, ClosedLedger};
 use crate::error::LocalnetError;
 use crate::events::{TransactionPlace, index_events};
 use crate::modules::Modules;
 use crate::state::{State, Stored};
 use crate::xdr;
 
-/// Format of both files.
-const VERSION: u32 = 1;
+/// Format of both files. Of a chain in format 1 the entries are read and the history is not: it
+/// lacks the ledgers' headers.
+const VERSION: u32 = 2;
+
+/// Formats that can be read.
+const READABLE: [u32; 2] = [1, VERSION];
 
 /// A state directory in use.
 pub(crate) struct Store {
     directory: PathBuf,
     history: File,
+    /// Locked as long as the process uses the directory.
+    _lock: File,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -40,23 +46,26 @@ struct StateFile {
 
 #[derive(Serialize, Deserialize)]
 struct Line {
-    sequence: u32,
-    close_time: u64,
+    header: String,
     hash: String,
     transactions: Vec<TransactionLine>,
+    evicted: Vec<String>,
+    base_fees: BaseFees,
 }
 
 #[derive(Serialize, Deserialize)]
 struct TransactionLine {
     hash: String,
+    inner_hash: Option<String>,
     position: u32,
     successful: bool,
-    fee_bump: bool,
     soroban: bool,
     inclusion_fee: u64,
     envelope: String,
     result: String,
     meta: String,
+    fee_changes: String,
+    refund_changes: String,
 }
 
 impl Store {
@@ -68,9 +77,10 @@ impl Store {
     ) -> Result<(Self, Option<Chain>), LocalnetError> {
         let fail = |reason: String| failed(directory, reason);
         fs::create_dir_all(directory).map_err(|error| fail(error.to_string()))?;
+        let lock = lock(directory).map_err(fail)?;
         let chain = load(directory, network_id, retention).map_err(fail)?;
         let history = open_history(directory).map_err(|error| fail(error.to_string()))?;
-        let mut store = Self { directory: directory.to_owned(), history };
+        let mut store = Self { directory: directory.to_owned(), history, _lock: lock };
         if let Some(chain) = &chain {
             // Drops what is too old, and lines of a ledger that `state.json` never came to know of.
             store.rewrite(chain)?;
@@ -90,7 +100,7 @@ impl Store {
 
     fn try_save(&mut self, chain: &Chain) -> Result<(), String> {
         if let Some(ledger) = chain.ledgers.back() {
-            let mut line = serde_json::to_vec(&line_of(chain, ledger)).map_err(text)?;
+            let mut line = serde_json::to_vec(&line_of(chain, ledger)?).map_err(text)?;
             line.push(b'\n');
             self.history.write_all(&line).map_err(text)?;
         }
@@ -100,7 +110,7 @@ impl Store {
     fn try_rewrite(&mut self, chain: &Chain) -> Result<(), String> {
         let mut lines = Vec::new();
         for ledger in &chain.ledgers {
-            serde_json::to_writer(&mut lines, &line_of(chain, ledger)).map_err(text)?;
+            serde_json::to_writer(&mut lines, &line_of(chain, ledger)?).map_err(text)?;
             lines.push(b'\n');
         }
         replace(&self.directory, "history.jsonl", &lines)?;
@@ -115,6 +125,30 @@ fn failed(path: &Path, reason: String) -> LocalnetError {
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
+}
+
+/// Takes the directory for this process. The lock goes with the process, however it ends; the file
+/// only tells others whom to look for.
+fn lock(directory: &Path) -> Result<File, String> {
+    let path = directory.join("lock");
+    let options = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
+    let mut file = options.map_err(text)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // Whoever holds the lock may not have written its number yet.
+            let _ = file.read_to_string(&mut pid);
+            let pid = if pid.trim().is_empty() { "of unknown number" } else { pid.trim() };
+            return Err(format!(
+                "process {pid} uses it; stop that process or choose another directory"
+            ));
+        }
+        Err(TryLockError::Error(error)) => return Err(format!("cannot lock it: {error}")),
+    }
+    file.set_len(0).map_err(text)?;
+    file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(text)?;
+    Ok(file)
 }
 
 fn open_history(directory: &Path) -> std::io::Result<File> {
@@ -141,27 +175,31 @@ fn write_state(directory: &Path, chain: &Chain) -> Result<(), String> {
     replace(directory, "state.json", &serde_json::to_vec(&file).map_err(text)?)
 }
 
-fn line_of(chain: &Chain, ledger: &ClosedLedger) -> Line {
+fn line_of(chain: &Chain, ledger: &ClosedLedger) -> Result<Line, String> {
     let transactions = ledger.transactions.iter().filter_map(|hash| {
         let transaction = chain.transactions.get(hash)?;
         Some(TransactionLine {
             hash: hex::encode(hash),
+            inner_hash: transaction.inner_hash.map(hex::encode),
             position: transaction.position,
             successful: transaction.successful,
-            fee_bump: transaction.fee_bump,
             soroban: transaction.soroban,
             inclusion_fee: transaction.inclusion_fee,
             envelope: STANDARD.encode(&transaction.envelope),
             result: STANDARD.encode(&transaction.result),
             meta: STANDARD.encode(&transaction.meta),
+            fee_changes: STANDARD.encode(&transaction.fee_changes),
+            refund_changes: STANDARD.encode(&transaction.refund_changes),
         })
     });
-    Line {
-        sequence: ledger.sequence,
-        close_time: ledger.close_time,
+    let evicted = ledger.evicted.iter().map(xdr::base64).collect::<Result<Vec<_>, _>>();
+    Ok(Line {
+        header: xdr::base64(&ledger.header).map_err(text)?,
         hash: hex::encode(ledger.hash),
         transactions: transactions.collect(),
-    }
+        evicted: evicted.map_err(text)?,
+        base_fees: ledger.base_fees,
+    })
 }
 
 fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option<Chain>, String> {
@@ -171,8 +209,9 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
         Err(error) => return Err(text(error)),
     };
     let file: StateFile = serde_json::from_slice(&bytes).map_err(text)?;
-    if file.version != VERSION {
-        return Err(format!("state.json has format {}, not {VERSION}", file.version));
+    if !READABLE.contains(&file.version) {
+        let version = file.version;
+        return Err(format!("state.json has format {version}; this program reads 1 and {VERSION}"));
     }
     if file.network_id != hex::encode(network_id) {
         return Err("state.json is of another network passphrase".to_owned());
@@ -189,13 +228,20 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
     let settings = chain.settings.clone();
     chain.modules = Modules::of(&chain.state, settings, chain.sequence()).map_err(text)?;
     chain.ledgers.clear();
-    read_history(directory, &mut chain)?;
-    let here = (chain.sequence(), chain.close_time(), chain.hash);
-    if chain.ledgers.back().is_none_or(|ledger| ledger.sequence != here.0) {
-        let (sequence, close_time, hash) = here;
-        let transactions = Vec::new();
+    if file.version == VERSION {
+        read_history(directory, &mut chain)?;
+    }
+    if chain.ledgers.back().is_none_or(|ledger| ledger.sequence() != chain.sequence()) {
         chain.ledgers.clear();
-        chain.ledgers.push_back(ClosedLedger { sequence, close_time, hash, transactions });
+        chain.transactions.clear();
+        chain.events.clear();
+        chain.ledgers.push_back(Arc::new(ClosedLedger {
+            header: chain.header.clone(),
+            hash: chain.hash,
+            transactions: Vec::new(),
+            evicted: Vec::new(),
+            base_fees: BaseFees::default(),
+        }));
     }
     chain.trim();
     Ok(Some(chain))
@@ -206,45 +252,59 @@ fn read_history(directory: &Path, chain: &mut Chain) -> Result<(), String> {
     for line in BufReader::new(file).lines() {
         // The last line may be half written; what `state.json` does not know of did not happen.
         let Ok(line) = serde_json::from_str::<Line>(&line.map_err(text)?) else { break };
-        if line.sequence > chain.sequence() {
+        let header: LedgerHeader = decode(&line.header)?;
+        if header.ledger_seq > chain.sequence() {
             break;
         }
-        if chain.ledgers.back().is_some_and(|ledger| ledger.sequence + 1 != line.sequence) {
+        let follows = |last: &Arc<ClosedLedger>| last.sequence() + 1 == header.ledger_seq;
+        if !chain.ledgers.back().is_none_or(follows) {
             chain.ledgers.clear();
         }
-        read_line(line, chain)?;
+        read_line(line, header, chain)?;
         chain.trim();
     }
     Ok(())
 }
 
-fn read_line(line: Line, chain: &mut Chain) -> Result<(), String> {
+fn read_line(line: Line, header: LedgerHeader, chain: &mut Chain) -> Result<(), String> {
+    let (sequence, close_time) = (header.ledger_seq, header.scp_value.close_time.0);
     let mut transactions = Vec::with_capacity(line.transactions.len());
     for entry in line.transactions {
         let hash = hash_of(&entry.hash)?;
+        let bytes = |encoded: &str| STANDARD.decode(encoded).map_err(text);
         let transaction = AppliedTransaction {
-            ledger: line.sequence,
-            close_time: line.close_time,
+            hash,
+            inner_hash: entry.inner_hash.as_deref().map(hash_of).transpose()?,
+            ledger: sequence,
+            close_time,
             position: entry.position,
             successful: entry.successful,
-            fee_bump: entry.fee_bump,
             soroban: entry.soroban,
             inclusion_fee: entry.inclusion_fee,
-            envelope: STANDARD.decode(&entry.envelope).map_err(text)?,
-            result: STANDARD.decode(&entry.result).map_err(text)?,
-            meta: STANDARD.decode(&entry.meta).map_err(text)?,
+            envelope: bytes(&entry.envelope)?,
+            result: bytes(&entry.result)?,
+            meta: bytes(&entry.meta)?,
+            fee_changes: bytes(&entry.fee_changes)?,
+            refund_changes: bytes(&entry.refund_changes)?,
         };
         if let TransactionMeta::V4(meta) = xdr::decode_own(&transaction.meta).map_err(text)? {
-            let (ledger, position) = (line.sequence, entry.position);
-            let successful = entry.successful;
-            let place = TransactionPlace { ledger, position, transaction: hash, successful };
+            let (position, successful) = (entry.position, entry.successful);
+            let place =
+                TransactionPlace { ledger: sequence, position, transaction: hash, successful };
             index_events(&mut chain.events, place, &meta);
         }
-        chain.transactions.insert(hash, Arc::new(transaction));
+        chain.record(transaction);
         transactions.push(hash);
     }
-    let (sequence, close_time, hash) = (line.sequence, line.close_time, hash_of(&line.hash)?);
-    chain.ledgers.push_back(ClosedLedger { sequence, close_time, hash, transactions });
+    let evicted = line.evicted.iter().map(|key| decode(key)).collect::<Result<_, _>>()?;
+    let (hash, base_fees) = (hash_of(&line.hash)?, line.base_fees);
+    chain.ledgers.push_back(Arc::new(ClosedLedger {
+        header,
+        hash,
+        transactions,
+        evicted,
+        base_fees,
+    }));
     Ok(())
 }
 

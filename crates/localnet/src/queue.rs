@@ -1,17 +1,21 @@
 //! Transactions that wait for a ledger, with the answers of the network's own queue.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use soroban_env_host::xdr::{
-    AccountId, DiagnosticEvent, TransactionResult, TransactionResultResult,
+    AccountId, DiagnosticEvent, TransactionResult, TransactionResultExt, TransactionResultResult,
 };
 
-use crate::chain::Chain;
-use crate::close::finish_result;
+use crate::accounts::available_balance;
+use crate::chain::{BaseFees, Chain};
+use crate::close::{Batch, finish_result};
 use crate::error::Internal;
 use crate::frame::Frame;
+use crate::settings::{BASE_FEE, LedgerLimits};
 use crate::state::Lookup;
-use crate::validate::{Context, Phase, Refusal, available_balance, check, refuse};
+use crate::validate::{Context, Phase, Refusal, check, check_resources, refuse};
+use crate::xdr::sha256;
 
 /// How many ledgers a waiting transaction outlives before it is dropped.
 const MAX_AGE: u32 = 4;
@@ -42,6 +46,8 @@ pub(crate) struct Queue {
     /// Hash to the first ledger after which it is taken again.
     banned: HashMap<[u8; 32], u32>,
     limit: usize,
+    /// Decides, with the ledger before, in which order a ledger applies its transactions.
+    order_seed: u64,
 }
 
 #[derive(Clone)]
@@ -52,8 +58,8 @@ struct Waiting {
 
 impl Queue {
     /// An empty queue that holds at most `limit` transactions.
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { waiting: Vec::new(), banned: HashMap::new(), limit }
+    pub(crate) fn new(limit: usize, order_seed: u64) -> Self {
+        Self { waiting: Vec::new(), banned: HashMap::new(), limit, order_seed }
     }
 
     /// Takes a transaction in, or says why not. `now` is in seconds of Unix time.
@@ -67,7 +73,8 @@ impl Queue {
             return Ok(Answer::TryAgainLater);
         }
         if frame.full_fee() < 0 || frame.inclusion_fee() < 0 {
-            return error(&frame, *refuse(TransactionResultResult::TxMalformed, false));
+            let refusal = refuse(TransactionResultResult::TxMalformed, false);
+            return error(&frame, *refusal.of_the_bump());
         }
         let context = chain.next(now);
         let source = frame.source();
@@ -84,7 +91,8 @@ impl Queue {
             return error(&frame, *refusal);
         }
         if !self.affordable(chain, &frame, position) {
-            return error(&frame, *refuse(TransactionResultResult::TxInsufficientBalance, true));
+            let refusal = refuse(TransactionResultResult::TxInsufficientBalance, true);
+            return error(&frame, *refusal.of_the_bump());
         }
         let waiting = Waiting { frame, age: 0 };
         match position {
@@ -95,24 +103,47 @@ impl Queue {
     }
 
     /// Takes out what goes into the next ledger; what is no longer valid is dropped and banned.
-    pub(crate) fn take(&mut self, chain: &Chain, now: u64) -> Vec<Frame> {
+    pub(crate) fn take(&mut self, chain: &Chain, now: u64) -> Batch {
         let context = chain.next(now);
-        let room = usize::try_from(context.settings.limits.ledger_transactions).unwrap_or(0);
-        let mut taken = Vec::new();
-        for mut waiting in std::mem::take(&mut self.waiting) {
+        let mut candidates = Vec::new();
+        for waiting in std::mem::take(&mut self.waiting) {
             let hash = waiting.frame.hash;
             if check(&waiting.frame, chain.state.as_ref(), &context, Phase::Queue).is_err() {
                 self.ban(hash, context.sequence);
-            } else if taken.len() < room {
-                taken.push(waiting.frame);
-            } else if waiting.age >= MAX_AGE {
-                self.ban(hash, context.sequence);
+            } else {
+                candidates.push(waiting);
+            }
+        }
+        let (soroban, classic): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|waiting| waiting.frame.soroban().is_some());
+        let limits = &context.settings.limits.ledger;
+        let mut room = Room { operations: chain.header.max_tx_set_size, ..Room::new(limits) };
+        let (mut frames, classic_fee, classic_left) = select(classic, &mut room);
+        let (soroban_frames, soroban_fee, soroban_left) = select(soroban, &mut room);
+
+        // The classic phase comes first. Within a phase nobody can choose the place of a
+        // transaction: it depends on the ledger before, which is not known when it is sent.
+        let order = |frame: &Frame| {
+            let mut input = self.order_seed.to_be_bytes().to_vec();
+            input.extend(chain.hash);
+            input.extend(frame.hash);
+            sha256(&input)
+        };
+        frames.sort_by_cached_key(order);
+        let mut last = soroban_frames;
+        last.sort_by_cached_key(order);
+        frames.extend(last);
+
+        for mut waiting in classic_left.into_iter().chain(soroban_left) {
+            if waiting.age >= MAX_AGE {
+                self.ban(waiting.frame.hash, context.sequence);
             } else {
                 waiting.age += 1;
                 self.waiting.push(waiting);
             }
         }
-        taken
+        let base_fees = BaseFees { classic: classic_fee, soroban: soroban_fee };
+        Batch { frames, base_fees, ..Batch::default() }
     }
 
     /// Whether any transaction waits.
@@ -140,27 +171,34 @@ impl Queue {
         context: &Context,
     ) -> Result<Option<Answer>, Internal> {
         let waiting = &self.waiting[position].frame;
-        if waiting.hash == frame.hash {
+        // A fee bump that waits stands for the transaction inside it as well.
+        if waiting.hash == frame.hash || waiting.inner_hash == frame.hash {
             return Ok(Some(Answer::Duplicate));
         }
         if frame.tx.seq_num < waiting.tx.seq_num {
             let refusal = refuse(TransactionResultResult::TxBadSeq, false);
-            return error(frame, *refusal).map(Some);
+            return error(frame, *refusal.of_the_bump()).map(Some);
         }
         if let Some(data) = frame.soroban()
-            && let Err(refusal) = crate::resources::check(frame, data, context)
+            && let Err(refusal) = check_resources(frame, data, context)
         {
-            return error(frame, *refusal).map(Some);
+            return error(frame, *refusal.of_the_bump()).map(Some);
         }
         if frame.bump.is_none() || frame.tx.seq_num != waiting.tx.seq_num {
             return Ok(Some(Answer::TryAgainLater));
         }
-        // Fees are compared per operation: a / m >= 10 * b / n.
-        let new_bid = i128::from(frame.inclusion_fee()) * i128::from(waiting.min_inclusion_fee());
-        let old_bid = i128::from(waiting.inclusion_fee()) * i128::from(frame.min_inclusion_fee());
-        if new_bid < old_bid * i128::from(REPLACEMENT_FACTOR) {
-            let refusal = refuse(TransactionResultResult::TxInsufficientFee, false);
-            return error(frame, *refusal).map(Some);
+        // Fees are compared per operation, without division: a / m >= 10 * b / n.
+        let old_rate_base = i128::from(waiting.min_inclusion_fee());
+        let new_bid = i128::from(frame.inclusion_fee()) * old_rate_base;
+        let needed = i128::from(waiting.inclusion_fee())
+            * i128::from(frame.min_inclusion_fee())
+            * i128::from(REPLACEMENT_FACTOR);
+        if new_bid < needed {
+            let inclusion = (needed + old_rate_base - 1) / old_rate_base;
+            let fee = i64::try_from(inclusion).unwrap_or(i64::MAX);
+            let refusal = refuse(TransactionResultResult::TxInsufficientFee, false)
+                .with_sufficient_fee(fee.saturating_add(frame.resource_fee()));
+            return error(frame, *refusal.of_the_bump()).map(Some);
         }
         Ok(None)
     }
@@ -177,15 +215,98 @@ impl Queue {
     }
 }
 
-fn error(frame: &Frame, refusal: Refusal) -> Result<Answer, Internal> {
-    let fee = match refusal.result {
-        // Tells what would have sufficed.
-        TransactionResultResult::TxInsufficientFee => {
-            let resource_fee = frame.soroban().map_or(0, |data| data.resource_fee);
-            frame.min_inclusion_fee().saturating_add(resource_fee)
+/// What is still free in the next ledger.
+struct Room {
+    operations: u32,
+    transactions: u64,
+    instructions: u64,
+    disk_read_entries: u64,
+    disk_read_bytes: u64,
+    write_entries: u64,
+    write_bytes: u64,
+    bytes: u64,
+}
+
+impl Room {
+    fn new(limits: &LedgerLimits) -> Self {
+        Self {
+            operations: 0,
+            transactions: limits.transactions.into(),
+            // Each cluster may use the instructions of a ledger; clusters run side by side.
+            instructions: limits.instructions.saturating_mul(limits.clusters.into()),
+            disk_read_entries: limits.disk_read_entries.into(),
+            disk_read_bytes: limits.disk_read_bytes.into(),
+            write_entries: limits.write_entries.into(),
+            write_bytes: limits.write_bytes.into(),
+            bytes: limits.tx_bytes.into(),
         }
-        _ => frame.charged_fee(),
+    }
+
+    /// Makes room for a transaction, if there is enough for all that it needs.
+    fn take(&mut self, frame: &Frame) -> bool {
+        let operations = frame.min_inclusion_fee() / i64::from(BASE_FEE);
+        let Some(data) = frame.soroban() else {
+            let operations = u32::try_from(operations).unwrap_or(u32::MAX);
+            let Some(left) = self.operations.checked_sub(operations) else { return false };
+            self.operations = left;
+            return true;
+        };
+
+        let resources = &data.resources;
+        let length = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let needs = [
+            (&mut self.transactions, u64::try_from(operations).unwrap_or(u64::MAX)),
+            (&mut self.instructions, resources.instructions.into()),
+            (&mut self.disk_read_entries, crate::validate::disk_read_entries(data).into()),
+            (&mut self.disk_read_bytes, resources.disk_read_bytes.into()),
+            (&mut self.write_entries, length(resources.footprint.read_write.len())),
+            (&mut self.write_bytes, resources.write_bytes.into()),
+            (&mut self.bytes, frame.size.into()),
+        ];
+        if needs.iter().any(|(left, needed)| **left < *needed) {
+            return false;
+        }
+        for (left, needed) in needs {
+            *left -= needed;
+        }
+        true
+    }
+}
+
+/// Selects what fits, the highest bids first. The answer is what was selected, what inclusion
+/// costs per operation in stroops, and what has to wait.
+fn select(mut candidates: Vec<Waiting>, room: &mut Room) -> (Vec<Frame>, i64, Vec<Waiting>) {
+    candidates.sort_by_cached_key(|waiting| (Reverse(rate(&waiting.frame)), waiting.frame.hash));
+    let (mut taken, mut left) = (Vec::new(), Vec::new());
+    for waiting in candidates {
+        if room.take(&waiting.frame) {
+            taken.push(waiting.frame);
+        } else {
+            left.push(waiting);
+        }
+    }
+    // Where not everybody fits, all pay the lowest bid that did; else everybody pays the least.
+    let least = i64::from(BASE_FEE);
+    let fee = match taken.iter().map(rate).min() {
+        Some(lowest) if !left.is_empty() => lowest.max(least),
+        _ => least,
     };
-    let result = Box::new(finish_result(frame, refusal.result, fee)?);
-    Ok(Answer::Error { result, diagnostics: refusal.diagnostics })
+    (taken, fee, left)
+}
+
+/// The bid per operation, in stroops.
+fn rate(frame: &Frame) -> i64 {
+    let operations = frame.min_inclusion_fee() / i64::from(BASE_FEE);
+    frame.inclusion_fee() / operations.max(1)
+}
+
+fn error(frame: &Frame, refusal: Refusal) -> Result<Answer, Internal> {
+    let fee = refusal.sufficient_fee.unwrap_or_else(|| frame.least_fee());
+    let result = if refusal.outer {
+        let (result, ext) = (refusal.result, TransactionResultExt::V0);
+        TransactionResult { fee_charged: fee, result, ext }
+    } else {
+        finish_result(frame, refusal.result, fee)?
+    };
+    Ok(Answer::Error { result: Box::new(result), diagnostics: refusal.diagnostics })
 }

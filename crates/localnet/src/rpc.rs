@@ -1,45 +1,63 @@
 //! JSON-RPC 2.0 over HTTP, as stellar-rpc speaks it.
 
+mod control;
 mod events;
 mod fees;
+mod format;
+mod funding;
+mod ledgers;
 mod reads;
 mod send;
 mod simulation;
+mod transactions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Form, Query, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tower_http::cors::CorsLayer;
 
-use crate::faults::Fate;
-use crate::frame::account_of;
-use crate::friendbot::{Friendbot, FundingError};
+use crate::chain::Chain;
+use crate::faults::{End, Fate, Subject};
+use crate::friendbot::Friendbot;
 use crate::node::Node;
+use crate::view::View;
 
 /// Largest request body in bytes.
-const MAX_BODY: usize = 1024 * 1024;
+const MAX_BODY: usize = 512 * 1024;
 
-/// Calls that are worked on at the same time; more wait.
-pub(crate) const SLOTS: usize = 16;
+/// Largest request body in bytes where requests are taken as they come.
+const MAX_LENIENT_BODY: usize = 8 * 1024 * 1024;
 
 /// Most calls in one batch.
 const MAX_BATCH: usize = 50;
+
+/// Simulations that may wait for their turn.
+const MAX_WAITING_SIMULATIONS: usize = 100;
+
+/// Other calls that may run at the same time.
+const MAX_CALLS: usize = 64;
+
+/// How long a connection that is never answered stays open.
+const HANG: Duration = Duration::from_secs(600);
 
 const PARSE_ERROR: i32 = -32_700;
 const INVALID_REQUEST: i32 = -32_600;
 const METHOD_NOT_FOUND: i32 = -32_601;
 const INVALID_PARAMS: i32 = -32_602;
 const INTERNAL_ERROR: i32 = -32_603;
+
+/// What stellar-rpc answers when too many requests of a kind wait.
+const BUSY: i32 = -32_603;
 
 /// An error in the form of JSON-RPC.
 #[derive(Debug)]
@@ -54,36 +72,61 @@ type Answer = Result<Value, RpcError>;
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) node: Arc<Node>,
+    pub(crate) view: Arc<View>,
     pub(crate) friendbot: Friendbot,
-    /// Where friendbot answers, as `getNetwork` tells it.
+    /// Where friendbot answers, as `getNetwork` says.
     pub(crate) friendbot_url: String,
-    /// Calls that compute at the same time.
-    pub(crate) slots: Arc<Semaphore>,
+    /// Whether any content type and larger bodies are taken.
+    pub(crate) lenient: bool,
+    /// Whether the network can be steered over HTTP.
+    pub(crate) control: bool,
+    pub(crate) slots: Slots,
 }
 
-#[derive(Deserialize)]
-struct Call {
-    #[serde(default)]
-    id: Value,
-    method: String,
-    #[serde(default)]
-    params: Value,
+/// How many calls run at the same time. Simulations have their own share, so that they cannot hold
+/// up the calls that only read.
+#[derive(Clone)]
+pub(crate) struct Slots {
+    calls: Arc<Semaphore>,
+    simulations: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
-#[derive(Deserialize)]
-struct Funding {
-    addr: String,
+/// One call as it is carried out.
+struct Call<'a> {
+    node: &'a Node,
+    /// What it reads.
+    chain: &'a Chain,
+    server: &'a Server,
+    fate: Fate,
+}
+
+impl Slots {
+    pub(crate) fn new() -> Self {
+        // One processor always stays free for what is quick.
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            calls: Arc::new(Semaphore::new(MAX_CALLS)),
+            simulations: Arc::new(Semaphore::new(processors.saturating_sub(1).max(1))),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING_SIMULATIONS)),
+        }
+    }
 }
 
 /// All routes.
 pub(crate) fn router(server: Server) -> Router {
-    Router::new()
+    let limit = if server.lenient { MAX_LENIENT_BODY } else { MAX_BODY };
+    let mut router = Router::new()
         .route("/", post(serve))
         .route("/rpc", post(serve))
-        .route("/friendbot", get(friendbot_get).post(friendbot_post))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(CorsLayer::permissive())
-        .with_state(server)
+        .route("/soroban/rpc", post(serve))
+        .route("/friendbot", get(funding::friendbot).post(funding::friendbot));
+    router = router.layer(CorsLayer::permissive());
+    // Not for web pages: only what may reach the port by itself steers the network.
+    if server.control {
+        router = router.nest("/control", control::router());
+    }
+    router.layer(DefaultBodyLimit::max(limit)).with_state(server)
 }
 
 impl RpcError {
@@ -100,24 +143,41 @@ impl RpcError {
     }
 }
 
-/// Parameters of a method; they come by name.
+/// Parameters of a method; they come by name, and null is the same as absent.
 pub(crate) fn params<T: DeserializeOwned>(params: Value) -> Result<T, RpcError> {
-    let params = if params.is_null() { json!({}) } else { params };
+    let mut params = match params {
+        Value::Null => json!({}),
+        Value::Array(_) => {
+            let message = "invalid parameters: array arguments are not supported, name them";
+            return Err(RpcError::invalid_params(message));
+        }
+        params => params,
+    };
+    remove_nulls(&mut params);
     serde_json::from_value(params)
         .map_err(|error| RpcError::invalid_params(format!("invalid parameters: {error}")))
 }
 
-/// Refuses the JSON form of XDR, by name.
-pub(crate) fn check_format(format: Option<&str>) -> Result<(), RpcError> {
-    match format {
-        None | Some("" | "base64") => Ok(()),
-        Some(other) => Err(RpcError::invalid_params(format!(
-            "xdrFormat {other:?} is not supported by this network; use \"base64\""
-        ))),
+/// Removes the members of objects that are null, at every depth. Elements of arrays stay.
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(remove_nulls),
+        _ => {}
     }
 }
 
-async fn serve(State(server): State<Server>, body: Bytes) -> Response {
+async fn serve(State(server): State<Server>, headers: HeaderMap, body: Bytes) -> Response {
+    if !server.lenient
+        && let Err(message) = check_content_type(&headers)
+    {
+        let accepted = HeaderValue::from_static("application/json");
+        let accept = [(header::HeaderName::from_static("accept-post"), accepted)];
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, accept, message).into_response();
+    }
     let value: Value = match serde_json::from_slice(&body) {
         Ok(value) => value,
         Err(error) => {
@@ -125,68 +185,153 @@ async fn serve(State(server): State<Server>, body: Bytes) -> Response {
             return reply(&envelope(Value::Null, Err(error)));
         }
     };
-    let sends = value.get("method").is_some_and(|method| method == "sendTransaction");
-    let (fate, delay) = server.node.fate(sends);
-    match fate {
-        Fate::Unavailable => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        Fate::LostBefore => return broken_connection(),
-        Fate::Answered | Fate::LostAfter => {}
-    }
-    let answer = match value {
-        Value::Array(calls) if calls.is_empty() || calls.len() > MAX_BATCH => {
-            let message = format!("a batch holds 1 to {MAX_BATCH} calls");
-            envelope(Value::Null, Err(RpcError::invalid_request(message)))
+
+    let fate = server.node.fate(subject(&value));
+    match fate.end {
+        End::Refused(status) => {
+            return StatusCode::from_u16(status)
+                .unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+                .into_response();
         }
-        Value::Array(calls) => {
-            let mut answers = Vec::with_capacity(calls.len());
-            for call in calls {
-                answers.push(one(&server, call).await);
-            }
-            Value::Array(answers)
-        }
-        call => one(&server, call).await,
-    };
-    if !delay.is_zero() {
-        sleep(delay).await;
+        End::LostBefore => return broken_connection(),
+        End::Answered | End::LostAfter | End::Hangs => {}
     }
-    if fate == Fate::LostAfter { broken_connection() } else { reply(&answer) }
+
+    let answer = respond(&server, value, fate).await;
+    if !fate.delay.is_zero() {
+        sleep(fate.delay).await;
+    }
+    match (fate.end, answer) {
+        (End::LostAfter, _) => broken_connection(),
+        (End::Hangs, _) => {
+            sleep(HANG).await;
+            broken_connection()
+        }
+        (_, Some(answer)) => reply(&answer),
+        // Only notifications: there is nothing to say.
+        (_, None) => StatusCode::NO_CONTENT.into_response(),
+    }
 }
 
-async fn one(server: &Server, call: Value) -> Value {
-    let id = call.get("id").cloned().unwrap_or(Value::Null);
-    let call: Call = match serde_json::from_value(call) {
-        Ok(call) => call,
-        Err(error) => return envelope(id, Err(RpcError::invalid_request(error.to_string()))),
+/// Refuses what is not JSON by its own account, as stellar-rpc does.
+fn check_content_type(headers: &HeaderMap) -> Result<(), &'static str> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let mut parts = content_type.unwrap_or_default().split(';').map(str::trim);
+    if !parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) {
+        return Err("content-type must be application/json\n");
+    }
+    let charset = parts.find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.eq_ignore_ascii_case("charset").then(|| value.trim_matches('"').to_lowercase())
+    });
+    match charset.as_deref() {
+        None | Some("utf-8" | "utf8") => Ok(()),
+        Some(_) => Err("invalid content-type charset\n"),
+    }
+}
+
+/// What a request is about, for the faults that choose among requests.
+fn subject(value: &Value) -> Subject {
+    let method = value.get("method").and_then(Value::as_str).unwrap_or_default();
+    Subject {
+        sends: method == "sendTransaction",
+        events: method == "getEvents",
+        lists: value.is_array() || matches!(method, "getEvents" | "getTransactions"),
+    }
+}
+
+/// The answer to a request or a batch; `None` if there is nothing to answer.
+async fn respond(server: &Server, value: Value, fate: Fate) -> Option<Value> {
+    let Value::Array(calls) = value else { return respond_one(server, value, fate).await };
+    if calls.is_empty() || calls.len() > MAX_BATCH {
+        let message = format!("a batch holds 1 to {MAX_BATCH} calls");
+        return Some(envelope(Value::Null, Err(RpcError::invalid_request(message))));
+    }
+    let mut answers = Vec::with_capacity(calls.len());
+    for call in calls {
+        answers.extend(respond_one(server, call, fate).await);
+    }
+    if fate.reordered {
+        answers.reverse();
+    }
+    (!answers.is_empty()).then_some(Value::Array(answers))
+}
+
+/// The answer to one call; `None` for a notification, which is a call without `id`.
+async fn respond_one(server: &Server, call: Value, fate: Fate) -> Option<Value> {
+    let refuse =
+        |id: Value, message: &str| Some(envelope(id, Err(RpcError::invalid_request(message))));
+    let Value::Object(mut call) = call else {
+        return refuse(Value::Null, "a request must be an object");
     };
+    let id = call.remove("id");
+    if !matches!(id, None | Some(Value::Null | Value::String(_) | Value::Number(_))) {
+        return refuse(Value::Null, "id must be a string, a number or null");
+    }
+    let shown_id = id.clone().unwrap_or(Value::Null);
+    if call.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+        return refuse(shown_id, "incorrect version marker: jsonrpc must be \"2.0\"");
+    }
+    let Some(Value::String(method)) = call.remove("method") else {
+        return refuse(shown_id, "method must be a string");
+    };
+    let params = call.remove("params").unwrap_or(Value::Null);
+    if !matches!(params, Value::Null | Value::Object(_) | Value::Array(_)) {
+        return refuse(shown_id, "params must be an object");
+    }
+
+    let answer = run(server, method, params, fate).await;
+    id.map(|id| envelope(id, answer))
+}
+
+/// Carries a call out where it may compute, when there is room for one of its kind.
+async fn run(server: &Server, method: String, params: Value, fate: Fate) -> Answer {
+    let slots = &server.slots;
+    let simulates = method == "simulateTransaction";
+    let waiting = match simulates {
+        false => None,
+        true => Some(slots.waiting.clone().try_acquire_owned().map_err(|_| RpcError {
+            code: BUSY,
+            message: format!(
+                "rpc queue for {method} surpassed queue limit of {MAX_WAITING_SIMULATIONS} requests"
+            ),
+        })?),
+    };
+    let kind = if simulates { &slots.simulations } else { &slots.calls };
+    let slot = kind.clone().acquire_owned().await;
+
     let server = server.clone();
-    let id = call.id;
-    let slot = server.slots.clone().acquire_owned().await;
     let work = move || {
-        let _slot = slot;
-        dispatch(&server, &call.method, call.params)
+        let _held = (slot, waiting);
+        let chain = server.view.chain(fate.stale);
+        dispatch(
+            &Call { node: &server.node, chain: &chain, server: &server, fate },
+            &method,
+            params,
+        )
     };
     // The host computes: it must not hold up the tasks that serve others.
     let answer = tokio::task::spawn_blocking(work).await;
-    envelope(id, answer.unwrap_or_else(|error| Err(RpcError::internal(error))))
+    answer.unwrap_or_else(|error| Err(RpcError::internal(error)))
 }
 
-fn dispatch(server: &Server, method: &str, params: Value) -> Answer {
-    let node = &server.node;
+fn dispatch(call: &Call<'_>, method: &str, params: Value) -> Answer {
     match method {
-        "getHealth" => reads::get_health(node),
-        "getNetwork" => reads::get_network(node, &server.friendbot_url),
+        "getHealth" => reads::get_health(call),
+        "getNetwork" => reads::get_network(call),
         "getVersionInfo" => reads::get_version_info(),
-        "getLatestLedger" => reads::get_latest_ledger(node),
-        "getLedgerEntries" => reads::get_ledger_entries(node, params),
-        "getTransaction" => reads::get_transaction(node, params),
-        "getFeeStats" => fees::get_fee_stats(node),
-        "getEvents" => events::get_events(node, params),
-        "sendTransaction" => send::send_transaction(node, params),
-        "simulateTransaction" => simulation::simulate_transaction(node, params),
-        other => Err(RpcError {
-            code: METHOD_NOT_FOUND,
-            message: format!("method not found: {other:?} is not supported by this network"),
-        }),
+        "getLatestLedger" => ledgers::get_latest_ledger(call),
+        "getLedgers" => ledgers::get_ledgers(call, params),
+        "getLedgerEntries" => reads::get_ledger_entries(call, params),
+        "getTransaction" => transactions::get_transaction(call, params),
+        "getTransactions" => transactions::get_transactions(call, params),
+        "getFeeStats" => fees::get_fee_stats(call),
+        "getEvents" => events::get_events(call, params),
+        "sendTransaction" => send::send_transaction(call, params),
+        "simulateTransaction" => simulation::simulate_transaction(call, params),
+        other => {
+            Err(RpcError { code: METHOD_NOT_FOUND, message: format!("no such method {other:?}") })
+        }
     }
 }
 
@@ -208,39 +353,4 @@ fn reply(value: &Value) -> Response {
 fn broken_connection() -> Response {
     let broken = std::io::Error::other("the answer was lost on purpose");
     Body::from_stream(futures::stream::iter([Err::<Bytes, _>(broken)])).into_response()
-}
-
-async fn friendbot_get(State(server): State<Server>, Query(funding): Query<Funding>) -> Response {
-    fund(&server, &funding.addr).await
-}
-
-async fn friendbot_post(State(server): State<Server>, Form(funding): Form<Funding>) -> Response {
-    fund(&server, &funding.addr).await
-}
-
-async fn fund(server: &Server, address: &str) -> Response {
-    let Ok(key) = stellar_strkey::ed25519::PublicKey::from_string(address) else {
-        return problem(StatusCode::BAD_REQUEST, "addr must be the address of an account, G…");
-    };
-    match server.friendbot.fund(account_of(key.0)).await {
-        Ok(hash) => {
-            let chain = server.node.chain();
-            let ledger = chain.transactions.get(&hash).map(|transaction| transaction.ledger);
-            let hash = hex::encode(hash);
-            let body = json!({"successful": true, "id": hash, "hash": hash, "ledger": ledger});
-            reply(&body)
-        }
-        Err(error @ FundingError::AlreadyFunded) => {
-            problem(StatusCode::BAD_REQUEST, &error.to_string())
-        }
-        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
-    }
-}
-
-/// An error in the form Horizon's friendbot gives it.
-fn problem(status: StatusCode, detail: &str) -> Response {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let body = json!({"title": title, "status": status.as_u16(), "detail": detail});
-    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-    (status, kind, body.to_string()).into_response()
 }

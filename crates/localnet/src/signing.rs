@@ -12,6 +12,7 @@ use crate::xdr::sha256;
 pub(crate) enum Threshold {
     Low,
     Medium,
+    High,
 }
 
 /// Checks signatures over one hash and remembers which of them counted: one that counts for nothing is an error.
@@ -29,10 +30,11 @@ impl<'a> SignatureChecker<'a> {
 
     /// Whether the signers of an existing account reach a threshold.
     pub(crate) fn account(&mut self, account: &AccountEntry, threshold: Threshold) -> bool {
-        let [master, low, medium, _high] = account.thresholds.0;
+        let [master, low, medium, high] = account.thresholds.0;
         let needed = match threshold {
             Threshold::Low => low,
             Threshold::Medium => medium,
+            Threshold::High => high,
         };
         let mut signers = Vec::with_capacity(account.signers.len() + 1);
         if master > 0 {

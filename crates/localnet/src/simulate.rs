@@ -67,13 +67,12 @@ impl Request {
     }
 }
 
-/// Tries a transaction out as if it were in the next ledger at `now` seconds of Unix time.
-pub(crate) fn simulate(chain: &Chain, request: &Request, now: u64) -> Simulated {
+/// Tries a transaction out in the last closed ledger and at its close time, as stellar-rpc does.
+pub(crate) fn simulate(chain: &Chain, request: &Request) -> Simulated {
     // A panic of the host costs one answer, not the process.
     let tried = catch_unwind(AssertUnwindSafe(|| {
-        let context = chain.next(now);
-        let info =
-            chain.settings.ledger_info(context.sequence, context.close_time, chain.network_id);
+        let (sequence, close_time) = (chain.sequence(), chain.close_time());
+        let info = chain.settings.ledger_info(sequence, close_time, chain.network_id);
         match &request.body {
             OperationBody::InvokeHostFunction(op) => invoke(chain, request, op, &info),
             OperationBody::ExtendFootprintTtl(op) => {
@@ -118,7 +117,9 @@ fn invoke(
         op.host_function.clone(),
         auth,
         &request.source,
-        chain.hash,
+        // Nonces of recorded authorisation come from this seed: two simulations of one ledger
+        // must not hand out the same ones.
+        rand::random(),
         true,
     )?;
     let (result, error) = match simulated.invoke_result {

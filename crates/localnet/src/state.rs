@@ -7,8 +7,8 @@ use std::sync::Arc;
 use soroban_env_host::HostError;
 use soroban_env_host::storage::{EntryWithLiveUntil, SnapshotSource};
 use soroban_env_host::xdr::{
-    AccountEntry, AccountId, ContractDataDurability, Hash, LedgerEntry, LedgerEntryChange,
-    LedgerEntryData, LedgerEntryExt, LedgerKey, LedgerKeyAccount, TtlEntry,
+    AccountEntry, AccountId, ContractDataDurability, Error, Hash, LedgerEntry, LedgerEntryChange,
+    LedgerEntryData, LedgerEntryExt, LedgerKey, LedgerKeyAccount, LedgerKeyTtl, TtlEntry,
 };
 
 use crate::xdr;
@@ -85,14 +85,20 @@ impl State {
         }
     }
 
-    /// Removes temporary entries that no longer live in ledger `sequence`.
-    pub(crate) fn evict(&mut self, sequence: u32) {
+    /// Removes temporary entries that no longer live in ledger `sequence`; the answer is their keys,
+    /// each with the key of its time to live behind it.
+    pub(crate) fn evict(&mut self, sequence: u32) -> Result<Vec<LedgerKey>, Error> {
+        let mut evicted = Vec::new();
         while let Some((live_until, key)) = self.temporary.first().cloned() {
             if live_until >= sequence {
-                return;
+                break;
             }
             self.set((*key).clone(), None);
+            let key_hash = Hash(xdr::hash(key.as_ref())?);
+            evicted.push((*key).clone());
+            evicted.push(LedgerKey::Ttl(LedgerKeyTtl { key_hash }));
         }
+        Ok(evicted)
     }
 
     /// Every entry, in the order of keys.

@@ -2,61 +2,31 @@
 //!
 //! The order of the checks is the network's own, since it decides which of several faults is reported.
 
-use std::sync::Arc;
+mod context;
+mod operation;
+mod resources;
 
 use soroban_env_host::xdr::{
-    AccountEntry, AccountEntryExt, AccountEntryExtensionV1Ext, AccountEntryExtensionV2Ext,
-    ContractId, DiagnosticEvent, OperationResult, PreconditionsV2, TransactionResultResult,
+    AccountEntry, Memo, MuxedAccount, OperationBody, PreconditionsV2, ScError, ScErrorCode,
+    TransactionResultResult,
 };
 
+use crate::accounts::{available_balance, sequence_age};
 use crate::frame::Frame;
-use crate::modules::Modules;
-use crate::operation;
-use crate::resources;
-use crate::settings::{BASE_RESERVE, Settings};
 use crate::signing::{SignatureChecker, Threshold};
 use crate::state::Lookup;
-use crate::xdr::vecm;
 
-/// The ledger a transaction is to be applied in.
-#[derive(Clone)]
-pub(crate) struct Context {
-    pub(crate) sequence: u32,
-    /// Seconds of Unix time.
-    pub(crate) close_time: u64,
-    pub(crate) network_id: [u8; 32],
-    /// The contract of the native asset.
-    pub(crate) native: ContractId,
-    pub(crate) settings: Arc<Settings>,
-    /// Contracts parsed before this ledger.
-    pub(crate) modules: Modules,
-}
-
-/// When the checks run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Before the fee is taken.
-    Queue,
-    /// After the fee was taken, before the operations run.
-    Apply,
-}
-
-/// Why a transaction is not carried out.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) result: TransactionResultResult,
-    /// Whether the sequence number is used up all the same, if the fee was already taken.
-    pub(crate) uses_sequence: bool,
-    /// Says more than the result code can.
-    pub(crate) diagnostics: Vec<DiagnosticEvent>,
-}
-
-type Verdict = Result<(), Box<Refusal>>;
+pub(crate) use context::{Context, Phase, Refusal, Verdict, refuse};
+pub(crate) use operation::source_of;
+pub(crate) use resources::{
+    archived_indexes, check as check_resources, diagnostic, disk_read_entries, error_event,
+    events_fee, has_lifetime, non_refundable_fee,
+};
 
 /// All checks of a transaction, the fee bump around it included.
 pub(crate) fn check(frame: &Frame, view: &dyn Lookup, context: &Context, phase: Phase) -> Verdict {
     if frame.bump.is_some() {
-        check_bump(frame, view, phase)?;
+        check_bump(frame, view, phase).map_err(Refusal::of_the_bump)?;
     }
     before_sequence(frame, view, context, phase)?;
     let source = view
@@ -66,31 +36,10 @@ pub(crate) fn check(frame: &Frame, view: &dyn Lookup, context: &Context, phase: 
     check_signed(frame, view, context, &source, phase)
 }
 
-/// What an account can spend, in stroops: its balance without the reserve and what its offers bind.
-pub(crate) fn available_balance(account: &AccountEntry) -> i64 {
-    account.balance.saturating_sub(min_balance(account)).saturating_sub(selling(account))
-}
-
-/// What an account must keep, in stroops.
-pub(crate) fn min_balance(account: &AccountEntry) -> i64 {
-    let (sponsoring, sponsored) = sponsorship(account);
-    let units =
-        2_i64 + i64::from(account.num_sub_entries) + i64::from(sponsoring) - i64::from(sponsored);
-    units.saturating_mul(i64::from(BASE_RESERVE))
-}
-
 fn check_bump(frame: &Frame, view: &dyn Lookup, phase: Phase) -> Verdict {
     let Some(bump) = &frame.bump else { return Ok(()) };
     if phase == Phase::Queue {
-        // The fee source must offer at least the rate the inner transaction offered.
-        let operations = i64::try_from(frame.tx.operations.len().max(1)).unwrap_or(i64::MAX);
-        let resource_fee = frame.soroban().map_or(0, |data| data.resource_fee);
-        let inner = i64::from(frame.tx.fee).saturating_sub(resource_fee);
-        let outer_too_low = i128::from(frame.inclusion_fee()) * i128::from(operations)
-            < i128::from(inner) * i128::from(operations.saturating_add(1));
-        if frame.inclusion_fee() < frame.min_inclusion_fee() || outer_too_low {
-            return Err(refuse(TransactionResultResult::TxInsufficientFee, false));
-        }
+        check_bid(frame)?;
     }
     let payer = view
         .account(&bump.source)
@@ -104,6 +53,36 @@ fn check_bump(frame: &Frame, view: &dyn Lookup, phase: Phase) -> Verdict {
     }
     if !checker.all_used() {
         return Err(refuse(TransactionResultResult::TxBadAuthExtra, false));
+    }
+    Ok(())
+}
+
+/// The bump must bid at least the lowest rate, and at least the rate of the transaction inside it.
+fn check_bid(frame: &Frame) -> Verdict {
+    if frame.inclusion_fee() < frame.min_inclusion_fee() {
+        return Err(refuse(TransactionResultResult::TxInsufficientFee, false));
+    }
+    let resource_fee = frame.soroban().map_or(0, |data| data.resource_fee);
+    let inner = i64::from(frame.tx.fee).saturating_sub(resource_fee);
+
+    if inner < 0 {
+        // A bump may pay a resource fee that does not fit into the 32 bits of the inner fee, but
+        // only a Soroban transaction has one.
+        return if frame.soroban().is_some() {
+            Ok(())
+        } else {
+            Err(refuse(TransactionResultResult::TxInsufficientFee, false))
+        };
+    }
+
+    // Rates are compared without division: outer / (n + 1) >= inner / n, for n operations.
+    let operations = i128::try_from(frame.tx.operations.len().max(1)).unwrap_or(i128::MAX);
+    let offered = i128::from(frame.inclusion_fee()) * operations;
+    let needed = i128::from(inner) * (operations + 1);
+    if offered < needed {
+        let fee = i64::try_from((needed + operations - 1) / operations).unwrap_or(i64::MAX);
+        let refusal = refuse(TransactionResultResult::TxInsufficientFee, false);
+        return Err(refusal.with_sufficient_fee(fee));
     }
     Ok(())
 }
@@ -124,6 +103,7 @@ fn before_sequence(frame: &Frame, view: &dyn Lookup, context: &Context, phase: P
         return Err(refuse(TransactionResultResult::TxMalformed, false));
     }
     if let Some(data) = frame.soroban() {
+        check_soroban_memo(frame)?;
         resources::check(frame, data, context)?;
     }
     check_time(&conditions, context)?;
@@ -135,6 +115,22 @@ fn before_sequence(frame: &Frame, view: &dyn Lookup, context: &Context, phase: P
         return Err(refuse(TransactionResultResult::TxNoAccount, false));
     }
     Ok(())
+}
+
+/// An invocation carries neither a memo nor a muxed source: contracts could not see them.
+fn check_soroban_memo(frame: &Frame) -> Verdict {
+    let [operation] = frame.tx.operations.as_slice() else { return Ok(()) };
+    if !matches!(operation.body, OperationBody::InvokeHostFunction(_)) {
+        return Ok(());
+    }
+    let muxed = |account: &MuxedAccount| matches!(account, MuxedAccount::MuxedEd25519(_));
+    let sources_plain =
+        !muxed(&frame.tx.source_account) && !operation.source_account.as_ref().is_some_and(muxed);
+    if frame.tx.memo == Memo::None && sources_plain {
+        return Ok(());
+    }
+    let text = "Soroban transactions are not allowed to use memo or muxed source account";
+    Err(context::refuse_soroban(ScError::Value(ScErrorCode::InvalidInput), text, &[]))
 }
 
 fn check_time(conditions: &PreconditionsV2, context: &Context) -> Verdict {
@@ -159,14 +155,14 @@ fn check_time(conditions: &PreconditionsV2, context: &Context) -> Verdict {
 
 fn check_sequence(frame: &Frame, source: &AccountEntry, context: &Context) -> Verdict {
     let conditions = frame.conditions();
-    let (current, wanted) = (source.seq_num.0, frame.tx.seq_num.0);
+    let (current, used) = (source.seq_num.0, frame.tx.seq_num.0);
     // A transaction must not reach into the numbers an account created in a later ledger would start with.
     let starting = i64::from(context.sequence) << 32;
     let fits = match &conditions.min_seq_num {
-        Some(least) => current >= least.0 && current < wanted,
-        None => current.checked_add(1) == Some(wanted),
+        Some(least) => current >= least.0 && current < used,
+        None => current.checked_add(1) == Some(used),
     };
-    if !fits || wanted == starting {
+    if !fits || used == starting {
         return Err(refuse(TransactionResultResult::TxBadSeq, false));
     }
     let (since_ledger, since_time) = sequence_age(source);
@@ -197,50 +193,9 @@ fn check_signed(
     if pays_itself && available_balance(source) < frame.full_fee() {
         return Err(refuse(TransactionResultResult::TxInsufficientBalance, true));
     }
-    operation::check_all(frame, view, context, &mut checker, phase)
-        .map_err(|results| failed(results, true))?;
+    operation::check_all(frame, view, context, &mut checker).map_err(context::refuse_operations)?;
     if !checker.all_used() {
         return Err(refuse(TransactionResultResult::TxBadAuthExtra, true));
     }
     Ok(())
-}
-
-/// A refusal without further words.
-pub(crate) fn refuse(result: TransactionResultResult, uses_sequence: bool) -> Box<Refusal> {
-    Box::new(Refusal { result, uses_sequence, diagnostics: Vec::new() })
-}
-
-fn failed(results: Vec<OperationResult>, uses_sequence: bool) -> Box<Refusal> {
-    match vecm(results) {
-        Ok(results) => refuse(TransactionResultResult::TxFailed(results), uses_sequence),
-        Err(_) => refuse(TransactionResultResult::TxInternalError, uses_sequence),
-    }
-}
-
-fn sponsorship(account: &AccountEntry) -> (u32, u32) {
-    match &account.ext {
-        AccountEntryExt::V1(v1) => match &v1.ext {
-            AccountEntryExtensionV1Ext::V2(v2) => (v2.num_sponsoring, v2.num_sponsored),
-            AccountEntryExtensionV1Ext::V0 => (0, 0),
-        },
-        AccountEntryExt::V0 => (0, 0),
-    }
-}
-
-fn selling(account: &AccountEntry) -> i64 {
-    match &account.ext {
-        AccountEntryExt::V1(v1) => v1.liabilities.selling,
-        AccountEntryExt::V0 => 0,
-    }
-}
-
-/// Ledger and time in which the sequence number changed last.
-fn sequence_age(account: &AccountEntry) -> (u32, u64) {
-    if let AccountEntryExt::V1(v1) = &account.ext
-        && let AccountEntryExtensionV1Ext::V2(v2) = &v1.ext
-        && let AccountEntryExtensionV2Ext::V3(v3) = &v2.ext
-    {
-        return (v3.seq_ledger, v3.seq_time.0);
-    }
-    (0, 0)
 }

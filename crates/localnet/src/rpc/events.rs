@@ -6,10 +6,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use soroban_env_host::xdr::{ContractEvent, ContractEventBody, ContractEventType, ScVal};
 
-use super::reads::{encode, encode_all};
-use super::{Answer, RpcError, check_format, params};
+use super::format::{Format, object};
+use super::{Answer, Call, RpcError, params};
 use crate::events::{Cursor, EventRecord};
-use crate::node::Node;
 use crate::xdr;
 
 /// Events of a page unless asked otherwise.
@@ -72,37 +71,55 @@ struct Topic {
     open: bool,
 }
 
-pub(super) fn get_events(node: &Node, value: Value) -> Answer {
+/// Where a page begins.
+struct Start {
+    /// The first place to look at.
+    first: Cursor,
+    /// The ledger that has to be known: the first one, or the cursor's own.
+    anchor: u32,
+    limit: usize,
+}
+
+pub(super) fn get_events(call: &Call<'_>, value: Value) -> Answer {
     let request: EventsRequest = params(value)?;
-    check_format(request.xdr_format.as_deref())?;
-    let (start, limit) = read_start(&request)?;
+    let format = Format::read(request.xdr_format.as_deref())?;
+    let start = read_start(&request)?;
     let filters = read_filters(&request.filters)?;
-    let chain = node.view();
+
+    let chain = call.chain;
     let (oldest, oldest_time) = chain.oldest();
     let latest = chain.sequence();
-    if start.ledger < oldest || start.ledger > latest {
+    // A cursor at the end of the newest ledger is within the range: what follows is still empty.
+    if start.anchor < oldest || start.anchor > latest {
         let message = format!("startLedger must be within the ledger range: {oldest} - {latest}");
         return Err(RpcError::invalid_request(message));
     }
-    let mut end = start.ledger.saturating_add(MAX_LEDGERS).min(latest + 1);
+    let mut end = start.anchor.saturating_add(MAX_LEDGERS).min(latest + 1);
     if request.end_ledger != 0 {
         end = end.min(request.end_ledger);
     }
+
     let last = Cursor::end_of(end.saturating_sub(1));
     let mut events = Vec::new();
     let mut cursor = last;
-    if start <= last {
-        for (place, record) in chain.events.range(start..=last) {
+    if start.first <= last {
+        for (place, record) in chain.events.range(start.first..=last) {
             if !filters.is_empty() && !filters.iter().any(|filter| filter.matches(&record.event)) {
                 continue;
             }
             let closed = chain.closed_at(place.ledger).unwrap_or_default();
-            events.push(describe(*place, record, closed)?);
-            if events.len() == limit {
+            events.push(describe(*place, record, closed, format)?);
+            if events.len() == start.limit {
                 cursor = *place;
                 break;
             }
         }
+    }
+    if call.fate.duplicated {
+        events = events.into_iter().flat_map(|event| [event.clone(), event]).collect();
+    }
+    if call.fate.reordered {
+        events.reverse();
     }
     Ok(json!({
         "events": events,
@@ -139,8 +156,8 @@ impl Topic {
     }
 }
 
-/// The first place to look at, and the size of the page.
-fn read_start(request: &EventsRequest) -> Result<(Cursor, usize), RpcError> {
+/// Where the page begins and how many events it may have.
+fn read_start(request: &EventsRequest) -> Result<Start, RpcError> {
     let pagination = request.pagination.as_ref();
     let limit = match pagination.map_or(0, |pagination| pagination.limit) {
         0 => DEFAULT_LIMIT,
@@ -154,7 +171,8 @@ fn read_start(request: &EventsRequest) -> Result<(Cursor, usize), RpcError> {
         if request.start_ledger == 0 {
             return Err(RpcError::invalid_params("startLedger must be positive"));
         }
-        return Ok((Cursor::start_of(request.start_ledger), limit));
+        let anchor = request.start_ledger;
+        return Ok(Start { first: Cursor::start_of(anchor), anchor, limit });
     };
     if request.start_ledger != 0 || request.end_ledger != 0 {
         let message = "ledger ranges and cursor cannot both be set";
@@ -163,12 +181,12 @@ fn read_start(request: &EventsRequest) -> Result<(Cursor, usize), RpcError> {
     let cursor: Cursor = cursor
         .parse()
         .map_err(|()| RpcError::invalid_params(format!("invalid event id {cursor}")))?;
-    // The page begins right after the cursor; after the last place of a ledger comes the next ledger.
-    let start = match cursor.event.checked_add(1) {
+    // The page begins right after the cursor; after a ledger's last place comes the next ledger.
+    let first = match cursor.event.checked_add(1) {
         Some(event) => Cursor { event, ..cursor },
         None => Cursor::start_of(cursor.ledger.saturating_add(1)),
     };
-    Ok((start, limit))
+    Ok(Start { first, anchor: cursor.ledger, limit })
 }
 
 fn read_filters(filters: &[FilterRequest]) -> Result<Vec<Filter>, RpcError> {
@@ -234,7 +252,7 @@ fn read_topic(topic: &[String]) -> Result<Topic, String> {
     Ok(Topic { segments: segments.collect::<Result<_, _>>()?, open })
 }
 
-fn describe(place: Cursor, record: &EventRecord, closed: u64) -> Answer {
+fn describe(place: Cursor, record: &EventRecord, closed: u64, format: Format) -> Answer {
     let ContractEventBody::V0(body) = &record.event.body;
     let kind = match record.event.type_ {
         ContractEventType::System => "system",
@@ -243,7 +261,7 @@ fn describe(place: Cursor, record: &EventRecord, closed: u64) -> Answer {
     };
     let contract = record.event.contract_id.as_ref();
     let contract = contract.map(|id| format!("{}", stellar_strkey::Contract(id.0.0)));
-    Ok(json!({
+    let mut answer = object(json!({
         "type": kind,
         "ledger": place.ledger,
         "ledgerClosedAt": rfc3339(closed),
@@ -253,9 +271,10 @@ fn describe(place: Cursor, record: &EventRecord, closed: u64) -> Answer {
         "transactionIndex": place.transaction,
         "txHash": hex::encode(record.transaction),
         "inSuccessfulContractCall": record.successful,
-        "topic": encode_all(body.topics.iter())?,
-        "value": encode(&body.data)?,
-    }))
+    }));
+    format.put_list(&mut answer, ("topic", "topicJson"), body.topics.iter())?;
+    format.put(&mut answer, ("value", "valueJson"), &body.data)?;
+    Ok(Value::Object(answer))
 }
 
 fn rfc3339(seconds: u64) -> String {

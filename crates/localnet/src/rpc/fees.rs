@@ -2,25 +2,27 @@
 
 use serde_json::{Value, json};
 
-use super::Answer;
+use super::{Answer, Call};
 use crate::chain::Chain;
-use crate::node::Node;
-use crate::settings::BASE_FEE;
 
-/// Ledgers the statistics look back.
-const WINDOW: usize = 50;
+/// Ledgers that the statistics of classic transactions look back.
+const CLASSIC_WINDOW: usize = 10;
 
-pub(super) fn get_fee_stats(node: &Node) -> Answer {
-    let chain = node.view();
+/// Ledgers that the statistics of Soroban transactions look back.
+const SOROBAN_WINDOW: usize = 50;
+
+pub(super) fn get_fee_stats(call: &Call<'_>) -> Answer {
+    let chain = call.chain;
     Ok(json!({
-        "sorobanInclusionFee": distribution(&chain, true),
-        "inclusionFee": distribution(&chain, false),
+        "sorobanInclusionFee": distribution(chain, true, SOROBAN_WINDOW),
+        "inclusionFee": distribution(chain, false, CLASSIC_WINDOW),
         "latestLedger": chain.sequence(),
     }))
 }
 
-fn distribution(chain: &Chain, soroban: bool) -> Value {
-    let window = chain.ledgers.iter().rev().take(WINDOW);
+/// The distribution of what inclusion cost; all zeros while nothing was included.
+fn distribution(chain: &Chain, soroban: bool, window: usize) -> Value {
+    let window = chain.ledgers.iter().rev().take(window);
     let ledgers = window.clone().count();
     let mut fees: Vec<u64> = window
         .flat_map(|ledger| ledger.transactions.iter())
@@ -28,10 +30,9 @@ fn distribution(chain: &Chain, soroban: bool) -> Value {
         .filter(|transaction| transaction.soroban == soroban)
         .map(|transaction| transaction.inclusion_fee)
         .collect();
-    let count = fees.len();
+    let (count, ledgers) = (fees.len(), if fees.is_empty() { 0 } else { ledgers });
     if fees.is_empty() {
-        // With nobody bidding, the lowest fee is what inclusion costs.
-        fees.push(u64::from(BASE_FEE));
+        fees.push(0);
     }
     fees.sort_unstable();
     let mut answer = json!({

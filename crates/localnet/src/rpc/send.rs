@@ -4,26 +4,26 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use soroban_env_host::xdr::TransactionEnvelope;
 
-use super::reads::{encode, encode_diagnostics};
-use super::{Answer, RpcError, check_format, params};
-use crate::node::Node;
+use super::format::{Format, object};
+use super::{Answer, Call, RpcError, params};
 use crate::queue;
 use crate::xdr;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
+    #[serde(default)]
     transaction: String,
     xdr_format: Option<String>,
 }
 
-pub(super) fn send_transaction(node: &Node, value: Value) -> Answer {
+pub(super) fn send_transaction(call: &Call<'_>, value: Value) -> Answer {
     let request: Request = params(value)?;
-    check_format(request.xdr_format.as_deref())?;
+    let format = Format::read(request.xdr_format.as_deref())?;
     let envelope: TransactionEnvelope =
         xdr::decode(&request.transaction).map_err(|_| RpcError::invalid_params("invalid_xdr"))?;
-    let view = node.view();
-    let (hash, answer) = node.submit(envelope).map_err(RpcError::internal)?;
+
+    let (hash, answer) = call.node.submit(envelope).map_err(RpcError::internal)?;
     let status = match &answer {
         queue::Answer::Pending => "PENDING",
         queue::Answer::Duplicate => "DUPLICATE",
@@ -31,17 +31,20 @@ pub(super) fn send_transaction(node: &Node, value: Value) -> Answer {
         queue::Answer::Error { .. } => "ERROR",
     };
     tracing::debug!(hash = hex::encode(hash), status, "sendTransaction");
-    let mut response = json!({
+
+    let mut response = object(json!({
         "status": status,
         "hash": hex::encode(hash),
-        "latestLedger": view.sequence(),
-        "latestLedgerCloseTime": view.close_time().to_string(),
-    });
+        "latestLedger": call.chain.sequence(),
+        "latestLedgerCloseTime": call.chain.close_time().to_string(),
+    }));
     if let queue::Answer::Error { result, diagnostics } = answer {
-        response["errorResultXdr"] = json!(encode(result.as_ref())?);
+        let names = ("errorResultXdr", "errorResultJson");
+        format.put(&mut response, names, result.as_ref())?;
         if !diagnostics.is_empty() {
-            response["diagnosticEventsXdr"] = json!(encode_diagnostics(&diagnostics)?);
+            let names = ("diagnosticEventsXdr", "diagnosticEventsJson");
+            format.put_list(&mut response, names, &diagnostics)?;
         }
     }
-    Ok(response)
+    Ok(Value::Object(response))
 }

@@ -1,23 +1,23 @@
 //! `simulateTransaction`.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use soroban_env_host::xdr::{
     FeeBumpTransactionInnerTx, LedgerFootprint, Memo, OperationBody, Transaction,
     TransactionEnvelope, TransactionExt,
 };
 use soroban_simulation::simulation::LedgerEntryDiff;
 
-use super::reads::{encode, encode_all, encode_diagnostics};
-use super::{Answer, RpcError, check_format, params};
-use crate::frame::account_id;
-use crate::node::Node;
+use super::format::{Format, object};
+use super::{Answer, Call, RpcError, params};
+use crate::frame::{account_id, modern};
 use crate::simulate::{AuthMode, Request, Simulated, simulate};
 use crate::xdr;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SimulateRequest {
+    #[serde(default)]
     transaction: String,
     resource_config: Option<ResourceConfig>,
     #[serde(default)]
@@ -30,38 +30,45 @@ struct SimulateRequest {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ResourceConfig {
+    #[serde(default)]
     instruction_leeway: u64,
 }
 
-pub(super) fn simulate_transaction(node: &Node, value: Value) -> Answer {
+pub(super) fn simulate_transaction(call: &Call<'_>, value: Value) -> Answer {
     let request: SimulateRequest = params(value)?;
-    check_format(request.xdr_format.as_deref())?;
-    let chain = node.view();
-    let simulated = match read(&request) {
-        Ok(request) => simulate(&chain, &request, node.now()),
-        Err(error) => Simulated { error: Some(error), ..Simulated::default() },
+    let latest_ledger = call.chain.sequence();
+    // Whatever is wrong with a simulation is its result and not an error of the call.
+    let (format, simulated) = match Format::read(request.xdr_format.as_deref()) {
+        Err(error) => (Format::Base64, failed(error.message)),
+        Ok(format) => match read(&request) {
+            Ok(request) => (format, simulate(call.chain, &request)),
+            Err(error) => (format, failed(error)),
+        },
     };
-    answer(&simulated, chain.sequence())
+    answer(&simulated, format, latest_ledger)
+}
+
+fn failed(error: String) -> Simulated {
+    Simulated { error: Some(error), ..Simulated::default() }
 }
 
 fn read(request: &SimulateRequest) -> Result<Request, String> {
     let envelope: TransactionEnvelope = xdr::decode(&request.transaction)
-        .map_err(|_| "the transaction is not valid XDR".to_owned())?;
-    let tx = match envelope {
-        TransactionEnvelope::Tx(envelope) => envelope.tx,
+        .map_err(|_| "Could not unmarshal transaction".to_owned())?;
+    let tx = match modern(envelope) {
         TransactionEnvelope::TxFeeBump(envelope) => {
             let FeeBumpTransactionInnerTx::Tx(inner) = envelope.tx.inner_tx;
             inner.tx
         }
-        TransactionEnvelope::TxV0(_) => {
-            return Err("envelopes of version 0 are not supported by this network".to_owned());
-        }
+        TransactionEnvelope::Tx(envelope) => envelope.tx,
+        TransactionEnvelope::TxV0(_) => return Err("Could not unmarshal transaction".to_owned()),
     };
     let [operation] = tx.operations.as_slice() else {
-        return Err("exactly one operation can be simulated".to_owned());
+        return Err("Transaction contains more than one operation".to_owned());
     };
     if tx.memo != Memo::None {
-        return Err("a transaction with a memo cannot be simulated".to_owned());
+        let message = "Transaction contains a memo. Soroban transactions do not support memos.";
+        return Err(message.to_owned());
     }
     let leeway = request.resource_config.as_ref().map_or(0, |config| config.instruction_leeway);
     Ok(Request {
@@ -79,60 +86,72 @@ fn footprint(body: &OperationBody, tx: &Transaction) -> Result<LedgerFootprint, 
     match (body, &tx.ext) {
         (OperationBody::InvokeHostFunction(_), _) => Ok(LedgerFootprint::default()),
         (_, TransactionExt::V1(data)) => Ok(data.resources.footprint.clone()),
-        _ => {
-            Err("an operation on time to live is simulated with its footprint in the Soroban data"
-                .to_owned())
-        }
+        _ => Err("To perform a SimulateTransaction for ExtendFootprintTtl or RestoreFootprint \
+                  operations, SorobanTransactionData must be provided"
+            .to_owned()),
     }
 }
 
 /// Without a wish, authorisation is enforced if entries are given and recorded otherwise.
 fn auth_mode(body: &OperationBody, wish: &str) -> Result<AuthMode, String> {
-    let given = matches!(body, OperationBody::InvokeHostFunction(op) if !op.auth.is_empty());
-    let invokes = matches!(body, OperationBody::InvokeHostFunction(_));
+    if !matches!(wish, "" | "enforce" | "record" | "record_allow_nonroot") {
+        let message = "optional 'authMode' must be one of enforce,record,record_allow_nonroot \
+                       when included";
+        return Err(message.to_owned());
+    }
+    let given = match body {
+        OperationBody::InvokeHostFunction(op) => !op.auth.is_empty(),
+        OperationBody::ExtendFootprintTtl(_) | OperationBody::RestoreFootprint(_) => {
+            return match wish {
+                "" => Ok(AuthMode::Record),
+                _ => Err("cannot set authMode with non-InvokeHostFunction operations".to_owned()),
+            };
+        }
+        other => {
+            let name = other.name();
+            return Err(format!("transaction contains unsupported operation type: {name}"));
+        }
+    };
     match wish {
         "" if given => Ok(AuthMode::Enforce),
-        "" => Ok(AuthMode::Record),
-        _ if !invokes => Err("authMode is only for InvokeHostFunction operations".to_owned()),
         "enforce" => Ok(AuthMode::Enforce),
-        "record" | "record_allow_nonroot" if given => {
-            Err(format!("authMode {wish:?} is not allowed with authorization entries"))
-        }
-        "record" => Ok(AuthMode::Record),
+        _ if given => Err(format!("cannot set authMode to '{wish}' with an auth footprint")),
         "record_allow_nonroot" => Ok(AuthMode::RecordAllowNonroot),
-        _ => Err("authMode must be enforce, record or record_allow_nonroot".to_owned()),
+        _ => Ok(AuthMode::Record),
     }
 }
 
-fn answer(simulated: &Simulated, latest_ledger: u32) -> Answer {
-    let mut answer = json!({"latestLedger": latest_ledger});
+fn answer(simulated: &Simulated, format: Format, latest_ledger: u32) -> Answer {
+    let mut answer = object(json!({"latestLedger": latest_ledger}));
     if let Some(error) = &simulated.error {
-        answer["error"] = json!(error);
+        answer.insert("error".to_owned(), json!(error));
     }
     if let Some(data) = &simulated.transaction_data {
-        answer["transactionData"] = json!(encode(data)?);
-        answer["minResourceFee"] = json!(data.resource_fee.to_string());
+        format.put(&mut answer, ("transactionData", "transactionDataJson"), data)?;
+        answer.insert("minResourceFee".to_owned(), json!(data.resource_fee.to_string()));
     }
     if !simulated.events.is_empty() {
-        answer["events"] = json!(encode_diagnostics(&simulated.events)?);
+        format.put_list(&mut answer, ("events", "eventsJson"), &simulated.events)?;
     }
     if let Some((value, auth)) = &simulated.result {
-        let auth = encode_all(auth.iter())?;
-        answer["results"] = json!([{"auth": auth, "xdr": encode(value)?}]);
+        let mut result = Map::new();
+        format.put_list(&mut result, ("auth", "authJson"), auth)?;
+        format.put(&mut result, ("xdr", "returnValueJson"), value)?;
+        answer.insert("results".to_owned(), json!([result]));
     }
     if let Some(data) = &simulated.restore {
-        let fee = data.resource_fee.to_string();
-        answer["restorePreamble"] =
-            json!({"transactionData": encode(data)?, "minResourceFee": fee});
+        let mut preamble = object(json!({"minResourceFee": data.resource_fee.to_string()}));
+        format.put(&mut preamble, ("transactionData", "transactionDataJson"), data)?;
+        answer.insert("restorePreamble".to_owned(), Value::Object(preamble));
     }
-    let changes = state_changes(&simulated.changes)?;
+    let changes = state_changes(&simulated.changes, format)?;
     if !changes.is_empty() {
-        answer["stateChanges"] = json!(changes);
+        answer.insert("stateChanges".to_owned(), json!(changes));
     }
-    Ok(answer)
+    Ok(Value::Object(answer))
 }
 
-fn state_changes(diffs: &[LedgerEntryDiff]) -> Result<Vec<Value>, RpcError> {
+fn state_changes(diffs: &[LedgerEntryDiff], format: Format) -> Result<Vec<Value>, RpcError> {
     let mut changes = Vec::new();
     for diff in diffs {
         let (kind, entry) = match (&diff.state_before, &diff.state_after) {
@@ -141,12 +160,16 @@ fn state_changes(diffs: &[LedgerEntryDiff]) -> Result<Vec<Value>, RpcError> {
             (Some(before), None) => ("deleted", before),
             (None, None) => continue,
         };
-        changes.push(json!({
-            "type": kind,
-            "key": encode(&entry.to_key())?,
-            "before": diff.state_before.as_ref().map(encode).transpose()?,
-            "after": diff.state_after.as_ref().map(encode).transpose()?,
-        }));
+        // The base64 members are never left out, even where JSON was asked for.
+        let mut change = object(json!({"type": kind, "before": null, "after": null}));
+        format.put(&mut change, ("key", "keyJson"), &entry.to_key())?;
+        if let Some(before) = &diff.state_before {
+            format.put(&mut change, ("before", "beforeJson"), before)?;
+        }
+        if let Some(after) = &diff.state_after {
+            format.put(&mut change, ("after", "afterJson"), after)?;
+        }
+        changes.push(Value::Object(change));
     }
     Ok(changes)
 }

@@ -1,11 +1,15 @@
 //! Contracts: deployed, invoked, authorised, limited and paid for.
 
+use serde_json::json;
 use soroban_env_host::xdr::{
-    ContractDataDurability, InvokeHostFunctionResult, OperationBody, OperationResult,
-    OperationResultTr, ScVal, TransactionExt, TransactionResultResult,
+    ContractDataDurability, ContractEventBody, DiagnosticEvent, InvokeHostFunctionOp,
+    InvokeHostFunctionResult, OperationBody, OperationResult, OperationResultTr, ScVal,
+    SorobanAuthorizationEntry, SorobanCredentials, TransactionExt, TransactionResultResult,
 };
 
-use crate::harness::{Client, client, counter_key, error_of, i128, invoke, result_of, symbol, xdr};
+use crate::harness::{
+    Client, Key, client, counter_key, error_of, i128, invoke, result_of, symbol, xdr,
+};
 
 fn outcome(done: &serde_json::Value) -> InvokeHostFunctionResult {
     let TransactionResultResult::TxFailed(results) = result_of(done).result else {
@@ -160,4 +164,89 @@ async fn declared_resources_are_enforced() {
     let (entry, _) = client.entry(&key).await.unwrap();
     let soroban_env_host::xdr::LedgerEntryData::ContractData(entry) = entry else { panic!() };
     assert_eq!(entry.val, ScVal::U32(0));
+}
+
+#[tokio::test]
+async fn two_simulations_of_one_ledger_have_different_nonces() {
+    let client = client().await;
+    let source = client.funded(1).await;
+    let payer = client.funded(2).await;
+    let args = vec![payer.sc(), source.sc(), i128(1)];
+    let op = InvokeHostFunctionOp {
+        host_function: invoke(&client.native(), "transfer", args),
+        auth: Default::default(),
+    };
+    let body = OperationBody::InvokeHostFunction(op);
+    let tx = client.transaction(&source, vec![body], None).await;
+    let nonce = async || {
+        let simulated = client.simulate(&tx).await;
+        let entry: SorobanAuthorizationEntry = xdr(&simulated["results"][0]["auth"][0]);
+        match entry.credentials {
+            SorobanCredentials::Address(credentials) => credentials.nonce,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_ne!(nonce().await, nonce().await);
+}
+
+#[tokio::test]
+async fn a_failed_simulation_carries_the_event_log() {
+    let client = client().await;
+    let source = client.funded(1).await;
+    let poor = Key::new(40);
+    let args = vec![source.sc(), poor.sc(), i128(i64::MAX)];
+    let op = InvokeHostFunctionOp {
+        host_function: invoke(&client.native(), "transfer", args),
+        auth: Default::default(),
+    };
+    let body = OperationBody::InvokeHostFunction(op);
+    let tx = client.transaction(&source, vec![body], None).await;
+    let simulated = client.simulate(&tx).await;
+    let error = simulated["error"].as_str().unwrap();
+    assert!(error.starts_with("HostError: Error(Contract, #"), "{error}");
+    assert!(error.contains("Event log (newest first):"), "{error}");
+    assert!(!simulated["events"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_invocation_reports_what_it_used() {
+    let client = client().await;
+    let source = client.funded(1).await;
+    let counter = client.counter(&source, 0).await;
+    let (done, _) = client.run(&source, invoke(&counter, "bump", vec![source.sc()]), &[]).await;
+    let mut metrics = std::collections::BTreeMap::new();
+    for event in done["diagnosticEventsXdr"].as_array().unwrap() {
+        let event: DiagnosticEvent = xdr(event);
+        let ContractEventBody::V0(body) = event.event.body;
+        if let [name, ScVal::Symbol(metric)] = body.topics.as_slice()
+            && *name == symbol("core_metrics")
+        {
+            let ScVal::U64(value) = body.data else { panic!("{:?}", body.data) };
+            metrics.insert(metric.0.to_utf8_string_lossy(), value);
+        }
+    }
+    assert_eq!(metrics.len(), 19, "{metrics:?}");
+    assert!(metrics["cpu_insn"] > 0 && metrics["mem_byte"] > 0 && metrics["write_entry"] > 0);
+    assert_eq!(metrics["emit_event"], 1);
+}
+
+#[tokio::test]
+async fn fee_statistics_are_made_of_what_was_charged() {
+    let client = client().await;
+    let source = client.funded(1).await;
+    // It bids fifty times what inclusion costs, and is charged what it costs.
+    let call = invoke(&client.native(), "decimals", vec![]);
+    let mut tx = client.prepare(&source, call, &[]).await;
+    tx.fee += 4_900;
+    assert_eq!(client.apply(&client.sign(tx, &[&source])).await["status"], "SUCCESS");
+    let fees = client.call("getFeeStats", json!({})).await;
+    for kind in ["sorobanInclusionFee", "inclusionFee"] {
+        assert_eq!(fees[kind]["max"], "100", "{fees}");
+        assert_eq!(fees[kind]["p50"], "100", "{fees}");
+    }
+    client.network.close_ledgers(10).await.unwrap();
+    let fees = client.call("getFeeStats", json!({})).await;
+    assert_eq!(fees["inclusionFee"]["transactionCount"], "0", "ten ledgers are looked back on");
+    assert_eq!(fees["inclusionFee"]["max"], "0");
+    assert_eq!(fees["sorobanInclusionFee"]["max"], "100", "fifty here");
 }

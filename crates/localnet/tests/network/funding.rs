@@ -3,11 +3,13 @@
 use serde_json::Value;
 use soroban_env_host::xdr::{
     Asset, ContractEvent, ContractEventBody, OperationBody, OperationResult, OperationResultTr,
-    PaymentOp, PaymentResult, ScVal, TransactionResultResult,
+    PaymentOp, PaymentResult, ScAddress, ScVal, TransactionResultResult,
 };
 use soroban_localnet::FRIENDBOT_BALANCE;
 
-use crate::harness::{Client, Key, builder, client, client_of, i128, result_of, symbol, xdr};
+use crate::harness::{
+    Client, Key, builder, client, client_of, i128, invoke, result_of, symbol, xdr,
+};
 
 fn pay(to: &Key, amount: i64) -> OperationBody {
     let (destination, asset) = (to.muxed(), Asset::Native);
@@ -36,6 +38,60 @@ async fn friendbot_funds_over_http_and_says_so_when_it_did_before() {
     assert_eq!(body["detail"], "account already funded to starting balance");
     let (status, body) = friendbot(&client, "GNONSENSE").await;
     assert_eq!(status, 400, "{body}");
+    assert_eq!(body["type"], "https://stellar.org/horizon-errors/bad_request");
+    assert_eq!(body["extras"]["invalid_field"], "addr");
+}
+
+#[tokio::test]
+async fn friendbot_takes_queries_and_forms_by_get_and_post() {
+    let client = client_of(builder().ledger_interval(std::time::Duration::from_millis(20))).await;
+    let url = |query: &str| format!("{}/friendbot{query}", client.network.url());
+    let address = |number: u8| Key::new(number).address();
+    let by_query = |number: u8| url(&format!("?addr={}", address(number)));
+    let form = |number: u8| {
+        let body = format!("addr={}", address(number));
+        let kind = "application/x-www-form-urlencoded";
+        client.http.post(url("")).header("content-type", kind).body(body)
+    };
+    let requests = [
+        client.http.get(by_query(1)),
+        client.http.post(by_query(2)),
+        form(3),
+        client.http.post(by_query(4)).json(&serde_json::json!({})),
+    ];
+    for request in requests {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let body: Value = answer.json().await.unwrap();
+        let found = client.get(&body["hash"]).await;
+        assert_eq!(found["envelopeXdr"], body["envelope_xdr"]);
+    }
+    let missing = client.http.get(url("")).send().await.unwrap();
+    assert_eq!(missing.status(), 400);
+}
+
+#[tokio::test]
+async fn friendbot_funds_contracts() {
+    let client = client().await;
+    let source = client.funded(1).await;
+    let counter = client.counter(&source, 0).await;
+    let address = format!("{}", stellar_strkey::Contract(counter.0.0));
+    client.network.fund(&address).await.unwrap();
+    let contract = ScVal::Address(ScAddress::Contract(counter));
+    let balance = invoke(&client.native(), "balance", vec![contract]);
+    assert_eq!(client.run(&source, balance, &[]).await.1, i128(FRIENDBOT_BALANCE));
+    let again = client.network.fund(&address).await.unwrap_err();
+    assert!(again.to_string().contains("already funded"), "{again}");
+}
+
+#[tokio::test]
+async fn two_hundred_requests_at_once_are_all_served() {
+    let client = client_of(builder().ledger_interval(std::time::Duration::from_millis(20))).await;
+    let addresses: Vec<String> = (0..200).map(|n| Key::numbered(n).address()).collect();
+    let asked = addresses.iter().map(|address| friendbot(&client, address));
+    for (status, body) in futures::future::join_all(asked).await {
+        assert_eq!(status, 200, "{body}");
+    }
 }
 
 #[tokio::test]

@@ -74,6 +74,11 @@ impl Key {
         Self(SigningKey::from_bytes(&[number; 32]))
     }
 
+    /// One of many keys.
+    pub fn numbered(number: u32) -> Self {
+        Self(SigningKey::from_bytes(&sha256(&number.to_be_bytes())))
+    }
+
     pub fn public(&self) -> [u8; 32] {
         self.0.verifying_key().to_bytes()
     }

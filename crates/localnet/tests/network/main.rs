@@ -2,12 +2,17 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as the tests do")]
 
 mod archival;
+mod classic;
 mod contracts;
 mod faults;
 mod funding;
 mod harness;
 mod history;
+mod ledgers;
+mod limits;
 mod program;
+mod protocol;
 mod requests;
 mod restart;
 mod sending;
+mod steering;

@@ -43,8 +43,8 @@ impl Program {
     fn stop(mut self, signal: &str) -> Option<i32> {
         let pid = self.child.id().to_string();
         // The shell's own: a bare system has no program of that name.
-        let told = Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", signal, &pid]).status();
-        assert!(told.unwrap().success());
+        let kill = Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", signal, &pid]).status();
+        assert!(kill.unwrap().success());
         self.child.wait().unwrap().code()
     }
 }
@@ -73,6 +73,18 @@ async fn a_killed_program_goes_on_with_the_same_chain_and_stops_orderly() {
     assert_eq!(found["oldestLedger"], 1, "nothing of the history is lost");
     assert_eq!(program.stop("-TERM"), Some(0));
     assert_eq!(Program::start(directory.path()).stop("-INT"), Some(0));
+}
+
+#[test]
+fn a_state_directory_belongs_to_one_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Program::start(directory.path());
+    let second = command(&["--state-dir", directory.path().to_str().unwrap()]).output().unwrap();
+    assert_eq!(second.status.code(), Some(3));
+    let text = String::from_utf8(second.stderr).unwrap();
+    assert!(text.contains(&format!("process {}", first.child.id())), "{text}");
+    assert_eq!(first.stop("-KILL"), None);
+    assert_eq!(Program::start(directory.path()).stop("-TERM"), Some(0), "the lock died with it");
 }
 
 #[test]

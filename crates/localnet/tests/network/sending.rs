@@ -1,14 +1,15 @@
 //! The queue's answers.
 
+use serde_json::json;
 use soroban_env_host::xdr::{
-    Asset, FeeBumpTransaction, FeeBumpTransactionEnvelope, FeeBumpTransactionExt,
-    FeeBumpTransactionInnerTx, Hash, Limits, ManageDataOp, OperationBody, OperationResult,
+    Asset, ContractEventBody, DiagnosticEvent, FeeBumpTransaction, FeeBumpTransactionEnvelope,
+    FeeBumpTransactionExt, FeeBumpTransactionInnerTx, Hash, Limits, OperationBody, OperationResult,
     PaymentOp, Preconditions, SequenceNumber, TimeBounds, TimePoint, TransactionEnvelope,
     TransactionResultResult, TransactionSignaturePayload,
     TransactionSignaturePayloadTaggedTransaction, WriteXdr,
 };
 
-use crate::harness::{Client, Key, START, client, error_of, result_of, sha256};
+use crate::harness::{Client, Key, START, client, error_of, result_of, sha256, xdr};
 
 fn pay(to: &Key) -> OperationBody {
     let (destination, asset) = (to.muxed(), Asset::Native);
@@ -98,11 +99,14 @@ async fn invalid_transactions_are_refused_with_the_networks_codes() {
 async fn an_operation_that_is_not_supported_is_refused_by_name() {
     let client = client().await;
     let from = client.funded(1).await;
-    let op = ManageDataOp { data_name: Default::default(), data_value: None };
-    let tx = client.transaction(&from, vec![OperationBody::ManageData(op)], None).await;
-    let result = refused(&client, &client.sign(tx, &[&from])).await;
+    let tx = client.transaction(&from, vec![OperationBody::Inflation], None).await;
+    let sent = client.send(&client.sign(tx, &[&from])).await;
+    let result = error_of(&sent).unwrap().result;
     let TransactionResultResult::TxFailed(results) = result else { panic!("{result:?}") };
     assert_eq!(results.as_slice(), [OperationResult::OpNotSupported]);
+    let event: DiagnosticEvent = xdr(&sent["diagnosticEventsXdr"][0]);
+    let ContractEventBody::V0(body) = event.event.body;
+    assert!(format!("{:?}", body.data).contains("Inflation"), "{:?}", body.data);
 }
 
 #[tokio::test]
@@ -124,17 +128,13 @@ async fn a_transaction_too_late_for_its_ledger_is_dropped_and_never_found() {
     assert_eq!(client.send(&envelope).await["status"], "TRY_AGAIN_LATER");
 }
 
-#[tokio::test]
-async fn a_fee_bump_is_paid_by_another_account() {
-    let client = client().await;
-    let (from, payer) = (client.funded(1).await, client.funded(2).await);
-    let (from_before, payer_before) =
-        (client.account(&from).await.unwrap().0, client.account(&payer).await.unwrap().0);
-    let tx = client.transaction(&from, vec![pay(&from)], None).await;
-    let TransactionEnvelope::Tx(inner) = client.sign(tx, &[&from]) else { unreachable!() };
+/// A fee bump of a payment of `from` to itself.
+async fn bump(client: &Client, from: &Key, payer: &Key, fee: i64) -> TransactionEnvelope {
+    let tx = client.transaction(from, vec![pay(from)], None).await;
+    let TransactionEnvelope::Tx(inner) = client.sign(tx, &[from]) else { unreachable!() };
     let bump = FeeBumpTransaction {
         fee_source: payer.muxed(),
-        fee: 400,
+        fee,
         inner_tx: FeeBumpTransactionInnerTx::Tx(inner),
         ext: FeeBumpTransactionExt::V0,
     };
@@ -144,8 +144,18 @@ async fn a_fee_bump_is_paid_by_another_account() {
     };
     let hash = sha256(&payload.to_xdr(Limits::none()).unwrap());
     let signatures = vec![payer.decorated(&hash)].try_into().unwrap();
-    let envelope = FeeBumpTransactionEnvelope { tx: bump, signatures };
-    let done = client.apply(&TransactionEnvelope::TxFeeBump(envelope)).await;
+    TransactionEnvelope::TxFeeBump(FeeBumpTransactionEnvelope { tx: bump, signatures })
+}
+
+#[tokio::test]
+async fn a_fee_bump_is_paid_by_another_account_and_found_by_both_hashes() {
+    let client = client().await;
+    let (from, payer) = (client.funded(1).await, client.funded(2).await);
+    let (from_before, payer_before) =
+        (client.account(&from).await.unwrap().0, client.account(&payer).await.unwrap().0);
+    let inner = client.transaction(&from, vec![pay(&from)], None).await;
+    let inner_hash = json!(hex::encode(client.hash(&inner)));
+    let done = client.apply(&bump(&client, &from, &payer, 400).await).await;
     assert_eq!(done["status"], "SUCCESS");
     assert_eq!(done["feeBump"], true);
     let result = result_of(&done);
@@ -153,6 +163,57 @@ async fn a_fee_bump_is_paid_by_another_account() {
     assert_eq!(result.fee_charged, 200);
     assert_eq!(client.account(&from).await.unwrap().0, from_before);
     assert_eq!(client.account(&payer).await.unwrap().0, payer_before - 200);
+
+    let by_inner = client.get(&inner_hash).await;
+    assert_eq!(by_inner["txHash"], inner_hash);
+    assert_ne!(done["txHash"], inner_hash);
+    for name in ["status", "envelopeXdr", "resultXdr", "resultMetaXdr", "feeBump", "ledger"] {
+        assert_eq!(by_inner[name], done[name], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn faults_of_the_bump_itself_are_outer_codes() {
+    let client = client().await;
+    let (from, payer) = (client.funded(1).await, client.funded(2).await);
+    let cheap = bump(&client, &from, &payer, 199).await;
+    assert_eq!(refused(&client, &cheap).await, TransactionResultResult::TxInsufficientFee);
+    let stranger = Key::new(90);
+    let unpaid = bump(&client, &from, &stranger, 400).await;
+    assert_eq!(refused(&client, &unpaid).await, TransactionResultResult::TxNoAccount);
+    let rich = bump(&client, &from, &payer, i64::MAX).await;
+    assert_eq!(refused(&client, &rich).await, TransactionResultResult::TxInsufficientBalance);
+
+    // A fault of the transaction inside is the inner one's.
+    let TransactionEnvelope::TxFeeBump(mut wrong) = bump(&client, &from, &payer, 400).await else {
+        unreachable!()
+    };
+    let FeeBumpTransactionInnerTx::Tx(inner) = &mut wrong.tx.inner_tx;
+    inner.signatures = Default::default();
+    let payload = TransactionSignaturePayload {
+        network_id: Hash(client.network_id()),
+        tagged_transaction: TransactionSignaturePayloadTaggedTransaction::TxFeeBump(
+            wrong.tx.clone(),
+        ),
+    };
+    let hash = sha256(&payload.to_xdr(Limits::none()).unwrap());
+    wrong.signatures = vec![payer.decorated(&hash)].try_into().unwrap();
+    let result = refused(&client, &TransactionEnvelope::TxFeeBump(wrong)).await;
+    assert!(matches!(result, TransactionResultResult::TxFeeBumpInnerFailed(_)), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_refused_replacement_names_the_fee_that_would_do() {
+    let client = client().await;
+    let (from, payer) = (client.funded(1).await, client.funded(2).await);
+    let first = bump(&client, &from, &payer, 600).await;
+    assert_eq!(client.send(&first).await["status"], "PENDING");
+    let second = client.send(&bump(&client, &from, &payer, 5_999).await).await;
+    let error = error_of(&second).unwrap();
+    assert_eq!(error.result, TransactionResultResult::TxInsufficientFee);
+    assert_eq!(error.fee_charged, 6_000);
+    let third = client.send(&bump(&client, &from, &payer, error.fee_charged).await).await;
+    assert_eq!(third["status"], "PENDING");
 }
 
 fn bounds(min: u64, max: u64) -> Preconditions {
