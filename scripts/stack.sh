@@ -128,3 +128,15 @@ build_binaries() {
     say "building (the first time takes some minutes)"
     cargo build --locked --quiet -p runner -p oracle-gate -p module-gate -p soroban-localnet -p lumio || die 1 "the build failed"
 }
+
+# Compares what Postgres, the vault, NATS and module-gate say about every run of the running stack.
+account() {
+    local pid entry
+    pid=$(cat "$RUN/runner.pid" 2>/dev/null) && [ -r "/proc/$pid/environ" ] \
+        || die 2 "the stack does not run; start it with ./dev up"
+    (
+        # The service's own settings. Exported, not passed as arguments: anybody can read those.
+        while IFS= read -r -d '' entry; do export "${entry?}"; done <"/proc/$pid/environ"
+        exec "$BIN/runner" account "$@"
+    )
+}

@@ -15,6 +15,7 @@ use async_nats::jetstream::context::PublishError;
 use async_nats::jetstream::stream::{Config, StorageType};
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerAddr};
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use wire::event::Family;
 
@@ -165,7 +166,7 @@ impl Bus {
         {
             self.ensure_stream(family).await?;
         }
-        let sent = self.send(subject, message_id, body).await;
+        let sent = self.send(subject, Some(message_id), body).await;
         if let (Err(BusError::Unconfirmed(_)), Some(family)) = (&sent, family) {
             // The stream may be gone. The server says so only if nobody else listens to the subject;
             // otherwise nothing confirms. So the next attempt looks for it first.
@@ -174,15 +175,59 @@ impl Bus {
         sent
     }
 
+    /// Puts `body` on `subject` although a stream may have it already: without a message id, so that the
+    /// server keeps it whatever it remembers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::publish`].
+    pub async fn publish_again(&self, subject: &str, body: Bytes) -> Result<(), BusError> {
+        let of = |family: &Family| family.filter(&self.prefix);
+        let mut families = Family::ALL.into_iter();
+        let family = families.find(|it| subject.starts_with(of(it).trim_end_matches('>')));
+        if let Some(family) = family {
+            self.ensure_stream(family).await?;
+        }
+        self.send(subject, None, body).await
+    }
+
+    /// Makes the family's stream as soon as the bus is there: subscribers find it, with its limits, before
+    /// the first event. For [`crate::Service::spawn`].
+    ///
+    /// # Errors
+    ///
+    /// None: what fails is tried again, until `stop`.
+    pub async fn provide(self, family: Family, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut failures = 0;
+        while let Err(error) = self.ensure_stream(family).await {
+            if failures == 1 {
+                warn!("a stream could not be made yet: {error}");
+            }
+            failures += 1;
+            tokio::select! {
+                () = tokio::time::sleep(reconnect_delay(failures)) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        Ok(())
+    }
+
     fn ensured(&self) -> MutexGuard<'_, HashSet<Family>> {
         self.ensured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn send(&self, subject: &str, message_id: &str, body: Bytes) -> Result<(), BusError> {
+    async fn send(
+        &self,
+        subject: &str,
+        message_id: Option<&str>,
+        body: Bytes,
+    ) -> Result<(), BusError> {
         // A client without a connection would take the message into its memory and promise nothing.
         self.probe().map_err(|_| BusError::Away)?;
         let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", message_id);
+        if let Some(message_id) = message_id {
+            headers.insert("Nats-Msg-Id", message_id);
+        }
         headers.insert("Content-Type", "application/cloudevents+json");
         let ack = self.jetstream.publish_with_headers(subject.to_owned(), headers, body);
         ack.await.map_err(BusError::Unconfirmed)?.await.map_err(BusError::Unconfirmed)?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -50,8 +50,12 @@ pub struct Check {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// Since when it stands so.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(serialize_with = "with_milliseconds")]
     pub since: OffsetDateTime,
+}
+
+fn with_milliseconds<S: Serializer>(at: &OffsetDateTime, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(&clock::rfc3339(*at))
 }
 
 impl Default for Health {

@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`config`] (the only reader of the environment) and [`clock`] (the only reader of
 //! the clock), [`service`] (start, signals, stop), [`postgres`], [`bus`] and [`outbox`] (facts leave
-//! in the order in which they became true), [`grpc`] (who may call, and the trace that goes along),
+//! in the order in which they became true), [`http`] (no client holds a server up), [`grpc`] (who may call, and the trace that goes along),
 //! [`telemetry`], [`metrics`], [`health`], and [`confine`] (what the process may still touch).
 
 pub mod config;
@@ -12,6 +12,8 @@ pub mod service;
 pub mod postgres;
 pub mod bus;
 pub mod outbox;
+pub mod refill;
+pub mod http;
 pub mod grpc;
 pub mod trace;
 pub mod telemetry;

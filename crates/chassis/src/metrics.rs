@@ -35,6 +35,19 @@ pub fn publish_failures() -> &'static Counter<u64> {
     &COUNTER
 }
 
+/// `lumio.database.errors` (errors): statements that failed where a caller is told, by `kind`
+/// (see [`crate::postgres::Kind`]).
+pub fn database_errors() -> &'static Counter<u64> {
+    static COUNTER: LazyLock<Counter<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_counter("lumio.database.errors")
+            .with_unit("{error}")
+            .with_description("statements that failed, by kind")
+            .build()
+    });
+    &COUNTER
+}
+
 /// `lumio.server.duration` (seconds): from a request's head to its answer's head, by `protocol`
 /// (`grpc`, `http`).
 pub fn server_duration() -> &'static Histogram<f64> {

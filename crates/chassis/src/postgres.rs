@@ -1,23 +1,38 @@
 //! The pool of connections to Postgres. No wait in it is without an end: neither for a connection, nor
-//! for a statement, nor for a lock.
+//! for a statement, nor for a lock, nor for a client that left its transaction open.
+//!
+//! Every transaction of a service begins with [`begin`], and every connection is shown to be outside of
+//! a transaction when it comes back to the pool and when it leaves it. Both are needed: a caller may be
+//! dropped at any moment (a client hangs up, a deadline passes, another branch of a `select!` wins), and
+//! the driver's own `begin` does not survive that.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use opentelemetry::KeyValue;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres, Transaction};
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
-/// Connections of one process, at most.
-const MAX_CONNECTIONS: u32 = 16;
+use crate::metrics;
+
+/// Connections of one pool, at most, when its owner names no other number.
+pub const MAX_CONNECTIONS: u32 = 16;
 /// How long a caller waits for a connection from the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long Postgres lets a statement run, and wait for a lock of another, before it ends it. Ours take
-/// milliseconds; one that does not end would keep its connection, its locks and its caller.
-const BOUNDS: [(&str, &str); 2] = [("statement_timeout", "30s"), ("lock_timeout", "10s")];
+/// How long Postgres lets a statement run, wait for a lock of another, and a transaction stay without a
+/// statement, before it ends it. Ours take milliseconds; one that does not end would keep its connection,
+/// its locks and its caller.
+const BOUNDS: [(&str, &str); 3] = [
+    ("statement_timeout", "30s"),
+    ("lock_timeout", "10s"),
+    // The last resort, should a transaction ever be left open: Postgres closes the connection, and with
+    // it go the locks that others wait for.
+    ("idle_in_transaction_session_timeout", "30s"),
+];
 /// How long a start waits for a database that does not answer yet.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two attempts at the start.
@@ -26,14 +41,26 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// Connects to the database at `url`, waiting up to 20 s for one that is only just starting. A
 /// database that refuses the user, or is not there by that name, is an error at once.
 ///
-/// Statements run for 30 s at most, and wait 10 s for a lock; `?options[statement_timeout]=60s` and
-/// `?options[lock_timeout]=20s` in the URL say otherwise. Waiting for notifications is no statement.
+/// Statements run for 30 s at most, wait 10 s for a lock, and a transaction may be idle for 30 s;
+/// `?options[statement_timeout]=60s`, `?options[lock_timeout]=20s` and
+/// `?options[idle_in_transaction_session_timeout]=60s` in the URL say otherwise. Waiting for notifications
+/// is no statement.
 ///
 /// # Errors
 ///
 /// When no connection can be had; the text names `DATABASE_URL` and where it points, never the
 /// password (R9).
 pub async fn connect(url: &str) -> anyhow::Result<PgPool> {
+    connect_at_most(url, MAX_CONNECTIONS).await
+}
+
+/// The same with at most `connections` connections, for a process that keeps several pools apart: what
+/// exhausts one of them must not keep the others waiting.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn connect_at_most(url: &str, connections: u32) -> anyhow::Result<PgPool> {
     let refused = || anyhow!("DATABASE_URL: want postgres://user:password@host:port/name");
     // The driver would take any scheme, and connect to a host of its own choice.
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
@@ -49,8 +76,13 @@ pub async fn connect(url: &str) -> anyhow::Result<PgPool> {
         options.get_port(),
         options.get_database().unwrap_or_default()
     );
-    let pool =
-        PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // The proof on loan is a round trip as the driver's ping is, and shows more.
+        .test_before_acquire(false)
+        .before_acquire(|conn, _| Box::pin(is_outside_transaction(conn)))
+        .after_release(|conn, _| Box::pin(is_outside_transaction(conn)));
     let give_up_at = Instant::now() + START_TIMEOUT;
     loop {
         match pool.clone().connect_with(options.clone()).await {
@@ -66,6 +98,42 @@ pub async fn connect(url: &str) -> anyhow::Result<PgPool> {
         }
         sleep(RETRY_EVERY).await;
     }
+}
+
+/// Begins a transaction in a task of its own, so that it is safe to drop the caller at any moment.
+///
+/// The driver (sqlx 0.9.0) notes a transaction only after Postgres has confirmed its `BEGIN`. A caller
+/// that is dropped in between gives back a connection which is inside a transaction that nobody knows of:
+/// the statements of whoever borrows it next are never committed, and their row locks stay. Here the
+/// task goes on to the end of `BEGIN`; if nobody waits for its result any more, the transaction is dropped
+/// as one that is known, and rolled back.
+///
+/// # Errors
+///
+/// The driver's own.
+pub async fn begin(db: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
+    let db = db.clone();
+    #[expect(clippy::disallowed_methods, reason = "this task is never dropped before it ends")]
+    let begun = async move { db.begin().await };
+    match tokio::spawn(begun.in_current_span()).await {
+        Ok(begun) => begun,
+        // The task panicked, or its runtime is being shut down.
+        Err(_) => Err(sqlx::Error::WorkerCrashed),
+    }
+}
+
+/// Whether the connection is outside of a transaction. `false` and errors make the pool close it.
+///
+/// Within a transaction `now()` is the time of its first statement; outside of one, that of this statement.
+/// It has to be the simple protocol: each message of the extended one has a statement time of its own.
+async fn is_outside_transaction(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    use sqlx::Row as _;
+    let row = sqlx::raw_sql("SELECT now() = statement_timestamp()").fetch_one(&mut *conn).await?;
+    let outside: bool = row.try_get(0)?;
+    if !outside {
+        warn!("a connection to Postgres was left inside a transaction; it is closed");
+    }
+    Ok(outside)
 }
 
 /// With the bounds that the URL does not set itself.
@@ -103,6 +171,68 @@ pub async fn migrate(db: &PgPool, migrations: &Migrator) -> Result<(), MigrateEr
 /// What the driver says.
 pub async fn probe(db: &PgPool) -> Result<(), String> {
     sqlx::query("SELECT 1").execute(db).await.map(drop).map_err(|error| error.to_string())
+}
+
+/// What kind of thing went wrong with a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The database is away, is going away, or the way to it is broken.
+    Outage,
+    /// No connection of the pool became free in time, or the server has no more.
+    Exhausted,
+    /// The statement took longer than it may.
+    Timeout,
+    /// Another transaction keeps what this one needs: a lock timeout, a deadlock, a serialisation failure.
+    Lock,
+    /// A key that must be unique is there already.
+    Duplicate,
+    /// Text or a value that Postgres cannot store, such as U+0000.
+    InvalidText,
+    /// Anything else: a mistake of ours.
+    Other,
+}
+
+impl Kind {
+    /// The name in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Outage => "outage",
+            Self::Exhausted => "exhausted",
+            Self::Timeout => "timeout",
+            Self::Lock => "lock",
+            Self::Duplicate => "duplicate",
+            Self::InvalidText => "invalid_text",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The kind of an error, by its SQLSTATE (appendix A of the manual) or by what the driver says.
+pub fn kind(error: &sqlx::Error) -> Kind {
+    use sqlx::Error;
+    match error {
+        Error::Database(refusal) => match refusal.code().as_deref() {
+            Some("23505") => Kind::Duplicate,
+            Some("55P03" | "40P01" | "40001") => Kind::Lock,
+            Some("57014") => Kind::Timeout,
+            Some("53300") => Kind::Exhausted,
+            Some(code) if ["08", "57P", "58", "28", "25P03"].iter().any(|it| code.starts_with(it)) => {
+                Kind::Outage
+            }
+            // Data exceptions; 0A000 is how `json` refuses some escapes.
+            Some(code) if code.starts_with("22") => Kind::InvalidText,
+            _ => Kind::Other,
+        },
+        Error::PoolTimedOut => Kind::Exhausted,
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolClosed
+        | Error::WorkerCrashed | Error::BeginFailed => Kind::Outage,
+        _ => Kind::Other,
+    }
+}
+
+/// Counts an error of this kind.
+pub fn count(kind: Kind) {
+    metrics::database_errors().add(1, &[KeyValue::new("kind", kind.name())]);
 }
 
 /// Whether waiting cannot help: wrong credentials (class 28) or no such database (3D000).

@@ -43,6 +43,10 @@ pub struct CloudEvent {
     pub r#type: String,
     /// The entity it is about: the key of its subject on the bus.
     pub subject: String,
+    /// Which fact about the entity it is, from 1, as 20 digits (CloudEvents sequence extension: the order
+    /// of the texts is that of the events).
+    #[serde(default)]
+    pub sequence: String,
     /// When it became true.
     #[serde(with = "time::serde::rfc3339")]
     pub time: OffsetDateTime,
@@ -133,6 +137,7 @@ impl CloudEvent {
         Ok(Self {
             specversion: "1.0".to_owned(),
             id: format!("{key}:{seq}"),
+            sequence: format!("{seq:020}"),
             source: D::FAMILY.source().to_owned(),
             r#type: format!("dev.lumio.{}.{}.v1", D::FAMILY.token(), name.into()),
             subject: key,

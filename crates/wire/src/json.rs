@@ -7,6 +7,8 @@ use serde_json::{Number, Value};
 
 use crate::Digest;
 
+pub mod exact;
+
 mod duplicate_keys;
 
 /// The largest integer every JSON reader holds exactly, 2^53 - 1 (RFC 7493, section 2.2).

@@ -26,6 +26,8 @@ pub enum Problem {
     Forbidden,
     NotFound,
     MethodNotAllowed,
+    UnsupportedMediaType,
+    MisdirectedRequest,
     RunNotRetryable,
     RunNotCancellable,
     IdempotencyConflict,
@@ -89,8 +91,19 @@ pub struct ProblemBody {
 pub struct Issue {
     /// The way to the field, from the body's root.
     pub path: Vec<String>,
+    /// The same as a JSON pointer (RFC 6901).
+    #[serde(default)]
+    pub pointer: String,
     /// What is wrong with it.
     pub message: String,
+}
+
+impl Issue {
+    /// A mistake at `path`.
+    pub fn new(path: Vec<String>, message: impl Into<String>) -> Self {
+        let pointer = crate::json::exact::pointer(&path);
+        Self { path, pointer, message: message.into() }
+    }
 }
 
 impl Problem {
@@ -117,6 +130,24 @@ impl Problem {
     pub fn of(status: &Status) -> Option<Self> {
         let info = status.get_details_error_info()?;
         if info.domain == DOMAIN { Self::from_reason(&info.reason) } else { None }
+    }
+
+    /// Its page (Markdown): what `type` in a problem document leads to.
+    pub fn page(self) -> String {
+        let row = self.row();
+        let again = match row.retryable {
+            true => "The same request may succeed later.",
+            false => "The same request will fail again.",
+        };
+        format!(
+            "# {}\n\n`{}` · HTTP {} · gRPC `{:?}` · exit code {}\n\n{} {again}\n",
+            row.title,
+            self.reason(),
+            row.status,
+            row.code,
+            row.exit,
+            row.action,
+        )
     }
 
     /// This problem as a gRPC status. `detail` reaches the caller: no secret, no inner text (R9).

@@ -50,9 +50,10 @@ fn the_envelope_and_the_smallest_run_event() {
     assert_eq!(
         text(RunEvent::Queued, &run()),
         concat!(
-            r#"{"specversion":"1.0","id":"00000000000000000000000000000007:4","#,
+            r#"{"specversion":"1.0","id":"00000000-0000-0000-0000-000000000007:4","#,
             r#""source":"/lumio/runner","type":"dev.lumio.run.queued.v1","#,
-            r#""subject":"00000000000000000000000000000007","time":"2026-01-02T03:04:05Z","#,
+            r#""subject":"00000000-0000-0000-0000-000000000007","#,
+            r#""sequence":"00000000000000000004","time":"2026-01-02T03:04:05Z","#,
             r#""datacontenttype":"application/json","#,
             r#""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","#,
             r#""data":{"agent_id":3,"attempt":1,"run_id":"00000000-0000-0000-0000-000000000007","#,
@@ -113,7 +114,7 @@ fn the_seal_events() {
     };
     let want = concat!(
         r#"{"specversion":"1.0","id":"0abc:4","source":"/lumio/oracle-gate","#,
-        r#""type":"dev.lumio.seal.sealed.v1","subject":"0abc","time":"2026-01-02T03:04:05Z","#,
+        r#""type":"dev.lumio.seal.sealed.v1","subject":"0abc","sequence":"00000000000000000004","time":"2026-01-02T03:04:05Z","#,
         r#""datacontenttype":"application/json","#,
         r#""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","#,
         r#""data":{"attempt":1,"facts_ref":"sr/run_facts_view/7.1.json","pack_id":"0abc","result":"OK","#,
@@ -139,7 +140,7 @@ fn the_gate_events() {
     let want = format!(
         concat!(
             r#"{{"specversion":"1.0","id":"{0}:4","source":"/lumio/module-gate","#,
-            r#""type":"dev.lumio.gate.shipped.v1","subject":"{0}","time":"2026-01-02T03:04:05Z","#,
+            r#""type":"dev.lumio.gate.shipped.v1","subject":"{0}","sequence":"00000000000000000004","time":"2026-01-02T03:04:05Z","#,
             r#""datacontenttype":"application/json","traceparent":"{1}","#,
             r#""data":{{"code":"E_ORACLE_EXEC","module_digest":"{0}","verdict":"FAIL"}}}}"#,
         ),
@@ -157,7 +158,7 @@ fn the_subject_of_every_event() {
     assert_eq!(names(&GateEvent::ALL.map(<&str>::from)), "executed shipped");
     assert_eq!(
         run().subject("lumio", RunEvent::Queued),
-        "lumio.run.v1.queued.00000000000000000000000000000007"
+        "lumio.run.v1.queued.00000000-0000-0000-0000-000000000007"
     );
 }
 
@@ -288,6 +289,8 @@ unauthenticated 401 Unauthenticated false 3
 forbidden 403 PermissionDenied false 3
 not-found 404 NotFound false 1
 method-not-allowed 405 Unimplemented false 3
+unsupported-media-type 415 InvalidArgument false 3
+misdirected-request 421 FailedPrecondition false 3
 run-not-retryable 409 FailedPrecondition false 1
 run-not-cancellable 409 FailedPrecondition false 1
 idempotency-conflict 409 Aborted true 2
@@ -342,27 +345,10 @@ fn every_problem_has_its_page() {
         let path = pages.join(format!("{}.md", problem.row().slug));
         if std::env::var_os("UPDATE").is_some() {
             fs::create_dir_all(&pages).unwrap();
-            fs::write(&path, page(problem)).unwrap();
+            fs::write(&path, problem.page()).unwrap();
         }
         let found = fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(found, page(problem), "{}; run with UPDATE=1", path.display());
+        assert_eq!(found, problem.page(), "{}; run with UPDATE=1", path.display());
     }
     assert_eq!(fs::read_dir(pages).unwrap().count(), Problem::ALL.len(), "a page of no problem");
-}
-
-fn page(problem: Problem) -> String {
-    let row = problem.row();
-    let again = match row.retryable {
-        true => "The same request may succeed later.",
-        false => "The same request will fail again.",
-    };
-    format!(
-        "# {}\n\n`{}` · HTTP {} · gRPC `{:?}` · exit code {}\n\n{} {again}\n",
-        row.title,
-        problem.reason(),
-        row.status,
-        row.code,
-        row.exit,
-        row.action
-    )
 }

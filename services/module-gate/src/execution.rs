@@ -147,7 +147,7 @@ async fn conclude(
         statement: envelope.clone(),
         at: finished_at,
     };
-    let mut tx = gate.db.begin().await?;
+    let mut tx = chassis::postgres::begin(&gate.db).await?;
     store::finish(&mut tx, lease, &row).await?;
     gate.publish_event(&mut tx, GateEvent::Executed, &data, finished_at).await?;
     tx.commit().await?;

@@ -151,7 +151,7 @@ async fn conclude(gate: &Gate, module: Digest, judged: Judged) -> Result<Vec<u8>
         statement: envelope.clone(),
         at: issued_at,
     };
-    let mut tx = gate.db.begin().await?;
+    let mut tx = chassis::postgres::begin(&gate.db).await?;
     store::shipped(&mut tx, module, &row).await?;
     gate.publish_event(&mut tx, GateEvent::Shipped, &data, issued_at).await?;
     tx.commit().await?;

@@ -91,7 +91,7 @@ pub async fn settle(
     intent: &Intent,
     sealed: &Sealed,
 ) -> Result<(), Error> {
-    let mut tx = db.begin().await?;
+    let mut tx = chassis::postgres::begin(db).await?;
     let check = sealed.check.as_ref();
     let settled = sqlx::query(
         "UPDATE seals SET settled_at = now(), pack_id = $3, seal_digest = $4, manifest_digest = $5,
@@ -130,7 +130,7 @@ pub async fn checked(
     traceparent: Option<String>,
     now: OffsetDateTime,
 ) -> Result<(), Error> {
-    let mut tx = db.begin().await?;
+    let mut tx = chassis::postgres::begin(db).await?;
     let row = sqlx::query("SELECT * FROM seals WHERE pack_id = $1")
         .bind(&pack_id.as_bytes()[..])
         .fetch_optional(&mut *tx)

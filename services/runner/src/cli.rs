@@ -1,13 +1,15 @@
 //! The command line. Exit codes: 0 done, 1 the service failed or the subject is bad, 2 nothing is known,
 //! try again, 3 usage or configuration (C1).
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::confine::confine;
-use chassis::{Env, Service, postgres, telemetry};
+use chassis::{Bus, Env, Service, postgres, refill, telemetry};
 use clap::{CommandFactory as _, Parser, Subcommand};
+use time::OffsetDateTime;
 use wire::RunId;
 
 use crate::auth::session;
@@ -15,10 +17,11 @@ use crate::config::{Config, FILE, Role};
 use crate::gateway::page::Page;
 use crate::gateway::store;
 use crate::gateway::view::RunView;
+use crate::operations::{account, prune};
 use crate::{crash, runs};
 
-/// How long open requests and steps may take after a signal.
-const GRACE: Duration = Duration::from_secs(30);
+/// How long open requests and steps may take after a signal. The servers give their clients less.
+const GRACE: Duration = Duration::from_secs(9);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,6 +31,9 @@ Examples:
   runner runs list                 what the database holds, newest last
   runner runs show 0199f…          one run
   runner runs resume 0199f…        let workers take a run again that waits for an operator
+  runner runs prune --older-than 90d --export old.jsonl --confirm
+  runner events refill --since 2026-01-31T00:00:00Z
+  runner account                   compare Postgres, vault, NATS and module-gate
   runner completions bash > /etc/bash_completion.d/runner";
 
 /// Takes runs from the queue to a receipt on chain.
@@ -53,6 +59,16 @@ enum Command {
     /// Logins, in the database of DATABASE_URL.
     #[command(subcommand)]
     Sessions(SessionsCommand),
+    /// Look after the events that were published.
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Compare what Postgres, the vault, the transactions, the balances, NATS and module-gate say about
+    /// every run. Exit code 1: something does not agree; 2: something could not be told.
+    Account {
+        /// `text` or `json`; both say the same.
+        #[arg(long, default_value = "text")]
+        output: Output,
+    },
     /// List the points at which a test can make the process die (RUNNER_CRASH_AT).
     CrashPoints,
     /// Print completions for a shell.
@@ -71,6 +87,19 @@ enum RunsCommand {
         /// Its id.
         id: RunId,
     },
+    /// Remove runs that ended long ago, with their attempts, transactions, keys and published events.
+    /// Without --confirm it only counts. Runs that are not finished, or whose escrow is open, stay.
+    Prune {
+        /// Only what ended longer ago than this: a number with d, h, m or s.
+        #[arg(long, value_name = "AGE", value_parser = prune::parse_age)]
+        older_than: time::Duration,
+        /// Write each run as a line of JSON to this file before it goes; the file must not exist.
+        #[arg(long, value_name = "FILE")]
+        export: Option<PathBuf>,
+        /// Remove them.
+        #[arg(long)]
+        confirm: bool,
+    },
     /// Let workers take a run again that waits for an operator; they look before they act.
     Resume {
         /// Its id.
@@ -85,6 +114,34 @@ enum SessionsCommand {
         /// Who logged in, as its tokens name it: G…, M…, G…:memo or C….
         subject: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum EventsCommand {
+    /// Publish events again, in their order, for a stream that lost them. Consumers know repeats by the
+    /// event's id. One of --from-position and --since is needed.
+    Refill {
+        /// From this position of the outbox on.
+        #[arg(long, value_name = "NUMBER", conflicts_with = "since", required_unless_present = "since")]
+        from_position: Option<i64>,
+        /// From the first event at or after this time (RFC 3339) on.
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        since: Option<OffsetDateTime>,
+        /// Only count them.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
+    let read = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
+    read.map_err(|_| format!("expected a time such as 2026-01-31T00:00:00Z, found `{text}`"))
 }
 
 /// Runs the command line of this process.
@@ -102,6 +159,8 @@ pub fn main() -> ExitCode {
         Command::Serve { role } => serve(role),
         Command::Runs(command) => block_on(runs(command)),
         Command::Sessions(SessionsCommand::Revoke { subject }) => block_on(revoke(&subject)),
+        Command::Events(command) => block_on(events(command)),
+        Command::Account { output } => block_on(account(output)),
         Command::CrashPoints => {
             for (name, what) in crash::POINTS {
                 println!("{name:<26} {what}");
@@ -142,6 +201,126 @@ fn serve(role: Option<Role>) -> ExitCode {
             Err(error) => refused(&error, 1),
         }
     })
+}
+
+/// Fills the stream again.
+async fn events(command: EventsCommand) -> ExitCode {
+    let EventsCommand::Refill { from_position, since, dry_run } = command;
+    let config = match Config::load(None) {
+        Ok(config) => config,
+        Err(error) => return refused(&error.into(), 3),
+    };
+    let from = match (from_position, since) {
+        (Some(position), _) => refill::From::Position(position),
+        (None, Some(time)) => refill::From::Time(time),
+        // The argument parser asks for one of them.
+        (None, None) => return ExitCode::from(3),
+    };
+    let refilled = async {
+        let db = postgres::connect(&config.database_url).await?;
+        let bus = Bus::connect(&config.nats_url, &config.rules.nats_prefix).await?;
+        refill::refill(&db, &bus, from, dry_run).await
+    };
+    match refilled.await {
+        Ok(refilled) => {
+            let what = if dry_run { "would be published again" } else { "were published again" };
+            let span = match (refilled.first, refilled.last) {
+                (Some(first), Some(last)) => format!(", positions {first} to {last}"),
+                _ => String::new(),
+            };
+            println!("{} events {what}{span}", refilled.events);
+            ExitCode::SUCCESS
+        }
+        Err(error) => refused(&error, 2),
+    }
+}
+
+/// Compares what several places say about every run.
+async fn account(output: Output) -> ExitCode {
+    let config = match Config::load(None) {
+        Ok(config) => config,
+        Err(error) => return refused(&error.into(), 3),
+    };
+    let account = match compared(&config).await {
+        Ok(account) => account,
+        Err(error) => return refused(&error.context("nothing is known; try again"), 2),
+    };
+    match output {
+        Output::Json => match serde_json::to_string_pretty(&account) {
+            Ok(text) => println!("{text}"),
+            Err(error) => return refused(&error.into(), 1),
+        },
+        Output::Text => print_account(&account),
+    }
+    match (account.is_broken(), account.findings.is_empty()) {
+        (true, _) => ExitCode::from(1),
+        (false, false) => ExitCode::from(2),
+        (false, true) => ExitCode::SUCCESS,
+    }
+}
+
+async fn compared(config: &Config) -> anyhow::Result<account::Account> {
+    let db = postgres::connect(&config.database_url).await?;
+    let rpc = stellar::Rpc::new(&config.rpc_url).context("RUNNER_RPC_URL")?;
+    let bus = Bus::connect(&config.nats_url, &config.rules.nats_prefix).await?;
+    let gates = config.gates.as_ref().map(crate::connect).transpose()?;
+    let sources = account::Sources {
+        db: &db,
+        rpc: &rpc,
+        vault: config.vault,
+        runner: config.runner,
+        bus: Some(&bus),
+        gates: gates.as_ref(),
+    };
+    account::compare(&sources).await
+}
+
+fn print_account(account: &account::Account) {
+    for (place, compared) in &account.compared {
+        let here = |verdict| {
+            let of = |finding: &&account::Finding| (finding.place, finding.verdict) == (*place, verdict);
+            account.findings.iter().filter(of).count()
+        };
+        let (broken, unknown) = (here(account::Verdict::Broken), here(account::Verdict::Unknown));
+        println!("{place:?}: {compared} compared, {broken} broken, {unknown} unknown");
+    }
+    for finding in &account.findings {
+        let run = finding.run.map(|run| format!(" run {run}:")).unwrap_or_default();
+        println!("{:?} ({:?}):{run} {}", finding.verdict, finding.place, finding.text);
+    }
+    if account.findings.is_empty() {
+        println!("everything agrees");
+    }
+}
+
+/// Removes old runs, or counts them.
+async fn prune_runs(
+    db: &sqlx::PgPool,
+    older_than: time::Duration,
+    export: Option<&Path>,
+    confirm: bool,
+) -> anyhow::Result<()> {
+    let before = chassis::clock::now() - older_than;
+    if !confirm {
+        let would = prune::count(db, before).await?;
+        println!(
+            "{} runs, {} keys and {} events would be removed; --confirm removes them",
+            would.runs, would.keys, would.events
+        );
+        return Ok(());
+    }
+    let mut export: Box<dyn std::io::Write + Send> = match export {
+        None => Box::new(std::io::sink()),
+        Some(path) => {
+            // An older export is never overwritten.
+            let file = std::fs::File::create_new(path);
+            let file = file.with_context(|| format!("--export: cannot make {}", path.display()))?;
+            Box::new(std::io::BufWriter::new(file))
+        }
+    };
+    let done = prune::prune(db, before, &mut *export).await?;
+    println!("{} runs, {} keys and {} events were removed", done.runs, done.keys, done.events);
+    Ok(())
 }
 
 /// The database's address, or the exit code when it is not configured.
@@ -203,6 +382,9 @@ async fn told(command: RunsCommand, url: &str) -> anyhow::Result<bool> {
             let it = runs::store::load(&mut *db.acquire().await?, id).await?;
             let Some(it) = it else { return Ok(false) };
             println!("{}", serde_json::to_string_pretty(&RunView::from(&it))?);
+        }
+        RunsCommand::Prune { older_than, export, confirm } => {
+            prune_runs(&db, older_than, export.as_deref(), confirm).await?;
         }
         RunsCommand::Resume { id } => return Ok(store::resume(&db, id).await?),
     }

@@ -1,5 +1,6 @@
 //! Everything that can go wrong here, sorted by what the other side can do about it.
 
+use chassis::postgres::{self, Kind};
 use wire::problem::{Issue, ProblemBody};
 use wire::{Problem, RunId};
 
@@ -9,8 +10,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody else has the run by now, or it is not where it was believed to be (R1). Stop.
-    #[error("run {0} is held by somebody else, or has moved on")]
+    /// Another worker has the run by now, or it is in another phase than expected (R1). Stop.
+    #[error("run {0} is held by another worker, or has moved on")]
     LeaseLost(RunId),
     /// The database did not do it.
     #[error("the database did not answer")]
@@ -66,10 +67,7 @@ impl Error {
             Self::Refused { problem, detail, issues } => {
                 return (*problem, problem.body(detail.clone()).with_issues(issues.clone()));
             }
-            Self::Database(error) => {
-                tracing::error!("the database did not answer: {error}");
-                (Problem::Unavailable, "the runner's database did not answer; try again")
-            }
+            Self::Database(error) => database(error),
             Self::Chain(error) => {
                 tracing::warn!("the chain did not answer: {error}");
                 (Problem::Unavailable, "the network did not answer; try again")
@@ -85,8 +83,8 @@ impl Error {
                 (Problem::Unavailable, "a gate did not answer; try again")
             }
             Self::LeaseLost(_) => (
-                Problem::IdempotencyConflict,
-                "the run is being changed by somebody else; try again",
+                Problem::Conflict,
+                "the run was changed while the request was answered; try again",
             ),
             Self::AnotherHistory(text) | Self::Broken(text) => {
                 tracing::error!("{text}");
@@ -94,6 +92,28 @@ impl Error {
             }
         };
         (problem, problem.body(detail))
+    }
+}
+
+/// What went wrong with the database, logged and counted by its kind: an outage, a lock that another
+/// keeps and a mistake of ours want different people.
+fn database(error: &sqlx::Error) -> (Problem, &'static str) {
+    let kind = postgres::kind(error);
+    postgres::count(kind);
+    tracing::error!(kind = kind.name(), "the database refused or did not answer: {error}");
+    match kind {
+        Kind::Outage | Kind::Exhausted | Kind::Timeout => {
+            (Problem::Unavailable, "the runner's database did not answer; try again")
+        }
+        Kind::Lock | Kind::Duplicate => {
+            (Problem::Conflict, "another request is changing the same thing; try again")
+        }
+        // What a caller sent is checked before it gets here. Should something slip through, it is still
+        // the caller's to change, and no repetition helps.
+        Kind::InvalidText => {
+            (Problem::InvalidRequest, "the request holds text that the database cannot store")
+        }
+        Kind::Other => (Problem::Internal, "the runner could not do it; its log says why"),
     }
 }
 

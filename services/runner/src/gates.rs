@@ -52,6 +52,8 @@ pub struct Order<'a> {
     pub workflow_id: &'a str,
     /// What was asked for.
     pub request: &'a Request,
+    /// What it works on: canonical JSON with the digest in `request`.
+    pub input: &'a [u8],
     /// Digest of the module's tree.
     pub module: Digest,
     /// It is stopped after this many milliseconds.
@@ -218,7 +220,7 @@ fn execute_request(it: &Order<'_>) -> ExecuteRequest {
         user: it.request.user.clone(),
         workflow_id: it.workflow_id.to_owned(),
         manifest_hash: it.module.to_string(),
-        input: it.request.input.clone(),
+        input: it.input.to_vec(),
         input_digest: it.request.input_digest.to_string(),
         seed: it.request.seed,
         budgets: Some(it.request.budgets.into()),

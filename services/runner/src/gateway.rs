@@ -1,11 +1,12 @@
 //! The HTTP gateway: the routes and member names frontends know, and additions beside them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
@@ -14,17 +15,19 @@ use chassis::trace::TraceLayer;
 use serde::Deserialize;
 use serde_json::Value;
 use tower_http::cors::{Any, CorsLayer};
-use wire::{Digest, Problem, RunId};
+use wire::{Problem, RunId};
 
 use crate::auth::{self, Access, Caller};
 use crate::error::{Error, Result};
 use crate::gates::Gates;
 use crate::gateway::orders::{Desk, Key};
 use crate::gateway::page::Page;
+use crate::gateway::rules::Hosts;
 use crate::gateway::summary::About;
 use crate::gateway::view::RunView;
 use crate::runs::run::Snapshot;
 
+pub mod rules;
 pub mod draft;
 pub mod view;
 pub mod store;
@@ -53,12 +56,17 @@ pub struct Gateway {
 
 type Shared = State<Arc<Gateway>>;
 
-/// All routes. `cors_origin` is `*` or one origin.
+/// All routes. `cors_origin` is `*` or one origin; `hosts` are the names by which the gateway may be
+/// called, if they are to be checked.
 ///
 /// # Errors
 ///
 /// When the origin can't stand in a header.
-pub fn router(gateway: Arc<Gateway>, cors_origin: &str) -> anyhow::Result<Router> {
+pub fn router(
+    gateway: Arc<Gateway>,
+    cors_origin: &str,
+    hosts: Option<Arc<Hosts>>,
+) -> anyhow::Result<Router> {
     let health = gateway.health.router();
     let access = gateway.access.clone();
     Ok(Router::new()
@@ -68,12 +76,14 @@ pub fn router(gateway: Arc<Gateway>, cors_origin: &str) -> anyhow::Result<Router
         .route("/runs/{id}/cancel", post(cancel))
         .route("/runs/{id}/bundle", get(bundle))
         .route("/summary", get(told_summary))
-        .fallback(nowhere)
-        .method_not_allowed_fallback(nowhere)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(draft::MAX_BODY_BYTES))
         // Whatever stands above needs a login, the answer to unknown routes included.
         .layer(middleware::from_fn_with_state(access.clone(), auth::guard))
         .route("/health", get(told_health))
+        .route("/problems/{slug}", get(problem_page))
+        .layer(middleware::from_fn_with_state(hosts, rules::apply))
         .with_state(gateway)
         .merge(health)
         .layer(cors(cors_origin)?)
@@ -83,6 +93,7 @@ pub fn router(gateway: Arc<Gateway>, cors_origin: &str) -> anyhow::Result<Router
 
 /// What a list can be narrowed to.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ListQuery {
     user: Option<String>,
     status: Option<String>,
@@ -97,17 +108,14 @@ async fn create(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response> {
     let body = body.map_err(too_large)?;
-    let body: Value = serde_json::from_slice(&body).map_err(|error| {
-        Error::refused(Problem::InvalidRequest, format!("Invalid payload: not JSON: {error}"))
-    })?;
-    let request = draft::read(&body, orders::draw_seed)?;
-    caller.may_spend(&request.user)?;
-    let key = idempotency_key(&headers, &body)?;
-    let created = gateway.desk.create(&request, key).await?;
+    let key = idempotency_key(&headers)?;
+    let new = draft::read(&body, orders::draw_seed)?;
+    caller.may_spend(&new.request.user)?;
+    let created = gateway.desk.create(&new, key.as_ref()).await?;
     let status = StatusCode::from_u16(created.status).unwrap_or(StatusCode::ACCEPTED);
-    let mut answer = (status, Json(&created.body)).into_response();
-    let location = created.body.get("id").and_then(Value::as_str).unwrap_or_default();
-    if let Ok(location) = HeaderValue::from_str(&format!("/runs/{location}")) {
+    let json = HeaderValue::from_static("application/json");
+    let mut answer = (status, [(header::CONTENT_TYPE, json)], created.body).into_response();
+    if let Ok(location) = HeaderValue::from_str(&format!("/runs/{}", created.id)) {
         answer.headers_mut().insert(header::LOCATION, location);
     }
     if created.replayed {
@@ -119,16 +127,20 @@ async fn create(
 async fn list(
     State(gateway): Shared,
     caller: Caller,
-    Query(query): Query<ListQuery>,
+    query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response> {
+    let Query(query) = query.map_err(|rejection| {
+        Error::refused(Problem::InvalidRequest, format!("query: {}", rejection.body_text()))
+    })?;
     let page = Page::read(query.limit.as_deref(), query.cursor.as_deref())?;
     let status = query.status.as_deref().map(page::status).transpose()?;
-    let user = caller.list_of(query.user.as_deref())?;
+    let asked = query.user.as_deref().map(page::user).transpose()?;
+    let user = caller.list_of(asked.as_deref())?;
     let (runs, next) = page.fetch(&gateway.desk.db, user.as_deref(), status).await?;
     let views: Vec<_> = runs.iter().map(RunView::from).collect();
     let mut answer = Json(views).into_response();
     if let Some(cursor) = next {
-        let link = page.link(&cursor, query.user.as_deref(), status);
+        let link = page.link(&cursor, user.as_deref(), status);
         if let Ok(link) = HeaderValue::from_str(&link) {
             answer.headers_mut().insert(header::LINK, link);
         }
@@ -172,7 +184,7 @@ async fn bundle(
     let Some(gates) = &gateway.gates else {
         return Err(Error::refused(Problem::NotFound, "this runner has no oracle-gate configured"));
     };
-    bundle::answer(&it, gates, &gateway.about.contract_id).await
+    bundle::answer(&it, gates, &gateway.about.contract_id, &gateway.desk.db).await
 }
 
 async fn told_health(State(gateway): Shared) -> Response {
@@ -196,8 +208,24 @@ async fn visible(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Snapsho
     Ok(run)
 }
 
-async fn nowhere(uri: Uri) -> Error {
+async fn not_found(uri: Uri) -> Error {
     Error::refused(Problem::NotFound, format!("there is no such route as {}", uri.path()))
+}
+
+/// The router adds the header `Allow`.
+async fn method_not_allowed(method: Method, uri: Uri) -> Error {
+    let text = format!("{} does not take {method}; see the header Allow", uri.path());
+    Error::refused(Problem::MethodNotAllowed, text)
+}
+
+/// `GET /problems/<slug>`: what the `type` of a problem document leads to.
+async fn problem_page(Path(slug): Path<String>) -> Result<Response> {
+    let known = Problem::ALL.iter().find(|problem| problem.row().slug == slug);
+    let problem = known.ok_or_else(|| {
+        Error::refused(Problem::NotFound, "there is no such problem; the table has no such row")
+    })?;
+    let kind = HeaderValue::from_static("text/markdown; charset=utf-8");
+    Ok(([(header::CONTENT_TYPE, kind)], problem.page()).into_response())
 }
 
 /// An id that is no UUID is that of no run.
@@ -214,25 +242,35 @@ fn too_large(rejection: BytesRejection) -> Error {
 }
 
 /// The caller's key: a quoted string as in the IETF draft, or the bare text that many clients send.
-fn idempotency_key(headers: &HeaderMap, body: &Value) -> Result<Option<Key>> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    let key = text.strip_prefix('"').and_then(|it| it.strip_suffix('"')).unwrap_or(text);
-    if key.is_empty() || key.chars().count() > 255 {
-        let text = "Idempotency-Key: want 1 to 255 visible characters";
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<Key>> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        // Which of them is meant cannot be told, and a wrong guess is a second run.
+        let text = "Idempotency-Key: expected one such header, found several";
         return Err(Error::refused(Problem::InvalidRequest, text));
     }
-    let canonical =
-        wire::json::canonical(body).map_err(|error| Error::Broken(error.to_string()))?;
-    Ok(Some(Key { key: key.to_owned(), request_hash: Digest::of(&canonical) }))
+    let text = value.to_str().unwrap_or_default().trim();
+    let key = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    Key::read(key).map(Some)
 }
 
 fn cors(origin: &str) -> anyhow::Result<CorsLayer> {
     let exposed = ["idempotency-replayed", "link", "location", "retry-after", "traceparent"];
+    // Named: a browser does not take `*` for Authorization.
+    let allowed = [
+        "authorization",
+        "content-type",
+        "idempotency-key",
+        "last-event-id",
+        "traceparent",
+        "tracestate",
+    ];
     let layer = CorsLayer::new()
-        .allow_methods([axum::http::Method::GET, axum::http::Method::POST])
-        .allow_headers(Any)
-        .expose_headers(exposed.map(HeaderName::from_static));
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(allowed.map(HeaderName::from_static))
+        .expose_headers(exposed.map(HeaderName::from_static))
+        .max_age(Duration::from_secs(3_600));
     Ok(match origin {
         "*" => layer.allow_origin(Any),
         origin => layer.allow_origin(origin.parse::<HeaderValue>()?),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-use time::format_description::well_known::Rfc3339;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use tonic::{Request, Response, Status};
 use wire::Problem;
 use wire::pb::runner::v1::runner_server::Runner;
@@ -16,7 +16,7 @@ use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::gateway::orders::{self, Key};
 use crate::gateway::page::Page;
-use crate::gateway::view::{RunView, rfc3339};
+use crate::gateway::view::{Meters, RunView, rfc3339};
 use crate::gateway::{Gateway, draft, store};
 use crate::runs::run::{self, Snapshot};
 use crate::runs::state;
@@ -32,12 +32,12 @@ impl Runner for Grpc {
         request: Request<CreateRunRequest>,
     ) -> Result<Response<Run>, Status> {
         let caller = self.caller(&request).await?;
-        let (body, key) = body(request.into_inner())?;
-        let request = draft::read(&body, orders::draw_seed)?;
-        caller.may_spend(&request.user)?;
-        let created = self.0.desk.create(&request, key).await?;
-        let id = created.body.get("id").and_then(Value::as_str).unwrap_or_default();
-        Ok(Response::new(message(&self.0.desk.find(run_id(id)?).await?)))
+        let request = request.into_inner();
+        let key = request.idempotency_key.as_deref().map(Key::read).transpose()?;
+        let new = draft::read(&body(&request)?, orders::draw_seed)?;
+        caller.may_spend(&new.request.user)?;
+        let created = self.0.desk.create(&new, key.as_ref()).await?;
+        Ok(Response::new(message(&self.0.desk.find(created.id).await?)))
     }
 
     async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<Run>, Status> {
@@ -102,37 +102,50 @@ impl Grpc {
     }
 }
 
-/// The same body that HTTP takes, so that both are read by one rule.
-fn body(it: CreateRunRequest) -> Result<(Value, Option<Key>)> {
-    let budgets = it.budgets.unwrap_or_default();
-    let mut body = json!({
-        "user": it.user,
-        "agentId": it.agent_id,
-        "rateVersion": it.rate_version,
-        "budgets": {
-            "llmIn": budgets.llm_in,
-            "llmOut": budgets.llm_out,
-            "httpCalls": budgets.http_calls,
-            "runtimeMs": budgets.runtime_ms,
+/// The same body that HTTP takes, so that both are read by one rule and share their keys.
+fn body(it: &CreateRunRequest) -> Result<Vec<u8>> {
+    /// The members that HTTP knows. The JSON of the caller is put in as it is.
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body<'a> {
+        user: &'a str,
+        agent_id: u32,
+        rate_version: Option<u32>,
+        budgets: Meters,
+        workflow_id: Option<&'a str>,
+        label: Option<&'a str>,
+        seed: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        metadata: Option<&'a RawValue>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        input: Option<&'a RawValue>,
+    }
+    let budgets = it.budgets.clone().unwrap_or_default();
+    let body = Body {
+        user: &it.user,
+        agent_id: it.agent_id,
+        rate_version: it.rate_version,
+        budgets: Meters {
+            llm_in: budgets.llm_in,
+            llm_out: budgets.llm_out,
+            http_calls: budgets.http_calls,
+            runtime_ms: budgets.runtime_ms,
         },
-        "workflowId": it.workflow_id,
-        "label": it.label,
-        "seed": it.seed,
-    });
-    for (name, bytes) in [("metadata", it.metadata_json), ("input", it.input_json)] {
-        if let Some(bytes) = bytes {
-            body[name] = serde_json::from_slice(&bytes).map_err(|error| {
-                Error::refused(Problem::InvalidRequest, format!("{name}_json: not JSON: {error}"))
-            })?;
-        }
-    }
-    let Some(key) = it.idempotency_key else { return Ok((body, None)) };
-    if key.is_empty() || key.chars().count() > 255 {
-        let text = "idempotency_key: want 1 to 255 characters";
-        return Err(Error::refused(Problem::InvalidRequest, text));
-    }
-    let digest = wire::json::digest(&body).map_err(|error| Error::Broken(error.to_string()))?;
-    Ok((body, Some(Key { key, request_hash: digest })))
+        workflow_id: it.workflow_id.as_deref(),
+        label: it.label.as_deref(),
+        seed: it.seed,
+        metadata: raw("metadata_json", it.metadata_json.as_deref())?,
+        input: raw("input_json", it.input_json.as_deref())?,
+    };
+    serde_json::to_vec(&body).map_err(|error| Error::Broken(error.to_string()))
+}
+
+/// The JSON of a bytes field, not read yet.
+fn raw<'a>(name: &str, bytes: Option<&'a [u8]>) -> Result<Option<&'a RawValue>> {
+    let read = bytes.map(serde_json::from_slice).transpose();
+    read.map_err(|error| {
+        Error::refused(Problem::InvalidRequest, format!("{name}: expected JSON: {error}"))
+    })
 }
 
 fn run_id(text: &str) -> Result<wire::RunId> {
@@ -149,7 +162,7 @@ fn message(it: &Snapshot) -> Run {
         status: status(it.run.status).into(),
         escrow: escrow(attempt.escrow).into(),
         budgets: Some(request.budgets.into()),
-        metadata_json: request.metadata.as_ref().map(|it| it.to_string().into_bytes()),
+        metadata_json: request.metadata.clone().map(String::into_bytes),
         phase: view.phase.to_owned(),
         input_digest: view.input_digest.to_string(),
         manifest_hash: text(view.manifest_hash).unwrap_or_default(),
@@ -180,7 +193,7 @@ fn message(it: &Snapshot) -> Run {
         trace_id: view.trace_id,
         deadline: view.deadline.unwrap_or_default(),
         created_at: view.created_at,
-        updated_at: it.run.updated_at.format(&Rfc3339).unwrap_or_default(),
+        updated_at: view.updated_at,
     }
 }
 

@@ -19,6 +19,7 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use stellar::Rpc;
 use tokio::net::TcpListener;
+use wire::event::Family;
 use wire::pb::runner::v1::runner_server::RunnerServer;
 
 use crate::auth::Access;
@@ -27,6 +28,7 @@ use crate::config::{Addresses, ChainKeys, Config, Role};
 use crate::gates::Gates;
 use crate::gateway::Gateway;
 use crate::gateway::orders::Desk;
+use crate::gateway::rules::Hosts;
 use crate::gateway::summary::{About, Pulse};
 use crate::grpc::Grpc;
 use crate::runs::steps::Engine;
@@ -41,12 +43,17 @@ pub mod chain;
 pub mod gates;
 pub mod gateway;
 pub mod grpc;
+pub mod metrics;
 pub mod probes;
 pub mod startup;
+pub mod operations;
 pub mod cli;
 
 /// The schema, oldest first.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Connections to Postgres for the requests of clients.
+const GATEWAY_CONNECTIONS: u32 = 8;
 
 /// A runner that has started.
 #[derive(Debug, Clone)]
@@ -74,7 +81,10 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         Some((address, tokens)) => Some((listen(address, "RUNNER_GRPC_PORT").await?, tokens)),
         None => None,
     };
+    // Two pools: requests of clients never wait for the engine's connections, nor the engine for theirs.
     let db = postgres::connect(&config.database_url).await?;
+    let requests_db =
+        postgres::connect_at_most(&config.database_url, GATEWAY_CONNECTIONS).await?;
     let migrated = postgres::migrate(&db, &MIGRATIONS).await;
     migrated.context("DATABASE_URL: the database can't be migrated")?;
     let bus = Bus::connect(&config.nats_url, &config.rules.nats_prefix).await?;
@@ -85,7 +95,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     };
     let (bell, pulse, health) = (Bell::default(), Pulse::default(), Health::new());
     let gateway = Arc::new(Gateway {
-        desk: desk(&db, &bell, &config),
+        desk: desk(&requests_db, &bell, &config),
         health: health.clone(),
         access: access(&mut config, &db, started.http)?,
         gates: gates.clone(),
@@ -93,8 +103,11 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     });
     let (role, poll, workers) = (config.role, config.poll, config.workers);
     let (cors, rpc_url) = (config.cors_origin.clone(), config.rpc_url.clone());
+    // On any other address a proxy decides by which names it is called.
+    let hosts = config.http.ip().is_loopback().then(|| Arc::new(Hosts::loopback([])));
     let rpc = Arc::new(Rpc::new(&rpc_url).context("RUNNER_RPC_URL")?);
     probes::spawn(service, &health, &db, &rpc, gates.as_ref(), &bus);
+    service.spawn("stream", bus.clone().provide(Family::Run, service.stop()));
     service.spawn("outbox", outbox::relay(db.clone(), bus, service.stop()));
 
     if let Some(engine) = engine(config, db, gates)?.map(Arc::new) {
@@ -114,7 +127,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         serve_http(service, http, health.router());
         return Ok(started);
     }
-    let router = gateway::router(gateway.clone(), &cors).context("RUNNER_CORS_ORIGIN")?;
+    let router = gateway::router(gateway.clone(), &cors, hosts).context("RUNNER_CORS_ORIGIN")?;
     serve_http(service, http, router);
     if let Some((listener, tokens)) = grpc {
         let runner = RunnerServer::new(Grpc(gateway))
@@ -127,11 +140,8 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
 }
 
 fn serve_http(service: &Service, listener: TcpListener, router: axum::Router) {
-    let stop = service.stop();
-    service.spawn("http", async move {
-        let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-        serving.await.context("the HTTP server failed")
-    });
+    let limits = chassis::http::Limits::default();
+    service.spawn("http", chassis::http::serve(listener, router, limits, service.stop()));
 }
 
 /// Takes the login's settings out of the configuration. Without RUNNER_PUBLIC_URL, clients reach the
@@ -161,10 +171,28 @@ fn about(config: &Config, pulse: &Pulse) -> About {
         contract_id: config.vault.to_string(),
         agent_registry_id: config.registry.to_string(),
         network_passphrase: config.network.passphrase().to_owned(),
-        rpc_url: config.rpc_url.clone(),
+        rpc_url: public_url(&config.rpc_url),
         poll_interval_ms: u64::try_from(config.poll.as_millis()).unwrap_or(u64::MAX),
         pulse: pulse.clone(),
     }
+}
+
+/// The node's address as anybody may see it (R9). User, password, query and fragment may be secrets, and so
+/// may any part of the path but the usual words.
+fn public_url(url: &str) -> String {
+    const USUAL: [&str; 12] = [
+        "", "api", "futurenet", "json-rpc", "jsonrpc", "mainnet", "public", "rpc", "soroban",
+        "soroban-rpc", "standalone", "testnet",
+    ];
+    let Ok(url) = url::Url::parse(url) else { return String::new() };
+    let origin = url.origin().ascii_serialization();
+    let segments = url.path().trim_matches('/').split('/');
+    let path: String = segments
+        .map(|segment| if USUAL.contains(&segment) { segment } else { "…" })
+        .filter(|segment| !segment.is_empty())
+        .map(|segment| format!("/{segment}"))
+        .collect();
+    origin + &path
 }
 
 /// What works on runs; `None` for a gateway alone, which has no key to sign with.
@@ -183,4 +211,22 @@ fn engine(config: Config, db: PgPool, gates: Option<Gates>) -> anyhow::Result<Op
         owner: chassis::clock::new_uuid().to_string(),
     };
     Ok(Some(Engine { db, ledger, gates, rules: config.rules }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::public_url;
+
+    #[test]
+    fn the_public_address_of_the_node_holds_no_secret() {
+        for (url, public) in [
+            ("http://localhost:8000", "http://localhost:8000"),
+            ("http://localhost:8000/", "http://localhost:8000"),
+            ("http://localhost:8000/rpc", "http://localhost:8000/rpc"),
+            ("https://u:p@node.example/soroban/rpc?apikey=k#f", "https://node.example/soroban/rpc"),
+            ("https://node.example/v2/0123abc", "https://node.example/…/…"),
+        ] {
+            assert_eq!(public_url(url), public);
+        }
+    }
 }

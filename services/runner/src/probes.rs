@@ -10,8 +10,12 @@ use wire::{Digest, Problem, RunId};
 
 use crate::error::Error;
 use crate::gates::Gates;
+use crate::gateway::store::{self, Load, OVERDUE_SECS};
+use crate::metrics;
 
 const EVERY: Duration = Duration::from_secs(2);
+/// Counting runs costs more than asking whether something answers.
+const EVERY_LOAD: Duration = Duration::from_secs(5);
 
 /// Watches everything the service needs or wants.
 pub fn spawn(
@@ -23,9 +27,9 @@ pub fn spawn(
     bus: &Bus,
 ) {
     health.need("database").want("nats").want("rpc");
-    let db = db.clone();
+    let probed = db.clone();
     let probe = move || {
-        let db = db.clone();
+        let db = probed.clone();
         async move { postgres::probe(&db).await }
     };
     let watch = health.clone().watch("database", EVERY, service.stop(), probe);
@@ -41,9 +45,33 @@ pub fn spawn(
         async move { rpc.clock().await.map(drop).map_err(|error| error.to_string()) }
     };
     service.spawn("probe rpc", health.clone().watch("rpc", EVERY, service.stop(), probe));
+    let db = db.clone();
+    let probe = move || {
+        let db = db.clone();
+        async move {
+            let load = store::load(&db).await.map_err(|error| error.to_string())?;
+            metrics::record(&load);
+            moving(&load)
+        }
+    };
+    health.want("work");
+    service.spawn("probe work", health.clone().watch("work", EVERY_LOAD, service.stop(), probe));
     if let Some(gates) = gates {
         spawn_gates(service, health, gates);
     }
+}
+
+/// Whether work that waits is also taken. Runs that wait while every worker is busy are a long queue; runs
+/// that wait while no worker holds any mean that nothing moves at all.
+fn moving(load: &Load) -> Result<(), String> {
+    if load.overdue == 0 || load.held > 0 {
+        return Ok(());
+    }
+    Err(format!(
+        "{} runs wait for more than {OVERDUE_SECS} s and no worker takes them: \
+         see the log of the workers and the locks in Postgres",
+        load.overdue
+    ))
 }
 
 fn spawn_gates(service: &Service, health: &Health, gates: &Gates) {
@@ -86,5 +114,26 @@ fn answers(answer: crate::error::Result<()>) -> Result<(), String> {
             Ok(())
         }
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_nobody_takes_is_noticed_and_a_long_queue_is_not() {
+        let load = |overdue, held| Load {
+            queued: overdue,
+            running: 0,
+            stuck: 0,
+            escrows_open: 0,
+            oldest_at: None,
+            overdue,
+            held,
+            active: None,
+        };
+        assert!(moving(&load(0, 0)).is_ok() && moving(&load(9, 4)).is_ok());
+        assert!(moving(&load(9, 0)).unwrap_err().contains("9 runs"));
     }
 }

@@ -15,6 +15,7 @@ use tonic::transport;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::Service;
+use tracing::warn;
 
 use super::{Auth, Tokens};
 use crate::health::Health;
@@ -22,6 +23,8 @@ use crate::trace::TraceLayer;
 
 /// How often a connection that says nothing is asked whether it still lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long open calls may take after a stop. Clients call again (R11); a stop must not wait for them.
+const GRACE: Duration = Duration::from_secs(6);
 /// Calls open on one connection, at most.
 const MAX_STREAMS: u32 = 256;
 
@@ -56,7 +59,7 @@ impl Server {
         self
     }
 
-    /// Serves on `listener` until `stop`, then lets open calls end.
+    /// Serves on `listener` until `stop`, then lets open calls end within a few seconds.
     ///
     /// # Errors
     ///
@@ -75,12 +78,25 @@ impl Server {
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .max_concurrent_streams(MAX_STREAMS)
             .add_routes(routes)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled());
+            .serve_with_incoming_shutdown(
+                TcpListenerStream::new(listener),
+                stop.clone().cancelled_owned(),
+            );
         tokio::select! {
             ended = serving => ended.context("the gRPC server failed"),
             () = mirror => Ok(()),
+            () = after(stop, GRACE) => {
+                warn!("gRPC connections are cut off: their clients did not end in time");
+                Ok(())
+            }
         }
     }
+}
+
+/// Ends some time after `stop`.
+async fn after(stop: CancellationToken, time: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(time).await;
 }
 
 /// Keeps grpc.health.v1 equal to `health`, for the server as a whole (the empty name) and each service.

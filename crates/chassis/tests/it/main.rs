@@ -5,6 +5,7 @@
 mod bus;
 mod fixture;
 mod grpc;
+mod http;
 mod health;
 mod outbox;
 mod postgres;

@@ -65,7 +65,7 @@ async fn what_was_rolled_back_is_never_told() {
     let (db, nats) = (database().await, testkit::nats().await);
     let (bus, mut heard) = (bus(&nats).await, nats.listen().await);
     let (event, subject) = fact(&nats.prefix, 1);
-    let mut tx = db.pool.begin().await.unwrap();
+    let mut tx = chassis::postgres::begin(&db.pool).await.unwrap();
     outbox::put(&mut tx, &event, &subject).await.unwrap();
     tx.rollback().await.unwrap();
     let (_stop, _ended) = relay(&db.pool, &bus);

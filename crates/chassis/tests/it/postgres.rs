@@ -55,7 +55,7 @@ async fn a_lock_that_another_keeps_is_not_waited_for_without_end() {
     let db = testkit::postgres().await;
     let hasty = pool(&db, &[("lock_timeout", "100ms")]).await;
     sqlx::query("CREATE TABLE kept (id int)").execute(&hasty).await.unwrap();
-    let mut holder = hasty.begin().await.unwrap();
+    let mut holder = chassis::postgres::begin(&hasty).await.unwrap();
     sqlx::query("LOCK TABLE kept").execute(&mut *holder).await.unwrap();
     let waited = sqlx::query("SELECT * FROM kept").execute(&hasty).await;
     assert_eq!(code(&waited.unwrap_err()), "55P03");
@@ -71,4 +71,68 @@ async fn a_migration_takes_the_time_it_takes_and_leaves_the_bounds_to_others() {
     migrate(&hasty, &Migrator::new(folder.path()).await.unwrap()).await.unwrap();
     sqlx::query("SELECT * FROM made").execute(&hasty).await.unwrap();
     assert_eq!(shown(&hasty, "statement_timeout").await, BRIEF.1);
+}
+
+/// Transactions that Postgres holds open for this database without a statement in them.
+async fn left_open(db: &TestDb) -> i64 {
+    let count = "SELECT count(*) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    sqlx::query_scalar(count).fetch_one(&db.pool).await.unwrap()
+}
+
+async fn none_is_left_open(db: &TestDb) {
+    let settled = || async { (left_open(db).await == 0).then_some(()) };
+    testkit::eventually(std::time::Duration::from_secs(10), settled).await;
+}
+
+#[tokio::test]
+async fn a_caller_may_be_dropped_at_any_moment_of_begin() {
+    let db = testkit::postgres().await;
+    let usual = pool(&db, &[]).await;
+    sqlx::query("CREATE TABLE kept (id int)").execute(&usual).await.unwrap();
+    for micros in 0..400 {
+        let patience = std::time::Duration::from_micros(micros * 5);
+        // Dropped before, while or after `BEGIN` is on its way.
+        let begun = tokio::time::timeout(patience, chassis::postgres::begin(&usual)).await;
+        drop(begun);
+        // What the next borrower writes is committed: it is seen from outside of the pool.
+        let id = i32::try_from(micros).unwrap();
+        sqlx::query("INSERT INTO kept VALUES ($1)").bind(id).execute(&usual).await.unwrap();
+    }
+    let seen: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM kept").fetch_one(&db.pool).await.unwrap();
+    assert_eq!(seen, 400);
+    none_is_left_open(&db).await;
+}
+
+#[tokio::test]
+async fn a_connection_inside_a_transaction_is_never_lent_to_another() {
+    let db = testkit::postgres().await;
+    let usual = pool(&db, &[]).await;
+    sqlx::query("CREATE TABLE kept (id int)").execute(&usual).await.unwrap();
+    // The driver does not know of this transaction, as after a `begin` that was dropped.
+    sqlx::raw_sql("BEGIN").execute(&usual).await.unwrap();
+    sqlx::query("INSERT INTO kept VALUES (1)").execute(&usual).await.unwrap();
+    let seen: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM kept").fetch_one(&db.pool).await.unwrap();
+    assert_eq!(seen, 1);
+    none_is_left_open(&db).await;
+
+    // A transaction in which a statement failed is no better.
+    sqlx::raw_sql("BEGIN; SELECT 1").execute(&usual).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT 1 / 0").execute(&usual).await.unwrap_err();
+    sqlx::query("INSERT INTO kept VALUES (2)").execute(&usual).await.unwrap();
+    none_is_left_open(&db).await;
+}
+
+#[tokio::test]
+async fn a_transaction_without_statements_does_not_keep_its_locks_for_ever() {
+    let db = testkit::postgres().await;
+    let hasty = pool(&db, &[("idle_in_transaction_session_timeout", "100ms")]).await;
+    assert_eq!(shown(&pool(&db, &[]).await, "idle_in_transaction_session_timeout").await, "30s");
+    sqlx::query("CREATE TABLE kept (id int)").execute(&hasty).await.unwrap();
+    let mut holder = chassis::postgres::begin(&hasty).await.unwrap();
+    sqlx::query("LOCK TABLE kept").execute(&mut *holder).await.unwrap();
+    none_is_left_open(&db).await;
+    sqlx::query("INSERT INTO kept VALUES (1)").execute(&db.pool).await.unwrap();
 }

@@ -117,7 +117,8 @@ impl Data for RunData {
     type Name = RunEvent;
 
     fn key(&self) -> String {
-        self.run_id.simple()
+        // One spelling everywhere: in the subject, in the ids of events and in the data.
+        self.run_id.to_string()
     }
 }
 

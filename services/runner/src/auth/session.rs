@@ -44,7 +44,7 @@ pub async fn begin(login: &Login, proof: &Proof) -> Result<Session> {
         number: 1,
         expires_at: now.saturating_add(time::Duration::seconds(secs)),
     };
-    let mut tx = login.db.begin().await?;
+    let mut tx = chassis::postgres::begin(&login.db).await?;
     // The primary key decides between two answers that arrive together.
     let used = sqlx::query(
         "INSERT INTO auth_challenges (digest, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
@@ -107,7 +107,7 @@ pub async fn account(db: &PgPool, id: Uuid) -> Result<String> {
 /// [`Problem::Unauthenticated`] for a session that is over. An old refresh token revokes its session:
 /// either its owner or a thief holds a newer one, and nothing tells which.
 pub async fn rotate(db: &PgPool, id: Uuid, number: i64) -> Result<Session> {
-    let mut tx = db.begin().await?;
+    let mut tx = chassis::postgres::begin(db).await?;
     let row = sqlx::query(
         "SELECT subject, account, challenge, refresh_number, expires_at, \
             rotated_at > now() - interval '60 seconds' AS recent \

@@ -101,7 +101,15 @@ impl Ledger {
                         return Ok(stopped);
                     }
                 }
-                State::Succeeded => return done(&known).map(Driven::Done),
+                State::Succeeded => {
+                    return match done(&known) {
+                        Ok(done) => Ok(Driven::Done(done)),
+                        // It landed, and no repetition makes its result readable: this release is too
+                        // old for the vault, or a node sent something else. A person has to see it.
+                        Err(Error::Broken(reason)) => Ok(Driven::Unknown(reason)),
+                        Err(error) => Err(error),
+                    };
+                }
                 State::Failed | State::Expired | State::Rejected => {
                     if let Some(stopped) = self.again(purpose, &known).await? {
                         return Ok(stopped);

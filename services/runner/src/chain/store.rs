@@ -57,7 +57,11 @@ pub async fn release_source(db: &PgPool, lease: SourceLease<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Stores a signed envelope that was not sent yet, if both the run and the source are still held.
+/// Stores a signed envelope that was not sent yet, if both the run and the source are still held, and the
+/// run was not called off before its escrow was ever asked for.
+///
+/// The run's row is locked for the length of the statement: a cancel, which locks it too, comes either
+/// before and takes the run away, or after and finds the envelope.
 pub async fn insert(
     conn: &mut PgConnection,
     held: Held,
@@ -69,7 +73,8 @@ pub async fn insert(
         "INSERT INTO chain_transactions (hash, run_id, attempt, kind, source, sequence, max_time, \
             signed_ledger, envelope, state, created_at, updated_at) \
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, 'prepared', $10, $10 \
-         WHERE EXISTS (SELECT 1 FROM runs WHERE id = $2 AND lease_token = $11) \
+         WHERE EXISTS (SELECT 1 FROM runs WHERE id = $2 AND lease_token = $11 \
+                AND ($4 <> 'open' OR NOT cancel_requested) FOR SHARE) \
             AND EXISTS (SELECT 1 FROM sources WHERE account = $5 AND lease_token = $12)",
     );
     let done = done.bind(it.hash.as_bytes().as_slice()).bind(it.run.as_uuid());

@@ -1,11 +1,17 @@
 //! A sealed run as one archive: what oracle-gate holds of it, with the run itself in front.
 
+use std::time::Duration;
+
+use anyhow::Context as _;
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sqlx::PgPool;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use wire::Problem;
 use wire::pb::oracle::v1::bundle_chunk::Item;
@@ -16,29 +22,39 @@ use crate::error::{Error, Result};
 use crate::gates::Gates;
 use crate::gateway::view::RunView;
 use crate::runs::run::Snapshot;
+use crate::runs::store;
 
 /// A tar archive is made of blocks of this many bytes.
 const BLOCK: usize = 512;
 /// Pieces that may wait for a slow reader.
 const WAITING: usize = 8;
+/// How long a reader may take for one of them. A slower one would hold a stream of oracle-gate, and with
+/// it the pack's files, for as long as it likes.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How long a bundle may take as a whole.
+const WHOLE: Duration = Duration::from_secs(3_600);
 
 /// `GET /runs/:id/bundle`.
 ///
 /// # Errors
 ///
 /// [`Problem::NotFound`] for a run that was not sealed, and what oracle-gate refuses.
-pub async fn answer(it: &Snapshot, gates: &Gates, vault: &str) -> Result<Response> {
+pub async fn answer(it: &Snapshot, gates: &Gates, vault: &str, db: &PgPool) -> Result<Response> {
     if it.attempt.seal.is_none() {
         return Err(Error::refused(Problem::NotFound, "this run was not sealed"));
     }
-    let run = run_json(it, vault)?;
+    let input = store::input(db, it.run.id).await?;
+    let run = run_json(it, vault, &input)?;
     let stream = gates.bundle(it.key()).await?;
     let (pieces, body) = mpsc::channel(WAITING);
     tokio::spawn(async move {
-        if let Err(error) = write(&pieces, &run, stream).await {
+        let written = timeout(WHOLE, write(&pieces, &run, stream)).await;
+        let written = written.unwrap_or_else(|_| Err(anyhow::anyhow!("it took too long")));
+        if let Err(error) = written {
             // An error in the stream cuts the answer short, which every client sees.
-            tracing::warn!("a bundle was cut short: {error}");
-            let _ = pieces.send(Err(std::io::Error::other("the bundle was cut short"))).await;
+            tracing::warn!("a bundle was cut short: {error:#}");
+            let cut = std::io::Error::other("the bundle was cut short");
+            let _ = timeout(PAUSE, pieces.send(Err(cut))).await;
         }
     });
     let mut answer = Body::from_stream(ReceiverStream::new(body)).into_response();
@@ -54,14 +70,24 @@ pub async fn answer(it: &Snapshot, gates: &Gates, vault: &str) -> Result<Respons
 type Pieces = mpsc::Sender<std::io::Result<Bytes>>;
 
 /// The run as the gateway shows it, with what a verifier needs beside it.
-fn run_json(it: &Snapshot, vault: &str) -> Result<Vec<u8>> {
+fn run_json(it: &Snapshot, vault: &str, input: &[u8]) -> Result<Vec<u8>> {
+    /// The members of the document. Input and metadata keep their text: nobody may round a number.
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Document<'a> {
+        #[serde(flatten)]
+        run: RunView,
+        terms: serde_json::Value,
+        vault_id: &'a str,
+        nonce: wire::Digest,
+        input: &'a RawValue,
+    }
     let broken = |error: serde_json::Error| Error::Broken(error.to_string());
-    let mut run = serde_json::to_value(RunView::from(it)).map_err(broken)?;
-    run["terms"] = json!(on_chain(it.terms()?)?);
-    run["vaultId"] = json!(vault);
-    run["nonce"] = json!(it.attempt.nonce);
-    run["input"] = serde_json::from_slice(&it.run.request.input).map_err(broken)?;
-    serde_json::to_vec_pretty(&run).map_err(broken)
+    let terms = serde_json::to_value(on_chain(it.terms()?)?).map_err(broken)?;
+    let input = serde_json::from_slice(input).map_err(broken)?;
+    let (run, nonce) = (RunView::from(it), it.attempt.nonce);
+    let document = Document { run, terms, vault_id: vault, nonce, input };
+    serde_json::to_vec_pretty(&document).map_err(broken)
 }
 
 async fn write(
@@ -126,7 +152,8 @@ async fn long_name(pieces: &Pieces, path: &str) -> anyhow::Result<()> {
 }
 
 async fn send(pieces: &Pieces, bytes: Vec<u8>) -> anyhow::Result<()> {
-    Ok(pieces.send(Ok(bytes.into())).await?)
+    let sent = timeout(PAUSE, pieces.send(Ok(bytes.into()))).await;
+    Ok(sent.context("its reader takes too long")??)
 }
 
 fn padding(length: u64) -> Vec<u8> {

@@ -1,12 +1,18 @@
 //! What a caller asks for becomes a request here or not at all. Pure.
 //!
 //! Types are not coerced: a number is a JSON number, whole, not negative, and small enough that every
-//! JSON reader holds it exactly. All mistakes are reported at once. Unknown members are ignored, as
-//! frontends may send their own, except among the budgets, where a misspelt one would be a budget of
-//! zero.
+//! JSON reader holds it exactly. All mistakes are reported at once, each with its place. Unknown members
+//! are ignored, as frontends may send their own, except among the budgets, where a misspelt one would be a
+//! budget of zero.
+//!
+//! The body is read as text. A reader that made values of it would round numbers and take one of two
+//! members with the same name, and two inputs would have one digest.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 use stellar::Address;
+use wire::json::exact::{self, Flaw};
 use wire::problem::Issue;
 use wire::statement::MAX_SEED;
 use wire::{Digest, Problem, Usage};
@@ -25,76 +31,157 @@ const MAX_NAME_BYTES: usize = 256;
 /// What a run works on when its caller named nothing: the gates and the facts view need a name.
 const DEFAULT_WORKFLOW: &str = "default";
 
+/// A request that was read, with what is kept beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRun {
+    /// What was asked for.
+    pub request: Request,
+    /// The input: canonical JSON.
+    pub input: Vec<u8>,
+    /// Digest of all that was asked for, which does not depend on the way in, on white space or on the
+    /// order of members, but on the text of every number (R5).
+    pub fingerprint: Digest,
+}
+
 /// Reads a request from the body of `POST /runs`. `draw` gives the seed if the caller named none.
 ///
 /// # Errors
 ///
 /// A refusal that lists every mistake.
-pub fn read(body: &Value, draw: impl FnOnce() -> u64) -> Result<Request> {
-    let Some(body) = body.as_object() else {
-        return Err(Error::refused(Problem::InvalidRequest, "Invalid payload: want a JSON object"));
+pub fn read(body: &[u8], draw: impl FnOnce() -> u64) -> Result<NewRun> {
+    let invalid = |why: String| {
+        Error::refused(Problem::InvalidRequest, format!("Invalid payload: {why}"))
     };
-    let mut form = Form { body, issues: Vec::new() };
+    let body = std::str::from_utf8(body).map_err(|error| invalid(format!("not UTF-8: {error}")))?;
+    let members = exact::members(body).map_err(|flaw| {
+        invalid(format!("expected a JSON object: {} {}", flaw.pointer(), flaw.message))
+    })?;
+
+    let mut form = Form { members: &members, issues: Vec::new() };
     let user = form.user();
     let agent_id = form.number("agentId", u64::from(u32::MAX));
-    if agent_id.is_none() && !form.body.contains_key("agentId") {
+    if agent_id.is_none() && !form.members.contains_key("agentId") {
         form.issue(&["agentId"], "is required");
     }
     let rate_version = form.number("rateVersion", u64::from(u32::MAX));
     if rate_version == Some(0) {
-        form.issue(&["rateVersion"], "want a whole number from 1");
+        form.issue(&["rateVersion"], "expected a whole number from 1");
     }
     let budgets = form.budgets();
     let (workflow_id, label) = (form.name("workflowId"), form.name("label"));
     let metadata = form.metadata();
     let input = form.input();
     let seed = form.number("seed", MAX_SEED);
+    let others = form.others();
     if !form.issues.is_empty() {
         let (problem, detail) = (Problem::InvalidRequest, "Invalid payload".to_owned());
         return Err(Error::Refused { problem, detail, issues: form.issues });
     }
-    let narrow = |value: Option<u64>| value.and_then(|it| u32::try_from(it).ok());
-    Ok(Request {
+
+    let narrow = |value: Option<u64>| value.and_then(|number| u32::try_from(number).ok());
+    let mut request = Request {
         user,
         agent_id: narrow(agent_id).unwrap_or_default(),
         rate_version: narrow(rate_version),
         budgets,
         workflow_id: Some(workflow_id.unwrap_or_else(|| DEFAULT_WORKFLOW.to_owned())),
         label,
-        metadata,
+        metadata: metadata.as_ref().map(|(sent, _)| sent.clone()),
         input_digest: Digest::of(&input),
-        input,
-        seed: seed.unwrap_or_else(draw),
-    })
+        seed: 0,
+    };
+    let spelled = metadata.map(|(_, spelled)| spelled);
+    let fingerprint = fingerprint(&request, seed, spelled.as_deref(), &others)?;
+    request.seed = seed.unwrap_or_else(draw);
+    Ok(NewRun { request, input, fingerprint })
+}
+
+/// The seed is taken as it was asked for: one that is drawn would be another for every repetition.
+fn fingerprint(
+    request: &Request,
+    seed: Option<u64>,
+    metadata: Option<&str>,
+    others: &BTreeMap<String, String>,
+) -> Result<Digest> {
+    let document = serde_json::json!({
+        "kind": "lumio-request-v1",
+        "user": request.user,
+        "agentId": request.agent_id,
+        "rateVersion": request.rate_version,
+        "budgets": request.budgets,
+        "workflowId": request.workflow_id,
+        "label": request.label,
+        "seed": seed,
+        "input": request.input_digest,
+        // As text: canonical JSON would round their numbers.
+        "metadata": metadata,
+        "others": others,
+    });
+    wire::json::digest(&document).map_err(|error| Error::Broken(error.to_string()))
 }
 
 struct Form<'a> {
-    body: &'a Map<String, Value>,
+    members: &'a BTreeMap<String, &'a str>,
     issues: Vec<Issue>,
 }
 
-impl Form<'_> {
+/// The members that mean something here.
+const KNOWN: [&str; 9] = [
+    "user", "agentId", "rateVersion", "budgets", "workflowId", "label", "metadata", "input", "seed",
+];
+
+impl<'a> Form<'a> {
     fn issue(&mut self, path: &[&str], message: impl Into<String>) {
-        let path = path.iter().map(|it| (*it).to_owned()).collect();
-        self.issues.push(Issue { path, message: message.into() });
+        let path = path.iter().map(|step| (*step).to_owned()).collect();
+        self.issues.push(Issue::new(path, message));
     }
 
-    /// A member that is there; `null` is not there.
-    fn member(&self, name: &str) -> Option<&Value> {
-        self.body.get(name).filter(|it| !it.is_null())
+    /// Notes a flaw inside the member `name`.
+    fn flaw(&mut self, name: &str, flaw: Flaw) {
+        let path = std::iter::once(name.to_owned()).chain(flaw.path).collect();
+        self.issues.push(Issue::new(path, flaw.message));
+    }
+
+    /// The text of a member that is there; `null` is not there.
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.members.get(name).copied().filter(|text| *text != "null")
+    }
+
+    /// A member in which no number may be rounded.
+    fn member(&mut self, name: &str) -> Option<Value> {
+        let read = exact::read(self.text(name)?);
+        let exact = match read {
+            Ok(exact) => exact,
+            Err(flaw) => {
+                self.flaw(name, flaw);
+                return None;
+            }
+        };
+        if !exact.rounded.is_empty() {
+            exact.rounded.into_iter().for_each(|flaw| self.flaw(name, flaw));
+            return None;
+        }
+        match serde_json::from_str(&exact.text) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.issue(&[name], format!("cannot be read: {error}"));
+                None
+            }
+        }
     }
 
     fn user(&mut self) -> String {
-        let text = self.member("user").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let member = self.member("user");
+        let text = member.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
         if text.parse::<Address>().is_err() {
-            self.issue(&["user"], "want an account (G…) or a contract (C…)");
+            self.issue(&["user"], "expected an account (G…) or a contract (C…)");
         }
         text
     }
 
     fn number(&mut self, name: &str, most: u64) -> Option<u64> {
         let value = self.member(name)?;
-        match whole(value, most) {
+        match whole(&value, most) {
             Ok(number) => Some(number),
             Err(message) => {
                 self.issue(&[name], message);
@@ -104,9 +191,16 @@ impl Form<'_> {
     }
 
     fn budgets(&mut self) -> Usage {
-        let Some(Value::Object(budgets)) = self.member("budgets").cloned() else {
-            self.issue(&["budgets"], "want an object with llmIn, llmOut, httpCalls, runtimeMs");
-            return Usage::default();
+        let known = self.issues.len();
+        let budgets = match self.member("budgets") {
+            Some(Value::Object(budgets)) => budgets,
+            _ => {
+                if self.issues.len() == known {
+                    let text = "expected an object with llmIn, llmOut, httpCalls, runtimeMs";
+                    self.issue(&["budgets"], text);
+                }
+                return Usage::default();
+            }
         };
         let mut usage = Usage::default();
         for (name, value) in &budgets {
@@ -116,10 +210,8 @@ impl Form<'_> {
                 "httpCalls" => &mut usage.http_calls,
                 "runtimeMs" => &mut usage.runtime_ms,
                 _ => {
-                    self.issue(
-                        &["budgets", name],
-                        "is not a meter; there are llmIn, llmOut, httpCalls, runtimeMs",
-                    );
+                    let text = "is not a meter; there are llmIn, llmOut, httpCalls, runtimeMs";
+                    self.issue(&["budgets", name], text);
                     continue;
                 }
             };
@@ -138,31 +230,62 @@ impl Form<'_> {
         };
         let text = value.as_str().filter(fits).map(str::to_owned);
         if text.is_none() {
-            self.issue(&[name], format!("want text of 1 to {MAX_NAME_BYTES} bytes"));
+            let text =
+                format!("expected text of 1 to {MAX_NAME_BYTES} bytes without control characters");
+            self.issue(&[name], text);
         }
         text
     }
 
-    fn metadata(&mut self) -> Option<Value> {
-        let value = self.member("metadata")?.clone();
-        if !value.is_object() || value.to_string().len() > MAX_METADATA_BYTES {
-            self.issue(
-                &["metadata"],
-                format!("want an object of at most {MAX_METADATA_BYTES} bytes"),
-            );
+    /// The metadata as it was sent, and in one spelling.
+    fn metadata(&mut self) -> Option<(String, String)> {
+        const NAME: &str = "metadata";
+        let text = self.text(NAME)?;
+        if !text.starts_with('{') || text.len() > MAX_METADATA_BYTES {
+            let text = format!("expected an object of at most {MAX_METADATA_BYTES} bytes");
+            self.issue(&[NAME], text);
+            return None;
         }
-        Some(value)
+        match exact::read(text) {
+            // Its numbers are never read, so they may be any.
+            Ok(exact::Exact { text: spelled, nul: None, .. }) => Some((text.to_owned(), spelled)),
+            Ok(exact::Exact { nul: Some(flaw), .. }) | Err(flaw) => {
+                self.flaw(NAME, flaw);
+                None
+            }
+        }
     }
 
     fn input(&mut self) -> Vec<u8> {
-        let empty = Value::Object(Map::new());
-        let canonical = wire::json::canonical(self.body.get("input").unwrap_or(&empty));
-        match canonical {
-            Ok(bytes) if bytes.len() <= MAX_INPUT_BYTES => return bytes,
-            Ok(_) => self.issue(&["input"], format!("has more than {MAX_INPUT_BYTES} bytes")),
-            Err(_) => self.issue(&["input"], "has no canonical form (RFC 8785)"),
+        const NAME: &str = "input";
+        // A `null` that was sent is an input, unlike one that was not.
+        let text = self.members.get(NAME).copied().unwrap_or("{}");
+        match exact::canonical(text) {
+            Ok(canonical) if !canonical.rounded.is_empty() => {
+                canonical.rounded.into_iter().for_each(|flaw| self.flaw(NAME, flaw));
+            }
+            Ok(canonical) if canonical.text.len() <= MAX_INPUT_BYTES => {
+                return canonical.text.into_bytes();
+            }
+            Ok(_) => self.issue(&[NAME], format!("has more than {MAX_INPUT_BYTES} bytes")),
+            Err(flaw) => self.flaw(NAME, flaw),
         }
         Vec::new()
+    }
+
+    /// Members that mean nothing here, in one spelling: a request with others is another request.
+    fn others(&mut self) -> BTreeMap<String, String> {
+        let mut others = BTreeMap::new();
+        for (name, text) in self.members {
+            if KNOWN.contains(&name.as_str()) {
+                continue;
+            }
+            match exact::read(text) {
+                Ok(exact) => drop(others.insert(name.clone(), exact.text)),
+                Err(flaw) => self.flaw(name, flaw),
+            }
+        }
+        others
     }
 }
 
@@ -178,7 +301,9 @@ fn whole(value: &Value, most: u64) -> std::result::Result<u64, String> {
         )]
         exact.then_some(number as u64)
     });
-    number.filter(|it| *it <= most).ok_or_else(|| format!("want a whole number from 0 to {most}"))
+    number
+        .filter(|number| *number <= most)
+        .ok_or_else(|| format!("expected a whole number from 0 to {most}"))
 }
 
 #[cfg(test)]
@@ -192,20 +317,33 @@ mod tests {
         Address::Account([7; 32]).to_string()
     }
 
-    fn issues(body: &Value) -> Vec<String> {
-        match read(body, || 0) {
+    fn read_value(body: &Value) -> Result<NewRun> {
+        read(body.to_string().as_bytes(), || 42)
+    }
+
+    /// A body with these members beside those that must be there.
+    fn with(members: &str) -> String {
+        let user = user();
+        format!(r#"{{"user":"{user}","agentId":1,"budgets":{{"runtimeMs":10}}{members}}}"#)
+    }
+
+    fn pointers(body: &str) -> Vec<String> {
+        match read(body.as_bytes(), || 0) {
             Err(Error::Refused { issues, .. }) => {
-                issues.iter().map(|it| it.path.join(".")).collect()
+                issues.into_iter().map(|issue| issue.pointer).collect()
             }
             other => panic!("{other:?}"),
         }
     }
 
+    fn issues(body: &Value) -> Vec<String> {
+        pointers(&body.to_string())
+    }
+
     #[test]
     fn the_least_request_is_enough() {
-        let body = json!({ "user": user(), "agentId": 1, "budgets": { "runtimeMs": 10 } });
-        let request = read(&body, || 42).unwrap();
-        assert_eq!((request.seed, request.input.as_slice()), (42, b"{}".as_slice()));
+        let NewRun { request, input, .. } = read(with("").as_bytes(), || 42).unwrap();
+        assert_eq!((request.seed, input.as_slice()), (42, b"{}".as_slice()));
         assert_eq!(request.budgets, Usage { runtime_ms: 10, ..Usage::default() });
         assert_eq!(request.rate_version, None);
         assert_eq!(request.workflow_id.as_deref(), Some("default"), "the gates need a name");
@@ -213,31 +351,32 @@ mod tests {
 
     #[test]
     fn a_name_that_the_gates_would_refuse_is_refused_before_money_moves() {
-        let named = |name: String| json!({ "user": user(), "agentId": 1, "budgets": { "runtimeMs": 10 }, "workflowId": name });
-        assert!(read(&named("é".repeat(128)), || 42).is_ok());
-        assert_eq!(issues(&named("é".repeat(129))), ["workflowId"]);
+        let named = |name: &str| with(&format!(r#","workflowId":"{name}""#));
+        assert!(read(named(&"é".repeat(128)).as_bytes(), || 42).is_ok());
+        assert_eq!(pointers(&named(&"é".repeat(129))), ["/workflowId"]);
+        assert_eq!(pointers(&named("a\\u0000")), ["/workflowId"]);
     }
 
     #[test]
-    fn every_mistake_is_told_at_once() {
+    fn every_mistake_is_reported_at_once() {
         let body = json!({
             "user": "", "agentId": -1, "rateVersion": 0, "workflowId": "", "metadata": [],
             "budgets": { "llmIn": 1.5, "llmOut": "3", "httpCall": 1 }, "seed": 9_007_199_254_740_992_u64,
         });
         let mut found = issues(&body);
         found.sort();
-        let want = [
-            "agentId",
-            "budgets.httpCall",
-            "budgets.llmIn",
-            "budgets.llmOut",
-            "metadata",
-            "rateVersion",
-            "seed",
-            "user",
-            "workflowId",
+        let expected = [
+            "/agentId",
+            "/budgets/httpCall",
+            "/budgets/llmIn",
+            "/budgets/llmOut",
+            "/metadata",
+            "/rateVersion",
+            "/seed",
+            "/user",
+            "/workflowId",
         ];
-        assert_eq!(found, want);
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -246,28 +385,75 @@ mod tests {
             [json!(""), json!(true), json!([]), json!("1"), json!(-1), json!(0.5), json!(1e300)]
         {
             let body = json!({ "user": user(), "agentId": 1, "budgets": { "llmIn": wrong } });
-            assert_eq!(issues(&body), ["budgets.llmIn"], "{wrong}");
+            assert_eq!(issues(&body), ["/budgets/llmIn"], "{wrong}");
         }
         let body = json!({ "user": user(), "agentId": 1.0, "budgets": { "llmIn": 2.0 } });
-        assert_eq!(read(&body, || 0).unwrap().budgets.llm_in, 2);
+        assert_eq!(read_value(&body).unwrap().request.budgets.llm_in, 2);
+        // A reader of doubles would take it for the whole number below it.
+        assert_eq!(pointers(&with(r#","seed":9007199254740990.9999"#)), ["/seed"]);
     }
 
     #[test]
     fn the_input_is_any_json_and_has_one_spelling() {
-        let body =
-            |input: Value| json!({ "user": user(), "agentId": 1, "budgets": {}, "input": input });
-        let of = |input| read(&body(input), || 0).unwrap();
-        assert_eq!(of(json!({ "b": 1, "a": 2 })).input, br#"{"a":2,"b":1}"#);
-        assert_eq!(of(json!(null)).input, b"null");
-        assert_eq!(issues(&body(json!("x".repeat(MAX_INPUT_BYTES)))), ["input"]);
+        let of = |input: &str| read(with(&format!(r#","input":{input}"#)).as_bytes(), || 0);
+        assert_eq!(of(r#"{ "b": 1, "a": 2.0 }"#).unwrap().input, br#"{"a":2,"b":1}"#);
+        assert_eq!(of("null").unwrap().input, b"null");
+        let large = format!("\"{}\"", "x".repeat(MAX_INPUT_BYTES));
+        assert_eq!(pointers(&with(&format!(r#","input":{large}"#))), ["/input"]);
+    }
+
+    #[test]
+    fn two_inputs_never_have_one_digest() {
+        for (input, pointer) in [
+            (r#"{"rows":[1,18446744073709551616]}"#, "/input/rows/1"),
+            (r#"{"a/b":18446744073709551617}"#, "/input/a~1b"),
+            ("9007199254740992", "/input"),
+            ("-9007199254740992", "/input"),
+            ("[0.10000000000000000001]", "/input/0"),
+            ("[1e400]", "/input/0"),
+            (r#"{"a":1,"a":1}"#, "/input/a"),
+            (r#"[{"a":{"b":1,"\u0062":2}}]"#, "/input/0/a/b"),
+        ] {
+            assert_eq!(pointers(&with(&format!(r#","input":{input}"#))), [pointer], "{input}");
+        }
+        let twice = r#"{"user":"","user":""}"#;
+        assert!(matches!(read(twice.as_bytes(), || 0), Err(Error::Refused { .. })));
+        let budgets = with("").replace(r#""runtimeMs":10"#, r#""runtimeMs":10,"runtimeMs":10"#);
+        assert_eq!(pointers(&budgets), ["/budgets/runtimeMs"]);
+    }
+
+    #[test]
+    fn metadata_is_kept_as_it_was_sent() {
+        let sent = r#"{ "n": 18446744073709551617, "tiny": 1e-999, "b": 1.50 }"#;
+        let read_it = |metadata: &str| {
+            read(with(&format!(r#","metadata":{metadata}"#)).as_bytes(), || 0)
+        };
+        assert_eq!(read_it(sent).unwrap().request.metadata.as_deref(), Some(sent));
+        assert_eq!(pointers(&with(r#","metadata":{"a":{"b":1,"b":2}}"#)), ["/metadata/a/b"]);
+        assert_eq!(pointers(&with(r#","metadata":{"a":["\u0000"]}"#)), ["/metadata/a/0"]);
+        assert_eq!(pointers(&with(r#","metadata":{"a":"\ud800"}"#)), ["/metadata/a"]);
+    }
+
+    #[test]
+    fn the_fingerprint_is_of_what_was_asked_for_and_not_of_how() {
+        let of = |members: &str| read(with(members).as_bytes(), || 7).unwrap().fingerprint;
+        let plain = of(r#","metadata":{"a":1,"b":2}"#);
+        assert_eq!(plain, of(r#" , "metadata" : { "b":2, "a":1 } , "label" : null "#));
+        assert_ne!(plain, of(r#","metadata":{"a":1,"b":2.0}"#));
+        let large = |digit: char| of(&format!(r#","metadata":{{"n":1844674407370955161{digit}}}"#));
+        assert_ne!(large('6'), large('7'));
+        assert_ne!(plain, of(r#","metadata":{"a":1,"b":2},"theirs":1"#));
+        let seeds = |seed: u64| read(with("").as_bytes(), || seed).unwrap().fingerprint;
+        assert_eq!(seeds(1), seeds(2), "a seed that is drawn is not asked for");
     }
 
     proptest! {
         #[test]
-        fn whatever_comes_in_it_does_not_panic(text in ".{0,200}", number in any::<f64>()) {
+        fn no_body_makes_it_panic(text in ".{0,200}", number in any::<f64>(), raw in any::<Vec<u8>>()) {
             let body = json!({ "user": text, "agentId": number, "budgets": { text.clone(): number },
-                "workflowId": text, "label": number, "input": text });
-            let _ = read(&body, || 0);
+                "workflowId": text, "label": number, "input": text, "metadata": { "a": text } });
+            let _ = read_value(&body);
+            let _ = read(&raw, || 0);
         }
     }
 }

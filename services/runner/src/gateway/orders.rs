@@ -8,9 +8,10 @@ use wire::statement::MAX_SEED;
 use wire::{Digest, Problem, RunId};
 
 use crate::error::{Error, Result};
+use crate::gateway::draft::NewRun;
 use crate::gateway::store::{self, Answered};
 use crate::gateway::view::RunView;
-use crate::runs::run::{Escrow, Request, Snapshot};
+use crate::runs::run::{Escrow, Snapshot};
 use crate::runs::settlement::Failure;
 use crate::runs::state::{Phase, Status};
 use crate::runs::steps::CANCELLED;
@@ -28,24 +29,36 @@ pub struct Desk {
     pub nats_prefix: String,
 }
 
-/// An answer to `POST /runs`.
+/// An answer to a request for a new run.
 #[derive(Debug, Clone)]
 pub struct Created {
-    /// The body.
-    pub body: serde_json::Value,
+    /// The run.
+    pub id: RunId,
+    /// The run as it was when it was accepted: a JSON document.
+    pub body: String,
     /// The HTTP status.
     pub status: u16,
     /// Whether it was answered before to the same key.
     pub replayed: bool,
 }
 
-/// A caller's `Idempotency-Key` with the digest of the request it came with (R5).
-#[derive(Debug, Clone)]
-pub struct Key {
-    /// 1 to 255 characters.
-    pub key: String,
-    /// Of the canonical request.
-    pub request_hash: Digest,
+/// A caller's `Idempotency-Key` (R5): 1 to 255 characters, none of them a control character.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Key {
+    /// A key from its text.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::InvalidRequest`].
+    pub fn read(text: &str) -> Result<Self> {
+        if text.is_empty() || text.chars().count() > 255 || text.contains(char::is_control) {
+            let text = "Idempotency-Key: expected 1 to 255 visible characters";
+            return Err(Error::refused(Problem::InvalidRequest, text));
+        }
+        Ok(Self(text.to_owned()))
+    }
 }
 
 impl Desk {
@@ -54,29 +67,31 @@ impl Desk {
     /// # Errors
     ///
     /// Refusals of the key, and [`Error::Database`].
-    pub async fn create(&self, request: &Request, key: Option<Key>) -> Result<Created> {
-        let mut tx = self.db.begin().await?;
-        if let Some(key) = &key
-            && let Some(replayed) = replay(&mut tx, &request.user, key).await?
+    pub async fn create(&self, new: &NewRun, key: Option<&Key>) -> Result<Created> {
+        let user = &new.request.user;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
+        if let Some(key) = key
+            && let Some(replayed) = replay(&mut tx, (user, key), new.fingerprint).await?
         {
             return Ok(replayed);
         }
         let id = RunId::from(chassis::clock::new_uuid());
         let (now, nonce) = (chassis::clock::now(), stellar::ids::nonce(id.as_uuid(), 1));
         let traceparent = chassis::telemetry::traceparent();
-        store::insert(&mut tx, id, request, nonce, &traceparent, now).await?;
+        store::insert(&mut tx, id, new, nonce, &traceparent, now).await?;
         event::tell(&mut tx, &self.nats_prefix, id, now).await?;
         let view = RunView::from(&load(&mut tx, id).await?);
-        let body = serde_json::to_value(view).map_err(|error| Error::Broken(error.to_string()))?;
-        if let Some(Key { key, request_hash }) = key {
-            let answered = Answered { request_hash, status: 202, response: body.clone() };
-            store::keep_answer(&mut tx, (&request.user, &key), &answered, now).await?;
+        let body = serde_json::to_string(&view).map_err(|error| Error::Broken(error.to_string()))?;
+        if let Some(Key(key)) = key {
+            let answered =
+                Answered { fingerprint: new.fingerprint, status: 202, response: body.clone() };
+            store::keep_answer(&mut tx, (user, key), &answered, now).await?;
         }
         tx.commit().await?;
         outbox::wake();
         self.bell.ring();
         tracing::info!(run.id = %id, "run {id} is queued");
-        Ok(Created { body, status: 202, replayed: false })
+        Ok(Created { id, body, status: 202, replayed: false })
     }
 
     /// One run.
@@ -94,7 +109,7 @@ impl Desk {
     ///
     /// [`Problem::NotFound`], [`Problem::RunNotRetryable`].
     pub async fn retry(&self, id: RunId) -> Result<Snapshot> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
         store::lock(&mut tx, id).await?;
         let it = load(&mut tx, id).await?;
         let now = chassis::clock::now();
@@ -106,7 +121,15 @@ impl Desk {
                 store::requeue(&mut tx, id, now).await?;
                 event::tell(&mut tx, &self.nats_prefix, id, now).await?;
             }
-            (Status::Failed, Phase::EscrowOpen) => store::request_retry(&mut tx, id).await?,
+            (Status::Failed, Phase::EscrowOpen) if it.run.operator_reason.is_none() => {
+                store::request_retry(&mut tx, id).await?;
+            }
+            _ if it.run.operator_reason.is_some() => {
+                let reason = it.run.operator_reason.unwrap_or_default();
+                let text =
+                    format!("the run waits for an operator, who has to decide first: {reason}");
+                return Err(Error::refused(Problem::RunNotRetryable, text));
+            }
             (status, _) => {
                 let text = format!("only a failed run can be retried; this one is {status}");
                 return Err(Error::refused(Problem::RunNotRetryable, text));
@@ -115,38 +138,51 @@ impl Desk {
         self.told(tx, id).await
     }
 
-    /// Calls a run off that has not started its module. A run that was opened is voided first.
+    /// Calls a run off that has not started its module. One for which nothing was signed ends at once and
+    /// costs nothing on chain; one that was opened is voided first. Repeating it answers the same run.
     ///
     /// # Errors
     ///
-    /// [`Problem::NotFound`], and [`Problem::RunNotRetryable`] for a run that is too far.
+    /// [`Problem::NotFound`], and [`Problem::RunNotCancellable`] for a run that is too far, or that only an
+    /// operator can decide about.
     pub async fn cancel(&self, id: RunId) -> Result<Snapshot> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
         store::lock(&mut tx, id).await?;
         let it = load(&mut tx, id).await?;
         let now = chassis::clock::now();
+        if let Some(reason) = &it.run.operator_reason {
+            let text = format!("the run waits for an operator, who has to decide first: {reason}");
+            return Err(Error::refused(Problem::RunNotCancellable, text));
+        }
+        let repeated = it.run.cancel_requested || it.run.status == Status::Cancelled;
         match (it.run.phase, it.attempt.execute_started_at) {
-            (Phase::Queued, _) => self.cancel_queued(&mut tx, &it, now).await?,
+            _ if repeated => {}
+            (Phase::Queued, _) => self.end_unopened(&mut tx, &it, now).await?,
+            // The worker stores an envelope before it sends it, under a lock that this transaction
+            // holds: without one, nothing was sent and nothing will be.
+            (Phase::Opening, None) if it.open_transaction.is_none() => {
+                self.end_unopened(&mut tx, &it, now).await?;
+            }
             (Phase::Opening | Phase::Executing, None) => store::request_cancel(&mut tx, id).await?,
             _ => {
                 let status = it.run.status;
                 let text = format!(
                     "a run can be called off until its module starts; this one is {status}"
                 );
-                return Err(Error::refused(Problem::RunNotRetryable, text));
+                return Err(Error::refused(Problem::RunNotCancellable, text));
             }
         }
         self.told(tx, id).await
     }
 
-    async fn cancel_queued(
+    async fn end_unopened(
         &self,
         conn: &mut PgConnection,
         it: &Snapshot,
         now: OffsetDateTime,
     ) -> Result<()> {
         let failure = Failure::new(CANCELLED, "called off before it was opened");
-        store::cancel_queued(conn, it.run.id, now).await?;
+        store::cancel_unopened(conn, it.run.id, now).await?;
         runs::store::note_failure(conn, it.key(), &failure).await?;
         runs::store::close(conn, it.key(), Escrow::None, None, now).await?;
         event::tell(conn, &self.nats_prefix, it.run.id, now).await
@@ -175,15 +211,26 @@ async fn load(conn: &mut PgConnection, id: RunId) -> Result<Snapshot> {
     found.ok_or_else(|| Error::refused(Problem::NotFound, "Run not found"))
 }
 
-async fn replay(conn: &mut PgConnection, user: &str, key: &Key) -> Result<Option<Created>> {
-    if !store::lock_key(conn, user, &key.key).await? {
+async fn replay(
+    conn: &mut PgConnection,
+    (user, Key(key)): (&str, &Key),
+    fingerprint: Digest,
+) -> Result<Option<Created>> {
+    if !store::lock_key(conn, user, key).await? {
         let text = "a request with this Idempotency-Key is being answered; try again";
         return Err(Error::refused(Problem::IdempotencyConflict, text));
     }
-    let Some(it) = store::answered(conn, user, &key.key).await? else { return Ok(None) };
-    if it.request_hash != key.request_hash {
+    let Some(it) = store::answered(conn, user, key).await? else { return Ok(None) };
+    if it.fingerprint != fingerprint {
         let text = "this Idempotency-Key was used with another request";
         return Err(Error::refused(Problem::IdempotencyMismatch, text));
     }
-    Ok(Some(Created { body: it.response, status: it.status, replayed: true }))
+    /// What is read of the answer that was kept.
+    #[derive(serde::Deserialize)]
+    struct Kept {
+        id: RunId,
+    }
+    let kept: Kept =
+        serde_json::from_str(&it.response).map_err(|error| Error::Broken(error.to_string()))?;
+    Ok(Some(Created { id: kept.id, body: it.response, status: it.status, replayed: true }))
 }

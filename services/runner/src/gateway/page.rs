@@ -33,11 +33,11 @@ impl Page {
             None => MOST,
             Some(text) => match text.parse() {
                 Ok(number) if (1..=MOST).contains(&number) => number,
-                _ => return Err(invalid(format!("limit: want a whole number from 1 to {MOST}"))),
+                _ => return Err(invalid(format!("limit: expected a whole number from 1 to {MOST}"))),
             },
         };
         let before = cursor.filter(|it| !it.is_empty()).map(|text| {
-            decode(text).ok_or_else(|| invalid("cursor: want one of a Link header".to_owned()))
+            decode(text).ok_or_else(|| invalid("cursor: expected one of a Link header".to_owned()))
         });
         Ok(Self { limit, before: before.transpose()? })
     }
@@ -78,6 +78,21 @@ impl Page {
     }
 }
 
+/// Reads an account to narrow a list to.
+///
+/// # Errors
+///
+/// [`Problem::InvalidRequest`].
+pub fn user(text: &str) -> Result<String> {
+    match text.parse::<stellar::Address>() {
+        Ok(address) => Ok(address.to_string()),
+        Err(_) => Err(Error::refused(
+            Problem::InvalidRequest,
+            "user: expected an account (G…) or a contract (C…)",
+        )),
+    }
+}
+
 /// Reads a status to narrow a list to.
 ///
 /// # Errors
@@ -86,7 +101,7 @@ impl Page {
 pub fn status(text: &str) -> Result<Status> {
     let names = || Status::ALL.map(Status::name).join(", ");
     text.parse().map_err(|_| {
-        Error::refused(Problem::InvalidRequest, format!("status: want one of {}", names()))
+        Error::refused(Problem::InvalidRequest, format!("status: expected one of {}", names()))
     })
 }
 
@@ -100,7 +115,10 @@ fn decode(cursor: &str) -> Option<(OffsetDateTime, Uuid)> {
     let text = String::from_utf8(hex::decode(cursor).ok()?).ok()?;
     let (micros, id) = text.split_once(' ')?;
     let nanos = micros.parse::<i128>().ok()?.checked_mul(1_000)?;
-    Some((OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?, id.parse().ok()?))
+    let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?;
+    // Postgres holds fewer years than this type: no run is older than the service.
+    let known = (1970..10_000).contains(&at.year());
+    known.then_some((at, id.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -112,7 +130,12 @@ mod tests {
         let at = OffsetDateTime::from_unix_timestamp_nanos(1_800_000_000_123_456_000).unwrap();
         let id = Uuid::from_u128(7);
         assert_eq!(decode(&encode(at, id)), Some((at, id)));
-        for bad in ["", "zz", "00", &hex::encode("1 2 3"), &hex::encode("9".repeat(60))] {
+        let id = id.simple();
+        let years = ["-377705116800000000", "-1", "253402300800000000"];
+        let years = years.map(|micros| hex::encode(format!("{micros} {id}")));
+        for bad in years.iter().map(String::as_str).chain([
+            "", "zz", "00", "0", &hex::encode("1 2 3"), &hex::encode("1 \0"), &hex::encode("9".repeat(60)),
+        ]) {
             assert_eq!(decode(bad), None, "{bad}");
         }
     }

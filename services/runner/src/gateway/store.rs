@@ -1,14 +1,14 @@
 //! Every SQL statement by which the outside reads or changes runs. The caller owns the transaction.
 
-use serde_json::Value;
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::{Digest, RunId};
 
 use crate::error::{Error, Result};
+use crate::gateway::draft::NewRun;
 use crate::runs::rows;
-use crate::runs::run::{Request, Snapshot};
+use crate::runs::run::Snapshot;
 use crate::runs::snapshot::snapshot_query;
 use crate::runs::state::Status;
 
@@ -28,12 +28,12 @@ pub struct Filter {
 /// What was answered to a key before.
 #[derive(Debug, Clone)]
 pub struct Answered {
-    /// Digest of the request it was answered to.
-    pub request_hash: Digest,
+    /// Of the request it was answered to.
+    pub fingerprint: Digest,
     /// The HTTP status.
     pub status: u16,
-    /// The body.
-    pub response: Value,
+    /// The body: a JSON document.
+    pub response: String,
 }
 
 /// How much there is to do.
@@ -49,6 +49,10 @@ pub struct Load {
     pub escrows_open: i64,
     /// When the run that has waited longest was asked for.
     pub oldest_at: Option<OffsetDateTime>,
+    /// Runs that any worker could have taken for [`OVERDUE_SECS`], and none has.
+    pub overdue: i64,
+    /// Runs that a worker holds.
+    pub held: i64,
     /// The run that was claimed last and is still held.
     pub active: Option<Uuid>,
 }
@@ -57,7 +61,7 @@ pub struct Load {
 pub async fn insert(
     conn: &mut PgConnection,
     id: RunId,
-    it: &Request,
+    NewRun { request: it, input, .. }: &NewRun,
     nonce: Digest,
     traceparent: &str,
     now: OffsetDateTime,
@@ -66,13 +70,13 @@ pub async fn insert(
         "INSERT INTO runs (id, user_account, agent_id, rate_version, budgets, workflow_id, label, \
             metadata, input, input_digest, seed, status, phase, attempt, traceparent, created_at, \
             updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'pending', 'queued', 1, $12, $13, $13)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::json, $9, $10, $11, 'pending', 'queued', 1, $12, $13, $13)",
     );
     let budgets =
         serde_json::to_value(it.budgets).map_err(|error| Error::Broken(error.to_string()))?;
     let made = made.bind(id.as_uuid()).bind(&it.user).bind(i64::from(it.agent_id));
     let made = made.bind(it.rate_version.map(i64::from)).bind(budgets).bind(&it.workflow_id);
-    let made = made.bind(&it.label).bind(&it.metadata).bind(&it.input);
+    let made = made.bind(&it.label).bind(&it.metadata).bind(input);
     let made = made.bind(it.input_digest.as_bytes().as_slice());
     let made = made.bind(i64::try_from(it.seed).unwrap_or(i64::MAX)).bind(traceparent).bind(now);
     made.execute(&mut *conn).await?;
@@ -94,12 +98,12 @@ pub async fn lock_key(conn: &mut PgConnection, user: &str, key: &str) -> Result<
 /// What was answered to this key before, if it was used.
 pub async fn answered(conn: &mut PgConnection, user: &str, key: &str) -> Result<Option<Answered>> {
     let row = sqlx::query(
-        "SELECT request_hash, status, response FROM idempotency_keys \
+        "SELECT request_hash, status, response::text AS response FROM idempotency_keys \
          WHERE user_account = $1 AND key = $2",
     );
     let Some(row) = row.bind(user).bind(key).fetch_optional(conn).await? else { return Ok(None) };
     Ok(Some(Answered {
-        request_hash: rows::required_digest(&row, "request_hash")?,
+        fingerprint: rows::required_digest(&row, "request_hash")?,
         status: rows::number(i64::from(row.try_get::<i32, _>("status")?), "status")?,
         response: row.try_get("response")?,
     }))
@@ -114,25 +118,35 @@ pub async fn keep_answer(
 ) -> Result<()> {
     let made = sqlx::query(
         "INSERT INTO idempotency_keys (user_account, key, request_hash, status, response, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6)",
+         VALUES ($1, $2, $3, $4, $5::json, $6)",
     );
-    let made = made.bind(user).bind(key).bind(it.request_hash.as_bytes().as_slice());
+    let made = made.bind(user).bind(key).bind(it.fingerprint.as_bytes().as_slice());
     made.bind(i32::from(it.status)).bind(&it.response).bind(now).execute(conn).await?;
     Ok(())
 }
 
 /// A page of runs, newest first.
 pub async fn list(db: &PgPool, filter: &Filter) -> Result<Vec<Snapshot>> {
-    let found = sqlx::query(concat!(
-        snapshot_query!(),
-        " WHERE ($1::text IS NULL OR r.user_account = $1) AND ($2::text IS NULL OR r.status = $2) \
-            AND ($3::timestamptz IS NULL OR (r.created_at, r.id) < ($3, $4)) \
-         ORDER BY r.created_at DESC, r.id DESC LIMIT $5"
-    ));
-    let found = found.bind(&filter.user).bind(filter.status.map(Status::name));
-    let found = found.bind(filter.before.map(|it| it.0)).bind(filter.before.map(|it| it.1));
-    let found = found.bind(filter.limit).fetch_all(db).await?;
+    let found = list_query(filter).build().fetch_all(db).await?;
     Ok(found.iter().map(rows::snapshot).collect::<sqlx::Result<_>>()?)
+}
+
+/// The statement of a page. It names only what the page is narrowed to: with `$1 IS NULL OR …` one plan
+/// would have to serve every combination, and it reads the whole table for a status that few runs have.
+pub fn list_query(filter: &Filter) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::new(concat!(snapshot_query!(), " WHERE true"));
+    if let Some(user) = &filter.user {
+        query.push(" AND r.user_account = ").push_bind(user.clone());
+    }
+    if let Some(status) = filter.status {
+        query.push(" AND r.status = ").push_bind(status.name());
+    }
+    if let Some((created_at, id)) = filter.before {
+        query.push(" AND (r.created_at, r.id) < (").push_bind(created_at);
+        query.push(", ").push_bind(id).push(")");
+    }
+    query.push(" ORDER BY r.created_at DESC, r.id DESC LIMIT ").push_bind(filter.limit);
+    query
 }
 
 /// Locks a run's row until the transaction ends.
@@ -162,12 +176,19 @@ pub async fn request_retry(conn: &mut PgConnection, id: RunId) -> Result<()> {
     one(done.bind(id.as_uuid()).execute(conn).await?.rows_affected(), id)
 }
 
-/// Ends a run that nobody has begun to open. The caller has locked it.
-pub async fn cancel_queued(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) -> Result<()> {
+/// Ends a run for which nothing was signed. The caller has locked it, so no envelope can be stored
+/// meanwhile; the worker that holds it, if one does, loses it.
+pub async fn cancel_unopened(
+    conn: &mut PgConnection,
+    id: RunId,
+    now: OffsetDateTime,
+) -> Result<()> {
     let done = sqlx::query(
         "UPDATE runs SET phase = 'done', status = 'cancelled', lease_token = lease_token + 1, \
-            lease_owner = NULL, lease_until = NULL, waiting_for = NULL, updated_at = $2 \
-         WHERE id = $1 AND phase = 'queued'",
+            lease_owner = NULL, lease_until = NULL, waiting_for = NULL, cancel_requested = true, \
+            updated_at = $2 \
+         WHERE id = $1 AND phase IN ('queued', 'opening') AND NOT EXISTS (\
+            SELECT 1 FROM chain_transactions t WHERE t.run_id = $1 AND t.attempt = runs.attempt)",
     );
     one(done.bind(id.as_uuid()).bind(now).execute(conn).await?.rows_affected(), id)
 }
@@ -190,10 +211,27 @@ pub async fn resume(db: &PgPool, id: RunId) -> Result<bool> {
     Ok(done.bind(id.as_uuid()).execute(db).await?.rows_affected() == 1)
 }
 
-/// How much there is to do (R6).
+/// How much there is to do (R6). Only unfinished runs are read, by their index.
 pub async fn load(db: &PgPool) -> Result<Load> {
-    let row = sqlx::query(
-        "SELECT \
+    let row = sqlx::query(LOAD).bind(OVERDUE_SECS).fetch_one(db).await?;
+    Ok(Load {
+        queued: row.try_get("queued")?,
+        running: row.try_get("running")?,
+        stuck: row.try_get("stuck")?,
+        escrows_open: row.try_get("escrows_open")?,
+        oldest_at: row.try_get("oldest_at")?,
+        overdue: row.try_get("overdue")?,
+        held: row.try_get("held")?,
+        active: row.try_get("active")?,
+    })
+}
+
+/// How long a run may be there to be taken before it is called overdue, in seconds. Longer than a lease
+/// lives that nobody prolongs, so that the death of a worker alone does not count.
+pub const OVERDUE_SECS: i64 = 45;
+
+/// The statement of [`load`].
+pub const LOAD: &str = "SELECT \
             count(*) FILTER (WHERE r.status = 'pending') AS queued, \
             count(*) FILTER (WHERE r.status IN ('opening', 'running', 'finalizing') \
                 AND r.operator_reason IS NULL) AS running, \
@@ -201,21 +239,15 @@ pub async fn load(db: &PgPool) -> Result<Load> {
                 OR r.phase IN ('escrow_open', 'reclaiming')) AS stuck, \
             count(*) FILTER (WHERE a.escrow = 'open') AS escrows_open, \
             min(r.created_at) FILTER (WHERE r.status = 'pending') AS oldest_at, \
+            count(*) FILTER (WHERE r.operator_reason IS NULL \
+                AND r.wake_at < now() - $1 * interval '1 second' \
+                AND coalesce(r.lease_until, r.wake_at) < now() - $1 * interval '1 second') \
+                AS overdue, \
+            count(*) FILTER (WHERE r.lease_until > now()) AS held, \
             (SELECT id FROM runs WHERE phase <> 'done' AND lease_until > now() \
                 ORDER BY lease_until DESC LIMIT 1) AS active \
          FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt \
-         WHERE r.phase <> 'done'",
-    );
-    let row = row.fetch_one(db).await?;
-    Ok(Load {
-        queued: row.try_get("queued")?,
-        running: row.try_get("running")?,
-        stuck: row.try_get("stuck")?,
-        escrows_open: row.try_get("escrows_open")?,
-        oldest_at: row.try_get("oldest_at")?,
-        active: row.try_get("active")?,
-    })
-}
+         WHERE r.phase <> 'done'";
 
 fn one(rows: u64, run: RunId) -> Result<()> {
     if rows == 1 { Ok(()) } else { Err(Error::LeaseLost(run)) }

@@ -93,6 +93,7 @@ async fn status(about: &About, db: &PgPool, all: bool) -> Result<Value> {
         "running": load.running,
         "stuck": load.stuck,
         "escrowsOpen": load.escrows_open,
+        "overdue": load.overdue,
     });
     let optional = [
         ("oldestAgeMs", age.and_then(|it| i64::try_from(it).ok()).map(Value::from)),

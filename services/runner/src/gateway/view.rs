@@ -1,9 +1,8 @@
 //! A run as frontends see it: the known member names, and additions beside them.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use wire::{Digest, Usage};
 
 use crate::runs::{
@@ -25,7 +24,7 @@ pub struct RunView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workflow_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Value>,
+    pub metadata: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     pub status: &'static str,
@@ -103,7 +102,7 @@ impl From<&Snapshot> for RunView {
             rate_version: attempt.terms.as_ref().map(|it| it.rate_version).or(request.rate_version),
             budgets: request.budgets.into(),
             workflow_id: request.workflow_id.clone(),
-            metadata: request.metadata.clone(),
+            metadata: request.metadata.clone().and_then(|text| RawValue::from_string(text).ok()),
             label: request.label.clone(),
             status: run.status.name(),
             phase: if run.operator_reason.is_some() { "operator" } else { run.phase.name() },
@@ -154,10 +153,9 @@ fn pack(attempt: &Attempt) -> Option<Pack> {
     Some(Pack { pack_id: seal.pack_id, seal_digest: seal.seal_digest, facts_ref: seal.facts_ref })
 }
 
-/// A time in UTC with milliseconds, as frontends know it.
+/// A time as every answer spells it.
 pub fn rfc3339(at: OffsetDateTime) -> String {
-    let at = at.replace_nanosecond(u32::from(at.millisecond()) * 1_000_000).unwrap_or(at);
-    at.format(&Rfc3339).unwrap_or_default()
+    chassis::clock::rfc3339(at)
 }
 
 fn unix(seconds: u64) -> Option<String> {

@@ -19,7 +19,7 @@ pub struct Drafts {
 /// # Errors
 ///
 /// Never in practice: all fields have a JSON form.
-pub fn drafts(it: &Snapshot) -> Result<Drafts, serde_json::Error> {
+pub fn drafts(it: &Snapshot, statement: &[u8]) -> Result<Drafts, serde_json::Error> {
     let (run, attempt) = (&it.run, &it.attempt);
     let plan = json!({
         "kind": "lumio-run-plan-v1",
@@ -42,7 +42,7 @@ pub fn drafts(it: &Snapshot) -> Result<Drafts, serde_json::Error> {
             "attempt": run.attempt, "transaction": it.open_transaction }),
         json!({ "kind": "lumio-run-record-v1", "event": "executed", "run_id": run.id.simple(),
             "attempt": run.attempt,
-            "statement": attempt.statement.as_deref().map(wire::Digest::of) }),
+            "statement": wire::Digest::of(statement) }),
     ];
     let mut record = Vec::new();
     for line in &lines {

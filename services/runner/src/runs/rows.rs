@@ -11,7 +11,7 @@ use crate::runs::{
     settlement::Failure,
 };
 
-/// A run with its present attempt, from a row of the query in `store::SNAPSHOT`.
+/// A run with its present attempt, from a row of `snapshot_query!`.
 pub fn snapshot(row: &PgRow) -> sqlx::Result<Snapshot> {
     Ok(Snapshot {
         run: run(row)?,
@@ -48,8 +48,7 @@ fn request(row: &PgRow) -> sqlx::Result<Request> {
         budgets: required_json(row, "budgets")?,
         workflow_id: row.try_get("workflow_id")?,
         label: row.try_get("label")?,
-        metadata: row.try_get("metadata")?,
-        input: row.try_get("input")?,
+        metadata: row.try_get::<Option<String>, _>("metadata")?,
         input_digest: required_digest(row, "input_digest")?,
         seed: number(row.try_get::<i64, _>("seed")?, "seed")?,
     })
@@ -62,10 +61,8 @@ fn attempt(row: &PgRow) -> sqlx::Result<Attempt> {
         terms: json(row, "terms")?,
         vault_run_id: digest(row, "vault_run_id")?,
         manifest_hash: digest(row, "manifest_hash")?,
-        shipping: row.try_get("shipping")?,
         escrow: escrow(row)?,
         execute_started_at: row.try_get::<Option<OffsetDateTime>, _>("execute_started_at")?,
-        statement: row.try_get("statement")?,
         seal: json(row, "seal")?,
         settlement: json(row, "settlement")?,
         usage: json(row, "usage")?,
@@ -117,7 +114,8 @@ pub fn required_digest(row: &PgRow, column: &str) -> sqlx::Result<Digest> {
     digest(row, column)?.ok_or_else(|| wrong(column, "it is empty"))
 }
 
-fn json<T: DeserializeOwned>(row: &PgRow, column: &str) -> sqlx::Result<Option<T>> {
+/// A value from a column of JSON, if the column has any.
+pub fn json<T: DeserializeOwned>(row: &PgRow, column: &str) -> sqlx::Result<Option<T>> {
     let value = row.try_get::<Option<serde_json::Value>, _>(column)?;
     value.map(|it| serde_json::from_value(it).map_err(|error| wrong(column, error))).transpose()
 }

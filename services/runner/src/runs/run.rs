@@ -10,7 +10,10 @@ use crate::runs::state::{Phase, Status};
 use crate::runs::terms::Terms;
 
 /// What was asked for, checked (R12).
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Without the input itself: it may have a megabyte, and of everything that reads runs only the execution
+/// and the bundle need it. Lists of runs must not hold it in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The account that pays (G… or C…).
     pub user: String,
@@ -24,11 +27,9 @@ pub struct Request {
     pub workflow_id: Option<String>,
     /// The caller's name for this run.
     pub label: Option<String>,
-    /// What the caller wants to find again; never read.
-    pub metadata: Option<serde_json::Value>,
-    /// Canonical JSON (RFC 8785), at most 1 MiB.
-    pub input: Vec<u8>,
-    /// SHA-256 of `input`.
+    /// What the caller wants to find again: the text of a JSON object as it was sent, never read.
+    pub metadata: Option<String>,
+    /// SHA-256 of the input's canonical JSON (RFC 8785).
     pub input_digest: Digest,
     /// At most 2^53 − 1.
     pub seed: u64,
@@ -92,14 +93,10 @@ pub struct Attempt {
     pub vault_run_id: Option<Digest>,
     /// Digest of the module's tree.
     pub manifest_hash: Option<Digest>,
-    /// module-gate's verdict on the module, as it came.
-    pub shipping: Option<Vec<u8>>,
     /// Where its money is.
     pub escrow: Escrow,
     /// When module-gate was first asked.
     pub execute_started_at: Option<OffsetDateTime>,
-    /// module-gate's execution statement, as it came.
-    pub statement: Option<Vec<u8>>,
     /// What oracle-gate answered.
     pub seal: Option<Seal>,
     /// What is settled, once frozen.
@@ -112,7 +109,17 @@ pub struct Attempt {
     pub failure: Option<Failure>,
 }
 
-/// A run with its present attempt and the transactions that matter to the outside.
+/// What module-gate signed about an attempt. Read only where it is used, as it may be large.
+#[derive(Debug, Clone, Default)]
+pub struct Statements {
+    /// The verdict on the module, as it came.
+    pub shipping: Option<Vec<u8>>,
+    /// The execution statement, as it came.
+    pub execution: Option<Vec<u8>>,
+}
+
+/// A run with its present attempt and the transactions that matter to the outside. Small: a list may hold
+/// hundreds of them.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The run.

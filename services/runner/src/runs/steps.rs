@@ -7,7 +7,7 @@ use ed25519_dalek::VerifyingKey;
 use sqlx::{PgConnection, PgPool};
 use wire::Problem;
 
-use crate::chain::engine::{Driven, Purpose};
+use crate::chain::engine::{Done, Driven, Purpose};
 use crate::chain::ledger::Ledger;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
@@ -120,7 +120,7 @@ impl Engine {
         to: Phase,
         failure: &Failure,
     ) -> Result<Next> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, it.run.phase).await?;
         store::note_failure(&mut tx, it.key(), failure).await?;
         self.advance(&mut tx, held, it, to, None).await?;
@@ -149,7 +149,7 @@ impl Engine {
 
     /// Ends a run whose money was given back.
     async fn returned(&self, held: Held, it: &Snapshot, failure: Option<&Failure>) -> Result<Next> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, it.run.phase).await?;
         if let Some(failure) = failure {
             store::note_failure(&mut tx, it.key(), failure).await?;
@@ -174,7 +174,7 @@ impl Engine {
             && settlement.usage.is_zero()
             && !self.rules.finalize_on_error;
         let to = if leave_open { Phase::EscrowOpen } else { Phase::Settling };
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, it.run.phase).await?;
         store::freeze(&mut tx, it.key(), seal, settlement).await?;
         self.advance(&mut tx, held, it, to, None).await?;
@@ -207,6 +207,16 @@ impl Engine {
 
 /// The code of a run that somebody called off.
 pub const CANCELLED: &str = "CANCELLED";
+
+/// A transaction landed, and this release cannot read what it answered. No repetition changes that, so a
+/// person has to see it.
+fn unreadable(kind: Kind, done: &Done, error: &stellar::ChainError) -> Next {
+    Next::Operator(format!(
+        "{kind} {} landed, and its result cannot be read: {error}; compare the vault's version with this \
+         release's, then resume the run",
+        done.hash
+    ))
+}
 
 /// Waits a moment, longer each time.
 fn later(it: &Snapshot, why: impl Into<String>) -> Next {

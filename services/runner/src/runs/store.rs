@@ -10,7 +10,7 @@ use wire::{Digest, RunId, Usage};
 
 use crate::error::{Error, Result};
 use crate::runs::rows;
-use crate::runs::run::{Escrow, Held, Snapshot};
+use crate::runs::run::{Escrow, Held, Snapshot, Statements};
 use crate::runs::settlement::{Failure, Receipt, Seal, Settlement};
 use crate::runs::snapshot::snapshot_query;
 use crate::runs::state::{Phase, Status};
@@ -21,6 +21,24 @@ pub async fn load(conn: &mut PgConnection, id: RunId) -> Result<Option<Snapshot>
     let row = sqlx::query(concat!(snapshot_query!(), " WHERE r.id = $1"));
     let row = row.bind(id.as_uuid()).fetch_optional(conn).await?;
     Ok(row.map(|row| rows::snapshot(&row)).transpose()?)
+}
+
+/// A run's input: canonical JSON (RFC 8785).
+pub async fn input(db: &PgPool, run: RunId) -> Result<Vec<u8>> {
+    let row = sqlx::query("SELECT input FROM runs WHERE id = $1").bind(run.as_uuid());
+    let row = row.fetch_optional(db).await?;
+    let row = row.ok_or_else(|| Error::Broken(format!("run {run} has no input any more")))?;
+    Ok(row.try_get("input")?)
+}
+
+/// What module-gate signed about an attempt.
+pub async fn statements(db: &PgPool, (run, number): (RunId, u32)) -> Result<Statements> {
+    let row = sqlx::query(
+        "SELECT shipping, statement FROM attempts WHERE run_id = $1 AND number = $2",
+    );
+    let row = row.bind(run.as_uuid()).bind(signed(number)).fetch_optional(db).await?;
+    let Some(row) = row else { return Ok(Statements::default()) };
+    Ok(Statements { shipping: row.try_get("shipping")?, execution: row.try_get("statement")? })
 }
 
 /// Takes the run that has waited longest among those nobody holds, if there is one.

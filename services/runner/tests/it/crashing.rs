@@ -23,7 +23,7 @@ const PASSED: [&str; 10] = [
 ];
 
 /// A process that does not outlive the test.
-struct Process(Child);
+pub struct Process(pub Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -32,13 +32,13 @@ impl Drop for Process {
     }
 }
 
-fn spawn(world: &World, more: &[(&str, &str)]) -> Process {
+pub fn spawn(world: &World, more: &[(&str, &str)]) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
     command.arg("serve").env_clear().envs(world.settings(more)).current_dir("/");
     Process(command.stderr(Stdio::null()).spawn().unwrap())
 }
 
-async fn free_port() -> String {
+pub async fn free_port() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().port().to_string()
 }

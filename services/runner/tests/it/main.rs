@@ -9,3 +9,6 @@ mod gateway;
 mod starting;
 mod login;
 mod crashing;
+mod hostile;
+mod retention;
+mod subscribing;

@@ -284,6 +284,16 @@ impl Gateway {
         self.request(reqwest::Method::GET, path).send().await.unwrap()
     }
 
+    /// Where it listens, for requests that no library would send.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// What it says of itself.
+    pub async fn summary(&self) -> Value {
+        self.get("/summary").await.json().await.unwrap()
+    }
+
     /// `POST path`.
     pub async fn post(&self, path: &str, body: &Value) -> reqwest::Response {
         self.request(reqwest::Method::POST, path).json(body).send().await.unwrap()

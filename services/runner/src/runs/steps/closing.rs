@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use stellar::vault::{Lifecycle, RunReceipt};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use wire::Digest;
 
-use super::{CANCELLED, Engine, Next, later};
+use super::{CANCELLED, Engine, Next, later, unreadable};
 use crate::chain::engine::{Done, Driven};
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
@@ -74,7 +73,7 @@ impl Engine {
         if !it.run.retry_requested {
             return Ok(Next::Later(wait, "a retry, or the deadline".to_owned()));
         }
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, Phase::EscrowOpen).await?;
         self.advance(&mut tx, held, it, Phase::Settling, None).await?;
         tx.commit().await?;
@@ -96,11 +95,15 @@ impl Engine {
         settlement: &Settlement,
         done: &Done,
     ) -> Result<Next> {
-        let receipt = receipt(&RunReceipt::from_val(&done.value)?, settlement, done.closed_at)?;
+        let value = match RunReceipt::from_val(&done.value) {
+            Ok(value) => value,
+            Err(error) => return Ok(unreadable(Kind::Finalize, done, &error)),
+        };
+        let receipt = receipt(&value, settlement, done.closed_at)?;
         let escrow = if receipt.actual_charge == 0 { Escrow::Returned } else { Escrow::Settled };
         let failed = settlement.failure.is_some();
         let status = if failed { Status::Failed } else { Status::Finalized };
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, Phase::Settling).await?;
         let paid = Some((&settlement.usage, &receipt));
         store::close(&mut tx, it.key(), escrow, paid, chassis::clock::now()).await?;
@@ -163,9 +166,9 @@ fn void_reason(it: &Snapshot) -> u32 {
 
 fn receipt(it: &RunReceipt, settlement: &Settlement, closed_at: u64) -> Result<Receipt> {
     let seconds = i64::try_from(closed_at).unwrap_or(i64::MAX);
-    let at =
-        OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|at| at.format(&Rfc3339).ok());
-    let finalized_at = at.ok_or_else(|| Error::Broken("a ledger closed at no time".to_owned()))?;
+    let at = OffsetDateTime::from_unix_timestamp(seconds)
+        .map_err(|error| Error::Broken(format!("a ledger closed at {closed_at}: {error}")))?;
+    let finalized_at = chassis::clock::rfc3339(at);
     Ok(Receipt {
         run_id: it.run_id,
         actual_charge: it.actual_charge,

@@ -49,14 +49,16 @@ impl Engine {
         let deadline = it.terms()?.deadline;
         let wall = if known == Execution::Running { 0 } else { self.wall_secs() };
         let needed = self.rules.margin_secs.saturating_add(wall);
-        if self.ledger.now().await?.latest_close.saturating_add(needed) > deadline {
+        let now = self.ledger.now().await?.latest_close;
+        if now.saturating_add(needed) > deadline {
             return Ok(Executed::NoTime);
         }
         if !self.start_execution(held, it).await? {
             return Ok(Executed::Cancelled);
         }
         crash::point("execute.before");
-        let order = self.order(it)?;
+        let input = store::input(&self.db, it.run.id).await?;
+        let order = self.order(it, &input, deadline.saturating_sub(now))?;
         let patience = Duration::from_millis(self.rules.wall_limit_ms) + Duration::from_secs(60);
         let answer = tokio::time::timeout(patience, gates.execute(&order)).await;
         let statement = answer.map_err(|_| Error::Gate {
@@ -70,23 +72,29 @@ impl Engine {
     }
 
     async fn start_execution(&self, held: Held, it: &Snapshot) -> Result<bool> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, Phase::Executing).await?;
         let started = store::start_execution(&mut tx, it.key(), chassis::clock::now()).await?;
         tx.commit().await?;
         Ok(started)
     }
 
-    fn order<'a>(&self, it: &'a Snapshot) -> Result<Order<'a>> {
+    /// `left` are the seconds of ledger time until the deadline. module-gate judges by the clock of its
+    /// host, which may differ from the ledger's by hours on a network whose time was moved; so it is told
+    /// how much time is left, on that clock.
+    fn order<'a>(&self, it: &'a Snapshot, input: &'a [u8], left: u64) -> Result<Order<'a>> {
         let terms = it.terms()?;
+        let now = chassis::clock::now().unix_timestamp();
+        let deadline = u64::try_from(now).unwrap_or_default().saturating_add(left);
         Ok(Order {
             run: it.run.id,
             attempt: it.run.attempt,
             workflow_id: it.run.workflow_id(),
             request: &it.run.request,
+            input,
             module: terms.manifest_hash,
             wall_limit_ms: self.rules.wall_limit_ms,
-            deadline: terms.deadline,
+            deadline,
         })
     }
 
@@ -97,7 +105,7 @@ impl Engine {
         if let Err(failure) = verdict::execution(statement, &keys, &expected(it)?) {
             return self.fail(held, it, failure).await;
         }
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, Phase::Executing).await?;
         store::keep_statement(&mut tx, it.key(), statement).await?;
         self.advance(&mut tx, held, it, Phase::Sealing, None).await?;

@@ -2,7 +2,7 @@
 
 use wire::{Digest, Problem};
 
-use super::{Engine, Next, later};
+use super::{Engine, Next, later, unreadable};
 use crate::chain::calls::{address, on_chain};
 use crate::chain::engine::{Done, Driven};
 use crate::chain::transaction::Kind;
@@ -34,7 +34,7 @@ impl Engine {
         };
         let terms = self.terms(&it.run, &facts, pinned)?;
         let vault_run_id = self.vault_run_id(&terms, it.attempt.nonce)?;
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, Phase::Queued).await?;
         store::pin(&mut tx, it.key(), &terms, vault_run_id, shipping.as_deref()).await?;
         self.advance(&mut tx, held, it, Phase::Opening, None).await?;
@@ -116,7 +116,11 @@ impl Engine {
 
     async fn opened(&self, held: Held, it: &Snapshot, done: &Done) -> Result<Next> {
         let (vault_run_id, _) = it.pinned()?;
-        if stellar::scval::Reader::new("run id", &done.value).digest()? != vault_run_id {
+        let answered = match stellar::scval::Reader::new("run id", &done.value).digest() {
+            Ok(answered) => answered,
+            Err(error) => return Ok(unreadable(Kind::Open, done, &error)),
+        };
+        if answered != vault_run_id {
             return Ok(Next::Operator(
                 "the vault answered open_run with another run's id".to_owned(),
             ));
@@ -126,7 +130,7 @@ impl Engine {
                 Failure::new("TERMS_UNKNOWN", "what the vault pinned can't be told any more");
             return self.opened_in_vain(held, it, &failure).await;
         };
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, Phase::Opening).await?;
         store::opened(&mut tx, it.key(), &terms).await?;
         self.advance(&mut tx, held, it, Phase::Executing, None).await?;
@@ -135,7 +139,7 @@ impl Engine {
     }
 
     async fn opened_in_vain(&self, held: Held, it: &Snapshot, failure: &Failure) -> Result<Next> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, Phase::Opening).await?;
         store::opened(&mut tx, it.key(), it.terms()?).await?;
         store::note_failure(&mut tx, it.key(), failure).await?;
@@ -183,7 +187,7 @@ impl Engine {
 
     /// Ends a run that never took any money.
     async fn unopened(&self, held: Held, it: &Snapshot, failure: &Failure) -> Result<Next> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, it.run.phase).await?;
         store::note_failure(&mut tx, it.key(), failure).await?;
         store::close(&mut tx, it.key(), Escrow::None, None, chassis::clock::now()).await?;

@@ -7,9 +7,9 @@ use super::{Engine, Next, refusal};
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::gates::{Gates, Sealed};
-use crate::runs::run::{Held, Snapshot};
+use crate::runs::run::{Held, Snapshot, Statements};
 use crate::runs::settlement::{Failure, Settlement};
-use crate::runs::{facts, verdict};
+use crate::runs::{facts, store, verdict};
 
 impl Engine {
     /// Has the outputs sealed, or the failure, and freezes what is settled on it.
@@ -19,9 +19,14 @@ impl Engine {
                 Failure::new("EXECUTOR_MISSING", "this runner has no gates configured any more");
             return self.fail(held, it, failure).await;
         };
-        let execution = self.execution(it)?;
+        let Statements { shipping, execution: statement } =
+            store::statements(&self.db, it.key()).await?;
+        let statement = statement
+            .ok_or_else(|| Error::Broken("a run is sealed without a statement".to_owned()))?;
+        let execution = self.execution(it, &statement)?;
         crash::point("seal.before");
-        let sealed = match self.seal(it, gates).await {
+        let statements = (statement.as_slice(), shipping.as_deref().unwrap_or_default());
+        let sealed = match seal(it, gates, statements).await {
             Ok(sealed) => sealed,
             Err(error @ Error::Gate { .. }) => {
                 return match refusal(&error) {
@@ -40,22 +45,17 @@ impl Engine {
 
     /// The kept statement, verified again: what is settled rests on it and on nothing that was kept
     /// beside it.
-    fn execution(&self, it: &Snapshot) -> Result<Execution> {
+    fn execution(&self, it: &Snapshot, statement: &[u8]) -> Result<Execution> {
         let keys = verdict::accepted_keys(&it.terms()?.attesters, &self.rules.attestation_keys);
-        let read = verdict::execution(statement(it)?, &keys, &expected(it)?);
+        let read = verdict::execution(statement, &keys, &expected(it)?);
         read.map_err(|failure| Error::Broken(format!("the kept statement: {}", failure.reason)))
-    }
-
-    async fn seal(&self, it: &Snapshot, gates: &Gates) -> Result<Sealed> {
-        let shipping = it.attempt.shipping.as_deref().unwrap_or_default();
-        let drafts = facts::drafts(it).map_err(|error| Error::Broken(error.to_string()))?;
-        gates.seal(it.key(), it.run.workflow_id(), (statement(it)?, shipping), drafts).await
     }
 }
 
-fn statement(it: &Snapshot) -> Result<&[u8]> {
-    let statement = it.attempt.statement.as_deref();
-    statement.ok_or_else(|| Error::Broken("a run is sealed without a statement".to_owned()))
+async fn seal(it: &Snapshot, gates: &Gates, statements: (&[u8], &[u8])) -> Result<Sealed> {
+    let drafts = facts::drafts(it, statements.0);
+    let drafts = drafts.map_err(|error| Error::Broken(error.to_string()))?;
+    gates.seal(it.key(), it.run.workflow_id(), statements, drafts).await
 }
 
 /// What is settled: the metered usage if the statement passed and so did the check of what was sealed,

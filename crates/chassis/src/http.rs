@@ -1,0 +1,175 @@
+//! An HTTP server that no client can hold up: every wait for a client has an end.
+//!
+//! A client may send its head or its body slowly, keep a connection without using it, take an answer
+//! slowly, or open as many connections as it can. Each of these ends by a limit of [`Limits`], and a stop
+//! waits for none of them longer than [`Limits::grace`].
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+use tracing::{debug, warn};
+
+/// What a client may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For the head of a request, and between two requests on one connection.
+    pub head: Duration,
+    /// Between two pieces of a request's body.
+    pub body_pause: Duration,
+    /// For a request's body as a whole.
+    pub body: Duration,
+    /// For taking any byte of an answer.
+    pub write_pause: Duration,
+    /// Connections at one time; further ones wait to be accepted.
+    pub connections: usize,
+    /// For open requests after a stop; what is still open then is cut off.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(20),
+            body_pause: Duration::from_secs(10),
+            body: Duration::from_secs(60),
+            write_pause: Duration::from_secs(30),
+            connections: 1_024,
+            grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Serves `router` on `listener` until `stop`, then lets open requests end within the grace.
+///
+/// # Errors
+///
+/// None now: a connection that fails ends alone, and one that cannot be accepted is waited for.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let router = router.layer(axum::middleware::from_fn(move |request, next| {
+        with_bounded_body(limits, request, next)
+    }));
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
+
+    loop {
+        // The place first: a connection that is accepted must be served.
+        let place = tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place.context("no places any more")?,
+            () = stop.cancelled() => break,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Mostly too many open files: others have to be closed first.
+                warn!("a connection could not be accepted: {error}");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let serving = connection(stream, router.clone(), limits, stop.clone());
+        let cut = cut.clone();
+        connections.spawn(async move {
+            tokio::select! {
+                () = serving => {}
+                () = cut.cancelled() => {}
+            }
+            drop(place);
+        });
+    }
+
+    drop(listener);
+    connections.close();
+    if timeout(limits.grace, connections.wait()).await.is_err() {
+        warn!("{} connections are cut off: their clients did not end in time", connections.len());
+        cut.cancel();
+        connections.wait().await;
+    }
+    Ok(())
+}
+
+async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: CancellationToken) {
+    // Answers are small and sent at once.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    // Only writes: between the head and the answer nothing is read, for as long as the answer takes.
+    stream.set_write_timeout(Some(limits.write_pause));
+
+    let service = router.map_request(|request: http::Request<Incoming>| request.map(Body::new));
+    let mut server = http1::Builder::new();
+    let serving = server
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
+    tokio::pin!(serving);
+
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!("a connection ended: {error}");
+    }
+}
+
+/// Gives the request a body that fails when it does not come in time.
+async fn with_bounded_body(limits: Limits, request: Request, next: Next) -> Response {
+    let request = request.map(|body| {
+        let pieces = bounded(body.into_data_stream(), limits.body_pause, limits.body);
+        Body::from_stream(pieces)
+    });
+    next.run(request).await
+}
+
+/// The pieces of `body`, with an end to each wait and to all of them together.
+fn bounded<S, E>(
+    body: S,
+    pause: Duration,
+    whole: Duration,
+) -> impl Stream<Item = io::Result<Bytes>> + Send
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "the body did not arrive in time");
+    stream::unfold((body, None::<Instant>), move |(mut body, ends_at)| async move {
+        let ends_at = ends_at.unwrap_or_else(|| Instant::now() + whole);
+        let left = ends_at.saturating_duration_since(Instant::now());
+        let piece = match timeout(pause.min(left), body.next()).await {
+            Ok(piece) => piece?.map_err(io::Error::other),
+            Err(_) => Err(late()),
+        };
+        Some((piece, (body, Some(ends_at))))
+    })
+}

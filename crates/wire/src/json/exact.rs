@@ -1,0 +1,485 @@
+//! JSON of which nothing is lost in the reading: numbers keep their text, and a number that a reader would
+//! change is found.
+//!
+//! Readers of JSON hold numbers as IEEE doubles (RFC 8259, section 6; RFC 8785 prescribes it). A number
+//! with another value is rounded without a word, and then two documents have one canonical form and one
+//! digest. The numbers that are safe are those whose text has the same decimal value as the shortest text
+//! of their double: `0.1`, `1e3` and `2.50` are, `18446744073709551615` and `0.10000000000000000001` are
+//! not.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::MAX_INTEGER;
+
+/// The most levels of arrays and objects: what the usual readers take.
+const MAX_DEPTH: usize = 100;
+/// The most flaws that are reported of one document.
+const MAX_FLAWS: usize = 20;
+
+/// A document with one spelling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exact {
+    /// Members in the order of RFC 8785, no white space, strings in their shortest form.
+    pub text: String,
+    /// Numbers that a reader would change, in the order of the document.
+    pub rounded: Vec<Flaw>,
+    /// The first string or name that holds U+0000, which Postgres cannot store as text.
+    pub nul: Option<Flaw>,
+}
+
+/// Something about one place in a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    /// The steps to the place from the root: names of members and indexes of arrays.
+    pub path: Vec<String>,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl Flaw {
+    /// The place as a JSON pointer (RFC 6901).
+    pub fn pointer(&self) -> String {
+        pointer(&self.path)
+    }
+}
+
+/// A path as a JSON pointer (RFC 6901): `/input/rows/0`. The empty path is the whole document, ``.
+pub fn pointer(path: &[String]) -> String {
+    path.iter().fold(String::new(), |mut text, step| {
+        text.push('/');
+        text.push_str(&step.replace('~', "~0").replace('/', "~1"));
+        text
+    })
+}
+
+/// Reads one JSON document. Its numbers keep the text of their source.
+///
+/// # Errors
+///
+/// The first thing that is no JSON, a member that appears twice, or arrays and objects more than 100
+/// levels deep.
+pub fn read(text: &str) -> Result<Exact, Flaw> {
+    walk(text, Numbers::AsWritten)
+}
+
+/// The same with canonical numbers: if none is rounded, the text is that of RFC 8785. Takes little more
+/// memory than the text has, whatever it holds; a tree of values may take a hundred times as much.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn canonical(text: &str) -> Result<Exact, Flaw> {
+    walk(text, Numbers::Canonical)
+}
+
+/// How numbers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Numbers {
+    AsWritten,
+    Canonical,
+}
+
+fn walk(text: &str, numbers: Numbers) -> Result<Exact, Flaw> {
+    check_grammar(text)?;
+    let exact = Exact { text: String::with_capacity(text.len()), rounded: Vec::new(), nul: None };
+    let mut walk = Walk { rest: text, path: Vec::new(), numbers, exact };
+    let mut written = String::with_capacity(text.len());
+    walk.value(&mut written)?;
+    walk.exact.text = written;
+    Ok(walk.exact)
+}
+
+/// The members of the object that `text` is, each with the text of its value.
+///
+/// # Errors
+///
+/// When `text` is no JSON object, or a member appears twice.
+pub fn members(text: &str) -> Result<BTreeMap<String, &str>, Flaw> {
+    check_grammar(text)?;
+    let exact = Exact { text: String::new(), rounded: Vec::new(), nul: None };
+    let mut walk = Walk { rest: text, path: Vec::new(), numbers: Numbers::AsWritten, exact };
+    walk.skip_space();
+    if !walk.rest.starts_with('{') {
+        return Err(walk.flaw("is no JSON object".to_owned()));
+    }
+
+    walk.take(1);
+    let mut members = BTreeMap::new();
+    while !walk.ends_with(b'}') {
+        let name = walk.string()?;
+        walk.skip_space();
+        // The colon.
+        walk.take(1);
+        walk.skip_space();
+        let value = walk.skip_value();
+        if members.insert(name.clone(), value).is_some() {
+            walk.path.push(name);
+            return Err(walk.flaw("appears twice".to_owned()));
+        }
+    }
+    Ok(members)
+}
+
+/// What follows relies on the grammar: what it sees is JSON.
+fn check_grammar(text: &str) -> Result<(), Flaw> {
+    let read = serde_json::from_str::<serde::de::IgnoredAny>(text);
+    read.map(drop)
+        .map_err(|error| Flaw { path: Vec::new(), message: format!("is not JSON: {error}") })
+}
+
+/// Whether the text of a JSON number has the value that readers give it; what is wrong if not.
+///
+/// # Errors
+///
+/// What is wrong with it, as a sentence about the number.
+pub fn check_number(text: &str) -> Result<(), String> {
+    if !text.contains(['.', 'e', 'E']) {
+        let digits = text.trim_start_matches('-');
+        let exact = digits.parse::<u64>().is_ok_and(|number| number <= MAX_INTEGER);
+        return if exact { Ok(()) } else { Err(too_large(text)) };
+    }
+
+    let number: f64 = text.parse().unwrap_or(f64::INFINITY);
+    if !number.is_finite() {
+        return Err(format!("{} is beyond what an IEEE double holds", shown(text)));
+    }
+    // `{:e}` is the shortest text that gives the same double again.
+    if decimal(text) != decimal(&format!("{number:e}")) {
+        return Err(format!(
+            "{} would be read as {number:e}: it is not exactly an IEEE double; write it as a string",
+            shown(text)
+        ));
+    }
+    // RFC 8785 writes these without an exponent, as integers that readers do not hold exactly.
+    #[expect(clippy::cast_precision_loss, reason = "2^53 - 1 is a double")]
+    let integral = number.fract() == 0.0 && number.abs() > MAX_INTEGER as f64;
+    if integral && number.abs() < 1e21 {
+        return Err(too_large(text));
+    }
+    Ok(())
+}
+
+/// The number as RFC 8785 writes it; `None` beyond the range of doubles.
+fn canonical_number(text: &str) -> Option<String> {
+    if text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(text.to_owned());
+    }
+    let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite())?;
+    serde_json_canonicalizer::to_string(&number).ok()
+}
+
+fn too_large(text: &str) -> String {
+    format!("the integer {} is beyond 2^53 - 1; write it as a string", shown(text))
+}
+
+/// A number as it may be repeated to its sender: it may be a megabyte long.
+fn shown(text: &str) -> String {
+    const MOST: usize = 40;
+    match text.get(..MOST) {
+        Some(start) if text.len() > MOST => format!("{start}…"),
+        _ => text.to_owned(),
+    }
+}
+
+/// The value of a decimal number: its sign, its digits without zeros around them, and the power of ten of
+/// its first digit.
+fn decimal(text: &str) -> (bool, String, i64) {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let exponent: i64 = exponent.trim_start_matches('+').parse().unwrap_or(i64::MAX / 2);
+    let negative = mantissa.starts_with('-');
+    let mantissa = mantissa.trim_start_matches('-');
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+
+    let all = [whole, fraction].concat();
+    let digits = all.trim_start_matches('0');
+    let leading = all.len() - digits.len();
+    let digits = digits.trim_end_matches('0').to_owned();
+    if digits.is_empty() {
+        // Zero has no first digit, and RFC 8785 writes -0 as 0.
+        return (false, digits, 0);
+    }
+    let length = |text: &str| i64::try_from(text.len()).unwrap_or(i64::MAX / 4);
+    let shift = length(whole) - i64::try_from(leading).unwrap_or(i64::MAX / 4);
+    (negative, digits, exponent.saturating_add(shift))
+}
+
+/// A walk over text that is known to be JSON.
+struct Walk<'a> {
+    rest: &'a str,
+    path: Vec<String>,
+    numbers: Numbers,
+    exact: Exact,
+}
+
+impl<'a> Walk<'a> {
+    /// Writes the next value into `out`.
+    fn value(&mut self, out: &mut String) -> Result<(), Flaw> {
+        if self.path.len() > MAX_DEPTH {
+            return Err(self.flaw(format!("is nested more than {MAX_DEPTH} levels deep")));
+        }
+        self.skip_space();
+        match self.rest.as_bytes().first() {
+            Some(b'{') => self.object(out),
+            Some(b'[') => self.array(out),
+            Some(b'"') => {
+                let text = self.string()?;
+                self.note_nul(&text);
+                write_string(out, &text);
+                Ok(())
+            }
+            _ => {
+                self.word(out);
+                Ok(())
+            }
+        }
+    }
+
+    fn object(&mut self, out: &mut String) -> Result<(), Flaw> {
+        let mut members: Vec<(String, String)> = Vec::new();
+        self.take(1);
+        while !self.ends_with(b'}') {
+            let name = self.string()?;
+            self.skip_space();
+            // The colon.
+            self.take(1);
+
+            self.path.push(name.clone());
+            self.note_nul(&name);
+            let mut value = String::new();
+            self.value(&mut value)?;
+            self.path.pop();
+            members.push((name, value));
+        }
+
+        // RFC 8785 sorts by UTF-16 code units.
+        members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+        if let Some(twice) = members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            self.path.push(twice[0].0.clone());
+            return Err(self.flaw("appears twice".to_owned()));
+        }
+
+        out.push('{');
+        for (at, (name, value)) in members.iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            write_string(out, name);
+            out.push(':');
+            out.push_str(value);
+        }
+        out.push('}');
+        Ok(())
+    }
+
+    fn array(&mut self, out: &mut String) -> Result<(), Flaw> {
+        self.take(1);
+        out.push('[');
+        let mut index = 0_usize;
+        while !self.ends_with(b']') {
+            if index > 0 {
+                out.push(',');
+            }
+            self.path.push(index.to_string());
+            self.value(out)?;
+            self.path.pop();
+            index += 1;
+        }
+        out.push(']');
+        Ok(())
+    }
+
+    /// Skips to the next element, or takes the bracket that ends the array or object.
+    fn ends_with(&mut self, bracket: u8) -> bool {
+        self.skip_space();
+        if self.rest.as_bytes().first() == Some(&b',') {
+            self.take(1);
+            self.skip_space();
+        }
+        let ended = self.rest.as_bytes().first() == Some(&bracket);
+        if ended {
+            self.take(1);
+        }
+        ended
+    }
+
+    /// The text of the next value.
+    fn skip_value(&mut self) -> &'a str {
+        let (mut depth, mut in_string, mut end) = (0_usize, false, 0);
+        for (at, byte) in self.rest.bytes().enumerate() {
+            match byte {
+                // A quote or a backslash after a backslash belongs to the string.
+                _ if in_string && end > at => {}
+                b'\\' if in_string => end = at + 2,
+                b'"' => in_string = !in_string,
+                _ if in_string => {}
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' | b',' if depth == 0 => return self.take(at).trim_end(),
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+        }
+        self.take(self.rest.len()).trim_end()
+    }
+
+    /// A string, decoded. Half a surrogate pair passes the grammar, and is no text.
+    fn string(&mut self) -> Result<String, Flaw> {
+        let bytes = self.rest.as_bytes();
+        let mut end = 1;
+        while bytes.get(end).is_some_and(|byte| *byte != b'"') {
+            end += if bytes[end] == b'\\' { 2 } else { 1 };
+        }
+        let token = self.take(end + 1);
+        serde_json::from_str(token).map_err(|error| self.flaw(format!("is not text: {error}")))
+    }
+
+    /// A number, `true`, `false` or `null`, as it is.
+    fn word(&mut self, out: &mut String) {
+        let ends = |letter: char| matches!(letter, ',' | ']' | '}' | ' ' | '\t' | '\n' | '\r');
+        let end = self.rest.find(ends).unwrap_or(self.rest.len());
+        let word = self.take(end);
+        let is_number = word.starts_with(|letter: char| letter == '-' || letter.is_ascii_digit());
+        if !is_number {
+            out.push_str(word);
+            return;
+        }
+
+        if self.exact.rounded.len() < MAX_FLAWS
+            && let Err(message) = check_number(word)
+        {
+            let flaw = self.flaw(message);
+            self.exact.rounded.push(flaw);
+        }
+        match (self.numbers, canonical_number(word)) {
+            (Numbers::Canonical, Some(number)) => out.push_str(&number),
+            _ => out.push_str(word),
+        }
+    }
+
+    fn note_nul(&mut self, text: &str) {
+        if text.contains('\0') && self.exact.nul.is_none() {
+            self.exact.nul = Some(self.flaw("holds the character U+0000".to_owned()));
+        }
+    }
+
+    fn flaw(&self, message: String) -> Flaw {
+        Flaw { path: self.path.clone(), message }
+    }
+
+    fn skip_space(&mut self) {
+        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
+    }
+
+    fn take(&mut self, length: usize) -> &'a str {
+        let (taken, rest) = self.rest.split_at(length.min(self.rest.len()));
+        self.rest = rest;
+        taken
+    }
+}
+
+fn write_string(out: &mut String, text: &str) {
+    // The same escapes for the same text, so that the spelling of the source does not matter.
+    let _ = write!(out, "{}", serde_json::Value::from(text));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_number_is_exact_if_its_shortest_text_says_the_same() {
+        for exact in [
+            "0", "-0", "0.0", "-0.0e5", "1", "-1", "9007199254740991", "-9007199254740991", "0.1",
+            "1.5", "2.50", "1e3", "1E+3", "100e-2", "1e21", "1e22", "1e300", "5e-324",
+            "1.7976931348623157e308", "9007199254740991.0", "0.30000000000000004",
+        ] {
+            assert_eq!(check_number(exact), Ok(()), "{exact}");
+        }
+        for rounded in [
+            "9007199254740992", "-9007199254740992", "18446744073709551616",
+            "9007199254740993.0", "9007199254740992.0", "9007199254740992e0", "90071992547409920e-1",
+            "0.10000000000000000001", "1.00000000000000000000000001", "1e400", "-1e400", "1e-400",
+            "1.23456789012345678901", "1e20", "9007199254740991.4", "0.30000000000000004441",
+        ] {
+            assert!(check_number(rounded).is_err(), "{rounded}");
+        }
+        let long = "9".repeat(100_000);
+        assert!(check_number(&long).unwrap_err().len() < 200, "what is shown of it is short");
+        assert_eq!(check_number("1e99999999999999999999").is_err(), true);
+    }
+
+    #[test]
+    fn a_flaw_names_its_place_by_a_json_pointer() {
+        let text = r#"{"a":[1,{"b/c~":18446744073709551616}],"d":1e400}"#;
+        let exact = read(text).unwrap();
+        let places: Vec<_> = exact.rounded.iter().map(Flaw::pointer).collect();
+        assert_eq!(places, ["/a/1/b~1c~0", "/d"]);
+
+        let twice = read(r#"{"a":{"b":1,"c":2,"\u0062":1}}"#).unwrap_err();
+        assert_eq!((twice.pointer().as_str(), twice.message.as_str()), ("/a/b", "appears twice"));
+        assert_eq!(read(r#"["x",{"k":"a\u0000"}]"#).unwrap().nul.unwrap().pointer(), "/1/k");
+        assert_eq!(read(r#"{"a\u0000":1}"#).unwrap().nul.unwrap().path, ["a\0"]);
+    }
+
+    #[test]
+    fn numbers_keep_their_text_and_everything_else_has_one_spelling() {
+        let text = " { \"b\" : [ 1.50 , 1e400, true , null ] , \"a\\u0041\" : \"\\u00e9\\/\" } ";
+        assert_eq!(read(text).unwrap().text, r#"{"aA":"é/","b":[1.50,1e400,true,null]}"#);
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for text in ["", "{", "[1,]", "01", "{'a':1}", "{} {}", "\u{feff}{}", "\"\\ud800\"", "NaN"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        let deep = |levels: usize| ["[".repeat(levels), "]".repeat(levels)].concat();
+        assert!(read(&deep(100)).is_ok());
+        assert!(read(&deep(102)).is_err());
+        assert!(read(&deep(200_000)).is_err());
+        assert!(members("[]").is_err() && members(r#"{"a":1,"a":1}"#).is_err());
+        let text = r#" {"a": 1.50 ,"b" : [1,{"c":"}]\"\\"}] , "d":"x,\\\"}","e":null} "#;
+        let members = members(text).unwrap();
+        assert_eq!(members["a"], "1.50");
+        assert_eq!(members["b"], r#"[1,{"c":"}]\"\\"}]"#);
+        assert_eq!((members["d"], members["e"]), (r#""x,\\\"}""#, "null"));
+    }
+
+    #[test]
+    fn the_canonical_text_is_that_of_rfc_8785() {
+        for text in [
+            r#"{"\u20ac":"Euro","\r":"CR","\ufb33":"Dalet","1":"One","\ud83d\ude00":"Smile","\u0080":"C","\u00f6":"O"}"#,
+            r#"{"numbers":[333333333.33333329,1E30,4.50,2e-3,0.000000000000000000000000001,-0,-0.0,10,1e0],"s":"\u0000\u001f\"\\\/\b\f\n\r\t\u007f\u2028"}"#,
+            "[]", "{}", "null", "-1.5e10", r#"[{"b":[],"a":{}},true,false]"#,
+        ] {
+            let value: serde_json::Value = serde_json::from_str(text).unwrap();
+            let expected = super::super::canonical(&value).unwrap();
+            assert_eq!(canonical(text).unwrap().text.as_bytes(), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_reads_what_the_ordinary_reader_reads(text in r#"[\[\]{}:,"a0.eE+\-1 tfrualsn\\]{0,24}"#) {
+            let ordinary = serde_json::from_str::<serde_json::Value>(&text).ok();
+            match read(&text) {
+                Ok(exact) => {
+                    let again: Option<serde_json::Value> = serde_json::from_str(&exact.text).ok();
+                    // An exponent too large for a double is JSON, and not for that reader.
+                    prop_assert!(again == ordinary, "{text} became {}", exact.text);
+                    prop_assert_eq!(read(&exact.text).unwrap().text, exact.text);
+                }
+                Err(_) => prop_assert!(ordinary.is_none() || text.contains('"'), "{text}"),
+            }
+        }
+
+        #[test]
+        fn every_double_in_its_shortest_text_is_exact(number in any::<f64>()) {
+            prop_assume!(number.is_finite() && (number.fract() != 0.0 || number.abs() < 9e15));
+            prop_assert_eq!(check_number(&format!("{number:e}")), Ok(()));
+            let canonical = serde_json_canonicalizer::to_string(&number).unwrap();
+            prop_assert_eq!(check_number(&canonical), Ok(()));
+        }
+    }
+}

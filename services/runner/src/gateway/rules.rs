@@ -1,0 +1,139 @@
+//! What holds for every request before a route sees it: who may be called by which name, which queries
+//! and bodies are taken. Refusals are problem documents.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, Version, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use percent_encoding::percent_decode_str;
+use wire::Problem;
+
+use crate::error::{Error, Result};
+use crate::gateway::draft::MAX_BODY_BYTES;
+
+/// The names by which the gateway may be called.
+///
+/// A gateway on a loopback address trusts whoever reaches it. A page of a foreign site reaches it too, if
+/// the site's name is made to point to 127.0.0.1 (DNS rebinding); only the header `Host` tells.
+#[derive(Debug, Clone)]
+pub struct Hosts(Vec<String>);
+
+impl Hosts {
+    /// The names of a loopback address, and `others`.
+    pub fn loopback(others: impl IntoIterator<Item = String>) -> Self {
+        let loopback = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
+        Self(loopback.into_iter().chain(others.into_iter().map(|it| it.to_lowercase())).collect())
+    }
+
+    /// Whether `host` (`name` or `name:port`) is one of them. The port does not matter: a tunnel may have
+    /// another one.
+    fn holds(&self, host: &str) -> bool {
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let name = name.to_lowercase();
+        self.0.contains(&name) || name.ends_with(".localhost")
+    }
+}
+
+/// Applies the rules, and hands on what keeps them.
+pub async fn apply(hosts: State<Option<Arc<Hosts>>>, request: Request, next: Next) -> Response {
+    match check(hosts.0.as_deref(), &request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+fn check(hosts: Option<&Hosts>, request: &Request) -> Result<()> {
+    check_host(hosts, request)?;
+    check_path(request)?;
+    check_query(request)?;
+    check_body(request.method(), request.uri().path(), request.headers())
+}
+
+fn check_host(hosts: Option<&Hosts>, request: &Request) -> Result<()> {
+    let Some(hosts) = hosts else { return Ok(()) };
+    let refused = |text: String| Err(Error::refused(Problem::MisdirectedRequest, text));
+    let mut named = request.headers().get_all(header::HOST).iter();
+    match (named.next(), named.next()) {
+        (Some(host), None) => match host.to_str() {
+            Ok(host) if hosts.holds(host) => Ok(()),
+            _ => refused(format!(
+                "the gateway listens on a loopback address and is not called {}; \
+                 call it localhost or 127.0.0.1",
+                String::from_utf8_lossy(host.as_bytes()).escape_default()
+            )),
+        },
+        // Browsers always send it, and HTTP/1.0 need not.
+        (None, _) if request.version() < Version::HTTP_11 => Ok(()),
+        _ => refused("expected one header Host".to_owned()),
+    }
+}
+
+/// A path that is no text names nothing.
+fn check_path(request: &Request) -> Result<()> {
+    match percent_decode_str(request.uri().path()).decode_utf8() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::refused(Problem::NotFound, "the path is not UTF-8")),
+    }
+}
+
+/// Queries are read by the routes that take any. The others refuse one: a misspelt or misplaced parameter
+/// must not look as if it had been heeded.
+fn check_query(request: &Request) -> Result<()> {
+    let (method, path) = (request.method(), request.uri().path());
+    let query = request.uri().query().unwrap_or_default();
+    let reads = matches!(*method, Method::GET | Method::HEAD) && path == "/runs";
+    let ours = path.starts_with("/runs") || path == "/summary" || path == "/health";
+    if query.is_empty() || reads || !ours || (*method == Method::GET && path.ends_with("/bundle")) {
+        return Ok(());
+    }
+    let text = format!("{method} {path} takes no query parameters");
+    Err(Error::refused(Problem::InvalidRequest, text))
+}
+
+/// A `POST` carries JSON or nothing, and no more of it than is read. Refused before the body is asked for,
+/// so that a client which waits for `100 Continue` does not send it.
+fn check_body(method: &Method, path: &str, headers: &HeaderMap) -> Result<()> {
+    if *method != Method::POST {
+        return Ok(());
+    }
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let length = text(header::CONTENT_LENGTH).trim().parse::<u64>().ok();
+    let has_body = length.is_some_and(|length| length > 0)
+        || headers.contains_key(header::TRANSFER_ENCODING);
+
+    let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    let needs_kind = has_body || path == "/runs";
+    if path.starts_with("/runs") && needs_kind && !kind.eq_ignore_ascii_case("application/json") {
+        let text = "expected the header Content-Type: application/json";
+        return Err(Error::refused(Problem::UnsupportedMediaType, text));
+    }
+    let most = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);
+    if length.is_some_and(|length| length > most) {
+        let text = format!("the request has more than {MAX_BODY_BYTES} bytes");
+        return Err(Error::refused(Problem::PayloadTooLarge, text));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loopback_gateway_is_called_by_its_own_names_only() {
+        let hosts = Hosts::loopback(["Runner.Example".to_owned()]);
+        for host in
+            ["localhost", "LOCALHOST:4000", "127.0.0.1:1", "[::1]:4000", "[::1]", "a.localhost", "runner.example"]
+        {
+            assert!(hosts.holds(host), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example:4000", "127.0.0.1.evil", "", "[::2]:1", "10.0.0.1"] {
+            assert!(!hosts.holds(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! The accounting: everything that is known of runs in several places, compared.
+//!
+//! Postgres says what this runner did; the vault's events and records, the transactions on the node, the
+//! balances, the stream on NATS and module-gate's executions say what happened. After any fault they must
+//! say the same. What differs is *broken*; what a place cannot tell any more, because it keeps things only
+//! for a time, is *unknown* and never counts as agreement.
+//!
+//! It only reads. A run that is being worked on while it is read may look different from one place to the
+//! next, so strict rules hold for runs that have ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chassis::Bus;
+use serde::Serialize;
+use sqlx::PgPool;
+use stellar::vault::{Lifecycle, RunFinalized, RunOpened, Vault};
+use stellar::rpc::Outcome;
+use stellar::scval::Reader;
+use stellar::{Address, Rpc, tx};
+use wire::{Digest, RunId};
+
+use crate::gates::{Execution, Gates};
+use rows::{AttemptRow, TransactionRow};
+
+mod rows;
+mod stream;
+
+/// What is compared, and with what.
+#[derive(Debug)]
+pub struct Sources<'a> {
+    /// What this runner did.
+    pub db: &'a PgPool,
+    /// The node.
+    pub rpc: &'a Rpc,
+    /// The vault.
+    pub vault: Address,
+    /// The runner whose runs these are.
+    pub runner: Address,
+    /// The stream of events, if it is to be read.
+    pub bus: Option<&'a Bus>,
+    /// module-gate, if there is one.
+    pub gates: Option<&'a Gates>,
+}
+
+/// A place that was compared with Postgres.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// The rows of Postgres among themselves.
+    Postgres,
+    /// The vault's events.
+    Events,
+    /// The vault's records.
+    Records,
+    /// The transactions on the node.
+    Transactions,
+    /// Accounts, and what the vault holds.
+    Balances,
+    /// The stream on NATS.
+    Stream,
+    /// module-gate's executions.
+    Executions,
+}
+
+/// How a comparison ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Two places say different things.
+    Broken,
+    /// A place could not say anything.
+    Unknown,
+}
+
+/// Something that does not agree, or that could not be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// Which of the two it is.
+    pub verdict: Verdict,
+    /// Where it was found.
+    pub place: Place,
+    /// The run, if it is about one that Postgres knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// What was expected and what was found.
+    pub text: String,
+}
+
+/// The whole comparison.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Account {
+    /// How many things were compared in each place.
+    pub compared: BTreeMap<Place, u64>,
+    /// What does not agree or could not be told.
+    pub findings: Vec<Finding>,
+}
+
+impl Account {
+    /// Whether anything is broken.
+    pub fn is_broken(&self) -> bool {
+        self.findings.iter().any(|finding| finding.verdict == Verdict::Broken)
+    }
+
+    fn count(&mut self, place: Place) {
+        *self.compared.entry(place).or_default() += 1;
+    }
+
+    fn broken(&mut self, place: Place, run: Option<RunId>, text: impl Into<String>) {
+        let verdict = Verdict::Broken;
+        self.findings.push(Finding { verdict, place, run, text: text.into() });
+    }
+
+    fn unknown(&mut self, place: Place, run: Option<RunId>, text: impl Into<String>) {
+        let verdict = Verdict::Unknown;
+        self.findings.push(Finding { verdict, place, run, text: text.into() });
+    }
+
+    /// Notes `text` unless what was found is what was expected.
+    fn expect(&mut self, place: Place, run: RunId, holds: bool, text: impl FnOnce() -> String) {
+        self.count(place);
+        if !holds {
+            self.broken(place, Some(run), text());
+        }
+    }
+}
+
+/// Compares everything.
+///
+/// # Errors
+///
+/// When Postgres does not answer. Every other place that does not is noted as unknown.
+pub async fn compare(sources: &Sources<'_>) -> anyhow::Result<Account> {
+    let attempts = rows::attempts(sources.db).await?;
+    let transactions = rows::transactions(sources.db).await?;
+    let mut account = Account::default();
+    within_postgres(&mut account, &attempts, &transactions);
+
+    let mut away = Vec::new();
+    if let Err(error) = chain(&mut account, sources, &attempts, &transactions).await {
+        away.push((Place::Events, error.to_string()));
+    }
+    match sources.bus {
+        Some(bus) => {
+            if let Err(error) = stream::compare(&mut account, sources.db, bus).await {
+                away.push((Place::Stream, error.to_string()));
+            }
+        }
+        None => away.push((Place::Stream, "it was not read".to_owned())),
+    }
+    if let Some(gates) = sources.gates {
+        executions(&mut account, gates, &attempts).await;
+    }
+    for (place, error) in away {
+        account.unknown(place, None, error);
+    }
+    account.findings.sort_by_key(|finding| (finding.verdict, finding.place));
+    Ok(account)
+}
+
+/// What the rows of one attempt say about each other.
+fn within_postgres(
+    account: &mut Account,
+    attempts: &[AttemptRow],
+    transactions: &[TransactionRow],
+) {
+    const PLACE: Place = Place::Postgres;
+    let mut by_attempt: BTreeMap<(RunId, u32), Vec<&TransactionRow>> = BTreeMap::new();
+    for row in transactions {
+        by_attempt.entry((row.run, row.attempt)).or_default().push(row);
+    }
+
+    for attempt in attempts {
+        let own = by_attempt.remove(&(attempt.run, attempt.number)).unwrap_or_default();
+        let landed = |kind: &[&str]| {
+            own.iter().filter(|row| row.landed() && kind.contains(&row.kind.as_str())).count()
+        };
+        let (opens, closes) = (landed(&["open"]), landed(&["finalize", "void", "reclaim"]));
+        let in_the_air = own.iter().filter(|row| row.is_open()).count();
+        let run = attempt.run;
+
+        account.expect(PLACE, run, opens <= 1 && closes <= 1, || {
+            format!("{opens} transactions opened and {closes} closed attempt {}", attempt.number)
+        });
+        account.expect(PLACE, run, (attempt.escrow == "none") == (opens == 0), || {
+            format!("the escrow is {}, and {opens} transactions opened it", attempt.escrow)
+        });
+        account.expect(PLACE, run, (attempt.receipt.is_some()) == (landed(&["finalize"]) == 1), || {
+            "receipt and settling transaction do not go together".to_owned()
+        });
+        if let (Some(receipt), Some(terms)) = (&attempt.receipt, &attempt.terms) {
+            let paid = receipt.actual_charge.saturating_add(receipt.refund);
+            let most = terms.max_charge.saturating_add(terms.runner_fee);
+            account.expect(PLACE, run, paid <= most && receipt.actual_charge >= 0, || {
+                format!("{paid} stroops were paid and returned of {most}")
+            });
+        }
+        if attempt.has_ended() {
+            account.expect(PLACE, run, attempt.escrow != "open" && in_the_air == 0, || {
+                format!("it ended with escrow {} and {in_the_air} transactions under way", attempt.escrow)
+            });
+        }
+    }
+}
+
+/// The vault's events and records, the transactions, the balances.
+async fn chain(
+    account: &mut Account,
+    sources: &Sources<'_>,
+    attempts: &[AttemptRow],
+    transactions: &[TransactionRow],
+) -> anyhow::Result<()> {
+    let clock = sources.rpc.clock().await?;
+    events(account, sources, attempts, clock.oldest_ledger).await?;
+    on_the_node(account, sources.rpc, transactions, clock.oldest_ledger).await?;
+    records(account, sources, attempts, clock.latest_close).await?;
+    balances(account, sources, attempts).await
+}
+
+async fn events(
+    account: &mut Account,
+    sources: &Sources<'_>,
+    attempts: &[AttemptRow],
+    oldest: u32,
+) -> anyhow::Result<()> {
+    const PLACE: Place = Place::Events;
+    let known: BTreeMap<Digest, &AttemptRow> =
+        attempts.iter().filter_map(|row| Some((row.vault_run_id?, row))).collect();
+    let mut seen: BTreeMap<(Digest, &str), u64> = BTreeMap::new();
+
+    for name in ["opened", "finalized", "voided", "reclaimed"] {
+        for event in sources.rpc.events(&sources.vault, oldest, &["run", name]).await? {
+            let id = Reader::new("run event", &event.data).field("run_id")?.digest()?;
+            *seen.entry((id, name)).or_default() += 1;
+            let Some(attempt) = known.get(&id) else {
+                if name == "opened" {
+                    let opened = RunOpened::from_event(&event)?;
+                    if opened.terms.opened_by == sources.runner {
+                        account.broken(PLACE, None, format!(
+                            "transaction {} opened run {id} for {}, and Postgres has no such run",
+                            event.transaction, opened.terms.user
+                        ));
+                    }
+                }
+                continue;
+            };
+            if name == "finalized" {
+                let found = RunFinalized::from_event(&event)?;
+                let receipt = attempt.receipt.as_ref();
+                let same = receipt.is_none_or(|receipt| {
+                    (receipt.actual_charge, receipt.refund, receipt.output_hash)
+                        == (found.actual_charge, found.refund, found.output_hash)
+                });
+                account.expect(PLACE, attempt.run, same, || {
+                    format!("the vault charged {} and returned {}", found.actual_charge, found.refund)
+                });
+            }
+        }
+    }
+
+    for attempt in attempts.iter().filter(|attempt| attempt.has_ended()) {
+        let Some(id) = attempt.vault_run_id else { continue };
+        let count = |name| seen.get(&(id, name)).copied().unwrap_or_default();
+        let (opened, closed) =
+            (count("opened"), count("finalized") + count("voided") + count("reclaimed"));
+        if attempt.opened_ledger.is_some_and(|ledger| ledger < i64::from(oldest)) {
+            account.unknown(PLACE, Some(attempt.run), "the node keeps its events no more");
+            continue;
+        }
+        let expected = u64::from(attempt.escrow != "none");
+        account.expect(PLACE, attempt.run, (opened, closed) == (expected, expected), || {
+            format!("the vault opened it {opened} times and closed it {closed} times")
+        });
+    }
+    Ok(())
+}
+
+async fn on_the_node(
+    account: &mut Account,
+    rpc: &Rpc,
+    transactions: &[TransactionRow],
+    oldest: u32,
+) -> anyhow::Result<()> {
+    const PLACE: Place = Place::Transactions;
+    for row in transactions.iter().filter(|row| row.ledger.is_some()) {
+        if row.ledger.is_some_and(|ledger| ledger < i64::from(oldest)) {
+            account.unknown(PLACE, Some(row.run), format!("the node keeps {} no more", row.hash));
+            continue;
+        }
+        let agrees = match rpc.transaction(&row.hash).await?.outcome {
+            Outcome::Applied(applied) => applied.success == row.landed(),
+            Outcome::NotFound => false,
+        };
+        account.expect(PLACE, row.run, agrees, || {
+            format!("{} transaction {} is {} here and not there", row.kind, row.hash, row.state)
+        });
+    }
+    // What is given up here must not have landed.
+    let given_up = |row: &&TransactionRow| row.state == "expired" || row.state == "rejected";
+    for row in transactions.iter().filter(given_up) {
+        let landed = matches!(
+            rpc.transaction(&row.hash).await?.outcome,
+            Outcome::Applied(applied) if applied.success
+        );
+        account.expect(PLACE, row.run, !landed, || {
+            format!("{} transaction {} is {} here, and landed", row.kind, row.hash, row.state)
+        });
+    }
+    Ok(())
+}
+
+async fn records(
+    account: &mut Account,
+    sources: &Sources<'_>,
+    attempts: &[AttemptRow],
+    now: u64,
+) -> anyhow::Result<()> {
+    const PLACE: Place = Place::Records;
+    for attempt in attempts {
+        let (Some(id), Some(terms)) = (attempt.vault_run_id, &attempt.terms) else { continue };
+        let record = Vault(sources.vault).read_run(sources.rpc, &id).await?.record;
+        let Some((record, _)) = record else {
+            // Records live to the end of the day after their deadline at least (V3).
+            if attempt.escrow == "open" && terms.deadline > now {
+                account.broken(PLACE, Some(attempt.run), "its escrow is open, and the vault has no record");
+            } else if attempt.escrow != "none" {
+                account.unknown(PLACE, Some(attempt.run), "the vault's record has ended");
+            }
+            continue;
+        };
+        if !attempt.has_ended() && attempt.escrow != "open" {
+            continue;
+        }
+        let agrees = match record.lifecycle {
+            Lifecycle::Open => attempt.escrow == "open",
+            Lifecycle::Finalized { charge, output_hash, .. } => {
+                attempt.receipt.as_ref().is_some_and(|receipt| {
+                    (receipt.actual_charge, receipt.output_hash) == (charge, output_hash)
+                })
+            }
+            Lifecycle::Voided(_) | Lifecycle::Reclaimed => attempt.escrow == "returned",
+        };
+        account.expect(PLACE, attempt.run, agrees, || {
+            format!("the escrow is {} here and {:?} in the vault", attempt.escrow, record.lifecycle)
+        });
+    }
+    Ok(())
+}
+
+async fn balances(
+    account: &mut Account,
+    sources: &Sources<'_>,
+    attempts: &[AttemptRow],
+) -> anyhow::Result<()> {
+    const PLACE: Place = Place::Balances;
+    let vault = Vault(sources.vault);
+    let deficit = Reader::new("deficit", &tx::view(sources.rpc, &vault.deficit()).await?).i128()?;
+    account.count(PLACE);
+    if deficit != 0 {
+        account.broken(PLACE, None, format!("the vault owes {deficit} stroops more than it holds"));
+    }
+
+    let users: BTreeSet<&str> = attempts.iter().map(|attempt| attempt.user.as_str()).collect();
+    for user in users {
+        let own = || attempts.iter().filter(|attempt| attempt.user == user);
+        let held: i128 = own()
+            .filter(|attempt| attempt.escrow == "open")
+            .filter_map(|attempt| attempt.terms.as_ref())
+            .map(|terms| terms.max_charge.saturating_add(terms.runner_fee))
+            .sum();
+        let receipts = own().filter(|attempt| attempt.receipt.is_some()).count();
+        let Ok(address) = user.parse::<Address>() else { continue };
+        let there = vault.account_now(sources.rpc, address).await?;
+        let escrow = there.due_today.saturating_add(there.due_tomorrow);
+        account.count(PLACE);
+        // Others may have runs of this user too, so there may be more on chain than here.
+        if held > escrow || u64::try_from(receipts).unwrap_or(u64::MAX) > there.receipts {
+            account.broken(PLACE, None, format!(
+                "{user}: {held} stroops of open runs and {receipts} receipts here, \
+                 {escrow} stroops and {} receipts in the vault", there.receipts
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// module-gate's statement on each execution is the one that was kept.
+async fn executions(account: &mut Account, gates: &Gates, attempts: &[AttemptRow]) {
+    const PLACE: Place = Place::Executions;
+    for attempt in attempts {
+        let Some(kept) = attempt.statement else { continue };
+        let asked = gates.execution(attempt.run, attempt.number);
+        match tokio::time::timeout(Duration::from_secs(15), asked).await {
+            Ok(Ok(Execution::Finished(statement))) => {
+                let found = Digest::of(&statement);
+                account.expect(PLACE, attempt.run, found == kept, || {
+                    format!("module-gate's statement is {found}, the one that was kept is {kept}")
+                });
+            }
+            Ok(Ok(_)) => {
+                account.unknown(PLACE, Some(attempt.run), "module-gate has no statement any more");
+            }
+            Ok(Err(error)) => account.unknown(PLACE, Some(attempt.run), error.to_string()),
+            Err(_) => account.unknown(PLACE, Some(attempt.run), "module-gate did not answer"),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What the accounting reads from Postgres.
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row as _};
+use wire::{Digest, RunId};
+
+use crate::runs::rows;
+use crate::runs::settlement::Receipt;
+use crate::runs::terms::Terms;
+
+/// An attempt of a run.
+#[derive(Debug)]
+pub struct AttemptRow {
+    pub(super) run: RunId,
+    pub(super) number: u32,
+    pub(super) user: String,
+    /// Whether it is the run's present one, and the run has ended.
+    pub(super) run_done: bool,
+    pub(super) ended: bool,
+    pub(super) escrow: String,
+    pub(super) vault_run_id: Option<Digest>,
+    pub(super) terms: Option<Terms>,
+    pub(super) receipt: Option<Receipt>,
+    /// Digest of the execution statement.
+    pub(super) statement: Option<Digest>,
+    /// The ledger in which it was opened.
+    pub(super) opened_ledger: Option<i64>,
+}
+
+/// A transaction that was signed for an attempt.
+#[derive(Debug)]
+pub struct TransactionRow {
+    pub(super) run: RunId,
+    pub(super) attempt: u32,
+    pub(super) kind: String,
+    pub(super) hash: Digest,
+    pub(super) state: String,
+    pub(super) ledger: Option<i64>,
+}
+
+impl AttemptRow {
+    /// Whether nothing is done about it any more.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended || self.run_done
+    }
+}
+
+impl TransactionRow {
+    /// Whether it did what it says.
+    pub(super) fn landed(&self) -> bool {
+        self.state == "succeeded"
+    }
+
+    /// Whether it may still land.
+    pub(super) fn is_open(&self) -> bool {
+        ["prepared", "sent", "unknown"].contains(&self.state.as_str())
+    }
+}
+
+/// Every attempt, oldest run first.
+///
+/// # Errors
+///
+/// The database's own.
+pub async fn attempts(db: &PgPool) -> sqlx::Result<Vec<AttemptRow>> {
+    let text = "SELECT a.run_id, a.number, r.user_account, r.phase, r.attempt, a.ended_at, a.escrow, \
+            a.vault_run_id, a.terms, a.receipt, sha256(a.statement) AS statement, \
+            (SELECT max(t.ledger) FROM chain_transactions t WHERE t.run_id = a.run_id \
+                AND t.attempt = a.number AND t.kind = 'open' AND t.state = 'succeeded') AS opened \
+         FROM attempts a JOIN runs r ON r.id = a.run_id ORDER BY r.created_at, a.number";
+    sqlx::query(text).try_map(|row| attempt(&row)).fetch_all(db).await
+}
+
+/// Every transaction, in the order of signing.
+///
+/// # Errors
+///
+/// The database's own.
+pub async fn transactions(db: &PgPool) -> sqlx::Result<Vec<TransactionRow>> {
+    let text =
+        "SELECT run_id, attempt, kind, hash, state, ledger FROM chain_transactions ORDER BY id";
+    sqlx::query(text).try_map(|row| transaction(&row)).fetch_all(db).await
+}
+
+fn attempt(row: &PgRow) -> sqlx::Result<AttemptRow> {
+    let number: i32 = row.try_get("number")?;
+    let present = number == row.try_get::<i32, _>("attempt")?;
+    let ended: Option<time::OffsetDateTime> = row.try_get("ended_at")?;
+    Ok(AttemptRow {
+        run: RunId::from(row.try_get::<uuid::Uuid, _>("run_id")?),
+        number: rows::number(i64::from(number), "number")?,
+        user: row.try_get("user_account")?,
+        run_done: present && row.try_get::<&str, _>("phase")? == "done",
+        ended: ended.is_some(),
+        escrow: row.try_get("escrow")?,
+        vault_run_id: rows::digest(row, "vault_run_id")?,
+        terms: rows::json(row, "terms")?,
+        receipt: rows::json(row, "receipt")?,
+        statement: rows::digest(row, "statement")?,
+        opened_ledger: row.try_get("opened")?,
+    })
+}
+
+fn transaction(row: &PgRow) -> sqlx::Result<TransactionRow> {
+    Ok(TransactionRow {
+        run: RunId::from(row.try_get::<uuid::Uuid, _>("run_id")?),
+        attempt: rows::number(i64::from(row.try_get::<i32, _>("attempt")?), "attempt")?,
+        kind: row.try_get("kind")?,
+        hash: rows::required_digest(row, "hash")?,
+        state: row.try_get("state")?,
+        ledger: row.try_get("ledger")?,
+    })
+}

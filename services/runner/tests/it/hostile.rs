@@ -1,0 +1,432 @@
+//! Clients that hang up, ask for too much, or send what must not be taken.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::eventually;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::crashing::{Process, free_port, spawn};
+use crate::world::{DEPOSIT, Gateway, PATIENCE, World};
+
+/// Sends a request as it is; what is answered until the connection closes.
+async fn raw(gateway: &Gateway, request: &str) -> String {
+    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// The status and the problem's code.
+fn refused(answer: &str) -> (u16, String) {
+    let status = answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_default();
+    assert!(answer.contains("content-type: application/problem+json"), "{answer}");
+    let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+    let body: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
+    assert_eq!(body["error"], body["detail"]);
+    (status, body["code"].as_str().unwrap_or_default().to_owned())
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_hang_up_on_any_route_stop_nothing() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let gateway = &runner.gateway;
+    let first = gateway.accepted(&world.body()).await;
+    let body = world.body().to_string();
+    let routes = [
+        request("POST", "/runs", JSON, &body),
+        request("POST", "/runs", &format!("{JSON}Idempotency-Key: k\r\n"), &body),
+        request("POST", &format!("/runs/{first}/cancel"), JSON, "{}"),
+        request("POST", &format!("/runs/{first}/retry"), JSON, "{}"),
+        request("GET", "/runs", "", ""),
+        request("GET", &format!("/runs/{first}"), "", ""),
+        request("GET", &format!("/runs/{first}/bundle"), "", ""),
+        request("GET", "/summary", "", ""),
+        request("GET", "/health", "", ""),
+    ];
+    // Each route is left after another time, from at once to about when it answers.
+    for turn in 0..120_u64 {
+        for route in &routes {
+            let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+            stream.write_all(route.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_micros(turn * 67 % 5_000)).await;
+            // A reset, not an orderly end: what was sent is not waited for.
+            stream.set_zero_linger().unwrap();
+            drop(stream);
+        }
+        // Not more runs than the network can settle in the time of a test.
+        if gateway.summary().await["status"]["queueDepth"].as_i64().unwrap() > 15 {
+            break;
+        }
+    }
+
+    let text = "SELECT count(*) FROM runs WHERE phase <> 'done'";
+    let all_end = || async {
+        let left: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+        left == 0
+    };
+    eventually(Duration::from_secs(180), all_end).await;
+    let text = "SELECT count(*) FROM pg_stat_activity \
+                WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    let clean = || async {
+        let left: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+        left == 0
+    };
+    eventually(Duration::from_secs(10), clean).await;
+    assert_eq!(world.account().await.balance, DEPOSIT);
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_route_does_not_take_is_refused_by_name() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let gateway = &runner.gateway;
+    let body = world.body().to_string();
+    let id = "00000000-0000-4000-8000-000000000000";
+
+    for (method, path, allow) in [
+        ("DELETE", "/runs".to_owned(), "POST"),
+        ("PUT", "/summary".to_owned(), "GET"),
+        ("GET", format!("/runs/{id}/retry"), "POST"),
+        ("PATCH", format!("/runs/{id}"), "GET"),
+    ] {
+        let answer = raw(gateway, &request(method, &path, "", "")).await;
+        assert_eq!(refused(&answer), (405, "METHOD_NOT_ALLOWED".to_owned()), "{method} {path}");
+        let header = answer.lines().find(|line| line.starts_with("allow:"));
+        assert!(header.is_some_and(|line| line.contains(allow)), "{answer}");
+    }
+
+    for (headers, body, code) in [
+        ("", body.as_str(), "UNSUPPORTED_MEDIA_TYPE"),
+        ("Content-Type: text/plain\r\n", body.as_str(), "UNSUPPORTED_MEDIA_TYPE"),
+        ("Content-Type: application/x-www-form-urlencoded\r\n", "a=b", "UNSUPPORTED_MEDIA_TYPE"),
+        (JSON, "", "INVALID_REQUEST"),
+        (JSON, "[]", "INVALID_REQUEST"),
+        (JSON, "{\"user\":1,\"user\":2}", "INVALID_REQUEST"),
+    ] {
+        let answer = raw(gateway, &request("POST", "/runs", headers, body)).await;
+        assert_eq!(refused(&answer).1, code, "{headers} {body}");
+    }
+    let keys = format!("{JSON}Idempotency-Key: a\r\nIdempotency-Key: a\r\n");
+    let twice = raw(gateway, &request("POST", "/runs", &keys, &body)).await;
+    assert_eq!(refused(&twice).0, 400);
+
+    for path in [
+        "/runs?page=2", "/runs?limit=1&limit=2", "/runs?limit=a", "/runs?user=%00", "/runs?user=%ff",
+        "/runs?cursor=%00", "/runs?status=%00", "/summary?verbose=1",
+        // The year -9999, as a cursor spells it.
+        "/runs?cursor=2d333737373035313136383030303030303030203030303030303030303030303430303038303030303030303030303030303030",
+    ] {
+        let answer = raw(gateway, &request("GET", path, "", "")).await;
+        assert_eq!(refused(&answer), (400, "INVALID_REQUEST".to_owned()), "{path}");
+        assert!(!answer.contains("retry-after"), "{answer}");
+    }
+    for path in ["/runs/%ff", "/runs/%00", "/elsewhere", "/problems/none"] {
+        let answer = raw(gateway, &request("GET", path, "", "")).await;
+        assert_eq!(refused(&answer).0, 404, "{path}");
+    }
+    let foreign = raw(gateway, "GET /runs HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+    assert_eq!(refused(&foreign.await), (421, "MISDIRECTED_REQUEST".to_owned()));
+
+    // Too large, and said so before it is sent.
+    let head = format!(
+        "POST /runs HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: 99999999\r\n\
+         Expect: 100-continue\r\nConnection: close\r\n\r\n"
+    );
+    let answer = raw(gateway, &head).await;
+    assert_eq!(refused(&answer), (413, "PAYLOAD_TOO_LARGE".to_owned()), "{answer}");
+
+    let page = gateway.get("/problems/method-not-allowed").await;
+    assert!(page.text().await.unwrap().contains("METHOD_NOT_ALLOWED"));
+    let runs: Vec<Value> = gateway.get("/runs").await.json().await.unwrap();
+    assert!(runs.is_empty(), "none of them made a run");
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_is_told_what_it_may_send() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let preflight = "OPTIONS /runs HTTP/1.1\r\nHost: localhost\r\nOrigin: https://app.example\r\n\
+                     Access-Control-Request-Method: POST\r\n\
+                     Access-Control-Request-Headers: authorization\r\nConnection: close\r\n\r\n";
+    let answer = raw(&runner.gateway, preflight).await.to_lowercase();
+    for expected in ["access-control-allow-origin: *", "authorization", "access-control-max-age: 3600"]
+    {
+        assert!(answer.contains(expected), "{answer}");
+    }
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_keep_their_text_on_both_ways_in() {
+    use wire::pb::runner::v1::{CreateRunRequest, runner_client::RunnerClient};
+
+    let world = World::new().await;
+    let token = "0123456789abcdef";
+    let tokens = format!("test:{token}");
+    let settings = [("RUNNER_GRPC_PORT", "0"), ("RUNNER_GRPC_TOKENS", tokens.as_str())];
+    let (service, started) = world.try_start(&settings).await;
+    let started = started.unwrap();
+    let gateway = Gateway::at(format!("http://{}", started.http));
+    let user = world.user.address();
+    let with = |members: &str| {
+        format!(
+            r#"{{"user":"{user}","agentId":{},"budgets":{{"runtimeMs":10}}{members}}}"#,
+            world.agent_id
+        )
+    };
+    let post = async |key: &str, body: String| {
+        let headers = format!("{JSON}Idempotency-Key: {key}\r\n");
+        raw(&gateway, &request("POST", "/runs", &headers, &body)).await
+    };
+
+    for (input, pointer) in [
+        (r#"{"rows":[18446744073709551616]}"#, "/input/rows/0"),
+        (r#"{"rows":9007199254740992}"#, "/input/rows"),
+        ("[0.10000000000000000001]", "/input/0"),
+        (r#"{"a":{"b":1,"b":1}}"#, "/input/a/b"),
+    ] {
+        let answer = post("n", with(&format!(r#","input":{input}"#))).await;
+        assert_eq!(refused(&answer).0, 400);
+        assert!(answer.contains(&format!(r#""pointer":"{pointer}""#)), "{answer}");
+    }
+    let answer = post("n", with(r#","metadata":{"a":"\u0000"}"#)).await;
+    assert!(answer.contains(r#""pointer":"/metadata/a""#), "{answer}");
+
+    // Metadata is the caller's own text, with a key and without.
+    let metadata = r#"{"id":18446744073709551617,"small":1e-999}"#;
+    let members = format!(r#","metadata":{metadata},"input":{{"b":1.0,"a":0.1}}"#);
+    let first = post("k", with(&members)).await;
+    assert!(first.starts_with("HTTP/1.1 202") && first.contains(metadata), "{first}");
+    let again = post("k", with(&members)).await;
+    assert!(again.contains("idempotency-replayed: true") && again.contains(metadata), "{again}");
+    let other = with(&members.replace("617", "616"));
+    assert_eq!(refused(&post("k", other).await), (422, "IDEMPOTENCY_MISMATCH".to_owned()));
+
+    // The same request by gRPC is the same run.
+    let channel =
+        chassis::grpc::client(&format!("http://{}", started.grpc.unwrap()), Some(&token.into()));
+    let mut client = RunnerClient::new(channel.unwrap());
+    let request = CreateRunRequest {
+        user: user.to_string(),
+        agent_id: world.agent_id,
+        budgets: Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into()),
+        metadata_json: Some(metadata.as_bytes().to_vec()),
+        input_json: Some(br#"{ "a": 0.1, "b": 1 }"#.to_vec()),
+        idempotency_key: Some("k".to_owned()),
+        ..CreateRunRequest::default()
+    };
+    let run = client.create_run(request).await.unwrap().into_inner();
+    assert!(first.contains(&run.id), "{first} is not {}", run.id);
+    assert_eq!(run.metadata_json.as_deref(), Some(metadata.as_bytes()));
+    service.finish(Duration::from_secs(20)).await.unwrap();
+}
+
+/// The most memory that a process ever had, in KiB.
+fn peak(process: &Process) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.0.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_takes_much_memory() {
+    let world = World::new().await;
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let process = spawn(&world, &[("RUNNER_PORT", &port)]);
+    gateway.up().await;
+    let text = "INSERT INTO runs (id, user_account, agent_id, budgets, metadata, input, input_digest, \
+            seed, status, phase, attempt, traceparent, created_at, updated_at) \
+         SELECT gen_random_uuid(), $1, 1, \
+            '{\"llm_in\":0,\"llm_out\":0,\"http_calls\":0,\"runtime_ms\":1}', \
+            '{}', convert_to(repeat('x', 1048576), 'UTF8'), decode(repeat('00', 32), 'hex'), 1, \
+            'failed', 'done', 1, '', now(), now() FROM generate_series(1, 300)";
+    let user = world.user.address().to_string();
+    sqlx::query(text).bind(&user).execute(&world.db.pool).await.unwrap();
+    let text = "INSERT INTO attempts (run_id, number, nonce, statement, shipping, created_at) \
+         SELECT id, 1, decode(md5(id::text) || md5(id::text), 'hex'), \
+            convert_to(repeat('s', 1048576), 'UTF8'), convert_to(repeat('v', 1048576), 'UTF8'), now() \
+         FROM runs";
+    sqlx::query(text).execute(&world.db.pool).await.unwrap();
+
+    let before = peak(&process);
+    let paths = ["/runs", "/runs?status=failed", "/runs", "/summary"];
+    let answers = futures::future::join_all(paths.map(|path| gateway.get(path))).await;
+    let runs: Vec<Value> = answers.into_iter().next().unwrap().json().await.unwrap();
+    assert_eq!(runs.len(), 300);
+
+    // A request of small values, each of which would be large in a tree.
+    let mut body = world.body();
+    body["input"] = json!([]);
+    let input = format!("[{}0]", "{\"\":0},".repeat(145_000));
+    let body = body.to_string().replace("\"input\":[]", &format!("\"input\":{input}"));
+    let answer = raw(&gateway, &request("POST", "/runs", JSON, &body)).await;
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+
+    let taken = (peak(&process) - before) / 1024;
+    assert!(taken < 64, "{taken} MiB were taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_setting_gives_its_secret_away() {
+    const CANARY: &str = "canary7f3a";
+    let world = World::new().await;
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let secret = |url: &str| {
+        let (scheme, rest) = url.split_once("://").unwrap();
+        let rest = rest.rsplit('@').next().unwrap();
+        format!("{scheme}://{CANARY}user:{CANARY}password@{rest}")
+    };
+    let rpc = format!("{}/{CANARY}path?apikey={CANARY}key#{CANARY}", secret(&world.localnet.url()));
+    let nats = secret(&world.bus.url);
+    let gate = format!("http://{CANARY}u:{CANARY}p@127.0.0.1:9");
+    let token = format!("{CANARY}token0123456789");
+    let tokens = format!("test:{token}");
+    let more = [
+        ("RUNNER_PORT", port.as_str()),
+        ("RUNNER_RPC_URL", &rpc),
+        ("NATS_URL", &nats),
+        ("RUNNER_GRPC_PORT", "0"),
+        ("RUNNER_GRPC_TOKENS", &tokens),
+        ("RUNNER_MODULE_GATE_URL", &gate),
+        ("RUNNER_MODULE_GATE_TOKEN", &token),
+        ("RUNNER_ORACLE_GATE_URL", &gate),
+        ("RUNNER_ORACLE_GATE_TOKEN", &token),
+        ("RUNNER_LOG_LEVEL", "trace"),
+    ];
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
+    command.arg("serve").env_clear().envs(world.settings(&more)).current_dir("/");
+    command.stdout(Stdio::from(log.reopen().unwrap())).stderr(Stdio::from(log.reopen().unwrap()));
+    let mut process = Process(command.spawn().unwrap());
+    gateway.up().await;
+
+    let id = gateway.accepted(&world.body()).await;
+    gateway.until(&id, |run| run["waitingFor"].is_string() || run["phase"] == "done").await;
+    let mut told = String::new();
+    for path in ["/summary", "/health", "/ready", "/runs", &format!("/runs/{id}"), "/runs?cursor=zz"] {
+        told.push_str(&gateway.get(path).await.text().await.unwrap());
+    }
+    let events: Vec<String> =
+        sqlx::query_scalar("SELECT body FROM outbox").fetch_all(&world.db.pool).await.unwrap();
+    told.push_str(&events.concat());
+    let listing = std::fs::read(format!("/proc/{}/cmdline", process.0.id())).unwrap();
+    told.push_str(&String::from_utf8_lossy(&listing));
+    told.push_str(&std::fs::read_to_string(log.path()).unwrap());
+    let _ = process.0.kill();
+
+    let keys = [world.runner.secret().to_string(), world.source.secret().to_string()];
+    for secret in keys.iter().map(String::as_str).chain([CANARY]) {
+        let found = told.lines().find(|line| line.contains(secret));
+        assert!(found.is_none(), "{secret} is in: {}", found.unwrap_or_default());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calling_off_a_run_for_which_nothing_was_signed_costs_nothing() {
+    let world = World::new().await;
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let crash = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", "open.before_persist")];
+    let mut process = spawn(&world, &crash);
+    gateway.up().await;
+    let id = gateway.accepted(&world.body()).await;
+    eventually(PATIENCE, || {
+        let ended = process.0.try_wait().unwrap();
+        async move { ended }
+    })
+    .await;
+
+    // The node is away: the run stays where it is, about to be opened.
+    let away = [("RUNNER_PORT", port.as_str()), ("RUNNER_RPC_URL", "http://127.0.0.1:9")];
+    let waiting = spawn(&world, &away);
+    gateway.up().await;
+    let run: Value = gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
+    assert_eq!(run["phase"], "opening");
+    let first = gateway.post(&format!("/runs/{id}/cancel"), &Value::Null).await;
+    assert_eq!(first.status(), 200);
+    let first: Value = first.json().await.unwrap();
+    assert_eq!((&first["status"], &first["escrow"]), (&json!("cancelled"), &json!("none")));
+    let again = gateway.post(&format!("/runs/{id}/cancel"), &Value::Null).await;
+    assert_eq!((again.status().as_u16(), again.json::<Value>().await.unwrap()), (200, first));
+    drop(waiting);
+
+    let runner = world.start(&[]).await;
+    let other = runner.gateway.accepted(&world.body()).await;
+    runner.gateway.ended(&other, "failed").await;
+    assert_eq!(world.succeeded(&id, "open").await, 0);
+    let signed: i64 = sqlx::query_scalar("SELECT count(*) FROM chain_transactions WHERE run_id = $1")
+        .bind(id.parse::<uuid::Uuid>().unwrap())
+        .fetch_one(&world.db.pool)
+        .await
+        .unwrap();
+    assert_eq!(signed, 0);
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_in_an_operators_hands_says_so() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let id = runner.gateway.accepted(&world.body()).await;
+    runner.gateway.ended(&id, "failed").await;
+    let late = runner.gateway.post(&format!("/runs/{id}/cancel"), &Value::Null).await;
+    assert_eq!(late.status(), 409);
+    assert_eq!(late.json::<Value>().await.unwrap()["code"], "RUN_NOT_CANCELLABLE");
+    let text = "UPDATE runs SET operator_reason = 'nothing is known', phase = 'executing', \
+                status = 'running' WHERE id = $1";
+    let uuid: uuid::Uuid = id.parse().unwrap();
+    sqlx::query(text).bind(uuid).execute(&world.db.pool).await.unwrap();
+    for what in ["cancel", "retry"] {
+        let answer = runner.gateway.post(&format!("/runs/{id}/{what}"), &Value::Null).await;
+        assert_eq!(answer.status(), 409);
+        let body: Value = answer.json().await.unwrap();
+        assert!(body["detail"].as_str().unwrap().contains("operator"), "{body}");
+    }
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_takes_ten_seconds_at_most_whatever_clients_do() {
+    let world = World::new().await;
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let mut process = spawn(&world, &[("RUNNER_PORT", &port)]);
+    gateway.up().await;
+    let mut half = TcpStream::connect(gateway.address()).await.unwrap();
+    let head = format!("POST /runs HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: 99\r\n\r\n");
+    half.write_all(head.as_bytes()).await.unwrap();
+    let mut silent = TcpStream::connect(gateway.address()).await.unwrap();
+    silent.write_all(b"GET /ru").await.unwrap();
+    // Both are being served, not only waiting to be accepted.
+    gateway.get("/live").await;
+
+    let pid = process.0.id().to_string();
+    Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    let asked_at = tokio::time::Instant::now();
+    let ended = eventually(Duration::from_secs(30), || {
+        let ended = process.0.try_wait().unwrap();
+        async move { ended }
+    })
+    .await;
+    assert!(ended.success(), "{ended}");
+    assert!(asked_at.elapsed() < Duration::from_secs(10), "{:?}", asked_at.elapsed());
+}

@@ -1,0 +1,194 @@
+//! Questions about a million runs are answered by indexes, old runs leave by command, and a stream that
+//! lost its messages is filled again.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use runner::gateway::store::{self, Filter, LOAD, OVERDUE_SECS};
+use runner::runs::state::Status;
+use serde_json::Value;
+use sqlx::{Execute as _, PgPool, Row as _};
+use testkit::eventually;
+
+use crate::world::World;
+
+/// Finished runs; a million with `LUMIO_LONG=1`.
+fn many() -> i64 {
+    if std::env::var_os("LUMIO_LONG").is_some() { 1_000_000 } else { 20_000 }
+}
+
+/// Puts that many finished runs into the database, of a hundred users.
+async fn fill(db: &PgPool, count: i64) {
+    let text = "INSERT INTO runs (id, user_account, agent_id, budgets, input, input_digest, seed, \
+            status, phase, attempt, traceparent, created_at, updated_at) \
+         SELECT gen_random_uuid(), 'G' || n % 100, 1, \
+            '{\"llm_in\":0,\"llm_out\":0,\"http_calls\":0,\"runtime_ms\":1}', '{}', \
+            decode(repeat('00', 32), 'hex'), 1, \
+            CASE WHEN n % 10 = 0 THEN 'failed' ELSE 'finalized' END, 'done', 1, '', \
+            now() - n * interval '1 second', now() - n * interval '1 second' \
+         FROM generate_series(1, $1) AS n";
+    let mut conn = db.acquire().await.unwrap();
+    sqlx::raw_sql("SET statement_timeout = 0").execute(&mut *conn).await.unwrap();
+    sqlx::query(text).bind(count).execute(&mut *conn).await.unwrap();
+    let text = "INSERT INTO attempts (run_id, number, nonce, created_at, ended_at) \
+         SELECT id, 1, sha256(id::text::bytea), now(), now() FROM runs";
+    sqlx::query(text).execute(&mut *conn).await.unwrap();
+    sqlx::raw_sql("VACUUM ANALYZE runs, attempts").execute(&mut *conn).await.unwrap();
+}
+
+/// The plan of a statement, executed, with the pages that it touched.
+async fn pages(db: &PgPool, plan: &str) -> (String, i64) {
+    let lines = sqlx::raw_sql(sqlx::AssertSqlSafe(plan.to_owned())).fetch_all(db).await.unwrap();
+    let plan: Value = lines[0].try_get(0).unwrap();
+    let touched = ["Shared Hit Blocks", "Shared Read Blocks"]
+        .map(|name| plan[0]["Plan"][name].as_i64().unwrap_or_default());
+    (plan.to_string(), touched.iter().sum())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_about_many_runs_touch_few_pages() {
+    let db = testkit::postgres().await;
+    runner::MIGRATIONS.run(&db.pool).await.unwrap();
+    fill(&db.pool, many()).await;
+
+    let load = LOAD.replace("$1", &OVERDUE_SECS.to_string());
+    let filter = |user: Option<&str>, status: Option<Status>| Filter {
+        user: user.map(str::to_owned),
+        status,
+        before: None,
+        limit: 51,
+    };
+    let lists = [
+        filter(None, None),
+        filter(Some("G7"), None),
+        filter(None, Some(Status::Failed)),
+        filter(None, Some(Status::Pending)),
+        filter(Some("G7"), Some(Status::Cancelled)),
+        filter(Some("G7"), Some(Status::Finalized)),
+    ];
+    let mut questions = vec![load];
+    for filter in &lists {
+        let mut query = store::list_query(filter);
+        // Values in place of parameters, in the order in which they are bound.
+        let mut text = query.build().sql().as_str().to_owned();
+        let values = [
+            filter.user.as_ref().map(|user| format!("'{user}'")),
+            filter.status.map(|status| format!("'{status}'")),
+            Some(filter.limit.to_string()),
+        ];
+        for (at, value) in values.into_iter().flatten().enumerate() {
+            text = text.replace(&format!("${}", at + 1), &value);
+        }
+        questions.push(text);
+    }
+
+    for question in questions {
+        let plan = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {question}");
+        let (plan, touched) = pages(&db.pool, &plan).await;
+        assert!(!plan.contains("Seq Scan"), "{question}\n{plan}");
+        // About ten pages a run that is shown, whatever there is in the table.
+        assert!(touched < 1_000, "{touched} pages for {question}\n{plan}");
+    }
+    let started_at = tokio::time::Instant::now();
+    store::load(&db.pool).await.unwrap();
+    assert!(started_at.elapsed() < Duration::from_millis(100), "{:?}", started_at.elapsed());
+}
+
+fn command(world: &World, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
+    command.args(arguments).env_clear().envs(world.settings(&[])).current_dir("/").output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_runs_leave_by_command_and_unfinished_ones_stay() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let id = runner.gateway.accepted(&world.body()).await;
+    runner.gateway.ended(&id, "failed").await;
+    let kept = runner.gateway.accepted(&world.body()).await;
+    runner.gateway.ended(&kept, "failed").await;
+    runner.stop().await;
+    let text = "UPDATE runs SET updated_at = now() - interval '100 days' WHERE id = $1";
+    let uuid: uuid::Uuid = id.parse().unwrap();
+    sqlx::query(text).bind(uuid).execute(&world.db.pool).await.unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("old.jsonl");
+    let export = export.to_str().unwrap();
+    let counted = command(&world, &["runs", "prune", "--older-than", "90d"]);
+    assert!(said(&counted).contains("1 runs") && counted.status.success(), "{}", said(&counted));
+    let arguments = ["runs", "prune", "--older-than", "90d", "--export", export, "--confirm"];
+    let pruned = command(&world, &arguments);
+    assert!(said(&pruned).contains("1 runs"), "{}", said(&pruned));
+    let lines = std::fs::read_to_string(export).unwrap();
+    let line: Value = serde_json::from_str(lines.trim()).unwrap();
+    assert_eq!(line["id"], id.as_str());
+    let left: Vec<uuid::Uuid> =
+        sqlx::query_scalar("SELECT id FROM runs").fetch_all(&world.db.pool).await.unwrap();
+    assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), [kept]);
+    let wrong = command(&world, &["runs", "prune", "--older-than", "soon"]);
+    assert_eq!(wrong.status.code(), Some(3), "{}", said(&wrong));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_lost_its_messages_is_filled_again_and_everything_agrees() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let ids = [
+        runner.gateway.accepted(&world.body()).await,
+        runner.gateway.accepted(&world.body()).await,
+    ];
+    for id in &ids {
+        runner.gateway.ended(id, "failed").await;
+    }
+    let text = "SELECT count(*) FROM outbox WHERE published_at IS NULL";
+    let published = || async {
+        let left: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+        left == 0
+    };
+    eventually(Duration::from_secs(20), published).await;
+    let agrees = command(&world, &["account"]);
+    assert_eq!(agrees.status.code(), Some(0), "{}", said(&agrees));
+
+    // The messages go, and the server still remembers their ids.
+    let jetstream = async_nats::jetstream::new(world.bus.client.clone());
+    let name = wire::event::Family::Run.stream(&world.bus.prefix);
+    let stream = jetstream.get_stream(&name).await.unwrap();
+    stream.purge().await.unwrap();
+    let broken = command(&world, &["account", "--output", "json"]);
+    assert_eq!(broken.status.code(), Some(1), "{}", said(&broken));
+    assert!(said(&broken).contains("is not in the stream"), "{}", said(&broken));
+
+    let counted = command(&world, &["events", "refill", "--from-position", "0", "--dry-run"]);
+    assert!(said(&counted).contains("would be published again"), "{}", said(&counted));
+    let filled = command(&world, &["events", "refill", "--from-position", "0"]);
+    assert!(filled.status.success(), "{}", said(&filled));
+    let agrees = command(&world, &["account"]);
+    assert_eq!(agrees.status.code(), Some(0), "{}", said(&agrees));
+
+    // What Postgres does not know of is found as well.
+    let text = "UPDATE attempts SET escrow = 'open' WHERE run_id = $1";
+    let uuid: uuid::Uuid = ids[0].parse().unwrap();
+    sqlx::query(text).bind(uuid).execute(&world.db.pool).await.unwrap();
+    let broken = command(&world, &["account"]);
+    assert_eq!(broken.status.code(), Some(1), "{}", said(&broken));
+    assert!(said(&broken).contains(&ids[0]), "{}", said(&broken));
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_there_before_the_first_event() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let jetstream = async_nats::jetstream::new(world.bus.client.clone());
+    let name = wire::event::Family::Run.stream(&world.bus.prefix);
+    let there = || async { jetstream.get_stream(&name).await.ok() };
+    let stream = eventually(Duration::from_secs(20), there).await;
+    assert_eq!(stream.cached_info().state.messages, 0);
+    assert!(stream.cached_info().config.max_age > Duration::ZERO);
+    runner.stop().await;
+}
