@@ -50,13 +50,19 @@ pub async fn consume(
         let message = message?;
         let Ok(event) = serde_json::from_slice::<Event>(&message.payload) else {
             // It will never be an event: it must not come again and hold up the others.
-            message.ack_with(AckKind::Term).await.map_err(|error| anyhow::anyhow!("the message cannot be acknowledged: {error}"))?;
+            message
+                .ack_with(AckKind::Term)
+                .await
+                .map_err(|error| anyhow::anyhow!("the message cannot be acknowledged: {error}"))?;
             continue;
         };
         handle(db, &event).await?;
         tracing::debug!("{} of {} was handled", event.r#type, event.subject);
         // Only after the commit: a subscriber that dies in between finds the event in its inbox.
-        message.ack().await.map_err(|error| anyhow::anyhow!("the message cannot be acknowledged: {error}"))?;
+        message
+            .ack()
+            .await
+            .map_err(|error| anyhow::anyhow!("the message cannot be acknowledged: {error}"))?;
     }
     Ok(())
 }
@@ -64,11 +70,12 @@ pub async fn consume(
 /// Acts on the event and notes it, in one transaction; does nothing if it is noted already.
 async fn handle(db: &PgPool, event: &Event) -> sqlx::Result<()> {
     let mut transaction = chassis::postgres::begin(db).await?;
-    let noted = sqlx::query("INSERT INTO inbox (source, id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(&event.source)
-        .bind(&event.id)
-        .execute(&mut *transaction)
-        .await?;
+    let noted =
+        sqlx::query("INSERT INTO inbox (source, id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(&event.source)
+            .bind(&event.id)
+            .execute(&mut *transaction)
+            .await?;
     if noted.rows_affected() == 1 {
         act(&mut transaction, event).await?;
     }

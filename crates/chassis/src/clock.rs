@@ -20,9 +20,8 @@ pub fn new_uuid() -> Uuid {
 
 /// A time in UTC as every answer spells it: RFC 3339, always with three digits of milliseconds.
 pub fn rfc3339(at: OffsetDateTime) -> String {
-    const FORMAT: &[BorrowedFormatItem<'_>] = format_description!(
-        "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
-    );
+    const FORMAT: &[BorrowedFormatItem<'_>] =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     at.to_offset(UtcOffset::UTC).format(&FORMAT).unwrap_or_default()
 }
 

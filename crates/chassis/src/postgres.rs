@@ -216,7 +216,9 @@ pub fn kind(error: &sqlx::Error) -> Kind {
             Some("55P03" | "40P01" | "40001") => Kind::Lock,
             Some("57014") => Kind::Timeout,
             Some("53300") => Kind::Exhausted,
-            Some(code) if ["08", "57P", "58", "28", "25P03"].iter().any(|it| code.starts_with(it)) => {
+            Some(code)
+                if ["08", "57P", "58", "28", "25P03"].iter().any(|it| code.starts_with(it)) =>
+            {
                 Kind::Outage
             }
             // Data exceptions; 0A000 is how `json` refuses some escapes.
@@ -224,8 +226,12 @@ pub fn kind(error: &sqlx::Error) -> Kind {
             _ => Kind::Other,
         },
         Error::PoolTimedOut => Kind::Exhausted,
-        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolClosed
-        | Error::WorkerCrashed | Error::BeginFailed => Kind::Outage,
+        Error::Io(_)
+        | Error::Tls(_)
+        | Error::Protocol(_)
+        | Error::PoolClosed
+        | Error::WorkerCrashed
+        | Error::BeginFailed => Kind::Outage,
         _ => Kind::Other,
     }
 }

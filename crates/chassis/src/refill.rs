@@ -46,12 +46,7 @@ pub struct Refilled {
 ///
 /// When the database or the bus does not answer. What was published until then stays; beginning again is
 /// harmless.
-pub async fn refill(
-    db: &PgPool,
-    bus: &Bus,
-    from: From,
-    dry_run: bool,
-) -> anyhow::Result<Refilled> {
+pub async fn refill(db: &PgPool, bus: &Bus, from: From, dry_run: bool) -> anyhow::Result<Refilled> {
     let mut next = match from {
         From::Position(position) => position,
         From::Time(time) => {

@@ -122,7 +122,12 @@ enum EventsCommand {
     /// event's id. One of --from-position and --since is needed.
     Refill {
         /// From this position of the outbox on.
-        #[arg(long, value_name = "NUMBER", conflicts_with = "since", required_unless_present = "since")]
+        #[arg(
+            long,
+            value_name = "NUMBER",
+            conflicts_with = "since",
+            required_unless_present = "since"
+        )]
         from_position: Option<i64>,
         /// From the first event at or after this time (RFC 3339) on.
         #[arg(long, value_name = "TIME", value_parser = parse_time)]
@@ -278,7 +283,8 @@ async fn compared(config: &Config) -> anyhow::Result<account::Account> {
 fn print_account(account: &account::Account) {
     for (place, compared) in &account.compared {
         let here = |verdict| {
-            let of = |finding: &&account::Finding| (finding.place, finding.verdict) == (*place, verdict);
+            let of =
+                |finding: &&account::Finding| (finding.place, finding.verdict) == (*place, verdict);
             account.findings.iter().filter(of).count()
         };
         let (broken, unknown) = (here(account::Verdict::Broken), here(account::Verdict::Unknown));

@@ -82,10 +82,9 @@ impl Error {
                 tracing::warn!("{gate} did not answer: {message}");
                 (Problem::Unavailable, "a gate did not answer; try again")
             }
-            Self::LeaseLost(_) => (
-                Problem::Conflict,
-                "the run was changed while the request was answered; try again",
-            ),
+            Self::LeaseLost(_) => {
+                (Problem::Conflict, "the run was changed while the request was answered; try again")
+            }
             Self::AnotherHistory(text) | Self::Broken(text) => {
                 tracing::error!("{text}");
                 (Problem::Internal, "the runner could not do it; its log says why")

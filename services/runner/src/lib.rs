@@ -83,8 +83,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     };
     // Two pools: requests of clients never wait for the engine's connections, nor the engine for theirs.
     let db = postgres::connect(&config.database_url).await?;
-    let requests_db =
-        postgres::connect_at_most(&config.database_url, GATEWAY_CONNECTIONS).await?;
+    let requests_db = postgres::connect_at_most(&config.database_url, GATEWAY_CONNECTIONS).await?;
     let migrated = postgres::migrate(&db, &MIGRATIONS).await;
     migrated.context("DATABASE_URL: the database can't be migrated")?;
     let bus = Bus::connect(&config.nats_url, &config.rules.nats_prefix).await?;
@@ -181,8 +180,18 @@ fn about(config: &Config, pulse: &Pulse) -> About {
 /// may any part of the path but the usual words.
 fn public_url(url: &str) -> String {
     const USUAL: [&str; 12] = [
-        "", "api", "futurenet", "json-rpc", "jsonrpc", "mainnet", "public", "rpc", "soroban",
-        "soroban-rpc", "standalone", "testnet",
+        "",
+        "api",
+        "futurenet",
+        "json-rpc",
+        "jsonrpc",
+        "mainnet",
+        "public",
+        "rpc",
+        "soroban",
+        "soroban-rpc",
+        "standalone",
+        "testnet",
     ];
     let Ok(url) = url::Url::parse(url) else { return String::new() };
     let origin = url.origin().ascii_serialization();

@@ -38,10 +38,12 @@ async fn start(limits: Limits) -> Server {
         Err(_) => (StatusCode::BAD_REQUEST, Bytes::from_static(b"late")),
     };
     let endless = async || {
-        let pieces = futures::stream::repeat_with(|| std::io::Result::Ok(Bytes::from(vec![0; 65_536])));
+        let pieces =
+            futures::stream::repeat_with(|| std::io::Result::Ok(Bytes::from(vec![0; 65_536])));
         Body::from_stream(pieces)
     };
-    let router = Router::new().route("/", post(echo).get(async || "ok")).route("/endless", get(endless));
+    let router =
+        Router::new().route("/", post(echo).get(async || "ok")).route("/endless", get(endless));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
     let serving = tokio::spawn(serve(listener, router, limits, stop.clone()));

@@ -49,9 +49,8 @@ pub struct NewRun {
 ///
 /// A refusal that lists every mistake.
 pub fn read(body: &[u8], draw: impl FnOnce() -> u64) -> Result<NewRun> {
-    let invalid = |why: String| {
-        Error::refused(Problem::InvalidRequest, format!("Invalid payload: {why}"))
-    };
+    let invalid =
+        |why: String| Error::refused(Problem::InvalidRequest, format!("Invalid payload: {why}"));
     let body = std::str::from_utf8(body).map_err(|error| invalid(format!("not UTF-8: {error}")))?;
     let members = exact::members(body).map_err(|flaw| {
         invalid(format!("expected a JSON object: {} {}", flaw.pointer(), flaw.message))
@@ -127,7 +126,15 @@ struct Form<'a> {
 
 /// The members that mean something here.
 const KNOWN: [&str; 9] = [
-    "user", "agentId", "rateVersion", "budgets", "workflowId", "label", "metadata", "input", "seed",
+    "user",
+    "agentId",
+    "rateVersion",
+    "budgets",
+    "workflowId",
+    "label",
+    "metadata",
+    "input",
+    "seed",
 ];
 
 impl<'a> Form<'a> {
@@ -425,9 +432,8 @@ mod tests {
     #[test]
     fn metadata_is_kept_as_it_was_sent() {
         let sent = r#"{ "n": 18446744073709551617, "tiny": 1e-999, "b": 1.50 }"#;
-        let read_it = |metadata: &str| {
-            read(with(&format!(r#","metadata":{metadata}"#)).as_bytes(), || 0)
-        };
+        let read_it =
+            |metadata: &str| read(with(&format!(r#","metadata":{metadata}"#)).as_bytes(), || 0);
         assert_eq!(read_it(sent).unwrap().request.metadata.as_deref(), Some(sent));
         assert_eq!(pointers(&with(r#","metadata":{"a":{"b":1,"b":2}}"#)), ["/metadata/a/b"]);
         assert_eq!(pointers(&with(r#","metadata":{"a":["\u0000"]}"#)), ["/metadata/a/0"]);

@@ -81,7 +81,8 @@ impl Desk {
         store::insert(&mut tx, id, new, nonce, &traceparent, now).await?;
         event::tell(&mut tx, &self.nats_prefix, id, now).await?;
         let view = RunView::from(&load(&mut tx, id).await?);
-        let body = serde_json::to_string(&view).map_err(|error| Error::Broken(error.to_string()))?;
+        let body =
+            serde_json::to_string(&view).map_err(|error| Error::Broken(error.to_string()))?;
         if let Some(Key(key)) = key {
             let answered =
                 Answered { fingerprint: new.fingerprint, status: 202, response: body.clone() };

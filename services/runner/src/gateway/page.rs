@@ -33,7 +33,9 @@ impl Page {
             None => MOST,
             Some(text) => match text.parse() {
                 Ok(number) if (1..=MOST).contains(&number) => number,
-                _ => return Err(invalid(format!("limit: expected a whole number from 1 to {MOST}"))),
+                _ => {
+                    return Err(invalid(format!("limit: expected a whole number from 1 to {MOST}")));
+                }
             },
         };
         let before = cursor.filter(|it| !it.is_empty()).map(|text| {
@@ -134,7 +136,13 @@ mod tests {
         let years = ["-377705116800000000", "-1", "253402300800000000"];
         let years = years.map(|micros| hex::encode(format!("{micros} {id}")));
         for bad in years.iter().map(String::as_str).chain([
-            "", "zz", "00", "0", &hex::encode("1 2 3"), &hex::encode("1 \0"), &hex::encode("9".repeat(60)),
+            "",
+            "zz",
+            "00",
+            "0",
+            &hex::encode("1 2 3"),
+            &hex::encode("1 \0"),
+            &hex::encode("9".repeat(60)),
         ]) {
             assert_eq!(decode(bad), None, "{bad}");
         }

@@ -103,8 +103,8 @@ fn check_body(method: &Method, path: &str, headers: &HeaderMap) -> Result<()> {
     }
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let length = text(header::CONTENT_LENGTH).trim().parse::<u64>().ok();
-    let has_body = length.is_some_and(|length| length > 0)
-        || headers.contains_key(header::TRANSFER_ENCODING);
+    let has_body =
+        length.is_some_and(|length| length > 0) || headers.contains_key(header::TRANSFER_ENCODING);
 
     let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
     let needs_kind = has_body || path == "/runs";
@@ -127,12 +127,25 @@ mod tests {
     #[test]
     fn a_loopback_gateway_is_called_by_its_own_names_only() {
         let hosts = Hosts::loopback(["Runner.Example".to_owned()]);
-        for host in
-            ["localhost", "LOCALHOST:4000", "127.0.0.1:1", "[::1]:4000", "[::1]", "a.localhost", "runner.example"]
-        {
+        for host in [
+            "localhost",
+            "LOCALHOST:4000",
+            "127.0.0.1:1",
+            "[::1]:4000",
+            "[::1]",
+            "a.localhost",
+            "runner.example",
+        ] {
             assert!(hosts.holds(host), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example:4000", "127.0.0.1.evil", "", "[::2]:1", "10.0.0.1"] {
+        for host in [
+            "evil.example",
+            "localhost.evil.example:4000",
+            "127.0.0.1.evil",
+            "",
+            "[::2]:1",
+            "10.0.0.1",
+        ] {
             assert!(!hosts.holds(host), "{host}");
         }
     }

@@ -14,9 +14,9 @@ use std::time::Duration;
 use chassis::Bus;
 use serde::Serialize;
 use sqlx::PgPool;
-use stellar::vault::{Lifecycle, RunFinalized, RunOpened, Vault};
 use stellar::rpc::Outcome;
 use stellar::scval::Reader;
+use stellar::vault::{Lifecycle, RunFinalized, RunOpened, Vault};
 use stellar::{Address, Rpc, tx};
 use wire::{Digest, RunId};
 
@@ -186,9 +186,12 @@ fn within_postgres(
         account.expect(PLACE, run, (attempt.escrow == "none") == (opens == 0), || {
             format!("the escrow is {}, and {opens} transactions opened it", attempt.escrow)
         });
-        account.expect(PLACE, run, (attempt.receipt.is_some()) == (landed(&["finalize"]) == 1), || {
-            "receipt and settling transaction do not go together".to_owned()
-        });
+        account.expect(
+            PLACE,
+            run,
+            (attempt.receipt.is_some()) == (landed(&["finalize"]) == 1),
+            || "receipt and settling transaction do not go together".to_owned(),
+        );
         if let (Some(receipt), Some(terms)) = (&attempt.receipt, &attempt.terms) {
             let paid = receipt.actual_charge.saturating_add(receipt.refund);
             let most = terms.max_charge.saturating_add(terms.runner_fee);
@@ -198,7 +201,10 @@ fn within_postgres(
         }
         if attempt.has_ended() {
             account.expect(PLACE, run, attempt.escrow != "open" && in_the_air == 0, || {
-                format!("it ended with escrow {} and {in_the_air} transactions under way", attempt.escrow)
+                format!(
+                    "it ended with escrow {} and {in_the_air} transactions under way",
+                    attempt.escrow
+                )
             });
         }
     }
@@ -253,7 +259,10 @@ async fn events(
                         == (found.actual_charge, found.refund, found.output_hash)
                 });
                 account.expect(PLACE, attempt.run, same, || {
-                    format!("the vault charged {} and returned {}", found.actual_charge, found.refund)
+                    format!(
+                        "the vault charged {} and returned {}",
+                        found.actual_charge, found.refund
+                    )
                 });
             }
         }
@@ -323,7 +332,11 @@ async fn records(
         let Some((record, _)) = record else {
             // Records live to the end of the day after their deadline at least (V3).
             if attempt.escrow == "open" && terms.deadline > now {
-                account.broken(PLACE, Some(attempt.run), "its escrow is open, and the vault has no record");
+                account.broken(
+                    PLACE,
+                    Some(attempt.run),
+                    "its escrow is open, and the vault has no record",
+                );
             } else if attempt.escrow != "none" {
                 account.unknown(PLACE, Some(attempt.run), "the vault's record has ended");
             }
@@ -376,10 +389,15 @@ async fn balances(
         account.count(PLACE);
         // Others may have runs of this user too, so there may be more on chain than here.
         if held > escrow || u64::try_from(receipts).unwrap_or(u64::MAX) > there.receipts {
-            account.broken(PLACE, None, format!(
-                "{user}: {held} stroops of open runs and {receipts} receipts here, \
-                 {escrow} stroops and {} receipts in the vault", there.receipts
-            ));
+            account.broken(
+                PLACE,
+                None,
+                format!(
+                    "{user}: {held} stroops of open runs and {receipts} receipts here, \
+                 {escrow} stroops and {} receipts in the vault",
+                    there.receipts
+                ),
+            );
         }
     }
     Ok(())

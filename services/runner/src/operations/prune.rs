@@ -112,8 +112,7 @@ fn events_before(before: OffsetDateTime) -> OffsetDateTime {
 }
 
 fn write_line(export: &mut (dyn Write + Send), view: &RunView) -> Result<()> {
-    let mut line =
-        serde_json::to_vec(view).map_err(|error| Error::Broken(error.to_string()))?;
+    let mut line = serde_json::to_vec(view).map_err(|error| Error::Broken(error.to_string()))?;
     line.push(b'\n');
     export.write_all(&line).map_err(|error| unwritten(&error))
 }

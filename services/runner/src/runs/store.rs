@@ -33,9 +33,8 @@ pub async fn input(db: &PgPool, run: RunId) -> Result<Vec<u8>> {
 
 /// What module-gate signed about an attempt.
 pub async fn statements(db: &PgPool, (run, number): (RunId, u32)) -> Result<Statements> {
-    let row = sqlx::query(
-        "SELECT shipping, statement FROM attempts WHERE run_id = $1 AND number = $2",
-    );
+    let row =
+        sqlx::query("SELECT shipping, statement FROM attempts WHERE run_id = $1 AND number = $2");
     let row = row.bind(run.as_uuid()).bind(signed(number)).fetch_optional(db).await?;
     let Some(row) = row else { return Ok(Statements::default()) };
     Ok(Statements { shipping: row.try_get("shipping")?, execution: row.try_get("statement")? })

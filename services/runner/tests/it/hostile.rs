@@ -127,8 +127,14 @@ async fn what_a_route_does_not_take_is_refused_by_name() {
     assert_eq!(refused(&twice).0, 400);
 
     for path in [
-        "/runs?page=2", "/runs?limit=1&limit=2", "/runs?limit=a", "/runs?user=%00", "/runs?user=%ff",
-        "/runs?cursor=%00", "/runs?status=%00", "/summary?verbose=1",
+        "/runs?page=2",
+        "/runs?limit=1&limit=2",
+        "/runs?limit=a",
+        "/runs?user=%00",
+        "/runs?user=%ff",
+        "/runs?cursor=%00",
+        "/runs?status=%00",
+        "/summary?verbose=1",
         // The year -9999, as a cursor spells it.
         "/runs?cursor=2d333737373035313136383030303030303030203030303030303030303030303430303038303030303030303030303030303030",
     ] {
@@ -140,7 +146,8 @@ async fn what_a_route_does_not_take_is_refused_by_name() {
         let answer = raw(gateway, &request("GET", path, "", "")).await;
         assert_eq!(refused(&answer).0, 404, "{path}");
     }
-    let foreign = raw(gateway, "GET /runs HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+    let foreign =
+        raw(gateway, "GET /runs HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
     assert_eq!(refused(&foreign.await), (421, "MISDIRECTED_REQUEST".to_owned()));
 
     // Too large, and said so before it is sent.
@@ -166,7 +173,8 @@ async fn a_browser_is_told_what_it_may_send() {
                      Access-Control-Request-Method: POST\r\n\
                      Access-Control-Request-Headers: authorization\r\nConnection: close\r\n\r\n";
     let answer = raw(&runner.gateway, preflight).await.to_lowercase();
-    for expected in ["access-control-allow-origin: *", "authorization", "access-control-max-age: 3600"]
+    for expected in
+        ["access-control-allow-origin: *", "authorization", "access-control-max-age: 3600"]
     {
         assert!(answer.contains(expected), "{answer}");
     }
@@ -322,7 +330,9 @@ async fn no_setting_gives_its_secret_away() {
     let id = gateway.accepted(&world.body()).await;
     gateway.until(&id, |run| run["waitingFor"].is_string() || run["phase"] == "done").await;
     let mut told = String::new();
-    for path in ["/summary", "/health", "/ready", "/runs", &format!("/runs/{id}"), "/runs?cursor=zz"] {
+    for path in
+        ["/summary", "/health", "/ready", "/runs", &format!("/runs/{id}"), "/runs?cursor=zz"]
+    {
         told.push_str(&gateway.get(path).await.text().await.unwrap());
     }
     let events: Vec<String> =
@@ -373,11 +383,12 @@ async fn calling_off_a_run_for_which_nothing_was_signed_costs_nothing() {
     let other = runner.gateway.accepted(&world.body()).await;
     runner.gateway.ended(&other, "failed").await;
     assert_eq!(world.succeeded(&id, "open").await, 0);
-    let signed: i64 = sqlx::query_scalar("SELECT count(*) FROM chain_transactions WHERE run_id = $1")
-        .bind(id.parse::<uuid::Uuid>().unwrap())
-        .fetch_one(&world.db.pool)
-        .await
-        .unwrap();
+    let signed: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM chain_transactions WHERE run_id = $1")
+            .bind(id.parse::<uuid::Uuid>().unwrap())
+            .fetch_one(&world.db.pool)
+            .await
+            .unwrap();
     assert_eq!(signed, 0);
     runner.stop().await;
 }
@@ -412,7 +423,8 @@ async fn a_stop_takes_ten_seconds_at_most_whatever_clients_do() {
     let mut process = spawn(&world, &[("RUNNER_PORT", &port)]);
     gateway.up().await;
     let mut half = TcpStream::connect(gateway.address()).await.unwrap();
-    let head = format!("POST /runs HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: 99\r\n\r\n");
+    let head =
+        format!("POST /runs HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: 99\r\n\r\n");
     half.write_all(head.as_bytes()).await.unwrap();
     let mut silent = TcpStream::connect(gateway.address()).await.unwrap();
     silent.write_all(b"GET /ru").await.unwrap();

@@ -31,7 +31,10 @@ async fn the_inbox_of_the_documents_acts_once_on_what_comes_twice() {
     for (subject, body) in &rows {
         assert!(subject.ends_with(&id), "{subject} spells the run otherwise than {id}");
         let event: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!((&event["subject"], &event["data"]["run_id"]), (&id.as_str().into(), &id.as_str().into()));
+        assert_eq!(
+            (&event["subject"], &event["data"]["run_id"]),
+            (&id.as_str().into(), &id.as_str().into())
+        );
         assert!(event["id"].as_str().unwrap().starts_with(&id));
         assert_eq!(event["sequence"].as_str().unwrap().len(), 20);
         // Beyond the memory of the server: without a message id it keeps the repeat.

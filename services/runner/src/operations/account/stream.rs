@@ -41,16 +41,19 @@ pub(super) async fn compare(account: &mut Account, db: &PgPool, bus: &Bus) -> an
         if oldest.is_some_and(|oldest| *published_at < oldest) {
             account.unknown(PLACE, None, format!("event {id} is older than the stream"));
         } else {
-            account.broken(PLACE, None, format!(
-                "event {id} is not in the stream; `runner events refill` fills it again"
-            ));
+            account.broken(
+                PLACE,
+                None,
+                format!("event {id} is not in the stream; `runner events refill` fills it again"),
+            );
         }
     }
     for id in found.keys().filter(|id| !expected.contains_key(*id)) {
-        let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM outbox WHERE event_id = $1)")
-            .bind(id)
-            .fetch_one(db)
-            .await?;
+        let known: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM outbox WHERE event_id = $1)")
+                .bind(id)
+                .fetch_one(db)
+                .await?;
         if !known {
             account.broken(PLACE, None, format!("Postgres has no event {id}, and the stream has"));
         }
