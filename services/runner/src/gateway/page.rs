@@ -34,7 +34,9 @@ impl Page {
             Some(text) => match text.parse() {
                 Ok(number) if (1..=MOST).contains(&number) => number,
                 _ => {
-                    return Err(invalid(format!("limit: expected a whole number from 1 to {MOST}")));
+                    return Err(invalid(format!(
+                        "limit: expected a whole number from 1 to {MOST}"
+                    )));
                 }
             },
         };
