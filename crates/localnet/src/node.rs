@@ -175,6 +175,12 @@ impl Node {
         Ok(sequence)
     }
 
+    /// Gives the state directory back, so that another network can use it. What closes from now on
+    /// is not kept.
+    pub(crate) fn release_store(&self) {
+        self.lock().store = None;
+    }
+
     /// Injects a fault.
     pub(crate) fn fault(&self, fault: Fault) {
         self.faults().set(fault);

@@ -3,12 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use soroban_env_host::LedgerInfo;
 use soroban_env_host::e2e_invoke::RecordingInvocationAuthMode;
+use soroban_env_host::events::HostEvent;
 use soroban_env_host::xdr::{
     AccountId, DiagnosticEvent, InvokeHostFunctionOp, LedgerFootprint, OperationBody, ScVal,
     SorobanAuthorizationEntry, SorobanTransactionData,
 };
+use soroban_env_host::{HostError, LedgerInfo};
 use soroban_simulation::AutoRestoringSnapshotSource;
 use soroban_simulation::simulation::{
     LedgerEntryDiff, SimulationAdjustmentConfig, simulate_extend_ttl_op,
@@ -124,7 +125,7 @@ fn invoke(
     )?;
     let (result, error) = match simulated.invoke_result {
         Ok(value) => (Some((value, simulated.auth)), None),
-        Err(error) => (None, Some(format!("{error:?}"))),
+        Err(error) => (None, Some(explained(&error, &simulated.diagnostic_events))),
     };
     Ok(Simulated {
         error,
@@ -134,6 +135,23 @@ fn invoke(
         restore: None,
         changes: simulated.modified_entries,
     })
+}
+
+/// The text of a failure as stellar-rpc gives it, which tools match on: the error, and below it what
+/// the host noted, newest first. The host itself writes that list only when built for tests.
+fn explained(error: &HostError, events: &[DiagnosticEvent]) -> String {
+    let mut text = format!("HostError: {:?}\n", error.error);
+    if events.is_empty() {
+        text.push_str("DebugInfo not available\n");
+        return text;
+    }
+    text.push_str("\nEvent log (newest first):\n");
+    for (position, event) in events.iter().rev().enumerate() {
+        let failed_call = !event.in_successful_contract_call;
+        let event = HostEvent { event: event.event.clone(), failed_call };
+        text.push_str(&format!("   {position}: {event}\n"));
+    }
+    text
 }
 
 fn extend(

@@ -105,7 +105,10 @@ async fn the_order_of_application_depends_on_the_seed_and_not_on_the_order_of_ar
     let mut orders = Vec::new();
     for seed in [1, 1, 2] {
         let client = client_of(builder().order_seed(seed)).await;
-        let keys: Vec<Key> = futures::future::join_all((1..=8).map(|n| client.funded(n))).await;
+        let mut keys = Vec::new();
+        for number in 1..=8 {
+            keys.push(client.funded(number).await);
+        }
         for key in &keys {
             let tx = client.transaction(key, pay(key, 1), None).await;
             client.send(&client.sign(tx, &[key])).await;
