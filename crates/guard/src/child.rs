@@ -23,7 +23,11 @@ pub(crate) unsafe fn command(plan: &Plan) -> ! {
     unsafe {
         let reaper = libc::getppid();
         libc::setsid();
-        libc::umask(0o022);
+        libc::umask(plan.umask);
+        if plan.fixed_addresses {
+            // Kept over exec. A kernel without it gives random addresses, as it always does.
+            libc::personality(libc::ADDR_NO_RANDOMIZE as c_ulong);
+        }
         limit(plan);
         if libc::fchdir(CWD) != 0 {
             stop_at(DIRECTORY);

@@ -1,8 +1,7 @@
 //! The Landlock domain a command runs in: the kernel's own refusal of everything the policy does
 //! not grant.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -12,9 +11,9 @@ use landlock::{
 };
 
 use crate::error::GuardError;
-use crate::paths::existing;
 use crate::policy::{Capability, Policy};
 use crate::resolved_policy::{FREE_DEVICES, ResolvedPolicy};
+use crate::shebang;
 use crate::system_reads;
 
 /// The newest ABI whose rights are understood here; the kernel drops what it does not know.
@@ -99,33 +98,17 @@ fn executables(policy: &Policy, resolved: &ResolvedPolicy, program: &Path) -> Ve
         };
     }
     let mut paths = system_reads::loaders();
-    paths.extend(interpreters(program));
+    paths.extend(shebang::interpreters(program));
+    // What `env` looks up for the command is the command's own interpreter too.
+    if let Some(interpreter) = &resolved.interpreter {
+        paths.push(interpreter.clone());
+        paths.extend(shebang::interpreters(interpreter));
+    }
     paths.push(program.to_owned());
     if policy.declares(Capability::ProcessGit) {
         paths.extend(resolved.git_programs.iter().chain(&resolved.git_parts).cloned());
     }
     paths
-}
-
-/// The interpreters named by the first line of a script, and of those that are scripts themselves.
-pub(crate) fn interpreters(program: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut script = program.to_owned();
-    // The kernel follows four.
-    while found.len() < 4 {
-        let Some(path) = interpreter(&script) else { break };
-        found.push(path.clone());
-        script = path;
-    }
-    found
-}
-
-fn interpreter(script: &Path) -> Option<PathBuf> {
-    let mut head = Vec::new();
-    File::open(script).ok()?.take(256).read_to_end(&mut head).ok()?;
-    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let name = std::str::from_utf8(line).ok()?.split_whitespace().next()?;
-    existing([PathBuf::from(name)]).pop()
 }
 
 fn grant(

@@ -38,6 +38,9 @@ pub(crate) struct Start<'a> {
     pub(crate) domain: &'a OwnedFd,
     pub(crate) filter: Vec<sock_filter>,
     pub(crate) identity: Option<(u32, u32)>,
+    pub(crate) umask: u32,
+    pub(crate) fixed_addresses: bool,
+    pub(crate) hostname: Option<&'a str>,
     pub(crate) file_bytes: u64,
     /// Tasks of the command's user, whichever program started them: a last bound between two looks
     /// at the tree.
@@ -131,6 +134,7 @@ pub(crate) fn launch(start: &Start<'_>) -> Result<Result<Launched, Failed>, Guar
             .chain(start.command.args.iter().map(AsRef::as_ref)),
     )?;
     let environment = environment(start.command)?;
+    let hostname = start.hostname.map(|name| text(OsStr::new(name))).transpose()?;
     let (argv_pointers, env_pointers) = (pointers(&argv), pointers(&environment));
     let plan = Plan {
         program: program.as_ptr(),
@@ -148,6 +152,11 @@ pub(crate) fn launch(start: &Start<'_>) -> Result<Result<Launched, Failed>, Guar
             .expect("the table makes a few hundred instructions"),
         traced: start.traced,
         identity: start.identity,
+        umask: start.umask,
+        fixed_addresses: start.fixed_addresses,
+        hostname: hostname
+            .as_ref()
+            .map_or((ptr::null(), 0), |name| (name.as_ptr(), name.as_bytes().len())),
         file_bytes: start.file_bytes,
         tasks: start.tasks,
         cpu_seconds: start.cpu_seconds,

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::overflow::{OmittedEffects, Overflow};
 use crate::paths;
 use crate::policy::Capability;
 use crate::report::{self, Category, Charge, Effect, Report};
@@ -42,6 +43,8 @@ pub(crate) struct Ledger {
     reads_kept: usize,
     /// Seen, but not shown.
     omitted: u64,
+    /// Those of them that are compared.
+    overflow: Overflow,
     /// Of all effects that are compared between runs, shown or not.
     transcript: Transcript,
     pub(crate) counts: BTreeMap<Category, u64>,
@@ -62,6 +65,7 @@ impl Ledger {
             kept: Vec::new(),
             reads_kept: 0,
             omitted: 0,
+            overflow: Overflow::default(),
             transcript: Transcript::new(key),
             counts: BTreeMap::new(),
             denied: 0,
@@ -109,13 +113,18 @@ impl Ledger {
         if Self::compares(&event) {
             self.transcript.add(&event, &who);
         }
+        event.target = text::bounded(event.target);
+        event.other = event.other.map(text::bounded);
         if !self.has_room(&event) {
             self.omitted += 1;
+            if Self::compares(&event)
+                && let Err(failure) = self.overflow.add(&effect(event, &who))
+            {
+                self.mark_incomplete(|| format!("not all effects could be kept: {failure}"));
+            }
             return;
         }
         self.reads_kept += usize::from(event.category == Category::FsRead);
-        event.target = text::bounded(event.target);
-        event.other = event.other.map(text::bounded);
         self.kept.push((event, who));
     }
 
@@ -129,27 +138,39 @@ impl Ledger {
         self.transcript.finish()
     }
 
-    /// What was kept, as it is reported.
+    /// The effects that are compared and not shown.
+    pub(crate) fn finish_omitted(&mut self) -> OmittedEffects {
+        self.overflow.finish().unwrap_or_else(|failure| {
+            self.mark_incomplete(|| format!("not all effects could be kept: {failure}"));
+            OmittedEffects::default()
+        })
+    }
+
+    /// The effects that are shown.
     pub(crate) fn effects(&mut self) -> Vec<Effect> {
-        let effect = |(event, who): (Event, Arc<ProcessInfo>)| Effect {
-            category: event.category,
-            operation: event.operation.to_owned(),
-            target: event.target,
-            other: event.other,
-            pid: who.pid,
-            executable: who.executable.clone(),
-            argv: who.argv.clone(),
-            argv_exact: who.argv_exact,
-            parents: who.parents.clone(),
-            allowed: event.allowed,
-            charge: event.charge,
-            exact: event.exact,
-        };
-        std::mem::take(&mut self.kept).into_iter().map(effect).collect()
+        let kept = std::mem::take(&mut self.kept).into_iter();
+        kept.map(|(event, process)| effect(event, &process)).collect()
     }
 
     pub(crate) fn mark_incomplete(&mut self, why: impl FnOnce() -> String) {
         self.incomplete.get_or_insert_with(why);
+    }
+}
+
+fn effect(event: Event, process: &ProcessInfo) -> Effect {
+    Effect {
+        category: event.category,
+        operation: event.operation.to_owned(),
+        target: event.target,
+        other: event.other,
+        pid: process.pid,
+        executable: process.executable.clone(),
+        argv: process.argv.clone(),
+        argv_exact: process.argv_exact,
+        parents: process.parents.clone(),
+        allowed: event.allowed,
+        charge: event.charge,
+        exact: event.exact,
     }
 }
 
@@ -168,6 +189,8 @@ fn capability(category: Category) -> Option<Capability> {
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
     names: HashSet<u64>,
+    /// All directories above them.
+    above: HashSet<u64>,
     /// Both ends of every move: everything below them has a new name.
     moved: BTreeSet<PathBuf>,
     overflow: bool,
@@ -183,6 +206,12 @@ impl Touched {
         self.names.insert(hash(path.as_os_str()));
         if let Some(parent) = paths::parent(path) {
             self.names.insert(hash(parent.as_os_str()));
+            // Up to the first that is known: what is above that one is known too.
+            for above in parent.ancestors() {
+                if !self.above.insert(hash(above.as_os_str())) {
+                    break;
+                }
+            }
         }
     }
 
@@ -199,6 +228,11 @@ impl Touched {
     pub(crate) fn explains(&self, path: &Path) -> bool {
         self.names.contains(&hash(path.as_os_str()))
             || path.ancestors().any(|above| self.moved.contains(above))
+    }
+
+    /// Whether something below this directory was seen to change.
+    pub(crate) fn is_above(&self, path: &Path) -> bool {
+        self.above.contains(&hash(path.as_os_str()))
     }
 
     /// More names were touched than are remembered.

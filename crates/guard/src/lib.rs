@@ -83,7 +83,9 @@ mod fork_events;
 mod judge;
 mod launch;
 mod ledger;
+mod neutral_files;
 mod observe;
+mod overflow;
 mod ownership;
 mod paths;
 mod policy;
@@ -93,6 +95,7 @@ mod reaper;
 mod report;
 mod resolved_policy;
 mod run;
+mod shebang;
 mod snapshot;
 mod stat;
 mod supervise;
@@ -109,6 +112,7 @@ mod view;
 pub use command::{Command, Stdin};
 pub use copy_tree::{Copied, copy_tree};
 pub use error::GuardError;
+pub use overflow::OmittedEffects;
 pub use ownership::prepare_ownership;
 pub use policy::{Capability, Identity, Limits, Policy, Reads, UnknownCapability};
 pub use report::{
@@ -117,6 +121,7 @@ pub use report::{
 };
 pub use support::{Support, TierSupport};
 pub use system_reads::system_read_allow;
+pub use transcript::Multiset;
 
 /// Runs `command` under `policy`, and returns when its whole process tree is gone.
 ///

@@ -44,6 +44,11 @@ use crate::view::{Home, View};
 #[derive(Debug)]
 pub(crate) enum Decision {
     Answer(Answer),
+    /// The call opens this file instead of the one it names.
+    Open {
+        file: OwnedFd,
+        close_on_exec: bool,
+    },
     /// The supervisor makes the call, and its result is the answer.
     Perform(Box<SocketCall>),
     /// Let go on, and watched at its end: only then is it certain which program was started.
@@ -87,6 +92,10 @@ pub(crate) struct Observer<'a> {
     domain: Arc<OwnedFd>,
     own_sockets: OwnSockets,
     started: bool,
+    /// The program that the kernel starts for the first line of the command's script.
+    env_program: PathBuf,
+    /// The command has become the interpreter that `env` was asked for.
+    interpreted: bool,
     /// Processes at the last count, and started since.
     alive: u64,
     forked: u64,
@@ -114,6 +123,7 @@ pub(crate) struct Watch<'a> {
     pub(crate) domain: Arc<OwnedFd>,
     pub(crate) own_sockets: OwnSockets,
     pub(crate) transcript_key: [u8; 32],
+    pub(crate) env_program: PathBuf,
 }
 
 const MAX_SHOWN_ARGUMENTS: usize = 32;
@@ -147,6 +157,8 @@ impl<'a> Observer<'a> {
             domain: watch.domain,
             own_sockets: watch.own_sockets,
             started: false,
+            env_program: watch.env_program,
+            interpreted: false,
             alive: 1,
             forked: 0,
             tasks: Tasks::new(),
@@ -350,7 +362,7 @@ impl<'a> Observer<'a> {
         let confirmed = named
             && path.as_ref().is_some_and(|path| {
                 *path == started.executable
-                    || crate::confine::interpreters(path).contains(&started.executable)
+                    || crate::shebang::interpreters(path).contains(&started.executable)
             });
         event.other = Some(command_line(&started.arguments));
         if !confirmed {
@@ -361,8 +373,8 @@ impl<'a> Observer<'a> {
         // What was let go on as git must be git: by no other way could a command that declared
         // only git start another program that it may execute for itself.
         let git = event.category == Category::ProcessGit;
-        let may_run = itself
-            || !git
+        let may_run = (itself && (path.is_none() || confirmed))
+            || !git && !itself
             || self.policy.declares(Capability::ProcessShell)
             || self.resolved.is_git(&started.executable)
             || self.resolved.is_git_part(&started.executable);
@@ -371,7 +383,7 @@ impl<'a> Observer<'a> {
             event.charge = Charge::Undeclared;
             event.allowed = false;
         }
-        if !itself {
+        if !itself || !may_run {
             self.ledger.add(event, Some(who));
         }
         self.tasks.became(pid, &started.arguments);

@@ -42,6 +42,13 @@ pub struct Policy {
     /// compared. Without one, all runs of this process have the same random key. The command must
     /// not know it.
     pub transcript_key: Option<[u8; 32]>,
+    /// The file mode mask the command starts with.
+    pub umask: u32,
+    /// Gives the command the same addresses in every run: without randomization of its memory.
+    pub fixed_addresses: bool,
+    /// The name of the host as the command sees it. Only root can give one; otherwise the command
+    /// sees the true one.
+    pub hostname: Option<String>,
 }
 
 impl Policy {
@@ -59,6 +66,9 @@ impl Policy {
             identity: Identity::Auto,
             processor: None,
             transcript_key: None,
+            umask: 0o022,
+            fixed_addresses: false,
+            hostname: None,
         }
     }
 

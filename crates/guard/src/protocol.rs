@@ -25,6 +25,10 @@ pub(crate) struct Plan {
     /// The tree is followed by tracing: no filter.
     pub(crate) traced: bool,
     pub(crate) identity: Option<(u32, u32)>,
+    pub(crate) umask: u32,
+    pub(crate) fixed_addresses: bool,
+    /// Bytes of the host's name and their number; null for the true one.
+    pub(crate) hostname: (*const c_char, usize),
     pub(crate) file_bytes: u64,
     pub(crate) tasks: u64,
     pub(crate) cpu_seconds: u64,

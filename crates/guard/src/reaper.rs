@@ -42,6 +42,11 @@ pub(crate) fn keep(plan: &Plan) -> ! {
         if libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as c_ulong, 0, 0, 0) != 0 {
             fail(CONTROL, REAPER);
         }
+        let (name, length) = plan.hostname;
+        if !name.is_null() && libc::unshare(libc::CLONE_NEWUTS) == 0 {
+            // In a namespace of the tree: no other process sees it.
+            libc::sethostname(name, length);
+        }
         let signals = child_signals();
         // As fork, but with the descriptor table shared until the command lets go of it.
         let flags = libc::CLONE_FILES | libc::SIGCHLD;

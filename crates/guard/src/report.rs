@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::overflow::OmittedEffects;
 use crate::text;
 
 /// The result of one run.
@@ -29,6 +31,9 @@ pub struct Report {
     /// the transcript all the same.
     #[serde(default)]
     pub effects_omitted: u64,
+    /// Those of them that are compared; see [`Report::each_effect`]. Not part of the serialized form.
+    #[serde(skip)]
+    pub omitted: OmittedEffects,
     /// Covers all effects but reads, shown or not: two runs with the same transcript had the
     /// same effects, in whatever order (M14).
     #[serde(default)]
@@ -55,6 +60,18 @@ pub struct Report {
 impl Report {
     /// Most effects kept in one report.
     pub const MAX_EFFECTS: usize = 1_000;
+
+    /// Hands out all effects but reads, shown or not, in no certain order and in bounded memory.
+    /// For a report that was serialized meanwhile, only those shown are left.
+    ///
+    /// # Errors
+    ///
+    /// What is not shown could not be read again.
+    pub fn each_effect(&self, mut take: impl FnMut(&Effect)) -> io::Result<()> {
+        let compared = self.effects.iter().filter(|effect| effect.category != Category::FsRead);
+        compared.for_each(&mut take);
+        self.omitted.each(take)
+    }
 }
 
 /// All effects of a run but reads, as a multiset.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::error::GuardError;
 use crate::paths::{self, existing, is_within};
 use crate::policy::{Capability, Policy, Reads};
+use crate::shebang;
 use crate::system_reads;
 
 /// Devices anybody may write: nothing is kept there (M3).
@@ -29,6 +30,8 @@ pub(crate) struct ResolvedPolicy {
     pub(crate) readable: Vec<PathBuf>,
     /// Everything else is refused.
     pub(crate) denies_reads: bool,
+    /// The program that `env` starts for a script whose first line asks for it.
+    pub(crate) interpreter: Option<PathBuf>,
     pub(crate) git_programs: Vec<PathBuf>,
     pub(crate) git_parts: Vec<PathBuf>,
 }
@@ -43,7 +46,11 @@ pub(crate) enum Zone {
 }
 
 impl ResolvedPolicy {
-    pub(crate) fn new(policy: &Policy, program: &Path) -> Result<Self, GuardError> {
+    pub(crate) fn new(
+        policy: &Policy,
+        program: &Path,
+        interpreter: Option<PathBuf>,
+    ) -> Result<Self, GuardError> {
         let git_programs = existing(GIT_PROGRAMS.iter().map(PathBuf::from));
         let git_parts = existing(GIT_PARTS.iter().map(PathBuf::from));
         let mut resolved = Self {
@@ -60,6 +67,7 @@ impl ResolvedPolicy {
                 .collect::<Result<_, _>>()?,
             readable: Vec::new(),
             denies_reads: matches!(policy.reads, Reads::Deny { .. }),
+            interpreter,
             git_programs,
             git_parts,
         };
@@ -82,6 +90,8 @@ impl ResolvedPolicy {
         paths.extend(self.free.iter().cloned());
         paths.extend([self.root.clone(), program.to_owned()]);
         paths.extend(self.scratch.clone());
+        paths.extend(shebang::interpreters(program));
+        paths.extend(self.interpreter.clone());
         if policy.declares(Capability::Network) {
             paths.extend(system_reads::network());
         }

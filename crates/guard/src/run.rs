@@ -6,9 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-
-use rustix::rand::GetRandomFlags;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::calls::{self, Options};
 use crate::command::Command;
@@ -21,17 +19,20 @@ use crate::judge;
 use crate::launch::{self, Failed, Launched, Start};
 use crate::ledger::{Ledger, Touched};
 use crate::observe::{Observer, Watch};
+use crate::overflow::OmittedEffects;
 use crate::ownership;
 use crate::policy::{Capability, Policy, Reads};
 use crate::processor::PinnedThread;
 use crate::protocol::{EXECUTE, FILTER, STEPS};
 use crate::report::{Captured, Code, Exit, Report, Tier, Transcript, Verdict};
 use crate::resolved_policy::{self, ResolvedPolicy};
-use crate::snapshot::{Snapshot, Unreadable};
+use crate::shebang;
+use crate::snapshot::{self, Snapshot, Unreadable};
 use crate::supervise::{self, Live, Outcome};
 use crate::support::{self, Support};
 use crate::text;
 use crate::trace;
+use crate::transcript;
 use crate::tree;
 use crate::view::Home;
 
@@ -73,13 +74,16 @@ pub(crate) fn run(
         domain: &domain,
         filter: filter::program(&calls),
         identity,
+        umask: policy.umask & 0o777,
+        fixed_addresses: policy.fixed_addresses,
+        hostname: policy.hostname.as_deref(),
         file_bytes: policy.limits.file_bytes,
         tasks: tree::tasks_of(user) + policy.limits.processes.saturating_mul(12).min(2_048) + 64,
         cpu_seconds: policy.limits.cpu_ms.div_ceil(1_000).saturating_add(1),
         traced: false,
     };
     let pinned = policy.processor.map(PinnedThread::pin_to).transpose();
-    let _pinned = pinned.map_err(GuardError::system("move to the processor of the policy"))?;
+    let pinned = pinned.map_err(GuardError::system("move to the processor of the policy"))?;
     let launched = match start_with_fallback(start, &mut support)? {
         Ok(launched) => launched,
         Err(failed) => return Ok(not_started(&support, step(&failed))),
@@ -103,30 +107,18 @@ pub(crate) fn run(
         traced: launched.listener.is_none(),
         identity,
         home: &home,
+        env_program: shebang::interpreters(&program).into_iter().next().unwrap_or_default(),
         own_sockets: OwnSockets::new(before.sockets()),
         domain,
-        transcript_key: policy.transcript_key.unwrap_or_else(transcript_key),
+        transcript_key: policy.transcript_key.unwrap_or_else(transcript::process_key),
     };
     let observer = Mutex::new(Observer::new(watch));
     let outcome = supervise::supervise(launched, policy, &observer, &watched, live);
+    // The tree is gone: what follows may use all processors.
+    drop(pinned);
     let mut ledger = observer.into_inner().unwrap_or_else(PoisonError::into_inner).ledger;
     let unexplained = compare(&resolved, &before, &mut ledger);
     Ok(report(policy, &support, outcome, ledger, unexplained))
-}
-
-/// The key of all runs of this process that are given none.
-fn transcript_key() -> [u8; 32] {
-    static KEY: OnceLock<[u8; 32]> = OnceLock::new();
-    *KEY.get_or_init(|| {
-        let mut key = [0; 32];
-        let mut filled = 0;
-        while filled < key.len() {
-            // Before the system has gathered randomness the call waits; a signal may interrupt it.
-            let rest = &mut key[filled..];
-            filled += rustix::rand::getrandom(rest, GetRandomFlags::empty()).unwrap_or(0);
-        }
-        key
-    })
 }
 
 /// Working directory, program and all else the policy speaks of, resolved. The inner error is a
@@ -143,7 +135,11 @@ fn places(
             return Ok(Err(format!("no program {}: {cause}", command.program.display())));
         }
     };
-    let resolved = ResolvedPolicy::new(policy, &program)?;
+    let resolved = ResolvedPolicy::new(
+        policy,
+        &program,
+        shebang::by_env(&program, search_path(command), &cwd),
+    )?;
     if !cwd.starts_with(&resolved.root) {
         return Err(GuardError::OutsideRoot { path: cwd });
     }
@@ -196,14 +192,15 @@ fn find(command: &Command, cwd: &Path) -> io::Result<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         return executable(&cwd.join(&command.program));
     }
-    let path =
-        command.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
-    let folders = path
-        .unwrap_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"))
-        .as_bytes()
-        .split(|byte| *byte == b':');
+    let folders = search_path(command).as_bytes().split(|byte| *byte == b':');
     let mut candidates = folders.map(|folder| cwd.join(OsStr::from_bytes(folder)).join(name));
     candidates.find_map(|path| executable(&path).ok()).ok_or_else(ownership::not_found)
+}
+
+/// The folders in which the command's programs are looked up.
+fn search_path(command: &Command) -> &OsStr {
+    let path = command.env.iter().find(|(name, _)| name == "PATH");
+    path.map_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"), |(_, value)| value.as_os_str())
 }
 
 fn executable(path: &Path) -> io::Result<PathBuf> {
@@ -242,9 +239,15 @@ fn compare(resolved: &ResolvedPolicy, before: &Snapshot, ledger: &mut Ledger) ->
             return None;
         }
     };
-    if let Some((_, _)) =
-        after.shared_outside().into_iter().find(|inode| !before.shared_outside().contains(inode))
-    {
+    // On an overlay the first change of a file or folder of a lower layer copies it, and the folders
+    // above it, to the upper one. They get other inodes and times of change by that.
+    let overlay = snapshot::is_overlay(&resolved.root);
+    let before_outside = before.shared_outside();
+    let new_outside = after.shared_outside().into_iter().find(|inode| {
+        let left_behind = overlay && left_behind(*inode, before, &after, &ledger.touched);
+        !left_behind && !before_outside.contains(inode)
+    });
+    if new_outside.is_some() {
         ledger.mark_incomplete(|| "a file of the root got a name outside it".to_owned());
     }
     // What has a name outside too is never changed by a call that was let go on. A call raced past
@@ -259,7 +262,11 @@ fn compare(resolved: &ResolvedPolicy, before: &Snapshot, ledger: &mut Ledger) ->
     let inodes = touched_inodes(&ledger.touched, [before, &after]);
     let unexplained = changes.into_iter().find(|path| {
         let same_file = [before, &after].into_iter().filter_map(|one| one.entries.get(*path));
+        let copied_up = overlay
+            && ledger.touched.is_above(path)
+            && same_but_for_copying(before.entries.get(*path), after.entries.get(*path));
         !ledger.touched.explains(path)
+            && !copied_up
             && !same_file.into_iter().any(|entry| inodes.contains(&(entry.device, entry.inode)))
     });
     // A free path inside the root changes its directory.
@@ -269,6 +276,21 @@ fn compare(resolved: &ResolvedPolicy, before: &Snapshot, ledger: &mut Ledger) ->
         ledger.mark_incomplete(|| "more names changed than the guard can remember".to_owned());
     }
     unexplained.map(text::escape_os)
+}
+
+/// Whether a file that seems to have a name outside has lost one inside: on an overlay without an
+/// index the first write by one of its names makes that name a file of its own, and the others keep
+/// the number of names that the lower layer has.
+fn left_behind(inode: (u64, u64), before: &Snapshot, after: &Snapshot, touched: &Touched) -> bool {
+    let is = |entry: &&snapshot::Entry| (entry.device, entry.inode) == inode;
+    let names = before.entries.iter().filter(|(_, entry)| is(entry));
+    let mut gone = names.filter(|(path, _)| !after.entries.get(*path).is_some_and(|e| is(&e)));
+    gone.all(|(path, _)| touched.explains(path))
+}
+
+/// Whether a directory differs only in what copying it to another layer changes.
+fn same_but_for_copying(before: Option<&snapshot::Entry>, after: Option<&snapshot::Entry>) -> bool {
+    before.zip(after).is_some_and(|(before, after)| before.same_but_for_copying(after))
 }
 
 /// A file with several names changes under all of them.
@@ -305,6 +327,7 @@ fn not_started(support: &Support, reason: String) -> Report {
         stderr: Captured::default(),
         effects: Vec::new(),
         effects_omitted: 0,
+        omitted: OmittedEffects::default(),
         transcript: Transcript::default(),
         counts: std::collections::BTreeMap::new(),
         denied: 0,
@@ -323,6 +346,7 @@ fn report(
     mut ledger: Ledger,
     unexplained: Option<String>,
 ) -> Report {
+    let omitted = ledger.finish_omitted();
     let (verdict, code, reason) = judge::judge(&ledger, &outcome.exit, &policy.limits, unexplained);
     Report {
         verdict,
@@ -332,6 +356,7 @@ fn report(
         stdout: outcome.stdout,
         stderr: outcome.stderr,
         effects_omitted: ledger.omitted(),
+        omitted,
         transcript: ledger.transcript(),
         effects: ledger.effects(),
         counts: ledger.counts,

@@ -2,19 +2,13 @@
 //! observed cause is found (M1).
 
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
-use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstatfs, open, openat, readlinkat, statat,
-};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstatfs, open};
 use rustix::time::{ClockId, clock_gettime};
-use sha2::{Digest, Sha256};
+
+mod walk;
 
 /// Most names one root may hold.
 pub(crate) const MAX_ENTRIES: usize = 1_000_000;
@@ -46,9 +40,6 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) entries: BTreeMap<PathBuf, Entry>,
-    /// Of the clock that file times are taken from: what changes later gets this time or a later
-    /// one. Nothing where a server's clock is used.
-    taken_ns: Option<i128>,
 }
 
 /// Why a tree could not be read.
@@ -59,56 +50,38 @@ pub(crate) enum Unreadable {
     Failed(PathBuf, io::Error),
 }
 
-/// A name still to be looked at, by its directory.
-struct Waiting {
-    above: Option<Rc<OwnedFd>>,
-    path: PathBuf,
-    depth: usize,
-}
-
 /// How a directory is opened to be listed: a link in its place is none.
 pub(crate) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-impl Snapshot {
-    /// Reads the tree, leaving out `skip`. With an earlier snapshot, content is read again only
-    /// where it was read then.
-    pub(crate) fn take(
-        root: &Path,
-        skip: &[PathBuf],
-        earlier: Option<&Self>,
-    ) -> Result<Self, Unreadable> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |error: io::Error| Unreadable::Failed(path, error)
-        };
-        let mut snapshot =
-            Self { entries: BTreeMap::new(), taken_ns: taken_ns(root).map_err(failed(root))? };
-        let mut waiting = vec![Waiting { above: None, path: root.to_owned(), depth: 0 }];
-        while let Some(next) = waiting.pop() {
-            if skip.contains(&next.path) {
-                continue;
-            }
-            if next.depth > MAX_DEPTH {
-                return Err(Unreadable::TooDeep(next.path));
-            }
-            let entry = snapshot.entry(&next, earlier).map_err(failed(&next.path))?;
-            if entry.directory {
-                below(&next, &mut waiting).map_err(failed(&next.path))?;
-            }
-            snapshot.entries.insert(next.path, entry);
-            if snapshot.entries.len() + waiting.len() > MAX_ENTRIES {
-                return Err(Unreadable::TooLarge);
-            }
-        }
-        Ok(snapshot)
-    }
+/// What is read of a tree.
+#[derive(Debug, Clone, Copy)]
+struct Rule<'r> {
+    /// Left out.
+    skip: &'r [PathBuf],
+    earlier: Option<&'r Snapshot>,
+    /// Of the clock that file times are taken from: what changes later gets this time or a later
+    /// one. Nothing where a server's clock is used.
+    taken_ns: Option<i128>,
+}
 
-    fn entry(&self, place: &Waiting, earlier: Option<&Self>) -> io::Result<Entry> {
-        let stat = place.stat()?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        let directory = kind == FileType::Directory;
-        let mut entry = Entry {
+impl Rule<'_> {
+    /// Whether the content of a file must be read, since its time of change would not show a change.
+    fn needs_digest(&self, path: &Path, entry: &Entry) -> bool {
+        match self.earlier {
+            None => self.taken_ns.is_none_or(|taken_ns| entry.changed_ns >= taken_ns),
+            // Another time of change says it already.
+            Some(earlier) => earlier.entries.get(path).is_some_and(|before| {
+                before.digest.is_some() && before.changed_ns == entry.changed_ns
+            }),
+        }
+    }
+}
+
+impl Entry {
+    fn new(stat: &Stat) -> Self {
+        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        Self {
             device: stat.st_dev,
             inode: stat.st_ino,
             links: stat.st_nlink as _,
@@ -119,18 +92,38 @@ impl Snapshot {
             modified_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec as i64),
             changed_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64),
             digest: None,
-        };
-        let needed = match earlier {
-            None => self.taken_ns.is_none_or(|taken_ns| entry.changed_ns >= taken_ns),
-            // Another change time says it already.
-            Some(earlier) => earlier.entries.get(&place.path).is_some_and(|before| {
-                before.digest.is_some() && before.changed_ns == entry.changed_ns
-            }),
-        };
-        if needed {
-            entry.digest = place.digest(kind)?;
         }
-        Ok(entry)
+    }
+
+    /// Whether a directory differs from another one only in what copying it to another layer
+    /// changes: device, inode, number of names and time of change.
+    pub(crate) fn same_but_for_copying(&self, other: &Self) -> bool {
+        let kept = |entry: &Self| (entry.directory, entry.mode, entry.owner, entry.modified_ns);
+        self.directory && kept(self) == kept(other)
+    }
+}
+
+/// Whether the tree lies on an overlay of several layers.
+pub(crate) fn is_overlay(root: &Path) -> bool {
+    const OVERLAY: u32 = 0x794c_7630;
+    open(root, DIRECTORY, Mode::empty())
+        .and_then(fstatfs)
+        .is_ok_and(|found| found.f_type as u32 == OVERLAY)
+}
+
+impl Snapshot {
+    /// Reads the tree, leaving out `skip`. With an earlier snapshot, content is read again only
+    /// where it was read then.
+    pub(crate) fn take(
+        root: &Path,
+        skip: &[PathBuf],
+        earlier: Option<&Self>,
+    ) -> Result<Self, Unreadable> {
+        let failed = |error| Unreadable::Failed(root.to_owned(), error);
+        let taken_ns = taken_ns(root).map_err(failed)?;
+        let rule = Rule { skip, earlier, taken_ns };
+        // The list is sorted once and the tree built from it: much cheaper than name by name.
+        Ok(Self { entries: walk::walk(root, &rule)?.into_iter().collect() })
     }
 
     /// Names that differ from an earlier snapshot: made, gone, or changed in content or metadata.
@@ -175,75 +168,6 @@ impl Snapshot {
         }
         seen.into_iter().filter(|(_, (here, links))| here < links).map(|(inode, _)| inode).collect()
     }
-}
-
-impl Waiting {
-    fn name(&self) -> &Path {
-        match (&self.above, self.path.file_name()) {
-            (Some(_), Some(name)) => Path::new(name),
-            _ => &self.path,
-        }
-    }
-
-    fn stat(&self) -> io::Result<Stat> {
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        Ok(match &self.above {
-            Some(above) => statat(above, self.name(), flags)?,
-            None => statat(CWD, self.name(), flags)?,
-        })
-    }
-
-    fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
-        Ok(match &self.above {
-            Some(above) => openat(above, self.name(), flags, Mode::empty())?,
-            None => open(self.name(), flags, Mode::empty())?,
-        })
-    }
-
-    fn digest(&self, kind: FileType) -> io::Result<Option<[u8; 32]>> {
-        if kind == FileType::Symlink {
-            let target = match &self.above {
-                Some(above) => readlinkat(above, self.name(), Vec::new())?,
-                None => readlinkat(CWD, self.name(), Vec::new())?,
-            };
-            return Ok(Some(Sha256::digest(target.to_bytes()).into()));
-        }
-        if kind != FileType::RegularFile {
-            return Ok(None);
-        }
-        // Should the file have become a pipe or a link meanwhile, neither wait for it nor follow
-        // it.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut file: File = match self.open(flags) {
-            // A file its owner may not read: its times and size speak for it.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
-            other => other?.into(),
-        };
-        let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(Some(hash.finalize().into())),
-                read => hash.update(&buffer[..read]),
-            }
-        }
-    }
-}
-
-/// Adds the entries of a directory.
-fn below(place: &Waiting, waiting: &mut Vec<Waiting>) -> io::Result<()> {
-    let handle = Rc::new(place.open(DIRECTORY)?);
-    for entry in Dir::read_from(&*handle)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            waiting.push(Waiting {
-                above: Some(Rc::clone(&handle)),
-                path: place.path.join(OsStr::from_bytes(name)),
-                depth: place.depth + 1,
-            });
-        }
-    }
-    Ok(())
 }
 
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {

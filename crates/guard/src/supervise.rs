@@ -238,6 +238,9 @@ impl Run<'_, '_> {
         let decision = locked(self.observer).decide(&stopped, valid);
         match decision {
             Decision::Answer(answer) => sys::answer(listener.as_fd(), stopped.id, answer),
+            Decision::Open { file, close_on_exec } => {
+                sys::answer_with(listener.as_fd(), stopped.id, file.as_fd(), close_on_exec)
+            }
             Decision::Perform(call) => {
                 let answers = listener.try_clone()?;
                 let done = move |answer| {

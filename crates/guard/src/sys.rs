@@ -121,6 +121,41 @@ pub(crate) fn answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::R
     if failure.raw_os_error() == Some(libc::ENOENT) { Ok(()) } else { Err(failure) }
 }
 
+/// Answers a stopped call that opens a file with a descriptor of the supervisor's choice. A caller
+/// that is gone is no error.
+///
+/// # Errors
+///
+/// The listener is unusable, or the caller has no descriptor left.
+pub(crate) fn answer_with(
+    listener: BorrowedFd<'_>,
+    id: u64,
+    descriptor: BorrowedFd<'_>,
+    close_on_exec: bool,
+) -> io::Result<()> {
+    let request = libc::seccomp_notif_addfd {
+        id,
+        // Descriptor and answer in one step: the caller cannot be gone in between.
+        flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
+        srcfd: descriptor.as_raw_fd() as u32,
+        newfd: 0,
+        newfd_flags: if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 },
+    };
+    // SAFETY: the ioctl reads only the structure passed.
+    let result = unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const request)
+    };
+    if result >= 0 {
+        return Ok(());
+    }
+    let failure = io::Error::last_os_error();
+    match failure.raw_os_error() {
+        Some(libc::ENOENT) => Ok(()),
+        Some(number @ (libc::EMFILE | libc::ENFILE)) => answer(listener, id, Answer::Error(number)),
+        _ => Err(failure),
+    }
+}
+
 /// Has the kernel (6.6 and newer) hand the processor over between a stopped call and its
 /// supervisor, instead of waking another one. An older kernel does without.
 pub(crate) fn hand_over(listener: BorrowedFd<'_>) {

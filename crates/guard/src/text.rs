@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
+use sha2::{Digest, Sha256};
+
 /// Writes bytes as text that can be turned back: invalid UTF-8 and control characters as `\xNN`, a
 /// backslash as `\\`.
 pub(crate) fn escape(bytes: &[u8]) -> String {
@@ -29,11 +31,18 @@ pub(crate) fn escape_os(value: impl AsRef<OsStr>) -> String {
 /// Longest text of one effect, in bytes.
 pub(crate) const MAX_TEXT: usize = 4_096;
 
-/// Cuts what is longer than a report should carry.
+/// Cuts what is longer than a report should carry. A digest of the whole takes the place of the
+/// rest, so that two long texts that differ anywhere stay different.
 pub(crate) fn bounded(mut text: String) -> String {
     if text.len() > MAX_TEXT {
+        let digest = Sha256::digest(text.as_bytes());
         let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);
+        text.push_str("… sha256 ");
+        digest[..16].iter().for_each(|byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        });
     }
     text
 }

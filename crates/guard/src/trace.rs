@@ -143,6 +143,10 @@ fn call(pid: pid_t, observer: &Mutex<Observer<'_>>, over: &Mutex<Option<Exit>>, 
         let stopped = Stopped { id: 0, tid: pid.unsigned_abs(), arch: info.arch, number, args };
         match decide(&stopped, observer) {
             Decision::Answer(answer) => reply(pid, answer, &mut state.results),
+            // A tracer cannot give a descriptor away: there the file is not there.
+            Decision::Open { .. } => {
+                reply(pid, Answer::Error(libc::ENOENT), &mut state.results);
+            }
             Decision::Start(start) => {
                 state.starts.insert(pid, start);
             }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{CONTINUE, Decision, Observer, Seen, error};
 use crate::calls::{At, OpenFlags};
 use crate::ledger::Event;
+use crate::neutral_files::NeutralFile;
 use crate::policy::{Capability, Reads};
 use crate::report::{Category, Charge};
 use crate::resolved_policy::Zone;
@@ -65,6 +66,13 @@ impl Observer<'_> {
         let only_reads = flags & (libc::O_ACCMODE | libc::O_TRUNC | TEMPORARY) == libc::O_RDONLY;
         let directory = stat.is_some_and(FileStat::is_dir) && flags & TEMPORARY == 0;
         if only_reads && !exclusive {
+            if let Some(neutral) = self.neutral(&path, &found) {
+                let user = rustix::process::geteuid().as_raw();
+                let group = rustix::process::getegid().as_raw();
+                let (uid, gid) = self.identity.unwrap_or((user, group));
+                let close_on_exec = flags & libc::O_CLOEXEC != 0;
+                return Ok(Decision::Open { file: neutral.open(uid, gid)?, close_on_exec });
+            }
             return Ok(self.read(seen, &path, &found));
         }
         if exclusive && flags & TEMPORARY == 0
@@ -162,6 +170,14 @@ impl Observer<'_> {
             self.ledger.touched.name(path);
         }
         CONTINUE
+    }
+
+    /// The neutral file that is opened in place of this one: only where the true one is denied.
+    fn neutral(&self, path: &Path, found: &Found) -> Option<NeutralFile> {
+        let denied = matches!(self.policy.reads, Reads::Deny { .. });
+        let there = matches!(found, Found::Here(_) | Found::Hidden);
+        let neutral = NeutralFile::at(path).filter(|_| denied && there)?;
+        (!self.resolved.may_read(path)).then_some(neutral)
     }
 
     fn read(&mut self, seen: &Seen<'_>, path: &Path, found: &Found) -> Decision {

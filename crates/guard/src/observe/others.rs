@@ -63,8 +63,31 @@ impl Observer<'_> {
             Place::File { found: Found::Hidden, .. } => return Ok(error(libc::EACCES)),
             Place::File { path, .. } => path,
         };
+        if self.is_own_interpreter(seen, &path) {
+            self.interpreted = true;
+            let event = Event {
+                category: Category::ProcessShell,
+                operation: seen.call.name,
+                target: String::new(),
+                other: None,
+                allowed: true,
+                charge: Charge::Listed,
+                exact: true,
+            };
+            return Ok(self.watch_start(seen, event, Some(path), name, true));
+        }
         let shown = seen.show(&path);
         Ok(self.start(seen, Some(path), shown, arguments, name))
+    }
+
+    /// Whether the command's own process, still `env` as the kernel started it for the command's
+    /// first line, goes on to the interpreter that the line asks for. Once, and only that program:
+    /// what is executed in the end is looked up again.
+    fn is_own_interpreter(&self, seen: &Seen<'_>, path: &Path) -> bool {
+        !self.interpreted
+            && seen.stopped.tid == self.main
+            && self.resolved.interpreter.as_deref() == Some(path)
+            && seen.view.task.link("exe").is_ok_and(|own| own == self.env_program)
     }
 
     fn start(

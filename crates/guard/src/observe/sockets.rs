@@ -46,6 +46,8 @@ enum Meaning<'a> {
     /// The kernel reads no address out of it, and says so.
     Nothing,
     Path(&'a [u8]),
+    /// The kernel's list of interfaces: no other socket of this family is ever given.
+    Interfaces,
     Far(String),
 }
 
@@ -54,6 +56,12 @@ impl Observer<'_> {
     /// here understands.
     pub(super) fn socket(&mut self, seen: &Seen<'_>) -> Decision {
         let family = seen.int(0);
+        if family == libc::AF_NETLINK && seen.int(2) == libc::NETLINK_ROUTE {
+            // By this socket programs list the host's interfaces. Changing anything by it needs a
+            // capability that no guarded command has, and so does writing to other programs (M15).
+            let target = "network interfaces (NETLINK_ROUTE)".to_owned();
+            return self.charge(seen, Category::FsRead, Charge::Listed, target, None);
+        }
         let known = matches!(family, libc::AF_INET | libc::AF_INET6 | libc::AF_NETLINK);
         let target = format!("socket family {family}");
         if known {
@@ -94,7 +102,7 @@ impl Observer<'_> {
     /// shown is what was asked for when the guard looked.
     fn show_address(&mut self, seen: &Seen<'_>, bytes: &[u8]) -> io::Result<Decision> {
         match meaning(bytes) {
-            Meaning::Nothing => Ok(CONTINUE),
+            Meaning::Nothing | Meaning::Interfaces => Ok(CONTINUE),
             Meaning::Far(shown) => Ok(self.network(seen, shown)),
             Meaning::Path(path) => {
                 let place = seen.view.resolve(libc::AT_FDCWD, path, FOLLOWED)?;
@@ -111,7 +119,9 @@ impl Observer<'_> {
 
     fn judge_address(&mut self, seen: &Seen<'_>, bytes: Vec<u8>) -> io::Result<Judged> {
         let path = match meaning(&bytes) {
-            Meaning::Nothing => return Ok(Judged::Perform(Address { bytes, target: None })),
+            Meaning::Nothing | Meaning::Interfaces => {
+                return Ok(Judged::Perform(Address { bytes, target: None }));
+            }
             Meaning::Far(shown) => return Ok(Judged::Answer(self.network(seen, shown))),
             Meaning::Path(path) => path,
         };
@@ -150,7 +160,7 @@ impl Observer<'_> {
             Err(number) => return Ok(error(number)),
         };
         let decision = match meaning(&bytes) {
-            Meaning::Nothing => CONTINUE,
+            Meaning::Nothing | Meaning::Interfaces => CONTINUE,
             Meaning::Far(shown) => self.network(seen, shown),
             Meaning::Path(path) => match seen.view.resolve(libc::AT_FDCWD, path, LAST)? {
                 Place::File { path, found: Found::Here(_) } => {
@@ -312,6 +322,7 @@ fn meaning(bytes: &[u8]) -> Meaning<'_> {
     let family = i32::from(u16::from_ne_bytes([family[0], family[1]]));
     match family {
         libc::AF_UNSPEC => Meaning::Nothing,
+        libc::AF_NETLINK => Meaning::Interfaces,
         // The kernel picks an unused abstract name.
         libc::AF_UNIX if rest.is_empty() => Meaning::Nothing,
         libc::AF_UNIX if rest[0] == 0 => {

@@ -53,7 +53,7 @@ const NODE: &[(&str, &str)] = &[
 
 /// Family, type, protocol.
 const FAMILIES: &[(&str, &str)] = &[
-    ("netlink", "16 3 0"),
+    ("netlink", "16 3 9"),
     ("packet", "17 3 0"),
     ("vsock", "40 1 0"),
     ("kernel-crypto", "38 5 0"),
@@ -223,7 +223,7 @@ fn reads() -> Vec<Case> {
     };
     let silent = |_: &Setting, report: &Report| {
         let told = String::from_utf8_lossy(&report.stdout.bytes);
-        if told.contains("S0") || told.contains("root:") {
+        if told.contains("S0") || told.contains("daemon:") {
             Err(format!("read: {told}"))
         } else {
             Ok(())
@@ -248,8 +248,9 @@ fn reads() -> Vec<Case> {
                 setting.policy.reads = guard::Reads::List;
             })
             .check(listed),
-        case("E", "read-password-file", Program::Script("try { console.log(require('fs').readFileSync('/etc/passwd', 'utf8')) } catch {}"), &[], Expect::Forbidden)
+        case("E", "read-password-file", Program::Script("try { console.log(require('fs').readFileSync('/etc/passwd', 'utf8')) } catch {}"), &[], Expect::Pass)
             .strict()
+            .traced(Expect::Harmless)
             .check(silent),
         case("E", "read-what-is-missing", Program::Script("for (const p of ['../none', '/etc/none', '/nowhere/none']) try { require('fs').readFileSync(p) } catch (e) { if (e.code != 'ENOENT') throw e }"), &[], Expect::Pass).strict(),
         shell("read-by-a-program", "cat ../secret 2>/dev/null; true"),

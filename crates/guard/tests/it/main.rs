@@ -1,6 +1,7 @@
 //! What the guard promises, shown on real programs: Node, the shell, and C with raw system calls.
 
 mod controls;
+mod conventions;
 mod environment;
 mod kernel;
 mod limits;

@@ -29,7 +29,7 @@ fn every_way_to_the_network_is_charged() {
 
 #[test]
 fn odd_families_are_refused_or_charged() {
-    for family in ["AF_NETLINK", "AF_INET6", "AF_PACKET", "40 /* vsock */", "38 /* alg */"] {
+    for family in ["AF_INET6", "AF_PACKET", "40 /* vsock */", "38 /* alg */"] {
         let report = Setting::new()
             .c(&format!("int main() {{ return socket({family}, SOCK_RAW, 0) >= 0; }}"));
         assert_undeclared(&report, Network);

@@ -34,7 +34,7 @@ impl Setting {
         let mut policy = Policy::new(&root);
         policy.scratch = Some(scratch.clone());
         policy.free_writes = vec![out.clone()];
-        policy.limits.wall_ms = 120_000;
+        policy.limits.wall_ms = 600_000;
         Self { _dir: dir, base, root, scratch, out, policy }
     }
 
@@ -52,6 +52,13 @@ impl Setting {
         let path = self.root.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// A file of the root that can be executed.
+    pub fn script(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.file(name, content);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
     }
 

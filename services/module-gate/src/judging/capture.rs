@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use guard::{Category, Effect, Report};
+use guard::{Category, Effect, Multiset, Report};
 use seal::tree::{Limits, Tree, TreeError};
 use wire::digest::Digest;
 use wire::statement::Code;
@@ -33,8 +33,10 @@ pub struct Captured {
     pub files: Vec<(String, Content)>,
     /// What was left in `LUMIO_OUTPUT`, sorted by path.
     pub outputs: Vec<(String, Content)>,
-    /// Side effects, sorted.
+    /// Side effects that the report shows, sorted: by them a difference is described.
     pub effects: Vec<Trace>,
+    /// All side effects, however many (M14): by them attempts are compared.
+    pub all_effects: Multiset,
 }
 
 /// What stands at a captured path.
@@ -120,13 +122,14 @@ pub fn capture(
         (output.path, content)
     };
 
-    let effects = traces(&report, layout, pristine);
+    let (effects, all_effects) = traces(&report, layout, pristine)?;
     Ok(Ok(Captured {
         stdout: report.stdout.bytes,
         stderr: report.stderr.bytes,
         files,
         outputs: outputs.into_iter().map(left).collect(),
         effects,
+        all_effects,
     }))
 }
 
@@ -176,13 +179,37 @@ fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
     }
 }
 
-/// The effects that are compared: all but reads.
-fn traces(report: &Report, layout: &Layout, pristine: &Path) -> Vec<Trace> {
+/// The effects that are compared, all but reads: those that can be shown, and the digest of all.
+fn traces(
+    report: &Report,
+    layout: &Layout,
+    pristine: &Path,
+) -> io::Result<(Vec<Trace>, Multiset)> {
     let names = Names { layout, pristine };
     let compared = report.effects.iter().filter(|effect| effect.category != Category::FsRead);
     let mut traces: Vec<Trace> = compared.map(|effect| names.trace(effect)).collect();
     traces.sort();
-    traces
+
+    let mut all = Multiset::default();
+    report.each_effect(|effect| names.trace(effect).add_to(&mut all))?;
+    Ok((traces, all))
+}
+
+impl Trace {
+    /// Adds every part that is compared.
+    fn add_to(&self, all: &mut Multiset) {
+        let category = format!("{:?}", self.category);
+        let allowed = [u8::from(self.allowed)];
+        let fixed = [
+            category.as_bytes(),
+            self.operation.as_bytes(),
+            self.target.as_bytes(),
+            self.other.as_deref().unwrap_or_default().as_bytes(),
+            self.executable.as_bytes(),
+            &allowed,
+        ];
+        all.add(fixed.into_iter().chain(self.argv.iter().map(String::as_bytes)));
+    }
 }
 
 /// How paths of an attempt are named, wherever its folders lie.
@@ -197,6 +224,10 @@ impl Names<'_> {
         let mut argv: Vec<String> = effect.argv.iter().map(|word| self.text(word)).collect();
         if argv.get(1).is_some_and(|word| word == "--require") && argv.len() > 2 {
             argv.drain(1..3);
+        }
+        if !effect.argv_exact {
+            // A process can rewrite what it shows of itself; what it was started with is not known.
+            argv.clear();
         }
         Trace {
             category: effect.category,

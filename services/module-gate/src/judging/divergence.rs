@@ -257,9 +257,18 @@ pub fn compare(
         }
     }
 
-    if case.capture.side_effects && first.effects != other.effects {
+    if case.capture.side_effects && first.all_effects != other.all_effects {
+        // Which effects are shown depends on their order where there are many, so of many only
+        // those that one side shows and the other does not are listed, and the difference may be
+        // among those that neither shows.
         let (missing, extra) = multiset_difference(&first.effects, &other.effects);
-        let words = Difference::in_words("side_effects", String::new());
+        let counts = (first.all_effects.items(), other.all_effects.items());
+        let words = if counts.0.max(counts.1) > first.effects.len() as u64 {
+            format!("{} and {} effects, of which not all are shown", counts.0, counts.1)
+        } else {
+            String::new()
+        };
+        let words = Difference::in_words("side_effects", words);
         return Some(Difference { missing, extra, detail: None, ..words });
     }
     None

@@ -1,0 +1,76 @@
+//! Files that programs read as a matter of course and that describe the people and the network of
+//! the host. Where reads are denied a command gets a neutral one in place of the true one: enough
+//! for a library to find the command's own user, and nothing about this host (M15).
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create, seek};
+
+/// One of these files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NeutralFile {
+    Users,
+    Groups,
+    Resolver,
+    Hosts,
+    HostName,
+}
+
+impl NeutralFile {
+    /// The file at a resolved path, if it is one of them.
+    pub(crate) fn at(path: &Path) -> Option<Self> {
+        Some(match path.to_str()? {
+            "/etc/passwd" => Self::Users,
+            "/etc/group" => Self::Groups,
+            "/etc/resolv.conf"
+            | "/run/systemd/resolve/stub-resolv.conf"
+            | "/run/systemd/resolve/resolv.conf"
+            | "/run/resolvconf/resolv.conf"
+            | "/run/NetworkManager/resolv.conf" => Self::Resolver,
+            "/etc/hosts" => Self::Hosts,
+            "/etc/hostname" => Self::HostName,
+            _ => return None,
+        })
+    }
+
+    /// What it says to a command that runs as this user and group.
+    fn content(self, uid: u32, gid: u32) -> String {
+        match self {
+            Self::Users => {
+                let mut users = "root:x:0:0:root:/root:/bin/sh\n".to_owned();
+                if uid != 65_534 {
+                    users += &format!("user:x:{uid}:{gid}:user:/nonexistent:/bin/sh\n");
+                }
+                users + "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+            }
+            Self::Groups => {
+                let mut groups = "root:x:0:\n".to_owned();
+                if gid != 65_534 && gid != 0 {
+                    groups += &format!("user:x:{gid}:\n");
+                }
+                groups + "nogroup:x:65534:\n"
+            }
+            Self::Resolver => "# no name server\n".to_owned(),
+            Self::Hosts => "127.0.0.1 localhost\n::1 localhost\n".to_owned(),
+            Self::HostName => "localhost\n".to_owned(),
+        }
+    }
+
+    /// Opens a file with that content, which nobody can change.
+    ///
+    /// # Errors
+    ///
+    /// The host has no memory or descriptor left.
+    pub(crate) fn open(self, uid: u32, gid: u32) -> io::Result<OwnedFd> {
+        let memory = memfd_create("neutral", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let mut file = File::from(memory);
+        file.write_all(self.content(uid, gid).as_bytes())?;
+        seek(&file, SeekFrom::Start(0))?;
+        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+        fcntl_add_seals(&file, seals)?;
+        Ok(file.into())
+    }
+}
