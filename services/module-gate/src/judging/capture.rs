@@ -180,11 +180,7 @@ fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
 }
 
 /// The effects that are compared, all but reads: those that can be shown, and the digest of all.
-fn traces(
-    report: &Report,
-    layout: &Layout,
-    pristine: &Path,
-) -> io::Result<(Vec<Trace>, Multiset)> {
+fn traces(report: &Report, layout: &Layout, pristine: &Path) -> io::Result<(Vec<Trace>, Multiset)> {
     let names = Names { layout, pristine };
     let compared = report.effects.iter().filter(|effect| effect.category != Category::FsRead);
     let mut traces: Vec<Trace> = compared.map(|effect| names.trace(effect)).collect();
