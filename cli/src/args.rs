@@ -1,22 +1,38 @@
 //! Every command, in the words of `--help`.
 
+use std::sync::LazyLock;
+
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    agent, balance, contract, deploy, escrow, fund, grant, keys, module, policy, run,
+    agent, balance, contract, deploy, escrow, fund, grant, keys, login, module, network, policy,
+    run,
 };
-use crate::context::Settings;
+use crate::context::{SETTINGS_HELP, Settings};
 use crate::verify::command as verify;
+
+/// The release with the commit that it was built from.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("LUMIO_COMMIT"), ")");
+
+/// What is below the list of commands.
+static AFTER_HELP: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{SETTINGS_HELP}\n\nExamples:\n  lumio keys generate alice && lumio fund alice\n  \
+         lumio balance deposit 50 --as alice\n  \
+         lumio grant add --as alice --runner G… --agent 1 --expires-in 30d\n  \
+         lumio login --as alice\n  \
+         lumio run start --user alice --agent 1 --budgets runtime_ms=60000 --input input.json --watch\n  \
+         lumio verify 0197…\n\n\
+         Exit codes: 0 done or proven, 1 the subject is bad, 2 nothing is known, 3 wrong usage or configuration"
+    )
+});
 
 /// Drive and prove paid agent runs on Stellar: deposit, cap, grant, run, verify
 #[derive(Debug, Parser)]
 #[command(
     name = "lumio",
-    version,
-    after_help = "Examples:\n  lumio keys generate alice && lumio fund alice\n  lumio balance deposit 50 --as alice\n  \
-                  lumio grant add --as alice --runner G… --agent 1 --expires-in 30d\n  \
-                  lumio run start --user alice --agent 1 --budgets runtime_ms=60000 --input input.json --watch\n  \
-                  lumio verify 0197…\n\nExit codes: 0 done or proven, 1 the subject is bad, 2 nothing is known, 3 wrong usage or configuration"
+    version = VERSION,
+    after_help = AFTER_HELP.as_str()
 )]
 pub struct Cli {
     /// What to do.
@@ -33,11 +49,20 @@ pub enum Command {
     /// This machine's keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Networks by name
+    #[command(subcommand)]
+    Network(network::Network),
+    /// Prove an account to the runner's gateway
+    Login(login::Login),
+    /// End a login
+    Logout(login::Logout),
+    /// Who is logged in at the gateway
+    Whoami(login::WhoAmI),
     /// Put the contracts on a network; what exists already stays
     Deploy(deploy::Deploy),
     /// The deployed contracts: their code, their administration, their errors
     #[command(subcommand)]
-    Contract(contract::Contract),
+    Contract(contract::ContractCommand),
     /// Create and fund an account by the network's friendbot
     Fund(fund::Fund),
     /// Agents: who develops and runs them, prices, accepted statements
@@ -103,5 +128,35 @@ mod tests {
             }
         }
         visit(&Cli::command(), "");
+    }
+
+    #[test]
+    fn no_page_repeats_the_options_of_every_command() {
+        fn visit(command: &mut clap::Command) {
+            let help = command.render_long_help().to_string();
+            assert!(!help.contains("--network-passphrase <"), "{help}");
+            let usage = command.render_usage().to_string();
+            assert!(!usage.contains("--rpc-url"), "{usage}");
+            command.get_subcommands_mut().for_each(visit);
+        }
+        let mut cli = Cli::command();
+        cli.build();
+        visit(&mut cli);
+        let first = cli.render_long_help().to_string();
+        assert!(first.contains("LUMIO_NETWORK_PASSPHRASE"), "{first}");
+    }
+
+    #[test]
+    fn every_option_of_every_command_is_on_the_first_page() {
+        let cli = Cli::command();
+        for argument in cli.get_arguments().filter(|argument| argument.is_global_set()) {
+            let Some(long) = argument.get_long() else { continue };
+            assert!(SETTINGS_HELP.contains(&format!("--{long} ")), "{long} is missing");
+        }
+    }
+
+    #[test]
+    fn the_version_names_the_commit() {
+        assert!(VERSION.contains(" (") && VERSION.ends_with(')'), "{VERSION}");
     }
 }

@@ -8,7 +8,9 @@ pub mod escrow;
 pub mod fund;
 pub mod grant;
 pub mod keys;
+pub mod login;
 pub mod module;
+pub mod network;
 pub mod policy;
 pub mod run;
 mod issuer;
@@ -18,7 +20,7 @@ use crate::context::Context;
 use crate::failure::Result;
 use crate::output::Report;
 
-/// Does one command.
+/// Carries out one command.
 ///
 /// # Errors
 ///
@@ -26,6 +28,10 @@ use crate::output::Report;
 pub async fn run(context: &Context, command: Command) -> Result<Report> {
     match command {
         Command::Keys(command) => keys::run(context, command),
+        Command::Network(command) => network::run(context, command),
+        Command::Login(command) => login::log_in(context, &command).await,
+        Command::Logout(command) => login::log_out(context, &command).await,
+        Command::Whoami(command) => login::who_am_i(context, &command).await,
         Command::Deploy(command) => deploy::run(context, command).await,
         Command::Contract(command) => contract::run(context, command).await,
         Command::Escrow(command) => escrow::run(context, command).await,

@@ -8,65 +8,85 @@ use stellar::tx::{self, PrepareRequest};
 use stellar::vault::Vault;
 use stellar::{Address, Call, Keypair, Network, Rpc};
 
+use crate::config::{Folder, Networks};
 use crate::failure::{Failure, Result};
 use crate::keys::Keys;
 use crate::output::{Format, Steps};
 
 /// How long a transaction of the command line may take to be applied, in seconds of ledger time.
 const PATIENCE: u64 = 120;
-/// What a call may cost where nobody says otherwise, in stroops.
+/// What a call may cost without `--max-fee`, in stroops.
 const CALL_FEE: i128 = 20 * stellar::amount::STROOPS;
 
-/// Options of every command.
+/// Options of every command. `lumio --help` shows them once, so that no other page repeats them; and
+/// none is in the usage line of a command, where the environment has usually given it already.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Where things are")]
 pub struct Settings {
+    /// Network by its name, see `lumio network`
+    #[arg(long, global = true, env = "LUMIO_NETWORK", value_name = "NAME", hide = true)]
+    pub network: Option<String>,
     /// RPC of the network
-    #[arg(
-        long,
-        global = true,
-        env = "LUMIO_RPC_URL",
-        default_value = "http://localhost:8000",
-        value_name = "URL"
-    )]
-    pub rpc_url: String,
+    #[arg(long, global = true, env = "LUMIO_RPC_URL", value_name = "URL", hide = true)]
+    pub rpc_url: Option<String>,
     /// Passphrase of the network
-    #[arg(long, global = true, env = "LUMIO_NETWORK_PASSPHRASE", default_value = stellar::STANDALONE, value_name = "TEXT")]
-    pub network_passphrase: String,
-    /// The vault's contract id [default: the local deployment's]
-    #[arg(long, global = true, env = "LUMIO_VAULT_ID", value_name = "C…")]
+    #[arg(long, global = true, env = "LUMIO_NETWORK_PASSPHRASE", value_name = "TEXT", hide = true)]
+    pub network_passphrase: Option<String>,
+    /// The vault's contract id
+    #[arg(long, global = true, env = "LUMIO_VAULT_ID", value_name = "C…", hide = true)]
     pub vault_id: Option<String>,
-    /// The registry's contract id [default: the local deployment's]
-    #[arg(long, global = true, env = "LUMIO_REGISTRY_ID", value_name = "C…")]
+    /// The registry's contract id
+    #[arg(long, global = true, env = "LUMIO_REGISTRY_ID", value_name = "C…", hide = true)]
     pub registry_id: Option<String>,
     /// The runner's HTTP gateway
-    #[arg(
-        long,
-        global = true,
-        env = "LUMIO_GATEWAY_URL",
-        default_value = "http://localhost:4000",
-        value_name = "URL"
-    )]
-    pub gateway_url: String,
-    /// Bearer token for the gateway, where it wants one
+    #[arg(long, global = true, env = "LUMIO_GATEWAY_URL", value_name = "URL", hide = true)]
+    pub gateway_url: Option<String>,
+    /// Bearer token for the gateway, in place of a login
     #[arg(
         long,
         global = true,
         env = "LUMIO_GATEWAY_TOKEN",
         hide_env_values = true,
-        value_name = "TOKEN"
+        value_name = "TOKEN",
+        hide = true
     )]
     pub gateway_token: Option<String>,
-    /// Folder of this machine's keys [default: ~/.config/lumio/keys]
-    #[arg(long, global = true, env = "LUMIO_KEYS_DIR", value_name = "DIR")]
+    /// Folder of this machine's configuration: networks, logins, keys
+    #[arg(long, global = true, env = "LUMIO_CONFIG_DIR", value_name = "DIR", hide = true)]
+    pub config_dir: Option<PathBuf>,
+    /// Folder of this machine's keys
+    #[arg(long, global = true, env = "LUMIO_KEYS_DIR", value_name = "DIR", hide = true)]
     pub keys_dir: Option<PathBuf>,
-    /// Most that one transaction may cost, such as 2.5 (XLM) or 25000000stroops [default: 20; to deploy and administer 400]
-    #[arg(long, global = true, value_name = "AMOUNT", value_parser = crate::parse::amount)]
+    /// Most that one transaction may cost, such as 2.5 (XLM) or 25000000stroops
+    #[arg(
+        long,
+        global = true,
+        value_name = "AMOUNT",
+        value_parser = crate::parse::amount,
+        hide = true
+    )]
     pub max_fee: Option<i128>,
     /// How to print
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", hide = true)]
     pub output: Format,
 }
+
+/// What [`Settings`] are, for the one page that shows them.
+pub const SETTINGS_HELP: &str = "\
+Options of every command (each may stand anywhere; an option counts before the environment, that before the network's profile):
+      --network NAME             a network of `lumio network list`            [env: LUMIO_NETWORK; default: the one in use, else local]
+      --rpc-url URL              RPC of the network                           [env: LUMIO_RPC_URL; local: http://localhost:8000]
+      --network-passphrase TEXT  passphrase of the network                    [env: LUMIO_NETWORK_PASSPHRASE]
+      --vault-id C…              the vault                                    [env: LUMIO_VAULT_ID; local: the local deployment's]
+      --registry-id C…           the registry                                 [env: LUMIO_REGISTRY_ID; local: the local deployment's]
+      --gateway-url URL          the runner's HTTP gateway                    [env: LUMIO_GATEWAY_URL; local: http://localhost:4000]
+      --gateway-token TOKEN      bearer token, in place of `lumio login`      [env: LUMIO_GATEWAY_TOKEN]
+      --config-dir DIR           networks, logins and keys                    [env: LUMIO_CONFIG_DIR; default: ~/.config/lumio]
+      --keys-dir DIR             keys                                         [env: LUMIO_KEYS_DIR; default: keys in the folder above]
+      --max-fee AMOUNT           most that one transaction may cost           [default: 20 XLM; to deploy and administer 400]
+      --output text|json         how to print; json also prints errors        [default: text]";
+
+const LOCAL_RPC: &str = "http://localhost:8000";
+const LOCAL_GATEWAY: &str = "http://localhost:4000";
 
 /// Settings that were understood.
 #[derive(Debug)]
@@ -77,31 +97,49 @@ pub struct Context {
     pub rpc: Rpc,
     /// This machine's keys.
     pub keys: Keys,
-    /// Tells what happens on the way.
+    /// This machine's configuration.
+    pub folder: Folder,
+    /// Says what happens on the way.
     pub steps: Steps,
+    /// The profile's name.
+    profile: String,
+    gateway_url: String,
     settings: Settings,
 }
 
 impl Context {
-    /// Understands the settings. Asks nobody yet.
+    /// Understands the settings. Nothing is asked over the network yet.
     ///
     /// # Errors
     ///
     /// [`Failure::Usage`] naming the setting.
-    pub fn new(settings: Settings) -> Result<Self> {
-        let folder = match &settings.keys_dir {
-            Some(folder) => folder.clone(),
-            None => std::env::home_dir()
-                .ok_or_else(|| Failure::usage("no home folder is known; set LUMIO_KEYS_DIR"))?
-                .join(".config/lumio/keys"),
-        };
-        let rpc = Rpc::new(&settings.rpc_url)
+    pub fn new(mut settings: Settings) -> Result<Self> {
+        let folder = Folder::new(settings.config_dir.as_deref())?;
+        let networks = Networks::read(&folder)?;
+        let (name, profile) = networks.pick(settings.network.as_deref())?;
+
+        // An option or the environment counts before the profile, member by member.
+        settings.vault_id = settings.vault_id.or(profile.vault_id);
+        settings.registry_id = settings.registry_id.or(profile.registry_id);
+        let passphrase = settings.network_passphrase.clone().or(profile.network_passphrase);
+        let passphrase = passphrase.unwrap_or_else(|| stellar::STANDALONE.to_owned());
+        let rpc_url = settings.rpc_url.clone().or(profile.rpc_url);
+        let rpc_url = rpc_url.unwrap_or_else(|| LOCAL_RPC.to_owned());
+        let gateway_url = settings.gateway_url.clone().or(profile.gateway_url);
+        let gateway_url = gateway_url.unwrap_or_else(|| LOCAL_GATEWAY.to_owned());
+
+        let keys = settings.keys_dir.clone().unwrap_or_else(|| folder.path("keys"));
+        let rpc = Rpc::new(&rpc_url)
             .map_err(|error| Failure::usage(format!("LUMIO_RPC_URL: {error}")))?;
+        settings.rpc_url = Some(rpc_url);
         Ok(Self {
-            network: Network::new(&settings.network_passphrase),
+            network: Network::new(&passphrase),
             rpc,
-            keys: Keys::new(folder),
+            keys: Keys::new(keys),
+            folder,
             steps: Steps(settings.output),
+            profile: name,
+            gateway_url,
             settings,
         })
     }
@@ -109,6 +147,22 @@ impl Context {
     /// The settings as they were given.
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The gateway's address.
+    pub fn gateway_url(&self) -> &str {
+        &self.gateway_url
+    }
+
+    /// The node's address and where it is set, for the message that it cannot be reached. Credentials
+    /// in it are left out (R9).
+    pub fn node(&self) -> String {
+        let url = self.settings.rpc_url.as_deref().unwrap_or(LOCAL_RPC);
+        let profile = &self.profile;
+        format!(
+            "{} (set by --rpc-url, LUMIO_RPC_URL or the network '{profile}')",
+            without_credentials(url)
+        )
     }
 
     /// The vault.
@@ -187,12 +241,38 @@ impl Context {
         match given {
             Some(text) => match text.parse() {
                 Ok(address @ Address::Contract(_)) => Ok(address),
-                _ => Err(Failure::usage(format!("{variable}: '{text}' is no contract id (C…)"))),
+                _ => Err(Failure::usage(format!(
+                    "{variable}: '{text}' is no contract id; expected C…"
+                ))),
             },
             None if self.network.is_standalone() => Ok(local),
             None => Err(Failure::usage(format!(
-                "{variable} is not set, and only the local network has a default"
+                "{variable} is not set, and only the local network has a default; set it, or keep it \
+                 with: lumio network add"
             ))),
         }
+    }
+}
+
+/// A URL as it may be shown.
+pub fn without_credentials(url: &str) -> String {
+    let Ok(mut parsed) = reqwest::Url::parse(url) else { return url.to_owned() };
+    // These fail only for URLs that have no host, which have no credentials either.
+    let _ = parsed.set_username("");
+    let _ = parsed.set_password(None);
+    parsed.set_query(None);
+    parsed.to_string().trim_end_matches('/').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_credentials() {
+        let shown =
+            without_credentials("https://user:password@node.example:8000/rpc?apikey=secret");
+        assert_eq!(shown, "https://node.example:8000/rpc");
+        assert_eq!(without_credentials("http://localhost:8000"), "http://localhost:8000");
     }
 }

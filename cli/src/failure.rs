@@ -1,4 +1,4 @@
-//! How a command can fail, and what it tells the shell (C1).
+//! How a command can fail, and the exit code that follows (C1).
 
 use std::fmt;
 
@@ -11,6 +11,8 @@ pub enum Failure {
     Bad(String),
     /// Exit code 2: nothing is known about the subject. Says whether to try again.
     Unknown(String),
+    /// Exit code 2: the network's node did not answer. Its address is added where it is known.
+    Node(String),
     /// Exit code 3: wrong usage or configuration.
     Usage(String),
 }
@@ -23,8 +25,27 @@ impl Failure {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Bad(_) => 1,
-            Self::Unknown(_) => 2,
+            Self::Unknown(_) | Self::Node(_) => 2,
             Self::Usage(_) => 3,
+        }
+    }
+
+    /// The name of its kind in JSON.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Bad(_) => "bad",
+            Self::Unknown(_) | Self::Node(_) => "unknown",
+            Self::Usage(_) => "usage",
+        }
+    }
+
+    /// The failure with the node's address, if it is about the node.
+    pub fn at_node(self, node: &str) -> Self {
+        match self {
+            Self::Node(reason) => Self::Unknown(format!(
+                "cannot reach the node {node}: {reason}; start it, or correct its address"
+            )),
+            other => other,
         }
     }
 
@@ -47,7 +68,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bad(reason) | Self::Unknown(reason) | Self::Usage(reason) => f.write_str(reason),
+            Self::Bad(reason)
+            | Self::Unknown(reason)
+            | Self::Node(reason)
+            | Self::Usage(reason) => f.write_str(reason),
         }
     }
 }
@@ -56,6 +80,7 @@ impl From<ChainError> for Failure {
     fn from(error: ChainError) -> Self {
         let text = error.to_string();
         match error {
+            ChainError::Rpc(RpcError::Unreachable { reason, .. }) => Self::Node(reason),
             ChainError::Rpc(RpcError::Address(_)) | ChainError::Invalid(_) => Self::Usage(text),
             ChainError::Rpc(_) | ChainError::Decode { .. } => Self::Unknown(text),
             ChainError::Contract { .. }

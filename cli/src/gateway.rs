@@ -8,7 +8,9 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use crate::context::Context;
+use crate::escape::escape;
 use crate::failure::{Failure, Result};
+use crate::session;
 
 /// Longest wait for one answer but a bundle's.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,19 +26,27 @@ const LARGEST_BUNDLE: u64 = 4 * 1024 * 1024 * 1024;
 pub struct Gateway<'a> {
     http: reqwest::Client,
     context: &'a Context,
+    account: Option<String>,
 }
 
 impl<'a> Gateway<'a> {
-    /// Asks nobody yet.
+    /// Nothing is sent yet.
     ///
     /// # Errors
     ///
     /// [`Failure::Usage`] when no client can be made.
     pub fn new(context: &'a Context) -> Result<Self> {
-        let http = reqwest::Client::builder().connect_timeout(TIMEOUT).build();
+        // A redirect could lead a token elsewhere.
+        let redirects = reqwest::redirect::Policy::none();
+        let http = reqwest::Client::builder().connect_timeout(TIMEOUT).redirect(redirects).build();
         let http =
             http.map_err(|error| Failure::usage(format!("cannot make an HTTP client: {error}")))?;
-        Ok(Self { http, context })
+        Ok(Self { http, context, account: None })
+    }
+
+    /// The same, with the login of this account instead of the newest one.
+    pub fn as_account(self, account: impl Into<String>) -> Self {
+        Self { account: Some(account.into()), ..self }
     }
 
     /// `GET path`.
@@ -95,35 +105,103 @@ impl<'a> Gateway<'a> {
     }
 
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder> {
-        let settings = self.context.settings();
-        let base = settings.gateway_url.trim_end_matches('/');
-        let url = reqwest::Url::parse(&format!("{base}{path}"));
-        let url =
-            url.map_err(|error| Failure::usage(format!("LUMIO_GATEWAY_URL: '{base}': {error}")))?;
-        let request = self.http.request(method, url);
-        Ok(match &settings.gateway_token {
-            Some(token) => request.bearer_auth(token),
-            None => request,
-        })
+        Ok(self.http.request(method, url(self.context, path)?))
     }
 
+    /// Sends a request with a token, if there is one, and once more with a fresh token if the gateway
+    /// finds the first too old: its clock is the one that counts.
     async fn send(&self, request: RequestBuilder) -> Result<Response> {
-        let answer = request.send().await.map_err(unreachable)?;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(answer);
+        let again = request.try_clone();
+        if let Some(token) = &self.context.settings().gateway_token {
+            return accepted(request.bearer_auth(token)).await;
         }
-        let said = words(&json(answer).await.unwrap_or(Value::Null));
-        let text = format!("the gateway refused ({}): {said}", status.as_u16());
-        Err(match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Failure::Usage(format!("{text}; check LUMIO_GATEWAY_TOKEN"))
+        let Some((account, token)) = session::bearer(self.context, self.account.as_deref()).await?
+        else {
+            return accepted(request).await;
+        };
+        session::require_private(self.context, &url(self.context, "")?)?;
+        let answer = request.bearer_auth(&token).send().await.map_err(unreachable)?;
+        match again {
+            Some(again) if answer.status() == StatusCode::UNAUTHORIZED => {
+                let token = session::refreshed(self.context, &account, &token).await?;
+                accepted(again.bearer_auth(token)).await
             }
-            StatusCode::TOO_MANY_REQUESTS => Failure::Unknown(format!("{text}; try again later")),
-            status if status.is_server_error() => Failure::Unknown(format!("{text}; try again")),
-            _ => Failure::Bad(text),
-        })
+            _ => checked(answer).await,
+        }
     }
+}
+
+/// Sends a request and takes only a success.
+async fn accepted(request: RequestBuilder) -> Result<Response> {
+    checked(request.send().await.map_err(unreachable)?).await
+}
+
+async fn checked(answer: Response) -> Result<Response> {
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let reason = words(&json(answer).await.unwrap_or(Value::Null));
+    let text = format!("the gateway refused ({}): {reason}", status.as_u16());
+    Err(match status {
+        StatusCode::UNAUTHORIZED => {
+            Failure::Usage(format!("{text}; log in with: lumio login --as NAME"))
+        }
+        StatusCode::FORBIDDEN => Failure::Usage(format!(
+            "{text}; log in as the account that this is about, with: lumio login --as NAME"
+        )),
+        StatusCode::TOO_MANY_REQUESTS => Failure::Unknown(format!("{text}; try again later")),
+        status if status.is_server_error() => Failure::Unknown(format!("{text}; try again")),
+        _ => Failure::Bad(text),
+    })
+}
+
+/// A path at the gateway.
+fn url(context: &Context, path: &str) -> Result<reqwest::Url> {
+    let base = context.gateway_url().trim_end_matches('/');
+    reqwest::Url::parse(&format!("{base}{path}"))
+        .map_err(|error| Failure::usage(format!("LUMIO_GATEWAY_URL: '{base}': {error}")))
+}
+
+/// `POST path` without a login: what a login itself is made with.
+///
+/// # Errors
+///
+/// As [`Gateway::get`].
+pub async fn exchange(context: &Context, path: &str, body: &Value) -> Result<Value> {
+    post_url(context, url(context, path)?, body).await
+}
+
+/// `POST url` without a login.
+///
+/// # Errors
+///
+/// As [`Gateway::get`].
+pub async fn post_url(context: &Context, url: reqwest::Url, body: &Value) -> Result<Value> {
+    let request = Gateway::new(context)?.http.post(url).timeout(TIMEOUT).json(body);
+    json(accepted(request).await?).await
+}
+
+/// `GET url` without a login.
+///
+/// # Errors
+///
+/// As [`Gateway::get`].
+pub async fn get_url(context: &Context, url: reqwest::Url) -> Result<Value> {
+    let request = Gateway::new(context)?.http.get(url).timeout(TIMEOUT);
+    json(accepted(request).await?).await
+}
+
+/// The text that `GET path` answers without a login.
+///
+/// # Errors
+///
+/// As [`Gateway::get`].
+pub async fn fetch_text(context: &Context, path: &str) -> Result<String> {
+    let request = Gateway::new(context)?.http.get(url(context, path)?).timeout(TIMEOUT);
+    let bytes = bytes(accepted(request).await?).await?;
+    String::from_utf8(bytes)
+        .map_err(|error| Failure::unknown("the gateway's answer is no text", error))
 }
 
 /// A text from outside as part of a path.
@@ -135,12 +213,12 @@ pub fn segment(text: &str) -> Result<String> {
     }
 }
 
-/// A member's text, as people read it.
-pub fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or_default()
+/// A member's text, escaped: it is shown, and others wrote it (R18).
+pub fn text(value: &Value, name: &str) -> String {
+    escape(value.get(name).and_then(Value::as_str).unwrap_or_default())
 }
 
-async fn json(mut answer: Response) -> Result<Value> {
+async fn bytes(mut answer: Response) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
         if bytes.len() + chunk.len() > LARGEST_ANSWER {
@@ -149,6 +227,15 @@ async fn json(mut answer: Response) -> Result<Value> {
             )));
         }
         bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+async fn json(answer: Response) -> Result<Value> {
+    let bytes = bytes(answer).await?;
+    // Nothing is an answer where nothing was asked for, such as after a logout.
+    if bytes.is_empty() {
+        return Ok(Value::Null);
     }
     serde_json::from_slice(&bytes)
         .map_err(|error| Failure::unknown("the gateway's answer is no JSON", error))
@@ -160,7 +247,7 @@ fn words(problem: &Value) -> String {
         .into_iter()
         .map(|name| text(problem, name))
         .find(|text| !text.is_empty());
-    let mut said = detail.unwrap_or("no reason given").to_owned();
+    let mut said = detail.unwrap_or_else(|| "no reason given".to_owned());
     let code = text(problem, "code");
     if !code.is_empty() {
         said.push_str(&format!(" [{code}]"));
@@ -171,15 +258,23 @@ fn words(problem: &Value) -> String {
     said
 }
 
+/// Why the gateway did not answer, each cause once: some errors print their source themselves.
 fn unreachable(error: reqwest::Error) -> Failure {
+    let url = error.url().map(|url| crate::context::without_credentials(url.as_str()));
+    let error = error.without_url();
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(&format!(": {cause_text}"));
+        }
         source = cause.source();
     }
+    let url = url.unwrap_or_default();
     Failure::Unknown(format!(
-        "the gateway does not answer: {text}; check LUMIO_GATEWAY_URL and try again"
+        "cannot reach the gateway {url} (set by --gateway-url, LUMIO_GATEWAY_URL or the network): \
+         {text}; start it, or correct its address"
     ))
 }
 

@@ -1,7 +1,7 @@
 //! `lumio`: what a person does with Lumio by hand.
 //!
-//! Keys, deployment, funding, agents, grants, caps, balances, runs, modules, and above all `verify`: the
-//! proof of a run that trusts neither the runner nor its gateway. Reading order: [`args`] (every command),
+//! Keys, logins, deployment, funding, agents, grants, caps, balances, runs, modules, and above all
+//! `verify`: the proof of a run that trusts neither the runner nor its gateway. Reading order: [`args`] (every command),
 //! [`context`] (where things are), then [`command`] and [`verify`].
 //!
 //! Exit codes (C1): 0 done or proven, 1 the subject is bad, 2 nothing is known, 3 wrong usage or
@@ -9,12 +9,17 @@
 
 pub mod args;
 pub mod command;
+pub mod config;
 pub mod context;
+pub mod contracts;
+pub mod escape;
 pub mod failure;
 pub mod gateway;
 pub mod keys;
 pub mod output;
 pub mod parse;
+pub mod session;
+pub mod times;
 pub mod verify;
 
 use clap::Parser as _;
@@ -22,13 +27,14 @@ use clap::Parser as _;
 use crate::args::Cli;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::Report;
+use crate::output::{Format, Report};
 
 /// Runs the command line. Answers the exit code.
 pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return told(&error),
+        Err(error) => return refused(&error, &arguments),
     };
     let format = cli.settings.output;
     match answer(cli).await {
@@ -37,7 +43,7 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
             report.exit_code
         }
         Err(failure) => {
-            eprintln!("lumio: {failure}");
+            show(&failure, format);
             failure.exit_code()
         }
     }
@@ -45,14 +51,39 @@ pub async fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 
 
 async fn answer(cli: Cli) -> Result<Report, Failure> {
     let context = Context::new(cli.settings)?;
-    command::run(&context, cli.command).await
+    let done = command::run(&context, cli.command).await;
+    done.map_err(|failure| failure.at_node(&context.node()))
+}
+
+/// A failure is one line for a person, and the one document of standard output for a program.
+fn show(failure: &Failure, format: Format) {
+    match format {
+        Format::Text => eprintln!("lumio: {}", escape::escape(&failure.to_string())),
+        Format::Json => print(&output::failure_json(failure)),
+    }
 }
 
 /// Clap's help and version are answers; its errors are wrong usage, which C1 numbers 3.
-fn told(error: &clap::Error) -> u8 {
-    // Whoever reads may have gone away; the exit code still tells.
-    let _ = error.print();
-    if error.use_stderr() { 3 } else { 0 }
+fn refused(error: &clap::Error, arguments: &[std::ffi::OsString]) -> u8 {
+    if !error.use_stderr() {
+        // Whoever reads may have gone away; the exit code still says how it went.
+        let _ = error.print();
+        return 0;
+    }
+    if wants_json(arguments) {
+        let text = error.render().to_string();
+        let text = text.trim_start_matches("error: ").split("\n\nUsage").next();
+        show(&Failure::usage(text.unwrap_or_default().trim()), Format::Json);
+    } else {
+        let _ = error.print();
+    }
+    3
+}
+
+/// Whether `--output json` was asked for, in arguments that could not be read as a whole.
+fn wants_json(arguments: &[std::ffi::OsString]) -> bool {
+    let pairs = arguments.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json");
+    pairs || arguments.iter().any(|argument| argument == "--output=json")
 }
 
 fn print(text: &str) {

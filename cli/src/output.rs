@@ -1,6 +1,13 @@
 //! What a command prints: the same facts as text or as JSON (C1).
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::escape::{escape, escape_json, escape_lines};
+use crate::failure::Failure;
+
+/// The version of the JSON that commands print. It changes when a member is removed or changes its
+/// meaning; new members may come at any time.
+pub const SCHEMA_VERSION: u32 = 1;
 
 /// How to print.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -19,7 +26,7 @@ pub struct Report {
     pub text: String,
     /// The same facts for a program.
     pub json: Value,
-    /// What the shell is told (C1): 0, unless the subject is bad or nothing is known of it.
+    /// The exit code (C1): 0, unless the subject is bad or nothing is known of it.
     pub exit_code: u8,
 }
 
@@ -32,13 +39,32 @@ impl Report {
     /// The whole of standard output, without the last line's end.
     pub fn render(&self, format: Format) -> String {
         match format {
-            Format::Text => self.text.trim_end().to_owned(),
-            Format::Json => format!("{:#}", self.json),
+            Format::Text => escape_lines(self.text.trim_end()),
+            Format::Json => {
+                let mut json = self.json.clone();
+                if let Value::Object(members) = &mut json {
+                    members.insert("schemaVersion".to_owned(), SCHEMA_VERSION.into());
+                }
+                escape_json(&format!("{json:#}"))
+            }
         }
     }
 }
 
-/// Tells what happens on the way, where a person is watching.
+/// A failure as a program reads it, in place of a report.
+pub fn failure_json(failure: &Failure) -> String {
+    let json = json!({
+        "schemaVersion": SCHEMA_VERSION,
+        "error": {
+            "kind": failure.kind(),
+            "exitCode": failure.exit_code(),
+            "message": failure.to_string(),
+        },
+    });
+    escape_json(&format!("{json:#}"))
+}
+
+/// Says what happens on the way, where a person is watching.
 #[derive(Debug, Clone, Copy)]
 pub struct Steps(pub Format);
 
@@ -46,11 +72,52 @@ impl Steps {
     /// One line, at once.
     pub fn say(&self, line: impl AsRef<str>) {
         use std::io::Write as _;
-        let line = line.as_ref();
+        let line = escape(line.as_ref());
         // Whoever reads may have gone away; that is no reason to stop what is being done.
         let _ = match self.0 {
             Format::Text => writeln!(std::io::stdout(), "{line}"),
             Format::Json => writeln!(std::io::stderr(), "{line}"),
         };
+    }
+}
+
+/// Rows under their headings, each column as wide as its widest cell. Cells may be foreign texts.
+pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
+    let rows: Vec<[String; N]> =
+        rows.iter().map(|row| std::array::from_fn(|place| escape(&row[place]))).collect();
+    let widths: [usize; N] = std::array::from_fn(|place| {
+        let cells = rows.iter().map(|row| row[place].chars().count());
+        cells.chain([headings[place].chars().count()]).max().unwrap_or_default()
+    });
+    let line = |cells: [&str; N]| {
+        let cells: Vec<_> =
+            cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    let body = rows.iter().map(|row| line(std::array::from_fn(|place| row[place].as_str())));
+    std::iter::once(line(headings)).chain(body).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_their_headings_and_a_cell_cannot_forge_a_row() {
+        let rows =
+            [["a".to_owned(), "1".to_owned()], ["long\nforged  row".to_owned(), "2".to_owned()]];
+        let text = table(["NAME", "NUMBER"], &rows);
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.starts_with("NAME "), "{text}");
+    }
+
+    #[test]
+    fn json_names_its_version_and_an_error_its_kind() {
+        let report = Report::new("", json!({ "a": "\u{1b}" })).render(Format::Json);
+        assert!(report.contains("\"schemaVersion\": 1"), "{report}");
+        assert!(!report.contains('\u{1b}'), "{report}");
+        let error: Value = serde_json::from_str(&failure_json(&Failure::usage("no"))).unwrap();
+        assert_eq!(error["error"]["exitCode"], 3);
+        assert_eq!(error["error"]["kind"], "usage");
     }
 }

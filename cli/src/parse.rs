@@ -16,7 +16,7 @@ pub fn amount(text: &str) -> Result<i128, String> {
 ///
 /// # Errors
 ///
-/// When a meter is unknown or stands twice, or an amount cannot be read.
+/// When a meter is unknown or is given twice, or an amount cannot be read.
 pub fn rates(text: &str) -> Result<Rates, String> {
     let [llm_in, llm_out, http_calls, runtime_ms] = meters(text, amount)?;
     Ok(Rates { llm_in, llm_out, http_calls, runtime_ms })
@@ -26,7 +26,7 @@ pub fn rates(text: &str) -> Result<Rates, String> {
 ///
 /// # Errors
 ///
-/// When a meter is unknown or stands twice, or a count cannot be read.
+/// When a meter is unknown or is given twice, or a count cannot be read.
 pub fn budgets(text: &str) -> Result<Usage, String> {
     let count = |text: &str| text.parse::<u64>().map_err(|_| format!("'{text}' is not a count"));
     let [llm_in, llm_out, http_calls, runtime_ms] = meters(text, count)?;
@@ -48,7 +48,8 @@ pub fn digest(text: &str) -> Result<Digest, String> {
 ///
 /// When it is not one.
 pub fn attester(text: &str) -> Result<[u8; 32], String> {
-    let key = wire::dsse::parse_key(text).ok_or("want an Ed25519 public key in 64 hex digits")?;
+    let key =
+        wire::dsse::parse_key(text).ok_or("expected an Ed25519 public key in 64 hex digits")?;
     Ok(key.to_bytes())
 }
 
@@ -58,17 +59,18 @@ pub fn attester(text: &str) -> Result<[u8; 32], String> {
 ///
 /// When it is not one.
 pub fn seconds(text: &str) -> Result<u64, String> {
-    let wanted = || format!("'{text}' is not a span of time: want such as 90s, 30m, 12h or 7d");
-    let unit = text.chars().last().ok_or_else(wanted)?;
+    let invalid =
+        || format!("'{text}' is not a span of time; expected such as 90s, 30m, 12h or 7d");
+    let unit = text.chars().last().ok_or_else(invalid)?;
     let factor = match unit {
         's' => 1,
         'm' => 60,
         'h' => 3_600,
         'd' => 86_400,
-        _ => return Err(wanted()),
+        _ => return Err(invalid()),
     };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wanted())?;
-    number.checked_mul(factor).ok_or_else(wanted)
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| invalid())?;
+    number.checked_mul(factor).ok_or_else(invalid)
 }
 
 fn meters<T: Copy + Default>(
@@ -83,7 +85,7 @@ fn meters<T: Copy + Default>(
         let unknown = || format!("'{name}' is no meter; there are {}", NAMES.join(", "));
         let place = NAMES.iter().position(|known| *known == name.trim()).ok_or_else(unknown)?;
         if found[place].replace(read(value.trim())?).is_some() {
-            return Err(format!("{name} stands twice"));
+            return Err(format!("{name} is given twice"));
         }
     }
     Ok(found.map(Option::unwrap_or_default))

@@ -8,6 +8,7 @@ use stellar::{Address, amount};
 use wire::{Digest, Rates};
 
 use crate::context::Context;
+use crate::escape::escape;
 use crate::failure::{Failure, Result};
 use crate::output::Report;
 
@@ -23,7 +24,7 @@ pub enum Agent {
         /// The developer's key
         #[arg(long = "as", value_name = "NAME")]
         signer: String,
-        /// Who may run it: name of a key, or address; may stand several times
+        /// Who may run it: name of a key, or address; may be given several times
         #[arg(long = "runner", required = true)]
         runners: Vec<String>,
         /// Digest of the module's tree
@@ -32,10 +33,10 @@ pub enum Agent {
         /// Prices per unit
         #[arg(long, value_parser = crate::parse::rates)]
         rates: Rates,
-        /// Public key whose execution statements count; may stand several times
+        /// Public key whose execution statements count; may be given several times
         #[arg(long = "attester", value_name = "HEX", value_parser = crate::parse::attester)]
         attesters: Vec<[u8; 32]>,
-        /// Where a description stands
+        /// Address of a description
         #[arg(long)]
         uri: Option<String>,
     },
@@ -186,7 +187,10 @@ async fn show(context: &Context, id: u32) -> Result<Report> {
     let mut lines = vec![
         format!("agent {id}"),
         format!("  developer  {}", agent.developer),
-        format!("  described  {}", agent.metadata_uri.as_deref().unwrap_or("nowhere")),
+        format!(
+            "  described  {}",
+            agent.metadata_uri.as_deref().map_or_else(|| "-".to_owned(), escape)
+        ),
         format!("  module     {}", card.manifest_hash),
         format!("  prices     version {version}, per unit:"),
     ];

@@ -65,7 +65,7 @@ pub enum Balance {
 /// What somebody is paid for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
-    /// Runs of his agents.
+    /// Runs of their agents.
     #[default]
     Developer,
     /// Flat fees of runs that it opened and settled.

@@ -3,35 +3,28 @@
 mod admin;
 mod code;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use serde_json::{Value, json};
 use stellar::administration::Administered;
 use stellar::vault::Vault;
 use stellar::{Address, amount};
 
 use crate::context::Context;
+use crate::contracts::Contract;
 use crate::failure::Result;
 use crate::output::Report;
-
-/// The contracts of this release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Which {
-    /// The prepaid vault.
-    Vault,
-    /// The agent registry.
-    Registry,
-}
+use crate::times;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Contract {
+pub enum ContractCommand {
     /// Who administers a contract, what waits, and whether its books add up
     #[command(
         after_help = "Examples:\n  lumio contract show vault\n  lumio contract show registry --output json"
     )]
     Show {
         /// Which contract
-        contract: Which,
+        contract: Contract,
     },
     /// Check that a deployed contract runs the code of this release, or that of a file
     Verify(code::Verify),
@@ -48,7 +41,7 @@ pub enum Contract {
     #[command(after_help = "Example:\n  lumio contract propose-admin vault G… --as ops")]
     ProposeAdmin {
         /// Which contract
-        contract: Which,
+        contract: Contract,
         /// Name of a key, or address
         proposed: String,
         /// The administrator
@@ -59,7 +52,7 @@ pub enum Contract {
     #[command(after_help = "Example:\n  lumio contract accept-admin vault --as new-ops")]
     AcceptAdmin {
         /// Which contract
-        contract: Which,
+        contract: Contract,
         /// The proposed administrator
         #[command(flatten)]
         signer: admin::Signer,
@@ -71,7 +64,7 @@ pub enum Contract {
     )]
     ScheduleUpgrade {
         /// Which contract
-        contract: Which,
+        contract: Contract,
         /// File with the new code
         #[arg(long, value_name = "FILE")]
         wasm: std::path::PathBuf,
@@ -83,7 +76,7 @@ pub enum Contract {
     #[command(after_help = "Example:\n  lumio contract cancel-upgrade vault --as ops")]
     CancelUpgrade {
         /// Which contract
-        contract: Which,
+        contract: Contract,
         /// The administrator
         #[command(flatten)]
         signer: admin::Signer,
@@ -95,7 +88,7 @@ pub enum Contract {
     )]
     Upgrade {
         /// Which contract
-        contract: Which,
+        contract: Contract,
         /// File with the code that was announced
         #[arg(long, value_name = "FILE")]
         wasm: std::path::PathBuf,
@@ -105,60 +98,63 @@ pub enum Contract {
     },
 }
 
-pub(super) async fn run(context: &Context, command: Contract) -> Result<Report> {
+pub(super) async fn run(context: &Context, command: ContractCommand) -> Result<Report> {
     // The table is built in: no network is needed to read it.
-    if !matches!(command, Contract::Errors) {
+    if !matches!(command, ContractCommand::Errors) {
         context.connect().await?;
     }
     match command {
-        Contract::Errors => Ok(Report::new(stellar::contract_error::guide().trim_end(), errors())),
-        Contract::Show { contract } => show(context, contract).await,
-        Contract::Verify(verify) => code::verify(context, &verify).await,
-        Contract::Pause(signer) => admin::set_paused(context, &signer, true).await,
-        Contract::Resume(signer) => admin::set_paused(context, &signer, false).await,
-        Contract::ProposeAdmin { contract, proposed, signer } => {
+        ContractCommand::Errors => {
+            Ok(Report::new(stellar::contract_error::guide().trim_end(), errors()))
+        }
+        ContractCommand::Show { contract } => show(context, contract).await,
+        ContractCommand::Verify(verify) => code::verify(context, &verify).await,
+        ContractCommand::Pause(signer) => admin::set_paused(context, &signer, true).await,
+        ContractCommand::Resume(signer) => admin::set_paused(context, &signer, false).await,
+        ContractCommand::ProposeAdmin { contract, proposed, signer } => {
             let proposed = context.keys.resolve(&proposed)?;
             let call = administered(context, contract)?.propose_admin(proposed);
             admin::submit(context, contract, &signer, call).await
         }
-        Contract::AcceptAdmin { contract, signer } => {
+        ContractCommand::AcceptAdmin { contract, signer } => {
             let call = administered(context, contract)?.accept_admin();
             admin::submit(context, contract, &signer, call).await
         }
-        Contract::ScheduleUpgrade { contract, wasm, signer } => {
+        ContractCommand::ScheduleUpgrade { contract, wasm, signer } => {
             admin::schedule(context, contract, &wasm, &signer).await
         }
-        Contract::CancelUpgrade { contract, signer } => {
+        ContractCommand::CancelUpgrade { contract, signer } => {
             let call = administered(context, contract)?.cancel_upgrade();
             admin::submit(context, contract, &signer, call).await
         }
-        Contract::Upgrade { contract, wasm, signer } => {
+        ContractCommand::Upgrade { contract, wasm, signer } => {
             admin::upgrade(context, contract, &wasm, &signer).await
         }
     }
 }
 
-fn administered(context: &Context, contract: Which) -> Result<Administered> {
+fn administered(context: &Context, contract: Contract) -> Result<Administered> {
     Ok(match contract {
-        Which::Vault => context.vault()?.into(),
-        Which::Registry => context.registry()?.into(),
+        Contract::Vault => context.vault()?.into(),
+        Contract::Registry => context.registry()?.into(),
     })
 }
 
 /// Everything that can be said of a contract beside its code.
-async fn show(context: &Context, contract: Which) -> Result<Report> {
+async fn show(context: &Context, contract: Contract) -> Result<Report> {
     let administered = administered(context, contract)?;
     let state = administered.read(&context.rpc).await?;
     let life = stellar::state::lifetime(&context.rpc, &administered.id()).await?;
     let mut lines = vec![
-        format!("{} {}", name(contract), administered.id()),
+        format!("{} {}", contract.name(), administered.id()),
         format!("  administrator {}", state.admin),
     ];
     if let Some(proposed) = state.proposed {
         lines.push(format!("  proposed      {proposed}"));
     }
     if let Some(upgrade) = state.upgrade {
-        lines.push(format!("  upgrade       to {} from {} on", upgrade.code, upgrade.ready_at));
+        let ready = times::show(upgrade.ready_at, context.rpc.clock().await?.latest_close);
+        lines.push(format!("  upgrade       to {}, ready {ready}", upgrade.code));
     }
     if let Some(paused) = state.opens_paused {
         lines.push(format!("  new runs      {}", if paused { "paused" } else { "open" }));
@@ -175,15 +171,15 @@ async fn show(context: &Context, contract: Which) -> Result<Report> {
         "ledger": life.ledger,
         "liveUntilLedger": life.instance,
         "codeLiveUntilLedger": life.code,
-        "contract": name(contract),
+        "contract": contract.name(),
         "id": administered.id(),
         "administrator": state.admin,
         "proposed": state.proposed,
-        "upgrade": state.upgrade.map(|it| json!({ "code": it.code, "readyAt": it.ready_at })),
+        "upgrade": state.upgrade.map(|upgrade| json!({ "code": upgrade.code, "readyAt": upgrade.ready_at })),
         "opensPaused": state.opens_paused,
         "layout": state.layout,
     });
-    if contract == Which::Vault {
+    if contract == Contract::Vault {
         let books = books(context, &mut lines).await?;
         json["books"] = books;
     }
@@ -213,15 +209,8 @@ async fn books(context: &Context, lines: &mut Vec<String>) -> Result<Value> {
     }))
 }
 
-const fn name(contract: Which) -> &'static str {
-    match contract {
-        Which::Vault => "vault",
-        Which::Registry => "registry",
-    }
-}
-
-fn id(context: &Context, contract: Which) -> Result<Address> {
-    administered(context, contract).map(|it| it.id())
+fn id(context: &Context, contract: Contract) -> Result<Address> {
+    administered(context, contract).map(|contract| contract.id())
 }
 
 /// The table of errors for a program.

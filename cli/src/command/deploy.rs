@@ -1,4 +1,4 @@
-//! `lumio deploy`: the contracts that are built in, with the sums that the repository states.
+//! `lumio deploy`: the contracts that are built in, with the checksums that the repository states.
 
 use serde_json::json;
 use stellar::vault::{Config, Vault};
@@ -6,19 +6,13 @@ use stellar::{Address, Call, ContractKind, Creation, Keypair, ids, local, state}
 use stellar_xdr::ContractExecutable;
 use wire::Digest;
 
-use super::contract::Which;
 use super::issuer;
 use crate::context::Context;
+use crate::contracts::{Contract, DEPLOY_FEE, WEB_AUTH};
 use crate::failure::{Failure, Result};
 use crate::output::Report;
 
-const REGISTRY: &[u8] = include_bytes!("../../../contracts/wasm/agent_registry.wasm");
-const VAULT: &[u8] = include_bytes!("../../../contracts/wasm/prepaid_vault.wasm");
-
-/// What one step may cost where nobody says otherwise, in stroops: the vault's code pays rent for months.
-pub(super) const FEE: i128 = 400 * stellar::amount::STROOPS;
-
-/// Put registry and vault on a network; what exists already stays.
+/// Put registry, vault and the login's contract on a network; what exists already stays.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  lumio deploy\n  lumio deploy --as ops --rpc-url https://… --network-passphrase 'Test SDF Network ; September 2015'\n  \
@@ -36,14 +30,6 @@ pub struct Deploy {
     force: bool,
 }
 
-/// The code of this release.
-pub(super) const fn code(contract: Which) -> &'static [u8] {
-    match contract {
-        Which::Vault => VAULT,
-        Which::Registry => REGISTRY,
-    }
-}
-
 /// A contract and what was done about it.
 struct Placed {
     id: Address,
@@ -59,13 +45,20 @@ pub(super) async fn run(context: &Context, command: Deploy) -> Result<Report> {
         context.rpc.fund(&address).await?;
     }
     let (token, risk) = token(context, &key, &command).await?;
-    let registry =
-        place(context, &key, "registry", REGISTRY, creation(&key, ContractKind::Registry, token)?)
-            .await?;
+    let registry = creation(&key, Contract::Registry, token)?;
+    let registry = place(context, &key, "registry", Contract::Registry.wasm(), registry).await?;
     let args = vec![address.to_val(), registry.id.to_val(), token.to_val()];
-    let vault = Creation { args, ..creation(&key, ContractKind::Vault, token)? };
-    let vault = place(context, &key, "vault", VAULT, vault).await?;
+    let vault = Creation { args, ..creation(&key, Contract::Vault, token)? };
+    let vault = place(context, &key, "vault", Contract::Vault.wasm(), vault).await?;
     check(context, &Vault(vault.id), registry.id, token).await?;
+    let login = Creation {
+        deployer: address,
+        salt: local::web_auth_salt(),
+        code: Digest::of(WEB_AUTH),
+        args: Vec::new(),
+        kind: ContractKind::Other,
+    };
+    let login = place(context, &key, "web authentication contract", WEB_AUTH, login).await?;
     let json = json!({
         "deployer": address,
         "token": token,
@@ -73,9 +66,14 @@ pub(super) async fn run(context: &Context, command: Deploy) -> Result<Report> {
         "registryExisted": registry.existed,
         "vault": vault.id,
         "vaultExisted": vault.existed,
+        "webAuth": login.id,
+        "webAuthExisted": login.existed,
         "risk": risk,
     });
-    let mut text = format!("registry {}\nvault    {}\ntoken    {token}", registry.id, vault.id);
+    let mut text = format!(
+        "registry {}\nvault    {}\ntoken    {token}\nlogin    {}",
+        registry.id, vault.id, login.id
+    );
     if let Some(risk) = &risk {
         text.push_str(&format!("\nRISK     {risk}"));
     }
@@ -94,18 +92,18 @@ fn deployer(context: &Context, signer: Option<&str>) -> Result<Keypair> {
 
 /// A vault's salt names its token, so that one deployer can have a vault for each; that of the native
 /// asset is the one that local configuration expects.
-fn creation(key: &Keypair, kind: ContractKind, token: Address) -> Result<Creation> {
+fn creation(key: &Keypair, contract: Contract, token: Address) -> Result<Creation> {
     let is_native = token == local::token_id()?;
-    let (salt, code) = match kind {
-        ContractKind::Vault if is_native => (local::vault_salt(), VAULT),
-        ContractKind::Vault => (
+    let (salt, kind) = match contract {
+        Contract::Vault if is_native => (local::vault_salt(), ContractKind::Vault),
+        Contract::Vault => (
             Digest::of(&[local::vault_salt().as_bytes(), token.as_bytes().as_slice()].concat()),
-            VAULT,
+            ContractKind::Vault,
         ),
-        _ => (local::registry_salt(), REGISTRY),
+        Contract::Registry => (local::registry_salt(), ContractKind::Registry),
     };
-    let deployer = key.address();
-    Ok(Creation { deployer, salt, code: Digest::of(code), args: vec![deployer.to_val()], kind })
+    let (deployer, code) = (key.address(), Digest::of(contract.wasm()));
+    Ok(Creation { deployer, salt, code, args: vec![deployer.to_val()], kind })
 }
 
 /// Uploads the code and creates the contract, each unless it exists.
@@ -131,20 +129,20 @@ async fn place(
         context.steps.say(format!("the code of the {name} exists: {}", creation.code));
     } else {
         context.steps.say(format!("uploading the code of the {name} ({} bytes)", code.len()));
-        context.submit_within(key, Call::Upload(code.to_vec()), FEE).await?;
+        context.submit_within(key, Call::Upload(code.to_vec()), DEPLOY_FEE).await?;
     }
     context.steps.say(format!("creating the {name} {id}"));
-    context.submit_within(key, Call::Create(creation), FEE).await?;
+    context.submit_within(key, Call::Create(creation), DEPLOY_FEE).await?;
     Ok(Placed { id, existed: false })
 }
 
-/// A vault that existed may have been set up by somebody with other ends.
+/// A vault that existed may have been set up for another registry or token.
 async fn check(context: &Context, vault: &Vault, registry: Address, token: Address) -> Result<()> {
     let config: Option<Config> = vault.read_config(&context.rpc).await?;
     match config {
         Some(config) if config.registry == registry && config.token == token => Ok(()),
         Some(config) => Err(Failure::bad(format!(
-            "the vault {} is set up with registry {} and token {}, want {registry} and {token}",
+            "the vault {} is set up with registry {} and token {}, expected {registry} and {token}",
             vault.0, config.registry, config.token
         ))),
         None => Err(Failure::Unknown(format!(
@@ -164,7 +162,7 @@ async fn token(
     if command.token == "native" || command.token == native.to_string() {
         if state::instance(&context.rpc, &native).await?.is_none() {
             context.steps.say(format!("creating the native token's contract {native}"));
-            context.submit_within(key, Call::CreateNativeToken, FEE).await?;
+            context.submit_within(key, Call::CreateNativeToken, DEPLOY_FEE).await?;
         }
         return Ok((native, None));
     }

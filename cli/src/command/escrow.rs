@@ -9,6 +9,7 @@ use wire::Digest;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::output::Report;
+use crate::times;
 
 /// How long a void may wait for its ledger, in seconds of ledger time.
 const VALID: u64 = 120;
@@ -101,7 +102,9 @@ async fn show(context: &Context, run: &Digest) -> Result<Report> {
     let is_over = record.deadline <= now;
     let RunRecord { user, opened_by, agent_id, escrowed, runner_fee, deadline, .. } = record;
     let (state, charge) = match record.lifecycle {
-        Lifecycle::Open if is_over => ("past its deadline: nobody can settle it", None),
+        Lifecycle::Open if is_over => {
+            ("past its deadline: it can no longer be settled, only reclaimed", None)
+        }
         Lifecycle::Open => ("open", None),
         Lifecycle::Finalized { charge, .. } => ("finalized", Some(charge)),
         Lifecycle::Voided(_) => ("voided", None),
@@ -109,9 +112,10 @@ async fn show(context: &Context, run: &Digest) -> Result<Report> {
     };
     let mut text = format!(
         "run       {run}\nstate     {state}\nuser      {user}\nrunner    {opened_by}\nagent     {agent_id}\nescrow    {}\n\
-         fee       {}\ndeadline  {deadline}, now {now}",
+         fee       {}\ndeadline  {}",
         amount::show(escrowed),
         amount::show(runner_fee),
+        times::show(deadline, now),
     );
     if let Some(charge) = charge {
         text.push_str(&format!("\ncharged   {}", amount::show(charge)));

@@ -8,6 +8,7 @@ use stellar::{Address, Keypair, amount};
 use crate::context::Context;
 use crate::failure::Result;
 use crate::output::Report;
+use crate::times;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -117,7 +118,7 @@ pub(super) async fn run(context: &Context, command: Grant) -> Result<Report> {
             let runner = context.keys.resolve(&runner)?;
             set_limits(context, &key, runner, agent, limits).await?;
             let limits = vault.limits_now(&context.rpc, key.address(), runner, agent).await?;
-            let text = format!("agent {agent} to {runner}: {}", told(limits));
+            let text = format!("agent {agent} to {runner}: {}", describe(limits));
             let json = json!({ "user": key.address(), "runner": runner, "agentId": agent, "limits": json_of(limits) });
             Ok(Report::new(text, json))
         }
@@ -131,7 +132,7 @@ pub(super) async fn run(context: &Context, command: Grant) -> Result<Report> {
     }
 }
 
-/// Sets what is named, on top of what holds. Nothing named, nothing is sent.
+/// Updates only the limits given; sends no transaction if none are given.
 async fn set_limits(
     context: &Context,
     key: &Keypair,
@@ -157,11 +158,12 @@ async fn set_limits(
 async fn list(context: &Context, user: Address) -> Result<Report> {
     let vault = context.vault()?;
     let grants = vault.grants_now(&context.rpc, user).await?;
+    let now = context.rpc.clock().await?.latest_close;
     let mut lines = vec![format!("{user} grants {} of at most 32:", grants.len())];
     let mut json = Vec::new();
     for grant in &grants {
         let limits = vault.limits_now(&context.rpc, user, grant.runner, grant.agent_id).await?;
-        lines.push(line(grant, limits));
+        lines.push(line(grant, limits, now));
         json.push(json!({
             "runner": grant.runner,
             "agentId": grant.agent_id,
@@ -175,14 +177,17 @@ async fn list(context: &Context, user: Address) -> Result<Report> {
     Ok(Report::new(lines.join("\n"), json!({ "user": user, "grants": json })))
 }
 
-fn line(grant: &Granted, limits: Option<GrantLimits>) -> String {
-    let until = grant.expires_at.map_or_else(|| "for ever".to_owned(), |at| format!("until {at}"));
+fn line(grant: &Granted, limits: Option<GrantLimits>, now: u64) -> String {
+    let until = grant.expires_at.map_or_else(
+        || "without an end".to_owned(),
+        |at| format!("until {}", times::show(at, now)),
+    );
     let Granted { agent_id, runner, used, .. } = grant;
     let used = amount::show(*used);
-    format!("  agent {agent_id} to {runner} {until}, used {used}\n    {}", told(limits))
+    format!("  agent {agent_id} to {runner} {until}, used {used}\n    {}", describe(limits))
 }
 
-fn told(limits: Option<GrantLimits>) -> String {
+fn describe(limits: Option<GrantLimits>) -> String {
     let Some(limits) = limits else { return "no limits of its own, no runner fee".to_owned() };
     let cap = |what: &str, cap: i128| match cap {
         0 => format!("no cap {what}"),

@@ -4,21 +4,28 @@ use std::io::{IsTerminal as _, Read as _};
 
 use clap::Subcommand;
 use serde_json::json;
-use stellar::Keypair;
+use stellar::{Address, Keypair};
 use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::output::Report;
+use crate::keys::encrypted;
+use crate::output::{Report, table};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Keys {
     /// Make a key and print its address
-    #[command(after_help = "Example:\n  lumio keys generate alice")]
+    #[command(
+        after_help = "Examples:\n  lumio keys generate alice\n  lumio keys generate alice --encrypt"
+    )]
     Generate {
         /// What to call it
         name: String,
+        /// Keep it under a passphrase, which is asked for, or read from the file that
+        /// LUMIO_KEY_PASSPHRASE_FILE names
+        #[arg(long)]
+        encrypt: bool,
     },
     /// All keys with their addresses
     #[command(after_help = "Example:\n  lumio keys list --output json")]
@@ -39,46 +46,68 @@ pub enum Keys {
     Import {
         /// What to call it
         name: String,
+        /// Keep it under the passphrase in the file that LUMIO_KEY_PASSPHRASE_FILE names
+        #[arg(long)]
+        encrypt: bool,
+    },
+    /// Keep a key under a passphrase from now on
+    #[command(
+        after_help = "Example:\n  lumio keys encrypt alice\n\nThe file is PKCS#8 (scrypt, AES-256), which `openssl pkey` reads too.\n\
+                      Commands then ask for the passphrase, or read it from the file that LUMIO_KEY_PASSPHRASE_FILE names."
+    )]
+    Encrypt {
+        /// What it is called
+        name: String,
     },
 }
 
 pub(super) fn run(context: &Context, command: Keys) -> Result<Report> {
     match command {
-        Keys::Generate { name } => {
+        Keys::Generate { name, encrypt } => {
             let key = Keypair::generate()?;
-            context.keys.store(&name, &key)?;
-            Ok(told(&name, &key))
+            store(context, &name, &key, encrypt)
         }
-        Keys::Import { name } => {
+        Keys::Import { name, encrypt } => {
             let key = read_secret()?;
-            context.keys.store(&name, &key)?;
-            Ok(told(&name, &key))
+            store(context, &name, &key, encrypt)
         }
-        Keys::Show { name, secret: false } => Ok(told(&name, &context.keys.load(&name)?)),
+        Keys::Encrypt { name } => {
+            let passphrase = encrypted::new_passphrase(&name)?;
+            Ok(report(&name, context.keys.encrypt(&name, &passphrase)?))
+        }
+        Keys::Show { name, secret: false } => Ok(report(&name, context.keys.address(&name)?)),
         Keys::Show { name, secret: true } => {
             let secret = context.keys.load(&name)?.secret();
             Ok(Report::new(secret.as_str(), json!({ "name": name, "secret": secret.as_str() })))
         }
         Keys::List => {
             let keys = context.keys.list()?;
-            let lines: Vec<_> =
-                keys.iter().map(|(name, address)| format!("{name:<20} {address}")).collect();
+            let rows: Vec<_> = keys
+                .iter()
+                .map(|key| [key.name.clone(), key.address.to_string(), key.kept.name().to_owned()])
+                .collect();
             let json: Vec<_> = keys
                 .iter()
-                .map(|(name, address)| json!({ "name": name, "address": address }))
+                .map(|key| {
+                    json!({ "name": key.name, "address": key.address, "kept": key.kept.name() })
+                })
                 .collect();
-            let text = if lines.is_empty() {
-                "no keys; make one with: lumio keys generate NAME".to_owned()
-            } else {
-                lines.join("\n")
+            let text = match rows.is_empty() {
+                true => "no keys; make one with: lumio keys generate NAME".to_owned(),
+                false => table(["NAME", "ADDRESS", "KEPT"], &rows),
             };
             Ok(Report::new(text, json!(json)))
         }
     }
 }
 
-fn told(name: &str, key: &Keypair) -> Report {
-    let address = key.address();
+fn store(context: &Context, name: &str, key: &Keypair, encrypt: bool) -> Result<Report> {
+    let passphrase = encrypt.then(|| encrypted::new_passphrase(name)).transpose()?;
+    context.keys.store(name, key, passphrase.as_deref().map(String::as_str))?;
+    Ok(report(name, key.address()))
+}
+
+fn report(name: &str, address: Address) -> Report {
     Report::new(address.to_string(), json!({ "name": name, "address": address }))
 }
 

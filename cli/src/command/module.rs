@@ -57,13 +57,13 @@ pub struct Publish {
     /// The agent whose next rate card it becomes; without it a new agent is registered
     #[arg(long)]
     agent: Option<u32>,
-    /// Who may run the new agent: name of a key, or address; may stand several times
+    /// Who may run the new agent: name of a key, or address; may be given several times
     #[arg(long = "runner", required_unless_present = "agent", conflicts_with = "agent")]
     runners: Vec<String>,
     /// Prices per unit
     #[arg(long, value_parser = crate::parse::rates)]
     rates: Rates,
-    /// Where the new agent's description stands
+    /// Address of the new agent's description
     #[arg(long, conflicts_with = "agent")]
     uri: Option<String>,
     /// Key whose statements count for the new agent [default: the one that signed the shipping verdict]
@@ -256,8 +256,11 @@ fn judge(envelope: &[u8], digest: Digest) -> Result<[u8; 32]> {
     let unreadable =
         |error: String| Failure::Unknown(format!("module-gate's verdict cannot be read: {error}"));
     let named = Envelope::parse(envelope).map_err(|error| unreadable(error.to_string()))?;
-    let keys: Vec<_> =
-        named.signatures.iter().filter_map(|it| wire::dsse::parse_key(&it.keyid)).collect();
+    let keys: Vec<_> = named
+        .signatures
+        .iter()
+        .filter_map(|signature| wire::dsse::parse_key(&signature.keyid))
+        .collect();
     let (statement, signer) =
         ShippingStatement::open(envelope, &keys).map_err(|error| unreadable(error.to_string()))?;
     let found = statement.into_predicate();
@@ -282,8 +285,9 @@ async fn channel(url: &str, variable: &str) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(url.to_owned())
         .map_err(|error| Failure::usage(format!("{variable}: '{url}': {error}")))?;
     endpoint.connect().await.map_err(|error| {
+        let url = crate::context::without_credentials(url);
         Failure::Unknown(format!(
-            "{variable}: nothing answers at {url}: {error}; start it or check the address"
+            "cannot reach {url} (set by {variable}): {error}; start it, or correct its address"
         ))
     })
 }

@@ -11,7 +11,8 @@ use wire::Usage;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::gateway::{Gateway, segment, text};
-use crate::output::Report;
+use crate::output::{Report, table};
+use crate::times;
 
 /// How often a watched run is asked for.
 const POLL: Duration = Duration::from_millis(500);
@@ -29,18 +30,29 @@ pub enum Run {
                             lumio run start --user G… --agent 1 --budgets llm_in=1000 --seed 7 --idempotency-key order-12"
     )]
     Start(Box<Start>),
-    /// One run as the gateway tells it
+    /// One run as the gateway shows it
     #[command(after_help = "Example:\n  lumio run show 0197e4a0-…")]
     Show {
         /// The run's id
         id: String,
     },
     /// Runs, oldest first
-    #[command(after_help = "Example:\n  lumio run list --limit 20")]
+    #[command(
+        after_help = "Examples:\n  lumio run list --limit 20\n  lumio run list --status failed"
+    )]
     List {
         /// At most this many
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
+        /// Only runs in this status
+        #[arg(long)]
+        status: Option<String>,
+    },
+    /// Call a run off; possible until its module starts, and its escrow goes back
+    #[command(after_help = "Example:\n  lumio run cancel 0197e4a0-…")]
+    Cancel {
+        /// The run's id
+        id: String,
     },
     /// Queue a failed run again as its next attempt
     #[command(after_help = "Example:\n  lumio run retry 0197e4a0-…")]
@@ -102,25 +114,36 @@ pub(super) async fn run(context: &Context, command: Run) -> Result<Report> {
     let gateway = Gateway::new(context)?;
     match command {
         Run::Start(start) => {
+            // The user's own login: only who pays may start a run.
+            let user = context.keys.resolve(&start.user)?.to_string();
+            let gateway = gateway.as_account(&user);
             let run = gateway
                 .post("/runs", &body(context, &start)?, start.idempotency_key.as_deref())
                 .await?;
             if !start.watch {
-                return Ok(told(run));
+                return Ok(report(run));
             }
-            watch(context, &Watch { id: text(&run, "id").to_owned(), timeout: None }).await
+            follow(context, gateway, &format!("/runs/{}", segment(&text(&run, "id"))?)).await
         }
-        Run::Show { id } => Ok(told(gateway.get(&format!("/runs/{}", segment(&id)?)).await?)),
-        Run::Retry { id } => Ok(told(
+        Run::Show { id } => Ok(report(gateway.get(&format!("/runs/{}", segment(&id)?)).await?)),
+        Run::Cancel { id } => Ok(report(
+            gateway.post(&format!("/runs/{}/cancel", segment(&id)?), &json!({}), None).await?,
+        )),
+        Run::Retry { id } => Ok(report(
             gateway.post(&format!("/runs/{}/retry", segment(&id)?), &json!({}), None).await?,
         )),
-        Run::List { limit } => {
-            let runs = gateway.get(&format!("/runs?limit={limit}")).await?;
-            let lines = runs.as_array().map(|runs| runs.iter().map(line).collect::<Vec<_>>());
-            let lines = lines.ok_or_else(|| {
+        Run::List { limit, status } => {
+            let status = status.as_deref().map(segment).transpose()?;
+            let status = status.map(|status| format!("&status={status}")).unwrap_or_default();
+            let runs = gateway.get(&format!("/runs?limit={limit}{status}")).await?;
+            let rows = runs.as_array().map(|runs| runs.iter().map(row).collect::<Vec<_>>());
+            let rows = rows.ok_or_else(|| {
                 Failure::Unknown("the gateway answered with no list of runs".to_owned())
             })?;
-            let text = if lines.is_empty() { "no runs".to_owned() } else { lines.join("\n") };
+            let text = match rows.is_empty() {
+                true => "no runs; start one with: lumio run start".to_owned(),
+                false => table(["RUN", "STATUS", "AGENT", "CREATED", "LABEL"], &rows),
+            };
             Ok(Report::new(text, runs))
         }
     }
@@ -133,7 +156,7 @@ pub(super) async fn run(context: &Context, command: Run) -> Result<Report> {
 /// [`Failure::Unknown`] when the gateway stops answering or time is up.
 pub async fn watch(context: &Context, command: &Watch) -> Result<Report> {
     let path = format!("/runs/{}", segment(&command.id)?);
-    let follow = follow(context, &path);
+    let follow = follow(context, Gateway::new(context)?, &path);
     let Some(limit) = command.timeout else { return follow.await };
     match tokio::time::timeout(Duration::from_secs(limit), follow).await {
         Ok(ended) => ended,
@@ -143,8 +166,7 @@ pub async fn watch(context: &Context, command: &Watch) -> Result<Report> {
     }
 }
 
-async fn follow(context: &Context, path: &str) -> Result<Report> {
-    let gateway = Gateway::new(context)?;
+async fn follow(context: &Context, gateway: Gateway<'_>, path: &str) -> Result<Report> {
     let (mut last, mut failures) = (String::new(), 0);
     loop {
         match gateway.get(path).await {
@@ -155,9 +177,9 @@ async fn follow(context: &Context, path: &str) -> Result<Report> {
                     context.steps.say(&step);
                     last = step;
                 }
-                match text(&run, "status") {
-                    "finalized" => return Ok(told(run)),
-                    "failed" | "cancelled" => return Ok(Report { exit_code: 1, ..told(run) }),
+                match text(&run, "status").as_str() {
+                    "finalized" => return Ok(report(run)),
+                    "failed" | "cancelled" => return Ok(Report { exit_code: 1, ..report(run) }),
                     _ => {}
                 }
             }
@@ -219,17 +241,20 @@ fn step(run: &Value) -> String {
     step.trim_end().to_owned()
 }
 
-fn line(run: &Value) -> String {
-    format!(
-        "{}  {:<10} agent {:<4} {}",
-        text(run, "id"),
-        text(run, "status"),
-        run["agentId"],
-        text(run, "createdAt")
-    )
+fn row(run: &Value) -> [String; 5] {
+    let created = text(run, "createdAt");
+    // To the second, in the form of every other time here.
+    let created = match created.split_once('T') {
+        Some((day, time)) if time.len() >= 8 && time.is_char_boundary(8) => {
+            format!("{day} {} UTC", &time[..8])
+        }
+        _ => created,
+    };
+    let agent = run.get("agentId").and_then(Value::as_u64).map(|agent| agent.to_string());
+    [text(run, "id"), step(run), agent.unwrap_or_default(), created, text(run, "label")]
 }
 
-fn told(run: Value) -> Report {
+fn report(run: Value) -> Report {
     let mut lines =
         vec![format!("run        {}", text(&run, "id")), format!("status     {}", step(&run))];
     let mut fact = |name: &str, value: &str| {
@@ -237,18 +262,26 @@ fn told(run: Value) -> Report {
             lines.push(format!("{name:<10} {value}"));
         }
     };
-    fact("module", text(&run, "manifestHash"));
-    fact("on chain", text(&run, "runId"));
-    fact("escrow", text(&run, "escrow"));
-    fact("error", text(&run, "errorCode"));
-    fact("reason", text(&run, "error"));
+    fact("module", &text(&run, "manifestHash"));
+    fact("on chain", &text(&run, "runId"));
+    fact("escrow", &text(&run, "escrow"));
+    fact("deadline", &deadline(&text(&run, "deadline")));
+    fact("error", &text(&run, "errorCode"));
+    fact("reason", &text(&run, "error"));
     let receipt = run.get("receipt").filter(|receipt| !receipt.is_null());
     if let Some(receipt) = receipt {
-        fact("charged", &shown(text(receipt, "actualCharge")));
-        fact("returned", &shown(text(receipt, "refund")));
-        fact("output", text(receipt, "outputHash"));
+        fact("charged", &shown(&text(receipt, "actualCharge")));
+        fact("returned", &shown(&text(receipt, "refund")));
+        fact("output", &text(receipt, "outputHash"));
     }
     Report::new(lines.join("\n"), run)
+}
+
+/// A time of the gateway's as a date with its distance from now.
+fn deadline(text: &str) -> String {
+    let parsed = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
+    let at = parsed.ok().and_then(|at| u64::try_from(at.unix_timestamp()).ok());
+    at.map_or_else(|| text.to_owned(), |at| times::show(at, times::now()))
 }
 
 fn shown(stroops: &str) -> String {
@@ -260,12 +293,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_told_with_its_receipt() {
+    fn a_run_is_shown_with_its_receipt() {
         let run = json!({
             "id": "r", "status": "finalized", "phase": "finalized", "attempt": 2,
             "receipt": { "actualCharge": "15000000", "refund": "1", "outputHash": "ab" },
         });
-        let text = told(run).text;
+        let text = report(run).text;
         assert!(text.contains("status     finalized  (attempt 2)"), "{text}");
         assert!(text.contains("charged    1.5 XLM (15000000 stroops)"), "{text}");
     }

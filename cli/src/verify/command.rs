@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tempfile::TempDir;
 use wire::RunId;
 
@@ -19,7 +20,7 @@ use crate::output::Report;
     after_help = "Examples:\n  lumio verify 0197e4a0-…\n  lumio verify 0197e4a0-… --bundle lumio-0197e4a0.tar\n  \
                         lumio verify 0197e4a0-… --bundle lumio-0197e4a0 --offline\n\n\
                         Network, vault and registry are those of your own configuration, never what the gateway says.\n\
-                        Exit codes: 0 proven, 1 a link is broken, 2 could not tell (try again), 3 wrong usage or configuration"
+                        Exit codes: 0 proven, 1 a link is broken, 2 could not tell (always with --offline), 3 wrong usage or configuration"
 )]
 pub struct Verify {
     /// The run's id
@@ -27,7 +28,7 @@ pub struct Verify {
     /// Folder or archive with the run's bundle [default: fetched from the gateway]
     #[arg(long, value_name = "DIR|FILE")]
     bundle: Option<PathBuf>,
-    /// Ask no RPC: take the chain's facts from the exported bundle, trusting whoever exported it with them
+    /// Ask no RPC: compare with the chain's facts in the exported bundle, which proves nothing by itself
     #[arg(long, requires = "bundle")]
     offline: bool,
 }
@@ -55,7 +56,8 @@ struct Opened {
 ///
 /// # Errors
 ///
-/// [`Failure::Unknown`] when gateway or RPC do not answer; a broken link is no error but a bad report.
+/// [`Failure::Unknown`] if the gateway or the RPC is unreachable. A broken link is reported in the
+/// result, not as an error.
 pub async fn verify(context: &Context, command: &Verify) -> Result<Report> {
     let run = run_id(&command.run)?;
     let own = own(context)?;
@@ -67,12 +69,7 @@ pub async fn verify(context: &Context, command: &Verify) -> Result<Report> {
     let proof = judge(&opened.bundle, &facts, &own)?;
     let mut report = proof.report();
     if command.offline {
-        let note = format!(
-            "chain facts are those exported at ledger {}; verify without --offline to read them yourself",
-            facts.ledger
-        );
-        report.text.push_str(&format!("\n{note}"));
-        report.json["note"] = note.into();
+        seen_by_others(&mut report, facts.ledger);
     }
     Ok(report)
 }
@@ -111,6 +108,25 @@ pub async fn export(context: &Context, command: &Export) -> Result<Report> {
     Ok(report)
 }
 
+/// The facts came with the bundle and are signed by nobody: whoever wrote the files may have written
+/// them too. What is broken stays broken; what holds is only consistent.
+fn seen_by_others(report: &mut Report, ledger: u32) {
+    let note = format!(
+        "the chain was not asked: its facts came with the bundle, as of ledger {ledger}, and nobody signed them; verify without --offline to read them yourself"
+    );
+    if report.exit_code == 0 {
+        report.exit_code = 2;
+        let links = report.text.split("\n\n").next().unwrap_or_default().to_owned();
+        report.text = format!("{links}\n\nCONSISTENT, NOT PROVEN: {note}");
+        report.json["proven"] = false.into();
+        report.json["conclusion"] = json!([note]);
+    } else {
+        report.text.push_str(&format!("\n{note}"));
+    }
+    report.json["consistent"] = (report.exit_code == 2).into();
+    report.json["note"] = note.into();
+}
+
 fn run_id(text: &str) -> Result<RunId> {
     text.parse()
         .map_err(|error: wire::id::InvalidRunId| Failure::usage(format!("'{text}': {error}")))
@@ -146,11 +162,11 @@ async fn fetched(context: &Context, run: RunId) -> Result<Opened> {
     match gateway.download(&format!("/runs/{run}/bundle"), &archive).await {
         Ok(()) => return unpacked(&archive),
         Err(Failure::Bad(reason)) => {
-            let told = gateway.get(&format!("/runs/{run}")).await?;
-            if told.get("pack").is_some_and(|pack| !pack.is_null()) {
+            let run_view = gateway.get(&format!("/runs/{run}")).await?;
+            if run_view.get("pack").is_some_and(|pack| !pack.is_null()) {
                 return Err(Failure::Bad(reason));
             }
-            let written = std::fs::write(folder.path().join("run.json"), told.to_string());
+            let written = std::fs::write(folder.path().join("run.json"), run_view.to_string());
             written.map_err(|error| Failure::unknown("run.json cannot be written", error))?;
         }
         Err(failure) => return Err(failure),

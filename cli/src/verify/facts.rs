@@ -60,7 +60,7 @@ pub struct Receipts {
 }
 
 /// Where to look first. Hints come from the gateway and are no facts: what they lead to is checked to be
-/// this run's, and when they lead nowhere everything is searched.
+/// this run's, and when they lead to nothing everything is searched.
 #[derive(Debug, Clone, Default)]
 pub struct Hints {
     /// Hash of the transaction that opened the run.
@@ -152,20 +152,22 @@ async fn applied(rpc: &Rpc, hash: Option<Digest>) -> Result<Option<Box<Applied>>
 async fn search(rpc: &Rpc, own: &Own, from: u32, facts: &mut ChainFacts) -> Result<()> {
     if facts.opened.is_none() {
         let events = rpc.events(&own.vault.0, from, &["run", "opened"]).await?;
-        let told = events.iter().map(RunOpened::from_event);
-        facts.opened = this(told, |told| told.run_id == facts.run_id)?;
+        let events = events.iter().map(RunOpened::from_event);
+        facts.opened = this(events, |event| event.run_id == facts.run_id);
     }
     if facts.finalized.is_none() {
         let events = rpc.events(&own.vault.0, from, &["run", "finalized"]).await?;
-        let told = events.iter().map(RunFinalized::from_event);
-        facts.finalized = this(told, |told| told.run_id == facts.run_id)?;
+        let events = events.iter().map(RunFinalized::from_event);
+        facts.finalized = this(events, |event| event.run_id == facts.run_id);
     }
     Ok(())
 }
 
+/// The run's own event. One of another run that cannot be decoded is no reason to know nothing of this
+/// one: were this run's own event the broken one, it would be missing, and its links unknown.
 fn this<T>(
-    mut told: impl Iterator<Item = std::result::Result<T, ChainError>>,
-    is_it: impl Fn(&T) -> bool,
-) -> Result<Option<T>> {
-    Ok(told.find(|told| told.as_ref().map_or(true, &is_it)).transpose()?)
+    events: impl Iterator<Item = std::result::Result<T, ChainError>>,
+    is_own: impl Fn(&T) -> bool,
+) -> Option<T> {
+    events.filter_map(std::result::Result::ok).find(is_own)
 }

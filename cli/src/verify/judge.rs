@@ -81,11 +81,12 @@ fn end(facts: &ChainFacts) -> End {
                 End::Settled { charge, output_hash }
             }
             Lifecycle::Voided(_) | Lifecycle::Reclaimed => End::Returned,
-            Lifecycle::Open if facts.ledger_time >= record.deadline => End::Returned,
+            // Past its deadline it can only be returned, but it is the user's again when somebody has
+            // returned it, not before.
             Lifecycle::Open => End::Open,
         },
-        (None, Some(told)) => {
-            End::Settled { charge: told.actual_charge, output_hash: told.output_hash }
+        (None, Some(event)) => {
+            End::Settled { charge: event.actual_charge, output_hash: event.output_hash }
         }
         (None, None) => End::Open,
     }
@@ -111,15 +112,15 @@ fn conclusion(case: &Case<'_>, stated: Option<&stated::Stated>, links: &[Link]) 
             "proven: the whole escrow went back to the user; nothing was charged".to_owned(),
         ];
     };
-    let charge = stellar::amount::show(charge);
+    let paid = paid(charge, money::fee(case));
     let Some(stated) = stated else {
         return vec![format!(
-            "proven: {charge} were charged for a run that was never executed; its failure is committed to on chain"
+            "proven: {paid} for a run that was never executed; its failure is committed to on chain"
         )];
     };
     let Usage { llm_in, llm_out, http_calls, runtime_ms } = stated.usage();
     let mut lines = vec![format!(
-        "proven: {charge} were charged for {runtime_ms} ms, {llm_in} + {llm_out} tokens and {http_calls} calls, at prices pinned before the run; \
+        "proven: {paid} for {runtime_ms} ms, {llm_in} + {llm_out} tokens and {http_calls} calls, at prices pinned before the run; \
          output files and module are byte for byte what the charge commits to"
     )];
     lines.push(format!(
@@ -129,6 +130,20 @@ fn conclusion(case: &Case<'_>, stated: Option<&stated::Stated>, links: &[Link]) 
     let skipped = links.iter().filter(|link| link.state == State::Skipped);
     lines.extend(skipped.map(|link| format!("not shown: {}: {}", link.link.as_str(), link.detail)));
     lines
+}
+
+/// What left the user's account: the charge, and the runner's flat fee where there is one.
+fn paid(charge: i128, fee: i128) -> String {
+    use stellar::amount::show;
+    match fee {
+        0 => format!("{} were charged", show(charge)),
+        fee => format!(
+            "{} were charged and {} went to the runner as its fee, {} in all,",
+            show(charge),
+            show(fee),
+            show(charge.saturating_add(fee))
+        ),
+    }
 }
 
 /// `what` differs: one side says this, the other that.

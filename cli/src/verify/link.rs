@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
+use crate::escape::escape;
 use crate::output::Report;
 
 /// A link, in the order of printing: from the money to the module.
@@ -151,7 +152,7 @@ impl Proof {
     pub fn report(&self) -> Report {
         let mut lines: Vec<_> = self.links.iter().map(line).collect();
         lines.push(String::new());
-        lines.extend(self.verdict());
+        lines.extend(self.verdict().iter().map(|line| escape(line)));
         let json = json!({
             "proven": self.exit_code() == 0,
             "broken": self.broken().iter().map(|name| name.as_str()).collect::<Vec<_>>(),
@@ -184,5 +185,6 @@ fn line(link: &Link) -> String {
         State::Unknown => "?",
         State::Skipped => "-",
     };
-    format!("{:<10} {state:<7} {}", link.link.as_str(), link.detail)
+    // A detail may quote what a gateway or a bundle says: it gets one line, and no control over it.
+    format!("{:<10} {state:<7} {}", link.link.as_str(), escape(&link.detail))
 }

@@ -35,6 +35,8 @@ impl World {
         command
             .args(arguments)
             .env("LUMIO_RPC_URL", self.localnet.url())
+            .env("LUMIO_CONFIG_DIR", self.folder.path())
+            .env("XDG_CONFIG_HOME", self.folder.path())
             .env("LUMIO_KEYS_DIR", self.keys());
         for variable in ["LUMIO_VAULT_ID", "LUMIO_REGISTRY_ID", "LUMIO_NETWORK_PASSPHRASE"] {
             command.env_remove(variable);

@@ -45,8 +45,6 @@ fn require_auth(env: &Env, args: &Map<Symbol, String>, name: &str) -> Result<(),
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests may panic")]
-
     use soroban_sdk::testutils::Address as _;
 
     use super::*;

@@ -7,9 +7,9 @@ use std::path::Path;
 use stellar::{Call, Invocation, state};
 use wire::Digest;
 
-use super::{Which, administered, show};
-use crate::command::deploy;
+use super::{administered, show};
 use crate::context::Context;
+use crate::contracts::{Contract, DEPLOY_FEE};
 use crate::failure::{Failure, Result};
 use crate::output::Report;
 
@@ -24,27 +24,27 @@ pub struct Signer {
     pub(super) signer: String,
 }
 
-/// Sends the call and shows where administration stands afterwards.
+/// Sends the call and shows the state of the administration afterwards.
 pub(super) async fn submit(
     context: &Context,
-    contract: Which,
+    contract: Contract,
     signer: &Signer,
     call: Invocation,
 ) -> Result<Report> {
     // An administrator's call also pays for months of the contract's life.
-    context.submit_within(&context.keys.load(&signer.signer)?, call, deploy::FEE).await?;
+    context.submit_within(&context.keys.load(&signer.signer)?, call, DEPLOY_FEE).await?;
     show(context, contract).await
 }
 
 pub(super) async fn set_paused(context: &Context, signer: &Signer, paused: bool) -> Result<Report> {
     let vault = context.vault()?;
     let call = if paused { vault.pause_opens() } else { vault.resume_opens() };
-    submit(context, Which::Vault, signer, call).await
+    submit(context, Contract::Vault, signer, call).await
 }
 
 pub(super) async fn schedule(
     context: &Context,
-    contract: Which,
+    contract: Contract,
     wasm: &Path,
     signer: &Signer,
 ) -> Result<Report> {
@@ -53,7 +53,7 @@ pub(super) async fn schedule(
     if !state::has_code(&context.rpc, &hash).await? {
         context.steps.say(format!("uploading the code {hash} ({} bytes)", code.len()));
         let key = context.keys.load(&signer.signer)?;
-        context.submit_within(&key, Call::Upload(code), deploy::FEE).await?;
+        context.submit_within(&key, Call::Upload(code), DEPLOY_FEE).await?;
     }
     let call = administered(context, contract)?.schedule_upgrade(&hash)?;
     submit(context, contract, signer, call).await
@@ -61,17 +61,17 @@ pub(super) async fn schedule(
 
 pub(super) async fn upgrade(
     context: &Context,
-    contract: Which,
+    contract: Contract,
     wasm: &Path,
     signer: &Signer,
 ) -> Result<Report> {
     let hash = Digest::of(&read_code(wasm)?);
     let administered = administered(context, contract)?;
     let key = context.keys.load(&signer.signer)?;
-    context.submit_within(&key, administered.upgrade(&hash)?, deploy::FEE).await?;
+    context.submit_within(&key, administered.upgrade(&hash)?, DEPLOY_FEE).await?;
     context.steps.say(format!("the new code {hash} is in place"));
     // Where the new code keeps its data in the same form, this does nothing.
-    context.submit_within(&key, administered.migrate(), deploy::FEE).await?;
+    context.submit_within(&key, administered.migrate(), DEPLOY_FEE).await?;
     show(context, contract).await
 }
 

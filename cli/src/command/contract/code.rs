@@ -7,9 +7,10 @@ use stellar::{Address, state};
 use stellar_xdr::{ContractExecutable, Limited, ScMetaEntry};
 use wire::Digest;
 
-use super::{Which, admin, id, name};
-use crate::command::deploy;
+use super::{admin, id};
 use crate::context::Context;
+use crate::contracts::Contract;
+use crate::escape::escape;
 use crate::failure::{Failure, Result};
 use crate::output::Report;
 
@@ -25,7 +26,7 @@ const METADATA: &str = "contractmetav0";
 )]
 pub struct Verify {
     /// Which contract [default: both]
-    contract: Option<Which>,
+    contract: Option<Contract>,
     /// The contract's id [default: the configured one]
     #[arg(long, value_name = "C…", requires = "contract", value_parser = contract_id)]
     id: Option<Address>,
@@ -39,7 +40,7 @@ pub struct Verify {
 
 /// What was found of one contract.
 struct Found {
-    contract: Which,
+    contract: Contract,
     id: Address,
     deployed: Option<Digest>,
     expected: Digest,
@@ -50,13 +51,12 @@ pub(super) async fn verify(context: &Context, command: &Verify) -> Result<Report
     if let Some(checkout) = &command.source {
         rebuild(context, checkout).await?;
     }
-    let both = [Which::Registry, Which::Vault];
-    let asked = command.contract.as_ref().map_or(&both[..], std::slice::from_ref);
+    let asked = command.contract.as_ref().map_or(&Contract::ALL[..], std::slice::from_ref);
     let mut found = Vec::new();
     for contract in asked {
         found.push(look(context, command, *contract).await?);
     }
-    let is_same = found.iter().all(|it| it.deployed == Some(it.expected));
+    let is_same = found.iter().all(|one| one.deployed == Some(one.expected));
     let text: Vec<_> = found.iter().map(Found::text).collect();
     let json: Vec<_> = found.iter().map(Found::json).collect();
     let report = Report::new(
@@ -66,14 +66,14 @@ pub(super) async fn verify(context: &Context, command: &Verify) -> Result<Report
     Ok(Report { exit_code: u8::from(!is_same), ..report })
 }
 
-async fn look(context: &Context, command: &Verify, contract: Which) -> Result<Found> {
+async fn look(context: &Context, command: &Verify, contract: Contract) -> Result<Found> {
     let id = match command.id {
         Some(id) => id,
         None => id(context, contract)?,
     };
     let expected = match &command.wasm {
         Some(path) => Digest::of(&admin::read_code(path)?),
-        None => Digest::of(deploy::code(contract)),
+        None => Digest::of(contract.wasm()),
     };
     let instance = state::instance(&context.rpc, &id).await?.ok_or_else(|| {
         Failure::Unknown(format!(
@@ -106,12 +106,12 @@ async fn rebuild(context: &Context, checkout: &Path) -> Result<()> {
         _ => return Err(Failure::Unknown(last)),
     }
     // The checkout's Wasm is what its source builds; it must also be what is built in here.
-    for contract in [Which::Registry, Which::Vault] {
-        let path = checkout.join("contracts/wasm").join(file_name(contract));
-        if Digest::of(&admin::read_code(&path)?) != Digest::of(deploy::code(contract)) {
+    for contract in Contract::ALL {
+        let path = checkout.join("contracts/wasm").join(contract.file_name());
+        if Digest::of(&admin::read_code(&path)?) != Digest::of(contract.wasm()) {
             return Err(Failure::bad(format!(
                 "the {} of {} is another one than this release's",
-                name(contract),
+                contract.name(),
                 checkout.display()
             )));
         }
@@ -119,30 +119,23 @@ async fn rebuild(context: &Context, checkout: &Path) -> Result<()> {
     Ok(())
 }
 
-const fn file_name(contract: Which) -> &'static str {
-    match contract {
-        Which::Vault => "prepaid_vault.wasm",
-        Which::Registry => "agent_registry.wasm",
-    }
-}
-
 /// What the code says about itself, such as compiler and SDK. An address for reading, no proof.
 async fn metadata(context: &Context, hash: &Digest) -> Result<Vec<(String, String)>> {
     let Some(code) = state::code(&context.rpc, hash).await? else { return Ok(Vec::new()) };
-    let mut told = Vec::new();
+    let mut stated = Vec::new();
     for payload in wasmparser::Parser::new(0).parse_all(&code) {
         let Ok(payload) = payload else { break };
         let wasmparser::Payload::CustomSection(section) = payload else { continue };
         if section.name() == METADATA {
             let mut rest = Limited::new(section.data(), stellar::scval::limits());
             let entries = <ScMetaEntry as stellar_xdr::ReadXdr>::read_xdr_iter(&mut rest);
-            told.extend(entries.map_while(|entry| {
+            stated.extend(entries.map_while(|entry| {
                 let ScMetaEntry::ScMetaV0(entry) = entry.ok()?;
                 Some((entry.key.to_utf8_string_lossy(), entry.val.to_utf8_string_lossy()))
             }));
         }
     }
-    Ok(told)
+    Ok(stated)
 }
 
 fn contract_id(text: &str) -> std::result::Result<Address, String> {
@@ -159,13 +152,13 @@ impl Found {
             Some(_) => "IS OTHER CODE",
             None => "IS NO WASM CONTRACT",
         };
-        let mut text = format!("{} {} {verdict}", name(self.contract), self.id);
+        let mut text = format!("{} {} {verdict}", self.contract.name(), self.id);
         if let Some(deployed) = self.deployed {
             text.push_str(&format!("\n  deployed {deployed}"));
         }
         text.push_str(&format!("\n  expected {}", self.expected));
         for (key, value) in &self.metadata {
-            text.push_str(&format!("\n  says     {key} = {value}"));
+            text.push_str(&format!("\n  says     {} = {}", escape(key), escape(value)));
         }
         text
     }
@@ -174,7 +167,7 @@ impl Found {
         let metadata: serde_json::Map<_, _> =
             self.metadata.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
         json!({
-            "contract": name(self.contract),
+            "contract": self.contract.name(),
             "id": self.id,
             "deployed": self.deployed,
             "expected": self.expected,

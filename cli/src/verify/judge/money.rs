@@ -84,7 +84,7 @@ pub(super) fn terms(case: &Case<'_>) -> Link {
     if claimed.is_some_and(|claimed| claimed != terms) {
         return Link::broken(
             Name::Terms,
-            "the gateway's terms are not those that the vault told when the run was opened",
+            "the gateway's terms are not those that the vault recorded when the run was opened",
         );
     }
     let user = case.bundle.claim.text("user").unwrap_or_default();
@@ -107,7 +107,7 @@ pub(super) fn terms(case: &Case<'_>) -> Link {
         (None, Ok(_)) => Link::ok(
             Name::Terms,
             format!(
-                "agent {} for {}, as the vault told; the record has ended",
+                "agent {} for {}, as the vault's event says; the record has ended",
                 terms.agent_id, terms.user
             ),
         ),
@@ -151,6 +151,12 @@ pub(super) fn rates(case: &Case<'_>) -> Link {
 /// verified statement, if there is one.
 pub(super) fn charge(case: &Case<'_>, stated: Option<Usage>) -> Link {
     let charge = match case.end {
+        End::Open if is_overdue(case) => {
+            return Link::unknown(
+                Name::Charge,
+                "the deadline has passed, and the escrow has not been returned yet; anybody may return it with: lumio escrow reclaim",
+            );
+        }
         End::Open => return Link::unknown(Name::Charge, "the run is not settled"),
         End::Returned => {
             return Link::ok(Name::Charge, "nothing was charged; the whole escrow went back");
@@ -158,8 +164,8 @@ pub(super) fn charge(case: &Case<'_>, stated: Option<Usage>) -> Link {
         End::Settled { charge, .. } => charge,
     };
     let Some(terms) = &case.terms else { return Link::unknown(Name::Charge, "no terms are known") };
-    let told = case.facts.finalized.as_ref();
-    let known = told.map(|told| told.usage).or(stated).or((charge == 0).then(Usage::default));
+    let event = case.facts.finalized.as_ref();
+    let known = event.map(|event| event.usage).or(stated).or((charge == 0).then(Usage::default));
     let Some(usage) = known else {
         return Link::unknown(
             Name::Charge,
@@ -174,18 +180,33 @@ pub(super) fn charge(case: &Case<'_>, stated: Option<Usage>) -> Link {
             computed.map_or_else(|| "too large".to_owned(), show)
         )
     });
-    let sums = told.and_then(|told| {
+    let sums = event.and_then(|event| {
         let escrow = terms.max_charge.checked_add(terms.runner_fee);
-        let parts = told
+        let parts = event
             .actual_charge
-            .checked_add(told.runner_fee)
-            .and_then(|sum| sum.checked_add(told.refund));
+            .checked_add(event.runner_fee)
+            .and_then(|sum| sum.checked_add(event.refund));
         (escrow.is_none() || parts != escrow)
             .then(|| "charge, fee and refund are not the escrow".to_owned())
     });
-    let same = told.and_then(|told| differs("the event's charge", charge, told.actual_charge));
+    let same = event.and_then(|event| differs("the event's charge", charge, event.actual_charge));
     let wrong = [product, sums, same].into_iter().flatten();
-    Link::unless(Name::Charge, format!("{} = pinned prices × metered usage", show(charge)), wrong)
+    let fee = match fee(case) {
+        0 => String::new(),
+        fee => format!("; {} went to the runner as its fee", show(fee)),
+    };
+    let detail = format!("{} = pinned prices × metered usage{fee}", show(charge));
+    Link::unless(Name::Charge, detail, wrong)
+}
+
+/// The runner's flat fee. A settlement always pays it, whatever the charge.
+pub(super) fn fee(case: &Case<'_>) -> i128 {
+    let event = case.facts.finalized.as_ref().map(|event| event.runner_fee);
+    event.or_else(|| case.terms.as_ref().map(|terms| terms.runner_fee)).unwrap_or_default()
+}
+
+fn is_overdue(case: &Case<'_>) -> bool {
+    case.facts.record.as_ref().is_some_and(|record| case.facts.ledger_time >= record.deadline)
 }
 
 /// The gateway's receipt says what the vault did.
@@ -211,7 +232,7 @@ pub(super) fn receipt(case: &Case<'_>) -> Link {
         );
     }
     let said = |name: &str| claim.inner("receipt", name).unwrap_or("nothing").to_owned();
-    let refund = case.facts.finalized.as_ref().map(|told| told.refund);
+    let refund = case.facts.finalized.as_ref().map(|event| event.refund);
     let refund = refund.or_else(|| case.terms.as_ref().map(|terms| refund_of(terms, charge)));
     let wrong = [
         differs("charge", charge.to_string(), said("actualCharge")),
@@ -230,20 +251,20 @@ pub(super) fn receipt(case: &Case<'_>) -> Link {
     )
 }
 
-/// Without the event the fee's fate is not known; the fee is charged by nobody yet.
+/// The refund is what is left of the highest charge; the fee is beside it.
 fn refund_of(terms: &RunTerms, charge: i128) -> i128 {
     terms.max_charge.saturating_sub(charge)
 }
 
 /// The account's running hash holds this receipt.
 pub(super) fn account(case: &Case<'_>) -> Link {
-    let (Some(told), Some(account)) = (&case.facts.finalized, &case.facts.account) else {
+    let (Some(event), Some(account)) = (&case.facts.finalized, &case.facts.account) else {
         return Link::skipped(
             Name::Account,
             "the settlement's event is not at hand; the account's running hash needs the exported list of its receipts",
         );
     };
-    let number = told.receipt_number;
+    let number = event.receipt_number;
     match account.count {
         count if count < number => Link::broken(
             Name::Account,
@@ -258,15 +279,15 @@ pub(super) fn account(case: &Case<'_>) -> Link {
         _ => Link::unless(
             Name::Account,
             format!("receipt {number}, the account's newest, is in its running hash"),
-            differs("running hash", account.hash, told.receipts_hash),
+            differs("running hash", account.hash, event.receipts_hash),
         ),
     }
 }
 
 /// What the vault knows the settlement by, if its record lives.
 pub(super) fn settles(case: &Case<'_>, usage: &Usage) -> Option<bool> {
-    if let Some(told) = &case.facts.finalized {
-        return Some(told.usage == *usage);
+    if let Some(event) = &case.facts.finalized {
+        return Some(event.usage == *usage);
     }
     let record = case.facts.record.as_ref()?;
     let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { return None };

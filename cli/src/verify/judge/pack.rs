@@ -82,11 +82,11 @@ fn about(case: &Case<'_>, manifest: &ManifestV1, stated: Option<&Stated>) -> Vec
         }),
     ];
     if let Some(stated) = stated {
-        let it = &stated.execution;
+        let execution = &stated.execution;
         let world = &manifest.world_key;
-        wrong.push(differs("input", it.input_digest, world.parameter_hash));
-        wrong.push(differs("seed", it.seed, world.seed));
-        wrong.push(differs("workflow", it.workflow_id.as_str(), world.scenario_id.as_str()));
+        wrong.push(differs("input", execution.input_digest, world.parameter_hash));
+        wrong.push(differs("seed", execution.seed, world.seed));
+        wrong.push(differs("workflow", execution.workflow_id.as_str(), world.scenario_id.as_str()));
     }
     wrong.into_iter().flatten().collect()
 }

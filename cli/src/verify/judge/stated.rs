@@ -28,7 +28,7 @@ impl Stated {
     }
 }
 
-/// The statement, if one of the keys that the chain pinned for this run signed it.
+/// The statement, if one of the keys that the chain pinned for this run signed execution.
 pub(super) fn read(case: &Case<'_>) -> Result<Option<Stated>> {
     let Some(envelope) = case.bundle.read(&format!("pack/{EXECUTION_FILE}"))? else {
         return Ok(None);
@@ -52,40 +52,42 @@ pub(super) fn usage(case: &Case<'_>, stated: Option<&Stated>) -> Link {
     match money::settles(case, &stated.execution.usage) {
         Some(true) => Link::ok(Name::Usage, detail),
         Some(false) => {
-            Link::broken(Name::Usage, "the vault was told another usage than the statement's")
+            Link::broken(Name::Usage, "the vault settled another usage than the statement's")
         }
         None => Link::unknown(Name::Usage, "the run is not settled"),
     }
 }
 
-/// The statement is about this run, as the chain pinned it.
+/// The statement is about this run, as the chain pinned execution.
 pub(super) fn statement(case: &Case<'_>, stated: Option<&Stated>) -> Link {
     let Some(terms) = &case.terms else {
         return Link::unknown(Name::Statement, "without terms no accepted key is known");
     };
     let Some(stated) = stated else { return unverified(case) };
-    let it = &stated.execution;
+    let execution = &stated.execution;
     let claim = &case.bundle.claim;
     let request = Request {
-        input_digest: it.input_digest,
-        module_digest: it.module_digest,
-        seed: it.seed,
-        workflow_id: &it.workflow_id,
+        input_digest: execution.input_digest,
+        module_digest: execution.module_digest,
+        seed: execution.seed,
+        workflow_id: &execution.workflow_id,
     };
     let request = request_hash(&request).ok();
     let wrong = [
-        differs("run", claim.id, it.run_id),
-        differs("attempt", claim.attempt, it.attempt),
-        differs("user", terms.user.to_string().as_str(), it.user.as_str()),
-        differs("module", terms.manifest_hash, it.module_digest),
-        claim.input_digest.and_then(|shown| differs("the shown input", it.input_digest, shown)),
-        (it.budgets != terms.budgets).then(|| "other budgets than the vault's".to_owned()),
+        differs("run", claim.id, execution.run_id),
+        differs("attempt", claim.attempt, execution.attempt),
+        differs("user", terms.user.to_string().as_str(), execution.user.as_str()),
+        differs("module", terms.manifest_hash, execution.module_digest),
+        claim
+            .input_digest
+            .and_then(|shown| differs("the shown input", execution.input_digest, shown)),
+        (execution.budgets != terms.budgets).then(|| "other budgets than the vault's".to_owned()),
         (request != Some(terms.request_hash)).then(|| {
             "input, seed and workflow are not those that were asked for on chain".to_owned()
         }),
     ];
-    let verdict = word(it.verdict);
-    let code = it.code.map(|code| format!(" {}", code.as_str())).unwrap_or_default();
+    let verdict = word(execution.verdict);
+    let code = execution.code.map(|code| format!(" {}", code.as_str())).unwrap_or_default();
     let detail = format!("{verdict}{code}, signed by {}", stated.signer());
     Link::unless(Name::Statement, detail, wrong.into_iter().flatten())
 }
@@ -118,14 +120,16 @@ pub(super) fn gates(case: &Case<'_>, stated: Option<&Stated>) -> Result<Link> {
             return Ok(Link::broken(Name::Gates, format!("shipping verdict: {}", causes(&error))));
         }
     };
-    let it = &stated.execution;
+    let execution = &stated.execution;
     let mut wrong = vec![
-        differs("the shipping verdict's module", it.module_digest, shipping.module_digest),
+        differs("the shipping verdict's module", execution.module_digest, shipping.module_digest),
         differs("the shipping verdict", word(Verdict::Pass), word(shipping.verdict)),
     ];
-    if it.verdict != Verdict::Pass {
-        let detail =
-            format!("the module might ship, but this run is {} and left nothing", word(it.verdict));
+    if execution.verdict != Verdict::Pass {
+        let detail = format!(
+            "the module might ship, but this run is {} and left nothing",
+            word(execution.verdict)
+        );
         return Ok(Link::unless(Name::Gates, detail, wrong.into_iter().flatten()));
     }
     wrong.extend(view(case, stated, Digest::of(&envelope))?);
@@ -151,16 +155,15 @@ fn view(case: &Case<'_>, stated: &Stated, shipping: Digest) -> Result<Vec<Option
             return Ok(vec![Some(format!("the facts view cannot be read{first}"))]);
         }
     };
-    let it = &stated.execution;
+    let execution = &stated.execution;
     let pins = &view.pins;
     let own_hash = view.computed_bundle_hash().ok();
     let receipt = |gate: &str, digest: Digest| {
         let fits = |receipt: &&seal::facts::GateReceipt| {
             receipt.gate_id == gate
-                && receipt
-                    .digest
-                    .as_ref()
-                    .is_some_and(|stands| *stands == seal::content::ContentDigest::of_file(digest))
+                && receipt.digest.as_ref().is_some_and(|current| {
+                    *current == seal::content::ContentDigest::of_file(digest)
+                })
         };
         let failed = view
             .gate_receipts
@@ -182,9 +185,9 @@ fn view(case: &Case<'_>, stated: &Stated, shipping: Digest) -> Result<Vec<Option
     Ok(vec![
         (view.run_id != case.bundle.run_key() || pins.run_id != view.run_id)
             .then(|| "the facts view is of another run".to_owned()),
-        differs("the facts view's module", it.module_digest, pins.manifest_fingerprint),
-        differs("the facts view's input", it.input_digest, pins.parameter_hash),
-        differs("the facts view's seed", it.seed, pins.seed),
+        differs("the facts view's module", execution.module_digest, pins.manifest_fingerprint),
+        differs("the facts view's input", execution.input_digest, pins.parameter_hash),
+        differs("the facts view's seed", execution.seed, pins.seed),
         (own_hash != Some(view.bundle_hash))
             .then(|| "the facts view's bundle hash does not follow from it".to_owned()),
         (pinned.is_none() || pinned != seal).then(|| "the facts view pins another seal".to_owned()),

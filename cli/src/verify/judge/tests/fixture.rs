@@ -40,7 +40,7 @@ pub(super) struct Fixture {
     pub(super) execution: Execution,
     /// Seed of the key that signs.
     pub(super) key: [u8; 32],
-    /// What the vault was told.
+    /// What the vault settled.
     pub(super) settled: Usage,
     pub(super) charge: i128,
     pub(super) output_hash: Digest,
@@ -183,8 +183,8 @@ impl Fixture {
         assert_eq!(proof.broken(), names, "{:#?}", proof.links);
         assert_eq!(proof.exit_code(), u8::from(!names.is_empty()), "{:#?}", proof.links);
         for name in names {
-            let told = proof.report().text;
-            assert!(told.contains(&format!("{:<10} BROKEN", name.as_str())), "{told}");
+            let text = proof.report().text;
+            assert!(text.contains(&format!("{:<10} BROKEN", name.as_str())), "{text}");
         }
     }
 
@@ -193,14 +193,14 @@ impl Fixture {
     }
 
     fn manifest(&self) -> ManifestV1 {
-        let it = &self.execution;
+        let execution = &self.execution;
         let mut manifest = ManifestV1 {
             oracle_pack_id: Digest::of(b""),
             world_key: WorldKey {
-                manifest_fingerprint: it.module_digest,
-                parameter_hash: it.input_digest,
-                scenario_id: it.workflow_id.clone(),
-                seed: it.seed,
+                manifest_fingerprint: execution.module_digest,
+                parameter_hash: execution.input_digest,
+                scenario_id: execution.workflow_id.clone(),
+                seed: execution.seed,
             },
             run_id: RunKey::from(self.run),
             attempt: 1,
@@ -208,7 +208,7 @@ impl Fixture {
             catalogue_digest: Digest::of(b"catalogue"),
             gate_map_digest: Digest::of(b"gates"),
             inventory: self.inventory(),
-            created_at_utc: it.finished_at,
+            created_at_utc: execution.finished_at,
         };
         manifest.oracle_pack_id = seal::pack_id::v1(&manifest);
         manifest
@@ -228,35 +228,39 @@ impl Fixture {
         Tree::new(files.map(file).collect(), &Limits::PACK).unwrap()
     }
 
-    fn write_view(&self, manifest: &ManifestV1, execution: &[u8], shipping: &[u8]) {
-        let it = &self.execution;
+    fn write_view(&self, manifest: &ManifestV1, signed: &[u8], shipping: &[u8]) {
+        let execution = &self.execution;
         let run_id = RunKey::from(self.run);
         let module = GateScope {
-            manifest_fingerprint: it.module_digest,
+            manifest_fingerprint: execution.module_digest,
             parameter_hash: None,
             seed: None,
             scenario_id: None,
             run_id: None,
         };
         let run = GateScope {
-            parameter_hash: Some(it.input_digest),
+            parameter_hash: Some(execution.input_digest),
             run_id: Some(run_id),
             ..module.clone()
         };
         let mut view = RunFactsView {
             run_id,
             pins: Pins {
-                manifest_fingerprint: it.module_digest,
-                parameter_hash: it.input_digest,
-                seed: it.seed,
-                scenario_id: it.workflow_id.clone(),
+                manifest_fingerprint: execution.module_digest,
+                parameter_hash: execution.input_digest,
+                seed: execution.seed,
+                scenario_id: execution.workflow_id.clone(),
                 run_id,
             },
-            locators: it.outputs.iter().map(|output| locator(it, manifest, output)).collect(),
+            locators: execution
+                .outputs
+                .iter()
+                .map(|output| locator(execution, manifest, output))
+                .collect(),
             output_roles: None,
             intended_outputs: None,
             gate_receipts: vec![
-                receipt("gate.lumio.execution", execution, run),
+                receipt("gate.lumio.execution", signed, run),
                 receipt("gate.lumio.shipping", shipping, module),
             ],
             instance_receipts: None,

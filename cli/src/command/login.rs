@@ -1,0 +1,98 @@
+//! `lumio login`, `lumio logout` and `lumio whoami`.
+
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::gateway::{Gateway, text};
+use crate::output::Report;
+use crate::{session, times};
+
+/// Prove an account to the runner's gateway.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  lumio login --as alice\n  lumio login --as alice --gateway-url https://runner.example\n\n\
+                  The key signs the gateway's challenge (SEP-10), a transaction that can never be applied.\n\
+                  The login is kept for its owner only and refreshed by itself; `lumio logout` ends it."
+)]
+pub struct Login {
+    /// Whose key signs
+    #[arg(long = "as", value_name = "NAME")]
+    signer: String,
+    /// The domain that the gateway logs in to [default: that of its address]
+    #[arg(long, value_name = "DOMAIN")]
+    home_domain: Option<String>,
+}
+
+/// End a login.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  lumio logout\n  lumio logout --as alice --everywhere\n\n\
+                  --everywhere also ends the account's logins on other machines.")]
+pub struct Logout {
+    /// Whose login ends: name of a key, or address [default: the newest]
+    #[arg(long = "as", value_name = "NAME")]
+    account: Option<String>,
+    /// End every login of the account
+    #[arg(long)]
+    everywhere: bool,
+}
+
+/// Who is logged in.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  lumio whoami\n  curl -H \"Authorization: Bearer $(lumio whoami --token)\" http://localhost:4000/runs"
+)]
+pub struct WhoAmI {
+    /// Print the bearer token instead: whoever sees it may act as you until it ends
+    #[arg(long)]
+    token: bool,
+}
+
+pub(super) async fn log_in(context: &Context, command: &Login) -> Result<Report> {
+    let key = context.keys.load(&command.signer)?;
+    let session = session::log_in(context, &key, command.home_domain.as_deref()).await?;
+    let (account, now) = (key.address(), times::now());
+    let text = format!(
+        "{account} is logged in at {}\n  until  {}",
+        crate::context::without_credentials(context.gateway_url()),
+        times::show(session.session_expires_at, now)
+    );
+    let json = json!({
+        "account": account,
+        "gateway": crate::context::without_credentials(context.gateway_url()),
+        "tokenExpiresAt": session.expires_at,
+        "sessionExpiresAt": session.session_expires_at,
+    });
+    Ok(Report::new(text, json))
+}
+
+pub(super) async fn log_out(context: &Context, command: &Logout) -> Result<Report> {
+    let account = match &command.account {
+        Some(account) => context.keys.resolve(account)?.to_string(),
+        None => session::logins(context)?.current.ok_or_else(not_logged_in)?,
+    };
+    let gateway = Gateway::new(context)?.as_account(&account);
+    let body = json!({ "everywhere": command.everywhere });
+    match gateway.post("/auth/logout", &body, None).await {
+        // A login that has ended already is one that need not be ended.
+        Ok(_) | Err(Failure::Usage(_)) => {}
+        Err(failure) => return Err(failure),
+    }
+    session::forget(context, &account)?;
+    Ok(Report::new(format!("{account} is logged out"), json!({ "account": account })))
+}
+
+pub(super) async fn who_am_i(context: &Context, command: &WhoAmI) -> Result<Report> {
+    let (account, token) = session::bearer(context, None).await?.ok_or_else(not_logged_in)?;
+    if command.token {
+        return Ok(Report::new(token.clone(), json!({ "account": account, "token": token })));
+    }
+    let answer = Gateway::new(context)?.as_account(&account).get("/auth/session").await?;
+    let role = text(&answer, "role");
+    let json: Value = json!({ "account": account, "role": role });
+    Ok(Report::new(format!("{account} ({role})"), json))
+}
+
+fn not_logged_in() -> Failure {
+    Failure::usage("nobody is logged in at this gateway; run: lumio login --as NAME")
+}

@@ -1,0 +1,157 @@
+//! The command line by itself: what needs no network, and what it says when there is none.
+
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Nothing listens here.
+const NOWHERE: &str = "http://user:secret@127.0.0.1:1/?apikey=secret";
+
+struct Machine(TempDir);
+
+impl Machine {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lumio"));
+        command.args(arguments).env_clear();
+        command.env("LUMIO_CONFIG_DIR", self.0.path().join("lumio"));
+        command.env("XDG_CONFIG_HOME", self.0.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn text(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let failed = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {failed}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+#[test]
+fn networks_have_names_and_one_is_in_use() {
+    let machine = Machine::new();
+    let list = machine.text(&["network", "list"]);
+    assert!(list.contains("NAME") && list.contains("* ") && list.contains("local"), "{list}");
+    let public = "Test SDF Network ; September 2015";
+    let add = ["network", "add", "testnet", "--rpc-url", NOWHERE, "--network-passphrase", public];
+    let list = machine.text(&add);
+    assert!(list.contains("testnet") && !list.contains("secret"), "{list}");
+    machine.text(&["network", "use", "testnet"]);
+    let json = machine.text(&["network", "list", "--output", "json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[1]["name"], "testnet");
+    assert_eq!(json[1]["current"], true);
+    let mode = std::fs::metadata(machine.0.path().join("lumio/networks.json")).unwrap();
+    assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+
+    // The profile is used, and the message names it, its address and no credentials.
+    let error = machine
+        .fails(2, &["balance", "show", "GDRXE2BQUC3AZNPVFSCEZ76NJ3WWL25FYFK6RGZGIEKWE4SOOHSUJUJ6"]);
+    assert!(error.contains("http://127.0.0.1:1"), "{error}");
+    assert!(error.contains("LUMIO_RPC_URL") && error.contains("'testnet'"), "{error}");
+    assert!(!error.contains("secret"), "{error}");
+
+    machine.text(&["network", "remove", "testnet"]);
+    assert!(machine.fails(3, &["network", "use", "testnet"]).contains("network list"));
+    let bad = ["network", "add", "x", "--rpc-url", "ftp://x"];
+    assert!(machine.fails(3, &bad).contains("--rpc-url"));
+}
+
+#[test]
+fn no_cause_is_said_twice() {
+    let machine = Machine::new();
+    let error = machine.fails(2, &["--gateway-url", "http://127.0.0.1:1", "run", "list"]);
+    assert!(error.contains("http://127.0.0.1:1") && error.contains("LUMIO_GATEWAY_URL"), "{error}");
+    assert_eq!(error.to_lowercase().matches("connection refused").count(), 1, "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+#[test]
+fn errors_are_json_where_json_is_asked_for() {
+    let machine = Machine::new();
+    for arguments in [
+        ["keys", "show", "nosuch", "--output", "json"].as_slice(),
+        &["--output=json", "keys", "show"],
+        &["--output", "json", "no-such-command"],
+    ] {
+        let output = machine.run(arguments);
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}");
+        assert!(output.stderr.is_empty(), "{arguments:?}");
+        let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&error["schemaVersion"], &error["error"]["exitCode"]), (&1.into(), &3.into()));
+        assert_eq!(error["error"]["kind"], "usage");
+        assert!(!error["error"]["message"].as_str().unwrap().is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn an_encrypted_key_signs_with_its_passphrase_and_openssl_reads_it() {
+    let machine = Machine::new();
+    let passphrase = machine.0.path().join("passphrase");
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).mode(0o600).open(&passphrase).unwrap();
+    file.write_all(b"correct horse\n").unwrap();
+    let with = |arguments: &[&str]| {
+        let mut command = machine.command(arguments);
+        command.env("LUMIO_KEY_PASSPHRASE_FILE", &passphrase).output().unwrap()
+    };
+    let made = with(&["keys", "generate", "alice", "--encrypt"]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let address = String::from_utf8(made.stdout).unwrap();
+    assert_eq!(machine.text(&["keys", "show", "alice"]), address, "no passphrase is needed");
+    let list = machine.text(&["keys", "list"]);
+    assert!(list.contains("KEPT") && list.contains("encrypted"), "{list}");
+    let error = machine.fails(3, &["keys", "show", "alice", "--secret"]);
+    assert!(error.contains("LUMIO_KEY_PASSPHRASE_FILE"), "{error}");
+    let secret = with(&["keys", "show", "alice", "--secret"]);
+    assert!(secret.stdout.starts_with(b"S"), "{}", String::from_utf8_lossy(&secret.stderr));
+
+    let key = machine.0.path().join("lumio/keys/alice");
+    let openssl = Command::new("openssl")
+        .args(["pkey", "-noout", "-in"])
+        .arg(&key)
+        .args(["-passin", "pass:correct horse"])
+        .output();
+    match openssl {
+        Ok(read) => assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr)),
+        Err(_) => eprintln!("skipped: there is no openssl"),
+    }
+    std::fs::set_permissions(&passphrase, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = with(&["keys", "show", "alice", "--secret"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("chmod 600"));
+}
+
+#[test]
+fn a_login_is_asked_for_by_name_and_never_leaves_the_machine_unencrypted() {
+    let machine = Machine::new();
+    assert!(machine.fails(3, &["whoami"]).contains("lumio login"));
+    machine.text(&["keys", "generate", "alice"]);
+    let public = ["--network-passphrase", "Public Global Stellar Network ; September 2015"];
+    let arguments = ["login", "--as", "alice", "--gateway-url", "http://runner.example"];
+    let error = machine.fails(3, &[arguments.as_slice(), &public].concat());
+    assert!(error.contains("not encrypted"), "{error}");
+}
+
+#[test]
+fn the_version_names_the_commit() {
+    let version = Machine::new().text(&["--version"]);
+    assert!(version.starts_with("lumio ") && version.trim_end().ends_with(')'), "{version}");
+}
