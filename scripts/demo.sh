@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034  # the files that ./dev sources share their variables
 # One paid run, from deposit to verified receipt. Sourced by ./dev.
 
 lumio() {
@@ -114,6 +115,8 @@ up() {
     trap 'stop_started' EXIT
     start_everything
     write_environment
+    printf '%s\n' "RPC_PORT=$RPC_PORT HTTP_PORT=$HTTP_PORT RUNNER_GRPC_PORT=$RUNNER_GRPC_PORT" \
+        "ORACLE_PORT=$ORACLE_PORT MODULE_PORT=$MODULE_PORT PG_PORT=$PG_PORT NATS_PORT=$NATS_PORT" >"$RUN/ports"
     trap - EXIT
     cat <<TEXT
 Lumio is up.
@@ -147,7 +150,7 @@ down() {
         esac
         rm -f "$RUN/$name.pid"
     done
-    rm -f "$RUN/environment"
+    rm -f "$RUN/environment" "$RUN/ports"
 }
 
 clean() { rm -rf "$RUN"; say "the data of the stack is gone"; }

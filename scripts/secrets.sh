@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034  # the files that ./dev sources share their variables
 # Makes secrets and writes them where only their owner can read them. Sourced by ./dev.
 
 # Random bytes as hex; the number of bytes is the argument.
@@ -58,10 +59,10 @@ hex_to_bytes() {
 
 # strkey VERSION HEX: Stellar's text form of a key (SEP-23): version byte, 32 bytes, CRC16-XModem, in base32.
 strkey() {
-    local payload=$1$2 crc=0 i bit
+    local payload=$1$2 crc=0 i
     for ((i = 0; i < ${#payload}; i += 2)); do
         crc=$((crc ^ (16#${payload:i:2} << 8)))
-        for bit in 1 2 3 4 5 6 7 8; do
+        for _ in 1 2 3 4 5 6 7 8; do
             if ((crc & 0x8000)); then crc=$(((crc << 1 ^ 0x1021) & 0xffff)); else crc=$((crc << 1 & 0xffff)); fi
         done
     done

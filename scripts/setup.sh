@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034  # the files that ./dev sources share their variables
 # Brings the tools that a fresh machine lacks into a private prefix. Sourced by ./dev.
 
 say() { printf '[dev] %s\n' "$*" >&2; }
@@ -29,6 +30,17 @@ need_base_tools() {
     command -v cc >/dev/null || command -v gcc >/dev/null || missing+=("a C linker (apt-get install gcc libc6-dev)")
     command -v apt-get >/dev/null || missing+=("apt-get: this command supports Debian and Ubuntu")
     [ ${#missing[@]} -eq 0 ] || { printf '[dev] missing: %s\n' "${missing[@]}" >&2; exit 3; }
+    check_compiler
+}
+
+# The oldest compiler that builds this is written once, in Cargo.toml.
+check_compiler() {
+    local needed found
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$REPO/Cargo.toml")
+    found=$(rustc --version 2>/dev/null | sed -n 's/^rustc \([0-9][0-9.]*\).*/\1/p')
+    [ -n "$found" ] || die 3 "rustc does not answer 'rustc --version'; with rustup, choose a toolchain: rustup default stable"
+    [ "$(printf '%s\n%s\n' "$needed" "$found" | sort -V | head -n 1)" = "$needed" ] ||
+        die 3 "Rust $needed or newer is needed, and 'rustc --version' says $found; with rustup: rustup update stable"
 }
 
 # Debian packages are fetched with a package index of our own and unpacked, never installed: no root, no daemon.

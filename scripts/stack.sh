@@ -1,6 +1,8 @@
+# shellcheck shell=bash disable=SC2034  # the files that ./dev sources share their variables
 # Starts and stops the whole of Lumio on embedded defaults. Sourced by ./dev.
 
-RUN=$DEV_HOME/run
+# LUMIO_RUN: another folder for the data of a stack, so that two can exist side by side.
+RUN=${LUMIO_RUN:-$DEV_HOME/run}
 BIN=$REPO/target/debug
 STARTED=()
 # With "die", what is started ends with this shell, even if the shell is killed. `up` sets "stay".

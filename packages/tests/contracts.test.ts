@@ -1,11 +1,12 @@
 // Both packages against a local network: deploy, register, deposit, cap, grant, and read back.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { after, before, test } from "node:test";
 
 import { Asset, type Keypair } from "@stellar/stellar-sdk";
-import { Client as Registry } from "agent_registry";
-import { Client as Vault, VaultError } from "prepaid_vault";
+import { Client as Registry, networks as registryNetworks, refusalOf as registryRefusalOf } from "agent_registry";
+import { Client as Vault, VaultError, VaultRefusal, networks as vaultNetworks, refusalOf } from "prepaid_vault";
 
 import { Localnet, networkPassphrase } from "./localnet.ts";
 
@@ -98,7 +99,22 @@ test("a refusal comes as the contract's own error", async () => {
   const user = await localnet.account();
   const refused = await vaultAs(user).withdraw({ user: user.publicKey(), amount: 1n });
   assert.ok(refused.result.isErr());
+  const refusal = refusalOf(refused.result.unwrapErr());
+  assert.ok(refusal instanceof VaultRefusal);
+  assert.deepEqual([refusal.number, refusal.name], [5, "InsufficientBalance"]);
+  const missing = await registryAs(user).get_agent({ agent_id: 999 });
+  assert.equal(registryRefusalOf(missing.result.unwrapErr())?.name, "AgentNotFound");
+  assert.equal(refusalOf(new Error("connect ECONNREFUSED")), undefined);
   const names = Object.values(VaultError).map((error) => error.message);
   assert.equal(VaultError[5].message, "InsufficientBalance");
   assert.ok(names.includes("RunNotOpen"));
+});
+
+test("the local network's ids are those that lumio deploy makes", async (context) => {
+  const lumio = process.env.LUMIO;
+  if (lumio === undefined) return context.skip("LUMIO names no program");
+  const options = { env: { ...process.env, LUMIO_RPC_URL: localnet.url }, encoding: "utf8" } as const;
+  const deployed = JSON.parse(execFileSync(lumio, ["--output", "json", "deploy"], options));
+  assert.equal(deployed.vault, vaultNetworks.local.contractId);
+  assert.equal(deployed.registry, registryNetworks.local.contractId);
 });

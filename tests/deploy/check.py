@@ -48,7 +48,7 @@ problems = []
 def variables_read_by(service):
     """Every variable named where the service reads its environment: config.rs and what lies below it."""
     folder = ROOT / f"services/{service}/src"
-    sources = [folder / "config.rs", *folder.glob("config/*.rs")]
+    sources = [folder / "config.rs", *folder.glob("config/*.rs"), *folder.glob("auth/settings.rs")]
     text = "".join(path.read_text().split("#[cfg(test)]")[0] for path in sources if path.exists())
     quoted = re.findall(r'"([A-Z][A-Z0-9_| ]*_[A-Z0-9_| ]+)"', text)
     names = {name for names in quoted for name in re.split(r"[| ]+", names)} - NOT_DEPLOYED
@@ -116,8 +116,8 @@ def check_document(place, document, others):
 
 def check_memory(place, container, data):
     """The limit leaves the service 512 MiB beside what its modules may use."""
-    source = (ROOT / "services/module-gate/src/sandbox.rs").read_text()
-    bits = int(re.search(r"memory_bytes: 1 << (\d+)", source)[1])
+    sources = "".join(path.read_text() for path in (ROOT / "services/module-gate/src").rglob("*.rs"))
+    bits = max(int(it) for it in re.findall(r"memory_bytes: 1 << (\d+)", sources))
     needed = int(data["MODULE_GATE_CONCURRENCY"]) * (1 << bits) + (512 << 20)
     number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", container["resources"]["limits"]["memory"]).groups()
     if int(number) << {"Mi": 20, "Gi": 30}[unit] < needed:
