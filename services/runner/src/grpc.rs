@@ -120,7 +120,7 @@ fn body(it: &CreateRunRequest) -> Result<Vec<u8>> {
         #[serde(skip_serializing_if = "Option::is_none")]
         input: Option<&'a RawValue>,
     }
-    let budgets = it.budgets.clone().unwrap_or_default();
+    let budgets = it.budgets.unwrap_or_default();
     let body = Body {
         user: &it.user,
         agent_id: it.agent_id,

@@ -46,7 +46,7 @@ pub fn fact(prefix: &str, seq: u64) -> (CloudEvent, String) {
 pub async fn put(db: &PgPool, prefix: &str, seqs: impl IntoIterator<Item = u64>) {
     for seq in seqs {
         let (event, subject) = fact(prefix, seq);
-        let mut tx = chassis::postgres::begin(&db).await.unwrap();
+        let mut tx = chassis::postgres::begin(db).await.unwrap();
         outbox::put(&mut tx, &event, &subject).await.unwrap();
         tx.commit().await.unwrap();
     }

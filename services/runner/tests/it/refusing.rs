@@ -80,7 +80,7 @@ async fn a_run_waits_for_a_gate_that_is_away_and_can_be_called_off() {
         (Some("CANCELLED"), Some("none"))
     );
     let again = runner.gateway.post(&format!("/runs/{id}/cancel"), &Value::Null).await;
-    assert_eq!(again.status(), 409);
+    assert_eq!(again.status(), 200, "a cancel that is repeated answers the same run");
     runner.stop().await;
 }
 

@@ -36,7 +36,7 @@ async fn a_run_without_an_executor_is_settled_with_zero_and_says_so() {
     let names: Vec<_> = events.iter().map(|it| it.r#type.split('.').nth(3).unwrap()).collect();
     assert_eq!(names, ["queued", "opening", "running", "finalizing", "failed"]);
     for (event, seq) in events.iter().zip(1..) {
-        assert_eq!(event.id, format!("{}:{seq}", id.replace('-', "")));
+        assert_eq!(event.id, format!("{id}:{seq}"));
         let trace = event.traceparent.as_deref().unwrap().split('-').nth(1).unwrap();
         assert_eq!(run["traceId"], trace);
     }
