@@ -1,5 +1,8 @@
 //! The command line: one binary that serves, and judges modules in folders without any service.
 
+mod authors;
+mod gates;
+
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +14,8 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use wire::statement::Verdict;
 
+use self::authors::{Advise, Document, New, RunEntry};
+use self::gates::{EventsCommand, Gates};
 use crate::local::doctor::{self, Doctor};
 use crate::local::guarded::{self, Guard, Run};
 use crate::local::interrupt;
@@ -29,7 +34,9 @@ use crate::sandbox::Sandbox;
     after_help = "\
 Examples:
   module-gate serve
+  module-gate new word.count && module-gate run --module word.count
   module-gate gates shipping --module examples/modules/csv-profile
+  module-gate gates shipping --compose examples/compose.json --modules-root examples/modules --with-oracles
   module-gate oracles run --modules-root examples/modules
   module-gate oracles run --modules-root modules --spec 'oracles/specs/**/*.json' --output json
   module-gate guard run --root . --declare Process:shell -- npm test
@@ -54,6 +61,20 @@ pub enum Command {
     /// Gates over modules
     #[command(subcommand)]
     Gates(Gates),
+    /// The events of a gate, read again
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Make the folder of a new module that ships
+    New(New),
+    /// Run a module's entry once with an input, as a paid run would, and show what it leaves
+    Run(Box<RunEntry>),
+    /// Say the smallest `side_effects` that would pass, and what is declared and never seen
+    Advise(Box<Advise>),
+    /// Print the JSON Schema of a document, for editors
+    Schema {
+        /// Which document
+        document: Document,
+    },
     /// Any command under the guard
     #[command(subcommand)]
     Guard(Guard),
@@ -96,20 +117,6 @@ pub enum Oracles {
         /// Deny and charge reads outside the module instead of listing them
         #[arg(long)]
         strict_reads: bool,
-        /// What all local commands share
-        #[command(flatten)]
-        common: Common,
-    },
-}
-
-/// Commands over gates.
-#[derive(Debug, Subcommand)]
-pub enum Gates {
-    /// Judge whether a module may be shipped: manifest, tests, oracles
-    Shipping {
-        /// The module's folder
-        #[arg(long)]
-        module: PathBuf,
         /// What all local commands share
         #[command(flatten)]
         common: Common,
@@ -178,13 +185,12 @@ pub fn run(command: Command) -> ExitCode {
             let judged = Judged { strict_reads, fail_fast };
             oracles(&modules_root, &specs, require_oracles, judged, &common)
         }
-        Command::Gates(Gates::Shipping { module, .. }) if !module.is_dir() => {
-            Err(Misused(format!("--module {} is no folder", module.display())).into())
-        }
-        Command::Gates(Gates::Shipping { module, common }) => {
-            let judged = Judged { strict_reads: true, fail_fast: false };
-            with_sandbox(&common, judged, |local| Ok(vec![local.ship(&module)?]))
-        }
+        Command::Gates(command) => gates::run(command),
+        Command::Events(command) => gates::run_events(command),
+        Command::New(args) => authors::new(&args),
+        Command::Run(args) => authors::run(&args),
+        Command::Advise(args) => authors::advise(&args),
+        Command::Schema { document } => authors::schema(document),
         Command::Guard(Guard::Run { output, run }) => guarded(&run, output),
         Command::Doctor { output, doctor } => examine(&doctor, output),
         Command::Completions { shell } => {
@@ -226,16 +232,13 @@ fn examine(doctor: &Doctor, output: Output) -> anyhow::Result<ExitCode> {
     if output == Output::Json {
         json(&diagnosis)?;
     } else {
-        std::io::stdout().lock().write_all(doctor::text(&diagnosis).as_bytes())?;
+        print(&doctor::text(&diagnosis))?;
     }
     Ok(if diagnosis.healthy { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)?;
-    Ok(())
+    print(&(serde_json::to_string_pretty(value)? + "\n"))
 }
 
 fn oracles(
@@ -268,32 +271,10 @@ fn with_sandbox(
     judged: Judged,
     work: impl FnOnce(&Local<'_>) -> anyhow::Result<Vec<Report>>,
 ) -> anyhow::Result<ExitCode> {
-    let own = tempfile::tempdir()?;
-    // As root, modules run as another user, who has to pass through.
-    std::fs::set_permissions(own.path(), std::fs::Permissions::from_mode(0o711))?;
-    let scratch = common.scratch.clone().unwrap_or_else(|| own.path().to_owned());
-    let mut sandbox = Sandbox::new(&scratch, &common.node, &common.path, common.pin_processors)
-        .map_err(Misused)?;
-    sandbox.limits.stdout_bytes = common.max_output_mib << 20;
-    sandbox.limits.stderr_bytes = common.max_output_mib << 20;
-    sandbox.tree_limits.files = usize::try_from(common.max_files)?;
-    sandbox.tree_limits.bytes = common.max_module_mib << 20;
-    let cancel = interrupt::flag(UNKNOWN)?;
-    let reports = work(&Local {
-        sandbox: &sandbox,
-        strict_reads: judged.strict_reads,
-        variations: common.variations.clone(),
-        case_limit: Duration::from_millis(common.case_limit_ms),
-        fail_fast: judged.fail_fast,
-        cancel,
-    })?;
+    let reports = with_local(common, judged, work)?;
     match common.output {
         Output::Json => json(&reports)?,
-        Output::Text => {
-            std::io::stdout()
-                .lock()
-                .write_all(reports.iter().map(report::text).collect::<String>().as_bytes())?;
-        }
+        Output::Text => print(&reports.iter().map(report::text).collect::<String>())?,
     }
     let any = |verdict| reports.iter().any(|one| one.verdict == verdict);
     Ok(if any(Verdict::Fail) {
@@ -303,6 +284,42 @@ fn with_sandbox(
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Makes the sandbox as the command line asks, and does the work in it.
+fn with_local<T>(
+    common: &Common,
+    judged: Judged,
+    work: impl FnOnce(&Local<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let own = tempfile::tempdir()?;
+    // As root, modules run as another user, which has to pass through.
+    std::fs::set_permissions(own.path(), std::fs::Permissions::from_mode(0o711))?;
+    let scratch = common.scratch.clone().unwrap_or_else(|| own.path().to_owned());
+    let mut sandbox = Sandbox::new(&scratch, &common.node, &common.path, common.pin_processors)
+        .map_err(Misused)?;
+    sandbox.limits.stdout_bytes = common.max_output_mib << 20;
+    sandbox.limits.stderr_bytes = common.max_output_mib << 20;
+    sandbox.tree_limits.files = usize::try_from(common.max_files)?;
+    sandbox.tree_limits.bytes = common.max_module_mib << 20;
+    let cancel = interrupt::flag(UNKNOWN)?;
+    work(&Local {
+        sandbox: &sandbox,
+        strict_reads: judged.strict_reads,
+        variations: common.variations.clone(),
+        case_limit: Duration::from_millis(common.case_limit_ms),
+        fail_fast: judged.fail_fast,
+        cancel,
+    })
+}
+
+/// Prints a result. A reader that has gone away changes no verdict.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
 }
 
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {

@@ -2,9 +2,8 @@
 
 use thiserror::Error as ThisError;
 use wire::digest::Digest;
+use wire::id::AttemptKey;
 use wire::problem::Problem;
-
-use crate::store::Key;
 
 /// Why a call has no statement to answer with. What is wrong with a module is no error but a verdict.
 #[derive(Debug, ThisError)]
@@ -25,7 +24,7 @@ pub enum Error {
     },
     /// Another request stands under this attempt.
     #[error("attempt {} of run {} was accepted with another request", .0.attempt, .0.run)]
-    Conflict(Key),
+    Conflict(AttemptKey),
     /// There is no conclusive shipping verdict.
     #[error("module {0} has no conclusive shipping verdict: ask for one with Ship")]
     VerdictMissing(Digest),

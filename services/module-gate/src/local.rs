@@ -5,5 +5,7 @@ pub mod interrupt;
 pub mod pattern;
 pub mod report;
 pub mod modules;
+pub mod gates;
+pub mod authors;
 pub mod guarded;
 pub mod doctor;

@@ -4,4 +4,5 @@ pub mod document;
 pub mod manifest;
 pub mod variation;
 pub mod spec;
+pub mod compose;
 pub mod tree;

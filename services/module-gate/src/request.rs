@@ -2,12 +2,12 @@
 
 use serde_json::json;
 use wire::digest::Digest;
+use wire::id::AttemptKey;
 use wire::pb::module::v1::ExecuteRequest;
 use wire::statement::MAX_SEED;
 use wire::usage::Usage;
 
 use crate::error::Error;
-use crate::store::Key;
 
 /// Largest input, in bytes (R12).
 pub const MAX_INPUT_BYTES: usize = 1 << 20;
@@ -19,7 +19,7 @@ const MAX_WALL_MS: u64 = 24 * 60 * 60 * 1_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Which attempt of which run.
-    pub key: Key,
+    pub key: AttemptKey,
     /// Who pays.
     pub user: String,
     /// The workflow the run is of.
@@ -91,12 +91,12 @@ impl TryFrom<ExecuteRequest> for Request {
 ///
 /// # Errors
 /// [`Error::Invalid`].
-pub fn key(run: &str, attempt: u32) -> Result<Key, Error> {
+pub fn key(run: &str, attempt: u32) -> Result<AttemptKey, Error> {
     let run = run.parse().map_err(|error| Error::Invalid(format!("run_id: {error}")))?;
     if attempt == 0 || i32::try_from(attempt).is_err() {
         return Err(Error::Invalid("attempt counts from 1".to_owned()));
     }
-    Ok(Key { run, attempt })
+    Ok(AttemptKey { run, attempt })
 }
 
 /// Reads a digest from the field `name`.

@@ -4,30 +4,20 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::digest::Digest;
-use wire::id::RunId;
+use wire::id::AttemptKey;
 
 use crate::error::Error;
 
-/// One attempt of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    /// The run.
-    pub run: RunId,
-    /// Counts from 1.
-    pub attempt: u32,
-}
-
-impl Key {
-    fn number(self) -> i32 {
-        i32::try_from(self.attempt).unwrap_or(i32::MAX)
-    }
+/// The attempt as the database counts it.
+fn number(key: AttemptKey) -> i32 {
+    i32::try_from(key.attempt).unwrap_or(i32::MAX)
 }
 
 /// The right to execute an attempt, until it lapses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     /// What may be executed.
-    pub key: Key,
+    pub key: AttemptKey,
     /// Which start of it this is.
     pub fence: i64,
 }
@@ -83,7 +73,7 @@ pub async fn migrate(db: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
 /// [`Error::Conflict`] if another request stands under this attempt.
 pub async fn claim(
     db: &PgPool,
-    key: Key,
+    key: AttemptKey,
     request: Digest,
     module: Digest,
     lease_ms: i64,
@@ -93,7 +83,7 @@ pub async fn claim(
          VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
     )
     .bind(Uuid::from(key.run))
-    .bind(key.number())
+    .bind(number(key))
     .bind(request.to_string())
     .bind(module.to_string())
     .execute(db)
@@ -102,7 +92,7 @@ pub async fn claim(
         "SELECT request_digest, statement FROM executions WHERE run_id = $1 AND attempt = $2",
     )
     .bind(Uuid::from(key.run))
-    .bind(key.number())
+    .bind(number(key))
     .fetch_one(db)
     .await?;
     if stored != request.to_string() {
@@ -118,7 +108,7 @@ pub async fn claim(
          RETURNING fence",
     )
     .bind(Uuid::from(key.run))
-    .bind(key.number())
+    .bind(number(key))
     .bind(lease_ms)
     .fetch_optional(db)
     .await?;
@@ -135,7 +125,7 @@ pub async fn renew(db: &PgPool, lease: Lease, lease_ms: i64) -> Result<bool, Err
          WHERE run_id = $1 AND attempt = $2 AND fence = $3 AND statement IS NULL",
     )
     .bind(Uuid::from(lease.key.run))
-    .bind(lease.key.number())
+    .bind(number(lease.key))
     .bind(lease.fence)
     .bind(lease_ms)
     .execute(db)
@@ -153,7 +143,7 @@ pub async fn release(db: &PgPool, lease: Lease) -> Result<(), Error> {
          WHERE run_id = $1 AND attempt = $2 AND fence = $3 AND statement IS NULL",
     )
     .bind(Uuid::from(lease.key.run))
-    .bind(lease.key.number())
+    .bind(number(lease.key))
     .bind(lease.fence)
     .execute(db)
     .await?;
@@ -170,7 +160,7 @@ pub async fn finish(conn: &mut PgConnection, lease: Lease, verdict: &Verdict) ->
          WHERE run_id = $1 AND attempt = $2 AND fence = $3 AND statement IS NULL",
     )
     .bind(Uuid::from(lease.key.run))
-    .bind(lease.key.number())
+    .bind(number(lease.key))
     .bind(lease.fence)
     .bind(&verdict.statement)
     .bind(&verdict.verdict)
@@ -185,12 +175,12 @@ pub async fn finish(conn: &mut PgConnection, lease: Lease, verdict: &Verdict) ->
 ///
 /// # Errors
 /// The database's own.
-pub async fn state(db: &PgPool, key: Key) -> Result<State, Error> {
+pub async fn state(db: &PgPool, key: AttemptKey) -> Result<State, Error> {
     let row: Option<(Option<Vec<u8>>, bool)> = sqlx::query_as(
         "SELECT statement, COALESCE(leased_until >= now(), false) FROM executions WHERE run_id = $1 AND attempt = $2",
     )
     .bind(Uuid::from(key.run))
-    .bind(key.number())
+    .bind(number(key))
     .fetch_optional(db)
     .await?;
     Ok(match row {

@@ -186,7 +186,7 @@ pub fn judge(
             return Ok(judgement);
         }
         progress(&format!("test {}", test.path()));
-        run_test(runner, test, &mut judgement)?;
+        run_test(runner, test, TEST_WALL_MS, &mut judgement)?;
     }
     let cases: Vec<_> = specs.iter().flat_map(|spec| &spec.cases).collect();
     if cases.is_empty() {
@@ -213,6 +213,7 @@ pub fn judge(
 pub fn run_test(
     runner: &ModuleRunner<'_>,
     test: &Test,
+    wall_ms: u64,
     judgement: &mut Judgement,
 ) -> io::Result<()> {
     runner.workspace.prepare(b"{}")?;
@@ -229,7 +230,7 @@ pub fn run_test(
 
     let conditions = Conditions::default();
     let program = (entry, &args[..], "");
-    let started = runner.start((layout, &conditions), program, &BTreeMap::new(), TEST_WALL_MS);
+    let started = runner.start((layout, &conditions), program, &BTreeMap::new(), wall_ms);
     let mut result = TestResult {
         test: test.path().to_owned(),
         status: TestStatus::Failed,

@@ -162,7 +162,7 @@ pub struct LocalModule {
 impl LocalModule {
     /// Whether specs and plans mean this module by `id`: by its manifest, or by its folder's name where the manifest
     /// cannot be read.
-    fn is_called(&self, id: &str) -> bool {
+    pub(super) fn is_called(&self, id: &str) -> bool {
         match &self.manifest {
             Ok(manifest) => manifest.id == id,
             Err(_) => self.folder.file_name().is_some_and(|name| name == id),

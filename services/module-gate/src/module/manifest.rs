@@ -1,6 +1,9 @@
 //! `module.json`: what a module is, how it is started and what it may do (docs/modules.md).
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::module::document::{Invalid, Schema, compile, inside};
 
@@ -21,12 +24,35 @@ pub struct Manifest {
     pub version: String,
     /// Path of the program that a run starts, inside the module.
     pub entry: Option<String>,
+    /// Ports that others may use.
+    pub provides: Vec<String>,
+    /// Ports that it needs.
+    #[serde(default)]
+    pub requires: Vec<String>,
+    /// Sentences that always hold.
+    #[serde(default)]
+    pub invariants: Vec<String>,
+    /// What shows that it does what it says.
+    #[serde(default)]
+    pub evidence: Vec<Value>,
+    /// Where a port's function is, by port.
+    #[serde(default)]
+    pub port_exports: BTreeMap<String, PortExport>,
     /// Declared side effects, in the vocabulary of the guard.
     #[serde(default)]
     pub side_effects: Vec<String>,
     /// Declared tests.
     #[serde(default)]
     pub tests: Vec<Test>,
+}
+
+/// Where a port's function is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PortExport {
+    /// The file, inside the module.
+    pub file: String,
+    /// The name under which it is exported.
+    pub export: String,
 }
 
 /// One declared test.

@@ -11,6 +11,7 @@ mod ship;
 mod command;
 mod capture;
 mod determinism;
+mod gates;
 mod processors;
 mod interrupt;
 mod surroundings;
