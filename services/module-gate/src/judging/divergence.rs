@@ -264,9 +264,8 @@ pub fn compare(
         let (missing, extra) = multiset_difference(&first.effects, &other.effects);
         let counts = (first.all_effects.items(), other.all_effects.items());
         let is_cut = counts.0.max(counts.1) > first.effects.len() as u64;
-        let detail = is_cut.then(|| {
-            format!("{} and {} effects, of which not all are shown", counts.0, counts.1)
-        });
+        let detail = is_cut
+            .then(|| format!("{} and {} effects, of which not all are shown", counts.0, counts.1));
         let words = Difference::in_words("side_effects", String::new());
         return Some(Difference { missing, extra, detail, ..words });
     }
