@@ -37,6 +37,7 @@ pub struct Copied {
 /// copied until then stays.
 pub fn copy_tree(from: &Path, to: &Path, identity: Identity) -> Result<Copied, GuardError> {
     let owner = ownership::resolve(identity)?;
+    refuse_into_itself(from, to)?;
     let mut copy = Copy { owner, copied: Copied::default(), linked: HashMap::new(), shares: true };
     let mut made = Vec::new();
     let mut waiting = vec![(from.to_owned(), to.to_owned())];
@@ -57,6 +58,18 @@ pub fn copy_tree(from: &Path, to: &Path, identity: Identity) -> Result<Copied, G
         finish(directory, metadata).map_err(GuardError::path("copy", directory))?;
     }
     Ok(copy.copied)
+}
+
+/// A copy inside its own original would be copied again with it, level after level.
+fn refuse_into_itself(from: &Path, to: &Path) -> Result<(), GuardError> {
+    let original = from.canonicalize().map_err(GuardError::path("tree", from))?;
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let place = folder.canonicalize().map_err(GuardError::path("copy", to))?;
+    if place.starts_with(&original) {
+        return Err(GuardError::CopyInsideItself { tree: original, copy: to.to_owned() });
+    }
+    Ok(())
 }
 
 struct Copy {
@@ -152,6 +165,18 @@ mod tests {
         fs::write(to.join("again"), "two").unwrap();
         assert_eq!(fs::read_to_string(from.join("a/file")).unwrap(), "one");
         assert!(copy_tree(&from, &to, Identity::Auto).is_err(), "something is there already");
+    }
+
+    #[test]
+    fn a_copy_inside_its_original_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let from = dir.path().join("from");
+        fs::create_dir_all(from.join("tmp")).unwrap();
+        for to in [from.join("copy"), from.join("tmp/copy")] {
+            let failure = copy_tree(&from, &to, Identity::Auto).unwrap_err();
+            assert!(matches!(failure, GuardError::CopyInsideItself { .. }), "{failure}");
+            assert!(!to.exists());
+        }
     }
 
     #[test]

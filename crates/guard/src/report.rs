@@ -47,6 +47,9 @@ pub struct Report {
     /// processors). Bounded in any case.
     #[serde(default)]
     pub forks: Option<u64>,
+    /// Processes that were still alive when the command's own process ended, and were killed then.
+    #[serde(default)]
+    pub killed_at_end: u64,
     /// Wall time of the run in milliseconds.
     pub wall_ms: u64,
     /// CPU time of the whole tree in milliseconds.

@@ -45,6 +45,7 @@ pub(crate) struct Outcome {
     pub(crate) wall_ms: u64,
     pub(crate) cpu_ms: u64,
     pub(crate) forks: Option<u64>,
+    pub(crate) killed_at_end: u64,
 }
 
 /// Runs the launched command to its end.
@@ -80,6 +81,7 @@ pub(crate) fn supervise(
         fork_events: if stops_forks(policy) { None } else { ForkEvents::of(main).ok() },
         made: 0,
         cpu_ms: 0,
+        killed_at_end: 0,
         exit: None,
         gone: false,
     };
@@ -161,6 +163,8 @@ struct Run<'r, 'o> {
     /// Of them, at the last look at the tree.
     made: u64,
     cpu_ms: u64,
+    /// Alive when the command's own process had ended.
+    killed_at_end: u64,
     exit: Option<Exit>,
     gone: bool,
 }
@@ -328,6 +332,11 @@ impl Run<'_, '_> {
         if matches!(self.exit, Some(Exit::Limit(_) | Exit::Timeout)) {
             tree::freeze(reaper.pid, self.main);
         }
+        if matches!(self.exit, Some(Exit::Code(_) | Exit::Signal(_))) {
+            // The command's own process is gone: whatever is left did not wait for it.
+            let left = tree::usage(reaper.pid, &self.policy.limits, false);
+            self.killed_at_end = left.processes;
+        }
         reaper.end()?;
         let deadline_ms = sys::monotonic_ms() + END_MS;
         while !self.gone {
@@ -380,6 +389,7 @@ impl Run<'_, '_> {
             stdout: self.stdout.captured,
             stderr: self.stderr.captured,
             wall_ms,
+            killed_at_end: self.killed_at_end,
             cpu_ms: self.cpu_ms,
             forks: if stops_forks(self.policy) {
                 Some(locked(self.observer).forks)

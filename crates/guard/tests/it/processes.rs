@@ -156,6 +156,15 @@ fn a_daemon_does_not_outlive_the_command() {
 }
 
 #[test]
+fn a_child_that_is_left_at_the_end_is_mentioned() {
+    let setting = Setting::new().declare(&[ProcessShell]);
+    let report = setting.sh("sleep 60 & sleep 60 & exit 0");
+    assert_pass(&report);
+    assert_eq!(report.killed_at_end, 2, "{}", show(&report));
+    assert_eq!(setting.sh("sleep 0 & wait").killed_at_end, 0);
+}
+
+#[test]
 fn signals_reach_the_own_tree_only() {
     let setting = Setting::new().declare(&[ProcessShell]);
     assert_pass(&setting.c("int main() { pid_t p = fork(); if (!p) { pause(); } kill(p, SIGKILL); wait(0); raise(SIGCONT); kill(getpid(), SIGCONT); return 0; }"));
