@@ -1,8 +1,8 @@
 //! An HTTP server that no client can hold up: every wait for a client has an end.
 //!
-//! A client may send its head or its body slowly, keep a connection without using it, take an answer
-//! slowly, or open as many connections as it can. Each of these ends by a limit of [`Limits`], and a stop
-//! waits for none of them longer than [`Limits::grace`].
+//! A client may send its head or its body slowly, keep a connection without using it, take an
+//! answer slowly, or open as many connections as it can. Each of these ends by a limit of
+//! [`Limits`], and a stop waits for none of them longer than [`Limits::grace`].
 
 use std::io;
 use std::sync::Arc;
@@ -120,7 +120,8 @@ async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: Can
     // Answers are small and sent at once.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
-    // Only writes: between the head and the answer nothing is read, for as long as the answer takes.
+    // Only writes: between the head and the answer nothing is read, for as long as the answer
+    // takes.
     stream.set_write_timeout(Some(limits.write_pause));
 
     let service = router.map_request(|request: http::Request<Incoming>| request.map(Body::new));

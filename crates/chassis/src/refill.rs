@@ -1,5 +1,5 @@
-//! Filling a stream again from the outbox: after the server lost acknowledged messages, or for a stream
-//! that was made anew.
+//! Filling a stream again from the outbox: after the server lost acknowledged messages, or for a
+//! stream that was made anew.
 
 use std::time::Duration;
 
@@ -35,17 +35,19 @@ pub struct Refilled {
     pub last: Option<i64>,
 }
 
-/// Publishes again what was published before, in the same order, from `from` to the newest event. With
+/// Publishes again what was published before, in the same order, from `from` to the newest event.
+/// With
 /// `dry_run` it only counts.
 ///
-/// These messages carry no `Nats-Msg-Id`: the server remembers the ids of a stream's messages for some
-/// time, also of messages that it lost, and would confirm a repeat without keeping it. So they are all
-/// kept, and a consumer that has some of them already knows them by the event's `source` and `id`.
+/// These messages carry no `Nats-Msg-Id`: the server remembers the ids of a stream's messages for
+/// some time, also of messages that it lost, and would confirm a repeat without keeping it. So they
+/// are all kept, and a consumer that has some of them already knows them by the event's `source`
+/// and `id`.
 ///
 /// # Errors
 ///
-/// When the database or the bus does not answer. What was published until then stays; beginning again is
-/// harmless.
+/// When the database or the bus does not answer. What was published until then stays; beginning
+/// again is harmless.
 pub async fn refill(db: &PgPool, bus: &Bus, from: From, dry_run: bool) -> anyhow::Result<Refilled> {
     let mut next = match from {
         From::Position(position) => position,

@@ -109,6 +109,8 @@ pub async fn start(
         health.clone().watch("postgres", PROBE_EVERY, stop.clone(), ask_db),
     );
     service.spawn("watch nats", health.clone().watch("nats", PROBE_EVERY, stop.clone(), ask_bus));
+    let stream = bus.clone().provide(wire::event::Family::Gate, stop.clone());
+    service.spawn("stream", stream);
     service.spawn("outbox", outbox::relay(db, bus, stop.clone()));
     let work = TaskTracker::new();
     let calls = ModuleGateServer::new(Calls::new(gate, work.clone()))

@@ -169,6 +169,8 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<SocketAd
             async move { bus.probe() }
         }),
     );
+    let stream = bus.clone().provide(wire::event::Family::Seal, service.stop());
+    service.spawn("stream", stream);
     service.spawn("relay", chassis::outbox::relay(db.clone(), bus, service.stop()));
 
     let mut gate = Gate::new(db, objects, &config);

@@ -1,12 +1,13 @@
 //! Who calls, and what they may do (R4).
 //!
-//! An account proves itself by SEP-10 ([`sep10`]: `G…` and `M…`) or SEP-45 ([`sep45`]: contracts) and
-//! gets a short-lived bearer token ([`token`]) of a session ([`session`]) that can be refreshed and
-//! revoked. [`caller`] turns a token into a [`Caller`], which every handler asks before it answers.
+//! An account proves itself by SEP-10 ([`sep10`]: `G…` and `M…`) or SEP-45 ([`sep45`]: contracts)
+//! and gets a short-lived bearer token ([`token`]) of a session ([`session`]) that can be refreshed
+//! and revoked. [`caller`] turns a token into a [`Caller`], which every handler asks before it
+//! answers.
 //!
-//! Everything fails closed: a route is behind [`guard`] unless it is one of [`routes`] or a probe, a
-//! token whose session cannot be looked up is not accepted, and a proof whose signers cannot be read
-//! from the network is refused.
+//! Everything fails closed: a route is behind [`guard`] unless it is one of [`routes`] or a probe,
+//! a token whose session cannot be looked up is not accepted, and a proof whose signers cannot be
+//! read from the network is refused.
 
 pub mod caller;
 pub mod routes;

@@ -1,8 +1,8 @@
 //! The runner and the network: what is asked, what is signed, what an answer proves.
 //!
-//! Reading order: [`decide`] (the rules of R13, pure), [`network`] (which history), [`transaction`] and
-//! [`store`] (what is kept), [`engine`] (the one place that sends), [`calls`] and [`reads`] (what is
-//! sent and read).
+//! Reading order: [`decide`] (the rules of R13, pure), [`network`] (which history), [`transaction`]
+//! and [`store`] (what is kept), [`engine`] (the one place that sends), [`calls`] and [`reads`]
+//! (what is sent and read).
 
 pub mod decide;
 pub mod network;

@@ -1,7 +1,8 @@
 //! Named points at which the process can be made to die, so that a test can show that a restart at
 //! any of them ends in one open, one execution, one seal, one settlement and one receipt.
 //!
-//! Always compiled, so that what is tested is what runs; inert unless `RUNNER_CRASH_AT` names a point.
+//! Always compiled, so that what is tested is what runs; inert unless `RUNNER_CRASH_AT` names a
+//! point.
 
 use std::sync::OnceLock;
 

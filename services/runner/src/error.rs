@@ -94,8 +94,8 @@ impl Error {
     }
 }
 
-/// What went wrong with the database, logged and counted by its kind: an outage, a lock that another
-/// keeps and a mistake of ours want different people.
+/// What went wrong with the database, logged and counted by its kind: an outage, a lock that
+/// another keeps and a mistake of ours want different people.
 fn database(error: &sqlx::Error) -> (Problem, &'static str) {
     let kind = postgres::kind(error);
     postgres::count(kind);
@@ -107,8 +107,8 @@ fn database(error: &sqlx::Error) -> (Problem, &'static str) {
         Kind::Lock | Kind::Duplicate => {
             (Problem::Conflict, "another request is changing the same thing; try again")
         }
-        // What a caller sent is checked before it gets here. Should something slip through, it is still
-        // the caller's to change, and no repetition helps.
+        // What a caller sent is checked before it gets here. Should something slip through, it is
+        // still the caller's to change, and no repetition helps.
         Kind::InvalidText => {
             (Problem::InvalidRequest, "the request holds text that the database cannot store")
         }

@@ -146,7 +146,8 @@ impl Gates {
         Err(strange(MODULE_GATE, "an execution that ended without a statement"))
     }
 
-    /// Seals an attempt, or answers its seal. `statements` are those of the execution and of shipping.
+    /// Seals an attempt, or answers its seal. `statements` are those of the execution and of
+    /// shipping.
     ///
     /// # Errors
     ///

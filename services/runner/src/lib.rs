@@ -1,13 +1,15 @@
-//! The runner: takes a run from the queue to a receipt on chain, exactly once, however often it dies.
+//! The runner: takes a run from the queue to a receipt on chain, exactly once, however often it
+//! dies.
 //!
-//! It holds the chain signing key, the state of runs in Postgres and the HTTP gateway. It never holds
-//! untrusted code, write access to the store, or the attestation key: usage comes signed from
-//! module-gate, the output hash from oracle-gate, and everything it claims can be checked without it.
+//! It holds the chain signing key, the state of runs in Postgres and the HTTP gateway. It never
+//! holds untrusted code, write access to the store, or the attestation key: usage comes signed from
+//! module-gate, the output hash from oracle-gate, and everything it claims can be checked without
+//! it.
 //!
-//! What it promises: one open, one execution that counts, one seal, one settlement and one receipt for
-//! an attempt; nothing new is signed before the old can no longer land; what only a person can tell goes
-//! to a person. Reading order: [`runs::state`], [`runs::steps`], [`chain::decide`], [`chain::engine`],
-//! then the ways in ([`gateway`], [`grpc`]) and [`start`].
+//! What it promises: one open, one execution that counts, one seal, one settlement and one receipt
+//! for an attempt; nothing new is signed before the old can no longer land; what only a person can
+//! tell goes to a person. Reading order: [`runs::state`], [`runs::steps`], [`chain::decide`],
+//! [`chain::engine`], then the ways in ([`gateway`], [`grpc`]) and [`start`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -68,7 +70,8 @@ pub struct Started {
 ///
 /// # Errors
 ///
-/// When a setting is wrong or something it names is not there; one line that begins with the setting.
+/// When a setting is wrong or something it names is not there; one line that begins with the
+/// setting.
 pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Started> {
     for notice in &config.notices {
         tracing::warn!("{notice}");
@@ -81,7 +84,8 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         Some((address, tokens)) => Some((listen(address, "RUNNER_GRPC_PORT").await?, tokens)),
         None => None,
     };
-    // Two pools: requests of clients never wait for the engine's connections, nor the engine for theirs.
+    // Two pools: requests of clients never wait for the engine's connections, nor the engine for
+    // theirs.
     let db = postgres::connect(&config.database_url).await?;
     let requests_db = postgres::connect_at_most(&config.database_url, GATEWAY_CONNECTIONS).await?;
     let migrated = postgres::migrate(&db, &MIGRATIONS).await;
@@ -143,8 +147,8 @@ fn serve_http(service: &Service, listener: TcpListener, router: axum::Router) {
     service.spawn("http", chassis::http::serve(listener, router, limits, service.stop()));
 }
 
-/// Takes the login's settings out of the configuration. Without RUNNER_PUBLIC_URL, clients reach the
-/// gateway where it listens.
+/// Takes the login's settings out of the configuration. Without RUNNER_PUBLIC_URL, clients reach
+/// the gateway where it listens.
 fn access(config: &mut Config, db: &PgPool, http: SocketAddr) -> anyhow::Result<Access> {
     let mode = std::mem::replace(&mut config.auth, auth::Mode::None);
     let local_url = format!("http://localhost:{}", http.port());
@@ -176,8 +180,8 @@ fn about(config: &Config, pulse: &Pulse) -> About {
     }
 }
 
-/// The node's address as anybody may see it (R9). User, password, query and fragment may be secrets, and so
-/// may any part of the path but the usual words.
+/// The node's address as anybody may see it (R9). User, password, query and fragment may be
+/// secrets, and so may any part of the path but the usual words.
 fn public_url(url: &str) -> String {
     const USUAL: [&str; 12] = [
         "",

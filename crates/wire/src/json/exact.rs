@@ -1,11 +1,11 @@
-//! JSON of which nothing is lost in the reading: numbers keep their text, and a number that a reader would
-//! change is found.
+//! JSON of which nothing is lost in the reading: numbers keep their text, and a number that a
+//! reader would change is found.
 //!
-//! Readers of JSON hold numbers as IEEE doubles (RFC 8259, section 6; RFC 8785 prescribes it). A number
-//! with another value is rounded without a word, and then two documents have one canonical form and one
-//! digest. The numbers that are safe are those whose text has the same decimal value as the shortest text
-//! of their double: `0.1`, `1e3` and `2.50` are, `18446744073709551615` and `0.10000000000000000001` are
-//! not.
+//! Readers of JSON hold numbers as IEEE doubles (RFC 8259, section 6; RFC 8785 prescribes it). A
+//! number with another value is rounded without a word, and then two documents have one canonical
+//! form and one digest. The numbers that are safe are those whose text has the same decimal value
+//! as the shortest text of their double: `0.1`, `1e3` and `2.50` are, `18446744073709551615` and
+//! `0.10000000000000000001` are not.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -57,14 +57,15 @@ pub fn pointer(path: &[String]) -> String {
 ///
 /// # Errors
 ///
-/// The first thing that is no JSON, a member that appears twice, or arrays and objects more than 100
-/// levels deep.
+/// The first thing that is no JSON, a member that appears twice, or arrays and objects more than
+/// 100 levels deep.
 pub fn read(text: &str) -> Result<Exact, Flaw> {
     walk(text, Numbers::AsWritten)
 }
 
-/// The same with canonical numbers: if none is rounded, the text is that of RFC 8785. Takes little more
-/// memory than the text has, whatever it holds; a tree of values may take a hundred times as much.
+/// The same with canonical numbers: if none is rounded, the text is that of RFC 8785. Takes little
+/// more memory than the text has, whatever it holds; a tree of values may take a hundred times as
+/// much.
 ///
 /// # Errors
 ///
@@ -182,8 +183,8 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// The value of a decimal number: its sign, its digits without zeros around them, and the power of ten of
-/// its first digit.
+/// The value of a decimal number: its sign, its digits without zeros around them, and the power of
+/// ten of its first digit.
 fn decimal(text: &str) -> (bool, String, i64) {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let exponent: i64 = exponent.trim_start_matches('+').parse().unwrap_or(i64::MAX / 2);

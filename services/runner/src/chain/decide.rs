@@ -1,7 +1,7 @@
 //! What an answer of the network proves about a signed transaction (R13). Pure: no clock, no I/O.
 //!
-//! Three questions, three functions. Whatever is not proven is unknown, and an unknown transaction is
-//! looked up and sent again as the same bytes, never signed anew.
+//! Three questions, three functions. Whatever is not proven is unknown, and an unknown transaction
+//! is looked up and sent again as the same bytes, never signed anew.
 
 /// What a transaction's own envelope says, kept since before its first send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,8 @@ pub enum SendAnswer {
     /// It was refused, and the refusal is one that no node can contradict: malformed, bad auth,
     /// invalid Soroban data, insufficient fee, insufficient balance.
     RefusedForGood,
-    /// It was refused for a reason that says nothing about an earlier send (bad sequence, too late…).
+    /// It was refused for a reason that says nothing about an earlier send (bad sequence, too
+    /// late…).
     Refused,
     /// No answer, or none that could be read.
     None,
@@ -74,7 +75,8 @@ pub enum AfterLookup {
     Again,
     /// It can never land and is not in this node's history, which reaches back far enough.
     Expired,
-    /// It can never land any more; whether it did, this node has forgotten. Contract state must tell.
+    /// It can never land any more; whether it did, this node has forgotten. Contract state must
+    /// tell.
     Forgotten,
 }
 
@@ -129,7 +131,8 @@ pub const fn after_lookup(signed: Signed, lookup: Lookup, high_water: u32) -> Af
 /// What contract state proves about a transaction that can no longer land.
 ///
 /// `record_lives_until` is the first ledger in which the record might have reached the end of its
-/// life, counted with the fastest ledgers considered (V3); `ledger` is the ledger the state was read at.
+/// life, counted with the fastest ledgers considered (V3); `ledger` is the ledger the state was
+/// read at.
 /// `opens` tells an `open_run`, which makes the record, from the calls that change it.
 pub const fn after_state(
     opens: bool,

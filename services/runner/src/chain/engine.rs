@@ -1,9 +1,9 @@
 //! The one place that signs and sends (R13).
 //!
-//! A purpose (one kind of call for one attempt) is driven to its end however often the process dies: what
-//! was signed is in the database before it is sent, what was sent is looked up before anything else
-//! happens, the same bytes are sent until something is proven, and nothing new is signed before the old
-//! can no longer land and contract state has been asked.
+//! A purpose (one kind of call for one attempt) is driven to its end however often the process
+//! dies: what was signed is in the database before it is sent, what was sent is looked up before
+//! anything else happens, the same bytes are sent until something is proven, and nothing new is
+//! signed before the old can no longer land and contract state has been asked.
 
 use std::time::Duration;
 
@@ -104,8 +104,9 @@ impl Ledger {
                 State::Succeeded => {
                     return match done(&known) {
                         Ok(done) => Ok(Driven::Done(done)),
-                        // It landed, and no repetition makes its result readable: this release is too
-                        // old for the vault, or a node sent something else. A person has to see it.
+                        // It landed, and no repetition makes its result readable: this release is
+                        // too old for the vault, or a node sent something else. A person has to see
+                        // it.
                         Err(Error::Broken(reason)) => Ok(Driven::Unknown(reason)),
                         Err(error) => Err(error),
                     };
@@ -281,13 +282,14 @@ impl Ledger {
     }
 }
 
-/// Whether the vault refuses the call as it is. A registry that could not be read says nothing (V6).
+/// Whether the vault refuses the call as it is. A registry that could not be read says nothing
+/// (V6).
 fn refuses(error: &ChainError) -> bool {
     error.contract().is_some_and(|error| error.name != "RegistryUnavailable")
 }
 
-/// After too many tries. One that landed without effect, or was rejected, proves that nothing was done;
-/// one that was never seen proves nothing by itself.
+/// After too many tries. One that landed without effect, or was rejected, proves that nothing was
+/// done; one that was never seen proves nothing by itself.
 fn give_up(kind: Kind, last: &Transaction, tries: u32) -> Driven {
     let words = last.last_answer.clone().unwrap_or_default();
     let reason = format!("{kind} was tried {tries} times without effect: {words}");

@@ -1,4 +1,5 @@
-//! The network as this runner sees it, and the high-water mark under which nothing is believed (R13).
+//! The network as this runner sees it, and the high-water mark under which nothing is believed
+//! (R13).
 
 use std::fmt;
 

@@ -22,8 +22,8 @@ pub enum Standing {
 
 /// Compares `seen` with the `known` high-water mark.
 ///
-/// Ledgers and close times grow together. A lower ledger that closed later, a higher one that closed
-/// earlier, or the same one with another close time can't be of the history we know.
+/// Ledgers and close times grow together. A lower ledger that closed later, a higher one that
+/// closed earlier, or the same one with another close time can't be of the history we know.
 pub fn compare(known: &Mark, seen: &Mark) -> Standing {
     use std::cmp::Ordering::{Equal, Greater, Less};
     match seen.ledger.cmp(&known.ledger) {

@@ -51,7 +51,8 @@ impl Ledger {
         })
     }
 
-    /// The agent with its rate card of this version, or its latest; `None` if there is no such agent.
+    /// The agent with its rate card of this version, or its latest; `None` if there is no such
+    /// agent.
     ///
     /// # Errors
     ///

@@ -57,11 +57,11 @@ pub async fn release_source(db: &PgPool, lease: SourceLease<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Stores a signed envelope that was not sent yet, if both the run and the source are still held, and the
-/// run was not called off before its escrow was ever asked for.
+/// Stores a signed envelope that was not sent yet, if both the run and the source are still held,
+/// and the run was not called off before its escrow was ever asked for.
 ///
-/// The run's row is locked for the length of the statement: a cancel, which locks it too, comes either
-/// before and takes the run away, or after and finds the envelope.
+/// The run's row is locked for the length of the statement: a cancel, which locks it too, comes
+/// either before and takes the run away, or after and finds the envelope.
 pub async fn insert(
     conn: &mut PgConnection,
     held: Held,
@@ -99,7 +99,8 @@ pub async fn newest(
     Ok(row.fetch_optional(db).await?.map(|row| transaction(&row)).transpose()?)
 }
 
-/// The earliest signing ledger and time bounds of this purpose's transactions, and how many there were.
+/// The earliest signing ledger and time bounds of this purpose's transactions, and how many there
+/// were.
 pub async fn span(db: &PgPool, run: RunId, attempt: u32, kind: Kind) -> Result<Span> {
     let row = sqlx::query(
         "SELECT count(*) AS tries, min(signed_ledger) AS ledger, min(max_time) AS first_max_time, \

@@ -28,8 +28,8 @@ use crate::runs::store;
 const BLOCK: usize = 512;
 /// Pieces that may wait for a slow reader.
 const WAITING: usize = 8;
-/// How long a reader may take for one of them. A slower one would hold a stream of oracle-gate, and with
-/// it the pack's files, for as long as it likes.
+/// How long a reader may take for one of them. A slower one would hold a stream of oracle-gate, and
+/// with it the pack's files, for as long as it likes.
 const PAUSE: Duration = Duration::from_secs(30);
 /// How long a bundle may take as a whole.
 const WHOLE: Duration = Duration::from_secs(3_600);

@@ -1,12 +1,12 @@
 //! What a caller asks for becomes a request here or not at all. Pure.
 //!
-//! Types are not coerced: a number is a JSON number, whole, not negative, and small enough that every
-//! JSON reader holds it exactly. All mistakes are reported at once, each with its place. Unknown members
-//! are ignored, as frontends may send their own, except among the budgets, where a misspelt one would be a
-//! budget of zero.
+//! Types are not coerced: a number is a JSON number, whole, not negative, and small enough that
+//! every JSON reader holds it exactly. All mistakes are reported at once, each with its place.
+//! Unknown members are ignored, as frontends may send their own, except among the budgets, where a
+//! misspelt one would be a budget of zero.
 //!
-//! The body is read as text. A reader that made values of it would round numbers and take one of two
-//! members with the same name, and two inputs would have one digest.
+//! The body is read as text. A reader that made values of it would round numbers and take one of
+//! two members with the same name, and two inputs would have one digest.
 
 use std::collections::BTreeMap;
 
@@ -38,8 +38,8 @@ pub struct NewRun {
     pub request: Request,
     /// The input: canonical JSON.
     pub input: Vec<u8>,
-    /// Digest of all that was asked for, which does not depend on the way in, on white space or on the
-    /// order of members, but on the text of every number (R5).
+    /// Digest of all that was asked for, which does not depend on the way in, on white space or on
+    /// the order of members, but on the text of every number (R5).
     pub fingerprint: Digest,
 }
 

@@ -139,13 +139,14 @@ impl Desk {
         self.told(tx, id).await
     }
 
-    /// Calls a run off that has not started its module. One for which nothing was signed ends at once and
-    /// costs nothing on chain; one that was opened is voided first. Repeating it answers the same run.
+    /// Calls a run off that has not started its module. One for which nothing was signed ends at
+    /// once and costs nothing on chain; one that was opened is voided first. Repeating it answers
+    /// the same run.
     ///
     /// # Errors
     ///
-    /// [`Problem::NotFound`], and [`Problem::RunNotCancellable`] for a run that is too far, or that only an
-    /// operator can decide about.
+    /// [`Problem::NotFound`], and [`Problem::RunNotCancellable`] for a run that is too far, or that
+    /// only an operator can decide about.
     pub async fn cancel(&self, id: RunId) -> Result<Snapshot> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::lock(&mut tx, id).await?;

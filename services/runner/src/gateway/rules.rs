@@ -1,5 +1,5 @@
-//! What holds for every request before a route sees it: who may be called by which name, which queries
-//! and bodies are taken. Refusals are problem documents.
+//! What holds for every request before a route sees it: who may be called by which name, which
+//! queries and bodies are taken. Refusals are problem documents.
 
 use std::sync::Arc;
 
@@ -15,8 +15,9 @@ use crate::gateway::draft::MAX_BODY_BYTES;
 
 /// The names by which the gateway may be called.
 ///
-/// A gateway on a loopback address trusts whoever reaches it. A page of a foreign site reaches it too, if
-/// the site's name is made to point to 127.0.0.1 (DNS rebinding); only the header `Host` tells.
+/// A gateway on a loopback address trusts whoever reaches it. A page of a foreign site reaches it
+/// too, if the site's name is made to point to 127.0.0.1 (DNS rebinding); only the header `Host`
+/// tells.
 #[derive(Debug, Clone)]
 pub struct Hosts(Vec<String>);
 
@@ -27,8 +28,8 @@ impl Hosts {
         Self(loopback.into_iter().chain(others.into_iter().map(|it| it.to_lowercase())).collect())
     }
 
-    /// Whether `host` (`name` or `name:port`) is one of them. The port does not matter: a tunnel may have
-    /// another one.
+    /// Whether `host` (`name` or `name:port`) is one of them. The port does not matter: a tunnel
+    /// may have another one.
     fn holds(&self, host: &str) -> bool {
         let name = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -81,8 +82,8 @@ fn check_path(request: &Request) -> Result<()> {
     }
 }
 
-/// Queries are read by the routes that take any. The others refuse one: a misspelt or misplaced parameter
-/// must not look as if it had been heeded.
+/// Queries are read by the routes that take any. The others refuse one: a misspelt or misplaced
+/// parameter must not look as if it had been heeded.
 fn check_query(request: &Request) -> Result<()> {
     let (method, path) = (request.method(), request.uri().path());
     let query = request.uri().query().unwrap_or_default();
@@ -95,8 +96,8 @@ fn check_query(request: &Request) -> Result<()> {
     Err(Error::refused(Problem::InvalidRequest, text))
 }
 
-/// A `POST` carries JSON or nothing, and no more of it than is read. Refused before the body is asked for,
-/// so that a client which waits for `100 Continue` does not send it.
+/// A `POST` carries JSON or nothing, and no more of it than is read. Refused before the body is
+/// asked for, so that a client which waits for `100 Continue` does not send it.
 fn check_body(method: &Method, path: &str, headers: &HeaderMap) -> Result<()> {
     if *method != Method::POST {
         return Ok(());

@@ -131,8 +131,9 @@ pub async fn list(db: &PgPool, filter: &Filter) -> Result<Vec<Snapshot>> {
     Ok(found.iter().map(rows::snapshot).collect::<sqlx::Result<_>>()?)
 }
 
-/// The statement of a page. It names only what the page is narrowed to: with `$1 IS NULL OR …` one plan
-/// would have to serve every combination, and it reads the whole table for a status that few runs have.
+/// The statement of a page. It names only what the page is narrowed to: with `$1 IS NULL OR …` one
+/// plan would have to serve every combination, and it reads the whole table for a status that few
+/// runs have.
 pub fn list_query(filter: &Filter) -> QueryBuilder<Postgres> {
     let mut query = QueryBuilder::new(concat!(snapshot_query!(), " WHERE true"));
     if let Some(user) = &filter.user {
@@ -156,7 +157,8 @@ pub async fn lock(conn: &mut PgConnection, id: RunId) -> Result<()> {
     Ok(())
 }
 
-/// Takes a failed run that has ended back to the queue. The caller has locked it and added an attempt.
+/// Takes a failed run that has ended back to the queue. The caller has locked it and added an
+/// attempt.
 pub async fn requeue(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) -> Result<()> {
     let done = sqlx::query(
         "UPDATE runs SET phase = 'queued', status = 'pending', lease_token = lease_token + 1, \
@@ -226,8 +228,8 @@ pub async fn load(db: &PgPool) -> Result<Load> {
     })
 }
 
-/// How long a run may be there to be taken before it is called overdue, in seconds. Longer than a lease
-/// lives that nobody prolongs, so that the death of a worker alone does not count.
+/// How long a run may be there to be taken before it is called overdue, in seconds. Longer than a
+/// lease lives that nobody prolongs, so that the death of a worker alone does not count.
 pub const OVERDUE_SECS: i64 = 45;
 
 /// The statement of [`load`].

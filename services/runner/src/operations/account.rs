@@ -1,12 +1,12 @@
 //! The accounting: everything that is known of runs in several places, compared.
 //!
-//! Postgres says what this runner did; the vault's events and records, the transactions on the node, the
-//! balances, the stream on NATS and module-gate's executions say what happened. After any fault they must
-//! say the same. What differs is *broken*; what a place cannot tell any more, because it keeps things only
-//! for a time, is *unknown* and never counts as agreement.
+//! Postgres says what this runner did; the vault's events and records, the transactions on the
+//! node, the balances, the stream on NATS and module-gate's executions say what happened. After any
+//! fault they must say the same. What differs is *broken*; what a place cannot tell any more,
+//! because it keeps things only for a time, is *unknown* and never counts as agreement.
 //!
-//! It only reads. A run that is being worked on while it is read may look different from one place to the
-//! next, so strict rules hold for runs that have ended.
+//! It only reads. A run that is being worked on while it is read may look different from one place
+//! to the next, so strict rules hold for runs that have ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

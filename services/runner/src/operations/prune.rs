@@ -1,7 +1,7 @@
 //! Retention: runs that ended long ago leave the database, when an operator says so.
 //!
-//! A run is removed whole or not at all: with its attempts, its transactions and its keys. One that is not
-//! finished, or whose escrow is open, stays whatever its age. Nothing is removed on its own.
+//! A run is removed whole or not at all: with its attempts, its transactions and its keys. One that
+//! is not finished, or whose escrow is open, stays whatever its age. Nothing is removed on its own.
 
 use std::io::Write;
 
@@ -15,7 +15,8 @@ use crate::runs::snapshot::snapshot_query;
 
 /// Runs that go in one transaction.
 const BATCH: i64 = 200;
-/// Events stay in the outbox at least as long as a stream keeps them, so that it can be filled again.
+/// Events stay in the outbox at least as long as a stream keeps them, so that it can be filled
+/// again.
 const LEAST_EVENT_AGE: time::Duration = time::Duration::days(31);
 
 /// What went, or would go.
@@ -61,7 +62,8 @@ pub async fn count(db: &PgPool, before: OffsetDateTime) -> Result<Pruned> {
 ///
 /// # Errors
 ///
-/// [`Error::Database`], or that the export could not be written. What went until then is in the export.
+/// [`Error::Database`], or that the export could not be written. What went until then is in the
+/// export.
 pub async fn prune(
     db: &PgPool,
     before: OffsetDateTime,

@@ -1,5 +1,6 @@
-//! What the runner drafts of a run's plan and record for oracle-gate, which stores both beside the facts
-//! view. Drafts vouch for nothing: every link is verified from the chain, the statement and the seal.
+//! What the runner drafts of a run's plan and record for oracle-gate, which stores both beside the
+//! facts view. Drafts vouch for nothing: every link is verified from the chain, the statement and
+//! the seal.
 
 use serde_json::json;
 

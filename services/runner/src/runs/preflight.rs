@@ -1,7 +1,8 @@
 //! Whether a run can succeed, judged before any money moves (R8). Pure.
 //!
-//! What is judged here was read a moment ago and may have changed when the transaction lands; the vault
-//! judges again. So a pass promises nothing, and a refusal saves a transaction and says whose it is.
+//! What is judged here was read a moment ago and may have changed when the transaction lands; the
+//! vault judges again. So a pass promises nothing, and a refusal saves a transaction and says whose
+//! it is.
 
 use stellar::vault::GrantLimits;
 use wire::{Digest, Rates, Usage, usage};
@@ -19,7 +20,8 @@ pub struct Facts {
     pub grant: Option<Option<u64>>,
     /// Stroops that runs under the grant were charged or still reserve.
     pub grant_used: i128,
-    /// What the user allows this runner for this agent; all zero, no cap and no fee, if he set no limits.
+    /// What the user allows this runner for this agent; all zero, no cap and no fee, if he set no
+    /// limits.
     pub limits: GrantLimits,
     /// Whether the vault's administrator has paused new runs.
     pub opens_paused: bool,
@@ -76,7 +78,8 @@ pub struct Pinned {
     pub max_charge: i128,
 }
 
-/// Judges the run of `budgets` under `asked` (or the newest) rate version, for which the runner wants `fee` stroops.
+/// Judges the run of `budgets` under `asked` (or the newest) rate version, for which the runner
+/// wants `fee` stroops.
 ///
 /// # Errors
 ///

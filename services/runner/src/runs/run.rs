@@ -11,8 +11,8 @@ use crate::runs::terms::Terms;
 
 /// What was asked for, checked (R12).
 ///
-/// Without the input itself: it may have a megabyte, and of everything that reads runs only the execution
-/// and the bundle need it. Lists of runs must not hold it in memory.
+/// Without the input itself: it may have a megabyte, and of everything that reads runs only the
+/// execution and the bundle need it. Lists of runs must not hold it in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The account that pays (G… or C…).
@@ -118,8 +118,8 @@ pub struct Statements {
     pub execution: Option<Vec<u8>>,
 }
 
-/// A run with its present attempt and the transactions that matter to the outside. Small: a list may hold
-/// hundreds of them.
+/// A run with its present attempt and the transactions that matter to the outside. Small: a list
+/// may hold hundreds of them.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The run.

@@ -1,7 +1,7 @@
 //! The one text by which a run is read with its present attempt, for both `store.rs` files that do.
 //!
-//! It names its columns. What may be large (the input, module-gate's statements) is not among them: a
-//! page of 500 runs would take half a gigabyte with their inputs.
+//! It names its columns. What may be large (the input, module-gate's statements) is not among them:
+//! a page of 500 runs would take half a gigabyte with their inputs.
 
 /// The query up to its `WHERE`.
 macro_rules! snapshot_query {

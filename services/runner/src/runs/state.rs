@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn escrow_is_never_left_behind_without_an_owner() {
-        // From these phases a record may be open on chain: only a phase that closes it may end the run.
+        // From these phases a record may be open on chain: only a phase that closes it may end the
+        // run.
         for phase in [Phase::Executing, Phase::Sealing, Phase::EscrowOpen] {
             assert!(!phase.leads_to(Phase::Done), "{phase} ends with escrow open");
             assert!(!phase.leads_to(Phase::Queued), "{phase} starts again with escrow open");

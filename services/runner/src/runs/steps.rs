@@ -1,5 +1,5 @@
-//! One step of a run: look at what is stored, ask what was done, then act. Every step can be cut off
-//! anywhere and taken again.
+//! One step of a run: look at what is stored, ask what was done, then act. Every step can be cut
+//! off anywhere and taken again.
 
 use std::time::Duration;
 
@@ -128,7 +128,8 @@ impl Engine {
         Ok(Next::Again)
     }
 
-    /// Ends the run with its escrow where `escrow` says, or begins the next attempt if that was asked.
+    /// Ends the run with its escrow where `escrow` says, or begins the next attempt if that was
+    /// asked.
     async fn end(
         &self,
         conn: &mut PgConnection,
@@ -162,7 +163,8 @@ impl Engine {
         Ok(next)
     }
 
-    /// Freezes what is settled and goes on to settle it, or leaves it open if the operator wants that.
+    /// Freezes what is settled and goes on to settle it, or leaves it open if the operator wants
+    /// that.
     async fn settle(
         &self,
         held: Held,
@@ -208,8 +210,8 @@ impl Engine {
 /// The code of a run that somebody called off.
 pub const CANCELLED: &str = "CANCELLED";
 
-/// A transaction landed, and this release cannot read what it answered. No repetition changes that, so a
-/// person has to see it.
+/// A transaction landed, and this release cannot read what it answered. No repetition changes that,
+/// so a person has to see it.
 fn unreadable(kind: Kind, done: &Done, error: &stellar::ChainError) -> Next {
     Next::Operator(format!(
         "{kind} {} landed, and its result cannot be read: {error}; compare the vault's version with this \

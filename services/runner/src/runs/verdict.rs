@@ -27,8 +27,8 @@ pub struct Expected<'a> {
     pub budgets: Usage,
 }
 
-/// The keys whose statements count: those the agent's record names (V12), and of them, if this runner
-/// was told which it accepts, only those.
+/// The keys whose statements count: those the agent's record names (V12), and of them, if this
+/// runner was told which it accepts, only those.
 pub fn accepted_keys(attesters: &[Digest], configured: &[VerifyingKey]) -> Vec<VerifyingKey> {
     let keys = attesters.iter().filter_map(|it| VerifyingKey::from_bytes(it.as_bytes()).ok());
     keys.filter(|it| configured.is_empty() || configured.contains(it)).collect()

@@ -1,7 +1,7 @@
 //! Workers: claim a run, take its steps, keep the claim alive, give it back (R1).
 //!
-//! Any number of workers in any number of processes share one database. A worker that loses its claim
-//! stops at once; what it was doing is safe to repeat, and its writes would be refused.
+//! Any number of workers in any number of processes share one database. A worker that loses its
+//! claim stops at once; what it was doing is safe to repeat, and its writes would be refused.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Whatever the point at which the process dies, a restart ends in one open, one settlement, one receipt.
+//! Whatever the point at which the process dies, a restart ends in one open, one settlement, one
+//! receipt.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

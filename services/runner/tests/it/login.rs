@@ -47,7 +47,8 @@ fn clients() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
 }
 
-/// What a client of another house prints; `None` where it is not installed, except where it has to be.
+/// What a client of another house prints; `None` where it is not installed, except where it has to
+/// be.
 async fn client(mut command: tokio::process::Command, name: &str) -> Option<Value> {
     let output = command.output().await.ok();
     let missing = output.as_ref().is_none_or(|output| {

@@ -1,5 +1,5 @@
-//! Questions about a million runs are answered by indexes, old runs leave by command, and a stream that
-//! lost its messages is filled again.
+//! Questions about a million runs are answered by indexes, old runs leave by command, and a stream
+//! that lost its messages is filled again.
 
 use std::process::{Command, Output};
 use std::time::Duration;

@@ -16,8 +16,8 @@ use super::{Account, Place};
 /// How long the bus may take for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Every event that was published is in the stream, and every message of it is of an event. A message that
-/// is there twice is no mistake: consumers know it by its id.
+/// Every event that was published is in the stream, and every message of it is of an event. A
+/// message that is there twice is no mistake: consumers know it by its id.
 ///
 /// # Errors
 ///

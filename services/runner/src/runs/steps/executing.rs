@@ -80,8 +80,8 @@ impl Engine {
     }
 
     /// `left` are the seconds of ledger time until the deadline. module-gate judges by the clock of its
-    /// host, which may differ from the ledger's by hours on a network whose time was moved; so it is told
-    /// how much time is left, on that clock.
+    /// host, which may differ from the ledger's by hours on a network whose time was moved; so it
+    /// is told how much time is left, on that clock.
     fn order<'a>(&self, it: &'a Snapshot, input: &'a [u8], left: u64) -> Result<Order<'a>> {
         let terms = it.terms()?;
         let now = chassis::clock::now().unix_timestamp();

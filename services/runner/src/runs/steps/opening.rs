@@ -148,8 +148,8 @@ impl Engine {
         Ok(Next::Again)
     }
 
-    /// The terms whose digest the vault's record holds. What may differ from what was pinned: the ledger
-    /// time of the opening, and attesters that changed in between. `None` if nothing fits.
+    /// The terms whose digest the vault's record holds. What may differ from what was pinned: the
+    /// ledger time of the opening, and attesters that changed in between. `None` if nothing fits.
     async fn terms_on_chain(&self, it: &Snapshot, closed_at: u64) -> Result<Option<Terms>> {
         let (vault_run_id, _) = it.pinned()?;
         let Some(record) = self.ledger.record(vault_run_id).await?.0 else { return Ok(None) };

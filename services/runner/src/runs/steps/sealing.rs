@@ -58,8 +58,8 @@ async fn seal(it: &Snapshot, gates: &Gates, statements: (&[u8], &[u8])) -> Resul
     gates.seal(it.key(), it.run.workflow_id(), statements, drafts).await
 }
 
-/// What is settled: the metered usage if the statement passed and so did the check of what was sealed,
-/// or if a budget was used up; else nothing (R10).
+/// What is settled: the metered usage if the statement passed and so did the check of what was
+/// sealed, or if a budget was used up; else nothing (R10).
 fn settlement(execution: &Execution, sealed: &Sealed) -> Settlement {
     let output_hash = sealed.seal.seal_digest;
     let failure = match verdict::failure(execution) {
