@@ -50,7 +50,7 @@ impl Setting {
         let mut policy = Policy::new(&root);
         policy.scratch = Some(base.join("scratch"));
         policy.free_writes = vec![base.join("out")];
-        policy.limits.wall_ms = 60_000;
+        policy.limits.wall_ms = 300_000;
         let (keep, env) = (Vec::new(), Vec::new());
         Self { _dir: dir, base, root, policy, keep, argument: String::new(), env }
     }
