@@ -1,6 +1,8 @@
 -- Facts on their way to the bus. A row is put in the transaction that makes the fact true and stays
 -- after publishing, so that a stream can be filled again.
-CREATE TABLE outbox (
+--
+-- IF NOT EXISTS: databases made before this migration was the chassis' own have the same table.
+CREATE TABLE IF NOT EXISTS outbox (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     event_id     text NOT NULL UNIQUE,
     subject      text NOT NULL,
@@ -11,6 +13,6 @@ CREATE TABLE outbox (
     published_at timestamptz
 );
 
-CREATE SEQUENCE outbox_position;
+CREATE SEQUENCE IF NOT EXISTS outbox_position;
 
-CREATE INDEX outbox_waiting ON outbox (id) WHERE published_at IS NULL;
+CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (id) WHERE published_at IS NULL;

@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use wire::event::Family;
 
+use crate::telemetry;
+
 /// The most bytes of one event. Events name bytes by digest and carry none.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 
@@ -45,7 +47,7 @@ pub struct Bus {
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
     /// There is no connection now.
-    #[error("NATS is away")]
+    #[error("NATS is not connected")]
     Away,
     /// It can never be published as it is.
     #[error("the event has {0} bytes, at most {MAX_EVENT_BYTES} are published")]
@@ -71,15 +73,17 @@ impl Bus {
     ///
     /// When `url` or `prefix` cannot be used; the text names the variable, never the password (R9).
     pub async fn connect(url: &str, prefix: &str) -> anyhow::Result<Self> {
-        if prefix.is_empty() || !prefix.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-') {
-            return Err(anyhow!("NATS_PREFIX: want letters, digits and dashes"));
+        if prefix.is_empty()
+            || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        {
+            return Err(anyhow!("NATS_PREFIX: expected letters, digits and dashes"));
         }
         let (options, address) = options(url)?;
         let client = options
             .retry_on_initial_connect()
             .connection_timeout(ACK_TIMEOUT)
             .reconnect_delay_callback(reconnect_delay)
-            .event_callback(|event| async move { tell(&event) })
+            .event_callback(|event| async move { log_event(&event) })
             .connect(address)
             .await
             .context("NATS_URL: cannot connect")?;
@@ -112,7 +116,7 @@ impl Bus {
     pub fn probe(&self) -> Result<(), String> {
         match self.client.connection_state() {
             State::Connected => Ok(()),
-            _ => Err("NATS is away".to_owned()),
+            _ => Err("NATS is not connected".to_owned()),
         }
     }
 
@@ -160,7 +164,7 @@ impl Bus {
         }
         let of = |family: &Family| family.filter(&self.prefix);
         let mut families = Family::ALL.into_iter();
-        let family = families.find(|it| subject.starts_with(of(it).trim_end_matches('>')));
+        let family = families.find(|family| subject.starts_with(of(family).trim_end_matches('>')));
         if let Some(family) = family
             && !self.ensured().contains(&family)
         {
@@ -168,7 +172,7 @@ impl Bus {
         }
         let sent = self.send(subject, Some(message_id), body).await;
         if let (Err(BusError::Unconfirmed(_)), Some(family)) = (&sent, family) {
-            // The stream may be gone. The server says so only if nobody else listens to the subject;
+            // The stream may be gone. The server says so only if there is no other listener on the subject;
             // otherwise nothing confirms. So the next attempt looks for it first.
             self.ensured().remove(&family);
         }
@@ -229,6 +233,8 @@ impl Bus {
             headers.insert("Nats-Msg-Id", message_id);
         }
         headers.insert("Content-Type", "application/cloudevents+json");
+        // The event's own `traceparent` says what made it true; this one leads on from the publishing.
+        headers.insert("traceparent", telemetry::traceparent());
         let ack = self.jetstream.publish_with_headers(subject.to_owned(), headers, body);
         ack.await.map_err(BusError::Unconfirmed)?.await.map_err(BusError::Unconfirmed)?;
         Ok(())
@@ -237,7 +243,7 @@ impl Bus {
 
 /// The credentials are taken out of the URL, so that no address in a log holds them.
 fn options(url: &str) -> anyhow::Result<(ConnectOptions, ServerAddr)> {
-    let refused = || anyhow!("NATS_URL: want nats://user:password@host:port");
+    let refused = || anyhow!("NATS_URL: expected nats://user:password@host:port");
     let mut url = url::Url::parse(url).map_err(|_| refused())?;
     if !matches!(url.scheme(), "nats" | "tls") || url.host_str().is_none_or(str::is_empty) {
         return Err(refused());
@@ -259,7 +265,7 @@ fn reconnect_delay(attempts: usize) -> Duration {
     (Duration::from_millis(50) * 2_u32.pow(doublings)).min(MAX_RECONNECT_DELAY)
 }
 
-fn tell(event: &Event) {
+fn log_event(event: &Event) {
     match event {
         Event::Connected => info!("NATS is connected"),
         other => warn!("NATS: {other}"),

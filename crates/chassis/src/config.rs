@@ -2,7 +2,7 @@
 //!
 //! A getter never fails: it notes what is wrong and answers something harmless, and [`Env::finish`]
 //! refuses the whole configuration if anything was noted. So an operator corrects five mistakes in
-//! one go. Values never stand in a mistake, since any of them may be a secret (R9).
+//! one go. Values are never part of a mistake, since any of them may be a secret (R9).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ pub struct ConfigErrors(pub Vec<Mistake>);
 pub struct Mistake {
     /// The variable, by its first name.
     pub variable: String,
-    /// What is wrong and what is wanted; never the value.
+    /// What is wrong and what is expected; never the value.
     pub problem: String,
 }
 
@@ -81,7 +81,7 @@ impl Env {
             Some("true" | "1" | "yes") => true,
             Some("false" | "0" | "no") => false,
             Some(_) => {
-                self.mistake(names, "want true, false, 1, 0, yes or no");
+                self.mistake(names, "expected true, false, 1, 0, yes or no");
                 default
             }
         }
@@ -97,7 +97,7 @@ impl Env {
             Ok(number) if range.contains(&number) => number,
             _ => {
                 let (least, most) = (range.start(), range.end());
-                self.mistake(names, &format!("want a whole number from {least} to {most}"));
+                self.mistake(names, &format!("expected a whole number from {least} to {most}"));
                 default
             }
         }
@@ -111,7 +111,10 @@ impl Env {
         if fits {
             return Some(value);
         }
-        self.mistake(names, &format!("want a URL that starts with {}://", schemes.join(":// or ")));
+        self.mistake(
+            names,
+            &format!("expected a URL that starts with {}://", schemes.join(":// or ")),
+        );
         None
     }
 

@@ -11,6 +11,7 @@ use tonic::{Request, Status};
 
 use crate::config::Secret;
 use crate::telemetry;
+use crate::trace::Outgoing;
 
 pub use server::Server;
 pub use tokens::{Auth, Caller, Tokens, TokensError};
@@ -20,11 +21,11 @@ mod tokens;
 
 /// How long a connection may take. Calls have no limit here: a stream of progress may last.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an open connection is asked whether it still lives, and how long it may take to answer.
+/// How often an open connection is asked whether it still lives, and how long the answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// A channel that sends a token and the current trace with every call: what a generated client takes.
-pub type Client = InterceptedService<Channel, Credentials>;
+pub type Client = Outgoing<InterceptedService<Channel, Credentials>>;
 
 /// Puts the token and the current trace on a call.
 #[derive(Debug, Clone)]
@@ -41,7 +42,7 @@ pub struct Credentials {
 /// between services is the deployment's (a mesh or a private network).
 pub fn client(url: &str, token: Option<&Secret>) -> anyhow::Result<Client> {
     let endpoint = Endpoint::from_shared(url.to_owned()).ok();
-    let endpoint = endpoint.filter(|it| it.uri().scheme_str() == Some("http"));
+    let endpoint = endpoint.filter(|endpoint| endpoint.uri().scheme_str() == Some("http"));
     let endpoint = endpoint.ok_or_else(|| anyhow!("`{url}` is not http://host:port"))?;
     let authorization = token.map(authorization).transpose()?;
     let channel = endpoint
@@ -50,7 +51,7 @@ pub fn client(url: &str, token: Option<&Secret>) -> anyhow::Result<Client> {
         .keep_alive_timeout(KEEP_ALIVE)
         .tcp_nodelay(true)
         .connect_lazy();
-    Ok(InterceptedService::new(channel, Credentials { authorization }))
+    Ok(Outgoing::new(InterceptedService::new(channel, Credentials { authorization })))
 }
 
 impl Interceptor for Credentials {

@@ -12,13 +12,16 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Serialize, Serializer};
+use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
-use crate::clock;
+use crate::{Bus, Service, clock, postgres, telemetry};
 
+/// How often Postgres and NATS are asked.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
 /// How long a probe may take before it counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -26,7 +29,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Health(Arc<watch::Sender<Snapshot>>);
 
-/// How a service stands at one moment.
+/// The state of a service at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
     /// Everything needed answers, and the service is not draining.
@@ -49,7 +52,7 @@ pub struct Check {
     /// Why not, if it did not. Operators see it: no secret (R9).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// Since when it stands so.
+    /// Since when it has been so.
     #[serde(serialize_with = "with_milliseconds")]
     pub since: OffsetDateTime,
 }
@@ -109,7 +112,7 @@ impl Health {
         self.change(|snapshot| snapshot.draining = true);
     }
 
-    /// How the service stands now.
+    /// The state of the service now.
     pub fn snapshot(&self) -> Snapshot {
         self.0.borrow().clone()
     }
@@ -142,11 +145,34 @@ impl Health {
                 _ = ticks.tick() => {}
                 () = stop.cancelled() => break,
             }
-            let answer = tokio::time::timeout(PROBE_TIMEOUT, probe()).await;
+            // Polls are no traces: they would outnumber and hide the work.
+            let probing = probe().instrument(telemetry::unsampled("probe"));
+            let answer = tokio::time::timeout(PROBE_TIMEOUT, probing).await;
             self.set(name, answer.unwrap_or_else(|_| Err("it took too long to answer".to_owned())));
         }
         self.drain();
         Ok(())
+    }
+
+    /// Watches the database as `postgres`, without which the service is not ready.
+    pub fn watch_postgres(&self, service: &Service, db: &PgPool) {
+        self.need("postgres");
+        let db = db.clone();
+        let probe = move || {
+            let db = db.clone();
+            async move { postgres::probe(&db).await }
+        };
+        let watch = self.clone().watch("postgres", PROBE_EVERY, service.stop(), probe);
+        service.spawn("probe postgres", watch);
+    }
+
+    /// Watches the bus as `nats`, without which the service is only degraded: facts wait in the outbox.
+    pub fn watch_nats(&self, service: &Service, bus: &Bus) {
+        self.want("nats");
+        let bus = bus.clone();
+        let probe = move || std::future::ready(bus.probe());
+        let watch = self.clone().watch("nats", PROBE_EVERY, service.stop(), probe);
+        service.spawn("probe nats", watch);
     }
 
     /// `/live` (the process answers) and `/ready` (503 if not), for an HTTP server.
@@ -172,7 +198,8 @@ impl Health {
         self.0.send_if_modified(|snapshot| {
             let before = snapshot.clone();
             change(snapshot);
-            let missing = |needed| snapshot.checks.values().any(|it| !it.ok && it.needed == needed);
+            let missing =
+                |needed| snapshot.checks.values().any(|check| !check.ok && check.needed == needed);
             let (needs, wants) = (missing(true), missing(false));
             snapshot.ready = !needs && !snapshot.draining;
             snapshot.degraded = needs || wants;

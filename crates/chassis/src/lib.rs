@@ -2,12 +2,14 @@
 //! "verdict" belongs in a service.
 //!
 //! Reading order: [`config`] (the only reader of the environment) and [`clock`] (the only reader of
-//! the clock), [`service`] (start, signals, stop), [`postgres`], [`bus`] and [`outbox`] (facts leave
-//! in the order in which they became true), [`http`] (no client holds a server up), [`grpc`] (who may call, and the trace that goes along),
+//! the clock), [`process`] and [`service`] (start, signals, stop), [`postgres`], [`bus`] and [`outbox`]
+//! (facts leave in the order in which they became true), [`http`] (no client holds a server up), [`grpc`]
+//! (who may call, and the trace that goes along), [`trace`] (spans and durations of calls),
 //! [`telemetry`], [`metrics`], [`health`], and [`confine`] (what the process may still touch).
 
 pub mod config;
 pub mod clock;
+pub mod process;
 pub mod service;
 pub mod postgres;
 pub mod bus;

@@ -48,14 +48,46 @@ pub fn database_errors() -> &'static Counter<u64> {
     &COUNTER
 }
 
-/// `lumio.server.duration` (seconds): from a request's head to its answer's head, by `protocol`
-/// (`grpc`, `http`).
-pub fn server_duration() -> &'static Histogram<f64> {
+/// The buckets that OpenTelemetry's conventions advise for durations, in seconds.
+const SECONDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// `http.server.request.duration` (seconds): by `http.request.method`, `http.route` and
+/// `http.response.status_code`.
+pub fn http_server_duration() -> &'static Histogram<f64> {
     static HISTOGRAM: LazyLock<Histogram<f64>> = LazyLock::new(|| {
         meter()
-            .f64_histogram("lumio.server.duration")
+            .f64_histogram("http.server.request.duration")
             .with_unit("s")
             .with_description("from a request's head to its answer's head")
+            .with_boundaries(SECONDS.to_vec())
+            .build()
+    });
+    &HISTOGRAM
+}
+
+/// `rpc.server.call.duration` (seconds): by `rpc.system.name`, `rpc.method` and
+/// `rpc.response.status_code`.
+pub fn rpc_server_duration() -> &'static Histogram<f64> {
+    static HISTOGRAM: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+        meter()
+            .f64_histogram("rpc.server.call.duration")
+            .with_unit("s")
+            .with_description("from a call's head to its answer's head")
+            .with_boundaries(SECONDS.to_vec())
+            .build()
+    });
+    &HISTOGRAM
+}
+
+/// `rpc.client.call.duration` (seconds): calls to other services, with the same attributes.
+pub fn rpc_client_duration() -> &'static Histogram<f64> {
+    static HISTOGRAM: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+        meter()
+            .f64_histogram("rpc.client.call.duration")
+            .with_unit("s")
+            .with_description("from a call's head to its answer's head")
+            .with_boundaries(SECONDS.to_vec())
             .build()
     });
     &HISTOGRAM

@@ -1,65 +1,126 @@
 //! Facts leave in the transaction that makes them true, and reach the bus afterwards, in order (R14).
 //!
 //! A service puts an event beside its other writes; if the transaction rolls back, nothing was ever
-//! told. A relay, one at a time per schema, draws a position for each committed event, publishes it,
-//! waits for the confirmation and marks it. A relay that dies between publishing and marking publishes
-//! again; the message id makes the repeat harmless. The position, not the row's id, is the order
-//! others may rely on: ids are drawn before the commit, so a later one can become visible first.
+//! published. A relay, one at a time per schema, draws a position for each committed event, publishes
+//! it, waits for the confirmation and marks it. A relay that dies between publishing and marking
+//! publishes again; the message id makes the repeat harmless. The position, not the row's id, is the
+//! order others may rely on: ids are drawn before the commit, so a later one can become visible first.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sqlx::postgres::PgRow;
+use serde::Deserialize;
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::{PgListener, PgRow};
 use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
-use tokio::sync::Notify;
+use time::OffsetDateTime;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
-use wire::event::CloudEvent;
+use tracing::{Instrument as _, debug, info, info_span, warn};
+use wire::event::{CloudEvent, Data};
 
 use crate::bus::{Bus, BusError, MAX_EVENT_BYTES};
-use crate::metrics;
-
-/// The table and its sequence: the first migration of every service that tells facts.
-pub const MIGRATION: &str = include_str!("../migrations/0001_outbox.sql");
+use crate::{metrics, telemetry};
 
 /// How many events are positioned at once.
 const BATCH: i64 = 64;
-/// How long the relay sleeps when nothing waits and nobody wakes it.
-const POLL: Duration = Duration::from_millis(200);
+/// The channel on which Postgres tells the relays of a commit.
+const CHANNEL: &str = "lumio_outbox";
+/// How long the relay sleeps when nothing waits. Commits wake it by [`CHANNEL`]; this only bounds what a
+/// notification lost with its connection can cost.
+const POLL: Duration = Duration::from_secs(1);
 /// How often a relay that does not lead asks for the lead.
 const LEAD_EVERY: Duration = Duration::from_secs(1);
-/// The longest wait after failures in a row.
+/// The shortest and the longest wait after failures in a row.
+const MIN_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-static WAKE: LazyLock<Notify> = LazyLock::new(Notify::new);
-
-/// Tells `event` on `subject` once the caller's transaction commits.
+/// Publishes event `name` about `data`'s entity, as its next fact, once the caller's transaction
+/// commits. Facts about one entity are numbered without a gap: a transaction that rolls back gives its
+/// number back, and two that write about one entity wait for each other.
 ///
 /// # Errors
 ///
-/// When the row cannot be written, which includes an event of that id having been told before, and
-/// when the event has more than [`MAX_EVENT_BYTES`].
+/// As [`put`], and when `data` has no JSON form.
+pub async fn publish<D: Data>(
+    conn: &mut PgConnection,
+    prefix: &str,
+    name: D::Name,
+    data: &D,
+    now: OffsetDateTime,
+    traceparent: Option<String>,
+) -> sqlx::Result<()> {
+    let key = data.key();
+    let last: i64 = sqlx::query_scalar(
+        "INSERT INTO outbox_sequences (key, last) VALUES ($1, 1)
+         ON CONFLICT (key) DO UPDATE SET last = outbox_sequences.last + 1
+         RETURNING last",
+    )
+    .bind(&key)
+    .fetch_one(&mut *conn)
+    .await?;
+
+    let encode = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Encode(error);
+    let sequence = u64::try_from(last).map_err(|error| encode(error.into()))?;
+    let event = CloudEvent::new(name, data, sequence, now, traceparent)
+        .map_err(|error| encode(error.into()))?;
+    put(conn, &event, &data.subject(prefix, name)).await
+}
+
+/// Publishes `event` on `subject` once the caller's transaction commits. The commit itself wakes every
+/// relay of the database, also those of other processes.
+///
+/// # Errors
+///
+/// When the row cannot be written, which includes an event of that id having been published before,
+/// and when the event has more than [`MAX_EVENT_BYTES`].
 pub async fn put(conn: &mut PgConnection, event: &CloudEvent, subject: &str) -> sqlx::Result<()> {
     let body = serde_json::to_string(event).map_err(|error| sqlx::Error::Encode(error.into()))?;
     if body.len() > MAX_EVENT_BYTES {
         // Kept out here: in the relay it would hold up everything behind it.
         return Err(sqlx::Error::Encode(BusError::TooLarge(body.len()).into()));
     }
-    sqlx::query("INSERT INTO outbox (event_id, subject, body) VALUES ($1, $2, $3)")
-        .bind(&event.id)
-        .bind(subject)
-        .bind(body)
-        .execute(conn)
-        .await
-        .map(drop)
+    // Postgres delivers a notification when the transaction commits and drops it otherwise.
+    sqlx::query(
+        "WITH put AS (INSERT INTO outbox (event_id, subject, body) VALUES ($1, $2, $3))
+         SELECT pg_notify($4, current_schema())",
+    )
+    .bind(&event.id)
+    .bind(subject)
+    .bind(body)
+    .bind(CHANNEL)
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
-/// Lets the relays of this process look at once; worth calling after a commit.
-pub fn wake() {
-    WAKE.notify_waiters();
+/// Makes the outbox, or brings it up to date. The chassis keeps its own record of what was applied, so
+/// that a service's migrations are its own.
+///
+/// # Errors
+///
+/// The database's own, or an outbox that is newer than this program.
+pub async fn migrate(conn: &mut PgConnection) -> Result<(), MigrateError> {
+    let mut migrations = sqlx::migrate!("./migrations");
+    migrations.dangerous_set_table_name("_chassis_migrations");
+    migrations.run(&mut *conn).await?;
+
+    // Databases from before had the outbox as the first migration of each service. What is applied is
+    // the same table, so the record moves.
+    sqlx::raw_sql(
+        "DO $$ BEGIN
+            IF to_regclass('_sqlx_migrations') IS NOT NULL THEN
+                DELETE FROM _sqlx_migrations WHERE version = 1 AND description = 'outbox';
+            END IF;
+        END $$",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
+
+/// Commits wake every relay; a service need not.
+pub const fn wake() {}
 
 /// Publishes what was put, until `stop`. Rides out a database or a bus that is away.
 ///
@@ -73,7 +134,7 @@ pub async fn relay(db: PgPool, bus: Bus, stop: CancellationToken) -> anyhow::Res
             Ok(()) => LEAD_EVERY,
             Err(error) => {
                 if failures == 0 {
-                    warn!("events are waiting: {error}");
+                    warn!("events are waiting: {}", wire::causes(&error));
                 }
                 failures = failures.saturating_add(1);
                 backoff(failures)
@@ -89,9 +150,9 @@ pub async fn relay(db: PgPool, bus: Bus, stop: CancellationToken) -> anyhow::Res
 
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("the database did not answer: {0}")]
+    #[error("the database did not answer")]
     Database(#[from] sqlx::Error),
-    #[error("{0}")]
+    #[error(transparent)]
     Bus(#[from] BusError),
 }
 
@@ -120,8 +181,12 @@ async fn lead(
         return Ok(());
     }
     debug!("leading the relay");
+
+    // Listening begins before the first look, so that no commit falls between the two.
+    let mut commits = PgListener::connect_with(db).await?;
+    commits.listen(CHANNEL).await?;
+
     while !stop.is_cancelled() {
-        let woken = WAKE.notified();
         let published = publish_batch(&mut conn, bus, stop).await?;
         if *failures > 0 {
             info!("events flow again");
@@ -130,7 +195,8 @@ async fn lead(
         if published == 0 {
             tokio::select! {
                 () = sleep(POLL) => {}
-                () = woken => {}
+                // An error of this connection is one of the database: the relay starts again.
+                heard = commits.recv() => drop(heard?),
                 () = stop.cancelled() => {}
             }
         }
@@ -160,7 +226,7 @@ async fn publish_batch(
         if stop.is_cancelled() {
             break;
         }
-        outcome = bus.publish(&event.subject, &event.event_id, Bytes::from(event.body)).await;
+        outcome = publish_one(bus, event.subject, &event.event_id, event.body).await;
         if outcome.is_err() {
             metrics::publish_failures().add(1, &[]);
             break;
@@ -175,13 +241,43 @@ async fn publish_batch(
     Ok(confirmed.len())
 }
 
+/// Publishes one event, in a span of the trace that made it true.
+async fn publish_one(bus: &Bus, subject: String, id: &str, body: String) -> Result<(), BusError> {
+    #[derive(Deserialize)]
+    struct Traced {
+        traceparent: Option<String>,
+    }
+
+    // Without its last token, the entity, a subject is the name of a kind of event.
+    let kind = subject.rsplit_once('.').map_or(subject.as_str(), |(kind, _)| kind);
+    let span = info_span!(
+        "publish",
+        otel.name = %format!("publish {kind}"),
+        otel.kind = "producer",
+        messaging.system = "nats",
+        messaging.operation.type = "send",
+        messaging.destination.template = %kind,
+        messaging.message.id = %id,
+    );
+    let made_in = serde_json::from_str(&body).ok().and_then(|traced: Traced| traced.traceparent);
+    if let Some(traceparent) = made_in {
+        telemetry::continue_trace(&traceparent, &span);
+    }
+
+    bus.publish(&subject, id, Bytes::from(body)).instrument(span).await
+}
+
 /// Draws the next positions for what is committed and has none, in the order of putting.
 async fn position(conn: &mut PgConnection) -> sqlx::Result<()> {
     let text = "
         UPDATE outbox SET position = drawn.position
         FROM (
             SELECT id, nextval('outbox_position') AS position
-            FROM (SELECT id FROM outbox WHERE position IS NULL AND published_at IS NULL ORDER BY id LIMIT $1) AS next
+            FROM (
+                SELECT id FROM outbox
+                WHERE position IS NULL AND published_at IS NULL
+                ORDER BY id LIMIT $1
+            ) AS next
         ) AS drawn
         WHERE outbox.id = drawn.id";
     sqlx::query(text).bind(BATCH).execute(conn).await.map(drop)
@@ -209,7 +305,7 @@ fn read(row: PgRow) -> sqlx::Result<Waiting> {
     })
 }
 
-/// 200 ms, doubled at every failure, at most [`MAX_BACKOFF`].
+/// Doubled at every failure.
 fn backoff(failures: u32) -> Duration {
-    (POLL * 2_u32.pow(failures.min(8))).min(MAX_BACKOFF)
+    (MIN_BACKOFF * 2_u32.pow(failures.min(8))).min(MAX_BACKOFF)
 }

@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres,
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, info, warn};
 
-use crate::metrics;
+use crate::{metrics, outbox};
 
 /// Connections of one pool, at most, when its owner names no other number.
 pub const MAX_CONNECTIONS: u32 = 16;
@@ -147,8 +147,9 @@ fn bounded(options: PgConnectOptions) -> PgConnectOptions {
     options.options(BOUNDS.into_iter().filter(|(name, _)| !says(name)))
 }
 
-/// Brings the schema up to date, on a connection of its own without bounds: a change of a large table,
-/// or the wait for another process that is making it, takes the time it takes.
+/// Brings the schema up to date: the outbox, then the tables of `migrations`. It uses a connection of its
+/// own without bounds: a change of a large table, or the wait for another process that is making it,
+/// takes the time it takes.
 ///
 /// # Errors
 ///
@@ -160,6 +161,7 @@ pub async fn migrate(db: &PgPool, migrations: &Migrator) -> Result<(), MigrateEr
         let lift = sqlx::query("SELECT set_config($1, '0', false)");
         lift.bind(name).execute(&mut conn).await?;
     }
+    outbox::migrate(&mut conn).await?;
     migrations.run(&mut conn).await?;
     Ok(conn.close().await?)
 }

@@ -1,37 +1,54 @@
 //! Logs, traces and metrics of a process.
 //!
-//! Trace ids are made whether or not anybody collects traces: they stand in logs, events and run
-//! objects. With `OTEL_EXPORTER_OTLP_ENDPOINT` set, spans and metrics also go there (OTLP over gRPC).
-//! Logs go to standard error, for people on a terminal and as JSON otherwise.
+//! Trace ids are made whether or not anything collects traces: logs, events and run objects carry them.
+//! With `OTEL_EXPORTER_OTLP_ENDPOINT` set, spans and metrics also go there (OTLP over gRPC, encrypted if
+//! the address is `https://`). Logs go to standard error, for people on a terminal and as JSON otherwise.
+//! Every name that is exported is listed in `docs/operations/telemetry.md`.
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow};
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
-use opentelemetry::{Context, global};
-use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig as _};
+use opentelemetry::{Context, KeyValue, global};
+use opentelemetry_otlp::{
+    MetricExporter, SpanExporter, WithExportConfig as _, WithTonicConfig as _,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::Span;
+use prometheus::{Registry as Prometheus, TextEncoder};
+use tonic::transport::{Certificate, ClientTlsConfig};
 use tracing::level_filters::LevelFilter;
+use tracing::{Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
 use crate::config::Env;
 
+mod log_format;
+mod statements;
+
 /// The variable that turns exporting on.
 pub const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// The variable that names a file of certificates (PEM) to trust besides the public ones.
+pub const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+/// The variable that gives a service another name, such as one for each deployment.
+pub const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
 
 /// Libraries whose debug output drowns ours.
-const QUIET: &str = "async_nats=warn,h2=warn,hyper=warn,hyper_util=warn,opentelemetry=warn,opentelemetry_sdk=warn,rustls=warn,sqlx=warn,tonic=warn,tower=warn";
+const QUIET: &str = concat!(
+    "async_nats=warn,h2=warn,hyper=warn,hyper_util=warn,opentelemetry=warn,opentelemetry_sdk=warn,",
+    "rustls=warn,sqlx=warn,tonic=warn,tower=warn",
+);
 
 /// What the first call of [`init`] set up. The lock is held while it does, so that a second call waits.
 static PROVIDERS: Mutex<Option<Telemetry>> = Mutex::new(None);
@@ -41,37 +58,86 @@ static PROVIDERS: Mutex<Option<Telemetry>> = Mutex::new(None);
 pub struct Telemetry {
     traces: SdkTracerProvider,
     metrics: SdkMeterProvider,
+    prometheus: Prometheus,
+    exports: bool,
 }
 
-/// Sets up logs, traces and metrics for `service` at `level` (`error warn info debug trace`). A second
-/// call in the same process changes nothing, also at the same time. Call it inside the runtime and after
-/// [`crate::confine::confine`], since an exporter starts threads.
+/// Where telemetry goes, and under which name.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The collector (OTLP over gRPC); none is told of anything if absent.
+    pub endpoint: Option<String>,
+    /// Certificates to trust besides the public ones.
+    pub certificate: Option<PathBuf>,
+    /// The name of the service, in place of its own.
+    pub service_name: Option<String>,
+}
+
+impl Settings {
+    /// The settings of this process's environment, by OpenTelemetry's own names.
+    pub fn from_env(env: &Env) -> Self {
+        Self {
+            endpoint: env.optional_url(ENDPOINT, &["http", "https"]),
+            certificate: env.optional(CERTIFICATE).map(PathBuf::from),
+            service_name: env.optional(SERVICE_NAME),
+        }
+    }
+}
+
+/// Sets up logs, traces and metrics for `service` at `level` (`error warn info debug trace`), with the
+/// settings of the environment. A second call in the same process changes nothing, also at the same
+/// time. Call it inside the runtime and after [`crate::confine::confine`], since an exporter starts
+/// threads.
 ///
 /// # Errors
 ///
-/// When `level` is not a level, when the exporter's address cannot be used, or when something else in
-/// the process has taken the log already.
+/// When `level` is not a level, when the exporter's address or certificates cannot be used, or when
+/// another subscriber is installed already.
 pub fn init(service: &'static str, level: &str) -> anyhow::Result<Telemetry> {
+    init_with(service, level, || {
+        let env = Env::process();
+        let settings = Settings::from_env(&env);
+        env.finish()?;
+        Ok(settings)
+    })
+}
+
+/// The same with the settings that `settings` gives.
+///
+/// # Errors
+///
+/// As [`init`].
+pub fn init_with(
+    service: &'static str,
+    level: &str,
+    settings: impl FnOnce() -> anyhow::Result<Settings>,
+) -> anyhow::Result<Telemetry> {
     // A call that panicked has stored nothing, so the next may try.
     let mut providers = PROVIDERS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(telemetry) = &*providers {
         return Ok(telemetry.clone());
     }
+
     let filter = LevelFilter::from_str(level)
-        .map_err(|_| anyhow!("the log level must be error, warn, info, debug or trace"))?;
+        .map_err(|_| anyhow!("expected error, warn, info, debug or trace as the log level"))?;
     let filter =
         EnvFilter::try_new(format!("{filter},{QUIET}")).context("cannot filter the log")?;
-    let endpoint = Env::process().optional_url(ENDPOINT, &["http", "https"]);
-    let telemetry = Telemetry::new(service, endpoint.as_deref())
-        .with_context(|| format!("{ENDPOINT}: cannot export there"))?;
+    let telemetry = Telemetry::new(service, &settings()?)?;
 
+    // The layer that makes spans of statements asks for sqlx's own events, which are at level debug. It
+    // is only there when spans are exported: without it, sqlx does not even make them.
     let tracer = telemetry.traces.tracer(service);
+    let statements = telemetry.exports.then(|| {
+        let wanted = Targets::new().with_target("sqlx::query", LevelFilter::DEBUG);
+        statements::StatementSpans::new(tracer.clone()).with_filter(wanted)
+    });
     let traces = tracing_opentelemetry::layer().with_tracer(tracer);
     Registry::default()
         .with(traces.with_filter(LevelFilter::INFO))
+        .with(statements)
         .with(log_layer().with_filter(filter))
         .try_init()
-        .context("the log of this process is taken already")?;
+        .context("a tracing subscriber is already installed in this process")?;
     global::set_meter_provider(telemetry.metrics.clone());
     Ok(providers.insert(telemetry).clone())
 }
@@ -86,11 +152,11 @@ pub fn traceparent() -> String {
 pub fn traceparent_of(span: &Span) -> String {
     let mut carrier = HashMap::new();
     TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
-    carrier.remove("traceparent").unwrap_or_else(fresh)
+    carrier.remove("traceparent").unwrap_or_else(|| fresh(true))
 }
 
-/// Makes `span`, which nobody has entered yet, part of the trace that `traceparent` names. A text that
-/// is not a traceparent changes nothing: it came from outside and is only a hint.
+/// Makes `span`, which was not entered yet, part of the trace that `traceparent` names. A text that is
+/// not a traceparent changes nothing: it came from outside and is only a hint.
 pub fn continue_trace(traceparent: &str, span: &Span) {
     let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
     let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
@@ -98,6 +164,15 @@ pub fn continue_trace(traceparent: &str, span: &Span) {
         // The only failures are a process without telemetry and a span entered before.
         let _ = span.set_parent(parent);
     }
+}
+
+/// A span that is never exported, and neither is anything in it, here or in the services that it calls:
+/// for polls, which would bury the traces of work. It says so in the way that W3C Trace Context has for
+/// it, by the flag "not sampled".
+pub fn unsampled(name: &'static str) -> Span {
+    let span = info_span!("unsampled", otel.name = name);
+    continue_trace(&fresh(false), &span);
+    span
 }
 
 /// The trace id in a `traceparent` (32 lower-case hex digits), if it is one.
@@ -109,26 +184,72 @@ pub fn trace_id(traceparent: &str) -> Option<&str> {
 }
 
 impl Telemetry {
-    fn new(service: &'static str, endpoint: Option<&str>) -> anyhow::Result<Self> {
-        let resource = || Resource::builder().with_service_name(service).build();
-        let mut traces = SdkTracerProvider::builder().with_resource(resource());
-        let mut metrics = SdkMeterProvider::builder().with_resource(resource());
-        if let Some(endpoint) = endpoint {
-            let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-            traces = traces.with_batch_exporter(exporter);
-            let exporter =
-                MetricExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-            metrics = metrics.with_periodic_exporter(exporter);
+    fn new(service: &'static str, settings: &Settings) -> anyhow::Result<Self> {
+        let resource = resource(settings.service_name.clone().unwrap_or_else(|| service.into()));
+        let prometheus = Prometheus::new();
+        let reader = opentelemetry_prometheus::exporter().with_registry(prometheus.clone());
+        let mut traces = SdkTracerProvider::builder().with_resource(resource.clone());
+        let mut metrics = SdkMeterProvider::builder()
+            .with_resource(resource)
+            .with_reader(reader.build().context("cannot collect metrics for Prometheus")?);
+
+        if let Some(endpoint) = &settings.endpoint {
+            let encrypted = endpoint.starts_with("https://");
+            let tls = encrypted.then(|| tls(settings.certificate.as_deref())).transpose()?;
+            let refused = || format!("{ENDPOINT}: cannot export there");
+
+            let mut exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
+            if let Some(tls) = tls.clone() {
+                exporter = exporter.with_tls_config(tls);
+            }
+            traces = traces.with_batch_exporter(exporter.build().with_context(refused)?);
+
+            let mut exporter = MetricExporter::builder().with_tonic().with_endpoint(endpoint);
+            if let Some(tls) = tls {
+                exporter = exporter.with_tls_config(tls);
+            }
+            metrics = metrics.with_periodic_exporter(exporter.build().with_context(refused)?);
         }
-        Ok(Self { traces: traces.build(), metrics: metrics.build() })
+
+        let exports = settings.endpoint.is_some();
+        Ok(Self { traces: traces.build(), metrics: metrics.build(), prometheus, exports })
+    }
+
+    /// All metrics as Prometheus reads them (text format 0.0.4).
+    pub fn prometheus(&self) -> String {
+        // A metric that cannot be written is left out; the others count.
+        TextEncoder::new().encode_to_string(&self.prometheus.gather()).unwrap_or_default()
     }
 
     /// Sends what is still waiting to be exported. Waits a few seconds at most.
     pub fn flush(&self) {
-        // An exporter that is away must not keep a process from ending.
+        // An exporter that does not answer must not keep a process from ending.
         let _ = self.traces.force_flush();
         let _ = self.metrics.force_flush();
     }
+}
+
+/// Who reports: the service, its version, and this process of it.
+fn resource(service: String) -> Resource {
+    Resource::builder()
+        .with_service_name(service)
+        .with_attributes([
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("service.instance.id", crate::clock::new_uuid().to_string()),
+        ])
+        .build()
+}
+
+/// Trusts the public certificate authorities, and those in the file `certificate`.
+fn tls(certificate: Option<&Path>) -> anyhow::Result<ClientTlsConfig> {
+    // Several crates bring rustls, each with another implementation of its cryptography, and then rustls
+    // does not choose. The only failure is that the process has chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let tls = ClientTlsConfig::new().with_webpki_roots();
+    let Some(path) = certificate else { return Ok(tls) };
+    let pem = std::fs::read(path)
+        .with_context(|| format!("{CERTIFICATE}: cannot read {}", path.display()))?;
+    Ok(tls.ca_certificate(Certificate::from_pem(pem)))
 }
 
 fn log_layer<S>() -> Box<dyn tracing_subscriber::Layer<S> + Send + Sync>
@@ -139,16 +260,17 @@ where
     if std::io::stderr().is_terminal() {
         layer.with_target(false).compact().boxed()
     } else {
-        layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+        let layer = layer.json().flatten_event(true).with_current_span(true).with_span_list(false);
+        layer.map_event_format(log_format::WithTrace).boxed()
     }
 }
 
-/// A `traceparent` of a trace nobody else has.
-fn fresh() -> String {
+/// A `traceparent` of a trace that nothing else belongs to.
+fn fresh(sampled: bool) -> String {
     // The low half of a UUID of version 7 is random but for the two bits of its variant.
     let (trace, span) = (crate::clock::new_uuid(), crate::clock::new_uuid());
     let (_, span) = span.as_u64_pair();
-    format!("00-{}-{span:016x}-01", trace.simple())
+    format!("00-{}-{span:016x}-{:02x}", trace.simple(), u8::from(sampled))
 }
 
 #[cfg(test)]
@@ -169,5 +291,27 @@ mod tests {
         for text in ["", "00-7-7-01", &format!("00-{}-b7ad6b7169203331-01", "0".repeat(32))] {
             assert_eq!(trace_id(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_settings_are_those_of_opentelemetry_and_mistakes_are_named() {
+        let env = Env::from_map([
+            (ENDPOINT, "https://collector:4317"),
+            (SERVICE_NAME, "lumio-runner-eu"),
+            (CERTIFICATE, "/etc/ca.pem"),
+        ]);
+        let settings = Settings::from_env(&env);
+        assert_eq!(settings.endpoint.as_deref(), Some("https://collector:4317"));
+        assert_eq!(settings.service_name.as_deref(), Some("lumio-runner-eu"));
+
+        let env = Env::from_map([(ENDPOINT, "collector:4317")]);
+        assert_eq!(Settings::from_env(&env).endpoint, None);
+        assert!(env.finish().unwrap_err().to_string().starts_with(ENDPOINT));
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_read_are_named() {
+        let error = tls(Some(Path::new("/nowhere.pem"))).unwrap_err();
+        assert!(format!("{error:#}").starts_with("OTEL_EXPORTER_OTLP_CERTIFICATE: cannot read"));
     }
 }

@@ -1,7 +1,7 @@
 //! Lumio's side of the chain: the two contracts, the token, and the network they live on.
 //!
 //! Reading order: [`ids`] (what both sides compute for themselves), [`vault`] and [`registry`] (calls,
-//! types, events, state), [`tx`] (from a call to a signed envelope), [`Rpc`] (the one way to a node), and
+//! types, events, state), [`tx`] (from a call to a signed envelope), [`Rpc`] (the one way to a node; `bridge` is where `soroban-client` is), and
 //! [`contract_error`] (every refusal by name). [`local`] says where the contracts of a local deployment are.
 //!
 //! Amounts are in stroops, times in Unix seconds of ledger time; no time is ever computed from a number of
@@ -21,6 +21,7 @@ pub mod tx;
 pub mod vault;
 pub mod web_auth;
 mod address;
+mod bridge;
 mod error;
 mod invocation;
 mod keypair;

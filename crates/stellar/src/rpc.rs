@@ -14,8 +14,8 @@ mod simulate;
 use std::fmt;
 use std::time::Duration;
 
-use soroban_client::{Options, Server};
 use stellar_xdr::LedgerKey;
+use tracing::{Instrument as _, Span, info_span};
 use wire::Digest;
 
 pub use answer::{Applied, Clock, Outcome, Rejection, SendAnswer, TransactionStatus};
@@ -23,6 +23,7 @@ pub use entries::{AccountState, Entries, Entry};
 pub use events::Event;
 pub use simulate::Simulation;
 
+use crate::bridge::{self, Node};
 use crate::{Address, ChainError, Network};
 
 /// Longest wait for one answer.
@@ -30,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A connection to an RPC node. Cheap to share behind an `Arc`.
 pub struct Rpc {
-    server: Server,
+    node: Node,
     raw: raw::Raw,
 }
 
@@ -38,7 +39,7 @@ pub struct Rpc {
 #[derive(Debug, thiserror::Error)]
 pub enum RpcError {
     /// The address cannot be one.
-    #[error("'{0}' is not an RPC address; want http://host:port or https://…")]
+    #[error("'{0}' is not an RPC address; expected http://host:port or https://…")]
     Address(String),
     /// No answer came.
     #[error("the RPC did not answer {method}: {reason}; check its address and try again")]
@@ -87,10 +88,7 @@ impl Rpc {
     /// When `url` is no http or https address.
     pub fn new(url: &str) -> Result<Self, RpcError> {
         let raw = raw::Raw::new(url, TIMEOUT)?;
-        let options =
-            Options { allow_http: true, timeout: TIMEOUT.as_secs(), ..Options::default() };
-        let server = Server::new(url, options).map_err(|_| RpcError::Address(url.to_owned()))?;
-        Ok(Self { server, raw })
+        Ok(Self { node: Node::new(url, TIMEOUT)?, raw })
     }
 
     /// The network that the node is on.
@@ -99,16 +97,8 @@ impl Rpc {
     ///
     /// [`RpcError`].
     pub async fn network(&self) -> Result<NodeNetwork, RpcError> {
-        const METHOD: &str = "getNetwork";
-        let answer =
-            self.server.get_network().await.map_err(|error| client_error(METHOD, error))?;
-        let passphrase = answer.passphrase.ok_or_else(|| malformed(METHOD, "no passphrase"))?;
-        let protocol = answer.protocol_version.and_then(|version| u32::try_from(version).ok());
-        Ok(NodeNetwork {
-            network: Network::new(passphrase),
-            protocol: protocol.ok_or_else(|| malformed(METHOD, "no protocol version"))?,
-            friendbot: answer.friendbot_url,
-        })
+        let asking = self.node.network();
+        asking.instrument(call_span("getNetwork")).await
     }
 
     /// Fails unless the node is on `network`: a signature for another one is worthless, and state read
@@ -158,13 +148,10 @@ impl Rpc {
     /// [`ChainError::Rpc`] when the node did not answer.
     pub async fn send(&self, network: &Network, envelope: &[u8]) -> Result<SendAnswer, ChainError> {
         const METHOD: &str = "sendTransaction";
-        let transaction = crate::tx::resurrect(network, envelope)?;
-        let sent = self.server.send_transaction(transaction).await;
-        let answer = sent.map_err(|error| client_error(METHOD, error))?;
-        // Its accessors panic on unknown XDR; its JSON form hands out the raw text.
-        let json = serde_json::to_value(&answer).map_err(|error| malformed(METHOD, error))?;
+        let transaction = bridge::read_envelope(network, envelope)?;
+        let answer = self.node.send(transaction).instrument(call_span(METHOD)).await?;
         let raw: answer::RawSend =
-            serde_json::from_value(json).map_err(|error| malformed(METHOD, error))?;
+            serde_json::from_value(answer).map_err(|error| malformed(METHOD, error))?;
         raw.decode()
     }
 
@@ -235,21 +222,12 @@ impl Rpc {
     /// [`RpcError`].
     pub async fn inclusion_fee(&self) -> Result<u64, RpcError> {
         const LEAST: u64 = 100;
-        let stats = self
-            .server
-            .get_fee_stats()
-            .await
-            .map_err(|error| client_error("getFeeStats", error))?;
-        let fee = stats
-            .soroban_inclusion_fee
-            .p90
-            .parse::<u64>()
-            .map_err(|error| malformed("getFeeStats", error))?;
+        let fee = self.node.inclusion_fee().instrument(call_span("getFeeStats")).await?;
         Ok(fee.max(LEAST))
     }
 
-    pub(crate) const fn server(&self) -> &Server {
-        &self.server
+    pub(crate) const fn node(&self) -> &Node {
+        &self.node
     }
 }
 
@@ -259,26 +237,22 @@ impl fmt::Debug for Rpc {
     }
 }
 
-/// `soroban-client`'s errors in our words, without the address.
-pub(crate) fn client_error(method: &'static str, error: soroban_client::error::Error) -> RpcError {
-    use soroban_client::error::Error;
-    match error {
-        Error::NetworkError(error) => {
-            RpcError::Unreachable { method, reason: raw::causes(&error.without_url()) }
-        }
-        Error::RPCError { code, message } => {
-            RpcError::Refused { method, code: code.into(), message: shorten(&message) }
-        }
-        Error::JsonError(text) => malformed(method, shorten(&text)),
-        other => malformed(method, shorten(&other.to_string())),
-    }
+/// The span of one call of a node.
+pub(crate) fn call_span(method: &'static str) -> Span {
+    info_span!(
+        "call",
+        otel.name = method,
+        otel.kind = "client",
+        rpc.system.name = "jsonrpc",
+        rpc.method = method,
+    )
 }
 
 pub(crate) fn malformed(method: &'static str, reason: impl ToString) -> RpcError {
     RpcError::Malformed { method, reason: reason.to_string() }
 }
 
-/// At most 600 characters of somebody else's text.
+/// At most 600 characters of text that another program wrote.
 pub(crate) fn shorten(text: &str) -> String {
     const MOST: usize = 600;
     let mut short: String = text.chars().take(MOST).collect();

@@ -153,7 +153,7 @@ mod tests {
         let missing = reader.field("b").unwrap_err().to_string();
         assert_eq!(missing, "cannot read receipt.b: the field is missing");
         let wrong = reader.field("a").unwrap().u64().unwrap_err().to_string();
-        assert_eq!(wrong, "cannot read receipt.a: want a u64, found Void");
+        assert_eq!(wrong, "cannot read receipt.a: expected a u64, found Void");
     }
 
     #[test]

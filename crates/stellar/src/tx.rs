@@ -5,20 +5,20 @@
 //! demands signs an authorisation entry, and only for what was asked for. Time is only ever ledger time.
 
 mod auth;
-mod build;
+mod margin;
 mod submit;
 
 use stellar_xdr::{ScVal, SorobanAuthorizationEntry};
 use wire::Digest;
 
 pub use auth::{is_signed_by, sign_own};
-pub(crate) use build::resurrect;
 pub use submit::submit_and_wait;
 
+use crate::bridge::{self, Draft};
 use crate::rpc::{AccountState, Simulation};
 use crate::{Address, Call, ChainError, Invocation, Keypair, Network, Rpc};
 
-/// How many ledgers an authorisation entry outlives its signing where nobody says otherwise. The call's own
+/// How many ledgers an authorisation entry outlives its signing unless a caller says otherwise. The call's own
 /// `valid_until` is what limits it in time.
 pub const AUTH_LEDGERS: u32 = 1_000;
 
@@ -72,7 +72,7 @@ pub struct Prepared {
 pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared, ChainError> {
     let source = request.source.address();
     let account = source_account(rpc, request).await?;
-    let draft = build::Draft {
+    let draft = Draft {
         network: request.network,
         source,
         sequence: account.sequence,
@@ -85,9 +85,9 @@ pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared
         .ok_or_else(|| ChainError::invalid("the authorisation would outlive the ledger numbers"))?;
     let signed = auth::sign_all(request, &simulation.auth, until)?;
     let inclusion = rpc.inclusion_fee().await?;
-    let (data, fee) = build::with_margin(request, &simulation, inclusion)?;
+    let (data, fee) = margin::with_margin(request, &simulation, inclusion)?;
     let transaction = draft.transaction(request.call, &signed, Some(&data), fee)?;
-    let (envelope, hash) = build::seal(request, transaction)?;
+    let (envelope, hash) = bridge::seal(request.network, request.source, transaction)?;
     Ok(Prepared {
         envelope,
         hash,
@@ -145,7 +145,7 @@ pub async fn simulate(
     // Simulation reads neither the passphrase nor the source's account.
     let network = Network::standalone();
     let source = Address::Account([0; 32]);
-    let draft = build::Draft { network: &network, source, sequence: 0, max_time: 0 };
+    let draft = Draft { network: &network, source, sequence: 0, max_time: 0 };
     let call = Call::from(invocation.clone());
     let transaction = draft.transaction(&call, auth, None, 100)?;
     rpc.simulate(&call, &transaction).await

@@ -7,6 +7,7 @@
 //! and in a bundle) and [`pb`] (what goes over gRPC).
 
 mod bytes32;
+mod causes;
 pub mod id;
 pub mod digest;
 pub mod json;
@@ -20,6 +21,7 @@ pub mod view;
 pub mod pb;
 
 pub use bytes32::InvalidBytes32;
+pub use causes::causes;
 pub use digest::{Digest, Hasher};
 pub use failure::FailureCode;
 pub use id::{AttemptKey, NetworkId, Nonce, PublicKey, RunId, TxHash, VaultRunId};

@@ -10,12 +10,11 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use wire::event::{CloudEvent, Data, GateData, GateEvent};
+use wire::event::{GateData, GateEvent};
 
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::sandbox::Sandbox;
-use crate::store;
 
 /// Shared by all calls of one process.
 #[derive(Clone)]
@@ -82,11 +81,9 @@ impl Gate {
         data: &GateData,
         at: OffsetDateTime,
     ) -> Result<(), Error> {
-        let sequence = store::next_event(conn, &data.key()).await?;
         let trace = Some(chassis::telemetry::traceparent());
-        let event = CloudEvent::new(name, data, sequence, at, trace)
-            .map_err(Error::host("write the event"))?;
-        let subject = data.subject(&self.prefix, name);
-        outbox::put(conn, &event, &subject).await.map_err(Error::host("store the event"))
+        outbox::publish(conn, &self.prefix, name, data, at, trace)
+            .await
+            .map_err(Error::host("store the event"))
     }
 }

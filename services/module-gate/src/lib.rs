@@ -33,7 +33,6 @@ pub mod cli;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use chassis::grpc::Server;
@@ -47,8 +46,6 @@ use crate::gate::Gate;
 use crate::grpc::Calls;
 use crate::sandbox::Sandbox;
 
-/// How often what the service needs is asked whether it answers.
-const PROBE_EVERY: Duration = Duration::from_secs(2);
 /// A request carries an input of at most 1 MiB.
 const MAX_MESSAGE_BYTES: usize = request::MAX_INPUT_BYTES + (64 << 10);
 
@@ -97,18 +94,8 @@ pub async fn start(
         wire::dsse::key_id(&config.attestation.verifying_key())
     );
     let health = Health::new();
-    health.need("postgres").want("nats");
-    let (pool, line) = (db.clone(), bus.clone());
-    let ask_db = move || {
-        let pool = pool.clone();
-        async move { postgres::probe(&pool).await }
-    };
-    let ask_bus = move || std::future::ready(line.probe());
-    service.spawn(
-        "watch postgres",
-        health.clone().watch("postgres", PROBE_EVERY, stop.clone(), ask_db),
-    );
-    service.spawn("watch nats", health.clone().watch("nats", PROBE_EVERY, stop.clone(), ask_bus));
+    health.watch_postgres(service, &db);
+    health.watch_nats(service, &bus);
     let stream = bus.clone().provide(wire::event::Family::Gate, stop.clone());
     service.spawn("stream", stream);
     service.spawn("outbox", outbox::relay(db, bus, stop.clone()));

@@ -226,18 +226,3 @@ pub async fn newest_verdict(db: &PgPool, module: Digest) -> Result<Option<Vec<u8
     .await?;
     Ok(row.map(|(statement,)| statement))
 }
-
-/// The next sequence number of an entity's events, from 1.
-///
-/// # Errors
-/// The database's own.
-pub async fn next_event(conn: &mut PgConnection, key: &str) -> Result<u64, Error> {
-    let (last,): (i64,) = sqlx::query_as(
-        "INSERT INTO event_counters (key, last) VALUES ($1, 1)
-         ON CONFLICT (key) DO UPDATE SET last = event_counters.last + 1 RETURNING last",
-    )
-    .bind(key)
-    .fetch_one(conn)
-    .await?;
-    Ok(u64::try_from(last).unwrap_or_default())
-}

@@ -98,7 +98,9 @@ pub fn run() -> ExitCode {
         return USAGE.into();
     }
     let ended = match cli.command {
-        Command::Serve => serve::run(),
+        Command::Serve => {
+            return serve::run().unwrap_or_else(|failure| failure.report());
+        }
         Command::Check(args) => check::run(args),
         Command::Seal(args) => seal::run(args),
         Command::Probe(args) => probe::run(&args),
@@ -114,10 +116,15 @@ pub fn run() -> ExitCode {
     };
     match ended {
         Ok(exit) => exit.into(),
-        Err(Failure { exit, text }) => {
-            drop(writeln!(std::io::stderr(), "oracle-gate: {text}"));
-            exit.into()
-        }
+        Err(failure) => failure.report(),
+    }
+}
+
+impl Failure {
+    /// Prints it on one line. A closed standard error leaves the exit code to speak.
+    fn report(self) -> ExitCode {
+        drop(writeln!(std::io::stderr(), "oracle-gate: {}", self.text));
+        self.exit.into()
     }
 }
 

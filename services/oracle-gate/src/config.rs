@@ -23,7 +23,7 @@ pub const KEYS: &str = "ORACLE_GATE_ATTESTATION_KEYS";
 
 const PROFILE: &str = "ORACLE_GATE_PROFILE";
 const TOKENS: &str = "ORACLE_GATE_GRPC_TOKENS";
-const LOG_LEVEL: &str = "ORACLE_GATE_LOG_LEVEL";
+pub(crate) const LOG_LEVEL: &str = "ORACLE_GATE_LOG_LEVEL";
 
 /// Everything the service needs to start.
 #[derive(Debug, Clone)]

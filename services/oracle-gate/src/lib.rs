@@ -33,7 +33,6 @@ pub mod cli;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::grpc::Server;
@@ -53,8 +52,6 @@ use crate::objects::{Evidence, Meter, Objects};
 const ROOM: usize = 2;
 /// Largest gRPC message taken: two statements, a plan and a record.
 const MAX_MESSAGE_BYTES: usize = 12 << 20;
-/// How often what the service needs is asked whether it answers.
-const HEALTH_EVERY: Duration = Duration::from_secs(2);
 
 /// What every call works with.
 #[derive(Clone)]
@@ -152,23 +149,8 @@ pub async fn start(service: &Service, config: Config) -> anyhow::Result<SocketAd
     let address = listener.local_addr().context("cannot tell the address listened on")?;
 
     let health = Health::new();
-    health.need("postgres").want("nats");
-    let (stop, probed) = (service.stop(), db.clone());
-    service.spawn(
-        "health of postgres",
-        health.clone().watch("postgres", HEALTH_EVERY, stop, move || {
-            let db = probed.clone();
-            async move { chassis::postgres::probe(&db).await }
-        }),
-    );
-    let (stop, asked) = (service.stop(), bus.clone());
-    service.spawn(
-        "health of nats",
-        health.clone().watch("nats", HEALTH_EVERY, stop, move || {
-            let bus = asked.clone();
-            async move { bus.probe() }
-        }),
-    );
+    health.watch_postgres(service, &db);
+    health.watch_nats(service, &bus);
     let stream = bus.clone().provide(wire::event::Family::Seal, service.stop());
     service.spawn("stream", stream);
     service.spawn("relay", chassis::outbox::relay(db.clone(), bus, service.stop()));

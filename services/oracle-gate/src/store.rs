@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgPool, Row};
 use time::OffsetDateTime;
 use wire::RunId;
 use wire::digest::Digest;
-use wire::event::{CloudEvent, Data, SealData, SealEvent};
+use wire::event::{SealData, SealEvent};
 
 use crate::check::Status;
 use crate::error::Error;
@@ -152,13 +152,6 @@ async fn tell(
     result: Option<Status>,
     at: OffsetDateTime,
 ) -> Result<(), Error> {
-    let seq: i64 = sqlx::query_scalar(
-        "INSERT INTO pack_events (pack_id, last) VALUES ($1, 1)
-         ON CONFLICT (pack_id) DO UPDATE SET last = pack_events.last + 1 RETURNING last",
-    )
-    .bind(&sealed.pack_id.as_bytes()[..])
-    .fetch_one(&mut *conn)
-    .await?;
     let data = SealData {
         run_id: draft.run,
         attempt: draft.attempt,
@@ -172,10 +165,7 @@ async fn tell(
         result: result.map(|result| result.as_str().to_owned()),
     };
     let trace = draft.traceparent.clone();
-    let envelope =
-        CloudEvent::new(event, &data, seq.unsigned_abs(), at, trace).map_err(Error::internal)?;
-    let subject = data.subject(prefix, event);
-    Ok(chassis::outbox::put(conn, &envelope, &subject).await?)
+    Ok(chassis::outbox::publish(conn, prefix, event, &data, at, trace).await?)
 }
 
 fn read(row: &PgRow) -> Result<Intent, Error> {

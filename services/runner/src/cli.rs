@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::confine::confine;
-use chassis::{Bus, Env, Service, postgres, refill, telemetry};
+use chassis::process::{self, Process};
+use chassis::{Bus, Env, postgres, refill};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use time::OffsetDateTime;
 use wire::RunId;
@@ -184,28 +184,16 @@ fn serve(role: Option<Role>) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refused(&error.into(), 3),
     };
-    // Before any thread starts. It writes nothing, and reads what resolves names.
-    let confinement = match confine(&[std::path::Path::new("/run")], &[]) {
-        Ok(confinement) => confinement,
-        Err(error) => return refused(&anyhow::Error::from(error).context("LUMIO_CONFINE"), 3),
+    // It writes no file.
+    let process = Process {
+        name: "runner",
+        log_level: config.log_level.clone(),
+        log_setting: "RUNNER_LOG_LEVEL",
+        read: Vec::new(),
+        write: Vec::new(),
+        grace: GRACE,
     };
-    block_on(async move {
-        let telemetry = match telemetry::init("runner", &config.log_level) {
-            Ok(telemetry) => telemetry,
-            Err(error) => return refused(&error.context("RUNNER_LOG_LEVEL"), 3),
-        };
-        confinement.log();
-        let service = Service::default();
-        if let Err(error) = crate::start(&service, config).await {
-            return refused(&error, 3);
-        }
-        let ended = service.run(GRACE).await;
-        telemetry.flush();
-        match ended {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refused(&error, 1),
-        }
-    })
+    process::run(process, async |service| crate::start(service, config).await.map(drop))
 }
 
 /// Fills the stream again.
@@ -407,7 +395,5 @@ fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {
 
 /// One line on standard error.
 fn refused(error: &anyhow::Error, code: u8) -> ExitCode {
-    let text = format!("{error:#}").replace('\n', " ");
-    eprintln!("runner: {text}");
-    ExitCode::from(code)
+    process::report("runner", error, code)
 }

@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use chassis::Health;
-use chassis::trace::TraceLayer;
 use serde::Deserialize;
 use serde_json::Value;
 use tower_http::cors::{Any, CorsLayer};
@@ -88,7 +87,7 @@ pub fn router(
         .merge(health)
         .layer(cors(cors_origin)?)
         .merge(auth::routes::routes(&access))
-        .layer(TraceLayer::http()))
+        .layer(chassis::trace::http()))
 }
 
 /// What a list can be narrowed to.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chassis::{Bus, Health, Service, postgres};
+use chassis::{Bus, Health, Service};
 use sqlx::PgPool;
 use stellar::Rpc;
 use wire::{Digest, Problem, RunId};
@@ -26,18 +26,9 @@ pub fn spawn(
     gates: Option<&Gates>,
     bus: &Bus,
 ) {
-    health.need("database").want("nats").want("rpc");
-    let probed = db.clone();
-    let probe = move || {
-        let db = probed.clone();
-        async move { postgres::probe(&db).await }
-    };
-    let watch = health.clone().watch("database", EVERY, service.stop(), probe);
-    service.spawn("probe database", watch);
-
-    let bus = bus.clone();
-    let probe = move || std::future::ready(bus.probe());
-    service.spawn("probe nats", health.clone().watch("nats", EVERY, service.stop(), probe));
+    health.watch_postgres(service, db);
+    health.watch_nats(service, bus);
+    health.want("rpc");
 
     let rpc = rpc.clone();
     let probe = move || {

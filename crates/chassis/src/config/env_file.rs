@@ -1,4 +1,6 @@
-//! Variables from a file of `NAME=value` lines.
+//! Variables from a file of `NAME=value` lines, in the dialect that dotenv readers and Docker Compose
+//! share: comments on their own lines or after a value, `export`, quotes that keep blanks and `#`, and
+//! `${NAME}` outside of single quotes.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -27,7 +29,7 @@ pub enum EnvFileError {
     #[error("{0} has more than {MAX_BYTES} bytes")]
     TooLarge(PathBuf),
     /// A line is neither empty, a comment nor `NAME=value`.
-    #[error("line {line} of {path} is not NAME=value")]
+    #[error("line {line} of {path} is not NAME=value; quote a value that holds blanks or quotes")]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -56,28 +58,22 @@ impl Env {
             return Err(EnvFileError::TooLarge(path.to_owned()));
         }
         let text = fs::read_to_string(path).map_err(unreadable)?;
-        for (number, line) in text.lines().enumerate() {
-            let malformed = || EnvFileError::Malformed { path: path.to_owned(), line: number + 1 };
-            if let Some((name, value)) = variable(line).ok_or_else(malformed)? {
-                self.variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
-            }
+        for variable in dotenvy::from_read_iter(text.as_bytes()) {
+            let (name, value) = variable.map_err(|error| malformed(path, &text, &error))?;
+            self.variables.entry(name).or_insert(value);
         }
         Ok(true)
     }
 }
 
-/// The variable on `line`; `Some(None)` if the line says nothing, `None` if it cannot be read.
-fn variable(line: &str) -> Option<Option<(&str, &str)>> {
-    let line = line.trim();
-    if line.is_empty() || line.starts_with('#') {
-        return Some(None);
-    }
-    let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
-    let (name, value) = (name.trim(), value.trim());
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if name.is_empty() || !name.bytes().all(plain) {
-        return None;
-    }
-    let quoted = |mark| value.strip_prefix(mark)?.strip_suffix(mark);
-    Some(Some((name, quoted('"').or_else(|| quoted('\'')).unwrap_or(value))))
+/// Where the file cannot be read. The reader's own message repeats the line, which may be a secret (R9).
+fn malformed(path: &Path, text: &str, error: &dotenvy::Error) -> EnvFileError {
+    let line = match error {
+        dotenvy::Error::LineParse(line, _) => {
+            text.lines().position(|found| line.lines().next() == Some(found))
+        }
+        _ => None,
+    };
+    // A quote that is never closed takes the rest of the file into its line.
+    EnvFileError::Malformed { path: path.to_owned(), line: line.map_or(1, |index| index + 1) }
 }

@@ -17,7 +17,7 @@ fn every_mistake_is_reported_at_once_by_name_and_without_values() {
     assert_eq!(env.number("PORT", 4000_u16, 1..=65_535), 4000);
     assert!(env.boolean("FLAG", true));
     assert_eq!(env.url("RPC", "http://localhost", &["http", "https"]), "http://localhost");
-    assert_eq!(env.parse("KEY", |_| Err::<(), _>("want 64 hex digits")), None);
+    assert_eq!(env.parse("KEY", |_| Err::<(), _>("expected 64 hex digits")), None);
     assert_eq!(env.required("EMPTY"), "");
 
     let text = env.finish().unwrap_err().to_string();
@@ -70,7 +70,42 @@ fn a_file_adds_what_is_not_set_and_only_if_nobody_else_reads_it() {
     let values = ["A", "B", "C"].map(|name| env.required(name));
     assert_eq!(values, ["process", "two words", "x=y"]);
 
-    fs::write(&path, "A=1\nnonsense\n").unwrap();
+    fs::write(&path, "A=1\nhunter2 nonsense\n").unwrap();
     let error = env.add_file(&path).unwrap_err().to_string();
-    assert!(error.contains("line 2"), "{error}");
+    assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn a_file_is_read_as_compose_and_dotenv_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(".env");
+    let text = "\
+        PLAIN=a b\n\
+        COMMENTED=value # what follows is a comment\n\
+        EMPTY= # nothing but a comment\n\
+        HASH=a#b\n\
+        SINGLE='a # $PLAIN b'\n\
+        DOUBLE=\"a # \\n b\"\n\
+        export EXPORTED=yes\n\
+        REFERENCE=${HASH}c\n\
+        LINES='one\n\
+two'\n";
+    fs::write(&path, text.replace("a b\n", "a\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut env = Env::default();
+    env.add_file(&path).unwrap();
+    let expected = [
+        ("PLAIN", "a"),
+        ("COMMENTED", "value"),
+        ("HASH", "a#b"),
+        ("SINGLE", "a # $PLAIN b"),
+        ("DOUBLE", "a # \n b"),
+        ("EXPORTED", "yes"),
+        ("REFERENCE", "a#bc"),
+        ("LINES", "one\ntwo"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(env.optional(name).as_deref(), Some(value), "{name}");
+    }
+    assert_eq!(env.optional("EMPTY"), None);
 }

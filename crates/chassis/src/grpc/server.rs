@@ -19,7 +19,7 @@ use tracing::warn;
 
 use super::{Auth, Tokens};
 use crate::health::Health;
-use crate::trace::TraceLayer;
+use crate::trace;
 
 /// How often a connection that says nothing is asked whether it still lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -37,7 +37,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that lets in the callers in `tokens` and tells `health` by grpc.health.v1.
+    /// A server that lets in the callers in `tokens` and reports `health` by grpc.health.v1.
     pub fn new(tokens: &Tokens, health: &Health) -> Self {
         let (auth, health) = (tokens.auth(), health.clone());
         Self { auth, health, routes: Routes::default(), names: Vec::new() }
@@ -74,7 +74,7 @@ impl Server {
         let routes = self.routes.add_service(health_service).add_service(reflection);
         let mirror = mirror(self.health, reporter, self.names);
         let serving = transport::Server::builder()
-            .layer(TraceLayer::grpc())
+            .layer(trace::grpc())
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .max_concurrent_streams(MAX_STREAMS)
             .add_routes(routes)

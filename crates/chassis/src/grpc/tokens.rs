@@ -28,14 +28,14 @@ pub struct Auth(Tokens);
 /// Why a list of tokens cannot be used. Never repeats one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokensError {
-    /// There is none, so nobody could call.
-    #[error("want at least one name:token")]
+    /// There is none, so no caller would be let in.
+    #[error("expected at least one name:token")]
     Empty,
     /// An entry is not `name:token`.
-    #[error("want name:token entries between commas")]
+    #[error("expected name:token entries between commas")]
     Malformed,
     /// A token is too short to be one.
-    #[error("want tokens of at least {MIN_TOKEN_BYTES} characters")]
+    #[error("expected tokens of at least {MIN_TOKEN_BYTES} characters")]
     Short,
 }
 

@@ -17,7 +17,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 pub async fn database() -> TestDb {
     chassis::telemetry::init("chassis-test", "warn").unwrap();
     let db = testkit::postgres().await;
-    sqlx::raw_sql(outbox::MIGRATION).execute(&db.pool).await.unwrap();
+    outbox::migrate(&mut db.pool.acquire().await.unwrap()).await.unwrap();
     db
 }
 
@@ -28,15 +28,20 @@ pub async fn bus(nats: &TestBus) -> Bus {
     bus
 }
 
-/// The `seq`-th fact about one module, and its subject under `prefix`.
-pub fn fact(prefix: &str, seq: u64) -> (CloudEvent, String) {
-    let data = GateData {
+/// What is known about one module.
+pub fn data() -> GateData {
+    GateData {
         run_id: None,
         attempt: None,
         module_digest: Digest::of(b"module"),
         verdict: Verdict::Pass,
         code: None,
-    };
+    }
+}
+
+/// The `seq`-th fact about one module, and its subject under `prefix`.
+pub fn fact(prefix: &str, seq: u64) -> (CloudEvent, String) {
+    let data = data();
     let trace = Some(telemetry::traceparent());
     let event = CloudEvent::new(GateEvent::Shipped, &data, seq, clock::now(), trace).unwrap();
     (event, data.subject(prefix, GateEvent::Shipped))
@@ -50,7 +55,6 @@ pub async fn put(db: &PgPool, prefix: &str, seqs: impl IntoIterator<Item = u64>)
         outbox::put(&mut tx, &event, &subject).await.unwrap();
         tx.commit().await.unwrap();
     }
-    outbox::wake();
 }
 
 /// A relay in the background, and how to end it.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod bus;
+mod echo;
 mod fixture;
 mod grpc;
 mod http;

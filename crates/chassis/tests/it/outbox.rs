@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use chassis::{Bus, outbox};
-use wire::event::Family;
+use wire::event::{Family, GateEvent};
 
-use crate::fixture::{SOON, bus, database, fact, published, put, relay};
+use crate::fixture::{SOON, bus, data, database, fact, published, put, relay};
 
 /// How many messages the stream of the facts holds.
 async fn stored(bus: &Bus) -> u64 {
@@ -81,6 +81,74 @@ async fn a_fact_is_told_under_one_id_only_once() {
     let mut conn = db.pool.acquire().await.unwrap();
     outbox::put(&mut conn, &event, &subject).await.unwrap();
     assert!(outbox::put(&mut conn, &event, &subject).await.is_err());
+}
+
+#[tokio::test]
+async fn facts_about_one_entity_are_numbered_without_a_gap() {
+    let db = database().await;
+    let number = async |commit: bool| {
+        let mut tx = db.pool.begin().await.unwrap();
+        let (data, now) = (data(), chassis::clock::now());
+        outbox::publish(&mut tx, "lumio", GateEvent::Shipped, &data, now, None).await.unwrap();
+        match commit {
+            true => tx.commit().await.unwrap(),
+            false => tx.rollback().await.unwrap(),
+        }
+    };
+    number(true).await;
+    number(false).await;
+    number(true).await;
+
+    let text = "SELECT event_id FROM outbox ORDER BY id";
+    let ids: Vec<String> = sqlx::query_scalar(text).fetch_all(&db.pool).await.unwrap();
+    assert_eq!(ids, [1, 2].map(|seq| fact("lumio", seq).0.id));
+}
+
+#[tokio::test]
+async fn a_commit_wakes_the_relay_of_another_pool() {
+    let (db, nats) = (database().await, testkit::nats().await);
+    let (bus, mut heard) = (bus(&nats).await, nats.listen().await);
+    let (_stop, _ended) = relay(&db.pool, &bus);
+    put(&db.pool, &nats.prefix, [1]).await;
+    heard.next().await;
+
+    // The relay polls once a second. Twenty facts one after the other take twenty seconds that way,
+    // and far less than a tenth of it when each commit wakes it.
+    let started_at = tokio::time::Instant::now();
+    for seq in 2..=21 {
+        put(&db.pool, &nats.prefix, [seq]).await;
+        heard.next().await;
+    }
+    assert!(started_at.elapsed().as_secs() < 10, "{:?}", started_at.elapsed());
+}
+
+#[tokio::test]
+async fn a_database_from_before_keeps_its_facts_and_goes_on_counting() {
+    let db = testkit::postgres().await;
+    let mut conn = db.pool.acquire().await.unwrap();
+    let before = "
+        CREATE TABLE _sqlx_migrations (
+            version bigint PRIMARY KEY, description text NOT NULL,
+            installed_on timestamptz NOT NULL DEFAULT now(), success boolean NOT NULL,
+            checksum bytea NOT NULL, execution_time bigint NOT NULL);
+        INSERT INTO _sqlx_migrations VALUES (1, 'outbox', now(), true, '', 0);
+        CREATE TABLE outbox (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, event_id text NOT NULL UNIQUE,
+            subject text NOT NULL, body text NOT NULL, created_at timestamptz NOT NULL DEFAULT now(),
+            position bigint UNIQUE, published_at timestamptz);
+        CREATE SEQUENCE outbox_position;";
+    sqlx::raw_sql(before).execute(&mut *conn).await.unwrap();
+    let (event, subject) = fact("lumio", 7);
+    outbox::put(&mut conn, &event, &subject).await.unwrap();
+
+    outbox::migrate(&mut conn).await.unwrap();
+    outbox::migrate(&mut conn).await.unwrap();
+    let (data, now) = (data(), chassis::clock::now());
+    outbox::publish(&mut conn, "lumio", GateEvent::Shipped, &data, now, None).await.unwrap();
+
+    let text = "SELECT event_id FROM outbox ORDER BY id";
+    let ids: Vec<String> = sqlx::query_scalar(text).fetch_all(&mut *conn).await.unwrap();
+    assert_eq!(ids, [7, 8].map(|seq| fact("lumio", seq).0.id));
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use chassis::{Health, Service, outbox, telemetry};
 use tracing::{Instrument as _, info_span};
 
+use crate::echo;
 use crate::fixture::{bus, database, fact, relay};
-use crate::grpc;
 
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -13,13 +13,13 @@ async fn a_trace_continues_over_grpc_and_into_an_event() {
     telemetry::init("chassis-test", "warn").unwrap();
     let (db, nats, service) = (database().await, testkit::nats().await, Service::default());
     let (bus, mut heard) = (bus(&nats).await, nats.listen().await);
-    let address = grpc::serve(&service, &Health::new()).await;
+    let address = echo::serve(&service, &Health::new()).await;
     let (_stop, _ended) = relay(&db.pool, &bus);
 
     let span = info_span!("work");
     telemetry::continue_trace(CALLER, &span);
     let work = async {
-        let (_, answered_in) = grpc::ask(address, Some(grpc::TOKEN)).await.unwrap();
+        let (_, answered_in) = echo::ask(address, Some(echo::TOKEN)).await.unwrap();
         let (event, subject) = fact(&nats.prefix, 1);
         let mut conn = db.pool.acquire().await.unwrap();
         outbox::put(&mut conn, &event, &subject).await.unwrap();

@@ -268,7 +268,7 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> 
     }
     match Either::deserialize(deserializer)? {
         Either::Number(number) => Ok(number),
-        Either::Text(text) => text.parse().map_err(|_| D::Error::custom("want Unix seconds")),
+        Either::Text(text) => text.parse().map_err(|_| D::Error::custom("expected Unix seconds")),
     }
 }
 

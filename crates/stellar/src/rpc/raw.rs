@@ -1,14 +1,15 @@
 //! JSON-RPC by hand, for what `soroban-client` cannot be trusted with; bounded in size and time.
 
-use std::error::Error;
 use std::time::Duration;
 
 use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tracing::Instrument as _;
+use wire::causes;
 
-use super::{RpcError, malformed, shorten};
+use super::{RpcError, call_span, malformed, shorten};
 use crate::{Address, ChainError};
 
 /// Most bytes of one answer.
@@ -49,7 +50,8 @@ impl Raw {
         params: Value,
     ) -> Result<T, RpcError> {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let sent = self.http.post(self.url.clone()).json(&body).send().await;
+        let sent = self.http.post(self.url.clone()).json(&body).send();
+        let sent = sent.instrument(call_span(method)).await;
         let bytes = read(sent.map_err(|error| unreachable(method, error))?, method).await?;
         let answer: Answer =
             serde_json::from_slice(&bytes).map_err(|error| malformed(method, error))?;
@@ -87,17 +89,5 @@ async fn read(mut answer: reqwest::Response, method: &'static str) -> Result<Vec
 }
 
 fn unreachable(method: &'static str, error: reqwest::Error) -> RpcError {
-    RpcError::Unreachable { method, reason: causes(&error.without_url()) }
-}
-
-/// An error with its causes: the outermost one alone says only that something went wrong.
-pub(super) fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    shorten(&text)
+    RpcError::Unreachable { method, reason: shorten(&causes(&error.without_url())) }
 }

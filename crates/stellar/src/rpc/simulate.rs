@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 use stellar_xdr::{DiagnosticEvent, ScVal, SorobanAuthorizationEntry, SorobanTransactionData};
+use tracing::Instrument as _;
 
-use super::{Rpc, client_error, malformed, shorten};
+use super::{Rpc, call_span, malformed, shorten};
+use crate::bridge::Built;
 use crate::{Call, ChainError, ContractError, scval};
 
 const METHOD: &str = "simulateTransaction";
@@ -54,14 +56,11 @@ impl Rpc {
     pub(crate) async fn simulate(
         &self,
         call: &Call,
-        transaction: &soroban_client::transaction::Transaction,
+        transaction: &Built,
     ) -> Result<Simulation, ChainError> {
-        let answer = self.server().simulate_transaction(transaction, None).await;
-        let answer = answer.map_err(|error| client_error(METHOD, error))?;
-        // Its accessors panic on XDR they do not know; its JSON form hands out the raw text.
-        let json = serde_json::to_value(&answer).map_err(|error| malformed(METHOD, error))?;
+        let answer = self.node().simulate(transaction).instrument(call_span(METHOD)).await?;
         let raw: RawSimulation =
-            serde_json::from_value(json).map_err(|error| malformed(METHOD, error))?;
+            serde_json::from_value(answer).map_err(|error| malformed(METHOD, error))?;
         raw.decode(call)
     }
 }

@@ -164,6 +164,9 @@ impl<'a> Reader<'a> {
     }
 
     fn wrong(&self, wanted: &str) -> ChainError {
-        ChainError::decode(self.path.clone(), format!("want {wanted}, found {}", self.value.name()))
+        ChainError::decode(
+            self.path.clone(),
+            format!("expected {wanted}, found {}", self.value.name()),
+        )
     }
 }

@@ -1,41 +1,37 @@
 //! `oracle-gate serve`.
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use chassis::{Env, Service, confine, telemetry};
+use chassis::Env;
+use chassis::process::{self, Process};
 
-use super::{Failure, UNKNOWN, usage};
-use crate::config::{Config, EXCHANGE, ROOT};
+use super::{Failure, usage};
+use crate::config::{Config, EXCHANGE, LOG_LEVEL, ROOT};
 
 /// How long open calls may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until a signal. A failed start is one line and exit code 3.
-pub(super) fn run() -> Result<u8, Failure> {
+pub(super) fn run() -> Result<ExitCode, Failure> {
     let config = Config::read(Env::process()).map_err(|error| usage(error.to_string()))?;
     let folders = [(ROOT, config.place.folder()), (EXCHANGE, config.exchange.as_deref())];
     let folders: Vec<_> =
         folders.into_iter().filter_map(|(name, folder)| Some((name, folder?))).collect();
+    // The folders have to be there before the process is confined to them.
     for (name, folder) in &folders {
         std::fs::create_dir_all(folder)
             .map_err(|error| usage(format!("{name}: cannot make {}: {error}", folder.display())))?;
     }
-    let written: Vec<&Path> = folders.iter().map(|(_, folder)| *folder).collect();
-    // Before the runtime starts threads, which would stay free.
-    let confinement = confine::confine(&[Path::new("/run")], &written)
-        .map_err(|error| usage(format!("{}: {error}", confine::SWITCH)))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| usage(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(async {
-        let telemetry = telemetry::init("oracle-gate", &config.log_level)
-            .map_err(|error| usage(format!("{error:#}")))?;
-        confinement.log();
-        let service = Service::default();
-        crate::start(&service, config).await.map_err(|error| usage(format!("{error:#}")))?;
-        let ended = service.run(GRACE).await;
-        telemetry.flush();
-        let failed = |error| Failure { exit: UNKNOWN, text: format!("{error:#}") };
-        ended.map(|()| 0).map_err(failed)
-    })
+
+    let process = Process {
+        name: "oracle-gate",
+        log_level: config.log_level.clone(),
+        log_setting: LOG_LEVEL,
+        read: Vec::new(),
+        write: folders.iter().map(|(_, folder)| Path::to_path_buf(folder)).collect(),
+        grace: GRACE,
+    };
+    Ok(process::run(process, async |service| crate::start(service, config).await.map(drop)))
 }

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use wire::RunId;
-use wire::event::{self, CloudEvent, Data as _, RunData, RunEvent, RunStatus};
+use wire::event::{self, RunData, RunEvent, RunStatus};
 
 use crate::error::{Error, Result};
 use crate::runs::run::Snapshot;
@@ -26,13 +26,8 @@ pub async fn tell(
 ) -> Result<()> {
     let it = store::load(&mut *conn, id).await?;
     let it = it.ok_or_else(|| Error::Broken(format!("run {id} is gone")))?;
-    let seq = store::next_event(&mut *conn, id).await?;
-    let seq = u64::try_from(seq).map_err(|error| Error::Broken(error.to_string()))?;
     let (name, data) = (name(it.run.status), data(&it));
-    let subject = data.subject(prefix, name);
-    let event = CloudEvent::new(name, &data, seq, now, Some(it.run.traceparent.clone()));
-    let event = event.map_err(|error| Error::Broken(error.to_string()))?;
-    outbox::put(conn, &event, &subject).await?;
+    outbox::publish(conn, prefix, name, &data, now, Some(it.run.traceparent.clone())).await?;
     Ok(())
 }
 

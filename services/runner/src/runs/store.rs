@@ -251,12 +251,6 @@ pub async fn add_attempt(
     one(done.rows_affected(), run)
 }
 
-/// The position of the run's next event.
-pub async fn next_event(conn: &mut PgConnection, run: RunId) -> Result<i64> {
-    let row = sqlx::query("UPDATE runs SET events = events + 1 WHERE id = $1 RETURNING events");
-    Ok(row.bind(run.as_uuid()).fetch_one(conn).await?.try_get("events")?)
-}
-
 fn as_json(value: &impl serde::Serialize) -> Result<serde_json::Value> {
     serde_json::to_value(value).map_err(|error| Error::Broken(error.to_string()))
 }

@@ -1,0 +1,255 @@
+//! The one file that knows `soroban-client`, which builds and sends transactions.
+//!
+//! Its XDR is one protocol older than the network's, so values cross by their bytes, and its accessors
+//! panic on XDR that they do not know, so answers leave here as JSON with the raw text. Nothing outside of
+//! this file names one of its types: it can be replaced here alone.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use soroban_client::account::{Account, AccountBehavior as _};
+use soroban_client::error::Error;
+use soroban_client::operation::Operation;
+use soroban_client::transaction::{Transaction, TransactionBehavior as _};
+use soroban_client::transaction_builder::{TransactionBuilder, TransactionBuilderBehavior as _};
+use soroban_client::xdr as old;
+use soroban_client::{Options, Server};
+use stellar_xdr::{
+    SorobanAuthorizationEntry, SorobanTransactionData, TransactionEnvelope, WriteXdr,
+};
+use wire::{Digest, causes};
+
+use crate::rpc::{NodeNetwork, RpcError, malformed, shorten};
+use crate::{Address, Call, ChainError, Keypair, Network, scval};
+
+/// Most bytes of an envelope: the network's own limit for a transaction, with room.
+const LARGEST_ENVELOPE: usize = 256 * 1024;
+
+/// A node, asked by way of `soroban-client`.
+pub(crate) struct Node(Server);
+
+/// A transaction in the form that `soroban-client` builds, signs and sends.
+pub(crate) struct Built(Transaction);
+
+/// What all forms of one transaction share.
+pub(crate) struct Draft<'a> {
+    /// The network that every signature binds to.
+    pub network: &'a Network,
+    /// Pays the fee and gives the sequence number.
+    pub source: Address,
+    /// The last one used.
+    pub sequence: i64,
+    /// Unix seconds; 0 is no limit, for simulation only.
+    pub max_time: u64,
+}
+
+impl Node {
+    pub(crate) fn new(url: &str, timeout: Duration) -> Result<Self, RpcError> {
+        let options =
+            Options { allow_http: true, timeout: timeout.as_secs(), ..Options::default() };
+        let server = Server::new(url, options).map_err(|_| RpcError::Address(url.to_owned()))?;
+        Ok(Self(server))
+    }
+
+    pub(crate) async fn network(&self) -> Result<NodeNetwork, RpcError> {
+        const METHOD: &str = "getNetwork";
+        let answer = self.0.get_network().await.map_err(|error| failed(METHOD, error))?;
+        let passphrase = answer.passphrase.ok_or_else(|| malformed(METHOD, "no passphrase"))?;
+        let protocol = answer.protocol_version.and_then(|version| u32::try_from(version).ok());
+        Ok(NodeNetwork {
+            network: Network::new(passphrase),
+            protocol: protocol.ok_or_else(|| malformed(METHOD, "no protocol version"))?,
+            friendbot: answer.friendbot_url,
+        })
+    }
+
+    /// The 90th percentile of what recent ledgers took for inclusion, in stroops.
+    pub(crate) async fn inclusion_fee(&self) -> Result<u64, RpcError> {
+        const METHOD: &str = "getFeeStats";
+        let stats = self.0.get_fee_stats().await.map_err(|error| failed(METHOD, error))?;
+        let fee = stats.soroban_inclusion_fee.p90;
+        fee.parse().map_err(|error| malformed(METHOD, error))
+    }
+
+    /// The node's answer to `simulateTransaction`, as it came.
+    pub(crate) async fn simulate(&self, transaction: &Built) -> Result<Value, RpcError> {
+        const METHOD: &str = "simulateTransaction";
+        let answer = self.0.simulate_transaction(&transaction.0, None).await;
+        let answer = answer.map_err(|error| failed(METHOD, error))?;
+        serde_json::to_value(&answer).map_err(|error| malformed(METHOD, error))
+    }
+
+    /// The node's answer to `sendTransaction`, as it came.
+    pub(crate) async fn send(&self, transaction: Built) -> Result<Value, RpcError> {
+        const METHOD: &str = "sendTransaction";
+        let answer = self.0.send_transaction(transaction.0).await;
+        let answer = answer.map_err(|error| failed(METHOD, error))?;
+        serde_json::to_value(&answer).map_err(|error| malformed(METHOD, error))
+    }
+}
+
+/// `soroban-client`'s errors in our words, without the address, which may hold a token.
+fn failed(method: &'static str, error: Error) -> RpcError {
+    match error {
+        Error::NetworkError(error) => {
+            RpcError::Unreachable { method, reason: shorten(&causes(&error.without_url())) }
+        }
+        Error::RPCError { code, message } => {
+            RpcError::Refused { method, code: code.into(), message: shorten(&message) }
+        }
+        Error::JsonError(text) => malformed(method, shorten(&text)),
+        other => malformed(method, shorten(&other.to_string())),
+    }
+}
+
+impl Draft<'_> {
+    /// The unsigned transaction with this one operation.
+    pub(crate) fn transaction(
+        &self,
+        call: &Call,
+        auth: &[SorobanAuthorizationEntry],
+        data: Option<&SorobanTransactionData>,
+        fee: u32,
+    ) -> Result<Built, ChainError> {
+        let auth =
+            auth.iter().map(to_old).collect::<Result<Vec<old::SorobanAuthorizationEntry>, _>>()?;
+        let function: old::HostFunction = to_old(&call.to_xdr()?)?;
+        let operation = Operation::new().invoke_host_function(function, Some(auth));
+        let operation = operation.map_err(|_| ChainError::encode("the operation"))?;
+        let account = Account::new(&self.source.to_string(), &self.sequence.to_string());
+        let mut account = account.map_err(ChainError::invalid)?;
+        if self.sequence == i64::MAX {
+            return Err(ChainError::invalid("the source account has no sequence number left"));
+        }
+        let bounds = old::TimeBounds {
+            min_time: old::TimePoint(0),
+            max_time: old::TimePoint(self.max_time),
+        };
+        let mut builder =
+            TransactionBuilder::new(&mut account, self.network.passphrase(), Some(bounds));
+        builder.fee(fee).add_operation(operation);
+        if let Some(data) = data {
+            builder.set_soroban_data(to_old(data)?);
+        }
+        Ok(Built(builder.build()))
+    }
+}
+
+/// Signs with the source's key. The hash is computed twice, by `soroban-client` and from the envelope's
+/// bytes with the current XDR: whatever is looked up later is what was signed.
+pub(crate) fn seal(
+    network: &Network,
+    source: &Keypair,
+    Built(mut transaction): Built,
+) -> Result<(Vec<u8>, Digest), ChainError> {
+    let hash = transaction.hash();
+    let signature = source.sign_decorated(&hash)?;
+    transaction.signatures.push(to_old(&signature)?);
+    let envelope = transaction.to_envelope().map_err(|_| ChainError::encode("the transaction"))?;
+    let bytes = old_bytes(&envelope)?;
+    let read: TransactionEnvelope = scval::from_xdr("own envelope", &bytes)?;
+    let again = read
+        .hash(*network.id().as_bytes())
+        .map_err(|error| ChainError::decode("own envelope", error))?;
+    if again != hash {
+        return Err(ChainError::invalid(
+            "the two hashes of the transaction differ; nothing was sent",
+        ));
+    }
+    Ok((bytes, Digest::from(hash)))
+}
+
+/// A stored envelope in the form that `soroban-client` sends. Fails unless that form has exactly the
+/// stored bytes again.
+pub(crate) fn read_envelope(network: &Network, bytes: &[u8]) -> Result<Built, ChainError> {
+    use old::ReadXdr as _;
+    let unfit = || {
+        ChainError::invalid("the stored envelope is not one of our transactions; it was not sent")
+    };
+    if bytes.len() > LARGEST_ENVELOPE {
+        return Err(unfit());
+    }
+    let old::TransactionEnvelope::Tx(envelope) =
+        old::TransactionEnvelope::from_xdr(bytes, old_limits()).map_err(|_| unfit())?
+    else {
+        return Err(unfit());
+    };
+    let old::Preconditions::Time(time_bounds) = envelope.tx.cond else { return Err(unfit()) };
+    let old::TransactionExt::V1(soroban_data) = envelope.tx.ext else { return Err(unfit()) };
+    let old::MuxedAccount::Ed25519(old::Uint256(key)) = envelope.tx.source_account else {
+        return Err(unfit());
+    };
+    let transaction = Transaction {
+        network_passphrase: network.passphrase().to_owned(),
+        signatures: envelope.signatures.to_vec(),
+        fee: envelope.tx.fee,
+        envelope_type: old::EnvelopeType::Tx,
+        memo: Some(envelope.tx.memo),
+        sequence: Some(envelope.tx.seq_num.0.to_string()),
+        source: Some(Address::Account(key).to_string()),
+        time_bounds: Some(time_bounds),
+        ledger_bounds: None,
+        min_account_sequence: None,
+        min_account_sequence_age: None,
+        min_account_sequence_ledger_gap: None,
+        extra_signers: None,
+        operations: Some(envelope.tx.operations.to_vec()),
+        hash: None,
+        soroban_data: Some(soroban_data),
+    };
+    let again = transaction.to_envelope().map_err(|_| unfit())?;
+    if old_bytes(&again)? == bytes { Ok(Built(transaction)) } else { Err(unfit()) }
+}
+
+fn to_old<T: old::ReadXdr>(value: &impl WriteXdr) -> Result<T, ChainError> {
+    let bytes = scval::to_xdr(value)?;
+    T::from_xdr(&bytes, old_limits())
+        .map_err(|_| ChainError::invalid("a value has no form in soroban-client's XDR"))
+}
+
+fn old_bytes(value: &impl old::WriteXdr) -> Result<Vec<u8>, ChainError> {
+    value.to_xdr(old_limits()).map_err(|_| ChainError::encode("the transaction"))
+}
+
+fn old_limits() -> old::Limits {
+    let limits = scval::limits();
+    old::Limits { depth: limits.depth, len: limits.len }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ContractKind, Invocation};
+
+    fn sealed(network: &Network) -> (Vec<u8>, Digest) {
+        let source = Keypair::from_seed(&[9; 32]);
+        let draft =
+            Draft { network, source: source.address(), sequence: 41, max_time: 1_800_000_000 };
+        let vault = Address::Contract([1; 32]);
+        let call = Call::from(Invocation::new(ContractKind::Vault, vault, "sweep", vec![]));
+        let data = SorobanTransactionData::default();
+        seal(network, &source, draft.transaction(&call, &[], Some(&data), 1_100).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_stored_envelope_is_sent_as_the_same_bytes() {
+        let network = Network::standalone();
+        let (bytes, hash) = sealed(&network);
+        let Built(again) = read_envelope(&network, &bytes).unwrap();
+        assert_eq!(old_bytes(&again.to_envelope().unwrap()).unwrap(), bytes);
+        assert_eq!(again.hash(), *hash.as_bytes());
+
+        let read: TransactionEnvelope = scval::from_xdr("envelope", &bytes).unwrap();
+        let TransactionEnvelope::Tx(envelope) = read else { panic!("{read:?}") };
+        assert_eq!(envelope.tx.seq_num.0, 42);
+    }
+
+    #[test]
+    fn what_is_no_envelope_of_ours_is_not_sent() {
+        let network = Network::standalone();
+        let (bytes, _) = sealed(&network);
+        for bad in [&bytes[..bytes.len() - 4], &[], &[0; 64]] {
+            assert!(read_envelope(&network, bad).is_err());
+        }
+    }
+}
