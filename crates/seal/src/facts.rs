@@ -156,8 +156,9 @@ impl RunFactsView {
     /// # Errors
     /// Every mistake found, at least one.
     pub fn parse(bytes: &[u8]) -> Result<Self, Vec<Mistake>> {
-        let whole =
-            |error: serde_json::Error| vec![Mistake { at: String::new(), what: error.to_string() }];
+        let whole = |error: serde_json::Error| {
+            vec![Mistake { at: String::new(), what: json::explain(&error) }]
+        };
         let mut mistakes = rules::nulls(&json::parse(bytes).map_err(whole)?);
         let view: Self = serde_json::from_slice(bytes).map_err(whole)?;
         mistakes.extend(rules::mistakes(&view));

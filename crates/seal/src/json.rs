@@ -20,6 +20,77 @@ pub(crate) fn read<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, s
     Ok(read)
 }
 
+/// The words of JSON and YAML readers that name types of this program, and the words of the formats.
+const WORDS: [(&str, &str); 16] = [
+    ("invalid type: ", "wrong type: "),
+    ("internally tagged enum ", "an object with a known tag, "),
+    ("adjacently tagged enum ", "an object with a known tag, "),
+    ("struct variant ", "an object, "),
+    ("tuple struct ", "an array, "),
+    ("newtype struct ", "a value, "),
+    ("unit variant ", "a text, "),
+    ("struct ", "an object, "),
+    ("enum ", "one of the known texts, "),
+    ("a sequence", "an array"),
+    ("sequence", "an array"),
+    ("a map", "an object"),
+    ("map", "an object"),
+    ("unit value", "null"),
+    ("a borrowed string", "a text"),
+    ("a string", "a text"),
+];
+
+/// An error of a JSON or YAML reader in the words of the format: without the names of this program's
+/// types, and without the value that was found, which may be anything.
+pub fn explain(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let (found, expected) = match text.split_once(", expected ") {
+        Some((found, expected)) => (without_value(found), Some(expected)),
+        None => (text, None),
+    };
+    let found = translate(&found);
+    let Some(expected) = expected else { return found };
+    let (expected, place) = match expected.rfind(" at line ") {
+        Some(at) => expected.split_at(at),
+        None => (expected, ""),
+    };
+    let expected = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
+        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "a nonzero u32" | "a nonzero u64" => "a whole number above 0",
+        other => other,
+    };
+    // The names that a document may have are told; the names of types, after a comma, are not.
+    if expected.starts_with("one of ") || expected.starts_with('`') {
+        return format!("{found}, expected {expected}{place}");
+    }
+    let expected = translate(expected);
+    let expected = expected.split(", ").next().unwrap_or(&expected);
+    format!("{found}, expected {expected}{place}")
+}
+
+fn translate(text: &str) -> String {
+    for (word, plain) in WORDS {
+        if let Some(at) = text.find(word) {
+            let (before, after) = (&text[..at], &text[at + word.len()..]);
+            return format!("{}{plain}{}", translate(before), translate(after));
+        }
+    }
+    text.to_owned()
+}
+
+/// `string "hunter2"` without the value.
+fn without_value(text: &str) -> String {
+    match text.split_once(": ") {
+        Some((kind, found)) => {
+            let word = found.split([' ', '`', '"']).next().unwrap_or_default();
+            let word = if word == "string" { "a text" } else { word };
+            format!("{kind}: {word}")
+        }
+        None => text.to_owned(),
+    }
+}
+
 /// Where the shapes of two values differ first; texts and numbers do not count.
 fn difference(one: &Value, other: &Value, at: String) -> Option<String> {
     match (one, other) {
@@ -46,6 +117,35 @@ fn difference(one: &Value, other: &Value, at: String) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn an_error_speaks_of_the_document_and_not_of_this_program() {
+        let manifest =
+            |text: &str| crate::Manifest::parse(text.as_bytes()).unwrap_err().to_string();
+        let seal = |text: &str| crate::SealMarker::parse(text.as_bytes()).unwrap_err().to_string();
+        let world = r#"{"version":"v1","oracle_pack_id":[],"world_key":3}"#;
+        for text in [
+            manifest("[]"),
+            manifest("3"),
+            manifest(r#""hunter2""#),
+            manifest(world),
+            manifest(r#"{"version":"v1","world_key":"hunter2"}"#),
+            manifest(r#"{"version":{}}"#),
+            seal("null"),
+            seal(r#"{"version":"v0","seal_status":"hunter2"}"#),
+            seal(r#"{"version":"v1","seal_status":7}"#),
+        ] {
+            for word in ["struct", "enum", "unit", "serde", "V1", "WorldKey", "map", "hunter2"] {
+                assert!(!text.contains(word), "{text}");
+            }
+        }
+        let text = r#"{"version":"v1","attempt":"x"}"#;
+        assert!(
+            manifest(text).contains("a whole number that is not negative"),
+            "{}",
+            manifest(text)
+        );
+    }
+
     #[test]
     fn what_comes_back_in_another_shape_is_refused() {
         #[derive(serde::Serialize, serde::Deserialize)]

@@ -99,7 +99,8 @@ impl Manifest {
     /// Unknown version, unknown or missing field, a value out of its limits; in a `v1`, bytes that are
     /// not the canonical ones.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let manifest: Self = json::read(bytes).map_err(|error| ManifestError(error.to_string()))?;
+        let manifest: Self =
+            json::read(bytes).map_err(|error| ManifestError(json::explain(&error)))?;
         // We write one form only; another was written by somebody else, or is read differently.
         let canonical = |it: &Self| it.to_bytes().is_ok_and(|written| written == bytes);
         if matches!(&manifest, Self::V1(_)) && !canonical(&manifest) {

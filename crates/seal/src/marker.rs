@@ -120,7 +120,7 @@ impl SealMarker {
     /// Unknown version or status, unknown or missing field, a nonce that is not 32 hex digits; in a
     /// `v1`, bytes that are not the canonical ones.
     pub fn parse(bytes: &[u8]) -> Result<Self, SealError> {
-        let seal: Self = json::read(bytes).map_err(|error| SealError(error.to_string()))?;
+        let seal: Self = json::read(bytes).map_err(|error| SealError(json::explain(&error)))?;
         // We write one form only; another was written by somebody else, or is read differently.
         let canonical = |seal: &Self| seal.to_bytes().is_ok_and(|written| written == bytes);
         if matches!(&seal, Self::V1(_)) && !canonical(&seal) {

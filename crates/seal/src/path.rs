@@ -3,8 +3,16 @@
 //! The rule is one for all stores: a path that could mean two places, or that some store would keep
 //! under another name, is refused before anything is read (O8).
 
+use icu_casemap::CaseMapper;
+use icu_normalizer::DecomposingNormalizer;
 use thiserror::Error;
 
+/// Longest path of an output below its folder, in bytes. It ends up as the key
+/// `<prefix>/packs/<64 hex digits>/outputs/<path>`, and a key has at most [`MAX_PATH_BYTES`].
+pub const MAX_OUTPUT_PATH_BYTES: usize = 768;
+/// Longest prefix of a bucket below which packs are kept, in bytes: what [`MAX_OUTPUT_PATH_BYTES`]
+/// and the 80 bytes of `/packs/<id>/outputs/` leave of [`MAX_PATH_BYTES`].
+pub const MAX_PREFIX_BYTES: usize = MAX_PATH_BYTES - MAX_OUTPUT_PATH_BYTES - 80;
 /// Longest path, in bytes.
 pub const MAX_PATH_BYTES: usize = 1024;
 /// Longest part of a path between slashes, in bytes.
@@ -18,6 +26,8 @@ pub struct PathError {
     pub path: String,
     /// What is wrong with it.
     pub reason: &'static str,
+    /// Whether it leads, or could lead, out of the folder that it is relative to.
+    pub outside: bool,
 }
 
 /// Accepts `path` if it is relative, `/`-separated and means the same file everywhere.
@@ -27,8 +37,42 @@ pub struct PathError {
 pub fn check(path: &str) -> Result<(), PathError> {
     match fault(path) {
         None => Ok(()),
-        Some(reason) => Err(PathError { path: path.to_owned(), reason }),
+        Some(reason) => {
+            let outside = path.starts_with('/')
+                || path.split(['/', '\\']).any(|part| part == ".." || part == ".");
+            Err(PathError { path: path.to_owned(), reason, outside })
+        }
     }
+}
+
+/// Accepts `path` as the name of a run's output, which also has to fit into the pack that it ends up
+/// in: whoever collects outputs and whoever seals them ask the same question, so that nothing is
+/// executed, paid and staged that can never be sealed.
+///
+/// # Errors
+/// [`PathError`] with the first rule that is broken.
+pub fn check_output(path: &str) -> Result<(), PathError> {
+    check(path)?;
+    if path.len() > MAX_OUTPUT_PATH_BYTES {
+        return Err(PathError {
+            path: path.to_owned(),
+            reason: "it is longer than the 768 bytes that an output's path may have",
+            outside: false,
+        });
+    }
+    Ok(())
+}
+
+/// The path in the one form that is equal for all names that some disk keeps as one: full case
+/// folding over canonical decomposition (Unicode 3.13, definition D145, canonical caseless match).
+pub fn fold(path: &str) -> String {
+    if path.is_ascii() {
+        return path.to_ascii_lowercase();
+    }
+    let normal = DecomposingNormalizer::new_nfd();
+    let folded = CaseMapper::new().fold_string(&normal.normalize(path)).into_owned();
+    // Folding may leave marks in another order.
+    normal.normalize(&folded).into_owned()
 }
 
 fn fault(path: &str) -> Option<&'static str> {
@@ -69,7 +113,39 @@ fn looks_staged(segment: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{MAX_OUTPUT_PATH_BYTES, MAX_PATH_BYTES, MAX_PREFIX_BYTES};
+    use super::{check, check_output, fold};
+
+    #[test]
+    fn an_output_fits_into_the_longest_key_that_it_can_end_up_in() {
+        let long = vec!["x".repeat(127); 6].join("/") + "/";
+        let output = format!("{long}{}", "y".repeat(MAX_OUTPUT_PATH_BYTES - long.len()));
+        check_output(&output).unwrap();
+        let prefix = "p".repeat(MAX_PREFIX_BYTES);
+        let key = format!("{prefix}/packs/{}/outputs/{output}", "0".repeat(64));
+        assert_eq!(key.len(), MAX_PATH_BYTES);
+        let refused = check_output(&format!("{long}{}", "y".repeat(128))).unwrap_err();
+        assert!(refused.reason.contains("768"), "{refused}");
+    }
+
+    #[test]
+    fn names_that_some_disk_keeps_as_one_fold_to_one() {
+        for (one, other) in [
+            ("README", "readme"),
+            ("Straße", "STRASSE"),
+            ("caf\u{e9}", "cafe\u{301}"),
+            ("CAF\u{c9}", "cafe\u{301}"),
+            ("\u{17f}", "S"),
+            ("ΣΑΣ", "σας"),
+            ("_\u{17f}EALED.json", "_SEALED.json"),
+            ("\u{212a}", "k"),
+        ] {
+            assert_eq!(fold(one), fold(other), "{one} beside {other}");
+        }
+        for (one, other) in [("a", "b"), ("e", "é"), ("ß", "s"), ("a/b", "a.b")] {
+            assert_ne!(fold(one), fold(other), "{one} beside {other}");
+        }
+    }
 
     #[test]
     fn ordinary_paths_pass() {

@@ -69,7 +69,8 @@ pub enum TreeError {
     Path(#[from] PathError),
     /// Two paths would be one file on some store.
     #[error(
-        "paths {0:?} and {1:?} cannot stand in one tree: equal, equal but for case, or one is the other's folder"
+        "paths {0:?} and {1:?} cannot stand in one tree: some disk keeps both under one name (equal, or \
+         equal but for case or Unicode form), or one is the other's folder"
     )]
     Clash(String, String),
     /// There is no file in it.
@@ -134,7 +135,7 @@ impl Tree {
     /// [`TreeError::Document`] if it is not one, or claims a digest its files do not have.
     pub fn parse(document: &[u8], limits: &Limits) -> Result<Self, TreeError> {
         let tree: Self =
-            json::read(document).map_err(|error| TreeError::Document(error.to_string()))?;
+            json::read(document).map_err(|error| TreeError::Document(json::explain(&error)))?;
         Self::new(tree.files, limits)
     }
 
@@ -212,18 +213,18 @@ fn digest(sorted: &[File]) -> Digest {
     hasher.finish()
 }
 
-/// Refuses what a case-insensitive disk would merge, and a file that is also a folder.
+/// Refuses what a disk that ignores case or Unicode form would merge, and a file that is also a folder.
 fn refuse_clashes(files: &[File]) -> Result<(), TreeError> {
     let mut folders: BTreeMap<String, &str> = BTreeMap::new();
     let mut names: BTreeMap<String, &str> = BTreeMap::new();
     for file in files {
         path::check(&file.path)?;
-        if let Some(other) = names.insert(file.path.to_lowercase(), &file.path) {
+        if let Some(other) = names.insert(path::fold(&file.path), &file.path) {
             return Err(TreeError::Clash(other.to_owned(), file.path.clone()));
         }
         for (at, _) in file.path.match_indices('/') {
             let folder = &file.path[..at];
-            let other = *folders.entry(folder.to_lowercase()).or_insert(folder);
+            let other = *folders.entry(path::fold(folder)).or_insert(folder);
             if other != folder {
                 return Err(TreeError::Clash(other.to_owned(), folder.to_owned()));
             }

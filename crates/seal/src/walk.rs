@@ -64,9 +64,11 @@ fn read(root: &Path, entry: &DirEntry, left: u64, limits: &Limits) -> Result<Fil
 fn relative(root: &Path, entry: &DirEntry) -> Result<String, TreeError> {
     let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
     let lossy = || path.to_string_lossy().into_owned();
-    let text = path
-        .to_str()
-        .ok_or_else(|| crate::path::PathError { path: lossy(), reason: "it is not UTF-8" })?;
+    let text = path.to_str().ok_or_else(|| crate::path::PathError {
+        path: lossy(),
+        reason: "it is not UTF-8",
+        outside: false,
+    })?;
     crate::path::check(text)?;
     Ok(text.to_owned())
 }

@@ -5,12 +5,12 @@
 //! error (O1). Bytes are hashed, never believed (O2).
 
 mod content;
-pub(crate) mod findings;
+pub mod findings;
 pub(crate) mod locators;
 pub(crate) mod measured;
 mod packs;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::VerifyingKey;
 use seal::facts::{MAX_VIEW_BYTES, RunFactsView};
@@ -21,11 +21,11 @@ pub use findings::{Findings, Issue, Status};
 pub use measured::EvidenceCount;
 pub use packs::{Pack, PackDetail};
 
-use measured::Measured;
+use measured::{Measured, Plan};
 
 use crate::catalogue::{Catalogue, GateMap};
 use crate::gates;
-use crate::locator::Contained;
+use crate::locator::{Contained, path_reason};
 use crate::objects::{Evidence, Objects};
 use crate::profile::Profile;
 use crate::reasons::Reason;
@@ -66,6 +66,32 @@ pub(crate) struct Subject<'a> {
     pub(crate) now: OffsetDateTime,
     pub(crate) outputs: Vec<locators::Output<'a>>,
     pub(crate) packs: Vec<Pack>,
+}
+
+/// What has to be measured, by the number of the pack that it lies in.
+#[derive(Default)]
+pub(crate) struct Plans(BTreeMap<Option<usize>, Plan>);
+
+impl Plans {
+    pub(crate) fn of(&mut self, pack: Option<usize>) -> &mut Plan {
+        self.0.entry(pack).or_default()
+    }
+}
+
+impl Subject<'_> {
+    /// The pack that an output lies in, with its number.
+    pub(crate) fn pack_of(&self, output: &locators::Output<'_>) -> (Option<usize>, Option<&Pack>) {
+        let root = output.path.pack_root();
+        let at = self.packs.iter().position(|pack| pack.root == root);
+        (at, at.map(|at| &self.packs[at]))
+    }
+
+    /// Whether the catalogue says that an output is a folder.
+    pub(crate) fn is_a_folder(&self, output: &locators::Output<'_>) -> bool {
+        let entry = self.rules.catalogue.output(&output.locator.output_id);
+        let template = entry.and_then(|entry| entry.path_template.as_ref());
+        template.is_some_and(|template| template.is_folder())
+    }
 }
 
 /// What the checker found.
@@ -161,7 +187,7 @@ pub async fn check(
     let mut findings = Findings::new(rules);
     let read = match Contained::parse(facts_ref, objects.names()) {
         Err(error) => {
-            findings.add(Reason::LocatorOutsideRoot, error.to_string());
+            findings.add(path_reason(&error), error.to_string());
             None
         }
         Ok(path) => match objects.read(path.as_str(), MAX_VIEW_BYTES).await {
@@ -198,7 +224,10 @@ pub async fn check_bytes(
     let mut findings = Findings::new(rules);
     let mut details = details(rules, facts_ref);
     if let Err(error) = seal::json::parse(bytes) {
-        findings.add(Reason::RunFactsUnreadable, format!("{facts_ref} is no JSON: {error}"));
+        findings.add(
+            Reason::RunFactsUnreadable,
+            format!("{facts_ref} is no JSON: {}", seal::json::explain(&error)),
+        );
         return findings.outcome(details);
     }
     let view = match RunFactsView::parse(bytes) {
@@ -211,13 +240,28 @@ pub async fn check_bytes(
             return findings.outcome(details);
         }
     };
-    locators::form(rules, &view, &mut findings);
-    let outputs = locators::contain(objects, rules, &view, &mut findings);
+    locators::check_consistency(rules, &view, &mut findings);
+    let outputs = locators::resolve_paths(objects, rules, &view, &mut findings);
     let mut measured = Measured::new(rules.least_evidence);
-    let packs = packs::check(objects, rules, &view, &outputs, &mut measured, &mut findings).await;
-    let subject = Subject { objects, rules, view: &view, now, outputs, packs };
-    content::check(&subject, &mut measured, &mut findings, &mut details).await;
-    gates::check(&subject, &measured, &mut findings, &mut details).await;
+    let packs = packs::open(objects, rules, &outputs, &mut findings).await;
+    let mut subject = Subject { objects, rules, view: &view, now, outputs, packs };
+
+    // First everything that will be needed, then one reading of all of it.
+    let mut plans = Plans::default();
+    for (at, pack) in subject.packs.iter().enumerate() {
+        packs::plan(pack, plans.of(Some(at)));
+    }
+    gates::plan(&subject, &mut plans, &mut measured, &mut findings).await;
+    measured.note_failures(&mut findings);
+    let candidates = content::plan(&subject, &mut plans, rules.least_evidence, &mut findings).await;
+    for (at, plan) in plans.0 {
+        let objects = at.map_or(objects, |at| &subject.packs[at].objects);
+        measured.measure(objects, plan, &mut findings).await;
+    }
+
+    packs::judge(rules, &view, &mut subject.packs, &measured, &mut findings);
+    content::check(&subject, &candidates, &measured, &mut findings, &mut details).await;
+    gates::check(&subject, &mut measured, &mut findings, &mut details).await;
     details.evidence = measured.evidence();
     if details.evidence.size_only > 0 {
         let text = format!("{} files are known by their length only", details.evidence.size_only);
@@ -233,7 +277,7 @@ pub async fn check_bytes(
     outcome
 }
 
-/// No pass, no read: only asked for after one.
+/// Only called when the check passed: outputs of a failed check must not be read.
 fn traffic(view: &RunFactsView) -> Vec<String> {
     let ids: BTreeSet<&str> = view.traffic().map(|locator| &*locator.output_id).collect();
     ids.into_iter().map(str::to_owned).collect()

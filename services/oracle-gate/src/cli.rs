@@ -1,7 +1,9 @@
 //! The command line: `serve`, and `check`, `seal`, `probe` and `reasons`, which need no running service.
 
 mod check;
+pub(crate) mod escape;
 mod probe;
+mod progress;
 mod seal;
 mod serve;
 
@@ -123,7 +125,7 @@ pub fn run() -> ExitCode {
 impl Failure {
     /// Prints it on one line. A closed standard error leaves the exit code to speak.
     fn report(self) -> ExitCode {
-        drop(writeln!(std::io::stderr(), "oracle-gate: {}", self.text));
+        drop(writeln!(std::io::stderr(), "oracle-gate: {}", escape::line(&self.text)));
         self.exit.into()
     }
 }
@@ -136,6 +138,21 @@ pub(crate) fn print(text: &str) -> Result<u8, Failure> {
 
 pub(crate) fn usage(text: impl Into<String>) -> Failure {
     Failure { exit: USAGE, text: format!("{}: {}", Reason::ConfigInvalid.code(), text.into()) }
+}
+
+/// How many files are read at once.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Jobs {
+    /// Files read at once; by default one for each processor, or 8 of a bucket.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+}
+
+impl Jobs {
+    /// The store, read by so many.
+    pub(crate) fn apply(&self, objects: &Objects) -> Objects {
+        self.jobs.map_or_else(|| objects.clone(), |jobs| objects.with_jobs(jobs.into()))
+    }
 }
 
 /// The profile and its store, for commands that need no service.

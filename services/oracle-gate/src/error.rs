@@ -47,9 +47,8 @@ impl Error {
     pub fn problem(&self) -> Problem {
         match self {
             Self::Refused { problem, .. } => *problem,
-            Self::Store(StoreError::Link { .. }) => Problem::DigestMismatch,
-            Self::Store(StoreError::TooLarge { .. }) => Problem::PayloadTooLarge,
-            Self::Store(_) | Self::Database(_) => Problem::Unavailable,
+            Self::Store(error) => store_problem(error),
+            Self::Database(_) => Problem::Unavailable,
             Self::Sealing(error) => sealing_problem(error.reason()),
             Self::Internal(_) => Problem::Internal,
         }
@@ -66,16 +65,86 @@ impl Error {
     }
 }
 
+/// What a caller may do about a failure of the store. A caller that repeats what can never succeed
+/// holds a user's escrow until its deadline, so what is terminal is a terminal problem. What only lacks
+/// something of the operator's (a role, a key, a clock, a bucket) is waited for (R16).
+fn store_problem(error: &StoreError) -> Problem {
+    match error {
+        StoreError::Link { .. } => Problem::DigestMismatch,
+        StoreError::Name { .. } => Problem::StatementInvalid,
+        StoreError::TooLarge { .. } => Problem::PayloadTooLarge,
+        StoreError::Unsupported { .. } => Problem::SealMismatch,
+        StoreError::Denied { .. }
+        | StoreError::Refused { .. }
+        | StoreError::Timeout { .. }
+        | StoreError::Throttled { .. }
+        | StoreError::Conflict { .. }
+        | StoreError::Changed { .. }
+        | StoreError::Unavailable { .. } => Problem::Unavailable,
+    }
+}
+
 fn sealing_problem(reason: Reason) -> Problem {
     match reason {
+        // Whatever the store says is the same to a caller, in sealing and elsewhere.
+        Reason::LinkRefused => Problem::DigestMismatch,
+        Reason::NameRefused => Problem::StatementInvalid,
+        Reason::ObjectTooLarge => Problem::PayloadTooLarge,
         Reason::PackAlreadySealed => Problem::PackAlreadySealed,
         Reason::SealMismatch | Reason::ManifestMismatch | Reason::PackNotClean => {
             Problem::SealMismatch
         }
-        Reason::StoreNotWriteOnce => Problem::Internal,
+        // No repetition makes a store write-once: the run ends, its escrow goes back.
+        Reason::StoreNotWriteOnce => Problem::SealMismatch,
         other => match other.row().class {
             Class::Unverifiable => Problem::Unavailable,
             Class::Invalid | Class::Usage => Problem::SealMismatch,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path() -> String {
+        "packs/a".to_owned()
+    }
+
+    #[test]
+    fn each_terminal_failure_of_the_store_is_told_as_terminal() {
+        let name = StoreError::Name { path: path(), cause: "too long".to_owned() };
+        let terminal = [
+            StoreError::Link { path: path() },
+            name,
+            StoreError::TooLarge { path: path(), most: 1 },
+            StoreError::Unsupported { path: path() },
+        ];
+        for error in terminal {
+            let text = error.to_string();
+            let sealing = Error::Sealing(SealingError::Store(error)).problem();
+            assert!(!sealing.row().retryable, "sealing, {text}");
+            assert!(!matches!(sealing, Problem::Internal | Problem::Forbidden), "{text}");
+        }
+        for error in [StoreError::Link { path: path() }, StoreError::Unsupported { path: path() }] {
+            assert!(!Error::Store(error).problem().row().retryable);
+        }
+        for error in [StoreError::Timeout { path: path() }, StoreError::Denied { path: path() }] {
+            assert!(Error::Store(error).problem().row().retryable);
+        }
+    }
+
+    #[test]
+    fn every_reason_that_is_terminal_for_a_pack_is_terminal_for_its_run() {
+        for reason in crate::reasons::ALL {
+            let row = reason.row();
+            let problem = sealing_problem(*reason).row();
+            if row.class == Class::Invalid {
+                assert!(!problem.retryable, "{}", row.code);
+            }
+            if row.retryable {
+                assert!(problem.retryable, "{}", row.code);
+            }
+        }
     }
 }

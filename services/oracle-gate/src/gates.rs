@@ -18,13 +18,30 @@ use seal::facts::{GateReceipt, GateScope, GateStatus, RunFactsView};
 
 use crate::catalogue::{Gate, Pin};
 use crate::check::measured::Measured;
-use crate::check::{Details, Findings, Rules, Subject};
+use crate::check::{Details, Findings, Plans, Rules, Subject};
 use crate::reasons::Reason;
+
+/// Reads the documents behind every receipt that says PASS, and plans what else has to be read.
+pub(crate) async fn plan(
+    subject: &Subject<'_>,
+    plans: &mut Plans,
+    measured: &mut Measured,
+    findings: &mut Findings,
+) {
+    let mut seen = BTreeSet::new();
+    for receipt in &subject.view.gate_receipts {
+        let Some(gate) = subject.rules.gate_map.gate(&receipt.gate_id) else { continue };
+        if receipt.status == GateStatus::Pass && seen.insert(&receipt.gate_id) {
+            evidence::plan(subject, gate, plans, measured).await;
+        }
+    }
+    instances::plan(subject, measured, findings).await;
+}
 
 /// Judges every gate the outputs need, and every receipt the view carries.
 pub(crate) async fn check(
     subject: &Subject<'_>,
-    measured: &Measured,
+    measured: &mut Measured,
     findings: &mut Findings,
     details: &mut Details,
 ) {
@@ -51,7 +68,7 @@ pub(crate) async fn check(
             findings.add(Reason::GatePassMissing, id.as_str());
         }
     }
-    instances::check(subject, findings).await;
+    instances::check(subject, findings);
 }
 
 /// The gates of all outputs; those the map lacks are reported.

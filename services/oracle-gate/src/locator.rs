@@ -3,9 +3,19 @@
 use seal::path::{self, PathError};
 
 use crate::objects::{Objects, StoreError};
+use crate::reasons::Reason;
 
 /// Folders of an engine's own tree: a path that starts with one lies in a pack that is the root itself.
 const ENGINE_ROOTS: [&str; 6] = ["artefacts", "config", "data", "logs", "reference", "reports"];
+
+/// What a locator's path names.
+#[derive(Debug)]
+pub struct Expansion {
+    /// The files, sorted, and their lengths as far as a listing told them.
+    pub files: Vec<(String, Option<u64>)>,
+    /// What has such a name and is no file.
+    pub odd: Vec<StoreError>,
+}
 
 /// A contained path: relative to the oracle root, below it on every store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,14 +29,15 @@ impl Contained {
     /// # Errors
     /// Why it is refused.
     pub fn parse(path: &str, names: &[String]) -> Result<Self, PathError> {
-        let refused = |reason| Err(PathError { path: path.to_owned(), reason });
+        let refused = |reason| Err(PathError { path: path.to_owned(), reason, outside: false });
         let below = |name: &String| {
             let name = name.trim_end_matches('/');
             if name.is_empty() { None } else { path.strip_prefix(name)?.strip_prefix('/') }
         };
         let relative = names.iter().find_map(below).unwrap_or(path);
         if relative.contains("://") {
-            return refused("it is a URL of another store");
+            let reason = "it is a URL of another store";
+            return Err(PathError { path: path.to_owned(), reason, outside: true });
         }
         path::check(relative)?;
         let (folders, last) = relative.rsplit_once('/').unwrap_or(("", relative));
@@ -67,28 +78,36 @@ impl Contained {
         self.0.strip_prefix(&root).map_or(&*self.0, |rest| rest.trim_start_matches('/'))
     }
 
-    /// The files it names: itself, or the matches of the one `*` in its last part, sorted.
+    /// The files it names: itself, or the matches of the one `*` in its last part, sorted; and whatever
+    /// matches and is no file.
     ///
     /// # Errors
     /// Any [`StoreError`] of the listing.
-    pub async fn expand(&self, objects: &Objects) -> Result<Vec<String>, StoreError> {
+    pub async fn expand(&self, objects: &Objects) -> Result<Expansion, StoreError> {
         let (folder, last) = self.0.rsplit_once('/').unwrap_or(("", &self.0));
-        let Some((head, tail)) = last.split_once('*') else { return Ok(vec![self.0.clone()]) };
-        let fits = |name: &String| {
+        let Some((head, tail)) = last.split_once('*') else {
+            return Ok(Expansion { files: vec![(self.0.clone(), None)], odd: Vec::new() });
+        };
+        let listing = objects.list_matching(folder, head).await?;
+        let fits = |name: &str| {
             name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
         };
-        let names = objects.list_matching(folder, head).await?.into_iter().filter(fits);
-        let whole = |name: String| match folder {
-            "" => name,
-            _ => format!("{folder}/{name}"),
-        };
-        Ok(names.map(whole).collect())
+        let files = listing.entries.into_iter().filter(|entry| fits(&entry.path));
+        let files = files.map(|entry| (inside(folder, &entry.path), Some(entry.length)));
+        let odd = listing.odd.into_iter();
+        let odd = odd.filter(|odd| odd.name().is_none_or(|name| name.ends_with(tail)));
+        Ok(Expansion { files: files.collect(), odd: odd.collect() })
     }
 
     /// Whether the last part holds a wildcard.
     pub fn has_wildcard(&self) -> bool {
         self.0.contains('*')
     }
+}
+
+/// The reason for which a path is refused: one that leads outside, or a name that no store may keep.
+pub fn path_reason(error: &PathError) -> Reason {
+    if error.outside { Reason::LocatorOutsideRoot } else { Reason::NameRefused }
 }
 
 /// A path inside a pack, relative to the oracle root.

@@ -1,10 +1,8 @@
 //! The one way to the store: bounded reads, create-only writes, links refused, every wait bounded.
 //!
 //! Absence is an answer (`None`), everything else that went wrong is a [`StoreError`] of one of a few
-//! kinds (O6). On a local root every part of a path is looked at before it is used: a symbolic link
-//! or a special file is refused, wherever it points (O8). What is *not* checked: that nobody swaps a
-//! folder for a link between the look and the read. Only oracle-gate may write packs, and what others
-//! may write (staging) is compared with signed digests byte by byte.
+//! kinds (O6). On a local root no part of a path may be a symbolic link, wherever it points (O8), and
+//! what is opened has to be a regular file; both are judged by the open itself ([`folder`]).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,22 +12,26 @@ use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
-use seal::content::Concat;
-use wire::digest::{Digest, Hasher};
+use wire::digest::Hasher;
 
 pub use credentials::Credentials;
 pub use evidence::{Evidence, Fixity};
-pub use failure::StoreError;
+pub use failure::{Refusal, StoreError};
+pub use hashing::{Done, Hashed, Task};
+pub use listing::{Entry, Leftovers, Listing};
 pub use meter::{Meter, Metered};
 pub use object::Object;
 pub use place::{Place, S3Place, S3Wiring};
 
-use failure::{classify, is_absent, is_there};
+use failure::{classify, classify_write, is_absent, is_there};
+use folder::{Opened, Put};
 use s3::S3;
 
 mod credentials;
 mod evidence;
 mod failure;
+mod folder;
+mod hashing;
 mod links;
 mod listing;
 mod meter;
@@ -41,6 +43,8 @@ mod transport;
 
 /// Most files that one listing may give.
 const MAX_LISTED: usize = 1 << 17;
+/// Objects of a bucket that are read at once: each waits for the network most of the time.
+const BUCKET_JOBS: usize = 8;
 /// Slowest transfer that is waited for.
 const BYTES_PER_SECOND: u64 = 1 << 20;
 /// Pauses between tries of a write that met another writer.
@@ -68,7 +72,12 @@ impl Default for Patience {
 #[derive(Clone)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
+    writes: Arc<dyn ObjectStore>,
     root: Option<PathBuf>,
+    /// Whether files of a folder are read and written here and not through `store`.
+    direct: bool,
+    /// Objects that are read at once.
+    jobs: usize,
     bucket: Option<Arc<S3>>,
     /// Prefix of every key of ours in the bucket.
     base: String,
@@ -119,7 +128,10 @@ impl Objects {
             .map_err(|error| classify(&place.to_string(), &error))?;
         Ok(Self {
             store: Arc::new(bucket.store.clone()),
+            writes: Arc::new(bucket.writes.clone()),
             root: None,
+            direct: false,
+            jobs: BUCKET_JOBS,
             bucket: Some(Arc::new(bucket)),
             base: at.prefix.clone(),
             names: vec![place.to_string()],
@@ -138,12 +150,20 @@ impl Objects {
         let failed = |cause: String| StoreError::Unavailable { path: path.clone(), cause };
         let configured = root.to_str().map(str::to_owned);
         let root = root.canonicalize().map_err(|error| failed(error.to_string()))?;
-        let store =
-            LocalFileSystem::new_with_prefix(&root).map_err(|error| failed(error.to_string()))?;
+        if !root.is_dir() {
+            return Err(failed("it is not a folder".to_owned()));
+        }
+        let store = LocalFileSystem::new_with_prefix(&root)
+            .map_err(|error| failed(error.to_string()))?
+            .with_fsync(true);
+        let store: Arc<dyn ObjectStore> = Arc::new(store);
         let names = root.to_str().map(str::to_owned).into_iter().chain(configured).collect();
         Ok(Self {
-            store: Arc::new(store.with_fsync(true)),
+            writes: Arc::clone(&store),
+            store,
             root: Some(root),
+            direct: true,
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
             bucket: None,
             base: String::new(),
             names,
@@ -156,7 +176,14 @@ impl Objects {
     /// The same place through another store, such as one that fails on purpose in a test.
     #[must_use]
     pub fn through(&self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
-        Self { store: wrap(Arc::clone(&self.store)), ..self.clone() }
+        let store = wrap(Arc::clone(&self.store));
+        Self { writes: Arc::clone(&store), store, direct: false, jobs: 1, ..self.clone() }
+    }
+
+    /// The same place, of which so many objects are read at once.
+    #[must_use]
+    pub fn with_jobs(&self, jobs: usize) -> Self {
+        Self { jobs: jobs.max(1), ..self.clone() }
     }
 
     /// The same place, what is done through it from now on counted by `meter`.
@@ -190,7 +217,14 @@ impl Objects {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn hash(&self, path: &str) -> Result<Option<(u64, Digest)>, StoreError> {
+    pub async fn hash(&self, path: &str) -> Hashed {
+        if self.direct {
+            self.location(path)?;
+            let task = Task { files: vec![(path.to_owned(), None)], ..Task::default() };
+            let mut done = self.hash_all(vec![task], |_, _, _| ()).await;
+            let hashed = done.pop().and_then(|mut done| done.files.pop());
+            return hashed.unwrap_or(Ok(None));
+        }
         let Some(mut object) = self.open_object(path).await? else { return Ok(None) };
         let (mut hasher, length) = (Hasher::new(), object.length());
         while let Some(bytes) = object.next().await? {
@@ -199,24 +233,22 @@ impl Objects {
         Ok(Some((length, hasher.finish())))
     }
 
-    /// Feeds an object to `concat`; false if it is not there.
-    ///
-    /// # Errors
-    /// Any [`StoreError`].
-    pub async fn concat(&self, path: &str, concat: &mut Concat) -> Result<bool, StoreError> {
-        let Some(mut object) = self.open_object(path).await? else { return Ok(false) };
-        while let Some(bytes) = object.next().await? {
-            concat.update(&bytes);
-        }
-        Ok(true)
-    }
-
     /// The object, to be read piece by piece; `None` if it is not there.
     ///
     /// # Errors
     /// Any [`StoreError`].
     pub async fn open_object(&self, path: &str) -> Result<Option<Object>, StoreError> {
         let location = self.location(path)?;
+        if self.direct {
+            let at = path.to_owned();
+            let meter = Arc::clone(&self.meter);
+            return Ok(match self.on_disk(move |root| folder::open(root, &at)).await? {
+                Opened::File(file, length) => {
+                    Some(Object::of_file(path, file, length, self.patience, meter))
+                }
+                Opened::Folder | Opened::Absent => None,
+            });
+        }
         self.refuse_links(path).await?;
         match self.within(path, self.patience.call, self.store.get(&location)).await? {
             Ok(object) => {
@@ -234,20 +266,32 @@ impl Objects {
     /// Any [`StoreError`]. Then the object may be there or not, and be anybody's: read it back.
     pub async fn create(&self, path: &str, bytes: Bytes) -> Result<Created, StoreError> {
         let location = self.location(path)?;
-        self.refuse_links(path).await?;
         let length = bytes.len() as u64;
         let transfer = Duration::from_secs(length / BYTES_PER_SECOND);
+        if self.direct {
+            let at = path.to_owned();
+            let limit = self.patience.call + transfer;
+            let put = self.on_disk_within(limit, move |root| folder::create(root, &at, &bytes));
+            return Ok(match put.await? {
+                Put::New => {
+                    self.meter.wrote(length);
+                    Created::New
+                }
+                Put::Existed => Created::Existed,
+            });
+        }
+        self.refuse_links(path).await?;
         let payload = PutPayload::from_bytes(bytes);
         let mut pauses = CONFLICT_PAUSES.iter();
         loop {
-            let put = self.store.put_opts(&location, payload.clone(), PutMode::Create.into());
+            let put = self.writes.put_opts(&location, payload.clone(), PutMode::Create.into());
             match self.within(path, self.patience.call + transfer, put).await? {
                 Ok(_) => {
                     self.meter.wrote(length);
                     return Ok(Created::New);
                 }
                 Err(error) if self.sees(&error) => return Ok(Created::Existed),
-                Err(error) => match (classify(path, &error), pauses.next()) {
+                Err(error) => match (classify_write(path, &error), pauses.next()) {
                     (StoreError::Conflict { .. }, Some(pause)) => tokio::time::sleep(*pause).await,
                     (error, _) => return Err(error),
                 },
@@ -258,7 +302,7 @@ impl Objects {
     /// Removes a scratch object of a probe; nothing else is ever removed.
     pub(crate) async fn remove_scratch(&self, path: &str) -> Result<(), StoreError> {
         let location = self.location(path)?;
-        match self.within(path, self.patience.call, self.store.delete(&location)).await? {
+        match self.within(path, self.patience.call, self.writes.delete(&location)).await? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(classify(path, &error)),
         }
@@ -285,6 +329,40 @@ impl Objects {
             (base, "") => base.to_owned(),
             (base, path) => format!("{base}/{path}"),
         }
+    }
+
+    /// Work on the files of a folder, beside what else this process waits for.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&std::path::Path) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.on_disk_within(self.patience.call, work).await
+    }
+
+    async fn on_disk_within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce(&std::path::Path) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let root = self.root.clone().unwrap_or_default();
+        let path = root.display().to_string();
+        let work = tokio::task::spawn_blocking(move || work(&root));
+        self.within(&path, limit, work).await?.unwrap_or_else(|error| {
+            Err(StoreError::Unavailable { path: path.clone(), cause: error.to_string() })
+        })
+    }
+
+    /// Whether a folder stands at `path`; in a bucket there are none.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn is_folder(&self, path: &str) -> Result<bool, StoreError> {
+        if self.root.is_none() {
+            return Ok(false);
+        }
+        self.location(path)?;
+        let at = path.to_owned();
+        self.on_disk(move |root| Ok(matches!(folder::open(root, &at)?, Opened::Folder))).await
     }
 
     /// Nothing is waited for without end: a store that hangs is a store that did not answer.

@@ -15,10 +15,17 @@ use wire::digest::Digest;
 
 use crate::objects::{Created, Objects, StoreError};
 
+/// Where probes make their objects, each in a folder of its own.
+const FOLDER: &str = "_probe";
 const RACES: u32 = 20;
 const WRITERS: u32 = 16;
 /// Scratch objects: one for each race, one for the second create, two for checksums.
 const SCRATCH: u32 = RACES + 3;
+
+/// Whether a path below the oracle root is, or lies in, the folder of probes.
+pub fn is_scratch(path: &str) -> bool {
+    path == FOLDER || path.strip_prefix(FOLDER).is_some_and(|rest| rest.starts_with('/'))
+}
 
 /// Probes the store below `_probe/<scratch>/`; the objects made there are removed.
 ///
@@ -29,7 +36,7 @@ pub async fn run(
     scratch: &str,
     now: OffsetDateTime,
 ) -> Result<StoreProbe, StoreError> {
-    let folder = format!("_probe/{scratch}");
+    let folder = format!("{FOLDER}/{scratch}");
     let result = measure(objects, &folder, now).await;
     for number in 0..SCRATCH {
         // What is left behind is empty of meaning; the next probe has its own folder.
@@ -105,7 +112,10 @@ async fn wrong_one_is_refused(objects: &Objects, folder: &str) -> Result<Option<
         return Ok(None);
     };
     let left = objects.list_matching(folder, &format!("{}", RACES + 2)).await?;
-    if !(400..500).contains(&status) || !left.is_empty() || objects.head(&wrong).await?.is_some() {
+    if !(400..500).contains(&status)
+        || !left.entries.is_empty()
+        || objects.head(&wrong).await?.is_some()
+    {
         return Ok(Some(false));
     }
     // And a right one is kept and told.

@@ -22,6 +22,7 @@ use crate::Gate;
 use crate::check::Status;
 use crate::crash;
 use crate::error::Error;
+use crate::objects::Leftovers;
 use crate::reasons::Reason;
 use crate::sealing::{self, Order};
 use crate::store;
@@ -176,6 +177,8 @@ async fn complete(gate: &Gate, intent: &Intent) -> Result<Sealed, Error> {
         nonce: &intent.nonce,
         probe,
         now: intent.created_at,
+        leftovers: Leftovers::OfOwnPack,
+        seen: None,
     };
     let closed = sealing::close(&gate.objects, &order).await?;
     let mut sealed = Sealed {

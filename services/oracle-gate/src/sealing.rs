@@ -5,6 +5,8 @@
 //! the store is believed only when it says "new"; after any other, the object is read back and
 //! decides: the nonce of a seal tells whose it is.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use seal::{
     MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, SealStatus, SealV1,
@@ -17,7 +19,7 @@ use wire::digest::Digest;
 use crate::check::findings::store_reason;
 use crate::crash;
 use crate::locator::inside;
-use crate::objects::{Created, Objects, StoreError};
+use crate::objects::{Created, Entry, Leftovers, Objects, StoreError};
 use crate::reasons::Reason;
 
 /// What is to be closed.
@@ -34,6 +36,11 @@ pub struct Order<'a> {
     pub probe: StoreProbe,
     /// When.
     pub now: OffsetDateTime,
+    /// Which unfinished writes its folder may hold.
+    pub leftovers: Leftovers,
+    /// The files as they were when they were hashed, where nobody but the store says that they stayed:
+    /// one that was written since then is not what the manifest says.
+    pub seen: Option<Vec<Entry>>,
 }
 
 /// A closed pack.
@@ -88,20 +95,27 @@ impl SealingError {
 /// Closes the pack, or finds it closed with equal identity and content.
 ///
 /// # Errors
-/// [`SealingError::Refused`] with `STORE_NOT_WRITE_ONCE`, `PACK_NOT_CLEAN`, `MANIFEST_MISMATCH`,
-/// `SEAL_MISMATCH` or `SEAL_UNCONFIRMED`; [`SealingError::Store`] when nothing is known. Repeating the
+/// [`SealingError::Refused`] with `STORE_NOT_WRITE_ONCE`, `OBJECT_TOO_LARGE`, `PACK_NOT_CLEAN`,
+/// `MANIFEST_MISMATCH`, `SEAL_MISMATCH` or `SEAL_UNCONFIRMED`; [`SealingError::Store`] when nothing is known. Repeating the
 /// order is safe after every error.
 pub async fn close(objects: &Objects, order: &Order<'_>) -> Result<Closed, SealingError> {
     if !order.probe.write_once() {
-        let text = format!("{:?}", order.probe);
-        return Err(SealingError::refused(Reason::StoreNotWriteOnce, text));
+        return Err(SealingError::refused(Reason::StoreNotWriteOnce, probe_text(&order.probe)));
     }
     if let Some(bytes) = read(objects, order.root, SEAL_FILE).await? {
         return existing(objects, order, &bytes).await;
     }
-    let manifest_bytes = put_manifest(objects, order).await?;
+    let manifest_bytes = Bytes::from(order.manifest.to_bytes()?);
+    // A document that no reader takes must not close a pack for ever.
+    fits(manifest_bytes.len() as u64)?;
+    // Before anything is written, since a manifest that stands there rules out every other; and again
+    // after it, since a file may come until the seal stands.
+    only_the_inventory(objects, order, "repeat").await?;
+    let manifest_bytes = put_manifest(objects, order, manifest_bytes).await?;
     crash::point("manifest.after_write");
-    only_the_inventory(objects, order).await?;
+    let undo = "repeat; or, to have it sealed too, remove the manifest, which nothing seals yet, and \
+        repeat";
+    only_the_inventory(objects, order, undo).await?;
     let seal = SealMarker::V1(SealV1 {
         oracle_pack_id: order.manifest.pack_id(),
         seal_status: order.status,
@@ -152,7 +166,7 @@ async fn existing(
     if seal.status() != order.status {
         return Err(mismatch(format!("it is sealed there as {}", seal.status().as_str())));
     }
-    objects.sweep_unfinished(order.root).await?;
+    objects.sweep_unfinished(order.root, order.leftovers).await?;
     Ok(Closed {
         pack_id: seal.pack_id(),
         seal_digest: Digest::of(seal_bytes),
@@ -163,8 +177,11 @@ async fn existing(
 }
 
 /// The bytes of the manifest that stands in the pack afterwards: of equal manifests the first counts.
-async fn put_manifest(objects: &Objects, order: &Order<'_>) -> Result<Bytes, SealingError> {
-    let bytes = Bytes::from(order.manifest.to_bytes()?);
+async fn put_manifest(
+    objects: &Objects,
+    order: &Order<'_>,
+    bytes: Bytes,
+) -> Result<Bytes, SealingError> {
     let put = objects.create(&inside(order.root, MANIFEST_FILE), bytes.clone()).await;
     if let Ok(Created::New) = put {
         return Ok(bytes);
@@ -185,21 +202,81 @@ async fn put_manifest(objects: &Objects, order: &Order<'_>) -> Result<Bytes, Sea
     }
 }
 
-/// A file nobody sealed must not come to stand beside those that are.
-async fn only_the_inventory(objects: &Objects, order: &Order<'_>) -> Result<(), SealingError> {
+/// In what a store failed the probe of its create-only writes.
+pub fn probe_text(probe: &StoreProbe) -> String {
+    let second = if probe.second_create_refused { "refused" } else { "not refused" };
+    format!(
+        "a second create was {second}; of {} races of {} writers, {} had one winner",
+        probe.races, probe.writers, probe.races_with_one_winner
+    )
+}
+
+/// Whether a manifest of so many bytes can be read back.
+///
+/// # Errors
+/// `OBJECT_TOO_LARGE`, with what to do.
+pub fn fits(manifest_bytes: u64) -> Result<(), SealingError> {
+    if manifest_bytes <= MAX_DOCUMENT_BYTES {
+        return Ok(());
+    }
+    let text = format!(
+        "the manifest would have {manifest_bytes} bytes, and {MAX_DOCUMENT_BYTES} are read: seal \
+         fewer files, or files with shorter paths, in a pack"
+    );
+    Err(SealingError::refused(Reason::ObjectTooLarge, text))
+}
+
+/// A file that is not to be sealed must not come to stand beside those that are.
+async fn only_the_inventory(
+    objects: &Objects,
+    order: &Order<'_>,
+    then: &str,
+) -> Result<(), SealingError> {
     let Some(inventory) = order.manifest.inventory() else { return Ok(()) };
-    let mut listed = objects.list(order.root).await?;
-    listed.retain(|name| name != MANIFEST_FILE && name != SEAL_FILE);
-    let expected = inventory.files().iter().map(|file| file.path.as_str());
-    if !expected.clone().eq(listed.iter().map(String::as_str)) {
-        let odd = listed.iter().find(|name| inventory.file(name).is_none());
-        let text = match odd {
-            Some(added) => format!("{added} stands in the pack and is not to be sealed"),
-            None => "a file that is to be sealed is not there".to_owned(),
-        };
-        return Err(SealingError::refused(Reason::PackNotClean, text));
+    let refused = |text: String| Err(SealingError::refused(Reason::PackNotClean, text));
+    let listing = objects.entries(order.root, order.leftovers).await?;
+    if !listing.odd.is_empty() {
+        return refused(odd(&listing.odd));
+    }
+    let found: BTreeMap<&str, &Entry> = listing
+        .entries
+        .iter()
+        .filter(|entry| entry.path != MANIFEST_FILE && entry.path != SEAL_FILE)
+        .map(|entry| (entry.path.as_str(), entry))
+        .collect();
+    let added: Vec<&str> =
+        found.keys().copied().filter(|path| inventory.file(path).is_none()).collect();
+    if let Some(first) = added.first() {
+        let more = added.len() - 1;
+        let more = if more == 0 { String::new() } else { format!(" and {more} more files") };
+        return refused(format!(
+            "{first}{more} came after the files were listed: remove what does not belong into the \
+             pack and {then}"
+        ));
+    }
+    for file in inventory.files() {
+        if !found.contains_key(file.path.as_str()) {
+            return refused(format!("{} is to be sealed and is not there any more", file.path));
+        }
+    }
+    for before in order.seen.iter().flatten() {
+        let now = found.get(before.path.as_str());
+        if now.is_some_and(|now| now.mark != before.mark) {
+            let path = &before.path;
+            return refused(format!("{path} was written after it was listed: {then}"));
+        }
     }
     Ok(())
+}
+
+/// The first of the odd things of a listing, each with what is wrong with it.
+pub(crate) fn odd(odd: &[StoreError]) -> String {
+    const SHOWN: usize = 20;
+    let mut texts: Vec<String> = odd.iter().take(SHOWN).map(ToString::to_string).collect();
+    if odd.len() > SHOWN {
+        texts.push(format!("and {} more", odd.len() - SHOWN));
+    }
+    texts.join("; ")
 }
 
 async fn read(objects: &Objects, root: &str, name: &str) -> Result<Option<Bytes>, StoreError> {

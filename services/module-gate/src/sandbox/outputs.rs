@@ -80,7 +80,8 @@ fn relative(folder: &Path, entry: &DirEntry) -> Result<String, OutputError> {
     if path.to_str().is_none() {
         return Err(OutputError::Refused(format!("the output path {text:?} is not UTF-8")));
     }
-    seal::path::check(&text).map_err(|error| OutputError::Refused(format!("output {error}")))?;
+    seal::path::check_output(&text)
+        .map_err(|error| OutputError::Refused(format!("output {error}")))?;
     Ok(text)
 }
 
@@ -118,13 +119,13 @@ fn unreadable(error: io::Error) -> OutputError {
     }
 }
 
-/// A store that ignores case would keep only one of two such files.
+/// A store that ignores case or Unicode form would keep only one of two such files.
 fn refuse_twins(outputs: &[Output]) -> Result<(), OutputError> {
     let mut seen = std::collections::BTreeMap::new();
     for output in outputs {
-        if let Some(other) = seen.insert(output.path.to_lowercase(), &output.path) {
+        if let Some(other) = seen.insert(seal::path::fold(&output.path), &output.path) {
             return Err(OutputError::Refused(format!(
-                "the outputs {other:?} and {:?} differ only in case",
+                "the outputs {other:?} and {:?} differ only in case or Unicode form",
                 output.path
             )));
         }

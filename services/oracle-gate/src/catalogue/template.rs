@@ -32,6 +32,11 @@ impl Template {
         Ok(Self(text.to_owned()))
     }
 
+    /// Whether it stands for a folder and everything below it.
+    pub fn is_folder(&self) -> bool {
+        self.0.ends_with('/') || self.0.ends_with("/**")
+    }
+
     /// Whether only pins stand in braces, so that a run decides the whole path.
     pub fn is_decided_by_pins(&self) -> bool {
         let named = |piece: &Piece<'_>| match piece {

@@ -1,15 +1,15 @@
 //! Rules about the bytes that locators name: are they there, sealed, and of the digest of the view?
 
-use seal::content::{Algo, Concat, ContentDigest};
+use seal::content::{Algo, ContentDigest};
 use seal::tree::File;
 use seal::{Limits, Tree};
-use wire::digest::{Digest, Hasher};
+use wire::digest::Digest;
 
 use super::locators::Output;
-use super::measured::Measured;
-use super::{Details, Findings, Pack, Subject};
+use super::measured::{Known, Measured};
+use super::{Details, Findings, Pack, Plans, Subject};
 use crate::locator::inside;
-use crate::objects::{Fixity, Objects, StoreError};
+use crate::objects::{Evidence, Fixity};
 use crate::reasons::Reason;
 
 /// A file that a locator names.
@@ -18,66 +18,145 @@ struct Part {
     fixity: Fixity,
 }
 
+/// The files that an output may consist of, before it is known which are there.
+pub struct Candidates {
+    /// The path itself, or the matches of its wildcard.
+    named: Vec<String>,
+    /// For a folder of a sealed pack: the files that the inventory names below it. A folder is never
+    /// listed (O8).
+    below: Vec<String>,
+    /// Whether the expansion failed, so that nothing is known.
+    unknown: bool,
+}
+
+/// Finds every output's candidates and plans what has to be read of them.
+pub async fn plan(
+    subject: &Subject<'_>,
+    plans: &mut Plans,
+    least: Evidence,
+    findings: &mut Findings,
+) -> Vec<Candidates> {
+    let mut all = Vec::new();
+    for output in &subject.outputs {
+        let (at, pack) = subject.pack_of(output);
+        let objects = pack.map_or(subject.objects, |pack| &pack.objects);
+        let plan = plans.of(at);
+        let expanded = output.path.expand(objects).await;
+        let unknown = expanded.is_err();
+        let files = match expanded {
+            Ok(expansion) => {
+                expansion.odd.iter().for_each(|odd| findings.store(odd));
+                expansion.files
+            }
+            Err(error) => {
+                findings.store(&error);
+                Vec::new()
+            }
+        };
+        for (path, length) in &files {
+            plan.file(path.as_str(), *length);
+        }
+        let named: Vec<String> = files.into_iter().map(|(path, _)| path).collect();
+        let folder =
+            pack.filter(|pack| !output.path.has_wildcard() && !pack.names(output.path.in_pack()));
+        let below: Vec<String> = folder
+            .into_iter()
+            .flat_map(|pack| pack.below(output.path.in_pack()).map(move |file| (pack, file)))
+            .map(|(pack, file)| inside(&pack.root, &file.path))
+            .collect();
+        // The digest over all parts is made while they are read for their own digests.
+        let stated = output.locator.content_digest;
+        if least > Evidence::SizeOnly && stated.is_some_and(|stated| stated.algo == Algo::Concat) {
+            for parts in [&named, &below] {
+                if parts.len() > 1 {
+                    plan.run(parts.clone());
+                }
+            }
+        }
+        all.push(Candidates { named, below, unknown });
+    }
+    all
+}
+
 /// Judges the content of every output.
 pub async fn check(
     subject: &Subject<'_>,
-    measured: &mut Measured,
+    candidates: &[Candidates],
+    measured: &Measured,
     findings: &mut Findings,
     details: &mut Details,
 ) {
-    for output in &subject.outputs {
+    for (output, candidates) in subject.outputs.iter().zip(candidates) {
         let path = output.path.as_str();
         if output.locator.content_digest.is_none() {
             details.locators_missing_digest += 1;
             findings.add(Reason::DigestMissing, path);
         }
-        let root = output.path.pack_root();
-        let pack = subject.packs.iter().find(|pack| pack.root == root);
-        let objects = pack.map_or(subject.objects, |pack| &pack.objects);
-        let parts = match parts(objects, output, pack, measured).await {
-            Ok(parts) => parts,
-            Err(error) => {
-                findings.store(&error);
-                continue;
-            }
-        };
+        let (_, pack) = subject.pack_of(output);
+        let Some(parts) = parts(candidates, measured) else { continue };
+        if output.path.has_wildcard() && candidates.named.len() > parts.len() {
+            findings
+                .add(Reason::ChangedDuringRead, format!("{path}: a part that was listed is gone"));
+        }
         if parts.is_empty() {
-            details.locators_missing += 1;
-            let wildcard = output.path.has_wildcard();
-            let code = if wildcard { Reason::PartSetEmpty } else { Reason::LocatorMissing };
-            findings.add(code, path);
+            missing(subject, output, pack, findings, details).await;
             continue;
         }
         in_inventory(&parts, pack, findings);
         if let Some(stated) = output.locator.content_digest {
-            compare(objects, path, &parts, stated, findings).await;
+            compare(path, &parts, stated, measured, findings);
         }
     }
 }
 
-/// The files a locator names: the one, the matches of its wildcard, or, for a folder of a sealed pack,
-/// those that the inventory names below it. A folder is never listed (O8).
-async fn parts(
-    objects: &Objects,
+/// Nothing has the name. A folder is no file, and without an inventory nothing says what is in it.
+async fn missing(
+    subject: &Subject<'_>,
     output: &Output<'_>,
     pack: Option<&Pack>,
-    measured: &mut Measured,
-) -> Result<Vec<Part>, StoreError> {
-    let mut parts = Vec::new();
-    for path in output.path.expand(objects).await? {
-        if let Some(fixity) = measured.file(objects, &path).await? {
-            parts.push(Part { path, fixity });
+    findings: &mut Findings,
+    details: &mut Details,
+) {
+    let path = output.path.as_str();
+    let unlisted = pack.is_none_or(|pack| pack.inventory().is_none());
+    if unlisted && !output.path.has_wildcard() {
+        match subject.objects.is_folder(path).await {
+            Ok(true) => return findings.add(Reason::FolderUnlisted, path),
+            // In a bucket only the catalogue tells; that nothing is there cannot be told at all.
+            Ok(false) if subject.objects.root().is_none() && subject.is_a_folder(output) => {
+                return findings.add(Reason::FolderUnlisted, path);
+            }
+            Ok(false) => {}
+            Err(error) => return findings.store(&error),
         }
     }
-    if let Some(pack) = pack.filter(|_| parts.is_empty() && !output.path.has_wildcard()) {
-        for file in pack.below(output.path.in_pack()) {
-            let path = inside(&pack.root, &file.path);
-            if let Some(fixity) = measured.file(objects, &path).await? {
-                parts.push(Part { path, fixity });
+    details.locators_missing += 1;
+    let wildcard = output.path.has_wildcard();
+    let code = if wildcard { Reason::PartSetEmpty } else { Reason::LocatorMissing };
+    findings.add(code, path);
+}
+
+/// The files that are there; `None` if the store does not say of one of them.
+fn parts(candidates: &Candidates, measured: &Measured) -> Option<Vec<Part>> {
+    if candidates.unknown {
+        return None;
+    }
+    for paths in [&candidates.named, &candidates.below] {
+        let mut parts = Vec::new();
+        for path in paths {
+            match measured.state(path) {
+                Some(Known::There(fixity)) => {
+                    parts.push(Part { path: path.clone(), fixity: *fixity });
+                }
+                Some(Known::Absent) => {}
+                Some(Known::Unknown) | None => return None,
             }
         }
+        if !parts.is_empty() {
+            return Some(parts);
+        }
     }
-    Ok(parts)
+    Some(Vec::new())
 }
 
 fn in_inventory(parts: &[Part], pack: Option<&Pack>, findings: &mut Findings) {
@@ -87,53 +166,34 @@ fn in_inventory(parts: &[Part], pack: Option<&Pack>, findings: &mut Findings) {
     }
 }
 
-async fn compare(
-    objects: &Objects,
+fn compare(
     path: &str,
     parts: &[Part],
     stated: ContentDigest,
+    measured: &Measured,
     findings: &mut Findings,
 ) {
-    let found = match (stated.algo, parts) {
+    let found = match stated.algo {
         // Without a digest it is reported as not verified, once for the whole check.
-        (_, parts) if parts.iter().any(|part| part.fixity.sha256.is_none()) => return,
-        (Algo::Concat, [part]) => Ok(part.fixity.sha256),
-        (Algo::Concat, parts) => concat(objects, parts, findings).await,
-        (Algo::Tree, parts) => Ok(tree(path, parts)),
+        _ if parts.iter().any(|part| part.fixity.sha256.is_none()) => return,
+        Algo::Concat => {
+            let paths: Vec<String> = parts.iter().map(|part| part.path.clone()).collect();
+            match measured.run(&paths) {
+                Some(digest) => Some(digest),
+                // A part was there when it was listed and gone when it was read.
+                None => return findings.add(Reason::ChangedDuringRead, path),
+            }
+        }
+        Algo::Tree => tree(path, parts),
     };
     match found {
-        Ok(Some(found)) if found == stated.hex => {}
-        Ok(Some(found)) => {
+        Some(found) if found == stated.hex => {}
+        Some(found) => {
             let text = format!("{path}: the view has {}, the bytes are {found}", stated.hex);
             findings.add(Reason::DigestMismatch, text);
         }
-        Ok(None) => findings.add(Reason::DigestMismatch, format!("{path}: the files are no tree")),
-        Err(error) => findings.store(&error),
+        None => findings.add(Reason::DigestMismatch, format!("{path}: the files are no tree")),
     }
-}
-
-/// Reads all parts again; one that is no longer what was measured is told.
-async fn concat(
-    objects: &Objects,
-    parts: &[Part],
-    findings: &mut Findings,
-) -> Result<Option<Digest>, StoreError> {
-    let mut concat = Concat::default();
-    for part in parts {
-        let mut whole = Hasher::new();
-        let Some(mut object) = objects.open_object(&part.path).await? else {
-            findings.add(Reason::ChangedDuringRead, format!("{} went away", part.path));
-            continue;
-        };
-        while let Some(bytes) = object.next().await? {
-            concat.update(&bytes);
-            whole.update(&bytes);
-        }
-        if Some(whole.finish()) != part.fixity.sha256 {
-            findings.add(Reason::ChangedDuringRead, part.path.as_str());
-        }
-    }
-    Ok(Some(concat.finish()))
 }
 
 /// Over the names relative to the output's own folder: the folder it names, or that of its parts.

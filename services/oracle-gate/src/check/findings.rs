@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Details, Outcome, Rules};
-use crate::objects::{Evidence, StoreError};
+use crate::objects::{Evidence, Refusal, StoreError};
 use crate::reasons::{Reason, Severity};
 
 /// Most issues of one code that are kept: a view of many thousand locators can fail in each of them.
@@ -121,7 +121,19 @@ pub fn store_reason(error: &StoreError) -> Reason {
         StoreError::Link { .. } => Reason::LinkRefused,
         StoreError::TooLarge { .. } => Reason::ObjectTooLarge,
         StoreError::Unsupported { .. } => Reason::StoreNotWriteOnce,
-        StoreError::Name { .. } => Reason::PackNotClean,
+        StoreError::Name { .. } => Reason::NameRefused,
+        StoreError::Changed { .. } => Reason::ChangedDuringRead,
+        StoreError::Refused { kind, .. } => match kind {
+            Refusal::Clock => Reason::StoreClockSkewed,
+            Refusal::Archived => Reason::ObjectArchived,
+            Refusal::Signature => Reason::StoreSignatureRefused,
+            Refusal::Key => Reason::StoreKeyUnknown,
+            Refusal::Token => Reason::StoreTokenExpired,
+            Refusal::Bucket => Reason::BucketNotFound,
+            Refusal::Region => Reason::StoreRegionWrong,
+            Refusal::Method => Reason::StoreMethodRefused,
+            Refusal::Other => Reason::StoreRefused,
+        },
         StoreError::Conflict { .. } | StoreError::Unavailable { .. } => Reason::StoreUnavailable,
     }
 }

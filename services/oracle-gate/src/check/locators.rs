@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use seal::facts::{Locator, RunFactsView};
 
 use super::{Findings, Rules};
-use crate::locator::Contained;
+use crate::locator::{Contained, path_reason};
 use crate::objects::Objects;
 use crate::reasons::Reason;
 
@@ -18,7 +18,7 @@ pub struct Output<'a> {
 }
 
 /// Does the view agree with itself?
-pub fn form(rules: &Rules, view: &RunFactsView, findings: &mut Findings) {
+pub fn check_consistency(rules: &Rules, view: &RunFactsView, findings: &mut Findings) {
     if view.run_id != view.pins.run_id {
         let (outer, pins) = (view.run_id, view.pins.run_id);
         findings.add(Reason::RunPinsMismatch, format!("run_id is {outer}, pins.run_id is {pins}"));
@@ -40,11 +40,11 @@ pub fn form(rules: &Rules, view: &RunFactsView, findings: &mut Findings) {
         }
         Err(error) => findings.add(Reason::BundleHashMismatch, error.to_string()),
     }
-    intended(rules, view, findings);
+    check_intended_outputs(rules, view, findings);
 }
 
 /// Everything asked for is there, but for what the catalogue declares optional.
-fn intended(rules: &Rules, view: &RunFactsView, findings: &mut Findings) {
+fn check_intended_outputs(rules: &Rules, view: &RunFactsView, findings: &mut Findings) {
     let named: BTreeSet<&str> = view.locators.iter().map(|it| it.output_id.as_str()).collect();
     let absent = view.intended_outputs.iter().flatten().filter(|id| !named.contains(id.as_str()));
     for id in absent {
@@ -72,7 +72,7 @@ fn foreign_pin(view: &RunFactsView, locator: &Locator) -> Option<&'static str> {
 }
 
 /// The locators that may be read at all.
-pub fn contain<'a>(
+pub fn resolve_paths<'a>(
     objects: &Objects,
     rules: &Rules,
     view: &'a RunFactsView,
@@ -82,12 +82,12 @@ pub fn contain<'a>(
     let mut outputs = Vec::new();
     for locator in &view.locators {
         match Contained::parse(&locator.path, objects.names()) {
-            Err(error) => findings.add(Reason::LocatorOutsideRoot, error.to_string()),
+            Err(error) => findings.add(path_reason(&error), error.to_string()),
             Ok(path) if !seen.insert(path.clone()) => {
                 findings.add(Reason::LocatorDuplicate, path.as_str());
             }
             Ok(path) => {
-                if !in_its_place(rules, view, locator, &path) {
+                if !matches_template(rules, view, locator, &path) {
                     let text = format!("{}: {}", locator.output_id, path.as_str());
                     findings.add(Reason::LocatorTemplateMismatch, text);
                 }
@@ -100,7 +100,12 @@ pub fn contain<'a>(
 
 /// Whether the path is where the catalogue puts this output in this run: relative to the pack's root,
 /// to the oracle root, or from `packs/`. Otherwise an output could be read under another's gates.
-fn in_its_place(rules: &Rules, view: &RunFactsView, locator: &Locator, path: &Contained) -> bool {
+fn matches_template(
+    rules: &Rules,
+    view: &RunFactsView,
+    locator: &Locator,
+    path: &Contained,
+) -> bool {
     let output = rules.catalogue.output(&locator.output_id);
     let Some(template) = output.and_then(|output| output.path_template.as_ref()) else {
         return true;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use seal::facts::RunFactsView;
 use seal::tree::File;
 use seal::verify::{Broken, Found, Report, compare};
@@ -12,10 +13,10 @@ use serde::Serialize;
 use wire::digest::Digest;
 
 use super::locators::Output;
-use super::measured::Measured;
+use super::measured::{Known, Measured, Plan};
 use super::{Findings, Rules};
 use crate::locator::inside;
-use crate::objects::{Objects, StoreError};
+use crate::objects::Objects;
 use crate::reasons::Reason;
 
 /// A pack as it was found.
@@ -24,6 +25,8 @@ pub struct Pack {
     pub root: String,
     /// The store as this pack's seal lets it be trusted (O11).
     pub(crate) objects: Objects,
+    seal: Option<Bytes>,
+    manifest: Option<Bytes>,
     report: Report,
 }
 
@@ -58,6 +61,11 @@ impl Pack {
         self.inventory().is_none_or(|inventory| inventory.file(name).is_some())
     }
 
+    /// Whether the inventory names a file of this path below the pack's root.
+    pub fn names(&self, path: &str) -> bool {
+        self.inventory().is_some_and(|inventory| inventory.file(path).is_some())
+    }
+
     /// The sealed files below a folder, ordered by path; none if there is no inventory.
     pub fn below(&self, folder: &str) -> impl Iterator<Item = &File> {
         let files = self.inventory().map_or(&[][..], Tree::files).iter();
@@ -76,52 +84,72 @@ impl Pack {
     }
 }
 
-/// Reads and judges every pack that `outputs` lie in.
-pub async fn check(
+/// Reads seal and manifest of every pack that `outputs` lie in. What cannot be read is noted, and the
+/// rest of the pack is looked at all the same.
+pub async fn open(
     objects: &Objects,
     rules: &Rules,
-    view: &RunFactsView,
     outputs: &[Output<'_>],
-    measured: &mut Measured,
     findings: &mut Findings,
 ) -> Vec<Pack> {
     let roots: BTreeSet<String> = outputs.iter().map(|output| output.path.pack_root()).collect();
     let mut packs = Vec::new();
     for root in roots {
-        match read(objects, rules, root, measured).await {
-            Err(error) => findings.store(&error),
-            Ok(pack) => {
-                judge(&pack, view, findings);
-                packs.push(pack);
-            }
-        }
+        let mut read = async |name: &str| {
+            let document = objects.read(&inside(&root, name), MAX_DOCUMENT_BYTES).await;
+            document.map_err(|error| findings.store(&error))
+        };
+        let (seal, manifest) = (read(SEAL_FILE).await, read(MANIFEST_FILE).await);
+        // Nothing is known of a pack whose seal or manifest the store keeps back.
+        let (Ok(seal), Ok(manifest)) = (seal, manifest) else { continue };
+        let trusts = rules.trust_store_checksums && proven(seal.as_deref());
+        let objects = objects.trusting_checksums(trusts);
+        let report = compare(seal.as_deref(), manifest.as_deref(), &[]);
+        packs.push(Pack { root, objects, seal, manifest, report });
     }
-    reference(rules, view, &packs, findings);
     packs
 }
 
-/// Reads by key only: files that the manifest does not name stay unseen (O8).
-async fn read(
-    objects: &Objects,
-    rules: &Rules,
-    root: String,
-    measured: &mut Measured,
-) -> Result<Pack, StoreError> {
-    let seal = objects.read(&inside(&root, SEAL_FILE), MAX_DOCUMENT_BYTES).await?;
-    let manifest = objects.read(&inside(&root, MANIFEST_FILE), MAX_DOCUMENT_BYTES).await?;
-    let objects =
-        objects.trusting_checksums(rules.trust_store_checksums && proven(seal.as_deref()));
-    let mut files = Vec::new();
-    let parsed = manifest.as_deref().and_then(|bytes| Manifest::parse(bytes).ok());
-    for file in parsed.as_ref().and_then(Manifest::inventory).map_or(&[][..], Tree::files) {
-        if let Some(fixity) = measured.file(&objects, &inside(&root, &file.path)).await? {
-            // A digest that was not asked for is reported as such, not as a difference.
-            let sha256 = fixity.sha256.unwrap_or(file.sha256);
-            files.push(Found { path: file.path.clone(), length: fixity.length, sha256 });
-        }
+/// What has to be measured of a pack: by key only, files that the manifest does not name stay unseen
+/// (O8).
+pub fn plan(pack: &Pack, plan: &mut Plan) {
+    for file in pack.inventory().map_or(&[][..], Tree::files) {
+        plan.file(inside(&pack.root, &file.path), Some(file.length));
     }
-    let report = compare(seal.as_deref(), manifest.as_deref(), &files);
-    Ok(Pack { root, objects, report })
+}
+
+/// Judges every pack by what was measured.
+pub fn judge(
+    rules: &Rules,
+    view: &RunFactsView,
+    packs: &mut [Pack],
+    measured: &Measured,
+    findings: &mut Findings,
+) {
+    for pack in packs.iter_mut() {
+        let found = pack.found(measured);
+        pack.report = compare(pack.seal.as_deref(), pack.manifest.as_deref(), &found);
+        judge_one(pack, view, findings);
+    }
+    reference(rules, view, packs, findings);
+}
+
+impl Pack {
+    /// The files of the inventory as they are now. One that the store said nothing of is no
+    /// difference: it is among the findings as what it is.
+    fn found(&self, measured: &Measured) -> Vec<Found> {
+        let mut found = Vec::new();
+        for file in self.inventory().map_or(&[][..], Tree::files) {
+            let (length, sha256) = match measured.state(&inside(&self.root, &file.path)) {
+                // A digest that was not asked for is reported as such, not as a difference.
+                Some(Known::There(now)) => (now.length, now.sha256.unwrap_or(file.sha256)),
+                Some(Known::Absent) => continue,
+                Some(Known::Unknown) | None => (file.length, file.sha256),
+            };
+            found.push(Found { path: file.path.clone(), length, sha256 });
+        }
+        found
+    }
 }
 
 /// Whether the store had shown, when the pack was sealed, that it refuses a wrong checksum.
@@ -130,7 +158,7 @@ fn proven(seal: Option<&[u8]>) -> bool {
     matches!(seal, Some(SealMarker::V1(v1)) if v1.store_probe.keeps_true_checksums())
 }
 
-fn judge(pack: &Pack, view: &RunFactsView, findings: &mut Findings) {
+fn judge_one(pack: &Pack, view: &RunFactsView, findings: &mut Findings) {
     let name = if pack.root.is_empty() { "." } else { &pack.root };
     for broken in &pack.report.broken {
         findings.add(reason(broken), format!("{name}: {broken}"));

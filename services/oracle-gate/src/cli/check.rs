@@ -1,12 +1,11 @@
 //! `oracle-gate check`.
 
-mod progress;
 mod report;
 mod sarif;
 
 use clap::ValueEnum;
 
-use super::{Failure, block_on, keys, print, read_view, store, usage};
+use super::{Failure, Jobs, block_on, escape, keys, print, progress, read_view, store, usage};
 use crate::check::{Outcome, Rules, check_bytes};
 use crate::config::KEYS;
 use crate::objects::Evidence;
@@ -42,6 +41,8 @@ pub(super) struct Args {
     /// How the answer is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
+    #[command(flatten)]
+    jobs: Jobs,
 }
 
 /// How far a check looks.
@@ -70,7 +71,7 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
     let rules = rules(&profile, &args)?;
     let reference = args.run_facts_ref.as_str();
     let now = chassis::clock::now();
-    let (objects, meter) = progress::metered(&objects);
+    let (objects, meter) = progress::metered(&args.jobs.apply(&objects));
     let work = async {
         match read_view(&objects, reference).await {
             Ok(Some(bytes)) => check_bytes(&objects, &rules, reference, &bytes, now).await,
@@ -79,10 +80,10 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
             Err(_) => crate::check::check(&objects, &rules, reference, now).await,
         }
     };
-    let outcome = block_on(progress::told(&meter, work))?;
+    let outcome = block_on(progress::shown(&meter, work))?;
     print(&match args.output {
-        Format::Json => format!("{}\n", report::json(&outcome)),
-        Format::Sarif => format!("{}\n", sarif::log(&outcome)),
+        Format::Json => format!("{}\n", escape::json(&report::json(&outcome))),
+        Format::Sarif => format!("{}\n", escape::json(&sarif::log(&outcome))),
         Format::Text => report::text(&outcome),
     })?;
     Ok(outcome.exit(args.fail_on_warn))

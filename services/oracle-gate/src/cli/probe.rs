@@ -3,7 +3,7 @@
 use seal::StoreProbe;
 use serde_json::json;
 
-use super::{Failure, Output, block_on, print, store};
+use super::{Failure, Output, block_on, escape, print, store};
 use crate::probe;
 use crate::reasons::Reason;
 use crate::sealing::SealingError;
@@ -30,9 +30,11 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     print(&match args.output {
         Output::Json => format!(
             "{}\n",
-            json!({"store": root, "write_once": probe.write_once(), "store_probe": probe})
+            escape::json(
+                &json!({"store": root, "write_once": probe.write_once(), "store_probe": probe})
+            )
         ),
-        _ => text(&root, &probe),
+        _ => text(&escape::line(&root), &probe),
     })?;
     if probe.write_once() {
         return Ok(0);

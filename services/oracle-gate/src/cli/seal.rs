@@ -1,6 +1,7 @@
 //! `oracle-gate seal`: closes a pack that an engine left, in its place.
 
 mod inventory;
+mod plan;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,13 +16,13 @@ use time::OffsetDateTime;
 
 use inventory::Journal;
 
-use super::{Failure, Output, block_on, print, read_view, store};
-use crate::locator::Contained;
-use crate::objects::Objects;
+use super::{Failure, Jobs, Output, block_on, escape, print, progress, read_view, store, usage};
+use crate::locator::{Contained, path_reason};
+use crate::objects::{Leftovers, Objects};
 use crate::probe;
 use crate::profile::Profile;
 use crate::reasons::Reason;
-use crate::sealing::{Closed, Order, SealingError, close};
+use crate::sealing::{Closed, Order, SealingError, close, fits, probe_text};
 
 /// Options of `seal`.
 #[derive(Debug, clap::Args)]
@@ -54,6 +55,8 @@ pub(super) struct Args {
     /// How the answer is printed.
     #[arg(long, value_enum, default_value_t = Output::Json)]
     output: Output,
+    #[command(flatten)]
+    jobs: Jobs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,38 +69,50 @@ enum Status {
 
 /// Seals, prints, and answers the exit code of C1.
 pub(super) fn run(args: Args) -> Result<u8, Failure> {
-    let (profile, objects) = store(&args.profile)?;
-    let now = chassis::clock::now();
-    let (root, sealed) = block_on(async {
-        let view = facts(&objects, &args.run_facts_ref).await.map_err(|error| failure(&error))?;
-        let root = pack_root(&objects, &args, &view).map_err(|error| failure(&error))?;
-        let journal = args.journal.as_deref();
-        let journal = journal.map(|path| Journal::open(path, &objects, &root)).transpose()?;
-        let sealed = seal(&objects, &profile, &args, &view, &root, journal, now).await;
-        sealed.map(|closed| (root, closed)).map_err(|error| failure(&error))
-    })??;
-    if let Some(journal) = &args.journal {
-        // What is left of it is only of use for a pack that is not sealed yet.
-        drop(std::fs::remove_file(journal));
+    let release = args.engine_release.as_str();
+    if release.is_empty() || release.len() > MAX_RELEASE_BYTES {
+        return Err(usage("--engine-release needs 1 to 256 bytes"));
     }
+    let (profile, objects) = store(&args.profile)?;
+    let named = args.pack_root.as_deref().map(|named| named_root(&objects, named)).transpose()?;
+    let now = chassis::clock::now();
+    let (objects, meter) = progress::metered(&args.jobs.apply(&objects));
+    let work = async {
+        let view = facts(&objects, &args.run_facts_ref).await.map_err(|error| failure(&error))?;
+        let root = match named {
+            Some(named) => named,
+            None => derived_root(&objects, &view).map_err(|error| failure(&error))?,
+        };
+        let journal = args.journal.as_deref();
+        let mut journal = journal.map(|path| Journal::open(path, &objects, &root)).transpose()?;
+        let sealed = seal(&objects, &profile, &args, &view, &root, journal.as_mut(), now).await;
+        let sealed = sealed.map_err(|error| failure(&error))?;
+        if let Some(journal) = journal {
+            journal.remove();
+        }
+        Ok((root, sealed))
+    };
+    let (root, sealed) = block_on(progress::shown(&meter, work))??;
     let status = sealed.status.as_str();
     print(&match args.output {
         Output::Json => format!(
             "{}\n",
-            json!({
+            escape::json(&json!({
                 "pack_root": root,
                 "oracle_pack_id": sealed.pack_id,
                 "seal_digest": sealed.seal_digest,
                 "manifest_digest": sealed.manifest_digest,
                 "seal_status": status,
                 "existed": sealed.existed,
-            })
+            }))
         ),
         Output::Text => {
             let known = if sealed.existed { " (it was there already)" } else { "" };
             format!(
-                "pack {} in {root}: {status}{known}\nseal {}\n",
-                sealed.pack_id, sealed.seal_digest
+                "pack {} in {}: {status}{known}\nseal {}\n",
+                sealed.pack_id,
+                escape::line(&root),
+                sealed.seal_digest
             )
         }
     })
@@ -119,26 +134,32 @@ async fn facts(objects: &Objects, reference: &str) -> Result<RunFactsView, Seali
     let bytes = read_view(objects, reference).await?.ok_or_else(absent)?;
     let parsed = RunFactsView::parse(&bytes);
     parsed.map_err(|mistakes| {
-        let text: Vec<_> = mistakes.iter().map(|it| format!("{}: {}", it.at, it.what)).collect();
+        let text: Vec<_> =
+            mistakes.iter().map(|mistake| format!("{}: {}", mistake.at, mistake.what)).collect();
         SealingError::refused(Reason::RunFactsInvalid, text.join("; "))
     })
 }
 
-/// The folder named, or the one that all locators lie in.
-fn pack_root(objects: &Objects, args: &Args, view: &RunFactsView) -> Result<String, SealingError> {
-    let outside = |error: seal::path::PathError| {
-        SealingError::refused(Reason::LocatorOutsideRoot, error.to_string())
-    };
-    let contained = |path: &str| Contained::parse(path, objects.names()).map_err(outside);
-    if let Some(named) = &args.pack_root {
-        let named = named.trim_end_matches('/');
-        let itself = objects.root().is_some_and(|root| std::path::Path::new(named) == root);
-        return match named {
-            "." => Ok(String::new()),
-            _ if itself => Ok(String::new()),
-            _ => contained(named).map(|path| path.as_str().to_owned()),
-        };
+/// The folder that the call names.
+fn named_root(objects: &Objects, named: &str) -> Result<String, Failure> {
+    let trimmed = named.trim_end_matches('/');
+    let itself = objects.root().is_some_and(|root| std::path::Path::new(trimmed) == root);
+    if named == "." || named == "./" || itself {
+        return Ok(String::new());
     }
+    match Contained::parse(trimmed, objects.names()) {
+        Ok(path) if path.has_wildcard() => Err(usage("--pack-root is one folder, not a pattern")),
+        Ok(path) => Ok(path.as_str().to_owned()),
+        Err(error) => Err(usage(format!("--pack-root: {error}"))),
+    }
+}
+
+/// The one folder that all locators lie in.
+fn derived_root(objects: &Objects, view: &RunFactsView) -> Result<String, SealingError> {
+    let contained = |path: &str| {
+        Contained::parse(path, objects.names())
+            .map_err(|error| SealingError::refused(path_reason(&error), error.to_string()))
+    };
     let roots = view.locators.iter().map(|locator| contained(&locator.path));
     let roots: BTreeSet<String> =
         roots.map(|path| path.map(|path| path.pack_root())).collect::<Result<_, _>>()?;
@@ -158,26 +179,53 @@ async fn seal(
     args: &Args,
     view: &RunFactsView,
     root: &str,
-    journal: Option<Journal>,
+    journal: Option<&mut Journal>,
     now: OffsetDateTime,
 ) -> Result<Closed, SealingError> {
-    let inventory = inventory::inventory(objects, root, journal).await?;
+    let status = if args.seal_status == Status::Ok { SealStatus::Ok } else { SealStatus::Failed };
+    // Everything that can refuse the pack without its bytes comes first.
+    let listed = plan::files(objects, root).await?;
+    let outlined = plan::outline(root, &listed)?;
+    plan::outputs(objects, view, root, &outlined, status)?;
+    let outlined = Manifest::V1(manifest(profile, args, view, outlined, now)?);
+    fits(outlined.to_bytes()?.len() as u64)?;
+    let standing = plan::standing(objects, root, &listed, &outlined).await?;
+    let sealed = |text: &str| SealingError::refused(Reason::PackAlreadySealed, text);
+    if standing.as_ref().is_some_and(|standing| standing.differs) && !args.ensure {
+        return Err(sealed("its identity or files differ"));
+    }
+    let scratch = hex::encode(random::<[u8; 16]>());
+    let probe = match standing {
+        // Nothing will be written.
+        Some(_) => None,
+        None => Some(probe::run(objects, &scratch, now).await?),
+    };
+    if let Some(probe) = probe.as_ref().filter(|probe| !probe.write_once()) {
+        return Err(SealingError::refused(Reason::StoreNotWriteOnce, probe_text(probe)));
+    }
+
+    let known = standing.filter(|_| !args.ensure).map(|standing| standing.known);
+    let known = known.unwrap_or_default();
+    let inventory = inventory::inventory(objects, root, &listed, &known, journal).await?;
     let manifest = manifest(profile, args, view, inventory, now)?;
     let nonce = hex::encode(random::<[u8; 16]>());
-    let scratch = hex::encode(random::<[u8; 16]>());
     let order = Order {
         root,
         manifest: Manifest::V1(manifest),
-        status: if args.seal_status == Status::Ok { SealStatus::Ok } else { SealStatus::Failed },
+        status,
         nonce: &nonce,
-        probe: probe::run(objects, &scratch, now).await?,
+        probe: match probe {
+            Some(probe) => probe,
+            None => probe::run(objects, &scratch, now).await?,
+        },
         now,
+        leftovers: Leftovers::OfClosing,
+        seen: Some(listed),
     };
     let closed = close(objects, &order).await;
     if args.ensure {
         return closed;
     }
-    let sealed = |text: &str| SealingError::refused(Reason::PackAlreadySealed, text);
     match closed {
         Ok(closed) if closed.existed => Err(sealed("its identity and files are equal")),
         Err(error) if error.reason() == Reason::SealMismatch => {
@@ -200,9 +248,6 @@ fn manifest(
     }
     if view.pins.seed > MAX_SEED || view.pins.scenario_id.len() > 256 {
         return Err(invalid("the seed is above 2^53 - 1 or the scenario id longer than 256 bytes"));
-    }
-    if args.engine_release.is_empty() || args.engine_release.len() > MAX_RELEASE_BYTES {
-        return Err(invalid("--engine-release has 1 to 256 bytes"));
     }
     let mut manifest = ManifestV1 {
         oracle_pack_id: inventory.digest(),

@@ -7,13 +7,13 @@
 use seal::facts::GateReceipt;
 use wire::digest::{Digest, Hasher};
 
-use super::evidence::{Fault, same_place, unchanged};
+use super::evidence::{Fault, same_place};
 use super::flag::{self, MAX_FLAG_BYTES};
 use super::index::{self, MAX_INDEX_BYTES, Member};
 use crate::catalogue::method::{Bundle, Law};
-use crate::check::measured::Measured;
+use crate::check::measured::{Known, Measured, Plan};
 use crate::check::{Pack, Subject};
-use crate::locator::inside;
+use crate::locator::{inside, path_reason};
 use crate::reasons::Reason;
 
 /// Where the evidence of one pack is, below the oracle root.
@@ -36,7 +36,7 @@ pub(super) async fn verify(
     receipt: &GateReceipt,
     pack: &Pack,
     bundle: &Bundle,
-    measured: &Measured,
+    measured: &mut Measured,
 ) -> Vec<Fault> {
     let Some(places) = places(subject, pack, bundle) else {
         let text = "the run's pins do not fit into its paths".to_owned();
@@ -77,36 +77,65 @@ fn contradictions(receipt: &GateReceipt, pack: &Pack, places: &Places) -> Vec<Fa
     .collect()
 }
 
+/// Reads flag and index, and plans what the digest of the bundle is made of. Whatever goes wrong here
+/// goes wrong again where the evidence is judged, and is reported there.
+pub(super) async fn plan(
+    subject: &Subject<'_>,
+    pack: &Pack,
+    bundle: &Bundle,
+    plan: &mut Plan,
+    measured: &mut Measured,
+) {
+    let Some(places) = places(subject, pack, bundle) else { return };
+    drop(document(pack, &places.flag, MAX_FLAG_BYTES, measured).await);
+    let Ok(inputs) = inputs(pack, bundle, &places, measured).await else { return };
+    match bundle.law {
+        Law::MemberDigests { .. } => inputs.iter().for_each(|input| plan.read(&input.path)),
+        Law::Files | Law::IndexedBytes { .. } => plan.run(paths(&inputs)),
+    }
+}
+
 async fn compare(
     receipt: &GateReceipt,
     pack: &Pack,
     bundle: &Bundle,
     places: &Places,
-    measured: &Measured,
+    measured: &mut Measured,
 ) -> Result<(), Fault> {
     let flag = document(pack, &places.flag, MAX_FLAG_BYTES, measured).await?;
-    let invalid = |path: &str, text: String| {
-        Fault::Bad(Reason::GateEvidenceInvalid, format!("{path}: {text}"))
-    };
     let vouched =
-        flag::parse(&flag, &bundle.digest_field).map_err(|text| invalid(&places.flag, text))?;
+        flag::parse(&flag, &bundle.digest_field).map_err(|text| invalid(&places.flag, &text))?;
     let stated = receipt.digest.map(|digest| digest.hex);
     if let Some(stated) = stated.filter(|stated| *stated != vouched) {
         return Err(mismatch(format!("the receipt has digest {stated}, the flag {vouched}")));
     }
-    let found = match (&places.index, bundle.law) {
-        (Some(path), law) => {
-            let index = document(pack, path, MAX_INDEX_BYTES, measured).await?;
-            let members = index::parse(&index, &bundle.digest_field);
-            let members = members.map_err(|text| invalid(path, text))?;
-            indexed(pack, bundle, places, law, members, measured).await?
-        }
-        (None, _) => files(pack, bundle, places, measured).await?,
-    };
+    let inputs = inputs(pack, bundle, places, measured).await?;
+    let found = digest(bundle.law, &inputs, measured)?;
     if found == vouched {
         return Ok(());
     }
     Err(mismatch(format!("the flag has digest {vouched}, the bundle is {found}")))
+}
+
+fn invalid(path: &str, text: &str) -> Fault {
+    Fault::Bad(Reason::GateEvidenceInvalid, format!("{path}: {text}"))
+}
+
+fn paths(inputs: &[Input]) -> Vec<String> {
+    inputs.iter().map(|input| input.path.clone()).collect()
+}
+
+/// What the digest of the bundle is made of, in its order.
+async fn inputs(
+    pack: &Pack,
+    bundle: &Bundle,
+    places: &Places,
+    measured: &mut Measured,
+) -> Result<Vec<Input>, Fault> {
+    let Some(path) = &places.index else { return files(pack, bundle, places) };
+    let index = document(pack, path, MAX_INDEX_BYTES, measured).await?;
+    let members = index::parse(&index, &bundle.digest_field);
+    indexed(pack, bundle, places, members.map_err(|text| invalid(path, &text))?)
 }
 
 fn mismatch(text: String) -> Fault {
@@ -122,10 +151,10 @@ async fn document(
     pack: &Pack,
     path: &str,
     most: u64,
-    measured: &Measured,
+    measured: &mut Measured,
 ) -> Result<bytes::Bytes, Fault> {
-    let bytes = pack.objects.read(path, most).await?.ok_or_else(|| missing(path))?;
-    unchanged(measured, path, &bytes)?;
+    let bytes = measured.document(&pack.objects, path, most).await?;
+    let bytes = bytes.ok_or_else(|| missing(path))?;
     sealed(pack, path).map(|()| bytes)
 }
 
@@ -137,12 +166,7 @@ fn sealed(pack: &Pack, path: &str) -> Result<(), Fault> {
 }
 
 /// All files of the bundle, as the inventory names them: without one they could only be listed (O8).
-async fn files(
-    pack: &Pack,
-    bundle: &Bundle,
-    places: &Places,
-    measured: &Measured,
-) -> Result<Digest, Fault> {
+fn files(pack: &Pack, bundle: &Bundle, places: &Places) -> Result<Vec<Input>, Fault> {
     if pack.inventory().is_none() {
         let text = format!("{} has no inventory, and a folder is not listed", places.root);
         return Err(Fault::Bad(Reason::GateBundleUnlisted, text));
@@ -162,20 +186,19 @@ async fn files(
         return Err(Fault::Bad(Reason::GateEvidenceMissing, text));
     }
     inputs.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
-    bytes_of(pack, &inputs, measured).await
+    Ok(inputs)
 }
 
-async fn indexed(
+fn indexed(
     pack: &Pack,
     bundle: &Bundle,
     places: &Places,
-    law: Law,
     members: Vec<Member>,
-    measured: &Measured,
-) -> Result<Digest, Fault> {
+) -> Result<Vec<Input>, Fault> {
+    let law = bundle.law;
     let from_pack = match law {
         Law::IndexedBytes { from_pack, .. } | Law::MemberDigests { from_pack } => from_pack,
-        Law::Files => false,
+        Law::Files => return files(pack, bundle, places),
     };
     let base = if from_pack { &pack.root } else { &places.root };
     let mut inputs = Vec::new();
@@ -192,22 +215,15 @@ async fn indexed(
         let text = "its index names nothing but excluded files".to_owned();
         return Err(Fault::Bad(Reason::GateEvidenceInvalid, text));
     }
-    match law {
-        Law::MemberDigests { .. } => digests_of(pack, &inputs, measured).await,
-        Law::IndexedBytes { sorted, .. } => {
-            if sorted {
-                inputs.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
-            }
-            bytes_of(pack, &inputs, measured).await
-        }
-        Law::Files => files(pack, bundle, places, measured).await,
+    if matches!(law, Law::IndexedBytes { sorted: true, .. }) {
+        inputs.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     }
+    Ok(inputs)
 }
 
 /// A path that an index names: below its base, on every store.
 fn contained(path: &str) -> Result<&str, Fault> {
-    let outside =
-        |error: seal::path::PathError| Fault::Bad(Reason::LocatorOutsideRoot, error.to_string());
+    let outside = |error: seal::path::PathError| Fault::Bad(path_reason(&error), error.to_string());
     if path.contains("://") {
         let text = format!("{path:?} in an index is a URL");
         return Err(Fault::Bad(Reason::LocatorOutsideRoot, text));
@@ -221,50 +237,33 @@ fn excluded(bundle: &Bundle, name: &str) -> bool {
     bundle.exclude.iter().any(|exclude| exclude == file || exclude == name)
 }
 
-/// sha256 over the bytes of all inputs, one after the other.
-async fn bytes_of(pack: &Pack, inputs: &[Input], measured: &Measured) -> Result<Digest, Fault> {
-    let mut whole = Hasher::new();
+/// The digest of the bundle, of what was measured. Each input has to have the digest that is stated
+/// of it.
+fn digest(law: Law, inputs: &[Input], measured: &Measured) -> Result<Digest, Fault> {
     for input in inputs {
-        hash(pack, input, measured, |bytes| whole.update(bytes)).await?;
+        let path = &input.path;
+        let found = match measured.state(path) {
+            Some(Known::There(fixity)) => fixity.sha256.ok_or(Fault::Noted)?,
+            Some(Known::Absent) => return Err(missing(path)),
+            Some(Known::Unknown) | None => return Err(Fault::Noted),
+        };
+        if let Some(stated) = input.stated.filter(|stated| *stated != found) {
+            return Err(mismatch(format!("{path} is {found}, {stated} is stated")));
+        }
     }
-    Ok(whole.finish())
-}
-
-/// sha256 over the digests that the index states, as text, each compared with its member's bytes.
-async fn digests_of(pack: &Pack, inputs: &[Input], measured: &Measured) -> Result<Digest, Fault> {
+    if !matches!(law, Law::MemberDigests { .. }) {
+        // All of them are there, so only a file that went away meanwhile can be missing in the run.
+        return measured
+            .run(&paths(inputs))
+            .ok_or_else(|| Fault::Bad(Reason::ChangedDuringRead, inputs[0].path.clone()));
+    }
     let mut whole = Hasher::new();
     for input in inputs {
         let Some(stated) = input.stated else {
             let text = format!("its index states no digest of {:?}", input.name);
             return Err(Fault::Bad(Reason::GateEvidenceInvalid, text));
         };
-        hash(pack, input, measured, |_| ()).await?;
         whole.update(stated.to_string());
     }
     Ok(whole.finish())
-}
-
-/// Reads one input. It has to have the digest that is stated of it, and the one measured before.
-async fn hash(
-    pack: &Pack,
-    input: &Input,
-    measured: &Measured,
-    mut take: impl FnMut(&[u8]),
-) -> Result<(), Fault> {
-    let path = &input.path;
-    let mut object = pack.objects.open_object(path).await?.ok_or_else(|| missing(path))?;
-    let mut own = Hasher::new();
-    while let Some(bytes) = object.next().await? {
-        own.update(&bytes);
-        take(&bytes);
-    }
-    let found = own.finish();
-    if let Some(stated) = input.stated.filter(|stated| *stated != found) {
-        return Err(mismatch(format!("{path} is {found}, {stated} is stated")));
-    }
-    let before = measured.known(path).and_then(|fixity| fixity.sha256);
-    if before.is_some_and(|before| before != found) {
-        return Err(Fault::Bad(Reason::ChangedDuringRead, path.clone()));
-    }
-    Ok(())
 }

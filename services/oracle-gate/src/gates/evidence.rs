@@ -1,14 +1,14 @@
 //! Verification of a gate's evidence by its declared method. A method that is not known here fails.
 
 use seal::facts::GateReceipt;
-use wire::digest::Digest;
+use wire::dsse::MAX_ENVELOPE_BYTES;
 
 use super::{bundle, statement};
 use crate::catalogue::Gate;
 use crate::catalogue::method::Method;
 use crate::check::measured::Measured;
-use crate::check::{Findings, Subject};
-use crate::locator::Contained;
+use crate::check::{Findings, Plans, Subject};
+use crate::locator::{Contained, inside, path_reason};
 use crate::objects::{Objects, StoreError};
 use crate::reasons::Reason;
 
@@ -18,6 +18,8 @@ pub(super) enum Fault {
     Bad(Reason, String),
     /// It could not be read.
     Store(StoreError),
+    /// It could not be read, and that is among the findings.
+    Noted,
 }
 
 impl From<StoreError> for Fault {
@@ -26,12 +28,35 @@ impl From<StoreError> for Fault {
     }
 }
 
+/// Reads the documents of a gate's evidence, and plans what of its files has to be read (O15).
+pub(super) async fn plan(
+    subject: &Subject<'_>,
+    gate: &Gate,
+    plans: &mut Plans,
+    measured: &mut Measured,
+) {
+    for (at, pack) in subject.packs.iter().enumerate() {
+        match &gate.method {
+            Method::Statement { file, .. } => {
+                // Whatever goes wrong here goes wrong again where the evidence is judged.
+                let path = inside(&pack.root, file);
+                let most = MAX_ENVELOPE_BYTES as u64;
+                drop(measured.document(&pack.objects, &path, most).await);
+            }
+            Method::Bundle(declared) => {
+                bundle::plan(subject, pack, declared, plans.of(Some(at)), measured).await;
+            }
+            Method::Unknown(_) => {}
+        }
+    }
+}
+
 /// Verifies the evidence of a PASS in every pack that the view's outputs lie in.
 pub(super) async fn verify(
     subject: &Subject<'_>,
     gate: &Gate,
     receipt: &GateReceipt,
-    measured: &Measured,
+    measured: &mut Measured,
     findings: &mut Findings,
 ) {
     let id = &receipt.gate_id;
@@ -58,18 +83,10 @@ pub(super) async fn verify(
             match fault {
                 Fault::Bad(reason, text) => findings.add(reason, format!("{id}: {text}")),
                 Fault::Store(error) => findings.store(&error),
+                Fault::Noted => {}
             }
         }
     }
-}
-
-/// Compares what was read with what was measured before of the same file.
-pub(super) fn unchanged(measured: &Measured, path: &str, bytes: &[u8]) -> Result<(), Fault> {
-    let before = measured.known(path).and_then(|fixity| fixity.sha256);
-    if before.is_some_and(|before| before != Digest::of(bytes)) {
-        return Err(Fault::Bad(Reason::ChangedDuringRead, path.to_owned()));
-    }
-    Ok(())
 }
 
 /// Compares where a receipt says a piece of evidence is with where it is.
@@ -80,7 +97,7 @@ pub(super) fn same_place(
 ) -> Result<(), Fault> {
     let Some(stated) = stated else { return Ok(()) };
     match Contained::parse(stated.trim_end_matches('/'), objects.names()) {
-        Err(error) => Err(Fault::Bad(Reason::LocatorOutsideRoot, error.to_string())),
+        Err(error) => Err(Fault::Bad(path_reason(&error), error.to_string())),
         Ok(path) if path.as_str() == found => Ok(()),
         Ok(_) => {
             let text = format!("the receipt names {stated}, the evidence is {found}");

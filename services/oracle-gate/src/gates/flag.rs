@@ -15,7 +15,8 @@ pub(super) fn parse(bytes: &[u8], field: &str) -> Result<Digest, String> {
     let digest =
         |text: &str| text.parse().map_err(|_| format!("its {field} is not 64 lower hex digits"));
     if text.starts_with('{') {
-        let value = seal::json::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+        let value =
+            seal::json::parse(text.as_bytes()).map_err(|error| seal::json::explain(&error))?;
         return match value.get(field) {
             Some(Value::String(hex)) => digest(hex),
             Some(_) => Err(format!("its {field} is no text")),

@@ -27,7 +27,7 @@ pub(super) struct Member {
 /// What makes it no index: also no members, one without a path, one that stands twice, or a stated
 /// digest that is none.
 pub(super) fn parse(bytes: &[u8], digest_field: &str) -> Result<Vec<Member>, String> {
-    let value = seal::json::parse(bytes).map_err(|error| error.to_string())?;
+    let value = seal::json::parse(bytes).map_err(|error| seal::json::explain(&error))?;
     let mut lists = match &value {
         Value::Array(items) => vec![items],
         Value::Object(members) => {

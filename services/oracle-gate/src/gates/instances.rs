@@ -6,24 +6,31 @@ use serde_json::Value;
 use super::{foreign_pin, states};
 use crate::catalogue::method::Method;
 use crate::catalogue::{Output, Pin};
+use crate::check::measured::Measured;
 use crate::check::{Findings, Rules, Subject};
-use crate::locator::Contained;
+use crate::locator::{Contained, path_reason};
 use crate::objects::Objects;
 use crate::reasons::Reason;
 
 /// Most bytes a stored instance receipt may have.
 const MAX_RECEIPT_BYTES: u64 = 1 << 20;
 
+/// Reads the receipts that say where they are stored: each has to say there what it says in the view.
+pub(super) async fn plan(subject: &Subject<'_>, measured: &mut Measured, findings: &mut Findings) {
+    for receipt in subject.view.instance_receipts.iter().flatten() {
+        stored(subject.objects, receipt, measured, findings).await;
+    }
+}
+
 /// Every output that depends on its run is proven by a gate whose signed statement names it by digest,
 /// or by an instance receipt.
-pub(super) async fn check(subject: &Subject<'_>, findings: &mut Findings) {
+pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
     let (rules, view) = (subject.rules, subject.view);
     let receipts = view.instance_receipts.as_deref().unwrap_or_default();
     for receipt in receipts {
         if let Some(wrong) = wrong(view, receipt) {
             findings.add(Reason::InstanceProofMismatch, format!("{}: {wrong}", receipt.output_id));
         }
-        stored(subject.objects, receipt, findings).await;
     }
     for locator in &view.locators {
         let Some(output) = rules.catalogue.output(&locator.output_id) else { continue };
@@ -77,15 +84,20 @@ fn wrong(view: &RunFactsView, receipt: &InstanceReceipt) -> Option<String> {
 }
 
 /// A receipt that says where it is stored is read there, and has to say the same.
-async fn stored(objects: &Objects, receipt: &InstanceReceipt, findings: &mut Findings) {
+async fn stored(
+    objects: &Objects,
+    receipt: &InstanceReceipt,
+    measured: &mut Measured,
+    findings: &mut Findings,
+) {
     let Some(path) = receipt.artifacts.as_ref().and_then(|it| it.receipt_path.as_ref()) else {
         return;
     };
     let contained = match Contained::parse(path, objects.names()) {
         Ok(contained) => contained,
-        Err(error) => return findings.add(Reason::LocatorOutsideRoot, error.to_string()),
+        Err(error) => return findings.add(path_reason(&error), error.to_string()),
     };
-    match objects.read(contained.as_str(), MAX_RECEIPT_BYTES).await {
+    match measured.document(objects, contained.as_str(), MAX_RECEIPT_BYTES).await {
         Err(error) => findings.store(&error),
         Ok(None) => {
             let text = format!("{}: {path} is not there", receipt.output_id);

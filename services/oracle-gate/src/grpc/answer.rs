@@ -67,6 +67,6 @@ pub(super) fn chunk(piece: bundle::Piece) -> pb::BundleChunk {
 }
 
 pub(super) fn progress(metered: Metered) -> pb::Progress {
-    let Metered { objects_read, bytes_read, objects_written, bytes_written } = metered;
+    let Metered { objects_read, bytes_read, objects_written, bytes_written, .. } = metered;
     pb::Progress { objects_read, bytes_read, objects_written, bytes_written }
 }

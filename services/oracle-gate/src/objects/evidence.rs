@@ -1,8 +1,5 @@
 //! How well an object's digest is known (O11).
 
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use object_store::{GetOptions, ObjectStore};
@@ -10,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use wire::digest::Digest;
 
 use super::Objects;
-use super::failure::{StoreError, classify, from_io, is_absent};
+use super::failure::{StoreError, classify, is_absent};
+use super::folder;
 use super::transport::KeptChecksum;
 
 /// What stands behind what is said of an object, weakest first.
@@ -77,45 +75,6 @@ impl Objects {
         }))
     }
 
-    /// A text that is another after every write of the object: in a bucket its tag and version, in a
-    /// folder inode, length and times, of which no call sets back the last. `None` if it is not there.
-    ///
-    /// # Errors
-    /// Any [`StoreError`].
-    pub async fn mark(&self, path: &str) -> Result<Option<String>, StoreError> {
-        let location = self.location(path)?;
-        self.refuse_links(path).await?;
-        if let Some(root) = &self.root {
-            let at = root.join(path);
-            let look = self.within(path, self.patience.call, tokio::fs::symlink_metadata(&at));
-            return match look.await? {
-                Ok(it) => Ok(Some(format!(
-                    "{}:{}:{}:{}.{}:{}.{}",
-                    it.dev(),
-                    it.ino(),
-                    it.size(),
-                    it.mtime(),
-                    it.mtime_nsec(),
-                    it.ctime(),
-                    it.ctime_nsec()
-                ))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(from_io(path, &error)),
-            };
-        }
-        let options = GetOptions { head: true, ..GetOptions::default() };
-        let head = self.store.get_opts(&location, options);
-        match self.within(path, self.patience.call, head).await? {
-            Ok(head) => {
-                let (tag, version) = (head.meta.e_tag, head.meta.version);
-                let mark = format!("{}:{tag:?}:{version:?}", head.meta.size);
-                Ok(Some(mark))
-            }
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(classify(path, &error)),
-        }
-    }
-
     /// Uploads `content` with a sha256 that may be wrong, and answers the store's status; `None` for a
     /// folder, which takes no checksum. Only a probe does so, and only in its scratch folder.
     pub(crate) async fn put_stating(
@@ -137,6 +96,11 @@ impl Objects {
         path: &str,
     ) -> Result<Option<(u64, Option<Digest>)>, StoreError> {
         let location = self.location(path)?;
+        if self.direct {
+            let at = path.to_owned();
+            let seen = self.on_disk(move |root| folder::look(root, &at)).await?;
+            return Ok(seen.map(|seen| (seen.length, None)));
+        }
         self.refuse_links(path).await?;
         let options = GetOptions { head: true, ..GetOptions::default() };
         let head = self.store.get_opts(&location, options);

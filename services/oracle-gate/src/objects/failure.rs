@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::transport::Endless;
 
 /// Why nothing can be said about an object.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum StoreError {
     /// The store refused access; the object may or may not be there.
     #[error("access to {path:?} is denied by the store")]
@@ -63,6 +63,24 @@ pub enum StoreError {
         /// The limit, in bytes.
         most: u64,
     },
+    /// The store refused the request itself, and says the same of it until somebody changes something.
+    #[error("the store refuses {path:?}: {kind} (status {status}{})", shown(code))]
+    Refused {
+        /// The object.
+        path: String,
+        /// What it is about.
+        kind: Refusal,
+        /// The HTTP status.
+        status: u16,
+        /// The store's own code; empty where it gave none.
+        code: String,
+    },
+    /// Somebody wrote the object while it was read.
+    #[error("{path:?} was written while it was read")]
+    Changed {
+        /// The object.
+        path: String,
+    },
     /// Anything else the store answered.
     #[error("the store failed on {path:?}: {cause}")]
     Unavailable {
@@ -73,6 +91,91 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// The object it is about, where it is about its name or kind.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Link { path } | Self::Name { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+}
+
+/// What a store refuses a request for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The clocks of this machine and of the store differ too much.
+    Clock,
+    /// The object is kept where it has to be fetched back from first.
+    Archived,
+    /// The signature does not fit: the secret key is another, or something changed the request.
+    Signature,
+    /// The store does not know the access key.
+    Key,
+    /// The session's token ended.
+    Token,
+    /// There is no such bucket.
+    Bucket,
+    /// The bucket is in another region, or behind another endpoint.
+    Region,
+    /// The store does not let this be done to the object.
+    Method,
+    /// Something else.
+    Other,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Clock => "the clock of this machine and the store's differ too much",
+            Self::Archived => "the object is archived and has to be restored before it can be read",
+            Self::Signature => "the signature does not fit: the secret key is another",
+            Self::Key => "the access key is not known",
+            Self::Token => "the session has expired",
+            Self::Bucket => "there is no such bucket",
+            Self::Region => "the bucket is in another region or behind another endpoint",
+            Self::Method => "the store does not offer this request for this object",
+            Self::Other => "the request is not accepted",
+        })
+    }
+}
+
+fn shown(code: &str) -> String {
+    if code.is_empty() { String::new() } else { format!(", {code}") }
+}
+
+/// What a code of the S3 interface means, where it says more than its status (Amazon S3 API
+/// reference, "Error responses"). These are refused whatever the status is: services differ in it.
+fn named(code: &str) -> Option<Refusal> {
+    Some(match code {
+        "RequestTimeTooSkewed" | "RequestExpired" => Refusal::Clock,
+        "InvalidObjectState" => Refusal::Archived,
+        "SignatureDoesNotMatch" | "XAmzContentSHA256Mismatch" => Refusal::Signature,
+        "InvalidAccessKeyId" | "InvalidClientTokenId" | "UnrecognizedClientException" => {
+            Refusal::Key
+        }
+        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" | "ExpiredTokenException" => {
+            Refusal::Token
+        }
+        "NoSuchBucket" => Refusal::Bucket,
+        "AuthorizationHeaderMalformed"
+        | "PermanentRedirect"
+        | "IllegalLocationConstraintException"
+        | "InvalidRegion" => Refusal::Region,
+        "MethodNotAllowed" => Refusal::Method,
+        _ => return None,
+    })
+}
+
+/// Which kind of failure a store's answer to a write is: only a write can show that a store does not
+/// know create-only writes.
+pub(super) fn classify_write(path: &str, error: &object_store::Error) -> StoreError {
+    match classify(path, error) {
+        StoreError::Refused { path, status: 501, .. } => StoreError::Unsupported { path },
+        other => other,
+    }
+}
+
 /// Which kind of failure a store's answer is.
 pub(super) fn classify(path: &str, error: &object_store::Error) -> StoreError {
     use object_store::Error::{
@@ -80,9 +183,6 @@ pub(super) fn classify(path: &str, error: &object_store::Error) -> StoreError {
     };
     let at = || path.to_owned();
     match error {
-        PermissionDenied { .. } | Unauthenticated { .. } => {
-            return StoreError::Denied { path: at() };
-        }
         AlreadyExists { .. } => return StoreError::Conflict { path: at() },
         NotImplemented { .. } => return StoreError::Unsupported { path: at() },
         InvalidPath { source } => {
@@ -101,12 +201,17 @@ pub(super) fn classify(path: &str, error: &object_store::Error) -> StoreError {
         if let Some(error) = inner.downcast_ref::<HttpError>() {
             return from_http(path, error);
         }
+        // Before the kind of the client's own error, which knows the status only: of ten refusals
+        // with status 403, one can be healed by the reader's role.
         if let Some((status, code)) = refusal(&inner.to_string()) {
             return from_status(path, status, &code);
         }
         cause = inner.source();
     }
-    StoreError::Unavailable { path: at(), cause: error.to_string() }
+    match error {
+        PermissionDenied { .. } | Unauthenticated { .. } => StoreError::Denied { path: at() },
+        _ => StoreError::Unavailable { path: at(), cause: error.to_string() },
+    }
 }
 
 /// Whether a create in a bucket was refused because the object is there. A service that merely saw two
@@ -134,19 +239,23 @@ fn refusal(text: &str) -> Option<(u16, String)> {
 
 fn from_status(path: &str, status: u16, code: &str) -> StoreError {
     let path = path.to_owned();
+    let refused =
+        |kind| StoreError::Refused { path: path.clone(), kind, status, code: code.to_owned() };
+    if let Some(kind) = named(code) {
+        return refused(kind);
+    }
     match (status, code) {
         (401 | 403, _) => StoreError::Denied { path },
         (408, _) | (400, "RequestTimeout") => StoreError::Timeout { path },
-        (429, _) | (_, "SlowDown" | "Throttling" | "RequestLimitExceeded") => {
+        (429, _) | (_, "SlowDown" | "Throttling" | "RequestLimitExceeded" | "TooManyRequests") => {
             StoreError::Throttled { path }
         }
         (503, "" | "ServiceUnavailable") => StoreError::Throttled { path },
         (409, _) => StoreError::Conflict { path },
-        (501, _) => StoreError::Unsupported { path },
-        (300..=399, _) => {
-            let cause = format!("it redirects ({status}): the region or endpoint is another");
-            StoreError::Unavailable { path, cause }
-        }
+        (421 | 300..=399, _) => refused(Refusal::Region),
+        (405, _) => refused(Refusal::Method),
+        // What a store does not know today it does not know in a minute either.
+        (400..=499 | 501 | 505, _) => refused(Refusal::Other),
         (_, "") => StoreError::Unavailable { path, cause: format!("status {status}") },
         _ => StoreError::Unavailable { path, cause: format!("status {status}, {code}") },
     }
@@ -158,7 +267,7 @@ fn from_http(path: &str, error: &HttpError) -> StoreError {
         HttpErrorKind::Timeout => return StoreError::Timeout { path },
         HttpErrorKind::Connect => "no connection",
         HttpErrorKind::Interrupted => "the connection broke",
-        HttpErrorKind::Decode if error.source().is_some_and(|it| it.is::<Endless>()) => {
+        HttpErrorKind::Decode if error.source().is_some_and(|cause| cause.is::<Endless>()) => {
             "a page of the listing does not say whether there is more"
         }
         _ => "the answer could not be read",
@@ -172,6 +281,68 @@ pub(super) fn from_io(path: &str, error: &io::Error) -> StoreError {
     match error.kind() {
         io::ErrorKind::PermissionDenied => StoreError::Denied { path },
         io::ErrorKind::TimedOut => StoreError::Timeout { path },
+        io::ErrorKind::InvalidFilename => {
+            let cause = "a part of it is longer than this disk takes".to_owned();
+            StoreError::Name { path, cause }
+        }
+        io::ErrorKind::ReadOnlyFilesystem => StoreError::Denied { path },
         _ => StoreError::Unavailable { path, cause: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_apart_by_the_stores_code_and_only_what_heals_is_repeated() {
+        use Refusal::*;
+        for (status, code, expected) in [
+            (403, "RequestTimeTooSkewed", Clock),
+            (403, "InvalidObjectState", Archived),
+            (403, "SignatureDoesNotMatch", Signature),
+            (403, "InvalidAccessKeyId", Key),
+            (400, "ExpiredToken", Token),
+            (403, "ExpiredToken", Token),
+            (404, "NoSuchBucket", Bucket),
+            (400, "AuthorizationHeaderMalformed", Region),
+            (421, "PermanentRedirect", Region),
+            (421, "", Region),
+            (405, "MethodNotAllowed", Method),
+            (405, "", Method),
+            (400, "InvalidRequest", Other),
+            (501, "NotImplemented", Other),
+        ] {
+            let error = from_status("a", status, code);
+            assert!(
+                matches!(&error, StoreError::Refused { kind, code: told, .. }
+                    if *kind == expected && told == code),
+                "{status} {code}: {error}"
+            );
+            let reason = crate::check::findings::store_reason(&error);
+            assert!(!reason.row().retryable, "{status} {code} is repeated");
+            assert!(error.to_string().contains(code), "{error}");
+        }
+        for (status, code) in [
+            (500, "InternalError"),
+            (503, "SlowDown"),
+            (429, ""),
+            (408, ""),
+            (503, "TemporaryRedirect"),
+        ] {
+            let reason = crate::check::findings::store_reason(&from_status("a", status, code));
+            assert!(reason.row().retryable, "{status} {code} is not repeated");
+        }
+        assert!(matches!(from_status("a", 403, "AccessDenied"), StoreError::Denied { .. }));
+    }
+
+    #[test]
+    fn only_a_write_shows_that_a_store_does_not_know_conditional_writes() {
+        let answer = || object_store::Error::Generic {
+            store: "S3",
+            source: "Server returned non-2xx status code: 501 Not Implemented: ".into(),
+        };
+        assert!(matches!(classify("a", &answer()), StoreError::Refused { status: 501, .. }));
+        assert!(matches!(classify_write("a", &answer()), StoreError::Unsupported { .. }));
     }
 }

@@ -9,6 +9,7 @@ pub struct Meter {
     bytes_read: AtomicU64,
     objects_written: AtomicU64,
     bytes_written: AtomicU64,
+    bytes_expected: AtomicU64,
 }
 
 /// The counts at one moment.
@@ -22,6 +23,8 @@ pub struct Metered {
     pub objects_written: u64,
     /// Bytes of them.
     pub bytes_written: u64,
+    /// Bytes that are to be read, as far as the lengths of objects are known beforehand.
+    pub bytes_expected: u64,
 }
 
 impl Meter {
@@ -33,7 +36,12 @@ impl Meter {
             bytes_read: get(&self.bytes_read),
             objects_written: get(&self.objects_written),
             bytes_written: get(&self.bytes_written),
+            bytes_expected: get(&self.bytes_expected),
         }
+    }
+
+    pub(super) fn expect(&self, bytes: u64) {
+        self.bytes_expected.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn opened(&self) {

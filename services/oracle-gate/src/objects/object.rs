@@ -1,5 +1,7 @@
 //! An object while it is read.
 
+use std::fs::File;
+use std::io::Read;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -7,17 +9,24 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::GetResult;
 
-use super::failure::{StoreError, classify};
-use super::{Meter, Patience};
+use super::failure::{StoreError, classify, from_io};
+use super::{Meter, Patience, folder};
 
 /// An object's bytes as they come. It gives as many as the store announced, or an error.
 pub struct Object {
     path: String,
     length: u64,
     left: u64,
-    stream: BoxStream<'static, object_store::Result<Bytes>>,
+    source: Source,
     patience: Patience,
     meter: Arc<Meter>,
+}
+
+/// Where the bytes come from.
+enum Source {
+    Stream(BoxStream<'static, object_store::Result<Bytes>>),
+    /// A file of this machine; `None` only while a block of it is being read.
+    File(Option<File>),
 }
 
 impl Object {
@@ -29,14 +38,20 @@ impl Object {
     ) -> Self {
         meter.opened();
         let length = object.meta.size;
-        Self {
-            path: path.to_owned(),
-            length,
-            left: length,
-            stream: object.into_stream(),
-            patience,
-            meter,
-        }
+        let source = Source::Stream(object.into_stream());
+        Self { path: path.to_owned(), length, left: length, source, patience, meter }
+    }
+
+    pub(super) fn of_file(
+        path: &str,
+        file: File,
+        length: u64,
+        patience: Patience,
+        meter: Arc<Meter>,
+    ) -> Self {
+        meter.opened();
+        let source = Source::File(Some(file));
+        Self { path: path.to_owned(), length, left: length, source, patience, meter }
     }
 
     /// Length, in bytes.
@@ -50,12 +65,11 @@ impl Object {
     /// Any [`StoreError`], also when there are fewer or more bytes than announced.
     pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         // A store's client may ask again for the rest, so this waits as long as for a call.
-        let next = tokio::time::timeout(self.patience.call, self.stream.next()).await;
+        let next = tokio::time::timeout(self.patience.call, self.source.next(&self.path)).await;
         let next = next.map_err(|_| StoreError::Timeout { path: self.path.clone() })?;
-        let Some(bytes) = next else {
+        let Some(bytes) = next? else {
             return if self.left == 0 { Ok(None) } else { Err(self.odd("it broke off")) };
         };
-        let bytes = bytes.map_err(|error| classify(&self.path, &error))?;
         self.meter.read(bytes.len() as u64);
         self.left = self
             .left
@@ -78,5 +92,31 @@ impl Object {
 
     fn odd(&self, cause: &str) -> StoreError {
         StoreError::Unavailable { path: self.path.clone(), cause: cause.to_owned() }
+    }
+}
+
+impl Source {
+    async fn next(&mut self, path: &str) -> Result<Option<Bytes>, StoreError> {
+        match self {
+            Self::Stream(stream) => {
+                stream.next().await.transpose().map_err(|error| classify(path, &error))
+            }
+            Self::File(slot) => {
+                let broken = || StoreError::Unavailable {
+                    path: path.to_owned(),
+                    cause: "reading it was broken off".to_owned(),
+                };
+                let file = slot.take().ok_or_else(broken)?;
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut block = Vec::with_capacity(folder::BLOCK);
+                    let read = (&file).take(folder::BLOCK as u64).read_to_end(&mut block);
+                    (file, read.map(|_| block))
+                });
+                let (file, read) = read.await.map_err(|_| broken())?;
+                *slot = Some(file);
+                let block = read.map_err(|error| from_io(path, &error))?;
+                Ok((!block.is_empty()).then(|| block.into()))
+            }
+        }
     }
 }

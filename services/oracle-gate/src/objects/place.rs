@@ -84,6 +84,10 @@ impl S3Place {
         if !prefix.is_empty() {
             seal::path::check(prefix)
                 .map_err(|error| format!("the prefix is refused: {}", error.reason))?;
+            if prefix.len() > seal::path::MAX_PREFIX_BYTES {
+                let most = seal::path::MAX_PREFIX_BYTES;
+                return Err(format!("the prefix is longer than {most} bytes"));
+            }
         }
         let endpoint = wiring.endpoint.as_deref().filter(|text| !text.is_empty());
         let endpoint = endpoint.map(|text| endpoint_url(text, wiring.allow_http)).transpose()?;

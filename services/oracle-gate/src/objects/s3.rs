@@ -8,7 +8,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum, S3ConditionalPut};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer};
-use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, ObjectMeta, RetryConfig};
 
 use super::failure::{StoreError, classify};
 use super::transport::Connector;
@@ -23,6 +23,9 @@ const SIGNED_FOR: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct S3 {
     pub(super) store: AmazonS3,
+    /// For writes: each names the algorithm of its checksum, which a bucket with a default retention
+    /// demands (Amazon S3, "PutObject": `x-amz-sdk-checksum-algorithm` or `Content-MD5`).
+    pub(super) writes: AmazonS3,
     http: reqwest::Client,
     answer: Duration,
 }
@@ -33,51 +36,24 @@ impl S3 {
         credentials: &Credentials,
         patience: Patience,
     ) -> object_store::Result<Self> {
-        let mut headers = HeaderMap::new();
         // Signed with the rest; without it a service does not tell the checksum it keeps.
-        let enabled = HeaderValue::from_static("ENABLED");
-        headers.insert(HeaderName::from_static("x-amz-checksum-mode"), enabled);
-        let options = ClientOptions::new()
-            .with_allow_http(place.endpoint.as_ref().is_some_and(|it| it.starts_with("http://")))
-            .with_default_headers(headers);
-        let retry = RetryConfig {
-            backoff: BackoffConfig {
-                init_backoff: Duration::from_millis(50),
-                max_backoff: Duration::from_secs(2),
-                base: 2.0,
-            },
-            max_retries: patience.retries,
-            retry_timeout: patience.call / 2,
-        };
-        let mut builder = AmazonS3Builder::new()
-            .with_bucket_name(&place.bucket)
-            .with_region(&place.region)
-            .with_virtual_hosted_style_request(!place.path_style)
-            .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_checksum_algorithm(Checksum::SHA256)
-            .with_disable_bulk_delete(true)
-            .with_client_options(options)
-            .with_retry(retry)
-            .with_http_connector(Connector { answer: patience.answer });
-        if let Some(endpoint) = &place.endpoint {
-            let endpoint = match (place.path_style, endpoint.split_once("://")) {
-                // The client takes an endpoint of this style with the bucket in its name already.
-                (false, Some((scheme, host))) => format!("{scheme}://{}.{host}", place.bucket),
-                _ => endpoint.clone(),
-            };
-            builder = builder.with_endpoint(endpoint);
-        }
-        let store = credentials.apply(builder).build()?;
+        let store = client(place, credentials, patience, ("x-amz-checksum-mode", "ENABLED"))?;
+        let named = ("x-amz-sdk-checksum-algorithm", "SHA256");
+        let writes = client(place, credentials, patience, named)?;
         let failed = |error: reqwest::Error| object_store::Error::Generic {
             store: "S3",
             source: Box::new(error),
         };
         let http = Connector::client().map_err(failed)?;
-        Ok(Self { store, http, answer: patience.answer })
+        Ok(Self { store, writes, http, answer: patience.answer })
     }
 
     /// Every key that starts with `prefix`, by its exact text; with `flat` only up to the next slash.
-    pub(super) async fn keys(&self, prefix: &str, flat: bool) -> Result<Vec<Path>, StoreError> {
+    pub(super) async fn keys(
+        &self,
+        prefix: &str,
+        flat: bool,
+    ) -> Result<Vec<ObjectMeta>, StoreError> {
         let (mut keys, mut token) = (Vec::new(), None);
         loop {
             let page = PaginatedListOptions {
@@ -88,7 +64,7 @@ impl S3 {
             };
             let page = self.store.list_paginated(Some(prefix), page).await;
             let page = page.map_err(|error| classify(prefix, &error))?;
-            keys.extend(page.result.objects.into_iter().map(|meta| meta.location));
+            keys.extend(page.result.objects);
             if keys.len() > MAX_LISTED {
                 let (path, most) = (prefix.to_owned(), MAX_LISTED as u64);
                 return Err(StoreError::TooLarge { path, most });
@@ -113,7 +89,7 @@ impl S3 {
         let stated = HeaderName::from_static("x-amz-checksum-sha256");
         let value = HeaderValue::from_str(sha256).map_err(|error| failed(error.to_string()))?;
         let options = SignedUrlOptions::new().with_signed_header(stated.clone(), value.clone());
-        let signed = self.store.signed_url_opts(Method::PUT, location, SIGNED_FOR, &options);
+        let signed = self.writes.signed_url_opts(Method::PUT, location, SIGNED_FOR, &options);
         let url = signed.await.map_err(|error| classify(&path, &error))?;
         let sent = self.http.put(url).header(stated, value).body(bytes).timeout(self.answer).send();
         // The address is as good as a key while it holds, so it must not stand in an error.
@@ -124,4 +100,46 @@ impl S3 {
             Err(error) => Err(failed(error.to_string())),
         }
     }
+}
+
+/// A client of which every request carries `header`.
+fn client(
+    place: &S3Place,
+    credentials: &Credentials,
+    patience: Patience,
+    header: (&'static str, &'static str),
+) -> object_store::Result<AmazonS3> {
+    let mut headers = HeaderMap::new();
+    headers.insert(HeaderName::from_static(header.0), HeaderValue::from_static(header.1));
+    let options = ClientOptions::new()
+        .with_allow_http(place.endpoint.as_ref().is_some_and(|it| it.starts_with("http://")))
+        .with_default_headers(headers);
+    let retry = RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(50),
+            max_backoff: Duration::from_secs(2),
+            base: 2.0,
+        },
+        max_retries: patience.retries,
+        retry_timeout: patience.call / 2,
+    };
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(&place.bucket)
+        .with_region(&place.region)
+        .with_virtual_hosted_style_request(!place.path_style)
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_checksum_algorithm(Checksum::SHA256)
+        .with_disable_bulk_delete(true)
+        .with_client_options(options)
+        .with_retry(retry)
+        .with_http_connector(Connector { answer: patience.answer });
+    if let Some(endpoint) = &place.endpoint {
+        let endpoint = match (place.path_style, endpoint.split_once("://")) {
+            // The client takes an endpoint of this style with the bucket in its name already.
+            (false, Some((scheme, host))) => format!("{scheme}://{}.{host}", place.bucket),
+            _ => endpoint.clone(),
+        };
+        builder = builder.with_endpoint(endpoint);
+    }
+    credentials.apply(builder).build()
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 use object_store::ClientOptions;
 use object_store::client::{
@@ -91,6 +92,15 @@ impl HttpService for Wire {
         }
         let body = tokio::time::timeout(self.answer, start_of(body)).await.map_err(late)?;
         let code = code(&body).map_or_else(String::new, |code| format!("<Code>{code}</Code>"));
+        // The client drops what stands in a redirect that it cannot follow. The request went to a
+        // server that does not answer for the bucket, which is what 421 says (RFC 9110, 15.5.20); only
+        // a temporary one is worth another try.
+        parts.status = match parts.status {
+            StatusCode::NOT_MODIFIED => parts.status,
+            StatusCode::TEMPORARY_REDIRECT => StatusCode::SERVICE_UNAVAILABLE,
+            status if status.is_redirection() => StatusCode::MISDIRECTED_REQUEST,
+            status => status,
+        };
         parts.headers.remove(CONTENT_LENGTH);
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::from(code)))
     }

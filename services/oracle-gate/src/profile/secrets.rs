@@ -38,6 +38,11 @@ pub(super) fn find(value: &Value) -> Option<String> {
 
 fn names_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
+    // The name of a header, a variable or a file is where a secret is, and not the secret.
+    let elsewhere = ["_header", "_env", "_variable", "_file", "_path", "_name", "_ref"];
+    if elsewhere.iter().any(|end| key.ends_with(end)) {
+        return false;
+    }
     key == "token" || key.ends_with("_token") || SECRET.iter().any(|part| key.contains(part))
 }
 
@@ -58,7 +63,5 @@ fn has_userinfo(text: &str) -> bool {
 
 /// An error of the YAML reader without the value that it quotes. Names of fields stay.
 pub(super) fn redact(error: &str) -> String {
-    let Some((before, after)) = error.split_once(": string \"") else { return error.to_owned() };
-    let rest = after.rsplit_once("\", expected").map_or("", |(_, rest)| rest);
-    format!("{before}: a text, expected{rest}")
+    seal::json::explain(&error)
 }

@@ -11,6 +11,7 @@ reasons! {
     IntendedOutputMissing "INTENDED_OUTPUT_MISSING" Invalid: "an output that was asked for, and is not optional, has no locator" => "have the producer complete the run, or ask for less";
     OutputUnknown "OUTPUT_UNKNOWN" Invalid: "the catalogue has no such output" => "add it to the catalogue or drop it from the view";
     LocatorOutsideRoot "LOCATOR_OUTSIDE_ROOT" Invalid: "a path leads, or could lead, outside the oracle root" => "quarantine the view; nothing outside the root is read";
+    NameRefused "NAME_REFUSED" Invalid: "a name inside the root means different things on different stores, is too long, or is reserved" => "rename it at its producer, and publish or seal it under the new name";
     LocatorDuplicate "LOCATOR_DUPLICATE" Invalid: "two locators name the same path" => "publish each output once";
     LocatorTemplateMismatch "LOCATOR_TEMPLATE_MISMATCH" Invalid: "a path is not where the catalogue puts that output in this run" => "quarantine the view: an output may be named as another";
     LinkRefused "LINK_REFUSED" Invalid: "a link or special file stands in a path" => "replace it by the file itself in a new pack";
@@ -31,7 +32,8 @@ reasons! {
     PartSetEmpty "PART_SET_EMPTY" Invalid: "a `*` in the last part of a path matches no file" => "check that the producer published its parts";
     #[lenient] DigestMissing "DIGEST_MISSING" Invalid: "a locator has no content digest" => "publish the digest";
     DigestMismatch "DIGEST_MISMATCH" Invalid: "the output's bytes do not have the digest of the view" => "quarantine the output";
-    ChangedDuringRead "CHANGED_DURING_READ" Unverifiable: "a file was not the same at its second reading" => "find out who writes to the store, then check again";
+    #[lenient] FolderUnlisted "FOLDER_UNLISTED" Unverifiable: "an output is a folder, and nothing says which files it has: its pack has no inventory, and a folder is not listed" => "seal the pack with `oracle-gate seal`, then check again";
+    ChangedDuringRead "CHANGED_DURING_READ" Unverifiable: "a file was written while it was read" => "find out who writes to the store, then check again";
     #[lenient] DigestNotVerified "DIGEST_NOT_VERIFIED" Unverifiable: "bytes were not hashed, as asked for by `--depth presence`" => "check with `--depth digest` before anything is read";
     GateUnknown "GATE_UNKNOWN" Invalid: "a gate that is needed or vouched for is not in the gate map" => "add the gate to the map or correct the catalogue";
     GatePassMissing "GATE_PASS_MISSING" Invalid: "no receipt in scope says PASS for a gate that is needed" => "wait for the gate or run it; no PASS, no read";
@@ -51,6 +53,15 @@ reasons! {
     InstanceProofMismatch "INSTANCE_PROOF_MISMATCH" Invalid: "an instance receipt is about another output, digest or run" => "quarantine the view";
     GateKeysMissing "GATE_KEYS_MISSING" Unverifiable: "evidence is signed and no accepted key is configured" => "set ORACLE_GATE_ATTESTATION_KEYS";
     AccessDenied "ACCESS_DENIED" Unverifiable: "the store denies access; the object may or may not be there" => "grant the reader its role, then repeat";
+    StoreClockSkewed "STORE_CLOCK_SKEWED" Unverifiable: "the store refuses the request: the clock of this machine and its own differ too much" => "set the clock of this machine, then repeat";
+    ObjectArchived "OBJECT_ARCHIVED" Unverifiable: "the object is in a storage class that has to be restored before it is read" => "restore it, and repeat when the store says that it is there";
+    StoreSignatureRefused "STORE_SIGNATURE_REFUSED" Unverifiable: "the store refuses the signature: the secret key is another, or something on the way changed the request" => "set the secret key that belongs to the access key";
+    StoreKeyUnknown "STORE_KEY_UNKNOWN" Unverifiable: "the store does not know the access key" => "set an access key of this store";
+    StoreTokenExpired "STORE_TOKEN_EXPIRED" Unverifiable: "the session's token is no longer valid" => "get a new session, then repeat";
+    BucketNotFound "BUCKET_NOT_FOUND" Unverifiable: "there is no such bucket" => "correct the root's bucket, or make it";
+    StoreRegionWrong "STORE_REGION_WRONG" Unverifiable: "the bucket is in another region or behind another endpoint" => "set the region and endpoint of the bucket";
+    StoreMethodRefused "STORE_METHOD_REFUSED" Unverifiable: "the store does not offer this request for this object" => "read the object itself; a marker of a deleted version answers so too";
+    StoreRefused "STORE_REFUSED" Unverifiable: "the store does not accept the request" => "look up the store's code in its documentation";
     #[retryable] Timeout "TIMEOUT" Unverifiable: "the store did not answer in time" => "repeat with a pause";
     #[retryable] Throttled "THROTTLED" Unverifiable: "the store asks for fewer requests" => "repeat with a longer pause";
     #[retryable] StoreUnavailable "STORE_UNAVAILABLE" Unverifiable: "the store failed" => "repeat; look at the store if it stays";

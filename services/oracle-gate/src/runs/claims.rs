@@ -39,7 +39,7 @@ impl Claims {
             return Err(Error::refused(Problem::StatementInvalid, wrong));
         }
         for output in &execution.outputs {
-            seal::path::check(&output.path)
+            seal::path::check_output(&output.path)
                 .map_err(|error| Error::refused(Problem::StatementInvalid, error.to_string()))?;
         }
         let shipping = shipping(keys, draft)?;

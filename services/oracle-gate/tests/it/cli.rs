@@ -98,7 +98,12 @@ fn what_cannot_be_sealed_says_why() {
         (vec!["--run-facts-ref", "across.json"], "PACK_ROOT_AMBIGUOUS", 3),
         (vec!["--run-facts-ref", "none.json"], "RUN_FACTS_UNREADABLE", 1),
         (vec!["--run-facts-ref", "view.json", "--pack-root", "run-6"], "PACK_ROOT_NOT_FOUND", 1),
-        (vec!["--run-facts-ref", "view.json", "--pack-root", "../x"], "LOCATOR_OUTSIDE_ROOT", 1),
+        (vec!["--run-facts-ref", "view.json", "--pack-root", "../x"], "CONFIG_INVALID", 3),
+        (vec!["--run-facts-ref", "view.json", "--pack-root", "a//b"], "CONFIG_INVALID", 3),
+        (vec!["--run-facts-ref", "view.json", "--pack-root", "run-*"], "CONFIG_INVALID", 3),
+        (vec!["--run-facts-ref", "view.json", "--pack-root", ""], "CONFIG_INVALID", 3),
+        (vec!["--run-facts-ref", "view.json", "--engine-release", ""], "CONFIG_INVALID", 3),
+        (vec!["--run-facts-ref", "view.json", "--jobs", "0"], "--jobs", 3),
     ] {
         let arguments = [&["seal", "--profile", "dev"][..], &arguments].concat();
         let output = oracle_gate(&lab, &arguments);
@@ -243,7 +248,7 @@ fn a_journal_continues_an_interrupted_seal_and_is_of_one_pack_only() {
     ];
     let refused = oracle_gate(&lab, &other);
     let text = String::from_utf8(refused.stderr.clone()).unwrap();
-    assert!(exit(&refused) == 3 && text.contains("no journal of this pack"), "{text}");
+    assert!(exit(&refused) == 3 && text.contains("in the pack that is to be sealed"), "{text}");
     let sealed = oracle_gate(&lab, &seal);
     assert_eq!(exit(&sealed), 0, "{}", String::from_utf8_lossy(&sealed.stderr));
     assert!(seal::verify::pack(&lab.path("run-5")).unwrap().is_whole());

@@ -31,8 +31,20 @@ pub const KINDS: [(&str, &[&[Case]]); 4] = [
 ];
 
 /// Codes that no folder can show, and the tests that show them: file and name.
-const ELSEWHERE: [(&str, &str, &str); 13] = [
-    ("CHANGED_DURING_READ", "denial.rs", "a_file_that_changes_between_two_readings_is_told"),
+const REFUSALS: &str = "refusals_are_told_apart_by_the_stores_code";
+
+const ELSEWHERE: [(&str, &str, &str); 23] = [
+    ("PACK_NOT_CLEAN", "never.rs", "a_pack_inside_or_above_another_is_refused"),
+    ("CHANGED_DURING_READ", "denial.rs", "a_part_that_goes_away_while_it_is_read_is_told"),
+    ("STORE_CLOCK_SKEWED", "s3/open.rs", REFUSALS),
+    ("OBJECT_ARCHIVED", "s3/open.rs", REFUSALS),
+    ("STORE_SIGNATURE_REFUSED", "s3/open.rs", REFUSALS),
+    ("STORE_KEY_UNKNOWN", "s3/open.rs", REFUSALS),
+    ("STORE_TOKEN_EXPIRED", "s3/open.rs", REFUSALS),
+    ("BUCKET_NOT_FOUND", "s3/open.rs", REFUSALS),
+    ("STORE_REGION_WRONG", "s3/open.rs", REFUSALS),
+    ("STORE_METHOD_REFUSED", "s3/open.rs", REFUSALS),
+    ("STORE_REFUSED", "s3/open.rs", REFUSALS),
     ("ACCESS_DENIED", "denial.rs", "no_failing_call_lets_a_check_pass"),
     ("TIMEOUT", "denial.rs", "no_failing_call_lets_a_check_pass"),
     ("THROTTLED", "denial.rs", "no_failing_call_lets_a_check_pass"),

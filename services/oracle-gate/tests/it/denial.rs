@@ -107,16 +107,48 @@ async fn no_wrong_bytes_let_a_check_pass() {
 }
 
 #[tokio::test]
-async fn a_file_that_changes_between_two_readings_is_told() {
+async fn a_part_that_goes_away_while_it_is_read_is_told() {
     let judged = Judged::new();
     let (_, log) = judged.check(Lie::Flipped, usize::MAX).await;
     let part = format!("get run-5/data/parts/f={}/part-0.txt", fingerprint());
-    let again = log.iter().rposition(|call| *call == part).unwrap();
-    assert!(log.iter().position(|call| *call == part).unwrap() < again, "{log:#?}");
-    let (outcome, _) = judged.check(Lie::Flipped, again).await;
-    assert_eq!(codes(&outcome), ["DIGEST_MISMATCH", "CHANGED_DURING_READ"]);
-    let (outcome, _) = judged.check(Lie::Absent, again).await;
-    assert_eq!(codes(&outcome), ["DIGEST_MISMATCH", "CHANGED_DURING_READ"]);
+    let at = log.iter().position(|call| *call == part).unwrap();
+    let (outcome, _) = judged.check(Lie::Absent, at).await;
+    assert!(codes(&outcome).contains(&"CHANGED_DURING_READ"), "{:?}", outcome.issues);
+}
+
+/// What is read for a digest is never read again for another (O15).
+#[tokio::test]
+async fn every_object_is_read_at_most_once() {
+    let judged = Judged::new();
+    let (_, log) = judged.check(Lie::Flipped, usize::MAX).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for call in &log {
+        assert!(seen.insert(call), "{call} is there twice: {log:#?}");
+    }
+}
+
+/// One object that cannot be read hides nothing of what is known about the others.
+#[tokio::test]
+async fn what_is_known_to_be_bad_stays_bad_beside_what_could_not_be_read() {
+    let judged = Judged::new();
+    let part = format!("run-5/data/parts/f={}/part-1.txt", fingerprint());
+    fs::write(judged.dir.path().join("store").join(&part), "OTHER").unwrap();
+    let (_, log) = judged.check(Lie::Denied, usize::MAX).await;
+    let documents = ["_SEALED.json", "_oracle_pack_manifest.json"];
+    let mut denied = 0;
+    for (at, call) in log.iter().enumerate() {
+        let bad = call.ends_with(&part) || documents.iter().any(|name| call.ends_with(name));
+        if bad || call.starts_with("list ") {
+            continue;
+        }
+        let (outcome, _) = judged.check(Lie::Denied, at).await;
+        let found = codes(&outcome);
+        assert!(found.contains(&"ACCESS_DENIED"), "{call}: {found:?}");
+        assert!(found.contains(&"PACK_FILE_CHANGED"), "{call}: {found:?}");
+        assert_eq!(outcome.exit(false), 1, "{call}: {found:?}");
+        denied += 1;
+    }
+    assert!(denied > 5, "only {denied}");
 }
 
 /// Promise 1.4 of the build plan: no scanning, no "latest".

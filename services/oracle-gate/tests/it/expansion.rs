@@ -15,7 +15,8 @@ use crate::conformance::world::{CATALOGUE, GATES};
 fn expand(objects: &Objects, path: &str) -> Vec<String> {
     let contained = Contained::parse(path, objects.names()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(contained.expand(objects)).unwrap()
+    let expansion = runtime.block_on(contained.expand(objects)).unwrap();
+    expansion.files.into_iter().map(|(path, _)| path).collect()
 }
 
 /// `text` damaged in a few places.

@@ -14,6 +14,7 @@ mod killed;
 mod lab;
 mod lying;
 mod modules;
+mod never;
 mod originals;
 mod reports;
 mod runs;

@@ -125,7 +125,10 @@ fn warnings_fail_only_where_that_is_asked_for() {
     let output = check(dir.path(), "json", &presence);
     assert_eq!((output.status.code(), &parsed(&output)["status"]), (Some(0), &json!("WARN")));
     let evidence = &parsed(&output)["details"]["evidence"];
-    assert!(evidence["size_only"].as_u64().unwrap() > 10 && evidence["hashed_bytes"] == 0);
+    // Only what the gates stand on is read.
+    let [by_length, read] =
+        ["size_only", "hashed_bytes"].map(|name| evidence[name].as_u64().unwrap());
+    assert!(by_length > 2 && read < 16, "{evidence}");
     let strict = check(dir.path(), "json", &[&presence[..], &["--fail-on-warn"]].concat());
     assert_eq!(strict.status.code(), Some(1));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use oracle_gate::objects::Objects;
+use oracle_gate::objects::{Leftovers, Objects};
 use oracle_gate::probe;
 use oracle_gate::reasons::Reason;
 use oracle_gate::sealing::{Order, close};
@@ -38,7 +38,8 @@ pub fn manifest(lab: &Lab) -> ManifestV1 {
 
 pub fn order<'a>(manifest: &ManifestV1, nonce: &'a str, probe: StoreProbe) -> Order<'a> {
     let manifest = Manifest::V1(manifest.clone());
-    Order { root: "run-5", manifest, status: SealStatus::Ok, nonce, probe, now: NOW }
+    let (status, leftovers) = (SealStatus::Ok, Leftovers::OfClosing);
+    Order { root: "run-5", manifest, status, nonce, probe, now: NOW, leftovers, seen: None }
 }
 
 async fn probed(objects: &Objects) -> StoreProbe {
@@ -102,8 +103,13 @@ async fn a_file_that_came_late_is_not_sealed_in() {
     lab.write("run-5/data/part-2", "late");
     let nonce = "0".repeat(32);
     let order = order(&manifest, &nonce, probed(&objects).await);
-    assert_eq!(close(&objects, &order).await.unwrap_err().reason(), Reason::PackNotClean);
+    let error = close(&objects, &order).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::PackNotClean);
+    let text = error.to_string();
+    assert!(text.contains("data/part-2") && text.contains("remove"), "{text}");
+    // Nothing was written, so the pack can still be sealed with it or without.
     assert!(!lab.path("run-5/_SEALED.json").exists());
+    assert!(!lab.path("run-5/_oracle_pack_manifest.json").exists());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::check::{Issue, Outcome};
+use crate::cli::escape::line;
 
 /// One line, keys sorted.
 pub(super) fn json(outcome: &Outcome) -> Value {
@@ -36,7 +37,7 @@ fn issue(issue: &Issue) -> Value {
 /// For people: what was found, then what it was found in.
 pub(super) fn text(outcome: &Outcome) -> String {
     let details = &outcome.details;
-    let mut text = format!("{} {}\n", outcome.status.as_str(), details.run_facts_ref);
+    let mut text = format!("{} {}\n", outcome.status.as_str(), line(&details.run_facts_ref));
     for issue in &outcome.issues {
         let row = issue.code.row();
         let repeat = if issue.retryable { "repeat" } else { "do not repeat" };
@@ -44,25 +45,28 @@ pub(super) fn text(outcome: &Outcome) -> String {
         let class = row.class.as_str();
         text += &format!(
             "{severity} {}: {}\n  {class}; {}; {repeat}\n",
-            row.code, issue.detail, row.action
+            row.code,
+            line(&issue.detail),
+            row.action
         );
     }
     for id in &details.no_gate_required {
-        text += &format!("NO_GATE_REQUIRED {id}\n");
+        text += &format!("NO_GATE_REQUIRED {}\n", line(id));
     }
     for id in &details.traffic_outputs {
-        text += &format!("traffic {id}\n");
+        text += &format!("traffic {}\n", line(id));
     }
     for pack in &details.packs {
-        let root = if pack.root.is_empty() { "." } else { &pack.root };
-        let id =
-            pack.oracle_pack_id.map_or_else(|| "without an id".to_owned(), |it| it.to_string());
-        let seal = pack.seal_digest.map_or_else(|| "none".to_owned(), |it| it.to_string());
+        let root = if pack.root.is_empty() { ".".to_owned() } else { line(&pack.root) };
+        let id = pack
+            .oracle_pack_id
+            .map_or_else(|| "without an id".to_owned(), |digest| digest.to_string());
+        let seal = pack.seal_digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
         let status = pack.seal_status.unwrap_or("unsealed");
         text += &format!("pack {root} {id} seal {seal} {status}\n");
     }
     let (total, missing) = (details.locators_total, details.locators_missing);
-    let (bare, profile) = (details.locators_missing_digest, &details.profile_id);
+    let (bare, profile) = (details.locators_missing_digest, line(&details.profile_id));
     let known = &details.evidence;
     text + &format!(
         "{total} locators, {missing} missing, {bare} without digest; profile {profile}\n\

@@ -82,12 +82,12 @@ pub const PATHS: &[Case] = &[
     ("LOCATOR_OUTSIDE_ROOT__a_root_of_a_longer_name", |world| path(world, "/store0/x")),
     ("LOCATOR_OUTSIDE_ROOT__another_bucket", |world| path(world, "s3://bucket/run-5/data/x")),
     ("LOCATOR_OUTSIDE_ROOT__a_file_url", |world| path(world, "file:///etc/passwd")),
-    ("LOCATOR_OUTSIDE_ROOT__a_wildcard_in_a_folder", |world| path(world, "run-*/data/x")),
-    ("LOCATOR_OUTSIDE_ROOT__two_wildcards", |world| path(world, "run-5/data/*-*")),
-    ("LOCATOR_OUTSIDE_ROOT__a_class_as_wildcard", |world| path(world, "run-5/data/part-[0-9]")),
-    ("LOCATOR_OUTSIDE_ROOT__backslashes", |world| path(world, "run-5\\data\\x")),
-    ("LOCATOR_OUTSIDE_ROOT__a_line_break", |world| path(world, "run-5/data/x\n")),
-    ("LOCATOR_OUTSIDE_ROOT__an_empty_part", |world| path(world, "run-5//data/x")),
+    ("NAME_REFUSED__a_wildcard_in_a_folder", |world| path(world, "run-*/data/x")),
+    ("NAME_REFUSED__two_wildcards", |world| path(world, "run-5/data/*-*")),
+    ("NAME_REFUSED__a_class_as_wildcard", |world| path(world, "run-5/data/part-[0-9]")),
+    ("NAME_REFUSED__backslashes", |world| path(world, "run-5\\data\\x")),
+    ("NAME_REFUSED__a_line_break", |world| path(world, "run-5/data/x\n")),
+    ("NAME_REFUSED__an_empty_part", |world| path(world, "run-5//data/x")),
     ("LOCATOR_DUPLICATE__one_path_twice", |world| {
         let first = world.locator(0).clone();
         world.view["locators"].as_array_mut().unwrap().push(first);
@@ -127,9 +127,9 @@ pub const PATHS: &[Case] = &[
             symlink("nowhere", case.join(part)).unwrap();
         });
     }),
-    ("PACK_NOT_CLEAN__a_part_with_a_name_that_stores_hide", |world| {
+    ("NAME_REFUSED__a_part_with_a_name_that_means_two_things", |world| {
         world.after(|case| {
-            let part = format!("store/run-5/data/parts/f={}/part-2.txt#1", fingerprint());
+            let part = format!("store/run-5/data/parts/f={}/part-2\\.txt", fingerprint());
             fs::write(case.join(part), "p2").unwrap();
         });
     }),
@@ -240,7 +240,7 @@ pub const BYTES: &[Case] = &[
         path(world, &in_free("empty"));
         world.after(|case| fs::create_dir(case.join("store").join(in_free("empty"))).unwrap());
     }),
-    ("LOCATOR_MISSING__a_folder_without_an_inventory", |world| {
+    ("FOLDER_UNLISTED__a_folder_without_an_inventory", |world| {
         world.unpinned();
         world.only_free();
         world.sealing = Sealing::V0;

@@ -2,7 +2,7 @@
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use oracle_gate::objects::{Objects, StoreError};
+use oracle_gate::objects::{Objects, Refusal, StoreError};
 use oracle_gate::probe;
 use oracle_gate::reasons::Reason;
 use oracle_gate::sealing::close;
@@ -74,8 +74,8 @@ async fn signatures_and_upload_checksums_satisfy_a_server_that_verifies_them() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_is_a_denial() {
+async fn a_wrong_secret_is_called_that() {
     let server = start("another").await;
     let error = server.objects.read("run-5/x", 9).await.unwrap_err();
-    assert!(matches!(error, StoreError::Denied { .. }), "{error}");
+    assert!(matches!(error, StoreError::Refused { kind: Refusal::Signature, .. }), "{error}");
 }

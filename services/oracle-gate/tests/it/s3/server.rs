@@ -56,6 +56,8 @@ pub struct Call {
     /// Prefix of a listing.
     pub prefix: Option<String>,
     pub conditional: bool,
+    /// The algorithm of the checksum that a write names.
+    pub algorithm: Option<String>,
 }
 
 type Judge = Box<dyn FnMut(usize, &Call) -> Option<Fault> + Send>;
@@ -163,6 +165,10 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         key: key.clone(),
         prefix: query.get("prefix").cloned(),
         conditional: parts.headers.contains_key("if-none-match"),
+        algorithm: parts
+            .headers
+            .get("x-amz-sdk-checksum-algorithm")
+            .map(|name| name.to_str().unwrap().to_owned()),
     };
     let fault = {
         let mut inner = shared.lock().unwrap();

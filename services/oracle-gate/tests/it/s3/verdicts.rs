@@ -16,7 +16,7 @@ use crate::conformance::world::{Sealing, World, fingerprint};
 
 /// What only a folder can show, or only the program's own root of it.
 const FOLDERS_ONLY: [&str; 5] =
-    ["LINK_REFUSED", "PACK_NOT_CLEAN", "OBJECT_TOO_LARGE", "not_there", "as_configured"];
+    ["LINK_REFUSED", "means_two_things", "OBJECT_TOO_LARGE", "not_there", "as_configured"];
 
 /// The strict rules of a case, with the keys it names.
 fn rules(case: &Path) -> Rules {
@@ -157,7 +157,9 @@ async fn a_stores_own_digests_count_only_where_profile_and_seal_say_so() {
         assert_eq!(codes(&outcome), [""; 0], "{:?}", outcome.issues);
         let evidence = outcome.details.evidence;
         assert_eq!(evidence.size_only, 0);
-        assert_eq!((evidence.store_sha256 > 10, evidence.hashed_bytes == 0), (by_store, by_store));
+        // What gates stand on is read all the same.
+        let few = evidence.hashed_bytes < 16;
+        assert_eq!((evidence.store_sha256 > 0, few), (by_store, by_store), "{evidence:?}");
         let output = format!("lab/run-5/data/free/f={}/one.txt", fingerprint());
         let read = server.calls().iter().any(|it| it.method == "GET" && it.key == output);
         assert_eq!(read, !by_store, "the payload was read");

@@ -1,0 +1,213 @@
+//! What has to hold before a pack is sealed, and before hours are spent on hashing it: a pack that
+//! is closed and can never be read is worse than one that is refused.
+
+use std::collections::BTreeMap;
+
+use seal::facts::RunFactsView;
+use seal::path::fold;
+use seal::tree::File;
+use seal::{
+    Limits, MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, SealStatus, Tree,
+    TreeError,
+};
+use wire::digest::Digest;
+
+use crate::locator::{Contained, inside, path_reason};
+use crate::objects::{Entry, Leftovers, Objects};
+use crate::probe;
+use crate::reasons::Reason;
+use crate::sealing::{SealingError, odd};
+
+fn not_clean(text: impl Into<String>) -> SealingError {
+    SealingError::refused(Reason::PackNotClean, text)
+}
+
+/// The files that are to be sealed.
+///
+/// # Errors
+/// When the folder is part of a sealed pack or holds one, is the probe's, or holds what cannot be
+/// sealed: every name of it.
+pub(super) async fn files(objects: &Objects, root: &str) -> Result<Vec<Entry>, SealingError> {
+    if probe::is_scratch(root) {
+        let text = format!("{root} is where stores are probed: what lies there is removed");
+        return Err(not_clean(text));
+    }
+    for (at, _) in root.match_indices('/').chain((!root.is_empty()).then_some((0, ""))) {
+        let above = &root[..at];
+        if objects.read(&inside(above, SEAL_FILE), MAX_DOCUMENT_BYTES).await?.is_some() {
+            let above = if above.is_empty() { "the oracle root" } else { above };
+            return Err(not_clean(format!("{root} lies in {above}, which is a sealed pack")));
+        }
+    }
+    let listing = objects.entries(root, Leftovers::OfClosing).await?;
+    if !listing.odd.is_empty() {
+        return Err(SealingError::refused(Reason::NameRefused, odd(&listing.odd)));
+    }
+    let mut entries = listing.entries;
+    entries.retain(|entry| entry.path != MANIFEST_FILE && entry.path != SEAL_FILE);
+    for entry in &entries {
+        reserved(root, &entry.path)?;
+    }
+    Ok(entries)
+}
+
+/// Names that mean something in a pack, or would on a disk that ignores case or Unicode form.
+fn reserved(root: &str, path: &str) -> Result<(), SealingError> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let closes = |name: &str| [MANIFEST_FILE, SEAL_FILE].iter().any(|own| fold(own) == fold(name));
+    if closes(path.split('/').next().unwrap_or(path)) {
+        let text = format!("{path} is the manifest or the seal of the pack on some disks");
+        return Err(SealingError::refused(Reason::NameRefused, text));
+    }
+    if closes(name) {
+        let text = format!("{folder} in it is a pack of its own ({path}); seal packs side by side");
+        return Err(not_clean(text));
+    }
+    if probe::is_scratch(&inside(root, path)) {
+        let text = format!(
+            "{path} lies where stores are probed; if a probe was interrupted there, remove it"
+        );
+        return Err(not_clean(text));
+    }
+    Ok(())
+}
+
+/// The tree of the files, with reasons for what is none.
+pub(super) fn tree(root: &str, files: Vec<File>) -> Result<Tree, SealingError> {
+    Tree::new(files, &Limits::PACK).map_err(|error| {
+        let reason = match &error {
+            TreeError::Empty => {
+                let text = format!("{root} holds no file");
+                return SealingError::refused(Reason::PackRootNotFound, text);
+            }
+            TreeError::TooLarge(_) => Reason::ObjectTooLarge,
+            TreeError::Path(_) | TreeError::Clash(..) => Reason::NameRefused,
+            _ => Reason::PackNotClean,
+        };
+        SealingError::refused(reason, error.to_string())
+    })
+}
+
+/// The same files before they are hashed: of the same names and lengths, so that the manifest will
+/// have as many bytes.
+pub(super) fn outline(root: &str, entries: &[Entry]) -> Result<Tree, SealingError> {
+    let file = |entry: &Entry| File {
+        path: entry.path.clone(),
+        executable: false,
+        length: entry.length,
+        sha256: Digest::from([0; 32]),
+    };
+    tree(root, entries.iter().map(file).collect())
+}
+
+/// Whether a check of the view can ever find its outputs in the pack.
+///
+/// # Errors
+/// When none of them lies in it, or one of them that does is not there.
+pub(super) fn outputs(
+    objects: &Objects,
+    view: &RunFactsView,
+    root: &str,
+    files: &Tree,
+    status: SealStatus,
+) -> Result<(), SealingError> {
+    let mut here = false;
+    let mut elsewhere = Vec::new();
+    for locator in &view.locators {
+        let path = Contained::parse(&locator.path, objects.names())
+            .map_err(|error| SealingError::refused(path_reason(&error), error.to_string()))?;
+        if path.pack_root() != root {
+            elsewhere.push(path.pack_root());
+            continue;
+        }
+        here = true;
+        // A failed run is sealed with what it left.
+        if status == SealStatus::Ok && !is_there(&path, files) {
+            let code =
+                if path.has_wildcard() { Reason::PartSetEmpty } else { Reason::LocatorMissing };
+            let text = format!("{} is an output of the view and not in the pack", path.as_str());
+            return Err(SealingError::refused(code, text));
+        }
+    }
+    if here {
+        return Ok(());
+    }
+    let name = |root: &str| if root.is_empty() { ".".to_owned() } else { root.to_owned() };
+    elsewhere.sort();
+    elsewhere.dedup();
+    let elsewhere: Vec<String> = elsewhere.iter().take(5).map(|root| name(root)).collect();
+    let text = format!(
+        "none of the view's outputs lies in {}: a check of it looks for seals in {}",
+        name(root),
+        if elsewhere.is_empty() { "no folder".to_owned() } else { elsewhere.join(", ") }
+    );
+    Err(SealingError::refused(Reason::LocatorNotInPack, text))
+}
+
+fn is_there(path: &Contained, files: &Tree) -> bool {
+    let path = path.in_pack();
+    let below = format!("{path}/");
+    match path.split_once('*') {
+        Some((head, tail)) => files.files().iter().any(|file| {
+            let file = &file.path;
+            let rest = file.strip_prefix(head).and_then(|rest| rest.strip_suffix(tail));
+            rest.is_some_and(|rest| !rest.contains('/'))
+        }),
+        None => {
+            let files = files.files().iter();
+            files.map(|file| &file.path).any(|file| file == path || file.starts_with(&below))
+        }
+    }
+}
+
+/// A seal that stands there before: what it says of files that were not written since.
+pub(super) struct Standing {
+    /// Digests that need not be made again.
+    pub(super) known: BTreeMap<String, Digest>,
+    /// Whether names, lengths and identity are already seen to differ.
+    pub(super) differs: bool,
+}
+
+/// Looks for a seal. Where there is one, a second one is refused whatever the files hold; only those
+/// that were written after it are hashed to say whether they still are what it says.
+pub(super) async fn standing(
+    objects: &Objects,
+    root: &str,
+    entries: &[Entry],
+    outlined: &Manifest,
+) -> Result<Option<Standing>, SealingError> {
+    let listing = objects.entries(root, Leftovers::OfClosing).await?;
+    let Some(seal) = listing.entries.iter().find(|entry| entry.path == SEAL_FILE) else {
+        return Ok(None);
+    };
+    let mut standing = Standing { known: BTreeMap::new(), differs: true };
+    let read = async |name: &str| objects.read(&inside(root, name), MAX_DOCUMENT_BYTES).await;
+    let (Some(marker), Some(manifest)) = (read(SEAL_FILE).await?, read(MANIFEST_FILE).await?)
+    else {
+        return Ok(Some(standing));
+    };
+    let marker = SealMarker::parse(&marker).ok();
+    let bound = marker.and_then(|marker| marker.manifest_digest());
+    let Some(sealed) =
+        Manifest::parse(&manifest).ok().filter(|_| bound == Some(Digest::of(&manifest)))
+    else {
+        return Ok(Some(standing));
+    };
+    let Some(inventory) = sealed.inventory() else { return Ok(Some(standing)) };
+    let same_files = inventory.files().len() == entries.len()
+        && inventory
+            .files()
+            .iter()
+            .zip(entries)
+            .all(|(sealed, now)| sealed.path == now.path && sealed.length == now.length);
+    standing.differs = !same_files || sealed.pack_id() != outlined.pack_id();
+    if same_files {
+        for (sealed, now) in inventory.files().iter().zip(entries) {
+            // No call sets back the time of a file's last change, so this one is as it was sealed.
+            if now.changed < seal.changed {
+                standing.known.insert(now.path.clone(), sealed.sha256);
+            }
+        }
+    }
+    Ok(Some(standing))
+}

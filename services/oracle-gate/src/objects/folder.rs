@@ -1,0 +1,394 @@
+//! A store in a folder of this machine: reads in large blocks, one create of a file, one walk.
+//!
+//! Every open follows no link in any part of the path and stays below the root, which the kernel
+//! enforces (`openat2`, Linux 5.6); on an older one each part is opened on its own.
+//!
+//! A file appears under its name in one step: its bytes are written under a name of ours, reach the
+//! disk, and get the final name by a hard link, which fails where the name exists. What a crash leaves
+//! of that has a name that no other program makes ([`is_part`]).
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, fstat, linkat, mkdirat, openat, openat2,
+    statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::failure::{StoreError, from_io};
+
+/// Bytes read at once: large enough that calls cost nothing, small enough for a processor's cache.
+pub(super) const BLOCK: usize = 256 << 10;
+
+const PART_HEAD: &str = ".oracle-gate-";
+const PART_TAIL: &str = ".part";
+
+/// What stands under a name.
+pub(super) enum Opened {
+    /// A regular file, open for reading, with its length.
+    File(File, u64),
+    /// A folder.
+    Folder,
+    /// Nothing; also where a file stands in place of a folder of the path.
+    Absent,
+}
+
+/// What a create did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Put {
+    New,
+    Existed,
+}
+
+/// A file as a walk or an open saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) length: u64,
+    pub(super) mark: String,
+    /// When it was changed last, in nanoseconds since 1970.
+    pub(super) changed: i128,
+}
+
+impl Seen {
+    fn of(meta: &std::fs::Metadata) -> Self {
+        let changed = i128::from(meta.ctime()) * 1_000_000_000 + i128::from(meta.ctime_nsec());
+        Self { length: meta.len(), mark: mark(meta), changed }
+    }
+}
+
+/// Whether a name is one under which this program writes a file before it gets its own name.
+pub(super) fn is_part(name: &str) -> bool {
+    let nonce = name.strip_prefix(PART_HEAD).and_then(|rest| rest.strip_suffix(PART_TAIL));
+    nonce.is_some_and(|nonce| {
+        nonce.len() == 32 && nonce.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// Another text after every write of a file: no call sets back the time of its last change.
+fn mark(meta: &std::fs::Metadata) -> String {
+    format!(
+        "{}:{}:{}:{}.{}:{}.{}",
+        meta.dev(),
+        meta.ino(),
+        meta.size(),
+        meta.mtime(),
+        meta.mtime_nsec(),
+        meta.ctime(),
+        meta.ctime_nsec()
+    )
+}
+
+fn io_error(errno: Errno) -> io::Error {
+    io::Error::from_raw_os_error(errno.raw_os_error())
+}
+
+/// Opens `path` below `root` without following any link.
+fn open_below(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let path = if path.is_empty() { "." } else { path };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match openat2(root, path, flags, Mode::empty(), resolve) {
+            // Something was renamed meanwhile; the kernel wants to look again.
+            Err(Errno::AGAIN) => {}
+            Err(Errno::NOSYS | Errno::PERM) => break,
+            done => return done,
+        }
+    }
+    // An older kernel, or one that is told not to: each part on its own, none of them a link.
+    let mut at = openat(root, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut parts = path.split('/').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return openat(&at, part, flags, Mode::empty());
+        }
+        let folder = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        at = openat(&at, part, folder, Mode::empty())?;
+    }
+    Err(Errno::INVAL)
+}
+
+/// Opens the root itself, which may be reached by links: the operator named it.
+fn open_root(root: &Path) -> Result<OwnedFd, Errno> {
+    openat(CWD, root, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Opens a file for reading.
+///
+/// # Errors
+/// Links and special files, and whatever else the disk answers but absence.
+pub(super) fn open(root: &Path, path: &str) -> Result<Opened, StoreError> {
+    let failed = |errno: Errno| from_io(path, &io_error(errno));
+    let opened = open_root(root).and_then(|root| open_below(root.as_fd(), path, OFlags::RDONLY));
+    let fd = match opened {
+        Ok(fd) => fd,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Opened::Absent),
+        // A socket cannot be opened at all.
+        Err(Errno::LOOP | Errno::NXIO) => return Err(StoreError::Link { path: path.to_owned() }),
+        Err(errno) => return Err(failed(errno)),
+    };
+    let stat = fstat(&fd).map_err(failed)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {
+            Ok(Opened::File(File::from(fd), u64::try_from(stat.st_size).unwrap_or(0)))
+        }
+        FileType::Directory => Ok(Opened::Folder),
+        _ => Err(StoreError::Link { path: path.to_owned() }),
+    }
+}
+
+/// Reads an open file to its end in blocks. It has to give exactly `length` bytes: one that is
+/// written meanwhile is no file whose digest could be told.
+///
+/// # Errors
+/// What the disk answers, or that the length changed, or that the caller stopped it.
+pub(super) fn read_blocks(
+    path: &str,
+    mut file: impl Read,
+    length: u64,
+    buffer: &mut [u8],
+    mut take: impl FnMut(&[u8]) -> bool,
+) -> Result<(), StoreError> {
+    let mut left = length;
+    loop {
+        let read = match file.read(buffer) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(from_io(path, &error)),
+        };
+        if read == 0 {
+            return if left == 0 { Ok(()) } else { Err(changed(path)) };
+        }
+        left = left.checked_sub(read as u64).ok_or_else(|| changed(path))?;
+        if !take(&buffer[..read]) {
+            let cause = "reading it was stopped".to_owned();
+            return Err(StoreError::Unavailable { path: path.to_owned(), cause });
+        }
+    }
+}
+
+fn changed(path: &str) -> StoreError {
+    StoreError::Changed { path: path.to_owned() }
+}
+
+/// Length and mark of a file without opening it; `None` where no regular file stands.
+pub(super) fn look(root: &Path, path: &str) -> Result<Option<Seen>, StoreError> {
+    match open(root, path)? {
+        Opened::File(file, length) => {
+            let meta = file.metadata().map_err(|error| from_io(path, &error))?;
+            Ok(Some(Seen { length, ..Seen::of(&meta) }))
+        }
+        Opened::Folder | Opened::Absent => Ok(None),
+    }
+}
+
+/// Writes a file if there is none under that name.
+///
+/// # Errors
+/// What the disk answers. Then nothing stands under the name that was not there before.
+pub(super) fn create(root: &Path, path: &str, bytes: &[u8]) -> Result<Put, StoreError> {
+    let failed = |errno: Errno| from_io(path, &io_error(errno));
+    let refused = |cause: &str| StoreError::Name { path: path.to_owned(), cause: cause.to_owned() };
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let root = open_root(root).map_err(failed)?;
+    let folder = match make_folders(root.as_fd(), parent) {
+        Ok(folder) => folder,
+        Err(Errno::NOTDIR) => return Err(refused("a file stands where a folder is needed")),
+        Err(Errno::LOOP) => return Err(StoreError::Link { path: path.to_owned() }),
+        Err(errno) => return Err(failed(errno)),
+    };
+    let part = format!("{PART_HEAD}{}{PART_TAIL}", hex::encode(rand::random::<[u8; 16]>()));
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(&folder, part.as_str(), flags, Mode::from_raw_mode(0o666)).map_err(failed)?;
+    let mut file = File::from(fd);
+    let linked = match file.write_all(bytes).and_then(|()| file.sync_all()) {
+        Ok(()) => linkat(&folder, part.as_str(), &folder, name, AtFlags::empty()),
+        Err(error) => {
+            unlinkat(&folder, part.as_str(), AtFlags::empty()).ok();
+            return Err(from_io(path, &error));
+        }
+    };
+    // The name of ours goes whatever came of it: the file keeps the other name or is not there.
+    let unlinked = unlinkat(&folder, part.as_str(), AtFlags::empty());
+    match linked {
+        Ok(()) => {
+            unlinked.map_err(failed)?;
+            // The names have to reach the disk too, or a power cut takes a seal back.
+            File::from(folder).sync_all().map_err(|error| from_io(path, &error))?;
+            Ok(Put::New)
+        }
+        Err(Errno::EXIST) => match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => Ok(Put::Existed),
+                FileType::Directory => Err(refused("a folder stands there")),
+                _ => Err(StoreError::Link { path: path.to_owned() }),
+            },
+            Err(errno) => Err(failed(errno)),
+        },
+        // Without hard links there is no create that two writers cannot both win.
+        Err(Errno::PERM | Errno::OPNOTSUPP) => {
+            Err(StoreError::Unsupported { path: path.to_owned() })
+        }
+        Err(errno) => Err(failed(errno)),
+    }
+}
+
+/// The folder, with whatever of it is missing made; no part of it may be a link.
+fn make_folders(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at = openat(root, ".", flags, Mode::empty())?;
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        at = match openat(&at, part, flags, Mode::empty()) {
+            Err(Errno::NOENT) => {
+                match mkdirat(&at, part, Mode::from_raw_mode(0o777)) {
+                    // The new name reaches the disk with the file that it was made for; a folder that is
+                    // lost before that holds nothing yet.
+                    Ok(()) => rustix::fs::fsync(&at)?,
+                    // Another writer was faster.
+                    Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(errno),
+                }
+                openat(&at, part, flags, Mode::empty())?
+            }
+            // The kernel names a link in place of a folder in one of two ways.
+            Err(Errno::NOTDIR) if is_link(at.as_fd(), part) => return Err(Errno::LOOP),
+            other => other?,
+        };
+    }
+    Ok(at)
+}
+
+fn is_link(at: BorrowedFd<'_>, name: &str) -> bool {
+    statat(at, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+}
+
+/// One folder's entries, as far as they can be told.
+pub(super) struct Entries {
+    pub(super) files: Vec<(String, Seen)>,
+    pub(super) folders: Vec<String>,
+    /// Whatever has no place in a store: links, special files, names that mean two things.
+    pub(super) odd: Vec<StoreError>,
+}
+
+/// Reads one folder. An entry that cannot be told does not hide the others.
+///
+/// # Errors
+/// When the folder itself cannot be read; one that is not there has no entries.
+pub(super) fn entries(
+    root: &Path,
+    folder: &str,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Entries, StoreError> {
+    let mut found = Entries { files: Vec::new(), folders: Vec::new(), odd: Vec::new() };
+    let at: PathBuf = if folder.is_empty() { root.to_owned() } else { root.join(folder) };
+    let opened = match std::fs::read_dir(&at) {
+        Ok(opened) => opened,
+        Err(error) if is_absence(&error) => return Ok(found),
+        Err(error) => return Err(from_io(folder, &error)),
+    };
+    for entry in opened {
+        let entry = entry.map_err(|error| from_io(folder, &error))?;
+        let name = entry.file_name();
+        if !wanted(name.as_encoded_bytes()) {
+            continue;
+        }
+        let shown = match folder {
+            "" => name.to_string_lossy().into_owned(),
+            _ => format!("{folder}/{}", name.to_string_lossy()),
+        };
+        // One look at each entry: kind, length and mark come from the same answer.
+        let meta = match entry.metadata() {
+            Ok(meta) => meta,
+            Err(error) if is_absence(&error) => continue,
+            Err(error) => {
+                found.odd.push(from_io(&shown, &error));
+                continue;
+            }
+        };
+        let Some(name) = name.to_str() else {
+            let cause = "it is not UTF-8".to_owned();
+            found.odd.push(StoreError::Name { path: shown, cause });
+            continue;
+        };
+        if meta.is_dir() {
+            found.folders.push(name.to_owned());
+        } else if meta.is_file() {
+            found.files.push((name.to_owned(), Seen::of(&meta)));
+        } else {
+            found.odd.push(StoreError::Link { path: shown });
+        }
+    }
+    Ok(found)
+}
+
+/// Nothing there; a file in place of a folder is that too.
+pub(super) fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_our_own_making_are_parts() {
+        assert!(is_part(&format!(".oracle-gate-{}.part", "0f".repeat(16))));
+        for name in ["report.csv#2024", ".oracle-gate-.part", ".oracle-gate-0f.part", "a.part"] {
+            assert!(!is_part(name), "{name}");
+        }
+        assert!(!is_part(&format!(".oracle-gate-{}.part", "0F".repeat(16))));
+    }
+
+    #[test]
+    fn a_file_is_created_once_and_leaves_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = "x".repeat(255);
+        for path in ["a", "b/c/d", &long] {
+            assert_eq!(create(dir.path(), path, b"one").unwrap(), Put::New, "{path}");
+            assert_eq!(create(dir.path(), path, b"two").unwrap(), Put::Existed, "{path}");
+            assert_eq!(std::fs::read(dir.path().join(path)).unwrap(), b"one");
+        }
+        let names = std::fs::read_dir(dir.path()).unwrap();
+        assert_eq!(names.count(), 3);
+    }
+
+    #[test]
+    fn what_can_never_be_created_is_no_matter_of_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        std::os::unix::fs::symlink("folder", dir.path().join("link")).unwrap();
+        for path in ["file/a", "folder", &"y".repeat(256)] {
+            let error = create(dir.path(), path, b"").unwrap_err();
+            assert!(matches!(error, StoreError::Name { .. }), "{path}: {error}");
+        }
+        for path in ["link", "link/a"] {
+            let error = create(dir.path(), path, b"").unwrap_err();
+            assert!(matches!(error, StoreError::Link { .. }), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_followed_in_no_part_and_a_file_in_a_folders_place_is_absence() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        std::fs::create_dir_all(root.join("in")).unwrap();
+        std::fs::write(dir.path().join("secret"), "secret").unwrap();
+        std::fs::write(root.join("in/file"), "x").unwrap();
+        std::os::unix::fs::symlink(dir.path(), root.join("out")).unwrap();
+        std::os::unix::fs::symlink("in/file", root.join("alias")).unwrap();
+        for path in ["out/secret", "alias"] {
+            assert!(matches!(open(&root, path), Err(StoreError::Link { .. })), "{path}");
+        }
+        for path in ["in/file/below", "in/none", "none/none"] {
+            assert!(matches!(open(&root, path), Ok(Opened::Absent)), "{path}");
+        }
+        assert!(matches!(open(&root, "in"), Ok(Opened::Folder)));
+        assert!(matches!(open(&root, "in/file"), Ok(Opened::File(_, 1))));
+    }
+}
