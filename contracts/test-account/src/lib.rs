@@ -44,7 +44,6 @@ impl CustomAccountInterface for TestAccount {
     type Signature = Vec<Signature>;
     type Error = Error;
 
-    #[expect(non_snake_case, reason = "the host calls it by this name")]
     fn __check_auth(
         env: Env,
         payload: Hash<32>,

@@ -329,3 +329,99 @@ fn hash(network: &Network, tx: &Transaction) -> Result<Digest> {
 fn encode() -> Error {
     Error::Broken("the challenge has no XDR form".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use stellar::Keypair;
+    use stellar_xdr::{AccountId, Signer, Thresholds};
+
+    use super::*;
+
+    fn key(seed: u8) -> Keypair {
+        Keypair::from_seed(&[seed; 32])
+    }
+
+    /// An account of key 1 with the signers 2 and 3, as a ledger has it.
+    fn account(master: u8, medium: u8, weights: [u32; 2]) -> AccountEntry {
+        let signers = [(2, weights[0]), (3, weights[1])].map(|(seed, weight)| Signer {
+            key: SignerKey::Ed25519(Uint256(*key(seed).address().as_bytes())),
+            weight,
+        });
+        AccountEntry {
+            account_id: AccountId(PublicKey::PublicKeyTypeEd25519(Uint256(
+                *key(1).address().as_bytes(),
+            ))),
+            thresholds: Thresholds([master, 0, medium, 0]),
+            signers: signers.to_vec().try_into().unwrap(),
+            ..AccountEntry::default()
+        }
+    }
+
+    fn accepts(account: Option<&AccountEntry>, signers: &[u8]) -> bool {
+        let hash = Digest::of(b"challenge");
+        let sign = |seed: &u8| key(*seed).sign_decorated(hash.as_bytes()).unwrap();
+        let challenge = Challenge {
+            client: Client { key: *key(1).address().as_bytes(), muxed: None, memo: None },
+            hash,
+            expires_at: 0,
+            signatures: signers.iter().map(sign).collect(),
+        };
+        check_signers(&challenge, account).is_ok()
+    }
+
+    #[test]
+    fn signers_reach_the_medium_threshold_together_and_each_counts_once() {
+        let shared = account(1, 2, [1, 1]);
+        assert!(accepts(Some(&shared), &[1, 2]));
+        assert!(accepts(Some(&shared), &[2, 3]));
+        assert!(!accepts(Some(&shared), &[2]));
+        assert!(!accepts(Some(&shared), &[2, 2]), "one signer counts once");
+        assert!(!accepts(Some(&shared), &[1, 2, 9]), "a stranger's signature is not ignored");
+        assert!(accepts(Some(&account(1, 2, [2, 0])), &[2]));
+    }
+
+    #[test]
+    fn a_master_key_without_weight_and_a_removed_signer_prove_nothing() {
+        let locked = account(0, 1, [1, 0]);
+        assert!(!accepts(Some(&locked), &[1]));
+        assert!(!accepts(Some(&locked), &[3]));
+        assert!(accepts(Some(&locked), &[2]));
+    }
+
+    #[test]
+    fn a_threshold_of_nothing_still_needs_somebody() {
+        let open = account(1, 0, [1, 1]);
+        assert!(!accepts(Some(&open), &[]));
+        assert!(accepts(Some(&open), &[1]));
+    }
+
+    #[test]
+    fn an_account_that_does_not_exist_yet_is_its_own_key_alone() {
+        assert!(accepts(None, &[1]));
+        for signers in [[].as_slice(), &[2], &[1, 1], &[1, 2]] {
+            assert!(!accepts(None, signers), "{signers:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_an_account_or_a_part_of_one() {
+        let plain = key(1).address().to_string();
+        let muxed =
+            stellar_strkey::ed25519::MuxedAccount { ed25519: *key(1).address().as_bytes(), id: 7 };
+        let muxed = muxed.to_string().as_str().to_owned();
+        assert_eq!(Client::read(&plain, None).unwrap().subject(), plain);
+        assert_eq!(Client::read(&plain, Some("9")).unwrap().subject(), format!("{plain}:9"));
+        assert_eq!(Client::read(&muxed, None).unwrap().subject(), muxed);
+        let contract = Address::Contract([7; 32]).to_string();
+        let cases = [
+            (muxed.as_str(), Some("9")),
+            (plain.as_str(), Some("nine")),
+            (plain.as_str(), Some("-1")),
+            (contract.as_str(), None),
+            ("", None),
+        ];
+        for (account, memo) in cases {
+            assert!(Client::read(account, memo).is_err(), "{account} {memo:?}");
+        }
+    }
+}
