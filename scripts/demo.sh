@@ -2,7 +2,7 @@
 # One paid run, from deposit to verified receipt. Sourced by ./dev.
 
 lumio() {
-    LUMIO_RPC_URL="http://127.0.0.1:$RPC_PORT" LUMIO_GATEWAY_URL="http://127.0.0.1:$HTTP_PORT" LUMIO_KEYS_DIR="$RUN/keys" \
+    LUMIO_RPC_URL="http://127.0.0.1:$RPC_PORT" LUMIO_GATEWAY_URL="http://127.0.0.1:$HTTP_PORT" LUMIO_KEYS_DIR="$RUN/keys" LUMIO_CONFIG_DIR="$RUN/lumio" \
         LUMIO_ORACLE_GATE_URL="http://127.0.0.1:$ORACLE_PORT" LUMIO_ORACLE_GATE_TOKEN="$CLI_TOKEN" \
         LUMIO_MODULE_GATE_URL="http://127.0.0.1:$MODULE_PORT" LUMIO_MODULE_GATE_TOKEN="$CLI_TOKEN" \
         "$BIN/lumio" "$@"
@@ -18,6 +18,8 @@ make_keys() {
     done
     RUNNER_KEY=$(lumio keys show runner --secret)
     SOURCE_KEY=$(lumio keys show source --secret)
+    # The account that signs challenges exists on the network, so that contract accounts can log in too.
+    [ -e "$RUN/keys/login" ] || printf '%s\n' "$RUNNER_AUTH_SECRET" | lumio keys import login >/dev/null
     ATTESTATION_SEED=$(raw_key "$(lumio keys show attestation --secret)")
     ATTESTATION_KEY=$(raw_key "$(address_of attestation)")
 }
@@ -29,7 +31,7 @@ start_chain() {
     start localnet "$RPC_PORT" "$BIN/lumio-localnet" --port "$RPC_PORT" --state-dir "$RUN/chain" --ledger-interval-ms 1000
     make_keys
     say "funding accounts and deploying the contracts"
-    lumio fund runner source developer alice >>"$RUN/log/lumio.log" 2>&1 || die 2 "funding failed, see $RUN/log/lumio.log"
+    lumio fund runner source developer alice login >>"$RUN/log/lumio.log" 2>&1 || die 2 "funding failed, see $RUN/log/lumio.log"
     lumio deploy | sed 's/^/      /' >&2
 }
 
@@ -51,7 +53,9 @@ start_gates_and_runner() {
         "DATABASE_URL=postgres://runner:$(url_escape "$RUNNER_DB_PASSWORD")@$postgres/runner" \
         "NATS_URL=nats://runner:$(url_escape "$RUNNER_NATS_PASSWORD")@$nats" \
         "RUNNER_SECRET=$RUNNER_KEY" "RUNNER_SOURCE_SECRET=$SOURCE_KEY" "RUNNER_RPC_URL=http://127.0.0.1:$RPC_PORT" \
-        "RUNNER_PORT=$HTTP_PORT" "RUNNER_GRPC_PORT=$RUNNER_GRPC_PORT" "RUNNER_GRPC_TOKENS=cli:$CLI_TOKEN" RUNNER_AUTH=none \
+        "RUNNER_PORT=$HTTP_PORT" "RUNNER_GRPC_PORT=$RUNNER_GRPC_PORT" "RUNNER_GRPC_TOKENS=cli:$CLI_TOKEN" \
+        RUNNER_AUTH=login "RUNNER_AUTH_SECRET=$RUNNER_AUTH_SECRET" "RUNNER_TOKEN_SECRET=$RUNNER_TOKEN_SECRET" \
+        "RUNNER_PUBLIC_URL=http://127.0.0.1:$HTTP_PORT" \
         "RUNNER_MODULE_GATE_URL=http://127.0.0.1:$MODULE_PORT" "RUNNER_MODULE_GATE_TOKEN=$RUNNER_MODULE_GATE_TOKEN" \
         "RUNNER_ORACLE_GATE_URL=http://127.0.0.1:$ORACLE_PORT" "RUNNER_ORACLE_GATE_TOKEN=$RUNNER_ORACLE_GATE_TOKEN" "$BIN/runner" serve
 }
@@ -85,7 +89,8 @@ demo() {
     lumio policy set --as alice --per-run-cap 5 --daily-cap 20
     lumio grant add --as alice --runner runner --agent "$agent" --expires-in 30d 2>"$RUN/grant.err" || die 1 "$(cat "$RUN/grant.err")"
 
-    say "3/6 alice asks for a run: profile examples/data/seattle-weather.csv"
+    say "3/6 alice logs in with her key and asks for a run: profile examples/data/seattle-weather.csv"
+    lumio login --as alice
     csv_input examples/data/seattle-weather.csv >"$RUN/input.json"
     lumio run start --user alice --agent "$agent" --workflow csv-profile --budgets runtime_ms=20000 --input "$RUN/input.json" --watch | tee "$RUN/run.txt"
     local run
@@ -131,7 +136,7 @@ TEXT
 write_environment() {
     write_secret "$RUN/environment" <<TEXT
 export PATH="$BIN:\$PATH"
-export LUMIO_RPC_URL=http://127.0.0.1:$RPC_PORT LUMIO_GATEWAY_URL=http://127.0.0.1:$HTTP_PORT LUMIO_KEYS_DIR=$RUN/keys
+export LUMIO_RPC_URL=http://127.0.0.1:$RPC_PORT LUMIO_GATEWAY_URL=http://127.0.0.1:$HTTP_PORT LUMIO_KEYS_DIR=$RUN/keys LUMIO_CONFIG_DIR=$RUN/lumio
 export LUMIO_ORACLE_GATE_URL=http://127.0.0.1:$ORACLE_PORT LUMIO_ORACLE_GATE_TOKEN=$CLI_TOKEN
 export LUMIO_MODULE_GATE_URL=http://127.0.0.1:$MODULE_PORT LUMIO_MODULE_GATE_TOKEN=$CLI_TOKEN
 export NATS_URL=nats://observer:$(url_escape "$OBSERVER_NATS_PASSWORD")@127.0.0.1:$NATS_PORT

@@ -36,6 +36,8 @@ pub struct Stack {
     folder: TempDir,
     ports: Ports,
     keys: Keys,
+    /// Alice's token at the gateway, once she has logged in.
+    token: std::sync::Mutex<Option<String>>,
 }
 
 /// Everybody with a key.
@@ -44,6 +46,8 @@ pub struct Keys {
     pub runner: Keypair,
     /// Pays the transactions' fees.
     pub source: Keypair,
+    /// Signs the gateway's challenges.
+    pub login: Keypair,
     /// Signs statements: its seed, and its public half as hex.
     pub attestation: ([u8; 32], String),
 }
@@ -101,8 +105,10 @@ impl Stack {
             keys: Keys {
                 runner: Keypair::generate()?,
                 source: Keypair::generate()?,
+                login: Keypair::generate()?,
                 attestation: (seed, hex::encode(attestation.address().as_bytes())),
             },
+            token: std::sync::Mutex::new(None),
         })
     }
 
@@ -146,7 +152,12 @@ impl Stack {
             self.folder.path(),
         )?;
         self.localnet = Some(process.answering(self.ports.rpc).await?);
-        for (name, key) in [("runner", &self.keys.runner), ("source", &self.keys.source)] {
+        let keys = [
+            ("runner", &self.keys.runner),
+            ("source", &self.keys.source),
+            ("login", &self.keys.login),
+        ];
+        for (name, key) in keys {
             self.import(name, key)?;
         }
         for name in ["developer", "alice"] {
@@ -155,7 +166,7 @@ impl Stack {
                 let _ = self.lumio_output(&["keys", "generate", name])?;
             }
         }
-        self.lumio(&["fund", "runner", "source", "developer", "alice"])?;
+        self.lumio(&["fund", "runner", "source", "developer", "alice", "login"])?;
         Ok(())
     }
 
@@ -209,7 +220,10 @@ impl Stack {
                 ("RUNNER_PORT", self.ports.http.to_string()),
                 ("RUNNER_GRPC_PORT", self.ports.grpc.to_string()),
                 ("RUNNER_GRPC_TOKENS", "test:runner-token-of-the-test".to_owned()),
-                ("RUNNER_AUTH", "none".to_owned()),
+                ("RUNNER_AUTH", "login".to_owned()),
+                ("RUNNER_AUTH_SECRET", self.keys.login.secret().to_string()),
+                ("RUNNER_TOKEN_SECRET", "5a".repeat(32)),
+                ("RUNNER_PUBLIC_URL", self.gateway()),
                 ("RUNNER_POLL_INTERVAL_MS", "100".to_owned()),
                 ("RUNNER_LEASE_MS", "2000".to_owned()),
                 ("RUNNER_MODULE_GATE_URL", format!("http://127.0.0.1:{}", self.ports.module)),

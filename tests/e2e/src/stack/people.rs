@@ -39,6 +39,7 @@ impl Stack {
             .env("LUMIO_RPC_URL", self.rpc_url())
             .env("LUMIO_GATEWAY_URL", self.gateway())
             .env("LUMIO_KEYS_DIR", self.folder.path().join("keys"))
+            .env("LUMIO_CONFIG_DIR", self.folder.path().join("lumio"))
             .env("LUMIO_ORACLE_GATE_URL", format!("http://127.0.0.1:{}", self.ports.oracle))
             .env("LUMIO_ORACLE_GATE_TOKEN", "command-line-token-of-the-test")
             .env("LUMIO_MODULE_GATE_URL", format!("http://127.0.0.1:{}", self.ports.module))
@@ -103,6 +104,20 @@ impl Stack {
         Ok((amount("balance")?, amount("escrowed")?))
     }
 
+    /// Alice's token: from her login, which the command line makes, keeps and refreshes.
+    pub fn token(&self) -> anyhow::Result<String> {
+        let mut kept = self.token.lock().map_err(|_| anyhow::anyhow!("a test has panicked"))?;
+        if let Some(token) = kept.as_ref() {
+            return Ok(token.clone());
+        }
+        if !self.lumio_output(&["whoami", "--token"])?.status.success() {
+            self.lumio(&["login", "--as", "alice"])?;
+        }
+        let token = self.lumio(&["whoami", "--token"])?.trim().to_owned();
+        *kept = Some(token.clone());
+        Ok(token)
+    }
+
     /// Asks for a run of `agent` for alice. Its id.
     pub async fn ask(&self, agent: u64, input: &Value) -> anyhow::Result<String> {
         let body = json!({
@@ -111,6 +126,7 @@ impl Stack {
         });
         let answer = reqwest::Client::new()
             .post(format!("{}/runs", self.gateway()))
+            .bearer_auth(self.token()?)
             .json(&body)
             .send()
             .await?;
@@ -125,7 +141,8 @@ impl Stack {
 
     /// The run as the gateway shows it.
     pub async fn run(&self, id: &str) -> anyhow::Result<Value> {
-        let answer = reqwest::get(format!("{}/runs/{id}", self.gateway())).await?;
+        let request = reqwest::Client::new().get(format!("{}/runs/{id}", self.gateway()));
+        let answer = request.bearer_auth(self.token()?).send().await?;
         Ok(serde_json::from_str(&answer.text().await?)?)
     }
 
