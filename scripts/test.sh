@@ -226,6 +226,37 @@ check_with_checkov() {
         2>"$RUN/checkov.err" || { tail -n 5 "$RUN/checkov.err" >&2; die 1 "checkov found something in deploy/Dockerfile"; }
 }
 
+# What clients that others wrote see of the local network; every major version where time does not matter.
+check_clients() {
+    step "Stellar's SDKs against the local network"
+    find_python
+    local folders=("$LUMIO_LOGIN_CLIENTS" "$LUMIO_LOGIN_CLIENTS/python") version folder
+    if [ "${LUMIO_LONG:-}" = 1 ]; then
+        find_npm
+        for version in 14 15 16; do
+            folder=$TOOLS/clients-$version
+            [ -e "$folder/.installed" ] || {
+                mkdir -p "$folder"
+                "${NPM[@]}" install --silent --no-fund --no-audit --prefix "$folder" "@stellar/stellar-sdk@$version" >/dev/null 2>&1 ||
+                    die 2 "could not fetch @stellar/stellar-sdk@$version: is the network up?"
+                touch "$folder/.installed"
+            }
+            folders+=("$folder")
+        done
+        for version in 14 15; do
+            folder=$TOOLS/clients-python-$version
+            [ -e "$folder/.installed" ] || {
+                "${PYTHON[@]}" -m pip install --quiet --disable-pip-version-check --target "$folder" "stellar-sdk==$version.*" >/dev/null 2>&1 ||
+                    die 2 "could not fetch stellar-sdk $version: is the network up?"
+                touch "$folder/.installed"
+            }
+            folders+=("$folder")
+        done
+    fi
+    crates/localnet/tests/clients/run "$BIN/lumio-localnet" "$TOOLS/node/bin/node" "${PYTHON[*]}" "${folders[@]}" ||
+        die 1 "a client of others does not work against the local network"
+}
+
 run_tests() {
     local lane=all
     case ${1:-} in
@@ -265,6 +296,7 @@ TEXT
     step "tests"
     cargo test --locked --workspace --no-fail-fast || die 1 "a test failed"
     check_packages
+    check_clients
     [ "$lane" = quick ] || { check_installing_packages; check_readme; }
     [ "$lane" != long ] || check_long
     summary

@@ -5,6 +5,7 @@ mod archival;
 mod classic;
 mod contracts;
 mod faults;
+mod fixtures;
 mod funding;
 mod harness;
 mod history;
