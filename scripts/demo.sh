@@ -151,7 +151,7 @@ down() {
         pid=$(cat "$RUN/$name.pid" 2>/dev/null) || continue
         # A number may belong to somebody else by now.
         case "$(readlink "/proc/$pid/exe" 2>/dev/null)" in
-            "$BIN"/* | "$TOOLS"/* | "$APT_ROOT"/* | */postgres | */nats-server) stop_pid "$pid"; say "$name stopped" ;;
+            "$(readlink -f "$BIN")"/* | "$(readlink -f "$TOOLS")"/* | "$APT_ROOT"/* | */postgres | */nats-server) stop_pid "$pid"; say "$name stopped" ;;
         esac
         rm -f "$RUN/$name.pid"
     done
