@@ -270,7 +270,7 @@ async fn no_request_takes_much_memory() {
     sqlx::query(text).bind(&user).execute(&world.db.pool).await.unwrap();
     let text = "INSERT INTO attempts (run_id, number, nonce, statement, shipping, created_at) \
          SELECT id, 1, decode(md5(id::text) || md5(id::text), 'hex'), \
-            convert_to(repeat('s', 1048576), 'UTF8'), convert_to(repeat('v', 1048576), 'UTF8'), now() \
+            convert_to(repeat('s', 65536), 'UTF8'), convert_to(repeat('v', 65536), 'UTF8'), now() \
          FROM runs";
     sqlx::query(text).execute(&world.db.pool).await.unwrap();
 
