@@ -162,7 +162,11 @@ check_text() {
         deploy/init/init.sh deploy/postgres/databases.sh deploy/k8s/render \
         tests/deploy/*.sh packages/try-install || die 1 "shellcheck found something"
     "$bin/hadolint" deploy/Dockerfile || die 1 "hadolint found something"
-    "$bin/typos" --config .config/typos.toml || die 1 "typos found something (names that are right go into .config/typos.toml)"
+    # A misspelled word does not hold a change up; the long lane insists.
+    "$bin/typos" --config .config/typos.toml || {
+        say "typos found something (names that are right go into .config/typos.toml)"
+        [ -z "${LUMIO_LONG:-}" ] || exit 1
+    }
 }
 
 check_documentation() {
