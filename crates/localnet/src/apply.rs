@@ -147,7 +147,7 @@ fn perform(
     if succeeded_all {
         performed.changes = Some(all.finish());
     } else {
-        // Nothing of a failed transaction stays, and its meta tells of no operation.
+        // Nothing of a failed transaction stays, and its meta lists no operation.
         performed.metas.clear();
     }
     Ok(performed)

@@ -44,7 +44,7 @@ pub(crate) struct Effects {
     pub(crate) refundable_fee: i64,
 }
 
-/// The entries of the footprint as the host wants them.
+/// The entries of the footprint in the form the host takes.
 struct Inputs {
     entries: Vec<(Option<Vec<u8>>, Option<TtlLedgerEntryMeta>)>,
     restored: Vec<LedgerKey>,

@@ -55,7 +55,7 @@ pub(crate) fn transaction_set(
     mut envelopes: Vec<([u8; 32], bool, TransactionEnvelope)>,
     base_fees: BaseFees,
 ) -> Result<GeneralizedTransactionSet, Internal> {
-    // A set has the order of hashes, so that it tells nothing about the order of application.
+    // A set has the order of hashes, which says nothing about the order of application.
     envelopes.sort_by_key(|(hash, _, _)| *hash);
     let (soroban, classic): (Vec<_>, Vec<_>) =
         envelopes.into_iter().partition(|(_, soroban, _)| *soroban);

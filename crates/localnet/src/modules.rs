@@ -20,7 +20,7 @@ pub(crate) struct Modules {
     settings: Arc<Settings>,
 }
 
-/// Parsing ahead is charged to nobody.
+/// No transaction pays for parsing ahead.
 #[derive(Clone)]
 struct Unmetered(Budget);
 

@@ -128,7 +128,7 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 /// Takes the directory for this process. The lock goes with the process, however it ends; the file
-/// only tells others whom to look for.
+/// only names the process to others.
 fn lock(directory: &Path) -> Result<File, String> {
     let path = directory.join("lock");
     let options = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);

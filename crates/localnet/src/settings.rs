@@ -223,7 +223,7 @@ impl Settings {
         Ok(Self { network, limits })
     }
 
-    /// What the host is told about the ledger a transaction runs in.
+    /// What the host learns of the ledger a transaction runs in.
     pub(crate) fn ledger_info(
         &self,
         sequence: u32,
@@ -247,7 +247,7 @@ impl Settings {
         self.limited_budget(u64::from(instructions), u64::from(self.network.tx_memory_limit))
     }
 
-    /// A budget for work that is charged to nobody.
+    /// A budget for work that no transaction pays for.
     pub(crate) fn unlimited_budget(&self) -> Result<Budget, Internal> {
         self.limited_budget(u64::MAX, u64::MAX)
     }

@@ -43,7 +43,7 @@ pub(crate) enum AuthMode {
     RecordAllowNonroot,
 }
 
-/// What came of it; `error` tells whether it would fail.
+/// What came of it; `error` is set if it would fail.
 #[derive(Default)]
 pub(crate) struct Simulated {
     pub(crate) error: Option<String>,

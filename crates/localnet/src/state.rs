@@ -145,7 +145,7 @@ impl<'a> Overlay<'a> {
         self.changed.insert(key, None);
     }
 
-    /// Notes that an entry came back from the archive, which the meta tells apart.
+    /// Notes that an entry came back from the archive, which the meta states separately.
     pub(crate) fn mark_restored(&mut self, key: LedgerKey) {
         self.restored.insert(key);
     }
@@ -172,7 +172,7 @@ impl Lookup for Overlay<'_> {
 }
 
 impl Changes {
-    /// The changes as transaction meta tells them, against what was there before.
+    /// The changes as transaction meta lists them, against what was there before.
     pub(crate) fn describe(&self, before: &dyn Lookup) -> Vec<LedgerEntryChange> {
         let mut out = Vec::new();
         for (key, after) in &self.changed {
