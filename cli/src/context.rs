@@ -130,7 +130,7 @@ impl Context {
 
         let keys = settings.keys_dir.clone().unwrap_or_else(|| folder.path("keys"));
         let rpc = Rpc::new(&rpc_url)
-            .map_err(|error| Failure::usage(format!("LUMIO_RPC_URL: {error}")))?;
+            .map_err(|error| Failure::usage(format!("--rpc-url (LUMIO_RPC_URL): {error}")))?;
         settings.rpc_url = Some(rpc_url);
         Ok(Self {
             network: Network::new(&passphrase),

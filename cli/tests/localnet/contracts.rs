@@ -90,11 +90,13 @@ async fn escrow_goes_back_by_void_reclaim_and_sweep() {
     assert_eq!(voided["state"], "voided");
 
     world.localnet.advance_time(3_600);
+    world.localnet.close_ledger().await.unwrap();
     let shown = world.json(&["escrow", "show", &second]).await;
     assert_eq!(shown["state"], "past its deadline");
     let reclaimed = world.json(&["escrow", "reclaim", &second, "--as", "dev"]).await;
     assert_eq!(reclaimed["state"], "reclaimed");
     world.localnet.advance_time(2 * 86_400);
+    world.localnet.close_ledger().await.unwrap();
     let swept = world.json(&["escrow", "sweep", "alice", "--as", "dev"]).await;
     assert_eq!(swept["returned"], "100000");
     let balance = world.json(&["balance", "show", "alice"]).await;
@@ -187,6 +189,7 @@ async fn new_code_waits_seven_days_and_is_told_from_the_old() {
 
     world.json(&with(&schedule, &at)).await;
     world.localnet.advance_time(7 * 86_400 + 60);
+    world.localnet.close_ledger().await.unwrap();
     let upgraded = world.json(&with(&upgrade, &at)).await;
     assert_eq!(upgraded["upgrade"], Value::Null);
     let verify = ["contract", "verify", "registry"];

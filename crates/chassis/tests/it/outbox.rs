@@ -87,7 +87,7 @@ async fn a_fact_is_told_under_one_id_only_once() {
 async fn facts_about_one_entity_are_numbered_without_a_gap() {
     let db = database().await;
     let number = async |commit: bool| {
-        let mut tx = db.pool.begin().await.unwrap();
+        let mut tx = chassis::postgres::begin(&db.pool).await.unwrap();
         let (data, now) = (data(), chassis::clock::now());
         outbox::publish(&mut tx, "lumio", GateEvent::Shipped, &data, now, None).await.unwrap();
         match commit {

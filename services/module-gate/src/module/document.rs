@@ -235,11 +235,13 @@ pub fn nearest<'n>(found: &str, allowed: &[&'n str]) -> Option<&'n str> {
         let begins = name.len() >= 3
             && lower.len() >= 3
             && (name.starts_with(&lower) || lower.starts_with(&name));
-        if begins { 1 } else { strsim::damerau_levenshtein(&lower, &name) }
+        let edits = strsim::damerau_levenshtein(&lower, &name);
+        // Of two names that count as near, the one with fewer edits is meant.
+        (if begins { 1 } else { edits }, edits)
     };
     let most = (found.chars().count() / 3).max(2);
     let best = allowed.iter().map(|name| (distance(name), *name)).min_by_key(|(far, _)| *far);
-    best.filter(|(far, _)| *far <= most).map(|(_, name)| name)
+    best.filter(|((far, _), _)| *far <= most).map(|(_, name)| name)
 }
 
 fn shorten(text: &str) -> String {

@@ -113,6 +113,9 @@ impl Drop for StopOnDrop {
     }
 }
 
+/// What is known of a task so far: its files, and the digests over runs of them.
+type Progress = (Vec<Option<Hashed>>, Vec<Option<Digest>>);
+
 enum Event {
     File(usize, usize, Hashed),
     Runs(usize, Vec<Option<Digest>>),
@@ -126,7 +129,7 @@ impl Objects {
         tasks: Vec<Task>,
         mut each: impl FnMut(usize, usize, &Hashed),
     ) -> Vec<Done> {
-        let mut done: Vec<(Vec<Option<Hashed>>, Vec<Option<Digest>>)> = tasks
+        let mut done: Vec<Progress> = tasks
             .iter()
             .map(|task| (task.files.iter().map(|_| None).collect(), vec![None; task.runs.len()]))
             .collect();
