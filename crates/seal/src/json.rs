@@ -81,6 +81,10 @@ fn translate(text: &str) -> String {
 
 /// `string "hunter2"` without the value.
 fn without_value(text: &str) -> String {
+    // A text that is none of the known ones is a value too.
+    if text.starts_with("unknown variant ") {
+        return "unknown text".to_owned();
+    }
     match text.split_once(": ") {
         Some((kind, found)) => {
             let word = found.split([' ', '`', '"']).next().unwrap_or_default();

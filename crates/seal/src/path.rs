@@ -118,13 +118,13 @@ mod tests {
 
     #[test]
     fn an_output_fits_into_the_longest_key_that_it_can_end_up_in() {
-        let long = vec!["x".repeat(127); 6].join("/") + "/";
+        let long = vec!["x".repeat(127); 5].join("/") + "/";
         let output = format!("{long}{}", "y".repeat(MAX_OUTPUT_PATH_BYTES - long.len()));
         check_output(&output).unwrap();
         let prefix = "p".repeat(MAX_PREFIX_BYTES);
         let key = format!("{prefix}/packs/{}/outputs/{output}", "0".repeat(64));
         assert_eq!(key.len(), MAX_PATH_BYTES);
-        let refused = check_output(&format!("{long}{}", "y".repeat(128))).unwrap_err();
+        let refused = check_output(&format!("{long}{}", "y".repeat(129))).unwrap_err();
         assert!(refused.reason.contains("768"), "{refused}");
     }
 
