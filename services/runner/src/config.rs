@@ -13,7 +13,7 @@ use stellar::{Address, ChainError, Keypair, Network, STANDALONE};
 use crate::auth;
 use crate::auth::settings::Surroundings;
 use crate::crash;
-use crate::runs::steps::Rules;
+use crate::runs::steps::RunPolicy;
 
 /// A file of settings in the working folder; what the environment says goes before it.
 pub const FILE: &str = ".env.runner";
@@ -69,7 +69,7 @@ pub struct Config {
     /// How many workers this process has.
     pub workers: usize,
     /// What the operator chose for runs.
-    pub rules: Rules,
+    pub rules: RunPolicy,
     /// The gates, if there are any.
     pub gates: Option<Addresses>,
     /// `error`, `warn`, `info`, `debug` or `trace`.
@@ -292,9 +292,9 @@ fn grpc(env: &Env, bind: IpAddr) -> Option<(SocketAddr, Tokens)> {
     Some((SocketAddr::new(bind, port), tokens))
 }
 
-fn rules(env: &Env, local: bool) -> Rules {
+fn rules(env: &Env, local: bool) -> RunPolicy {
     let margin = if local { 60 } else { 1_800 };
-    let rules = Rules {
+    let rules = RunPolicy {
         deadline_secs: env.number("RUNNER_DEADLINE_SECS", 3_600, 660..=86_000),
         runner_fee: env.number("RUNNER_FEE_STROOPS", 0_u64, 0..=LARGEST_FEE).into(),
         margin_secs: env.number("RUNNER_DEADLINE_MARGIN_SECS", margin, 10..=43_200),

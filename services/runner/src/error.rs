@@ -33,7 +33,7 @@ pub enum Error {
     },
     /// The network's history is not the one this service has lived in (R13). Stop the service.
     #[error("{0}")]
-    AnotherHistory(String),
+    NetworkReset(String),
     /// The caller asked for something that can't be done.
     #[error("{detail}")]
     Refused {
@@ -85,7 +85,7 @@ impl Error {
             Self::LeaseLost(_) => {
                 (Problem::Conflict, "the run was changed while the request was answered; try again")
             }
-            Self::AnotherHistory(text) | Self::Broken(text) => {
+            Self::NetworkReset(text) | Self::Broken(text) => {
                 tracing::error!("{text}");
                 (Problem::Internal, "the runner could not do it; its log says why")
             }

@@ -117,7 +117,7 @@ impl Gates {
             (ExecutionState::Running, _) => Ok(Execution::Running),
             (ExecutionState::Unknown | ExecutionState::Interrupted, _) => Ok(Execution::None),
             (ExecutionState::Finished | ExecutionState::Unspecified, _) => {
-                Err(strange(MODULE_GATE, "an execution in no known state"))
+                Err(unexpected_response(MODULE_GATE, "an execution in no known state"))
             }
         }
     }
@@ -143,7 +143,7 @@ impl Gates {
                 None => {}
             }
         }
-        Err(strange(MODULE_GATE, "an execution that ended without a statement"))
+        Err(unexpected_response(MODULE_GATE, "an execution that ended without a statement"))
     }
 
     /// Seals an attempt, or answers its seal. `statements` are those of the execution and of
@@ -232,7 +232,8 @@ fn execute_request(it: &Order<'_>) -> ExecuteRequest {
 
 fn sealed(answer: SealResponse) -> Result<Sealed> {
     let digest = |text: &str| {
-        text.parse::<Digest>().map_err(|_| strange(ORACLE_GATE, "a seal without a digest"))
+        text.parse::<Digest>()
+            .map_err(|_| unexpected_response(ORACLE_GATE, "a seal without a digest"))
     };
     let check = answer.check.as_ref();
     let passed = match answer.seal_status() {
@@ -240,7 +241,9 @@ fn sealed(answer: SealResponse) -> Result<Sealed> {
         SealStatus::Sealed => {
             check.is_some_and(|it| matches!(it.status(), CheckStatus::Ok | CheckStatus::Warn))
         }
-        SealStatus::Unspecified => return Err(strange(ORACLE_GATE, "a seal in no known state")),
+        SealStatus::Unspecified => {
+            return Err(unexpected_response(ORACLE_GATE, "a seal in no known state"));
+        }
     };
     Ok(Sealed {
         passed,
@@ -254,7 +257,7 @@ fn sealed(answer: SealResponse) -> Result<Sealed> {
     })
 }
 
-fn strange(gate: &'static str, what: &str) -> Error {
+fn unexpected_response(gate: &'static str, what: &str) -> Error {
     Error::Gate {
         gate,
         code: Code::Internal,

@@ -19,7 +19,7 @@ use wire::{Problem, RunId};
 use crate::auth::{self, Access, Caller};
 use crate::error::{Error, Result};
 use crate::gates::Gates;
-use crate::gateway::orders::{Desk, Key};
+use crate::gateway::commands::{Key, RunCommands};
 use crate::gateway::page::Page;
 use crate::gateway::rules::Hosts;
 use crate::gateway::summary::About;
@@ -27,10 +27,10 @@ use crate::gateway::view::RunView;
 use crate::runs::run::Snapshot;
 
 pub mod rules;
-pub mod draft;
+pub mod create_request;
 pub mod view;
 pub mod store;
-pub mod orders;
+pub mod commands;
 pub mod page;
 pub mod summary;
 pub mod bundle;
@@ -42,7 +42,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 #[derive(Debug)]
 pub struct Gateway {
     /// Where orders are taken.
-    pub desk: Desk,
+    pub desk: RunCommands,
     /// What this service knows of itself.
     pub health: Health,
     /// Whether callers are asked who they are.
@@ -77,7 +77,7 @@ pub fn router(
         .route("/summary", get(told_summary))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(draft::MAX_BODY_BYTES))
+        .layer(DefaultBodyLimit::max(create_request::MAX_BODY_BYTES))
         // Whatever stands above needs a login, the answer to unknown routes included.
         .layer(middleware::from_fn_with_state(access.clone(), auth::guard))
         .route("/health", get(told_health))
@@ -108,7 +108,7 @@ async fn create(
 ) -> Result<Response> {
     let body = body.map_err(too_large)?;
     let key = idempotency_key(&headers)?;
-    let new = draft::read(&body, orders::draw_seed)?;
+    let new = create_request::read(&body, commands::draw_seed)?;
     caller.may_spend(&new.request.user)?;
     let created = gateway.desk.create(&new, key.as_ref()).await?;
     let status = StatusCode::from_u16(created.status).unwrap_or(StatusCode::ACCEPTED);
@@ -234,7 +234,7 @@ fn run_id(text: &str) -> Result<RunId> {
 
 fn too_large(rejection: BytesRejection) -> Error {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        let text = format!("the request has more than {} bytes", draft::MAX_BODY_BYTES);
+        let text = format!("the request has more than {} bytes", create_request::MAX_BODY_BYTES);
         return Error::refused(Problem::PayloadTooLarge, text);
     }
     Error::refused(Problem::InvalidRequest, "the request's body can't be read")

@@ -14,10 +14,10 @@ use wire::pb::runner::v1::{
 
 use crate::auth::Caller;
 use crate::error::{Error, Result};
-use crate::gateway::orders::{self, Key};
+use crate::gateway::commands::{self, Key};
 use crate::gateway::page::Page;
 use crate::gateway::view::{Meters, RunView, rfc3339};
-use crate::gateway::{Gateway, draft, store};
+use crate::gateway::{Gateway, create_request, store};
 use crate::runs::run::{self, Snapshot};
 use crate::runs::state;
 
@@ -34,7 +34,7 @@ impl Runner for Grpc {
         let caller = self.caller(&request).await?;
         let request = request.into_inner();
         let key = request.idempotency_key.as_deref().map(Key::read).transpose()?;
-        let new = draft::read(&body(&request)?, orders::draw_seed)?;
+        let new = create_request::read(&body(&request)?, commands::draw_seed)?;
         caller.may_spend(&new.request.user)?;
         let created = self.0.desk.create(&new, key.as_ref()).await?;
         Ok(Response::new(message(&self.0.desk.find(created.id).await?)))

@@ -25,16 +25,16 @@ use wire::event::Family;
 use wire::pb::runner::v1::runner_server::RunnerServer;
 
 use crate::auth::Access;
-use crate::chain::ledger::Ledger;
+use crate::chain::ledger::ChainClient;
 use crate::config::{Addresses, ChainKeys, Config, Role};
 use crate::gates::Gates;
 use crate::gateway::Gateway;
-use crate::gateway::orders::Desk;
+use crate::gateway::commands::RunCommands;
 use crate::gateway::rules::Hosts;
-use crate::gateway::summary::{About, Pulse};
+use crate::gateway::summary::{About, LastPoll};
 use crate::grpc::Grpc;
 use crate::runs::steps::Engine;
-use crate::runs::worker::{Bell, work};
+use crate::runs::worker::{WorkSignal, work};
 
 pub mod auth;
 pub mod config;
@@ -96,7 +96,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         http: http.local_addr()?,
         grpc: grpc.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
     };
-    let (bell, pulse, health) = (Bell::default(), Pulse::default(), Health::new());
+    let (bell, pulse, health) = (WorkSignal::default(), LastPoll::default(), Health::new());
     let gateway = Arc::new(Gateway {
         desk: desk(&requests_db, &bell, &config),
         health: health.clone(),
@@ -134,7 +134,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     serve_http(service, http, router);
     if let Some((listener, tokens)) = grpc {
         let runner = RunnerServer::new(Grpc(gateway))
-            .max_decoding_message_size(gateway::draft::MAX_BODY_BYTES);
+            .max_decoding_message_size(gateway::create_request::MAX_BODY_BYTES);
         let server = chassis::grpc::Server::new(&tokens, &health).add_service(runner);
         service.spawn("grpc", server.serve(listener, service.stop()));
     }
@@ -164,11 +164,15 @@ fn connect(it: &Addresses) -> anyhow::Result<Gates> {
     ))
 }
 
-fn desk(db: &PgPool, bell: &Bell, config: &Config) -> Desk {
-    Desk { db: db.clone(), bell: bell.clone(), nats_prefix: config.rules.nats_prefix.clone() }
+fn desk(db: &PgPool, bell: &WorkSignal, config: &Config) -> RunCommands {
+    RunCommands {
+        db: db.clone(),
+        bell: bell.clone(),
+        nats_prefix: config.rules.nats_prefix.clone(),
+    }
 }
 
-fn about(config: &Config, pulse: &Pulse) -> About {
+fn about(config: &Config, pulse: &LastPoll) -> About {
     About {
         runner: config.runner.to_string(),
         contract_id: config.vault.to_string(),
@@ -211,7 +215,7 @@ fn public_url(url: &str) -> String {
 /// What works on runs; `None` for a gateway alone, which has no key to sign with.
 fn engine(config: Config, db: PgPool, gates: Option<Gates>) -> anyhow::Result<Option<Engine>> {
     let Some(ChainKeys { runner, source }) = config.keys else { return Ok(None) };
-    let ledger = Ledger {
+    let ledger = ChainClient {
         rpc: Rpc::new(&config.rpc_url).context("RUNNER_RPC_URL")?,
         network: config.network,
         runner,

@@ -10,7 +10,7 @@ use stellar::vault::Vault;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::ledger::Ledger;
+use crate::chain::ledger::ChainClient;
 use crate::chain::store;
 use crate::error::Error;
 
@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// When a setting is wrong; the text begins with its name.
-pub async fn check(ledger: &Ledger) -> anyhow::Result<bool> {
+pub async fn check(ledger: &ChainClient) -> anyhow::Result<bool> {
     match checked(ledger).await {
         Err(Error::Chain(error)) => {
             tracing::warn!("RUNNER_RPC_URL: nothing is known of the network yet: {error}");
@@ -39,7 +39,7 @@ pub async fn check(ledger: &Ledger) -> anyhow::Result<bool> {
 /// # Errors
 ///
 /// As [`check`].
-pub async fn wait(ledger: &Ledger, stop: &CancellationToken) -> anyhow::Result<()> {
+pub async fn wait(ledger: &ChainClient, stop: &CancellationToken) -> anyhow::Result<()> {
     while !stop.is_cancelled() && !check(ledger).await? {
         tokio::select! {
             () = sleep(RETRY) => {}
@@ -50,7 +50,7 @@ pub async fn wait(ledger: &Ledger, stop: &CancellationToken) -> anyhow::Result<(
 }
 
 /// The setting that is wrong, if one is.
-async fn checked(ledger: &Ledger) -> crate::error::Result<Option<String>> {
+async fn checked(ledger: &ChainClient) -> crate::error::Result<Option<String>> {
     let node = ledger.rpc.network().await.map_err(ChainError::from)?;
     if node.network != ledger.network {
         let (theirs, ours) = (node.network.passphrase(), ledger.network.passphrase());

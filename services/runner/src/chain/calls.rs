@@ -6,12 +6,12 @@ use stellar::vault::{Finalize, Open, OpenTerms, RunTerms, Vault};
 use stellar::{Address, ChainError, Invocation};
 use wire::Digest;
 
-use crate::chain::ledger::Ledger;
+use crate::chain::ledger::ChainClient;
 use crate::error::{Error, Result};
 use crate::runs::settlement::Settlement;
 use crate::runs::terms::Terms;
 
-impl Ledger {
+impl ChainClient {
     /// `open_run` under these terms.
     ///
     /// # Errors

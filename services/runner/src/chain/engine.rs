@@ -17,12 +17,12 @@ use crate::chain::answers::{classify, done, failure_words, found, landed};
 use crate::chain::decide::{
     AfterLookup, AfterSend, AfterState, Lookup, after_lookup, after_send, after_state,
 };
-use crate::chain::ledger::Ledger;
+use crate::chain::ledger::ChainClient;
 use crate::chain::store;
 use crate::chain::transaction::{Kind, State, Transaction};
 use crate::crash;
 use crate::error::{Error, Result};
-use crate::runs::run::Held;
+use crate::runs::run::RunLease;
 
 /// How long a worker stays with one transaction before it lets others have a turn.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,9 +38,9 @@ const MOST_TRIES: u32 = 6;
 const SOURCE_LEASE_MS: i64 = 10_000;
 
 /// What is to be done on chain.
-pub struct Purpose<'a> {
+pub struct TransactionIntent<'a> {
     /// The run, held.
-    pub held: Held,
+    pub held: RunLease,
     /// Its attempt.
     pub attempt: u32,
     /// Which call.
@@ -55,7 +55,7 @@ pub struct Purpose<'a> {
 
 /// How far it got.
 #[derive(Debug)]
-pub enum Driven {
+pub enum SubmitOutcome {
     /// A transaction landed and did it.
     Done(Done),
     /// Nothing is known yet, or the source is in use: come again.
@@ -79,13 +79,13 @@ pub struct Done {
     pub closed_at: u64,
 }
 
-impl Ledger {
+impl ChainClient {
     /// Drives a purpose as far as it goes now.
     ///
     /// # Errors
     ///
     /// When the database or the node does not answer; nothing is lost by it.
-    pub async fn drive(&self, purpose: &Purpose<'_>) -> Result<Driven> {
+    pub async fn drive(&self, purpose: &TransactionIntent<'_>) -> Result<SubmitOutcome> {
         loop {
             let newest =
                 store::newest(&self.db, purpose.held.id, purpose.attempt, purpose.kind).await?;
@@ -97,22 +97,22 @@ impl Ledger {
             };
             match known.state {
                 State::Prepared | State::Sent | State::Unknown => {
-                    if let Some(stopped) = self.chase(purpose, &known).await? {
+                    if let Some(stopped) = self.resend_until_final(purpose, &known).await? {
                         return Ok(stopped);
                     }
                 }
                 State::Succeeded => {
                     return match done(&known) {
-                        Ok(done) => Ok(Driven::Done(done)),
+                        Ok(done) => Ok(SubmitOutcome::Done(done)),
                         // It landed, and no repetition makes its result readable: this release is
                         // too old for the vault, or a node sent something else. A person has to see
                         // it.
-                        Err(Error::Broken(reason)) => Ok(Driven::Unknown(reason)),
+                        Err(Error::Broken(reason)) => Ok(SubmitOutcome::Unknown(reason)),
                         Err(error) => Err(error),
                     };
                 }
                 State::Failed | State::Expired | State::Rejected => {
-                    if let Some(stopped) = self.again(purpose, &known).await? {
+                    if let Some(stopped) = self.sign_replacement(purpose, &known).await? {
                         return Ok(stopped);
                     }
                 }
@@ -121,11 +121,11 @@ impl Ledger {
     }
 
     /// Signs and stores a transaction. `None` if there is one now.
-    async fn sign(&self, purpose: &Purpose<'_>) -> Result<Option<Driven>> {
+    async fn sign(&self, purpose: &TransactionIntent<'_>) -> Result<Option<SubmitOutcome>> {
         let account = self.source.address().to_string();
         let lease = store::lease_source(&self.db, &account, &self.owner, SOURCE_LEASE_MS).await?;
         let Some(lease) = lease else {
-            return Ok(Some(Driven::Later(SOURCE_BUSY, "the transaction source")));
+            return Ok(Some(SubmitOutcome::Later(SOURCE_BUSY, "the transaction source")));
         };
         let signed = self.sign_with(purpose, lease).await;
         store::release_source(&self.db, lease).await?;
@@ -134,12 +134,12 @@ impl Ledger {
 
     async fn sign_with(
         &self,
-        purpose: &Purpose<'_>,
+        purpose: &TransactionIntent<'_>,
         lease: store::SourceLease<'_>,
-    ) -> Result<Option<Driven>> {
+    ) -> Result<Option<SubmitOutcome>> {
         let now = self.now().await?.latest_close;
         let Some(max_time) = max_time(purpose, now, self.transaction_secs) else {
-            return Ok(Some(Driven::TooLate));
+            return Ok(Some(SubmitOutcome::TooLate));
         };
         let call = Call::from((purpose.call)(max_time)?);
         let request = PrepareRequest {
@@ -153,7 +153,7 @@ impl Ledger {
         };
         let prepared = match tx::prepare(&self.rpc, &request).await {
             Ok(prepared) => prepared,
-            Err(error) if refuses(&error) => return Ok(Some(Driven::Refused(error))),
+            Err(error) if refuses(&error) => return Ok(Some(SubmitOutcome::Refused(error))),
             Err(error) => return Err(error.into()),
         };
         let transaction = Transaction {
@@ -179,7 +179,11 @@ impl Ledger {
     }
 
     /// Looks up, sends, and looks up again. `None` if the transaction has ended.
-    async fn chase(&self, purpose: &Purpose<'_>, it: &Transaction) -> Result<Option<Driven>> {
+    async fn resend_until_final(
+        &self,
+        purpose: &TransactionIntent<'_>,
+        it: &Transaction,
+    ) -> Result<Option<SubmitOutcome>> {
         let give_up_at = Instant::now() + PATIENCE;
         let mut send_at = Instant::now();
         let mut first_look = it.state != State::Prepared;
@@ -196,11 +200,11 @@ impl Ledger {
             }
             sleep(POLL).await;
         }
-        Ok(Some(Driven::Later(POLL, "the network")))
+        Ok(Some(SubmitOutcome::Later(POLL, "the network")))
     }
 
     /// Sends the stored bytes. `true` if the answer ended the transaction.
-    async fn send(&self, purpose: &Purpose<'_>, it: &Transaction) -> Result<bool> {
+    async fn send(&self, purpose: &TransactionIntent<'_>, it: &Transaction) -> Result<bool> {
         let sends = store::count_send(&self.db, purpose.held, it.hash).await?;
         let answer = self.rpc.send(&self.network, &it.envelope).await;
         self.crash_point(purpose.kind, "after_send");
@@ -215,7 +219,7 @@ impl Ledger {
     }
 
     /// Asks for the transaction. `true` if the answer ended it.
-    async fn look_up(&self, purpose: &Purpose<'_>, it: &Transaction) -> Result<bool> {
+    async fn look_up(&self, purpose: &TransactionIntent<'_>, it: &Transaction) -> Result<bool> {
         let status = match self.rpc.transaction(&it.hash).await {
             Ok(status) => status,
             Err(error) => {
@@ -223,7 +227,7 @@ impl Ledger {
                 return Ok(false);
             }
         };
-        let high_water = match self.believe(&status.clock).await {
+        let high_water = match self.observe(&status.clock).await {
             Ok(ledger) => ledger,
             Err(Error::Chain(error)) => {
                 tracing::warn!("{error}");
@@ -255,7 +259,11 @@ impl Ledger {
     }
 
     /// After a transaction that did not do it: whether another may be signed. `None` if one was.
-    async fn again(&self, purpose: &Purpose<'_>, last: &Transaction) -> Result<Option<Driven>> {
+    async fn sign_replacement(
+        &self,
+        purpose: &TransactionIntent<'_>,
+        last: &Transaction,
+    ) -> Result<Option<SubmitOutcome>> {
         let span = store::span(&self.db, purpose.held.id, purpose.attempt, purpose.kind).await?;
         if span.tries >= MOST_TRIES {
             return Ok(Some(give_up(purpose.kind, last, span.tries)));
@@ -271,7 +279,7 @@ impl Ledger {
                     "{} {} can't land any more, and the vault has no record that could tell whether it did",
                     purpose.kind, last.hash
                 );
-                return Ok(Some(Driven::Unknown(reason)));
+                return Ok(Some(SubmitOutcome::Unknown(reason)));
             }
         }
         self.sign(purpose).await
@@ -290,21 +298,21 @@ fn refuses(error: &ChainError) -> bool {
 
 /// After too many tries. One that landed without effect, or was rejected, proves that nothing was
 /// done; one that was never seen proves nothing by itself.
-fn give_up(kind: Kind, last: &Transaction, tries: u32) -> Driven {
+fn give_up(kind: Kind, last: &Transaction, tries: u32) -> SubmitOutcome {
     let words = last.last_answer.clone().unwrap_or_default();
     let reason = format!("{kind} was tried {tries} times without effect: {words}");
     match last.state {
         State::Failed | State::Rejected => {
-            Driven::Refused(ChainError::Transaction { hash: last.hash.to_string(), reason })
+            SubmitOutcome::Refused(ChainError::Transaction { hash: last.hash.to_string(), reason })
         }
-        _ => Driven::Unknown(reason),
+        _ => SubmitOutcome::Unknown(reason),
     }
 }
 
 const FORGOTTEN: &str = "the node's history does not reach back to it";
 
 /// The last moment of a transaction signed now; `None` if it could not land before the deadline.
-fn max_time(purpose: &Purpose<'_>, now: u64, lifetime_secs: u64) -> Option<u64> {
+fn max_time(purpose: &TransactionIntent<'_>, now: u64, lifetime_secs: u64) -> Option<u64> {
     /// A transaction needs at least this many seconds to be of any use.
     const LEAST_SECS: u64 = 5;
     let wanted = now.saturating_add(lifetime_secs);

@@ -7,12 +7,12 @@ use sqlx::PgPool;
 use stellar::rpc::Clock;
 use stellar::{Address, Keypair, Network, Rpc};
 
-use crate::chain::network::{Mark, Standing, compare};
+use crate::chain::network::{LedgerMark, NodeStatus, compare};
 use crate::chain::store;
 use crate::error::{Error, Result};
 
 /// Everything that is needed to speak with the network.
-pub struct Ledger {
+pub struct ChainClient {
     /// The node.
     pub rpc: Rpc,
     /// Which network.
@@ -35,7 +35,7 @@ pub struct Ledger {
     pub owner: String,
 }
 
-impl Ledger {
+impl ChainClient {
     /// The newest ledger, from a node that is not behind.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ impl Ledger {
     /// When the node does not answer, is behind, or lives in another history.
     pub async fn now(&self) -> Result<Clock> {
         let clock = self.rpc.clock().await?;
-        self.believe(&clock).await?;
+        self.observe(&clock).await?;
         Ok(clock)
     }
 
@@ -51,24 +51,24 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`Error::AnotherHistory`], and [`Error::Chain`] for a node that is behind.
-    pub async fn believe(&self, clock: &Clock) -> Result<u32> {
-        let seen = Mark { ledger: clock.latest_ledger, closed_at: clock.latest_close };
+    /// [`Error::NetworkReset`], and [`Error::Chain`] for a node that is behind.
+    pub async fn observe(&self, clock: &Clock) -> Result<u32> {
+        let seen = LedgerMark { ledger: clock.latest_ledger, closed_at: clock.latest_close };
         let network = *self.network.id();
         let known = store::high_water(&self.db, network).await?.unwrap_or(seen);
         match compare(&known, &seen) {
-            Standing::Current => {
+            NodeStatus::Current => {
                 if seen.ledger > known.ledger || seen == known {
                     let passphrase = self.network.passphrase();
                     store::raise_high_water(&self.db, network, passphrase, &seen).await?;
                 }
                 Ok(seen.ledger)
             }
-            Standing::Behind => Err(Error::Chain(stellar::ChainError::Invalid(format!(
+            NodeStatus::Behind => Err(Error::Chain(stellar::ChainError::Invalid(format!(
                 "the node is behind: it is at ledger {}, {} was seen before; waiting for it",
                 seen.ledger, known.ledger
             )))),
-            Standing::AnotherHistory => Err(Error::AnotherHistory(format!(
+            NodeStatus::NetworkReset => Err(Error::NetworkReset(format!(
                 "RUNNER_RPC_URL: the network has another history than the one in DATABASE_URL \
                  (ledger {} closed at {}, known is {} at {}): it was reset, or is another network; \
                  start with a fresh database, or point to the network it belongs to",
@@ -78,7 +78,7 @@ impl Ledger {
     }
 }
 
-impl fmt::Debug for Ledger {
+impl fmt::Debug for ChainClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ledger({} for {})", self.network.passphrase(), self.runner.address())
     }

@@ -2,7 +2,7 @@
 
 /// A ledger, told so that two histories can't easily be mistaken for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
+pub struct LedgerMark {
     /// Its sequence.
     pub ledger: u32,
     /// When it closed, Unix seconds.
@@ -11,28 +11,28 @@ pub struct Mark {
 
 /// How a node's newest ledger compares with the newest ever seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum NodeStatus {
     /// It can be believed.
     Current,
     /// The node is behind: its answers are ignored.
     Behind,
     /// It is another chain: a reset network, or another one under the same passphrase.
-    AnotherHistory,
+    NetworkReset,
 }
 
 /// Compares `seen` with the `known` high-water mark.
 ///
 /// Ledgers and close times grow together. A lower ledger that closed later, a higher one that
 /// closed earlier, or the same one with another close time can't be of the history we know.
-pub fn compare(known: &Mark, seen: &Mark) -> Standing {
+pub fn compare(known: &LedgerMark, seen: &LedgerMark) -> NodeStatus {
     use std::cmp::Ordering::{Equal, Greater, Less};
     match seen.ledger.cmp(&known.ledger) {
-        Equal if seen.closed_at == known.closed_at => Standing::Current,
-        Equal => Standing::AnotherHistory,
-        Less if seen.closed_at > known.closed_at => Standing::AnotherHistory,
-        Less => Standing::Behind,
-        Greater if seen.closed_at < known.closed_at => Standing::AnotherHistory,
-        Greater => Standing::Current,
+        Equal if seen.closed_at == known.closed_at => NodeStatus::Current,
+        Equal => NodeStatus::NetworkReset,
+        Less if seen.closed_at > known.closed_at => NodeStatus::NetworkReset,
+        Less => NodeStatus::Behind,
+        Greater if seen.closed_at < known.closed_at => NodeStatus::NetworkReset,
+        Greater => NodeStatus::Current,
     }
 }
 
@@ -40,22 +40,22 @@ pub fn compare(known: &Mark, seen: &Mark) -> Standing {
 mod tests {
     use super::*;
 
-    const fn mark(ledger: u32, closed_at: u64) -> Mark {
-        Mark { ledger, closed_at }
+    const fn mark(ledger: u32, closed_at: u64) -> LedgerMark {
+        LedgerMark { ledger, closed_at }
     }
 
     #[test]
     fn a_slow_node_is_not_a_reset_network() {
         let known = mark(100, 5_000);
         let cases = [
-            (mark(100, 5_000), Standing::Current),
-            (mark(101, 5_001), Standing::Current),
-            (mark(101, 5_000), Standing::Current),
-            (mark(99, 4_999), Standing::Behind),
-            (mark(99, 5_000), Standing::Behind),
-            (mark(7, 5_060), Standing::AnotherHistory),
-            (mark(100, 5_001), Standing::AnotherHistory),
-            (mark(200, 4_000), Standing::AnotherHistory),
+            (mark(100, 5_000), NodeStatus::Current),
+            (mark(101, 5_001), NodeStatus::Current),
+            (mark(101, 5_000), NodeStatus::Current),
+            (mark(99, 4_999), NodeStatus::Behind),
+            (mark(99, 5_000), NodeStatus::Behind),
+            (mark(7, 5_060), NodeStatus::NetworkReset),
+            (mark(100, 5_001), NodeStatus::NetworkReset),
+            (mark(200, 4_000), NodeStatus::NetworkReset),
         ];
         for (seen, want) in cases {
             assert_eq!(compare(&known, &seen), want, "{seen:?}");

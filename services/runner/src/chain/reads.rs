@@ -7,14 +7,14 @@ use wire::Digest;
 
 use crate::chain::calls::address;
 use crate::chain::decide::Record;
-use crate::chain::engine::Purpose;
-use crate::chain::ledger::Ledger;
+use crate::chain::engine::TransactionIntent;
+use crate::chain::ledger::ChainClient;
 use crate::chain::store;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::runs::preflight::{Agent, Facts, Policy};
 
-impl Ledger {
+impl ChainClient {
     /// Everything that decides whether a run of this user can be opened now.
     ///
     /// # Errors
@@ -94,8 +94,8 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// As [`Ledger::record`].
-    pub(super) async fn effect(&self, purpose: &Purpose<'_>) -> Result<(Record, u32)> {
+    /// As [`ChainClient::record`].
+    pub(super) async fn effect(&self, purpose: &TransactionIntent<'_>) -> Result<(Record, u32)> {
         let (record, ledger) = self.record(purpose.vault_run_id).await?;
         let Some(record) = record else { return Ok((Record::Absent, ledger)) };
         let shows = match purpose.kind {

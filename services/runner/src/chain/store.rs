@@ -5,11 +5,11 @@ use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
 use wire::{Digest, RunId};
 
-use crate::chain::network::Mark;
+use crate::chain::network::LedgerMark;
 use crate::chain::transaction::{Kind, Landed, State, Transaction};
 use crate::error::{Error, Result};
 use crate::runs::rows;
-use crate::runs::run::Held;
+use crate::runs::run::RunLease;
 
 /// A worker's right to use a source account's next sequence number.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ pub async fn release_source(db: &PgPool, lease: SourceLease<'_>) -> Result<()> {
 /// either before and takes the run away, or after and finds the envelope.
 pub async fn insert(
     conn: &mut PgConnection,
-    held: Held,
+    held: RunLease,
     source: SourceLease<'_>,
     it: &Transaction,
     now: OffsetDateTime,
@@ -132,7 +132,7 @@ pub struct Span {
 }
 
 /// Counts a send, before it happens. Returns how many there were with this one.
-pub async fn count_send(db: &PgPool, held: Held, hash: Digest) -> Result<u32> {
+pub async fn count_send(db: &PgPool, held: RunLease, hash: Digest) -> Result<u32> {
     let row = sqlx::query(
         "UPDATE chain_transactions SET sends = sends + 1, state = 'sent', updated_at = now() \
          WHERE hash = $1 AND state IN ('prepared', 'sent', 'unknown') \
@@ -145,7 +145,7 @@ pub async fn count_send(db: &PgPool, held: Held, hash: Digest) -> Result<u32> {
 }
 
 /// Notes what is known of a transaction that has not ended.
-pub async fn note(db: &PgPool, held: Held, hash: Digest, answer: &str) -> Result<()> {
+pub async fn note(db: &PgPool, held: RunLease, hash: Digest, answer: &str) -> Result<()> {
     let done = sqlx::query(
         "UPDATE chain_transactions SET state = 'unknown', last_answer = $4, updated_at = now() \
          WHERE hash = $1 AND state IN ('prepared', 'sent', 'unknown') \
@@ -158,7 +158,7 @@ pub async fn note(db: &PgPool, held: Held, hash: Digest, answer: &str) -> Result
 /// Ends a transaction. Its source is free from here on.
 pub async fn end(
     db: &PgPool,
-    held: Held,
+    held: RunLease,
     hash: Digest,
     state: State,
     landed: Option<&Landed>,
@@ -178,7 +178,7 @@ pub async fn end(
 }
 
 /// The newest ledger ever seen of the network.
-pub async fn high_water(db: &PgPool, network: Digest) -> Result<Option<Mark>> {
+pub async fn high_water(db: &PgPool, network: Digest) -> Result<Option<LedgerMark>> {
     let row = sqlx::query("SELECT ledger, closed_at FROM networks WHERE network_id = $1");
     let row = row.bind(network.as_bytes().as_slice()).fetch_optional(db).await?;
     Ok(row.map(|row| mark(&row)).transpose()?)
@@ -189,7 +189,7 @@ pub async fn raise_high_water(
     db: &PgPool,
     network: Digest,
     passphrase: &str,
-    seen: &Mark,
+    seen: &LedgerMark,
 ) -> Result<()> {
     let done = sqlx::query(
         "INSERT INTO networks (network_id, passphrase, ledger, closed_at, updated_at) \
@@ -203,8 +203,8 @@ pub async fn raise_high_water(
     Ok(())
 }
 
-fn mark(row: &PgRow) -> sqlx::Result<Mark> {
-    Ok(Mark {
+fn mark(row: &PgRow) -> sqlx::Result<LedgerMark> {
+    Ok(LedgerMark {
         ledger: rows::number(row.try_get::<i64, _>("ledger")?, "ledger")?,
         closed_at: rows::number(row.try_get::<i64, _>("closed_at")?, "closed_at")?,
     })

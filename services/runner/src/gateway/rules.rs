@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use wire::Problem;
 
 use crate::error::{Error, Result};
-use crate::gateway::draft::MAX_BODY_BYTES;
+use crate::gateway::create_request::MAX_BODY_BYTES;
 
 /// The names by which the gateway may be called.
 ///

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use wire::{Digest, RunId};
 
 use crate::error::{Error, Result};
-use crate::gateway::draft::NewRun;
+use crate::gateway::create_request::NewRun;
 use crate::runs::rows;
 use crate::runs::run::Snapshot;
 use crate::runs::snapshot::snapshot_query;

@@ -30,16 +30,16 @@ pub struct About {
     /// How often workers look for work, in milliseconds.
     pub poll_interval_ms: u64,
     /// When a worker of this process last looked.
-    pub pulse: Pulse,
+    pub pulse: LastPoll,
 }
 
 /// When a worker of this process last looked for work.
 #[derive(Debug, Clone, Default)]
-pub struct Pulse(Arc<AtomicI64>);
+pub struct LastPoll(Arc<AtomicI64>);
 
-impl Pulse {
+impl LastPoll {
     /// A worker looks now.
-    pub fn beat(&self) {
+    pub fn record(&self) {
         self.0.store(chassis::clock::now().unix_timestamp(), Ordering::Relaxed);
     }
 

@@ -134,7 +134,7 @@ pub struct Snapshot {
 
 /// A worker's right to change a run: the id and the fencing token it claimed (R1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct RunLease {
     /// The run.
     pub id: RunId,
     /// The token of the claim.

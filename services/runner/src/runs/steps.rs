@@ -7,12 +7,12 @@ use ed25519_dalek::VerifyingKey;
 use sqlx::{PgConnection, PgPool};
 use wire::Problem;
 
-use crate::chain::engine::{Done, Driven, Purpose};
-use crate::chain::ledger::Ledger;
+use crate::chain::engine::{Done, SubmitOutcome, TransactionIntent};
+use crate::chain::ledger::ChainClient;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::gates::Gates;
-use crate::runs::run::{Escrow, Held, Snapshot};
+use crate::runs::run::{Escrow, RunLease, Snapshot};
 use crate::runs::settlement::{Failure, Seal, Settlement};
 use crate::runs::state::{Phase, Status};
 use crate::runs::{event, store};
@@ -28,16 +28,16 @@ pub struct Engine {
     /// Where runs are kept.
     pub db: PgPool,
     /// The network.
-    pub ledger: Ledger,
+    pub ledger: ChainClient,
     /// The two gates; without them a run is settled with zero usage (R3).
     pub gates: Option<Gates>,
     /// What the operator chose.
-    pub rules: Rules,
+    pub rules: RunPolicy,
 }
 
 /// What the operator chose.
 #[derive(Debug, Clone)]
-pub struct Rules {
+pub struct RunPolicy {
     /// How long after ledger time a run's deadline is set, in seconds.
     pub deadline_secs: u64,
     /// Flat fee for a run that this runner opens and settles, in stroops (V13).
@@ -75,7 +75,7 @@ impl Engine {
     /// # Errors
     ///
     /// When something did not answer. Nothing is lost by it: the step is taken again.
-    pub async fn step(&self, held: Held) -> Result<Next> {
+    pub async fn step(&self, held: RunLease) -> Result<Next> {
         let mut conn = self.db.acquire().await?;
         let it = store::load(&mut conn, held.id).await?;
         drop(conn);
@@ -97,7 +97,7 @@ impl Engine {
     async fn advance(
         &self,
         conn: &mut PgConnection,
-        held: Held,
+        held: RunLease,
         it: &Snapshot,
         to: Phase,
         status: Option<Status>,
@@ -113,9 +113,9 @@ impl Engine {
     }
 
     /// Goes to a phase that gives the escrow back without a settlement, for this reason.
-    async fn give_back(
+    async fn start_refund(
         &self,
-        held: Held,
+        held: RunLease,
         it: &Snapshot,
         to: Phase,
         failure: &Failure,
@@ -133,7 +133,7 @@ impl Engine {
     async fn end(
         &self,
         conn: &mut PgConnection,
-        held: Held,
+        held: RunLease,
         it: &Snapshot,
         status: Status,
     ) -> Result<Next> {
@@ -149,7 +149,12 @@ impl Engine {
     }
 
     /// Ends a run whose money was given back.
-    async fn returned(&self, held: Held, it: &Snapshot, failure: Option<&Failure>) -> Result<Next> {
+    async fn finish_refund(
+        &self,
+        held: RunLease,
+        it: &Snapshot,
+        failure: Option<&Failure>,
+    ) -> Result<Next> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, it.run.phase).await?;
         if let Some(failure) = failure {
@@ -167,7 +172,7 @@ impl Engine {
     /// that.
     async fn settle(
         &self,
-        held: Held,
+        held: RunLease,
         it: &Snapshot,
         seal: Option<&Seal>,
         settlement: &Settlement,
@@ -185,7 +190,7 @@ impl Engine {
     }
 
     /// Settles with zero, for a failure that no seal commits to.
-    async fn fail(&self, held: Held, it: &Snapshot, failure: Failure) -> Result<Next> {
+    async fn fail(&self, held: RunLease, it: &Snapshot, failure: Failure) -> Result<Next> {
         let digest = failure.digest(held.id, it.run.attempt);
         let output_hash = digest.map_err(|error| Error::Broken(error.to_string()))?;
         let usage = wire::Usage::default();
@@ -196,14 +201,16 @@ impl Engine {
     /// Drives the attempt's transaction of this kind.
     async fn drive(
         &self,
-        held: Held,
+        held: RunLease,
         it: &Snapshot,
         kind: Kind,
         call: &(dyn Fn(u64) -> Result<stellar::Invocation> + Send + Sync),
-    ) -> Result<Driven> {
+    ) -> Result<SubmitOutcome> {
         let (vault_run_id, deadline) = it.pinned()?;
         let attempt = it.run.attempt;
-        self.ledger.drive(&Purpose { held, attempt, kind, vault_run_id, deadline, call }).await
+        self.ledger
+            .drive(&TransactionIntent { held, attempt, kind, vault_run_id, deadline, call })
+            .await
     }
 }
 

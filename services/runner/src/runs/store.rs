@@ -10,7 +10,7 @@ use wire::{Digest, RunId, Usage};
 
 use crate::error::{Error, Result};
 use crate::runs::rows;
-use crate::runs::run::{Escrow, Held, Snapshot, Statements};
+use crate::runs::run::{Escrow, RunLease, Snapshot, Statements};
 use crate::runs::settlement::{Failure, Receipt, Seal, Settlement};
 use crate::runs::snapshot::snapshot_query;
 use crate::runs::state::{Phase, Status};
@@ -41,7 +41,7 @@ pub async fn statements(db: &PgPool, (run, number): (RunId, u32)) -> Result<Stat
 }
 
 /// Takes the run that has waited longest among those nobody holds, if there is one.
-pub async fn claim(db: &PgPool, owner: &str, lease_ms: i64) -> Result<Option<Held>> {
+pub async fn claim(db: &PgPool, owner: &str, lease_ms: i64) -> Result<Option<RunLease>> {
     let row = sqlx::query(
         "UPDATE runs SET lease_owner = $1, lease_token = lease_token + 1, \
             lease_until = now() + $2 * interval '1 millisecond' \
@@ -53,11 +53,11 @@ pub async fn claim(db: &PgPool, owner: &str, lease_ms: i64) -> Result<Option<Hel
     let row = row.bind(owner).bind(lease_ms).fetch_optional(db).await?;
     let Some(row) = row else { return Ok(None) };
     let id = RunId::from(row.try_get::<uuid::Uuid, _>("id")?);
-    Ok(Some(Held { id, token: row.try_get("lease_token")? }))
+    Ok(Some(RunLease { id, token: row.try_get("lease_token")? }))
 }
 
 /// Prolongs the lease. `false` if somebody else holds the run by now.
-pub async fn heartbeat(db: &PgPool, held: Held, lease_ms: i64) -> Result<bool> {
+pub async fn heartbeat(db: &PgPool, held: RunLease, lease_ms: i64) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE runs SET lease_until = now() + $3 * interval '1 millisecond' \
          WHERE id = $1 AND lease_token = $2",
@@ -67,7 +67,7 @@ pub async fn heartbeat(db: &PgPool, held: Held, lease_ms: i64) -> Result<bool> {
 }
 
 /// Gives the run back, to be taken again after `delay_ms`. Nothing happens if it is held no more.
-pub async fn release(db: &PgPool, held: Held, delay_ms: i64, waiting_for: &str) -> Result<()> {
+pub async fn release(db: &PgPool, held: RunLease, delay_ms: i64, waiting_for: &str) -> Result<()> {
     let failed = i32::from(!waiting_for.is_empty());
     let done = sqlx::query(
         "UPDATE runs SET lease_owner = NULL, lease_until = NULL, failures = failures + $5, \
@@ -80,7 +80,7 @@ pub async fn release(db: &PgPool, held: Held, delay_ms: i64, waiting_for: &str) 
 }
 
 /// Locks the run's row, or fails if the worker does not hold it in `phase` any more.
-pub async fn fence(conn: &mut PgConnection, held: Held, phase: Phase) -> Result<()> {
+pub async fn fence(conn: &mut PgConnection, held: RunLease, phase: Phase) -> Result<()> {
     let row = sqlx::query(
         "SELECT 1 FROM runs WHERE id = $1 AND lease_token = $2 AND phase = $3 FOR UPDATE",
     );
@@ -91,7 +91,7 @@ pub async fn fence(conn: &mut PgConnection, held: Held, phase: Phase) -> Result<
 /// Takes the run from `from` to `to`. `status` is what the outside sees from now on.
 pub async fn advance(
     conn: &mut PgConnection,
-    held: Held,
+    held: RunLease,
     (from, to): (Phase, Phase),
     status: Status,
     now: OffsetDateTime,
@@ -109,7 +109,7 @@ pub async fn advance(
 }
 
 /// Hands the run to an operator (R13): no worker takes it until a person resumes it.
-pub async fn hand_over(db: &PgPool, held: Held, reason: &str) -> Result<()> {
+pub async fn hand_over(db: &PgPool, held: RunLease, reason: &str) -> Result<()> {
     let done = sqlx::query(
         "UPDATE runs SET operator_reason = $3, lease_owner = NULL, lease_until = NULL, \
             updated_at = now() WHERE id = $1 AND lease_token = $2",

@@ -14,17 +14,17 @@ use tracing::Instrument as _;
 
 use super::steps::{Engine, Next, backoff};
 use crate::error::{Error, Result};
-use crate::gateway::summary::Pulse;
-use crate::runs::run::Held;
+use crate::gateway::summary::LastPoll;
+use crate::runs::run::RunLease;
 use crate::runs::store;
 
 /// Wakes workers of this process when there is something to do, so that they need not poll for it.
 #[derive(Debug, Clone, Default)]
-pub struct Bell(Arc<Notify>);
+pub struct WorkSignal(Arc<Notify>);
 
-impl Bell {
+impl WorkSignal {
     /// Wakes one worker.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         self.0.notify_one();
     }
 }
@@ -36,18 +36,18 @@ impl Bell {
 /// Only when the network turned out to have another history (R13): the service must stop.
 pub async fn work(
     engine: Arc<Engine>,
-    bell: Bell,
-    pulse: Pulse,
+    bell: WorkSignal,
+    pulse: LastPoll,
     poll: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
-        pulse.beat();
+        pulse.record();
         match store::claim(&engine.db, &engine.ledger.owner, engine.rules.lease_ms).await {
             Ok(Some(held)) => {
                 // There may be more where this came from.
-                bell.ring();
-                tend(&engine, held, &stop).await?;
+                bell.notify();
+                drive_run(&engine, held, &stop).await?;
                 continue;
             }
             Ok(None) => {}
@@ -63,10 +63,14 @@ pub async fn work(
 }
 
 /// Tends a claimed run until it waits, has ended, or is held by somebody else.
-async fn tend(engine: &Engine, held: Held, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn drive_run(
+    engine: &Engine,
+    held: RunLease,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let outcome = tokio::select! {
         outcome = steps(engine, held) => outcome,
-        () = lost(engine, held) => Err(Error::LeaseLost(held.id)),
+        () = lease_lost(engine, held) => Err(Error::LeaseLost(held.id)),
         // Steps can be cut off anywhere; the next process goes on from what is stored.
         () = stop.cancelled() => Ok(Next::Later(Duration::ZERO, String::new())),
     };
@@ -81,7 +85,7 @@ async fn tend(engine: &Engine, held: Held, stop: &CancellationToken) -> anyhow::
             tracing::info!(run.id = %id, "run {id} is held by somebody else now");
             return Ok(());
         }
-        Err(error @ Error::AnotherHistory(_)) => {
+        Err(error @ Error::NetworkReset(_)) => {
             tracing::error!("{error}");
             return Err(error.into());
         }
@@ -97,7 +101,7 @@ async fn tend(engine: &Engine, held: Held, stop: &CancellationToken) -> anyhow::
     Ok(())
 }
 
-async fn steps(engine: &Engine, held: Held) -> Result<Next> {
+async fn steps(engine: &Engine, held: RunLease) -> Result<Next> {
     let span = span(engine, held).await?;
     async {
         loop {
@@ -112,7 +116,7 @@ async fn steps(engine: &Engine, held: Held) -> Result<Next> {
 }
 
 /// A span that continues the trace the run was asked for under.
-async fn span(engine: &Engine, held: Held) -> Result<tracing::Span> {
+async fn span(engine: &Engine, held: RunLease) -> Result<tracing::Span> {
     let mut conn = engine.db.acquire().await?;
     let it = store::load(&mut conn, held.id).await?.ok_or(Error::LeaseLost(held.id))?;
     let span = tracing::info_span!("run", run.id = %held.id, attempt = it.run.attempt);
@@ -121,7 +125,7 @@ async fn span(engine: &Engine, held: Held) -> Result<tracing::Span> {
 }
 
 /// Keeps the claim alive; ends when it is lost.
-async fn lost(engine: &Engine, held: Held) {
+async fn lease_lost(engine: &Engine, held: RunLease) {
     let lease_ms = engine.rules.lease_ms;
     let mut beat = interval(Duration::from_millis(u64::try_from(lease_ms / 3).unwrap_or(1).max(1)));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -135,7 +139,7 @@ async fn lost(engine: &Engine, held: Held) {
     }
 }
 
-async fn hand_over(engine: &Engine, held: Held, reason: &str) -> anyhow::Result<()> {
+async fn hand_over(engine: &Engine, held: RunLease, reason: &str) -> anyhow::Result<()> {
     if let Err(error) = store::hand_over(&engine.db, held, reason).await {
         // It is claimed again when its lease ends, and comes to the same.
         tracing::warn!(run.id = %held.id, "run {} was not handed over: {error}", held.id);

@@ -7,68 +7,72 @@ use time::OffsetDateTime;
 use wire::Digest;
 
 use super::{CANCELLED, Engine, Next, later, unreadable};
-use crate::chain::engine::{Done, Driven};
+use crate::chain::engine::{Done, SubmitOutcome};
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
-use crate::runs::run::{Escrow, Held, Snapshot};
+use crate::runs::run::{Escrow, RunLease, Snapshot};
 use crate::runs::settlement::{Failure, Receipt, Settlement};
 use crate::runs::state::{Phase, Status};
 use crate::runs::store;
 
 impl Engine {
     /// Settles what was frozen.
-    pub(super) async fn settling(&self, held: Held, it: &Snapshot) -> Result<Next> {
+    pub(super) async fn settling(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
         let (vault_run_id, _) = it.pinned()?;
         let (terms, settlement) = (it.terms()?, it.settlement()?);
         let call =
             |valid_until| self.ledger.finalize_call(vault_run_id, terms, settlement, valid_until);
         match self.drive(held, it, Kind::Finalize, &call).await? {
-            Driven::Done(done) => self.settled(held, it, settlement, &done).await,
-            Driven::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
-            Driven::TooLate => {
-                self.give_back(held, it, Phase::Reclaiming, &deadline_passed()).await
+            SubmitOutcome::Done(done) => self.settled(held, it, settlement, &done).await,
+            SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
+            SubmitOutcome::TooLate => {
+                self.start_refund(held, it, Phase::Reclaiming, &deadline_passed()).await
             }
-            Driven::Refused(error) => self.not_settled(held, it, &error.to_string()).await,
-            Driven::Unknown(reason) => Ok(Next::Operator(reason)),
+            SubmitOutcome::Refused(error) => {
+                self.on_settlement_rejected(held, it, &error.to_string()).await
+            }
+            SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
         }
     }
 
     /// Gives the escrow back before the deadline.
-    pub(super) async fn voiding(&self, held: Held, it: &Snapshot) -> Result<Next> {
+    pub(super) async fn voiding(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
         let (vault_run_id, _) = it.pinned()?;
         let reason = void_reason(it);
         let call = |valid_until| self.ledger.void_call(vault_run_id, reason, valid_until);
         match self.drive(held, it, Kind::Void, &call).await? {
-            Driven::Done(_) => self.returned(held, it, None).await,
-            Driven::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
-            Driven::TooLate | Driven::Refused(_) => {
-                self.give_back(held, it, Phase::Reclaiming, &deadline_passed()).await
+            SubmitOutcome::Done(_) => self.finish_refund(held, it, None).await,
+            SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
+            SubmitOutcome::TooLate | SubmitOutcome::Refused(_) => {
+                self.start_refund(held, it, Phase::Reclaiming, &deadline_passed()).await
             }
-            Driven::Unknown(reason) => Ok(Next::Operator(reason)),
+            SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
         }
     }
 
     /// Gives the escrow back after the deadline.
-    pub(super) async fn reclaiming(&self, held: Held, it: &Snapshot) -> Result<Next> {
+    pub(super) async fn reclaiming(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
         let (vault_run_id, deadline) = it.pinned()?;
         if let Some(wait) = self.until(deadline).await? {
             return Ok(Next::Later(wait, "the deadline".to_owned()));
         }
         let call = |_| self.ledger.reclaim_call(vault_run_id);
         match self.drive(held, it, Kind::Reclaim, &call).await? {
-            Driven::Done(_) => self.returned(held, it, Some(&deadline_passed())).await,
-            Driven::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
-            Driven::Refused(error) => self.not_reclaimed(held, it, vault_run_id, &error).await,
-            Driven::TooLate => Err(Error::Broken("a reclaim is never too late".to_owned())),
-            Driven::Unknown(reason) => Ok(Next::Operator(reason)),
+            SubmitOutcome::Done(_) => self.finish_refund(held, it, Some(&deadline_passed())).await,
+            SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
+            SubmitOutcome::Refused(error) => {
+                self.not_reclaimed(held, it, vault_run_id, &error).await
+            }
+            SubmitOutcome::TooLate => Err(Error::Broken("a reclaim is never too late".to_owned())),
+            SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
         }
     }
 
     /// Waits with a failed run whose escrow is left open (R3): for a retry, or for the deadline.
-    pub(super) async fn escrow_open(&self, held: Held, it: &Snapshot) -> Result<Next> {
+    pub(super) async fn escrow_open(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
         let (_, deadline) = it.pinned()?;
         let Some(wait) = self.until(deadline).await? else {
-            return self.give_back(held, it, Phase::Reclaiming, &deadline_passed()).await;
+            return self.start_refund(held, it, Phase::Reclaiming, &deadline_passed()).await;
         };
         if !it.run.retry_requested {
             return Ok(Next::Later(wait, "a retry, or the deadline".to_owned()));
@@ -90,7 +94,7 @@ impl Engine {
 
     async fn settled(
         &self,
-        held: Held,
+        held: RunLease,
         it: &Snapshot,
         settlement: &Settlement,
         done: &Done,
@@ -113,7 +117,12 @@ impl Engine {
     }
 
     /// The vault refuses the settlement: it is over, or can only be given back.
-    async fn not_settled(&self, held: Held, it: &Snapshot, why: &str) -> Result<Next> {
+    async fn on_settlement_rejected(
+        &self,
+        held: RunLease,
+        it: &Snapshot,
+        why: &str,
+    ) -> Result<Next> {
         let (vault_run_id, deadline) = it.pinned()?;
         let (record, _) = self.ledger.record(vault_run_id).await?;
         if let Some(record) = record
@@ -124,15 +133,15 @@ impl Engine {
         let open = record.is_some_and(|it| it.lifecycle == Lifecycle::Open);
         if open && self.until(deadline).await?.is_some() {
             let failure = Failure::new("SETTLEMENT_REFUSED", why);
-            return self.give_back(held, it, Phase::Voiding, &failure).await;
+            return self.start_refund(held, it, Phase::Voiding, &failure).await;
         }
-        self.give_back(held, it, Phase::Reclaiming, &deadline_passed()).await
+        self.start_refund(held, it, Phase::Reclaiming, &deadline_passed()).await
     }
 
     /// The vault refuses to give back: it was given back already, or must not be.
     async fn not_reclaimed(
         &self,
-        held: Held,
+        held: RunLease,
         it: &Snapshot,
         vault_run_id: Digest,
         error: &stellar::ChainError,
@@ -143,7 +152,7 @@ impl Engine {
         match self.ledger.record(vault_run_id).await?.0.map(|it| it.lifecycle) {
             // A record that is gone was ended by its account's day sums (V3): the escrow went back.
             None | Some(Lifecycle::Voided(_) | Lifecycle::Reclaimed) => {
-                self.returned(held, it, Some(&deadline_passed())).await
+                self.finish_refund(held, it, Some(&deadline_passed())).await
             }
             Some(Lifecycle::Finalized { .. } | Lifecycle::Open) => {
                 Ok(Next::Operator(format!("the escrow can't be reclaimed: {error}")))

@@ -6,7 +6,7 @@ use super::{CANCELLED, Engine, Next, later, refusal};
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::gates::{Execution, Gates, Order};
-use crate::runs::run::{Held, Snapshot};
+use crate::runs::run::{RunLease, Snapshot};
 use crate::runs::settlement::Failure;
 use crate::runs::state::Phase;
 use crate::runs::store;
@@ -14,9 +14,9 @@ use crate::runs::verdict::{self, Expected};
 
 impl Engine {
     /// Asks module-gate what it knows of the attempt, and only then for the execution (R11).
-    pub(super) async fn executing(&self, held: Held, it: &Snapshot) -> Result<Next> {
+    pub(super) async fn executing(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
         if it.run.cancel_requested && it.attempt.execute_started_at.is_none() {
-            return self.give_back(held, it, Phase::Voiding, &cancelled()).await;
+            return self.start_refund(held, it, Phase::Voiding, &cancelled()).await;
         }
         let Some(gates) = &self.gates else {
             let failure =
@@ -25,12 +25,14 @@ impl Engine {
         };
         match self.executed(held, it, gates).await {
             Ok(Executed::Statement(statement)) => self.take(held, it, &statement).await,
-            Ok(Executed::Cancelled) => self.give_back(held, it, Phase::Voiding, &cancelled()).await,
+            Ok(Executed::Cancelled) => {
+                self.start_refund(held, it, Phase::Voiding, &cancelled()).await
+            }
             Ok(Executed::NoTime) => {
                 let why = it.run.waiting_for.as_deref().unwrap_or("the run waited too long");
                 let failure =
                     Failure::new("EXECUTION_UNAVAILABLE", format!("not executed in time: {why}"));
-                self.give_back(held, it, Phase::Voiding, &failure).await
+                self.start_refund(held, it, Phase::Voiding, &failure).await
             }
             Err(error @ Error::Gate { .. }) => match refusal(&error) {
                 Some(failure) => self.fail(held, it, failure).await,
@@ -40,7 +42,7 @@ impl Engine {
         }
     }
 
-    async fn executed(&self, held: Held, it: &Snapshot, gates: &Gates) -> Result<Executed> {
+    async fn executed(&self, held: RunLease, it: &Snapshot, gates: &Gates) -> Result<Executed> {
         let (run, attempt) = it.key();
         let known = gates.execution(run, attempt).await?;
         if let Execution::Finished(statement) = known {
@@ -71,7 +73,7 @@ impl Engine {
         Ok(Executed::Statement(statement))
     }
 
-    async fn start_execution(&self, held: Held, it: &Snapshot) -> Result<bool> {
+    async fn start_execution(&self, held: RunLease, it: &Snapshot) -> Result<bool> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, Phase::Executing).await?;
         let started = store::start_execution(&mut tx, it.key(), chassis::clock::now()).await?;
@@ -99,7 +101,7 @@ impl Engine {
     }
 
     /// Verifies and keeps the statement. One that does not count charges nothing.
-    async fn take(&self, held: Held, it: &Snapshot, statement: &[u8]) -> Result<Next> {
+    async fn take(&self, held: RunLease, it: &Snapshot, statement: &[u8]) -> Result<Next> {
         let terms = it.terms()?;
         let keys = verdict::accepted_keys(&terms.attesters, &self.rules.attestation_keys);
         if let Err(failure) = verdict::execution(statement, &keys, &expected(it)?) {
@@ -117,7 +119,7 @@ impl Engine {
     /// Keeps trying as long as a result could still be settled, then gives the escrow back (V7).
     pub(super) async fn wait_for_gate(
         &self,
-        held: Held,
+        held: RunLease,
         it: &Snapshot,
         error: Error,
     ) -> Result<Next> {
@@ -132,7 +134,7 @@ impl Engine {
             "EXECUTION_UNAVAILABLE"
         };
         let failure = Failure::new(code, format!("gave up before the deadline: {error}"));
-        self.give_back(held, it, Phase::Voiding, &failure).await
+        self.start_refund(held, it, Phase::Voiding, &failure).await
     }
 
     const fn wall_secs(&self) -> u64 {

@@ -4,11 +4,11 @@ use wire::{Digest, Problem};
 
 use super::{Engine, Next, later, unreadable};
 use crate::chain::calls::{address, on_chain};
-use crate::chain::engine::{Done, Driven};
+use crate::chain::engine::{Done, SubmitOutcome};
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::runs::preflight::{self, Facts, Pinned, refuse};
-use crate::runs::run::{Escrow, Held, Run, Snapshot};
+use crate::runs::run::{Escrow, Run, RunLease, Snapshot};
 use crate::runs::settlement::Failure;
 use crate::runs::state::{Phase, Status};
 use crate::runs::terms::Terms;
@@ -16,7 +16,7 @@ use crate::runs::{store, verdict};
 
 impl Engine {
     /// Looks at the run's chances (R8), pins its terms, and goes on to open it.
-    pub(super) async fn queued(&self, held: Held, it: &Snapshot) -> Result<Next> {
+    pub(super) async fn queued(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
         let request = &it.run.request;
         let facts =
             self.ledger.facts(&request.user, request.agent_id, request.rate_version).await?;
@@ -24,11 +24,11 @@ impl Engine {
         let judged = preflight::judge(&facts, request.rate_version, &request.budgets, fee);
         let pinned = match judged {
             Ok(pinned) => pinned,
-            Err(failure) => return self.unopened(held, it, &failure).await,
+            Err(failure) => return self.fail_before_open(held, it, &failure).await,
         };
         let shipping = match self.verdict_on(&pinned).await {
             Ok(Ok(shipping)) => shipping,
-            Ok(Err(failure)) => return self.unopened(held, it, &failure).await,
+            Ok(Err(failure)) => return self.fail_before_open(held, it, &failure).await,
             Err(error @ Error::Gate { .. }) => return Ok(later(it, error.to_string())),
             Err(error) => return Err(error),
         };
@@ -43,20 +43,20 @@ impl Engine {
     }
 
     /// Takes the escrow.
-    pub(super) async fn opening(&self, held: Held, it: &Snapshot) -> Result<Next> {
+    pub(super) async fn opening(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
         let terms = it.terms()?;
         let nonce = it.attempt.nonce;
         let call = |valid_until| self.ledger.open_call(terms, nonce, valid_until);
         match self.drive(held, it, Kind::Open, &call).await? {
-            Driven::Done(done) => self.opened(held, it, &done).await,
-            Driven::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
-            Driven::Refused(error) => self.refused(held, it, &error).await,
-            Driven::TooLate => {
+            SubmitOutcome::Done(done) => self.opened(held, it, &done).await,
+            SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
+            SubmitOutcome::Refused(error) => self.refused(held, it, &error).await,
+            SubmitOutcome::TooLate => {
                 let failure =
                     Failure::new("OPEN_EXPIRED", "the run's deadline came before it was opened");
-                self.unopened(held, it, &failure).await
+                self.fail_before_open(held, it, &failure).await
             }
-            Driven::Unknown(reason) => Ok(Next::Operator(reason)),
+            SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
         }
     }
 
@@ -114,7 +114,7 @@ impl Engine {
         Ok(stellar::ids::run_id(&identity)?)
     }
 
-    async fn opened(&self, held: Held, it: &Snapshot, done: &Done) -> Result<Next> {
+    async fn opened(&self, held: RunLease, it: &Snapshot, done: &Done) -> Result<Next> {
         let (vault_run_id, _) = it.pinned()?;
         let answered = match stellar::scval::Reader::new("run id", &done.value).digest() {
             Ok(answered) => answered,
@@ -128,7 +128,7 @@ impl Engine {
         let Some(terms) = self.terms_on_chain(it, done.closed_at).await? else {
             let failure =
                 Failure::new("TERMS_UNKNOWN", "what the vault pinned can't be told any more");
-            return self.opened_in_vain(held, it, &failure).await;
+            return self.abort_after_open(held, it, &failure).await;
         };
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, Phase::Opening).await?;
@@ -138,7 +138,12 @@ impl Engine {
         Ok(Next::Again)
     }
 
-    async fn opened_in_vain(&self, held: Held, it: &Snapshot, failure: &Failure) -> Result<Next> {
+    async fn abort_after_open(
+        &self,
+        held: RunLease,
+        it: &Snapshot,
+        failure: &Failure,
+    ) -> Result<Next> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, Phase::Opening).await?;
         store::opened(&mut tx, it.key(), it.terms()?).await?;
@@ -171,7 +176,7 @@ impl Engine {
 
     async fn refused(
         &self,
-        held: Held,
+        held: RunLease,
         it: &Snapshot,
         error: &stellar::ChainError,
     ) -> Result<Next> {
@@ -180,13 +185,18 @@ impl Engine {
         let (vault_run_id, _) = it.pinned()?;
         match self.ledger.record(vault_run_id).await?.0 {
             // It was open once and is over: what is left of it is given back.
-            Some(_) => self.give_back(held, it, Phase::Reclaiming, &failure).await,
-            None => self.unopened(held, it, &failure).await,
+            Some(_) => self.start_refund(held, it, Phase::Reclaiming, &failure).await,
+            None => self.fail_before_open(held, it, &failure).await,
         }
     }
 
     /// Ends a run that never took any money.
-    async fn unopened(&self, held: Held, it: &Snapshot, failure: &Failure) -> Result<Next> {
+    async fn fail_before_open(
+        &self,
+        held: RunLease,
+        it: &Snapshot,
+        failure: &Failure,
+    ) -> Result<Next> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, held, it.run.phase).await?;
         store::note_failure(&mut tx, it.key(), failure).await?;

@@ -7,13 +7,13 @@ use super::{Engine, Next, refusal};
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::gates::{Gates, Sealed};
-use crate::runs::run::{Held, Snapshot, Statements};
+use crate::runs::run::{RunLease, Snapshot, Statements};
 use crate::runs::settlement::{Failure, Settlement};
 use crate::runs::{facts, store, verdict};
 
 impl Engine {
     /// Has the outputs sealed, or the failure, and freezes what is settled on it.
-    pub(super) async fn sealing(&self, held: Held, it: &Snapshot) -> Result<Next> {
+    pub(super) async fn sealing(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
         let Some(gates) = &self.gates else {
             let failure =
                 Failure::new("EXECUTOR_MISSING", "this runner has no gates configured any more");

@@ -56,7 +56,7 @@ pub fn read(body: &[u8], draw: impl FnOnce() -> u64) -> Result<NewRun> {
         invalid(format!("expected a JSON object: {} {}", flaw.pointer(), flaw.message))
     })?;
 
-    let mut form = Form { members: &members, issues: Vec::new() };
+    let mut form = Validator { members: &members, issues: Vec::new() };
     let user = form.user();
     let agent_id = form.number("agentId", u64::from(u32::MAX));
     if agent_id.is_none() && !form.members.contains_key("agentId") {
@@ -119,7 +119,7 @@ fn fingerprint(
     wire::json::digest(&document).map_err(|error| Error::Broken(error.to_string()))
 }
 
-struct Form<'a> {
+struct Validator<'a> {
     members: &'a BTreeMap<String, &'a str>,
     issues: Vec<Issue>,
 }
@@ -137,7 +137,7 @@ const KNOWN: [&str; 9] = [
     "seed",
 ];
 
-impl<'a> Form<'a> {
+impl<'a> Validator<'a> {
     fn issue(&mut self, path: &[&str], message: impl Into<String>) {
         let path = path.iter().map(|step| (*step).to_owned()).collect();
         self.issues.push(Issue::new(path, message));

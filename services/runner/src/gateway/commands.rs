@@ -8,23 +8,23 @@ use wire::statement::MAX_SEED;
 use wire::{Digest, Problem, RunId};
 
 use crate::error::{Error, Result};
-use crate::gateway::draft::NewRun;
+use crate::gateway::create_request::NewRun;
 use crate::gateway::store::{self, Answered};
 use crate::gateway::view::RunView;
 use crate::runs::run::{Escrow, Snapshot};
 use crate::runs::settlement::Failure;
 use crate::runs::state::{Phase, Status};
 use crate::runs::steps::CANCELLED;
-use crate::runs::worker::Bell;
+use crate::runs::worker::WorkSignal;
 use crate::runs::{self, event};
 
 /// What an order needs.
 #[derive(Debug, Clone)]
-pub struct Desk {
+pub struct RunCommands {
     /// Where runs are kept.
     pub db: PgPool,
     /// Wakes the workers of this process.
-    pub bell: Bell,
+    pub bell: WorkSignal,
     /// First token of subjects.
     pub nats_prefix: String,
 }
@@ -61,7 +61,7 @@ impl Key {
     }
 }
 
-impl Desk {
+impl RunCommands {
     /// Accepts a run: row, event and answer become true together.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Desk {
         }
         tx.commit().await?;
         outbox::wake();
-        self.bell.ring();
+        self.bell.notify();
         tracing::info!(run.id = %id, "run {id} is queued");
         Ok(Created { id, body, status: 202, replayed: false })
     }
@@ -198,7 +198,7 @@ impl Desk {
         let it = load(&mut tx, id).await?;
         tx.commit().await?;
         outbox::wake();
-        self.bell.ring();
+        self.bell.notify();
         Ok(it)
     }
 }
