@@ -13,7 +13,9 @@ command -v debootstrap >/dev/null || { echo "package: not tried, debootstrap is 
 room=$(mktemp -d)
 trap 'rm -rf --one-file-system "$room"' EXIT
 (cd "$folder" && sha256sum --check --quiet SHA256SUMS)
-debootstrap --variant=minbase --include=ca-certificates "$VERSION_CODENAME" "$room/root" http://deb.debian.org/debian \
+# The mirror that this machine itself uses.
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
+debootstrap --variant=minbase --include=ca-certificates "$VERSION_CODENAME" "$room/root" "$mirror" \
     >"$room/log" 2>&1 || { tail -n 5 "$room/log" >&2; echo "package: not tried, the bare root could not be made"; exit 4; }
 cp "$folder"/*.deb "$room/root/tmp/lumio.deb"
 mkdir "$room/root/opt/lumio"
