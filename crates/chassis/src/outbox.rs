@@ -119,9 +119,6 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Commits wake every relay; a service need not.
-pub const fn wake() {}
-
 /// Publishes what was put, until `stop`. Rides out a database or a bus that is away.
 ///
 /// # Errors

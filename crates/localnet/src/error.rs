@@ -22,14 +22,6 @@ pub enum LocalnetError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A ledger snapshot to start from cannot be used.
-    #[error("cannot start from the ledger snapshot {path}: {reason}")]
-    LedgerSnapshot {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// A snapshot to revert to does not exist.
     #[error("there is no snapshot {0}; it was never taken")]
     NoSuchSnapshot(u64),

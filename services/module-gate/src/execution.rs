@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chassis::outbox;
 use time::OffsetDateTime;
 use wire::event::{GateData, GateEvent};
 use wire::statement::ExecutionStatement;
@@ -151,7 +150,6 @@ async fn conclude(
     store::finish(&mut tx, lease, &row).await?;
     gate.publish_event(&mut tx, GateEvent::Executed, &data, finished_at).await?;
     tx.commit().await?;
-    outbox::wake();
     tracing::info!(run.id = %request.key.run, attempt = request.key.attempt, verdict = %data.verdict, "executed");
     Ok(envelope)
 }

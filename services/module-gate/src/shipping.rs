@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chassis::outbox;
 use seal::tree::Tree;
 use wire::digest::Digest;
 use wire::event::{GateData, GateEvent};
@@ -155,7 +154,6 @@ async fn conclude(gate: &Gate, module: Digest, judged: Judged) -> Result<Vec<u8>
     store::shipped(&mut tx, module, &row).await?;
     gate.publish_event(&mut tx, GateEvent::Shipped, &data, issued_at).await?;
     tx.commit().await?;
-    outbox::wake();
     tracing::info!(module.digest = %module, verdict = %data.verdict, "judged for shipping");
     Ok(envelope)
 }

@@ -206,7 +206,6 @@ async fn tell(gate: &Gate, outcome: &Outcome) -> Result<(), Status> {
         let (db, prefix, now) = (&gate.db, gate.bus_prefix(), clock::now());
         store::checked(db, prefix, pack, outcome.status, trace, now).await.map_err(told)?;
     }
-    chassis::outbox::wake();
     Ok(())
 }
 

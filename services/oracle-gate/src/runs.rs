@@ -198,7 +198,6 @@ async fn complete(gate: &Gate, intent: &Intent) -> Result<Sealed, Error> {
     crash::point("settle.before");
     store::settle(&gate.db, gate.bus_prefix(), intent, &sealed).await?;
     crash::point("settle.after");
-    chassis::outbox::wake();
     Ok(sealed)
 }
 

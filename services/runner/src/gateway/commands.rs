@@ -1,6 +1,5 @@
 //! What the outside may ask of runs, for HTTP and gRPC alike: one transaction each.
 
-use chassis::outbox;
 use rand::Rng as _;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -89,7 +88,6 @@ impl RunCommands {
             store::keep_answer(&mut tx, (user, key), &answered, now).await?;
         }
         tx.commit().await?;
-        outbox::wake();
         self.bell.notify();
         tracing::info!(run.id = %id, "run {id} is queued");
         Ok(Created { id, body, status: 202, replayed: false })
@@ -197,7 +195,6 @@ impl RunCommands {
     ) -> Result<Snapshot> {
         let it = load(&mut tx, id).await?;
         tx.commit().await?;
-        outbox::wake();
         self.bell.notify();
         Ok(it)
     }
