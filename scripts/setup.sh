@@ -166,7 +166,10 @@ bring_node() {
 # npm: the system's, else the one that comes along with Node in its Python package.
 find_npm() {
     NPM=(npm)
-    command -v npm >/dev/null || own_npm
+    command -v npm >/dev/null || { own_npm; return; }
+    # npm runs on the node of the PATH. Without the system's certificates it would repeat its requests for minutes
+    # behind a proxy that has a certificate of its own.
+    ! node --use-system-ca -e 0 2>/dev/null || NPM=(env NODE_OPTIONS=--use-system-ca npm)
 }
 
 own_npm() {
