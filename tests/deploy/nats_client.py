@@ -20,7 +20,12 @@ class Nats:
             "no_responders": True, "lang": "python", "version": "1", "protocol": 1,
         }
         self._send(f"CONNECT {json.dumps(options)}\r\n".encode())
-        self.flush()
+        try:
+            self.flush()
+        except ConnectionError as error:
+            # The server closes at once after a refused CONNECT. If the PING arrives after that, the
+            # connection is reset, and the text of the refusal may be lost with it.
+            raise PermissionError(str(error)) from error
 
     def _send(self, data):
         self.socket.sendall(data)
