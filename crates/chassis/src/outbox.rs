@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 use sqlx::migrate::MigrateError;
-use sqlx::postgres::{PgListener, PgRow};
-use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
+use sqlx::postgres::PgListener;
+use sqlx::{Connection as _, PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -51,12 +51,12 @@ pub async fn publish<D: Data>(
     traceparent: Option<String>,
 ) -> sqlx::Result<()> {
     let key = data.key();
-    let last: i64 = sqlx::query_scalar(
+    let last = sqlx::query_scalar!(
         "INSERT INTO outbox_sequences (key, last) VALUES ($1, 1)
          ON CONFLICT (key) DO UPDATE SET last = outbox_sequences.last + 1
          RETURNING last",
+        key,
     )
-    .bind(&key)
     .fetch_one(&mut *conn)
     .await?;
 
@@ -81,14 +81,14 @@ pub async fn put(conn: &mut PgConnection, event: &CloudEvent, subject: &str) -> 
         return Err(sqlx::Error::Encode(BusError::TooLarge(body.len()).into()));
     }
     // Postgres delivers a notification when the transaction commits and drops it otherwise.
-    sqlx::query(
+    sqlx::query!(
         "WITH put AS (INSERT INTO outbox (event_id, subject, body) VALUES ($1, $2, $3))
-         SELECT pg_notify($4, current_schema())",
+         SELECT pg_notify($4, current_schema()) AS notified",
+        event.id,
+        subject,
+        body,
+        CHANNEL,
     )
-    .bind(&event.id)
-    .bind(subject)
-    .bind(body)
-    .bind(CHANNEL)
     .execute(conn)
     .await
     .map(drop)
@@ -203,8 +203,8 @@ async fn lead(
 
 /// One relay per schema: services that share a database do not wait for each other.
 async fn try_lock(conn: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
-        "SELECT pg_try_advisory_lock(hashtextextended('outbox of ' || current_schema(), 0))",
+    sqlx::query_scalar!(
+        r#"SELECT pg_try_advisory_lock(hashtextextended('outbox of ' || current_schema(), 0)) AS "held!""#,
     )
     .fetch_one(conn)
     .await
@@ -266,40 +266,41 @@ async fn publish_one(bus: &Bus, subject: String, id: &str, body: String) -> Resu
 
 /// Draws the next positions for what is committed and has none, in the order of putting.
 async fn position(conn: &mut PgConnection) -> sqlx::Result<()> {
-    let text = "
-        UPDATE outbox SET position = drawn.position
-        FROM (
-            SELECT id, nextval('outbox_position') AS position
-            FROM (
-                SELECT id FROM outbox
-                WHERE position IS NULL AND published_at IS NULL
-                ORDER BY id LIMIT $1
-            ) AS next
-        ) AS drawn
-        WHERE outbox.id = drawn.id";
-    sqlx::query(text).bind(BATCH).execute(conn).await.map(drop)
+    sqlx::query!(
+        "UPDATE outbox SET position = drawn.position
+         FROM (
+             SELECT id, nextval('outbox_position') AS position
+             FROM (
+                 SELECT id FROM outbox
+                 WHERE position IS NULL AND published_at IS NULL
+                 ORDER BY id LIMIT $1
+             ) AS next
+         ) AS drawn
+         WHERE outbox.id = drawn.id",
+        BATCH,
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 async fn waiting(conn: &mut PgConnection) -> sqlx::Result<Vec<Waiting>> {
-    let text = "
-        SELECT id, event_id, subject, body FROM outbox
-        WHERE published_at IS NULL AND position IS NOT NULL
-        ORDER BY position LIMIT $1";
-    sqlx::query(text).bind(BATCH).try_map(read).fetch_all(conn).await
+    sqlx::query_as!(
+        Waiting,
+        "SELECT id, event_id, subject, body FROM outbox
+         WHERE published_at IS NULL AND position IS NOT NULL
+         ORDER BY position LIMIT $1",
+        BATCH,
+    )
+    .fetch_all(conn)
+    .await
 }
 
 async fn mark(conn: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
-    let text = "UPDATE outbox SET published_at = now() WHERE id = ANY($1)";
-    sqlx::query(text).bind(ids).execute(conn).await.map(drop)
-}
-
-fn read(row: PgRow) -> sqlx::Result<Waiting> {
-    Ok(Waiting {
-        id: row.try_get("id")?,
-        event_id: row.try_get("event_id")?,
-        subject: row.try_get("subject")?,
-        body: row.try_get("body")?,
-    })
+    sqlx::query!("UPDATE outbox SET published_at = now() WHERE id = ANY($1)", ids)
+        .execute(conn)
+        .await
+        .map(drop)
 }
 
 /// Doubled at every failure.

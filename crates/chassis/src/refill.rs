@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use sqlx::{PgPool, Row as _};
+use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::bus::Bus;
@@ -52,9 +52,13 @@ pub async fn refill(db: &PgPool, bus: &Bus, from: From, dry_run: bool) -> anyhow
     let mut next = match from {
         From::Position(position) => position,
         From::Time(time) => {
-            let text = "SELECT min(position) FROM outbox WHERE created_at >= $1";
-            let first: Option<i64> = sqlx::query_scalar(text).bind(time).fetch_one(db).await?;
-            let Some(first) = first else { return Ok(Refilled::default()) };
+            let first = sqlx::query_scalar!(
+                "SELECT min(position) FROM outbox WHERE created_at >= $1",
+                time,
+            );
+            let Some(first) = first.fetch_one(db).await? else {
+                return Ok(Refilled::default());
+            };
             first
         }
     };
@@ -64,18 +68,21 @@ pub async fn refill(db: &PgPool, bus: &Bus, from: From, dry_run: bool) -> anyhow
 
     let mut refilled = Refilled::default();
     loop {
-        let text = "SELECT position, subject, body FROM outbox \
-                    WHERE position >= $1 AND published_at IS NOT NULL ORDER BY position LIMIT $2";
-        let rows = sqlx::query(text).bind(next).bind(BATCH).fetch_all(db).await?;
-        if rows.is_empty() {
+        let events = sqlx::query!(
+            r#"SELECT position AS "position!", subject, body FROM outbox
+               WHERE position >= $1 AND published_at IS NOT NULL ORDER BY position LIMIT $2"#,
+            next,
+            BATCH,
+        )
+        .fetch_all(db)
+        .await?;
+        if events.is_empty() {
             return Ok(refilled);
         }
-        for row in rows {
-            let position: i64 = row.try_get("position")?;
+        for event in events {
+            let position = event.position;
             if !dry_run {
-                let (subject, body): (String, String) =
-                    (row.try_get("subject")?, row.try_get("body")?);
-                let sent = bus.publish_again(&subject, Bytes::from(body)).await;
+                let sent = bus.publish_again(&event.subject, Bytes::from(event.body)).await;
                 sent.with_context(|| format!("stopped at position {position}"))?;
             }
             refilled.events += 1;

@@ -9,12 +9,14 @@ pub use database::{TestDb, postgres};
 pub use message_bus::{Heard, NatsServer, TestBus, nats};
 pub use moto::moto;
 pub use programs::program;
+pub use sql_metadata::assert_sql_metadata_is_current;
 pub use wait::{State, eventually};
 
 mod database;
 mod message_bus;
 mod moto;
 mod programs;
+mod sql_metadata;
 mod supervised;
 mod wait;
 

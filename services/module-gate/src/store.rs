@@ -78,41 +78,44 @@ pub async fn claim(
     module: Digest,
     lease_ms: i64,
 ) -> Result<Claim, Error> {
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO executions (run_id, attempt, request_digest, module_digest)
          VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        Uuid::from(key.run),
+        number(key),
+        request.to_string(),
+        module.to_string(),
     )
-    .bind(Uuid::from(key.run))
-    .bind(number(key))
-    .bind(request.to_string())
-    .bind(module.to_string())
     .execute(db)
     .await?;
-    let (stored, statement): (String, Option<Vec<u8>>) = sqlx::query_as(
+
+    let stored = sqlx::query!(
         "SELECT request_digest, statement FROM executions WHERE run_id = $1 AND attempt = $2",
+        Uuid::from(key.run),
+        number(key),
     )
-    .bind(Uuid::from(key.run))
-    .bind(number(key))
     .fetch_one(db)
     .await?;
-    if stored != request.to_string() {
+    if stored.request_digest != request.to_string() {
         return Err(Error::Conflict(key));
     }
-    if let Some(statement) = statement {
+    if let Some(statement) = stored.statement {
         return Ok(Claim::Finished(statement));
     }
-    let fence: Option<(i64,)> = sqlx::query_as(
-        "UPDATE executions SET fence = fence + 1, leased_until = now() + $3 * interval '1 millisecond'
+
+    let fence = sqlx::query_scalar!(
+        "UPDATE executions
+         SET fence = fence + 1, leased_until = now() + $3::bigint * interval '1 millisecond'
          WHERE run_id = $1 AND attempt = $2 AND statement IS NULL
            AND (leased_until IS NULL OR leased_until < now())
          RETURNING fence",
+        Uuid::from(key.run),
+        number(key),
+        lease_ms,
     )
-    .bind(Uuid::from(key.run))
-    .bind(number(key))
-    .bind(lease_ms)
     .fetch_optional(db)
     .await?;
-    Ok(fence.map_or(Claim::Busy, |(fence,)| Claim::Granted(Lease { key, fence })))
+    Ok(fence.map_or(Claim::Busy, |fence| Claim::Granted(Lease { key, fence })))
 }
 
 /// Extends a lease. False if it is lost.
@@ -120,14 +123,14 @@ pub async fn claim(
 /// # Errors
 /// The database's own.
 pub async fn renew(db: &PgPool, lease: Lease, lease_ms: i64) -> Result<bool, Error> {
-    let done = sqlx::query(
-        "UPDATE executions SET leased_until = now() + $4 * interval '1 millisecond'
+    let done = sqlx::query!(
+        "UPDATE executions SET leased_until = now() + $4::bigint * interval '1 millisecond'
          WHERE run_id = $1 AND attempt = $2 AND fence = $3 AND statement IS NULL",
+        Uuid::from(lease.key.run),
+        number(lease.key),
+        lease.fence,
+        lease_ms,
     )
-    .bind(Uuid::from(lease.key.run))
-    .bind(number(lease.key))
-    .bind(lease.fence)
-    .bind(lease_ms)
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -138,13 +141,13 @@ pub async fn renew(db: &PgPool, lease: Lease, lease_ms: i64) -> Result<bool, Err
 /// # Errors
 /// The database's own.
 pub async fn release(db: &PgPool, lease: Lease) -> Result<(), Error> {
-    sqlx::query(
+    sqlx::query!(
         "UPDATE executions SET leased_until = NULL
          WHERE run_id = $1 AND attempt = $2 AND fence = $3 AND statement IS NULL",
+        Uuid::from(lease.key.run),
+        number(lease.key),
+        lease.fence,
     )
-    .bind(Uuid::from(lease.key.run))
-    .bind(number(lease.key))
-    .bind(lease.fence)
     .execute(db)
     .await?;
     Ok(())
@@ -155,17 +158,18 @@ pub async fn release(db: &PgPool, lease: Lease) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Interrupted`] if the lease is somebody else's by now; nothing is written then.
 pub async fn finish(conn: &mut PgConnection, lease: Lease, verdict: &Verdict) -> Result<(), Error> {
-    let done = sqlx::query(
-        "UPDATE executions SET statement = $4, verdict = $5, code = $6, finished_at = $7, leased_until = NULL
+    let done = sqlx::query!(
+        "UPDATE executions
+         SET statement = $4, verdict = $5, code = $6, finished_at = $7, leased_until = NULL
          WHERE run_id = $1 AND attempt = $2 AND fence = $3 AND statement IS NULL",
+        Uuid::from(lease.key.run),
+        number(lease.key),
+        lease.fence,
+        verdict.statement,
+        verdict.verdict,
+        verdict.code.as_deref(),
+        verdict.at,
     )
-    .bind(Uuid::from(lease.key.run))
-    .bind(number(lease.key))
-    .bind(lease.fence)
-    .bind(&verdict.statement)
-    .bind(&verdict.verdict)
-    .bind(&verdict.code)
-    .bind(verdict.at)
     .execute(conn)
     .await?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(Error::Interrupted("its lease was lost")) }
@@ -176,18 +180,20 @@ pub async fn finish(conn: &mut PgConnection, lease: Lease, verdict: &Verdict) ->
 /// # Errors
 /// The database's own.
 pub async fn state(db: &PgPool, key: AttemptKey) -> Result<State, Error> {
-    let row: Option<(Option<Vec<u8>>, bool)> = sqlx::query_as(
-        "SELECT statement, COALESCE(leased_until >= now(), false) FROM executions WHERE run_id = $1 AND attempt = $2",
+    let row = sqlx::query!(
+        r#"SELECT statement, COALESCE(leased_until >= now(), false) AS "leased!"
+           FROM executions WHERE run_id = $1 AND attempt = $2"#,
+        Uuid::from(key.run),
+        number(key),
     )
-    .bind(Uuid::from(key.run))
-    .bind(number(key))
     .fetch_optional(db)
     .await?;
-    Ok(match row {
-        None => State::Unknown,
-        Some((Some(statement), _)) => State::Finished(statement),
-        Some((None, true)) => State::Running,
-        Some((None, false)) => State::Interrupted,
+
+    let Some(row) = row else { return Ok(State::Unknown) };
+    Ok(match (row.statement, row.leased) {
+        (Some(statement), _) => State::Finished(statement),
+        (None, true) => State::Running,
+        (None, false) => State::Interrupted,
     })
 }
 
@@ -200,14 +206,15 @@ pub async fn shipped(
     module: Digest,
     verdict: &Verdict,
 ) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO shippings (module_digest, verdict, code, statement, issued_at) VALUES ($1, $2, $3, $4, $5)",
+    sqlx::query!(
+        "INSERT INTO shippings (module_digest, verdict, code, statement, issued_at)
+         VALUES ($1, $2, $3, $4, $5)",
+        module.to_string(),
+        verdict.verdict,
+        verdict.code.as_deref(),
+        verdict.statement,
+        verdict.at,
     )
-    .bind(module.to_string())
-    .bind(&verdict.verdict)
-    .bind(&verdict.code)
-    .bind(&verdict.statement)
-    .bind(verdict.at)
     .execute(conn)
     .await?;
     Ok(())
@@ -218,11 +225,12 @@ pub async fn shipped(
 /// # Errors
 /// The database's own.
 pub async fn newest_verdict(db: &PgPool, module: Digest) -> Result<Option<Vec<u8>>, Error> {
-    let row: Option<(Vec<u8>,)> = sqlx::query_as(
-        "SELECT statement FROM shippings WHERE module_digest = $1 AND verdict <> 'INCONCLUSIVE' ORDER BY id DESC LIMIT 1",
+    let statement = sqlx::query_scalar!(
+        "SELECT statement FROM shippings
+         WHERE module_digest = $1 AND verdict <> 'INCONCLUSIVE' ORDER BY id DESC LIMIT 1",
+        module.to_string(),
     )
-    .bind(module.to_string())
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|(statement,)| statement))
+    Ok(statement)
 }

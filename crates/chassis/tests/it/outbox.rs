@@ -1,5 +1,7 @@
 //! Facts leave once, in order, and only if they became true.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use chassis::{Bus, outbox};
 use wire::event::{Family, GateEvent};
@@ -10,6 +12,13 @@ use crate::fixture::{SOON, bus, data, database, fact, published, put, relay};
 async fn stored(bus: &Bus) -> u64 {
     let stream = Family::Gate.stream(bus.prefix());
     bus.jetstream().get_stream(stream).await.unwrap().info().await.unwrap().state.messages
+}
+
+#[tokio::test]
+async fn the_record_of_checked_statements_is_current() {
+    let db = database().await;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
+    testkit::assert_sql_metadata_is_current(&db.pool, &folder).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod world;
+mod sql_metadata;
 mod execute;
 mod refused;
 mod again;
