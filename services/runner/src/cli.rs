@@ -1,5 +1,5 @@
-//! The command line. Exit codes: 0 done, 1 the service failed or the subject is bad, 2 nothing is known,
-//! try again, 3 usage or configuration (C1).
+//! The command line. Exit codes: 0 done, 1 the service failed or the subject is bad, 2 nothing is
+//! known, try again, 3 usage or configuration (C1).
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,8 +48,8 @@ struct Cli {
 enum Command {
     /// Serve the gateway and work on runs, until a signal.
     Serve {
-        /// Which part of the service this process is [default: RUNNER_ROLE, or all]. A gateway alone
-        /// holds no key of the chain.
+        /// Which part of the service this process is [default: RUNNER_ROLE, or all]. A gateway
+        /// alone holds no key of the chain.
         #[arg(long, value_enum)]
         role: Option<Role>,
     },
@@ -62,8 +62,8 @@ enum Command {
     /// Look after the events that were published.
     #[command(subcommand)]
     Events(EventsCommand),
-    /// Compare what Postgres, the vault, the transactions, the balances, NATS and module-gate say about
-    /// every run. Exit code 1: something does not agree; 2: something could not be told.
+    /// Compare what Postgres, the vault, the transactions, the balances, NATS and module-gate say
+    /// about every run. Exit code 1: something does not agree; 2: something is unknown.
     Account {
         /// `text` or `json`; both say the same.
         #[arg(long, default_value = "text")]
@@ -87,8 +87,9 @@ enum RunsCommand {
         /// Its id.
         id: RunId,
     },
-    /// Remove runs that ended long ago, with their attempts, transactions, keys and published events.
-    /// Without --confirm it only counts. Runs that are not finished, or whose escrow is open, stay.
+    /// Remove runs that ended long ago, with their attempts, transactions, keys and published
+    /// events. Without --confirm it only counts. Runs that are not finished, or whose escrow is
+    /// open, stay.
     Prune {
         /// Only what ended longer ago than this: a number with d, h, m or s.
         #[arg(long, value_name = "AGE", value_parser = prune::parse_age)]
@@ -118,8 +119,8 @@ enum SessionsCommand {
 
 #[derive(Debug, Subcommand)]
 enum EventsCommand {
-    /// Publish events again, in their order, for a stream that lost them. Consumers know repeats by the
-    /// event's id. One of --from-position and --since is needed.
+    /// Publish events again, in their order, for a stream that lost them. Consumers know repeats by
+    /// the event's id. One of --from-position and --since is needed.
     Refill {
         /// From this position of the outbox on.
         #[arg(
@@ -211,7 +212,7 @@ async fn events(command: EventsCommand) -> ExitCode {
     };
     let refilled = async {
         let db = postgres::connect(&config.database_url).await?;
-        let bus = Bus::connect(&config.nats_url, &config.rules.nats_prefix).await?;
+        let bus = Bus::connect(&config.nats_url, &config.policy.nats_prefix).await?;
         refill::refill(&db, &bus, from, dry_run).await
     };
     match refilled.await {
@@ -255,7 +256,7 @@ async fn account(output: Output) -> ExitCode {
 async fn compared(config: &Config) -> anyhow::Result<account::Account> {
     let db = postgres::connect(&config.database_url).await?;
     let rpc = stellar::Rpc::new(&config.rpc_url).context("RUNNER_RPC_URL")?;
-    let bus = Bus::connect(&config.nats_url, &config.rules.nats_prefix).await?;
+    let bus = Bus::connect(&config.nats_url, &config.policy.nats_prefix).await?;
     let gates = config.gates.as_ref().map(crate::connect).transpose()?;
     let sources = account::Sources {
         db: &db,
@@ -353,7 +354,7 @@ async fn runs(command: RunsCommand) -> ExitCode {
         Ok(url) => url,
         Err(code) => return code,
     };
-    match told(command, &url).await {
+    match run_command(command, &url).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => refused(
             &anyhow::anyhow!("there is no such run, or it does not wait for an operator"),
@@ -364,7 +365,7 @@ async fn runs(command: RunsCommand) -> ExitCode {
 }
 
 /// `false` if there is no such run.
-async fn told(command: RunsCommand, url: &str) -> anyhow::Result<bool> {
+async fn run_command(command: RunsCommand, url: &str) -> anyhow::Result<bool> {
     let db = postgres::connect(url).await?;
     match command {
         RunsCommand::List => {
@@ -373,9 +374,9 @@ async fn told(command: RunsCommand, url: &str) -> anyhow::Result<bool> {
             println!("{}", serde_json::to_string_pretty(&views)?);
         }
         RunsCommand::Show { id } => {
-            let it = runs::store::load(&mut *db.acquire().await?, id).await?;
-            let Some(it) = it else { return Ok(false) };
-            println!("{}", serde_json::to_string_pretty(&RunView::from(&it))?);
+            let snapshot = runs::store::load(&mut *db.acquire().await?, id).await?;
+            let Some(snapshot) = snapshot else { return Ok(false) };
+            println!("{}", serde_json::to_string_pretty(&RunView::from(&snapshot))?);
         }
         RunsCommand::Prune { older_than, export, confirm } => {
             prune_runs(&db, older_than, export.as_deref(), confirm).await?;

@@ -13,7 +13,7 @@ use stellar::{Address, ChainError, Keypair, Network, STANDALONE};
 use crate::auth;
 use crate::auth::settings::Surroundings;
 use crate::crash;
-use crate::runs::steps::RunPolicy;
+use crate::model::policy::RunPolicy;
 
 /// A file of settings in the working folder; what the environment says goes before it.
 pub const FILE: &str = ".env.runner";
@@ -60,7 +60,8 @@ pub struct Config {
     pub registry: Address,
     /// Where the gateway listens.
     pub http: SocketAddr,
-    /// Where gRPC listens, and who may call. Without tokens nobody may, and nothing listens.
+    /// Where gRPC listens, and who may call. Without tokens there are no callers, and nothing
+    /// listens.
     pub grpc: Option<(SocketAddr, Tokens)>,
     /// `*`, or the one origin browsers may call from.
     pub cors_origin: String,
@@ -69,7 +70,7 @@ pub struct Config {
     /// How many workers this process has.
     pub workers: usize,
     /// What the operator chose for runs.
-    pub rules: RunPolicy,
+    pub policy: RunPolicy,
     /// The gates, if there are any.
     pub gates: Option<Addresses>,
     /// `error`, `warn`, `info`, `debug` or `trace`.
@@ -162,7 +163,7 @@ impl Config {
             cors_origin: env.with_default("RUNNER_CORS_ORIGIN", "*"),
             poll: Duration::from_millis(env.number("RUNNER_POLL_INTERVAL_MS", 1_000, 10..=600_000)),
             workers: env.number("RUNNER_WORKERS", 4, 1..=64),
-            rules: rules(&env, local),
+            policy: run_policy(&env, local),
             gates: gates(&env),
             log_level: env.with_default("RUNNER_LOG_LEVEL", "info"),
             database_url: env.required_url("DATABASE_URL", &["postgres", "postgresql"]),
@@ -198,7 +199,7 @@ fn keys(env: &Env, role: Role) -> (Option<ChainKeys>, Address) {
         }
         env.required("RUNNER_PUBLIC_KEY");
         let runner = env.parse("RUNNER_PUBLIC_KEY", str::parse::<Address>);
-        return (None, runner.unwrap_or_else(|| nobody().address()));
+        return (None, runner.unwrap_or_else(|| placeholder_key().address()));
     }
     let runner = runner_key(env);
     let source = source_key(env, &runner);
@@ -206,22 +207,22 @@ fn keys(env: &Env, role: Role) -> (Option<ChainKeys>, Address) {
     (Some(ChainKeys { runner, source }), address)
 }
 
-/// The runner's key, checked against the public key if that is told too (R7).
+/// The runner's key, checked against the public key if that is set too (R7).
 fn runner_key(env: &Env) -> Keypair {
     let key = key(env, SECRET);
-    let told = env.parse("RUNNER_PUBLIC_KEY", str::parse::<Address>);
-    if let (Some(key), Some(told)) = (&key, told)
-        && key.address() != told
+    let stated = env.parse("RUNNER_PUBLIC_KEY", str::parse::<Address>);
+    if let (Some(key), Some(stated)) = (&key, stated)
+        && key.address() != stated
     {
         let text = "is not the public key of RUNNER_SECRET; correct one of the two";
         env.mistake("RUNNER_PUBLIC_KEY", text);
     }
-    key.unwrap_or_else(nobody)
+    key.unwrap_or_else(placeholder_key)
 }
 
 fn source_key(env: &Env, runner: &Keypair) -> Keypair {
-    let key = key(env, "RUNNER_SOURCE_SECRET").unwrap_or_else(nobody);
-    if key.address() == runner.address() && key.address() != nobody().address() {
+    let key = key(env, "RUNNER_SOURCE_SECRET").unwrap_or_else(placeholder_key);
+    if key.address() == runner.address() && key.address() != placeholder_key().address() {
         let text = "is the runner's own key; use an account of its own that only pays fees";
         env.mistake("RUNNER_SOURCE_SECRET", text);
     }
@@ -236,8 +237,8 @@ fn key(env: &Env, names: &str) -> Option<Keypair> {
     env.parse(names, str::parse::<Keypair>)
 }
 
-/// Stands where a key is missing; the configuration is refused then.
-fn nobody() -> Keypair {
+/// The value of a missing key; the configuration is refused then, so it is never used.
+fn placeholder_key() -> Keypair {
     Keypair::from_seed(&[0; 32])
 }
 
@@ -254,7 +255,7 @@ fn contract(
     env.required(name);
     let read = env.parse(name, |text| match text.parse() {
         Ok(id @ Address::Contract(_)) => Ok(id),
-        _ => Err("want a contract id (C…)"),
+        _ => Err("expected a contract id (C…)"),
     });
     read.unwrap_or(none)
 }
@@ -292,9 +293,9 @@ fn grpc(env: &Env, bind: IpAddr) -> Option<(SocketAddr, Tokens)> {
     Some((SocketAddr::new(bind, port), tokens))
 }
 
-fn rules(env: &Env, local: bool) -> RunPolicy {
+fn run_policy(env: &Env, local: bool) -> RunPolicy {
     let margin = if local { 60 } else { 1_800 };
-    let rules = RunPolicy {
+    let policy = RunPolicy {
         deadline_secs: env.number("RUNNER_DEADLINE_SECS", 3_600, 660..=86_000),
         runner_fee: env.number("RUNNER_FEE_STROOPS", 0_u64, 0..=LARGEST_FEE).into(),
         margin_secs: env.number("RUNNER_DEADLINE_MARGIN_SECS", margin, 10..=43_200),
@@ -304,15 +305,15 @@ fn rules(env: &Env, local: bool) -> RunPolicy {
         lease_ms: env.number("RUNNER_LEASE_MS", 15_000, 1_000..=30_000),
         nats_prefix: env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX),
     };
-    let needed = rules.margin_secs.saturating_add(rules.wall_limit_ms.div_ceil(1_000));
-    if needed >= rules.deadline_secs {
+    let needed = policy.margin_secs.saturating_add(policy.wall_limit_ms.div_ceil(1_000));
+    if needed >= policy.deadline_secs {
         let text = format!(
-            "leaves no time to run: the wall limit and the margin alone are {needed} seconds; raise it, \
-             or lower RUNNER_WALL_LIMIT_MS or RUNNER_DEADLINE_MARGIN_SECS"
+            "leaves no time to run: the wall limit and the margin alone are {needed} seconds; \
+             raise it, or lower RUNNER_WALL_LIMIT_MS or RUNNER_DEADLINE_MARGIN_SECS"
         );
         env.mistake("RUNNER_DEADLINE_SECS", &text);
     }
-    rules
+    policy
 }
 
 fn attestation_keys(env: &Env) -> Vec<VerifyingKey> {
@@ -320,7 +321,7 @@ fn attestation_keys(env: &Env) -> Vec<VerifyingKey> {
     let keys = env.list(NAME).into_iter().filter_map(|text| {
         let key = wire::dsse::parse_key(&text);
         if key.is_none() {
-            env.mistake(NAME, "want Ed25519 public keys of 64 hex digits between commas");
+            env.mistake(NAME, "expected Ed25519 public keys of 64 hex digits between commas");
         }
         key
     });
@@ -349,14 +350,14 @@ fn crash_point(name: &str) -> Result<String, &'static str> {
     if crash::exists(name) {
         Ok(name.to_owned())
     } else {
-        Err("want a name `runner crash-points` lists")
+        Err("expected a name that `runner crash-points` lists")
     }
 }
 
 fn notices(env: &Env) -> Vec<&'static str> {
-    let told = env.optional("RUNNER_STATE_PATH").is_some();
+    let is_set = env.optional("RUNNER_STATE_PATH").is_some();
     let text = "RUNNER_STATE_PATH does nothing: the state of runs is in DATABASE_URL";
-    told.then_some(text).into_iter().collect()
+    is_set.then_some(text).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub const POINTS: [(&str, &str); 27] = [
     ("open.after_land", "open_run was seen on chain; its result is not stored"),
     ("open.after_result", "the result of open_run is stored; the run is still opening"),
     ("execute.before", "the start of the execution is stored; module-gate was not called"),
-    ("execute.during", "module-gate has begun and told of it"),
+    ("execute.during", "module-gate has begun and reported progress"),
     ("execute.after_answer", "the execution statement was received; it is not stored"),
     ("execute.after_persist", "the execution statement is stored; nothing was sealed"),
     ("seal.before", "oracle-gate is about to be called"),

@@ -95,7 +95,7 @@ impl Error {
 }
 
 /// What went wrong with the database, logged and counted by its kind: an outage, a lock that
-/// another keeps and a mistake of ours want different people.
+/// another keeps and a mistake of ours concern different people.
 fn database(error: &sqlx::Error) -> (Problem, &'static str) {
     let kind = postgres::kind(error);
     postgres::count(kind);

@@ -18,9 +18,8 @@ use wire::{Digest, RunId};
 
 use crate::crash;
 use crate::error::{Error, Result};
-use crate::runs::facts::Drafts;
-use crate::runs::run::Request;
-use crate::runs::settlement::Seal;
+use crate::model::run::Request;
+use crate::model::settlement::Seal;
 
 const MODULE_GATE: &str = "module-gate";
 const ORACLE_GATE: &str = "oracle-gate";
@@ -71,6 +70,15 @@ pub enum Execution {
     Running,
     /// It has ended with this statement.
     Finished(Vec<u8>),
+}
+
+/// Drafts of a run's plan and record, as bytes: oracle-gate stores them beside the facts view.
+#[derive(Debug, Clone)]
+pub struct Drafts {
+    /// A JSON object.
+    pub plan: Vec<u8>,
+    /// JSON lines.
+    pub record: Vec<u8>,
 }
 
 /// What oracle-gate answered to `Seal`.
@@ -135,11 +143,12 @@ impl Gates {
             stream.message().await.map_err(|status| Error::gate(MODULE_GATE, &status))?
         {
             match message.event {
-                Some(Event::Progress(it)) => {
-                    tracing::debug!(run.id = %order.run, phase = it.phase, "{}", it.message);
+                Some(Event::Progress(progress)) => {
+                    let (run, phase) = (order.run, progress.phase);
+                    tracing::debug!(run.id = %run, phase, "{}", progress.message);
                     crash::point("execute.during");
                 }
-                Some(Event::Finished(it)) => return Ok(it.statement),
+                Some(Event::Finished(finished)) => return Ok(finished.statement),
                 None => {}
             }
         }
@@ -214,19 +223,19 @@ async fn within<T>(
     answer.map_err(|status| Error::gate(gate, &status))
 }
 
-fn execute_request(it: &Order<'_>) -> ExecuteRequest {
+fn execute_request(order: &Order<'_>) -> ExecuteRequest {
     ExecuteRequest {
-        run_id: it.run.to_string(),
-        attempt: it.attempt,
-        user: it.request.user.clone(),
-        workflow_id: it.workflow_id.to_owned(),
-        manifest_hash: it.module.to_string(),
-        input: it.input.to_vec(),
-        input_digest: it.request.input_digest.to_string(),
-        seed: it.request.seed,
-        budgets: Some(it.request.budgets.into()),
-        wall_limit_ms: it.wall_limit_ms,
-        deadline_unix: it.deadline,
+        run_id: order.run.to_string(),
+        attempt: order.attempt,
+        user: order.request.user.clone(),
+        workflow_id: order.workflow_id.to_owned(),
+        manifest_hash: order.module.to_string(),
+        input: order.input.to_vec(),
+        input_digest: order.request.input_digest.to_string(),
+        seed: order.request.seed,
+        budgets: Some(order.request.budgets.into()),
+        wall_limit_ms: order.wall_limit_ms,
+        deadline_unix: order.deadline,
     }
 }
 
@@ -239,7 +248,7 @@ fn sealed(answer: SealResponse) -> Result<Sealed> {
     let passed = match answer.seal_status() {
         SealStatus::SealedFailed => true,
         SealStatus::Sealed => {
-            check.is_some_and(|it| matches!(it.status(), CheckStatus::Ok | CheckStatus::Warn))
+            check.is_some_and(|check| matches!(check.status(), CheckStatus::Ok | CheckStatus::Warn))
         }
         SealStatus::Unspecified => {
             return Err(unexpected_response(ORACLE_GATE, "a seal in no known state"));
@@ -247,7 +256,7 @@ fn sealed(answer: SealResponse) -> Result<Sealed> {
     };
     Ok(Sealed {
         passed,
-        reasons: check.map(|it| it.reasons.clone()).unwrap_or_default(),
+        reasons: check.map(|check| check.reasons.clone()).unwrap_or_default(),
         seal: Seal {
             seal_digest: digest(&answer.seal_digest)?,
             manifest_digest: digest(&answer.manifest_digest)?,

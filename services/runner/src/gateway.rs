@@ -24,7 +24,7 @@ use crate::gateway::page::Page;
 use crate::gateway::rules::Hosts;
 use crate::gateway::summary::About;
 use crate::gateway::view::RunView;
-use crate::runs::run::Snapshot;
+use crate::model::run::Snapshot;
 
 pub mod rules;
 pub mod create_request;
@@ -42,7 +42,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 #[derive(Debug)]
 pub struct Gateway {
     /// Where orders are taken.
-    pub desk: RunCommands,
+    pub commands: RunCommands,
     /// What this service knows of itself.
     pub health: Health,
     /// Whether callers are asked who they are.
@@ -55,12 +55,12 @@ pub struct Gateway {
 
 type Shared = State<Arc<Gateway>>;
 
-/// All routes. `cors_origin` is `*` or one origin; `hosts` are the names by which the gateway may be
-/// called, if they are to be checked.
+/// All routes. `cors_origin` is `*` or one origin; `hosts` are the names by which the gateway may
+/// be called, if they are to be checked.
 ///
 /// # Errors
 ///
-/// When the origin can't stand in a header.
+/// When the origin cannot be the value of a header.
 pub fn router(
     gateway: Arc<Gateway>,
     cors_origin: &str,
@@ -74,13 +74,13 @@ pub fn router(
         .route("/runs/{id}/retry", post(retry))
         .route("/runs/{id}/cancel", post(cancel))
         .route("/runs/{id}/bundle", get(bundle))
-        .route("/summary", get(told_summary))
+        .route("/summary", get(show_summary))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(create_request::MAX_BODY_BYTES))
-        // Whatever stands above needs a login, the answer to unknown routes included.
+        // Every route above needs a login, the answer to unknown routes included.
         .layer(middleware::from_fn_with_state(access.clone(), auth::guard))
-        .route("/health", get(told_health))
+        .route("/health", get(show_health))
         .route("/problems/{slug}", get(problem_page))
         .layer(middleware::from_fn_with_state(hosts, rules::apply))
         .with_state(gateway)
@@ -110,7 +110,7 @@ async fn create(
     let key = idempotency_key(&headers)?;
     let new = create_request::read(&body, commands::draw_seed)?;
     caller.may_spend(&new.request.user)?;
-    let created = gateway.desk.create(&new, key.as_ref()).await?;
+    let created = gateway.commands.create(&new, key.as_ref()).await?;
     let status = StatusCode::from_u16(created.status).unwrap_or(StatusCode::ACCEPTED);
     let json = HeaderValue::from_static("application/json");
     let mut answer = (status, [(header::CONTENT_TYPE, json)], created.body).into_response();
@@ -135,7 +135,7 @@ async fn list(
     let status = query.status.as_deref().map(page::status).transpose()?;
     let asked = query.user.as_deref().map(page::user).transpose()?;
     let user = caller.list_of(asked.as_deref())?;
-    let (runs, next) = page.fetch(&gateway.desk.db, user.as_deref(), status).await?;
+    let (runs, next) = page.fetch(&gateway.commands.db, user.as_deref(), status).await?;
     let views: Vec<_> = runs.iter().map(RunView::from).collect();
     let mut answer = Json(views).into_response();
     if let Some(cursor) = next {
@@ -162,7 +162,7 @@ async fn retry(
 ) -> Result<Json<RunView>> {
     let run = visible(&gateway, &caller, &id).await?;
     caller.may_spend(&run.run.request.user)?;
-    Ok(Json(RunView::from(&gateway.desk.retry(run.run.id).await?)))
+    Ok(Json(RunView::from(&gateway.commands.retry(run.run.id).await?)))
 }
 
 async fn cancel(
@@ -171,7 +171,7 @@ async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Json<RunView>> {
     let run = visible(&gateway, &caller, &id).await?;
-    Ok(Json(RunView::from(&gateway.desk.cancel(run.run.id).await?)))
+    Ok(Json(RunView::from(&gateway.commands.cancel(run.run.id).await?)))
 }
 
 async fn bundle(
@@ -179,29 +179,30 @@ async fn bundle(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    let it = visible(&gateway, &caller, &id).await?;
+    let snapshot = visible(&gateway, &caller, &id).await?;
     let Some(gates) = &gateway.gates else {
         return Err(Error::refused(Problem::NotFound, "this runner has no oracle-gate configured"));
     };
-    bundle::answer(&it, gates, &gateway.about.contract_id, &gateway.desk.db).await
+    bundle::answer(&snapshot, gates, &gateway.about.contract_id, &gateway.commands.db).await
 }
 
-async fn told_health(State(gateway): Shared) -> Response {
+async fn show_health(State(gateway): Shared) -> Response {
     // Probes have no token; with a login, nothing about a single user's run is shown to them.
     let all = !gateway.access.is_login();
-    let (ok, body) = summary::health(&gateway.health, &gateway.about, &gateway.desk.db, all).await;
+    let (ok, body) =
+        summary::health(&gateway.health, &gateway.about, &gateway.commands.db, all).await;
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
 }
 
-async fn told_summary(State(gateway): Shared, caller: Caller) -> Result<Json<Value>> {
+async fn show_summary(State(gateway): Shared, caller: Caller) -> Result<Json<Value>> {
     let all = caller.sees_all();
-    Ok(Json(summary::summary(&gateway.about, &gateway.desk.db, all).await?))
+    Ok(Json(summary::summary(&gateway.about, &gateway.commands.db, all).await?))
 }
 
 /// A run that the caller may see.
 async fn visible(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Snapshot> {
-    let run = gateway.desk.find(run_id(id)?).await?;
+    let run = gateway.commands.find(run_id(id)?).await?;
     // The account of a run never changes, so what is checked here holds for what follows.
     caller.may_see(&run.run.request.user)?;
     Ok(run)
@@ -245,7 +246,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Key>> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        // Which of them is meant cannot be told, and a wrong guess is a second run.
+        // It is unknown which of them is meant, and a wrong guess is a second run.
         let text = "Idempotency-Key: expected one such header, found several";
         return Err(Error::refused(Problem::InvalidRequest, text));
     }

@@ -18,8 +18,8 @@ use crate::gateway::commands::{self, Key};
 use crate::gateway::page::Page;
 use crate::gateway::view::{Meters, RunView, rfc3339};
 use crate::gateway::{Gateway, create_request, store};
-use crate::runs::run::{self, Snapshot};
-use crate::runs::state;
+use crate::model::run::{self, Snapshot};
+use crate::model::state;
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -36,15 +36,15 @@ impl Runner for Grpc {
         let key = request.idempotency_key.as_deref().map(Key::read).transpose()?;
         let new = create_request::read(&body(&request)?, commands::draw_seed)?;
         caller.may_spend(&new.request.user)?;
-        let created = self.0.desk.create(&new, key.as_ref()).await?;
-        Ok(Response::new(message(&self.0.desk.find(created.id).await?)))
+        let created = self.0.commands.create(&new, key.as_ref()).await?;
+        Ok(Response::new(message(&self.0.commands.find(created.id).await?)))
     }
 
     async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<Run>, Status> {
         let caller = self.caller(&request).await?;
-        let it = self.0.desk.find(run_id(&request.into_inner().id)?).await?;
-        caller.may_see(&it.run.request.user)?;
-        Ok(Response::new(message(&it)))
+        let snapshot = self.0.commands.find(run_id(&request.into_inner().id)?).await?;
+        caller.may_see(&snapshot.run.request.user)?;
+        Ok(Response::new(message(&snapshot)))
     }
 
     async fn list_runs(
@@ -56,18 +56,18 @@ impl Runner for Grpc {
         let limit = request.limit.clamp(0, 500).to_string();
         let limit = (request.limit > 0).then_some(limit.as_str());
         let page = Page::read(limit, Some(&request.cursor))?;
-        let (runs, next) = page.fetch(&self.0.desk.db, user.as_deref(), None).await?;
+        let (runs, next) = page.fetch(&self.0.commands.db, user.as_deref(), None).await?;
         let runs = runs.iter().map(message).collect();
         Ok(Response::new(ListRunsResponse { runs, next_cursor: next.unwrap_or_default() }))
     }
 
     async fn retry_run(&self, request: Request<RetryRunRequest>) -> Result<Response<Run>, Status> {
         let caller = self.caller(&request).await?;
-        let found = self.0.desk.find(run_id(&request.into_inner().id)?).await?;
+        let found = self.0.commands.find(run_id(&request.into_inner().id)?).await?;
         caller.may_see(&found.run.request.user)?;
         caller.may_spend(&found.run.request.user)?;
-        let it = self.0.desk.retry(found.run.id).await?;
-        Ok(Response::new(message(&it)))
+        let snapshot = self.0.commands.retry(found.run.id).await?;
+        Ok(Response::new(message(&snapshot)))
     }
 
     async fn get_summary(
@@ -75,7 +75,7 @@ impl Runner for Grpc {
         request: Request<GetSummaryRequest>,
     ) -> Result<Response<Summary>, Status> {
         let all = self.caller(&request).await?.sees_all();
-        let (about, load) = (&self.0.about, store::load(&self.0.desk.db).await?);
+        let (about, load) = (&self.0.about, store::load(&self.0.commands.db).await?);
         let count = |number: i64| u64::try_from(number).unwrap_or_default();
         let age = load.oldest_at.map(|at| (chassis::clock::now() - at).whole_milliseconds());
         Ok(Response::new(Summary {
@@ -88,8 +88,8 @@ impl Runner for Grpc {
             queue_depth: count(load.queued),
             running: count(load.running),
             stuck: count(load.stuck),
-            oldest_age_ms: age.and_then(|it| u64::try_from(it).ok()),
-            last_tick_at: about.pulse.last().map(rfc3339),
+            oldest_age_ms: age.and_then(|age| u64::try_from(age).ok()),
+            last_tick_at: about.last_poll.last().map(rfc3339),
             active_run_id: load.active.filter(|_| all).map(|id| id.to_string()),
         }))
     }
@@ -103,7 +103,7 @@ impl Grpc {
 }
 
 /// The same body that HTTP takes, so that both are read by one rule and share their keys.
-fn body(it: &CreateRunRequest) -> Result<Vec<u8>> {
+fn body(request: &CreateRunRequest) -> Result<Vec<u8>> {
     /// The members that HTTP knows. The JSON of the caller is put in as it is.
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -120,22 +120,22 @@ fn body(it: &CreateRunRequest) -> Result<Vec<u8>> {
         #[serde(skip_serializing_if = "Option::is_none")]
         input: Option<&'a RawValue>,
     }
-    let budgets = it.budgets.unwrap_or_default();
+    let budgets = request.budgets.unwrap_or_default();
     let body = Body {
-        user: &it.user,
-        agent_id: it.agent_id,
-        rate_version: it.rate_version,
+        user: &request.user,
+        agent_id: request.agent_id,
+        rate_version: request.rate_version,
         budgets: Meters {
             llm_in: budgets.llm_in,
             llm_out: budgets.llm_out,
             http_calls: budgets.http_calls,
             runtime_ms: budgets.runtime_ms,
         },
-        workflow_id: it.workflow_id.as_deref(),
-        label: it.label.as_deref(),
-        seed: it.seed,
-        metadata: raw("metadata_json", it.metadata_json.as_deref())?,
-        input: raw("input_json", it.input_json.as_deref())?,
+        workflow_id: request.workflow_id.as_deref(),
+        label: request.label.as_deref(),
+        seed: request.seed,
+        metadata: raw("metadata_json", request.metadata_json.as_deref())?,
+        input: raw("input_json", request.input_json.as_deref())?,
     };
     serde_json::to_vec(&body).map_err(|error| Error::Broken(error.to_string()))
 }
@@ -152,14 +152,14 @@ fn run_id(text: &str) -> Result<wire::RunId> {
     text.parse().map_err(|_| Error::refused(Problem::NotFound, "Run not found"))
 }
 
-fn message(it: &Snapshot) -> Run {
-    let view = RunView::from(it);
-    let (request, attempt) = (&it.run.request, &it.attempt);
-    let text = |digest: Option<wire::Digest>| digest.map(|it| it.to_string());
+fn message(snapshot: &Snapshot) -> Run {
+    let view = RunView::from(snapshot);
+    let (request, attempt) = (&snapshot.run.request, &snapshot.attempt);
+    let text = |digest: Option<wire::Digest>| digest.map(|digest| digest.to_string());
     let hashes = &view.transaction_hashes;
     let any_hash = hashes.open.is_some() || hashes.finalize.is_some();
     Run {
-        status: status(it.run.status).into(),
+        status: status(snapshot.run.status).into(),
         escrow: escrow(attempt.escrow).into(),
         budgets: Some(request.budgets.into()),
         metadata_json: request.metadata.clone().map(String::into_bytes),
@@ -176,10 +176,10 @@ fn message(it: &Snapshot) -> Run {
             open: text(hashes.open),
             finalize: text(hashes.finalize),
         }),
-        pack: view.pack.map(|it| pb::Pack {
-            pack_id: it.pack_id,
-            seal_digest: it.seal_digest.to_string(),
-            facts_ref: it.facts_ref,
+        pack: view.pack.map(|pack| pb::Pack {
+            pack_id: pack.pack_id,
+            seal_digest: pack.seal_digest.to_string(),
+            facts_ref: pack.facts_ref,
         }),
         id: view.id,
         user: view.user,
@@ -197,14 +197,14 @@ fn message(it: &Snapshot) -> Run {
     }
 }
 
-fn receipt(it: &crate::runs::settlement::Receipt) -> pb::Receipt {
+fn receipt(receipt: &crate::model::settlement::Receipt) -> pb::Receipt {
     pb::Receipt {
-        run_id: it.run_id.to_string(),
-        actual_charge: it.actual_charge.to_string(),
-        refund: it.refund.to_string(),
-        developer: it.developer.clone(),
-        output_hash: Some(it.output_hash.to_string()),
-        finalized_at: Some(it.finalized_at.clone()),
+        run_id: receipt.run_id.to_string(),
+        actual_charge: receipt.actual_charge.to_string(),
+        refund: receipt.refund.to_string(),
+        developer: receipt.developer.clone(),
+        output_hash: Some(receipt.output_hash.to_string()),
+        finalized_at: Some(receipt.finalized_at.clone()),
     }
 }
 

@@ -8,8 +8,8 @@
 //!
 //! What it promises: one open, one execution that counts, one seal, one settlement and one receipt
 //! for an attempt; nothing new is signed before the old can no longer land; what only a person can
-//! tell goes to a person. Reading order: [`runs::state`], [`runs::steps`], [`chain::decide`],
-//! [`chain::engine`], then the ways in ([`gateway`], [`grpc`]) and [`start`].
+//! decide goes to a person. Reading order: [`model::state`], [`runs::steps`], [`chain::decide`],
+//! [`chain::submit`], then the ways in ([`gateway`], [`grpc`]) and [`start`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,24 +25,27 @@ use wire::event::Family;
 use wire::pb::runner::v1::runner_server::RunnerServer;
 
 use crate::auth::Access;
-use crate::chain::ledger::ChainClient;
+use crate::chain::client::ChainClient;
 use crate::config::{Addresses, ChainKeys, Config, Role};
 use crate::gates::Gates;
 use crate::gateway::Gateway;
 use crate::gateway::commands::RunCommands;
 use crate::gateway::rules::Hosts;
-use crate::gateway::summary::{About, LastPoll};
+use crate::gateway::summary::About;
 use crate::grpc::Grpc;
-use crate::runs::steps::Engine;
-use crate::runs::worker::{WorkSignal, work};
+use crate::runs::signal::{LastPoll, WorkSignal};
+use crate::runs::steps::RunDriver;
+use crate::runs::worker::work;
 
 pub mod auth;
 pub mod config;
 pub mod crash;
 pub mod error;
-pub mod runs;
+pub mod model;
+pub mod rows;
 pub mod chain;
 pub mod gates;
+pub mod runs;
 pub mod gateway;
 pub mod grpc;
 pub mod metrics;
@@ -90,19 +93,20 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     let requests_db = postgres::connect_at_most(&config.database_url, GATEWAY_CONNECTIONS).await?;
     let migrated = postgres::migrate(&db, &MIGRATIONS).await;
     migrated.context("DATABASE_URL: the database can't be migrated")?;
-    let bus = Bus::connect(&config.nats_url, &config.rules.nats_prefix).await?;
+    let bus = Bus::connect(&config.nats_url, &config.policy.nats_prefix).await?;
     let gates = config.gates.as_ref().map(connect).transpose()?;
     let started = Started {
         http: http.local_addr()?,
         grpc: grpc.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
     };
-    let (bell, pulse, health) = (WorkSignal::default(), LastPoll::default(), Health::new());
+    let (work_signal, last_poll, health) =
+        (WorkSignal::default(), LastPoll::default(), Health::new());
     let gateway = Arc::new(Gateway {
-        desk: desk(&requests_db, &bell, &config),
+        commands: run_commands(&requests_db, &work_signal, &config),
         health: health.clone(),
         access: access(&mut config, &db, started.http)?,
         gates: gates.clone(),
-        about: about(&config, &pulse),
+        about: about(&config, &last_poll),
     });
     let (role, poll, workers) = (config.role, config.poll, config.workers);
     let (cors, rpc_url) = (config.cors_origin.clone(), config.rpc_url.clone());
@@ -113,16 +117,16 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     service.spawn("stream", bus.clone().provide(Family::Run, service.stop()));
     service.spawn("outbox", outbox::relay(db.clone(), bus, service.stop()));
 
-    if let Some(engine) = engine(config, db, gates)?.map(Arc::new) {
-        let known = startup::check(&engine.ledger).await?;
+    if let Some(driver) = run_driver(config, db, gates)?.map(Arc::new) {
+        let known = startup::check(&driver.chain).await?;
         for number in 0..workers {
-            let (engine, bell, pulse, stop) =
-                (engine.clone(), bell.clone(), pulse.clone(), service.stop());
+            let (driver, work_signal, last_poll, stop) =
+                (driver.clone(), work_signal.clone(), last_poll.clone(), service.stop());
             service.spawn(format!("worker {number}"), async move {
                 if !known {
-                    startup::wait(&engine.ledger, &stop).await?;
+                    startup::wait(&driver.chain, &stop).await?;
                 }
-                work(engine, bell, pulse, poll, stop).await
+                work(driver, work_signal, last_poll, poll, stop).await
             });
         }
     }
@@ -155,24 +159,24 @@ fn access(config: &mut Config, db: &PgPool, http: SocketAddr) -> anyhow::Result<
     Access::new(mode, (&config.network, &config.rpc_url), db, &local_url)
 }
 
-fn connect(it: &Addresses) -> anyhow::Result<Gates> {
-    let module = chassis::grpc::client(&it.module.0, Some(&it.module.1));
-    let oracle = chassis::grpc::client(&it.oracle.0, Some(&it.oracle.1));
+fn connect(gates: &Addresses) -> anyhow::Result<Gates> {
+    let module = chassis::grpc::client(&gates.module.0, Some(&gates.module.1));
+    let oracle = chassis::grpc::client(&gates.oracle.0, Some(&gates.oracle.1));
     Ok(Gates::new(
         module.context("RUNNER_MODULE_GATE_URL")?,
         oracle.context("RUNNER_ORACLE_GATE_URL")?,
     ))
 }
 
-fn desk(db: &PgPool, bell: &WorkSignal, config: &Config) -> RunCommands {
+fn run_commands(db: &PgPool, work_signal: &WorkSignal, config: &Config) -> RunCommands {
     RunCommands {
         db: db.clone(),
-        bell: bell.clone(),
-        nats_prefix: config.rules.nats_prefix.clone(),
+        work_signal: work_signal.clone(),
+        nats_prefix: config.policy.nats_prefix.clone(),
     }
 }
 
-fn about(config: &Config, pulse: &LastPoll) -> About {
+fn about(config: &Config, last_poll: &LastPoll) -> About {
     About {
         runner: config.runner.to_string(),
         contract_id: config.vault.to_string(),
@@ -180,7 +184,7 @@ fn about(config: &Config, pulse: &LastPoll) -> About {
         network_passphrase: config.network.passphrase().to_owned(),
         rpc_url: public_url(&config.rpc_url),
         poll_interval_ms: u64::try_from(config.poll.as_millis()).unwrap_or(u64::MAX),
-        pulse: pulse.clone(),
+        last_poll: last_poll.clone(),
     }
 }
 
@@ -213,9 +217,13 @@ fn public_url(url: &str) -> String {
 }
 
 /// What works on runs; `None` for a gateway alone, which has no key to sign with.
-fn engine(config: Config, db: PgPool, gates: Option<Gates>) -> anyhow::Result<Option<Engine>> {
+fn run_driver(
+    config: Config,
+    db: PgPool,
+    gates: Option<Gates>,
+) -> anyhow::Result<Option<RunDriver>> {
     let Some(ChainKeys { runner, source }) = config.keys else { return Ok(None) };
-    let ledger = ChainClient {
+    let chain = ChainClient {
         rpc: Rpc::new(&config.rpc_url).context("RUNNER_RPC_URL")?,
         network: config.network,
         runner,
@@ -227,7 +235,7 @@ fn engine(config: Config, db: PgPool, gates: Option<Gates>) -> anyhow::Result<Op
         db: db.clone(),
         owner: chassis::clock::new_uuid().to_string(),
     };
-    Ok(Some(Engine { db, ledger, gates, rules: config.rules }))
+    Ok(Some(RunDriver { db, chain, gates, policy: config.policy }))
 }
 
 #[cfg(test)]

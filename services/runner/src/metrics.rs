@@ -21,7 +21,8 @@ fn runs() -> &'static Gauge<u64> {
     &GAUGE
 }
 
-/// `lumio.runner.oldest.age` (seconds): since the run that has waited longest to be opened was accepted.
+/// `lumio.runner.oldest.age` (seconds): since the run that has waited longest to be opened was
+/// accepted.
 fn oldest_age() -> &'static Gauge<f64> {
     static GAUGE: LazyLock<Gauge<f64>> = LazyLock::new(|| {
         meter()

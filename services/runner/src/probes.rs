@@ -1,4 +1,4 @@
-//! What `/health`, `/ready` and grpc.health.v1 tell of this service (R15).
+//! What `/health`, `/ready` and grpc.health.v1 say about this service (R15).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Counting runs costs more than asking whether something answers.
 const EVERY_LOAD: Duration = Duration::from_secs(5);
 
-/// Watches everything the service needs or wants.
+/// Watches everything the service needs.
 pub fn spawn(
     service: &Service,
     health: &Health,
@@ -52,8 +52,8 @@ pub fn spawn(
     }
 }
 
-/// Whether work that waits is also taken. Runs that wait while every worker is busy are a long queue; runs
-/// that wait while no worker holds any mean that nothing moves at all.
+/// Whether work that waits is also taken. Runs that wait while every worker is busy are a long
+/// queue; runs that wait while no worker holds any mean that nothing moves at all.
 fn moving(load: &Load) -> Result<(), String> {
     if load.overdue == 0 || load.held > 0 {
         return Ok(());
@@ -70,7 +70,7 @@ fn spawn_gates(service: &Service, health: &Health, gates: &Gates) {
     let module = gates.clone();
     let probe = move || {
         let gates = module.clone();
-        async move { answers(gates.execution(nobody(), 1).await.map(drop)) }
+        async move { is_reachable(gates.execution(probe_run_id(), 1).await.map(drop)) }
     };
     service.spawn(
         "probe module-gate",
@@ -79,7 +79,7 @@ fn spawn_gates(service: &Service, health: &Health, gates: &Gates) {
     let oracle = gates.clone();
     let probe = move || {
         let gates = oracle.clone();
-        async move { answers(gates.module(Digest::of(b"")).await) }
+        async move { is_reachable(gates.module(Digest::of(b"")).await) }
     };
     service.spawn(
         "probe oracle-gate",
@@ -87,13 +87,14 @@ fn spawn_gates(service: &Service, health: &Health, gates: &Gates) {
     );
 }
 
-/// A run there never is: asking for it tells whether the gate answers, and knows our token.
-fn nobody() -> RunId {
+/// The id of a run that never exists: asking for it shows whether the gate answers and accepts
+/// this service's token.
+fn probe_run_id() -> RunId {
     RunId::from(uuid::Uuid::nil())
 }
 
 /// A refusal by name is an answer, except that of a token.
-fn answers(answer: crate::error::Result<()>) -> Result<(), String> {
+fn is_reachable(answer: crate::error::Result<()>) -> Result<(), String> {
     match answer {
         Ok(()) => Ok(()),
         Err(Error::Gate { problem: Some(problem), .. })

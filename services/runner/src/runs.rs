@@ -1,19 +1,14 @@
-//! The life of a run: what it is, where it may go, and what takes it there.
+//! What takes a run from the queue to its end.
 //!
-//! Reading order: [`state`] (the machine), [`run`], [`terms`] and [`settlement`] (what is kept),
-//! [`preflight`] and [`verdict`] (the rules), [`store`] (how it is kept), [`worker`] and [`steps`]
-//! (what moves it).
+//! Reading order: [`facts`], [`preflight`] and [`verdict`] (the rules), [`store`] (how runs are
+//! kept), [`worker`] and [`steps`] (what moves them), [`event`] (what is published of them).
 
-pub mod state;
-pub mod run;
-pub mod terms;
-pub mod settlement;
+pub mod signal;
+pub mod facts;
 pub mod preflight;
 pub mod verdict;
-pub mod rows;
-pub mod snapshot;
 pub mod store;
 pub mod event;
-pub mod facts;
+pub mod drafts;
 pub mod steps;
 pub mod worker;

@@ -10,7 +10,7 @@ use stellar::vault::Vault;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::ledger::ChainClient;
+use crate::chain::client::ChainClient;
 use crate::chain::store;
 use crate::error::Error;
 
@@ -22,8 +22,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// When a setting is wrong; the text begins with its name.
-pub async fn check(ledger: &ChainClient) -> anyhow::Result<bool> {
-    match checked(ledger).await {
+pub async fn check(chain: &ChainClient) -> anyhow::Result<bool> {
+    match checked(chain).await {
         Err(Error::Chain(error)) => {
             tracing::warn!("RUNNER_RPC_URL: nothing is known of the network yet: {error}");
             Ok(false)
@@ -39,8 +39,8 @@ pub async fn check(ledger: &ChainClient) -> anyhow::Result<bool> {
 /// # Errors
 ///
 /// As [`check`].
-pub async fn wait(ledger: &ChainClient, stop: &CancellationToken) -> anyhow::Result<()> {
-    while !stop.is_cancelled() && !check(ledger).await? {
+pub async fn wait(chain: &ChainClient, stop: &CancellationToken) -> anyhow::Result<()> {
+    while !stop.is_cancelled() && !check(chain).await? {
         tokio::select! {
             () = sleep(RETRY) => {}
             () = stop.cancelled() => {}
@@ -50,39 +50,41 @@ pub async fn wait(ledger: &ChainClient, stop: &CancellationToken) -> anyhow::Res
 }
 
 /// The setting that is wrong, if one is.
-async fn checked(ledger: &ChainClient) -> crate::error::Result<Option<String>> {
-    let node = ledger.rpc.network().await.map_err(ChainError::from)?;
-    if node.network != ledger.network {
-        let (theirs, ours) = (node.network.passphrase(), ledger.network.passphrase());
+async fn checked(chain: &ChainClient) -> crate::error::Result<Option<String>> {
+    let node = chain.rpc.network().await.map_err(ChainError::from)?;
+    if node.network != chain.network {
+        let (theirs, ours) = (node.network.passphrase(), chain.network.passphrase());
         return Ok(Some(format!(
-            "RUNNER_NETWORK_PASSPHRASE: is '{ours}', but the node of RUNNER_RPC_URL is on '{theirs}'"
+            "RUNNER_NETWORK_PASSPHRASE: is '{ours}', but the node of RUNNER_RPC_URL is on \
+             '{theirs}'"
         )));
     }
-    let config = match Vault(ledger.vault).read_config(&ledger.rpc).await {
+    let config = match Vault(chain.vault).read_config(&chain.rpc).await {
         Ok(Some(config)) => config,
         Ok(None) => {
-            let vault = ledger.vault;
+            let vault = chain.vault;
             return Ok(Some(format!(
-                "RUNNER_CONTRACT_ID: there is no contract {vault} on this network; deploy it, or correct the id"
+                "RUNNER_CONTRACT_ID: there is no contract {vault} on this network; deploy it, or \
+                 correct the id"
             )));
         }
         Err(ChainError::Decode { why, .. }) => {
-            return Ok(Some(format!("RUNNER_CONTRACT_ID: {} is no vault: {why}", ledger.vault)));
+            return Ok(Some(format!("RUNNER_CONTRACT_ID: {} is no vault: {why}", chain.vault)));
         }
         Err(error) => return Err(error.into()),
     };
-    if config.registry != ledger.registry {
+    if config.registry != chain.registry {
         return Ok(Some(format!(
             "RUNNER_AGENT_REGISTRY_ID: is {}, but the vault was set up with {}",
-            ledger.registry, config.registry
+            chain.registry, config.registry
         )));
     }
-    ledger.now().await?;
-    store::add_source(&ledger.db, &ledger.source.address().to_string()).await?;
-    let keys = [("RUNNER_SECRET", &ledger.runner), ("RUNNER_SOURCE_SECRET", &ledger.source)];
+    chain.now().await?;
+    store::add_source(&chain.db, &chain.source.address().to_string()).await?;
+    let keys = [("RUNNER_SECRET", &chain.runner), ("RUNNER_SOURCE_SECRET", &chain.source)];
     for (setting, key) in keys {
         let account = key.address();
-        if ledger.rpc.account(&account).await?.is_none() {
+        if chain.rpc.account(&account).await?.is_none() {
             tracing::warn!(
                 "{setting}: the account {account} does not exist; fund it, or runs fail"
             );

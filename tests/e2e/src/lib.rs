@@ -1,4 +1,5 @@
-//! All services as processes, against a real Postgres, NATS and local network: what the tests in `tests/` start from.
+//! All services as processes, against a real Postgres, NATS and local network: what the tests in
+//! `tests/` start from.
 
 mod process;
 mod stack;

@@ -18,7 +18,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` of this build with exactly `env` (and PATH), its output going to `<folder>/<name>.log`.
+    /// Starts `program` of this build with exactly `env` (and PATH), its output going to
+    /// `<folder>/<name>.log`.
     pub fn start(
         name: &str,
         program: &str,
@@ -48,7 +49,8 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// When the program ends first or the port stays silent for 60 seconds; with the end of its log.
+    /// When the program ends first or the port stays silent for 60 seconds; with the end of its
+    /// log.
     pub async fn answering(mut self, port: u16) -> anyhow::Result<Self> {
         for _ in 0..600 {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {

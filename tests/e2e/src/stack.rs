@@ -1,4 +1,5 @@
-//! Lumio as a platform runs it: five processes, each with its own credentials, on a network of the test's own.
+//! Lumio as a platform runs it: five processes, each with its own credentials, on a network of the
+//! test's own.
 
 mod people;
 
@@ -277,7 +278,7 @@ impl Stack {
         processes
             .into_iter()
             .flatten()
-            .map(|it| format!("--- {}\n{}\n", it.name(), it.log_tail()))
+            .map(|process| format!("--- {}\n{}\n", process.name(), process.log_tail()))
             .collect()
     }
 

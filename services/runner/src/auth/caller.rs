@@ -22,7 +22,7 @@ pub const USER_TOKEN: &str = "lumio-user-token";
 pub enum Role {
     /// Sees and starts runs of one account.
     User,
-    /// Sees every run and may cancel it. Spends nobody's money but their own.
+    /// Sees every run and may cancel it. Spends no money but their own.
     Operator,
 }
 
@@ -32,7 +32,7 @@ pub struct Caller(Kind);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    /// Nobody is asked who they are (`RUNNER_AUTH=none`).
+    /// Callers do not log in (`RUNNER_AUTH=none`).
     Anyone,
     /// A service of the operator's, by a token of `RUNNER_GRPC_TOKENS`.
     Service,
@@ -45,7 +45,8 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// [`Problem::Unauthenticated`], and [`Error::Database`]: what cannot be looked up is not accepted.
+    /// [`Problem::Unauthenticated`], and [`Error::Database`]: what cannot be looked up is not
+    /// accepted.
     async fn of_http(access: &Access, headers: &HeaderMap) -> Result<Self> {
         let Access::Login(login) = access else { return Ok(Self(Kind::Anyone)) };
         Self::of_token(login, bearer(headers)?).await
@@ -101,7 +102,8 @@ impl Caller {
                 "the token is {account}'s, and only the account that pays for a run may start it"
             ))),
             Kind::Service => Err(forbidden(format!(
-                "a service starts a run on behalf of its user: send the user's token as {USER_TOKEN}"
+                "a service starts a run on behalf of its user: send the user's token as \
+                 {USER_TOKEN}"
             ))),
         }
     }
@@ -171,7 +173,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        // A route that stands outside of the guard gets no caller, and answers nobody.
+        // A route outside of the guard gets no caller, and so answers no request.
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
             Error::Broken(format!("{} is not behind the login's guard", parts.uri.path()))
         })

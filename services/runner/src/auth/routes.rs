@@ -1,4 +1,5 @@
-//! The routes by which callers log in, refresh and log out, and `stellar.toml`, which leads to them.
+//! The routes by which callers log in, refresh and log out, and `stellar.toml`, which leads to
+//! them.
 
 use std::sync::Arc;
 
@@ -25,15 +26,15 @@ const MAX_BODY_BYTES: usize = 96 * 1024;
 
 type Shared = State<Arc<Login>>;
 
-/// All routes of the login; none when nobody is asked who they are.
+/// All routes of the login; none when callers do not log in.
 pub fn routes(access: &Access) -> Router {
     let Access::Login(login) = access else { return Router::new() };
     let behind_guard = Router::new()
         .route("/auth/logout", post(log_out))
         .route("/auth/session", get(who_am_i))
         .layer(middleware::from_fn_with_state(access.clone(), guard));
-    // SEP-1, SEP-10 and SEP-45 demand that pages of every origin may ask. These routes take no cookie,
-    // so another origin gains nothing by asking.
+    // SEP-1, SEP-10 and SEP-45 demand that pages of every origin may ask. These routes take no
+    // cookie, so another origin gains nothing by asking.
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
@@ -50,8 +51,8 @@ pub fn routes(access: &Access) -> Router {
         .with_state(login.clone())
 }
 
-/// What a challenge is asked with. `client_domain` is not supported, and ignored as SEP-10 and SEP-45
-/// say.
+/// What a challenge is asked with. `client_domain` is not supported, and ignored as SEP-10 and
+/// SEP-45 say.
 #[derive(Debug, Deserialize)]
 struct ChallengeQuery {
     account: Option<String>,
@@ -180,7 +181,7 @@ async fn log_out(
 async fn who_am_i(caller: Caller) -> Result<Json<Value>> {
     let (account, role) = caller
         .account()
-        .ok_or_else(|| Error::refused(Problem::Unauthenticated, "nobody has logged in"))?;
+        .ok_or_else(|| Error::refused(Problem::Unauthenticated, "this request carries no login"))?;
     Ok(Json(json!({ "account": account, "role": role })))
 }
 

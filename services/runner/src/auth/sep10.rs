@@ -1,8 +1,9 @@
 //! SEP-10: an account proves itself by signing a transaction that can never be applied, because its
 //! sequence number is 0.
 //!
-//! The challenge needs no row in the database: the server's own signature over its exact bytes says that
-//! this server made it, and for how long. That it is used once is [`super::session`]'s business.
+//! The challenge needs no row in the database: the server's own signature over its exact bytes says
+//! that this server made it, and for how long. That it is used once is [`super::session`]'s
+//! business.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -21,7 +22,8 @@ use wire::Digest;
 use crate::auth::{CHALLENGE_SECS, Login, Proof, invalid, now, refused};
 use crate::error::{Error, Result};
 
-/// The longest challenge that is read, in bytes of base64: one transaction with 20 signatures has less.
+/// The longest challenge that is read, in bytes of base64: one transaction with 20 signatures has
+/// less.
 const LONGEST: usize = 16 * 1024;
 /// The name of the operation that binds a challenge to the server that made it.
 const WEB_AUTH_DOMAIN: &str = "web_auth_domain";
@@ -142,8 +144,8 @@ pub fn challenge(login: &Login, client: Client) -> Result<String> {
     envelope.to_xdr_base64(scval::limits()).map_err(|_| encode())
 }
 
-/// Checks a signed challenge: that this server made it, that it is still good, and that the account's
-/// signers signed it.
+/// Checks a signed challenge: that this server made it, that it is still good, and that the
+/// account's signers signed it.
 ///
 /// # Errors
 ///
@@ -242,8 +244,8 @@ fn data_of(operation: &Operation) -> Result<Data<'_>, &'static str> {
     Ok((operation.source_account.as_ref(), data.data_name.as_slice(), value.as_slice()))
 }
 
-/// SEP-10's rule: without an account on the ledger its own key signs; with one, its signers reach the
-/// medium threshold. Every signature must be one of them, and each signer counts once.
+/// SEP-10's rule: without an account on the ledger its own key signs; with one, its signers reach
+/// the medium threshold. Every signature must be one of them, and each signer counts once.
 fn check_signers(challenge: &Challenge, account: Option<&AccountEntry>) -> Result<(), String> {
     let hash = challenge.hash.as_bytes();
     let Some(account) = account else {
@@ -272,7 +274,7 @@ fn check_signers(challenge: &Challenge, account: Option<&AccountEntry>) -> Resul
         // Removed, so that a second signature of the same key counts for nothing.
         weight = weight.saturating_add(signers.swap_remove(place).1);
     }
-    // A threshold of 0 still needs one signature: without any, nobody has proved anything.
+    // A threshold of 0 still needs one signature: without any, nothing is proved.
     let needed = u32::from(medium).max(1);
     if weight < needed {
         return Err(format!(

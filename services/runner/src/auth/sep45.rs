@@ -1,5 +1,6 @@
-//! SEP-45: a contract account proves itself by authorising a call of the web authentication contract,
-//! which is only ever simulated. The account's own code (`__check_auth`) decides who may sign for it.
+//! SEP-45: a contract account proves itself by authorising a call of the web authentication
+//! contract, which is only ever simulated. The account's own code (`__check_auth`) decides who may
+//! sign for it.
 //!
 //! The challenge needs no row in the database: its nonce begins with the time, and the server's own
 //! authorisation covers every argument.
@@ -45,8 +46,8 @@ pub fn contract(login: &Login) -> Result<WebAuth> {
 ///
 /// # Errors
 ///
-/// [`Problem::InvalidRequest`] for another kind of account, [`Error::Chain`] when the network does not
-/// simulate it.
+/// [`Problem::InvalidRequest`] for another kind of account, [`Error::Chain`] when the network does
+/// not simulate it.
 pub async fn challenge(login: &Login, account: &str) -> Result<String> {
     let contract = contract(login)?;
     let account = match account.parse() {
@@ -71,8 +72,8 @@ pub async fn challenge(login: &Login, account: &str) -> Result<String> {
         (WEB_AUTH_DOMAIN_ACCOUNT, &server_text),
     ])?;
 
-    // The network says which authorisations the contract asks for. Any other than these two would be
-    // asked of somebody whom the login has nothing to do with.
+    // The network says which authorisations the contract asks for. Any other than these two would
+    // be asked of an account that has no part in the login.
     let simulated = login.within_limits(async {
         tx::simulate(&login.rpc, &call, &[]).await.map_err(|error| unusable(error, contract))
     });
@@ -109,20 +110,20 @@ pub async fn challenge(login: &Login, account: &str) -> Result<String> {
         });
     }
     if simulated.auth.len() != entries.len() {
-        let text = "the web authentication contract asks somebody else for an authorisation";
+        let text = "the web authentication contract asks another account for an authorisation";
         return Err(Error::Broken(text.to_owned()));
     }
     let entries = SorobanAuthorizationEntries(entries.try_into().map_err(|_| encode())?);
     entries.to_xdr_base64(scval::limits()).map_err(|_| encode())
 }
 
-/// Checks signed entries: that this server made them, that they are still good, and that the network
-/// accepts the account's authorisation.
+/// Checks signed entries: that this server made them, that they are still good, and that the
+/// network accepts the account's authorisation.
 ///
 /// # Errors
 ///
-/// [`Problem::Unauthenticated`] naming the rule that it breaks, [`Error::Chain`] when the network does
-/// not answer.
+/// [`Problem::Unauthenticated`] naming the rule that it breaks, [`Error::Chain`] when the network
+/// does not answer.
 pub async fn verify(login: &Login, text: &str) -> Result<Proof> {
     let contract = contract(login)?;
     if text.len() > LONGEST {

@@ -69,8 +69,8 @@ pub async fn begin(login: &Login, proof: &Proof) -> Result<Session> {
     Ok(session)
 }
 
-/// Removes what can have no effect any more: challenges that their own time refuses, and sessions that
-/// ended a month ago.
+/// Removes what can have no effect any more: challenges that their own time refuses, and sessions
+/// that ended a month ago.
 async fn sweep(conn: &mut PgConnection) -> Result<()> {
     let challenges = sqlx::query(
         "DELETE FROM auth_challenges WHERE digest IN (SELECT digest FROM auth_challenges \
@@ -99,13 +99,13 @@ pub async fn account(db: &PgPool, id: Uuid) -> Result<String> {
     account.ok_or_else(ended)
 }
 
-/// Exchanges a refresh token for the next one. For a minute the one before the newest is still answered,
-/// with the same newest one: a client that lost an answer may ask again.
+/// Exchanges a refresh token for the next one. For a minute the one before the newest is still
+/// answered, with the same newest one: a client that lost an answer may ask again.
 ///
 /// # Errors
 ///
-/// [`Problem::Unauthenticated`] for a session that is over. An old refresh token revokes its session:
-/// either its owner or a thief holds a newer one, and nothing tells which.
+/// [`Problem::Unauthenticated`] for a session that is over. An old refresh token revokes its
+/// session: either its owner or a thief holds a newer one, and nothing shows which.
 pub async fn rotate(db: &PgPool, id: Uuid, number: i64) -> Result<Session> {
     let mut tx = chassis::postgres::begin(db).await?;
     let row = sqlx::query(

@@ -9,7 +9,7 @@ const LONGEST_DOMAIN: usize = 59;
 /// `RUNNER_AUTH`.
 #[derive(Debug)]
 pub enum Mode {
-    /// `none`: nobody is asked.
+    /// `none`: callers do not log in.
     None,
     /// `login`: callers prove an account.
     Login(Box<Settings>),
@@ -66,7 +66,7 @@ impl Mode {
     }
 }
 
-/// Nobody is asked who they are: only where strangers cannot come (R4).
+/// Without a login, only the operator may be able to reach the gateway (R4).
 fn check_none(env: &Env, around: Surroundings<'_>) {
     if !around.local {
         let text = "none is only for the local network (RUNNER_NETWORK_PASSPHRASE); use login";
@@ -130,8 +130,8 @@ fn token_secrets(env: &Env) -> Vec<Secret> {
     texts.into_iter().map(Secret::new).collect()
 }
 
-/// The login's key, the tokens' key and the chain's keys are different keys: who learns one must not
-/// have learnt another (R4).
+/// The login's key, the tokens' key and the chain's keys are different keys: who learns one must
+/// not have learnt another (R4).
 fn check_apart(env: &Env, around: Surroundings<'_>, signer: &Keypair, tokens: &[Secret]) {
     let clash = around.chain_keys.iter().find(|(_, key)| *key == signer.address());
     if let Some((other, _)) = clash {

@@ -1,7 +1,8 @@
 //! Bearer tokens: JSON Web Tokens (RFC 7519), signed with HMAC-SHA-256 by a key of their own.
 //!
-//! A refresh token carries its session and a number. The session's row holds the number that is next,
-//! so one refresh token is good once, and a stolen old one gives the theft away (RFC 9700, 4.14.2).
+//! A refresh token carries its session and a number. The session's row holds the number that is
+//! next, so one refresh token is good once, and a stolen old one gives the theft away (RFC 9700,
+//! 4.14.2).
 
 use std::fmt;
 

@@ -1,32 +1,36 @@
 //! Between what a node answers, what the rules ask and what is stored.
 
 use stellar::ChainError;
-use stellar::rpc::{Applied, Outcome, SendAnswer as Answered};
+use stellar::rpc::{Outcome, SendAnswer as Answered};
 use stellar_xdr::{Limits, ReadXdr as _, ScVal, WriteXdr as _};
 
 use crate::chain::decide::{Found, SendAnswer};
-use crate::chain::engine::Done;
+use crate::chain::submit::Done;
 use crate::chain::transaction::{Landed, Transaction};
 use crate::error::{Error, Result};
 
 /// What the transaction answered, from what is stored of it.
-pub(super) fn done(it: &Transaction) -> Result<Done> {
-    let landed = it.landed.as_ref().ok_or_else(|| broken(it, "it has no ledger"))?;
-    let bytes = landed.result.as_ref().ok_or_else(|| broken(it, "it has no result"))?;
-    let value = ScVal::from_xdr(bytes, limits()).map_err(|error| broken(it, error))?;
-    Ok(Done { hash: it.hash, value, closed_at: landed.closed_at })
+pub(super) fn done(transaction: &Transaction) -> Result<Done> {
+    let landed =
+        transaction.landed.as_ref().ok_or_else(|| broken(transaction, "it has no ledger"))?;
+    let bytes = landed.result.as_ref().ok_or_else(|| broken(transaction, "it has no result"))?;
+    let value = ScVal::from_xdr(bytes, limits()).map_err(|error| broken(transaction, error))?;
+    Ok(Done { hash: transaction.hash, value, closed_at: landed.closed_at })
 }
 
-fn broken(it: &Transaction, why: impl std::fmt::Display) -> Error {
-    Error::Broken(format!("the stored result of transaction {} can't be read: {why}", it.hash))
+fn broken(transaction: &Transaction, why: impl std::fmt::Display) -> Error {
+    Error::Broken(format!(
+        "the stored result of transaction {} can't be read: {why}",
+        transaction.hash
+    ))
 }
 
 /// What is stored of a transaction that is in the ledger.
 pub(super) fn landed(outcome: &Outcome) -> Result<Option<Landed>> {
-    let Outcome::Applied(it) = outcome else { return Ok(None) };
-    let result = it.value.as_ref().map(|value| value.to_xdr(limits())).transpose();
+    let Outcome::Applied(applied) = outcome else { return Ok(None) };
+    let result = applied.value.as_ref().map(|value| value.to_xdr(limits())).transpose();
     let result = result.map_err(|error| Error::Broken(error.to_string()))?;
-    Ok(Some(Landed { result, ledger: it.ledger, closed_at: it.close_time }))
+    Ok(Some(Landed { result, ledger: applied.ledger, closed_at: applied.close_time }))
 }
 
 fn limits() -> Limits {
@@ -37,18 +41,17 @@ fn limits() -> Limits {
 pub(super) fn found(outcome: &Outcome) -> Found {
     match outcome {
         Outcome::NotFound => Found::NotFound,
-        Outcome::Applied(it) if it.success => Found::Success,
+        Outcome::Applied(applied) if applied.success => Found::Success,
         Outcome::Applied(_) => Found::Failed,
     }
 }
 
 /// Why a transaction that landed did nothing.
 pub(super) fn failure_words(outcome: &Outcome) -> String {
-    let Outcome::Applied(it) = outcome else { return String::new() };
-    let it: &Applied = it;
-    match it.contract_error(stellar::ContractKind::Vault) {
+    let Outcome::Applied(applied) = outcome else { return String::new() };
+    match applied.contract_error(stellar::ContractKind::Vault) {
         Some(error) => error.to_string(),
-        None => it.code.clone(),
+        None => applied.code.clone(),
     }
 }
 
@@ -58,8 +61,10 @@ pub(super) fn classify(answer: Result<Answered, ChainError>) -> (SendAnswer, Str
         Ok(Answered::Pending) => (SendAnswer::Pending, "PENDING".to_owned()),
         Ok(Answered::Duplicate) => (SendAnswer::Duplicate, "DUPLICATE".to_owned()),
         Ok(Answered::TryAgainLater) => (SendAnswer::TryAgainLater, "TRY_AGAIN_LATER".to_owned()),
-        Ok(Answered::Rejected(it)) if it.definite => (SendAnswer::RefusedForGood, it.code),
-        Ok(Answered::Rejected(it)) => (SendAnswer::Refused, it.code),
+        Ok(Answered::Rejected(refusal)) if refusal.definite => {
+            (SendAnswer::RefusedForGood, refusal.code)
+        }
+        Ok(Answered::Rejected(refusal)) => (SendAnswer::Refused, refusal.code),
         Err(error) => (SendAnswer::None, error.to_string()),
     }
 }

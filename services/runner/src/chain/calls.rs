@@ -6,10 +6,10 @@ use stellar::vault::{Finalize, Open, OpenTerms, RunTerms, Vault};
 use stellar::{Address, ChainError, Invocation};
 use wire::Digest;
 
-use crate::chain::ledger::ChainClient;
+use crate::chain::client::ChainClient;
 use crate::error::{Error, Result};
-use crate::runs::settlement::Settlement;
-use crate::runs::terms::Terms;
+use crate::model::settlement::Settlement;
+use crate::model::terms::Terms;
 
 impl ChainClient {
     /// `open_run` under these terms.

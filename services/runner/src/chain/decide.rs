@@ -19,7 +19,7 @@ pub enum SendAnswer {
     Pending,
     /// It was in the queue before.
     Duplicate,
-    /// The node wants to be asked later, for whatever reason.
+    /// The node asks the caller to come later, for whatever reason.
     TryAgainLater,
     /// It was refused, and the refusal is one that no node can contradict: malformed, bad auth,
     /// invalid Soroban data, insufficient fee, insufficient balance.
@@ -76,7 +76,7 @@ pub enum AfterLookup {
     /// It can never land and is not in this node's history, which reaches back far enough.
     Expired,
     /// It can never land any more; whether it did, this node has forgotten. Contract state must
-    /// tell.
+    /// decide.
     Forgotten,
 }
 
@@ -98,7 +98,7 @@ pub enum AfterState {
     Done,
     /// It was not done: a new transaction may be signed.
     NotDone,
-    /// Cannot be told from here: an operator must look.
+    /// Unknown: an operator must look.
     Unknown,
 }
 
@@ -133,7 +133,7 @@ pub const fn after_lookup(signed: Signed, lookup: Lookup, high_water: u32) -> Af
 /// `record_lives_until` is the first ledger in which the record might have reached the end of its
 /// life, counted with the fastest ledgers considered (V3); `ledger` is the ledger the state was
 /// read at.
-/// `opens` tells an `open_run`, which makes the record, from the calls that change it.
+/// `opens`: the call is an `open_run`, which makes the record; the others change it.
 pub const fn after_state(
     opens: bool,
     record: Record,
@@ -184,19 +184,19 @@ mod tests {
             ((89, 1_001, 1), 90, AfterLookup::Again),
             ((89, 1_001, 51), 90, AfterLookup::Again),
         ];
-        for ((latest, close, oldest), high_water, want) in cases {
+        for ((latest, close, oldest), high_water, expected) in cases {
             let lookup = not_found(latest, close, oldest);
-            assert_eq!(after_lookup(SIGNED, lookup, high_water), want, "{lookup:?}");
+            assert_eq!(after_lookup(SIGNED, lookup, high_water), expected, "{lookup:?}");
         }
     }
 
     #[test]
     fn what_landed_landed_whatever_the_node() {
-        for (found, want) in
+        for (found, expected) in
             [(Found::Success, AfterLookup::Succeeded), (Found::Failed, AfterLookup::Failed)]
         {
             let lookup = Lookup { found, ..not_found(1, 1, 1) };
-            assert_eq!(after_lookup(SIGNED, lookup, 90), want);
+            assert_eq!(after_lookup(SIGNED, lookup, 90), expected);
         }
     }
 
@@ -212,7 +212,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_replacement_is_never_signed_while_the_first_may_land(
-            latest in any::<u32>(), close in 0_u64..2_000, oldest in any::<u32>(), high in any::<u32>(),
+            latest in any::<u32>(), close in 0_u64..2_000,
+            oldest in any::<u32>(), high in any::<u32>(),
         ) {
             let answer = after_lookup(SIGNED, not_found(latest, close, oldest), high);
             if matches!(answer, AfterLookup::Expired | AfterLookup::Forgotten) {

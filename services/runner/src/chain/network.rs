@@ -1,6 +1,6 @@
 //! Which history of which network this service has been living in (R13).
 
-/// A ledger, told so that two histories can't easily be mistaken for one.
+/// A ledger by two marks, so that two histories are not easily mistaken for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerMark {
     /// Its sequence.
@@ -57,8 +57,8 @@ mod tests {
             (mark(100, 5_001), NodeStatus::NetworkReset),
             (mark(200, 4_000), NodeStatus::NetworkReset),
         ];
-        for (seen, want) in cases {
-            assert_eq!(compare(&known, &seen), want, "{seen:?}");
+        for (seen, expected) in cases {
+            assert_eq!(compare(&known, &seen), expected, "{seen:?}");
         }
     }
 }

@@ -8,8 +8,8 @@ use wire::{Digest, RunId};
 use crate::chain::network::LedgerMark;
 use crate::chain::transaction::{Kind, Landed, State, Transaction};
 use crate::error::{Error, Result};
-use crate::runs::rows;
-use crate::runs::run::RunLease;
+use crate::model::run::RunLease;
+use crate::rows;
 
 /// A worker's right to use a source account's next sequence number.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +27,7 @@ pub async fn add_source(db: &PgPool, account: &str) -> Result<()> {
     Ok(())
 }
 
-/// Takes the source, unless somebody else has it or a transaction of it may still land.
+/// Takes the source, unless another worker has it or a transaction of it may still land.
 pub async fn lease_source<'a>(
     db: &PgPool,
     account: &'a str,
@@ -47,13 +47,13 @@ pub async fn lease_source<'a>(
     Ok(Some(SourceLease { account, token: row.try_get("lease_token")? }))
 }
 
-/// Gives the source back. Nothing happens if somebody else has it by now.
-pub async fn release_source(db: &PgPool, lease: SourceLease<'_>) -> Result<()> {
+/// Gives the source back. Nothing happens if another worker has it by now.
+pub async fn release_source(db: &PgPool, source: SourceLease<'_>) -> Result<()> {
     let done = sqlx::query(
         "UPDATE sources SET lease_owner = NULL, lease_until = NULL \
          WHERE account = $1 AND lease_token = $2",
     );
-    done.bind(lease.account).bind(lease.token).execute(db).await?;
+    done.bind(source.account).bind(source.token).execute(db).await?;
     Ok(())
 }
 
@@ -64,9 +64,9 @@ pub async fn release_source(db: &PgPool, lease: SourceLease<'_>) -> Result<()> {
 /// either before and takes the run away, or after and finds the envelope.
 pub async fn insert(
     conn: &mut PgConnection,
-    held: RunLease,
+    lease: RunLease,
     source: SourceLease<'_>,
-    it: &Transaction,
+    transaction: &Transaction,
     now: OffsetDateTime,
 ) -> Result<()> {
     let done = sqlx::query(
@@ -77,11 +77,17 @@ pub async fn insert(
                 AND ($4 <> 'open' OR NOT cancel_requested) FOR SHARE) \
             AND EXISTS (SELECT 1 FROM sources WHERE account = $5 AND lease_token = $12)",
     );
-    let done = done.bind(it.hash.as_bytes().as_slice()).bind(it.run.as_uuid());
-    let done = done.bind(to_i32(it.attempt)).bind(it.kind.name()).bind(&it.source);
-    let done = done.bind(it.sequence).bind(to_i64(it.max_time)).bind(i64::from(it.signed_ledger));
-    let done = done.bind(&it.envelope).bind(now).bind(held.token).bind(source.token);
-    one(done.execute(conn).await?.rows_affected(), held.id)
+    let done = done.bind(transaction.hash.as_bytes().as_slice()).bind(transaction.run.as_uuid());
+    let done = done
+        .bind(to_i32(transaction.attempt))
+        .bind(transaction.kind.name())
+        .bind(&transaction.source);
+    let done = done
+        .bind(transaction.sequence)
+        .bind(to_i64(transaction.max_time))
+        .bind(i64::from(transaction.signed_ledger));
+    let done = done.bind(&transaction.envelope).bind(now).bind(lease.token).bind(source.token);
+    expect_one_row(done.execute(conn).await?.rows_affected(), lease.id)
 }
 
 /// The newest transaction of this purpose, if there is one.
@@ -132,33 +138,33 @@ pub struct Span {
 }
 
 /// Counts a send, before it happens. Returns how many there were with this one.
-pub async fn count_send(db: &PgPool, held: RunLease, hash: Digest) -> Result<u32> {
+pub async fn count_send(db: &PgPool, lease: RunLease, hash: Digest) -> Result<u32> {
     let row = sqlx::query(
         "UPDATE chain_transactions SET sends = sends + 1, state = 'sent', updated_at = now() \
          WHERE hash = $1 AND state IN ('prepared', 'sent', 'unknown') \
             AND EXISTS (SELECT 1 FROM runs WHERE id = run_id AND id = $2 AND lease_token = $3) \
          RETURNING sends",
     );
-    let row = row.bind(hash.as_bytes().as_slice()).bind(held.id.as_uuid()).bind(held.token);
-    let row = row.fetch_optional(db).await?.ok_or(Error::LeaseLost(held.id))?;
+    let row = row.bind(hash.as_bytes().as_slice()).bind(lease.id.as_uuid()).bind(lease.token);
+    let row = row.fetch_optional(db).await?.ok_or(Error::LeaseLost(lease.id))?;
     Ok(rows::number(i64::from(row.try_get::<i32, _>("sends")?), "sends")?)
 }
 
 /// Notes what is known of a transaction that has not ended.
-pub async fn note(db: &PgPool, held: RunLease, hash: Digest, answer: &str) -> Result<()> {
+pub async fn note(db: &PgPool, lease: RunLease, hash: Digest, answer: &str) -> Result<()> {
     let done = sqlx::query(
         "UPDATE chain_transactions SET state = 'unknown', last_answer = $4, updated_at = now() \
          WHERE hash = $1 AND state IN ('prepared', 'sent', 'unknown') \
             AND EXISTS (SELECT 1 FROM runs WHERE id = run_id AND id = $2 AND lease_token = $3)",
     );
-    let done = done.bind(hash.as_bytes().as_slice()).bind(held.id.as_uuid()).bind(held.token);
-    one(done.bind(answer).execute(db).await?.rows_affected(), held.id)
+    let done = done.bind(hash.as_bytes().as_slice()).bind(lease.id.as_uuid()).bind(lease.token);
+    expect_one_row(done.bind(answer).execute(db).await?.rows_affected(), lease.id)
 }
 
 /// Ends a transaction. Its source is free from here on.
 pub async fn end(
     db: &PgPool,
-    held: RunLease,
+    lease: RunLease,
     hash: Digest,
     state: State,
     landed: Option<&Landed>,
@@ -170,11 +176,11 @@ pub async fn end(
          WHERE hash = $1 AND state IN ('prepared', 'sent', 'unknown') \
             AND EXISTS (SELECT 1 FROM runs WHERE id = run_id AND id = $2 AND lease_token = $3)",
     );
-    let done = done.bind(hash.as_bytes().as_slice()).bind(held.id.as_uuid()).bind(held.token);
-    let done = done.bind(state.name()).bind(landed.and_then(|it| it.result.clone()));
-    let done = done.bind(landed.map(|it| i64::from(it.ledger)));
-    let done = done.bind(landed.map(|it| to_i64(it.closed_at))).bind(answer);
-    one(done.execute(db).await?.rows_affected(), held.id)
+    let done = done.bind(hash.as_bytes().as_slice()).bind(lease.id.as_uuid()).bind(lease.token);
+    let done = done.bind(state.name()).bind(landed.and_then(|landed| landed.result.clone()));
+    let done = done.bind(landed.map(|landed| i64::from(landed.ledger)));
+    let done = done.bind(landed.map(|landed| to_i64(landed.closed_at))).bind(answer);
+    expect_one_row(done.execute(db).await?.rows_affected(), lease.id)
 }
 
 /// The newest ledger ever seen of the network.
@@ -244,6 +250,6 @@ fn to_i32(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-fn one(rows: u64, run: RunId) -> Result<()> {
+fn expect_one_row(rows: u64, run: RunId) -> Result<()> {
     if rows == 1 { Ok(()) } else { Err(Error::LeaseLost(run)) }
 }

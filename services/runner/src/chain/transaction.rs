@@ -20,7 +20,7 @@ pub enum Kind {
     Reclaim,
 }
 
-/// Where a transaction stands.
+/// How far a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Stored, not sent.
@@ -60,7 +60,7 @@ pub struct Transaction {
     pub signed_ledger: u32,
     /// The signed envelope (XDR).
     pub envelope: Vec<u8>,
-    /// Where it stands.
+    /// How far it is.
     pub state: State,
     /// The last thing a node said about it.
     pub last_answer: Option<String>,
@@ -123,7 +123,7 @@ impl FromStr for Kind {
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
         let all = [Self::Open, Self::Finalize, Self::Void, Self::Reclaim];
-        let found = all.into_iter().find(|it| it.name() == name);
+        let found = all.into_iter().find(|known| known.name() == name);
         found.ok_or_else(|| UnknownName(name.to_owned()))
     }
 }
@@ -141,7 +141,7 @@ impl FromStr for State {
             Self::Expired,
             Self::Rejected,
         ];
-        let found = all.into_iter().find(|it| it.name() == name);
+        let found = all.into_iter().find(|known| known.name() == name);
         found.ok_or_else(|| UnknownName(name.to_owned()))
     }
 }

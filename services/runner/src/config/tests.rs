@@ -27,8 +27,8 @@ fn the_least_is_two_keys_a_database_and_a_bus() {
     let config = read(&[]).unwrap();
     assert_eq!(config.http.to_string(), "127.0.0.1:4000");
     assert_eq!(config.vault, stellar::local::vault_id().unwrap());
-    assert_eq!(config.rules.margin_secs, 60);
-    assert!(config.rules.finalize_on_error && config.gates.is_none() && config.grpc.is_none());
+    assert_eq!(config.policy.margin_secs, 60);
+    assert!(config.policy.finalize_on_error && config.gates.is_none() && config.grpc.is_none());
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn every_mistake_is_told_by_its_name_and_no_secret_with_it() {
 #[test]
 fn finalize_on_error_can_be_switched_off() {
     for word in ["false", "0", "no"] {
-        assert!(!read(&[("RUNNER_FINALIZE_ON_ERROR", word)]).unwrap().rules.finalize_on_error);
+        assert!(!read(&[("RUNNER_FINALIZE_ON_ERROR", word)]).unwrap().policy.finalize_on_error);
     }
 }
 
@@ -141,7 +141,7 @@ fn a_gateway_alone_starts_without_the_chains_keys_and_refuses_to_hold_them() {
     assert!(error.starts_with("RUNNER_PUBLIC_KEY: "), "{error}");
     let error = read(&[("RUNNER_ROLE", "gateway"), ("RUNNER_PUBLIC_KEY", &address)]).unwrap_err();
     assert!(error.starts_with("RUNNER_SECRET: "), "{error}");
-    // An engine asks nobody who they are, and needs no key for it.
+    // An engine has no callers, so it needs no key for logins.
     let engine =
         [("RUNNER_ROLE", "engine"), ("RUNNER_AUTH_SECRET", ""), ("RUNNER_TOKEN_SECRET", "")];
     assert!(read(&engine).is_ok());

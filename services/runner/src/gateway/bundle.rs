@@ -21,7 +21,7 @@ use crate::chain::calls::on_chain;
 use crate::error::{Error, Result};
 use crate::gates::Gates;
 use crate::gateway::view::RunView;
-use crate::runs::run::Snapshot;
+use crate::model::run::Snapshot;
 use crate::runs::store;
 
 /// A tar archive is made of blocks of this many bytes.
@@ -39,13 +39,18 @@ const WHOLE: Duration = Duration::from_secs(3_600);
 /// # Errors
 ///
 /// [`Problem::NotFound`] for a run that was not sealed, and what oracle-gate refuses.
-pub async fn answer(it: &Snapshot, gates: &Gates, vault: &str, db: &PgPool) -> Result<Response> {
-    if it.attempt.seal.is_none() {
+pub async fn answer(
+    snapshot: &Snapshot,
+    gates: &Gates,
+    vault: &str,
+    db: &PgPool,
+) -> Result<Response> {
+    if snapshot.attempt.seal.is_none() {
         return Err(Error::refused(Problem::NotFound, "this run was not sealed"));
     }
-    let input = store::input(db, it.run.id).await?;
-    let run = run_json(it, vault, &input)?;
-    let stream = gates.bundle(it.key()).await?;
+    let input = store::input(db, snapshot.run.id).await?;
+    let run = run_json(snapshot, vault, &input)?;
+    let stream = gates.bundle(snapshot.key()).await?;
     let (pieces, body) = mpsc::channel(WAITING);
     tokio::spawn(async move {
         let written = timeout(WHOLE, write(&pieces, &run, stream)).await;
@@ -60,7 +65,7 @@ pub async fn answer(it: &Snapshot, gates: &Gates, vault: &str, db: &PgPool) -> R
     let mut answer = Body::from_stream(ReceiverStream::new(body)).into_response();
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
-    let name = format!("attachment; filename=\"{}.tar\"", it.run.id);
+    let name = format!("attachment; filename=\"{}.tar\"", snapshot.run.id);
     if let Ok(name) = HeaderValue::from_str(&name) {
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
@@ -70,8 +75,9 @@ pub async fn answer(it: &Snapshot, gates: &Gates, vault: &str, db: &PgPool) -> R
 type Pieces = mpsc::Sender<std::io::Result<Bytes>>;
 
 /// The run as the gateway shows it, with what a verifier needs beside it.
-fn run_json(it: &Snapshot, vault: &str, input: &[u8]) -> Result<Vec<u8>> {
-    /// The members of the document. Input and metadata keep their text: nobody may round a number.
+fn run_json(snapshot: &Snapshot, vault: &str, input: &[u8]) -> Result<Vec<u8>> {
+    /// The members of the document. Input and metadata keep their text: no reader may round a
+    /// number.
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Document<'a> {
@@ -83,9 +89,9 @@ fn run_json(it: &Snapshot, vault: &str, input: &[u8]) -> Result<Vec<u8>> {
         input: &'a RawValue,
     }
     let broken = |error: serde_json::Error| Error::Broken(error.to_string());
-    let terms = serde_json::to_value(on_chain(it.terms()?)?).map_err(broken)?;
+    let terms = serde_json::to_value(on_chain(snapshot.terms()?)?).map_err(broken)?;
     let input = serde_json::from_slice(input).map_err(broken)?;
-    let (run, nonce) = (RunView::from(it), it.attempt.nonce);
+    let (run, nonce) = (RunView::from(snapshot), snapshot.attempt.nonce);
     let document = Document { run, terms, vault_id: vault, nonce, input };
     serde_json::to_vec_pretty(&document).map_err(broken)
 }
@@ -103,10 +109,10 @@ async fn write(
     let mut whole = 0_u64;
     while let Some(chunk) = stream.message().await? {
         match chunk.item {
-            Some(Item::File(it)) => {
+            Some(Item::File(entry)) => {
                 anyhow::ensure!(left == 0, "a file ended early");
-                (left, whole) = (it.length, it.length);
-                file(pieces, &it).await?;
+                (left, whole) = (entry.length, entry.length);
+                file(pieces, &entry).await?;
             }
             Some(Item::Data(data)) => {
                 let length = u64::try_from(data.len())?;
@@ -125,13 +131,13 @@ async fn write(
     send(pieces, vec![0; 2 * BLOCK]).await
 }
 
-async fn file(pieces: &Pieces, it: &BundleFile) -> anyhow::Result<()> {
+async fn file(pieces: &Pieces, entry: &BundleFile) -> anyhow::Result<()> {
     let mut header = tar::Header::new_gnu();
-    if header.set_path(&it.path).is_err() {
-        long_name(pieces, &it.path).await?;
+    if header.set_path(&entry.path).is_err() {
+        long_name(pieces, &entry.path).await?;
     }
-    header.set_size(it.length);
-    header.set_mode(if it.executable { 0o755 } else { 0o644 });
+    header.set_size(entry.length);
+    header.set_mode(if entry.executable { 0o755 } else { 0o644 });
     header.set_entry_type(tar::EntryType::Regular);
     header.set_cksum();
     send(pieces, header.as_bytes().to_vec()).await
@@ -167,6 +173,6 @@ mod tests {
 
     #[test]
     fn files_fill_their_blocks() {
-        assert_eq!([0, 1, 511, 512, 513].map(|it| padding(it).len()), [0, 511, 1, 0, 511]);
+        assert_eq!([0, 1, 511, 512, 513].map(|length| padding(length).len()), [0, 511, 1, 0, 511]);
     }
 }

@@ -10,11 +10,11 @@ use crate::error::{Error, Result};
 use crate::gateway::create_request::NewRun;
 use crate::gateway::store::{self, Answered};
 use crate::gateway::view::RunView;
-use crate::runs::run::{Escrow, Snapshot};
-use crate::runs::settlement::Failure;
-use crate::runs::state::{Phase, Status};
-use crate::runs::steps::CANCELLED;
-use crate::runs::worker::WorkSignal;
+use crate::model::run::{Escrow, Snapshot};
+use crate::model::settlement::CANCELLED;
+use crate::model::settlement::Failure;
+use crate::model::state::{Phase, Status};
+use crate::runs::signal::WorkSignal;
 use crate::runs::{self, event};
 
 /// What an order needs.
@@ -23,7 +23,7 @@ pub struct RunCommands {
     /// Where runs are kept.
     pub db: PgPool,
     /// Wakes the workers of this process.
-    pub bell: WorkSignal,
+    pub work_signal: WorkSignal,
     /// First token of subjects.
     pub nats_prefix: String,
 }
@@ -78,7 +78,7 @@ impl RunCommands {
         let (now, nonce) = (chassis::clock::now(), stellar::ids::nonce(id.as_uuid(), 1));
         let traceparent = chassis::telemetry::traceparent();
         store::insert(&mut tx, id, new, nonce, &traceparent, now).await?;
-        event::tell(&mut tx, &self.nats_prefix, id, now).await?;
+        event::publish(&mut tx, &self.nats_prefix, id, now).await?;
         let view = RunView::from(&load(&mut tx, id).await?);
         let body =
             serde_json::to_string(&view).map_err(|error| Error::Broken(error.to_string()))?;
@@ -88,7 +88,7 @@ impl RunCommands {
             store::keep_answer(&mut tx, (user, key), &answered, now).await?;
         }
         tx.commit().await?;
-        self.bell.notify();
+        self.work_signal.notify();
         tracing::info!(run.id = %id, "run {id} is queued");
         Ok(Created { id, body, status: 202, replayed: false })
     }
@@ -110,21 +110,21 @@ impl RunCommands {
     pub async fn retry(&self, id: RunId) -> Result<Snapshot> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::lock(&mut tx, id).await?;
-        let it = load(&mut tx, id).await?;
+        let snapshot = load(&mut tx, id).await?;
         let now = chassis::clock::now();
-        match (it.run.status, it.run.phase) {
+        match (snapshot.run.status, snapshot.run.phase) {
             (Status::Failed, Phase::Done) => {
-                let number = it.run.attempt + 1;
+                let number = snapshot.run.attempt + 1;
                 let nonce = stellar::ids::nonce(id.as_uuid(), number);
                 runs::store::add_attempt(&mut tx, (id, number), nonce, now).await?;
                 store::requeue(&mut tx, id, now).await?;
-                event::tell(&mut tx, &self.nats_prefix, id, now).await?;
+                event::publish(&mut tx, &self.nats_prefix, id, now).await?;
             }
-            (Status::Failed, Phase::EscrowOpen) if it.run.operator_reason.is_none() => {
+            (Status::Failed, Phase::EscrowOpen) if snapshot.run.operator_reason.is_none() => {
                 store::request_retry(&mut tx, id).await?;
             }
-            _ if it.run.operator_reason.is_some() => {
-                let reason = it.run.operator_reason.unwrap_or_default();
+            _ if snapshot.run.operator_reason.is_some() => {
+                let reason = snapshot.run.operator_reason.unwrap_or_default();
                 let text =
                     format!("the run waits for an operator, who has to decide first: {reason}");
                 return Err(Error::refused(Problem::RunNotRetryable, text));
@@ -134,7 +134,7 @@ impl RunCommands {
                 return Err(Error::refused(Problem::RunNotRetryable, text));
             }
         }
-        self.told(tx, id).await
+        self.commit(tx, id).await
     }
 
     /// Calls a run off that has not started its module. One for which nothing was signed ends at
@@ -148,55 +148,55 @@ impl RunCommands {
     pub async fn cancel(&self, id: RunId) -> Result<Snapshot> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::lock(&mut tx, id).await?;
-        let it = load(&mut tx, id).await?;
+        let snapshot = load(&mut tx, id).await?;
         let now = chassis::clock::now();
-        if let Some(reason) = &it.run.operator_reason {
+        if let Some(reason) = &snapshot.run.operator_reason {
             let text = format!("the run waits for an operator, who has to decide first: {reason}");
             return Err(Error::refused(Problem::RunNotCancellable, text));
         }
-        let repeated = it.run.cancel_requested || it.run.status == Status::Cancelled;
-        match (it.run.phase, it.attempt.execute_started_at) {
+        let repeated = snapshot.run.cancel_requested || snapshot.run.status == Status::Cancelled;
+        match (snapshot.run.phase, snapshot.attempt.execute_started_at) {
             _ if repeated => {}
-            (Phase::Queued, _) => self.end_unopened(&mut tx, &it, now).await?,
+            (Phase::Queued, _) => self.end_unopened(&mut tx, &snapshot, now).await?,
             // The worker stores an envelope before it sends it, under a lock that this transaction
             // holds: without one, nothing was sent and nothing will be.
-            (Phase::Opening, None) if it.open_transaction.is_none() => {
-                self.end_unopened(&mut tx, &it, now).await?;
+            (Phase::Opening, None) if snapshot.open_transaction.is_none() => {
+                self.end_unopened(&mut tx, &snapshot, now).await?;
             }
             (Phase::Opening | Phase::Executing, None) => store::request_cancel(&mut tx, id).await?,
             _ => {
-                let status = it.run.status;
+                let status = snapshot.run.status;
                 let text = format!(
                     "a run can be called off until its module starts; this one is {status}"
                 );
                 return Err(Error::refused(Problem::RunNotCancellable, text));
             }
         }
-        self.told(tx, id).await
+        self.commit(tx, id).await
     }
 
     async fn end_unopened(
         &self,
         conn: &mut PgConnection,
-        it: &Snapshot,
+        snapshot: &Snapshot,
         now: OffsetDateTime,
     ) -> Result<()> {
         let failure = Failure::new(CANCELLED, "called off before it was opened");
-        store::cancel_unopened(conn, it.run.id, now).await?;
-        runs::store::note_failure(conn, it.key(), &failure).await?;
-        runs::store::close(conn, it.key(), Escrow::None, None, now).await?;
-        event::tell(conn, &self.nats_prefix, it.run.id, now).await
+        store::cancel_unopened(conn, snapshot.run.id, now).await?;
+        runs::store::note_failure(conn, snapshot.key(), &failure).await?;
+        runs::store::close(conn, snapshot.key(), Escrow::None, None, now).await?;
+        event::publish(conn, &self.nats_prefix, snapshot.run.id, now).await
     }
 
-    async fn told(
+    async fn commit(
         &self,
         mut tx: sqlx::Transaction<'_, sqlx::Postgres>,
         id: RunId,
     ) -> Result<Snapshot> {
-        let it = load(&mut tx, id).await?;
+        let snapshot = load(&mut tx, id).await?;
         tx.commit().await?;
-        self.bell.notify();
-        Ok(it)
+        self.work_signal.notify();
+        Ok(snapshot)
     }
 }
 
@@ -219,8 +219,8 @@ async fn replay(
         let text = "a request with this Idempotency-Key is being answered; try again";
         return Err(Error::refused(Problem::IdempotencyConflict, text));
     }
-    let Some(it) = store::answered(conn, user, key).await? else { return Ok(None) };
-    if it.fingerprint != fingerprint {
+    let Some(answered) = store::answered(conn, user, key).await? else { return Ok(None) };
+    if answered.fingerprint != fingerprint {
         let text = "this Idempotency-Key was used with another request";
         return Err(Error::refused(Problem::IdempotencyMismatch, text));
     }
@@ -229,7 +229,12 @@ async fn replay(
     struct Kept {
         id: RunId,
     }
-    let kept: Kept =
-        serde_json::from_str(&it.response).map_err(|error| Error::Broken(error.to_string()))?;
-    Ok(Some(Created { id: kept.id, body: it.response, status: it.status, replayed: true }))
+    let kept: Kept = serde_json::from_str(&answered.response)
+        .map_err(|error| Error::Broken(error.to_string()))?;
+    Ok(Some(Created {
+        id: kept.id,
+        body: answered.response,
+        status: answered.status,
+        replayed: true,
+    }))
 }

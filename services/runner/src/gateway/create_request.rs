@@ -18,7 +18,7 @@ use wire::statement::MAX_SEED;
 use wire::{Digest, Problem, Usage};
 
 use crate::error::{Error, Result};
-use crate::runs::run::Request;
+use crate::model::run::Request;
 
 /// The most bytes of a run's input, as canonical JSON (R12).
 pub const MAX_INPUT_BYTES: usize = 1024 * 1024;
@@ -368,7 +368,8 @@ mod tests {
     fn every_mistake_is_reported_at_once() {
         let body = json!({
             "user": "", "agentId": -1, "rateVersion": 0, "workflowId": "", "metadata": [],
-            "budgets": { "llmIn": 1.5, "llmOut": "3", "httpCall": 1 }, "seed": 9_007_199_254_740_992_u64,
+            "budgets": { "llmIn": 1.5, "llmOut": "3", "httpCall": 1 },
+            "seed": 9_007_199_254_740_992_u64,
         });
         let mut found = issues(&body);
         found.sort();
@@ -455,7 +456,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_body_makes_it_panic(text in ".{0,200}", number in any::<f64>(), raw in any::<Vec<u8>>()) {
+        fn no_body_makes_it_panic(
+            text in ".{0,200}", number in any::<f64>(), raw in any::<Vec<u8>>(),
+        ) {
             let body = json!({ "user": text, "agentId": number, "budgets": { text.clone(): number },
                 "workflowId": text, "label": number, "input": text, "metadata": { "a": text } });
             let _ = read_value(&body);

@@ -8,8 +8,8 @@ use wire::Problem;
 
 use crate::error::{Error, Result};
 use crate::gateway::store::{self, Filter};
-use crate::runs::run::Snapshot;
-use crate::runs::state::Status;
+use crate::model::run::Snapshot;
+use crate::model::state::Status;
 
 /// Runs on a page when the caller names no number, and at most.
 const MOST: i64 = 500;
@@ -40,7 +40,7 @@ impl Page {
                 }
             },
         };
-        let before = cursor.filter(|it| !it.is_empty()).map(|text| {
+        let before = cursor.filter(|text| !text.is_empty()).map(|text| {
             decode(text).ok_or_else(|| invalid("cursor: expected one of a Link header".to_owned()))
         });
         Ok(Self { limit, before: before.transpose()? })
@@ -64,7 +64,7 @@ impl Page {
         let more = runs.len() > most;
         runs.truncate(most);
         let next = runs.last().filter(|_| more);
-        let next = next.map(|it| encode(it.run.created_at, *it.run.id.as_uuid()));
+        let next = next.map(|last| encode(last.run.created_at, *last.run.id.as_uuid()));
         runs.reverse();
         Ok((runs, next))
     }
@@ -72,7 +72,9 @@ impl Page {
     /// The `Link` header that leads to the next page (RFC 8288).
     pub fn link(&self, cursor: &str, user: Option<&str>, status: Option<Status>) -> String {
         let mut query = format!("limit={}&cursor={cursor}", self.limit);
-        if let Some(user) = user.filter(|it| it.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+        if let Some(user) =
+            user.filter(|user| user.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        {
             query.push_str(&format!("&user={user}"));
         }
         if let Some(status) = status {

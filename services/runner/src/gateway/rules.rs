@@ -17,7 +17,7 @@ use crate::gateway::create_request::MAX_BODY_BYTES;
 ///
 /// A gateway on a loopback address trusts whoever reaches it. A page of a foreign site reaches it
 /// too, if the site's name is made to point to 127.0.0.1 (DNS rebinding); only the header `Host`
-/// tells.
+/// shows it.
 #[derive(Debug, Clone)]
 pub struct Hosts(Vec<String>);
 
@@ -25,7 +25,12 @@ impl Hosts {
     /// The names of a loopback address, and `others`.
     pub fn loopback(others: impl IntoIterator<Item = String>) -> Self {
         let loopback = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
-        Self(loopback.into_iter().chain(others.into_iter().map(|it| it.to_lowercase())).collect())
+        Self(
+            loopback
+                .into_iter()
+                .chain(others.into_iter().map(|name| name.to_lowercase()))
+                .collect(),
+        )
     }
 
     /// Whether `host` (`name` or `name:port`) is one of them. The port does not matter: a tunnel

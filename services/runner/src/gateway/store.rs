@@ -7,10 +7,10 @@ use wire::{Digest, RunId};
 
 use crate::error::{Error, Result};
 use crate::gateway::create_request::NewRun;
-use crate::runs::rows;
-use crate::runs::run::Snapshot;
-use crate::runs::snapshot::snapshot_query;
-use crate::runs::state::Status;
+use crate::model::run::Snapshot;
+use crate::model::state::Status;
+use crate::rows;
+use crate::rows::snapshot_query;
 
 /// What a list is narrowed to.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +61,7 @@ pub struct Load {
 pub async fn insert(
     conn: &mut PgConnection,
     id: RunId,
-    NewRun { request: it, input, .. }: &NewRun,
+    NewRun { request, input, .. }: &NewRun,
     nonce: Digest,
     traceparent: &str,
     now: OffsetDateTime,
@@ -70,15 +70,18 @@ pub async fn insert(
         "INSERT INTO runs (id, user_account, agent_id, rate_version, budgets, workflow_id, label, \
             metadata, input, input_digest, seed, status, phase, attempt, traceparent, created_at, \
             updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::json, $9, $10, $11, 'pending', 'queued', 1, $12, $13, $13)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::json, $9, $10, $11, 'pending', 'queued', 1, $12, \
+         $13, $13)",
     );
     let budgets =
-        serde_json::to_value(it.budgets).map_err(|error| Error::Broken(error.to_string()))?;
-    let made = made.bind(id.as_uuid()).bind(&it.user).bind(i64::from(it.agent_id));
-    let made = made.bind(it.rate_version.map(i64::from)).bind(budgets).bind(&it.workflow_id);
-    let made = made.bind(&it.label).bind(&it.metadata).bind(input);
-    let made = made.bind(it.input_digest.as_bytes().as_slice());
-    let made = made.bind(i64::try_from(it.seed).unwrap_or(i64::MAX)).bind(traceparent).bind(now);
+        serde_json::to_value(request.budgets).map_err(|error| Error::Broken(error.to_string()))?;
+    let made = made.bind(id.as_uuid()).bind(&request.user).bind(i64::from(request.agent_id));
+    let made =
+        made.bind(request.rate_version.map(i64::from)).bind(budgets).bind(&request.workflow_id);
+    let made = made.bind(&request.label).bind(&request.metadata).bind(input);
+    let made = made.bind(request.input_digest.as_bytes().as_slice());
+    let made =
+        made.bind(i64::try_from(request.seed).unwrap_or(i64::MAX)).bind(traceparent).bind(now);
     made.execute(&mut *conn).await?;
     let made = sqlx::query(
         "INSERT INTO attempts (run_id, number, nonce, created_at) VALUES ($1, 1, $2, $3)",
@@ -88,7 +91,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// Locks a user's idempotency key until the transaction ends. `false` if somebody has it now.
+/// Locks a user's idempotency key until the transaction ends. `false` if another request holds it.
 pub async fn lock_key(conn: &mut PgConnection, user: &str, key: &str) -> Result<bool> {
     let row = sqlx::query("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS locked");
     let row = row.bind(format!("idempotency\n{user}\n{key}")).fetch_one(conn).await?;
@@ -113,15 +116,16 @@ pub async fn answered(conn: &mut PgConnection, user: &str, key: &str) -> Result<
 pub async fn keep_answer(
     conn: &mut PgConnection,
     (user, key): (&str, &str),
-    it: &Answered,
+    answered: &Answered,
     now: OffsetDateTime,
 ) -> Result<()> {
     let made = sqlx::query(
-        "INSERT INTO idempotency_keys (user_account, key, request_hash, status, response, created_at) \
+        "INSERT INTO idempotency_keys (user_account, key, request_hash, status, response, \
+         created_at) \
          VALUES ($1, $2, $3, $4, $5::json, $6)",
     );
-    let made = made.bind(user).bind(key).bind(it.fingerprint.as_bytes().as_slice());
-    made.bind(i32::from(it.status)).bind(&it.response).bind(now).execute(conn).await?;
+    let made = made.bind(user).bind(key).bind(answered.fingerprint.as_bytes().as_slice());
+    made.bind(i32::from(answered.status)).bind(&answered.response).bind(now).execute(conn).await?;
     Ok(())
 }
 
@@ -166,7 +170,7 @@ pub async fn requeue(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) ->
          WHERE id = $1 AND phase = 'done' AND status = 'failed'",
     );
     let done = done.bind(id.as_uuid()).bind(now).execute(conn).await?;
-    one(done.rows_affected(), id)
+    expect_one_row(done.rows_affected(), id)
 }
 
 /// Asks for a retry of a failed run whose escrow is open; it is settled first (R2, R3).
@@ -175,7 +179,7 @@ pub async fn request_retry(conn: &mut PgConnection, id: RunId) -> Result<()> {
         "UPDATE runs SET retry_requested = true, wake_at = now() \
          WHERE id = $1 AND phase = 'escrow_open'",
     );
-    one(done.bind(id.as_uuid()).execute(conn).await?.rows_affected(), id)
+    expect_one_row(done.bind(id.as_uuid()).execute(conn).await?.rows_affected(), id)
 }
 
 /// Ends a run for which nothing was signed. The caller has locked it, so no envelope can be stored
@@ -192,7 +196,7 @@ pub async fn cancel_unopened(
          WHERE id = $1 AND phase IN ('queued', 'opening') AND NOT EXISTS (\
             SELECT 1 FROM chain_transactions t WHERE t.run_id = $1 AND t.attempt = runs.attempt)",
     );
-    one(done.bind(id.as_uuid()).bind(now).execute(conn).await?.rows_affected(), id)
+    expect_one_row(done.bind(id.as_uuid()).bind(now).execute(conn).await?.rows_affected(), id)
 }
 
 /// Asks for an opened run to be called off before its module starts.
@@ -201,7 +205,7 @@ pub async fn request_cancel(conn: &mut PgConnection, id: RunId) -> Result<()> {
         "UPDATE runs SET cancel_requested = true, wake_at = now() \
          WHERE id = $1 AND phase IN ('opening', 'executing')",
     );
-    one(done.bind(id.as_uuid()).execute(conn).await?.rows_affected(), id)
+    expect_one_row(done.bind(id.as_uuid()).execute(conn).await?.rows_affected(), id)
 }
 
 /// Lets workers take a run again that was handed to an operator. `false` if it was not.
@@ -229,7 +233,7 @@ pub async fn load(db: &PgPool) -> Result<Load> {
 }
 
 /// How long a run may be there to be taken before it is called overdue, in seconds. Longer than a
-/// lease lives that nobody prolongs, so that the death of a worker alone does not count.
+/// lease that is not prolonged, so that the death of a worker alone does not count.
 pub const OVERDUE_SECS: i64 = 45;
 
 /// The statement of [`load`].
@@ -251,6 +255,6 @@ pub const LOAD: &str = "SELECT \
          FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt \
          WHERE r.phase <> 'done'";
 
-fn one(rows: u64, run: RunId) -> Result<()> {
+fn expect_one_row(rows: u64, run: RunId) -> Result<()> {
     if rows == 1 { Ok(()) } else { Err(Error::LeaseLost(run)) }
 }

@@ -1,18 +1,13 @@
 //! What the service says of itself: `/summary` and `/health`.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
-
 use chassis::Health;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use time::OffsetDateTime;
 
 use crate::error::Result;
 use crate::gateway::store;
 use crate::gateway::view::rfc3339;
+use crate::runs::signal::LastPoll;
 
 /// What is configured, as the outside may know it.
 #[derive(Debug, Clone)]
@@ -30,24 +25,7 @@ pub struct About {
     /// How often workers look for work, in milliseconds.
     pub poll_interval_ms: u64,
     /// When a worker of this process last looked.
-    pub pulse: LastPoll,
-}
-
-/// When a worker of this process last looked for work.
-#[derive(Debug, Clone, Default)]
-pub struct LastPoll(Arc<AtomicI64>);
-
-impl LastPoll {
-    /// A worker looks now.
-    pub fn record(&self) {
-        self.0.store(chassis::clock::now().unix_timestamp(), Ordering::Relaxed);
-    }
-
-    /// When one last did; `None` if none ever did.
-    pub fn last(&self) -> Option<OffsetDateTime> {
-        let seconds = self.0.load(Ordering::Relaxed);
-        OffsetDateTime::from_unix_timestamp(seconds).ok().filter(|_| seconds > 0)
-    }
+    pub last_poll: LastPoll,
 }
 
 /// `GET /summary`. `all` says whether the caller may know of every user's runs.
@@ -96,9 +74,9 @@ async fn status(about: &About, db: &PgPool, all: bool) -> Result<Value> {
         "overdue": load.overdue,
     });
     let optional = [
-        ("oldestAgeMs", age.and_then(|it| i64::try_from(it).ok()).map(Value::from)),
+        ("oldestAgeMs", age.and_then(|age| i64::try_from(age).ok()).map(Value::from)),
         ("activeRunId", load.active.filter(|_| all).map(|id| Value::from(id.to_string()))),
-        ("lastTickAt", about.pulse.last().map(|at| Value::from(rfc3339(at)))),
+        ("lastTickAt", about.last_poll.last().map(|at| Value::from(rfc3339(at)))),
     ];
     for (name, value) in optional {
         if let Some(value) = value {

@@ -5,10 +5,8 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use wire::{Digest, Usage};
 
-use crate::runs::{
-    run::{Attempt, Snapshot},
-    settlement::Receipt,
-};
+use crate::model::run::{Attempt, Snapshot};
+use crate::model::settlement::Receipt;
 
 /// A run in JSON. Amounts are decimal strings of stroops.
 #[derive(Debug, Clone, Serialize)]
@@ -92,14 +90,18 @@ pub struct Transactions {
 }
 
 impl From<&Snapshot> for RunView {
-    fn from(it: &Snapshot) -> Self {
-        let (run, attempt, request) = (&it.run, &it.attempt, &it.run.request);
-        let (error_code, error) = told(it);
+    fn from(snapshot: &Snapshot) -> Self {
+        let (run, attempt, request) = (&snapshot.run, &snapshot.attempt, &snapshot.run.request);
+        let (error_code, error) = error_of(snapshot);
         Self {
             id: run.id.to_string(),
             user: request.user.clone(),
             agent_id: request.agent_id,
-            rate_version: attempt.terms.as_ref().map(|it| it.rate_version).or(request.rate_version),
+            rate_version: attempt
+                .terms
+                .as_ref()
+                .map(|terms| terms.rate_version)
+                .or(request.rate_version),
             budgets: request.budgets.into(),
             workflow_id: request.workflow_id.clone(),
             metadata: request.metadata.clone().and_then(|text| RawValue::from_string(text).ok()),
@@ -113,17 +115,17 @@ impl From<&Snapshot> for RunView {
             manifest_hash: attempt.manifest_hash,
             escrow: attempt.escrow.name(),
             run_id: attempt.vault_run_id,
-            deadline: attempt.terms.as_ref().and_then(|it| unix(it.deadline)),
+            deadline: attempt.terms.as_ref().and_then(|terms| unix(terms.deadline)),
             usage: attempt.usage.map(Meters::from),
-            output_hash: attempt.receipt.as_ref().map(|it| it.output_hash),
+            output_hash: attempt.receipt.as_ref().map(|receipt| receipt.output_hash),
             receipt: attempt.receipt.clone(),
             pack: pack(attempt),
             error,
             error_code,
             waiting_for: run.waiting_for.clone(),
             transaction_hashes: Transactions {
-                open: it.open_transaction,
-                finalize: it.closing_transaction,
+                open: snapshot.open_transaction,
+                finalize: snapshot.closing_transaction,
             },
             trace_id: run.trace_id().to_owned(),
             created_at: rfc3339(run.created_at),
@@ -140,8 +142,8 @@ impl From<Usage> for Meters {
 }
 
 /// What went wrong, for people and for programs.
-fn told(it: &Snapshot) -> (Option<String>, Option<String>) {
-    match (&it.run.operator_reason, &it.attempt.failure) {
+fn error_of(snapshot: &Snapshot) -> (Option<String>, Option<String>) {
+    match (&snapshot.run.operator_reason, &snapshot.attempt.failure) {
         (Some(reason), _) => (Some("OUTCOME_UNKNOWN".to_owned()), Some(reason.clone())),
         (None, Some(failure)) => (Some(failure.code.clone()), Some(failure.reason.clone())),
         (None, None) => (None, None),

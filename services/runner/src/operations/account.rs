@@ -2,7 +2,7 @@
 //!
 //! Postgres says what this runner did; the vault's events and records, the transactions on the
 //! node, the balances, the stream on NATS and module-gate's executions say what happened. After any
-//! fault they must say the same. What differs is *broken*; what a place cannot tell any more,
+//! fault they must say the same. What differs is *broken*; what a place does not know any more,
 //! because it keeps things only for a time, is *unknown* and never counts as agreement.
 //!
 //! It only reads. A run that is being worked on while it is read may look different from one place
@@ -73,7 +73,7 @@ pub enum Verdict {
     Unknown,
 }
 
-/// Something that does not agree, or that could not be told.
+/// Something that does not agree, or that is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
@@ -93,7 +93,7 @@ pub struct Finding {
 pub struct Account {
     /// How many things were compared in each place.
     pub compared: BTreeMap<Place, u64>,
-    /// What does not agree or could not be told.
+    /// What does not agree or is unknown.
     pub findings: Vec<Finding>,
 }
 

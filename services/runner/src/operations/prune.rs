@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
 use crate::gateway::view::RunView;
-use crate::runs::rows;
-use crate::runs::snapshot::snapshot_query;
+use crate::rows;
+use crate::rows::snapshot_query;
 
 /// Runs that go in one transaction.
 const BATCH: i64 = 200;

@@ -1,4 +1,4 @@
-//! What is told of a run: one event per change of its public status, in the transaction that makes it.
+//! Events of runs: one for each change of the public status, in the transaction that makes it.
 
 use chassis::outbox;
 use sqlx::PgConnection;
@@ -8,26 +8,26 @@ use wire::RunId;
 use wire::event::{self, RunData, RunEvent, RunStatus};
 
 use crate::error::{Error, Result};
-use crate::runs::run::Snapshot;
-use crate::runs::settlement::Receipt;
-use crate::runs::state::Status;
+use crate::model::run::Snapshot;
+use crate::model::settlement::Receipt;
+use crate::model::state::Status;
 use crate::runs::store;
 
-/// Tells where the run stands now, as its next event.
+/// Publishes the present state of the run as its next event.
 ///
 /// # Errors
 ///
 /// When the database does not take it.
-pub async fn tell(
+pub async fn publish(
     conn: &mut PgConnection,
     prefix: &str,
     id: RunId,
     now: OffsetDateTime,
 ) -> Result<()> {
-    let it = store::load(&mut *conn, id).await?;
-    let it = it.ok_or_else(|| Error::Broken(format!("run {id} is gone")))?;
-    let (name, data) = (name(it.run.status), data(&it));
-    outbox::publish(conn, prefix, name, &data, now, Some(it.run.traceparent.clone())).await?;
+    let snapshot = store::load(&mut *conn, id).await?;
+    let snapshot = snapshot.ok_or_else(|| Error::Broken(format!("run {id} is gone")))?;
+    let (name, data) = (name(snapshot.run.status), data(&snapshot));
+    outbox::publish(conn, prefix, name, &data, now, Some(snapshot.run.traceparent.clone())).await?;
     Ok(())
 }
 
@@ -55,8 +55,8 @@ const fn status(status: Status) -> RunStatus {
     }
 }
 
-fn data(it: &Snapshot) -> RunData {
-    let (run, attempt) = (&it.run, &it.attempt);
+fn data(snapshot: &Snapshot) -> RunData {
+    let (run, attempt) = (&snapshot.run, &snapshot.attempt);
     let failed = matches!(run.status, Status::Failed | Status::Cancelled | Status::Finalizing);
     let failure = attempt.failure.as_ref().filter(|_| failed);
     RunData {
@@ -68,24 +68,26 @@ fn data(it: &Snapshot) -> RunData {
         workflow_id: run.request.workflow_id.clone(),
         manifest_hash: attempt.manifest_hash,
         vault_run_id: attempt.vault_run_id,
-        error: failure
-            .map(|it| event::Failure { code: it.code.clone(), reason: it.reason.clone() }),
+        error: failure.map(|failure| event::Failure {
+            code: failure.code.clone(),
+            reason: failure.reason.clone(),
+        }),
         receipt: attempt.receipt.as_ref().map(receipt),
         transaction: match run.status {
-            Status::Running => it.open_transaction,
-            Status::Finalized | Status::Failed | Status::Cancelled => it.closing_transaction,
+            Status::Running => snapshot.open_transaction,
+            Status::Finalized | Status::Failed | Status::Cancelled => snapshot.closing_transaction,
             Status::Pending | Status::Opening | Status::Finalizing => None,
         },
     }
 }
 
-fn receipt(it: &Receipt) -> event::Receipt {
+fn receipt(receipt: &Receipt) -> event::Receipt {
     event::Receipt {
-        run_id: it.run_id,
-        actual_charge: it.actual_charge,
-        refund: it.refund,
-        developer: it.developer.clone(),
-        output_hash: Some(it.output_hash),
-        finalized_at: OffsetDateTime::parse(&it.finalized_at, &Rfc3339).ok(),
+        run_id: receipt.run_id,
+        actual_charge: receipt.actual_charge,
+        refund: receipt.refund,
+        developer: receipt.developer.clone(),
+        output_hash: Some(receipt.output_hash),
+        finalized_at: OffsetDateTime::parse(&receipt.finalized_at, &Rfc3339).ok(),
     }
 }

@@ -1,54 +1,75 @@
-//! What the runner drafts of a run's plan and record for oracle-gate, which stores both beside the
-//! facts view. Drafts vouch for nothing: every link is verified from the chain, the statement and
-//! the seal.
+//! What the chain says of a run's chances, read for [`preflight`](super::preflight).
 
-use serde_json::json;
+use stellar::registry::Registry;
+use stellar::vault::Vault;
+use wire::Digest;
 
-use crate::runs::run::Snapshot;
+use crate::chain::calls::address;
+use crate::chain::client::ChainClient;
+use crate::error::Result;
+use crate::runs::preflight::{Agent, Facts, Policy};
 
-/// The drafts, as bytes.
-#[derive(Debug, Clone)]
-pub struct Drafts {
-    /// A JSON object.
-    pub plan: Vec<u8>,
-    /// JSON lines.
-    pub record: Vec<u8>,
-}
-
-/// Drafts the plan (what was to be done) and the record (what was done, a line each).
+/// Everything that decides whether a run of this user can be opened now.
 ///
 /// # Errors
 ///
-/// Never in practice: all fields have a JSON form.
-pub fn drafts(it: &Snapshot, statement: &[u8]) -> Result<Drafts, serde_json::Error> {
-    let (run, attempt) = (&it.run, &it.attempt);
-    let plan = json!({
-        "kind": "lumio-run-plan-v1",
-        "run_id": run.id.simple(),
-        "attempt": run.attempt,
-        "user": run.request.user,
-        "agent_id": run.request.agent_id,
-        "pins": {
-            "manifest_fingerprint": attempt.manifest_hash,
-            "parameter_hash": run.request.input_digest,
-            "run_id": run.id.simple(),
-            "scenario_id": run.workflow_id(),
-            "seed": run.request.seed,
+/// When the node does not answer, or is behind.
+pub async fn read(
+    chain: &ChainClient,
+    user: &str,
+    agent_id: u32,
+    version: Option<u32>,
+) -> Result<Facts> {
+    let now = chain.now().await?.latest_close;
+    let (vault, user) = (Vault(chain.vault), address(user)?);
+    let agent = agent(chain, agent_id, version).await?;
+    let runner = chain.runner.address();
+    let listed = match &agent {
+        Some(agent) => agent.runners.contains(&runner.to_string()),
+        None => false,
+    };
+    let grants = vault.grants_now(&chain.rpc, user).await?;
+    let grant = grants.iter().find(|grant| grant.runner == runner && grant.agent_id == agent_id);
+    let account = vault.account_now(&chain.rpc, user).await?;
+    let rules = vault.read_open_rules(&chain.rpc, user, runner, agent_id).await?;
+    Ok(Facts {
+        agent,
+        runner_listed: listed,
+        grant: grant.map(|grant| grant.expires_at),
+        grant_used: grant.map_or(0, |grant| grant.used),
+        limits: rules.limits.unwrap_or_default(),
+        opens_paused: rules.is_paused,
+        balance: account.balance,
+        policy: Policy {
+            per_run_cap: account.policy.per_run_cap,
+            daily_cap: account.policy.daily_cap,
+            paused: account.policy.paused,
+            used_today: account.spent.saturating_add(account.reserved),
         },
-        "terms": attempt.terms,
-        "vault_run_id": attempt.vault_run_id,
-    });
-    let lines = [
-        json!({ "kind": "lumio-run-record-v1", "event": "opened", "run_id": run.id.simple(),
-            "attempt": run.attempt, "transaction": it.open_transaction }),
-        json!({ "kind": "lumio-run-record-v1", "event": "executed", "run_id": run.id.simple(),
-            "attempt": run.attempt,
-            "statement": wire::Digest::of(statement) }),
-    ];
-    let mut record = Vec::new();
-    for line in &lines {
-        record.extend(wire::json::canonical(line)?);
-        record.push(b'\n');
-    }
-    Ok(Drafts { plan: wire::json::canonical(&plan)?, record })
+        now,
+    })
+}
+
+/// The agent with its rate card of this version, or its latest; `None` if there is no such
+/// agent.
+///
+/// # Errors
+///
+/// When the node does not answer.
+pub async fn agent(
+    chain: &ChainClient,
+    agent_id: u32,
+    version: Option<u32>,
+) -> Result<Option<Agent>> {
+    let registry = Registry(chain.registry);
+    let Some(agent) = registry.read_agent(&chain.rpc, agent_id).await? else { return Ok(None) };
+    let version = version.unwrap_or(agent.latest_rate_version);
+    let card = registry.read_rate_card(&chain.rpc, agent_id, version).await?;
+    Ok(Some(Agent {
+        developer: agent.developer.to_string(),
+        runners: agent.runners.iter().map(ToString::to_string).collect(),
+        latest_rate_version: agent.latest_rate_version,
+        card: card.map(|card| (card.rates, card.manifest_hash)),
+        attesters: agent.attesters.into_iter().map(Digest::from).collect(),
+    }))
 }

@@ -7,7 +7,7 @@
 use stellar::vault::GrantLimits;
 use wire::{Digest, Rates, Usage, usage};
 
-use crate::runs::settlement::Failure;
+use crate::model::settlement::Failure;
 
 /// What the chain says about the run's surroundings.
 #[derive(Debug, Clone)]
@@ -20,8 +20,8 @@ pub struct Facts {
     pub grant: Option<Option<u64>>,
     /// Stroops that runs under the grant were charged or still reserve.
     pub grant_used: i128,
-    /// What the user allows this runner for this agent; all zero, no cap and no fee, if he set no
-    /// limits.
+    /// What the user allows this runner for this agent; all zero, no cap and no fee, if there are
+    /// no limits.
     pub limits: GrantLimits,
     /// Whether the vault's administrator has paused new runs.
     pub opens_paused: bool,
@@ -79,7 +79,7 @@ pub struct Pinned {
 }
 
 /// Judges the run of `budgets` under `asked` (or the newest) rate version, for which the runner
-/// wants `fee` stroops.
+/// asks `fee` stroops.
 ///
 /// # Errors
 ///
@@ -104,7 +104,8 @@ pub fn judge(
         return Err(refuse(
             "RUNNER_FEE_EXCEEDED",
             format!(
-                "vault RunnerFeeExceeded: this runner asks {fee} stroops a run, the user allows {most}"
+                "vault RunnerFeeExceeded: this runner asks {fee} stroops a run, the user allows \
+                 {most}"
             ),
         ));
     }
@@ -131,7 +132,8 @@ fn rate_version(agent: &Agent, asked: Option<u32>) -> Result<u32, Failure> {
     Err(refuse(
         "INVALID_RATE_VERSION",
         format!(
-            "vault InvalidRateVersion: version {version} asked for, only {latest} and the one before can be opened"
+            "vault InvalidRateVersion: version {version} asked for, only {latest} and the one \
+             before can be opened"
         ),
     ))
 }
@@ -178,7 +180,8 @@ fn within_limits(facts: &Facts, escrow: i128) -> Result<(), Failure> {
         return Err(refuse(
             "GRANT_RUN_CAP_EXCEEDED",
             format!(
-                "vault GrantRunCapExceeded: {escrow} stroops are needed, the grant allows {per_run_cap} a run"
+                "vault GrantRunCapExceeded: {escrow} stroops are needed, the grant allows \
+                 {per_run_cap} a run"
             ),
         ));
     }
@@ -187,7 +190,8 @@ fn within_limits(facts: &Facts, escrow: i128) -> Result<(), Failure> {
         return Err(refuse(
             "GRANT_TOTAL_EXCEEDED",
             format!(
-                "vault GrantTotalExceeded: the grant would come to {used} stroops, it allows {total_cap}"
+                "vault GrantTotalExceeded: the grant would come to {used} stroops, it allows \
+                 {total_cap}"
             ),
         ));
     }
@@ -266,7 +270,7 @@ mod tests {
     }
 
     fn code(facts: &Facts, asked: Option<u32>, budgets: &Usage) -> String {
-        judge(facts, asked, budgets, 0).map_or_else(|it| it.code, |_| "pass".to_owned())
+        judge(facts, asked, budgets, 0).map_or_else(|failure| failure.code, |_| "pass".to_owned())
     }
 
     #[test]
@@ -284,26 +288,26 @@ mod tests {
             change(&mut facts);
             cases.push((name, facts));
         };
-        case("PREFLIGHT_AGENT_NOT_FOUND", &|it| it.agent = None);
-        case("PREFLIGHT_UNAUTHORIZED_RUNNER", &|it| it.runner_listed = false);
-        case("PREFLIGHT_UNAUTHORIZED_RUNNER", &|it| it.grant = None);
-        case("PREFLIGHT_UNAUTHORIZED_RUNNER", &|it| it.grant = Some(Some(1_000)));
-        case("pass", &|it| it.grant = Some(Some(1_001)));
-        case("PREFLIGHT_POLICY_PAUSED", &|it| it.policy.paused = true);
-        case("PREFLIGHT_PER_RUN_CAP_EXCEEDED", &|it| it.policy.per_run_cap = PRICE - 1);
-        case("pass", &|it| it.policy.per_run_cap = PRICE);
-        case("PREFLIGHT_DAILY_CAP_EXCEEDED", &|it| {
-            it.policy = Policy { daily_cap: PRICE, used_today: 1, ..it.policy };
+        case("PREFLIGHT_AGENT_NOT_FOUND", &|facts| facts.agent = None);
+        case("PREFLIGHT_UNAUTHORIZED_RUNNER", &|facts| facts.runner_listed = false);
+        case("PREFLIGHT_UNAUTHORIZED_RUNNER", &|facts| facts.grant = None);
+        case("PREFLIGHT_UNAUTHORIZED_RUNNER", &|facts| facts.grant = Some(Some(1_000)));
+        case("pass", &|facts| facts.grant = Some(Some(1_001)));
+        case("PREFLIGHT_POLICY_PAUSED", &|facts| facts.policy.paused = true);
+        case("PREFLIGHT_PER_RUN_CAP_EXCEEDED", &|facts| facts.policy.per_run_cap = PRICE - 1);
+        case("pass", &|facts| facts.policy.per_run_cap = PRICE);
+        case("PREFLIGHT_DAILY_CAP_EXCEEDED", &|facts| {
+            facts.policy = Policy { daily_cap: PRICE, used_today: 1, ..facts.policy };
         });
-        case("pass", &|it| it.policy.daily_cap = PRICE);
-        case("PREFLIGHT_INSUFFICIENT_BALANCE", &|it| it.balance = PRICE - 1);
-        case("PREFLIGHT_OPENS_PAUSED", &|it| it.opens_paused = true);
-        case("PREFLIGHT_GRANT_RUN_CAP_EXCEEDED", &|it| it.limits.per_run_cap = PRICE - 1);
-        case("pass", &|it| it.limits.per_run_cap = PRICE);
-        case("PREFLIGHT_GRANT_TOTAL_EXCEEDED", &|it| {
-            (it.limits.total_cap, it.grant_used) = (PRICE, 1);
+        case("pass", &|facts| facts.policy.daily_cap = PRICE);
+        case("PREFLIGHT_INSUFFICIENT_BALANCE", &|facts| facts.balance = PRICE - 1);
+        case("PREFLIGHT_OPENS_PAUSED", &|facts| facts.opens_paused = true);
+        case("PREFLIGHT_GRANT_RUN_CAP_EXCEEDED", &|facts| facts.limits.per_run_cap = PRICE - 1);
+        case("pass", &|facts| facts.limits.per_run_cap = PRICE);
+        case("PREFLIGHT_GRANT_TOTAL_EXCEEDED", &|facts| {
+            (facts.limits.total_cap, facts.grant_used) = (PRICE, 1);
         });
-        case("pass", &|it| it.limits.total_cap = PRICE);
+        case("pass", &|facts| facts.limits.total_cap = PRICE);
         for (name, facts) in cases {
             assert_eq!(code(&facts, None, &BUDGETS), name, "{facts:?}");
             assert!(name == "pass" || is_in_the_table(name), "{name} is no error of the vault");
@@ -320,7 +324,8 @@ mod tests {
     #[test]
     fn a_fee_counts_like_the_charge_and_needs_leave() {
         let with_fee = |facts: &Facts, fee| {
-            judge(facts, None, &BUDGETS, fee).map_or_else(|it| it.code, |_| "pass".to_owned())
+            judge(facts, None, &BUDGETS, fee)
+                .map_or_else(|failure| failure.code, |_| "pass".to_owned())
         };
         let mut rich = facts();
         rich.balance = PRICE + 7;

@@ -3,18 +3,18 @@
 
 use std::time::Duration;
 
-use ed25519_dalek::VerifyingKey;
 use sqlx::{PgConnection, PgPool};
 use wire::Problem;
 
-use crate::chain::engine::{Done, SubmitOutcome, TransactionIntent};
-use crate::chain::ledger::ChainClient;
+use crate::chain::client::ChainClient;
+use crate::chain::submit::{Done, SubmitOutcome, TransactionIntent};
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::gates::Gates;
-use crate::runs::run::{Escrow, RunLease, Snapshot};
-use crate::runs::settlement::{Failure, Seal, Settlement};
-use crate::runs::state::{Phase, Status};
+use crate::model::policy::RunPolicy;
+use crate::model::run::{Escrow, RunLease, Snapshot};
+use crate::model::settlement::{CANCELLED, Failure, Seal, Settlement};
+use crate::model::state::{Phase, Status};
 use crate::runs::{event, store};
 
 mod opening;
@@ -24,36 +24,15 @@ mod closing;
 
 /// Everything a step needs.
 #[derive(Debug)]
-pub struct Engine {
+pub struct RunDriver {
     /// Where runs are kept.
     pub db: PgPool,
-    /// The network.
-    pub ledger: ChainClient,
+    /// The way to the network.
+    pub chain: ChainClient,
     /// The two gates; without them a run is settled with zero usage (R3).
     pub gates: Option<Gates>,
     /// What the operator chose.
-    pub rules: RunPolicy,
-}
-
-/// What the operator chose.
-#[derive(Debug, Clone)]
-pub struct RunPolicy {
-    /// How long after ledger time a run's deadline is set, in seconds.
-    pub deadline_secs: u64,
-    /// Flat fee for a run that this runner opens and settles, in stroops (V13).
-    pub runner_fee: i128,
-    /// What must be left before the deadline when a module has ended, in seconds (V7).
-    pub margin_secs: u64,
-    /// A module is stopped after this many milliseconds.
-    pub wall_limit_ms: u64,
-    /// Whether a failed run is settled with zero at once (R3).
-    pub finalize_on_error: bool,
-    /// module-gate's keys this runner accepts; empty is whatever the agent names.
-    pub attestation_keys: Vec<VerifyingKey>,
-    /// How long a claim lasts without a sign of life, in milliseconds.
-    pub lease_ms: i64,
-    /// First token of subjects.
-    pub nats_prefix: String,
+    pub policy: RunPolicy,
 }
 
 /// What comes after a step.
@@ -69,61 +48,61 @@ pub enum Next {
     Ended,
 }
 
-impl Engine {
+impl RunDriver {
     /// Takes one step of a run.
     ///
     /// # Errors
     ///
     /// When something did not answer. Nothing is lost by it: the step is taken again.
-    pub async fn step(&self, held: RunLease) -> Result<Next> {
+    pub async fn step(&self, lease: RunLease) -> Result<Next> {
         let mut conn = self.db.acquire().await?;
-        let it = store::load(&mut conn, held.id).await?;
+        let snapshot = store::load(&mut conn, lease.id).await?;
         drop(conn);
-        let it = it.ok_or(Error::LeaseLost(held.id))?;
-        match it.run.phase {
-            Phase::Queued => self.queued(held, &it).await,
-            Phase::Opening => self.opening(held, &it).await,
-            Phase::Executing => self.executing(held, &it).await,
-            Phase::Sealing => self.sealing(held, &it).await,
-            Phase::Settling => self.settling(held, &it).await,
-            Phase::Voiding => self.voiding(held, &it).await,
-            Phase::Reclaiming => self.reclaiming(held, &it).await,
-            Phase::EscrowOpen => self.escrow_open(held, &it).await,
+        let snapshot = snapshot.ok_or(Error::LeaseLost(lease.id))?;
+        match snapshot.run.phase {
+            Phase::Queued => self.queued(lease, &snapshot).await,
+            Phase::Opening => self.opening(lease, &snapshot).await,
+            Phase::Executing => self.executing(lease, &snapshot).await,
+            Phase::Sealing => self.sealing(lease, &snapshot).await,
+            Phase::Settling => self.settling(lease, &snapshot).await,
+            Phase::Voiding => self.voiding(lease, &snapshot).await,
+            Phase::Reclaiming => self.reclaiming(lease, &snapshot).await,
+            Phase::EscrowOpen => self.escrow_open(lease, &snapshot).await,
             Phase::Done => Ok(Next::Ended),
         }
     }
 
-    /// Takes the run to its next phase, and tells if its public status changed.
+    /// Takes the run to its next phase, and publishes an event if its public status changed.
     async fn advance(
         &self,
         conn: &mut PgConnection,
-        held: RunLease,
-        it: &Snapshot,
+        lease: RunLease,
+        snapshot: &Snapshot,
         to: Phase,
         status: Option<Status>,
     ) -> Result<()> {
         let now = chassis::clock::now();
-        let status = status.or(to.status()).unwrap_or(it.run.status);
-        store::advance(conn, held, (it.run.phase, to), status, now).await?;
-        if status != it.run.status {
-            event::tell(conn, &self.rules.nats_prefix, held.id, now).await?;
+        let status = status.or(to.status()).unwrap_or(snapshot.run.status);
+        store::advance(conn, lease, (snapshot.run.phase, to), status, now).await?;
+        if status != snapshot.run.status {
+            event::publish(conn, &self.policy.nats_prefix, lease.id, now).await?;
         }
-        tracing::info!(run.id = %held.id, "run {} is {to} ({status})", held.id);
+        tracing::info!(run.id = %lease.id, "run {} is {to} ({status})", lease.id);
         Ok(())
     }
 
     /// Goes to a phase that gives the escrow back without a settlement, for this reason.
     async fn start_refund(
         &self,
-        held: RunLease,
-        it: &Snapshot,
+        lease: RunLease,
+        snapshot: &Snapshot,
         to: Phase,
         failure: &Failure,
     ) -> Result<Next> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
-        store::fence(&mut tx, held, it.run.phase).await?;
-        store::note_failure(&mut tx, it.key(), failure).await?;
-        self.advance(&mut tx, held, it, to, None).await?;
+        store::fence(&mut tx, lease, snapshot.run.phase).await?;
+        store::note_failure(&mut tx, snapshot.key(), failure).await?;
+        self.advance(&mut tx, lease, snapshot, to, None).await?;
         tx.commit().await?;
         Ok(Next::Again)
     }
@@ -133,103 +112,103 @@ impl Engine {
     async fn end(
         &self,
         conn: &mut PgConnection,
-        held: RunLease,
-        it: &Snapshot,
+        lease: RunLease,
+        snapshot: &Snapshot,
         status: Status,
     ) -> Result<Next> {
-        if it.run.retry_requested && status == Status::Failed {
-            let number = it.run.attempt + 1;
-            let nonce = stellar::ids::nonce(held.id.as_uuid(), number);
-            store::add_attempt(conn, (held.id, number), nonce, chassis::clock::now()).await?;
-            self.advance(conn, held, it, Phase::Queued, None).await?;
+        if snapshot.run.retry_requested && status == Status::Failed {
+            let number = snapshot.run.attempt + 1;
+            let nonce = stellar::ids::nonce(lease.id.as_uuid(), number);
+            store::add_attempt(conn, (lease.id, number), nonce, chassis::clock::now()).await?;
+            self.advance(conn, lease, snapshot, Phase::Queued, None).await?;
             return Ok(Next::Again);
         }
-        self.advance(conn, held, it, Phase::Done, Some(status)).await?;
+        self.advance(conn, lease, snapshot, Phase::Done, Some(status)).await?;
         Ok(Next::Ended)
     }
 
     /// Ends a run whose money was given back.
     async fn finish_refund(
         &self,
-        held: RunLease,
-        it: &Snapshot,
+        lease: RunLease,
+        snapshot: &Snapshot,
         failure: Option<&Failure>,
     ) -> Result<Next> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
-        store::fence(&mut tx, held, it.run.phase).await?;
+        store::fence(&mut tx, lease, snapshot.run.phase).await?;
         if let Some(failure) = failure {
-            store::note_failure(&mut tx, it.key(), failure).await?;
+            store::note_failure(&mut tx, snapshot.key(), failure).await?;
         }
-        store::close(&mut tx, it.key(), Escrow::Returned, None, chassis::clock::now()).await?;
-        let cancelled = it.attempt.failure.as_ref().is_some_and(|it| it.code == CANCELLED);
+        store::close(&mut tx, snapshot.key(), Escrow::Returned, None, chassis::clock::now())
+            .await?;
+        let cancelled =
+            snapshot.attempt.failure.as_ref().is_some_and(|failure| failure.code == CANCELLED);
         let status = if cancelled { Status::Cancelled } else { Status::Failed };
-        let next = self.end(&mut tx, held, it, status).await?;
+        let next = self.end(&mut tx, lease, snapshot, status).await?;
         tx.commit().await?;
         Ok(next)
     }
 
-    /// Freezes what is settled and goes on to settle it, or leaves it open if the operator wants
+    /// Freezes what is settled and goes on to settle it, or leaves it open if the operator chose
     /// that.
     async fn settle(
         &self,
-        held: RunLease,
-        it: &Snapshot,
+        lease: RunLease,
+        snapshot: &Snapshot,
         seal: Option<&Seal>,
         settlement: &Settlement,
     ) -> Result<Next> {
         let leave_open = settlement.failure.is_some()
             && settlement.usage.is_zero()
-            && !self.rules.finalize_on_error;
+            && !self.policy.finalize_on_error;
         let to = if leave_open { Phase::EscrowOpen } else { Phase::Settling };
         let mut tx = chassis::postgres::begin(&self.db).await?;
-        store::fence(&mut tx, held, it.run.phase).await?;
-        store::freeze(&mut tx, it.key(), seal, settlement).await?;
-        self.advance(&mut tx, held, it, to, None).await?;
+        store::fence(&mut tx, lease, snapshot.run.phase).await?;
+        store::freeze(&mut tx, snapshot.key(), seal, settlement).await?;
+        self.advance(&mut tx, lease, snapshot, to, None).await?;
         tx.commit().await?;
         Ok(Next::Again)
     }
 
     /// Settles with zero, for a failure that no seal commits to.
-    async fn fail(&self, held: RunLease, it: &Snapshot, failure: Failure) -> Result<Next> {
-        let digest = failure.digest(held.id, it.run.attempt);
+    async fn fail(&self, lease: RunLease, snapshot: &Snapshot, failure: Failure) -> Result<Next> {
+        let digest = failure.digest(lease.id, snapshot.run.attempt);
         let output_hash = digest.map_err(|error| Error::Broken(error.to_string()))?;
         let usage = wire::Usage::default();
         let settlement = Settlement { usage, output_hash, failure: Some(failure) };
-        self.settle(held, it, None, &settlement).await
+        self.settle(lease, snapshot, None, &settlement).await
     }
 
-    /// Drives the attempt's transaction of this kind.
-    async fn drive(
+    /// Carries the attempt's transaction of this kind as far as it goes now.
+    async fn submit(
         &self,
-        held: RunLease,
-        it: &Snapshot,
+        lease: RunLease,
+        snapshot: &Snapshot,
         kind: Kind,
         call: &(dyn Fn(u64) -> Result<stellar::Invocation> + Send + Sync),
     ) -> Result<SubmitOutcome> {
-        let (vault_run_id, deadline) = it.pinned()?;
-        let attempt = it.run.attempt;
-        self.ledger
-            .drive(&TransactionIntent { held, attempt, kind, vault_run_id, deadline, call })
+        let (vault_run_id, deadline) = snapshot.pinned()?;
+        let attempt = snapshot.run.attempt;
+        self.chain
+            .submit(&TransactionIntent { lease, attempt, kind, vault_run_id, deadline, call })
             .await
     }
 }
-
-/// The code of a run that somebody called off.
-pub const CANCELLED: &str = "CANCELLED";
 
 /// A transaction landed, and this release cannot read what it answered. No repetition changes that,
 /// so a person has to see it.
 fn unreadable(kind: Kind, done: &Done, error: &stellar::ChainError) -> Next {
     Next::Operator(format!(
-        "{kind} {} landed, and its result cannot be read: {error}; compare the vault's version with this \
+        "{kind} {} landed, and its result cannot be read: {error}; compare the vault's version \
+         with this \
          release's, then resume the run",
         done.hash
     ))
 }
 
 /// Waits a moment, longer each time.
-fn later(it: &Snapshot, why: impl Into<String>) -> Next {
-    Next::Later(backoff(it.run.failures), why.into())
+fn later(snapshot: &Snapshot, why: impl Into<String>) -> Next {
+    Next::Later(backoff(snapshot.run.failures), why.into())
 }
 
 /// Half a second, doubled with each failure, at most a quarter of a minute.

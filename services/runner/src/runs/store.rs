@@ -1,20 +1,20 @@
 //! Every SQL statement by which a worker reads or changes a run. The caller owns the transaction.
 //!
-//! A write begins with [`fence`]: it locks the run's row if the worker still holds it in the phase it
-//! believes it to be in, and fails otherwise (R1). Everything after it in the same transaction may rely
-//! on both.
+//! A write begins with [`fence`]: it locks the run's row if the worker still holds it in the phase
+//! it believes it to be in, and fails otherwise (R1). Everything after it in the same transaction
+//! may rely on both.
 
 use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
 use wire::{Digest, RunId, Usage};
 
 use crate::error::{Error, Result};
-use crate::runs::rows;
-use crate::runs::run::{Escrow, RunLease, Snapshot, Statements};
-use crate::runs::settlement::{Failure, Receipt, Seal, Settlement};
-use crate::runs::snapshot::snapshot_query;
-use crate::runs::state::{Phase, Status};
-use crate::runs::terms::Terms;
+use crate::model::run::{Escrow, RunLease, Snapshot, Statements};
+use crate::model::settlement::{Failure, Receipt, Seal, Settlement};
+use crate::model::state::{Phase, Status};
+use crate::model::terms::Terms;
+use crate::rows;
+use crate::rows::snapshot_query;
 
 /// A run with its present attempt, by its id.
 pub async fn load(conn: &mut PgConnection, id: RunId) -> Result<Option<Snapshot>> {
@@ -40,7 +40,7 @@ pub async fn statements(db: &PgPool, (run, number): (RunId, u32)) -> Result<Stat
     Ok(Statements { shipping: row.try_get("shipping")?, execution: row.try_get("statement")? })
 }
 
-/// Takes the run that has waited longest among those nobody holds, if there is one.
+/// Takes the run that has waited longest among those no worker holds, if there is one.
 pub async fn claim(db: &PgPool, owner: &str, lease_ms: i64) -> Result<Option<RunLease>> {
     let row = sqlx::query(
         "UPDATE runs SET lease_owner = $1, lease_token = lease_token + 1, \
@@ -56,42 +56,42 @@ pub async fn claim(db: &PgPool, owner: &str, lease_ms: i64) -> Result<Option<Run
     Ok(Some(RunLease { id, token: row.try_get("lease_token")? }))
 }
 
-/// Prolongs the lease. `false` if somebody else holds the run by now.
-pub async fn heartbeat(db: &PgPool, held: RunLease, lease_ms: i64) -> Result<bool> {
+/// Prolongs the lease. `false` if another worker holds the run by now.
+pub async fn heartbeat(db: &PgPool, lease: RunLease, lease_ms: i64) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE runs SET lease_until = now() + $3 * interval '1 millisecond' \
          WHERE id = $1 AND lease_token = $2",
     );
-    let done = done.bind(held.id.as_uuid()).bind(held.token).bind(lease_ms).execute(db).await?;
+    let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(lease_ms).execute(db).await?;
     Ok(done.rows_affected() == 1)
 }
 
 /// Gives the run back, to be taken again after `delay_ms`. Nothing happens if it is held no more.
-pub async fn release(db: &PgPool, held: RunLease, delay_ms: i64, waiting_for: &str) -> Result<()> {
+pub async fn release(db: &PgPool, lease: RunLease, delay_ms: i64, waiting_for: &str) -> Result<()> {
     let failed = i32::from(!waiting_for.is_empty());
     let done = sqlx::query(
         "UPDATE runs SET lease_owner = NULL, lease_until = NULL, failures = failures + $5, \
             wake_at = now() + $3 * interval '1 millisecond', waiting_for = nullif($4, '') \
          WHERE id = $1 AND lease_token = $2",
     );
-    let done = done.bind(held.id.as_uuid()).bind(held.token).bind(delay_ms);
+    let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(delay_ms);
     done.bind(waiting_for).bind(failed).execute(db).await?;
     Ok(())
 }
 
 /// Locks the run's row, or fails if the worker does not hold it in `phase` any more.
-pub async fn fence(conn: &mut PgConnection, held: RunLease, phase: Phase) -> Result<()> {
+pub async fn fence(conn: &mut PgConnection, lease: RunLease, phase: Phase) -> Result<()> {
     let row = sqlx::query(
         "SELECT 1 FROM runs WHERE id = $1 AND lease_token = $2 AND phase = $3 FOR UPDATE",
     );
-    let row = row.bind(held.id.as_uuid()).bind(held.token).bind(phase.name());
-    row.fetch_optional(conn).await?.map(|_| ()).ok_or(Error::LeaseLost(held.id))
+    let row = row.bind(lease.id.as_uuid()).bind(lease.token).bind(phase.name());
+    row.fetch_optional(conn).await?.map(|_| ()).ok_or(Error::LeaseLost(lease.id))
 }
 
 /// Takes the run from `from` to `to`. `status` is what the outside sees from now on.
 pub async fn advance(
     conn: &mut PgConnection,
-    held: RunLease,
+    lease: RunLease,
     (from, to): (Phase, Phase),
     status: Status,
     now: OffsetDateTime,
@@ -100,22 +100,23 @@ pub async fn advance(
         return Err(Error::Broken(format!("a run can't go from {from} to {to}")));
     }
     let done = sqlx::query(
-        "UPDATE runs SET phase = $4, status = $5, failures = 0, waiting_for = NULL, updated_at = $6 \
+        "UPDATE runs SET phase = $4, status = $5, failures = 0, waiting_for = NULL, updated_at = \
+         $6 \
          WHERE id = $1 AND lease_token = $2 AND phase = $3",
     );
-    let done = done.bind(held.id.as_uuid()).bind(held.token).bind(from.name());
+    let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(from.name());
     let done = done.bind(to.name()).bind(status.name()).bind(now);
-    one(done.execute(conn).await?.rows_affected(), held.id)
+    expect_one_row(done.execute(conn).await?.rows_affected(), lease.id)
 }
 
 /// Hands the run to an operator (R13): no worker takes it until a person resumes it.
-pub async fn hand_over(db: &PgPool, held: RunLease, reason: &str) -> Result<()> {
+pub async fn hand_over(db: &PgPool, lease: RunLease, reason: &str) -> Result<()> {
     let done = sqlx::query(
         "UPDATE runs SET operator_reason = $3, lease_owner = NULL, lease_until = NULL, \
             updated_at = now() WHERE id = $1 AND lease_token = $2",
     );
-    let done = done.bind(held.id.as_uuid()).bind(held.token).bind(reason).execute(db).await?;
-    one(done.rows_affected(), held.id)
+    let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(reason).execute(db).await?;
+    expect_one_row(done.rows_affected(), lease.id)
 }
 
 /// Pins what the attempt is opened under. Only once.
@@ -134,7 +135,7 @@ pub async fn pin(
     let done = done.bind(vault_run_id.as_bytes().as_slice());
     let done = done.bind(terms.manifest_hash.as_bytes().as_slice());
     let done = done.bind(i64::try_from(terms.deadline).unwrap_or(i64::MAX)).bind(shipping);
-    one(done.execute(conn).await?.rows_affected(), run)
+    expect_one_row(done.execute(conn).await?.rows_affected(), run)
 }
 
 /// Records that the escrow was taken, with the terms as the vault holds them.
@@ -148,10 +149,10 @@ pub async fn opened(
          WHERE run_id = $1 AND number = $2 AND escrow = 'none'",
     );
     let done = done.bind(run.as_uuid()).bind(signed(number)).bind(as_json(terms)?);
-    one(done.execute(conn).await?.rows_affected(), run)
+    expect_one_row(done.execute(conn).await?.rows_affected(), run)
 }
 
-/// Records that module-gate is about to be asked, unless somebody wants the run cancelled.
+/// Records that module-gate is about to be asked, unless a cancel was accepted.
 /// `false` if so. From here on it can't be cancelled.
 pub async fn start_execution(
     conn: &mut PgConnection,
@@ -174,10 +175,11 @@ pub async fn keep_statement(
     statement: &[u8],
 ) -> Result<()> {
     let done = sqlx::query(
-        "UPDATE attempts SET statement = $3 WHERE run_id = $1 AND number = $2 AND statement IS NULL",
+        "UPDATE attempts SET statement = $3 WHERE run_id = $1 AND number = $2 AND statement IS \
+         NULL",
     );
     let done = done.bind(run.as_uuid()).bind(signed(number)).bind(statement).execute(conn).await?;
-    one(done.rows_affected(), run)
+    expect_one_row(done.rows_affected(), run)
 }
 
 /// Freezes the settlement, with the seal it rests on if there is one (R13). Only once.
@@ -194,11 +196,13 @@ pub async fn freeze(
     );
     let seal = seal.map(as_json).transpose()?;
     let done = done.bind(run.as_uuid()).bind(signed(number)).bind(seal).bind(as_json(settlement)?);
-    let done = done.bind(failure.map(|it| &it.code)).bind(failure.map(|it| &it.reason));
-    one(done.execute(conn).await?.rows_affected(), run)
+    let done = done
+        .bind(failure.map(|failure| &failure.code))
+        .bind(failure.map(|failure| &failure.reason));
+    expect_one_row(done.execute(conn).await?.rows_affected(), run)
 }
 
-/// Notes why the attempt fails, unless an earlier reason stands.
+/// Notes why the attempt fails, unless an earlier reason is there.
 pub async fn note_failure(
     conn: &mut PgConnection,
     (run, number): (RunId, u32),
@@ -210,7 +214,7 @@ pub async fn note_failure(
     );
     let done = done.bind(run.as_uuid()).bind(signed(number));
     let done = done.bind(&failure.code).bind(&failure.reason).execute(conn).await?;
-    one(done.rows_affected(), run)
+    expect_one_row(done.rows_affected(), run)
 }
 
 /// Closes the attempt: where its money went, and the receipt if it was settled.
@@ -228,7 +232,7 @@ pub async fn close(
     let done = done.bind(run.as_uuid()).bind(signed(number)).bind(escrow.name());
     let done = done.bind(settled.map(|(usage, _)| as_json(usage)).transpose()?);
     let done = done.bind(settled.map(|(_, receipt)| as_json(receipt)).transpose()?).bind(now);
-    one(done.execute(conn).await?.rows_affected(), run)
+    expect_one_row(done.execute(conn).await?.rows_affected(), run)
 }
 
 /// Begins the next attempt (R2). The caller has closed the one before.
@@ -248,7 +252,7 @@ pub async fn add_attempt(
             wake_at = now() WHERE id = $1 AND attempt <= $2",
     );
     let done = done.bind(run.as_uuid()).bind(signed(number)).execute(conn).await?;
-    one(done.rows_affected(), run)
+    expect_one_row(done.rows_affected(), run)
 }
 
 fn as_json(value: &impl serde::Serialize) -> Result<serde_json::Value> {
@@ -259,6 +263,6 @@ fn signed(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-fn one(rows: u64, run: RunId) -> Result<()> {
+fn expect_one_row(rows: u64, run: RunId) -> Result<()> {
     if rows == 1 { Ok(()) } else { Err(Error::LeaseLost(run)) }
 }

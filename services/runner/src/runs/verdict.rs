@@ -4,7 +4,8 @@ use ed25519_dalek::VerifyingKey;
 use wire::statement::{Execution, ExecutionStatement, GuardTier, Mode, ShippingStatement, Verdict};
 use wire::{Digest, RunId, Usage};
 
-use crate::runs::{preflight::refuse, settlement::Failure};
+use crate::model::settlement::Failure;
+use crate::runs::preflight::refuse;
 
 /// What a statement must be about.
 #[derive(Debug, Clone, Copy)]
@@ -28,10 +29,10 @@ pub struct Expected<'a> {
 }
 
 /// The keys whose statements count: those the agent's record names (V12), and of them, if this
-/// runner was told which it accepts, only those.
+/// runner is configured with keys, only those.
 pub fn accepted_keys(attesters: &[Digest], configured: &[VerifyingKey]) -> Vec<VerifyingKey> {
-    let keys = attesters.iter().filter_map(|it| VerifyingKey::from_bytes(it.as_bytes()).ok());
-    keys.filter(|it| configured.is_empty() || configured.contains(it)).collect()
+    let keys = attesters.iter().filter_map(|key| VerifyingKey::from_bytes(key.as_bytes()).ok());
+    keys.filter(|key| configured.is_empty() || configured.contains(key)).collect()
 }
 
 /// Reads an execution statement that is about exactly what was asked.
@@ -44,22 +45,23 @@ pub fn execution(
     keys: &[VerifyingKey],
     expected: &Expected<'_>,
 ) -> Result<Execution, Failure> {
-    let (statement, _) = ExecutionStatement::open(envelope, keys).map_err(|it| invalid(&it))?;
-    let it = statement.into_predicate();
+    let (statement, _) =
+        ExecutionStatement::open(envelope, keys).map_err(|error| invalid(&error))?;
+    let execution = statement.into_predicate();
     let rules = [
-        (it.run_id == expected.run, "run"),
-        (it.attempt == expected.attempt, "attempt"),
-        (it.user == expected.user, "user"),
-        (it.workflow_id == expected.workflow_id, "workflow"),
-        (it.module_digest == expected.module, "module"),
-        (it.input_digest == expected.input, "input"),
-        (it.seed == expected.seed, "seed"),
-        (it.budgets == expected.budgets, "budgets"),
-        (it.usage.is_within(&expected.budgets), "usage (above the budgets)"),
+        (execution.run_id == expected.run, "run"),
+        (execution.attempt == expected.attempt, "attempt"),
+        (execution.user == expected.user, "user"),
+        (execution.workflow_id == expected.workflow_id, "workflow"),
+        (execution.module_digest == expected.module, "module"),
+        (execution.input_digest == expected.input, "input"),
+        (execution.seed == expected.seed, "seed"),
+        (execution.budgets == expected.budgets, "budgets"),
+        (execution.usage.is_within(&expected.budgets), "usage (above the budgets)"),
     ];
     match rules.iter().find(|(holds, _)| !holds) {
         Some((_, what)) => Err(invalid(&format!("it states another {what}"))),
-        None => Ok(it),
+        None => Ok(execution),
     }
 }
 
@@ -93,13 +95,13 @@ pub fn shipping(envelope: &[u8], keys: &[VerifyingKey], module: Digest) -> Resul
             format!("module-gate's verdict does not count: {}", chain(&error)),
         )
     })?;
-    let it = statement.predicate();
+    let shipping = statement.predicate();
     let rules = [
-        (it.module_digest == module, "it is about another module"),
-        (it.mode == Mode::Shipping, "it was not reached in mode shipping"),
-        (it.verdict == Verdict::Pass, "it is not a pass"),
-        (it.oracle.passed >= 1, "no oracle case passed"),
-        (it.guard.tier == GuardTier::Full, "the guard was not complete"),
+        (shipping.module_digest == module, "it is about another module"),
+        (shipping.mode == Mode::Shipping, "it was not reached in mode shipping"),
+        (shipping.verdict == Verdict::Pass, "it is not a pass"),
+        (shipping.oracle.passed >= 1, "no oracle case passed"),
+        (shipping.guard.tier == GuardTier::Full, "the guard was not complete"),
     ];
     match rules.iter().find(|(holds, _)| !holds) {
         Some((_, why)) => Err(refuse("VERDICT_FAILED", format!("module-gate's verdict: {why}"))),
@@ -175,12 +177,12 @@ mod tests {
         }
     }
 
-    fn signed(it: Execution, by: u8) -> Vec<u8> {
-        ExecutionStatement::new(it).unwrap().sign(&key(by)).to_json()
+    fn signed(execution: Execution, by: u8) -> Vec<u8> {
+        ExecutionStatement::new(execution).unwrap().sign(&key(by)).to_json()
     }
 
     #[test]
-    fn a_statement_about_anything_else_is_refused() {
+    fn a_spentabout_anything_else_is_refused() {
         let keys = [key(1).verifying_key()];
         let accepts = |expected: &Expected<'_>| execution(&signed(statement(), 1), &keys, expected);
         assert!(accepts(&expected()).is_ok());
@@ -212,18 +214,19 @@ mod tests {
 
     #[test]
     fn an_exhausted_budget_is_a_failure_that_is_charged() {
-        let mut it = statement();
-        (it.verdict, it.exit, it.code) = (Verdict::Fail, Exit::Budget, Some(Code::BudgetExhausted));
-        it.outputs.clear();
-        it.usage = BUDGETS;
-        let read = execution(&signed(it, 1), &[key(1).verifying_key()], &expected()).unwrap();
+        let mut spent = statement();
+        (spent.verdict, spent.exit, spent.code) =
+            (Verdict::Fail, Exit::Budget, Some(Code::BudgetExhausted));
+        spent.outputs.clear();
+        spent.usage = BUDGETS;
+        let read = execution(&signed(spent, 1), &[key(1).verifying_key()], &expected()).unwrap();
         assert_eq!(read.usage, BUDGETS);
         assert_eq!(failure(&read).unwrap().code, "BUDGET_EXHAUSTED");
     }
 
     fn shipped(verdict: Verdict) -> Vec<u8> {
         let pass = verdict == Verdict::Pass;
-        let it = Shipping {
+        let shipping = Shipping {
             module_digest: Digest::of(b"module"),
             module_id: "m".to_owned(),
             module_version: "1".to_owned(),
@@ -238,7 +241,7 @@ mod tests {
             policy_digest: Digest::of(b"policy"),
             issued_at: OffsetDateTime::UNIX_EPOCH,
         };
-        ShippingStatement::new(it).unwrap().sign(&key(1)).to_json()
+        ShippingStatement::new(shipping).unwrap().sign(&key(1)).to_json()
     }
 
     #[test]
@@ -246,7 +249,8 @@ mod tests {
         let keys = [key(1).verifying_key()];
         let module = Digest::of(b"module");
         let code = |envelope: &[u8], keys: &[VerifyingKey], module| {
-            shipping(envelope, keys, module).map_or_else(|it| it.code, |()| "pass".to_owned())
+            shipping(envelope, keys, module)
+                .map_or_else(|failure| failure.code, |()| "pass".to_owned())
         };
         assert_eq!(code(&shipped(Verdict::Pass), &keys, module), "pass");
         assert_eq!(code(&shipped(Verdict::Fail), &keys, module), "PREFLIGHT_VERDICT_FAILED");

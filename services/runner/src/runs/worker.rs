@@ -7,27 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::telemetry;
-use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::steps::{Engine, Next, backoff};
+use super::steps::{Next, RunDriver, backoff};
 use crate::error::{Error, Result};
-use crate::gateway::summary::LastPoll;
-use crate::runs::run::RunLease;
+use crate::model::run::RunLease;
+use crate::runs::signal::{LastPoll, WorkSignal};
 use crate::runs::store;
-
-/// Wakes workers of this process when there is something to do, so that they need not poll for it.
-#[derive(Debug, Clone, Default)]
-pub struct WorkSignal(Arc<Notify>);
-
-impl WorkSignal {
-    /// Wakes one worker.
-    pub fn notify(&self) {
-        self.0.notify_one();
-    }
-}
 
 /// Works until `stop`. Looks for work every `poll`, or when `bell` rings.
 ///
@@ -35,19 +23,19 @@ impl WorkSignal {
 ///
 /// Only when the network turned out to have another history (R13): the service must stop.
 pub async fn work(
-    engine: Arc<Engine>,
-    bell: WorkSignal,
-    pulse: LastPoll,
+    driver: Arc<RunDriver>,
+    work_signal: WorkSignal,
+    last_poll: LastPoll,
     poll: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
-        pulse.record();
-        match store::claim(&engine.db, &engine.ledger.owner, engine.rules.lease_ms).await {
-            Ok(Some(held)) => {
+        last_poll.record();
+        match store::claim(&driver.db, &driver.chain.owner, driver.policy.lease_ms).await {
+            Ok(Some(lease)) => {
                 // There may be more where this came from.
-                bell.notify();
-                drive_run(&engine, held, &stop).await?;
+                work_signal.notify();
+                drive_run(&driver, lease, &stop).await?;
                 continue;
             }
             Ok(None) => {}
@@ -55,22 +43,22 @@ pub async fn work(
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = bell.0.notified() => {}
+            () = work_signal.notified() => {}
             () = sleep(poll) => {}
         }
     }
     Ok(())
 }
 
-/// Tends a claimed run until it waits, has ended, or is held by somebody else.
+/// Drives a claimed run until it waits, has ended, or is held by another worker.
 async fn drive_run(
-    engine: &Engine,
-    held: RunLease,
+    driver: &RunDriver,
+    lease: RunLease,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let outcome = tokio::select! {
-        outcome = steps(engine, held) => outcome,
-        () = lease_lost(engine, held) => Err(Error::LeaseLost(held.id)),
+        outcome = steps(driver, lease) => outcome,
+        () = lease_lost(driver, lease) => Err(Error::LeaseLost(lease.id)),
         // Steps can be cut off anywhere; the next process goes on from what is stored.
         () = stop.cancelled() => Ok(Next::Later(Duration::ZERO, String::new())),
     };
@@ -78,11 +66,11 @@ async fn drive_run(
         Ok(Next::Later(delay, why)) => (delay, why),
         Ok(Next::Ended | Next::Again) => (Duration::ZERO, String::new()),
         Ok(Next::Operator(reason)) => {
-            tracing::error!(run.id = %held.id, "run {} needs an operator: {reason}", held.id);
-            return hand_over(engine, held, &reason).await;
+            tracing::error!(run.id = %lease.id, "run {} needs an operator: {reason}", lease.id);
+            return hand_over(driver, lease, &reason).await;
         }
         Err(Error::LeaseLost(id)) => {
-            tracing::info!(run.id = %id, "run {id} is held by somebody else now");
+            tracing::info!(run.id = %id, "run {id} is held by another worker now");
             return Ok(());
         }
         Err(error @ Error::NetworkReset(_)) => {
@@ -90,22 +78,23 @@ async fn drive_run(
             return Err(error.into());
         }
         Err(error) => {
-            tracing::warn!(run.id = %held.id, "run {} waits: {error}", held.id);
+            tracing::warn!(run.id = %lease.id, "run {} waits: {error}", lease.id);
             (backoff(2), error.to_string())
         }
     };
     let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-    if let Err(error) = store::release(&engine.db, held, delay_ms, &why).await {
-        tracing::warn!(run.id = %held.id, "run {} is given back when its lease ends: {error}", held.id);
+    if let Err(error) = store::release(&driver.db, lease, delay_ms, &why).await {
+        let id = lease.id;
+        tracing::warn!(run.id = %id, "run {id} is given back when its lease ends: {error}");
     }
     Ok(())
 }
 
-async fn steps(engine: &Engine, held: RunLease) -> Result<Next> {
-    let span = span(engine, held).await?;
+async fn steps(driver: &RunDriver, lease: RunLease) -> Result<Next> {
+    let span = span(driver, lease).await?;
     async {
         loop {
-            let next = engine.step(held).await?;
+            let next = driver.step(lease).await?;
             if !matches!(next, Next::Again) {
                 return Ok(next);
             }
@@ -116,33 +105,33 @@ async fn steps(engine: &Engine, held: RunLease) -> Result<Next> {
 }
 
 /// A span that continues the trace the run was asked for under.
-async fn span(engine: &Engine, held: RunLease) -> Result<tracing::Span> {
-    let mut conn = engine.db.acquire().await?;
-    let it = store::load(&mut conn, held.id).await?.ok_or(Error::LeaseLost(held.id))?;
-    let span = tracing::info_span!("run", run.id = %held.id, attempt = it.run.attempt);
-    telemetry::continue_trace(&it.run.traceparent, &span);
+async fn span(driver: &RunDriver, lease: RunLease) -> Result<tracing::Span> {
+    let mut conn = driver.db.acquire().await?;
+    let snapshot = store::load(&mut conn, lease.id).await?.ok_or(Error::LeaseLost(lease.id))?;
+    let span = tracing::info_span!("run", run.id = %lease.id, attempt = snapshot.run.attempt);
+    telemetry::continue_trace(&snapshot.run.traceparent, &span);
     Ok(span)
 }
 
 /// Keeps the claim alive; ends when it is lost.
-async fn lease_lost(engine: &Engine, held: RunLease) {
-    let lease_ms = engine.rules.lease_ms;
+async fn lease_lost(driver: &RunDriver, lease: RunLease) {
+    let lease_ms = driver.policy.lease_ms;
     let mut beat = interval(Duration::from_millis(u64::try_from(lease_ms / 3).unwrap_or(1).max(1)));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beat.tick().await;
-        match store::heartbeat(&engine.db, held, lease_ms).await {
+        match store::heartbeat(&driver.db, lease, lease_ms).await {
             Ok(true) => {}
             Ok(false) => return,
-            Err(error) => tracing::warn!(run.id = %held.id, "no sign of life was kept: {error}"),
+            Err(error) => tracing::warn!(run.id = %lease.id, "no sign of life was kept: {error}"),
         }
     }
 }
 
-async fn hand_over(engine: &Engine, held: RunLease, reason: &str) -> anyhow::Result<()> {
-    if let Err(error) = store::hand_over(&engine.db, held, reason).await {
+async fn hand_over(driver: &RunDriver, lease: RunLease, reason: &str) -> anyhow::Result<()> {
+    if let Err(error) = store::hand_over(&driver.db, lease, reason).await {
         // It is claimed again when its lease ends, and comes to the same.
-        tracing::warn!(run.id = %held.id, "run {} was not handed over: {error}", held.id);
+        tracing::warn!(run.id = %lease.id, "run {} was not handed over: {error}", lease.id);
     }
     Ok(())
 }

@@ -22,18 +22,18 @@ async fn mistakes_are_answered_with_problems_that_keep_the_old_member() {
     let world = World::new().await;
     let runner = world.start(&[]).await;
     let gateway = &runner.gateway;
-    let body = json!({ "user": "nobody", "agentId": "1", "budgets": { "llmIn": -1 } });
+    let body = json!({ "user": "someone", "agentId": "1", "budgets": { "llmIn": -1 } });
     let body = problem(gateway.post("/runs", &body).await, 400, "INVALID_REQUEST").await;
     assert_eq!(body["issues"].as_array().unwrap().len(), 3, "{body}");
     let large = json!({ "input": "x".repeat(1_200_000) });
     problem(gateway.post("/runs", &large).await, 413, "PAYLOAD_TOO_LARGE").await;
 
-    let nobody = "00000000-0000-4000-8000-000000000000";
-    let missing = problem(gateway.get(&format!("/runs/{nobody}")).await, 404, "NOT_FOUND").await;
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    let missing = problem(gateway.get(&format!("/runs/{unknown}")).await, 404, "NOT_FOUND").await;
     assert_eq!(missing["error"], "Run not found");
     problem(gateway.get("/runs/7").await, 404, "NOT_FOUND").await;
     problem(gateway.get("/elsewhere").await, 404, "NOT_FOUND").await;
-    problem(gateway.post(&format!("/runs/{nobody}/retry"), &Value::Null).await, 404, "NOT_FOUND")
+    problem(gateway.post(&format!("/runs/{unknown}/retry"), &Value::Null).await, 404, "NOT_FOUND")
         .await;
     problem(gateway.get("/runs?status=paused").await, 400, "INVALID_REQUEST").await;
     problem(gateway.get("/runs?cursor=zz").await, 400, "INVALID_REQUEST").await;

@@ -136,7 +136,10 @@ async fn what_a_route_does_not_take_is_refused_by_name() {
         "/runs?status=%00",
         "/summary?verbose=1",
         // The year -9999, as a cursor spells it.
-        "/runs?cursor=2d333737373035313136383030303030303030203030303030303030303030303430303038303030303030303030303030303030",
+        concat!(
+            "/runs?cursor=2d3337373730353131363830303030303030302030303030303030303",
+            "03030303430303038303030303030303030303030303030",
+        ),
     ] {
         let answer = raw(gateway, &request("GET", path, "", "")).await;
         assert_eq!(refused(&answer), (400, "INVALID_REQUEST".to_owned()), "{path}");
@@ -260,7 +263,8 @@ async fn no_request_takes_much_memory() {
     let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
     let process = spawn(&world, &[("RUNNER_PORT", &port)]);
     gateway.up().await;
-    let text = "INSERT INTO runs (id, user_account, agent_id, budgets, metadata, input, input_digest, \
+    let text = "INSERT INTO runs (id, user_account, agent_id, budgets, metadata, input, \
+                input_digest, \
             seed, status, phase, attempt, traceparent, created_at, updated_at) \
          SELECT gen_random_uuid(), $1, 1, \
             '{\"llm_in\":0,\"llm_out\":0,\"http_calls\":0,\"runtime_ms\":1}', \

@@ -52,8 +52,8 @@ fn clients() -> PathBuf {
 async fn client(mut command: tokio::process::Command, name: &str) -> Option<Value> {
     let output = command.output().await.ok();
     let missing = output.as_ref().is_none_or(|output| {
-        let told = String::from_utf8_lossy(&output.stderr);
-        told.contains("ERR_MODULE_NOT_FOUND") || told.contains("ModuleNotFoundError")
+        let errors = String::from_utf8_lossy(&output.stderr);
+        errors.contains("ERR_MODULE_NOT_FOUND") || errors.contains("ModuleNotFoundError")
     });
     if missing {
         let needed = std::env::var_os(CLIENTS).is_some() || std::env::var_os("CI").is_some();
@@ -62,8 +62,8 @@ async fn client(mut command: tokio::process::Command, name: &str) -> Option<Valu
         return None;
     }
     let output = output.unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name}: {told}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {errors}");
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
@@ -141,7 +141,7 @@ async fn accounts_log_in_with_the_sdks_of_others_and_the_second_use_of_a_challen
     for token in [
         javascript(&url, &world.user, None).await,
         python(&url, &world.user, None).await,
-        // An account that nobody has funded yet proves itself by its own key.
+        // An account that is not funded yet proves itself by its own key.
         javascript(&url, &Keypair::from_seed(&[77; 32]), None).await,
     ]
     .into_iter()
@@ -224,15 +224,15 @@ async fn every_route_and_method_answers_only_those_who_may() {
     let owner = log_in(&running, &world.user).await;
     let other = log_in(&running, &Keypair::from_seed(&[98; 32])).await;
     let chief = log_in(&running, &self::operator()).await;
-    let nobody = &running.gateway;
+    let anonymous = &running.gateway;
     let [owner, other, chief] =
-        [&owner, &other, &chief].map(|body| nobody.as_user(text(body, "token")));
-    let forged = nobody.as_user("eyJhbGciOiJub25lIn0.e30.");
+        [&owner, &other, &chief].map(|body| anonymous.as_user(text(body, "token")));
+    let forged = anonymous.as_user("eyJhbGciOiJub25lIn0.e30.");
 
     let id = owner.accepted(&world.body()).await;
     owner.ended(&id, "failed").await;
     let run = format!("/runs/{id}");
-    // What nobody, a forger, the owner, a stranger and the operator are answered.
+    // What an anonymous caller, a forger, the owner, a stranger and the operator are answered.
     let reads = [
         ("/runs".to_owned(), [401, 401, 200, 200, 200]),
         (format!("/runs?user={user}"), [401, 401, 200, 403, 200]),
@@ -247,13 +247,13 @@ async fn every_route_and_method_answers_only_those_who_may() {
         ("/.well-known/stellar.toml".to_owned(), [200; 5]),
         (format!("/auth?account={user}"), [200; 5]),
     ];
-    let callers = [nobody, &forged, &owner, &other, &chief];
+    let callers = [anonymous, &forged, &owner, &other, &chief];
     for (path, expected) in &reads {
         for (caller, expected) in callers.iter().zip(expected) {
             assert_eq!(caller.get(path).await.status(), *expected, "{path}");
         }
     }
-    let refused = nobody.get("/runs").await;
+    let refused = anonymous.get("/runs").await;
     assert!(refused.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
     let writes = [
         ("/runs".to_owned(), world.body(), [401, 401, 202, 403, 403]),
@@ -273,7 +273,7 @@ async fn every_route_and_method_answers_only_those_who_may() {
     assert!(mine.is_empty(), "{stranger} sees {mine:?}");
     let all: Vec<Value> = chief.get(&format!("/runs?user={user}")).await.json().await.unwrap();
     assert!(!all.is_empty(), "{operator} sees no run");
-    for caller in [&owner, nobody] {
+    for caller in [&owner, anonymous] {
         let shown: Value = caller.get("/health").await.json().await.unwrap();
         assert!(shown["status"].get("activeRunId").is_none(), "{shown}");
     }
@@ -333,7 +333,7 @@ async fn a_session_is_refreshed_and_revoked_and_a_stolen_refresh_token_ends_it()
     let (status, again) = refresh(text(&first, "refresh_token")).await;
     assert_eq!((status, &again["refresh_token"]), (200, &second["refresh_token"]), "{again}");
     let (_, third) = refresh(text(&second, "refresh_token")).await;
-    // Two behind is no lost answer: somebody else has the newer one.
+    // Two behind is no lost answer: another client has the newer one.
     assert_eq!(refresh(text(&first, "refresh_token")).await.0, 401);
     assert_eq!(refresh(text(&third, "refresh_token")).await.0, 401);
     assert_eq!(gateway.as_user(text(&third, "token")).get("/runs").await.status(), 401);

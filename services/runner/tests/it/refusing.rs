@@ -62,7 +62,7 @@ async fn a_run_waits_for_a_gate_that_is_away_and_can_be_called_off() {
     let runner = world.start(&settings).await;
     let id = runner.gateway.accepted(&world.body()).await;
     let waits =
-        |run: &Value| run["waitingFor"].as_str().is_some_and(|it| it.contains("module-gate"));
+        |run: &Value| run["waitingFor"].as_str().is_some_and(|text| text.contains("module-gate"));
     let run = runner.gateway.until(&id, waits).await;
     assert_eq!(run["status"], "pending");
     // Until its first probe has been answered, a check counts as not ok.

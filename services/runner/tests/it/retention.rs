@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use runner::gateway::store::{self, Filter, LOAD, OVERDUE_SECS};
-use runner::runs::state::Status;
+use runner::model::state::Status;
 use serde_json::Value;
 use sqlx::{Execute as _, PgPool, Row as _};
 use testkit::eventually;

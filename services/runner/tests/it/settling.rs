@@ -33,7 +33,8 @@ async fn a_run_without_an_executor_is_settled_with_zero_and_says_so() {
     assert_eq!(run["outputHash"], output_hash.to_string());
 
     let events = heard.until(|event| event.r#type == "dev.lumio.run.failed.v1").await;
-    let names: Vec<_> = events.iter().map(|it| it.r#type.split('.').nth(3).unwrap()).collect();
+    let names: Vec<_> =
+        events.iter().map(|event| event.r#type.split('.').nth(3).unwrap()).collect();
     assert_eq!(names, ["queued", "opening", "running", "finalizing", "failed"]);
     for (event, seq) in events.iter().zip(1..) {
         assert_eq!(event.id, format!("{id}:{seq}"));

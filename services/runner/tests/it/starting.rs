@@ -10,13 +10,13 @@ async fn refused(world: &World, more: &[(&str, &str)]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_named() {
     let world = World::new().await;
-    let nobody = stellar::Address::Contract([7; 32]).to_string();
-    let error = refused(&world, &[("RUNNER_CONTRACT_ID", &nobody)]).await;
+    let absent = stellar::Address::Contract([7; 32]).to_string();
+    let error = refused(&world, &[("RUNNER_CONTRACT_ID", &absent)]).await;
     assert!(error.starts_with("RUNNER_CONTRACT_ID: "), "{error}");
     let registry = world.registry.0.to_string();
     let error = refused(&world, &[("RUNNER_CONTRACT_ID", &registry)]).await;
     assert!(error.starts_with("RUNNER_CONTRACT_ID: "), "{error}");
-    let error = refused(&world, &[("RUNNER_AGENT_REGISTRY_ID", &nobody)]).await;
+    let error = refused(&world, &[("RUNNER_AGENT_REGISTRY_ID", &absent)]).await;
     assert!(error.starts_with("RUNNER_AGENT_REGISTRY_ID: "), "{error}");
 
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -242,7 +242,7 @@ impl World {
         sqlx::query_scalar(text).bind(id).bind(kind).fetch_one(&self.db.pool).await.unwrap()
     }
 
-    /// Some address that is nobody's here.
+    /// An address without any account.
     pub fn stranger(&self) -> Address {
         Keypair::from_seed(&[99; 32]).address()
     }

@@ -48,7 +48,8 @@ impl Stack {
         Ok(output)
     }
 
-    /// Publishes the module in `folder` as a new agent and lets alice, with 50 XLM in the vault, run it. The agent's id.
+    /// Publishes the module in `folder` as a new agent and lets alice, with 50 XLM in the vault,
+    /// run it. The agent's id.
     pub fn publish_and_grant(&self, folder: &Path) -> anyhow::Result<u64> {
         let folder = folder.to_str().context("a folder's name is text")?;
         let published = self.lumio(&[

@@ -1,4 +1,5 @@
-//! Wherever a process dies, a run ends with one open, one execution, one seal, one settlement, one receipt.
+//! Wherever a process dies, a run ends with one open, one execution, one seal, one settlement, one
+//! receipt.
 
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ fn points() -> Vec<String> {
     let text = String::from_utf8(output.stdout).unwrap();
     let names = text.lines().filter_map(|line| line.split_whitespace().next());
     names
-        .filter(|name| ON_THE_WAY.iter().any(|it| name.starts_with(it)))
+        .filter(|name| ON_THE_WAY.iter().any(|prefix| name.starts_with(prefix)))
         .map(ToOwned::to_owned)
         .collect()
 }

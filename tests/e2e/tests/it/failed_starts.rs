@@ -47,7 +47,8 @@ fn with(variables: &Variables, name: &str, value: &str) -> Variables {
     variables
 }
 
-/// The program must end with 3, and the last thing it says must be one line with the setting's name and no secret.
+/// The program must end with 3, and the last thing it says must be one line with the setting's name
+/// and no secret.
 fn refused(program: &str, variables: &Variables, setting: &str) {
     let output = Command::new(binary(program).unwrap())
         .arg("serve")

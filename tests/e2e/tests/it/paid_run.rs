@@ -31,12 +31,15 @@ async fn a_paid_run_ends_in_a_verified_receipt() {
     assert!(!proof.contains("BROKEN"), "{proof}");
 
     let events = heard.until(|event| event.r#type.ends_with("finalized.v1")).await;
-    assert_story(&events.iter().map(|it| serde_json::to_value(it).unwrap()).collect::<Vec<_>>());
+    assert_story(
+        &events.iter().map(|event| serde_json::to_value(event).unwrap()).collect::<Vec<_>>(),
+    );
 }
 
 /// Queued to finalized, sealed in between, each a CloudEvent of one trace.
 fn assert_story(events: &[Value]) {
-    let names: Vec<_> = events.iter().map(|it| it["type"].as_str().unwrap().to_owned()).collect();
+    let names: Vec<_> =
+        events.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect();
     let mut expected = [
         "dev.lumio.run.queued.v1",
         "dev.lumio.run.opening.v1",
@@ -55,12 +58,10 @@ fn assert_story(events: &[Value]) {
     assert_eq!(next, None, "heard {names:?}");
     let traces: BTreeSet<_> = events
         .iter()
-        .map(|it| it["traceparent"].as_str().unwrap().split('-').nth(1).unwrap().to_owned())
+        .map(|event| event["traceparent"].as_str().unwrap().split('-').nth(1).unwrap().to_owned())
         .collect();
     assert_eq!(traces.len(), 1, "one trace id throughout: {events:#?}");
-    assert!(
-        events.iter().all(|it| it["specversion"] == "1.0"
-            && it["id"].is_string()
-            && it["source"].is_string())
-    );
+    assert!(events.iter().all(|event| event["specversion"] == "1.0"
+        && event["id"].is_string()
+        && event["source"].is_string()));
 }

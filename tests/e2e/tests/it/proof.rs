@@ -69,7 +69,7 @@ async fn verify_names_the_broken_link() {
         let output = verify(&stack, &id, &bundle, &[]);
         assert_eq!(output.status.code(), Some(1), "{lie}: {output:?}");
         assert!(
-            broken(&output).iter().any(|it| it == link),
+            broken(&output).iter().any(|name| name == link),
             "{lie} broke {:?}, not {link}",
             broken(&output)
         );
@@ -105,7 +105,12 @@ fn verify(stack: &Stack, id: &str, bundle: &Path, further: &[&str]) -> Output {
 fn broken(output: &Output) -> Vec<String> {
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {output:?}"));
-    report["broken"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect()
+    report["broken"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn output(bundle: &Path) -> PathBuf {

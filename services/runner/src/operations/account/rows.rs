@@ -4,9 +4,9 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row as _};
 use wire::{Digest, RunId};
 
-use crate::runs::rows;
-use crate::runs::settlement::Receipt;
-use crate::runs::terms::Terms;
+use crate::model::settlement::Receipt;
+use crate::model::terms::Terms;
+use crate::rows;
 
 /// An attempt of a run.
 #[derive(Debug)]
@@ -63,7 +63,8 @@ impl TransactionRow {
 ///
 /// The database's own.
 pub async fn attempts(db: &PgPool) -> sqlx::Result<Vec<AttemptRow>> {
-    let text = "SELECT a.run_id, a.number, r.user_account, r.phase, r.attempt, a.ended_at, a.escrow, \
+    let text = "SELECT a.run_id, a.number, r.user_account, r.phase, r.attempt, a.ended_at, \
+                a.escrow, \
             a.vault_run_id, a.terms, a.receipt, sha256(a.statement) AS statement, \
             (SELECT max(t.ledger) FROM chain_transactions t WHERE t.run_id = a.run_id \
                 AND t.attempt = a.number AND t.kind = 'open' AND t.state = 'succeeded') AS opened \

@@ -6,62 +6,64 @@ use stellar::vault::{Lifecycle, RunReceipt};
 use time::OffsetDateTime;
 use wire::Digest;
 
-use super::{CANCELLED, Engine, Next, later, unreadable};
-use crate::chain::engine::{Done, SubmitOutcome};
+use super::{Next, RunDriver, later, unreadable};
+use crate::chain::submit::{Done, SubmitOutcome};
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
-use crate::runs::run::{Escrow, RunLease, Snapshot};
-use crate::runs::settlement::{Failure, Receipt, Settlement};
-use crate::runs::state::{Phase, Status};
+use crate::model::run::{Escrow, RunLease, Snapshot};
+use crate::model::settlement::{CANCELLED, Failure, Receipt, Settlement};
+use crate::model::state::{Phase, Status};
 use crate::runs::store;
 
-impl Engine {
+impl RunDriver {
     /// Settles what was frozen.
-    pub(super) async fn settling(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
-        let (vault_run_id, _) = it.pinned()?;
-        let (terms, settlement) = (it.terms()?, it.settlement()?);
+    pub(super) async fn settling(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
+        let (vault_run_id, _) = snapshot.pinned()?;
+        let (terms, settlement) = (snapshot.terms()?, snapshot.settlement()?);
         let call =
-            |valid_until| self.ledger.finalize_call(vault_run_id, terms, settlement, valid_until);
-        match self.drive(held, it, Kind::Finalize, &call).await? {
-            SubmitOutcome::Done(done) => self.settled(held, it, settlement, &done).await,
+            |valid_until| self.chain.finalize_call(vault_run_id, terms, settlement, valid_until);
+        match self.submit(lease, snapshot, Kind::Finalize, &call).await? {
+            SubmitOutcome::Done(done) => self.settled(lease, snapshot, settlement, &done).await,
             SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
             SubmitOutcome::TooLate => {
-                self.start_refund(held, it, Phase::Reclaiming, &deadline_passed()).await
+                self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await
             }
             SubmitOutcome::Refused(error) => {
-                self.on_settlement_rejected(held, it, &error.to_string()).await
+                self.on_settlement_rejected(lease, snapshot, &error.to_string()).await
             }
             SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
         }
     }
 
     /// Gives the escrow back before the deadline.
-    pub(super) async fn voiding(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
-        let (vault_run_id, _) = it.pinned()?;
-        let reason = void_reason(it);
-        let call = |valid_until| self.ledger.void_call(vault_run_id, reason, valid_until);
-        match self.drive(held, it, Kind::Void, &call).await? {
-            SubmitOutcome::Done(_) => self.finish_refund(held, it, None).await,
+    pub(super) async fn voiding(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
+        let (vault_run_id, _) = snapshot.pinned()?;
+        let reason = void_reason(snapshot);
+        let call = |valid_until| self.chain.void_call(vault_run_id, reason, valid_until);
+        match self.submit(lease, snapshot, Kind::Void, &call).await? {
+            SubmitOutcome::Done(_) => self.finish_refund(lease, snapshot, None).await,
             SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
             SubmitOutcome::TooLate | SubmitOutcome::Refused(_) => {
-                self.start_refund(held, it, Phase::Reclaiming, &deadline_passed()).await
+                self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await
             }
             SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
         }
     }
 
     /// Gives the escrow back after the deadline.
-    pub(super) async fn reclaiming(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
-        let (vault_run_id, deadline) = it.pinned()?;
+    pub(super) async fn reclaiming(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
+        let (vault_run_id, deadline) = snapshot.pinned()?;
         if let Some(wait) = self.until(deadline).await? {
             return Ok(Next::Later(wait, "the deadline".to_owned()));
         }
-        let call = |_| self.ledger.reclaim_call(vault_run_id);
-        match self.drive(held, it, Kind::Reclaim, &call).await? {
-            SubmitOutcome::Done(_) => self.finish_refund(held, it, Some(&deadline_passed())).await,
+        let call = |_| self.chain.reclaim_call(vault_run_id);
+        match self.submit(lease, snapshot, Kind::Reclaim, &call).await? {
+            SubmitOutcome::Done(_) => {
+                self.finish_refund(lease, snapshot, Some(&deadline_passed())).await
+            }
             SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
             SubmitOutcome::Refused(error) => {
-                self.not_reclaimed(held, it, vault_run_id, &error).await
+                self.not_reclaimed(lease, snapshot, vault_run_id, &error).await
             }
             SubmitOutcome::TooLate => Err(Error::Broken("a reclaim is never too late".to_owned())),
             SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
@@ -69,17 +71,17 @@ impl Engine {
     }
 
     /// Waits with a failed run whose escrow is left open (R3): for a retry, or for the deadline.
-    pub(super) async fn escrow_open(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
-        let (_, deadline) = it.pinned()?;
+    pub(super) async fn escrow_open(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
+        let (_, deadline) = snapshot.pinned()?;
         let Some(wait) = self.until(deadline).await? else {
-            return self.start_refund(held, it, Phase::Reclaiming, &deadline_passed()).await;
+            return self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await;
         };
-        if !it.run.retry_requested {
+        if !snapshot.run.retry_requested {
             return Ok(Next::Later(wait, "a retry, or the deadline".to_owned()));
         }
         let mut tx = chassis::postgres::begin(&self.db).await?;
-        store::fence(&mut tx, held, Phase::EscrowOpen).await?;
-        self.advance(&mut tx, held, it, Phase::Settling, None).await?;
+        store::fence(&mut tx, lease, Phase::EscrowOpen).await?;
+        self.advance(&mut tx, lease, snapshot, Phase::Settling, None).await?;
         tx.commit().await?;
         Ok(Next::Again)
     }
@@ -87,15 +89,15 @@ impl Engine {
     /// How long until ledger time may have reached `deadline`; `None` if it has.
     async fn until(&self, deadline: u64) -> Result<Option<Duration>> {
         const AT_MOST: u64 = 15;
-        let now = self.ledger.now().await?.latest_close;
+        let now = self.chain.now().await?.latest_close;
         let left = deadline.saturating_sub(now);
         Ok((left > 0).then(|| Duration::from_secs(left.min(AT_MOST))))
     }
 
     async fn settled(
         &self,
-        held: RunLease,
-        it: &Snapshot,
+        lease: RunLease,
+        snapshot: &Snapshot,
         settlement: &Settlement,
         done: &Done,
     ) -> Result<Next> {
@@ -108,10 +110,10 @@ impl Engine {
         let failed = settlement.failure.is_some();
         let status = if failed { Status::Failed } else { Status::Finalized };
         let mut tx = chassis::postgres::begin(&self.db).await?;
-        store::fence(&mut tx, held, Phase::Settling).await?;
+        store::fence(&mut tx, lease, Phase::Settling).await?;
         let paid = Some((&settlement.usage, &receipt));
-        store::close(&mut tx, it.key(), escrow, paid, chassis::clock::now()).await?;
-        let next = self.end(&mut tx, held, it, status).await?;
+        store::close(&mut tx, snapshot.key(), escrow, paid, chassis::clock::now()).await?;
+        let next = self.end(&mut tx, lease, snapshot, status).await?;
         tx.commit().await?;
         Ok(next)
     }
@@ -119,40 +121,40 @@ impl Engine {
     /// The vault refuses the settlement: it is over, or can only be given back.
     async fn on_settlement_rejected(
         &self,
-        held: RunLease,
-        it: &Snapshot,
+        lease: RunLease,
+        snapshot: &Snapshot,
         why: &str,
     ) -> Result<Next> {
-        let (vault_run_id, deadline) = it.pinned()?;
-        let (record, _) = self.ledger.record(vault_run_id).await?;
+        let (vault_run_id, deadline) = snapshot.pinned()?;
+        let (record, _) = self.chain.record(vault_run_id).await?;
         if let Some(record) = record
             && let Lifecycle::Finalized { .. } = record.lifecycle
         {
             return Ok(Next::Operator(format!("the vault has settled this run otherwise: {why}")));
         }
-        let open = record.is_some_and(|it| it.lifecycle == Lifecycle::Open);
+        let open = record.is_some_and(|record| record.lifecycle == Lifecycle::Open);
         if open && self.until(deadline).await?.is_some() {
             let failure = Failure::new("SETTLEMENT_REFUSED", why);
-            return self.start_refund(held, it, Phase::Voiding, &failure).await;
+            return self.start_refund(lease, snapshot, Phase::Voiding, &failure).await;
         }
-        self.start_refund(held, it, Phase::Reclaiming, &deadline_passed()).await
+        self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await
     }
 
     /// The vault refuses to give back: it was given back already, or must not be.
     async fn not_reclaimed(
         &self,
-        held: RunLease,
-        it: &Snapshot,
+        lease: RunLease,
+        snapshot: &Snapshot,
         vault_run_id: Digest,
         error: &stellar::ChainError,
     ) -> Result<Next> {
         if error.contract().is_some_and(|error| error.name == "DeadlineNotReached") {
-            return Ok(later(it, "the deadline"));
+            return Ok(later(snapshot, "the deadline"));
         }
-        match self.ledger.record(vault_run_id).await?.0.map(|it| it.lifecycle) {
+        match self.chain.record(vault_run_id).await?.0.map(|record| record.lifecycle) {
             // A record that is gone was ended by its account's day sums (V3): the escrow went back.
             None | Some(Lifecycle::Voided(_) | Lifecycle::Reclaimed) => {
-                self.finish_refund(held, it, Some(&deadline_passed())).await
+                self.finish_refund(lease, snapshot, Some(&deadline_passed())).await
             }
             Some(Lifecycle::Finalized { .. } | Lifecycle::Open) => {
                 Ok(Next::Operator(format!("the escrow can't be reclaimed: {error}")))
@@ -169,20 +171,24 @@ fn deadline_passed() -> Failure {
 }
 
 /// The vault keeps this number with a voided run. 1: called off; 2: given up.
-fn void_reason(it: &Snapshot) -> u32 {
-    if it.attempt.failure.as_ref().is_some_and(|it| it.code == CANCELLED) { 1 } else { 2 }
+fn void_reason(snapshot: &Snapshot) -> u32 {
+    if snapshot.attempt.failure.as_ref().is_some_and(|failure| failure.code == CANCELLED) {
+        1
+    } else {
+        2
+    }
 }
 
-fn receipt(it: &RunReceipt, settlement: &Settlement, closed_at: u64) -> Result<Receipt> {
+fn receipt(receipt: &RunReceipt, settlement: &Settlement, closed_at: u64) -> Result<Receipt> {
     let seconds = i64::try_from(closed_at).unwrap_or(i64::MAX);
     let at = OffsetDateTime::from_unix_timestamp(seconds)
         .map_err(|error| Error::Broken(format!("a ledger closed at {closed_at}: {error}")))?;
     let finalized_at = chassis::clock::rfc3339(at);
     Ok(Receipt {
-        run_id: it.run_id,
-        actual_charge: it.actual_charge,
-        refund: it.refund,
-        developer: it.developer.to_string(),
+        run_id: receipt.run_id,
+        actual_charge: receipt.actual_charge,
+        refund: receipt.refund,
+        developer: receipt.developer.to_string(),
         output_hash: settlement.output_hash,
         finalized_at,
     })

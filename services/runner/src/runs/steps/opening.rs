@@ -2,59 +2,59 @@
 
 use wire::{Digest, Problem};
 
-use super::{Engine, Next, later, unreadable};
+use super::{Next, RunDriver, later, unreadable};
 use crate::chain::calls::{address, on_chain};
-use crate::chain::engine::{Done, SubmitOutcome};
+use crate::chain::submit::{Done, SubmitOutcome};
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
+use crate::model::run::{Escrow, Run, RunLease, Snapshot};
+use crate::model::settlement::Failure;
+use crate::model::state::{Phase, Status};
+use crate::model::terms::Terms;
 use crate::runs::preflight::{self, Facts, Pinned, refuse};
-use crate::runs::run::{Escrow, Run, RunLease, Snapshot};
-use crate::runs::settlement::Failure;
-use crate::runs::state::{Phase, Status};
-use crate::runs::terms::Terms;
-use crate::runs::{store, verdict};
+use crate::runs::{facts, store, verdict};
 
-impl Engine {
+impl RunDriver {
     /// Looks at the run's chances (R8), pins its terms, and goes on to open it.
-    pub(super) async fn queued(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
-        let request = &it.run.request;
+    pub(super) async fn queued(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
+        let request = &snapshot.run.request;
         let facts =
-            self.ledger.facts(&request.user, request.agent_id, request.rate_version).await?;
-        let fee = self.rules.runner_fee;
+            facts::read(&self.chain, &request.user, request.agent_id, request.rate_version).await?;
+        let fee = self.policy.runner_fee;
         let judged = preflight::judge(&facts, request.rate_version, &request.budgets, fee);
         let pinned = match judged {
             Ok(pinned) => pinned,
-            Err(failure) => return self.fail_before_open(held, it, &failure).await,
+            Err(failure) => return self.fail_before_open(lease, snapshot, &failure).await,
         };
         let shipping = match self.verdict_on(&pinned).await {
             Ok(Ok(shipping)) => shipping,
-            Ok(Err(failure)) => return self.fail_before_open(held, it, &failure).await,
-            Err(error @ Error::Gate { .. }) => return Ok(later(it, error.to_string())),
+            Ok(Err(failure)) => return self.fail_before_open(lease, snapshot, &failure).await,
+            Err(error @ Error::Gate { .. }) => return Ok(later(snapshot, error.to_string())),
             Err(error) => return Err(error),
         };
-        let terms = self.terms(&it.run, &facts, pinned)?;
-        let vault_run_id = self.vault_run_id(&terms, it.attempt.nonce)?;
+        let terms = self.terms(&snapshot.run, &facts, pinned)?;
+        let vault_run_id = self.vault_run_id(&terms, snapshot.attempt.nonce)?;
         let mut tx = chassis::postgres::begin(&self.db).await?;
-        store::fence(&mut tx, held, Phase::Queued).await?;
-        store::pin(&mut tx, it.key(), &terms, vault_run_id, shipping.as_deref()).await?;
-        self.advance(&mut tx, held, it, Phase::Opening, None).await?;
+        store::fence(&mut tx, lease, Phase::Queued).await?;
+        store::pin(&mut tx, snapshot.key(), &terms, vault_run_id, shipping.as_deref()).await?;
+        self.advance(&mut tx, lease, snapshot, Phase::Opening, None).await?;
         tx.commit().await?;
         Ok(Next::Again)
     }
 
     /// Takes the escrow.
-    pub(super) async fn opening(&self, held: RunLease, it: &Snapshot) -> Result<Next> {
-        let terms = it.terms()?;
-        let nonce = it.attempt.nonce;
-        let call = |valid_until| self.ledger.open_call(terms, nonce, valid_until);
-        match self.drive(held, it, Kind::Open, &call).await? {
-            SubmitOutcome::Done(done) => self.opened(held, it, &done).await,
+    pub(super) async fn opening(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
+        let terms = snapshot.terms()?;
+        let nonce = snapshot.attempt.nonce;
+        let call = |valid_until| self.chain.open_call(terms, nonce, valid_until);
+        match self.submit(lease, snapshot, Kind::Open, &call).await? {
+            SubmitOutcome::Done(done) => self.opened(lease, snapshot, &done).await,
             SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
-            SubmitOutcome::Refused(error) => self.refused(held, it, &error).await,
+            SubmitOutcome::Refused(error) => self.refused(lease, snapshot, &error).await,
             SubmitOutcome::TooLate => {
                 let failure =
                     Failure::new("OPEN_EXPIRED", "the run's deadline came before it was opened");
-                self.fail_before_open(held, it, &failure).await
+                self.fail_before_open(lease, snapshot, &failure).await
             }
             SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
         }
@@ -63,7 +63,7 @@ impl Engine {
     /// Module-gate's verdict on the pinned module, if there is a module-gate.
     async fn verdict_on(&self, pinned: &Pinned) -> Result<Result<Option<Vec<u8>>, Failure>> {
         let Some(gates) = &self.gates else { return Ok(Ok(None)) };
-        let keys = verdict::accepted_keys(&pinned.attesters, &self.rules.attestation_keys);
+        let keys = verdict::accepted_keys(&pinned.attesters, &self.policy.attestation_keys);
         let envelope = match gates.verdict(pinned.manifest_hash).await {
             Ok(envelope) => envelope,
             Err(Error::Gate { problem: Some(problem), message, .. })
@@ -86,14 +86,14 @@ impl Engine {
         };
         Ok(Terms {
             user: run.request.user.clone(),
-            opened_by: self.ledger.runner.address().to_string(),
+            opened_by: self.chain.runner.address().to_string(),
             agent_id: run.request.agent_id,
             rate_version: pinned.rate_version,
             rates: pinned.rates,
             budgets: run.request.budgets,
             max_charge: pinned.max_charge,
-            runner_fee: self.rules.runner_fee,
-            deadline: facts.now.saturating_add(self.rules.deadline_secs),
+            runner_fee: self.policy.runner_fee,
+            deadline: facts.now.saturating_add(self.policy.deadline_secs),
             opened_at: None,
             developer: pinned.developer,
             manifest_hash: pinned.manifest_hash,
@@ -104,8 +104,8 @@ impl Engine {
 
     fn vault_run_id(&self, terms: &Terms, nonce: Digest) -> Result<Digest> {
         let identity = stellar::ids::RunIdentity {
-            network: &self.ledger.network,
-            vault: &self.ledger.vault,
+            network: &self.chain.network,
+            vault: &self.chain.vault,
             user: &address(&terms.user)?,
             caller: &address(&terms.opened_by)?,
             nonce: &nonce,
@@ -114,8 +114,8 @@ impl Engine {
         Ok(stellar::ids::run_id(&identity)?)
     }
 
-    async fn opened(&self, held: RunLease, it: &Snapshot, done: &Done) -> Result<Next> {
-        let (vault_run_id, _) = it.pinned()?;
+    async fn opened(&self, lease: RunLease, snapshot: &Snapshot, done: &Done) -> Result<Next> {
+        let (vault_run_id, _) = snapshot.pinned()?;
         let answered = match stellar::scval::Reader::new("run id", &done.value).digest() {
             Ok(answered) => answered,
             Err(error) => return Ok(unreadable(Kind::Open, done, &error)),
@@ -125,43 +125,46 @@ impl Engine {
                 "the vault answered open_run with another run's id".to_owned(),
             ));
         }
-        let Some(terms) = self.terms_on_chain(it, done.closed_at).await? else {
-            let failure =
-                Failure::new("TERMS_UNKNOWN", "what the vault pinned can't be told any more");
-            return self.abort_after_open(held, it, &failure).await;
+        let Some(terms) = self.terms_on_chain(snapshot, done.closed_at).await? else {
+            let failure = Failure::new(
+                "TERMS_UNKNOWN",
+                "the terms that the vault pinned cannot be found \
+                              out any more",
+            );
+            return self.abort_after_open(lease, snapshot, &failure).await;
         };
         let mut tx = chassis::postgres::begin(&self.db).await?;
-        store::fence(&mut tx, held, Phase::Opening).await?;
-        store::opened(&mut tx, it.key(), &terms).await?;
-        self.advance(&mut tx, held, it, Phase::Executing, None).await?;
+        store::fence(&mut tx, lease, Phase::Opening).await?;
+        store::opened(&mut tx, snapshot.key(), &terms).await?;
+        self.advance(&mut tx, lease, snapshot, Phase::Executing, None).await?;
         tx.commit().await?;
         Ok(Next::Again)
     }
 
     async fn abort_after_open(
         &self,
-        held: RunLease,
-        it: &Snapshot,
+        lease: RunLease,
+        snapshot: &Snapshot,
         failure: &Failure,
     ) -> Result<Next> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
-        store::fence(&mut tx, held, Phase::Opening).await?;
-        store::opened(&mut tx, it.key(), it.terms()?).await?;
-        store::note_failure(&mut tx, it.key(), failure).await?;
-        self.advance(&mut tx, held, it, Phase::Voiding, None).await?;
+        store::fence(&mut tx, lease, Phase::Opening).await?;
+        store::opened(&mut tx, snapshot.key(), snapshot.terms()?).await?;
+        store::note_failure(&mut tx, snapshot.key(), failure).await?;
+        self.advance(&mut tx, lease, snapshot, Phase::Voiding, None).await?;
         tx.commit().await?;
         Ok(Next::Again)
     }
 
     /// The terms whose digest the vault's record holds. What may differ from what was pinned: the
     /// ledger time of the opening, and attesters that changed in between. `None` if nothing fits.
-    async fn terms_on_chain(&self, it: &Snapshot, closed_at: u64) -> Result<Option<Terms>> {
-        let (vault_run_id, _) = it.pinned()?;
-        let Some(record) = self.ledger.record(vault_run_id).await?.0 else { return Ok(None) };
-        let pinned = it.terms()?;
-        let agent = self.ledger.agent(pinned.agent_id, Some(pinned.rate_version)).await?;
-        let fresh = agent.map_or_else(Vec::new, |it| it.attesters);
-        let first = closed_at.saturating_sub(self.ledger.transaction_secs.saturating_mul(8));
+    async fn terms_on_chain(&self, snapshot: &Snapshot, closed_at: u64) -> Result<Option<Terms>> {
+        let (vault_run_id, _) = snapshot.pinned()?;
+        let Some(record) = self.chain.record(vault_run_id).await?.0 else { return Ok(None) };
+        let pinned = snapshot.terms()?;
+        let agent = facts::agent(&self.chain, pinned.agent_id, Some(pinned.rate_version)).await?;
+        let fresh = agent.map_or_else(Vec::new, |agent| agent.attesters);
+        let first = closed_at.saturating_sub(self.chain.transaction_secs.saturating_mul(8));
         for attesters in [&pinned.attesters, &fresh] {
             for opened_at in std::iter::once(closed_at).chain((first..closed_at).rev()) {
                 let opened_at = Some(opened_at);
@@ -176,34 +179,34 @@ impl Engine {
 
     async fn refused(
         &self,
-        held: RunLease,
-        it: &Snapshot,
+        lease: RunLease,
+        snapshot: &Snapshot,
         error: &stellar::ChainError,
     ) -> Result<Next> {
         let name = error.contract().map_or("Failed", |error| error.name);
         let failure = Failure::new(format!("OPEN_{}", screaming(name)), error.to_string());
-        let (vault_run_id, _) = it.pinned()?;
-        match self.ledger.record(vault_run_id).await?.0 {
+        let (vault_run_id, _) = snapshot.pinned()?;
+        match self.chain.record(vault_run_id).await?.0 {
             // It was open once and is over: what is left of it is given back.
-            Some(_) => self.start_refund(held, it, Phase::Reclaiming, &failure).await,
-            None => self.fail_before_open(held, it, &failure).await,
+            Some(_) => self.start_refund(lease, snapshot, Phase::Reclaiming, &failure).await,
+            None => self.fail_before_open(lease, snapshot, &failure).await,
         }
     }
 
     /// Ends a run that never took any money.
     async fn fail_before_open(
         &self,
-        held: RunLease,
-        it: &Snapshot,
+        lease: RunLease,
+        snapshot: &Snapshot,
         failure: &Failure,
     ) -> Result<Next> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
-        store::fence(&mut tx, held, it.run.phase).await?;
-        store::note_failure(&mut tx, it.key(), failure).await?;
-        store::close(&mut tx, it.key(), Escrow::None, None, chassis::clock::now()).await?;
-        let next = self.end(&mut tx, held, it, Status::Failed).await?;
+        store::fence(&mut tx, lease, snapshot.run.phase).await?;
+        store::note_failure(&mut tx, snapshot.key(), failure).await?;
+        store::close(&mut tx, snapshot.key(), Escrow::None, None, chassis::clock::now()).await?;
+        let next = self.end(&mut tx, lease, snapshot, Status::Failed).await?;
         tx.commit().await?;
-        tracing::warn!(run.id = %held.id, "run {} was not opened: {}", held.id, failure.reason);
+        tracing::warn!(run.id = %lease.id, "run {} was not opened: {}", lease.id, failure.reason);
         Ok(next)
     }
 }

@@ -5,9 +5,9 @@ use time::OffsetDateTime;
 use wire::{Digest, RunId, Usage};
 
 use crate::error::{Error, Result};
-use crate::runs::settlement::{Failure, Receipt, Seal, Settlement};
-use crate::runs::state::{Phase, Status};
-use crate::runs::terms::Terms;
+use crate::model::settlement::{Failure, Receipt, Seal, Settlement};
+use crate::model::state::{Phase, Status};
+use crate::model::terms::Terms;
 
 /// What was asked for, checked (R12).
 ///
@@ -27,7 +27,7 @@ pub struct Request {
     pub workflow_id: Option<String>,
     /// The caller's name for this run.
     pub label: Option<String>,
-    /// What the caller wants to find again: the text of a JSON object as it was sent, never read.
+    /// The caller's own data: the text of a JSON object as it was sent, never read.
     pub metadata: Option<String>,
     /// SHA-256 of the input's canonical JSON (RFC 8785).
     pub input_digest: Digest,
@@ -48,9 +48,9 @@ pub struct Run {
     pub phase: Phase,
     /// The present attempt, from 1.
     pub attempt: u32,
-    /// Somebody wants it stopped before its module starts.
+    /// A cancel was accepted: it stops before its module starts.
     pub cancel_requested: bool,
-    /// Somebody wants it tried again as soon as its escrow is settled (R2).
+    /// A retry was accepted: it is tried again as soon as its escrow is settled (R2).
     pub retry_requested: bool,
     /// Why only a person can go on from here (R13).
     pub operator_reason: Option<String>,

@@ -1,4 +1,4 @@
-//! Where a run can stand and where it can go from there (R1). Pure.
+//! The states of a run and the moves between them (R1). Pure.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ pub enum Status {
     Finalized,
     /// Ended without outputs; `errorCode` says why.
     Failed,
-    /// Ended because somebody asked for it.
+    /// Ended because its user or an operator cancelled it.
     Cancelled,
 }
 
@@ -143,7 +143,7 @@ impl FromStr for Status {
     type Err = UnknownState;
 
     fn from_str(name: &str) -> Result<Self, UnknownState> {
-        let found = Self::ALL.into_iter().find(|it| it.name() == name);
+        let found = Self::ALL.into_iter().find(|known| known.name() == name);
         found.ok_or_else(|| UnknownState(name.to_owned()))
     }
 }
@@ -152,7 +152,7 @@ impl FromStr for Phase {
     type Err = UnknownState;
 
     fn from_str(name: &str) -> Result<Self, UnknownState> {
-        let found = Self::ALL.into_iter().find(|it| it.name() == name);
+        let found = Self::ALL.into_iter().find(|known| known.name() == name);
         found.ok_or_else(|| UnknownState(name.to_owned()))
     }
 }
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn nothing_runs_before_it_is_opened() {
-        for phase in Phase::ALL.into_iter().filter(|it| it.leads_to(Phase::Executing)) {
+        for phase in Phase::ALL.into_iter().filter(|phase| phase.leads_to(Phase::Executing)) {
             assert_eq!(phase, Phase::Opening);
         }
     }

@@ -6,10 +6,35 @@ use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
 use wire::{Digest, RunId};
 
-use crate::runs::{
-    run::{Attempt, Escrow, Request, Run, Snapshot},
-    settlement::Failure,
-};
+use crate::model::run::{Attempt, Escrow, Request, Run, Snapshot};
+use crate::model::settlement::Failure;
+
+/// The query of a run with its present attempt, up to its `WHERE`.
+///
+/// It names its columns. What may be large (the input, module-gate's statements) is not among
+/// them: a page of 500 runs would take half a gigabyte with their inputs.
+macro_rules! snapshot_query {
+    () => {
+        "SELECT r.id, r.user_account, r.agent_id, r.rate_version, r.budgets, r.workflow_id, \
+            r.label, r.metadata::text AS metadata, r.input_digest, r.seed, r.status, r.phase, \
+            r.attempt, \
+            r.cancel_requested, r.retry_requested, r.operator_reason, r.failures, r.waiting_for, \
+            r.traceparent, r.created_at, r.updated_at, \
+            a.nonce, a.terms, a.vault_run_id, a.manifest_hash, a.escrow, a.execute_started_at, \
+            a.seal, a.settlement, a.usage, a.receipt, a.error_code, a.error, \
+            (SELECT t.hash FROM chain_transactions t WHERE t.run_id = r.id \
+                AND t.attempt = r.attempt AND t.kind = 'open' \
+                ORDER BY t.state = 'succeeded' DESC, t.id DESC LIMIT 1) \
+                AS open_transaction, \
+            (SELECT t.hash FROM chain_transactions t WHERE t.run_id = r.id \
+                AND t.attempt = r.attempt AND t.kind <> 'open' \
+                ORDER BY t.state = 'succeeded' DESC, t.id DESC LIMIT 1) \
+                AS closing_transaction \
+         FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt"
+    };
+}
+
+pub(crate) use snapshot_query;
 
 /// A run with its present attempt, from a row of `snapshot_query!`.
 pub fn snapshot(row: &PgRow) -> sqlx::Result<Snapshot> {
@@ -44,7 +69,7 @@ fn request(row: &PgRow) -> sqlx::Result<Request> {
     Ok(Request {
         user: row.try_get("user_account")?,
         agent_id: number(row.try_get::<i64, _>("agent_id")?, "agent_id")?,
-        rate_version: rate_version.map(|it| number(it, "rate_version")).transpose()?,
+        rate_version: rate_version.map(|version| number(version, "rate_version")).transpose()?,
         budgets: required_json(row, "budgets")?,
         workflow_id: row.try_get("workflow_id")?,
         label: row.try_get("label")?,
@@ -80,7 +105,7 @@ fn failure(row: &PgRow) -> sqlx::Result<Option<Failure>> {
 fn escrow(row: &PgRow) -> sqlx::Result<Escrow> {
     let name = row.try_get::<&str, _>("escrow")?;
     let all = [Escrow::None, Escrow::Open, Escrow::Settled, Escrow::Returned];
-    let found = all.into_iter().find(|it| it.name() == name);
+    let found = all.into_iter().find(|known| known.name() == name);
     found.ok_or_else(|| wrong("escrow", format!("`{name}` is not known")))
 }
 
@@ -105,7 +130,7 @@ pub fn number<T: TryFrom<i64>>(value: i64, column: &str) -> sqlx::Result<T> {
 pub fn digest(row: &PgRow, column: &str) -> sqlx::Result<Option<Digest>> {
     let bytes = row.try_get::<Option<Vec<u8>>, _>(column)?;
     bytes
-        .map(|it| Digest::try_from(it.as_slice()).map_err(|error| wrong(column, error)))
+        .map(|bytes| Digest::try_from(bytes.as_slice()).map_err(|error| wrong(column, error)))
         .transpose()
 }
 
@@ -117,7 +142,9 @@ pub fn required_digest(row: &PgRow, column: &str) -> sqlx::Result<Digest> {
 /// A value from a column of JSON, if the column has any.
 pub fn json<T: DeserializeOwned>(row: &PgRow, column: &str) -> sqlx::Result<Option<T>> {
     let value = row.try_get::<Option<serde_json::Value>, _>(column)?;
-    value.map(|it| serde_json::from_value(it).map_err(|error| wrong(column, error))).transpose()
+    value
+        .map(|value| serde_json::from_value(value).map_err(|error| wrong(column, error)))
+        .transpose()
 }
 
 fn required_json<T: DeserializeOwned>(row: &PgRow, column: &str) -> sqlx::Result<T> {

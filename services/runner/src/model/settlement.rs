@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use wire::{Digest, RunId, Usage};
 
+/// The code of a run that was cancelled.
+pub const CANCELLED: &str = "CANCELLED";
+
 /// Why an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -62,7 +65,7 @@ impl Failure {
         Self { code: code.into(), reason: reason.into() }
     }
 
-    /// What stands on chain for a run that failed without any seal: the digest of a small canonical
+    /// The output hash of a run that failed without any seal: the digest of a small canonical
     /// document that anybody can make again from the run's public fields.
     ///
     /// # Errors

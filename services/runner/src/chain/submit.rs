@@ -1,6 +1,6 @@
 //! The one place that signs and sends (R13).
 //!
-//! A purpose (one kind of call for one attempt) is driven to its end however often the process
+//! An intent (one kind of call for one attempt) is carried to its end however often the process
 //! dies: what was signed is in the database before it is sent, what was sent is looked up before
 //! anything else happens, the same bytes are sent until something is proven, and nothing new is
 //! signed before the old can no longer land and contract state has been asked.
@@ -14,15 +14,15 @@ use tokio::time::{Instant, sleep};
 use wire::Digest;
 
 use crate::chain::answers::{classify, done, failure_words, found, landed};
+use crate::chain::client::ChainClient;
 use crate::chain::decide::{
     AfterLookup, AfterSend, AfterState, Lookup, after_lookup, after_send, after_state,
 };
-use crate::chain::ledger::ChainClient;
 use crate::chain::store;
 use crate::chain::transaction::{Kind, State, Transaction};
 use crate::crash;
 use crate::error::{Error, Result};
-use crate::runs::run::RunLease;
+use crate::model::run::RunLease;
 
 /// How long a worker stays with one transaction before it lets others have a turn.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,7 +32,7 @@ const POLL: Duration = Duration::from_millis(250);
 const SOURCE_BUSY: Duration = Duration::from_millis(200);
 /// Pause before the same bytes are sent again.
 const RESEND: Duration = Duration::from_secs(3);
-/// A purpose whose transactions landed without effect this often goes no further.
+/// An intent whose transactions landed without effect this often goes no further.
 const MOST_TRIES: u32 = 6;
 /// How long signing may take, in milliseconds, before another worker may take the source.
 const SOURCE_LEASE_MS: i64 = 10_000;
@@ -40,7 +40,7 @@ const SOURCE_LEASE_MS: i64 = 10_000;
 /// What is to be done on chain.
 pub struct TransactionIntent<'a> {
     /// The run, held.
-    pub held: RunLease,
+    pub lease: RunLease,
     /// Its attempt.
     pub attempt: u32,
     /// Which call.
@@ -64,7 +64,7 @@ pub enum SubmitOutcome {
     Refused(ChainError),
     /// It can't land before the deadline any more.
     TooLate,
-    /// What happened can't be told from here.
+    /// The outcome is unknown: an operator must look.
     Unknown(String),
 }
 
@@ -80,24 +80,24 @@ pub struct Done {
 }
 
 impl ChainClient {
-    /// Drives a purpose as far as it goes now.
+    /// Carries an intent as far as it goes now.
     ///
     /// # Errors
     ///
     /// When the database or the node does not answer; nothing is lost by it.
-    pub async fn drive(&self, purpose: &TransactionIntent<'_>) -> Result<SubmitOutcome> {
+    pub async fn submit(&self, intent: &TransactionIntent<'_>) -> Result<SubmitOutcome> {
         loop {
             let newest =
-                store::newest(&self.db, purpose.held.id, purpose.attempt, purpose.kind).await?;
+                store::newest(&self.db, intent.lease.id, intent.attempt, intent.kind).await?;
             let Some(known) = newest else {
-                match self.sign(purpose).await? {
+                match self.sign(intent).await? {
                     Some(stopped) => return Ok(stopped),
                     None => continue,
                 }
             };
             match known.state {
                 State::Prepared | State::Sent | State::Unknown => {
-                    if let Some(stopped) = self.resend_until_final(purpose, &known).await? {
+                    if let Some(stopped) = self.resend_until_final(intent, &known).await? {
                         return Ok(stopped);
                     }
                 }
@@ -112,7 +112,7 @@ impl ChainClient {
                     };
                 }
                 State::Failed | State::Expired | State::Rejected => {
-                    if let Some(stopped) = self.sign_replacement(purpose, &known).await? {
+                    if let Some(stopped) = self.sign_replacement(intent, &known).await? {
                         return Ok(stopped);
                     }
                 }
@@ -121,27 +121,28 @@ impl ChainClient {
     }
 
     /// Signs and stores a transaction. `None` if there is one now.
-    async fn sign(&self, purpose: &TransactionIntent<'_>) -> Result<Option<SubmitOutcome>> {
+    async fn sign(&self, intent: &TransactionIntent<'_>) -> Result<Option<SubmitOutcome>> {
         let account = self.source.address().to_string();
-        let lease = store::lease_source(&self.db, &account, &self.owner, SOURCE_LEASE_MS).await?;
-        let Some(lease) = lease else {
+        let source_lease =
+            store::lease_source(&self.db, &account, &self.owner, SOURCE_LEASE_MS).await?;
+        let Some(source_lease) = source_lease else {
             return Ok(Some(SubmitOutcome::Later(SOURCE_BUSY, "the transaction source")));
         };
-        let signed = self.sign_with(purpose, lease).await;
-        store::release_source(&self.db, lease).await?;
+        let signed = self.sign_with(intent, source_lease).await;
+        store::release_source(&self.db, source_lease).await?;
         signed
     }
 
     async fn sign_with(
         &self,
-        purpose: &TransactionIntent<'_>,
-        lease: store::SourceLease<'_>,
+        intent: &TransactionIntent<'_>,
+        source_lease: store::SourceLease<'_>,
     ) -> Result<Option<SubmitOutcome>> {
         let now = self.now().await?.latest_close;
-        let Some(max_time) = max_time(purpose, now, self.transaction_secs) else {
+        let Some(max_time) = max_time(intent, now, self.transaction_secs) else {
             return Ok(Some(SubmitOutcome::TooLate));
         };
-        let call = Call::from((purpose.call)(max_time)?);
+        let call = Call::from((intent.call)(max_time)?);
         let request = PrepareRequest {
             network: &self.network,
             source: &self.source,
@@ -158,10 +159,10 @@ impl ChainClient {
         };
         let transaction = Transaction {
             hash: prepared.hash,
-            run: purpose.held.id,
-            attempt: purpose.attempt,
-            kind: purpose.kind,
-            source: lease.account.to_owned(),
+            run: intent.lease.id,
+            attempt: intent.attempt,
+            kind: intent.kind,
+            source: source_lease.account.to_owned(),
             sequence: prepared.sequence,
             max_time: prepared.max_time,
             signed_ledger: prepared.ledger,
@@ -170,32 +171,32 @@ impl ChainClient {
             last_answer: None,
             landed: None,
         };
-        self.crash_point(purpose.kind, "before_persist");
+        self.crash_point(intent.kind, "before_persist");
         let mut conn = self.db.acquire().await?;
         let now = chassis::clock::now();
-        store::insert(&mut conn, purpose.held, lease, &transaction, now).await?;
-        self.crash_point(purpose.kind, "after_persist");
+        store::insert(&mut conn, intent.lease, source_lease, &transaction, now).await?;
+        self.crash_point(intent.kind, "after_persist");
         Ok(None)
     }
 
     /// Looks up, sends, and looks up again. `None` if the transaction has ended.
     async fn resend_until_final(
         &self,
-        purpose: &TransactionIntent<'_>,
-        it: &Transaction,
+        intent: &TransactionIntent<'_>,
+        transaction: &Transaction,
     ) -> Result<Option<SubmitOutcome>> {
         let give_up_at = Instant::now() + PATIENCE;
         let mut send_at = Instant::now();
-        let mut first_look = it.state != State::Prepared;
+        let mut first_look = transaction.state != State::Prepared;
         while Instant::now() < give_up_at {
             if !first_look && Instant::now() >= send_at {
-                if self.send(purpose, it).await? {
+                if self.send(intent, transaction).await? {
                     return Ok(None);
                 }
                 send_at = Instant::now() + RESEND;
             }
             first_look = false;
-            if self.look_up(purpose, it).await? {
+            if self.look_up(intent, transaction).await? {
                 return Ok(None);
             }
             sleep(POLL).await;
@@ -204,26 +205,36 @@ impl ChainClient {
     }
 
     /// Sends the stored bytes. `true` if the answer ended the transaction.
-    async fn send(&self, purpose: &TransactionIntent<'_>, it: &Transaction) -> Result<bool> {
-        let sends = store::count_send(&self.db, purpose.held, it.hash).await?;
-        let answer = self.rpc.send(&self.network, &it.envelope).await;
-        self.crash_point(purpose.kind, "after_send");
+    async fn send(
+        &self,
+        intent: &TransactionIntent<'_>,
+        transaction: &Transaction,
+    ) -> Result<bool> {
+        let sends = store::count_send(&self.db, intent.lease, transaction.hash).await?;
+        let answer = self.rpc.send(&self.network, &transaction.envelope).await;
+        self.crash_point(intent.kind, "after_send");
         let (answer, words) = classify(answer);
-        tracing::debug!(hash = %it.hash, sends, "{} was sent: {words}", purpose.kind);
+        tracing::debug!(hash = %transaction.hash, sends, "{} was sent: {words}", intent.kind);
         if after_send(sends == 1, answer) == AfterSend::Rejected {
-            store::end(&self.db, purpose.held, it.hash, State::Rejected, None, &words).await?;
+            store::end(&self.db, intent.lease, transaction.hash, State::Rejected, None, &words)
+                .await?;
             return Ok(true);
         }
-        store::note(&self.db, purpose.held, it.hash, &words).await?;
+        store::note(&self.db, intent.lease, transaction.hash, &words).await?;
         Ok(false)
     }
 
     /// Asks for the transaction. `true` if the answer ended it.
-    async fn look_up(&self, purpose: &TransactionIntent<'_>, it: &Transaction) -> Result<bool> {
-        let status = match self.rpc.transaction(&it.hash).await {
+    async fn look_up(
+        &self,
+        intent: &TransactionIntent<'_>,
+        transaction: &Transaction,
+    ) -> Result<bool> {
+        let status = match self.rpc.transaction(&transaction.hash).await {
             Ok(status) => status,
             Err(error) => {
-                tracing::warn!(hash = %it.hash, "{} can't be looked up: {error}", purpose.kind);
+                let (hash, kind) = (transaction.hash, intent.kind);
+                tracing::warn!(%hash, "{kind} cannot be looked up: {error}");
                 return Ok(false);
             }
         };
@@ -241,7 +252,7 @@ impl ChainClient {
             latest_close_time: status.clock.latest_close,
             oldest_ledger: status.clock.oldest_ledger,
         };
-        let (state, words) = match after_lookup(it.signed(), lookup, high_water) {
+        let (state, words) = match after_lookup(transaction.signed(), lookup, high_water) {
             AfterLookup::Again => return Ok(false),
             AfterLookup::Succeeded => (State::Succeeded, "SUCCESS".to_owned()),
             AfterLookup::Failed => (State::Failed, failure_words(&status.outcome)),
@@ -250,39 +261,41 @@ impl ChainClient {
             }
             AfterLookup::Forgotten => (State::Expired, FORGOTTEN.to_owned()),
         };
-        self.crash_point(purpose.kind, "after_land");
+        self.crash_point(intent.kind, "after_land");
         let landed = landed(&status.outcome)?;
-        store::end(&self.db, purpose.held, it.hash, state, landed.as_ref(), &words).await?;
-        self.crash_point(purpose.kind, "after_result");
-        tracing::info!(hash = %it.hash, "{} ended: {words}", purpose.kind);
+        store::end(&self.db, intent.lease, transaction.hash, state, landed.as_ref(), &words)
+            .await?;
+        self.crash_point(intent.kind, "after_result");
+        tracing::info!(hash = %transaction.hash, "{} ended: {words}", intent.kind);
         Ok(true)
     }
 
     /// After a transaction that did not do it: whether another may be signed. `None` if one was.
     async fn sign_replacement(
         &self,
-        purpose: &TransactionIntent<'_>,
+        intent: &TransactionIntent<'_>,
         last: &Transaction,
     ) -> Result<Option<SubmitOutcome>> {
-        let span = store::span(&self.db, purpose.held.id, purpose.attempt, purpose.kind).await?;
+        let span = store::span(&self.db, intent.lease.id, intent.attempt, intent.kind).await?;
         if span.tries >= MOST_TRIES {
-            return Ok(Some(give_up(purpose.kind, last, span.tries)));
+            return Ok(Some(give_up(intent.kind, last, span.tries)));
         }
         if last.state == State::Expired {
-            let (record, ledger) = self.effect(purpose).await?;
-            let life = purpose.deadline.saturating_sub(span.last_max_time);
+            let (record, ledger) = self.effect(intent).await?;
+            let life = intent.deadline.saturating_sub(span.last_max_time);
             let lives_until =
                 span.first_ledger.saturating_add(u32::try_from(life).unwrap_or(u32::MAX));
-            let opens = purpose.kind == Kind::Open;
+            let opens = intent.kind == Kind::Open;
             if after_state(opens, record, ledger, lives_until) == AfterState::Unknown {
                 let reason = format!(
-                    "{} {} can't land any more, and the vault has no record that could tell whether it did",
-                    purpose.kind, last.hash
+                    "{} {} cannot land any more, and the vault has no record that shows \
+                     whether it did",
+                    intent.kind, last.hash
                 );
                 return Ok(Some(SubmitOutcome::Unknown(reason)));
             }
         }
-        self.sign(purpose).await
+        self.sign(intent).await
     }
 
     fn crash_point(&self, kind: Kind, place: &str) {
@@ -312,13 +325,13 @@ fn give_up(kind: Kind, last: &Transaction, tries: u32) -> SubmitOutcome {
 const FORGOTTEN: &str = "the node's history does not reach back to it";
 
 /// The last moment of a transaction signed now; `None` if it could not land before the deadline.
-fn max_time(purpose: &TransactionIntent<'_>, now: u64, lifetime_secs: u64) -> Option<u64> {
+fn max_time(intent: &TransactionIntent<'_>, now: u64, lifetime_secs: u64) -> Option<u64> {
     /// A transaction needs at least this many seconds to be of any use.
     const LEAST_SECS: u64 = 5;
     let wanted = now.saturating_add(lifetime_secs);
-    let last = match purpose.kind {
+    let last = match intent.kind {
         Kind::Reclaim => return Some(wanted),
-        Kind::Open | Kind::Finalize | Kind::Void => purpose.deadline.saturating_sub(1),
+        Kind::Open | Kind::Finalize | Kind::Void => intent.deadline.saturating_sub(1),
     };
     (last >= now.saturating_add(LEAST_SECS)).then_some(wanted.min(last))
 }

@@ -80,6 +80,6 @@ impl ChainClient {
 
 impl fmt::Debug for ChainClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ledger({} for {})", self.network.passphrase(), self.runner.address())
+        write!(f, "ChainClient({} for {})", self.network.passphrase(), self.runner.address())
     }
 }

@@ -1,0 +1,24 @@
+//! What the operator chose for the runs of this runner.
+
+use ed25519_dalek::VerifyingKey;
+
+/// What the operator chose.
+#[derive(Debug, Clone)]
+pub struct RunPolicy {
+    /// How long after ledger time a run's deadline is set, in seconds.
+    pub deadline_secs: u64,
+    /// Flat fee for a run that this runner opens and settles, in stroops (V13).
+    pub runner_fee: i128,
+    /// What must be left before the deadline when a module has ended, in seconds (V7).
+    pub margin_secs: u64,
+    /// A module is stopped after this many milliseconds.
+    pub wall_limit_ms: u64,
+    /// Whether a failed run is settled with zero at once (R3).
+    pub finalize_on_error: bool,
+    /// module-gate's keys this runner accepts; empty is whatever the agent names.
+    pub attestation_keys: Vec<VerifyingKey>,
+    /// How long a claim lasts without a sign of life, in milliseconds.
+    pub lease_ms: i64,
+    /// First token of subjects.
+    pub nats_prefix: String,
+}
