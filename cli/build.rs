@@ -1,5 +1,5 @@
-//! Gives `--version` the commit that is built: `LUMIO_COMMIT` where the build has no repository, else the
-//! one that is checked out.
+//! Gives `--version` the commit that is built: `LUMIO_COMMIT` where the build has no repository,
+//! else the one that is checked out.
 
 use std::process::Command;
 

@@ -21,9 +21,11 @@ static AFTER_HELP: LazyLock<String> = LazyLock::new(|| {
          lumio balance deposit 50 --as alice\n  \
          lumio grant add --as alice --runner G… --agent 1 --expires-in 30d\n  \
          lumio login --as alice\n  \
-         lumio run start --user alice --agent 1 --budgets runtime_ms=60000 --input input.json --watch\n  \
+         lumio run start --user alice --agent 1 --budgets runtime_ms=60000 --input input.json \
+             --watch\n  \
          lumio verify 0197…\n\n\
-         Exit codes: 0 done or proven, 1 the subject is bad, 2 nothing is known, 3 wrong usage or configuration"
+         Exit codes: 0 done or proven, 1 the subject is bad, 2 nothing is known, 3 wrong usage or \
+             configuration"
     )
 });
 
@@ -93,9 +95,8 @@ pub enum Command {
     /// Write a run's bundle, which verifies offline
     Export(verify::Export),
     /// Print a completion script for a shell
-    #[command(
-        after_help = "Example:\n  lumio completions bash > ~/.local/share/bash-completion/completions/lumio"
-    )]
+    #[command(after_help = "Example:\n  lumio completions bash > \
+            ~/.local/share/bash-completion/completions/lumio")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,

@@ -208,6 +208,6 @@ mod tests {
     fn the_local_network_needs_no_entry_and_others_do() {
         let networks = Networks::default();
         assert_eq!(networks.pick(None).unwrap().0, LOCAL);
-        assert!(networks.pick(Some("nowhere")).is_err());
+        assert!(networks.pick(Some("unknown")).is_err());
     }
 }

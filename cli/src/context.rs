@@ -18,8 +18,8 @@ const PATIENCE: u64 = 120;
 /// What a call may cost without `--max-fee`, in stroops.
 const CALL_FEE: i128 = 20 * stellar::amount::STROOPS;
 
-/// Options of every command. `lumio --help` shows them once, so that no other page repeats them; and
-/// none is in the usage line of a command, where the environment has usually given it already.
+/// Options of every command. `lumio --help` shows them once, so that no other page repeats them;
+/// and none is in the usage line of a command, where the environment has usually given it already.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Settings {
     /// Network by its name, see `lumio network`
@@ -154,8 +154,8 @@ impl Context {
         &self.gateway_url
     }
 
-    /// The node's address and where it is set, for the message that it cannot be reached. Credentials
-    /// in it are left out (R9).
+    /// The node's address and where it is set, for the message that it cannot be reached.
+    /// Credentials in it are left out (R9).
     pub fn node(&self) -> String {
         let url = self.settings.rpc_url.as_deref().unwrap_or(LOCAL_RPC);
         let profile = &self.profile;
@@ -169,7 +169,8 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when none is configured and the network is not the local one, or it is no contract's id.
+    /// [`Failure::Usage`] when none is configured and the network is not the local one, or it is no
+    /// contract's id.
     pub fn vault(&self) -> Result<Vault> {
         self.contract(
             "LUMIO_VAULT_ID",
@@ -197,7 +198,8 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unknown`] when it does not answer, [`Failure::Usage`] when it is on another network.
+    /// [`Failure::Unknown`] when it does not answer, [`Failure::Usage`] when it is on another
+    /// network.
     pub async fn connect(&self) -> Result<()> {
         self.rpc.require_network(&self.network).await?;
         Ok(())
@@ -212,7 +214,8 @@ impl Context {
         self.submit_within(key, call, CALL_FEE).await
     }
 
-    /// As [`Context::submit`], for what costs more: `fee` stroops at most where `--max-fee` says nothing.
+    /// As [`Context::submit`], for what costs more: `fee` stroops at most where `--max-fee` says
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -247,7 +250,8 @@ impl Context {
             },
             None if self.network.is_standalone() => Ok(local),
             None => Err(Failure::usage(format!(
-                "{variable} is not set, and only the local network has a default; set it, or keep it \
+                "{variable} is not set, and only the local network has a default; set it, or keep \
+                    it \
                  with: lumio network add"
             ))),
         }

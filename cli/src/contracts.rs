@@ -2,12 +2,12 @@
 
 use clap::ValueEnum;
 
-/// What one step of a deployment may cost where nothing else is said, in stroops: the vault's code pays
-/// rent for months.
+/// What one step of a deployment may cost where nothing else is said, in stroops: the vault's code
+/// pays rent for months.
 pub const DEPLOY_FEE: i128 = 400 * stellar::amount::STROOPS;
 
-/// The contract by which contract accounts log in to a gateway (SEP-45). It has no administrator and no
-/// state, so no command but `deploy` knows it.
+/// The contract by which contract accounts log in to a gateway (SEP-45). It has no administrator
+/// and no state, so no command but `deploy` knows it.
 pub const WEB_AUTH: &[u8] = include_bytes!("../../contracts/wasm/web_auth.wasm");
 
 /// A contract with an administrator.

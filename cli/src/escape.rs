@@ -1,13 +1,13 @@
 //! Text that others wrote, made safe to show (R18).
 //!
-//! A terminal obeys control characters: they move the cursor, recolour, and hide what was printed before.
-//! Marks of writing direction and invisible characters change what a line seems to say. One function
-//! spells all of them out; every command prints through it.
+//! A terminal obeys control characters: they move the cursor, recolour, and hide what was printed
+//! before. Marks of writing direction and invisible characters change what a line seems to say. One
+//! function spells all of them out; every command prints through it.
 
 use std::fmt::Write as _;
 
-/// The text with every character spelled out that could change how it, or anything around it, is shown.
-/// Line ends count: a foreign text has one line.
+/// The text with every character spelled out that could change how it, or anything around it, is
+/// shown. Line ends count: a foreign text has one line.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
@@ -37,8 +37,8 @@ pub fn escape_lines(text: &str) -> String {
     lines.join("\n")
 }
 
-/// JSON with the same characters as JSON escapes. They can only be inside of texts there, and a reader
-/// of JSON gets exactly the text that was meant.
+/// JSON with the same characters as JSON escapes. They can only be inside of texts there, and a
+/// reader of JSON gets exactly the text that was meant.
 pub fn escape_json(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for character in json.chars() {
@@ -53,7 +53,8 @@ pub fn escape_json(json: &str) -> String {
     safe
 }
 
-/// C0, DEL and C1; marks of direction and their isolates; what is invisible or ends a line elsewhere.
+/// C0, DEL and C1; marks of direction and their isolates; what is invisible or ends a line
+/// elsewhere.
 fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(

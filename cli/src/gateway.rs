@@ -1,5 +1,5 @@
-//! The runner's HTTP gateway, as a frontend sees it. What it says is shown, never believed: proof is
-//! [`crate::verify`]'s business.
+//! The runner's HTTP gateway, as a frontend sees it. What it says is shown, never believed: proof
+//! is [`crate::verify`]'s business.
 
 use std::path::Path;
 use std::time::Duration;
@@ -53,8 +53,9 @@ impl<'a> Gateway<'a> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unknown`] when it does not answer or is at fault, [`Failure::Bad`] with its words when it
-    /// refuses, [`Failure::Usage`] when the address or token is wrong. So for all that follow.
+    /// [`Failure::Unknown`] when it does not answer or is at fault, [`Failure::Bad`] with its words
+    /// when it refuses, [`Failure::Usage`] when the address or token is wrong. So for all that
+    /// follow.
     pub async fn get(&self, path: &str) -> Result<Value> {
         let answer = self.send(self.request(Method::GET, path)?.timeout(TIMEOUT)).await?;
         json(answer).await
@@ -108,8 +109,8 @@ impl<'a> Gateway<'a> {
         Ok(self.http.request(method, url(self.context, path)?))
     }
 
-    /// Sends a request with a token, if there is one, and once more with a fresh token if the gateway
-    /// finds the first too old: its clock is the one that counts.
+    /// Sends a request with a token, if there is one, and once more with a fresh token if the
+    /// gateway finds the first too old: its clock is the one that counts.
     async fn send(&self, request: RequestBuilder) -> Result<Response> {
         let again = request.try_clone();
         if let Some(token) = &self.context.settings().gateway_token {
@@ -284,7 +285,8 @@ mod tests {
 
     #[test]
     fn a_problem_is_told_in_its_own_words() {
-        let problem = serde_json::json!({ "title": "Preflight failed", "detail": "no grant", "code": "preflight-failed", "error": "no grant" });
+        let problem = serde_json::json!({ "title": "Preflight failed", "detail": "no \
+            grant", "code": "preflight-failed", "error": "no grant" });
         assert_eq!(words(&problem), "no grant [preflight-failed]");
         assert_eq!(words(&serde_json::json!({ "error": "Run not found" })), "Run not found");
         assert_eq!(words(&Value::Null), "no reason given");

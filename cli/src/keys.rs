@@ -1,8 +1,8 @@
 //! Identities of this machine: one file a key, readable by its owner only (R9).
 //!
-//! A file holds the secret seed (`S…`), or the key encrypted under a passphrase: PKCS#8 with scrypt and
-//! AES-256 (RFC 5958, RFC 8018), which `openssl pkey` reads as well. Identities of stellar-cli are found
-//! by their names too, where its files hold them; they are only ever read.
+//! A file holds the secret seed (`S…`), or the key encrypted under a passphrase: PKCS#8 with scrypt
+//! and AES-256 (RFC 5958, RFC 8018), which `openssl pkey` reads as well. Identities of stellar-cli
+//! are found by their names too, where its files hold them; they are only ever read.
 
 pub mod encrypted;
 mod identity;
@@ -124,7 +124,8 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] when there is none, when others may read its file, or when it holds no key.
+    /// [`Failure::Usage`] when there is none, when others may read its file, or when it holds no
+    /// key.
     pub fn load(&self, name: &str) -> Result<Keypair> {
         let path = self.path(name)?;
         if !path.exists()
@@ -218,7 +219,8 @@ impl Keys {
         match is_name(name) {
             true => Ok(self.folder.join(name)),
             false => Err(Failure::usage(format!(
-                "'{name}' cannot be a key's name: expected 1 to 40 of a-z 0-9 - _, not first a - or _"
+                "'{name}' cannot be a key's name: expected 1 to 40 of a-z 0-9 - _, not first a - \
+                    or _"
             ))),
         }
     }
@@ -314,7 +316,8 @@ mod tests {
         // SEP-5, test 1.
         write(
             "carol",
-            "seed_phrase = \"illness spike retreat truth genius clock brain pass fit cave bargain toe\"\n",
+            "seed_phrase = \"illness spike retreat truth genius clock brain pass fit cave bargain \
+                toe\"\n",
         );
         let dave = Keypair::generate().unwrap();
         write("dave", &format!("secret_key = \"{}\"\n", *dave.secret()));

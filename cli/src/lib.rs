@@ -1,8 +1,8 @@
 //! `lumio`: what a person does with Lumio by hand.
 //!
 //! Keys, logins, deployment, funding, agents, grants, caps, balances, runs, modules, and above all
-//! `verify`: the proof of a run that trusts neither the runner nor its gateway. Reading order: [`args`] (every command),
-//! [`context`] (where things are), then [`command`] and [`verify`].
+//! `verify`: the proof of a run that trusts neither the runner nor its gateway. Reading order:
+//! [`args`] (every command), [`context`] (where things are), then [`command`] and [`verify`].
 //!
 //! Exit codes (C1): 0 done or proven, 1 the subject is bad, 2 nothing is known, 3 wrong usage or
 //! configuration. `--output json` gives the same facts as the text.

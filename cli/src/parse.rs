@@ -12,7 +12,8 @@ pub fn amount(text: &str) -> Result<i128, String> {
     amount::parse(text).map_err(|error| error.to_string())
 }
 
-/// Prices per unit: `llm_in=…,llm_out=…,http_calls=…,runtime_ms=…`, each an amount, those left out 0.
+/// Prices per unit: `llm_in=…,llm_out=…,http_calls=…,runtime_ms=…`, each an amount, those left out
+/// 0.
 ///
 /// # Errors
 ///

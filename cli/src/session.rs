@@ -1,4 +1,5 @@
-//! Logins of this machine at gateways: proved by SEP-10, kept for their owner only, refreshed in time.
+//! Logins of this machine at gateways: proved by SEP-10, kept for their owner only, refreshed in
+//! time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -93,7 +94,8 @@ pub async fn bearer(context: &Context, account: Option<&str>) -> Result<Option<(
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] when the login has ended, [`Failure::Unknown`] when the gateway does not answer.
+/// [`Failure::Usage`] when the login has ended, [`Failure::Unknown`] when the gateway does not
+/// answer.
 pub async fn refreshed(context: &Context, account: &str, used: &str) -> Result<String> {
     let name = file(context.gateway_url());
     // One process refreshes: a refresh token that two use at once looks stolen to the gateway.
@@ -257,8 +259,8 @@ struct Terms<'a> {
     server: Address,
 }
 
-/// Signs the challenge if it is one: a transaction that can never be applied, made by the server, for
-/// this account and this domain (SEP-10). Anything else could move money.
+/// Signs the challenge if it is one: a transaction that can never be applied, made by the server,
+/// for this account and this domain (SEP-10). Anything else could move money.
 fn sign(
     context: &Context,
     key: &Keypair,

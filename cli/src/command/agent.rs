@@ -17,8 +17,10 @@ use crate::output::Report;
 pub enum Agent {
     /// Register an agent with its first prices and module
     #[command(
-        after_help = "Example:\n  lumio agent register --as dev --runner runner --module-digest 5f0c… \\\n      \
-                            --rates runtime_ms=100stroops --attester 9a31… --uri https://example.org/agent.json"
+        after_help = "Example:\n  lumio agent register --as dev --runner runner --module-digest \
+            5f0c… \\\n      \
+                            --rates runtime_ms=100stroops --attester 9a31… --uri \
+                                https://example.org/agent.json"
     )]
     Register {
         /// The developer's key
@@ -48,7 +50,8 @@ pub enum Agent {
     },
     /// Publish new prices and module
     #[command(
-        after_help = "Example:\n  lumio agent publish-rate 1 --as dev --module-digest 5f0c… --rates runtime_ms=120stroops"
+        after_help = "Example:\n  lumio agent publish-rate 1 --as dev --module-digest 5f0c… \
+            --rates runtime_ms=120stroops"
     )]
     PublishRate {
         /// The agent's number

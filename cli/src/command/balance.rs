@@ -19,7 +19,8 @@ pub enum Balance {
     },
     /// Put money into the vault
     #[command(
-        after_help = "Examples:\n  lumio balance deposit 50 --as alice\n  lumio balance deposit 15000000stroops --as alice"
+        after_help = "Examples:\n  lumio balance deposit 50 --as alice\n  lumio balance deposit \
+            15000000stroops --as alice"
     )]
     Deposit {
         /// How much, such as 1.5 (XLM) or 15000000stroops
@@ -47,7 +48,8 @@ pub enum Balance {
     },
     /// Pay out what a developer or a runner has earned
     #[command(
-        after_help = "Examples:\n  lumio balance claim 3 --as dev\n  lumio balance claim 0.5 --as runner --role runner"
+        after_help = "Examples:\n  lumio balance claim 3 --as dev\n  lumio balance claim 0.5 --as \
+            runner --role runner"
     )]
     Claim {
         /// How much, such as 1.5 (XLM) or 15000000stroops
@@ -155,6 +157,7 @@ async fn earned(context: &Context, account: Address) -> Result<Report> {
 pub(crate) fn no_vault(context: &Context) -> Failure {
     let id = context.vault().map(|vault| vault.0.to_string()).unwrap_or_default();
     Failure::usage(format!(
-        "there is no vault {id} on this network; deploy it with: lumio deploy, or set LUMIO_VAULT_ID"
+        "there is no vault {id} on this network; deploy it with: lumio deploy, or set \
+            LUMIO_VAULT_ID"
     ))
 }

@@ -20,7 +20,8 @@ use crate::times;
 pub enum ContractCommand {
     /// Who administers a contract, what waits, and whether its books add up
     #[command(
-        after_help = "Examples:\n  lumio contract show vault\n  lumio contract show registry --output json"
+        after_help = "Examples:\n  lumio contract show vault\n  lumio contract show registry \
+            --output json"
     )]
     Show {
         /// Which contract
@@ -59,8 +60,10 @@ pub enum ContractCommand {
     },
     /// Announce new code, which may be put in place seven days later
     #[command(
-        after_help = "Example:\n  lumio contract schedule-upgrade vault --wasm prepaid_vault.wasm --as ops\n\n\
-                      The code is uploaded if the network does not have it. What was scheduled before is replaced."
+        after_help = "Example:\n  lumio contract schedule-upgrade vault --wasm prepaid_vault.wasm \
+            --as ops\n\n\
+                      The code is uploaded if the network does not have it. What was scheduled \
+                          before is replaced."
     )]
     ScheduleUpgrade {
         /// Which contract
@@ -83,7 +86,8 @@ pub enum ContractCommand {
     },
     /// Put the announced code in place, and migrate the data
     #[command(
-        after_help = "Example:\n  lumio contract upgrade vault --wasm prepaid_vault.wasm --as ops\n\n\
+        after_help = "Example:\n  lumio contract upgrade vault --wasm prepaid_vault.wasm --as \
+            ops\n\n\
                       The file must be the code that was announced: nothing is put in place unseen."
     )]
     Upgrade {

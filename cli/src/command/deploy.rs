@@ -14,18 +14,21 @@ use crate::output::Report;
 
 /// Put registry, vault and the login's contract on a network; what exists already stays.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  lumio deploy\n  lumio deploy --as ops --rpc-url https://… --network-passphrase 'Test SDF Network ; September 2015'\n  \
-                        lumio deploy --as ops --token C…\n\nOn the local network the deployer's key is public and built in: its ids never move and need no configuration."
-)]
+#[command(after_help = "Examples:\n  lumio deploy\n  lumio deploy --as ops --rpc-url https://… \
+        --network-passphrase 'Test SDF Network ; September 2015'\n  \
+                        lumio deploy --as ops --token C…\n\nOn the local network the deployer's \
+                            key is public and built in: its ids never move and need no \
+                                configuration.")]
 pub struct Deploy {
-    /// Whose key deploys, pays and becomes administrator [default on the local network: the local deployer]
+    /// Whose key deploys, pays and becomes administrator [default on the local network: the local
+    /// deployer]
     #[arg(long = "as", value_name = "NAME")]
     signer: Option<String>,
     /// The token that the vault holds: native, or the contract of an issued asset
     #[arg(long, default_value = "native", value_name = "C…")]
     token: String,
-    /// Take an issued asset although its issuer could freeze, claw back or print it; the risk is printed
+    /// Take an issued asset although its issuer could freeze, claw back or print it; the risk is
+    /// printed
     #[arg(long)]
     force: bool,
 }
@@ -90,8 +93,8 @@ fn deployer(context: &Context, signer: Option<&str>) -> Result<Keypair> {
     }
 }
 
-/// A vault's salt names its token, so that one deployer can have a vault for each; that of the native
-/// asset is the one that local configuration expects.
+/// A vault's salt names its token, so that one deployer can have a vault for each; that of the
+/// native asset is the one that local configuration expects.
 fn creation(key: &Keypair, contract: Contract, token: Address) -> Result<Creation> {
     let is_native = token == local::token_id()?;
     let (salt, kind) = match contract {
@@ -119,7 +122,8 @@ async fn place(
         let same = matches!(&instance.executable, ContractExecutable::Wasm(hash) if hash.0 == *creation.code.as_bytes());
         if !same {
             return Err(Failure::bad(format!(
-                "the {name} {id} exists with other code than this release's; use the release that it was deployed with, or deploy --as another key"
+                "the {name} {id} exists with other code than this release's; use the release that \
+                    it was deployed with, or deploy --as another key"
             )));
         }
         context.steps.say(format!("the {name} exists: {id}"));

@@ -33,7 +33,8 @@ pub enum Escrow {
         /// The key of the runner that opened it
         #[arg(long = "as", value_name = "NAME")]
         signer: String,
-        /// A number of the runner's own; the service uses 1 for a run called off and 2 for one given up
+        /// A number of the runner's own; the service uses 1 for a run called off and 2 for one
+        /// given up
         #[arg(long, default_value_t = 2)]
         reason: u32,
     },
@@ -95,7 +96,8 @@ async fn show(context: &Context, run: &Digest) -> Result<Report> {
     let state = context.vault()?.read_run(&context.rpc, run).await?;
     let (record, live_until) = state.record.ok_or_else(|| {
         Failure::Unknown(format!(
-            "the vault has no record of run {run}: it was never opened, or ended more than a day ago; its escrow is not at risk (V3)"
+            "the vault has no record of run {run}: it was never opened, or ended more than a day \
+                ago; its escrow is not at risk (V3)"
         ))
     })?;
     let now = context.rpc.clock().await?.latest_close;

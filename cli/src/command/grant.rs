@@ -15,8 +15,10 @@ use crate::times;
 pub enum Grant {
     /// Let a runner open runs of an agent for you
     #[command(
-        after_help = "Examples:\n  lumio grant add --as alice --runner G… --agent 1 --expires-in 30d\n  \
-                            lumio grant add --as alice --runner G… --agent 1 --total-cap 20 --max-runner-fee 0.01"
+        after_help = "Examples:\n  lumio grant add --as alice --runner G… --agent 1 --expires-in \
+            30d\n  \
+                            lumio grant add --as alice --runner G… --agent 1 --total-cap 20 \
+                                --max-runner-fee 0.01"
     )]
     Add {
         /// Whose key signs
@@ -39,12 +41,13 @@ pub enum Grant {
         limits: Limits,
     },
     /// Say how much a runner may spend and charge; what is not named stays as it is
-    #[command(
-        after_help = "Examples:\n  lumio grant limits --as alice --runner G… --agent 1 --per-run-cap 2 --total-cap 50\n  \
-                            lumio grant limits --as alice --runner G… --agent 1 --max-runner-fee 0.01\n\n\
-                            Limits count from the next run on, may be set before the grant, and stay when it is revoked.\n\
-                            Without any, your policy's caps hold and the runner may charge no fee."
-    )]
+    #[command(after_help = "Examples:\n  lumio grant limits --as alice --runner G… --agent 1 \
+            --per-run-cap 2 --total-cap 50\n  \
+                            lumio grant limits --as alice --runner G… --agent 1 --max-runner-fee \
+                                0.01\n\n\
+                            Limits count from the next run on, may be set before the grant, and \
+                                stay when it is revoked.\n\
+                            Without any, your policy's caps hold and the runner may charge no fee.")]
     Limits {
         /// Whose key signs
         #[arg(long = "as", value_name = "NAME")]
@@ -106,7 +109,8 @@ pub(super) async fn run(context: &Context, command: Grant) -> Result<Report> {
                 Some(span) => Some(context.rpc.clock().await?.latest_close.saturating_add(span)),
                 None => expires_at,
             };
-            // Limits first: between the two transactions the runner has either nothing or its limits.
+            // Limits first: between the two transactions the runner has either nothing or its
+            // limits.
             set_limits(context, &key, runner, agent, limits).await?;
             context
                 .submit(&key, vault.grant_runner(key.address(), runner, agent, expires_at))

@@ -18,12 +18,14 @@ const IMMUTABLE: u32 = 0x4;
 /// The issuer can take holdings back.
 const CLAWBACK: u32 = 0x8;
 
-/// What the issuer of the asset behind `contract` could do to the vault's holdings; `None` if nothing.
+/// What the issuer of the asset behind `contract` could do to the vault's holdings; `None` if
+/// nothing.
 pub(super) async fn risk(context: &Context, contract: Address) -> Result<Option<String>> {
     let name = token::name(&context.rpc, contract).await?;
     let unknown = || {
         Some(format!(
-            "{contract} is not the network's own contract of an issued asset, so nothing is known of its rules"
+            "{contract} is not the network's own contract of an issued asset, so nothing is known \
+                of its rules"
         ))
     };
     let Some((code, issuer)) = name.split_once(':') else { return Ok(unknown()) };

@@ -32,7 +32,8 @@ pub enum Keys {
     List,
     /// A key's address
     #[command(
-        after_help = "Examples:\n  lumio keys show alice\n  lumio keys show runner --secret > runner.secret"
+        after_help = "Examples:\n  lumio keys show alice\n  lumio keys show runner --secret > \
+            runner.secret"
     )]
     Show {
         /// What it is called
@@ -51,10 +52,10 @@ pub enum Keys {
         encrypt: bool,
     },
     /// Keep a key under a passphrase from now on
-    #[command(
-        after_help = "Example:\n  lumio keys encrypt alice\n\nThe file is PKCS#8 (scrypt, AES-256), which `openssl pkey` reads too.\n\
-                      Commands then ask for the passphrase, or read it from the file that LUMIO_KEY_PASSPHRASE_FILE names."
-    )]
+    #[command(after_help = "Example:\n  lumio keys encrypt alice\n\nThe file is PKCS#8 (scrypt, \
+            AES-256), which `openssl pkey` reads too.\n\
+                      Commands then ask for the passphrase, or read it from the file that \
+                          LUMIO_KEY_PASSPHRASE_FILE names.")]
     Encrypt {
         /// What it is called
         name: String,

@@ -11,9 +11,12 @@ use crate::{session, times};
 /// Prove an account to the runner's gateway.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  lumio login --as alice\n  lumio login --as alice --gateway-url https://runner.example\n\n\
-                  The key signs the gateway's challenge (SEP-10), a transaction that can never be applied.\n\
-                  The login is kept for its owner only and refreshed by itself; `lumio logout` ends it."
+    after_help = "Examples:\n  lumio login --as alice\n  lumio login --as alice --gateway-url \
+        https://runner.example\n\n\
+                  The key signs the gateway's challenge (SEP-10), a transaction that can never be \
+                      applied.\n\
+                  The login is kept for its owner only and refreshed by itself; `lumio logout` \
+                      ends it."
 )]
 pub struct Login {
     /// Whose key signs
@@ -40,7 +43,8 @@ pub struct Logout {
 /// Who is logged in.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  lumio whoami\n  curl -H \"Authorization: Bearer $(lumio whoami --token)\" http://localhost:4000/runs"
+    after_help = "Examples:\n  lumio whoami\n  curl -H \"Authorization: Bearer $(lumio whoami \
+        --token)\" http://localhost:4000/runs"
 )]
 pub struct WhoAmI {
     /// Print the bearer token instead: whoever sees it may act as you until it ends
@@ -94,5 +98,5 @@ pub(super) async fn who_am_i(context: &Context, command: &WhoAmI) -> Result<Repo
 }
 
 fn not_logged_in() -> Failure {
-    Failure::usage("nobody is logged in at this gateway; run: lumio login --as NAME")
+    Failure::usage("no account is logged in at this gateway; run: lumio login --as NAME")
 }

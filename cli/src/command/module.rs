@@ -40,7 +40,8 @@ pub enum Module {
     },
     /// Store a module by its digest, have it gated, and publish its prices on chain
     #[command(
-        after_help = "Examples:\n  lumio module publish examples/modules/csv-profile --as dev --runner runner --rates runtime_ms=100stroops\n  \
+        after_help = "Examples:\n  lumio module publish examples/modules/csv-profile --as dev \
+            --runner runner --rates runtime_ms=100stroops\n  \
                             lumio module publish . --as dev --agent 1 --rates runtime_ms=120stroops"
     )]
     Publish(Box<Publish>),
@@ -66,7 +67,8 @@ pub struct Publish {
     /// Address of the new agent's description
     #[arg(long, conflicts_with = "agent")]
     uri: Option<String>,
-    /// Key whose statements count for the new agent [default: the one that signed the shipping verdict]
+    /// Key whose statements count for the new agent [default: the one that signed the shipping
+    /// verdict]
     #[arg(long = "attester", value_name = "HEX", value_parser = crate::parse::attester, conflicts_with = "agent")]
     attesters: Vec<[u8; 32]>,
     /// The oracle-gate
@@ -161,7 +163,8 @@ async fn remind(context: &Context, agent: u32, signer: [u8; 32]) -> Result<()> {
     if !found.attesters.contains(&signer) {
         let key = hex::encode(signer);
         context.steps.say(format!(
-            "NOTE       agent {agent} does not accept statements by {key}; name it with: lumio agent set-attesters"
+            "NOTE       agent {agent} does not accept statements by {key}; name it with: lumio \
+                agent set-attesters"
         ));
     }
     Ok(())
@@ -197,7 +200,7 @@ async fn send_tree(
     tree: &Tree,
     sender: tokio::sync::mpsc::Sender<PutModuleRequest>,
 ) -> Result<()> {
-    // A closed receiver means that the call has ended, and its answer tells why.
+    // A closed receiver means that the call has ended, and its answer says why.
     macro_rules! send {
         ($item:expr) => {
             if sender.send(PutModuleRequest { item: Some($item) }).await.is_err() {
@@ -276,7 +279,7 @@ fn judge(envelope: &[u8], digest: Digest) -> Result<[u8; 32]> {
         Verdict::Pass => Ok(signer.to_bytes()),
         Verdict::Fail => Err(Failure::Bad(format!("the module may not ship: {code} {reason}"))),
         Verdict::Inconclusive => {
-            Err(Failure::Unknown(format!("module-gate could not tell: {code} {reason}")))
+            Err(Failure::Unknown(format!("module-gate reached no verdict: {code} {reason}")))
         }
     }
 }

@@ -12,11 +12,11 @@ use crate::output::{Report, table};
 #[derive(Debug, Subcommand)]
 pub enum Network {
     /// Keep a network under a name; what is not given keeps its value
-    #[command(
-        after_help = "Examples:\n  lumio network add testnet --rpc-url https://soroban-testnet.stellar.org \\\n      \
-                      --network-passphrase 'Test SDF Network ; September 2015' --vault-id C… --registry-id C…\n  \
-                      lumio network add testnet --gateway-url https://runner.example"
-    )]
+    #[command(after_help = "Examples:\n  lumio network add testnet --rpc-url \
+            https://soroban-testnet.stellar.org \\\n      \
+                      --network-passphrase 'Test SDF Network ; September 2015' --vault-id C… \
+                          --registry-id C…\n  \
+                      lumio network add testnet --gateway-url https://runner.example")]
     Add {
         /// What to call it
         name: String,
@@ -69,7 +69,8 @@ fn add(context: &Context, networks: &mut Networks, name: &str) -> Result<()> {
     let given = context.settings();
     let profile = networks.networks.entry(name.to_owned()).or_default();
     let named = |option: &Option<String>, flag: &str| {
-        // From the command line only: what the environment says is about this shell, not this network.
+        // From the command line only: what the environment says is about this shell, not this
+        // network.
         let given = std::env::args().any(|arg| arg == flag || arg.starts_with(&format!("{flag}=")));
         option.clone().filter(|_| given)
     };
@@ -148,7 +149,8 @@ fn check_name(name: &str) -> Result<()> {
     match name.len() {
         1..=40 if name.bytes().all(plain) && !name.starts_with(['-', '_']) => Ok(()),
         _ => Err(Failure::usage(format!(
-            "'{name}' cannot be a network's name: expected 1 to 40 of a-z 0-9 - _, not first a - or _"
+            "'{name}' cannot be a network's name: expected 1 to 40 of a-z 0-9 - _, not first a - \
+                or _"
         ))),
     }
 }

@@ -25,10 +25,10 @@ const LARGEST_INPUT: u64 = 1024 * 1024;
 #[derive(Debug, Subcommand)]
 pub enum Run {
     /// Ask for a run
-    #[command(
-        after_help = "Examples:\n  lumio run start --user alice --agent 1 --budgets runtime_ms=60000 --input input.json --watch\n  \
-                            lumio run start --user G… --agent 1 --budgets llm_in=1000 --seed 7 --idempotency-key order-12"
-    )]
+    #[command(after_help = "Examples:\n  lumio run start --user alice --agent 1 --budgets \
+            runtime_ms=60000 --input input.json --watch\n  \
+                            lumio run start --user G… --agent 1 --budgets llm_in=1000 --seed 7 \
+                                --idempotency-key order-12")]
     Start(Box<Start>),
     /// One run as the gateway shows it
     #[command(after_help = "Example:\n  lumio run show 0197e4a0-…")]
@@ -100,7 +100,8 @@ pub struct Start {
 /// Follow a run to its end, printing each step.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  lumio watch 0197e4a0-…\n\nExit codes: 0 finalized, 1 failed or cancelled, 2 the gateway does not answer or time is up"
+    after_help = "Example:\n  lumio watch 0197e4a0-…\n\nExit codes: 0 finalized, 1 failed or \
+        cancelled, 2 the gateway does not answer or time is up"
 )]
 pub struct Watch {
     /// The run's id

@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 use crate::failure::{Failure, Result};
 
 const BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
-/// Before the key's own lines, so that lists and addresses need no passphrase. It proves nothing: what
-/// the key signs is checked by whoever receives it.
+/// Before the key's own lines, so that lists and addresses need no passphrase. It proves nothing:
+/// what the key signs is checked by whoever receives it.
 const ADDRESS: &str = "# address ";
 /// Names a file with the passphrase, for programs.
 const PASSPHRASE_FILE: &str = "LUMIO_KEY_PASSPHRASE_FILE";
@@ -49,8 +49,8 @@ pub(super) fn seal(key: &Keypair, passphrase: &str) -> std::result::Result<Strin
     for part in [&mut salt, &mut iv] {
         rand_core::OsRng.try_fill_bytes(part).map_err(|error| error.to_string())?;
     }
-    // 16 MiB and five passes: as slow to guess as 128 MiB and one, and within the 32 MiB that OpenSSL
-    // allows a file to ask for.
+    // 16 MiB and five passes: as slow to guess as 128 MiB and one, and within the 32 MiB that
+    // OpenSSL allows a file to ask for.
     let cost = scrypt::Params::new(14, 8, 5, 32).map_err(|error| error.to_string())?;
     let parameters =
         pbes2::Parameters::scrypt_aes256cbc(cost, &salt, &iv).map_err(|error| error.to_string())?;
@@ -84,7 +84,8 @@ pub(super) fn open(text: &str, passphrase: &str) -> std::result::Result<Keypair,
     }
 }
 
-/// A passphrase for an existing key: from the file that the environment names, else from the terminal.
+/// A passphrase for an existing key: from the file that the environment names, else from the
+/// terminal.
 pub(super) fn passphrase(prompt: &str) -> Result<Zeroizing<String>> {
     if let Some(path) = std::env::var_os(PASSPHRASE_FILE) {
         return from_file(std::path::Path::new(&path));

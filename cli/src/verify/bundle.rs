@@ -131,12 +131,13 @@ impl Claim {
     }
 }
 
-/// Unpacks a bundle's archive into the empty folder `into`: regular files below it and nothing else.
+/// Unpacks a bundle's archive into the empty folder `into`: regular files below it and nothing
+/// else.
 ///
 /// # Errors
 ///
-/// [`Failure::Bad`] when the archive holds anything else, or is too large; [`Failure::Unknown`] when it
-/// cannot be read or written.
+/// [`Failure::Bad`] when the archive holds anything else, or is too large; [`Failure::Unknown`]
+/// when it cannot be read or written.
 pub fn unpack(archive: &Path, into: &Path) -> Result<()> {
     let file = File::open(archive)
         .map_err(|error| Failure::usage(format!("cannot open {}: {error}", archive.display())))?;

@@ -16,28 +16,29 @@ use crate::output::Report;
 
 /// Prove a run.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  lumio verify 0197e4a0-…\n  lumio verify 0197e4a0-… --bundle lumio-0197e4a0.tar\n  \
+#[command(after_help = "Examples:\n  lumio verify 0197e4a0-…\n  lumio verify 0197e4a0-… --bundle \
+        lumio-0197e4a0.tar\n  \
                         lumio verify 0197e4a0-… --bundle lumio-0197e4a0 --offline\n\n\
-                        Network, vault and registry are those of your own configuration, never what the gateway says.\n\
-                        Exit codes: 0 proven, 1 a link is broken, 2 could not tell (always with --offline), 3 wrong usage or configuration"
-)]
+                        Network, vault and registry are those of your own configuration, never \
+                            what the gateway says.\n\
+                        Exit codes: 0 proven, 1 a link is broken, 2 could not tell (always with \
+                            --offline), 3 wrong usage or configuration")]
 pub struct Verify {
     /// The run's id
     run: String,
     /// Folder or archive with the run's bundle [default: fetched from the gateway]
     #[arg(long, value_name = "DIR|FILE")]
     bundle: Option<PathBuf>,
-    /// Ask no RPC: compare with the chain's facts in the exported bundle, which proves nothing by itself
+    /// Ask no RPC: compare with the chain's facts in the exported bundle, which proves nothing by
+    /// itself
     #[arg(long, requires = "bundle")]
     offline: bool,
 }
 
 /// Write a run's bundle.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  lumio export 0197e4a0-…\n  lumio export 0197e4a0-… --out evidence.tar"
-)]
+#[command(after_help = "Examples:\n  lumio export 0197e4a0-…\n  lumio export 0197e4a0-… --out \
+        evidence.tar")]
 pub struct Export {
     /// The run's id
     run: String,
@@ -108,11 +109,12 @@ pub async fn export(context: &Context, command: &Export) -> Result<Report> {
     Ok(report)
 }
 
-/// The facts came with the bundle and are signed by nobody: whoever wrote the files may have written
-/// them too. What is broken stays broken; what holds is only consistent.
+/// The facts came with the bundle and are signed by nobody: whoever wrote the files may have
+/// written them too. What is broken stays broken; what holds is only consistent.
 fn seen_by_others(report: &mut Report, ledger: u32) {
     let note = format!(
-        "the chain was not asked: its facts came with the bundle, as of ledger {ledger}, and nobody signed them; verify without --offline to read them yourself"
+        "the chain was not asked: its facts came with the bundle, as of ledger {ledger}, and \
+            nobody signed them; verify without --offline to read them yourself"
     );
     if report.exit_code == 0 {
         report.exit_code = 2;
@@ -187,7 +189,10 @@ fn temporary() -> Result<TempDir> {
 async fn gather(context: &Context, own: &Own, bundle: &Bundle) -> Result<ChainFacts> {
     let claim = &bundle.claim;
     let run_id = claim.run_id.ok_or_else(|| {
-        Failure::bad("the gateway tells no run id on chain: the run was never opened, and there is nothing to prove")
+        Failure::bad(
+            "the gateway tells no run id on chain: the run was never opened, and there \
+            is nothing to prove",
+        )
     })?;
     let hint = |name| claim.inner("transactionHashes", name).and_then(|hash| hash.parse().ok());
     let hints = Hints { open: hint("open"), finalize: hint("finalize") };

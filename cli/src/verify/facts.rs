@@ -59,8 +59,8 @@ pub struct Receipts {
     pub hash: Digest,
 }
 
-/// Where to look first. Hints come from the gateway and are no facts: what they lead to is checked to be
-/// this run's, and when they lead to nothing everything is searched.
+/// Where to look first. Hints come from the gateway and are no facts: what they lead to is checked
+/// to be this run's, and when they lead to nothing everything is searched.
 #[derive(Debug, Clone, Default)]
 pub struct Hints {
     /// Hash of the transaction that opened the run.
@@ -73,7 +73,8 @@ pub struct Hints {
 ///
 /// # Errors
 ///
-/// [`Failure::Unknown`] when the RPC does not answer, [`Failure::Usage`] when it is on another network.
+/// [`Failure::Unknown`] when the RPC does not answer, [`Failure::Usage`] when it is on another
+/// network.
 pub async fn gather(rpc: &Rpc, own: &Own, run_id: &Digest, hints: &Hints) -> Result<ChainFacts> {
     rpc.require_network(&own.network).await?;
     let clock = rpc.clock().await?;
@@ -163,8 +164,8 @@ async fn search(rpc: &Rpc, own: &Own, from: u32, facts: &mut ChainFacts) -> Resu
     Ok(())
 }
 
-/// The run's own event. One of another run that cannot be decoded is no reason to know nothing of this
-/// one: were this run's own event the broken one, it would be missing, and its links unknown.
+/// The run's own event. One of another run that cannot be decoded is no reason to know nothing of
+/// this one: were this run's own event the broken one, it would be missing, and its links unknown.
 fn this<T>(
     events: impl Iterator<Item = std::result::Result<T, ChainError>>,
     is_own: impl Fn(&T) -> bool,

@@ -1,4 +1,5 @@
-//! Judging the links of one run: a pure function of files, chain facts and the verifier's configuration.
+//! Judging the links of one run: a pure function of files, chain facts and the verifier's
+//! configuration.
 
 mod money;
 mod pack;
@@ -64,7 +65,8 @@ pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own) -> Result<Proof> {
     Ok(Proof { links, conclusion })
 }
 
-/// From the opened event; when that is gone, the gateway's, if they have the hash that the record holds.
+/// From the opened event; when that is gone, the gateway's, if they have the hash that the record
+/// holds.
 fn terms(bundle: &Bundle, facts: &ChainFacts) -> Option<RunTerms> {
     if let Some(opened) = &facts.opened {
         return Some(opened.terms.clone());
@@ -81,8 +83,8 @@ fn end(facts: &ChainFacts) -> End {
                 End::Settled { charge, output_hash }
             }
             Lifecycle::Voided(_) | Lifecycle::Reclaimed => End::Returned,
-            // Past its deadline it can only be returned, but it is the user's again when somebody has
-            // returned it, not before.
+            // Past its deadline it can only be returned, but it is the user's again when somebody
+            // has returned it, not before.
             Lifecycle::Open => End::Open,
         },
         (None, Some(event)) => {
@@ -92,8 +94,8 @@ fn end(facts: &ChainFacts) -> End {
     }
 }
 
-/// A run that never had a statement commits to a failure's document and charges nothing; one whose escrow
-/// went back commits to nothing.
+/// A run that never had a statement commits to a failure's document and charges nothing; one whose
+/// escrow went back commits to nothing.
 fn is_failure_record(case: &Case<'_>) -> Result<bool> {
     let has_pack = case.bundle.read(&format!("pack/{}", seal::SEAL_FILE))?.is_some();
     let free = match case.end {
@@ -120,11 +122,13 @@ fn conclusion(case: &Case<'_>, stated: Option<&stated::Stated>, links: &[Link]) 
     };
     let Usage { llm_in, llm_out, http_calls, runtime_ms } = stated.usage();
     let mut lines = vec![format!(
-        "proven: {paid} for {runtime_ms} ms, {llm_in} + {llm_out} tokens and {http_calls} calls, at prices pinned before the run; \
+        "proven: {paid} for {runtime_ms} ms, {llm_in} + {llm_out} tokens and {http_calls} calls, \
+            at prices pinned before the run; \
          output files and module are byte for byte what the charge commits to"
     )];
     lines.push(format!(
-        "rests on trust: that the module really ran so, and used this much, is stated by the key {}, which the agent's developer accepted on chain",
+        "rests on trust: that the module really ran so, and used this much, is stated by the key \
+            {}, which the agent's developer accepted on chain",
         stated.signer()
     ));
     let skipped = links.iter().filter(|link| link.state == State::Skipped);

@@ -171,7 +171,8 @@ impl Proof {
             0 => self.conclusion.clone(),
             1 => vec![format!("NOT PROVEN: broken: {}", of(State::Broken))],
             _ => vec![format!(
-                "COULD NOT TELL: {} could not be looked at, nothing seen is broken; see the details for when to try again",
+                "COULD NOT TELL: {} could not be looked at, nothing seen is broken; see the \
+                    details for when to try again",
                 of(State::Unknown)
             )],
         }

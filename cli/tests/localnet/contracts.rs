@@ -1,4 +1,5 @@
-//! What concerns the contracts themselves: limits and fees, escrow by hand, administration, and their code.
+//! What concerns the contracts themselves: limits and fees, escrow by hand, administration, and
+//! their code.
 
 use stellar::Keypair;
 use stellar::ids::{self, RunIdentity};
@@ -136,8 +137,8 @@ async fn administration_is_handed_over_and_opens_pause() {
         (&"0".into(), &"0".into())
     );
     // The network's 120 days, of which a few ledgers are gone.
-    let lives = |told: &Value| {
-        let at = |name: &str| told[name].as_u64().unwrap();
+    let lives = |shown: &Value| {
+        let at = |name: &str| shown[name].as_u64().unwrap();
         (at("liveUntilLedger") - at("ledger"), at("codeLiveUntilLedger") - at("ledger"))
     };
     let (instance, code) = lives(&paused);
@@ -205,10 +206,10 @@ async fn new_code_waits_seven_days_and_is_told_from_the_old() {
 async fn verifying_code_tells_other_from_unknown_from_usage() {
     let world = World::new().await;
     let (deployed, at) = deployed_by_ops(&world).await;
-    let nobody = Keypair::generate().unwrap().address();
-    let nowhere = stellar::Address::Contract(*nobody.as_bytes()).to_string();
+    let stranger = Keypair::generate().unwrap().address();
+    let no_contract = stellar::Address::Contract(*stranger.as_bytes()).to_string();
     let verify = |id: &'static str| ["contract", "verify", "vault", "--id", id];
-    let said = world.fails(2, &with(&["contract", "verify", "vault", "--id", &nowhere], &at)).await;
+    let said = world.fails(2, &with(&["contract", "verify", "vault", "--id", &no_contract], &at)).await;
     assert!(said.contains("no contract"), "{said}");
     // The native token's contract has no Wasm at all.
     let token = deployed["token"].as_str().unwrap().to_owned();

@@ -1,5 +1,5 @@
-//! The command line against a real local network: from an empty ledger to a settled run, and the chain's
-//! facts about it as the verifier reads them.
+//! The command line against a real local network: from an empty ledger to a settled run, and the
+//! chain's facts about it as the verifier reads them.
 
 #![expect(
     clippy::unwrap_used,
@@ -100,8 +100,8 @@ async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
     let closing = world.applied(&prepared).await;
     let receipt = RunReceipt::from_val(closing.value.as_ref().unwrap()).unwrap();
     assert_eq!((receipt.actual_charge, receipt.refund), (40_000, 60_000));
-    let told = vault::finalized(&closing, &vault(), &run_id).unwrap().unwrap();
-    assert_eq!(told.receipt(&opened.terms), receipt);
+    let event = vault::finalized(&closing, &vault(), &run_id).unwrap().unwrap();
+    assert_eq!(event.receipt(&opened.terms), receipt);
 
     let own = Own {
         network: network.clone(),
@@ -112,14 +112,14 @@ async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
     let hinted = facts::gather(&world.rpc, &own, &run_id, &hints).await.unwrap();
     let searched = facts::gather(&world.rpc, &own, &run_id, &Hints::default()).await.unwrap();
     assert_eq!(hinted.opened.as_ref(), Some(&opened));
-    assert_eq!(hinted.finalized.as_ref(), Some(&told));
+    assert_eq!(hinted.finalized.as_ref(), Some(&event));
     assert_eq!(
         (searched.opened, searched.finalized),
         (hinted.opened.clone(), hinted.finalized.clone())
     );
     assert_eq!(hinted.rate_card.unwrap().manifest_hash, Digest::of(b"module"));
     let account = hinted.account.unwrap();
-    assert_eq!((account.count, account.hash), (1, told.receipts_hash));
+    assert_eq!((account.count, account.hash), (1, event.receipts_hash));
     let record = hinted.record.unwrap();
     let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { panic!("{record:?}") };
     assert_eq!(settlement, vault::settlement_hash(&runner.address(), &usage).unwrap());
@@ -218,14 +218,14 @@ async fn the_exit_code_tells_usage_from_unknown() {
     let run = "0197e4a0-0000-7000-8000-00000000000a";
     let bundle = world.folder.path().join("bundle");
     std::fs::create_dir(&bundle).unwrap();
-    let told = serde_json::json!({ "id": run, "runId": Digest::of(b"run") });
-    std::fs::write(bundle.join("run.json"), told.to_string()).unwrap();
+    let event = serde_json::json!({ "id": run, "runId": Digest::of(b"run") });
+    std::fs::write(bundle.join("run.json"), event.to_string()).unwrap();
     let verify = ["verify", run, "--bundle", bundle.to_str().unwrap()];
     let said = world.fails(2, &[&verify[..], &["--rpc-url", "http://127.0.0.1:1"]].concat()).await;
     assert!(said.contains("http://127.0.0.1:1"), "{said}");
     let unknown = world.run(&[&verify[..], &["--output", "json"]].concat()).await;
-    let told: Value = serde_json::from_slice(&unknown.stdout).unwrap();
-    assert_eq!((unknown.status.code(), &told["broken"][0]), (Some(1), &"vault".into()));
+    let event: Value = serde_json::from_slice(&unknown.stdout).unwrap();
+    assert_eq!((unknown.status.code(), &event["broken"][0]), (Some(1), &"vault".into()));
     assert!(world.run(&["--help"]).await.status.success());
     world.localnet.shutdown().await;
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Nothing listens here.
-const NOWHERE: &str = "http://user:secret@127.0.0.1:1/?apikey=secret";
+const NO_NODE: &str = "http://user:secret@127.0.0.1:1/?apikey=secret";
 
 struct Machine(TempDir);
 
@@ -51,7 +51,7 @@ fn networks_have_names_and_one_is_in_use() {
     let list = machine.text(&["network", "list"]);
     assert!(list.contains("NAME") && list.contains("* ") && list.contains("local"), "{list}");
     let public = "Test SDF Network ; September 2015";
-    let add = ["network", "add", "testnet", "--rpc-url", NOWHERE, "--network-passphrase", public];
+    let add = ["network", "add", "testnet", "--rpc-url", NO_NODE, "--network-passphrase", public];
     let list = machine.text(&add);
     assert!(list.contains("testnet") && !list.contains("secret"), "{list}");
     machine.text(&["network", "use", "testnet"]);

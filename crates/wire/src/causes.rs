@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-/// `error` with its causes, separated by colons. Some libraries print their cause themselves: a text that
-/// the line ends with already is not said twice.
+/// `error` with its causes, separated by colons. Some libraries print their cause themselves: a
+/// text that the line ends with already is not said twice.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,8 +1,8 @@
 //! Signed envelopes: DSSE v1 with Ed25519, what module-gate signs its statements with (M12).
 //!
-//! The signature covers the payload's type as well as its bytes, so a statement of one kind cannot be
-//! passed off as another. A `keyid` is only a hint: every signature is tried against every accepted
-//! key, and a payload counts only after one of them fits.
+//! The signature covers the payload's type as well as its bytes, so a statement of one kind cannot
+//! be passed off as another. A `keyid` is only a hint: every signature is tried against every
+//! accepted key, and a payload counts only after one of them fits.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -14,8 +14,8 @@ use crate::json;
 /// The payload type of every statement here.
 pub const IN_TOTO: &str = "application/vnd.in-toto+json";
 
-/// An envelope larger than this many bytes is refused unread. A statement of the most outputs a pack
-/// may hold stays well below.
+/// An envelope larger than this many bytes is refused unread. A statement of the most outputs a
+/// pack may hold stays well below.
 pub const MAX_ENVELOPE_BYTES: usize = 4 * 1024 * 1024;
 
 /// An envelope with more signatures is refused: each costs a verification per accepted key.
@@ -56,7 +56,7 @@ pub enum DsseError {
     #[error("the envelope carries {0} signatures, at most {MAX_SIGNATURES} are tried")]
     TooManySignatures(usize),
     /// It holds another kind of payload than asked for.
-    #[error("the payload is `{found}`, want `{expected}`")]
+    #[error("the payload is `{found}`, expected `{expected}`")]
     PayloadType {
         /// What the envelope says.
         found: String,
@@ -84,12 +84,14 @@ pub fn sign(payload_type: &str, payload: &[u8], key: &SigningKey) -> Envelope {
     }
 }
 
-/// The spelling of a public key in an envelope, in configuration and on chain: 64 lower-case hex digits.
+/// The spelling of a public key in an envelope, in configuration and on chain: 64 lower-case hex
+/// digits.
 pub fn key_id(key: &VerifyingKey) -> String {
     hex::encode(key.as_bytes())
 }
 
-/// Reads a public key in that spelling; `None` if it is not one, or one under which forgery is easy.
+/// Reads a public key in that spelling; `None` if it is not one, or one under which forgery is
+/// easy.
 pub fn parse_key(text: &str) -> Option<VerifyingKey> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(text, &mut bytes).ok()?;
@@ -97,8 +99,8 @@ pub fn parse_key(text: &str) -> Option<VerifyingKey> {
 }
 
 impl Envelope {
-    /// Reads an envelope from its JSON. A member that stands twice is refused, since readers differ about
-    /// which one counts; one that is not known is ignored (DSSE v1).
+    /// Reads an envelope from its JSON. A member that stands twice is refused, since readers differ
+    /// about which one counts; one that is not known is ignored (DSSE v1).
     ///
     /// # Errors
     ///
@@ -133,7 +135,8 @@ impl Envelope {
     /// # Errors
     ///
     /// [`DsseError::PayloadType`], [`DsseError::Encoding`], [`DsseError::TooManySignatures`], or
-    /// [`DsseError::Untrusted`] if no signature fits, which is also so when `accepted` is empty (O1).
+    /// [`DsseError::Untrusted`] if no signature fits, which is also so when `accepted` is empty
+    /// (O1).
     pub fn verify_as(
         &self,
         payload_type: &str,
@@ -149,9 +152,9 @@ impl Envelope {
         let payload = decode(&self.payload).map_err(DsseError::Encoding)?;
         let signed = pre_authentication_encoding(&self.payload_type, &payload);
         let signatures: Vec<_> = self.signatures.iter().filter_map(read_signature).collect();
-        let signer = accepted
-            .iter()
-            .find(|key| signatures.iter().any(|it| key.verify_strict(&signed, it).is_ok()));
+        let signer = accepted.iter().find(|key| {
+            signatures.iter().any(|signature| key.verify_strict(&signed, signature).is_ok())
+        });
         match signer {
             Some(key) => Ok((payload, *key)),
             None => Err(DsseError::Untrusted(self.named_keys())),
@@ -160,7 +163,7 @@ impl Envelope {
 
     /// The key hints, made safe to print: they are the sender's words.
     fn named_keys(&self) -> String {
-        let hints = self.signatures.iter().map(|it| match parse_key(&it.keyid) {
+        let hints = self.signatures.iter().map(|signature| match parse_key(&signature.keyid) {
             Some(key) => key_id(&key),
             None => "an unreadable key id".to_owned(),
         });

@@ -1,8 +1,9 @@
 //! Facts on the bus: CloudEvents 1.0 in structured JSON, on JetStream.
 //!
 //! An event says what happened and names bytes by digest; it carries no blob. Each family has one
-//! teller, one stream and one type of data. A field is never removed or renamed: that would be `v2`,
-//! beside `v1` for as long as a stream holds any. `tests/frozen.rs` holds the text of every event.
+//! teller, one stream and one type of data. A field is never removed or renamed: that would be
+//! `v2`, beside `v1` for as long as a stream holds any. `tests/frozen.rs` holds the text of every
+//! event.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -19,14 +20,14 @@ mod seal;
 /// The prefix of subjects and streams when the deployment chooses none.
 pub const DEFAULT_PREFIX: &str = "lumio";
 
-/// Who tells what: one family, one teller, one stream.
+/// Who publishes what: each family has one publisher and one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// What becomes of runs; told by the runner.
+    /// What becomes of runs; published by the runner.
     Run,
-    /// What was sealed and checked; told by oracle-gate.
+    /// What was sealed and checked; published by oracle-gate.
     Seal,
-    /// What was executed and judged; told by module-gate.
+    /// What was executed and judged; published by module-gate.
     Gate,
 }
 
@@ -37,14 +38,14 @@ pub struct CloudEvent {
     pub specversion: String,
     /// `<key>:<seq>`; also the `Nats-Msg-Id`, so that a repeat is harmless.
     pub id: String,
-    /// Who tells it, such as `/lumio/runner`.
+    /// Who published it, such as `/lumio/runner`.
     pub source: String,
     /// `dev.lumio.<family>.<event>.v1`.
     pub r#type: String,
     /// The entity it is about: the key of its subject on the bus.
     pub subject: String,
-    /// Which fact about the entity it is, from 1, as 20 digits (CloudEvents sequence extension: the order
-    /// of the texts is that of the events).
+    /// Which fact about the entity it is, from 1, as 20 digits (CloudEvents sequence extension: the
+    /// order of the texts is that of the events).
     #[serde(default)]
     pub sequence: String,
     /// When it became true.
@@ -55,7 +56,7 @@ pub struct CloudEvent {
     /// W3C Trace Context of the work that made it true (CloudEvents distributed tracing extension).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// What is told.
+    /// What the event says.
     pub data: serde_json::Value,
 }
 
@@ -78,7 +79,10 @@ pub trait Data: Serialize + DeserializeOwned {
 /// `<prefix>.<family>.v1.<event>.<key>`. What a token cannot hold becomes `_`, so that no key can
 /// reach another subject.
 pub fn subject(prefix: &str, family: Family, event: &str, key: &str) -> String {
-    let plain = |it: char| if it.is_ascii_alphanumeric() || it == '-' { it } else { '_' };
+    let plain = |character: char| match character {
+        letter if letter.is_ascii_alphanumeric() || letter == '-' => letter,
+        _ => '_',
+    };
     let key: String = key.chars().map(plain).collect();
     format!("{prefix}.{}.v1.{event}.{key}", family.token())
 }
@@ -96,7 +100,7 @@ impl Family {
         }
     }
 
-    /// The `source` of its events: the service that tells them.
+    /// The `source` of its events: the service that publishes them.
     pub const fn source(self) -> &'static str {
         match self {
             Self::Run => "/lumio/runner",
@@ -107,8 +111,10 @@ impl Family {
 
     /// The stream that keeps them, such as `LUMIO_RUN`.
     pub fn stream(self, prefix: &str) -> String {
-        let plain =
-            |it: char| if it.is_ascii_alphanumeric() { it.to_ascii_uppercase() } else { '_' };
+        let plain = |character: char| match character {
+            letter if letter.is_ascii_alphanumeric() => letter.to_ascii_uppercase(),
+            _ => '_',
+        };
         let prefix: String = prefix.chars().map(plain).collect();
         format!("{prefix}_{}", self.token().to_ascii_uppercase())
     }
@@ -120,8 +126,8 @@ impl Family {
 }
 
 impl CloudEvent {
-    /// Event `name` about `data`'s entity, as its `seq`-th fact (from 1, counted by the teller in the
-    /// transaction that makes it true).
+    /// Event `name` about `data`'s entity, as its `seq`-th fact (from 1, counted by the teller in
+    /// the transaction that makes it true).
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Why a run failed (C2): a closed list of codes, and the document that stands on chain for a run that
-//! failed without a seal.
+//! Why a run failed (C2): a closed list of codes, and the document that stands on chain for a run
+//! that failed without a seal.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,8 @@ use crate::{AttemptKey, Digest, Problem, json};
 /// The `kind` of the failure document.
 pub const FAILURE_KIND: &str = "lumio-failure-v1";
 
-/// Why a run failed. Written in JSON and in databases as its text, such as `PREFLIGHT_OPENS_PAUSED`.
+/// Why a run failed. Written in JSON and in databases as its text, such as
+/// `PREFLIGHT_OPENS_PAUSED`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum FailureCode {
@@ -23,7 +24,7 @@ pub enum FailureCode {
     Preflight(PreflightCode),
     /// The vault refused to open the run: `OPEN_…`.
     Open(VaultCode),
-    /// The execution statement's code: the module is at fault, or the guard could not tell.
+    /// The execution statement's code: the module is at fault, or the guard saw too little.
     Module(Code),
     /// A gate refused the run for good, or its answer did not hold: the problem's own name.
     Refused(Problem),
@@ -48,13 +49,13 @@ pub enum RunnerCode {
     ExecutionUnavailable,
     /// The runner has no gates configured.
     ExecutorMissing,
-    /// Only an operator can tell what happened on chain (R13).
+    /// Only an operator can find out what happened on chain (R13).
     OutcomeUnknown,
     /// oracle-gate did not answer in time.
     SealUnavailable,
     /// The vault refused the settlement.
     SettlementRefused,
-    /// The terms that the vault pinned cannot be told any more.
+    /// The terms that the vault pinned are not known any more.
     TermsUnknown,
 }
 
@@ -203,9 +204,9 @@ impl TryFrom<String> for FailureCode {
     }
 }
 
-/// The document whose digest stands on chain for a run that failed without a seal. Anybody can make it
-/// again from the run's public fields, so the code is text here: a verifier also reads what a newer
-/// runner wrote.
+/// The document whose digest stands on chain for a run that failed without a seal. Anybody can make
+/// it again from the run's public fields, so the code is text here: a verifier also reads what a
+/// newer runner wrote.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct FailureDocument<'a> {
     kind: &'a str,

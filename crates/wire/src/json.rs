@@ -38,7 +38,8 @@ pub fn digest(value: &impl Serialize) -> Result<Digest, serde_json::Error> {
     canonical(value).map(|bytes| Digest::of(&bytes))
 }
 
-/// Reads `bytes` as one JSON value. Readers differ about a member that appears twice, so it is refused.
+/// Reads `bytes` as one JSON value. Readers differ about a member that appears twice, so it is
+/// refused.
 ///
 /// # Errors
 ///
@@ -47,8 +48,8 @@ pub fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice::<duplicate_keys::UniqueKeys>(bytes).map(|value| value.0)
 }
 
-/// Reads `bytes` as a `T`; members that `T` does not know are ignored. The derived readers also take an
-/// array for an object; other readers would not, so it is refused.
+/// Reads `bytes` as a `T`; members that `T` does not know are ignored. The derived readers also
+/// take an array for an object; other readers would not, so it is refused.
 ///
 /// # Errors
 ///
@@ -67,7 +68,7 @@ fn misshapen(source: &Value, read: &Value) -> bool {
     match (source, read) {
         (Value::Object(source), Value::Object(read)) => read
             .iter()
-            .any(|(name, member)| source.get(name).is_some_and(|it| misshapen(it, member))),
+            .any(|(name, member)| source.get(name).is_some_and(|given| misshapen(given, member))),
         (Value::Array(source), Value::Array(read)) => {
             source.iter().zip(read).any(|(source, read)| misshapen(source, read))
         }

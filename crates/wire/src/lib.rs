@@ -1,10 +1,10 @@
 //! What Lumio's processes agree on: ids, digests, statements, events, problems and generated gRPC.
 //!
-//! No I/O, no clock, no randomness: everything here is a value or a pure function, so that a verifier
-//! on another machine reads the same bytes the same way. Reading order: [`id`], [`digest`], [`json`],
-//! [`usage`], then [`dsse`] and [`statement`] (what module-gate signs), [`event`] (what goes over the
-//! bus), [`problem`] (every refusal there is), [`failure`] (why runs fail), [`view`] (a run over HTTP
-//! and in a bundle) and [`pb`] (what goes over gRPC).
+//! No I/O, no clock, no randomness: everything here is a value or a pure function, so that a
+//! verifier on another machine reads the same bytes the same way. Reading order: [`id`],
+//! [`digest`], [`json`], [`usage`], then [`dsse`] and [`statement`] (what module-gate signs),
+//! [`event`] (what goes over the bus), [`problem`] (every refusal there is), [`failure`] (why runs
+//! fail), [`view`] (a run over HTTP and in a bundle), [`receipts`] (the list of an account's charges) and [`pb`] (what goes over gRPC).
 
 mod bytes32;
 mod causes;
@@ -18,6 +18,7 @@ pub mod event;
 pub mod problem;
 pub mod failure;
 pub mod view;
+pub mod receipts;
 pub mod pb;
 
 pub use bytes32::InvalidBytes32;

@@ -1,7 +1,8 @@
-//! gRPC as generated from `/proto`. Checked in, so that a build needs no generator and a review shows
-//! the change; `tests/pb_is_current.rs` regenerates it.
+//! gRPC as generated from `/proto`. Checked in, so that a build needs no generator and a review
+//! shows the change; `tests/pb_is_current.rs` regenerates it.
 //!
-//! Name these types only where a message comes in or goes out, and turn them into domain values there.
+//! Name these types only where a message comes in or goes out, and turn them into domain values
+//! there.
 
 /// Every file of `/proto`, encoded, for the reflection service of each server.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("pb/descriptors.bin");

@@ -1,5 +1,5 @@
-//! Every refusal there is, in one closed table (C2): its name, what it means to HTTP, to gRPC and to a
-//! command line, whether to try again, and what an operator does about it.
+//! Every refusal there is, in one closed table (C2): its name, what it means to HTTP, to gRPC and
+//! to a command line, whether to try again, and what an operator does about it.
 //!
 //! A service maps each of its errors to a [`Problem`] and never makes a status of its own.
 
@@ -125,8 +125,8 @@ impl Problem {
         Self::ALL.iter().copied().find(|problem| problem.reason() == reason)
     }
 
-    /// The problem a server of ours answered with; `None` if the status comes from elsewhere, such as
-    /// that of a connection that failed.
+    /// The problem a server of ours answered with; `None` if the status comes from elsewhere, such
+    /// as that of a connection that failed.
     pub fn of(status: &Status) -> Option<Self> {
         let info = status.get_details_error_info()?;
         if info.domain == DOMAIN { Self::from_reason(&info.reason) } else { None }

@@ -1,9 +1,9 @@
-//! What module-gate states and signs: in-toto statements (v1) about an execution and about a module's
-//! fitness to ship (M7, M12, R8, R10).
+//! What module-gate states and signs: in-toto statements (v1) about an execution and about a
+//! module's fitness to ship (M7, M12, R8, R10).
 //!
 //! A statement can be had in two ways: made from a predicate that keeps its own rules, or read from
-//! signed bytes that keep them. Unknown fields are ignored, so a newer gate can say more; an unknown
-//! word where a closed list is expected is an error (O1).
+//! signed bytes that keep them. Unknown fields are ignored, so a newer gate can say more; an
+//! unknown word where a closed list is expected is an error (O1).
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use serde::de::DeserializeOwned;
@@ -129,8 +129,8 @@ impl<P: Predicate> Statement<P> {
         Ok(statement)
     }
 
-    /// Verifies an envelope's JSON against the accepted keys and reads what it holds. Answers the key
-    /// that signed.
+    /// Verifies an envelope's JSON against the accepted keys and reads what it holds. Answers the
+    /// key that signed.
     ///
     /// # Errors
     ///

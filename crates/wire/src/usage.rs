@@ -96,6 +96,37 @@ pub mod decimal {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(|_| D::Error::custom("expected a decimal string that fits an i128"))
     }
+
+    /// The same for a number that may be absent.
+    pub mod option {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        #[derive(Serialize, Deserialize)]
+        struct Number(#[serde(with = "super")] i128);
+
+        /// Writes the number, if there is one.
+        ///
+        /// # Errors
+        ///
+        /// Only those of the serializer.
+        pub fn serialize<S: Serializer>(
+            value: &Option<i128>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            value.map(Number).serialize(serializer)
+        }
+
+        /// Reads the number, if there is one.
+        ///
+        /// # Errors
+        ///
+        /// As [`super::deserialize`].
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<i128>, D::Error> {
+            Ok(Option::<Number>::deserialize(deserializer)?.map(|number| number.0))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! A run as the gateway shows it over HTTP: what frontends, the command line and bundles read.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::event::RunStatus;
-use crate::{Digest, Nonce, RunId, TxHash, Usage, VaultRunId};
+use crate::{Digest, Nonce, RunId, TxHash, Usage, VaultRunId, json};
 
 /// A run in JSON. Amounts are decimal strings of stroops; times are RFC 3339 in UTC. Readers ignore
 /// members that they do not know; a member is never removed or given another meaning.
@@ -27,7 +30,7 @@ pub struct RunView {
     pub workflow_id: Option<String>,
     /// What the caller attached; never interpreted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<serde_json::Value>,
+    pub metadata: Option<JsonText>,
     /// The caller's name for this run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
@@ -52,11 +55,7 @@ pub struct RunView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<VaultRunId>,
     /// Settle before it, reclaim from it on.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "time::serde::rfc3339::option"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "milliseconds::option")]
     pub deadline: Option<OffsetDateTime>,
     /// What was metered, once settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,11 +83,71 @@ pub struct RunView {
     /// The trace that it was asked for under.
     pub trace_id: String,
     /// When it was asked for.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "milliseconds")]
     pub created_at: OffsetDateTime,
     /// When it last changed.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "milliseconds")]
     pub updated_at: OffsetDateTime,
+    /// Every attempt from the first to the present one. Only where one run is shown, not in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptView>,
+}
+
+/// One attempt of a run: what it cost and how it ended. A retry charges again, so that what a run
+/// cost is the sum over all of these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptView {
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// How it ended, or that it goes on.
+    pub outcome: AttemptOutcome,
+    /// Where its money is.
+    pub escrow: EscrowView,
+    /// Its id in the vault, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<VaultRunId>,
+    /// Settle before it, reclaim from it on.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "milliseconds::option")]
+    pub deadline: Option<OffsetDateTime>,
+    /// What was metered, once settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Meters>,
+    /// What the vault answered when it was settled, with the runner's fee.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<ReceiptView>,
+    /// Where its outputs are; [`crate::view`] serves them under `?attempt=`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<PackView>,
+    /// Why it failed, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Why it failed, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    /// The transactions that opened and closed it.
+    pub transaction_hashes: TransactionHashes,
+    /// When it began.
+    #[serde(with = "milliseconds")]
+    pub created_at: OffsetDateTime,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "milliseconds::option")]
+    pub ended_at: Option<OffsetDateTime>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+pub enum AttemptOutcome {
+    /// It goes on.
+    Running,
+    /// It delivered its outputs.
+    Delivered,
+    /// It failed.
+    Failed,
+    /// Its user cancelled it.
+    Cancelled,
 }
 
 /// The four meters, named as frontends know them.
@@ -125,6 +184,13 @@ pub struct ReceiptView {
     /// Stroops that the developer got.
     #[serde(with = "crate::usage::decimal")]
     pub actual_charge: i128,
+    /// Stroops that the settling runner got beside the charge, whatever the run came to.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "crate::usage::decimal::option"
+    )]
+    pub runner_fee: Option<i128>,
     /// Stroops that went back to the user.
     #[serde(with = "crate::usage::decimal")]
     pub refund: i128,
@@ -133,7 +199,7 @@ pub struct ReceiptView {
     /// What was settled with it.
     pub output_hash: Digest,
     /// Close time of the ledger that settled it.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "milliseconds")]
     pub finalized_at: OffsetDateTime,
 }
 
@@ -163,20 +229,158 @@ pub struct TransactionHashes {
 /// `run.json` of a bundle: the run as the gateway shows it, with what a verifier needs beside it.
 ///
 /// `Terms` is what the vault pinned (`stellar::vault::RunTerms`), which this crate does not know.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunDocument<Terms> {
     /// The run.
     #[serde(flatten)]
     pub run: RunView,
-    /// What was fixed when the attempt was opened.
-    pub terms: Terms,
+    /// What was fixed when the attempt was opened; absent if it never was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
     /// The vault's contract id.
     pub vault_id: String,
     /// The attempt's nonce.
     pub nonce: Nonce,
     /// The run's input.
-    pub input: serde_json::Value,
+    pub input: JsonText,
+}
+
+/// What a [`RunDocument`] has beside the run. Read apart from it: a flattened reader would not keep
+/// the text of `input` and `metadata`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Beside<Terms> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terms: Option<Terms>,
+    vault_id: String,
+    nonce: Nonce,
+    input: JsonText,
+}
+
+impl<Terms: Serialize + serde::de::DeserializeOwned> RunDocument<Terms> {
+    /// Reads the document. Members that are not known are ignored; one that appears twice is refused.
+    ///
+    /// # Errors
+    ///
+    /// When it is not one.
+    pub fn read(text: &[u8]) -> Result<Self, serde_json::Error> {
+        let run = json::read(text)?;
+        let Beside { terms, vault_id, nonce, input } = json::read(text)?;
+        Ok(Self { run, terms, vault_id, nonce, input })
+    }
+}
+
+/// The text of one JSON value, kept as it was written: a reader that makes numbers of it may round
+/// them.
+#[derive(Clone)]
+pub struct JsonText(Box<RawValue>);
+
+impl JsonText {
+    /// Keeps `text`.
+    ///
+    /// # Errors
+    ///
+    /// When it is not one JSON value.
+    pub fn new(text: impl Into<String>) -> Result<Self, serde_json::Error> {
+        RawValue::from_string(text.into()).map(Self)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for JsonText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl PartialEq for JsonText {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Serialize for JsonText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(Self)
+    }
+}
+
+/// Times in RFC 3339, in UTC, always with milliseconds: for `#[serde(with = "wire::view::milliseconds")]`.
+pub mod milliseconds {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use time::format_description::BorrowedFormatItem;
+    use time::format_description::well_known::Rfc3339;
+    use time::macros::format_description;
+    use time::{OffsetDateTime, UtcOffset};
+
+    const FORMAT: &[BorrowedFormatItem<'_>] =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+    /// Writes the time.
+    ///
+    /// # Errors
+    ///
+    /// When its year has no four digits.
+    pub fn serialize<S: Serializer>(at: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = at.to_offset(UtcOffset::UTC).format(FORMAT);
+        serializer.serialize_str(&text.map_err(serde::ser::Error::custom)?)
+    }
+
+    /// Reads a time of any precision.
+    ///
+    /// # Errors
+    ///
+    /// When the text is not RFC 3339.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<OffsetDateTime, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        OffsetDateTime::parse(&text, &Rfc3339).map_err(D::Error::custom)
+    }
+
+    /// The same for a time that may be absent.
+    pub mod option {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+        use time::OffsetDateTime;
+
+        #[derive(Serialize, Deserialize)]
+        struct Time(#[serde(with = "super")] OffsetDateTime);
+
+        /// Writes the time, if there is one.
+        ///
+        /// # Errors
+        ///
+        /// As [`super::serialize`].
+        pub fn serialize<S: Serializer>(
+            at: &Option<OffsetDateTime>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            at.map(Time).serialize(serializer)
+        }
+
+        /// Reads the time, if there is one.
+        ///
+        /// # Errors
+        ///
+        /// As [`super::deserialize`].
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<OffsetDateTime>, D::Error> {
+            Ok(Option::<Time>::deserialize(deserializer)?.map(|time| time.0))
+        }
+    }
 }
 
 impl From<Usage> for Meters {

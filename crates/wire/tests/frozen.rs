@@ -16,7 +16,7 @@ use wire::event::{
     SealData, SealEvent, SealStatus,
 };
 use wire::statement::{Execution, Expected};
-use wire::view::{EscrowView, Meters, PackView, ReceiptView, TransactionHashes};
+use wire::view::{EscrowView, JsonText, Meters, PackView, ReceiptView, TransactionHashes};
 use wire::{
     Digest, Nonce, Problem, RunDocument, RunId, RunView, TxHash, Usage, VaultRunId, statement,
 };
@@ -83,7 +83,7 @@ fn the_largest_run_event() {
         ..run()
     };
     let zeros = "0000000000000000000000000000000000000000000000000000000000000000";
-    let want = format!(
+    let expected = format!(
         concat!(
             r#""data":{{"agent_id":3,"attempt":1,"error":{{"code":"BUDGET_EXHAUSTED","reason":"time"}},"#,
             r#""manifest_hash":"{0}","receipt":{{"actual_charge":"170141183460469231731687303715884105727","#,
@@ -94,7 +94,7 @@ fn the_largest_run_event() {
         zeros
     );
     let got = text(RunEvent::Failed, &data);
-    assert!(got.ends_with(&want), "{got}");
+    assert!(got.ends_with(&expected), "{got}");
 
     let event: CloudEvent = serde_json::from_str(&got).unwrap();
     assert_eq!(event.read::<RunData>().unwrap(), data);
@@ -112,7 +112,7 @@ fn the_seal_events() {
         facts_ref: Some("sr/run_facts_view/7.1.json".to_owned()),
         result: Some("OK".to_owned()),
     };
-    let want = concat!(
+    let expected = concat!(
         r#"{"specversion":"1.0","id":"0abc:4","source":"/lumio/oracle-gate","#,
         r#""type":"dev.lumio.seal.sealed.v1","subject":"0abc","sequence":"00000000000000000004","time":"2026-01-02T03:04:05Z","#,
         r#""datacontenttype":"application/json","#,
@@ -122,9 +122,9 @@ fn the_seal_events() {
         r#""seal_digest":"0000000000000000000000000000000000000000000000000000000000000000","#,
         r#""seal_status":"SEALED_FAILED"}}"#,
     );
-    assert_eq!(text(SealEvent::Sealed, &data), want);
+    assert_eq!(text(SealEvent::Sealed, &data), expected);
     let checked = text(SealEvent::Checked, &data);
-    assert_eq!(checked, want.replace("seal.sealed.v1", "seal.checked.v1"));
+    assert_eq!(checked, expected.replace("seal.sealed.v1", "seal.checked.v1"));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn the_gate_events() {
         code: Some(statement::Code::OracleExec),
     };
     let zeros = "0".repeat(64);
-    let want = format!(
+    let expected = format!(
         concat!(
             r#"{{"specversion":"1.0","id":"{0}:4","source":"/lumio/module-gate","#,
             r#""type":"dev.lumio.gate.shipped.v1","subject":"{0}","sequence":"00000000000000000004","time":"2026-01-02T03:04:05Z","#,
@@ -146,7 +146,7 @@ fn the_gate_events() {
         ),
         zeros, TRACE
     );
-    assert_eq!(text(GateEvent::Shipped, &data), want);
+    assert_eq!(text(GateEvent::Shipped, &data), expected);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn view() -> RunView {
         rate_version: Some(1),
         budgets: Meters { llm_in: 1, llm_out: 2, http_calls: 3, runtime_ms: 4 },
         workflow_id: Some("profile".to_owned()),
-        metadata: None,
+        metadata: Some(JsonText::new(r#"{"exact":1.10000000000000000001}"#).unwrap()),
         label: None,
         status: RunStatus::Finalized,
         phase: "done".to_owned(),
@@ -187,6 +187,7 @@ fn view() -> RunView {
         receipt: Some(ReceiptView {
             run_id: VaultRunId::from([0; 32]),
             actual_charge: i128::MAX,
+            runner_fee: Some(5),
             refund: 0,
             developer: "GDEV".to_owned(),
             output_hash: Digest::from([0; 32]),
@@ -204,6 +205,7 @@ fn view() -> RunView {
         trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
         created_at: TIME,
         updated_at: TIME,
+        attempts: Vec::new(),
     }
 }
 
@@ -211,37 +213,41 @@ fn view() -> RunView {
 fn the_run_document_of_a_bundle() {
     let document = RunDocument {
         run: view(),
-        terms: serde_json::json!({"agent_id": 3}),
+        terms: Some(serde_json::json!({"agent_id": 3})),
         vault_id: "CVAULT".to_owned(),
         nonce: Nonce::from([0; 32]),
-        input: serde_json::json!({"b": 1, "a": []}),
+        input: JsonText::new(r#"{"a":[],"b":1}"#).unwrap(),
     };
     let expected = concat!(
         r#"{"id":"00000000-0000-0000-0000-000000000007","user":"GUSER","agentId":3,"rateVersion":1,"#,
         r#""budgets":{"llmIn":1,"llmOut":2,"httpCalls":3,"runtimeMs":4},"workflowId":"profile","#,
+        r#""metadata":{"exact":1.10000000000000000001},"#,
         r#""status":"finalized","phase":"done","attempt":1,"retries":0,"seed":9007199254740991,"#,
         r#""inputDigest":"{0}","escrow":"settled","runId":"{0}","#,
-        r#""deadline":"2026-01-02T03:04:05Z","#,
+        r#""deadline":"2026-01-02T03:04:05.000Z","#,
         r#""receipt":{"runId":"{0}","actualCharge":"170141183460469231731687303715884105727","#,
-        r#""refund":"0","developer":"GDEV","outputHash":"{0}","finalizedAt":"2026-01-02T03:04:05Z"},"#,
+        r#""runnerFee":"5","refund":"0","developer":"GDEV","outputHash":"{0}","finalizedAt":"2026-01-02T03:04:05.000Z"},"#,
         r#""pack":{"packId":"0abc","sealDigest":"{0}","factsRef":"sr/run_facts_view/7.1.json"},"#,
         r#""transactionHashes":{"open":"{0}"},"traceId":"0af7651916cd43dd8448eb211c80319c","#,
-        r#""createdAt":"2026-01-02T03:04:05Z","updatedAt":"2026-01-02T03:04:05Z","#,
+        r#""createdAt":"2026-01-02T03:04:05.000Z","updatedAt":"2026-01-02T03:04:05.000Z","#,
         r#""terms":{"agent_id":3},"vaultId":"CVAULT","nonce":"{0}","input":{"a":[],"b":1}}"#,
     );
     let text = serde_json::to_string(&document).unwrap();
     assert_eq!(text, expected.replace("{0}", &"0".repeat(64)));
 
-    let read: RunDocument<serde_json::Value> = wire::json::read(text.as_bytes()).unwrap();
+    let read = RunDocument::<serde_json::Value>::read(text.as_bytes()).unwrap();
     assert_eq!(read, document);
     let newer = text.replacen('{', r#"{"later":[1],"#, 1);
-    let read: RunDocument<serde_json::Value> = wire::json::read(newer.as_bytes()).unwrap();
+    let read = RunDocument::<serde_json::Value>::read(newer.as_bytes()).unwrap();
     assert_eq!(read, document, "members that are not known are ignored");
+    let twice = text.replacen('{', r#"{"nonce":"","#, 1);
+    assert!(RunDocument::<serde_json::Value>::read(twice.as_bytes()).is_err(), "two nonces");
 }
 
 #[test]
 fn a_statement_names_everything_in_which_it_is_about_something_else() {
-    let text = r#"{"run_id":"00000000-0000-0000-0000-000000000007","attempt":1,"user":"GUSER",
+    let text = r#"{"run_id":"00000000-0000-0000-0000-000000000007","attempt":1,
+        "vault_run_id":"{0}","user":"GUSER",
         "workflow_id":"profile","module_digest":"{0}","input_digest":"{0}","seed":7,
         "budgets":{"runtime_ms":5},"outputs":[],"usage":{},
         "guard":{"tier":"full","landlock_abi":7,"version":"1"},
@@ -252,6 +258,7 @@ fn a_statement_names_everything_in_which_it_is_about_something_else() {
     let same = Expected {
         run: Some(RunId::from(Uuid::from_u128(7))),
         attempt: Some(1),
+        vault_run_id: Some(VaultRunId::from([0; 32])),
         user: Some("GUSER"),
         workflow_id: Some("profile"),
         module: Some(Digest::from([0; 32])),
@@ -265,6 +272,7 @@ fn a_statement_names_everything_in_which_it_is_about_something_else() {
     let other = [
         ("run", Expected { run: Some(RunId::from(Uuid::nil())), ..same }),
         ("attempt", Expected { attempt: Some(2), ..same }),
+        ("run id in the vault", Expected { vault_run_id: Some(VaultRunId::from([1; 32])), ..same }),
         ("user", Expected { user: Some("GOTHER"), ..same }),
         ("workflow", Expected { workflow_id: Some(""), ..same }),
         ("module", Expected { module: Some(Digest::of(b"other")), ..same }),

@@ -1,4 +1,5 @@
-//! The generated code is what `/proto` says. `UPDATE=1 cargo test -p wire --test pb_is_current` writes it.
+//! The generated code is what `/proto` says. `UPDATE=1 cargo test -p wire --test pb_is_current`
+//! writes it.
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 

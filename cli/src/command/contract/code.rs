@@ -22,7 +22,8 @@ const METADATA: &str = "contractmetav0";
 #[command(
     after_help = "Examples:\n  lumio contract verify\n  lumio contract verify vault --source .\n  \
                   lumio contract verify vault --id C… --wasm target/wasm/prepaid_vault.wasm\n\n\
-                  Exit codes: 0 the code is the same, 1 it is another one, 2 the network could not tell, 3 wrong usage"
+                  Exit codes: 0 the code is the same, 1 it is another one, 2 the network could \
+                      not tell, 3 wrong usage"
 )]
 pub struct Verify {
     /// Which contract [default: both]
@@ -77,7 +78,8 @@ async fn look(context: &Context, command: &Verify, contract: Contract) -> Result
     };
     let instance = state::instance(&context.rpc, &id).await?.ok_or_else(|| {
         Failure::Unknown(format!(
-            "no contract {id} is on this network, or it is archived; check the id, or restore it and try again"
+            "no contract {id} is on this network, or it is archived; check the id, or restore it \
+                and try again"
         ))
     })?;
     let deployed = match instance.executable {

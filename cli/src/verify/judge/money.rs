@@ -34,7 +34,8 @@ pub(super) fn vault(case: &Case<'_>) -> Link {
     let Some(terms) = &case.terms else {
         return Link::unknown(
             Name::Vault,
-            "the opened event is outside the RPC's retention, and no terms with the recorded hash are at hand",
+            "the opened event is outside the RPC's retention, and no terms with the recorded hash \
+                are at hand",
         );
     };
     let claim = &case.bundle.claim;
@@ -65,7 +66,8 @@ fn silence(case: &Case<'_>) -> Link {
         Some(deadline) if case.facts.ledger_time > deadline.saturating_add(AFTERLIFE) => {
             Link::unknown(
                 Name::Vault,
-                "the run's record has ended and its events are outside the RPC's retention; verify an exported bundle, or ask an RPC that keeps more",
+                "the run's record has ended and its events are outside the RPC's retention; \
+                    verify an exported bundle, or ask an RPC that keeps more",
             )
         }
         _ => Link::broken(
@@ -132,7 +134,8 @@ pub(super) fn rates(case: &Case<'_>) -> Link {
         None => Link::skipped(
             Name::Rates,
             format!(
-                "rate card {version} cannot be read now; the vault checked it when the run was opened"
+                "rate card {version} cannot be read now; the vault checked it when the run was \
+                    opened"
             ),
         ),
         Some(card) => {
@@ -147,14 +150,15 @@ pub(super) fn rates(case: &Case<'_>) -> Link {
     }
 }
 
-/// Charge is prices times usage; charge, fee and refund are the escrow. `stated` is the usage of the
-/// verified statement, if there is one.
+/// Charge is prices times usage; charge, fee and refund are the escrow. `stated` is the usage of
+/// the verified statement, if there is one.
 pub(super) fn charge(case: &Case<'_>, stated: Option<Usage>) -> Link {
     let charge = match case.end {
         End::Open if is_overdue(case) => {
             return Link::unknown(
                 Name::Charge,
-                "the deadline has passed, and the escrow has not been returned yet; anybody may return it with: lumio escrow reclaim",
+                "the deadline has passed, and the escrow has not been returned yet; anybody may \
+                    return it with: lumio escrow reclaim",
             );
         }
         End::Open => return Link::unknown(Name::Charge, "the run is not settled"),
@@ -261,7 +265,8 @@ pub(super) fn account(case: &Case<'_>) -> Link {
     let (Some(event), Some(account)) = (&case.facts.finalized, &case.facts.account) else {
         return Link::skipped(
             Name::Account,
-            "the settlement's event is not at hand; the account's running hash needs the exported list of its receipts",
+            "the settlement's event is not at hand; the account's running hash needs the exported \
+                list of its receipts",
         );
     };
     let number = event.receipt_number;
@@ -273,7 +278,8 @@ pub(super) fn account(case: &Case<'_>) -> Link {
         count if count > number => Link::skipped(
             Name::Account,
             format!(
-                "the run is receipt {number} of {count}; older ones need the exported list of receipts"
+                "the run is receipt {number} of {count}; older ones need the exported list of \
+                    receipts"
             ),
         ),
         _ => Link::unless(

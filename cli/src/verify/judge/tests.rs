@@ -1,4 +1,5 @@
-//! Each test changes one thing that somebody could change, and asks for the name of the broken link.
+//! Each test changes one thing that somebody could change, and asks for the name of the broken
+//! link.
 
 mod fixture;
 

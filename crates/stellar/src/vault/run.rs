@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use stellar_xdr::ScVal;
 use wire::{Digest, Usage};
 
-use super::terms::{RunTerms, usage_to};
+use super::terms::{RunTerms, usage_from, usage_to};
 use crate::scval::{self, Reader};
 use crate::{Address, ChainError};
 
@@ -160,6 +160,15 @@ impl SettledRun {
     ///
     /// As [`RunTerms::to_val`].
     pub fn hash(&self) -> Result<Digest, ChainError> {
+        Ok(Digest::of(&self.to_xdr()?))
+    }
+
+    /// The receipt as the vault hashes it, which lists of receipts keep.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunTerms::to_val`].
+    pub fn to_xdr(&self) -> Result<Vec<u8>, ChainError> {
         let value = scval::map([
             ("run_id", scval::bytes(self.run_id.as_bytes())?),
             ("terms", self.terms.to_val()?),
@@ -171,6 +180,27 @@ impl SettledRun {
             ("refund", scval::i128(self.refund)),
             ("finalized_at", ScVal::U64(self.finalized_at)),
         ])?;
-        Ok(Digest::of(&scval::to_xdr(&value)?))
+        scval::to_xdr(&value)
+    }
+
+    /// Reads what [`SettledRun::to_xdr`] made.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Decode`].
+    pub fn from_xdr(bytes: &[u8]) -> Result<Self, ChainError> {
+        let value: ScVal = scval::from_xdr("receipt", bytes)?;
+        let receipt = Reader::new("receipt", &value);
+        Ok(Self {
+            run_id: receipt.field("run_id")?.digest()?,
+            terms: RunTerms::from_val(&receipt.field("terms")?)?,
+            settled_by: receipt.field("settled_by")?.address()?,
+            usage: usage_from(&receipt.field("usage")?)?,
+            output_hash: receipt.field("output_hash")?.digest()?,
+            actual_charge: receipt.field("actual_charge")?.i128()?,
+            runner_fee: receipt.field("runner_fee")?.i128()?,
+            refund: receipt.field("refund")?.i128()?,
+            finalized_at: receipt.field("finalized_at")?.u64()?,
+        })
     }
 }

@@ -1,4 +1,5 @@
-//! Whatever an envelope's bytes are: no panic, one reading, and no payload but the one that was signed.
+//! Whatever an envelope's bytes are: no panic, one reading, and no payload but the one that was
+//! signed.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -13,7 +14,8 @@ fn accepted() -> [VerifyingKey; 2] {
     [SigningKey::from_bytes(&[2; 32]).verifying_key(), key().verifying_key()]
 }
 
-/// A reader of the signed text. That it gives back what was written shows that no two pairs share one.
+/// A reader of the signed text. That it gives back what was written shows that no two pairs share
+/// one.
 fn read_back(signed: &[u8]) -> Option<(String, Vec<u8>)> {
     fn field(rest: &[u8]) -> Option<(&[u8], &[u8])> {
         let end = rest.iter().position(|byte| *byte == b' ')?;
@@ -96,7 +98,8 @@ proptest! {
         prop_assert_eq!(read_back(&signed), Some((kind, payload)));
     }
 
-    /// A border moved between type and payload changes what is signed, so the signature no longer fits.
+    /// A border moved between type and payload changes what is signed, so the signature no longer
+    /// fits.
     #[test]
     fn a_moved_border_never_verifies((kind, payload) in pieces(), at in any::<Index>()) {
         let envelope = sign(&kind, &payload, &key());
@@ -139,8 +142,8 @@ proptest! {
         prop_assert_eq!(envelope.verify(&accepted()).ok(), None);
     }
 
-    /// Whatever is done to the text of an envelope: it is refused, or proves nothing, or proves what
-    /// was signed. And what is read prints as an envelope that proves the same.
+    /// Whatever is done to the text of an envelope: it is refused, or proves nothing, or proves
+    /// what was signed. And what is read prints as an envelope that proves the same.
     #[test]
     fn damage_never_proves_another_payload(
         payload in any::<Vec<u8>>(),
@@ -157,8 +160,8 @@ proptest! {
         }
     }
 
-    /// A second member of a name is refused wherever it stands and whatever it holds, also one that is
-    /// not known here.
+    /// A second member of a name is refused wherever it stands and whatever it holds, also one that
+    /// is not known here.
     #[test]
     fn a_member_that_stands_twice_is_refused(
         name in "payload|payloadType|signatures|sig|keyid|later",

@@ -1,4 +1,5 @@
-//! Told by module-gate. An event about a verdict is a hint; the signed statement is the truth (M10).
+//! Events published by module-gate. An event about a verdict is a hint; the signed statement is the truth
+//! (M10).
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +7,7 @@ use super::{Data, Family};
 use crate::statement::{Code, Verdict};
 use crate::{Digest, RunId};
 
-/// What can be told of a module.
+/// The events about a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GateEvent {
     /// It was executed for a run.

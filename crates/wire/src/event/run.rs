@@ -1,4 +1,4 @@
-//! Told by the runner.
+//! Events published by the runner.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::{Data, Family};
 use crate::{Digest, RunId};
 
-/// What can be told of a run.
+/// The events about a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RunEvent {
     /// It was accepted and waits.

@@ -1,11 +1,11 @@
-//! Told by oracle-gate.
+//! Events published by oracle-gate.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Data, Family};
 use crate::{Digest, RunId};
 
-/// What can be told of a pack.
+/// The events about a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SealEvent {
     /// It was sealed.

@@ -148,7 +148,8 @@ pub fn check_number(text: &str) -> Result<(), String> {
     // `{:e}` is the shortest text that gives the same double again.
     if decimal(text) != decimal(&format!("{number:e}")) {
         return Err(format!(
-            "{} would be read as {number:e}: it is not exactly an IEEE double; write it as a string",
+            "{} would be read as {number:e}: it is not exactly an IEEE double; write it as a \
+                string",
             shown(text)
         ));
     }

@@ -23,7 +23,8 @@ pub(super) const fn row(problem: Problem) -> Row {
             retryable: false,
             exit: 3,
             title: "Authentication required",
-            action: "Send a valid bearer token, and compare the tokens that both sides are configured with.",
+            action: "Send a valid bearer token, and compare the tokens that both sides are \
+                configured with.",
         },
         Problem::Forbidden => Row {
             slug: "forbidden",
@@ -86,7 +87,8 @@ pub(super) const fn row(problem: Problem) -> Row {
             retryable: false,
             exit: 1,
             title: "The run cannot be cancelled in its state",
-            action: "Only a run whose module has not started can be cancelled; its escrow goes back by itself.",
+            action: "Only a run whose module has not started can be cancelled; its escrow goes \
+                back by itself.",
         },
         Problem::IdempotencyConflict => Row {
             slug: "idempotency-conflict",
@@ -140,7 +142,8 @@ pub(super) const fn row(problem: Problem) -> Row {
             retryable: false,
             exit: 1,
             title: "The pack is sealed already",
-            action: "Nothing was changed. Compare the existing seal; ask to ensure it if an equal one is enough.",
+            action: "Nothing was changed. Compare the existing seal; ask to ensure it if an equal \
+                one is enough.",
         },
         Problem::SealMismatch => Row {
             slug: "seal-mismatch",
@@ -158,7 +161,8 @@ pub(super) const fn row(problem: Problem) -> Row {
             retryable: false,
             exit: 1,
             title: "Invalid statement",
-            action: "Check that the signing key is accepted and that the statement is about this run.",
+            action: "Check that the signing key is accepted and that the statement is about this \
+                run.",
         },
         Problem::DigestMismatch => Row {
             slug: "digest-mismatch",
@@ -167,7 +171,8 @@ pub(super) const fn row(problem: Problem) -> Row {
             retryable: false,
             exit: 1,
             title: "The digest does not match the bytes",
-            action: "Send them again from their source; if it happens twice, one of the two was changed.",
+            action: "Send them again from their source; if it happens twice, one of the two was \
+                changed.",
         },
         Problem::CheckFailed => Row {
             slug: "check-failed",

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{Code, Effects, Guard, GuardTier, Predicate, StatementError, Subject, Verdict};
-use crate::{Digest, RunId, Usage};
+use crate::{Digest, RunId, Usage, VaultRunId};
 
 /// The highest seed: every JSON reader holds it exactly (R12).
 pub const MAX_SEED: u64 = (1 << 53) - 1;
@@ -18,6 +18,10 @@ pub struct Execution {
     pub run_id: RunId,
     /// Which attempt of it, from 1.
     pub attempt: u32,
+    /// The attempt's id in the vault. With it, one execution vouches for one charge only: an attempt
+    /// that is opened again under another deadline has another id (V16).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_run_id: Option<VaultRunId>,
     /// Who pays (G… or C…).
     pub user: String,
     /// The workflow the run is of.
@@ -90,6 +94,8 @@ pub struct Expected<'a> {
     pub run: Option<RunId>,
     /// Which attempt of it.
     pub attempt: Option<u32>,
+    /// The attempt's id in the vault. Compared only with a statement that names one.
+    pub vault_run_id: Option<VaultRunId>,
     /// Who pays.
     pub user: Option<&'a str>,
     /// The workflow; empty when the caller named none.
@@ -129,6 +135,8 @@ impl Execution {
         let compared = [
             differs("run", expected.run, self.run_id),
             differs("attempt", expected.attempt, self.attempt),
+            self.vault_run_id
+                .and_then(|stated| differs("run id in the vault", expected.vault_run_id, stated)),
             differs("user", expected.user, self.user.as_str()),
             differs("workflow", expected.workflow_id, self.workflow_id.as_str()),
             differs("module", expected.module, self.module_digest),

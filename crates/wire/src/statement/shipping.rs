@@ -82,7 +82,10 @@ impl Predicate for Shipping {
         let tested = self.tests.passed.checked_add(self.tests.skipped);
         broken(&[
             (self.oracle.passed <= self.oracle.cases, "more oracle cases passed than there are"),
-            (tested.is_some_and(|it| it <= self.tests.total), "more tests ended than there are"),
+            (
+                tested.is_some_and(|tested| tested <= self.tests.total),
+                "more tests ended than there are",
+            ),
         ])?;
         broken(&match self.verdict {
             Verdict::Pass => vec![

@@ -11,6 +11,7 @@ fn execution() -> Execution {
     Execution {
         run_id: RunId::from(uuid::Uuid::from_u128(7)),
         attempt: 1,
+        vault_run_id: None,
         user: "GUSER".to_owned(),
         workflow_id: "profile".to_owned(),
         module_digest: Digest::of(b"module"),
@@ -77,15 +78,16 @@ fn a_signed_statement_comes_back_whole() {
 #[test]
 fn the_subject_is_the_module_and_every_output() {
     let statement = Statement::new(execution()).unwrap();
-    let names: Vec<_> = statement.subject().iter().map(|it| it.name.as_str()).collect();
+    let names: Vec<_> = statement.subject().iter().map(|subject| subject.name.as_str()).collect();
     assert_eq!(names, ["module", "outputs/a.json", "outputs/b/c.json"]);
 }
 
 #[test]
 fn a_statement_about_other_artefacts_is_refused() {
-    let other = parse(|it| it["subject"][1]["digest"]["sha256"] = json!("0".repeat(64)));
+    let other =
+        parse(|statement| statement["subject"][1]["digest"]["sha256"] = json!("0".repeat(64)));
     assert!(matches!(other, Err(StatementError::WrongSubject)));
-    let missing = parse(|it| it["subject"] = json!([]));
+    let missing = parse(|statement| statement["subject"] = json!([]));
     assert!(matches!(missing, Err(StatementError::WrongSubject)));
 }
 
@@ -94,34 +96,39 @@ fn a_statement_of_another_kind_is_called_that() {
     let shipping = Statement::new(shipping()).unwrap().to_json();
     let error = ExecutionStatement::parse(&shipping).unwrap_err();
     assert!(matches!(error, StatementError::WrongType(kind) if kind == Shipping::TYPE));
-    let version = parse(|it| it["_type"] = json!("https://in-toto.io/Statement/v2"));
+    let version = parse(|statement| statement["_type"] = json!("https://in-toto.io/Statement/v2"));
     assert!(matches!(version, Err(StatementError::WrongType(_))));
 }
 
 #[test]
 fn unknown_fields_pass_and_unknown_words_do_not() {
-    assert!(parse(|it| it["predicate"]["later"] = json!(1)).is_ok());
+    assert!(parse(|statement| statement["predicate"]["later"] = json!(1)).is_ok());
     for (field, word) in [("verdict", json!("MAYBE")), ("exit", json!({"kind": "vanished"}))] {
-        let unknown = parse(|it| it["predicate"][field] = word);
+        let unknown = parse(|statement| statement["predicate"][field] = word);
         assert!(matches!(unknown, Err(StatementError::Malformed(_))), "{field}");
     }
 }
 
 #[test]
 fn a_pass_needs_exit_zero_outputs_and_the_full_guard() {
-    assert!(broken_rule(|it| it.exit = Exit::Code(1)).contains("exit code 0"));
-    assert!(broken_rule(|it| it.outputs.clear()).contains("needs an output"));
-    assert!(broken_rule(|it| it.guard.tier = GuardTier::Degraded).contains("full guard"));
-    assert!(broken_rule(|it| it.code = Some(Code::OracleExec)).contains("no code"));
+    assert!(broken_rule(|execution| execution.exit = Exit::Code(1)).contains("exit code 0"));
+    assert!(broken_rule(|execution| execution.outputs.clear()).contains("needs an output"));
+    assert!(
+        broken_rule(|execution| execution.guard.tier = GuardTier::Degraded).contains("full guard")
+    );
+    assert!(broken_rule(|execution| execution.code = Some(Code::OracleExec)).contains("no code"));
 }
 
 #[test]
 fn only_an_exhausted_budget_is_charged_on_failure() {
-    let fail = |it: &mut Execution, code| {
-        (it.verdict, it.code, it.exit) = (Verdict::Fail, Some(code), Exit::Budget);
-        it.outputs.clear();
+    let fail = |execution: &mut Execution, code| {
+        (execution.verdict, execution.code, execution.exit) =
+            (Verdict::Fail, Some(code), Exit::Budget);
+        execution.outputs.clear();
     };
-    assert!(broken_rule(|it| fail(it, Code::OracleExec)).contains("exhausted budget"));
+    assert!(
+        broken_rule(|execution| fail(execution, Code::OracleExec)).contains("exhausted budget")
+    );
 
     let mut exhausted = execution();
     fail(&mut exhausted, Code::BudgetExhausted);
@@ -130,19 +137,19 @@ fn only_an_exhausted_budget_is_charged_on_failure() {
 
 #[test]
 fn what_could_not_be_told_charges_nothing() {
-    let rule = broken_rule(|it| {
-        (it.verdict, it.code) = (Verdict::Inconclusive, Some(Code::GuardIncomplete));
-        it.outputs.clear();
+    let rule = broken_rule(|execution| {
+        (execution.verdict, execution.code) = (Verdict::Inconclusive, Some(Code::GuardIncomplete));
+        execution.outputs.clear();
     });
     assert!(rule.contains("charges nothing"), "{rule}");
 }
 
 #[test]
 fn usage_above_budget_and_paths_that_leave_are_refused() {
-    assert!(broken_rule(|it| it.usage.http_calls = 1).contains("budgets allow"));
-    assert!(broken_rule(|it| it.outputs.reverse()).contains("sorted"));
+    assert!(broken_rule(|execution| execution.usage.http_calls = 1).contains("budgets allow"));
+    assert!(broken_rule(|execution| execution.outputs.reverse()).contains("sorted"));
     for path in ["../a", "/a", "a//b", "a\\b", "", "./a", "a/"] {
-        let rule = broken_rule(|it| it.outputs[0].path = path.to_owned());
+        let rule = broken_rule(|execution| execution.outputs[0].path = path.to_owned());
         assert!(rule.contains("not plain"), "{path}: {rule}");
     }
 }
@@ -190,8 +197,8 @@ proptest! {
         prop_assert!(ExecutionStatement::open(&bytes, &[]).is_err());
     }
 
-    /// What is still a statement after its bytes were damaged keeps every rule, and comes back the same
-    /// from its own bytes.
+    /// What is still a statement after its bytes were damaged keeps every rule, and comes back the
+    /// same from its own bytes.
     #[test]
     fn a_damaged_statement_is_refused_or_is_a_statement(
         of_execution in any::<bool>(),

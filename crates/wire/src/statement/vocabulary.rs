@@ -12,7 +12,7 @@ pub enum Verdict {
     Pass,
     /// The module is at fault; the code says how.
     Fail,
-    /// The gate could not tell; nothing is known about the module.
+    /// The gate reached no verdict; nothing is known about the module.
     Inconclusive,
 }
 

@@ -95,6 +95,7 @@ pub fn state(
     Execution {
         run_id: request.key.run,
         attempt: request.key.attempt,
+        vault_run_id: None,
         user: request.user.clone(),
         workflow_id: request.workflow_id.clone(),
         module_digest: request.module,

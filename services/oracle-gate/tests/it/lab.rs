@@ -145,6 +145,7 @@ pub fn execution(run_id: RunId) -> Execution {
     Execution {
         run_id,
         attempt: 1,
+        vault_run_id: None,
         user: "GUSER".to_owned(),
         workflow_id: "profile".to_owned(),
         module_digest: module(),

@@ -145,6 +145,7 @@ mod tests {
         Execution {
             run_id: RunId::from(uuid::Uuid::nil()),
             attempt: 1,
+            vault_run_id: None,
             user: "GUSER".to_owned(),
             workflow_id: "profile".to_owned(),
             module_digest: Digest::of(b"module"),
