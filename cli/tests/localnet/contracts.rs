@@ -209,7 +209,8 @@ async fn verifying_code_tells_other_from_unknown_from_usage() {
     let stranger = Keypair::generate().unwrap().address();
     let no_contract = stellar::Address::Contract(*stranger.as_bytes()).to_string();
     let verify = |id: &'static str| ["contract", "verify", "vault", "--id", id];
-    let said = world.fails(2, &with(&["contract", "verify", "vault", "--id", &no_contract], &at)).await;
+    let said =
+        world.fails(2, &with(&["contract", "verify", "vault", "--id", &no_contract], &at)).await;
     assert!(said.contains("no contract"), "{said}");
     // The native token's contract has no Wasm at all.
     let token = deployed["token"].as_str().unwrap().to_owned();
