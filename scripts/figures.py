@@ -117,29 +117,29 @@ def percentile(values, share):
 
 
 def row(name, files):
-    sizes = [len(it.lines) for it in files]
-    functions = [size for it in files for size in it.functions()]
-    errors = [found for it in files for found in it.error_enums()]
+    sizes = [len(file.lines) for file in files]
+    functions = [size for file in files for size in file.functions()]
+    errors = [found for file in files for found in file.error_enums()]
     variants = [count for count, _ in errors]
-    documented = [found for it in files for found in it.public_items()]
+    documented = [found for file in files for found in file.public_items()]
     lines = sum(sizes)
-    code = [line for it in files for line in it.lines if line.strip()]
+    code = [line for file in files for line in file.lines if line.strip()]
     of_functions = max(len(functions), 1)
-    starts = [kind for it in files for kind in re.findall(r"\b(async\s+)?fn\s+\w+", it.code)]
-    tests = sum(len(re.findall(r"#\[(?:tokio::)?test\b", it.text)) for it in files)
+    starts = [kind for file in files for kind in re.findall(r"\b(async\s+)?fn\s+\w+", file.code)]
+    tests = sum(len(re.findall(r"#\[(?:tokio::)?test\b", file.text)) for file in files)
     return [
-        name, f"{lines:,}", len(files), int(statistics.median(sizes)), f"{100 * sum(it <= 300 for it in sizes) // len(sizes)} %",
-        sum(it > 400 for it in sizes), sum(it > 1000 for it in sizes),
+        name, f"{lines:,}", len(files), int(statistics.median(sizes)), f"{100 * sum(size <= 300 for size in sizes) // len(sizes)} %",
+        sum(size > 400 for size in sizes), sum(size > 1000 for size in sizes),
         f"{percentile(functions, 0.5)} / {percentile(functions, 0.9)}",
-        f"{100 * sum(it > 40 for it in functions) / of_functions:.1f} %", f"{100 * sum(it > 70 for it in functions) / of_functions:.1f} %",
+        f"{100 * sum(size > 40 for size in functions) / of_functions:.1f} %", f"{100 * sum(size > 70 for size in functions) / of_functions:.1f} %",
         max(functions, default=0),
         f"{len(variants)}: {percentile(variants, 0.5)}/{percentile(variants, 0.9)}/{max(variants, default=0)}",
-        f"{sum(it for _, it in errors) / max(sum(variants), 1):.2f}",
-        f"{100 * sum(it.inline for it in files) / lines:.1f} · {100 * sum(it.documentation for it in files) / lines:.1f}",
-        tests, f"{100 * sum(bool(it) for it in starts) // max(len(starts), 1)} %",
+        f"{sum(sources for _, sources in errors) / max(sum(variants), 1):.2f}",
+        f"{100 * sum(file.inline for file in files) / lines:.1f} · {100 * sum(file.documentation for file in files) / lines:.1f}",
+        tests, f"{100 * sum(bool(kind) for kind in starts) // max(len(starts), 1)} %",
         f"{100 * sum(documented) // max(len(documented), 1)} %",
-        f"{100 * (lines - len(code)) / lines:.1f} %", f"{100 * sum(len(it) > 80 for it in code) / max(len(code), 1):.1f} %",
-        sum(len(it) > 100 for it in code),
+        f"{100 * (lines - len(code)) / lines:.1f} %", f"{100 * sum(len(line) > 80 for line in code) / max(len(code), 1):.1f} %",
+        sum(len(line) > 100 for line in code),
     ]
 
 
@@ -161,11 +161,11 @@ def main():
         units.setdefault(unit, []).append(File(path))
     if not units:
         sys.exit(f"figures: there is no Rust code in {root}")
-    everything = [it for files in units.values() for it in files]
+    everything = [file for files in units.values() for file in files]
     rows = [HEAD, *(row(name, files) for name, files in units.items()), row("**all**", everything)]
     widths = [max(len(str(line[column])) for line in rows) for column in range(len(HEAD))]
     for number, line in enumerate(rows):
-        print("| " + " | ".join(str(it).ljust(width) for it, width in zip(line, widths)) + " |")
+        print("| " + " | ".join(str(cell).ljust(width) for cell, width in zip(line, widths)) + " |")
         if number == 0:
             print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
 

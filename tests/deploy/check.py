@@ -71,7 +71,7 @@ def check_kubernetes(kubectls):
     configured = {}
     for overlay in OVERLAYS:
         renderings = [render(kubectl, overlay) for kubectl in kubectls]
-        by_name = [{(it["kind"], it["metadata"]["name"]): it for it in documents} for documents in renderings]
+        by_name = [{(entry["kind"], entry["metadata"]["name"]): entry for entry in documents} for documents in renderings]
         if any(documents != by_name[0] for documents in by_name):
             problems.append(f"deploy/k8s/overlays/{overlay}: {kubectls} render different manifests")
         if any(documents and documents[0]["kind"] != "Namespace" for documents in renderings):
@@ -106,9 +106,9 @@ def check_document(place, document, others):
             name = reference.get("configMapRef", {}).get("name")
             if name and ("ConfigMap", name) not in others:
                 problems.append(f"{place}: there is no ConfigMap {name}")
-    policies = [it for it in others.values() if it["kind"] == "NetworkPolicy"]
-    selected = [it for it in policies if it["spec"]["podSelector"].get("matchLabels", {}).items() <= labels.items()]
-    if not any(it["spec"]["podSelector"].get("matchLabels") for it in selected):
+    policies = [entry for entry in others.values() if entry["kind"] == "NetworkPolicy"]
+    selected = [entry for entry in policies if entry["spec"]["podSelector"].get("matchLabels", {}).items() <= labels.items()]
+    if not any(entry["spec"]["podSelector"].get("matchLabels") for entry in selected):
         problems.append(f"{place}: no network policy of its own")
     if labels["app.kubernetes.io/name"] == "module-gate":
         check_memory(place, pod["containers"][0], others[("ConfigMap", "module-gate")]["data"])
@@ -117,7 +117,7 @@ def check_document(place, document, others):
 def check_memory(place, container, data):
     """The limit leaves the service 512 MiB beside what its modules may use."""
     sources = "".join(path.read_text() for path in (ROOT / "services/module-gate/src").rglob("*.rs"))
-    bits = max(int(it) for it in re.findall(r"memory_bytes: 1 << (\d+)", sources))
+    bits = max(int(shift) for shift in re.findall(r"memory_bytes: 1 << (\d+)", sources))
     needed = int(data["MODULE_GATE_CONCURRENCY"]) * (1 << bits) + (512 << 20)
     number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", container["resources"]["limits"]["memory"]).groups()
     if int(number) << {"Mi": 20, "Gi": 30}[unit] < needed:
@@ -220,7 +220,7 @@ def check_env_file(folder):
 def check_secrets(folder):
     """./dev k8s-secrets prints valid Secrets with every variable that a service needs and no manifest configures."""
     printed = subprocess.run([ROOT / "dev", "k8s-secrets", folder / "kept.env"], capture_output=True, text=True)
-    secrets = {it["metadata"]["name"]: it for it in json.loads(printed.stdout)["items"]}
+    secrets = {entry["metadata"]["name"]: entry for entry in json.loads(printed.stdout)["items"]}
     for document in secrets.values():
         kubernetes_validate.validate(document, KUBERNETES[-1], strict=True)
     for service, names in SECRETS.items():

@@ -39,7 +39,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def call(name, *arguments):
-    encoded = [os.fsencode(it) if isinstance(it, (str, os.PathLike)) else it for it in arguments]
+    encoded = [os.fsencode(value) if isinstance(value, (str, os.PathLike)) else value for value in arguments]
     if getattr(libc, name)(*encoded) != 0:
         error = ctypes.get_errno()
         raise OSError(error, f"{name} {arguments}: {os.strerror(error)}")
@@ -127,7 +127,7 @@ class Deployment:
         self.images = images(programs, tools)
         self.environment_file = folder / ".env"
         # A person may choose passwords before the rest is made.
-        self.environment_file.write_text("".join(f"{name}='{it}'\n" for name, it in AWKWARD.items() if "'" not in it))
+        self.environment_file.write_text("".join(f"{name}='{value}'\n" for name, value in AWKWARD.items() if "'" not in value))
         with open(self.environment_file, "a") as file:
             escaped = AWKWARD["RUNNER_DB_PASSWORD"].replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
             file.write(f'RUNNER_DB_PASSWORD="{escaped}"\n')
@@ -152,8 +152,8 @@ class Deployment:
         # A mount point that this machine lacks cannot be made inside a folder of its own, so that folder is left out.
         for target in self.mount_points():
             if not os.path.exists(target):
-                chain = [str(it) for it in [target, *target.parents]]
-                leave_out.add(next(it for it in chain if it in leave_out or str(pathlib.Path(it).parent) in descend | {"/"}))
+                chain = [str(path) for path in [target, *target.parents]]
+                leave_out.add(next(path for path in chain if path in leave_out or str(pathlib.Path(path).parent) in descend | {"/"}))
         mirror("/", str(self.root), descend, leave_out)
         hosts = " ".join(self.services)
         (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost {hosts}\n")
@@ -165,8 +165,8 @@ class Deployment:
 
     def mount_points(self):
         for service in self.services.values():
-            yield from (pathlib.Path(it["target"]) for it in service.get("volumes", []))
-            yield from (pathlib.Path(it.partition(":")[0]) for it in service.get("tmpfs", []))
+            yield from (pathlib.Path(volume["target"]) for volume in service.get("volumes", []))
+            yield from (pathlib.Path(mount.partition(":")[0]) for mount in service.get("tmpfs", []))
 
     def add_program(self, name, source):
         place = self.root / "usr/local/bin" / name
@@ -194,7 +194,7 @@ class Deployment:
         for entry in service.get("tmpfs", []):
             place, _, options = entry.partition(":")
             flags = NO_SUID | NO_DEV | (0 if "exec" in options.split(",") else NO_EXEC)
-            options = ",".join(it for it in options.split(",") if it not in ("", "exec"))
+            options = ",".join(option for option in options.split(",") if option not in ("", "exec"))
             mount("tmpfs", self.root / place[1:], "tmpfs", flags, options)
             if place == "/tmp":
                 # This checkout itself may lie in /tmp.
@@ -227,7 +227,7 @@ class Deployment:
 
     def environment(self, name):
         printed = self.services[name].get("environment") or {}
-        return {"PATH": PATH, "HOME": "/"} | {key: it or "" for key, it in printed.items()}
+        return {"PATH": PATH, "HOME": "/"} | {key: value or "" for key, value in printed.items()}
 
     def spawn(self, name, command, further=None, **options):
         return subprocess.Popen(
@@ -277,12 +277,12 @@ class Deployment:
 
     def up(self):
         """In the order of depends_on, as `docker compose up` does."""
-        todo = [name for name, it in self.services.items() if not it.get("profiles")]
+        todo = [name for name, service in self.services.items() if not service.get("profiles")]
         while todo:
             ready = [name for name in todo if not set(self.services[name].get("depends_on", {})) & set(todo)]
             for name in ready:
-                for other, it in self.services[name].get("depends_on", {}).items():
-                    self.wait_for(other, it["condition"])
+                for other, dependency in self.services[name].get("depends_on", {}).items():
+                    self.wait_for(other, dependency["condition"])
                 self.start(name)
                 todo.remove(name)
         self.wait_for("runner", "service_healthy")
@@ -367,7 +367,7 @@ def in_namespaces(docker_compose, programs, tools, folder):
 
 
 def main():
-    docker_compose, programs, tools = (pathlib.Path(it).resolve() for it in sys.argv[1:4])
+    docker_compose, programs, tools = (pathlib.Path(argument).resolve() for argument in sys.argv[1:4])
     folder = pathlib.Path(tempfile.mkdtemp(prefix="lumio-compose-"))
     folder.chmod(0o711)
     for place in range(3):

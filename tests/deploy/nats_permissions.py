@@ -45,7 +45,7 @@ def free_port():
 def running(program):
     """A server on deploy/nats/nats.conf; yields its port."""
     port = free_port()
-    variables = {f"{user.upper().replace('-', '_')}_NATS_PASSWORD": quoted(it) for user, it in PASSWORDS.items()}
+    variables = {f"{user.upper().replace('-', '_')}_NATS_PASSWORD": quoted(password) for user, password in PASSWORDS.items()}
     with tempfile.TemporaryDirectory() as folder:
         command = [program, "-c", CONFIGURATION, "-a", "127.0.0.1", "-p", str(port), "-sd", folder]
         with open(pathlib.Path(folder) / "log", "w+b") as log:

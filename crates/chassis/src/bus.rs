@@ -1,8 +1,8 @@
 //! The way to other processes: facts on NATS JetStream.
 //!
 //! The bus may be away when a service starts and at any time after: a [`Bus`] is there at once,
-//! connects when it can, and until then every publish fails quickly and is tried again by the outbox
-//! (R15). Streams are made when they are needed, also after a server lost them.
+//! connects when it can, and until then every publish fails quickly and is tried again by the
+//! outbox (R15). Streams are made when they are needed, also after a server lost them.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,8 +66,8 @@ pub enum BusError {
 }
 
 impl Bus {
-    /// A bus at `url` (`nats://user:password@host:port`) whose subjects start with `prefix`. It need
-    /// not be there yet.
+    /// A bus at `url` (`nats://user:password@host:port`) whose subjects start with `prefix`. It
+    /// need not be there yet.
     ///
     /// # Errors
     ///
@@ -120,8 +120,8 @@ impl Bus {
         }
     }
 
-    /// Makes the family's stream unless it is there. Not needed before [`Bus::publish`], which does it
-    /// when it has to; subscribers need it.
+    /// Makes the family's stream unless it is there. Not needed before [`Bus::publish`], which
+    /// does it when it has to; subscribers need it.
     ///
     /// # Errors
     ///
@@ -172,15 +172,15 @@ impl Bus {
         }
         let sent = self.send(subject, Some(message_id), body).await;
         if let (Err(BusError::Unconfirmed(_)), Some(family)) = (&sent, family) {
-            // The stream may be gone. The server says so only if there is no other listener on the subject;
-            // otherwise nothing confirms. So the next attempt looks for it first.
+            // The stream may be gone. The server says so only if there is no other listener on
+            // the subject; otherwise nothing confirms. So the next attempt looks for it first.
             self.ensured().remove(&family);
         }
         sent
     }
 
-    /// Puts `body` on `subject` although a stream may have it already: without a message id, so that the
-    /// server keeps it whatever it remembers.
+    /// Puts `body` on `subject` although a stream may have it already: without a message id, so
+    /// that the server keeps it whatever it remembers.
     ///
     /// # Errors
     ///
@@ -188,15 +188,15 @@ impl Bus {
     pub async fn publish_again(&self, subject: &str, body: Bytes) -> Result<(), BusError> {
         let of = |family: &Family| family.filter(&self.prefix);
         let mut families = Family::ALL.into_iter();
-        let family = families.find(|it| subject.starts_with(of(it).trim_end_matches('>')));
+        let family = families.find(|family| subject.starts_with(of(family).trim_end_matches('>')));
         if let Some(family) = family {
             self.ensure_stream(family).await?;
         }
         self.send(subject, None, body).await
     }
 
-    /// Makes the family's stream as soon as the bus is there: subscribers find it, with its limits, before
-    /// the first event. For [`crate::Service::spawn`].
+    /// Makes the family's stream as soon as the bus is there: subscribers find it, with its
+    /// limits, before the first event. For [`crate::Service::spawn`].
     ///
     /// # Errors
     ///
@@ -233,7 +233,8 @@ impl Bus {
             headers.insert("Nats-Msg-Id", message_id);
         }
         headers.insert("Content-Type", "application/cloudevents+json");
-        // The event's own `traceparent` says what made it true; this one leads on from the publishing.
+        // The event's own `traceparent` says what made it true; this one leads on from the
+        // publishing.
         headers.insert("traceparent", telemetry::traceparent());
         let ack = self.jetstream.publish_with_headers(subject.to_owned(), headers, body);
         ack.await.map_err(BusError::Unconfirmed)?.await.map_err(BusError::Unconfirmed)?;

@@ -103,8 +103,8 @@ impl Env {
         }
     }
 
-    /// A URL of one of `schemes`, if there is one. Kept as text, since a database's URL is only read
-    /// by its driver.
+    /// A URL of one of `schemes`, if there is one. Kept as text, since a database's URL is only
+    /// read by its driver.
     pub fn optional_url(&self, names: &str, schemes: &[&str]) -> Option<String> {
         let value = self.optional(names)?;
         let fits = url::Url::parse(&value).is_ok_and(|url| schemes.contains(&url.scheme()));
@@ -159,7 +159,8 @@ impl Env {
         parts.map(str::to_owned).collect()
     }
 
-    /// Notes a mistake that only the caller can see, such as one of two settings that need each other.
+    /// Notes a mistake that only the caller can see, such as one of two settings that need each
+    /// other.
     pub fn mistake(&self, names: &str, problem: &str) {
         let variable = names.split('|').next().unwrap_or(names).to_owned();
         self.mistakes.borrow_mut().push(Mistake { variable, problem: problem.to_owned() });

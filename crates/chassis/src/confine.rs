@@ -1,10 +1,10 @@
-//! What the process may still touch of the file system, by Landlock: each service keeps its own row of
-//! privileges even when it is taken over.
+//! What the process may still touch of the file system, by Landlock: each service keeps its own
+//! row of privileges even when it is taken over.
 //!
 //! Landlock binds the calling thread and the threads and processes it starts afterwards. So call
-//! [`confine`] first in `main`, before a runtime or an exporter starts threads, and then build the
-//! runtime; it refuses to pretend otherwise. A kernel without Landlock is said, not fatal: containers
-//! confine by other means too.
+//! [`confine`] first in `main`, before a runtime or an exporter starts threads, and then build
+//! the runtime; it refuses to pretend otherwise. A kernel without Landlock is said, not fatal:
+//! containers confine by other means too.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
@@ -53,15 +53,15 @@ pub enum ConfineError {
     Refused(#[source] RulesetError),
 }
 
-/// From now on this process reads and executes only what is below `read`, `write` and [`SYSTEM`], and
-/// writes only what is below `write`. Paths in `read` that are not there are left out. Network and
-/// signals are not restricted here. There is no way back.
+/// From now on this process reads and executes only what is below `read`, `write` and [`SYSTEM`],
+/// and writes only what is below `write`. Paths in `read` that are not there are left out.
+/// Network and signals are not restricted here. There is no way back.
 ///
 /// # Errors
 ///
 /// See [`ConfineError`]; a kernel without Landlock is not an error.
 pub fn confine(read: &[&Path], write: &[&Path]) -> Result<Confinement, ConfineError> {
-    if Env::process().optional(SWITCH).is_some_and(|it| it.eq_ignore_ascii_case("off")) {
+    if Env::process().optional(SWITCH).is_some_and(|value| value.eq_ignore_ascii_case("off")) {
         return Ok(Confinement::Off);
     }
     // Without /proc nothing can be counted; then the caller's word counts.
@@ -75,8 +75,8 @@ pub fn confine(read: &[&Path], write: &[&Path]) -> Result<Confinement, ConfineEr
     restrict(read, write).map_err(ConfineError::Refused)
 }
 
-/// Rights up to ABI 3: read, execute, write, truncate, link and rename across folders. What is newer
-/// concerns devices and the network.
+/// Rights up to ABI 3: read, execute, write, truncate, link and rename across folders. What is
+/// newer concerns devices and the network.
 fn restrict(read: &[&Path], write: &[&Path]) -> Result<Confinement, RulesetError> {
     let (reads, all) = (AccessFs::from_read(ABI::V3), AccessFs::from_all(ABI::V3));
     let status = Ruleset::default()

@@ -24,7 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often an open connection is asked whether it still lives, and how long the answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// A channel that sends a token and the current trace with every call: what a generated client takes.
+/// A channel that sends a token and the current trace with every call: what a generated client
+/// takes.
 pub type Client = Outgoing<InterceptedService<Channel, Credentials>>;
 
 /// Puts the token and the current trace on a call.
@@ -33,8 +34,8 @@ pub struct Credentials {
     authorization: Option<MetadataValue<Ascii>>,
 }
 
-/// A client of the service at `url`. It connects at the first call and again whenever it must, so the
-/// service may be away now.
+/// A client of the service at `url`. It connects at the first call and again whenever it must, so
+/// the service may be away now.
 ///
 /// # Errors
 ///

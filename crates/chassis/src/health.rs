@@ -1,7 +1,8 @@
 //! What a service knows of itself: alive, ready, degraded (R15).
 //!
-//! Ready means that what it *needs* answers and it is not draining. What it only *wants* (the bus, the
-//! chain, another service) makes it degraded while away: its queue and its outbox ride that out.
+//! Ready means that what it *needs* answers and it is not draining. What it only *wants* (the
+//! bus, the chain, another service) makes it degraded while away: its queue and its outbox ride
+//! that out.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -122,8 +123,8 @@ impl Health {
         self.0.subscribe()
     }
 
-    /// Asks `probe` about `name` at once and then at every `interval`, until `stop`; on stop the service
-    /// is draining. For [`crate::Service::spawn`].
+    /// Asks `probe` about `name` at once and then at every `interval`, until `stop`; on stop the
+    /// service is draining. For [`crate::Service::spawn`].
     ///
     /// # Errors
     ///
@@ -166,7 +167,8 @@ impl Health {
         service.spawn("probe postgres", watch);
     }
 
-    /// Watches the bus as `nats`, without which the service is only degraded: facts wait in the outbox.
+    /// Watches the bus as `nats`, without which the service is only degraded: facts wait in the
+    /// outbox.
     pub fn watch_nats(&self, service: &Service, bus: &Bus) {
         self.want("nats");
         let bus = bus.clone();

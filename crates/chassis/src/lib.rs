@@ -1,11 +1,12 @@
 //! What every service does the same way. No business word: a sentence that needs "run", "module" or
 //! "verdict" belongs in a service.
 //!
-//! Reading order: [`config`] (the only reader of the environment) and [`clock`] (the only reader of
-//! the clock), [`process`] and [`service`] (start, signals, stop), [`postgres`], [`bus`] and [`outbox`]
-//! (facts leave in the order in which they became true), [`http`] (no client holds a server up), [`grpc`]
-//! (who may call, and the trace that goes along), [`trace`] (spans and durations of calls),
-//! [`telemetry`], [`metrics`], [`health`], and [`confine`] (what the process may still touch).
+//! Reading order: [`config`] (the only reader of the environment) and [`clock`] (the only reader
+//! of the clock), [`process`] and [`service`] (start, signals, stop), [`postgres`], [`bus`] and
+//! [`outbox`] (facts leave in the order in which they became true), [`http`] (no client holds a
+//! server up), [`grpc`] (who may call, and the trace that goes along), [`trace`] (spans and
+//! durations of calls), [`telemetry`], [`metrics`], [`health`], and [`confine`] (what the process
+//! may still touch).
 
 pub mod config;
 pub mod clock;

@@ -1,5 +1,5 @@
-//! Every metric of the chassis, with its unit and meaning. A service names its own in a file like this
-//! one, made from [`meter`]. Label values come from closed lists, never from callers.
+//! Every metric of the chassis, with its unit and meaning. A service names its own in a file like
+//! this one, made from [`meter`]. Label values come from closed lists, never from callers.
 
 use std::sync::LazyLock;
 

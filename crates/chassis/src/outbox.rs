@@ -1,10 +1,12 @@
-//! Facts leave in the transaction that makes them true, and reach the bus afterwards, in order (R14).
+//! Facts leave in the transaction that makes them true, and reach the bus afterwards, in order
+//! (R14).
 //!
-//! A service puts an event beside its other writes; if the transaction rolls back, nothing was ever
-//! published. A relay, one at a time per schema, draws a position for each committed event, publishes
-//! it, waits for the confirmation and marks it. A relay that dies between publishing and marking
-//! publishes again; the message id makes the repeat harmless. The position, not the row's id, is the
-//! order others may rely on: ids are drawn before the commit, so a later one can become visible first.
+//! A service puts an event beside its other writes; if the transaction rolls back, nothing was
+//! ever published. A relay, one at a time per schema, draws a position for each committed event,
+//! publishes it, waits for the confirmation and marks it. A relay that dies between publishing
+//! and marking publishes again; the message id makes the repeat harmless. The position, not the
+//! row's id, is the order others may rely on: ids are drawn before the commit, so a later one can
+//! become visible first.
 
 use std::time::Duration;
 
@@ -26,8 +28,8 @@ use crate::{metrics, telemetry};
 const BATCH: i64 = 64;
 /// The channel on which Postgres tells the relays of a commit.
 const CHANNEL: &str = "lumio_outbox";
-/// How long the relay sleeps when nothing waits. Commits wake it by [`CHANNEL`]; this only bounds what a
-/// notification lost with its connection can cost.
+/// How long the relay sleeps when nothing waits. Commits wake it by [`CHANNEL`]; this only bounds
+/// what a notification lost with its connection can cost.
 const POLL: Duration = Duration::from_secs(1);
 /// How often a relay that does not lead asks for the lead.
 const LEAD_EVERY: Duration = Duration::from_secs(1);
@@ -36,8 +38,8 @@ const MIN_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Publishes event `name` about `data`'s entity, as its next fact, once the caller's transaction
-/// commits. Facts about one entity are numbered without a gap: a transaction that rolls back gives its
-/// number back, and two that write about one entity wait for each other.
+/// commits. Facts about one entity are numbered without a gap: a transaction that rolls back
+/// gives its number back, and two that write about one entity wait for each other.
 ///
 /// # Errors
 ///
@@ -67,8 +69,8 @@ pub async fn publish<D: Data>(
     put(conn, &event, &data.subject(prefix, name)).await
 }
 
-/// Publishes `event` on `subject` once the caller's transaction commits. The commit itself wakes every
-/// relay of the database, also those of other processes.
+/// Publishes `event` on `subject` once the caller's transaction commits. The commit itself wakes
+/// every relay of the database, also those of other processes.
 ///
 /// # Errors
 ///
@@ -94,8 +96,8 @@ pub async fn put(conn: &mut PgConnection, event: &CloudEvent, subject: &str) -> 
     .map(drop)
 }
 
-/// Makes the outbox, or brings it up to date. The chassis keeps its own record of what was applied, so
-/// that a service's migrations are its own.
+/// Makes the outbox, or brings it up to date. The chassis keeps its own record of what was
+/// applied, so that a service's migrations are its own.
 ///
 /// # Errors
 ///
@@ -105,8 +107,8 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<(), MigrateError> {
     migrations.dangerous_set_table_name("_chassis_migrations");
     migrations.run(&mut *conn).await?;
 
-    // Databases from before had the outbox as the first migration of each service. What is applied is
-    // the same table, so the record moves.
+    // Databases from before had the outbox as the first migration of each service. What is
+    // applied is the same table, so the record moves.
     sqlx::raw_sql(
         "DO $$ BEGIN
             IF to_regclass('_sqlx_migrations') IS NOT NULL THEN

@@ -1,10 +1,11 @@
-//! The pool of connections to Postgres. No wait in it is without an end: neither for a connection, nor
-//! for a statement, nor for a lock, nor for a client that left its transaction open.
+//! The pool of connections to Postgres. No wait in it is without an end: neither for a
+//! connection, nor for a statement, nor for a lock, nor for a client that left its transaction
+//! open.
 //!
-//! Every transaction of a service begins with [`begin`], and every connection is shown to be outside of
-//! a transaction when it comes back to the pool and when it leaves it. Both are needed: a caller may be
-//! dropped at any moment (a client hangs up, a deadline passes, another branch of a `select!` wins), and
-//! the driver's own `begin` does not survive that.
+//! Every transaction of a service begins with [`begin`], and every connection is shown to be
+//! outside of a transaction when it comes back to the pool and when it leaves it. Both are
+//! needed: a caller may be dropped at any moment (a client hangs up, a deadline passes, another
+//! branch of a `select!` wins), and the driver's own `begin` does not survive that.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -23,14 +24,14 @@ use crate::{metrics, outbox};
 pub const MAX_CONNECTIONS: u32 = 16;
 /// How long a caller waits for a connection from the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long Postgres lets a statement run, wait for a lock of another, and a transaction stay without a
-/// statement, before it ends it. Ours take milliseconds; one that does not end would keep its connection,
-/// its locks and its caller.
+/// How long Postgres lets a statement run, wait for a lock of another, and a transaction stay
+/// without a statement, before it ends it. Ours take milliseconds; one that does not end would
+/// keep its connection, its locks and its caller.
 const BOUNDS: [(&str, &str); 3] = [
     ("statement_timeout", "30s"),
     ("lock_timeout", "10s"),
-    // The last resort, should a transaction ever be left open: Postgres closes the connection, and with
-    // it go the locks that others wait for.
+    // The last resort, should a transaction ever be left open: Postgres closes the connection,
+    // and with it go the locks that others wait for.
     ("idle_in_transaction_session_timeout", "30s"),
 ];
 /// How long a start waits for a database that does not answer yet.
@@ -43,8 +44,8 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 ///
 /// Statements run for 30 s at most, wait 10 s for a lock, and a transaction may be idle for 30 s;
 /// `?options[statement_timeout]=60s`, `?options[lock_timeout]=20s` and
-/// `?options[idle_in_transaction_session_timeout]=60s` in the URL say otherwise. Waiting for notifications
-/// is no statement.
+/// `?options[idle_in_transaction_session_timeout]=60s` in the URL say otherwise. Waiting for
+/// notifications is no statement.
 ///
 /// # Errors
 ///
@@ -54,8 +55,8 @@ pub async fn connect(url: &str) -> anyhow::Result<PgPool> {
     connect_at_most(url, MAX_CONNECTIONS).await
 }
 
-/// The same with at most `connections` connections, for a process that keeps several pools apart: what
-/// exhausts one of them must not keep the others waiting.
+/// The same with at most `connections` connections, for a process that keeps several pools apart:
+/// what exhausts one of them must not keep the others waiting.
 ///
 /// # Errors
 ///
@@ -102,11 +103,11 @@ pub async fn connect_at_most(url: &str, connections: u32) -> anyhow::Result<PgPo
 
 /// Begins a transaction in a task of its own, so that it is safe to drop the caller at any moment.
 ///
-/// The driver (sqlx 0.9.0) notes a transaction only after Postgres has confirmed its `BEGIN`. A caller
-/// that is dropped in between gives back a connection which is inside a transaction that nobody knows of:
-/// the statements of whoever borrows it next are never committed, and their row locks stay. Here the
-/// task goes on to the end of `BEGIN`; if nobody waits for its result any more, the transaction is dropped
-/// as one that is known, and rolled back.
+/// The driver (sqlx 0.9.0) notes a transaction only after Postgres has confirmed its `BEGIN`. A
+/// caller that is dropped in between gives back a connection which is inside a transaction that
+/// nobody knows of: the statements of whoever borrows it next are never committed, and their row
+/// locks stay. Here the task goes on to the end of `BEGIN`; if nobody waits for its result any
+/// more, the transaction is dropped as one that is known, and rolled back.
 ///
 /// # Errors
 ///
@@ -124,8 +125,9 @@ pub async fn begin(db: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> 
 
 /// Whether the connection is outside of a transaction. `false` and errors make the pool close it.
 ///
-/// Within a transaction `now()` is the time of its first statement; outside of one, that of this statement.
-/// It has to be the simple protocol: each message of the extended one has a statement time of its own.
+/// Within a transaction `now()` is the time of its first statement; outside of one, that of this
+/// statement. It has to be the simple protocol: each message of the extended one has a statement
+/// time of its own.
 async fn is_outside_transaction(conn: &mut PgConnection) -> sqlx::Result<bool> {
     use sqlx::Row as _;
     let row = sqlx::raw_sql("SELECT now() = statement_timestamp()").fetch_one(&mut *conn).await?;
@@ -139,7 +141,8 @@ async fn is_outside_transaction(conn: &mut PgConnection) -> sqlx::Result<bool> {
 /// With the bounds that the URL does not set itself.
 fn bounded(options: PgConnectOptions) -> PgConnectOptions {
     let said = options.get_options().unwrap_or_default().to_owned();
-    // `-c name=value`, `-cname=value` or `--name=value`; whole names, as `deadlock_timeout` is another one.
+    // `-c name=value`, `-cname=value` or `--name=value`; whole names, as `deadlock_timeout` is
+    // another one.
     let says = |name: &str| {
         let mut words = said.split([' ', '=']);
         words.any(|word| word.trim_start_matches("-c").trim_start_matches("--") == name)
@@ -147,9 +150,9 @@ fn bounded(options: PgConnectOptions) -> PgConnectOptions {
     options.options(BOUNDS.into_iter().filter(|(name, _)| !says(name)))
 }
 
-/// Brings the schema up to date: the outbox, then the tables of `migrations`. It uses a connection of its
-/// own without bounds: a change of a large table, or the wait for another process that is making it,
-/// takes the time it takes.
+/// Brings the schema up to date: the outbox, then the tables of `migrations`. It uses a
+/// connection of its own without bounds: a change of a large table, or the wait for another
+/// process that is making it, takes the time it takes.
 ///
 /// # Errors
 ///
@@ -184,7 +187,8 @@ pub enum Kind {
     Exhausted,
     /// The statement took longer than it may.
     Timeout,
-    /// Another transaction keeps what this one needs: a lock timeout, a deadlock, a serialisation failure.
+    /// Another transaction keeps what this one needs: a lock timeout, a deadlock, a serialisation
+    /// failure.
     Lock,
     /// A key that must be unique is there already.
     Duplicate,
@@ -219,7 +223,7 @@ pub fn kind(error: &sqlx::Error) -> Kind {
             Some("57014") => Kind::Timeout,
             Some("53300") => Kind::Exhausted,
             Some(code)
-                if ["08", "57P", "58", "28", "25P03"].iter().any(|it| code.starts_with(it)) =>
+                if ["08", "57P", "58", "28", "25P03"].iter().any(|class| code.starts_with(class)) =>
             {
                 Kind::Outage
             }
@@ -245,7 +249,7 @@ pub fn count(kind: Kind) {
 
 /// Whether waiting cannot help: wrong credentials (class 28) or no such database (3D000).
 fn is_final(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|it| it.code());
+    let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| code.starts_with("28") || code == "3D000")
 }
 

@@ -1,7 +1,8 @@
-//! The entry of a service's process: confinement, runtime, telemetry, service, orderly stop, exit code.
+//! The entry of a service's process: confinement, runtime, telemetry, service, orderly stop, exit
+//! code.
 //!
-//! The order matters. Landlock binds a thread and what it starts, so the process is confined before the
-//! runtime starts threads; an exporter starts threads too, and needs the runtime.
+//! The order matters. Landlock binds a thread and what it starts, so the process is confined
+//! before the runtime starts threads; an exporter starts threads too, and needs the runtime.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -46,8 +47,9 @@ pub struct Process {
     pub grace: Duration,
 }
 
-/// Runs a service until a signal or a failure. `start` begins its tasks; what it refuses is printed on
-/// one line of standard error, and the process exits with 3. A service that fails later exits with 1.
+/// Runs a service until a signal or a failure. `start` begins its tasks; what it refuses is
+/// printed on one line of standard error, and the process exits with 3. A service that fails
+/// later exits with 1.
 pub fn run(process: Process, start: impl AsyncFnOnce(&Service) -> anyhow::Result<()>) -> ExitCode {
     let name = process.name;
     match enter(process, start) {

@@ -1,8 +1,8 @@
 //! The life of a process: tasks, signals, an orderly stop, and the truth about how it ended.
 //!
-//! The first SIGTERM or SIGINT asks every task to stop, a second one ends the process at once. A task
-//! that fails stops the others too, and the process then ends with an error: a restart is better than
-//! a service that does half its work, and an orchestrator must not see a clean stop.
+//! The first SIGTERM or SIGINT asks every task to stop, a second one ends the process at once. A
+//! task that fails stops the others too, and the process then ends with an error: a restart is
+//! better than a service that does half its work, and an orchestrator must not see a clean stop.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -48,8 +48,8 @@ pub async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpLis
 }
 
 impl Service {
-    /// Starts a task. It should end soon after [`Service::stop`] is cancelled; ending earlier without
-    /// an error is fine, ending with an error or a panic stops the whole service.
+    /// Starts a task. It should end soon after [`Service::stop`] is cancelled; ending earlier
+    /// without an error is fine, ending with an error or a panic stops the whole service.
     pub fn spawn<F>(&self, name: impl Into<String>, task: F)
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -82,8 +82,8 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// The first failure of a task; or that tasks were still running after `grace`; or that a second
-    /// signal cut the stop short.
+    /// The first failure of a task; or that tasks were still running after `grace`; or that a
+    /// second signal cut the stop short.
     pub async fn run(self, grace: Duration) -> anyhow::Result<()> {
         let mut signals = Signals::new()?;
         tokio::select! {

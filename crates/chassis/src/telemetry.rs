@@ -1,9 +1,10 @@
 //! Logs, traces and metrics of a process.
 //!
-//! Trace ids are made whether or not anything collects traces: logs, events and run objects carry them.
-//! With `OTEL_EXPORTER_OTLP_ENDPOINT` set, spans and metrics also go there (OTLP over gRPC, encrypted if
-//! the address is `https://`). Logs go to standard error, for people on a terminal and as JSON otherwise.
-//! Every name that is exported is listed in `docs/operations/telemetry.md`.
+//! Trace ids are made whether or not anything collects traces: logs, events and run objects carry
+//! them. With `OTEL_EXPORTER_OTLP_ENDPOINT` set, spans and metrics also go there (OTLP over gRPC,
+//! encrypted if the address is `https://`). Logs go to standard error, for people on a terminal
+//! and as JSON otherwise. Every name that is exported is listed in
+//! `docs/operations/telemetry.md`.
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
@@ -50,7 +51,8 @@ const QUIET: &str = concat!(
     "rustls=warn,sqlx=warn,tonic=warn,tower=warn",
 );
 
-/// What the first call of [`init`] set up. The lock is held while it does, so that a second call waits.
+/// What the first call of [`init`] set up. The lock is held while it does, so that a second call
+/// waits.
 static PROVIDERS: Mutex<Option<Telemetry>> = Mutex::new(None);
 
 /// What [`init`] set up; flush it before the process ends.
@@ -84,10 +86,10 @@ impl Settings {
     }
 }
 
-/// Sets up logs, traces and metrics for `service` at `level` (`error warn info debug trace`), with the
-/// settings of the environment. A second call in the same process changes nothing, also at the same
-/// time. Call it inside the runtime and after [`crate::confine::confine`], since an exporter starts
-/// threads.
+/// Sets up logs, traces and metrics for `service` at `level` (`error warn info debug trace`),
+/// with the settings of the environment. A second call in the same process changes nothing, also
+/// at the same time. Call it inside the runtime and after [`crate::confine::confine`], since an
+/// exporter starts threads.
 ///
 /// # Errors
 ///
@@ -124,8 +126,8 @@ pub fn init_with(
         EnvFilter::try_new(format!("{filter},{QUIET}")).context("cannot filter the log")?;
     let telemetry = Telemetry::new(service, &settings()?)?;
 
-    // The layer that makes spans of statements asks for sqlx's own events, which are at level debug. It
-    // is only there when spans are exported: without it, sqlx does not even make them.
+    // The layer that makes spans of statements asks for sqlx's own events, which are at level
+    // debug. It is only there when spans are exported: without it, sqlx does not even make them.
     let tracer = telemetry.traces.tracer(service);
     let statements = telemetry.exports.then(|| {
         let wanted = Targets::new().with_target("sqlx::query", LevelFilter::DEBUG);
@@ -155,8 +157,8 @@ pub fn traceparent_of(span: &Span) -> String {
     carrier.remove("traceparent").unwrap_or_else(|| fresh(true))
 }
 
-/// Makes `span`, which was not entered yet, part of the trace that `traceparent` names. A text that is
-/// not a traceparent changes nothing: it came from outside and is only a hint.
+/// Makes `span`, which was not entered yet, part of the trace that `traceparent` names. A text
+/// that is not a traceparent changes nothing: it came from outside and is only a hint.
 pub fn continue_trace(traceparent: &str, span: &Span) {
     let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
     let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
@@ -166,9 +168,9 @@ pub fn continue_trace(traceparent: &str, span: &Span) {
     }
 }
 
-/// A span that is never exported, and neither is anything in it, here or in the services that it calls:
-/// for polls, which would bury the traces of work. It says so in the way that W3C Trace Context has for
-/// it, by the flag "not sampled".
+/// A span that is never exported, and neither is anything in it, here or in the services that it
+/// calls: for polls, which would bury the traces of work. It says so in the way that W3C Trace
+/// Context has for it, by the flag "not sampled".
 pub fn unsampled(name: &'static str) -> Span {
     let span = info_span!("unsampled", otel.name = name);
     continue_trace(&fresh(false), &span);
@@ -242,8 +244,8 @@ fn resource(service: String) -> Resource {
 
 /// Trusts the public certificate authorities, and those in the file `certificate`.
 fn tls(certificate: Option<&Path>) -> anyhow::Result<ClientTlsConfig> {
-    // Several crates bring rustls, each with another implementation of its cryptography, and then rustls
-    // does not choose. The only failure is that the process has chosen already.
+    // Several crates bring rustls, each with another implementation of its cryptography, and then
+    // rustls does not choose. The only failure is that the process has chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = ClientTlsConfig::new().with_webpki_roots();
     let Some(path) = certificate else { return Ok(tls) };

@@ -1,7 +1,9 @@
-//! Spans and durations of calls: those that come in over HTTP and gRPC, and those that go out over gRPC.
+//! Spans and durations of calls: those that come in over HTTP and gRPC, and those that go out
+//! over gRPC.
 //!
-//! Names and attributes are those of OpenTelemetry's semantic conventions. A span is named after the
-//! route or the method, never after a path: a path holds ids, and each would be a name of its own.
+//! Names and attributes are those of OpenTelemetry's semantic conventions. A span is named after
+//! the route or the method, never after a path: a path holds ids, and each would be a name of its
+//! own.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,8 +28,9 @@ use crate::telemetry::continue_trace;
 const POLLED: [&str; 6] =
     ["/live", "/ready", "/health", "/metrics", "/grpc.health.v1.", "/grpc.reflection."];
 
-/// Puts every HTTP request in a span of the trace that its `traceparent` header names, or of a new one,
-/// and records how long it took. Add it with `Router::layer`, so that the route is known.
+/// Puts every HTTP request in a span of the trace that its `traceparent` header names, or of a
+/// new one, and records how long it took. Add it with `Router::layer`, so that the route is
+/// known.
 pub fn http() -> Stack<Spans<SharedClassifier<ServerErrorsAsFailures>>, DurationLayer> {
     let spans = TraceLayer::new(SharedClassifier::new(ServerErrorsAsFailures::new()));
     Stack::new(quiet(spans, Protocol::Http), DurationLayer(Protocol::Http))
@@ -75,7 +78,7 @@ impl<B> MakeSpan<B> for ServerSpan {
         let span = match self.0 {
             Protocol::Http => {
                 let (method, route) = (request.method(), route(request));
-                let name = route.map_or_else(|| method.to_string(), |it| format!("{method} {it}"));
+                let name = route.map_or_else(|| method.to_string(), |route| format!("{method} {route}"));
                 info_span!(
                     "request",
                     otel.name = %name,

@@ -1,5 +1,5 @@
-//! A signal ends a process in order, a second one at once. Alone in its process, since signals reach
-//! every test in it.
+//! A signal ends a process in order, a second one at once. Alone in its process, since signals
+//! reach every test in it.
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 

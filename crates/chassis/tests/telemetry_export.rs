@@ -132,8 +132,8 @@ fn named<'a>(spans: &'a [Span], name: &str) -> Option<&'a Span> {
     spans.iter().find(|span| span.name == name)
 }
 
-/// Work of every kind that has spans: HTTP, gRPC out and in, Postgres, NATS; and a poll, whose trace id
-/// it answers.
+/// Work of every kind that has spans: HTTP, gRPC out and in, Postgres, NATS; and a poll, whose
+/// trace id it answers.
 async fn work(service: &Service) -> String {
     let (db, nats) = (fixture::database().await, testkit::nats().await);
     let (bus, mut heard) = (fixture::bus(&nats).await, nats.listen().await);

@@ -86,8 +86,8 @@ impl Builder {
         self
     }
 
-    /// Lets a clock that only [`Network::advance_time`] moves start at this time, in seconds of Unix time.
-    /// Without it the machine's clock is used.
+    /// Lets a clock that only [`Network::advance_time`] moves start at this time, in seconds of
+    /// Unix time. Without it the machine's clock is used.
     #[must_use]
     pub fn manual_clock(mut self, start: u64) -> Self {
         self.start_time = Some(start);

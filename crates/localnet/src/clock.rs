@@ -1,4 +1,5 @@
-//! Where close times come from: the machine's clock, moved by time travel, or a clock that only a test moves.
+//! Where close times come from: the machine's clock, moved by time travel, or a clock that only a
+//! test moves.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,9 +1,10 @@
 //! The host's cost model as the two configuration entries of the ledger.
 //!
-//! The host keeps its calibrated model private and offers only to charge against it. A linear model is known from
-//! two points, so each cost type is charged with an input of 0 (the constant) and of 128 (the constant plus the
-//! linear term, which the model scales by 1/128). Where 128 units cost more than a default budget holds, fewer are
-//! charged and the result is scaled up: the last bits of the linear terms of the pairing checks are lost by that.
+//! The host keeps its calibrated model private and offers only to charge against it. A linear
+//! model is known from two points, so each cost type is charged with an input of 0 (the constant)
+//! and of 128 (the constant plus the linear term, which the model scales by 1/128). Where 128
+//! units cost more than a default budget holds, fewer are charged and the result is scaled up:
+//! the last bits of the linear terms of the pairing checks are lost by that.
 
 use soroban_env_host::HostError;
 use soroban_env_host::budget::Budget;

@@ -103,7 +103,8 @@ pub(crate) fn index_events(
         index.insert(cursor, Arc::new(record));
     };
     for event in meta.events.iter() {
-        // One fee event before all transactions and at most one after: its number is the transaction's.
+        // One fee event before all transactions and at most one after: its number is the
+        // transaction's.
         let number = position.saturating_sub(1);
         let transaction = match event.stage {
             TransactionEventStage::BeforeAllTxs => 0,

@@ -1,7 +1,7 @@
 //! Contracts parsed ahead of their invocation, as the network keeps them.
 //!
-//! An invocation is charged less for a contract that is live since an earlier ledger than for one uploaded or restored
-//! in the same ledger, and simulation counts on that.
+//! An invocation is charged less for a contract that is live since an earlier ledger than for one
+//! uploaded or restored in the same ledger, and simulation counts on that.
 
 use std::sync::Arc;
 
@@ -57,7 +57,8 @@ impl Modules {
         Ok(())
     }
 
-    /// What the host is given for an invocation that restores these entries: their contracts count as not parsed.
+    /// What the host is given for an invocation that restores these entries: their contracts
+    /// count as not parsed.
     pub(crate) fn without(&self, restored: &[LedgerKey]) -> Result<ModuleCache, Internal> {
         for key in restored {
             if let LedgerKey::ContractCode(code) = key {

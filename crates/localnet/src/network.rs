@@ -107,7 +107,8 @@ impl Network {
         self.close_ledgers(1).await
     }
 
-    /// Closes several ledgers at once, as when time passes for archival; the answer is the last one's sequence.
+    /// Closes several ledgers at once, as when time passes for archival; the answer is the last
+    /// one's sequence.
     ///
     /// # Errors
     /// If the state directory can't be written.
@@ -146,8 +147,8 @@ impl Network {
         self.blocking(move |node| node.revert(snapshot)).await
     }
 
-    /// Starts another node that is `lag` ledgers behind and keeps `history` ledgers (`None`: as many
-    /// as this one).
+    /// Starts another node that is `lag` ledgers behind and keeps `history` ledgers (`None`: as
+    /// many as this one).
     ///
     /// # Errors
     /// If no port is free.

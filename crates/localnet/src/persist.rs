@@ -1,8 +1,9 @@
 //! The chain on disk, so that a restart goes on where the process stopped.
 //!
-//! `state.json` holds the newest ledger and all entries and is replaced as a whole by renaming. `history.jsonl` has
-//! one line for each closed ledger and only grows; lines after the newest ledger of `state.json` do not count. This
-//! survives the end of the process, not the loss of power. Waiting transactions are not kept.
+//! `state.json` holds the newest ledger and all entries and is replaced as a whole by renaming.
+//! `history.jsonl` has one line for each closed ledger and only grows; lines after the newest
+//! ledger of `state.json` do not count. This survives the end of the process, not the loss of
+//! power. Waiting transactions are not kept.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Read, Write};

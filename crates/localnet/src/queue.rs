@@ -33,7 +33,8 @@ pub(crate) enum Answer {
     Pending,
     /// The very same transaction waits already.
     Duplicate,
-    /// Its source has another one waiting, its hash was applied or dropped lately, or the queue is full.
+    /// Its source has another one waiting, its hash was applied or dropped lately, or the queue
+    /// is full.
     TryAgainLater,
     /// It is not valid.
     Error { result: Box<TransactionResult>, diagnostics: Vec<DiagnosticEvent> },

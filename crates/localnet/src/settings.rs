@@ -1,4 +1,5 @@
-//! The network's settings: configuration entries of the ledger, with the values of the public network.
+//! The network's settings: configuration entries of the ledger, with the values of the public
+//! network.
 
 use std::sync::Arc;
 

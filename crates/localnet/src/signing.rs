@@ -15,7 +15,8 @@ pub(crate) enum Threshold {
     High,
 }
 
-/// Checks signatures over one hash and remembers which of them counted: one that counts for nothing is an error.
+/// Checks signatures over one hash and remembers which of them counted: one that counts for
+/// nothing is an error.
 pub(crate) struct SignatureChecker<'a> {
     hash: [u8; 32],
     signatures: &'a [DecoratedSignature],

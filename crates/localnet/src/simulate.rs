@@ -137,8 +137,8 @@ fn invoke(
     })
 }
 
-/// The text of a failure as stellar-rpc gives it, which tools match on: the error, and below it what
-/// the host noted, newest first. The host itself writes that list only when built for tests.
+/// The text of a failure as stellar-rpc gives it, which tools match on: the error, and below it
+/// what the host noted, newest first. The host itself writes that list only when built for tests.
 fn explained(error: &HostError, events: &[DiagnosticEvent]) -> String {
     let mut text = format!("HostError: {:?}\n", error.error);
     if events.is_empty() {

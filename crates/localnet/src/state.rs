@@ -40,7 +40,8 @@ pub(crate) trait Lookup {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     entries: BTreeMap<Arc<LedgerKey>, Arc<Stored>>,
-    /// Temporary entries by the last ledger they live in, so that a close finds the expired ones at once.
+    /// Temporary entries by the last ledger they live in, so that a close finds the expired ones
+    /// at once.
     temporary: BTreeSet<(u32, Arc<LedgerKey>)>,
 }
 
@@ -85,8 +86,8 @@ impl State {
         }
     }
 
-    /// Removes temporary entries that no longer live in ledger `sequence`; the answer is their keys,
-    /// each with the key of its time to live behind it.
+    /// Removes temporary entries that no longer live in ledger `sequence`; the answer is their
+    /// keys, each with the key of its time to live behind it.
     pub(crate) fn evict(&mut self, sequence: u32) -> Result<Vec<LedgerKey>, Error> {
         let mut evicted = Vec::new();
         while let Some((live_until, key)) = self.temporary.first().cloned() {

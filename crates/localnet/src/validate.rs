@@ -1,6 +1,7 @@
 //! Whether a transaction may enter the queue, and again whether it may still be applied.
 //!
-//! The order of the checks is the network's own, since it decides which of several faults is reported.
+//! The order of the checks is the network's own, since it decides which of several faults is
+//! reported.
 
 mod context;
 mod operation;
@@ -156,7 +157,8 @@ fn check_time(conditions: &PreconditionsV2, context: &Context) -> Verdict {
 fn check_sequence(frame: &Frame, source: &AccountEntry, context: &Context) -> Verdict {
     let conditions = frame.conditions();
     let (current, used) = (source.seq_num.0, frame.tx.seq_num.0);
-    // A transaction must not reach into the numbers an account created in a later ledger would start with.
+    // A transaction must not reach into the numbers an account created in a later ledger would
+    // start with.
     let starting = i64::from(context.sequence) << 32;
     let fits = match &conditions.min_seq_num {
         Some(least) => current >= least.0 && current < used,

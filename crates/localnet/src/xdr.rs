@@ -9,7 +9,8 @@ pub(crate) const MAX_INPUT_BYTES: usize = 512 * 1024;
 /// How deep XDR from a caller may nest.
 const MAX_INPUT_DEPTH: u32 = 200;
 
-/// What the network itself writes is larger than what it takes: transaction meta holds whole entries.
+/// What the network itself writes is larger than what it takes: transaction meta holds whole
+/// entries.
 const OUTPUT: Limits = Limits { depth: 1_000, len: 64 * 1024 * 1024 };
 
 /// Decodes base64 XDR sent by a caller.

@@ -1,9 +1,10 @@
 //! What tests start from (a dev-dependency only): a fresh database, a fresh bus, and waiting for a
 //! state instead of sleeping.
 //!
-//! [`postgres`] and [`nats`] use the servers named by `DATABASE_URL` and `NATS_URL`; where those are
-//! not set, each test process starts private ones and nothing of them outlives it, however it ends.
-//! Programs come from the workspace's `.dev/`, from `PATH`, or from where Debian keeps Postgres.
+//! [`postgres`] and [`nats`] use the servers named by `DATABASE_URL` and `NATS_URL`; where those
+//! are not set, each test process starts private ones and nothing of them outlives it, however it
+//! ends. Programs come from the workspace's `.dev/`, from `PATH`, or from where Debian keeps
+//! Postgres.
 
 pub use database::{TestDb, postgres};
 pub use message_bus::{Heard, NatsServer, TestBus, nats};

@@ -227,7 +227,7 @@ async fn read_address(folder: &Path) -> anyhow::Result<String> {
 
 fn address(folder: &Path) -> Option<String> {
     let mut files = folder.read_dir().ok()?.flatten().map(|entry| entry.path());
-    let file = files.find(|path| path.extension().is_some_and(|it| it == "ports"))?;
+    let file = files.find(|path| path.extension().is_some_and(|kind| kind == "ports"))?;
     let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
     Some(ports["nats"][0].as_str()?.to_owned())
 }

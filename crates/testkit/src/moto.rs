@@ -14,8 +14,8 @@ use crate::supervised::Supervised;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The endpoint of moto, one server for each test process; `None` where moto is not installed. It is
-/// the program named by `MOTO_SERVER`, or `moto_server`.
+/// The endpoint of moto, one server for each test process; `None` where moto is not installed. It
+/// is the program named by `MOTO_SERVER`, or `moto_server`.
 ///
 /// # Panics
 /// When moto does not start, or is missing where `MOTO_SERVER` or `CI` is set: there it has to be.

@@ -3,7 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// The program `name`: below the workspace's `.dev/`, then on `PATH`, then where Debian keeps Postgres.
+/// The program `name`: below the workspace's `.dev/`, then on `PATH`, then where Debian keeps
+/// Postgres.
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     dev_folders()

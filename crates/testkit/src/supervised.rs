@@ -1,9 +1,9 @@
 //! A server that cannot outlive its test process.
 //!
-//! A shell starts the server and then reads from a pipe that only the test process holds open. However
-//! that process ends, also by SIGKILL, the pipe closes; the shell then kills the server and removes its
-//! folder. The shell has a process group of its own, so that a signal to the test's group does not end
-//! it before it has cleaned up.
+//! A shell starts the server and then reads from a pipe that only the test process holds open.
+//! However that process ends, also by SIGKILL, the pipe closes; the shell then kills the server
+//! and removes its folder. The shell has a process group of its own, so that a signal to the
+//! test's group does not end it before it has cleaned up.
 
 use std::ffi::OsString;
 use std::io;
@@ -71,7 +71,7 @@ impl Account {
         if !geteuid().is_root() {
             return Ok(None);
         }
-        let user = ["postgres", "nobody"].into_iter().find_map(|it| User::from_name(it).ok()?);
+        let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok()?);
         let user = user.context("running as root, and there is no user postgres or nobody")?;
         Ok(Some(Self { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
     }

@@ -29,7 +29,7 @@ fn folders(of: &str) -> Vec<PathBuf> {
 fn wire_does_no_io() {
     let found = dependencies(&root().join("crates/wire"));
     for banned in ["tokio", "sqlx", "async-nats", "object_store", "reqwest", "chassis"] {
-        assert!(!found.iter().any(|it| it == banned), "wire does no I/O, so no {banned}");
+        assert!(!found.iter().any(|name| name == banned), "wire does no I/O, so no {banned}");
     }
 }
 
@@ -37,10 +37,10 @@ fn wire_does_no_io() {
 fn a_service_never_depends_on_a_service() {
     let services = folders("services");
     let names: Vec<_> =
-        services.iter().map(|it| it.file_name().unwrap().to_str().unwrap()).collect();
+        services.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
     for service in &services {
         let found = dependencies(service);
-        let other = found.iter().find(|it| names.contains(&it.as_str()));
+        let other = found.iter().find(|name| names.contains(&name.as_str()));
         assert_eq!(other, None, "in {}", service.display());
     }
 }
@@ -51,7 +51,7 @@ fn what_is_publishable_knows_nothing_of_ours() {
         ["wire", "chassis", "seal", "stellar", "testkit", "runner", "oracle-gate", "module-gate"];
     for name in ["guard", "localnet"] {
         let found = dependencies(&root().join("crates").join(name));
-        let known = found.iter().find(|it| ours.contains(&it.as_str()));
+        let known = found.iter().find(|name| ours.contains(&name.as_str()));
         assert_eq!(known, None, "in crates/{name}");
     }
 }
@@ -60,6 +60,6 @@ fn what_is_publishable_knows_nothing_of_ours() {
 fn testkit_ships_with_nothing() {
     for folder in ["crates", "services"].into_iter().flat_map(folders) {
         let found = dependencies(&folder);
-        assert!(!found.iter().any(|it| it == "testkit"), "{} ships testkit", folder.display());
+        assert!(!found.iter().any(|name| name == "testkit"), "{} ships testkit", folder.display());
     }
 }

@@ -1,6 +1,6 @@
-//! Variables from a file of `NAME=value` lines, in the dialect that dotenv readers and Docker Compose
-//! share: comments on their own lines or after a value, `export`, quotes that keep blanks and `#`, and
-//! `${NAME}` outside of single quotes.
+//! Variables from a file of `NAME=value` lines, in the dialect that dotenv readers and Docker
+//! Compose share: comments on their own lines or after a value, `export`, quotes that keep blanks
+//! and `#`, and `${NAME}` outside of single quotes.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -39,8 +39,8 @@ pub enum EnvFileError {
 }
 
 impl Env {
-    /// Adds the variables of the file at `path`; what is set already stays. A file that is not there
-    /// adds nothing, and answers `false`.
+    /// Adds the variables of the file at `path`; what is set already stays. A file that is not
+    /// there adds nothing, and answers `false`.
     ///
     /// # Errors
     ///
@@ -66,7 +66,8 @@ impl Env {
     }
 }
 
-/// Where the file cannot be read. The reader's own message repeats the line, which may be a secret (R9).
+/// Where the file cannot be read. The reader's own message repeats the line, which may be a
+/// secret (R9).
 fn malformed(path: &Path, text: &str, error: &dotenvy::Error) -> EnvFileError {
     let line = match error {
         dotenvy::Error::LineParse(line, _) => {

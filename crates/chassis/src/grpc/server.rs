@@ -23,7 +23,8 @@ use crate::trace;
 
 /// How often a connection that says nothing is asked whether it still lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long open calls may take after a stop. Clients call again (R11); a stop must not wait for them.
+/// How long open calls may take after a stop. Clients call again (R11); a stop must not wait for
+/// them.
 const GRACE: Duration = Duration::from_secs(6);
 /// Calls open on one connection, at most.
 const MAX_STREAMS: u32 = 256;
@@ -99,7 +100,8 @@ async fn after(stop: CancellationToken, time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// Keeps grpc.health.v1 equal to `health`, for the server as a whole (the empty name) and each service.
+/// Keeps grpc.health.v1 equal to `health`, for the server as a whole (the empty name) and each
+/// service.
 async fn mirror(health: Health, reporter: HealthReporter, names: Vec<&'static str>) {
     let mut changes = health.subscribe();
     loop {

@@ -73,8 +73,8 @@ impl fmt::Debug for Tokens {
 
 impl Interceptor for Auth {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let header = request.metadata().get("authorization").and_then(|it| it.to_str().ok());
-        let token = header.and_then(|it| it.strip_prefix("Bearer "));
+        let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        let token = header.and_then(|value| value.strip_prefix("Bearer "));
         match token.and_then(|token| self.0.caller(token)) {
             Some(caller) => {
                 request.extensions_mut().insert(caller);
@@ -107,7 +107,7 @@ mod tests {
     fn a_token_names_its_caller_and_two_may_name_one() {
         let tokens = Tokens::parse(&format!("runner:{ONE}, runner:{TWO}")).unwrap();
         let runner = Some(Caller("runner".to_owned()));
-        assert_eq!([ONE, TWO].map(|it| tokens.caller(it)), [runner.clone(), runner]);
+        assert_eq!([ONE, TWO].map(|token| tokens.caller(token)), [runner.clone(), runner]);
         assert_eq!(tokens.caller(&ONE[1..]), None);
         assert_eq!(tokens.caller(""), None);
     }

@@ -1,8 +1,8 @@
 //! Spans of the statements that Postgres was given.
 //!
-//! sqlx reports each statement when it has ended, as an event with its duration. A span of that length
-//! is made of it, in the span that was current: so no place that talks to the database has to think of
-//! it, and none is forgotten.
+//! sqlx reports each statement when it has ended, as an event with its duration. A span of that
+//! length is made of it, in the span that was current: so no place that talks to the database has
+//! to think of it, and none is forgotten.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -48,7 +48,8 @@ impl<S: Subscriber> layer::Layer<S> for StatementSpans {
         let duration = Duration::try_from_secs_f64(statement.seconds).unwrap_or_default();
         let started_at = ended_at.checked_sub(duration).unwrap_or(ended_at);
 
-        // sqlx prints a long statement on lines of its own, and then leaves the summary in its place.
+        // sqlx prints a long statement on lines of its own, and then leaves the summary in its
+        // place.
         let text = if statement.text.is_empty() { &statement.summary } else { &statement.text };
         let operation = operation(&statement.summary);
         let mut span = self

@@ -25,7 +25,7 @@ async fn shown(db: &PgPool, name: &str) -> String {
 }
 
 fn code(error: &sqlx::Error) -> Cow<'_, str> {
-    error.as_database_error().and_then(|it| it.code()).unwrap_or_default()
+    error.as_database_error().and_then(|error| error.code()).unwrap_or_default()
 }
 
 #[tokio::test]

@@ -213,7 +213,8 @@ impl Client {
         self.call("simulateTransaction", json!({"transaction": base64(&envelope)})).await
     }
 
-    /// Simulates a host function, has the signers sign what they must, and gives back the ready transaction.
+    /// Simulates a host function, has the signers sign what they must, and gives back the ready
+    /// transaction.
     pub async fn prepare(
         &self,
         source: &Key,
