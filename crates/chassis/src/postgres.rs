@@ -223,7 +223,9 @@ pub fn kind(error: &sqlx::Error) -> Kind {
             Some("57014") => Kind::Timeout,
             Some("53300") => Kind::Exhausted,
             Some(code)
-                if ["08", "57P", "58", "28", "25P03"].iter().any(|class| code.starts_with(class)) =>
+                if ["08", "57P", "58", "28", "25P03"]
+                    .iter()
+                    .any(|class| code.starts_with(class)) =>
             {
                 Kind::Outage
             }

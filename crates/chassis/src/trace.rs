@@ -78,7 +78,8 @@ impl<B> MakeSpan<B> for ServerSpan {
         let span = match self.0 {
             Protocol::Http => {
                 let (method, route) = (request.method(), route(request));
-                let name = route.map_or_else(|| method.to_string(), |route| format!("{method} {route}"));
+                let name =
+                    route.map_or_else(|| method.to_string(), |route| format!("{method} {route}"));
                 info_span!(
                     "request",
                     otel.name = %name,

@@ -147,7 +147,9 @@ fn folder(account: Option<Account>) -> anyhow::Result<PathBuf> {
 
 /// `bin`, or a copy of its installation where the other account can reach it.
 fn reachable(bin: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
-    let open = |path: &Path| path.metadata().is_ok_and(|found| found.permissions().mode() & 0o005 == 0o005);
+    let open = |path: &Path| {
+        path.metadata().is_ok_and(|found| found.permissions().mode() & 0o005 == 0o005)
+    };
     if bin.ancestors().all(open) {
         return Ok(bin.to_owned());
     }

@@ -71,7 +71,8 @@ impl Account {
         if !geteuid().is_root() {
             return Ok(None);
         }
-        let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok()?);
+        let user =
+            ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok()?);
         let user = user.context("running as root, and there is no user postgres or nobody")?;
         Ok(Some(Self { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
     }
