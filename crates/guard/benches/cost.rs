@@ -5,8 +5,8 @@
 //! Each workload is run bare, under the guard, and under `strace -f --seccomp-bpf`, `bwrap` and
 //! `sandlock` where they are on the path, in turn, so that what disturbs one disturbs all. The
 //! whole bench is pinned to one processor (`taskset`) and, where that is permitted, runs in the
-//! round-robin class (`chrt -r 20`). Told are medians of the differences to the bare run of the
-//! same turn, with the quartiles, and the ratio of the medians. Run it as root for the tier
+//! round-robin class (`chrt -r 20`). The figures are medians of the differences to the bare run of
+//! the same turn, with the quartiles, and the ratio of the medians. Run it as root for the tier
 //! `separated`, as anybody else for `unprivileged`.
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
@@ -25,11 +25,13 @@ const WORKLOADS: [(&str, &str); 3] = [
     (
         "200 writes, 200 reads, 200 unlinks",
         "import fs from 'node:fs'; for (let i = 0; i < 200; i++) fs.writeFileSync('f' + i, 'text');
-         for (let i = 0; i < 200; i++) fs.readFileSync('f' + i); for (let i = 0; i < 200; i++) fs.unlinkSync('f' + i)",
+         for (let i = 0; i < 200; i++) fs.readFileSync('f' + i); for (let i = 0; i < 200; i++) \
+         fs.unlinkSync('f' + i)",
     ),
     (
         "20 spawns",
-        "import {spawnSync} from 'node:child_process'; for (let i = 0; i < 20; i++) spawnSync('/bin/true')",
+        "import {spawnSync} from 'node:child_process'; for (let i = 0; i < 20; i++) \
+         spawnSync('/bin/true')",
     ),
 ];
 
@@ -106,8 +108,9 @@ fn node() -> Option<PathBuf> {
     let own =
         Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|dir| dir.join(".dev/node/bin/node"));
     let mut found = own.chain(["/usr/local/bin/node", "/usr/bin/node"].map(PathBuf::from));
-    let open =
-        |path: &Path| fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o001 != 0);
+    let open = |path: &Path| {
+        fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0)
+    };
     found.find_map(|path| path.canonicalize().ok().filter(|path| path.ancestors().all(open)))
 }
 

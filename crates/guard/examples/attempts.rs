@@ -1,4 +1,4 @@
-//! Runs a command twice, each time in a fresh copy of its folder, and tells whether it did the
+//! Runs a command twice, each time in a fresh copy of its folder, and says whether it did the
 //! same: `attempts <folder> <command> …`.
 
 use std::error::Error;
@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::fs::remove_dir_all(&place)?;
         reports.push(report?);
     }
-    let same = reports[0].stdout == reports[1].stdout && told(&reports[0]) == told(&reports[1]);
+    let same = reports[0].stdout == reports[1].stdout
+        && effects_of(&reports[0]) == effects_of(&reports[1]);
     println!("{:?} {}", reports[0].verdict, reports[0].reason);
     println!("{}", if same { "did the same both times" } else { "did different things" });
     Ok(())
@@ -39,6 +40,6 @@ fn attempt(
     Ok(guard::run(&command, &policy)?)
 }
 
-fn told(report: &Report) -> Vec<(&str, &str)> {
+fn effects_of(report: &Report) -> Vec<(&str, &str)> {
     report.effects.iter().map(|effect| (&*effect.operation, &*effect.target)).collect()
 }

@@ -29,8 +29,8 @@ pub struct Copied {
 ///
 /// Files keep their mode and modification time, links lead where they led, and files with several
 /// names in the tree have them in the copy. A file that also has a name elsewhere is no longer the
-/// same file: its copy is the command's own. Extended attributes are not copied. Nobody else may
-/// write in the tree meanwhile.
+/// same file: its copy is the command's own. Extended attributes are not copied. No other program
+/// may write in the tree meanwhile.
 ///
 /// # Errors
 /// Something cannot be read or written, or is neither file, directory nor symbolic link. What was

@@ -23,7 +23,8 @@ pub enum GuardError {
         path: PathBuf,
     },
     /// The copy of a tree would be part of the tree.
-    #[error("cannot copy {tree} to {copy}, which is inside it: use a folder outside, for example by TMPDIR",
+    #[error("cannot copy {tree} to {copy}, which is inside it: use a folder outside, for example \
+        by TMPDIR",
         tree = tree.display(), copy = copy.display())]
     CopyInsideItself {
         /// The tree.
@@ -32,7 +33,8 @@ pub enum GuardError {
         copy: PathBuf,
     },
     /// The user the command would run as cannot get there.
-    #[error("user {uid} cannot access {path}: no execute (search) permission on {closed}. Run chmod o+x {closed}, or use a folder elsewhere",
+    #[error("user {uid} cannot access {path}: no execute (search) permission on {closed}. Run \
+        chmod o+x {closed}, or use a folder elsewhere",
         path = path.display(), closed = list(closed))]
     Unreachable {
         /// The user.

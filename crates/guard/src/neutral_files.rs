@@ -59,7 +59,7 @@ impl NeutralFile {
         }
     }
 
-    /// Opens a file with that content, which nobody can change.
+    /// Opens a file with that content, which no process can change.
     ///
     /// # Errors
     ///

@@ -206,7 +206,7 @@ impl<'a> Observer<'a> {
         let decision = self.judge(&seen);
         let goes_on = matches!(decision, Decision::Answer(Answer::Continue) | Decision::Start(_));
         if goes_on && !seen.is_settled() && valid() {
-            // Somebody writes over the arguments while they are looked at. What they say now is on
+            // A process writes over the arguments while they are looked at. What they say now is on
             // record too, and nothing is done.
             seen.strings.take();
             self.judge(&seen);

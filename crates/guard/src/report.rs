@@ -31,7 +31,8 @@ pub struct Report {
     /// the transcript all the same.
     #[serde(default)]
     pub effects_omitted: u64,
-    /// Those of them that are compared; see [`Report::each_effect`]. Not part of the serialized form.
+    /// Those of them that are compared; see [`Report::each_effect`]. Not part of the serialized
+    /// form.
     #[serde(skip)]
     pub omitted: OmittedEffects,
     /// Covers all effects but reads, shown or not: two runs with the same transcript had the

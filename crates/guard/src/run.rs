@@ -239,8 +239,8 @@ fn compare(resolved: &ResolvedPolicy, before: &Snapshot, ledger: &mut Ledger) ->
             return None;
         }
     };
-    // On an overlay the first change of a file or folder of a lower layer copies it, and the folders
-    // above it, to the upper one. They get other inodes and times of change by that.
+    // On an overlay the first change of a file or folder of a lower layer copies it, and the
+    // folders above it, to the upper one. They get other inodes and times of change by that.
     let overlay = snapshot::is_overlay(&resolved.root);
     let before_outside = before.shared_outside();
     let new_outside = after.shared_outside().into_iter().find(|inode| {

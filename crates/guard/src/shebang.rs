@@ -1,5 +1,5 @@
-//! The interpreters of a script: they are named by its first line and belong to the command that the
-//! script is (M15).
+//! The interpreters of a script: they are named by its first line and belong to the command that
+//! the script is (M15).
 
 use std::ffi::OsStr;
 use std::fs::File;

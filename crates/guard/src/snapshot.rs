@@ -66,7 +66,8 @@ struct Rule<'r> {
 }
 
 impl Rule<'_> {
-    /// Whether the content of a file must be read, since its time of change would not show a change.
+    /// Whether the content of a file must be read, since its time of change would not show a
+    /// change.
     fn needs_digest(&self, path: &Path, entry: &Entry) -> bool {
         match self.earlier {
             None => self.taken_ns.is_none_or(|taken_ns| entry.changed_ns >= taken_ns),

@@ -225,7 +225,7 @@ impl Run<'_, '_> {
         let calls = listens.then(|| revents.next()).flatten().unwrap_or(PollFlags::empty());
         let output = revents.any(|revents| !revents.is_empty());
         let listener = calls.contains(PollFlags::IN);
-        // Nobody is left whose calls could be stopped. The kernel would say so again and again
+        // No process is left whose calls could be stopped. The kernel would say so again and again
         // until the reaper has its turn.
         self.silent |= !listener && !calls.is_empty();
         Ok(Ready { reaper, listener, output })

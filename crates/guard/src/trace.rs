@@ -180,7 +180,7 @@ fn perform(call: SocketCall, observer: &Mutex<Observer<'_>>, calls: &mut Calls) 
     let (done, answers) = mpsc::channel();
     let again = Answer::Error(libc::EAGAIN);
     let started = calls.start(call, move |answer| {
-        // Nobody listens any more where it was given up.
+        // There is no listener any more where it was given up.
         let _ = done.send(answer);
     });
     if started.is_err() {

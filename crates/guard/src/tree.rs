@@ -44,7 +44,7 @@ pub(crate) fn contains(reaper: i32, pid: u32) -> bool {
 /// Whose a process group is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
-    /// Somebody of the tree is in it. The kernel keeps signals from others in it.
+    /// A process of the tree is in it. The kernel keeps signals from others in it.
     Own,
     Empty,
     Foreign,

@@ -38,7 +38,7 @@ pub(crate) enum Found {
     /// Nothing, but a directory in which it could be.
     Missing,
     /// The way ends before; whatever the call, the kernel answers with this error number.
-    Nowhere(i32),
+    Unreachable(i32),
     /// We may not look; then the process may not either, unless the host separates users in unusual
     /// ways.
     Hidden,
@@ -161,7 +161,7 @@ impl View<'_> {
         };
         Ok(match place {
             Place::File { path, found: Found::Here(stat) } if directory && !stat.is_dir() => {
-                Place::File { path, found: Found::Nowhere(libc::ENOTDIR) }
+                Place::File { path, found: Found::Unreachable(libc::ENOTDIR) }
             }
             place => place,
         })

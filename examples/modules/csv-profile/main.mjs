@@ -1,4 +1,5 @@
-// Reads the input named by LUMIO_INPUT, profiles its CSV, and writes profile.json and report.md into LUMIO_OUTPUT.
+// Reads the input named by LUMIO_INPUT, profiles its CSV, and writes profile.json and report.md
+// into LUMIO_OUTPUT.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from './lib/csv.mjs';

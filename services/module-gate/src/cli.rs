@@ -36,13 +36,14 @@ Examples:
   module-gate serve
   module-gate new word.count && module-gate run --module word.count
   module-gate gates shipping --module examples/modules/csv-profile
-  module-gate gates shipping --compose examples/compose.json --modules-root examples/modules --with-oracles
+  module-gate gates shipping --compose examples/compose.json --modules-root examples/modules \
+  --with-oracles
   module-gate oracles run --modules-root examples/modules
   module-gate oracles run --modules-root modules --spec 'oracles/specs/**/*.json' --output json
   module-gate guard run --root . --declare Process:shell -- npm test
   module-gate doctor
 
-Exit codes: 0 pass · 1 the module is bad · 2 could not tell · 3 wrong usage or configuration"
+Exit codes: 0 pass · 1 the module is bad · 2 could not decide · 3 wrong usage or configuration"
 )]
 pub struct Cli {
     /// What to do.
@@ -53,7 +54,8 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve lumio.module.v1 (settings come from the environment, see docs/operations/module-gate.md)
+    /// Serve lumio.module.v1 (settings come from the environment, see
+    /// docs/operations/module-gate.md)
     Serve,
     /// Determinism oracles
     #[command(subcommand)]
@@ -80,7 +82,8 @@ pub enum Command {
     Guard(Guard),
     /// What this host gives the guard and why, with a few runs that show it
     #[command(
-        after_help = "Exit codes: 0 the guard can be relied on · 1 something is missing or came out wrong · 2 could not tell"
+        after_help = "Exit codes: 0 the guard can be relied on · 1 something is missing or came \
+            out wrong · 2 could not decide"
     )]
     Doctor {
         /// How to print the result
@@ -105,7 +108,8 @@ pub enum Oracles {
         /// Folder that holds one folder for each module
         #[arg(long)]
         modules_root: PathBuf,
-        /// Pattern of specs; may be repeated. Default: oracles/specs/**/*.json here and in each module
+        /// Pattern of specs; may be repeated. Default: oracles/specs/**/*.json here and in each
+        /// module
         #[arg(long = "spec", value_name = "GLOB")]
         specs: Vec<String>,
         /// Fail if no spec matches

@@ -54,7 +54,7 @@ impl Config {
         let attestation = needed(&env, "MODULE_GATE_ATTESTATION_SECRET", seed);
         let tokens = needed(&env, "MODULE_GATE_GRPC_TOKENS", Tokens::parse);
         let bind = env.parse("MODULE_GATE_BIND", |text| {
-            text.parse().map_err(|_| "want an address and a port, such as 127.0.0.1:4200")
+            text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:4200")
         });
         let database_url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
         let nats_url = env.required_url("NATS_URL", &["nats", "tls"]);
@@ -102,7 +102,7 @@ fn needed<T, E: Display>(
 
 fn seed(text: &str) -> Result<SigningKey, &'static str> {
     let mut seed = [0; 32];
-    hex::decode_to_slice(text, &mut seed).map_err(|_| "want 64 hex digits")?;
+    hex::decode_to_slice(text, &mut seed).map_err(|_| "expected 64 hex digits")?;
     Ok(SigningKey::from_bytes(&seed))
 }
 

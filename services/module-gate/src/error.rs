@@ -5,7 +5,8 @@ use wire::digest::Digest;
 use wire::id::AttemptKey;
 use wire::problem::Problem;
 
-/// Why a call has no statement to answer with. What is wrong with a module is no error but a verdict.
+/// Why a call has no statement to answer with. What is wrong with a module is no error but a
+/// verdict.
 #[derive(Debug, ThisError)]
 pub enum Error {
     /// The request itself cannot be served.
@@ -22,7 +23,7 @@ pub enum Error {
         /// What was found.
         detail: String,
     },
-    /// Another request stands under this attempt.
+    /// Another request is recorded under this attempt.
     #[error("attempt {} of run {} was accepted with another request", .0.attempt, .0.run)]
     Conflict(AttemptKey),
     /// There is no conclusive shipping verdict.
@@ -66,7 +67,8 @@ impl Error {
 }
 
 impl From<Error> for tonic::Status {
-    /// Logs what is this service's own trouble with its whole chain, once; callers get the sentence.
+    /// Logs what is this service's own trouble with its whole chain, once; callers get the
+    /// sentence.
     fn from(error: Error) -> Self {
         if matches!(error, Error::Host { .. } | Error::Database(_)) {
             tracing::error!(error = &error as &dyn std::error::Error, "call failed");

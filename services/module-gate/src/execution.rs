@@ -1,8 +1,9 @@
 //! One attempt of a run, executed once and stated once (R11, M12).
 //!
-//! The row stands before anything runs. Whoever holds its lease executes; the others wait for the
+//! The row exists before anything runs. The holder of its lease executes; the others wait for the
 //! row. A holder that dies leaves a lease that lapses, and the next call starts again from nothing:
-//! scratch and staging of the attempt are wiped first. Only the newest holder can store a statement.
+//! scratch and staging of the attempt are wiped first. Only the newest holder can store a
+//! statement.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,10 +22,10 @@ use crate::request::Request;
 use crate::sandbox::workspace::Workspace;
 use crate::store::{self, Claim, Lease};
 
-/// How often a caller that waits for somebody else's execution looks at its row.
+/// How often a caller that waits for another process's execution looks at its row.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// The attempt's statement: stored already, or made now, or by whoever is at it.
+/// The attempt's statement: stored already, or made now, or by the process that executes it.
 ///
 /// # Errors
 /// Any [`Error`]; the same call may be made again.
@@ -150,6 +151,7 @@ async fn conclude(
     store::finish(&mut tx, lease, &row).await?;
     gate.publish_event(&mut tx, GateEvent::Executed, &data, finished_at).await?;
     tx.commit().await?;
-    tracing::info!(run.id = %request.key.run, attempt = request.key.attempt, verdict = %data.verdict, "executed");
+    tracing::info!(run.id = %request.key.run, attempt = request.key.attempt,
+        verdict = %data.verdict, "executed");
     Ok(envelope)
 }

@@ -49,7 +49,8 @@ impl ModuleGate for Calls {
         let request = Arc::new(request::Request::try_from(request.into_inner())?);
         let (progress, messages) = Progress::channel();
         let gate = self.gate.clone();
-        let span = tracing::info_span!("execute", run.id = %request.key.run, attempt = request.key.attempt);
+        let span = tracing::info_span!("execute", run.id = %request.key.run,
+            attempt = request.key.attempt);
         let job = async move {
             let result = execution::execute(&gate, request, &progress).await;
             progress.end(result).await;

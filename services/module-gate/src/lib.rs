@@ -2,19 +2,20 @@
 //!
 //! It promises:
 //!
-//! - One attempt of a run has one statement. The row stands before anything runs; the same call
+//! - One attempt of a run has one statement. The row exists before anything runs; the same call
 //!   attaches or gets the stored bytes, another request under it is refused (R11, [`execution`]).
-//! - What runs is what was asked for: the module's tree is fetched by digest, copied, and the copy's
-//!   digest recomputed ([`module::tree`]).
+//! - What runs is what was asked for: the module's tree is fetched by digest, copied, and the
+//!   copy's digest recomputed ([`module::tree`]).
 //! - A verdict comes from what the guard saw, violations first; a failing run is free unless its
 //!   budget ran out (M1, M2, R10, [`judging::finding`]).
-//! - A shipping verdict needs a valid manifest, tests that pass and an oracle case that repeats equal
-//!   (R8, [`judging::judge`], [`judging::oracle`]).
+//! - A shipping verdict needs a valid manifest, tests that pass and an oracle case that repeats
+//!   equal (R8, [`judging::judge`], [`judging::oracle`]).
 //!
-//! Reading order: the documents that a module brings ([`module`]); starting one program ([`sandbox`]);
-//! judging a module ([`judging`]); the commands that need no service ([`local`], [`cli`]); the service:
-//! its settings and what every call shares ([`config`], [`gate`], [`store`]), a run's execution
-//! ([`request`], [`execution`]), shipping verdicts ([`shipping`]), the way in ([`grpc`]).
+//! Reading order: the documents that a module brings ([`module`]); starting one program
+//! ([`sandbox`]); judging a module ([`judging`]); the commands that need no service ([`local`],
+//! [`cli`]); the service: its settings and what every call shares ([`config`], [`gate`],
+//! [`store`]), a run's execution ([`request`], [`execution`]), shipping verdicts ([`shipping`]),
+//! the way in ([`grpc`]).
 
 pub mod module;
 pub mod sandbox;

@@ -1,4 +1,5 @@
-//! What a caller hears while it waits. Nothing rests on it: a caller that is slow or gone misses it.
+//! What a caller hears while it waits. Nothing rests on it: a caller that is slow or gone misses
+//! it.
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;

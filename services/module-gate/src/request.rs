@@ -51,7 +51,8 @@ impl Request {
         // As texts: canonical JSON has no whole numbers above 2^53.
         let budgets = [llm_in, llm_out, http_calls, runtime_ms].map(|units| units.to_string());
         let same = json!({
-            "run_id": self.key.run, "attempt": self.key.attempt, "user": self.user, "workflow_id": self.workflow_id,
+            "run_id": self.key.run, "attempt": self.key.attempt, "user": self.user,
+                "workflow_id": self.workflow_id,
             "module": self.module, "input": self.input_digest, "seed": self.seed.to_string(),
             "budgets": budgets,
         });

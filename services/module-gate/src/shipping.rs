@@ -34,8 +34,8 @@ struct Judged {
 /// Judges the stored module and stores the signed verdict.
 ///
 /// # Errors
-/// Any [`Error`] that is about this service, the store or the request; what is wrong with the module
-/// is in the statement.
+/// Any [`Error`] that is about this service, the store or the request; what is wrong with the
+/// module is in the statement.
 pub async fn ship(gate: &Gate, module: Digest, progress: &Progress) -> Result<Vec<u8>, Error> {
     let _permit = gate.permit(progress).await?;
     progress.report("copying", "fetching the module by its digest");

@@ -29,7 +29,7 @@ pub enum Claim {
     Finished(Vec<u8>),
     /// It is this caller's to execute.
     Granted(Lease),
-    /// Somebody else is executing it.
+    /// Another process executes it.
     Busy,
 }
 
@@ -38,9 +38,9 @@ pub enum Claim {
 pub enum State {
     /// Never heard of.
     Unknown,
-    /// Somebody holds a live lease.
+    /// A live lease is held.
     Running,
-    /// Accepted, not finished, and nobody is at it.
+    /// Accepted, not finished, and no process executes it.
     Interrupted,
     /// The stored envelope's exact bytes.
     Finished(Vec<u8>),
@@ -67,10 +67,10 @@ pub async fn migrate(db: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
     chassis::postgres::migrate(db, &sqlx::migrate!("./migrations")).await
 }
 
-/// Accepts an attempt if it is new, and takes its lease if nobody holds a live one (R11).
+/// Accepts an attempt if it is new, and takes its lease if no live one is held (R11).
 ///
 /// # Errors
-/// [`Error::Conflict`] if another request stands under this attempt.
+/// [`Error::Conflict`] if another request is recorded under this attempt.
 pub async fn claim(
     db: &PgPool,
     key: AttemptKey,
@@ -156,7 +156,7 @@ pub async fn release(db: &PgPool, lease: Lease) -> Result<(), Error> {
 /// Stores the attempt's one statement.
 ///
 /// # Errors
-/// [`Error::Interrupted`] if the lease is somebody else's by now; nothing is written then.
+/// [`Error::Interrupted`] if another process holds the lease by now; nothing is written then.
 pub async fn finish(conn: &mut PgConnection, lease: Lease, verdict: &Verdict) -> Result<(), Error> {
     let done = sqlx::query!(
         "UPDATE executions

@@ -41,8 +41,8 @@ fn a_bad_module_is_exit_1_with_its_code() {
         "json",
     ]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(told[0]["code"], "E_SIDEEFFECTS_FORBIDDEN");
+    let reported: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(reported[0]["code"], "E_SIDEEFFECTS_FORBIDDEN");
     let shown = run(&["gates", "shipping", "--module", "tests/modules/skips-and-writes"]);
     assert!(text(&shown).contains("  effect   test main.mjs: process "), "{}", text(&shown));
 }
@@ -130,9 +130,9 @@ fn any_command_runs_under_the_guard_and_its_output_comes_through() {
         "echo 1 > ../a",
     ]);
     assert_eq!(out.status.code(), Some(1), "{}", text(&out));
-    let told: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
-    assert_eq!(told["code"], "E_SIDEEFFECTS_FORBIDDEN");
-    assert_eq!(told["effects"][0]["allowed"], false);
+    let reported: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(reported["code"], "E_SIDEEFFECTS_FORBIDDEN");
+    assert_eq!(reported["effects"][0]["allowed"], false);
 
     let code = run(&["guard", "run", "--root", root, "--", "sh", "-c", "exit 5"]);
     assert_eq!(code.status.code(), Some(1));
@@ -209,14 +209,14 @@ fn a_closed_folder_is_named_with_what_helps() {
     use std::os::unix::fs::PermissionsExt;
     let (folder, root) = world();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-    let told = text(&run(&["guard", "run", "--root", root.to_str().unwrap(), "--", "true"]));
+    let reported = text(&run(&["guard", "run", "--root", root.to_str().unwrap(), "--", "true"]));
     // An ordinary user's commands run as himself.
-    if told.contains("PASS") {
+    if reported.contains("PASS") {
         return;
     }
     let closed = folder.path().canonicalize().unwrap();
-    assert!(told.contains(&format!("chmod o+x {}", closed.display())), "{told}");
-    assert!(told.contains("--copy"), "{told}");
+    assert!(reported.contains(&format!("chmod o+x {}", closed.display())), "{reported}");
+    assert!(reported.contains("--copy"), "{reported}");
 }
 
 #[test]
@@ -292,9 +292,9 @@ fn a_guarded_command_that_cannot_be_started_is_told_apart() {
 fn the_doctor_finds_this_host_healthy() {
     let output = run(&["doctor", "--output", "json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(told["healthy"], true);
-    let tests = told["self_tests"].as_array().unwrap();
+    let reported: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(reported["healthy"], true);
+    let tests = reported["self_tests"].as_array().unwrap();
     assert!(tests.len() >= 10 && tests.iter().all(|test| test["held"] == true));
     let shown = run(&["doctor", "--no-self-tests"]);
     assert!(text(&shown).contains("landlock"), "{}", text(&shown));

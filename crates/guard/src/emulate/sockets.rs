@@ -112,7 +112,7 @@ pub(crate) struct Message {
     pub(crate) data: Vec<u8>,
     /// Duplicates of the descriptors that go with it.
     pub(crate) descriptors: Vec<OwnedFd>,
-    /// Where `sendmmsg` wants to know how much was sent.
+    /// Where `sendmmsg` expects the number of bytes was sent.
     pub(crate) length_at: Option<u64>,
 }
 

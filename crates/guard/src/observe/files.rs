@@ -60,7 +60,7 @@ impl Observer<'_> {
             Found::Missing if flags & libc::O_CREAT != 0 && !self.means_directory(seen, at)? => {
                 return Ok(self.write(seen, self.resolved.entry_zone(&path), &[&path]));
             }
-            Found::Missing | Found::Nowhere(_) => return Ok(self.opens_nothing(&path)),
+            Found::Missing | Found::Unreachable(_) => return Ok(self.opens_nothing(&path)),
             Found::Hidden => None,
         };
         let only_reads = flags & (libc::O_ACCMODE | libc::O_TRUNC | TEMPORARY) == libc::O_RDONLY;
@@ -93,7 +93,7 @@ impl Observer<'_> {
 
     pub(super) fn truncate(&mut self, seen: &Seen<'_>, at: At) -> io::Result<Decision> {
         let Some((path, found)) = self.named(seen, at, FOLLOWED)? else { return Ok(CONTINUE) };
-        if matches!(&found, Found::Missing | Found::Nowhere(_))
+        if matches!(&found, Found::Missing | Found::Unreachable(_))
             || matches!(&found, Found::Here(stat) if !stat.is_file())
         {
             return Ok(self.opens_nothing(&path));
@@ -181,7 +181,7 @@ impl Observer<'_> {
     }
 
     fn read(&mut self, seen: &Seen<'_>, path: &Path, found: &Found) -> Decision {
-        if matches!(found, Found::Missing | Found::Nowhere(_)) || !self.watches_reads() {
+        if matches!(found, Found::Missing | Found::Unreachable(_)) || !self.watches_reads() {
             return CONTINUE;
         }
         let foreign = self.is_foreign_process(path);

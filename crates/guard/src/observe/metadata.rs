@@ -40,7 +40,7 @@ impl Observer<'_> {
         if let Some((path, found)) = &object.name {
             match found {
                 Found::Missing => return Ok(error(libc::ENOENT)),
-                Found::Nowhere(number) => return Ok(error(*number)),
+                Found::Unreachable(number) => return Ok(error(*number)),
                 Found::Here(_) | Found::Hidden => {}
             }
             let zone = self.zone(path, found);

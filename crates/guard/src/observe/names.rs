@@ -24,7 +24,7 @@ impl Observer<'_> {
     pub(super) fn make(&mut self, seen: &Seen<'_>, path: &Path, found: &Found) -> Decision {
         match found {
             Found::Here(_) => return self.in_vain(&[path], Answer::Error(libc::EEXIST)),
-            Found::Nowhere(number) => return self.in_vain(&[path], Answer::Error(*number)),
+            Found::Unreachable(number) => return self.in_vain(&[path], Answer::Error(*number)),
             Found::Missing | Found::Hidden => {}
         }
         self.write(seen, self.resolved.entry_zone(path), &[path])
@@ -44,7 +44,7 @@ impl Observer<'_> {
         };
         let fails = match &found {
             Found::Missing => Some(libc::ENOENT),
-            Found::Nowhere(number) => Some(*number),
+            Found::Unreachable(number) => Some(*number),
             Found::Here(stat) if stat.is_dir() && !directory => Some(libc::EISDIR),
             Found::Here(stat) if !stat.is_dir() && directory => Some(libc::ENOTDIR),
             Found::Here(_) if directory && is_filled(&path) => Some(libc::ENOTEMPTY),
@@ -72,7 +72,7 @@ impl Observer<'_> {
         };
         let answer = match &source {
             Found::Missing => Some(Answer::Error(libc::ENOENT)),
-            Found::Nowhere(number) => Some(Answer::Error(*number)),
+            Found::Unreachable(number) => Some(Answer::Error(*number)),
             Found::Here(source) => moves_nothing((&from, source), (&to, &target), flags),
             Found::Hidden => None,
         };
@@ -107,10 +107,10 @@ impl Observer<'_> {
         match source {
             // A temporary file without a name gets one.
             Place::Nameless { .. } => Ok(self.make(seen, &to, &target)),
-            Place::File { path, found: Found::Missing | Found::Nowhere(_) } => {
+            Place::File { path, found: Found::Missing | Found::Unreachable(_) } => {
                 Ok(self.in_vain(&[&path, &to], Answer::Error(libc::ENOENT)))
             }
-            _ if matches!(target, Found::Here(_) | Found::Nowhere(_)) => {
+            _ if matches!(target, Found::Here(_) | Found::Unreachable(_)) => {
                 Ok(self.make(seen, &to, &target))
             }
             Place::File { found: Found::Here(stat), .. } if stat.links() == 0 => {
@@ -157,7 +157,7 @@ fn moves_nothing(
     let below = source.is_dir() && to != from && paths::is_within(to, from);
     let target = match target {
         Found::Here(target) => target,
-        Found::Nowhere(number) => return Some(Answer::Error(*number)),
+        Found::Unreachable(number) => return Some(Answer::Error(*number)),
         Found::Missing if exchange => return Some(Answer::Error(libc::ENOENT)),
         Found::Missing => return below.then_some(Answer::Error(libc::EINVAL)),
         Found::Hidden => return None,

@@ -56,7 +56,7 @@ impl Observer<'_> {
                 return Ok(self.start(seen, None, shown, arguments, name));
             }
             Place::File { found: Found::Missing, .. } => return Ok(missing()),
-            Place::File { found: Found::Nowhere(number), .. } => return Ok(error(number)),
+            Place::File { found: Found::Unreachable(number), .. } => return Ok(error(number)),
             Place::File { found: Found::Here(stat), .. } if !executable(&stat) => {
                 return Ok(error(libc::EACCES));
             }

@@ -138,7 +138,7 @@ impl Observer<'_> {
         }
         match found {
             Found::Missing => return Ok(Judged::Answer(missing())),
-            Found::Nowhere(number) => return Ok(Judged::Answer(error(number))),
+            Found::Unreachable(number) => return Ok(Judged::Answer(error(number))),
             Found::Here(_) | Found::Hidden => {}
         }
         match self.own_socket(&path) {

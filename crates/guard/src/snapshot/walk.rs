@@ -37,7 +37,7 @@ struct Piece {
     directories: bool,
 }
 
-/// What is left to do. The walk is over when nothing waits and nobody works.
+/// What is left to do. The walk is over when nothing waits and no worker is busy.
 struct Queue {
     waiting: Vec<Piece>,
     working: usize,
@@ -170,7 +170,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Lists a directory and leaves its names for whoever has time.
+    /// Lists a directory and leaves its names for the next free worker.
     fn list(&self, directory: Arc<OwnedFd>, path: PathBuf, depth: usize) -> Result<(), Unreadable> {
         let path = Arc::new(path);
         let mut buffer = Vec::with_capacity(LIST_BYTES);

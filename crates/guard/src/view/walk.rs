@@ -165,7 +165,9 @@ impl<'v> Walk<'v> {
 fn ends(mut path: PathBuf, rest: &VecDeque<OsString>, error: Errno) -> Place {
     let found = match error {
         Errno::NOENT if rest.is_empty() => Found::Missing,
-        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => Found::Nowhere(error.raw_os_error()),
+        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {
+            Found::Unreachable(error.raw_os_error())
+        }
         _ => Found::Hidden,
     };
     for part in rest {

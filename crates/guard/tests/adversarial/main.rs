@@ -51,7 +51,7 @@ fn all() -> Vec<Case> {
     .concat()
 }
 
-/// Runs them all before it fails, so that one run tells everything.
+/// Runs them all before it fails, so that one run shows everything.
 #[expect(clippy::disallowed_methods, reason = "a filter for people at work on one case")]
 fn hold_some(cases: Vec<Case>, gaps: bool) {
     let wanted = std::env::var("GUARD_CASE").unwrap_or_default();
@@ -148,6 +148,6 @@ fn names_of_cases_are_unique() {
     let mut seen = std::collections::BTreeSet::new();
     for case in all() {
         let key = format!("{} {} {:?} {}", case.class, case.name, case.declared, case.strict);
-        assert!(seen.insert(key.clone()), "{key} stands twice");
+        assert!(seen.insert(key.clone()), "{key} occurs twice");
     }
 }

@@ -17,19 +17,23 @@ const NODE: &[(&str, &str)] = &[
     ("tcp-connect-ipv6", "require('net').connect(9, '::1').on('error', () => {})"),
     (
         "udp-send",
-        "const s = require('dgram').createSocket('udp4').on('error', () => {}); s.send('x', 9, '127.0.0.1', () => s.close())",
+        "const s = require('dgram').createSocket('udp4').on('error', () => {}); s.send('x', 9, \
+         '127.0.0.1', () => s.close())",
     ),
     (
         "udp-bind",
-        "require('dgram').createSocket('udp4').on('error', () => {}).bind(0, function () { this.close() })",
+        "require('dgram').createSocket('udp4').on('error', () => {}).bind(0, function () { \
+         this.close() })",
     ),
     (
         "multicast",
-        "const s = require('dgram').createSocket('udp4').on('error', () => {}); s.bind(0, () => { s.addMembership('239.1.2.3'); s.close() })",
+        "const s = require('dgram').createSocket('udp4').on('error', () => {}); s.bind(0, () => { \
+         s.addMembership('239.1.2.3'); s.close() })",
     ),
     (
         "listen",
-        "require('http').createServer().on('error', () => {}).listen(0, function () { this.close() })",
+        "require('http').createServer().on('error', () => {}).listen(0, function () { this.close() \
+         })",
     ),
     ("http-get", "require('http').get('http://127.0.0.1:9/').on('error', () => {})"),
     ("https-get", "require('https').get('https://127.0.0.1:9/').on('error', () => {})"),
@@ -37,17 +41,20 @@ const NODE: &[(&str, &str)] = &[
     ("fetch", "fetch('http://127.0.0.1:59999').catch(() => {})"),
     (
         "web-socket",
-        "const W = globalThis.WebSocket; W ? new W('ws://127.0.0.1:59999').onerror = () => {} : fetch('http://127.0.0.1:59999').catch(() => {})",
+        "const W = globalThis.WebSocket; W ? new W('ws://127.0.0.1:59999').onerror = () => {} : \
+         fetch('http://127.0.0.1:59999').catch(() => {})",
     ),
     ("dns-lookup", "require('dns').lookup('example.com', () => {})"),
     (
         "dns-resolve",
-        "const r = new (require('dns').Resolver)({timeout: 50, tries: 1}); r.setServers(['127.0.0.1:9']); r.resolve4('example.com', () => {})",
+        "const r = new (require('dns').Resolver)({timeout: 50, tries: 1}); \
+         r.setServers(['127.0.0.1:9']); r.resolve4('example.com', () => {})",
     ),
     ("inspector", "require('inspector').open(0)"),
     (
         "from-a-worker",
-        "new (require('worker_threads').Worker)(`require('net').connect(9, '127.0.0.1').on('error', () => {})`, {eval: true})",
+        "new (require('worker_threads').Worker)(`require('net').connect(9, \
+         '127.0.0.1').on('error', () => {})`, {eval: true})",
     ),
 ];
 
@@ -117,7 +124,8 @@ fn families() -> Vec<Case> {
     rows.chain(pairs).collect()
 }
 
-/// A service of somebody else, which hands a descriptor open for writing to everybody who connects.
+/// A service of another user, which hands a descriptor open for writing to every process that
+/// connects.
 fn hand_out(listener: UnixListener, setting: &Setting) {
     let victim = setting.base.join("victim");
     std::thread::spawn(move || {
@@ -222,9 +230,9 @@ fn reads() -> Vec<Case> {
         setting.argument = setting.base.join("secret").display().to_string();
     };
     let silent = |_: &Setting, report: &Report| {
-        let told = String::from_utf8_lossy(&report.stdout.bytes);
-        if told.contains("S0") || told.contains("daemon:") {
-            Err(format!("read: {told}"))
+        let text = String::from_utf8_lossy(&report.stdout.bytes);
+        if text.contains("S0") || text.contains("daemon:") {
+            Err(format!("read: {text}"))
         } else {
             Ok(())
         }
@@ -240,19 +248,48 @@ fn reads() -> Vec<Case> {
             .check(silent)
     };
     vec![
-        case("E", "read-outside", Program::Probe("read_argument", ""), &[], Expect::Forbidden).strict().ready(secret),
-        case("E", "read-outside-declared", Program::Probe("read_argument", ""), &[FsRead], Expect::Pass)
-            .ready(|setting| {
-                std::fs::write(setting.base.join("secret"), "S0").unwrap();
-                setting.argument = setting.base.join("secret").display().to_string();
-                setting.policy.reads = guard::Reads::List;
-            })
-            .check(listed),
-        case("E", "read-password-file", Program::Script("try { console.log(require('fs').readFileSync('/etc/passwd', 'utf8')) } catch {}"), &[], Expect::Pass)
+        case("E", "read-outside", Program::Probe("read_argument", ""), &[], Expect::Forbidden)
             .strict()
-            .traced(Expect::Harmless)
-            .check(silent),
-        case("E", "read-what-is-missing", Program::Script("for (const p of ['../none', '/etc/none', '/nowhere/none']) try { require('fs').readFileSync(p) } catch (e) { if (e.code != 'ENOENT') throw e }"), &[], Expect::Pass).strict(),
+            .ready(secret),
+        case(
+            "E",
+            "read-outside-declared",
+            Program::Probe("read_argument", ""),
+            &[FsRead],
+            Expect::Pass,
+        )
+        .ready(|setting| {
+            std::fs::write(setting.base.join("secret"), "S0").unwrap();
+            setting.argument = setting.base.join("secret").display().to_string();
+            setting.policy.reads = guard::Reads::List;
+        })
+        .check(listed),
+        case(
+            "E",
+            "read-password-file",
+            Program::Script(
+                "try { \
+            console.log(require('fs').readFileSync('/etc/passwd', 'utf8')) } catch \
+            {}",
+            ),
+            &[],
+            Expect::Pass,
+        )
+        .strict()
+        .traced(Expect::Harmless)
+        .check(silent),
+        case(
+            "E",
+            "read-what-is-missing",
+            Program::Script(
+                "for (const p of ['../none', \
+            '/etc/none', '/nowhere/none']) try { require('fs').readFileSync(p) } catch (e) { if \
+            (e.code != 'ENOENT') throw e }",
+            ),
+            &[],
+            Expect::Pass,
+        )
+        .strict(),
         shell("read-by-a-program", "cat ../secret 2>/dev/null; true"),
         shell("read-by-a-link", "ln -s ../secret s; cat s 2>/dev/null; true"),
         shell("read-by-a-hard-link", "ln ../secret l 2>/dev/null; cat l 2>/dev/null; true"),
@@ -261,11 +298,37 @@ fn reads() -> Vec<Case> {
         shell("read-parent-environment", "cat /proc/$PPID/environ 2>/dev/null; true"),
         shell("read-parent-maps", "cat /proc/$PPID/maps 2>/dev/null; true"),
         shell("read-first-process", "cat /proc/1/environ 2>/dev/null; true"),
-        shell("read-as-a-program", "cp /bin/true ../tool 2>/dev/null; . ../secret 2>/dev/null; true"),
-        case("E", "read-through-a-path-descriptor", Program::Script("const fs = require('fs'); try { const f = fs.openSync('../secret', 0o10000000); console.log(fs.readFileSync('/proc/self/fd/' + f, 'utf8')) } catch {}"), &[], Expect::Forbidden)
-            .strict()
-            .ready(secret)
-            .check(silent),
-        case("E", "list-outside", Program::Script("try { require('fs').readdirSync('/home') } catch {}"), &[], Expect::Forbidden).strict().needs("/home"),
+        shell(
+            "read-as-a-program",
+            "cp /bin/true ../tool 2>/dev/null; . ../secret 2>/dev/null; \
+            true",
+        ),
+        case(
+            "E",
+            "read-through-a-path-descriptor",
+            Program::Script(
+                "const fs = require('fs'); try \
+            { const f = fs.openSync('../secret', 0o10000000); \
+            console.log(fs.readFileSync('/proc/self/fd/' + f, 'utf8')) } catch \
+            {}",
+            ),
+            &[],
+            Expect::Forbidden,
+        )
+        .strict()
+        .ready(secret)
+        .check(silent),
+        case(
+            "E",
+            "list-outside",
+            Program::Script(
+                "try { require('fs').readdirSync('/home') } \
+            catch {}",
+            ),
+            &[],
+            Expect::Forbidden,
+        )
+        .strict()
+        .needs("/home"),
     ]
 }

@@ -1,4 +1,4 @@
-//! The same cases once more as an ordinary user: root runs this test binary again as somebody who
+//! The same cases once more as an ordinary user: root runs this test binary again as a user who
 //! owns nothing.
 
 use std::fs;
@@ -8,14 +8,14 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// Nobody on any machine, so that no process of somebody else is in the way.
+/// No user of any machine, so that no process of another user is in the way.
 const USER: u32 = 54_321;
 
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// This binary where that user can reach it, with a folder of his own for temporary files.
+/// This binary where that user can reach it, with its own folder for temporary files.
 fn prepared() -> (TempDir, Command) {
     let folder = tempfile::Builder::new().prefix("guard-user-").tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -58,6 +58,6 @@ fn every_case_holds_for_an_ordinary_user_too() {
         "--test-threads",
         "2",
     ]);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -90,15 +90,18 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("node-handle", "fs.promises.open('../a', 'w').catch(() => {})"),
     (
         "node-report",
-        "process.report.excludeNetwork = true; process.report.directory = '..'; process.report.writeReport('rep.json')",
+        "process.report.excludeNetwork = true; process.report.directory = '..'; \
+         process.report.writeReport('rep.json')",
     ),
     (
         "node-report-absolute",
-        "process.report.excludeNetwork = true; process.report.directory = '/tmp'; process.report.writeReport('guard-escape.json')",
+        "process.report.excludeNetwork = true; process.report.directory = '/tmp'; \
+         process.report.writeReport('guard-escape.json')",
     ),
     (
         "node-socket-file",
-        "require('net').createServer().on('error', () => {}).listen('../sock', function () { this.close() })",
+        "require('net').createServer().on('error', () => {}).listen('../sock', function () { \
+         this.close() })",
     ),
     ("node-heap-snapshot", "require('v8').writeHeapSnapshot('../h.heapsnapshot')"),
 ];

@@ -35,49 +35,61 @@ const NODE_STARTS: &[(&str, &str)] = &[
     ),
     (
         "spawn-callback",
-        "import {spawn} from 'node:child_process'; spawn('sh', ['-c', 'true']).on('error', () => {})",
+        "import {spawn} from 'node:child_process'; spawn('sh', ['-c', 'true']).on('error', () => \
+         {})",
     ),
     (
         "spawn-by-shell",
-        "import {spawn} from 'node:child_process'; spawn('true', {shell: true}).on('error', () => {})",
+        "import {spawn} from 'node:child_process'; spawn('true', {shell: true}).on('error', () => \
+         {})",
     ),
     (
         "spawn-detached",
-        "import {spawn} from 'node:child_process'; spawn('true', {detached: true, stdio: 'ignore'}).on('error', () => {}).unref()",
+        "import {spawn} from 'node:child_process'; spawn('true', {detached: true, stdio: \
+         'ignore'}).on('error', () => {}).unref()",
     ),
     ("exec", "import {exec} from 'node:child_process'; exec('true', () => {})"),
     ("exec-sync", "import {execSync} from 'node:child_process'; try { execSync('true') } catch {}"),
     (
         "exec-file",
-        "import {execFile} from 'node:child_process'; execFile('/bin/sh', ['-c', 'true'], () => {})",
+        "import {execFile} from 'node:child_process'; execFile('/bin/sh', ['-c', 'true'], () => \
+         {})",
     ),
     (
         "exec-file-sync",
-        "import {execFileSync} from 'node:child_process'; try { execFileSync('/bin/true') } catch {}",
+        "import {execFileSync} from 'node:child_process'; try { execFileSync('/bin/true') } catch \
+         {}",
     ),
     (
         "fork",
-        "import fs from 'node:fs'; import {fork} from 'node:child_process'; if (!process.send) { const c = fork('main.mjs'); c.on('error', () => {}); c.on('spawn', () => c.disconnect()) }",
+        "import fs from 'node:fs'; import {fork} from 'node:child_process'; if (!process.send) { \
+         const c = fork('main.mjs'); c.on('error', () => {}); c.on('spawn', () => c.disconnect()) \
+         }",
     ),
     (
         "child-process-constructor",
-        "import {ChildProcess} from 'node:child_process'; try { new ChildProcess().spawn({file: '/bin/sh', args: ['sh', '-c', 'true'], stdio: 'ignore'}) } catch {}",
+        "import {ChildProcess} from 'node:child_process'; try { new ChildProcess().spawn({file: \
+         '/bin/sh', args: ['sh', '-c', 'true'], stdio: 'ignore'}) } catch {}",
     ),
     (
         "cluster",
-        "import cluster from 'node:cluster'; if (cluster.isPrimary) cluster.fork().on('error', () => {}).on('online', function () { this.kill() })",
+        "import cluster from 'node:cluster'; if (cluster.isPrimary) cluster.fork().on('error', () \
+         => {}).on('online', function () { this.kill() })",
     ),
     (
         "spawn-binding",
-        "try { process.binding('spawn_sync').spawn({file: '/bin/true', args: ['true'], stdio: [{type: 'inherit', fd: 0}], envPairs: []}) } catch {}",
+        "try { process.binding('spawn_sync').spawn({file: '/bin/true', args: ['true'], stdio: \
+         [{type: 'inherit', fd: 0}], envPairs: []}) } catch {}",
     ),
     (
         "from-a-worker",
-        "import {Worker} from 'node:worker_threads'; new Worker(`require('child_process').spawnSync('/bin/true')`, {eval: true})",
+        "import {Worker} from 'node:worker_threads'; new \
+         Worker(`require('child_process').spawnSync('/bin/true')`, {eval: true})",
     ),
     (
         "replace-the-process",
-        "if (process.execve) process.execve('/bin/true', ['true']); else (await import('node:child_process')).spawnSync('/bin/true')",
+        "if (process.execve) process.execve('/bin/true', ['true']); else (await \
+         import('node:child_process')).spawnSync('/bin/true')",
     ),
 ];
 
@@ -156,13 +168,15 @@ fn git() -> Vec<Case> {
     vec![
         script(
             "git-declared",
-            "import {execFileSync} from 'node:child_process'; execFileSync('/usr/bin/git', ['--version'])",
+            "import {execFileSync} from 'node:child_process'; execFileSync('/usr/bin/git', \
+             ['--version'])",
             &[ProcessGit],
             Expect::Pass,
         ),
         script(
             "git-undeclared",
-            "import {spawnSync} from 'node:child_process'; spawnSync('/usr/bin/git', ['--version'])",
+            "import {spawnSync} from 'node:child_process'; spawnSync('/usr/bin/git', \
+             ['--version'])",
             &[FsWrite],
             Expect::Undeclared(&[ProcessGit]),
         ),
@@ -186,31 +200,40 @@ fn git() -> Vec<Case> {
         ),
         script(
             "copied-git",
-            "import fs from 'node:fs'; import {execFile} from 'node:child_process'; fs.copyFileSync('/usr/bin/git', 'g'); fs.chmodSync('g', 0o755); execFile('./g', ['--version'], () => {})",
+            "import fs from 'node:fs'; import {execFile} from 'node:child_process'; \
+             fs.copyFileSync('/usr/bin/git', 'g'); fs.chmodSync('g', 0o755); execFile('./g', \
+             ['--version'], () => {})",
             &[ProcessGit, FsWrite],
             Expect::Undeclared(&[ProcessShell]),
         ),
         script(
             "git-by-a-link",
-            "import fs from 'node:fs'; import {execFileSync} from 'node:child_process'; fs.symlinkSync('/usr/bin/git', 'g'); execFileSync('./g', ['--version'])",
+            "import fs from 'node:fs'; import {execFileSync} from 'node:child_process'; \
+             fs.symlinkSync('/usr/bin/git', 'g'); execFileSync('./g', ['--version'])",
             &[ProcessGit, FsWrite],
             Expect::Pass,
         ),
         script(
             "git-alias",
-            "import {spawnSync} from 'node:child_process'; spawnSync('/usr/bin/git', ['-c', 'alias.x=!echo x', 'x'])",
+            "import {spawnSync} from 'node:child_process'; spawnSync('/usr/bin/git', ['-c', \
+             'alias.x=!echo x', 'x'])",
             &[ProcessGit],
             Expect::Undeclared(&[ProcessShell]),
         ),
         script(
             "git-pager",
-            "import {spawnSync} from 'node:child_process'; spawnSync('/usr/bin/git', ['-c', 'core.pager=sh -c true', '--paginate', 'help', '-a'], {env: {GIT_PAGER: 'sh -c true', GIT_PAGER_IN_USE: '1'}}); spawnSync('/usr/bin/git', ['-c', 'core.editor=true', 'config', '--edit', '--file', 'x'])",
+            "import {spawnSync} from 'node:child_process'; spawnSync('/usr/bin/git', ['-c', \
+             'core.pager=sh -c true', '--paginate', 'help', '-a'], {env: {GIT_PAGER: 'sh -c true', \
+             GIT_PAGER_IN_USE: '1'}}); spawnSync('/usr/bin/git', ['-c', 'core.editor=true', \
+             'config', '--edit', '--file', 'x'])",
             &[ProcessGit, FsWrite],
             Expect::Undeclared(&[ProcessShell]),
         ),
         row(
             "git-at-work",
-            "set -e; git init -q .; git -c user.name=a -c user.email=a@b.c add x; git -c user.name=a -c user.email=a@b.c commit -qm x; git status --short; git log --oneline | wc -l",
+            "set -e; git init -q .; git -c user.name=a -c user.email=a@b.c add x; git -c \
+             user.name=a -c user.email=a@b.c commit -qm x; git status --short; git log --oneline | \
+             wc -l",
             &[ProcessGit, ProcessShell, FsWrite],
             Expect::Pass,
         ),
@@ -239,7 +262,7 @@ fn daemons() -> Vec<Case> {
     ]
 }
 
-/// Nobody of the tree lives on: no process has its working directory in this case's world.
+/// None of the tree lives on: no process has its working directory in this case's world.
 pub fn nobody_left(setting: &Setting) -> Result<(), String> {
     let names = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let left = names

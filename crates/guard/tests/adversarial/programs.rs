@@ -109,7 +109,7 @@ pub fn node() -> Option<PathBuf> {
     .clone()
 }
 
-/// Whether a user who owns nothing can start a program, told by its path without links.
+/// Whether a user who owns nothing can start a program, decided by its path without links.
 fn reachable(program: &Path) -> bool {
     let open =
         |path: &Path| fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 != 0);

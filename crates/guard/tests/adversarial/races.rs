@@ -130,8 +130,8 @@ fn terminal() -> (rustix::fd::OwnedFd, String) {
     (main, path)
 }
 
-/// How a race ends is the scheduler's to say. That nobody outside is reached, and what is stated of
-/// the programs that ran, is not.
+/// How a race ends is the scheduler's to say. That no process outside is reached, and what is
+/// stated of the programs that ran, is not.
 fn races() -> Vec<Case> {
     let race = |name, declared: &[_]| {
         case("G", name, Program::Probe(name, ""), declared, Expect::Harmless)
@@ -146,7 +146,9 @@ fn races() -> Vec<Case> {
         race("race_bind", &[FsWrite]).check(|_, report| {
             if report.stdout.bytes.is_empty() { Ok(()) } else { Err("it was bound".to_owned()) }
         }),
-        race("race_owner", &[]).ready(somebody).check(|setting, _| somebody_lives(setting)),
+        race("race_owner", &[])
+            .ready(other_process)
+            .check(|setting, _| other_process_lives(setting)),
         race("race_open_how", &[FsWrite]).ready(|setting| {
             setting.argument = setting.base.join("victim").display().to_string();
         }),
@@ -200,9 +202,9 @@ fn nothing_arrived(setting: &Setting) -> Result<(), String> {
     if socket.recv(&mut [0; 8]).is_ok() { Err("a datagram arrived".to_owned()) } else { Ok(()) }
 }
 
-struct Somebody(Child);
+struct OtherProcess(Child);
 
-impl Drop for Somebody {
+impl Drop for OtherProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -210,7 +212,7 @@ impl Drop for Somebody {
 }
 
 /// A process outside, of the command's user, which any signal ends.
-fn somebody(setting: &mut Setting) {
+fn other_process(setting: &mut Setting) {
     use std::os::unix::process::CommandExt;
     let mut sleep = Command::new("/bin/sleep");
     sleep.arg("60").stdin(Stdio::null());
@@ -219,12 +221,12 @@ fn somebody(setting: &mut Setting) {
     }
     let child = sleep.spawn().unwrap();
     setting.argument = child.id().to_string();
-    setting.keep.push(Box::new(std::sync::Mutex::new(Somebody(child))));
+    setting.keep.push(Box::new(std::sync::Mutex::new(OtherProcess(child))));
 }
 
-fn somebody_lives(setting: &Setting) -> Result<(), String> {
-    let somebody = setting.keep[0].downcast_ref::<std::sync::Mutex<Somebody>>().unwrap();
-    match somebody.lock().unwrap().0.try_wait().unwrap() {
+fn other_process_lives(setting: &Setting) -> Result<(), String> {
+    let other_process = setting.keep[0].downcast_ref::<std::sync::Mutex<OtherProcess>>().unwrap();
+    match other_process.lock().unwrap().0.try_wait().unwrap() {
         None => Ok(()),
         Some(status) => Err(format!("a process outside was ended: {status}")),
     }
@@ -248,7 +250,7 @@ fn as_printed(report: &Report) -> Result<(), String> {
     Ok(())
 }
 
-/// Objects of the system that somebody else made.
+/// Objects of the system that another user made.
 fn of_somebody() -> Vec<Case> {
     let memory = |setting: &mut Setting| {
         let object = Object::memory();

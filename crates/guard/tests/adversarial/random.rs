@@ -1,4 +1,4 @@
-//! Random programs: several threads and processes change names by chance; what the guard tells is
+//! Random programs: several threads and processes change names by chance; what the guard reports is
 //! held against what is on disk.
 
 use std::collections::BTreeSet;
@@ -23,13 +23,13 @@ enum Ways {
 }
 
 /// One line of what the program says about itself: an operation and how it ended.
-struct Told {
+struct Line {
     failed: bool,
     operation: String,
     paths: Vec<String>,
 }
 
-fn told(report: &Report) -> Vec<Told> {
+fn lines_of(report: &Report) -> Vec<Line> {
     let lines = report.stdout.bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let words = lines.map(|line| {
         line.split(|byte| *byte == b' ')
@@ -38,7 +38,7 @@ fn told(report: &Report) -> Vec<Told> {
             .collect::<Vec<_>>()
     });
     words
-        .map(|words| Told {
+        .map(|words| Line {
             failed: words[0] != "0",
             operation: words[1].clone(),
             paths: words[2..].to_vec(),
@@ -106,7 +106,7 @@ fn what_is_told_and_what_is_on_disk_agree() {
     }
 }
 
-/// Who changes a name between the guard's look and the kernel's makes the guard tell of another
+/// Who changes a name between the guard's look and the kernel's makes the guard report another
 /// name, or of none. What was declared is then still all that happened, and a change that cannot be
 /// explained is not a pass.
 #[test]
@@ -179,32 +179,37 @@ fn every_change_has_a_cause(
 
 /// Every effect is one the program says it tried.
 fn nothing_is_made_up(root: &Path, report: &Report, case: &str) {
-    let told = told(report);
-    let tried: BTreeSet<String> = told
+    let lines = lines_of(report);
+    let tried: BTreeSet<String> = lines
         .iter()
         .flat_map(|line| &line.paths)
         .map(|path| format!("{}/{path}", root.display()))
         .collect();
     let changes: Vec<_> =
         report.effects.iter().filter(|effect| effect.category == Category::FsWrite).collect();
-    // Paths that lead through symbolic links are told as resolved, so only those without one can be
-    // held against each other.
-    let plain = !told.iter().any(|line| line.operation == "symlink" && !line.failed);
+    // Paths that lead through symbolic links are reported as resolved, so only those without one
+    // can be held against each other.
+    let plain = !lines.iter().any(|line| line.operation == "symlink" && !line.failed);
     for effect in &changes {
         assert_eq!(effect.charge, Charge::Declared, "{case}: {effect:?}");
-        assert!(!plain || tried.contains(&effect.target), "{case}: nobody tried {effect:?}");
+        assert!(!plain || tried.contains(&effect.target), "{case}: no process tried {effect:?}");
     }
     let seen = report.counts.get(&Category::FsWrite).copied().unwrap_or(0);
-    assert!(seen <= told.len() as u64, "{case}: {} operations were tried, {seen} seen", told.len());
+    assert!(
+        seen <= lines.len() as u64,
+        "{case}: {} operations were tried, {seen} \
+        seen",
+        lines.len()
+    );
 }
 
-/// Every success the program tells of was seen.
+/// Every success the program reports was seen.
 fn nothing_is_missed(report: &Report, case: &str) {
-    let told = told(report);
-    let done = told.iter().filter(|line| !line.failed).count() as u64;
+    let lines = lines_of(report);
+    let done = lines.iter().filter(|line| !line.failed).count() as u64;
     let seen = report.counts.get(&Category::FsWrite).copied().unwrap_or(0);
     // A rename onto the same file and an open that truncates nothing succeed and change nothing.
-    let idle = told
+    let idle = lines
         .iter()
         .filter(|line| !line.failed && ["rename", "exchange"].contains(&line.operation.as_str()))
         .count() as u64;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use guard::{Capability, Command, Identity, Policy, Report, prepare_ownership, run};
 use tempfile::TempDir;
 
-/// Everything that can be told about a name, as text; times of access left out.
+/// Everything that can be looked up about a name, as text; times of access left out.
 pub type State = BTreeMap<PathBuf, String>;
 
 /// `base/` with `x y d full/f link victim`, and in it `root/` with the same and more, `scratch/`,

@@ -12,17 +12,23 @@ use crate::{ordinary, traps};
 const HEAD: &str = "\
 # What the guard is held against
 
-Every case is a real program run under the guard, as root (the command then runs as a user who owns nothing) and as an ordinary user. Made by
+Every case is a real program run under the guard, as root (the command then runs as a user who \
+owns nothing) and as an ordinary user. Made by
 
     cargo test -p side-effect-guard --test adversarial -- --ignored write_table
 
-and checked by `cargo test -p side-effect-guard --test adversarial`, which runs all of them. *Seen* is the verdict on the machine that wrote this table; where one
-word stands for both users, both saw the same. Beside its verdict every case is held to this: nothing outside the root changed, and nothing inside it
-where the change was not declared. *strict* means that reads outside are denied. The C programs are in `crates/guard/tests/adversarial/programs`,
+and checked by `cargo test -p side-effect-guard --test adversarial`, which runs all of them. \
+*Seen* is the verdict on the machine that wrote this table; where one
+word stands for both users, both saw the same. Beside its verdict every case is held to this: \
+nothing outside the root changed, and nothing inside it
+where the change was not declared. *strict* means that reads outside are denied. The C programs \
+are in `crates/guard/tests/adversarial/programs`,
 one function a case.
 
-Where another supervisor already listens, the guard traces instead. *traced* is the verdict there, where it is another; every case is run in that
-tier too, by `cargo test -p side-effect-guard --test adversarial -- --ignored every_case_holds_beside`, and a good part of them by the tests that always
+Where another supervisor already listens, the guard traces instead. *traced* is the verdict there, \
+where it is another; every case is run in that
+tier too, by `cargo test -p side-effect-guard --test adversarial -- --ignored \
+every_case_holds_beside`, and a good part of them by the tests that always
 run. Only there a command can see that it is watched: one that looks is not believed.
 
 ";
@@ -79,14 +85,14 @@ fn seen(case: &Case) -> String {
         return "not on this machine".to_owned();
     }
     let (report, result) = case.run();
-    let told = match (report.verdict, report.code) {
+    let text = match (report.verdict, report.code) {
         (Verdict::Pass, _) => "PASS".to_owned(),
         (_, Some(guard::Code::Exec)) => format!("E_ORACLE_EXEC, {}", end(&report.exit)),
         (_, code) => code.map(|code| code.to_string()).unwrap_or_default(),
     };
     match result {
-        Ok(()) => told,
-        Err(wrong) => format!("**{told}: {wrong}**"),
+        Ok(()) => text,
+        Err(wrong) => format!("**{text}: {wrong}**"),
     }
 }
 
@@ -106,8 +112,8 @@ fn all_seen(cases: &[Case]) -> Vec<String> {
 #[test]
 #[ignore = "the results of one setting, for write_table"]
 fn results_for_the_table() {
-    for told in all_seen(&chosen(&crate::all(), &rows())) {
-        println!("\u{1}{told}");
+    for text in all_seen(&chosen(&crate::all(), &rows())) {
+        println!("\u{1}{text}");
     }
 }
 
@@ -136,11 +142,11 @@ fn write(cases: &[Case], known: impl Fn(&Case) -> Option<String>) {
     let list = rows.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     let here = all_seen(&chosen(cases, &rows));
     let there = if ordinary::is_root() {
-        told(&ordinary::run_with(&RESULTS, (ROWS, &list)))
+        results_of(&ordinary::run_with(&RESULTS, (ROWS, &list)))
     } else {
         here.clone()
     };
-    let traced = told(&traps::beside_with(&RESULTS, (ROWS, &list)));
+    let traced = results_of(&traps::beside_with(&RESULTS, (ROWS, &list)));
     assert_eq!((here.len(), here.len()), (there.len(), traced.len()), "results are missing");
 
     let mut fresh = here.into_iter().zip(there).zip(traced).map(|((here, there), traced)| {
@@ -168,16 +174,21 @@ fn chosen(cases: &[Case], rows: &[usize]) -> Vec<Case> {
 
 const RESULTS: [&str; 4] = ["--ignored", "--exact", "table::results_for_the_table", "--nocapture"];
 
-fn told(output: &Output) -> Vec<String> {
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    told.lines().filter_map(|line| Some(line.split_once('\u{1}')?.1.to_owned())).collect()
+fn results_of(output: &Output) -> Vec<String> {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().filter_map(|line| Some(line.split_once('\u{1}')?.1.to_owned())).collect()
 }
 
 fn render(cases: &[Case], seen: &[String]) -> String {
     let mut text = HEAD.to_owned();
     writeln!(text, "{} cases.", cases.len()).unwrap();
     for (class, title) in titles() {
-        write!(text, "\n## {class} · {title}\n\n| case | program | declared | owed | seen |\n|---|---|---|---|---|\n").unwrap();
+        write!(
+            text,
+            "\n## {class} · {title}\n\n| case | program | declared | owed | seen \
+            |\n|---|---|---|---|---|\n"
+        )
+        .unwrap();
         let rows = cases
             .iter()
             .enumerate()
@@ -198,7 +209,8 @@ fn render(cases: &[Case], seen: &[String]) -> String {
 #[test]
 fn the_table_is_current_and_shows_no_failure() {
     let text = std::fs::read_to_string(path()).unwrap_or_default();
-    let again = "write it again: cargo test -p side-effect-guard --test adversarial -- --ignored write_table";
+    let again = "write it again: cargo test -p side-effect-guard --test adversarial -- --ignored \
+        write_table";
     let cases = crate::all();
     for case in cases.iter().filter(|case| !crate::is_gap(case)) {
         assert!(text.contains(&key(case)), "{} is missing; {again}", key(case));

@@ -19,9 +19,9 @@ fn probe(setting: &Setting, name: &str) -> Report {
 fn a_busy_listener_is_told_and_never_a_pass() {
     let output =
         beside(&["--ignored", "--exact", "traps::beside_another_supervisor", "--nocapture"]);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(told.contains("judged"), "{told}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("judged"), "{text}");
 }
 
 /// Run by the test above.
@@ -37,7 +37,7 @@ fn beside_another_supervisor() {
             setting.declare(&[FsWrite]);
         }
         let report = probe(&setting, name);
-        // Else nobody listened, and this test shows nothing.
+        // Otherwise no supervisor listened, and this test shows nothing.
         assert!(matches!(report.tier, Tier::Traced | Tier::Degraded), "{}", show(&report));
         let honest = name == "open_create" && declared;
         if report.verdict == Verdict::Pass {
@@ -65,9 +65,9 @@ pub fn beside_with(arguments: &[&str], (name, value): (&str, &str)) -> Output {
 /// There the guard traces, and owes the same verdicts.
 fn hold_beside(tests: &[&str]) {
     let output = beside(tests);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(told.contains(&format!("{} passed", tests.len())), "{told}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains(&format!("{} passed", tests.len())), "{text}");
 }
 
 /// All but those in which Node does the deed, whose start alone is thousands of calls.
@@ -86,7 +86,8 @@ fn the_cases_hold_beside_another_supervisor() {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test -p side-effect-guard --test adversarial -- --ignored every_case_holds_beside"]
+#[ignore = "takes minutes: cargo test -p side-effect-guard --test adversarial -- --ignored \
+    every_case_holds_beside"]
 fn every_case_holds_beside_another_supervisor() {
     let others =
         ["no_door", "every_door_of_node", "limits_hold", "sockets_and", "ordinary_modules"];
@@ -118,7 +119,8 @@ fn interrupted_calls_are_each_seen() {
 
 /// A million changes: an exact count, a bounded report, bounded memory of this process.
 #[test]
-#[ignore = "takes minutes: cargo test -p side-effect-guard --test adversarial -- --ignored a_million_changes"]
+#[ignore = "takes minutes: cargo test -p side-effect-guard --test adversarial -- --ignored \
+    a_million_changes"]
 fn a_million_changes_are_counted_exactly_in_bounded_memory() {
     let mut setting = Setting::new();
     setting.declare(&[FsWrite]);

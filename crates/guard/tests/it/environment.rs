@@ -5,7 +5,11 @@ use crate::setting::{Setting, assert_pass, text};
 #[test]
 fn the_environment_is_exactly_the_one_given() {
     let setting = Setting::new();
-    let program = setting.compile("prog", "extern char **environ; int main() { for (char **e = environ; *e; e++) puts(*e); return 0; }");
+    let program = setting.compile(
+        "prog",
+        "extern char **environ; int main() { for (char **e = \
+        environ; *e; e++) puts(*e); return 0; }",
+    );
     let report =
         setting.run(&guard::Command::new(program, &setting.root).env("A", "1").env("B", "x y"));
     assert_pass(&report);
@@ -17,21 +21,25 @@ fn no_descriptor_is_inherited() {
     let leak = std::fs::File::open("/etc/hostname")
         .or_else(|_| std::fs::File::open("/etc/passwd"))
         .unwrap();
-    let source = "int main() { int open_ones = 0; for (int i = 3; i < 4096; i++) if (fcntl(i, F_GETFD) != -1 || write(i, \"x\", 1) == 1) open_ones++; return open_ones; }";
+    let source = "int main() { int open_ones = 0; for (int i = 3; i < 4096; i++) if (fcntl(i, \
+        F_GETFD) != -1 || write(i, \"x\", 1) == 1) open_ones++; return open_ones; }";
     assert_pass(&Setting::new().c(source));
     drop(leak);
 }
 
 #[test]
 fn signals_and_session_are_fresh() {
-    let source = "int main() { sigset_t s; sigprocmask(SIG_SETMASK, 0, &s); for (int i = 1; i < 32; i++) { if (sigismember(&s, i)) return 1;
-        struct sigaction a; if (sigaction(i, 0, &a) == 0 && a.sa_handler != SIG_DFL) return 2; } return getsid(0) != getpid() ? 3 : 0; }";
+    let source = "int main() { sigset_t s; sigprocmask(SIG_SETMASK, 0, &s); for (int i = 1; i < \
+        32; i++) { if (sigismember(&s, i)) return 1;
+        struct sigaction a; if (sigaction(i, 0, &a) == 0 && a.sa_handler != SIG_DFL) return 2; } \
+        return getsid(0) != getpid() ? 3 : 0; }";
     assert_pass(&Setting::new().c(source));
 }
 
 #[test]
 fn no_right_is_left() {
-    let report = Setting::new().sh("while read -r line; do case $line in Cap*|Uid*|NoNewPrivs*|Groups*) echo $line;; esac; done < /proc/self/status");
+    let report = Setting::new().sh("while read -r line; do case $line in \
+        Cap*|Uid*|NoNewPrivs*|Groups*) echo $line;; esac; done < /proc/self/status");
     assert_pass(&report);
     let status = text(&report.stdout.bytes);
     assert!(
@@ -43,7 +51,9 @@ fn no_right_is_left() {
 
 #[test]
 fn standard_streams_can_be_opened_again_and_devices_are_free() {
-    let report = Setting::new().deny_reads().sh("echo a > /dev/stdout; echo b > /dev/stderr; echo c > /dev/null; echo d > /proc/self/fd/1; echo e > $OUT/f");
+    let report =
+        Setting::new().deny_reads().sh("echo a > /dev/stdout; echo b > /dev/stderr; echo \
+        c > /dev/null; echo d > /proc/self/fd/1; echo e > $OUT/f");
     assert_pass(&report);
     assert_eq!(
         (text(&report.stdout.bytes).as_str(), text(&report.stderr.bytes).as_str()),
@@ -130,8 +140,8 @@ fn who_cannot_get_there_is_told_what_is_closed() {
     let run = guard::run(&guard::Command::new("/bin/true", &root), &guard::Policy::new(&root));
     // Only as root the command runs as another user.
     if let Err(error) = run {
-        let told = error.to_string();
-        assert!(told.contains(&format!("chmod o+x {}", closed.display())), "{told}");
-        assert!(told.contains("user 65534"), "{told}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("chmod o+x {}", closed.display())), "{text}");
+        assert!(text.contains("user 65534"), "{text}");
     }
 }

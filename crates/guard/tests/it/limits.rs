@@ -46,7 +46,8 @@ fn much_output_arrives_byte_by_byte() {
 fn cpu_time_counts_for_the_whole_tree() {
     let mut setting = Setting::new();
     setting.policy.limits.cpu_ms = 300;
-    let report = setting.c("void *spin(void *p) { for (;;); } int main() { pthread_t t; pthread_create(&t, 0, spin, 0); spin(0); }");
+    let report = setting.c("void *spin(void *p) { for (;;); } int main() { pthread_t t; \
+        pthread_create(&t, 0, spin, 0); spin(0); }");
     assert_exec(&report);
     assert_eq!(report.exit, limit("cpu_ms"));
     assert!(report.cpu_ms >= 300, "{}", report.cpu_ms);
@@ -56,7 +57,8 @@ fn cpu_time_counts_for_the_whole_tree() {
 fn memory_is_bounded() {
     let mut setting = Setting::new();
     setting.policy.limits.memory_bytes = 50 << 20;
-    let report = setting.c("int main() { for (int i = 0; i < 100; i++) { char *p = malloc(1 << 20); memset(p, 1, 1 << 20); } for (;;) pause(); }");
+    let report = setting.c("int main() { for (int i = 0; i < 100; i++) { char *p = malloc(1 << \
+        20); memset(p, 1, 1 << 20); } for (;;) pause(); }");
     assert_exec(&report);
     assert_eq!(report.exit, limit("memory_bytes"));
 }
@@ -65,7 +67,8 @@ fn memory_is_bounded() {
 fn files_are_bounded() {
     let mut setting = Setting::new().declare(&[FsWrite]);
     setting.policy.limits.file_bytes = 1_000;
-    let report = setting.c("int main() { int f = open(\"big\", O_CREAT | O_WRONLY, 0600); char b[600] = {0}; for (;;) write(f, b, 600); }");
+    let report = setting.c("int main() { int f = open(\"big\", O_CREAT | O_WRONLY, 0600); char \
+        b[600] = {0}; for (;;) write(f, b, 600); }");
     assert_exec(&report);
     assert_eq!(report.exit, limit("file_bytes"));
     assert_eq!(std::fs::metadata(setting.root.join("big")).unwrap().len(), 1_000);
@@ -75,12 +78,15 @@ fn files_are_bounded() {
 fn the_tree_is_bounded() {
     let mut setting = Setting::new().declare(&[FsWrite]);
     setting.policy.limits.tree_bytes = 1 << 20;
-    let report = setting.c("char b[65536]; int main() { char p[32]; memset(b, 1, sizeof b); for (int i = 0; i < 100; i++) { sprintf(p, \"f%d\", i); write(open(p, O_CREAT | O_WRONLY, 0600), b, sizeof b); } return 0; }");
+    let report = setting.c("char b[65536]; int main() { char p[32]; memset(b, 1, sizeof b); for \
+        (int i = 0; i < 100; i++) { sprintf(p, \"f%d\", i); write(open(p, O_CREAT | O_WRONLY, \
+        0600), b, sizeof b); } return 0; }");
     assert_exec(&report);
     assert_eq!(report.exit, limit("tree_bytes"));
     let mut setting = Setting::new().declare(&[FsWrite]);
     setting.policy.limits.tree_entries = 50;
-    let report = setting.c("int main() { char p[32]; for (int i = 0; i < 60; i++) { sprintf(p, \"d%d\", i); mkdir(p, 0700); } return 0; }");
+    let report = setting.c("int main() { char p[32]; for (int i = 0; i < 60; i++) { sprintf(p, \
+        \"d%d\", i); mkdir(p, 0700); } return 0; }");
     assert_eq!(report.exit, limit("tree_entries"));
 }
 
@@ -90,8 +96,10 @@ fn memory_that_processes_share_counts_once_and_all_of_it() {
     // Children that end while they are added up are counted with other shares than those counted
     // before: at most 15 + 15 + 15 + 60.
     setting.policy.limits.memory_bytes = 120 << 20;
-    let source = "int main() { size_t n = SIZE << 20; char *p = mmap(0, n, 3, MAP_SHARED | MAP_ANONYMOUS, -1, 0); memset(p, 1, n);
-        for (int i = 0; i < 3; i++) if (!fork()) { OWN; volatile char c = 0; for (size_t k = 0; k < n; k += 4096) c += p[k]; WAIT; _exit(0); } while (wait(0) > 0); return 0; }";
+    let source = "int main() { size_t n = SIZE << 20; char *p = mmap(0, n, 3, MAP_SHARED | \
+        MAP_ANONYMOUS, -1, 0); memset(p, 1, n);
+        for (int i = 0; i < 3; i++) if (!fork()) { OWN; volatile char c = 0; for (size_t k = 0; k \
+        < n; k += 4096) c += p[k]; WAIT; _exit(0); } while (wait(0) > 0); return 0; }";
     let once = source.replace("SIZE", "60").replace("OWN", "").replace("WAIT", "usleep(300000)");
     assert_pass(&setting.c(&once));
     let each = "p = mmap(0, n, 3, MAP_SHARED | MAP_ANONYMOUS, -1, 0); memset(p, 1, n)";
@@ -106,7 +114,9 @@ fn memory_that_processes_share_counts_once_and_all_of_it() {
 fn files_of_memory_count_as_memory() {
     let mut setting = Setting::new();
     setting.policy.limits.memory_bytes = 60 << 20;
-    let source = "int main() { static char b[1 << 20]; memset(b, 1, sizeof b); for (int i = 0; i < SIZE; i++) { int f = syscall(SYS_memfd_create, \"m\", 0);
+    let source =
+        "int main() { static char b[1 << 20]; memset(b, 1, sizeof b); for (int i = 0; i < \
+        SIZE; i++) { int f = syscall(SYS_memfd_create, \"m\", 0);
         for (int k = 0; k < 8; k++) write(f, b, sizeof b); } WAIT; return 0; }";
     assert_pass(&setting.c(&source.replace("SIZE", "4").replace("WAIT", "usleep(300000)")));
     let report = setting.c(&source.replace("SIZE", "12").replace("WAIT", "for (;;) pause()"));
@@ -117,7 +127,8 @@ fn files_of_memory_count_as_memory() {
 fn one_processor_is_seen_as_one() {
     let mut setting = Setting::new();
     setting.policy.processor = Some(0);
-    let source = "int main() { cpu_set_t s; sched_getaffinity(0, sizeof s, &s); return CPU_COUNT(&s) != 1 || !CPU_ISSET(0, &s); }";
+    let source = "int main() { cpu_set_t s; sched_getaffinity(0, sizeof s, &s); return \
+        CPU_COUNT(&s) != 1 || !CPU_ISSET(0, &s); }";
     assert_pass(&setting.c(source));
     setting.policy.processor = Some(100_000);
     let command = setting.command("/bin/true");
@@ -145,7 +156,9 @@ fn a_cancelled_run_says_nothing_about_the_command() {
 #[test]
 fn many_changes_are_counted_exactly_in_bounded_memory() {
     let setting = Setting::new().declare(&[FsWrite]);
-    let report = setting.c("int main() { char p[32]; for (int i = 0; i < 20000; i++) { sprintf(p, \"f%d\", i % 500); int f = open(p, O_CREAT | O_WRONLY, 0600);
+    let report =
+        setting.c("int main() { char p[32]; for (int i = 0; i < 20000; i++) { sprintf(p, \
+        \"f%d\", i % 500); int f = open(p, O_CREAT | O_WRONLY, 0600);
         if (f < 0) return 1; close(f); } return 0; }");
     assert_pass(&report);
     assert_eq!(report.counts.get(&Category::FsWrite), Some(&20_000));

@@ -11,8 +11,10 @@ fn every_way_to_the_network_is_charged() {
     }
     let ways = [
         "require('net').connect(9, '127.0.0.1').on('error', () => {})",
-        "require('dgram').createSocket('udp4').send('x', 9, '127.0.0.1', function () { this.close() })",
-        "require('http').createServer().listen(0, function () { this.close() }).on('error', () => {})",
+        "require('dgram').createSocket('udp4').send('x', 9, '127.0.0.1', function () { \
+         this.close() })",
+        "require('http').createServer().listen(0, function () { this.close() }).on('error', () => \
+         {})",
         "require('dns').lookup('example.com', () => {})",
         "fetch('http://127.0.0.1:59999').catch(() => {})",
     ];
@@ -66,7 +68,8 @@ fn a_socket_of_another_program_is_the_network() {
     let message =
         "struct iovec v = {\"x\", 1}; struct msghdr m = {&a, sizeof a, &v, 1}; sendmsg(s, &m, 0)";
     assert_undeclared(&setting.c(&source(&name(&datagram), "SOCK_DGRAM", message)), Network);
-    let many = "struct iovec v = {\"x\", 1}; struct mmsghdr m[2] = {{{0, 0, &v, 1}}, {{&a, sizeof a, &v, 1}}}; m[0].msg_hdr.msg_name = 0; sendmmsg(s, m + 1, 1, 0)";
+    let many = "struct iovec v = {\"x\", 1}; struct mmsghdr m[2] = {{{0, 0, &v, 1}}, {{&a, sizeof \
+        a, &v, 1}}}; m[0].msg_hdr.msg_name = 0; sendmmsg(s, m + 1, 1, 0)";
     assert_undeclared(&setting.c(&source(&name(&datagram), "SOCK_DGRAM", many)), Network);
     let abstract_name = CONNECT
         .replace("OFFSET", "1")
@@ -81,13 +84,16 @@ fn a_socket_of_another_program_is_the_network() {
 
 #[test]
 fn own_pipes_and_socket_pairs_are_free() {
-    let source = "int main() { int s[2], p[2]; socketpair(AF_UNIX, SOCK_STREAM, 0, s); pipe(p); write(p[1], \"x\", 1); send(s[0], \"x\", 1, 0);
-        struct iovec v = {\"x\", 1}; struct msghdr m = {0, 0, &v, 1}; sendmsg(s[0], &m, 0); char c; return read(s[1], &c, 1) != 1; }";
+    let source = "int main() { int s[2], p[2]; socketpair(AF_UNIX, SOCK_STREAM, 0, s); pipe(p); \
+        write(p[1], \"x\", 1); send(s[0], \"x\", 1, 0);
+        struct iovec v = {\"x\", 1}; struct msghdr m = {0, 0, &v, 1}; sendmsg(s[0], &m, 0); char \
+        c; return read(s[1], &c, 1) != 1; }";
     assert_pass(&Setting::new().deny_reads().c(source));
 }
 
 #[test]
 fn a_socket_file_outside_is_a_write_outside() {
-    let source = "int main() { struct sockaddr_un a = {AF_UNIX, \"../s\"}; int s = socket(AF_UNIX, SOCK_STREAM, 0); bind(s, (void *)&a, sizeof a); return 0; }";
+    let source = "int main() { struct sockaddr_un a = {AF_UNIX, \"../s\"}; int s = socket(AF_UNIX, \
+        SOCK_STREAM, 0); bind(s, (void *)&a, sizeof a); return 0; }";
     assert_forbidden(&Setting::new().declare(&[FsWrite]).c(source));
 }

@@ -15,7 +15,8 @@ const WRITES: &[(&str, &str)] = &[
     ),
     (
         "file handle",
-        "import fsp from 'node:fs/promises'; const h = await fsp.open('a', 'w'); await h.writeFile('1'); await h.close()",
+        "import fsp from 'node:fs/promises'; const h = await fsp.open('a', 'w'); await \
+         h.writeFile('1'); await h.close()",
     ),
     ("stream", "import fs from 'node:fs'; new fs.WriteStream('a').end('1')"),
     ("append", "import fs from 'node:fs'; fs.appendFileSync('x', '1')"),
@@ -29,19 +30,22 @@ const WRITES: &[(&str, &str)] = &[
     ("chmod", "import fs from 'node:fs'; fs.chmodSync('x', 0o600)"),
     (
         "handle chmod",
-        "import fsp from 'node:fs/promises'; const h = await fsp.open('x', 'r'); await h.chmod(0o600); await h.close()",
+        "import fsp from 'node:fs/promises'; const h = await fsp.open('x', 'r'); await \
+         h.chmod(0o600); await h.close()",
     ),
     ("utimes", "import fs from 'node:fs'; fs.utimesSync('x', 1, 2)"),
     ("truncate", "import fs from 'node:fs'; fs.truncateSync('x')"),
     ("ftruncate", "import fs from 'node:fs'; fs.ftruncateSync(fs.openSync('x', 'r+'))"),
     (
         "worker",
-        "import {Worker} from 'node:worker_threads'; new Worker(`require('fs').writeFileSync('a','1')`, {eval: true})",
+        "import {Worker} from 'node:worker_threads'; new \
+         Worker(`require('fs').writeFileSync('a','1')`, {eval: true})",
     ),
     ("report", "process.report.excludeNetwork = true; process.report.writeReport('rep.json')"),
     (
         "socket file",
-        "import net from 'node:net'; net.createServer().listen('./sock', function () { this.close() })",
+        "import net from 'node:net'; net.createServer().listen('./sock', function () { \
+         this.close() })",
     ),
     ("ephemeral", "import fs from 'node:fs'; fs.writeFileSync('t', '1'); fs.unlinkSync('t')"),
     (
@@ -99,8 +103,10 @@ fn every_way_to_start_a_process_is_charged_by_the_program_s_name() {
     let ways = [
         "import {spawnSync} from 'node:child_process'; spawnSync('sh', ['-c', 'true'])",
         "import {execSync} from 'node:child_process'; execSync('true')",
-        "import {execFile} from 'node:child_process'; execFile('/bin/sh', ['-c', 'true'], () => {})",
-        "import {ChildProcess} from 'node:child_process'; new ChildProcess().spawn({file: '/bin/sh', args: ['sh', '-c', 'true'], stdio: 'ignore'})",
+        "import {execFile} from 'node:child_process'; execFile('/bin/sh', ['-c', 'true'], () => \
+         {})",
+        "import {ChildProcess} from 'node:child_process'; new ChildProcess().spawn({file: \
+         '/bin/sh', args: ['sh', '-c', 'true'], stdio: 'ignore'})",
     ];
     for way in ways {
         let report = Setting::new().deny_reads().mjs(way);

@@ -85,9 +85,12 @@ fn names_that_only_look_like_an_escape_are_none() {
         return;
     }
     let setting = Setting::new().declare(&[FsWrite]).deny_reads();
-    let script = "const fs = require('fs'); fs.writeFileSync('..foo', '1'); fs.writeFileSync('/proc/self/cwd/f', '1');
-        fs.writeFileSync('/proc/thread-self/cwd/g', '1'); fs.writeFileSync(Buffer.from([0xff, 0xfe]), '1');
-        fs.mkdirSync('d'); fs.writeFileSync('d/../h', '1'); fs.symlinkSync('d', 'l'); fs.writeFileSync('l/i', '1')";
+    let script = "const fs = require('fs'); fs.writeFileSync('..foo', '1'); \
+        fs.writeFileSync('/proc/self/cwd/f', '1');
+        fs.writeFileSync('/proc/thread-self/cwd/g', '1'); fs.writeFileSync(Buffer.from([0xff, \
+        0xfe]), '1');
+        fs.mkdirSync('d'); fs.writeFileSync('d/../h', '1'); fs.symlinkSync('d', 'l'); \
+        fs.writeFileSync('l/i', '1')";
     let report = setting.cjs(script);
     assert_pass(&report);
     assert!(

@@ -17,7 +17,8 @@ fn git_is_the_system_s_git_and_nothing_else() {
     }
     let by_c = |line: &str| {
         format!(
-            "int main() {{ if (fork() == 0) {{ {line}; _exit(1); }} int s; wait(&s); return WEXITSTATUS(s); }}"
+            "int main() {{ if (fork() == 0) {{ {line}; _exit(1); }} int s; wait(&s); return \
+             WEXITSTATUS(s); }}"
         )
     };
     assert_pass(
@@ -47,7 +48,8 @@ fn an_alias_of_git_is_a_shell() {
 fn a_child_without_environment_or_libraries_is_seen() {
     let setting = Setting::new().declare(&[ProcessShell]);
     setting.compile("child", "int main() { return open(\"f\", O_CREAT | O_WRONLY, 0600) < 0; }");
-    let report = setting.c("int main() { char *none[] = {0}; if (!fork()) { execve(\"./child\", none, none); _exit(1); } wait(0); return 0; }");
+    let report = setting.c("int main() { char *none[] = {0}; if (!fork()) { execve(\"./child\", \
+        none, none); _exit(1); } wait(0); return 0; }");
     assert_undeclared(&report, FsWrite);
 }
 
@@ -93,13 +95,15 @@ fn no_way_of_signalling_reaches_outside() {
 
 #[test]
 fn a_group_is_signalled_after_its_leader_is_gone() {
-    let source = "int main() { pid_t p = fork(); if (!p) { setpgid(0, 0); if (!fork()) for (;;) pause(); _exit(0); } waitpid(p, 0, 0); return kill(-p, SIGKILL); }";
+    let source = "int main() { pid_t p = fork(); if (!p) { setpgid(0, 0); if (!fork()) for (;;) \
+        pause(); _exit(0); } waitpid(p, 0, 0); return kill(-p, SIGKILL); }";
     assert_pass(&Setting::new().declare(&[ProcessShell]).c(source));
 }
 
 #[test]
 fn threads_are_no_processes() {
-    let source = "void *go(void *p) { return 0; } int main() { pthread_t t[20]; for (int i = 0; i < 20; i++) if (pthread_create(&t[i], 0, go, 0)) return 1;
+    let source = "void *go(void *p) { return 0; } int main() { pthread_t t[20]; for (int i = 0; i \
+        < 20; i++) if (pthread_create(&t[i], 0, go, 0)) return 1;
         for (int i = 0; i < 20; i++) pthread_join(t[i], 0); return 0; }";
     assert_pass(&Setting::new().c(source));
 }
@@ -108,8 +112,11 @@ fn threads_are_no_processes() {
 fn a_storm_of_short_programs_is_counted_exactly() {
     let setting = Setting::new().declare(&[ProcessShell]);
     setting.compile("child", "int main() { return 0; }");
-    let report = setting.c("int main() { for (int i = 0; i < 2000; i++) { pid_t p = vfork(); if (p < 0) return 1;
-        if (!p) { execl(\"./child\", \"child\", NULL); _exit(1); } int s; waitpid(p, &s, 0); if (s) return 2; } return 0; }");
+    let report =
+        setting.c("int main() { for (int i = 0; i < 2000; i++) { pid_t p = vfork(); if (p \
+        < 0) return 1;
+        if (!p) { execl(\"./child\", \"child\", NULL); _exit(1); } int s; waitpid(p, &s, 0); if \
+        (s) return 2; } return 0; }");
     assert_pass(&report);
     assert_eq!(report.counts.get(&Category::ProcessShell), Some(&2000));
     assert!(report.forks.is_none_or(|forks| forks == 2000), "{:?}", report.forks);
@@ -117,8 +124,10 @@ fn a_storm_of_short_programs_is_counted_exactly() {
 
 #[test]
 fn forks_without_a_program_are_counted_where_the_host_counts() {
-    let source = "void *go(void *p) { return 0; } int main() { for (int i = 0; i < 3000; i++) { pid_t p = fork(); if (p < 0) return 1; if (!p) _exit(0); waitpid(p, 0, 0); }
-        pthread_t t; for (int i = 0; i < 50; i++) { pthread_create(&t, 0, go, 0); pthread_join(t, 0); } return 0; }";
+    let source = "void *go(void *p) { return 0; } int main() { for (int i = 0; i < 3000; i++) { \
+        pid_t p = fork(); if (p < 0) return 1; if (!p) _exit(0); waitpid(p, 0, 0); }
+        pthread_t t; for (int i = 0; i < 50; i++) { pthread_create(&t, 0, go, 0); pthread_join(t, \
+        0); } return 0; }";
     let report = Setting::new().declare(&[ProcessShell]).c(source);
     assert_pass(&report);
     assert!(report.forks.is_none_or(|forks| forks == 3000), "{:?}", report.forks);
@@ -138,7 +147,8 @@ fn a_fork_bomb_ends_at_the_limit() {
 fn a_command_deaf_to_signals_ends_with_all_its_children_at_the_timeout() {
     let mut setting = Setting::new().declare(&[ProcessShell, FsWrite]);
     setting.policy.limits.wall_ms = 700;
-    let report = setting.sh("trap '' TERM HUP INT; (trap '' TERM; echo $$ > pid; while :; do :; done) & while :; do :; done");
+    let report = setting.sh("trap '' TERM HUP INT; (trap '' TERM; echo $$ > pid; while :; do :; \
+        done) & while :; do :; done");
     assert_exec(&report);
     assert_eq!(report.exit, Exit::Timeout);
     assert!(report.wall_ms >= 700, "{}", report.wall_ms);
@@ -147,8 +157,10 @@ fn a_command_deaf_to_signals_ends_with_all_its_children_at_the_timeout() {
 #[test]
 fn a_daemon_does_not_outlive_the_command() {
     let setting = Setting::new().declare(&[ProcessShell, FsWrite]);
-    let report = setting.c("int main() { int p[2]; pipe(p); if (!fork()) { setsid(); if (fork()) _exit(0); prctl(PR_SET_NAME, \"guard-daemon\");
-        printf(\"%d\\n\", getpid()); fflush(stdout); write(p[1], \"1\", 1); for (;;) pause(); } char c; read(p[0], &c, 1); return 0; }");
+    let report = setting.c("int main() { int p[2]; pipe(p); if (!fork()) { setsid(); if (fork()) \
+        _exit(0); prctl(PR_SET_NAME, \"guard-daemon\");
+        printf(\"%d\\n\", getpid()); fflush(stdout); write(p[1], \"1\", 1); for (;;) pause(); } \
+        char c; read(p[0], &c, 1); return 0; }");
     assert_pass(&report);
     let pid: u32 = text(&report.stdout.bytes).trim().parse().unwrap();
     let left = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -167,7 +179,10 @@ fn a_child_that_is_left_at_the_end_is_mentioned() {
 #[test]
 fn signals_reach_the_own_tree_only() {
     let setting = Setting::new().declare(&[ProcessShell]);
-    assert_pass(&setting.c("int main() { pid_t p = fork(); if (!p) { pause(); } kill(p, SIGKILL); wait(0); raise(SIGCONT); kill(getpid(), SIGCONT); return 0; }"));
+    assert_pass(
+        &setting.c("int main() { pid_t p = fork(); if (!p) { pause(); } kill(p, SIGKILL); \
+        wait(0); raise(SIGCONT); kill(getpid(), SIGCONT); return 0; }"),
+    );
     crate::setting::assert_forbidden(
         &setting.c("int main() { kill(getppid(), SIGKILL); return 0; }"),
     );

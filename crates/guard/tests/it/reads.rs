@@ -56,7 +56,8 @@ fn what_is_not_there_may_be_looked_for() {
         return;
     }
     let setting = Setting::new().deny_reads();
-    let script = "for (const p of ['../none', '/etc/none', '/nowhere/none']) try { require('fs').readFileSync(p) } catch (e) { console.log(e.code) }";
+    let script = "for (const p of ['../none', '/etc/none', '/nowhere/none']) try { \
+        require('fs').readFileSync(p) } catch (e) { console.log(e.code) }";
     let report = setting.cjs(script);
     assert_pass(&report);
     assert_eq!(report.stdout.bytes, b"ENOENT\nENOENT\nENOENT\n");
@@ -71,9 +72,11 @@ fn runtimes_start_without_a_false_alarm() {
     setting.file("node_modules/dep/index.js", "module.exports = 42");
     setting.file("data.json", "{}");
     fs::write(setting.base.join("package.json"), "{}").unwrap();
-    let script = "import dep from 'dep'; import {readFileSync} from 'node:fs'; import {Worker} from 'node:worker_threads'; import 'node:crypto';
+    let script = "import dep from 'dep'; import {readFileSync} from 'node:fs'; import {Worker} \
+        from 'node:worker_threads'; import 'node:crypto';
         import os from 'node:os'; readFileSync('data.json'); os.cpus(); os.totalmem(); os.loadavg();
-        new Date().toLocaleString('de'); new Intl.DateTimeFormat('en', {timeZone: 'Asia/Tokyo'}).format(0);
+        new Date().toLocaleString('de'); new Intl.DateTimeFormat('en', {timeZone: \
+        'Asia/Tokyo'}).format(0);
         new Worker('1', {eval: true}); globalThis.crypto.randomUUID(); console.log(dep)";
     let report = setting.mjs(script);
     assert_pass(&report);

@@ -14,7 +14,8 @@ fn nothing_printed_is_taken_for_an_event() {
 
 #[test]
 fn a_look_at_the_own_status_shows_no_tracer() {
-    let report = Setting::new().sh("while read -r name value; do [ $name = TracerPid: ] && echo $value; done < /proc/self/status; true");
+    let report = Setting::new().sh("while read -r name value; do [ $name = TracerPid: ] && echo \
+        $value; done < /proc/self/status; true");
     assert_pass(&report);
     assert_eq!(report.stdout.bytes, b"0\n");
 }

@@ -11,7 +11,8 @@ export function parse(text, delimiter) {
   const header = names(records.shift() ?? []);
   records.forEach((record, index) => {
     if (record.length !== header.length) {
-      throw new InputError(`record ${index + 2} has ${record.length} fields, the header has ${header.length}`);
+      const fields = `${record.length} fields, the header has ${header.length}`;
+      throw new InputError(`record ${index + 2} has ${fields}`);
     }
   });
   return { delimiter: separator, header, rows: records };
@@ -51,7 +52,9 @@ function split(text, separator) {
       record.push('');
     }
     const width = lineEnd(text, at);
-    if (width === 0 && at < text.length) throw new InputError(`record ${records.length + 1} has text after a closing quote`);
+    if (width === 0 && at < text.length) {
+      throw new InputError(`record ${records.length + 1} has text after a closing quote`);
+    }
     if (record.length > 1 || at > start) records.push(record);
     record = [];
     at += width;

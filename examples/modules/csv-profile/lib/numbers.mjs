@@ -1,6 +1,10 @@
-// Arithmetic that gives the same digits everywhere: sums are compensated and results are cut to 12 significant digits.
+// Arithmetic that gives the same digits everywhere: sums are compensated and results are cut to 12
+// significant digits.
 
-/** Rounds to 12 significant digits, far inside what a double holds, so that no last-digit noise is printed. */
+/**
+ * Rounds to 12 significant digits, far inside what a double holds, so that no last-digit noise is
+ * printed.
+ */
 export const tidy = (number) => Number(number.toPrecision(12));
 
 /** Neumaier's compensated sum. */
@@ -15,7 +19,10 @@ export function sum(numbers) {
   return total + lost;
 }
 
-/** The quantile `q` of sorted numbers, linear between neighbours (type 7 of Hyndman and Fan, as R and NumPy default to). */
+/**
+ * The quantile `q` of sorted numbers, linear between neighbours (type 7 of Hyndman and Fan, as R
+ * and NumPy default to).
+ */
 export function quantile(sorted, q) {
   const position = (sorted.length - 1) * q;
   const below = Math.floor(position);
@@ -23,7 +30,10 @@ export function quantile(sorted, q) {
   return sorted[below] + (sorted[above] - sorted[below]) * (position - below);
 }
 
-/** Mean, sample standard deviation, extremes, quantiles and a ten-bin histogram of at least one number. */
+/**
+ * Mean, sample standard deviation, extremes, quantiles and a ten-bin histogram of at least one
+ * number.
+ */
 export function describe(numbers) {
   const sorted = Float64Array.from(numbers).sort();
   const mean = sum(sorted) / sorted.length;
@@ -44,7 +54,8 @@ function histogram(sorted) {
   const [low, high] = [sorted[0], sorted[sorted.length - 1]];
   const counts = new Array(high > low ? 10 : 1).fill(0);
   const width = (high - low) / counts.length;
-  for (const number of sorted) counts[width > 0 ? Math.min(Math.floor((number - low) / width), counts.length - 1) : 0] += 1;
+  for (const number of sorted) counts[width > 0 ? Math.min(Math.floor((number - low) / width),
+    counts.length - 1) : 0] += 1;
   return { from: low, to: high, counts };
 }
 

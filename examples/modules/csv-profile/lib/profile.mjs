@@ -4,7 +4,8 @@ import { day, typeOf } from './types.mjs';
 
 /** Profiles `table` (from csv.mjs) under `wanted` (from input.mjs). */
 export function profile(table, wanted) {
-  const columns = table.header.map((name, index) => column(name, table.rows.map((row) => row[index]), wanted));
+  const columns = table.header.map((name, index) => column(name,
+    table.rows.map((row) => row[index]), wanted));
   const distinct = new Set(table.rows.map((row) => JSON.stringify(row)));
   const result = {
     name: wanted.name,
@@ -43,7 +44,8 @@ function details(type, values) {
   if (type === 'date') return { dates: calendar(values) };
   if (type !== 'text') return {};
   const lengths = values.map((value) => [...value].length);
-  return { lengths: { min: lengths.reduce((a, b) => Math.min(a, b)), max: lengths.reduce((a, b) => Math.max(a, b)) } };
+  return { lengths: { min: lengths.reduce((a, b) => Math.min(a, b)),
+    max: lengths.reduce((a, b) => Math.max(a, b)) } };
 }
 
 function calendar(values) {
@@ -60,7 +62,7 @@ function calendar(values) {
 
 const iso = (days) => new Date(days * 86_400_000).toISOString().slice(0, 10);
 
-/** What a careful reader would want to be told first, in a fixed order. */
+/** What a careful reader would look at first, in a fixed order. */
 function findings({ rows, duplicate_rows: duplicates, columns }) {
   const list = [];
   if (rows === 0) list.push('the table has a header and no rows');
@@ -68,12 +70,22 @@ function findings({ rows, duplicate_rows: duplicates, columns }) {
   for (const { name, type, values, nulls, distinct, numbers, dates } of columns) {
     const share = rows > 0 ? tidy((100 * nulls) / rows) : 0;
     if (type === 'empty' && rows > 0) list.push(`"${name}" has no value at all`);
-    else if (nulls > 0) list.push(`"${name}" lacks ${nulls} of ${rows} values (${share.toFixed(1)} %)`);
+    else if (nulls > 0) {
+      list.push(`"${name}" lacks ${nulls} of ${rows} values (${share.toFixed(1)} %)`);
+    }
     if (values > 1 && distinct === 1) list.push(`"${name}" never changes`);
-    if (values > 1 && distinct === rows) list.push(`"${name}" is different in every row: it can serve as a key`);
-    if (dates?.days_missing > 0) list.push(`"${name}" leaves out ${dates.days_missing} days between its first and its last`);
-    if (dates && dates.days_missing === 0 && values > 1) list.push(`"${name}" covers every day from ${dates.first} to ${dates.last}`);
-    if (numbers?.outliers > 0) list.push(`"${name}" has ${numbers.outliers} values far from the rest (beyond 1.5 interquartile ranges)`);
+    if (values > 1 && distinct === rows) {
+      list.push(`"${name}" is different in every row: it can serve as a key`);
+    }
+    if (dates?.days_missing > 0) {
+      list.push(`"${name}" leaves out ${dates.days_missing} days between its first and its last`);
+    }
+    if (dates && dates.days_missing === 0
+      && values > 1) list.push(`"${name}" covers every day from ${dates.first} to ${dates.last}`);
+    if (numbers?.outliers > 0) {
+      const far = 'far from the rest (beyond 1.5 interquartile ranges)';
+      list.push(`"${name}" has ${numbers.outliers} values ${far}`);
+    }
   }
   return list;
 }

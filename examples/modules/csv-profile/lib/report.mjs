@@ -1,4 +1,5 @@
-// The profile as Markdown for people. Everything that came from the data is escaped, so a cell cannot become markup.
+// The profile as Markdown for people. Everything that came from the data is escaped, so a cell
+// cannot become markup.
 
 const BARS = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -6,9 +7,11 @@ const BARS = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 export function report(profile) {
   const parts = [
     `# ${text(profile.name)}`,
-    `${profile.rows} rows, ${profile.columns.length} columns, ${profile.duplicate_rows} repeated rows.`,
+    `${profile.rows} rows, ${profile.columns.length} columns, `
+      + `${profile.duplicate_rows} repeated rows.`,
     '## What stands out',
-    profile.findings.length > 0 ? profile.findings.map((finding) => `- ${escaped(line(finding))}`).join('\n') : 'Nothing.',
+    profile.findings.length > 0
+      ? profile.findings.map((finding) => `- ${escaped(line(finding))}`).join('\n') : 'Nothing.',
     '## Columns',
     table(['column', 'type', 'values', 'missing', 'different'], profile.columns.map((column) => [
       column.name, column.type, column.values, column.nulls, column.distinct,
@@ -22,20 +25,25 @@ export function report(profile) {
 }
 
 function numbers(columns) {
-  const heads = ['column', 'min', '5 %', '25 %', 'median', '75 %', '95 %', 'max', 'mean', 'std. dev.', 'shape'];
+  const heads = ['column', 'min', '5 %', '25 %', 'median', '75 %', '95 %', 'max', 'mean',
+    'std. dev.', 'shape'];
   return table(heads, columns.map(({ name, numbers: n }) => [
-    name, ...[n.min, n.quantiles.p05, n.quantiles.p25, n.quantiles.p50, n.quantiles.p75, n.quantiles.p95, n.max, n.mean]
-      .map(short), n.standard_deviation === null ? '' : short(n.standard_deviation), shape(n.histogram.counts),
+    name, ...[n.min, n.quantiles.p05, n.quantiles.p25, n.quantiles.p50, n.quantiles.p75,
+      n.quantiles.p95, n.max, n.mean]
+      .map(short), n.standard_deviation === null ? '' : short(n.standard_deviation),
+        shape(n.histogram.counts),
   ]));
 }
 
 function frequent({ name, top, values }) {
-  const rows = top.map(({ value, count }) => [value, count, `${((100 * count) / values).toFixed(1)} %`]);
+  const rows = top.map(({ value, count }) => [value, count,
+    `${((100 * count) / values).toFixed(1)} %`]);
   return `### ${text(name)}\n\n${table(['value', 'count', 'share'], rows)}`;
 }
 
 function table(heads, rows) {
-  const all = [heads, heads.map(() => '---'), ...rows.map((row) => row.map((cell) => text(String(cell))))];
+  const all = [heads, heads.map(() => '---'),
+    ...rows.map((row) => row.map((cell) => text(String(cell))))];
   return all.map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }
 

@@ -1,11 +1,15 @@
-/** Lines that both texts have, that only the second has (+), that only the first has (-), in their order. */
+/**
+ * Lines that both texts have, that only the second has (+), that only the first has (-), in their
+ * order.
+ */
 export function diff(before, after) {
   const [one, two] = [before, after].map((text) => text.split('\n'));
   // common[i][j]: length of the longest common lines of what follows line i and line j.
   const common = Array.from({ length: one.length + 1 }, () => new Uint32Array(two.length + 1));
   for (let i = one.length - 1; i >= 0; i -= 1) {
     for (let j = two.length - 1; j >= 0; j -= 1) {
-      common[i][j] = one[i] === two[j] ? common[i + 1][j + 1] + 1 : Math.max(common[i + 1][j], common[i][j + 1]);
+      common[i][j] = one[i] === two[j] ? common[i + 1][j + 1] + 1
+        : Math.max(common[i + 1][j], common[i][j + 1]);
     }
   }
   const lines = [];

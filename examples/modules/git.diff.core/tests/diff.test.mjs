@@ -13,7 +13,8 @@ assert.ok(patch(before, after, 'numbers.txt').includes('--- a/numbers.txt\n+++ b
 
 // The patch, applied, gives the second text.
 const applied = [];
-for (const line of found.hunks[0].lines) if (line[0] === ' ' || line[0] === '+') applied.push(line.slice(1));
+for (const line of found.hunks[0].lines) if (line[0] === ' '
+  || line[0] === '+') applied.push(line.slice(1));
 assert.equal(applied.join('\n') + '\n', after);
 
 // A last line without its end is said so and is no line of its own.

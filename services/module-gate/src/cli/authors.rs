@@ -32,7 +32,8 @@ pub struct RunEntry {
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// What LUMIO_SEED says, from 0 to 2^53 − 1
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=9_007_199_254_740_991))]
+    #[arg(long, default_value_t = 0,
+        value_parser = clap::value_parser!(u64).range(0..=9_007_199_254_740_991))]
     seed: u64,
     /// Folder for what the module leaves; it must be empty or not there yet
     #[arg(long, value_name = "DIR")]
@@ -75,7 +76,8 @@ pub(super) fn new(new: &New) -> anyhow::Result<ExitCode> {
         authors::scaffold(&new.id, &new.into).map_err(|error| Misused(format!("{error:#}")))?;
     let at = folder.display();
     print(&format!(
-        "{at} is a module that ships. Next:\n  module-gate run --module {at}\n  module-gate gates shipping --module {at}\n"
+        "{at} is a module that ships. Next:\n  module-gate run --module {at}\n  module-gate gates \
+         shipping --module {at}\n"
     ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,5 @@
-//! `gates` and `events`: a compose plan, or one module, through a gate; and the events of a gate read again.
+//! `gates` and `events`: a compose plan, or one module, through a gate; and the events of a gate
+//! read again.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,12 +16,16 @@ use crate::local::output::{FAILED, Misused, Output, UNKNOWN};
 const GATE_HELP: &str = "\
 Examples:
   module-gate gates shipping --module examples/modules/csv-profile
-  module-gate gates shipping --compose examples/compose.json --modules-root examples/modules --with-oracles
+  module-gate gates shipping --compose examples/compose.json --modules-root examples/modules \
+  --with-oracles
   module-gate gates conceptual --compose examples/compose.json --modules-root examples/modules
-  module-gate gates shipping --compose c.json --modules-root m --with-oracles --oracle-spec 'oracles/specs/**/*.json' \\
+  module-gate gates shipping --compose c.json --modules-root m --with-oracles --oracle-spec \
+  'oracles/specs/**/*.json' \\
       --emit-events --events-out events.ndjson --strict-events --hook-cmd 'jq .verdict' --form junit
 
-Exit codes: 0 pass · 1 a module or the plan is bad · 2 could not tell, or reads were let through · 3 wrong usage or an
+Exit codes: 0 pass · 1 a module or the plan is bad · 2 could not decide, or reads were let through \
+· \
+3 wrong usage or an
 unusable plan or spec";
 
 /// Commands over gates.
@@ -85,7 +90,8 @@ pub struct GateArgs {
     /// Pack modules that are npm packages, without running their scripts
     #[arg(long, requires = "compose")]
     npm_pack: bool,
-    /// List reads outside the module instead of denying them. The result is then a report and no verdict: exit code 2
+    /// List reads outside the module instead of denying them. The result is then a report and no
+    /// verdict: exit code 2
     #[arg(long)]
     lenient_reads: bool,
     /// Another form of the result of a plan

@@ -36,8 +36,9 @@ pub struct Attempt {
     pub finding: Option<Finding>,
 }
 
-/// The limit on wall time that binds a start, in milliseconds, and where it comes from. What a timeout means
-/// depends on the origin: only the run's own budget is charged when it is used up (R10).
+/// The limit on wall time that binds a start, in milliseconds, and where it comes from. What a
+/// timeout means depends on the origin: only the run's own budget is charged when it is used up
+/// (R10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WallLimit {
     /// The run's budget of running time.
@@ -49,8 +50,8 @@ pub enum WallLimit {
 }
 
 impl WallLimit {
-    /// The least of the three limits of `request`, seen at the moment `now`. Among equal ones the budget binds,
-    /// since the run has then had everything it paid for.
+    /// The least of the three limits of `request`, seen at the moment `now`. Among equal ones the
+    /// budget binds, since the run has then had everything it paid for.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the deadline has passed.

@@ -19,7 +19,7 @@ use crate::sandbox::workspace::Layout;
 const CAPTURED: Limits = Limits { files: outputs::MAX_FILES, bytes: outputs::MAX_BYTES };
 /// Most bytes of one file that are kept, so that a difference can be shown.
 const MAX_KEPT: usize = 4 << 20;
-/// What stands for the part of a path that an attempt made and left no trace of.
+/// What replaces the part of a path that an attempt made and left no trace of.
 const TEMPORARY: &str = "<temporary>";
 
 /// What of one attempt is compared.
@@ -39,16 +39,17 @@ pub struct Captured {
     pub all_effects: Multiset,
 }
 
-/// What stands at a captured path.
+/// What is at a captured path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     /// File or folder.
     pub kind: Kind,
-    /// Of the content, by the rule of module trees for a folder (O2); none for a folder without files.
+    /// Of the content, by the rule of module trees for a folder (O2); none for a folder without
+    /// files.
     pub digest: Option<Digest>,
     /// Its permissions; 0 where they are not compared.
     pub mode: u32,
-    /// Where it leads, if a link stands at the path.
+    /// Where it leads, if the path is a link.
     pub link: Option<PathBuf>,
     /// The bytes of a file that is not too large to be shown.
     pub bytes: Option<Vec<u8>>,
@@ -63,8 +64,8 @@ pub enum Kind {
     Folder,
 }
 
-/// A side effect as it is compared (M8): paths relative to the attempt's own places, without process ids, times and
-/// order.
+/// A side effect as it is compared (M8): paths relative to the attempt's own places, without
+/// process ids, times and order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Trace {
     /// What kind of thing.
@@ -133,7 +134,8 @@ pub fn capture(
     }))
 }
 
-/// What stands at a captured path, or why it cannot be captured. Nothing of the module runs any more.
+/// What is at a captured path, or why it cannot be captured. Nothing of the module runs any
+/// more.
 fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
     let named = module.join(path);
     // The guard has proven that nothing outside was written, yet a link may point anywhere.
@@ -255,8 +257,8 @@ impl Names<'_> {
         text
     }
 
-    /// The path with its place named, and with what the attempt made and left no trace of, such as the random part of a
-    /// temporary file's name, as [`TEMPORARY`].
+    /// The path with its place named, and with what the attempt made and left no trace of, such as
+    /// the random part of a temporary file's name, as [`TEMPORARY`].
     fn path(&self, target: &str) -> String {
         let path = Path::new(target);
         for (place, name) in self.places() {

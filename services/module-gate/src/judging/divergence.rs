@@ -129,7 +129,8 @@ impl Class {
     pub const fn advice(self) -> &'static str {
         match self {
             Self::Clock => {
-                "take the time from the input, or from SOURCE_DATE_EPOCH set in the case's env; leave durations out"
+                "take the time from the input, or from SOURCE_DATE_EPOCH set in the case's env; \
+                 leave durations out"
             }
             Self::Timezone => "use UTC (getUTC…, toISOString), or set TZ in the case's env",
             Self::Random => {
@@ -139,7 +140,8 @@ impl Class {
             Self::Path => "name files relative to the module, never by their absolute path",
             Self::Order => "sort what a folder lists before using it",
             Self::Locale => {
-                "compare and format by code unit, or name the locale in the call; or set LANG in the case's env"
+                "compare and format by code unit, or name the locale in the call; or set LANG in \
+                 the case's env"
             }
             Self::Environment => {
                 "read only the variables that the documentation promises, each by its name"
@@ -154,11 +156,13 @@ impl Class {
             Self::Memory => "leave measurements of memory and load out",
             Self::CarryOver => "remove what an earlier attempt left, or name it in `reset`",
             Self::Concurrency => {
-                "collect what runs at the same time in a fixed order before printing it; where only effects differ, \
+                "collect what runs at the same time in a fixed order before printing it; where \
+                 only effects differ, \
                  set \"side_effects\": false"
             }
             Self::Unknown => {
-                "print less until the difference is gone; what may depend on its surroundings is named in `pins`"
+                "print less until the difference is gone; what may depend on its surroundings is \
+                 named in `pins`"
             }
         }
     }
@@ -211,8 +215,8 @@ impl Difference {
     }
 }
 
-/// The first difference between two attempts, in the order of the document: output, files, effects. `mode_mask` has the
-/// bits of file modes that are compared.
+/// The first difference between two attempts, in the order of the document: output, files, effects.
+/// `mode_mask` has the bits of file modes that are compared.
 pub fn compare(
     case: &Case,
     first: &Captured,
@@ -353,7 +357,8 @@ pub fn first_difference(first: &[u8], other: &[u8]) -> FirstDifference {
     }
 }
 
-/// The line from `begins`, cut to what stands round `at`, with everything escaped that is not printable (R18).
+/// The line from `begins`, cut to what surrounds `at`, with everything escaped that is not
+/// printable (R18).
 fn line_round(bytes: &[u8], begins: usize, at: usize) -> String {
     let from = begins.max(at.saturating_sub(MAX_SHOWN / 2)).min(bytes.len());
     let line = bytes[from..].split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -366,7 +371,10 @@ fn line_round(bytes: &[u8], begins: usize, at: usize) -> String {
 
 fn escape(letter: char) -> Vec<char> {
     // Marks that turn the direction of text would show another line than the one that stands there.
-    let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns = matches!(
+        letter,
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
     if letter.is_control() || turns { letter.escape_unicode().collect() } else { vec![letter] }
 }
 
@@ -379,7 +387,8 @@ pub struct Window {
     pub to_ms: i128,
 }
 
-/// What kind of cause a difference between identical attempts has, by what differs and by what the program asked.
+/// What kind of cause a difference between identical attempts has, by what differs and by what the
+/// program asked.
 pub fn classify(
     difference: &Difference,
     windows: (Window, Window),
@@ -458,7 +467,8 @@ fn classify_bytes(first: &[u8], other: &[u8], windows: (Window, Window)) -> Clas
     Class::Unknown
 }
 
-/// Whether both have the same lines in another order, or the same bytes where lines were torn apart.
+/// Whether both have the same lines in another order, or the same bytes where lines were torn
+/// apart.
 fn is_reordered(first: &[u8], other: &[u8]) -> bool {
     let sorted = |bytes: &[u8], separator: u8| {
         let mut parts: Vec<Vec<u8>> =
@@ -476,7 +486,8 @@ fn is_reordered(first: &[u8], other: &[u8]) -> bool {
         })
 }
 
-/// The word round the byte `at`: letters, digits, and what joins them in numbers, dates and identifiers.
+/// The word round the byte `at`: letters, digits, and what joins them in numbers, dates and
+/// identifiers.
 fn token(bytes: &[u8], at: usize) -> String {
     let joins = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-_+/".contains(byte);
     let at = at.min(bytes.len());

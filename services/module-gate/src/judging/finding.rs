@@ -120,7 +120,7 @@ impl Observations {
     /// Most effects that are kept; the counts are exact however many there are.
     pub const MAX_EFFECTS: usize = 1_000;
 
-    /// Adds what one start did, which is told apart by its name.
+    /// Adds what one start did, which is identified by its name.
     pub fn add(&mut self, start: &str, report: &Report, layout: &Layout) {
         for effect in &report.effects {
             let inside_module_root = Path::new(&effect.target).starts_with(&layout.module);
@@ -204,7 +204,7 @@ impl Observations {
         }
     }
 
-    /// As a statement tells it.
+    /// As a statement says it.
     pub fn effects(&self, declared: &[String]) -> Effects {
         let observed = self.counts.iter().filter(|(_, count)| **count > 0);
         let observed =
@@ -221,7 +221,8 @@ impl Observations {
         GuardInfo { tier: self.tier, landlock_abi: self.landlock_abi }
     }
 
-    /// What watched, as a statement tells it; degraded also when nothing was ever started, since then nothing was watched.
+    /// What watched, as a statement says it; degraded also when nothing was ever started, since
+    /// then nothing was watched.
     pub fn guard(&self) -> Guard {
         let full = self.tier.is_some_and(|tier| tier != Tier::Degraded);
         Guard {

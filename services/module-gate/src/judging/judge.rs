@@ -1,4 +1,5 @@
-//! Judges a whole module for shipping: its manifest, its tests, its oracle cases, all in the guard (R8).
+//! Judges a whole module for shipping: its manifest, its tests, its oracle cases, all in the guard
+//! (R8).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -92,8 +93,8 @@ impl Judgement {
         self.cases.push(result);
     }
 
-    /// The finding that is stated: forbidden before undeclared before what was found first; that the
-    /// host could not tell comes last, since a proven failure stays proven (M1, M2).
+    /// The finding that is stated: forbidden before undeclared before what was found first; that
+    /// the host could not decide comes last, since a proven failure stays proven (M1, M2).
     pub fn decisive(&self) -> Option<&Finding> {
         self.findings.iter().min_by_key(|finding| match finding.code {
             Code::SideEffectsForbidden => 0,
@@ -164,8 +165,8 @@ fn addressed(file: &str, spec: Spec, manifest: &Manifest) -> Result<Spec, Invali
     ))
 }
 
-/// Judges what [`read`] found. Everything runs and is counted, also after a failure (M9), unless it is cancelled: then nothing is proven by
-/// what comes out. Blocking.
+/// Judges what [`read`] found. Everything runs and is counted, also after a failure (M9), unless it
+/// is cancelled: then nothing is proven by what comes out. Blocking.
 ///
 /// # Errors
 /// The disk's own, which says nothing about the module.
@@ -287,13 +288,17 @@ fn says_skip(stdout: &[u8]) -> bool {
     })
 }
 
-/// Digest of everything about this judge that could change a verdict, beside the module and the host.
+/// Digest of everything about this judge that could change a verdict, beside the module and the
+/// host.
 pub fn policy_digest(strict_reads: bool, pinned: bool, variations: &Variations) -> Digest {
     let limits = sandbox::LIMITS;
     let policy = json!({
-        "policy": POLICY, "guard": finding::GUARD_VERSION, "test_wall_ms": TEST_WALL_MS, "variations": variations.to_string(),
-        "reads": if strict_reads { "deny" } else { "list" }, "processors": if pinned { "one" } else { "all" },
-        "processes": limits.processes, "memory_bytes": limits.memory_bytes, "file_bytes": limits.file_bytes,
+        "policy": POLICY, "guard": finding::GUARD_VERSION, "test_wall_ms": TEST_WALL_MS,
+            "variations": variations.to_string(),
+        "reads": if strict_reads { "deny" } else { "list" },
+            "processors": if pinned { "one" } else { "all" },
+        "processes": limits.processes, "memory_bytes": limits.memory_bytes,
+            "file_bytes": limits.file_bytes,
         "stdout_bytes": limits.stdout_bytes, "stderr_bytes": limits.stderr_bytes,
     });
     wire::json::digest(&policy).expect("plain values have a canonical form")

@@ -1,5 +1,5 @@
-//! Runs oracle cases: identical attempts, then one in varied surroundings; every captured thing compared with the
-//! first (M8).
+//! Runs oracle cases: identical attempts, then one in varied surroundings; every captured thing
+//! compared with the first (M8).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -59,7 +59,7 @@ pub struct ModuleRunner<'a> {
 pub struct CaseResult {
     /// The case.
     pub name: String,
-    /// The spec it stands in.
+    /// The spec that holds it.
     pub spec: String,
     /// Identical attempts that were started.
     pub attempts: u32,
@@ -72,7 +72,8 @@ pub struct CaseResult {
     pub varied: Vec<Variation>,
     /// What it could not be varied in, and why.
     pub not_varied: Vec<NotVaried>,
-    /// With 95 % confidence, at most this share of runs differs: 1 − 0.05^(1/n). None unless it passed.
+    /// With 95 % confidence, at most this share of runs differs: 1 − 0.05^(1/n). None unless it
+    /// passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_most: Option<f64>,
     /// Time over all attempts, in milliseconds.
@@ -191,7 +192,8 @@ fn repeat(
     Ok(first.map(|(captured, ..)| captured))
 }
 
-/// One attempt more, with everything varied at once that the case leaves open and this host can vary.
+/// One attempt more, with everything varied at once that the case leaves open and this host can
+/// vary.
 fn vary(
     runner: &ModuleRunner<'_>,
     case: &Case,
@@ -227,7 +229,8 @@ fn vary(
     if causes.contains(&Variation::Path) {
         causes.retain(|cause| *cause != Variation::DirectoryOrder);
     }
-    // The locale is varied by variables too: a program that lists them all depends on the environment.
+    // The locale is varied by variables too: a program that lists them all depends on the
+    // environment.
     let class = match causes.first() {
         _ if causes.contains(&Variation::Environment) => Class::Environment,
         Some(cause) => Class::from(*cause),
@@ -242,8 +245,8 @@ fn mode_mask(variations: &[Variation]) -> u32 {
     if variations.contains(&Variation::Umask) { MODE_UNDER_ANY_MASK } else { MODE }
 }
 
-/// The variations of `suspects` that each make a difference alone, by halving; all of `suspects` where only several
-/// together do.
+/// The variations of `suspects` that each make a difference alone, by halving; all of `suspects`
+/// where only several together do.
 fn find_causes(
     runner: &ModuleRunner<'_>,
     case: &Case,
@@ -295,7 +298,8 @@ fn varied_attempt(
     attempt(runner, case, (&layout, &conditions), record)
 }
 
-/// Why identical attempts differ: by what differs, and by what the program asks when it is run once more.
+/// Why identical attempts differ: by what differs, and by what the program asks when it is run once
+/// more.
 fn explain_repeat(
     runner: &ModuleRunner<'_>,
     case: &Case,
@@ -338,7 +342,8 @@ fn asked_inputs(
         .map_or_else(|_| BTreeMap::new(), |report| inputs::listed(&report.stderr.bytes)))
 }
 
-/// One attempt from a fresh copy. What is recorded counts for the module; what is not only explains.
+/// One attempt from a fresh copy. What is recorded counts for the module; what is not only
+/// explains.
 fn attempt(
     runner: &ModuleRunner<'_>,
     case: &Case,
@@ -410,7 +415,8 @@ impl ModuleRunner<'_> {
     /// Starts a program of the prepared copy: its path, arguments and working directory.
     ///
     /// # Errors
-    /// A finding if it cannot be started: the module's fault if the program is not there, else the host's.
+    /// A finding if it cannot be started: the module's fault if the program is not there, else the
+    /// host's.
     pub fn start(
         &self,
         (layout, conditions): (&Layout, &Conditions),
@@ -446,8 +452,8 @@ impl ModuleRunner<'_> {
     }
 }
 
-/// What of a case leads out of the module in the folder `root` by a link (M5). That no path of it does so by its name is
-/// known before.
+/// What of a case leads out of the module in the folder `root` by a link (M5). That no path of it
+/// does so by its name is known before.
 pub fn escaping_paths(root: &Path, case: &Case) -> Vec<String> {
     let whole = [("entry", &case.entry), ("cwd", &case.cwd)];
     let whole =

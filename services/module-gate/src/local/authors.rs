@@ -1,4 +1,5 @@
-//! What an author needs while a module is written: a beginning, one run, the smallest declaration that passes.
+//! What an author needs while a module is written: a beginning, one run, the smallest declaration
+//! that passes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +22,8 @@ use crate::local::modules::{Local, copy_alone};
 use crate::module::manifest;
 use crate::request::{MAX_INPUT_BYTES, Request};
 
-const MAIN: &str = r#"// Reads one input, leaves one output. Time, randomness and identity come from the input and LUMIO_SEED only.
+const MAIN: &str = r#"// Reads one input, leaves one output. Time, randomness and identity come from the input and
+// LUMIO_SEED only.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { greet } from './lib/greet.mjs';
@@ -51,7 +53,7 @@ pub fn scaffold(id: &str, into: &Path) -> anyhow::Result<PathBuf> {
     let manifest = json!({
         "id": id,
         "version": "0.1.0",
-        "summary": "Greets somebody by name.",
+        "summary": "Greets a person by name.",
         "entry": "main.mjs",
         "provides": ["GreetingPort@1"],
         "port_exports": { "GreetingPort@1": { "file": "lib/greet.mjs", "export": "greet" } },
@@ -72,7 +74,8 @@ pub fn scaffold(id: &str, into: &Path) -> anyhow::Result<PathBuf> {
         }],
     });
     let readme = format!(
-        "# {id}\n\nGreets somebody by name.\n\n    module-gate run --module . --input oracles/fixtures/ada.json\n    \
+        "# {id}\n\nGreets a person by name.\n\n    module-gate run --module . --input \
+         oracles/fixtures/ada.json\n    \
          module-gate gates shipping --module .\n"
     );
 

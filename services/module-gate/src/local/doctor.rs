@@ -172,7 +172,8 @@ fn control_group() -> Fact {
                 .is_ok_and(|list| list.contains("memory"))
     });
     let found = if delegated {
-        "delegated to this process, and not used: memory is bounded by what the processes hold, looked at every 50 ms"
+        "delegated to this process, and not used: memory is bounded by what the processes hold, \
+         looked at every 50 ms"
     } else {
         "not delegated; memory is bounded by what the processes hold, looked at every 50 ms"
     };

@@ -1,4 +1,5 @@
-//! `gates`: every module of a compose plan through the phases of a gate, with events, a summary and a hook.
+//! `gates`: every module of a compose plan through the phases of a gate, with events, a summary and
+//! a hook.
 
 pub mod events;
 pub mod formats;

@@ -31,17 +31,22 @@ Examples:
   module-gate guard run --root . --copy --declare FS:write -- ./configure
   module-gate guard run --root module --strict-reads --output json -- python3 main.py
 
-Codes: E_SIDEEFFECTS_FORBIDDEN something outside the root · E_SIDEEFFECTS_DECLARATION something undeclared ·
+Codes: E_SIDEEFFECTS_FORBIDDEN something outside the root · E_SIDEEFFECTS_DECLARATION something \
+undeclared ·
 E_ORACLE_EXEC another end than exit code 0 · E_GUARD_INCOMPLETE the host could not run or watch it.
-Exit codes: 0 pass · 1 fail · 2 could not tell · 3 wrong usage. The command's own exit code is in the result.";
+Exit codes: 0 pass · 1 fail · 2 could not decide · 3 wrong usage. The command's own exit code is \
+in \
+the result.";
 
 /// Commands over commands.
 #[derive(Debug, Subcommand)]
 pub enum Guard {
-    /// Run a command under the guard: pass its output through, then say what it did and whether it may
+    /// Run a command under the guard: pass its output through, then say what it did and whether it
+    /// may
     #[command(after_help = RUN_HELP)]
     Run {
-        /// How to print the result: text on standard error after the command's output, or one JSON document with it
+        /// How to print the result: text on standard error after the command's output, or one JSON
+        /// document with it
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
         /// What to run
@@ -60,7 +65,8 @@ pub struct Run {
     /// Working directory, inside the root; default: the root
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
-    /// What the command may do: FS:read, FS:write, Process:shell, Process:git, Network; may be repeated
+    /// What the command may do: FS:read, FS:write, Process:shell, Process:git, Network; may be
+    /// repeated
     #[arg(long = "declare", value_name = "CAPABILITY")]
     declared: Vec<Capability>,
     /// Deny and charge reads outside the root instead of listing them
@@ -79,13 +85,16 @@ pub struct Run {
     #[arg(long)]
     copy: bool,
     /// Longest wall time in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    #[arg(long, value_name = "MS", default_value_t = 60_000,
+        value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     timeout_ms: u64,
     /// Most processes at once
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=4_096))]
+    #[arg(long, value_name = "N", default_value_t = 64,
+        value_parser = clap::value_parser!(u64).range(1..=4_096))]
     processes: u64,
     /// Most resident memory of all its processes, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1_024, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    #[arg(long, value_name = "MIB", default_value_t = 1_024,
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     memory_mib: u64,
     /// The command's search path
     #[arg(long, env = "PATH", hide = true, default_value = "")]
@@ -166,7 +175,7 @@ fn start(run: &Run, output: impl FnMut(OutputStream, &[u8])) -> anyhow::Result<R
     guard::run_live(&command, &policy, output).map_err(|error| advised(error, &given))
 }
 
-/// What somebody at a command line can do about it.
+/// what a user at a command line can do about it.
 fn advised(error: GuardError, root: &Path) -> anyhow::Error {
     let GuardError::Unreachable { path, .. } = &error else { return error.into() };
     if path.starts_with(root) {
@@ -208,7 +217,8 @@ fn command(run: &Run, given: &Path, root: &Path, scratch: &Path) -> anyhow::Resu
     Ok(command)
 }
 
-/// As root: the root's owner, so that what the command makes belongs to that user; user 65534 where the owner is root.
+/// As root: the root's owner, so that what the command makes belongs to that user; user 65534 where
+/// the owner is root.
 fn identity(root: &Path, run: &Run) -> anyhow::Result<Identity> {
     if !rustix::process::geteuid().is_root() {
         return Ok(Identity::Auto);
@@ -219,7 +229,8 @@ fn identity(root: &Path, run: &Run) -> anyhow::Result<Identity> {
     }
     if run.declared.contains(&Capability::FsWrite) && owner.mode() & 0o002 == 0 {
         bail!(
-            "--root {} belongs to root, and as root the command runs as user 65534, which may not write there: \
+            "--root {} belongs to root, and as root the command runs as user 65534, which may not \
+             write there: \
              give the folder to another user, or add --copy",
             root.display()
         );
@@ -235,7 +246,7 @@ pub fn passed(report: &Report) -> bool {
 /// Prints the verdict on standard error, where the command's own output has been passed through.
 ///
 /// # Errors
-/// Nobody reads any more.
+/// The reader has gone away.
 pub fn print_verdict(report: &Report) -> io::Result<()> {
     let mut out = io::stderr().lock();
     if report.stderr.bytes.last().is_some_and(|byte| *byte != b'\n') {

@@ -160,8 +160,8 @@ pub struct LocalModule {
 }
 
 impl LocalModule {
-    /// Whether specs and plans mean this module by `id`: by its manifest, or by its folder's name where the manifest
-    /// cannot be read.
+    /// Whether specs and plans mean this module by `id`: by its manifest, or by its folder's name
+    /// where the manifest cannot be read.
     pub(super) fn is_called(&self, id: &str) -> bool {
         match &self.manifest {
             Ok(manifest) => manifest.id == id,
@@ -170,8 +170,9 @@ impl LocalModule {
     }
 }
 
-/// Finds and checks every spec that one of the `globs` matches, before anything is started. Without a glob: those under
-/// `oracles/specs/` here, and those that the modules bring along. Where `only` names modules, specs of others are left out.
+/// Finds and checks every spec that one of the `globs` matches, before anything is started. Without
+/// a glob: those under `oracles/specs/` here, and those that the modules bring along. Where `only`
+/// names modules, specs of others are left out.
 ///
 /// # Errors
 /// [`Invalid`] with every mistake of every spec; [`Misused`] for a root that is not there.
@@ -292,8 +293,8 @@ fn attach(
     Ok(())
 }
 
-/// Brings the module with its links and what stands round it (M5). Its digest, unless it has links: such a module cannot
-/// be stored.
+/// Brings the module with its links and what surrounds it (M5). Its digest, unless it has links:
+/// such a module cannot be stored.
 fn import(
     folder: &Path,
     workspace: &mut Workspace,
@@ -312,8 +313,8 @@ fn import(
     Ok(before)
 }
 
-/// Copies the folder as the store would hand it out: its files and nothing round it, so that the verdict is the one `Ship`
-/// would give.
+/// Copies the folder as the store would hand it out: its files and nothing round it, so that the
+/// verdict is the one `Ship` would give.
 pub(super) fn copy_alone(
     folder: &Path,
     workspace: &Workspace,

@@ -10,15 +10,18 @@ use crate::local::output::Misused;
 /// Most files and folders that are looked at for one pattern.
 const MAX_ENTRIES: usize = 100_000;
 
-/// The files that `pattern` matches, sorted by path. A pattern without a wildcard matches itself if it is there.
+/// The files that `pattern` matches, sorted by path. A pattern without a wildcard matches itself if
+/// it is there.
 ///
 /// # Errors
 /// If too many files would have to be looked at.
 pub fn expand(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
-    // Other tools give these a meaning: taken as letters, a pattern would match nothing and say so nowhere.
+    // Other tools give these a meaning: taken as letters, a pattern would match nothing and say so
+    // nowhere.
     if let Some(sign) = pattern.chars().find(|letter| "[]{}!".contains(*letter)) {
         return Err(Misused(format!(
-            "the pattern {pattern:?} has {sign:?}: expected **, * and ? as the only signs; repeat --spec for alternatives"
+            "the pattern {pattern:?} has {sign:?}: expected **, * and ? as the only signs; repeat \
+             --spec for alternatives"
         ))
         .into());
     }
@@ -37,7 +40,8 @@ pub fn expand(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
     {
         if looked == MAX_ENTRIES {
             bail!(
-                "the pattern {pattern:?} covers more than {MAX_ENTRIES} files: name a smaller folder"
+                "the pattern {pattern:?} covers more than {MAX_ENTRIES} files: name a smaller \
+                 folder"
             );
         }
         let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());

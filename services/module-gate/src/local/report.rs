@@ -38,7 +38,8 @@ pub struct Report {
     pub cases: Vec<CaseResult>,
     /// Names of the cases that passed.
     pub passed: Vec<String>,
-    /// What was done or tried, each with its start, process and path; at most [`Observations::MAX_EFFECTS`], what is charged first to be kept.
+    /// What was done or tried, each with its start, process and path; at most
+    /// [`Observations::MAX_EFFECTS`], what is charged first to be kept.
     pub effects: Vec<Attributed>,
 }
 
@@ -103,7 +104,8 @@ pub fn text(report: &Report) -> String {
     lines.join("\n") + "\n"
 }
 
-/// How sure a pass is: how many attempts, in what they were varied, what share of runs may still differ, how long it took.
+/// How sure a pass is: how many attempts, in what they were varied, what share of runs may still
+/// differ, how long it took.
 fn passed_text(case: &CaseResult) -> String {
     let varied = if case.varied.is_empty() {
         "nothing varied".to_owned()
@@ -113,7 +115,8 @@ fn passed_text(case: &CaseResult) -> String {
     };
     let at_most = case.at_most.unwrap_or(1.0) * 100.0;
     format!(
-        "{}: {} equal attempts, {varied}; with 95 % confidence at most {at_most:.1} % of runs differ; {} ms",
+        "{}: {} equal attempts, {varied}; with 95 % confidence at most {at_most:.1} % of runs \
+         differ; {} ms",
         case.name, case.attempts, case.duration_ms
     )
 }

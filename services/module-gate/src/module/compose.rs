@@ -69,13 +69,13 @@ impl Plan {
     /// Reads a plan.
     ///
     /// # Errors
-    /// [`Invalid`] with everything that the schema refuses, and ids that stand twice.
+    /// [`Invalid`] with everything that the schema refuses, and ids that occur twice.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Invalid> {
         let plan: Self = SCHEMA.parse(file, bytes)?;
         let mut mistakes = Vec::new();
         for (n, module) in plan.modules.iter().enumerate() {
             if plan.modules[..n].iter().any(|earlier| earlier.id == module.id) {
-                mistakes.push(format!("/modules/{n}/id: {:?} stands twice", module.id));
+                mistakes.push(format!("/modules/{n}/id: {:?} occurs twice", module.id));
             }
         }
         if mistakes.is_empty() {
@@ -91,8 +91,8 @@ impl Plan {
         wire::json::digest(&value).expect("plain values have a canonical form")
     }
 
-    /// Applies a file of overrides: a module, wire or constraint is added or replaced; `"-id"`, `"remove": true`
-    /// and `"-text"` remove one.
+    /// Applies a file of overrides: a module, wire or constraint is added or replaced; `"-id"`,
+    /// `"remove": true` and `"-text"` remove one.
     ///
     /// # Errors
     /// [`Invalid`] with everything that has another form.
@@ -246,7 +246,7 @@ impl PlanMistake {
     }
 }
 
-/// Chooses a provider for every port, and finds requirements that nobody meets.
+/// Chooses a provider for every port, and finds requirements that no module meets.
 pub fn analyse(plan: &Plan, manifests: &[Manifest]) -> (Vec<Provider>, Vec<PlanMistake>) {
     let mut providers = Vec::new();
     let mut mistakes = wiring_mistakes(plan, manifests);
@@ -261,7 +261,8 @@ pub fn analyse(plan: &Plan, manifests: &[Manifest]) -> (Vec<Provider>, Vec<PlanM
     for (port, module) in &preferred {
         if !by_port.get(port).is_some_and(|modules| modules.contains(module)) {
             let error = format!(
-                "the plan prefers {module} for {port}, which no selected module of that name provides"
+                "the plan prefers {module} for {port}, which no selected module of that name \
+                 provides"
             );
             mistakes.push(PlanMistake::new("E_PREFER_UNSAT", Some(module), error));
         }
@@ -310,7 +311,8 @@ pub fn analyse(plan: &Plan, manifests: &[Manifest]) -> (Vec<Provider>, Vec<PlanM
     (providers, mistakes)
 }
 
-/// Wires that name a module or a port that is not there, or a port that a module has in two versions.
+/// Wires that name a module or a port that is not there, or a port that a module has in two
+/// versions.
 fn wiring_mistakes(plan: &Plan, manifests: &[Manifest]) -> Vec<PlanMistake> {
     let mut mistakes = Vec::new();
     for (wire, end, provides) in
@@ -361,14 +363,16 @@ mod tests {
 
     fn plan(more: &str) -> Plan {
         let text = format!(
-            r#"{{"run_id":"r","modules":[{{"id":"a.a","version":"1.0.0"}},{{"id":"b.b","version":"1.0.0"}}]{more}}}"#
+            r#"{{"run_id":"r","modules":[{{"id":"a.a","version":"1.0.0"}},
+            {{"id":"b.b","version":"1.0.0"}}]{more}}}"#
         );
         Plan::parse("compose.json", text.as_bytes()).unwrap()
     }
 
     fn manifest(id: &str, provides: &str, requires: &str) -> Manifest {
         let text = format!(
-            r#"{{"id":"{id}","version":"1.0.0","summary":"abc","provides":["{provides}"],"requires":[{requires}]}}"#
+            r#"{{"id":"{id}","version":"1.0.0","summary":"abc",
+            "provides":["{provides}"],"requires":[{requires}]}}"#
         );
         manifest::parse(text.as_bytes()).unwrap()
     }
@@ -378,7 +382,11 @@ mod tests {
         let mut plan = plan(r#","constraints":["x"]"#);
         let before = plan.digest();
         let applied = plan
-            .apply("o", br#"{"modules":["-b.b",{"id":"a.a","version":"2.0.0"},{"id":"c.c","version":"1.0.0"}],"constraints":["-x"]}"#)
+            .apply(
+                "o",
+                br#"{"modules":["-b.b",{"id":"a.a","version":"2.0.0"},
+                {"id":"c.c","version":"1.0.0"}],"constraints":["-x"]}"#,
+            )
             .unwrap();
         assert_eq!(
             (applied.removed, applied.replaced, applied.added),

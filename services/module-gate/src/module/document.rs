@@ -1,7 +1,7 @@
 //! Reads the JSON documents that a module brings, and names every mistake at once.
 //!
-//! Comments, trailing commas and a byte order mark are accepted. A mistake names its place as a JSON
-//! pointer, what was expected there, and the nearest name that is allowed.
+//! Comments, trailing commas and a byte order mark are accepted. A mistake names its place as a
+//! JSON pointer, what was expected there, and the nearest name that is allowed.
 
 use std::sync::LazyLock;
 
@@ -74,7 +74,7 @@ impl Schema {
     }
 }
 
-/// Compiles a schema that stands in this repository.
+/// Compiles a schema of this repository.
 pub(crate) fn compile(text: &str) -> Compiled {
     let text: Value = serde_json::from_str(text).expect("our schemas are JSON");
     let validator = jsonschema::validator_for(&text).expect("our schemas are schemas");
@@ -139,8 +139,9 @@ fn describe_error(schema: &Value, error: &jsonschema::ValidationError<'_>) -> Ve
     }
 }
 
-/// The part of the schema that rules the value at `pointer`, with references followed. The validator's own
-/// path is no help: where it goes through a reference, it does not name the members that stand beside.
+/// The part of the schema that rules the value at `pointer`, with references followed. The
+/// validator's own path is no help: where it goes through a reference, it does not name the members
+/// that stand beside.
 fn subschema<'s>(schema: &'s Value, pointer: &str) -> Option<&'s Value> {
     let mut rule = follow(schema, schema);
     for part in pointer.split('/').skip(1) {

@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn every_mistake_is_named_at_once() {
-        let bad = r#"{"id":"A","version":"1","summary":"abc","provides":[],"side_effects":["Disk"],"more":1}"#;
+        let bad = r#"{"id":"A","version":"1","summary":"abc","provides":[],
+            "side_effects":["Disk"],"more":1}"#;
         let Invalid { mistakes, .. } = parse(bad.as_bytes()).unwrap_err();
         for place in ["/id", "/version", "/provides", "/side_effects/0", "more"] {
             assert!(mistakes.iter().any(|m| m.contains(place)), "{place} in {mistakes:?}");

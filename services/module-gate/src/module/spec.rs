@@ -32,7 +32,7 @@ pub struct Spec {
 /// One program that must do the same every time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
-    /// The spec it stands in.
+    /// The spec that holds it.
     pub spec: String,
     /// Its name; `case_<n>` if the spec gives none.
     pub name: String,
@@ -208,9 +208,13 @@ mod tests {
 
     #[test]
     fn every_path_outside_is_named() {
-        let error = parse("s", br#"{"module":"a.b","cases":[{"entry":"../m","cwd":"/","reset":["../../x"],
-            "capture":{"files":["/etc/passwd"]}}, {"entry":"m","name":"case_1"}, {"entry":"m","name":"case_1"}]}"#)
-            .unwrap_err();
+        let error = parse(
+            "s",
+            br#"{"module":"a.b","cases":[{"entry":"../m","cwd":"/","reset":["../../x"],
+            "capture":{"files":["/etc/passwd"]}}, {"entry":"m","name":"case_1"},
+                {"entry":"m","name":"case_1"}]}"#,
+        )
+        .unwrap_err();
         assert_eq!(error.mistakes.len(), 6, "{:?}", error.mistakes);
     }
 }

@@ -1,4 +1,5 @@
-//! The store as this service sees it: module trees by digest to read, one attempt's staging to write.
+//! The store as this service sees it: module trees by digest to read, one attempt's staging to
+//! write.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -24,8 +25,8 @@ pub fn open(root: &Path) -> Result<LocalFileSystem, Error> {
     Ok(store.with_fsync(true))
 }
 
-/// Copies the module with this digest into the folder `into`, which it makes, and recomputes the digest of
-/// the copy: what runs is what was asked for, whatever the store did.
+/// Copies the module with this digest into the folder `into`, which it makes, and recomputes the
+/// digest of the copy: what runs is what was asked for, whatever the store did.
 ///
 /// # Errors
 /// [`Error::ModuleUnknown`] if it is not stored, [`Error::DigestMismatch`] if the store holds

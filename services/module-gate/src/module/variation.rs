@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::module::document::nearest;
 use crate::module::spec::Case;
 
-/// One thing of its surroundings that a deterministic program does not depend on. Ordered by how often it is
-/// the cause, which is the order in which a difference is searched.
+/// One thing of its surroundings that a deterministic program does not depend on. Ordered by how
+/// often it is the cause, which is the order in which a difference is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Variation {

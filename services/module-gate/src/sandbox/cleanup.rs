@@ -1,4 +1,5 @@
-//! Removes what a module left, whatever it made of it: closed folders, folders deeper than a path may be long, names of any bytes.
+//! Removes what a module left, whatever it made of it: closed folders, folders deeper than a path
+//! may be long, names of any bytes.
 
 use std::ffi::CString;
 use std::fs;
@@ -14,7 +15,8 @@ const BATCH: usize = 1_000;
 const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Removes a file, link or folder with all in it, if it is there. Nobody may be writing in it.
+/// Removes a file, link or folder with all in it, if it is there. No other program may be writing
+/// in it.
 ///
 /// # Errors
 /// The disk's own.
@@ -27,7 +29,8 @@ pub fn remove(path: &Path) -> io::Result<()> {
     gone.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
-/// Empties a folder with two descriptors and no recursion: the folders in a folder move up to the top before it goes.
+/// Empties a folder with two descriptors and no recursion: the folders in a folder move up to the
+/// top before it goes.
 fn clear(path: &Path) -> io::Result<()> {
     let top = enter(CWD, path)?;
     // No module knew of it, so none has taken these names.

@@ -18,11 +18,12 @@ const OTHER_LOCALE: &str = "tr_TR.UTF-8";
 pub struct Conditions {
     /// Variables that are set, or removed, after all others.
     pub env: BTreeMap<String, Option<String>>,
-    /// Whether the variables stand in reversed order.
+    /// Whether the variables are in reversed order.
     pub reversed_env: bool,
     /// A file that Node loads before the program.
     pub preload: Option<PathBuf>,
-    /// Whether the program gets the other number of processors: all where it usually has one, else one.
+    /// Whether the program gets the other number of processors: all where it usually has one, else
+    /// one.
     pub other_processors: bool,
     /// The user the program runs as.
     pub identity: Identity,
@@ -53,8 +54,9 @@ pub struct NotVaried {
 }
 
 impl Conditions {
-    /// The conditions in which `variations` are other than usual; places are the layout's matter. `preload` is
-    /// the file that shifts the clock of JavaScript, and `hour` the hour of the day in UTC.
+    /// The conditions in which `variations` are other than usual; places are the layout's matter.
+    /// `preload` is the file that shifts the clock of JavaScript, and `hour` the hour of the day in
+    /// UTC.
     pub fn varied(variations: &[Variation], preload: PathBuf, hour: u8) -> Self {
         let mut conditions = Self::default();
         for variation in variations {
@@ -66,7 +68,8 @@ impl Conditions {
                     conditions.set("TZ", zone);
                 }
                 Variation::Locale => {
-                    // A shell complains of an `LC_ALL` that is not installed, and of `LANG` it does not.
+                    // A shell complains of an `LC_ALL` that is not installed, and of `LANG` it does
+                    // not.
                     conditions.env.insert("LC_ALL".to_owned(), None);
                     conditions.set("LANG", OTHER_LOCALE);
                     conditions.set("PERL_BADLANG", "0");

@@ -30,8 +30,9 @@ pub struct MemoryFolder {
 }
 
 impl MemoryFolder {
-    /// Makes the folder, and removes those of processes that were killed. None where memory is not offered as a
-    /// file system, has too little room, runs no programs or cannot be listed in another order.
+    /// Makes the folder, and removes those of processes that were killed. None where memory is not
+    /// offered as a file system, has too little room, runs no programs or cannot be listed in
+    /// another order.
     pub fn create() -> Option<Self> {
         let memory = Path::new(MEMORY);
         let found = statvfs(memory).ok()?;

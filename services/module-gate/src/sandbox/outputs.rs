@@ -106,7 +106,8 @@ fn read(entry: &DirEntry, path: &str, left: u64) -> Result<Vec<u8>, OutputError>
     Ok(content)
 }
 
-/// A module may take its own outputs' permissions away, or put them deeper than a path may be long; that is its doing, not the disk's.
+/// A module may take its own outputs' permissions away, or put them deeper than a path may be long;
+/// that is its doing, not the disk's.
 fn unreadable(error: io::Error) -> OutputError {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {

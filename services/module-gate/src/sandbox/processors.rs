@@ -1,7 +1,8 @@
 //! Which processor a run is held on.
 //!
-//! A call that the guard stops waits for the supervisor. On one processor that is a change of tasks; between two, each has to wake the
-//! other, which takes many times as long. So every run gets one processor, and runs at once get different ones as long as there are enough.
+//! A call that the guard stops waits for the supervisor. On one processor that is a change of
+//! tasks; between two, each has to wake the other, which takes many times as long. So every run
+//! gets one processor, and runs at once get different ones as long as there are enough.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,8 +40,8 @@ impl Processors {
         Self { occupancy: Arc::new(Mutex::new(occupancy)) }
     }
 
-    /// A place for a run on the processor that fewest runs are on. None where this process may use one processor only: every run is
-    /// there already.
+    /// A place for a run on the processor that fewest runs are on. None where this process may use
+    /// one processor only: every run is there already.
     pub fn take(&self) -> Option<ProcessorLease> {
         let mut occupancy = self.occupancy.lock().unwrap_or_else(PoisonError::into_inner);
         let number = occupancy.choose(&allowed(), sched_getcpu())?;
@@ -73,8 +74,8 @@ impl Drop for ProcessorLease {
 }
 
 impl Occupancy {
-    /// Among equals one whose core has fewest runs; then the one the kernel runs this thread on: it keeps threads of all processes
-    /// apart, and we know our own only.
+    /// Among equals one whose core has fewest runs; then the one the kernel runs this thread on: it
+    /// keeps threads of all processes apart, and we know our own only.
     fn choose(&self, allowed: &[usize], current: usize) -> Option<usize> {
         if allowed.len() < 2 {
             return None;
@@ -90,14 +91,14 @@ impl Occupancy {
     }
 }
 
-/// What this process may use now: a container's set of processors can change while it runs. Asked of its first thread, which is
-/// occupancy nowhere while another thread waits for a run.
+/// What this process may use now: a container's set of processors can change while it runs. Asked
+/// of its first thread, which is occupancy nowhere while another thread waits for a run.
 pub(super) fn allowed() -> Vec<usize> {
     let set = sched_getaffinity(Some(getpid()));
     set.map_or_else(|_| Vec::new(), |set| (0..CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect())
 }
 
-/// The lowest processor of a processor's core, if the machine tells.
+/// The lowest processor of a processor's core, if the machine says which.
 fn core(number: usize) -> Option<usize> {
     let file = format!("/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list");
     let list = fs::read_to_string(file).ok()?;

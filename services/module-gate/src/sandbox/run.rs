@@ -1,4 +1,5 @@
-//! Starts a program of a module under the guard, with the environment that docs/modules.md promises.
+//! Starts a program of a module under the guard, with the environment that docs/modules.md
+//! promises.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -32,8 +33,8 @@ pub const LIMITS: Limits = Limits {
 };
 /// A tree may keep as many processors busy as this for its whole wall time.
 const PROCESSORS: u64 = 64;
-/// Folders of the system's own programs. They hold nobody's data, and with them readable an undeclared start of
-/// one is judged as that, not as a read outside the module (M2).
+/// Folders of the system's own programs. They hold no user data, and with them readable an
+/// undeclared start of one is judged as that, not as a read outside the module (M2).
 pub(crate) const PROGRAMS: [&str; 5] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"];
 const NODE_SUFFIXES: [&str; 3] = [".mjs", ".js", ".cjs"];
 
@@ -82,7 +83,8 @@ pub struct Job<'a> {
 }
 
 impl Sandbox {
-    /// Finds Node and makes both it and `scratch` reachable for the user that modules run as. `pin` holds every run on one processor.
+    /// Finds Node and makes both it and `scratch` reachable for the user that modules run as. `pin`
+    /// holds every run on one processor.
     ///
     /// # Errors
     /// A sentence that says which of the two cannot be used, and what to do.
@@ -100,13 +102,13 @@ impl Sandbox {
         }
         if let Some(blocked) = blocked(&scratch) {
             return Err(format!(
-                "{} is closed to other users: modules run as nobody and must get there",
+                "{} is closed to other users: modules run as the user `nobody` and must get there",
                 blocked.display()
             ));
         }
         let node = match blocked_or_private(&found) {
             None => found,
-            // A runtime in somebody's home is not reachable for "nobody": it gets a copy.
+            // A runtime in a home folder is not reachable for "nobody": it gets a copy.
             Some(_) => copy_runtime(&found, &scratch)
                 .map_err(|error| format!("cannot copy {}: {error}", found.display()))?,
         };

@@ -1,4 +1,4 @@
-//! A module that stands in somebody's folder, and what stands round it there (M5).
+//! A module that lies in a user's folder, and what surrounds it there (M5).
 //!
 //! ```text
 //! <copy>/home/ada/shop/modules/cart/     the copy that runs, at the end of the path it has at home
@@ -6,9 +6,11 @@
 //! <copy>/home/ada/shop/node_modules   -> /home/ada/shop/node_modules
 //! ```
 //!
-//! So `../lib/x.js`, a relative link that leads upwards and a `node_modules` above mean what they mean at home. What stands round is linked,
-//! not copied: it costs nothing however large it is, whoever may not read it there may not read it here, and the guard refuses every
-//! change behind a link, since that is outside the root. What out there names the module by a path means the original, unchanged.
+//! So `../lib/x.js`, a relative link that leads upwards and a `node_modules` above mean what they
+//! mean at home. What surrounds it is linked, not copied: it costs nothing however large it is, a
+//! user who may not read it there may not read it here, and the guard refuses every change behind a
+//! link, since that is outside the root. What out there names the module by a path means the
+//! original, unchanged.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -26,8 +28,8 @@ const MAX_BESIDE: usize = 100_000;
 /// As many links are followed as the kernel follows.
 const MAX_LINKS: usize = 40;
 
-/// Checks that a folder can be copied as a module: regular files, folders and links, no more than a module may hold. Answers the paths of
-/// its files that also stand elsewhere.
+/// Checks that a folder can be copied as a module: regular files, folders and links, no more than a
+/// module may hold. Answers the paths of its files that also have names elsewhere.
 ///
 /// # Errors
 /// What is too much, or no file, folder or link; the disk's own.
@@ -50,7 +52,8 @@ pub fn shared_files(module: &Path, limits: &Limits) -> anyhow::Result<Vec<PathBu
         }
         if files > most || folders > most || bytes > most_bytes {
             bail!(
-                "{} is too large: at most {most} files and links, {most} folders and {most_bytes} bytes are taken",
+                "{} is too large: at most {most} files and links, {most} folders and {most_bytes} \
+                 bytes are taken",
                 module.display()
             );
         }
@@ -66,10 +69,11 @@ pub fn shared_files(module: &Path, limits: &Limits) -> anyhow::Result<Vec<PathBu
     Ok(names.into_values().filter(elsewhere).flatten().map(|(_, path)| path).collect())
 }
 
-/// Lays the way to `home`, an absolute path without links, below the empty folder `root`. Answers where the module's copy is to stand.
+/// Lays the way to `home`, an absolute path without links, below the empty folder `root`. Answers
+/// where the module's copy is to be.
 ///
 /// # Errors
-/// Too many names stand beside the way; the disk's own.
+/// Too many names lie beside the way; the disk's own.
 pub fn link_around(root: &Path, home: &Path) -> anyhow::Result<PathBuf> {
     let (mut original, mut place) = (PathBuf::from("/"), root.to_owned());
     let mut beside = 0;
@@ -79,7 +83,8 @@ pub fn link_around(root: &Path, home: &Path) -> anyhow::Result<PathBuf> {
             beside += 1;
             if beside > MAX_BESIDE {
                 bail!(
-                    "more than {MAX_BESIDE} names stand in the folders above {}, in {} alone too many: \
+                    "more than {MAX_BESIDE} names are in the folders above {}, in {} alone too \
+                     many: \
                      put the modules into a folder with less beside it",
                     home.display(),
                     original.display()
@@ -99,7 +104,7 @@ pub fn link_around(root: &Path, home: &Path) -> anyhow::Result<PathBuf> {
     Ok(place)
 }
 
-/// What stands in a folder; nothing where it may not be listed.
+/// The names in a folder; nothing where it may not be listed.
 fn listed(folder: &Path) -> anyhow::Result<impl Iterator<Item = DirEntry>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
@@ -117,7 +122,8 @@ fn link(original: &DirEntry, place: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a path below the folder `root`, which is named without links, leads out of it by a link. What is not there leads nowhere else.
+/// Whether a path below the folder `root`, which is named without links, leads out of it by a link.
+/// What is not there leads nowhere else.
 pub fn leads_out(root: &Path, path: &Path) -> bool {
     let parts = |path: &Path| {
         path.components().map(|part| part.as_os_str().to_owned()).collect::<Vec<OsString>>()

@@ -39,9 +39,9 @@ pub struct Workspace {
     /// The name of the job.
     job: String,
     usual: Layout,
-    /// Where the module stands at home, if it stands in somebody's folder.
+    /// Where the module lies at home, if it lies in a user's folder.
     home: Option<PathBuf>,
-    /// Files of the module that also stand elsewhere at home: relative paths.
+    /// Files of the module that also have names elsewhere at home: relative paths.
     shared: Vec<PathBuf>,
     /// This job's folder in memory, if one was needed.
     memory: OnceLock<PathBuf>,
@@ -67,8 +67,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// A message with the attempt's private places named as the module knows them: paths in the module are relative
-    /// to it, the others begin with the variable that names them.
+    /// A message with the attempt's private places named as the module knows them: paths in the
+    /// module are relative to it, the others begin with the variable that names them.
     pub fn shorten(&self, text: &str) -> String {
         let place = |path: &Path| path.to_string_lossy().into_owned();
         let module = place(&self.module);
@@ -89,8 +89,8 @@ impl Layout {
 }
 
 impl Workspace {
-    /// Makes the folder `job` under `scratch`, after wiping what an earlier job of that name left. The module will stand
-    /// alone in it, as one from the store does.
+    /// Makes the folder `job` under `scratch`, after wiping what an earlier job of that name left.
+    /// The module will stand alone in it, as one from the store does.
     ///
     /// # Errors
     /// The disk's own.
@@ -107,7 +107,7 @@ impl Workspace {
             elsewhere: root.join("elsewhere"),
             reversed: false,
         };
-        // What stands round the copy may be seen: it stands at home where everybody can look.
+        // What surrounds the copy may be seen: it lies at home where everybody can look.
         make_open_dir(&root.join("surroundings"))?;
         for folder in ["pristine", "elsewhere"] {
             DirBuilder::new().mode(0o700).create(root.join(folder))?;
@@ -122,7 +122,8 @@ impl Workspace {
         })
     }
 
-    /// Takes the module that stands in the folder `home`, links included, and links what stands round it (M5).
+    /// Takes the module that stands in the folder `home`, links included, and links what stands
+    /// round it (M5).
     ///
     /// # Errors
     /// It is no module that can be copied, or too much stands round it.
@@ -139,7 +140,7 @@ impl Workspace {
         Ok(())
     }
 
-    /// Where the tree is put before anything runs; made by whoever puts it there.
+    /// Where the tree is put before anything runs; made by the caller.
     pub fn pristine(&self) -> PathBuf {
         self.root.join("pristine/module")
     }
@@ -161,11 +162,11 @@ impl Workspace {
         Ok(path)
     }
 
-    /// Other places, of another length, for what of `variations` is a place. `memory` is a folder in memory, needed
-    /// for another order of listings.
+    /// Other places, of another length, for what of `variations` is a place. `memory` is a folder
+    /// in memory, needed for another order of listings.
     ///
     /// # Errors
-    /// The disk's own; too much stands round the module.
+    /// The disk's own; too much surrounds the module.
     pub fn varied(
         &self,
         variations: &[Variation],
@@ -193,7 +194,7 @@ impl Workspace {
         Ok(layout)
     }
 
-    /// Where the module stands below another folder, with the same round it.
+    /// Where the module lies below another folder, with the same round it.
     fn place_module(&self, folder: &Path) -> anyhow::Result<PathBuf> {
         let fresh = !folder.exists();
         make_open_dir(folder)?;
@@ -205,7 +206,8 @@ impl Workspace {
         }
     }
 
-    /// Starts an attempt in the usual places: a fresh copy of the pristine tree, empty output and home, this input.
+    /// Starts an attempt in the usual places: a fresh copy of the pristine tree, empty output and
+    /// home, this input.
     ///
     /// # Errors
     /// The disk's own.
@@ -249,8 +251,9 @@ impl Workspace {
     }
 }
 
-/// Turns round the order in which a folder in memory, and every folder below, lists its entries: such a file
-/// system lists what was named last first, so naming each again in the order of the list turns it.
+/// Turns round the order in which a folder in memory, and every folder below, lists its entries:
+/// such a file system lists what was named last first, so naming each again in the order of the
+/// list turns it.
 fn reverse_listings(folder: &Path) -> io::Result<()> {
     let folders: Vec<PathBuf> = WalkDir::new(folder)
         .into_iter()
@@ -301,7 +304,8 @@ fn set_file_times(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what jobs of a process that was killed left under `scratch`; nothing that no job is called.
+/// Removes what jobs of a process that was killed left under `scratch`; nothing that no job is
+/// called.
 ///
 /// # Errors
 /// The disk's own.

@@ -43,7 +43,8 @@ fn a_spec_that_leads_out_by_a_link_is_refused_before_anything_runs() {
 #[test]
 fn links_that_stay_in_the_module_are_followed() {
     let home = Home::new();
-    let case = json!({ "entry": "run.mjs", "cwd": "here", "reset": ["left"], "capture": { "files": ["../real/data"] } });
+    let case = json!({ "entry": "run.mjs", "cwd": "here", "reset": ["left"],
+        "capture": { "files": ["../real/data"] } });
     home.module("a", &[], PRINTS, &json!([case]));
     home.put("modules/a/real/data", "data");
     home.put("outside", "outside");
@@ -64,7 +65,7 @@ fn captured(declares: &[&str], main: &str) -> (Value, String) {
         json!({ "entry": "main.mjs", "capture": { "files": ["out"], "side_effects": false } });
     home.module("a", declares, main, &json!([case]));
     let ended = home.oracles(&[]);
-    (ended.told()["code"].clone(), ended.text)
+    (ended.report()["code"].clone(), ended.text)
 }
 
 #[test]
@@ -76,7 +77,8 @@ fn a_captured_file_that_was_never_made_is_no_pass() {
 
 #[test]
 fn a_captured_folder_is_compared_file_by_file() {
-    let fills = "import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'; mkdirSync('out/sub', { recursive: true });";
+    let fills = "import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'; \
+        mkdirSync('out/sub', { recursive: true });";
     let with = |more: &str| captured(&["FS:write"], &format!("{fills} {more}"));
     for same in ["", "writeFileSync('out/sub/a', 'same'); writeFileSync('out/b', '');"] {
         let (code, text) = with(same);
@@ -108,11 +110,13 @@ fn what_cannot_be_read_like_a_file_is_no_pass() {
         ),
         (
             "import { mkdirSync } from 'node:fs'; mkdirSync('out'); process.chdir('out');
-             for (let n = 0; n < 30; n++) { mkdirSync('n'.repeat(200)); process.chdir('n'.repeat(200)); }",
+             for (let n = 0; n < 30; n++) { mkdirSync('n'.repeat(200)); \
+             process.chdir('n'.repeat(200)); }",
             "cannot be captured",
         ),
         (
-            "import { openSync, ftruncateSync } from 'node:fs'; for (const name of ['out']) ftruncateSync(openSync(name, 'w'), 64 * 2 ** 20 + 1);",
+            "import { openSync, ftruncateSync } from 'node:fs'; for (const name of ['out']) \
+             ftruncateSync(openSync(name, 'w'), 64 * 2 ** 20 + 1);",
             "",
         ),
     ] {
@@ -126,7 +130,8 @@ fn what_cannot_be_read_like_a_file_is_no_pass() {
 fn a_captured_file_that_may_not_be_read_is_no_pass() {
     let (code, text) = captured(
         &["FS:write"],
-        "import { chmodSync, writeFileSync } from 'node:fs'; writeFileSync('out', ''); chmodSync('out', 0);",
+        "import { chmodSync, writeFileSync } from 'node:fs'; writeFileSync('out', ''); \
+         chmodSync('out', 0);",
     );
     // Root may read everything.
     if !rustix::process::geteuid().is_root() {
@@ -140,7 +145,8 @@ async fn shipping_holds_captures_to_the_same() {
     let world = World::new().await;
     let gate = world.serve().await;
     let home = Home::new();
-    let main = "import { mkdirSync, writeFileSync } from 'node:fs'; mkdirSync('made'); writeFileSync('made/file', 'x');";
+    let main = "import { mkdirSync, writeFileSync } from 'node:fs'; mkdirSync('made'); \
+        writeFileSync('made/file', 'x');";
     let ship = async |file: &str| {
         let case = json!({ "entry": "main.mjs", "capture": { "files": [file] } });
         home.module("a", &["FS:write"], main, &json!([case]));

@@ -1,4 +1,5 @@
-//! A folder with modules in it as somebody has them at home, and the command that runs their oracle cases.
+//! A folder with modules in it as an author has them at home, and the command that runs their
+//! oracle cases.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -54,7 +55,8 @@ impl Home {
     /// A module under `modules/` that may do what it `declares`, with these oracle cases.
     pub fn module(&self, name: &str, declares: &[&str], main: &str, cases: &Value) {
         let manifest = json!({
-            "id": format!("fixture.{name}"), "version": "1.0.0", "summary": "a fixture", "entry": "main.mjs",
+            "id": format!("fixture.{name}"), "version": "1.0.0", "summary": "a \
+             fixture", "entry": "main.mjs",
             "provides": ["FixturePort@1"], "side_effects": declares, "tests": ["script:main.mjs"],
         });
         let spec = json!({ "module": format!("fixture.{name}"), "cases": cases });
@@ -123,12 +125,12 @@ impl From<Output> for Ended {
 }
 
 impl Ended {
-    /// What is told of the only module.
-    pub fn told(&self) -> Value {
-        let mut told: Vec<Value> = serde_json::from_slice(&self.stdout)
+    /// The report of the only module.
+    pub fn report(&self) -> Value {
+        let mut reported: Vec<Value> = serde_json::from_slice(&self.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}", self.text));
-        assert_eq!(told.len(), 1, "{}", self.text);
-        told.remove(0)
+        assert_eq!(reported.len(), 1, "{}", self.text);
+        reported.remove(0)
     }
 }
 

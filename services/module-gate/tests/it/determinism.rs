@@ -15,7 +15,7 @@ fn case(main: &str, more: &Value, options: &[&str]) -> (Value, Value) {
     for name in ["delta", "alpha", "charlie", "bravo"] {
         home.put(&format!("modules/a/data/{name}.txt"), name);
     }
-    let report = home.oracles(options).told();
+    let report = home.oracles(options).report();
     (report["cases"][0].clone(), report)
 }
 
@@ -38,7 +38,8 @@ const CAUSES: &[(&str, &str)] = &[
     ("random", "import fs from 'node:fs'; fs.mkdtempSync('x-')"),
     (
         "random",
-        "import fs from 'node:fs'; fs.writeFileSync(process.env.LUMIO_OUTPUT + '/f', crypto.randomUUID())",
+        "import fs from 'node:fs'; fs.writeFileSync(process.env.LUMIO_OUTPUT + '/f', \
+         crypto.randomUUID())",
     ),
     ("pid", "console.log('pid ' + process.pid)"),
     ("pid", "console.log('above ' + process.pid + ' of ' + process.ppid)"),
@@ -49,11 +50,13 @@ const CAUSES: &[(&str, &str)] = &[
     ("path", "console.log(process.env.LUMIO_OUTPUT.length)"),
     (
         "order",
-        "import fs from 'node:fs'; const d = fs.opendirSync('data'); for (let e; (e = d.readSync());) console.log(e.name)",
+        "import fs from 'node:fs'; const d = fs.opendirSync('data'); for (let e; (e = \
+         d.readSync());) console.log(e.name)",
     ),
     (
         "order",
-        "import { execSync } from 'node:child_process'; console.log(execSync('ls -U data').toString())",
+        "import { execSync } from 'node:child_process'; console.log(execSync('ls -U \
+         data').toString())",
     ),
     ("locale", "console.log((1234567.891).toLocaleString())"),
     ("locale", "console.log('TITLE'.toLocaleLowerCase())"),
@@ -78,31 +81,40 @@ const ORDINARY: &[&str] = &[
     "import fs from 'node:fs'; console.log(fs.readdirSync('data').join())",
     "import fs from 'node:fs'; console.log(fs.readFileSync('data/alpha.txt', 'utf8'))",
     "import fs from 'node:fs'; fs.writeFileSync('out.tmp', 'x'); fs.renameSync('out.tmp', 'out')",
-    "import fs from 'node:fs'; const t = 'out.' + process.pid; fs.writeFileSync(t, 'x'); fs.renameSync(t, 'out')",
-    "import fs from 'node:fs'; const d = fs.mkdtempSync(process.env.TMPDIR + '/'); fs.writeFileSync(d + '/f', 'x'); fs.rmSync(d, { recursive: true })",
+    "import fs from 'node:fs'; const t = 'out.' + process.pid; fs.writeFileSync(t, 'x'); \
+     fs.renameSync(t, 'out')",
+    "import fs from 'node:fs'; const d = fs.mkdtempSync(process.env.TMPDIR + '/'); \
+     fs.writeFileSync(d + '/f', 'x'); fs.rmSync(d, { recursive: true })",
     "import fs from 'node:fs'; fs.mkdirSync('data', { recursive: true }); console.log('ok')",
     "console.log(new Date(0).toISOString(), new Date(86400000).getUTCDate())",
     "console.log(new Date('2020-01-01T00:00:00Z').getTime(), new Date() instanceof Date)",
     "const t = Date.now(); console.log(typeof t, Date.now() >= t)",
-    "import { createHash } from 'node:crypto'; console.log(createHash('sha256').update('x').digest('hex'))",
+    "import { createHash } from 'node:crypto'; \
+     console.log(createHash('sha256').update('x').digest('hex'))",
     "console.log([3, 1, 2].sort().join(), 'b' < 'a')",
     "console.log((1.005).toFixed(2), (1e21).toString(), (0.1 + 0.2).toPrecision(5))",
     "console.log((1234.5).toLocaleString('en-US'), 'I'.toLocaleLowerCase('en'))",
     "console.log(new Intl.DateTimeFormat('en', { timeZone: 'UTC' }).format(new Date(0)))",
     "await new Promise((done) => setTimeout(done, 5)); console.log('waited')",
     "const all = await Promise.all([1, 2, 3].map(async (n) => n * 2)); console.log(all.join())",
-    "import fs from 'node:fs'; await Promise.all([1, 2, 3, 4].map((n) => fs.promises.writeFile('f' + n, 'x')))",
-    "import { execFileSync } from 'node:child_process'; console.log(execFileSync('/bin/echo', ['x']).toString())",
+    "import fs from 'node:fs'; await Promise.all([1, 2, 3, 4].map((n) => fs.promises.writeFile('f' \
+     + n, 'x')))",
+    "import { execFileSync } from 'node:child_process'; console.log(execFileSync('/bin/echo', \
+     ['x']).toString())",
     "import { execSync } from 'node:child_process'; console.log(execSync('ls data').toString())",
-    "import { Worker } from 'node:worker_threads'; new Worker('require(\\'node:worker_threads\\').parentPort.postMessage(1)', { eval: true }).on('message', (m) => console.log(m))",
+    "import { Worker } from 'node:worker_threads'; new \
+     Worker('require(\\'node:worker_threads\\').parentPort.postMessage(1)', { eval: true \
+     }).on('message', (m) => console.log(m))",
     "let s = Number(process.env.LUMIO_SEED) || 1; console.log((s = (s * 48271) % 2147483647))",
     "import fs from 'node:fs'; fs.writeFileSync(process.env.LUMIO_OUTPUT + '/a.json', '{}')",
-    "import fs from 'node:fs'; console.log(JSON.parse(fs.readFileSync(process.env.LUMIO_INPUT, 'utf8')))",
+    "import fs from 'node:fs'; console.log(JSON.parse(fs.readFileSync(process.env.LUMIO_INPUT, \
+     'utf8')))",
     "import path from 'node:path'; console.log(path.relative(process.cwd(), path.resolve('data')))",
     "import zlib from 'node:zlib'; console.log(zlib.gzipSync('x').length)",
     "process.stdout.write('\\u20ac'.repeat(20000))",
     "console.log(structuredClone(new Map([[1, new Date(0)]])))",
-    "import fs from 'node:fs'; fs.chmodSync('data/alpha.txt', 0o600); console.log(fs.statSync('data/alpha.txt').mode & 0o777)",
+    "import fs from 'node:fs'; fs.chmodSync('data/alpha.txt', 0o600); \
+     console.log(fs.statSync('data/alpha.txt').mode & 0o777)",
 ];
 
 /// Every how-manyth program is run: all with `LUMIO_LONG=1`.

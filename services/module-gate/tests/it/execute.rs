@@ -1,4 +1,4 @@
-//! A module that does what it declared is executed, metered, stated and told.
+//! A module that does what it declared is executed, metered, stated and reported.
 
 use chassis::clock;
 use wire::digest::Digest;
@@ -122,12 +122,12 @@ async fn a_request_that_makes_no_sense_is_refused_before_anything_stands() {
     let gate = world.serve().await;
     let good = request(Digest::of(b"x"), &serde_json::json!({}));
     let cases: [(&str, Spoil, Problem); 7] = [
-        ("run id", |it| it.run_id = "x".to_owned(), Problem::InvalidRequest),
-        ("attempt", |it| it.attempt = 0, Problem::InvalidRequest),
-        ("seed", |it| it.seed = 1 << 53, Problem::InvalidRequest),
-        ("wall limit", |it| it.wall_limit_ms = 0, Problem::InvalidRequest),
-        ("input digest", |it| it.input = b"{\"a\":1}".to_vec(), Problem::DigestMismatch),
-        ("canonical", |it| it.input = b"{ }".to_vec(), Problem::DigestMismatch),
+        ("run id", |request| request.run_id = "x".to_owned(), Problem::InvalidRequest),
+        ("attempt", |request| request.attempt = 0, Problem::InvalidRequest),
+        ("seed", |request| request.seed = 1 << 53, Problem::InvalidRequest),
+        ("wall limit", |request| request.wall_limit_ms = 0, Problem::InvalidRequest),
+        ("input digest", |request| request.input = b"{\"a\":1}".to_vec(), Problem::DigestMismatch),
+        ("canonical", |request| request.input = b"{ }".to_vec(), Problem::DigestMismatch),
         ("unknown module", |_| {}, Problem::ModuleUnknown),
     ];
     for (what, spoil, problem) in cases {

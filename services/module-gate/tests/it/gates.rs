@@ -38,7 +38,8 @@ fn planned(declares: &[&str], main: &str, cases: &Value) -> Home {
     });
     home.put("modules/a/module.json", &manifest.to_string());
     let plan = json!({
-        "run_id": "plan", "modules": [{ "id": "fixture.a", "version": "1.0.0" }], "constraints": ["one"],
+        "run_id": "plan", "modules": [{ "id": "fixture.a", "version": "1.0.0" }],
+            "constraints": ["one"],
     });
     home.put("compose.json", &plan.to_string());
     home

@@ -31,10 +31,10 @@ fn start(home: &Home, words: &[&str]) -> Child {
 
 /// The number of the running module's process.
 fn started(home: &Home, job: &str) -> String {
-    let told = home.path("scratch").join(job).join("output/started");
+    let reported = home.path("scratch").join(job).join("output/started");
     let since = Instant::now();
     while since.elapsed() < Duration::from_secs(120) {
-        if let Ok(pid) = fs::read_to_string(&told) {
+        if let Ok(pid) = fs::read_to_string(&reported) {
             return pid;
         }
         std::thread::yield_now();

@@ -1,4 +1,5 @@
-//! The service and the local commands as their callers see them: real Postgres, NATS and Node, real modules in the real guard.
+//! The service and the local commands as their callers see them: real Postgres, NATS and Node, real
+//! modules in the real guard.
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 

@@ -1,4 +1,5 @@
-//! A run is held on one processor, each on another as long as there are enough, and never on one that this process may not use.
+//! A run is held on one processor, each on another as long as there are enough, and never on one
+//! that this process may not use.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 use crate::command::Home;
 use crate::world::node;
 
-const TELLS: &str = "
+const PRINTS: &str = "
     import { existsSync, readFileSync, writeFileSync } from 'node:fs';
     const list = /Cpus_allowed_list:\\s*(.*)/.exec(readFileSync('/proc/self/status', 'utf8'))[1];
     const [wanted, go] = process.argv.slice(2);
@@ -66,7 +67,7 @@ fn run(sandbox: &Sandbox, workspace: &Workspace, manifest: &Manifest, go: &Path)
 #[test]
 fn two_runs_at_once_have_a_processor_each() {
     let home = Home::new();
-    home.module("a", &[], TELLS, &json!([{ "entry": "main.mjs" }]));
+    home.module("a", &[], PRINTS, &json!([{ "entry": "main.mjs" }]));
     let scratch = tempfile::tempdir().unwrap();
     fs::set_permissions(scratch.path(), Permissions::from_mode(0o711)).unwrap();
     let sandbox = Sandbox::new(scratch.path(), &node(), "", true).unwrap();
@@ -83,7 +84,8 @@ fn two_runs_at_once_have_a_processor_each() {
             scope.spawn(move || run(sandbox, workspace, manifest, go))
         });
         let since = Instant::now();
-        // Both run at this moment, or the test fails below: a run that was never let go ends by its limit.
+        // Both run at this moment, or the test fails below: a run that was never let go ends by its
+        // limit.
         while !workspaces.iter().all(|one| one.layout().output.join("started").exists())
             && since.elapsed() < Duration::from_secs(50)
         {
@@ -106,7 +108,7 @@ fn a_run_stays_where_the_command_was_put() {
     for processor in allowed() {
         let processor = processor.to_string();
         let home = Home::new();
-        home.module("a", &[], TELLS, &json!([{ "entry": "main.mjs", "args": [processor] }]));
+        home.module("a", &[], PRINTS, &json!([{ "entry": "main.mjs", "args": [processor] }]));
         let ended = home.oracles_by(&["taskset", "-c", &processor], &["--variations", "none"]);
         assert_eq!(ended.code, Some(0), "{}", ended.text);
     }
@@ -118,7 +120,7 @@ fn runs_can_be_given_all_processors() {
     let all = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     let home = Home::new();
     let case = json!([{ "entry": "main.mjs", "args": [all.unwrap().trim()] }]);
-    home.module("a", &[], TELLS, &case);
+    home.module("a", &[], PRINTS, &case);
     let ended = home.oracles(&["--pin-processors", "false", "--variations", "none"]);
     assert_eq!(ended.code, Some(0), "{}", ended.text);
     let ended = home.oracles(&["--pin-processors", "some"]);

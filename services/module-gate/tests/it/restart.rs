@@ -98,9 +98,10 @@ async fn a_start_that_fails_names_the_setting_on_one_line() {
     ] {
         let output = command(&world).env(name, value).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
-        let told: Vec<_> = text.lines().filter(|line| line.starts_with("module-gate: ")).collect();
-        assert_eq!((output.status.code(), told.len()), (Some(3), 1), "{name}: {text}");
-        assert!(told[0].contains(name), "{name}: {text}");
+        let reported: Vec<_> =
+            text.lines().filter(|line| line.starts_with("module-gate: ")).collect();
+        assert_eq!((output.status.code(), reported.len()), (Some(3), 1), "{name}: {text}");
+        assert!(reported[0].contains(name), "{name}: {text}");
     }
 }
 

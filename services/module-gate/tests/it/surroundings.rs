@@ -1,4 +1,5 @@
-//! A module is run in a copy, with what stands round it at home standing round the copy, and nothing of all that changes (M5).
+//! A module is run in a copy, with what surrounds it at home standing round the copy, and
+//! nothing of all that changes (M5).
 
 use std::fs;
 
@@ -26,7 +27,8 @@ fn what_stands_round_a_module_is_found_as_at_home() {
         import { dep } from 'dep';
         import { readFileSync, existsSync } from 'node:fs';
         const text = (path) => readFileSync(path, 'utf8').trim();
-        console.log(x, dep, text('../lib/data.txt'), text('data'), text('up/lib/data.txt'), text('../self/own.txt'));
+        console.log(x, dep, text('../lib/data.txt'), text('data'), text('up/lib/data.txt'), \
+        text('../self/own.txt'));
         if (existsSync('gone')) process.exit(3);";
     home.module("a", &[], main, &json!([{ "entry": "main.mjs" }]));
     home.put("modules/a/own.txt", "own");
@@ -39,11 +41,15 @@ fn what_stands_round_a_module_is_found_as_at_home() {
     let ended = home.oracles(&[]);
 
     assert_eq!(ended.code, Some(0), "{}", ended.text);
-    let told = ended.told();
-    assert_eq!(told["oracle"]["attempts"], 2, "{}", ended.text);
+    let reported = ended.report();
+    assert_eq!(reported["oracle"]["attempts"], 2, "{}", ended.text);
     let tier = if rustix::process::geteuid().is_root() { "separated" } else { "unprivileged" };
-    assert!([tier, "traced"].contains(&told["guard"]["tier"].as_str().unwrap()), "{}", ended.text);
-    assert!(told["module_digest"].is_null(), "what has links cannot be stored");
+    assert!(
+        [tier, "traced"].contains(&reported["guard"]["tier"].as_str().unwrap()),
+        "{}",
+        ended.text
+    );
+    assert!(reported["module_digest"].is_null(), "what has links cannot be stored");
     assert_eq!(home.state(), before);
 }
 
@@ -73,7 +79,8 @@ fn nothing_round_a_module_can_be_changed() {
         (0..deeds.len()).map(|n| json!({ "entry": "main.mjs", "args": [n] })).collect();
     let deeds = deeds.map(|deed| format!("() => {deed}")).join(",\n");
     let main = format!(
-        "import {{ writeFileSync, renameSync, rmSync, unlinkSync, chmodSync, utimesSync, linkSync }} from 'node:fs';
+        "import {{ writeFileSync, renameSync, rmSync, unlinkSync, chmodSync, utimesSync, linkSync \
+         }} from 'node:fs';
          const deeds = [{deeds}];
          try {{ deeds[process.argv[2]](); }} catch {{}}"
     );
@@ -87,13 +94,20 @@ fn nothing_round_a_module_can_be_changed() {
     let ended = home.oracles(&[]);
 
     assert_eq!(ended.code, Some(1), "{}", ended.text);
-    let told = ended.told();
-    let findings: Vec<_> =
-        told["findings"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    let reported = ended.report();
+    let findings: Vec<_> = reported["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding.as_str().unwrap())
+        .collect();
     assert_eq!(findings.len(), cases.len(), "{findings:#?}");
-    assert!(findings.iter().all(|it| it.starts_with("E_SIDEEFFECTS_FORBIDDEN")), "{findings:#?}");
+    assert!(
+        findings.iter().all(|finding| finding.starts_with("E_SIDEEFFECTS_FORBIDDEN")),
+        "{findings:#?}"
+    );
     assert_eq!(home.state(), before);
-    let effect = &told["effects"][0];
+    let effect = &reported["effects"][0];
     assert_eq!(
         (&effect["start"], &effect["charge"]),
         (&json!("case case_1, attempt 1"), &json!("outside"))
@@ -127,15 +141,16 @@ fn a_file_that_also_stands_outside_is_outside() {
         const write = process.argv[2] === 'write';
         if (write) try { writeFileSync('shared', 'x'); } catch {}
         console.log(readFileSync('shared', 'utf8'));";
-    let cases = json!([{ "name": "reads", "entry": "main.mjs" }, { "name": "writes", "entry": "main.mjs", "args": ["write"] }]);
+    let cases = json!([{ "name": "reads", "entry": "main.mjs" },
+        { "name": "writes", "entry": "main.mjs", "args": ["write"] }]);
     home.module("a", &["FS:write"], main, &cases);
     fs::hard_link(home.path("modules/lib/data.txt"), home.path("modules/a/shared")).unwrap();
     let before = home.state();
     let ended = home.oracles(&[]);
     assert_eq!(ended.code, Some(1), "{}", ended.text);
-    let told = ended.told();
-    assert_eq!(told["passed"], json!(["reads"]), "{}", ended.text);
-    assert_eq!(told["code"], "E_SIDEEFFECTS_FORBIDDEN", "{}", ended.text);
+    let reported = ended.report();
+    assert_eq!(reported["passed"], json!(["reads"]), "{}", ended.text);
+    assert_eq!(reported["code"], "E_SIDEEFFECTS_FORBIDDEN", "{}", ended.text);
     assert_eq!(home.state(), before);
 }
 
@@ -150,7 +165,7 @@ fn a_module_that_is_judged_for_shipping_stands_alone_as_one_from_the_store_does(
     assert_eq!(alone.code, Some(0), "{}", alone.text);
     home.put("modules/a/main.mjs", "import '../lib/x.mjs';");
     let needs = home.ship("a");
-    assert_eq!(needs.told()["code"], "E_TEST", "{}", needs.text);
+    assert_eq!(needs.report()["code"], "E_TEST", "{}", needs.text);
     assert!(needs.text.contains("Cannot find module"), "{}", needs.text);
     link("../lib/x.mjs", home.path("modules/a/x.mjs"));
     let linked = home.ship("a");
@@ -164,7 +179,7 @@ fn strict_reads_close_the_surroundings() {
     let main = "import '../lib/x.mjs';";
     home.module("a", &[], main, &json!([{ "entry": "main.mjs" }]));
     let ended = home.oracles(&["--strict-reads"]);
-    assert_eq!(ended.told()["code"], "E_SIDEEFFECTS_FORBIDDEN", "{}", ended.text);
+    assert_eq!(ended.report()["code"], "E_SIDEEFFECTS_FORBIDDEN", "{}", ended.text);
 }
 
 #[test]

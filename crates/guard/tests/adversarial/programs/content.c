@@ -75,7 +75,8 @@ PROBE(write_vector) {
 PROBE(write_asynchronously) {
     int to = open(at("x"), O_WRONLY);
     aio_context_t context = 0;
-    struct iocb block = {.aio_lio_opcode = IOCB_CMD_PWRITE, .aio_buf = (uintptr_t) "z", .aio_nbytes = 1}, *list[] = {&block};
+    struct iocb block = {.aio_lio_opcode = IOCB_CMD_PWRITE, .aio_buf = (uintptr_t) "z",
+        .aio_nbytes = 1}, *list[] = {&block};
     struct io_event done;
     TRY(to);
     block.aio_fildes = to;
@@ -127,7 +128,8 @@ PROBE(descriptor_of_a_child) {
     TRY(child);
     char space[CMSG_SPACE(sizeof(int))] = {0};
     struct iovec part = {"f", 1};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = space,
+        .msg_controllen = sizeof space};
     if (!child) {
         int f = open(at("x"), O_WRONLY);
         if (f < 0) _exit(1);

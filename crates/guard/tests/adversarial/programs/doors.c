@@ -13,8 +13,10 @@ PROBE(io_uring_or_else) {
         TRY(open(at("a"), O_CREAT | O_WRONLY, 0600));
         return 0;
     }
-    char *entries = mmap(0, setup.sq_off.array + setup.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQ_RING);
-    struct io_uring_sqe *queue = mmap(0, setup.sq_entries * sizeof *queue, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQES);
+    char *entries = mmap(0, setup.sq_off.array + setup.sq_entries * 4, PROT_READ | PROT_WRITE,
+        MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQ_RING);
+    struct io_uring_sqe *queue = mmap(0, setup.sq_entries * sizeof *queue, PROT_READ | PROT_WRITE,
+        MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQES);
     EXPECT(entries != MAP_FAILED && queue != MAP_FAILED);
     memset(queue, 0, sizeof *queue);
     queue->opcode = IORING_OP_OPENAT;
@@ -38,12 +40,14 @@ PROBE(io_uring_is_absent) {
 #ifdef __x86_64__
 // 32-bit calls take 32-bit pointers.
 static char *low_copy(const char *text) {
-    char *page = mmap((void *)0x100000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    char *page = mmap((void *)0x100000, 4096, PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     return page == MAP_FAILED ? 0 : strcpy(page, text);
 }
 static long enter_32(long number, long one, long two, long three) {
     long result;
-    __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(one), "c"(two), "d"(three) : "memory", "r8", "r9", "r10", "r11");
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(one), "c"(two), "d"(three)
+        : "memory", "r8", "r9", "r10", "r11");
     return result;
 }
 PROBE(open_by_int_80) { return enter_32(5, (long)low_copy(at("a")), O_CREAT | O_WRONLY, 0600) < 0; }
@@ -81,7 +85,8 @@ PROBE(privileged_calls_fail) {
     return 0;
 }
 PROBE(new_namespaces_fail) {
-    long kinds[] = {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP, 0x80 /* time */};
+    long kinds[] = {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC,
+        CLONE_NEWUTS, CLONE_NEWCGROUP, 0x80 /* time */};
     for (int i = 0; i < 8; i++) EXPECT(unshare(kinds[i]) < 0);
     EXPECT(unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0);
     EXPECT(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0) < 0);
@@ -124,7 +129,8 @@ PROBE(open_by_handle) {
 }
 
 static int install(unsigned action, unsigned flags, int number, unsigned otherwise) {
-    struct sock_filter code[] = {{0x20, 0, 0, 0}, {0x15, 0, 1, number}, {0x06, 0, 0, action}, {0x06, 0, 0, otherwise}};
+    struct sock_filter code[] = {{0x20, 0, 0, 0}, {0x15, 0, 1, number}, {0x06, 0, 0, action},
+        {0x06, 0, 0, otherwise}};
     struct sock_fprog program = {4, code};
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
@@ -154,7 +160,8 @@ PROBE(own_filter_by_prctl) {
     return 0;
 }
 PROBE(own_listener_is_refused) {
-    EXPECT(install(SECCOMP_RET_USER_NOTIF, SECCOMP_FILTER_FLAG_NEW_LISTENER, SYS_openat, SECCOMP_RET_ALLOW) < 0);
+    EXPECT(install(SECCOMP_RET_USER_NOTIF, SECCOMP_FILTER_FLAG_NEW_LISTENER, SYS_openat,
+        SECCOMP_RET_ALLOW) < 0);
     TRY(open(at("a"), O_CREAT | O_WRONLY, 0600));
     return 0;
 }
@@ -175,8 +182,8 @@ PROBE(own_landlock) {
     return 0;
 }
 
-// A thread that changes the path while the call that names it waits to be seen. How often the two meet is the scheduler's to say; a last
-// attempt, made alone, is not.
+// A thread that changes the path while the call that names it waits to be seen. How often the two
+// meet is the scheduler's to say; a last attempt, made alone, is not.
 #define ATTEMPTS 1500
 static char racing_path[64];
 static const char *racing_ends[2];
@@ -219,7 +226,8 @@ PROBE(racing_unlink) {
 }
 PROBE(racing_rename) {
     race(rewrite);
-    for (int i = 0; i < ATTEMPTS; i++) close(open("x", O_CREAT | O_WRONLY, 0600)), rename("x", racing_path);
+    for (int i = 0; i < ATTEMPTS; i++) close(open("x", O_CREAT | O_WRONLY, 0600)),
+        rename("x", racing_path);
     end_race();
     close(open("x", O_CREAT | O_WRONLY, 0600));
     rename("x", racing_path);

@@ -1,4 +1,5 @@
-// Names: making, opening, moving, removing. Each works on x, y, d, full/f and link below the prefix.
+// Names: making, opening, moving, removing. Each works on x, y, d, full/f and link below the
+// prefix.
 #include "probe.h"
 
 struct how {
@@ -17,7 +18,8 @@ PROBE(open_creating_only) { TRY(open(at("a"), O_RDONLY | O_CREAT, 0600)); return
 PROBE(open_exclusive) { TRY(open(at("a"), O_RDWR | O_CREAT | O_EXCL, 0600)); return 0; }
 PROBE(open_access_mode_3) { TRY(open(at("x"), 3)); return 0; }
 PROBE(open_through_symlink) { TRY(open(at("link"), O_WRONLY)); return 0; }
-PROBE(open_high_flag_bits) { TRY(syscall(SYS_openat, AT_FDCWD, at("a"), 0xffffffff00000000UL | O_CREAT | O_WRONLY, 0600)); return 0; }
+PROBE(open_high_flag_bits) { TRY(syscall(SYS_openat, AT_FDCWD, at("a"),
+    0xffffffff00000000UL | O_CREAT | O_WRONLY, 0600)); return 0; }
 PROBE(creat_call) { TRY(syscall(SYS_creat, at("a"), 0600)); return 0; }
 PROBE(open_call) { TRY(syscall(SYS_open, at("a"), O_CREAT | O_WRONLY, 0600)); return 0; }
 PROBE(openat_directory) {
@@ -33,7 +35,8 @@ PROBE(openat_parent_of_directory) {
     return 0;
 }
 PROBE(openat_absolute) {
-    // The directory descriptor means nothing to an absolute path, not even where it is no descriptor.
+    // The directory descriptor means nothing to an absolute path, not even where it is no
+    // descriptor.
     char full[PATH_MAX], here[PATH_MAX];
     TRY(realpath(*at("") ? at("") : ".", here) ? 0 : -1);
     snprintf(full, sizeof full, "%s/a", here);
@@ -106,7 +109,8 @@ PROBE(tmpfile_linked_by_descriptor) {
     int f = open(*at("") ? at("") : ".", O_TMPFILE | O_RDWR, 0600);
     TRY(f);
     // Before Linux 6.10 this needs a capability and fails with ENOENT.
-    if (linkat(f, "", AT_FDCWD, at("a"), AT_EMPTY_PATH) < 0 && errno != ENOENT) return failed("linkat");
+    if (linkat(f, "", AT_FDCWD, at("a"), AT_EMPTY_PATH) < 0
+        && errno != ENOENT) return failed("linkat");
     return 0;
 }
 PROBE(mkdir_call) { TRY(syscall(SYS_mkdir, at("new"), 0700)); return 0; }
@@ -149,8 +153,10 @@ PROBE(renameat_directories) {
     TRY(renameat(f, "f", d, "f"));
     return 0;
 }
-PROBE(rename_without_replacing) { TRY(syscall(SYS_renameat2, AT_FDCWD, at("x"), AT_FDCWD, at("z"), 1)); return 0; }
-PROBE(rename_exchange) { TRY(syscall(SYS_renameat2, AT_FDCWD, at("x"), AT_FDCWD, at("full"), 2)); return 0; }
+PROBE(rename_without_replacing) { TRY(syscall(SYS_renameat2, AT_FDCWD, at("x"), AT_FDCWD, at("z"),
+    1)); return 0; }
+PROBE(rename_exchange) { TRY(syscall(SYS_renameat2, AT_FDCWD, at("x"), AT_FDCWD, at("full"), 2));
+    return 0; }
 PROBE(bind_socket_file) {
     struct sockaddr_un name = {AF_UNIX, ""};
     int s = socket(AF_UNIX, SOCK_STREAM, 0);

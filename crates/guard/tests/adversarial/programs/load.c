@@ -132,7 +132,8 @@ PROBE(moves_across_folders) {
 }
 PROBE(calls_without_effect) {
     // What runtimes do all day.
-    int memory = syscall(SYS_memfd_create, "m", 0), watch = inotify_init1(0), queue = epoll_create1(0), f = open("x", O_RDONLY);
+    int memory = syscall(SYS_memfd_create, "m", 0), watch = inotify_init1(0),
+        queue = epoll_create1(0), f = open("x", O_RDONLY);
     int event = eventfd(0, 0), timer = timerfd_create(CLOCK_MONOTONIC, 0);
     sigset_t none;
     struct flock lock = {.l_type = F_RDLCK};
@@ -143,7 +144,8 @@ PROBE(calls_without_effect) {
     TRY(fchmod(memory, 0600));
     EXPECT(mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0) != MAP_FAILED);
     EXPECT(mmap(0, 1, PROT_READ | PROT_WRITE, MAP_PRIVATE, f, 0) != MAP_FAILED);
-    EXPECT(mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+    EXPECT(mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+        0) != MAP_FAILED);
     TRY(inotify_add_watch(watch, ".", IN_ALL_EVENTS));
     struct epoll_event any = {.events = EPOLLIN};
     TRY(epoll_ctl(queue, EPOLL_CTL_ADD, event, &any));

@@ -65,7 +65,8 @@ PROBE(futimesat_call) {
     return 0;
 }
 PROBE(utimensat_call) { TRY(utimensat(AT_FDCWD, at("x"), LONG_AGO, 0)); return 0; }
-PROBE(utimensat_of_a_symlink) { TRY(utimensat(AT_FDCWD, at("link"), LONG_AGO, AT_SYMLINK_NOFOLLOW)); return 0; }
+PROBE(utimensat_of_a_symlink) { TRY(utimensat(AT_FDCWD, at("link"), LONG_AGO, AT_SYMLINK_NOFOLLOW));
+    return 0; }
 PROBE(utimensat_read_only) {
     int f = open(at("x"), O_RDONLY);
     TRY(f);
@@ -122,17 +123,20 @@ PROBE(fremovexattr_read_only) {
     return 0;
 }
 PROBE(removexattrat_call) {
-    if (syscall(466, AT_FDCWD, at("x"), 0, "user.kept") < 0 && errno != ENODATA) return failed("removexattrat");
+    if (syscall(466, AT_FDCWD, at("x"), 0, "user.kept") < 0
+        && errno != ENODATA) return failed("removexattrat");
     return 0;
 }
 PROBE(access_control_list) {
     // Version 2; owner, group and others, as mode 0600 says.
-    unsigned char list[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 4, 0, 0, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255};
+    unsigned char list[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 4, 0, 0, 0, 255, 255, 255,
+        255, 32, 0, 0, 0, 255, 255, 255, 255};
     TRY(setxattr(at("x"), "system.posix_acl_access", list, sizeof list, 0));
     return 0;
 }
 PROBE(file_setattr_call) {
     struct file_attributes none = {0};
-    if (syscall(469, AT_FDCWD, at("x"), &none, sizeof none, 0) < 0 && errno != EINVAL && errno != ENOTTY) return failed("file_setattr");
+    if (syscall(469, AT_FDCWD, at("x"), &none, sizeof none, 0) < 0 && errno != EINVAL
+        && errno != ENOTTY) return failed("file_setattr");
     return 0;
 }

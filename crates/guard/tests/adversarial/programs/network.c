@@ -24,12 +24,14 @@ static struct sockaddr_un abstract_name(const char *text) {
     strncpy(name.sun_path + 1, text, sizeof name.sun_path - 2);
     return name;
 }
-static socklen_t abstract_length(const char *text) { return offsetof(struct sockaddr_un, sun_path) + 1 + strlen(text); }
+static socklen_t abstract_length(const char *text) { return offsetof(struct sockaddr_un,
+    sun_path) + 1 + strlen(text); }
 
 static int take_and_write(int s) {
     char space[CMSG_SPACE(sizeof(int))] = {0}, byte;
     struct iovec part = {&byte, 1};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = space,
+        .msg_controllen = sizeof space};
     TRY(recvmsg(s, &message, 0));
     EXPECT(CMSG_FIRSTHDR(&message));
     TRY(write(*(int *)CMSG_DATA(CMSG_FIRSTHDR(&message)), "!", 1));
@@ -55,7 +57,8 @@ PROBE(datagram_to_a_service) {
 PROBE(message_to_a_service) {
     struct sockaddr_un name = name_of(argument);
     struct iovec part = {"!", 1};
-    struct msghdr message = {.msg_name = &name, .msg_namelen = sizeof name, .msg_iov = &part, .msg_iovlen = 1};
+    struct msghdr message = {.msg_name = &name, .msg_namelen = sizeof name, .msg_iov = &part,
+        .msg_iovlen = 1};
     TRY(sendmsg(socket(AF_UNIX, SOCK_DGRAM, 0), &message, 0));
     return 0;
 }
@@ -68,8 +71,10 @@ PROBE(messages_to_a_service) {
     socklen_t size = sizeof own;
     TRY(bind(r, (void *)&own, sizeof(sa_family_t)));
     TRY(getsockname(r, (void *)&own, &size));
-    messages[0].msg_hdr = (struct msghdr){.msg_name = &own, .msg_namelen = size, .msg_iov = &part, .msg_iovlen = 1};
-    messages[1].msg_hdr = (struct msghdr){.msg_name = &name, .msg_namelen = sizeof name, .msg_iov = &part, .msg_iovlen = 1};
+    messages[0].msg_hdr = (struct msghdr){.msg_name = &own, .msg_namelen = size, .msg_iov = &part,
+        .msg_iovlen = 1};
+    messages[1].msg_hdr = (struct msghdr){.msg_name = &name, .msg_namelen = sizeof name,
+        .msg_iov = &part, .msg_iovlen = 1};
     TRY(sendmmsg(s, messages, 2, 0));
     return 0;
 }

@@ -80,7 +80,8 @@ PROBE(swap_the_root) {
 }
 PROBE(rename_out) { TRY(rename("x", "../out-of-it")); return 0; }
 PROBE(rename_in) { TRY(rename("../victim", "mine")); return 0; }
-PROBE(exchange_with_outside) { TRY(syscall(SYS_renameat2, AT_FDCWD, "x", AT_FDCWD, "../victim", 2)); return 0; }
+PROBE(exchange_with_outside) { TRY(syscall(SYS_renameat2, AT_FDCWD, "x", AT_FDCWD, "../victim", 2));
+    return 0; }
 PROBE(directory_out_by_descriptor) {
     int d = open("d", O_PATH | O_DIRECTORY);
     TRY(d);
@@ -140,7 +141,7 @@ PROBE(very_long_way_out) {
     return 0;
 }
 
-// Inside, though it looks strange.
+// Inside, though its name is unusual.
 PROBE(deeper_than_a_path_may_be) {
     char name[201];
     memset(name, 'n', 200);
@@ -208,7 +209,8 @@ PROBE(link_in_of_a_file_named_deleted) {
     return 0;
 }
 PROBE(odd_names) {
-    const char *names[] = {"\xff\xfe", "line\nbreak", "..foo", "...", " ", "-rf", "a\\b", "\x1b[31m", "\"quoted\"", "tab\t", "*?[", "$(echo)"};
+    const char *names[] = {"\xff\xfe", "line\nbreak", "..foo", "...", " ", "-rf", "a\\b",
+        "\x1b[31m", "\"quoted\"", "tab\t", "*?[", "$(echo)"};
     for (int i = 0; i < 12; i++) {
         int f = open(names[i], O_CREAT | O_WRONLY | O_EXCL, 0600);
         TRY(f);
@@ -244,7 +246,8 @@ PROBE(nothing_can_change) {
     open("none/a", O_CREAT | O_WRONLY, 0600), open("x", O_RDONLY | O_CREAT, 0600);
     chmod("none", 0600), symlink("a", "x"), open("d", O_WRONLY), truncate("none", 0);
     unlink("/nowhere"), utimes("none", 0), removexattr("none", "user.a"), link("none", "a");
-    open("none/../a", O_CREAT | O_WRONLY, 0600), mkdir("x/a", 0700), unlink("x/"), open("", O_CREAT | O_WRONLY, 0600);
+    open("none/../a", O_CREAT | O_WRONLY, 0600), mkdir("x/a", 0700), unlink("x/"),
+        open("", O_CREAT | O_WRONLY, 0600);
     openat(-1, "a", O_CREAT | O_WRONLY, 0600), fchmod(-1, 0600), close(-1);
     return 0;
 }

@@ -62,7 +62,8 @@ PROBE(exit_well) { return 0; }
 PROBE(exit_badly) { return 7; }
 PROBE(posix_spawn_call) {
     pid_t child;
-    if ((errno = posix_spawn(&child, "/bin/true", 0, 0, QUIET, environ))) return failed("posix_spawn");
+    if ((errno = posix_spawn(&child, "/bin/true", 0, 0, QUIET,
+        environ))) return failed("posix_spawn");
     return ended_well(child);
 }
 PROBE(system_call) { EXPECT(system("true") == 0); return 0; }
@@ -99,7 +100,8 @@ PROBE(exec_by_the_dynamic_linker) {
     TRY(execl("/lib64/ld-linux-x86-64.so.2", "ld.so", "/bin/true", NULL));
     return 0;
 }
-PROBE(exec_what_is_missing) { EXPECT(execl("./none", "none", NULL) < 0 && errno == ENOENT); return 0; }
+PROBE(exec_what_is_missing) { EXPECT(execl("./none", "none", NULL) < 0 && errno == ENOENT);
+    return 0; }
 PROBE(exec_what_is_no_program) { EXPECT(execl("./x", "x", NULL) < 0 && errno == EACCES); return 0; }
 PROBE(exec_from_a_thread) {
     void *other(void *unused) {
@@ -243,4 +245,5 @@ PROBE(deaf_to_every_signal) {
 }
 PROBE(stops_itself) { raise(SIGSTOP); return 0; }
 PROBE(dies_by_a_signal) { raise(SIGSEGV); return 0; }
-PROBE(dumps_core) { struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY}; setrlimit(RLIMIT_CORE, &all); abort(); }
+PROBE(dumps_core) { struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+    setrlimit(RLIMIT_CORE, &all); abort(); }

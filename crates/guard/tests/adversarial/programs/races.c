@@ -1,5 +1,5 @@
 // A second thread rewrites what a call names while the call waits to be looked at, or puts another
-// descriptor under its number. Nothing here tells the guard what it is about: losing costs nothing.
+// descriptor under its number. Nothing here shows the guard what it is about: losing costs nothing.
 #include "probe.h"
 #include <sys/ipc.h>
 #include <sys/msg.h>
@@ -78,7 +78,8 @@ PROBE(race_send_to) {
 }
 PROBE(race_send_message) {
     struct iovec part = {"!", 1};
-    struct msghdr message = {.msg_name = &flipping, .msg_namelen = sizeof flipping, .msg_iov = &part, .msg_iovlen = 1};
+    struct msghdr message = {.msg_name = &flipping, .msg_namelen = sizeof flipping,
+        .msg_iov = &part, .msg_iovlen = 1};
     int s = datagram();
     begin(flip_family);
     for (int i = 0; i < TRIES; i++) sendmsg(s, &message, 0);
@@ -95,7 +96,8 @@ static void *flip_header(void *unused) {
 }
 PROBE(race_message_header) {
     static struct iovec part = {"!", 1};
-    flipping_header = (struct msghdr){.msg_namelen = sizeof outside, .msg_iov = &part, .msg_iovlen = 1};
+    flipping_header = (struct msghdr){.msg_namelen = sizeof outside, .msg_iov = &part,
+        .msg_iovlen = 1};
     int s = datagram();
     begin(flip_header);
     for (int i = 0; i < TRIES; i++) sendmsg(s, &flipping_header, 0);
@@ -107,7 +109,8 @@ PROBE(race_send_messages) {
     int s = datagram();
     begin(flip_family);
     for (int i = 0; i < 2; i++)
-        messages[i].msg_hdr = (struct msghdr){.msg_name = &flipping, .msg_namelen = sizeof flipping, .msg_iov = &part, .msg_iovlen = 1};
+        messages[i].msg_hdr = (struct msghdr){.msg_name = &flipping, .msg_namelen = sizeof flipping,
+            .msg_iov = &part, .msg_iovlen = 1};
     for (int i = 0; i < TRIES; i++) sendmmsg(s, messages, 2, 0);
     return end();
 }
@@ -120,7 +123,8 @@ static void *flip_descriptor(void *unused) {
 PROBE(race_descriptor) {
     int pair[2];
     struct iovec part = {"!", 1};
-    struct msghdr message = {.msg_name = &outside, .msg_namelen = sizeof outside, .msg_iov = &part, .msg_iovlen = 1};
+    struct msghdr message = {.msg_name = &outside, .msg_namelen = sizeof outside, .msg_iov = &part,
+        .msg_iovlen = 1};
     TRY(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair));
     stream = pair[0], datagrams = datagram(), number = dup(stream);
     begin(flip_descriptor);
@@ -136,7 +140,8 @@ PROBE(race_bind) {
         struct sockaddr_un got = {0};
         socklen_t size = sizeof got;
         int s = socket(AF_UNIX, SOCK_STREAM, 0);
-        if (bind(s, (void *)&flipping, sizeof flipping) == 0 && getsockname(s, (void *)&got, &size) == 0 && !got.sun_path[0])
+        if (bind(s, (void *)&flipping, sizeof flipping) == 0
+            && getsockname(s, (void *)&got, &size) == 0 && !got.sun_path[0])
             puts("an abstract name");
         unlink("own.sock");
         close(s);
@@ -229,7 +234,8 @@ static int child(void *unused) {
     execve(flipping_file, flipping_program, environ);
     _exit(0);
 }
-static void race_programs(char *const first[4], char *const second[4], const char *file, const char *other_file) {
+static void race_programs(char *const first[4], char *const second[4], const char *file,
+    const char *other_file) {
     ends_of_program[0] = first, ends_of_program[1] = second;
     ends_of_file[0] = file, ends_of_file[1] = other_file;
     memcpy(flipping_program, first, sizeof flipping_program);
@@ -244,7 +250,8 @@ static void race_programs(char *const first[4], char *const second[4], const cha
 }
 // The dynamic linker starts any program, and git is dynamic: both may be executed.
 PROBE(race_exec_as_git) {
-    static char *const git[] = {"git", "--version", 0, 0}, *const shell[] = {"ld.so", "/bin/echo", "another program", 0};
+    static char *const git[] = {"git", "--version", 0, 0},
+        *const shell[] = {"ld.so", "/bin/echo", "another program", 0};
     race_programs(git, shell, "/usr/bin/git", "/lib64/ld-linux-x86-64.so.2");
     return 0;
 }
@@ -315,7 +322,8 @@ PROBE(own_datagrams) {
     int service = datagram(), s = datagram(), ends[2], got;
     char byte, space[CMSG_SPACE(sizeof(int))] = {0};
     struct iovec part = {&byte, 1};
-    struct msghdr message = {.msg_name = &own, .msg_namelen = sizeof own, .msg_iov = &part, .msg_iovlen = 1};
+    struct msghdr message = {.msg_name = &own, .msg_namelen = sizeof own, .msg_iov = &part,
+        .msg_iovlen = 1};
     TRY(bind(service, (void *)&own, sizeof own));
     TRY(pipe(ends));
     byte = 'a';
@@ -333,7 +341,8 @@ PROBE(own_datagrams) {
     EXPECT(read(ends[0], &byte, 1) == 1 && byte == 'x');
     struct mmsghdr many[2] = {0};
     for (int i = 0; i < 2; i++)
-        many[i].msg_hdr = (struct msghdr){.msg_name = &own, .msg_namelen = sizeof own, .msg_iov = &part, .msg_iovlen = 1};
+        many[i].msg_hdr = (struct msghdr){.msg_name = &own, .msg_namelen = sizeof own,
+            .msg_iov = &part, .msg_iovlen = 1};
     EXPECT(sendmmsg(s, many, 2, 0) == 2 && many[0].msg_len == 1 && many[1].msg_len == 1);
     return 0;
 }
@@ -350,7 +359,8 @@ PROBE(own_service_that_is_slow) {
     TRY(bind(service, (void *)&own, sizeof own));
     TRY(listen(service, 0));
     pthread_create(&thread, 0, accept_later, (void *)(long)service);
-    for (int i = 0; i < 8; i++) TRY(connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&own, sizeof own));
+    for (int i = 0; i < 8; i++) TRY(connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&own,
+        sizeof own));
     pthread_join(thread, 0);
     return 0;
 }
@@ -360,7 +370,8 @@ PROBE(own_service_that_never_answers) {
     TRY(bind(service, (void *)&own, sizeof own));
     TRY(listen(service, 0));
     for (int i = 0; i < 8; i++)
-        if (fork() == 0) _exit(connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&own, sizeof own) < 0);
+        if (fork() == 0) _exit(connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&own,
+            sizeof own) < 0);
     usleep(200000);
     return 0;
 }

@@ -1,6 +1,7 @@
-// `random <seed> <operations> <threads> <processes> apart|together`: changes names below the working directory by chance.
-// `apart`, each thread of each process keeps to a folder of its own, so that none changes what another is about to name.
-// Every operation is printed as it is tried, with its result: `<result> <operation> <path> [<path>]`.
+// `random <seed> <operations> <threads> <processes> apart|together`: changes names below the
+// working directory by chance. `apart`, each thread of each process keeps to a folder of its own,
+// so that none changes what another is about to name. Every operation is printed as it is tried,
+// with its result: `<result> <operation> <path> [<path>]`.
 #include "probe.h"
 
 static __thread uint64_t state;
@@ -25,7 +26,8 @@ static void some_path(char *path) {
 
 static void say(long result, const char *operation, const char *one, const char *two) {
     char line[300];
-    int length = snprintf(line, sizeof line, "%d %s %s %s\n", result < 0 ? -errno : 0, operation, one, two);
+    int length = snprintf(line, sizeof line, "%d %s %s %s\n", result < 0 ? -errno : 0, operation,
+        one, two);
     write(1, line, length);
 }
 
@@ -59,7 +61,8 @@ static void one_operation(void) {
         some_path(two), name = "rename", result = rename(one, two);
         break;
     case 10:
-        some_path(two), name = "exchange", result = syscall(SYS_renameat2, AT_FDCWD, one, AT_FDCWD, two, 2);
+        some_path(two), name = "exchange", result = syscall(SYS_renameat2, AT_FDCWD, one, AT_FDCWD,
+            two, 2);
         break;
     case 11:
         some_path(two), name = "link", result = link(one, two);

@@ -6,7 +6,8 @@ extern char **environ;
 PROBE(kill_parent) { EXPECT(kill(getppid(), SIGKILL) < 0); return 0; }
 PROBE(stop_parent) { EXPECT(kill(getppid(), SIGSTOP) < 0); return 0; }
 PROBE(kill_argument) { EXPECT(kill(atoi(argument), SIGKILL) < 0); return 0; }
-PROBE(thread_kill_argument) { EXPECT(syscall(SYS_tgkill, atoi(argument), atoi(argument), SIGKILL) < 0); return 0; }
+PROBE(thread_kill_argument) { EXPECT(syscall(SYS_tgkill, atoi(argument), atoi(argument),
+    SIGKILL) < 0); return 0; }
 PROBE(queue_to_argument) {
     siginfo_t info = {.si_signo = SIGKILL, .si_code = SI_QUEUE};
     EXPECT(syscall(SYS_rt_sigqueueinfo, atoi(argument), SIGKILL, &info) < 0);

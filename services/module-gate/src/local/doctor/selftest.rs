@@ -93,8 +93,16 @@ pub(super) fn all(private: &Path, node: Option<PathBuf>) -> Vec<SelfTest> {
 fn verdict(name: &'static str, owed: Owed, seen: Seen) -> SelfTest {
     match seen {
         Ok((verdict, code, reason)) => {
-            let told = code.map_or_else(|| "PASS".to_owned(), |code| format!("{code}: {reason}"));
-            SelfTest { name, held: (verdict, code) == owed, seen: told }
+            let reported = code.map_or_else(
+                || "PASS".to_owned(),
+                |code| {
+                    format!(
+                        "{code}: \
+                {reason}"
+                    )
+                },
+            );
+            SelfTest { name, held: (verdict, code) == owed, seen: reported }
         }
         Err(error) => SelfTest { name, held: false, seen: error },
     }

@@ -1,4 +1,5 @@
-//! The checks of a gate that start nothing: what a module says of itself against the files it brings.
+//! The checks of a gate that start nothing: what a module says of itself against the files it
+//! brings.
 
 use std::fs;
 use std::path::Path;
@@ -154,7 +155,8 @@ fn exports(text: &str, name: &str) -> bool {
     }) || (name == "default" && text.contains("export default"))
 }
 
-/// Packs a module that is an npm package, without running any script of it. Answers the name of the tarball.
+/// Packs a module that is an npm package, without running any script of it. Answers the name of the
+/// tarball.
 pub(super) fn npm_pack(
     npm: &Path,
     path: &str,

@@ -127,8 +127,8 @@ pub struct Recorded {
     pub mistakes: Vec<String>,
 }
 
-/// Reads a file of events and checks each against the schema, and all against each other: sequence numbers rise, by
-/// one each where `strict`, and there is one run and one plan.
+/// Reads a file of events and checks each against the schema, and all against each other: sequence
+/// numbers rise, by one each where `strict`, and there is one run and one plan.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -263,13 +263,22 @@ pub fn summary(events: &[Value]) -> EventSummary {
     fail_codes.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
     tests.sort_by_key(|(took, _)| std::cmp::Reverse(*took));
     EventSummary {
-        run: events.first().and_then(|event| event["context"]["run_id"].as_str()).map(str::to_owned),
+        run: events
+            .first()
+            .and_then(|event| event["context"]["run_id"].as_str())
+            .map(str::to_owned),
         gate_durations: durations,
-        fail_codes: fail_codes.into_iter().map(|(code, count)| json!({ "code": code, "count": count })).collect(),
+        fail_codes: fail_codes
+            .into_iter()
+            .map(|(code, count)| json!({ "code": code, "count": count }))
+            .collect(),
         slow_tests: tests.into_iter().take(10).map(|(_, test)| test).collect(),
         modules: modules
             .into_iter()
-            .map(|(module, (passed, failed))| json!({ "module": module, "passed": passed, "failed": failed }))
+            .map(|(module, (passed, failed))| {
+                json!({ "module": module, "passed": passed,
+                "failed": failed })
+            })
             .collect(),
     }
 }

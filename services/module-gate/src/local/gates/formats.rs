@@ -1,4 +1,5 @@
-//! The result of a gate in the forms that other programs read: JUnit XML, SARIF, TAP, GitHub annotations, text.
+//! The result of a gate in the forms that other programs read: JUnit XML, SARIF, TAP, GitHub
+//! annotations, text.
 
 use serde_json::{Value, json};
 use wire::statement::Verdict;
@@ -90,7 +91,8 @@ pub fn junit(summary: &GateSummary) -> String {
     modules.sort_unstable();
     modules.dedup();
     let mut xml = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"{}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\" time=\"{}\">\n",
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"{}\" tests=\"{}\" \
+         failures=\"{}\" skipped=\"{}\" time=\"{}\">\n",
         xml_text(&summary.run_id),
         entries.len(),
         count(None, Status::Fail),
@@ -100,7 +102,8 @@ pub fn junit(summary: &GateSummary) -> String {
     for module in modules {
         let own: Vec<&Entry<'_>> = entries.iter().filter(|entry| entry.module == module).collect();
         xml.push_str(&format!(
-            "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\" time=\"{}\">\n",
+            "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\" \
+             time=\"{}\">\n",
             xml_text(module),
             own.len(),
             count(Some(module), Status::Fail),
@@ -120,7 +123,10 @@ pub fn junit(summary: &GateSummary) -> String {
                 ),
             };
             let time = seconds(entry.duration_ms);
-            xml.push_str(&format!("    <testcase classname=\"{class}\" name=\"{name}\" time=\"{time}\">{inner}</testcase>\n"));
+            xml.push_str(&format!(
+                "    <testcase classname=\"{class}\" name=\"{name}\" \
+                time=\"{time}\">{inner}</testcase>\n"
+            ));
         }
         xml.push_str("  </testsuite>\n");
     }
@@ -162,7 +168,8 @@ pub fn tap(summary: &GateSummary) -> String {
         text.push_str(&format!("{ok} {} - {}{skip}\n", number + 1, one_line(&name)));
         if entry.status == Status::Fail {
             // JSON is YAML.
-            let block = json!({ "code": entry.code, "message": entry.reason, "duration_ms": entry.duration_ms });
+            let block = json!({ "code": entry.code, "message": entry.reason,
+                "duration_ms": entry.duration_ms });
             text.push_str(&format!("  ---\n  {block}\n  ...\n"));
         }
     }
@@ -235,7 +242,11 @@ pub fn sarif(summary: &GateSummary) -> Value {
                 "version": env!("CARGO_PKG_VERSION"),
                 "rules": codes.iter().map(|code| json!({ "id": code })).collect::<Vec<_>>(),
             } },
-            "invocations": [{ "executionSuccessful": summary.verdict.is_some_and(|verdict| verdict != Verdict::Inconclusive) }],
+            "invocations": [{
+                "executionSuccessful": summary
+                    .verdict
+                    .is_some_and(|verdict| verdict != Verdict::Inconclusive),
+            }],
             "results": summary.failures.iter().map(result).collect::<Vec<_>>(),
         }],
     })
@@ -304,7 +315,11 @@ pub fn text(summary: &GateSummary) -> String {
         lines.push(format!("  failure  {} {module}: {}", failure.code, failure.error));
     }
     if summary.verdict.is_none() {
-        lines.push("  reads were let through (--lenient-reads): this is a report, not a verdict; run again without it".to_owned());
+        lines.push(
+            "  reads were let through (--lenient-reads): this is a report, not a verdict; \
+            run again without it"
+                .to_owned(),
+        );
     }
     lines.join("\n") + "\n"
 }

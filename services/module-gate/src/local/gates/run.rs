@@ -211,7 +211,8 @@ impl Gate<'_> {
         self.phases.push(Phase { name, dur_ms: 0, status: Status::Skipped });
     }
 
-    /// Finds every module of the plan, copies it as the store would hand it out, and reads its manifest.
+    /// Finds every module of the plan, copies it as the store would hand it out, and reads its
+    /// manifest.
     fn manifests(&mut self, plan: &Plan) -> anyhow::Result<Vec<Candidate>> {
         let all = modules::modules(self.run.modules_root)?;
         let mut candidates = Vec::new();
@@ -269,12 +270,14 @@ impl Gate<'_> {
             self.events.emit("LINT_START", json!({ "module": module, "lint_tool": "imports" }))?;
             let failures = checks::lint(&one.manifest, &one.workspace.pristine(), &one.files);
             for failure in &failures {
-                let detail = json!({ "module": module, "lint_tool": "imports", "code": failure.code, "error": failure.error,
+                let detail = json!({ "module": module, "lint_tool": "imports", "code": failure.code,
+                    "error": failure.error,
                     "file": failure.file, "line": failure.line, "dur_ms": elapsed_ms(began) });
                 self.events.emit("LINT_FAIL", detail)?;
             }
             if failures.is_empty() {
-                let detail = json!({ "module": module, "lint_tool": "imports", "dur_ms": elapsed_ms(began) });
+                let detail = json!({ "module": module, "lint_tool": "imports",
+                    "dur_ms": elapsed_ms(began) });
                 self.events.emit("LINT_PASS", detail)?;
             }
             self.failures.extend(failures);
@@ -299,7 +302,8 @@ impl Gate<'_> {
                 let Some(result) = one.judgement.test_results.last() else { continue };
                 let side_effects =
                     SideEffectSummary::new(&one.manifest.side_effects, &result.observations);
-                let mut detail = json!({ "module": module, "test": result.test, "dur_ms": result.duration_ms, "side_effects": side_effects });
+                let mut detail = json!({ "module": module, "test": result.test,
+                    "dur_ms": result.duration_ms, "side_effects": side_effects });
                 let name = match (result.status, &result.finding) {
                     (TestStatus::Passed, _) => "TEST_PASS",
                     (TestStatus::Skipped, _) => {
@@ -342,7 +346,8 @@ impl Gate<'_> {
             }
             self.events.emit("PORT_CHECK_START", json!({ "module": module }))?;
             for failure in &failures {
-                let detail = json!({ "module": module, "code": failure.code, "error": failure.error, "file": failure.file,
+                let detail = json!({ "module": module, "code": failure.code, "error": failure.error,
+                    "file": failure.file,
                     "dur_ms": elapsed_ms(began) });
                 self.events.emit("PORT_CHECK_FAIL", detail)?;
             }
@@ -396,11 +401,13 @@ impl Gate<'_> {
                 let result = oracle::run(&runner, case, &mut one.judgement.observations)?;
                 match &result.finding {
                     None => {
-                        let detail = json!({ "module": module, "case": case.name, "attempts": result.attempts });
+                        let detail = json!({ "module": module, "case": case.name,
+                            "attempts": result.attempts });
                         self.events.emit("ORACLE_PASS", detail)?;
                     }
                     Some(finding) => {
-                        let detail = json!({ "module": module, "case": case.name, "code": finding.code, "error": finding.reason });
+                        let detail = json!({ "module": module, "case": case.name,
+                            "code": finding.code, "error": finding.reason });
                         self.events.emit("ORACLE_FAIL", detail)?;
                         self.failures.push(Failure {
                             case: Some(case.name.clone()),
@@ -428,7 +435,8 @@ impl Gate<'_> {
             self.events.emit("NPM_PACK_START", json!({ "module": module }))?;
             match checks::npm_pack(&npm, self.run.path, &one.workspace.pristine(), home.path()) {
                 Ok(Some(tarball)) => {
-                    let detail = json!({ "module": module, "tarball": tarball, "dur_ms": elapsed_ms(began) });
+                    let detail = json!({ "module": module, "tarball": tarball,
+                        "dur_ms": elapsed_ms(began) });
                     self.events.emit("NPM_PACK_PASS", detail)?;
                     packed.push(module.clone());
                 }
@@ -504,7 +512,8 @@ impl Gate<'_> {
             results.failed += u32::from(failed);
             results.passed += u32::from(!failed);
         }
-        let detail = json!({ "passed": results.passed, "failed": results.failed, "skipped": tests.skipped,
+        let detail = json!({ "passed": results.passed, "failed": results.failed,
+            "skipped": tests.skipped,
             "modules_total": modules.len(), "dur_ms": elapsed_ms(started), "phases": self.phases });
         self.events.emit("GATES_SUMMARY", detail)?;
 
@@ -549,7 +558,8 @@ impl Gate<'_> {
             phases: std::mem::take(&mut self.phases),
         };
         if !self.local.strict_reads {
-            // Where other people's files could be read, nothing is known about how it does without them (M4).
+            // Where other people's files could be read, nothing is known about how it does without
+            // them (M4).
             summary.verdict = summary.verdict.filter(|verdict| *verdict == Verdict::Fail);
         }
 
@@ -643,8 +653,8 @@ fn totals(candidates: &[Candidate]) -> TestTotals {
     tests
 }
 
-/// The failure that decides: as in the service, forbidden before undeclared before all others, and what the host could not
-/// tell last (M1, M2).
+/// The failure that decides: as in the service, forbidden before undeclared before all others, and
+/// what the host could not decide last (M1, M2).
 fn decisive(failures: &[Failure]) -> Option<&Failure> {
     failures.iter().min_by_key(|failure| match failure.code.as_str() {
         "E_SIDEEFFECTS_FORBIDDEN" => 0,

@@ -1,11 +1,13 @@
-//! A command's output on its way to this program's own streams. Their reader may be slow, or stop; the run must not wait for it.
+//! A command's output on its way to this program's own streams. Their reader may be slow, or stop;
+//! the run must not wait for it.
 
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use guard::OutputStream;
 
-/// What was taken up and is not written yet: at most what the limits of a run allow on both streams.
+/// What was taken up and is not written yet: at most what the limits of a run allow on both
+/// streams.
 #[derive(Debug, Default)]
 pub(super) struct Relay {
     waiting: Mutex<Waiting>,
@@ -38,7 +40,7 @@ impl Relay {
     /// Writes what comes, until its end.
     ///
     /// # Errors
-    /// The first failure on one of the streams, but for nobody reading there any more.
+    /// The first failure on one of the streams, but that the reader has gone away.
     pub(super) fn write(&self) -> io::Result<()> {
         let mut result = Ok(());
         loop {
