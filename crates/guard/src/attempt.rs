@@ -15,6 +15,8 @@ pub(crate) enum Attempt {
     Listener,
     /// Taking hold of a child.
     Tracing,
+    /// Making a namespace for another host name.
+    HostName,
 }
 
 /// Tries it.
@@ -32,6 +34,7 @@ pub(crate) fn attempt(what: Attempt) -> io::Result<()> {
         unsafe {
             let code = match what {
                 Attempt::Listener => take_listener(),
+                Attempt::HostName => leave_host_name(),
                 Attempt::Tracing => {
                     libc::pause();
                     0
@@ -41,7 +44,7 @@ pub(crate) fn attempt(what: Attempt) -> io::Result<()> {
         }
     }
     let seized = match what {
-        Attempt::Listener => Ok(()),
+        Attempt::Listener | Attempt::HostName => Ok(()),
         Attempt::Tracing => {
             let seized = trace::seize(pid);
             // SAFETY: our own child, not reaped yet.
@@ -68,6 +71,17 @@ unsafe fn take_listener() -> i32 {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as c_ulong, 0, 0, 0);
         let (mode, flags) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
         if libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) < 0 {
+            return *libc::__errno_location();
+        }
+    }
+    0
+}
+
+/// In the child: answers an error number, or 0.
+unsafe fn leave_host_name() -> i32 {
+    // SAFETY: a system call without memory.
+    unsafe {
+        if libc::unshare(libc::CLONE_NEWUTS) < 0 {
             return *libc::__errno_location();
         }
     }

@@ -155,6 +155,12 @@ pub fn run_live(
     run::run(command, policy, &mut output)
 }
 
+/// Whether [`Policy::hostname`] has an effect here: it needs a namespace of its own for the command,
+/// which root may make unless the host forbids it. Found by trying, once a process.
+pub fn can_name_host() -> bool {
+    support::can_name_host()
+}
+
 /// Says what a run here would be, and why: asks the kernel, and tries in processes of their own
 /// what it only shows by doing: taking a listener, tracing. Takes some milliseconds.
 pub fn probe() -> Support {

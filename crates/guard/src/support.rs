@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,13 @@ pub struct TierSupport {
     pub available: bool,
     /// Why, for people.
     pub reason: String,
+}
+
+/// The answer of [`crate::can_name_host`].
+pub(crate) fn can_name_host() -> bool {
+    /// What a process may do is decided before its first run, and asking costs a fork.
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| attempt::attempt(Attempt::HostName).is_ok())
 }
 
 /// The answer of [`crate::probe`].

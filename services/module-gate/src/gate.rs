@@ -65,8 +65,7 @@ impl Gate {
             progress.report("queued", "all places are taken");
         }
         tokio::select! {
-            permit = Arc::clone(&self.permits).acquire_owned() => permit.map_err(Error::host("wait \
-                for a place")),
+            permit = Arc::clone(&self.permits).acquire_owned() => permit.map_err(Error::host("wait for a place")),
             () = self.stop.cancelled() => Err(Error::Interrupted("this service stops")),
         }
     }

@@ -7,7 +7,8 @@ pub mod cleanup;
 pub mod workspace;
 pub mod processors;
 pub mod outputs;
+pub mod repository;
 mod run;
 
 pub use self::run::{Job, LIMITS, Sandbox, fault};
-pub(crate) use self::run::{PROGRAMS, is_node, look_up};
+pub(crate) use self::run::{PROGRAMS, SYSTEM_PATH, is_node, look_up};

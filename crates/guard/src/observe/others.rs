@@ -9,6 +9,7 @@ use crate::calls::{At, NEW_NAMESPACES};
 use crate::ledger::Event;
 use crate::policy::Capability;
 use crate::report::{Category, Charge, Exit};
+use crate::shebang;
 use crate::stat::FileStat;
 use crate::text;
 use crate::tree;
@@ -107,10 +108,18 @@ impl Observer<'_> {
                 && seen.view.task.link("exe").is_ok_and(|own| self.resolved.is_git_part(&own))
         };
         let git = self.resolved.is_git(place) || by_git();
+        // Some of git's parts, such as `git submodule`, are shell scripts: a shell is what runs.
+        let interpreters = if git { shebang::interpreters(place) } else { Vec::new() };
+        let shell = interpreters.iter().find(|program| !self.resolved.is_git_part(program));
+        let git = git && shell.is_none();
         let category = if git { Category::ProcessGit } else { Category::ProcessShell };
         let declared = self.policy.declares(Capability::ProcessShell)
             || (git && self.policy.declares(Capability::ProcessGit));
         if !declared {
+            let shown = match shell {
+                Some(shell) => format!("{shown}, a script of git for {}", shell.display()),
+                None => shown,
+            };
             return self.charge(seen, category, Charge::Undeclared, shown, arguments);
         }
         let event = Event {

@@ -254,6 +254,10 @@ impl Names<'_> {
         for (place, name) in self.places() {
             text = text.replace(&*place.to_string_lossy(), name);
         }
+        if let Some(mirror) = &self.layout.mirror {
+            // What surrounds the module is named as at home.
+            text = text.replace(&*mirror.to_string_lossy(), "");
+        }
         text
     }
 

@@ -19,10 +19,13 @@ use guard::{
 use self::relay::Relay;
 use crate::local::interrupt;
 use crate::local::output::{self, Output};
-use crate::sandbox::{PROGRAMS, look_up};
+use crate::sandbox::{PROGRAMS, look_up, repository};
 
 /// Effects shown as text; JSON has all that were kept.
 const MAX_SHOWN: usize = 40;
+
+/// The group that owns nothing.
+const NO_GROUP: u32 = 65_534;
 
 const RUN_HELP: &str = "\
 Examples:
@@ -171,7 +174,14 @@ fn start(run: &Run, output: impl FnMut(OutputStream, &[u8])) -> anyhow::Result<R
     policy.limits.cpu_ms = run.timeout_ms.saturating_mul(64);
     policy.limits.processes = run.processes;
     policy.limits.memory_bytes = run.memory_mib << 20;
-    let command = command(run, &given, &root, &scratch)?;
+    let mut command = command(run, &given, &root, &scratch)?;
+    if let Some(git_dir) = repository_above(run, &given) {
+        read_repository(&git_dir, &private.path().join("git"), &mut command, &mut policy)?;
+    }
+    for (name, value) in &run.env {
+        command.env.retain(|(known, _)| known != name.as_str());
+        command = command.env(name, value);
+    }
     guard::run_live(&command, &policy, output).map_err(|error| advised(error, &given))
 }
 
@@ -207,14 +217,46 @@ fn command(run: &Run, given: &Path, root: &Path, scratch: &Path) -> anyhow::Resu
         .env("PATH", &run.path)
         .env("HOME", scratch)
         .env("TMPDIR", scratch.join("tmp"));
-    for (name, value) in &run.env {
-        command.env.retain(|(known, _)| known != name.as_str());
-        command = command.env(name, value);
-    }
     if run.stdin {
         command = command.stdin(Stdin::File(PathBuf::from("/dev/stdin")));
     }
     Ok(command)
+}
+
+/// The repository that the root lies in, if the command may ask git about it. A copy lies in none.
+fn repository_above(run: &Run, root: &Path) -> Option<PathBuf> {
+    let may_ask = [Capability::ProcessGit, Capability::ProcessShell]
+        .iter()
+        .any(|capability| run.declared.contains(capability));
+    (may_ask && !run.copy).then(|| repository::git_dir_above(root)).flatten()
+}
+
+/// Makes git read a repository whose index lies outside the root. Where git itself is the command it
+/// gets an index of its own in `folder`, which it may bring up to date as it does without a guard;
+/// where something else starts git, this could be meant for another repository, so that it leaves
+/// the index as it is.
+fn read_repository(
+    git_dir: &Path,
+    folder: &Path,
+    command: &mut guard::Command,
+    policy: &mut Policy,
+) -> anyhow::Result<()> {
+    let index = git_dir.join("index");
+    let is_git = command.program.file_name().is_some_and(|name| name == "git");
+    let mut variables = repository::read_only_environment();
+    if is_git && index.is_file() {
+        fs::create_dir(folder)?;
+        let own = folder.join("index");
+        // An index that may not be read is git's to complain of.
+        if repository::copy_index(&index, &own).is_ok() {
+            guard::prepare_ownership(folder, policy.identity)?;
+            policy.free_writes.push(folder.to_owned());
+            variables = repository::environment(None);
+            variables.push(("GIT_INDEX_FILE".to_owned(), own.display().to_string()));
+        }
+    }
+    command.env.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+    Ok(())
 }
 
 /// As root: the root's owner, so that what the command makes belongs to that user; user 65534 where
@@ -224,8 +266,10 @@ fn identity(root: &Path, run: &Run) -> anyhow::Result<Identity> {
         return Ok(Identity::Auto);
     }
     let owner = fs::metadata(root)?;
-    if owner.uid() != 0 && owner.gid() != 0 {
-        return Ok(Identity::User { uid: owner.uid(), gid: owner.gid() });
+    if owner.uid() != 0 {
+        // A user's folder may be of root's group, to which the command must not belong.
+        let gid = if owner.gid() == 0 { NO_GROUP } else { owner.gid() };
+        return Ok(Identity::User { uid: owner.uid(), gid });
     }
     if run.declared.contains(&Capability::FsWrite) && owner.mode() & 0o002 == 0 {
         bail!(

@@ -24,6 +24,7 @@ use crate::module::manifest::{self, Manifest};
 use crate::module::spec::{self, Case, Spec};
 use crate::module::variation::Variations;
 use crate::sandbox::Sandbox;
+use crate::sandbox::repository::Notice;
 use crate::sandbox::workspace::Workspace;
 
 /// Where specs are looked for unless the command line says otherwise.
@@ -79,7 +80,10 @@ impl Local<'_> {
             return Ok(Report::new(found.name.clone(), None, &judgement));
         }
         let mut workspace = self.workspace()?;
-        let digest = import(&found.folder, &mut workspace, &self.sandbox.tree_limits)?;
+        let (digest, notice) = import(&found.folder, &mut workspace, &self.sandbox.tree_limits)?;
+        if let Some(notice) = &notice {
+            eprintln!("{}: {notice}", found.name);
+        }
         let manifest = manifest::parse(&fs::read(workspace.pristine().join(manifest::FILE))?)?;
         let runner = self.runner(&workspace, &manifest);
         let mut judgement = Judgement::default();
@@ -294,23 +298,23 @@ fn attach(
 }
 
 /// Brings the module with its links and what surrounds it (M5). Its digest, unless it has links:
-/// such a module cannot be stored.
+/// such a module cannot be stored; and what is to be said about its surroundings.
 fn import(
     folder: &Path,
     workspace: &mut Workspace,
     limits: &Limits,
-) -> anyhow::Result<Option<Digest>> {
+) -> anyhow::Result<(Option<Digest>, Option<Notice>)> {
     let digest = |folder: &Path| match Tree::from_dir(folder, limits) {
         Ok(tree) => Ok(Some(tree.digest())),
         Err(TreeError::NotRegular(_)) => Ok(None),
         Err(error) => Err(anyhow!("{} is no module: {error}", folder.display())),
     };
     let before = digest(folder)?;
-    workspace.import(folder, limits)?;
+    let notice = workspace.import(folder, limits)?;
     if digest(&workspace.pristine())? != before {
         bail!("{} changed while it was read: try again", folder.display());
     }
-    Ok(before)
+    Ok((before, notice))
 }
 
 /// Copies the folder as the store would hand it out: its files and nothing round it, so that the

@@ -12,6 +12,11 @@ use crate::module::variation::Variation;
 const OTHER_USER: Identity = Identity::User { uid: 65_533, gid: 65_533 };
 /// A locale whose numbers, dates and letters differ from those of `C.UTF-8`.
 const OTHER_LOCALE: &str = "tr_TR.UTF-8";
+/// The mask for modes of new files that every program starts with, and the other one.
+const USUAL_UMASK: u32 = 0o022;
+const OTHER_UMASK: u32 = 0o077;
+/// A host name of another length and shape than most have.
+const OTHER_HOSTNAME: &str = "a-host-with-another-name.example";
 
 /// What an attempt runs under. The default is what every module gets.
 #[derive(Debug, Clone)]
@@ -29,6 +34,12 @@ pub struct Conditions {
     pub identity: Identity,
     /// Whether file times of the copy are others.
     pub other_file_times: bool,
+    /// The mask for modes of new files.
+    pub umask: u32,
+    /// Whether the addresses of program and stack are the same in every run.
+    pub fixed_addresses: bool,
+    /// The host's name as the program sees it; none is the true one.
+    pub hostname: Option<String>,
 }
 
 impl Default for Conditions {
@@ -40,6 +51,9 @@ impl Default for Conditions {
             other_processors: false,
             identity: Identity::Auto,
             other_file_times: false,
+            umask: USUAL_UMASK,
+            fixed_addresses: false,
+            hostname: None,
         }
     }
 }
@@ -83,8 +97,9 @@ impl Conditions {
                 Variation::FileTimes => conditions.other_file_times = true,
                 // Places, which the layout has.
                 Variation::Path | Variation::Home | Variation::DirectoryOrder => {}
-                // Not offered by the guard: see `Sandbox::unavailable`.
-                Variation::Hostname | Variation::Umask | Variation::Addresses => {}
+                Variation::Hostname => conditions.hostname = Some(OTHER_HOSTNAME.to_owned()),
+                Variation::Umask => conditions.umask = OTHER_UMASK,
+                Variation::Addresses => conditions.fixed_addresses = true,
             }
         }
         conditions

@@ -17,6 +17,7 @@ use crate::module::variation::Variation;
 use crate::sandbox::conditions::{Conditions, NotVaried};
 use crate::sandbox::memory::MemoryFolder;
 use crate::sandbox::processors::{self, ProcessorLease, Processors};
+use crate::sandbox::repository;
 use crate::sandbox::workspace::{Layout, make_dir};
 
 /// What every program of a module may use at most, beside its wall time.
@@ -36,6 +37,8 @@ const PROCESSORS: u64 = 64;
 /// Folders of the system's own programs. They hold no user data, and with them readable an
 /// undeclared start of one is judged as that, not as a read outside the module (M2).
 pub(crate) const PROGRAMS: [&str; 5] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"];
+/// Where the system's programs are looked up by their name.
+pub(crate) const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const NODE_SUFFIXES: [&str; 3] = [".mjs", ".js", ".cjs"];
 
 /// Where modules run.
@@ -45,6 +48,9 @@ pub struct Sandbox {
     pub scratch: PathBuf,
     /// The Node binary.
     pub node: PathBuf,
+    /// Where programs are looked up by their name: the system's folders, and Node's before them
+    /// where they hold none or another one.
+    pub path: String,
     /// What runs are held on; none leaves them all processors.
     pub processors: Option<Processors>,
     /// What every program of a module may use at most, beside its wall time.
@@ -98,7 +104,8 @@ impl Sandbox {
         let scratch =
             made.map_err(|error| format!("cannot make {}: {error}", scratch.display()))?;
         if !drops_root() {
-            return Ok(Self { scratch, node: found, processors, limits, tree_limits, memory });
+            let (path, node) = (search_path(&found), found);
+            return Ok(Self { scratch, node, path, processors, limits, tree_limits, memory });
         }
         if let Some(blocked) = blocked(&scratch) {
             return Err(format!(
@@ -112,7 +119,8 @@ impl Sandbox {
             Some(_) => copy_runtime(&found, &scratch)
                 .map_err(|error| format!("cannot copy {}: {error}", found.display()))?,
         };
-        Ok(Self { scratch, node, processors, limits, tree_limits, memory })
+        let path = search_path(&node);
+        Ok(Self { scratch, node, path, processors, limits, tree_limits, memory })
     }
 
     /// Runs the job to its end. Blocking.
@@ -143,8 +151,8 @@ impl Sandbox {
                 "this process may use one processor only"
             }
             Variation::User if !drops_root() => "another user needs root",
-            Variation::Hostname | Variation::Umask | Variation::Addresses => {
-                "the guard gives every program the same"
+            Variation::Hostname if !guard::can_name_host() => {
+                "another host name needs a namespace, which this process may not make"
             }
             _ => return None,
         };
@@ -168,7 +176,7 @@ impl Sandbox {
         command = command.args(job.args.iter().cloned());
         let mut env = BTreeMap::from(
             [
-                ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+                ("PATH", self.path.as_str()),
                 ("LANG", "C.UTF-8"),
                 ("LC_ALL", "C.UTF-8"),
                 ("TZ", "UTC"),
@@ -180,6 +188,15 @@ impl Sandbox {
         env.insert("LUMIO_INPUT".to_owned(), job.layout.input.clone().into_os_string());
         env.insert("LUMIO_OUTPUT".to_owned(), job.layout.output.clone().into_os_string());
         env.insert("LUMIO_SEED".to_owned(), job.seed.to_string().into());
+        if let Some(place) = &job.layout.repository
+            && declares_git(job.manifest)
+        {
+            env.extend(
+                repository::environment(Some(&place.excludes))
+                    .into_iter()
+                    .map(|(name, value)| (name, value.into())),
+            );
+        }
         env.extend(job.env.iter().map(|(name, value)| (name.clone(), value.into())));
         for (name, value) in &job.conditions.env {
             match value {
@@ -197,12 +214,18 @@ impl Sandbox {
     fn policy(&self, job: &Job<'_>) -> Policy {
         let mut policy = Policy::new(&job.layout.module);
         policy.free_writes = vec![job.layout.output.clone()];
+        // Git brings its index up to date there; everything else in it is a link that leads out.
+        policy.free_writes.extend(job.layout.repository.iter().map(|place| place.git_dir.clone()));
         policy.scratch = Some(job.layout.home.clone());
         policy.identity = job.conditions.identity;
+        policy.umask = job.conditions.umask;
+        policy.fixed_addresses = job.conditions.fixed_addresses;
+        policy.hostname.clone_from(&job.conditions.hostname);
         policy.declared = declared(job.manifest);
         policy.reads = if job.strict_reads {
             let own = [self.node.clone(), job.layout.input.clone()];
-            let own = own.into_iter().chain(job.conditions.preload.clone());
+            let excludes = job.layout.repository.iter().map(|place| place.excludes.clone());
+            let own = own.into_iter().chain(job.conditions.preload.clone()).chain(excludes);
             Reads::Deny { allow: own.chain(PROGRAMS.map(PathBuf::from)).collect() }
         } else {
             Reads::List
@@ -234,6 +257,24 @@ pub fn fault(module: &Path, entry: &str) -> Option<String> {
 
 pub(crate) fn is_node(entry: &str) -> bool {
     NODE_SUFFIXES.iter().any(|suffix| entry.ends_with(suffix))
+}
+
+/// The search path of a module's programs: one whose first line is `#!/usr/bin/env node` gets the
+/// same Node as one that is named `main.mjs`.
+fn search_path(node: &Path) -> String {
+    let usual = look_up(Path::new("node"), SYSTEM_PATH);
+    match node.parent() {
+        Some(folder) if usual.as_deref() != Some(node) => {
+            format!("{}:{SYSTEM_PATH}", folder.display())
+        }
+        _ => SYSTEM_PATH.to_owned(),
+    }
+}
+
+/// Whether a module's programs may start git.
+fn declares_git(manifest: &Manifest) -> bool {
+    let declared = declared(manifest);
+    [Capability::ProcessGit, Capability::ProcessShell].iter().any(|one| declared.contains(one))
 }
 
 /// The schema has refused every word that is no capability.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! So `../lib/x.js`, a relative link that leads upwards and a `node_modules` above mean what they
-//! mean at home. What surrounds it is linked, not copied: it costs nothing however large it is, a
+//! mean at home. Outside of a git repository what surrounds it is linked, not copied: it costs nothing however large it is, a
 //! user who may not read it there may not read it here, and the guard refuses every change behind a
 //! link, since that is outside the root. What out there names the module by a path means the
 //! original, unchanged.
@@ -22,6 +22,8 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, bail};
 use seal::tree::Limits;
 use walkdir::WalkDir;
+
+use crate::sandbox::repository::Repository;
 
 /// Most names beside the way to a module, all folders above it together.
 const MAX_BESIDE: usize = 100_000;
@@ -69,12 +71,16 @@ pub fn shared_files(module: &Path, limits: &Limits) -> anyhow::Result<Vec<PathBu
     Ok(names.into_values().filter(elsewhere).flatten().map(|(_, path)| path).collect())
 }
 
-/// Lays the way to `home`, an absolute path without links, below the empty folder `root`. Answers
-/// where the module's copy is to be.
+/// Lays the way to `home`, an absolute path without links, below the empty folder `root`. What the
+/// repository knows is copied, everything else is linked. Answers where the module's copy is to be.
 ///
 /// # Errors
 /// Too many names lie beside the way; the disk's own.
-pub fn link_around(root: &Path, home: &Path) -> anyhow::Result<PathBuf> {
+pub fn link_around(
+    root: &Path,
+    home: &Path,
+    mut repository: Option<&mut Repository>,
+) -> anyhow::Result<PathBuf> {
     let (mut original, mut place) = (PathBuf::from("/"), root.to_owned());
     let mut beside = 0;
     for part in home.components() {
@@ -90,8 +96,14 @@ pub fn link_around(root: &Path, home: &Path) -> anyhow::Result<PathBuf> {
                     original.display()
                 );
             }
-            link(&entry, &place.join(entry.file_name()))
-                .with_context(|| format!("cannot link to {}", entry.path().display()))?;
+            let beside_way = place.join(entry.file_name());
+            match repository.as_deref_mut().filter(|repository| repository.holds(&original)) {
+                Some(repository) => repository
+                    .mirror(&entry.path(), &beside_way)
+                    .with_context(|| format!("cannot copy {}", entry.path().display()))?,
+                None => link(&entry, &beside_way)
+                    .with_context(|| format!("cannot link to {}", entry.path().display()))?,
+            }
         }
         original.push(part);
         place.push(part);
@@ -171,7 +183,7 @@ mod tests {
         }
         fs::write(at.join("home/modules/lib/x.js"), "x").unwrap();
         symlink("cart", at.join("home/modules/current")).unwrap();
-        let place = link_around(&at.join("mirror"), &at.join("home/modules/cart")).unwrap();
+        let place = link_around(&at.join("mirror"), &at.join("home/modules/cart"), None).unwrap();
         fs::create_dir(&place).unwrap();
         assert_eq!(fs::read_to_string(place.join("../lib/x.js")).unwrap(), "x");
         assert!(place.join("../../node_modules/p").is_dir());

@@ -8,13 +8,14 @@
 //!   elsewhere/                second names of its files that have names elsewhere at home
 //!   output/ home/ home/tmp/   LUMIO_OUTPUT, HOME, TMPDIR; emptied for every attempt
 //!   input.json                LUMIO_INPUT
+//!   listing/ git-excludes     for the repository that the module lies in at home
 //! ```
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, bail};
 use guard::Identity;
@@ -25,10 +26,13 @@ use walkdir::WalkDir;
 use crate::module::variation::Variation;
 use crate::sandbox::cleanup::remove;
 use crate::sandbox::conditions::Conditions;
+use crate::sandbox::repository::{Notice, Repository};
 use crate::sandbox::surroundings;
 
 /// The time that varied copies of files carry: 2001-09-09, in seconds.
 const OTHER_FILE_TIME: i64 = 1_000_000_000;
+/// The job's file of what git is to ignore.
+const EXCLUDES: &str = "git-excludes";
 /// The name an entry has for a moment while the order of its folder is turned round.
 const TURNING: &str = ".module-gate-turning";
 
@@ -43,6 +47,8 @@ pub struct Workspace {
     home: Option<PathBuf>,
     /// Files of the module that also have names elsewhere at home: relative paths.
     shared: Vec<PathBuf>,
+    /// The repository it lies in at home.
+    repository: Option<Mutex<Repository>>,
     /// This job's folder in memory, if one was needed.
     memory: OnceLock<PathBuf>,
 }
@@ -62,8 +68,22 @@ pub struct Layout {
     pub input: PathBuf,
     /// Second names of files that have names elsewhere at home.
     elsewhere: PathBuf,
+    /// The repository that the module lies in, if so.
+    pub repository: Option<RepositoryPlace>,
+    /// The top of the mirror of what surrounds the module at home: below it a path goes on as it
+    /// does there. None where the module stands alone.
+    pub mirror: Option<PathBuf>,
     /// Whether folders list their entries in the reversed order.
     reversed: bool,
+}
+
+/// Where the mirror of a repository has what belongs to the attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryPlace {
+    /// Its folder `.git`.
+    pub git_dir: PathBuf,
+    /// The file of what git is to ignore.
+    pub excludes: PathBuf,
 }
 
 impl Layout {
@@ -83,6 +103,9 @@ impl Layout {
             (module, "."),
         ] {
             text = text.replace(&path, name);
+        }
+        if let Some(mirror) = &self.mirror {
+            text = text.replace(&*mirror.to_string_lossy(), "");
         }
         text
     }
@@ -105,6 +128,8 @@ impl Workspace {
             tmp: root.join("home/tmp"),
             input: root.join("input.json"),
             elsewhere: root.join("elsewhere"),
+            repository: None,
+            mirror: None,
             reversed: false,
         };
         // What surrounds the copy may be seen: it lies at home where everybody can look.
@@ -118,16 +143,17 @@ impl Workspace {
             usual,
             home: None,
             shared: Vec::new(),
+            repository: None,
             memory: OnceLock::new(),
         })
     }
 
-    /// Takes the module that stands in the folder `home`, links included, and links what stands
-    /// round it (M5).
+    /// Takes the module that lies in the folder `home`, links included, and mirrors what surrounds
+    /// it (M5). Answers why the files of a repository are only linked, if so.
     ///
     /// # Errors
-    /// It is no module that can be copied, or too much stands round it.
-    pub fn import(&mut self, home: &Path, limits: &Limits) -> anyhow::Result<()> {
+    /// It is no module that can be copied, or too much surrounds it.
+    pub fn import(&mut self, home: &Path, limits: &Limits) -> anyhow::Result<Option<Notice>> {
         let home =
             home.canonicalize().with_context(|| format!("cannot find {}", home.display()))?;
         if self.root.starts_with(&home) {
@@ -135,9 +161,18 @@ impl Workspace {
         }
         self.shared = surroundings::shared_files(&home, limits)?;
         guard::copy_tree(&home, &self.pristine(), Identity::Auto)?;
-        self.usual.module = surroundings::link_around(&self.root.join("surroundings"), &home)?;
+        let listing = self.root.join("listing");
+        make_dir(&listing)?;
+        let (repository, notice) = match Repository::around(&home, &listing) {
+            Ok(repository) => (repository, None),
+            Err(notice) => (None, Some(notice)),
+        };
+        self.repository = repository.map(Mutex::new);
         self.home = Some(home);
-        Ok(())
+        let mut usual = self.usual.clone();
+        self.place_module(&self.root.join("surroundings"), true, &mut usual)?;
+        self.usual = usual;
+        Ok(notice)
     }
 
     /// Where the tree is put before anything runs; made by the caller.
@@ -181,11 +216,13 @@ impl Workspace {
         if variations.contains(&Variation::Path) {
             layout.output = elsewhere.join("what-it-leaves");
             layout.input = elsewhere.join("what-it-gets.json");
-            layout.module = self.place_module(&elsewhere.join("surroundings"))?;
+            let folder = elsewhere.join("surroundings");
+            self.place_module(&folder, !folder.exists(), &mut layout)?;
         }
         if let Some(memory) = memory.filter(|_| variations.contains(&Variation::DirectoryOrder)) {
             let own = self.memory.get_or_init(|| memory.join(&self.job));
-            layout.module = self.place_module(&own.join("surroundings"))?;
+            let folder = own.join("surroundings");
+            self.place_module(&folder, !folder.exists(), &mut layout)?;
             layout.elsewhere = own.join("elsewhere");
             make_dir(&layout.elsewhere)?;
             layout.reversed = true;
@@ -194,16 +231,29 @@ impl Workspace {
         Ok(layout)
     }
 
-    /// Where the module lies below another folder, with the same round it.
-    fn place_module(&self, folder: &Path) -> anyhow::Result<PathBuf> {
-        let fresh = !folder.exists();
+    /// Sets where the module lies below `folder`, with the same round it as at home. What surrounds
+    /// it is put there if the folder is `fresh`; else an earlier case of this job has done so.
+    fn place_module(&self, folder: &Path, fresh: bool, layout: &mut Layout) -> anyhow::Result<()> {
         make_open_dir(folder)?;
-        match (&self.home, fresh) {
-            (None, _) => Ok(folder.join("module")),
-            (Some(home), true) => surroundings::link_around(folder, home),
-            // Made by an earlier case of this job.
-            (Some(home), false) => Ok(folder.join(home.strip_prefix("/").unwrap_or(home))),
+        let Some(home) = &self.home else {
+            layout.module = folder.join("module");
+            return Ok(());
+        };
+        layout.module = folder.join(home.strip_prefix("/").unwrap_or(home));
+        layout.mirror = Some(folder.to_owned());
+
+        let mut repository = self
+            .repository
+            .as_ref()
+            .map(|repository| repository.lock().unwrap_or_else(PoisonError::into_inner));
+        if fresh {
+            surroundings::link_around(folder, home, repository.as_deref_mut())?;
         }
+        let Some(repository) = repository else { return Ok(()) };
+        let excludes = self.helper(EXCLUDES, repository.ignored())?;
+        layout.repository =
+            Some(RepositoryPlace { git_dir: repository.git_place(folder), excludes });
+        Ok(())
     }
 
     /// Starts an attempt in the usual places: a fresh copy of the pristine tree, empty output and
@@ -241,6 +291,10 @@ impl Workspace {
             let name = layout.elsewhere.join(number.to_string());
             remove(&name)?;
             fs::hard_link(layout.module.join(path), name)?;
+        }
+        if let (Some(repository), Some(place)) = (&self.repository, &layout.repository) {
+            let repository = repository.lock().unwrap_or_else(PoisonError::into_inner);
+            repository.place_git_dir(&place.git_dir, conditions.identity)?;
         }
         for folder in [&layout.output, &layout.home, &layout.tmp] {
             make_dir(folder)?;

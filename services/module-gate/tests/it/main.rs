@@ -7,6 +7,7 @@ mod world;
 mod sql_metadata;
 mod execute;
 mod refused;
+mod repository;
 mod again;
 mod restart;
 mod ship;
