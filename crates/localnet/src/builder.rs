@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::error::LocalnetError;
 use crate::friendbot::Friendbot;
 use crate::genesis::{deploy_native, first_chain, network_id};
+use crate::ledger_snapshot::{LedgerSnapshot, has_native_contract};
 use crate::network::{Network, Parts, listen, serve};
 use crate::node::{Node, NodeSettings};
 use crate::persist::Store;
@@ -36,6 +37,7 @@ pub struct Builder {
     interval: Option<Duration>,
     start_time: Option<u64>,
     state_dir: Option<PathBuf>,
+    ledger_snapshot: Option<PathBuf>,
     profile: Profile,
     lifetimes: Option<Lifetimes>,
     retention: u32,
@@ -53,6 +55,7 @@ impl Default for Builder {
             interval: None,
             start_time: None,
             state_dir: None,
+            ledger_snapshot: None,
             profile: Profile::default(),
             lifetimes: None,
             retention: DEFAULT_RETENTION,
@@ -98,6 +101,15 @@ impl Builder {
     #[must_use]
     pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(directory.into());
+        self
+    }
+
+    /// Loads the entries of a ledger snapshot into a new chain, which begins at that ledger and
+    /// time; the file is one of `stellar snapshot create`, or of soroban-sdk's `Env`. Configuration
+    /// entries and the root account of the file are left out. A kept chain stays as it is.
+    #[must_use]
+    pub fn ledger_snapshot(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ledger_snapshot = Some(file.into());
         self
     }
 
@@ -157,7 +169,8 @@ impl Builder {
     /// Starts the network.
     ///
     /// # Errors
-    /// If the address can't be listened on, or the state directory can't be used.
+    /// If the address can't be listened on, the state directory can't be used, or the ledger
+    /// snapshot can't be loaded.
     pub async fn start(self) -> Result<Network, LocalnetError> {
         let (listener, address) = listen(self.address).await?;
         let (interval, lenient, control) = (self.interval, self.lenient_http, self.control);
@@ -170,10 +183,12 @@ impl Builder {
             node: node.clone(),
             view: Arc::new(View::main(node.clone())),
             friendbot: Friendbot::start(node.clone()),
-            friendbot_url: format!("http://{address}/friendbot"),
+            address,
             lenient,
             control,
             slots: Slots::new(),
+            stop: stop.clone(),
+            others: Arc::default(),
         };
 
         let mut tasks = vec![tokio::spawn(serve(listener, server.clone(), stop.clone()))];
@@ -203,7 +218,13 @@ impl Builder {
             Some(chain) => chain,
             None => {
                 let lifetimes = self.lifetimes.unwrap_or_else(|| self.profile.lifetimes());
-                first_chain(id, (self.profile, lifetimes), clock.now(), self.retention)?
+                let mut chain =
+                    first_chain(id, (self.profile, lifetimes), clock.now(), self.retention)?;
+                if let Some(file) = &self.ledger_snapshot {
+                    let entries = LedgerSnapshot::read(file)?.load_into(&mut chain)?;
+                    tracing::info!(entries, ledger = chain.sequence(), "loaded a ledger snapshot");
+                }
+                chain
             }
         };
         if let (true, Some(store)) = (fresh, &mut store) {
@@ -215,7 +236,7 @@ impl Builder {
             order_seed: self.order_seed,
         };
         let node = Node::new(settings, chain, clock, store);
-        if fresh {
+        if fresh && !has_native_contract(&node.chain()) {
             node.submit(deploy_native(&node.chain())?)?;
         }
         node.close_ledger()?;

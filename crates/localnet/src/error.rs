@@ -23,8 +23,11 @@ pub enum LocalnetError {
         reason: String,
     },
     /// A snapshot to revert to does not exist.
-    #[error("there is no snapshot {0}; it was never taken")]
+    #[error("there is no snapshot {0}: it was never taken, or a hundred others since")]
     NoSuchSnapshot(u64),
+    /// A ledger snapshot cannot be read or used.
+    #[error("cannot load the ledger snapshot: {0}")]
+    LedgerSnapshot(String),
     /// Funding did not succeed.
     #[error("friendbot could not fund the account: {0}")]
     Friendbot(String),

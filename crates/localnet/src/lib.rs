@@ -36,6 +36,7 @@ mod friendbot;
 mod genesis;
 mod invoke;
 mod ledger_meta;
+mod ledger_snapshot;
 mod lifetime;
 mod metrics;
 mod modules;

@@ -29,12 +29,15 @@ const STACK: usize = 8 * 1024 * 1024;
       a free port, which the first line names, and faster ledgers
   lumio-localnet --state-dir ./chain
       keeps the chain across restarts
+  lumio-localnet --ledger-snapshot ledger.json
+      begins with entries that 'stellar snapshot create --output json' wrote
   lumio-localnet --profile unlimited --control
       no limits that a test runs into; POST /control/close closes a ledger
   curl 'http://127.0.0.1:8000/friendbot?addr=G…'
       funds an account with 10,000 XLM
 
-Exit codes: 0 stopped by SIGTERM or SIGINT, 2 the network broke off, 3 wrong option or port taken."
+Exit codes: 0 stopped by SIGTERM or SIGINT, 2 the network broke off, 3 wrong option, port taken, or a
+file or directory that cannot be used."
 )]
 struct Options {
     /// Address to listen on.
@@ -53,6 +56,9 @@ struct Options {
     /// Directory to keep the chain in; without it the chain ends with the process.
     #[arg(long, env = "LOCALNET_STATE_DIR")]
     state_dir: Option<PathBuf>,
+    /// File of a ledger snapshot whose entries a new chain begins with.
+    #[arg(long, env = "LOCALNET_LEDGER_SNAPSHOT")]
+    ledger_snapshot: Option<PathBuf>,
     /// Whose limits and prices a new chain has.
     #[arg(long, env = "LOCALNET_PROFILE", value_enum, default_value_t = ProfileName::PublicNetwork)]
     profile: ProfileName,
@@ -173,6 +179,9 @@ async fn run(options: Options) -> ExitCode {
     if let Some(directory) = &options.state_dir {
         builder = builder.state_dir(directory);
     }
+    if let Some(file) = &options.ledger_snapshot {
+        builder = builder.ledger_snapshot(file);
+    }
     let network = match builder.start().await {
         Ok(network) => network,
         Err(error) => return refuse(&options, &error),
@@ -209,6 +218,10 @@ fn refuse(options: &Options, error: &LocalnetError) -> ExitCode {
         }
         LocalnetError::State { .. } => {
             eprintln!("lumio-localnet: --state-dir: {error}");
+            ExitCode::from(CONFIGURATION)
+        }
+        LocalnetError::LedgerSnapshot(_) => {
+            eprintln!("lumio-localnet: --ledger-snapshot: {error}");
             ExitCode::from(CONFIGURATION)
         }
         _ => {

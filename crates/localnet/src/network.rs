@@ -1,6 +1,7 @@
 //! Steering and stopping a network from a program.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::error::LocalnetError;
 use crate::faults::Fault;
 use crate::friendbot::Destination;
 use crate::genesis::{network_id, root_key};
+use crate::ledger_snapshot::{LedgerSnapshot, written};
 use crate::node::Node;
 use crate::rpc::{Server, Slots, router};
 use crate::view::View;
@@ -41,6 +43,7 @@ pub(crate) struct Parts {
 /// dropped.
 pub struct OtherNode {
     address: SocketAddr,
+    view: Arc<View>,
     stop: CancellationToken,
 }
 
@@ -123,17 +126,51 @@ impl Network {
         .await
     }
 
+    /// Loads the entries of a ledger snapshot into the chain, which goes on at the later of both
+    /// ledgers and times; the answer is how many entries there were. The history until then is
+    /// forgotten. [`Builder::ledger_snapshot`] says which files it takes and what it leaves out.
+    ///
+    /// # Errors
+    /// If the file is no ledger snapshot, or the state directory can't be written.
+    pub async fn load_ledger_snapshot(
+        &self,
+        file: impl Into<PathBuf>,
+    ) -> Result<usize, LocalnetError> {
+        let file = file.into();
+        self.blocking(move |node| node.load(LedgerSnapshot::read(&file)?)).await
+    }
+
+    /// Writes the entries of the last ledger as a ledger snapshot, which this and other tools load.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub async fn save_ledger_snapshot(
+        &self,
+        file: impl Into<PathBuf>,
+    ) -> Result<(), LocalnetError> {
+        let file = file.into();
+        self.blocking(move |node| {
+            let json = written(&node.chain())?;
+            std::fs::write(&file, json).map_err(|error| {
+                let reason = format!("{} can't be written: {error}", file.display());
+                LocalnetError::LedgerSnapshot(reason)
+            })
+        })
+        .await
+    }
+
     /// Moves the clock forward; the next ledger closes at the new time.
     pub fn advance_time(&self, seconds: u64) {
         self.parts.server.node.advance_time(seconds);
     }
 
-    /// Injects a fault.
+    /// Injects a fault: into requests to [`Network::url`], or into the ledgers of the network.
     pub fn fault(&self, fault: Fault) {
-        self.parts.server.node.fault(fault);
+        self.parts.server.view.fault(fault);
     }
 
-    /// Remembers chain, queue and clock, and answers the snapshot's number.
+    /// Remembers chain, queue and clock, and answers the snapshot's number. The last hundred
+    /// snapshots are kept.
     #[must_use]
     pub fn snapshot(&self) -> u64 {
         self.parts.server.node.snapshot()
@@ -157,18 +194,7 @@ impl Network {
         lag: u32,
         history: Option<u32>,
     ) -> Result<OtherNode, LocalnetError> {
-        let (listener, address) = listen(SocketAddr::new(self.parts.address.ip(), 0)).await?;
-        let stop = self.parts.stop.child_token();
-        let node = self.parts.server.node.clone();
-        let server = Server {
-            view: Arc::new(View::of_another_node(node, lag, history)),
-            friendbot_url: format!("http://{address}/friendbot"),
-            control: false,
-            slots: Slots::new(),
-            ..self.parts.server.clone()
-        };
-        tokio::spawn(serve(listener, server, stop.clone()));
-        Ok(OtherNode { address, stop })
+        OtherNode::start(&self.parts.server, lag, history).await
     }
 
     /// Funds an account (`G…`) or a contract (`C…`) as friendbot does and answers the hash in hex;
@@ -221,10 +247,35 @@ impl Network {
 }
 
 impl OtherNode {
+    /// Starts one beside the node of `server`, on a free port of the same address.
+    pub(crate) async fn start(
+        server: &Server,
+        lag: u32,
+        history: Option<u32>,
+    ) -> Result<Self, LocalnetError> {
+        let (listener, address) = listen(SocketAddr::new(server.address.ip(), 0)).await?;
+        let stop = server.stop.child_token();
+        let view = Arc::new(View::of_another_node(server.node.clone(), lag, history));
+        let server = Server {
+            view: view.clone(),
+            address,
+            slots: Slots::new(),
+            stop: stop.clone(),
+            ..server.clone()
+        };
+        tokio::spawn(serve(listener, server, stop.clone()));
+        Ok(Self { address, view, stop })
+    }
+
     /// Where its JSON-RPC answers.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Injects a fault: into requests to this node alone, or into the ledgers of the network.
+    pub fn fault(&self, fault: Fault) {
+        self.view.fault(fault);
     }
 }
 

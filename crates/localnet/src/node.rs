@@ -3,7 +3,7 @@
 //! Readers never wait for that lock: what they see is published beside it whenever a ledger
 //! closes, and faults have a lock of their own. A long close holds up only those who send.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use soroban_env_host::xdr::TransactionEnvelope;
@@ -13,20 +13,24 @@ use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::close::close;
 use crate::error::{Internal, LocalnetError};
-use crate::faults::{Fate, Fault, Faults, Subject};
+use crate::faults::{Fault, LedgerFaults};
 use crate::frame::Frame;
+use crate::ledger_snapshot::LedgerSnapshot;
 use crate::persist::Store;
 use crate::queue::{Answer, Queue};
 
 /// How many past ledgers a node that lags, or a stale read, can go back.
 pub(crate) const MAX_LAG: u32 = 1_000;
 
+/// How many snapshots are kept; the oldest goes when another is taken.
+const MAX_SNAPSHOTS: usize = 100;
+
 /// The network behind the RPC.
 pub(crate) struct Node {
     pub(crate) passphrase: String,
     inner: Mutex<Inner>,
     published: Mutex<Published>,
-    faults: Mutex<Faults>,
+    faults: Mutex<LedgerFaults>,
     tip: watch::Sender<u32>,
 }
 
@@ -34,7 +38,9 @@ struct Inner {
     chain: Arc<Chain>,
     queue: Queue,
     clock: Clock,
-    snapshots: HashMap<u64, Saved>,
+    /// By number, which counts up.
+    snapshots: BTreeMap<u64, Saved>,
+    next_snapshot: u64,
     store: Option<Store>,
 }
 
@@ -75,20 +81,21 @@ impl Node {
     ) -> Self {
         let tip = watch::Sender::new(chain.sequence());
         let mut queue = Queue::new(settings.queue_limit, settings.order_seed);
-        for (hash, transaction) in &chain.transactions {
-            queue.applied(std::iter::once(*hash), transaction.ledger);
+        for transaction in chain.transactions.values() {
+            queue.applied(std::iter::once(transaction.hash), transaction.ledger);
         }
         queue.applied(std::iter::empty(), chain.sequence());
 
         let chain = Arc::new(chain);
         let published =
             Published { chain: chain.clone(), past: VecDeque::new(), lag: 0, keep: 1, floor: 0 };
-        let inner = Inner { chain, queue, clock, snapshots: HashMap::new(), store };
+        let inner =
+            Inner { chain, queue, clock, snapshots: BTreeMap::new(), next_snapshot: 0, store };
         Self {
             passphrase: settings.passphrase,
             inner: Mutex::new(inner),
             published: Mutex::new(published),
-            faults: Mutex::new(Faults::default()),
+            faults: Mutex::new(LedgerFaults::default()),
             tip,
         }
     }
@@ -96,18 +103,26 @@ impl Node {
     /// The chain as readers see it.
     pub(crate) fn view(&self) -> Arc<Chain> {
         let published = self.published();
-        published.behind(published.lag)
+        published.behind(published.lag, published.floor)
     }
 
-    /// The chain as a reader sees it who is `lag` ledgers behind the tip.
-    pub(crate) fn view_behind(&self, lag: u32) -> Arc<Chain> {
-        self.published().behind(lag)
+    /// The chain as a reader sees it who is `lag` ledgers behind what every reader sees, but has
+    /// seen ledger `floor` already.
+    pub(crate) fn view_behind(&self, lag: u32, floor: u32) -> Arc<Chain> {
+        let published = self.published();
+        published.behind(published.lag.saturating_add(lag), floor)
     }
 
     /// Keeps past chains for readers who are `lag` ledgers behind, from now on.
     pub(crate) fn keep_past(&self, lag: u32) {
         let mut published = self.published();
-        published.keep = published.keep.max(lag.min(MAX_LAG));
+        // One more, for reads that are older than what such a reader sees.
+        published.keep = published.keep.max(lag.min(MAX_LAG).saturating_add(1));
+    }
+
+    /// Lets every reader lag from now on.
+    pub(crate) fn set_lag(&self, lag: u32) {
+        self.published().set_lag(lag);
     }
 
     /// The chain as it is.
@@ -152,7 +167,8 @@ impl Node {
         let inner = &mut *guard;
         let now = inner.clock.now();
         let mut batch = inner.queue.take(&inner.chain, now);
-        batch.failing = self.faults().choose_failing(batch.frames.iter().map(|frame| frame.hash));
+        let hashes = batch.frames.iter().map(|frame| (frame.hash, frame.inner_hash));
+        batch.failing = self.faults().choose_failing(hashes);
 
         // On a copy: if a ledger cannot be closed, nothing of it stays, and readers keep the old.
         let mut next = Chain::clone(&inner.chain);
@@ -160,8 +176,8 @@ impl Node {
         inner.chain = Arc::new(next);
 
         let sequence = inner.chain.sequence();
-        let hashes = batch.frames.iter().flat_map(|frame| [frame.hash, frame.inner_hash]);
-        inner.queue.applied(hashes, sequence);
+        // As stellar-core does: of a fee bump, only the hash of the whole is not taken again.
+        inner.queue.applied(batch.frames.iter().map(|frame| frame.hash), sequence);
         if !batch.frames.is_empty() {
             tracing::info!(ledger = sequence, transactions = batch.frames.len(), "closed a ledger");
         }
@@ -181,17 +197,9 @@ impl Node {
         self.lock().store = None;
     }
 
-    /// Injects a fault.
+    /// Injects a fault of ledgers or transactions.
     pub(crate) fn fault(&self, fault: Fault) {
         self.faults().set(fault);
-        if let Fault::Lag(lag) = fault {
-            self.published().set_lag(lag);
-        }
-    }
-
-    /// What happens to the next request.
-    pub(crate) fn fate(&self, subject: Subject) -> Fate {
-        self.faults().fate(subject)
     }
 
     /// Moves the clock forward.
@@ -202,9 +210,14 @@ impl Node {
     /// Remembers chain, queue and clock.
     pub(crate) fn snapshot(&self) -> u64 {
         let mut inner = self.lock();
-        let number = u64::try_from(inner.snapshots.len()).unwrap_or(u64::MAX);
+        let number = inner.next_snapshot;
+        inner.next_snapshot += 1;
         let (chain, queue, clock) = (inner.chain.clone(), inner.queue.clone(), inner.clock);
         inner.snapshots.insert(number, Saved { chain, queue, clock });
+        // Each holds on to a state and a history of its own.
+        while inner.snapshots.len() > MAX_SNAPSHOTS {
+            inner.snapshots.pop_first();
+        }
         number
     }
 
@@ -216,6 +229,26 @@ impl Node {
         inner.chain = saved.chain.clone();
         inner.queue = saved.queue.clone();
         inner.clock = saved.clock;
+        self.replace_chain(guard)
+    }
+
+    /// Puts entries of a ledger snapshot into the chain, and answers how many; the chain goes on at
+    /// the later of both ledgers.
+    pub(crate) fn load(&self, snapshot: LedgerSnapshot) -> Result<usize, LocalnetError> {
+        let mut guard = self.lock();
+        let mut next = Chain::clone(&guard.chain);
+        let loaded = snapshot.load_into(&mut next)?;
+        let sequence = next.sequence();
+        guard.chain = Arc::new(next);
+        // Bans count ledgers, and those in between never closed; what waits is checked again.
+        guard.queue.applied(std::iter::empty(), sequence);
+        self.replace_chain(guard)?;
+        Ok(loaded)
+    }
+
+    /// Keeps and publishes a chain that did not grow out of the one before by closing a ledger.
+    fn replace_chain(&self, mut guard: MutexGuard<'_, Inner>) -> Result<(), LocalnetError> {
+        let inner = &mut *guard;
         let sequence = inner.chain.sequence();
         if let Some(store) = &mut inner.store {
             store.rewrite(&inner.chain)?;
@@ -235,24 +268,24 @@ impl Node {
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn faults(&self) -> MutexGuard<'_, Faults> {
+    fn faults(&self) -> MutexGuard<'_, LedgerFaults> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Published {
-    /// The chain `lag` ledgers behind the tip, or as far behind as chains are kept.
-    fn behind(&self, lag: u32) -> Arc<Chain> {
-        let tip = self.chain.sequence();
-        let at = tip.saturating_sub(lag);
-        let at = if lag == self.lag { at.max(self.floor) } else { at };
+    /// The chain `lag` ledgers behind the tip, or as far behind as chains are kept; not before
+    /// ledger `floor`, so that a reader who begins to lag stays there until it is far enough behind.
+    fn behind(&self, lag: u32, floor: u32) -> Arc<Chain> {
+        let at = self.chain.sequence().saturating_sub(lag).max(floor);
         self.past.iter().find(|chain| chain.sequence() >= at).unwrap_or(&self.chain).clone()
     }
 
     fn advance(&mut self, chain: Arc<Chain>) {
         let before = std::mem::replace(&mut self.chain, chain);
         self.past.push_back(before);
-        let keep = usize::try_from(self.keep.max(self.lag)).unwrap_or(usize::MAX);
+        // Other nodes are behind on top of what every reader is.
+        let keep = usize::try_from(self.keep.saturating_add(self.lag)).unwrap_or(usize::MAX);
         while self.past.len() > keep {
             self.past.pop_front();
         }
@@ -260,7 +293,7 @@ impl Published {
 
     fn set_lag(&mut self, lag: u32) {
         // Whoever began to lag now still sees what was seen before.
-        self.floor = self.behind(self.lag).sequence();
+        self.floor = self.behind(self.lag, self.floor).sequence();
         self.lag = lag.min(MAX_LAG);
         if lag == 0 {
             self.floor = 0;

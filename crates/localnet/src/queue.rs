@@ -17,7 +17,7 @@ use crate::state::Lookup;
 use crate::validate::{Context, Phase, Refusal, check, check_resources, refuse};
 use crate::xdr::sha256;
 
-/// How many ledgers a waiting transaction outlives before it is dropped.
+/// After how many ledgers that did not take it a waiting transaction is dropped.
 const MAX_AGE: u32 = 4;
 
 /// For how many ledgers the hash of an applied or dropped transaction is not taken again.
@@ -136,10 +136,10 @@ impl Queue {
         frames.extend(last);
 
         for mut waiting in classic_left.into_iter().chain(soroban_left) {
-            if waiting.age >= MAX_AGE {
+            waiting.age += 1;
+            if waiting.age == MAX_AGE {
                 self.ban(waiting.frame.hash, context.sequence);
             } else {
-                waiting.age += 1;
                 self.waiting.push(waiting);
             }
         }
@@ -160,6 +160,8 @@ impl Queue {
         }
     }
 
+    /// Does not take this hash again for a while. Of a fee bump it is the hash of the whole: the
+    /// transaction inside may be sent again, alone or in another bump, as stellar-core has it.
     fn ban(&mut self, hash: [u8; 32], sequence: u32) {
         self.banned.insert(hash, sequence.saturating_add(BAN_LEDGERS));
     }

@@ -11,7 +11,8 @@ mod send;
 mod simulation;
 mod transactions;
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -24,11 +25,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
 
 use crate::chain::Chain;
 use crate::faults::{End, Fate, Subject};
 use crate::friendbot::Friendbot;
+use crate::network::OtherNode;
 use crate::node::Node;
 use crate::view::View;
 
@@ -74,13 +77,17 @@ pub(crate) struct Server {
     pub(crate) node: Arc<Node>,
     pub(crate) view: Arc<View>,
     pub(crate) friendbot: Friendbot,
-    /// Where friendbot answers, as `getNetwork` says.
-    pub(crate) friendbot_url: String,
+    /// Where this server listens.
+    pub(crate) address: SocketAddr,
     /// Whether any content type and larger bodies are taken.
     pub(crate) lenient: bool,
     /// Whether the network can be steered over HTTP.
     pub(crate) control: bool,
     pub(crate) slots: Slots,
+    /// Cancelled when the server stops.
+    pub(crate) stop: CancellationToken,
+    /// Nodes that were started over HTTP; they stop with the network.
+    pub(crate) others: Arc<Mutex<Vec<OtherNode>>>,
 }
 
 /// How many calls run at the same time. Simulations have their own share, so that they cannot hold
@@ -186,31 +193,65 @@ async fn serve(State(server): State<Server>, headers: HeaderMap, body: Bytes) ->
         }
     };
 
-    let fate = server.node.fate(subject(&value));
+    let fate = server.view.fate(subject(&value));
     match fate.end {
-        End::Refused(status) => {
-            return StatusCode::from_u16(status)
-                .unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
-                .into_response();
-        }
+        End::Refused(status) => return refused(status),
         End::LostBefore => return broken_connection(),
+        End::Stalls => {
+            server.pause(HANG).await;
+            return broken_connection();
+        }
         End::Answered | End::LostAfter | End::Hangs => {}
     }
 
-    let answer = respond(&server, value, fate).await;
-    if !fate.delay.is_zero() {
-        sleep(fate.delay).await;
-    }
+    let answer = if fate.lateness.is_zero() {
+        respond(&server, value, fate).await
+    } else {
+        // In a task of its own: a request that is under way arrives, whether or not its client
+        // still waits for the answer.
+        let late = server.clone();
+        let arrival = tokio::spawn(async move {
+            late.pause(fate.lateness).await;
+            respond(&late, value, fate).await
+        });
+        match arrival.await {
+            Ok(answer) => answer,
+            Err(_) => return broken_connection(),
+        }
+    };
+    server.pause(fate.delay).await;
     match (fate.end, answer) {
         (End::LostAfter, _) => broken_connection(),
         (End::Hangs, _) => {
-            sleep(HANG).await;
+            server.pause(HANG).await;
             broken_connection()
         }
         (_, Some(answer)) => reply(&answer),
         // Only notifications: there is nothing to say.
         (_, None) => StatusCode::NO_CONTENT.into_response(),
     }
+}
+
+impl Server {
+    /// Waits, unless the server stops.
+    async fn pause(&self, duration: Duration) {
+        if !duration.is_zero() {
+            let stopped = self.stop.cancelled();
+            tokio::select! {
+                () = sleep(duration) => {}
+                () = stopped => {}
+            }
+        }
+    }
+}
+
+/// An answer of the service in front of the RPC, which says when to come back where it can.
+fn refused(status: u16) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    if status == StatusCode::INTERNAL_SERVER_ERROR {
+        return status.into_response();
+    }
+    (status, [(header::RETRY_AFTER, "1")]).into_response()
 }
 
 /// Refuses what is not JSON by its own account, as stellar-rpc does.
@@ -230,13 +271,22 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), &'static str> {
     }
 }
 
-/// What a request is about, for the faults that choose among requests.
+/// What a request or a batch is about, for the faults that choose among requests.
 fn subject(value: &Value) -> Subject {
+    if let Value::Array(calls) = value {
+        let calls = calls.iter().take(MAX_BATCH).map(subject);
+        let merged = calls.fold(Subject::default(), |all, call| Subject {
+            sends: all.sends || call.sends,
+            events: all.events || call.events,
+            lists: true,
+        });
+        return Subject { lists: true, ..merged };
+    }
     let method = value.get("method").and_then(Value::as_str).unwrap_or_default();
     Subject {
         sends: method == "sendTransaction",
         events: method == "getEvents",
-        lists: value.is_array() || matches!(method, "getEvents" | "getTransactions"),
+        lists: matches!(method, "getEvents" | "getTransactions"),
     }
 }
 

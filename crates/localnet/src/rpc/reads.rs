@@ -36,7 +36,7 @@ pub(super) fn get_health(call: &Call<'_>) -> Answer {
 
 pub(super) fn get_network(call: &Call<'_>) -> Answer {
     Ok(json!({
-        "friendbotUrl": call.server.friendbot_url,
+        "friendbotUrl": format!("http://{}/friendbot", call.server.address),
         "passphrase": call.node.passphrase,
         "protocolVersion": PROTOCOL_VERSION,
     }))

@@ -250,3 +250,44 @@ async fn fee_statistics_are_made_of_what_was_charged() {
     assert_eq!(fees["inclusionFee"]["max"], "0");
     assert_eq!(fees["sorobanInclusionFee"]["max"], "100", "fifty here");
 }
+
+/// A contract that tells the ledger and the time it runs in.
+fn clock_wasm() -> Vec<u8> {
+    let text = r#"(module
+      (import "x" "3" (func $ledger (result i64)))
+      (import "x" "4" (func $time (result i64)))
+      (func (export "ledger") (result i64) (call $ledger))
+      (func (export "time") (result i64) (call $time))
+      (@custom "contractenvmetav0" "\00\00\00\00\00\00\00\1e\00\00\00\00"))"#;
+    wat::parse_str(text).unwrap()
+}
+
+#[tokio::test]
+async fn simulation_runs_in_the_latest_ledger_at_its_close_time() {
+    let client = client().await;
+    let source = client.funded(1).await;
+    let clock = client.deploy(&source, clock_wasm(), vec![]).await;
+    let ask = async |function: &str| {
+        let op = InvokeHostFunctionOp {
+            host_function: invoke(&clock, function, vec![]),
+            auth: Default::default(),
+        };
+        let body = OperationBody::InvokeHostFunction(op);
+        let tx = client.transaction(&source, vec![body], None).await;
+        let simulated = client.simulate(&tx).await;
+        (xdr::<ScVal>(&simulated["results"][0]["xdr"]), simulated["latestLedger"].clone())
+    };
+    let (ledger, time) = (client.network.latest_ledger(), client.network.close_time());
+    // Time that passed since the ledger closed is not the ledger's.
+    client.network.advance_time(500);
+    assert_eq!(ask("ledger").await, (ScVal::U32(ledger), json!(ledger)));
+    assert_eq!(ask("time").await.0, ScVal::U64(time));
+
+    client.network.close_ledger().await.unwrap();
+    assert_eq!(ask("ledger").await, (ScVal::U32(ledger + 1), json!(ledger + 1)));
+    assert_eq!(ask("time").await.0, ScVal::U64(time + 500));
+
+    // The transaction then runs in the ledger that takes it.
+    let (_, applied) = client.run(&source, invoke(&clock, "ledger", vec![]), &[]).await;
+    assert_eq!(applied, ScVal::U32(ledger + 2));
+}

@@ -3,16 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use soroban_env_host::xdr::{Asset, OperationBody, PaymentOp, TransactionEnvelope};
+use soroban_env_host::xdr::TransactionEnvelope;
 use soroban_localnet::Fault;
 
-use crate::harness::{Client, Key, base64, builder, client, client_of};
-
-async fn payment(client: &Client, from: &Key) -> TransactionEnvelope {
-    let op = PaymentOp { destination: from.muxed(), asset: Asset::Native, amount: 1 };
-    let tx = client.transaction(from, vec![OperationBody::Payment(op)], None).await;
-    client.sign(tx, &[from])
-}
+use crate::harness::{Client, base64, builder, client, client_of};
 
 /// Whether the request got any answer.
 async fn answered(client: &Client, envelope: &TransactionEnvelope) -> bool {
@@ -28,7 +22,7 @@ async fn answered(client: &Client, envelope: &TransactionEnvelope) -> bool {
 async fn a_lost_answer_leaves_the_transaction_in_the_queue() {
     let client = client().await;
     let from = client.funded(1).await;
-    let envelope = payment(&client, &from).await;
+    let envelope = client.payment(&from).await;
     client.network.fault(Fault::DropSendResponses(1));
     assert!(!answered(&client, &envelope).await);
     assert_eq!(client.send(&envelope).await["status"], "DUPLICATE");
@@ -38,7 +32,7 @@ async fn a_lost_answer_leaves_the_transaction_in_the_queue() {
 async fn a_lost_request_never_reaches_the_queue() {
     let client = client().await;
     let from = client.funded(1).await;
-    let envelope = payment(&client, &from).await;
+    let envelope = client.payment(&from).await;
     client.network.fault(Fault::LoseSendRequests(1));
     assert!(!answered(&client, &envelope).await);
     assert_eq!(client.send(&envelope).await["status"], "PENDING");
@@ -76,7 +70,7 @@ async fn a_lagging_view_shows_the_past_and_never_goes_back() {
     let from = client.funded(1).await;
     let start = client.network.latest_ledger();
     client.network.fault(Fault::Lag(2));
-    let sent = client.send(&payment(&client, &from).await).await;
+    let sent = client.send(&client.payment(&from).await).await;
     let seen =
         async || client.call("getLatestLedger", json!({})).await["sequence"].as_u64().unwrap();
     for expected in [start, start, start + 1] {
@@ -92,7 +86,7 @@ async fn a_lagging_view_shows_the_past_and_never_goes_back() {
 async fn a_snapshot_brings_back_chain_queue_and_clock() {
     let client = client().await;
     let from = client.funded(1).await;
-    let envelope = payment(&client, &from).await;
+    let envelope = client.payment(&from).await;
     let before = (client.account(&from).await, client.network.close_time());
     let snapshot = client.network.snapshot();
     client.network.advance_time(60);

@@ -1,16 +1,18 @@
 //! A client as a wallet would be one: keys, transactions, signatures, JSON-RPC.
 
+use std::time::Duration;
+
 use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use soroban_env_host::xdr::{
-    AccountId, ContractDataDurability, ContractExecutable, ContractId, ContractIdPreimage,
+    AccountId, Asset, ContractDataDurability, ContractExecutable, ContractId, ContractIdPreimage,
     ContractIdPreimageFromAddress, CreateContractArgsV2, DecoratedSignature, ExtensionPoint, Hash,
     HashIdPreimage, HashIdPreimageSorobanAuthorization, HostFunction, Int128Parts,
     InvokeContractArgs, InvokeHostFunctionOp, LedgerEntryData, LedgerKey, LedgerKeyAccount,
-    LedgerKeyContractData, Limits, Memo, MuxedAccount, Operation, OperationBody, Preconditions,
-    PublicKey, ReadXdr, ScAddress, ScBytes, ScMap, ScMapEntry, ScSymbol, ScVal, SequenceNumber,
-    Signature, SignatureHint, SorobanAuthorizationEntry, SorobanCredentials,
+    LedgerKeyContractData, Limits, Memo, MuxedAccount, Operation, OperationBody, PaymentOp,
+    Preconditions, PublicKey, ReadXdr, ScAddress, ScBytes, ScMap, ScMapEntry, ScSymbol, ScVal,
+    SequenceNumber, Signature, SignatureHint, SorobanAuthorizationEntry, SorobanCredentials,
     SorobanTransactionData, TimeBounds, TimePoint, Transaction, TransactionEnvelope,
     TransactionExt, TransactionMeta, TransactionResult, TransactionSignaturePayload,
     TransactionSignaturePayloadTaggedTransaction, TransactionV1Envelope, Uint256, WriteXdr,
@@ -192,6 +194,41 @@ impl Client {
         TransactionEnvelope::Tx(TransactionV1Envelope { tx, signatures })
     }
 
+    /// Sends to any address; the answer's status and result, or none if the answer got lost.
+    pub async fn ask(
+        &self,
+        url: &str,
+        (method, params): (&str, Value),
+        patience: Duration,
+    ) -> Option<(u16, Value)> {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let sent = self.http.post(url).json(&body).timeout(patience).send().await.ok()?;
+        let status = sent.status().as_u16();
+        let text = sent.text().await.ok()?;
+        let answer = serde_json::from_str::<Value>(&text).unwrap_or_default();
+        Some((status, answer["result"].clone()))
+    }
+
+    /// A request to `/control`: the status, and the answer as JSON.
+    pub async fn control(&self, route: &str, body: Value) -> (u16, Value) {
+        let url = format!("{}/control/{route}", self.network.url());
+        let answer = self.http.post(url).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// What `/control` says about the network.
+    pub async fn described(&self) -> Value {
+        let url = format!("{}/control", self.network.url());
+        self.http.get(url).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// A signed payment of one stroop to itself.
+    pub async fn payment(&self, from: &Key) -> TransactionEnvelope {
+        let op = PaymentOp { destination: from.muxed(), asset: Asset::Native, amount: 1 };
+        let tx = self.transaction(from, vec![OperationBody::Payment(op)], None).await;
+        self.sign(tx, &[from])
+    }
+
     pub async fn send(&self, envelope: &TransactionEnvelope) -> Value {
         self.call("sendTransaction", json!({"transaction": base64(envelope)})).await
     }
@@ -252,7 +289,16 @@ impl Client {
 
     /// Uploads and deploys the counter with a start value, and answers its id.
     pub async fn counter(&self, source: &Key, start: u32) -> ContractId {
-        let wasm = counter_wasm();
+        self.deploy(source, counter_wasm(), vec![ScVal::U32(start)]).await
+    }
+
+    /// Uploads and deploys a contract, and answers its id.
+    pub async fn deploy(
+        &self,
+        source: &Key,
+        wasm: Vec<u8>,
+        constructor_args: Vec<ScVal>,
+    ) -> ContractId {
         let upload = HostFunction::UploadContractWasm(wasm.clone().try_into().unwrap());
         self.run(source, upload, &[]).await;
         let create = HostFunction::CreateContractV2(CreateContractArgsV2 {
@@ -261,7 +307,7 @@ impl Client {
                 salt: Uint256([9; 32]),
             }),
             executable: ContractExecutable::Wasm(Hash(sha256(&wasm))),
-            constructor_args: vec![ScVal::U32(start)].try_into().unwrap(),
+            constructor_args: constructor_args.try_into().unwrap(),
         });
         match self.run(source, create, &[]).await.1 {
             ScVal::Address(ScAddress::Contract(id)) => id,

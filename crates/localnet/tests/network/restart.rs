@@ -1,6 +1,6 @@
 //! The chain outlives the process.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use soroban_env_host::xdr::ScVal;
 
 use crate::harness::{builder, client_of, invoke};
@@ -39,4 +39,52 @@ async fn a_directory_of_another_network_is_refused() {
     let other = builder().state_dir(directory.path()).passphrase("another network");
     let error = other.start().await.err().unwrap().to_string();
     assert!(error.contains("another network passphrase"), "{error}");
+}
+
+#[tokio::test]
+async fn a_directory_of_the_first_format_goes_on_without_its_history() {
+    let directory = tempfile::tempdir().unwrap();
+    let client = client_of(builder().state_dir(directory.path())).await;
+    let source = client.funded(1).await;
+    let counter = client.counter(&source, 1).await;
+    let account = client.account(&source).await;
+    let latest = client.network.latest_ledger();
+    client.network.shutdown().await;
+
+    // Format 1 had the same state and a history without headers, which is not read.
+    let state = directory.path().join("state.json");
+    let mut file: Value = serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
+    file["version"] = json!(1);
+    std::fs::write(&state, file.to_string()).unwrap();
+    let old = json!({"sequence": latest, "close_time": 1, "transactions": []});
+    std::fs::write(directory.path().join("history.jsonl"), format!("{old}\n")).unwrap();
+
+    let client = client_of(builder().state_dir(directory.path())).await;
+    assert_eq!(client.network.latest_ledger(), latest + 1);
+    assert_eq!(client.account(&source).await, account);
+    let health = client.call("getHealth", json!({})).await;
+    assert_eq!(health["oldestLedger"], latest);
+    let bump = invoke(&counter, "bump", vec![source.sc()]);
+    assert_eq!(client.run(&source, bump, &[]).await.1, ScVal::U32(2));
+    client.network.shutdown().await;
+
+    // From then on it is one of the present format, history included.
+    let client = client_of(builder().state_dir(directory.path())).await;
+    let health = client.call("getHealth", json!({})).await;
+    assert_eq!(health["oldestLedger"], latest);
+}
+
+#[tokio::test]
+async fn a_directory_of_a_later_format_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let client = client_of(builder().state_dir(directory.path())).await;
+    client.network.shutdown().await;
+    let state = directory.path().join("state.json");
+    let mut file: Value = serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
+    file["version"] = json!(3);
+    std::fs::write(&state, file.to_string()).unwrap();
+    let refused = builder().state_dir(directory.path()).start().await.err().unwrap().to_string();
+    assert!(refused.contains("format 3"), "{refused}");
+    let kept: Value = serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
+    assert_eq!(kept, file);
 }

@@ -8,6 +8,7 @@ use soroban_env_host::xdr::{
     TransactionResultResult, TransactionSignaturePayload,
     TransactionSignaturePayloadTaggedTransaction, WriteXdr,
 };
+use soroban_localnet::Fault;
 
 use crate::harness::{Client, Key, START, client, error_of, result_of, sha256, xdr};
 
@@ -218,4 +219,58 @@ async fn a_refused_replacement_names_the_fee_that_would_do() {
 
 fn bounds(min: u64, max: u64) -> Preconditions {
     Preconditions::Time(TimeBounds { min_time: TimePoint(min), max_time: TimePoint(max) })
+}
+
+#[tokio::test]
+async fn of_an_applied_fee_bump_only_the_whole_is_not_taken_again() {
+    let client = client().await;
+    let (from, payer) = (client.funded(1).await, client.funded(2).await);
+    let outer = bump(&client, &from, &payer, 400).await;
+    let TransactionEnvelope::TxFeeBump(whole) = &outer else { unreachable!() };
+    let FeeBumpTransactionInnerTx::Tx(inner) = whole.tx.inner_tx.clone();
+    let inner = TransactionEnvelope::Tx(inner);
+    assert_eq!(client.send(&outer).await["status"], "PENDING");
+    assert_eq!(client.send(&inner).await["status"], "DUPLICATE");
+    client.network.close_ledger().await.unwrap();
+
+    // stellar-core bans the hash of the whole; the transaction inside has a used sequence number.
+    assert_eq!(client.send(&outer).await["status"], "TRY_AGAIN_LATER");
+    assert_eq!(refused(&client, &inner).await, TransactionResultResult::TxBadSeq);
+}
+
+#[tokio::test]
+async fn what_four_ledgers_did_not_take_is_dropped_and_its_inside_may_be_sent_again() {
+    let client = client().await;
+    let (from, payer) = (client.funded(1).await, client.funded(2).await);
+    let crowd: Vec<Key> = futures::future::join_all((11..=20).map(|n| client.funded(n))).await;
+    let outer = bump(&client, &from, &payer, 200).await;
+    let TransactionEnvelope::TxFeeBump(whole) = &outer else { unreachable!() };
+    let FeeBumpTransactionInnerTx::Tx(inner) = whole.tx.inner_tx.clone();
+    let sent = client.send(&outer).await;
+    assert_eq!(sent["status"], "PENDING");
+    for ledger in 1..=4 {
+        assert_eq!(client.send(&outer).await["status"], "DUPLICATE", "ledger {ledger}");
+        // A thousand operations that bid twice as much fill the ledger.
+        for key in &crowd {
+            let mut tx = client.transaction(key, vec![pay(key); 100], None).await;
+            tx.fee *= 2;
+            assert_eq!(client.send(&client.sign(tx, &[key])).await["status"], "PENDING");
+        }
+        client.network.close_ledger().await.unwrap();
+    }
+    assert_eq!(client.send(&outer).await["status"], "TRY_AGAIN_LATER");
+    client.network.close_ledger().await.unwrap();
+    assert_eq!(client.get(&sent["hash"]).await["status"], "NOT_FOUND", "it was never applied");
+    let inner = TransactionEnvelope::Tx(inner);
+    assert_eq!(client.apply(&inner).await["status"], "SUCCESS");
+}
+
+#[tokio::test]
+async fn a_fee_bump_can_be_made_to_fail_by_the_hash_of_its_inside() {
+    let client = client().await;
+    let (from, payer) = (client.funded(1).await, client.funded(2).await);
+    let outer = bump(&client, &from, &payer, 400).await;
+    let inner = client.transaction(&from, vec![pay(&from)], None).await;
+    client.network.fault(Fault::FailTransaction(client.hash(&inner)));
+    assert_eq!(client.apply(&outer).await["status"], "FAILED");
 }

@@ -3,18 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use soroban_env_host::xdr::{
-    Asset, OperationBody, OperationResult, PaymentOp, TransactionEnvelope, TransactionResultResult,
-};
+use soroban_env_host::xdr::{OperationResult, TransactionResultResult};
 use soroban_localnet::Fault;
 
-use crate::harness::{Client, Key, builder, client, client_of, result_of};
-
-async fn payment(client: &Client, from: &Key) -> TransactionEnvelope {
-    let op = PaymentOp { destination: from.muxed(), asset: Asset::Native, amount: 1 };
-    let tx = client.transaction(from, vec![OperationBody::Payment(op)], None).await;
-    client.sign(tx, &[from])
-}
+use crate::harness::{Client, builder, client, client_of, result_of};
 
 async fn health_status(client: &Client) -> u16 {
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "getHealth"});
@@ -37,7 +29,7 @@ async fn http_faults_come_as_often_as_asked() {
 async fn a_request_that_hangs_was_carried_out() {
     let client = client().await;
     let from = client.funded(1).await;
-    let envelope = payment(&client, &from).await;
+    let envelope = client.payment(&from).await;
     client.network.fault(Fault::Hang(1));
     let params = json!({"transaction": crate::harness::base64(&envelope)});
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "sendTransaction", "params": params});
@@ -53,7 +45,7 @@ async fn chosen_transactions_fail_and_cost_their_fee() {
     let from = client.funded(1).await;
     let before = client.account(&from).await.unwrap();
     client.network.fault(Fault::FailTransactions(1));
-    let done = client.apply(&payment(&client, &from).await).await;
+    let done = client.apply(&client.payment(&from).await).await;
     assert_eq!(done["status"], "FAILED");
     let TransactionResultResult::TxFailed(results) = result_of(&done).result else {
         panic!("{done}")
@@ -61,7 +53,7 @@ async fn chosen_transactions_fail_and_cost_their_fee() {
     assert_eq!(results.as_slice(), [OperationResult::OpExceededWorkLimit]);
     assert_eq!(client.account(&from).await.unwrap(), (before.0 - 100, before.1 + 1));
 
-    let envelope = payment(&client, &from).await;
+    let envelope = client.payment(&from).await;
     let sent = client.send(&envelope).await;
     let hash = hex::decode(sent["hash"].as_str().unwrap()).unwrap().try_into().unwrap();
     client.network.fault(Fault::FailTransaction(hash));
@@ -116,7 +108,7 @@ async fn another_node_lags_and_a_pruned_one_has_forgotten() {
     };
 
     // Sent to the node that lags, seen there two ledgers later.
-    let envelope = payment(&client, &from).await;
+    let envelope = client.payment(&from).await;
     let params = json!({"transaction": crate::harness::base64(&envelope)});
     let sent = ask(lagging.url(), "sendTransaction", params).await;
     assert_eq!(sent["status"], "PENDING", "{sent}");
