@@ -80,6 +80,7 @@ const ALWAYS: &[&str] = &[
     "/sys/fs/cgroup",
     "/sys/devices/system",
     "/sys/kernel/mm/transparent_hugepage",
+    "/sys/kernel/mm/hugepages",
 ];
 
 /// With `Network`.

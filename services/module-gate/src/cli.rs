@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use seal::tree::Limits as TreeLimits;
 use wire::statement::Verdict;
 
 use self::authors::{Advise, Document, New, RunEntry};
@@ -20,11 +21,11 @@ use crate::local::doctor::{self, Doctor};
 use crate::local::guarded::{self, Guard, Run};
 use crate::local::interrupt;
 use crate::local::modules::{self, Discovery, Local};
-use crate::local::output::{FAILED, Misused, Output, UNKNOWN, USAGE};
+use crate::local::output::{FAILED, Misused, Output, UNKNOWN, USAGE, say};
 use crate::local::report::{self, Report};
 use crate::module::document::Invalid;
 use crate::module::variation::Variations;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{LIMITS, Sandbox};
 
 /// Runs untrusted module code in the guard and states what the kernel saw.
 #[derive(Debug, Parser)]
@@ -144,6 +145,14 @@ pub struct Common {
     #[arg(long, value_name = "MIB", default_value_t = 8,
         value_parser = clap::value_parser!(u64).range(1..=1_024))]
     max_output_mib: u64,
+    /// Largest file that a program writes, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64,
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    max_file_mib: u64,
+    /// By how much a program's folders may grow together, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1_024,
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    max_growth_mib: u64,
     /// Most files, links included, of a module; the store takes 4096
     #[arg(long, value_name = "N", default_value_t = 4_096,
         value_parser = clap::value_parser!(u64).range(1..=200_000))]
@@ -254,7 +263,7 @@ fn oracles(
 ) -> anyhow::Result<ExitCode> {
     let Discovery { found, notices, .. } = modules::find(root, specs, None)?;
     for notice in notices {
-        eprintln!("{notice}");
+        say(format_args!("{notice}"));
     }
     if found.is_empty() {
         let _ = writeln!(std::io::stderr(), "no oracle spec matches: nothing was run");
@@ -304,8 +313,15 @@ fn with_local<T>(
         .map_err(Misused)?;
     sandbox.limits.stdout_bytes = common.max_output_mib << 20;
     sandbox.limits.stderr_bytes = common.max_output_mib << 20;
+    sandbox.limits.file_bytes = common.max_file_mib << 20;
+    sandbox.limits.tree_bytes = common.max_growth_mib << 20;
     sandbox.tree_limits.files = usize::try_from(common.max_files)?;
     sandbox.tree_limits.bytes = common.max_module_mib << 20;
+    if sandbox.limits != LIMITS || sandbox.tree_limits != TreeLimits::MODULE {
+        say(format_args!(
+            "limits were changed: the service, which has its own, may judge otherwise"
+        ));
+    }
     let cancel = interrupt::flag(UNKNOWN)?;
     work(&Local {
         sandbox: &sandbox,

@@ -53,6 +53,13 @@ impl Error {
         move |source| Self::Host { doing, source: source.into() }
     }
 
+    /// Everything that led to it, from the nearest cause to the first.
+    fn causes(&self) -> String {
+        let first = std::error::Error::source(self);
+        let all = std::iter::successors(first, |error| error.source());
+        all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+
     /// The problem this is to a caller.
     pub fn problem(&self) -> Problem {
         match self {
@@ -71,8 +78,21 @@ impl From<Error> for tonic::Status {
     /// sentence.
     fn from(error: Error) -> Self {
         if matches!(error, Error::Host { .. } | Error::Database(_)) {
-            tracing::error!(error = &error as &dyn std::error::Error, "call failed");
+            tracing::error!(cause = error.causes(), "{error}");
         }
         error.problem().status(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_causes_of_a_failure_are_all_there() {
+        let disk = std::io::Error::other(std::io::Error::other("no space is left"));
+        let error = Error::host("judge the module")(disk);
+        assert_eq!(error.to_string(), "could not judge the module");
+        assert!(error.causes().contains("no space is left"), "{}", error.causes());
     }
 }

@@ -1,6 +1,7 @@
 //! From one start of a program to a verdict on a module.
 
 pub mod finding;
+pub mod checks;
 pub mod effects;
 pub mod capture;
 pub mod divergence;

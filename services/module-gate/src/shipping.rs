@@ -93,7 +93,11 @@ fn judge_tree(
         case_limit: CASE_LIMIT,
         cancel,
     };
-    let judgement = judge::judge(&runner, &specs, progress)?;
+    let judgement = judge::judge(&runner, &specs, tree, progress)?;
+    for warning in &judgement.warnings {
+        tracing::warn!(module.id = manifest.id, "{warning}");
+        progress(&format!("warning: {warning}"));
+    }
     Ok(Judged {
         judgement,
         id: manifest.id,

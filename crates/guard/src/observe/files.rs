@@ -23,6 +23,8 @@ type Named = (PathBuf, Found);
 /// A symbolic link at the end is meant itself.
 pub(super) const LAST: Reading = Reading { follow: false, jailed: false };
 pub(super) const FOLLOWED: Reading = Reading { follow: true, jailed: false };
+/// Folders in which Java machines publish their counters; the user's name follows.
+const JAVA_COUNTERS: &str = "hsperfdata_";
 const TEMPORARY: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
 
 impl Observer<'_> {
@@ -142,6 +144,13 @@ impl Observer<'_> {
             Zone::Own => Charge::Undeclared,
         };
         let (Some(first), second) = (paths.first(), paths.get(1)) else { return CONTINUE };
+        if charge == Charge::Outside
+            && second.is_none()
+            && let Some(custom) = self.runtime_custom(first)
+        {
+            self.refused(seen.stopped.tid, seen.call.name, custom.to_owned());
+            return error(libc::EACCES);
+        }
         if charge == Charge::Declared {
             paths.iter().for_each(|path| self.ledger.touched.name(path));
         }
@@ -211,7 +220,30 @@ impl Observer<'_> {
             self.note(seen.stopped.tid, event);
             return Decision::Answer(Answer::Error(libc::EACCES));
         }
+        if let Some(custom) = self.runtime_custom(path) {
+            self.refused(seen.stopped.tid, seen.call.name, custom.to_owned());
+            return error(libc::EACCES);
+        }
         self.charge(seen, Category::FsRead, Charge::Outside, seen.show(path), None)
+    }
+
+    /// What runtimes do for themselves at every start, and do without where they may not (M15): a
+    /// Java machine publishes its counters for tools of the same user, and chooses what the kernel
+    /// would dump of it. Both are refused like other writes outside, and speak against nobody. The
+    /// name is the same for every process, so that attempts compare equal.
+    fn runtime_custom(&self, path: &Path) -> Option<&'static str> {
+        let parts: Vec<&str> = path.iter().take(4).filter_map(|part| part.to_str()).collect();
+        match parts[..] {
+            ["/", "tmp", folder, ..] if folder.starts_with(JAVA_COUNTERS) => {
+                Some("/tmp/hsperfdata_<user>")
+            }
+            ["/", "proc", pid, "coredump_filter"]
+                if pid.parse().is_ok_and(|pid| tree::contains(self.reaper, pid)) =>
+            {
+                Some("/proc/self/coredump_filter")
+            }
+            _ => None,
+        }
     }
 
     /// Below `/proc/<pid>` of a process that is not of this tree.

@@ -121,6 +121,33 @@ fn programs_that_look_up_their_user_run_where_reads_are_denied() {
     assert_pass(&setting.cjs("require('dns'); require('os').userInfo(); require('os').hostname()"));
 }
 
+/// A tool of the machine, if it has it.
+fn tool(name: &str) -> Option<std::path::PathBuf> {
+    let found = ["/usr/bin", "/bin", "/usr/local/bin"].map(|folder| Path::new(folder).join(name));
+    found.into_iter().find_map(|path| path.canonicalize().ok())
+}
+
+#[test]
+fn compilers_and_machines_of_languages_run_where_reads_are_denied() {
+    let setting = Setting::new().deny_reads().declare(&[ProcessShell, FsWrite]);
+    if let Some(python) = tool("python3").filter(|path| path.starts_with("/usr")) {
+        let command = setting.command(&python);
+        let asked = "import getpass; print(getpass.getuser())";
+        assert_pass(&setting.run(&command.args(["-c", asked])));
+    }
+    if tool("gcc").is_some() {
+        fs::write(setting.root.join("a.c"), "int main() { return 0; }").unwrap();
+        assert_pass(&setting.sh("gcc -O1 a.c -o a && ./a"));
+    }
+    if let Some(java) = tool("java") {
+        let report = setting.run(&setting.command(&java).arg("-version"));
+        assert_pass(&report);
+        // Its counters are published nowhere, and that it tried is no charge.
+        assert!(report.effects.iter().all(|effect| !effect.allowed || effect.category
+            != Category::FsWrite), "{}", show(&report));
+    }
+}
+
 /// The root file system of a container is an overlay: the first change of anything in it copies
 /// what is above.
 #[test]

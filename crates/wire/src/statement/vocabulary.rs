@@ -52,6 +52,15 @@ pub enum Code {
     /// The module has no oracle case that could vouch for it.
     #[serde(rename = "E_ORACLE_MISSING")]
     OracleMissing,
+    /// Its manifest lacks what a module that ships must have.
+    #[serde(rename = "E_REQUIRE_UNSAT")]
+    RequireUnsat,
+    /// An import leads out of it.
+    #[serde(rename = "E_LINT")]
+    Lint,
+    /// A port's export is not where its manifest says it is.
+    #[serde(rename = "E_PORT_CONFORMANCE")]
+    PortConformance,
     /// A test of the module failed.
     #[serde(rename = "E_TEST")]
     Test,
@@ -100,7 +109,7 @@ pub struct Observed {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::SideEffectsForbidden,
         Self::SideEffectsDeclaration,
         Self::OracleExec,
@@ -112,6 +121,9 @@ impl Code {
         Self::OracleNondeterminism,
         Self::OracleSpec,
         Self::OracleMissing,
+        Self::RequireUnsat,
+        Self::Lint,
+        Self::PortConformance,
         Self::Test,
     ];
 
@@ -129,6 +141,9 @@ impl Code {
             Self::OracleNondeterminism => "E_ORACLE_NONDETERMINISM",
             Self::OracleSpec => "E_ORACLE_SPEC",
             Self::OracleMissing => "E_ORACLE_MISSING",
+            Self::RequireUnsat => "E_REQUIRE_UNSAT",
+            Self::Lint => "E_LINT",
+            Self::PortConformance => "E_PORT_CONFORMANCE",
             Self::Test => "E_TEST",
         }
     }

@@ -11,7 +11,7 @@ use wire::statement::Verdict;
 use super::{Common, Judged, json, print, with_local, with_sandbox};
 use crate::local::gates::events::{self, Options};
 use crate::local::gates::{self, GateRun, GateSummary, Mode, formats};
-use crate::local::output::{FAILED, Misused, Output, UNKNOWN};
+use crate::local::output::{FAILED, Misused, Output, UNKNOWN, say};
 
 const GATE_HELP: &str = "\
 Examples:
@@ -155,7 +155,9 @@ pub(super) fn run(command: Gates) -> anyhow::Result<ExitCode> {
         }
         let code = with_sandbox(&args.common, judged, |local| Ok(vec![local.ship(module)?]))?;
         if args.lenient_reads && code == ExitCode::SUCCESS {
-            eprintln!("reads were let through (--lenient-reads): this is a report, not a verdict");
+            say(format_args!(
+                "reads were let through (--lenient-reads): this is a report, not a verdict"
+            ));
             return Ok(ExitCode::from(UNKNOWN));
         }
         return Ok(code);
@@ -215,7 +217,7 @@ pub(super) fn run_events(command: EventsCommand) -> anyhow::Result<ExitCode> {
         EventsCommand::Validate { file, strict } => {
             let recorded = events::read(&file, strict)?;
             for mistake in &recorded.mistakes {
-                eprintln!("E_EVENT_SCHEMA: {mistake}");
+                say(format_args!("E_EVENT_SCHEMA: {mistake}"));
             }
             print(&format!(
                 "{} events, {} mistakes\n",

@@ -103,6 +103,7 @@ pub struct Observations {
     effects: Vec<Attributed>,
     counts: BTreeMap<Category, u64>,
     denied: u64,
+    killed_at_end: u64,
     tier: Option<Tier>,
     landlock_abi: u32,
 }
@@ -137,6 +138,7 @@ impl Observations {
             *self.counts.entry(*category).or_default() += count;
         }
         self.denied += report.denied;
+        self.killed_at_end += report.killed_at_end;
         self.tier = match self.tier {
             Some(tier) if rank(tier) >= rank(report.tier) => Some(tier),
             _ => Some(report.tier),
@@ -165,6 +167,7 @@ impl Observations {
             *self.counts.entry(*category).or_default() += count;
         }
         self.denied += other.denied;
+        self.killed_at_end += other.killed_at_end;
         if let Some(tier) = other.tier {
             self.tier = match self.tier {
                 Some(own) if rank(own) >= rank(tier) => Some(own),
@@ -177,6 +180,11 @@ impl Observations {
     /// How often each category was seen, exactly.
     pub fn counts(&self) -> &BTreeMap<Category, u64> {
         &self.counts
+    }
+
+    /// How many processes were still alive when the program that started them ended.
+    pub fn killed_at_end(&self) -> u64 {
+        self.killed_at_end
     }
 
     /// The effects that are kept, in the order they were seen.

@@ -13,6 +13,7 @@ use serde_json::json;
 use wire::digest::Digest;
 use wire::statement::{Code, OracleCount, TestCount};
 
+use crate::judging::checks;
 use crate::judging::finding::{self, Finding, Observations};
 use crate::judging::oracle::{self, CaseResult, ModuleRunner};
 use crate::module::document::Invalid;
@@ -48,6 +49,8 @@ pub struct Judgement {
     pub observations: Observations,
     /// All that speaks against a PASS, in the order it was found.
     pub findings: Vec<Finding>,
+    /// What deserves a word although it decides nothing.
+    pub warnings: Vec<String>,
     /// Every case.
     pub cases: Vec<CaseResult>,
     /// Every test, in the order of the manifest.
@@ -165,7 +168,7 @@ fn addressed(file: &str, spec: Spec, manifest: &Manifest) -> Result<Spec, Invali
     ))
 }
 
-/// Judges what [`read`] found. Everything runs and is counted, also after a failure (M9), unless it
+/// Judges what [`read`] found in `tree`. Everything runs and is counted, also after a failure (M9), unless it
 /// is cancelled: then nothing is proven by what comes out. Blocking.
 ///
 /// # Errors
@@ -173,15 +176,14 @@ fn addressed(file: &str, spec: Spec, manifest: &Manifest) -> Result<Spec, Invali
 pub fn judge(
     runner: &ModuleRunner<'_>,
     specs: &[Spec],
+    tree: &Tree,
     progress: &dyn Fn(&str),
 ) -> io::Result<Judgement> {
     let mut judgement = Judgement::default();
-    if runner.manifest.tests.is_empty() {
-        judgement.findings.push(Finding::new(
-            Code::ModuleInvalid,
-            "module.json: /tests: a module needs a test to be shipped",
-        ));
-    }
+    let files: Vec<String> = tree.files().iter().map(|file| file.path.clone()).collect();
+    let flaws = checks::all(runner.manifest, &runner.workspace.pristine(), &files);
+    judgement.findings.extend(flaws.into_iter().map(|flaw| flaw.finding));
+
     for test in &runner.manifest.tests {
         if runner.cancelled() {
             return Ok(judgement);
@@ -204,7 +206,20 @@ pub fn judge(
         let result = oracle::run(runner, case, &mut judgement.observations)?;
         judgement.add(result);
     }
+    judgement.warnings.extend(output_warning(runner.manifest, &judgement.cases));
     Ok(judgement)
+}
+
+/// A module that is run for its outputs and leaves none in any of its cases: its first run would
+/// find that out, since it is `E_OUTPUT_MISSING`.
+pub fn output_warning(manifest: &Manifest, cases: &[CaseResult]) -> Option<String> {
+    let silent =
+        manifest.entry.is_some() && !cases.is_empty() && cases.iter().all(|case| case.outputs == 0);
+    silent.then(|| {
+        "no oracle case left a file in LUMIO_OUTPUT; a run that leaves none is E_OUTPUT_MISSING: \
+         write a file there, or add a case whose entry is the module's own"
+            .to_owned()
+    })
 }
 
 /// Runs one test in its own copy of the module.

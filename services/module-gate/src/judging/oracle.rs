@@ -63,6 +63,8 @@ pub struct CaseResult {
     pub spec: String,
     /// Identical attempts that were started.
     pub attempts: u32,
+    /// Files that the first attempt left in `LUMIO_OUTPUT`.
+    pub outputs: usize,
     /// Why it did not pass, if so.
     pub finding: Option<Finding>,
     /// What differs, if something does.
@@ -93,6 +95,7 @@ impl CaseResult {
             name: case.name.clone(),
             spec: case.spec.clone(),
             attempts: 0,
+            outputs: 0,
             finding: None,
             divergence: None,
             varied: Vec::new(),
@@ -180,6 +183,7 @@ fn repeat(
             }
         };
         let Some((first, window, _)) = &first else {
+            result.outputs = captured.outputs.len();
             first = Some((captured, attempt.window, attempt.exit));
             continue;
         };

@@ -3,7 +3,7 @@
 
 pub mod events;
 pub mod formats;
-mod checks;
+mod npm;
 mod run;
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use wire::digest::Digest;
 use wire::statement::Verdict;
 
+use crate::judging::checks::Flaw;
 use crate::judging::effects::SideEffectSummary;
 use crate::judging::finding::GuardInfo;
 use crate::judging::judge::TestResult;
@@ -150,6 +151,15 @@ impl Failure {
             case: None,
             file: None,
             line: None,
+        }
+    }
+
+    /// A flaw of a module.
+    pub fn of(flaw: &Flaw, module: &str) -> Self {
+        Self {
+            file: flaw.file.clone(),
+            line: flaw.line,
+            ..Self::new(flaw.finding.code, Some(module), &flaw.finding.reason)
         }
     }
 }

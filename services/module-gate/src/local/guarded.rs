@@ -99,6 +99,22 @@ pub struct Run {
     #[arg(long, value_name = "MIB", default_value_t = 1_024,
         value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     memory_mib: u64,
+    /// Most bytes of standard output, and as many of standard error, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 8,
+        value_parser = clap::value_parser!(u64).range(1..=1_024))]
+    max_output_mib: u64,
+    /// Largest file that is written, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256,
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    max_file_mib: u64,
+    /// By how much root and private folders may grow together, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1_024,
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    max_growth_mib: u64,
+    /// By how many names they may grow together
+    #[arg(long, value_name = "N", default_value_t = 500_000,
+        value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    max_new_names: u64,
     /// The command's search path
     #[arg(long, env = "PATH", hide = true, default_value = "")]
     path: String,
@@ -174,6 +190,11 @@ fn start(run: &Run, output: impl FnMut(OutputStream, &[u8])) -> anyhow::Result<R
     policy.limits.cpu_ms = run.timeout_ms.saturating_mul(64);
     policy.limits.processes = run.processes;
     policy.limits.memory_bytes = run.memory_mib << 20;
+    policy.limits.stdout_bytes = run.max_output_mib << 20;
+    policy.limits.stderr_bytes = run.max_output_mib << 20;
+    policy.limits.file_bytes = run.max_file_mib << 20;
+    policy.limits.tree_bytes = run.max_growth_mib << 20;
+    policy.limits.tree_entries = run.max_new_names;
     let mut command = command(run, &given, &root, &scratch)?;
     if let Some(git_dir) = repository_above(run, &given) {
         read_repository(&git_dir, &private.path().join("git"), &mut command, &mut policy)?;
@@ -290,13 +311,18 @@ pub fn passed(report: &Report) -> bool {
 /// Prints the verdict on standard error, where the command's own output has been passed through.
 ///
 /// # Errors
-/// The reader has gone away.
+/// It cannot be written, though there is a reader.
 pub fn print_verdict(report: &Report) -> io::Result<()> {
     let mut out = io::stderr().lock();
     if report.stderr.bytes.last().is_some_and(|byte| *byte != b'\n') {
-        writeln!(out)?;
+        // The next write says whether there is a reader.
+        let _ = writeln!(out);
     }
-    out.write_all(render(report).as_bytes())
+    match out.write_all(render(report).as_bytes()) {
+        // A reader that has gone away changes no verdict.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 fn render(report: &Report) -> String {
@@ -316,6 +342,9 @@ fn render(report: &Report) -> String {
         report.wall_ms,
         report.cpu_ms
     ));
+    if report.killed_at_end > 0 {
+        lines.push(format!("  killed   {}", killed(report.killed_at_end)));
+    }
     lines.push(format!("  guard    {}, Landlock ABI {}", report.tier, report.landlock_abi));
     for (category, count) in &report.counts {
         lines.push(format!("  seen     {} × {count}", crate::judging::finding::name(*category)));
@@ -334,6 +363,12 @@ fn render(report: &Report) -> String {
         );
     }
     lines.join("\n") + "\n"
+}
+
+/// What is said of processes that outlived the program that started them.
+pub(crate) fn killed(count: u64) -> String {
+    let (processes, were) = if count == 1 { ("process", "was") } else { ("processes", "were") };
+    format!("{count} {processes} that {were} still alive when the program ended")
 }
 
 fn line(effect: &Effect) -> String {

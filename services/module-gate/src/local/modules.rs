@@ -16,7 +16,7 @@ use wire::statement::Code;
 use crate::judging::finding::Finding;
 use crate::judging::judge::{self, Candidate, Judgement};
 use crate::judging::oracle::{self, ModuleRunner};
-use crate::local::output::Misused;
+use crate::local::output::{Misused, say};
 use crate::local::pattern;
 use crate::local::report::Report;
 use crate::module::document::{Invalid, nearest};
@@ -64,7 +64,7 @@ impl Local<'_> {
             }
         };
         let runner = self.runner(&workspace, &manifest);
-        let judgement = judge::judge(&runner, &specs, &|step| eprintln!("{step}"))?;
+        let judgement = judge::judge(&runner, &specs, &tree, &|step| say(format_args!("{step}")))?;
         self.check_complete()?;
         Ok(Report::new(manifest.id, Some(digest), &judgement))
     }
@@ -82,14 +82,14 @@ impl Local<'_> {
         let mut workspace = self.workspace()?;
         let (digest, notice) = import(&found.folder, &mut workspace, &self.sandbox.tree_limits)?;
         if let Some(notice) = &notice {
-            eprintln!("{}: {notice}", found.name);
+            say(format_args!("{}: {notice}", found.name));
         }
         let manifest = manifest::parse(&fs::read(workspace.pristine().join(manifest::FILE))?)?;
         let runner = self.runner(&workspace, &manifest);
         let mut judgement = Judgement::default();
         for case in &found.cases {
             self.check_complete()?;
-            eprintln!("oracle case {}", case.name);
+            say(format_args!("oracle case {}", case.name));
             let result = oracle::run(&runner, case, &mut judgement.observations)?;
             let failed = result.finding.is_some();
             judgement.add(result);

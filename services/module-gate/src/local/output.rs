@@ -1,5 +1,8 @@
 //! Forms of a result and the exit codes that every local command shares (C1).
 
+use std::fmt::Arguments;
+use std::io::{self, Write};
+
 use clap::ValueEnum;
 
 /// The subject is bad.
@@ -16,6 +19,11 @@ pub enum Output {
     Text,
     /// For programs
     Json,
+}
+
+/// Says a sentence on standard error. A reader that has gone away changes nothing.
+pub fn say(sentence: Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{sentence}");
 }
 
 /// A setting of the command line cannot be used.

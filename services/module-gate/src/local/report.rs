@@ -7,6 +7,7 @@ use wire::statement::{Code, OracleCount, TestCount, Verdict};
 use crate::judging::finding::{Attributed, Finding, GuardInfo, Observations};
 use crate::judging::judge::{Judgement, TestResult};
 use crate::judging::oracle::CaseResult;
+use crate::local::guarded;
 
 /// Most charged effects of a module shown to people.
 const MAX_SHOWN: usize = 20;
@@ -24,6 +25,8 @@ pub struct Report {
     pub code: Option<Code>,
     /// Everything that speaks against a PASS.
     pub findings: Vec<String>,
+    /// What deserves a word although it decides nothing.
+    pub warnings: Vec<String>,
     /// Counts of tests.
     pub tests: TestCount,
     /// Counts of oracle cases.
@@ -32,6 +35,8 @@ pub struct Report {
     pub guard: GuardInfo,
     /// What the guard saw, by category.
     pub observed: Vec<(String, u64)>,
+    /// Processes that were still alive when the program that started them ended, and were killed.
+    pub killed_at_end: u64,
     /// Every test.
     pub test_results: Vec<TestResult>,
     /// Every oracle case, with what differs, what was varied, and the confidence of a pass.
@@ -58,10 +63,12 @@ impl Report {
                 .iter()
                 .map(|finding| format!("{}: {}", finding.code, finding.reason))
                 .collect(),
+            warnings: judgement.warnings.clone(),
             tests: judgement.tests,
             oracle: judgement.oracle,
             guard: judgement.observations.guard_info(),
             observed: observed(&judgement.observations),
+            killed_at_end: judgement.observations.killed_at_end(),
             test_results: judgement.test_results.clone(),
             cases: judgement.cases.clone(),
             passed: passed.map(|case| case.name.clone()).collect(),
@@ -92,9 +99,13 @@ pub fn text(report: &Report) -> String {
     }
     lines
         .extend(report.observed.iter().map(|(kind, count)| format!("  seen     {kind} × {count}")));
+    if report.killed_at_end > 0 {
+        lines.push(format!("  killed   {}", guarded::killed(report.killed_at_end)));
+    }
     let charged = report.effects.iter().filter(|effect| effect.is_charged());
     lines.extend(charged.take(MAX_SHOWN).map(|effect| format!("  effect   {}", line(effect))));
     lines.extend(report.findings.iter().map(|finding| format!("  finding  {finding}")));
+    lines.extend(report.warnings.iter().map(|warning| format!("  warning  {warning}")));
     if report.verdict == Verdict::Inconclusive {
         lines.push(
             "  nothing is known about the module: repair what the finding names, then try again"

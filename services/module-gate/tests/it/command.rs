@@ -58,6 +58,7 @@ impl Home {
             "id": format!("fixture.{name}"), "version": "1.0.0", "summary": "a \
              fixture", "entry": "main.mjs",
             "provides": ["FixturePort@1"], "side_effects": declares, "tests": ["script:main.mjs"],
+            "invariants": ["It is one."], "evidence": [{ "kind": "test", "file": "main.mjs" }],
         });
         let spec = json!({ "module": format!("fixture.{name}"), "cases": cases });
         self.put(&format!("modules/{name}/module.json"), &manifest.to_string());

@@ -14,12 +14,14 @@ use wire::statement::{Code, Verdict};
 use super::events::{Events, Options};
 use super::{
     Failure, GateSummary, ModuleDetail, NpmPack, OracleTotals, Phase, Results, Runtime,
-    SideEffects, Status, TestTotals, Warning, checks,
+    SideEffects, Status, TestTotals, Warning, npm,
 };
+use crate::judging::checks;
 use crate::judging::effects::SideEffectSummary;
 use crate::judging::judge::{self, Judgement, TestStatus};
 use crate::judging::oracle;
 use crate::local::modules::{self, Local, LocalModule};
+use crate::local::output::say;
 use crate::module::compose::{self, Plan};
 use crate::module::document::{Invalid, nearest};
 use crate::module::manifest::Manifest;
@@ -251,7 +253,8 @@ impl Gate<'_> {
                 );
                 self.failures.push(fails("E_COMPOSE", error));
             }
-            self.failures.extend(checks::requirements(&manifest, self.run.mode == Mode::Shipping));
+            let flaws = checks::requirements(&manifest, self.run.mode == Mode::Shipping);
+            self.failures.extend(flaws.iter().map(|flaw| Failure::of(flaw, &manifest.id)));
             candidates.push(Candidate {
                 manifest,
                 workspace,
@@ -268,7 +271,8 @@ impl Gate<'_> {
         for one in candidates {
             let (module, began) = (&one.manifest.id, Instant::now());
             self.events.emit("LINT_START", json!({ "module": module, "lint_tool": "imports" }))?;
-            let failures = checks::lint(&one.manifest, &one.workspace.pristine(), &one.files);
+            let flaws = checks::lint(&one.workspace.pristine(), &one.files);
+            let failures: Vec<_> = flaws.iter().map(|flaw| Failure::of(flaw, module)).collect();
             for failure in &failures {
                 let detail = json!({ "module": module, "lint_tool": "imports", "code": failure.code,
                     "error": failure.error,
@@ -296,7 +300,7 @@ impl Gate<'_> {
             for test in &one.manifest.tests {
                 self.local.check_complete()?;
                 let module = &one.manifest.id;
-                eprintln!("{module}: test {}", test.path());
+                say(format_args!("{module}: test {}", test.path()));
                 self.events.emit("TEST_START", json!({ "module": module, "test": test.path() }))?;
                 judge::run_test(&runner, test, self.run.timeout_ms, &mut one.judgement)?;
                 let Some(result) = one.judgement.test_results.last() else { continue };
@@ -337,9 +341,12 @@ impl Gate<'_> {
         let (since, before) = (Instant::now(), self.failures.len());
         for one in candidates {
             let (module, began) = (&one.manifest.id, Instant::now());
-            let (failures, warnings) = checks::ports(&one.manifest, &one.workspace.pristine());
-            for warning in warnings {
-                self.warn(warning.code, warning.module.as_deref(), warning.message)?;
+            let flaws = checks::ports(&one.manifest, &one.workspace.pristine());
+            let failures: Vec<_> = flaws.iter().map(|flaw| Failure::of(flaw, module)).collect();
+            let without = checks::ports_without_export(&one.manifest);
+            if !without.is_empty() {
+                let message = format!("port_exports names no file for {}", without.join(", "));
+                self.warn("WARN_PORT_EXPORTS_MISSING", Some(module), message)?;
             }
             if one.manifest.port_exports.is_empty() {
                 continue;
@@ -374,7 +381,7 @@ impl Gate<'_> {
         let (since, before) = (Instant::now(), self.failures.len());
         if cases.is_empty() {
             let message = "no oracle spec matches a module of the plan: oracles are skipped";
-            eprintln!("{message}");
+            say(format_args!("{message}"));
             if self.run.require_oracles {
                 self.failures.push(Failure::new(
                     Code::OracleMissing,
@@ -392,7 +399,7 @@ impl Gate<'_> {
             let own = cases.iter().filter(|(name, _)| *name == module).flat_map(|(_, cases)| cases);
             for case in own {
                 self.local.check_complete()?;
-                eprintln!("{module}: oracle case {}", case.name);
+                say(format_args!("{module}: oracle case {}", case.name));
                 self.events.emit(
                     "ORACLE_START",
                     json!({ "module": module, "case": case.name, "spec": case.spec }),
@@ -417,6 +424,16 @@ impl Gate<'_> {
                 }
                 one.judgement.add(result);
             }
+            if one.judgement.cases.is_empty() {
+                // The document lets a plan pass with them; a run of one is refused later.
+                let message = "no oracle case is about this module: the service does not ship it \
+                               (E_ORACLE_MISSING)";
+                self.warn("WARN_ORACLE_MISSING", Some(&module), message.to_owned())?;
+            }
+            let warning = judge::output_warning(&one.manifest, &one.judgement.cases);
+            if let Some(message) = warning {
+                self.warn("WARN_OUTPUT_MISSING", Some(&module), message)?;
+            }
         }
         self.end_phase("oracles", since, before)
     }
@@ -433,7 +450,7 @@ impl Gate<'_> {
         for one in candidates {
             let (module, began) = (&one.manifest.id, Instant::now());
             self.events.emit("NPM_PACK_START", json!({ "module": module }))?;
-            match checks::npm_pack(&npm, self.run.path, &one.workspace.pristine(), home.path()) {
+            match npm::npm_pack(&npm, self.run.path, &one.workspace.pristine(), home.path()) {
                 Ok(Some(tarball)) => {
                     let detail = json!({ "module": module, "tarball": tarball,
                         "dur_ms": elapsed_ms(began) });

@@ -1,13 +1,12 @@
-//! The checks of a gate that start nothing: what a module says of itself against the files it
-//! brings.
+//! The checks that start nothing: what a module says of itself against the files it brings. The
+//! service and the local gates make the same, so that both come to the same verdict (M4).
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail};
+use wire::statement::Code;
 
-use crate::local::gates::{Failure, Warning};
+use crate::judging::finding::Finding;
 use crate::module::document::inside;
 use crate::module::manifest::Manifest;
 
@@ -15,8 +14,33 @@ use crate::module::manifest::Manifest;
 const MAX_SOURCE: u64 = 1 << 20;
 const SOURCES: [&str; 3] = [".mjs", ".js", ".cjs"];
 
+/// What a check holds against a module, and where.
+#[derive(Debug, Clone)]
+pub struct Flaw {
+    /// The code, and the cause in words.
+    pub finding: Finding,
+    /// The file it is about, relative to the module.
+    pub file: Option<String>,
+    /// The line in it, from 1.
+    pub line: Option<u32>,
+}
+
+impl Flaw {
+    fn new(code: Code, reason: impl AsRef<str>) -> Self {
+        Self { finding: Finding::new(code, reason), file: None, line: None }
+    }
+}
+
+/// All checks of a module that is to be shipped, in the order of the phases.
+pub fn all(manifest: &Manifest, root: &Path, files: &[String]) -> Vec<Flaw> {
+    let mut flaws = requirements(manifest, true);
+    flaws.extend(lint(root, files));
+    flaws.extend(ports(manifest, root));
+    flaws
+}
+
 /// What every gate demands of a manifest beside its schema.
-pub(super) fn requirements(manifest: &Manifest, shipping: bool) -> Vec<Failure> {
+pub fn requirements(manifest: &Manifest, shipping: bool) -> Vec<Flaw> {
     let missing = [
         ("tests", manifest.tests.is_empty(), true),
         ("invariants", manifest.invariants.is_empty(), true),
@@ -26,15 +50,15 @@ pub(super) fn requirements(manifest: &Manifest, shipping: bool) -> Vec<Failure> 
         .into_iter()
         .filter(|(_, empty, demanded)| *empty && *demanded)
         .map(|(member, ..)| {
-            let error = format!("module.json: /{member}: expected at least one entry");
-            Failure::new("E_REQUIRE_UNSAT", Some(&manifest.id), error)
+            let reason = format!("module.json: /{member}: expected at least one entry");
+            Flaw::new(Code::RequireUnsat, reason)
         })
         .collect()
 }
 
 /// Imports that lead out of the module. It runs alone, so that they would find nothing.
-pub(super) fn lint(manifest: &Manifest, root: &Path, files: &[String]) -> Vec<Failure> {
-    let mut failures = Vec::new();
+pub fn lint(root: &Path, files: &[String]) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
     for file in files.iter().filter(|file| SOURCES.iter().any(|suffix| file.ends_with(suffix))) {
         // A module's own dependencies are others' code, which resolves itself.
         if file.contains("node_modules/") {
@@ -52,21 +76,21 @@ pub(super) fn lint(manifest: &Manifest, root: &Path, files: &[String]) -> Vec<Fa
                         "{file}:{}: the import {specifier:?} leads out of the module",
                         number + 1
                     );
-                    failures.push(Failure {
+                    flaws.push(Flaw {
                         file: Some(file.clone()),
                         line: u32::try_from(number + 1).ok(),
-                        ..Failure::new("E_LINT", Some(&manifest.id), error)
+                        ..Flaw::new(Code::Lint, error)
                     });
                 }
             }
         }
     }
-    failures
+    flaws
 }
 
 /// The specifiers that a line imports, where the line begins as an import or ends one.
 fn imports(line: &str) -> impl Iterator<Item = &str> {
-    let line = line.trim_start();
+    let line = code_of(line);
     let is_import = ["import ", "import{", "import'", "import\"", "export ", "} from "]
         .iter()
         .any(|word| line.starts_with(word));
@@ -98,41 +122,43 @@ fn imports(line: &str) -> impl Iterator<Item = &str> {
     found.into_iter().filter_map(move |(from, to)| line.get(from..to))
 }
 
+/// The line without what is a comment at its beginning or end.
+fn code_of(line: &str) -> &str {
+    let line = line.trim_start();
+    if line.starts_with("//") || line.starts_with("/*") || line.starts_with("* ") {
+        return "";
+    }
+    line.find(" //").map_or(line, |at| &line[..at])
+}
+
 /// Ports whose export is not where the manifest says it is.
-pub(super) fn ports(manifest: &Manifest, root: &Path) -> (Vec<Failure>, Vec<Warning>) {
-    let (mut failures, mut warnings) = (Vec::new(), Vec::new());
+pub fn ports(manifest: &Manifest, root: &Path) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
     for (port, export) in &manifest.port_exports {
-        let fails = |error: String| Failure {
+        let fails = |error: String| Flaw {
             file: Some(export.file.clone()),
-            ..Failure::new("E_PORT_CONFORMANCE", Some(&manifest.id), format!("{port}: {error}"))
+            ..Flaw::new(Code::PortConformance, format!("{port}: {error}"))
         };
         let path = inside("", &export.file).filter(|path| !path.is_empty());
         let text = path.and_then(|path| fs::read_to_string(root.join(path)).ok());
         match text {
-            None => {
-                failures.push(fails(format!("the file {:?} is not in the module", export.file)))
-            }
+            None => flaws.push(fails(format!("the file {:?} is not in the module", export.file))),
             Some(text) if !exports(&text, &export.export) => {
-                failures
-                    .push(fails(format!("{:?} does not export {:?}", export.file, export.export)));
+                flaws.push(fails(format!("{:?} does not export {:?}", export.file, export.export)));
             }
             Some(_) => {}
         }
         if !manifest.provides.contains(port) {
-            failures.push(fails("the module does not provide this port".to_owned()));
+            flaws.push(fails("the module does not provide this port".to_owned()));
         }
     }
-    let without =
-        manifest.provides.iter().filter(|port| !manifest.port_exports.contains_key(*port));
-    let without: Vec<_> = without.cloned().collect();
-    if !without.is_empty() {
-        warnings.push(Warning {
-            code: "WARN_PORT_EXPORTS_MISSING",
-            module: Some(manifest.id.clone()),
-            message: format!("port_exports names no file for {}", without.join(", ")),
-        });
-    }
-    (failures, warnings)
+    flaws
+}
+
+/// Ports of a module for which its manifest names no file.
+pub fn ports_without_export(manifest: &Manifest) -> Vec<String> {
+    let provided = manifest.provides.iter();
+    provided.filter(|port| !manifest.port_exports.contains_key(*port)).cloned().collect()
 }
 
 /// Whether a source exports a name, by the forms in which that is written.
@@ -153,39 +179,6 @@ fn exports(text: &str, name: &str) -> bool {
         in_list &= !line.contains('}');
         hit
     }) || (name == "default" && text.contains("export default"))
-}
-
-/// Packs a module that is an npm package, without running any script of it. Answers the name of the
-/// tarball.
-pub(super) fn npm_pack(
-    npm: &Path,
-    path: &str,
-    root: &Path,
-    home: &Path,
-) -> anyhow::Result<Option<String>> {
-    if !root.join("package.json").is_file() {
-        return Ok(None);
-    }
-    let output = Command::new(npm)
-        .args(["pack", "--dry-run", "--ignore-scripts", "--json", "--offline"])
-        .current_dir(root)
-        .env_clear()
-        .env("PATH", path)
-        .env("HOME", home)
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start {}", npm.display()))?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "npm pack ended with {}: {}",
-            output.status,
-            text.trim().chars().take(500).collect::<String>()
-        );
-    }
-    let packed: serde_json::Value =
-        serde_json::from_slice(&output.stdout).context("npm pack answered no JSON")?;
-    Ok(Some(packed[0]["filename"].as_str().unwrap_or("a package without a name").to_owned()))
 }
 
 #[cfg(test)]
