@@ -143,8 +143,14 @@ fn compilers_and_machines_of_languages_run_where_reads_are_denied() {
         let report = setting.run(&setting.command(&java).arg("-version"));
         assert_pass(&report);
         // Its counters are published nowhere, and that it tried is no charge.
-        assert!(report.effects.iter().all(|effect| !effect.allowed || effect.category
-            != Category::FsWrite), "{}", show(&report));
+        assert!(
+            report
+                .effects
+                .iter()
+                .all(|effect| !effect.allowed || effect.category != Category::FsWrite),
+            "{}",
+            show(&report)
+        );
     }
 }
 
