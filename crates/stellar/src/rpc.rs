@@ -12,6 +12,7 @@ mod raw;
 mod simulate;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use stellar_xdr::LedgerKey;
@@ -33,6 +34,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Rpc {
     node: Node,
     raw: raw::Raw,
+    /// Simulations and reads from below this ledger are refused (R13).
+    least_ledger: AtomicU32,
 }
 
 /// The RPC gave no usable answer. Nothing follows about what was asked for.
@@ -58,6 +61,19 @@ pub enum RpcError {
         code: i64,
         /// The node's words, shortened.
         message: String,
+    },
+    /// The answer is older than what was seen of the network before (R13).
+    #[error(
+        "the RPC is behind: it answered {method} as of ledger {ledger}, and ledger {least} was seen \
+         before; nothing follows from it"
+    )]
+    Behind {
+        /// The method that was called.
+        method: &'static str,
+        /// The ledger that the answer is of.
+        ledger: u32,
+        /// The least ledger that counts.
+        least: u32,
     },
     /// The answer has another form than the method's.
     #[error("the RPC answered {method} with something else: {reason}")]
@@ -88,7 +104,22 @@ impl Rpc {
     /// When `url` is no http or https address.
     pub fn new(url: &str) -> Result<Self, RpcError> {
         let raw = raw::Raw::new(url, TIMEOUT)?;
-        Ok(Self { node: Node::new(url, TIMEOUT)?, raw })
+        Ok(Self { node: Node::new(url, TIMEOUT)?, raw, least_ledger: AtomicU32::new(0) })
+    }
+
+    /// From now on, simulations and reads of entries that are older than `ledger` are
+    /// [`RpcError::Behind`] (R13): one node behind a common address may lag, and a refusal or an
+    /// absence that it reports says nothing about the present. A lower ledger changes nothing.
+    pub fn ignore_before(&self, ledger: u32) {
+        self.least_ledger.fetch_max(ledger, Ordering::Relaxed);
+    }
+
+    fn require_recent(&self, method: &'static str, ledger: u32) -> Result<(), RpcError> {
+        let least = self.least_ledger.load(Ordering::Relaxed);
+        if ledger < least {
+            return Err(RpcError::Behind { method, ledger, least });
+        }
+        Ok(())
     }
 
     /// The network that the node is on.
@@ -161,7 +192,9 @@ impl Rpc {
     ///
     /// [`ChainError::Rpc`], [`ChainError::Decode`]; [`ChainError::Invalid`] for more than 200 keys.
     pub async fn entries(&self, keys: &[LedgerKey]) -> Result<Entries, ChainError> {
-        entries::read(&self.raw, keys).await
+        let entries = entries::read(&self.raw, keys).await?;
+        self.require_recent("getLedgerEntries", entries.ledger)?;
+        Ok(entries)
     }
 
     /// An account's sequence number and native balance; `None` when it does not exist.

@@ -79,7 +79,8 @@ pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared
         max_time: request.max_time_unix,
     };
     let unsigned = draft.transaction(request.call, &[], None, 100)?;
-    let simulation = rpc.simulate(request.call, &unsigned).await?;
+    let mut simulation = rpc.simulate(request.call, &unsigned).await?;
+    auth::draw_nonces(&mut simulation.auth, &mut simulation.data.resources.footprint)?;
     let until = simulation.ledger.checked_add(request.auth_valid_ledgers);
     let until = until
         .ok_or_else(|| ChainError::invalid("the authorisation would outlive the ledger numbers"))?;

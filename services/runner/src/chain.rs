@@ -5,6 +5,8 @@
 //! (what is sent and read).
 
 pub mod decide;
+pub mod outcomes;
+pub mod shortages;
 pub mod network;
 pub mod transaction;
 pub mod store;

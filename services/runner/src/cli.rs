@@ -12,6 +12,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use time::OffsetDateTime;
 use wire::RunId;
 
+use crate::auth::caller::Scope;
 use crate::auth::session;
 use crate::config::{Config, FILE, Role};
 use crate::gateway::page::Page;
@@ -369,7 +370,7 @@ async fn run_command(command: RunsCommand, url: &str) -> anyhow::Result<bool> {
     let db = postgres::connect(url).await?;
     match command {
         RunsCommand::List => {
-            let (runs, _) = Page::read(None, None)?.fetch(&db, None, None).await?;
+            let (runs, _) = Page::read(None, None)?.fetch(&db, &Scope::default(), None).await?;
             let views: Vec<_> = runs.iter().map(RunView::from).collect();
             println!("{}", serde_json::to_string_pretty(&views)?);
         }

@@ -67,8 +67,14 @@ pub struct Config {
     pub cors_origin: String,
     /// How often workers look for work.
     pub poll: Duration,
-    /// How many workers this process has.
+    /// How many workers of this process ask the network.
     pub workers: usize,
+    /// How many workers of this process ask the gates: the most modules that run at one time.
+    pub executions: usize,
+    /// How many runs may wait, if the operator set a number.
+    pub max_queue: Option<u64>,
+    /// The host by which clients reach the gateway, if it is known.
+    pub public_host: Option<String>,
     /// What the operator chose for runs.
     pub policy: RunPolicy,
     /// The gates, if there are any.
@@ -163,6 +169,9 @@ impl Config {
             cors_origin: env.with_default("RUNNER_CORS_ORIGIN", "*"),
             poll: Duration::from_millis(env.number("RUNNER_POLL_INTERVAL_MS", 1_000, 10..=600_000)),
             workers: env.number("RUNNER_WORKERS", 4, 1..=64),
+            executions: env.number("RUNNER_EXECUTIONS", 4, 1..=256),
+            max_queue: max_queue(&env),
+            public_host: public_host(&env),
             policy: run_policy(&env, local),
             gates: gates(&env),
             log_level: env.with_default("RUNNER_LOG_LEVEL", "info"),
@@ -287,6 +296,18 @@ fn auth(
     auth::Mode::read(env, around)
 }
 
+fn max_queue(env: &Env) -> Option<u64> {
+    const NAME: &str = "RUNNER_MAX_QUEUE";
+    env.optional(NAME)?;
+    Some(env.number(NAME, 1, 1..=10_000_000))
+}
+
+/// The host of `RUNNER_PUBLIC_URL`. The login's settings say what is wrong with the rest of it.
+fn public_host(env: &Env) -> Option<String> {
+    let url = url::Url::parse(&env.optional("RUNNER_PUBLIC_URL")?).ok()?;
+    url.host_str().map(str::to_owned)
+}
+
 fn grpc(env: &Env, bind: IpAddr) -> Option<(SocketAddr, Tokens)> {
     let port = env.number("RUNNER_GRPC_PORT", 4001, 0..=u16::MAX);
     let tokens = env.parse("RUNNER_GRPC_TOKENS", Tokens::parse)?;
@@ -305,7 +326,7 @@ fn run_policy(env: &Env, local: bool) -> RunPolicy {
         lease_ms: env.number("RUNNER_LEASE_MS", 15_000, 1_000..=30_000),
         nats_prefix: env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX),
     };
-    let needed = policy.margin_secs.saturating_add(policy.wall_limit_ms.div_ceil(1_000));
+    let needed = policy.needed_secs();
     if needed >= policy.deadline_secs {
         let text = format!(
             "leaves no time to run: the wall limit and the margin alone are {needed} seconds; \

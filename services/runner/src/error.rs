@@ -44,6 +44,14 @@ pub enum Error {
         /// Every mistake of the request.
         issues: Vec<Issue>,
     },
+    /// As many runs wait as can be served before their deadlines.
+    #[error("{waiting} runs wait, and no more can be served in time")]
+    QueueFull {
+        /// How many wait.
+        waiting: u64,
+        /// When there will be room, in seconds.
+        retry_after_secs: u64,
+    },
     /// An invariant of this code does not hold.
     #[error("{0}")]
     Broken(String),
@@ -66,6 +74,13 @@ impl Error {
         let (problem, detail) = match self {
             Self::Refused { problem, detail, issues } => {
                 return (*problem, problem.body(detail.clone()).with_issues(issues.clone()));
+            }
+            Self::QueueFull { waiting, retry_after_secs } => {
+                let text = format!(
+                    "{waiting} runs wait, and no more can be served before their deadlines; try \
+                     again in {retry_after_secs} seconds"
+                );
+                return (Problem::RateLimited, Problem::RateLimited.body(text));
             }
             Self::Database(error) => database(error),
             Self::Chain(error) => {

@@ -31,6 +31,7 @@ pub mod create_request;
 pub mod view;
 pub mod store;
 pub mod commands;
+pub mod intake;
 pub mod page;
 pub mod summary;
 pub mod bundle;
@@ -82,11 +83,12 @@ pub fn router(
         .layer(middleware::from_fn_with_state(access.clone(), auth::guard))
         .route("/health", get(show_health))
         .route("/problems/{slug}", get(problem_page))
-        .layer(middleware::from_fn_with_state(hosts, rules::apply))
+        .layer(middleware::from_fn_with_state(hosts.clone(), rules::apply))
         .with_state(gateway)
         .merge(health)
         .layer(cors(cors_origin)?)
         .merge(auth::routes::routes(&access))
+        .layer(middleware::from_fn_with_state(hosts, rules::options))
         .layer(chassis::trace::http()))
 }
 
@@ -110,7 +112,7 @@ async fn create(
     let key = idempotency_key(&headers)?;
     let new = create_request::read(&body, commands::draw_seed)?;
     caller.may_spend(&new.request.user)?;
-    let created = gateway.commands.create(&new, key.as_ref()).await?;
+    let created = gateway.commands.create(&new, caller.part_of_account(), key.as_ref()).await?;
     let status = StatusCode::from_u16(created.status).unwrap_or(StatusCode::ACCEPTED);
     let json = HeaderValue::from_static("application/json");
     let mut answer = (status, [(header::CONTENT_TYPE, json)], created.body).into_response();
@@ -134,12 +136,12 @@ async fn list(
     let page = Page::read(query.limit.as_deref(), query.cursor.as_deref())?;
     let status = query.status.as_deref().map(page::status).transpose()?;
     let asked = query.user.as_deref().map(page::user).transpose()?;
-    let user = caller.list_of(asked.as_deref())?;
-    let (runs, next) = page.fetch(&gateway.commands.db, user.as_deref(), status).await?;
+    let scope = caller.list_of(asked.as_deref())?;
+    let (runs, next) = page.fetch(&gateway.commands.db, &scope, status).await?;
     let views: Vec<_> = runs.iter().map(RunView::from).collect();
     let mut answer = Json(views).into_response();
     if let Some(cursor) = next {
-        let link = page.link(&cursor, user.as_deref(), status);
+        let link = page.link(&cursor, scope.user.as_deref(), status);
         if let Ok(link) = HeaderValue::from_str(&link) {
             answer.headers_mut().insert(header::LINK, link);
         }
@@ -204,7 +206,7 @@ async fn show_summary(State(gateway): Shared, caller: Caller) -> Result<Json<Val
 async fn visible(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Snapshot> {
     let run = gateway.commands.find(run_id(id)?).await?;
     // The account of a run never changes, so what is checked here holds for what follows.
-    caller.may_see(&run.run.request.user)?;
+    caller.may_see(&run.run)?;
     Ok(run)
 }
 
@@ -279,13 +281,19 @@ fn cors(origin: &str) -> anyhow::Result<CorsLayer> {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
+        let retry_after = match &self {
+            Self::QueueFull { retry_after_secs, .. } => Some(*retry_after_secs),
+            _ => None,
+        };
         let (problem, body) = self.problem();
         let status = StatusCode::from_u16(problem.row().status);
         let mut answer =
             (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(body)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         answer.headers_mut().insert(header::CONTENT_TYPE, kind);
-        if problem.row().retryable {
+        if let Some(secs) = retry_after {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
+        } else if problem.row().retryable {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         answer

@@ -36,14 +36,14 @@ impl Runner for Grpc {
         let key = request.idempotency_key.as_deref().map(Key::read).transpose()?;
         let new = create_request::read(&body(&request)?, commands::draw_seed)?;
         caller.may_spend(&new.request.user)?;
-        let created = self.0.commands.create(&new, key.as_ref()).await?;
+        let created = self.0.commands.create(&new, caller.part_of_account(), key.as_ref()).await?;
         Ok(Response::new(message(&self.0.commands.find(created.id).await?)))
     }
 
     async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<Run>, Status> {
         let caller = self.caller(&request).await?;
         let snapshot = self.0.commands.find(run_id(&request.into_inner().id)?).await?;
-        caller.may_see(&snapshot.run.request.user)?;
+        caller.may_see(&snapshot.run)?;
         Ok(Response::new(message(&snapshot)))
     }
 
@@ -51,12 +51,12 @@ impl Runner for Grpc {
         &self,
         request: Request<ListRunsRequest>,
     ) -> Result<Response<ListRunsResponse>, Status> {
-        let user = self.caller(&request).await?.list_of(None)?;
+        let scope = self.caller(&request).await?.list_of(None)?;
         let request = request.into_inner();
         let limit = request.limit.clamp(0, 500).to_string();
         let limit = (request.limit > 0).then_some(limit.as_str());
         let page = Page::read(limit, Some(&request.cursor))?;
-        let (runs, next) = page.fetch(&self.0.commands.db, user.as_deref(), None).await?;
+        let (runs, next) = page.fetch(&self.0.commands.db, &scope, None).await?;
         let runs = runs.iter().map(message).collect();
         Ok(Response::new(ListRunsResponse { runs, next_cursor: next.unwrap_or_default() }))
     }
@@ -64,7 +64,7 @@ impl Runner for Grpc {
     async fn retry_run(&self, request: Request<RetryRunRequest>) -> Result<Response<Run>, Status> {
         let caller = self.caller(&request).await?;
         let found = self.0.commands.find(run_id(&request.into_inner().id)?).await?;
-        caller.may_see(&found.run.request.user)?;
+        caller.may_see(&found.run)?;
         caller.may_spend(&found.run.request.user)?;
         let snapshot = self.0.commands.retry(found.run.id).await?;
         Ok(Response::new(message(&snapshot)))

@@ -26,13 +26,17 @@ use wire::pb::runner::v1::runner_server::RunnerServer;
 
 use crate::auth::Access;
 use crate::chain::client::ChainClient;
+use crate::chain::shortages::Shortages;
 use crate::config::{Addresses, ChainKeys, Config, Role};
 use crate::gates::Gates;
 use crate::gateway::Gateway;
 use crate::gateway::commands::RunCommands;
+use crate::gateway::intake::Intake;
 use crate::gateway::rules::Hosts;
 use crate::gateway::summary::About;
 use crate::grpc::Grpc;
+use crate::model::state::Lane;
+use crate::probes::Watched;
 use crate::runs::signal::{LastPoll, WorkSignal};
 use crate::runs::steps::RunDriver;
 use crate::runs::worker::work;
@@ -99,34 +103,45 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         http: http.local_addr()?,
         grpc: grpc.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
     };
+    let intake = Intake::new(config.max_queue, config.policy.deadline_secs);
     let (work_signal, last_poll, health) =
         (WorkSignal::default(), LastPoll::default(), Health::new());
     let gateway = Arc::new(Gateway {
-        commands: run_commands(&requests_db, &work_signal, &config),
+        commands: run_commands(&requests_db, &work_signal, &intake, &config),
         health: health.clone(),
         access: access(&mut config, &db, started.http)?,
         gates: gates.clone(),
         about: about(&config, &last_poll),
     });
-    let (role, poll, workers) = (config.role, config.poll, config.workers);
+    let (role, poll) = (config.role, config.poll);
+    let lanes = [(Lane::Chain, config.workers), (Lane::Gates, config.executions)];
     let (cors, rpc_url) = (config.cors_origin.clone(), config.rpc_url.clone());
     // On any other address a proxy decides by which names it is called.
-    let hosts = config.http.ip().is_loopback().then(|| Arc::new(Hosts::loopback([])));
-    let rpc = Arc::new(Rpc::new(&rpc_url).context("RUNNER_RPC_URL")?);
-    probes::spawn(service, &health, &db, &rpc, gates.as_ref(), &bus);
+    let public_host = config.public_host.clone();
+    let hosts = config.http.ip().is_loopback().then(|| Arc::new(Hosts::loopback(public_host)));
+    let shortages = Shortages::default();
+    let watched = Watched {
+        db: db.clone(),
+        rpc: Arc::new(Rpc::new(&rpc_url).context("RUNNER_RPC_URL")?),
+        gates: gates.clone(),
+        intake,
+        shortages: (role != Role::Gateway).then(|| shortages.clone()),
+    };
+    probes::spawn(service, &health, &bus, watched);
     service.spawn("stream", bus.clone().provide(Family::Run, service.stop()));
     service.spawn("outbox", outbox::relay(db.clone(), bus, service.stop()));
 
-    if let Some(driver) = run_driver(config, db, gates)?.map(Arc::new) {
-        let known = startup::check(&driver.chain).await?;
-        for number in 0..workers {
+    if let Some(driver) = run_driver(config, db, gates, shortages)?.map(Arc::new) {
+        let is_known = startup::check(&driver.chain).await?;
+        let workers = lanes.into_iter().flat_map(|(lane, count)| (0..count).map(move |_| lane));
+        for (lane, number) in workers.zip(0..) {
             let (driver, work_signal, last_poll, stop) =
                 (driver.clone(), work_signal.clone(), last_poll.clone(), service.stop());
             service.spawn(format!("worker {number}"), async move {
-                if !known {
+                if !is_known {
                     startup::wait(&driver.chain, &stop).await?;
                 }
-                work(driver, work_signal, last_poll, poll, stop).await
+                work(driver, lane, work_signal, last_poll, poll, stop).await
             });
         }
     }
@@ -168,8 +183,14 @@ fn connect(gates: &Addresses) -> anyhow::Result<Gates> {
     ))
 }
 
-fn run_commands(db: &PgPool, work_signal: &WorkSignal, config: &Config) -> RunCommands {
+fn run_commands(
+    db: &PgPool,
+    work_signal: &WorkSignal,
+    intake: &Intake,
+    config: &Config,
+) -> RunCommands {
     RunCommands {
+        intake: intake.clone(),
         db: db.clone(),
         work_signal: work_signal.clone(),
         nats_prefix: config.policy.nats_prefix.clone(),
@@ -221,6 +242,7 @@ fn run_driver(
     config: Config,
     db: PgPool,
     gates: Option<Gates>,
+    shortages: Shortages,
 ) -> anyhow::Result<Option<RunDriver>> {
     let Some(ChainKeys { runner, source }) = config.keys else { return Ok(None) };
     let chain = ChainClient {
@@ -234,6 +256,7 @@ fn run_driver(
         transaction_secs: config.transaction_secs,
         db: db.clone(),
         owner: chassis::clock::new_uuid().to_string(),
+        shortages,
     };
     Ok(Some(RunDriver { db, chain, gates, policy: config.policy }))
 }

@@ -6,6 +6,8 @@ use chassis::metrics::meter;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Gauge;
 
+use crate::chain::outcomes::Shortage;
+use crate::chain::shortages::Shortages;
 use crate::gateway::store::Load;
 
 /// `lumio.runner.runs` (runs): unfinished runs by `state`: `queued`, `running`, `stuck`, `overdue`,
@@ -49,4 +51,23 @@ pub fn record(load: &Load) {
     }
     let age = load.oldest_at.map(|at| (chassis::clock::now() - at).as_seconds_f64().max(0.0));
     oldest_age().record(age.unwrap_or_default(), &[]);
+}
+
+/// `lumio.runner.shortages`: 1 for each `kind` of thing that transactions lack, else 0.
+fn shortages() -> &'static Gauge<u64> {
+    static GAUGE: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_gauge("lumio.runner.shortages")
+            .with_description("whether transactions lack something that the operator has to give")
+            .build()
+    });
+    &GAUGE
+}
+
+/// Records what transactions lack.
+pub fn record_shortages(met: &Shortages) {
+    for shortage in Shortage::ALL {
+        let labels = [KeyValue::new("kind", shortage.name())];
+        shortages().record(u64::from(met.holds(shortage)), &labels);
+    }
 }

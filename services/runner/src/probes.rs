@@ -1,6 +1,7 @@
 //! What `/health`, `/ready` and grpc.health.v1 say about this service (R15).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chassis::{Bus, Health, Service};
@@ -8,8 +9,10 @@ use sqlx::PgPool;
 use stellar::Rpc;
 use wire::{Digest, Problem, RunId};
 
+use crate::chain::shortages::Shortages;
 use crate::error::Error;
 use crate::gates::Gates;
+use crate::gateway::intake::Intake;
 use crate::gateway::store::{self, Load, OVERDUE_SECS};
 use crate::metrics;
 
@@ -17,37 +20,66 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Counting runs costs more than asking whether something answers.
 const EVERY_LOAD: Duration = Duration::from_secs(5);
 
+/// What is watched beside Postgres and NATS.
+#[derive(Debug)]
+pub struct Watched {
+    /// Where runs are kept.
+    pub db: PgPool,
+    /// The node.
+    pub rpc: Arc<Rpc>,
+    /// The gates, if there are any.
+    pub gates: Option<Gates>,
+    /// Learns how many runs wait.
+    pub intake: Intake,
+    /// What the engine found lacking, in a process that has one.
+    pub shortages: Option<Shortages>,
+}
+
 /// Watches everything the service needs.
-pub fn spawn(
-    service: &Service,
-    health: &Health,
-    db: &PgPool,
-    rpc: &Arc<Rpc>,
-    gates: Option<&Gates>,
-    bus: &Bus,
-) {
-    health.watch_postgres(service, db);
+pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
+    let Watched { db, rpc, gates, intake, shortages } = watched;
+    health.watch_postgres(service, &db);
     health.watch_nats(service, bus);
     health.want("rpc");
 
-    let rpc = rpc.clone();
     let probe = move || {
         let rpc = rpc.clone();
         async move { rpc.clock().await.map(drop).map_err(|error| error.to_string()) }
     };
     service.spawn("probe rpc", health.clone().watch("rpc", EVERY, service.stop(), probe));
-    let db = db.clone();
+
+    health.want("work");
+    // Between two runs of one worker none is held for a moment: a stall is one that lasts.
+    let has_stalled = Arc::new(AtomicBool::new(false));
+    let met = shortages.clone();
     let probe = move || {
-        let db = db.clone();
+        let (db, intake, met) = (db.clone(), intake.clone(), met.clone());
+        let has_stalled = has_stalled.clone();
         async move {
             let load = store::load(&db).await.map_err(|error| error.to_string())?;
+            let measured = store::transaction_ms(&db).await.map_err(|error| error.to_string())?;
+            intake.observe(&load, measured);
             metrics::record(&load);
-            moving(&load)
+            if let Some(met) = &met {
+                metrics::record_shortages(met);
+            }
+            let answer = moving(&load);
+            match has_stalled.swap(answer.is_err(), Ordering::Relaxed) {
+                true => answer,
+                false => Ok(()),
+            }
         }
     };
-    health.want("work");
     service.spawn("probe work", health.clone().watch("work", EVERY_LOAD, service.stop(), probe));
-    if let Some(gates) = gates {
+    if let Some(shortages) = shortages {
+        health.want("chain");
+        let probe = move || {
+            let shortages = shortages.clone();
+            async move { shortages.check() }
+        };
+        service.spawn("probe chain", health.clone().watch("chain", EVERY, service.stop(), probe));
+    }
+    if let Some(gates) = &gates {
         spawn_gates(service, health, gates);
     }
 }

@@ -15,8 +15,8 @@ use crate::model::settlement::Failure;
 /// them: a page of 500 runs would take half a gigabyte with their inputs.
 macro_rules! snapshot_query {
     () => {
-        "SELECT r.id, r.user_account, r.agent_id, r.rate_version, r.budgets, r.workflow_id, \
-            r.label, r.metadata::text AS metadata, r.input_digest, r.seed, r.status, r.phase, \
+        "SELECT r.id, r.subject, r.user_account, r.agent_id, r.rate_version, r.budgets, \
+            r.workflow_id, r.label, r.metadata::text AS metadata, r.input_digest, r.seed, r.status, r.phase, \
             r.attempt, \
             r.cancel_requested, r.retry_requested, r.operator_reason, r.failures, r.waiting_for, \
             r.traceparent, r.created_at, r.updated_at, \
@@ -50,6 +50,7 @@ fn run(row: &PgRow) -> sqlx::Result<Run> {
     Ok(Run {
         id: RunId::from(row.try_get::<uuid::Uuid, _>("id")?),
         request: request(row)?,
+        subject: row.try_get("subject")?,
         status: parse(row, "status")?,
         phase: parse(row, "phase")?,
         attempt: small(row, "attempt")?,

@@ -61,6 +61,8 @@ impl Rpc {
         let answer = self.node().simulate(transaction).instrument(call_span(METHOD)).await?;
         let raw: RawSimulation =
             serde_json::from_value(answer).map_err(|error| malformed(METHOD, error))?;
+        // Before anything is read of it: a refusal by an old ledger is no refusal.
+        self.require_recent(METHOD, raw.latest_ledger)?;
         raw.decode(call)
     }
 }

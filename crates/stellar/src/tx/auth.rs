@@ -1,16 +1,60 @@
 //! Signing authorisation entries: for what was asked, and nothing else.
 
 use ed25519_dalek::{Signature, VerifyingKey};
+use rand::TryRngCore as _;
 use stellar_xdr::{
-    Hash, HashIdPreimage, HashIdPreimageSorobanAuthorization,
-    HashIdPreimageSorobanAuthorizationWithAddress, ScVal, SorobanAddressCredentials,
-    SorobanAuthorizationEntry, SorobanAuthorizedFunction, SorobanAuthorizedInvocation,
-    SorobanCredentials,
+    ContractDataDurability, Hash, HashIdPreimage, HashIdPreimageSorobanAuthorization,
+    HashIdPreimageSorobanAuthorizationWithAddress, LedgerFootprint, LedgerKey,
+    LedgerKeyContractData, ScNonceKey, ScVal, SorobanAddressCredentials, SorobanAuthorizationEntry,
+    SorobanAuthorizedFunction, SorobanAuthorizedInvocation, SorobanCredentials,
 };
 use wire::Digest;
 
 use super::PrepareRequest;
 use crate::{Address, ChainError, Invocation, Keypair, Network, scval};
+
+/// Gives each of the node's proposals a nonce that was drawn here, in the footprint too.
+///
+/// A node may hand out the same nonce to everybody who simulates in one ledger, and a nonce counts
+/// once: of two transactions with it, one would fail. 64 random bits do not meet each other.
+pub(super) fn draw_nonces(
+    proposals: &mut [SorobanAuthorizationEntry],
+    footprint: &mut LedgerFootprint,
+) -> Result<(), ChainError> {
+    let mut keys = footprint.read_write.to_vec();
+    for entry in proposals {
+        let (SorobanCredentials::Address(credentials) | SorobanCredentials::AddressV2(credentials)) =
+            &mut entry.credentials
+        else {
+            continue;
+        };
+        let mut drawn = [0; 8];
+        rand::rngs::OsRng.try_fill_bytes(&mut drawn).map_err(|error| {
+            ChainError::invalid(format!("the system gave no randomness for a nonce: {error}"))
+        })?;
+        let nonce = i64::from_be_bytes(drawn);
+
+        let (old, new) = (nonce_key(credentials, credentials.nonce), nonce_key(credentials, nonce));
+        let place = keys.iter_mut().find(|key| **key == old).ok_or_else(|| {
+            ChainError::decode("simulation", "the footprint lacks the nonce of an authorisation")
+        })?;
+        *place = new;
+        credentials.nonce = nonce;
+    }
+    // The protocol wants no order of the keys, and each of them once: a drawn nonce is new.
+    footprint.read_write =
+        keys.try_into().map_err(|_| ChainError::encode("the footprint of the transaction"))?;
+    Ok(())
+}
+
+/// Where the host notes that an address has used a nonce.
+fn nonce_key(credentials: &SorobanAddressCredentials, nonce: i64) -> LedgerKey {
+    LedgerKey::ContractData(LedgerKeyContractData {
+        contract: credentials.address.clone(),
+        key: ScVal::LedgerKeyNonce(ScNonceKey { nonce }),
+        durability: ContractDataDurability::Temporary,
+    })
+}
 
 /// Signs each of the node's proposals, valid up to and including ledger `until`.
 pub(super) fn sign_all(
@@ -274,6 +318,29 @@ mod tests {
         assert!(sign(&transfer, &[]).is_err());
         assert!(sign(&deposit, &[invocation("transfer", 6)]).is_err());
         assert!(sign(&deposit, &[transfer, invocation("approve", 1)]).is_err());
+    }
+
+    #[test]
+    fn a_nonce_is_drawn_here_and_stands_in_the_footprint() {
+        let user = Keypair::from_seed(&[7; 32]);
+        let mut proposals = [proposal(&user, authorized(&invocation("deposit", 5), &[]))];
+        let SorobanCredentials::AddressV2(old) = &proposals[0].credentials else {
+            panic!("{proposals:?}")
+        };
+        let old = nonce_key(old, 5);
+        let mut footprint = LedgerFootprint {
+            read_only: vec![].try_into().unwrap(),
+            read_write: vec![old.clone()].try_into().unwrap(),
+        };
+        draw_nonces(&mut proposals, &mut footprint).unwrap();
+        let SorobanCredentials::AddressV2(new) = &proposals[0].credentials else {
+            panic!("{proposals:?}")
+        };
+        assert_ne!(new.nonce, 5);
+        assert_eq!(footprint.read_write.to_vec(), [nonce_key(new, new.nonce)]);
+
+        footprint.read_write = vec![old].try_into().unwrap();
+        assert!(draw_nonces(&mut proposals, &mut footprint).is_err(), "a nonce without its key");
     }
 
     #[test]

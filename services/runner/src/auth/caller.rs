@@ -12,6 +12,7 @@ use wire::Problem;
 
 use crate::auth::{Access, Login, session};
 use crate::error::{Error, Result};
+use crate::model::run::Run;
 
 /// In gRPC metadata: the access token of the user on whose behalf a service calls.
 pub const USER_TOKEN: &str = "lumio-user-token";
@@ -26,6 +27,10 @@ pub enum Role {
     Operator,
 }
 
+/// Marks a request for the methods of a route (`OPTIONS`), which needs no login.
+#[derive(Debug, Clone, Copy)]
+pub struct AsksMethods;
+
 /// One caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller(Kind);
@@ -37,7 +42,16 @@ enum Kind {
     /// A service of the operator's, by a token of `RUNNER_GRPC_TOKENS`.
     Service,
     /// An account that has logged in.
-    Account { account: String, role: Role, session: Uuid },
+    Account { account: String, part: Option<String>, role: Role, session: Uuid },
+}
+
+/// Which runs a list is narrowed to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Only runs of this account.
+    pub user: Option<String>,
+    /// Of these, only runs that this part of the account asked for.
+    pub subject: Option<String>,
 }
 
 impl Caller {
@@ -72,19 +86,26 @@ impl Caller {
         let address = account
             .parse()
             .map_err(|_| Error::Broken("a session's account is no address".to_owned()))?;
-        let role = login.role(&address);
-        Ok(Self(Kind::Account { account, role, session: claims.sid }))
+        // A custodian's users share one account and are told apart by `M…` or a memo: each sees its
+        // own runs, and none of them operates the runner.
+        let part = Some(claims.sub).filter(|subject| *subject != account);
+        let role = if part.is_some() { Role::User } else { login.role(&address) };
+        Ok(Self(Kind::Account { account, part, role, session: claims.sid }))
     }
 
-    /// Refuses a caller who may not see a run of `owner`. Whether such a run exists stays unsaid.
+    /// Refuses a caller who may not see the run. Whether such a run exists stays unsaid.
     ///
     /// # Errors
     ///
     /// [`Problem::NotFound`].
-    pub fn may_see(&self, owner: &str) -> Result<()> {
+    pub fn may_see(&self, run: &Run) -> Result<()> {
         match &self.0 {
             Kind::Anyone | Kind::Service | Kind::Account { role: Role::Operator, .. } => Ok(()),
-            Kind::Account { account, .. } if account == owner => Ok(()),
+            Kind::Account { account, part, .. }
+                if *account == run.request.user && (part.is_none() || *part == run.subject) =>
+            {
+                Ok(())
+            }
             Kind::Account { .. } => Err(Error::refused(Problem::NotFound, "Run not found")),
         }
     }
@@ -113,17 +134,25 @@ impl Caller {
     /// # Errors
     ///
     /// [`Problem::Forbidden`] for another account than the caller's own.
-    pub fn list_of(&self, asked: Option<&str>) -> Result<Option<String>> {
+    pub fn list_of(&self, asked: Option<&str>) -> Result<Scope> {
         match &self.0 {
-            Kind::Account { account, role: Role::User, .. } => match asked {
+            Kind::Account { account, part, role: Role::User, .. } => match asked {
                 Some(other) if other != account => Err(forbidden(format!(
                     "the token is {account}'s, and lists no runs of another account"
                 ))),
-                Some(_) | None => Ok(Some(account.clone())),
+                Some(_) | None => Ok(Scope { user: Some(account.clone()), subject: part.clone() }),
             },
             Kind::Anyone | Kind::Service | Kind::Account { role: Role::Operator, .. } => {
-                Ok(asked.map(str::to_owned))
+                Ok(Scope { user: asked.map(str::to_owned), subject: None })
             }
+        }
+    }
+
+    /// The part of an account that calls, if it is not the account itself.
+    pub fn part_of_account(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Account { part, .. } => part.as_deref(),
+            Kind::Anyone | Kind::Service => None,
         }
     }
 
@@ -151,6 +180,10 @@ impl Caller {
 
 /// Lets a request through with its [`Caller`], or answers why not. Every route behind it has one.
 pub async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+    // No route has the method of such a request: only the names of its methods are answered.
+    if request.extensions().get::<AsksMethods>().is_some() {
+        return next.run(request).await;
+    }
     match Caller::of_http(&access, request.headers()).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);

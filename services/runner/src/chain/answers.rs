@@ -46,12 +46,12 @@ pub(super) fn found(outcome: &Outcome) -> Found {
     }
 }
 
-/// Why a transaction that landed did nothing.
-pub(super) fn failure_words(outcome: &Outcome) -> String {
-    let Outcome::Applied(applied) = outcome else { return String::new() };
+/// Why a transaction that landed did nothing: the vault's error, if it was one, and words.
+pub(super) fn failure(outcome: &Outcome) -> (Option<u32>, String) {
+    let Outcome::Applied(applied) = outcome else { return (None, String::new()) };
     match applied.contract_error(stellar::ContractKind::Vault) {
-        Some(error) => error.to_string(),
-        None => applied.code.clone(),
+        Some(error) => (Some(error.code), error.to_string()),
+        None => (None, applied.code.clone()),
     }
 }
 

@@ -8,7 +8,8 @@ use stellar::rpc::Clock;
 use stellar::{Address, Keypair, Network, Rpc};
 
 use crate::chain::network::{LedgerMark, NodeStatus, compare};
-use crate::chain::store;
+use crate::chain::shortages::Shortages;
+use crate::chain::store::{self, SourceLease};
 use crate::error::{Error, Result};
 
 /// Everything that is needed to speak with the network.
@@ -33,9 +34,42 @@ pub struct ChainClient {
     pub db: PgPool,
     /// This process, in leases.
     pub owner: String,
+    /// What was found lacking.
+    pub shortages: Shortages,
 }
 
+/// How long signing may take, in milliseconds, before another worker may take the source.
+const SOURCE_LEASE_MS: i64 = 10_000;
+
 impl ChainClient {
+    /// Takes the transaction source; `None` while it is in use.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer. So for the two that follow.
+    pub async fn lease_source(&self) -> Result<Option<SourceLease>> {
+        let account = self.source.address().to_string();
+        store::lease_source(&self.db, &account, &self.owner, SOURCE_LEASE_MS).await
+    }
+
+    /// Whether the transaction source could be taken now.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChainClient::lease_source`].
+    pub async fn is_source_free(&self) -> Result<bool> {
+        store::is_source_free(&self.db, &self.source.address().to_string()).await
+    }
+
+    /// Gives the transaction source back.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChainClient::lease_source`].
+    pub async fn release_source(&self, source: &SourceLease) -> Result<()> {
+        store::release_source(&self.db, source).await
+    }
+
     /// The newest ledger, from a node that is not behind.
     ///
     /// # Errors
@@ -56,6 +90,8 @@ impl ChainClient {
         let seen = LedgerMark { ledger: clock.latest_ledger, closed_at: clock.latest_close };
         let network = *self.network.id();
         let known = store::high_water(&self.db, network).await?.unwrap_or(seen);
+        // Simulations and reads of entries from below it are refused as well (R13).
+        self.rpc.ignore_before(known.ledger);
         match compare(&known, &seen) {
             NodeStatus::Current => {
                 if seen.ledger > known.ledger || seen == known {

@@ -62,6 +62,9 @@ pub struct Lookup {
     pub latest_close_time: u64,
     /// The oldest ledger the node still has transactions of.
     pub oldest_ledger: u32,
+    /// A ledger by which the source had used the transaction's sequence number, if one is known. It
+    /// was read before this look-up.
+    pub sequence_used_at: Option<u32>,
 }
 
 /// What follows from a look-up.
@@ -117,7 +120,14 @@ pub const fn after_lookup(signed: Signed, lookup: Lookup, high_water: u32) -> Af
         Found::Success => AfterLookup::Succeeded,
         Found::Failed => AfterLookup::Failed,
         Found::NotFound => {
-            if lookup.latest_ledger < high_water || lookup.latest_close_time <= signed.max_time {
+            let is_late = lookup.latest_close_time > signed.max_time;
+            // A sequence number is used once: whatever used it, by a ledger that this node has, is
+            // this transaction, which it would know, or another, and then this one never lands.
+            let is_dead = match lookup.sequence_used_at {
+                Some(ledger) => lookup.latest_ledger >= ledger,
+                None => false,
+            };
+            if lookup.latest_ledger < high_water || !(is_late || is_dead) {
                 AfterLookup::Again
             } else if lookup.oldest_ledger <= signed.ledger {
                 AfterLookup::Expired
@@ -157,7 +167,13 @@ mod tests {
     const SIGNED: Signed = Signed { max_time: 1_000, ledger: 50 };
 
     fn not_found(latest_ledger: u32, latest_close_time: u64, oldest_ledger: u32) -> Lookup {
-        Lookup { found: Found::NotFound, latest_ledger, latest_close_time, oldest_ledger }
+        Lookup {
+            found: Found::NotFound,
+            latest_ledger,
+            latest_close_time,
+            oldest_ledger,
+            sequence_used_at: None,
+        }
     }
 
     #[test]
@@ -188,6 +204,18 @@ mod tests {
             let lookup = not_found(latest, close, oldest);
             assert_eq!(after_lookup(SIGNED, lookup, high_water), expected, "{lookup:?}");
         }
+    }
+
+    #[test]
+    fn a_used_sequence_number_ends_a_transaction_that_a_current_node_does_not_have() {
+        let used_at = |ledger, lookup: Lookup| {
+            let lookup = Lookup { sequence_used_at: Some(ledger), ..lookup };
+            after_lookup(SIGNED, lookup, 90)
+        };
+        assert_eq!(used_at(90, not_found(90, 500, 1)), AfterLookup::Expired);
+        assert_eq!(used_at(91, not_found(90, 500, 1)), AfterLookup::Again, "not seen there yet");
+        assert_eq!(used_at(80, not_found(89, 500, 1)), AfterLookup::Again, "the node is behind");
+        assert_eq!(used_at(80, not_found(90, 500, 51)), AfterLookup::Forgotten);
     }
 
     #[test]

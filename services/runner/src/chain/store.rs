@@ -12,10 +12,10 @@ use crate::model::run::RunLease;
 use crate::rows;
 
 /// A worker's right to use a source account's next sequence number.
-#[derive(Debug, Clone, Copy)]
-pub struct SourceLease<'a> {
+#[derive(Debug, Clone)]
+pub struct SourceLease {
     /// The account.
-    pub account: &'a str,
+    pub account: String,
     /// The fencing token.
     pub token: i64,
 }
@@ -27,33 +27,52 @@ pub async fn add_source(db: &PgPool, account: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether a source is neither leased nor has a transaction that may still land.
+macro_rules! source_is_free {
+    () => {
+        "(s.lease_until IS NULL OR s.lease_until < now()) AND NOT EXISTS (\
+            SELECT 1 FROM chain_transactions t WHERE t.source = s.account \
+                AND t.state IN ('prepared', 'sent', 'unknown'))"
+    };
+}
+
+pub(crate) use source_is_free;
+
 /// Takes the source, unless another worker has it or a transaction of it may still land.
-pub async fn lease_source<'a>(
+pub async fn lease_source(
     db: &PgPool,
-    account: &'a str,
+    account: &str,
     owner: &str,
     lease_ms: i64,
-) -> Result<Option<SourceLease<'a>>> {
-    let row = sqlx::query(
-        "UPDATE sources SET lease_owner = $2, lease_token = lease_token + 1, \
-            lease_until = now() + $3 * interval '1 millisecond' \
-         WHERE account = $1 AND (lease_until IS NULL OR lease_until < now()) \
-            AND NOT EXISTS (SELECT 1 FROM chain_transactions t WHERE t.source = $1 \
-                AND t.state IN ('prepared', 'sent', 'unknown')) \
-         RETURNING lease_token",
-    );
+) -> Result<Option<SourceLease>> {
+    let row = sqlx::query(concat!(
+        "UPDATE sources s SET lease_owner = $2, lease_token = lease_token + 1, \
+            lease_until = now() + $3 * interval '1 millisecond' WHERE account = $1 AND ",
+        source_is_free!(),
+        " RETURNING lease_token"
+    ));
     let row = row.bind(account).bind(owner).bind(lease_ms).fetch_optional(db).await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some(SourceLease { account, token: row.try_get("lease_token")? }))
+    Ok(Some(SourceLease { account: account.to_owned(), token: row.try_get("lease_token")? }))
+}
+
+/// Whether the source could be taken now.
+pub async fn is_source_free(db: &PgPool, account: &str) -> Result<bool> {
+    let free = concat!(
+        "SELECT EXISTS (SELECT 1 FROM sources s WHERE s.account = $1 AND ",
+        source_is_free!(),
+        ")"
+    );
+    Ok(sqlx::query_scalar(free).bind(account).fetch_one(db).await?)
 }
 
 /// Gives the source back. Nothing happens if another worker has it by now.
-pub async fn release_source(db: &PgPool, source: SourceLease<'_>) -> Result<()> {
+pub async fn release_source(db: &PgPool, source: &SourceLease) -> Result<()> {
     let done = sqlx::query(
         "UPDATE sources SET lease_owner = NULL, lease_until = NULL \
          WHERE account = $1 AND lease_token = $2",
     );
-    done.bind(source.account).bind(source.token).execute(db).await?;
+    done.bind(&source.account).bind(source.token).execute(db).await?;
     Ok(())
 }
 
@@ -65,14 +84,14 @@ pub async fn release_source(db: &PgPool, source: SourceLease<'_>) -> Result<()> 
 pub async fn insert(
     conn: &mut PgConnection,
     lease: RunLease,
-    source: SourceLease<'_>,
+    source: &SourceLease,
     transaction: &Transaction,
     now: OffsetDateTime,
 ) -> Result<()> {
     let done = sqlx::query(
         "INSERT INTO chain_transactions (hash, run_id, attempt, kind, source, sequence, max_time, \
-            signed_ledger, envelope, state, created_at, updated_at) \
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, 'prepared', $10, $10 \
+            signed_ledger, envelope, state, created_at, updated_at, vault_run_id) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, 'prepared', $10, $10, $13 \
          WHERE EXISTS (SELECT 1 FROM runs WHERE id = $2 AND lease_token = $11 \
                 AND ($4 <> 'open' OR NOT cancel_requested) FOR SHARE) \
             AND EXISTS (SELECT 1 FROM sources WHERE account = $5 AND lease_token = $12)",
@@ -87,6 +106,8 @@ pub async fn insert(
         .bind(to_i64(transaction.max_time))
         .bind(i64::from(transaction.signed_ledger));
     let done = done.bind(&transaction.envelope).bind(now).bind(lease.token).bind(source.token);
+    let vault_run_id = transaction.vault_run_id.as_ref().map(|id| id.as_bytes().as_slice());
+    let done = done.bind(vault_run_id);
     expect_one_row(done.execute(conn).await?.rows_affected(), lease.id)
 }
 
@@ -105,21 +126,17 @@ pub async fn newest(
     Ok(row.fetch_optional(db).await?.map(|row| transaction(&row)).transpose()?)
 }
 
-/// The earliest signing ledger and time bounds of this purpose's transactions, and how many there
-/// were.
+/// The earliest signing ledger and the latest max time of this purpose's transactions.
 pub async fn span(db: &PgPool, run: RunId, attempt: u32, kind: Kind) -> Result<Span> {
     let row = sqlx::query(
-        "SELECT count(*) AS tries, min(signed_ledger) AS ledger, min(max_time) AS first_max_time, \
-            max(max_time) AS last_max_time FROM chain_transactions \
+        "SELECT min(signed_ledger) AS ledger, max(max_time) AS last_max_time \
+         FROM chain_transactions \
          WHERE run_id = $1 AND attempt = $2 AND kind = $3",
     );
     let row = row.bind(run.as_uuid()).bind(to_i32(attempt)).bind(kind.name()).fetch_one(db).await?;
-    let tries = rows::number(row.try_get::<i64, _>("tries")?, "tries")?;
     let of = |column| row.try_get::<Option<i64>, _>(column).map(Option::unwrap_or_default);
     Ok(Span {
-        tries,
         first_ledger: rows::number(of("ledger")?, "signed_ledger")?,
-        first_max_time: rows::number(of("first_max_time")?, "max_time")?,
         last_max_time: rows::number(of("last_max_time")?, "max_time")?,
     })
 }
@@ -127,12 +144,8 @@ pub async fn span(db: &PgPool, run: RunId, attempt: u32, kind: Kind) -> Result<S
 /// All transactions of one purpose together.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
-    /// How many were signed.
-    pub tries: u32,
     /// Newest ledger known when the first was signed.
     pub first_ledger: u32,
-    /// Max time of the first.
-    pub first_max_time: u64,
     /// Max time of the last.
     pub last_max_time: u64,
 }
@@ -161,25 +174,39 @@ pub async fn note(db: &PgPool, lease: RunLease, hash: Digest, answer: &str) -> R
     expect_one_row(done.bind(answer).execute(db).await?.rows_affected(), lease.id)
 }
 
+/// How a transaction ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended<'a> {
+    /// One of the states in which nothing more happens.
+    pub state: State,
+    /// The last words about it.
+    pub words: &'a str,
+    /// The number of the vault's error by which it did nothing.
+    pub contract_error: Option<u32>,
+    /// Where and when it landed.
+    pub landed: Option<&'a Landed>,
+}
+
+impl Default for Ended<'_> {
+    fn default() -> Self {
+        Self { state: State::Expired, words: "", contract_error: None, landed: None }
+    }
+}
+
 /// Ends a transaction. Its source is free from here on.
-pub async fn end(
-    db: &PgPool,
-    lease: RunLease,
-    hash: Digest,
-    state: State,
-    landed: Option<&Landed>,
-    answer: &str,
-) -> Result<()> {
+pub async fn end(db: &PgPool, lease: RunLease, hash: Digest, end: &Ended<'_>) -> Result<()> {
     let done = sqlx::query(
         "UPDATE chain_transactions SET state = $4, result = $5, ledger = $6, closed_at = $7, \
-            last_answer = $8, updated_at = now() \
+            last_answer = $8, contract_error = $9, updated_at = now() \
          WHERE hash = $1 AND state IN ('prepared', 'sent', 'unknown') \
             AND EXISTS (SELECT 1 FROM runs WHERE id = run_id AND id = $2 AND lease_token = $3)",
     );
+    let landed = end.landed;
     let done = done.bind(hash.as_bytes().as_slice()).bind(lease.id.as_uuid()).bind(lease.token);
-    let done = done.bind(state.name()).bind(landed.and_then(|landed| landed.result.clone()));
+    let done = done.bind(end.state.name()).bind(landed.and_then(|landed| landed.result.clone()));
     let done = done.bind(landed.map(|landed| i64::from(landed.ledger)));
-    let done = done.bind(landed.map(|landed| to_i64(landed.closed_at))).bind(answer);
+    let done = done.bind(landed.map(|landed| to_i64(landed.closed_at))).bind(end.words);
+    let done = done.bind(end.contract_error.map(i64::from));
     expect_one_row(done.execute(db).await?.rows_affected(), lease.id)
 }
 
@@ -231,6 +258,7 @@ fn transaction(row: &PgRow) -> sqlx::Result<Transaction> {
         run: RunId::from(row.try_get::<uuid::Uuid, _>("run_id")?),
         attempt: rows::number(i64::from(row.try_get::<i32, _>("attempt")?), "attempt")?,
         kind: row.try_get::<&str, _>("kind")?.parse().map_err(|error| decode(&error))?,
+        vault_run_id: rows::digest(row, "vault_run_id")?,
         source: row.try_get("source")?,
         sequence: row.try_get("sequence")?,
         max_time: rows::number(row.try_get::<i64, _>("max_time")?, "max_time")?,
@@ -238,6 +266,10 @@ fn transaction(row: &PgRow) -> sqlx::Result<Transaction> {
         envelope: row.try_get("envelope")?,
         state: row.try_get::<&str, _>("state")?.parse().map_err(|error| decode(&error))?,
         last_answer: row.try_get("last_answer")?,
+        contract_error: row
+            .try_get::<Option<i64>, _>("contract_error")?
+            .map(|number| rows::number(number, "contract_error"))
+            .transpose()?,
         landed,
     })
 }

@@ -50,6 +50,8 @@ pub struct Transaction {
     pub attempt: u32,
     /// What it does.
     pub kind: Kind,
+    /// The run's id in the vault that it was signed for; absent in what older releases stored.
+    pub vault_run_id: Option<Digest>,
     /// Its source account.
     pub source: String,
     /// Its sequence number.
@@ -64,6 +66,8 @@ pub struct Transaction {
     pub state: State,
     /// The last thing a node said about it.
     pub last_answer: Option<String>,
+    /// The number of the vault's error by which it did nothing.
+    pub contract_error: Option<u32>,
     /// Where and when it landed.
     pub landed: Option<Landed>,
 }

@@ -8,6 +8,7 @@ use wire::{Digest, Problem, RunId};
 
 use crate::error::{Error, Result};
 use crate::gateway::create_request::NewRun;
+use crate::gateway::intake::Intake;
 use crate::gateway::store::{self, Answered};
 use crate::gateway::view::RunView;
 use crate::model::run::{Escrow, Snapshot};
@@ -24,6 +25,8 @@ pub struct RunCommands {
     pub db: PgPool,
     /// Wakes the workers of this process.
     pub work_signal: WorkSignal,
+    /// How many runs may wait.
+    pub intake: Intake,
     /// First token of subjects.
     pub nats_prefix: String,
 }
@@ -61,23 +64,31 @@ impl Key {
 }
 
 impl RunCommands {
-    /// Accepts a run: row, event and answer become true together.
+    /// Accepts a run: row, event and answer become true together. `subject` is the part of the
+    /// account that asks for it, if it is one.
     ///
     /// # Errors
     ///
     /// Refusals of the key, and [`Error::Database`].
-    pub async fn create(&self, new: &NewRun, key: Option<&Key>) -> Result<Created> {
-        let user = &new.request.user;
+    pub async fn create(
+        &self,
+        new: &NewRun,
+        subject: Option<&str>,
+        key: Option<&Key>,
+    ) -> Result<Created> {
+        // Parts of one account do not share keys: the answer to one is not the other's.
+        let user = subject.unwrap_or(&new.request.user);
         let mut tx = chassis::postgres::begin(&self.db).await?;
         if let Some(key) = key
             && let Some(replayed) = replay(&mut tx, (user, key), new.fingerprint).await?
         {
             return Ok(replayed);
         }
+        self.intake.check()?;
         let id = RunId::from(chassis::clock::new_uuid());
         let (now, nonce) = (chassis::clock::now(), stellar::ids::nonce(id.as_uuid(), 1));
         let traceparent = chassis::telemetry::traceparent();
-        store::insert(&mut tx, id, new, nonce, &traceparent, now).await?;
+        store::insert(&mut tx, id, new, subject, nonce, &traceparent, now).await?;
         event::publish(&mut tx, &self.nats_prefix, id, now).await?;
         let view = RunView::from(&load(&mut tx, id).await?);
         let body =
@@ -88,7 +99,8 @@ impl RunCommands {
             store::keep_answer(&mut tx, (user, key), &answered, now).await?;
         }
         tx.commit().await?;
-        self.work_signal.notify();
+        self.intake.accepted();
+        self.work_signal.notify_all();
         tracing::info!(run.id = %id, "run {id} is queued");
         Ok(Created { id, body, status: 202, replayed: false })
     }
@@ -195,7 +207,7 @@ impl RunCommands {
     ) -> Result<Snapshot> {
         let snapshot = load(&mut tx, id).await?;
         tx.commit().await?;
-        self.work_signal.notify();
+        self.work_signal.notify_all();
         Ok(snapshot)
     }
 }

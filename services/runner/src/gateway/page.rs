@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::Problem;
 
+use crate::auth::caller::Scope;
 use crate::error::{Error, Result};
 use crate::gateway::store::{self, Filter};
 use crate::model::run::Snapshot;
@@ -54,11 +55,12 @@ impl Page {
     pub async fn fetch(
         &self,
         db: &PgPool,
-        user: Option<&str>,
+        scope: &Scope,
         status: Option<Status>,
     ) -> Result<(Vec<Snapshot>, Option<String>)> {
-        let user = user.map(str::to_owned);
-        let filter = Filter { user, status, before: self.before, limit: self.limit + 1 };
+        let Scope { user, subject } = scope.clone();
+        let (before, limit) = (self.before, self.limit + 1);
+        let filter = Filter { user, subject, status, before, limit };
         let mut runs = store::list(db, &filter).await?;
         let most = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let more = runs.len() > most;

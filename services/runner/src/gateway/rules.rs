@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, Version, header};
+use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use percent_encoding::percent_decode_str;
 use wire::Problem;
 
+use crate::auth::caller::AsksMethods;
 use crate::error::{Error, Result};
 use crate::gateway::create_request::MAX_BODY_BYTES;
 
@@ -43,6 +44,36 @@ impl Hosts {
         let name = name.to_lowercase();
         self.0.contains(&name) || name.ends_with(".localhost")
     }
+}
+
+/// Answers `OPTIONS`, except a browser's question before a call from another origin: that is the
+/// CORS layer's, and this layer goes outside of it.
+///
+/// The router knows its own methods: it is asked by a method that no route has, and the `Allow` of
+/// its refusal is the answer. An `OPTIONS` under a foreign name is refused like any other request.
+pub async fn options(
+    hosts: State<Option<Arc<Hosts>>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if *request.method() != Method::OPTIONS {
+        return next.run(request).await;
+    }
+    if let Err(error) = check_host(hosts.0.as_deref(), &request) {
+        return error.into_response();
+    }
+    if request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        return next.run(request).await;
+    }
+    *request.method_mut() = Method::TRACE;
+    request.extensions_mut().insert(AsksMethods);
+    let answer = next.run(request).await;
+    if answer.status() != StatusCode::METHOD_NOT_ALLOWED {
+        return answer;
+    }
+    let known = answer.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok());
+    let allow = format!("{},OPTIONS", known.unwrap_or_default());
+    (StatusCode::NO_CONTENT, [(header::ALLOW, allow)]).into_response()
 }
 
 /// Applies the rules, and hands on what keeps them.

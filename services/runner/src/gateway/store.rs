@@ -17,6 +17,8 @@ use crate::rows::snapshot_query;
 pub struct Filter {
     /// Only runs of this account.
     pub user: Option<String>,
+    /// Only runs that this part of an account asked for.
+    pub subject: Option<String>,
     /// Only runs in this status.
     pub status: Option<Status>,
     /// Only runs before this one, by age.
@@ -62,6 +64,7 @@ pub async fn insert(
     conn: &mut PgConnection,
     id: RunId,
     NewRun { request, input, .. }: &NewRun,
+    subject: Option<&str>,
     nonce: Digest,
     traceparent: &str,
     now: OffsetDateTime,
@@ -69,9 +72,9 @@ pub async fn insert(
     let made = sqlx::query(
         "INSERT INTO runs (id, user_account, agent_id, rate_version, budgets, workflow_id, label, \
             metadata, input, input_digest, seed, status, phase, attempt, traceparent, created_at, \
-            updated_at) \
+            updated_at, subject) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8::json, $9, $10, $11, 'pending', 'queued', 1, $12, \
-         $13, $13)",
+         $13, $13, $14)",
     );
     let budgets =
         serde_json::to_value(request.budgets).map_err(|error| Error::Broken(error.to_string()))?;
@@ -82,6 +85,7 @@ pub async fn insert(
     let made = made.bind(request.input_digest.as_bytes().as_slice());
     let made =
         made.bind(i64::try_from(request.seed).unwrap_or(i64::MAX)).bind(traceparent).bind(now);
+    let made = made.bind(subject);
     made.execute(&mut *conn).await?;
     let made = sqlx::query(
         "INSERT INTO attempts (run_id, number, nonce, created_at) VALUES ($1, 1, $2, $3)",
@@ -143,6 +147,9 @@ pub fn list_query(filter: &Filter) -> QueryBuilder<Postgres> {
     if let Some(user) = &filter.user {
         query.push(" AND r.user_account = ").push_bind(user.clone());
     }
+    if let Some(subject) = &filter.subject {
+        query.push(" AND r.subject = ").push_bind(subject.clone());
+    }
     if let Some(status) = filter.status {
         query.push(" AND r.status = ").push_bind(status.name());
     }
@@ -166,7 +173,7 @@ pub async fn lock(conn: &mut PgConnection, id: RunId) -> Result<()> {
 pub async fn requeue(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) -> Result<()> {
     let done = sqlx::query(
         "UPDATE runs SET phase = 'queued', status = 'pending', lease_token = lease_token + 1, \
-            failures = 0, waiting_for = NULL, wake_at = now(), updated_at = $2 \
+            failures = 0, waiting_for = NULL, needs_source = true, wake_at = now(), updated_at = $2 \
          WHERE id = $1 AND phase = 'done' AND status = 'failed'",
     );
     let done = done.bind(id.as_uuid()).bind(now).execute(conn).await?;
@@ -182,8 +189,8 @@ pub async fn request_retry(conn: &mut PgConnection, id: RunId) -> Result<()> {
     expect_one_row(done.bind(id.as_uuid()).execute(conn).await?.rows_affected(), id)
 }
 
-/// Ends a run for which nothing was signed. The caller has locked it, so no envelope can be stored
-/// meanwhile; the worker that holds it, if one does, loses it.
+/// Ends a run for which nothing was signed, or nothing that could still land: a run is in the queue
+/// only then. The caller has locked it, so no envelope can be stored meanwhile; the worker that holds it, if one does, loses it.
 pub async fn cancel_unopened(
     conn: &mut PgConnection,
     id: RunId,
@@ -193,8 +200,9 @@ pub async fn cancel_unopened(
         "UPDATE runs SET phase = 'done', status = 'cancelled', lease_token = lease_token + 1, \
             lease_owner = NULL, lease_until = NULL, waiting_for = NULL, cancel_requested = true, \
             updated_at = $2 \
-         WHERE id = $1 AND phase IN ('queued', 'opening') AND NOT EXISTS (\
-            SELECT 1 FROM chain_transactions t WHERE t.run_id = $1 AND t.attempt = runs.attempt)",
+         WHERE id = $1 AND (phase = 'queued' OR phase = 'opening' AND NOT EXISTS (\
+            SELECT 1 FROM chain_transactions t \
+                WHERE t.run_id = $1 AND t.attempt = runs.attempt))",
     );
     expect_one_row(done.bind(id.as_uuid()).bind(now).execute(conn).await?.rows_affected(), id)
 }
@@ -230,6 +238,15 @@ pub async fn load(db: &PgPool) -> Result<Load> {
         held: row.try_get("held")?,
         active: row.try_get("active")?,
     })
+}
+
+/// How long a transaction takes from its signature until its result is known, in milliseconds: the
+/// mean of the last ones. `None` if there were none.
+pub async fn transaction_ms(db: &PgPool) -> Result<Option<i64>> {
+    let mean = "SELECT (1000 * avg(extract(epoch FROM updated_at - created_at)))::bigint \
+         FROM (SELECT created_at, updated_at FROM chain_transactions \
+            WHERE state IN ('succeeded', 'failed') ORDER BY id DESC LIMIT 40) AS newest";
+    Ok(sqlx::query_scalar(mean).fetch_one(db).await?)
 }
 
 /// How long a run may be there to be taken before it is called overdue, in seconds. Longer than a

@@ -22,3 +22,15 @@ pub struct RunPolicy {
     /// First token of subjects.
     pub nats_prefix: String,
 }
+
+impl RunPolicy {
+    /// What must be left before the deadline when a module starts, in seconds (V7).
+    pub const fn needed_secs(&self) -> u64 {
+        self.margin_secs.saturating_add(self.wall_secs())
+    }
+
+    /// The wall limit in whole seconds, rounded up.
+    pub const fn wall_secs(&self) -> u64 {
+        self.wall_limit_ms.div_ceil(1_000)
+    }
+}

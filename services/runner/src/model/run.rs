@@ -42,6 +42,8 @@ pub struct Run {
     pub id: RunId,
     /// What was asked for.
     pub request: Request,
+    /// Who asked for it, where that is a part of the account (`M…` or `G…:memo`).
+    pub subject: Option<String>,
     /// What the outside sees.
     pub status: Status,
     /// What a worker does next.

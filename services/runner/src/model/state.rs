@@ -45,6 +45,16 @@ pub enum Phase {
     Done,
 }
 
+/// Who works on a phase. Executions last as long as their modules; what ends an escrow never waits
+/// behind them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// What asks the network.
+    Chain,
+    /// What asks module-gate and oracle-gate.
+    Gates,
+}
+
 /// A name in the database that this version does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not a known state of a run")]
@@ -105,6 +115,20 @@ impl Phase {
         }
     }
 
+    /// Who works on it.
+    pub const fn lane(self) -> Lane {
+        match self {
+            Self::Executing | Self::Sealing => Lane::Gates,
+            Self::Queued
+            | Self::Opening
+            | Self::Settling
+            | Self::Voiding
+            | Self::Reclaiming
+            | Self::EscrowOpen
+            | Self::Done => Lane::Chain,
+        }
+    }
+
     /// The status that goes with the phase; `None` where the status stays what it was.
     pub const fn status(self) -> Option<Status> {
         match self {
@@ -124,7 +148,8 @@ impl Phase {
         };
         match self {
             Queued => matches!(next, Opening | Done),
-            Opening => matches!(next, Executing | Voiding | Reclaiming | Done),
+            // Back to the queue when it is proven that nothing was opened.
+            Opening => matches!(next, Queued | Executing | Voiding | Reclaiming | Done),
             Executing => {
                 matches!(next, Sealing | Settling | Voiding | Reclaiming | EscrowOpen)
             }

@@ -6,21 +6,40 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
+use crate::model::state::Lane;
+
 /// Wakes workers of this process when there is something to do, so that they need not poll for it.
 #[derive(Debug, Clone, Default)]
-pub struct WorkSignal(Arc<Notify>);
+pub struct WorkSignal(Arc<Lanes>);
 
-impl WorkSignal {
-    /// Wakes one worker.
-    pub fn notify(&self) {
-        self.0.notify_one();
-    }
+#[derive(Debug, Default)]
+struct Lanes {
+    chain: Notify,
+    gates: Notify,
 }
 
 impl WorkSignal {
+    /// Wakes one worker of a lane.
+    pub fn notify(&self, lane: Lane) {
+        self.of(lane).notify_one();
+    }
+
+    /// Wakes one worker of each lane.
+    pub fn notify_all(&self) {
+        self.notify(Lane::Chain);
+        self.notify(Lane::Gates);
+    }
+
     /// Waits for a notification. One that came before is not lost.
-    pub async fn notified(&self) {
-        self.0.notified().await;
+    pub async fn notified(&self, lane: Lane) {
+        self.of(lane).notified().await;
+    }
+
+    fn of(&self, lane: Lane) -> &Notify {
+        match lane {
+            Lane::Chain => &self.0.chain,
+            Lane::Gates => &self.0.gates,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::gates::Gates;
 use crate::model::policy::RunPolicy;
 use crate::model::run::{Escrow, RunLease, Snapshot};
 use crate::model::settlement::{CANCELLED, Failure, Seal, Settlement};
-use crate::model::state::{Phase, Status};
+use crate::model::state::{Lane, Phase, Status};
 use crate::runs::{event, store};
 
 mod opening;
@@ -42,6 +42,8 @@ pub enum Next {
     Again,
     /// Another step, later; what it waits for.
     Later(Duration, String),
+    /// Another step when the transaction source is free.
+    NeedsSource,
     /// A person must look (R13).
     Operator(String),
     /// None.
@@ -49,17 +51,21 @@ pub enum Next {
 }
 
 impl RunDriver {
-    /// Takes one step of a run.
+    /// Takes one step of a run, if it is one of `lane`; otherwise the run is left to the other.
     ///
     /// # Errors
     ///
     /// When something did not answer. Nothing is lost by it: the step is taken again.
-    pub async fn step(&self, lease: RunLease) -> Result<Next> {
+    pub async fn step(&self, lease: RunLease, lane: Lane) -> Result<Next> {
         let mut conn = self.db.acquire().await?;
         let snapshot = store::load(&mut conn, lease.id).await?;
         drop(conn);
         let snapshot = snapshot.ok_or(Error::LeaseLost(lease.id))?;
-        match snapshot.run.phase {
+        let phase = snapshot.run.phase;
+        if phase.lane() != lane && phase != Phase::Done {
+            return Ok(Next::Later(Duration::ZERO, String::new()));
+        }
+        match phase {
             Phase::Queued => self.queued(lease, &snapshot).await,
             Phase::Opening => self.opening(lease, &snapshot).await,
             Phase::Executing => self.executing(lease, &snapshot).await,
@@ -189,9 +195,20 @@ impl RunDriver {
     ) -> Result<SubmitOutcome> {
         let (vault_run_id, deadline) = snapshot.pinned()?;
         let attempt = snapshot.run.attempt;
-        self.chain
-            .submit(&TransactionIntent { lease, attempt, kind, vault_run_id, deadline, call })
-            .await
+        let latest = self.latest(kind, deadline);
+        let intent =
+            TransactionIntent { lease, attempt, kind, vault_run_id, deadline, latest, call };
+        self.chain.submit(&intent).await
+    }
+
+    /// The last moment at which a call of this kind is of any use to a run with this deadline.
+    const fn latest(&self, kind: Kind, deadline: u64) -> u64 {
+        match kind {
+            // An opening that leaves no time to execute would only be voided (V7).
+            Kind::Open => deadline.saturating_sub(self.policy.needed_secs()),
+            Kind::Finalize | Kind::Void => deadline.saturating_sub(1),
+            Kind::Reclaim => u64::MAX,
+        }
     }
 }
 

@@ -8,10 +8,11 @@ use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
 use wire::{Digest, RunId, Usage};
 
+use crate::chain::store::source_is_free;
 use crate::error::{Error, Result};
 use crate::model::run::{Escrow, RunLease, Snapshot, Statements};
 use crate::model::settlement::{Failure, Receipt, Seal, Settlement};
-use crate::model::state::{Phase, Status};
+use crate::model::state::{Lane, Phase, Status};
 use crate::model::terms::Terms;
 use crate::rows;
 use crate::rows::snapshot_query;
@@ -40,18 +41,36 @@ pub async fn statements(db: &PgPool, (run, number): (RunId, u32)) -> Result<Stat
     Ok(Statements { shipping: row.try_get("shipping")?, execution: row.try_get("statement")? })
 }
 
-/// Takes the run that has waited longest among those no worker holds, if there is one.
-pub async fn claim(db: &PgPool, owner: &str, lease_ms: i64) -> Result<Option<RunLease>> {
-    let row = sqlx::query(
+/// Takes the most urgent run that a worker of `lane` can go on with, if there is one: what ends an
+/// escrow before what begins one, and of equals what has waited longest.
+///
+/// A run that needs the transaction source is left alone while the source is in use, and a new run
+/// while a settlement waits: nobody claims a run only to find that out.
+pub async fn claim(
+    db: &PgPool,
+    owner: &str,
+    lease_ms: i64,
+    source: &str,
+    lane: Lane,
+) -> Result<Option<RunLease>> {
+    let row = sqlx::query(concat!(
         "UPDATE runs SET lease_owner = $1, lease_token = lease_token + 1, \
             lease_until = now() + $2 * interval '1 millisecond' \
          WHERE id = (SELECT id FROM runs WHERE phase <> 'done' AND operator_reason IS NULL \
             AND wake_at <= now() AND (lease_until IS NULL OR lease_until < now()) \
-            ORDER BY wake_at LIMIT 1 FOR UPDATE SKIP LOCKED) \
-         RETURNING id, lease_token",
-    );
-    let row = row.bind(owner).bind(lease_ms).fetch_optional(db).await?;
-    let Some(row) = row else { return Ok(None) };
+            AND (phase IN ('executing', 'sealing')) = $3 \
+            AND (NOT needs_source \
+                OR (SELECT EXISTS (SELECT 1 FROM sources s WHERE s.account = $4 AND ",
+        source_is_free!(),
+        "))) \
+            AND (phase <> 'queued' OR NOT (SELECT EXISTS (SELECT 1 FROM runs w \
+                WHERE w.rank = 0 AND w.phase <> 'done' AND w.operator_reason IS NULL \
+                    AND (w.wake_at <= now() OR w.lease_until > now())))) \
+            ORDER BY rank, wake_at LIMIT 1 FOR UPDATE SKIP LOCKED) \
+         RETURNING id, lease_token"
+    ));
+    let row = row.bind(owner).bind(lease_ms).bind(lane == Lane::Gates).bind(source);
+    let Some(row) = row.fetch_optional(db).await? else { return Ok(None) };
     let id = RunId::from(row.try_get::<uuid::Uuid, _>("id")?);
     Ok(Some(RunLease { id, token: row.try_get("lease_token")? }))
 }
@@ -66,16 +85,29 @@ pub async fn heartbeat(db: &PgPool, lease: RunLease, lease_ms: i64) -> Result<bo
     Ok(done.rows_affected() == 1)
 }
 
-/// Gives the run back, to be taken again after `delay_ms`. Nothing happens if it is held no more.
-pub async fn release(db: &PgPool, lease: RunLease, delay_ms: i64, waiting_for: &str) -> Result<()> {
-    let failed = i32::from(!waiting_for.is_empty());
+/// How a run is given back.
+#[derive(Debug, Clone, Default)]
+pub struct Release {
+    /// After how many milliseconds it may be taken again.
+    pub delay_ms: i64,
+    /// What it waits for, in words; empty if for nothing.
+    pub waiting_for: String,
+    /// Whether it can go on only when the transaction source is free.
+    pub needs_source: bool,
+}
+
+/// Gives the run back. Nothing happens if it is held no more.
+pub async fn release(db: &PgPool, lease: RunLease, release: &Release) -> Result<()> {
+    // Waiting for a turn is no failure, and does not lengthen the pause after one.
+    let failed = i32::from(!release.waiting_for.is_empty() && !release.needs_source);
     let done = sqlx::query(
         "UPDATE runs SET lease_owner = NULL, lease_until = NULL, failures = failures + $5, \
-            wake_at = now() + $3 * interval '1 millisecond', waiting_for = nullif($4, '') \
-         WHERE id = $1 AND lease_token = $2",
+            wake_at = now() + $3 * interval '1 millisecond', waiting_for = nullif($4, ''), \
+            needs_source = $6 OR phase = 'queued' WHERE id = $1 AND lease_token = $2",
     );
-    let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(delay_ms);
-    done.bind(waiting_for).bind(failed).execute(db).await?;
+    let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(release.delay_ms);
+    let done = done.bind(&release.waiting_for).bind(failed).bind(release.needs_source);
+    done.execute(db).await?;
     Ok(())
 }
 
@@ -100,8 +132,8 @@ pub async fn advance(
         return Err(Error::Broken(format!("a run can't go from {from} to {to}")));
     }
     let done = sqlx::query(
-        "UPDATE runs SET phase = $4, status = $5, failures = 0, waiting_for = NULL, updated_at = \
-         $6 \
+        "UPDATE runs SET phase = $4, status = $5, failures = 0, waiting_for = NULL, \
+            needs_source = ($4 = 'queued'), updated_at = $6 \
          WHERE id = $1 AND lease_token = $2 AND phase = $3",
     );
     let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(from.name());
@@ -136,6 +168,29 @@ pub async fn pin(
     let done = done.bind(terms.manifest_hash.as_bytes().as_slice());
     let done = done.bind(i64::try_from(terms.deadline).unwrap_or(i64::MAX)).bind(shipping);
     expect_one_row(done.execute(conn).await?.rows_affected(), run)
+}
+
+/// Forgets what was pinned for an opening of which it is proven that it did not happen, and takes
+/// the run back to the queue. The ids that were signed stay with their transactions.
+pub async fn unpin(
+    conn: &mut PgConnection,
+    lease: RunLease,
+    number: u32,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE attempts SET terms = NULL, vault_run_id = NULL, manifest_hash = NULL, \
+            deadline = NULL, shipping = NULL WHERE run_id = $1 AND number = $2 AND escrow = 'none'",
+    );
+    let done = done.bind(lease.id.as_uuid()).bind(signed(number)).execute(&mut *conn).await?;
+    expect_one_row(done.rows_affected(), lease.id)?;
+    // The failures stay: the pause before the next signature goes on growing.
+    let done = sqlx::query(
+        "UPDATE runs SET phase = 'queued', status = 'pending', needs_source = true, \
+            updated_at = $3 WHERE id = $1 AND lease_token = $2 AND phase = 'opening'",
+    );
+    let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(now).execute(conn).await?;
+    expect_one_row(done.rows_affected(), lease.id)
 }
 
 /// Records that the escrow was taken, with the terms as the vault holds them.

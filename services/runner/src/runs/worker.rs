@@ -14,16 +14,18 @@ use tracing::Instrument as _;
 use super::steps::{Next, RunDriver, backoff};
 use crate::error::{Error, Result};
 use crate::model::run::RunLease;
+use crate::model::state::Lane;
 use crate::runs::signal::{LastPoll, WorkSignal};
-use crate::runs::store;
+use crate::runs::store::{self, Release};
 
-/// Works until `stop`. Looks for work every `poll`, or when `bell` rings.
+/// Works in `lane` until `stop`. Looks for work every `poll`, and when it is notified.
 ///
 /// # Errors
 ///
 /// Only when the network turned out to have another history (R13): the service must stop.
 pub async fn work(
     driver: Arc<RunDriver>,
+    lane: Lane,
     work_signal: WorkSignal,
     last_poll: LastPoll,
     poll: Duration,
@@ -31,11 +33,13 @@ pub async fn work(
 ) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
         last_poll.record();
-        match store::claim(&driver.db, &driver.chain.owner, driver.policy.lease_ms).await {
+        match claim(&driver, lane).await {
             Ok(Some(lease)) => {
                 // There may be more where this came from.
-                work_signal.notify();
-                drive_run(&driver, lease, &stop).await?;
+                work_signal.notify(lane);
+                drive_run(&driver, lease, lane, &stop).await?;
+                // The run may go on in the other lane, and its transaction source is free.
+                work_signal.notify_all();
                 continue;
             }
             Ok(None) => {}
@@ -43,28 +47,36 @@ pub async fn work(
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = work_signal.notified() => {}
+            () = work_signal.notified(lane) => {}
             () = sleep(poll) => {}
         }
     }
     Ok(())
 }
 
+async fn claim(driver: &RunDriver, lane: Lane) -> Result<Option<RunLease>> {
+    let source = driver.chain.source.address().to_string();
+    let (owner, lease_ms) = (&driver.chain.owner, driver.policy.lease_ms);
+    store::claim(&driver.db, owner, lease_ms, &source, lane).await
+}
+
 /// Drives a claimed run until it waits, has ended, or is held by another worker.
 async fn drive_run(
     driver: &RunDriver,
     lease: RunLease,
+    lane: Lane,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let outcome = tokio::select! {
-        outcome = steps(driver, lease) => outcome,
+        outcome = steps(driver, lease, lane) => outcome,
         () = lease_lost(driver, lease) => Err(Error::LeaseLost(lease.id)),
         // Steps can be cut off anywhere; the next process goes on from what is stored.
         () = stop.cancelled() => Ok(Next::Later(Duration::ZERO, String::new())),
     };
-    let (delay, why) = match outcome {
-        Ok(Next::Later(delay, why)) => (delay, why),
-        Ok(Next::Ended | Next::Again) => (Duration::ZERO, String::new()),
+    let (delay, waiting_for, needs_source) = match outcome {
+        Ok(Next::Later(delay, why)) => (delay, why, false),
+        Ok(Next::NeedsSource) => (Duration::ZERO, "a free transaction source".to_owned(), true),
+        Ok(Next::Ended | Next::Again) => (Duration::ZERO, String::new(), false),
         Ok(Next::Operator(reason)) => {
             tracing::error!(run.id = %lease.id, "run {} needs an operator: {reason}", lease.id);
             return hand_over(driver, lease, &reason).await;
@@ -79,22 +91,23 @@ async fn drive_run(
         }
         Err(error) => {
             tracing::warn!(run.id = %lease.id, "run {} waits: {error}", lease.id);
-            (backoff(2), error.to_string())
+            (backoff(2), error.to_string(), false)
         }
     };
     let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-    if let Err(error) = store::release(&driver.db, lease, delay_ms, &why).await {
+    let release = Release { delay_ms, waiting_for, needs_source };
+    if let Err(error) = store::release(&driver.db, lease, &release).await {
         let id = lease.id;
         tracing::warn!(run.id = %id, "run {id} is given back when its lease ends: {error}");
     }
     Ok(())
 }
 
-async fn steps(driver: &RunDriver, lease: RunLease) -> Result<Next> {
+async fn steps(driver: &RunDriver, lease: RunLease, lane: Lane) -> Result<Next> {
     let span = span(driver, lease).await?;
     async {
         loop {
-            let next = driver.step(lease).await?;
+            let next = driver.step(lease, lane).await?;
             if !matches!(next, Next::Again) {
                 return Ok(next);
             }

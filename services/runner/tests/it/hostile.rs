@@ -383,12 +383,12 @@ async fn calling_off_a_run_for_which_nothing_was_signed_costs_nothing() {
     })
     .await;
 
-    // The node is away: the run stays where it is, about to be opened.
+    // The node is away: the run stays where it is.
     let away = [("RUNNER_PORT", port.as_str()), ("RUNNER_RPC_URL", "http://127.0.0.1:9")];
     let waiting = spawn(&world, &away);
     gateway.up().await;
     let run: Value = gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
-    assert_eq!(run["phase"], "opening");
+    assert_eq!(run["phase"], "queued", "nothing is pinned before it is signed and stored");
     let first = gateway.post(&format!("/runs/{id}/cancel"), &Value::Null).await;
     assert_eq!(first.status(), 200);
     let first: Value = first.json().await.unwrap();

@@ -12,3 +12,4 @@ mod crashing;
 mod hostile;
 mod retention;
 mod subscribing;
+mod lacking;

@@ -54,6 +54,7 @@ async fn questions_about_many_runs_touch_few_pages() {
     let load = LOAD.replace("$1", &OVERDUE_SECS.to_string());
     let filter = |user: Option<&str>, status: Option<Status>| Filter {
         user: user.map(str::to_owned),
+        subject: None,
         status,
         before: None,
         limit: 51,

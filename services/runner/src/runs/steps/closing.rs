@@ -7,13 +7,13 @@ use time::OffsetDateTime;
 use wire::Digest;
 
 use super::{Next, RunDriver, later, unreadable};
-use crate::chain::submit::{Done, SubmitOutcome};
+use crate::chain::submit::{Done, Refusal, SubmitOutcome};
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::model::run::{Escrow, RunLease, Snapshot};
 use crate::model::settlement::{CANCELLED, Failure, Receipt, Settlement};
 use crate::model::state::{Phase, Status};
-use crate::runs::store;
+use crate::runs::{facts, store};
 
 impl RunDriver {
     /// Settles what was frozen.
@@ -25,11 +25,13 @@ impl RunDriver {
         match self.submit(lease, snapshot, Kind::Finalize, &call).await? {
             SubmitOutcome::Done(done) => self.settled(lease, snapshot, settlement, &done).await,
             SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
+            SubmitOutcome::NeedsSource => Ok(Next::NeedsSource),
+            SubmitOutcome::Wait(why) => Ok(later(snapshot, why)),
             SubmitOutcome::TooLate => {
                 self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await
             }
-            SubmitOutcome::Refused(error) => {
-                self.on_settlement_rejected(lease, snapshot, &error.to_string()).await
+            SubmitOutcome::Refused(refusal) => {
+                self.on_settlement_rejected(lease, snapshot, &refusal).await
             }
             SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
         }
@@ -37,13 +39,22 @@ impl RunDriver {
 
     /// Gives the escrow back before the deadline.
     pub(super) async fn voiding(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
-        let (vault_run_id, _) = snapshot.pinned()?;
+        let (vault_run_id, deadline) = snapshot.pinned()?;
         let reason = void_reason(snapshot);
         let call = |valid_until| self.chain.void_call(vault_run_id, reason, valid_until);
         match self.submit(lease, snapshot, Kind::Void, &call).await? {
             SubmitOutcome::Done(_) => self.finish_refund(lease, snapshot, None).await,
             SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
-            SubmitOutcome::TooLate | SubmitOutcome::Refused(_) => {
+            SubmitOutcome::NeedsSource => Ok(Next::NeedsSource),
+            SubmitOutcome::Wait(why) => Ok(later(snapshot, why)),
+            SubmitOutcome::TooLate => {
+                self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await
+            }
+            SubmitOutcome::Refused(refusal) => {
+                // A record that is open can be voided until its deadline, whatever this answer said.
+                if self.is_open(vault_run_id).await? && self.until(deadline).await?.is_some() {
+                    return Ok(later(snapshot, refusal.error.to_string()));
+                }
                 self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await
             }
             SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
@@ -62,8 +73,10 @@ impl RunDriver {
                 self.finish_refund(lease, snapshot, Some(&deadline_passed())).await
             }
             SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
-            SubmitOutcome::Refused(error) => {
-                self.not_reclaimed(lease, snapshot, vault_run_id, &error).await
+            SubmitOutcome::NeedsSource => Ok(Next::NeedsSource),
+            SubmitOutcome::Wait(why) => Ok(later(snapshot, why)),
+            SubmitOutcome::Refused(refusal) => {
+                self.not_reclaimed(lease, snapshot, vault_run_id, &refusal).await
             }
             SubmitOutcome::TooLate => Err(Error::Broken("a reclaim is never too late".to_owned())),
             SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
@@ -118,26 +131,51 @@ impl RunDriver {
         Ok(next)
     }
 
-    /// The vault refuses the settlement: it is over, or can only be given back.
+    /// The vault refuses the settlement. Only its record of the run, read from a node that is not
+    /// behind, says what became of the run (R16).
     async fn on_settlement_rejected(
         &self,
         lease: RunLease,
         snapshot: &Snapshot,
-        why: &str,
+        refusal: &Refusal,
     ) -> Result<Next> {
         let (vault_run_id, deadline) = snapshot.pinned()?;
+        let why = refusal.error.to_string();
         let (record, _) = self.chain.record(vault_run_id).await?;
-        if let Some(record) = record
-            && let Lifecycle::Finalized { .. } = record.lifecycle
-        {
-            return Ok(Next::Operator(format!("the vault has settled this run otherwise: {why}")));
+        let in_time = self.until(deadline).await?.is_some();
+        match record.map(|record| record.lifecycle) {
+            Some(Lifecycle::Finalized { .. }) => {
+                Ok(Next::Operator(format!("the vault has settled this run otherwise: {why}")))
+            }
+            // A record cannot end before its deadline (V17): an absence is no proof until then.
+            None if in_time => Ok(later(snapshot, why)),
+            Some(Lifecycle::Open) if in_time => {
+                if refusal.is_final || self.is_delisted(snapshot, refusal).await? {
+                    let failure = Failure::new("SETTLEMENT_REFUSED", why);
+                    return self.start_refund(lease, snapshot, Phase::Voiding, &failure).await;
+                }
+                // The answer contradicts the record: a node that was behind, or a change since.
+                Ok(later(snapshot, why))
+            }
+            None | Some(Lifecycle::Open | Lifecycle::Voided(_) | Lifecycle::Reclaimed) => {
+                self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await
+            }
         }
-        let open = record.is_some_and(|record| record.lifecycle == Lifecycle::Open);
-        if open && self.until(deadline).await?.is_some() {
-            let failure = Failure::new("SETTLEMENT_REFUSED", why);
-            return self.start_refund(lease, snapshot, Phase::Voiding, &failure).await;
+    }
+
+    /// Whether the registry's own record shows that this runner may not settle any more (V6).
+    async fn is_delisted(&self, snapshot: &Snapshot, refusal: &Refusal) -> Result<bool> {
+        if refusal.error.name != "UnauthorizedRunner" {
+            return Ok(false);
         }
-        self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await
+        let terms = snapshot.terms()?;
+        let agent = facts::agent(&self.chain, terms.agent_id, Some(terms.rate_version)).await?;
+        Ok(agent.is_none_or(|agent| !agent.runners.contains(&terms.opened_by)))
+    }
+
+    async fn is_open(&self, vault_run_id: Digest) -> Result<bool> {
+        let (record, _) = self.chain.record(vault_run_id).await?;
+        Ok(record.is_some_and(|record| record.lifecycle == Lifecycle::Open))
     }
 
     /// The vault refuses to give back: it was given back already, or must not be.
@@ -146,9 +184,10 @@ impl RunDriver {
         lease: RunLease,
         snapshot: &Snapshot,
         vault_run_id: Digest,
-        error: &stellar::ChainError,
+        refusal: &Refusal,
     ) -> Result<Next> {
-        if error.contract().is_some_and(|error| error.name == "DeadlineNotReached") {
+        let error = &refusal.error;
+        if error.name == "DeadlineNotReached" {
             return Ok(later(snapshot, "the deadline"));
         }
         match self.chain.record(vault_run_id).await?.0.map(|record| record.lifecycle) {

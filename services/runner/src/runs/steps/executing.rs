@@ -54,7 +54,7 @@ impl RunDriver {
             return Ok(Executed::Statement(statement));
         }
         let deadline = snapshot.terms()?.deadline;
-        let wall = if known == Execution::Running { 0 } else { self.wall_secs() };
+        let wall = if known == Execution::Running { 0 } else { self.policy.wall_secs() };
         let needed = self.policy.margin_secs.saturating_add(wall);
         let now = self.chain.now().await?.latest_close;
         if now.saturating_add(needed) > deadline {
@@ -141,10 +141,6 @@ impl RunDriver {
         };
         let failure = Failure::new(code, format!("gave up before the deadline: {error}"));
         self.start_refund(lease, snapshot, Phase::Voiding, &failure).await
-    }
-
-    const fn wall_secs(&self) -> u64 {
-        self.policy.wall_limit_ms.div_ceil(1_000)
     }
 }
 

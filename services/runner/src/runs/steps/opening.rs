@@ -3,20 +3,27 @@
 use wire::{Digest, Problem};
 
 use super::{Next, RunDriver, later, unreadable};
+use crate::chain;
 use crate::chain::calls::{address, on_chain};
-use crate::chain::submit::{Done, SubmitOutcome};
+use crate::chain::store::SourceLease;
+use crate::chain::submit::{Done, Refusal, SubmitOutcome, TransactionIntent};
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::model::run::{Escrow, Run, RunLease, Snapshot};
 use crate::model::settlement::Failure;
 use crate::model::state::{Phase, Status};
 use crate::model::terms::Terms;
-use crate::runs::preflight::{self, Facts, Pinned, refuse};
-use crate::runs::{facts, store, verdict};
+use crate::runs::preflight::{self, Pinned, refuse};
+use crate::runs::{event, facts, store, verdict};
 
 impl RunDriver {
-    /// Looks at the run's chances (R8), pins its terms, and goes on to open it.
+    /// Looks at the run's chances (R8), and signs its opening as soon as there is a place for it.
+    /// Until then it is pending: nothing is pinned and no deadline runs.
     pub(super) async fn queued(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
+        // Asked first, since everything that follows asks the network.
+        if !self.chain.is_source_free().await? {
+            return Ok(Next::NeedsSource);
+        }
         let request = &snapshot.run.request;
         let facts =
             facts::read(&self.chain, &request.user, request.agent_id, request.rate_version).await?;
@@ -32,13 +39,57 @@ impl RunDriver {
             Err(error @ Error::Gate { .. }) => return Ok(later(snapshot, error.to_string())),
             Err(error) => return Err(error),
         };
-        let terms = self.terms(&snapshot.run, &facts, pinned)?;
-        let vault_run_id = self.vault_run_id(&terms, snapshot.attempt.nonce)?;
+        let Some(source) = self.chain.lease_source().await? else {
+            return Ok(Next::NeedsSource);
+        };
+        let signed = self.sign_opening(lease, snapshot, pinned, shipping, &source).await;
+        self.chain.release_source(&source).await?;
+        signed
+    }
+
+    /// Pins the terms, with a deadline that is counted from now, and signs the opening: both become
+    /// true with the phase, in one transaction of the database.
+    async fn sign_opening(
+        &self,
+        lease: RunLease,
+        snapshot: &Snapshot,
+        pinned: Pinned,
+        shipping: Option<Vec<u8>>,
+        source: &SourceLease,
+    ) -> Result<Next> {
+        let now = self.chain.now().await?.latest_close;
+        let terms = self.terms(&snapshot.run, now, pinned)?;
+        let nonce = snapshot.attempt.nonce;
+        let vault_run_id = self.vault_run_id(&terms, nonce)?;
+        let call = |valid_until| self.chain.open_call(&terms, nonce, valid_until);
+        let intent = TransactionIntent {
+            lease,
+            attempt: snapshot.run.attempt,
+            kind: Kind::Open,
+            vault_run_id,
+            deadline: terms.deadline,
+            latest: self.latest(Kind::Open, terms.deadline),
+            call: &call,
+        };
+        let transaction = match self.chain.prepare(&intent, source).await? {
+            Ok(transaction) => transaction,
+            Err(SubmitOutcome::Refused(refusal)) => {
+                let failure = refused_opening(&refusal);
+                return self.fail_before_open(lease, snapshot, &failure).await;
+            }
+            Err(SubmitOutcome::Unknown(reason)) => return Ok(Next::Operator(reason)),
+            Err(SubmitOutcome::Wait(why)) => return Ok(later(snapshot, why)),
+            Err(_) => return Ok(later(snapshot, "a place in a transaction")),
+        };
+
+        let now = chassis::clock::now();
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, lease, Phase::Queued).await?;
         store::pin(&mut tx, snapshot.key(), &terms, vault_run_id, shipping.as_deref()).await?;
+        chain::store::insert(&mut tx, lease, source, &transaction, now).await?;
         self.advance(&mut tx, lease, snapshot, Phase::Opening, None).await?;
         tx.commit().await?;
+        self.chain.crash_point(Kind::Open, "after_persist");
         Ok(Next::Again)
     }
 
@@ -50,12 +101,10 @@ impl RunDriver {
         match self.submit(lease, snapshot, Kind::Open, &call).await? {
             SubmitOutcome::Done(done) => self.opened(lease, snapshot, &done).await,
             SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
-            SubmitOutcome::Refused(error) => self.refused(lease, snapshot, &error).await,
-            SubmitOutcome::TooLate => {
-                let failure =
-                    Failure::new("OPEN_EXPIRED", "the run's deadline came before it was opened");
-                self.fail_before_open(lease, snapshot, &failure).await
-            }
+            SubmitOutcome::NeedsSource => Ok(Next::NeedsSource),
+            SubmitOutcome::Wait(why) => Ok(later(snapshot, why)),
+            SubmitOutcome::Refused(refusal) => self.refused(lease, snapshot, &refusal).await,
+            SubmitOutcome::TooLate => self.return_to_queue(lease, snapshot).await,
             SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
         }
     }
@@ -77,7 +126,20 @@ impl RunDriver {
         Ok(judged.map(|()| Some(envelope)))
     }
 
-    fn terms(&self, run: &Run, facts: &Facts, pinned: Pinned) -> Result<Terms> {
+    /// Nothing that was signed for the opening landed, or can land, and its deadline is too near: it
+    /// is signed with another deadline, and so with another id, when there is a place for it.
+    async fn return_to_queue(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
+        let now = chassis::clock::now();
+        let mut tx = chassis::postgres::begin(&self.db).await?;
+        store::fence(&mut tx, lease, Phase::Opening).await?;
+        store::unpin(&mut tx, lease, snapshot.run.attempt, now).await?;
+        event::publish(&mut tx, &self.policy.nats_prefix, lease.id, now).await?;
+        tx.commit().await?;
+        Ok(later(snapshot, "a place in a transaction"))
+    }
+
+    /// `now` is the ledger's time.
+    fn terms(&self, run: &Run, now: u64, pinned: Pinned) -> Result<Terms> {
         let request = stellar::ids::Request {
             input_digest: run.request.input_digest,
             module_digest: pinned.manifest_hash,
@@ -93,7 +155,7 @@ impl RunDriver {
             budgets: run.request.budgets,
             max_charge: pinned.max_charge,
             runner_fee: self.policy.runner_fee,
-            deadline: facts.now.saturating_add(self.policy.deadline_secs),
+            deadline: now.saturating_add(self.policy.deadline_secs),
             opened_at: None,
             developer: pinned.developer,
             manifest_hash: pinned.manifest_hash,
@@ -181,10 +243,9 @@ impl RunDriver {
         &self,
         lease: RunLease,
         snapshot: &Snapshot,
-        error: &stellar::ChainError,
+        refusal: &Refusal,
     ) -> Result<Next> {
-        let name = error.contract().map_or("Failed", |error| error.name);
-        let failure = Failure::new(format!("OPEN_{}", screaming(name)), error.to_string());
+        let failure = refused_opening(refusal);
         let (vault_run_id, _) = snapshot.pinned()?;
         match self.chain.record(vault_run_id).await?.0 {
             // It was open once and is over: what is left of it is given back.
@@ -209,6 +270,12 @@ impl RunDriver {
         tracing::warn!(run.id = %lease.id, "run {} was not opened: {}", lease.id, failure.reason);
         Ok(next)
     }
+}
+
+/// The vault's refusal of an opening, as a failure of the run.
+fn refused_opening(refusal: &Refusal) -> Failure {
+    let error = &refusal.error;
+    Failure::new(format!("OPEN_{}", screaming(error.name)), error.to_string())
 }
 
 /// `InsufficientBalance` as `INSUFFICIENT_BALANCE`.

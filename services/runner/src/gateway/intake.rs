@@ -1,0 +1,121 @@
+//! How many runs may wait: no more than can be opened and settled within the time that a run has
+//! (R16). What is accepted is served; what could not be is refused at once, with the time to wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+use crate::gateway::store::Load;
+
+/// How long a transaction takes until one was measured, in milliseconds: a ledger of the public
+/// network.
+const ASSUMED_MS: u64 = 5_000;
+/// A run takes its opening and its settlement.
+const TRANSACTIONS: u64 = 2;
+/// The least that may wait, however slow the network is.
+const LEAST: u64 = 16;
+/// The longest time that a caller is asked to wait, in seconds.
+const LONGEST_WAIT: u64 = 600;
+
+/// The intake of one gateway. Copies share it.
+#[derive(Debug, Clone)]
+pub struct Intake(Arc<Counters>);
+
+#[derive(Debug)]
+struct Counters {
+    /// Set by the operator; otherwise it follows from the deadlines.
+    most: Option<u64>,
+    deadline_ms: u64,
+    /// Runs that wait, as counted last, and those that were accepted since.
+    waiting: AtomicU64,
+    transaction_ms: AtomicU64,
+}
+
+impl Intake {
+    /// `most` runs may wait; without a number, as many as their deadline allows.
+    pub fn new(most: Option<u64>, deadline_secs: u64) -> Self {
+        Self(Arc::new(Counters {
+            most,
+            deadline_ms: deadline_secs.saturating_mul(1_000),
+            waiting: AtomicU64::new(0),
+            transaction_ms: AtomicU64::new(ASSUMED_MS),
+        }))
+    }
+
+    /// Takes over what was counted and measured.
+    pub fn observe(&self, load: &Load, transaction_ms: Option<i64>) {
+        let waiting = u64::try_from(load.queued).unwrap_or_default();
+        self.0.waiting.store(waiting, Ordering::Relaxed);
+        if let Some(measured) = transaction_ms.and_then(|ms| u64::try_from(ms).ok()) {
+            self.0.transaction_ms.store(measured.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether another run may wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::QueueFull`], with the time after which there will be room.
+    pub fn check(&self) -> Result<()> {
+        let waiting = self.0.waiting.load(Ordering::Relaxed);
+        let run_ms = self.run_ms();
+        let most = self.0.most.unwrap_or_else(|| (self.0.deadline_ms / run_ms).max(LEAST));
+        if waiting < most {
+            return Ok(());
+        }
+        let excess = (waiting - most).saturating_add(1);
+        let retry_after_secs = excess.saturating_mul(run_ms).div_ceil(1_000).clamp(1, LONGEST_WAIT);
+        Err(Error::QueueFull { waiting, retry_after_secs })
+    }
+
+    /// Counts a run that was accepted, until the runs are counted again.
+    pub fn accepted(&self) {
+        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn run_ms(&self) -> u64 {
+        self.0.transaction_ms.load(Ordering::Relaxed).saturating_mul(TRANSACTIONS).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(queued: i64) -> Load {
+        Load {
+            queued,
+            running: 0,
+            stuck: 0,
+            escrows_open: 0,
+            oldest_at: None,
+            overdue: 0,
+            held: 0,
+            active: None,
+        }
+    }
+
+    #[test]
+    fn no_more_runs_wait_than_their_deadline_allows() {
+        let intake = Intake::new(None, 3_600);
+        intake.observe(&load(359), None);
+        assert!(intake.check().is_ok(), "360 runs of 10 seconds fit an hour");
+        intake.accepted();
+        let Err(Error::QueueFull { waiting: 360, retry_after_secs }) = intake.check() else {
+            panic!("accepted")
+        };
+        assert_eq!(retry_after_secs, 10);
+        // A faster network takes more.
+        intake.observe(&load(360), Some(500));
+        assert!(intake.check().is_ok());
+    }
+
+    #[test]
+    fn the_operator_may_set_the_number() {
+        let intake = Intake::new(Some(2), 3_600);
+        intake.observe(&load(1), None);
+        assert!(intake.check().is_ok());
+        intake.observe(&load(2), None);
+        assert!(intake.check().is_err());
+    }
+}

@@ -1,0 +1,236 @@
+//! What the network or the operator lacks is waited for, and only the vault ends a settlement.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use soroban_localnet::Fault;
+use stellar::tx::{self, PrepareRequest};
+use stellar::{Keypair, token};
+use testkit::eventually;
+
+use crate::crashing::{free_port, spawn};
+use crate::world::{DEPOSIT, Gateway, PATIENCE, Running, World};
+
+/// What an account must keep, in stroops: two base reserves.
+const RESERVE: i128 = 10_000_000;
+
+/// Waits until `/health` names what is lacking.
+async fn degraded_by(gateway: &Gateway, kind: &str) {
+    eventually(Duration::from_secs(30), || async {
+        let health: Value = gateway.get("/health").await.json().await.unwrap();
+        let chain = health["checks"]["chain"].to_string();
+        health["ok"] == true && health["degraded"] == true && chain.contains(kind)
+    })
+    .await;
+}
+
+/// Has a process die when its settlement is signed: the run is executed and unpaid.
+async fn unsettled(world: &World) -> String {
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let dies = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", "finalize.before_persist")];
+    let mut process = spawn(world, &dies);
+    gateway.up().await;
+    let id = gateway.accepted(&world.body()).await;
+    eventually(PATIENCE, || {
+        let ended = process.0.try_wait().unwrap();
+        async move { ended }
+    })
+    .await;
+    id
+}
+
+async fn is_settled(world: &World, running: &Running, id: &str) {
+    let run = running.gateway.ended(id, "failed").await;
+    assert_eq!(run["errorCode"], "EXECUTOR_MISSING", "{run:#}");
+    assert!(run["receipt"].is_object(), "{run:#}");
+    assert_eq!((world.succeeded(id, "open").await, world.succeeded(id, "finalize").await), (1, 1));
+    let account = world.account().await;
+    assert_eq!((account.balance, account.receipts), (DEPOSIT, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fees_above_the_ceiling_are_waited_out_before_and_after_the_execution() {
+    let world = World::new().await;
+    let low = [("RUNNER_MAX_FEE_STROOPS", "1000")];
+    let running = world.start(&low).await;
+    let id = running.gateway.accepted(&world.body()).await;
+    degraded_by(&running.gateway, "fee").await;
+    let run: Value = running.gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
+    assert_eq!((run["status"].as_str(), run["escrow"].as_str()), (Some("pending"), Some("none")));
+    assert_eq!(run["deadline"], Value::Null, "no deadline runs before the opening is signed");
+    assert!(run["waitingFor"].as_str().unwrap().contains("ceiling"), "{run:#}");
+    running.stop().await;
+    let running = world.start(&[]).await;
+    is_settled(&world, &running, &id).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_outlives_an_empty_fee_account() {
+    let world = World::new().await;
+    let id = unsettled(&world).await;
+    // Everything but the reserve leaves the source's account.
+    let native = stellar::local::token_id().unwrap();
+    let (source, user) = (world.source.address(), world.user.address());
+    let held = token::balance(&world.rpc, native, source).await.unwrap();
+    let out = token::transfer(native, source, user, held - RESERVE).into();
+    let network = stellar::Network::standalone();
+    // The user pays for it, so that nothing but the reserve is left.
+    let request = PrepareRequest {
+        network: &network,
+        source: &world.user,
+        call: &out,
+        signers: &[&world.source],
+        max_time_unix: world.localnet.close_time() + 120,
+        auth_valid_ledgers: 1_000,
+        fee_ceiling: u64::from(u32::MAX),
+    };
+    tx::submit_and_wait(&world.rpc, &request).await.unwrap();
+
+    let running = world.start(&[]).await;
+    degraded_by(&running.gateway, "money").await;
+    let run: Value = running.gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
+    assert_eq!((run["phase"].as_str(), run["escrow"].as_str()), (Some("settling"), Some("open")));
+    let back = token::transfer(native, user, source, 500_000_000);
+    world.submit(&world.user, back.into()).await;
+    is_settled(&world, &running, &id).await;
+    // What was lacking is forgotten when a transaction lands.
+    eventually(Duration::from_secs(20), || async {
+        let health: Value = running.gateway.get("/health").await.json().await.unwrap();
+        health["degraded"] == false
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_that_fail_for_the_networks_reasons_are_tried_again() {
+    let world = World::new().await;
+    let id = unsettled(&world).await;
+    // Each failure is followed by a longer pause.
+    let failures = if std::env::var_os("LUMIO_LONG").is_some() { 8 } else { 4 };
+    world.localnet.fault(Fault::FailTransactions(failures));
+    let running = world.start(&[]).await;
+    is_settled(&world, &running, &id).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_a_node_behind_end_nothing() {
+    let world = World::new().await;
+    let running = world.start(&[]).await;
+    for _ in 0..3 {
+        let id = running.gateway.accepted(&world.body()).await;
+        running.gateway.until(&id, |run| run["escrow"] == "open").await;
+        // In the ledger before, there is no such run: `RunNotFound`.
+        world.localnet.fault(Fault::StaleReads(12));
+        let run = running.gateway.ended(&id, "failed").await;
+        assert_eq!(run["errorCode"], "EXECUTOR_MISSING", "{run:#}");
+        assert!(run["receipt"].is_object(), "{run:#}");
+    }
+    assert_eq!(world.account().await.receipts, 3);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_sequence_number_is_noticed_before_the_transactions_time_is_over() {
+    let world = World::new().await;
+    let running = world.start(&[]).await;
+    // The first send is lost; another transaction takes its sequence number meanwhile.
+    world.localnet.fault(Fault::LoseSendRequests(1));
+    let id = running.gateway.accepted(&world.body()).await;
+    running.gateway.until(&id, |run| run["status"] == "opening").await;
+    let native = stellar::local::token_id().unwrap();
+    let (source, user) = (world.source.address(), world.user.address());
+    world.submit(&world.source, token::transfer(native, source, user, 1).into()).await;
+    let begun = tokio::time::Instant::now();
+    is_settled(&world, &running, &id).await;
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    let text = "SELECT count(*) FROM chain_transactions WHERE kind = 'open' AND state = 'expired'";
+    let dead: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    assert_eq!(dead, 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_runs_are_left_alone_and_settlements_go_first() {
+    let world = World::new().await;
+    let id = unsettled(&world).await;
+    let running = world.start(&[("RUNNER_MAX_FEE_STROOPS", "1000")]).await;
+    let waiting = [
+        running.gateway.accepted(&world.body()).await,
+        running.gateway.accepted(&world.body()).await,
+    ];
+    running.stop().await;
+    // The network stands still with the settlement in the air: nothing else touches the waiting.
+    world.localnet.fault(Fault::Freeze(true));
+    let running = world.start(&[]).await;
+    let text = "SELECT count(*) FROM chain_transactions WHERE state IN ('sent', 'unknown')";
+    eventually(PATIENCE, || async {
+        let sent: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+        sent == 1
+    })
+    .await;
+    let text = "SELECT kind FROM chain_transactions WHERE state IN ('sent', 'unknown')";
+    let kind: String = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    assert_eq!(kind, "finalize", "a settlement comes before every opening");
+    let text = "SELECT coalesce(sum(lease_token), 0)::bigint FROM runs WHERE status = 'pending'";
+    let claims =
+        || async { sqlx::query_scalar::<_, i64>(text).fetch_one(&world.db.pool).await.unwrap() };
+    let before = claims().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(claims().await, before, "nobody claims a run that cannot go on");
+    world.localnet.fault(Fault::Freeze(false));
+    for id in waiting.iter().chain([&id]) {
+        running.gateway.ended(id, "failed").await;
+    }
+    assert_eq!(world.account().await.receipts, 3);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_longer_than_deadlines_allow_takes_no_more() {
+    let world = World::new().await;
+    let settings = [("RUNNER_MAX_QUEUE", "2"), ("RUNNER_MAX_FEE_STROOPS", "1000")];
+    let running = world.start(&settings).await;
+    running.gateway.accepted(&world.body()).await;
+    let first = running.gateway.post_with_key("k", &world.body()).await;
+    assert_eq!(first.status(), 202);
+    let refused = running.gateway.post("/runs", &world.body()).await;
+    assert_eq!(refused.status(), 429);
+    let secs: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=600).contains(&secs), "{secs}");
+    let body: Value = refused.json().await.unwrap();
+    assert_eq!(body["code"], "RATE_LIMITED", "{body}");
+    // What was accepted before is answered again.
+    assert_eq!(running.gateway.post_with_key("k", &world.body()).await.status(), 202);
+    let runs: Vec<Value> = running.gateway.get("/runs").await.json().await.unwrap();
+    assert_eq!(runs.len(), 2);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runners_in_one_ledger_draw_nonces_of_their_own() {
+    let world = World::new().await;
+    let other_source = Keypair::from_seed(&[41; 32]);
+    world.localnet.fund(&other_source.address().to_string()).await.unwrap();
+    let secret = other_source.secret();
+    let (one, other) =
+        (world.start(&[]).await, world.start(&[("RUNNER_SOURCE_SECRET", &secret)]).await);
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(one.gateway.accepted(&world.body()).await);
+    }
+    for id in &ids {
+        one.gateway.ended(id, "failed").await;
+    }
+    let text = "SELECT count(*) FROM chain_transactions WHERE state = 'failed'";
+    let failed: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    assert_eq!(failed, 0);
+    let text = "SELECT count(DISTINCT source) FROM chain_transactions";
+    let sources: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    assert_eq!(sources, 2, "both took part");
+    one.stop().await;
+    other.stop().await;
+}
