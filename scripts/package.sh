@@ -12,8 +12,11 @@ package() {
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
     architecture=$(dpkg --print-architecture)
     say "building the programs ($profile)"
-    cargo build --locked --quiet --profile "$profile" -p runner -p oracle-gate -p module-gate -p soroban-localnet -p lumio ||
-        die 1 "the build failed"
+    # Their --version and their telemetry name the commit.
+    LUMIO_COMMIT=${LUMIO_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || true)}
+    export LUMIO_COMMIT
+    cargo build --locked --quiet --profile "$profile" \
+        -p runner -p oracle-gate -p module-gate -p soroban-localnet -p lumio || die 1 "the build failed"
     mkdir -p "$out"
     stage=$(mktemp -d "$out/.stage.XXXXXX")
     # mktemp's folders are closed to others, and the package records modes.

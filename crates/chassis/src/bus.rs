@@ -15,6 +15,7 @@ use async_nats::jetstream::context::PublishError;
 use async_nats::jetstream::stream::{Config, StorageType};
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerAddr};
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use wire::event::Family;
@@ -250,14 +251,27 @@ fn options(url: &str) -> anyhow::Result<(ConnectOptions, ServerAddr)> {
         return Err(refused());
     }
     let mut options = ConnectOptions::new().name("lumio");
-    if let (user, Some(password)) = (url.username(), url.password()) {
-        options = options.user_and_password(user.to_owned(), password.to_owned());
-    } else if !url.username().is_empty() {
-        options = options.token(url.username().to_owned());
+    match credentials(&url).ok_or_else(refused)? {
+        (user, Some(password)) => options = options.user_and_password(user, password),
+        (token, None) if !token.is_empty() => options = options.token(token),
+        (_, None) => {}
     }
     url.set_username("").map_err(|()| refused())?;
     url.set_password(None).map_err(|()| refused())?;
     Ok((options, url.as_str().parse().map_err(|_| refused())?))
+}
+
+/// User and password as they are: within a URL they are escaped (RFC 3986, section 2.1). `None` if
+/// what they stand for is not UTF-8.
+fn credentials(url: &url::Url) -> Option<(String, Option<String>)> {
+    let plain = |escaped: &str| {
+        percent_decode_str(escaped).decode_utf8().ok().map(|text| text.into_owned())
+    };
+    let password = match url.password() {
+        Some(escaped) => Some(plain(escaped)?),
+        None => None,
+    };
+    Some((plain(url.username())?, password))
 }
 
 /// 50 ms, doubled at every attempt, at most [`MAX_RECONNECT_DELAY`].
@@ -270,5 +284,22 @@ fn log_event(event: &Event) {
     match event {
         Event::Connected => info!("NATS is connected"),
         other => warn!("NATS: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_url_may_hold_any_character() {
+        let read = |url: &str| credentials(&url.parse().unwrap());
+        let pair = |user: &str, password: &str| Some((user.to_owned(), Some(password.to_owned())));
+        let escaped = "nats://us%40er:a%22b%5Cc%20%24d%23e%2Ff%3Ag%C3%A9@host:4222";
+        assert_eq!(read(escaped), pair("us@er", "a\"b\\c $d#e/f:gé"));
+        assert_eq!(read("nats://user:100%25@host:4222"), pair("user", "100%"));
+        assert_eq!(read("nats://to%2Fken@host:4222"), Some(("to/ken".to_owned(), None)));
+        assert_eq!(read("nats://host:4222"), Some((String::new(), None)));
+        assert_eq!(read("nats://user:%FF@host:4222"), None, "no UTF-8");
     }
 }

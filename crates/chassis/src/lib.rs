@@ -28,3 +28,15 @@ pub use bus::Bus;
 pub use config::{Env, Secret};
 pub use health::Health;
 pub use service::Service;
+
+use std::sync::LazyLock;
+
+/// The version of this build, for `--version` and telemetry: the package's, and behind `+` the
+/// commit where the build names it in `LUMIO_COMMIT`.
+pub fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("LUMIO_COMMIT") {
+        Some(commit) if !commit.is_empty() => format!("{}+{commit}", env!("CARGO_PKG_VERSION")),
+        _ => env!("CARGO_PKG_VERSION").to_owned(),
+    });
+    &VERSION
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use sqlx::migrate::MigrateError;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -96,6 +96,13 @@ pub async fn put(conn: &mut PgConnection, event: &CloudEvent, subject: &str) -> 
     .map(drop)
 }
 
+/// What makes the outbox, recorded in a table of its own.
+pub(crate) fn migrations() -> Migrator {
+    let mut migrations = sqlx::migrate!("./migrations");
+    migrations.dangerous_set_table_name("_chassis_migrations");
+    migrations
+}
+
 /// Makes the outbox, or brings it up to date. The chassis keeps its own record of what was
 /// applied, so that a service's migrations are its own.
 ///
@@ -103,9 +110,7 @@ pub async fn put(conn: &mut PgConnection, event: &CloudEvent, subject: &str) -> 
 ///
 /// The database's own, or an outbox that is newer than this program.
 pub async fn migrate(conn: &mut PgConnection) -> Result<(), MigrateError> {
-    let mut migrations = sqlx::migrate!("./migrations");
-    migrations.dangerous_set_table_name("_chassis_migrations");
-    migrations.run(&mut *conn).await?;
+    migrations().run(&mut *conn).await?;
 
     // Databases from before had the outbox as the first migration of each service. What is
     // applied is the same table, so the record moves.

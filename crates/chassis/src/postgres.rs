@@ -14,7 +14,10 @@ use anyhow::{Context as _, anyhow};
 use opentelemetry::KeyValue;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres,
+    Transaction,
+};
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, info, warn};
 
@@ -62,7 +65,7 @@ pub async fn connect(url: &str) -> anyhow::Result<PgPool> {
 ///
 /// As [`connect`].
 pub async fn connect_at_most(url: &str, connections: u32) -> anyhow::Result<PgPool> {
-    let refused = || anyhow!("DATABASE_URL: want postgres://user:password@host:port/name");
+    let refused = || anyhow!("DATABASE_URL: expected postgres://user:password@host:port/name");
     // The driver would take any scheme, and connect to a host of its own choice.
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(refused());
@@ -154,12 +157,21 @@ fn bounded(options: PgConnectOptions) -> PgConnectOptions {
 /// connection of its own without bounds: a change of a large table, or the wait for another
 /// process that is making it, takes the time it takes.
 ///
+/// A schema that is up to date is only read: the role of a service need not be one that may change
+/// tables where a job with another role has migrated.
+///
 /// # Errors
 ///
 /// The database's own, or a schema that is newer than this program.
 pub async fn migrate(db: &PgPool, migrations: &Migrator) -> Result<(), MigrateError> {
     // Out of the pool, so that nobody else gets it.
     let mut conn = db.acquire().await?.detach();
+    // What cannot be read counts as not current; the driver then says why.
+    let current = is_current(&mut conn, &outbox::migrations()).await.unwrap_or(false)
+        && is_current(&mut conn, migrations).await.unwrap_or(false);
+    if current {
+        return Ok(conn.close().await?);
+    }
     for (name, _) in BOUNDS {
         let lift = sqlx::query("SELECT set_config($1, '0', false)");
         lift.bind(name).execute(&mut conn).await?;
@@ -167,6 +179,26 @@ pub async fn migrate(db: &PgPool, migrations: &Migrator) -> Result<(), MigrateEr
     outbox::migrate(&mut conn).await?;
     migrations.run(&mut conn).await?;
     Ok(conn.close().await?)
+}
+
+/// Whether exactly these migrations are applied, as they are. It changes nothing: even `CREATE
+/// TABLE IF NOT EXISTS`, with which the driver begins, needs the right to make tables.
+async fn is_current(conn: &mut PgConnection, migrations: &Migrator) -> sqlx::Result<bool> {
+    let table = &*migrations.table_name;
+    let there = sqlx::query_scalar::<_, bool>("SELECT to_regclass($1) IS NOT NULL");
+    if !there.bind(table).fetch_one(&mut *conn).await? {
+        return Ok(false);
+    }
+
+    // The name is one of ours, not a caller's.
+    let list = format!("SELECT version, checksum, success FROM {table} ORDER BY version");
+    let applied: Vec<(i64, Vec<u8>, bool)> =
+        sqlx::query_as(AssertSqlSafe(list)).fetch_all(conn).await?;
+    let steps = migrations.iter().filter(|step| step.migration_type.is_up_migration());
+    let mut expected: Vec<_> =
+        steps.map(|step| (step.version, step.checksum.to_vec(), true)).collect();
+    expected.sort_by_key(|(version, ..)| *version);
+    Ok(applied == expected)
 }
 
 /// Whether the database answers now; for [`crate::Health`].

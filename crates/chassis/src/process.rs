@@ -13,10 +13,13 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
+use sqlx::PgPool;
+use sqlx::migrate::MigrateError;
 use tracing::info;
 
 use crate::config::Env;
 use crate::confine::{self, confine};
+use crate::postgres;
 use crate::service::{Service, listen};
 use crate::telemetry::{self, Telemetry};
 
@@ -29,6 +32,8 @@ pub const METRICS_HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
 const EXIT_USAGE: u8 = 3;
 /// The service ended by a failure (C1).
 const EXIT_FAILED: u8 = 1;
+/// Nothing is known; another attempt may succeed (C1).
+const EXIT_UNKNOWN: u8 = 2;
 
 /// What a process is and may do.
 #[derive(Debug, Clone)]
@@ -57,6 +62,47 @@ pub fn run(process: Process, start: impl AsyncFnOnce(&Service) -> anyhow::Result
         Ok(Err(error)) => report(name, &error, EXIT_FAILED),
         Err(error) => report(name, &error, EXIT_USAGE),
     }
+}
+
+/// Brings the schema of `DATABASE_URL` up to date and ends: for a job that runs before the service
+/// starts, with a role that may change tables.
+///
+/// Exit code 0: the schema is up to date. 1: it cannot be brought there, as when it is newer than
+/// this program. 2: the database does not answer, or refuses the login; try again. 3: a setting is
+/// wrong (C1).
+pub fn migrate(
+    name: &'static str,
+    env: Env,
+    migrate: impl AsyncFnOnce(&PgPool) -> Result<(), MigrateError>,
+) -> ExitCode {
+    let url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
+    if let Err(error) = env.finish() {
+        return report(name, &error.into(), EXIT_USAGE);
+    }
+    let runtime = match tokio::runtime::Runtime::new().context("cannot start the runtime") {
+        Ok(runtime) => runtime,
+        Err(error) => return report(name, &error, EXIT_UNKNOWN),
+    };
+    runtime.block_on(async {
+        // For what is said while the database is waited for.
+        if let Err(error) = telemetry::init(name, "info") {
+            return report(name, &error, EXIT_USAGE);
+        }
+        let db = match postgres::connect(&url).await {
+            Ok(db) => db,
+            Err(error) => return report(name, &error, EXIT_UNKNOWN),
+        };
+        match migrate(&db).await {
+            Ok(()) => {
+                println!("the schema of {name} is up to date");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                let context = "DATABASE_URL: cannot bring the schema up to date";
+                report(name, &anyhow::Error::new(error).context(context), EXIT_FAILED)
+            }
+        }
+    })
 }
 
 /// Prints `error` with its causes on one line of standard error, after the program's name.

@@ -236,7 +236,7 @@ fn resource(service: String) -> Resource {
     Resource::builder()
         .with_service_name(service)
         .with_attributes([
-            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("service.version", crate::version()),
             KeyValue::new("service.instance.id", crate::clock::new_uuid().to_string()),
         ])
         .build()

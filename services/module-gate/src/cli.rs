@@ -31,7 +31,7 @@ use crate::sandbox::{LIMITS, Sandbox};
 #[derive(Debug, Parser)]
 #[command(
     name = "module-gate",
-    version,
+    version = chassis::version(),
     after_help = "\
 Examples:
   module-gate serve
@@ -58,6 +58,9 @@ pub enum Command {
     /// Serve lumio.module.v1 (settings come from the environment, see
     /// docs/operations/module-gate.md)
     Serve,
+    /// Bring the schema in the database of DATABASE_URL up to date, and end: for a job before the
+    /// service starts; `serve` does it as well, unless it is done
+    Migrate,
     /// Determinism oracles
     #[command(subcommand)]
     Oracles(Oracles),
@@ -216,6 +219,11 @@ pub fn run(command: Command) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Command::Serve => return ExitCode::from(USAGE),
+        Command::Migrate => {
+            let env = chassis::Env::process();
+            let migrate = async |db: &sqlx::PgPool| crate::store::migrate(db).await;
+            return chassis::process::migrate("module-gate", env, migrate);
+        }
     };
     match result {
         Ok(code) => code,

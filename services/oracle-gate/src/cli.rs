@@ -28,7 +28,7 @@ pub(crate) const UNKNOWN: u8 = 2;
 
 /// Seals what runs leave behind, and checks what is claimed of it.
 #[derive(Debug, Parser)]
-#[command(name = "oracle-gate", version, after_help = EXAMPLES)]
+#[command(name = "oracle-gate", version = chassis::version(), after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -50,6 +50,9 @@ Exit codes: 0 pass, 1 the subject is bad, 2 nothing is known (the output says wh
 enum Command {
     /// Serve gRPC, with the settings of the environment (ORACLE_GATE_*, DATABASE_URL, NATS_URL).
     Serve,
+    /// Bring the schema in the database of DATABASE_URL up to date, and end: for a job before the
+    /// service starts. `serve` does it as well, unless it is done.
+    Migrate,
     /// Check whether what a facts view names may be read.
     Check(check::Args),
     /// Close a pack: write its manifest and its seal, once.
@@ -102,6 +105,11 @@ pub fn run() -> ExitCode {
     let ended = match cli.command {
         Command::Serve => {
             return serve::run().unwrap_or_else(|failure| failure.report());
+        }
+        Command::Migrate => {
+            let env = chassis::Env::process();
+            let migrate = async |db: &sqlx::PgPool| crate::store::migrate(db).await;
+            return chassis::process::migrate("oracle-gate", env, migrate);
         }
         Command::Check(args) => check::run(args),
         Command::Seal(args) => seal::run(args),

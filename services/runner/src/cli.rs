@@ -28,6 +28,7 @@ const EXAMPLES: &str = "\
 Examples:
   runner serve                     with RUNNER_* from the environment or .env.runner
   runner serve --role gateway      answer callers only; another process works on runs
+  runner migrate                   bring the schema of DATABASE_URL up to date
   runner sessions revoke G…        end every login of an account
   runner runs list                 what the database holds, newest last
   runner runs show 0199f…          one run
@@ -39,7 +40,7 @@ Examples:
 
 /// Takes runs from the queue to a receipt on chain.
 #[derive(Debug, Parser)]
-#[command(name = "runner", version, after_help = EXAMPLES)]
+#[command(name = "runner", version = chassis::version(), after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -54,6 +55,9 @@ enum Command {
         #[arg(long, value_enum)]
         role: Option<Role>,
     },
+    /// Bring the schema in the database of DATABASE_URL up to date, and end: for a job before the
+    /// service starts. `serve` does it as well, unless it is done.
+    Migrate,
     /// Look at runs in the database of DATABASE_URL.
     #[command(subcommand)]
     Runs(RunsCommand),
@@ -164,6 +168,7 @@ pub fn main() -> ExitCode {
     };
     match cli.command {
         Command::Serve { role } => serve(role),
+        Command::Migrate => migrate(),
         Command::Runs(command) => block_on(runs(command)),
         Command::Sessions(SessionsCommand::Revoke { subject }) => block_on(revoke(&subject)),
         Command::Events(command) => block_on(events(command)),
@@ -179,6 +184,14 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+fn migrate() -> ExitCode {
+    let mut env = Env::process();
+    if let Err(error) = env.add_file(Path::new(FILE)) {
+        return refused(&error.into(), 3);
+    }
+    process::migrate("runner", env, async |db| postgres::migrate(db, &crate::MIGRATIONS).await)
 }
 
 fn serve(role: Option<Role>) -> ExitCode {

@@ -73,6 +73,27 @@ async fn a_migration_takes_the_time_it_takes_and_leaves_the_bounds_to_others() {
     assert_eq!(shown(&hasty, "statement_timeout").await, BRIEF.1);
 }
 
+#[tokio::test]
+async fn a_role_that_may_only_read_starts_on_a_schema_that_a_job_migrated() {
+    let db = testkit::postgres().await;
+    let folder = tempfile::tempdir().unwrap();
+    let step = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    step("0001_made.sql", "CREATE TABLE made (id int)");
+    let first = Migrator::new(folder.path()).await.unwrap();
+    // A role of Postgres's own, so that nothing outlives the test's database.
+    let reader = pool(&db, &[("role", "pg_read_all_data")]).await;
+    assert!(migrate(&reader, &first).await.is_err(), "nothing is there, and it may make nothing");
+    migrate(&db.pool, &first).await.unwrap();
+    migrate(&reader, &first).await.unwrap();
+
+    step("0002_more.sql", "CREATE TABLE more (id int)");
+    let second = Migrator::new(folder.path()).await.unwrap();
+    assert!(migrate(&reader, &second).await.is_err(), "a step is missing");
+    migrate(&db.pool, &second).await.unwrap();
+    migrate(&reader, &second).await.unwrap();
+    assert!(migrate(&db.pool, &first).await.is_err(), "the schema is newer than the program");
+}
+
 /// Transactions that Postgres holds open for this database without a statement in them.
 async fn left_open(db: &TestDb) -> i64 {
     let count = "SELECT count(*) FROM pg_stat_activity \
