@@ -1,7 +1,8 @@
 //! The facts view of a run: the one document from which a reader may reach into the store.
 //!
-//! Its JSON Schema is [`crate::schemas::RUN_FACTS_VIEW`]. Reading is strict: [`RunFactsView::parse`]
-//! accepts exactly what the schema accepts, and collects every mistake instead of the first one.
+//! Its JSON Schema is [`crate::schemas::RUN_FACTS_VIEW`]. Reading is strict:
+//! [`RunFactsView::parse`] accepts exactly what the schema accepts, and collects every mistake
+//! instead of the first one.
 
 mod bundle;
 mod receipts;
@@ -90,19 +91,19 @@ pub struct Locator {
     pub output_id: String,
     /// Path below the oracle root; its last segment may hold one `*`.
     pub path: String,
-    /// Pin: equal to the run's where it stands.
+    /// Pin: equal to the run's where it is stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_fingerprint: Option<Digest>,
-    /// Pin: equal to the run's where it stands.
+    /// Pin: equal to the run's where it is stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameter_hash: Option<Digest>,
-    /// Pin: equal to the run's where it stands.
+    /// Pin: equal to the run's where it is stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Pin: equal to the run's where it stands.
+    /// Pin: equal to the run's where it is stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenario_id: Option<String>,
-    /// Pin: equal to the run's where it stands.
+    /// Pin: equal to the run's where it is stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunKey>,
     /// Schema of the content.
@@ -131,7 +132,7 @@ pub struct PolicyRev {
     pub content_digest: Digest,
 }
 
-/// The seal a view stands on.
+/// The seal that a view depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackRef {

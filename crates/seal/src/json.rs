@@ -8,8 +8,8 @@ use serde_json::Value;
 
 pub use wire::json::parse;
 
-/// Reads `bytes` as a `T` and nothing else. The derived readers also take an array for an object and
-/// null for an absent member; what does not come back in the shape it came in is refused.
+/// Reads `bytes` as a `T` and nothing else. The derived readers also take an array for an object
+/// and null for an absent member; what does not come back in the shape it came in is refused.
 pub(crate) fn read<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, serde_json::Error> {
     let value = parse(bytes)?;
     let read: T = serde_json::from_slice(bytes)?;
@@ -20,7 +20,8 @@ pub(crate) fn read<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, s
     Ok(read)
 }
 
-/// The words of JSON and YAML readers that name types of this program, and the words of the formats.
+/// The words of JSON and YAML readers that name types of this program, and the words of the
+/// formats.
 const WORDS: [(&str, &str); 16] = [
     ("invalid type: ", "wrong type: "),
     ("internally tagged enum ", "an object with a known tag, "),
@@ -40,8 +41,8 @@ const WORDS: [(&str, &str); 16] = [
     ("a string", "a text"),
 ];
 
-/// An error of a JSON or YAML reader in the words of the format: without the names of this program's
-/// types, and without the value that was found, which may be anything.
+/// An error of a JSON or YAML reader in the words of the format: without the names of this
+/// program's types, and without the value that was found, which may be anything.
 pub fn explain(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     let (found, expected) = match text.split_once(", expected ") {
@@ -60,7 +61,7 @@ pub fn explain(error: &impl std::fmt::Display) -> String {
         "a nonzero u32" | "a nonzero u64" => "a whole number above 0",
         other => other,
     };
-    // The names that a document may have are told; the names of types, after a comma, are not.
+    // The names that a document may have are reported; the names of types, after a comma, are not.
     if expected.starts_with("one of ") || expected.starts_with('`') {
         return format!("{found}, expected {expected}{place}");
     }

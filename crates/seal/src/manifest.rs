@@ -96,13 +96,13 @@ impl Manifest {
     /// [`Manifest::derived_pack_id`].
     ///
     /// # Errors
-    /// Unknown version, unknown or missing field, a value out of its limits; in a `v1`, bytes that are
-    /// not the canonical ones.
+    /// Unknown version, unknown or missing field, a value out of its limits; in a `v1`, bytes that
+    /// are not the canonical ones.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let manifest: Self =
             json::read(bytes).map_err(|error| ManifestError(json::explain(&error)))?;
-        // We write one form only; another was written by somebody else, or is read differently.
-        let canonical = |it: &Self| it.to_bytes().is_ok_and(|written| written == bytes);
+        // We write one form only; another was written by another program, or is read differently.
+        let canonical = |document: &Self| document.to_bytes().is_ok_and(|written| written == bytes);
         if matches!(&manifest, Self::V1(_)) && !canonical(&manifest) {
             return Err(ManifestError("it is not canonical JSON".to_owned()));
         }
@@ -179,7 +179,8 @@ impl Manifest {
         wire::json::canonical(self)
     }
 
-    /// Whether `other` describes the same pack with the same files; when it was made does not count.
+    /// Whether `other` describes the same pack with the same files; when it was made does not
+    /// count.
     pub fn same_identity(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::V1(a), Self::V1(b)) => {

@@ -53,8 +53,8 @@ pub struct SealV1 {
     pub sealed_at_utc: OffsetDateTime,
     /// sha256 of the manifest's exact bytes.
     pub manifest_digest: Digest,
-    /// 32 lower hex digits drawn for this one attempt to seal. After a doubtful answer of the store,
-    /// it tells whose seal is there.
+    /// 32 lower hex digits drawn for this one attempt to seal. After a doubtful answer of the
+    /// store, it shows whose seal is there.
     pub nonce: String,
     /// What the store showed of itself before it was trusted with a seal (O10).
     pub store_probe: StoreProbe,
@@ -84,8 +84,8 @@ pub struct StoreProbe {
     pub writers: u32,
     /// Races that ended with exactly one winner, whose content stayed.
     pub races_with_one_winner: u32,
-    /// Whether an upload with a wrong sha256 was refused and left nothing, so that the checksums the
-    /// store keeps are those of the bytes it keeps (O11); absent where it keeps none.
+    /// Whether an upload with a wrong sha256 was refused and left nothing, so that the checksums
+    /// the store keeps are those of the bytes it keeps (O11); absent where it keeps none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrong_checksum_refused: Option<bool>,
     /// When it was probed.
@@ -121,7 +121,7 @@ impl SealMarker {
     /// `v1`, bytes that are not the canonical ones.
     pub fn parse(bytes: &[u8]) -> Result<Self, SealError> {
         let seal: Self = json::read(bytes).map_err(|error| SealError(json::explain(&error)))?;
-        // We write one form only; another was written by somebody else, or is read differently.
+        // We write one form only; another was written by another program, or is read differently.
         let canonical = |seal: &Self| seal.to_bytes().is_ok_and(|written| written == bytes);
         if matches!(&seal, Self::V1(_)) && !canonical(&seal) {
             return Err(SealError("it is not canonical JSON".to_owned()));

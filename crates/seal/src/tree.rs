@@ -17,7 +17,7 @@ use crate::json;
 use crate::path::{self, PathError};
 use crate::walk;
 
-/// Name of the rule, as it stands in documents.
+/// Name of the rule, as documents name it.
 pub const ALGO: &str = "sha256-tree-v1";
 
 const DOMAIN: &[u8] = b"lumio-tree-v1\0";
@@ -69,7 +69,7 @@ pub enum TreeError {
     Path(#[from] PathError),
     /// Two paths would be one file on some store.
     #[error(
-        "paths {0:?} and {1:?} cannot stand in one tree: some disk keeps both under one name (equal, or \
+        "paths {0:?} and {1:?} cannot be in one tree: some disk keeps both under one name (equal, \
          equal but for case or Unicode form), or one is the other's folder"
     )]
     Clash(String, String),
@@ -213,7 +213,8 @@ fn digest(sorted: &[File]) -> Digest {
     hasher.finish()
 }
 
-/// Refuses what a disk that ignores case or Unicode form would merge, and a file that is also a folder.
+/// Refuses what a disk that ignores case or Unicode form would merge, and a file that is also a
+/// folder.
 fn refuse_clashes(files: &[File]) -> Result<(), TreeError> {
     let mut folders: BTreeMap<String, &str> = BTreeMap::new();
     let mut names: BTreeMap<String, &str> = BTreeMap::new();

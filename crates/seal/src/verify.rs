@@ -1,9 +1,9 @@
 //! Recomputes every link of a sealed pack, and names the ones that are broken.
 //!
-//! Seal → manifest (by the digest of its exact bytes) → pack id (derived from the manifest's fields)
-//! → every file (by length and digest), with no file more and no file less. A report without a
-//! broken link says that the bytes are those that were sealed. It does not say that they are right,
-//! nor who sealed them: that is for statements, gates and the chain.
+//! Seal → manifest (by the digest of its exact bytes) → pack id (derived from the manifest's
+//! fields) → every file (by length and digest), with no file more and no file less. A report
+//! without a broken link says that the bytes are those that were sealed. It does not say that they
+//! are right, nor who sealed them: that is for statements, gates and the chain.
 
 mod broken;
 mod dir;

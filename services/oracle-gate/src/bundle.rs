@@ -119,12 +119,12 @@ pub async fn packs(gate: &Gate, passed: &Outcome) -> Result<Vec<Entry>, Error> {
     Ok(entries)
 }
 
-/// Sends every file's bytes as they are in the store now. Where its digest is known they are compared
-/// with it; else judging them is the verifier's.
+/// Sends every file's bytes as they are in the store now. Where its digest is known they are
+/// compared with it; else judging them is the verifier's.
 ///
 /// # Errors
-/// [`Problem::SealMismatch`] if a file is gone, [`Problem::DigestMismatch`] if it has changed; store
-/// errors. A receiver that went away is none.
+/// [`Problem::SealMismatch`] if a file is gone, [`Problem::DigestMismatch`] if it has changed;
+/// store errors. A receiver that went away is none.
 pub async fn send(
     gate: &Gate,
     entries: Vec<Entry>,

@@ -171,7 +171,7 @@ impl Catalogue {
     /// Reads the YAML of a catalogue.
     ///
     /// # Errors
-    /// Not a catalogue, an entry that does not state its gates, or one that stands twice.
+    /// Not a catalogue, an entry that does not state its gates, or one that occurs twice.
     pub fn parse(yaml: &[u8]) -> Result<Self, CatalogueError> {
         #[derive(Deserialize)]
         struct File {
@@ -182,7 +182,7 @@ impl Catalogue {
         let mut outputs = BTreeMap::new();
         for output in file.outputs {
             if let Some(twice) = outputs.insert(output.output_id.clone(), output) {
-                return Err(refused(format!("output {} stands twice", twice.output_id)));
+                return Err(refused(format!("output {} occurs twice", twice.output_id)));
             }
         }
         Ok(Self { outputs, digest: Digest::of(yaml) })
@@ -210,7 +210,7 @@ impl GateMap {
     /// Reads the YAML of a gate map.
     ///
     /// # Errors
-    /// Not a gate map, or a gate that stands twice.
+    /// Not a gate map, or a gate that occurs twice.
     pub fn parse(yaml: &[u8]) -> Result<Self, CatalogueError> {
         #[derive(Deserialize)]
         struct File {
@@ -221,7 +221,7 @@ impl GateMap {
         let mut gates = BTreeMap::new();
         for gate in file.gates {
             if let Some(twice) = gates.insert(gate.gate_id.clone(), gate) {
-                return Err(refused(format!("gate {} stands twice", twice.gate_id)));
+                return Err(refused(format!("gate {} occurs twice", twice.gate_id)));
             }
         }
         Ok(Self { gates, digest: Digest::of(yaml) })
@@ -237,8 +237,9 @@ impl GateMap {
         self.digest
     }
 
-    /// Every gate that must have passed before `output` is read: those it names, those that authorise
-    /// it, and everything upstream of them (O7). Names the map lacks are in the answer too.
+    /// Every gate that must have passed before `output` is read: those it names, those that
+    /// authorise it, and everything upstream of them (O7). Names the map lacks are in the answer
+    /// too.
     pub fn required(&self, output: &Output) -> BTreeSet<String> {
         let authorising = self
             .gates

@@ -1,179 +1,52 @@
 //! The checker: may what this facts view names be read?
 //!
-//! It starts at one view and reads only what the view, the gate map and the packs' manifests name (O8).
-//! All rules run, all reasons are reported, in the order of the table; whatever cannot be known is an
-//! error (O1). Bytes are hashed, never believed (O2).
+//! It starts at one view and reads only what the view, the gate map and the packs' manifests name
+//! (O8). All rules run, all reasons are reported, in the order of the table; whatever cannot be
+//! known is an error (O1). Bytes are hashed, never believed (O2).
+//!
+//! Layers, lowest first: [`rules`] and [`outcome`] are values; [`findings`] collects reasons;
+//! `measured` knows every file; `locators` and `packs` open what the view names; `subject` is all
+//! of that together; `content` and `gates` judge it. Each knows only the ones before it.
 
 mod content;
 pub mod findings;
-pub(crate) mod locators;
-pub(crate) mod measured;
+mod gates;
+mod locators;
+mod measured;
+pub mod outcome;
 mod packs;
+pub mod rules;
+mod subject;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use ed25519_dalek::VerifyingKey;
 use seal::facts::{MAX_VIEW_BYTES, RunFactsView};
-use serde::Serialize;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
-pub use findings::{Findings, Issue, Status};
-pub use measured::EvidenceCount;
-pub use packs::{Pack, PackDetail};
+pub use findings::Findings;
+pub use outcome::{Details, EvidenceCount, Issue, Outcome, PackDetail, Status};
+pub use packs::Pack;
+pub use rules::Rules;
 
-use measured::{Measured, Plan};
+use measured::Measured;
+use subject::{Plans, Subject};
 
-use crate::catalogue::{Catalogue, GateMap};
-use crate::gates;
 use crate::locator::{Contained, path_reason};
-use crate::objects::{Evidence, Objects};
-use crate::profile::Profile;
+use crate::objects::{Objects, StoreError};
 use crate::reasons::Reason;
 
-/// By what a view is judged.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// Name of the profile, for the report.
-    pub profile_id: String,
-    /// Outputs of the engine.
-    pub catalogue: Catalogue,
-    /// Gates of the engine.
-    pub gate_map: GateMap,
-    /// Keys whose statements count as evidence.
-    pub keys: Vec<VerifyingKey>,
-    /// A missing seal or manifest is a warning.
-    pub allow_unsealed: bool,
-    /// A missing digest is a warning.
-    pub allow_missing_digest: bool,
-    /// A view has to pin its pack's seal.
-    pub require_pack_ref: bool,
-    /// Gates are needed.
-    pub require_gate_pass: bool,
-    /// The oldest that a gate's receipt may be; `None`: of any age.
-    pub max_receipt_age: Option<Duration>,
-    /// The least that must stand behind a digest. With `size_only` nothing is hashed that need not
-    /// be, the answer is a warning at best, and only a lenient profile allows it (O11).
-    pub least_evidence: Evidence,
-    /// Checksums kept by a store that was shown to check them count.
-    pub trust_store_checksums: bool,
+/// The answer where no view could be found under `facts_ref`.
+pub fn unreadable(rules: &Rules, facts_ref: &str) -> Outcome {
+    let mut findings = Findings::new(rules);
+    findings.add(Reason::RunFactsUnreadable, format!("{facts_ref} is not there"));
+    findings.outcome(details(rules, facts_ref))
 }
 
-/// What a check works on: a view, what it names, and by which rules.
-pub(crate) struct Subject<'a> {
-    pub(crate) objects: &'a Objects,
-    pub(crate) rules: &'a Rules,
-    pub(crate) view: &'a RunFactsView,
-    pub(crate) now: OffsetDateTime,
-    pub(crate) outputs: Vec<locators::Output<'a>>,
-    pub(crate) packs: Vec<Pack>,
-}
-
-/// What has to be measured, by the number of the pack that it lies in.
-#[derive(Default)]
-pub(crate) struct Plans(BTreeMap<Option<usize>, Plan>);
-
-impl Plans {
-    pub(crate) fn of(&mut self, pack: Option<usize>) -> &mut Plan {
-        self.0.entry(pack).or_default()
-    }
-}
-
-impl Subject<'_> {
-    /// The pack that an output lies in, with its number.
-    pub(crate) fn pack_of(&self, output: &locators::Output<'_>) -> (Option<usize>, Option<&Pack>) {
-        let root = output.path.pack_root();
-        let at = self.packs.iter().position(|pack| pack.root == root);
-        (at, at.map(|at| &self.packs[at]))
-    }
-
-    /// Whether the catalogue says that an output is a folder.
-    pub(crate) fn is_a_folder(&self, output: &locators::Output<'_>) -> bool {
-        let entry = self.rules.catalogue.output(&output.locator.output_id);
-        let template = entry.and_then(|entry| entry.path_template.as_ref());
-        template.is_some_and(|template| template.is_folder())
-    }
-}
-
-/// What the checker found.
-#[derive(Debug, Clone, Serialize)]
-pub struct Outcome {
-    /// The answer. Only `OK` lets a run go on.
-    pub status: Status,
-    /// Codes, unique, in the order of the table.
-    pub reason_codes: Vec<Reason>,
-    /// Everything found, in the same order.
-    pub issues: Vec<Issue>,
-    /// Counts and references behind it.
-    pub details: Details,
-}
-
-/// Counts and references behind an answer.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Details {
-    /// The profile it was judged by.
-    pub profile_id: String,
-    /// The view.
-    pub run_facts_ref: String,
-    /// Locators in the view.
-    pub locators_total: usize,
-    /// Of these, not there.
-    pub locators_missing: usize,
-    /// Of these, without a digest.
-    pub locators_missing_digest: usize,
-    /// Outputs that pass because their catalogue entry states that they need no gate.
-    pub no_gate_required: Vec<String>,
-    /// Outputs that may be streamed as traffic: those whose role says so and that have a locator. None
-    /// if the check fails.
-    pub traffic_outputs: Vec<String>,
-    /// Files by how well they are known.
-    pub evidence: EvidenceCount,
-    /// The packs the outputs lie in.
-    pub packs: Vec<PackDetail>,
-}
-
-impl Rules {
-    /// The strict rules of a profile (O5).
-    pub fn strict(profile: &Profile, keys: Vec<VerifyingKey>) -> Self {
-        Self {
-            profile_id: profile.id.clone(),
-            catalogue: profile.catalogue.clone(),
-            gate_map: profile.gate_map.clone(),
-            keys,
-            allow_unsealed: false,
-            allow_missing_digest: false,
-            require_pack_ref: profile.require_pack_ref,
-            require_gate_pass: profile.require_gate_pass,
-            max_receipt_age: profile.max_receipt_age,
-            least_evidence: profile.least_evidence.max(Evidence::StoreSha256),
-            trust_store_checksums: profile.trust_store_checksums,
-        }
-    }
-}
-
-impl Outcome {
-    /// The answer where no view could be found under `facts_ref`.
-    pub fn unreadable(rules: &Rules, facts_ref: &str) -> Self {
-        let mut findings = Findings::new(rules);
-        findings.add(Reason::RunFactsUnreadable, format!("{facts_ref} is not there"));
-        findings.outcome(details(rules, facts_ref))
-    }
-
-    /// The exit code of C1: 1 where something is known to be bad, 2 where nothing is known.
-    pub fn exit(&self, fail_on_warn: bool) -> u8 {
-        match self.status {
-            Status::Ok => 0,
-            Status::Warn => u8::from(fail_on_warn),
-            Status::Fail => {
-                let errors = self.issues.iter().filter(|issue| issue.is_error());
-                errors.map(|issue| issue.code.row().class.exit()).min().unwrap_or(2)
-            }
-        }
-    }
-
-    /// Whether nothing bad is known, and the same check may pass later by itself.
-    pub fn is_doubtful(&self) -> bool {
-        self.status == Status::Fail && self.exit(false) == 2
-    }
+/// The answer where the store failed on the view itself.
+pub fn store_failed(rules: &Rules, facts_ref: &str, error: &StoreError) -> Outcome {
+    let mut findings = Findings::new(rules);
+    findings.store(error);
+    findings.outcome(details(rules, facts_ref))
 }
 
 /// Checks the view stored under `facts_ref`, relative to the oracle root. `now` is what the age of
@@ -184,27 +57,19 @@ pub async fn check(
     facts_ref: &str,
     now: OffsetDateTime,
 ) -> Outcome {
-    let mut findings = Findings::new(rules);
-    let read = match Contained::parse(facts_ref, objects.names()) {
+    let path = match Contained::parse(facts_ref, objects.names()) {
+        Ok(path) => path,
         Err(error) => {
+            let mut findings = Findings::new(rules);
             findings.add(path_reason(&error), error.to_string());
-            None
+            return findings.outcome(details(rules, facts_ref));
         }
-        Ok(path) => match objects.read(path.as_str(), MAX_VIEW_BYTES).await {
-            Ok(Some(bytes)) => Some(bytes),
-            Ok(None) => {
-                findings.add(Reason::RunFactsUnreadable, format!("{facts_ref} is not there"));
-                None
-            }
-            Err(error) => {
-                findings.store(&error);
-                None
-            }
-        },
     };
-    match read {
-        Some(bytes) => check_bytes(objects, rules, facts_ref, &bytes, now).await,
-        None => findings.outcome(details(rules, facts_ref)),
+
+    match objects.read(path.as_str(), MAX_VIEW_BYTES).await {
+        Ok(Some(bytes)) => check_bytes(objects, rules, facts_ref, &bytes, now).await,
+        Ok(None) => unreadable(rules, facts_ref),
+        Err(error) => store_failed(rules, facts_ref, &error),
     }
 }
 
@@ -254,7 +119,7 @@ pub async fn check_bytes(
     gates::plan(&subject, &mut plans, &mut measured, &mut findings).await;
     measured.note_failures(&mut findings);
     let candidates = content::plan(&subject, &mut plans, rules.least_evidence, &mut findings).await;
-    for (at, plan) in plans.0 {
+    for (at, plan) in plans.into_each() {
         let objects = at.map_or(objects, |at| &subject.packs[at].objects);
         measured.measure(objects, plan, &mut findings).await;
     }

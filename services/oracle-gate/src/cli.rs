@@ -1,4 +1,5 @@
-//! The command line: `serve`, and `check`, `seal`, `probe` and `reasons`, which need no running service.
+//! The command line: `serve`, and `check`, `seal`, `probe` and `reasons`, which need no running
+//! service.
 
 mod check;
 pub(crate) mod escape;
@@ -17,7 +18,7 @@ use ed25519_dalek::VerifyingKey;
 
 use crate::crash;
 use crate::locator::Contained;
-use crate::objects::{Credentials, Objects, Place, StoreError};
+use crate::objects::{Credentials, Objects, StoreError, StoreLocation};
 use crate::profile::Profile;
 use crate::reasons::Reason;
 
@@ -170,8 +171,9 @@ pub(crate) fn store(profile: &str) -> Result<(Profile, Objects), Failure> {
     let profile = Profile::load(profile, root, |name| env.optional(name))
         .map_err(|error| usage(error.to_string()))?;
     let wrong = |text: String| usage(format!("{}: {text}", crate::config::ROOT));
-    let place = Place::parse(&profile.oracle_root, &profile.object_store).map_err(wrong)?;
-    let objects = Objects::open(&place, || Credentials::read(|name| env.optional(name)))
+    let location =
+        StoreLocation::parse(&profile.oracle_root, &profile.object_store).map_err(wrong)?;
+    let objects = Objects::open(&location, || Credentials::read(|name| env.optional(name)))
         .map_err(|error| wrong(error.to_string()))?;
     Ok((profile, objects))
 }
@@ -185,8 +187,8 @@ pub(crate) fn keys(texts: &[String]) -> Result<Vec<VerifyingKey>, Failure> {
     texts.iter().filter(|text| !text.is_empty()).map(key).collect()
 }
 
-/// A view named by an operator: below the oracle root, or else any file of this machine; `None` if it
-/// is neither. What the view itself names is held to the root all the same (O8).
+/// A view named by an operator: below the oracle root, or else any file of this machine; `None` if
+/// it is neither. What the view itself names is held to the root all the same (O8).
 pub(crate) async fn read_view(
     objects: &Objects,
     reference: &str,

@@ -9,7 +9,7 @@ use chassis::{Env, Secret};
 use ed25519_dalek::VerifyingKey;
 use wire::dsse::parse_key;
 
-use crate::objects::{Credentials, Place};
+use crate::objects::{Credentials, StoreLocation};
 use crate::profile::Profile;
 
 /// Where the address of the gRPC server is set.
@@ -35,7 +35,7 @@ pub struct Config {
     /// Store, catalogue, gates and policy.
     pub profile: Profile,
     /// Where the store is.
-    pub place: Place,
+    pub location: StoreLocation,
     /// By what requests to a bucket are signed; a folder needs none.
     pub credentials: Option<Credentials>,
     /// Folder shared with module-gate, where the store is a bucket: modules and staged outputs.
@@ -60,10 +60,10 @@ impl Config {
     pub fn read(env: Env) -> Result<Self, ConfigErrors> {
         let bind = env.with_default(BIND, "127.0.0.1:4100").parse();
         if bind.is_err() {
-            env.mistake(BIND, "want an address and a port, such as 127.0.0.1:4100");
+            env.mistake(BIND, "expected an address and a port, such as 127.0.0.1:4100");
         }
         if env.optional(TOKENS).is_none() {
-            env.mistake(TOKENS, "is not set; want name:token entries between commas");
+            env.mistake(TOKENS, "is not set; expected name:token entries separated by commas");
         }
         let tokens = env.parse(TOKENS, Tokens::parse);
         let keys = keys(&env);
@@ -75,7 +75,9 @@ impl Config {
         }
         let store = profile.as_ref().ok().and_then(|profile| store(&env, profile));
         let exchange = env.optional(EXCHANGE).map(PathBuf::from);
-        if exchange.is_none() && store.as_ref().is_some_and(|(place, _)| place.folder().is_none()) {
+        if exchange.is_none()
+            && store.as_ref().is_some_and(|(location, _)| location.folder().is_none())
+        {
             let wrong =
                 "is not set; beside an s3:// root a folder shared with module-gate is needed";
             env.mistake(EXCHANGE, wrong);
@@ -85,7 +87,7 @@ impl Config {
         let nats_prefix = env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX);
         let log_level = env.with_default(LOG_LEVEL, "info");
         env.finish()?;
-        let (Ok(bind), Some(tokens), Ok(profile), Some((place, credentials))) =
+        let (Ok(bind), Some(tokens), Ok(profile), Some((location, credentials))) =
             (bind, tokens, profile, store)
         else {
             return Err(ConfigErrors(Vec::new()));
@@ -94,7 +96,7 @@ impl Config {
             bind,
             tokens,
             profile,
-            place,
+            location,
             credentials,
             exchange,
             keys,
@@ -107,15 +109,15 @@ impl Config {
 }
 
 /// Where the store is, and for a bucket by what requests to it are signed.
-fn store(env: &Env, profile: &Profile) -> Option<(Place, Option<Credentials>)> {
-    let place = Place::parse(&profile.oracle_root, &profile.object_store);
-    let place = place.map_err(|wrong| env.mistake(ROOT, &wrong)).ok()?;
-    if place.folder().is_some() {
-        return Some((place, None));
+fn store(env: &Env, profile: &Profile) -> Option<(StoreLocation, Option<Credentials>)> {
+    let location = StoreLocation::parse(&profile.oracle_root, &profile.object_store);
+    let location = location.map_err(|wrong| env.mistake(ROOT, &wrong)).ok()?;
+    if location.folder().is_some() {
+        return Some((location, None));
     }
     let credentials = Credentials::read(|name| env.optional(name));
     let credentials = credentials.map_err(|wrong| env.mistake(ROOT, &wrong)).ok()?;
-    Some((place, Some(credentials)))
+    Some((location, Some(credentials)))
 }
 
 /// The accepted keys; for the service at least one, or no statement could ever count.
@@ -123,7 +125,10 @@ fn keys(env: &Env) -> Vec<VerifyingKey> {
     let named = env.list(KEYS);
     let keys: Vec<_> = named.iter().filter_map(|text| parse_key(text)).collect();
     if keys.len() != named.len() || keys.is_empty() {
-        env.mistake(KEYS, "want module-gate's public keys, 64 hex digits each, between commas");
+        env.mistake(
+            KEYS,
+            "expected module-gate's public keys of 64 hex digits each, separated by commas",
+        );
     }
     keys
 }

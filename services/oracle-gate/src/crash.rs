@@ -1,8 +1,8 @@
 //! Named points at which the process can be made to die, so that a test can show that a pack is
 //! unsealed or sealed, never half, and that the next start completes it.
 //!
-//! Always compiled, so that what is tested is what runs; inert unless `ORACLE_GATE_CRASH_AT` names a
-//! point.
+//! Always compiled, so that what is tested is what runs; inert unless `ORACLE_GATE_CRASH_AT` names
+//! a point.
 
 use std::sync::OnceLock;
 

@@ -1,4 +1,4 @@
-//! What can go wrong in a call, and the problem it is told as.
+//! What can go wrong in a call, and the problem it is reported as.
 
 use thiserror::Error as ThisError;
 use wire::Problem;
@@ -10,7 +10,7 @@ use crate::sealing::SealingError;
 /// A call failed.
 #[derive(Debug, ThisError)]
 pub enum Error {
-    /// It is refused, for a cause the caller can be told.
+    /// It is refused, for a cause that is reported to the caller.
     #[error("{detail}")]
     Refused {
         /// Which kind.
@@ -43,7 +43,7 @@ impl Error {
         Self::Internal(error.into())
     }
 
-    /// The problem it is told as.
+    /// The problem it is reported as.
     pub fn problem(&self) -> Problem {
         match self {
             Self::Refused { problem, .. } => *problem,
@@ -66,8 +66,8 @@ impl Error {
 }
 
 /// What a caller may do about a failure of the store. A caller that repeats what can never succeed
-/// holds a user's escrow until its deadline, so what is terminal is a terminal problem. What only lacks
-/// something of the operator's (a role, a key, a clock, a bucket) is waited for (R16).
+/// holds a user's escrow until its deadline, so what is terminal is a terminal problem. What only
+/// lacks something of the operator's (a role, a key, a clock, a bucket) is waited for (R16).
 fn store_problem(error: &StoreError) -> Problem {
     match error {
         StoreError::Link { .. } => Problem::DigestMismatch,
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn each_terminal_failure_of_the_store_is_told_as_terminal() {
+    fn each_terminal_failure_of_the_store_is_reported_as_terminal() {
         let name = StoreError::Name { path: path(), cause: "too long".to_owned() };
         let terminal = [
             StoreError::Link { path: path() },

@@ -22,9 +22,9 @@ use wire::{Problem, RunId};
 use progress::Messages;
 
 use crate::bundle::Entry;
+use crate::check::rules::Asked;
 use crate::check::{self, Outcome};
 use crate::error::Error;
-use crate::objects::Evidence;
 use crate::runs::{self, Draft};
 use crate::{Gate, bundle, modules, store};
 
@@ -54,10 +54,14 @@ impl OracleGate for Calls {
         &self,
         request: Request<Streaming<pb::PutModuleRequest>>,
     ) -> Result<Response<pb::PutModuleResponse>, Status> {
-        let _room =
-            self.gate.uploads.acquire().await.map_err(|error| told(Error::internal(error)))?;
-        let (digest, files) = upload::receive(request.into_inner(), upload::PATIENCE).await?;
-        let stored = modules::put(&self.gate.exchange, digest, files).await.map_err(told)?;
+        let _slot = self
+            .gate
+            .upload_slots
+            .acquire()
+            .await
+            .map_err(|error| to_status(Error::internal(error)))?;
+        let (digest, files) = upload::receive(request.into_inner(), upload::IDLE_LIMIT).await?;
+        let stored = modules::put(&self.gate.exchange, digest, files).await.map_err(to_status)?;
         Ok(Response::new(pb::PutModuleResponse { digest: digest.to_string(), stored }))
     }
 
@@ -66,7 +70,7 @@ impl OracleGate for Calls {
         request: Request<pb::GetModuleRequest>,
     ) -> Result<Response<pb::GetModuleResponse>, Status> {
         let digest = parse_digest(&request.into_inner().digest)?;
-        let found = modules::find(&self.gate.exchange, digest).await.map_err(told)?;
+        let found = modules::find(&self.gate.exchange, digest).await.map_err(to_status)?;
         let unknown = || Problem::ModuleUnknown.status(format!("module {digest} is not stored"));
         let tree = found.ok_or_else(unknown)?;
         let inventory = tree.files().iter().map(|file: &File| pb::ModuleFile {
@@ -96,8 +100,8 @@ impl OracleGate for Calls {
         let (gate, meter) = self.gate.metered();
         let message = |item| pb::SealProgress { item: Some(item) };
         let work = async move { seal(&gate, draft).await.map(|done| message(Item::Done(done))) };
-        let progress = |it| pb::SealProgress { item: Some(Item::Progress(it)) };
-        Ok(Response::new(progress::told(work.in_current_span(), meter, progress)))
+        let progress = |progress| pb::SealProgress { item: Some(Item::Progress(progress)) };
+        Ok(Response::new(progress::messages(work.in_current_span(), meter, progress)))
     }
 
     async fn check(
@@ -116,8 +120,8 @@ impl OracleGate for Calls {
         let (gate, meter) = self.gate.metered();
         let message = |item| pb::CheckProgress { item: Some(item) };
         let work = async move { check(&gate, request).await.map(|done| message(Item::Done(done))) };
-        let progress = |it| pb::CheckProgress { item: Some(Item::Progress(it)) };
-        Ok(Response::new(progress::told(work.in_current_span(), meter, progress)))
+        let progress = |progress| pb::CheckProgress { item: Some(Item::Progress(progress)) };
+        Ok(Response::new(progress::messages(work.in_current_span(), meter, progress)))
     }
 
     async fn get_pack(
@@ -127,14 +131,14 @@ impl OracleGate for Calls {
         let facts_ref = request.into_inner().run_facts_ref;
         let outcome =
             check::check(&self.gate.objects, &self.gate.rules, &facts_ref, clock::now()).await;
-        tell(&self.gate, &outcome).await?;
+        publish_checked(&self.gate, &outcome).await?;
         if outcome.status != check::Status::Ok {
             let problem =
                 if outcome.is_doubtful() { Problem::Unavailable } else { Problem::CheckFailed };
-            let codes: Vec<_> = outcome.reason_codes.iter().map(|it| it.code()).collect();
+            let codes: Vec<_> = outcome.reason_codes.iter().map(|reason| reason.code()).collect();
             return Err(problem.status(format!("{facts_ref}: {}", codes.join(", "))));
         }
-        let entries = bundle::packs(&self.gate, &outcome).await.map_err(told)?;
+        let entries = bundle::packs(&self.gate, &outcome).await.map_err(to_status)?;
         Ok(Response::new(self.send(entries)))
     }
 
@@ -144,7 +148,7 @@ impl OracleGate for Calls {
     ) -> Result<Response<Self::ReadBundleStream>, Status> {
         let request = request.into_inner();
         let (run, attempt) = (parse_run(&request.run_id)?, parse_attempt(request.attempt)?);
-        let entries = bundle::entries(&self.gate, run, attempt).await.map_err(told)?;
+        let entries = bundle::entries(&self.gate, run, attempt).await.map_err(to_status)?;
         Ok(Response::new(self.send(entries)))
     }
 }
@@ -160,7 +164,9 @@ impl Calls {
                 drop(to.send(Err(error)).await);
             }
         });
-        Box::pin(ReceiverStream::new(pieces).map(|piece| piece.map(answer::chunk).map_err(told)))
+        Box::pin(
+            ReceiverStream::new(pieces).map(|piece| piece.map(answer::chunk).map_err(to_status)),
+        )
     }
 }
 
@@ -178,39 +184,38 @@ fn draft(request: pb::SealRequest) -> Result<Draft, Status> {
 }
 
 async fn seal(gate: &Gate, draft: Draft) -> Result<pb::SealResponse, Status> {
-    let (sealed, existed) = runs::seal(gate, draft, clock::now()).await.map_err(told)?;
+    let (sealed, existed) = runs::seal(gate, draft, clock::now()).await.map_err(to_status)?;
     Ok(answer::seal(sealed, existed))
 }
 
 async fn check(gate: &Gate, request: pb::CheckRequest) -> Result<pb::CheckResponse, Status> {
-    let mut rules = gate.rules.clone();
-    rules.allow_unsealed = gate.lenient() && !request.strict_seal;
-    let refused = |text: &str| Err(Problem::InvalidRequest.status(text));
-    match pb::CheckDepth::try_from(request.depth) {
-        Ok(pb::CheckDepth::Unspecified | pb::CheckDepth::Digest) => {}
-        Ok(pb::CheckDepth::Presence) if gate.allows_presence() => {
-            rules.least_evidence = Evidence::SizeOnly;
-        }
-        Ok(pb::CheckDepth::Presence) => return refused("the service's profile wants digests"),
-        Err(_) => return refused("depth is none that is known here"),
-    }
+    let refused = |text: String| Problem::InvalidRequest.status(text);
+    let depth = pb::CheckDepth::try_from(request.depth)
+        .map_err(|_| refused("depth is none that is known here".to_owned()))?;
+    let asked = Asked {
+        strict_seal: request.strict_seal,
+        presence: depth == pb::CheckDepth::Presence,
+        ..Asked::default()
+    };
+    let rules = gate.rules.asked(asked).map_err(refused)?;
+
     let outcome = check::check(&gate.objects, &rules, &request.run_facts_ref, clock::now()).await;
-    tell(gate, &outcome).await?;
-    answer::check(&outcome).map_err(told)
+    publish_checked(gate, &outcome).await?;
+    answer::check(&outcome).map_err(to_status)
 }
 
-/// Tells `checked` of every pack that this service sealed.
-async fn tell(gate: &Gate, outcome: &Outcome) -> Result<(), Status> {
+/// Publishes `checked` for every pack that this service sealed.
+async fn publish_checked(gate: &Gate, outcome: &Outcome) -> Result<(), Status> {
     for pack in outcome.details.packs.iter().filter_map(|pack| pack.oracle_pack_id) {
         let trace = Some(telemetry::traceparent());
         let (db, prefix, now) = (&gate.db, gate.bus_prefix(), clock::now());
-        store::checked(db, prefix, pack, outcome.status, trace, now).await.map_err(told)?;
+        store::checked(db, prefix, pack, outcome.status, trace, now).await.map_err(to_status)?;
     }
     Ok(())
 }
 
 /// Logs the whole chain once, where the error leaves the process.
-fn told(error: Error) -> Status {
+fn to_status(error: Error) -> Status {
     let status = error.status();
     let problem = error.problem().reason();
     let error = anyhow::Error::from(error);

@@ -1,16 +1,18 @@
 //! oracle-gate keeps module trees, seals what runs leave behind, and checks what is claimed of it.
 //!
 //! It is the only process that writes packs, seals and facts views, and it takes nothing on trust:
-//! what it seals is what a signed statement names, byte for byte (O13); what it lets pass is what it
-//! has recomputed itself (O2). It promises:
+//! what it seals is what a signed statement names, byte for byte (O13); what it lets pass is what
+//! it has recomputed itself (O2). It promises:
 //!
 //! 1. one seal for one attempt of a run, whatever crashes between ([`runs`], [`sealing`]);
-//! 2. a pack is unsealed or sealed, never half, and never changed afterwards ([`sealing`], [`probe`]);
-//! 3. a check that cannot know says so and does not pass ([`mod@check`], [`gates`], [`reasons`]);
+//! 2. a pack is unsealed or sealed, never half, and never changed afterwards ([`sealing`],
+//!    [`probe`]);
+//! 3. a check that cannot know says so and does not pass ([`mod@check`], [`reasons`]);
 //! 4. nothing named by a document leads outside the store ([`locator`], [`objects`]).
 //!
-//! Reading order: [`reasons`], [`objects`], [`locator`], [`profile`], [`catalogue`]; then [`mod@check`]
-//! and [`gates`]; then [`sealing`], [`runs`], [`modules`], [`bundle`]; last [`grpc`] and [`store`].
+//! Reading order: [`reasons`], [`objects`], [`locator`], [`profile`], [`catalogue`]; then
+//! [`mod@check`] and [`gates`]; then [`sealing`], [`runs`], [`modules`], [`bundle`]; last [`grpc`]
+//! and [`store`].
 
 pub mod reasons;
 pub mod objects;
@@ -19,7 +21,6 @@ pub mod locator;
 pub mod catalogue;
 pub mod profile;
 pub mod check;
-pub mod gates;
 pub mod sealing;
 pub mod modules;
 pub mod runs;
@@ -46,10 +47,10 @@ use wire::pb::oracle::v1::oracle_gate_server::OracleGateServer;
 use crate::check::Rules;
 use crate::config::Config;
 use crate::error::Error;
-use crate::objects::{Evidence, Meter, Objects};
+use crate::objects::{Meter, Objects};
 
 /// Packs, and apart from them uploads, in memory at once: each may hold up to 256 MiB.
-const ROOM: usize = 2;
+const SLOTS: usize = 2;
 /// Largest gRPC message taken: two statements, a plan and a record.
 const MAX_MESSAGE_BYTES: usize = 12 << 20;
 
@@ -60,19 +61,17 @@ pub struct Gate {
     pub db: PgPool,
     /// The store.
     pub objects: Objects,
-    /// What is shared with module-gate: module trees, and outputs staged for sealing. The store itself
-    /// where that is a folder.
+    /// What is shared with module-gate: module trees, and outputs staged for sealing. The store
+    /// itself where that is a folder.
     pub exchange: Objects,
     /// By what views are judged; always strict.
     pub rules: Rules,
     /// Revision of the gate policy.
     pub policy_rev: String,
-    lenient: bool,
-    allows_presence: bool,
     bus_prefix: String,
     probe: Arc<OnceCell<StoreProbe>>,
-    pub(crate) room: Arc<Semaphore>,
-    pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) seal_slots: Arc<Semaphore>,
+    pub(crate) upload_slots: Arc<Semaphore>,
 }
 
 impl Gate {
@@ -84,22 +83,20 @@ impl Gate {
             objects,
             rules: Rules::strict(&config.profile, config.keys.clone()),
             policy_rev: config.profile.policy_rev.clone(),
-            lenient: config.profile.lenient,
-            allows_presence: config.profile.least_evidence == Evidence::SizeOnly,
             bus_prefix: config.nats_prefix.clone(),
             probe: Arc::default(),
-            room: Arc::new(Semaphore::new(ROOM)),
-            uploads: Arc::new(Semaphore::new(ROOM)),
+            seal_slots: Arc::new(Semaphore::new(SLOTS)),
+            upload_slots: Arc::new(Semaphore::new(SLOTS)),
         }
     }
 
-    /// The same gate with modules and staged outputs in another place than the store.
+    /// The same gate with modules and staged outputs in another location than the store.
     #[must_use]
     pub fn with_exchange(self, exchange: Objects) -> Self {
         Self { exchange, ..self }
     }
 
-    /// The same gate for one call that wants to be told what is read and written for it.
+    /// The same gate for one call that reports what is read and written for it.
     #[must_use]
     pub fn metered(&self) -> (Self, Arc<Meter>) {
         let meter = Arc::<Meter>::default();
@@ -110,16 +107,6 @@ impl Gate {
     /// Prefix of the subjects of its events.
     pub fn bus_prefix(&self) -> &str {
         &self.bus_prefix
-    }
-
-    /// Whether its profile lets a caller ask for less than strict (O5).
-    pub fn lenient(&self) -> bool {
-        self.lenient
-    }
-
-    /// Whether its profile lets a caller ask for existence and length only (O11).
-    pub fn allows_presence(&self) -> bool {
-        self.allows_presence
     }
 
     /// What the store proved of itself, once in the life of the process (O10).
@@ -140,13 +127,14 @@ impl Gate {
 /// When a setting turns out not to work; the text names it.
 pub async fn start(service: &Service, config: Config) -> anyhow::Result<SocketAddr> {
     let missing = || "an s3:// root needs credentials".to_owned();
-    let objects = Objects::open(&config.place, || config.credentials.clone().ok_or_else(missing))
-        .with_context(|| format!("{}: cannot use {}", config::ROOT, config.place))?;
+    let objects =
+        Objects::open(&config.location, || config.credentials.clone().ok_or_else(missing))
+            .with_context(|| format!("{}: cannot use {}", config::ROOT, config.location))?;
     let db = chassis::postgres::connect(config.database_url.expose()).await?;
     store::migrate(&db).await.context("DATABASE_URL: cannot bring the schema up to date")?;
     let bus = Bus::connect(config.nats_url.expose(), &config.nats_prefix).await?;
     let listener = chassis::service::listen(config.bind, config::BIND).await?;
-    let address = listener.local_addr().context("cannot tell the address listened on")?;
+    let address = listener.local_addr().context("cannot determine the address listened on")?;
 
     let health = Health::new();
     health.watch_postgres(service, &db);

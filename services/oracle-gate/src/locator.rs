@@ -5,13 +5,14 @@ use seal::path::{self, PathError};
 use crate::objects::{Objects, StoreError};
 use crate::reasons::Reason;
 
-/// Folders of an engine's own tree: a path that starts with one lies in a pack that is the root itself.
+/// Folders of an engine's own tree: a path that starts with one lies in a pack that is the root
+/// itself.
 const ENGINE_ROOTS: [&str; 6] = ["artefacts", "config", "data", "logs", "reference", "reports"];
 
 /// What a locator's path names.
 #[derive(Debug)]
 pub struct Expansion {
-    /// The files, sorted, and their lengths as far as a listing told them.
+    /// The files, sorted, and their lengths as far as a listing states them.
     pub files: Vec<(String, Option<u64>)>,
     /// What has such a name and is no file.
     pub odd: Vec<StoreError>,
@@ -78,8 +79,8 @@ impl Contained {
         self.0.strip_prefix(&root).map_or(&*self.0, |rest| rest.trim_start_matches('/'))
     }
 
-    /// The files it names: itself, or the matches of the one `*` in its last part, sorted; and whatever
-    /// matches and is no file.
+    /// The files it names: itself, or the matches of the one `*` in its last part, sorted; and
+    /// whatever matches and is no file.
     ///
     /// # Errors
     /// Any [`StoreError`] of the listing.
@@ -105,7 +106,8 @@ impl Contained {
     }
 }
 
-/// The reason for which a path is refused: one that leads outside, or a name that no store may keep.
+/// The reason for which a path is refused: one that leads outside, or a name that no store may
+/// keep.
 pub fn path_reason(error: &PathError) -> Reason {
     if error.outside { Reason::LocatorOutsideRoot } else { Reason::NameRefused }
 }

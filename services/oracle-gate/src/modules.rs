@@ -25,8 +25,8 @@ pub struct Incoming {
 /// Stores a tree under `digest`, which is recomputed. True if it was not here before.
 ///
 /// # Errors
-/// [`Problem::DigestMismatch`] if the files have another digest, [`Problem::InvalidRequest`] if they
-/// are no tree; store errors.
+/// [`Problem::DigestMismatch`] if the files have another digest, [`Problem::InvalidRequest`] if
+/// they are no tree; store errors.
 pub async fn put(objects: &Objects, digest: Digest, files: Vec<Incoming>) -> Result<bool, Error> {
     let listed = files.iter().map(|file| File {
         path: file.path.clone(),
@@ -49,7 +49,7 @@ pub async fn put(objects: &Objects, digest: Digest, files: Vec<Incoming>) -> Res
     let document = tree.to_bytes().map_err(Error::internal)?;
     create_equal(objects, &document_path(digest), document.into())
         .await
-        .map(|it| it == Created::New)
+        .map(|created| created == Created::New)
 }
 
 /// The tree stored under `digest`; `None` if it is not here.
@@ -84,7 +84,7 @@ pub fn document_path(digest: Digest) -> String {
 /// Creates an object, or finds one with equal bytes; any doubtful answer is read back.
 ///
 /// # Errors
-/// [`Problem::DigestMismatch`] if other bytes stand there; store errors.
+/// [`Problem::DigestMismatch`] if other bytes are there; store errors.
 pub async fn create_equal(objects: &Objects, path: &str, bytes: Bytes) -> Result<Created, Error> {
     let (length, sha256) = (bytes.len() as u64, Digest::of(&bytes));
     let put = objects.create(path, bytes).await;
@@ -94,7 +94,7 @@ pub async fn create_equal(objects: &Objects, path: &str, bytes: Bytes) -> Result
     match (objects.hash(path).await?, put) {
         (Some(found), _) if found == (length, sha256) => Ok(Created::Existed),
         (Some(_), _) => {
-            Err(Error::refused(Problem::DigestMismatch, format!("other bytes stand at {path}")))
+            Err(Error::refused(Problem::DigestMismatch, format!("other bytes are at {path}")))
         }
         (None, Err(error)) => Err(error.into()),
         (None, Ok(_)) => Err(Error::refused(Problem::Unavailable, format!("{path} went away"))),

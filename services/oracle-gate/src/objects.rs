@@ -1,8 +1,9 @@
 //! The one way to the store: bounded reads, create-only writes, links refused, every wait bounded.
 //!
-//! Absence is an answer (`None`), everything else that went wrong is a [`StoreError`] of one of a few
-//! kinds (O6). On a local root no part of a path may be a symbolic link, wherever it points (O8), and
-//! what is opened has to be a regular file; both are judged by the open itself ([`folder`]).
+//! Absence is an answer (`None`), everything else that went wrong is a [`StoreError`] of one of a
+//! few kinds (O6). On a local root no part of a path may be a symbolic link, wherever it points
+//! (O8), and what is opened has to be a regular file; both are judged by the open itself
+//! ([`folder`]).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,9 +20,9 @@ pub use evidence::{Evidence, Fixity};
 pub use failure::{Refusal, StoreError};
 pub use hashing::{Done, Hashed, Task};
 pub use listing::{Entry, Leftovers, Listing};
+pub use location::{S3Location, S3Settings, StoreLocation};
 pub use meter::{Meter, Metered};
 pub use object::Object;
-pub use place::{Place, S3Place, S3Wiring};
 
 use failure::{classify, classify_write, is_absent, is_there};
 use folder::{Opened, Put};
@@ -37,7 +38,7 @@ mod listing;
 mod meter;
 mod object;
 mod page;
-mod place;
+mod location;
 mod s3;
 mod transport;
 
@@ -53,7 +54,7 @@ const CONFLICT_PAUSES: [Duration; 3] =
 
 /// How long a store is waited for.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct Timeouts {
     /// For one call, its retries included; a large object's bytes come on top.
     pub call: Duration,
     /// For the head of one answer, and for the next bytes of its body.
@@ -62,7 +63,7 @@ pub struct Patience {
     pub retries: usize,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self { call: Duration::from_secs(60), answer: Duration::from_secs(10), retries: 4 }
     }
@@ -82,7 +83,7 @@ pub struct Objects {
     /// Prefix of every key of ours in the bucket.
     base: String,
     names: Vec<String>,
-    patience: Patience,
+    timeouts: Timeouts,
     trusts_checksums: bool,
     meter: Arc<Meter>,
 }
@@ -97,35 +98,35 @@ pub enum Created {
 }
 
 impl Objects {
-    /// The store at `place`. Credentials are only needed, and only asked for, for a bucket; whether
-    /// they hold is seen with the first call.
+    /// The store at `location`. Credentials are only needed, and only asked for, for a bucket;
+    /// whether they hold is seen with the first call.
     ///
     /// # Errors
     /// When the folder is missing or is not one, or the wiring makes no client.
     pub fn open(
-        place: &Place,
+        location: &StoreLocation,
         credentials: impl FnOnce() -> Result<Credentials, String>,
     ) -> Result<Self, StoreError> {
-        Self::open_with(place, credentials, Patience::default())
+        Self::open_with(location, credentials, Timeouts::default())
     }
 
-    /// The same with another patience.
+    /// The same with another timeouts.
     ///
     /// # Errors
     /// As [`Objects::open`].
     pub fn open_with(
-        place: &Place,
+        location: &StoreLocation,
         credentials: impl FnOnce() -> Result<Credentials, String>,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> Result<Self, StoreError> {
-        let at = match place {
-            Place::Local(folder) => return Self::local(folder),
-            Place::S3(at) => at,
+        let at = match location {
+            StoreLocation::Local(folder) => return Self::local(folder),
+            StoreLocation::S3(at) => at,
         };
-        let failed = |cause: String| StoreError::Unavailable { path: place.to_string(), cause };
+        let failed = |cause: String| StoreError::Unavailable { path: location.to_string(), cause };
         let credentials = credentials().map_err(failed)?;
-        let bucket = S3::new(at, &credentials, patience)
-            .map_err(|error| classify(&place.to_string(), &error))?;
+        let bucket = S3::new(at, &credentials, timeouts)
+            .map_err(|error| classify(&location.to_string(), &error))?;
         Ok(Self {
             store: Arc::new(bucket.store.clone()),
             writes: Arc::new(bucket.writes.clone()),
@@ -134,8 +135,8 @@ impl Objects {
             jobs: BUCKET_JOBS,
             bucket: Some(Arc::new(bucket)),
             base: at.prefix.clone(),
-            names: vec![place.to_string()],
-            patience,
+            names: vec![location.to_string()],
+            timeouts,
             trusts_checksums: false,
             meter: Arc::default(),
         })
@@ -167,7 +168,7 @@ impl Objects {
             bucket: None,
             base: String::new(),
             names,
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
             trusts_checksums: false,
             meter: Arc::default(),
         })
@@ -244,16 +245,16 @@ impl Objects {
             let meter = Arc::clone(&self.meter);
             return Ok(match self.on_disk(move |root| folder::open(root, &at)).await? {
                 Opened::File(file, length) => {
-                    Some(Object::of_file(path, file, length, self.patience, meter))
+                    Some(Object::of_file(path, file, length, self.timeouts, meter))
                 }
                 Opened::Folder | Opened::Absent => None,
             });
         }
         self.refuse_links(path).await?;
-        match self.within(path, self.patience.call, self.store.get(&location)).await? {
+        match self.within(path, self.timeouts.call, self.store.get(&location)).await? {
             Ok(object) => {
                 let meter = Arc::clone(&self.meter);
-                Ok(Some(Object::new(path, object, self.patience, meter)))
+                Ok(Some(Object::new(path, object, self.timeouts, meter)))
             }
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(classify(path, &error)),
@@ -270,7 +271,7 @@ impl Objects {
         let transfer = Duration::from_secs(length / BYTES_PER_SECOND);
         if self.direct {
             let at = path.to_owned();
-            let limit = self.patience.call + transfer;
+            let limit = self.timeouts.call + transfer;
             let put = self.on_disk_within(limit, move |root| folder::create(root, &at, &bytes));
             return Ok(match put.await? {
                 Put::New => {
@@ -285,7 +286,7 @@ impl Objects {
         let mut pauses = CONFLICT_PAUSES.iter();
         loop {
             let put = self.writes.put_opts(&location, payload.clone(), PutMode::Create.into());
-            match self.within(path, self.patience.call + transfer, put).await? {
+            match self.within(path, self.timeouts.call + transfer, put).await? {
                 Ok(_) => {
                     self.meter.wrote(length);
                     return Ok(Created::New);
@@ -302,7 +303,7 @@ impl Objects {
     /// Removes a scratch object of a probe; nothing else is ever removed.
     pub(crate) async fn remove_scratch(&self, path: &str) -> Result<(), StoreError> {
         let location = self.location(path)?;
-        match self.within(path, self.patience.call, self.writes.delete(&location)).await? {
+        match self.within(path, self.timeouts.call, self.writes.delete(&location)).await? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(classify(path, &error)),
         }
@@ -336,7 +337,7 @@ impl Objects {
         &self,
         work: impl FnOnce(&std::path::Path) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.on_disk_within(self.patience.call, work).await
+        self.on_disk_within(self.timeouts.call, work).await
     }
 
     async fn on_disk_within<T: Send + 'static>(
@@ -352,7 +353,7 @@ impl Objects {
         })
     }
 
-    /// Whether a folder stands at `path`; in a bucket there are none.
+    /// Whether there is a folder at `path`; in a bucket there are none.
     ///
     /// # Errors
     /// Any [`StoreError`].

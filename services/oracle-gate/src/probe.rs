@@ -1,11 +1,12 @@
 //! Proof that a store creates an object at most once, before it is trusted with a seal (O10).
 //!
-//! Stores exist that ignore the condition of a create and answer success to every writer. So under a
-//! scratch prefix a second create has to be refused, and each of twenty races of sixteen writers has
-//! to end with one winner whose bytes are the ones that stay. The result stands in every seal.
+//! Stores exist that ignore the condition of a create and answer success to every writer. So under
+//! a scratch prefix a second create has to be refused, and each of twenty races of sixteen writers
+//! has to end with one winner whose bytes are the ones that stay. The result is part of every seal.
 //!
-//! Stores also exist that take a checksum without looking at the bytes. An upload that states a wrong
-//! one has to be refused and to leave nothing behind; else the store's checksums never count (O11).
+//! Stores also exist that take a checksum without looking at the bytes. An upload that states a
+//! wrong one has to be refused and to leave nothing behind; else the store's checksums never count
+//! (O11).
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -118,8 +119,8 @@ async fn wrong_one_is_refused(objects: &Objects, folder: &str) -> Result<Option<
     {
         return Ok(Some(false));
     }
-    // And a right one is kept and told.
+    // And a right one is kept and reported.
     objects.create(&right, Bytes::from_static(content)).await?;
-    let told = objects.head(&right).await?;
-    Ok(Some(told == Some((content.len() as u64, Some(Digest::of(content))))))
+    let kept = objects.head(&right).await?;
+    Ok(Some(kept == Some((content.len() as u64, Some(Digest::of(content))))))
 }

@@ -1,8 +1,9 @@
-//! Profiles: where the store is, which catalogue and gates apply, and how strict the checker is (O5).
+//! Profiles: where the store is, which catalogue and gates apply, and how strict the checker is
+//! (O5).
 //!
-//! A value `${NAME}` is taken from the environment, `${NAME:-other}` with a fallback, and only where
-//! it is the whole value. An unset name without a fallback is an error. Secrets have no place here: a
-//! profile that holds one is refused, and no error repeats a value.
+//! A value `${NAME}` is taken from the environment, `${NAME:-other}` with a fallback, and only
+//! where it is the whole value. An unset name without a fallback is an error. Secrets have no place
+//! here: a profile that holds one is refused, and no error repeats a value.
 
 mod secrets;
 
@@ -15,7 +16,7 @@ use thiserror::Error;
 use time::Duration;
 
 use crate::catalogue::{Catalogue, GateMap};
-use crate::objects::{Evidence, S3Wiring};
+use crate::objects::{Evidence, S3Settings};
 
 const BUILTIN: [(&str, &str); 3] = [
     ("local", include_str!("../config/local.yaml")),
@@ -42,14 +43,15 @@ pub struct Profile {
     pub require_gate_pass: bool,
     /// The oldest that a gate's receipt may be; of any age if it says nothing.
     pub max_receipt_age: Option<Duration>,
-    /// The least that must stand behind a digest (O11); only a lenient profile may say `size_only`.
+    /// The least evidence that a digest needs (O11); only a lenient profile may say `size_only`.
     pub least_evidence: Evidence,
-    /// Whether checksums that the store keeps count, if its probe has shown that it checks them (O11).
+    /// Whether checksums that the store keeps count, if its probe has shown that it checks them
+    /// (O11).
     pub trust_store_checksums: bool,
     /// The store: a folder, a `file://` URL, or `s3://bucket/prefix`.
     pub oracle_root: String,
     /// How an S3-compatible store is reached.
-    pub object_store: S3Wiring,
+    pub object_store: S3Settings,
     /// The engine's outputs.
     pub catalogue: Catalogue,
     /// The engine's gates.
@@ -109,7 +111,7 @@ impl Default for PolicyPart {
     }
 }
 
-/// Wiring of other tools may stand beside ours.
+/// Wiring of other tools may be present beside ours.
 #[derive(Deserialize)]
 struct WiringPart {
     oracle_root: Option<String>,
@@ -207,14 +209,15 @@ fn read(name: &str) -> Result<(File, Option<std::path::PathBuf>), String> {
             (yaml, Path::new(name).parent().map(Path::to_owned))
         }
     };
-    let told = |error: serde_yaml_ng::Error| secrets::redact(&error.to_string());
-    let value: Value = serde_yaml_ng::from_str(&yaml).map_err(told)?;
+    let redacted = |error: serde_yaml_ng::Error| secrets::redact(&error.to_string());
+    let value: Value = serde_yaml_ng::from_str(&yaml).map_err(redacted)?;
     if let Some(field) = secrets::find(&value) {
         return Err(format!(
-            "{field} looks like a secret; a profile holds none, credentials come from the environment"
+            "{field} looks like a secret; a profile holds none, credentials come from the \
+             environment"
         ));
     }
-    serde_yaml_ng::from_value(value).map(|file| (file, folder)).map_err(told)
+    serde_yaml_ng::from_value(value).map(|file| (file, folder)).map_err(redacted)
 }
 
 fn refuse_leniency(file: &File) -> Result<(), String> {
@@ -232,7 +235,7 @@ fn refuse_leniency(file: &File) -> Result<(), String> {
 }
 
 impl StorePart {
-    fn expand(&self, variable: &impl Fn(&str) -> Option<String>) -> Result<S3Wiring, String> {
+    fn expand(&self, variable: &impl Fn(&str) -> Option<String>) -> Result<S3Settings, String> {
         let text = |field: &str, text: &Option<String>| {
             let value = text.as_ref().map(|text| expand(field, text, variable)).transpose()?;
             Ok::<_, String>(value.filter(|value| !value.is_empty()))
@@ -247,7 +250,7 @@ impl StorePart {
                 _ => Err(format!("wiring.{field} is neither true nor false")),
             },
         };
-        Ok(S3Wiring {
+        Ok(S3Settings {
             endpoint: text("object_store.endpoint", &self.endpoint)?,
             region: text("object_store.region", &self.region)?,
             path_style: switch("object_store.path_style", &self.path_style)?,
@@ -274,7 +277,10 @@ fn expand(
         None => (inside, None),
     };
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    if name.is_empty() || !name.bytes().all(plain) || fallback.is_some_and(|it| it.contains("${")) {
+    if name.is_empty()
+        || !name.bytes().all(plain)
+        || fallback.is_some_and(|text| text.contains("${"))
+    {
         return Err(format!("wiring.{field} is not one variable with at most a plain fallback"));
     }
     match variable(name).filter(|value| !value.is_empty()) {

@@ -69,7 +69,10 @@ pub struct Row {
 }
 
 macro_rules! reasons {
-    ($($(#[$flag:ident])* $name:ident $code:literal $class:ident: $meaning:literal => $action:literal;)*) => {
+    ($(
+        $(#[$flag:ident])*
+        $name:ident $code:literal $class:ident: $meaning:literal => $action:literal;
+    )*) => {
         /// A reason, in reporting order.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
@@ -161,23 +164,25 @@ pub fn guide() -> String {
 const HEAD: &str = "\
 # Reasons
 
-Made from the table in `services/oracle-gate/src/reasons/table.rs` by `oracle-gate reasons`; do not
-edit. `oracle-gate reasons --output json` prints the same for programs.
+Made from the table in `services/oracle-gate/src/reasons/table.rs` by `oracle-gate reasons`; do
+not edit. `oracle-gate reasons --output json` prints the same for programs.
 
 All reasons that are found are reported, in the order of this table. How the words are meant:
 
-- **class** says what is known. `invalid`: the subject is bad. `unverifiable`: nothing is known about it,
-  and it is refused all the same. `usage`: the call or its configuration is wrong.
-- **exit** is the code a command ends with: 1, 2 or 3. If several reasons are found, the smallest counts:
-  what is known to be bad stays bad, whatever else could not be told.
-- **strict** and **lenient** are the severities under a strict profile (`dev`, `prod`, and any that does not say
-  otherwise) and under `local`. A warning alone exits 0, or 1 with `--fail-on-warn`.
-- **repeat**. `retryable`: repeat the same call, after 1 s, then twice as long each time, up to 60 s; after ten
-  times look at the store. `terminal`: repeating changes nothing before somebody acts.
-- **Quarantine** is the answer to whatever must not be read: leave it where it is, do not read it, do not
-  edit, move or delete it. For a Lumio run, oracle-gate writes the run's status as `QUARANTINED` with the
-  codes, and no reader goes on. What is wrong is corrected by a new pack under a new attempt; the old one
-  stays as evidence.
+- **class** says what is known. `invalid`: the subject is bad. `unverifiable`: nothing is known
+  about it, and it is refused all the same. `usage`: the call or its configuration is wrong.
+- **exit** is the code a command ends with: 1, 2 or 3. If several reasons are found, the smallest
+  counts: what is known to be bad stays bad, whatever else could not be determined.
+- **strict** and **lenient** are the severities under a strict profile (`dev`, `prod`, and any
+  that does not say otherwise) and under `local`. A warning alone exits 0, or 1 with
+  `--fail-on-warn`.
+- **repeat**. `retryable`: repeat the same call, after 1 s, then twice as long each time, up to 60
+  s; after ten times look at the store. `terminal`: repeating changes nothing before an operator
+  acts.
+- **Quarantine** is the answer to whatever must not be read: leave it where it is, do not read it,
+  do not edit, move or delete it. For a Lumio run, oracle-gate writes the run's status as
+  `QUARANTINED` with the codes, and no reader goes on. What is wrong is corrected by a new pack
+  under a new attempt; the old one stays as evidence.
 
 | code | strict | lenient | class | exit | repeat | meaning | action |
 |---|---|---|---|---|---|---|---|

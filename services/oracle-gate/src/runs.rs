@@ -7,19 +7,17 @@
 
 mod claims;
 mod pack;
+pub mod record;
 mod view;
 
-use bytes::Bytes;
 use seal::SealStatus;
 use time::OffsetDateTime;
-use uuid::Uuid;
-use wire::digest::Digest;
 use wire::{Problem, RunId};
 
 pub use claims::Claims;
+pub use record::{CheckResult, Draft, Intent, Sealed};
 
 use crate::Gate;
-use crate::check::Status;
 use crate::crash;
 use crate::error::Error;
 use crate::objects::Leftovers;
@@ -27,81 +25,13 @@ use crate::reasons::Reason;
 use crate::sealing::{self, Order};
 use crate::store;
 
-/// What the runner asks to have sealed.
-#[derive(Debug, Clone)]
-pub struct Draft {
-    /// The run.
-    pub run: RunId,
-    /// Its attempt, from 1.
-    pub attempt: u32,
-    /// Its workflow.
-    pub workflow_id: String,
-    /// The execution statement in its envelope.
-    pub statement: Bytes,
-    /// The shipping statement in its envelope; empty where a failed run has none.
-    pub shipping: Bytes,
-    /// The run's plan: a JSON object.
-    pub plan: Bytes,
-    /// The run's record: JSON lines.
-    pub record: Bytes,
-    /// The trace it belongs to.
-    pub traceparent: Option<String>,
-}
-
-/// A draft that will be completed, and everything its bytes depend on.
-#[derive(Debug, Clone)]
-pub struct Intent {
-    /// The draft, as it was first given.
-    pub draft: Draft,
-    /// Nonce of its seal.
-    pub nonce: String,
-    /// When it was made; the time in everything written for it.
-    pub created_at: OffsetDateTime,
-    /// Revision of the gate policy.
-    pub policy_rev: String,
-    /// sha256 of the catalogue.
-    pub catalogue: Digest,
-    /// sha256 of the gate map.
-    pub gate_map: Digest,
-    /// The result, once there is one.
-    pub sealed: Option<Sealed>,
-}
-
-/// A sealed attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sealed {
-    /// The pack.
-    pub pack_id: Digest,
-    /// sha256 of the seal: the run's output hash on chain.
-    pub seal_digest: Digest,
-    /// sha256 of the manifest.
-    pub manifest_digest: Digest,
-    /// How it was closed.
-    pub status: SealStatus,
-    /// Where the facts view is; a failed run has none.
-    pub facts_ref: Option<String>,
-    /// What the check of that view said.
-    pub check: Option<CheckResult>,
-    /// Whether an equal seal stood there before this service wrote one.
-    pub existed: bool,
-}
-
-/// What a check said, in short.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckResult {
-    /// The answer.
-    pub status: Status,
-    /// The codes behind it.
-    pub reasons: Vec<String>,
-}
-
 /// Seals the draft, or answers the seal that equals it. The flag says whether it was there already.
 ///
 /// # Errors
 /// [`Problem::StatementInvalid`] if a statement does not verify or is of another run;
 /// [`Problem::SealMismatch`] if this attempt is, or is being, sealed with another statement;
-/// [`Problem::DigestMismatch`] if staged bytes are not the statement's; [`Problem::Unavailable`] when
-/// the same call may complete it later.
+/// [`Problem::DigestMismatch`] if staged bytes are not the statement's; [`Problem::Unavailable`]
+/// when the same call may complete it later.
 pub async fn seal(gate: &Gate, draft: Draft, now: OffsetDateTime) -> Result<(Sealed, bool), Error> {
     Claims::verify(&gate.rules.keys, &draft)?;
     let intent = Intent {
@@ -150,11 +80,13 @@ pub async fn settle(gate: &Gate, open: Vec<(RunId, u32)>) -> Result<(), Error> {
         let Some(intent) = store::find(&gate.db, run, attempt).await? else { continue };
         match complete(gate, &intent).await {
             Ok(sealed) => {
-                tracing::info!(run.id = %run, attempt, pack = %sealed.pack_id, "completed the seal of run {run}");
+                let pack = sealed.pack_id;
+                tracing::info!(run.id = %run, attempt, %pack, "completed the seal of run {run}");
             }
             Err(error) => {
                 let error = anyhow::Error::from(error);
-                tracing::warn!(run.id = %run, attempt, "cannot complete the seal of run {run} yet: {error:#}");
+                let cause = format!("{error:#}");
+                tracing::warn!(run.id = %run, attempt, cause, "cannot complete the seal of {run} yet");
             }
         }
     }
@@ -163,7 +95,7 @@ pub async fn settle(gate: &Gate, open: Vec<(RunId, u32)>) -> Result<(), Error> {
 
 /// Does whatever is still missing, and records the result.
 async fn complete(gate: &Gate, intent: &Intent) -> Result<Sealed, Error> {
-    let _room = gate.room.acquire().await.map_err(Error::internal)?;
+    let _slot = gate.seal_slots.acquire().await.map_err(Error::internal)?;
     let claims = Claims::verify(&gate.rules.keys, &intent.draft)?;
     let probe = gate.probe(intent.created_at).await?;
     let manifest = pack::manifest(&claims, intent)?;
@@ -204,11 +136,6 @@ async fn complete(gate: &Gate, intent: &Intent) -> Result<Sealed, Error> {
 /// The name of an attempt's documents: the run without dashes, a dot, the attempt.
 pub fn name(run: RunId, attempt: u32) -> String {
     format!("{}.{attempt}", run.simple())
-}
-
-/// The run's id as the database keeps it.
-pub(crate) fn uuid(run: RunId) -> Uuid {
-    *run.as_uuid()
 }
 
 /// Codes of a check in the order of the table.

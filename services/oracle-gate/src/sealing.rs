@@ -1,9 +1,9 @@
 //! Closes a pack: manifest first, seal last, each created once and never touched again (O3, O9).
 //!
-//! Every step may be interrupted and repeated. Before the seal the pack is unsealed, after it sealed;
-//! there is no state between, because the seal is one create-only write of one object. An answer of
-//! the store is believed only when it says "new"; after any other, the object is read back and
-//! decides: the nonce of a seal tells whose it is.
+//! Every step may be interrupted and repeated. Before the seal the pack is unsealed, after it
+//! sealed; there is no state between, because the seal is one create-only write of one object. An
+//! answer of the store is believed only when it says "new"; after any other, the object is read
+//! back and decides: the nonce of a seal shows whose it is.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,6 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use wire::digest::Digest;
 
-use crate::check::findings::store_reason;
 use crate::crash;
 use crate::locator::inside;
 use crate::objects::{Created, Entry, Leftovers, Objects, StoreError};
@@ -38,8 +37,8 @@ pub struct Order<'a> {
     pub now: OffsetDateTime,
     /// Which unfinished writes its folder may hold.
     pub leftovers: Leftovers,
-    /// The files as they were when they were hashed, where nobody but the store says that they stayed:
-    /// one that was written since then is not what the manifest says.
+    /// The files as they were when they were hashed, where only the store can show that they
+    /// stayed: one that was written since then is not what the manifest says.
     pub seen: Option<Vec<Entry>>,
 }
 
@@ -61,7 +60,7 @@ pub struct Closed {
 /// Why a pack was not closed by this order.
 #[derive(Debug, Error)]
 pub enum SealingError {
-    /// A rule stands against it; the code says which.
+    /// A rule forbids it; the code says which.
     #[error("{}: {detail}", reason.code())]
     Refused {
         /// The rule.
@@ -82,7 +81,7 @@ impl SealingError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Refused { reason, .. } => *reason,
-            Self::Store(error) => store_reason(error),
+            Self::Store(error) => error.reason(),
             Self::Document(_) => Reason::PackManifestInvalid,
         }
     }
@@ -96,8 +95,8 @@ impl SealingError {
 ///
 /// # Errors
 /// [`SealingError::Refused`] with `STORE_NOT_WRITE_ONCE`, `OBJECT_TOO_LARGE`, `PACK_NOT_CLEAN`,
-/// `MANIFEST_MISMATCH`, `SEAL_MISMATCH` or `SEAL_UNCONFIRMED`; [`SealingError::Store`] when nothing is known. Repeating the
-/// order is safe after every error.
+/// `MANIFEST_MISMATCH`, `SEAL_MISMATCH` or `SEAL_UNCONFIRMED`; [`SealingError::Store`] when nothing
+/// is known. Repeating the order is safe after every error.
 pub async fn close(objects: &Objects, order: &Order<'_>) -> Result<Closed, SealingError> {
     if !order.probe.write_once() {
         return Err(SealingError::refused(Reason::StoreNotWriteOnce, probe_text(&order.probe)));
@@ -108,13 +107,13 @@ pub async fn close(objects: &Objects, order: &Order<'_>) -> Result<Closed, Seali
     let manifest_bytes = Bytes::from(order.manifest.to_bytes()?);
     // A document that no reader takes must not close a pack for ever.
     fits(manifest_bytes.len() as u64)?;
-    // Before anything is written, since a manifest that stands there rules out every other; and again
-    // after it, since a file may come until the seal stands.
+    // Before anything is written, since a manifest that exists rules out every other; and
+    // again after it, since a file may be added until the seal exists.
     only_the_inventory(objects, order, "repeat").await?;
     let manifest_bytes = put_manifest(objects, order, manifest_bytes).await?;
     crash::point("manifest.after_write");
-    let undo = "repeat; or, to have it sealed too, remove the manifest, which nothing seals yet, and \
-        repeat";
+    let undo = "repeat; or, to have it sealed too, remove the manifest, which nothing seals yet, \
+        and repeat";
     only_the_inventory(objects, order, undo).await?;
     let seal = SealMarker::V1(SealV1 {
         oracle_pack_id: order.manifest.pack_id(),
@@ -141,7 +140,7 @@ pub async fn close(objects: &Objects, order: &Order<'_>) -> Result<Closed, Seali
     existing(objects, order, &stored).await
 }
 
-/// The seal that stands there, if it is this order's or equal to what it would have been.
+/// The seal that is there, if it is this order's or equal to what it would have been.
 async fn existing(
     objects: &Objects,
     order: &Order<'_>,
@@ -176,7 +175,8 @@ async fn existing(
     })
 }
 
-/// The bytes of the manifest that stands in the pack afterwards: of equal manifests the first counts.
+/// The bytes of the manifest that is in the pack afterwards: of equal manifests the first
+/// counts.
 async fn put_manifest(
     objects: &Objects,
     order: &Order<'_>,
@@ -226,7 +226,7 @@ pub fn fits(manifest_bytes: u64) -> Result<(), SealingError> {
     Err(SealingError::refused(Reason::ObjectTooLarge, text))
 }
 
-/// A file that is not to be sealed must not come to stand beside those that are.
+/// A file that is not to be sealed must not end up beside those that are.
 async fn only_the_inventory(
     objects: &Objects,
     order: &Order<'_>,

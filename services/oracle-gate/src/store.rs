@@ -1,4 +1,4 @@
-//! The service's SQL. Every statement on its tables stands here.
+//! The service's SQL. Every statement on its tables is in this file.
 
 use bytes::Bytes;
 use seal::SealStatus;
@@ -9,9 +9,9 @@ use wire::RunId;
 use wire::digest::Digest;
 use wire::event::{SealData, SealEvent};
 
-use crate::check::Status;
+use crate::check::outcome::Status;
 use crate::error::Error;
-use crate::runs::{CheckResult, Draft, Intent, Sealed, uuid};
+use crate::runs::record::{CheckResult, Draft, Intent, Sealed};
 
 /// Brings the schema up to date.
 ///
@@ -33,7 +33,7 @@ pub async fn open(db: &PgPool, intent: &Intent) -> Result<Intent, Error> {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          ON CONFLICT (run_id, attempt) DO NOTHING",
     )
-    .bind(uuid(draft.run))
+    .bind(*draft.run.as_uuid())
     .bind(attempt(draft.attempt)?)
     .bind(&draft.statement[..])
     .bind(&draft.shipping[..])
@@ -58,7 +58,7 @@ pub async fn open(db: &PgPool, intent: &Intent) -> Result<Intent, Error> {
 /// When the database fails.
 pub async fn find(db: &PgPool, run: RunId, number: u32) -> Result<Option<Intent>, Error> {
     let row = sqlx::query("SELECT * FROM seals WHERE run_id = $1 AND attempt = $2")
-        .bind(uuid(run))
+        .bind(*run.as_uuid())
         .bind(attempt(number)?)
         .fetch_optional(db)
         .await?;
@@ -80,8 +80,8 @@ pub async fn unsettled(db: &PgPool) -> Result<Vec<(RunId, u32)>, Error> {
         .collect()
 }
 
-/// Records the result and tells `sealed`, in one transaction. The second of two that completed the
-/// same intent changes nothing.
+/// Records the result and publishes `sealed`, in one transaction. The second of two that completed
+/// the same intent changes nothing.
 ///
 /// # Errors
 /// When the database fails.
@@ -98,7 +98,7 @@ pub async fn settle(
              seal_status = $6, facts_ref = $7, check_status = $8, check_reasons = $9, existed = $10
          WHERE run_id = $1 AND attempt = $2 AND settled_at IS NULL",
     )
-    .bind(uuid(intent.draft.run))
+    .bind(*intent.draft.run.as_uuid())
     .bind(attempt(intent.draft.attempt)?)
     .bind(&sealed.pack_id.as_bytes()[..])
     .bind(&sealed.seal_digest.as_bytes()[..])
@@ -113,12 +113,12 @@ pub async fn settle(
     if settled.rows_affected() == 1 {
         let result = check.map(|check| check.status);
         let at = intent.created_at;
-        tell(&mut tx, prefix, SealEvent::Sealed, &intent.draft, sealed, result, at).await?;
+        publish(&mut tx, prefix, SealEvent::Sealed, &intent.draft, sealed, result, at).await?;
     }
     Ok(tx.commit().await?)
 }
 
-/// Tells `checked` about a pack that this service sealed; of others it knows no run.
+/// Publishes `checked` about a pack that this service sealed; of others it knows no run.
 ///
 /// # Errors
 /// When the database fails.
@@ -139,11 +139,11 @@ pub async fn checked(
     let Some(sealed) = intent.sealed.take() else { return Ok(()) };
     intent.draft.traceparent = traceparent;
     let event = SealEvent::Checked;
-    tell(&mut tx, prefix, event, &intent.draft, &sealed, Some(result), now).await?;
+    publish(&mut tx, prefix, event, &intent.draft, &sealed, Some(result), now).await?;
     Ok(tx.commit().await?)
 }
 
-async fn tell(
+async fn publish(
     conn: &mut PgConnection,
     prefix: &str,
     event: SealEvent,

@@ -1,10 +1,11 @@
 //! The bundle hash: one digest over what a view lets through and why.
 //!
 //! sha256 over the JSON of an object with the members `instance_receipts` (ordered by output id),
-//! `locators` (ordered by output id), `policy_rev` and `receipts` (ordered by gate id); equal ids keep
-//! the view's order, absent members are left out. Older publishers hash an empty list in place of
-//! absent `instance_receipts`; it binds the same, so both are accepted. The JSON has its keys sorted by code point, no
-//! spaces, and every character outside ASCII as `\uXXXX` in lower-case hex.
+//! `locators` (ordered by output id), `policy_rev` and `receipts` (ordered by gate id); equal ids
+//! keep the view's order, absent members are left out. Older publishers hash an empty list in place
+//! of absent `instance_receipts`; it binds the same, so both are accepted. The JSON has its keys
+//! sorted by code point, no spaces, and every character outside ASCII as `\uXXXX` in lower-case
+//! hex.
 
 use std::fmt::Write;
 

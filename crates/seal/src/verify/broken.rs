@@ -77,7 +77,7 @@ pub enum Broken {
         /// Which file.
         path: String,
     },
-    /// A link or special file stands where only regular files may.
+    /// A link or special file is where only regular files may.
     NotRegular {
         /// Where.
         path: String,

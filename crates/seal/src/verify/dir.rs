@@ -26,7 +26,8 @@ pub fn pack(root: &Path) -> io::Result<Report> {
 }
 
 /// Verifies a module's folder (`_tree.json` and `tree/`) against the digest it should have. Which
-/// files are executable is taken from the document, whose own digest covers it: stores keep no modes.
+/// files are executable is taken from the document, whose own digest covers it: stores keep no
+/// modes.
 ///
 /// # Errors
 /// When something cannot be read. Then nothing is known about the module.

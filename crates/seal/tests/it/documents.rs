@@ -1,5 +1,5 @@
-//! Manifest, seal and tree document: whatever comes, reading never panics, and of a document of today
-//! only the bytes that are written for it are taken.
+//! Manifest, seal and tree document: whatever comes, reading never panics, and of a document of
+//! today only the bytes that are written for it are taken.
 
 use proptest::prelude::*;
 use proptest::sample::Index;

@@ -118,7 +118,7 @@ fn all_mistakes_are_reported_with_their_places() {
 fn the_bundle_hash_has_its_documented_text() {
     let value = view();
     let view = RunFactsView::parse(value.to_string().as_bytes()).unwrap();
-    // Keys of these literals stand in code-point order, as the rule wants them.
+    // The keys of these literals are in code-point order, as the rule demands.
     let (a, b, run) = ("a".repeat(64), "b".repeat(64), "0123456789abcdef".repeat(2));
     let locator = format!(
         r#"{{"content_digest":{{"algo":"sha256","hex":"{a}"}},"output_id":"out.a","path":"data/part-*","run_id":"{run}","scenario_id":"s","seed":7}}"#

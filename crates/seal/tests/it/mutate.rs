@@ -1,4 +1,5 @@
-//! Every small change of a JSON document: what stands there removed, replaced, or joined by a stranger.
+//! Every small change of a JSON document: a value removed, replaced, or joined by an unknown
+//! member.
 
 use serde_json::{Value, json};
 
@@ -13,10 +14,10 @@ pub fn all(document: &Value) -> Vec<(String, Value)> {
             *copy.pointer_mut(place).unwrap() = value.clone();
             changed.push((format!("{place} := {value:.40}"), copy));
         }
-        let mut stranger = document.clone();
-        if let Some(members) = stranger.pointer_mut(place).unwrap().as_object_mut() {
-            members.insert("stranger".to_owned(), json!("x"));
-            changed.push((format!("{place} with a stranger"), stranger));
+        let mut unknown = document.clone();
+        if let Some(members) = unknown.pointer_mut(place).unwrap().as_object_mut() {
+            members.insert("unknown".to_owned(), json!("x"));
+            changed.push((format!("{place} with an unknown member"), unknown));
         }
         let Some((parent, key)) = place.rsplit_once('/') else { continue };
         let mut without = document.clone();

@@ -26,8 +26,8 @@ proptest! {
         prop_assert_eq!(taken(text.as_bytes()), 0);
     }
 
-    /// What is still a view after bytes were cut out, doubled or overwritten keeps all its rules: it
-    /// comes back the same from its own bytes.
+    /// What is still a view after bytes were cut out, doubled or overwritten keeps all its rules:
+    /// it comes back the same from its own bytes.
     #[test]
     fn a_damaged_view_is_refused_or_is_a_view(
         edits in prop::collection::vec((any::<Index>(), any::<u8>(), 0..3_u8), 1..4),

@@ -32,12 +32,12 @@ impl Template {
         Ok(Self(text.to_owned()))
     }
 
-    /// Whether it stands for a folder and everything below it.
+    /// Whether it covers a folder and everything below it.
     pub fn is_folder(&self) -> bool {
         self.0.ends_with('/') || self.0.ends_with("/**")
     }
 
-    /// Whether only pins stand in braces, so that a run decides the whole path.
+    /// Whether only pins are in braces, so that a run decides the whole path.
     pub fn is_decided_by_pins(&self) -> bool {
         let named = |piece: &Piece<'_>| match piece {
             Piece::Text(text) => !text.contains('*'),
@@ -60,8 +60,8 @@ impl Template {
     }
 
     /// Whether `path` may be an output of this template in this run. Pins have to be the run's; any
-    /// other name, and `*`, stands for anything within one part of the path. A template that ends in
-    /// `/` or `/**` covers the folder and everything below it.
+    /// other name, and `*`, matches anything within one part of the path. A template that ends
+    /// in `/` or `/**` covers the folder and everything below it.
     pub fn covers(&self, path: &str, pins: &Pins) -> bool {
         let deep = self.0.strip_suffix("/**").or_else(|| self.0.strip_suffix('/'));
         let wanted: Vec<&str> = deep.unwrap_or(&self.0).split('/').collect();

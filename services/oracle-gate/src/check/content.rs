@@ -5,9 +5,12 @@ use seal::tree::File;
 use seal::{Limits, Tree};
 use wire::digest::Digest;
 
+use super::findings::Findings;
 use super::locators::Output;
 use super::measured::{Known, Measured};
-use super::{Details, Findings, Pack, Plans, Subject};
+use super::outcome::Details;
+use super::packs::Pack;
+use super::subject::{Plans, Subject};
 use crate::locator::inside;
 use crate::objects::{Evidence, Fixity};
 use crate::reasons::Reason;
@@ -22,8 +25,8 @@ struct Part {
 pub struct Candidates {
     /// The path itself, or the matches of its wildcard.
     named: Vec<String>,
-    /// For a folder of a sealed pack: the files that the inventory names below it. A folder is never
-    /// listed (O8).
+    /// For a folder of a sealed pack: the files that the inventory names below it. A folder is
+    /// never listed (O8).
     below: Vec<String>,
     /// Whether the expansion failed, so that nothing is known.
     unknown: bool,
@@ -122,7 +125,8 @@ async fn missing(
     if unlisted && !output.path.has_wildcard() {
         match subject.objects.is_folder(path).await {
             Ok(true) => return findings.add(Reason::FolderUnlisted, path),
-            // In a bucket only the catalogue tells; that nothing is there cannot be told at all.
+            // In a bucket only the catalogue says so; that nothing is there cannot be determined at
+            // all.
             Ok(false) if subject.objects.root().is_none() && subject.is_a_folder(output) => {
                 return findings.add(Reason::FolderUnlisted, path);
             }

@@ -1,38 +1,13 @@
 //! Collects reasons and turns them into one answer.
 
-use serde::Serialize;
-
-use super::{Details, Outcome, Rules};
-use crate::objects::{Evidence, Refusal, StoreError};
+use super::outcome::{Details, Issue, Outcome, Status};
+use super::rules::Rules;
+use crate::objects::{Evidence, StoreError};
 use crate::reasons::{Reason, Severity};
 
-/// Most issues of one code that are kept: a view of many thousand locators can fail in each of them.
+/// Most issues of one code that are kept: a view of many thousand locators can fail in each of
+/// them.
 const MAX_PER_CODE: usize = 100;
-
-/// The answer of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Status {
-    /// Everything holds.
-    Ok,
-    /// Everything that the lenient profile insists on holds.
-    Warn,
-    /// Do not read.
-    Fail,
-}
-
-/// One reason, with what it is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Issue {
-    /// The code.
-    pub code: Reason,
-    /// Whether it stops a reader.
-    pub severity: Severity,
-    /// What it is about.
-    pub detail: String,
-    /// Whether the same check may answer differently later by itself.
-    pub retryable: bool,
-}
 
 /// Reasons found so far.
 #[derive(Debug)]
@@ -41,24 +16,6 @@ pub struct Findings {
     allow_unsealed: bool,
     allow_missing_digest: bool,
     allow_size_only: bool,
-}
-
-impl Status {
-    /// Its name in documents and events.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "OK",
-            Self::Warn => "WARN",
-            Self::Fail => "FAIL",
-        }
-    }
-}
-
-impl Issue {
-    /// Whether it stops a reader.
-    pub fn is_error(&self) -> bool {
-        self.severity == Severity::Error
-    }
 }
 
 impl Findings {
@@ -87,7 +44,7 @@ impl Findings {
 
     /// Notes what the store answered.
     pub fn store(&mut self, error: &StoreError) {
-        self.add(store_reason(error), error.to_string());
+        self.add(error.reason(), error.to_string());
     }
 
     /// The answer.
@@ -112,39 +69,13 @@ impl Findings {
     }
 }
 
-/// The reason a store's answer stands for (O6).
-pub fn store_reason(error: &StoreError) -> Reason {
-    match error {
-        StoreError::Denied { .. } => Reason::AccessDenied,
-        StoreError::Timeout { .. } => Reason::Timeout,
-        StoreError::Throttled { .. } => Reason::Throttled,
-        StoreError::Link { .. } => Reason::LinkRefused,
-        StoreError::TooLarge { .. } => Reason::ObjectTooLarge,
-        StoreError::Unsupported { .. } => Reason::StoreNotWriteOnce,
-        StoreError::Name { .. } => Reason::NameRefused,
-        StoreError::Changed { .. } => Reason::ChangedDuringRead,
-        StoreError::Refused { kind, .. } => match kind {
-            Refusal::Clock => Reason::StoreClockSkewed,
-            Refusal::Archived => Reason::ObjectArchived,
-            Refusal::Signature => Reason::StoreSignatureRefused,
-            Refusal::Key => Reason::StoreKeyUnknown,
-            Refusal::Token => Reason::StoreTokenExpired,
-            Refusal::Bucket => Reason::BucketNotFound,
-            Refusal::Region => Reason::StoreRegionWrong,
-            Refusal::Method => Reason::StoreMethodRefused,
-            Refusal::Other => Reason::StoreRefused,
-        },
-        StoreError::Conflict { .. } | StoreError::Unavailable { .. } => Reason::StoreUnavailable,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::profile::Profile;
 
     #[test]
-    fn every_code_is_told_and_of_each_a_hundred_issues() {
+    fn every_code_is_reported_with_at_most_a_hundred_issues() {
         let profile = Profile::load("prod", Some("x".to_owned()), |_| None).unwrap();
         let mut findings = Findings::new(&Rules::strict(&profile, Vec::new()));
         for number in 0..300 {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use seal::facts::{Locator, RunFactsView};
 
-use super::{Findings, Rules};
+use super::findings::Findings;
+use super::rules::Rules;
 use crate::locator::{Contained, path_reason};
 use crate::objects::Objects;
 use crate::reasons::Reason;
@@ -45,7 +46,8 @@ pub fn check_consistency(rules: &Rules, view: &RunFactsView, findings: &mut Find
 
 /// Everything asked for is there, but for what the catalogue declares optional.
 fn check_intended_outputs(rules: &Rules, view: &RunFactsView, findings: &mut Findings) {
-    let named: BTreeSet<&str> = view.locators.iter().map(|it| it.output_id.as_str()).collect();
+    let named: BTreeSet<&str> =
+        view.locators.iter().map(|locator| locator.output_id.as_str()).collect();
     let absent = view.intended_outputs.iter().flatten().filter(|id| !named.contains(id.as_str()));
     for id in absent {
         match rules.catalogue.output(id) {
@@ -61,12 +63,18 @@ fn foreign_pin(view: &RunFactsView, locator: &Locator) -> Option<&'static str> {
     let differs = [
         (
             "manifest_fingerprint",
-            locator.manifest_fingerprint.is_some_and(|it| it != pins.manifest_fingerprint),
+            locator.manifest_fingerprint.is_some_and(|stated| stated != pins.manifest_fingerprint),
         ),
-        ("parameter_hash", locator.parameter_hash.is_some_and(|it| it != pins.parameter_hash)),
-        ("seed", locator.seed.is_some_and(|it| it != pins.seed)),
-        ("scenario_id", locator.scenario_id.as_ref().is_some_and(|it| *it != pins.scenario_id)),
-        ("run_id", locator.run_id.is_some_and(|it| it != pins.run_id)),
+        (
+            "parameter_hash",
+            locator.parameter_hash.is_some_and(|stated| stated != pins.parameter_hash),
+        ),
+        ("seed", locator.seed.is_some_and(|stated| stated != pins.seed)),
+        (
+            "scenario_id",
+            locator.scenario_id.as_ref().is_some_and(|stated| *stated != pins.scenario_id),
+        ),
+        ("run_id", locator.run_id.is_some_and(|stated| stated != pins.run_id)),
     ];
     differs.into_iter().find_map(|(pin, differs)| differs.then_some(pin))
 }
@@ -98,8 +106,9 @@ pub fn resolve_paths<'a>(
     outputs
 }
 
-/// Whether the path is where the catalogue puts this output in this run: relative to the pack's root,
-/// to the oracle root, or from `packs/`. Otherwise an output could be read under another's gates.
+/// Whether the path is where the catalogue puts this output in this run: relative to the pack's
+/// root, to the oracle root, or from `packs/`. Otherwise an output could be read under another's
+/// gates.
 fn matches_template(
     rules: &Rules,
     view: &RunFactsView,

@@ -1,17 +1,18 @@
-//! What is known of every file that a check meets. Each is read once, so all rules of one check speak
-//! of the same bytes (O15).
+//! What is known of every file that a check meets. Each is read once, so all rules of one check
+//! speak of the same bytes (O15).
 //!
-//! First the rules say what they need ([`Plan`]): files, and digests over several files in an order.
-//! Then everything is measured at once, several files in flight, and after that nothing is read.
+//! First the rules say what they need ([`Plan`]): files, and digests over several files in an
+//! order. Then everything is measured at once, several files in flight, and after that nothing is
+//! read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use serde::Serialize;
 use wire::digest::Digest;
 
-use super::Findings;
+use super::findings::Findings;
+use super::outcome::EvidenceCount;
 use crate::objects::{Evidence, Fixity, Objects, StoreError, Task};
 
 /// Most files asked about at once where no bytes are read.
@@ -44,20 +45,9 @@ pub struct Measured {
     known: BTreeMap<String, Known>,
     runs: BTreeMap<Vec<String>, Option<Digest>>,
     documents: BTreeMap<String, Bytes>,
-    /// Documents that the store did not give. It is not asked again: of two answers to one question the
-    /// worse one counts.
+    /// Documents that the store did not give. It is not asked again: of two answers to one question
+    /// the worse one counts.
     failed: BTreeMap<String, StoreError>,
-}
-
-/// How many files are known how well (O11).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct EvidenceCount {
-    /// Their bytes were hashed.
-    pub hashed_bytes: usize,
-    /// A trusted store told their sha256.
-    pub store_sha256: usize,
-    /// Only that they are there, and their length.
-    pub size_only: usize,
 }
 
 impl Plan {
@@ -254,8 +244,8 @@ impl Measured {
 }
 
 /// Tasks in which each file of the runs is read once: runs that share a file are made together, in
-/// the order of their paths. Where one of them has another order, they are read one by one: the only
-/// case in which a file is read again.
+/// the order of their paths. Where one of them has another order, they are read one by one: the
+/// only case in which a file is read again.
 fn ordered(runs: &[Vec<String>]) -> Vec<Task> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut owner: BTreeMap<&str, usize> = BTreeMap::new();

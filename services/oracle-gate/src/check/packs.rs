@@ -9,12 +9,12 @@ use seal::verify::{Broken, Found, Report, compare};
 use seal::{
     MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, RunKey, SEAL_FILE, SealMarker, SealStatus, Tree,
 };
-use serde::Serialize;
-use wire::digest::Digest;
 
+use super::findings::Findings;
 use super::locators::Output;
 use super::measured::{Known, Measured, Plan};
-use super::{Findings, Rules};
+use super::outcome::PackDetail;
+use super::rules::Rules;
 use crate::locator::inside;
 use crate::objects::Objects;
 use crate::reasons::Reason;
@@ -28,19 +28,6 @@ pub struct Pack {
     seal: Option<Bytes>,
     manifest: Option<Bytes>,
     report: Report,
-}
-
-/// A pack in a report.
-#[derive(Debug, Clone, Serialize)]
-pub struct PackDetail {
-    /// Its root, relative to the oracle root.
-    pub root: String,
-    /// Its id by its manifest.
-    pub oracle_pack_id: Option<Digest>,
-    /// sha256 of its seal.
-    pub seal_digest: Option<Digest>,
-    /// How it was closed.
-    pub seal_status: Option<&'static str>,
 }
 
 impl Pack {
@@ -84,8 +71,8 @@ impl Pack {
     }
 }
 
-/// Reads seal and manifest of every pack that `outputs` lie in. What cannot be read is noted, and the
-/// rest of the pack is looked at all the same.
+/// Reads seal and manifest of every pack that `outputs` lie in. What cannot be read is noted, and
+/// the rest of the pack is looked at all the same.
 pub async fn open(
     objects: &Objects,
     rules: &Rules,
@@ -110,8 +97,8 @@ pub async fn open(
     packs
 }
 
-/// What has to be measured of a pack: by key only, files that the manifest does not name stay unseen
-/// (O8).
+/// What has to be measured of a pack: by key only, files that the manifest does not name stay
+/// unseen (O8).
 pub fn plan(pack: &Pack, plan: &mut Plan) {
     for file in pack.inventory().map_or(&[][..], Tree::files) {
         plan.file(inside(&pack.root, &file.path), Some(file.length));
@@ -193,7 +180,7 @@ fn reason(broken: &Broken) -> Reason {
     }
 }
 
-/// A view that pins a seal stands on that seal and on no other pack (O9).
+/// A view that pins a seal depends on that seal and on no other pack (O9).
 fn reference(rules: &Rules, view: &RunFactsView, packs: &[Pack], findings: &mut Findings) {
     let Some(pinned) = &view.oracle_pack_ref else {
         if rules.require_pack_ref {

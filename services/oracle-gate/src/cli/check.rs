@@ -6,10 +6,9 @@ mod sarif;
 use clap::ValueEnum;
 
 use super::{Failure, Jobs, block_on, escape, keys, print, progress, read_view, store, usage};
-use crate::check::{Outcome, Rules, check_bytes};
+use crate::check::rules::Asked;
+use crate::check::{self, Rules};
 use crate::config::KEYS;
-use crate::objects::Evidence;
-use crate::profile::Profile;
 
 /// Options of `check`.
 #[derive(Debug, clap::Args)]
@@ -68,16 +67,22 @@ enum Format {
 /// Checks, prints, and answers the exit code of C1.
 pub(super) fn run(args: Args) -> Result<u8, Failure> {
     let (profile, objects) = store(&args.profile)?;
-    let rules = rules(&profile, &args)?;
+    let rules = Rules::strict(&profile, keys(&args.attestation_keys)?);
+    let rules = rules.asked(Asked {
+        strict_seal: args.strict_seal,
+        allow_unsealed: args.allow_unsealed,
+        allow_missing_digest: args.allow_missing_digest,
+        presence: args.depth == Depth::Presence,
+    });
+    let rules = rules.map_err(usage)?;
     let reference = args.run_facts_ref.as_str();
     let now = chassis::clock::now();
     let (objects, meter) = progress::metered(&args.jobs.apply(&objects));
     let work = async {
         match read_view(&objects, reference).await {
-            Ok(Some(bytes)) => check_bytes(&objects, &rules, reference, &bytes, now).await,
-            Ok(None) => Outcome::unreadable(&rules, reference),
-            // Read once more, for the reason.
-            Err(_) => crate::check::check(&objects, &rules, reference, now).await,
+            Ok(Some(bytes)) => check::check_bytes(&objects, &rules, reference, &bytes, now).await,
+            Ok(None) => check::unreadable(&rules, reference),
+            Err(error) => check::store_failed(&rules, reference, &error),
         }
     };
     let outcome = block_on(progress::shown(&meter, work))?;
@@ -87,32 +92,4 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
         Format::Text => report::text(&outcome),
     })?;
     Ok(outcome.exit(args.fail_on_warn))
-}
-
-/// Leniency is the profile's to give (O5).
-fn rules(profile: &Profile, args: &Args) -> Result<Rules, Failure> {
-    if (args.allow_unsealed || args.allow_missing_digest) && !profile.lenient {
-        let text = format!(
-            "profile {} is strict: --allow-unsealed and --allow-missing-digest need a lenient one",
-            profile.id
-        );
-        return Err(usage(text));
-    }
-    if args.depth == Depth::Presence && profile.least_evidence > Evidence::SizeOnly {
-        let text = format!(
-            "profile {} wants digests: --depth presence needs one with least_evidence: size_only",
-            profile.id
-        );
-        return Err(usage(text));
-    }
-    let strict = Rules::strict(profile, keys(&args.attestation_keys)?);
-    Ok(Rules {
-        allow_unsealed: profile.lenient && !args.strict_seal,
-        allow_missing_digest: args.allow_missing_digest,
-        least_evidence: match args.depth {
-            Depth::Presence => Evidence::SizeOnly,
-            Depth::Digest => strict.least_evidence,
-        },
-        ..strict
-    })
 }

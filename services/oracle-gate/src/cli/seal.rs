@@ -48,8 +48,8 @@ pub(super) struct Args {
     /// Accept a seal that is there already, if it is equal.
     #[arg(long)]
     ensure: bool,
-    /// A file outside the pack that remembers what was hashed: given again after an interruption, only
-    /// the rest is hashed. It is removed once the pack is sealed.
+    /// A file outside the pack that remembers what was hashed: given again after an interruption,
+    /// only the rest is hashed. It is removed once the pack is sealed.
     #[arg(long)]
     journal: Option<PathBuf>,
     /// How the answer is printed.
@@ -189,13 +189,13 @@ async fn seal(
     plan::outputs(objects, view, root, &outlined, status)?;
     let outlined = Manifest::V1(manifest(profile, args, view, outlined, now)?);
     fits(outlined.to_bytes()?.len() as u64)?;
-    let standing = plan::standing(objects, root, &listed, &outlined).await?;
+    let existing = plan::existing(objects, root, &listed, &outlined).await?;
     let sealed = |text: &str| SealingError::refused(Reason::PackAlreadySealed, text);
-    if standing.as_ref().is_some_and(|standing| standing.differs) && !args.ensure {
+    if existing.as_ref().is_some_and(|existing| existing.differs) && !args.ensure {
         return Err(sealed("its identity or files differ"));
     }
     let scratch = hex::encode(random::<[u8; 16]>());
-    let probe = match standing {
+    let probe = match existing {
         // Nothing will be written.
         Some(_) => None,
         None => Some(probe::run(objects, &scratch, now).await?),
@@ -204,7 +204,7 @@ async fn seal(
         return Err(SealingError::refused(Reason::StoreNotWriteOnce, probe_text(probe)));
     }
 
-    let known = standing.filter(|_| !args.ensure).map(|standing| standing.known);
+    let known = existing.filter(|_| !args.ensure).map(|existing| existing.known);
     let known = known.unwrap_or_default();
     let inventory = inventory::inventory(objects, root, &listed, &known, journal).await?;
     let manifest = manifest(profile, args, view, inventory, now)?;

@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Serves until a signal. A failed start is one line and exit code 3.
 pub(super) fn run() -> Result<ExitCode, Failure> {
     let config = Config::read(Env::process()).map_err(|error| usage(error.to_string()))?;
-    let folders = [(ROOT, config.place.folder()), (EXCHANGE, config.exchange.as_deref())];
+    let folders = [(ROOT, config.location.folder()), (EXCHANGE, config.exchange.as_deref())];
     let folders: Vec<_> =
         folders.into_iter().filter_map(|(name, folder)| Some((name, folder?))).collect();
     // The folders have to be there before the process is confined to them.

@@ -1,4 +1,4 @@
-//! A call that tells how far it is.
+//! Calls that report their progress.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use wire::pb::oracle::v1 as pb;
 use super::answer;
 use crate::objects::Meter;
 
-/// How often it tells.
+/// How often progress is reported.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// A stream of messages.
 pub(super) type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
 
 /// Progress while `work` goes on, then what it ends with. Without a receiver the work stops.
-pub(super) fn told<M: Send + 'static>(
+pub(super) fn messages<M: Send + 'static>(
     work: impl Future<Output = Result<M, Status>> + Send + 'static,
     meter: Arc<Meter>,
     message: fn(pb::Progress) -> M,

@@ -20,22 +20,22 @@ struct Open {
 }
 
 /// How long the next message is waited for: who stops in the middle must not keep others out.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The digest announced, and every file, each as it was announced.
 pub(super) async fn receive(
     mut stream: impl Stream<Item = Result<pb::PutModuleRequest, Status>> + Unpin,
-    patience: Duration,
+    idle_limit: Duration,
 ) -> Result<(Digest, Vec<Incoming>), Status> {
     use pb::put_module_request::Item;
     let invalid = |text: &str| Problem::InvalidRequest.status(text);
-    let first = next(&mut stream, patience).await?.and_then(|message| message.item);
+    let first = next(&mut stream, idle_limit).await?.and_then(|message| message.item);
     let Some(Item::Header(header)) = first else {
         return Err(invalid("the first message is the header"));
     };
     let digest = parse_digest(&header.digest)?;
     let (mut files, mut open, mut left) = (Vec::new(), None::<Open>, Limits::MODULE.bytes);
-    while let Some(message) = next(&mut stream, patience).await? {
+    while let Some(message) = next(&mut stream, idle_limit).await? {
         match (message.item, &mut open) {
             (Some(Item::File(file)), _) => {
                 files.extend(open.take().map(close).transpose()?);
@@ -51,7 +51,7 @@ pub(super) async fn receive(
                 })?;
                 open.content.extend_from_slice(&data);
             }
-            _ => return Err(invalid("want a file, then its bytes")),
+            _ => return Err(invalid("expected a file, then its bytes")),
         }
     }
     files.extend(open.take().map(close).transpose()?);
@@ -60,10 +60,10 @@ pub(super) async fn receive(
 
 async fn next<M>(
     stream: &mut (impl Stream<Item = Result<M, Status>> + Unpin),
-    patience: Duration,
+    idle_limit: Duration,
 ) -> Result<Option<M>, Status> {
     let late = |_| Problem::Unavailable.status("the upload stopped in the middle; send it again");
-    tokio::time::timeout(patience, stream.next()).await.map_err(late)?.transpose()
+    tokio::time::timeout(idle_limit, stream.next()).await.map_err(late)?.transpose()
 }
 
 fn close(open: Open) -> Result<Incoming, Status> {

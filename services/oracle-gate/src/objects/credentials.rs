@@ -1,9 +1,9 @@
-//! By what requests to an S3-compatible service are signed: from the environment, or from files that it
-//! names, and from nowhere else (R9).
+//! By what requests to an S3-compatible service are signed: from the environment, or from files
+//! that it names, and from no other source (R9).
 //!
 //! The variables are the usual ones of S3 clients. Of others that such clients read, such as
-//! `AWS_CONDITIONAL_PUT` or `AWS_ENDPOINT_URL`, none is looked at: they could switch off what sealing
-//! depends on, or lead to another service than the profile names.
+//! `AWS_CONDITIONAL_PUT` or `AWS_ENDPOINT_URL`, none is looked at: they could switch off what
+//! sealing depends on, or lead to another service than the profile names.
 
 use chassis::Secret;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -110,13 +110,13 @@ fn shared_file(file: &str, profile: &str) -> Result<Credentials, String> {
         if let Some(section) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             here = section.trim() == profile;
         } else if let Some((name, value)) = line.split_once('=').filter(|_| here) {
-            let place = match name.trim() {
+            let location = match name.trim() {
                 "aws_access_key_id" => 0,
                 "aws_secret_access_key" => 1,
                 "aws_session_token" => 2,
                 _ => continue,
             };
-            found[place] = Some(value.trim().to_owned());
+            found[location] = Some(value.trim().to_owned());
         }
     }
     match found {
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Keys of another section are never taken, and no error repeats what stands in the file.
+        /// Keys of another section are never taken, and no error repeats the text of the file.
         #[test]
         fn of_a_shared_file_only_its_section_counts(
             sections in prop::collection::vec(("packer|other|", "\\PC{0,8}", 0..4_u8), 0..4),

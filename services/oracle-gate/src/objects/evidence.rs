@@ -11,7 +11,7 @@ use super::failure::{StoreError, classify, is_absent};
 use super::folder;
 use super::transport::KeptChecksum;
 
-/// What stands behind what is said of an object, weakest first.
+/// What supports a statement about an object, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
@@ -35,8 +35,8 @@ pub struct Fixity {
 }
 
 impl Objects {
-    /// The same store, whose own checksums count from now on, or no longer. Only a profile may say so,
-    /// and only of a store that was shown to refuse a wrong one.
+    /// The same store, whose own checksums count from now on, or no longer. Only a profile may say
+    /// so, and only of a store that was shown to refuse a wrong one.
     #[must_use]
     pub fn trusting_checksums(&self, trusts: bool) -> Self {
         Self { trusts_checksums: trusts && self.bucket.is_some(), ..self.clone() }
@@ -47,8 +47,8 @@ impl Objects {
         self.trusts_checksums
     }
 
-    /// Length and digest of an object with at least the evidence asked for; `None` if it is not there.
-    /// Bytes are only fetched where nothing less will do.
+    /// Length and digest of an object with at least the evidence asked for; `None` if it is not
+    /// there. Bytes are only fetched where nothing less will do.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -75,8 +75,8 @@ impl Objects {
         }))
     }
 
-    /// Uploads `content` with a sha256 that may be wrong, and answers the store's status; `None` for a
-    /// folder, which takes no checksum. Only a probe does so, and only in its scratch folder.
+    /// Uploads `content` with a sha256 that may be wrong, and answers the store's status; `None`
+    /// for a folder, which takes no checksum. Only a probe does so, and only in its scratch folder.
     pub(crate) async fn put_stating(
         &self,
         path: &str,
@@ -87,7 +87,7 @@ impl Objects {
         let stated = STANDARD.encode(sha256.as_bytes());
         let location = self.location(path)?;
         let put = bucket.put_stating(&location, content, &stated);
-        self.within(path, self.patience.call, put).await?.map(Some)
+        self.within(path, self.timeouts.call, put).await?.map(Some)
     }
 
     /// Length of an object, and the sha256 that the store keeps of it, believed or not.
@@ -104,7 +104,7 @@ impl Objects {
         self.refuse_links(path).await?;
         let options = GetOptions { head: true, ..GetOptions::default() };
         let head = self.store.get_opts(&location, options);
-        match self.within(path, self.patience.call, head).await? {
+        match self.within(path, self.timeouts.call, head).await? {
             Ok(head) => {
                 let kept = head.extensions.get::<KeptChecksum>().and_then(digest);
                 Ok(Some((head.meta.size, kept)))
@@ -115,7 +115,8 @@ impl Objects {
     }
 }
 
-/// Of an upload in parts a store keeps a sum over sums, which ends in the number of parts: no digest.
+/// Of an upload in parts a store keeps a sum over sums, which ends in the number of parts: no
+/// digest.
 fn digest(kept: &KeptChecksum) -> Option<Digest> {
     let bytes = STANDARD.decode(&kept.0).ok()?;
     Digest::try_from(&bytes[..]).ok()

@@ -1,4 +1,5 @@
-//! What a store can answer besides an object: the kinds of failure, told apart where it does (O6).
+//! What a store can answer besides an object: the kinds of failure, distinguished where it does
+//! (O6).
 
 use std::error::Error as _;
 use std::io;
@@ -6,7 +7,8 @@ use std::io;
 use object_store::client::{HttpError, HttpErrorKind};
 use thiserror::Error;
 
-use super::transport::Endless;
+use super::transport::MissingIsTruncated;
+use crate::reasons::Reason;
 
 /// Why nothing can be said about an object.
 #[derive(Debug, Clone, Error)]
@@ -41,7 +43,7 @@ pub enum StoreError {
         /// The object.
         path: String,
     },
-    /// A symbolic link or special file stands in the path.
+    /// A symbolic link or special file is part of the path.
     #[error("{path:?} is, or lies behind, a link or a special file")]
     Link {
         /// The object.
@@ -63,7 +65,8 @@ pub enum StoreError {
         /// The limit, in bytes.
         most: u64,
     },
-    /// The store refused the request itself, and says the same of it until somebody changes something.
+    /// The store refused the request itself, and answers the same until its setup changes
+    /// something.
     #[error("the store refuses {path:?}: {kind} (status {status}{})", shown(code))]
     Refused {
         /// The object.
@@ -99,6 +102,22 @@ impl StoreError {
             _ => None,
         }
     }
+
+    /// The reason that it is reported as (O6).
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Denied { .. } => Reason::AccessDenied,
+            Self::Timeout { .. } => Reason::Timeout,
+            Self::Throttled { .. } => Reason::Throttled,
+            Self::Link { .. } => Reason::LinkRefused,
+            Self::TooLarge { .. } => Reason::ObjectTooLarge,
+            Self::Unsupported { .. } => Reason::StoreNotWriteOnce,
+            Self::Name { .. } => Reason::NameRefused,
+            Self::Changed { .. } => Reason::ChangedDuringRead,
+            Self::Refused { kind, .. } => kind.reason(),
+            Self::Conflict { .. } | Self::Unavailable { .. } => Reason::StoreUnavailable,
+        }
+    }
 }
 
 /// What a store refuses a request for.
@@ -122,6 +141,22 @@ pub enum Refusal {
     Method,
     /// Something else.
     Other,
+}
+
+impl Refusal {
+    fn reason(self) -> Reason {
+        match self {
+            Self::Clock => Reason::StoreClockSkewed,
+            Self::Archived => Reason::ObjectArchived,
+            Self::Signature => Reason::StoreSignatureRefused,
+            Self::Key => Reason::StoreKeyUnknown,
+            Self::Token => Reason::StoreTokenExpired,
+            Self::Bucket => Reason::BucketNotFound,
+            Self::Region => Reason::StoreRegionWrong,
+            Self::Method => Reason::StoreMethodRefused,
+            Self::Other => Reason::StoreRefused,
+        }
+    }
 }
 
 impl std::fmt::Display for Refusal {
@@ -167,8 +202,8 @@ fn named(code: &str) -> Option<Refusal> {
     })
 }
 
-/// Which kind of failure a store's answer to a write is: only a write can show that a store does not
-/// know create-only writes.
+/// Which kind of failure a store's answer to a write is: only a write can show that a store does
+/// not know create-only writes.
 pub(super) fn classify_write(path: &str, error: &object_store::Error) -> StoreError {
     match classify(path, error) {
         StoreError::Refused { path, status: 501, .. } => StoreError::Unsupported { path },
@@ -214,8 +249,8 @@ pub(super) fn classify(path: &str, error: &object_store::Error) -> StoreError {
     }
 }
 
-/// Whether a create in a bucket was refused because the object is there. A service that merely saw two
-/// writers at once is told of in the same way, but means that nothing may have been written.
+/// Whether a create in a bucket was refused because the object is there. A service that merely saw
+/// two writers at once is reported in the same way, but means that nothing may have been written.
 pub(super) fn is_there(error: &object_store::Error) -> bool {
     use object_store::Error::{AlreadyExists, NotModified, Precondition};
     let AlreadyExists { source, .. } = error else { return false };
@@ -267,7 +302,9 @@ fn from_http(path: &str, error: &HttpError) -> StoreError {
         HttpErrorKind::Timeout => return StoreError::Timeout { path },
         HttpErrorKind::Connect => "no connection",
         HttpErrorKind::Interrupted => "the connection broke",
-        HttpErrorKind::Decode if error.source().is_some_and(|cause| cause.is::<Endless>()) => {
+        HttpErrorKind::Decode
+            if error.source().is_some_and(|cause| cause.is::<MissingIsTruncated>()) =>
+        {
             "a page of the listing does not say whether there is more"
         }
         _ => "the answer could not be read",
@@ -295,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_told_apart_by_the_stores_code_and_only_what_heals_is_repeated() {
+    fn answers_are_distinguished_by_the_stores_code_and_only_what_heals_is_repeated() {
         use Refusal::*;
         for (status, code, expected) in [
             (403, "RequestTimeTooSkewed", Clock),
@@ -315,11 +352,11 @@ mod tests {
         ] {
             let error = from_status("a", status, code);
             assert!(
-                matches!(&error, StoreError::Refused { kind, code: told, .. }
-                    if *kind == expected && told == code),
+                matches!(&error, StoreError::Refused { kind, code: reported, .. }
+                    if *kind == expected && reported == code),
                 "{status} {code}: {error}"
             );
-            let reason = crate::check::findings::store_reason(&error);
+            let reason = error.reason();
             assert!(!reason.row().retryable, "{status} {code} is repeated");
             assert!(error.to_string().contains(code), "{error}");
         }
@@ -330,7 +367,7 @@ mod tests {
             (408, ""),
             (503, "TemporaryRedirect"),
         ] {
-            let reason = crate::check::findings::store_reason(&from_status("a", status, code));
+            let reason = from_status("a", status, code).reason();
             assert!(reason.row().retryable, "{status} {code} is not repeated");
         }
         assert!(matches!(from_status("a", 403, "AccessDenied"), StoreError::Denied { .. }));

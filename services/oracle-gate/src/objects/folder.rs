@@ -4,8 +4,8 @@
 //! enforces (`openat2`, Linux 5.6); on an older one each part is opened on its own.
 //!
 //! A file appears under its name in one step: its bytes are written under a name of ours, reach the
-//! disk, and get the final name by a hard link, which fails where the name exists. What a crash leaves
-//! of that has a name that no other program makes ([`is_part`]).
+//! disk, and get the final name by a hard link, which fails where the name exists. What a crash
+//! leaves of that has a name that no other program makes ([`is_part`]).
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -27,13 +27,13 @@ pub(super) const BLOCK: usize = 256 << 10;
 const PART_HEAD: &str = ".oracle-gate-";
 const PART_TAIL: &str = ".part";
 
-/// What stands under a name.
+/// What is found under a name.
 pub(super) enum Opened {
     /// A regular file, open for reading, with its length.
     File(File, u64),
     /// A folder.
     Folder,
-    /// Nothing; also where a file stands in place of a folder of the path.
+    /// Nothing; also where a file takes the place of a folder of the path.
     Absent,
 }
 
@@ -93,13 +93,14 @@ fn open_below(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     loop {
         match openat2(root, path, flags, Mode::empty(), resolve) {
-            // Something was renamed meanwhile; the kernel wants to look again.
+            // Something was renamed meanwhile; the kernel asks to look again.
             Err(Errno::AGAIN) => {}
             Err(Errno::NOSYS | Errno::PERM) => break,
             done => return done,
         }
     }
-    // An older kernel, or one that is told not to: each part on its own, none of them a link.
+    // An older kernel, or one on which the call is forbidden: each part on its own, none of them a
+    // link.
     let mut at = openat(root, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut parts = path.split('/').peekable();
     while let Some(part) = parts.next() {
@@ -142,7 +143,7 @@ pub(super) fn open(root: &Path, path: &str) -> Result<Opened, StoreError> {
 }
 
 /// Reads an open file to its end in blocks. It has to give exactly `length` bytes: one that is
-/// written meanwhile is no file whose digest could be told.
+/// written meanwhile has no digest that could be stated.
 ///
 /// # Errors
 /// What the disk answers, or that the length changed, or that the caller stopped it.
@@ -175,7 +176,7 @@ fn changed(path: &str) -> StoreError {
     StoreError::Changed { path: path.to_owned() }
 }
 
-/// Length and mark of a file without opening it; `None` where no regular file stands.
+/// Length and mark of a file without opening it; `None` where there is no regular file.
 pub(super) fn look(root: &Path, path: &str) -> Result<Option<Seen>, StoreError> {
     match open(root, path)? {
         Opened::File(file, length) => {
@@ -189,7 +190,7 @@ pub(super) fn look(root: &Path, path: &str) -> Result<Option<Seen>, StoreError> 
 /// Writes a file if there is none under that name.
 ///
 /// # Errors
-/// What the disk answers. Then nothing stands under the name that was not there before.
+/// What the disk answers. Then nothing is under the name that was not there before.
 pub(super) fn create(root: &Path, path: &str, bytes: &[u8]) -> Result<Put, StoreError> {
     let failed = |errno: Errno| from_io(path, &io_error(errno));
     let refused = |cause: &str| StoreError::Name { path: path.to_owned(), cause: cause.to_owned() };
@@ -197,7 +198,7 @@ pub(super) fn create(root: &Path, path: &str, bytes: &[u8]) -> Result<Put, Store
     let root = open_root(root).map_err(failed)?;
     let folder = match make_folders(root.as_fd(), parent) {
         Ok(folder) => folder,
-        Err(Errno::NOTDIR) => return Err(refused("a file stands where a folder is needed")),
+        Err(Errno::NOTDIR) => return Err(refused("a file is where a folder is needed")),
         Err(Errno::LOOP) => return Err(StoreError::Link { path: path.to_owned() }),
         Err(errno) => return Err(failed(errno)),
     };
@@ -224,7 +225,7 @@ pub(super) fn create(root: &Path, path: &str, bytes: &[u8]) -> Result<Put, Store
         Err(Errno::EXIST) => match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => Ok(Put::Existed),
-                FileType::Directory => Err(refused("a folder stands there")),
+                FileType::Directory => Err(refused("there is a folder of that name")),
                 _ => Err(StoreError::Link { path: path.to_owned() }),
             },
             Err(errno) => Err(failed(errno)),
@@ -245,8 +246,8 @@ fn make_folders(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
         at = match openat(&at, part, flags, Mode::empty()) {
             Err(Errno::NOENT) => {
                 match mkdirat(&at, part, Mode::from_raw_mode(0o777)) {
-                    // The new name reaches the disk with the file that it was made for; a folder that is
-                    // lost before that holds nothing yet.
+                    // The new name reaches the disk with the file that it was made for; a folder
+                    // that is lost before that holds nothing yet.
                     Ok(()) => rustix::fs::fsync(&at)?,
                     // Another writer was faster.
                     Err(Errno::EXIST) => {}
@@ -267,7 +268,7 @@ fn is_link(at: BorrowedFd<'_>, name: &str) -> bool {
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
 
-/// One folder's entries, as far as they can be told.
+/// One folder's entries, as far as they can be read.
 pub(super) struct Entries {
     pub(super) files: Vec<(String, Seen)>,
     pub(super) folders: Vec<String>,
@@ -275,7 +276,7 @@ pub(super) struct Entries {
     pub(super) odd: Vec<StoreError>,
 }
 
-/// Reads one folder. An entry that cannot be told does not hide the others.
+/// Reads one folder. An entry that cannot be read does not hide the others.
 ///
 /// # Errors
 /// When the folder itself cannot be read; one that is not there has no entries.

@@ -1,10 +1,10 @@
 //! Digests of many objects, each read once, several in flight.
 //!
-//! A digest over several files in their order (`sha256-concat-v0`, the bundle of a gate) is made from
-//! the same bytes as the digests of the files themselves: what is read is never read again (O15).
-//! In a folder each worker reads whole blocks into one buffer of its own; in a bucket a large object
-//! is asked for in ranges, of which a few are on their way at once. Memory is bounded by the number of
-//! workers, whatever the size and number of files.
+//! A digest over several files in their order (`sha256-concat-v0`, the bundle of a gate) is made
+//! from the same bytes as the digests of the files themselves: what is read is never read again
+//! (O15). In a folder each worker reads whole blocks into one buffer of its own; in a bucket a
+//! large object is asked for in ranges, of which a few are on their way at once. Memory is bounded
+//! by the number of workers, whatever the size and number of files.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -104,7 +104,7 @@ struct Shared {
     meter: Arc<Meter>,
 }
 
-/// Stops the workers when nobody waits for them any more.
+/// Stops the workers when their results are no longer awaited.
 struct StopOnDrop(Arc<Shared>);
 
 impl Drop for StopOnDrop {
@@ -122,8 +122,8 @@ enum Event {
 }
 
 impl Objects {
-    /// Hashes every file of every task. `each` hears of a file as soon as its digest is known: by the
-    /// numbers of the task and of the file in it.
+    /// Hashes every file of every task. `each` hears of a file as soon as its digest is known: by
+    /// the numbers of the task and of the file in it.
     pub async fn hash_all(
         &self,
         tasks: Vec<Task>,
@@ -208,7 +208,7 @@ impl Objects {
         drop(to);
         let mut before = 0;
         loop {
-            match tokio::time::timeout(self.patience.call, events.recv()).await {
+            match tokio::time::timeout(self.timeouts.call, events.recv()).await {
                 Ok(Some(event)) => take(event),
                 Ok(None) => return false,
                 // A large file takes long; one that gives nothing at all is not waited for.
@@ -266,8 +266,8 @@ impl Objects {
         Ok(Some(length))
     }
 
-    /// Reads an object in ranges, a few of them at once, in their order. All are of the version that
-    /// the first answer named: a store refuses one of another.
+    /// Reads an object in ranges, a few of them at once, in their order. All are of the version
+    /// that the first answer named: a store refuses one of another.
     async fn read_ranges(
         &self,
         path: &str,
@@ -277,14 +277,14 @@ impl Objects {
         let first =
             GetOptions { range: Some(GetRange::Bounded(0..RANGE)), ..GetOptions::default() };
         let first = self.store.get_opts(&location, first);
-        let first = match self.within(path, self.patience.call, first).await? {
+        let first = match self.within(path, self.timeouts.call, first).await? {
             Ok(first) => first,
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(classify(path, &error)),
         };
         self.meter.opened();
         let (length, tag) = (first.meta.size, first.meta.e_tag.clone());
-        let bytes = self.within(path, self.patience.call, first.bytes()).await?;
+        let bytes = self.within(path, self.timeouts.call, first.bytes()).await?;
         let bytes = bytes.map_err(|error| classify(path, &error))?;
         let changed = || StoreError::Changed { path: path.to_owned() };
         if bytes.len() as u64 != RANGE.min(length) {
@@ -309,7 +309,7 @@ impl Objects {
                         Err(error) => Err(error),
                     }
                 };
-                match self.within(path, self.patience.call, got).await? {
+                match self.within(path, self.timeouts.call, got).await? {
                     Ok(bytes) if bytes.len() as u64 == range.end - range.start => Ok(bytes),
                     Ok(_) | Err(object_store::Error::Precondition { .. }) => {
                         Err(StoreError::Changed { path: path.to_owned() })
@@ -390,8 +390,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
-        /// However files are spread over workers, and by whichever way they are read: each digest is
-        /// that of the bytes, and so is each digest over several.
+        /// However files are spread over workers, and by whichever way they are read: each digest
+        /// is that of the bytes, and so is each digest over several.
         #[test]
         fn digests_are_those_of_the_bytes(
             sizes in prop::collection::vec((0..3_usize, 0..40_000_usize), 1..8),

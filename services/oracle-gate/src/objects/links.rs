@@ -10,7 +10,7 @@ impl Objects {
         let mut at = root.clone();
         for part in path.split('/').filter(|part| !part.is_empty()) {
             at.push(part);
-            let looked = self.within(path, self.patience.call, tokio::fs::symlink_metadata(&at));
+            let looked = self.within(path, self.timeouts.call, tokio::fs::symlink_metadata(&at));
             match looked.await? {
                 Ok(meta) if meta.is_dir() || meta.is_file() => {}
                 Ok(_) => return Err(StoreError::Link { path: path.to_owned() }),

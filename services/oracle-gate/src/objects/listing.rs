@@ -1,8 +1,8 @@
 //! Listings: of a root that the caller was given by name, and of the one expansion allowed (O8).
 //!
-//! A listing tells all it can: an entry that is odd stands beside the others and hides none of them.
-//! The common interface lists by whole parts of a path, so that `part-` never matches `part-0`; in a
-//! bucket the pages are therefore asked for by the exact text of the key.
+//! A listing reports all it can: an odd entry is reported beside the others and hides none of
+//! them. The common interface lists by whole parts of a path, so that `part-` never matches
+//! `part-0`; in a bucket the pages are therefore asked for by the exact text of the key.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -42,14 +42,14 @@ pub struct Listing {
     pub odd: Vec<StoreError>,
 }
 
-/// Which unfinished writes of this program a folder may hold. They are no objects, and the only files
-/// of a pack that are ever removed.
+/// Which unfinished writes of this program a folder may hold. They are no objects, and the only
+/// files of a pack that are ever removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leftovers {
-    /// An engine's pack, in which we write manifest and seal and nothing else: only beside them, and
-    /// of those that were named after them only what begins as they do.
+    /// An engine's pack, in which we write manifest and seal and nothing else: only beside them,
+    /// and of those that were named after them only what begins as they do.
     OfClosing,
-    /// A folder in which nobody else writes.
+    /// A folder in which only this program writes.
     OfOwnPack,
 }
 
@@ -89,8 +89,8 @@ fn begins_like(target: &str, folder: &Path, name: &str) -> bool {
 }
 
 impl Objects {
-    /// Every object below the folder `prefix`, and whatever is odd there. Only for the roots that the
-    /// caller was given by name (O8).
+    /// Every object below the folder `prefix`, and whatever is odd there. Only for the roots that
+    /// the caller was given by name (O8).
     ///
     /// # Errors
     /// Any [`StoreError`] by which nothing is known of the folder.
@@ -130,12 +130,12 @@ impl Objects {
         let metas = match &self.bucket {
             Some(bucket) => {
                 let listed = bucket.keys(&below, false);
-                self.within(prefix, self.patience.call, listed).await??
+                self.within(prefix, self.timeouts.call, listed).await??
             }
             None => {
                 let listed = self.store.list(location.as_ref()).take(MAX_LISTED + 1);
                 let listed = listed.try_collect::<Vec<_>>();
-                let listed = self.within(prefix, self.patience.call, listed).await?;
+                let listed = self.within(prefix, self.timeouts.call, listed).await?;
                 listed.map_err(|error| classify(prefix, &error))?
             }
         };
@@ -151,7 +151,7 @@ impl Objects {
                 Some(path) => listing.entries.push(entry(path, &meta)),
                 None => listing.odd.push(StoreError::Name {
                     path: key.to_owned(),
-                    cause: "an object stands for the folder itself".to_owned(),
+                    cause: "an object has the name of the folder itself".to_owned(),
                 }),
             }
         }
@@ -185,11 +185,11 @@ impl Objects {
                 Some(bucket) => {
                     let prefix = format!("{below}{head}");
                     let listed = bucket.keys(&prefix, true);
-                    self.within(folder, self.patience.call, listed).await??
+                    self.within(folder, self.timeouts.call, listed).await??
                 }
                 None => {
                     let listed = self.store.list_with_delimiter(location.as_ref());
-                    match self.within(folder, self.patience.call, listed).await? {
+                    match self.within(folder, self.timeouts.call, listed).await? {
                         Ok(listed) => listed.objects,
                         Err(object_store::Error::NotFound { .. }) => Vec::new(),
                         Err(error) => return Err(classify(folder, &error)),
@@ -206,7 +206,7 @@ impl Objects {
                     None if meta.size == 0 && self.is_marker(key).await? => {}
                     None => listing.odd.push(StoreError::Name {
                         path: key.to_owned(),
-                        cause: "an object stands for the folder itself".to_owned(),
+                        cause: "an object has the name of the folder itself".to_owned(),
                     }),
                 }
             }
@@ -215,8 +215,8 @@ impl Objects {
         Ok(listing)
     }
 
-    /// Removes what writes of this program that were cut left in a pack's folder ([`Leftovers`]): no
-    /// reader of the store sees it, but whoever looks at the folder does.
+    /// Removes what writes of this program that were cut left in a pack's folder ([`Leftovers`]):
+    /// no reader of the store sees it, but whoever looks at the folder does.
     pub(crate) async fn sweep_unfinished(
         &self,
         prefix: &str,

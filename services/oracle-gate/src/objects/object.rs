@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 use object_store::GetResult;
 
 use super::failure::{StoreError, classify, from_io};
-use super::{Meter, Patience, folder};
+use super::{Meter, Timeouts, folder};
 
 /// An object's bytes as they come. It gives as many as the store announced, or an error.
 pub struct Object {
@@ -18,7 +18,7 @@ pub struct Object {
     length: u64,
     left: u64,
     source: Source,
-    patience: Patience,
+    timeouts: Timeouts,
     meter: Arc<Meter>,
 }
 
@@ -33,25 +33,25 @@ impl Object {
     pub(super) fn new(
         path: &str,
         object: GetResult,
-        patience: Patience,
+        timeouts: Timeouts,
         meter: Arc<Meter>,
     ) -> Self {
         meter.opened();
         let length = object.meta.size;
         let source = Source::Stream(object.into_stream());
-        Self { path: path.to_owned(), length, left: length, source, patience, meter }
+        Self { path: path.to_owned(), length, left: length, source, timeouts, meter }
     }
 
     pub(super) fn of_file(
         path: &str,
         file: File,
         length: u64,
-        patience: Patience,
+        timeouts: Timeouts,
         meter: Arc<Meter>,
     ) -> Self {
         meter.opened();
         let source = Source::File(Some(file));
-        Self { path: path.to_owned(), length, left: length, source, patience, meter }
+        Self { path: path.to_owned(), length, left: length, source, timeouts, meter }
     }
 
     /// Length, in bytes.
@@ -65,7 +65,7 @@ impl Object {
     /// Any [`StoreError`], also when there are fewer or more bytes than announced.
     pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         // A store's client may ask again for the rest, so this waits as long as for a call.
-        let next = tokio::time::timeout(self.patience.call, self.source.next(&self.path)).await;
+        let next = tokio::time::timeout(self.timeouts.call, self.source.next(&self.path)).await;
         let next = next.map_err(|_| StoreError::Timeout { path: self.path.clone() })?;
         let Some(bytes) = next? else {
             return if self.left == 0 { Ok(None) } else { Err(self.odd("it broke off")) };

@@ -1,6 +1,6 @@
-//! Pages of a listing. The store's client ends a listing where a page names no next one, and drops what
-//! the page says of itself; so a page that says that there is more, and not where, would be taken for
-//! the last one and the rest of a pack for absent.
+//! Pages of a listing. The store's client ends a listing where a page names no next one, and drops
+//! what the page says of itself; so a page that says that there is more, and not where, would be
+//! taken for the last one and the rest of a pack for absent.
 
 use http::Method;
 use object_store::client::HttpRequest;
@@ -21,7 +21,7 @@ pub(super) fn is_asked_for(request: &HttpRequest) -> bool {
 }
 
 /// Whether the page is the last one and says so, or is not and says where the next one begins.
-pub(super) fn tells_the_rest(body: &[u8]) -> bool {
+pub(super) fn says_whether_it_is_the_last(body: &[u8]) -> bool {
     let Ok(rest) = quick_xml::de::from_reader::<_, Rest>(body) else { return false };
     let next = rest.next_continuation_token.is_some_and(|token| !token.is_empty());
     match rest.is_truncated.as_deref() {
@@ -50,7 +50,7 @@ mod tests {
             "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>",
             "<NextContinuationToken>a&amp;b</NextContinuationToken><IsTruncated>true</IsTruncated>",
         ] {
-            assert!(tells_the_rest(page(inside).as_bytes()), "{inside}");
+            assert!(says_whether_it_is_the_last(page(inside).as_bytes()), "{inside}");
         }
         for inside in [
             "",
@@ -62,26 +62,26 @@ mod tests {
             "<IsTruncated>false</IsTruncated><IsTruncated>true</IsTruncated>",
             "<Deeper><IsTruncated>false</IsTruncated></Deeper>",
         ] {
-            assert!(!tells_the_rest(page(inside).as_bytes()), "{inside}");
+            assert!(!says_whether_it_is_the_last(page(inside).as_bytes()), "{inside}");
         }
         let whole = page("<IsTruncated>false</IsTruncated>");
         for cut in [0, 10, whole.len() / 2, whole.len() - 1] {
-            assert!(!tells_the_rest(&whole.as_bytes()[..cut]), "{cut}");
+            assert!(!says_whether_it_is_the_last(&whole.as_bytes()[..cut]), "{cut}");
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_tell_nothing(bytes in any::<Vec<u8>>()) {
-            prop_assert!(!tells_the_rest(&bytes));
+            prop_assert!(!says_whether_it_is_the_last(&bytes));
         }
 
         #[test]
         fn text_like_a_page_is_read_without_a_panic(
             text in "(<|>|/|</|IsTruncated|NextContinuationToken|true|false|&amp;|&|<!\\[CDATA\\[|]]>|a){0,12}",
         ) {
-            tells_the_rest(page(&text).as_bytes());
-            tells_the_rest(text.as_bytes());
+            says_whether_it_is_the_last(page(&text).as_bytes());
+            says_whether_it_is_the_last(text.as_bytes());
         }
     }
 }

@@ -12,7 +12,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectMeta, RetryConfig};
 
 use super::failure::{StoreError, classify};
 use super::transport::Connector;
-use super::{Credentials, MAX_LISTED, Patience, S3Place};
+use super::{Credentials, MAX_LISTED, S3Location, Timeouts};
 
 /// Objects asked for in one page.
 const PAGE: usize = 1000;
@@ -23,8 +23,8 @@ const SIGNED_FOR: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct S3 {
     pub(super) store: AmazonS3,
-    /// For writes: each names the algorithm of its checksum, which a bucket with a default retention
-    /// demands (Amazon S3, "PutObject": `x-amz-sdk-checksum-algorithm` or `Content-MD5`).
+    /// For writes: each names the algorithm of its checksum, which a bucket with a default
+    /// retention demands (Amazon S3, "PutObject": `x-amz-sdk-checksum-algorithm` or `Content-MD5`).
     pub(super) writes: AmazonS3,
     http: reqwest::Client,
     answer: Duration,
@@ -32,23 +32,24 @@ pub(super) struct S3 {
 
 impl S3 {
     pub(super) fn new(
-        place: &S3Place,
+        location: &S3Location,
         credentials: &Credentials,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> object_store::Result<Self> {
-        // Signed with the rest; without it a service does not tell the checksum it keeps.
-        let store = client(place, credentials, patience, ("x-amz-checksum-mode", "ENABLED"))?;
+        // Signed with the rest; without it a service does not report the checksum it keeps.
+        let store = client(location, credentials, timeouts, ("x-amz-checksum-mode", "ENABLED"))?;
         let named = ("x-amz-sdk-checksum-algorithm", "SHA256");
-        let writes = client(place, credentials, patience, named)?;
+        let writes = client(location, credentials, timeouts, named)?;
         let failed = |error: reqwest::Error| object_store::Error::Generic {
             store: "S3",
             source: Box::new(error),
         };
         let http = Connector::client().map_err(failed)?;
-        Ok(Self { store, writes, http, answer: patience.answer })
+        Ok(Self { store, writes, http, answer: timeouts.answer })
     }
 
-    /// Every key that starts with `prefix`, by its exact text; with `flat` only up to the next slash.
+    /// Every key that starts with `prefix`, by its exact text; with `flat` only up to the next
+    /// slash.
     pub(super) async fn keys(
         &self,
         prefix: &str,
@@ -69,7 +70,8 @@ impl S3 {
                 let (path, most) = (prefix.to_owned(), MAX_LISTED as u64);
                 return Err(StoreError::TooLarge { path, most });
             }
-            // A page that is not the last was seen to name the next one; some name an empty one at the end.
+            // A page that is not the last was seen to name the next one; some name an empty one at
+            // the end.
             token = page.page_token.filter(|token| !token.is_empty());
             if token.is_none() {
                 return Ok(keys);
@@ -92,7 +94,7 @@ impl S3 {
         let signed = self.writes.signed_url_opts(Method::PUT, location, SIGNED_FOR, &options);
         let url = signed.await.map_err(|error| classify(&path, &error))?;
         let sent = self.http.put(url).header(stated, value).body(bytes).timeout(self.answer).send();
-        // The address is as good as a key while it holds, so it must not stand in an error.
+        // The address is as good as a key while it holds, so it must not be part of an error.
         let sent = sent.map_err(reqwest::Error::without_url).await;
         match sent {
             Ok(answer) => Ok(answer.status().as_u16()),
@@ -104,15 +106,15 @@ impl S3 {
 
 /// A client of which every request carries `header`.
 fn client(
-    place: &S3Place,
+    location: &S3Location,
     credentials: &Credentials,
-    patience: Patience,
+    timeouts: Timeouts,
     header: (&'static str, &'static str),
 ) -> object_store::Result<AmazonS3> {
     let mut headers = HeaderMap::new();
     headers.insert(HeaderName::from_static(header.0), HeaderValue::from_static(header.1));
     let options = ClientOptions::new()
-        .with_allow_http(place.endpoint.as_ref().is_some_and(|it| it.starts_with("http://")))
+        .with_allow_http(location.endpoint.as_ref().is_some_and(|url| url.starts_with("http://")))
         .with_default_headers(headers);
     let retry = RetryConfig {
         backoff: BackoffConfig {
@@ -120,23 +122,23 @@ fn client(
             max_backoff: Duration::from_secs(2),
             base: 2.0,
         },
-        max_retries: patience.retries,
-        retry_timeout: patience.call / 2,
+        max_retries: timeouts.retries,
+        retry_timeout: timeouts.call / 2,
     };
     let mut builder = AmazonS3Builder::new()
-        .with_bucket_name(&place.bucket)
-        .with_region(&place.region)
-        .with_virtual_hosted_style_request(!place.path_style)
+        .with_bucket_name(&location.bucket)
+        .with_region(&location.region)
+        .with_virtual_hosted_style_request(!location.path_style)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_checksum_algorithm(Checksum::SHA256)
         .with_disable_bulk_delete(true)
         .with_client_options(options)
         .with_retry(retry)
-        .with_http_connector(Connector { answer: patience.answer });
-    if let Some(endpoint) = &place.endpoint {
-        let endpoint = match (place.path_style, endpoint.split_once("://")) {
+        .with_http_connector(Connector { answer: timeouts.answer });
+    if let Some(endpoint) = &location.endpoint {
+        let endpoint = match (location.path_style, endpoint.split_once("://")) {
             // The client takes an endpoint of this style with the bucket in its name already.
-            (false, Some((scheme, host))) => format!("{scheme}://{}.{host}", place.bucket),
+            (false, Some((scheme, host))) => format!("{scheme}://{}.{host}", location.bucket),
             _ => endpoint.clone(),
         };
         builder = builder.with_endpoint(endpoint);

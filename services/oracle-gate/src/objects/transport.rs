@@ -1,9 +1,10 @@
-//! The HTTP under an S3 store: no redirect is followed, no answer is waited for without end, and of a
-//! refusal only its code comes through.
+//! The HTTP under an S3 store: no redirect is followed, no answer is waited for without end, and of
+//! a refusal only its code comes through.
 //!
-//! Services put what they were sent into their refusals, a session's token among it; so a body is cut
-//! down to the `Code` before anybody can log it (R9). A page of a listing has to say whether it is the last. The checksum that a service keeps of an object
-//! stands in a header that the store's client drops; it is handed on beside the answer.
+//! Services put what they were sent into their refusals, a session's token among it; so a body is
+//! cut down to the `Code` before anybody can log it (R9). A page of a listing has to say whether it
+//! is the last. The checksum that a service keeps of an object is in a header that the store's
+//! client drops; it is handed on beside the answer.
 
 use std::time::Duration;
 
@@ -43,19 +44,19 @@ pub(super) struct Connector {
 
 /// A client's way to the network.
 #[derive(Debug)]
-struct Wire {
+struct TimedClient {
     client: reqwest::Client,
     answer: Duration,
 }
 
 #[derive(Debug, Error)]
 #[error("no answer in time")]
-struct Late;
+struct TimedOut;
 
 /// A page of a listing that may or may not be the last.
 #[derive(Debug, Error)]
 #[error("a page of the listing does not say whether there is more")]
-pub(super) struct Endless;
+pub(super) struct MissingIsTruncated;
 
 impl Connector {
     pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
@@ -69,17 +70,17 @@ impl HttpConnector for Connector {
             store: "S3",
             source: Box::new(error),
         })?;
-        Ok(HttpClient::new(Wire { client, answer: self.answer }))
+        Ok(HttpClient::new(TimedClient { client, answer: self.answer }))
     }
 }
 
 #[async_trait]
-impl HttpService for Wire {
+impl HttpService for TimedClient {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let upload = (request.body().content_length() / BYTES_PER_SECOND) as u64;
         let of_listing = page::is_asked_for(&request);
         let limit = self.answer + Duration::from_secs(upload);
-        let late = |_| HttpError::new(HttpErrorKind::Timeout, Late);
+        let late = |_| HttpError::new(HttpErrorKind::Timeout, TimedOut);
         let answer =
             tokio::time::timeout(limit, self.client.call(request)).await.map_err(late)??;
         let (mut parts, body) = answer.into_parts();
@@ -92,9 +93,9 @@ impl HttpService for Wire {
         }
         let body = tokio::time::timeout(self.answer, start_of(body)).await.map_err(late)?;
         let code = code(&body).map_or_else(String::new, |code| format!("<Code>{code}</Code>"));
-        // The client drops what stands in a redirect that it cannot follow. The request went to a
-        // server that does not answer for the bucket, which is what 421 says (RFC 9110, 15.5.20); only
-        // a temporary one is worth another try.
+        // The client drops the content of a redirect that it cannot follow. The request went to a
+        // server that does not answer for the bucket, which is what 421 says (RFC 9110, 15.5.20);
+        // only a temporary one is worth another try.
         parts.status = match parts.status {
             StatusCode::NOT_MODIFIED => parts.status,
             StatusCode::TEMPORARY_REDIRECT => StatusCode::SERVICE_UNAVAILABLE,
@@ -108,7 +109,7 @@ impl HttpService for Wire {
 
 /// A page that says whether it is the last.
 async fn whole_page(body: HttpResponseBody) -> Result<HttpResponseBody, HttpError> {
-    let odd = || HttpError::new(HttpErrorKind::Decode, Endless);
+    let odd = || HttpError::new(HttpErrorKind::Decode, MissingIsTruncated);
     let mut stream = body.bytes_stream();
     let mut bytes = BytesMut::new();
     while let Some(piece) = stream.next().await {
@@ -117,7 +118,7 @@ async fn whole_page(body: HttpResponseBody) -> Result<HttpResponseBody, HttpErro
             return Err(odd());
         }
     }
-    if page::tells_the_rest(&bytes) { Ok(bytes.freeze().into()) } else { Err(odd()) }
+    if page::says_whether_it_is_the_last(&bytes) { Ok(bytes.freeze().into()) } else { Err(odd()) }
 }
 
 /// A sum over parts of an upload is not the digest of the object.

@@ -58,7 +58,9 @@ fn holds_text(value: &Value) -> bool {
 /// `scheme://name:password@host`, by the part before the first slash of the rest.
 fn has_userinfo(text: &str) -> bool {
     let rest = text.split_once("://").map(|(_, rest)| rest);
-    rest.is_some_and(|rest| rest.split(['/', '?', '#']).next().is_some_and(|it| it.contains('@')))
+    rest.is_some_and(|rest| {
+        rest.split(['/', '?', '#']).next().is_some_and(|host| host.contains('@'))
+    })
 }
 
 /// An error of the YAML reader without the value that it quotes. Names of fields stay.

@@ -25,7 +25,7 @@ fn the_shipped_profiles_load_and_only_local_is_lenient() {
         let profile = Profile::load(id, Some("/srv/x".to_owned()), |_| None).unwrap();
         assert_eq!((profile.id.as_str(), profile.lenient), (id, id == "local"));
         assert_eq!(profile.least_evidence == Evidence::SizeOnly, id == "local");
-        assert_eq!(profile.object_store, S3Wiring::default());
+        assert_eq!(profile.object_store, S3Settings::default());
         assert!(!profile.trust_store_checksums && profile.require_gate_pass);
         assert_eq!(profile.max_receipt_age, None);
         assert!(profile.catalogue.output("lumio.run.output").is_some());
@@ -75,8 +75,8 @@ proptest! {
             _ => None,
         };
         if let Ok(value) = expand("oracle_root", &text, &variable) {
-            let fallback = text.strip_prefix("${").and_then(|it| it.strip_suffix('}'));
-            let fallback = fallback.and_then(|it| it.split_once(":-")).map(|(_, it)| it);
+            let fallback = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+            let fallback = fallback.and_then(|inside| inside.split_once(":-")).map(|(_, text)| text);
             prop_assert!(!value.contains("${"), "{} gives {}", text, value);
             prop_assert!(
                 value == text || value == "/srv/x" || Some(value.as_str()) == fallback,

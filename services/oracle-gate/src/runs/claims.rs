@@ -6,7 +6,7 @@ use wire::statement::{
     Execution, ExecutionStatement, Shipping, ShippingStatement, StatementError, Verdict,
 };
 
-use super::Draft;
+use super::record::Draft;
 use crate::error::Error;
 
 /// Most bytes of a plan or record.
@@ -43,7 +43,10 @@ impl Claims {
                 .map_err(|error| Error::refused(Problem::StatementInvalid, error.to_string()))?;
         }
         let shipping = shipping(keys, draft)?;
-        if shipping.as_ref().is_some_and(|it| it.module_digest != execution.module_digest) {
+        if shipping
+            .as_ref()
+            .is_some_and(|shipping| shipping.module_digest != execution.module_digest)
+        {
             let text = "the shipping statement is of another module";
             return Err(Error::refused(Problem::StatementInvalid, text));
         }

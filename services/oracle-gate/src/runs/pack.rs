@@ -10,7 +10,8 @@ use wire::Problem;
 use wire::digest::Digest;
 use wire::statement::Output;
 
-use super::{Claims, Intent};
+use super::claims::Claims;
+use super::record::Intent;
 use crate::Gate;
 use crate::crash;
 use crate::error::Error;
@@ -68,8 +69,8 @@ fn files(claims: &Claims, intent: &Intent) -> Vec<File> {
     let statements = statements
         .map(|(name, bytes)| file(name.to_owned(), bytes.len() as u64, Digest::of(&bytes)));
     let outputs = claims.execution.outputs.iter();
-    let outputs =
-        outputs.map(|it| file(format!("{OUTPUTS_DIR}/{}", it.path), it.length, it.sha256));
+    let outputs = outputs
+        .map(|output| file(format!("{OUTPUTS_DIR}/{}", output.path), output.length, output.sha256));
     statements.chain(outputs).collect()
 }
 
@@ -90,7 +91,7 @@ pub async fn fill(
 ) -> Result<(), Error> {
     let outputs = &claims.execution.outputs;
     let total = outputs.iter().map(|output| output.length).fold(0, u64::saturating_add);
-    if total > MAX_OUTPUTS_BYTES || outputs.iter().any(|it| it.length > MAX_OUTPUT_BYTES) {
+    if total > MAX_OUTPUTS_BYTES || outputs.iter().any(|output| output.length > MAX_OUTPUT_BYTES) {
         let text = "outputs have at most 256 MiB each and 1 GiB together";
         return Err(Error::refused(Problem::PayloadTooLarge, text));
     }

@@ -25,7 +25,7 @@ const EXECUTION_GATE: &str = "gate.lumio.execution";
 const SHIPPING_GATE: &str = "gate.lumio.shipping";
 
 /// Stores the documents of a run that passed, each created once, and checks the view. Answers the
-/// view's reference and what the check said. A check that could not tell is an error: the intent
+/// view's reference and what the check said. A check that could not decide is an error: the intent
 /// stays open, and the next call decides.
 pub async fn publish(
     gate: &Gate,

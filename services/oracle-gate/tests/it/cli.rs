@@ -129,9 +129,9 @@ async fn a_stored_view_is_checked_without_a_service() {
         (exit(&keyless), &json_of(&keyless)["reason_codes"]),
         (2, &json!(["GATE_KEYS_MISSING"]))
     );
-    let stranger =
+    let unknown =
         wire::dsse::key_id(&ed25519_dalek::SigningKey::from_bytes(&[9; 32]).verifying_key());
-    let distrusted = oracle_gate(&lab, &[&check[..], &["--attestation-key", &stranger]].concat());
+    let distrusted = oracle_gate(&lab, &[&check[..], &["--attestation-key", &unknown]].concat());
     assert_eq!(exit(&distrusted), 1);
     assert_eq!(json_of(&distrusted)["reason_codes"], json!(["GATE_EVIDENCE_UNTRUSTED"]));
     lab.write(&format!("packs/{}/outputs/report.json", sealed.pack_id), "{}");
@@ -153,7 +153,7 @@ fn leniency_is_the_profiles_to_give() {
     assert_eq!(ask("dev", "--allow-missing-digest"), 3);
     assert_eq!(ask("local", "--allow-unsealed"), 1, "the bundle hash of this view is wrong");
     assert_eq!(ask("local", "--no-such-flag"), 3);
-    assert_eq!(ask("nowhere.yaml", "--strict-seal"), 3);
+    assert_eq!(ask("missing.yaml", "--strict-seal"), 3);
     assert_eq!(exit(&oracle_gate(&lab, &["--help"])), 0);
 }
 

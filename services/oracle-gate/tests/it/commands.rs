@@ -46,7 +46,7 @@ fn steps(page: &str) -> Vec<Step> {
     lines.collect()
 }
 
-/// Runs the steps in one shell, as somebody would who copies them.
+/// Runs the steps in one shell, as a reader would who copies them.
 fn run(steps: &[Step]) {
     let scratch = tempfile::tempdir().unwrap();
     let script: String =
@@ -83,7 +83,7 @@ fn run(steps: &[Step]) {
     }
 }
 
-/// The server that stands for a bucket; it has to be there where everything has to be tested.
+/// The server that serves a bucket; it has to be there where everything has to be tested.
 fn moto() -> Option<PathBuf> {
     let brought = repository().join(".dev/tools/moto/moto_server");
     let moto = env::var_os("MOTO_SERVER").map(PathBuf::from);
@@ -114,8 +114,8 @@ fn the_commands_of_the_operators_page_run_as_written() {
     run(&steps);
 }
 
-/// Everything that looks like a command is run by a test of this file, or stands in a block `console`
-/// under a sentence that says why not.
+/// Everything that looks like a command is run by a test of this file, or is in a block
+/// `console` under a sentence that says why not.
 #[test]
 fn no_command_stands_in_the_pages_that_is_neither_run_nor_marked() {
     let program =
@@ -131,7 +131,8 @@ fn no_command_stands_in_the_pages_that_is_neither_run_nor_marked() {
             let before = page.split("```").nth(at - 1).unwrap().trim_end();
             let sentence = before.rsplit("\n\n").next().unwrap();
             let marked = language == "console" && sentence.contains("not run by a test");
-            let command = block.lines().find(|it| program.iter().any(|p| it.trim().starts_with(p)));
+            let command =
+                block.lines().find(|line| program.iter().any(|p| line.trim().starts_with(p)));
             assert!(marked || command.is_none(), "{name}: {command:?} is neither run nor marked");
         }
     }

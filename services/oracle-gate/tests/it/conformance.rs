@@ -31,11 +31,11 @@ pub const KINDS: [(&str, &[&[Case]]); 4] = [
 ];
 
 /// Codes that no folder can show, and the tests that show them: file and name.
-const REFUSALS: &str = "refusals_are_told_apart_by_the_stores_code";
+const REFUSALS: &str = "refusals_are_distinguished_by_the_stores_code";
 
 const ELSEWHERE: [(&str, &str, &str); 23] = [
     ("PACK_NOT_CLEAN", "never.rs", "a_pack_inside_or_above_another_is_refused"),
-    ("CHANGED_DURING_READ", "denial.rs", "a_part_that_goes_away_while_it_is_read_is_told"),
+    ("CHANGED_DURING_READ", "denial.rs", "a_part_that_goes_away_while_it_is_read_is_reported"),
     ("STORE_CLOCK_SKEWED", "s3/open.rs", REFUSALS),
     ("OBJECT_ARCHIVED", "s3/open.rs", REFUSALS),
     ("STORE_SIGNATURE_REFUSED", "s3/open.rs", REFUSALS),
@@ -69,7 +69,7 @@ fn build(root: &Path) -> Vec<(&'static str, PathBuf)> {
     for (kind, lists) in KINDS {
         for (name, change) in lists.iter().copied().flatten() {
             let folder = root.join(kind).join(name);
-            assert!(!folder.exists(), "{kind}/{name} stands twice");
+            assert!(!folder.exists(), "{kind}/{name} occurs twice");
             let mut world = World::good();
             change(&mut world);
             world.write(&folder);
@@ -109,9 +109,9 @@ fn difference(kind: &str, folder: &Path) -> Option<String> {
     let exit = output.status.code();
     if kind == "usage" {
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        let told = promised.iter().all(|code| error.contains(code.as_str()));
+        let reported = promised.iter().all(|code| error.contains(code.as_str()));
         let holds =
-            exit == Some(3) && told && output.stdout.is_empty() && error.lines().count() == 1;
+            exit == Some(3) && reported && output.stdout.is_empty() && error.lines().count() == 1;
         return (!holds).then(|| format!("exit {exit:?}: {error}"));
     }
     let Ok(report) = serde_json::from_slice::<Value>(&output.stdout) else {
@@ -120,7 +120,8 @@ fn difference(kind: &str, folder: &Path) -> Option<String> {
     let codes = report["reason_codes"].as_array().unwrap();
     let found: BTreeSet<String> =
         codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect();
-    let class = |code: &String| ALL.iter().find(|it| it.code() == code).unwrap().row().class.exit();
+    let class =
+        |code: &String| ALL.iter().find(|reason| reason.code() == code).unwrap().row().class.exit();
     let (status, expected) = match kind {
         "good" => ("OK", 0),
         "warn" => ("WARN", 0),

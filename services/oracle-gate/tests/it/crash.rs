@@ -1,5 +1,5 @@
-//! Whatever call to the store is the last one before a crash: unsealed or sealed, never half, and the
-//! next start completes it.
+//! Whatever call to the store is the last one before a crash: unsealed or sealed, never half, and
+//! the next start completes it.
 
 use std::fs;
 use std::sync::Arc;
@@ -49,11 +49,11 @@ async fn crash_at_every_call(fault: Fault) {
         nth += 1;
     }
     assert!(crashes > 15, "only {crashes} calls were interrupted");
-    let told: i64 = sqlx::query_scalar("SELECT count(DISTINCT event_id) FROM outbox")
+    let reported: i64 = sqlx::query_scalar("SELECT count(DISTINCT event_id) FROM outbox")
         .fetch_one(&db.pool)
         .await
         .unwrap();
-    assert_eq!(usize::try_from(told).unwrap(), nth + 1, "one event for each run");
+    assert_eq!(usize::try_from(reported).unwrap(), nth + 1, "one event for each run");
     assert_eq!(fs::read_dir(lab.path("packs")).unwrap().count(), nth + 1, "one pack for each run");
 }
 

@@ -1,5 +1,5 @@
-//! Default deny: whatever the store does wrong in one of its calls, and whatever was changed in what it
-//! holds, a check does not pass.
+//! Default deny: whatever the store does wrong in one of its calls, and whatever was changed in
+//! what it holds, a check does not pass.
 
 use std::fs;
 use std::path::Path;
@@ -68,7 +68,7 @@ async fn no_failing_call_lets_a_check_pass() {
     assert_eq!(outcome.status, Status::Ok, "{:?}", outcome.issues);
     for (lie, code) in [
         (Lie::Denied, "ACCESS_DENIED"),
-        (Lie::Late, "TIMEOUT"),
+        (Lie::TimedOut, "TIMEOUT"),
         (Lie::Throttled, "THROTTLED"),
         (Lie::Broken, "STORE_UNAVAILABLE"),
         (Lie::Absent, ""),
@@ -84,12 +84,12 @@ async fn no_failing_call_lets_a_check_pass() {
 }
 
 #[tokio::test]
-async fn what_may_pass_by_itself_is_told_from_what_will_not() {
+async fn what_may_pass_by_itself_is_distinguished_from_what_will_not() {
     let judged = Judged::new();
-    for (lie, retryable) in [(Lie::Late, true), (Lie::Throttled, true), (Lie::Denied, false)] {
+    for (lie, retryable) in [(Lie::TimedOut, true), (Lie::Throttled, true), (Lie::Denied, false)] {
         let (outcome, _) = judged.check(lie, 0).await;
-        let told: Vec<bool> = outcome.issues.iter().map(|issue| issue.retryable).collect();
-        assert_eq!((outcome.exit(false), told), (2, vec![retryable]), "{lie:?}");
+        let reported: Vec<bool> = outcome.issues.iter().map(|issue| issue.retryable).collect();
+        assert_eq!((outcome.exit(false), reported), (2, vec![retryable]), "{lie:?}");
         assert!(outcome.is_doubtful());
     }
 }
@@ -107,7 +107,7 @@ async fn no_wrong_bytes_let_a_check_pass() {
 }
 
 #[tokio::test]
-async fn a_part_that_goes_away_while_it_is_read_is_told() {
+async fn a_part_that_goes_away_while_it_is_read_is_reported() {
     let judged = Judged::new();
     let (_, log) = judged.check(Lie::Flipped, usize::MAX).await;
     let part = format!("get run-5/data/parts/f={}/part-0.txt", fingerprint());

@@ -56,7 +56,7 @@ fn only_what_may_pass_by_itself_is_retryable_and_nothing_bad_is() {
     }
 }
 
-/// Codes of `seal` and of the call itself stand in no checklist for readers.
+/// Codes of `seal` and of the call itself are in no checklist for readers.
 #[test]
 fn every_code_of_a_check_stands_in_the_checklist() {
     let readme = document("README.md");

@@ -158,10 +158,11 @@ async fn the_service_killed_at_any_point_completes_one_seal_when_it_starts_again
         assert_eq!(verify::pack(&root).unwrap().seal_digest, Some(sealed.seal_digest));
         assert_eq!(sealed.check.unwrap().status, Status::Ok, "{point}");
     }
-    let told: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox WHERE subject LIKE '%sealed%'")
-        .fetch_one(&db.pool)
-        .await
-        .unwrap();
-    assert_eq!(usize::try_from(told).unwrap(), points.len(), "one event for each run");
+    let reported: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM outbox WHERE subject LIKE '%sealed%'")
+            .fetch_one(&db.pool)
+            .await
+            .unwrap();
+    assert_eq!(usize::try_from(reported).unwrap(), points.len(), "one event for each run");
     assert_eq!(fs::read_dir(lab.path("packs")).unwrap().count(), points.len());
 }

@@ -9,7 +9,7 @@ use chassis::grpc::Tokens;
 use ed25519_dalek::SigningKey;
 use oracle_gate::Gate;
 use oracle_gate::config::Config;
-use oracle_gate::objects::{Objects, Place};
+use oracle_gate::objects::{Objects, StoreLocation};
 use oracle_gate::profile::Profile;
 use oracle_gate::runs::Draft;
 use tempfile::TempDir;
@@ -49,7 +49,7 @@ impl Lab {
             bind: testkit::ANY_PORT,
             tokens: Tokens::parse(&format!("test:{TOKEN}")).unwrap(),
             profile: Profile::load("prod", Some(root), |_| None).unwrap(),
-            place: Place::Local(self.dir.path().to_owned()),
+            location: StoreLocation::Local(self.dir.path().to_owned()),
             credentials: None,
             exchange: None,
             keys: vec![self.key.verifying_key()],

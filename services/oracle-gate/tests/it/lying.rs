@@ -1,4 +1,5 @@
-//! A store that lies once: one chosen call fails in a chosen way, or gives something else than is there.
+//! A store that lies once: one chosen call fails in a chosen way, or gives something else than is
+//! there.
 
 use std::fmt;
 use std::io;
@@ -23,7 +24,7 @@ pub enum Lie {
     /// The store denies access.
     Denied,
     /// The store does not answer in time.
-    Late,
+    TimedOut,
     /// The store asks for fewer requests.
     Throttled,
     /// The store fails.
@@ -74,7 +75,7 @@ impl Lying {
         Some(match self.lie {
             Lie::Absent => Error::NotFound { path, source: "on purpose".into() },
             Lie::Denied => Error::PermissionDenied { path, source: "on purpose".into() },
-            Lie::Late => generic(io::Error::from(io::ErrorKind::TimedOut).into()),
+            Lie::TimedOut => generic(io::Error::from(io::ErrorKind::TimedOut).into()),
             Lie::Throttled => {
                 generic("Server returned non-2xx status code: 503 Slow Down: ".into())
             }

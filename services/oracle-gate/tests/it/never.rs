@@ -1,4 +1,4 @@
-//! What must never happen to a pack that somebody else made, and what must never be closed.
+//! What must never happen to a pack that another program made, and what must never be closed.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -79,7 +79,7 @@ fn a_file_of_an_engine_is_never_hidden_or_removed() {
         lab.write(&format!("run-5/{name}"), "year,rows\n2024,3\n");
         let said = refused(&lab, &[], "NAME_REFUSED");
         assert!(!said.trim_end().contains('\n'), "{said}");
-        // Also beside a seal that stands already.
+        // Also beside a seal that exists already.
         fs::rename(lab.path(&format!("run-5/{name}")), lab.path("aside")).unwrap();
         assert_eq!(seal(&lab, &[]).status.code(), Some(0));
         fs::rename(lab.path("aside"), lab.path(&format!("run-5/{name}"))).unwrap();
@@ -103,7 +103,7 @@ fn every_odd_thing_of_a_pack_is_named_at_once() {
 }
 
 #[test]
-fn a_journal_of_nobody_is_left_alone() {
+fn a_file_that_is_no_journal_is_left_alone() {
     let lab = Lab::new();
     publish(&lab);
     lab.write("precious", b"\xff\xfe\nprecious\n");
@@ -187,7 +187,7 @@ fn a_view_whose_outputs_are_not_in_the_pack_is_not_sealed() {
 }
 
 #[test]
-fn a_manifest_that_nobody_reads_is_refused_before_anything_is_hashed() {
+fn a_manifest_that_no_reader_takes_is_refused_before_anything_is_hashed() {
     let lab = Lab::new();
     publish(&lab);
     // 62,000 names of 1,000 bytes and more give a manifest above 64 MiB.

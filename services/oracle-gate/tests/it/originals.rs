@@ -200,7 +200,7 @@ fn profiles_of_other_names_are_strict() {
     }
 }
 
-/// The missing digest is counted and told, not silently dropped.
+/// The missing digest is counted and reported, not silently dropped.
 #[tokio::test]
 async fn an_allowed_missing_digest_is_a_warning_and_counted() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The three forms of a check's answer tell the same facts, and the SARIF log is one.
+//! The three forms of a check's answer state the same facts, and the SARIF log is one.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -67,15 +67,15 @@ fn text_json_and_sarif_tell_the_same_facts_and_exit_alike() {
 
 /// Promise 1.6 of the build plan: the allowlist is roles and locators, and nothing without a pass.
 #[test]
-fn traffic_is_told_only_of_what_passed() {
-    let told = |case: &Path| {
+fn traffic_is_reported_only_of_what_passed() {
+    let reported = |case: &Path| {
         let output = check(case, "json", &[]);
         parsed(&output)["details"]["traffic_outputs"].clone()
     };
-    assert_eq!(told(case().path()), json!([]));
+    assert_eq!(reported(case().path()), json!([]));
     let good = tempfile::tempdir().unwrap();
     World::good().write(good.path());
-    assert_eq!(told(good.path()), json!(["parts"]));
+    assert_eq!(reported(good.path()), json!(["parts"]));
     let text = check(good.path(), "text", &[]).stdout;
     assert!(String::from_utf8(text).unwrap().contains("\ntraffic parts\n"));
 }
@@ -89,8 +89,10 @@ fn the_sarif_log_has_the_shape_the_standard_demands() {
     let case = case();
     for folder in [case.path(), good.path()] {
         let log = parsed(&check(folder, "sarif", &[]));
-        let wrong: Vec<String> =
-            schema.iter_errors(&log).map(|it| format!("{}: {it}", it.instance_path())).collect();
+        let wrong: Vec<String> = schema
+            .iter_errors(&log)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
         let run = &log["runs"][0];
         let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
@@ -108,7 +110,7 @@ fn a_result_keeps_its_fingerprint_from_run_to_run() {
     let prints = || {
         let log = parsed(&check(case.path(), "sarif", &[]));
         let results = log["runs"][0]["results"].as_array().unwrap().clone();
-        results.iter().map(|it| it["partialFingerprints"].clone()).collect::<Vec<_>>()
+        results.iter().map(|result| result["partialFingerprints"].clone()).collect::<Vec<_>>()
     };
     let first = prints();
     assert_eq!(first, prints());
@@ -125,7 +127,7 @@ fn warnings_fail_only_where_that_is_asked_for() {
     let output = check(dir.path(), "json", &presence);
     assert_eq!((output.status.code(), &parsed(&output)["status"]), (Some(0), &json!("WARN")));
     let evidence = &parsed(&output)["details"]["evidence"];
-    // Only what the gates stand on is read.
+    // Only what the gates depend on is read.
     let [by_length, read] =
         ["size_only", "hashed_bytes"].map(|name| evidence[name].as_u64().unwrap());
     assert!(by_length > 2 && read < 16, "{evidence}");

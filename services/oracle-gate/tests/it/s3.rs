@@ -15,14 +15,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::Secret;
-use oracle_gate::objects::{Credentials, Objects, Patience, Place, S3Wiring};
+use oracle_gate::objects::{Credentials, Objects, S3Settings, StoreLocation, Timeouts};
 
 /// Long enough for a busy machine.
-pub const PATIENCE: Patience =
-    Patience { call: Duration::from_secs(120), answer: Duration::from_secs(30), retries: 2 };
+pub const PATIENCE: Timeouts =
+    Timeouts { call: Duration::from_secs(120), answer: Duration::from_secs(30), retries: 2 };
 /// Short, for stores that hang.
-pub const HASTE: Patience =
-    Patience { call: Duration::from_secs(3), answer: Duration::from_millis(700), retries: 1 };
+pub const HASTE: Timeouts =
+    Timeouts { call: Duration::from_secs(3), answer: Duration::from_millis(700), retries: 1 };
 
 /// What no error and no log may show.
 pub const SECRETS: [&str; 2] = ["hunter2-secret", "hunter2-token"];
@@ -50,10 +50,10 @@ pub fn objects_in(endpoint: &str, bucket: &str) -> Objects {
     objects_with(endpoint, bucket, PATIENCE)
 }
 
-fn objects_with(endpoint: &str, bucket: &str, patience: Patience) -> Objects {
-    let wiring = S3Wiring { endpoint: Some(endpoint.to_owned()), ..S3Wiring::default() };
-    let place = Place::parse(&format!("s3://{bucket}/lab"), &wiring).unwrap();
-    Objects::open_with(&place, || Ok(credentials()), patience).unwrap()
+fn objects_with(endpoint: &str, bucket: &str, timeouts: Timeouts) -> Objects {
+    let wiring = S3Settings { endpoint: Some(endpoint.to_owned()), ..S3Settings::default() };
+    let place = StoreLocation::parse(&format!("s3://{bucket}/lab"), &wiring).unwrap();
+    Objects::open_with(&place, || Ok(credentials()), timeouts).unwrap()
 }
 
 /// Puts every file of a folder into the store.

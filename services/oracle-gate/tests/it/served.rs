@@ -92,7 +92,7 @@ async fn put_module(client: &mut Client, digest: Digest) -> Result<bool, tonic::
 }
 
 #[tokio::test]
-async fn a_run_is_sealed_told_checked_and_read_back_whole() {
+async fn a_run_is_sealed_published_checked_and_read_back_whole() {
     let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
     let mut heard = bus.listen().await;
     let mut served = serve(&lab, &db, &bus).await;
@@ -122,9 +122,12 @@ async fn a_run_is_sealed_told_checked_and_read_back_whole() {
     let events = heard.until(|event| event.r#type == "dev.lumio.seal.checked.v1").await;
     let kinds: Vec<_> = events.iter().map(|event| event.r#type.as_str()).collect();
     assert_eq!(kinds, ["dev.lumio.seal.sealed.v1", "dev.lumio.seal.checked.v1"]);
-    let told: SealData = events[0].read().unwrap();
-    assert_eq!((told.run_id, told.seal_digest.to_string()), (run(1), sealed.seal_digest.clone()));
-    assert_eq!(told.result.as_deref(), Some("OK"));
+    let reported: SealData = events[0].read().unwrap();
+    assert_eq!(
+        (reported.run_id, reported.seal_digest.to_string()),
+        (run(1), sealed.seal_digest.clone())
+    );
+    assert_eq!(reported.result.as_deref(), Some("OK"));
     assert_eq!(events[0].id, format!("{}:1", sealed.pack_id));
 
     let bundle = read_bundle(&mut served.client).await;
@@ -218,8 +221,8 @@ async fn refusals_carry_their_problem() {
     );
 
     let wrong_token = Secret::from("fedcba9876543210");
-    let mut stranger = OracleGateClient::new(client(&served.url, Some(&wrong_token)).unwrap());
-    let refused = stranger.seal(request(lab.passed(1))).await.unwrap_err();
+    let mut unknown = OracleGateClient::new(client(&served.url, Some(&wrong_token)).unwrap());
+    let refused = unknown.seal(request(lab.passed(1))).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unauthenticated);
     stop(served).await;
 }

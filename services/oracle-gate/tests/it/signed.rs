@@ -9,8 +9,8 @@ use wire::statement::{Execution, ExecutionStatement, Shipping};
 
 use crate::lab::{Lab, run, shipping};
 
-/// Writes the example anew; the test of the guide then reads it. The seal's nonce is another each time,
-/// so nothing is compared.
+/// Writes the example anew; the test of the guide then reads it. The seal's nonce is another each
+/// time, so nothing is compared.
 #[tokio::test]
 #[ignore = "writes docs/oracle-store/example/signed; needed when what a pack holds changes"]
 async fn the_signed_example_is_written_anew() {

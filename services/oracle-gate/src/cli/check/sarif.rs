@@ -1,5 +1,5 @@
-//! The answer of a check as a SARIF 2.1.0 log (OASIS): one run, a rule for each code of the table, a
-//! result for each issue.
+//! The answer of a check as a SARIF 2.1.0 log (OASIS): one run, a rule for each code of the table,
+//! a result for each issue.
 
 use serde_json::{Value, json};
 use wire::digest::Digest;
@@ -25,7 +25,7 @@ pub(super) fn log(outcome: &Outcome) -> Value {
                 "rules": ALL.iter().map(|reason| rule(*reason)).collect::<Vec<_>>(),
             }},
             "invocations": [{
-                // The check itself ran; what could not be told is among the results.
+                // The check itself ran; what could not be determined is among the results.
                 "executionSuccessful": true,
                 "exitCode": outcome.exit(false),
             }],

@@ -1,9 +1,9 @@
-//! What stands in an engine's pack: every file hashed once, also over several calls.
+//! The content of an engine's pack: every file hashed once, also over several calls.
 //!
-//! A journal remembers each file that was hashed, with the mark by which the store tells that it has
-//! not been written since: in a bucket tag and version, in a folder inode and change time (which no
-//! call sets back). A call that is given the journal of one that was interrupted hashes only the rest.
-//! A line that was damaged is hashed again: a seal would keep its digest for ever.
+//! A journal remembers each file that was hashed, with the mark by which the store shows that it
+//! has not been written since: in a bucket tag and version, in a folder inode and change time
+//! (which no call sets back). A call that is given the journal of one that was interrupted hashes
+//! only the rest. A line that was damaged is hashed again: a seal would keep its digest for ever.
 
 use std::collections::BTreeMap;
 use std::fs::{File as StdFile, Metadata};
@@ -72,8 +72,8 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens, or begins, the journal of this pack: a new file, or one that begins as a journal of this
-    /// pack does. Any other is left as it is.
+    /// Opens, or begins, the journal of this pack: a new file, or one that begins as a journal of
+    /// this pack does. Any other is left as it is.
     pub(super) fn open(path: &Path, objects: &Objects, pack_root: &str) -> Result<Self, Failure> {
         let wrong = |text: String| usage(format!("--journal {}: {text}", path.display()));
         let failed = |error: io::Error| wrong(error.to_string());
@@ -310,7 +310,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Whatever became of a journal's bytes: it is of no pack, or what it still knows was hashed.
+        /// Whatever became of a journal's bytes: it is of no pack, or what it still knows was
+        /// hashed.
         #[test]
         fn a_damaged_journal_knows_nothing_else(
             edits in prop::collection::vec((any::<Index>(), any::<u8>(), 0..3_u8), 1..4),

@@ -160,54 +160,54 @@ fn is_there(path: &Contained, files: &Tree) -> bool {
     }
 }
 
-/// A seal that stands there before: what it says of files that were not written since.
-pub(super) struct Standing {
+/// A seal that exists already: what it says of files that were not written since.
+pub(super) struct ExistingSeal {
     /// Digests that need not be made again.
     pub(super) known: BTreeMap<String, Digest>,
     /// Whether names, lengths and identity are already seen to differ.
     pub(super) differs: bool,
 }
 
-/// Looks for a seal. Where there is one, a second one is refused whatever the files hold; only those
-/// that were written after it are hashed to say whether they still are what it says.
-pub(super) async fn standing(
+/// Looks for a seal. Where there is one, a second one is refused whatever the files hold; only
+/// those that were written after it are hashed to say whether they still are what it says.
+pub(super) async fn existing(
     objects: &Objects,
     root: &str,
     entries: &[Entry],
     outlined: &Manifest,
-) -> Result<Option<Standing>, SealingError> {
+) -> Result<Option<ExistingSeal>, SealingError> {
     let listing = objects.entries(root, Leftovers::OfClosing).await?;
     let Some(seal) = listing.entries.iter().find(|entry| entry.path == SEAL_FILE) else {
         return Ok(None);
     };
-    let mut standing = Standing { known: BTreeMap::new(), differs: true };
+    let mut existing = ExistingSeal { known: BTreeMap::new(), differs: true };
     let read = async |name: &str| objects.read(&inside(root, name), MAX_DOCUMENT_BYTES).await;
     let (Some(marker), Some(manifest)) = (read(SEAL_FILE).await?, read(MANIFEST_FILE).await?)
     else {
-        return Ok(Some(standing));
+        return Ok(Some(existing));
     };
     let marker = SealMarker::parse(&marker).ok();
     let bound = marker.and_then(|marker| marker.manifest_digest());
     let Some(sealed) =
         Manifest::parse(&manifest).ok().filter(|_| bound == Some(Digest::of(&manifest)))
     else {
-        return Ok(Some(standing));
+        return Ok(Some(existing));
     };
-    let Some(inventory) = sealed.inventory() else { return Ok(Some(standing)) };
+    let Some(inventory) = sealed.inventory() else { return Ok(Some(existing)) };
     let same_files = inventory.files().len() == entries.len()
         && inventory
             .files()
             .iter()
             .zip(entries)
             .all(|(sealed, now)| sealed.path == now.path && sealed.length == now.length);
-    standing.differs = !same_files || sealed.pack_id() != outlined.pack_id();
+    existing.differs = !same_files || sealed.pack_id() != outlined.pack_id();
     if same_files {
         for (sealed, now) in inventory.files().iter().zip(entries) {
             // No call sets back the time of a file's last change, so this one is as it was sealed.
             if now.changed < seal.changed {
-                standing.known.insert(now.path.clone(), sealed.sha256);
+                existing.known.insert(now.path.clone(), sealed.sha256);
             }
         }
     }
-    Ok(Some(standing))
+    Ok(Some(existing))
 }

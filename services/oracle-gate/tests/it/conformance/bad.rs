@@ -124,7 +124,7 @@ pub const PATHS: &[Case] = &[
     ("LINK_REFUSED__a_part_that_is_a_link_to_nothing", |world| {
         world.after(|case| {
             let part = format!("store/run-5/data/parts/f={}/part-2.txt", fingerprint());
-            symlink("nowhere", case.join(part)).unwrap();
+            symlink("missing", case.join(part)).unwrap();
         });
     }),
     ("NAME_REFUSED__a_part_with_a_name_that_means_two_things", |world| {

@@ -34,9 +34,9 @@ fn strict_unpacked(world: &mut World) {
 
 pub const GATES: &[Case] = &[
     ("GATE_UNKNOWN__a_receipt_of_no_known_gate", |world| {
-        let mut stranger = receipt(world, 0).clone();
-        stranger["gate_id"] = json!("gate.z");
-        world.view["gate_receipts"].as_array_mut().unwrap().push(stranger);
+        let mut unknown = receipt(world, 0).clone();
+        unknown["gate_id"] = json!("gate.z");
+        world.view["gate_receipts"].as_array_mut().unwrap().push(unknown);
     }),
     ("GATE_UNKNOWN+GATE_PASS_MISSING__an_output_of_no_known_gate", |world| {
         world.catalogue = world.catalogue.replace("[gate.c]", "[gate.z]");
@@ -158,11 +158,11 @@ pub const EVIDENCE: &[Case] = &[
         receipt(world, 0)["artifacts"] = json!({"passed_flag_path": "../_passed.flag"});
     }),
     ("GATE_EVIDENCE_UNTRUSTED__signed_by_a_stranger", |world| {
-        let stranger = SigningKey::from_bytes(&[9; 32]).verifying_key();
-        world.arguments[1] = wire::dsse::key_id(&stranger);
+        let unknown = SigningKey::from_bytes(&[9; 32]).verifying_key();
+        world.arguments[1] = wire::dsse::key_id(&unknown);
     }),
     ("GATE_EVIDENCE_UNTRUSTED__no_envelope", |world| world.put("_execution.dsse", "{}")),
-    ("GATE_KEYS_MISSING__nobody_is_trusted", |world| world.arguments.clear()),
+    ("GATE_KEYS_MISSING__no_key_is_trusted", |world| world.arguments.clear()),
     ("GATE_EVIDENCE_MISMATCH__a_flag_of_another_bundle", |world| {
         world.put(&flag_of_a(), format!("sha256_hex = {}", Digest::of(b"other")));
     }),

@@ -11,7 +11,8 @@ use super::server::{Call, Fault, Server};
 use super::{download, hasty, objects, upload};
 use crate::lab::{Lab, NOW, run};
 
-/// A pack with a seal is whole, whatever happened to whoever wrote it. Those in `seen` were looked at.
+/// A pack with a seal is whole, whatever happened to whoever wrote it. Those in `seen` were looked
+/// at.
 async fn nothing_half(objects: &Objects, seen: &BTreeSet<String>) {
     for name in objects.list("packs").await.unwrap() {
         let Some(root) = name.strip_suffix("/_SEALED.json") else { continue };
@@ -36,7 +37,7 @@ async fn store_gone_at_every_request(first: Fault) {
         server.heal();
         upload(lab.dir.path(), &objects).await;
         std::fs::remove_dir_all(lab.path("staging")).unwrap();
-        // Answered in a way that no client repeats: 400 is nobody's fault but the caller's.
+        // Answered in a way that no client repeats: 400 is the caller's fault.
         server.fail(move |call, _| match call {
             call if call < nth => None,
             call if call == nth => Some(first),

@@ -29,7 +29,7 @@ async fn bucket(name: &str, versions: bool) -> Option<(Objects, String)> {
     Some((objects_in(&url, name), bucket))
 }
 
-/// Whoever the signature names; moto does not verify it, but refuses some calls of nobody.
+/// Whoever the signature names; moto does not verify it, but refuses some anonymous calls.
 fn client() -> reqwest::Client {
     let signed = "AWS4-HMAC-SHA256 Credential=packer/20260101/us-east-1/s3/aws4_request, \
         SignedHeaders=host, Signature=0";
@@ -55,7 +55,7 @@ async fn a_run_is_sealed_in_a_bucket_and_its_view_checks_ok() {
     assert_eq!(report.seal_digest, Some(sealed.seal_digest));
     let Some(SealMarker::V1(marker)) = report.seal else { panic!("not a seal of today") };
     assert!(marker.store_probe.write_once(), "{:?}", marker.store_probe);
-    // moto takes a wrong checksum and tells it as its own: it must never be believed.
+    // moto takes a wrong checksum and reports it as its own: it must never be believed.
     assert_eq!(marker.store_probe.wrong_checksum_refused, Some(false));
     let (again, existed) = seal(&gate, draft, NOW).await.unwrap();
     assert!(existed && again == sealed);
@@ -85,8 +85,8 @@ async fn of_many_packers_on_one_bucket_one_seals_and_the_others_learn_it() {
     assert_eq!(error.reason(), Reason::SealMismatch);
 }
 
-/// Under retention in compliance mode nobody removes a seal's version before its time; a delete only hides
-/// it, and what is put in its place is not what the view pins.
+/// Under retention in compliance mode no one can remove a seal's version before its time; a delete
+/// only hides it, and what is put in its place is not what the view pins.
 #[tokio::test]
 async fn under_object_lock_a_seal_can_be_hidden_but_not_removed() {
     let Some(url) = testkit::moto().await else { return };
@@ -133,7 +133,8 @@ async fn a_reseal_behind_a_delete_marker_is_found_by_the_pinned_seal() {
     let path = format!("packs/{}/_SEALED.json", sealed.pack_id);
     let bytes = objects.read(&path, 1 << 20).await.unwrap().unwrap();
 
-    // Somebody with a writer's rights deletes: a marker hides the seal, and a create succeeds again.
+    // A client with a writer's rights deletes: a marker hides the seal, and a create succeeds
+    // again.
     let deleted = client().delete(format!("{bucket}/lab/{path}")).send().await.unwrap();
     deleted.error_for_status().unwrap();
     let hidden = check(&objects, &gate.rules, &facts_ref, NOW).await;

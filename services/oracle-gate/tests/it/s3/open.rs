@@ -1,7 +1,6 @@
 //! What a bucket's store promises its callers, one trap of such stores a test.
 
 use bytes::Bytes;
-use oracle_gate::check::findings::store_reason;
 use oracle_gate::objects::{Created, Evidence, Objects, StoreError};
 use wire::digest::Digest;
 
@@ -65,8 +64,8 @@ async fn a_page_that_does_not_say_whether_it_is_the_last_is_not_taken_for_it() {
     ] {
         server.fail(move |_, _| Some(Fault::Body(page)));
         for listed in [objects.list("run").await, matching(&objects, "run").await] {
-            let told = listed.unwrap_err().to_string();
-            assert!(told.contains("whether there is more"), "{page}: {told}");
+            let reported = listed.unwrap_err().to_string();
+            assert!(reported.contains("whether there is more"), "{page}: {reported}");
         }
     }
     // Some services name an empty next page after the last.
@@ -126,17 +125,19 @@ async fn keys_that_are_no_paths_are_named_not_dropped() {
 }
 
 #[tokio::test]
-async fn absence_denial_time_and_throttling_are_told_apart() {
+async fn absence_denial_time_and_throttling_are_distinguished() {
     type Expected = fn(&StoreError) -> bool;
     let cases: [(Fault, Expected); 8] = [
-        (Fault::Status(401, ""), |it| matches!(it, StoreError::Denied { .. })),
-        (Fault::Status(403, "AccessDenied"), |it| matches!(it, StoreError::Denied { .. })),
-        (Fault::Status(429, ""), |it| matches!(it, StoreError::Throttled { .. })),
-        (Fault::Status(503, "SlowDown"), |it| matches!(it, StoreError::Throttled { .. })),
-        (Fault::Status(500, "InternalError"), |it| matches!(it, StoreError::Unavailable { .. })),
-        (Fault::Status(400, "RequestTimeout"), |it| matches!(it, StoreError::Timeout { .. })),
-        (Fault::Hang, |it| matches!(it, StoreError::Timeout { .. })),
-        (Fault::Truncated, |it| matches!(it, StoreError::Unavailable { .. })),
+        (Fault::Status(401, ""), |error| matches!(error, StoreError::Denied { .. })),
+        (Fault::Status(403, "AccessDenied"), |error| matches!(error, StoreError::Denied { .. })),
+        (Fault::Status(429, ""), |error| matches!(error, StoreError::Throttled { .. })),
+        (Fault::Status(503, "SlowDown"), |error| matches!(error, StoreError::Throttled { .. })),
+        (Fault::Status(500, "InternalError"), |error| {
+            matches!(error, StoreError::Unavailable { .. })
+        }),
+        (Fault::Status(400, "RequestTimeout"), |error| matches!(error, StoreError::Timeout { .. })),
+        (Fault::Hang, |error| matches!(error, StoreError::Timeout { .. })),
+        (Fault::Truncated, |error| matches!(error, StoreError::Unavailable { .. })),
     ];
     for (fault, expected) in cases {
         let (server, objects) = with("a-503-429", b"content").await;
@@ -154,7 +155,7 @@ async fn absence_denial_time_and_throttling_are_told_apart() {
 
 /// Each refusal has a code of its own with the store's code in its text, and none is repeated.
 #[tokio::test]
-async fn refusals_are_told_apart_by_the_stores_code() {
+async fn refusals_are_distinguished_by_the_stores_code() {
     for (status, code, reason) in [
         (403, "RequestTimeTooSkewed", "STORE_CLOCK_SKEWED"),
         (403, "InvalidObjectState", "OBJECT_ARCHIVED"),
@@ -174,7 +175,7 @@ async fn refusals_are_told_apart_by_the_stores_code() {
         let objects = hasty_if(status == 501, &server.url, objects);
         for error in [objects.read("a", 64).await.map(drop), objects.list("a").await.map(drop)] {
             let error = error.unwrap_err();
-            let found = store_reason(&error);
+            let found = error.reason();
             assert_eq!(found.code(), reason, "{status} {code}: {error}");
             assert!(!found.row().retryable && found.row().class.exit() == 2, "{found:?}");
             assert!(code == "AccessDenied" || error.to_string().contains(code), "{error}");
@@ -182,7 +183,7 @@ async fn refusals_are_told_apart_by_the_stores_code() {
     }
 }
 
-/// A client repeats what may heal; here nobody waits for it.
+/// A client repeats what may heal; here it is not waited for.
 fn hasty_if(hurried: bool, url: &str, objects: Objects) -> Objects {
     if hurried { hasty(url) } else { objects }
 }
@@ -278,7 +279,7 @@ async fn a_break_in_the_middle_is_continued_and_other_bytes_are_other_bytes() {
 #[tokio::test]
 async fn evidence_is_bytes_unless_the_stores_own_digest_is_trusted() {
     let (server, objects) = with("a", b"content").await;
-    let gets = |server: &Server| server.calls().iter().filter(|it| it.method == "GET").count();
+    let gets = |server: &Server| server.calls().iter().filter(|call| call.method == "GET").count();
     let trusted = objects.trusting_checksums(true);
 
     server.heal();

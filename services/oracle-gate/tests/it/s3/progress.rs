@@ -1,4 +1,4 @@
-//! A check that takes long tells a person so, and nobody else.
+//! A check that takes long shows its progress on a terminal, and only there.
 
 use std::process::Stdio;
 
@@ -38,13 +38,14 @@ async fn a_check_tells_on_a_terminal_how_far_it_is_and_nothing_in_a_pipe() {
     let check =
         format!("'{program}' check --profile profile.yaml --run-facts-ref view.json {keys}");
 
-    // Both wait for their first answer until the one on the terminal has told, in however many tries.
+    // Both wait for their first answer until the one on the terminal has shown progress, in however
+    // many tries.
     server.fail(|_, _| Some(Fault::Held));
     let piped = in_case(case.path(), &["sh", "-c", &check]).spawn().unwrap();
     let mut terminal =
         in_case(case.path(), &["script", "-qefc", &check, "/dev/null"]).spawn().unwrap();
     let mut said = terminal.stdout.take().unwrap();
-    let (mut told, mut answer) = (false, String::new());
+    let (mut reported, mut answer) = (false, String::new());
     let mut block = [0; 4096];
     loop {
         let read = said.read(&mut block).await.unwrap();
@@ -52,12 +53,12 @@ async fn a_check_tells_on_a_terminal_how_far_it_is_and_nothing_in_a_pipe() {
             break;
         }
         answer += &String::from_utf8_lossy(&block[..read]);
-        if !told && answer.contains("0 files, 0 B, 0 B/s") {
-            told = true;
+        if !reported && answer.contains("0 files, 0 B, 0 B/s") {
+            reported = true;
             server.release();
         }
     }
-    assert!(told && answer.contains("OK view.json"), "{answer}");
+    assert!(reported && answer.contains("OK view.json"), "{answer}");
     assert!(terminal.wait().await.unwrap().success());
     let piped = piped.wait_with_output().await.unwrap();
     assert!(piped.status.success() && piped.stdout.starts_with(b"OK view.json"));

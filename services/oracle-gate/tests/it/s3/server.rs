@@ -1,5 +1,5 @@
-//! An S3 service in the test itself, over real sockets: it keeps objects in memory, remembers what it
-//! was asked, and goes wrong where it is told to.
+//! An S3 service in the test itself, over real sockets: it keeps objects in memory, remembers what
+//! it was asked, and goes wrong where a test asks for it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -98,7 +98,8 @@ impl Server {
         Self { url, inner, task }
     }
 
-    /// From now on `judge` decides what goes wrong, by the number of the call (from 0) and the call.
+    /// From now on `judge` decides what goes wrong, by the number of the call (from 0) and the
+    /// call.
     pub fn fail(&self, judge: impl FnMut(usize, &Call) -> Option<Fault> + Send + 'static) {
         let mut inner = self.inner.lock().unwrap();
         inner.calls.clear();

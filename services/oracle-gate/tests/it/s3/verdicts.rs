@@ -59,7 +59,8 @@ async fn a_bucket_gets_the_same_answer_as_a_folder() {
     let cases = lists.copied().flatten();
     let (server, mut compared) = (Server::start().await, 0);
     let bucket = objects(&server.url);
-    for (name, change) in cases.filter(|(name, _)| !FOLDERS_ONLY.iter().any(|it| name.contains(it)))
+    for (name, change) in
+        cases.filter(|(name, _)| !FOLDERS_ONLY.iter().any(|part| name.contains(part)))
     {
         let case = written(change);
         server.hold(&case.path().join("store"));
@@ -67,8 +68,8 @@ async fn a_bucket_gets_the_same_answer_as_a_folder() {
         let folder = Objects::local(&case.path().join("store")).unwrap();
         let in_folder = check(&folder, &rules, case.path()).await;
         let in_bucket = check(&bucket, &rules, case.path()).await;
-        let told = |outcome: &Outcome| serde_json::to_string_pretty(outcome).unwrap();
-        assert_eq!(told(&in_bucket), told(&in_folder), "{name}");
+        let reported = |outcome: &Outcome| serde_json::to_string_pretty(outcome).unwrap();
+        assert_eq!(reported(&in_bucket), reported(&in_folder), "{name}");
         compared += 1;
     }
     assert!(compared > 90, "only {compared}");
@@ -157,11 +158,11 @@ async fn a_stores_own_digests_count_only_where_profile_and_seal_say_so() {
         assert_eq!(codes(&outcome), [""; 0], "{:?}", outcome.issues);
         let evidence = outcome.details.evidence;
         assert_eq!(evidence.size_only, 0);
-        // What gates stand on is read all the same.
+        // What gates depend on is read all the same.
         let few = evidence.hashed_bytes < 16;
         assert_eq!((evidence.store_sha256 > 0, few), (by_store, by_store), "{evidence:?}");
         let output = format!("lab/run-5/data/free/f={}/one.txt", fingerprint());
-        let read = server.calls().iter().any(|it| it.method == "GET" && it.key == output);
+        let read = server.calls().iter().any(|call| call.method == "GET" && call.key == output);
         assert_eq!(read, !by_store, "the payload was read");
     }
 }

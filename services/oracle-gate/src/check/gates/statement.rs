@@ -9,12 +9,14 @@ use wire::statement::{
     StatementError, Verdict,
 };
 
-use super::evidence::{Fault, same_place};
+use super::fault::{Fault, same_place};
 use super::freshness;
 use crate::catalogue::Gate;
 use crate::check::locators::Output;
 use crate::check::measured::Measured;
-use crate::check::{Pack, Rules, Subject};
+use crate::check::packs::Pack;
+use crate::check::rules::Rules;
+use crate::check::subject::Subject;
 use crate::locator::inside;
 use crate::reasons::Reason;
 
@@ -36,7 +38,8 @@ pub(super) async fn verify(
         }
         Err(error) => return vec![error.into()],
     };
-    let named = receipt.artifacts.as_ref().and_then(|it| it.passed_flag_path.as_ref());
+    let named =
+        receipt.artifacts.as_ref().and_then(|artifacts| artifacts.passed_flag_path.as_ref());
     let mut faults = Vec::new();
     faults.extend(same_place(&pack.objects, named, &path).err());
     let found = Digest::of(&envelope);
@@ -120,11 +123,11 @@ fn execution(
         return Some(wrong.to_owned());
     }
     let authorised =
-        outputs.iter().filter(|it| gate.authorizes_outputs.contains(&it.locator.output_id));
+        outputs.iter().filter(|output| gate.authorizes_outputs.contains(&output.locator.output_id));
     for output in authorised {
         let in_pack = output.path.in_pack();
         let name = in_pack.strip_prefix("outputs/").unwrap_or_default();
-        let named = stated.outputs.iter().find(|it| it.path == name);
+        let named = stated.outputs.iter().find(|output| output.path == name);
         // By the view's word, which is compared with the bytes elsewhere, or else by the bytes.
         let digest = match output.locator.content_digest {
             Some(ContentDigest { algo: Algo::Concat, hex }) => Some(hex),

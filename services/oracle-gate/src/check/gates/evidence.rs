@@ -3,30 +3,15 @@
 use seal::facts::GateReceipt;
 use wire::dsse::MAX_ENVELOPE_BYTES;
 
+use super::fault::Fault;
 use super::{bundle, statement};
 use crate::catalogue::Gate;
 use crate::catalogue::method::Method;
+use crate::check::findings::Findings;
 use crate::check::measured::Measured;
-use crate::check::{Findings, Plans, Subject};
-use crate::locator::{Contained, inside, path_reason};
-use crate::objects::{Objects, StoreError};
+use crate::check::subject::{Plans, Subject};
+use crate::locator::inside;
 use crate::reasons::Reason;
-
-/// Why evidence does not hold.
-pub(super) enum Fault {
-    /// It is bad.
-    Bad(Reason, String),
-    /// It could not be read.
-    Store(StoreError),
-    /// It could not be read, and that is among the findings.
-    Noted,
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
 
 /// Reads the documents of a gate's evidence, and plans what of its files has to be read (O15).
 pub(super) async fn plan(
@@ -85,23 +70,6 @@ pub(super) async fn verify(
                 Fault::Store(error) => findings.store(&error),
                 Fault::Noted => {}
             }
-        }
-    }
-}
-
-/// Compares where a receipt says a piece of evidence is with where it is.
-pub(super) fn same_place(
-    objects: &Objects,
-    stated: Option<&String>,
-    found: &str,
-) -> Result<(), Fault> {
-    let Some(stated) = stated else { return Ok(()) };
-    match Contained::parse(stated.trim_end_matches('/'), objects.names()) {
-        Err(error) => Err(Fault::Bad(path_reason(&error), error.to_string())),
-        Ok(path) if path.as_str() == found => Ok(()),
-        Ok(_) => {
-            let text = format!("the receipt names {stated}, the evidence is {found}");
-            Err(Fault::Bad(Reason::GateEvidenceMismatch, text))
         }
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Member {
 /// The members, in the order of the index.
 ///
 /// # Errors
-/// What makes it no index: also no members, one without a path, one that stands twice, or a stated
+/// What makes it no index: also no members, one without a path, one that occurs twice, or a stated
 /// digest that is none.
 pub(super) fn parse(bytes: &[u8], digest_field: &str) -> Result<Vec<Member>, String> {
     let value = seal::json::parse(bytes).map_err(|error| seal::json::explain(&error))?;

@@ -1,24 +1,29 @@
-//! Rules about gates: which must have passed, which receipts count, and whether their evidence holds.
+//! Rules about gates: which must have passed, which receipts count, and whether their evidence
+//! holds.
 //!
-//! A receipt by itself proves nothing; it says where a gate's evidence is. It counts if every pin it
-//! states is the run's and the pins its gate must state are there, and only after the evidence was
-//! verified by the method the gate map declares (O7). A profile may also say how old it may be.
+//! A receipt by itself proves nothing; it says where a gate's evidence is. It counts if every pin
+//! it states is the run's and the pins its gate must state are there, and only after the evidence
+//! was verified by the method the gate map declares (O7). A profile may also say how old it may be.
 
 mod bundle;
 mod evidence;
 mod flag;
+mod fault;
 mod freshness;
 mod index;
 mod instances;
+mod scope;
 mod statement;
 
 use std::collections::BTreeSet;
 
-use seal::facts::{GateReceipt, GateScope, GateStatus, RunFactsView};
+use seal::facts::{GateStatus, RunFactsView};
 
-use crate::catalogue::{Gate, Pin};
-use crate::check::measured::Measured;
-use crate::check::{Details, Findings, Plans, Rules, Subject};
+use super::findings::Findings;
+use super::measured::Measured;
+use super::outcome::Details;
+use super::rules::Rules;
+use super::subject::{Plans, Subject};
 use crate::reasons::Reason;
 
 /// Reads the documents behind every receipt that says PASS, and plans what else has to be read.
@@ -54,7 +59,7 @@ pub(crate) async fn check(
             findings.add(Reason::GateUnknown, id.as_str());
             continue;
         };
-        let in_scope = scope(view, gate, receipt, findings);
+        let in_scope = scope::counts(view, gate, receipt, findings);
         if in_scope && receipt.status == GateStatus::Pass {
             passed.insert(id.as_str());
             if let Some((reason, text)) = freshness::receipt(subject, receipt) {
@@ -95,47 +100,4 @@ fn required(
         findings.add(Reason::GateUnknown, id.as_str());
     }
     required
-}
-
-/// Whether the receipt counts for this run. A FAIL is reported unless it is about another run.
-fn scope(view: &RunFactsView, gate: &Gate, receipt: &GateReceipt, findings: &mut Findings) -> bool {
-    let id = receipt.gate_id.as_str();
-    if let Some(pin) = foreign_pin(view, &receipt.scope) {
-        findings.add(Reason::GateScopeMismatch, format!("{id}: {pin} is not the run's"));
-        return false;
-    }
-    if receipt.status == GateStatus::Fail {
-        findings.add(Reason::GateFailed, id);
-        return false;
-    }
-    match gate.required_scope.iter().find(|pin| !states(&receipt.scope, **pin)) {
-        Some(pin) => {
-            let text = format!("{id}: {} is not stated", pin.as_str());
-            findings.add(Reason::GateScopeIncomplete, text);
-            false
-        }
-        None => true,
-    }
-}
-
-fn foreign_pin(view: &RunFactsView, scope: &GateScope) -> Option<&'static str> {
-    let pins = &view.pins;
-    let differs = [
-        ("manifest_fingerprint", scope.manifest_fingerprint != pins.manifest_fingerprint),
-        ("parameter_hash", scope.parameter_hash.is_some_and(|it| it != pins.parameter_hash)),
-        ("seed", scope.seed.is_some_and(|it| it != pins.seed)),
-        ("scenario_id", scope.scenario_id.as_ref().is_some_and(|it| *it != pins.scenario_id)),
-        ("run_id", scope.run_id.is_some_and(|it| it != pins.run_id)),
-    ];
-    differs.into_iter().find_map(|(pin, differs)| differs.then_some(pin))
-}
-
-fn states(scope: &GateScope, pin: Pin) -> bool {
-    match pin {
-        Pin::ManifestFingerprint => true,
-        Pin::ParameterHash => scope.parameter_hash.is_some(),
-        Pin::Seed => scope.seed.is_some(),
-        Pin::ScenarioId => scope.scenario_id.is_some(),
-        Pin::RunId => scope.run_id.is_some(),
-    }
 }

@@ -1,6 +1,7 @@
-//! Where a store is: a folder of this machine, or a bucket and a prefix of an S3-compatible service.
+//! Where a store is: a folder of this machine, or a bucket and a prefix of an S3-compatible
+//! service.
 //!
-//! A place is wiring and holds no secret, so it may be printed.
+//! A location is wiring and holds no secret, so it may be printed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,16 +10,16 @@ use url::{Host, Url};
 
 /// Where a store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum StoreLocation {
     /// A folder.
     Local(PathBuf),
     /// A bucket and a prefix in it.
-    S3(S3Place),
+    S3(S3Location),
 }
 
 /// A bucket and a prefix in it, and how the service is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct S3Place {
+pub struct S3Location {
     /// The bucket.
     pub bucket: String,
     /// Everything of ours lies below it; empty: the whole bucket.
@@ -27,36 +28,36 @@ pub struct S3Place {
     pub endpoint: Option<String>,
     /// Region for signatures.
     pub region: String,
-    /// Whether the bucket stands in the path rather than in the host's name.
+    /// Whether the bucket is named in the path rather than in the host's name.
     pub path_style: bool,
 }
 
 /// How an S3-compatible service is reached, as profiles and the environment say it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct S3Wiring {
+pub struct S3Settings {
     /// URL of the service; none: Amazon's for the region.
     pub endpoint: Option<String>,
     /// Region; none is only allowed together with an endpoint.
     pub region: Option<String>,
-    /// Whether the bucket stands in the path; none: as is usual, in the path only of other services
-    /// than Amazon's.
+    /// Whether the bucket is named in the path; none: as is usual, in the path only of other
+    /// services than Amazon's.
     pub path_style: Option<bool>,
     /// Whether an endpoint other than this machine may be reached without TLS.
     pub allow_http: bool,
 }
 
-impl Place {
+impl StoreLocation {
     /// Reads a root: a path, a `file://` URL, or `s3://bucket/prefix`.
     ///
     /// # Errors
     /// What is wrong with it, in one line without a secret.
-    pub fn parse(root: &str, wiring: &S3Wiring) -> Result<Self, String> {
+    pub fn parse(root: &str, wiring: &S3Settings) -> Result<Self, String> {
         if let Some(rest) = root.strip_prefix("s3://") {
-            return S3Place::parse(rest, wiring).map(Self::S3);
+            return S3Location::parse(rest, wiring).map(Self::S3);
         }
         match root.strip_prefix("file://").unwrap_or(root) {
             "" => Err("oracle_root is empty".to_owned()),
-            // What stands there is not repeated: it may be a secret.
+            // The text is not repeated: it may be a secret.
             path if path.contains("://") => {
                 Err("oracle_root is neither a folder of this machine nor s3://bucket/prefix".into())
             }
@@ -73,8 +74,8 @@ impl Place {
     }
 }
 
-impl S3Place {
-    fn parse(rest: &str, wiring: &S3Wiring) -> Result<Self, String> {
+impl S3Location {
+    fn parse(rest: &str, wiring: &S3Settings) -> Result<Self, String> {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_end_matches('/');
         let plain = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
@@ -137,14 +138,14 @@ fn endpoint_url(text: &str, allow_http: bool) -> Result<String, String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for StoreLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(folder) => fmt::Display::fmt(&folder.display(), f),
-            Self::S3(S3Place { bucket, prefix, .. }) if prefix.is_empty() => {
+            Self::S3(S3Location { bucket, prefix, .. }) if prefix.is_empty() => {
                 write!(f, "s3://{bucket}")
             }
-            Self::S3(S3Place { bucket, prefix, .. }) => write!(f, "s3://{bucket}/{prefix}"),
+            Self::S3(S3Location { bucket, prefix, .. }) => write!(f, "s3://{bucket}/{prefix}"),
         }
     }
 }
@@ -156,21 +157,21 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// A root that is taken prints as itself, and leads nowhere else.
+        /// A root that is taken prints as itself, and leads to no other place.
         #[test]
         fn a_root_is_taken_as_it_is_written_or_refused(
             root in "(s3://|file://|http://|/|\\.\\./|packs|prod|[A-Z]|@|\\?|#|%2F|é){0,6}",
             endpoint in "(https?://|s3|\\.|example|:9000|/|@|\\?|#){0,6}",
         ) {
-            match Place::parse(&root, &at(&endpoint)) {
-                Ok(Place::S3(place)) => {
-                    let again = Place::S3(place.clone()).to_string();
+            match StoreLocation::parse(&root, &at(&endpoint)) {
+                Ok(StoreLocation::S3(location)) => {
+                    let again = StoreLocation::S3(location.clone()).to_string();
                     prop_assert_eq!(&again, root.trim_end_matches('/'));
-                    prop_assert!(place.prefix.split('/').all(|part| part != ".."));
-                    let origin = place.endpoint.unwrap_or_default();
+                    prop_assert!(location.prefix.split('/').all(|part| part != ".."));
+                    let origin = location.endpoint.unwrap_or_default();
                     prop_assert!(!origin.contains(['@', '?', '#']), "{}", origin);
                 }
-                Ok(Place::Local(folder)) => {
+                Ok(StoreLocation::Local(folder)) => {
                     let rest = root.strip_prefix("file://").unwrap_or(&root);
                     prop_assert_eq!(folder.to_str(), Some(rest));
                     prop_assert!(!rest.contains("://"));
@@ -180,36 +181,36 @@ mod tests {
         }
     }
 
-    fn s3(root: &str, wiring: &S3Wiring) -> Result<S3Place, String> {
-        match Place::parse(root, wiring)? {
-            Place::S3(place) => Ok(place),
-            Place::Local(folder) => Err(format!("{folder:?} is a folder")),
+    fn s3(root: &str, wiring: &S3Settings) -> Result<S3Location, String> {
+        match StoreLocation::parse(root, wiring)? {
+            StoreLocation::S3(location) => Ok(location),
+            StoreLocation::Local(folder) => Err(format!("{folder:?} is a folder")),
         }
     }
 
-    fn at(endpoint: &str) -> S3Wiring {
-        S3Wiring { endpoint: Some(endpoint.to_owned()), ..S3Wiring::default() }
+    fn at(endpoint: &str) -> S3Settings {
+        S3Settings { endpoint: Some(endpoint.to_owned()), ..S3Settings::default() }
     }
 
     #[test]
     fn endpoint_region_and_path_style_are_wiring() {
-        let place = s3("s3://packs/prod/eu/", &at("http://127.0.0.1:9000/")).unwrap();
-        assert_eq!((place.bucket.as_str(), place.prefix.as_str()), ("packs", "prod/eu"));
-        assert_eq!(place.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
-        assert!(place.path_style && place.region == "us-east-1");
-        assert_eq!(Place::S3(place).to_string(), "s3://packs/prod/eu");
+        let location = s3("s3://packs/prod/eu/", &at("http://127.0.0.1:9000/")).unwrap();
+        assert_eq!((location.bucket.as_str(), location.prefix.as_str()), ("packs", "prod/eu"));
+        assert_eq!(location.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
+        assert!(location.path_style && location.region == "us-east-1");
+        assert_eq!(StoreLocation::S3(location).to_string(), "s3://packs/prod/eu");
 
-        let amazon = S3Wiring { region: Some("eu-west-1".to_owned()), ..S3Wiring::default() };
-        let place = s3("s3://packs", &amazon).unwrap();
-        assert_eq!((place.region.as_str(), place.path_style), ("eu-west-1", false));
-        let chosen = S3Wiring { path_style: Some(true), ..amazon };
+        let amazon = S3Settings { region: Some("eu-west-1".to_owned()), ..S3Settings::default() };
+        let location = s3("s3://packs", &amazon).unwrap();
+        assert_eq!((location.region.as_str(), location.path_style), ("eu-west-1", false));
+        let chosen = S3Settings { path_style: Some(true), ..amazon };
         assert!(s3("s3://packs", &chosen).unwrap().path_style);
     }
 
     #[test]
     fn what_is_doubtful_is_refused_without_repeating_it() {
         for (root, wiring) in [
-            ("s3://packs", S3Wiring::default()),
+            ("s3://packs", S3Settings::default()),
             ("s3://", at("https://s3.example")),
             ("s3://UPPER/x", at("https://s3.example")),
             ("s3://packs/../x", at("https://s3.example")),
@@ -217,19 +218,19 @@ mod tests {
             ("s3://packs", at("https://s3.example/?token=hunter2")),
             ("s3://packs", at("http://s3.example")),
             ("s3://packs", at("ftp://s3.example")),
-            ("gs://hunter2", S3Wiring::default()),
-            ("", S3Wiring::default()),
+            ("gs://hunter2", S3Settings::default()),
+            ("", S3Settings::default()),
         ] {
-            let refused = Place::parse(root, &wiring).unwrap_err();
+            let refused = StoreLocation::parse(root, &wiring).unwrap_err();
             assert!(!refused.contains("hunter2"), "{refused}");
         }
-        let open = S3Wiring { allow_http: true, ..at("http://s3.example") };
+        let open = S3Settings { allow_http: true, ..at("http://s3.example") };
         assert!(s3("s3://packs", &open).is_ok());
     }
 
     #[test]
     fn a_folder_is_a_path_or_a_file_url() {
-        let place = Place::parse("file:///srv/x", &S3Wiring::default()).unwrap();
-        assert_eq!(place.folder(), Some(Path::new("/srv/x")));
+        let location = StoreLocation::parse("file:///srv/x", &S3Settings::default()).unwrap();
+        assert_eq!(location.folder(), Some(Path::new("/srv/x")));
     }
 }

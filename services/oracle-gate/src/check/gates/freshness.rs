@@ -1,13 +1,13 @@
 //! How old a receipt may be, where the profile asks for it.
 //!
-//! A receipt says itself when its gate spoke, and the view's bundle hash binds that; a signed statement
-//! says it under its signature. Each has to be young enough at the time of the check.
+//! A receipt says itself when its gate spoke, and the view's bundle hash binds that; a signed
+//! statement says it under its signature. Each has to be young enough at the time of the check.
 
 use seal::facts::GateReceipt;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::check::Subject;
+use crate::check::subject::Subject;
 use crate::reasons::Reason;
 
 /// How far the clock of another machine may be ahead.
@@ -30,7 +30,7 @@ pub(super) fn signed(subject: &Subject<'_>, made: OffsetDateTime) -> Option<(Rea
     judge(made, subject.rules.max_receipt_age?, subject.now)
 }
 
-/// What is told does not depend on when the check runs, so that equal answers are told equally.
+/// The text does not depend on when the check runs, so that equal answers have equal texts.
 fn judge(made: OffsetDateTime, most: Duration, now: OffsetDateTime) -> Option<(Reason, String)> {
     let age = now - made;
     if age < -CLOCK_SKEW {

@@ -3,11 +3,13 @@
 use seal::facts::{GateStatus, InstanceReceipt, RunFactsView};
 use serde_json::Value;
 
-use super::{foreign_pin, states};
+use super::scope::{foreign_pin, states};
 use crate::catalogue::method::Method;
 use crate::catalogue::{Output, Pin};
+use crate::check::findings::Findings;
 use crate::check::measured::Measured;
-use crate::check::{Findings, Rules, Subject};
+use crate::check::rules::Rules;
+use crate::check::subject::Subject;
 use crate::locator::{Contained, path_reason};
 use crate::objects::Objects;
 use crate::reasons::Reason;
@@ -15,15 +17,16 @@ use crate::reasons::Reason;
 /// Most bytes a stored instance receipt may have.
 const MAX_RECEIPT_BYTES: u64 = 1 << 20;
 
-/// Reads the receipts that say where they are stored: each has to say there what it says in the view.
+/// Reads the receipts that say where they are stored: each has to say there what it says in the
+/// view.
 pub(super) async fn plan(subject: &Subject<'_>, measured: &mut Measured, findings: &mut Findings) {
     for receipt in subject.view.instance_receipts.iter().flatten() {
         stored(subject.objects, receipt, measured, findings).await;
     }
 }
 
-/// Every output that depends on its run is proven by a gate whose signed statement names it by digest,
-/// or by an instance receipt.
+/// Every output that depends on its run is proven by a gate whose signed statement names it by
+/// digest, or by an instance receipt.
 pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
     let (rules, view) = (subject.rules, subject.view);
     let receipts = view.instance_receipts.as_deref().unwrap_or_default();
@@ -54,7 +57,7 @@ fn proven_by_gate(rules: &Rules, output: &Output, output_id: &str) -> bool {
     let names_it = |id: &String| {
         rules.gate_map.gate(id).is_some_and(|gate| {
             matches!(gate.method, Method::Statement { .. })
-                && gate.authorizes_outputs.iter().any(|it| it == output_id)
+                && gate.authorizes_outputs.iter().any(|id| id == output_id)
         })
     };
     rules.require_gate_pass && rules.gate_map.required(output).iter().any(names_it)
@@ -90,7 +93,9 @@ async fn stored(
     measured: &mut Measured,
     findings: &mut Findings,
 ) {
-    let Some(path) = receipt.artifacts.as_ref().and_then(|it| it.receipt_path.as_ref()) else {
+    let Some(path) =
+        receipt.artifacts.as_ref().and_then(|artifacts| artifacts.receipt_path.as_ref())
+    else {
         return;
     };
     let contained = match Contained::parse(path, objects.names()) {
@@ -116,7 +121,10 @@ fn says(bytes: &[u8], receipt: &InstanceReceipt) -> bool {
     let Ok(Value::Object(mut members)) = seal::json::parse(bytes) else { return false };
     members.remove("produced_at_utc");
     let stored = serde_json::from_value::<InstanceReceipt>(Value::Object(members));
-    let bare =
-        |it: &InstanceReceipt| InstanceReceipt { artifacts: None, notes: None, ..it.clone() };
+    let bare = |receipt: &InstanceReceipt| InstanceReceipt {
+        artifacts: None,
+        notes: None,
+        ..receipt.clone()
+    };
     stored.is_ok_and(|stored| bare(&stored) == bare(receipt))
 }

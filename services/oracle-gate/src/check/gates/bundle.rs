@@ -1,18 +1,19 @@
 //! The three methods of engines: a flag that carries the digest of a bundle of files.
 //!
-//! Where flag, bundle and index lie follows from the gate map and the run's pins alone; a receipt that
-//! names them has to name the same places. What an index names stays inside the pack, and in a sealed
-//! pack every piece of evidence has to be in the inventory: what came later proves nothing.
+//! Where flag, bundle and index lie follows from the gate map and the run's pins alone; a receipt
+//! that names them has to name the same places. What an index names stays inside the pack, and in a
+//! sealed pack every piece of evidence has to be in the inventory: what came later proves nothing.
 
 use seal::facts::GateReceipt;
 use wire::digest::{Digest, Hasher};
 
-use super::evidence::{Fault, same_place};
+use super::fault::{Fault, same_place};
 use super::flag::{self, MAX_FLAG_BYTES};
 use super::index::{self, MAX_INDEX_BYTES, Member};
 use crate::catalogue::method::{Bundle, Law};
 use crate::check::measured::{Known, Measured, Plan};
-use crate::check::{Pack, Subject};
+use crate::check::packs::Pack;
+use crate::check::subject::Subject;
 use crate::locator::{inside, path_reason};
 use crate::reasons::Reason;
 
@@ -77,8 +78,8 @@ fn contradictions(receipt: &GateReceipt, pack: &Pack, places: &Places) -> Vec<Fa
     .collect()
 }
 
-/// Reads flag and index, and plans what the digest of the bundle is made of. Whatever goes wrong here
-/// goes wrong again where the evidence is judged, and is reported there.
+/// Reads flag and index, and plans what the digest of the bundle is made of. Whatever goes wrong
+/// here goes wrong again where the evidence is judged, and is reported there.
 pub(super) async fn plan(
     subject: &Subject<'_>,
     pack: &Pack,
@@ -165,7 +166,8 @@ fn sealed(pack: &Pack, path: &str) -> Result<(), Fault> {
     Err(mismatch(format!("{path} came after the pack was sealed")))
 }
 
-/// All files of the bundle, as the inventory names them: without one they could only be listed (O8).
+/// All files of the bundle, as the inventory names them: without one they could only be listed
+/// (O8).
 fn files(pack: &Pack, bundle: &Bundle, places: &Places) -> Result<Vec<Input>, Fault> {
     if pack.inventory().is_none() {
         let text = format!("{} has no inventory, and a folder is not listed", places.root);
