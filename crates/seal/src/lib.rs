@@ -17,11 +17,13 @@ pub mod facts;
 pub mod manifest;
 pub mod marker;
 pub mod pack_id;
+pub mod records;
 pub mod schemas;
 pub mod verify;
 
 pub use manifest::{Manifest, ManifestV0, ManifestV1, WorldKey};
 pub use marker::{SealMarker, SealStatus, SealV0, SealV1, StoreProbe};
+pub use records::Lifecycle;
 pub use run_key::RunKey;
 pub use tree::{Limits, Tree, TreeError};
 

@@ -149,6 +149,14 @@ impl SealMarker {
         }
     }
 
+    /// When the pack was sealed; the first version says it in a form of its own, which is not read.
+    pub fn sealed_at(&self) -> Option<OffsetDateTime> {
+        match self {
+            Self::V1(v1) => Some(v1.sealed_at_utc),
+            Self::V0(_) => None,
+        }
+    }
+
     /// sha256 of the manifest it is bound to; `None` in the first version.
     pub fn manifest_digest(&self) -> Option<Digest> {
         match self {

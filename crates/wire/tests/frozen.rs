@@ -154,7 +154,10 @@ fn the_subject_of_every_event() {
     let names = |names: &[&'static str]| names.join(" ");
     let run_names = RunEvent::ALL.map(<&str>::from);
     assert_eq!(names(&run_names), "queued opening running finalizing finalized failed cancelled");
-    assert_eq!(names(&SealEvent::ALL.map(<&str>::from)), "sealed checked");
+    assert_eq!(
+        names(&SealEvent::ALL.map(<&str>::from)),
+        "sealed checked archived tombstoned drift"
+    );
     assert_eq!(names(&GateEvent::ALL.map(<&str>::from)), "executed shipped");
     assert_eq!(
         run().subject("lumio", RunEvent::Queued),

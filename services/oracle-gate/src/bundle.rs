@@ -9,8 +9,11 @@ use wire::{Problem, RunId};
 use crate::Gate;
 use crate::check::Outcome;
 use crate::error::Error;
+use crate::governance;
 use crate::locator::inside;
 use crate::modules;
+use crate::reasons::Reason;
+use crate::sealing::SealingError;
 use crate::store;
 
 /// Most bytes of one piece.
@@ -54,6 +57,12 @@ pub async fn entries(gate: &Gate, run: RunId, attempt: u32) -> Result<Vec<Entry>
     let intent = store::find(&gate.db, run, attempt).await?.ok_or_else(not_found)?;
     let sealed = intent.sealed.ok_or_else(not_found)?;
     let root = format!("packs/{}", sealed.pack_id);
+    let log = governance::log(&gate.objects, &root).await;
+    let log = log.map_err(SealingError::from)?;
+    if let Some(record) = log.tombstone() {
+        let (code, text) = (Reason::PackTombstoned.code(), governance::tombstone_text(record));
+        return Err(Error::refused(Problem::CheckFailed, format!("{code}: {text}")));
+    }
     let missing = || Error::refused(Problem::SealMismatch, "the sealed pack has no manifest");
     let bytes = gate.objects.read(&inside(&root, MANIFEST_FILE), MAX_DOCUMENT_BYTES).await?;
     let manifest = Manifest::parse(&bytes.ok_or_else(missing)?)

@@ -12,9 +12,9 @@ mod content;
 pub mod findings;
 mod gates;
 mod locators;
-mod measured;
+pub(crate) mod measured;
 pub mod outcome;
-mod packs;
+pub(crate) mod packs;
 pub mod rules;
 mod subject;
 
@@ -108,7 +108,14 @@ pub async fn check_bytes(
     locators::check_consistency(rules, &view, &mut findings);
     let outputs = locators::resolve_paths(objects, rules, &view, &mut findings);
     let mut measured = Measured::new(rules.least_evidence);
-    let packs = packs::open(objects, rules, &outputs, &mut findings).await;
+    let opened = packs::open(objects, rules, &outputs, &mut findings).await;
+    let packs::Opened { packs, unreadable } = opened;
+    // Nothing is said of an output whose pack has a tombstone, or whose records are not known: that
+    // is among the findings, and outranks what the seal and the files could say.
+    let outputs = outputs
+        .into_iter()
+        .filter(|output| !unreadable.contains(&output.path.pack_root()))
+        .collect();
     let mut subject = Subject { objects, rules, view: &view, now, outputs, packs };
 
     // First everything that will be needed, then one reading of all of it.

@@ -1,8 +1,12 @@
-//! The command line: `serve`, and `check`, `seal`, `probe` and `reasons`, which need no running
-//! service.
+//! The command line: `serve`, and the commands that need no running service.
 
+mod audit;
 mod check;
+mod collect;
 pub(crate) mod escape;
+mod events;
+mod govern;
+mod policy;
 mod probe;
 mod progress;
 mod seal;
@@ -41,6 +45,12 @@ const EXAMPLES: &str = "Examples:
   oracle-gate check --profile local --run-facts-ref view.json --depth presence
   oracle-gate check --profile dev --run-facts-ref view.json --output sarif > check.sarif
   oracle-gate seal --profile ./profile.yaml --run-facts-ref view.json --pack-root run-5
+  oracle-gate audit --profile prod --pack-roots-from packs.txt --output sarif > audit.sarif
+  oracle-gate tombstone --profile prod --pack-root packs/<id> --reason superseded \\
+      --authority 'data owner' --replacement <pack id>
+  oracle-gate hold --profile prod --pack-root packs/<id> --authority legal --matter 'case 7'
+  oracle-gate collect --profile prod
+  oracle-gate policy --profile prod --document role --role packer
   oracle-gate probe --profile ./profile.yaml
   oracle-gate serve
 
@@ -60,6 +70,23 @@ enum Command {
     Seal(seal::Args),
     /// Find out whether the store of a profile may hold seals; leaves nothing behind.
     Probe(probe::Args),
+    /// Verify sealed packs again: every link, every file, and that nothing was added or sealed
+    /// twice.
+    Audit(audit::Args),
+    /// Record that a sealed pack must not be read any more.
+    Tombstone(govern::TombstoneArgs),
+    /// Keep a sealed pack for a matter: while it is held it gets no tombstone.
+    Hold(govern::HoldArgs),
+    /// End a hold.
+    Release(govern::ReleaseArgs),
+    /// Record that a sealed pack's files moved to where they are read rarely.
+    Archive(govern::ArchiveArgs),
+    /// Print where a pack is in its life, and what was decided about it.
+    State(govern::Pack),
+    /// Find, and with `--apply` remove, staging folders of attempts that are sealed.
+    Collect(collect::Args),
+    /// Print the policies by which a bucket and its roles are set up.
+    Policy(policy::Args),
     /// Print the table of reasons.
     Reasons {
         /// Markdown, as in the documentation, or JSON.
@@ -115,6 +142,14 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Seal(args) => seal::run(args),
         Command::Probe(args) => probe::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Tombstone(args) => govern::tombstone(&args),
+        Command::Hold(args) => govern::hold(&args),
+        Command::Release(args) => govern::release(&args),
+        Command::Archive(args) => govern::archive(&args),
+        Command::State(args) => govern::state(&args),
+        Command::Collect(args) => collect::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Reasons { output: Output::Text } => print(&crate::reasons::guide()),
         Command::Reasons { output: Output::Json } => {
             print(&format!("{}\n", crate::reasons::table()))
@@ -164,18 +199,38 @@ impl Jobs {
     }
 }
 
-/// The profile and its store, for commands that need no service.
-pub(crate) fn store(profile: &str) -> Result<(Profile, Objects), Failure> {
+/// The profile, and where its store is.
+pub(crate) fn profile(name: &str) -> Result<(Profile, StoreLocation), Failure> {
     let env = chassis::Env::process();
     let root = env.optional(crate::config::ROOT);
-    let profile = Profile::load(profile, root, |name| env.optional(name))
+    let profile = Profile::load(name, root, |name| env.optional(name))
         .map_err(|error| usage(error.to_string()))?;
-    let wrong = |text: String| usage(format!("{}: {text}", crate::config::ROOT));
-    let location =
-        StoreLocation::parse(&profile.oracle_root, &profile.object_store).map_err(wrong)?;
+    let location = StoreLocation::parse(&profile.oracle_root, &profile.object_store)
+        .map_err(|text| usage(format!("{}: {text}", crate::config::ROOT)))?;
+    Ok((profile, location))
+}
+
+/// The profile and its store, for commands that need no service.
+pub(crate) fn store(name: &str) -> Result<(Profile, Objects), Failure> {
+    let (profile, location) = profile(name)?;
+    let env = chassis::Env::process();
     let objects = Objects::open(&location, || Credentials::read(|name| env.optional(name)))
-        .map_err(|error| wrong(error.to_string()))?;
+        .map_err(|error| usage(format!("{}: {error}", crate::config::ROOT)))?;
     Ok((profile, objects))
+}
+
+/// The folder of a pack that a call names.
+pub(crate) fn named_root(objects: &Objects, named: &str) -> Result<String, Failure> {
+    let trimmed = named.trim_end_matches('/');
+    let itself = objects.root().is_some_and(|root| std::path::Path::new(trimmed) == root);
+    if named == "." || named == "./" || itself {
+        return Ok(String::new());
+    }
+    match Contained::parse(trimmed, objects.names()) {
+        Ok(path) if path.has_wildcard() => Err(usage("--pack-root is one folder, not a pattern")),
+        Ok(path) => Ok(path.as_str().to_owned()),
+        Err(error) => Err(usage(format!("--pack-root: {error}"))),
+    }
 }
 
 /// Attestation keys from an option or the environment.

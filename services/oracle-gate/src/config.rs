@@ -75,9 +75,7 @@ impl Config {
         }
         let store = profile.as_ref().ok().and_then(|profile| store(&env, profile));
         let exchange = env.optional(EXCHANGE).map(PathBuf::from);
-        if exchange.is_none()
-            && store.as_ref().is_some_and(|(location, _)| location.folder().is_none())
-        {
+        if exchange.is_none() && profile.as_ref().is_ok_and(is_bucket) {
             let wrong =
                 "is not set; beside an s3:// root a folder shared with module-gate is needed";
             env.mistake(EXCHANGE, wrong);
@@ -108,16 +106,21 @@ impl Config {
     }
 }
 
+fn is_bucket(profile: &Profile) -> bool {
+    profile.oracle_root.starts_with("s3://")
+}
+
 /// Where the store is, and for a bucket by what requests to it are signed.
 fn store(env: &Env, profile: &Profile) -> Option<(StoreLocation, Option<Credentials>)> {
     let location = StoreLocation::parse(&profile.oracle_root, &profile.object_store);
-    let location = location.map_err(|wrong| env.mistake(ROOT, &wrong)).ok()?;
-    if location.folder().is_some() {
-        return Some((location, None));
+    let location = location.map_err(|wrong| env.mistake(ROOT, &wrong)).ok();
+    if !is_bucket(profile) {
+        return Some((location?, None));
     }
+    // Looked at although the location may be wrong: every wrong setting is named at once.
     let credentials = Credentials::read(|name| env.optional(name));
-    let credentials = credentials.map_err(|wrong| env.mistake(ROOT, &wrong)).ok()?;
-    Some((location, Some(credentials)))
+    let credentials = credentials.map_err(|wrong| env.mistake(ROOT, &wrong)).ok();
+    Some((location?, Some(credentials?)))
 }
 
 /// The accepted keys; for the service at least one, or no statement could ever count.

@@ -11,8 +11,8 @@
 //! 4. nothing named by a document leads outside the store ([`locator`], [`objects`]).
 //!
 //! Reading order: [`reasons`], [`objects`], [`locator`], [`profile`], [`catalogue`]; then
-//! [`mod@check`] and [`gates`]; then [`sealing`], [`runs`], [`modules`], [`bundle`]; last [`grpc`]
-//! and [`store`].
+//! [`mod@check`]; then [`sealing`], [`runs`], [`modules`], [`bundle`]; then [`governance`],
+//! [`mod@audit`], [`collect`], [`policy`]; last [`grpc`] and [`store`].
 
 pub mod reasons;
 pub mod objects;
@@ -22,6 +22,12 @@ pub mod catalogue;
 pub mod profile;
 pub mod check;
 pub mod sealing;
+pub mod retention;
+pub mod governance;
+pub mod audit;
+pub mod collect;
+pub mod policy;
+pub mod posture;
 pub mod modules;
 pub mod runs;
 pub mod bundle;

@@ -19,6 +19,7 @@ pub use credentials::Credentials;
 pub use evidence::{Evidence, Fixity};
 pub use failure::{Refusal, StoreError};
 pub use hashing::{Done, Hashed, Task};
+pub use kept::{Lock, LockMode, Versions};
 pub use listing::{Entry, Leftovers, Listing};
 pub use location::{S3Location, S3Settings, StoreLocation};
 pub use meter::{Meter, Metered};
@@ -33,6 +34,7 @@ mod evidence;
 mod failure;
 mod folder;
 mod hashing;
+mod kept;
 mod links;
 mod listing;
 mod meter;
@@ -300,13 +302,23 @@ impl Objects {
         }
     }
 
-    /// Removes a scratch object of a probe; nothing else is ever removed.
+    /// Removes a scratch object of a probe.
     pub(crate) async fn remove_scratch(&self, path: &str) -> Result<(), StoreError> {
         let location = self.location(path)?;
         match self.within(path, self.timeouts.call, self.writes.delete(&location)).await? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(classify(path, &error)),
         }
+    }
+
+    /// Removes a staging folder: every file below it, then the folders, as far as they are empty.
+    /// Only `collect` does so, of what module-gate staged and a sealed pack holds by now.
+    pub(crate) async fn remove_staged(&self, path: &str) -> Result<(), StoreError> {
+        self.location(path)?;
+        let listing = self.entries(path, Leftovers::OfClosing).await?;
+        let files: Vec<String> = listing.entries.into_iter().map(|entry| entry.path).collect();
+        let at = path.to_owned();
+        self.on_disk(move |root| folder::remove(root, &at, &files)).await
     }
 
     /// Whether a create was refused because the object is there.

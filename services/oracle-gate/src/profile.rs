@@ -17,6 +17,7 @@ use time::Duration;
 
 use crate::catalogue::{Catalogue, GateMap};
 use crate::objects::{Evidence, S3Settings};
+use crate::retention::{self, Retention};
 
 const BUILTIN: [(&str, &str); 3] = [
     ("local", include_str!("../config/local.yaml")),
@@ -48,6 +49,8 @@ pub struct Profile {
     /// Whether checksums that the store keeps count, if its probe has shown that it checks them
     /// (O11).
     pub trust_store_checksums: bool,
+    /// How long packs are kept.
+    pub retention: Retention,
     /// The store: a folder, a `file://` URL, or `s3://bucket/prefix`.
     pub oracle_root: String,
     /// How an S3-compatible store is reached.
@@ -86,6 +89,7 @@ struct PolicyPart {
     max_receipt_age_seconds: Option<NonZeroU32>,
     least_evidence: Evidence,
     trust_store_checksums: bool,
+    retention: Option<retention::Part>,
     #[serde(rename = "partitioning_profiles_ref")]
     _partitioning_profiles_ref: Option<Value>,
     #[serde(rename = "partitioning_profile_id")]
@@ -104,6 +108,7 @@ impl Default for PolicyPart {
             max_receipt_age_seconds: None,
             least_evidence: Evidence::HashedBytes,
             trust_store_checksums: false,
+            retention: None,
             _partitioning_profiles_ref: None,
             _partitioning_profile_id: None,
             _stream_speedup: None,
@@ -189,6 +194,13 @@ impl Profile {
                 .map(|seconds| Duration::seconds(seconds.get().into())),
             least_evidence: file.policy.least_evidence,
             trust_store_checksums: file.policy.trust_store_checksums,
+            retention: file
+                .policy
+                .retention
+                .map(Retention::read)
+                .transpose()
+                .map_err(failed)?
+                .unwrap_or_default(),
             oracle_root,
             catalogue: Catalogue::parse(&catalogue).map_err(parse)?,
             gate_map: GateMap::parse(&gates).map_err(parse)?,

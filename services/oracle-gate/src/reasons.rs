@@ -3,14 +3,14 @@
 //! Version 1. The order of the variants is the order in which reasons are reported. The guide in
 //! `docs/oracle-store/reasons.md` is made from this table and held equal by a test.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// Version of the table: a code is never given another meaning within one version.
 pub const VERSION: u32 = 1;
 
 /// Whether a reason stops a reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Severity {
     /// It does not.
@@ -123,6 +123,14 @@ impl Reason {
 impl Serialize for Reason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = String::deserialize(deserializer)?;
+        let reason = ALL.iter().find(|reason| reason.code() == code).copied();
+        reason.ok_or_else(|| serde::de::Error::custom(format!("{code} is no reason")))
     }
 }
 

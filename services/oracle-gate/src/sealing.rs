@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use seal::records::is_record;
 use seal::{
     MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, SealStatus, SealV1,
     StoreProbe,
@@ -242,6 +243,8 @@ async fn only_the_inventory(
         .entries
         .iter()
         .filter(|entry| entry.path != MANIFEST_FILE && entry.path != SEAL_FILE)
+        // Records come after the seal, and say nothing of the files.
+        .filter(|entry| !is_record(&entry.path))
         .map(|entry| (entry.path.as_str(), entry))
         .collect();
     let added: Vec<&str> =

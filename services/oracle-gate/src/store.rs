@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use seal::SealStatus;
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
+use uuid::Uuid;
 use wire::RunId;
 use wire::digest::Digest;
 use wire::event::{SealData, SealEvent};
@@ -27,25 +27,25 @@ pub async fn migrate(db: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
 /// When the database fails.
 pub async fn open(db: &PgPool, intent: &Intent) -> Result<Intent, Error> {
     let draft = &intent.draft;
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO seals (run_id, attempt, statement, shipping, workflow_id, plan, record, nonce,
              policy_rev, catalogue, gate_map, traceparent, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          ON CONFLICT (run_id, attempt) DO NOTHING",
+        *draft.run.as_uuid(),
+        attempt(draft.attempt)?,
+        &draft.statement[..],
+        &draft.shipping[..],
+        draft.workflow_id,
+        &draft.plan[..],
+        &draft.record[..],
+        intent.nonce,
+        intent.policy_rev,
+        &intent.catalogue.as_bytes()[..],
+        &intent.gate_map.as_bytes()[..],
+        draft.traceparent,
+        intent.created_at,
     )
-    .bind(*draft.run.as_uuid())
-    .bind(attempt(draft.attempt)?)
-    .bind(&draft.statement[..])
-    .bind(&draft.shipping[..])
-    .bind(&draft.workflow_id)
-    .bind(&draft.plan[..])
-    .bind(&draft.record[..])
-    .bind(&intent.nonce)
-    .bind(&intent.policy_rev)
-    .bind(&intent.catalogue.as_bytes()[..])
-    .bind(&intent.gate_map.as_bytes()[..])
-    .bind(&draft.traceparent)
-    .bind(intent.created_at)
     .execute(db)
     .await?;
     let kept = find(db, draft.run, draft.attempt).await?;
@@ -57,12 +57,18 @@ pub async fn open(db: &PgPool, intent: &Intent) -> Result<Intent, Error> {
 /// # Errors
 /// When the database fails.
 pub async fn find(db: &PgPool, run: RunId, number: u32) -> Result<Option<Intent>, Error> {
-    let row = sqlx::query("SELECT * FROM seals WHERE run_id = $1 AND attempt = $2")
-        .bind(*run.as_uuid())
-        .bind(attempt(number)?)
-        .fetch_optional(db)
-        .await?;
-    row.map(|row| read(&row)).transpose()
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT run_id, attempt, statement, shipping, workflow_id, plan, record, nonce, policy_rev,
+             catalogue, gate_map, traceparent, created_at, pack_id, seal_digest, manifest_digest,
+             seal_status, facts_ref, check_status, check_reasons, existed
+         FROM seals WHERE run_id = $1 AND attempt = $2",
+        *run.as_uuid(),
+        attempt(number)?,
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(Row::read).transpose()
 }
 
 /// Attempts whose intent has no result, oldest first.
@@ -70,14 +76,12 @@ pub async fn find(db: &PgPool, run: RunId, number: u32) -> Result<Option<Intent>
 /// # Errors
 /// When the database fails.
 pub async fn unsettled(db: &PgPool) -> Result<Vec<(RunId, u32)>, Error> {
-    let rows = sqlx::query(
+    let rows = sqlx::query!(
         "SELECT run_id, attempt FROM seals WHERE settled_at IS NULL ORDER BY created_at",
     )
     .fetch_all(db)
     .await?;
-    rows.iter()
-        .map(|row| Ok((RunId::from(row.try_get::<uuid::Uuid, _>(0)?), number(row)?)))
-        .collect()
+    rows.iter().map(|row| Ok((RunId::from(row.run_id), number(row.attempt)?))).collect()
 }
 
 /// Records the result and publishes `sealed`, in one transaction. The second of two that completed
@@ -93,25 +97,25 @@ pub async fn settle(
 ) -> Result<(), Error> {
     let mut tx = chassis::postgres::begin(db).await?;
     let check = sealed.check.as_ref();
-    let settled = sqlx::query(
+    let settled = sqlx::query!(
         "UPDATE seals SET settled_at = now(), pack_id = $3, seal_digest = $4, manifest_digest = $5,
              seal_status = $6, facts_ref = $7, check_status = $8, check_reasons = $9, existed = $10
          WHERE run_id = $1 AND attempt = $2 AND settled_at IS NULL",
+        *intent.draft.run.as_uuid(),
+        attempt(intent.draft.attempt)?,
+        &sealed.pack_id.as_bytes()[..],
+        &sealed.seal_digest.as_bytes()[..],
+        &sealed.manifest_digest.as_bytes()[..],
+        sealed.status.as_str(),
+        sealed.facts_ref,
+        check.map(|check| check.status.as_str()),
+        check.map(|check| &check.reasons[..]),
+        sealed.existed,
     )
-    .bind(*intent.draft.run.as_uuid())
-    .bind(attempt(intent.draft.attempt)?)
-    .bind(&sealed.pack_id.as_bytes()[..])
-    .bind(&sealed.seal_digest.as_bytes()[..])
-    .bind(&sealed.manifest_digest.as_bytes()[..])
-    .bind(sealed.status.as_str())
-    .bind(&sealed.facts_ref)
-    .bind(check.map(|check| check.status.as_str()))
-    .bind(check.map(|check| &check.reasons[..]))
-    .bind(sealed.existed)
     .execute(&mut *tx)
     .await?;
     if settled.rows_affected() == 1 {
-        let result = check.map(|check| check.status);
+        let result = check.map(|check| check.status.as_str());
         let at = intent.created_at;
         publish(&mut tx, prefix, SealEvent::Sealed, &intent.draft, sealed, result, at).await?;
     }
@@ -130,17 +134,48 @@ pub async fn checked(
     traceparent: Option<String>,
     now: OffsetDateTime,
 ) -> Result<(), Error> {
+    let about = About { event: SealEvent::Checked, result: Some(result.as_str()), traceparent };
+    announce(db, prefix, pack_id, about, now).await.map(drop)
+}
+
+/// What is published about a pack.
+pub struct About<'a> {
+    /// Which event.
+    pub event: SealEvent,
+    /// What a check or an audit answered.
+    pub result: Option<&'a str>,
+    /// The trace that it belongs to.
+    pub traceparent: Option<String>,
+}
+
+/// Publishes an event about a pack that this service sealed; false if it did not.
+///
+/// # Errors
+/// When the database fails.
+pub async fn announce(
+    db: &PgPool,
+    prefix: &str,
+    pack_id: Digest,
+    about: About<'_>,
+    now: OffsetDateTime,
+) -> Result<bool, Error> {
     let mut tx = chassis::postgres::begin(db).await?;
-    let row = sqlx::query("SELECT * FROM seals WHERE pack_id = $1")
-        .bind(&pack_id.as_bytes()[..])
-        .fetch_optional(&mut *tx)
-        .await?;
-    let Some(mut intent) = row.map(|row| read(&row)).transpose()? else { return Ok(()) };
-    let Some(sealed) = intent.sealed.take() else { return Ok(()) };
-    intent.draft.traceparent = traceparent;
-    let event = SealEvent::Checked;
-    publish(&mut tx, prefix, event, &intent.draft, &sealed, Some(result), now).await?;
-    Ok(tx.commit().await?)
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT run_id, attempt, statement, shipping, workflow_id, plan, record, nonce, policy_rev,
+             catalogue, gate_map, traceparent, created_at, pack_id, seal_digest, manifest_digest,
+             seal_status, facts_ref, check_status, check_reasons, existed
+         FROM seals WHERE pack_id = $1",
+        &pack_id.as_bytes()[..],
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(mut intent) = row.map(Row::read).transpose()? else { return Ok(false) };
+    let Some(sealed) = intent.sealed.take() else { return Ok(false) };
+    intent.draft.traceparent = about.traceparent;
+    publish(&mut tx, prefix, about.event, &intent.draft, &sealed, about.result, now).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 async fn publish(
@@ -149,7 +184,7 @@ async fn publish(
     event: SealEvent,
     draft: &Draft,
     sealed: &Sealed,
-    result: Option<Status>,
+    result: Option<&str>,
     at: OffsetDateTime,
 ) -> Result<(), Error> {
     let data = SealData {
@@ -162,72 +197,100 @@ async fn publish(
             SealStatus::Failed => wire::event::SealStatus::SealedFailed,
         },
         facts_ref: sealed.facts_ref.clone(),
-        result: result.map(|result| result.as_str().to_owned()),
+        result: result.map(str::to_owned),
     };
     let trace = draft.traceparent.clone();
     Ok(chassis::outbox::publish(conn, prefix, event, &data, at, trace).await?)
 }
 
-fn read(row: &PgRow) -> Result<Intent, Error> {
-    let bytes = |name: &str| row.try_get::<Vec<u8>, _>(name).map(Bytes::from);
-    Ok(Intent {
-        draft: Draft {
-            run: RunId::from(row.try_get::<uuid::Uuid, _>("run_id")?),
-            attempt: number(row)?,
-            workflow_id: row.try_get("workflow_id")?,
-            statement: bytes("statement")?,
-            shipping: bytes("shipping")?,
-            plan: bytes("plan")?,
-            record: bytes("record")?,
-            traceparent: row.try_get("traceparent")?,
-        },
-        nonce: row.try_get("nonce")?,
-        created_at: row.try_get("created_at")?,
-        policy_rev: row.try_get("policy_rev")?,
-        catalogue: digest(row, "catalogue")?.ok_or_else(|| corrupt("catalogue"))?,
-        gate_map: digest(row, "gate_map")?.ok_or_else(|| corrupt("gate_map"))?,
-        sealed: result(row)?,
-    })
+/// A row of `seals`, as the database gives it.
+struct Row {
+    run_id: Uuid,
+    attempt: i32,
+    statement: Vec<u8>,
+    shipping: Vec<u8>,
+    workflow_id: String,
+    plan: Vec<u8>,
+    record: Vec<u8>,
+    nonce: String,
+    policy_rev: String,
+    catalogue: Vec<u8>,
+    gate_map: Vec<u8>,
+    traceparent: Option<String>,
+    created_at: OffsetDateTime,
+    pack_id: Option<Vec<u8>>,
+    seal_digest: Option<Vec<u8>>,
+    manifest_digest: Option<Vec<u8>>,
+    seal_status: Option<String>,
+    facts_ref: Option<String>,
+    check_status: Option<String>,
+    check_reasons: Option<Vec<String>>,
+    existed: Option<bool>,
 }
 
-fn result(row: &PgRow) -> Result<Option<Sealed>, Error> {
-    let Some(seal_digest) = digest(row, "seal_digest")? else { return Ok(None) };
-    let status = match row.try_get::<&str, _>("seal_status")? {
-        "SEALED_OK" => SealStatus::Ok,
-        "SEALED_FAILED" => SealStatus::Failed,
-        _ => return Err(corrupt("seal_status")),
-    };
-    let check = match row.try_get::<Option<&str>, _>("check_status")? {
-        None => None,
-        Some(text) => {
-            let status = match text {
-                "OK" => Status::Ok,
-                "WARN" => Status::Warn,
-                "FAIL" => Status::Fail,
-                _ => return Err(corrupt("check_status")),
-            };
-            Some(CheckResult { status, reasons: row.try_get("check_reasons")? })
-        }
-    };
-    Ok(Some(Sealed {
-        pack_id: digest(row, "pack_id")?.ok_or_else(|| corrupt("pack_id"))?,
-        seal_digest,
-        manifest_digest: digest(row, "manifest_digest")?
-            .ok_or_else(|| corrupt("manifest_digest"))?,
-        status,
-        facts_ref: row.try_get("facts_ref")?,
-        check,
-        existed: row.try_get::<Option<bool>, _>("existed")?.unwrap_or_default(),
-    }))
+impl Row {
+    fn read(self) -> Result<Intent, Error> {
+        let sealed = self.result()?;
+        Ok(Intent {
+            draft: Draft {
+                run: RunId::from(self.run_id),
+                attempt: number(self.attempt)?,
+                workflow_id: self.workflow_id,
+                statement: Bytes::from(self.statement),
+                shipping: Bytes::from(self.shipping),
+                plan: Bytes::from(self.plan),
+                record: Bytes::from(self.record),
+                traceparent: self.traceparent,
+            },
+            nonce: self.nonce,
+            created_at: self.created_at,
+            policy_rev: self.policy_rev,
+            catalogue: digest(&self.catalogue, "catalogue")?,
+            gate_map: digest(&self.gate_map, "gate_map")?,
+            sealed,
+        })
+    }
+
+    /// The result; the digest of the seal is there exactly if the row is settled.
+    fn result(&self) -> Result<Option<Sealed>, Error> {
+        let Some(seal_digest) = &self.seal_digest else { return Ok(None) };
+        let needed = |bytes: &Option<Vec<u8>>, name: &str| {
+            digest(bytes.as_deref().unwrap_or_default(), name)
+        };
+        let status = match self.seal_status.as_deref() {
+            Some("SEALED_OK") => SealStatus::Ok,
+            Some("SEALED_FAILED") => SealStatus::Failed,
+            _ => return Err(corrupt("seal_status")),
+        };
+        Ok(Some(Sealed {
+            pack_id: needed(&self.pack_id, "pack_id")?,
+            seal_digest: digest(seal_digest, "seal_digest")?,
+            manifest_digest: needed(&self.manifest_digest, "manifest_digest")?,
+            status,
+            facts_ref: self.facts_ref.clone(),
+            check: self.check()?,
+            existed: self.existed.unwrap_or_default(),
+        }))
+    }
+
+    fn check(&self) -> Result<Option<CheckResult>, Error> {
+        let status = match self.check_status.as_deref() {
+            None => return Ok(None),
+            Some("OK") => Status::Ok,
+            Some("WARN") => Status::Warn,
+            Some("FAIL") => Status::Fail,
+            Some(_) => return Err(corrupt("check_status")),
+        };
+        Ok(Some(CheckResult { status, reasons: self.check_reasons.clone().unwrap_or_default() }))
+    }
 }
 
-fn digest(row: &PgRow, name: &str) -> Result<Option<Digest>, Error> {
-    let bytes: Option<Vec<u8>> = row.try_get(name)?;
-    bytes.map(|bytes| Digest::try_from(&bytes[..]).map_err(|_| corrupt(name))).transpose()
+fn digest(bytes: &[u8], name: &str) -> Result<Digest, Error> {
+    Digest::try_from(bytes).map_err(|_| corrupt(name))
 }
 
-fn number(row: &PgRow) -> Result<u32, Error> {
-    u32::try_from(row.try_get::<i32, _>("attempt")?).map_err(|_| corrupt("attempt"))
+fn number(attempt: i32) -> Result<u32, Error> {
+    u32::try_from(attempt).map_err(|_| corrupt("attempt"))
 }
 
 fn attempt(number: u32) -> Result<i32, Error> {

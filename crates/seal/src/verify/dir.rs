@@ -9,6 +9,7 @@ use walkdir::WalkDir;
 use wire::digest::Digest;
 
 use super::{Broken, Found, Report, compare, compare_files};
+use crate::records::is_record;
 use crate::tree::{Limits, Tree};
 use crate::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, SEAL_FILE, TREE_FILE, walk};
 
@@ -17,7 +18,8 @@ use crate::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, SEAL_FILE, TREE_FILE, walk};
 /// # Errors
 /// When something cannot be read. Then nothing is known about the pack.
 pub fn pack(root: &Path) -> io::Result<Report> {
-    let (found, mut irregular) = list(root)?;
+    let own = |path: &str| path == MANIFEST_FILE || path == SEAL_FILE || is_record(path);
+    let (found, mut irregular) = list(root, own)?;
     let seal = document(&root.join(SEAL_FILE))?;
     let manifest = document(&root.join(MANIFEST_FILE))?;
     let mut report = compare(seal.as_deref(), manifest.as_deref(), &found);
@@ -43,14 +45,15 @@ pub fn module(root: &Path, expected: Digest) -> io::Result<Vec<Broken>> {
     if tree.digest() != expected {
         broken.push(Broken::ModuleDigest { expected, found: tree.digest() });
     }
-    let (found, mut irregular) = list(&root.join("tree"))?;
+    let (found, mut irregular) = list(&root.join("tree"), |_| false)?;
     compare_files(&tree, &found, &mut broken);
     broken.append(&mut irregular);
     Ok(broken)
 }
 
-/// Every file below `root` but manifest and seal, and everything that is no file.
-fn list(root: &Path) -> io::Result<(Vec<Found>, Vec<Broken>)> {
+/// Every file below `root` but those that are `own`, and everything that is no file. Of a pack
+/// these are manifest, seal and the records about it; of a module there are none.
+fn list(root: &Path, own: impl Fn(&str) -> bool) -> io::Result<(Vec<Found>, Vec<Broken>)> {
     let (mut found, mut irregular) = (Vec::new(), Vec::new());
     for entry in WalkDir::new(root).follow_links(false).min_depth(1).sort_by_file_name() {
         let entry = entry?;
@@ -59,7 +62,7 @@ fn list(root: &Path) -> io::Result<(Vec<Found>, Vec<Broken>)> {
         }
         let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
         let path = path.to_string_lossy().into_owned();
-        if (path == MANIFEST_FILE || path == SEAL_FILE) && entry.file_type().is_file() {
+        if own(&path) && entry.file_type().is_file() {
             continue;
         }
         if !entry.file_type().is_file() {

@@ -5,6 +5,7 @@ mod documents;
 mod facts;
 mod mutate;
 mod parsers;
+mod records;
 mod schemas;
 mod tree;
 mod verify;

@@ -12,6 +12,12 @@ pub enum SealEvent {
     Sealed,
     /// The facts view that names it was checked.
     Checked,
+    /// Its files were recorded as moved to where they are read rarely.
+    Archived,
+    /// It must not be read any more.
+    Tombstoned,
+    /// An audit found that it is not what was sealed.
+    Drift,
 }
 
 /// A pack as it stands after the event.
@@ -56,7 +62,8 @@ impl Data for SealData {
 
 impl SealEvent {
     /// Every event of the family.
-    pub const ALL: [Self; 2] = [Self::Sealed, Self::Checked];
+    pub const ALL: [Self; 5] =
+        [Self::Sealed, Self::Checked, Self::Archived, Self::Tombstoned, Self::Drift];
 }
 
 impl From<SealEvent> for &'static str {
@@ -64,6 +71,9 @@ impl From<SealEvent> for &'static str {
         match event {
             SealEvent::Sealed => "sealed",
             SealEvent::Checked => "checked",
+            SealEvent::Archived => "archived",
+            SealEvent::Tombstoned => "tombstoned",
+            SealEvent::Drift => "drift",
         }
     }
 }

@@ -1,12 +1,12 @@
 //! What a check answers: one status, every reason, and the counts behind them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wire::digest::Digest;
 
 use crate::reasons::{Reason, Severity};
 
 /// The answer of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
     /// Everything holds.
@@ -18,7 +18,7 @@ pub enum Status {
 }
 
 /// One reason, with what it is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issue {
     /// The code.
     pub code: Reason,
@@ -31,7 +31,7 @@ pub struct Issue {
 }
 
 /// What the checker found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
     /// The answer. Only `OK` lets a run go on.
     pub status: Status,
@@ -44,7 +44,7 @@ pub struct Outcome {
 }
 
 /// Counts and references behind an answer.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Details {
     /// The profile it was judged by.
     pub profile_id: String,
@@ -68,7 +68,7 @@ pub struct Details {
 }
 
 /// How many files are known how well (O11).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvidenceCount {
     /// Their bytes were hashed.
     pub hashed_bytes: usize,
@@ -79,7 +79,7 @@ pub struct EvidenceCount {
 }
 
 /// A pack in a report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PackDetail {
     /// Its root, relative to the oracle root.
     pub root: String,
@@ -88,7 +88,7 @@ pub struct PackDetail {
     /// sha256 of its seal.
     pub seal_digest: Option<Digest>,
     /// How it was closed.
-    pub seal_status: Option<&'static str>,
+    pub seal_status: Option<String>,
 }
 
 impl Status {
@@ -125,5 +125,12 @@ impl Outcome {
     /// Whether nothing bad is known, and the same check may pass later by itself.
     pub fn is_doubtful(&self) -> bool {
         self.status == Status::Fail && self.exit(false) == 2
+    }
+
+    /// Whether a pack is known not to be what was sealed. A tombstone is a decision and no drift.
+    pub fn is_drift(&self) -> bool {
+        self.status == Status::Fail
+            && self.exit(false) == 1
+            && !self.reason_codes.contains(&Reason::PackTombstoned)
     }
 }

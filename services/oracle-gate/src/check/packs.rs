@@ -15,6 +15,7 @@ use super::locators::Output;
 use super::measured::{Known, Measured, Plan};
 use super::outcome::PackDetail;
 use super::rules::Rules;
+use crate::governance;
 use crate::locator::inside;
 use crate::objects::Objects;
 use crate::reasons::Reason;
@@ -66,9 +67,17 @@ impl Pack {
             root: self.root.clone(),
             oracle_pack_id: self.manifest().map(Manifest::pack_id),
             seal_digest: self.report.seal_digest,
-            seal_status: self.report.seal.as_ref().map(|seal| seal.status().as_str()),
+            seal_status: self.report.seal.as_ref().map(|seal| seal.status().as_str().to_owned()),
         }
     }
+}
+
+/// The packs of a view.
+pub(crate) struct Opened {
+    /// Those that may be looked at.
+    pub(crate) packs: Vec<Pack>,
+    /// Roots of those with a tombstone, and of those whose records are not known.
+    pub(crate) unreadable: BTreeSet<String>,
 }
 
 /// Reads seal and manifest of every pack that `outputs` lie in. What cannot be read is noted, and
@@ -78,10 +87,29 @@ pub async fn open(
     rules: &Rules,
     outputs: &[Output<'_>],
     findings: &mut Findings,
-) -> Vec<Pack> {
+) -> Opened {
     let roots: BTreeSet<String> = outputs.iter().map(|output| output.path.pack_root()).collect();
     let mut packs = Vec::new();
+    let mut unreadable = BTreeSet::new();
     for root in roots {
+        let name = if root.is_empty() { "." } else { &root };
+        match governance::log(objects, &root).await {
+            Ok(log) => match log.tombstone() {
+                None => {}
+                Some(record) => {
+                    let text = governance::tombstone_text(record);
+                    findings.add(Reason::PackTombstoned, format!("{name}: {text}"));
+                    unreadable.insert(root);
+                    continue;
+                }
+            },
+            Err(error) => {
+                findings.add(error.reason(), format!("{name}: {}", error.text()));
+                unreadable.insert(root);
+                continue;
+            }
+        }
+
         let mut read = async |name: &str| {
             let document = objects.read(&inside(&root, name), MAX_DOCUMENT_BYTES).await;
             document.map_err(|error| findings.store(&error))
@@ -94,7 +122,7 @@ pub async fn open(
         let report = compare(seal.as_deref(), manifest.as_deref(), &[]);
         packs.push(Pack { root, objects, seal, manifest, report });
     }
-    packs
+    Opened { packs, unreadable }
 }
 
 /// What has to be measured of a pack: by key only, files that the manifest does not name stay
@@ -148,7 +176,7 @@ fn proven(seal: Option<&[u8]>) -> bool {
 fn judge_one(pack: &Pack, view: &RunFactsView, findings: &mut Findings) {
     let name = if pack.root.is_empty() { "." } else { &pack.root };
     for broken in &pack.report.broken {
-        findings.add(reason(broken), format!("{name}: {broken}"));
+        findings.add(broken_reason(broken), format!("{name}: {broken}"));
     }
     if pack.report.seal.as_ref().is_some_and(|seal| seal.status() == SealStatus::Failed) {
         findings.add(Reason::PackSealedFailed, name);
@@ -162,7 +190,8 @@ fn judge_one(pack: &Pack, view: &RunFactsView, findings: &mut Findings) {
     }
 }
 
-fn reason(broken: &Broken) -> Reason {
+/// The reason that a broken link is reported as.
+pub(crate) fn broken_reason(broken: &Broken) -> Reason {
     match broken {
         Broken::SealMissing => Reason::PackNotSealed,
         Broken::SealUnreadable { .. } => Reason::SealInvalid,
@@ -174,7 +203,8 @@ fn reason(broken: &Broken) -> Reason {
             Reason::SealManifestMismatch
         }
         Broken::PackIdWrong { .. } => Reason::PackIdMismatch,
-        Broken::FileChanged { .. } | Broken::FileAdded { .. } => Reason::PackFileChanged,
+        Broken::FileChanged { .. } => Reason::PackFileChanged,
+        Broken::FileAdded { .. } => Reason::PackFileAdded,
         Broken::FileMissing { .. } => Reason::PackFileMissing,
         Broken::NotRegular { .. } => Reason::LinkRefused,
     }

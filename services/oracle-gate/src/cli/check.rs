@@ -1,7 +1,7 @@
 //! `oracle-gate check`.
 
-mod report;
-mod sarif;
+pub(super) mod report;
+pub(super) mod sarif;
 
 use clap::ValueEnum;
 
@@ -55,7 +55,7 @@ enum Depth {
 
 /// How the answer of a check is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For people.
     Text,
     /// One line of JSON with the same facts.

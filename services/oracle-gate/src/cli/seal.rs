@@ -16,7 +16,9 @@ use time::OffsetDateTime;
 
 use inventory::Journal;
 
-use super::{Failure, Jobs, Output, block_on, escape, print, progress, read_view, store, usage};
+use super::{
+    Failure, Jobs, Output, block_on, escape, named_root, print, progress, read_view, store, usage,
+};
 use crate::locator::{Contained, path_reason};
 use crate::objects::{Leftovers, Objects};
 use crate::probe;
@@ -138,20 +140,6 @@ async fn facts(objects: &Objects, reference: &str) -> Result<RunFactsView, Seali
             mistakes.iter().map(|mistake| format!("{}: {}", mistake.at, mistake.what)).collect();
         SealingError::refused(Reason::RunFactsInvalid, text.join("; "))
     })
-}
-
-/// The folder that the call names.
-fn named_root(objects: &Objects, named: &str) -> Result<String, Failure> {
-    let trimmed = named.trim_end_matches('/');
-    let itself = objects.root().is_some_and(|root| std::path::Path::new(trimmed) == root);
-    if named == "." || named == "./" || itself {
-        return Ok(String::new());
-    }
-    match Contained::parse(trimmed, objects.names()) {
-        Ok(path) if path.has_wildcard() => Err(usage("--pack-root is one folder, not a pattern")),
-        Ok(path) => Ok(path.as_str().to_owned()),
-        Err(error) => Err(usage(format!("--pack-root: {error}"))),
-    }
 }
 
 /// The one folder that all locators lie in.

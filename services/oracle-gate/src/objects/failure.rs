@@ -272,7 +272,7 @@ fn refusal(text: &str) -> Option<(u16, String)> {
     Some((status, code.map_or_else(String::new, |(code, _)| code.to_owned())))
 }
 
-fn from_status(path: &str, status: u16, code: &str) -> StoreError {
+pub(super) fn from_status(path: &str, status: u16, code: &str) -> StoreError {
     let path = path.to_owned();
     let refused =
         |kind| StoreError::Refused { path: path.clone(), kind, status, code: code.to_owned() };

@@ -7,6 +7,7 @@
 //! disk, and get the final name by a hard link, which fails where the name exists. What a crash
 //! leaves of that has a name that no other program makes ([`is_part`]).
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -261,6 +262,35 @@ fn make_folders(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
         };
     }
     Ok(at)
+}
+
+/// Removes files below a folder, then the folders that held them, from the deepest up to the folder
+/// itself. A folder that holds something else by then stays.
+pub(super) fn remove(root: &Path, folder: &str, files: &[String]) -> Result<(), StoreError> {
+    let failed = |path: &str, errno: Errno| from_io(path, &io_error(errno));
+    let top = open_root(root).map_err(|errno| failed(folder, errno))?;
+    let open = |path: &str| open_below(top.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY);
+    let mut folders = BTreeSet::from([folder.to_owned()]);
+    for file in files {
+        let path = format!("{folder}/{file}");
+        let (parent, name) = path.rsplit_once('/').unwrap_or((folder, file));
+        let parent_fd = open(parent).map_err(|errno| failed(&path, errno))?;
+        unlinkat(&parent_fd, name, AtFlags::empty()).map_err(|errno| failed(&path, errno))?;
+        let mut at = parent;
+        while at.len() > folder.len() && folders.insert(at.to_owned()) {
+            at = at.rsplit_once('/').map_or(folder, |(above, _)| above);
+        }
+    }
+    // A folder comes after its own parent in the order of paths, so the deepest are last.
+    for path in folders.iter().rev() {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let parent_fd = open(parent).map_err(|errno| failed(path, errno))?;
+        match unlinkat(&parent_fd, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOTEMPTY) => {}
+            Err(errno) => return Err(failed(path, errno)),
+        }
+    }
+    Ok(())
 }
 
 fn is_link(at: BorrowedFd<'_>, name: &str) -> bool {

@@ -65,6 +65,14 @@ impl StoreLocation {
         }
     }
 
+    /// The bucket, if it is one.
+    pub fn bucket(&self) -> Option<&S3Location> {
+        match self {
+            Self::Local(_) => None,
+            Self::S3(at) => Some(at),
+        }
+    }
+
     /// The folder, if it is one.
     pub fn folder(&self) -> Option<&Path> {
         match self {

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::TryFutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum, S3ConditionalPut};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, Checksum, S3ConditionalPut};
+use object_store::client::HttpRequestBody;
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer};
 use object_store::{BackoffConfig, ClientOptions, ObjectMeta, RetryConfig};
+use serde::Deserialize;
 
-use super::failure::{StoreError, classify};
-use super::transport::Connector;
+use super::failure::{StoreError, classify, from_status};
+use super::kept::Versions;
+use super::transport::{Connector, code};
 use super::{Credentials, MAX_LISTED, S3Location, Timeouts};
 
 /// Objects asked for in one page.
@@ -28,6 +32,23 @@ pub(super) struct S3 {
     pub(super) writes: AmazonS3,
     http: reqwest::Client,
     answer: Duration,
+    region: String,
+}
+
+/// A page of the versions of a bucket's objects.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct VersionPage {
+    #[serde(rename = "Version")]
+    versions: Vec<VersionKey>,
+    #[serde(rename = "DeleteMarker")]
+    markers: Vec<VersionKey>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct VersionKey {
+    key: String,
 }
 
 impl S3 {
@@ -45,7 +66,8 @@ impl S3 {
             source: Box::new(error),
         };
         let http = Connector::client().map_err(failed)?;
-        Ok(Self { store, writes, http, answer: timeouts.answer })
+        let region = location.region.clone();
+        Ok(Self { store, writes, http, answer: timeouts.answer, region })
     }
 
     /// Every key that starts with `prefix`, by its exact text; with `flat` only up to the next
@@ -77,6 +99,61 @@ impl S3 {
                 return Ok(keys);
             }
         }
+    }
+
+    /// How often something was written or deleted under a key. A key's own versions are the first
+    /// of those that begin as it does, so one page says all that matters: whether there is more
+    /// than one.
+    pub(super) async fn versions(&self, location: &Path) -> Result<Versions, StoreError> {
+        let path = location.to_string();
+        let body = self.ask(&path, &[("prefix", &path), ("versions", "")]).await?;
+        let page: VersionPage =
+            quick_xml::de::from_reader(&body[..]).map_err(|_| StoreError::Unavailable {
+                path: path.clone(),
+                cause: "its list of versions cannot be read".to_owned(),
+            })?;
+        let of = |keys: Vec<VersionKey>| keys.iter().filter(|one| one.key == path).count();
+        Ok(Versions { versions: of(page.versions), markers: of(page.markers) })
+    }
+
+    /// A question about the bucket itself, for which the client has no call. `about` is named in
+    /// errors.
+    pub(super) async fn ask(
+        &self,
+        about: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Bytes, StoreError> {
+        let path = about.to_owned();
+        let failed = |cause: String| StoreError::Unavailable { path: path.clone(), cause };
+        // Of an address that the client signs, what comes before the key is the bucket's own.
+        let signed = self.store.signed_url(Method::GET, &Path::from("x"), SIGNED_FOR).await;
+        let mut url = signed.map_err(|error| classify(&path, &error))?;
+        let bucket = url.path().strip_suffix("/x").unwrap_or_default().to_owned();
+        url.set_path(&bucket);
+        url.set_query(None);
+        url.query_pairs_mut().extend_pairs(query);
+
+        let request = http::Request::builder().uri(url.as_str()).method(Method::GET);
+        let request = request.body(HttpRequestBody::empty());
+        let mut request = request.map_err(|error| failed(error.to_string()))?;
+        let credential = self.store.credentials().get_credential().await;
+        let credential = credential.map_err(|error| classify(&path, &error))?;
+        AwsAuthorizer::new(&credential, "s3", &self.region)
+            .try_authorize(&mut request, None)
+            .map_err(|error| classify(&path, &error))?;
+        let sent = self.http.get(url).headers(request.headers().clone()).timeout(self.answer);
+        let answer = match sent.send().await.map_err(reqwest::Error::without_url) {
+            Ok(answer) => answer,
+            Err(error) if error.is_timeout() => return Err(StoreError::Timeout { path }),
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(reqwest::Error::without_url);
+        let body = body.map_err(|error| failed(error.to_string()))?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(from_status(&path, status.as_u16(), code(&body).unwrap_or_default()))
     }
 
     /// Uploads with a checksum stated by the caller, right or wrong; answers the status.

@@ -20,7 +20,10 @@ use object_store::client::{
 };
 use reqwest::redirect::Policy;
 use thiserror::Error;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
+use super::kept::{Lock, LockMode};
 use super::page;
 
 /// How long a connection may take.
@@ -88,6 +91,9 @@ impl HttpService for TimedClient {
             if let Some(kept) = kept_checksum(&parts.headers) {
                 parts.extensions.insert(kept);
             }
+            if let Some(lock) = lock(&parts.headers) {
+                parts.extensions.insert(lock);
+            }
             let body = if of_listing { whole_page(body).await? } else { body };
             return Ok(HttpResponse::from_parts(parts, body));
         }
@@ -130,6 +136,18 @@ fn kept_checksum(headers: &http::HeaderMap) -> Option<KeptChecksum> {
     text("x-amz-checksum-sha256").map(|value| KeptChecksum(value.to_owned()))
 }
 
+/// The lock of an object; one whose mode or time is not known is none that could be relied on.
+fn lock(headers: &http::HeaderMap) -> Option<Lock> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let mode = match text("x-amz-object-lock-mode")? {
+        "GOVERNANCE" => LockMode::Governance,
+        "COMPLIANCE" => LockMode::Compliance,
+        _ => return None,
+    };
+    let until = text("x-amz-object-lock-retain-until-date")?;
+    Some(Lock { mode, until: OffsetDateTime::parse(until, &Rfc3339).ok()? })
+}
+
 /// What there is of a refusal; one that breaks off says no more.
 async fn start_of(body: HttpResponseBody) -> Bytes {
     let mut stream = body.bytes_stream();
@@ -144,7 +162,7 @@ async fn start_of(body: HttpResponseBody) -> Bytes {
 }
 
 /// The `Code` of a refusal in XML.
-fn code(body: &[u8]) -> Option<&str> {
+pub(super) fn code(body: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(body).ok()?;
     let code = text.split_once("<Code>")?.1.split_once("</Code>")?.0;
     let fits = (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric());

@@ -40,6 +40,13 @@ reasons! {
     LinkRefused "LINK_REFUSED" Invalid:
         "a link or special file is part of a path"
         => "replace it by the file itself in a new pack";
+    PackTombstoned "PACK_TOMBSTONED" Invalid:
+        "the pack has a tombstone: it must not be read any more, whatever is left of it"
+        => "read the pack that replaces it, if its tombstone names one";
+    PackRecordInvalid "PACK_RECORD_INVALID" Invalid:
+        "a record about the pack is none, or does not follow the one before it, so that the pack may \
+         have a tombstone"
+        => "quarantine the pack; restore its `_records` from a copy";
     #[lenient]
     PackNotSealed "PACK_NOT_SEALED" Invalid:
         "the pack has no readable seal, or the output lies in no pack"
@@ -74,10 +81,22 @@ reasons! {
         => "quarantine the pack: it was sealed again";
     PackFileChanged "PACK_FILE_CHANGED" Invalid:
         "a sealed file has other bytes"
-        => "quarantine the pack; restore it from a copy that verifies";
+        => "quarantine the pack: a sealed pack is never edited, not by hand either; restore it from a copy \
+            that verifies";
+    PackFileAdded "PACK_FILE_ADDED" Invalid:
+        "the pack holds a file that was not sealed"
+        => "find out who writes there; a sealed pack is never edited: remove the file, or seal it in \
+            a new pack";
     PackFileMissing "PACK_FILE_MISSING" Invalid:
         "a sealed file is gone"
-        => "quarantine the pack; restore it from a copy that verifies";
+        => "quarantine the pack: a sealed pack is never edited, not by hand either; restore it from a copy \
+            that verifies";
+    PackResealed "PACK_RESEALED" Invalid:
+        "the store keeps an earlier version or a deletion of the pack's seal or manifest"
+        => "quarantine the pack; compare the versions, and find out who deleted the first";
+    RetentionBelowClass "RETENTION_BELOW_CLASS" Invalid:
+        "the store's lock is shorter or weaker than the pack's retention class demands"
+        => "lengthen the lock of the objects, and the bucket's default retention; or correct the class";
     LocatorNotInPack "LOCATOR_NOT_IN_PACK" Invalid:
         "the output's file is not in its pack's inventory"
         => "seal it in a new pack";
@@ -227,6 +246,15 @@ reasons! {
     PackNotClean "PACK_NOT_CLEAN" Invalid:
         "the pack's folder does not hold exactly the files to be sealed"
         => "find out who writes there; seal under a new attempt";
+    PackOnHold "PACK_ON_HOLD" Invalid:
+        "the pack is kept for a matter, so it gets no tombstone"
+        => "have the hold released by who ordered it (`oracle-gate release`), then repeat";
+    PackRecordRefused "PACK_RECORD_REFUSED" Invalid:
+        "what was recorded before does not allow this record"
+        => "look at `oracle-gate state`, then correct the command";
+    RetentionNotOver "RETENTION_NOT_OVER" Invalid:
+        "the time of the pack's retention class is not over, or not known"
+        => "wait until it is over, or state the reason for which the pack is given up earlier";
     StoreNotWriteOnce "STORE_NOT_WRITE_ONCE" Usage:
         "the store let a second writer win, so it cannot hold seals"
         => "use a store that honours create-only writes";
@@ -234,6 +262,9 @@ reasons! {
     SealUnconfirmed "SEAL_UNCONFIRMED" Unverifiable:
         "it is not known whether the seal was written"
         => "repeat the call: it finds out and completes";
+    BucketPostureWeak "BUCKET_POSTURE_WEAK" Invalid:
+        "the bucket is not set up as the documents of `oracle-gate policy` say"
+        => "apply the document that the text names";
     ConfigInvalid "CONFIG_INVALID" Usage:
         "the profile, a setting or a flag cannot be used"
         => "correct what the text names; nothing was read";

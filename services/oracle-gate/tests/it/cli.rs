@@ -168,6 +168,21 @@ fn a_failed_start_is_one_line_that_names_the_settings() {
     {
         assert!(text.contains(name), "{name} is missing in {text}");
     }
+
+    // Of a bucket too, although its own address is wrong already.
+    let output = Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
+        .arg("serve")
+        .env_clear()
+        .env("ORACLE_GATE_ROOT", "s3://x")
+        .env("ORACLE_GATE_BIND", "nowhere")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!((exit(&output), text.lines().count()), (3, 1), "{text}");
+    for wrong in ["ORACLE_GATE_BIND", "bucket's name", "AWS_ACCESS_KEY_ID", "ORACLE_GATE_EXCHANGE"]
+    {
+        assert!(text.contains(wrong), "{wrong} is missing in {text}");
+    }
 }
 
 /// Bytes pass through; they are not kept. The check itself needs a few megabytes.

@@ -33,7 +33,20 @@ pub const KINDS: [(&str, &[&[Case]]); 4] = [
 /// Codes that no folder can show, and the tests that show them: file and name.
 const REFUSALS: &str = "refusals_are_distinguished_by_the_stores_code";
 
-const ELSEWHERE: [(&str, &str, &str); 23] = [
+const ELSEWHERE: [(&str, &str, &str); 32] = [
+    ("BUCKET_POSTURE_WEAK", "s3/moto.rs", "a_live_bucket_is_compared_with_the_documents"),
+    ("PACK_TOMBSTONED", "governance.rs", "a_pack_with_a_tombstone_is_never_read_and_never_missing"),
+    (
+        "PACK_RECORD_INVALID",
+        "governance.rs",
+        "a_pack_with_a_tombstone_is_never_read_and_never_missing",
+    ),
+    ("PACK_ON_HOLD", "governance.rs", "a_pack_on_hold_gets_no_tombstone"),
+    ("PACK_RECORD_REFUSED", "governance.rs", "a_pack_on_hold_gets_no_tombstone"),
+    ("RETENTION_NOT_OVER", "governance.rs", "a_pack_expires_only_when_its_class_says_so"),
+    ("PACK_FILE_ADDED", "governance.rs", "an_audit_names_every_drift"),
+    ("PACK_RESEALED", "s3/moto.rs", "an_audit_finds_a_reseal_behind_a_delete_marker"),
+    ("RETENTION_BELOW_CLASS", "s3/moto.rs", "an_audit_compares_the_stores_lock_with_the_class"),
     ("PACK_NOT_CLEAN", "never.rs", "a_pack_inside_or_above_another_is_refused"),
     ("CHANGED_DURING_READ", "denial.rs", "a_part_that_goes_away_while_it_is_read_is_reported"),
     ("STORE_CLOCK_SKEWED", "s3/open.rs", REFUSALS),

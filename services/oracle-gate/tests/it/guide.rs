@@ -71,6 +71,13 @@ fn every_code_of_a_check_stands_in_the_checklist() {
         "MANIFEST_MISMATCH",
         "SEAL_MISMATCH",
         "STORE_NOT_WRITE_ONCE",
+        "BUCKET_POSTURE_WEAK",
+        "PACK_ON_HOLD",
+        "PACK_RECORD_REFUSED",
+        "RETENTION_NOT_OVER",
+        "PACK_FILE_ADDED",
+        "PACK_RESEALED",
+        "RETENTION_BELOW_CLASS",
         "SEAL_UNCONFIRMED",
         "CONFIG_INVALID",
     ];

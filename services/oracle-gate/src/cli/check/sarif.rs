@@ -11,7 +11,7 @@ const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
 /// The log.
-pub(super) fn log(outcome: &Outcome) -> Value {
+pub(in crate::cli) fn log(outcome: &Outcome) -> Value {
     let results: Vec<Value> = outcome.issues.iter().map(|issue| result(outcome, issue)).collect();
     json!({
         "$schema": SCHEMA,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use seal::facts::RunFactsView;
 use seal::path::fold;
+use seal::records::is_record;
 use seal::tree::File;
 use seal::{
     Limits, MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, SealStatus, Tree,
@@ -12,6 +13,7 @@ use seal::{
 };
 use wire::digest::Digest;
 
+use crate::governance;
 use crate::locator::{Contained, inside, path_reason};
 use crate::objects::{Entry, Leftovers, Objects};
 use crate::probe;
@@ -39,11 +41,30 @@ pub(super) async fn files(objects: &Objects, root: &str) -> Result<Vec<Entry>, S
             return Err(not_clean(format!("{root} lies in {above}, which is a sealed pack")));
         }
     }
+    let log = governance::log(objects, root).await;
     let listing = objects.entries(root, Leftovers::OfClosing).await?;
     if !listing.odd.is_empty() {
         return Err(SealingError::refused(Reason::NameRefused, odd(&listing.odd)));
     }
     let mut entries = listing.entries;
+    let sealed = entries.iter().any(|entry| entry.path == SEAL_FILE);
+    let records = seal::records::RECORDS_DIR;
+    let record = entries.iter().find(|entry| entry.path.split('/').next() == Some(records));
+    match (record, log) {
+        // A pack that has a tombstone is not sealed again, also where its seal is gone.
+        (Some(_), Ok(log)) if log.tombstone().is_some() => {
+            let text = log.tombstone().map(governance::tombstone_text).unwrap_or_default();
+            return Err(SealingError::refused(Reason::PackTombstoned, text));
+        }
+        // Records come after the seal, so in a pack without one they are files of an engine.
+        (Some(record), _) if !sealed || !is_record(&record.path) => {
+            let text = format!("{}: {records} is for records about a sealed pack", record.path);
+            return Err(SealingError::refused(Reason::NameRefused, text));
+        }
+        (Some(_), Err(error)) => return Err(error.into()),
+        _ => {}
+    }
+    entries.retain(|entry| !is_record(&entry.path));
     entries.retain(|entry| entry.path != MANIFEST_FILE && entry.path != SEAL_FILE);
     for entry in &entries {
         reserved(root, &entry.path)?;

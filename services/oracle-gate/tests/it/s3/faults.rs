@@ -91,6 +91,13 @@ async fn never_passes(fault: Fault, applies: fn(&Call) -> bool) {
     assert!(calls.iter().all(|call| call.prefix.is_none()), "{calls:?}");
     for nth in (0..calls.len()).filter(|nth| applies(&calls[*nth])) {
         let bad = calls[nth].clone();
+        // That there are no records is the truth, and there are no bytes of them that could be
+        // wrong.
+        let harmless =
+            matches!(fault, Fault::Status(404, _) | Fault::WrongBytes | Fault::Truncated);
+        if harmless && bad.key.ends_with("_records/1.json") {
+            continue;
+        }
         // Repeated tries of the same request meet the same fault.
         server.fail(move |_, call| (*call == bad).then_some(fault));
         let slow = matches!(fault, Fault::Hang | Fault::Stalled);

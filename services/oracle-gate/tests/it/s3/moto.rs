@@ -2,13 +2,21 @@
 
 use bytes::Bytes;
 use futures::future::join_all;
-use oracle_gate::check::{Status, check};
+use oracle_gate::Gate;
+use oracle_gate::audit::audit;
+use oracle_gate::check::{Rules, Status, check};
+use oracle_gate::error::Error;
 use oracle_gate::objects::Objects;
+use oracle_gate::policy::{Bucket, bucket_policy};
 use oracle_gate::probe;
+use oracle_gate::profile::Profile;
 use oracle_gate::reasons::Reason;
-use oracle_gate::runs::seal;
+use oracle_gate::retention::Retention;
+use oracle_gate::runs::{Draft, Sealed, seal};
 use oracle_gate::sealing::close;
 use seal::{SealMarker, SealStatus, pack_id, verify};
+use testkit::TestDb;
+use time::OffsetDateTime;
 
 use super::{download, objects_in, upload};
 use crate::lab::{Lab, NOW};
@@ -43,11 +51,10 @@ async fn a_run_is_sealed_in_a_bucket_and_its_view_checks_ok() {
     let (lab, db) = (Lab::new(), testkit::postgres().await);
     let draft = lab.passed(1);
     upload(lab.dir.path(), &objects).await;
-    let gate = lab.gate_over(&db, objects.clone()).await;
 
-    let (sealed, existed) = seal(&gate, draft.clone(), NOW).await.unwrap();
+    let (gate, sealed) = sealed_on_moto(&lab, &db, &objects, draft.clone(), NOW).await;
 
-    assert!(!existed && sealed.status == SealStatus::Ok);
+    assert!(!sealed.existed && sealed.status == SealStatus::Ok);
     assert_eq!(sealed.check.as_ref().unwrap().status, Status::Ok, "{:?}", sealed.check);
     let root = format!("packs/{}", sealed.pack_id);
     let report = verify::pack(download(&objects, &root).await.path()).unwrap();
@@ -97,8 +104,7 @@ async fn under_object_lock_a_seal_can_be_hidden_but_not_removed() {
     let (lab, db) = (Lab::new(), testkit::postgres().await);
     let draft = lab.passed(1);
     upload(lab.dir.path(), &objects).await;
-    let gate = lab.gate_over(&db, objects.clone()).await;
-    let (sealed, _) = seal(&gate, draft, NOW).await.unwrap();
+    let (gate, sealed) = sealed_on_moto(&lab, &db, &objects, draft, NOW).await;
     let facts_ref = sealed.facts_ref.unwrap();
     let key = format!("lab/packs/{}/_SEALED.json", sealed.pack_id);
 
@@ -127,8 +133,7 @@ async fn a_reseal_behind_a_delete_marker_is_found_by_the_pinned_seal() {
     let (lab, db) = (Lab::new(), testkit::postgres().await);
     let draft = lab.passed(1);
     upload(lab.dir.path(), &objects).await;
-    let gate = lab.gate_over(&db, objects.clone()).await;
-    let (sealed, _) = seal(&gate, draft, NOW).await.unwrap();
+    let (gate, sealed) = sealed_on_moto(&lab, &db, &objects, draft, NOW).await;
     let facts_ref = sealed.facts_ref.unwrap();
     let path = format!("packs/{}/_SEALED.json", sealed.pack_id);
     let bytes = objects.read(&path, 1 << 20).await.unwrap().unwrap();
@@ -147,4 +152,152 @@ async fn a_reseal_behind_a_delete_marker_is_found_by_the_pinned_seal() {
     let resealed = check(&objects, &gate.rules, &facts_ref, NOW).await;
     assert_eq!(resealed.status, Status::Fail);
     assert!(resealed.reason_codes.contains(&Reason::PackRefMismatch), "{resealed:?}");
+}
+
+/// Seals a run on moto. It looks at a condition and writes in two steps, so that on a loaded
+/// machine two of sixteen writers may win a race of the probe; a store that does so is refused,
+/// which is right, and probed again here by another gate.
+async fn sealed_on_moto(
+    lab: &Lab,
+    db: &TestDb,
+    objects: &Objects,
+    draft: Draft,
+    now: OffsetDateTime,
+) -> (Gate, Sealed) {
+    for _ in 0..10 {
+        let gate = lab.gate_over(db, objects.clone()).await;
+        match seal(&gate, draft.clone(), now).await {
+            Ok((sealed, _)) => return (gate, sealed),
+            Err(Error::Sealing(error)) if error.reason() == Reason::StoreNotWriteOnce => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    panic!("moto let two writers win in each of ten probes");
+}
+
+/// The strict rules and the retention of a profile with these classes.
+fn rules_and_retention(retention: &str) -> (Rules, Retention) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p.yaml");
+    let text =
+        format!("profile_id: x\npolicy: {{retention: {retention}}}\nwiring: {{oracle_root: x}}\n");
+    std::fs::write(&path, text).unwrap();
+    let profile = Profile::load(path.to_str().unwrap(), None, |_| None).unwrap();
+    (Rules::strict(&profile, Vec::new()), profile.retention)
+}
+
+#[tokio::test]
+async fn an_audit_finds_a_reseal_behind_a_delete_marker() {
+    let Some((objects, bucket)) = bucket("audited", true).await else { return };
+    let (lab, db) = (Lab::new(), testkit::postgres().await);
+    let draft = lab.passed(1);
+    upload(lab.dir.path(), &objects).await;
+    let (_, sealed) = sealed_on_moto(&lab, &db, &objects, draft, NOW).await;
+    let root = format!("packs/{}", sealed.pack_id);
+    let (rules, retention) = rules_and_retention("{classes: {}}");
+    let whole = audit(&objects, &rules, &retention, &root, NOW).await;
+    assert_eq!(whole.status, Status::Ok, "{:?}", whole.issues);
+
+    // The same bytes again: nothing that is read shows it, only what the bucket keeps.
+    let path = format!("{root}/_SEALED.json");
+    let bytes = objects.read(&path, 1 << 20).await.unwrap().unwrap();
+    let deleted = client().delete(format!("{bucket}/lab/{path}")).send().await.unwrap();
+    deleted.error_for_status().unwrap();
+    objects.create(&path, bytes).await.unwrap();
+    let resealed = audit(&objects, &rules, &retention, &root, NOW).await;
+    assert_eq!(resealed.reason_codes, [Reason::PackResealed], "{:?}", resealed.issues);
+    assert!(resealed.is_drift());
+}
+
+#[tokio::test]
+async fn an_audit_compares_the_stores_lock_with_the_class() {
+    let Some(url) = testkit::moto().await else { return };
+    let (client, bucket) = (client(), format!("{url}/retained"));
+    let made = client.put(&bucket).header("x-amz-bucket-object-lock-enabled", "true").send().await;
+    made.unwrap().error_for_status().unwrap();
+    let lock = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>\
+        <DefaultRetention><Mode>GOVERNANCE</Mode><Days>30</Days></DefaultRetention></Rule>\
+        </ObjectLockConfiguration>";
+    let put = client.put(format!("{bucket}?object-lock")).body(lock).send().await.unwrap();
+    put.error_for_status().unwrap();
+    let objects = objects_in(&url, "retained");
+    let (lab, db) = (Lab::new(), testkit::postgres().await);
+    let draft = lab.passed(1);
+    upload(lab.dir.path(), &objects).await;
+    // The store locks from its own clock on, so the seal has to be of now.
+    let now = chassis::clock::now();
+    let (_, sealed) = sealed_on_moto(&lab, &db, &objects, draft, now).await;
+    let root = format!("packs/{}", sealed.pack_id);
+    for (class, passes) in [
+        ("{days: 29, lock: governance}", true),
+        ("{days: 31, lock: governance}", false),
+        ("{days: 29, lock: compliance}", false),
+        ("{days: 9999}", true),
+    ] {
+        let text = format!("{{classes: {{c: {class}}}, default_class: c}}");
+        let (rules, retention) = rules_and_retention(&text);
+        let audited = audit(&objects, &rules, &retention, &root, now).await;
+        let expected: &[Reason] = if passes { &[] } else { &[Reason::RetentionBelowClass] };
+        assert_eq!(audited.reason_codes, expected, "{class}: {:?}", audited.issues);
+    }
+    // A folder keeps no lock at all.
+    let copy = download(&objects, &root).await;
+    let folder = Objects::local(copy.path()).unwrap();
+    let (rules, retention) =
+        rules_and_retention("{classes: {c: {days: 1, lock: governance}}, default_class: c}");
+    let audited = audit(&folder, &rules, &retention, "", now).await;
+    assert_eq!(audited.reason_codes, [Reason::RetentionBelowClass], "{:?}", audited.issues);
+    let later = now + time::Duration::days(2);
+    let audited = audit(&folder, &rules, &retention, "", later).await;
+    assert_eq!(audited.status, Status::Ok, "what is over needs no lock: {:?}", audited.issues);
+}
+
+#[tokio::test]
+async fn a_live_bucket_is_compared_with_the_documents() {
+    let Some(url) = testkit::moto().await else { return };
+    let (client, at) = (client(), format!("{url}/postured"));
+    let compare = || {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
+            .args(["policy", "--profile", "prod", "--compare"])
+            .env_clear()
+            .envs([("ORACLE_GATE_ROOT", "s3://postured/lab"), ("ORACLE_GATE_S3_ENDPOINT", &url)])
+            .envs([("AWS_ACCESS_KEY_ID", "packer"), ("AWS_SECRET_ACCESS_KEY", "anything")])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text + &String::from_utf8_lossy(&output.stderr))
+    };
+    let (exit, text) = compare();
+    assert_eq!(exit, Some(2), "no bucket: {text}");
+    let made = client.put(&at).header("x-amz-bucket-object-lock-enabled", "true").send().await;
+    made.unwrap().error_for_status().unwrap();
+    let (exit, text) = compare();
+    assert_eq!(exit, Some(1), "{text}");
+    let weak: Vec<&str> =
+        text.lines().filter(|line| line.contains("BUCKET_POSTURE_WEAK")).collect();
+    assert_eq!(weak.len(), 2, "policy and retention: {text}");
+
+    let bucket = Bucket {
+        name: "postured".to_owned(),
+        prefix: "lab".to_owned(),
+        pack_roots: vec!["packs".to_owned()],
+        engine_roots: vec!["staging".to_owned()],
+    };
+    let set = async |part: &str, body: String| {
+        let put = client.put(format!("{at}?{part}")).body(body).send().await.unwrap();
+        put.error_for_status().unwrap();
+    };
+    set("policy", bucket_policy(&bucket).to_string()).await;
+    let lock = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>\
+        <DefaultRetention><Mode>GOVERNANCE</Mode><Years>7</Years></DefaultRetention></Rule>\
+        </ObjectLockConfiguration>";
+    set("object-lock", lock.to_owned()).await;
+    let (exit, text) = compare();
+    assert_eq!(exit, Some(0), "{text}");
+    let rule = "<LifecycleConfiguration><Rule><ID>old</ID><Status>Enabled</Status><Filter>\
+        <Prefix>lab/packs/</Prefix></Filter><Expiration><Days>9</Days></Expiration></Rule>\
+        </LifecycleConfiguration>";
+    set("lifecycle", rule.to_owned()).await;
+    let (exit, text) = compare();
+    assert!(exit == Some(1) && text.contains("old"), "{text}");
 }

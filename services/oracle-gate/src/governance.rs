@@ -1,0 +1,225 @@
+//! What is decided about a sealed pack: it is kept for a matter, archived, or read no more.
+//!
+//! Every decision is a record in the pack's log ([`seal::records`]), created once and never
+//! changed. A decision is made on the whole log, and recorded under the next number by a
+//! create-only write: if another writer was faster, the log is read again and the decision is made
+//! anew. So a hold that was recorded before a tombstone blocks it, and one that comes after it is
+//! refused; there is no time between at which both succeed.
+
+use bytes::Bytes;
+use seal::records::{self, Decision, Forbidden, Lifecycle, Log, MAX_RECORD_BYTES, Record, Version};
+use seal::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, SEAL_FILE, SealMarker};
+use time::OffsetDateTime;
+use wire::digest::Digest;
+
+use crate::locator::inside;
+use crate::objects::{Created, Objects, StoreError};
+use crate::reasons::Reason;
+use crate::sealing::SealingError;
+
+/// Why the log of a pack is not known.
+#[derive(Debug)]
+pub enum LogError {
+    /// The store did not give a record.
+    Store(StoreError),
+    /// A record is none, or does not follow; the pack may have a tombstone (O1).
+    Invalid(String),
+}
+
+impl LogError {
+    /// The reason that it is reported as.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Store(error) => error.reason(),
+            Self::Invalid(_) => Reason::PackRecordInvalid,
+        }
+    }
+
+    /// What went wrong.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Store(error) => error.to_string(),
+            Self::Invalid(text) => text.clone(),
+        }
+    }
+}
+
+impl From<LogError> for SealingError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Store(error) => error.into(),
+            LogError::Invalid(text) => Self::refused(Reason::PackRecordInvalid, text),
+        }
+    }
+}
+
+/// A sealed pack and everything that was decided about it.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Where it is in its life.
+    pub lifecycle: Lifecycle,
+    /// Its seal, if there is one that can be read, and the digest of its bytes.
+    pub seal: Option<(Digest, SealMarker)>,
+    /// The decisions.
+    pub log: Log,
+}
+
+/// Reads the log of a pack, by key: most packs have none, and one request shows that.
+///
+/// # Errors
+/// When a record cannot be read or is none. Then the pack is not to be read.
+pub async fn log(objects: &Objects, root: &str) -> Result<Log, LogError> {
+    let mut log = Log::default();
+    while log.next_number() <= records::MAX_RECORDS {
+        let path = inside(root, &records::path(log.next_number()));
+        let invalid = |text: String| LogError::Invalid(format!("{path}: {text}"));
+        match objects.read(&path, MAX_RECORD_BYTES).await {
+            Ok(Some(bytes)) => log.add(&bytes).map_err(|error| invalid(error.to_string()))?,
+            Ok(None) => break,
+            Err(error @ (StoreError::TooLarge { .. } | StoreError::Link { .. })) => {
+                return Err(invalid(error.to_string()));
+            }
+            Err(error) => return Err(LogError::Store(error)),
+        }
+    }
+    Ok(log)
+}
+
+/// What a tombstone says, for a report.
+pub fn tombstone_text(record: &Record) -> String {
+    let Decision::Tombstone { reason, replacement, .. } = &record.decision else {
+        return String::new();
+    };
+    let replaced = replacement.map(|id| format!("; pack {id} replaces it")).unwrap_or_default();
+    let (authority, day) = (&record.authority, record.recorded_at_utc.date());
+    format!("{reason}, by {authority}, {day}{replaced}")
+}
+
+/// Where a pack is in its life, and what was decided about it.
+///
+/// # Errors
+/// Store errors, a record or a seal that is none.
+pub async fn state(objects: &Objects, root: &str) -> Result<State, SealingError> {
+    let log = log(objects, root).await?;
+    let bytes = objects.read(&inside(root, SEAL_FILE), MAX_DOCUMENT_BYTES).await?;
+    let seal = match bytes {
+        // A tombstone outranks the seal, also one that cannot be read any more.
+        _ if log.tombstone().is_some() => None,
+        None => None,
+        Some(bytes) => {
+            let seal = SealMarker::parse(&bytes)
+                .map_err(|error| SealingError::refused(Reason::SealInvalid, error.to_string()))?;
+            Some((Digest::of(&bytes), seal))
+        }
+    };
+    let lifecycle = log.lifecycle(seal.as_ref().map(|(_, seal)| seal.status()));
+    Ok(State { lifecycle, seal, log })
+}
+
+/// What is to be recorded.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Who decided it.
+    pub authority: String,
+    /// When.
+    pub now: OffsetDateTime,
+}
+
+/// The digest of a sealed pack's manifest, which a tombstone keeps.
+///
+/// # Errors
+/// `PACK_NOT_SEALED`, `PACK_MANIFEST_MISSING`, and store errors.
+pub async fn manifest_digest(
+    objects: &Objects,
+    root: &str,
+    state: &State,
+) -> Result<Digest, SealingError> {
+    let (_, seal) = sealed(state)?;
+    if let Some(digest) = seal.manifest_digest() {
+        return Ok(digest);
+    }
+    let manifest = objects.read(&inside(root, MANIFEST_FILE), MAX_DOCUMENT_BYTES).await?;
+    manifest.map(|bytes| Digest::of(&bytes)).ok_or_else(|| {
+        SealingError::refused(Reason::PackManifestMissing, "there is no digest of it to keep")
+    })
+}
+
+fn sealed(state: &State) -> Result<&(Digest, SealMarker), SealingError> {
+    if let Some(record) = state.log.tombstone() {
+        return Err(SealingError::refused(Reason::PackTombstoned, tombstone_text(record)));
+    }
+    state.seal.as_ref().ok_or_else(|| {
+        SealingError::refused(Reason::PackNotSealed, "only a sealed pack gets records")
+    })
+}
+
+fn forbidden(state: &State, forbidden: &Forbidden) -> SealingError {
+    let (reason, text) = match forbidden {
+        Forbidden::Tombstoned(_) => {
+            let text = state.log.tombstone().map(tombstone_text).unwrap_or_default();
+            (Reason::PackTombstoned, text)
+        }
+        Forbidden::Held(number) => {
+            let holds = state.log.holds();
+            let text = match holds.get(number).map(|record| (record, &record.decision)) {
+                Some((record, Decision::Hold { matter })) => {
+                    format!("{forbidden}: by {}, for {matter}", record.authority)
+                }
+                _ => forbidden.to_string(),
+            };
+            (Reason::PackOnHold, text)
+        }
+        Forbidden::Archived(_) | Forbidden::NotHeld(_) | Forbidden::Full => {
+            (Reason::PackRecordRefused, forbidden.to_string())
+        }
+    };
+    SealingError::refused(reason, text)
+}
+
+/// Records a decision, as the next of the pack's log.
+///
+/// # Errors
+/// `PACK_NOT_SEALED`; `PACK_TOMBSTONED`, `PACK_ON_HOLD` or `PACK_RECORD_REFUSED` where what was
+/// decided before forbids it; `PACK_RECORD_INVALID` where that cannot be read; store errors. After
+/// a doubtful answer of the store the record is read back: whether it is ours is seen by its bytes.
+pub async fn record(
+    objects: &Objects,
+    root: &str,
+    order: &Order,
+    decision: &Decision,
+) -> Result<Record, SealingError> {
+    loop {
+        let state = state(objects, root).await?;
+        let (seal_digest, seal) = sealed(&state)?;
+        state.log.allows(decision).map_err(|refusal| forbidden(&state, &refusal))?;
+        let record = Record {
+            version: Version::V1,
+            number: state.log.next_number(),
+            previous: state.log.last(),
+            oracle_pack_id: seal.pack_id(),
+            seal_digest: *seal_digest,
+            authority: order.authority.clone(),
+            recorded_at_utc: order.now,
+            decision: decision.clone(),
+        };
+        record
+            .check()
+            .map_err(|error| SealingError::refused(Reason::ConfigInvalid, error.to_string()))?;
+        let path = inside(root, &records::path(record.number));
+        let bytes = Bytes::from(record.to_bytes()?);
+        match objects.create(&path, bytes.clone()).await {
+            Ok(Created::New) => return Ok(record),
+            // Another writer took the number, or an earlier try of ours did and its answer was
+            // lost.
+            doubtful => match (objects.read(&path, MAX_RECORD_BYTES).await?, doubtful) {
+                (Some(found), _) if found == bytes => return Ok(record),
+                (Some(_), _) => {}
+                (None, Err(error)) => return Err(error.into()),
+                (None, Ok(_)) => {
+                    let text = format!("{path} went away");
+                    return Err(SealingError::refused(Reason::SealUnconfirmed, text));
+                }
+            },
+        }
+    }
+}
