@@ -20,7 +20,7 @@ use self::gates::{EventsCommand, Gates};
 use crate::local::doctor::{self, Doctor};
 use crate::local::guarded::{self, Guard, Run};
 use crate::local::interrupt;
-use crate::local::modules::{self, Discovery, Local};
+use crate::local::modules::{self, Discovery, Local, Reporter};
 use crate::local::output::{FAILED, Misused, Output, UNKNOWN, USAGE, say};
 use crate::local::report::{self, Report};
 use crate::module::document::Invalid;
@@ -269,7 +269,7 @@ fn oracles(
     judged: Judged,
     common: &Common,
 ) -> anyhow::Result<ExitCode> {
-    let Discovery { found, notices, .. } = modules::find(root, specs, None)?;
+    let Discovery { found, notices, .. } = modules::find(root, specs, None, false)?;
     for notice in notices {
         say(format_args!("{notice}"));
     }
@@ -338,6 +338,8 @@ fn with_local<T>(
         case_limit: Duration::from_millis(common.case_limit_ms),
         fail_fast: judged.fail_fast,
         cancel,
+        job: format!("local.{}", std::process::id()),
+        reporter: Reporter(&|sentence| say(format_args!("{sentence}"))),
     })
 }
 

@@ -100,7 +100,11 @@ fn needed<T, E: Display>(
     env.parse(name, read)
 }
 
-fn seed(text: &str) -> Result<SigningKey, &'static str> {
+/// Reads the seed of an attestation key.
+///
+/// # Errors
+/// What was expected.
+pub fn seed(text: &str) -> Result<SigningKey, &'static str> {
     let mut seed = [0; 32];
     hex::decode_to_slice(text, &mut seed).map_err(|_| "expected 64 hex digits")?;
     Ok(SigningKey::from_bytes(&seed))

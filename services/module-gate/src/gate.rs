@@ -1,18 +1,24 @@
 //! What every call needs at hand: database, store, sandbox, key, and the word to stop.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::outbox;
 use ed25519_dalek::SigningKey;
 use object_store::ObjectStore;
+use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use wire::digest::Digest;
 use wire::event::{GateData, GateEvent};
 
 use crate::error::Error;
+use crate::judging::finding::GUARD_VERSION;
 use crate::progress::Progress;
 use crate::sandbox::Sandbox;
 
@@ -37,6 +43,33 @@ pub struct Gate {
     pub stop: CancellationToken,
     /// The clock.
     pub now: fn() -> OffsetDateTime,
+    /// Digest of what a verdict depends on beside policy and module: guard, kernel, runtime.
+    pub engine: Digest,
+}
+
+/// Most bytes of the runtime's beginning, and as many of its end, that make its fingerprint.
+const FINGERPRINT: u64 = 1 << 20;
+
+/// Digest of guard, kernel and runtime (M10). The runtime counts by its version, its length, and
+/// the bytes at its beginning and end: to read all of it at every start would take too long.
+///
+/// # Errors
+/// The runtime cannot be read or does not run.
+pub fn engine(sandbox: &Sandbox) -> anyhow::Result<Digest> {
+    let support = guard::probe();
+    let version = Command::new(&sandbox.node).arg("--version").output()?.stdout;
+    let mut runtime = File::open(&sandbox.node)?;
+    let length = runtime.metadata()?.len();
+    let mut bytes = Vec::new();
+    (&mut runtime).take(FINGERPRINT).read_to_end(&mut bytes)?;
+    runtime.seek(SeekFrom::Start(length.saturating_sub(FINGERPRINT)))?;
+    runtime.take(FINGERPRINT).read_to_end(&mut bytes)?;
+    let engine = json!({
+        "tier": support.tier, "kernel": support.kernel, "landlock": support.landlock_abi,
+        "guard": GUARD_VERSION, "runtime": String::from_utf8_lossy(&version),
+        "runtime_length": length.to_string(), "runtime_ends": Digest::of(&bytes),
+    });
+    Ok(wire::json::digest(&engine)?)
 }
 
 impl Gate {

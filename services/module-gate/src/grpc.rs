@@ -1,20 +1,27 @@
 //! The way in: `lumio.module.v1.ModuleGate`.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
+use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 use wire::pb::module::v1 as pb;
 use wire::pb::module::v1::execute_event::Event as ExecuteKind;
+use wire::pb::module::v1::judge_event::Event as JudgeKind;
 use wire::pb::module::v1::module_gate_server::ModuleGate;
 use wire::pb::module::v1::ship_event::Event as ShipKind;
 
+use crate::error::Error;
 use crate::execution;
 use crate::gate::Gate;
+use crate::judgement::{self, Followed, Subject};
+use crate::module::variation::Variations;
 use crate::progress::{Progress, ProgressMessage};
 use crate::request;
 use crate::shipping;
@@ -37,10 +44,66 @@ impl Calls {
     }
 }
 
+impl Calls {
+    /// Starts or follows a judgement; its stream has the steps and then the outcome.
+    fn judge(
+        &self,
+        subject: Subject,
+        fresh: bool,
+        resume: Option<pb::Resume>,
+    ) -> Response<Answer<pb::JudgeEvent>> {
+        let (to, messages) = mpsc::channel(32);
+        let gate = self.gate.clone();
+        let resume = resume.map(|at| {
+            (
+                i64::try_from(at.start).unwrap_or(i64::MAX),
+                i32::try_from(at.after_step).unwrap_or(i32::MAX),
+            )
+        });
+        let span = tracing::info_span!("judge");
+        let job = async move {
+            if let Err(error) = judgement::judge(&gate, Arc::new(subject), fresh, resume, &to).await
+            {
+                let _ = to.send(Err(error)).await;
+            }
+        };
+        self.work.spawn(job.instrument(span));
+        let event = |followed: Result<Followed, Error>| match followed {
+            Ok(followed) => judge_event(followed),
+            Err(error) => Err(Status::from(error)),
+        };
+        Response::new(ReceiverStream::new(messages).map(event).boxed())
+    }
+}
+
+fn judge_event(followed: Followed) -> Result<pb::JudgeEvent, Status> {
+    let event = match followed {
+        Followed::Step(start, step, body) => JudgeKind::Step(pb::JudgeStep {
+            start: start.cast_unsigned(),
+            step: step.cast_unsigned(),
+            body,
+        }),
+        Followed::End(outcome, kept) => {
+            let write =
+                |value: &Value| serde_json::to_vec(value).map_err(Error::host("write the outcome"));
+            JudgeKind::Judged(pb::Judged {
+                verdict: outcome.verdict.to_string(),
+                code: outcome.code.clone().unwrap_or_default(),
+                summary: write(&outcome.summary)?,
+                statements: outcome.statements.iter().map(write).collect::<Result<_, _>>()?,
+                kept,
+            })
+        }
+    };
+    Ok(pb::JudgeEvent { event: Some(event) })
+}
+
 #[tonic::async_trait]
 impl ModuleGate for Calls {
     type ExecuteStream = Answer<pb::ExecuteEvent>;
     type ShipStream = Answer<pb::ShipEvent>;
+    type RunOraclesStream = Answer<pb::JudgeEvent>;
+    type RunShippingGateStream = Answer<pb::JudgeEvent>;
 
     async fn execute(
         &self,
@@ -108,6 +171,49 @@ impl ModuleGate for Calls {
         Ok(Response::new(
             ReceiverStream::new(messages).map(move |message| message.map(event)).boxed(),
         ))
+    }
+
+    async fn run_oracles(
+        &self,
+        request: Request<pb::RunOraclesRequest>,
+    ) -> Result<Response<Self::RunOraclesStream>, Status> {
+        let asked = request.into_inner();
+        let module = request::digest("manifest_hash", &asked.manifest_hash)?;
+        let variations = match asked.variations.as_str() {
+            "" => Variations::all(),
+            list => list.parse().map_err(|error| Error::Invalid(format!("variations: {error}")))?,
+        };
+        let subject = Subject::Oracles { module, variations };
+        Ok(self.judge(subject, asked.fresh, asked.resume))
+    }
+
+    async fn run_shipping_gate(
+        &self,
+        request: Request<pb::RunShippingGateRequest>,
+    ) -> Result<Response<Self::RunShippingGateStream>, Status> {
+        let asked = request.into_inner();
+        let text = |name: &str, bytes: Vec<u8>| {
+            String::from_utf8(bytes).map_err(|_| Error::Invalid(format!("{name} is no UTF-8")))
+        };
+        let compose = text("compose", asked.compose)?;
+        let overrides = match asked.overrides {
+            bytes if bytes.is_empty() => None,
+            bytes => Some(text("overrides", bytes)?),
+        };
+        let mut modules = BTreeMap::new();
+        for module in asked.modules {
+            let digest = request::digest("modules/manifest_hash", &module.manifest_hash)?;
+            let id = request::module_id(module.id)?;
+            if modules.insert(id.clone(), digest).is_some() {
+                return Err(Error::Invalid(format!("modules: {id:?} is named twice")).into());
+            }
+        }
+        if overrides.is_none() {
+            judgement::check_plan(&compose, &modules)?;
+        }
+        let with_oracles = asked.with_oracles;
+        let subject = Subject::Gate { compose, overrides, modules, with_oracles };
+        Ok(self.judge(subject, asked.fresh, asked.resume))
     }
 
     async fn get_verdict(

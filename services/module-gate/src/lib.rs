@@ -27,6 +27,8 @@ pub mod gate;
 pub mod progress;
 pub mod request;
 pub mod execution;
+pub mod attest;
+pub mod judgement;
 pub mod shipping;
 pub mod grpc;
 pub mod local;
@@ -78,6 +80,7 @@ pub async fn start(
     let bus = Bus::connect(config.nats_url.expose(), &config.nats_prefix).await?;
     let db = postgres::connect(config.database_url.expose()).await?;
     store::migrate(&db).await.context("DATABASE_URL: cannot bring the schema up to date")?;
+    let engine = gate::engine(&sandbox).context("MODULE_GATE_NODE")?;
     let stop = service.stop();
     let gate = Gate {
         db: db.clone(),
@@ -89,6 +92,7 @@ pub async fn start(
         lease: config.lease,
         stop: stop.clone(),
         now: clock::now,
+        engine,
     };
     tracing::info!(
         "statements are signed by key {}",

@@ -108,6 +108,23 @@ pub fn digest(name: &str, text: &str) -> Result<Digest, Error> {
     text.parse().map_err(|_| Error::Invalid(format!("{name} must be 64 lower-case hex digits")))
 }
 
+/// Reads the id of a module, which names a folder.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn module_id(id: String) -> Result<String, Error> {
+    let id = text("modules/id", id)?;
+    let fits = id.starts_with(|letter: char| letter.is_ascii_lowercase())
+        && id.chars().all(|letter| {
+            letter.is_ascii_lowercase() || letter.is_ascii_digit() || "_.-".contains(letter)
+        });
+    if fits {
+        Ok(id)
+    } else {
+        Err(Error::Invalid(format!("modules/id: {id:?} does not match ^[a-z][a-z0-9_.-]+$")))
+    }
+}
+
 fn text(name: &str, text: String) -> Result<String, Error> {
     let fine =
         !text.is_empty() && text.chars().count() <= MAX_TEXT && !text.chars().any(char::is_control);

@@ -2,23 +2,27 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use seal::tree::Tree;
+use serde_json::json;
 use wire::digest::Digest;
 use wire::event::{GateData, GateEvent};
 use wire::statement::{Mode, Shipping, ShippingStatement, Verdict};
 
 use crate::error::Error;
 use crate::gate::Gate;
+use crate::judgement;
 use crate::judging::finding::Finding;
 use crate::judging::judge::{self, Candidate, Judgement};
 use crate::judging::oracle::{CASE_LIMIT, ModuleRunner};
 use crate::module::tree;
 use crate::module::variation::Variations;
 use crate::progress::Progress;
-use crate::sandbox::Sandbox;
 use crate::sandbox::workspace::Workspace;
+use crate::sandbox::{LIMITS, Sandbox};
 use crate::store;
+use crate::store::judgements::{self, Ask, Claim, Lease};
 
 /// What a module that cannot be read is called in its verdict.
 const UNREADABLE: (&str, &str) = ("unreadable", "0.0.0");
@@ -31,38 +35,82 @@ struct Judged {
     judgement: Judgement,
 }
 
-/// Judges the stored module and stores the signed verdict.
+/// How often a caller that waits for another process's judgement looks at its row.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Judges the stored module and stores the signed verdict; a PASS that is kept is answered again
+/// (M10), and one judgement serves all who ask meanwhile.
 ///
 /// # Errors
 /// Any [`Error`] that is about this service, the store or the request; what is wrong with the
 /// module is in the statement.
 pub async fn ship(gate: &Gate, module: Digest, progress: &Progress) -> Result<Vec<u8>, Error> {
+    let subject = json!({ "kind": "ship", "module": module });
+    let key = judgement::key(gate, &subject, &Variations::all())?;
+    let mut ask = Ask { key, kind: "SHIP", fresh: false, resume: None };
+    loop {
+        match judgements::claim(&gate.db, ask, gate.lease_ms()).await? {
+            Claim::Finished { result, .. } => return Ok(result),
+            Claim::Granted(lease) => {
+                return ship_under_lease(gate, module, lease, progress).await;
+            }
+            Claim::Busy(_) if progress.gone() => {
+                return Err(Error::Interrupted("the caller has gone away"));
+            }
+            Claim::Busy(fence) => {
+                // Its result counts for this caller whatever it is.
+                ask.resume = Some(fence);
+                progress.report("attached", "another call judges this module");
+            }
+        }
+        gate.pause(LOOK_EVERY).await?;
+    }
+}
+
+/// Judges under a lease that is kept alive meanwhile, and given back if there is no result.
+async fn ship_under_lease(
+    gate: &Gate,
+    module: Digest,
+    lease: Lease,
+    progress: &Progress,
+) -> Result<Vec<u8>, Error> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let renewal = tokio::spawn(judgement::keep_lease(gate.clone(), lease, Arc::clone(&cancel)));
+    let result = perform(gate, module, lease, &cancel, progress).await;
+    renewal.abort();
+    if result.is_err() {
+        // If this fails too the lease lapses by itself.
+        let _ = judgements::release(&gate.db, lease).await;
+    }
+    result
+}
+
+async fn perform(
+    gate: &Gate,
+    module: Digest,
+    lease: Lease,
+    cancel: &Arc<AtomicBool>,
+    progress: &Progress,
+) -> Result<Vec<u8>, Error> {
     let _permit = gate.permit(progress).await?;
     progress.report("copying", "fetching the module by its digest");
     let job = format!("ship.{module}.{}", (gate.now)().unix_timestamp_nanos());
     let workspace = Workspace::create(&gate.sandbox.scratch, &job)
         .map_err(Error::host("make the scratch folder"))?;
     let tree = tree::fetch(&*gate.store, module, &workspace.pristine()).await?;
-    let cancel = Arc::new(AtomicBool::new(false));
-    let (sandbox, stop, listener) = (gate.sandbox.clone(), Arc::clone(&cancel), progress.clone());
+    let (sandbox, stop, listener) = (gate.sandbox.clone(), Arc::clone(cancel), progress.clone());
     let work = move || {
         judge_tree(&sandbox, &workspace, &tree, stop, &|step| listener.report("judging", step))
     };
-    let mut working = tokio::task::spawn_blocking(work);
-    let judged = tokio::select! {
-        judged = &mut working => judged,
-        () = gate.stop.cancelled() => {
-            cancel.store(true, Ordering::Relaxed);
-            working.await
-        }
-    };
+    // The lease's keeper ends the work when the service stops.
+    let judged = tokio::task::spawn_blocking(work).await;
     if cancel.load(Ordering::Relaxed) {
-        return Err(Error::Interrupted("this service stops"));
+        return Err(Error::Interrupted("this service stops, or lost its lease"));
     }
     let judged = judged
         .map_err(Error::host("wait for the guard"))?
         .map_err(Error::host("judge the module"))?;
-    conclude(gate, module, judged).await
+    conclude(gate, module, lease, judged).await
 }
 
 /// The newest conclusive verdict on a module.
@@ -115,7 +163,12 @@ impl Judged {
 }
 
 /// Signs the verdict and stores it with its event, in one transaction.
-async fn conclude(gate: &Gate, module: Digest, judged: Judged) -> Result<Vec<u8>, Error> {
+async fn conclude(
+    gate: &Gate,
+    module: Digest,
+    lease: Lease,
+    judged: Judged,
+) -> Result<Vec<u8>, Error> {
     let judgement = &judged.judgement;
     judgement.observations.log();
     let finding = judgement.decisive();
@@ -136,6 +189,7 @@ async fn conclude(gate: &Gate, module: Digest, judged: Judged) -> Result<Vec<u8>
             true,
             gate.sandbox.processors.is_some(),
             &Variations::all(),
+            &LIMITS,
         ),
         issued_at,
     };
@@ -155,6 +209,7 @@ async fn conclude(gate: &Gate, module: Digest, judged: Judged) -> Result<Vec<u8>
         at: issued_at,
     };
     let mut tx = chassis::postgres::begin(&gate.db).await?;
+    judgements::finish(&mut tx, lease, data.verdict, &envelope).await?;
     store::shipped(&mut tx, module, &row).await?;
     gate.publish_event(&mut tx, GateEvent::Shipped, &data, issued_at).await?;
     tx.commit().await?;

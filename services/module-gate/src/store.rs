@@ -1,5 +1,7 @@
 //! All SQL of this service. Time is the database's own, so that replicas agree about leases.
 
+pub mod judgements;
+
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;

@@ -12,7 +12,8 @@ use wire::pb::module::v1::module_gate_client::ModuleGateClient;
 use wire::pb::module::v1::module_gate_server::{ModuleGate, ModuleGateServer};
 use wire::pb::module::v1::{
     ExecuteEvent, ExecuteRequest, GetExecutionRequest, GetExecutionResponse, GetVerdictRequest,
-    GetVerdictResponse, ShipEvent, ShipRequest,
+    GetVerdictResponse, JudgeEvent, RunOraclesRequest, RunShippingGateRequest, ShipEvent,
+    ShipRequest,
 };
 
 pub const TOKEN: &str = "0123456789abcdef";
@@ -24,6 +25,8 @@ struct Echo;
 impl ModuleGate for Echo {
     type ExecuteStream = BoxStream<ExecuteEvent>;
     type ShipStream = BoxStream<ShipEvent>;
+    type RunOraclesStream = BoxStream<JudgeEvent>;
+    type RunShippingGateStream = BoxStream<JudgeEvent>;
 
     async fn get_verdict(
         &self,
@@ -45,6 +48,20 @@ impl ModuleGate for Echo {
         &self,
         _: Request<GetExecutionRequest>,
     ) -> Result<Response<GetExecutionResponse>, Status> {
+        Err(Problem::NotFound.status("not here"))
+    }
+
+    async fn run_oracles(
+        &self,
+        _: Request<RunOraclesRequest>,
+    ) -> Result<Response<Self::RunOraclesStream>, Status> {
+        Err(Problem::NotFound.status("not here"))
+    }
+
+    async fn run_shipping_gate(
+        &self,
+        _: Request<RunShippingGateRequest>,
+    ) -> Result<Response<Self::RunShippingGateStream>, Status> {
         Err(Problem::NotFound.status("not here"))
     }
 

@@ -101,6 +101,106 @@ pub mod ship_event {
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunOraclesRequest {
+    #[prost(string, tag = "1")]
+    pub manifest_hash: ::prost::alloc::string::String,
+    /// What the last attempt of a case is varied in: `all`, `none`, or a list such as
+    /// `timezone,path`. Empty is `all`.
+    #[prost(string, tag = "2")]
+    pub variations: ::prost::alloc::string::String,
+    /// Judges again although a PASS is kept.
+    #[prost(bool, tag = "3")]
+    pub fresh: bool,
+    /// Goes on with a judgement whose stream broke off.
+    #[prost(message, optional, tag = "4")]
+    pub resume: ::core::option::Option<Resume>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RunShippingGateRequest {
+    /// The plan: JSON as spec/compose.schema.json says.
+    #[prost(bytes = "vec", tag = "1")]
+    pub compose: ::prost::alloc::vec::Vec<u8>,
+    /// Overrides of the plan; may be empty.
+    #[prost(bytes = "vec", tag = "2")]
+    pub overrides: ::prost::alloc::vec::Vec<u8>,
+    /// Where the plan's modules are in the store.
+    #[prost(message, repeated, tag = "3")]
+    pub modules: ::prost::alloc::vec::Vec<PlannedModule>,
+    /// Whether oracle cases are run.
+    #[prost(bool, tag = "4")]
+    pub with_oracles: bool,
+    /// Judges again although a PASS is kept.
+    #[prost(bool, tag = "5")]
+    pub fresh: bool,
+    /// Goes on with a judgement whose stream broke off.
+    #[prost(message, optional, tag = "6")]
+    pub resume: ::core::option::Option<Resume>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlannedModule {
+    /// Its id in the plan.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Digest of its tree.
+    #[prost(string, tag = "2")]
+    pub manifest_hash: ::prost::alloc::string::String,
+}
+/// Where a stream broke off: what its last step said of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Resume {
+    /// Which start of the judgement.
+    #[prost(uint64, tag = "1")]
+    pub start: u64,
+    /// Steps up to this one are not streamed again; 0 is from the beginning.
+    #[prost(uint32, tag = "2")]
+    pub after_step: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JudgeEvent {
+    #[prost(oneof = "judge_event::Event", tags = "1, 2")]
+    pub event: ::core::option::Option<judge_event::Event>,
+}
+/// Nested message and enum types in `JudgeEvent`.
+pub mod judge_event {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        #[prost(message, tag = "1")]
+        Step(super::JudgeStep),
+        #[prost(message, tag = "2")]
+        Judged(super::Judged),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JudgeStep {
+    /// Which start of the judgement this is of; for Resume.
+    #[prost(uint64, tag = "1")]
+    pub start: u64,
+    /// Counts from 1 in each start.
+    #[prost(uint32, tag = "2")]
+    pub step: u32,
+    /// What happened: one JSON object.
+    #[prost(string, tag = "3")]
+    pub body: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Judged {
+    /// PASS, FAIL or INCONCLUSIVE.
+    #[prost(string, tag = "1")]
+    pub verdict: ::prost::alloc::string::String,
+    /// Set unless it is a PASS.
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+    /// The whole result, as the command line prints it: JSON.
+    #[prost(bytes = "vec", tag = "3")]
+    pub summary: ::prost::alloc::vec::Vec<u8>,
+    /// DSSE envelopes (JSON) around in-toto statements.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub statements: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Whether it was kept from an earlier judgement.
+    #[prost(bool, tag = "5")]
+    pub kept: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetVerdictRequest {
     #[prost(string, tag = "1")]
     pub manifest_hash: ::prost::alloc::string::String,
@@ -293,7 +393,8 @@ pub mod module_gate_client {
             self.inner.unary(req, path, codec).await
         }
         /// Judges whether a module may be shipped: its manifest, its tests, its oracles, all in the guard.
-        /// The last message is the signed shipping statement.
+        /// The last message is the signed shipping statement. A PASS is kept under the digest of all it
+        /// depends on and answered again; several processes on one database share the work.
         pub async fn ship(
             &mut self,
             request: impl tonic::IntoRequest<super::ShipRequest>,
@@ -316,6 +417,62 @@ pub mod module_gate_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("lumio.module.v1.ModuleGate", "Ship"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Runs every oracle case that a stored module brings along. Each step is streamed; the last
+        /// message has the whole result and a signed in-toto statement of it. The same request attaches to
+        /// a judgement that runs already, in whichever process, and a PASS is answered again as with Ship.
+        pub async fn run_oracles(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RunOraclesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::JudgeEvent>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lumio.module.v1.ModuleGate/RunOracles",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lumio.module.v1.ModuleGate", "RunOracles"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Takes stored modules through the shipping gate of a compose plan. Steps are the gate's events
+        /// (tm-events@1); the last message has the gate summary and signed in-toto statements about every
+        /// module: test result, runtime trace, verification summary. Attaches and is kept as RunOracles.
+        pub async fn run_shipping_gate(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RunShippingGateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::JudgeEvent>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lumio.module.v1.ModuleGate/RunShippingGate",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("lumio.module.v1.ModuleGate", "RunShippingGate"),
+                );
             self.inner.server_streaming(req, path, codec).await
         }
         /// The newest conclusive shipping statement of a module; VERDICT_MISSING if there is none.
@@ -387,11 +544,41 @@ pub mod module_gate_server {
             + std::marker::Send
             + 'static;
         /// Judges whether a module may be shipped: its manifest, its tests, its oracles, all in the guard.
-        /// The last message is the signed shipping statement.
+        /// The last message is the signed shipping statement. A PASS is kept under the digest of all it
+        /// depends on and answered again; several processes on one database share the work.
         async fn ship(
             &self,
             request: tonic::Request<super::ShipRequest>,
         ) -> std::result::Result<tonic::Response<Self::ShipStream>, tonic::Status>;
+        /// Server streaming response type for the RunOracles method.
+        type RunOraclesStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::JudgeEvent, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Runs every oracle case that a stored module brings along. Each step is streamed; the last
+        /// message has the whole result and a signed in-toto statement of it. The same request attaches to
+        /// a judgement that runs already, in whichever process, and a PASS is answered again as with Ship.
+        async fn run_oracles(
+            &self,
+            request: tonic::Request<super::RunOraclesRequest>,
+        ) -> std::result::Result<tonic::Response<Self::RunOraclesStream>, tonic::Status>;
+        /// Server streaming response type for the RunShippingGate method.
+        type RunShippingGateStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::JudgeEvent, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Takes stored modules through the shipping gate of a compose plan. Steps are the gate's events
+        /// (tm-events@1); the last message has the gate summary and signed in-toto statements about every
+        /// module: test result, runtime trace, verification summary. Attaches and is kept as RunOracles.
+        async fn run_shipping_gate(
+            &self,
+            request: tonic::Request<super::RunShippingGateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::RunShippingGateStream>,
+            tonic::Status,
+        >;
         /// The newest conclusive shipping statement of a module; VERDICT_MISSING if there is none.
         async fn get_verdict(
             &self,
@@ -599,6 +786,99 @@ pub mod module_gate_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ShipSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lumio.module.v1.ModuleGate/RunOracles" => {
+                    #[allow(non_camel_case_types)]
+                    struct RunOraclesSvc<T: ModuleGate>(pub Arc<T>);
+                    impl<
+                        T: ModuleGate,
+                    > tonic::server::ServerStreamingService<super::RunOraclesRequest>
+                    for RunOraclesSvc<T> {
+                        type Response = super::JudgeEvent;
+                        type ResponseStream = T::RunOraclesStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RunOraclesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModuleGate>::run_oracles(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RunOraclesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lumio.module.v1.ModuleGate/RunShippingGate" => {
+                    #[allow(non_camel_case_types)]
+                    struct RunShippingGateSvc<T: ModuleGate>(pub Arc<T>);
+                    impl<
+                        T: ModuleGate,
+                    > tonic::server::ServerStreamingService<
+                        super::RunShippingGateRequest,
+                    > for RunShippingGateSvc<T> {
+                        type Response = super::JudgeEvent;
+                        type ResponseStream = T::RunShippingGateStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RunShippingGateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModuleGate>::run_shipping_gate(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RunShippingGateSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

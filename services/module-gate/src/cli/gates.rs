@@ -1,14 +1,19 @@
 //! `gates` and `events`: a compose plan, or one module, through a gate; and the events of a gate
 //! read again.
 
+use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
+use ed25519_dalek::SigningKey;
 use wire::statement::Verdict;
 
 use super::{Common, Judged, json, print, with_local, with_sandbox};
+use crate::attest;
+use crate::config;
 use crate::local::gates::events::{self, Options};
 use crate::local::gates::{self, GateRun, GateSummary, Mode, formats};
 use crate::local::output::{FAILED, Misused, Output, UNKNOWN, say};
@@ -80,6 +85,13 @@ pub struct GateArgs {
     /// Fail with E_EVENT_SCHEMA if an event does not hold to its schema
     #[arg(long, requires = "compose")]
     strict_events: bool,
+    /// Append signed in-toto statements about every module to this file, one envelope a line; needs
+    /// MODULE_GATE_ATTESTATION_SECRET
+    #[arg(long, value_name = "FILE", requires = "compose")]
+    attest_out: Option<PathBuf>,
+    /// The key that signs them: 64 hex digits
+    #[arg(long, env = "MODULE_GATE_ATTESTATION_SECRET", hide = true, hide_env_values = true)]
+    attestation_secret: Option<String>,
     /// A shell command that gets the summary as JSON on its standard input, after failures too
     #[arg(long, value_name = "COMMAND", requires = "compose")]
     hook_cmd: Option<String>,
@@ -174,25 +186,59 @@ pub(super) fn run(command: Gates) -> anyhow::Result<ExitCode> {
         modules_root,
         with_oracles: args.with_oracles,
         specs: &args.oracle_specs,
+        own_specs_only: false,
         require_oracles: args.require_oracles,
         events: Options {
             stdout: args.emit_events,
             file: args.events_out.as_deref(),
             truncate: args.events_truncate,
             strict: args.strict_events,
+            sink: None,
         },
         hook: args.hook_cmd.as_deref(),
         npm_pack: args.npm_pack,
         timeout_ms: args.timeout_ms,
         path: &args.common.path,
     };
+    let key = args.attest_out.as_ref().map(|_| attestation_key(&args)).transpose()?;
     let summary = with_local(&args.common, judged, |local| gates::run(local, &run))?;
+    if let (Some(file), Some(key)) = (&args.attest_out, &key) {
+        write_statements(file, &summary, key)?;
+    }
     show(&summary, &args)?;
     Ok(match summary.verdict {
         Some(Verdict::Pass) => ExitCode::SUCCESS,
         Some(Verdict::Fail) => ExitCode::from(FAILED),
         Some(Verdict::Inconclusive) | None => ExitCode::from(UNKNOWN),
     })
+}
+
+/// The key that statements are signed with.
+fn attestation_key(args: &GateArgs) -> anyhow::Result<SigningKey> {
+    let secret = args.attestation_secret.as_deref().unwrap_or_default();
+    config::seed(secret).map_err(|error| {
+        Misused(format!("--attest-out: MODULE_GATE_ATTESTATION_SECRET: {error}")).into()
+    })
+}
+
+/// Appends the statements about what a gate found, one envelope a line. Reads that were let through
+/// make no verdict, and so no statement.
+fn write_statements(file: &Path, summary: &GateSummary, key: &SigningKey) -> anyhow::Result<()> {
+    if summary.verdict.is_none() {
+        say(format_args!("--attest-out: there is no verdict to state"));
+        return Ok(());
+    }
+    let mut lines = String::new();
+    for statement in attest::of_gate(summary, chassis::clock::now()) {
+        lines.push_str(&attest::sign(&statement, key)?.to_string());
+        lines.push('\n');
+    }
+    let mut out = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(file)
+        .with_context(|| format!("--attest-out {}", file.display()))?;
+    Ok(out.write_all(lines.as_bytes())?)
 }
 
 fn show(summary: &GateSummary, args: &GateArgs) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use guard::Exit;
+use guard::{Exit, Limits};
 use seal::tree::Tree;
 use serde::Serialize;
 use serde_json::json;
@@ -20,7 +20,6 @@ use crate::module::document::Invalid;
 use crate::module::manifest::{self, Manifest, Test};
 use crate::module::spec::{self, Spec};
 use crate::module::variation::Variations;
-use crate::sandbox;
 use crate::sandbox::conditions::Conditions;
 
 /// Name of this policy; another text is another policy.
@@ -305,8 +304,12 @@ fn says_skip(stdout: &[u8]) -> bool {
 
 /// Digest of everything about this judge that could change a verdict, beside the module and the
 /// host.
-pub fn policy_digest(strict_reads: bool, pinned: bool, variations: &Variations) -> Digest {
-    let limits = sandbox::LIMITS;
+pub fn policy_digest(
+    strict_reads: bool,
+    pinned: bool,
+    variations: &Variations,
+    limits: &Limits,
+) -> Digest {
     let policy = json!({
         "policy": POLICY, "guard": finding::GUARD_VERSION, "test_wall_ms": TEST_WALL_MS,
             "variations": variations.to_string(),
@@ -314,6 +317,7 @@ pub fn policy_digest(strict_reads: bool, pinned: bool, variations: &Variations) 
             "processors": if pinned { "one" } else { "all" },
         "processes": limits.processes, "memory_bytes": limits.memory_bytes,
             "file_bytes": limits.file_bytes,
+        "tree_bytes": limits.tree_bytes, "tree_entries": limits.tree_entries,
         "stdout_bytes": limits.stdout_bytes, "stderr_bytes": limits.stderr_bytes,
     });
     wire::json::digest(&policy).expect("plain values have a canonical form")

@@ -19,7 +19,6 @@ use crate::judging::attempt::{self, WallLimit};
 use crate::judging::finding::{Attributed, Finding};
 use crate::judging::judge::{self, Judgement};
 use crate::local::modules::{Local, copy_alone};
-use crate::local::output::say;
 use crate::module::manifest;
 use crate::request::{MAX_INPUT_BYTES, Request};
 
@@ -277,8 +276,7 @@ pub fn advise(local: &Local<'_>, folder: &Path) -> anyhow::Result<Advice> {
         Capability::ALL.iter().map(|capability| capability.name().to_owned()).collect();
 
     let runner = local.runner(&workspace, &manifest);
-    let judgement: Judgement =
-        judge::judge(&runner, &candidate.specs, &tree, &|step| say(format_args!("{step}")))?;
+    let judgement: Judgement = judge::judge(&runner, &candidate.specs, &tree, local.reporter.0)?;
     local.check_complete()?;
     let seen = |category: Category| {
         judgement.observations.counts().get(&category).is_some_and(|count| *count > 0)

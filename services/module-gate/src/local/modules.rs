@@ -1,5 +1,6 @@
 //! The judgements that need no running service: modules in folders, judged as `Ship` would.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use wire::statement::Code;
 use crate::judging::finding::Finding;
 use crate::judging::judge::{self, Candidate, Judgement};
 use crate::judging::oracle::{self, ModuleRunner};
-use crate::local::output::{Misused, say};
+use crate::local::output::Misused;
 use crate::local::pattern;
 use crate::local::report::Report;
 use crate::module::document::{Invalid, nearest};
@@ -45,6 +46,20 @@ pub struct Local<'a> {
     pub fail_fast: bool,
     /// Set to end everything.
     pub cancel: Arc<AtomicBool>,
+    /// What the private folders' names begin with; no two that run at once have the same.
+    pub job: String,
+    /// Who hears how far it is.
+    pub reporter: Reporter<'a>,
+}
+
+/// Who hears how far a judgement is.
+#[derive(Clone, Copy)]
+pub struct Reporter<'a>(pub &'a dyn Fn(&str));
+
+impl fmt::Debug for Reporter<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Reporter")
+    }
 }
 
 impl Local<'_> {
@@ -64,7 +79,7 @@ impl Local<'_> {
             }
         };
         let runner = self.runner(&workspace, &manifest);
-        let judgement = judge::judge(&runner, &specs, &tree, &|step| say(format_args!("{step}")))?;
+        let judgement = judge::judge(&runner, &specs, &tree, self.reporter.0)?;
         self.check_complete()?;
         Ok(Report::new(manifest.id, Some(digest), &judgement))
     }
@@ -82,14 +97,14 @@ impl Local<'_> {
         let mut workspace = self.workspace()?;
         let (digest, notice) = import(&found.folder, &mut workspace, &self.sandbox.tree_limits)?;
         if let Some(notice) = &notice {
-            say(format_args!("{}: {notice}", found.name));
+            self.say(&format!("{}: {notice}", found.name));
         }
         let manifest = manifest::parse(&fs::read(workspace.pristine().join(manifest::FILE))?)?;
         let runner = self.runner(&workspace, &manifest);
         let mut judgement = Judgement::default();
         for case in &found.cases {
             self.check_complete()?;
-            say(format_args!("oracle case {}", case.name));
+            self.say(&format!("oracle case {}", case.name));
             let result = oracle::run(&runner, case, &mut judgement.observations)?;
             let failed = result.finding.is_some();
             judgement.add(result);
@@ -101,8 +116,13 @@ impl Local<'_> {
         Ok(Report::new(manifest.id, digest, &judgement))
     }
 
+    /// Says how far it is.
+    pub(super) fn say(&self, sentence: &str) {
+        (self.reporter.0)(sentence);
+    }
+
     pub(super) fn workspace(&self) -> io::Result<Workspace> {
-        Workspace::create(&self.sandbox.scratch, &format!("local.{}", std::process::id()))
+        Workspace::create(&self.sandbox.scratch, &self.job)
     }
 
     pub(super) fn runner<'b>(
@@ -175,8 +195,8 @@ impl LocalModule {
 }
 
 /// Finds and checks every spec that one of the `globs` matches, before anything is started. Without
-/// a glob: those under `oracles/specs/` here, and those that the modules bring along. Where `only`
-/// names modules, specs of others are left out.
+/// a glob: those under `oracles/specs/` here, unless `own_only`, and those that the modules bring
+/// along. Where `only` names modules, specs of others are left out.
 ///
 /// # Errors
 /// [`Invalid`] with every mistake of every spec; [`Misused`] for a root that is not there.
@@ -184,11 +204,12 @@ pub fn find(
     modules_root: &Path,
     globs: &[String],
     only: Option<&[String]>,
+    own_only: bool,
 ) -> anyhow::Result<Discovery> {
     let modules = modules(modules_root)?;
     let mut discovery = Discovery::default();
     let mut mistakes = Vec::new();
-    for path in spec_paths(&modules, globs, &mut discovery.notices)? {
+    for path in spec_paths(&modules, globs, own_only, &mut discovery.notices)? {
         let name = path.display().to_string();
         let bytes = fs::read(&path).with_context(|| format!("cannot read {name}"))?;
         let spec = match spec::parse(&name, &bytes) {
@@ -223,11 +244,14 @@ pub fn find(
 fn spec_paths(
     modules: &[LocalModule],
     globs: &[String],
+    own_only: bool,
     notices: &mut Vec<String>,
 ) -> anyhow::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     if globs.is_empty() {
-        paths.extend(pattern::expand(DEFAULT_SPECS)?);
+        if !own_only {
+            paths.extend(pattern::expand(DEFAULT_SPECS)?);
+        }
         for module in modules {
             paths.extend(json_files(&module.folder.join(spec::DIR)));
         }

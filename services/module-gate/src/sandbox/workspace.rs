@@ -185,6 +185,16 @@ impl Workspace {
         &self.usual
     }
 
+    /// A folder of this job beside the others.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn extra(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.root.join(name);
+        make_dir(&path)?;
+        Ok(path)
+    }
+
     /// A file of this job that the module's programs may read but not write, with this content.
     ///
     /// # Errors

@@ -13,9 +13,9 @@ use module_gate::judging::oracle::{CASE_LIMIT, ModuleRunner};
 use module_gate::module::manifest;
 use module_gate::module::manifest::Manifest;
 use module_gate::module::variation::Variations;
-use module_gate::sandbox::Sandbox;
 use module_gate::sandbox::conditions::Conditions;
 use module_gate::sandbox::workspace::Workspace;
+use module_gate::sandbox::{LIMITS, Sandbox};
 use rustix::thread::{CpuSet, sched_getaffinity};
 use seal::tree::Limits;
 use serde_json::json;
@@ -126,5 +126,6 @@ fn runs_can_be_given_all_processors() {
     let ended = home.oracles(&["--pin-processors", "some"]);
     assert_eq!(ended.code, Some(3), "{}", ended.text);
     let all = Variations::all();
-    assert_ne!(judge::policy_digest(true, true, &all), judge::policy_digest(true, false, &all));
+    let digest = |pinned| judge::policy_digest(true, pinned, &all, &LIMITS);
+    assert_ne!(digest(true), digest(false));
 }

@@ -1,6 +1,7 @@
 //! Gate events (`tm-events@1`): written while a gate runs, and read again.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -23,12 +24,13 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// Where events go.
 #[derive(Debug)]
-pub struct Events {
+pub struct Events<'a> {
     context: Value,
     seq: u64,
     stdout: bool,
     file: Option<File>,
     strict: bool,
+    sink: Option<Sink<'a>>,
     /// Everything the schema holds against an event that was written.
     mistakes: Vec<String>,
 }
@@ -44,15 +46,27 @@ pub struct Options<'a> {
     pub truncate: bool,
     /// Whether an event that the schema refuses makes the gate fail.
     pub strict: bool,
+    /// To this caller.
+    pub sink: Option<Sink<'a>>,
 }
 
-impl Events {
+/// A caller that gets every event as it is written.
+#[derive(Clone, Copy)]
+pub struct Sink<'a>(pub &'a dyn Fn(&Value));
+
+impl fmt::Debug for Sink<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Sink")
+    }
+}
+
+impl<'a> Events<'a> {
     /// Opens the way for the events of one run.
     ///
     /// # Errors
     /// The file cannot be opened.
     pub fn open(
-        options: &Options<'_>,
+        options: &Options<'a>,
         run_id: &str,
         mode: &str,
         compose: Digest,
@@ -68,6 +82,7 @@ impl Events {
             stdout: options.stdout,
             file: options.file.map(open).transpose()?,
             strict: options.strict,
+            sink: options.sink,
             mistakes: Vec::new(),
         })
     }
@@ -98,6 +113,9 @@ impl Events {
             let wrong = SCHEMA.mistakes(&event);
             self.mistakes
                 .extend(wrong.into_iter().map(|wrong| format!("event {}: {wrong}", self.seq)));
+        }
+        if let Some(Sink(listener)) = self.sink {
+            listener(&event);
         }
         let line = format!("{event}\n");
         if self.stdout {

@@ -21,7 +21,6 @@ use crate::judging::effects::SideEffectSummary;
 use crate::judging::judge::{self, Judgement, TestStatus};
 use crate::judging::oracle;
 use crate::local::modules::{self, Local, LocalModule};
-use crate::local::output::say;
 use crate::module::compose::{self, Plan};
 use crate::module::document::{Invalid, nearest};
 use crate::module::manifest::Manifest;
@@ -63,6 +62,8 @@ pub struct GateRun<'a> {
     pub with_oracles: bool,
     /// Patterns of specs.
     pub specs: &'a [String],
+    /// Whether only specs are run that the modules bring along.
+    pub own_specs_only: bool,
     /// Whether it fails where no spec matches.
     pub require_oracles: bool,
     /// Where events go.
@@ -90,7 +91,7 @@ struct Candidate {
 struct Gate<'a> {
     local: &'a Local<'a>,
     run: &'a GateRun<'a>,
-    events: Events,
+    events: Events<'a>,
     failures: Vec<Failure>,
     warnings: Vec<Warning>,
     phases: Vec<Phase>,
@@ -100,7 +101,7 @@ struct Gate<'a> {
 ///
 /// # Errors
 /// [`Invalid`] for a plan or a spec that cannot be used; the disk's own.
-pub fn run(local: &Local<'_>, run: &GateRun<'_>) -> anyhow::Result<GateSummary> {
+pub fn run<'a>(local: &'a Local<'a>, run: &'a GateRun<'a>) -> anyhow::Result<GateSummary> {
     let started = Instant::now();
     let mut plan = read_plan(run.compose)?;
     let mut applied = None;
@@ -135,7 +136,7 @@ pub fn run(local: &Local<'_>, run: &GateRun<'_>) -> anyhow::Result<GateSummary> 
     // Specs are read before anything is started: a malformed one ends the gate here.
     let ids: Vec<String> = plan.modules.iter().map(|module| module.id.clone()).collect();
     let discovery = if run.with_oracles && run.mode == Mode::Shipping {
-        Some(modules::find(run.modules_root, run.specs, Some(&ids))?)
+        Some(modules::find(run.modules_root, run.specs, Some(&ids), run.own_specs_only)?)
     } else {
         None
     };
@@ -227,7 +228,7 @@ impl Gate<'_> {
                     continue;
                 }
             };
-            let job = format!("local.{}.{}", std::process::id(), planned.id);
+            let job = format!("{}.{}", self.local.job, planned.id);
             let workspace = Workspace::create(&self.local.sandbox.scratch, &job)?;
             let tree =
                 match modules::copy_alone(&folder, &workspace, &self.local.sandbox.tree_limits) {
@@ -300,7 +301,7 @@ impl Gate<'_> {
             for test in &one.manifest.tests {
                 self.local.check_complete()?;
                 let module = &one.manifest.id;
-                say(format_args!("{module}: test {}", test.path()));
+                self.local.say(&format!("{module}: test {}", test.path()));
                 self.events.emit("TEST_START", json!({ "module": module, "test": test.path() }))?;
                 judge::run_test(&runner, test, self.run.timeout_ms, &mut one.judgement)?;
                 let Some(result) = one.judgement.test_results.last() else { continue };
@@ -381,7 +382,7 @@ impl Gate<'_> {
         let (since, before) = (Instant::now(), self.failures.len());
         if cases.is_empty() {
             let message = "no oracle spec matches a module of the plan: oracles are skipped";
-            say(format_args!("{message}"));
+            self.local.say(message);
             if self.run.require_oracles {
                 self.failures.push(Failure::new(
                     Code::OracleMissing,
@@ -399,7 +400,7 @@ impl Gate<'_> {
             let own = cases.iter().filter(|(name, _)| *name == module).flat_map(|(_, cases)| cases);
             for case in own {
                 self.local.check_complete()?;
-                say(format_args!("{module}: oracle case {}", case.name));
+                self.local.say(&format!("{module}: oracle case {}", case.name));
                 self.events.emit(
                     "ORACLE_START",
                     json!({ "module": module, "case": case.name, "spec": case.spec }),
@@ -631,6 +632,7 @@ impl Gate<'_> {
                 self.local.strict_reads,
                 pinned,
                 &self.local.variations,
+                &sandbox.limits,
             ),
         }
     }
