@@ -215,6 +215,28 @@ pub struct PackView {
     pub facts_ref: String,
 }
 
+/// The files that an attempt delivered: what `GET /runs/:id/outputs` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputsView {
+    /// The attempt.
+    pub attempt: u32,
+    /// Its files by path; none of an attempt that failed.
+    pub outputs: Vec<OutputView>,
+}
+
+/// A file that an attempt delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputView {
+    /// Relative, with `/` between segments.
+    pub path: String,
+    /// In bytes.
+    pub length: u64,
+    /// Of its content.
+    pub sha256: Digest,
+}
+
 /// Hashes of the transactions that opened and closed the present attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransactionHashes {

@@ -1,5 +1,6 @@
 //! The HTTP gateway: the routes and member names frontends know, and additions beside them.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use chassis::Health;
 use serde::Deserialize;
 use serde_json::Value;
 use tower_http::cors::{Any, CorsLayer};
+use wire::view::OutputsView;
 use wire::{Problem, RunId};
 
 use crate::auth::{self, Access, Caller};
@@ -35,6 +37,8 @@ pub mod intake;
 pub mod page;
 pub mod summary;
 pub mod bundle;
+pub mod attempts;
+pub mod outputs;
 
 /// Set on an answer that was given before to the same `Idempotency-Key`.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -75,6 +79,8 @@ pub fn router(
         .route("/runs/{id}/retry", post(retry))
         .route("/runs/{id}/cancel", post(cancel))
         .route("/runs/{id}/bundle", get(bundle))
+        .route("/runs/{id}/outputs", get(list_outputs))
+        .route("/runs/{id}/outputs/{*path}", get(output))
         .route("/summary", get(show_summary))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -154,7 +160,8 @@ async fn find(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<RunView>> {
-    Ok(Json(RunView::from(&visible(&gateway, &caller, &id).await?)))
+    let run = visible(&gateway, &caller, &id).await?;
+    Ok(Json(attempts::view(&gateway.commands.db, &run).await?))
 }
 
 async fn retry(
@@ -176,16 +183,63 @@ async fn cancel(
     Ok(Json(RunView::from(&gateway.commands.cancel(run.run.id).await?)))
 }
 
+/// Which attempt is meant.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AttemptQuery {
+    attempt: Option<NonZeroU32>,
+}
+
 async fn bundle(
     State(gateway): Shared,
     caller: Caller,
     Path(id): Path<String>,
+    query: Result<Query<AttemptQuery>, QueryRejection>,
 ) -> Result<Response> {
-    let snapshot = visible(&gateway, &caller, &id).await?;
-    let Some(gates) = &gateway.gates else {
-        return Err(Error::refused(Problem::NotFound, "this runner has no oracle-gate configured"));
-    };
-    bundle::answer(&snapshot, gates, &gateway.about.contract_id, &gateway.commands.db).await
+    let run = attempt_of(&gateway, &caller, &id, query).await?;
+    let gates = oracle_gate(&gateway)?;
+    bundle::answer(&run, gates, &gateway.about.contract_id, &gateway.commands.db).await
+}
+
+async fn list_outputs(
+    State(gateway): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+    query: Result<Query<AttemptQuery>, QueryRejection>,
+) -> Result<Json<OutputsView>> {
+    let run = attempt_of(&gateway, &caller, &id, query).await?;
+    Ok(Json(outputs::list(&run, &gateway.commands.db).await?))
+}
+
+async fn output(
+    State(gateway): Shared,
+    caller: Caller,
+    Path((id, path)): Path<(String, String)>,
+    query: Result<Query<AttemptQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let run = attempt_of(&gateway, &caller, &id, query).await?;
+    outputs::file(&run, &path, &headers, oracle_gate(&gateway)?, &gateway.commands.db).await
+}
+
+/// A run that the caller may see, as it was in the attempt that the query names.
+async fn attempt_of(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    query: Result<Query<AttemptQuery>, QueryRejection>,
+) -> Result<Snapshot> {
+    let Query(query) = query.map_err(|rejection| {
+        Error::refused(Problem::InvalidRequest, format!("query: {}", rejection.body_text()))
+    })?;
+    let run = visible(gateway, caller, id).await?;
+    attempts::at(&gateway.commands.db, run, query.attempt.map(NonZeroU32::get)).await
+}
+
+fn oracle_gate(gateway: &Gateway) -> Result<&Gates> {
+    gateway.gates.as_ref().ok_or_else(|| {
+        Error::refused(Problem::NotFound, "this runner has no oracle-gate configured")
+    })
 }
 
 async fn show_health(State(gateway): Shared) -> Response {

@@ -155,7 +155,6 @@ fn run_id(text: &str) -> Result<wire::RunId> {
 fn message(snapshot: &Snapshot) -> Run {
     let view = RunView::from(snapshot);
     let (request, attempt) = (&snapshot.run.request, &snapshot.attempt);
-    let text = |digest: Option<wire::Digest>| digest.map(|digest| digest.to_string());
     let hashes = &view.transaction_hashes;
     let any_hash = hashes.open.is_some() || hashes.finalize.is_some();
     Run {
@@ -163,7 +162,7 @@ fn message(snapshot: &Snapshot) -> Run {
         escrow: escrow(attempt.escrow).into(),
         budgets: Some(request.budgets.into()),
         metadata_json: request.metadata.clone().map(String::into_bytes),
-        phase: view.phase.to_owned(),
+        phase: view.phase,
         input_digest: view.input_digest.to_string(),
         manifest_hash: text(view.manifest_hash).unwrap_or_default(),
         run_id: text(view.run_id).unwrap_or_default(),
@@ -181,7 +180,7 @@ fn message(snapshot: &Snapshot) -> Run {
             seal_digest: pack.seal_digest.to_string(),
             facts_ref: pack.facts_ref,
         }),
-        id: view.id,
+        id: view.id.to_string(),
         user: view.user,
         agent_id: view.agent_id,
         rate_version: view.rate_version,
@@ -191,10 +190,14 @@ fn message(snapshot: &Snapshot) -> Run {
         retries: view.retries,
         seed: view.seed,
         trace_id: view.trace_id,
-        deadline: view.deadline.unwrap_or_default(),
-        created_at: view.created_at,
-        updated_at: view.updated_at,
+        deadline: view.deadline.map(rfc3339).unwrap_or_default(),
+        created_at: rfc3339(view.created_at),
+        updated_at: rfc3339(view.updated_at),
     }
+}
+
+fn text(value: Option<impl ToString>) -> Option<String> {
+    value.map(|value| value.to_string())
 }
 
 fn receipt(receipt: &crate::model::settlement::Receipt) -> pb::Receipt {
@@ -204,7 +207,7 @@ fn receipt(receipt: &crate::model::settlement::Receipt) -> pb::Receipt {
         refund: receipt.refund.to_string(),
         developer: receipt.developer.clone(),
         output_hash: Some(receipt.output_hash.to_string()),
-        finalized_at: Some(receipt.finalized_at.clone()),
+        finalized_at: Some(rfc3339(receipt.finalized_at)),
     }
 }
 

@@ -80,7 +80,8 @@ fn request(row: &PgRow) -> sqlx::Result<Request> {
     })
 }
 
-fn attempt(row: &PgRow) -> sqlx::Result<Attempt> {
+/// An attempt, from a row that has its number as `attempt`.
+pub fn attempt(row: &PgRow) -> sqlx::Result<Attempt> {
     Ok(Attempt {
         number: small(row, "attempt")?,
         nonce: required_digest(row, "nonce")?,

@@ -7,20 +7,18 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use serde::Serialize;
-use serde_json::value::RawValue;
 use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use wire::Problem;
 use wire::pb::oracle::v1::bundle_chunk::Item;
 use wire::pb::oracle::v1::{BundleChunk, BundleFile};
+use wire::view::JsonText;
+use wire::{Nonce, Problem, RunDocument, RunView};
 
 use crate::chain::calls::on_chain;
 use crate::error::{Error, Result};
 use crate::gates::Gates;
-use crate::gateway::view::RunView;
 use crate::model::run::Snapshot;
 use crate::runs::store;
 
@@ -74,26 +72,19 @@ pub async fn answer(
 
 type Pieces = mpsc::Sender<std::io::Result<Bytes>>;
 
-/// The run as the gateway shows it, with what a verifier needs beside it.
+/// The run as the gateway shows it, with what a verifier needs beside it. Input and metadata keep their
+/// text: no reader may round a number.
 fn run_json(snapshot: &Snapshot, vault: &str, input: &[u8]) -> Result<Vec<u8>> {
-    /// The members of the document. Input and metadata keep their text: no reader may round a
-    /// number.
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Document<'a> {
-        #[serde(flatten)]
-        run: RunView,
-        terms: serde_json::Value,
-        vault_id: &'a str,
-        nonce: wire::Digest,
-        input: &'a RawValue,
-    }
-    let broken = |error: serde_json::Error| Error::Broken(error.to_string());
-    let terms = serde_json::to_value(on_chain(snapshot.terms()?)?).map_err(broken)?;
-    let input = serde_json::from_slice(input).map_err(broken)?;
-    let (run, nonce) = (RunView::from(snapshot), snapshot.attempt.nonce);
-    let document = Document { run, terms, vault_id: vault, nonce, input };
-    serde_json::to_vec_pretty(&document).map_err(broken)
+    let broken = |error: &dyn std::fmt::Display| Error::Broken(error.to_string());
+    let input = std::str::from_utf8(input).map_err(|error| broken(&error))?;
+    let document = RunDocument {
+        run: RunView::from(snapshot),
+        terms: Some(on_chain(snapshot.terms()?)?),
+        vault_id: vault.to_owned(),
+        nonce: Nonce::from(*snapshot.attempt.nonce.as_bytes()),
+        input: JsonText::new(input).map_err(|error| broken(&error))?,
+    };
+    serde_json::to_vec_pretty(&document).map_err(|error| broken(&error))
 }
 
 async fn write(

@@ -1,121 +1,42 @@
-//! A run as frontends see it: the known member names, and additions beside them.
+//! A run as frontends see it: what the database holds, as [`wire::RunView`].
 
-use serde::Serialize;
-use serde_json::value::RawValue;
 use time::OffsetDateTime;
-use wire::{Digest, Usage};
+use wire::event::RunStatus;
+use wire::view::{AttemptOutcome, AttemptView, EscrowView, JsonText, PackView, TransactionHashes};
+use wire::{Digest, TxHash, VaultRunId};
 
-use crate::model::run::{Attempt, Snapshot};
-use crate::model::settlement::Receipt;
+pub use wire::RunView;
+pub use wire::view::Meters;
 
-/// A run in JSON. Amounts are decimal strings of stroops.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the members are described in docs/operations/runner.md")]
-pub struct RunView {
-    pub id: String,
-    pub user: String,
-    pub agent_id: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate_version: Option<u32>,
-    pub budgets: Meters,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub workflow_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Box<RawValue>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    pub status: &'static str,
-    pub phase: &'static str,
-    pub attempt: u32,
-    pub retries: u32,
-    pub seed: u64,
-    pub input_digest: Digest,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub manifest_hash: Option<Digest>,
-    pub escrow: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run_id: Option<Digest>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deadline: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Meters>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_hash: Option<Digest>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<Receipt>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pack: Option<Pack>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error_code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub waiting_for: Option<String>,
-    pub transaction_hashes: Transactions,
-    pub trace_id: String,
-    pub created_at: String,
-    pub updated_at: String,
-}
-
-/// The four meters.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "as in wire::Usage")]
-pub struct Meters {
-    pub llm_in: u64,
-    pub llm_out: u64,
-    pub http_calls: u64,
-    pub runtime_ms: u64,
-}
-
-/// Where the outputs are.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "as in runs::settlement::Seal")]
-pub struct Pack {
-    pub pack_id: String,
-    pub seal_digest: Digest,
-    pub facts_ref: String,
-}
-
-/// Hashes of the transactions that opened and closed the present attempt.
-#[derive(Debug, Clone, Serialize)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Transactions {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub open: Option<Digest>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub finalize: Option<Digest>,
-}
+use crate::gateway::attempts::PastAttempt;
+use crate::model::run::{Attempt, Escrow, Run, Snapshot};
+use crate::model::settlement::CANCELLED;
+use crate::model::state::{Phase, Status};
 
 impl From<&Snapshot> for RunView {
     fn from(snapshot: &Snapshot) -> Self {
         let (run, attempt, request) = (&snapshot.run, &snapshot.attempt, &snapshot.run.request);
-        let (error_code, error) = error_of(snapshot);
+        let (error_code, error) = error_of(run, attempt);
+        let pinned = attempt.terms.as_ref().map(|terms| terms.rate_version);
         Self {
-            id: run.id.to_string(),
+            id: run.id,
             user: request.user.clone(),
             agent_id: request.agent_id,
-            rate_version: attempt
-                .terms
-                .as_ref()
-                .map(|terms| terms.rate_version)
-                .or(request.rate_version),
+            rate_version: pinned.or(request.rate_version),
             budgets: request.budgets.into(),
             workflow_id: request.workflow_id.clone(),
-            metadata: request.metadata.clone().and_then(|text| RawValue::from_string(text).ok()),
+            metadata: request.metadata.clone().and_then(|text| JsonText::new(text).ok()),
             label: request.label.clone(),
-            status: run.status.name(),
-            phase: if run.operator_reason.is_some() { "operator" } else { run.phase.name() },
+            status: status(run.status),
+            phase: phase(run).to_owned(),
             attempt: run.attempt,
             retries: run.attempt.saturating_sub(1),
             seed: request.seed,
             input_digest: request.input_digest,
             manifest_hash: attempt.manifest_hash,
-            escrow: attempt.escrow.name(),
-            run_id: attempt.vault_run_id,
-            deadline: attempt.terms.as_ref().and_then(|terms| unix(terms.deadline)),
+            escrow: escrow(attempt.escrow),
+            run_id: attempt.vault_run_id.map(vault_run_id),
+            deadline: deadline(attempt),
             usage: attempt.usage.map(Meters::from),
             output_hash: attempt.receipt.as_ref().map(|receipt| receipt.output_hash),
             receipt: attempt.receipt.clone(),
@@ -123,44 +44,111 @@ impl From<&Snapshot> for RunView {
             error,
             error_code,
             waiting_for: run.waiting_for.clone(),
-            transaction_hashes: Transactions {
-                open: snapshot.open_transaction,
-                finalize: snapshot.closing_transaction,
+            transaction_hashes: TransactionHashes {
+                open: snapshot.open_transaction.map(transaction),
+                finalize: snapshot.closing_transaction.map(transaction),
             },
             trace_id: run.trace_id().to_owned(),
-            created_at: rfc3339(run.created_at),
-            updated_at: rfc3339(run.updated_at),
+            created_at: run.created_at,
+            updated_at: run.updated_at,
+            attempts: Vec::new(),
         }
     }
 }
 
-impl From<Usage> for Meters {
-    fn from(usage: Usage) -> Self {
-        let Usage { llm_in, llm_out, http_calls, runtime_ms } = usage;
-        Self { llm_in, llm_out, http_calls, runtime_ms }
+/// One attempt among all of a run's.
+pub fn attempt_view(run: &Run, past: &PastAttempt) -> AttemptView {
+    let attempt = &past.attempt;
+    let (error_code, error) = match &attempt.failure {
+        Some(failure) => (Some(failure.code.clone()), Some(failure.reason.clone())),
+        None => (None, None),
+    };
+    AttemptView {
+        attempt: attempt.number,
+        outcome: outcome(run, attempt),
+        escrow: escrow(attempt.escrow),
+        run_id: attempt.vault_run_id.map(vault_run_id),
+        deadline: deadline(attempt),
+        usage: attempt.usage.map(Meters::from),
+        receipt: attempt.receipt.clone(),
+        pack: pack(attempt),
+        error,
+        error_code,
+        transaction_hashes: TransactionHashes {
+            open: past.open_transaction.map(transaction),
+            finalize: past.closing_transaction.map(transaction),
+        },
+        created_at: past.created_at,
+        ended_at: past.ended_at,
     }
 }
 
-/// What went wrong, for people and for programs.
-fn error_of(snapshot: &Snapshot) -> (Option<String>, Option<String>) {
-    match (&snapshot.run.operator_reason, &snapshot.attempt.failure) {
+/// An attempt goes on only while it is the present one and its run has work to do.
+fn outcome(run: &Run, attempt: &Attempt) -> AttemptOutcome {
+    let goes_on = attempt.number == run.attempt && run.phase != Phase::Done;
+    match &attempt.failure {
+        _ if goes_on => AttemptOutcome::Running,
+        Some(failure) if failure.code == CANCELLED => AttemptOutcome::Cancelled,
+        Some(_) => AttemptOutcome::Failed,
+        None if attempt.escrow == Escrow::Settled => AttemptOutcome::Delivered,
+        None => AttemptOutcome::Failed,
+    }
+}
+
+const fn phase(run: &Run) -> &'static str {
+    if run.operator_reason.is_some() { "operator" } else { run.phase.name() }
+}
+
+const fn status(status: Status) -> RunStatus {
+    match status {
+        Status::Pending => RunStatus::Pending,
+        Status::Opening => RunStatus::Opening,
+        Status::Running => RunStatus::Running,
+        Status::Finalizing => RunStatus::Finalizing,
+        Status::Finalized => RunStatus::Finalized,
+        Status::Failed => RunStatus::Failed,
+        Status::Cancelled => RunStatus::Cancelled,
+    }
+}
+
+const fn escrow(escrow: Escrow) -> EscrowView {
+    match escrow {
+        Escrow::None => EscrowView::None,
+        Escrow::Open => EscrowView::Open,
+        Escrow::Settled => EscrowView::Settled,
+        Escrow::Returned => EscrowView::Returned,
+    }
+}
+
+/// What went wrong, for programs and for people.
+fn error_of(run: &Run, attempt: &Attempt) -> (Option<String>, Option<String>) {
+    match (&run.operator_reason, &attempt.failure) {
         (Some(reason), _) => (Some("OUTCOME_UNKNOWN".to_owned()), Some(reason.clone())),
         (None, Some(failure)) => (Some(failure.code.clone()), Some(failure.reason.clone())),
         (None, None) => (None, None),
     }
 }
 
-fn pack(attempt: &Attempt) -> Option<Pack> {
+fn pack(attempt: &Attempt) -> Option<PackView> {
     let seal = attempt.seal.clone()?;
-    Some(Pack { pack_id: seal.pack_id, seal_digest: seal.seal_digest, facts_ref: seal.facts_ref })
+    let (pack_id, facts_ref) = (seal.pack_id, seal.facts_ref);
+    Some(PackView { pack_id, seal_digest: seal.seal_digest, facts_ref })
+}
+
+fn deadline(attempt: &Attempt) -> Option<OffsetDateTime> {
+    let seconds = i64::try_from(attempt.terms.as_ref()?.deadline).ok()?;
+    OffsetDateTime::from_unix_timestamp(seconds).ok()
+}
+
+fn vault_run_id(id: Digest) -> VaultRunId {
+    VaultRunId::from(*id.as_bytes())
+}
+
+fn transaction(hash: Digest) -> TxHash {
+    TxHash::from(*hash.as_bytes())
 }
 
 /// A time as every answer spells it.
 pub fn rfc3339(at: OffsetDateTime) -> String {
     chassis::clock::rfc3339(at)
-}
-
-fn unix(seconds: u64) -> Option<String> {
-    let seconds = i64::try_from(seconds).ok()?;
-    OffsetDateTime::from_unix_timestamp(seconds).ok().map(rfc3339)
 }

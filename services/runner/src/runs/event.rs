@@ -3,9 +3,8 @@
 use chassis::outbox;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use wire::RunId;
 use wire::event::{self, RunData, RunEvent, RunStatus};
+use wire::{Digest, RunId};
 
 use crate::error::{Error, Result};
 use crate::model::run::Snapshot;
@@ -83,11 +82,11 @@ fn data(snapshot: &Snapshot) -> RunData {
 
 fn receipt(receipt: &Receipt) -> event::Receipt {
     event::Receipt {
-        run_id: receipt.run_id,
+        run_id: Digest::from(*receipt.run_id.as_bytes()),
         actual_charge: receipt.actual_charge,
         refund: receipt.refund,
         developer: receipt.developer.clone(),
         output_hash: Some(receipt.output_hash),
-        finalized_at: OffsetDateTime::parse(&receipt.finalized_at, &Rfc3339).ok(),
+        finalized_at: Some(receipt.finalized_at),
     }
 }

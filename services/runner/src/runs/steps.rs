@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
-use wire::Problem;
+use wire::{AttemptKey, Problem};
 
 use crate::chain::client::ChainClient;
 use crate::chain::submit::{Done, SubmitOutcome, TransactionIntent};
@@ -178,8 +178,8 @@ impl RunDriver {
 
     /// Settles with zero, for a failure that no seal commits to.
     async fn fail(&self, lease: RunLease, snapshot: &Snapshot, failure: Failure) -> Result<Next> {
-        let digest = failure.digest(lease.id, snapshot.run.attempt);
-        let output_hash = digest.map_err(|error| Error::Broken(error.to_string()))?;
+        let key = AttemptKey::new(lease.id, snapshot.run.attempt);
+        let output_hash = wire::failure::digest(key, &failure.code, &failure.reason);
         let usage = wire::Usage::default();
         let settlement = Settlement { usage, output_hash, failure: Some(failure) };
         self.settle(lease, snapshot, None, &settlement).await

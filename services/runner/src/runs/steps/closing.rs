@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stellar::vault::{Lifecycle, RunReceipt};
 use time::OffsetDateTime;
-use wire::Digest;
+use wire::{Digest, VaultRunId};
 
 use super::{Next, RunDriver, later, unreadable};
 use crate::chain::submit::{Done, Refusal, SubmitOutcome};
@@ -222,13 +222,13 @@ fn receipt(receipt: &RunReceipt, settlement: &Settlement, closed_at: u64) -> Res
     let seconds = i64::try_from(closed_at).unwrap_or(i64::MAX);
     let at = OffsetDateTime::from_unix_timestamp(seconds)
         .map_err(|error| Error::Broken(format!("a ledger closed at {closed_at}: {error}")))?;
-    let finalized_at = chassis::clock::rfc3339(at);
     Ok(Receipt {
-        run_id: receipt.run_id,
+        run_id: VaultRunId::from(*receipt.run_id.as_bytes()),
         actual_charge: receipt.actual_charge,
+        runner_fee: Some(receipt.runner_fee),
         refund: receipt.refund,
         developer: receipt.developer.to_string(),
         output_hash: settlement.output_hash,
-        finalized_at,
+        finalized_at: at,
     })
 }

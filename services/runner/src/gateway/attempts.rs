@@ -1,0 +1,90 @@
+//! Every attempt of a run, from the first to the present one.
+
+use sqlx::PgPool;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use time::OffsetDateTime;
+use wire::{Digest, Problem, RunId, RunView};
+
+use crate::error::{Error, Result};
+use crate::gateway::view;
+use crate::model::run::{Attempt, Snapshot};
+use crate::rows;
+
+/// One attempt, with the transactions that opened and closed it.
+#[derive(Debug, Clone)]
+pub struct PastAttempt {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Hash of the transaction that opened it.
+    pub open_transaction: Option<Digest>,
+    /// Hash of the transaction that settled, voided or reclaimed it.
+    pub closing_transaction: Option<Digest>,
+    /// When it began.
+    pub created_at: OffsetDateTime,
+    /// When it ended.
+    pub ended_at: Option<OffsetDateTime>,
+}
+
+/// All attempts of a run, in their order.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn all(db: &PgPool, run: RunId) -> Result<Vec<PastAttempt>> {
+    let found = sqlx::query(
+        "SELECT a.number AS attempt, a.nonce, a.terms, a.vault_run_id, a.manifest_hash, a.escrow, \
+            a.execute_started_at, a.seal, a.settlement, a.usage, a.receipt, a.error_code, a.error, \
+            a.created_at, a.ended_at, \
+            (SELECT t.hash FROM chain_transactions t WHERE t.run_id = a.run_id \
+                AND t.attempt = a.number AND t.kind = 'open' \
+                ORDER BY t.state = 'succeeded' DESC, t.id DESC LIMIT 1) AS open_transaction, \
+            (SELECT t.hash FROM chain_transactions t WHERE t.run_id = a.run_id \
+                AND t.attempt = a.number AND t.kind <> 'open' \
+                ORDER BY t.state = 'succeeded' DESC, t.id DESC LIMIT 1) AS closing_transaction \
+         FROM attempts a WHERE a.run_id = $1 ORDER BY a.number",
+    );
+    let found = found.bind(run.as_uuid()).fetch_all(db).await?;
+    Ok(found.iter().map(past).collect::<sqlx::Result<_>>()?)
+}
+
+fn past(row: &PgRow) -> sqlx::Result<PastAttempt> {
+    Ok(PastAttempt {
+        attempt: rows::attempt(row)?,
+        open_transaction: rows::digest(row, "open_transaction")?,
+        closing_transaction: rows::digest(row, "closing_transaction")?,
+        created_at: row.try_get("created_at")?,
+        ended_at: row.try_get("ended_at")?,
+    })
+}
+
+/// The run with all its attempts.
+///
+/// # Errors
+///
+/// As [`all`].
+pub async fn view(db: &PgPool, snapshot: &Snapshot) -> Result<RunView> {
+    let past = all(db, snapshot.run.id).await?;
+    let attempts = past.iter().map(|past| view::attempt_view(&snapshot.run, past)).collect();
+    Ok(RunView { attempts, ..RunView::from(snapshot) })
+}
+
+/// The run as it was in attempt `number`; the present one if none is named.
+///
+/// # Errors
+///
+/// [`Problem::NotFound`] when the run has no such attempt; as [`all`].
+pub async fn at(db: &PgPool, snapshot: Snapshot, number: Option<u32>) -> Result<Snapshot> {
+    let Some(number) = number.filter(|number| *number != snapshot.run.attempt) else {
+        return Ok(snapshot);
+    };
+    let found = all(db, snapshot.run.id).await?;
+    let found = found.into_iter().find(|past| past.attempt.number == number).ok_or_else(|| {
+        let text = format!("run {} has no attempt {number}", snapshot.run.id);
+        Error::refused(Problem::NotFound, text)
+    })?;
+    let mut run = snapshot.run;
+    run.attempt = number;
+    let PastAttempt { attempt, open_transaction, closing_transaction, .. } = found;
+    Ok(Snapshot { run, attempt, open_transaction, closing_transaction })
+}
