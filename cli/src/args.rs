@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     agent, balance, contract, deploy, escrow, fund, grant, keys, login, module, network, policy,
-    run,
+    receipts, run,
 };
 use crate::context::{SETTINGS_HELP, Settings};
 use crate::verify::command as verify;
@@ -82,6 +82,9 @@ pub enum Command {
     /// Money that runs hold, on chain and by hand
     #[command(subcommand)]
     Escrow(escrow::Escrow),
+    /// Everything that you were ever charged, as a list that the chain vouches for
+    #[command(subcommand)]
+    Receipts(receipts::ReceiptsCommand),
     /// Runs, through the runner's gateway
     #[command(subcommand)]
     Run(run::Run),

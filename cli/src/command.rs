@@ -12,6 +12,7 @@ pub mod login;
 pub mod module;
 pub mod network;
 pub mod policy;
+pub mod receipts;
 pub mod run;
 mod issuer;
 
@@ -40,6 +41,7 @@ pub async fn run(context: &Context, command: Command) -> Result<Report> {
         Command::Grant(command) => grant::run(context, command).await,
         Command::Policy(command) => policy::run(context, command).await,
         Command::Balance(command) => balance::run(context, command).await,
+        Command::Receipts(command) => receipts::run(context, command).await,
         Command::Run(command) => run::run(context, command).await,
         Command::Watch(command) => run::watch(context, &command).await,
         Command::Module(command) => module::run(context, command).await,

@@ -61,6 +61,16 @@ impl<'a> Gateway<'a> {
         json(answer).await
     }
 
+    /// The text that `GET path` answers, exactly as it came.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gateway::get`].
+    pub async fn text(&self, path: &str) -> Result<Vec<u8>> {
+        let answer = self.send(self.request(Method::GET, path)?.timeout(TIMEOUT)).await?;
+        bytes(answer).await
+    }
+
     /// `POST path` with a JSON body.
     ///
     /// # Errors

@@ -6,8 +6,11 @@
 //! configuration; [`bundle`] brings a bundle from the gateway or a file, believing nothing in it.
 //! What the gateway says is only ever compared.
 
+pub mod archive;
 pub mod bundle;
 pub mod command;
 pub mod facts;
 pub mod judge;
 pub mod link;
+pub mod rerun;
+pub mod signed;

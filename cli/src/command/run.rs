@@ -6,13 +6,15 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use stellar::amount;
-use wire::Usage;
+use wire::view::{AttemptView, OutputView, OutputsView, ReceiptView};
+use wire::{RunView, Usage};
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::gateway::{Gateway, segment, text};
 use crate::output::{Report, table};
 use crate::times;
+use crate::verify::facts::{CLOCK_SLACK, asked_at};
 
 /// How often a watched run is asked for.
 const POLL: Duration = Duration::from_millis(500);
@@ -48,6 +50,16 @@ pub enum Run {
         #[arg(long)]
         status: Option<String>,
     },
+    /// What a run delivered: its files, listed or brought here
+    #[command(after_help = "\
+Examples:
+  lumio run outputs 0197e4a0-…
+  lumio run outputs 0197e4a0-… --to results
+  lumio run outputs 0197e4a0-… --attempt 1
+
+Each file is compared with the digest that the gateway names; that it is what you paid for is
+proven by: lumio verify")]
+    Outputs(Outputs),
     /// Call a run off; possible until its module starts, and its escrow goes back
     #[command(after_help = "Example:\n  lumio run cancel 0197e4a0-…")]
     Cancel {
@@ -97,6 +109,19 @@ pub struct Start {
     watch: bool,
 }
 
+/// What a run delivered.
+#[derive(Debug, clap::Args)]
+pub struct Outputs {
+    /// The run's id
+    id: String,
+    /// Bring the files into this folder; what is there already is not overwritten
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Of this attempt [default: the newest]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: Option<u32>,
+}
+
 /// Follow a run to its end, printing each step.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -121,12 +146,16 @@ pub(super) async fn run(context: &Context, command: Run) -> Result<Report> {
             let run = gateway
                 .post("/runs", &body(context, &start)?, start.idempotency_key.as_deref())
                 .await?;
+            if let Some(doubt) = doubtful_id(&text(&run, "id"), times::now()) {
+                context.steps.say(doubt);
+            }
             if !start.watch {
                 return Ok(report(run));
             }
             follow(context, gateway, &format!("/runs/{}", segment(&text(&run, "id"))?)).await
         }
         Run::Show { id } => Ok(report(gateway.get(&format!("/runs/{}", segment(&id)?)).await?)),
+        Run::Outputs(command) => outputs(context, &gateway, &command).await,
         Run::Cancel { id } => Ok(report(
             gateway.post(&format!("/runs/{}/cancel", segment(&id)?), &json!({}), None).await?,
         )),
@@ -179,7 +208,7 @@ async fn follow(context: &Context, gateway: Gateway<'_>, path: &str) -> Result<R
                     last = step;
                 }
                 match text(&run, "status").as_str() {
-                    "finalized" => return Ok(report(run)),
+                    "finalized" => return with_outputs(&gateway, report(run)).await,
                     "failed" | "cancelled" => return Ok(Report { exit_code: 1, ..report(run) }),
                     _ => {}
                 }
@@ -194,6 +223,21 @@ async fn follow(context: &Context, gateway: Gateway<'_>, path: &str) -> Result<R
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// `lumio verify` looks for attempts back to the time in the run's id, so that a gateway which made up
+/// a later one would hide those before it. Here, at the start, the user's own clock knows better.
+fn doubtful_id(id: &str, now: u64) -> Option<String> {
+    let run = id.parse().ok()?;
+    let by_id = asked_at(run);
+    if by_id.is_some_and(|by_id| by_id <= now.saturating_add(CLOCK_SLACK)) {
+        return None;
+    }
+    Some(format!(
+        "warning: the id {id} does not say when the run was asked for, or names a time that is still to \
+         come; note that you asked for it at {}, and keep your receipts with: lumio receipts export",
+        times::date(now).unwrap_or_default()
+    ))
 }
 
 fn body(context: &Context, start: &Start) -> Result<Value> {
@@ -269,13 +313,158 @@ fn report(run: Value) -> Report {
     fact("deadline", &deadline(&text(&run, "deadline")));
     fact("error", &text(&run, "errorCode"));
     fact("reason", &text(&run, "error"));
-    let receipt = run.get("receipt").filter(|receipt| !receipt.is_null());
-    if let Some(receipt) = receipt {
-        fact("charged", &shown(&text(receipt, "actualCharge")));
-        fact("returned", &shown(&text(receipt, "refund")));
-        fact("output", &text(receipt, "outputHash"));
+    // What a gateway of another version says beyond the known members is in the JSON.
+    let typed = serde_json::from_value::<RunView>(run.clone()).ok();
+    if let Some(receipt) = typed.as_ref().and_then(|run| run.receipt.as_ref()) {
+        fact("charged", &amount::show(receipt.actual_charge));
+        if let Some(fee) = receipt.runner_fee.filter(|fee| *fee != 0) {
+            fact("fee", &amount::show(fee));
+        }
+        fact("returned", &amount::show(receipt.refund));
+        fact("output", &receipt.output_hash.to_string());
+    }
+    let attempts = typed.as_ref().map(|run| run.attempts.as_slice()).unwrap_or_default();
+    if attempts.len() > 1 {
+        lines.push(String::new());
+        lines.push(attempts_table(attempts));
     }
     Report::new(lines.join("\n"), run)
+}
+
+/// What each attempt cost, and what they cost together.
+fn attempts_table(attempts: &[AttemptView]) -> String {
+    let cost = |receipt: &ReceiptView| {
+        receipt.actual_charge.saturating_add(receipt.runner_fee.unwrap_or_default())
+    };
+    let rows: Vec<_> = attempts
+        .iter()
+        .map(|attempt| {
+            let receipt = attempt.receipt.as_ref();
+            let shown = |value: Option<i128>| value.map(amount::show).unwrap_or_default();
+            [
+                attempt.attempt.to_string(),
+                attempt.outcome.to_string(),
+                attempt.error_code.clone().unwrap_or_default(),
+                shown(receipt.map(|receipt| receipt.actual_charge)),
+                shown(receipt.and_then(|receipt| receipt.runner_fee)),
+            ]
+        })
+        .collect();
+    let total = attempts.iter().filter_map(|attempt| attempt.receipt.as_ref()).map(cost);
+    let total = total.fold(0_i128, i128::saturating_add);
+    let table = table(["ATTEMPT", "OUTCOME", "ERROR", "CHARGED", "FEE"], &rows);
+    format!("{table}\nin all     {}", amount::show(total))
+}
+
+/// The files of a run that delivered, after what is known of it.
+async fn with_outputs(gateway: &Gateway<'_>, mut report: Report) -> Result<Report> {
+    let id = text(&report.json, "id");
+    // An older gateway lists none; that the run is finalized stays true.
+    let Ok(listed) = list(gateway, &id, None).await else { return Ok(report) };
+    report.text.push_str(&format!(
+        "\n\n{}\n\nbring them here with: lumio run outputs {id} --to DIR\nprove the run with:    lumio \
+         verify {id}",
+        outputs_table(&listed)
+    ));
+    report.json["outputs"] = json!(listed);
+    Ok(report)
+}
+
+async fn list(gateway: &Gateway<'_>, id: &str, attempt: Option<u32>) -> Result<Vec<OutputView>> {
+    let query = attempt.map(|attempt| format!("?attempt={attempt}")).unwrap_or_default();
+    let answer = gateway.get(&format!("/runs/{}/outputs{query}", segment(id)?)).await?;
+    serde_json::from_value::<OutputsView>(answer)
+        .map(|list| list.outputs)
+        .map_err(|error| Failure::unknown("the gateway answered with no list of outputs", error))
+}
+
+fn outputs_table(outputs: &[OutputView]) -> String {
+    let rows: Vec<_> = outputs
+        .iter()
+        .map(|output| [output.path.clone(), output.length.to_string(), output.sha256.to_string()])
+        .collect();
+    table(["OUTPUT", "BYTES", "SHA-256"], &rows)
+}
+
+async fn outputs(context: &Context, gateway: &Gateway<'_>, command: &Outputs) -> Result<Report> {
+    let listed = list(gateway, &command.id, command.attempt).await?;
+    let mut json = json!({ "run": command.id, "outputs": listed });
+    if listed.is_empty() {
+        return Ok(Report::new("the attempt has no outputs", json));
+    }
+    let Some(to) = &command.to else { return Ok(Report::new(outputs_table(&listed), json)) };
+    for output in &listed {
+        let path = local(to, &output.path)?;
+        context.steps.say(format!("{} ({} bytes)", output.path, output.length));
+        bring(gateway, &command.id, command.attempt, output, &path).await?;
+    }
+    json["to"] = to.display().to_string().into();
+    Ok(Report::new(format!("{}\nbrought to {}", outputs_table(&listed), to.display()), json))
+}
+
+/// Where an output goes. A gateway must not choose a place outside of the folder.
+fn local(to: &std::path::Path, path: &str) -> Result<PathBuf> {
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']);
+    if !path.split('/').all(is_plain) {
+        return Err(Failure::bad(format!(
+            "the gateway names an output '{path}', which is no path"
+        )));
+    }
+    let path = to.join(path);
+    match path.symlink_metadata() {
+        Ok(_) => Err(Failure::usage(format!("{} exists; choose another folder", path.display()))),
+        Err(_) => Ok(path),
+    }
+}
+
+/// Brings one file, whole and with its digest, or not at all.
+async fn bring(
+    gateway: &Gateway<'_>,
+    id: &str,
+    attempt: Option<u32>,
+    output: &OutputView,
+    path: &std::path::Path,
+) -> Result<()> {
+    let unwritable =
+        |error: std::io::Error| Failure::usage(format!("cannot write {}: {error}", path.display()));
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder).map_err(unwritable)?;
+    let file = tempfile::NamedTempFile::new_in(folder).map_err(unwritable)?;
+    let query = attempt.map(|attempt| format!("?attempt={attempt}")).unwrap_or_default();
+    let place = format!("/runs/{}/outputs/{}{query}", segment(id)?, encoded(&output.path));
+    gateway.download(&place, file.path()).await?;
+
+    let found = digest_of(file.path()).map_err(unwritable)?;
+    if found != output.sha256 {
+        return Err(Failure::bad(format!(
+            "the output {} has the digest {found}, the gateway named {}",
+            output.path, output.sha256
+        )));
+    }
+    // An ordinary file for its owner's umask, not the private one of a temporary file.
+    std::fs::copy(file.path(), path).map(|_| ()).map_err(unwritable)?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .map_err(unwritable)
+}
+
+fn digest_of(path: &std::path::Path) -> std::io::Result<wire::Digest> {
+    use std::io::Read as _;
+    let mut file = std::fs::File::open(path)?;
+    let (mut hasher, mut buffer) = (wire::Hasher::new(), vec![0; 64 * 1024]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+/// A path of an output as part of a URL.
+fn encoded(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    path.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// A time of the gateway's as a date with its distance from now.
@@ -285,22 +474,73 @@ fn deadline(text: &str) -> String {
     at.map_or_else(|| text.to_owned(), |at| times::show(at, times::now()))
 }
 
-fn shown(stroops: &str) -> String {
-    stroops.parse().map_or_else(|_| stroops.to_owned(), amount::show)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn run(attempts: &Value) -> Value {
+        let receipt = |charge: &str| {
+            json!({
+                "runId": "0".repeat(64), "actualCharge": charge, "runnerFee": "5000000", "refund": "1",
+                "developer": "GDEV", "outputHash": "0".repeat(64),
+                "finalizedAt": "2026-01-02T03:04:05.000Z",
+            })
+        };
+        let attempts: Vec<_> = attempts
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|charge| {
+                json!({
+                    "attempt": 1, "outcome": "failed", "escrow": "settled", "errorCode": "BUDGET_EXHAUSTED",
+                    "receipt": receipt(charge.as_str().unwrap()), "transactionHashes": {},
+                    "createdAt": "2026-01-02T03:04:05.000Z",
+                })
+            })
+            .collect();
+        json!({
+            "id": "0197e4a0-0000-7000-8000-00000000000a", "user": "G", "agentId": 1,
+            "budgets": { "llmIn": 0, "llmOut": 0, "httpCalls": 0, "runtimeMs": 1 },
+            "status": "finalized", "phase": "finalized", "attempt": 2, "retries": 1, "seed": 1,
+            "inputDigest": "0".repeat(64), "escrow": "settled", "receipt": receipt("15000000"),
+            "transactionHashes": {}, "traceId": "0", "createdAt": "2026-01-02T03:04:05.000Z",
+            "updatedAt": "2026-01-02T03:04:05.000Z", "attempts": attempts,
+        })
+    }
+
     #[test]
-    fn a_run_is_shown_with_its_receipt() {
-        let run = json!({
-            "id": "r", "status": "finalized", "phase": "finalized", "attempt": 2,
-            "receipt": { "actualCharge": "15000000", "refund": "1", "outputHash": "ab" },
-        });
-        let text = report(run).text;
+    fn a_run_is_shown_with_its_receipt_and_the_runners_fee() {
+        let text = report(run(&json!([]))).text;
         assert!(text.contains("status     finalized  (attempt 2)"), "{text}");
         assert!(text.contains("charged    1.5 XLM (15000000 stroops)"), "{text}");
+        assert!(text.contains("fee        0.5 XLM (5000000 stroops)"), "{text}");
+    }
+
+    #[test]
+    fn all_attempts_of_a_run_are_shown_with_their_sum() {
+        let text = report(run(&json!(["10000000", "15000000"]))).text;
+        assert!(text.contains("BUDGET_EXHAUSTED"), "{text}");
+        assert!(text.contains("in all     3.5 XLM (35000000 stroops)"), "{text}");
+    }
+
+    #[test]
+    fn an_id_from_the_future_is_doubted_when_the_run_is_started() {
+        let (id, asked) = ("01a3185c-4830-7000-8000-00000000000a", 1_799_999_998);
+        assert_eq!(doubtful_id(id, asked), None);
+        assert_eq!(doubtful_id(id, asked + 86_400), None, "an answer to a repeated request");
+        assert!(doubtful_id(id, asked - 3_600).is_some());
+        assert!(doubtful_id("01a3185c-4830-4000-8000-00000000000a", asked).is_some());
+    }
+
+    #[test]
+    fn no_output_leaves_the_folder_and_none_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in ["../x", "/etc/x", "a//b", "a/../b", "", "a\\b"] {
+            assert!(local(folder.path(), path).is_err(), "{path}");
+        }
+        std::fs::write(folder.path().join("x"), "").unwrap();
+        assert!(local(folder.path(), "x").is_err());
+        assert!(local(folder.path(), "a/x").is_ok());
+        assert_eq!(encoded("a b/ü?.json"), "a%20b/%C3%BC%3F.json");
     }
 }

@@ -5,10 +5,12 @@ use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use seal::RunKey;
-use serde_json::Value;
 use stellar::vault::RunTerms;
-use wire::{Digest, RunId};
+use walkdir::WalkDir;
+use wire::view::{JsonText, ReceiptView};
+use wire::{AttemptKey, Digest, RunDocument, RunId, RunView, failure};
 
+use super::facts::Hints;
 use crate::failure::{Failure, Result};
 
 /// Most files of a bundle.
@@ -17,6 +19,11 @@ const MOST_FILES: usize = 100_000;
 const MOST_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// Most bytes of one small document of a bundle.
 const LARGEST_DOCUMENT: u64 = 64 * 1024 * 1024;
+/// Most bytes of what an archive says about an entry beside its header, such as a long name. A reader
+/// has to hold it in memory.
+const LARGEST_EXTENSION: u64 = 64 * 1024;
+/// What a bundle may hold at its top. Anything else was put there by somebody else.
+const PARTS: [&str; 5] = ["run.json", "pack", "module", "facts", "chain"];
 
 /// A bundle in a folder.
 #[derive(Debug, Clone)]
@@ -27,21 +34,16 @@ pub struct Bundle {
 }
 
 /// What the gateway says about a run. Only ever compared.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
     /// The run.
-    pub id: RunId,
-    /// The attempt that counts.
-    pub attempt: u32,
-    /// The run's id on chain.
-    pub run_id: Option<Digest>,
-    /// Which vault the gateway says it is in.
-    pub vault: Option<String>,
-    /// Which terms it says the run was opened with.
+    pub run: RunView,
+    /// Which terms it says that the attempt was opened with.
     pub terms: Option<RunTerms>,
-    /// Digest of the input that it says the run had.
-    pub input_digest: Option<Digest>,
-    run: Value,
+    /// Which vault it says that the run is in.
+    pub vault: Option<String>,
+    /// Which input it says that the run had.
+    pub input: Option<JsonText>,
 }
 
 impl Bundle {
@@ -49,13 +51,13 @@ impl Bundle {
     ///
     /// # Errors
     ///
-    /// [`Failure::Bad`] when it holds no readable `run.json`.
+    /// [`Failure::Bad`] when it holds no readable `run.json`, or anything that no bundle holds: links,
+    /// devices, files beside its parts.
     pub fn open(root: PathBuf) -> Result<Self> {
+        require_plain(&root)?;
         let text = read(&root.join("run.json"))?
             .ok_or_else(|| Failure::bad("the bundle has no run.json"))?;
-        let document: Value = serde_json::from_slice(&text)
-            .map_err(|error| Failure::bad(format!("run.json: {error}")))?;
-        Ok(Self { claim: Claim::read(&document)?, root })
+        Ok(Self { claim: Claim::read(&text)?, root })
     }
 
     /// The folder of the pack.
@@ -84,51 +86,96 @@ impl Bundle {
 
     /// The run's key in facts views.
     pub fn run_key(&self) -> RunKey {
-        RunKey::from(self.claim.id)
+        RunKey::from(self.claim.id())
     }
 }
 
 impl Claim {
-    fn read(document: &Value) -> Result<Self> {
-        let run = document.get("run").filter(|run| run.is_object()).unwrap_or(document);
-        let find = |names: &[&str]| {
-            let places = [document, run];
-            let found =
-                places.iter().flat_map(|place| names.iter().filter_map(|name| place.get(*name)));
-            found.into_iter().find(|value| !value.is_null()).cloned()
-        };
-        let text = |names: &[&str]| find(names).and_then(|value| value.as_str().map(str::to_owned));
-        let id = run.get("id").and_then(Value::as_str).unwrap_or_default();
-        let id = id.parse().map_err(|_| Failure::bad("run.json: its id is no run's id"))?;
-        let attempt = find(&["attempt"])
-            .and_then(|value| value.as_u64())
-            .and_then(|value| u32::try_from(value).ok());
-        Ok(Self {
-            id,
-            attempt: attempt.unwrap_or(1),
-            run_id: text(&["vaultRunId", "vault_run_id", "runId"])
-                .and_then(|text| text.parse().ok()),
-            vault: text(&["vaultId", "vault", "contractId"]),
-            terms: find(&["terms"]).and_then(|terms| serde_json::from_value(terms).ok()),
-            input_digest: find(&["input"]).and_then(|input| wire::json::digest(&input).ok()),
-            run: run.clone(),
-        })
+    /// Reads `run.json`: the document of a bundle, or the run alone where a gateway has no bundle.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Bad`] when it is neither.
+    pub fn read(text: &[u8]) -> Result<Self> {
+        let document = RunDocument::<RunTerms>::read(text);
+        if let Ok(RunDocument { run, terms, vault_id, nonce: _, input }) = document {
+            return Ok(Self { run, terms, vault: Some(vault_id), input: Some(input) });
+        }
+        let run: RunView = wire::json::read(text)
+            .map_err(|error| Failure::bad(format!("run.json is not a run: {error}")))?;
+        Ok(Self { run, terms: None, vault: None, input: None })
     }
 
-    /// A member of the gateway's run object.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.run.get(name).and_then(Value::as_str)
+    /// The run.
+    pub const fn id(&self) -> RunId {
+        self.run.id
     }
 
-    /// A member of an object in the gateway's run object.
-    pub fn inner(&self, object: &str, name: &str) -> Option<&str> {
-        self.run.get(object).and_then(|object| object.get(name)).and_then(Value::as_str)
+    /// The attempt that the bundle is of.
+    pub const fn attempt(&self) -> u32 {
+        self.run.attempt
     }
 
-    /// Whether the gateway shows a receipt.
-    pub fn has_receipt(&self) -> bool {
-        self.run.get("receipt").is_some_and(Value::is_object)
+    /// The receipt that the gateway shows.
+    pub const fn receipt(&self) -> Option<&ReceiptView> {
+        self.run.receipt.as_ref()
     }
+
+    /// Digest of the input that the gateway shows. Exact: the text is not rounded on the way.
+    pub fn input_digest(&self) -> Option<Digest> {
+        let input = wire::json::exact::canonical(self.input.as_ref()?.as_str());
+        input.ok().map(|exact| Digest::of(exact.text.as_bytes()))
+    }
+
+    /// The digest of the failure that the gateway describes.
+    pub fn failure_digest(&self) -> Option<Digest> {
+        let key = AttemptKey::new(self.id(), self.attempt());
+        let reason = self.run.error.as_deref().unwrap_or_default();
+        Some(failure::digest(key, self.run.error_code.as_deref()?, reason))
+    }
+
+    /// Where to look on chain besides the vault's events.
+    pub fn hints(&self) -> Hints {
+        let shown = self.run.run_id.map(|id| (self.attempt(), Digest::from(*id.as_bytes())));
+        let listed = self.run.attempts.iter().filter_map(|attempt| {
+            attempt.run_id.map(|id| (attempt.attempt, Digest::from(*id.as_bytes())))
+        });
+        let last = self.run.attempts.iter().map(|attempt| attempt.attempt).max();
+        Hints {
+            attempt: last.unwrap_or_default().max(self.attempt()).min(MOST_ATTEMPTS),
+            run_ids: shown.into_iter().chain(listed).take(MOST_HINTS).collect(),
+            user: self.run.user.parse().ok(),
+        }
+    }
+}
+
+/// A gateway that names more attempts than this is not followed.
+const MOST_ATTEMPTS: u32 = 10_000;
+/// Each hint costs a question to the node.
+const MOST_HINTS: usize = 100;
+
+/// A bundle holds regular files in folders, below its known parts, and nothing else.
+fn require_plain(root: &Path) -> Result<()> {
+    let entries = WalkDir::new(root).follow_links(false).min_depth(1);
+    for (count, entry) in entries.into_iter().enumerate() {
+        let entry =
+            entry.map_err(|error| Failure::unknown("the bundle's folder cannot be read", error))?;
+        let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
+        let first = path.components().next().map(|part| part.as_os_str().to_owned());
+        let is_part = first.is_some_and(|first| PARTS.iter().any(|part| first == *part));
+        let kind = entry.file_type();
+        if !is_part || !(kind.is_file() || kind.is_dir()) {
+            return Err(Failure::bad(format!(
+                "the bundle holds {}, which belongs to no bundle: a link, a device or a file of \
+                 somebody else; remove it, or fetch the bundle again",
+                path.display()
+            )));
+        }
+        if count > MOST_FILES {
+            return Err(Failure::bad(format!("the bundle holds more than {MOST_FILES} files")));
+        }
+    }
+    Ok(())
 }
 
 /// Unpacks a bundle's archive into the empty folder `into`: regular files below it and nothing
@@ -141,6 +188,7 @@ impl Claim {
 pub fn unpack(archive: &Path, into: &Path) -> Result<()> {
     let file = File::open(archive)
         .map_err(|error| Failure::usage(format!("cannot open {}: {error}", archive.display())))?;
+    require_small_extensions(&file)?;
     let mut archive = tar::Archive::new(file);
     let (mut files, mut bytes) = (0, 0);
     for entry in archive.entries().map_err(broken)? {
@@ -167,6 +215,24 @@ pub fn unpack(archive: &Path, into: &Path) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Goes over the headers alone, skipping what they announce: the reader that unpacks would take a
+/// name of three gigabytes into memory before it could be refused.
+fn require_small_extensions(mut file: &File) -> Result<()> {
+    let mut archive = tar::Archive::new(file);
+    for entry in archive.entries_with_seek().map_err(broken)?.raw(true) {
+        let entry = entry.map_err(broken)?;
+        let kind = entry.header().entry_type();
+        let size = entry.header().entry_size().map_err(broken)?;
+        if !(kind.is_file() || kind.is_dir()) && size > LARGEST_EXTENSION {
+            return Err(Failure::bad(format!(
+                "the bundle's archive holds an entry of kind {kind:?} with {size} bytes, at most \
+                 {LARGEST_EXTENSION} are read"
+            )));
+        }
+    }
+    io::Seek::rewind(&mut file).map_err(broken)
 }
 
 /// Packs the folder `root` into an archive that must not exist yet.
@@ -256,6 +322,45 @@ mod tests {
             assert!(matches!(result, Err(Failure::Bad(_))), "{name}");
             assert_eq!(fs::read_dir(&into).unwrap().count(), 0, "{name}");
             assert!(!folder.path().join("evil").exists());
+        }
+    }
+
+    #[test]
+    fn a_long_name_of_three_gigabytes_is_refused_without_reading_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bundle.tar");
+        for kind in
+            [tar::EntryType::GNULongName, tar::EntryType::GNULongLink, tar::EntryType::XHeader]
+        {
+            let mut header = tar::Header::new_gnu();
+            header.set_path("././@LongLink").unwrap();
+            header.set_entry_type(kind);
+            header.set_size(3 * 1024 * 1024 * 1024);
+            header.set_cksum();
+            fs::write(&path, header.as_bytes()).unwrap();
+            // The rest is a hole, so that the archive is as long as it says and costs nothing.
+            File::options().write(true).open(&path).unwrap().set_len(3_300_000_000).unwrap();
+
+            let error = unpack(&path, folder.path()).unwrap_err();
+            assert!(matches!(&error, Failure::Bad(_)), "{error}");
+            assert!(error.to_string().contains("3221225472 bytes"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_with_links_or_foreign_files_is_refused() {
+        for foreign in ["link", "pack/link", "notes.txt", "other/x"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(foreign);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(folder.path().join("run.json"), "{}").unwrap();
+            if foreign.ends_with("link") {
+                std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+            } else {
+                fs::write(&path, "x").unwrap();
+            }
+            let error = Bundle::open(folder.path().to_owned()).unwrap_err().to_string();
+            assert!(error.contains("belongs to no bundle"), "{foreign}: {error}");
         }
     }
 

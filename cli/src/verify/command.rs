@@ -2,13 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use ed25519_dalek::VerifyingKey;
 use serde_json::json;
+use stellar::Address;
 use tempfile::TempDir;
-use wire::RunId;
+use wire::{Digest, RunId};
 
+use super::archive;
 use super::bundle::{self, Bundle};
-use super::facts::{self, ChainFacts, Hints, Own};
-use super::judge::judge;
+use super::facts::{self, ChainFacts, Own};
+use super::judge::{Asked, judge};
+use super::link::Proof;
+use super::rerun;
+use super::signed;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::gateway::Gateway;
@@ -16,41 +22,88 @@ use crate::output::Report;
 
 /// Prove a run.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  lumio verify 0197e4a0-…\n  lumio verify 0197e4a0-… --bundle \
-        lumio-0197e4a0.tar\n  \
-                        lumio verify 0197e4a0-… --bundle lumio-0197e4a0 --offline\n\n\
-                        Network, vault and registry are those of your own configuration, never \
-                            what the gateway says.\n\
-                        Exit codes: 0 proven, 1 a link is broken, 2 could not tell (always with \
-                            --offline), 3 wrong usage or configuration")]
+#[command(after_help = "\
+Examples:
+  lumio verify 0197e4a0-…
+  lumio verify 0197e4a0-… --input input.json --seed 7
+  lumio verify 0197e4a0-… --attempt 1
+  lumio verify 0197e4a0-… --bundle lumio-0197e4a0.tar
+  lumio verify 0197e4a0-… --bundle lumio-0197e4a0 --offline --trust G…
+
+Network, vault and registry are those of your own configuration, never what the gateway says.
+Exit codes: 0 proven, 1 a link is broken, 2 could not tell, 3 wrong usage or configuration")]
 pub struct Verify {
     /// The run's id
     run: String,
     /// Folder or archive with the run's bundle [default: fetched from the gateway]
     #[arg(long, value_name = "DIR|FILE")]
     bundle: Option<PathBuf>,
-    /// Ask no RPC: compare with the chain's facts in the exported bundle, which proves nothing by
-    /// itself
+    /// Prove what this attempt was charged for [default: the newest]
+    #[arg(long, value_name = "N", conflicts_with = "bundle",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: Option<u32>,
+    /// Ask no RPC: take the chain's facts from the exported bundle
     #[arg(long, requires = "bundle")]
     offline: bool,
+    /// Accept the facts of the bundle if this key signed them: G…, 64 hex digits, or a key's name
+    #[arg(long, value_name = "KEY", requires = "offline")]
+    trust: Option<String>,
+    /// Compare with the input that you asked for: a file of JSON
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Compare with the seed that you asked for
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Compare with the workflow that you asked for
+    #[arg(long, value_name = "NAME")]
+    workflow: Option<String>,
+    /// A list of your receipts, from `lumio receipts export` [default: the one kept on this machine]
+    #[arg(long, value_name = "FILE")]
+    receipts: Option<PathBuf>,
+    /// Execute the module again under the guard, and compare its outputs byte for byte
+    #[arg(long)]
+    rerun: bool,
+    /// The program that executes it again [default: module-gate beside lumio, or on the PATH]
+    #[arg(long, value_name = "PROGRAM", requires = "rerun")]
+    module_gate: Option<PathBuf>,
 }
 
 /// Write a run's bundle.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  lumio export 0197e4a0-…\n  lumio export 0197e4a0-… --out \
-        evidence.tar")]
+#[command(after_help = "\
+Examples:
+  lumio export 0197e4a0-…
+  lumio export 0197e4a0-… --out evidence.tar
+  lumio export 0197e4a0-… --sign auditor")]
 pub struct Export {
     /// The run's id
     run: String,
     /// A new folder, or a new archive if it ends in .tar [default: lumio-RUN]
     #[arg(long, value_name = "DIR|FILE")]
     out: Option<PathBuf>,
+    /// Which attempt [default: the newest]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: Option<u32>,
+    /// Sign what you read from the chain with this key, so that others may rely on you
+    #[arg(long, value_name = "KEY")]
+    sign: Option<String>,
+    /// A list of your receipts, from `lumio receipts export` [default: the one kept on this machine]
+    #[arg(long, value_name = "FILE")]
+    receipts: Option<PathBuf>,
 }
 
 /// A bundle, and the temporary folder that it may live in.
 struct Opened {
     bundle: Bundle,
     _folder: Option<TempDir>,
+}
+
+/// Where the facts of an offline verification come from.
+enum Source {
+    /// Whoever wrote the bundle.
+    Unsigned,
+    /// The holder of this key.
+    Signed(VerifyingKey),
 }
 
 /// Proves a run.
@@ -62,17 +115,31 @@ struct Opened {
 pub async fn verify(context: &Context, command: &Verify) -> Result<Report> {
     let run = run_id(&command.run)?;
     let own = own(context)?;
-    let opened = open(context, run, command.bundle.as_deref()).await?;
-    let facts = match command.offline {
-        true => exported(&opened.bundle)?,
-        false => gather(context, &own, &opened.bundle).await?,
+    let asked = asked(command)?;
+    let trusted = command.trust.as_deref().map(|key| signed::key(context, key)).transpose()?;
+    let opened = open(context, run, command.bundle.as_deref(), command.attempt).await?;
+    let bundle = &opened.bundle;
+
+    let mut offline = None;
+    let facts = if command.offline {
+        let (facts, source) = exported(bundle, trusted)?;
+        offline = Some((source, facts.ledger, facts.ledger_time));
+        facts
+    } else {
+        gather(context, &own, run, bundle, command.receipts.as_deref()).await?
     };
-    let proof = judge(&opened.bundle, &facts, &own)?;
-    let mut report = proof.report();
-    if command.offline {
-        seen_by_others(&mut report, facts.ledger);
+    let mut proof = judge(bundle, &facts, &own, &asked)?;
+    if command.rerun {
+        proof.add(rerun::link(bundle, &proof, command.module_gate.as_deref()).await?);
     }
-    Ok(report)
+    Ok(match offline {
+        None => proof.report(),
+        Some((Source::Signed(key), ledger, time)) => {
+            proof.conclusion.rests_on[0] = signed::rests_on(&key, ledger, time);
+            proof.report()
+        }
+        Some((Source::Unsigned, ledger, _)) => consistent(&proof, ledger),
+    })
 }
 
 /// Writes a run's bundle with the chain's facts, and proves it once.
@@ -90,43 +157,56 @@ pub async fn export(context: &Context, command: &Export) -> Result<Report> {
             out.display()
         )));
     }
-    let opened = open(context, run, None).await?;
-    let facts = gather(context, &own, &opened.bundle).await?;
-    let text = serde_json::to_vec_pretty(&facts)
-        .map_err(|error| Failure::unknown("the chain's facts have no JSON form", error))?;
-    let file = opened.bundle.root().join(facts::FILE);
-    let unwritable =
-        |error: std::io::Error| Failure::unknown("the chain's facts cannot be written", error);
-    let folder = file.parent().unwrap_or(opened.bundle.root());
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&file, text))
-        .map_err(unwritable)?;
-    let proof = judge(&opened.bundle, &facts, &own)?;
-    place(opened.bundle.root(), &out)?;
+    let signer = command.sign.as_deref().map(|name| context.keys.load(name)).transpose()?;
+    let opened = open(context, run, None, command.attempt).await?;
+    let bundle = &opened.bundle;
+    let facts = gather(context, &own, run, bundle, command.receipts.as_deref()).await?;
+
+    write(bundle, facts::FILE, &signed::facts_text(&facts)?)?;
+    if let Some(signer) = &signer {
+        write(bundle, facts::SIGNED_FILE, &signed::sign(&facts, signer)?)?;
+    }
+    let proof = judge(bundle, &facts, &own, &Asked::default())?;
+    place(bundle.root(), &out)?;
+
     let mut report = proof.report();
     report.text.push_str(&format!("\nexported to {}", out.display()));
     report.json["exported"] = out.display().to_string().into();
+    if let Some(signer) = &signer {
+        let signer = signer.address();
+        report.text.push_str(&format!(
+            "\nthe chain's facts are signed by {signer}; others verify them with: lumio verify {run} \
+             --bundle … --offline --trust {signer}"
+        ));
+        report.json["signedBy"] = signer.to_string().into();
+    }
     Ok(report)
 }
 
-/// The facts came with the bundle and are signed by nobody: whoever wrote the files may have
-/// written them too. What is broken stays broken; what holds is only consistent.
-fn seen_by_others(report: &mut Report, ledger: u32) {
+/// The facts came with the bundle and have no signature that is accepted: whoever wrote the files may
+/// have written them too. What is broken stays broken; what holds is only consistent.
+fn consistent(proof: &Proof, ledger: u32) -> Report {
     let note = format!(
-        "the chain was not asked: its facts came with the bundle, as of ledger {ledger}, and \
-            nobody signed them; verify without --offline to read them yourself"
+        "the chain was not seen: its facts came with the bundle, as of ledger {ledger}, and no key \
+         that you trust signed them; verify without --offline, or name a signer with --trust"
     );
-    if report.exit_code == 0 {
+    let mut report = proof.report();
+    if report.exit_code == 1 {
+        report.text.push_str(&format!("\n{note}"));
+    } else {
+        let all = report.exit_code == 0;
         report.exit_code = 2;
         let links = report.text.split("\n\n").next().unwrap_or_default().to_owned();
-        report.text = format!("{links}\n\nCONSISTENT, NOT PROVEN: {note}");
+        let verdict = if all { "CONSISTENT, NOT PROVEN" } else { "COULD NOT TELL" };
+        report.text = format!("{links}\n\n{verdict}: {note}");
         report.json["proven"] = false.into();
+        report.json["provenSentences"] = json!([]);
         report.json["conclusion"] = json!([note]);
-    } else {
-        report.text.push_str(&format!("\n{note}"));
+        report.json["sum"]["complete"] = false.into();
     }
     report.json["consistent"] = (report.exit_code == 2).into();
     report.json["note"] = note.into();
+    report
 }
 
 fn run_id(text: &str) -> Result<RunId> {
@@ -134,7 +214,12 @@ fn run_id(text: &str) -> Result<RunId> {
         .map_err(|error: wire::id::InvalidRunId| Failure::usage(format!("'{text}': {error}")))
 }
 
-fn own(context: &Context) -> Result<Own> {
+/// The verifier's own configuration.
+///
+/// # Errors
+///
+/// [`Failure::Usage`] naming the setting that is missing.
+pub fn own(context: &Context) -> Result<Own> {
     Ok(Own {
         network: context.network.clone(),
         vault: context.vault()?,
@@ -142,38 +227,66 @@ fn own(context: &Context) -> Result<Own> {
     })
 }
 
-async fn open(context: &Context, run: RunId, given: Option<&Path>) -> Result<Opened> {
+fn asked(command: &Verify) -> Result<Asked> {
+    let input = command.input.as_deref().map(input_digest).transpose()?;
+    Ok(Asked { input, seed: command.seed, workflow: command.workflow.clone() })
+}
+
+/// The digest of a file of JSON, exact: no number is rounded on the way.
+fn input_digest(file: &Path) -> Result<Digest> {
+    let failed = |error: String| Failure::usage(format!("--input {}: {error}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let exact = wire::json::exact::canonical(&text)
+        .map_err(|flaw| failed(format!("{}: {}", flaw.pointer(), flaw.message)))?;
+    Ok(Digest::of(exact.text.as_bytes()))
+}
+
+async fn open(
+    context: &Context,
+    run: RunId,
+    given: Option<&Path>,
+    attempt: Option<u32>,
+) -> Result<Opened> {
     let opened = match given {
         Some(path) if path.is_dir() => {
             Opened { bundle: Bundle::open(path.to_owned())?, _folder: None }
         }
         Some(path) => unpacked(path)?,
-        None => fetched(context, run).await?,
+        None => fetched(context, run, attempt).await?,
     };
-    match opened.bundle.claim.id {
-        id if id == run => Ok(opened),
-        id => Err(Failure::bad(format!("the bundle is of run {id}, not {run}"))),
+    let claim = &opened.bundle.claim;
+    if claim.id() != run {
+        return Err(Failure::bad(format!("the bundle is of run {}, not {run}", claim.id())));
+    }
+    match attempt {
+        Some(attempt) if claim.attempt() != attempt => Err(Failure::bad(format!(
+            "the gateway answered with attempt {}, not {attempt}",
+            claim.attempt()
+        ))),
+        _ => Ok(opened),
     }
 }
 
-/// A run that was never sealed has no archive; what the gateway tells of it is all there is.
-async fn fetched(context: &Context, run: RunId) -> Result<Opened> {
+/// A gateway that refuses the bundle keeps nobody from asking the chain: what it shows of the run is
+/// taken in its place.
+async fn fetched(context: &Context, run: RunId, attempt: Option<u32>) -> Result<Opened> {
     let folder = temporary()?;
     let archive = folder.path().join("bundle.tar");
     let gateway = Gateway::new(context)?;
-    match gateway.download(&format!("/runs/{run}/bundle"), &archive).await {
-        Ok(()) => return unpacked(&archive),
+    let query = attempt.map(|attempt| format!("?attempt={attempt}")).unwrap_or_default();
+    match gateway.download(&format!("/runs/{run}/bundle{query}"), &archive).await {
+        Ok(()) => unpacked(&archive),
         Err(Failure::Bad(reason)) => {
-            let run_view = gateway.get(&format!("/runs/{run}")).await?;
-            if run_view.get("pack").is_some_and(|pack| !pack.is_null()) {
+            let Ok(view) = gateway.text(&format!("/runs/{run}")).await else {
                 return Err(Failure::Bad(reason));
-            }
-            let written = std::fs::write(folder.path().join("run.json"), run_view.to_string());
-            written.map_err(|error| Failure::unknown("run.json cannot be written", error))?;
+            };
+            let folder = temporary()?;
+            std::fs::write(folder.path().join("run.json"), view)
+                .map_err(|error| Failure::unknown("run.json cannot be written", error))?;
+            Ok(Opened { bundle: Bundle::open(folder.path().to_owned())?, _folder: Some(folder) })
         }
-        Err(failure) => return Err(failure),
+        Err(failure) => Err(failure),
     }
-    Ok(Opened { bundle: Bundle::open(folder.path().to_owned())?, _folder: Some(folder) })
 }
 
 fn unpacked(archive: &Path) -> Result<Opened> {
@@ -186,24 +299,40 @@ fn temporary() -> Result<TempDir> {
     tempfile::tempdir().map_err(|error| Failure::unknown("no temporary folder can be made", error))
 }
 
-async fn gather(context: &Context, own: &Own, bundle: &Bundle) -> Result<ChainFacts> {
-    let claim = &bundle.claim;
-    let run_id = claim.run_id.ok_or_else(|| {
-        Failure::bad(
-            "the gateway tells no run id on chain: the run was never opened, and there \
-            is nothing to prove",
-        )
-    })?;
-    let hint = |name| claim.inner("transactionHashes", name).and_then(|hash| hash.parse().ok());
-    let hints = Hints { open: hint("open"), finalize: hint("finalize") };
-    facts::gather(&context.rpc, own, &run_id, &hints).await
+async fn gather(
+    context: &Context,
+    own: &Own,
+    run: RunId,
+    bundle: &Bundle,
+    receipts: Option<&Path>,
+) -> Result<ChainFacts> {
+    let archived = |user: &Address| archive::load(context, own, user, receipts);
+    facts::gather(&context.rpc, own, run, &bundle.claim.hints(), archived).await
 }
 
-fn exported(bundle: &Bundle) -> Result<ChainFacts> {
-    let text = bundle.read(facts::FILE)?;
-    ChainFacts::parse(&text.ok_or_else(|| {
+/// The facts that came with the bundle: those that a trusted key signed, or any.
+fn exported(bundle: &Bundle, trusted: Option<VerifyingKey>) -> Result<(ChainFacts, Source)> {
+    if let Some(key) = trusted {
+        let envelope = bundle.read(facts::SIGNED_FILE)?.ok_or_else(|| {
+            Failure::usage(format!(
+                "the bundle has no {}; its exporter makes one with: lumio export RUN --sign KEY",
+                facts::SIGNED_FILE
+            ))
+        })?;
+        return Ok((signed::open(&envelope, key)?, Source::Signed(key)));
+    }
+    let text = bundle.read(facts::FILE)?.ok_or_else(|| {
         Failure::usage(format!("the bundle has no {}; export it with: lumio export", facts::FILE))
-    })?)
+    })?;
+    Ok((ChainFacts::parse(&text)?, Source::Unsigned))
+}
+
+fn write(bundle: &Bundle, name: &str, text: &[u8]) -> Result<()> {
+    let file = bundle.root().join(name);
+    let folder = file.parent().unwrap_or(bundle.root());
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&file, text))
+        .map_err(|error| Failure::unknown(&format!("{name} cannot be written"), error))
 }
 
 /// Brings the finished bundle to its place at once, so that no half of one is ever found there.

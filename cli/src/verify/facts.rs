@@ -1,16 +1,39 @@
-//! What the chain says about a run, read from the verifier's own RPC.
+//! What the chain says about a run, read from the verifier's own RPC: every attempt of it that was
+//! ever opened, and what its user was charged.
+//!
+//! Nothing is looked for where a gateway points. All `run,opened` events of the vault are read as far
+//! back as the node keeps them, and an event is the run's own when its id follows from the run's UUID
+//! and an attempt's number (V4): so an attempt that a gateway hides is found like any other.
 
+use seal::RunKey;
 use serde::{Deserialize, Serialize};
+use stellar::ids::{self, RunIdentity};
 use stellar::registry::{RateCard, Registry};
-use stellar::rpc::{Applied, Outcome};
-use stellar::vault::{self, RunFinalized, RunOpened, RunRecord, Vault};
-use stellar::{Address, ChainError, Network, Rpc};
-use wire::Digest;
+use stellar::vault::{RunFinalized, RunOpened, RunRecord, SettledRun, Vault};
+use stellar::{Address, Network};
+use wire::receipts::{ReceiptText, ReceiptsDocument};
+use wire::{Digest, RunId};
 
 use crate::failure::{Failure, Result};
 
+mod gather;
+
+pub use gather::{Hints, account_receipts, gather};
+
 /// Name of the document in an exported bundle.
 pub const FILE: &str = "chain/facts.json";
+
+/// Name of the same facts as a signed statement.
+pub const SIGNED_FILE: &str = "chain/facts.dsse";
+
+/// The version of the document.
+pub const FACTS_KIND: &str = "lumio-chain-facts-v2";
+
+/// So many attempts beyond the last known one are looked for.
+pub const FURTHER_ATTEMPTS: u32 = 16;
+
+/// How far the clocks of a gateway or a gate may be from the ledger's, in seconds.
+pub const CLOCK_SLACK: u64 = 120;
 
 /// The verifier's own configuration: never what a gateway or bundle says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +49,10 @@ pub struct Own {
 /// What the chain says about one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainFacts {
+    /// [`FACTS_KIND`].
+    pub kind: String,
+    /// The run.
+    pub run: RunId,
     /// Passphrase of the network that was read.
     pub network: String,
     /// The vault that was read.
@@ -36,18 +63,35 @@ pub struct ChainFacts {
     pub ledger: u32,
     /// When it closed, Unix seconds.
     pub ledger_time: u64,
-    /// The run's id on chain that was looked for.
-    pub run_id: Digest,
-    /// The run's record, while it lives.
-    pub record: Option<RunRecord>,
-    /// The opened event, while the node keeps it.
-    pub opened: Option<RunOpened>,
-    /// The finalized event, while the node keeps it.
-    pub finalized: Option<RunFinalized>,
-    /// The rate card that the run was opened under.
-    pub rate_card: Option<RateCard>,
-    /// The account's receipts now.
+    /// From which ledger on the vault's events were read.
+    pub oldest_ledger: u32,
+    /// When that one closed, or later.
+    pub oldest_time: u64,
+    /// Every attempt that was found, in their order.
+    pub attempts: Vec<AttemptFacts>,
+    /// The user's receipts now.
     pub account: Option<Receipts>,
+    /// The newest of the user's receipts without a gap, as far back as their texts are known.
+    pub receipts: Option<ReceiptsDocument>,
+    /// Settlements of the user whose opening was not found. Any of them could be this run's.
+    pub unexplained: Vec<Settlement>,
+}
+
+/// What the chain says about one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptFacts {
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// Its id on chain.
+    pub run_id: Digest,
+    /// Its record, while that lives.
+    pub record: Option<RunRecord>,
+    /// Its opened event, while the node keeps it.
+    pub opened: Option<RunOpened>,
+    /// Its finalized event, while the node keeps it.
+    pub finalized: Option<RunFinalized>,
+    /// The rate card that it was opened under.
+    pub rate_card: Option<RateCard>,
 }
 
 /// How far an account's receipts have come.
@@ -59,116 +103,119 @@ pub struct Receipts {
     pub hash: Digest,
 }
 
-/// Where to look first. Hints come from the gateway and are no facts: what they lead to is checked
-/// to be this run's, and when they lead to nothing everything is searched.
-#[derive(Debug, Clone, Default)]
-pub struct Hints {
-    /// Hash of the transaction that opened the run.
-    pub open: Option<Digest>,
-    /// Hash of the transaction that settled it.
-    pub finalize: Option<Digest>,
+/// A settlement by its event alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settlement {
+    /// The receipt's number.
+    pub number: u64,
+    /// When it was settled.
+    pub finalized_at: u64,
 }
 
-/// Reads all there is to know about `run_id`.
-///
-/// # Errors
-///
-/// [`Failure::Unknown`] when the RPC does not answer, [`Failure::Usage`] when it is on another
-/// network.
-pub async fn gather(rpc: &Rpc, own: &Own, run_id: &Digest, hints: &Hints) -> Result<ChainFacts> {
-    rpc.require_network(&own.network).await?;
-    let clock = rpc.clock().await?;
-    let mut facts = ChainFacts {
-        network: own.network.passphrase().to_owned(),
-        vault: own.vault.0,
-        registry: own.vault.read_config(rpc).await?.map(|config| config.registry),
-        ledger: clock.latest_ledger,
-        ledger_time: clock.latest_close,
-        run_id: *run_id,
-        record: None,
-        opened: None,
-        finalized: None,
-        rate_card: None,
-        account: None,
-    };
-    if facts.registry.is_none() {
-        return Ok(facts);
+/// What an attempt's id on chain is made from, beside the run and the attempt's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Who pays.
+    pub user: Address,
+    /// Who opened it.
+    pub opened_by: Address,
+    /// Its deadline.
+    pub deadline: u64,
+}
+
+impl Own {
+    /// The id that `attempt` of `run` has on chain when it was opened so.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: addresses have an XDR form.
+    pub fn run_id(&self, run: RunId, attempt: u32, origin: &Origin) -> Result<Digest> {
+        Ok(ids::run_id(&RunIdentity {
+            network: &self.network,
+            vault: &self.vault.0,
+            user: &origin.user,
+            caller: &origin.opened_by,
+            nonce: &ids::nonce(run.as_uuid(), attempt),
+            deadline: origin.deadline,
+        })?)
     }
-    facts.record = own.vault.read_run(rpc, run_id).await?.record.map(|(record, _)| record);
-    facts.opened = match applied(rpc, hints.open).await? {
-        Some(applied) => vault::opened(&applied, &own.vault, run_id)?,
-        None => None,
-    };
-    facts.finalized = match applied(rpc, hints.finalize).await? {
-        Some(applied) => vault::finalized(&applied, &own.vault, run_id)?,
-        None => None,
-    };
-    if facts.opened.is_none() || facts.finalized.is_none() {
-        search(rpc, own, clock.oldest_ledger, &mut facts).await?;
-    }
-    if let Some(opened) = &facts.opened {
+}
+
+impl From<&RunOpened> for Origin {
+    fn from(opened: &RunOpened) -> Self {
         let terms = &opened.terms;
-        facts.rate_card =
-            own.registry.read_rate_card(rpc, terms.agent_id, terms.rate_version).await?;
+        Self { user: terms.user, opened_by: terms.opened_by, deadline: terms.deadline }
     }
-    if let Some(user) = facts.user() {
-        let account = own.vault.read_account(rpc, &user).await?;
-        facts.account = account
-            .map(|account| Receipts { count: account.receipts, hash: account.receipts_hash });
-    }
-    Ok(facts)
 }
 
-impl ChainFacts {
-    /// Whose run it is, as far as the chain tells.
-    pub fn user(&self) -> Option<Address> {
-        let record = self.record.as_ref().map(|record| record.user);
-        record.or_else(|| self.opened.as_ref().map(|opened| opened.terms.user))
+impl From<&RunRecord> for Origin {
+    fn from(record: &RunRecord) -> Self {
+        Self { user: record.user, opened_by: record.opened_by, deadline: record.deadline }
+    }
+}
+
+impl From<&SettledRun> for Origin {
+    fn from(settled: &SettledRun) -> Self {
+        let terms = &settled.terms;
+        Self { user: terms.user, opened_by: terms.opened_by, deadline: terms.deadline }
+    }
+}
+
+impl AttemptFacts {
+    /// An attempt of which nothing is known yet.
+    pub const fn new(attempt: u32, run_id: Digest) -> Self {
+        Self { attempt, run_id, record: None, opened: None, finalized: None, rate_card: None }
     }
 
-    /// Whether the chain says anything at all about the run.
+    /// Whether the chain says anything at all about it.
     pub const fn is_silent(&self) -> bool {
         self.record.is_none() && self.opened.is_none() && self.finalized.is_none()
     }
 
+    /// What its id is made from, as far as the chain says.
+    pub fn origin(&self) -> Option<Origin> {
+        let opened = self.opened.as_ref().map(Origin::from);
+        opened.or_else(|| self.record.as_ref().map(Origin::from))
+    }
+}
+
+impl ChainFacts {
     /// Reads the document of an exported bundle.
     ///
     /// # Errors
     ///
     /// [`Failure::Bad`] when it is not one.
     pub fn parse(text: &[u8]) -> Result<Self> {
-        serde_json::from_slice(text).map_err(|error| Failure::bad(format!("{FILE}: {error}")))
+        let facts: Self =
+            wire::json::read(text).map_err(|error| Failure::bad(format!("{FILE}: {error}")))?;
+        match facts.kind.as_str() {
+            FACTS_KIND => Ok(facts),
+            other => Err(Failure::bad(format!(
+                "{FILE} is of kind {other}, expected {FACTS_KIND}; export the run again"
+            ))),
+        }
+    }
+
+    /// The receipts of the list, each with its number. Those that cannot be decoded are left out.
+    pub fn settled(&self) -> Vec<(u64, SettledRun)> {
+        self.receipts.iter().flat_map(|list| &list.receipts).filter_map(settled).collect()
     }
 }
 
-async fn applied(rpc: &Rpc, hash: Option<Digest>) -> Result<Option<Box<Applied>>> {
-    let Some(hash) = hash else { return Ok(None) };
-    match rpc.transaction(&hash).await?.outcome {
-        Outcome::Applied(applied) => Ok(Some(applied)),
-        Outcome::NotFound => Ok(None),
-    }
+/// A receipt of a list, decoded.
+pub fn settled(receipt: &ReceiptText) -> Option<(u64, SettledRun)> {
+    let xdr = receipt.xdr().ok()?;
+    Some((receipt.number, SettledRun::from_xdr(&xdr).ok()?))
 }
 
-/// Looks through the vault's events as far as the node keeps them.
-async fn search(rpc: &Rpc, own: &Own, from: u32, facts: &mut ChainFacts) -> Result<()> {
-    if facts.opened.is_none() {
-        let events = rpc.events(&own.vault.0, from, &["run", "opened"]).await?;
-        let events = events.iter().map(RunOpened::from_event);
-        facts.opened = this(events, |event| event.run_id == facts.run_id);
-    }
-    if facts.finalized.is_none() {
-        let events = rpc.events(&own.vault.0, from, &["run", "finalized"]).await?;
-        let events = events.iter().map(RunFinalized::from_event);
-        facts.finalized = this(events, |event| event.run_id == facts.run_id);
-    }
-    Ok(())
+/// When the run was asked for, Unix seconds: the runner makes its id at that moment (UUID version 7),
+/// and the user has it from then on.
+pub fn asked_at(run: RunId) -> Option<u64> {
+    let (seconds, _) = run.as_uuid().get_timestamp()?.to_unix();
+    Some(seconds)
 }
 
-/// The run's own event. One of another run that cannot be decoded is no reason to know nothing of
-/// this one: were this run's own event the broken one, it would be missing, and its links unknown.
-fn this<T>(
-    events: impl Iterator<Item = std::result::Result<T, ChainError>>,
-    is_own: impl Fn(&T) -> bool,
-) -> Option<T> {
-    events.filter_map(std::result::Result::ok).find(is_own)
+/// The run's key in facts views.
+pub fn run_key(run: RunId) -> RunKey {
+    RunKey::from(run)
 }

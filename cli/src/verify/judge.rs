@@ -1,26 +1,33 @@
-//! Judging the links of one run: a pure function of files, chain facts and the verifier's
+//! Judging the links of one run: a pure function of files, chain facts and the verifier's own
 //! configuration.
 
+mod attempts;
+mod conclusion;
 mod money;
 mod pack;
+mod request;
 mod stated;
+mod times;
 
-use stellar::vault::{Lifecycle, RunTerms};
-use wire::{Digest, Usage};
+use stellar::vault::{Lifecycle, RunTerms, SettledRun};
+use wire::Digest;
 
 use super::bundle::Bundle;
-use super::facts::{ChainFacts, Own};
-use super::link::{Link, Name, Proof, State};
+use super::facts::{AttemptFacts, ChainFacts, Own};
+use super::link::{Link, Name, Proof};
 use crate::failure::Result;
 
-/// How the chain says the run ended.
+pub use attempts::{AttemptProof, Outcome, Sum};
+pub use request::Asked;
+
+/// How the chain says that the attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// Settled.
     Settled {
         /// Stroops.
         charge: i128,
-        /// What the run commits to.
+        /// What the attempt commits to.
         output_hash: Digest,
     },
     /// The whole escrow went back.
@@ -34,63 +41,102 @@ struct Case<'a> {
     bundle: &'a Bundle,
     facts: &'a ChainFacts,
     own: &'a Own,
+    /// The attempt that the bundle is of, as the chain knows it.
+    shown: Option<&'a AttemptFacts>,
+    /// Its receipt with the receipt's number, from the list.
+    receipt: Option<(u64, SettledRun)>,
     /// The terms that the chain vouches for.
     terms: Option<RunTerms>,
     end: End,
 }
 
-/// Judges every link.
+/// Judges every link. `asked` is what the user remembers of the request.
 ///
 /// # Errors
 ///
 /// [`crate::failure::Failure::Unknown`] when a file cannot be read.
-pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own) -> Result<Proof> {
-    let terms = terms(bundle, facts);
-    let case = Case { bundle, facts, own, terms, end: end(facts) };
-    let mut links = vec![money::vault(&case), money::terms(&case), money::rates(&case)];
+pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own, asked: &Asked) -> Result<Proof> {
+    let shown = shown(bundle, facts);
+    let receipt = shown.and_then(|shown| {
+        facts.settled().into_iter().find(|(_, receipt)| receipt.run_id == shown.run_id)
+    });
+    let terms = terms(bundle, shown, receipt.as_ref());
+    let end = end(shown, receipt.as_ref());
+    let case = Case { bundle, facts, own, shown, receipt, terms, end };
+
     let stated = stated::read(&case)?;
-    links.push(money::charge(&case, stated.as_ref().map(stated::Stated::usage)));
-    links.push(money::receipt(&case));
+    let attempts = attempts::of(&case);
+    let mut links = vec![
+        money::vault(&case),
+        money::terms(&case),
+        money::rates(&case),
+        money::charge(&case, stated.as_ref().map(stated::Stated::usage)),
+        attempts.link(&case),
+        money::receipt(&case),
+        money::account(&case),
+        request::link(&case, stated.as_ref(), asked),
+    ];
     if is_failure_record(&case)? {
         links.extend(money::failure(&case));
     } else {
         links.push(stated::usage(&case, stated.as_ref()));
         links.push(stated::statement(&case, stated.as_ref()));
+        links.push(times::link(&case, stated.as_ref()));
         links.extend(pack::links(&case, stated.as_ref())?);
         links.push(stated::gates(&case, stated.as_ref())?);
     }
-    links.push(money::account(&case));
     links.sort_by_key(|link| link.link);
-    let conclusion = conclusion(&case, stated.as_ref(), &links);
-    Ok(Proof { links, conclusion })
+    let conclusion = conclusion::draw(&case, stated.as_ref(), &attempts, &links);
+    let attempts::Attempts { attempts, sum, .. } = attempts;
+    Ok(Proof { links, attempts, sum, conclusion })
 }
 
-/// From the opened event; when that is gone, the gateway's, if they have the hash that the record
-/// holds.
-fn terms(bundle: &Bundle, facts: &ChainFacts) -> Option<RunTerms> {
-    if let Some(opened) = &facts.opened {
+/// The attempt that the bundle is of. A number can have several ids on chain, one for each deadline it
+/// was opened under: the one that the gateway names is meant.
+fn shown<'a>(bundle: &Bundle, facts: &'a ChainFacts) -> Option<&'a AttemptFacts> {
+    let claim = &bundle.claim;
+    let named = claim.run.run_id.map(|id| Digest::from(*id.as_bytes()));
+    let same = || facts.attempts.iter().filter(|attempt| attempt.attempt == claim.attempt());
+    same().find(|attempt| Some(attempt.run_id) == named).or_else(|| same().next())
+}
+
+/// From the opened event or the receipt; when both are gone, the gateway's, if they have the hash that
+/// the record holds.
+fn terms(
+    bundle: &Bundle,
+    shown: Option<&AttemptFacts>,
+    receipt: Option<&(u64, SettledRun)>,
+) -> Option<RunTerms> {
+    let shown = shown?;
+    if let Some(opened) = &shown.opened {
         return Some(opened.terms.clone());
     }
-    let (claimed, record) = (bundle.claim.terms.as_ref()?, facts.record.as_ref()?);
+    if let Some((_, receipt)) = receipt {
+        return Some(receipt.terms.clone());
+    }
+    let (claimed, record) = (bundle.claim.terms.as_ref()?, shown.record.as_ref()?);
     let hash = claimed.hash().ok()?;
     (hash == record.terms_hash).then(|| claimed.clone())
 }
 
-fn end(facts: &ChainFacts) -> End {
-    match (&facts.record, &facts.finalized) {
-        (Some(record), _) => match record.lifecycle {
+fn end(shown: Option<&AttemptFacts>, receipt: Option<&(u64, SettledRun)>) -> End {
+    let Some(shown) = shown else { return End::Open };
+    if let Some(record) = &shown.record {
+        return match record.lifecycle {
             Lifecycle::Finalized { charge, output_hash, .. } => {
                 End::Settled { charge, output_hash }
             }
             Lifecycle::Voided(_) | Lifecycle::Reclaimed => End::Returned,
-            // Past its deadline it can only be returned, but it is the user's again when somebody
-            // has returned it, not before.
+            // Past its deadline it can only be returned, but it is the user's again when somebody has
+            // returned it, not before.
             Lifecycle::Open => End::Open,
-        },
-        (None, Some(event)) => {
-            End::Settled { charge: event.actual_charge, output_hash: event.output_hash }
-        }
-        (None, None) => End::Open,
+        };
+    }
+    let event = shown.finalized.as_ref().map(|event| (event.actual_charge, event.output_hash));
+    let receipt = receipt.map(|(_, receipt)| (receipt.actual_charge, receipt.output_hash));
+    match event.or(receipt) {
+        Some((charge, output_hash)) => End::Settled { charge, output_hash },
+        None => End::Open,
     }
 }
 
@@ -100,54 +146,12 @@ fn is_failure_record(case: &Case<'_>) -> Result<bool> {
     let has_pack = case.bundle.read(&format!("pack/{}", seal::SEAL_FILE))?.is_some();
     let free = match case.end {
         End::Settled { charge, output_hash } => {
-            charge == 0 && money::failure_digest(case) == Some(output_hash)
+            charge == 0 && case.bundle.claim.failure_digest() == Some(output_hash)
         }
         End::Returned => true,
         End::Open => false,
     };
     Ok(free && !has_pack)
-}
-
-fn conclusion(case: &Case<'_>, stated: Option<&stated::Stated>, links: &[Link]) -> Vec<String> {
-    let End::Settled { charge, .. } = case.end else {
-        return vec![
-            "proven: the whole escrow went back to the user; nothing was charged".to_owned(),
-        ];
-    };
-    let paid = paid(charge, money::fee(case));
-    let Some(stated) = stated else {
-        return vec![format!(
-            "proven: {paid} for a run that was never executed; its failure is committed to on chain"
-        )];
-    };
-    let Usage { llm_in, llm_out, http_calls, runtime_ms } = stated.usage();
-    let mut lines = vec![format!(
-        "proven: {paid} for {runtime_ms} ms, {llm_in} + {llm_out} tokens and {http_calls} calls, \
-            at prices pinned before the run; \
-         output files and module are byte for byte what the charge commits to"
-    )];
-    lines.push(format!(
-        "rests on trust: that the module really ran so, and used this much, is stated by the key \
-            {}, which the agent's developer accepted on chain",
-        stated.signer()
-    ));
-    let skipped = links.iter().filter(|link| link.state == State::Skipped);
-    lines.extend(skipped.map(|link| format!("not shown: {}: {}", link.link.as_str(), link.detail)));
-    lines
-}
-
-/// What left the user's account: the charge, and the runner's flat fee where there is one.
-fn paid(charge: i128, fee: i128) -> String {
-    use stellar::amount::show;
-    match fee {
-        0 => format!("{} were charged", show(charge)),
-        fee => format!(
-            "{} were charged and {} went to the runner as its fee, {} in all,",
-            show(charge),
-            show(fee),
-            show(charge.saturating_add(fee))
-        ),
-    }
 }
 
 /// `what` differs: one side says this, the other that.
@@ -157,14 +161,17 @@ fn differs<T: PartialEq + std::fmt::Display>(what: &str, ours: T, theirs: T) -> 
 
 /// The name of every link, so that none is forgotten.
 #[cfg(test)]
-pub(crate) const ALL: [Name; 13] = [
+pub(crate) const ALL: [Name; 16] = [
     Name::Vault,
     Name::Terms,
     Name::Rates,
     Name::Charge,
+    Name::Attempts,
     Name::Receipt,
     Name::Usage,
     Name::Statement,
+    Name::Request,
+    Name::Times,
     Name::Seal,
     Name::Manifest,
     Name::Files,

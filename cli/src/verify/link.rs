@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 use serde_json::json;
+use stellar::amount::show;
 
+use super::judge::{AttemptProof, Outcome, Sum};
 use crate::escape::escape;
 use crate::output::Report;
 
@@ -18,12 +20,18 @@ pub enum Name {
     Rates,
     /// The charge is prices times metered usage, and the rest went back.
     Charge,
+    /// These are all attempts of the run, and what each was charged.
+    Attempts,
     /// The gateway's receipt says what the vault did.
     Receipt,
     /// The usage that was charged is the one in the signed statement.
     Usage,
     /// The statement is about this run, signed by a key that the agent accepted on chain.
     Statement,
+    /// Input, seed and workflow are those that the user asked for.
+    Request,
+    /// The execution lies between the attempt's opening and its settlement.
+    Times,
     /// The output hash on chain is the digest of the seal.
     Seal,
     /// The seal names the manifest, and the manifest this run.
@@ -36,6 +44,8 @@ pub enum Name {
     Gates,
     /// The account's running hash over its receipts holds this one.
     Account,
+    /// The module, executed again here, leaves the same outputs.
+    Rerun,
 }
 
 /// What a link showed.
@@ -68,9 +78,29 @@ pub struct Link {
 pub struct Proof {
     /// In the order of [`Name`].
     pub links: Vec<Link>,
-    /// What the links prove together, and what rests on trust.
-    pub conclusion: Vec<String>,
+    /// Every attempt of the run, as the chain has them.
+    pub attempts: Vec<AttemptProof>,
+    /// What they came to together.
+    pub sum: Sum,
+    /// What follows.
+    pub conclusion: Conclusion,
 }
+
+/// What the links prove together. Its parts are printed only as far as the links hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conclusion {
+    /// What is proven if every link holds.
+    pub proven: Vec<String>,
+    /// What the run cost at least, if it is not known whether that is all.
+    pub at_least: Option<String>,
+    /// On whose word or key it rests.
+    pub rests_on: Vec<String>,
+    /// What was not looked at.
+    pub not_looked_at: Vec<String>,
+}
+
+/// The version of the JSON that a proof is printed as; `spec/verify.schema.json` describes it.
+pub const SCHEMA: &str = "lumio-verify-v2";
 
 impl Link {
     /// It holds.
@@ -112,15 +142,19 @@ impl Name {
             Self::Terms => "terms",
             Self::Rates => "rates",
             Self::Charge => "charge",
+            Self::Attempts => "attempts",
             Self::Receipt => "receipt",
             Self::Usage => "usage",
             Self::Statement => "statement",
+            Self::Request => "request",
+            Self::Times => "times",
             Self::Seal => "seal",
             Self::Manifest => "manifest",
             Self::Files => "files",
             Self::Module => "module",
             Self::Gates => "gates",
             Self::Account => "account",
+            Self::Rerun => "rerun",
         }
     }
 }
@@ -138,6 +172,11 @@ impl Proof {
         }
     }
 
+    /// Adds a link that is only judged when it is asked for.
+    pub fn add(&mut self, link: Link) {
+        self.links.push(link);
+    }
+
     /// What this one link showed.
     pub fn state(&self, name: Name) -> Option<State> {
         self.links.iter().find(|link| link.link == name).map(|link| link.state)
@@ -148,16 +187,29 @@ impl Proof {
         self.links.iter().filter(|link| link.state == State::Broken).map(|link| link.link).collect()
     }
 
-    /// All links, each with ok or BROKEN, then the conclusion.
+    /// All links, each with ok or BROKEN, then the attempts, then the conclusion.
     pub fn report(&self) -> Report {
         let mut lines: Vec<_> = self.links.iter().map(line).collect();
+        if self.attempts.len() > 1 || self.exit_code() != 0 {
+            lines.push(String::new());
+            lines.extend(self.attempts.iter().map(attempt_line));
+        }
+        let verdict = self.verdict();
         lines.push(String::new());
-        lines.extend(self.verdict().iter().map(|line| escape(line)));
+        lines.extend(verdict.iter().map(|line| escape(line)));
+        let is_proven = self.exit_code() == 0;
+        let proven = if is_proven { self.conclusion.proven.clone() } else { Vec::new() };
         let json = json!({
-            "proven": self.exit_code() == 0,
+            "schema": SCHEMA,
+            "proven": is_proven,
             "broken": self.broken().iter().map(|name| name.as_str()).collect::<Vec<_>>(),
             "links": self.links,
-            "conclusion": self.verdict(),
+            "attempts": self.attempts,
+            "sum": self.sum,
+            "conclusion": verdict,
+            "provenSentences": proven,
+            "restsOn": self.conclusion.rests_on,
+            "notLookedAt": self.conclusion.not_looked_at,
         });
         Report { exit_code: self.exit_code(), ..Report::new(lines.join("\n"), json) }
     }
@@ -167,16 +219,47 @@ impl Proof {
             let links = self.links.iter().filter(|link| link.state == state);
             links.map(|link| link.link.as_str()).collect::<Vec<_>>().join(", ")
         };
+        let with = |kind: &str, lines: &[String]| {
+            lines.iter().map(|line| format!("{kind}: {line}")).collect::<Vec<_>>()
+        };
+        let Conclusion { proven, at_least, rests_on, not_looked_at } = &self.conclusion;
         match self.exit_code() {
-            0 => self.conclusion.clone(),
+            0 => [
+                with("proven", proven),
+                with("rests on", rests_on),
+                with("not looked at", not_looked_at),
+            ]
+            .concat(),
             1 => vec![format!("NOT PROVEN: broken: {}", of(State::Broken))],
-            _ => vec![format!(
-                "COULD NOT TELL: {} could not be looked at, nothing seen is broken; see the \
-                    details for when to try again",
-                of(State::Unknown)
-            )],
+            _ => {
+                let first = format!(
+                    "COULD NOT TELL: {} could not be looked at, nothing seen is broken; see the \
+                     details for when to try again",
+                    of(State::Unknown)
+                );
+                let cost = at_least.iter().map(|least| format!("cost: {least}"));
+                std::iter::once(first).chain(cost).collect()
+            }
         }
     }
+}
+
+/// An attempt by what the chain says of it alone: nobody else has a word in this line.
+fn attempt_line(attempt: &AttemptProof) -> String {
+    let came_to = match attempt.outcome {
+        Outcome::Settled { charge: 0, fee: 0 } => "settled, nothing charged".to_owned(),
+        Outcome::Settled { charge, fee: 0 } => format!("settled, {} charged", show(charge)),
+        Outcome::Settled { charge, fee } => {
+            format!("settled, {} charged and {} as fee", show(charge), show(fee))
+        }
+        Outcome::Voided => "given up by its runner, the escrow went back".to_owned(),
+        Outcome::Reclaimed => "reclaimed after its deadline, the escrow went back".to_owned(),
+        Outcome::Open => "open, its escrow may still be charged".to_owned(),
+        Outcome::Overdue => "past its deadline, its escrow has not been returned yet".to_owned(),
+        Outcome::NotCharged => "its record has ended, nothing was charged".to_owned(),
+        Outcome::Unknown => "not known any more".to_owned(),
+    };
+    format!("attempt {:<4} {came_to}  (run {})", attempt.attempt, attempt.run_id)
 }
 
 fn line(link: &Link) -> String {

@@ -7,9 +7,10 @@
 )]
 
 mod contracts;
+mod receipts;
 mod world;
 
-use lumio::verify::facts::{self, Hints, Own};
+use lumio::verify::facts::{self, ChainFacts, Hints, Own};
 use serde_json::Value;
 use stellar::ids::{self, RunIdentity};
 use stellar::registry::Registry;
@@ -17,7 +18,7 @@ use stellar::rpc::Outcome;
 use stellar::vault::{self, Finalize, Lifecycle, Open, OpenTerms, RunReceipt, Vault};
 use stellar::{Address, Keypair, Network};
 use uuid::Uuid;
-use wire::{Digest, Usage};
+use wire::{Digest, RunId, Usage};
 
 use world::World;
 
@@ -41,6 +42,10 @@ fn open(user: Address, runner: Address, nonce: Digest, now: u64) -> Open {
             valid_until: now + 60,
         },
     }
+}
+
+async fn gather(world: &World, own: &Own, run: RunId, hints: &Hints) -> ChainFacts {
+    facts::gather(&world.rpc, own, run, hints, |_| Ok(None)).await.unwrap()
 }
 
 #[tokio::test]
@@ -108,19 +113,19 @@ async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
         vault: vault(),
         registry: Registry(stellar::local::registry_id().unwrap()),
     };
-    let hints = Hints { open: Some(opening.hash), finalize: Some(closing.hash) };
-    let hinted = facts::gather(&world.rpc, &own, &run_id, &hints).await.unwrap();
-    let searched = facts::gather(&world.rpc, &own, &run_id, &Hints::default()).await.unwrap();
-    assert_eq!(hinted.opened.as_ref(), Some(&opened));
-    assert_eq!(hinted.finalized.as_ref(), Some(&event));
-    assert_eq!(
-        (searched.opened, searched.finalized),
-        (hinted.opened.clone(), hinted.finalized.clone())
-    );
-    assert_eq!(hinted.rate_card.unwrap().manifest_hash, Digest::of(b"module"));
-    let account = hinted.account.unwrap();
+    let hints = Hints::default();
+    let facts = gather(&world, &own, RunId::from(run), &hints).await;
+    assert_eq!(facts.attempts.len(), 1, "found among all events, by its nonce alone");
+    let found = &facts.attempts[0];
+    assert_eq!((found.attempt, found.run_id), (1, run_id));
+    assert_eq!((found.opened.as_ref(), found.finalized.as_ref()), (Some(&opened), Some(&event)));
+    assert_eq!(found.rate_card.unwrap().manifest_hash, Digest::of(b"module"));
+    let account = facts.account.unwrap();
     assert_eq!((account.count, account.hash), (1, event.receipts_hash));
-    let record = hinted.record.unwrap();
+    let list = facts.receipts.unwrap();
+    list.check().unwrap();
+    assert_eq!(list.end(), Some((1, event.receipts_hash)), "the text has the hash of the chain");
+    let record = found.record.unwrap();
     let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { panic!("{record:?}") };
     assert_eq!(settlement, vault::settlement_hash(&runner.address(), &usage).unwrap());
 
@@ -218,8 +223,14 @@ async fn the_exit_code_tells_usage_from_unknown() {
     let run = "0197e4a0-0000-7000-8000-00000000000a";
     let bundle = world.folder.path().join("bundle");
     std::fs::create_dir(&bundle).unwrap();
-    let event = serde_json::json!({ "id": run, "runId": Digest::of(b"run") });
-    std::fs::write(bundle.join("run.json"), event.to_string()).unwrap();
+    let claimed = serde_json::json!({
+        "id": run, "user": "G", "agentId": 1, "status": "finalized", "phase": "done", "attempt": 1,
+        "budgets": { "llmIn": 0, "llmOut": 0, "httpCalls": 0, "runtimeMs": 1 }, "retries": 0,
+        "seed": 1, "inputDigest": Digest::of(b"{}"), "escrow": "settled",
+        "runId": Digest::of(b"run"), "transactionHashes": {}, "traceId": "0",
+        "createdAt": "2026-01-02T03:04:05.000Z", "updatedAt": "2026-01-02T03:04:05.000Z",
+    });
+    std::fs::write(bundle.join("run.json"), claimed.to_string()).unwrap();
     let verify = ["verify", run, "--bundle", bundle.to_str().unwrap()];
     let said = world.fails(2, &[&verify[..], &["--rpc-url", "http://127.0.0.1:1"]].concat()).await;
     assert!(said.contains("http://127.0.0.1:1"), "{said}");

@@ -5,7 +5,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use serde_json::Value;
-use soroban_localnet::Network as Localnet;
+use soroban_localnet::{Builder, Network as Localnet};
 use stellar::rpc::{Applied, Outcome, SendAnswer};
 use stellar::tx::{self, PrepareRequest, Prepared};
 use stellar::{Call, Keypair, Network, Rpc};
@@ -24,8 +24,13 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
-        let localnet =
-            Localnet::builder().ledger_interval(Duration::from_millis(100)).start().await.unwrap();
+        Self::with(|builder| builder).await
+    }
+
+    /// As [`World::new`], with another network.
+    pub async fn with(how: impl FnOnce(Builder) -> Builder) -> Self {
+        let builder = Localnet::builder().ledger_interval(Duration::from_millis(100));
+        let localnet = how(builder).start().await.unwrap();
         let rpc = Rpc::new(&localnet.url()).unwrap();
         Self { rpc, localnet, folder: tempfile::tempdir().unwrap() }
     }
@@ -73,7 +78,12 @@ impl World {
 
     /// Contracts, funded accounts, agent 1 run by `runner`, and alice with money, caps and a grant.
     pub async fn prepared() -> Self {
-        let world = Self::new().await;
+        Self::prepared_with(|builder| builder).await
+    }
+
+    /// As [`World::prepared`], on another network.
+    pub async fn prepared_with(how: impl FnOnce(Builder) -> Builder) -> Self {
+        let world = Self::with(how).await;
         world.json(&["deploy"]).await;
         for name in ["alice", "dev", "runner", "source"] {
             world.json(&["keys", "generate", name]).await;

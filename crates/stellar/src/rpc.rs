@@ -231,7 +231,23 @@ impl Rpc {
         start_ledger: u32,
         topics: &[&str],
     ) -> Result<Vec<Event>, ChainError> {
-        events::read(&self.raw, contract, start_ledger, topics).await
+        events::read(&self.raw, contract, start_ledger, topics).await?.into_iter().collect()
+    }
+
+    /// As [`Rpc::events`], without those that cannot be decoded here: what anybody else emitted must
+    /// not keep a reader from its own events (V19).
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Rpc`].
+    pub async fn readable_events(
+        &self,
+        contract: &Address,
+        start_ledger: u32,
+        topics: &[&str],
+    ) -> Result<Vec<Event>, ChainError> {
+        let events = events::read(&self.raw, contract, start_ledger, topics).await?;
+        Ok(events.into_iter().filter_map(Result::ok).collect())
     }
 
     /// Asks the network's friendbot to create and fund an account.

@@ -1,22 +1,23 @@
 //! The links that the chain holds by itself.
 
-use serde_json::json;
 use stellar::amount::show;
-use stellar::ids::{self, RunIdentity};
-use stellar::vault::{Lifecycle, RunTerms, settlement_hash};
+use stellar::vault::{Lifecycle, RunFinalized, RunRecord, RunTerms, settlement_hash};
 use wire::{Digest, Usage};
 
 use super::{Case, End, Link, Name, differs};
+use crate::verify::facts::Origin;
 
-/// How long a record lives after its deadline, in seconds (V3).
+/// How long a record may be silent after its deadline before its absence says nothing, in seconds: a
+/// day, which is longer than any record of a run of ordinary length needs (V3, V17).
 const AFTERLIFE: u64 = 24 * 3_600;
 
 /// The run's id on chain is the one that this run has in our vault on our network.
 pub(super) fn vault(case: &Case<'_>) -> Link {
-    let (facts, own) = (case.facts, case.own);
+    let (facts, own, claim) = (case.facts, case.own, &case.bundle.claim);
     let network = differs("network", own.network.passphrase(), facts.network.as_str());
     let read = differs("vault", own.vault.0.to_string(), facts.vault.to_string());
-    let claimed = case.bundle.claim.vault.as_deref();
+    let run = differs("the chain's facts are of another run", claim.id(), facts.run);
+    let claimed = claim.vault.as_deref();
     let claimed = claimed.and_then(|claimed| {
         differs("the gateway names another vault", own.vault.0.to_string().as_str(), claimed)
     });
@@ -24,55 +25,70 @@ pub(super) fn vault(case: &Case<'_>) -> Link {
         None => Some(format!("there is no vault {}", own.vault.0)),
         Some(registry) => differs("the vault's registry", own.registry.0, registry),
     };
-    let wrong: Vec<_> = [network, read, claimed, registry].into_iter().flatten().collect();
+    let wrong: Vec<_> = [network, read, run, claimed, registry].into_iter().flatten().collect();
     if !wrong.is_empty() {
         return Link::broken(Name::Vault, wrong.join("; "));
     }
-    if facts.is_silent() {
-        return silence(case);
+
+    let Some(shown) = case.shown else { return silence(case) };
+    let named = claim.run.run_id.map(|id| Digest::from(*id.as_bytes()));
+    if let Some(named) = named.filter(|named| *named != shown.run_id) {
+        return Link::broken(
+            Name::Vault,
+            format!(
+                "the gateway names run {named}, which is not this run's in vault {}",
+                own.vault.0
+            ),
+        );
     }
-    let Some(terms) = &case.terms else {
+    let origin = shown.origin().or_else(|| case.terms.as_ref().map(origin));
+    let Some(origin) = origin else {
         return Link::unknown(
             Name::Vault,
             "the opened event is outside the RPC's retention, and no terms with the recorded hash \
-                are at hand",
+             are at hand",
         );
     };
-    let claim = &case.bundle.claim;
-    let identity = RunIdentity {
-        network: &own.network,
-        vault: &own.vault.0,
-        user: &terms.user,
-        caller: &terms.opened_by,
-        nonce: &ids::nonce(claim.id.as_uuid(), claim.attempt),
-        deadline: terms.deadline,
-    };
-    match ids::run_id(&identity) {
-        Ok(id) if id == facts.run_id => {
+    match own.run_id(facts.run, shown.attempt, &origin) {
+        Ok(id) if id == shown.run_id => {
             Link::ok(Name::Vault, format!("run {id} in vault {}", own.vault.0))
         }
         Ok(id) => Link::broken(
             Name::Vault,
-            format!("this run's id in vault {} is {id}, not {}", own.vault.0, facts.run_id),
+            format!("this run's id in vault {} is {id}, not {}", own.vault.0, shown.run_id),
         ),
         Err(error) => Link::unknown(Name::Vault, error.to_string()),
     }
 }
 
-/// A vault that knows nothing of a run whose record must still live is not the run's vault.
+fn origin(terms: &RunTerms) -> Origin {
+    Origin { user: terms.user, opened_by: terms.opened_by, deadline: terms.deadline }
+}
+
+/// A vault that knows nothing of an attempt whose record must still live is not its vault.
 fn silence(case: &Case<'_>) -> Link {
-    let deadline = case.bundle.claim.terms.as_ref().map(|terms| terms.deadline);
+    let claim = &case.bundle.claim;
+    let (attempt, vault) = (claim.attempt(), case.own.vault.0);
+    let deadline = claim.terms.as_ref().map(|terms| terms.deadline);
+    let deadline = deadline
+        .or_else(|| claim.run.deadline.and_then(|at| u64::try_from(at.unix_timestamp()).ok()));
     match deadline {
+        None if claim.run.run_id.is_none() => Link::unknown(
+            Name::Vault,
+            format!(
+                "the gateway says that attempt {attempt} was never opened; vault {vault} knows none"
+            ),
+        ),
         Some(deadline) if case.facts.ledger_time > deadline.saturating_add(AFTERLIFE) => {
             Link::unknown(
                 Name::Vault,
-                "the run's record has ended and its events are outside the RPC's retention; \
-                    verify an exported bundle, or ask an RPC that keeps more",
+                "the attempt's record has ended and its events are outside the RPC's retention; give \
+                 a list of receipts that reaches back, or a signed export of that time",
             )
         }
         _ => Link::broken(
             Name::Vault,
-            format!("vault {} knows nothing of run {}", case.own.vault.0, case.facts.run_id),
+            format!("vault {vault} knows nothing of attempt {attempt} of this run"),
         ),
     }
 }
@@ -89,14 +105,14 @@ pub(super) fn terms(case: &Case<'_>) -> Link {
             "the gateway's terms are not those that the vault recorded when the run was opened",
         );
     }
-    let user = case.bundle.claim.text("user").unwrap_or_default();
+    let user = case.bundle.claim.run.user.as_str();
     if user != terms.user.to_string() {
         return Link::broken(
             Name::Terms,
             format!("the gateway says that {user} pays, the vault says {}", terms.user),
         );
     }
-    match (&case.facts.record, terms.hash()) {
+    match (record(case), terms.hash()) {
         (_, Err(error)) => Link::unknown(Name::Terms, error.to_string()),
         (Some(record), Ok(hash)) if record.terms_hash != hash => Link::broken(
             Name::Terms,
@@ -130,7 +146,7 @@ pub(super) fn rates(case: &Case<'_>) -> Link {
         );
     }
     let version = terms.rate_version;
-    match &case.facts.rate_card {
+    match case.shown.and_then(|shown| shown.rate_card.as_ref()) {
         None => Link::skipped(
             Name::Rates,
             format!(
@@ -163,13 +179,19 @@ pub(super) fn charge(case: &Case<'_>, stated: Option<Usage>) -> Link {
         }
         End::Open => return Link::unknown(Name::Charge, "the run is not settled"),
         End::Returned => {
-            return Link::ok(Name::Charge, "nothing was charged; the whole escrow went back");
+            let attempt = case.bundle.claim.attempt();
+            return Link::ok(
+                Name::Charge,
+                format!("attempt {attempt} was not charged; its whole escrow went back"),
+            );
         }
         End::Settled { charge, .. } => charge,
     };
     let Some(terms) = &case.terms else { return Link::unknown(Name::Charge, "no terms are known") };
-    let event = case.facts.finalized.as_ref();
-    let known = event.map(|event| event.usage).or(stated).or((charge == 0).then(Usage::default));
+    let event = event(case);
+    let receipt = case.receipt.as_ref().map(|(_, receipt)| receipt.usage);
+    let known = event.map(|event| event.usage).or(receipt).or(stated);
+    let known = known.or((charge == 0).then(Usage::default));
     let Some(usage) = known else {
         return Link::unknown(
             Name::Charge,
@@ -203,25 +225,35 @@ pub(super) fn charge(case: &Case<'_>, stated: Option<Usage>) -> Link {
     Link::unless(Name::Charge, detail, wrong)
 }
 
-/// The runner's flat fee. A settlement always pays it, whatever the charge.
+/// The runner's flat fee: what the settlement says, else what was agreed to.
 pub(super) fn fee(case: &Case<'_>) -> i128 {
-    let event = case.facts.finalized.as_ref().map(|event| event.runner_fee);
-    event.or_else(|| case.terms.as_ref().map(|terms| terms.runner_fee)).unwrap_or_default()
+    let event = event(case).map(|event| event.runner_fee);
+    let receipt = case.receipt.as_ref().map(|(_, receipt)| receipt.runner_fee);
+    let agreed = case.terms.as_ref().map(|terms| terms.runner_fee);
+    event.or(receipt).or(agreed).unwrap_or_default()
+}
+
+fn event<'a>(case: &Case<'a>) -> Option<&'a RunFinalized> {
+    case.shown.and_then(|shown| shown.finalized.as_ref())
+}
+
+fn record<'a>(case: &Case<'a>) -> Option<&'a RunRecord> {
+    case.shown.and_then(|shown| shown.record.as_ref())
 }
 
 fn is_overdue(case: &Case<'_>) -> bool {
-    case.facts.record.as_ref().is_some_and(|record| case.facts.ledger_time >= record.deadline)
+    record(case).is_some_and(|record| case.facts.ledger_time >= record.deadline)
 }
 
 /// The gateway's receipt says what the vault did.
 pub(super) fn receipt(case: &Case<'_>) -> Link {
-    let claim = &case.bundle.claim;
-    if case.facts.is_silent() {
+    let shown_receipt = case.bundle.claim.receipt();
+    if case.shown.is_none() {
         return Link::unknown(Name::Receipt, "the chain says nothing to compare with");
     }
     let (charge, output_hash) = match case.end {
         End::Settled { charge, output_hash } => (charge, output_hash),
-        End::Returned | End::Open if claim.has_receipt() => {
+        End::Returned | End::Open if shown_receipt.is_some() => {
             return Link::broken(
                 Name::Receipt,
                 "the gateway shows a receipt, but the vault settled nothing",
@@ -229,24 +261,24 @@ pub(super) fn receipt(case: &Case<'_>) -> Link {
         }
         End::Returned | End::Open => return Link::skipped(Name::Receipt, "there is none"),
     };
-    if !claim.has_receipt() {
+    let Some(said) = shown_receipt else {
         return Link::skipped(
             Name::Receipt,
             "the gateway shows none, though the vault settled the run",
         );
-    }
-    let said = |name: &str| claim.inner("receipt", name).unwrap_or("nothing").to_owned();
-    let refund = case.facts.finalized.as_ref().map(|event| event.refund);
+    };
+    let settled = case.receipt.as_ref().map(|(_, receipt)| receipt);
+    let refund = event(case).map(|event| event.refund).or(settled.map(|receipt| receipt.refund));
     let refund = refund.or_else(|| case.terms.as_ref().map(|terms| refund_of(terms, charge)));
+    let developer = case.terms.as_ref().map(|terms| terms.developer.to_string());
     let wrong = [
-        differs("charge", charge.to_string(), said("actualCharge")),
-        refund.and_then(|refund| differs("refund", refund.to_string(), said("refund"))),
-        case.terms
-            .as_ref()
-            .and_then(|terms| differs("developer", terms.developer.to_string(), said("developer"))),
-        claim
-            .inner("receipt", "outputHash")
-            .and_then(|hash| differs("output hash", output_hash.to_string().as_str(), hash)),
+        differs("charge", charge, said.actual_charge),
+        said.runner_fee.and_then(|said| differs("fee", fee(case), said)),
+        refund.and_then(|refund| differs("refund", refund, said.refund)),
+        developer.and_then(|developer| differs("developer", developer, said.developer.clone())),
+        differs("output hash", output_hash, said.output_hash),
+        case.shown
+            .and_then(|shown| differs("run", shown.run_id, Digest::from(*said.run_id.as_bytes()))),
     ];
     Link::unless(
         Name::Receipt,
@@ -262,55 +294,81 @@ fn refund_of(terms: &RunTerms, charge: i128) -> i128 {
 
 /// The account's running hash holds this receipt.
 pub(super) fn account(case: &Case<'_>) -> Link {
-    let (Some(event), Some(account)) = (&case.facts.finalized, &case.facts.account) else {
-        return Link::skipped(
-            Name::Account,
-            "the settlement's event is not at hand; the account's running hash needs the exported \
-                list of its receipts",
-        );
+    if case.end == End::Returned {
+        return Link::skipped(Name::Account, "an attempt that charges nothing has no receipt");
+    }
+    let (Some(account), Some(list)) = (&case.facts.account, &case.facts.receipts) else {
+        return Link::skipped(Name::Account, "the account's receipts are not at hand");
     };
-    let number = event.receipt_number;
-    match account.count {
-        count if count < number => Link::broken(
+    if let Err(error) = list.check() {
+        return Link::broken(Name::Account, format!("the list of receipts: {error}"));
+    }
+    let user = case.terms.as_ref().map(|terms| terms.user.to_string());
+    if let Some(user) = user.filter(|user| *user != list.user) {
+        return Link::broken(
             Name::Account,
-            format!("the run is receipt {number}, but the account has only {count}"),
-        ),
-        count if count > number => Link::skipped(
+            format!("the list of receipts is {}'s, not {user}'s", list.user),
+        );
+    }
+    let (end, hash) = list.end().unwrap_or((account.count, list.before));
+    if end > account.count || (end == account.count && hash != account.hash) {
+        return Link::broken(
             Name::Account,
             format!(
-                "the run is receipt {number} of {count}; older ones need the exported list of \
-                    receipts"
+                "the vault counts {} receipts with running hash {}, the list ends at {end} with {hash}",
+                account.count, account.hash
+            ),
+        );
+    }
+    if let Some(event) = event(case).filter(|event| event.receipt_number > account.count) {
+        return Link::broken(
+            Name::Account,
+            format!(
+                "the attempt is receipt {}, but the account has only {}",
+                event.receipt_number, account.count
+            ),
+        );
+    }
+    if let Some(event) = event(case).filter(|event| event.receipt_number == account.count) {
+        let wrong = differs("running hash", account.hash, event.receipts_hash);
+        let number = event.receipt_number;
+        let detail = format!("receipt {number}, the account's newest, is in its running hash");
+        return Link::unless(Name::Account, detail, wrong);
+    }
+    match &case.receipt {
+        _ if end < account.count => Link::skipped(
+            Name::Account,
+            format!("receipts {} to {} are not at hand", end + 1, account.count),
+        ),
+        Some((number, _)) => Link::ok(
+            Name::Account,
+            format!(
+                "receipt {number} of {}; the running hash follows from all texts since",
+                account.count
             ),
         ),
-        _ => Link::unless(
+        None => Link::skipped(
             Name::Account,
-            format!("receipt {number}, the account's newest, is in its running hash"),
-            differs("running hash", account.hash, event.receipts_hash),
+            format!(
+                "the texts of the account's {} receipts do not reach back to this one; keep a list \
+                 with: lumio receipts export",
+                account.count
+            ),
         ),
     }
 }
 
-/// What the vault knows the settlement by, if its record lives.
+/// What the vault knows the settlement by, as far as it still does.
 pub(super) fn settles(case: &Case<'_>, usage: &Usage) -> Option<bool> {
-    if let Some(event) = &case.facts.finalized {
+    if let Some(event) = event(case) {
         return Some(event.usage == *usage);
     }
-    let record = case.facts.record.as_ref()?;
+    if let Some((_, receipt)) = &case.receipt {
+        return Some(receipt.usage == *usage);
+    }
+    let record = record(case)?;
     let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { return None };
     settlement_hash(&record.opened_by, usage).ok().map(|hash| hash == settlement)
-}
-
-/// The digest of the failure that the gateway tells.
-pub(super) fn failure_digest(case: &Case<'_>) -> Option<Digest> {
-    let claim = &case.bundle.claim;
-    let document = json!({
-        "kind": "lumio-failure-v1",
-        "run_id": claim.id,
-        "attempt": claim.attempt,
-        "code": claim.text("errorCode")?,
-        "reason": claim.text("error").unwrap_or_default(),
-    });
-    wire::json::digest(&document).ok()
 }
 
 /// The links of a run that was never executed.
@@ -320,14 +378,21 @@ pub(super) fn failure(case: &Case<'_>) -> Vec<Link> {
         End::Settled { output_hash, .. } => Link::ok(
             Name::Seal,
             format!(
-                "output hash {output_hash} is the digest of the failure that the gateway tells"
+                "output hash {output_hash} is the digest of the failure that the gateway describes"
             ),
         ),
         End::Returned | End::Open => {
             Link::skipped(Name::Seal, "the escrow went back without a settlement")
         }
     };
-    let rest =
-        [Name::Usage, Name::Statement, Name::Manifest, Name::Files, Name::Module, Name::Gates];
+    let rest = [
+        Name::Usage,
+        Name::Statement,
+        Name::Times,
+        Name::Manifest,
+        Name::Files,
+        Name::Module,
+        Name::Gates,
+    ];
     std::iter::once(seal).chain(rest.map(|name| Link::skipped(name, ABSENT))).collect()
 }

@@ -76,7 +76,7 @@ fn about(case: &Case<'_>, manifest: &ManifestV1, stated: Option<&Stated>) -> Vec
     let claim = &case.bundle.claim;
     let mut wrong = vec![
         (manifest.run_id != case.bundle.run_key()).then(|| "it is of another run".to_owned()),
-        differs("attempt", claim.attempt, manifest.attempt),
+        differs("attempt", claim.attempt(), manifest.attempt),
         case.terms.as_ref().and_then(|terms| {
             differs("module", terms.manifest_hash, manifest.world_key.manifest_fingerprint)
         }),

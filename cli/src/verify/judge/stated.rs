@@ -3,9 +3,8 @@
 use ed25519_dalek::VerifyingKey;
 use seal::facts::{GateStatus, RunFactsView};
 use seal::{EXECUTION_FILE, SHIPPING_FILE};
-use stellar::ids::{Request, request_hash};
-use wire::statement::{Execution, ExecutionStatement, ShippingStatement, Verdict};
-use wire::{Digest, Usage};
+use wire::statement::{Execution, ExecutionStatement, Expected, ShippingStatement, Verdict};
+use wire::{Digest, Usage, VaultRunId};
 
 use super::{Case, End, Link, Name, differs, money};
 use crate::failure::Result;
@@ -66,37 +65,32 @@ pub(super) fn statement(case: &Case<'_>, stated: Option<&Stated>) -> Link {
     let Some(stated) = stated else { return unverified(case) };
     let execution = &stated.execution;
     let claim = &case.bundle.claim;
-    let request = Request {
-        input_digest: execution.input_digest,
-        module_digest: execution.module_digest,
-        seed: execution.seed,
-        workflow_id: &execution.workflow_id,
+    let user = terms.user.to_string();
+    let expected = Expected {
+        run: Some(case.facts.run),
+        attempt: Some(claim.attempt()),
+        // One execution vouches for one charge: the same attempt, opened again under another
+        // deadline, has another id (V16).
+        vault_run_id: case.shown.map(|shown| VaultRunId::from(*shown.run_id.as_bytes())),
+        user: Some(&user),
+        module: Some(terms.manifest_hash),
+        input: claim.input_digest(),
+        budgets: Some(terms.budgets),
+        workflow_id: None,
+        seed: None,
     };
-    let request = request_hash(&request).ok();
-    let wrong = [
-        differs("run", claim.id, execution.run_id),
-        differs("attempt", claim.attempt, execution.attempt),
-        differs("user", terms.user.to_string().as_str(), execution.user.as_str()),
-        differs("module", terms.manifest_hash, execution.module_digest),
-        claim
-            .input_digest
-            .and_then(|shown| differs("the shown input", execution.input_digest, shown)),
-        (execution.budgets != terms.budgets).then(|| "other budgets than the vault's".to_owned()),
-        (request != Some(terms.request_hash)).then(|| {
-            "input, seed and workflow are not those that were asked for on chain".to_owned()
-        }),
-    ];
-    let verdict = word(execution.verdict);
+    let wrong = execution.mismatches(&expected).into_iter().map(|mismatch| mismatch.to_string());
+    let verdict = execution.verdict;
     let code = execution.code.map(|code| format!(" {}", code.as_str())).unwrap_or_default();
     let detail = format!("{verdict}{code}, signed by {}", stated.signer());
-    Link::unless(Name::Statement, detail, wrong.into_iter().flatten())
+    Link::unless(Name::Statement, detail, wrong)
 }
 
 fn unverified(case: &Case<'_>) -> Link {
     match case.bundle.read(&format!("pack/{EXECUTION_FILE}")) {
         Ok(Some(envelope)) => match ExecutionStatement::open(&envelope, &keys(case)) {
             Ok(_) => Link::unknown(Name::Statement, "the statement changed while it was read"),
-            Err(error) => Link::broken(Name::Statement, causes(&error)),
+            Err(error) => Link::broken(Name::Statement, wire::causes(&error)),
         },
         Ok(None) if case.end == End::Open => {
             Link::unknown(Name::Statement, "the run has not ended, and there is none yet")
@@ -117,18 +111,21 @@ pub(super) fn gates(case: &Case<'_>, stated: Option<&Stated>) -> Result<Link> {
     let shipping = match ShippingStatement::open(&envelope, &keys(case)) {
         Ok((statement, _)) => statement.into_predicate(),
         Err(error) => {
-            return Ok(Link::broken(Name::Gates, format!("shipping verdict: {}", causes(&error))));
+            return Ok(Link::broken(
+                Name::Gates,
+                format!("shipping verdict: {}", wire::causes(&error)),
+            ));
         }
     };
     let execution = &stated.execution;
     let mut wrong = vec![
         differs("the shipping verdict's module", execution.module_digest, shipping.module_digest),
-        differs("the shipping verdict", word(Verdict::Pass), word(shipping.verdict)),
+        differs("the shipping verdict", Verdict::Pass, shipping.verdict),
     ];
     if execution.verdict != Verdict::Pass {
         let detail = format!(
             "the module might ship, but this run is {} and left nothing",
-            word(execution.verdict)
+            execution.verdict
         );
         return Ok(Link::unless(Name::Gates, detail, wrong.into_iter().flatten()));
     }
@@ -200,22 +197,4 @@ fn view(case: &Case<'_>, stated: &Stated, shipping: Digest) -> Result<Vec<Option
 fn keys(case: &Case<'_>) -> Vec<VerifyingKey> {
     let pinned = case.terms.iter().flat_map(|terms| &terms.attesters);
     pinned.filter_map(|key| VerifyingKey::from_bytes(key).ok()).collect()
-}
-
-const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "PASS",
-        Verdict::Fail => "FAIL",
-        Verdict::Inconclusive => "INCONCLUSIVE",
-    }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }

@@ -74,7 +74,7 @@ pub(super) async fn read(
     contract: &Address,
     start_ledger: u32,
     topics: &[&str],
-) -> Result<Vec<Event>, ChainError> {
+) -> Result<Vec<Result<Event, ChainError>>, ChainError> {
     /// An empty page is not the end; this many pages without reaching it is a fault.
     const MOST_PAGES: usize = 1_000;
     let mut filter = Vec::new();
@@ -98,7 +98,7 @@ pub(super) async fn read(
         };
         let page: RawEvents = raw.call("getEvents", params).await?;
         for event in &page.events {
-            found.push(event.decode(contract)?);
+            found.push(event.decode(contract));
         }
         let at_end = page.cursor.as_deref().is_none_or(|next| {
             cursor_ledger(next) >= page.latest_ledger || Some(next) == cursor.as_deref()

@@ -9,33 +9,37 @@ use ed25519_dalek::SigningKey;
 use seal::facts::{GateScope, PackRef, Pins, PolicyRev, RunFactsView};
 use seal::tree::File;
 use seal::{Limits, Manifest, ManifestV1, RunKey, Tree, WorldKey};
-use serde_json::{Value, json};
+use serde_json::Value;
 use stellar::registry::Registry;
-use stellar::vault::{Lifecycle, RunFinalized, RunTerms, Vault, settlement_hash};
+use stellar::vault::{Lifecycle, RunFinalized, RunTerms, SettledRun, Vault, settlement_hash};
 use stellar::{Address, Network};
 use tempfile::TempDir;
+use wire::receipts::{RECEIPTS_KIND, ReceiptText, ReceiptsDocument};
 use wire::statement::{Execution, ExecutionStatement, ShippingStatement, Verdict};
-use wire::{Digest, RunId, Usage};
+use wire::view::JsonText;
+use wire::{Digest, Nonce, RunDocument, RunId, Usage};
 
-use self::documents::{execution, facts, locator, marker, receipt, shipping, terms};
-use super::super::{Name, judge};
-use crate::verify::{
-    bundle::Bundle,
-    facts::{ChainFacts, Own, Receipts},
-    link::Proof,
+pub(super) use self::documents::at;
+use self::documents::{
+    attempt, execution, facts, locator, marker, receipt, run_view, shipping, terms,
 };
+use super::super::{Asked, Name, judge};
+use crate::verify::bundle::Bundle;
+use crate::verify::facts::{AttemptFacts, ChainFacts, Own, Receipts};
+use crate::verify::link::Proof;
 
 /// Seed of the key that the chain accepts.
 const KEY: [u8; 32] = [7; 32];
 /// Seed of one that it does not.
 pub(super) const OTHER_KEY: [u8; 32] = [8; 32];
 const REPORT: &[u8] = b"{\"rows\":3}";
-const OPENED: u64 = 1_800_000_000;
+pub(super) const OPENED: u64 = 1_800_000_000;
 
 pub(super) struct Fixture {
     folder: TempDir,
-    own: Own,
-    terms: RunTerms,
+    pub(super) own: Own,
+    pub(super) terms: RunTerms,
+    pub(super) asked: Asked,
     pub(super) run: RunId,
     pub(super) execution: Execution,
     /// Seed of the key that signs.
@@ -45,6 +49,23 @@ pub(super) struct Fixture {
     pub(super) charge: i128,
     pub(super) output_hash: Digest,
     pub(super) facts: ChainFacts,
+}
+
+/// The event of a settlement that became this receipt of the account.
+fn event(settled: &SettledRun, account: Receipts) -> RunFinalized {
+    RunFinalized {
+        run_id: settled.run_id,
+        user: settled.terms.user,
+        runner: settled.settled_by,
+        actual_charge: settled.actual_charge,
+        runner_fee: settled.runner_fee,
+        refund: settled.refund,
+        usage: settled.usage,
+        output_hash: settled.output_hash,
+        finalized_at: settled.finalized_at,
+        receipt_number: account.count,
+        receipts_hash: account.hash,
+    }
 }
 
 pub(super) fn key(seed: [u8; 32]) -> SigningKey {
@@ -61,7 +82,8 @@ impl Fixture {
         fs::write(folder.path().join("pack/outputs/report.json"), REPORT).unwrap();
         let module = Tree::from_dir(&folder.path().join("module/tree"), &Limits::MODULE).unwrap();
         fs::write(folder.path().join("module/_tree.json"), module.to_bytes().unwrap()).unwrap();
-        let run: RunId = "0197e4a0-0000-7000-8000-00000000000a".parse().unwrap();
+        // Made two seconds before the attempt was opened.
+        let run: RunId = "01a3185c-4830-7000-8000-00000000000a".parse().unwrap();
         let execution = execution(run, module.digest());
         let terms = terms(&execution);
         let own = Own {
@@ -76,6 +98,7 @@ impl Fixture {
             folder,
             own,
             terms,
+            asked: Asked::default(),
             run,
             execution,
             key: KEY,
@@ -88,6 +111,11 @@ impl Fixture {
         fixture.output_hash = fixture.seal_digest();
         fixture.settle();
         fixture
+    }
+
+    /// The bundle's folder.
+    pub(super) fn root(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     pub(super) fn path(&self, path: &str) -> PathBuf {
@@ -126,43 +154,131 @@ impl Fixture {
         }
     }
 
-    /// Settles with `settled`, `charge` and `output_hash`, and has the gateway tell the same.
+    /// The attempt that the bundle is of, as the chain has it.
+    pub(super) fn shown(&mut self) -> &mut AttemptFacts {
+        let number = self.execution.attempt;
+        let shown = self.facts.attempts.iter_mut().rev().find(|shown| shown.attempt == number);
+        shown.unwrap()
+    }
+
+    /// Settles with `settled`, `charge` and `output_hash` as the account's first receipt, and has the
+    /// gateway say the same.
     pub(super) fn settle(&mut self) {
-        let refund = self.terms.max_charge - self.charge;
+        self.facts.receipts = None;
+        self.facts.account = None;
+        self.settle_next();
+    }
+
+    /// Settles the shown attempt as the account's next receipt, after those that there are.
+    pub(super) fn settle_next(&mut self) {
+        let settled = self.receipt();
+        let account = self.add_receipt(&settled);
         let settlement = settlement_hash(&self.terms.opened_by, &self.settled).unwrap();
-        let record = self.facts.record.as_mut().unwrap();
-        record.lifecycle =
-            Lifecycle::Finalized { charge: self.charge, output_hash: self.output_hash, settlement };
-        let receipts_hash = Digest::of(b"receipts");
-        self.facts.finalized = Some(RunFinalized {
-            run_id: self.facts.run_id,
-            user: self.terms.user,
-            runner: self.terms.opened_by,
-            actual_charge: self.charge,
-            runner_fee: 0,
-            refund,
+        let (charge, output_hash) = (self.charge, self.output_hash);
+        let shown = self.shown();
+        shown.record.as_mut().unwrap().lifecycle =
+            Lifecycle::Finalized { charge, output_hash, settlement };
+        shown.finalized = Some(event(&settled, account));
+        self.write_run();
+    }
+
+    /// Opens the run anew, as `terms` and `execution` are now, and seals it again.
+    pub(super) fn reopen(&mut self) {
+        let number = self.execution.attempt;
+        self.facts.attempts = vec![attempt(&self.own, &self.terms, self.run, number)];
+        self.reseal();
+        self.output_hash = self.seal_digest();
+    }
+
+    /// Opens the run anew for the request that the execution is of now.
+    pub(super) fn repin(&mut self) {
+        let terms = terms(&self.execution);
+        self.terms = RunTerms { runner_fee: self.terms.runner_fee, ..terms };
+        self.reopen();
+    }
+
+    /// The same run under another id.
+    pub(super) fn rename(&mut self, id: &str) {
+        self.run = id.parse().unwrap();
+        self.execution.run_id = self.run;
+        self.facts.run = self.run;
+        self.reopen();
+        self.settle();
+    }
+
+    /// The receipt of the shown attempt.
+    pub(super) fn receipt(&mut self) -> SettledRun {
+        let run_id = self.shown().run_id;
+        SettledRun {
+            run_id,
+            terms: self.terms.clone(),
+            settled_by: self.terms.opened_by,
             usage: self.settled,
             output_hash: self.output_hash,
+            actual_charge: self.charge,
+            runner_fee: self.terms.runner_fee,
+            refund: self.terms.max_charge - self.charge,
             finalized_at: OPENED + 60,
-            receipt_number: 3,
-            receipts_hash,
+        }
+    }
+
+    /// The account's next receipt.
+    pub(super) fn add_receipt(&mut self, settled: &SettledRun) -> Receipts {
+        let before = self.facts.account.map_or(Digest::from([0; 32]), |account| account.hash);
+        let list = self.facts.receipts.get_or_insert_with(|| ReceiptsDocument {
+            kind: RECEIPTS_KIND.to_owned(),
+            network: self.own.network.passphrase().to_owned(),
+            vault: self.own.vault.0.to_string(),
+            user: self.terms.user.to_string(),
+            before,
+            receipts: Vec::new(),
         });
-        self.facts.account = Some(Receipts { count: 3, hash: receipts_hash });
-        let run = json!({
-            "id": self.run,
-            "attempt": 1,
-            "user": self.terms.user,
-            "status": "finalized",
-            "runId": self.facts.run_id,
-            "terms": self.terms,
-            "receipt": {
-                "actualCharge": self.charge.to_string(),
-                "refund": refund.to_string(),
-                "developer": self.terms.developer,
-                "outputHash": self.output_hash,
-            },
-        });
-        fs::write(self.path("run.json"), run.to_string()).unwrap();
+        let number = self.facts.account.map_or(0, |account| account.count) + 1;
+        let receipt = ReceiptText::new(&before, number, &settled.to_xdr().unwrap());
+        let account = Receipts { count: number, hash: receipt.hash };
+        list.receipts.push(receipt);
+        self.facts.account = Some(account);
+        account
+    }
+
+    /// Another attempt, settled with this charge as the account's next receipt: by the chain alone, and
+    /// under this deadline.
+    pub(super) fn add_attempt(&mut self, number: u32, deadline: u64, charge: Option<i128>) {
+        let terms = RunTerms { deadline, ..self.terms.clone() };
+        let mut found = attempt(&self.own, &terms, self.run, number);
+        if let Some(charge) = charge {
+            let usage =
+                Usage { runtime_ms: u64::try_from(charge / 10).unwrap(), ..Usage::default() };
+            let settled = SettledRun {
+                run_id: found.run_id,
+                usage,
+                actual_charge: charge,
+                refund: terms.max_charge - charge,
+                terms: terms.clone(),
+                ..self.receipt()
+            };
+            let account = self.add_receipt(&settled);
+            let settlement = settlement_hash(&terms.opened_by, &usage).unwrap();
+            found.record.as_mut().unwrap().lifecycle =
+                Lifecycle::Finalized { charge, output_hash: settled.output_hash, settlement };
+            found.finalized = Some(event(&settled, account));
+        }
+        self.facts.attempts.push(found);
+        self.facts.attempts.sort_by_key(|attempt| (attempt.attempt, attempt.run_id));
+    }
+
+    /// Writes what the gateway says.
+    pub(super) fn write_run(&mut self) {
+        let shown = self.shown().clone();
+        let run = run_view(&self.terms, &self.execution, &shown);
+        let document = RunDocument {
+            run,
+            terms: Some(self.terms.clone()),
+            vault_id: self.own.vault.0.to_string(),
+            nonce: Nonce::from([7; 32]),
+            input: JsonText::new("{}").unwrap(),
+        };
+        fs::write(self.path("run.json"), serde_json::to_vec(&document).unwrap()).unwrap();
     }
 
     pub(super) fn edit_run(&self, edit: impl FnOnce(&mut Value)) {
@@ -173,8 +289,13 @@ impl Fixture {
     }
 
     pub(super) fn judge(&self) -> Proof {
-        judge(&Bundle::open(self.folder.path().to_owned()).unwrap(), &self.facts, &self.own)
-            .unwrap()
+        self.try_judge().unwrap()
+    }
+
+    /// As [`Fixture::judge`] where the bundle itself may be refused.
+    pub(super) fn try_judge(&self) -> crate::failure::Result<Proof> {
+        let bundle = Bundle::open(self.folder.path().to_owned())?;
+        judge(&bundle, &self.facts, &self.own, &self.asked)
     }
 
     /// Exactly these links are broken, and the exit code says so.
@@ -188,7 +309,7 @@ impl Fixture {
         }
     }
 
-    fn seal_digest(&self) -> Digest {
+    pub(super) fn seal_digest(&self) -> Digest {
         Digest::of(&fs::read(self.path("pack").join(seal::SEAL_FILE)).unwrap())
     }
 
@@ -203,7 +324,7 @@ impl Fixture {
                 seed: execution.seed,
             },
             run_id: RunKey::from(self.run),
-            attempt: 1,
+            attempt: execution.attempt,
             engine_release: "lumio-test".to_owned(),
             catalogue_digest: Digest::of(b"catalogue"),
             gate_map_digest: Digest::of(b"gates"),

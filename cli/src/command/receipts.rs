@@ -1,0 +1,206 @@
+//! `lumio receipts`: the list of everything that an account was ever charged.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use stellar::Address;
+use stellar::amount::show;
+use wire::receipts::ReceiptsDocument;
+
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::output::{Report, table};
+use crate::times;
+use crate::verify::archive;
+use crate::verify::command::own;
+use crate::verify::facts::{self, Own, Receipts};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum ReceiptsCommand {
+    /// Add what the node still knows to this machine's list, and check it against the chain
+    #[command(after_help = "\
+Examples:
+  lumio receipts export alice
+  lumio receipts export G… --out receipts.json
+
+A node forgets events after days; the list does not. `lumio verify` uses it to find every attempt of a
+run. Exit codes: 0 the list is whole, 2 older receipts are missing from it, 1 it is not the chain's")]
+    Export {
+        /// Whose receipts: name of a key, or address
+        user: String,
+        /// Also write the list into this new file
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Continue this list [default: the one kept on this machine]
+        #[arg(long, value_name = "FILE")]
+        receipts: Option<PathBuf>,
+    },
+    /// Check a list: recompute its hashes and compare the last with the chain
+    #[command(after_help = "\
+Examples:
+  lumio receipts verify alice
+  lumio receipts verify G… --receipts receipts.json
+
+Exit codes: 0 the list is whole and the chain's, 1 it is not, 2 receipts are missing from it")]
+    Verify {
+        /// Whose receipts: name of a key, or address
+        user: String,
+        /// The list [default: the one kept on this machine]
+        #[arg(long, value_name = "FILE")]
+        receipts: Option<PathBuf>,
+    },
+}
+
+/// Carries out a command.
+///
+/// # Errors
+///
+/// [`Failure`].
+pub async fn run(context: &Context, command: ReceiptsCommand) -> Result<Report> {
+    match command {
+        ReceiptsCommand::Export { user, out, receipts } => {
+            let (user, own) = (context.keys.resolve(&user)?, own(context)?);
+            if let Some(out) = out.as_ref().filter(|out| out.symlink_metadata().is_ok()) {
+                let text = format!("{} exists; choose another place with --out", out.display());
+                return Err(Failure::usage(text));
+            }
+            let archived = archive::load(context, &own, &user, receipts.as_deref())?;
+            let now = facts::account_receipts(&context.rpc, &own, &user, archived).await?;
+            let (Some(account), Some(list)) = now else { return Ok(never(&user)) };
+            let mut report = judged(&own, &user, account, &list);
+            if report.exit_code == 1 {
+                return Ok(report);
+            }
+            let kept = archive::keep(context, &own, &user, &list)?;
+            report.text.push_str(&format!("\nkept in {}", kept.display()));
+            report.json["kept"] = kept.display().to_string().into();
+            if let Some(out) = out {
+                write(&out, &list)?;
+                report.text.push_str(&format!("\nwritten to {}", out.display()));
+                report.json["written"] = out.display().to_string().into();
+            }
+            Ok(report)
+        }
+        ReceiptsCommand::Verify { user, receipts } => {
+            let (user, own) = (context.keys.resolve(&user)?, own(context)?);
+            let list = archive::load(context, &own, &user, receipts.as_deref())?;
+            let list = list.ok_or_else(|| {
+                Failure::usage(format!(
+                    "this machine has no list of {user}'s receipts; make one with: lumio receipts \
+                     export {user}"
+                ))
+            })?;
+            context.connect().await?;
+            let account = own.vault.read_account(&context.rpc, &user).await?;
+            let Some(account) = account else { return Ok(never(&user)) };
+            let now = Receipts { count: account.receipts, hash: account.receipts_hash };
+            Ok(judged(&own, &user, now, &list))
+        }
+    }
+}
+
+fn never(user: &Address) -> Report {
+    let json = json!({ "user": user, "whole": true, "receipts": [] });
+    Report::new(format!("{user} never used the vault; there are no receipts"), json)
+}
+
+/// The list as it stands against the chain.
+fn judged(own: &Own, user: &Address, now: Receipts, list: &ReceiptsDocument) -> Report {
+    let (end, hash) = list.end().unwrap_or((now.count, list.before));
+    let first = list.receipts.first().map_or(now.count + 1, |receipt| receipt.number);
+    let fault = match list.check() {
+        Err(error) => Some(error.to_string()),
+        Ok(()) if end > now.count || (end == now.count && hash != now.hash) => Some(format!(
+            "the vault counts {} receipts with running hash {}, the list ends at {end} with {hash}",
+            now.count, now.hash
+        )),
+        Ok(()) => None,
+    };
+    let rows: Vec<_> = list.receipts.iter().map(row).collect();
+    let (mut charge, mut fee) = (0_i128, 0_i128);
+    for (_, receipt) in list.receipts.iter().filter_map(facts::settled) {
+        charge = charge.saturating_add(receipt.actual_charge);
+        fee = fee.saturating_add(receipt.runner_fee);
+    }
+    let total = charge.saturating_add(fee);
+    let missing = match (first, end) {
+        _ if fault.is_some() => None,
+        (first, _) if first > 1 => Some(format!("receipts 1 to {} are not in the list", first - 1)),
+        (_, end) if end < now.count => {
+            Some(format!("receipts {} to {} are not in the list", end + 1, now.count))
+        }
+        _ => None,
+    };
+    let verdict = match (&fault, &missing) {
+        (Some(fault), _) => format!("BROKEN: {fault}"),
+        (None, Some(missing)) => {
+            format!("{user} was charged at least {}; {missing}", show(total))
+        }
+        (None, None) => format!(
+            "proven: {user} was charged {} in all, {} of it fees, in {} receipts; their running hash \
+             is the chain's",
+            show(total),
+            show(fee),
+            now.count
+        ),
+    };
+    let heading = ["RECEIPT", "SETTLED", "CHARGE", "FEE", "RUN ON CHAIN"];
+    let text = match rows.is_empty() {
+        true => verdict.clone(),
+        false => format!("{}\n\n{verdict}", table(heading, &rows)),
+    };
+    let exit_code = if fault.is_some() { 1 } else { u8::from(missing.is_some()) * 2 };
+    let json = json!({
+        "user": user,
+        "vault": own.vault.0,
+        "whole": exit_code == 0,
+        "count": now.count,
+        "runningHash": now.hash,
+        "charge": charge.to_string(),
+        "fee": fee.to_string(),
+        "total": total.to_string(),
+        "verdict": verdict,
+        "receipts": list.receipts.iter().filter_map(facts::settled).map(described).collect::<Vec<_>>(),
+    });
+    Report { exit_code, ..Report::new(text, json) }
+}
+
+fn row(receipt: &wire::receipts::ReceiptText) -> [String; 5] {
+    let number = receipt.number.to_string();
+    let Some((_, settled)) = facts::settled(receipt) else {
+        return [number, "unreadable".to_owned(), String::new(), String::new(), String::new()];
+    };
+    let at = settled.finalized_at;
+    [
+        number,
+        times::date(at).unwrap_or_else(|| at.to_string()),
+        show(settled.actual_charge),
+        show(settled.runner_fee),
+        settled.run_id.to_string(),
+    ]
+}
+
+fn described((number, settled): (u64, stellar::vault::SettledRun)) -> Value {
+    json!({
+        "number": number,
+        "runId": settled.run_id,
+        "charge": settled.actual_charge.to_string(),
+        "fee": settled.runner_fee.to_string(),
+        "refund": settled.refund.to_string(),
+        "usage": settled.usage,
+        "outputHash": settled.output_hash,
+        "settledBy": settled.settled_by,
+        "finalizedAt": settled.finalized_at,
+        "terms": settled.terms,
+    })
+}
+
+fn write(out: &std::path::Path, list: &ReceiptsDocument) -> Result<()> {
+    let failed =
+        |error: std::io::Error| Failure::usage(format!("cannot write {}: {error}", out.display()));
+    let file =
+        std::fs::OpenOptions::new().write(true).create_new(true).open(out).map_err(failed)?;
+    serde_json::to_writer_pretty(file, list).map_err(|error| failed(std::io::Error::other(error)))
+}

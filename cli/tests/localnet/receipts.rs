@@ -1,0 +1,123 @@
+//! The list of an account's receipts, and attempts that only it still knows.
+
+use lumio::verify::facts::{Hints, Own, asked_at};
+use stellar::ids::{self, RunIdentity};
+use stellar::registry::Registry;
+use stellar::vault::Finalize;
+use stellar::{Network, Rpc};
+use uuid::Uuid;
+use wire::receipts::ReceiptsDocument;
+use wire::{Digest, RunId, Usage};
+
+use super::{World, facts, gather, open, vault};
+
+/// Opens and settles one attempt of `run` with a charge of 100 stroops per millisecond.
+async fn settle(world: &World, run: &Uuid, attempt: u32, runtime_ms: u64) {
+    let (alice, runner) = (world.key("alice").address(), world.key("runner"));
+    let now = world.rpc.clock().await.unwrap().latest_close;
+    let open = open(alice, runner.address(), ids::nonce(run, attempt), now);
+    let prepared = world.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap();
+    let applied = world.applied(&prepared).await;
+    let network = Network::standalone();
+    let identity = RunIdentity {
+        network: &network,
+        vault: &vault().0,
+        user: &alice,
+        caller: &runner.address(),
+        nonce: &open.terms.nonce,
+        deadline: open.terms.deadline,
+    };
+    let run_id = ids::run_id(&identity).unwrap();
+    let opened = stellar::vault::opened(&applied, &vault(), &run_id).unwrap().unwrap();
+    let finalize = Finalize {
+        run_id,
+        runner: runner.address(),
+        terms: opened.terms,
+        usage: Usage { runtime_ms, ..Usage::default() },
+        output_hash: Digest::of(b"seal"),
+        valid_until: now + 600,
+    };
+    let prepared = world.prepare(&runner, vault().finalize_run(&finalize).unwrap()).await.unwrap();
+    assert!(world.applied(&prepared).await.success);
+}
+
+/// The id of a run that is asked for now.
+async fn asked_now(world: &World) -> Uuid {
+    let now = world.rpc.clock().await.unwrap().latest_close;
+    uuid::Builder::from_unix_timestamp_millis(now * 1_000, &[7; 10]).into_uuid()
+}
+
+fn own() -> Own {
+    let registry = Registry(stellar::local::registry_id().unwrap());
+    Own { network: Network::standalone(), vault: vault(), registry }
+}
+
+#[tokio::test]
+async fn the_list_of_receipts_is_the_chains_and_finds_every_attempt() {
+    let world = World::prepared().await;
+    let run = asked_now(&world).await;
+    settle(&world, &run, 1, 300).await;
+    settle(&world, &Uuid::from_u128(9), 1, 50).await;
+    settle(&world, &run, 2, 400).await;
+
+    let first = world.json(&["receipts", "export", "alice"]).await;
+    assert_eq!((&first["whole"], &first["total"]), (&true.into(), &"75000".into()), "{first}");
+    let out = world.folder.path().join("list.json");
+    let path = out.to_str().unwrap();
+    world.json(&["receipts", "export", "alice", "--out", path]).await;
+    let again = world.json(&["receipts", "verify", "alice", "--receipts", path]).await;
+    assert_eq!(again["receipts"].as_array().unwrap().len(), 3);
+
+    // Whoever names one attempt only still sees both.
+    let hints = Hints { attempt: 1, ..Hints::default() };
+    let seen = gather(&world, &own(), RunId::from(run), &hints).await;
+    let attempts: Vec<_> = seen.attempts.iter().map(|attempt| attempt.attempt).collect();
+    assert_eq!(attempts, [1, 2]);
+    assert_eq!(seen.settled().len(), 3);
+
+    // A text that was changed, and one that is missing, are named.
+    let list = std::fs::read_to_string(&out).unwrap();
+    let mut changed: ReceiptsDocument = serde_json::from_str(&list).unwrap();
+    changed.receipts[1].text = changed.receipts[0].text.clone();
+    std::fs::write(&out, serde_json::to_string(&changed).unwrap()).unwrap();
+    let said = world.fails(1, &["receipts", "verify", "alice", "--receipts", path]).await;
+    assert!(said.contains("receipt 2 does not have its hash"), "{said}");
+    let mut short: ReceiptsDocument = serde_json::from_str(&list).unwrap();
+    short.receipts.pop();
+    std::fs::write(&out, serde_json::to_string(&short).unwrap()).unwrap();
+    let said = world.run(&["receipts", "verify", "alice", "--receipts", path]).await;
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert_eq!(said.status.code(), Some(2));
+    assert!(text.contains("at least 0.0035 XLM") && text.contains("3 to 3 are not"), "{text}");
+    world.localnet.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_list_works_after_the_node_has_forgotten() {
+    let world = World::prepared_with(|builder| builder.retention(300)).await;
+    let run = asked_now(&world).await;
+    settle(&world, &run, 1, 300).await;
+    let list = world.json(&["receipts", "export", "alice"]).await;
+    assert_eq!(list["whole"], true);
+    for _ in 0..310 {
+        world.localnet.close_ledger().await.unwrap();
+    }
+
+    let rpc: &Rpc = &world.rpc;
+    let forgotten = gather(&world, &own(), RunId::from(run), &Hints::default()).await;
+    assert!(forgotten.attempts.is_empty(), "no event and no hint is left: {forgotten:?}");
+    let kept = std::fs::read(world.folder.path().join(list["kept"].as_str().unwrap())).unwrap();
+    let kept = ReceiptsDocument::read(&kept).unwrap();
+    let hints = Hints { user: Some(world.key("alice").address()), ..Hints::default() };
+    let archive = |_: &stellar::Address| Ok(Some(kept.clone()));
+    let known = facts::gather(rpc, &own(), RunId::from(run), &hints, archive).await.unwrap();
+    assert_eq!(known.attempts.len(), 1, "{known:?}");
+    assert!(asked_at(RunId::from(run)).is_some());
+    assert_eq!(known.settled()[0].1.actual_charge, 30_000);
+
+    // The list goes on where it ended, though its first receipt is gone everywhere else.
+    settle(&world, &run, 2, 100).await;
+    let list = world.json(&["receipts", "export", "alice"]).await;
+    assert_eq!((&list["whole"], &list["total"]), (&true.into(), &"40000".into()), "{list}");
+    world.localnet.shutdown().await;
+}
