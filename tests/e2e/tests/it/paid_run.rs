@@ -27,13 +27,33 @@ async fn a_paid_run_ends_in_a_verified_receipt() {
         "the charge is the metered time at the pinned price"
     );
     assert_eq!(stack.alice_balance().unwrap(), (before - charge, 0), "nothing stays in escrow");
-    let proof = stack.lumio(&["verify", &id]).unwrap();
-    assert!(!proof.contains("BROKEN"), "{proof}");
+    let proof = stack.lumio(&["verify", &id, "--rerun"]).unwrap();
+    assert!(!proof.contains("BROKEN") && proof.contains("rerun      ok"), "{proof}");
+    assert!(proof.contains("proven: the run cost"), "{proof}");
+    assert_outputs(&stack, &id, &run);
 
     let events = heard.until(|event| event.r#type.ends_with("finalized.v1")).await;
     assert_story(
         &events.iter().map(|event| serde_json::to_value(event).unwrap()).collect::<Vec<_>>(),
     );
+}
+
+/// The person who paid sees the files, and they are what was sealed.
+fn assert_outputs(stack: &Stack, id: &str, run: &Value) {
+    let attempts = run["attempts"].as_array().unwrap();
+    assert_eq!((attempts.len(), &attempts[0]["outcome"]), (1, &"delivered".into()), "{run:#}");
+    assert_eq!(attempts[0]["receipt"]["runnerFee"], "0");
+    let to = stack.folder().join("outputs");
+    stack.lumio(&["run", "outputs", id, "--to", to.to_str().unwrap()]).unwrap();
+    let listed = stack.lumio(&["--output", "json", "run", "outputs", id]).unwrap();
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let outputs = listed["outputs"].as_array().unwrap();
+    assert!(!outputs.is_empty());
+    for output in outputs {
+        let bytes = std::fs::read(to.join(output["path"].as_str().unwrap())).unwrap();
+        assert_eq!(wire::Digest::of(&bytes).to_string(), output["sha256"]);
+        assert_eq!(Some(bytes.len() as u64), output["length"].as_u64());
+    }
 }
 
 /// Queued to finalized, sealed in between, each a CloudEvent of one trace.
