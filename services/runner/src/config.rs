@@ -35,8 +35,8 @@ pub enum Role {
 pub struct ChainKeys {
     /// Signs authorisation entries; what the registry lists.
     pub runner: Keypair,
-    /// Pays fees and gives sequence numbers.
-    pub source: Keypair,
+    /// Each pays fees and gives sequence numbers, for one transaction at a time.
+    pub sources: Vec<Keypair>,
 }
 
 /// The settings of one runner.
@@ -211,9 +211,9 @@ fn keys(env: &Env, role: Role) -> (Option<ChainKeys>, Address) {
         return (None, runner.unwrap_or_else(|| placeholder_key().address()));
     }
     let runner = runner_key(env);
-    let source = source_key(env, &runner);
+    let sources = source_keys(env, &runner);
     let address = runner.address();
-    (Some(ChainKeys { runner, source }), address)
+    (Some(ChainKeys { runner, sources }), address)
 }
 
 /// The runner's key, checked against the public key if that is set too (R7).
@@ -229,13 +229,27 @@ fn runner_key(env: &Env) -> Keypair {
     key.unwrap_or_else(placeholder_key)
 }
 
-fn source_key(env: &Env, runner: &Keypair) -> Keypair {
-    let key = key(env, "RUNNER_SOURCE_SECRET").unwrap_or_else(placeholder_key);
-    if key.address() == runner.address() && key.address() != placeholder_key().address() {
-        let text = "is the runner's own key; use an account of its own that only pays fees";
-        env.mistake("RUNNER_SOURCE_SECRET", text);
+/// Several accounts have several transactions under way: one whose process died stops no other.
+fn source_keys(env: &Env, runner: &Keypair) -> Vec<Keypair> {
+    const NAME: &str = "RUNNER_SOURCE_SECRET";
+    env.required(NAME);
+    let mut keys: Vec<Keypair> = Vec::new();
+    for text in env.list(NAME) {
+        let Ok(key) = text.parse::<Keypair>() else {
+            // The text is not repeated: it may be a key with a typing mistake.
+            env.mistake(NAME, "expected secret keys (S…) between commas");
+            continue;
+        };
+        if key.address() == runner.address() {
+            let text = "is the runner's own key; use an account of its own that only pays fees";
+            env.mistake(NAME, text);
+        }
+        if keys.iter().any(|other| other.address() == key.address()) {
+            env.mistake(NAME, "names one account twice");
+        }
+        keys.push(key);
     }
-    key
+    keys
 }
 
 fn key(env: &Env, names: &str) -> Option<Keypair> {
@@ -284,14 +298,17 @@ fn auth(
     if role == Role::Engine {
         return auth::Mode::None;
     }
-    let chain_keys = keys.map(|keys| {
-        [("RUNNER_SECRET", keys.runner.address()), ("RUNNER_SOURCE_SECRET", keys.source.address())]
-    });
+    let chain_keys: Vec<_> = keys
+        .map(|keys| {
+            let sources = keys.sources.iter().map(|key| ("RUNNER_SOURCE_SECRET", key.address()));
+            std::iter::once(("RUNNER_SECRET", keys.runner.address())).chain(sources).collect()
+        })
+        .unwrap_or_default();
     let around = Surroundings {
         local,
         loopback: bind.is_loopback(),
         insecure_bind_allowed: env.boolean("RUNNER_ALLOW_INSECURE_BIND", false),
-        chain_keys: chain_keys.as_ref().map(<[_; 2]>::as_slice).unwrap_or_default(),
+        chain_keys: &chain_keys,
     };
     auth::Mode::read(env, around)
 }

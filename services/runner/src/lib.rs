@@ -244,12 +244,12 @@ fn run_driver(
     gates: Option<Gates>,
     shortages: Shortages,
 ) -> anyhow::Result<Option<RunDriver>> {
-    let Some(ChainKeys { runner, source }) = config.keys else { return Ok(None) };
+    let Some(ChainKeys { runner, sources }) = config.keys else { return Ok(None) };
     let chain = ChainClient {
         rpc: Rpc::new(&config.rpc_url).context("RUNNER_RPC_URL")?,
         network: config.network,
         runner,
-        source,
+        sources,
         vault: config.vault,
         registry: config.registry,
         fee_ceiling: config.fee_ceiling,

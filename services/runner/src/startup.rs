@@ -80,8 +80,11 @@ async fn checked(chain: &ChainClient) -> crate::error::Result<Option<String>> {
         )));
     }
     chain.now().await?;
-    store::add_source(&chain.db, &chain.source.address().to_string()).await?;
-    let keys = [("RUNNER_SECRET", &chain.runner), ("RUNNER_SOURCE_SECRET", &chain.source)];
+    for source in &chain.sources {
+        store::add_source(&chain.db, &source.address().to_string()).await?;
+    }
+    let sources = chain.sources.iter().map(|key| ("RUNNER_SOURCE_SECRET", key));
+    let keys = std::iter::once(("RUNNER_SECRET", &chain.runner)).chain(sources);
     for (setting, key) in keys {
         let account = key.address();
         if chain.rpc.account(&account).await?.is_none() {

@@ -143,8 +143,15 @@ impl Stack {
         let port = self.ports.rpc.to_string();
         let state = self.folder.path().join("chain");
         let state = state.to_str().context("a folder's name is text")?;
-        let args =
-            ["--port", &port, "--state-dir", state, "--ledger-interval-ms", LEDGER_INTERVAL_MS];
+        let args = [
+            "--port",
+            &port,
+            "--state-dir",
+            state,
+            "--ledger-interval-ms",
+            LEDGER_INTERVAL_MS,
+            "--control",
+        ];
         let process = Process::start(
             "localnet",
             "lumio-localnet",
@@ -270,6 +277,34 @@ impl Stack {
             Process::start("runner", "runner", &["serve"], &variables, self.folder.path())?;
         self.runner = Some(process.answering(self.ports.http).await?);
         Ok(())
+    }
+
+    /// Moves the ledger's clock ahead of the hosts'.
+    pub async fn advance_ledger_time(&self, seconds: u64) -> anyhow::Result<()> {
+        let url = format!("{}/control/time", self.rpc_url());
+        let body = serde_json::json!({ "seconds": seconds });
+        let answer = reqwest::Client::new().post(url).json(&body).send().await?;
+        answer.error_for_status()?;
+        Ok(())
+    }
+
+    /// What `runner account` says, once every event is published: everything agrees, or why not.
+    pub async fn account(&self) -> anyhow::Result<()> {
+        let mut said = String::new();
+        for _ in 0..40 {
+            let output = Command::new(binary("runner")?)
+                .arg("account")
+                .env_clear()
+                .envs(self.runner_variables())
+                .current_dir("/")
+                .output()?;
+            if output.status.success() {
+                return Ok(());
+            }
+            said = String::from_utf8_lossy(&output.stdout).into_owned();
+            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        }
+        anyhow::bail!("runner account: {said}")
     }
 
     /// The end of every log, for a failing test.

@@ -20,8 +20,9 @@ pub struct ChainClient {
     pub network: Network,
     /// Signs authorisation entries: the runner that the registry lists.
     pub runner: Keypair,
-    /// Pays fees and gives sequence numbers; another key than the runner's.
-    pub source: Keypair,
+    /// Each pays fees and gives sequence numbers, for one transaction at a time; other keys than
+    /// the runner's.
+    pub sources: Vec<Keypair>,
     /// The vault.
     pub vault: Address,
     /// The agent registry.
@@ -42,26 +43,42 @@ pub struct ChainClient {
 const SOURCE_LEASE_MS: i64 = 10_000;
 
 impl ChainClient {
-    /// Takes the transaction source; `None` while it is in use.
+    /// Takes a transaction source; `None` while all are in use.
     ///
     /// # Errors
     ///
     /// When the database does not answer. So for the two that follow.
     pub async fn lease_source(&self) -> Result<Option<SourceLease>> {
-        let account = self.source.address().to_string();
-        store::lease_source(&self.db, &account, &self.owner, SOURCE_LEASE_MS).await
+        store::lease_source(&self.db, &self.accounts(), &self.owner, SOURCE_LEASE_MS).await
     }
 
-    /// Whether the transaction source could be taken now.
+    /// The accounts of the transaction sources.
+    pub fn accounts(&self) -> Vec<String> {
+        self.sources.iter().map(|key| key.address().to_string()).collect()
+    }
+
+    /// The key of a source that this process has leased.
+    ///
+    /// # Errors
+    ///
+    /// When it has no such key.
+    pub fn source_key(&self, source: &SourceLease) -> Result<&Keypair> {
+        let mut keys = self.sources.iter();
+        keys.find(|key| key.address().to_string() == source.account).ok_or_else(|| {
+            Error::Broken(format!("the key of the source {} is not here", source.account))
+        })
+    }
+
+    /// Whether a transaction source could be taken now.
     ///
     /// # Errors
     ///
     /// As [`ChainClient::lease_source`].
     pub async fn is_source_free(&self) -> Result<bool> {
-        store::is_source_free(&self.db, &self.source.address().to_string()).await
+        store::is_source_free(&self.db, &self.accounts()).await
     }
 
-    /// Gives the transaction source back.
+    /// Gives a transaction source back.
     ///
     /// # Errors
     ///

@@ -38,32 +38,45 @@ macro_rules! source_is_free {
 
 pub(crate) use source_is_free;
 
-/// Takes the source, unless another worker has it or a transaction of it may still land.
+/// Takes one of these sources that no other worker has, and of which no transaction may still land.
 pub async fn lease_source(
     db: &PgPool,
-    account: &str,
+    accounts: &[String],
     owner: &str,
     lease_ms: i64,
 ) -> Result<Option<SourceLease>> {
     let row = sqlx::query(concat!(
-        "UPDATE sources s SET lease_owner = $2, lease_token = lease_token + 1, \
-            lease_until = now() + $3 * interval '1 millisecond' WHERE account = $1 AND ",
+        "UPDATE sources SET lease_owner = $2, lease_token = lease_token + 1, \
+            lease_until = now() + $3 * interval '1 millisecond' \
+         WHERE account = (SELECT s.account FROM sources s WHERE s.account = ANY($1) AND ",
         source_is_free!(),
-        " RETURNING lease_token"
+        " LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING account, lease_token"
     ));
-    let row = row.bind(account).bind(owner).bind(lease_ms).fetch_optional(db).await?;
+    let row = row.bind(accounts).bind(owner).bind(lease_ms).fetch_optional(db).await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some(SourceLease { account: account.to_owned(), token: row.try_get("lease_token")? }))
+    let account: String = row.try_get("account")?;
+    let source = SourceLease { account, token: row.try_get("lease_token")? };
+    // Between the look at its transactions and this lease another worker may have leased the
+    // source, stored its envelope and given it back: then it is not free after all.
+    let busy = sqlx::query_scalar::<_, bool>(
+        "SELECT EXISTS (SELECT 1 FROM chain_transactions t WHERE t.source = $1 \
+            AND t.state IN ('prepared', 'sent', 'unknown'))",
+    );
+    if busy.bind(&source.account).fetch_one(db).await? {
+        release_source(db, &source).await?;
+        return Ok(None);
+    }
+    Ok(Some(source))
 }
 
-/// Whether the source could be taken now.
-pub async fn is_source_free(db: &PgPool, account: &str) -> Result<bool> {
+/// Whether one of these sources could be taken now.
+pub async fn is_source_free(db: &PgPool, accounts: &[String]) -> Result<bool> {
     let free = concat!(
-        "SELECT EXISTS (SELECT 1 FROM sources s WHERE s.account = $1 AND ",
+        "SELECT EXISTS (SELECT 1 FROM sources s WHERE s.account = ANY($1) AND ",
         source_is_free!(),
         ")"
     );
-    Ok(sqlx::query_scalar(free).bind(account).fetch_one(db).await?)
+    Ok(sqlx::query_scalar(free).bind(accounts).fetch_one(db).await?)
 }
 
 /// Gives the source back. Nothing happens if another worker has it by now.

@@ -3,8 +3,8 @@
 //! An intent (one kind of call for one attempt) is carried to its end however often the process
 //! dies: what was signed is in the database before it is sent, what was sent is looked up before
 //! anything else happens, the same bytes are sent until something is proven, and nothing new is
-//! signed before the old can no longer land and contract state has been asked. Nothing is given up by
-//! counting tries: what is lacking is waited for until the deadline (R16).
+//! signed before the old can no longer land and contract state has been asked. Nothing is given up
+//! by counting tries: what is lacking is waited for until the deadline (R16).
 
 use std::time::Duration;
 
@@ -183,7 +183,7 @@ impl ChainClient {
         let call = Call::from((intent.call)(max_time)?);
         let request = PrepareRequest {
             network: &self.network,
-            source: &self.source,
+            source: self.source_key(source)?,
             call: &call,
             signers: &[&self.runner],
             max_time_unix: max_time,

@@ -173,7 +173,8 @@ pub async fn lock(conn: &mut PgConnection, id: RunId) -> Result<()> {
 pub async fn requeue(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) -> Result<()> {
     let done = sqlx::query(
         "UPDATE runs SET phase = 'queued', status = 'pending', lease_token = lease_token + 1, \
-            failures = 0, waiting_for = NULL, needs_source = true, wake_at = now(), updated_at = $2 \
+            failures = 0, waiting_for = NULL, needs_source = true, wake_at = now(), \
+            updated_at = $2 \
          WHERE id = $1 AND phase = 'done' AND status = 'failed'",
     );
     let done = done.bind(id.as_uuid()).bind(now).execute(conn).await?;
@@ -190,7 +191,8 @@ pub async fn request_retry(conn: &mut PgConnection, id: RunId) -> Result<()> {
 }
 
 /// Ends a run for which nothing was signed, or nothing that could still land: a run is in the queue
-/// only then. The caller has locked it, so no envelope can be stored meanwhile; the worker that holds it, if one does, loses it.
+/// only then. The caller has locked it, so no envelope can be stored meanwhile; the worker that
+/// holds it, if one does, loses it.
 pub async fn cancel_unopened(
     conn: &mut PgConnection,
     id: RunId,

@@ -260,6 +260,17 @@ mod tests {
     fn only_a_refusal_that_stays_fails_a_run() {
         let gate = |problem: Problem| Error::gate("module-gate", &problem.status("no"));
         assert_eq!(refusal(&gate(Problem::ModuleUnknown)).unwrap().code, "MODULE_UNKNOWN");
+        let terminal = [
+            Problem::DigestMismatch,
+            Problem::StatementInvalid,
+            Problem::PayloadTooLarge,
+            Problem::SealMismatch,
+            Problem::PackAlreadySealed,
+        ];
+        for problem in terminal {
+            let error = Error::gate("oracle-gate", &problem.status("no"));
+            assert!(refusal(&error).is_some(), "{problem:?} comes to an end");
+        }
         for problem in [Problem::Unavailable, Problem::Unauthenticated, Problem::RateLimited] {
             assert!(refusal(&gate(problem)).is_none(), "{problem:?}");
         }

@@ -44,13 +44,13 @@ pub async fn statements(db: &PgPool, (run, number): (RunId, u32)) -> Result<Stat
 /// Takes the most urgent run that a worker of `lane` can go on with, if there is one: what ends an
 /// escrow before what begins one, and of equals what has waited longest.
 ///
-/// A run that needs the transaction source is left alone while the source is in use, and a new run
+/// A run that needs a transaction source is left alone while all are in use, and a new run
 /// while a settlement waits: nobody claims a run only to find that out.
 pub async fn claim(
     db: &PgPool,
     owner: &str,
     lease_ms: i64,
-    source: &str,
+    sources: &[String],
     lane: Lane,
 ) -> Result<Option<RunLease>> {
     let row = sqlx::query(concat!(
@@ -60,7 +60,7 @@ pub async fn claim(
             AND wake_at <= now() AND (lease_until IS NULL OR lease_until < now()) \
             AND (phase IN ('executing', 'sealing')) = $3 \
             AND (NOT needs_source \
-                OR (SELECT EXISTS (SELECT 1 FROM sources s WHERE s.account = $4 AND ",
+                OR (SELECT EXISTS (SELECT 1 FROM sources s WHERE s.account = ANY($4) AND ",
         source_is_free!(),
         "))) \
             AND (phase <> 'queued' OR NOT (SELECT EXISTS (SELECT 1 FROM runs w \
@@ -69,7 +69,7 @@ pub async fn claim(
             ORDER BY rank, wake_at LIMIT 1 FOR UPDATE SKIP LOCKED) \
          RETURNING id, lease_token"
     ));
-    let row = row.bind(owner).bind(lease_ms).bind(lane == Lane::Gates).bind(source);
+    let row = row.bind(owner).bind(lease_ms).bind(lane == Lane::Gates).bind(sources);
     let Some(row) = row.fetch_optional(db).await? else { return Ok(None) };
     let id = RunId::from(row.try_get::<uuid::Uuid, _>("id")?);
     Ok(Some(RunLease { id, token: row.try_get("lease_token")? }))

@@ -55,9 +55,9 @@ pub async fn work(
 }
 
 async fn claim(driver: &RunDriver, lane: Lane) -> Result<Option<RunLease>> {
-    let source = driver.chain.source.address().to_string();
+    let sources = driver.chain.accounts();
     let (owner, lease_ms) = (&driver.chain.owner, driver.policy.lease_ms);
-    store::claim(&driver.db, owner, lease_ms, &source, lane).await
+    store::claim(&driver.db, owner, lease_ms, &sources, lane).await
 }
 
 /// Drives a claimed run until it waits, has ended, or is held by another worker.

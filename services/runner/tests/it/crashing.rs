@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use testkit::eventually;
 
+use crate::retention::{command, said};
 use crate::world::{DEPOSIT, Gateway, World};
 
 /// The points a run without an executor passes.
@@ -64,6 +65,13 @@ async fn dies_and_comes_back(world: &World, point: &str) {
     );
     let landed = (world.succeeded(&id, "open").await, world.succeeded(&id, "finalize").await);
     assert_eq!(landed, (1, 1), "{point}");
+    // Postgres, vault, node, balances and stream say the same; events may still be on their way.
+    eventually(Duration::from_secs(30), || async {
+        let compared = command(world, &["account"]);
+        assert_ne!(compared.status.code(), Some(2), "{point}: {}", said(&compared));
+        compared.status.success()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,6 +128,44 @@ async fn an_opened_run_can_be_called_off_before_its_module_starts() {
     let account = world.account().await;
     assert_eq!((account.balance, account.receipts), (DEPOSIT, 0));
     assert_eq!(world.succeeded(&id, "void").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_landed_result_that_cannot_be_read_goes_to_an_operator_and_a_resume_asks_again() {
+    let world = World::new().await;
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let crash = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", "open.after_result")];
+    let mut process = spawn(&world, &crash);
+    gateway.up().await;
+    let id = gateway.accepted(&world.body()).await;
+    eventually(Duration::from_secs(60), || {
+        let ended = process.0.try_wait().unwrap();
+        async move { ended }
+    })
+    .await;
+    // As a vault of another version would answer: another value than a run's id.
+    let text = "SELECT result FROM chain_transactions WHERE result IS NOT NULL";
+    let result: Vec<u8> = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    let put = "UPDATE chain_transactions SET result = $1 WHERE result IS NOT NULL";
+    sqlx::query(put).bind([0_u8, 0, 0, 1].as_slice()).execute(&world.db.pool).await.unwrap();
+
+    let _again = spawn(&world, &[("RUNNER_PORT", &port)]);
+    gateway.up().await;
+    let run = gateway.until(&id, |run| run["phase"] == "operator").await;
+    assert_eq!((&run["errorCode"], &run["escrow"]), (&"OUTCOME_UNKNOWN".into(), &"none".into()));
+    assert!(run["error"].as_str().unwrap().contains("cannot be read"), "{run:#}");
+    assert_eq!(gateway.summary().await["status"]["stuck"], 1);
+    // Nothing is guessed: a resume looks again, and comes to the same.
+    assert!(command(&world, &["runs", "resume", &id]).status.success());
+    gateway.until(&id, |run| run["phase"] == "operator").await;
+    sqlx::query(put).bind(&result).execute(&world.db.pool).await.unwrap();
+    let resumed = || async { command(&world, &["runs", "resume", &id]).status.success() };
+    eventually(Duration::from_secs(20), resumed).await;
+    let run = gateway.ended(&id, "failed").await;
+    assert_eq!(run["escrow"], "returned");
+    let landed = (world.succeeded(&id, "open").await, world.succeeded(&id, "finalize").await);
+    assert_eq!(landed, (1, 1));
 }
 
 #[test]

@@ -137,13 +137,29 @@ async fn answers_of_a_node_behind_end_nothing() {
 async fn a_used_sequence_number_is_noticed_before_the_transactions_time_is_over() {
     let world = World::new().await;
     let running = world.start(&[]).await;
-    // The first send is lost; another transaction takes its sequence number meanwhile.
-    world.localnet.fault(Fault::LoseSendRequests(1));
-    let id = running.gateway.accepted(&world.body()).await;
-    running.gateway.until(&id, |run| run["status"] == "opening").await;
+    // The first send is lost; a transaction that was signed before takes its sequence number.
     let native = stellar::local::token_id().unwrap();
     let (source, user) = (world.source.address(), world.user.address());
-    world.submit(&world.source, token::transfer(native, source, user, 1).into()).await;
+    let network = stellar::Network::standalone();
+    let request = PrepareRequest {
+        network: &network,
+        source: &world.source,
+        call: &token::transfer(native, source, user, 1).into(),
+        signers: &[&world.source],
+        max_time_unix: world.localnet.close_time() + 120,
+        auth_valid_ledgers: 1_000,
+        fee_ceiling: u64::from(u32::MAX),
+    };
+    let foreign = tx::prepare(&world.rpc, &request).await.unwrap();
+    world.localnet.fault(Fault::LoseSendRequests(1));
+    let id = running.gateway.accepted(&world.body()).await;
+    let text = "SELECT count(*) FROM chain_transactions WHERE state = 'unknown'";
+    eventually(PATIENCE, || async {
+        let lost: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+        lost == 1
+    })
+    .await;
+    world.rpc.send(&network, &foreign.envelope).await.unwrap();
     let begun = tokio::time::Instant::now();
     is_settled(&world, &running, &id).await;
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
@@ -207,6 +223,42 @@ async fn a_queue_that_is_longer_than_deadlines_allow_takes_no_more() {
     assert_eq!(running.gateway.post_with_key("k", &world.body()).await.status(), 202);
     let runs: Vec<Value> = running.gateway.get("/runs").await.json().await.unwrap();
     assert_eq!(runs.len(), 2);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_process_holds_one_source_and_the_others_go_on() {
+    let world = World::new().await;
+    let other = Keypair::from_seed(&[42; 32]);
+    world.localnet.fund(&other.address().to_string()).await.unwrap();
+    // A process dies with a transaction of the first source under way, and its lease runs on.
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let dies = [
+        ("RUNNER_PORT", port.as_str()),
+        ("RUNNER_CRASH_AT", "open.after_persist"),
+        ("RUNNER_LEASE_MS", "30000"),
+    ];
+    let mut process = spawn(&world, &dies);
+    gateway.up().await;
+    let dead = gateway.accepted(&world.body()).await;
+    eventually(PATIENCE, || {
+        let ended = process.0.try_wait().unwrap();
+        async move { ended }
+    })
+    .await;
+
+    let secrets = format!("{},{}", world.source.secret().as_str(), other.secret().as_str());
+    let running = world.start(&[("RUNNER_SOURCE_SECRET", &secrets)]).await;
+    let begun = tokio::time::Instant::now();
+    let id = running.gateway.accepted(&world.body()).await;
+    running.gateway.ended(&id, "failed").await;
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let text = "SELECT count(*) FROM chain_transactions WHERE source = $1";
+    let used = sqlx::query_scalar::<_, i64>(text).bind(other.address().to_string());
+    assert_eq!(used.fetch_one(&world.db.pool).await.unwrap(), 2);
+    running.gateway.ended(&dead, "failed").await;
+    assert_eq!(world.account().await.receipts, 2);
     running.stop().await;
 }
 

@@ -11,7 +11,10 @@ use wire::pb::runner::v1::{
     runner_client::RunnerClient,
 };
 
-use crate::world::{Running, World};
+use testkit::eventually;
+
+use crate::retention::command;
+use crate::world::{Gateway, PATIENCE, Running, World};
 
 const SERVICE_TOKEN: &str = "0123456789abcdef";
 /// Names the folder with the SDKs, `node_modules` and `python`; with it they have to be there.
@@ -92,20 +95,34 @@ async fn python(url: &str, key: &Keypair, contract: Option<&str>) -> Option<Valu
 
 /// A token for `key`, by the challenge that the gateway gives.
 async fn log_in(running: &Running, key: &Keypair) -> Value {
-    let (status, body) = answer(running, &sign(&challenge(running, key).await, key)).await;
+    log_in_at(&running.gateway, key).await
+}
+
+/// The same at a gateway of another process.
+pub async fn log_in_at(gateway: &Gateway, key: &Keypair) -> Value {
+    let unsigned = challenge_for(gateway, &key.address().to_string()).await;
+    let (status, body) = answer_at(gateway, &sign(&unsigned, key)).await;
     assert_eq!(status, 200, "{body}");
     body
 }
 
 async fn challenge(running: &Running, key: &Keypair) -> String {
-    let answer = running.gateway.get(&format!("/auth?account={}", key.address())).await;
+    challenge_for(&running.gateway, &key.address().to_string()).await
+}
+
+async fn challenge_for(gateway: &Gateway, account: &str) -> String {
+    let answer = gateway.get(&format!("/auth?account={account}")).await;
     assert_eq!(answer.status(), 200);
     let body: Value = answer.json().await.unwrap();
     body["transaction"].as_str().unwrap().to_owned()
 }
 
 async fn answer(running: &Running, transaction: &str) -> (u16, Value) {
-    let answer = running.gateway.post("/auth", &json!({ "transaction": transaction })).await;
+    answer_at(&running.gateway, transaction).await
+}
+
+async fn answer_at(gateway: &Gateway, transaction: &str) -> (u16, Value) {
+    let answer = gateway.post("/auth", &json!({ "transaction": transaction })).await;
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
@@ -350,6 +367,135 @@ async fn a_session_is_refreshed_and_revoked_and_a_stolen_refresh_token_ends_it()
     let sixth = gateway.as_user(text(&sixth, "token"));
     assert_eq!(fifth.post("/auth/logout", &json!({ "everywhere": true })).await.status(), 204);
     assert_eq!(sixth.get("/runs").await.status(), 401);
+    running.stop().await;
+}
+
+/// The account of `key` as a custodian names one of its customers.
+fn customer(key: &Keypair, id: u64) -> String {
+    let muxed = stellar_strkey::ed25519::MuxedAccount { ed25519: *key.address().as_bytes(), id };
+    muxed.to_string().as_str().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_an_account_sees_its_own_runs_and_the_account_sees_them_all() {
+    let world = World::new().await;
+    let running = start(&world, &[]).await;
+    let gateway = &running.gateway;
+    let mut parts = Vec::new();
+    for id in [7, 8] {
+        let unsigned = challenge_for(gateway, &customer(&world.user, id)).await;
+        let (status, body) = answer_at(gateway, &sign(&unsigned, &world.user)).await;
+        assert_eq!(status, 200, "{body}");
+        parts.push(gateway.as_user(text(&body, "token")));
+    }
+    let whole = gateway.as_user(text(&log_in(&running, &world.user).await, "token"));
+    let [one, other] = parts.as_slice() else { panic!("two parts") };
+
+    let answer = one.post_with_key("k", &world.body()).await;
+    assert_eq!(answer.status(), 202);
+    let run: Value = answer.json().await.unwrap();
+    let path = format!("/runs/{}", text(&run, "id"));
+    let answer = other.post_with_key("k", &world.body()).await;
+    assert!(answer.headers().get("idempotency-replayed").is_none(), "keys are a part's own");
+    let listed =
+        async |caller: &Gateway| -> Vec<Value> { caller.get("/runs").await.json().await.unwrap() };
+    assert_eq!((listed(one).await.len(), listed(other).await.len()), (1, 1));
+    assert_eq!(listed(&whole).await.len(), 2);
+    assert_eq!(one.get(&path).await.status(), 200);
+    assert_eq!(whole.get(&path).await.status(), 200);
+    for path in [path.clone(), format!("{path}/bundle")] {
+        assert_eq!(other.get(&path).await.status(), 404, "{path}");
+    }
+    for what in ["retry", "cancel"] {
+        let refused = other.post(&format!("{path}/{what}"), &Value::Null).await;
+        assert_eq!(refused.status(), 404, "{what}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_signers_of_an_account_log_in_together_by_what_the_ledger_says() {
+    let world = World::new().await;
+    let running = start(&world, &[]).await;
+    let cosigner = Keypair::from_seed(&[71; 32]);
+    set_signers(&world, &cosigner).await;
+
+    let alone = sign(&challenge(&running, &world.user).await, &world.user);
+    let (status, body) = answer(&running, &alone).await;
+    assert_eq!(status, 401, "{body}");
+    assert!(text(&body, "error").contains("medium threshold is 2"), "{body}");
+    let (status, body) = answer(&running, &sign(&alone, &cosigner)).await;
+    assert_eq!(status, 200, "{body}");
+    let token = running.gateway.as_user(text(&body, "token"));
+    assert_eq!(token.get("/runs").await.status(), 200);
+    running.stop().await;
+}
+
+/// Adds a signer of weight 1 to the user's account, and sets the medium threshold to 2.
+async fn set_signers(world: &World, cosigner: &Keypair) {
+    use stellar_xdr::{
+        Memo, MuxedAccount, Operation, OperationBody, Preconditions, SequenceNumber, SetOptionsOp,
+        Signer, SignerKey, TimeBounds, TimePoint, Transaction, TransactionEnvelope, TransactionExt,
+        TransactionV1Envelope, Uint256, WriteXdr as _,
+    };
+    let user = world.user.address();
+    let sequence = world.rpc.account(&user).await.unwrap().unwrap().sequence + 1;
+    let options = SetOptionsOp {
+        inflation_dest: None,
+        clear_flags: None,
+        set_flags: None,
+        master_weight: Some(1),
+        low_threshold: Some(1),
+        med_threshold: Some(2),
+        high_threshold: Some(2),
+        home_domain: None,
+        signer: Some(Signer {
+            key: SignerKey::Ed25519(Uint256(*cosigner.address().as_bytes())),
+            weight: 1,
+        }),
+    };
+    let operation = Operation { source_account: None, body: OperationBody::SetOptions(options) };
+    let tx = Transaction {
+        source_account: MuxedAccount::Ed25519(Uint256(*user.as_bytes())),
+        fee: 1_000,
+        seq_num: SequenceNumber(sequence),
+        cond: Preconditions::Time(TimeBounds {
+            min_time: TimePoint(0),
+            max_time: TimePoint(world.localnet.close_time() + 120),
+        }),
+        memo: Memo::None,
+        operations: vec![operation].try_into().unwrap(),
+        ext: TransactionExt::V0,
+    };
+    let unsigned =
+        TransactionEnvelope::Tx(TransactionV1Envelope { tx, signatures: Default::default() });
+    let signed = sign(&unsigned.to_xdr_base64(scval::limits()).unwrap(), &world.user);
+    let body = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "sendTransaction", "params": { "transaction": signed },
+    });
+    let client = reqwest::Client::new();
+    let sent = client.post(world.localnet.url()).json(&body).send().await.unwrap();
+    let sent: Value = sent.json().await.unwrap();
+    assert_eq!(sent["result"]["status"], "PENDING", "{sent}");
+    eventually(PATIENCE, || async {
+        world.rpc.account(&user).await.unwrap().unwrap().sequence == sequence
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_ends_every_login_of_an_account_by_command() {
+    let world = World::new().await;
+    let running = start(&world, &[]).await;
+    let mine = log_in(&running, &world.user).await;
+    let other = log_in(&running, &Keypair::from_seed(&[98; 32])).await;
+    let [mine, other] = [&mine, &other].map(|body| running.gateway.as_user(text(body, "token")));
+    let subject = world.user.address().to_string();
+    let revoked = command(&world, &["sessions", "revoke", &subject]);
+    assert!(revoked.status.success(), "{revoked:?}");
+    assert!(String::from_utf8_lossy(&revoked.stdout).contains("1 sessions"), "{revoked:?}");
+    assert_eq!(mine.get("/runs").await.status(), 401);
+    assert_eq!(other.get("/runs").await.status(), 200);
     running.stop().await;
 }
 

@@ -13,3 +13,4 @@ mod hostile;
 mod retention;
 mod subscribing;
 mod lacking;
+mod secrets;

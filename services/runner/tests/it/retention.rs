@@ -93,12 +93,14 @@ async fn questions_about_many_runs_touch_few_pages() {
     store::load(&db.pool).await.unwrap();
 }
 
-fn command(world: &World, arguments: &[&str]) -> Output {
+/// Runs a command line of the runner with the settings of this world.
+pub fn command(world: &World, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
     command.args(arguments).env_clear().envs(world.settings(&[])).current_dir("/").output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+/// What a command printed.
+pub fn said(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -168,7 +170,17 @@ async fn a_stream_that_lost_its_messages_is_filled_again_and_everything_agrees()
 
     let counted = command(&world, &["events", "refill", "--from-position", "0", "--dry-run"]);
     assert!(said(&counted).contains("would be published again"), "{}", said(&counted));
-    let filled = command(&world, &["events", "refill", "--from-position", "0"]);
+    // By time: everything since long ago, and nothing of what is still to come.
+    let events = |output: &Output| said(output).split(' ').next().unwrap().to_owned();
+    for (since, expected) in
+        [("2020-01-01T00:00:00Z", events(&counted)), ("2099-01-01T00:00:00Z", "0".to_owned())]
+    {
+        let by_time = command(&world, &["events", "refill", "--since", since, "--dry-run"]);
+        assert_eq!(events(&by_time), expected, "{}", said(&by_time));
+    }
+    let wrong = command(&world, &["events", "refill", "--since", "yesterday"]);
+    assert_eq!(wrong.status.code(), Some(3), "{}", said(&wrong));
+    let filled = command(&world, &["events", "refill", "--since", "2020-01-01T00:00:00Z"]);
     assert!(filled.status.success(), "{}", said(&filled));
     let agrees = command(&world, &["account"]);
     assert_eq!(agrees.status.code(), Some(0), "{}", said(&agrees));

@@ -98,6 +98,9 @@ async fn assert_one_of_each(stack: &Stack, id: &str, runs: usize, point: &str) {
         1,
         "{point}: one seal"
     );
+    if let Err(error) = stack.account().await {
+        panic!("{point}: {error:#}");
+    }
     let proof = stack.lumio_output(&["verify", id]).unwrap();
     assert!(proof.status.success(), "{point}: {}", String::from_utf8_lossy(&proof.stdout));
 }

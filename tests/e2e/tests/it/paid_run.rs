@@ -56,6 +56,17 @@ fn assert_outputs(stack: &Stack, id: &str, run: &Value) {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_is_the_ledgers_also_where_the_ledgers_clock_is_hours_ahead() {
+    let stack = Stack::start().await.unwrap();
+    stack.advance_ledger_time(10 * 3_600).await.unwrap();
+    let agent =
+        stack.publish_and_grant(&repository().join("examples/modules/csv-profile")).unwrap();
+    let id = stack.ask(agent, &json!({ "csv": "a,b\n1,2\n" })).await.unwrap();
+    let run = stack.ended(&id).await.unwrap();
+    assert_eq!(run["status"], "finalized", "{run:#}\n{}", stack.logs());
+}
+
 /// Queued to finalized, sealed in between, each a CloudEvent of one trace.
 fn assert_story(events: &[Value]) {
     let names: Vec<_> =

@@ -51,7 +51,8 @@ impl RunDriver {
                 self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await
             }
             SubmitOutcome::Refused(refusal) => {
-                // A record that is open can be voided until its deadline, whatever this answer said.
+                // A record that is open can be voided until its deadline, whatever this answer
+                // said.
                 if self.is_open(vault_run_id).await? && self.until(deadline).await?.is_some() {
                     return Ok(later(snapshot, refusal.error.to_string()));
                 }

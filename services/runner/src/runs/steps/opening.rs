@@ -126,8 +126,8 @@ impl RunDriver {
         Ok(judged.map(|()| Some(envelope)))
     }
 
-    /// Nothing that was signed for the opening landed, or can land, and its deadline is too near: it
-    /// is signed with another deadline, and so with another id, when there is a place for it.
+    /// Nothing that was signed for the opening landed, or can land, and its deadline is too near:
+    /// it is signed with another deadline, and so with another id, when there is a place for it.
     async fn return_to_queue(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
         let now = chassis::clock::now();
         let mut tx = chassis::postgres::begin(&self.db).await?;

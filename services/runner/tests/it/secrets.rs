@@ -1,0 +1,225 @@
+//! No setting gives its secret away (R9): not by an answer, a log line, a metric, a span, an event
+//! or the process list.
+
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use stellar::Keypair;
+use testkit::eventually;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+use wire::pb::runner::v1::runner_client::RunnerClient;
+use wire::pb::runner::v1::{
+    CreateRunRequest, GetRunRequest, GetSummaryRequest, ListRunsRequest, RetryRunRequest,
+};
+
+use crate::crashing::{Process, free_port};
+use crate::login::log_in_at;
+use crate::world::{Gateway, PATIENCE, World};
+
+/// Part of every secret that is a free text.
+const CANARY: &str = "canary7f3a";
+
+/// Keeps all spans and metrics that it is sent, as text.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<String>>);
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        self.0.lock().unwrap().push_str(&format!("{:?}\n", request.into_inner()));
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        self.0.lock().unwrap().push_str(&format!("{:?}\n", request.into_inner()));
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+impl Collector {
+    async fn start(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tonic::transport::Server::builder()
+            .add_service(TraceServiceServer::new(self.clone()))
+            .add_service(MetricsServiceServer::new(self.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        url
+    }
+}
+
+/// The same address with a user and a password that the server does not ask for.
+fn with_secret(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let rest = rest.rsplit('@').next().unwrap();
+    format!("{scheme}://{CANARY}user:{CANARY}password@{rest}")
+}
+
+/// What every method of gRPC answers, refusals included, without a user's token and with one.
+async fn grpc_answers(url: &str, token: &str, user_token: &str, world: &World, id: &str) -> String {
+    let channel = chassis::grpc::client(url, Some(&token.into())).unwrap();
+    let mut client = RunnerClient::new(channel);
+    let create = CreateRunRequest {
+        user: world.user.address().to_string(),
+        agent_id: world.agent_id,
+        budgets: Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into()),
+        ..CreateRunRequest::default()
+    };
+    let mut shown = String::new();
+    for user in ["", user_token, "forged"] {
+        macro_rules! call {
+            ($method:ident, $request:expr) => {{
+                let mut request = Request::new($request);
+                if !user.is_empty() {
+                    request.metadata_mut().insert("lumio-user-token", user.parse().unwrap());
+                }
+                shown.push_str(&format!("{:?}\n", client.$method(request).await));
+            }};
+        }
+        call!(create_run, create.clone());
+        call!(create_run, CreateRunRequest::default());
+        call!(get_run, GetRunRequest { id: id.to_owned() });
+        call!(list_runs, ListRunsRequest::default());
+        call!(retry_run, RetryRunRequest { id: id.to_owned() });
+        call!(get_summary, GetSummaryRequest {});
+    }
+    shown
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_setting_gives_its_secret_away() {
+    let world = World::new().await;
+    let (login, token_key) = (Keypair::from_seed(&[51; 32]), "c5".repeat(32));
+    world.localnet.fund(&login.address().to_string()).await.unwrap();
+    let [port, grpc_port, metrics_port] = [free_port().await, free_port().await, free_port().await];
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let mut database = url::Url::parse(&world.db.url).unwrap();
+    // The local server asks for no password, so any is taken.
+    database.set_password(Some(&format!("{CANARY}password"))).unwrap();
+    let (nats, database) = (with_secret(&world.bus.url), database.to_string());
+    let gate = format!("http://{CANARY}u:{CANARY}p@127.0.0.1:9");
+    let token = format!("{CANARY}token0123456789");
+    let tokens = format!("test:{token}");
+    let login_secret = login.secret().to_string();
+    let collector = Collector::default();
+    let endpoint = collector.start().await;
+    let node = with_secret(&world.localnet.url());
+
+    // A node that answers, so that a run gets as far as the gates; and one that does not.
+    for path in ["/", &format!("/{CANARY}path")] {
+        let rpc = format!("{node}{path}?apikey={CANARY}key#{CANARY}");
+        let more = [
+            ("RUNNER_PORT", port.as_str()),
+            ("RUNNER_RPC_URL", &rpc),
+            ("DATABASE_URL", &database),
+            ("NATS_URL", &nats),
+            ("RUNNER_AUTH", "login"),
+            ("RUNNER_AUTH_SECRET", &login_secret),
+            ("RUNNER_TOKEN_SECRET", &token_key),
+            ("RUNNER_GRPC_PORT", &grpc_port),
+            ("RUNNER_GRPC_TOKENS", &tokens),
+            ("RUNNER_MODULE_GATE_URL", &gate),
+            ("RUNNER_MODULE_GATE_TOKEN", &token),
+            ("RUNNER_ORACLE_GATE_URL", &gate),
+            ("RUNNER_ORACLE_GATE_TOKEN", &token),
+            ("RUNNER_LOG_LEVEL", "trace"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_PROMETHEUS_PORT", &metrics_port),
+        ];
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
+        command.arg("serve").env_clear().envs(world.settings(&more)).current_dir("/");
+        command
+            .stdout(Stdio::from(log.reopen().unwrap()))
+            .stderr(Stdio::from(log.reopen().unwrap()));
+        let mut process = Process(command.spawn().unwrap());
+        gateway.up().await;
+        eventually(PATIENCE, || async {
+            let health = gateway.get("/health").await.text().await.unwrap();
+            !health.contains("not asked yet")
+        })
+        .await;
+
+        let mut shown = String::new();
+        let mut given = Vec::new();
+        let (mut caller, mut id) = (gateway.clone(), "none".to_owned());
+        if path == "/" {
+            let session = log_in_at(&gateway, &world.user).await;
+            for name in ["token", "refresh_token"] {
+                given.push(session[name].as_str().unwrap().to_owned());
+            }
+            caller = gateway.as_user(&given[0]);
+            id = caller.accepted(&world.body()).await;
+            caller.until(&id, |run| run["waitingFor"].is_string()).await;
+        }
+        let paths = ["/summary", "/health", "/ready", "/runs", "/runs?cursor=zz", "/auth/session"];
+        for path in paths.map(str::to_owned).into_iter().chain([
+            format!("/runs/{id}"),
+            format!("/auth?account={}", world.user.address()),
+            "/.well-known/stellar.toml".to_owned(),
+            "/auth?account=x".to_owned(),
+        ]) {
+            shown.push_str(&caller.get(&path).await.text().await.unwrap());
+        }
+        let forged = serde_json::json!({ "refresh_token": "x" });
+        let refused = gateway.post("/auth/refresh", &forged).await;
+        shown.push_str(&refused.text().await.unwrap());
+        let url = format!("http://127.0.0.1:{grpc_port}");
+        let user_token = given.first().map_or("x", String::as_str);
+        shown.push_str(&grpc_answers(&url, &token, user_token, &world, &id).await);
+        let metrics = Gateway::at(format!("http://127.0.0.1:{metrics_port}"));
+        let metrics = metrics.get("/metrics").await.text().await.unwrap();
+        assert!(metrics.contains("lumio_runner_runs"), "{metrics}");
+        shown.push_str(&metrics);
+        let listing = std::fs::read(format!("/proc/{}/cmdline", process.0.id())).unwrap();
+        shown.push_str(&String::from_utf8_lossy(&listing));
+
+        // An orderly stop sends the last spans.
+        let pid = process.0.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        eventually(Duration::from_secs(30), || {
+            let ended = process.0.try_wait().unwrap();
+            async move { ended }
+        })
+        .await;
+        let events: Vec<String> =
+            sqlx::query_scalar("SELECT body FROM outbox").fetch_all(&world.db.pool).await.unwrap();
+        shown.push_str(&events.concat());
+        shown.push_str(&std::fs::read_to_string(log.path()).unwrap());
+        let exported = std::mem::take(&mut *collector.0.lock().unwrap());
+        assert!(exported.contains("ResourceSpans") && exported.contains("ResourceMetrics"));
+        shown.push_str(&exported);
+
+        let keys = [&world.runner, &world.source, &login].map(|key| key.secret().to_string());
+        let secrets = keys.into_iter().chain(given).chain([CANARY.to_owned(), token_key.clone()]);
+        for secret in secrets {
+            let found = shown.lines().find(|line| line.contains(&secret));
+            let line: String = found.unwrap_or_default().chars().take(2_000).collect();
+            assert!(found.is_none(), "{secret} is in: {line}");
+        }
+    }
+}
