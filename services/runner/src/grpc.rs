@@ -53,6 +53,7 @@ impl Runner for Grpc {
     ) -> Result<Response<ListRunsResponse>, Status> {
         let scope = self.caller(&request).await?.list_of(None)?;
         let request = request.into_inner();
+        // 0 is protobuf's way to say nothing.
         let limit = request.limit.clamp(0, 500).to_string();
         let limit = (request.limit > 0).then_some(limit.as_str());
         let page = Page::read(limit, Some(&request.cursor))?;

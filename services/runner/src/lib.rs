@@ -39,6 +39,7 @@ use crate::model::state::Lane;
 use crate::probes::Watched;
 use crate::runs::signal::{LastPoll, WorkSignal};
 use crate::runs::steps::RunDriver;
+use crate::runs::wakeups;
 use crate::runs::worker::work;
 
 pub mod auth;
@@ -95,6 +96,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     // theirs.
     let db = postgres::connect(&config.database_url).await?;
     let requests_db = postgres::connect_at_most(&config.database_url, GATEWAY_CONNECTIONS).await?;
+    // Every process migrates: whichever comes first, under a lock.
     let migrated = postgres::migrate(&db, &MIGRATIONS).await;
     migrated.context("DATABASE_URL: the database can't be migrated")?;
     let bus = Bus::connect(&config.nats_url, &config.policy.nats_prefix).await?;
@@ -131,6 +133,10 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     service.spawn("stream", bus.clone().provide(Family::Run, service.stop()));
     service.spawn("outbox", outbox::relay(db.clone(), bus, service.stop()));
 
+    if role != Role::Gateway {
+        let heard = wakeups::listen(db.clone(), work_signal.clone(), service.stop());
+        service.spawn("wake-ups", heard);
+    }
     if let Some(driver) = run_driver(config, db, gates, shortages)?.map(Arc::new) {
         let is_known = startup::check(&driver.chain).await?;
         let workers = lanes.into_iter().flat_map(|(lane, count)| (0..count).map(move |_| lane));

@@ -17,8 +17,8 @@ macro_rules! snapshot_query {
     () => {
         "SELECT r.id, r.subject, r.user_account, r.agent_id, r.rate_version, r.budgets, \
             r.workflow_id, r.label, r.metadata::text AS metadata, r.input_digest, r.seed, \
-            r.status, r.phase, r.attempt, r.cancel_requested, r.retry_requested, r.operator_reason, \
-            r.failures, r.waiting_for, \
+            r.status, r.phase, r.attempt, r.cancel_requested, r.retry_requested, \
+            r.operator_reason, r.failures, r.waiting_for, \
             r.traceparent, r.created_at, r.updated_at, \
             a.nonce, a.terms, a.vault_run_id, a.manifest_hash, a.escrow, a.execute_started_at, \
             a.seal, a.settlement, a.usage, a.receipt, a.error_code, a.error, \

@@ -4,6 +4,7 @@
 //! kept), [`worker`] and [`steps`] (what moves them), [`event`] (what is published of them).
 
 pub mod signal;
+pub mod wakeups;
 pub mod facts;
 pub mod preflight;
 pub mod verdict;

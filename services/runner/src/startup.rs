@@ -79,6 +79,7 @@ async fn checked(chain: &ChainClient) -> crate::error::Result<Option<String>> {
             chain.registry, config.registry
         )));
     }
+    // Raises the high-water mark, and finds another history before anything is signed.
     chain.now().await?;
     for source in &chain.sources {
         store::add_source(&chain.db, &source.address().to_string()).await?;

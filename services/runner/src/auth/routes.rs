@@ -188,6 +188,7 @@ async fn who_am_i(caller: Caller) -> Result<Json<Value>> {
 async fn begin(login: Arc<Login>, proof: Proof) -> Result<Response> {
     let shared = login.clone();
     let begun = tokio::spawn(async move { session::begin(&shared, &proof).await });
+    // The session is whole before the tokens leave.
     let session = begun.await.map_err(broken)??;
     tracing::info!("{} has logged in", session.subject);
     tokens(&login, &session)

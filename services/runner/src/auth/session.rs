@@ -116,6 +116,7 @@ pub async fn rotate(db: &PgPool, id: Uuid, number: i64) -> Result<Session> {
     let row = row.bind(id).fetch_optional(&mut *tx).await?;
     let Some(row) = row else { return Err(ended()) };
     let newest: i64 = row.try_get("refresh_number")?;
+    // 1: the client lost the answer and asks again; more: somebody holds an old one.
     let next = match newest - number {
         0 => newest + 1,
         1 if row.try_get("recent")? => newest,

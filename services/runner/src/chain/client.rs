@@ -111,6 +111,7 @@ impl ChainClient {
         self.rpc.ignore_before(known.ledger);
         match compare(&known, &seen) {
             NodeStatus::Current => {
+                // The very first answer makes the mark; later ones only raise it.
                 if seen.ledger > known.ledger || seen == known {
                     let passphrase = self.network.passphrase();
                     store::raise_high_water(&self.db, network, passphrase, &seen).await?;

@@ -20,6 +20,7 @@ impl ChainClient {
     pub async fn record(&self, vault_run_id: Digest) -> Result<(Option<RunRecord>, u32)> {
         let state = Vault(self.vault).read_run(&self.rpc, &vault_run_id).await?;
         let known = store::high_water(&self.db, *self.network.id()).await?;
+        // The node checks its own ledger against what this process saw; this is what all have seen.
         if let Some(known) = known
             && state.ledger < known.ledger
         {

@@ -120,6 +120,7 @@ pub async fn insert(
         .bind(i64::from(transaction.signed_ledger));
     let done = done.bind(&transaction.envelope).bind(now).bind(lease.token).bind(source.token);
     let vault_run_id = transaction.vault_run_id.as_ref().map(|id| id.as_bytes().as_slice());
+    // Zero rows mean that the run, its source or the wish for it is gone.
     let done = done.bind(vault_run_id);
     expect_one_row(done.execute(conn).await?.rows_affected(), lease.id)
 }
@@ -172,6 +173,7 @@ pub async fn count_send(db: &PgPool, lease: RunLease, hash: Digest) -> Result<u3
          RETURNING sends",
     );
     let row = row.bind(hash.as_bytes().as_slice()).bind(lease.id.as_uuid()).bind(lease.token);
+    // A lease that was lost must not send: the next holder counts its own sends.
     let row = row.fetch_optional(db).await?.ok_or(Error::LeaseLost(lease.id))?;
     Ok(rows::number(i64::from(row.try_get::<i32, _>("sends")?), "sends")?)
 }

@@ -108,6 +108,7 @@ impl ChainClient {
     pub async fn submit(&self, intent: &TransactionIntent<'_>) -> Result<SubmitOutcome> {
         let mut has_signed = false;
         loop {
+            // Read again in every turn: what is stored decides, not what this process remembers.
             let newest =
                 store::newest(&self.db, intent.lease.id, intent.attempt, intent.kind).await?;
             if let Some(known) = newest {
@@ -188,6 +189,7 @@ impl ChainClient {
             signers: &[&self.runner],
             max_time_unix: max_time,
             auth_valid_ledgers: tx::AUTH_LEDGERS,
+            // Above it nothing is signed, so nothing has to be proven afterwards.
             fee_ceiling: self.fee_ceiling,
         };
         let prepared = match tx::prepare(&self.rpc, &request).await {
@@ -287,6 +289,7 @@ impl ChainClient {
         self.crash_point(intent.kind, "after_send");
         let (answer, words) = classify(answer);
         tracing::debug!(hash = %transaction.hash, sends, "{} was sent: {words}", intent.kind);
+        // A refusal proves little (R13), but it says at once what an operator has to give.
         if matches!(answer, SendAnswer::Refused | SendAnswer::RefusedForGood) {
             self.shortages.note(outcomes::result(&words), &words);
         }

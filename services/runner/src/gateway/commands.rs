@@ -84,8 +84,10 @@ impl RunCommands {
         {
             return Ok(replayed);
         }
+        // After the replay: an accepted request is answered again however long the queue is.
         self.intake.check()?;
         let id = RunId::from(chassis::clock::new_uuid());
+        // The nonce follows from the id and the attempt, so that it is known without being stored.
         let (now, nonce) = (chassis::clock::now(), stellar::ids::nonce(id.as_uuid(), 1));
         let traceparent = chassis::telemetry::traceparent();
         store::insert(&mut tx, id, new, subject, nonce, &traceparent, now).await?;
@@ -121,6 +123,7 @@ impl RunCommands {
     /// [`Problem::NotFound`], [`Problem::RunNotRetryable`].
     pub async fn retry(&self, id: RunId) -> Result<Snapshot> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
+        // Locked before it is read: the worker moves runs under the same lock.
         store::lock(&mut tx, id).await?;
         let snapshot = load(&mut tx, id).await?;
         let now = chassis::clock::now();
@@ -206,6 +209,7 @@ impl RunCommands {
         id: RunId,
     ) -> Result<Snapshot> {
         let snapshot = load(&mut tx, id).await?;
+        store::wake_workers(&mut tx).await?;
         tx.commit().await?;
         self.work_signal.notify_all();
         Ok(snapshot)

@@ -59,6 +59,8 @@ impl Intake {
     pub fn check(&self) -> Result<()> {
         let waiting = self.0.waiting.load(Ordering::Relaxed);
         let run_ms = self.run_ms();
+        // Each run waits for those before it; the last one has to be served before its deadline
+        // would be over, had it been pinned when the run was accepted.
         let most = self.0.most.unwrap_or_else(|| (self.0.deadline_ms / run_ms).max(LEAST));
         if waiting < most {
             return Ok(());

@@ -60,6 +60,7 @@ impl Page {
     ) -> Result<(Vec<Snapshot>, Option<String>)> {
         let Scope { user, subject } = scope.clone();
         let (before, limit) = (self.before, self.limit + 1);
+        // One more than is shown says whether there is a next page.
         let filter = Filter { user, subject, status, before, limit };
         let mut runs = store::list(db, &filter).await?;
         let most = usize::try_from(self.limit).unwrap_or(usize::MAX);

@@ -11,6 +11,7 @@ use crate::model::run::Snapshot;
 use crate::model::state::Status;
 use crate::rows;
 use crate::rows::snapshot_query;
+use crate::runs::wakeups::work_channel;
 
 /// What a list is narrowed to.
 #[derive(Debug, Clone, Default)]
@@ -88,10 +89,24 @@ pub async fn insert(
     let made = made.bind(subject);
     made.execute(&mut *conn).await?;
     let made = sqlx::query(
-        "INSERT INTO attempts (run_id, number, nonce, created_at) VALUES ($1, 1, $2, $3)",
+        // The engine may be another process: it hears of the run when this transaction commits.
+        concat!(
+            "WITH made AS (INSERT INTO attempts (run_id, number, nonce, created_at) \
+                VALUES ($1, 1, $2, $3) RETURNING 1) \
+             SELECT pg_notify('",
+            work_channel!(),
+            "', '') FROM made"
+        ),
     );
     let made = made.bind(id.as_uuid()).bind(nonce.as_bytes().as_slice()).bind(now);
     made.execute(conn).await?;
+    Ok(())
+}
+
+/// Wakes the workers of every process when the transaction commits.
+pub async fn wake_workers(conn: &mut PgConnection) -> Result<()> {
+    let notified = sqlx::query(concat!("SELECT pg_notify('", work_channel!(), "', '')"));
+    notified.execute(conn).await?;
     Ok(())
 }
 

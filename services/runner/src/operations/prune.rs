@@ -79,6 +79,7 @@ pub async fn prune(
             " ORDER BY r.updated_at LIMIT $2 FOR UPDATE OF r SKIP LOCKED"
         ));
         let chosen = chosen.bind(before).bind(BATCH).fetch_all(&mut *tx).await?;
+        // Rows that are locked now are skipped, and go with the next command.
         if chosen.is_empty() {
             break;
         }

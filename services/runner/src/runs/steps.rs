@@ -88,6 +88,7 @@ impl RunDriver {
         status: Option<Status>,
     ) -> Result<()> {
         let now = chassis::clock::now();
+        // Phases that only give back keep the status that the run has.
         let status = status.or(to.status()).unwrap_or(snapshot.run.status);
         store::advance(conn, lease, (snapshot.run.phase, to), status, now).await?;
         if status != snapshot.run.status {
@@ -123,6 +124,7 @@ impl RunDriver {
         status: Status,
     ) -> Result<Next> {
         if snapshot.run.retry_requested && status == Status::Failed {
+            // A retry that was asked for meanwhile begins in the same transaction (R2).
             let number = snapshot.run.attempt + 1;
             let nonce = stellar::ids::nonce(lease.id.as_uuid(), number);
             store::add_attempt(conn, (lease.id, number), nonce, chassis::clock::now()).await?;
@@ -164,6 +166,7 @@ impl RunDriver {
         seal: Option<&Seal>,
         settlement: &Settlement,
     ) -> Result<Next> {
+        // Usage that was metered is always settled: only a run that costs nothing may stay open.
         let leave_open = settlement.failure.is_some()
             && settlement.usage.is_zero()
             && !self.policy.finalize_on_error;
@@ -230,6 +233,7 @@ fn later(snapshot: &Snapshot, why: impl Into<String>) -> Next {
 
 /// Half a second, doubled with each failure, at most a quarter of a minute.
 pub fn backoff(failures: u32) -> Duration {
+    // 500, 1000, 2000, 4000, 8000 and from then on 15000 milliseconds.
     Duration::from_millis(500_u64.saturating_mul(1 << failures.min(5)).min(15_000))
 }
 

@@ -183,6 +183,7 @@ pub async fn unpin(
             deadline = NULL, shipping = NULL WHERE run_id = $1 AND number = $2 AND escrow = 'none'",
     );
     let done = done.bind(lease.id.as_uuid()).bind(signed(number)).execute(&mut *conn).await?;
+    // Zero rows: the escrow was taken, and nothing may be forgotten.
     expect_one_row(done.rows_affected(), lease.id)?;
     // The failures stay: the pause before the next signature goes on growing.
     let done = sqlx::query(

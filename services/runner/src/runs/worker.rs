@@ -69,6 +69,7 @@ async fn drive_run(
 ) -> anyhow::Result<()> {
     let outcome = tokio::select! {
         outcome = steps(driver, lease, lane) => outcome,
+        // Without the lease another worker may be at it already: every write would be refused.
         () = lease_lost(driver, lease) => Err(Error::LeaseLost(lease.id)),
         // Steps can be cut off anywhere; the next process goes on from what is stored.
         () = stop.cancelled() => Ok(Next::Later(Duration::ZERO, String::new())),
@@ -94,6 +95,7 @@ async fn drive_run(
             (backoff(2), error.to_string(), false)
         }
     };
+    // Given back also after an error, so that another worker need not wait for the lease.
     let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
     let release = Release { delay_ms, waiting_for, needs_source };
     if let Err(error) = store::release(&driver.db, lease, &release).await {
@@ -130,6 +132,7 @@ async fn span(driver: &RunDriver, lease: RunLease) -> Result<tracing::Span> {
 async fn lease_lost(driver: &RunDriver, lease: RunLease) {
     let lease_ms = driver.policy.lease_ms;
     let mut beat = interval(Duration::from_millis(u64::try_from(lease_ms / 3).unwrap_or(1).max(1)));
+    // A burst of late beats would prolong nothing.
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beat.tick().await;

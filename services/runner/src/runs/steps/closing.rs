@@ -120,6 +120,7 @@ impl RunDriver {
             Err(error) => return Ok(unreadable(Kind::Finalize, done, &error)),
         };
         let receipt = receipt(&value, settlement, done.closed_at)?;
+        // A charge of zero returned everything, whatever the run was settled with.
         let escrow = if receipt.actual_charge == 0 { Escrow::Returned } else { Escrow::Settled };
         let failed = settlement.failure.is_some();
         let status = if failed { Status::Failed } else { Status::Finalized };

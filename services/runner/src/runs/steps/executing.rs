@@ -50,6 +50,7 @@ impl RunDriver {
     ) -> Result<Executed> {
         let (run, attempt) = snapshot.key();
         let known = gates.execution(run, attempt).await?;
+        // Also when the time is over: what was executed is charged by its statement (R10).
         if let Execution::Finished(statement) = known {
             return Ok(Executed::Statement(statement));
         }
@@ -66,6 +67,7 @@ impl RunDriver {
         crash::point("execute.before");
         let input = store::input(&self.db, snapshot.run.id).await?;
         let order = self.order(snapshot, &input, deadline.saturating_sub(now))?;
+        // A minute on top: the limit is module-gate's to keep, and its answer has to travel.
         let patience = Duration::from_millis(self.policy.wall_limit_ms) + Duration::from_secs(60);
         let answer = tokio::time::timeout(patience, gates.execute(&order)).await;
         let statement = answer.map_err(|_| Error::Gate {

@@ -60,6 +60,7 @@ impl RunDriver {
         let now = self.chain.now().await?.latest_close;
         let terms = self.terms(&snapshot.run, now, pinned)?;
         let nonce = snapshot.attempt.nonce;
+        // Computed here as the vault does (V4), so that it is known before anything is sent.
         let vault_run_id = self.vault_run_id(&terms, nonce)?;
         let call = |valid_until| self.chain.open_call(&terms, nonce, valid_until);
         let intent = TransactionIntent {
@@ -182,6 +183,7 @@ impl RunDriver {
             Ok(answered) => answered,
             Err(error) => return Ok(unreadable(Kind::Open, done, &error)),
         };
+        // Another id would mean that another run was opened, with other money.
         if answered != vault_run_id {
             return Ok(Next::Operator(
                 "the vault answered open_run with another run's id".to_owned(),
@@ -226,6 +228,8 @@ impl RunDriver {
         let pinned = snapshot.terms()?;
         let agent = facts::agent(&self.chain, pinned.agent_id, Some(pinned.rate_version)).await?;
         let fresh = agent.map_or_else(Vec::new, |agent| agent.attesters);
+        // The record tells no opening time. It is the close time of the ledger of some signature of
+        // this attempt, none of which is older than a few lives of a transaction.
         let first = closed_at.saturating_sub(self.chain.transaction_secs.saturating_mul(8));
         for attesters in [&pinned.attesters, &fresh] {
             for opened_at in std::iter::once(closed_at).chain((first..closed_at).rev()) {

@@ -73,6 +73,7 @@ fn settlement(execution: &Execution, sealed: &Sealed) -> Settlement {
         }
         failure => failure,
     };
+    // A pass whose outputs fail the check is ours to answer for, so it costs nothing.
     let unpaid = failure.is_some() && execution.verdict == Verdict::Pass;
     let usage = if unpaid { wire::Usage::default() } else { execution.usage };
     Settlement { usage, output_hash, failure }
