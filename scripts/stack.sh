@@ -127,8 +127,11 @@ make_databases() {
 }
 
 build_binaries() {
+    # ./dev test has built them together with the tests.
+    [ -z "${LUMIO_BUILT:-}" ] || return 0
     say "building (the first time takes some minutes)"
-    cargo build --locked --quiet -p runner -p oracle-gate -p module-gate -p soroban-localnet -p lumio || die 1 "the build failed"
+    cargo build --locked --quiet -p runner -p oracle-gate -p module-gate -p soroban-localnet -p lumio ||
+        die 1 "the build failed"
 }
 
 # Compares what Postgres, the vault, NATS and module-gate say about every run of the running stack.

