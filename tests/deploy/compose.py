@@ -31,7 +31,10 @@ COMPOSE = ROOT / "deploy/docker-compose.yml"
 USER = 10001
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Passwords with everything that means something in a URL, in SQL, or in an env file.
-AWKWARD = {"RUNNER_DB_PASSWORD": "p@ss:w/o r'd\"%#?$x\\", "MODULE_GATE_DB_PASSWORD": "12345", "OBSERVER_NATS_PASSWORD": "9m"}
+AWKWARD = {
+    "RUNNER_DB_PASSWORD": "p@ss:w/o r'd\"%#?$x\\", "MODULE_GATE_DB_PASSWORD": "12345", "OBSERVER_NATS_PASSWORD": "9m",
+    "RUNNER_NATS_PASSWORD": "a\"b\\c $d #e/f@g:h%41", "MODULE_GATE_NATS_PASSWORD": "true",
+}
 
 NEWNS, NEWUSER, NEWNET = 0x20000, 0x10000000, 0x40000000
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, BIND, RECURSIVE, PRIVATE = 1, 2, 4, 8, 0x1000, 0x4000, 0x40000
@@ -245,6 +248,14 @@ class Deployment:
         with open(self.logs[name], "wb") as log:
             self.running[name] = self.spawn(name, [*start, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
+    def migrate(self, name):
+        """What the jobs of deploy/k8s/base/migrate.yaml do; the service then starts on what they made."""
+        start, _ = self.command(name)
+        process = self.spawn(name, [*start, "migrate"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        printed, _ = process.communicate()
+        if process.returncode != 0 or "is up to date" not in printed:
+            raise RuntimeError(f"{name} migrate ended with {process.returncode}: {printed}")
+
     def healthy(self, name):
         check = self.services[name]["healthcheck"]["test"]
         if check[1] == "wget":
@@ -283,6 +294,8 @@ class Deployment:
             for name in ready:
                 for other, dependency in self.services[name].get("depends_on", {}).items():
                     self.wait_for(other, dependency["condition"])
+                if name in ("runner", "oracle-gate", "module-gate"):
+                    self.migrate(name)
                 self.start(name)
                 todo.remove(name)
         self.wait_for("runner", "service_healthy")
@@ -325,6 +338,17 @@ exec BIN/postgres -D $data -h 0.0.0.0 -k /var/lib/postgresql
 """
 
 
+def must_log_in(deployment):
+    """The gateway shows nothing to a caller who did not prove an account."""
+    try:
+        deployment.lumio("run", "list")
+    except RuntimeError as refused:
+        if "login" in str(refused):
+            return
+        raise
+    raise RuntimeError("lumio run list: answered without a login")
+
+
 def paid_run(deployment):
     """What docs/operations/install.md does after `docker compose up`."""
     lumio = deployment.lumio
@@ -340,11 +364,13 @@ def paid_run(deployment):
     lumio("balance", "deposit", "50", "--as", "alice")
     lumio("policy", "set", "--as", "alice", "--per-run-cap", "5", "--daily-cap", "20")
     lumio("grant", "add", "--as", "alice", "--runner", runner, "--agent", agent, "--expires-in", "30d")
-    told = lumio(
+    must_log_in(deployment)
+    lumio("login", "--as", "alice")
+    printed = lumio(
         "run", "start", "--user", "alice", "--agent", agent, "--budgets", "runtime_ms=20000",
         "--input", "/dev/stdin", "--watch", stdin='{"csv":"a,b\\n1,2\\n"}',
     )
-    run = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", told)[0]
+    run = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", printed)[0]
     print(lumio("verify", run))
     return run
 

@@ -1,9 +1,11 @@
 //! The bus may be away at any time.
 
 use bytes::Bytes;
-use chassis::Bus;
 use chassis::bus::{BusError, MAX_EVENT_BYTES};
+use chassis::{Bus, telemetry};
+use futures::StreamExt as _;
 use testkit::NatsServer;
+use tracing::{Instrument as _, info_span};
 use wire::event::Family;
 
 use crate::fixture::{SOON, database, published, put, relay};
@@ -73,4 +75,25 @@ async fn a_stream_that_was_lost_is_made_again_while_somebody_listens() {
 
     testkit::eventually(SOON, async || published(&db.pool).await == 2).await;
     bus.jetstream().get_stream(Family::Gate.stream(&nats.prefix)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_carries_the_trace_it_was_published_in() {
+    const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    telemetry::init("chassis-test", "warn").unwrap();
+    let nats = testkit::nats().await;
+    let bus = crate::fixture::bus(&nats).await;
+    let subject = wire::event::subject(&nats.prefix, Family::Run, "queued", "1");
+    let mut messages = bus.client().subscribe(subject.clone()).await.unwrap();
+    // Only once the server knows of the subscription is what is published heard.
+    bus.client().flush().await.unwrap();
+
+    let span = info_span!("publishing");
+    telemetry::continue_trace(CALLER, &span);
+    let body = Bytes::from_static(b"{}");
+    bus.publish(&subject, "1:1", body).instrument(span).await.unwrap();
+    let message = tokio::time::timeout(SOON, messages.next()).await.unwrap().unwrap();
+    let header = message.headers.unwrap().get("traceparent").unwrap().to_string();
+    assert_eq!(telemetry::trace_id(&header), telemetry::trace_id(CALLER));
+    assert_ne!(header, CALLER, "the publishing is a span of its own");
 }

@@ -24,10 +24,10 @@ const check = async (name, work) => {
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const toBase64 = (value) => (typeof value === "string" ? value : value.toXDR("base64"));
 
-/** Waits for a transaction's ledger, for five seconds at most. */
+/** Waits for a transaction's ledger, for a minute at most. */
 async function settled(sent) {
   assert.equal(sent.status, "PENDING", JSON.stringify(sent));
-  for (let attempt = 0; attempt < 100; attempt++) {
+  for (let attempt = 0; attempt < 1200; attempt++) {
     const found = await server.getTransaction(sent.hash);
     if (found.status !== "NOT_FOUND") {
       assert.equal(found.status, "SUCCESS", sent.hash);

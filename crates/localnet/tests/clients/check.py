@@ -21,9 +21,9 @@ seen = []
 
 
 def settled(sent):
-    """Waits for a transaction's ledger, for five seconds at most."""
+    """Waits for a transaction's ledger, for a minute at most."""
     assert sent.status == SendTransactionStatus.PENDING, sent
-    for _ in range(100):
+    for _ in range(1200):
         found = server.get_transaction(sent.hash)
         if found.status != GetTransactionStatus.NOT_FOUND:
             assert found.status == GetTransactionStatus.SUCCESS, found
