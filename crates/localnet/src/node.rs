@@ -155,15 +155,20 @@ impl Node {
 
     /// Closes a ledger unless a fault keeps it from closing by itself.
     pub(crate) fn close_when_due(&self) -> Result<(), LocalnetError> {
+        // Under the lock: once a fault was injected, no close that was due before it comes after it.
+        let inner = self.lock();
         if !self.faults().may_close() {
             return Ok(());
         }
-        self.close_ledger().map(|_| ())
+        self.close(inner).map(|_| ())
     }
 
     /// Closes a ledger and answers its sequence.
     pub(crate) fn close_ledger(&self) -> Result<u32, LocalnetError> {
-        let mut guard = self.lock();
+        self.close(self.lock())
+    }
+
+    fn close(&self, mut guard: MutexGuard<'_, Inner>) -> Result<u32, LocalnetError> {
         let inner = &mut *guard;
         let now = inner.clock.now();
         let mut batch = inner.queue.take(&inner.chain, now);
@@ -199,6 +204,8 @@ impl Node {
 
     /// Injects a fault of ledgers or transactions.
     pub(crate) fn fault(&self, fault: Fault) {
+        // The lock waits for a ledger that is closing now.
+        let _inner = self.lock();
         self.faults().set(fault);
     }
 

@@ -204,21 +204,14 @@ async fn serve(State(server): State<Server>, headers: HeaderMap, body: Bytes) ->
         End::Answered | End::LostAfter | End::Hangs => {}
     }
 
-    let answer = if fate.lateness.is_zero() {
-        respond(&server, value, fate).await
-    } else {
-        // In a task of its own: a request that is under way arrives, whether or not its client
-        // still waits for the answer.
-        let late = server.clone();
-        let arrival = tokio::spawn(async move {
-            late.pause(fate.lateness).await;
-            respond(&late, value, fate).await
-        });
-        match arrival.await {
-            Ok(answer) => answer,
-            Err(_) => return broken_connection(),
-        }
-    };
+    // In a task of its own: a request that was read is carried out, whether or not its client still
+    // waits for the answer.
+    let carrier = server.clone();
+    let carried_out = tokio::spawn(async move {
+        carrier.pause(fate.lateness).await;
+        respond(&carrier, value, fate).await
+    });
+    let Ok(answer) = carried_out.await else { return broken_connection() };
     server.pause(fate.delay).await;
     match (fate.end, answer) {
         (End::LostAfter, _) => broken_connection(),

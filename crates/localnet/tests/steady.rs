@@ -1,7 +1,7 @@
 //! The memory of a network that runs for long does not grow with what it has forgotten.
 //!
-//! In a process of its own, since it measures the whole process: 600 invocations with a retention of
-//! 100 ledgers, or with `LUMIO_LONG=1` 10,000 with a retention of 1,000.
+//! In a process of its own, since it measures the whole process: 300 invocations with a retention of
+//! 50 ledgers, or with `LUMIO_LONG=1` 10,000 with a retention of 1,000.
 #![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
 #[path = "network/harness.rs"]
@@ -29,7 +29,7 @@ fn kept(described: &Value, what: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_steady_however_many_invocations_there_were() {
     let long = std::env::var_os("LUMIO_LONG").is_some();
-    let (invocations, retention) = if long { (10_000, 1_000) } else { (600, 100) };
+    let (invocations, retention) = if long { (10_000, 1_000) } else { (300, 50) };
     // With the public network's lives, which outlast the test.
     let network = Network::builder().manual_clock(START).retention(retention).control(true);
     let client = client_of(network).await;

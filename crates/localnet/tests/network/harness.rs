@@ -18,6 +18,7 @@ use soroban_env_host::xdr::{
     TransactionSignaturePayloadTaggedTransaction, TransactionV1Envelope, Uint256, WriteXdr,
 };
 use soroban_localnet::{Builder, Lifetimes, Network};
+use tokio::time::Instant;
 
 pub const START: u64 = 1_800_000_000;
 
@@ -220,6 +221,15 @@ impl Client {
     pub async fn described(&self) -> Value {
         let url = format!("{}/control", self.network.url());
         self.http.get(url).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Waits until a transaction is in the queue; needs `/control`.
+    pub async fn arrives(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.described().await["waiting"] != true {
+            assert!(Instant::now() < deadline, "no transaction arrived");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// A signed payment of one stroop to itself.

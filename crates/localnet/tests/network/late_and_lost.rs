@@ -25,15 +25,6 @@ async fn ask(client: &Client, request: (&str, Value), patience: Duration) -> Opt
     client.ask(&client.network.url(), request, patience).await
 }
 
-/// Waits until a transaction is in the queue.
-async fn arrives(client: &Client) {
-    let deadline = Instant::now() + PATIENT;
-    while client.described().await["waiting"] != true {
-        assert!(Instant::now() < deadline, "the request that was late never arrived");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 #[tokio::test]
 async fn a_transaction_whose_answer_got_lost_is_applied() {
     let client = client().await;
@@ -78,7 +69,7 @@ async fn a_late_request_arrives_after_its_client_gave_up() {
     assert_eq!(ask(&client, sending(&envelope), IMPATIENT).await, None);
     assert_eq!(client.described().await["waiting"], false, "it is still under way");
 
-    arrives(&client).await;
+    client.arrives().await;
     client.network.close_ledger().await.unwrap();
     let again = client.send(&envelope).await;
     assert_eq!(client.get(&again["hash"]).await["status"], "SUCCESS");
@@ -91,7 +82,7 @@ async fn a_late_answer_is_complete_and_its_request_was_carried_out_before() {
     let envelope = client.payment(&from).await;
     client.network.fault(Fault::Delay(LONG));
     assert_eq!(ask(&client, sending(&envelope), IMPATIENT).await, None);
-    arrives(&client).await;
+    client.arrives().await;
 
     let began = Instant::now();
     let (status, answer) = ask(&client, ("getHealth", json!({})), PATIENT).await.unwrap();

@@ -27,7 +27,7 @@ async fn http_faults_come_as_often_as_asked() {
 
 #[tokio::test]
 async fn a_request_that_hangs_was_carried_out() {
-    let client = client().await;
+    let client = client_of(builder().control(true)).await;
     let from = client.funded(1).await;
     let envelope = client.payment(&from).await;
     client.network.fault(Fault::Hang(1));
@@ -36,6 +36,7 @@ async fn a_request_that_hangs_was_carried_out() {
     let sent = client.http.post(client.network.url()).json(&body);
     let answer = sent.timeout(Duration::from_millis(300)).send().await;
     assert!(answer.unwrap_err().is_timeout());
+    client.arrives().await;
     assert_eq!(client.send(&envelope).await["status"], "DUPLICATE");
 }
 
