@@ -19,9 +19,11 @@ pub const MANIFEST_V0: &str = include_str!("../schemas/oracle_pack_manifest.v0.j
 pub const SEAL_V1: &str = include_str!("../schemas/sealed.v1.json");
 /// A seal of the first version.
 pub const SEAL_V0: &str = include_str!("../schemas/sealed.v0.json");
+/// A record about a sealed pack.
+pub const RECORD: &str = include_str!("../schemas/pack_record.v1.json");
 
 /// Every schema, by the name of its file.
-pub const ALL: [(&str, &str); 8] = [
+pub const ALL: [(&str, &str); 9] = [
     ("run_facts_view.v1.json", RUN_FACTS_VIEW),
     ("engine_output_locator.v1.json", LOCATOR),
     ("gate_receipt.v1.json", GATE_RECEIPT),
@@ -30,4 +32,5 @@ pub const ALL: [(&str, &str); 8] = [
     ("oracle_pack_manifest.v0.json", MANIFEST_V0),
     ("sealed.v1.json", SEAL_V1),
     ("sealed.v0.json", SEAL_V0),
+    ("pack_record.v1.json", RECORD),
 ];

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jsonschema::Validator;
 use seal::facts::RunFactsView;
+use seal::records::Record;
 use seal::{Manifest, SealMarker, schemas};
 use serde_json::{Value, json};
 
@@ -123,6 +124,26 @@ fn the_seal_schemas_are_the_code() {
     let old = json!({"version": "v0", "oracle_pack_id": "a".repeat(64),
         "seal_status": "SEALED_FAILED", "sealed_at_utc": "yesterday"});
     agree(schemas::SEAL_V0, &old, |value| is_seal(value, "v0"));
+}
+
+#[test]
+fn the_record_schema_is_the_code() {
+    let is_record = |value: &Value| Record::parse(value.to_string().as_bytes()).is_ok();
+    let hex = "a".repeat(64);
+    let record = |decision: Value| {
+        json!({"version": "v1", "number": 2, "previous": hex, "oracle_pack_id": hex,
+            "seal_digest": hex, "authority": "x", "recorded_at_utc": "2026-01-28T00:00:00Z",
+            "decision": decision})
+    };
+    for decision in [
+        json!({"kind": "hold", "matter": "m"}),
+        json!({"kind": "release", "hold": 1}),
+        json!({"kind": "archived", "location": "l"}),
+        json!({"kind": "tombstone", "reason": "DEFECTIVE", "replacement": hex, "note": "n",
+            "survives": "digests", "manifest_digest": hex}),
+    ] {
+        agree(schemas::RECORD, &record(decision), is_record);
+    }
 }
 
 #[test]
