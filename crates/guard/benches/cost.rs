@@ -10,6 +10,9 @@
 //! `separated`, as anybody else for `unprivileged`.
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
+#![expect(unsafe_code, reason = "a supervisor of system calls is made between fork and exec")]
+
+mod nothing;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -66,6 +69,33 @@ fn main() {
         guard::prepare_ownership(&world.root, Identity::Auto).unwrap();
         measure(name, &world, &ways, repetitions);
     }
+    measure_snapshots(repetitions);
+}
+
+/// What the files of a root cost: both snapshots together, as the difference between a run over a
+/// root with many files and one over a root with none.
+fn measure_snapshots(repetitions: usize) {
+    let (empty, full) = (world(PathBuf::from("/bin/true")), world(PathBuf::from("/bin/true")));
+    for folder in 0..90 {
+        let folder = full.root.join(format!("folder-{folder}"));
+        fs::create_dir(&folder).unwrap();
+        for file in 0..100 {
+            fs::write(folder.join(format!("file-{file}")), "text").unwrap();
+        }
+    }
+    guard::prepare_ownership(&full.root, Identity::Auto).unwrap();
+    let mut each = Vec::new();
+    for _ in 0..repetitions {
+        let without = guarded(&empty, Reads::Ignore).as_secs_f64();
+        let with = guarded(&full, Reads::Ignore).as_secs_f64();
+        each.push((with - without) * 1_000_000.0 / 9_000.0);
+    }
+    println!(
+        "\n9,000 files in the root: {:.1} µs a file for both snapshots ({:.1} to {:.1})",
+        at(&each, 0.5),
+        at(&each, 0.25),
+        at(&each, 0.75)
+    );
 }
 
 /// Starts this program again on one processor and before everybody else, as far as that is
@@ -134,6 +164,9 @@ fn ways() -> Vec<Way> {
             Box::new(|world| guarded(world, Reads::Deny { allow: vec![PathBuf::from("/bin")] })),
         ),
     ];
+    if nothing::works() {
+        ways.push(("a supervisor that looks at nothing".to_owned(), Box::new(nothing::supervised)));
+    }
     let strace =
         ["strace", "-f", "--seccomp-bpf", "-e", "trace=%file,%process,%network", "-o", "/dev/null"];
     peer(&mut ways, "strace -f --seccomp-bpf", move |_| strace.map(str::to_owned).to_vec());
@@ -234,7 +267,7 @@ fn measure(name: &str, world: &World, ways: &[Way], repetitions: usize) {
     for ((label, _), took) in ways.iter().zip(&times).skip(1) {
         let over: Vec<f64> = took.iter().zip(bare).map(|(took, bare)| took - bare).collect();
         println!(
-            "  {label:<26} {:+7.2} ms ({:+.2} to {:+.2})  × {:.3}",
+            "  {label:<34} {:+7.2} ms ({:+.2} to {:+.2})  × {:.3}",
             at(&over, 0.5),
             at(&over, 0.25),
             at(&over, 0.75),

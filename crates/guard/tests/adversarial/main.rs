@@ -56,7 +56,11 @@ fn all() -> Vec<Case> {
 fn hold_some(cases: Vec<Case>, gaps: bool) {
     let wanted = std::env::var("GUARD_CASE").unwrap_or_default();
     let mut failures = Vec::new();
-    for case in cases.iter().filter(|case| case.name.contains(&wanted)) {
+    let named = cases.iter().enumerate().filter(|(_, case)| case.name.contains(&wanted));
+    for (number, case) in named {
+        if wanted.is_empty() && !is_in_lane(number, case) {
+            continue;
+        }
         if is_gap(case) != gaps {
             continue;
         }
@@ -76,6 +80,15 @@ fn hold_some(cases: Vec<Case>, gaps: bool) {
     }
     let names: Vec<&str> = failures.iter().filter_map(|text| text.split(':').next()).collect();
     assert!(failures.is_empty(), "{}\n{} cases: {names:#?}", failures.join("\n"), failures.len());
+}
+
+/// All cases take minutes: with `LUMIO_LONG=1` all of them run. Else those of the classes that must
+/// never pass do, and of the others a third, another one for root than for an ordinary user.
+fn is_in_lane(number: usize, case: &Case) -> bool {
+    let third = if ordinary::is_root() { 0 } else { 1 };
+    std::env::var_os("LUMIO_LONG").is_some()
+        || ["F", "G"].contains(&case.class)
+        || number % 3 == third
 }
 
 fn hold(cases: Vec<Case>) {

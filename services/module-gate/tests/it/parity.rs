@@ -123,3 +123,51 @@ fn a_module_that_never_leaves_an_output_is_warned_of() {
     assert_eq!(verdict, ("PASS".to_owned(), None), "{report}");
     assert!(report[0]["warnings"][0].as_str().unwrap().contains("LUMIO_OUTPUT"), "{report}");
 }
+
+/// A package of the npm registry becomes a module by a manifest, an entry and a case: nothing of it
+/// is changed.
+#[test]
+fn a_published_npm_package_ships_under_a_manifest() {
+    if std::env::var_os("LUMIO_LONG").is_none() {
+        eprintln!("skipped: packages are only fetched with LUMIO_LONG=1");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let module = folder.path().join("text.slug");
+    fs::create_dir_all(module.join("oracles/specs")).unwrap();
+    let put = |path: &str, content: &str| fs::write(module.join(path), content).unwrap();
+    put("package.json", r#"{"name":"text.slug","version":"1.0.0","private":true}"#);
+    let installed = Command::new("npm")
+        .args(["install", "--no-audit", "--no-fund", "--no-bin-links", "--ignore-scripts"])
+        .arg("slugify@1.6.6")
+        .current_dir(&module)
+        .output();
+    if !installed.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: the package could not be fetched");
+        return;
+    }
+    let manifest = json!({
+        "id": "text.slug", "version": "1.0.0", "summary": "Makes a slug of a title.",
+        "entry": "main.mjs", "provides": ["SlugPort@1"], "tests": ["script:test.mjs"],
+        "invariants": ["The same title has the same slug."],
+        "evidence": [{ "kind": "test", "file": "test.mjs" }],
+    });
+    put("module.json", &manifest.to_string());
+    put(
+        "main.mjs",
+        "import { readFileSync, writeFileSync } from 'node:fs';
+        import slugify from 'slugify';
+        const { title = 'Some Title!' } = JSON.parse(readFileSync(process.env.LUMIO_INPUT));
+        writeFileSync(process.env.LUMIO_OUTPUT + '/slug.txt', slugify(title, { lower: true }));",
+    );
+    put(
+        "test.mjs",
+        "import assert from 'node:assert'; import slugify from 'slugify';
+        assert.equal(slugify('Ünïcode & more'), 'Unicode-and-more');",
+    );
+    let spec = json!({ "module": "text.slug", "cases": [{ "entry": "main.mjs" }] });
+    put("oracles/specs/main.json", &spec.to_string());
+    let (verdict, report) = by_command(&module);
+    assert_eq!(verdict, ("PASS".to_owned(), None), "{report}");
+    assert_eq!(report[0]["cases"][0]["outputs"], 1, "{report}");
+}
