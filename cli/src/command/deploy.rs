@@ -173,6 +173,11 @@ async fn token(
     let given: Address = command.token.parse().map_err(|_| {
         Failure::usage(format!("--token: '{}' is neither native nor a contract id", command.token))
     })?;
+    if !matches!(given, Address::Contract(_)) {
+        return Err(Failure::usage(format!(
+            "--token: {given} is an account; expected native, or the contract (C…) of a token"
+        )));
+    }
     match issuer::risk(context, given).await? {
         None => Ok((given, None)),
         Some(risk) if command.force => Ok((given, Some(risk))),

@@ -1,6 +1,6 @@
 //! Whether an issued asset can be trusted with other people's deposits (V1).
 
-use stellar::{Address, ChainError, Network, scval, token};
+use stellar::{Address, ChainError, Network, scval, state, token};
 use stellar_xdr::{
     AccountEntry, AccountId, AlphaNum4, AlphaNum12, Asset, AssetCode4, AssetCode12,
     ContractIdPreimage, Hash, HashIdPreimage, HashIdPreimageContractId, LedgerEntryData, LedgerKey,
@@ -21,7 +21,23 @@ const CLAWBACK: u32 = 0x8;
 /// What the issuer of the asset behind `contract` could do to the vault's holdings; `None` if
 /// nothing.
 pub(super) async fn risk(context: &Context, contract: Address) -> Result<Option<String>> {
-    let name = token::name(&context.rpc, contract).await?;
+    if state::instance(&context.rpc, &contract).await?.is_none() {
+        return Err(Failure::bad(format!(
+            "--token: there is no contract {contract} on this network; expected native, or the \
+             contract of a token that is deployed here"
+        )));
+    }
+    let name = match token::name(&context.rpc, contract).await {
+        Ok(name) => name,
+        // The contract answered, and not as every token does (SEP-41): no node is to blame.
+        Err(error @ (ChainError::Contract { .. } | ChainError::Simulation { .. })) => {
+            return Err(Failure::bad(format!(
+                "--token: the contract {contract} is no token: it does not say its name, as \
+                 SEP-41 asks ({error})"
+            )));
+        }
+        Err(error) => return Err(error.into()),
+    };
     let unknown = || {
         Some(format!(
             "{contract} is not the network's own contract of an issued asset, so nothing is known \

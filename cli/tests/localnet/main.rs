@@ -152,6 +152,23 @@ async fn deploying_twice_changes_nothing_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_none_is_named_before_anything_is_deployed() {
+    let world = World::new().await;
+    let absent = Address::Contract([7; 32]).to_string();
+    let said = world.fails(1, &["deploy", "--token", &absent, "--force"]).await;
+    assert!(said.contains(&format!("no contract {absent}")), "{said}");
+
+    let registry = world.json(&["deploy"]).await["registry"].as_str().unwrap().to_owned();
+    let said = world.fails(1, &["deploy", "--token", &registry, "--force"]).await;
+    assert!(said.contains(&format!("{registry} is no token")), "{said}");
+
+    let account = Keypair::generate().unwrap().address().to_string();
+    let said = world.fails(3, &["deploy", "--token", &account]).await;
+    assert!(said.contains("is an account"), "{said}");
+    world.localnet.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_the_vault_refuses_is_named() {
     let world = World::prepared().await;
     let (alice, runner) = (world.key("alice").address(), world.key("runner"));
