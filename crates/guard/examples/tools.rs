@@ -370,7 +370,8 @@ and what it made are compared. Made by
 
 where FOLDER has the packages of `crates/guard/examples/tools/package.json` installed. Reads outside the root are listed.
 The last two columns are what an ordinary user gets; the others are root's, whose tools run as a user who owns nothing.
-Where another supervisor listens the guard traces: there a tool that looks up whether it is traced is not believed.
+In the tier `traced` all of them pass with the same output too: `beside tools FOLDER --verdicts`, where `beside` is
+`crates/guard/tests/adversarial/programs/beside.c`, which takes the listener before the guard can.
 
 | tool | version | declared | verdict | same | user's verdict | same |
 |---|---|---|---|---|---|---|";

@@ -60,6 +60,7 @@ async fn execute_under_lease(
     let cancel = Arc::new(AtomicBool::new(false));
     let renewal = tokio::spawn(keep_lease(gate.clone(), lease, Arc::clone(&cancel)));
     let result = perform(gate, request, lease, &cancel, progress).await;
+    // Only after the end: a lease that lapsed meanwhile would let another process start.
     renewal.abort();
     if result.is_err() {
         // If this fails too the lease lapses by itself.
@@ -97,6 +98,7 @@ async fn perform(
     let workspace = Workspace::create(&gate.sandbox.scratch, &format!("{}.{number}", run.simple()));
     let workspace = workspace.map_err(Error::host("make the scratch folder"))?;
     tree::fetch(&*gate.store, request.module, &workspace.pristine()).await?;
+    // A start that was interrupted may have staged some of its outputs.
     tree::wipe_staging(&*gate.store, run, number).await?;
     let started_at = (gate.now)();
     let limit = WallLimit::of(&request, started_at)?;

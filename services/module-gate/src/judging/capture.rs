@@ -271,6 +271,8 @@ impl Names<'_> {
             for part in below {
                 here.push(part);
                 named.push('/');
+                // Gone at the end and not there before: the attempt made it for itself. A name that
+                // was there before keeps its meaning, though it was removed.
                 let was_there = place == self.layout.module
                     && fs::symlink_metadata(
                         self.pristine.join(here.strip_prefix(place).unwrap_or(&here)),

@@ -140,6 +140,7 @@ impl Observations {
         self.denied += report.denied;
         self.killed_at_end += report.killed_at_end;
         self.tier = match self.tier {
+            // The least of all starts counts: one that was watched less leaves a gap.
             Some(tier) if rank(tier) >= rank(report.tier) => Some(tier),
             _ => Some(report.tier),
         };
@@ -153,6 +154,7 @@ impl Observations {
         } else if one.is_charged()
             && let Some(at) = self.effects.iter().rposition(|kept| !kept.is_charged())
         {
+            // What speaks against the module must be seen; what is left out is still counted.
             self.effects.remove(at);
             self.effects.push(one);
         }

@@ -23,7 +23,7 @@ use crate::module::variation::Variations;
 use crate::sandbox::conditions::Conditions;
 
 /// Name of this policy; another text is another policy.
-const POLICY: &str = "lumio-shipping-v1";
+const POLICY: &str = "lumio-shipping-v2";
 /// Wall limit of one test, in milliseconds.
 const TEST_WALL_MS: u64 = 60_000;
 const SKIPPED: i32 = 64;

@@ -132,6 +132,8 @@ pub fn run(
     }
     if result.finding.is_none() {
         let attempts = f64::from(result.attempts + u32::from(!result.varied.is_empty()));
+        // If a share p of runs differed, n equal ones would have the probability (1 - p)^n: the
+        // bound is where that is 5 %.
         result.at_most = Some(1.0 - 0.05_f64.powf(1.0 / attempts));
     }
     result.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -260,6 +262,8 @@ fn find_causes(
     if suspects.len() == 1 {
         return Ok(suspects.to_vec());
     }
+    // Each half is tried alone: several variations may each make the difference, so both halves are
+    // searched, which takes at most about 2 · n attempts for n causes.
     let (left, right) = suspects.split_at(suspects.len() / 2);
     let mut causes = Vec::new();
     for half in [left, right] {
@@ -270,6 +274,7 @@ fn find_causes(
             causes.extend(find_causes(runner, case, first, half)?);
         }
     }
+    // Neither half differs alone: only several of them together do.
     Ok(if causes.is_empty() { suspects.to_vec() } else { causes })
 }
 
@@ -382,6 +387,7 @@ fn start_attempt(
     conditions: &Conditions,
 ) -> io::Result<Result<Report, Finding>> {
     runner.workspace.prepare_at(layout, conditions, EMPTY_INPUT)?;
+    // Looked at again in the copy: a link of the module may mean another place there.
     if let Some(mistake) = escaping_paths(&layout.module, case).pop() {
         return Ok(Err(Finding::new(Code::OracleSpec, mistake)));
     }

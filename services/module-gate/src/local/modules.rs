@@ -383,7 +383,7 @@ pub fn modules(root: &Path) -> anyhow::Result<Vec<LocalModule>> {
         }
     }
     modules.sort_by(|a, b| a.folder.cmp(&b.folder));
-    // A link to a module is the same module.
+    // Sorted before, so that equal folders are neighbours. A link to a module is the same module.
     modules.dedup_by(|a, b| a.folder == b.folder);
     Ok(modules)
 }

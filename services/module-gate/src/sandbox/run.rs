@@ -205,6 +205,7 @@ impl Sandbox {
             }
         }
         let mut env: Vec<_> = env.into_iter().collect();
+        // The map is sorted, so the usual order is the same in every run.
         if job.conditions.reversed_env {
             env.reverse();
         }
@@ -232,6 +233,8 @@ impl Sandbox {
         };
         policy.limits = Limits {
             wall_ms: job.wall_ms,
+            // Wall time is what is metered; processor time only ends a tree that outruns every
+            // processor it could have.
             cpu_ms: job.wall_ms.saturating_mul(PROCESSORS),
             ..self.limits.clone()
         };

@@ -285,6 +285,7 @@ impl Workspace {
         conditions: &Conditions,
         input: &[u8],
     ) -> io::Result<()> {
+        // Everything that an attempt could have left goes before the next one starts.
         for path in [&layout.module, &layout.output, &layout.home, &layout.input] {
             remove(path)?;
         }

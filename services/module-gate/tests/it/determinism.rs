@@ -59,7 +59,7 @@ const CAUSES: &[(&str, &str)] = &[
          data').toString())",
     ),
     ("locale", "console.log((1234567.891).toLocaleString())"),
-    ("locale", "console.log('TITLE'.toLocaleLowerCase())"),
+    ("locale", "console.log(Intl.DateTimeFormat().resolvedOptions().locale)"),
     ("timezone", "console.log(new Date(0).getHours())"),
     ("timezone", "console.log(new Date(2020, 0, 1).toISOString())"),
     (
