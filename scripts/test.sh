@@ -50,6 +50,10 @@ check_contracts() {
     step "contracts: the committed Wasm"
     [ -d "$(rustc --print sysroot)/lib/rustlib/wasm32v1-none" ] || rustup target add wasm32v1-none >/dev/null 2>&1 ||
         { say "skipped: no wasm32v1-none target here (rustup target add wasm32v1-none)"; return; }
+    # Its wasm-opt comes from npm, which may be one of our own.
+    find_npm
+    [ -x contracts/optimise/node_modules/.bin/wasm-opt ] ||
+        (cd contracts/optimise && "${NPM[@]}" ci --silent --no-fund --no-audit) || die 2 "could not fetch wasm-opt: is the network up?"
     local code=0
     contracts/build --check || code=$?
     case $code in

@@ -1,4 +1,5 @@
-//! A ledger in memory that runs calls as the network does, with real signatures, and says what each costs.
+//! A ledger in memory that runs calls as the network does, with real signatures, and says what each
+//! costs.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,7 +26,8 @@ use stellar_xdr::{Limits, ReadXdr as _, WriteXdr as _};
 use crate::envelope;
 use crate::settings::Settings;
 
-/// What the network asks of every transaction for being included, in stroops, when there is no rush.
+/// What the network asks of every transaction for being included, in stroops, when there is no
+/// rush.
 const INCLUSION: i64 = 100;
 /// Where the ledger's numbers begin: late enough that lives can lie before it.
 const FIRST_LEDGER: u32 = 60_000_000;
@@ -57,6 +59,10 @@ pub struct Cost {
     pub rent_persistent: i64,
     /// Largest entry that was written, in bytes.
     pub largest_entry: u32,
+    /// Instructions that the client declares, with its margin.
+    pub declared_instructions: u32,
+    /// Bytes written that the client declares, with its margin.
+    pub declared_bytes_written: u32,
 }
 
 struct Stored {
@@ -155,7 +161,8 @@ impl Ledger {
         Ok(address)
     }
 
-    /// Runs the call as a transaction of `source`, keeps what it did, and says what it answered and cost.
+    /// Runs the call as a transaction of `source`, keeps what it did, and says what it answered and
+    /// cost.
     ///
     /// # Errors
     ///
@@ -239,9 +246,11 @@ impl Ledger {
             contract_events_size_bytes: done.contract_events_and_return_value_size,
             transaction_size_bytes: transaction_bytes,
         };
+        let declared = stellar::tx::declared(resources);
         let fees = &self.settings.network.fee_configuration;
         let (fixed, events) = compute_transaction_resource_fee(&used, fees);
-        let written = done.ledger_changes.iter().filter_map(|it| it.encoded_new_value.as_ref());
+        let written =
+            done.ledger_changes.iter().filter_map(|change| change.encoded_new_value.as_ref());
         let largest = written.map(Vec::len).max().unwrap_or(0);
         let mut cost = Cost {
             instructions: used.instructions,
@@ -255,8 +264,11 @@ impl Ledger {
             rent: self.rent(&done.ledger_changes),
             rent_persistent: 0,
             largest_entry: u32::try_from(largest)?,
+            declared_instructions: declared.instructions,
+            declared_bytes_written: declared.write_bytes,
         };
-        let kept: Vec<_> = done.ledger_changes.iter().map(|it| it.ttl_change.clone()).collect();
+        let kept: Vec<_> =
+            done.ledger_changes.iter().map(|change| change.ttl_change.clone()).collect();
         self.make_runs_persistent(&mut done.ledger_changes)?;
         cost.rent_persistent = self.rent(&done.ledger_changes);
         for (change, ttl_change) in done.ledger_changes.iter_mut().zip(kept) {
@@ -270,8 +282,9 @@ impl Ledger {
         compute_rent_fee(&extract_rent_changes(changes), prices, self.sequence)
     }
 
-    /// The same changes with run records as persistent entries: a new one lives as long as the network makes
-    /// any persistent entry live, an old one has what is left of that (it was opened in this same ledger).
+    /// The same changes with run records as persistent entries: a new one lives as long as the
+    /// network makes any persistent entry live, an old one has what is left of that (it was opened
+    /// in this same ledger).
     fn make_runs_persistent(&self, changes: &mut [LedgerEntryChange]) -> Result<()> {
         let last = self.sequence + self.settings.network.min_persistent_entry_ttl - 1;
         for change in changes {
@@ -361,9 +374,8 @@ fn is_temporary(key: &LedgerKey) -> bool {
     matches!(key, LedgerKey::ContractData(data) if data.durability == ContractDataDurability::Temporary)
 }
 
-/// The key of a run's record: `["Run", id]`, temporary.
+/// The key of a run's record: its id, temporary.
 fn is_run(key: &LedgerKey) -> bool {
     let LedgerKey::ContractData(data) = key else { return false };
-    let ScVal::Vec(Some(parts)) = &data.key else { return false };
-    matches!(parts.first(), Some(ScVal::Symbol(name)) if name.as_slice() == b"Run")
+    is_temporary(key) && matches!(data.key, ScVal::Bytes(_))
 }

@@ -1,13 +1,15 @@
 //! What every call of the contracts costs under the public network's limits and prices.
 //!
-//! The committed Wasm runs on the network's own host with real signatures; fees and rent are computed with the
-//! network's own functions from its configuration entries in `mainnet.json`. Reading order: [`settings`],
-//! [`ledger`] (one call and its cost), [`world`], [`measure`], [`table`].
+//! The committed Wasm runs on the network's own host with real signatures; fees and rent are
+//! computed with the network's own functions from its configuration entries in `mainnet.json`.
+//! Reading order: [`settings`], [`ledger`] (one call and its cost), [`world`], [`measure`],
+//! [`throughput`], [`table`].
 
 pub mod ledger;
 pub mod measure;
 pub mod settings;
 pub mod table;
+pub mod throughput;
 pub mod world;
 mod envelope;
 

@@ -102,29 +102,25 @@ fn batches(world: &mut World, of_many: bool) -> Result<Vec<Batch>> {
     sizes.iter().map(|(opens, settlements)| batch(world, *opens, *settlements, of_many)).collect()
 }
 
-/// Opens and settles in batches of these sizes. A batch of one is the single call.
+/// Opens and settles in batches of these sizes.
 fn batch(world: &mut World, opens: usize, settlements: usize, of_many: bool) -> Result<Batch> {
     let user = |world: &World, index: usize| world.users[if of_many { index } else { 0 }];
     let until = world.ledger.time() + 60;
-    let new = |world: &mut World, count: usize| -> Vec<Open> {
-        (0..count).map(|index| world.open(user(world, index))).collect()
+    let new = |world: &mut World, users: std::ops::Range<usize>| -> Vec<Open> {
+        users.map(|index| world.open(user(world, index))).collect()
     };
-    let runs = new(world, opens);
-    let open = match runs.as_slice() {
-        [one] => world.apply(world.source, world.vault.open_run(one)?)?.1,
-        many => world.apply_batch(world.vault.open_runs(world.runner, until, many)?)?,
-    };
+    let runs = new(world, 0..opens);
+    let head = world.head();
+    let under_head: Vec<_> = runs.iter().map(|run| (head.clone(), run.clone())).collect();
+    let open = world.apply_batch(world.vault.open_runs(world.runner, until, &under_head)?)?;
     // More may be settled than opened at once: the rest was opened before.
-    let others = new(world, settlements.saturating_sub(opens));
+    let others = new(world, opens..settlements.max(opens));
     for other in &others {
         world.apply(world.source, world.vault.open_run(other)?)?;
     }
     let all = runs.iter().chain(&others).take(settlements);
     let items = all.map(|open| world.settle(open)).collect::<Result<Vec<_>>>()?;
-    let settle = match items.as_slice() {
-        [one] => world.apply(world.source, world.vault.finalize_run(one)?)?.1,
-        many => world.apply_batch(world.vault.finalize_runs(world.runner, until, many)?)?,
-    };
+    let settle = world.apply_batch(world.vault.finalize_runs(world.runner, until, &items)?)?;
     Ok(Batch { opens, settlements, open, settle })
 }
 

@@ -1,4 +1,5 @@
-//! The network's configuration entries from `mainnet.json`, in the form that fees are computed with.
+//! The network's configuration entries from `mainnet.json`, in the form that fees are computed
+//! with.
 
 use std::rc::Rc;
 
@@ -47,6 +48,21 @@ pub struct Limits {
     pub event_bytes: u32,
     /// Bytes of one entry.
     pub entry_bytes: u32,
+    /// Limits of one ledger.
+    pub ledger: LedgerLimits,
+}
+
+/// Limits of all Soroban transactions of one ledger together. Instructions hold for each cluster of
+/// transactions that share entries; clusters run side by side.
+pub struct LedgerLimits {
+    /// Instructions of one cluster.
+    pub instructions: u64,
+    /// Entries written.
+    pub write_entries: u64,
+    /// Bytes written.
+    pub write_bytes: u64,
+    /// Bytes of envelopes.
+    pub transaction_bytes: u64,
 }
 
 #[derive(Deserialize)]
@@ -123,10 +139,21 @@ fn limits(get: &Get<'_>) -> Result<Limits> {
         footprint_entries: number(get("contract_ledger_cost_ext_v0")?, "tx_max_footprint_entries")?,
         transaction_bytes: number(get("contract_bandwidth_v0")?, "tx_max_size_bytes")?,
         event_bytes: number(get("contract_events_v0")?, "tx_max_contract_events_size_bytes")?,
+        ledger: ledger_limits(get)?,
         entry_bytes: get("contract_data_entry_size_bytes")?
             .as_u64()
             .and_then(|bytes| u32::try_from(bytes).ok())
             .ok_or_else(|| anyhow!("mainnet.json: contract_data_entry_size_bytes"))?,
+    })
+}
+
+fn ledger_limits(get: &Get<'_>) -> Result<LedgerLimits> {
+    let cost = get("contract_ledger_cost_v0")?;
+    Ok(LedgerLimits {
+        instructions: number(get("contract_compute_v0")?, "ledger_max_instructions")?,
+        write_entries: number(cost, "ledger_max_write_ledger_entries")?,
+        write_bytes: number(cost, "ledger_max_write_bytes")?,
+        transaction_bytes: number(get("contract_bandwidth_v0")?, "ledger_max_txs_size_bytes")?,
     })
 }
 

@@ -4,6 +4,7 @@ use stellar::amount;
 
 use crate::ledger::Cost;
 use crate::measure::{Batch, Costs};
+use crate::throughput::{self, Clusters};
 
 /// Everything that was measured, for `contracts/README.md`.
 pub fn markdown(costs: &Costs) -> String {
@@ -39,7 +40,75 @@ pub fn markdown(costs: &Costs) -> String {
         }
     }
     text += &record(costs);
+    text += &throughput(costs);
     text
+}
+
+/// What a run takes of each resource, and the runs a ledger that follow.
+fn throughput(costs: &Costs) -> String {
+    let ledger = &costs.ledger.settings.limits.ledger;
+    let mut text = format!(
+        "\nThe share of one run in a batch, opened and settled:\n\n\
+         | batch | envelope bytes | bytes written | entries written | instructions | event bytes |\n\
+         |---|--:|--:|--:|--:|--:|\n"
+    );
+    for (whose, batches) in &costs.runs {
+        for batch in batches {
+            text += &shares(whose, batch);
+        }
+    }
+    text += &format!(
+        "\nRuns that one ledger takes by each of its limits ({} bytes of envelopes, {} bytes and {} entries \
+         written, {} instructions a cluster), in whole transactions and by what the client declares (a tenth \
+         more instructions and a thirty-second more bytes written than simulated). Opens and settlements share \
+         accounts and grants: the network runs them in one cluster, or beside each other if their users differ.\n\n\
+         | batch | clusters | envelopes | bytes written | entries written | instructions | binding |\n\
+         |---|---|--:|--:|--:|--:|---|\n",
+        thousands(ledger.transaction_bytes as i64),
+        thousands(ledger.write_bytes as i64),
+        thousands(ledger.write_entries as i64),
+        thousands(ledger.instructions as i64),
+    );
+    for (whose, batches) in &costs.runs {
+        for batch in batches {
+            for (clusters, name) in [(Clusters::Together, "one"), (Clusters::Apart, "apart")] {
+                let allowed = throughput::allowed(batch, ledger, clusters);
+                let binding = throughput::binding(&allowed);
+                let cells: String = allowed.iter().map(|by| format!(" {} |", by.runs)).collect();
+                let size = size(batch);
+                text += &format!(
+                    "| {size}, {whose} | {name} |{cells} {}: {} |\n",
+                    binding.limit, binding.runs
+                );
+            }
+        }
+    }
+    text
+}
+
+fn shares(whose: &str, batch: &Batch) -> String {
+    let of = |part: fn(&Cost) -> u32| {
+        let share = |cost: &Cost, runs: usize| f64::from(part(cost)) / runs as f64;
+        share(&batch.open, batch.opens) + share(&batch.settle, batch.settlements)
+    };
+    let whole = |part: fn(&Cost) -> u32| thousands(of(part).ceil() as i64);
+    format!(
+        "| {}, {whose} | {} | {} | {:.2} | {} | {} |\n",
+        size(batch),
+        whole(|cost| cost.transaction_bytes),
+        whole(|cost| cost.bytes_written),
+        of(|cost| cost.entries_written),
+        whole(|cost| cost.instructions),
+        whole(|cost| cost.event_bytes),
+    )
+}
+
+fn size(batch: &Batch) -> String {
+    match (batch.opens, batch.settlements) {
+        (1, 1) => "1".to_owned(),
+        (opens, settlements) if opens == settlements => opens.to_string(),
+        (opens, settlements) => format!("{opens} opens, {settlements} settlements (the most)"),
+    }
 }
 
 /// What the record takes, and how the targets are met.
@@ -52,10 +121,11 @@ fn record(costs: &Costs) -> String {
     let least = factors.iter().copied().fold(f64::INFINITY, f64::min);
     let most = factors.iter().copied().fold(0.0, f64::max);
     format!(
-        "\nA run's record takes {} bytes open and {} settled (target: 350). It lives until a day after its deadline (here an hour), \
+        "\nA run's record takes {} bytes open and {} settled (target: 350). It lives twice the time to its deadline (here an hour) and six hours, \
          counted in ledgers of one second; as a persistent entry it would have to live 120 days. A run in a full batch costs at \
-         most 70 % of a single one, without rent. With rent, persistent records would cost {least:.1} to {most:.1} times as much; \
-         the target is 15. The rest of the fee is the envelope's bytes, the entries written and the event, which records don't change.\n",
+         most 70 % of a single one, without rent. With rent, persistent records would cost {least:.1} to {most:.1} times as much in \
+         full batches; the target is 15, and every batch of five or more meets it. A run by itself costs two transactions, of whose fee \
+         the entries written and the bytes of two envelopes are the most; there it is about ten times.\n",
         costs.record.0, costs.record.1
     )
 }
@@ -79,11 +149,7 @@ fn row(name: &str, cost: &Cost) -> String {
 
 fn per_run(whose: &str, batch: &Batch, single: &Batch) -> String {
     let (one, alone) = (batch.per_run(), single.per_run());
-    let size = match (batch.opens, batch.settlements) {
-        (1, 1) => "1".to_owned(),
-        (opens, settlements) if opens == settlements => opens.to_string(),
-        (opens, settlements) => format!("{opens} opens, {settlements} settlements (the most)"),
-    };
+    let size = size(batch);
     format!(
         "| {size}, {whose} | {} | {} | {} | {} | {:.0} % | {} | {:.1} |\n",
         thousands(one.fee),

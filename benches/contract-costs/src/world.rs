@@ -1,12 +1,16 @@
 //! Contracts, an agent, a runner and users on a ledger, in the state that a busy vault is in.
 
 use anyhow::{Context as _, Result};
+use ed25519_dalek::SigningKey;
 use stellar::ids::{self, RunIdentity};
 use stellar::registry::{RateCard, Registry};
 use stellar::scval::Reader;
-use stellar::vault::{Finalize, GrantLimits, Open, OpenTerms, Policy, RunTerms, Vault};
+use stellar::vault::{
+    Attestation, Finalize, GrantLimits, Head, Open, OpenTerms, Policy, RunTerms, Vault,
+};
 use stellar::{Address, Call, ContractKind, Creation, Invocation};
 use stellar_xdr::ScVal;
+use wire::settlement::{Settled, SettlementSignature};
 use wire::{Digest, Rates, Usage};
 
 use crate::ledger::{Cost, Ledger};
@@ -22,6 +26,9 @@ const FEE: i128 = 10_000;
 const RATES: Rates = Rates { llm_in: 10, llm_out: 20, http_calls: 1_000, runtime_ms: 100 };
 const BUDGETS: Usage = Usage { llm_in: 10_000, llm_out: 5_000, http_calls: 10, runtime_ms: 60_000 };
 const USAGE: Usage = Usage { llm_in: 8_000, llm_out: 4_000, http_calls: 3, runtime_ms: 21_000 };
+
+/// The seed of the attester's key.
+const ATTESTER: [u8; 32] = [9; 32];
 
 /// What users and runner agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +137,7 @@ impl World {
         let uri = Some("https://example.org/agent.json");
         let register = self.registry.register_agent(self.developer, uri, &[self.runner], &card)?;
         self.step("register_agent", self.developer, register)?;
-        self.step("set_attesters", self.developer, self.registry.set_attesters(1, &[[9; 32]])?)?;
+        self.step("set_attesters", self.developer, self.registry.set_attesters(1, &[attester()])?)?;
         self.step("publish_rate_card", self.developer, self.registry.publish_rate_card(1, &card)?)
     }
 
@@ -210,6 +217,18 @@ impl World {
         }
     }
 
+    /// The head of the agent's rate card.
+    pub fn head(&self) -> Head {
+        Head {
+            agent_id: 1,
+            rate_version: 2,
+            rates: RATES,
+            developer: self.developer,
+            manifest_hash: Digest::of(b"module"),
+            attesters: vec![attester()],
+        }
+    }
+
     /// What settles it, in the ledger it was opened in.
     ///
     /// # Errors
@@ -230,14 +249,23 @@ impl World {
             developer: self.developer,
             manifest_hash: Digest::of(b"module"),
             request_hash: open.terms.request_hash,
-            attesters: vec![[9; 32]],
+            attesters: vec![attester()],
         };
+        let run_id = self.run_id(open)?;
+        let settled = Settled {
+            run_id: (*run_id.as_bytes()).into(),
+            manifest_hash: terms.manifest_hash,
+            request_hash: terms.request_hash,
+            usage: USAGE,
+        };
+        let signed = SettlementSignature::sign(&SigningKey::from_bytes(&ATTESTER), &settled);
         Ok(Finalize {
-            run_id: self.run_id(open)?,
+            run_id,
             runner: self.runner,
             terms,
             usage: USAGE,
             output_hash: Digest::of(b"seal"),
+            attestation: Some(Attestation { attester: 0, signature: signed.signature }),
             valid_until: self.ledger.time() + 60,
         })
     }
@@ -267,6 +295,10 @@ impl World {
         let bytes = self.ledger.entry_bytes(&self.vault.run_key(run)?);
         Ok(bytes.context("the run's record")?.len())
     }
+}
+
+fn attester() -> [u8; 32] {
+    SigningKey::from_bytes(&ATTESTER).verifying_key().to_bytes()
 }
 
 fn price() -> i128 {

@@ -153,12 +153,24 @@ async fn show(context: &Context, contract: Contract) -> Result<Report> {
         format!("{} {}", contract.name(), administered.id()),
         format!("  administrator {}", state.admin),
     ];
+    // Whoever wants to leave before an upgrade has to be able to read what comes (V20).
+    let announced_code = match &state.upgrade {
+        Some(upgrade) => Some(stellar::state::has_code(&context.rpc, &upgrade.code).await?),
+        None => None,
+    };
     if let Some(proposed) = state.proposed {
         lines.push(format!("  proposed      {proposed}"));
     }
     if let Some(upgrade) = state.upgrade {
-        let ready = times::show(upgrade.ready_at, context.rpc.clock().await?.latest_close);
-        lines.push(format!("  upgrade       to {}, ready {ready}", upgrade.code));
+        let now = context.rpc.clock().await?.latest_close;
+        let (ready, lapses) =
+            (times::show(upgrade.ready_at, now), times::show(upgrade.lapses_at, now));
+        let readable = match announced_code {
+            Some(true) => "can be read on the ledger",
+            _ => "is not on the ledger, so nobody can read it yet",
+        };
+        lines.push(format!("  upgrade       to {}, ready {ready}, lapses {lapses}", upgrade.code));
+        lines.push(format!("                its code {readable}"));
     }
     if let Some(paused) = state.opens_paused {
         lines.push(format!("  new runs      {}", if paused { "paused" } else { "open" }));
@@ -179,7 +191,12 @@ async fn show(context: &Context, contract: Contract) -> Result<Report> {
         "id": administered.id(),
         "administrator": state.admin,
         "proposed": state.proposed,
-        "upgrade": state.upgrade.map(|upgrade| json!({ "code": upgrade.code, "readyAt": upgrade.ready_at })),
+        "upgrade": state.upgrade.map(|upgrade| json!({
+            "code": upgrade.code,
+            "readyAt": upgrade.ready_at,
+            "lapsesAt": upgrade.lapses_at,
+            "codeOnLedger": announced_code,
+        })),
         "opensPaused": state.opens_paused,
         "layout": state.layout,
     });

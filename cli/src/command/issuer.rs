@@ -53,8 +53,11 @@ pub(super) async fn risk(context: &Context, contract: Address) -> Result<Option<
     let key = LedgerKey::Account(LedgerKeyAccount { account_id: issuer.account_id()? });
     let found = context.rpc.entries(std::slice::from_ref(&key)).await?;
     match found.get(&key).map(|entry| &entry.data) {
-        // An issuer that is gone can do nothing any more.
-        None => Ok(None),
+        // Whoever has the key can create the account again, with any flags.
+        None => Ok(Some(format!(
+            "the issuer {issuer} is merged away; whoever has its key can create it again with any \
+                powers"
+        ))),
         Some(LedgerEntryData::Account(account)) => Ok(judge(account)),
         Some(_) => Err(Failure::Unknown(format!("the issuer {issuer} cannot be read"))),
     }

@@ -54,12 +54,15 @@ async fn a_runner_charges_a_fee_within_the_limits_and_claims_it() {
     assert_eq!(refused.contract().map(|error| error.name), Some("RunnerFeeExceeded"));
 
     let (run_id, terms) = opened(&world, 1, 5_000).await;
+    let usage = Usage { runtime_ms: 400, ..Usage::default() };
+    let attestation = Some(world.attest(&run_id, &terms, usage));
     let finalize = Finalize {
         run_id,
         runner: runner.address(),
         terms,
-        usage: Usage { runtime_ms: 400, ..Usage::default() },
+        usage,
         output_hash: Digest::of(b"seal"),
+        attestation,
         valid_until: now + 600,
     };
     let prepared = world.prepare(&runner, vault().finalize_run(&finalize).unwrap()).await.unwrap();

@@ -99,6 +99,7 @@ async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
         terms: opened.terms.clone(),
         usage,
         output_hash: Digest::of(b"seal"),
+        attestation: Some(world.attest(&run_id, &opened.terms, usage)),
         valid_until: now + 60,
     };
     let prepared = world.prepare(&runner, vault().finalize_run(&finalize).unwrap()).await.unwrap();
@@ -127,7 +128,7 @@ async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
     assert_eq!(list.end(), Some((1, event.receipts_hash)), "the text has the hash of the chain");
     let record = found.record.unwrap();
     let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { panic!("{record:?}") };
-    assert_eq!(settlement, vault::settlement_hash(&runner.address(), &usage).unwrap());
+    assert_eq!(settlement, vault::settlement_hash(&runner.address(), &usage, true).unwrap());
 
     let balance = world.json(&["balance", "show", "alice"]).await;
     assert_eq!(balance["balance"], (500_000_000 - 40_000).to_string());

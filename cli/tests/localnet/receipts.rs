@@ -29,12 +29,15 @@ async fn settle(world: &World, run: &Uuid, attempt: u32, runtime_ms: u64) {
     };
     let run_id = ids::run_id(&identity).unwrap();
     let opened = stellar::vault::opened(&applied, &vault(), &run_id).unwrap().unwrap();
+    let usage = Usage { runtime_ms, ..Usage::default() };
+    let attestation = Some(world.attest(&run_id, &opened.terms, usage));
     let finalize = Finalize {
         run_id,
         runner: runner.address(),
         terms: opened.terms,
-        usage: Usage { runtime_ms, ..Usage::default() },
+        usage,
         output_hash: Digest::of(b"seal"),
+        attestation,
         valid_until: now + 600,
     };
     let prepared = world.prepare(&runner, vault().finalize_run(&finalize).unwrap()).await.unwrap();

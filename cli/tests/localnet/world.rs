@@ -8,10 +8,12 @@ use serde_json::Value;
 use soroban_localnet::{Builder, Network as Localnet};
 use stellar::rpc::{Applied, Outcome, SendAnswer};
 use stellar::tx::{self, PrepareRequest, Prepared};
+use stellar::vault::{Attestation, RunTerms};
 use stellar::{Call, Keypair, Network, Rpc};
 use tempfile::TempDir;
 use tokio::process::Command;
-use wire::Digest;
+use wire::settlement::{Settled, SettlementSignature};
+use wire::{Digest, Usage};
 
 const FEE_CEILING: u64 = 1_000_000_000;
 
@@ -74,6 +76,19 @@ impl World {
 
     pub fn key(&self, name: &str) -> Keypair {
         std::fs::read_to_string(self.keys().join(name)).unwrap().parse().unwrap()
+    }
+
+    /// The attester's signature for a run's settlement.
+    pub fn attest(&self, run_id: &Digest, terms: &RunTerms, usage: Usage) -> Attestation {
+        let settled = Settled {
+            run_id: (*run_id.as_bytes()).into(),
+            manifest_hash: terms.manifest_hash,
+            request_hash: terms.request_hash,
+            usage,
+        };
+        let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+        let signed = SettlementSignature::sign(&key, &settled);
+        Attestation { attester: 0, signature: signed.signature }
     }
 
     /// Contracts, funded accounts, agent 1 run by `runner`, and alice with money, caps and a grant.

@@ -3,6 +3,7 @@
 
 mod admin;
 
+use contract_administration as administration;
 use soroban_sdk::{Address, BytesN, Env, String, Vec, contract, contractimpl};
 
 use crate::admin::LAYOUT;
@@ -12,8 +13,8 @@ use crate::event::{
 };
 use crate::storage;
 use crate::types::{
-    AgentDetails, AgentRecord, MAX_ATTESTERS, MAX_RUNNERS, MAX_URI_BYTES, RateCard, RateCardInput,
-    UsageMeterRates,
+    AgentDetails, AgentRecord, MAX_ATTESTERS, MAX_RATE, MAX_RUNNERS, MAX_URI_BYTES, RateCard,
+    RateCardInput, UsageMeterRates,
 };
 
 /// Agents, their prices, modules, runners and accepted attestation keys.
@@ -22,14 +23,17 @@ pub struct AgentRegistry;
 
 #[contractimpl]
 impl AgentRegistry {
-    /// `admin` may hand administration over and replace the code; agents are their developers'.
+    /// Sets the registry up. `admin` may hand administration over and replace the code; agents
+    /// belong to their developers.
     pub fn __constructor(env: Env, admin: Address) {
-        storage::set_admin(&env, &admin);
-        storage::set_layout(&env, LAYOUT);
+        administration::initialize(&env, &admin, LAYOUT);
     }
 
-    /// Registers an agent with its first rate card (version 1) and returns its id. The developer
-    /// signs. Runners named twice count once.
+    /// Registers an agent with its first rate card (version 1) and returns its id. Runners named
+    /// twice count once.
+    ///
+    /// Signer: the developer. Errors: InvalidRunnerList, InvalidMetadataUri, InvalidRates,
+    /// CounterExhausted. Events: agent,registered; rates,published.
     pub fn register_agent(
         env: Env,
         developer: Address,
@@ -64,7 +68,9 @@ impl AgentRegistry {
         Ok(agent_id)
     }
 
-    /// Sets or removes where the agent's description stands. The developer signs.
+    /// Sets or removes the address of the agent's description.
+    ///
+    /// Signer: the developer. Errors: AgentNotFound, InvalidMetadataUri. Events: agent,metadata.
     pub fn set_metadata_uri(
         env: Env,
         agent_id: u32,
@@ -78,7 +84,9 @@ impl AgentRegistry {
         Ok(())
     }
 
-    /// Lists a runner. The developer signs. A listed one stays listed, without an event.
+    /// Lists a runner. A listed one stays listed, without an event.
+    ///
+    /// Signer: the developer. Errors: AgentNotFound, InvalidRunnerList. Events: agent,runner_added.
     pub fn add_runner(env: Env, agent_id: u32, runner: Address) -> Result<(), Error> {
         let mut record = owned(&env, agent_id)?;
         if record.runners.contains(&runner) {
@@ -94,8 +102,9 @@ impl AgentRegistry {
         Ok(())
     }
 
-    /// Takes a runner off the list, the last one too: one whose key is lost must go at once. The
-    /// developer signs.
+    /// Takes a runner off the list, the last one too: one whose key is lost must go at once.
+    ///
+    /// Signer: the developer. Errors: AgentNotFound, RunnerNotFound. Events: agent,runner_removed.
     pub fn remove_runner(env: Env, agent_id: u32, runner: Address) -> Result<(), Error> {
         let mut record = owned(&env, agent_id)?;
         let at = record.runners.first_index_of(&runner).ok_or(Error::RunnerNotFound)?;
@@ -106,8 +115,11 @@ impl AgentRegistry {
         Ok(())
     }
 
-    /// Adds a rate card and returns its version. The developer signs. Older cards stay readable;
-    /// the vault opens runs under the latest and the previous one only (V5).
+    /// Adds a rate card and returns its version. Older cards stay readable; the vault opens runs
+    /// under the latest and the previous one only (V5).
+    ///
+    /// Signer: the developer. Errors: AgentNotFound, InvalidRates, CounterExhausted. Events:
+    /// rates,published.
     pub fn publish_rate_card(
         env: Env,
         agent_id: u32,
@@ -122,8 +134,11 @@ impl AgentRegistry {
         Ok(version)
     }
 
-    /// Sets the Ed25519 keys whose execution statements the developer accepts; none means that
-    /// nobody's count (V12). The developer signs. Keys named twice count once.
+    /// Sets the Ed25519 keys whose execution statements and settlement signatures the developer
+    /// accepts (V12, V16). Without any, the vault charges nothing for the agent's runs. Keys named
+    /// twice count once.
+    ///
+    /// Signer: the developer. Errors: AgentNotFound, InvalidAttesters. Events: agent,attesters.
     pub fn set_attesters(env: Env, agent_id: u32, attesters: Vec<BytesN<32>>) -> Result<(), Error> {
         let mut record = owned(&env, agent_id)?;
         let mut keys = Vec::new(&env);
@@ -142,6 +157,8 @@ impl AgentRegistry {
     }
 
     /// The agent's record and id.
+    ///
+    /// Signer: none. Errors: AgentNotFound.
     pub fn get_agent(env: Env, agent_id: u32) -> Result<AgentDetails, Error> {
         let record = existing(&env, agent_id)?;
         Ok(AgentDetails {
@@ -155,6 +172,8 @@ impl AgentRegistry {
     }
 
     /// The rate card of a version.
+    ///
+    /// Signer: none. Errors: AgentNotFound, RateCardNotFound.
     pub fn get_rate_card(env: Env, agent_id: u32, version: u32) -> Result<RateCard, Error> {
         match storage::rate_card(&env, agent_id, version) {
             Some(card) => Ok(card),
@@ -162,12 +181,16 @@ impl AgentRegistry {
         }
     }
 
-    /// The newest version.
+    /// The newest version of the agent's rate cards.
+    ///
+    /// Signer: none. Errors: AgentNotFound.
     pub fn latest_rate_version(env: Env, agent_id: u32) -> Result<u32, Error> {
         Ok(existing(&env, agent_id)?.latest_rate_version)
     }
 
-    /// Whether the agent lists the runner. An unknown agent is an error, not a no.
+    /// Whether the agent lists the runner. An unknown agent is an error, not `false`.
+    ///
+    /// Signer: none. Errors: AgentNotFound.
     pub fn is_runner(env: Env, agent_id: u32, runner: Address) -> Result<bool, Error> {
         if storage::lists_runner(&env, agent_id, &runner) {
             return Ok(true);
@@ -176,6 +199,8 @@ impl AgentRegistry {
     }
 
     /// Who develops the agent.
+    ///
+    /// Signer: none. Errors: AgentNotFound.
     pub fn developer_of(env: Env, agent_id: u32) -> Result<Address, Error> {
         Ok(existing(&env, agent_id)?.developer)
     }
@@ -222,5 +247,8 @@ fn check_uri(uri: &Option<String>) -> Result<(), Error> {
 
 fn check_rates(rates: &UsageMeterRates) -> Result<(), Error> {
     let all = [rates.llm_in, rates.llm_out, rates.http_calls, rates.runtime_ms];
-    if all.iter().any(|rate| *rate < 0) { Err(Error::InvalidRates) } else { Ok(()) }
+    if all.iter().any(|rate| !(0..=MAX_RATE).contains(rate)) {
+        return Err(Error::InvalidRates);
+    }
+    Ok(())
 }

@@ -11,13 +11,13 @@ pub enum AgentRegistryError {
     AlreadyInitialized = 1,
     /// No agent has this id.
     AgentNotFound = 2,
-    /// Nobody may: the instance names no admin. A missing signature is the host's own error.
+    /// The instance names no admin. A missing signature is the host's own error.
     Unauthorized = 3,
     /// No runner at registration, or more than 16.
     InvalidRunnerList = 4,
-    /// A negative rate.
+    /// A rate is negative or above 2^63 − 1 (V19).
     InvalidRates = 5,
-    /// The agent doesn't list this runner.
+    /// The agent does not list this runner.
     RunnerNotFound = 6,
     /// The agent has no rate card of this version.
     RateCardNotFound = 7,
@@ -27,10 +27,10 @@ pub enum AgentRegistryError {
     InvalidAttesters = 9,
     /// No id or version is left to give.
     CounterExhausted = 10,
-    /// Nobody was proposed as admin.
+    /// No one was proposed as admin.
     AdminNotProposed = 11,
-    /// No upgrade to this Wasm is scheduled.
+    /// No upgrade to this Wasm is scheduled, or it lapsed 14 days after it became ready (V20).
     UpgradeNotScheduled = 12,
-    /// The scheduled upgrade's time hasn't come.
+    /// The scheduled upgrade's time has not come.
     UpgradeNotReady = 13,
 }

@@ -1,15 +1,16 @@
-//! What the registry tells: one event for every change (V10).
+//! The registry's events: one for every change (V10). Data are vectors in the order of the fields
+//! (V18). The events of administration are in `contract_administration`.
 
-mod admin;
-
-pub use admin::*;
+pub use contract_administration::{
+    AdminAccepted, AdminProposed, Migrated, UpgradeCancelled, UpgradeScheduled, Upgraded,
+};
 
 use soroban_sdk::{Address, BytesN, String, Vec, contractevent};
 
 use crate::types::UsageMeterRates;
 
 /// An agent exists. Its first rate card follows as `rates,published`.
-#[contractevent(topics = ["agent", "registered"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["agent", "registered"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AgentRegistered {
     /// The new agent.
@@ -17,25 +18,25 @@ pub struct AgentRegistered {
     pub agent_id: u32,
     /// Who may change it and is paid.
     pub developer: Address,
-    /// Where its description stands.
+    /// Where its description is.
     pub metadata_uri: Option<String>,
     /// Who may run it.
     pub runners: Vec<Address>,
 }
 
 /// The description moved.
-#[contractevent(topics = ["agent", "metadata"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["agent", "metadata"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MetadataSet {
     /// The agent.
     #[topic]
     pub agent_id: u32,
-    /// Where its description stands now.
+    /// Where its description is now.
     pub metadata_uri: Option<String>,
 }
 
 /// A runner may run the agent from now on.
-#[contractevent(topics = ["agent", "runner_added"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["agent", "runner_added"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RunnerAdded {
     /// The agent.
@@ -46,7 +47,7 @@ pub struct RunnerAdded {
 }
 
 /// A runner may neither open nor settle runs of the agent any more (V6).
-#[contractevent(topics = ["agent", "runner_removed"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["agent", "runner_removed"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RunnerRemoved {
     /// The agent.
@@ -57,7 +58,7 @@ pub struct RunnerRemoved {
 }
 
 /// A new version of prices and module.
-#[contractevent(topics = ["rates", "published"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["rates", "published"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RateCardPublished {
     /// The agent.
@@ -72,7 +73,7 @@ pub struct RateCardPublished {
 }
 
 /// Which attestation keys count changed (V12).
-#[contractevent(topics = ["agent", "attesters"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["agent", "attesters"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AttestersSet {
     /// The agent.

@@ -16,11 +16,11 @@
 //! The agent registry: who develops an agent, at what prices, which module runs under them, which
 //! runners may run it and whose execution statements count.
 //!
-//! It holds no money. The vault asks it at every grant, open and settlement, so everything it says
-//! is signed for by the agent's developer and nothing it said is ever taken back: a rate card never
-//! changes, a new one is added.
+//! It holds no money. The vault reads it at every grant, open and settlement, so everything in it
+//! is signed by the agent's developer, and nothing published is ever changed: a rate card stays as
+//! it is, a new one is added.
 //!
-//! Read `types`, then `contract`; `storage` is where things stand and how long they live.
+//! Read `types`, then `contract`; `storage` has the keys and the lifetimes.
 
 mod admin;
 mod contract;

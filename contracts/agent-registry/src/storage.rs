@@ -1,15 +1,15 @@
 //! Keys, and how long their entries live (V3, V15).
 //!
 //! A write pays the long extension. A read extends in steps of one to seven days, so that an agent
-//! in use never falls asleep and no single run pays for months. The registry itself is the
-//! operator's to keep alive; when he lets it run down, writes and the vault extend it by days. What does fall asleep is archived,
-//! not lost: the next transaction restores it.
+//! in use is never archived and no single run pays for months. Keeping the registry itself alive is
+//! the operator's task; below 30 days, writes and the vault extend it by a day each. An archived
+//! entry is not lost: the next transaction that names it restores it.
 
-use soroban_sdk::{Address, BytesN, Env, IntoVal, Val, contracttype};
+use soroban_sdk::{Address, Env, contracttype};
 
 use crate::types::{AgentRecord, RateCard};
 
-/// A day in ledgers at five seconds each. Only rent is reckoned with it, never time.
+/// A day in ledgers at five seconds each. Only rent is computed with it, never time.
 const DAY: u32 = 17_280;
 /// What a write leaves an entry to live.
 const LONG: u32 = 120 * DAY;
@@ -21,53 +21,10 @@ const STEP: u32 = 7 * DAY;
 #[contracttype]
 #[derive(Clone)]
 enum Key {
-    Admin,
-    Layout,
-    ProposedAdmin,
-    Upgrade,
     NextAgentId,
     Agent(u32),
     RateCard(u32, u32),
     Runner(u32, Address),
-}
-
-/// New code that waits: sha256 of its Wasm, and from when it may be put in place.
-#[contracttype]
-#[derive(Clone)]
-pub(crate) struct Upgrade(pub BytesN<32>, pub u64);
-
-pub(crate) fn set_admin(env: &Env, admin: &Address) {
-    env.storage().instance().set(&Key::Admin, admin);
-    keep_instance_long(env);
-}
-
-pub(crate) fn admin(env: &Env) -> Option<Address> {
-    env.storage().instance().get(&Key::Admin)
-}
-
-/// The form in which the data stand.
-pub(crate) fn layout(env: &Env) -> u32 {
-    env.storage().instance().get(&Key::Layout).unwrap_or(0)
-}
-
-pub(crate) fn set_layout(env: &Env, layout: u32) {
-    env.storage().instance().set(&Key::Layout, &layout);
-}
-
-pub(crate) fn proposed_admin(env: &Env) -> Option<Address> {
-    env.storage().instance().get(&Key::ProposedAdmin)
-}
-
-pub(crate) fn set_proposed_admin(env: &Env, proposed: Option<&Address>) {
-    set_or_remove(env, &Key::ProposedAdmin, proposed);
-}
-
-pub(crate) fn upgrade(env: &Env) -> Option<Upgrade> {
-    env.storage().instance().get(&Key::Upgrade)
-}
-
-pub(crate) fn set_upgrade(env: &Env, upgrade: Option<&Upgrade>) {
-    set_or_remove(env, &Key::Upgrade, upgrade);
 }
 
 /// The id the next agent gets, from 1.
@@ -132,17 +89,4 @@ fn keep(env: &Env, key: &Key) {
 fn keep_long(env: &Env, key: &Key) {
     env.storage().persistent().extend_ttl(key, LONG - DAY, LONG);
     env.storage().instance().extend_ttl_with_limits(SHORT, DAY, DAY);
-}
-
-/// Pays for months of the registry itself; for its constructor and its admin.
-fn keep_instance_long(env: &Env) {
-    env.storage().instance().extend_ttl(LONG - DAY, LONG);
-}
-
-fn set_or_remove<T: IntoVal<Env, Val>>(env: &Env, key: &Key, value: Option<&T>) {
-    match value {
-        Some(value) => env.storage().instance().set(key, value),
-        None => env.storage().instance().remove(key),
-    }
-    keep_instance_long(env);
 }

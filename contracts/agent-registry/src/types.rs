@@ -8,6 +8,8 @@ pub const MAX_RUNNERS: u32 = 16;
 pub const MAX_ATTESTERS: u32 = 4;
 /// Longest metadata URI, in bytes.
 pub const MAX_URI_BYTES: u32 = 256;
+/// Highest rate (V19): 2^63 − 1, so that prices fit everybody's numbers.
+pub const MAX_RATE: i128 = 0x7fff_ffff_ffff_ffff;
 
 /// Price of one unit of each meter, in the token's smallest unit (stroops).
 #[contracttype]
@@ -27,7 +29,7 @@ pub struct UsageMeterRates {
 #[contracttype]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RateCardInput {
-    /// Prices, none negative.
+    /// Prices, each 0 to 2^63 − 1.
     pub rates: UsageMeterRates,
     /// Digest of the module's tree: what may run under this card (V12).
     pub manifest_hash: BytesN<32>,
@@ -37,7 +39,7 @@ pub struct RateCardInput {
 #[contracttype]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RateCard {
-    /// Prices, none negative.
+    /// Prices, each 0 to 2^63 − 1.
     pub rates: UsageMeterRates,
     /// Digest of the module's tree.
     pub manifest_hash: BytesN<32>,
@@ -49,7 +51,7 @@ pub struct RateCard {
 pub struct AgentRecord {
     /// Who may change the agent and is paid for its runs.
     pub developer: Address,
-    /// Where its description stands, at most 256 bytes.
+    /// Where its description is, at most 256 bytes.
     pub metadata_uri: Option<String>,
     /// Who may open and settle its runs; at most 16, may be empty.
     pub runners: Vec<Address>,
@@ -67,7 +69,7 @@ pub struct AgentDetails {
     pub agent_id: u32,
     /// Who may change the agent and is paid for its runs.
     pub developer: Address,
-    /// Where its description stands.
+    /// Where its description is.
     pub metadata_uri: Option<String>,
     /// Who may open and settle its runs.
     pub runners: Vec<Address>,
@@ -77,7 +79,7 @@ pub struct AgentDetails {
     pub attesters: Vec<BytesN<32>>,
 }
 
-/// Where administration stands (V2).
+/// The state of administration (V2, V20).
 #[contracttype]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Administration {
@@ -85,10 +87,12 @@ pub struct Administration {
     pub admin: Address,
     /// Who may take over by accepting.
     pub proposed: Option<Address>,
-    /// sha256 of the new Wasm that waits, if any.
+    /// sha256 of the announced Wasm, if any.
     pub upgrade_to: Option<BytesN<32>>,
     /// From when it may be put in place.
     pub upgrade_at: Option<u64>,
-    /// The form in which the data stand; the code's own once `migrate` has run.
+    /// From when the announcement has lapsed.
+    pub upgrade_until: Option<u64>,
+    /// The form of the data; the code's own once `migrate` has run.
     pub layout: u32,
 }

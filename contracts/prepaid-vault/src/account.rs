@@ -1,6 +1,6 @@
 //! The books of one user: free balance, escrow by day of deadline, the day's caps, the receipts.
 //!
-//! Escrow stands as two sums, because a deadline is at most a day away and so falls on today or
+//! Escrow is kept as two sums, because a deadline is at most a day away and so falls on today or
 //! tomorrow. When a day has passed, its sum belongs to the user again: whatever was not settled by
 //! then never will be. That is why no run record is needed to get money back (V3). The daily cap
 //! counts in the same day: what was opened and settled today is spent, what was opened today and
@@ -36,7 +36,7 @@ impl Touched {
         self.returned
     }
 
-    /// Writes the account and tells what past days gave back.
+    /// Writes the account, with an event of what past days gave back.
     pub(crate) fn save(self, env: &Env) {
         storage::set_account(env, &self.user, &self.account);
         if self.returned > 0 {
@@ -68,7 +68,7 @@ impl Account {
         }
     }
 
-    /// Moves the books to `today`; answers what past days gave back. Time doesn't go backwards.
+    /// Moves the books to `today`; answers what past days gave back. Time does not go backwards.
     fn roll(&mut self, today: u32) -> Result<i128, VaultError> {
         let (past, still_due) = match today.checked_sub(self.day) {
             None | Some(0) => return Ok(0),
@@ -160,7 +160,7 @@ impl Account {
     }
 }
 
-/// A sum of amounts that are all parts of the liabilities, so that it can't overflow.
+/// A sum of amounts that are all parts of the liabilities, so that it cannot overflow.
 pub(crate) fn plus(one: i128, other: i128) -> Result<i128, VaultError> {
     one.checked_add(other).ok_or(VaultError::AccountingBroken)
 }

@@ -1,5 +1,5 @@
-//! Ending a run without a settlement: the opener gives it up before the deadline, or anybody ends it
-//! after. The whole escrow goes back to the user, never a fee.
+//! Ending a run without a settlement: the opener gives it up before the deadline, or anybody ends
+//! it after. The whole escrow goes back to the user, never a fee.
 
 use soroban_sdk::{Address, BytesN, Env};
 
@@ -8,8 +8,8 @@ use crate::event::{RunReclaimed, RunVoided};
 use crate::types::{RunLifecycle, RunRecord};
 use crate::{account, settle, storage, time};
 
-/// Gives a run up before its deadline; again with the same reason does nothing. The runner must have
-/// signed and be the opener; whether the registry still lists it doesn't matter (V6).
+/// Gives a run up before its deadline; again with the same reason does nothing. The runner must
+/// have signed and be the opener; whether the registry still lists it does not matter (V6).
 pub(crate) fn void(
     env: &Env,
     run_id: &BytesN<32>,
@@ -28,14 +28,15 @@ pub(crate) fn void(
         RunLifecycle::Voided(given) if given == reason => return Ok(()),
         _ => return Err(VaultError::RunNotOpen),
     }
+
     let user = record.user.clone();
     let refund = give_back(env, run_id, record, RunLifecycle::Voided(reason))?;
     RunVoided { user, run_id: run_id.clone(), runner, reason, refund, voided_at: now }.publish(env);
     Ok(())
 }
 
-/// Ends a run from its deadline on; again does nothing. `owner` names the user if only his own runs
-/// are meant.
+/// Ends a run from its deadline on; again does nothing. `owner` names the user if only runs of that
+/// user are meant.
 pub(crate) fn reclaim(
     env: &Env,
     run_id: &BytesN<32>,
@@ -52,6 +53,7 @@ pub(crate) fn reclaim(
         RunLifecycle::Reclaimed => return Ok(()),
         _ => return Err(VaultError::RunNotOpen),
     }
+
     let user = record.user.clone();
     let refund = give_back(env, run_id, record, RunLifecycle::Reclaimed)?;
     RunReclaimed { user, run_id: run_id.clone(), refund, reclaimed_at: now }.publish(env);
@@ -69,8 +71,8 @@ pub(crate) fn sweep(env: &Env, user: &Address) -> Result<i128, VaultError> {
     Ok(returned)
 }
 
-/// Returns a run's escrow and ends its record. If the due day is past, bringing the account to today
-/// has returned it, now or earlier, and the answer is 0 (V3).
+/// Returns a run's escrow and ends its record. If the due day is past, bringing the account to
+/// today has returned it, now or earlier, and the answer is 0 (V3).
 fn give_back(
     env: &Env,
     run_id: &BytesN<32>,
@@ -87,7 +89,7 @@ fn give_back(
     let grant = settle::credit(env, &record, record.escrowed)?;
 
     touched.save(env);
-    settle::save_grant(env, &record, grant);
+    settle::save_grant(env, grant);
     record.lifecycle = end;
     storage::set_run(env, run_id, record);
     storage::keep_instance(env);

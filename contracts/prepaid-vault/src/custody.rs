@@ -12,7 +12,7 @@ use crate::error::VaultError;
 use crate::event::{AccountDeposited, AccountWithdrawn, PayeeClaimed};
 use crate::storage::{self, Payee};
 
-/// Takes `amount` of the token from the user into his account. The user must have signed.
+/// Takes `amount` of the token from the user into their account. The user must have signed.
 pub(crate) fn deposit(env: &Env, user: &Address, amount: i128) -> Result<(), VaultError> {
     check_positive(amount)?;
     let owed = storage::liabilities(env).checked_add(amount).ok_or(VaultError::InvalidAmount)?;
@@ -55,7 +55,8 @@ pub(crate) fn claim(
     Ok(())
 }
 
-/// Token balance minus liabilities: positive is a donation nobody can take out, negative is missing.
+/// Token balance minus liabilities: positive is a donation nobody can take out, negative is
+/// missing.
 pub(crate) fn difference(env: &Env) -> Result<i128, VaultError> {
     let held = balance(&token(env)?, &env.current_contract_address())?;
     held.checked_sub(storage::liabilities(env)).ok_or(VaultError::AccountingBroken)
@@ -93,8 +94,8 @@ fn balance(token: &TokenClient<'_>, of: &Address) -> Result<i128, VaultError> {
 }
 
 fn token(env: &Env) -> Result<TokenClient<'_>, VaultError> {
-    let config = storage::config(env).ok_or(VaultError::NotInitialized)?;
-    Ok(TokenClient::new(env, &config.token))
+    let token = storage::token(env).ok_or(VaultError::NotInitialized)?;
+    Ok(TokenClient::new(env, &token))
 }
 
 fn check_positive(amount: i128) -> Result<(), VaultError> {

@@ -13,7 +13,7 @@ pub enum VaultError {
     NotInitialized = 2,
     /// The run belongs to another user.
     Unauthorized = 3,
-    /// An amount, cap, budget or usage is negative, zero where it must not be, or overflows.
+    /// A number is negative, zero where it must not be, or above 2^63 − 1 (V19).
     InvalidAmount = 4,
     /// The balance is less than the amount or the escrow.
     InsufficientBalance = 5,
@@ -27,7 +27,7 @@ pub enum VaultError {
     AgentRegistryNotSet = 9,
     /// The registry knows no such agent.
     AgentNotFound = 10,
-    /// No record of this run: never opened, or a day past its deadline.
+    /// No record of this run: never opened, or its life has ended (V17).
     RunNotFound = 11,
     /// The run is settled, voided, reclaimed or past its deadline.
     RunNotOpen = 12,
@@ -43,11 +43,11 @@ pub enum VaultError {
     RunnerGrantNotFound = 17,
     /// The call's `valid_until` has passed.
     Expired = 18,
-    /// The deadline isn't 10 minutes to 24 hours away.
+    /// The deadline is not 10 minutes to 24 hours away, or no record can live that long.
     DeadlineOutOfRange = 19,
-    /// The run can't be reclaimed before its deadline.
+    /// The run cannot be reclaimed before its deadline.
     DeadlineNotReached = 20,
-    /// The terms aren't those the run was opened with.
+    /// The terms are not those the run was opened with, or a head is not what the registry says.
     RunTermsMismatch = 21,
     /// The registry could not be read; says nothing about agent or runner.
     RegistryUnavailable = 22,
@@ -63,7 +63,7 @@ pub enum VaultError {
     InvalidExpiry = 27,
     /// The user has 32 grants.
     TooManyGrants = 28,
-    /// The books don't add up; nothing was changed.
+    /// The books do not add up; nothing was changed.
     AccountingBroken = 29,
     /// The escrow is more than the grant's limits allow one run.
     GrantRunCapExceeded = 30,
@@ -71,12 +71,14 @@ pub enum VaultError {
     GrantTotalExceeded = 31,
     /// The admin has paused opens, or upgraded the vault and not migrated it yet.
     OpensPaused = 32,
-    /// Nobody was proposed as admin.
+    /// No one was proposed as admin.
     AdminNotProposed = 33,
-    /// No upgrade to this Wasm is scheduled.
+    /// No upgrade to this Wasm is scheduled, or it lapsed 14 days after it became ready (V20).
     UpgradeNotScheduled = 34,
-    /// The scheduled upgrade's time hasn't come.
+    /// The scheduled upgrade's time has not come.
     UpgradeNotReady = 35,
-    /// A batch of no items, or of more than one transaction holds.
+    /// A batch of no items, of more than one transaction holds, or of more heads than items.
     InvalidBatchSize = 36,
+    /// Something would be taken without the signature of one of the run's attesters (V16).
+    NotAttested = 37,
 }

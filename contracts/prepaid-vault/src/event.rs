@@ -1,16 +1,17 @@
-//! What the vault tells: one event for every change (V10). Data are maps in which every field stands,
-//! absent ones as void.
+//! The vault's events: one for every change (V10). Data are vectors in the order of the fields,
+//! absent ones as void (V18); the names are in the Wasm's interface section (SEP-48). Upgrade and
+//! hand-over have their events in `contract_administration`.
 
-mod admin;
+pub use contract_administration::{
+    AdminAccepted, AdminProposed, Migrated, UpgradeCancelled, UpgradeScheduled, Upgraded,
+};
 
-pub use admin::*;
+use soroban_sdk::{Address, BytesN, Symbol, contractevent};
 
-use soroban_sdk::{Address, BytesN, Symbol, Vec, contractevent};
-
-use crate::types::{UsageBreakdown, UsageMeterRates};
+use crate::types::{Head, Meters};
 
 /// Tokens came in.
-#[contractevent(topics = ["account", "deposited"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["account", "deposited"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AccountDeposited {
     /// Whose account.
@@ -23,7 +24,7 @@ pub struct AccountDeposited {
 }
 
 /// Tokens went back to the user.
-#[contractevent(topics = ["account", "withdrawn"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["account", "withdrawn"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AccountWithdrawn {
     /// Whose account.
@@ -36,7 +37,7 @@ pub struct AccountWithdrawn {
 }
 
 /// The user set caps or pause.
-#[contractevent(topics = ["account", "policy"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["account", "policy"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PolicySet {
     /// Whose account.
@@ -51,7 +52,7 @@ pub struct PolicySet {
 }
 
 /// Escrow whose deadline lay in past days returned to the balance.
-#[contractevent(topics = ["account", "swept"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["account", "swept"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AccountSwept {
     /// Whose account.
@@ -66,7 +67,7 @@ pub struct AccountSwept {
 }
 
 /// A runner may open runs for the user.
-#[contractevent(topics = ["runner", "granted"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["runner", "granted"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RunnerGranted {
     /// Who granted.
@@ -84,7 +85,7 @@ pub struct RunnerGranted {
 }
 
 /// A runner may open no more runs for the user. Open ones still settle (V6).
-#[contractevent(topics = ["runner", "revoked"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["runner", "revoked"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RunnerRevoked {
     /// Who had granted.
@@ -98,7 +99,7 @@ pub struct RunnerRevoked {
 }
 
 /// A grant that had died of age was cleared away.
-#[contractevent(topics = ["runner", "expired"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["runner", "expired"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RunnerExpired {
     /// Who had granted.
@@ -113,7 +114,7 @@ pub struct RunnerExpired {
 }
 
 /// The user set what a runner is allowed for an agent. Counts from the next open on.
-#[contractevent(topics = ["runner", "limits"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["runner", "limits"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RunnerLimitsSet {
     /// Who allows.
@@ -131,8 +132,9 @@ pub struct RunnerLimitsSet {
     pub max_runner_fee: i128,
 }
 
-/// Escrow was set aside for a run. Together with nothing else this rebuilds its terms (V5).
-#[contractevent(topics = ["run", "opened"], data_format = "map", sparse = false)]
+/// Escrow was set aside for a run. The data after the run's id are its terms (V5); their digest is
+/// the record's.
+#[contractevent(topics = ["run", "opened"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RunOpened {
     /// The run.
@@ -141,14 +143,10 @@ pub struct RunOpened {
     pub user: Address,
     /// Who opened it.
     pub opened_by: Address,
-    /// Which agent runs.
-    pub agent_id: u32,
-    /// Which rate card holds.
-    pub rate_version: u32,
-    /// Its prices.
-    pub rates: UsageMeterRates,
+    /// Agent, rate version, rates, developer, module and attesters.
+    pub head: Head,
     /// The most units that can be charged.
-    pub budgets: UsageBreakdown,
+    pub budgets: Meters,
     /// rates × budgets.
     pub max_charge: i128,
     /// The opener's flat fee.
@@ -157,19 +155,13 @@ pub struct RunOpened {
     pub deadline: u64,
     /// Ledger time of the opening.
     pub opened_at: u64,
-    /// Who is paid the charge.
-    pub developer: Address,
-    /// Digest of the module's tree.
-    pub manifest_hash: BytesN<32>,
     /// What was asked for.
     pub request_hash: BytesN<32>,
-    /// Ed25519 keys whose execution statements count.
-    pub attesters: Vec<BytesN<32>>,
 }
 
 /// A run was settled. With the opened event it rebuilds the receipt that went into the account's
 /// running hash (V3).
-#[contractevent(topics = ["run", "finalized"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["run", "finalized"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RunFinalized {
     /// The run.
@@ -185,7 +177,7 @@ pub struct RunFinalized {
     /// What went back to the user.
     pub refund: i128,
     /// What was metered.
-    pub usage: UsageBreakdown,
+    pub usage: Meters,
     /// Digest of the seal, or of the failure.
     pub output_hash: BytesN<32>,
     /// Ledger time of the settlement.
@@ -197,7 +189,7 @@ pub struct RunFinalized {
 }
 
 /// The opener gave a run up; the whole escrow went back.
-#[contractevent(topics = ["run", "voided"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["run", "voided"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RunVoided {
     /// Who gets it back.
@@ -216,7 +208,7 @@ pub struct RunVoided {
 }
 
 /// A run past its deadline was ended.
-#[contractevent(topics = ["run", "reclaimed"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["run", "reclaimed"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RunReclaimed {
     /// Who gets it back.
@@ -231,7 +223,7 @@ pub struct RunReclaimed {
 }
 
 /// A developer or runner was paid out.
-#[contractevent(topics = ["payee", "claimed"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["payee", "claimed"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PayeeClaimed {
     /// Who was paid.
@@ -243,4 +235,20 @@ pub struct PayeeClaimed {
     pub amount: i128,
     /// What is still claimable.
     pub balance: i128,
+}
+
+/// No run opens until the admin resumes. Everything else goes on.
+#[contractevent(topics = ["admin", "opens_paused"], data_format = "vec")]
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OpensPaused {
+    /// Who paused.
+    pub admin: Address,
+}
+
+/// Runs open again.
+#[contractevent(topics = ["admin", "opens_resumed"], data_format = "vec")]
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OpensResumed {
+    /// Who resumed.
+    pub admin: Address,
 }

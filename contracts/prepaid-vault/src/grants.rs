@@ -1,16 +1,17 @@
-//! Who may open runs for a user: one entry a grant for the run path, and an index beside it for the
-//! user's own eyes, at most 32 long.
+//! Who may open runs for a user: one entry a grant for the run path, which holds its limits too,
+//! and an index beside it for the user's own eyes, at most 32 long.
 //!
 //! A revoked or expired grant stops new runs at once; open ones settle until their deadline (V6).
+//! Limits may be set before the grant and stay when it ends.
 
-use soroban_sdk::{Address, Env, Vec};
+use soroban_sdk::{Address, BytesN, Env, Vec};
 
 use crate::account::{minus, plus};
 use crate::error::VaultError;
 use crate::event::{RunnerExpired, RunnerGranted, RunnerLimitsSet, RunnerRevoked};
-use crate::storage::{self, Grant, GrantIndex, GrantLine};
+use crate::storage::{self, Grant, GrantIndex, GrantLine, Limits};
 use crate::types::{GrantLimits, RunnerGrant};
-use crate::{registry, time};
+use crate::{digest, registry, time};
 
 /// Most grants a user may have at a time.
 const MAX_GRANTS: u32 = 32;
@@ -33,7 +34,8 @@ pub(crate) fn grant(
     if !registry::lists(env, agent_id, &runner)? {
         return Err(VaultError::UnauthorizedRunner);
     }
-    if live(env, &user, &runner, agent_id, now).is_some() {
+    let key = digest::grant(env, &user, &runner, agent_id);
+    if live(env, &key, now).is_some() {
         return Err(VaultError::RunnerGrantExists);
     }
     let mut index = prune(env, &user, now);
@@ -41,11 +43,12 @@ pub(crate) fn grant(
         return Err(VaultError::TooManyGrants);
     }
     let serial = index.0.checked_add(1).ok_or(VaultError::TooManyGrants)?;
+
     index.0 = serial;
-    index.1.push_back(GrantLine(runner.clone(), agent_id, expires_at));
+    index.1.push_back(GrantLine(runner.clone(), agent_id, now, expires_at));
     storage::set_grants(env, &user, &index);
-    let entry = Grant(serial, now, expires_at, 0);
-    storage::set_grant(env, &user, &runner, agent_id, &entry, true);
+    let limits = storage::grant(env, &key).and_then(|entry| entry.3);
+    storage::set_grant_long(env, &key, &Grant(serial, expires_at, 0, limits));
     RunnerGranted { user, runner, agent_id, issued_at: now, expires_at, serial }.publish(env);
     Ok(())
 }
@@ -58,11 +61,13 @@ pub(crate) fn revoke(
     agent_id: u32,
 ) -> Result<(), VaultError> {
     let now = time::now(env);
-    live(env, &user, &runner, agent_id, now).ok_or(VaultError::RunnerGrantNotFound)?;
+    let key = digest::grant(env, &user, &runner, agent_id);
+    let ended = live(env, &key, now).ok_or(VaultError::RunnerGrantNotFound)?;
+
     let mut index = storage::grants(env, &user);
     index.1 = without(env, &index.1, |line| line.0 == runner && line.1 == agent_id);
     storage::set_grants(env, &user, &index);
-    storage::remove_grant(env, &user, &runner, agent_id);
+    end(env, &key, ended);
     RunnerRevoked { user, runner, agent_id, revoked_at: now }.publish(env);
     Ok(())
 }
@@ -79,22 +84,34 @@ pub(crate) fn set_limits(
     if runner == user || per_run_cap < 0 || total_cap < 0 || max_runner_fee < 0 {
         return Err(VaultError::InvalidAmount);
     }
-    storage::set_limits(env, &user, &runner, agent_id, limits);
+
+    let key = digest::grant(env, &user, &runner, agent_id);
+    let mut entry = storage::grant(env, &key).unwrap_or(Grant(0, None, 0, None));
+    entry.3 = Some(Limits(per_run_cap, total_cap, max_runner_fee));
+    storage::set_grant_long(env, &key, &entry);
     RunnerLimitsSet { user, runner, agent_id, per_run_cap, total_cap, max_runner_fee }.publish(env);
     Ok(())
 }
 
+/// What a runner is allowed for an agent, if the user ever set it.
+pub(crate) fn limits(
+    env: &Env,
+    user: &Address,
+    runner: &Address,
+    agent_id: u32,
+) -> Option<GrantLimits> {
+    let entry = storage::grant(env, &digest::grant(env, user, runner, agent_id))?;
+    let Limits(per_run_cap, total_cap, max_runner_fee) = entry.3?;
+    Some(GrantLimits { per_run_cap, total_cap, max_runner_fee })
+}
+
 /// Whether the grant's limits allow this escrow beside what it has used. No limits are no caps.
-pub(crate) fn check_caps(
-    limits: Option<&GrantLimits>,
-    grant: &Grant,
-    escrow: i128,
-) -> Result<(), VaultError> {
-    let Some(limits) = limits else { return Ok(()) };
-    if limits.per_run_cap != 0 && escrow > limits.per_run_cap {
+pub(crate) fn check_caps(grant: &Grant, escrow: i128) -> Result<(), VaultError> {
+    let Grant(_, _, used, Some(Limits(per_run_cap, total_cap, _))) = grant else { return Ok(()) };
+    if *per_run_cap != 0 && escrow > *per_run_cap {
         return Err(VaultError::GrantRunCapExceeded);
     }
-    if limits.total_cap != 0 && grant.3.saturating_add(escrow) > limits.total_cap {
+    if *total_cap != 0 && used.saturating_add(escrow) > *total_cap {
         return Err(VaultError::GrantTotalExceeded);
     }
     Ok(())
@@ -104,63 +121,63 @@ pub(crate) fn check_caps(
 pub(crate) fn list(env: &Env, user: &Address) -> Vec<RunnerGrant> {
     let now = time::now(env);
     let mut grants = Vec::new(env);
-    for GrantLine(runner, agent_id, _) in storage::grants(env, user).1.iter() {
-        if let Some(Grant(serial, issued_at, expires_at, used)) =
-            live(env, user, &runner, agent_id, now)
-        {
+    for GrantLine(runner, agent_id, issued_at, _) in storage::grants(env, user).1.iter() {
+        let key = digest::grant(env, user, &runner, agent_id);
+        if let Some(Grant(serial, expires_at, used, _)) = live(env, &key, now) {
             grants.push_back(RunnerGrant { runner, agent_id, issued_at, expires_at, serial, used });
         }
     }
     grants
 }
 
-/// The grant, unless it is dead: from `expires_at` on it is.
-pub(crate) fn live(
-    env: &Env,
-    user: &Address,
-    runner: &Address,
-    agent_id: u32,
-    now: u64,
-) -> Option<Grant> {
-    storage::grant(env, user, runner, agent_id).filter(|grant| !dead(grant.2, now))
+/// The grant of this key, unless it has ended: from `expires_at` on it has.
+pub(crate) fn live(env: &Env, key: &BytesN<32>, now: u64) -> Option<Grant> {
+    let grant = storage::grant(env, key)?;
+    let has_expired = grant.1.is_some_and(|at| at <= now);
+    (grant.0 != 0 && !has_expired).then_some(grant)
 }
 
 /// Counts escrow against a grant.
 pub(crate) fn used(mut grant: Grant, escrow: i128) -> Result<Grant, VaultError> {
-    grant.3 = plus(grant.3, escrow)?;
+    grant.2 = plus(grant.2, escrow)?;
     Ok(grant)
 }
 
 /// The grant with `refund` taken off what it used, if it still is the one the run was opened under
-/// (V8). None if it isn't, or if nothing changes.
+/// (V8). None if it is not, or if nothing changes.
 pub(crate) fn credited(
     env: &Env,
-    user: &Address,
-    runner: &Address,
-    agent_id: u32,
+    key: &BytesN<32>,
     serial: u32,
     refund: i128,
 ) -> Result<Option<Grant>, VaultError> {
-    match storage::grant(env, user, runner, agent_id) {
+    match storage::grant(env, key) {
         Some(mut grant) if grant.0 == serial && refund > 0 => {
-            grant.3 = minus(grant.3, refund)?;
+            grant.2 = minus(grant.2, refund)?;
             Ok(Some(grant))
         }
         _ => Ok(None),
     }
 }
 
-fn dead(expires_at: Option<u64>, now: u64) -> bool {
-    expires_at.is_some_and(|at| at <= now)
+/// Ends a grant. Its limits stay: they hold for the next one too.
+fn end(env: &Env, key: &BytesN<32>, grant: Grant) {
+    match grant.3 {
+        limits @ Some(_) => storage::set_grant_long(env, key, &Grant(0, None, 0, limits)),
+        None => storage::remove_grant(env, key),
+    }
 }
 
-/// Clears dead grants away, with an event each; answers the index, not yet written.
+/// Clears expired grants away, with an event each; answers the index, not yet written.
 fn prune(env: &Env, user: &Address, now: u64) -> GrantIndex {
     let GrantIndex(serial, lines) = storage::grants(env, user);
     let kept = without(env, &lines, |line| {
-        let GrantLine(runner, agent_id, expires_at) = line;
+        let GrantLine(runner, agent_id, _, expires_at) = line;
         let Some(expires_at) = expires_at.filter(|at| *at <= now) else { return false };
-        storage::remove_grant(env, user, runner, *agent_id);
+        let key = digest::grant(env, user, runner, *agent_id);
+        if let Some(grant) = storage::grant(env, &key) {
+            end(env, &key, grant);
+        }
         RunnerExpired {
             user: user.clone(),
             runner: runner.clone(),

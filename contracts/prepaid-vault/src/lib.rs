@@ -13,18 +13,20 @@
         clippy::unreachable
     )
 )]
-//! The prepaid vault: a user deposits a token, lets a runner spend from it for one agent under caps,
-//! and each run escrows its highest price before it starts and settles what was metered.
+//! The prepaid vault: a user deposits a token, lets a runner spend from it for one agent under
+//! caps, and each run escrows its highest price before it starts and settles what was metered.
 //!
 //! What it promises: the token balance covers everything it owes (V1); no money depends on a run
-//! record's survival (V3); a run opens once and settles once (V4); a runner can't charge above what
-//! was fixed at the opening (V5); escrow comes back by itself after the deadline (V7).
+//! record's survival (V3); a run opens once and settles once (V4); a runner cannot charge above
+//! what was fixed at the opening (V5); escrow comes back by itself after the deadline (V7); nothing
+//! is taken without an attester's signature over exactly this run and usage (V16).
 //!
-//! Read `types`, `account` (the books of one user), `open`, `settle`, `close`, `batch`; then `contract`, which
-//! only names the functions. `storage` is where things stand and how long they live.
+//! Read `types`, `account` (the books of one user), `open`, `settle`, `close`, `batch`; then
+//! `contract`, which only names the functions. `storage` has the keys and the lifetimes.
 
 mod account;
 mod admin;
+mod amount;
 mod batch;
 mod close;
 mod contract;

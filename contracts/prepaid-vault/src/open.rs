@@ -1,79 +1,94 @@
-//! Opening a run: everything is checked first and in a fixed order, then everything is written (V9).
+//! Opening a run: everything is checked first and in a fixed order, then everything is written
+//! (V9).
 
 use soroban_sdk::{Address, BytesN, Env};
 
 use crate::account::{self, Touched};
-use crate::digest;
 use crate::error::VaultError;
 use crate::event::RunOpened;
 use crate::registry::{Agent, RateCard, Reader};
 use crate::storage::{self, Grant};
-use crate::types::{
-    GrantLimits, OpenRun, RunLifecycle, RunRecord, RunTerms, UsageBreakdown, UsageMeterRates,
-};
-use crate::{admin, grants, time};
+use crate::types::{Head, Meters, RunLifecycle, RunRecord, Terms};
+use crate::{admin, amount, digest, grants, time};
 
 /// What an opener asks for.
 pub(crate) struct Opening {
     pub caller: Address,
-    pub run: OpenRun,
+    pub user: Address,
+    pub agent_id: u32,
+    pub rate_version: u32,
+    pub budgets: Meters,
+    pub nonce: BytesN<32>,
+    pub runner_fee: u64,
+    pub deadline: u64,
+    pub request_hash: BytesN<32>,
+    pub expected: Expected,
 }
 
-/// A run that passed every check and isn't written yet.
+/// What the opener expects the registry to say.
+pub(crate) enum Expected {
+    /// The most that rates × budgets may be.
+    MaxCharge(i128),
+    /// Rates, developer, module and attesters, word for word.
+    Head(Head),
+}
+
+/// A run that passed every check and is not written yet.
 struct Checked {
     touched: Touched,
+    grant_key: BytesN<32>,
     grant: Grant,
-    terms: RunTerms,
-    escrow: i128,
+    terms: Terms,
+    escrow: u64,
     opened_day: u32,
 }
 
 /// Opens a run, or answers the id of the same run that is open already (V4). The caller must have
-/// signed, for a time that isn't past.
+/// signed, for a time that is not past.
 pub(crate) fn open(
     env: &Env,
     registry: &mut Reader,
-    opening: &Opening,
+    opening: Opening,
 ) -> Result<BytesN<32>, VaultError> {
-    let Opening { caller, run } = opening;
+    amount::check_meters(&opening.budgets)?;
+    amount::check(opening.runner_fee)?;
+
     let now = time::now(env);
-    let run_id = digest::run_id(env, &run.user, caller, &run.nonce, run.deadline);
-    let arguments = digest::arguments(env, run);
+    let Opening { caller, user, nonce, deadline, .. } = &opening;
+    let run_id = digest::run_id(env, user, caller, nonce, *deadline);
+    let arguments = arguments(env, &opening);
     if let Some(record) = storage::run(env, &run_id) {
-        return repeated(&record, &arguments, now).map(|()| run_id);
+        return repeated(&record, &opening.expected, &arguments, now).map(|()| run_id);
     }
+
     let checked = check(env, registry, opening, now)?;
     write(env, &run_id, arguments, checked);
     Ok(run_id)
 }
 
-/// rates × units over the four meters, without rounding. Neither may be negative.
-pub(crate) fn cost(rates: &UsageMeterRates, units: &UsageBreakdown) -> Result<i128, VaultError> {
-    let meters = [
-        (rates.llm_in, units.llm_in),
-        (rates.llm_out, units.llm_out),
-        (rates.http_calls, units.http_calls),
-        (rates.runtime_ms, units.runtime_ms),
-    ];
-    let mut sum: i128 = 0;
-    for (rate, count) in meters {
-        if rate < 0 || count < 0 {
-            return Err(VaultError::InvalidAmount);
-        }
-        let part = rate.checked_mul(count).ok_or(VaultError::InvalidAmount)?;
-        sum = sum.checked_add(part).ok_or(VaultError::InvalidAmount)?;
-    }
-    Ok(sum)
+fn arguments(env: &Env, opening: &Opening) -> BytesN<32> {
+    let Opening { agent_id, rate_version, budgets, runner_fee, request_hash, .. } = opening;
+    digest::arguments(env, *agent_id, *rate_version, budgets, *runner_fee, request_hash)
 }
 
-fn repeated(record: &RunRecord, arguments: &BytesN<32>, now: u64) -> Result<(), VaultError> {
+/// Answers for a run that has a record already: only the same opening of an open run is granted
+/// again.
+fn repeated(
+    record: &RunRecord,
+    expected: &Expected,
+    arguments: &BytesN<32>,
+    now: u64,
+) -> Result<(), VaultError> {
     match &record.lifecycle {
         RunLifecycle::Open(of) if now < record.deadline => {
-            if of == arguments {
-                Ok(())
-            } else {
-                Err(VaultError::RunTermsMismatch)
-            }
+            // The price is what was escrowed beside the fee.
+            let price = account::minus(record.escrowed, record.runner_fee)?;
+            let is_expected = match expected {
+                Expected::MaxCharge(most) => price <= *most,
+                // Rates and module of a rate card never change, so the arguments' digest says all.
+                Expected::Head(_) => true,
+            };
+            if of == arguments && is_expected { Ok(()) } else { Err(VaultError::RunTermsMismatch) }
         }
         _ => Err(VaultError::RunNotOpen),
     }
@@ -82,76 +97,87 @@ fn repeated(record: &RunRecord, arguments: &BytesN<32>, now: u64) -> Result<(), 
 fn check(
     env: &Env,
     registry: &mut Reader,
-    opening: &Opening,
+    opening: Opening,
     now: u64,
 ) -> Result<Checked, VaultError> {
-    let Opening { caller, run } = opening;
     admin::check_opens(env)?;
-    let grant = grants::live(env, &run.user, caller, run.agent_id, now)
-        .ok_or(VaultError::UnauthorizedRunner)?;
-    check_budgets(&run.budgets)?;
-    time::check_deadline(now, run.deadline)?;
-    let limits = storage::limits(env, &run.user, caller, run.agent_id);
-    check_fee(run.runner_fee, limits.as_ref())?;
-    let agent = registry.agent(run.agent_id)?;
+    let Opening { caller, user, agent_id, budgets, .. } = &opening;
+    let grant_key = digest::grant(env, user, caller, *agent_id);
+    let grant = grants::live(env, &grant_key, now).ok_or(VaultError::UnauthorizedRunner)?;
+    if budgets.is_zero() {
+        return Err(VaultError::EmptyBudget);
+    }
+    time::check_deadline(env, now, opening.deadline)?;
+    // Without limits no fee is allowed (V13).
+    let most_fee = grant.3.as_ref().map_or(0, |limits| limits.2);
+    if i128::from(opening.runner_fee) > most_fee {
+        return Err(VaultError::RunnerFeeExceeded);
+    }
+
+    let agent = registry.agent(*agent_id)?;
     if !agent.runners.contains(caller) {
         return Err(VaultError::UnauthorizedRunner);
     }
-    let card = current_card(registry, &agent, run.agent_id, run.rate_version)?;
-    let max_charge = cost(&card.rates, &run.budgets)?;
-    if max_charge > run.max_charge {
-        return Err(VaultError::MaxChargeExceeded);
-    }
-    let escrow = max_charge.checked_add(run.runner_fee).ok_or(VaultError::InvalidAmount)?;
-    grants::check_caps(limits.as_ref(), &grant, escrow)?;
-    let mut touched = account::touch(env, &run.user)?;
-    touched.account.check_caps(escrow)?;
-    touched.account.reserve(escrow, time::day(run.deadline)?)?;
+    let card = current_card(registry, &agent, *agent_id, opening.rate_version)?;
+    let max_charge = amount::cost(&card.rates, budgets)?;
+    check_expected(&opening, &agent, &card, max_charge)?;
+
+    let escrow = amount::with_fee(max_charge, opening.runner_fee)?;
+    grants::check_caps(&grant, escrow.into())?;
+    let mut touched = account::touch(env, user)?;
+    touched.account.check_caps(escrow.into())?;
+    touched.account.reserve(escrow.into(), time::day(opening.deadline)?)?;
     Ok(Checked {
         opened_day: touched.account.day,
         touched,
-        grant: grants::used(grant, escrow)?,
+        grant: grants::used(grant, escrow.into())?,
+        grant_key,
         terms: pin(opening, agent, card, max_charge, now),
         escrow,
     })
 }
 
+/// Refuses an opening whose opener expects other prices, or another head, than the registry has.
+fn check_expected(
+    opening: &Opening,
+    agent: &Agent,
+    card: &RateCard,
+    max_charge: u64,
+) -> Result<(), VaultError> {
+    match &opening.expected {
+        Expected::MaxCharge(most) if i128::from(max_charge) <= *most => Ok(()),
+        Expected::MaxCharge(_) => Err(VaultError::MaxChargeExceeded),
+        Expected::Head(Head(_, _, rates, developer, manifest_hash, attesters)) => {
+            let is_current = *rates == card.rates
+                && *developer == agent.developer
+                && *manifest_hash == card.manifest_hash
+                && *attesters == agent.attesters;
+            if is_current { Ok(()) } else { Err(VaultError::RunTermsMismatch) }
+        }
+    }
+}
+
+/// Nothing here can fail: an item of a batch is done or leaves no trace (V9).
 fn write(env: &Env, run_id: &BytesN<32>, arguments: BytesN<32>, checked: Checked) {
-    let Checked { touched, grant, terms, escrow, opened_day } = checked;
+    let Checked { touched, grant_key, grant, terms, escrow, opened_day } = checked;
     let record = RunRecord {
         user: terms.user.clone(),
         opened_by: terms.opened_by.clone(),
-        agent_id: terms.agent_id,
-        escrowed: escrow,
-        runner_fee: terms.runner_fee,
+        agent_id: terms.head.0,
+        escrowed: escrow.into(),
+        runner_fee: terms.runner_fee.into(),
         deadline: terms.deadline,
         opened_day,
         grant_serial: grant.0,
         terms_hash: digest::terms(env, &terms),
         lifecycle: RunLifecycle::Open(arguments),
     };
+
     touched.save(env);
-    storage::set_grant(env, &terms.user, &terms.opened_by, terms.agent_id, &grant, false);
+    storage::set_grant(env, &grant_key, &grant);
     storage::set_run(env, run_id, record);
     storage::keep_run(env, run_id, terms.opened_at, terms.deadline);
     opened(run_id.clone(), terms).publish(env);
-}
-
-fn check_budgets(budgets: &UsageBreakdown) -> Result<(), VaultError> {
-    let all = [budgets.llm_in, budgets.llm_out, budgets.http_calls, budgets.runtime_ms];
-    if all.iter().any(|units| *units < 0) {
-        return Err(VaultError::InvalidAmount);
-    }
-    if all.iter().all(|units| *units == 0) { Err(VaultError::EmptyBudget) } else { Ok(()) }
-}
-
-/// Without limits no fee is allowed (V13).
-fn check_fee(fee: i128, limits: Option<&GrantLimits>) -> Result<(), VaultError> {
-    if fee < 0 {
-        return Err(VaultError::InvalidAmount);
-    }
-    let most = limits.map_or(0, |limits| limits.max_runner_fee);
-    if fee > most { Err(VaultError::RunnerFeeExceeded) } else { Ok(()) }
 }
 
 /// The rate card, if it is the latest or the one before (V5).
@@ -168,42 +194,39 @@ fn current_card(
     registry.rate_card(agent_id, version)
 }
 
-fn pin(opening: &Opening, agent: Agent, card: RateCard, max_charge: i128, now: u64) -> RunTerms {
-    let Opening { caller, run } = opening;
-    RunTerms {
-        user: run.user.clone(),
-        opened_by: caller.clone(),
-        agent_id: run.agent_id,
-        rate_version: run.rate_version,
-        rates: card.rates,
-        budgets: run.budgets.clone(),
+fn pin(opening: Opening, agent: Agent, card: RateCard, max_charge: u64, now: u64) -> Terms {
+    let head = Head(
+        opening.agent_id,
+        opening.rate_version,
+        card.rates,
+        agent.developer,
+        card.manifest_hash,
+        agent.attesters,
+    );
+    Terms {
+        user: opening.user,
+        opened_by: opening.caller,
+        head,
+        budgets: opening.budgets,
         max_charge,
-        runner_fee: run.runner_fee,
-        deadline: run.deadline,
+        runner_fee: opening.runner_fee,
+        deadline: opening.deadline,
         opened_at: now,
-        developer: agent.developer,
-        manifest_hash: card.manifest_hash,
-        request_hash: run.request_hash.clone(),
-        attesters: agent.attesters,
+        request_hash: opening.request_hash,
     }
 }
 
-fn opened(run_id: BytesN<32>, terms: RunTerms) -> RunOpened {
+fn opened(run_id: BytesN<32>, terms: Terms) -> RunOpened {
     RunOpened {
         run_id,
         user: terms.user,
         opened_by: terms.opened_by,
-        agent_id: terms.agent_id,
-        rate_version: terms.rate_version,
-        rates: terms.rates,
+        head: terms.head,
         budgets: terms.budgets,
-        max_charge: terms.max_charge,
-        runner_fee: terms.runner_fee,
+        max_charge: terms.max_charge.into(),
+        runner_fee: terms.runner_fee.into(),
         deadline: terms.deadline,
         opened_at: terms.opened_at,
-        developer: terms.developer,
-        manifest_hash: terms.manifest_hash,
         request_hash: terms.request_hash,
-        attesters: terms.attesters,
     }
 }

@@ -1,16 +1,16 @@
-//! What the vault asks the agent registry. Whatever goes wrong there becomes one of the vault's own
-//! codes: a registry that can't be read says nothing about agent or runner (V6).
+//! What the vault reads from the agent registry. Whatever goes wrong there becomes one of the
+//! vault's own codes: a registry that cannot be read says nothing about agent or runner (V6).
 
 use soroban_sdk::{Address, BytesN, Env, Error, InvokeError, Vec, contractclient, contracttype};
 
 use crate::error::VaultError;
 use crate::storage;
-use crate::types::UsageMeterRates;
+use crate::types::{Meters, UsageMeterRates};
 
-/// The registry's number for an agent it doesn't know.
+/// The registry's number for an unknown agent.
 const AGENT_NOT_FOUND: u32 = 2;
 /// Answers remembered in one call: at least as many as a batch has items.
-const REMEMBERED: usize = 24;
+const REMEMBERED: usize = 25;
 
 /// What the vault needs of an agent.
 #[contracttype]
@@ -24,11 +24,18 @@ pub(crate) struct Agent {
     pub metadata_uri: Option<soroban_sdk::String>,
 }
 
-/// Prices and module of one version.
+/// Prices and module of one version, as the registry answers them.
 #[contracttype]
 #[derive(Clone)]
-pub(crate) struct RateCard {
+pub(crate) struct Card {
     pub rates: UsageMeterRates,
+    pub manifest_hash: BytesN<32>,
+}
+
+/// Prices within the bounds of V19, and the module.
+#[derive(Clone)]
+pub(crate) struct RateCard {
+    pub rates: Meters,
     pub manifest_hash: BytesN<32>,
 }
 
@@ -36,7 +43,7 @@ pub(crate) struct RateCard {
 #[expect(dead_code, reason = "only names the functions for the client made from it")]
 trait Registry {
     fn get_agent(env: Env, agent_id: u32) -> Agent;
-    fn get_rate_card(env: Env, agent_id: u32, version: u32) -> RateCard;
+    fn get_rate_card(env: Env, agent_id: u32, version: u32) -> Card;
     fn is_runner(env: Env, agent_id: u32, runner: Address) -> bool;
 }
 
@@ -67,7 +74,9 @@ impl Reader {
     ) -> Result<RateCard, VaultError> {
         let env = &self.env;
         once(&mut self.cards, (agent_id, version), || {
-            answer(client(env)?.try_get_rate_card(&agent_id, &version))
+            let Card { rates, manifest_hash } =
+                answer(client(env)?.try_get_rate_card(&agent_id, &version))?;
+            Ok(RateCard { rates: Meters::try_from(&rates)?, manifest_hash })
         })
     }
 
@@ -75,8 +84,8 @@ impl Reader {
     pub(crate) fn keep_contracts(&self) {
         storage::keep_instance(&self.env);
         let answered = self.agents.iter().flatten().any(|(_, answer)| answer.is_ok());
-        if let Some(config) = storage::config(&self.env).filter(|_| answered) {
-            storage::keep_contract(&self.env, &config.registry);
+        if let Some(registry) = storage::registry(&self.env).filter(|_| answered) {
+            storage::keep_contract(&self.env, &registry);
         }
     }
 
@@ -111,8 +120,8 @@ fn once<K: PartialEq, T: Clone>(
 }
 
 fn client(env: &Env) -> Result<RegistryClient<'_>, VaultError> {
-    let config = storage::config(env).ok_or(VaultError::NotInitialized)?;
-    Ok(RegistryClient::new(env, &config.registry))
+    let registry = storage::registry(env).ok_or(VaultError::NotInitialized)?;
+    Ok(RegistryClient::new(env, &registry))
 }
 
 fn answer<T, C>(reply: Result<Result<T, C>, Result<Error, InvokeError>>) -> Result<T, VaultError> {

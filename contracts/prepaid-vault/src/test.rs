@@ -1,9 +1,10 @@
-//! What a user, a runner, a developer and an onlooker may rely on. Each file is a part of it; `lives`
-//! drives everything at random against `oracle`, `wasm` tries the committed bytes.
+//! What a user, a runner, a developer and an onlooker may rely on. Each file is a part of it;
+//! `lives` drives everything at random against `oracle`, `wasm` tries the committed bytes.
 
 extern crate std;
 
 mod admin;
+mod attested;
 mod batch;
 mod books;
 mod checklist;
@@ -28,6 +29,7 @@ mod wasm;
 use agent_registry::{
     AgentRegistry, AgentRegistryClient, RateCardInput, UsageMeterRates as Prices,
 };
+use ed25519_dalek::{Signer as _, SigningKey};
 use soroban_sdk::testutils::{Address as _, EnvTestConfig, Events as _, Ledger as _};
 use soroban_sdk::token::{StellarAssetClient, TokenClient};
 use soroban_sdk::{Address, BytesN, Env, Event, Vec, vec};
@@ -92,6 +94,7 @@ impl World {
             &vec![&env, runner.clone()],
             &card(&env, 10_000),
         );
+        registry.set_attesters(&agent, &vec![&env, attester(&env)]);
         let mint = StellarAssetClient::new(&env, &token);
         mint.mint(&user, &1_000_000_000);
         Self {
@@ -169,7 +172,7 @@ impl World {
             developer: self.developer.clone(),
             manifest_hash: self.bytes(7),
             request_hash: terms.request_hash.clone(),
-            attesters: Vec::new(&self.env),
+            attesters: vec![&self.env, attester(&self.env)],
         }
     }
 
@@ -183,11 +186,36 @@ impl World {
     pub fn settle_as(
         &self,
         runner: &Address,
-        (run, terms): &(BytesN<32>, RunTerms),
+        run: &(BytesN<32>, RunTerms),
         usage: &UsageBreakdown,
     ) -> Result<RunReceipt, VaultError> {
-        let hash = self.bytes(9);
-        flat(self.vault.try_finalize_run(run, runner, terms, usage, &hash, &u64::MAX))
+        self.finalize(runner, run, usage, 9, u64::MAX)
+    }
+
+    /// Settles with the attester's signature.
+    pub fn finalize(
+        &self,
+        runner: &Address,
+        run: &(BytesN<32>, RunTerms),
+        usage: &UsageBreakdown,
+        hash: u8,
+        until: u64,
+    ) -> Result<RunReceipt, VaultError> {
+        let signed = Some(self.attest(run, usage));
+        let hash = self.bytes(hash);
+        let v = &self.vault;
+        flat(v.try_finalize_run(&run.0, runner, &run.1, usage, &hash, &0, &signed, &until))
+    }
+
+    /// The attester's signature for a run and its usage.
+    pub fn attest(
+        &self,
+        (run, terms): &(BytesN<32>, RunTerms),
+        usage: &UsageBreakdown,
+    ) -> BytesN<64> {
+        let key = signing_key();
+        let signature = key.sign(&attested::message(run, terms, usage)).to_bytes();
+        BytesN::from_array(&self.env, &signature)
     }
 
     pub fn settle(&self, run: &(BytesN<32>, RunTerms)) -> Result<RunReceipt, VaultError> {
@@ -221,6 +249,15 @@ impl World {
     }
 }
 
+/// The key whose signatures the standard agent accepts.
+pub(crate) fn signing_key() -> SigningKey {
+    SigningKey::from_bytes(&[5; 32])
+}
+
+pub(crate) fn attester(env: &Env) -> BytesN<32> {
+    BytesN::from_array(env, signing_key().verifying_key().as_bytes())
+}
+
 pub(crate) fn card(env: &Env, llm_in: i128) -> RateCardInput {
     let rates = Prices { llm_in, llm_out: 20_000, http_calls: 10_000_000, runtime_ms: 1 };
     RateCardInput { rates, manifest_hash: BytesN::from_array(env, &[7; 32]) }
@@ -240,6 +277,11 @@ pub(crate) fn budgets() -> UsageBreakdown {
 
 pub(crate) fn usage() -> UsageBreakdown {
     units(80, 40, 1, 500)
+}
+
+/// The standard settlement's usage, as events carry it.
+pub(crate) fn metered() -> Meters {
+    Meters(80, 40, 1, 500)
 }
 
 /// A number that whoever runs the tests has set in the environment.

@@ -25,9 +25,15 @@ pub(crate) fn check_valid(now: u64, valid_until: u64) -> Result<(), VaultError> 
     if now > valid_until { Err(VaultError::Expired) } else { Ok(()) }
 }
 
-pub(crate) fn check_deadline(now: u64, deadline: u64) -> Result<(), VaultError> {
+/// Refuses a deadline out of range, or one that the run's record could not live to see (V17).
+pub(crate) fn check_deadline(env: &Env, now: u64, deadline: u64) -> Result<(), VaultError> {
     match deadline.checked_sub(now) {
-        Some(MIN_DEADLINE_SECONDS..=MAX_DEADLINE_SECONDS) => Ok(()),
+        // Ledger time rises by at least a second a ledger, so this many ledgers are enough.
+        Some(away @ MIN_DEADLINE_SECONDS..=MAX_DEADLINE_SECONDS)
+            if away <= u64::from(env.storage().max_ttl()) =>
+        {
+            Ok(())
+        }
         _ => Err(VaultError::DeadlineOutOfRange),
     }
 }

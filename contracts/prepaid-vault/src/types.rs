@@ -110,7 +110,7 @@ pub struct Config {
     pub token: Address,
 }
 
-/// Where administration stands (V2).
+/// The state of administration (V2, V20).
 #[contracttype]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Administration {
@@ -118,12 +118,14 @@ pub struct Administration {
     pub admin: Address,
     /// Who may take over by accepting.
     pub proposed: Option<Address>,
-    /// sha256 of the new Wasm that waits, if any.
+    /// sha256 of the announced Wasm, if any.
     pub upgrade_to: Option<BytesN<32>>,
     /// From when it may be put in place.
     pub upgrade_at: Option<u64>,
+    /// From when the announcement has lapsed.
+    pub upgrade_until: Option<u64>,
     /// While true no run opens.
     pub opens_paused: bool,
-    /// The form in which the data stand; opens wait for `migrate` if it isn't the code's own.
+    /// The form of the data; opens wait for `migrate` if it is not the code's own.
     pub layout: u32,
 }

@@ -1,9 +1,9 @@
 //! Shakes a contract's interface: leaves in the Wasm's `contractspecv0` section (SEP-48) only what
 //! the contract's functions and events really use, each entry once.
 //!
-//! The SDK writes an entry for every type and event it sees, private ones too, and marks in the data
-//! section those that are reached; it expects its build tool to drop the others. Everything else in
-//! the module stays byte for byte.
+//! The SDK writes an entry for every type and event it sees, private ones too, and marks in the
+//! data section those that are reached; it expects its build tool to drop the others. Everything
+//! else in the module stays byte for byte.
 
 use std::collections::HashSet;
 use std::env;

@@ -1,6 +1,8 @@
-//! The web authentication contract of SEP-45, by which contract accounts log in to a runner's gateway.
+//! The web authentication contract of SEP-45, by which contract accounts log in to a runner's
+//! gateway.
 //!
-//! It is only ever simulated. It holds no state and no administrator: whoever deploys it gains nothing.
+//! It is only ever simulated. It holds no state and no administrator: whoever deploys it gains
+//! nothing.
 #![no_std]
 #![expect(missing_docs, reason = "the contract macros make public items of their own")]
 

@@ -1,5 +1,5 @@
-//! What both contracts let their administrator do (V2): hand over in two steps, and replace the code after
-//! a delay that everybody can see.
+//! What both contracts let their administrator do (V2): hand over in two steps, and replace the
+//! code after a delay that everybody can see.
 
 use stellar_xdr::ScVal;
 use wire::Digest;
@@ -16,28 +16,30 @@ pub struct Administered {
     contract: Address,
 }
 
-/// Where administration stands.
+/// The state of administration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Administration {
     /// Who administers.
     pub admin: Address,
     /// Who may take over by accepting.
     pub proposed: Option<Address>,
-    /// New code that waits for its time.
+    /// Announced code.
     pub upgrade: Option<ScheduledUpgrade>,
     /// Whether new runs are paused; `None` for the registry, which has no such switch.
     pub opens_paused: Option<bool>,
-    /// The form in which the data stand.
+    /// The form of the data.
     pub layout: u32,
 }
 
-/// New code that waits for its time.
+/// Announced code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScheduledUpgrade {
     /// SHA-256 of the new code.
     pub code: Digest,
     /// From when it may be put in place, Unix seconds of ledger time.
     pub ready_at: u64,
+    /// From when the announcement has lapsed (V20), Unix seconds of ledger time.
+    pub lapses_at: u64,
 }
 
 impl Administered {
@@ -46,7 +48,8 @@ impl Administered {
         self.contract
     }
 
-    /// Names who may take over. The administrator signs, as with all that follow unless said otherwise.
+    /// Names who may take over. The administrator signs, as with all that follow unless said
+    /// otherwise.
     pub fn propose_admin(&self, proposed: Address) -> Invocation {
         self.call("propose_admin", vec![proposed.to_val()])
     }
@@ -56,7 +59,7 @@ impl Administered {
         self.call("accept_admin", vec![])
     }
 
-    /// Lets new code wait for its time, which is answered, a `u64`.
+    /// Announces new code; answers from when it may be put in place, a `u64`.
     ///
     /// # Errors
     ///
@@ -65,12 +68,12 @@ impl Administered {
         Ok(self.call("schedule_upgrade", vec![scval::bytes(code.as_bytes())?]))
     }
 
-    /// Lets it wait no longer.
+    /// Withdraws announced code.
     pub fn cancel_upgrade(&self) -> Invocation {
         self.call("cancel_upgrade", vec![])
     }
 
-    /// Puts the scheduled code in place once its time has come.
+    /// Puts the announced code in place within its time.
     ///
     /// # Errors
     ///
@@ -84,7 +87,7 @@ impl Administered {
         self.call("migrate", vec![])
     }
 
-    /// Where administration stands.
+    /// The state of administration.
     ///
     /// # Errors
     ///
@@ -114,16 +117,24 @@ impl From<Registry> for Administered {
 impl Administration {
     fn from_val(value: &ScVal) -> Result<Self, ChainError> {
         let value = Reader::new("administration", value);
-        let code = value.field("upgrade_to")?.optional().map(|it| it.digest()).transpose()?;
-        let ready_at = value.field("upgrade_at")?.optional().map(|it| it.u64()).transpose()?;
-        let upgrade =
-            code.zip(ready_at).map(|(code, ready_at)| ScheduledUpgrade { code, ready_at });
+        let time = |name: &str| value.field(name)?.optional().map(|time| time.u64()).transpose();
+        let code = value.field("upgrade_to")?.optional().map(|code| code.digest()).transpose()?;
+        let times = time("upgrade_at")?.zip(time("upgrade_until")?);
+        let upgrade = code.zip(times).map(|(code, (ready_at, lapses_at))| ScheduledUpgrade {
+            code,
+            ready_at,
+            lapses_at,
+        });
         Ok(Self {
             admin: value.field("admin")?.address()?,
-            proposed: value.field("proposed")?.optional().map(|it| it.address()).transpose()?,
+            proposed: value.field("proposed")?.optional().map(|who| who.address()).transpose()?,
             upgrade,
             // The registry's answer lacks the field.
-            opens_paused: value.field("opens_paused").ok().map(|it| it.bool()).transpose()?,
+            opens_paused: value
+                .field("opens_paused")
+                .ok()
+                .map(|paused| paused.bool())
+                .transpose()?,
             layout: value.field("layout")?.u32()?,
         })
     }

@@ -10,7 +10,8 @@ pub const STROOPS: i128 = 10_000_000;
 )]
 pub struct InvalidAmount(String);
 
-/// Reads `1.5` (XLM) or `15000000stroops`, and nothing else: no sign, no exponent, no separator, no eighth decimal.
+/// Reads `1.5` (XLM) or `15000000stroops`, and nothing else: no sign, no exponent, no separator, no
+/// eighth decimal.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! The one file that knows `soroban-client`, which builds and sends transactions.
 //!
-//! Its XDR is one protocol older than the network's, so values cross by their bytes, and its accessors
-//! panic on XDR that they do not know, so answers leave here as JSON with the raw text. Nothing outside of
-//! this file names one of its types: it can be replaced here alone.
+//! Its XDR is one protocol older than the network's, so values cross by their bytes, and its
+//! accessors panic on XDR that they do not know, so answers leave here as JSON with the raw text.
+//! Nothing outside of this file names one of its types: it can be replaced here alone.
 
 use std::time::Duration;
 
@@ -135,8 +135,8 @@ impl Draft<'_> {
     }
 }
 
-/// Signs with the source's key. The hash is computed twice, by `soroban-client` and from the envelope's
-/// bytes with the current XDR: whatever is looked up later is what was signed.
+/// Signs with the source's key. The hash is computed twice, by `soroban-client` and from the
+/// envelope's bytes with the current XDR: whatever is looked up later is what was signed.
 pub(crate) fn seal(
     network: &Network,
     source: &Keypair,
@@ -159,8 +159,8 @@ pub(crate) fn seal(
     Ok((bytes, Digest::from(hash)))
 }
 
-/// A stored envelope in the form that `soroban-client` sends. Fails unless that form has exactly the
-/// stored bytes again.
+/// A stored envelope in the form that `soroban-client` sends. Fails unless that form has exactly
+/// the stored bytes again.
 pub(crate) fn read_envelope(network: &Network, bytes: &[u8]) -> Result<Built, ChainError> {
     use old::ReadXdr as _;
     let unfit = || {

@@ -8,7 +8,8 @@ mod table;
 
 pub use table::{REGISTRY, Row, TOKEN, VAULT, guide};
 
-/// Which of the contracts we know a code belongs to. The same number means different things in each.
+/// Which of the contracts we know a code belongs to. The same number means different things in
+/// each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ContractKind {
     /// The prepaid vault.
@@ -72,8 +73,8 @@ impl ContractError {
         self.row().is_some_and(|row| row.retryable)
     }
 
-    /// Finds the contract's code in a simulation's error text, `HostError: Error(Contract, #12) …`. The
-    /// first one counts: the host names the outermost error first.
+    /// Finds the contract's code in a simulation's error text, `HostError: Error(Contract, #12) …`.
+    /// The first one counts: the host names the outermost error first.
     pub fn in_text(contract: ContractKind, text: &str) -> Option<Self> {
         const MARK: &str = "Error(Contract, #";
         let rest = &text[text.find(MARK)? + MARK.len()..];
@@ -81,8 +82,8 @@ impl ContractError {
         digits.parse().ok().map(|code| Self::new(contract, code))
     }
 
-    /// Finds the contract's code in a failed transaction's diagnostic events. The last one counts: the
-    /// outermost frame fails last.
+    /// Finds the contract's code in a failed transaction's diagnostic events. The last one counts:
+    /// the outermost frame fails last.
     pub fn in_events(contract: ContractKind, events: &[DiagnosticEvent]) -> Option<Self> {
         events.iter().rev().find_map(|event| {
             let ContractEventBody::V0(body) = &event.event.body;

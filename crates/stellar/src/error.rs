@@ -84,7 +84,8 @@ impl ChainError {
         }
     }
 
-    /// Whether nothing is known about the subject, so that asking again later may help (C1: exit code 2).
+    /// Whether nothing is known about the subject, so that asking again later may help (C1: exit
+    /// code 2).
     pub const fn is_unknown(&self) -> bool {
         matches!(self, Self::Rpc(_))
     }

@@ -20,8 +20,11 @@ pub struct Invocation {
     pub function: &'static str,
     /// The arguments in order.
     pub args: Vec<ScVal>,
-    /// The further calls that a signature of this one covers, such as the token transfer of a deposit.
-    /// Nothing beyond these is ever signed, whatever the RPC proposes.
+    /// What the signer authorises instead of the arguments themselves, where the function asks for
+    /// that: batches ask for a digest (V18). Always computed here, never taken from a node.
+    pub authorizes: Option<Vec<ScVal>>,
+    /// The further calls that a signature of this one covers, such as the token transfer of a
+    /// deposit. Nothing beyond these is ever signed, whatever the RPC proposes.
     pub covers: Vec<Invocation>,
 }
 
@@ -60,7 +63,7 @@ impl Invocation {
         function: &'static str,
         args: Vec<ScVal>,
     ) -> Self {
-        Self { kind, contract, function, args, covers: Vec::new() }
+        Self { kind, contract, function, args, authorizes: None, covers: Vec::new() }
     }
 
     /// The XDR form.
@@ -69,6 +72,20 @@ impl Invocation {
     ///
     /// When the contract is an account, or there are too many arguments.
     pub fn to_xdr(&self) -> Result<InvokeContractArgs, ChainError> {
+        self.with_args(&self.args)
+    }
+
+    /// What a signature of this call covers: the function with what it asks its signer to
+    /// authorise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Invocation::to_xdr`].
+    pub fn authorized(&self) -> Result<InvokeContractArgs, ChainError> {
+        self.with_args(self.authorizes.as_ref().unwrap_or(&self.args))
+    }
+
+    fn with_args(&self, args: &[ScVal]) -> Result<InvokeContractArgs, ChainError> {
         let Address::Contract(id) = self.contract else {
             return Err(ChainError::invalid(format!(
                 "{} is an account, not a contract",
@@ -78,11 +95,7 @@ impl Invocation {
         Ok(InvokeContractArgs {
             contract_address: ScAddress::Contract(ContractId(Hash(id))),
             function_name: scval::sc_symbol(self.function)?,
-            args: self
-                .args
-                .clone()
-                .try_into()
-                .map_err(|_| ChainError::encode("the argument list"))?,
+            args: args.to_vec().try_into().map_err(|_| ChainError::encode("the argument list"))?,
         })
     }
 }
@@ -134,7 +147,7 @@ impl Call {
     pub fn authorized(&self) -> Result<Option<SorobanAuthorizedFunction>, ChainError> {
         Ok(match self {
             Self::Invoke(invocation) => {
-                Some(SorobanAuthorizedFunction::ContractFn(invocation.to_xdr()?))
+                Some(SorobanAuthorizedFunction::ContractFn(invocation.authorized()?))
             }
             Self::Create(creation) => {
                 Some(SorobanAuthorizedFunction::CreateContractV2HostFn(creation.to_xdr()?))

@@ -1,7 +1,7 @@
 //! A signing key that leaves no trace: never printed, wiped when dropped (R9).
 //!
-//! `soroban-client`'s own key pair keeps the seed in plain heap memory and prints it under `Debug`, so
-//! signatures are made here, with the same Ed25519.
+//! `soroban-client`'s own key pair keeps the seed in plain heap memory and prints it under `Debug`,
+//! so signatures are made here, with the same Ed25519.
 
 use std::fmt;
 use std::str::FromStr;

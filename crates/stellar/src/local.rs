@@ -1,7 +1,7 @@
 //! Where the contracts of a local deployment are, so that nobody has to configure them.
 //!
-//! The deployer's key follows from a public sentence: anybody has it, and nothing of worth may depend on
-//! it. Everywhere else ids come from configuration.
+//! The deployer's key follows from a public sentence: anybody has it, and nothing of worth may
+//! depend on it. Everywhere else ids come from configuration.
 
 use wire::Digest;
 

@@ -27,7 +27,7 @@ pub struct RateCard {
 pub struct Agent {
     /// Who may change it and is paid for its runs.
     pub developer: Address,
-    /// Where its description stands.
+    /// Where its description is.
     pub metadata_uri: Option<String>,
     /// Who may open and settle its runs.
     pub runners: Vec<Address>,

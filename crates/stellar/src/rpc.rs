@@ -1,9 +1,10 @@
 //! The one way to the network: JSON-RPC of stellar-rpc.
 //!
-//! `soroban-client` asks for health, network, simulation and sends transactions. Three things go around
-//! it, in [`raw`]: `getTransaction`, `getLedgerEntries` and `getEvents`, because its accessors panic on
-//! XDR that is newer than itself, hide why they could not decode, or do not hand out the raw text at all.
-//! Whatever comes back is decoded with the network's current XDR and limits; what is not known is an error.
+//! `soroban-client` asks for health, network, simulation and sends transactions. Three things go
+//! around it, in [`raw`]: `getTransaction`, `getLedgerEntries` and `getEvents`, because its
+//! accessors panic on XDR that is newer than itself, hide why they could not decode, or do not hand
+//! out the raw text at all. Whatever comes back is decoded with the network's current XDR and
+//! limits; what is not known is an error.
 
 mod answer;
 mod entries;
@@ -132,8 +133,8 @@ impl Rpc {
         asking.instrument(call_span("getNetwork")).await
     }
 
-    /// Fails unless the node is on `network`: a signature for another one is worthless, and state read
-    /// from it is about something else.
+    /// Fails unless the node is on `network`: a signature for another one is worthless, and state
+    /// read from it is about something else.
     ///
     /// # Errors
     ///
@@ -149,7 +150,8 @@ impl Rpc {
         )))
     }
 
-    /// The node's newest and oldest ledger, with their close times: the only clock that counts on chain.
+    /// The node's newest and oldest ledger, with their close times: the only clock that counts on
+    /// chain.
     ///
     /// # Errors
     ///
@@ -163,15 +165,17 @@ impl Rpc {
     ///
     /// # Errors
     ///
-    /// [`ChainError::Rpc`], or [`ChainError::Decode`] when a result holds what this release does not know.
+    /// [`ChainError::Rpc`], or [`ChainError::Decode`] when a result holds what this release does
+    /// not know.
     pub async fn transaction(&self, hash: &Digest) -> Result<TransactionStatus, ChainError> {
         let params = serde_json::json!({ "hash": hash.to_string() });
         let answer: answer::RawTransaction = self.raw.call("getTransaction", params).await?;
         answer.decode(hash)
     }
 
-    /// Sends a signed envelope, exactly these bytes. Whatever this answers except [`SendAnswer::Rejected`]
-    /// with a definite rejection says nothing about the transaction's fate, and so does an error (R13).
+    /// Sends a signed envelope, exactly these bytes. Whatever this answers except
+    /// [`SendAnswer::Rejected`] with a definite rejection says nothing about the transaction's
+    /// fate, and so does an error (R13).
     ///
     /// # Errors
     ///
@@ -219,8 +223,9 @@ impl Rpc {
         entries::accounts(self, addresses).await
     }
 
-    /// Contract events of `contract` from `start_ledger` on whose topics begin with these symbols, oldest
-    /// first, read to the newest ledger. Events older than the node keeps are gone: that is no error.
+    /// Contract events of `contract` from `start_ledger` on whose topics begin with these symbols,
+    /// oldest first, read to the newest ledger. Events older than the node keeps are gone: that is
+    /// no error.
     ///
     /// # Errors
     ///
@@ -263,8 +268,8 @@ impl Rpc {
         self.raw.friendbot(&url, address).await
     }
 
-    /// What the network asks for inclusion now, in stroops: the 90th percentile of the recent ledgers, at
-    /// least the protocol's 100.
+    /// What the network asks for inclusion now, in stroops: the 90th percentile of the recent
+    /// ledgers, at least the protocol's 100.
     ///
     /// # Errors
     ///

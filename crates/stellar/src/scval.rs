@@ -1,7 +1,7 @@
 //! Contract values: building them, and reading them without trusting them.
 //!
-//! Maps are sorted by key, as the host demands. Reading is bounded in depth and length, and every shape
-//! that was not expected is an error that names the field.
+//! Maps are sorted by key, as the host demands. Reading is bounded in depth and length, and every
+//! shape that was not expected is an error that names the field.
 
 mod reader;
 
@@ -36,7 +36,8 @@ pub fn to_xdr(value: &impl WriteXdr) -> Result<Vec<u8>, ChainError> {
 ///
 /// # Errors
 ///
-/// When they are not one value of that type, with nothing after it, or pass the limits. `what` names it.
+/// When they are not one value of that type, with nothing after it, or pass the limits. `what`
+/// names it.
 pub fn from_xdr<T: ReadXdr>(what: &str, bytes: &[u8]) -> Result<T, ChainError> {
     T::from_xdr(bytes, limits()).map_err(|error| ChainError::decode(what, error))
 }

@@ -67,7 +67,7 @@ pub struct Lifetime {
 pub async fn lifetime(rpc: &Rpc, contract: &Address) -> Result<Lifetime, ChainError> {
     let mut keys = vec![data_key(contract, ScVal::LedgerKeyContractInstance, true)];
     if let Some(ContractExecutable::Wasm(hash)) =
-        instance(rpc, contract).await?.map(|it| it.executable)
+        instance(rpc, contract).await?.map(|instance| instance.executable)
     {
         keys.push(LedgerKey::ContractCode(LedgerKeyContractCode { hash }));
     }
@@ -85,7 +85,8 @@ pub async fn has_code(rpc: &Rpc, code: &Digest) -> Result<bool, ChainError> {
     Ok(self::code(rpc, code).await?.is_some())
 }
 
-/// The code with this SHA-256; `None` when the network does not hold it. What the node sends is hashed again.
+/// The code with this SHA-256; `None` when the network does not hold it. What the node sends is
+/// hashed again.
 ///
 /// # Errors
 ///

@@ -1,8 +1,9 @@
 //! From a call to a signed envelope, and from an envelope to its fate.
 //!
-//! [`prepare`] sends nothing: its result can be stored before [`Rpc::send`] sends exactly those bytes, any
-//! number of times (R13). The transaction's source pays and gives the sequence number; whoever the call
-//! demands signs an authorisation entry, and only for what was asked for. Time is only ever ledger time.
+//! [`prepare`] sends nothing: its result can be stored before [`Rpc::send`] sends exactly those
+//! bytes, any number of times (R13). The transaction's source pays and gives the sequence number;
+//! whoever the call demands signs an authorisation entry, and only for what was asked for. Time is
+//! only ever ledger time.
 
 mod auth;
 mod margin;
@@ -12,14 +13,15 @@ use stellar_xdr::{ScVal, SorobanAuthorizationEntry};
 use wire::Digest;
 
 pub use auth::{is_signed_by, sign_own};
+pub use margin::declared;
 pub use submit::submit_and_wait;
 
 use crate::bridge::{self, Draft};
 use crate::rpc::{AccountState, Simulation};
 use crate::{Address, Call, ChainError, Invocation, Keypair, Network, Rpc};
 
-/// How many ledgers an authorisation entry outlives its signing unless a caller says otherwise. The call's own
-/// `valid_until` is what limits it in time.
+/// How many ledgers an authorisation entry outlives its signing unless a caller says otherwise. The
+/// call's own `valid_until` is what limits it in time.
 pub const AUTH_LEDGERS: u32 = 1_000;
 
 /// What is to become a transaction.
@@ -66,9 +68,10 @@ pub struct Prepared {
 ///
 /// # Errors
 ///
-/// [`ChainError::Contract`] and [`ChainError::Simulation`] when the call would fail now, [`ChainError::FeeCeiling`],
-/// [`ChainError::Archived`], [`ChainError::Invalid`] when the source has no account, a signature is missing, or the
-/// node proposes to sign something that was not asked for; [`ChainError::Rpc`], [`ChainError::Decode`].
+/// [`ChainError::Contract`] and [`ChainError::Simulation`] when the call would fail now,
+/// [`ChainError::FeeCeiling`], [`ChainError::Archived`], [`ChainError::Invalid`] when the source
+/// has no account, a signature is missing, or the node proposes to sign something that was not
+/// asked for; [`ChainError::Rpc`], [`ChainError::Decode`].
 pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared, ChainError> {
     let source = request.source.address();
     let account = source_account(rpc, request).await?;
@@ -101,8 +104,8 @@ pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared
     })
 }
 
-/// The source's account. Every signer's must exist too: the host takes no signature of an account that is
-/// not on the ledger, and simulation does not tell.
+/// The source's account. Every signer's must exist too: the host takes no signature of an account
+/// that is not on the ledger, and simulation does not tell.
 async fn source_account(
     rpc: &Rpc,
     request: &PrepareRequest<'_>,
@@ -125,8 +128,8 @@ async fn source_account(
 ///
 /// # Errors
 ///
-/// [`ChainError::Contract`], [`ChainError::Simulation`], [`ChainError::Archived`], [`ChainError::Rpc`],
-/// [`ChainError::Decode`].
+/// [`ChainError::Contract`], [`ChainError::Simulation`], [`ChainError::Archived`],
+/// [`ChainError::Rpc`], [`ChainError::Decode`].
 pub async fn view(rpc: &Rpc, invocation: &Invocation) -> Result<ScVal, ChainError> {
     Ok(simulate(rpc, invocation, &[]).await?.value)
 }

@@ -1,5 +1,6 @@
-//! The contract by which contract accounts log in (SEP-45). It keeps nothing and moves nothing: its one
-//! function asks the account and the server for their authorisation, and ignores everything else.
+//! The contract by which contract accounts log in (SEP-45). It keeps nothing and moves nothing: its
+//! one function asks the account and the server for their authorisation, and ignores everything
+//! else.
 
 use stellar_xdr::{ScMap, ScMapEntry, ScVal};
 

@@ -1,5 +1,5 @@
-//! The one table of contract errors: equal to the interface (SEP-48) in the committed Wasm, and to the page
-//! that is made from it.
+//! The one table of contract errors: equal to the interface (SEP-48) in the committed Wasm, and to
+//! the page that is made from it.
 
 #![expect(clippy::unwrap_used, reason = "helpers are not marked as tests")]
 

@@ -1,4 +1,5 @@
-//! The ids that contract and client compute for themselves are the same: the contract's own vectors.
+//! The ids that contract and client compute for themselves are the same: the contract's own
+//! vectors.
 
 use serde::Deserialize;
 use stellar::ids::{self, RunIdentity};

@@ -43,6 +43,8 @@ pub struct UnknownFailureCode(String);
 pub enum RunnerCode {
     /// The user cancelled it before its module started.
     Cancelled,
+    /// The agent's attesters changed while the run was opened; nothing could be charged.
+    AttesterChanged,
     /// It was not settled before its deadline; the escrow went back.
     DeadlinePassed,
     /// module-gate did not answer in time.
@@ -130,6 +132,7 @@ pub enum VaultCode {
     UpgradeNotScheduled,
     UpgradeNotReady,
     InvalidBatchSize,
+    NotAttested,
     /// The call failed and named no error of the vault.
     Failed,
 }

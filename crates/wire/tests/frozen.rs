@@ -74,6 +74,7 @@ fn the_largest_run_event() {
         receipt: Some(Receipt {
             run_id: zeros,
             actual_charge: i128::MAX,
+            runner_fee: None,
             refund: 0,
             developer: "GDEV".to_owned(),
             output_hash: Some(zeros),

@@ -13,7 +13,7 @@ export const AgentRegistryError = {
    */
   2 : { message: "AgentNotFound" },
   /**
-   * Nobody may: the instance names no admin. A missing signature is the host's own error.
+   * The instance names no admin. A missing signature is the host's own error.
    */
   3 : { message: "Unauthorized" },
   /**
@@ -21,11 +21,11 @@ export const AgentRegistryError = {
    */
   4 : { message: "InvalidRunnerList" },
   /**
-   * A negative rate.
+   * A rate is negative or above 2^63 − 1 (V19).
    */
   5 : { message: "InvalidRates" },
   /**
-   * The agent doesn't list this runner.
+   * The agent does not list this runner.
    */
   6 : { message: "RunnerNotFound" },
   /**
@@ -45,15 +45,15 @@ export const AgentRegistryError = {
    */
   10 : { message: "CounterExhausted" },
   /**
-   * Nobody was proposed as admin.
+   * No one was proposed as admin.
    */
   11 : { message: "AdminNotProposed" },
   /**
-   * No upgrade to this Wasm is scheduled.
+   * No upgrade to this Wasm is scheduled, or it lapsed 14 days after it became ready (V20).
    */
   12 : { message: "UpgradeNotScheduled" },
   /**
-   * The scheduled upgrade's time hasn't come.
+   * The scheduled upgrade's time has not come.
    */
   13 : { message: "UpgradeNotReady" }
 }
@@ -69,9 +69,9 @@ export interface MetadataSetEvent {
      */
     agent_id: number;
     /**
-     * Where its description stands now.
+     * Where its description is now.
      */
-    metadata_uri?: string | null;
+    metadata_uri: string | null;
   };
 }
 
@@ -88,7 +88,7 @@ export interface RunnerAddedEvent {
     /**
      * The runner.
      */
-    runner?: string;
+    runner: string;
   };
 }
 
@@ -105,7 +105,7 @@ export interface AttestersSetEvent {
     /**
      * The keys that count now.
      */
-    attesters?: Array<Uint8Array>;
+    attesters: Array<Uint8Array>;
   };
 }
 
@@ -122,7 +122,7 @@ export interface RunnerRemovedEvent {
     /**
      * The runner.
      */
-    runner?: string;
+    runner: string;
   };
 }
 
@@ -139,15 +139,15 @@ export interface AgentRegisteredEvent {
     /**
      * Who may change it and is paid.
      */
-    developer?: string;
+    developer: string;
     /**
-     * Where its description stands.
+     * Where its description is.
      */
-    metadata_uri?: string | null;
+    metadata_uri: string | null;
     /**
      * Who may run it.
      */
-    runners?: Array<string>;
+    runners: Array<string>;
   };
 }
 
@@ -164,109 +164,15 @@ export interface RateCardPublishedEvent {
     /**
      * The new version.
      */
-    version?: number;
+    version: number;
     /**
      * Its prices.
      */
-    rates?: UsageMeterRates;
+    rates: UsageMeterRates;
     /**
      * Digest of the module's tree.
      */
-    manifest_hash?: Uint8Array;
-  };
-}
-
-/**
- * The data stand in the form the code expects.
- */
-export interface MigratedEvent {
-  name: "Migrated";
-  data: {
-    /**
-     * The form before.
-     */
-    from?: number;
-    /**
-     * The form now.
-     */
-    to?: number;
-  };
-}
-
-/**
- * New code is in place.
- */
-export interface UpgradedEvent {
-  name: "Upgraded";
-  data: {
-    /**
-     * sha256 of the new Wasm.
-     */
-    wasm_hash?: Uint8Array;
-  };
-}
-
-/**
- * Administration changed hands.
- */
-export interface AdminAcceptedEvent {
-  name: "AdminAccepted";
-  data: {
-    /**
-     * Who administered.
-     */
-    previous?: string;
-    /**
-     * Who administers now.
-     */
-    admin?: string;
-  };
-}
-
-/**
- * Somebody may take administration over by accepting.
- */
-export interface AdminProposedEvent {
-  name: "AdminProposed";
-  data: {
-    /**
-     * Who administers.
-     */
-    admin?: string;
-    /**
-     * Who may accept; the admin himself if an earlier proposal was taken back.
-     */
-    proposed?: string;
-  };
-}
-
-/**
- * New code waits no longer.
- */
-export interface UpgradeCancelledEvent {
-  name: "UpgradeCancelled";
-  data: {
-    /**
-     * sha256 of the Wasm that won't come.
-     */
-    wasm_hash?: Uint8Array;
-  };
-}
-
-/**
- * New code waits for its time.
- */
-export interface UpgradeScheduledEvent {
-  name: "UpgradeScheduled";
-  data: {
-    /**
-     * sha256 of the new Wasm.
-     */
-    wasm_hash?: Uint8Array;
-    /**
-     * From when it may be put in place.
-     */
-    ready_at?: bigint;
+    manifest_hash: Uint8Array;
   };
 }
 
@@ -279,7 +185,7 @@ export interface RateCard {
    */
   manifest_hash: Uint8Array;
   /**
-   * Prices, none negative.
+   * Prices, each 0 to 2^63 − 1.
    */
   rates: UsageMeterRates;
 }
@@ -305,7 +211,7 @@ export interface AgentDetails {
    */
   latest_rate_version: number;
   /**
-   * Where its description stands.
+   * Where its description is.
    */
   metadata_uri: string | null;
   /**
@@ -323,13 +229,13 @@ export interface RateCardInput {
    */
   manifest_hash: Uint8Array;
   /**
-   * Prices, none negative.
+   * Prices, each 0 to 2^63 − 1.
    */
   rates: UsageMeterRates;
 }
 
 /**
- * Where administration stands (V2).
+ * The state of administration (V2, V20).
  */
 export interface Administration {
   /**
@@ -337,7 +243,7 @@ export interface Administration {
    */
   admin: string;
   /**
-   * The form in which the data stand; the code's own once `migrate` has run.
+   * The form of the data; the code's own once `migrate` has run.
    */
   layout: number;
   /**
@@ -349,9 +255,13 @@ export interface Administration {
    */
   upgrade_at: bigint | null;
   /**
-   * sha256 of the new Wasm that waits, if any.
+   * sha256 of the announced Wasm, if any.
    */
   upgrade_to: Uint8Array | null;
+  /**
+   * From when the announcement has lapsed.
+   */
+  upgrade_until: bigint | null;
 }
 
 /**
@@ -374,6 +284,104 @@ export interface UsageMeterRates {
    * Per millisecond of run time.
    */
   runtime_ms: bigint;
+}
+
+/**
+ * The data have the form that the code expects.
+ */
+export interface MigratedEvent {
+  name: "Migrated";
+  data: {
+    /**
+     * The form before.
+     */
+    from: number;
+    /**
+     * The form now.
+     */
+    to: number;
+  };
+}
+
+/**
+ * New code is in place.
+ */
+export interface UpgradedEvent {
+  name: "Upgraded";
+  data: {
+    /**
+     * sha256 of the new Wasm.
+     */
+    wasm_hash: Uint8Array;
+  };
+}
+
+/**
+ * Administration changed hands.
+ */
+export interface AdminAcceptedEvent {
+  name: "AdminAccepted";
+  data: {
+    /**
+     * Who administered.
+     */
+    previous: string;
+    /**
+     * Who administers now.
+     */
+    admin: string;
+  };
+}
+
+/**
+ * An address may take administration over by accepting.
+ */
+export interface AdminProposedEvent {
+  name: "AdminProposed";
+  data: {
+    /**
+     * Who administers.
+     */
+    admin: string;
+    /**
+     * Who may accept; the admin's own address if an earlier proposal was taken back.
+     */
+    proposed: string;
+  };
+}
+
+/**
+ * Announced code was withdrawn.
+ */
+export interface UpgradeCancelledEvent {
+  name: "UpgradeCancelled";
+  data: {
+    /**
+     * sha256 of the Wasm that will not come.
+     */
+    wasm_hash: Uint8Array;
+  };
+}
+
+/**
+ * New code was announced.
+ */
+export interface UpgradeScheduledEvent {
+  name: "UpgradeScheduled";
+  data: {
+    /**
+     * sha256 of the new Wasm.
+     */
+    wasm_hash: Uint8Array;
+    /**
+     * From when it may be put in place.
+     */
+    ready_at: bigint;
+    /**
+     * From when it may not be put in place any more.
+     */
+    lapses_at: bigint;
+  };
 }
     export type ContractEvent = MetadataSetEvent | RunnerAddedEvent | AttestersSetEvent | RunnerRemovedEvent | AgentRegisteredEvent | RateCardPublishedEvent | MigratedEvent | UpgradedEvent | AdminAcceptedEvent | AdminProposedEvent | UpgradeCancelledEvent | UpgradeScheduledEvent;
     

@@ -17,7 +17,7 @@ export const VaultError = {
    */
   3 : { message: "Unauthorized" },
   /**
-   * An amount, cap, budget or usage is negative, zero where it must not be, or overflows.
+   * A number is negative, zero where it must not be, or above 2^63 − 1 (V19).
    */
   4 : { message: "InvalidAmount" },
   /**
@@ -45,7 +45,7 @@ export const VaultError = {
    */
   10 : { message: "AgentNotFound" },
   /**
-   * No record of this run: never opened, or a day past its deadline.
+   * No record of this run: never opened, or its life has ended (V17).
    */
   11 : { message: "RunNotFound" },
   /**
@@ -77,15 +77,15 @@ export const VaultError = {
    */
   18 : { message: "Expired" },
   /**
-   * The deadline isn't 10 minutes to 24 hours away.
+   * The deadline is not 10 minutes to 24 hours away, or no record can live that long.
    */
   19 : { message: "DeadlineOutOfRange" },
   /**
-   * The run can't be reclaimed before its deadline.
+   * The run cannot be reclaimed before its deadline.
    */
   20 : { message: "DeadlineNotReached" },
   /**
-   * The terms aren't those the run was opened with.
+   * The terms are not those the run was opened with, or a head is not what the registry says.
    */
   21 : { message: "RunTermsMismatch" },
   /**
@@ -117,7 +117,7 @@ export const VaultError = {
    */
   28 : { message: "TooManyGrants" },
   /**
-   * The books don't add up; nothing was changed.
+   * The books do not add up; nothing was changed.
    */
   29 : { message: "AccountingBroken" },
   /**
@@ -133,21 +133,25 @@ export const VaultError = {
    */
   32 : { message: "OpensPaused" },
   /**
-   * Nobody was proposed as admin.
+   * No one was proposed as admin.
    */
   33 : { message: "AdminNotProposed" },
   /**
-   * No upgrade to this Wasm is scheduled.
+   * No upgrade to this Wasm is scheduled, or it lapsed 14 days after it became ready (V20).
    */
   34 : { message: "UpgradeNotScheduled" },
   /**
-   * The scheduled upgrade's time hasn't come.
+   * The scheduled upgrade's time has not come.
    */
   35 : { message: "UpgradeNotReady" },
   /**
-   * A batch of no items, or of more than one transaction holds.
+   * A batch of no items, of more than one transaction holds, or of more heads than items.
    */
-  36 : { message: "InvalidBatchSize" }
+  36 : { message: "InvalidBatchSize" },
+  /**
+   * Something would be taken without the signature of one of the run's attesters (V16).
+   */
+  37 : { message: "NotAttested" }
 }
 
 /**
@@ -163,20 +167,21 @@ export interface PolicySetEvent {
     /**
      * Most one run may escrow; 0 is no cap.
      */
-    per_run_cap?: bigint;
+    per_run_cap: bigint;
     /**
      * Most of a UTC day; 0 is no cap.
      */
-    daily_cap?: bigint;
+    daily_cap: bigint;
     /**
      * Whether new runs are refused.
      */
-    paused?: boolean;
+    paused: boolean;
   };
 }
 
 /**
- * Escrow was set aside for a run. Together with nothing else this rebuilds its terms (V5).
+ * Escrow was set aside for a run. The data after the run's id are its terms (V5); their digest is
+ * the record's.
  */
 export interface RunOpenedEvent {
   name: "RunOpened";
@@ -184,63 +189,43 @@ export interface RunOpenedEvent {
     /**
      * The run.
      */
-    run_id?: Uint8Array;
+    run_id: Uint8Array;
     /**
      * Who pays.
      */
-    user?: string;
+    user: string;
     /**
      * Who opened it.
      */
-    opened_by?: string;
+    opened_by: string;
     /**
-     * Which agent runs.
+     * Agent, rate version, rates, developer, module and attesters.
      */
-    agent_id?: number;
-    /**
-     * Which rate card holds.
-     */
-    rate_version?: number;
-    /**
-     * Its prices.
-     */
-    rates?: UsageMeterRates;
+    head: Head;
     /**
      * The most units that can be charged.
      */
-    budgets?: UsageBreakdown;
+    budgets: Meters;
     /**
      * rates × budgets.
      */
-    max_charge?: bigint;
+    max_charge: bigint;
     /**
      * The opener's flat fee.
      */
-    runner_fee?: bigint;
+    runner_fee: bigint;
     /**
      * Settle and void before it, reclaim from it on.
      */
-    deadline?: bigint;
+    deadline: bigint;
     /**
      * Ledger time of the opening.
      */
-    opened_at?: bigint;
-    /**
-     * Who is paid the charge.
-     */
-    developer?: string;
-    /**
-     * Digest of the module's tree.
-     */
-    manifest_hash?: Uint8Array;
+    opened_at: bigint;
     /**
      * What was asked for.
      */
-    request_hash?: Uint8Array;
-    /**
-     * Ed25519 keys whose execution statements count.
-     */
-    attesters?: Array<Uint8Array>;
+    request_hash: Uint8Array;
   };
 }
 
@@ -257,23 +242,36 @@ export interface RunVoidedEvent {
     /**
      * The run.
      */
-    run_id?: Uint8Array;
+    run_id: Uint8Array;
     /**
      * Who gave it up.
      */
-    runner?: string;
+    runner: string;
     /**
      * Why, in the opener's own numbering.
      */
-    reason?: number;
+    reason: number;
     /**
      * What went back to the user.
      */
-    refund?: bigint;
+    refund: bigint;
     /**
      * Ledger time.
      */
-    voided_at?: bigint;
+    voided_at: bigint;
+  };
+}
+
+/**
+ * No run opens until the admin resumes. Everything else goes on.
+ */
+export interface OpensPausedEvent {
+  name: "OpensPaused";
+  data: {
+    /**
+     * Who paused.
+     */
+    admin: string;
   };
 }
 
@@ -290,15 +288,28 @@ export interface AccountSweptEvent {
     /**
      * How much returned.
      */
-    amount?: bigint;
+    amount: bigint;
     /**
      * Free balance after the call.
      */
-    balance?: bigint;
+    balance: bigint;
     /**
      * The UTC day of the sweep; every earlier due day is empty now.
      */
-    day?: number;
+    day: number;
+  };
+}
+
+/**
+ * Runs open again.
+ */
+export interface OpensResumedEvent {
+  name: "OpensResumed";
+  data: {
+    /**
+     * Who resumed.
+     */
+    admin: string;
   };
 }
 
@@ -315,15 +326,15 @@ export interface PayeeClaimedEvent {
     /**
      * `developer` or `runner`.
      */
-    role?: string;
+    role: string;
     /**
      * How much.
      */
-    amount?: bigint;
+    amount: bigint;
     /**
      * What is still claimable.
      */
-    balance?: bigint;
+    balance: bigint;
   };
 }
 
@@ -337,47 +348,47 @@ export interface RunFinalizedEvent {
     /**
      * The run.
      */
-    run_id?: Uint8Array;
+    run_id: Uint8Array;
     /**
      * Who paid.
      */
-    user?: string;
+    user: string;
     /**
      * Who settled it.
      */
-    runner?: string;
+    runner: string;
     /**
      * What the developer got.
      */
-    actual_charge?: bigint;
+    actual_charge: bigint;
     /**
      * What the settler got.
      */
-    runner_fee?: bigint;
+    runner_fee: bigint;
     /**
      * What went back to the user.
      */
-    refund?: bigint;
+    refund: bigint;
     /**
      * What was metered.
      */
-    usage?: UsageBreakdown;
+    usage: Meters;
     /**
      * Digest of the seal, or of the failure.
      */
-    output_hash?: Uint8Array;
+    output_hash: Uint8Array;
     /**
      * Ledger time of the settlement.
      */
-    finalized_at?: bigint;
+    finalized_at: bigint;
     /**
      * Counts the account's receipts from 1.
      */
-    receipt_number?: bigint;
+    receipt_number: bigint;
     /**
      * The account's running hash with this receipt.
      */
-    receipts_hash?: Uint8Array;
+    receipts_hash: Uint8Array;
   };
 }
 
@@ -394,15 +405,15 @@ export interface RunReclaimedEvent {
     /**
      * The run.
      */
-    run_id?: Uint8Array;
+    run_id: Uint8Array;
     /**
      * What this call returned for the run: its escrow, or 0 if a sweep had returned it.
      */
-    refund?: bigint;
+    refund: bigint;
     /**
      * Ledger time.
      */
-    reclaimed_at?: bigint;
+    reclaimed_at: bigint;
   };
 }
 
@@ -419,15 +430,15 @@ export interface RunnerExpiredEvent {
     /**
      * To whom.
      */
-    runner?: string;
+    runner: string;
     /**
      * For which agent.
      */
-    agent_id?: number;
+    agent_id: number;
     /**
      * Since when it was dead.
      */
-    expires_at?: bigint;
+    expires_at: bigint;
   };
 }
 
@@ -440,27 +451,27 @@ export interface RunnerGrantedEvent {
     /**
      * Who granted.
      */
-    user?: string;
+    user: string;
     /**
      * To whom.
      */
-    runner?: string;
+    runner: string;
     /**
      * For which agent.
      */
-    agent_id?: number;
+    agent_id: number;
     /**
      * When.
      */
-    issued_at?: bigint;
+    issued_at: bigint;
     /**
      * From when it is dead; void is never.
      */
-    expires_at?: bigint | null;
+    expires_at: bigint | null;
     /**
      * The grant's serial.
      */
-    serial?: number;
+    serial: number;
   };
 }
 
@@ -473,19 +484,19 @@ export interface RunnerRevokedEvent {
     /**
      * Who had granted.
      */
-    user?: string;
+    user: string;
     /**
      * To whom.
      */
-    runner?: string;
+    runner: string;
     /**
      * For which agent.
      */
-    agent_id?: number;
+    agent_id: number;
     /**
      * When.
      */
-    revoked_at?: bigint;
+    revoked_at: bigint;
   };
 }
 
@@ -502,23 +513,23 @@ export interface RunnerLimitsSetEvent {
     /**
      * Whom.
      */
-    runner?: string;
+    runner: string;
     /**
      * For which agent.
      */
-    agent_id?: number;
+    agent_id: number;
     /**
      * Most one run may escrow, fee included; 0 is no cap.
      */
-    per_run_cap?: bigint;
+    per_run_cap: bigint;
     /**
      * Most that all runs under one grant may be charged and reserve; 0 is no cap.
      */
-    total_cap?: bigint;
+    total_cap: bigint;
     /**
      * Highest flat fee of a run; 0 is no fee.
      */
-    max_runner_fee?: bigint;
+    max_runner_fee: bigint;
   };
 }
 
@@ -535,11 +546,11 @@ export interface AccountDepositedEvent {
     /**
      * How much came in.
      */
-    amount?: bigint;
+    amount: bigint;
     /**
      * Free balance afterwards.
      */
-    balance?: bigint;
+    balance: bigint;
   };
 }
 
@@ -556,131 +567,11 @@ export interface AccountWithdrawnEvent {
     /**
      * How much went out.
      */
-    amount?: bigint;
+    amount: bigint;
     /**
      * Free balance afterwards.
      */
-    balance?: bigint;
-  };
-}
-
-/**
- * The data stand in the form the code expects.
- */
-export interface MigratedEvent {
-  name: "Migrated";
-  data: {
-    /**
-     * The form before.
-     */
-    from?: number;
-    /**
-     * The form now.
-     */
-    to?: number;
-  };
-}
-
-/**
- * New code is in place.
- */
-export interface UpgradedEvent {
-  name: "Upgraded";
-  data: {
-    /**
-     * sha256 of the new Wasm.
-     */
-    wasm_hash?: Uint8Array;
-  };
-}
-
-/**
- * No run opens until the admin resumes. Everything else goes on.
- */
-export interface OpensPausedEvent {
-  name: "OpensPaused";
-  data: {
-    /**
-     * Who paused.
-     */
-    admin?: string;
-  };
-}
-
-/**
- * Runs open again.
- */
-export interface OpensResumedEvent {
-  name: "OpensResumed";
-  data: {
-    /**
-     * Who resumed.
-     */
-    admin?: string;
-  };
-}
-
-/**
- * Administration changed hands.
- */
-export interface AdminAcceptedEvent {
-  name: "AdminAccepted";
-  data: {
-    /**
-     * Who administered.
-     */
-    previous?: string;
-    /**
-     * Who administers now.
-     */
-    admin?: string;
-  };
-}
-
-/**
- * Somebody may take administration over by accepting.
- */
-export interface AdminProposedEvent {
-  name: "AdminProposed";
-  data: {
-    /**
-     * Who administers.
-     */
-    admin?: string;
-    /**
-     * Who may accept; the admin himself if an earlier proposal was taken back.
-     */
-    proposed?: string;
-  };
-}
-
-/**
- * New code waits no longer.
- */
-export interface UpgradeCancelledEvent {
-  name: "UpgradeCancelled";
-  data: {
-    /**
-     * sha256 of the Wasm that won't come.
-     */
-    wasm_hash?: Uint8Array;
-  };
-}
-
-/**
- * New code waits for its time.
- */
-export interface UpgradeScheduledEvent {
-  name: "UpgradeScheduled";
-  data: {
-    /**
-     * sha256 of the new Wasm.
-     */
-    wasm_hash?: Uint8Array;
-    /**
-     * From when it may be put in place.
-     */
-    ready_at?: bigint;
+    balance: bigint;
   };
 }
 
@@ -850,7 +741,7 @@ export interface RunnerGrant {
 }
 
 /**
- * Where administration stands (V2).
+ * The state of administration (V2, V20).
  */
 export interface Administration {
   /**
@@ -858,7 +749,7 @@ export interface Administration {
    */
   admin: string;
   /**
-   * The form in which the data stand; opens wait for `migrate` if it isn't the code's own.
+   * The form of the data; opens wait for `migrate` if it is not the code's own.
    */
   layout: number;
   /**
@@ -874,57 +765,34 @@ export interface Administration {
    */
   upgrade_at: bigint | null;
   /**
-   * sha256 of the new Wasm that waits, if any.
+   * sha256 of the announced Wasm, if any.
    */
   upgrade_to: Uint8Array | null;
+  /**
+   * From when the announcement has lapsed.
+   */
+  upgrade_until: bigint | null;
 }
 
 /**
- * One run to open in a batch: `open_run`'s arguments, without caller and `valid_until`, which the
- * batch states once.
+ * An agent under one rate card: what runs of a batch have in common. There it is given once and
+ * named by its place in the list of heads.
  */
-export interface OpenRun {
-  /**
-   * Which agent runs.
-   */
-  agent_id: number;
-  /**
-   * The most units that can be charged.
-   */
-  budgets: UsageBreakdown;
-  /**
-   * Settle and void before it, reclaim from it on; 10 minutes to 24 hours away.
-   */
-  deadline: bigint;
-  /**
-   * The most the opener expects rates × budgets to be.
-   */
-  max_charge: bigint;
-  /**
-   * Makes the run's id; sha256(16 UUID bytes ‖ attempt as u32 big-endian).
-   */
-  nonce: Uint8Array;
-  /**
-   * Under which rate card.
-   */
-  rate_version: number;
-  /**
-   * sha256 of the canonical JSON of {input digest, seed, workflow id, module digest}.
-   */
-  request_hash: Uint8Array;
-  /**
-   * A flat fee for the opener, at most what the grant's limits allow.
-   */
-  runner_fee: bigint;
-  /**
-   * Who pays.
-   */
-  user: string;
-}
+export type Head = readonly [number, number, Meters, string, Uint8Array, Array<Uint8Array>];
+
+/**
+ * The four meters in this order, as batches and events carry them: units, or prices of a unit.
+ */
+export type Meters = readonly [bigint, bigint, bigint, bigint];
+
+/**
+ * One run to open in a batch: `open_run`'s arguments, without what the head or the batch states.
+ */
+export type OpenItem = readonly [number, string, Meters, Uint8Array, bigint, bigint, Uint8Array];
 
 /**
  * Everything that was fixed when a run opened (V5). The opened event carries it, the record only
- * its digest: sha256 of its XDR as `ScVal`.
+ * its digest.
  */
 export interface RunTerms {
   /**
@@ -932,7 +800,7 @@ export interface RunTerms {
    */
   agent_id: number;
   /**
-   * Ed25519 keys whose execution statements count.
+   * Ed25519 keys whose signatures count.
    */
   attesters: Array<Uint8Array>;
   /**
@@ -1016,7 +884,7 @@ export interface OpenTerms {
 }
 
 /**
- * What is known of a run as long as its record lives: until a day after its deadline (V3).
+ * What is known of a run as long as its record lives (V17).
  */
 export interface RunRecord {
   /**
@@ -1036,7 +904,7 @@ export interface RunRecord {
    */
   grant_serial: number;
   /**
-   * Where it stands.
+   * Its state.
    */
   lifecycle: RunLifecycle;
   /**
@@ -1052,7 +920,7 @@ export interface RunRecord {
    */
   runner_fee: bigint;
   /**
-   * sha256 of the XDR of its terms.
+   * The digest of its terms.
    */
   terms_hash: Uint8Array;
   /**
@@ -1082,35 +950,19 @@ export interface RunReceipt {
    */
   run_id: Uint8Array;
   /**
-   * What the settler got: the fee if it opened the run, else 0.
+   * What the settler got: the fee if it opened the run and gave a signature, else 0.
    */
   runner_fee: bigint;
 }
 
 /**
- * One run to settle in a batch: `finalize_run`'s arguments, without runner and `valid_until`.
+ * One run to settle in a batch: `finalize_run`'s arguments, without what the run's record, the
+ * head or the batch states.
  */
-export interface Settlement {
-  /**
-   * Digest of the seal, or of the failure.
-   */
-  output_hash: Uint8Array;
-  /**
-   * The run.
-   */
-  run_id: Uint8Array;
-  /**
-   * What was fixed at its opening, from the opened event.
-   */
-  terms: RunTerms;
-  /**
-   * What was metered.
-   */
-  usage: UsageBreakdown;
-}
+export type SettleItem = readonly [number, Uint8Array, Meters, bigint, Uint8Array, Meters, Uint8Array, number, Uint8Array | null];
 
 /**
- * Where a run stands. An open run whose deadline has passed is over, whatever its record says.
+ * The state of a run. An open run whose deadline has passed is over, whatever its record says.
  */
  export type RunLifecycle =
   /**
@@ -1118,8 +970,8 @@ export interface Settlement {
    */
   { tag: "Open"; values: readonly [Uint8Array] } |
   /**
-   * Settled: charge, output hash, and the digest of settler and usage, by which a repeated
-   * settlement is known.
+   * Settled: charge, output hash, and the digest of settler, usage and whether an attester's
+   * signature was given, by which a repeated settlement is known.
    */
   { tag: "Finalized"; values: readonly [bigint, Uint8Array, Uint8Array] } |
   /**
@@ -1132,7 +984,7 @@ export interface Settlement {
   { tag: "Reclaimed"; values: void };
 
 /**
- * Units of each meter: a run's budget or its usage.
+ * Units of each meter: a run's budget or its usage. Each is 0 to 2^63 − 1 (V19).
  */
 export interface UsageBreakdown {
   /**
@@ -1154,7 +1006,8 @@ export interface UsageBreakdown {
 }
 
 /**
- * Price of one unit of each meter; the registry's type of the same name.
+ * Price of one unit of each meter; the registry's type of the same name. Each is 0 to 2^63 − 1
+ * (V19).
  */
 export interface UsageMeterRates {
   /**
@@ -1174,6 +1027,104 @@ export interface UsageMeterRates {
    */
   runtime_ms: bigint;
 }
-    export type ContractEvent = PolicySetEvent | RunOpenedEvent | RunVoidedEvent | AccountSweptEvent | PayeeClaimedEvent | RunFinalizedEvent | RunReclaimedEvent | RunnerExpiredEvent | RunnerGrantedEvent | RunnerRevokedEvent | RunnerLimitsSetEvent | AccountDepositedEvent | AccountWithdrawnEvent | MigratedEvent | UpgradedEvent | OpensPausedEvent | OpensResumedEvent | AdminAcceptedEvent | AdminProposedEvent | UpgradeCancelledEvent | UpgradeScheduledEvent;
+
+/**
+ * The data have the form that the code expects.
+ */
+export interface MigratedEvent {
+  name: "Migrated";
+  data: {
+    /**
+     * The form before.
+     */
+    from: number;
+    /**
+     * The form now.
+     */
+    to: number;
+  };
+}
+
+/**
+ * New code is in place.
+ */
+export interface UpgradedEvent {
+  name: "Upgraded";
+  data: {
+    /**
+     * sha256 of the new Wasm.
+     */
+    wasm_hash: Uint8Array;
+  };
+}
+
+/**
+ * Administration changed hands.
+ */
+export interface AdminAcceptedEvent {
+  name: "AdminAccepted";
+  data: {
+    /**
+     * Who administered.
+     */
+    previous: string;
+    /**
+     * Who administers now.
+     */
+    admin: string;
+  };
+}
+
+/**
+ * An address may take administration over by accepting.
+ */
+export interface AdminProposedEvent {
+  name: "AdminProposed";
+  data: {
+    /**
+     * Who administers.
+     */
+    admin: string;
+    /**
+     * Who may accept; the admin's own address if an earlier proposal was taken back.
+     */
+    proposed: string;
+  };
+}
+
+/**
+ * Announced code was withdrawn.
+ */
+export interface UpgradeCancelledEvent {
+  name: "UpgradeCancelled";
+  data: {
+    /**
+     * sha256 of the Wasm that will not come.
+     */
+    wasm_hash: Uint8Array;
+  };
+}
+
+/**
+ * New code was announced.
+ */
+export interface UpgradeScheduledEvent {
+  name: "UpgradeScheduled";
+  data: {
+    /**
+     * sha256 of the new Wasm.
+     */
+    wasm_hash: Uint8Array;
+    /**
+     * From when it may be put in place.
+     */
+    ready_at: bigint;
+    /**
+     * From when it may not be put in place any more.
+     */
+    lapses_at: bigint;
+  };
+}
+    export type ContractEvent = PolicySetEvent | RunOpenedEvent | RunVoidedEvent | OpensPausedEvent | AccountSweptEvent | OpensResumedEvent | PayeeClaimedEvent | RunFinalizedEvent | RunReclaimedEvent | RunnerExpiredEvent | RunnerGrantedEvent | RunnerRevokedEvent | RunnerLimitsSetEvent | AccountDepositedEvent | AccountWithdrawnEvent | MigratedEvent | UpgradedEvent | AdminAcceptedEvent | AdminProposedEvent | UpgradeCancelledEvent | UpgradeScheduledEvent;
     
 export type VaultError = (typeof VaultError)[keyof typeof VaultError];

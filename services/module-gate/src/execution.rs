@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use wire::event::{GateData, GateEvent};
-use wire::statement::ExecutionStatement;
+use wire::settlement::SettlementSignature;
+use wire::statement::{ExecutionStatement, Exit};
 
 use crate::error::Error;
 use crate::gate::Gate;
@@ -132,7 +133,13 @@ async fn conclude(
 ) -> Result<Vec<u8>, Error> {
     let finished_at = (gate.now)().max(started_at);
     done.observations.log();
-    let predicate = attempt::state(request, done, started_at, finished_at);
+    let mut predicate = attempt::state(request, done, started_at, finished_at);
+    // What never ran costs nothing, not even a fee (V16). The usage is within the pinned budgets,
+    // and zero unless the execution passed or used its budget up.
+    if predicate.exit != Exit::Refused {
+        predicate.settlement =
+            predicate.settled().map(|settled| SettlementSignature::sign(&gate.key, &settled));
+    }
     let data = GateData {
         run_id: Some(request.key.run),
         attempt: Some(request.key.attempt),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use wire::digest::Digest;
-use wire::id::AttemptKey;
+use wire::id::{AttemptKey, VaultRunId};
 use wire::pb::module::v1::ExecuteRequest;
 use wire::statement::MAX_SEED;
 use wire::usage::Usage;
@@ -20,6 +20,9 @@ const MAX_WALL_MS: u64 = 24 * 60 * 60 * 1_000;
 pub struct Request {
     /// Which attempt of which run.
     pub key: AttemptKey,
+    /// The attempt's id in the vault: what its settlement may be signed for. Absent where a module
+    /// is tried by hand, which nobody pays for; `Execute` always has one.
+    pub vault_run_id: Option<VaultRunId>,
     /// Who pays.
     pub user: String,
     /// The workflow the run is of.
@@ -51,8 +54,8 @@ impl Request {
         // As texts: canonical JSON has no whole numbers above 2^53.
         let budgets = [llm_in, llm_out, http_calls, runtime_ms].map(|units| units.to_string());
         let same = json!({
-            "run_id": self.key.run, "attempt": self.key.attempt, "user": self.user,
-                "workflow_id": self.workflow_id,
+            "run_id": self.key.run, "attempt": self.key.attempt, "vault_run_id": self.vault_run_id,
+            "user": self.user, "workflow_id": self.workflow_id,
             "module": self.module, "input": self.input_digest, "seed": self.seed.to_string(),
             "budgets": budgets,
         });
@@ -67,6 +70,11 @@ impl TryFrom<ExecuteRequest> for Request {
         let input_digest = digest("input_digest", &raw.input_digest)?;
         let request = Self {
             key: key(&raw.run_id, raw.attempt)?,
+            vault_run_id: Some(
+                raw.vault_run_id
+                    .parse()
+                    .map_err(|error| Error::Invalid(format!("vault_run_id: {error}")))?,
+            ),
             user: text("user", raw.user)?,
             workflow_id: text("workflow_id", raw.workflow_id)?,
             module: digest("manifest_hash", &raw.manifest_hash)?,

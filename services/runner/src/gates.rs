@@ -47,6 +47,8 @@ pub struct Order<'a> {
     pub run: RunId,
     /// Its attempt.
     pub attempt: u32,
+    /// The attempt's id in the vault.
+    pub vault_run_id: Digest,
     /// Empty when the caller named none.
     pub workflow_id: &'a str,
     /// What was asked for.
@@ -227,6 +229,7 @@ fn execute_request(order: &Order<'_>) -> ExecuteRequest {
     ExecuteRequest {
         run_id: order.run.to_string(),
         attempt: order.attempt,
+        vault_run_id: order.vault_run_id.to_string(),
         user: order.request.user.clone(),
         workflow_id: order.workflow_id.to_owned(),
         manifest_hash: order.module.to_string(),

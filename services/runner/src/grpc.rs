@@ -205,6 +205,7 @@ fn receipt(receipt: &crate::model::settlement::Receipt) -> pb::Receipt {
     pb::Receipt {
         run_id: receipt.run_id.to_string(),
         actual_charge: receipt.actual_charge.to_string(),
+        runner_fee: receipt.runner_fee.map(|fee| fee.to_string()),
         refund: receipt.refund.to_string(),
         developer: receipt.developer.clone(),
         output_hash: Some(receipt.output_hash.to_string()),

@@ -7,9 +7,8 @@ use wire::{Digest, Usage};
 use super::{Case, End, Link, Name, differs};
 use crate::verify::facts::Origin;
 
-/// How long a record may be silent after its deadline before its absence says nothing, in seconds: a
-/// day, which is longer than any record of a run of ordinary length needs (V3, V17).
-const AFTERLIFE: u64 = 24 * 3_600;
+/// How long a record lives beyond its deadline at least, in seconds of ledger time (V17).
+const AFTERLIFE: u64 = 6 * 3_600;
 
 /// The run's id on chain is the one that this run has in our vault on our network.
 pub(super) fn vault(case: &Case<'_>) -> Link {
@@ -225,12 +224,21 @@ pub(super) fn charge(case: &Case<'_>, stated: Option<Usage>) -> Link {
     Link::unless(Name::Charge, detail, wrong)
 }
 
-/// The runner's flat fee: what the settlement says, else what was agreed to.
+/// The runner's flat fee: what the settlement says, else what was agreed to. An attested settlement
+/// pays it, whatever the charge; without a signature everything goes back (V16).
 pub(super) fn fee(case: &Case<'_>) -> i128 {
     let event = event(case).map(|event| event.runner_fee);
     let receipt = case.receipt.as_ref().map(|(_, receipt)| receipt.runner_fee);
-    let agreed = case.terms.as_ref().map(|terms| terms.runner_fee);
-    event.or(receipt).or(agreed).unwrap_or_default()
+    if let Some(fee) = event.or(receipt) {
+        return fee;
+    }
+    let Some(terms) = &case.terms else { return 0 };
+    let unattested = settlement_hash(&terms.opened_by, &Usage::default(), false).ok();
+    let settlement = record(case).and_then(|record| match record.lifecycle {
+        Lifecycle::Finalized { settlement, .. } => Some(settlement),
+        _ => None,
+    });
+    if settlement.is_some() && settlement == unattested { 0 } else { terms.runner_fee }
 }
 
 fn event<'a>(case: &Case<'a>) -> Option<&'a RunFinalized> {
@@ -269,7 +277,7 @@ pub(super) fn receipt(case: &Case<'_>) -> Link {
     };
     let settled = case.receipt.as_ref().map(|(_, receipt)| receipt);
     let refund = event(case).map(|event| event.refund).or(settled.map(|receipt| receipt.refund));
-    let refund = refund.or_else(|| case.terms.as_ref().map(|terms| refund_of(terms, charge)));
+    let refund = refund.or_else(|| case.terms.as_ref().map(|terms| refund_of(case, terms, charge)));
     let developer = case.terms.as_ref().map(|terms| terms.developer.to_string());
     let wrong = [
         differs("charge", charge, said.actual_charge),
@@ -287,9 +295,10 @@ pub(super) fn receipt(case: &Case<'_>) -> Link {
     )
 }
 
-/// The refund is what is left of the highest charge; the fee is beside it.
-fn refund_of(terms: &RunTerms, charge: i128) -> i128 {
-    terms.max_charge.saturating_sub(charge)
+/// The refund is what charge and fee leave of the escrow.
+fn refund_of(case: &Case<'_>, terms: &RunTerms, charge: i128) -> i128 {
+    let escrow = terms.max_charge.saturating_add(terms.runner_fee);
+    escrow.saturating_sub(charge).saturating_sub(fee(case))
 }
 
 /// The account's running hash holds this receipt.
@@ -368,7 +377,11 @@ pub(super) fn settles(case: &Case<'_>, usage: &Usage) -> Option<bool> {
     }
     let record = record(case)?;
     let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { return None };
-    settlement_hash(&record.opened_by, usage).ok().map(|hash| hash == settlement)
+    // The digest says also whether a signature was given, which is not known here.
+    let fits = |attested| {
+        settlement_hash(&record.opened_by, usage, attested).is_ok_and(|hash| hash == settlement)
+    };
+    Some(fits(true) || fits(false))
 }
 
 /// The links of a run that was never executed.

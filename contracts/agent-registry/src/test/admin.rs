@@ -41,7 +41,11 @@ fn new_code_waits_a_week_and_keeps_the_agents() {
     assert_eq!(upgrade(&code), unscheduled);
     assert_eq!(w.registry.try_cancel_upgrade().err(), unscheduled);
     assert_eq!(w.registry.schedule_upgrade(&code), now + WEEK);
-    w.told(&[&UpgradeScheduled { wasm_hash: code.clone(), ready_at: now + WEEK }]);
+    w.told(&[&UpgradeScheduled {
+        wasm_hash: code.clone(),
+        ready_at: now + WEEK,
+        lapses_at: now + 3 * WEEK,
+    }]);
     w.registry.cancel_upgrade();
     w.told(&[&UpgradeCancelled { wasm_hash: code.clone() }]);
     w.registry.schedule_upgrade(&code);
@@ -63,7 +67,7 @@ fn new_code_waits_a_week_and_keeps_the_agents() {
 #[test]
 fn data_of_an_older_form_are_migrated_once() {
     let w = World::new();
-    w.env.as_contract(&w.registry.address, || crate::storage::set_layout(&w.env, 0));
+    w.env.as_contract(&w.registry.address, || contract_administration::set_layout(&w.env, 0));
     w.registry.migrate();
     w.told(&[&Migrated { from: 0, to: 1 }]);
     w.registry.migrate();
@@ -86,4 +90,42 @@ fn nobody_but_the_admin_administers() {
     assert!(w.registry.try_upgrade(&code).is_err());
     assert!(w.registry.try_migrate().is_err());
     assert_eq!(w.registry.administration(), before);
+}
+
+/// An announcement that nobody remembers cannot be used (V20).
+#[test]
+fn an_announced_upgrade_lapses_two_weeks_after_it_became_ready() {
+    let w = World::of(|env, admin| env.register(WASM, (admin,)));
+    let code = w.env.deployer().upload_contract_wasm(WASM);
+    let now = w.env.ledger().timestamp();
+    w.registry.schedule_upgrade(&code);
+    assert_eq!(w.registry.administration().upgrade_until, Some(now + 3 * WEEK));
+
+    w.env.ledger().set_timestamp(now + 3 * WEEK);
+    let lapsed = Some(Ok(AgentRegistryError::UpgradeNotScheduled));
+    assert_eq!(w.registry.try_upgrade(&code).err(), lapsed);
+    assert_eq!(w.registry.try_cancel_upgrade().err(), lapsed);
+    assert_eq!(w.registry.administration().upgrade_to, None);
+
+    w.registry.schedule_upgrade(&code);
+    w.env.ledger().set_timestamp(now + 6 * WEEK - 1);
+    w.registry.upgrade(&code);
+}
+
+/// The new admin has announced nothing, so nothing may be put in place (V20).
+#[test]
+fn accepting_administration_withdraws_what_the_old_admin_announced() {
+    let w = World::new();
+    let (first, next) = (admin(&w), Address::generate(&w.env));
+    let code = BytesN::from_array(&w.env, &[1; 32]);
+    w.registry.schedule_upgrade(&code);
+    w.registry.propose_admin(&next);
+    w.registry.accept_admin();
+    w.told(&[
+        &AdminAccepted { previous: first, admin: next },
+        &UpgradeCancelled { wasm_hash: code.clone() },
+    ]);
+    w.env.ledger().set_timestamp(w.env.ledger().timestamp() + WEEK);
+    let cleared = Some(Ok(AgentRegistryError::UpgradeNotScheduled));
+    assert_eq!(w.registry.try_upgrade(&code).err(), cleared);
 }

@@ -1,5 +1,6 @@
-//! The admin's functions. The rules are in `crate::admin`.
+//! The admin's functions. The rules are in `contract_administration` and `crate::admin`.
 
+use contract_administration as administration;
 use soroban_sdk::{Address, BytesN, Env, contractimpl};
 
 use super::{PrepaidVault, PrepaidVaultArgs, PrepaidVaultClient};
@@ -9,50 +10,71 @@ use crate::types::Administration;
 
 #[contractimpl]
 impl PrepaidVault {
-    /// Stops new runs; everything else goes on. The admin signs. Paused already, it does nothing.
+    /// Stops new runs; everything else goes on. Where opens are paused already, it does nothing.
+    ///
+    /// Signer: the admin. Errors: NotInitialized. Events: admin,opens_paused.
     pub fn pause_opens(env: Env) -> Result<(), VaultError> {
         admin::set_opens_paused(&env, true)
     }
 
-    /// Lets runs open again. The admin signs. Not paused, it does nothing.
+    /// Lets runs open again. Where opens are not paused, it does nothing.
+    ///
+    /// Signer: the admin. Errors: NotInitialized. Events: admin,opens_resumed.
     pub fn resume_opens(env: Env) -> Result<(), VaultError> {
         admin::set_opens_paused(&env, false)
     }
 
-    /// Names who may take administration over. The admin signs. A later proposal replaces an
-    /// earlier one; naming the admin himself takes it back.
+    /// Names who may take administration over. A later proposal replaces an earlier one; naming the
+    /// admin takes it back.
+    ///
+    /// Signer: the admin. Errors: NotInitialized. Events: admin,proposed.
     pub fn propose_admin(env: Env, proposed: Address) -> Result<(), VaultError> {
-        admin::propose(&env, proposed)
+        Ok(administration::propose(&env, proposed)?)
     }
 
-    /// Takes administration over. The proposed admin signs.
+    /// Takes administration over and withdraws announced code.
+    ///
+    /// Signer: the proposed admin. Errors: NotInitialized, AdminNotProposed. Events:
+    /// admin,accepted; admin,upgrade_cancelled if code was announced.
     pub fn accept_admin(env: Env) -> Result<(), VaultError> {
-        admin::accept(&env)
+        Ok(administration::accept(&env)?)
     }
 
-    /// Schedules new code and answers from when it may be put in place: seven days. The admin signs.
-    /// It replaces what was scheduled before.
+    /// Announces new code and answers from when it may be put in place: after seven days, for 14
+    /// days. It replaces what was announced before.
+    ///
+    /// Signer: the admin. Errors: NotInitialized. Events: admin,upgrade_scheduled.
     pub fn schedule_upgrade(env: Env, wasm_hash: BytesN<32>) -> Result<u64, VaultError> {
-        admin::schedule(&env, wasm_hash)
+        Ok(administration::schedule(&env, wasm_hash)?)
     }
 
-    /// Takes the scheduled code back. The admin signs.
+    /// Withdraws the announced code.
+    ///
+    /// Signer: the admin. Errors: NotInitialized, UpgradeNotScheduled. Events:
+    /// admin,upgrade_cancelled.
     pub fn cancel_upgrade(env: Env) -> Result<(), VaultError> {
-        admin::cancel(&env)
+        Ok(administration::cancel(&env)?)
     }
 
-    /// Puts the scheduled code in place once its time has come. The admin signs, and names the code.
+    /// Puts the announced code in place within its time. The Wasm must be uploaded.
+    ///
+    /// Signer: the admin. Errors: NotInitialized, UpgradeNotScheduled (another hash, or lapsed),
+    /// UpgradeNotReady. Events: admin,upgraded.
     pub fn upgrade(env: Env, wasm_hash: BytesN<32>) -> Result<(), VaultError> {
-        admin::upgrade(&env, wasm_hash)
+        Ok(administration::upgrade(&env, wasm_hash)?)
     }
 
-    /// Brings the data to the form that new code keeps them in; until then no run opens. The admin
-    /// signs. Where there is nothing to do, it does nothing.
+    /// Brings the data to the form that new code keeps them in; until then no run opens. Where
+    /// there is nothing to do, it does nothing.
+    ///
+    /// Signer: the admin. Errors: NotInitialized. Events: admin,migrated.
     pub fn migrate(env: Env) -> Result<(), VaultError> {
-        admin::migrate(&env)
+        Ok(administration::migrate(&env, admin::LAYOUT)?)
     }
 
-    /// Where administration stands.
+    /// The state of administration.
+    ///
+    /// Signer: none. Errors: NotInitialized.
     pub fn administration(env: Env) -> Result<Administration, VaultError> {
         admin::state(&env)
     }

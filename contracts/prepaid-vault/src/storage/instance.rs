@@ -1,31 +1,35 @@
-//! What stands in the instance: whom the vault was set up with, and where administration stands.
+//! What the instance holds: whom the vault was set up with, and the pause of opens. The keys of
+//! administration are `contract_administration`'s.
 
-use soroban_sdk::{Address, BytesN, Env, IntoVal, Val, contracttype};
+use contract_administration as administration;
+use soroban_sdk::{Address, Env, contracttype};
 
-use super::{Key, keep_instance_long};
+use super::Key;
 use crate::types::Config;
 
-/// New code that waits: sha256 of its Wasm, and from when it may be put in place.
+/// Registry and token.
 #[contracttype]
-#[derive(Clone)]
-pub(crate) struct Upgrade(pub BytesN<32>, pub u64);
+struct StoredConfig(Address, Address);
 
+/// Whom the vault was set up with; none if it was not.
 pub(crate) fn config(env: &Env) -> Option<Config> {
-    env.storage().instance().get(&Key::Config)
+    let StoredConfig(registry, token) = env.storage().instance().get(&Key::Config)?;
+    Some(Config { admin: administration::admin(env)?, registry, token })
 }
 
-pub(crate) fn set_config(env: &Env, config: &Config) {
-    env.storage().instance().set(&Key::Config, config);
-    keep_instance_long(env);
+pub(crate) fn registry(env: &Env) -> Option<Address> {
+    let StoredConfig(registry, _) = env.storage().instance().get(&Key::Config)?;
+    Some(registry)
 }
 
-/// The form in which the data stand.
-pub(crate) fn layout(env: &Env) -> u32 {
-    env.storage().instance().get(&Key::Layout).unwrap_or(0)
+pub(crate) fn token(env: &Env) -> Option<Address> {
+    let StoredConfig(_, token) = env.storage().instance().get(&Key::Config)?;
+    Some(token)
 }
 
-pub(crate) fn set_layout(env: &Env, layout: u32) {
-    env.storage().instance().set(&Key::Layout, &layout);
+/// Records registry and token, once.
+pub(crate) fn set_config(env: &Env, registry: Address, token: Address) {
+    env.storage().instance().set(&Key::Config, &StoredConfig(registry, token));
 }
 
 pub(crate) fn opens_paused(env: &Env) -> bool {
@@ -33,29 +37,10 @@ pub(crate) fn opens_paused(env: &Env) -> bool {
 }
 
 pub(crate) fn set_opens_paused(env: &Env, paused: bool) {
-    set_or_remove(env, &Key::OpensPaused, paused.then_some(&true));
-}
-
-pub(crate) fn proposed_admin(env: &Env) -> Option<Address> {
-    env.storage().instance().get(&Key::ProposedAdmin)
-}
-
-pub(crate) fn set_proposed_admin(env: &Env, proposed: Option<&Address>) {
-    set_or_remove(env, &Key::ProposedAdmin, proposed);
-}
-
-pub(crate) fn upgrade(env: &Env) -> Option<Upgrade> {
-    env.storage().instance().get(&Key::Upgrade)
-}
-
-pub(crate) fn set_upgrade(env: &Env, upgrade: Option<&Upgrade>) {
-    set_or_remove(env, &Key::Upgrade, upgrade);
-}
-
-fn set_or_remove<T: IntoVal<Env, Val>>(env: &Env, key: &Key, value: Option<&T>) {
-    match value {
-        Some(value) => env.storage().instance().set(key, value),
-        None => env.storage().instance().remove(key),
+    if paused {
+        env.storage().instance().set(&Key::OpensPaused, &true);
+    } else {
+        env.storage().instance().remove(&Key::OpensPaused);
     }
-    keep_instance_long(env);
+    administration::keep_instance_long(env);
 }

@@ -2,7 +2,6 @@
 //! new runs. None of it reaches money.
 
 use super::*;
-use crate::storage;
 
 const WEEK: u64 = 7 * DAY;
 
@@ -78,7 +77,11 @@ fn new_code_waits_a_week_and_is_named_by_its_signer() {
     assert_eq!(flat(w.vault.try_upgrade(&code)), Err(VaultError::UpgradeNotScheduled));
     assert_eq!(w.vault.schedule_upgrade(&code), NOON + WEEK);
     assert!(signed_by(&w, &w.admin));
-    w.told(&[&UpgradeScheduled { wasm_hash: code.clone(), ready_at: NOON + WEEK }]);
+    w.told(&[&UpgradeScheduled {
+        wasm_hash: code.clone(),
+        ready_at: NOON + WEEK,
+        lapses_at: NOON + 3 * WEEK,
+    }]);
     let state = w.vault.administration();
     assert_eq!((state.upgrade_to, state.upgrade_at), (Some(code.clone()), Some(NOON + WEEK)));
     w.at(NOON + WEEK - 1);
@@ -130,7 +133,7 @@ fn an_upgrade_keeps_every_balance_and_every_run() {
 fn data_of_an_older_form_wait_for_migrate_and_only_opens_wait_with_them() {
     let w = World::ready();
     let run = w.opened(1);
-    w.env.as_contract(&w.vault.address, || storage::set_layout(&w.env, 0));
+    w.env.as_contract(&w.vault.address, || contract_administration::set_layout(&w.env, 0));
     assert_eq!(w.try_open(&w.terms(2)), Err(VaultError::OpensPaused));
     w.settle(&run).unwrap();
     w.vault.withdraw(&w.user, &1);

@@ -1,35 +1,147 @@
-//! Many runs in one call: each item is judged by itself, in order, on the state the one before left.
+//! Many runs in one call: each item is judged by itself, in order, on the state the one before
+//! left.
+
+use soroban_sdk::IntoVal;
+use soroban_sdk::testutils::AuthorizedFunction;
+use soroban_sdk::xdr::ToXdr;
 
 use super::*;
 use crate::batch::{MAX_OPENS, MAX_SETTLEMENTS};
 
+/// An opening by name, of which a batch's head and item are made.
+#[derive(Clone)]
+pub(super) struct OpenRun {
+    pub user: Address,
+    pub agent_id: u32,
+    pub rate_version: u32,
+    pub budgets: UsageBreakdown,
+    pub nonce: BytesN<32>,
+    pub runner_fee: i128,
+    pub deadline: u64,
+    pub request_hash: BytesN<32>,
+}
+
+/// A settlement by name, of which a batch's head and item are made.
+#[derive(Clone)]
+pub(super) struct Settlement {
+    pub run_id: BytesN<32>,
+    pub terms: RunTerms,
+    pub usage: UsageBreakdown,
+    pub output_hash: BytesN<32>,
+    pub attester: u32,
+    pub signature: Option<BytesN<64>>,
+}
+
 pub(super) fn open_run(w: &World, nonce: u8) -> OpenRun {
-    let OpenTerms { nonce, max_charge, runner_fee, deadline, request_hash, .. } = w.terms(nonce);
+    let OpenTerms { nonce, runner_fee, deadline, request_hash, .. } = w.terms(nonce);
     OpenRun {
         user: w.user.clone(),
         agent_id: w.agent,
         rate_version: 1,
         budgets: budgets(),
         nonce,
-        max_charge,
         runner_fee,
         deadline,
         request_hash,
     }
 }
 
-pub(super) fn settlement(w: &World, (run_id, terms): (BytesN<32>, RunTerms)) -> Settlement {
-    Settlement { run_id, terms, usage: usage(), output_hash: w.bytes(9) }
+/// The standard settlement, signed by the attester.
+pub(super) fn settlement(w: &World, run: (BytesN<32>, RunTerms)) -> Settlement {
+    let signature = Some(w.attest(&run, &usage()));
+    let (run_id, terms) = run;
+    Settlement { run_id, terms, usage: usage(), output_hash: w.bytes(9), attester: 0, signature }
+}
+
+/// A number of a batch; a negative one becomes one beyond every bound.
+fn word(number: i128) -> u64 {
+    number as u64
+}
+
+fn meters(of: &UsageBreakdown) -> Meters {
+    let UsageBreakdown { llm_in, llm_out, http_calls, runtime_ms } = *of;
+    Meters(word(llm_in), word(llm_out), word(http_calls), word(runtime_ms))
+}
+
+/// The head of an agent's rate card; what the registry does not know is made up.
+fn head(w: &World, agent_id: u32, version: u32) -> Head {
+    let (mut rates, mut manifest) = (Meters(1, 1, 1, 1), w.bytes(0));
+    if let Ok(Ok(card)) = w.registry.try_get_rate_card(&agent_id, &version) {
+        let Prices { llm_in, llm_out, http_calls, runtime_ms } = card.rates;
+        rates = meters(&units(llm_in, llm_out, http_calls, runtime_ms));
+        manifest = card.manifest_hash;
+    }
+    let (mut developer, mut attesters) = (w.user.clone(), Vec::new(&w.env));
+    if let Ok(Ok(agent)) = w.registry.try_get_agent(&agent_id) {
+        developer = agent.developer;
+        attesters = agent.attesters;
+    }
+    Head(agent_id, version, rates, developer, manifest, attesters)
+}
+
+/// The place of a head in the list, where it is put if it is not there.
+fn place(heads: &mut Vec<Head>, head: Head) -> u32 {
+    if let Some(at) = heads.first_index_of(&head) {
+        return at;
+    }
+    heads.push_back(head);
+    heads.len() - 1
+}
+
+pub(super) fn openings(w: &World, runs: &[OpenRun]) -> (Vec<Head>, Vec<OpenItem>) {
+    let (mut heads, mut items) = (Vec::new(&w.env), Vec::new(&w.env));
+    for run in runs {
+        let run = run.clone();
+        items.push_back(OpenItem(
+            place(&mut heads, head(w, run.agent_id, run.rate_version)),
+            run.user,
+            meters(&run.budgets),
+            run.nonce,
+            word(run.runner_fee),
+            run.deadline,
+            run.request_hash,
+        ));
+    }
+    (heads, items)
+}
+
+pub(super) fn settlements(w: &World, runs: &[Settlement]) -> (Vec<Head>, Vec<SettleItem>) {
+    let (mut heads, mut items) = (Vec::new(&w.env), Vec::new(&w.env));
+    for run in runs {
+        let Settlement { run_id, terms, usage, output_hash, attester, signature } = run.clone();
+        let UsageMeterRates { llm_in, llm_out, http_calls, runtime_ms } = terms.rates;
+        let head = Head(
+            terms.agent_id,
+            terms.rate_version,
+            meters(&units(llm_in, llm_out, http_calls, runtime_ms)),
+            terms.developer,
+            terms.manifest_hash,
+            terms.attesters,
+        );
+        items.push_back(SettleItem(
+            place(&mut heads, head),
+            run_id,
+            meters(&terms.budgets),
+            terms.opened_at,
+            terms.request_hash,
+            meters(&usage),
+            output_hash,
+            attester,
+            signature,
+        ));
+    }
+    (heads, items)
 }
 
 fn open_all(w: &World, runs: &[OpenRun]) -> Result<std::vec::Vec<u32>, VaultError> {
-    let runs = Vec::from_slice(&w.env, runs);
-    flat(w.vault.try_open_runs(&w.runner, &NOON, &runs)).map(|codes| codes.iter().collect())
+    let (heads, items) = openings(w, runs);
+    flat(w.vault.try_open_runs(&w.runner, &NOON, &heads, &items))
+        .map(|codes| codes.iter().collect())
 }
 
-fn settle_all(w: &World, items: &[Settlement]) -> Result<std::vec::Vec<u32>, VaultError> {
-    let items = Vec::from_slice(&w.env, items);
-    let codes = flat(w.vault.try_finalize_runs(&w.runner, &u64::MAX, &items));
+fn settle_all(w: &World, runs: &[Settlement]) -> Result<std::vec::Vec<u32>, VaultError> {
+    let (heads, items) = settlements(w, runs);
+    let codes = flat(w.vault.try_finalize_runs(&w.runner, &u64::MAX, &heads, &items));
     codes.map(|codes| codes.iter().collect())
 }
 
@@ -110,7 +222,7 @@ fn one_settlement_twice_in_a_batch_is_one_settlement() {
     let w = World::ready();
     let run = w.opened(1);
     let item = settlement(&w, run);
-    let other = Settlement { usage: units(0, 0, 0, 0), ..item.clone() };
+    let other = Settlement { usage: units(0, 0, 0, 0), signature: None, ..item.clone() };
     let lie = Settlement { terms: RunTerms { opened_at: 1, ..item.terms.clone() }, ..item.clone() };
     let codes = [
         VaultError::RunTermsMismatch as u32,
@@ -139,7 +251,8 @@ fn a_batch_that_is_empty_too_long_or_late_is_refused_whole() {
     assert_eq!(settle_all(&w, &too_many), size);
     w.at(NOON + 1);
     assert_eq!(open_all(&w, &[run]), Err(VaultError::Expired));
-    let late = w.vault.try_finalize_runs(&w.runner, &NOON, &vec![&w.env, item]);
+    let (heads, items) = settlements(&w, &[item]);
+    let late = w.vault.try_finalize_runs(&w.runner, &NOON, &heads, &items);
     assert_eq!(flat(late), Err(VaultError::Expired));
     assert_eq!(w.vault.account(&w.user).receipts, 0);
 }
@@ -152,6 +265,7 @@ fn a_batch_opens_for_many_users_and_agents() {
     w.vault.deposit(&second, &100_000_000);
     let listed = vec![&w.env, w.runner.clone()];
     let other = w.registry.register_agent(&w.developer, &None, &listed, &card(&w.env, 10_000));
+    w.registry.set_attesters(&other, &vec![&w.env, attester(&w.env)]);
     w.vault.grant_runner(&second, &w.runner, &other, &None);
     let runs = [
         open_run(&w, 1),
@@ -161,4 +275,53 @@ fn a_batch_opens_for_many_users_and_agents() {
     let codes = [0, 0, VaultError::UnauthorizedRunner as u32];
     assert_eq!(open_all(&w, &runs), Ok(codes.into()));
     assert_eq!(w.vault.account(&second).due_today, ESCROW);
+}
+
+/// What is signed is one digest, which covers every part of the batch (V18).
+#[test]
+fn a_batch_is_signed_as_one_digest_of_everything_in_it() {
+    let w = World::ready();
+    let (heads, items) = openings(&w, &[open_run(&w, 1), open_run(&w, 2)]);
+    w.vault.open_runs(&w.runner, &NOON, &heads, &items);
+    let all: soroban_sdk::Val =
+        (w.runner.clone(), NOON, heads.clone(), items.clone()).into_val(&w.env);
+    let digest = w.env.crypto().sha256(&all.to_xdr(&w.env)).to_bytes();
+    let expected = AuthorizedFunction::Contract((
+        w.vault.address.clone(),
+        soroban_sdk::Symbol::new(&w.env, "open_runs"),
+        (digest,).into_val(&w.env),
+    ));
+    let auths = w.env.auths();
+    assert_eq!((auths.len(), &auths[0].0, &auths[0].1.function), (1, &w.runner, &expected));
+    assert!(auths[0].1.sub_invocations.is_empty());
+}
+
+#[test]
+fn an_item_whose_head_is_missing_or_not_the_registrys_is_refused() {
+    let w = World::ready();
+    let (heads, items) = openings(&w, &[open_run(&w, 1)]);
+    let (head, item) = (heads.get_unchecked(0), items.get_unchecked(0));
+    let lies: [fn(&World, &mut Head); 4] = [
+        |_, head| head.2.0 -= 1,
+        |w, head| head.3 = w.runner.clone(),
+        |w, head| head.4 = w.bytes(0),
+        |w, head| head.5 = Vec::new(&w.env),
+    ];
+    let refused = vec![&w.env, VaultError::RunTermsMismatch as u32];
+    for lie in lies {
+        let mut wrong = head.clone();
+        lie(&w, &mut wrong);
+        let heads = vec![&w.env, wrong];
+        assert_eq!(w.vault.open_runs(&w.runner, &NOON, &heads, &items), refused);
+    }
+    let beyond = vec![&w.env, {
+        let mut item = item.clone();
+        item.0 = 1;
+        item
+    }];
+    assert_eq!(w.vault.open_runs(&w.runner, &NOON, &heads, &beyond), refused);
+    let unused = vec![&w.env, head.clone(), head];
+    let too_many = w.vault.try_open_runs(&w.runner, &NOON, &unused, &items);
+    assert_eq!(flat(too_many), Err(VaultError::InvalidBatchSize));
+    assert_eq!(w.vault.account(&w.user).reserved, 0);
 }

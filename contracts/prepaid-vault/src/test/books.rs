@@ -88,12 +88,8 @@ fn a_deposit_pays_for_months_and_a_run_for_a_week_at_most() {
     let w = World::new();
     w.env.ledger().with_mut(|ledger| ledger.min_persistent_entry_ttl = 30 * DAY);
     let w = w.prepared();
-    let ttl = || {
-        w.env.as_contract(&w.vault.address, || {
-            let key = (soroban_sdk::symbol_short!("Account"), w.user.clone());
-            w.env.storage().persistent().get_ttl(&key)
-        })
-    };
+    let ttl =
+        || w.env.as_contract(&w.vault.address, || w.env.storage().persistent().get_ttl(&w.user));
     assert_eq!(ttl(), 120 * DAY);
     w.pass_ledgers(20 * DAY);
     w.open(1);

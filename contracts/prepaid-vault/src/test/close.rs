@@ -181,17 +181,23 @@ fn a_reclaim_the_day_after_sweeps_first() {
 }
 
 #[test]
-fn a_record_lives_until_a_day_after_its_deadline_at_one_second_a_ledger() {
+fn a_record_lives_as_long_as_promised_and_as_the_network_allows() {
     let w = World::ready();
     let run = w.open(1);
-    let key = (soroban_sdk::symbol_short!("Run"), run.clone());
+    let key = run;
     let ttl = w.env.as_contract(&w.vault.address, || w.env.storage().temporary().get_ttl(&key));
-    assert_eq!(u64::from(ttl), HOUR + DAY);
+    assert_eq!(u64::from(ttl), 2 * HOUR + 6 * HOUR);
     w.env.ledger().with_mut(|ledger| ledger.max_entry_ttl = 20_000);
     let run = w.open(2);
-    let key = (soroban_sdk::symbol_short!("Run"), run);
+    let key = run;
     let ttl = w.env.as_contract(&w.vault.address, || w.env.storage().temporary().get_ttl(&key));
     assert_eq!(ttl, 19_999, "at most what the network allows");
+
+    // A record that could not live until its run's deadline is not made (V17).
+    w.env.ledger().with_mut(|ledger| ledger.max_entry_ttl = 3_600);
+    let terms = OpenTerms { deadline: NOON + 3_600, ..w.terms(3) };
+    assert_eq!(w.try_open(&terms), Err(VaultError::DeadlineOutOfRange));
+    assert!(w.try_open(&OpenTerms { deadline: NOON + 3_599, ..terms }).is_ok());
 }
 
 #[test]
@@ -199,7 +205,7 @@ fn money_survives_the_loss_of_every_record() {
     let w = World::ready();
     let (open, settled) = (w.opened(1), w.opened(2));
     w.settle(&settled).unwrap();
-    w.pass_ledgers(u32::try_from(HOUR + DAY).unwrap() + 1);
+    w.pass_ledgers(u32::try_from(8 * HOUR).unwrap() + 1);
     for run in [&open, &settled] {
         assert_eq!(flat(w.vault.try_get_run(&run.0)), Err(VaultError::RunNotFound));
         assert_eq!(w.settle(run), Err(VaultError::RunNotFound));

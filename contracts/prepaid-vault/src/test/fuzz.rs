@@ -1,8 +1,8 @@
 //! The committed Wasm under malformed calls: wrong types, wrong counts, extreme numbers, strange
 //! addresses, structs with fields missing, added or renamed, long lists. Whatever comes, the answer
 //! is a success, a code of the contract that was called, or the host's own refusal; never another
-//! contract's code, never a change under an error, never a panic of the host. A call whose values are
-//! of the right types never even traps.
+//! contract's code, never a change under an error, never a panic of the host. A call whose values
+//! are of the right types never even traps.
 //!
 //! What is called, and with what types, is read from the Wasm's interface section, so that a new
 //! function is tried without a line here. `LUMIO_FUZZ_CALLS` asks for more calls, `LUMIO_FUZZ_SEED`
@@ -39,11 +39,15 @@ fn no_call_of_the_vault_answers_anything_but_success_its_own_code_or_a_refusal()
         let limits = GrantLimits { per_run_cap: 0, total_cap: 0, max_runner_fee: 5 };
         let policy = PolicyInput { per_run_cap: 0, daily_cap: 0, paused: false };
         let env = &w.env;
+        let (heads, opening) = batch::openings(&w, &[batch::open_run(&w, 4)]);
+        let (_, settlement) = batch::settlements(&w, &[batch::settlement(&w, run.clone())]);
         let examples = [
             ("RunTerms", run.1.into_val(env)),
             ("OpenTerms", terms.into_val(env)),
-            ("OpenRun", batch::open_run(&w, 4).into_val(env)),
-            ("Settlement", batch::settlement(&w, run.clone()).into_val(env)),
+            ("Head", heads.get_unchecked(0).into_val(env)),
+            ("OpenItem", opening.get_unchecked(0).into_val(env)),
+            ("SettleItem", settlement.get_unchecked(0).into_val(env)),
+            ("Meters", Meters(1, 1, 1, 1).into_val(env)),
             ("GrantLimits", limits.into_val(env)),
             ("PolicyInput", policy.into_val(env)),
             ("UsageBreakdown", usage().into_val(env)),
@@ -51,7 +55,7 @@ fn no_call_of_the_vault_answers_anything_but_success_its_own_code_or_a_refusal()
             ("BytesN", run.0.into_val(env)),
             ("BytesN", settled.0.into_val(env)),
         ];
-        let tally = fuzz(&w, (&w.vault.address, wasm::VAULT, 36), &examples, seed, calls);
+        let tally = fuzz(&w, (&w.vault.address, wasm::VAULT, 37), &examples, seed, calls);
         assert_eq!(w.vault.deficit(), 0);
         tally
     });

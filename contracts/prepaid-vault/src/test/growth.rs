@@ -51,9 +51,11 @@ impl Ledger {
             if matches!(data.key, ScVal::LedgerKeyNonce(_)) {
                 continue;
             }
-            if data.contract == vault
-                && matches!(&data.key, ScVal::Vec(Some(parts)) if parts.len() > 1)
-            {
+            let of_many = match &data.key {
+                ScVal::Vec(Some(parts)) => parts.len() > 1,
+                key => matches!(key, ScVal::Address(_) | ScVal::Bytes(_)),
+            };
+            if data.contract == vault && of_many {
                 templates.push((data.clone(), entry.clone(), *live_until));
             }
             insert(&mut ledger, key, entry, *live_until);
@@ -91,17 +93,20 @@ fn key_of(data: &ContractDataEntry) -> LedgerKeyContractData {
     }
 }
 
-/// The key with another address, or another id, in its second place.
+/// The key with another address or another id.
 fn renamed(key: &ScVal, copy: u64) -> ScVal {
-    let ScVal::Vec(Some(parts)) = key else { panic!("our keys are vectors") };
-    let mut parts = parts.to_vec();
     let mut name = [0xee; 32];
     name[..8].copy_from_slice(&copy.to_be_bytes());
-    parts[1] = match parts[1] {
+    let address = ScVal::Address(ScAddress::Contract(ContractId(Hash(name))));
+    match key {
         ScVal::Bytes(_) => ScVal::Bytes(name.to_vec().try_into().unwrap()),
-        _ => ScVal::Address(ScAddress::Contract(ContractId(Hash(name)))),
-    };
-    ScVal::Vec(Some(ScVec(parts.try_into().unwrap())))
+        ScVal::Vec(Some(parts)) => {
+            let mut parts = parts.to_vec();
+            parts[1] = address;
+            ScVal::Vec(Some(ScVec(parts.try_into().unwrap())))
+        }
+        _ => address,
+    }
 }
 
 /// The same world on another ledger.
@@ -154,11 +159,12 @@ fn costs(w: &World) -> List<Text> {
     took("finalize_run");
     w.vault.void_run(&two, runner, &0, &u64::MAX);
     took("void_run");
-    let runs = vec![&w.env, batch::open_run(w, 14), batch::open_run(w, 15)];
-    w.vault.open_runs(runner, &u64::MAX, &runs);
+    let (heads, items) = batch::openings(w, &[batch::open_run(w, 14), batch::open_run(w, 15)]);
+    w.vault.open_runs(runner, &u64::MAX, &heads, &items);
     took("open_runs");
     let items = [w.opened(16), w.opened(17)].map(|run| batch::settlement(w, run));
-    w.vault.finalize_runs(runner, &u64::MAX, &Vec::from_slice(&w.env, &items));
+    let (heads, items) = batch::settlements(w, &items);
+    w.vault.finalize_runs(runner, &u64::MAX, &heads, &items);
     took("finalize_runs");
     w.vault.claim_developer(&w.developer, &1);
     took("claim_developer");

@@ -1,5 +1,5 @@
-//! How long entries live: what is used stays, what slept is restored and not taken for absent, and a
-//! run's record may end at any point of its life without moving a stroop (V3, V15).
+//! How long entries live: what is used stays, what slept is restored and not taken for absent, and
+//! a run's record may end at any point of its life without moving a stroop (V3, V15).
 
 use soroban_sdk::testutils::storage::{Instance as _, Persistent as _, Temporary as _};
 use soroban_sdk::{IntoVal, Symbol, Val};
@@ -40,11 +40,10 @@ fn a_run_extends_every_entry_it_uses_by_a_day_to_a_week() {
     let name = |name: &str| Symbol::new(&w.env, name);
     let (user, runner, developer) = (w.user.clone(), w.runner.clone(), w.developer.clone());
     let vault = [
-        key(&w, (name("Account"), user.clone())),
-        key(&w, (name("Grant"), user.clone(), runner.clone(), w.agent)),
-        key(&w, (name("Limits"), user, runner.clone(), w.agent)),
-        key(&w, (name("Developer"), developer)),
-        key(&w, (name("Runner"), runner)),
+        key(&w, crate::digest::grant(&w.env, &user, &runner, w.agent)),
+        key(&w, user),
+        key(&w, (1u32, developer)),
+        key(&w, (2u32, runner)),
     ];
     let registry = [key(&w, (name("Agent"), w.agent)), key(&w, (name("RateCard"), w.agent, 1u32))];
     let all = || {
@@ -74,8 +73,9 @@ fn the_contracts_themselves_cost_a_call_nothing_until_they_run_down_and_then_a_d
     let instance = |of: &Address| w.env.as_contract(of, || w.env.storage().instance().get_ttl());
     let both = || [instance(&w.vault.address), instance(&w.registry.address)];
     let open = |nonces: core::ops::RangeInclusive<u8>| {
-        let runs = Vec::from_iter(&w.env, nonces.map(|nonce| batch::open_run(&w, nonce)));
-        w.vault.open_runs(&w.runner, &NOON, &runs);
+        let runs: std::vec::Vec<_> = nonces.map(|nonce| batch::open_run(&w, nonce)).collect();
+        let (heads, items) = batch::openings(&w, &runs);
+        w.vault.open_runs(&w.runner, &NOON, &heads, &items);
     };
     w.pass_ledgers(60 * LEDGERS);
     let before = both();
@@ -122,13 +122,13 @@ fn a_sleeping_grant_is_no_reason_to_forget_that_it_is_revoked() {
 }
 
 #[test]
-fn a_record_outlives_its_deadline_by_a_day_at_a_ledger_a_second() {
+fn a_record_lives_twice_the_time_to_its_deadline_and_six_hours_at_a_ledger_a_second() {
     let w = World::ready();
     for far in [600, HOUR, DAY] {
         let now = w.env.ledger().timestamp();
         let terms = OpenTerms { deadline: now + far, ..w.terms(1) };
         let run = w.try_open(&terms).unwrap();
-        let seconds = far + DAY;
+        let seconds = 2 * far + 6 * HOUR;
         w.at(now + seconds);
         w.pass_ledgers(u32::try_from(seconds).unwrap());
         assert!(w.vault.try_get_run(&run).is_ok(), "deadline {far} away");
@@ -145,7 +145,7 @@ fn a_settlement_void_or_reclaim_does_not_lengthen_a_records_life() {
     let w = World::ready();
     let (settled, voided, reclaimed) = (w.opened(1), w.open(2), w.open(3));
     let left = |run: &BytesN<32>| {
-        let key = key(&w, (Symbol::new(&w.env, "Run"), run.clone()));
+        let key = key(&w, run.clone());
         w.env.as_contract(&w.vault.address, || w.env.storage().temporary().get_ttl(&key))
     };
     let before = left(&voided);
@@ -184,7 +184,7 @@ fn lost_at(point: Point) -> (World, (BytesN<32>, RunTerms)) {
             w.vault.reclaim_run(&run.0);
         }
     }
-    let key = key(&w, (Symbol::new(&w.env, "Run"), run.0.clone()));
+    let key = key(&w, run.0.clone());
     w.env.as_contract(&w.vault.address, || w.env.storage().temporary().remove(&key));
     (w, run)
 }

@@ -191,4 +191,9 @@ fn a_fee_that_overflows_is_an_invalid_amount() {
     let w = World::ready();
     w.limit(&GrantLimits { max_runner_fee: i128::MAX, ..FREE });
     assert_eq!(w.open_for(1, i128::MAX), Err(VaultError::InvalidAmount));
+    assert_eq!(w.open_for(1, i128::from(i64::MAX) + 1), Err(VaultError::InvalidAmount));
+    // The fee fits, but fee and highest charge together do not (V19).
+    assert_eq!(w.open_for(1, i128::from(i64::MAX)), Err(VaultError::InvalidAmount));
+    let fits = w.open_for(1, i128::from(i64::MAX) - ESCROW);
+    assert_eq!(fits, Err(VaultError::InsufficientBalance));
 }

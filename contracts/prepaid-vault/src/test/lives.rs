@@ -1,11 +1,11 @@
-//! Random lives of a vault: every call, by many users, runners, developers and admins, at all times,
-//! signed and unsigned, with records that vanish before their time. After each step the vault must
-//! have answered what the oracle answers, told of every change and of nothing else, asked exactly the
-//! right address to sign, and hold exactly what it owes (V1).
+//! Random lives of a vault: every call, by many users, runners, developers and admins, at all
+//! times, signed and unsigned, with records that vanish before their time. After each step the
+//! vault must have answered what the oracle answers, told of every change and of nothing else,
+//! asked exactly the right address to sign, and hold exactly what it owes (V1).
 //!
-//! An ordinary run drives 100,000 steps from a fixed seed. `LUMIO_VAULT_STEPS` asks for more, from a
-//! seed of its own that a failure names; `LUMIO_VAULT_SEED` repeats one. A failure is shrunk to the
-//! shortest list of steps that still fails.
+//! An ordinary run drives 100,000 steps from a fixed seed. `LUMIO_VAULT_STEPS` asks for more, from
+//! a seed of its own that a failure names; `LUMIO_VAULT_SEED` repeats one. A failure is shrunk to
+//! the shortest list of steps that still fails.
 
 mod ask;
 mod judge;

@@ -16,18 +16,20 @@ fn an_open_escrows_the_highest_price_and_tells_all_terms() {
         run_id: run_id.clone(),
         user: w.user.clone(),
         opened_by: w.runner.clone(),
-        agent_id: w.agent,
-        rate_version: 1,
-        rates: rates(),
-        budgets: budgets(),
+        head: Head(
+            w.agent,
+            1,
+            Meters(10_000, 20_000, 10_000_000, 1),
+            w.developer.clone(),
+            w.bytes(7),
+            vec![&w.env, w.bytes(3)],
+        ),
+        budgets: Meters(100, 50, 1, 1000),
         max_charge: ESCROW,
         runner_fee: 0,
         deadline: NOON + HOUR,
         opened_at: NOON,
-        developer: w.developer.clone(),
-        manifest_hash: w.bytes(7),
         request_hash: w.bytes(42),
-        attesters: vec![&w.env, w.bytes(3)],
     }]);
     let account = w.vault.account(&w.user);
     assert_eq!((account.balance, account.due_today), (100_000_000 - ESCROW, ESCROW));
@@ -58,7 +60,7 @@ fn a_repeat_with_other_terms_is_told_so() {
     let terms = w.terms(1);
     w.try_open(&terms).unwrap();
     let changes: [Change; 3] = [
-        |_, terms| terms.max_charge += 1,
+        |_, terms| terms.max_charge = ESCROW - 1,
         |_, terms| terms.runner_fee += 1,
         |w, terms| terms.request_hash = w.bytes(1),
     ];
@@ -192,13 +194,13 @@ fn checks_come_in_their_order() {
     assert_eq!(open(&terms, &budgets(), 2), Some(VaultError::UnauthorizedRunner));
     terms.runner_fee = 1;
     assert_eq!(open(&terms, &budgets(), 2), Some(VaultError::RunnerFeeExceeded));
-    terms.runner_fee = -1;
-    assert_eq!(open(&terms, &budgets(), 2), Some(VaultError::InvalidAmount));
     terms.deadline = NOON;
     assert_eq!(open(&terms, &budgets(), 2), Some(VaultError::DeadlineOutOfRange));
     assert_eq!(open(&terms, &none, 2), Some(VaultError::EmptyBudget));
     w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
     assert_eq!(open(&terms, &none, 2), Some(VaultError::UnauthorizedRunner));
+    terms.runner_fee = -1;
+    assert_eq!(open(&terms, &none, 2), Some(VaultError::InvalidAmount));
     terms.valid_until = NOON - 1;
     assert_eq!(open(&terms, &none, 2), Some(VaultError::Expired));
 }

@@ -1,7 +1,7 @@
-//! The vault in plain Rust, written from its interface page and not from its code: no host, no ledger,
-//! and books that are kept from first principles. A balance is what came in, less what went out, less
-//! what each run holds or took; there are no due-day sums, no running totals and no order of writes to
-//! get wrong. `lives` asks the vault and this the same questions.
+//! The vault in plain Rust, written from its interface page and not from its code: no host, no
+//! ledger, and books that are kept from first principles. A balance is what came in, less what went
+//! out, less what each run holds or took; there are no due-day sums, no running totals and no order
+//! of writes to get wrong. `lives` asks the vault and this the same questions.
 
 mod admin;
 mod runs;
@@ -11,7 +11,7 @@ use super::std::vec::Vec as List;
 
 use crate::{UsageBreakdown, UsageMeterRates, VaultError};
 
-pub(super) use runs::{Open, Run, Settle, State};
+pub(super) use runs::{Open, Run, Settle, Signature, State};
 
 pub(super) const DAY: u64 = 86_400;
 /// Number of users, runners, agents and admins in a life.
@@ -72,6 +72,8 @@ pub(super) struct Oracle {
     admin: usize,
     proposed: Option<usize>,
     upgrade: Option<(u8, u64)>,
+    /// Whether a call met a signature that is wrong, which ends it whole.
+    pub trapped: bool,
     opens_paused: bool,
 }
 
@@ -94,6 +96,7 @@ impl Oracle {
             admin: 0,
             proposed: None,
             upgrade: None,
+            trapped: false,
             opens_paused: false,
         }
     }
@@ -252,7 +255,10 @@ fn covered(balance: i128, amount: i128) -> Answer<()> {
     if amount > balance { Err(VaultError::InsufficientBalance) } else { Ok(()) }
 }
 
-/// The sum over the four meters; an overflow or a negative number has none.
+/// The highest number of a run (V19).
+pub(super) const MOST: i128 = i64::MAX as i128;
+
+/// The sum over the four meters, if it and its parts are within the bounds.
 pub(super) fn cost(rates: &UsageMeterRates, units: &UsageBreakdown) -> Option<i128> {
     let meters = [
         (rates.llm_in, units.llm_in),
@@ -261,6 +267,7 @@ pub(super) fn cost(rates: &UsageMeterRates, units: &UsageBreakdown) -> Option<i1
         (rates.runtime_ms, units.runtime_ms),
     ];
     meters.iter().try_fold(0i128, |sum, (rate, count)| {
-        sum.checked_add(rate.checked_mul(*count).filter(|_| *count >= 0)?)
+        let part = rate.checked_mul(*count).filter(|_| (0..=MOST).contains(count))?;
+        sum.checked_add(part).filter(|sum| *sum <= MOST)
     })
 }

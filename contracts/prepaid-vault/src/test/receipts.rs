@@ -6,10 +6,9 @@ use super::std::vec::Vec as List;
 
 use serde::Deserialize;
 use soroban_sdk::String;
-use soroban_sdk::xdr::ToXdr;
 
 use super::*;
-use crate::digest;
+use crate::{digest, types};
 
 #[derive(Deserialize)]
 struct Vector {
@@ -71,33 +70,35 @@ fn hash(w: &World, text: &str) -> BytesN<32> {
     BytesN::from_array(&w.env, &hex::decode(text).unwrap().try_into().unwrap())
 }
 
-fn breakdown(of: &Meters) -> UsageBreakdown {
+fn breakdown(of: &Meters) -> types::Meters {
     let Meters { llm_in, llm_out, http_calls, runtime_ms } = of;
-    units(number(llm_in), number(llm_out), number(http_calls), number(runtime_ms))
+    types::Meters(number(llm_in), number(llm_out), number(http_calls), number(runtime_ms))
 }
 
-fn terms(w: &World, of: &Terms) -> RunTerms {
-    let UsageBreakdown { llm_in, llm_out, http_calls, runtime_ms } = breakdown(&of.rates);
-    RunTerms {
+fn terms(w: &World, of: &Terms) -> types::Terms {
+    let head = Head(
+        of.agent_id,
+        of.rate_version,
+        breakdown(&of.rates),
+        address(w, &of.developer),
+        hash(w, &of.manifest_hash),
+        Vec::from_iter(&w.env, of.attesters.iter().map(|key| hash(w, key))),
+    );
+    types::Terms {
         user: address(w, &of.user),
         opened_by: address(w, &of.opened_by),
-        agent_id: of.agent_id,
-        rate_version: of.rate_version,
-        rates: UsageMeterRates { llm_in, llm_out, http_calls, runtime_ms },
+        head,
         budgets: breakdown(&of.budgets),
         max_charge: number(&of.max_charge),
         runner_fee: number(&of.runner_fee),
         deadline: number(&of.deadline),
         opened_at: number(&of.opened_at),
-        developer: address(w, &of.developer),
-        manifest_hash: hash(w, &of.manifest_hash),
         request_hash: hash(w, &of.request_hash),
-        attesters: Vec::from_iter(&w.env, of.attesters.iter().map(|key| hash(w, key))),
     }
 }
 
-fn settled(w: &World, of: &Receipt) -> SettledRun {
-    SettledRun {
+fn settled(w: &World, of: &Receipt) -> types::SettledRun {
+    types::SettledRun {
         run_id: hash(w, &of.run_id),
         terms: terms(w, &of.terms),
         settled_by: address(w, &of.settled_by),
@@ -119,11 +120,10 @@ fn the_running_hash_is_that_of_the_vectors() {
     let mut before = w.bytes(0);
     for vector in vectors {
         let run = settled(&w, &vector.receipt);
-        assert_eq!(run.actual_charge + run.runner_fee + run.refund, ESCROW + run.terms.runner_fee);
-        let of = digest::terms(&w.env, &run.terms);
-        assert_eq!(hex::encode(of.to_array()), vector.terms_hash);
-        let xdr = run.clone().to_xdr(&w.env);
-        let sum = w.env.crypto().sha256(&xdr).to_array();
+        let escrow = ESCROW + number::<i128>(&vector.receipt.terms.runner_fee);
+        assert_eq!(run.actual_charge + run.runner_fee + run.refund, escrow);
+        assert_eq!(hex::encode(digest::terms(&w.env, &run.terms).to_array()), vector.terms_hash);
+        let sum = digest::receipt(&w.env, &run).to_array();
         assert_eq!(hex::encode(sum), vector.receipt_xdr_sha256);
         before = digest::receipts(&w.env, &before, number(&vector.receipt_number), &run);
         assert_eq!(hex::encode(before.to_array()), vector.receipts_hash);

@@ -19,7 +19,7 @@ fn a_settlement_charges_what_was_metered_and_returns_the_rest() {
         actual_charge: CHARGE,
         runner_fee: 0,
         refund: 400_500,
-        usage: usage(),
+        usage: metered(),
         output_hash: w.bytes(9),
         finalized_at: NOON + 5,
         receipt_number: 1,
@@ -79,10 +79,7 @@ fn another_settlement_of_a_settled_run_is_refused() {
     let closed = Err(VaultError::RunNotOpen);
     assert_eq!(w.settle_as(&w.runner, &run, &units(80, 40, 1, 501)), closed);
     assert_eq!(w.settle_as(&second, &run, &usage()), closed);
-    let (id, terms) = &run;
-    let other_hash = w.bytes(8);
-    let other = w.vault.try_finalize_run(id, &w.runner, terms, &usage(), &other_hash, &u64::MAX);
-    assert_eq!(flat(other), closed);
+    assert_eq!(w.finalize(&w.runner, &run, &usage(), 8, u64::MAX), closed);
     let mut lie = run.clone();
     lie.1.developer = w.user.clone();
     assert_eq!(w.settle(&lie), closed);
@@ -189,20 +186,18 @@ fn checks_come_in_their_order() {
     let mut run = w.opened(1);
     w.registry.remove_runner(&w.agent, &w.runner);
     let settle = |run: &(BytesN<32>, RunTerms), usage: &UsageBreakdown, until: u64| {
-        let (id, terms) = run;
-        let hash = w.bytes(9);
-        flat(w.vault.try_finalize_run(id, &w.runner, terms, usage, &hash, &until)).err()
+        w.finalize(&w.runner, run, usage, 9, until).err()
     };
     assert_eq!(settle(&run, &usage(), NOON), Some(VaultError::UnauthorizedRunner));
     let over = units(101, 0, 0, 0);
     assert_eq!(settle(&run, &over, NOON), Some(VaultError::UsageExceedsBudget));
+    run.1.opened_at += 1;
+    assert_eq!(settle(&run, &over, NOON), Some(VaultError::RunTermsMismatch));
+    w.vault.void_run(&run.0, &w.runner, &0, &u64::MAX);
+    assert_eq!(settle(&run, &over, NOON), Some(VaultError::RunNotOpen));
+    run.0 = w.bytes(1);
+    assert_eq!(settle(&run, &over, NOON), Some(VaultError::RunNotFound));
     let negative = units(101, -1, 0, 0);
     assert_eq!(settle(&run, &negative, NOON), Some(VaultError::InvalidAmount));
-    run.1.opened_at += 1;
-    assert_eq!(settle(&run, &negative, NOON), Some(VaultError::RunTermsMismatch));
-    w.vault.void_run(&run.0, &w.runner, &0, &u64::MAX);
-    assert_eq!(settle(&run, &negative, NOON), Some(VaultError::RunNotOpen));
-    run.0 = w.bytes(1);
-    assert_eq!(settle(&run, &negative, NOON), Some(VaultError::RunNotFound));
     assert_eq!(settle(&run, &negative, NOON - 1), Some(VaultError::Expired));
 }

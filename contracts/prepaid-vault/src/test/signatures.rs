@@ -24,8 +24,9 @@ fn every_call_is_signed_by_its_owner_alone() {
     }));
     let id = w.open(1);
     let hash = w.bytes(9);
+    let signed = Some(w.attest(&(id.clone(), run.clone()), &usage()));
     assert!(signer(&w, runner, || {
-        w.vault.finalize_run(&id, runner, &run, &usage(), &hash, &u64::MAX);
+        w.vault.finalize_run(&id, runner, &run, &usage(), &hash, &0, &signed, &u64::MAX);
     }));
     let (second, third) = (w.open(2), w.open(3));
     assert!(signer(&w, runner, || w.vault.void_run(&second, runner, &0, &u64::MAX)));
@@ -54,7 +55,9 @@ fn without_a_signature_nothing_happens() {
     assert!(v.try_grant_runner(user, &w.developer, &w.agent, &None).is_err());
     assert!(v.try_revoke_runner(user, runner, &w.agent).is_err());
     assert!(v.try_open_run(user, runner, &w.agent, &1, &budgets(), &w.terms(3)).is_err());
-    assert!(v.try_finalize_run(&run.0, runner, &run.1, &usage(), &hash, &u64::MAX).is_err());
+    let (id, terms, signed) = (&run.0, &run.1, Some(w.attest(&run, &usage())));
+    let settled = v.try_finalize_run(id, runner, terms, &usage(), &hash, &0, &signed, &u64::MAX);
+    assert!(settled.is_err());
     assert!(v.try_void_run(&run.0, runner, &0, &u64::MAX).is_err());
     assert!(v.try_claim_developer(&w.developer, &1).is_err());
     assert!(v.try_claim_runner(runner, &1).is_err());

@@ -8,6 +8,7 @@
 use soroban_sdk::xdr::{AccountId, PublicKey, ScAddress, ToXdr, Uint256};
 use soroban_sdk::{IntoVal, TryFromVal, Val};
 
+use super::batch::{OpenRun, Settlement, openings, settlements};
 use super::hostile::{HostileToken, HostileTokenClient, Mood};
 use super::*;
 use crate::batch::{MAX_OPENS, MAX_SETTLEMENTS};
@@ -61,7 +62,9 @@ impl Crowd {
             let runners = vec![&w.env, w.runner.clone()];
             let card = card(&w.env, 10_000);
             let agent = w.registry.register_agent(&developer, &None, &runners, &card);
-            let keys = Vec::from_slice(&w.env, &[1, 2, 3, 4].map(|key| w.bytes(key)));
+            let others = [1, 2, 3].map(|key| w.bytes(key));
+            let mut keys = vec![&w.env, attester(&w.env)];
+            keys.append(&Vec::from_slice(&w.env, &others));
             w.registry.set_attesters(&agent, &keys);
             w.vault.deposit(&user, &100_000_000);
             let limits = GrantLimits { per_run_cap: 0, total_cap: 0, max_runner_fee: 1 };
@@ -83,34 +86,37 @@ impl Crowd {
         }
     }
 
-    fn open_all(&self, nonce: u8, deadline: u64) -> Vec<OpenRun> {
+    /// Opens a run for each user in as many calls as that takes; answers them and what the last
+    /// took.
+    fn open_all(&self, nonce: u8, deadline: u64) -> (std::vec::Vec<OpenRun>, Used) {
         let run = |item| self.run(item, nonce, deadline);
         let all: std::vec::Vec<_> = (0..self.users.len()).map(run).collect();
+        let mut used = None;
         for runs in all.chunks(MAX_OPENS as usize) {
-            let runs = Vec::from_slice(&self.w.env, runs);
-            let codes = self.w.vault.open_runs(&self.w.runner, &u64::MAX, &runs);
+            let (heads, items) = openings(&self.w, runs);
+            let codes = self.w.vault.open_runs(&self.w.runner, &u64::MAX, &heads, &items);
+            used = Some(self.used(&(self.w.runner.clone(), u64::MAX, heads, items)));
             assert!(codes.iter().all(|code| code == 0), "{codes:?}");
         }
-        Vec::from_slice(&self.w.env, &all)
+        (all, used.unwrap())
     }
 
     /// A full batch of opens, each of which also sweeps, and the size of its arguments.
     fn opens(&self) -> Used {
         self.open_all(1, NOON + HOUR);
         self.w.at(NOON + DAY);
-        let runs = self.open_all(2, NOON + DAY + HOUR);
-        self.used(&(self.w.runner.clone(), u64::MAX, runs))
+        self.open_all(2, NOON + DAY + HOUR).1
     }
 
     /// A full batch of settlements, each of which also sweeps, and the size of its arguments.
     fn settlements(&self) -> Used {
         self.open_all(1, NOON + HOUR);
-        let runs = self.open_all(2, NOON + DAY);
+        let (runs, _) = self.open_all(2, NOON + DAY);
         self.w.at(NOON + DAY - HOUR);
-        let one = |run: OpenRun| self.settlement(&run);
-        let items = Vec::from_iter(&self.w.env, runs.iter().map(one));
-        let codes = self.w.vault.finalize_runs(&self.w.runner, &u64::MAX, &items);
-        let used = self.used(&(self.w.runner.clone(), u64::MAX, items));
+        let runs: std::vec::Vec<_> = runs.iter().map(|run| self.settlement(run)).collect();
+        let (heads, items) = settlements(&self.w, &runs);
+        let codes = self.w.vault.finalize_runs(&self.w.runner, &u64::MAX, &heads, &items);
+        let used = self.used(&(self.w.runner.clone(), u64::MAX, heads, items));
         assert!(codes.iter().all(|code| code == 0), "{codes:?}");
         used
     }
@@ -136,7 +142,9 @@ impl Crowd {
         let (nonce, caller) = (&run.nonce, &self.w.runner);
         let id = || crate::digest::run_id(&self.w.env, &run.user, caller, nonce, run.deadline);
         let run_id = self.w.env.as_contract(&self.w.vault.address, id);
-        Settlement { run_id, terms, usage: usage(), output_hash: self.w.bytes(9) }
+        let signature = Some(self.w.attest(&(run_id.clone(), terms.clone()), &usage()));
+        let output_hash = self.w.bytes(9);
+        Settlement { run_id, terms, usage: usage(), output_hash, attester: 0, signature }
     }
 
     /// What the last call took, which had these arguments.
@@ -161,8 +169,8 @@ fn account(env: &Env, number: u8) -> Address {
 
 /// What a batch takes must be within every limit; answers its bytes of events and return value.
 fn within_limits(items: u32, used: &Used) -> u32 {
-    // Arguments stand twice in a transaction: in the call and in what is signed for it.
-    let transaction = 2 * used.argument_bytes + used.entries * KEY_BYTES + ENVELOPE_BYTES;
+    // Arguments are in a transaction once: what is signed for a batch is a digest (V18).
+    let transaction = used.argument_bytes + used.entries * KEY_BYTES + ENVELOPE_BYTES;
     let told = used.event_bytes + 12 + 8 * items;
     std::println!(
         "{items} items: {} instructions, {} bytes of memory, {} entries written of {}, \

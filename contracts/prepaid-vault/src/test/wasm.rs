@@ -1,5 +1,5 @@
-//! The committed Wasm: it is what its checksum says, it names what is public and nothing else, and it
-//! does what the source does.
+//! The committed Wasm: it is what its checksum says, it names what is public and nothing else, and
+//! it does what the source does.
 
 use std::format;
 use std::string::String;
@@ -7,6 +7,7 @@ use std::vec::Vec as List;
 
 use sha2::{Digest, Sha256};
 
+use super::batch::{OpenRun, Settlement};
 use super::*;
 
 pub(crate) const VAULT: &[u8] = include_bytes!("../../../wasm/prepaid_vault.wasm");
@@ -120,14 +121,15 @@ fn tell_of_batches_and_administration(w: &World, tell: &mut dyn FnMut(&dyn core:
     let limits = GrantLimits { per_run_cap: ESCROW, total_cap: 0, max_runner_fee: 7 };
     w.vault.set_grant_limits(user, runner, &w.agent, &limits);
     tell(&w.vault.grant_limits(user, runner, &w.agent));
-    let over = OpenRun { runner_fee: 1, ..batch::open_run(w, 20) };
-    let runs = vec![&w.env, batch::open_run(w, 21), over];
-    tell(&w.vault.open_runs(runner, &u64::MAX, &runs));
-    tell(&flat(w.vault.try_open_runs(runner, &u64::MAX, &Vec::new(&w.env))));
+    let over = OpenRun { runner_fee: 9, ..batch::open_run(w, 20) };
+    let (heads, items) = batch::openings(w, &[batch::open_run(w, 21), over]);
+    tell(&w.vault.open_runs(runner, &u64::MAX, &heads, &items));
+    let (none, no_heads) = (Vec::new(&w.env), Vec::new(&w.env));
+    tell(&flat(w.vault.try_open_runs(runner, &u64::MAX, &no_heads, &none)));
     let item = batch::settlement(w, (w.open(22), w.pinned(&w.terms(22))));
-    let nothing = Settlement { usage: units(0, 0, 0, 0), ..item.clone() };
-    let items = vec![&w.env, nothing, item];
-    tell(&w.vault.finalize_runs(runner, &u64::MAX, &items));
+    let nothing = Settlement { usage: units(0, 0, 0, 0), signature: None, ..item.clone() };
+    let (heads, items) = batch::settlements(w, &[nothing, item]);
+    tell(&w.vault.finalize_runs(runner, &u64::MAX, &heads, &items));
     w.vault.pause_opens();
     tell(&w.try_open(&w.terms(23)));
     w.vault.resume_opens();

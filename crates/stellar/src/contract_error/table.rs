@@ -1,5 +1,6 @@
 //! Every numbered error of the contracts (V11): the one table that the command line, the runner and
-//! `docs/contract-errors.md` share. A test holds numbers and names equal to the committed Wasm's interface.
+//! `docs/contract-errors.md` share. A test holds numbers and names equal to the committed Wasm's
+//! interface.
 
 /// One error of one contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +63,12 @@ pub const VAULT: &[Row] = rows! {
     29 AccountingBroken: "the vault's books do not add up; nothing was changed" => "stop and report it: this is a defect";
     30 GrantRunCapExceeded: "the escrow is more than the grant's limits allow one run" => "lower the budget, or the user raises the limit";
     31 GrantTotalExceeded: "what the grant has used and this escrow are more than its limits allow" => "the user raises the limit, or grants anew";
-    32 OpensPaused: "the vault's administrator has paused new runs; open ones go on" => "wait until he resumes them";
-    33 AdminNotProposed: "nobody was proposed as administrator" => "the administrator proposes first";
-    34 UpgradeNotScheduled: "no upgrade to this code is scheduled" => "schedule it first, or check the hash";
+    32 OpensPaused: "the vault's administrator has paused new runs; open ones go on" => "wait until new runs are resumed";
+    33 AdminNotProposed: "no one was proposed as administrator" => "the administrator proposes first";
+    34 UpgradeNotScheduled: "no upgrade to this code is scheduled, or it lapsed 14 days after it became ready" => "schedule it first, or check the hash";
     35 UpgradeNotReady (retryable): "the scheduled upgrade's time has not come" => "wait: an upgrade takes seven days";
-    36 InvalidBatchSize: "a batch of no items, or of more than one transaction holds" => "split the batch";
+    36 InvalidBatchSize: "a batch of no items, of more than one transaction holds, or of more heads than items" => "split the batch";
+    37 NotAttested: "something would be taken without the signature of one of the run's attesters" => "settle with module-gate's signature, or with zero usage, which returns everything";
 };
 
 /// The registry's errors.
@@ -75,14 +77,14 @@ pub const REGISTRY: &[Row] = rows! {
     2 AgentNotFound: "no agent has this id" => "check the agent's number";
     3 Unauthorized: "the registry names no administrator" => "check the contract id";
     4 InvalidRunnerList: "no runner at registration, or more than 16" => "name 1 to 16 runners";
-    5 InvalidRates: "a rate is negative" => "correct the rate";
+    5 InvalidRates: "a rate is negative or above 2^63 - 1" => "correct the rate";
     6 RunnerNotFound: "the agent does not list this runner" => "nothing is left to remove";
     7 RateCardNotFound: "the agent has no rate card of this version" => "versions are 1 to latest_rate_version";
     8 InvalidMetadataUri: "the metadata URI has more than 256 bytes" => "shorten it";
     9 InvalidAttesters: "more than 4 attestation keys" => "name at most 4";
     10 CounterExhausted: "no id or version is left to give" => "register another agent";
-    11 AdminNotProposed: "nobody was proposed as administrator" => "the administrator proposes first";
-    12 UpgradeNotScheduled: "no upgrade to this code is scheduled" => "schedule it first, or check the hash";
+    11 AdminNotProposed: "no one was proposed as administrator" => "the administrator proposes first";
+    12 UpgradeNotScheduled: "no upgrade to this code is scheduled, or it lapsed 14 days after it became ready" => "schedule it first, or check the hash";
     13 UpgradeNotReady (retryable): "the scheduled upgrade's time has not come" => "wait: an upgrade takes seven days";
 };
 

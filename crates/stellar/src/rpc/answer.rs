@@ -83,8 +83,8 @@ pub enum SendAnswer {
 pub struct Rejection {
     /// The result's code, such as `TxBadSeq`.
     pub code: String,
-    /// Whether, as the answer to the first send of a hash, it proves that the transaction is not and will
-    /// not be applied (R13).
+    /// Whether, as the answer to the first send of a hash, it proves that the transaction is not
+    /// and will not be applied (R13).
     pub definite: bool,
 }
 
@@ -122,9 +122,9 @@ struct Told {
 }
 
 impl TransactionStatus {
-    /// Whether this answer proves that a transaction was not and will not be applied: the node does not
-    /// know it, its newest ledger closed after the transaction's last moment, and it still keeps the
-    /// ledger that was current when the transaction was signed.
+    /// Whether this answer proves that a transaction was not and will not be applied: the node does
+    /// not know it, its newest ledger closed after the transaction's last moment, and it still
+    /// keeps the ledger that was current when the transaction was signed.
     pub const fn proves_absent(&self, max_time: u64, signed_at_ledger: u32) -> bool {
         matches!(self.outcome, Outcome::NotFound)
             && self.clock.latest_close > max_time
@@ -134,8 +134,8 @@ impl TransactionStatus {
 }
 
 impl Applied {
-    /// The error of a contract that made it fail, where the node tells. The number is read as one of
-    /// `kind`, the contract that was called.
+    /// The error of a contract that made it fail, where the node tells. The number is read as one
+    /// of `kind`, the contract that was called.
     pub fn contract_error(&self, kind: ContractKind) -> Option<ContractError> {
         if self.success {
             return None;

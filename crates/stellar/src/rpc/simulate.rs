@@ -51,8 +51,8 @@ impl Rpc {
     ///
     /// # Errors
     ///
-    /// [`ChainError::Contract`] when a contract refuses, [`ChainError::Simulation`] when the host does,
-    /// [`ChainError::Archived`], [`ChainError::Decode`], [`ChainError::Rpc`].
+    /// [`ChainError::Contract`] when a contract refuses, [`ChainError::Simulation`] when the host
+    /// does, [`ChainError::Archived`], [`ChainError::Decode`], [`ChainError::Rpc`].
     pub(crate) async fn simulate(
         &self,
         call: &Call,

@@ -154,7 +154,8 @@ fn signature_bytes(account: &Address, value: &ScVal) -> Option<[u8; 64]> {
     field("signature")?.try_into().ok()
 }
 
-/// A node that lies must not get a signature for another call, other arguments or further transfers.
+/// A node that lies must not get a signature for another call, other arguments or further
+/// transfers.
 fn require_asked(
     request: &PrepareRequest<'_>,
     proposed: &SorobanAuthorizedInvocation,
@@ -284,20 +285,39 @@ mod tests {
         root: &Invocation,
         inner: &[Invocation],
     ) -> Result<(), ChainError> {
-        let (network, source) = (Network::standalone(), Keypair::from_seed(&[9; 32]));
         let mut asked = invocation("deposit", 5);
         asked.covers = vec![invocation("transfer", 5)];
-        let call = Call::from(asked);
-        let request = PrepareRequest {
-            network: &network,
-            source: &source,
-            call: &call,
+        signs_as(&asked, signers, user, authorized(root, inner))
+    }
+
+    fn request<'a>(
+        network: &'a Network,
+        source: &'a Keypair,
+        call: &'a Call,
+        signers: &'a [&'a Keypair],
+    ) -> PrepareRequest<'a> {
+        PrepareRequest {
+            network,
+            source,
+            call,
             signers,
             max_time_unix: 0,
             auth_valid_ledgers: 10,
             fee_ceiling: 0,
-        };
-        let signed = sign_all(&request, &[proposal(user, authorized(root, inner))], 77)?;
+        }
+    }
+
+    /// Whether `user` signs this proposal when `asked` was asked for.
+    fn signs_as(
+        asked: &Invocation,
+        signers: &[&Keypair],
+        user: &Keypair,
+        proposed: SorobanAuthorizedInvocation,
+    ) -> Result<(), ChainError> {
+        let (network, source) = (Network::standalone(), Keypair::from_seed(&[9; 32]));
+        let call = Call::from(asked.clone());
+        let request = request(&network, &source, &call, signers);
+        let signed = sign_all(&request, &[proposal(user, proposed)], 77)?;
         let SorobanCredentials::AddressV2(credentials) = &signed[0].credentials else {
             panic!("{signed:?}")
         };
@@ -318,6 +338,43 @@ mod tests {
         assert!(sign(&transfer, &[]).is_err());
         assert!(sign(&deposit, &[invocation("transfer", 6)]).is_err());
         assert!(sign(&deposit, &[transfer, invocation("approve", 1)]).is_err());
+    }
+
+    /// A batch's signer authorises one digest. A node that proposes another digest, the plain
+    /// arguments, or a call beside it gets nothing signed (V18).
+    #[test]
+    fn of_a_batch_only_the_digest_that_was_computed_here_is_signed() {
+        let user = Keypair::from_seed(&[7; 32]);
+        let vault = crate::vault::Vault(Address::Contract([1; 32]));
+        let run = crate::vault::tests::open(user.address());
+        let asked = vault.open_runs(user.address(), 60, &[run.clone()]).unwrap();
+        let other = vault.open_runs(user.address(), 61, &[run]).unwrap();
+        let transfer = invocation("transfer", 5);
+
+        let proposed = |args: &Invocation, inner: &[Invocation]| {
+            let mut root = authorized(args, inner);
+            root.function = SorobanAuthorizedFunction::ContractFn(args.authorized().unwrap());
+            signs_as(&asked, &[&user], &user, root)
+        };
+        assert!(proposed(&asked, &[]).is_ok());
+        assert!(proposed(&other, &[]).is_err(), "another digest");
+        assert!(proposed(&asked, std::slice::from_ref(&transfer)).is_err(), "a call beside it");
+        assert!(
+            signs_as(&asked, &[&user], &user, authorized(&asked, &[])).is_err(),
+            "the arguments instead of their digest"
+        );
+
+        // The same of an entry that the source's own signature would cover.
+        let (network, source) = (Network::standalone(), Keypair::from_seed(&[9; 32]));
+        let call = Call::from(asked);
+        let request = request(&network, &source, &call, &[]);
+        let mut root = authorized(&other, &[]);
+        root.function = SorobanAuthorizedFunction::ContractFn(other.authorized().unwrap());
+        let entry = SorobanAuthorizationEntry {
+            credentials: SorobanCredentials::SourceAccount,
+            root_invocation: root,
+        };
+        assert!(sign_all(&request, &[entry], 77).is_err(), "the source's own entry");
     }
 
     #[test]

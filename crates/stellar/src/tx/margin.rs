@@ -6,24 +6,34 @@ use super::PrepareRequest;
 use crate::ChainError;
 use crate::rpc::Simulation;
 
-/// Simulation's resources with room for what may change before the transaction is applied, and the fee
-/// that follows. What is refundable and unused comes back.
+/// What a transaction declares of these simulated resources.
+///
+/// Room is needed for what may change between simulation and inclusion: an account that a day's end
+/// makes sweep as well, an entry that somebody else wrote meanwhile, the signatures that simulation
+/// only estimates. The entries themselves are in the footprint and have fixed forms, so a
+/// thirty-second is enough for the bytes written; a ledger's space goes by what is declared, so
+/// more would be wasted.
+pub fn declared(resources: &SorobanResources) -> SorobanResources {
+    let more = |value: u32, part: u32, least: u32| value.saturating_add((value / part).max(least));
+    SorobanResources {
+        footprint: resources.footprint.clone(),
+        instructions: more(resources.instructions, 10, 500_000),
+        disk_read_bytes: more(resources.disk_read_bytes, 4, 1_024),
+        write_bytes: more(resources.write_bytes, 32, 512),
+    }
+}
+
+/// Simulation's resources with room for what may change before the transaction is applied, and the
+/// fee that follows. What is refundable and unused comes back.
 pub(super) fn with_margin(
     request: &PrepareRequest<'_>,
     simulation: &Simulation,
     inclusion: u64,
 ) -> Result<(SorobanTransactionData, u32), ChainError> {
-    let more = |value: u32, least: u32| value.saturating_add((value / 4).max(least));
-    let resources = &simulation.data.resources;
     let resource_fee =
         simulation.resource_fee.saturating_add((simulation.resource_fee / 3).max(20_000));
     let mut data = simulation.data.clone();
-    data.resources = SorobanResources {
-        footprint: resources.footprint.clone(),
-        instructions: more(resources.instructions, 500_000),
-        disk_read_bytes: more(resources.disk_read_bytes, 1_024),
-        write_bytes: more(resources.write_bytes, 1_024),
-    };
+    data.resources = declared(&simulation.data.resources);
     data.resource_fee = i64::try_from(resource_fee).unwrap_or(i64::MAX);
     let needed = resource_fee.saturating_add(inclusion);
     match u32::try_from(needed) {

@@ -15,10 +15,10 @@ const POLL: Duration = Duration::from_millis(300);
 ///
 /// # Errors
 ///
-/// Those of [`prepare`]; [`ChainError::Contract`] when the call failed on the ledger by a contract's error;
-/// [`ChainError::Transaction`] when it failed otherwise, was rejected, or did not appear before its last
-/// moment. An RPC that stops answering after the send is [`ChainError::Rpc`]: the transaction's fate is then
-/// unknown.
+/// Those of [`prepare`]; [`ChainError::Contract`] when the call failed on the ledger by a
+/// contract's error; [`ChainError::Transaction`] when it failed otherwise, was rejected, or did not
+/// appear before its last moment. An RPC that stops answering after the send is
+/// [`ChainError::Rpc`]: the transaction's fate is then unknown.
 pub async fn submit_and_wait(
     rpc: &Rpc,
     request: &PrepareRequest<'_>,

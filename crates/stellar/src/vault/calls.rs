@@ -35,14 +35,34 @@ pub struct Finalize {
     pub run_id: Digest,
     /// The settler; signs.
     pub runner: Address,
-    /// The terms as the opened event told them.
+    /// The terms that the opened event states.
     pub terms: RunTerms,
     /// What was metered.
     pub usage: Usage,
     /// Digest of the seal, or of the failure.
     pub output_hash: Digest,
+    /// What an attester of the run signed about it. Without it nothing is taken (V16).
+    pub attestation: Option<Attestation>,
     /// After this ledger time the call fails. Unix seconds.
     pub valid_until: u64,
+}
+
+/// An attester's signature over a settlement: [`wire::settlement::message`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attestation {
+    /// The place of its key among the run's attesters, from 0.
+    pub attester: u32,
+    /// The signature.
+    pub signature: [u8; 64],
+}
+
+impl Finalize {
+    /// Place and signature as the vault takes them.
+    pub(super) fn attestation_vals(&self) -> Result<(ScVal, ScVal), ChainError> {
+        let place = self.attestation.map_or(0, |attestation| attestation.attester);
+        let signature = self.attestation.map(|attestation| scval::bytes(&attestation.signature));
+        Ok((ScVal::U32(place), scval::option(signature.transpose()?)))
+    }
 }
 
 impl Vault {
@@ -81,7 +101,8 @@ impl Vault {
         self.call("get_policy", vec![user.to_val()])
     }
 
-    /// Lets `runner` open runs of the agent for the user, until `expires_at` (Unix seconds) if given.
+    /// Lets `runner` open runs of the agent for the user, until `expires_at` (Unix seconds) if
+    /// given.
     pub fn grant_runner(
         &self,
         user: Address,
@@ -96,7 +117,8 @@ impl Vault {
         )
     }
 
-    /// Sets what the runner is allowed for the agent, before the grant or after; survives revocation.
+    /// Sets what the runner is allowed for the agent, before the grant or after; survives
+    /// revocation.
     ///
     /// # Errors
     ///
@@ -140,7 +162,8 @@ impl Vault {
         )
     }
 
-    /// Opens a run: escrows the highest price. Answers the run's id, which [`crate::ids::run_id`] computes too.
+    /// Opens a run: escrows the highest price. Answers the run's id, which [`crate::ids::run_id`]
+    /// computes too.
     ///
     /// # Errors
     ///
@@ -163,12 +186,15 @@ impl Vault {
     ///
     /// As [`Vault::deposit`], and those of [`RunTerms::to_val`].
     pub fn finalize_run(&self, finalize: &Finalize) -> Result<Invocation, ChainError> {
+        let (attester, signature) = finalize.attestation_vals()?;
         let args = vec![
             scval::bytes(finalize.run_id.as_bytes())?,
             finalize.runner.to_val(),
             finalize.terms.to_val()?,
             usage_to(&finalize.usage)?,
             scval::bytes(finalize.output_hash.as_bytes())?,
+            attester,
+            signature,
             ScVal::U64(finalize.valid_until),
         ];
         Ok(self.call("finalize_run", args))
@@ -202,7 +228,7 @@ impl Vault {
         Ok(self.call("reclaim_run", vec![scval::bytes(run_id.as_bytes())?]))
     }
 
-    /// The same with the user's signature, for his own runs only.
+    /// The same with the user's signature, for the user's own runs only.
     ///
     /// # Errors
     ///
@@ -226,7 +252,7 @@ impl Vault {
         self.call("account", vec![user.to_val()])
     }
 
-    /// The run's record; [`super::RunRecord::from_val`]. Gone a day after its deadline.
+    /// The run's record; [`super::RunRecord::from_val`]. Gone when its life has ended (V17).
     ///
     /// # Errors
     ///

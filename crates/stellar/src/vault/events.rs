@@ -1,11 +1,11 @@
-//! What the vault tells when a run is opened or settled.
+//! The vault's events of runs that are opened or settled. Their data are vectors (V18).
 
 use serde::{Deserialize, Serialize};
 use wire::{Digest, Usage};
 
 use super::calls::Vault;
 use super::run::{RunReceipt, SettledRun};
-use super::terms::{RunTerms, usage_from};
+use super::terms::{RunTerms, meters_from};
 use crate::rpc::{Applied, Event};
 use crate::scval::Reader;
 use crate::{Address, ChainError};
@@ -49,8 +49,8 @@ pub struct RunFinalized {
     pub receipts_hash: Digest,
 }
 
-/// The opened event of `run_id` among what an applied transaction emitted; `None` when it opened nothing,
-/// as a repeat does.
+/// The opened event of `run_id` among what an applied transaction emitted; `None` when it opened
+/// nothing, as a repeat does.
 ///
 /// # Errors
 ///
@@ -60,11 +60,11 @@ pub fn opened(
     vault: &Vault,
     run_id: &Digest,
 ) -> Result<Option<RunOpened>, ChainError> {
-    find(applied, vault, "opened", RunOpened::from_event, |told| told.run_id == *run_id)
+    find(applied, vault, "opened", run_id, RunOpened::from_event)
 }
 
-/// The finalized event of `run_id` among what an applied transaction emitted; `None` when it settled
-/// nothing, as a repeat does.
+/// The finalized event of `run_id` among what an applied transaction emitted; `None` when it
+/// settled nothing, as a repeat does.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub fn finalized(
     vault: &Vault,
     run_id: &Digest,
 ) -> Result<Option<RunFinalized>, ChainError> {
-    find(applied, vault, "finalized", RunFinalized::from_event, |told| told.run_id == *run_id)
+    find(applied, vault, "finalized", run_id, RunFinalized::from_event)
 }
 
 impl RunOpened {
@@ -85,7 +85,7 @@ impl RunOpened {
     /// [`ChainError::Decode`] naming the field.
     pub fn from_event(event: &Event) -> Result<Self, ChainError> {
         let data = Reader::new("run opened", &event.data);
-        Ok(Self { run_id: data.field("run_id")?.digest()?, terms: RunTerms::from_val(&data)? })
+        Ok(Self { run_id: data.item(0)?.digest()?, terms: RunTerms::from_data(&data, 1)? })
     }
 }
 
@@ -98,17 +98,17 @@ impl RunFinalized {
     pub fn from_event(event: &Event) -> Result<Self, ChainError> {
         let data = Reader::new("run finalized", &event.data);
         Ok(Self {
-            run_id: data.field("run_id")?.digest()?,
-            user: data.field("user")?.address()?,
-            runner: data.field("runner")?.address()?,
-            actual_charge: data.field("actual_charge")?.i128()?,
-            runner_fee: data.field("runner_fee")?.i128()?,
-            refund: data.field("refund")?.i128()?,
-            usage: usage_from(&data.field("usage")?)?,
-            output_hash: data.field("output_hash")?.digest()?,
-            finalized_at: data.field("finalized_at")?.u64()?,
-            receipt_number: data.field("receipt_number")?.u64()?,
-            receipts_hash: data.field("receipts_hash")?.digest()?,
+            run_id: data.item(0)?.digest()?,
+            user: data.item(1)?.address()?,
+            runner: data.item(2)?.address()?,
+            actual_charge: data.item(3)?.i128()?,
+            runner_fee: data.item(4)?.i128()?,
+            refund: data.item(5)?.i128()?,
+            usage: meters_from(&data.item(6)?)?,
+            output_hash: data.item(7)?.digest()?,
+            finalized_at: data.item(8)?.u64()?,
+            receipt_number: data.item(9)?.u64()?,
+            receipts_hash: data.item(10)?.digest()?,
         })
     }
 
@@ -139,19 +139,22 @@ impl RunFinalized {
     }
 }
 
+/// The event of this run. Events of other runs are passed by unread: what one run's event holds
+/// must not keep anybody from another's (V19).
 fn find<T>(
     applied: &Applied,
     vault: &Vault,
     name: &str,
+    run_id: &Digest,
     read: impl Fn(&Event) -> Result<T, ChainError>,
-    is_it: impl Fn(&T) -> bool,
 ) -> Result<Option<T>, ChainError> {
     for event in &applied.events {
-        if event.contract == vault.0 && event.has_topics(&["run", name]) {
-            let told = read(event)?;
-            if is_it(&told) {
-                return Ok(Some(told));
-            }
+        if event.contract != vault.0 || !event.has_topics(&["run", name]) {
+            continue;
+        }
+        let id = Reader::new("run event", &event.data).item(0).and_then(|id| id.digest());
+        if id.is_ok_and(|id| id == *run_id) {
+            return read(event).map(Some);
         }
     }
     Ok(None)

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 use stellar_xdr::ScVal;
 use wire::{Digest, Usage};
 
-use super::terms::{RunTerms, usage_from, usage_to};
+use super::terms::{RunTerms, meters_from, meters_to};
 use crate::scval::{self, Reader};
 use crate::{Address, ChainError};
 
-/// Where a run stands. An open run whose deadline has passed is over, whatever its record says.
+/// The state of a run. An open run whose deadline has passed is over, whatever its record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifecycle {
@@ -21,7 +21,7 @@ pub enum Lifecycle {
         charge: i128,
         /// Digest of the seal, or of the failure.
         output_hash: Digest,
-        /// Digest of settler and usage.
+        /// [`super::settlement_hash`]: settler, usage, and whether a signature was given.
         settlement: Digest,
     },
     /// Given up by its opener, with a reason of its own numbering.
@@ -30,7 +30,7 @@ pub enum Lifecycle {
     Reclaimed,
 }
 
-/// What is known of a run while its record lives: until a day after its deadline (V3).
+/// What is known of a run while its record lives (V17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// Who pays.
@@ -53,7 +53,7 @@ pub struct RunRecord {
     pub grant_serial: u32,
     /// [`RunTerms::hash`] of its terms.
     pub terms_hash: Digest,
-    /// Where it stands.
+    /// Its state.
     pub lifecycle: Lifecycle,
 }
 
@@ -154,33 +154,34 @@ impl RunReceipt {
 }
 
 impl SettledRun {
-    /// The digest that the account's running hash takes in: SHA-256 of the receipt as `ScVal` XDR.
+    /// The digest that the account's running hash takes in: SHA-256 of [`SettledRun::to_xdr`].
     ///
     /// # Errors
     ///
-    /// As [`RunTerms::to_val`].
+    /// As [`RunTerms::hash`].
     pub fn hash(&self) -> Result<Digest, ChainError> {
         Ok(Digest::of(&self.to_xdr()?))
     }
 
-    /// The receipt as the vault hashes it, which lists of receipts keep.
+    /// The receipt as the vault hashes it, which lists of receipts keep: a vector, with the terms as
+    /// the opened event states them.
     ///
     /// # Errors
     ///
-    /// As [`RunTerms::to_val`].
+    /// As [`RunTerms::hash`].
     pub fn to_xdr(&self) -> Result<Vec<u8>, ChainError> {
-        let value = scval::map([
-            ("run_id", scval::bytes(self.run_id.as_bytes())?),
-            ("terms", self.terms.to_val()?),
-            ("settled_by", self.settled_by.to_val()),
-            ("usage", usage_to(&self.usage)?),
-            ("output_hash", scval::bytes(self.output_hash.as_bytes())?),
-            ("actual_charge", scval::i128(self.actual_charge)),
-            ("runner_fee", scval::i128(self.runner_fee)),
-            ("refund", scval::i128(self.refund)),
-            ("finalized_at", ScVal::U64(self.finalized_at)),
+        let receipt = scval::vec(vec![
+            scval::bytes(self.run_id.as_bytes())?,
+            self.terms.to_data()?,
+            self.settled_by.to_val(),
+            meters_to(&self.usage)?,
+            scval::bytes(self.output_hash.as_bytes())?,
+            scval::i128(self.actual_charge),
+            scval::i128(self.runner_fee),
+            scval::i128(self.refund),
+            ScVal::U64(self.finalized_at),
         ])?;
-        scval::to_xdr(&value)
+        scval::to_xdr(&receipt)
     }
 
     /// Reads what [`SettledRun::to_xdr`] made.
@@ -192,15 +193,15 @@ impl SettledRun {
         let value: ScVal = scval::from_xdr("receipt", bytes)?;
         let receipt = Reader::new("receipt", &value);
         Ok(Self {
-            run_id: receipt.field("run_id")?.digest()?,
-            terms: RunTerms::from_val(&receipt.field("terms")?)?,
-            settled_by: receipt.field("settled_by")?.address()?,
-            usage: usage_from(&receipt.field("usage")?)?,
-            output_hash: receipt.field("output_hash")?.digest()?,
-            actual_charge: receipt.field("actual_charge")?.i128()?,
-            runner_fee: receipt.field("runner_fee")?.i128()?,
-            refund: receipt.field("refund")?.i128()?,
-            finalized_at: receipt.field("finalized_at")?.u64()?,
+            run_id: receipt.item(0)?.digest()?,
+            terms: RunTerms::from_data(&receipt.item(1)?, 0)?,
+            settled_by: receipt.item(2)?.address()?,
+            usage: meters_from(&receipt.item(3)?)?,
+            output_hash: receipt.item(4)?.digest()?,
+            actual_charge: receipt.item(5)?.i128()?,
+            runner_fee: receipt.item(6)?.i128()?,
+            refund: receipt.item(7)?.i128()?,
+            finalized_at: receipt.item(8)?.u64()?,
         })
     }
 }

@@ -15,8 +15,8 @@ use crate::{Address, ChainError, Rpc, tx};
 pub struct RunState {
     /// The ledger that was read.
     pub ledger: u32,
-    /// The record, and the last ledger that it lives in. Absence says nothing about a run whose record may
-    /// have ended (R13).
+    /// The record, and the last ledger that it lives in. Absence says nothing about a run whose
+    /// record may have ended (R13).
     pub record: Option<(RunRecord, u32)>,
 }
 
@@ -50,7 +50,8 @@ impl Vault {
         Ok(RunState { ledger: found.ledger, record })
     }
 
-    /// The account as it is stored: sums of past days not returned yet. `None` for who never used the vault.
+    /// The account as it is stored: sums of past days not returned yet. `None` for who never used
+    /// the vault.
     ///
     /// # Errors
     ///
@@ -60,7 +61,7 @@ impl Vault {
         rpc: &Rpc,
         user: &Address,
     ) -> Result<Option<Account>, ChainError> {
-        let key = self.key(vec![scval::symbol("Account")?, user.to_val()], true)?;
+        let key = crate::state::data_key(&self.0, user.to_val(), true);
         let found = rpc.entries(std::slice::from_ref(&key)).await?;
         found.get(&key).map(stored_account).transpose()
     }
@@ -137,19 +138,17 @@ impl Vault {
         runner: Address,
         agent_id: u32,
     ) -> Result<OpenRules, ChainError> {
-        let parts =
-            vec![scval::symbol("Limits")?, user.to_val(), runner.to_val(), ScVal::U32(agent_id)];
-        let limits = self.key(parts, true)?;
+        let limits = self.grant_key(user, runner, agent_id)?;
         let instance = crate::state::data_key(&self.0, ScVal::LedgerKeyContractInstance, true);
         let found = rpc.entries(&[limits.clone(), instance.clone()]).await?;
-        let contract = found.get(&instance).map(|it| crate::state::data_value("vault", it));
+        let contract = found.get(&instance).map(|entry| crate::state::data_value("vault", entry));
         let Some(ScVal::ContractInstance(contract)) = contract.transpose()? else {
             return Err(ChainError::decode("vault", "no contract has this id"));
         };
         let paused = scval::variant("OpensPaused", vec![])?;
         let mut kept = contract.storage.iter().flat_map(|map| map.iter());
         Ok(OpenRules {
-            limits: found.get(&limits).map(stored_limits).transpose()?,
+            limits: found.get(&limits).map(stored_limits).transpose()?.flatten(),
             is_paused: kept.any(|entry| entry.key == paused),
         })
     }
@@ -161,13 +160,21 @@ impl Vault {
     /// As [`Vault::read_run`].
     pub async fn read_config(&self, rpc: &Rpc) -> Result<Option<Config>, ChainError> {
         let Some(instance) = crate::state::instance(rpc, &self.0).await? else { return Ok(None) };
-        let key = scval::variant("Config", vec![])?;
-        let stored =
-            instance.storage.as_ref().and_then(|map| map.iter().find(|entry| entry.key == key));
-        let value = stored.ok_or_else(|| {
-            ChainError::decode("contract", "it is no vault: no configuration in its instance")
-        })?;
-        Config::from_val(&Reader::new("vault configuration", &value.val)).map(Some)
+        let stored = |name: &str| {
+            let key = scval::variant(name, vec![])?;
+            let kept = instance.storage.as_ref();
+            let found = kept.and_then(|map| map.iter().find(|entry| entry.key == key));
+            found.map(|entry| &entry.val).ok_or_else(|| {
+                ChainError::decode("contract", "it is no vault: no configuration in its instance")
+            })
+        };
+        let (config, admin) = (stored("Config")?, stored("Admin")?);
+        let config = Reader::new("vault configuration", config);
+        Ok(Some(Config {
+            admin: Reader::new("vault administrator", admin).address()?,
+            registry: config.item(0)?.address()?,
+            token: config.item(1)?.address()?,
+        }))
     }
 
     /// The key of a run's record.
@@ -176,11 +183,20 @@ impl Vault {
     ///
     /// Never in practice: 32 bytes fit.
     pub fn run_key(&self, run_id: &Digest) -> Result<LedgerKey, ChainError> {
-        self.key(vec![scval::symbol("Run")?, scval::bytes(run_id.as_bytes())?], false)
+        Ok(crate::state::data_key(&self.0, scval::bytes(run_id.as_bytes())?, false))
     }
 
-    fn key(&self, parts: Vec<ScVal>, persistent: bool) -> Result<LedgerKey, ChainError> {
-        Ok(crate::state::data_key(&self.0, scval::vec(parts)?, persistent))
+    /// The key of a grant's entry, which holds its limits too: SHA-256 of the XDR of user, runner
+    /// and agent.
+    fn grant_key(
+        &self,
+        user: Address,
+        runner: Address,
+        agent_id: u32,
+    ) -> Result<LedgerKey, ChainError> {
+        let parts = scval::vec(vec![user.to_val(), runner.to_val(), ScVal::U32(agent_id)])?;
+        let digest = Digest::of(&scval::to_xdr(&parts)?);
+        Ok(crate::state::data_key(&self.0, scval::bytes(digest.as_bytes())?, true))
     }
 }
 
@@ -191,14 +207,36 @@ fn stored_run(entry: &Entry) -> Result<RunRecord, ChainError> {
         user: run.item(0)?.address()?,
         opened_by: run.item(1)?.address()?,
         agent_id: run.item(2)?.u32()?,
-        escrowed: run.item(3)?.i128()?,
-        runner_fee: run.item(4)?.i128()?,
+        escrowed: run.item(3)?.u64()?.into(),
+        runner_fee: run.item(4)?.u64()?.into(),
         deadline: run.item(5)?.u64()?,
         opened_day: run.item(6)?.u32()?,
         grant_serial: run.item(7)?.u32()?,
         terms_hash: run.item(8)?.digest()?,
-        lifecycle: Lifecycle::from_val(&run.item(9)?)?,
+        lifecycle: stored_lifecycle(&run)?,
     })
+}
+
+/// A lifecycle is stored as a number, a digest, and what an end adds.
+fn stored_lifecycle(run: &Reader<'_>) -> Result<Lifecycle, ChainError> {
+    let end = |at: usize| {
+        let end = run.item(11)?.optional();
+        let end = end.ok_or_else(|| ChainError::decode("run record", "an end without its data"));
+        end?.item(at)
+    };
+    match run.item(9)?.u32()? {
+        0 => Ok(Lifecycle::Open),
+        1 => Ok(Lifecycle::Finalized {
+            charge: end(0)?.u64()?.into(),
+            output_hash: end(1)?.digest()?,
+            settlement: run.item(10)?.digest()?,
+        }),
+        2 => u32::try_from(end(0)?.u64()?)
+            .map(Lifecycle::Voided)
+            .map_err(|error| ChainError::decode("run record", error)),
+        3 => Ok(Lifecycle::Reclaimed),
+        other => Err(ChainError::decode("run record", format!("lifecycle {other} is unknown"))),
+    }
 }
 
 fn stored_account(entry: &Entry) -> Result<Account, ChainError> {
@@ -221,13 +259,17 @@ fn stored_account(entry: &Entry) -> Result<Account, ChainError> {
     })
 }
 
-fn stored_limits(entry: &Entry) -> Result<GrantLimits, ChainError> {
-    let limits = Reader::new("grant limits", crate::state::data_value("grant limits", entry)?);
-    Ok(GrantLimits {
-        per_run_cap: limits.item(0)?.i128()?,
-        total_cap: limits.item(1)?.i128()?,
-        max_runner_fee: limits.item(2)?.i128()?,
-    })
+/// The limits in a grant's entry; none if the user set none.
+fn stored_limits(entry: &Entry) -> Result<Option<GrantLimits>, ChainError> {
+    let grant = Reader::new("grant", crate::state::data_value("grant", entry)?);
+    let read = |limits: Reader<'_>| {
+        Ok(GrantLimits {
+            per_run_cap: limits.item(0)?.i128()?,
+            total_cap: limits.item(1)?.i128()?,
+            max_runner_fee: limits.item(2)?.i128()?,
+        })
+    };
+    grant.item(3)?.optional().map(read).transpose()
 }
 
 #[cfg(test)]
@@ -244,19 +286,20 @@ mod tests {
     #[test]
     fn a_stored_record_is_read_by_position() {
         let user = Address::Account([2; 32]);
-        let finalized =
-            vec![scval::i128(7), scval::bytes(&[5; 32]).unwrap(), scval::bytes(&[6; 32]).unwrap()];
+        let end = scval::vec(vec![ScVal::U64(7), scval::bytes(&[5; 32]).unwrap()]).unwrap();
         let value = scval::vec(vec![
             user.to_val(),
             Address::Account([3; 32]).to_val(),
             ScVal::U32(1),
-            scval::i128(100),
-            scval::i128(0),
+            ScVal::U64(100),
+            ScVal::U64(0),
             ScVal::U64(1_800_000_000),
             ScVal::U32(20_000),
             ScVal::U32(1),
             scval::bytes(&[4; 32]).unwrap(),
-            scval::variant("Finalized", finalized).unwrap(),
+            ScVal::U32(1),
+            scval::bytes(&[6; 32]).unwrap(),
+            end,
         ]);
         let record = stored_run(&entry(value.unwrap())).unwrap();
         assert_eq!((record.user, record.escrowed), (user, 100));

@@ -27,8 +27,8 @@ pub struct OpenTerms {
     pub valid_until: u64,
 }
 
-/// Everything that was fixed when a run opened. The opened event carries it; the record only its hash.
-/// In JSON amounts are decimal strings and keys hex digits.
+/// Everything that was fixed when a run opened. The opened event carries it; the record only its
+/// hash. In JSON amounts are decimal strings and keys hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunTerms {
     /// Who pays.
@@ -59,9 +59,66 @@ pub struct RunTerms {
     pub manifest_hash: Digest,
     /// What was asked for.
     pub request_hash: Digest,
-    /// Ed25519 keys whose execution statements count.
+    /// Ed25519 keys whose statements and signatures count.
     #[serde(with = "hex_keys")]
     pub attesters: Vec<[u8; 32]>,
+}
+
+/// An agent under one rate card: what runs of a batch have in common (V18).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Which agent runs.
+    pub agent_id: u32,
+    /// Which rate card holds.
+    pub rate_version: u32,
+    /// Its prices, in stroops a unit.
+    pub rates: Rates,
+    /// Who is paid the charge.
+    pub developer: Address,
+    /// Digest of the module's tree.
+    pub manifest_hash: Digest,
+    /// Ed25519 keys whose statements and signatures count.
+    pub attesters: Vec<[u8; 32]>,
+}
+
+impl Head {
+    pub(super) fn to_val(&self) -> Result<ScVal, ChainError> {
+        let price = |rate: i128| {
+            u64::try_from(rate).map(ScVal::U64).map_err(|_| {
+                ChainError::invalid(format!("a rate is {rate}, expected 0 to 2^63 - 1"))
+            })
+        };
+        let Rates { llm_in, llm_out, http_calls, runtime_ms } = self.rates;
+        let prices = [llm_in, llm_out, http_calls, runtime_ms].map(price);
+        let keys = self.attesters.iter().map(|key| scval::bytes(key)).collect::<Result<_, _>>()?;
+        scval::vec(vec![
+            ScVal::U32(self.agent_id),
+            ScVal::U32(self.rate_version),
+            scval::vec(prices.into_iter().collect::<Result<_, _>>()?)?,
+            self.developer.to_val(),
+            scval::bytes(self.manifest_hash.as_bytes())?,
+            scval::vec(keys)?,
+        ])
+    }
+
+    fn from_val(head: &Reader<'_>) -> Result<Self, ChainError> {
+        let prices = head.item(2)?;
+        let price = |at: usize| Ok::<_, ChainError>(i128::from(prices.item(at)?.u64()?));
+        let key = |item: Reader<'_>| item.digest().map(|key| *key.as_bytes());
+        Ok(Self {
+            agent_id: head.item(0)?.u32()?,
+            rate_version: head.item(1)?.u32()?,
+            rates: Rates {
+                llm_in: price(0)?,
+                llm_out: price(1)?,
+                http_calls: price(2)?,
+                runtime_ms: price(3)?,
+            },
+            developer: head.item(3)?.address()?,
+            manifest_hash: head.item(4)?.digest()?,
+            attesters: head.item(5)?.items()?.into_iter().map(key).collect::<Result<_, _>>()?,
+        })
+    }
 }
 
 impl OpenTerms {
@@ -140,13 +197,67 @@ impl RunTerms {
         })
     }
 
-    /// The digest that the run's record holds: SHA-256 of the terms as `ScVal` XDR.
+    /// The digest that the run's record holds: SHA-256 of the XDR of a vector, the data of the
+    /// opened event after the run's id.
     ///
     /// # Errors
     ///
-    /// As [`RunTerms::to_val`].
+    /// As [`RunTerms::to_val`], and when a price does not fit the vault's bounds (V19).
     pub fn hash(&self) -> Result<Digest, ChainError> {
-        Ok(Digest::of(&scval::to_xdr(&self.to_val()?)?))
+        Ok(Digest::of(&scval::to_xdr(&self.to_data()?)?))
+    }
+
+    /// The opened event's data after the run's id, as a vector.
+    pub(super) fn to_data(&self) -> Result<ScVal, ChainError> {
+        scval::vec(vec![
+            self.user.to_val(),
+            self.opened_by.to_val(),
+            self.head().to_val()?,
+            meters_to(&self.budgets)?,
+            scval::i128(self.max_charge),
+            scval::i128(self.runner_fee),
+            ScVal::U64(self.deadline),
+            ScVal::U64(self.opened_at),
+            scval::bytes(self.request_hash.as_bytes())?,
+        ])
+    }
+
+    /// What a batch states once for all runs of this agent under this rate card.
+    pub fn head(&self) -> Head {
+        Head {
+            agent_id: self.agent_id,
+            rate_version: self.rate_version,
+            rates: self.rates,
+            developer: self.developer,
+            manifest_hash: self.manifest_hash,
+            attesters: self.attesters.clone(),
+        }
+    }
+
+    /// Reads the terms from the elements of a vector from `at` on.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Decode`].
+    pub(super) fn from_data(data: &Reader<'_>, at: usize) -> Result<Self, ChainError> {
+        let Head { agent_id, rate_version, rates, developer, manifest_hash, attesters } =
+            Head::from_val(&data.item(at + 2)?)?;
+        Ok(Self {
+            user: data.item(at)?.address()?,
+            opened_by: data.item(at + 1)?.address()?,
+            agent_id,
+            rate_version,
+            rates,
+            budgets: meters_from(&data.item(at + 3)?)?,
+            max_charge: data.item(at + 4)?.i128()?,
+            runner_fee: data.item(at + 5)?.i128()?,
+            deadline: data.item(at + 6)?.u64()?,
+            opened_at: data.item(at + 7)?.u64()?,
+            developer,
+            manifest_hash,
+            request_hash: data.item(at + 8)?.digest()?,
+            attesters,
+        })
     }
 
     /// The terms as XDR bytes, for whoever stores them until the run is settled.
@@ -231,15 +342,43 @@ pub fn usage_from(usage: &Reader<'_>) -> Result<Usage, ChainError> {
     })
 }
 
-/// The digest by which the vault's record knows a settlement: SHA-256 of settler and usage as `ScVal` XDR.
-/// With it a usage is proven from the record alone.
+/// Meters as batches and events carry them: a vector of four numbers.
 ///
 /// # Errors
 ///
-/// Never in practice: both have an XDR form.
-pub fn settlement_hash(settler: &Address, usage: &Usage) -> Result<Digest, ChainError> {
-    let pair = scval::vec(vec![settler.to_val(), usage_to(usage)?])?;
-    Ok(Digest::of(&scval::to_xdr(&pair)?))
+/// Never in practice: four elements fit.
+pub fn meters_to(usage: &Usage) -> Result<ScVal, ChainError> {
+    let Usage { llm_in, llm_out, http_calls, runtime_ms } = *usage;
+    scval::vec([llm_in, llm_out, http_calls, runtime_ms].map(ScVal::U64).to_vec())
+}
+
+/// Reads meters from a vector of four numbers.
+///
+/// # Errors
+///
+/// [`ChainError::Decode`].
+pub fn meters_from(meters: &Reader<'_>) -> Result<Usage, ChainError> {
+    Ok(Usage {
+        llm_in: meters.item(0)?.u64()?,
+        llm_out: meters.item(1)?.u64()?,
+        http_calls: meters.item(2)?.u64()?,
+        runtime_ms: meters.item(3)?.u64()?,
+    })
+}
+
+/// The digest by which the vault's record knows a settlement: SHA-256 of the XDR of settler, usage
+/// and whether an attester's signature was given. With it a usage is proven from the record alone.
+///
+/// # Errors
+///
+/// Never in practice: all three have an XDR form.
+pub fn settlement_hash(
+    settler: &Address,
+    usage: &Usage,
+    is_attested: bool,
+) -> Result<Digest, ChainError> {
+    let parts = vec![settler.to_val(), meters_to(usage)?, ScVal::Bool(is_attested)];
+    Ok(Digest::of(&scval::to_xdr(&scval::vec(parts)?)?))
 }
 
 /// Keys as hex digits in JSON.

@@ -192,18 +192,3 @@ impl GrantLimits {
         value.optional().map(read).transpose()
     }
 }
-
-impl Config {
-    /// Reads the configuration.
-    ///
-    /// # Errors
-    ///
-    /// [`ChainError::Decode`].
-    pub fn from_val(value: &Reader<'_>) -> Result<Self, ChainError> {
-        Ok(Self {
-            admin: value.field("admin")?.address()?,
-            registry: value.field("registry")?.address()?,
-            token: value.field("token")?.address()?,
-        })
-    }
-}

@@ -95,6 +95,13 @@ pub struct Receipt {
     /// Stroops paid.
     #[serde(with = "crate::usage::decimal")]
     pub actual_charge: i128,
+    /// Stroops that the runner got beside the charge.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "crate::usage::decimal::option"
+    )]
+    pub runner_fee: Option<i128>,
     /// Stroops returned.
     #[serde(with = "crate::usage::decimal")]
     pub refund: i128,

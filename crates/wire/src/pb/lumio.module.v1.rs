@@ -32,6 +32,10 @@ pub struct ExecuteRequest {
     /// Unix seconds after which a result is worthless to the caller.
     #[prost(uint64, tag = "11")]
     pub deadline_unix: u64,
+    /// The attempt's id in the vault, 64 lower-case hex digits. The statement repeats it, and the settlement's
+    /// signature is for it alone.
+    #[prost(string, tag = "12")]
+    pub vault_run_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExecuteEvent {

@@ -135,6 +135,9 @@ pub struct Receipt {
     pub output_hash: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, optional, tag = "6")]
     pub finalized_at: ::core::option::Option<::prost::alloc::string::String>,
+    /// What the runner got beside the charge, stroops.
+    #[prost(string, optional, tag = "7")]
+    pub runner_fee: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TransactionHashes {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{Code, Effects, Guard, GuardTier, Predicate, StatementError, Subject, Verdict};
+use crate::settlement::{self, RequestParts, Settled, SettlementSignature};
 use crate::{Digest, RunId, Usage, VaultRunId};
 
 /// The highest seed: every JSON reader holds it exactly (R12).
@@ -49,6 +50,9 @@ pub struct Execution {
     /// Set unless the verdict is PASS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
+    /// The signature that the vault takes for this execution's usage (V16); absent when nothing ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settlement: Option<SettlementSignature>,
     /// The cause for people; never decides anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -129,6 +133,24 @@ impl fmt::Display for Mismatch {
 }
 
 impl Execution {
+    /// What this execution's settlement is about, from what was executed; none without the id in the
+    /// vault.
+    pub fn settled(&self) -> Option<Settled> {
+        let request = RequestParts {
+            input_digest: self.input_digest,
+            module_digest: self.module_digest,
+            seed: self.seed,
+            workflow_id: &self.workflow_id,
+        };
+        Some(Settled {
+            run_id: self.vault_run_id?,
+            manifest_hash: self.module_digest,
+            // Fails only for a seed that no statement may have.
+            request_hash: settlement::request_hash(&request).ok()?,
+            usage: self.usage,
+        })
+    }
+
     /// Everything in which this statement is about something else than `expected`; empty if it is
     /// about exactly that.
     pub fn mismatches(&self, expected: &Expected<'_>) -> Vec<Mismatch> {
@@ -145,6 +167,14 @@ impl Execution {
             differs("budgets", expected.budgets, self.budgets),
         ];
         compared.into_iter().flatten().collect()
+    }
+}
+
+impl Execution {
+    /// Whether the settlement's signature, if there is one, is for exactly this execution.
+    fn settles_itself(&self) -> bool {
+        let Some(signature) = self.settlement else { return true };
+        self.settled().is_some_and(|settled| signature.verifies(&settled))
     }
 }
 
@@ -178,6 +208,7 @@ impl Predicate for Execution {
             ),
             (self.outputs.is_sorted_by(|a, b| a.path < b.path), "outputs are not sorted by path"),
             (self.finished_at >= self.started_at, "it finished before it started"),
+            (self.settles_itself(), "its settlement's signature is for something else"),
         ];
         broken(&rules)?;
         broken(&match self.verdict {

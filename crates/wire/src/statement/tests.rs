@@ -12,6 +12,7 @@ fn execution() -> Execution {
         run_id: RunId::from(uuid::Uuid::from_u128(7)),
         attempt: 1,
         vault_run_id: None,
+        settlement: None,
         user: "GUSER".to_owned(),
         workflow_id: "profile".to_owned(),
         module_digest: Digest::of(b"module"),

@@ -96,7 +96,7 @@ pub fn state(
     Execution {
         run_id: request.key.run,
         attempt: request.key.attempt,
-        vault_run_id: None,
+        vault_run_id: request.vault_run_id,
         user: request.user.clone(),
         workflow_id: request.workflow_id.clone(),
         module_digest: request.module,
@@ -110,6 +110,7 @@ pub fn state(
         exit: done.exit,
         verdict,
         code,
+        settlement: None,
         reason: done.finding.map(|finding| finding.reason),
         started_at,
         finished_at,

@@ -167,6 +167,7 @@ pub fn run_entry(local: &Local<'_>, entry: &Entry<'_>) -> anyhow::Result<EntryRe
     let run: RunId = chassis::clock::new_uuid().to_string().parse()?;
     let request = Request {
         key: AttemptKey::new(run, 1),
+        vault_run_id: None,
         user: "local".to_owned(),
         workflow_id: "local".to_owned(),
         module: tree.digest(),

@@ -26,6 +26,13 @@ async fn outputs_are_staged_under_the_digests_that_are_signed() {
     assert_eq!((statement.exit, statement.guard.tier), (Exit::Code(0), GuardTier::Full));
     assert_eq!(statement.module_digest, module);
     assert_eq!((statement.run_id.to_string(), statement.seed), (asked.run_id.clone(), 42));
+    // What the vault takes: a signature of the key that signed the statement, for exactly this
+    // opening, module, request and usage (V16).
+    assert_eq!(statement.vault_run_id.map(|id| id.to_string()), Some(asked.vault_run_id.clone()));
+    let (signed, settled) = (statement.settlement.unwrap(), statement.settled().unwrap());
+    assert_eq!(signed.attester.as_bytes(), crate::world::signer().as_bytes());
+    assert_eq!((settled.manifest_hash, settled.usage), (module, statement.usage));
+    assert!(signed.verifies(&settled));
     assert!(
         statement.usage.runtime_ms > 0 && statement.usage.runtime_ms <= 30_000,
         "{:?}",
@@ -121,9 +128,10 @@ async fn a_request_that_makes_no_sense_is_refused_before_anything_stands() {
     let world = World::new().await;
     let gate = world.serve().await;
     let good = request(Digest::of(b"x"), &serde_json::json!({}));
-    let cases: [(&str, Spoil, Problem); 7] = [
+    let cases: [(&str, Spoil, Problem); 8] = [
         ("run id", |request| request.run_id = "x".to_owned(), Problem::InvalidRequest),
         ("attempt", |request| request.attempt = 0, Problem::InvalidRequest),
+        ("run in the vault", |request| request.vault_run_id.clear(), Problem::InvalidRequest),
         ("seed", |request| request.seed = 1 << 53, Problem::InvalidRequest),
         ("wall limit", |request| request.wall_limit_ms = 0, Problem::InvalidRequest),
         ("input digest", |request| request.input = b"{\"a\":1}".to_vec(), Problem::DigestMismatch),

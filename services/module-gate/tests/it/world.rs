@@ -181,6 +181,7 @@ pub fn request(module: Digest, input: &serde_json::Value) -> ExecuteRequest {
     ExecuteRequest {
         run_id: clock::new_uuid().to_string(),
         attempt: 1,
+        vault_run_id: Digest::of(&input).to_string(),
         user: "GTESTUSER".to_owned(),
         workflow_id: "profile".to_owned(),
         manifest_hash: module.to_string(),

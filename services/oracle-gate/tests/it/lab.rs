@@ -146,6 +146,7 @@ pub fn execution(run_id: RunId) -> Execution {
         run_id,
         attempt: 1,
         vault_run_id: None,
+        settlement: None,
         user: "GUSER".to_owned(),
         workflow_id: "profile".to_owned(),
         module_digest: module(),

@@ -2,7 +2,7 @@
 
 use std::str::FromStr as _;
 
-use stellar::vault::{Finalize, Open, OpenTerms, RunTerms, Vault};
+use stellar::vault::{Attestation, Finalize, Open, OpenTerms, RunTerms, Vault};
 use stellar::{Address, ChainError, Invocation};
 use wire::Digest;
 
@@ -54,6 +54,10 @@ impl ChainClient {
             terms: on_chain(terms)?,
             usage: settlement.usage,
             output_hash: settlement.output_hash,
+            attestation: settlement.attestation.map(|attestation| Attestation {
+                attester: attestation.attester,
+                signature: attestation.signature.signature,
+            }),
             valid_until,
         };
         Ok(Vault(self.vault).finalize_run(&finalize)?)

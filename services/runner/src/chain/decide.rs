@@ -138,10 +138,22 @@ pub const fn after_lookup(signed: Signed, lookup: Lookup, high_water: u32) -> Af
     }
 }
 
+/// How many ledgers a record lives beyond twice the seconds to its deadline (V17).
+const RECORD_EXTRA: u64 = 21_600;
+
+/// The first ledger in which a record that some transaction of ours made might have reached the end
+/// of its life: it was made in `first_ledger` at the earliest, and at `last_max_time` at the
+/// latest, so that its life is at least twice the time from there to the deadline, and six hours
+/// (R13, V17).
+pub fn record_lives_until(first_ledger: u32, last_max_time: u64, deadline: u64) -> u32 {
+    let life = deadline.saturating_sub(last_max_time).saturating_mul(2) + RECORD_EXTRA;
+    first_ledger.saturating_add(u32::try_from(life).unwrap_or(u32::MAX))
+}
+
 /// What contract state proves about a transaction that can no longer land.
 ///
 /// `record_lives_until` is the first ledger in which the record might have reached the end of its
-/// life, counted with the fastest ledgers considered (V3); `ledger` is the ledger the state was
+/// life, [`record_lives_until`]; `ledger` is the ledger the state was
 /// read at.
 /// `opens`: the call is an `open_run`, which makes the record; the others change it.
 pub const fn after_state(

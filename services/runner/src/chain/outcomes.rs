@@ -168,6 +168,9 @@ const VAULT: &[Row] = {
         row("UpgradeNotScheduled", DEFECT),
         row("UpgradeNotReady", DEFECT),
         row("InvalidBatchSize", DEFECT),
+        // The frozen settlement lacks a signature that counts; nothing can be taken, so it is given
+        // back.
+        row("NotAttested", [AskRecord, Refused, AskRecord, AskRecord]),
     ]
 };
 
@@ -279,6 +282,9 @@ mod tests {
             .filter(|row| row.finalize == Follow::Refused)
             .map(|row| row.name)
             .collect();
-        assert_eq!(ending, ["InvalidAmount", "UsageExceedsBudget", "RunTermsMismatch"]);
+        assert_eq!(
+            ending,
+            ["InvalidAmount", "UsageExceedsBudget", "RunTermsMismatch", "NotAttested"]
+        );
     }
 }

@@ -19,6 +19,7 @@ use crate::chain::calls::address;
 use crate::chain::client::ChainClient;
 use crate::chain::decide::{
     AfterLookup, AfterSend, AfterState, Lookup, SendAnswer, after_lookup, after_send, after_state,
+    record_lives_until,
 };
 use crate::chain::outcomes::{self, Follow, Shortage};
 use crate::chain::store::{self, Ended, SourceLease};
@@ -409,10 +410,8 @@ impl ChainClient {
     async fn is_proven_undone(&self, intent: &TransactionIntent<'_>) -> Result<bool> {
         let span = store::span(&self.db, intent.lease.id, intent.attempt, intent.kind).await?;
         let (record, ledger) = self.effect(intent).await?;
-        // Ledgers close at most once a second, so a record that was made by the last of these
-        // transactions lives at least this long (V17).
-        let life = intent.deadline.saturating_sub(span.last_max_time);
-        let lives_until = span.first_ledger.saturating_add(u32::try_from(life).unwrap_or(u32::MAX));
+        let lives_until =
+            record_lives_until(span.first_ledger, span.last_max_time, intent.deadline);
         let opens = intent.kind == Kind::Open;
         Ok(after_state(opens, record, ledger, lives_until) != AfterState::Unknown)
     }

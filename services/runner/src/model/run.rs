@@ -76,9 +76,9 @@ pub enum Escrow {
     None,
     /// The vault holds the highest possible charge.
     Open,
-    /// The charge was paid and the rest returned.
+    /// A charge or a fee was paid and the rest returned.
     Settled,
-    /// All of it went back.
+    /// All of it went back: nothing at all was taken, no fee either.
     Returned,
 }
 

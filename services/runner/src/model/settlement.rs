@@ -1,6 +1,7 @@
 //! What a run comes to: failure, seal, settlement and receipt. Pure.
 
 use serde::{Deserialize, Serialize};
+use wire::settlement::SettlementSignature;
 use wire::{Digest, Usage};
 
 /// The code of a run that was cancelled.
@@ -37,6 +38,18 @@ pub struct Settlement {
     pub output_hash: Digest,
     /// Absent for a run that delivered.
     pub failure: Option<Failure>,
+    /// What module-gate signed about this usage. Without it nothing is taken (V16).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<Attestation>,
+}
+
+/// An attester's signature, and the place of its key among the run's attesters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attestation {
+    /// From 0.
+    pub attester: u32,
+    /// Key and signature.
+    pub signature: SettlementSignature,
 }
 
 /// What the settling transaction answered, as it is stored and shown.

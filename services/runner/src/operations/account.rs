@@ -330,7 +330,7 @@ async fn records(
         let (Some(id), Some(terms)) = (attempt.vault_run_id, &attempt.terms) else { continue };
         let record = Vault(sources.vault).read_run(sources.rpc, &id).await?.record;
         let Some((record, _)) = record else {
-            // Records live to the end of the day after their deadline at least (V3).
+            // No record ends before its deadline (V17).
             if attempt.escrow == "open" && terms.deadline > now {
                 account.broken(
                     PLACE,

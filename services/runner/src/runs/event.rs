@@ -84,6 +84,7 @@ fn receipt(receipt: &Receipt) -> event::Receipt {
     event::Receipt {
         run_id: Digest::from(*receipt.run_id.as_bytes()),
         actual_charge: receipt.actual_charge,
+        runner_fee: receipt.runner_fee,
         refund: receipt.refund,
         developer: receipt.developer.clone(),
         output_hash: Some(receipt.output_hash),

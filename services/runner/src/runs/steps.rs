@@ -184,7 +184,9 @@ impl RunDriver {
         let key = AttemptKey::new(lease.id, snapshot.run.attempt);
         let output_hash = wire::failure::digest(key, &failure.code, &failure.reason);
         let usage = wire::Usage::default();
-        let settlement = Settlement { usage, output_hash, failure: Some(failure) };
+        let failure = Some(failure);
+        // Nothing signed is at hand, so all of the escrow goes back, the fee too (V16).
+        let settlement = Settlement { usage, output_hash, failure, attestation: None };
         self.settle(lease, snapshot, None, &settlement).await
     }
 

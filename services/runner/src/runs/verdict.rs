@@ -4,7 +4,7 @@ use ed25519_dalek::VerifyingKey;
 use wire::statement::{Execution, ExecutionStatement, GuardTier, Mode, ShippingStatement, Verdict};
 use wire::{Digest, RunId, Usage};
 
-use crate::model::settlement::Failure;
+use crate::model::settlement::{Attestation, Failure};
 use crate::runs::preflight::refuse;
 
 /// What a statement must be about.
@@ -14,6 +14,8 @@ pub struct Expected<'a> {
     pub run: RunId,
     /// Its attempt.
     pub attempt: u32,
+    /// The attempt's id in the vault.
+    pub vault_run_id: Digest,
     /// Who pays.
     pub user: &'a str,
     /// Empty when the caller named none.
@@ -51,6 +53,12 @@ pub fn execution(
     let rules = [
         (execution.run_id == expected.run, "run"),
         (execution.attempt == expected.attempt, "attempt"),
+        (
+            execution
+                .vault_run_id
+                .is_some_and(|id| id.as_bytes() == expected.vault_run_id.as_bytes()),
+            "run id in the vault",
+        ),
         (execution.user == expected.user, "user"),
         (execution.workflow_id == expected.workflow_id, "workflow"),
         (execution.module_digest == expected.module, "module"),
@@ -63,6 +71,23 @@ pub fn execution(
         Some((_, what)) => Err(invalid(&format!("it states another {what}"))),
         None => Ok(execution),
     }
+}
+
+/// The signature with which this usage may be settled, by the place of its key among the pinned
+/// attesters. None if what is settled is not what module-gate signed: then nothing may be taken
+/// (V16). A wrong signature would fail the whole call, so it is verified here first.
+pub fn attestation(
+    execution: &Execution,
+    usage: Usage,
+    attesters: &[Digest],
+) -> Option<Attestation> {
+    let signed = execution.settlement?;
+    let settled = execution.settled()?;
+    if settled.usage != usage || !signed.verifies(&settled) {
+        return None;
+    }
+    let place = attesters.iter().position(|key| key.as_bytes() == signed.attester.as_bytes())?;
+    Some(Attestation { attester: u32::try_from(place).ok()?, signature: signed })
 }
 
 /// Why the execution failed, if it did. Its usage is what is charged either way (R10).
@@ -145,7 +170,7 @@ mod tests {
         Execution {
             run_id: RunId::from(uuid::Uuid::nil()),
             attempt: 1,
-            vault_run_id: None,
+            vault_run_id: Some([9; 32].into()),
             user: "GUSER".to_owned(),
             workflow_id: "profile".to_owned(),
             module_digest: Digest::of(b"module"),
@@ -159,6 +184,7 @@ mod tests {
             exit: Exit::Code(0),
             verdict: Verdict::Pass,
             code: None,
+            settlement: None,
             reason: None,
             started_at: OffsetDateTime::UNIX_EPOCH,
             finished_at: OffsetDateTime::UNIX_EPOCH,
@@ -169,6 +195,7 @@ mod tests {
         Expected {
             run: RunId::from(uuid::Uuid::nil()),
             attempt: 1,
+            vault_run_id: Digest::from([9; 32]),
             user: "GUSER",
             workflow_id: "profile",
             module: Digest::of(b"module"),
@@ -190,6 +217,7 @@ mod tests {
         let others = [
             Expected { run: RunId::from(uuid::Uuid::max()), ..expected() },
             Expected { attempt: 2, ..expected() },
+            Expected { vault_run_id: Digest::of(b"other"), ..expected() },
             Expected { user: "GOTHER", ..expected() },
             Expected { workflow_id: "", ..expected() },
             Expected { module: Digest::of(b"other"), ..expected() },

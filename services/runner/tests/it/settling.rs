@@ -46,7 +46,7 @@ async fn a_run_without_an_executor_is_settled_with_zero_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fee_is_taken_where_the_user_allows_it_and_nowhere_else() {
+async fn a_fee_needs_the_users_leave_and_an_execution_that_was_signed() {
     let world = World::new().await;
     let runner = world.start(&[("RUNNER_FEE_STROOPS", "500")]).await;
     let refused = runner.gateway.accepted(&world.body()).await;
@@ -58,18 +58,16 @@ async fn a_fee_is_taken_where_the_user_allows_it_and_nowhere_else() {
     let limits = GrantLimits { total_cap: PRICE + 500, max_runner_fee: 500, per_run_cap: 0 };
     let allow = world.vault.set_grant_limits(user, key, world.agent_id, limits).unwrap();
     world.submit(&world.user, allow.into()).await;
-    let taken = runner.gateway.accepted(&world.body()).await;
-    let run = runner.gateway.ended(&taken, "failed").await;
+    let asked = runner.gateway.accepted(&world.body()).await;
+    let run = runner.gateway.ended(&asked, "failed").await;
     assert_eq!(run["errorCode"], "EXECUTOR_MISSING");
-    assert_eq!(
-        (&run["receipt"]["actualCharge"], &run["receipt"]["refund"]),
-        (&"0".into(), &PRICE.to_string().into())
-    );
-    assert_eq!(world.account().await.balance, DEPOSIT - 500);
 
-    let next = runner.gateway.accepted(&world.body()).await;
-    let run = runner.gateway.ended(&next, "failed").await;
-    assert_eq!(run["errorCode"], "PREFLIGHT_GRANT_TOTAL_EXCEEDED");
+    // Nothing was executed, so no attester signed, and the vault gives the fee back as well (V16).
+    let receipt = &run["receipt"];
+    assert_eq!((&receipt["actualCharge"], &receipt["runnerFee"]), (&"0".into(), &"0".into()));
+    assert_eq!(receipt["refund"], (PRICE + 500).to_string());
+    assert_eq!(run["escrow"], "returned");
+    assert_eq!(world.account().await.balance, DEPOSIT);
     runner.stop().await;
 }
 

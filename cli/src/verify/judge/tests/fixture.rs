@@ -173,7 +173,7 @@ impl Fixture {
     pub(super) fn settle_next(&mut self) {
         let settled = self.receipt();
         let account = self.add_receipt(&settled);
-        let settlement = settlement_hash(&self.terms.opened_by, &self.settled).unwrap();
+        let settlement = settlement_hash(&self.terms.opened_by, &self.settled, true).unwrap();
         let (charge, output_hash) = (self.charge, self.output_hash);
         let shown = self.shown();
         shown.record.as_mut().unwrap().lifecycle =
@@ -258,7 +258,7 @@ impl Fixture {
                 ..self.receipt()
             };
             let account = self.add_receipt(&settled);
-            let settlement = settlement_hash(&terms.opened_by, &usage).unwrap();
+            let settlement = settlement_hash(&terms.opened_by, &usage, true).unwrap();
             found.record.as_mut().unwrap().lifecycle =
                 Lifecycle::Finalized { charge, output_hash: settled.output_hash, settlement };
             found.finalized = Some(event(&settled, account));

@@ -37,8 +37,9 @@ fn auth_every_other_function_is_refused_without_a_signature() {
     let policy = PolicyInput { per_run_cap: 0, daily_cap: 0, paused: true };
     let limits = GrantLimits { per_run_cap: 0, total_cap: 0, max_runner_fee: 9 };
     let terms = w.terms(3);
-    let runs = vec![&w.env, batch::open_run(&w, 4)];
-    let items = vec![&w.env, batch::settlement(&w, run.clone())];
+    let (heads, opens) = batch::openings(&w, &[batch::open_run(&w, 4)]);
+    let (_, settles) = batch::settlements(&w, &[batch::settlement(&w, run.clone())]);
+    let (id, pinned, signed) = (&run.0, &run.1, Some(w.attest(&run, &usage())));
     let refused = [
         ("deposit", v.try_deposit(user, &1).is_err()),
         ("withdraw", v.try_withdraw(user, &1).is_err()),
@@ -47,12 +48,13 @@ fn auth_every_other_function_is_refused_without_a_signature() {
         ("grant_runner", v.try_grant_runner(user, &w.developer, &w.agent, &None).is_err()),
         ("revoke_runner", v.try_revoke_runner(user, runner, &w.agent).is_err()),
         ("open_run", v.try_open_run(user, runner, &w.agent, &1, &budgets(), &terms).is_err()),
-        ("open_runs", v.try_open_runs(runner, &u64::MAX, &runs).is_err()),
+        ("open_runs", v.try_open_runs(runner, &u64::MAX, &heads, &opens).is_err()),
         (
             "finalize_run",
-            v.try_finalize_run(&run.0, runner, &run.1, &usage(), &hash, &u64::MAX).is_err(),
+            v.try_finalize_run(id, runner, pinned, &usage(), &hash, &0, &signed, &u64::MAX)
+                .is_err(),
         ),
-        ("finalize_runs", v.try_finalize_runs(runner, &u64::MAX, &items).is_err()),
+        ("finalize_runs", v.try_finalize_runs(runner, &u64::MAX, &heads, &settles).is_err()),
         ("void_run", v.try_void_run(&run.0, runner, &0, &u64::MAX).is_err()),
         ("cancel_run", v.try_cancel_run(user, &run.0).is_err()),
         ("claim_developer", v.try_claim_developer(&w.developer, &1).is_err()),

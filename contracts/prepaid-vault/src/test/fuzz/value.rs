@@ -2,8 +2,8 @@
 
 use soroban_sdk::xdr::{
     AccountId, ClaimableBalanceId, Hash, Int128Parts, MuxedEd25519Account, PoolId, PublicKey,
-    ScAddress, ScBytes, ScMap, ScMapEntry, ScSpecTypeDef, ScSpecUdtStructFieldV0, ScString, ScVal,
-    ScVec, UInt128Parts, Uint256,
+    ScAddress, ScBytes, ScMap, ScMapEntry, ScSpecTypeDef, ScSpecUdtStructFieldV0,
+    ScSpecUdtStructV0, ScString, ScVal, ScVec, UInt128Parts, Uint256,
 };
 
 use super::super::{DAY, HOUR, NOON, std};
@@ -101,12 +101,15 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// A struct: a known good one, or one made field by field; spoiled, one that has a field too few,
-    /// too many or of another name.
+    /// A struct: a known good one, or one made field by field; spoiled, one that has a field too
+    /// few, too many or of another name.
     fn of_struct(&mut self, name: &str) -> ScVal {
         let spec = self.spec;
         let of = spec.of_struct(name).unwrap_or_else(|| panic!("no value for {name} yet"));
         let known = if self.one_in(3) { None } else { self.example(name) };
+        if of.fields.iter().all(|field| field.name.as_slice().iter().all(u8::is_ascii_digit)) {
+            return self.of_tuple(of, known);
+        }
         let mut fields: List<ScMapEntry> = match known {
             Some(ScVal::Map(Some(map))) => map.0.to_vec(),
             _ => of.fields.iter().map(|field| self.field(field)).collect(),
@@ -124,6 +127,27 @@ impl<'a> Maker<'a> {
             }
         }
         ScVal::Map(Some(ScMap(fields.try_into().unwrap())))
+    }
+
+    /// A tuple struct, which is a vector; spoiled, one with an element too few or too many.
+    fn of_tuple(&mut self, of: &ScSpecUdtStructV0, known: Option<ScVal>) -> ScVal {
+        let mut fields: List<ScVal> = match known {
+            Some(ScVal::Vec(Some(fields))) => fields.0.to_vec(),
+            _ => of.fields.iter().map(|field| self.value(&field.type_)).collect(),
+        };
+        if self.one_in(2) {
+            let at = self.below(fields.len());
+            fields[at] = self.value(&of.fields[at].type_);
+        }
+        if self.spoil > 0 && self.one_in(self.spoil) {
+            self.well_formed = false;
+            if self.one_in(2) {
+                fields.pop();
+            } else {
+                fields.push(ScVal::Void);
+            }
+        }
+        list(fields)
     }
 
     fn field(&mut self, of: &ScSpecUdtStructFieldV0) -> ScMapEntry {

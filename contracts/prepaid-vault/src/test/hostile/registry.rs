@@ -1,5 +1,6 @@
-//! Registries that fail, and registries that lie. One that can't be read says nothing about anybody;
-//! one that lies reaches no money of a run that is open already, and none that isn't escrowed.
+//! Registries that fail, and registries that lie. One that can't be read says nothing about
+//! anybody; one that lies reaches no money of a run that is open already, and none that isn't
+//! escrowed.
 
 use soroban_sdk::testutils::Address as _;
 use soroban_sdk::{Error, IntoVal, Val, contract, contractimpl, contracttype, symbol_short};
@@ -43,7 +44,7 @@ impl HostileRegistry {
             metadata_uri: None,
             runners,
             latest_rate_version,
-            attesters: Vec::new(&env),
+            attesters: vec![&env, attester(&env)],
         };
         Ok(if answer == Answer::Nonsense { 7u32.into_val(&env) } else { agent.into_val(&env) })
     }
@@ -130,7 +131,8 @@ fn a_registry_that_fails_says_nothing_about_the_runner() {
         let asked = w.vault.try_is_runner_authorized(&w.user, &w.runner, &w.agent);
         assert_eq!(flat(asked), Err(unavailable), "{answer:?}");
         let item = batch::settlement(&w, run.clone());
-        let codes = w.vault.finalize_runs(&w.runner, &u64::MAX, &vec![&w.env, item]);
+        let (heads, items) = batch::settlements(&w, &[item]);
+        let codes = w.vault.finalize_runs(&w.runner, &u64::MAX, &heads, &items);
         assert_eq!(codes, vec![&w.env, unavailable as u32], "{answer:?}");
         assert_eq!(w.vault.account(&w.user), before, "{answer:?}");
     }

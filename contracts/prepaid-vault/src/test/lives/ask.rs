@@ -2,9 +2,11 @@
 
 use super::super::std::vec::Vec as List;
 
-use soroban_sdk::{InvokeError, Symbol};
+use ed25519_dalek::{Signer as _, SigningKey};
+use soroban_sdk::InvokeError;
 
-use super::super::oracle::{self, Run, Settle};
+use super::super::batch::{self, OpenRun, Settlement};
+use super::super::oracle::{self, Run, Settle, Signature};
 use super::super::*;
 use super::network::{Heard, Network, Said};
 use super::step::{Stated, Step};
@@ -14,7 +16,7 @@ type Try<T, C> = Result<Result<T, C>, Result<VaultError, InvokeError>>;
 impl Network {
     pub fn ask(&mut self, step: &Step) -> Heard {
         let v = &self.w.vault;
-        let (env, user, runner) = (&self.w.env, &self.users, &self.runners);
+        let (user, runner) = (&self.users, &self.runners);
         match step.clone() {
             Step::Deposit { user: at, amount } => done(v.try_deposit(&user[at], &amount)),
             Step::Withdraw { user: at, amount } => done(v.try_withdraw(&user[at], &amount)),
@@ -45,8 +47,9 @@ impl Network {
             },
             Step::OpenBatch { late, runner: of, .. } => {
                 let batch = self.batch(step);
-                let runs = Vec::from_iter(env, batch.iter().map(|asked| self.open_run(asked)));
-                codes(v.try_open_runs(&runner[of], &self.until(late), &runs))
+                let runs: List<_> = batch.iter().map(|asked| self.open_run(asked)).collect();
+                let (heads, items) = batch::openings(&self.w, &runs);
+                codes(v.try_open_runs(&runner[of], &self.until(late), &heads, &items))
             }
             Step::Settle { run, stated, late } => self.on(run, |n, at| {
                 let stated = n.stated(at, &stated, None);
@@ -60,8 +63,8 @@ impl Network {
                     let at = self.run(*back)?;
                     Some(self.settlement(at, &self.stated(at, stated, Some(of))))
                 });
-                let items = Vec::from_iter(env, items);
-                codes(v.try_finalize_runs(&runner[of], &self.until(late), &items))
+                let (heads, items) = batch::settlements(&self.w, &items.collect::<List<_>>());
+                codes(v.try_finalize_runs(&runner[of], &self.until(late), &heads, &items))
             }
             Step::Void { run, by, reason, late } => self.on(run, |n, at| {
                 let by = &n.runners[by.unwrap_or(n.oracle.runs[at].opener)];
@@ -114,7 +117,7 @@ impl Network {
             Step::PassToDeadline { run, before } => self.pass(self.to_deadline(run, before)),
             Step::Lose { run } => {
                 if let Some(at) = self.run(run) {
-                    let key = (Symbol::new(&w.env, "Run"), self.id(at));
+                    let key = self.id(at);
                     let lose = || w.env.storage().temporary().remove(&key);
                     w.env.as_contract(&w.vault.address, lose);
                 }
@@ -149,7 +152,11 @@ impl Network {
     pub fn batch(&self, step: &Step) -> List<oracle::Open> {
         let Step::OpenBatch { runner, asked, twice, .. } = step else { return List::new() };
         let nonces = (0u8..).map(|place| self.nonce.wrapping_add(place));
-        let one = |(asked, nonce)| self.asked(asked, *runner, nonce);
+        // A batch states rates instead of a highest charge.
+        let one = |(asked, nonce)| oracle::Open {
+            max_charge: i128::MAX,
+            ..self.asked(asked, *runner, nonce)
+        };
         let mut batch: List<_> = asked.iter().zip(nonces).map(one).collect();
         if *twice {
             batch.extend(batch.first().cloned());
@@ -179,7 +186,6 @@ impl Network {
             rate_version: asked.version,
             budgets: asked.budgets.clone(),
             nonce: self.w.bytes(asked.nonce),
-            max_charge: asked.max_charge,
             runner_fee: asked.fee,
             deadline: asked.deadline,
             request_hash: self.w.bytes(asked.request),
@@ -196,39 +202,74 @@ impl Network {
         };
         let usage = units(part(llm_in), part(llm_out), part(http_calls), part(runtime_ms));
         let runner = batch.or(stated.by).unwrap_or_else(|| self.able(at));
-        Settle { runner, usage, hash: stated.hash, honest: stated.honest }
+        let Stated { hash, honest, signature, .. } = *stated;
+        Settle { runner, usage, hash, honest, signature }
     }
 
     /// A settled run's settlement once more; an open one's with nothing used.
     pub fn resettled(&self, at: usize) -> Settle {
         let run = &self.oracle.runs[at];
         match &run.state {
-            &oracle::State::Settled { by, ref usage, hash, .. } => {
-                Settle { runner: by, usage: usage.clone(), hash, honest: true }
-            }
-            _ => Settle { runner: run.opener, usage: units(0, 0, 0, 0), hash: 0, honest: true },
+            &oracle::State::Settled { by, ref usage, hash, attested, .. } => Settle {
+                runner: by,
+                usage: usage.clone(),
+                hash,
+                honest: true,
+                signature: if attested { Signature::Good } else { Signature::None },
+            },
+            _ => Settle {
+                runner: run.opener,
+                usage: units(0, 0, 0, 0),
+                hash: 0,
+                honest: true,
+                signature: Signature::None,
+            },
         }
     }
 
     fn settle(&self, at: usize, stated: &Settle, late: bool) -> Heard {
-        let Settlement { run_id, terms, usage, output_hash } = self.settlement(at, stated);
+        let Settlement { run_id, terms, usage, output_hash, attester, signature } =
+            self.settlement(at, stated);
         let runner = &self.runners[stated.runner];
         let until = self.until(late);
         let v = &self.w.vault;
-        let answer = v.try_finalize_run(&run_id, runner, &terms, &usage, &output_hash, &until);
+        let (hash, signed) = (&output_hash, &signature);
+        let answer =
+            v.try_finalize_run(&run_id, runner, &terms, &usage, hash, &attester, signed, &until);
         heard(answer)
             .map(|receipt| Said::Receipt(receipt.actual_charge, receipt.runner_fee, receipt.refund))
     }
 
     fn settlement(&self, at: usize, stated: &Settle) -> Settlement {
-        let mut terms = self.terms(&self.oracle.runs[at]);
+        let run = (self.id(at), self.terms(&self.oracle.runs[at]));
+        let signature = self.signature(&run, stated);
+        let (run_id, mut terms) = run;
         terms.opened_at += u64::from(!stated.honest);
         Settlement {
-            run_id: self.id(at),
+            run_id,
             terms,
             usage: stated.usage.clone(),
             output_hash: self.w.bytes(stated.hash),
+            attester: u32::from(stated.signature == Signature::NoSuchKey),
+            signature,
         }
+    }
+
+    fn signature(&self, run: &(BytesN<32>, RunTerms), stated: &Settle) -> Option<BytesN<64>> {
+        let usage = &stated.usage;
+        Some(match stated.signature {
+            Signature::None => return None,
+            Signature::Good | Signature::NoSuchKey => self.w.attest(run, usage),
+            Signature::OtherUsage => {
+                let more = usage.runtime_ms.wrapping_add(1);
+                self.w.attest(run, &UsageBreakdown { runtime_ms: more, ..usage.clone() })
+            }
+            Signature::OtherKey => {
+                let message = attested::message(&run.0, &run.1, usage);
+                let signed = SigningKey::from_bytes(&[6; 32]).sign(&message);
+                BytesN::from_array(&self.w.env, &signed.to_bytes())
+            }
+        })
     }
 
     fn terms(&self, run: &Run) -> RunTerms {
@@ -246,7 +287,7 @@ impl Network {
             developer: self.developers[run.agent].clone(),
             manifest_hash: self.w.bytes(7),
             request_hash: self.w.bytes(run.asked.request),
-            attesters: Vec::new(&self.w.env),
+            attesters: vec![&self.w.env, attester(&self.w.env)],
         }
     }
 

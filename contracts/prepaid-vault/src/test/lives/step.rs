@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::super::std::vec::Vec as List;
 
+use super::super::oracle::Signature;
 use crate::UsageBreakdown;
 
 /// A step, and whether whoever must sign it does.
@@ -172,4 +173,5 @@ pub(super) struct Stated {
     pub share: i128,
     pub hash: u8,
     pub honest: bool,
+    pub signature: Signature,
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::oracle::{AGENTS, PEOPLE};
+use super::super::oracle::{AGENTS, PEOPLE, Signature};
 use super::super::units;
 use super::step::{Asked, Call, Stated, Step};
 use crate::UsageBreakdown;
@@ -126,12 +126,16 @@ fn asked() -> impl Strategy<Value = Asked> {
 fn stated() -> impl Strategy<Value = Stated> {
     let share = prop_oneof![12 => 0i128..=100, 1 => Just(101i128), 1 => Just(-1i128)];
     let by = prop::option::weighted(0.25, person());
-    (by, share, 0u8..2, prop::bool::weighted(0.95)).prop_map(|(by, share, hash, honest)| Stated {
-        by,
-        share,
-        hash,
-        honest,
-    })
+    let signature = prop_oneof![
+        24 => Just(Signature::Good),
+        3 => Just(Signature::None),
+        1 => Just(Signature::NoSuchKey),
+        1 => Just(Signature::OtherUsage),
+        1 => Just(Signature::OtherKey),
+    ];
+    (by, share, 0u8..2, prop::bool::weighted(0.95), signature).prop_map(
+        |(by, share, hash, honest, signature)| Stated { by, share, hash, honest, signature },
+    )
 }
 
 fn budgets() -> impl Strategy<Value = UsageBreakdown> {

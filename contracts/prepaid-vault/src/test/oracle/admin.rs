@@ -23,6 +23,7 @@ impl Oracle {
 
     pub fn accept(&mut self) -> Answer<()> {
         self.admin = self.proposed.take().ok_or(VaultError::AdminNotProposed)?;
+        self.upgrade = None;
         Ok(())
     }
 
@@ -32,12 +33,19 @@ impl Oracle {
     }
 
     pub fn cancel_upgrade(&mut self) -> Answer<()> {
-        self.upgrade.take().map(|_| ()).ok_or(VaultError::UpgradeNotScheduled)
+        let announced = self.announced().ok_or(VaultError::UpgradeNotScheduled);
+        self.upgrade = None;
+        announced.map(|_| ())
+    }
+
+    /// The announced code, unless it lapsed 14 days after it became ready (V20).
+    fn announced(&self) -> Option<(u8, u64)> {
+        self.upgrade.filter(|(_, ready)| self.now < ready + 14 * DAY)
     }
 
     /// Whether the code could be put in place now; it isn't.
     pub fn could_upgrade(&self, code: u8) -> Answer<()> {
-        match self.upgrade {
+        match self.announced() {
             Some((scheduled, _)) if scheduled != code => Err(VaultError::UpgradeNotScheduled),
             Some((_, ready)) if self.now < ready => Err(VaultError::UpgradeNotReady),
             Some(_) => Ok(()),

@@ -1,12 +1,20 @@
 //! Runs in the oracle: opening, settling, giving up, taking back.
 
-use super::{Answer, DAY, Oracle, cost};
+use super::{Answer, MOST, Oracle, cost};
 use crate::{UsageBreakdown, UsageMeterRates, VaultError};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum State {
     Open,
-    Settled { by: usize, usage: UsageBreakdown, hash: u8, charge: i128, fee: i128 },
+    Settled {
+        by: usize,
+        usage: UsageBreakdown,
+        hash: u8,
+        /// Whether an attester's signature was given.
+        attested: bool,
+        charge: i128,
+        fee: i128,
+    },
     Voided(u32),
     Reclaimed,
 }
@@ -34,6 +42,21 @@ pub(in super::super) struct Settle {
     pub hash: u8,
     /// Whether the terms are those of the opened event.
     pub honest: bool,
+    pub signature: Signature,
+}
+
+/// What of an attester a settlement carries (V16).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in super::super) enum Signature {
+    /// The pinned attester's, over exactly this settlement.
+    Good,
+    None,
+    /// A good one, named by a place at which no key is pinned.
+    NoSuchKey,
+    /// Over one unit more.
+    OtherUsage,
+    /// Of a key that the agent does not name.
+    OtherKey,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +79,11 @@ pub(in super::super) struct Run {
 impl Run {
     /// Escrow that is still held: an open run's, until its due day is past.
     pub fn held(&self, today: u64) -> i128 {
-        if self.state == State::Open && self.deadline / DAY >= today { self.escrow } else { 0 }
+        if self.state == State::Open && self.deadline / super::DAY >= today {
+            self.escrow
+        } else {
+            0
+        }
     }
 
     pub fn charge(&self) -> i128 {
@@ -84,19 +111,31 @@ impl Run {
 }
 
 impl Oracle {
-    /// Records end a day after the deadline.
+    /// Records end after twice the time to the deadline and six hours (V17).
     pub fn pass(&mut self, seconds: u64) {
         self.now += seconds;
         for run in &mut self.runs {
-            run.recorded &= self.now <= run.deadline + DAY;
+            let life = 2 * (run.deadline - run.opened_at) + 6 * 3_600;
+            run.recorded &= self.now <= run.opened_at + life;
         }
     }
 
     /// Answers whether anything changed.
     pub fn open(&mut self, asked: &Open) -> Answer<bool> {
+        let in_bounds = |number: &i128| (0..=MOST).contains(number);
+        if !meters(&asked.budgets).iter().chain([&asked.fee]).all(in_bounds) {
+            return Err(VaultError::InvalidAmount);
+        }
         if let Some(run) = self.runs.iter().rfind(|run| run.is_of(asked)) {
             return match run.state {
-                State::Open if self.now < run.deadline && run.asked == *asked => Ok(false),
+                State::Open
+                    if self.now < run.deadline
+                        && run.max_charge <= asked.max_charge
+                        && run.asked
+                            == Open { max_charge: run.asked.max_charge, ..asked.clone() } =>
+                {
+                    Ok(false)
+                }
                 State::Open if self.now < run.deadline => Err(VaultError::RunTermsMismatch),
                 _ => Err(VaultError::RunNotOpen),
             };
@@ -113,19 +152,13 @@ impl Oracle {
         }
         let grant = self.live(between).ok_or(VaultError::UnauthorizedRunner)?;
         let meters = meters(&asked.budgets);
-        if meters.iter().any(|units| *units < 0) {
-            return Err(VaultError::InvalidAmount);
-        }
         if meters == [0; 4] {
             return Err(VaultError::EmptyBudget);
         }
-        if asked.deadline < self.now + 600 || asked.deadline > self.now + DAY {
+        if asked.deadline < self.now + 600 || asked.deadline > self.now + super::DAY {
             return Err(VaultError::DeadlineOutOfRange);
         }
         let limits = self.limits.get(&between).cloned().unwrap_or_default();
-        if asked.fee < 0 {
-            return Err(VaultError::InvalidAmount);
-        }
         if asked.fee > limits.fee {
             return Err(VaultError::RunnerFeeExceeded);
         }
@@ -143,7 +176,10 @@ impl Oracle {
         if max_charge > asked.max_charge {
             return Err(VaultError::MaxChargeExceeded);
         }
-        let escrow = max_charge.checked_add(asked.fee).ok_or(VaultError::InvalidAmount)?;
+        let escrow = max_charge + asked.fee;
+        if escrow > MOST {
+            return Err(VaultError::InvalidAmount);
+        }
         let over = |cap: i128, sum: i128| cap != 0 && sum > cap;
         if over(limits.per_run, escrow) {
             return Err(VaultError::GrantRunCapExceeded);
@@ -184,12 +220,16 @@ impl Oracle {
 
     /// Answers charge and fee, and whether anything changed.
     pub fn settle(&mut self, at: usize, stated: &Settle) -> Answer<(i128, i128, bool)> {
-        let Settle { runner, usage, hash, honest } = stated.clone();
+        let Settle { runner, usage, hash, honest, signature } = stated.clone();
+        let attested = signature != Signature::None;
+        if meters(&usage).iter().any(|units| !(0..=MOST).contains(units)) {
+            return Err(VaultError::InvalidAmount);
+        }
         let run = self.recorded(at)?;
         match &run.state {
             State::Open if self.now < run.deadline => {}
-            State::Settled { by, usage: was, hash: of, charge, fee }
-                if honest && (*by, was, *of) == (runner, &usage, hash) =>
+            State::Settled { by, usage: was, hash: of, attested: signed, charge, fee }
+                if honest && (*by, was, *of, *signed) == (runner, &usage, hash, attested) =>
             {
                 return Ok((*charge, *fee, false));
             }
@@ -199,9 +239,6 @@ impl Oracle {
             return Err(VaultError::RunTermsMismatch);
         }
         let (used, budgets) = (meters(&usage), meters(&run.asked.budgets));
-        if used.iter().any(|units| *units < 0) {
-            return Err(VaultError::InvalidAmount);
-        }
         if used.iter().zip(&budgets).any(|(used, budget)| used > budget) {
             return Err(VaultError::UsageExceedsBudget);
         }
@@ -216,10 +253,15 @@ impl Oracle {
         if !may {
             return Err(VaultError::UnauthorizedRunner);
         }
+        let takes = used != [0; 4];
+        if signature == Signature::NoSuchKey || (takes && !attested) {
+            return Err(VaultError::NotAttested);
+        }
         let charge = cost(&run.rates, &usage).ok_or(VaultError::InvalidAmount)?;
-        let fee = if runner == run.opener { run.asked.fee } else { 0 };
+        let fee = if runner == run.opener && attested { run.asked.fee } else { 0 };
         let user = run.user;
-        self.runs[at].state = State::Settled { by: runner, usage, hash, charge, fee };
+        self.trapped |= matches!(signature, Signature::OtherUsage | Signature::OtherKey);
+        self.runs[at].state = State::Settled { by: runner, usage, hash, attested, charge, fee };
         self.receipts[user] += 1;
         Ok((charge, fee, true))
     }

@@ -120,8 +120,9 @@ impl RunDriver {
             Err(error) => return Ok(unreadable(Kind::Finalize, done, &error)),
         };
         let receipt = receipt(&value, settlement, done.closed_at)?;
-        // A charge of zero returned everything, whatever the run was settled with.
-        let escrow = if receipt.actual_charge == 0 { Escrow::Returned } else { Escrow::Settled };
+        // Returned means that nothing at all was taken, no fee either.
+        let taken = value.actual_charge != 0 || value.runner_fee != 0;
+        let escrow = if taken { Escrow::Settled } else { Escrow::Returned };
         let failed = settlement.failure.is_some();
         let status = if failed { Status::Failed } else { Status::Finalized };
         let mut tx = chassis::postgres::begin(&self.db).await?;

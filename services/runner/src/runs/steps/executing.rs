@@ -99,6 +99,7 @@ impl RunDriver {
         Ok(Order {
             run: snapshot.run.id,
             attempt: snapshot.run.attempt,
+            vault_run_id: snapshot.pinned()?.0,
             workflow_id: snapshot.run.workflow_id(),
             request: &snapshot.run.request,
             input,
@@ -158,6 +159,7 @@ pub(super) fn expected(snapshot: &Snapshot) -> Result<Expected<'_>> {
     Ok(Expected {
         run: snapshot.run.id,
         attempt: snapshot.run.attempt,
+        vault_run_id: snapshot.pinned()?.0,
         user: &request.user,
         workflow_id: snapshot.run.workflow_id(),
         module: snapshot.terms()?.manifest_hash,

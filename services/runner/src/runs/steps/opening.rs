@@ -197,12 +197,33 @@ impl RunDriver {
             );
             return self.abort_after_open(lease, snapshot, &failure).await;
         };
+        if !self.is_chargeable(snapshot, &terms).await? {
+            let failure = Failure::new(
+                "ATTESTER_CHANGED",
+                "the agent's attesters changed while the run was opened; none of the pinned ones is \
+                 module-gate's, so nothing could be charged and the escrow goes back",
+            );
+            return self.abort_after_open(lease, snapshot, &failure).await;
+        }
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, lease, Phase::Opening).await?;
         store::opened(&mut tx, snapshot.key(), &terms).await?;
         self.advance(&mut tx, lease, snapshot, Phase::Executing, None).await?;
         tx.commit().await?;
         Ok(Next::Again)
+    }
+
+    /// Whether the module-gate that judged the module is among the attesters that the vault pinned:
+    /// only then does it sign a settlement that the vault takes (V16).
+    async fn is_chargeable(&self, snapshot: &Snapshot, terms: &Terms) -> Result<bool> {
+        if terms.attesters == snapshot.terms()?.attesters {
+            return Ok(true);
+        }
+        let statements = store::statements(&self.db, snapshot.key()).await?;
+        // Without gates the run fails as one without an executor.
+        let Some(shipping) = statements.shipping else { return Ok(true) };
+        let keys = verdict::accepted_keys(&terms.attesters, &self.policy.attestation_keys);
+        Ok(verdict::shipping(&shipping, &keys, terms.manifest_hash).is_ok())
     }
 
     async fn abort_after_open(

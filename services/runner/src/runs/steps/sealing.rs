@@ -1,5 +1,6 @@
 //! From a signed execution statement to a sealed pack and a frozen settlement.
 
+use wire::Digest;
 use wire::statement::{Execution, Verdict};
 
 use super::executing::expected;
@@ -37,7 +38,7 @@ impl RunDriver {
             Err(error) => return Err(error),
         };
         crash::point("seal.after_answer");
-        let settlement = settlement(&execution, &sealed);
+        let settlement = settlement(&execution, &sealed, &snapshot.terms()?.attesters);
         let next = self.settle(lease, snapshot, Some(&sealed.seal), &settlement).await?;
         crash::point("seal.after_persist");
         Ok(next)
@@ -61,7 +62,7 @@ async fn seal(snapshot: &Snapshot, gates: &Gates, statements: (&[u8], &[u8])) ->
 
 /// What is settled: the metered usage if the statement passed and so did the check of what was
 /// sealed, or if a budget was used up; else nothing (R10).
-fn settlement(execution: &Execution, sealed: &Sealed) -> Settlement {
+fn settlement(execution: &Execution, sealed: &Sealed, attesters: &[Digest]) -> Settlement {
     let output_hash = sealed.seal.seal_digest;
     let failure = match verdict::failure(execution) {
         None if !sealed.passed => {
@@ -76,5 +77,8 @@ fn settlement(execution: &Execution, sealed: &Sealed) -> Settlement {
     // A pass whose outputs fail the check is ours to answer for, so it costs nothing.
     let unpaid = failure.is_some() && execution.verdict == Verdict::Pass;
     let usage = if unpaid { wire::Usage::default() } else { execution.usage };
-    Settlement { usage, output_hash, failure }
+    let attestation = verdict::attestation(execution, usage, attesters);
+    // The vault takes nothing that is not signed, so nothing else is asked of it.
+    let usage = if attestation.is_some() { usage } else { wire::Usage::default() };
+    Settlement { usage, output_hash, failure, attestation }
 }

@@ -1,19 +1,19 @@
-//! What the registry tells of its administration (V2).
+//! Events of administration (V10). Data are vectors in the order of the fields (V18).
 
 use soroban_sdk::{Address, BytesN, contractevent};
 
-/// Somebody may take administration over by accepting.
-#[contractevent(topics = ["admin", "proposed"], data_format = "map", sparse = false)]
+/// An address may take administration over by accepting.
+#[contractevent(topics = ["admin", "proposed"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AdminProposed {
     /// Who administers.
     pub admin: Address,
-    /// Who may accept; the admin himself if an earlier proposal was taken back.
+    /// Who may accept; the admin's own address if an earlier proposal was taken back.
     pub proposed: Address,
 }
 
 /// Administration changed hands.
-#[contractevent(topics = ["admin", "accepted"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["admin", "accepted"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AdminAccepted {
     /// Who administered.
@@ -22,34 +22,36 @@ pub struct AdminAccepted {
     pub admin: Address,
 }
 
-/// New code waits for its time.
-#[contractevent(topics = ["admin", "upgrade_scheduled"], data_format = "map", sparse = false)]
+/// New code was announced.
+#[contractevent(topics = ["admin", "upgrade_scheduled"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpgradeScheduled {
     /// sha256 of the new Wasm.
     pub wasm_hash: BytesN<32>,
     /// From when it may be put in place.
     pub ready_at: u64,
+    /// From when it may not be put in place any more.
+    pub lapses_at: u64,
 }
 
-/// New code waits no longer.
-#[contractevent(topics = ["admin", "upgrade_cancelled"], data_format = "map", sparse = false)]
+/// Announced code was withdrawn.
+#[contractevent(topics = ["admin", "upgrade_cancelled"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpgradeCancelled {
-    /// sha256 of the Wasm that won't come.
+    /// sha256 of the Wasm that will not come.
     pub wasm_hash: BytesN<32>,
 }
 
 /// New code is in place.
-#[contractevent(topics = ["admin", "upgraded"], data_format = "map", sparse = false)]
+#[contractevent(topics = ["admin", "upgraded"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Upgraded {
     /// sha256 of the new Wasm.
     pub wasm_hash: BytesN<32>,
 }
 
-/// The data stand in the form the code expects.
-#[contractevent(topics = ["admin", "migrated"], data_format = "map", sparse = false)]
+/// The data have the form that the code expects.
+#[contractevent(topics = ["admin", "migrated"], data_format = "vec")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Migrated {
     /// The form before.
