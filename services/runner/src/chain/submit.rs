@@ -49,6 +49,8 @@ pub struct TransactionIntent<'a> {
     pub deadline: u64,
     /// The last moment at which it is of any use, Unix seconds of ledger time.
     pub latest: u64,
+    /// Whether a transaction may be signed for it; otherwise only what was signed is followed.
+    pub may_sign: bool,
     /// Makes the call for a given `valid_until`.
     pub call: &'a (dyn Fn(u64) -> Result<Invocation> + Send + Sync),
 }
@@ -66,7 +68,7 @@ pub enum SubmitOutcome {
     Wait(String),
     /// The vault refuses it, and nothing was done by any try.
     Refused(Refusal),
-    /// It cannot land in time any more, and nothing was done by any try.
+    /// It cannot land in time any more, or no more is to be signed; nothing was done by any try.
     TooLate,
     /// The outcome is unknown: an operator must look.
     Unknown(String),
@@ -133,6 +135,9 @@ impl ChainClient {
                         }
                     }
                 }
+            }
+            if !intent.may_sign {
+                return Ok(SubmitOutcome::TooLate);
             }
             if let Some(stopped) = self.sign(intent).await? {
                 return Ok(stopped);

@@ -201,8 +201,18 @@ impl RunDriver {
         let (vault_run_id, deadline) = snapshot.pinned()?;
         let attempt = snapshot.run.attempt;
         let latest = self.latest(kind, deadline);
-        let intent =
-            TransactionIntent { lease, attempt, kind, vault_run_id, deadline, latest, call };
+        // A run that was called off is not opened any more; what ends its escrow goes on.
+        let may_sign = kind != Kind::Open || !snapshot.run.cancel_requested;
+        let intent = TransactionIntent {
+            lease,
+            attempt,
+            kind,
+            vault_run_id,
+            deadline,
+            latest,
+            may_sign,
+            call,
+        };
         self.chain.submit(&intent).await
     }
 

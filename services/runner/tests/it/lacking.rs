@@ -24,6 +24,26 @@ async fn degraded_by(gateway: &Gateway, kind: &str) {
     .await;
 }
 
+/// Everything but the reserve leaves the source's account.
+async fn empty_source(world: &World) {
+    let native = stellar::local::token_id().unwrap();
+    let (source, user) = (world.source.address(), world.user.address());
+    let held = token::balance(&world.rpc, native, source).await.unwrap();
+    let out = token::transfer(native, source, user, held - RESERVE).into();
+    let network = stellar::Network::standalone();
+    // The user pays for it, so that nothing but the reserve is left.
+    let request = PrepareRequest {
+        network: &network,
+        source: &world.user,
+        call: &out,
+        signers: &[&world.source],
+        max_time_unix: world.localnet.close_time() + 120,
+        auth_valid_ledgers: 1_000,
+        fee_ceiling: u64::from(u32::MAX),
+    };
+    tx::submit_and_wait(&world.rpc, &request).await.unwrap();
+}
+
 /// Has a process die when its settlement is signed: the run is executed and unpaid.
 async fn unsettled(world: &World) -> String {
     let port = free_port().await;
@@ -70,28 +90,14 @@ async fn fees_above_the_ceiling_are_waited_out_before_and_after_the_execution() 
 async fn a_settlement_outlives_an_empty_fee_account() {
     let world = World::new().await;
     let id = unsettled(&world).await;
-    // Everything but the reserve leaves the source's account.
-    let native = stellar::local::token_id().unwrap();
-    let (source, user) = (world.source.address(), world.user.address());
-    let held = token::balance(&world.rpc, native, source).await.unwrap();
-    let out = token::transfer(native, source, user, held - RESERVE).into();
-    let network = stellar::Network::standalone();
-    // The user pays for it, so that nothing but the reserve is left.
-    let request = PrepareRequest {
-        network: &network,
-        source: &world.user,
-        call: &out,
-        signers: &[&world.source],
-        max_time_unix: world.localnet.close_time() + 120,
-        auth_valid_ledgers: 1_000,
-        fee_ceiling: u64::from(u32::MAX),
-    };
-    tx::submit_and_wait(&world.rpc, &request).await.unwrap();
+    empty_source(&world).await;
 
     let running = world.start(&[]).await;
     degraded_by(&running.gateway, "money").await;
     let run: Value = running.gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
     assert_eq!((run["phase"].as_str(), run["escrow"].as_str()), (Some("settling"), Some("open")));
+    let native = stellar::local::token_id().unwrap();
+    let (source, user) = (world.source.address(), world.user.address());
     let back = token::transfer(native, user, source, 500_000_000);
     world.submit(&world.user, back.into()).await;
     is_settled(&world, &running, &id).await;
@@ -101,6 +107,21 @@ async fn a_settlement_outlives_an_empty_fee_account() {
         health["degraded"] == false
     })
     .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opening_that_waits_for_money_can_be_called_off() {
+    let world = World::new().await;
+    empty_source(&world).await;
+    let running = world.start(&[]).await;
+    let id = running.gateway.accepted(&world.body()).await;
+    running.gateway.until(&id, |run| run["phase"] == "opening").await;
+    let cancelled = running.gateway.post(&format!("/runs/{id}/cancel"), &Value::Null).await;
+    assert_eq!(cancelled.status(), 200);
+    let run = running.gateway.ended(&id, "cancelled").await;
+    assert_eq!((&run["errorCode"], &run["escrow"]), (&"CANCELLED".into(), &"none".into()));
+    assert_eq!(world.succeeded(&id, "open").await, 0);
     running.stop().await;
 }
 

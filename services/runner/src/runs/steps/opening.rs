@@ -10,7 +10,7 @@ use crate::chain::submit::{Done, Refusal, SubmitOutcome, TransactionIntent};
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::model::run::{Escrow, Run, RunLease, Snapshot};
-use crate::model::settlement::Failure;
+use crate::model::settlement::{CANCELLED, Failure};
 use crate::model::state::{Phase, Status};
 use crate::model::terms::Terms;
 use crate::runs::preflight::{self, Pinned, refuse};
@@ -70,6 +70,7 @@ impl RunDriver {
             vault_run_id,
             deadline: terms.deadline,
             latest: self.latest(Kind::Open, terms.deadline),
+            may_sign: true,
             call: &call,
         };
         let transaction = match self.chain.prepare(&intent, source).await? {
@@ -105,6 +106,9 @@ impl RunDriver {
             SubmitOutcome::NeedsSource => Ok(Next::NeedsSource),
             SubmitOutcome::Wait(why) => Ok(later(snapshot, why)),
             SubmitOutcome::Refused(refusal) => self.refused(lease, snapshot, &refusal).await,
+            SubmitOutcome::TooLate if snapshot.run.cancel_requested => {
+                self.cancel_before_open(lease, snapshot).await
+            }
             SubmitOutcome::TooLate => self.return_to_queue(lease, snapshot).await,
             SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
         }
@@ -125,6 +129,19 @@ impl RunDriver {
         };
         let judged = verdict::shipping(&envelope, &keys, pinned.manifest_hash);
         Ok(judged.map(|()| Some(envelope)))
+    }
+
+    /// Ends a run that was called off while its opening was on its way, and of which it is proven
+    /// that it was not opened.
+    async fn cancel_before_open(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
+        let failure = Failure::new(CANCELLED, "called off before it was opened");
+        let mut tx = chassis::postgres::begin(&self.db).await?;
+        store::fence(&mut tx, lease, Phase::Opening).await?;
+        store::note_failure(&mut tx, snapshot.key(), &failure).await?;
+        store::close(&mut tx, snapshot.key(), Escrow::None, None, chassis::clock::now()).await?;
+        let next = self.end(&mut tx, lease, snapshot, Status::Cancelled).await?;
+        tx.commit().await?;
+        Ok(next)
     }
 
     /// Nothing that was signed for the opening landed, or can land, and its deadline is too near:
