@@ -38,6 +38,7 @@ pub mod page;
 pub mod summary;
 pub mod bundle;
 pub mod attempts;
+pub mod pieces;
 pub mod outputs;
 
 /// Set on an answer that was given before to the same `Idempotency-Key`.

@@ -199,7 +199,7 @@ impl Stack {
 
     /// What module-gate is started with.
     pub fn module_gate_variables(&self) -> Variables {
-        let node = testkit::program("node").unwrap_or_else(|| PathBuf::from("node"));
+        let node = node();
         self.variables(
             2,
             [
@@ -342,6 +342,11 @@ impl Stack {
         child.wait()?;
         Ok(())
     }
+}
+
+/// The program that runs modules.
+fn node() -> PathBuf {
+    testkit::program("node").unwrap_or_else(|| PathBuf::from("node"))
 }
 
 /// The root of this repository.

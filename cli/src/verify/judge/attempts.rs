@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use stellar::Address;
 use stellar::amount::show;
-use stellar::vault::{Lifecycle, SettledRun};
-use wire::Digest;
+use stellar::vault::{Lifecycle, SettledRun, settlement_hash};
+use wire::{Digest, Usage};
 
 use super::{Case, Link, Name, differs};
 use crate::times;
@@ -274,8 +274,13 @@ fn outcome(facts: &ChainFacts, attempt: &AttemptFacts, receipt: Option<&SettledR
         return if had_no_receipt(facts, attempt) { Outcome::NotCharged } else { Outcome::Unknown };
     };
     match record.lifecycle {
-        // The record holds the charge; the fee is the one that was agreed to when it was opened.
-        Lifecycle::Finalized { charge, .. } => Outcome::Settled { charge, fee: record.runner_fee },
+        // The record holds the charge; the fee is the one that was agreed to when it was opened,
+        // unless the settlement had no signature, which gives the fee back (V16).
+        Lifecycle::Finalized { charge, settlement, .. } => {
+            let unsigned = settlement_hash(&record.opened_by, &Usage::default(), false).ok();
+            let fee = if Some(settlement) == unsigned { 0 } else { record.runner_fee };
+            Outcome::Settled { charge, fee }
+        }
         Lifecycle::Voided(_) => Outcome::Voided,
         Lifecycle::Reclaimed => Outcome::Reclaimed,
         Lifecycle::Open if facts.ledger_time >= record.deadline => Outcome::Overdue,

@@ -5,10 +5,7 @@ use stellar::vault::{Lifecycle, RunFinalized, RunRecord, RunTerms, settlement_ha
 use wire::{Digest, Usage};
 
 use super::{Case, End, Link, Name, differs};
-use crate::verify::facts::Origin;
-
-/// How long a record lives beyond its deadline at least, in seconds of ledger time (V17).
-const AFTERLIFE: u64 = 6 * 3_600;
+use crate::verify::facts::{CLOCK_SLACK, Origin, asked_at};
 
 /// The run's id on chain is the one that this run has in our vault on our network.
 pub(super) fn vault(case: &Case<'_>) -> Link {
@@ -71,6 +68,13 @@ fn silence(case: &Case<'_>) -> Link {
     let deadline = claim.terms.as_ref().map(|terms| terms.deadline);
     let deadline = deadline
         .or_else(|| claim.run.deadline.and_then(|at| u64::try_from(at.unix_timestamp()).ok()));
+    // Its opening would be among the events, if these reach back to when the run was asked for; and
+    // until its deadline its record lives for certain (V3, V17).
+    let facts = case.facts;
+    let asked = asked_at(facts.run).map(|asked| asked.saturating_sub(CLOCK_SLACK));
+    let is_searched =
+        facts.oldest_ledger <= 2 || asked.is_some_and(|asked| facts.oldest_time <= asked);
+    let lives = deadline.is_some_and(|deadline| facts.ledger_time <= deadline);
     match deadline {
         None if claim.run.run_id.is_none() => Link::unknown(
             Name::Vault,
@@ -78,13 +82,11 @@ fn silence(case: &Case<'_>) -> Link {
                 "the gateway says that attempt {attempt} was never opened; vault {vault} knows none"
             ),
         ),
-        Some(deadline) if case.facts.ledger_time > deadline.saturating_add(AFTERLIFE) => {
-            Link::unknown(
-                Name::Vault,
-                "the attempt's record has ended and its events are outside the RPC's retention; give \
+        _ if !is_searched && !lives => Link::unknown(
+            Name::Vault,
+            "the attempt's record has ended and its events are outside the RPC's retention; give \
                  a list of receipts that reaches back, or a signed export of that time",
-            )
-        }
+        ),
         _ => Link::broken(
             Name::Vault,
             format!("vault {vault} knows nothing of attempt {attempt} of this run"),

@@ -221,6 +221,7 @@ fn a_record_that_ended_and_events_that_are_gone_prove_nothing() {
     fixture.facts.attempts.clear();
     (fixture.facts.receipts, fixture.facts.account) = (None, None);
     fixture.facts.ledger_time += 3 * 86_400;
+    fixture.facts.oldest_time = fixture.facts.ledger_time - 86_400;
     let proof = fixture.judge();
     assert_eq!(
         (proof.exit_code(), proof.state(Name::Vault)),

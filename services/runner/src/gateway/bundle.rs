@@ -1,16 +1,8 @@
 //! A sealed run as one archive: what oracle-gate holds of it, with the run itself in front.
 
-use std::time::Duration;
-
-use anyhow::Context as _;
-use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use sqlx::PgPool;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
 use wire::pb::oracle::v1::bundle_chunk::Item;
 use wire::pb::oracle::v1::{BundleChunk, BundleFile};
 use wire::view::JsonText;
@@ -19,18 +11,12 @@ use wire::{Nonce, Problem, RunDocument, RunView};
 use crate::chain::calls::on_chain;
 use crate::error::{Error, Result};
 use crate::gates::Gates;
+use crate::gateway::pieces::{self, PAUSE, Pieces};
 use crate::model::run::Snapshot;
 use crate::runs::store;
 
 /// A tar archive is made of blocks of this many bytes.
 const BLOCK: usize = 512;
-/// Pieces that may wait for a slow reader.
-const WAITING: usize = 8;
-/// How long a reader may take for one of them. A slower one would hold a stream of oracle-gate, and
-/// with it the pack's files, for as long as it likes.
-const PAUSE: Duration = Duration::from_secs(30);
-/// How long a bundle may take as a whole.
-const WHOLE: Duration = Duration::from_secs(3_600);
 
 /// `GET /runs/:id/bundle`.
 ///
@@ -49,18 +35,9 @@ pub async fn answer(
     let input = store::input(db, snapshot.run.id).await?;
     let run = run_json(snapshot, vault, &input)?;
     let stream = gates.bundle(snapshot.key()).await?;
-    let (pieces, body) = mpsc::channel(WAITING);
-    tokio::spawn(async move {
-        let written = timeout(WHOLE, write(&pieces, &run, stream)).await;
-        let written = written.unwrap_or_else(|_| Err(anyhow::anyhow!("it took too long")));
-        if let Err(error) = written {
-            // An error in the stream cuts the answer short, which every client sees.
-            tracing::warn!("a bundle was cut short: {error:#}");
-            let cut = std::io::Error::other("the bundle was cut short");
-            let _ = timeout(PAUSE, pieces.send(Err(cut))).await;
-        }
-    });
-    let mut answer = Body::from_stream(ReceiverStream::new(body)).into_response();
+    let body =
+        pieces::body("a bundle", PAUSE, |pieces| async move { write(&pieces, &run, stream).await });
+    let mut answer = body.into_response();
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
     let name = format!("attachment; filename=\"{}.tar\"", snapshot.run.id);
@@ -69,8 +46,6 @@ pub async fn answer(
     }
     Ok(answer)
 }
-
-type Pieces = mpsc::Sender<std::io::Result<Bytes>>;
 
 /// The run as the gateway shows it, with what a verifier needs beside it. Input and metadata keep their
 /// text: no reader may round a number.
@@ -94,8 +69,8 @@ async fn write(
 ) -> anyhow::Result<()> {
     let length = u64::try_from(run.len())?;
     file(pieces, &BundleFile { path: "run.json".to_owned(), length, executable: false }).await?;
-    send(pieces, run.to_vec()).await?;
-    send(pieces, padding(length)).await?;
+    pieces.send(run.to_vec()).await?;
+    pieces.send(padding(length)).await?;
     let mut left = 0_u64;
     let mut whole = 0_u64;
     while let Some(chunk) = stream.message().await? {
@@ -110,16 +85,16 @@ async fn write(
                 left = left
                     .checked_sub(length)
                     .ok_or_else(|| anyhow::anyhow!("a file is too long"))?;
-                send(pieces, data).await?;
+                pieces.send(data).await?;
                 if left == 0 {
-                    send(pieces, padding(whole)).await?;
+                    pieces.send(padding(whole)).await?;
                 }
             }
             None => {}
         }
     }
     anyhow::ensure!(left == 0, "the last file ended early");
-    send(pieces, vec![0; 2 * BLOCK]).await
+    pieces.send(vec![0; 2 * BLOCK]).await
 }
 
 async fn file(pieces: &Pieces, entry: &BundleFile) -> anyhow::Result<()> {
@@ -131,7 +106,7 @@ async fn file(pieces: &Pieces, entry: &BundleFile) -> anyhow::Result<()> {
     header.set_mode(if entry.executable { 0o755 } else { 0o644 });
     header.set_entry_type(tar::EntryType::Regular);
     header.set_cksum();
-    send(pieces, header.as_bytes().to_vec()).await
+    pieces.send(header.as_bytes().to_vec()).await
 }
 
 /// A path that does not fit a header goes before it, as an entry of its own.
@@ -143,14 +118,9 @@ async fn long_name(pieces: &Pieces, path: &str) -> anyhow::Result<()> {
     header.set_mode(0o644);
     header.set_entry_type(tar::EntryType::GNULongName);
     header.set_cksum();
-    send(pieces, header.as_bytes().to_vec()).await?;
-    send(pieces, [path.as_bytes(), &[0]].concat()).await?;
-    send(pieces, padding(length)).await
-}
-
-async fn send(pieces: &Pieces, bytes: Vec<u8>) -> anyhow::Result<()> {
-    let sent = timeout(PAUSE, pieces.send(Ok(bytes.into()))).await;
-    Ok(sent.context("its reader takes too long")??)
+    pieces.send(header.as_bytes().to_vec()).await?;
+    pieces.send([path.as_bytes(), &[0]].concat()).await?;
+    pieces.send(padding(length)).await
 }
 
 fn padding(length: u64) -> Vec<u8> {

@@ -3,16 +3,11 @@
 //! The list is the execution statement's own, which is sealed with the files. oracle-gate compares each
 //! file with its sealed digest on the way; a file that is not what was sealed ends in an error.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use sqlx::PgPool;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
 use wire::pb::oracle::v1::BundleChunk;
 use wire::pb::oracle::v1::bundle_chunk::Item;
 use wire::statement::ExecutionStatement;
@@ -21,17 +16,12 @@ use wire::{Problem, dsse};
 
 use crate::error::{Error, Result};
 use crate::gates::Gates;
+use crate::gateway::pieces::{self, PAUSE, Pieces};
 use crate::model::run::Snapshot;
 use crate::runs::store;
 
 /// Where a bundle has the outputs of its pack.
 const OUTPUTS: &str = "pack/outputs";
-/// Pieces that may wait for a slow reader.
-const WAITING: usize = 8;
-/// How long a reader may take for one of them.
-const PAUSE: Duration = Duration::from_secs(30);
-/// How long one file may take.
-const WHOLE: Duration = Duration::from_secs(3_600);
 
 /// The bytes of a file that were asked for, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,19 +104,11 @@ pub async fn file(
     };
 
     let stream = gates.bundle(snapshot.key()).await?;
-    let (pieces, body) = mpsc::channel(WAITING);
     let (wanted, length) = (format!("{OUTPUTS}/{path}"), output.length);
     let part = range.unwrap_or(Range { first: 0, last: length.saturating_sub(1) });
-    tokio::spawn(async move {
-        let sent = timeout(WHOLE, send(&pieces, stream, &wanted, part)).await;
-        if let Err(error) = sent.unwrap_or_else(|_| Err(anyhow::anyhow!("it took too long"))) {
-            // An error in the stream cuts the answer short, which every client sees.
-            tracing::warn!("an output was cut short: {error:#}");
-            let cut = std::io::Error::other("the output was cut short");
-            let _ = timeout(PAUSE, pieces.send(Err(cut))).await;
-        }
+    let body = pieces::body("an output", PAUSE, |pieces| async move {
+        send(&pieces, stream, &wanted, part).await
     });
-    let body = Body::from_stream(ReceiverStream::new(body));
     let Some(part) = range else {
         let mut answer = described(StatusCode::OK, &tag, None, body);
         answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -203,7 +185,7 @@ fn asked(headers: &HeaderMap, tag: &str, length: u64) -> Asked {
 
 /// Sends the part of one file, and lets the stream go as soon as it is sent.
 async fn send(
-    pieces: &mpsc::Sender<std::io::Result<Bytes>>,
+    pieces: &Pieces,
     mut stream: tonic::Streaming<BundleChunk>,
     wanted: &str,
     part: Range,
@@ -224,7 +206,7 @@ async fn send(
                 let to = usize::try_from((part.last + 1).clamp(start, end) - start)?;
                 if from < to {
                     let piece = Bytes::from(data).slice(from..to);
-                    timeout(PAUSE, pieces.send(Ok(piece))).await??;
+                    pieces.send(piece).await?;
                 }
                 // Reading goes on to the file's end: only there is it known that its digest holds.
                 at = Some(end);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
-use super::Stack;
+use super::{Stack, node};
 use crate::process::binary;
 
 /// How long a run may take to end.
@@ -36,6 +36,8 @@ impl Stack {
         let output = Command::new(binary("lumio")?)
             .args(args)
             .env_clear()
+            // What `verify --rerun` executes modules with, as the service does.
+            .env("MODULE_GATE_NODE", node())
             .env("LUMIO_RPC_URL", self.rpc_url())
             .env("LUMIO_GATEWAY_URL", self.gateway())
             .env("LUMIO_KEYS_DIR", self.folder.path().join("keys"))
