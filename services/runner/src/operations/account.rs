@@ -237,17 +237,20 @@ async fn events(
 
     for name in ["opened", "finalized", "voided", "reclaimed"] {
         for event in sources.rpc.events(&sources.vault, oldest, &["run", name]).await? {
-            let id = Reader::new("run event", &event.data).field("run_id")?.digest()?;
+            // Every event of a run has its id first. What cannot be read is another's (V19).
+            let first = Reader::new("run event", &event.data).item(0);
+            let Ok(id) = first.and_then(|id| id.digest()) else { continue };
             *seen.entry((id, name)).or_default() += 1;
             let Some(attempt) = known.get(&id) else {
-                if name == "opened" {
-                    let opened = RunOpened::from_event(&event)?;
-                    if opened.terms.opened_by == sources.runner {
-                        account.broken(PLACE, None, format!(
-                            "transaction {} opened run {id} for {}, and Postgres has no such run",
-                            event.transaction, opened.terms.user
-                        ));
-                    }
+                if name == "opened"
+                    && let Ok(opened) = RunOpened::from_event(&event)
+                    && opened.terms.opened_by == sources.runner
+                {
+                    let why = format!(
+                        "transaction {} opened run {id} for {}, and Postgres has no such run",
+                        event.transaction, opened.terms.user
+                    );
+                    account.broken(PLACE, None, why);
                 }
                 continue;
             };
