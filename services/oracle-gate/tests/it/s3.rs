@@ -2,6 +2,7 @@
 
 mod conditions;
 mod faults;
+mod localstack;
 mod moto;
 mod open;
 mod progress;
