@@ -45,11 +45,23 @@ const PROBES: [&str; 11] = [
     "races.c",
 ];
 
+static BUILT: OnceLock<TempDir> = OnceLock::new();
+
+/// A value that lives as long as the process is never dropped: its folder goes when it ends.
+extern "C" fn remove_built() {
+    if let Some(folder) = BUILT.get() {
+        let _ = fs::remove_dir_all(folder.path());
+    }
+}
+
+#[expect(unsafe_code, reason = "no safe way leads to what runs when a process ends")]
 fn built() -> &'static Path {
-    static BUILT: OnceLock<TempDir> = OnceLock::new();
     BUILT
         .get_or_init(|| {
             let folder = tempfile::Builder::new().prefix("guard-programs-").tempdir().unwrap();
+            // SAFETY: the handler touches only a value that is never dropped. What the guard forks
+            // ends by `_exit`, which runs no handler.
+            unsafe { libc::atexit(remove_built) };
             fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
             for (name, text) in SOURCES {
                 fs::write(folder.path().join(name), text).unwrap();
