@@ -47,10 +47,10 @@ pub fn markdown(costs: &Costs) -> String {
 /// What a run takes of each resource, and the runs a ledger that follow.
 fn throughput(costs: &Costs) -> String {
     let ledger = &costs.ledger.settings.limits.ledger;
-    let mut text = format!(
+    let mut text = String::from(
         "\nThe share of one run in a batch, opened and settled:\n\n\
          | batch | envelope bytes | bytes written | entries written | instructions | event bytes |\n\
-         |---|--:|--:|--:|--:|--:|\n"
+         |---|--:|--:|--:|--:|--:|\n",
     );
     for (whose, batches) in &costs.runs {
         for batch in batches {

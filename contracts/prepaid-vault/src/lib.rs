@@ -1,5 +1,10 @@
 #![no_std]
 #![expect(missing_docs, reason = "the contract macros make public items of their own")]
+#![expect(
+    clippy::too_many_arguments,
+    reason = "the single calls name each argument; macros repeat it"
+)]
+#![expect(clippy::large_enum_variant, reason = "there is no heap, and each lives for one call")]
 // What auditors' linters look for beyond the workspace's lints, in what is built to Wasm.
 #![cfg_attr(
     not(test),

@@ -347,7 +347,7 @@ mod tests {
         let user = Keypair::from_seed(&[7; 32]);
         let vault = crate::vault::Vault(Address::Contract([1; 32]));
         let run = crate::vault::tests::open(user.address());
-        let asked = vault.open_runs(user.address(), 60, &[run.clone()]).unwrap();
+        let asked = vault.open_runs(user.address(), 60, std::slice::from_ref(&run)).unwrap();
         let other = vault.open_runs(user.address(), 61, &[run]).unwrap();
         let transfer = invocation("transfer", 5);
 
