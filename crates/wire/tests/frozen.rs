@@ -272,6 +272,8 @@ fn a_statement_names_everything_in_which_it_is_about_something_else() {
     };
     assert_eq!(execution.mismatches(&same), []);
     assert_eq!(execution.mismatches(&Expected::default()), []);
+    let nameless = Execution { vault_run_id: None, ..execution.clone() };
+    assert_eq!(nameless.mismatches(&same)[0].stated, "none", "it is about no charge");
 
     let other = [
         ("run", Expected { run: Some(RunId::from(Uuid::nil())), ..same }),

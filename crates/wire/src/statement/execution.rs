@@ -98,7 +98,7 @@ pub struct Expected<'a> {
     pub run: Option<RunId>,
     /// Which attempt of it.
     pub attempt: Option<u32>,
-    /// The attempt's id in the vault. Compared only with a statement that names one.
+    /// The attempt's id in the vault. A statement that names none is about no charge (V16).
     pub vault_run_id: Option<VaultRunId>,
     /// Who pays.
     pub user: Option<&'a str>,
@@ -157,8 +157,14 @@ impl Execution {
         let compared = [
             differs("run", expected.run, self.run_id),
             differs("attempt", expected.attempt, self.attempt),
-            self.vault_run_id
-                .and_then(|stated| differs("run id in the vault", expected.vault_run_id, stated)),
+            match self.vault_run_id {
+                Some(stated) => differs("run id in the vault", expected.vault_run_id, stated),
+                None => expected.vault_run_id.map(|expected| Mismatch {
+                    what: "run id in the vault",
+                    expected: expected.to_string(),
+                    stated: "none".to_owned(),
+                }),
+            },
             differs("user", expected.user, self.user.as_str()),
             differs("workflow", expected.workflow_id, self.workflow_id.as_str()),
             differs("module", expected.module, self.module_digest),

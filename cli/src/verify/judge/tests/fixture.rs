@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use wire::receipts::{RECEIPTS_KIND, ReceiptText, ReceiptsDocument};
 use wire::statement::{Execution, ExecutionStatement, ShippingStatement, Verdict};
 use wire::view::JsonText;
-use wire::{Digest, Nonce, RunDocument, RunId, Usage};
+use wire::{Digest, Nonce, RunDocument, RunId, Usage, VaultRunId};
 
 pub(super) use self::documents::at;
 use self::documents::{
@@ -107,6 +107,7 @@ impl Fixture {
             output_hash,
             facts,
         };
+        fixture.name_charge();
         fixture.reseal();
         fixture.output_hash = fixture.seal_digest();
         fixture.settle();
@@ -186,8 +187,15 @@ impl Fixture {
     pub(super) fn reopen(&mut self) {
         let number = self.execution.attempt;
         self.facts.attempts = vec![attempt(&self.own, &self.terms, self.run, number)];
+        self.name_charge();
         self.reseal();
         self.output_hash = self.seal_digest();
+    }
+
+    /// The statement is about the shown attempt's record in the vault (V16).
+    fn name_charge(&mut self) {
+        let run_id = self.shown().run_id;
+        self.execution.vault_run_id = Some(VaultRunId::from(*run_id.as_bytes()));
     }
 
     /// Opens the run anew for the request that the execution is of now.

@@ -159,8 +159,13 @@ fn an_execution_charged_again_under_another_deadline_is_broken() {
 fn a_statement_for_another_run_id_is_broken() {
     let mut fixture = Fixture::new();
     let own = VaultRunId::from(*fixture.shown().run_id.as_bytes());
-    for (stated, broken) in [(own, vec![]), (VaultRunId::from([9; 32]), vec![Name::Statement])] {
-        fixture.execution.vault_run_id = Some(stated);
+    for (stated, broken) in [
+        (Some(own), vec![]),
+        (Some(VaultRunId::from([9; 32])), vec![Name::Statement]),
+        // Nothing that names no run of the vault vouches for a charge.
+        (None, vec![Name::Statement]),
+    ] {
+        fixture.execution.vault_run_id = stated;
         fixture.reseal();
         fixture.output_hash = fixture.seal_digest();
         fixture.settle();
