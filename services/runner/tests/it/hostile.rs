@@ -139,8 +139,11 @@ async fn work_that_no_worker_takes_is_named_by_health() {
     ];
     let gateway = world.start(&settings).await;
     let id = gateway.gateway.accepted(&world.body()).await;
+    let health = async || -> Value { gateway.gateway.get("/health").await.json().await.unwrap() };
+    // A gateway that has just started has asked nothing yet.
+    eventually(PATIENCE, || async { health().await["ok"] == true }).await;
     let work = async || -> Value {
-        let health: Value = gateway.gateway.get("/health").await.json().await.unwrap();
+        let health = health().await;
         assert_eq!(health["ok"], true, "{health}");
         health["checks"]["work"].clone()
     };
