@@ -106,7 +106,7 @@ fn never(user: &Address) -> Report {
     Report::new(format!("{user} never used the vault; there are no receipts"), json)
 }
 
-/// The list as it stands against the chain.
+/// The list compared with the chain.
 fn judged(own: &Own, user: &Address, now: Receipts, list: &ReceiptsDocument) -> Report {
     let (end, hash) = list.end().unwrap_or((now.count, list.before));
     let first = list.receipts.first().map_or(now.count + 1, |receipt| receipt.number);

@@ -1,4 +1,4 @@
-//! The chain's facts as a signed statement: somebody who read the chain vouches for what was there.
+//! The chain's facts as a signed statement: its signer vouches for what was on the chain.
 //!
 //! A bundle outlives what any node keeps. Whoever verifies it then can only rely on somebody who read
 //! the chain in time; the signature says who that was.

@@ -99,7 +99,7 @@ pub fn parse_key(text: &str) -> Option<VerifyingKey> {
 }
 
 impl Envelope {
-    /// Reads an envelope from its JSON. A member that stands twice is refused, since readers differ
+    /// Reads an envelope from its JSON. A member that occurs twice is refused, since readers differ
     /// about which one counts; one that is not known is ignored (DSSE v1).
     ///
     /// # Errors

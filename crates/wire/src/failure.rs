@@ -207,7 +207,7 @@ impl TryFrom<String> for FailureCode {
     }
 }
 
-/// The document whose digest stands on chain for a run that failed without a seal. Anybody can make
+/// The document whose digest is on chain for a run that failed without a seal. Anybody can make
 /// it again from the run's public fields, so the code is text here: a verifier also reads what a
 /// newer runner wrote.
 #[derive(Debug, Clone, Copy, Serialize)]

@@ -1,4 +1,4 @@
-//! What an attester signs about a settlement, and nobody else can (V16).
+//! What only an attester can sign about a settlement (V16).
 //!
 //! The vault takes a charge or a fee only with an Ed25519 signature of one of the run's pinned
 //! attesters over [`message`]. Module-gate makes it from what it executed: the module's and the

@@ -102,7 +102,7 @@ async fn perform(
     let work = move || {
         judge_tree(&sandbox, &workspace, &tree, stop, &|step| listener.report("judging", step))
     };
-    // The lease's keeper ends the work when the service stops.
+    // The task that renews the lease ends the work when the service stops.
     let judged = tokio::task::spawn_blocking(work).await;
     if cancel.load(Ordering::Relaxed) {
         return Err(Error::Interrupted("this service stops, or lost its lease"));

@@ -1,4 +1,4 @@
-//! Each test changes one thing that somebody could change, and asks for the name of the broken
+//! Each test changes one thing that an attacker could change, and asks for the name of the broken
 //! link.
 
 mod fixture;

@@ -81,7 +81,7 @@ fn listen() -> io::Result<RawFd> {
     if listener < 0 { Err(io::Error::last_os_error()) } else { Ok(listener as RawFd) }
 }
 
-/// Answers every call with "go on", until nobody is left who could make one.
+/// Answers every call with "go on" until no process is left that could make one.
 fn let_go(listener: &OwnedFd) {
     let listener = listener.as_raw_fd();
     loop {

@@ -251,7 +251,7 @@ async fn fee_statistics_are_made_of_what_was_charged() {
     assert_eq!(fees["sorobanInclusionFee"]["max"], "100", "fifty here");
 }
 
-/// A contract that tells the ledger and the time it runs in.
+/// A contract that returns the ledger and the time it runs in.
 fn clock_wasm() -> Vec<u8> {
     let text = r#"(module
       (import "x" "3" (func $ledger (result i64)))

@@ -160,7 +160,7 @@ proptest! {
         }
     }
 
-    /// A second member of a name is refused wherever it stands and whatever it holds, also one that
+    /// A second member of a name is refused at any depth and whatever it holds, also one that
     /// is not known here.
     #[test]
     fn a_member_that_stands_twice_is_refused(

@@ -71,7 +71,7 @@ pub struct Layout {
     /// The repository that the module lies in, if so.
     pub repository: Option<RepositoryPlace>,
     /// The top of the mirror of what surrounds the module at home: below it a path goes on as it
-    /// does there. None where the module stands alone.
+    /// does there. None where the module is alone in its folder.
     pub mirror: Option<PathBuf>,
     /// Whether folders list their entries in the reversed order.
     reversed: bool,

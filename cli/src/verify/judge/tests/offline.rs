@@ -1,4 +1,4 @@
-//! Facts that came with a bundle prove nothing, unless somebody who is trusted signed them.
+//! Facts that came with a bundle prove nothing unless a trusted key signed them.
 
 use std::fs;
 
