@@ -18,7 +18,8 @@ make_keys() {
     done
     RUNNER_KEY=$(lumio keys show runner --secret)
     SOURCE_KEY=$(lumio keys show source --secret)
-    # The account that signs challenges exists on the network, so that contract accounts can log in too.
+    # The account that signs challenges exists on the network, so that contract accounts can log in
+    # too.
     [ -e "$RUN/keys/login" ] || printf '%s\n' "$RUNNER_AUTH_SECRET" | lumio keys import login >/dev/null
     ATTESTATION_SEED=$(raw_key "$(lumio keys show attestation --secret)")
     ATTESTATION_KEY=$(raw_key "$(address_of attestation)")
@@ -27,7 +28,8 @@ make_keys() {
 address_of() { lumio keys show "$1" | grep -oE 'G[A-Z2-7]{55}' | head -n 1; }
 
 start_chain() {
-    # A chain that starts anew would have another history than the one the runner has seen, so it is kept.
+    # A chain that starts anew would have another history than the one the runner has seen, so it is
+    # kept.
     start localnet "$RPC_PORT" "$BIN/lumio-localnet" --port "$RPC_PORT" --state-dir "$RUN/chain" --ledger-interval-ms 1000
     make_keys
     say "funding accounts and deploying the contracts"

@@ -67,7 +67,8 @@ TEXT
     dpkg-deb --root-owner-group --build "$1" "$2" >/dev/null || die 2 "dpkg-deb failed"
 }
 
-# The packages that own the shared libraries which the programs load, with the C library's version of this machine.
+# The packages that own the shared libraries which the programs load, with the C library's version
+# of this machine.
 library_packages() {
     local library owner packages=()
     while read -r library; do

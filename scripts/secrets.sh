@@ -37,7 +37,8 @@ nats_quote() {
     printf '"%s"' "${text//\"/\\\"}"
 }
 
-# A value as Docker Compose and dotenvy read it alike: bare where nothing in it has a meaning, else in double quotes.
+# A value as Docker Compose and dotenvy read it alike: bare where nothing in it has a meaning, else
+# in double quotes.
 env_quote() {
     local text=$1
     case $text in
@@ -57,7 +58,8 @@ hex_to_bytes() {
     printf "$(sed 's/../\\x&/g' <<<"$hex")"
 }
 
-# strkey VERSION HEX: Stellar's text form of a key (SEP-23): version byte, 32 bytes, CRC16-XModem, in base32.
+# strkey VERSION HEX: Stellar's text form of a key (SEP-23): version byte, 32 bytes, CRC16-XModem,
+# in base32.
 strkey() {
     local payload=$1$2 crc=0 i
     for ((i = 0; i < ${#payload}; i += 2)); do
@@ -72,7 +74,8 @@ strkey() {
 
 stellar_secret() { strkey 90 "$(secret 32)"; }
 
-# The public half of an Ed25519 seed, both as hex. The seed reaches openssl through a pipe, never as an argument.
+# The public half of an Ed25519 seed, both as hex. The seed reaches openssl through a pipe, never as
+# an argument.
 ed25519_public() {
     # RFC 8410: the fixed head of a PKCS#8 document that holds an Ed25519 seed.
     printf '302e020100300506032b657004220420%s\n' "$1" | hex_to_bytes |
@@ -94,8 +97,8 @@ PASSWORDS=(POSTGRES_PASSWORD RUNNER_DB_PASSWORD ORACLE_GATE_DB_PASSWORD MODULE_G
 # What the services and the command line show each other.
 TOKENS=(RUNNER_MODULE_GATE_TOKEN RUNNER_ORACLE_GATE_TOKEN CLI_TOKEN)
 
-# read_env_file FILE: takes the NAME=value lines of a file this script wrote, or that a person edited, into variables.
-# Only the names listed here: a file of settings cannot set PATH.
+# read_env_file FILE: takes the NAME=value lines of a file this script wrote, or that a person
+# edited, into variables. Only the names listed here: a file of settings cannot set PATH.
 read_env_file() {
     local line name value
     while IFS= read -r line || [ -n "$line" ]; do
@@ -146,8 +149,9 @@ own_settings() {
 DERIVED=('(RUNNER|ORACLE_GATE|MODULE_GATE)_(DATABASE|NATS)_URL' '[A-Z_]+_NATS_PASSWORD_QUOTED'
     '(RUNNER|ORACLE_GATE|MODULE_GATE)_GRPC_TOKENS' RUNNER_PUBLIC_KEY ORACLE_GATE_ATTESTATION_KEYS)
 
-# ./dev env-file [FILE]: the secrets of a Compose deployment. Values that FILE has stay; what is missing is made, and
-# what follows from other values (URLs, token lists, quoted passwords) is computed anew.
+# ./dev env-file [FILE]: the secrets of a Compose deployment. Values that FILE has stay; what is
+# missing is made, and what follows from other values (URLs, token lists, quoted passwords) is
+# computed anew.
 env_file() {
     local file=${1:-$REPO/deploy/.env} had='' service upper database name others=''
     [ $# -le 1 ] || die 3 "usage: ./dev env-file [FILE]"
@@ -194,7 +198,8 @@ env_file() {
     if [ -n "$had" ]; then say "$file is complete; the values that it had are kept"; else say "$file is written"; fi
 }
 
-# ./dev k8s-secrets [FILE]: the Secrets of deploy/k8s for the values in FILE (deploy/.env), as JSON for kubectl apply -f -.
+# ./dev k8s-secrets [FILE]: the Secrets of deploy/k8s for the values in FILE (deploy/.env), as JSON
+# for kubectl apply -f -.
 k8s_secrets() {
     local file=${1:-$REPO/deploy/.env} name separator='' entry
     [ $# -le 1 ] || die 3 "usage: ./dev k8s-secrets [FILE]"

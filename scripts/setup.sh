@@ -4,8 +4,9 @@
 say() { printf '[dev] %s\n' "$*" >&2; }
 die() { local code=$1; shift; say "$*"; exit "$code"; }
 
-# Postgres refuses to run as root and the guard gives modules another uid, so what they execute has to be
-# reachable by every user. Where this checkout is not (under a home with mode 700), the tools live elsewhere.
+# Postgres refuses to run as root and the guard gives modules another uid, so what they execute has
+# to be reachable by every user. Where this checkout is not (under a home with mode 700), the tools
+# live elsewhere.
 dev_home() {
     local at=$REPO
     while [ "$at" != / ]; do
@@ -43,8 +44,8 @@ check_compiler() {
         die 3 "Rust $needed or newer is needed, and 'rustc --version' says $found; with rustup: rustup update stable"
 }
 
-# Debian packages are fetched with a package index of our own and unpacked, never installed: no root, no daemon.
-# The system's own status file tells which of their dependencies are here already.
+# Debian packages are fetched with a package index of our own and unpacked, never installed: no
+# root, no daemon. The system's own status file tells which of their dependencies are here already.
 apt_private() {
     local state=$DEV_HOME/apt
     mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
@@ -104,7 +105,8 @@ bring_nats() {
     cp "$(find "$APT_ROOT" -type f -name nats-server -perm -u+x | head -n 1)" "$TOOLS/nats/nats-server"
 }
 
-# soroban-client speaks TLS through OpenSSL and hashes with libsodium, whose headers a machine without their -dev packages lacks.
+# soroban-client speaks TLS through OpenSSL and hashes with libsodium, whose headers a machine
+# without their -dev packages lacks.
 bring_libraries() {
     local triplet missing=()
     triplet=$(gcc -dumpmachine 2>/dev/null || cc -dumpmachine)
@@ -167,8 +169,8 @@ bring_node() {
 find_npm() {
     NPM=(npm)
     command -v npm >/dev/null || { own_npm; return; }
-    # npm runs on the node of the PATH. Without the system's certificates it would repeat its requests for minutes
-    # behind a proxy that has a certificate of its own.
+    # npm runs on the node of the PATH. Without the system's certificates it would repeat its
+    # requests for minutes behind a proxy that has a certificate of its own.
     ! node --use-system-ca -e 0 2>/dev/null || NPM=(env NODE_OPTIONS=--use-system-ca npm)
 }
 
@@ -183,7 +185,8 @@ own_npm() {
         script=$(find "$TOOLS/node" -type f -path '*/npm/bin/npm-cli.js' | head -n 1)
     fi
     NPM=("$TOOLS/node/bin/node" "$script")
-    # Trusts whom the system trusts, as everything else does that fetches here: a proxy may have a certificate of its own.
+    # Trusts whom the system trusts, as everything else does that fetches here: a proxy may have a
+    # certificate of its own.
     ! "$TOOLS/node/bin/node" --use-system-ca -e 0 2>/dev/null || NPM=("$TOOLS/node/bin/node" --use-system-ca "$script")
 }
 

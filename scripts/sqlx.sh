@@ -1,8 +1,9 @@
 # shellcheck shell=bash disable=SC2154  # the files that ./dev sources share their variables
 # Records what Postgres says about every SQL statement that the compiler checks. Sourced by ./dev.
 
-# Crates whose statements are recorded, each with the folders of the migrations that make its tables, in order.
-# The record of a crate lies in its folder .sqlx and is read by sqlx's macros, so that a build needs no database.
+# Crates whose statements are recorded, each with the folders of the migrations that make its
+# tables, in order. The record of a crate lies in its folder .sqlx and is read by sqlx's macros, so
+# that a build needs no database.
 SQLX_CRATES=(
     "crates/chassis crates/chassis/migrations"
     "services/module-gate crates/chassis/migrations services/module-gate/migrations"
@@ -42,7 +43,8 @@ record_statements() {
         mkdir -p "$crate/.sqlx"
         rm -f "$crate"/.sqlx/query-*.json
         cp "$fresh"/query-*.json "$crate/.sqlx/"
-        # What was compiled with this database is compiled again without it, before a crate that uses it is recorded.
+        # What was compiled with this database is compiled again without it, before a crate that
+        # uses it is recorded.
         touch "$crate/src/lib.rs"
         cargo check --quiet --locked -p "$name" --lib || die 1 "$name does not compile with its record"
     done

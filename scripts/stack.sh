@@ -93,7 +93,8 @@ start_postgres() {
 
 prepare_run_folder() {
     mkdir -p "$RUN/log" "$RUN/nats" "$RUN/store" "$RUN/scratch"
-    # Modules run under another user's id and have to reach their copies, but nobody else may list what lies here.
+    # Modules run under another user's id and have to reach their copies, but nobody else may list
+    # what lies here.
     chmod 711 "$RUN" "$RUN/scratch"
     chmod 700 "$RUN/log" "$RUN/nats"
     local file=$RUN/secrets.env name

@@ -15,7 +15,8 @@ bring_cargo_deny() {
     PATH=$PATH:$TOOLS/deny/bin
 }
 
-# Each part of ./dev test says what it does as it begins, and the summary at the end says how long it took.
+# Each part of ./dev test says what it does as it begins, and the summary at the end says how long
+# it took.
 PARTS=()
 PART='' PART_BEGAN=0
 step() {
@@ -63,13 +64,15 @@ check_contracts() {
     esac
 }
 
-# pip_install FOLDER REQUIREMENT…: installs from PyPI into a folder. Without words, since callers say what failed.
+# pip_install FOLDER REQUIREMENT…: installs from PyPI into a folder. Without words, since callers
+# say what failed.
 pip_install() {
     local folder=$1; shift
     "${PYTHON[@]}" -m pip install --quiet --disable-pip-version-check --target "$folder" "$@" >/dev/null 2>&1
 }
 
-# python_packages NAME REQUIREMENT…: installs from PyPI into a folder of their own, once for each set of versions.
+# python_packages NAME REQUIREMENT…: installs from PyPI into a folder of their own, once for each
+# set of versions.
 python_packages() {
     local folder=$TOOLS/python/$1; shift
     [ "$(cat "$folder/.installed" 2>/dev/null)" != "$*" ] || return 0
@@ -106,7 +109,8 @@ check_deployment() {
     esac
 }
 
-# The TypeScript packages are what the committed Wasm says, their types hold, and they work against a local network.
+# The TypeScript packages are what the committed Wasm says, their types hold, and they work against
+# a local network.
 check_packages() {
     step "TypeScript packages: generated code, types, a local network"
     find_npm
@@ -250,14 +254,16 @@ check_with_checkov() {
     checkov dockerfile -f deploy/Dockerfile || die 1 "checkov found something in deploy/Dockerfile"
 }
 
-# checkov FRAMEWORK ARGUMENT…: it asks its maker's service for explanations of its rules, which nothing here needs.
+# checkov FRAMEWORK ARGUMENT…: it asks its maker's service for explanations of its rules, which
+# nothing here needs.
 checkov() {
     local framework=$1; shift
     PYTHONPATH=$TOOLS/python/checkov "${PYTHON[@]}" -m checkov.main --compact --quiet --framework "$framework" "$@" \
         2>"$RUN/checkov.err" || { tail -n 5 "$RUN/checkov.err" >&2; return 1; }
 }
 
-# What clients that others wrote see of the local network; every major version where time does not matter.
+# What clients that others wrote see of the local network; every major version where time does not
+# matter.
 check_clients() {
     step "Stellar's SDKs against the local network"
     find_python
@@ -310,8 +316,8 @@ run_tests() {
     check_unused
     step "lints"
     cargo clippy --locked --quiet --workspace --all-targets -- -D warnings || die 1 "clippy found something"
-    # Once, programs and tests together: built for themselves alone, the programs would need their dependencies
-    # with other features, and so a second time.
+    # Once, programs and tests together: built for themselves alone, the programs would need their
+    # dependencies with other features, and so a second time.
     step "building programs and tests"
     cargo test --locked --quiet --workspace --no-run || die 1 "the build failed"
     export LUMIO_BUILT=1
@@ -320,7 +326,8 @@ run_tests() {
     bring_moto
     bring_login_clients
     start_postgres -c fsync=off -c max_connections=300
-    # Tests make streams under prefixes of their own, so their server has one user who may do everything.
+    # Tests make streams under prefixes of their own, so their server has one user who may do
+    # everything.
     local password; password=$(secret)
     write_secret "$RUN/nats.conf" <<TEXT
 listen: "127.0.0.1:$NATS_PORT"

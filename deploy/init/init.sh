@@ -1,7 +1,7 @@
 #!/bin/sh
-# Prepares the local network for Compose: funds the accounts that runner needs and deploys both contracts.
-# Repeating it changes nothing. On a network with money, an operator does this once, by hand
-# (docs/operations/contracts.md).
+# Prepares the local network for Compose: funds the accounts that runner needs and deploys both
+# contracts. Repeating it changes nothing. On a network with money, an operator does this once, by
+# hand (docs/operations/contracts.md).
 set -eu
 
 LUMIO_KEYS_DIR=$(mktemp -d)

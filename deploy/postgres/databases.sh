@@ -1,6 +1,7 @@
 #!/bin/sh
-# One role and one database a service: each owns its own database and cannot connect to another's. Run by the image of
-# Postgres when it makes its data folder, and safe to run again, for instance after a password was changed.
+# One role and one database a service: each owns its own database and cannot connect to another's.
+# Run by the image of Postgres when it makes its data folder, and safe to run again, for instance
+# after a password was changed.
 set -eu
 
 service() {

@@ -236,7 +236,8 @@ def check_unreadable(file):
     read_end, write_end = os.pipe()
     reader = os.fork()
     if reader == 0:
-        # As `nobody`. Forked rather than started, since an interpreter in a home folder is closed to other users.
+        # As `nobody`. Forked rather than started, since an interpreter in a home folder is closed
+        # to other users.
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)

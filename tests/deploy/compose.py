@@ -152,7 +152,8 @@ class Deployment:
         ours = {path for image in self.images.values() for path in image["files"]}
         leave_out = {str(path) for path in ours} | {"/etc/hosts", "/etc/passwd", "/etc/group", "/etc/lumio", "/scratch", "/var/lib/lumio", "/docker-entrypoint-initdb.d"}
         descend = {"/etc", "/usr", "/usr/local", "/usr/local/bin", "/var", "/var/lib"}
-        # A mount point that this machine lacks cannot be made inside a folder of its own, so that folder is left out.
+        # A mount point that this machine lacks cannot be made inside a folder of its own, so that
+        # folder is left out.
         for target in self.mount_points():
             if not os.path.exists(target):
                 chain = [str(path) for path in [target, *target.parents]]
@@ -321,8 +322,8 @@ class Deployment:
                 process.kill()
 
 
-# The entry point of the image of Postgres, as far as it matters here: it makes the data folder, runs the scripts
-# against a server that listens on a local socket alone, then starts the real one.
+# The entry point of the image of Postgres, as far as it matters here: it makes the data folder,
+# runs the scripts against a server that listens on a local socket alone, then starts the real one.
 POSTGRES_IMAGE = r"""
 set -eu
 data=/var/lib/postgresql/data

@@ -19,7 +19,8 @@ from nats_client import Nats
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "deploy/nats/nats.conf"
 FAMILIES = {"runner": "run", "oracle-gate": "seal", "module-gate": "gate"}
-# Passwords that the server would take for a number, a duration, a truth value, a block or a variable.
+# Passwords that the server would take for a number, a duration, a truth value, a block or a
+# variable.
 PASSWORDS = {"runner": "12345", "oracle-gate": "9m", "module-gate": "true", "observer": 'p"a\\s$s {w}#o;rd=é'}
 
 problems = []
@@ -197,7 +198,8 @@ def check(program):
         the_rest_is_refused(connections)
         observers_detours = {"observer": connections["observer"]}
         detours_lead_nowhere(observers_detours)
-        # Delivery is asynchronous; what would arrive arrives before a later message of the same stream.
+        # Delivery is asynchronous; what would arrive arrives before a later message of the same
+        # stream.
         time.sleep(1)
         after = {user: messages_in(services[user], family) for user, family in FAMILIES.items()}
         expect(after == before, f"the observer changed a stream: {before} became {after}")

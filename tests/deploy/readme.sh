@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the commands of the README's section "By hand" as a newcomer pastes them: in sh, twice, after ./dev demo, on a
-# stack of its own. Nothing may be left behind in the checkout.
+# Runs the commands of the README's section "By hand" as a newcomer pastes them: in sh, twice, after
+# ./dev demo, on a stack of its own. Nothing may be left behind in the checkout.
 #   tests/deploy/readme.sh FOLDER    the stack's data goes into FOLDER
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -13,7 +13,8 @@ trap './dev down >/dev/null 2>&1 || true' EXIT
 log=$LUMIO_RUN.log
 ./dev demo >"$log" 2>&1 || { tail -n 30 "$log" >&2; exit 1; }
 for time in first second; do
-    # Only ./dev and what it puts on the PATH; -e, since a person would stop at the first failure too.
+    # Only ./dev and what it puts on the PATH; -e, since a person would stop at the first failure
+    # too.
     printf '%s\n' "$block" | sh -e -s >"$log" 2>&1 || { echo "readme: the $time time fails:" >&2; tail -n 30 "$log" >&2; exit 1; }
     grep -q '^proven:' "$log" || { echo "readme: the $time run is not verified:" >&2; tail -n 30 "$log" >&2; exit 1; }
 done

@@ -225,8 +225,9 @@ async fn follow(context: &Context, gateway: Gateway<'_>, path: &str) -> Result<R
     }
 }
 
-/// `lumio verify` looks for attempts back to the time in the run's id, so that a gateway which made up
-/// a later one would hide those before it. Here, at the start, the user's own clock knows better.
+/// `lumio verify` looks for attempts back to the time in the run's id, so that a gateway which made
+/// up a later one would hide those before it. Here, at the start, the user's own clock knows
+/// better.
 fn doubtful_id(id: &str, now: u64) -> Option<String> {
     let run = id.parse().ok()?;
     let by_id = asked_at(run);

@@ -19,8 +19,8 @@ const MOST_FILES: usize = 100_000;
 const MOST_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// Most bytes of one small document of a bundle.
 const LARGEST_DOCUMENT: u64 = 64 * 1024 * 1024;
-/// Most bytes of what an archive says about an entry beside its header, such as a long name. A reader
-/// has to hold it in memory.
+/// Most bytes of what an archive says about an entry beside its header, such as a long name. A
+/// reader has to hold it in memory.
 const LARGEST_EXTENSION: u64 = 64 * 1024;
 /// What a bundle may hold at its top. Anything else was put there by somebody else.
 const PARTS: [&str; 5] = ["run.json", "pack", "module", "facts", "chain"];
@@ -51,8 +51,8 @@ impl Bundle {
     ///
     /// # Errors
     ///
-    /// [`Failure::Bad`] when it holds no readable `run.json`, or anything that no bundle holds: links,
-    /// devices, files beside its parts.
+    /// [`Failure::Bad`] when it holds no readable `run.json`, or anything that no bundle holds:
+    /// links, devices, files beside its parts.
     pub fn open(root: PathBuf) -> Result<Self> {
         require_plain(&root)?;
         let text = read(&root.join("run.json"))?

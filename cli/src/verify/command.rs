@@ -57,7 +57,8 @@ pub struct Verify {
     /// Compare with the workflow that you asked for
     #[arg(long, value_name = "NAME")]
     workflow: Option<String>,
-    /// A list of your receipts, from `lumio receipts export` [default: the one kept on this machine]
+    /// A list of your receipts, from `lumio receipts export` [default: the one kept on this
+    /// machine]
     #[arg(long, value_name = "FILE")]
     receipts: Option<PathBuf>,
     /// Execute the module again under the guard, and compare its outputs byte for byte
@@ -87,7 +88,8 @@ pub struct Export {
     /// Sign what you read from the chain with this key, so that others may rely on you
     #[arg(long, value_name = "KEY")]
     sign: Option<String>,
-    /// A list of your receipts, from `lumio receipts export` [default: the one kept on this machine]
+    /// A list of your receipts, from `lumio receipts export` [default: the one kept on this
+    /// machine]
     #[arg(long, value_name = "FILE")]
     receipts: Option<PathBuf>,
 }
@@ -183,8 +185,8 @@ pub async fn export(context: &Context, command: &Export) -> Result<Report> {
     Ok(report)
 }
 
-/// The facts came with the bundle and have no signature that is accepted: whoever wrote the files may
-/// have written them too. What is broken stays broken; what holds is only consistent.
+/// The facts came with the bundle and have no signature that is accepted: whoever wrote the files
+/// may have written them too. What is broken stays broken; what holds is only consistent.
 fn consistent(proof: &Proof, ledger: u32) -> Report {
     let note = format!(
         "the chain was not seen: its facts came with the bundle, as of ledger {ledger}, and no key \
@@ -267,8 +269,8 @@ async fn open(
     }
 }
 
-/// A gateway that refuses the bundle keeps nobody from asking the chain: what it shows of the run is
-/// taken in its place.
+/// A gateway that refuses the bundle keeps nobody from asking the chain: what it shows of the run
+/// is taken in its place.
 async fn fetched(context: &Context, run: RunId, attempt: Option<u32>) -> Result<Opened> {
     let folder = temporary()?;
     let archive = folder.path().join("bundle.tar");

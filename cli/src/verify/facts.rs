@@ -1,9 +1,10 @@
 //! What the chain says about a run, read from the verifier's own RPC: every attempt of it that was
 //! ever opened, and what its user was charged.
 //!
-//! Nothing is looked for where a gateway points. All `run,opened` events of the vault are read as far
-//! back as the node keeps them, and an event is the run's own when its id follows from the run's UUID
-//! and an attempt's number (V4): so an attempt that a gateway hides is found like any other.
+//! Nothing is looked for where a gateway points. All `run,opened` events of the vault are read as
+//! far back as the node keeps them, and an event is the run's own when its id follows from the
+//! run's UUID and an attempt's number (V4): so an attempt that a gateway hides is found like any
+//! other.
 
 use seal::RunKey;
 use serde::{Deserialize, Serialize};
@@ -208,8 +209,8 @@ pub fn settled(receipt: &ReceiptText) -> Option<(u64, SettledRun)> {
     Some((receipt.number, SettledRun::from_xdr(&xdr).ok()?))
 }
 
-/// When the run was asked for, Unix seconds: the runner makes its id at that moment (UUID version 7),
-/// and the user has it from then on.
+/// When the run was asked for, Unix seconds: the runner makes its id at that moment (UUID version
+/// 7), and the user has it from then on.
 pub fn asked_at(run: RunId) -> Option<u64> {
     let (seconds, _) = run.as_uuid().get_timestamp()?.to_unix();
     Some(seconds)

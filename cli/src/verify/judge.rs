@@ -91,8 +91,8 @@ pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own, asked: &Asked) -> R
     Ok(Proof { links, attempts, sum, conclusion })
 }
 
-/// The attempt that the bundle is of. A number can have several ids on chain, one for each deadline it
-/// was opened under: the one that the gateway names is meant.
+/// The attempt that the bundle is of. A number can have several ids on chain, one for each deadline
+/// it was opened under: the one that the gateway names is meant.
 fn shown<'a>(bundle: &Bundle, facts: &'a ChainFacts) -> Option<&'a AttemptFacts> {
     let claim = &bundle.claim;
     let named = claim.run.run_id.map(|id| Digest::from(*id.as_bytes()));
@@ -100,8 +100,8 @@ fn shown<'a>(bundle: &Bundle, facts: &'a ChainFacts) -> Option<&'a AttemptFacts>
     same().find(|attempt| Some(attempt.run_id) == named).or_else(|| same().next())
 }
 
-/// From the opened event or the receipt; when both are gone, the gateway's, if they have the hash that
-/// the record holds.
+/// From the opened event or the receipt; when both are gone, the gateway's, if they have the hash
+/// that the record holds.
 fn terms(
     bundle: &Bundle,
     shown: Option<&AttemptFacts>,
@@ -127,8 +127,8 @@ fn end(shown: Option<&AttemptFacts>, receipt: Option<&(u64, SettledRun)>) -> End
                 End::Settled { charge, output_hash }
             }
             Lifecycle::Voided(_) | Lifecycle::Reclaimed => End::Returned,
-            // Past its deadline it can only be returned, but it is the user's again when somebody has
-            // returned it, not before.
+            // Past its deadline it can only be returned, but it is the user's again when somebody
+            // has returned it, not before.
             Lifecycle::Open => End::Open,
         };
     }

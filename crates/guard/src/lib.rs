@@ -155,8 +155,8 @@ pub fn run_live(
     run::run(command, policy, &mut output)
 }
 
-/// Whether [`Policy::hostname`] has an effect here: it needs a namespace of its own for the command,
-/// which root may make unless the host forbids it. Found by trying, once a process.
+/// Whether [`Policy::hostname`] has an effect here: it needs a namespace of its own for the
+/// command, which root may make unless the host forbids it. Found by trying, once a process.
 pub fn can_name_host() -> bool {
     support::can_name_host()
 }

@@ -155,7 +155,8 @@ impl Node {
 
     /// Closes a ledger unless a fault keeps it from closing by itself.
     pub(crate) fn close_when_due(&self) -> Result<(), LocalnetError> {
-        // Under the lock: once a fault was injected, no close that was due before it comes after it.
+        // Under the lock: once a fault was injected, no close that was due before it comes after
+        // it.
         let inner = self.lock();
         if !self.faults().may_close() {
             return Ok(());
@@ -282,7 +283,8 @@ impl Node {
 
 impl Published {
     /// The chain `lag` ledgers behind the tip, or as far behind as chains are kept; not before
-    /// ledger `floor`, so that a reader who begins to lag stays there until it is far enough behind.
+    /// ledger `floor`, so that a reader who begins to lag stays there until it is far enough
+    /// behind.
     fn behind(&self, lag: u32, floor: u32) -> Arc<Chain> {
         let at = self.chain.sequence().saturating_sub(lag).max(floor);
         self.past.iter().find(|chain| chain.sequence() >= at).unwrap_or(&self.chain).clone()

@@ -1,7 +1,7 @@
 //! The memory of a network that runs for long does not grow with what it has forgotten.
 //!
-//! In a process of its own, since it measures the whole process: 300 invocations with a retention of
-//! 50 ledgers, or with `LUMIO_LONG=1` 10,000 with a retention of 1,000.
+//! In a process of its own, since it measures the whole process: 300 invocations with a retention
+//! of 50 ledgers, or with `LUMIO_LONG=1` 10,000 with a retention of 1,000.
 #![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
 #[path = "network/harness.rs"]

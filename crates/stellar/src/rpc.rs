@@ -239,8 +239,8 @@ impl Rpc {
         events::read(&self.raw, contract, start_ledger, topics).await?.into_iter().collect()
     }
 
-    /// As [`Rpc::events`], without those that cannot be decoded here: what anybody else emitted must
-    /// not keep a reader from its own events (V19).
+    /// As [`Rpc::events`], without those that cannot be decoded here: what anybody else emitted
+    /// must not keep a reader from its own events (V19).
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! The record in a crate's folder `.sqlx`, by which the compiler checks its SQL, against a database.
+//! The record in a crate's folder `.sqlx`, by which the compiler checks its SQL, against a
+//! database.
 
 use std::fs;
 use std::path::Path;

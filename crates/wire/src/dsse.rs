@@ -121,8 +121,8 @@ impl Envelope {
         serde_json::to_vec(self).expect("three text fields always have a JSON form")
     }
 
-    /// The payload without a look at its signatures, for a reader who has verified them before; `None`
-    /// if it is not base64.
+    /// The payload without a look at its signatures, for a reader who has verified them before;
+    /// `None` if it is not base64.
     pub fn unverified(&self) -> Option<Vec<u8>> {
         decode(&self.payload).ok()
     }

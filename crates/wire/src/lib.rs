@@ -2,10 +2,10 @@
 //!
 //! No I/O, no clock, no randomness: everything here is a value or a pure function, so that a
 //! verifier on another machine reads the same bytes the same way. Reading order: [`id`],
-//! [`digest`], [`json`], [`usage`], then [`dsse`], [`settlement`] and [`statement`] (what module-gate
-//! signs),
-//! [`event`] (what goes over the bus), [`problem`] (every refusal there is), [`failure`] (why runs
-//! fail), [`view`] (a run over HTTP and in a bundle), [`receipts`] (the list of an account's charges) and [`pb`] (what goes over gRPC).
+//! [`digest`], [`json`], [`usage`], then [`dsse`], [`settlement`] and [`statement`] (what
+//! module-gate signs), [`event`] (what goes over the bus), [`problem`] (every refusal there is),
+//! [`failure`] (why runs fail), [`view`] (a run over HTTP and in a bundle), [`receipts`] (the list
+//! of an account's charges) and [`pb`] (what goes over gRPC).
 
 mod bytes32;
 mod causes;

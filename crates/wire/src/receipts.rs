@@ -1,9 +1,9 @@
 //! The list of an account's receipts: everything that was ever charged to it, in a file of its own.
 //!
-//! The vault keeps one running hash per account (V3). It takes in the full text of every receipt, so
-//! that a list of these texts either has the hash that the chain holds now, or is not the list. A list
-//! that begins later than with the first receipt is checked in the same way from the hash before it:
-//! nobody can find another beginning that leads to the same end.
+//! The vault keeps one running hash per account (V3). It takes in the full text of every receipt,
+//! so that a list of these texts either has the hash that the chain holds now, or is not the list.
+//! A list that begins later than with the first receipt is checked in the same way from the hash
+//! before it: nobody can find another beginning that leads to the same end.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -108,8 +108,8 @@ impl ReceiptText {
 }
 
 impl ReceiptsDocument {
-    /// Reads a list and recomputes its hashes. What it then proves depends on whether the chain holds
-    /// its last hash.
+    /// Reads a list and recomputes its hashes. What it then proves depends on whether the chain
+    /// holds its last hash.
     ///
     /// # Errors
     ///
@@ -133,7 +133,8 @@ impl ReceiptsDocument {
             return Err(ReceiptsError::TooMany(self.receipts.len()));
         }
         let first = self.receipts.first().map_or(1, |receipt| receipt.number);
-        // An empty list says nothing about which receipts there are, so that any hash may be before it.
+        // An empty list says nothing about which receipts there are, so that any hash may be before
+        // it.
         let is_whole = first == 1 && !self.receipts.is_empty();
         if is_whole && self.before != Digest::from([0; 32]) {
             return Err(ReceiptsError::Changed(1));

@@ -281,7 +281,8 @@ struct Beside<Terms> {
 }
 
 impl<Terms: Serialize + serde::de::DeserializeOwned> RunDocument<Terms> {
-    /// Reads the document. Members that are not known are ignored; one that appears twice is refused.
+    /// Reads the document. Members that are not known are ignored; one that appears twice is
+    /// refused.
     ///
     /// # Errors
     ///
@@ -338,7 +339,8 @@ impl<'de> Deserialize<'de> for JsonText {
     }
 }
 
-/// Times in RFC 3339, in UTC, always with milliseconds: for `#[serde(with = "wire::view::milliseconds")]`.
+/// Times in RFC 3339, in UTC, always with milliseconds: for
+/// `#[serde(with = "wire::view::milliseconds")]`.
 pub mod milliseconds {
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serializer};

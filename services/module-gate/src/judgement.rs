@@ -1,10 +1,11 @@
 //! Judgements that callers share and come back to (M10): oracles and shipping gates over stored
 //! modules, and what `Ship` keeps.
 //!
-//! A judgement has a key: the digest of everything its result depends on. One process carries it out
-//! under a lease and writes every step down; whoever asks meanwhile, in whichever process, reads the
-//! steps along. A PASS is kept and answered again. What is no PASS is answered to those who waited
-//! for it, or come back for it by the number of its start, and is judged anew for everybody else.
+//! A judgement has a key: the digest of everything its result depends on. One process carries it
+//! out under a lease and writes every step down; whoever asks meanwhile, in whichever process,
+//! reads the steps along. A PASS is kept and answered again. What is no PASS is answered to those
+//! who waited for it, or come back for it by the number of its start, and is judged anew for
+//! everybody else.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -140,8 +140,9 @@ async fn history(rpc: &Rpc, own: &Own) -> Result<History> {
     loop {
         let clock = rpc.clock().await?;
         let from = clock.oldest_ledger.max(named);
-        // The close time of a later ledger than the clock's oldest is not known exactly, so the latest
-        // possible one stands in for it: a search must never seem to reach back further than it did.
+        // The close time of a later ledger than the clock's oldest is not known exactly, so the
+        // latest possible one stands in for it: a search must never seem to reach back further than
+        // it did.
         let time =
             if from == clock.oldest_ledger { clock.oldest_close } else { clock.latest_close };
         match both(rpc, own, from).await {
@@ -183,8 +184,8 @@ fn oldest_named(message: &str) -> Option<u32> {
     range.split(['-', '.', ' ']).find_map(|word| word.trim().parse().ok())
 }
 
-/// The attempts among all opened events: those whose id follows from the run and an attempt's number,
-/// with each event's own user, opener and deadline.
+/// The attempts among all opened events: those whose id follows from the run and an attempt's
+/// number, with each event's own user, opener and deadline.
 fn find_opened(own: &Own, facts: &mut ChainFacts, history: &History, hints: &Hints) -> Result<()> {
     let mut last = hints.attempt.max(1);
     let mut checked = 0;
@@ -252,8 +253,8 @@ fn add(facts: &mut ChainFacts, found: AttemptFacts) {
     }
 }
 
-/// The account's count and hash, its receipts as far back as their texts are known without a gap, and
-/// settlements of it whose text cannot be made because their opening is not known.
+/// The account's count and hash, its receipts as far back as their texts are known without a gap,
+/// and settlements of it whose text cannot be made because their opening is not known.
 async fn receipts_of(
     rpc: &Rpc,
     own: &Own,
@@ -309,8 +310,8 @@ async fn receipts_of(
     Ok((account, list, unexplained))
 }
 
-/// The receipts up to the account's newest, back to the first gap. The hash before the first of them
-/// must be known, or its text could not be checked.
+/// The receipts up to the account's newest, back to the first gap. The hash before the first of
+/// them must be known, or its text could not be checked.
 fn newest(
     own: &Own,
     user: &Address,

@@ -185,8 +185,8 @@ fn asked_text(case: &Case<'_>) -> String {
     date.map(|date| format!(" ({date})")).unwrap_or_default()
 }
 
-/// When the run was asked for, or earlier. The id's own time is the runner's word, which the user has
-/// had since the run was started; what else is known can only make it earlier.
+/// When the run was asked for, or earlier. The id's own time is the runner's word, which the user
+/// has had since the run was started; what else is known can only make it earlier.
 fn asked(case: &Case<'_>) -> Option<u64> {
     let by_id = asked_at(case.facts.run)?;
     let created = u64::try_from(case.bundle.claim.run.created_at.unix_timestamp()).ok();
@@ -206,7 +206,8 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
     }
     let receipts = verified_receipts(facts);
     if let Some(receipts) = &receipts {
-        // Every receipt is known by its text, so that no charge of the account is another run's name.
+        // Every receipt is known by its text, so that no charge of the account is another run's
+        // name.
         let first = receipts.first();
         if first.is_none_or(|(number, _)| *number == 1) && counts_from_one(facts) {
             return Ok(Coverage::AllReceipts);
@@ -288,8 +289,8 @@ fn outcome(facts: &ChainFacts, attempt: &AttemptFacts, receipt: Option<&SettledR
     }
 }
 
-/// Whether every receipt since the attempt was opened is known by its text. Its own is not among them,
-/// or this would not be asked.
+/// Whether every receipt since the attempt was opened is known by its text. Its own is not among
+/// them, or this would not be asked.
 fn had_no_receipt(facts: &ChainFacts, attempt: &AttemptFacts) -> bool {
     let Some(opened) = &attempt.opened else { return false };
     let is_over = facts.ledger_time > opened.terms.deadline;

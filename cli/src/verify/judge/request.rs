@@ -24,9 +24,9 @@ impl Asked {
     }
 }
 
-/// The request hash on chain, which both sides fixed when the run was opened, is that of the user's own
-/// request. What the user does not give is taken from the statement or from the gateway: since the
-/// whole hash must fit, a wrong value there cannot make a wrong input pass.
+/// The request hash on chain, which both sides fixed when the run was opened, is that of the user's
+/// own request. What the user does not give is taken from the statement or from the gateway: since
+/// the whole hash must fit, a wrong value there cannot make a wrong input pass.
 pub(super) fn link(case: &Case<'_>, stated: Option<&Stated>, asked: &Asked) -> Link {
     let Some(terms) = &case.terms else {
         return Link::unknown(Name::Request, "no terms are known");

@@ -4,8 +4,8 @@ use super::stated::Stated;
 use super::{Case, Link, Name};
 use crate::verify::facts::CLOCK_SLACK;
 
-/// A statement from before the opening, or from after the settlement, is of another execution than the
-/// one that was paid for.
+/// A statement from before the opening, or from after the settlement, is of another execution than
+/// the one that was paid for.
 pub(super) fn link(case: &Case<'_>, stated: Option<&Stated>) -> Link {
     let Some(stated) = stated else {
         return Link::unknown(Name::Times, "there is no verified statement to compare with");

@@ -1,5 +1,5 @@
-// What an unmodified @stellar/stellar-sdk does against the network at URL.
-// Arguments: the folder that holds node_modules, the URL, the contract's Wasm, the version to expect.
+// What an unmodified @stellar/stellar-sdk does against the network at URL. Arguments: the folder
+// that holds node_modules, the URL, the contract's Wasm, the version to expect.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

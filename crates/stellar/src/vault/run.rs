@@ -163,8 +163,8 @@ impl SettledRun {
         Ok(Digest::of(&self.to_xdr()?))
     }
 
-    /// The receipt as the vault hashes it, which lists of receipts keep: a vector, with the terms as
-    /// the opened event states them.
+    /// The receipt as the vault hashes it, which lists of receipts keep: a vector, with the terms
+    /// as the opened event states them.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Events published by module-gate. An event about a verdict is a hint; the signed statement is the truth
-//! (M10).
+//! Events published by module-gate. An event about a verdict is a hint; the signed statement is the
+//! truth (M10).
 
 use serde::{Deserialize, Serialize};
 

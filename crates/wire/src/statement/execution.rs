@@ -19,8 +19,8 @@ pub struct Execution {
     pub run_id: RunId,
     /// Which attempt of it, from 1.
     pub attempt: u32,
-    /// The attempt's id in the vault. With it, one execution vouches for one charge only: an attempt
-    /// that is opened again under another deadline has another id (V16).
+    /// The attempt's id in the vault. With it, one execution vouches for one charge only: an
+    /// attempt that is opened again under another deadline has another id (V16).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault_run_id: Option<VaultRunId>,
     /// Who pays (G… or C…).
@@ -50,7 +50,8 @@ pub struct Execution {
     /// Set unless the verdict is PASS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
-    /// The signature that the vault takes for this execution's usage (V16); absent when nothing ran.
+    /// The signature that the vault takes for this execution's usage (V16); absent when nothing
+    /// ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settlement: Option<SettlementSignature>,
     /// The cause for people; never decides anything.
@@ -133,8 +134,8 @@ impl fmt::Display for Mismatch {
 }
 
 impl Execution {
-    /// What this execution's settlement is about, from what was executed; none without the id in the
-    /// vault.
+    /// What this execution's settlement is about, from what was executed; none without the id in
+    /// the vault.
     pub fn settled(&self) -> Option<Settled> {
         let request = RequestParts {
             input_digest: self.input_digest,

@@ -167,8 +167,8 @@ fn addressed(file: &str, spec: Spec, manifest: &Manifest) -> Result<Spec, Invali
     ))
 }
 
-/// Judges what [`read`] found in `tree`. Everything runs and is counted, also after a failure (M9), unless it
-/// is cancelled: then nothing is proven by what comes out. Blocking.
+/// Judges what [`read`] found in `tree`. Everything runs and is counted, also after a failure (M9),
+/// unless it is cancelled: then nothing is proven by what comes out. Blocking.
 ///
 /// # Errors
 /// The disk's own, which says nothing about the module.

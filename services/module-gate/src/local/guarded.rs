@@ -252,10 +252,10 @@ fn repository_above(run: &Run, root: &Path) -> Option<PathBuf> {
     (may_ask && !run.copy).then(|| repository::git_dir_above(root)).flatten()
 }
 
-/// Makes git read a repository whose index lies outside the root. Where git itself is the command it
-/// gets an index of its own in `folder`, which it may bring up to date as it does without a guard;
-/// where something else starts git, this could be meant for another repository, so that it leaves
-/// the index as it is.
+/// Makes git read a repository whose index lies outside the root. Where git itself is the command
+/// it gets an index of its own in `folder`, which it may bring up to date as it does without a
+/// guard; where something else starts git, this could be meant for another repository, so that it
+/// leaves the index as it is.
 fn read_repository(
     git_dir: &Path,
     folder: &Path,

@@ -7,10 +7,10 @@
 //! ```
 //!
 //! So `../lib/x.js`, a relative link that leads upwards and a `node_modules` above mean what they
-//! mean at home. Outside of a git repository what surrounds it is linked, not copied: it costs nothing however large it is, a
-//! user who may not read it there may not read it here, and the guard refuses every change behind a
-//! link, since that is outside the root. What out there names the module by a path means the
-//! original, unchanged.
+//! mean at home. Outside of a git repository what surrounds it is linked, not copied: it costs
+//! nothing however large it is, a user who may not read it there may not read it here, and the
+//! guard refuses every change behind a link, since that is outside the root. What out there names
+//! the module by a path means the original, unchanged.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};

@@ -47,8 +47,8 @@ pub async fn answer(
     Ok(answer)
 }
 
-/// The run as the gateway shows it, with what a verifier needs beside it. Input and metadata keep their
-/// text: no reader may round a number.
+/// The run as the gateway shows it, with what a verifier needs beside it. Input and metadata keep
+/// their text: no reader may round a number.
 fn run_json(snapshot: &Snapshot, vault: &str, input: &[u8]) -> Result<Vec<u8>> {
     let broken = |error: &dyn std::fmt::Display| Error::Broken(error.to_string());
     let input = std::str::from_utf8(input).map_err(|error| broken(&error))?;

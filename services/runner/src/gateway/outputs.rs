@@ -1,7 +1,8 @@
 //! What a run delivered: its files, listed and one by one.
 //!
-//! The list is the execution statement's own, which is sealed with the files. oracle-gate compares each
-//! file with its sealed digest on the way; a file that is not what was sealed ends in an error.
+//! The list is the execution statement's own, which is sealed with the files. oracle-gate compares
+//! each file with its sealed digest on the way; a file that is not what was sealed ends in an
+//! error.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};

@@ -37,8 +37,8 @@ impl Pieces {
     }
 }
 
-/// A body of what `write` sends. If that fails, the body ends in an error, which cuts the answer short
-/// in a way that every client sees. `what` names it in the log.
+/// A body of what `write` sends. If that fails, the body ends in an error, which cuts the answer
+/// short in a way that every client sees. `what` names it in the log.
 pub fn body<W>(what: &'static str, pause: Duration, write: impl FnOnce(Pieces) -> W) -> Body
 where
     W: Future<Output = anyhow::Result<()>> + Send + 'static,

@@ -1,5 +1,5 @@
-// Logs in by SEP-10 with the JavaScript SDK of Stellar, as a wallet does. Its arguments are the last two
-// or three: URL SECRET [MUXED]. Prints the gateway's answer.
+// Logs in by SEP-10 with the JavaScript SDK of Stellar, as a wallet does. Its arguments are the
+// last two or three: URL SECRET [MUXED]. Prints the gateway's answer.
 import { Keypair, Networks, StellarToml, TransactionBuilder, WebAuth } from "@stellar/stellar-sdk";
 
 const [url, secret, muxed] = process.argv.slice(process.argv.findIndex((arg) => arg.startsWith("http")));

@@ -118,7 +118,8 @@ async fn no_setting_gives_its_secret_away() {
     let [port, grpc_port, metrics_port] = [free_port().await, free_port().await, free_port().await];
     let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
     let mut database = url::Url::parse(&world.db.url).unwrap();
-    // A server that asks for a password has one that nobody may see; one that asks for none takes any.
+    // A server that asks for a password has one that nobody may see; one that asks for none takes
+    // any.
     let password = match database.password() {
         Some(password) => password.to_owned(),
         None => format!("{CANARY}password"),

@@ -162,8 +162,8 @@ impl Fixture {
         shown.unwrap()
     }
 
-    /// Settles with `settled`, `charge` and `output_hash` as the account's first receipt, and has the
-    /// gateway say the same.
+    /// Settles with `settled`, `charge` and `output_hash` as the account's first receipt, and has
+    /// the gateway say the same.
     pub(super) fn settle(&mut self) {
         self.facts.receipts = None;
         self.facts.account = None;
@@ -249,8 +249,8 @@ impl Fixture {
         account
     }
 
-    /// Another attempt, settled with this charge as the account's next receipt: by the chain alone, and
-    /// under this deadline.
+    /// Another attempt, settled with this charge as the account's next receipt: by the chain alone,
+    /// and under this deadline.
     pub(super) fn add_attempt(&mut self, number: u32, deadline: u64, charge: Option<i128>) {
         let terms = RunTerms { deadline, ..self.terms.clone() };
         let mut found = attempt(&self.own, &terms, self.run, number);

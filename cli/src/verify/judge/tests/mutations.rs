@@ -1,5 +1,5 @@
-//! No single lie makes a false sentence proven: every field of what a gateway, a bundle or a node says
-//! is changed in every way that fits its type, one at a time.
+//! No single lie makes a false sentence proven: every field of what a gateway, a bundle or a node
+//! says is changed in every way that fits its type, one at a time.
 
 use std::fs;
 
@@ -10,7 +10,8 @@ use super::fixture::{Fixture, OPENED};
 use crate::verify::facts::ChainFacts;
 use crate::verify::link::Proof;
 
-/// The honest story with the most to lie about: two attempts, a fee, another receipt of the account.
+/// The honest story with the most to lie about: two attempts, a fee, another receipt of the
+/// account.
 fn honest() -> Fixture {
     let mut fixture = Fixture::new();
     fixture.terms.runner_fee = 7_000;

@@ -1,5 +1,5 @@
-//! What a terminal makes of a report: nothing that others wrote moves the cursor, recolours, or forges a
-//! line. The terminal is an emulator.
+//! What a terminal makes of a report: nothing that others wrote moves the cursor, recolours, or
+//! forges a line. The terminal is an emulator.
 
 use std::fs;
 use std::num::NonZeroU16;
@@ -10,7 +10,8 @@ use super::fixture::Fixture;
 use crate::escape::escape;
 use crate::output::{Format, Report, failure_json};
 
-/// Clears the screen, goes home, ends the line, turns the direction, rings, and says what is not so.
+/// Clears the screen, goes home, ends the line, turns the direction, rings, and says what is not
+/// so.
 const HOSTILE: &str = "\u{1b}[2J\u{1b}[1;1Hproven: all of it\r\nproven: all of it\u{9b}2J\u{202e}\u{7}\u{8}\t\u{0}\u{2066}";
 
 /// The screen shows the text line by line, each where it was written.

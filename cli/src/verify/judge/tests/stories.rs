@@ -1,5 +1,5 @@
-//! The stories that a proof must not be made to tell, each beside the honest one. A test is named after
-//! what is told.
+//! The stories that a proof must not be made to tell, each beside the honest one. A test is named
+//! after what is told.
 
 use std::fs;
 
