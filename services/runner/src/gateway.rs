@@ -24,7 +24,9 @@ use crate::gates::Gates;
 use crate::gateway::commands::{Key, RunCommands};
 use crate::gateway::page::Page;
 use crate::gateway::rules::Hosts;
+use crate::gateway::streams::{EventsQuery, Streams};
 use crate::gateway::summary::About;
+use crate::gateway::timeline::{AttemptWithTransactions, TimelineView};
 use crate::gateway::view::RunView;
 use crate::model::run::Snapshot;
 
@@ -40,6 +42,9 @@ pub mod bundle;
 pub mod attempts;
 pub mod pieces;
 pub mod outputs;
+pub mod feed;
+pub mod streams;
+pub mod timeline;
 
 /// Set on an answer that was given before to the same `Idempotency-Key`.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -57,6 +62,8 @@ pub struct Gateway {
     pub gates: Option<Gates>,
     /// What it says of itself.
     pub about: About,
+    /// Streams of events that are open.
+    pub streams: Streams,
 }
 
 type Shared = State<Arc<Gateway>>;
@@ -82,6 +89,10 @@ pub fn router(
         .route("/runs/{id}/bundle", get(bundle))
         .route("/runs/{id}/outputs", get(list_outputs))
         .route("/runs/{id}/outputs/{*path}", get(output))
+        .route("/runs/{id}/attempts", get(list_attempts))
+        .route("/runs/{id}/timeline", get(show_timeline))
+        .route("/runs/{id}/events", get(run_events))
+        .route("/events", get(all_events))
         .route("/summary", get(show_summary))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -137,9 +148,7 @@ async fn list(
     caller: Caller,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response> {
-    let Query(query) = query.map_err(|rejection| {
-        Error::refused(Problem::InvalidRequest, format!("query: {}", rejection.body_text()))
-    })?;
+    let query = read_query(query)?;
     let page = Page::read(query.limit.as_deref(), query.cursor.as_deref())?;
     let status = query.status.as_deref().map(page::status).transpose()?;
     let asked = query.user.as_deref().map(page::user).transpose()?;
@@ -223,6 +232,56 @@ async fn output(
     outputs::file(&run, &path, &headers, oracle_gate(&gateway)?, &gateway.commands.db).await
 }
 
+async fn list_attempts(
+    State(gateway): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<AttemptWithTransactions>>> {
+    let run = visible(&gateway, &caller, &id).await?;
+    Ok(Json(timeline::attempts(&gateway.commands.db, &run).await?))
+}
+
+async fn show_timeline(
+    State(gateway): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<TimelineView>> {
+    let run = visible(&gateway, &caller, &id).await?;
+    Ok(Json(timeline::timeline(&gateway.commands.db, run.run.id).await?))
+}
+
+async fn run_events(
+    State(gateway): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+    query: Result<Query<EventsQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let query = read_query(query)?;
+    let run = visible(&gateway, &caller, &id).await?.run.id;
+    let by = (caller, gateway.access.clone());
+    gateway.streams.of_run(run, by, (&headers, &query), &gateway.commands.db)
+}
+
+async fn all_events(
+    State(gateway): Shared,
+    caller: Caller,
+    query: Result<Query<EventsQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let query = read_query(query)?;
+    let by = (caller, gateway.access.clone());
+    gateway.streams.of_all(by, (&headers, &query), &gateway.commands.db).await
+}
+
+/// A query, or which parameter of it is not known.
+fn read_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T> {
+    let Query(query) = query.map_err(|rejection| {
+        Error::refused(Problem::InvalidRequest, format!("query: {}", rejection.body_text()))
+    })?;
+    Ok(query)
+}
+
 /// A run that the caller may see, as it was in the attempt that the query names.
 async fn attempt_of(
     gateway: &Gateway,
@@ -230,9 +289,7 @@ async fn attempt_of(
     id: &str,
     query: Result<Query<AttemptQuery>, QueryRejection>,
 ) -> Result<Snapshot> {
-    let Query(query) = query.map_err(|rejection| {
-        Error::refused(Problem::InvalidRequest, format!("query: {}", rejection.body_text()))
-    })?;
+    let query = read_query(query)?;
     let run = visible(gateway, caller, id).await?;
     attempts::at(&gateway.commands.db, run, query.attempt.map(NonZeroU32::get)).await
 }
@@ -313,7 +370,19 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Key>> {
 }
 
 fn cors(origin: &str) -> anyhow::Result<CorsLayer> {
-    let exposed = ["idempotency-replayed", "link", "location", "retry-after", "traceparent"];
+    let exposed = [
+        "content-length",
+        "content-range",
+        "etag",
+        "idempotency-replayed",
+        "link",
+        "location",
+        "ratelimit-limit",
+        "ratelimit-remaining",
+        "ratelimit-reset",
+        "retry-after",
+        "traceparent",
+    ];
     // Named: a browser does not take `*` for Authorization.
     let allowed = [
         "authorization",

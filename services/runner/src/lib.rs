@@ -33,6 +33,7 @@ use crate::gateway::Gateway;
 use crate::gateway::commands::RunCommands;
 use crate::gateway::intake::Intake;
 use crate::gateway::rules::Hosts;
+use crate::gateway::streams::Streams;
 use crate::gateway::summary::About;
 use crate::grpc::Grpc;
 use crate::model::state::Lane;
@@ -114,6 +115,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         access: access(&mut config, &db, started.http)?,
         gates: gates.clone(),
         about: about(&config, &last_poll),
+        streams: Streams::new(service.stop()),
     });
     let (role, poll) = (config.role, config.poll);
     let lanes = [(Lane::Chain, config.workers), (Lane::Gates, config.executions)];
@@ -155,6 +157,8 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         serve_http(service, http, health.router());
         return Ok(started);
     }
+    let feed = gateway.streams.feed.clone();
+    service.spawn("events", feed.run(requests_db, service.stop()));
     let router = gateway::router(gateway.clone(), &cors, hosts).context("RUNNER_CORS_ORIGIN")?;
     serve_http(service, http, router);
     if let Some((listener, tokens)) = grpc {

@@ -148,6 +148,17 @@ impl Caller {
         }
     }
 
+    /// Whether the session that a long answer began with still lasts. What cannot be looked up
+    /// does not.
+    pub async fn is_still_known(&self, access: &Access) -> bool {
+        match (&self.0, access) {
+            (Kind::Account { session, .. }, Access::Login(login)) => {
+                session::account(&login.db, *session).await.is_ok()
+            }
+            _ => true,
+        }
+    }
+
     /// The part of an account that calls, if it is not the account itself.
     pub fn part_of_account(&self) -> Option<&str> {
         match &self.0 {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -117,14 +117,25 @@ fn check_path(request: &Request) -> Result<()> {
     }
 }
 
+/// Routes that read a query, each with its own list of parameters.
+const WITH_QUERY: [&str; 6] = [
+    "/runs",
+    "/runs/{id}/bundle",
+    "/runs/{id}/outputs",
+    "/runs/{id}/outputs/{*path}",
+    "/runs/{id}/events",
+    "/events",
+];
+
 /// Queries are read by the routes that take any. The others refuse one: a misspelt or misplaced
 /// parameter must not look as if it had been heeded.
 fn check_query(request: &Request) -> Result<()> {
     let (method, path) = (request.method(), request.uri().path());
-    let query = request.uri().query().unwrap_or_default();
-    let reads = matches!(*method, Method::GET | Method::HEAD) && path == "/runs";
-    let ours = path.starts_with("/runs") || path == "/summary" || path == "/health";
-    if query.is_empty() || reads || !ours || (*method == Method::GET && path.ends_with("/bundle")) {
+    // What no route answers is refused as that.
+    let Some(route) = request.extensions().get::<MatchedPath>() else { return Ok(()) };
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let is_empty = request.uri().query().unwrap_or_default().is_empty();
+    if is_empty || (reads && WITH_QUERY.contains(&route.as_str())) {
         return Ok(());
     }
     let text = format!("{method} {path} takes no query parameters");

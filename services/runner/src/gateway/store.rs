@@ -7,6 +7,7 @@ use wire::{Digest, RunId};
 
 use crate::error::{Error, Result};
 use crate::gateway::create_request::NewRun;
+use crate::gateway::feed::StoredEvent;
 use crate::model::run::Snapshot;
 use crate::model::state::Status;
 use crate::rows;
@@ -37,6 +38,44 @@ pub struct Answered {
     pub status: u16,
     /// The body: a JSON document.
     pub response: String,
+}
+
+/// A row of the outbox. An event that was just committed has no position yet.
+struct EventRow {
+    position: Option<i64>,
+    event_id: String,
+    body: String,
+    subject: Option<String>,
+}
+
+impl EventRow {
+    fn read(self) -> Result<StoredEvent> {
+        let broken = |why: &str| Error::Broken(format!("event {}: {why}", self.event_id));
+        let (key, sequence) =
+            self.event_id.rsplit_once(':').ok_or_else(|| broken("its id has no number"))?;
+        let sequence = sequence.parse().map_err(|_| broken("its id has no number"))?;
+
+        /// What is read of an event. One about something else than a run has no user.
+        #[derive(serde::Deserialize)]
+        struct Read {
+            data: Data,
+        }
+        #[derive(serde::Deserialize)]
+        struct Data {
+            #[serde(default)]
+            user: String,
+        }
+        let read: Read =
+            serde_json::from_str(&self.body).map_err(|error| broken(&error.to_string()))?;
+        Ok(StoredEvent {
+            position: self.position.unwrap_or(i64::MAX),
+            run: key.parse().ok(),
+            sequence,
+            user: read.data.user,
+            subject: self.subject,
+            body: self.body,
+        })
+    }
 }
 
 /// How much there is to do.
@@ -174,6 +213,51 @@ pub fn list_query(filter: &Filter) -> QueryBuilder<Postgres> {
     }
     query.push(" ORDER BY r.created_at DESC, r.id DESC LIMIT ").push_bind(filter.limit);
     query
+}
+
+/// The position of the newest event that has one; 0 if none has.
+pub async fn newest_position(db: &PgPool) -> Result<i64> {
+    let newest =
+        sqlx::query_scalar!(r#"SELECT coalesce(max(position), 0) AS "newest!" FROM outbox"#);
+    Ok(newest.fetch_one(db).await?)
+}
+
+/// Events after this position, in their order.
+pub async fn events_after(db: &PgPool, position: i64, limit: i64) -> Result<Vec<StoredEvent>> {
+    // Which part of an account asked for a run is no part of its events. An id that is no UUID is
+    // that of another entity, and must not reach the cast.
+    let rows = sqlx::query_as!(
+        EventRow,
+        r#"SELECT o.position, o.event_id, o.body, r.subject AS "subject?"
+           FROM outbox o LEFT JOIN runs r ON r.id = CASE
+               WHEN o.event_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:'
+               THEN split_part(o.event_id, ':', 1)::uuid END
+           WHERE o.position > $1 ORDER BY o.position LIMIT $2"#,
+        position,
+        limit,
+    );
+    rows.fetch_all(db).await?.into_iter().map(EventRow::read).collect()
+}
+
+/// Facts about one run after this one, in their order. They are numbered without a gap, so each is
+/// found by its id.
+pub async fn events_of_run(
+    db: &PgPool,
+    run: RunId,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<StoredEvent>> {
+    let rows = sqlx::query_as!(
+        EventRow,
+        r#"SELECT o.position, o.event_id, o.body, NULL AS "subject?"
+           FROM generate_series($2::bigint + 1, $2::bigint + $3::bigint) AS number
+           JOIN outbox o ON o.event_id = $1::text || ':' || number
+           ORDER BY number"#,
+        run.to_string(),
+        after,
+        limit,
+    );
+    rows.fetch_all(db).await?.into_iter().map(EventRow::read).collect()
 }
 
 /// Locks a run's row until the transaction ends.

@@ -29,7 +29,7 @@ fn operator() -> Keypair {
 }
 
 /// A runner that asks who calls, in a world where the login's account exists.
-async fn start(world: &World, more: &[(&str, &str)]) -> Running {
+pub async fn start(world: &World, more: &[(&str, &str)]) -> Running {
     // Its account has to exist, since the network checks its authorisation for contracts.
     if world.rpc.account(&signer().address()).await.unwrap().is_none() {
         world.localnet.fund(&signer().address().to_string()).await.unwrap();
@@ -52,7 +52,7 @@ fn clients() -> PathBuf {
 
 /// What a client of another house prints; `None` where it is not installed, except where it has to
 /// be.
-async fn client(mut command: tokio::process::Command, name: &str) -> Option<Value> {
+async fn client(command: &mut tokio::process::Command, name: &str) -> Option<Value> {
     let output = command.output().await.ok();
     let missing = output.as_ref().is_none_or(|output| {
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -77,20 +77,26 @@ fn installed() -> PathBuf {
 }
 
 async fn javascript(url: &str, key: &Keypair, muxed: Option<&str>) -> Option<Value> {
+    let key = key.secret();
+    let arguments: Vec<&str> = [url, key.as_str()].into_iter().chain(muxed).collect();
+    script("login.mjs", &arguments, "@stellar/stellar-sdk").await
+}
+
+/// What a script of `tests/clients` prints that uses a package of others.
+pub async fn script(name: &str, arguments: &[&str], package: &str) -> Option<Value> {
     let mut command = tokio::process::Command::new("node");
     // A module is looked for from where the script lies, so the script is given as text.
-    let script = std::fs::read_to_string(clients().join("login.mjs")).unwrap();
+    let script = std::fs::read_to_string(clients().join(name)).unwrap();
     command.current_dir(if installed().is_dir() { installed() } else { clients() });
-    command.args(["--input-type=module", "--eval", &script, "--"]);
-    command.arg(url).arg(key.secret().as_str()).args(muxed);
-    client(command, "@stellar/stellar-sdk").await
+    command.args(["--input-type=module", "--eval", &script, "--"]).args(arguments);
+    client(command.kill_on_drop(true), package).await
 }
 
 async fn python(url: &str, key: &Keypair, contract: Option<&str>) -> Option<Value> {
     let mut command = tokio::process::Command::new("python3");
     command.env("PYTHONPATH", installed().join("python"));
     command.arg(clients().join("login.py")).arg(url).arg(key.secret().as_str()).args(contract);
-    client(command, "stellar-sdk of PyPI").await
+    client(&mut command, "stellar-sdk of PyPI").await
 }
 
 /// A token for `key`, by the challenge that the gateway gives.

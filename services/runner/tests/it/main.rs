@@ -14,3 +14,4 @@ mod retention;
 mod subscribing;
 mod lacking;
 mod secrets;
+mod streaming;

@@ -1,0 +1,330 @@
+//! Server-sent events: what becomes of one run, or of all that the caller may see.
+//!
+//! An event's `id` is a cursor. A client that comes back with it as `Last-Event-ID` gets everything
+//! that was stored after it, whichever process answers: nothing is kept in memory. For one run the
+//! cursor is the number of the fact about the run, for all runs it is the position in the outbox.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use sqlx::PgPool;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
+use tokio::time::{Instant, interval_at, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use wire::{Problem, RunId};
+
+use crate::auth::caller::Scope;
+use crate::auth::{Access, Caller};
+use crate::error::{Error, Result};
+use crate::gateway::feed::{BATCH, Feed, StoredEvent};
+use crate::gateway::store;
+
+/// Streams that may be open at one time in a process.
+pub const MOST_STREAMS: usize = 256;
+/// Streams that one account may have open at one time in a process.
+pub const MOST_OF_ONE: usize = 16;
+/// A sign of life for proxies and clients, when nothing happens.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a stream lasts. Clients come back with their cursor, to whichever process there is.
+const LIFE: Duration = Duration::from_secs(3_600);
+/// Pieces that may wait for a slow reader.
+const WAITING: usize = 16;
+/// How long a reader may take for one piece.
+const PAUSE: Duration = Duration::from_secs(30);
+/// What a client is told to wait before it comes back, in milliseconds.
+const RECONNECT_MS: u32 = 1_000;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Asks nginx and proxies like it not to collect the stream.
+const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// What streams of this process share.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    /// Where new events come from.
+    pub feed: Feed,
+    /// Ends every stream.
+    pub stop: CancellationToken,
+    places: Arc<Semaphore>,
+    open: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+/// A stream's place among those that are open, until it is dropped.
+#[derive(Debug)]
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    account: Option<String>,
+    open: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+/// Where a stream begins.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsQuery {
+    /// Only runs of this account; for operators.
+    pub user: Option<String>,
+    /// As the header `Last-Event-ID`, for clients that cannot send one.
+    pub after: Option<String>,
+}
+
+/// Which events a stream shows.
+#[derive(Debug, Clone)]
+enum Subject {
+    Run(RunId),
+    All(Scope),
+}
+
+/// One stream, on its way to a client.
+struct Stream {
+    subject: Subject,
+    /// Everything up to here was sent.
+    cursor: i64,
+    caller: Caller,
+    access: Access,
+    db: PgPool,
+    sender: mpsc::Sender<std::io::Result<Bytes>>,
+}
+
+/// The client is gone, or the stream is over.
+struct Ended;
+
+impl Streams {
+    /// No stream yet.
+    pub fn new(stop: CancellationToken) -> Self {
+        let places = Arc::new(Semaphore::new(MOST_STREAMS));
+        Self { feed: Feed::default(), stop, places, open: Arc::default() }
+    }
+
+    fn place(&self, caller: &Caller) -> Result<Place> {
+        let refused = |text: String| Error::refused(Problem::RateLimited, text);
+        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
+            return Err(refused(format!("{MOST_STREAMS} streams are open; try again later")));
+        };
+        let account = caller.account().map(|(account, _)| account.to_owned());
+        if let Some(account) = &account {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = open.entry(account.clone()).or_default();
+            if *count >= MOST_OF_ONE {
+                let text = format!(
+                    "{account} has {MOST_OF_ONE} streams open; close one, or read GET /events, \
+                     which shows all of its runs"
+                );
+                return Err(refused(text));
+            }
+            *count += 1;
+        }
+        Ok(Place { _permit: permit, account, open: Arc::clone(&self.open) })
+    }
+
+    /// `GET /runs/:id/events`: the run's facts from the first, or after the cursor.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::InvalidRequest`] for a cursor that is none, [`Problem::RateLimited`].
+    pub fn of_run(
+        &self,
+        run: RunId,
+        (caller, access): (Caller, Access),
+        (headers, query): (&HeaderMap, &EventsQuery),
+        db: &PgPool,
+    ) -> Result<Response> {
+        if query.user.is_some() {
+            let text = "user: a run has one account; this parameter is for GET /events";
+            return Err(Error::refused(Problem::InvalidRequest, text));
+        }
+        let cursor = cursor(headers, query)?.unwrap_or(0);
+        self.answer(Subject::Run(run), cursor, (caller, access), db)
+    }
+
+    /// `GET /events`: the facts about every run that the caller may see, after the cursor or from
+    /// now on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Streams::of_run`], and [`Problem::Forbidden`] for another account than the caller's.
+    pub async fn of_all(
+        &self,
+        (caller, access): (Caller, Access),
+        (headers, query): (&HeaderMap, &EventsQuery),
+        db: &PgPool,
+    ) -> Result<Response> {
+        let asked = query.user.as_deref().map(super::page::user).transpose()?;
+        let scope = caller.list_of(asked.as_deref())?;
+        let cursor = match cursor(headers, query)? {
+            Some(cursor) => cursor,
+            None => store::newest_position(db).await?,
+        };
+        self.answer(Subject::All(scope), cursor, (caller, access), db)
+    }
+
+    fn answer(
+        &self,
+        subject: Subject,
+        cursor: i64,
+        (caller, access): (Caller, Access),
+        db: &PgPool,
+    ) -> Result<Response> {
+        let place = self.place(&caller)?;
+        // Before the database is read: what is stored after that is heard here.
+        let feed = self.feed.subscribe();
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let stream = Stream { subject, cursor, caller, access, db: db.clone(), sender };
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = stream.run(feed) => {}
+                // The body ends properly: a client takes that for a reason to come back.
+                () = stop.cancelled() => {}
+            }
+            drop(place);
+        });
+
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (UNBUFFERED, HeaderValue::from_static("no")),
+        ];
+        Ok((headers, Body::from_stream(ReceiverStream::new(receiver))).into_response())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(account) = &self.account else { return };
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(account) {
+            *count = count.saturating_sub(1);
+            // No row for who has no stream: the table stays as small as its use.
+            if *count == 0 {
+                open.remove(account);
+            }
+        }
+    }
+}
+
+/// The cursor that the client has. The header goes first: browsers send it when they come back to
+/// an address that has a cursor of its own.
+fn cursor(headers: &HeaderMap, query: &EventsQuery) -> Result<Option<i64>> {
+    let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?").trim());
+    // A browser that has not seen an id yet may send an empty one.
+    let text = header.filter(|text| !text.is_empty()).or(query.after.as_deref());
+    let Some(text) = text else { return Ok(None) };
+    // No more than every client can count exactly, and far from where sums would overflow.
+    let known = 0..=9_007_199_254_740_991;
+    let cursor = text.parse::<i64>().ok().filter(|cursor| known.contains(cursor));
+    cursor.map(Some).ok_or_else(|| {
+        let text = "Last-Event-ID: expected the id of an event of this stream, or 0";
+        Error::refused(Problem::InvalidRequest, text)
+    })
+}
+
+impl Stream {
+    async fn run(mut self, mut feed: broadcast::Receiver<Arc<StoredEvent>>) -> Result<(), Ended> {
+        // The id alone: a client that loses the connection before the first event comes back here.
+        self.send(format!("retry: {RECONNECT_MS}\nid: {}\n\n", self.cursor)).await?;
+        self.catch_up().await?;
+
+        let ends_at = Instant::now() + LIFE;
+        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        loop {
+            tokio::select! {
+                event = feed.recv() => match event {
+                    Ok(event) => self.show(&event).await?,
+                    // The feed went on without it: what it missed is in the database.
+                    Err(RecvError::Lagged(_)) => self.catch_up().await?,
+                    Err(RecvError::Closed) => return Err(Ended),
+                },
+                _ = heartbeat.tick() => {
+                    // A session that was revoked sees nothing more.
+                    if !self.caller.is_still_known(&self.access).await {
+                        return Err(Ended);
+                    }
+                    // With the cursor: who comes back need not have everything searched again
+                    // that was none of theirs.
+                    self.send(format!(": still here\nid: {}\n\n", self.cursor)).await?;
+                }
+                () = tokio::time::sleep_until(ends_at) => return Err(Ended),
+                () = self.sender.closed() => return Err(Ended),
+            }
+        }
+    }
+
+    /// Sends what is stored after the cursor, until nothing more is.
+    async fn catch_up(&mut self) -> Result<(), Ended> {
+        loop {
+            let read = match &self.subject {
+                Subject::Run(run) => store::events_of_run(&self.db, *run, self.cursor, BATCH).await,
+                Subject::All(_) => store::events_after(&self.db, self.cursor, BATCH).await,
+            };
+            let events = read.map_err(|error| {
+                tracing::warn!("a stream of events ends: {error}");
+                Ended
+            })?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            for event in &events {
+                self.show(event).await?;
+            }
+        }
+    }
+
+    /// Sends an event that this stream shows and has not shown.
+    async fn show(&mut self, event: &StoredEvent) -> Result<(), Ended> {
+        let (is_ours, at) = match &self.subject {
+            Subject::Run(run) => (event.run == Some(*run), event.sequence),
+            Subject::All(scope) => (event.is_in(scope), event.position),
+        };
+        let is_new = at > self.cursor;
+        // Of all runs, the cursor moves over what is not shown as well: it is never read again.
+        if is_new && (is_ours || matches!(self.subject, Subject::All(_))) {
+            self.cursor = at;
+        }
+        if !(is_ours && is_new) {
+            return Ok(());
+        }
+        // JSON has no line break outside of its strings, and none inside of them.
+        self.send(format!("id: {at}\ndata: {}\n\n", event.body)).await
+    }
+
+    async fn send(&self, text: String) -> Result<(), Ended> {
+        let sent = timeout(PAUSE, self.sender.send(Ok(Bytes::from(text)))).await;
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            // The client is gone, or takes longer than anybody waits.
+            Ok(Err(_)) | Err(_) => Err(Ended),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(header: Option<&str>, after: Option<&str>) -> Option<Option<i64>> {
+        let mut headers = HeaderMap::new();
+        if let Some(text) = header {
+            headers.insert(LAST_EVENT_ID, HeaderValue::from_str(text).unwrap());
+        }
+        let query = EventsQuery { user: None, after: after.map(str::to_owned) };
+        cursor(&headers, &query).ok()
+    }
+
+    #[test]
+    fn a_cursor_is_a_whole_number_and_the_header_goes_first() {
+        assert_eq!(read(None, None), Some(None));
+        assert_eq!(read(Some("7"), Some("3")), Some(Some(7)));
+        assert_eq!(read(Some(""), Some("3")), Some(Some(3)));
+        assert_eq!(read(None, Some("0")), Some(Some(0)));
+        for wrong in ["-1", "1.5", "seven", "9223372036854775808"] {
+            assert_eq!(read(Some(wrong), None), None, "{wrong}");
+        }
+    }
+}

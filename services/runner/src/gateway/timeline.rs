@@ -1,0 +1,200 @@
+//! What a run went through: its events and its transactions, in the order in which they were made.
+
+use serde::Serialize;
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use wire::event::{CloudEvent, RunData, RunStatus};
+use wire::view::{AttemptView, milliseconds};
+use wire::{RunId, TxHash};
+
+use crate::error::{Error, Result};
+use crate::gateway::{attempts, view};
+use crate::model::run::Snapshot;
+use crate::rows;
+
+/// Events of one run that a timeline shows at most. A run has seven an attempt.
+const MOST_EVENTS: i64 = 2_000;
+
+/// A transaction of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TransactionView {
+    /// Its hash.
+    pub hash: TxHash,
+    /// What it is for: `open`, `finalize`, `void` or `reclaim`.
+    pub purpose: String,
+    /// How far it is: `prepared`, `sent` or `unknown` while it may still land; then `succeeded`,
+    /// `failed`, `expired` or `rejected`.
+    pub state: String,
+    /// The ledger it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<u32>,
+    /// When that ledger closed.
+    #[serde(skip_serializing_if = "Option::is_none", with = "milliseconds::option")]
+    pub closed_at: Option<OffsetDateTime>,
+    /// Stroops that it was charged, as a decimal string. Paid by the runner, not by the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fee_charged: Option<String>,
+    /// How often it was sent.
+    pub sends: u32,
+    /// The last thing that a node said about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_answer: Option<String>,
+    /// When it was signed.
+    #[serde(with = "milliseconds")]
+    pub created_at: OffsetDateTime,
+    /// When it last changed.
+    #[serde(with = "milliseconds")]
+    pub updated_at: OffsetDateTime,
+}
+
+/// An attempt with all of its transactions: what `GET /runs/:id/attempts` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptWithTransactions {
+    /// The attempt.
+    #[serde(flatten)]
+    pub attempt: AttemptView,
+    /// Every transaction that was signed for it, oldest first.
+    pub transactions: Vec<TransactionView>,
+}
+
+/// What `GET /runs/:id/timeline` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TimelineView {
+    /// The run.
+    pub id: RunId,
+    /// What it went through, oldest first.
+    pub entries: Vec<EntryView>,
+}
+
+/// One entry of a timeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase", rename_all_fields = "camelCase")]
+pub enum EntryView {
+    /// Its public status changed, or it began another attempt.
+    Event {
+        /// When.
+        #[serde(with = "milliseconds")]
+        at: OffsetDateTime,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// `queued`, `opening`, `running`, `finalizing`, `finalized`, `failed` or `cancelled`.
+        event: String,
+        /// The status from then on.
+        status: RunStatus,
+        /// Why it failed, for programs.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error_code: Option<String>,
+        /// Why it failed, for people.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// A transaction was signed.
+    Transaction {
+        /// When.
+        #[serde(with = "milliseconds")]
+        at: OffsetDateTime,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// What became of it until now.
+        transaction: TransactionView,
+    },
+}
+
+impl EntryView {
+    const fn at(&self) -> OffsetDateTime {
+        match self {
+            Self::Event { at, .. } | Self::Transaction { at, .. } => *at,
+        }
+    }
+}
+
+/// The run's attempts, each with its transactions.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn attempts(db: &PgPool, snapshot: &Snapshot) -> Result<Vec<AttemptWithTransactions>> {
+    let past = attempts::all(db, snapshot.run.id).await?;
+    let mut transactions = transactions(db, snapshot.run.id).await?;
+    let with = |attempt: AttemptView| {
+        let of_it = transactions.extract_if(.., |(number, _)| *number == attempt.attempt);
+        let transactions = of_it.map(|(_, transaction)| transaction).collect();
+        AttemptWithTransactions { attempt, transactions }
+    };
+    Ok(past.iter().map(|past| view::attempt_view(&snapshot.run, past)).map(with).collect())
+}
+
+/// Everything that the run went through.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn timeline(db: &PgPool, run: RunId) -> Result<TimelineView> {
+    let mut entries = events(db, run).await?;
+    let signed = transactions(db, run).await?.into_iter().map(|(attempt, transaction)| {
+        EntryView::Transaction { at: transaction.created_at, attempt, transaction }
+    });
+    entries.extend(signed);
+    // Stable: of two that were made in the same moment, the event comes first.
+    entries.sort_by_key(EntryView::at);
+    Ok(TimelineView { id: run, entries })
+}
+
+async fn events(db: &PgPool, run: RunId) -> Result<Vec<EntryView>> {
+    let stored = super::store::events_of_run(db, run, 0, MOST_EVENTS).await?;
+    stored.iter().map(|event| entry(&event.body)).collect()
+}
+
+fn entry(body: &str) -> Result<EntryView> {
+    let broken = |error: serde_json::Error| Error::Broken(format!("stored event: {error}"));
+    let event: CloudEvent = serde_json::from_str(body).map_err(broken)?;
+    let data: RunData = event.read().map_err(broken)?;
+    // `dev.lumio.run.<event>.v1`
+    let name = event.r#type.split('.').nth(3).unwrap_or_default().to_owned();
+    let (error_code, error) = match data.error {
+        Some(failure) => (Some(failure.code), Some(failure.reason)),
+        None => (None, None),
+    };
+    Ok(EntryView::Event {
+        at: event.time,
+        attempt: data.attempt,
+        event: name,
+        status: data.status,
+        error_code,
+        error,
+    })
+}
+
+/// Every transaction of the run with the number of its attempt, oldest first.
+async fn transactions(db: &PgPool, run: RunId) -> Result<Vec<(u32, TransactionView)>> {
+    let found = sqlx::query!(
+        "SELECT hash, attempt, kind, state, ledger, closed_at, fee_charged, sends, last_answer, \
+            created_at, updated_at \
+         FROM chain_transactions WHERE run_id = $1 ORDER BY id",
+        run.as_uuid(),
+    );
+    let found = found.fetch_all(db).await?;
+    let mut read = Vec::with_capacity(found.len());
+    for row in found {
+        let hash = TxHash::try_from(row.hash.as_slice())
+            .map_err(|error| Error::Broken(format!("hash of a transaction: {error}")))?;
+        let ledger = row.ledger.map(|ledger| rows::number(ledger, "ledger")).transpose()?;
+        let view = TransactionView {
+            hash,
+            purpose: row.kind,
+            state: row.state,
+            ledger,
+            closed_at: row.closed_at.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()),
+            fee_charged: row.fee_charged.map(|fee| fee.to_string()),
+            sends: rows::number(i64::from(row.sends), "sends")?,
+            last_answer: row.last_answer,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        };
+        read.push((rows::number(i64::from(row.attempt), "attempt")?, view));
+    }
+    Ok(read)
+}
