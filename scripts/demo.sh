@@ -13,7 +13,7 @@ raw_key() { printf %s "$1" | base32 -d 2>/dev/null | od -An -v -tx1 | tr -d ' \n
 
 make_keys() {
     local name
-    for name in runner source developer alice attestation; do
+    for name in runner source developer alice operator attestation; do
         [ -e "$RUN/keys/$name" ] || lumio keys show "$name" >/dev/null 2>&1 || lumio keys generate "$name" >/dev/null
     done
     RUNNER_KEY=$(lumio keys show runner --secret)
@@ -33,7 +33,7 @@ start_chain() {
     start localnet "$RPC_PORT" "$BIN/lumio-localnet" --port "$RPC_PORT" --state-dir "$RUN/chain" --ledger-interval-ms 1000
     make_keys
     say "funding accounts and deploying the contracts"
-    lumio fund runner source developer alice login >>"$RUN/log/lumio.log" 2>&1 || die 2 "funding failed, see $RUN/log/lumio.log"
+    lumio fund runner source developer alice operator login >>"$RUN/log/lumio.log" 2>&1 || die 2 "funding failed, see $RUN/log/lumio.log"
     lumio deploy | sed 's/^/      /' >&2
 }
 
@@ -57,7 +57,8 @@ start_gates_and_runner() {
         "RUNNER_SECRET=$RUNNER_KEY" "RUNNER_SOURCE_SECRET=$SOURCE_KEY" "RUNNER_RPC_URL=http://127.0.0.1:$RPC_PORT" \
         "RUNNER_PORT=$HTTP_PORT" "RUNNER_GRPC_PORT=$RUNNER_GRPC_PORT" "RUNNER_GRPC_TOKENS=cli:$CLI_TOKEN" \
         RUNNER_AUTH=login "RUNNER_AUTH_SECRET=$RUNNER_AUTH_SECRET" "RUNNER_TOKEN_SECRET=$RUNNER_TOKEN_SECRET" \
-        "RUNNER_PUBLIC_URL=http://127.0.0.1:$HTTP_PORT" \
+        "RUNNER_PUBLIC_URL=http://127.0.0.1:$HTTP_PORT" "RUNNER_OPERATORS=$(address_of operator)" \
+        ${CONSOLE_DIR:+"RUNNER_CONSOLE_DIR=$CONSOLE_DIR"} \
         "RUNNER_MODULE_GATE_URL=http://127.0.0.1:$MODULE_PORT" "RUNNER_MODULE_GATE_TOKEN=$RUNNER_MODULE_GATE_TOKEN" \
         "RUNNER_ORACLE_GATE_URL=http://127.0.0.1:$ORACLE_PORT" "RUNNER_ORACLE_GATE_TOKEN=$RUNNER_ORACLE_GATE_TOKEN" "$BIN/runner" serve
 }
@@ -120,13 +121,17 @@ up() {
     down >/dev/null 2>&1 || true
     # If startup fails, stop whatever was already started.
     trap 'stop_started' EXIT
+    find_console
     start_everything
     write_environment
     printf '%s\n' "RPC_PORT=$RPC_PORT HTTP_PORT=$HTTP_PORT RUNNER_GRPC_PORT=$RUNNER_GRPC_PORT" \
         "ORACLE_PORT=$ORACLE_PORT MODULE_PORT=$MODULE_PORT PG_PORT=$PG_PORT NATS_PORT=$NATS_PORT" >"$RUN/ports"
     trap - EXIT
+    local console="not built"
+    [ -z "$CONSOLE_DIR" ] || console=http://127.0.0.1:$HTTP_PORT/
     cat <<TEXT
 Lumio is up.
+  console      $console
   gateway      http://127.0.0.1:$HTTP_PORT   (GET /health, /summary, /runs; POST /runs)
   local chain  http://127.0.0.1:$RPC_PORT
   events       nats sub 'lumio.>' as user observer, see ./dev env

@@ -340,6 +340,7 @@ TEXT
     step "tests"
     cargo test --locked --workspace --no-fail-fast || die 1 "a test failed"
     check_packages
+    check_console
     check_clients
     [ "$lane" = quick ] || { check_installing_packages; check_readme; }
     [ "$lane" != long ] || check_long

@@ -1,0 +1,78 @@
+# shellcheck shell=bash disable=SC2034  # the files that ./dev sources share their variables
+# The wallet console: building its static files, and testing them in a browser. Sourced by ./dev.
+
+CONSOLE=$REPO/web
+
+# What is installed already stays, if it is what the lock file says.
+install_console() {
+    find_npm
+    cmp -s "$CONSOLE/package-lock.json" "$CONSOLE/node_modules/.lumio-lock" && return
+    say "fetching the console's dependencies with npm"
+    local ci=(ci --ignore-scripts --loglevel=error --no-fund --no-audit) output
+    # A system's npm may be too old for this Node.
+    output=$(cd "$CONSOLE" && "${NPM[@]}" "${ci[@]}" 2>&1) ||
+        { own_npm && output=$(cd "$CONSOLE" && "${NPM[@]}" "${ci[@]}" 2>&1); } ||
+        { echo "$output" >&2; return 2; }
+    cp "$CONSOLE/package-lock.json" "$CONSOLE/node_modules/.lumio-lock"
+}
+
+# Everything that the built files are made from.
+console_sources() {
+    find "$CONSOLE/src" "$CONSOLE/public" "$CONSOLE"/*.{json,ts,html} "$REPO"/packages/*/src -type f -print0 |
+        LC_ALL=C sort -z | xargs -0 cat | cksum
+}
+
+# Builds web/dist if it isn't what the sources say. 2: npm's registry could not be reached.
+build_console() {
+    local sources
+    sources=$(console_sources)
+    [ "$(cat "$CONSOLE/dist/.sources" 2>/dev/null)" != "$sources" ] || return 0
+    install_console || return 2
+    say "building the console"
+    (cd "$CONSOLE" && "${NPM[@]}" run --silent build >/dev/null) || return 1
+    echo "$sources" >"$CONSOLE/dist/.sources"
+}
+
+# A Chromium without a window, unpacked from Debian's packages.
+bring_browser() {
+    CHROMIUM=${LUMIO_CHROMIUM:-$TOOLS/chromium/chromium-headless-shell}
+    [ ! -x "$CHROMIUM" ] || return 0
+    bring_packages chromium-headless-shell fonts-inter
+    local program
+    program=$(find "$APT_ROOT/usr" -type f -name 'chromium-headless-shell' -size +1M | head -n 1)
+    [ -n "$program" ] || { say "the package carried no browser"; return 1; }
+    wrap "$program" "$CHROMIUM"
+}
+
+# What ./dev up serves at the gateway's root; without it there is an API and no page.
+find_console() {
+    CONSOLE_DIR=
+    build_console || { say "the console was not built; the gateway runs without it"; return 0; }
+    CONSOLE_DIR=$CONSOLE/dist
+}
+
+# Types, lint, unit tests, and the built console in a browser against a stack of its own.
+check_console() {
+    step "console: types, lint, build, a browser against the whole stack"
+    install_console || die 2 "could not fetch the console's dependencies: is the network up?"
+    (cd "$CONSOLE" && "${NPM[@]}" run --silent check) || die 1 "the console's types or lint do not hold"
+    (cd "$CONSOLE" && "${NPM[@]}" test --silent) || die 1 "a unit test of the console failed"
+    build_console || die 1 "the console does not build"
+    bring_browser || die 2 "no browser could be fetched"
+    local run=$DEV_HOME/console-run code=0
+    rm -rf "$run"
+    # The servers of the other tests have their own ports; this stack chooses free ones.
+    env -u DATABASE_URL -u NATS_URL -u LUMIO_PORT_BASE LUMIO_RUN="$run" LUMIO_BUILT=1 ./dev up >"$DEV_HOME/console.log" 2>&1 ||
+        { cat "$DEV_HOME/console.log" >&2; code=1; }
+    [ "$code" -ne 0 ] || (
+        eval "$(LUMIO_RUN="$run" ./dev env)"
+        lumio module publish examples/modules/csv-profile --as developer --runner runner \
+            --rates runtime_ms=100stroops >/dev/null || exit 1
+        cd "$CONSOLE" || exit 1
+        LUMIO=$BIN/lumio LUMIO_CHROMIUM=$CHROMIUM \
+            "$TOOLS/node/bin/node" --disable-warning=ExperimentalWarning --test tests/browser/*.test.ts
+    ) || code=$?
+    LUMIO_RUN="$run" ./dev down >/dev/null 2>&1
+    rm -rf "$run" "$DEV_HOME/console.log"
+    [ "$code" -eq 0 ] || die 1 "a test of the console failed"
+}

@@ -1,0 +1,412 @@
+// A new run: which agent, which input, at most how much.
+
+import { Validator } from "@cfworker/json-schema";
+import { useNavigate } from "@tanstack/react-router";
+import { type FormEvent, useId, useMemo, useRef, useState } from "react";
+
+import { formatAmount } from "@/amount";
+import type { Agent, Meters } from "@/api/gateway";
+import { useApp } from "@/app";
+import { useAgent, useAgents, useQuote } from "@/data";
+import { explainCode, visible } from "@/errors";
+import { texts } from "@/texts";
+import {
+  Amount,
+  Button,
+  Card,
+  Empty,
+  Explanation,
+  Failure,
+  Field,
+  Id,
+  Notice,
+  say,
+  Skeleton,
+} from "@/ui";
+import { useAct } from "@/ui/act";
+import { ConnectButton } from "@/ui/Connect";
+
+import { initial, SchemaForm } from "./SchemaForm";
+
+const t = texts.build;
+
+/** R12. */
+const MOST_INPUT = 1024 * 1024;
+
+const METERS = ["runtimeMs", "llmIn", "llmOut", "httpCalls"] as const;
+
+export function BuilderPage() {
+  const { wallet, ready } = useApp();
+  const agents = useAgents();
+  const [chosen, setChosen] = useState<number>();
+  if (!wallet) {
+    return <Empty title={t.title} todo={t.connectFirst} action={<ConnectButton />} />;
+  }
+  const agent =
+    agents.data?.find(({ agentId }) => agentId === chosen) ??
+    agents.data?.find(({ listsThisRunner }) => listsThisRunner) ??
+    agents.data?.[0];
+  return (
+    <>
+      <div className="stack">
+        <h1>{t.title}</h1>
+        <p className="muted">{t.lead}</p>
+      </div>
+      {ready && agents.isPending && <Skeleton lines={4} />}
+      {agents.error && <Failure error={agents.error} onRetry={() => agents.refetch()} />}
+      {agents.data?.length === 0 && <Empty title={t.noAgents} todo={t.noAgentsTodo} />}
+      {agents.data && agent && (
+        <div className="grid">
+          <div className="column span-5">
+            <AgentsCard agents={agents.data} chosen={agent.agentId} onChoose={setChosen} />
+          </div>
+          <div className="span-7">
+            <BuildForm key={agent.agentId} agent={agent} />
+          </div>
+        </div>
+      )}
+    </>
+  );
+}
+
+interface AgentsProps {
+  agents: Agent[];
+  chosen: number;
+  onChoose: (id: number) => void;
+}
+
+function AgentsCard({ agents, chosen, onChoose }: AgentsProps) {
+  return (
+    <Card title={t.agent}>
+      <div className="stack">
+        {agents.map((agent) => (
+          <AgentChoice
+            key={agent.agentId}
+            agent={agent}
+            isChosen={agent.agentId === chosen}
+            onChoose={() => onChoose(agent.agentId)}
+          />
+        ))}
+      </div>
+    </Card>
+  );
+}
+
+interface ChoiceProps {
+  agent: Agent;
+  isChosen: boolean;
+  onChoose: () => void;
+}
+
+function AgentChoice({ agent, isChosen, onChoose }: ChoiceProps) {
+  const detail = useAgent(isChosen ? agent.agentId : undefined);
+  const { module, verdict } = detail.data ?? {};
+  const name = module?.title ?? module?.id ?? verdict?.moduleId;
+  const version = module?.version ?? verdict?.moduleVersion;
+  const priced = METERS.filter((meter) => agent.rates[meter] !== "0");
+  return (
+    <div className="stack">
+      <button type="button" className="choice" aria-pressed={isChosen} onClick={onChoose}>
+        <span className="spread">
+          <span className="strong">
+            {texts.run.agent} {agent.agentId}
+            {name && ` · ${visible(name)}`} {version && visible(version)}
+          </span>
+          {verdict && (
+            <span className={`badge ${verdict.accepted ? "good" : "bad"}`}>
+              {visible(verdict.verdict)}
+            </span>
+          )}
+        </span>
+        {module?.description && <span className="muted">{visible(module.description)}</span>}
+        {agent.metadataUri && <span className="help">{visible(agent.metadataUri)}</span>}
+        {!agent.listsThisRunner && <span className="badge warn">{t.notListed}</span>}
+        <span className="help">
+          {priced.map((meter) => (
+            <span key={meter}>
+              {texts.meters[meter]}: {formatAmount(BigInt(agent.rates[meter]))} XLM {t.perUnit}{" "}
+            </span>
+          ))}
+        </span>
+      </button>
+      {isChosen && (
+        <p className="help row">
+          {t.by} <Id text={agent.developer} /> {texts.run.module} <Id text={agent.manifestHash} />
+        </p>
+      )}
+    </div>
+  );
+}
+
+type Mode = "form" | "json" | "file";
+
+function BuildForm({ agent }: { agent: Agent }) {
+  const detail = useAgent(agent.agentId);
+  if (detail.isPending) return <Skeleton lines={6} />;
+  const schema = detail.data?.module?.inputSchema ?? detail.data?.inputSchema;
+  return <Inputs agent={agent} schema={schema} />;
+}
+
+interface InputsProps {
+  agent: Agent;
+  schema: Record<string, unknown> | undefined;
+}
+
+function Inputs({ agent, schema }: InputsProps) {
+  const { gateway, wallet } = useApp();
+  const navigate = useNavigate();
+  const [mode, setMode] = useState<Mode>(schema ? "form" : "json");
+  const [form, setForm] = useState<unknown>(() => (schema ? initial(schema) : {}));
+  const [json, setJson] = useState("{}");
+  const [label, setLabel] = useState("");
+  const [budgets, setBudgets] = useState<Record<(typeof METERS)[number], string>>(() => ({
+    runtimeMs: agent.rates.runtimeMs === "0" ? "0" : "20000",
+    llmIn: "0",
+    llmOut: "0",
+    httpCalls: "0",
+  }));
+  const input = useMemo(
+    () => (mode === "form" ? { value: form } : parseInput(json)),
+    [mode, form, json],
+  );
+  const mistakes = useMemo(
+    () => ("value" in input ? mistakesOf(schema, input.value) : [input.error]),
+    [schema, input],
+  );
+  const meters = METERS.map((meter) => [meter, /^\d{1,15}$/.test(budgets[meter].trim())] as const);
+  const isWhole = meters.every(([, isFine]) => isFine);
+  const numbers = Object.fromEntries(
+    METERS.map((meter) => [meter, Number(budgets[meter])]),
+  ) as unknown as Meters;
+  const isEmpty = isWhole && METERS.every((meter) => numbers[meter] === 0);
+  const quote = useQuote(agent.agentId, isWhole && !isEmpty ? numbers : undefined);
+
+  // One key for one intent: a click that is repeated after a lost answer starts no second run.
+  const key = useRef<{ of: string; key: string }>(undefined);
+  const start = useAct(
+    async () => {
+      if (!("value" in input) || !wallet) return;
+      const request = {
+        user: wallet.address,
+        agentId: agent.agentId,
+        budgets: numbers,
+        input: input.value,
+        ...(label.trim() && { label: label.trim() }),
+      };
+      const of = JSON.stringify(request);
+      if (key.current?.of !== of) key.current = { of, key: crypto.randomUUID() };
+      const run = await gateway.start(request, key.current.key);
+      key.current = undefined;
+      say(t.started);
+      await navigate({ to: "/runs/$id", params: { id: run.id } });
+    },
+    { stale: [["runs"], ["summary"]] },
+  );
+  const canStart = mistakes.length === 0 && isWhole && !isEmpty;
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    if (canStart) void start.run();
+  };
+  return (
+    <form className="column" onSubmit={submit} noValidate>
+      <Card title={t.input}>
+        <Modes mode={mode} hasForm={schema !== undefined} onChange={setMode} />
+        {!schema && <p className="help">{t.noSchema}</p>}
+        {mode === "form" && schema && (
+          <SchemaForm schema={schema} value={form} onChange={setForm} />
+        )}
+        {mode === "json" && <JsonField value={json} onChange={setJson} mistakes={mistakes} />}
+        {mode === "file" && <FileField onText={setJson} schema={schema} />}
+        {mode === "form" && mistakes.length > 0 && <Mistakes mistakes={mistakes} />}
+        {mode === "file" && mistakes.length > 0 && <Mistakes mistakes={mistakes} />}
+        <Field
+          label={t.label}
+          value={label}
+          maxLength={100}
+          onChange={(event) => setLabel(event.target.value)}
+        />
+      </Card>
+      <Card title={t.budget}>
+        <div className="figures">
+          {METERS.map((meter) => (
+            <Field
+              key={meter}
+              label={texts.meters[meter]}
+              inputMode="numeric"
+              value={budgets[meter]}
+              onChange={(event) => setBudgets({ ...budgets, [meter]: event.target.value })}
+              error={/^\d{1,15}$/.test(budgets[meter].trim()) ? undefined : t.whole}
+            />
+          ))}
+        </div>
+        {isEmpty && <p className="field-error">{t.emptyBudget}</p>}
+        <Price agent={agent} budgets={isWhole ? numbers : undefined} quote={quote} />
+        <Button
+          type="submit"
+          look="primary"
+          className="large"
+          busy={start.isBusy}
+          disabled={!canStart}
+        >
+          {start.isBusy ? t.starting : t.start}
+        </Button>
+        {start.error !== undefined && <Failure error={start.error} />}
+      </Card>
+    </form>
+  );
+}
+
+interface PriceProps {
+  agent: Agent;
+  budgets: Meters | undefined;
+  quote: ReturnType<typeof useQuote>;
+}
+
+/** The gateway's quote; without one, prices times budgets. */
+function Price({ agent, budgets, quote }: PriceProps) {
+  const { config } = useApp();
+  const { data } = quote;
+  const own = budgets
+    ? METERS.reduce((sum, meter) => sum + BigInt(agent.rates[meter]) * BigInt(budgets[meter]), 0n)
+    : 0n;
+  const fee = BigInt(data?.runnerFee ?? config.runnerFee);
+  const escrow = data ? BigInt(data.escrow) : own + fee;
+  const refusal = data?.refusal && explainCode(data.refusal.code, data.refusal.reason);
+  return (
+    <>
+      <div className="price" aria-live="polite">
+        <span className="muted">{t.price}</span>
+        <span className="figure" data-testid="price" data-stroops={escrow.toString()}>
+          <Amount stroops={escrow} />
+        </span>
+        <span className="help">
+          {t.priceAbout}
+          {fee > 0n && ` (${t.fee} ${formatAmount(fee)} XLM)`}
+        </span>
+      </div>
+      {refusal && (
+        <Notice kind="warn" title={`${t.refusal}: ${visible(refusal.means)}`}>
+          <Explanation explained={refusal} />
+        </Notice>
+      )}
+    </>
+  );
+}
+
+interface ModesProps {
+  mode: Mode;
+  hasForm: boolean;
+  onChange: (mode: Mode) => void;
+}
+
+function Modes({ mode, hasForm, onChange }: ModesProps) {
+  const modes: Mode[] = hasForm ? ["form", "json", "file"] : ["json", "file"];
+  return (
+    <fieldset className="themes">
+      <legend className="visually-hidden">{t.input}</legend>
+      {modes.map((name) => (
+        <label key={name}>
+          <input type="radio" name="mode" checked={mode === name} onChange={() => onChange(name)} />
+          <span>{t[name]}</span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+function Mistakes({ mistakes }: { mistakes: string[] }) {
+  return (
+    <ul className="field-error" role="status">
+      {mistakes.slice(0, 8).map((mistake) => (
+        <li key={mistake}>{visible(mistake)}</li>
+      ))}
+    </ul>
+  );
+}
+
+interface JsonProps {
+  value: string;
+  onChange: (value: string) => void;
+  mistakes: string[];
+}
+
+function JsonField({ value, onChange, mistakes }: JsonProps) {
+  const id = useId();
+  return (
+    <div className="field">
+      <label htmlFor={id}>{t.jsonLabel}</label>
+      <textarea
+        id={id}
+        value={value}
+        spellCheck={false}
+        aria-invalid={mistakes.length > 0}
+        aria-describedby={mistakes.length > 0 ? `${id}-error` : undefined}
+        onChange={(event) => onChange(event.target.value)}
+      />
+      <div id={`${id}-error`}>{mistakes.length > 0 && <Mistakes mistakes={mistakes} />}</div>
+    </div>
+  );
+}
+
+function FileField({ onText, schema }: { onText: (text: string) => void; schema: unknown }) {
+  const id = useId();
+  const [error, setError] = useState<string>();
+  const member = textMember(schema);
+  const read = async (file: File | undefined) => {
+    if (!file) return;
+    if (file.size > MOST_INPUT) return setError(t.tooLarge);
+    setError(undefined);
+    const text = await file.text();
+    const isJson = /\.json$/i.test(file.name);
+    // A file that is no JSON becomes the text of the one member that the module asks for.
+    onText(isJson || !member ? text : JSON.stringify({ [member]: text }));
+  };
+  return (
+    <div className="field">
+      <label htmlFor={id}>{t.fileLabel}</label>
+      <input id={id} type="file" onChange={(event) => read(event.target.files?.[0])} />
+      {error && <p className="field-error">{error}</p>}
+    </div>
+  );
+}
+
+/** The member of the input that takes a text, if exactly one is required. */
+function textMember(schema: unknown): string | undefined {
+  const { properties, required } = (schema ?? {}) as {
+    properties?: Record<string, { type?: unknown }>;
+    required?: string[];
+  };
+  const names = (required ?? []).filter((name) => properties?.[name]?.type === "string");
+  return names.length === 1 ? names[0] : undefined;
+}
+
+function parseInput(text: string): { value: unknown } | { error: string } {
+  if (new Blob([text]).size > MOST_INPUT) return { error: t.tooLarge };
+  try {
+    return { value: JSON.parse(text) };
+  } catch (error) {
+    return { error: `${t.invalidJson} ${error instanceof Error ? error.message : ""}` };
+  }
+}
+
+/** What the module's schema does not take; the gateway checks the same again. */
+function mistakesOf(schema: Record<string, unknown> | undefined, value: unknown): string[] {
+  if (!schema) return [];
+  try {
+    const { valid, errors } = new Validator(schema, "2020-12", false).validate(value);
+    if (valid) return [];
+    const leaves = errors.filter(
+      ({ keyword }) => !["properties", "items", "$ref"].includes(keyword),
+    );
+    return [
+      ...new Set(
+        leaves.map((error) =>
+          `${error.instanceLocation.replace(/^#\/?/, "")} ${error.error}`.trim(),
+        ),
+      ),
+    ];
+  } catch {
+    // A schema that cannot be read here is the gateway's to judge by.
+    return [];
+  }
+}

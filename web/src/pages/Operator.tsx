@@ -1,0 +1,379 @@
+// What the operator of a runner looks at: work, what waits for a decision, and what was found.
+
+import { Tabs } from "@base-ui/react/tabs";
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { lazy, type ReactNode, Suspense, useState } from "react";
+
+import type { PackCheck, PackRow, QueueRow, Verdict } from "@/api/gateway";
+import { useApp } from "@/app";
+import { visible } from "@/errors";
+import { texts } from "@/texts";
+import {
+  Button,
+  Card,
+  Empty,
+  Failure,
+  Icon,
+  Id,
+  Notice,
+  Skeleton,
+  StatusChip,
+  SwitchRow,
+  When,
+} from "@/ui";
+import { useAct } from "@/ui/act";
+
+const Charts = lazy(() => import("./Charts").then(({ Charts }) => ({ default: Charts })));
+
+const t = texts.operator;
+
+const TABS = ["queue", "dead", "reconciliation", "verdicts", "packs", "charts"] as const;
+
+export function OperatorPage() {
+  const { isOperator } = useApp();
+  if (!isOperator) return <Empty title={t.only} todo={t.onlyTodo} />;
+  const panels: Record<(typeof TABS)[number], ReactNode> = {
+    queue: <QueuePanel />,
+    dead: <DeadPanel />,
+    reconciliation: <ReconciliationPanel />,
+    verdicts: <VerdictsPanel />,
+    packs: <PacksPanel />,
+    charts: (
+      <Suspense fallback={<Skeleton lines={6} />}>
+        <Charts />
+      </Suspense>
+    ),
+  };
+  return (
+    <>
+      <h1>{t.title}</h1>
+      <PauseCard />
+      <Tabs.Root defaultValue="queue" className="column">
+        <Tabs.List className="tabs" aria-label={t.title}>
+          {TABS.map((name) => (
+            <Tabs.Tab key={name} value={name} className="tab">
+              {t.tabs[name]}
+            </Tabs.Tab>
+          ))}
+        </Tabs.List>
+        {TABS.map((name) => (
+          <Tabs.Panel key={name} value={name}>
+            {panels[name]}
+          </Tabs.Panel>
+        ))}
+      </Tabs.Root>
+    </>
+  );
+}
+
+/** Stops every new run of the vault; the vault's own administrator alone may. */
+function PauseCard() {
+  const { chain, wallet } = useApp();
+  const state = useQuery({
+    queryKey: ["administration"],
+    queryFn: async () => (await chain()).administration(),
+  });
+  const act = useAct(
+    async (paused: boolean) => {
+      const vault = await chain();
+      await (paused ? vault.pauseOpens() : vault.resumeOpens());
+    },
+    { stale: [["administration"]] },
+  );
+  if (state.error) return <Failure error={state.error} onRetry={() => state.refetch()} />;
+  if (!state.data) return <Skeleton lines={2} />;
+  const { admin, opensPaused } = state.data;
+  return (
+    <Card title={t.pause}>
+      {opensPaused && <Notice kind="warn" title={t.pausedAll} />}
+      {admin === wallet?.address ? (
+        <SwitchRow
+          label={t.pause}
+          help={t.pauseAbout}
+          checked={opensPaused}
+          busy={act.isBusy}
+          onChange={(paused) => act.run(paused)}
+        />
+      ) : (
+        <p className="help">
+          {t.pauseAbout} {t.pauseAdmin(`${admin.slice(0, 6)}…${admin.slice(-6)}`)}
+        </p>
+      )}
+      {act.error !== undefined && <Failure error={act.error} />}
+    </Card>
+  );
+}
+
+interface PanelProps<T> {
+  name: string;
+  load: () => Promise<T>;
+  isEmpty: (data: T) => boolean;
+  empty: string;
+  children: (data: T) => ReactNode;
+}
+
+/** One question to the gateway, with its loading, failing and empty states. */
+function Panel<T>({ name, load, isEmpty, empty, children }: PanelProps<T>) {
+  const answer = useQuery({ queryKey: ["operator", name], queryFn: load });
+  return (
+    <Card title={t.tabs[name as keyof typeof t.tabs]}>
+      {answer.isPending && <Skeleton lines={4} />}
+      {answer.error && <Failure error={answer.error} onRetry={() => answer.refetch()} />}
+      {answer.data !== undefined &&
+        (isEmpty(answer.data) ? <Empty title={empty} /> : children(answer.data))}
+    </Card>
+  );
+}
+
+interface TableProps {
+  label: string;
+  heads: string[];
+  rows: { key: string; cells: ReactNode[] }[];
+}
+
+function Table({ label, heads, rows }: TableProps) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls is reached by keys
+    <section className="table-scroll" aria-label={label} tabIndex={0}>
+      <table>
+        <thead>
+          <tr>
+            {heads.map((head) => (
+              <th key={head} scope="col">
+                {head}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(({ key, cells }) => (
+            <tr key={key}>
+              {cells.map((cell, index) => (
+                <td key={heads[index]}>{cell}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+const runLink = (id: string) => (
+  <Link to="/runs/$id" params={{ id }}>
+    {id.slice(0, 13)}
+  </Link>
+);
+
+function QueuePanel() {
+  const { gateway } = useApp();
+  return (
+    <Panel name="queue" load={gateway.queue} isEmpty={() => false} empty="">
+      {({ summary, runs }) => (
+        <>
+          <dl className="figures">
+            {Object.entries(summary).map(([name, value]) => (
+              <div key={name}>
+                <dt>{name}</dt>
+                <dd>{String(value)}</dd>
+              </div>
+            ))}
+          </dl>
+          {runs.length === 0 ? (
+            <Empty title={t.queueEmpty} />
+          ) : (
+            <QueueTable rows={runs} label={t.tabs.queue} />
+          )}
+        </>
+      )}
+    </Panel>
+  );
+}
+
+function QueueTable({ rows, label }: { rows: QueueRow[]; label: string }) {
+  return (
+    <Table
+      label={label}
+      heads={[t.run, t.user, t.status, t.phase, t.failures, t.waits, t.since]}
+      rows={rows.map((row) => ({
+        key: row.id,
+        cells: [
+          runLink(row.id),
+          <Id key="user" text={row.user} length={4} />,
+          <StatusChip key="status" status={row.status} />,
+          visible(row.phase),
+          row.failures,
+          visible(row.reason ?? row.waitingFor ?? texts.common.none),
+          <When key="since" at={row.createdAt} />,
+        ],
+      }))}
+    />
+  );
+}
+
+function DeadPanel() {
+  const { gateway } = useApp();
+  return (
+    <Panel
+      name="dead"
+      load={gateway.deadLetters}
+      isEmpty={(rows) => rows.length === 0}
+      empty={t.deadEmpty}
+    >
+      {(rows) => <QueueTable rows={rows} label={t.tabs.dead} />}
+    </Panel>
+  );
+}
+
+/** What reconciliation stores is open to new members, so they are shown by their names. */
+function ReconciliationPanel() {
+  const { gateway } = useApp();
+  const rowsOf = (data: unknown): Record<string, unknown>[] => {
+    const found = (data ?? {}) as { findings?: unknown };
+    const list = Array.isArray(data) ? data : found.findings;
+    return Array.isArray(list) ? list : [];
+  };
+  return (
+    <Panel
+      name="reconciliation"
+      load={gateway.reconciliation}
+      isEmpty={(data) => rowsOf(data).length === 0}
+      empty={t.reconciliationEmpty}
+    >
+      {(data) => {
+        const rows = rowsOf(data);
+        const heads = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+        const text = (value: unknown) =>
+          visible(typeof value === "string" ? value : (JSON.stringify(value) ?? texts.common.none));
+        return (
+          <Table
+            label={t.tabs.reconciliation}
+            heads={heads}
+            rows={rows.map((row) => ({
+              key: JSON.stringify(row),
+              cells: heads.map((head) => text(row[head])),
+            }))}
+          />
+        );
+      }}
+    </Panel>
+  );
+}
+
+function VerdictsPanel() {
+  const { gateway } = useApp();
+  return (
+    <Panel
+      name="verdicts"
+      load={gateway.verdicts}
+      isEmpty={(rows) => rows.length === 0}
+      empty={t.verdictsEmpty}
+    >
+      {(rows) => (
+        <Table
+          label={t.tabs.verdicts}
+          heads={[t.module, t.verdict, t.effects, t.runs, t.issued]}
+          rows={rows.map(({ manifestHash, runs, verdict }) => ({
+            key: manifestHash,
+            cells: [
+              <ModuleName key="module" hash={manifestHash} verdict={verdict} />,
+              <VerdictBadge key="verdict" verdict={verdict} />,
+              <Effects key="effects" effects={verdict?.sideEffects} />,
+              runs,
+              verdict?.issuedAt ? <When key="issued" at={verdict.issuedAt} /> : texts.common.none,
+            ],
+          }))}
+        />
+      )}
+    </Panel>
+  );
+}
+
+function ModuleName({ hash, verdict }: { hash: string; verdict: Verdict | undefined }) {
+  return (
+    <div className="stack">
+      {verdict?.moduleId && (
+        <span>
+          {visible(verdict.moduleId)} {visible(verdict.moduleVersion ?? "")}
+        </span>
+      )}
+      <Id text={hash} />
+    </div>
+  );
+}
+
+function VerdictBadge({ verdict }: { verdict: Verdict | undefined }) {
+  if (!verdict) return texts.common.none;
+  return (
+    <>
+      <span className={`badge ${verdict.accepted ? "good" : "bad"}`}>
+        {visible(verdict.verdict)}
+      </span>
+      {verdict.reason && <p className="help">{visible(verdict.reason)}</p>}
+    </>
+  );
+}
+
+function Effects({ effects }: { effects: unknown }) {
+  if (effects === undefined || effects === null) return texts.common.none;
+  return <span className="code">{visible(JSON.stringify(effects))}</span>;
+}
+
+function PacksPanel() {
+  const { gateway } = useApp();
+  return (
+    <Panel
+      name="packs"
+      load={gateway.packs}
+      isEmpty={(rows) => rows.length === 0}
+      empty={t.packsEmpty}
+    >
+      {(rows) => (
+        <Table
+          label={t.tabs.packs}
+          heads={[t.run, t.outcome, t.pack, t.seal, t.since, t.check]}
+          rows={rows.map((row) => ({
+            key: `${row.runId} ${row.attempt}`,
+            cells: [
+              runLink(row.runId),
+              visible(row.outcome),
+              <Id key="pack" text={row.packId} />,
+              <Id key="seal" text={row.sealDigest} />,
+              <When key="since" at={row.endedAt ?? row.createdAt} />,
+              <PackCheckCell key="check" row={row} />,
+            ],
+          }))}
+        />
+      )}
+    </Panel>
+  );
+}
+
+function PackCheckCell({ row }: { row: PackRow }) {
+  const { gateway } = useApp();
+  const [check, setCheck] = useState<PackCheck>();
+  const act = useAct(async () => setCheck(await gateway.checkPack(row.runId, row.attempt)));
+  if (act.error !== undefined) return <Failure error={act.error} />;
+  if (!check) {
+    return (
+      <Button small busy={act.isBusy} onClick={() => act.run()}>
+        {act.isBusy ? t.checking : t.check}
+      </Button>
+    );
+  }
+  return (
+    <>
+      <span
+        className={`badge ${check.status === "ok" ? "good" : check.status === "warn" ? "warn" : "bad"}`}
+      >
+        <Icon name={check.status === "fail" ? "close" : "check"} /> {t.checked[check.status]}
+      </span>
+      {check.issues.map((issue) => (
+        <p key={`${issue.code} ${issue.detail}`} className="help">
+          {visible(issue.code)}: {visible(issue.detail)}
+        </p>
+      ))}
+    </>
+  );
+}

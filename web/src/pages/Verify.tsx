@@ -1,0 +1,5 @@
+import type { Run } from "@/api/gateway";
+
+export function VerifyCard(_: { run: Run }) {
+  return null;
+}

@@ -1,0 +1,91 @@
+// The console in a browser against the whole stack: the playbook's five manual steps and its four
+// steps of an incident, and what must never happen.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+
+import type { Browser } from "playwright-core";
+
+import type { Host } from "./host.ts";
+import {
+  authorise,
+  connect,
+  consoleHost,
+  deposit,
+  goTo,
+  launch,
+  lumio,
+  reached,
+  revoke,
+  start,
+  type Visit,
+  visit,
+} from "./world.ts";
+
+let browser: Browser;
+let served: Host;
+
+before(async () => {
+  browser = await launch();
+  served = await consoleHost();
+});
+
+after(async () => {
+  await browser?.close();
+  served?.stop();
+});
+
+describe("the playbook's manual validation", () => {
+  let user: Visit;
+  let address: string;
+  let run: string;
+
+  before(async () => {
+    user = await visit(browser, { url: served.url });
+  });
+  after(async () => {
+    await user?.context.close();
+  });
+
+  test("1 the service runs and the console connects to it", async () => {
+    address = await connect(user.page);
+    assert.match(address, /^G/);
+    await deposit(user.page, "20");
+    assert.equal(await user.page.getByTestId("balance").getAttribute("data-stroops"), "200000000");
+  });
+
+  test("2 the runner is authorised in the wallet", async () => {
+    await authorise(user.page);
+    assert.match(lumio("grant", "list", address), /agent/i);
+  });
+
+  test("3 and 4 a run from the builder goes from pending to finalized without the wallet", async () => {
+    run = await start(user.page, "rain");
+    await reached(user.page, "finalized");
+    const shown = user.statuses.filter((status, at, all) => all.indexOf(status) === at);
+    const way = ["pending", "opening", "running", "finalizing", "finalized"];
+    assert.deepEqual(
+      shown,
+      way.filter((status) => shown.includes(status)),
+      "in their order",
+    );
+    assert.ok(shown.includes("pending") && shown.includes("finalized"), shown.join(" "));
+    const charged = await user.page.getByTestId("total").getAttribute("data-stroops");
+    assert.ok(BigInt(charged!) > 0n, "something was charged");
+
+    await goTo(user.page, "/");
+    const rows = user.page.getByTestId("runs").getByRole("listitem");
+    assert.equal(await rows.first().getAttribute("data-run"), run);
+  });
+
+  test("5 after revoking, a run fails fast and says why", async () => {
+    await revoke(user.page);
+    await start(user.page, "refused");
+    await reached(user.page, "failed");
+    await user.page.getByText("The runner is not authorised for this agent.").waitFor();
+  });
+
+  test("nothing was blocked, thrown or logged meanwhile", () => {
+    assert.deepEqual(user.complaints, []);
+  });
+});

@@ -1,0 +1,192 @@
+// The real stack, the command line, and a browser. scripts/console.sh starts the stack and says
+// where everything is.
+
+import { execFileSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+
+import { type Host, host } from "./host.ts";
+
+function given(name: string): string {
+  const value = process.env[name];
+  if (!value) throw new Error(`${name} is not set; start these tests with: ./dev test console`);
+  return value;
+}
+
+export const gateway = given("LUMIO_GATEWAY_URL");
+export const rpc = given("LUMIO_RPC_URL");
+
+/** The command line, with the stack's keys. */
+export const lumio = (...words: string[]): string =>
+  execFileSync(given("LUMIO"), words, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+
+export const json = (...words: string[]) => JSON.parse(lumio("--output", "json", ...words));
+
+export const addressOf = (key: string): string =>
+  /G[A-Z2-7]{55}/.exec(lumio("keys", "show", key))![0];
+
+export const secretOf = (key: string): string =>
+  /S[A-Z2-7]{55}/.exec(lumio("keys", "show", key, "--secret"))![0];
+
+/** Where the gateway serves the console; else another host does, with the same policy. */
+export async function consoleHost(): Promise<Host> {
+  const answer = await fetch(`${gateway}/config.json`).catch(() => undefined);
+  if (answer?.ok) {
+    return { url: gateway, config: await answer.json(), stop() {} };
+  }
+  return elsewhere();
+}
+
+/** The console on a host of its own, whose configuration a test may change. */
+export async function elsewhere(changed: Record<string, unknown> = {}): Promise<Host> {
+  const answer = await fetch(`${gateway}/config.json`).catch(() => undefined);
+  const served = answer?.ok ? await answer.json() : {};
+  const local = {
+    networkPassphrase: "Standalone Network ; February 2017",
+    rpcUrl: rpc,
+    runner: addressOf("runner"),
+    auth: "login",
+    ...served,
+    apiBase: gateway,
+  };
+  return host({ ...local, ...changed }, gateway, rpc);
+}
+
+export const launch = (): Promise<Browser> =>
+  chromium.launch({
+    executablePath: given("LUMIO_CHROMIUM"),
+    // Chromium's own sandbox does not start as root.
+    args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
+  });
+
+export interface Visit {
+  page: Page;
+  context: BrowserContext;
+  /** What the page complained about: blocked by the policy, thrown, or logged as an error. */
+  complaints: string[];
+  /** Every status of a run that was shown, in their order. */
+  statuses: string[];
+}
+
+interface Options {
+  url: string;
+  scheme?: "light" | "dark";
+  phone?: boolean;
+}
+
+/** A browser profile of its own with the console open. */
+export async function visit(
+  browser: Browser,
+  { url, scheme = "light", phone }: Options,
+): Promise<Visit> {
+  const context = await browser.newContext({
+    colorScheme: scheme,
+    viewport: phone ? { width: 390, height: 844 } : { width: 1280, height: 900 },
+    deviceScaleFactor: 1,
+    reducedMotion: "reduce",
+    acceptDownloads: true,
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  const complaints: string[] = [];
+  const statuses: string[] = [];
+  page.on("pageerror", (error) => complaints.push(`thrown: ${error.message}`));
+  page.on("console", (message) => {
+    // A refusal that a page expects is logged by the browser as well.
+    const isAnswer = /Failed to load resource/.test(message.text());
+    if (message.type() === "error" && !isAnswer) complaints.push(message.text());
+  });
+  await page.exposeFunction("noteStatus", (status: string) => statuses.push(status));
+  await page.addInitScript(() => {
+    const note = (window as unknown as { noteStatus: (status: string) => void }).noteStatus;
+    const seen = new WeakMap<Element, string>();
+    const look = () => {
+      for (const chip of document.querySelectorAll("[data-run-status]")) {
+        const status = chip.getAttribute("data-run-status") ?? "";
+        if (seen.get(chip) !== status) note(status);
+        seen.set(chip, status);
+      }
+    };
+    new MutationObserver(look).observe(document, {
+      subtree: true,
+      childList: true,
+      attributes: true,
+    });
+  });
+  await page.goto(url);
+  return { page, context, complaints, statuses };
+}
+
+/** Connects the local test key and waits for the login. */
+export async function connect(page: Page): Promise<string> {
+  await page.getByTestId("connect").first().click();
+  await page.getByTestId("local-key").click();
+  await page.getByTestId("stream").waitFor();
+  return (await page.getByTestId("connect").first().getAttribute("data-address"))!;
+}
+
+/** Connects with a key of the stack's, such as the operator's. */
+export async function connectAs(page: Page, key: string): Promise<void> {
+  await page.getByTestId("connect").first().click();
+  await page.getByText("Use a secret key of the local network instead").click();
+  await page.getByLabel("Secret key (S…)").fill(secretOf(key));
+  await page.getByRole("button", { name: "Use this key" }).click();
+  await page.getByTestId("stream").waitFor();
+}
+
+export async function deposit(page: Page, amount: string): Promise<void> {
+  await page.getByRole("button", { name: "Deposit", exact: true }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Amount").fill(amount);
+  await dialog.getByRole("button", { name: "Deposit", exact: true }).click();
+  await dialog.waitFor({ state: "hidden" });
+}
+
+export async function authorise(page: Page): Promise<void> {
+  await page.getByRole("button", { name: "Authorise runner" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("button", { name: "Authorise", exact: true }).click();
+  await dialog.waitFor({ state: "hidden" });
+  await page.getByTestId("grants").waitFor();
+}
+
+export async function revoke(page: Page): Promise<void> {
+  await page.getByTestId("grants").getByRole("button", { name: "Revoke" }).first().click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("button", { name: "Revoke" }).click();
+  await dialog.waitFor({ state: "hidden" });
+  await page.getByText("You have authorised no runner.").waitFor();
+}
+
+export const input = JSON.stringify({ csv: "day,rain\n1,3.5\n2,0\n3,7\n", name: "rain.csv" });
+
+/** Starts a run from the Builder and answers its id. */
+export async function start(page: Page, label: string): Promise<string> {
+  await page.getByRole("link", { name: "Build", exact: true }).click();
+  await page.getByText("JSON", { exact: true }).click();
+  await page.getByLabel("Input (JSON)").fill(input);
+  await page.getByLabel("Name of the run (optional)").fill(label);
+  await page.getByRole("button", { name: "Start the run" }).click();
+  await page.waitForURL(/#\/runs\//);
+  return /#\/runs\/([0-9a-f-]{36})/.exec(page.url())![1]!;
+}
+
+/** Waits until the page shows that the run has this status. */
+export const reached = (page: Page, status: string) =>
+  page.locator(`[data-run-status="${status}"]`).first().waitFor({ timeout: 60_000 });
+
+export const goTo = (page: Page, path: string) =>
+  page.evaluate((hash) => {
+    location.hash = hash;
+  }, path);
+
+const pictures = fileURLToPath(new URL("../../../docs/console/", import.meta.url));
+
+/** A picture for the documentation; made only where it is asked for, since they change every time. */
+export async function picture(page: Page, name: string): Promise<void> {
+  if (!process.env.LUMIO_PICTURES) return;
+  mkdirSync(pictures, { recursive: true });
+  await page.screenshot({ path: `${pictures}${name}.png`, animations: "disabled", scale: "css" });
+}
