@@ -18,7 +18,8 @@ from nats_client import Nats
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "deploy/nats/nats.conf"
-FAMILIES = {"runner": "run", "oracle-gate": "seal", "module-gate": "gate"}
+# Who publishes which families.
+FAMILIES = [("runner", "run"), ("runner", "chain"), ("oracle-gate", "seal"), ("module-gate", "gate")]
 # Passwords that the server would take for a number, a duration, a truth value, a block or a
 # variable.
 PASSWORDS = {"runner": "12345", "oracle-gate": "9m", "module-gate": "true", "observer": 'p"a\\s$s {w}#o;rd=é'}
@@ -74,7 +75,7 @@ def messages_in(connection, family):
 
 
 def services_do_their_work(services):
-    for user, family in FAMILIES.items():
+    for user, family in FAMILIES:
         service, name = services[user], stream(family)
         settings = {"name": name, "subjects": [f"lumio.{family}.>"]}
         _, created = service.request(f"$JS.API.STREAM.CREATE.{name}", json.dumps(settings).encode())
@@ -87,7 +88,7 @@ def services_do_their_work(services):
 def observer_reads(observer, services):
     live = observer.subscribe("lumio.>")
     expect(live, "the observer may not subscribe to lumio.>")
-    for user, family in FAMILIES.items():
+    for user, family in FAMILIES:
         name = stream(family)
         services[user].request(f"lumio.{family}.v1.second.x", b"{}")
         expect(observer.received(live), f"the observer does not hear {family} events live")
@@ -137,17 +138,17 @@ MAY_READ = {
     "CONSUMER.DURABLE.CREATE.{s}.c", "CONSUMER.INFO.{s}.kept", "CONSUMER.MSG.NEXT.{s}.kept",
 }
 MAY_MAKE = {"STREAM.INFO.{s}", "STREAM.CREATE.{s}"}
-# `runner account` reads its own stream.
-MAY_READ_OWN = {"runner": {"CONSUMER.CREATE.{s}.c", "CONSUMER.MSG.NEXT.{s}.kept"}}
+# `runner account` reads the stream of runs.
+MAY_READ_OWN = {"run": {"CONSUMER.CREATE.{s}.c", "CONSUMER.MSG.NEXT.{s}.kept"}}
 
 
 def the_rest_is_refused(connections):
     """Each user tries every call on every stream, and every subject that another publishes to."""
     for user, connection in connections.items():
-        for owner, family in FAMILIES.items():
+        for owner, family in FAMILIES:
             allowed = MAY_READ if user == "observer" else set()
             if user == owner:
-                allowed = MAY_MAKE | MAY_READ_OWN.get(user, set())
+                allowed = MAY_MAKE | MAY_READ_OWN.get(family, set())
             for call in API:
                 subject = "$JS.API." + call.format(s=stream(family))
                 body = json.dumps(BODIES.get(call, {})).replace("{s}", stream(family)).encode()
@@ -170,8 +171,8 @@ def the_rest_is_refused(connections):
 def detours_lead_nowhere(connections):
     """A reply subject or a consumer's delivery subject cannot carry a message into another's stream."""
     for user, connection in connections.items():
-        for own in FAMILIES.values():
-            for target in FAMILIES.values():
+        for _, own in FAMILIES:
+            for _, target in FAMILIES:
                 reply = f"lumio.{target}.v1.reply.x"
                 connection.publish(f"$JS.API.STREAM.INFO.{stream(own)}", b"", reply)
                 connection.publish(f"$JS.API.STREAM.MSG.GET.{stream(own)}", b'{"seq":1}', reply)
@@ -185,7 +186,7 @@ def detours_lead_nowhere(connections):
 def check(program):
     with running(program) as port:
         connections = {user: Nats(port, user, password) for user, password in PASSWORDS.items()}
-        services = {user: connections[user] for user in FAMILIES}
+        services = {user: connections[user] for user, _ in FAMILIES}
         for user in PASSWORDS:
             try:
                 Nats(port, user, "another password")
@@ -194,21 +195,23 @@ def check(program):
                 pass
         services_do_their_work(services)
         observer_reads(connections["observer"], services)
-        before = {user: messages_in(services[user], family) for user, family in FAMILIES.items()}
+        before = {family: messages_in(services[user], family) for user, family in FAMILIES}
         the_rest_is_refused(connections)
         observers_detours = {"observer": connections["observer"]}
         detours_lead_nowhere(observers_detours)
         # Delivery is asynchronous; what would arrive arrives before a later message of the same
         # stream.
         time.sleep(1)
-        after = {user: messages_in(services[user], family) for user, family in FAMILIES.items()}
+        after = {family: messages_in(services[user], family) for user, family in FAMILIES}
         expect(after == before, f"the observer changed a stream: {before} became {after}")
         # A service may put what it likes into its own stream, and nothing into another's.
         detours_lead_nowhere(services)
         time.sleep(1)
-        for user, family in FAMILIES.items():
-            for other in FAMILIES.values():
-                if other == family:
+        owners = {family: user for user, family in FAMILIES}
+        for user, family in FAMILIES:
+            for other in owners:
+                # The runner's own streams are both its own.
+                if other == family or owners[other] == user:
                     continue
                 wanted = {"last_by_subj": f"lumio.{family}.v1.pushed.x"}
                 _, found = connections["observer"].request(

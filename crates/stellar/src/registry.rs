@@ -122,6 +122,47 @@ impl Registry {
         found.get(&key).map(Agent::from_entry).transpose()
     }
 
+    /// The agents with these ids (at most 200) as one ledger has them, with that ledger. Ids without
+    /// an agent are left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::read_agent`].
+    pub async fn read_agents(
+        &self,
+        rpc: &Rpc,
+        ids: std::ops::Range<u32>,
+    ) -> Result<(u32, Vec<(u32, Agent)>), ChainError> {
+        let keys = ids.clone().map(|id| self.key("Agent", vec![ScVal::U32(id)]));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let found = rpc.entries(&keys).await?;
+        let mut agents = Vec::new();
+        for (id, key) in ids.zip(&keys) {
+            if let Some(entry) = found.get(key) {
+                agents.push((id, Agent::from_entry(entry)?));
+            }
+        }
+        Ok((found.ledger, agents))
+    }
+
+    /// Rate cards by agent and version (at most 200), in the order asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::read_agent`].
+    pub async fn read_rate_cards(
+        &self,
+        rpc: &Rpc,
+        cards: &[(u32, u32)],
+    ) -> Result<Vec<Option<RateCard>>, ChainError> {
+        let key = |(agent, version): &(u32, u32)| {
+            self.key("RateCard", vec![ScVal::U32(*agent), ScVal::U32(*version)])
+        };
+        let keys = cards.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        let found = rpc.entries(&keys).await?;
+        keys.iter().map(|key| found.get(key).map(RateCard::from_entry).transpose()).collect()
+    }
+
     /// A rate card, from its entry; `None` when the agent has none of this version.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use wire::Digest;
 
 pub use answer::{Applied, Clock, Outcome, Rejection, SendAnswer, TransactionStatus};
 pub use entries::{AccountState, Entries, Entry};
-pub use events::Event;
+pub use events::{Event, EventPage, EventsFrom, SeenEvent};
 pub use simulate::Simulation;
 
 use crate::bridge::{self, Node};
@@ -253,6 +253,22 @@ impl Rpc {
     ) -> Result<Vec<Event>, ChainError> {
         let events = events::read(&self.raw, contract, start_ledger, topics).await?;
         Ok(events.into_iter().filter_map(Result::ok).collect())
+    }
+
+    /// A page of the events of these contracts (at most five), at most `limit` (10,000) of them. For
+    /// readers that follow events from where they stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Rpc`]: [`RpcError::Refused`] also when the node has not reached the place yet or
+    /// keeps it no more.
+    pub async fn event_page(
+        &self,
+        contracts: &[Address],
+        from: EventsFrom<'_>,
+        limit: u32,
+    ) -> Result<EventPage, ChainError> {
+        events::page(&self.raw, contracts, from, limit).await
     }
 
     /// Asks the network's friendbot to create and fund an account.

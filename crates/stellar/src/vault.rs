@@ -15,7 +15,7 @@ pub use batch::{MOST_OPENS, MOST_SETTLEMENTS};
 pub use calls::{Attestation, Finalize, Open, Vault};
 pub use events::{RunFinalized, RunOpened, finalized, opened};
 pub use run::{Lifecycle, RunReceipt, RunRecord, SettledRun};
-pub use state::{OpenRules, RunState};
+pub use state::{OpenRules, RunState, StoredGrant};
 pub use terms::{
     Head, OpenTerms, RunTerms, meters_from, meters_to, rates_from, rates_to, settlement_hash,
     usage_from, usage_to,

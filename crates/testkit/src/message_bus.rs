@@ -61,7 +61,20 @@ impl TestBus {
     ///
     /// When the bus is away.
     pub async fn listen(&self) -> Heard {
-        let heard = self.client.subscribe(format!("{}.>", self.prefix)).await;
+        self.listen_at(format!("{}.>", self.prefix)).await
+    }
+
+    /// Listens to the events of one family from now on.
+    ///
+    /// # Panics
+    ///
+    /// As [`TestBus::listen`].
+    pub async fn listen_to(&self, family: Family) -> Heard {
+        self.listen_at(family.filter(&self.prefix)).await
+    }
+
+    async fn listen_at(&self, subject: String) -> Heard {
+        let heard = self.client.subscribe(subject).await;
         // Only once the server knows of it: what is said next is heard.
         self.client.flush().await.expect("the bus answers");
         Heard(heard.expect("the bus takes a subscription"))

@@ -1,7 +1,7 @@
 //! Facts on the bus: CloudEvents 1.0 in structured JSON, on JetStream.
 //!
 //! An event says what happened and names bytes by digest; it carries no blob. Each family has one
-//! teller, one stream and one type of data. A field is never removed or renamed: that would be
+//! publisher, one stream and one type of data. A field is never removed or renamed: that would be
 //! `v2`, beside `v1` for as long as a stream holds any. `tests/frozen.rs` holds the text of every
 //! event.
 
@@ -9,10 +9,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+pub use chain::{ChainData, Fact, Finalized, Opened};
 pub use gate::{GateData, GateEvent};
 pub use run::{Failure, Receipt, RunData, RunEvent, RunStatus};
 pub use seal::{SealData, SealEvent, SealStatus};
 
+mod chain;
 mod gate;
 mod run;
 mod seal;
@@ -29,6 +31,8 @@ pub enum Family {
     Seal,
     /// What was executed and judged; published by module-gate.
     Gate,
+    /// What the vault and the registry said; published by the runner.
+    Chain,
 }
 
 /// One fact in its envelope (CloudEvents 1.0, JSON format).
@@ -60,7 +64,7 @@ pub struct CloudEvent {
     pub data: serde_json::Value,
 }
 
-/// The data of a family: [`RunData`], [`SealData`], [`GateData`].
+/// The data of a family: [`RunData`], [`SealData`], [`GateData`], [`ChainData`].
 pub trait Data: Serialize + DeserializeOwned {
     /// The family it belongs to.
     const FAMILY: Family;
@@ -89,7 +93,7 @@ pub fn subject(prefix: &str, family: Family, event: &str, key: &str) -> String {
 
 impl Family {
     /// Every family.
-    pub const ALL: [Self; 3] = [Self::Run, Self::Seal, Self::Gate];
+    pub const ALL: [Self; 4] = [Self::Run, Self::Seal, Self::Gate, Self::Chain];
 
     /// Its token in subjects and types.
     pub const fn token(self) -> &'static str {
@@ -97,13 +101,14 @@ impl Family {
             Self::Run => "run",
             Self::Seal => "seal",
             Self::Gate => "gate",
+            Self::Chain => "chain",
         }
     }
 
     /// The `source` of its events: the service that publishes them.
     pub const fn source(self) -> &'static str {
         match self {
-            Self::Run => "/lumio/runner",
+            Self::Run | Self::Chain => "/lumio/runner",
             Self::Seal => "/lumio/oracle-gate",
             Self::Gate => "/lumio/module-gate",
         }

@@ -12,8 +12,8 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 use wire::event::{
-    CloudEvent, Data, Failure, GateData, GateEvent, Receipt, RunData, RunEvent, RunStatus,
-    SealData, SealEvent, SealStatus,
+    ChainData, CloudEvent, Data, Fact, Failure, GateData, GateEvent, Receipt, RunData, RunEvent,
+    RunStatus, SealData, SealEvent, SealStatus,
 };
 use wire::statement::{Execution, Expected};
 use wire::view::{EscrowView, JsonText, Meters, PackView, ReceiptView, TransactionHashes};
@@ -126,6 +126,47 @@ fn the_seal_events() {
     assert_eq!(text(SealEvent::Sealed, &data), expected);
     let checked = text(SealEvent::Checked, &data);
     assert_eq!(checked, expected.replace("seal.sealed.v1", "seal.checked.v1"));
+}
+
+#[test]
+fn the_chain_events() {
+    let zeros = Digest::from([0; 32]);
+    let granted = Fact::RunnerGranted {
+        user: "GUSER".to_owned(),
+        runner: "GRUNNER".to_owned(),
+        agent_id: 3,
+        issued_at: 1_700_000_000,
+        expires_at: None,
+        serial: 1,
+    };
+    let data = ChainData {
+        event_id: "0000000042949677056-0000000001".to_owned(),
+        contract: "CVAULT".to_owned(),
+        ledger: 10,
+        transaction: zeros,
+        fact: granted,
+    };
+    let expected = concat!(
+        r#"{"specversion":"1.0","id":"GUSER:4","source":"/lumio/runner","#,
+        r#""type":"dev.lumio.chain.runner_granted.v1","subject":"GUSER","#,
+        r#""sequence":"00000000000000000004","time":"2026-01-02T03:04:05Z","#,
+        r#""datacontenttype":"application/json","#,
+        r#""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","#,
+        r#""data":{"agent_id":3,"contract":"CVAULT","event":"runner_granted","#,
+        r#""event_id":"0000000042949677056-0000000001","issued_at":1700000000,"ledger":10,"#,
+        r#""runner":"GRUNNER","serial":1,"#,
+        r#""transaction":"0000000000000000000000000000000000000000000000000000000000000000","#,
+        r#""user":"GUSER"}}"#,
+    );
+    assert_eq!(text(data.fact.name(), &data), expected);
+
+    let fact =
+        Fact::AccountSwept { user: "GUSER".to_owned(), amount: 1, balance: i128::MAX, day: 2 };
+    let swept = ChainData { fact, ..data };
+    let got = text(swept.fact.name(), &swept);
+    assert!(got.contains(r#""balance":"170141183460469231731687303715884105727""#), "{got}");
+    let event: CloudEvent = serde_json::from_str(&got).unwrap();
+    assert_eq!(event.read::<ChainData>().unwrap(), swept);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::gateway::page::Page;
 use crate::gateway::store;
 use crate::gateway::view::RunView;
 use crate::operations::{account, prune};
-use crate::{crash, runs};
+use crate::{crash, runs, sight};
 
 /// How long open requests and steps may take after a signal. The servers give their clients less.
 const GRACE: Duration = Duration::from_secs(9);
@@ -35,6 +35,7 @@ Examples:
   runner runs resume 0199f…        let workers take a run again that waits for an operator
   runner runs prune --older-than 90d --export old.jsonl --confirm
   runner events refill --since 2026-01-31T00:00:00Z
+  runner events gaps --acknowledge take note of ledgers whose contract events were lost
   runner account                   compare Postgres, vault, NATS and module-gate
   runner completions bash > /etc/bash_completion.d/runner";
 
@@ -142,6 +143,16 @@ enum EventsCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// List ledgers whose contract events were lost: every node had forgotten them before they were
+    /// read. Exit code 1: there are some that nobody took note of.
+    Gaps {
+        /// Take note of them, so that the health stops naming them.
+        #[arg(long)]
+        acknowledge: bool,
+        /// `text` or `json`; both say the same.
+        #[arg(long, default_value = "text")]
+        output: Output,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -211,9 +222,58 @@ fn serve(role: Option<Role>) -> ExitCode {
     process::run(process, async |service| crate::start(service, config).await.map(drop))
 }
 
-/// Fills the stream again.
 async fn events(command: EventsCommand) -> ExitCode {
-    let EventsCommand::Refill { from_position, since, dry_run } = command;
+    match command {
+        EventsCommand::Refill { from_position, since, dry_run } => {
+            refill_stream(from_position, since, dry_run).await
+        }
+        EventsCommand::Gaps { acknowledge, output } => gaps(acknowledge, output).await,
+    }
+}
+
+/// Lists the gaps in the contracts' events, and takes note of them.
+async fn gaps(acknowledge: bool, output: Output) -> ExitCode {
+    let url = match database_url() {
+        Ok(url) => url,
+        Err(code) => return code,
+    };
+    let listed = async {
+        let db = postgres::connect(&url).await?;
+        let gaps = sight::store::gaps(&db).await?;
+        if acknowledge {
+            sight::store::acknowledge_gaps(&db).await?;
+        }
+        anyhow::Ok(gaps)
+    };
+    let gaps = match listed.await {
+        Ok(gaps) => gaps,
+        Err(error) => return refused(&error.context("nothing is known; try again"), 2),
+    };
+    if output == Output::Json {
+        match serde_json::to_string_pretty(&gaps) {
+            Ok(text) => println!("{text}"),
+            Err(error) => return refused(&error.into(), 1),
+        }
+    } else {
+        for gap in &gaps {
+            let noted = if gap.acknowledged { "noted" } else { "open" };
+            let (first, last) = (gap.first_ledger, gap.last_ledger);
+            println!("{noted:<6} ledgers {first} to {last}, found {}", gap.found_at);
+        }
+        if gaps.is_empty() {
+            println!("no ledger's events were lost");
+        }
+    }
+    let is_open = gaps.iter().any(|gap| !gap.acknowledged) && !acknowledge;
+    if is_open { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}
+
+/// Fills the stream again.
+async fn refill_stream(
+    from_position: Option<i64>,
+    since: Option<OffsetDateTime>,
+    dry_run: bool,
+) -> ExitCode {
     let config = match Config::load(None) {
         Ok(config) => config,
         Err(error) => return refused(&error.into(), 3),

@@ -13,6 +13,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::service::listen;
@@ -42,6 +43,7 @@ use crate::runs::signal::{LastPoll, WorkSignal};
 use crate::runs::steps::RunDriver;
 use crate::runs::wakeups;
 use crate::runs::worker::work;
+use crate::sight::{Followed, Sight};
 
 pub mod auth;
 pub mod config;
@@ -52,6 +54,7 @@ pub mod rows;
 pub mod chain;
 pub mod gates;
 pub mod runs;
+pub mod sight;
 pub mod gateway;
 pub mod grpc;
 pub mod metrics;
@@ -65,6 +68,9 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Connections to Postgres for the requests of clients.
 const GATEWAY_CONNECTIONS: u32 = 8;
+
+/// The longest pause between two looks for a new ledger.
+const SIGHT_POLL: Duration = Duration::from_secs(1);
 
 /// A runner that has started.
 #[derive(Debug, Clone)]
@@ -130,14 +136,28 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         gates: gates.clone(),
         intake,
         shortages: (role != Role::Gateway).then(|| shortages.clone()),
+        followed: Followed::new(&config.network, config.vault, config.registry, config.runner),
     };
+    let followed = watched.followed.clone();
+    let sight_rpc = watched.rpc.clone();
     probes::spawn(service, &health, &bus, watched);
-    service.spawn("stream", bus.clone().provide(Family::Run, service.stop()));
+    for family in [Family::Run, Family::Chain] {
+        service.spawn("stream", bus.clone().provide(family, service.stop()));
+    }
     service.spawn("outbox", outbox::relay(db.clone(), bus, service.stop()));
 
     if role != Role::Gateway {
         let heard = wakeups::listen(db.clone(), work_signal.clone(), service.stop());
         service.spawn("wake-ups", heard);
+        let sight = Sight {
+            db: db.clone(),
+            rpc: sight_rpc,
+            followed,
+            nats_prefix: config.policy.nats_prefix.clone(),
+            // Nothing is known of a ledger before it is read: a slow poll would make it late.
+            poll: poll.min(SIGHT_POLL),
+        };
+        service.spawn("sight", sight.follow(service.stop()));
     }
     if let Some(driver) = run_driver(config, db, gates, shortages)?.map(Arc::new) {
         let is_known = startup::check(&driver.chain).await?;

@@ -15,6 +15,7 @@ use crate::gates::Gates;
 use crate::gateway::intake::Intake;
 use crate::gateway::store::{self, Load, OVERDUE_SECS};
 use crate::metrics;
+use crate::sight::{self, Followed};
 
 const EVERY: Duration = Duration::from_secs(2);
 /// Counting runs costs more than asking whether something answers.
@@ -33,11 +34,13 @@ pub struct Watched {
     pub intake: Intake,
     /// What the engine found lacking, in a process that has one.
     pub shortages: Option<Shortages>,
+    /// Which contracts' events are followed.
+    pub followed: Followed,
 }
 
 /// Watches everything the service needs.
 pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
-    let Watched { db, rpc, gates, intake, shortages } = watched;
+    let Watched { db, rpc, gates, intake, shortages, followed } = watched;
     health.watch_postgres(service, &db);
     health.watch_nats(service, bus);
     health.want("rpc");
@@ -47,6 +50,20 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
         async move { rpc.clock().await.map(drop).map_err(|error| error.to_string()) }
     };
     service.spawn("probe rpc", health.clone().watch("rpc", EVERY, service.stop(), probe));
+
+    health.want("events");
+    let events_db = db.clone();
+    let probe = move || {
+        let (db, followed) = (events_db.clone(), followed.clone());
+        async move {
+            let place = sight::store::place(&db, &followed).await;
+            let place = place.map_err(|error| error.to_string())?;
+            metrics::record_place(&place);
+            place.check()
+        }
+    };
+    let watch = health.clone().watch("events", EVERY_LOAD, service.stop(), probe);
+    service.spawn("probe events", watch);
 
     health.want("work");
     // Between two runs of one worker none is held for a moment: a stall is one that lasts.

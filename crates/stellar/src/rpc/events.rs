@@ -1,8 +1,10 @@
-//! What contracts tell, in a transaction's meta and by `getEvents`.
+//! What contracts say, in a transaction's meta and by `getEvents`.
 
 use serde::Deserialize;
 use serde_json::json;
 use stellar_xdr::{ContractEvent, ContractEventBody, ContractEventType, ScVal, WriteXdr};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use wire::Digest;
 
 use super::malformed;
@@ -24,18 +26,71 @@ pub struct Event {
     pub transaction: Digest,
 }
 
+/// An event as one node reports it, with what is needed to follow events without a gap.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeenEvent {
+    /// The network's own id: the same from every node, and in the order of the ledger.
+    pub id: String,
+    /// The contract that emitted it.
+    pub contract: Address,
+    /// The ledger it is of.
+    pub ledger: u32,
+    /// When that ledger closed.
+    pub closed_at: OffsetDateTime,
+    /// The transaction it is of.
+    pub transaction: Digest,
+    /// Its topics (XDR in base64).
+    pub topics: Vec<String>,
+    /// Its data (XDR in base64).
+    pub value: String,
+}
+
+/// A page of events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventPage {
+    /// In the order of the ledger, none twice.
+    pub events: Vec<SeenEvent>,
+    /// Where the next page begins.
+    pub cursor: String,
+    /// The newest ledger of which all events were read; it and every one before it that was asked
+    /// for is complete. `None` if not even the first is.
+    pub complete_until: Option<u32>,
+    /// Whether there is nothing more to read now.
+    pub is_last: bool,
+    /// The newest ledger that the node has.
+    pub latest_ledger: u32,
+    /// The oldest ledger whose events it keeps, if it says so.
+    pub oldest_ledger: Option<u32>,
+}
+
+/// Where a page of events begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventsFrom<'a> {
+    /// With the first event of this ledger.
+    Ledger(u32),
+    /// Where another page ended.
+    Cursor(&'a str),
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawEvents {
     events: Vec<RawEvent>,
     cursor: Option<String>,
     latest_ledger: u32,
+    oldest_ledger: Option<u32>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawEvent {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    contract_id: String,
     ledger: u32,
+    #[serde(default)]
+    ledger_closed_at: String,
     tx_hash: String,
     topic: Vec<String>,
     value: String,
@@ -111,13 +166,108 @@ pub(super) async fn read(
     Err(malformed("getEvents", format!("no end after {MOST_PAGES} pages")).into())
 }
 
+/// Events of these contracts, at most `limit` of them.
+pub(super) async fn page(
+    raw: &Raw,
+    contracts: &[Address],
+    from: EventsFrom<'_>,
+    limit: u32,
+) -> Result<EventPage, ChainError> {
+    const METHOD: &str = "getEvents";
+    let contracts: Vec<_> = contracts.iter().map(Address::to_string).collect();
+    let filters = json!([{ "type": "contract", "contractIds": contracts }]);
+    let params = match from {
+        EventsFrom::Ledger(first) => {
+            json!({ "startLedger": first, "filters": filters, "pagination": { "limit": limit } })
+        }
+        EventsFrom::Cursor(cursor) => {
+            json!({ "filters": filters, "pagination": { "cursor": cursor, "limit": limit } })
+        }
+    };
+    let answer: RawEvents = raw.call(METHOD, params).await?;
+    let cursor =
+        answer.cursor.ok_or_else(|| malformed(METHOD, "a page without a cursor".to_owned()))?;
+
+    let mut events = answer.events.iter().map(RawEvent::seen).collect::<Result<Vec<_>, _>>()?;
+    // A node may repeat or reorder what it lists; the ids say what is what.
+    events.sort_by(|one, other| one.id.cmp(&other.id));
+    events.dedup_by(|one, other| one.id == other.id);
+
+    // The cursor is the last place that was looked at. If the page is full, it may lie within its
+    // ledger, of which then only the part before it was read.
+    let reached = position(&cursor)
+        .ok_or_else(|| malformed(METHOD, format!("the cursor '{cursor}' has no position")))?
+        .min(answer.latest_ledger);
+    let is_full = u32::try_from(answer.events.len()).unwrap_or(u32::MAX) >= limit;
+    let is_last = !is_full && reached >= answer.latest_ledger;
+    let complete_until = if is_full { reached.checked_sub(1) } else { Some(reached) };
+    Ok(EventPage {
+        events,
+        cursor,
+        complete_until,
+        is_last,
+        latest_ledger: answer.latest_ledger,
+        oldest_ledger: answer.oldest_ledger,
+    })
+}
+
 /// A cursor starts with its position, whose upper half is the ledger.
 fn cursor_ledger(cursor: &str) -> u32 {
-    let position = cursor.split('-').next().and_then(|text| text.parse::<u64>().ok());
-    position.and_then(|position| u32::try_from(position >> 32).ok()).unwrap_or(u32::MAX)
+    position(cursor).unwrap_or(u32::MAX)
+}
+
+/// The ledger in an event's id or in a cursor (SEP-35: the upper half of its first number).
+fn position(cursor: &str) -> Option<u32> {
+    let position = cursor.split('-').next()?.parse::<u64>().ok()?;
+    u32::try_from(position >> 32).ok()
+}
+
+impl SeenEvent {
+    /// The event itself.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Decode`] when it holds what this release does not know.
+    pub fn decode(&self) -> Result<Event, ChainError> {
+        let topics = self.topics.iter().map(|topic| scval::from_base64("event topic", topic));
+        Ok(Event {
+            contract: self.contract,
+            topics: topics.collect::<Result<_, _>>()?,
+            data: scval::from_base64("event data", &self.value)?,
+            ledger: self.ledger,
+            transaction: self.transaction,
+        })
+    }
 }
 
 impl RawEvent {
+    /// The event with its values still encoded: what one event holds must not keep a reader from the
+    /// next one (V19). What the node itself says about it has to be readable.
+    fn seen(&self) -> Result<SeenEvent, ChainError> {
+        let wrong =
+            |what: &str, error: String| ChainError::decode(format!("event's {what}"), error);
+        if self.id.is_empty() {
+            return Err(wrong("id", "it is missing".to_owned()));
+        }
+        let closed_at = OffsetDateTime::parse(&self.ledger_closed_at, &Rfc3339)
+            .map_err(|error| wrong("close time", error.to_string()))?;
+        Ok(SeenEvent {
+            id: self.id.clone(),
+            contract: self
+                .contract_id
+                .parse()
+                .map_err(|error: crate::InvalidAddress| wrong("contract", error.to_string()))?,
+            ledger: self.ledger,
+            closed_at,
+            transaction: self
+                .tx_hash
+                .parse()
+                .map_err(|error: wire::InvalidBytes32| wrong("transaction", error.to_string()))?,
+            topics: self.topic.clone(),
+            value: self.value.clone(),
+        })
+    }
+
     fn decode(&self, contract: &Address) -> Result<Event, ChainError> {
         let topics = self.topic.iter().map(|text| scval::from_base64("event topic", text));
         Ok(Event {

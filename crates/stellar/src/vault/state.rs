@@ -29,6 +29,17 @@ pub struct OpenRules {
     pub is_paused: bool,
 }
 
+/// A grant's entry as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredGrant {
+    /// The grant's number; `None` where the entry only keeps the limits.
+    pub serial: Option<u32>,
+    /// From when it is dead, Unix seconds; `None` is never.
+    pub expires_at: Option<u64>,
+    /// What the runner is allowed for the agent, if the user set it.
+    pub limits: Option<GrantLimits>,
+}
+
 impl Vault {
     /// The run's record.
     ///
@@ -153,6 +164,26 @@ impl Vault {
         })
     }
 
+    /// The entries of these grants (at most 200) as one ledger has them, with that ledger, in the
+    /// order asked for. `None` for those that never were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::read_run`].
+    pub async fn read_grants(
+        &self,
+        rpc: &Rpc,
+        grants: &[(Address, Address, u32)],
+    ) -> Result<(u32, Vec<Option<StoredGrant>>), ChainError> {
+        let key = |(user, runner, agent_id): &(Address, Address, u32)| {
+            self.grant_key(*user, *runner, *agent_id)
+        };
+        let keys = grants.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        let found = rpc.entries(&keys).await?;
+        let stored = keys.iter().map(|key| found.get(key).map(stored_grant).transpose());
+        Ok((found.ledger, stored.collect::<Result<_, _>>()?))
+    }
+
     /// Whom the vault was set up with, from its instance; `None` when no contract has this id.
     ///
     /// # Errors
@@ -256,6 +287,16 @@ fn stored_account(entry: &Entry) -> Result<Account, ChainError> {
         },
         receipts: account.item(9)?.u64()?,
         receipts_hash: account.item(10)?.digest()?,
+    })
+}
+
+fn stored_grant(entry: &Entry) -> Result<StoredGrant, ChainError> {
+    let grant = Reader::new("grant", crate::state::data_value("grant", entry)?);
+    let serial = grant.item(0)?.u32()?;
+    Ok(StoredGrant {
+        serial: (serial != 0).then_some(serial),
+        expires_at: grant.item(1)?.optional().map(|at| at.u64()).transpose()?,
+        limits: stored_limits(entry)?,
     })
 }
 

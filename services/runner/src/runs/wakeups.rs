@@ -21,6 +21,9 @@ macro_rules! work_channel {
 
 pub(crate) use work_channel;
 
+/// The same, for statements that take it as a value.
+pub const CHANNEL: &str = work_channel!();
+
 /// Pause before the connection is made again.
 const RETRY: Duration = Duration::from_secs(1);
 

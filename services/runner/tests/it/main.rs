@@ -15,3 +15,4 @@ mod subscribing;
 mod lacking;
 mod secrets;
 mod streaming;
+mod sight;

@@ -3,13 +3,14 @@
 use serde_json::Value;
 use soroban_localnet::Fault;
 use stellar::vault::{GrantLimits, Lifecycle};
+use wire::event::Family;
 
 use crate::world::{DEPOSIT, PRICE, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_without_an_executor_is_settled_with_zero_and_says_so() {
     let world = World::new().await;
-    let mut heard = world.bus.listen().await;
+    let mut heard = world.bus.listen_to(Family::Run).await;
     let runner = world.start(&[]).await;
     let id = runner.gateway.accepted(&world.body()).await;
     let run = runner.gateway.ended(&id, "failed").await;

@@ -71,10 +71,18 @@ pub struct Gateway {
 impl World {
     /// Everything up to a granted runner.
     pub async fn new() -> Self {
+        Self::with(|network| network).await
+    }
+
+    /// The same, on a network that `change` has something to say about.
+    pub async fn with(
+        change: impl FnOnce(soroban_localnet::Builder) -> soroban_localnet::Builder,
+    ) -> Self {
         let wanted = std::env::var_os("RUNNER_TEST_LOG").is_some();
         chassis::telemetry::init("runner", if wanted { "debug" } else { "error" }).unwrap();
         let localnet = soroban_localnet::Network::builder();
-        let localnet = localnet.ledger_interval(Duration::from_millis(200)).start().await.unwrap();
+        let localnet = change(localnet.ledger_interval(Duration::from_millis(200)));
+        let localnet = localnet.start().await.unwrap();
         let rpc = Rpc::new(&localnet.url()).unwrap();
         let deployer = stellar::local::deployer();
         let [user, developer, runner, source] =

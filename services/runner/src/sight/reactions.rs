@@ -1,0 +1,215 @@
+//! What runs make of what was seen: those that were closed elsewhere are looked at again, and those
+//! that wait under a right which is gone end at once.
+
+use std::collections::BTreeSet;
+
+use sqlx::PgConnection;
+use wire::RunId;
+use wire::event::{ChainData, Fact};
+
+use crate::error::Result;
+use crate::model::run::Escrow;
+use crate::model::settlement::Failure;
+use crate::runs;
+use crate::runs::event;
+use crate::runs::preflight::refuse;
+use crate::sight::{Sight, closes};
+
+/// A right that was taken away.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Ended {
+    /// A user's grant for an agent.
+    Grant { user: String, agent_id: u32 },
+    /// The place in an agent's list of runners.
+    Listing { agent_id: u32 },
+}
+
+/// Rights that were seen to end, and are judged when the newest ledger is reached: one that was
+/// given again in between is not gone.
+#[derive(Debug, Default)]
+pub(super) struct Reactions(BTreeSet<Ended>);
+
+impl Reactions {
+    /// Wakes and ends runs for what was just kept. What it answers is for [`Reactions::done`], after
+    /// the commit.
+    pub(super) async fn react(
+        &mut self,
+        conn: &mut PgConnection,
+        sight: &Sight,
+        kept: &[ChainData],
+        is_newest: bool,
+    ) -> Result<bool> {
+        let runner = sight.followed.runner.to_string();
+        for data in kept {
+            match &data.fact {
+                Fact::RunnerRevoked { user, runner: whose, agent_id, .. } if *whose == runner => {
+                    let user = user.clone();
+                    self.0.insert(Ended::Grant { user, agent_id: *agent_id });
+                }
+                Fact::AgentRunnerRemoved { agent_id, runner: whose } if *whose == runner => {
+                    self.0.insert(Ended::Listing { agent_id: *agent_id });
+                }
+                _ => {}
+            }
+        }
+        let mut is_woken = wake_closed(conn, kept).await? > 0;
+        if !is_newest {
+            return Ok(false);
+        }
+        for ended in &self.0 {
+            is_woken |= withdraw(conn, sight, &runner, ended).await?;
+        }
+        if is_woken {
+            wake_workers(conn).await?;
+        }
+        Ok(true)
+    }
+
+    /// What was judged is judged.
+    pub(super) fn done(&mut self, judged: bool) {
+        if judged {
+            self.0.clear();
+        }
+    }
+}
+
+/// Runs whose escrow was closed on chain are looked at now, whatever they wait for.
+async fn wake_closed(conn: &mut PgConnection, kept: &[ChainData]) -> Result<u64> {
+    let closed: Vec<Vec<u8>> = kept
+        .iter()
+        .filter(|data| closes(&data.fact))
+        .filter_map(|data| data.fact.run_id())
+        .map(|id| id.as_bytes().to_vec())
+        .collect();
+    if closed.is_empty() {
+        return Ok(0);
+    }
+    let done = sqlx::query!(
+        "UPDATE runs SET wake_at = now() WHERE phase <> 'done' AND wake_at > now()
+            AND id IN (SELECT run_id FROM attempts WHERE vault_run_id = ANY($1)
+                AND ended_at IS NULL)",
+        &closed,
+    );
+    Ok(done.execute(conn).await?.rows_affected())
+}
+
+/// Every unfinished run looks at the network again.
+pub(super) async fn wake_all(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query!("UPDATE runs SET wake_at = now() WHERE phase <> 'done' AND wake_at > now()")
+        .execute(&mut *conn)
+        .await?;
+    wake_workers(conn).await
+}
+
+async fn wake_workers(conn: &mut PgConnection) -> Result<()> {
+    let channel = runs::wakeups::CHANNEL;
+    sqlx::query!(r#"SELECT pg_notify($1, '')::text AS "notified""#, channel)
+        .fetch_one(conn)
+        .await?;
+    Ok(())
+}
+
+/// Ends runs that wait to be opened under this right, if it is still gone. Whether anything changed.
+async fn withdraw(
+    conn: &mut PgConnection,
+    sight: &Sight,
+    runner: &str,
+    ended: &Ended,
+) -> Result<bool> {
+    let (ids, reason) = match ended {
+        Ended::Grant { user, agent_id } => {
+            let ids = unopened_of_grant(conn, sight, runner, user, *agent_id).await?;
+            (ids, "vault UnauthorizedRunner: the user revoked this runner's grant for this agent")
+        }
+        Ended::Listing { agent_id } => {
+            let ids = unopened_of_agent(conn, sight, runner, *agent_id).await?;
+            let woken = wake_agent(conn, *agent_id).await?;
+            if ids.is_empty() {
+                return Ok(woken > 0);
+            }
+            (ids, "vault UnauthorizedRunner: the agent's developer does not list this runner")
+        }
+    };
+    let failure = refuse("UNAUTHORIZED_RUNNER", reason);
+    let mut is_changed = false;
+    for id in ids {
+        is_changed |= end(conn, sight, id, &failure).await?;
+    }
+    Ok(is_changed)
+}
+
+/// Runs that wait, of which nothing was signed, under a grant that is revoked now.
+async fn unopened_of_grant(
+    conn: &mut PgConnection,
+    sight: &Sight,
+    runner: &str,
+    user: &str,
+    agent_id: u32,
+) -> Result<Vec<RunId>> {
+    let found = sqlx::query_scalar!(
+        "SELECT r.id FROM runs r WHERE r.user_account = $2 AND r.agent_id = $4
+            AND r.phase IN ('queued', 'opening') AND r.operator_reason IS NULL
+            AND EXISTS (SELECT 1 FROM grants g WHERE g.vault = $1 AND g.user_account = $2
+                AND g.runner = $3 AND g.agent_id = $4 AND g.revoked_at IS NOT NULL)",
+        sight.followed.vault.to_string(),
+        user,
+        runner,
+        i64::from(agent_id),
+    );
+    Ok(found.fetch_all(conn).await?.into_iter().map(RunId::from).collect())
+}
+
+/// Runs that wait, of which nothing was signed, of an agent that does not list the runner now.
+async fn unopened_of_agent(
+    conn: &mut PgConnection,
+    sight: &Sight,
+    runner: &str,
+    agent_id: u32,
+) -> Result<Vec<RunId>> {
+    let found = sqlx::query_scalar!(
+        "SELECT r.id FROM runs r WHERE r.agent_id = $3
+            AND r.phase IN ('queued', 'opening') AND r.operator_reason IS NULL
+            AND EXISTS (SELECT 1 FROM agents a WHERE a.registry = $1 AND a.agent_id = $3
+                AND NOT a.runners @> ARRAY[$2])",
+        sight.followed.registry.to_string(),
+        runner,
+        i64::from(agent_id),
+    );
+    Ok(found.fetch_all(conn).await?.into_iter().map(RunId::from).collect())
+}
+
+/// Opened runs of an agent that was delisted from find out what they may still do (V6).
+async fn wake_agent(conn: &mut PgConnection, agent_id: u32) -> Result<u64> {
+    let done = sqlx::query!(
+        "UPDATE runs SET wake_at = now() WHERE agent_id = $1 AND phase <> 'done'
+            AND wake_at > now()",
+        i64::from(agent_id),
+    );
+    Ok(done.execute(conn).await?.rows_affected())
+}
+
+/// Ends a run for which nothing was signed. `false` if something was meanwhile: its worker decides
+/// then, by what the network answers.
+async fn end(conn: &mut PgConnection, sight: &Sight, id: RunId, failure: &Failure) -> Result<bool> {
+    let now = chassis::clock::now();
+    // The worker that holds the run, if one does, loses it: it has stored no envelope, and cannot
+    // store one without its token.
+    let ended = sqlx::query_scalar!(
+        "UPDATE runs SET phase = 'done', status = 'failed', lease_token = lease_token + 1,
+            lease_owner = NULL, lease_until = NULL, waiting_for = NULL, updated_at = $2
+         WHERE id = $1 AND phase IN ('queued', 'opening') AND operator_reason IS NULL
+            AND NOT EXISTS (SELECT 1 FROM chain_transactions t WHERE t.run_id = $1
+                AND t.attempt = runs.attempt AND (runs.phase = 'opening'
+                    OR t.state IN ('prepared', 'sent', 'unknown', 'succeeded')))
+         RETURNING attempt",
+        id.as_uuid(),
+        now,
+    );
+    let Some(attempt) = ended.fetch_optional(&mut *conn).await? else { return Ok(false) };
+    let key = (id, u32::try_from(attempt).unwrap_or_default());
+    runs::store::note_failure(conn, key, failure).await?;
+    runs::store::close(conn, key, Escrow::None, None, now).await?;
+    event::publish(conn, &sight.nats_prefix, id, now).await?;
+    tracing::info!(run.id = %id, "run {id} ends before it was opened: {}", failure.reason);
+    Ok(true)
+}
