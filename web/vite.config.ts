@@ -27,6 +27,5 @@ export default defineConfig({
     // Inlined files would need `data:` in more places of the content security policy.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    manifest: true,
   },
 });

@@ -26,6 +26,8 @@ import {
 import { useAct } from "@/ui/act";
 import { ConnectButton } from "@/ui/Connect";
 
+import { remember } from "@/verify/asked";
+
 import { initial, SchemaForm } from "./SchemaForm";
 
 const t = texts.build;
@@ -196,6 +198,7 @@ function Inputs({ agent, schema }: InputsProps) {
       const of = JSON.stringify(request);
       if (key.current?.of !== of) key.current = { of, key: crypto.randomUUID() };
       const run = await gateway.start(request, key.current.key);
+      await remember(run.id, input.value);
       key.current = undefined;
       say(t.started);
       await navigate({ to: "/runs/$id", params: { id: run.id } });

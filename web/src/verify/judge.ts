@@ -1,0 +1,1013 @@
+// Judging the links of one run: a pure function of files, chain facts and the browser's own
+// configuration, with the meaning that docs/verification.md gives each link. What was not looked
+// at is never said to hold.
+
+import { formatAmount } from "../amount.ts";
+import type { Attempt, Receipt as ShownReceipt, Run } from "@/api/gateway";
+
+import { type Bytes, CannotTell, canonical, digest, hex, parse, utf8 } from "./bytes.ts";
+import type { AttemptFacts, ChainFacts, Terms, Units } from "./facts.ts";
+import {
+  compareFiles,
+  document,
+  type Manifest,
+  packId,
+  readTree,
+  type Seal,
+  type Tree,
+} from "./seal.ts";
+import {
+  type Execution,
+  failureDigest,
+  METERS,
+  open,
+  readExecution,
+  readShipping,
+  requestHash,
+} from "./statement.ts";
+import { runId, runningHash, settlementHash } from "./vault.ts";
+
+export const LINKS = [
+  "vault",
+  "terms",
+  "rates",
+  "charge",
+  "attempts",
+  "receipt",
+  "usage",
+  "statement",
+  "request",
+  "times",
+  "seal",
+  "manifest",
+  "files",
+  "module",
+  "gates",
+  "account",
+] as const;
+
+export type Name = (typeof LINKS)[number];
+export type State = "ok" | "broken" | "unknown" | "skipped";
+
+export interface Link {
+  link: Name;
+  state: State;
+  detail: string;
+}
+
+export interface AttemptProof {
+  attempt: number;
+  runId: string;
+  outcome: "settled" | "voided" | "reclaimed" | "open" | "overdue" | "notCharged" | "unknown";
+  charge: bigint;
+  fee: bigint;
+}
+
+export interface Proof {
+  verdict: "proven" | "broken" | "unknown";
+  links: Link[];
+  attempts: AttemptProof[];
+  total: bigint;
+  proven: string[];
+  atLeast: string | undefined;
+  restsOn: string[];
+  notLookedAt: string[];
+}
+
+/** The browser's own configuration: never what a gateway says. */
+export interface Own {
+  network: string;
+  vault: string;
+  registry: string;
+}
+
+/** What a gateway says of a run, only ever compared; the files are empty where it has none. */
+export interface Claim {
+  run: Run;
+  vaultId: string | undefined;
+  terms: unknown;
+  input: { value: unknown } | undefined;
+  files: Map<string, Bytes>;
+}
+
+/** What this browser remembers of the request, by its own digest. */
+export interface Asked {
+  inputDigest: string | undefined;
+}
+
+/** How far clocks may be from the ledger's, in seconds. */
+const SLACK = 120n;
+
+type End =
+  | { kind: "settled"; charge: bigint; outputHash: string }
+  | { kind: "returned" }
+  | { kind: "open" };
+
+interface Case {
+  claim: Claim;
+  facts: ChainFacts;
+  own: Own;
+  asked: Asked;
+  shown: AttemptFacts | undefined;
+  terms: Terms | undefined;
+  end: End;
+  stated: { execution: Execution; signer: string; digest: string } | undefined;
+  statedError: unknown;
+}
+
+const ok = (link: Name, detail: string): Link => ({ link, state: "ok", detail });
+const broken = (link: Name, detail: string): Link => ({ link, state: "broken", detail });
+const unknown = (link: Name, detail: string): Link => ({ link, state: "unknown", detail });
+const skipped = (link: Name, detail: string): Link => ({ link, state: "skipped", detail });
+
+const unless = (link: Name, detail: string, wrong: (string | undefined | false)[]): Link => {
+  const found = wrong.filter(Boolean);
+  return found.length === 0 ? ok(link, detail) : broken(link, found.join("; "));
+};
+
+const differs = (what: string, ours: unknown, theirs: unknown): string | false =>
+  ours !== theirs && `${what}: ${theirs} instead of ${ours}`;
+
+const show = (stroops: bigint) => `${formatAmount(stroops)} XLM`;
+
+const message = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+/** Judges every link. */
+export async function judge(
+  claim: Claim,
+  facts: ChainFacts,
+  own: Own,
+  asked: Asked,
+): Promise<Proof> {
+  const { run } = claim;
+  const same = facts.attempts.filter(({ attempt }) => attempt === run.attempt);
+  const shown = same.find(({ runId: id }) => id === run.runId) ?? same[0];
+  const terms = shown?.opened;
+  const judged: Case = {
+    claim,
+    facts,
+    own,
+    asked,
+    shown,
+    terms,
+    end: endOf(shown),
+    stated: undefined,
+    statedError: undefined,
+  };
+  await readStatement(judged);
+  const attempts = await attemptsOf(judged);
+  const links = [
+    await vaultLink(judged),
+    termsLink(judged),
+    ratesLink(judged),
+    chargeLink(judged),
+    attempts.link,
+    await receiptLink(judged),
+    await accountLink(judged),
+    await requestLink(judged),
+  ];
+  if (await isFailureRecord(judged)) {
+    links.push(...failureLinks(judged));
+  } else {
+    links.push(await usageLink(judged), await statementLink(judged), timesLink(judged));
+    links.push(...(await packLinks(judged)), await gatesLink(judged));
+  }
+  links.sort((a, b) => LINKS.indexOf(a.link) - LINKS.indexOf(b.link));
+  return conclude(judged, links, attempts);
+}
+
+function endOf(shown: AttemptFacts | undefined): End {
+  const lifecycle = shown?.record?.lifecycle;
+  if (lifecycle?.tag === "Finalized") {
+    const [charge, output] = lifecycle.values;
+    return { kind: "settled", charge, outputHash: hex(output) };
+  }
+  if (lifecycle?.tag === "Open") return { kind: "open" };
+  if (lifecycle) return { kind: "returned" };
+  const event = shown?.finalized;
+  if (event) return { kind: "settled", charge: event.charge, outputHash: event.outputHash };
+  return { kind: "open" };
+}
+
+const file = ({ claim }: Case, path: string) => claim.files.get(path);
+
+async function readStatement(judged: Case): Promise<void> {
+  const envelope = file(judged, "pack/_execution.dsse");
+  if (!envelope) return;
+  try {
+    const { payload, signer } = await open(envelope, judged.terms?.attesters ?? []);
+    const execution = await readExecution(payload);
+    judged.stated = { execution, signer, digest: await digest(envelope) };
+  } catch (error) {
+    judged.statedError = error;
+  }
+}
+
+async function vaultLink({ claim, facts, own, shown }: Case): Promise<Link> {
+  const wrong = [
+    differs("network", own.network, facts.network),
+    differs("vault", own.vault, facts.vault),
+    claim.vaultId !== undefined &&
+      differs("the gateway names another vault", own.vault, claim.vaultId),
+    facts.registry === undefined
+      ? `there is no vault ${own.vault}`
+      : differs("the vault's registry", own.registry, facts.registry),
+  ].filter(Boolean);
+  if (wrong.length > 0) return broken("vault", wrong.join("; "));
+  if (!shown) return silence(claim, facts, own);
+  if (claim.run.runId !== undefined && claim.run.runId !== shown.runId) {
+    return broken("vault", `the gateway names run ${claim.run.runId}, which is not this run's`);
+  }
+  const origin = shown.opened ?? shown.record;
+  if (!origin) return unknown("vault", "the opened event is outside the node's retention");
+  const id = await runId(own.network, own.vault, facts.run, shown.attempt, origin);
+  return id === shown.runId
+    ? ok("vault", `run ${id} in vault ${own.vault}`)
+    : broken("vault", `this run's id in vault ${own.vault} is ${id}, not ${shown.runId}`);
+}
+
+/** A vault that knows nothing of an attempt whose record must still live is not its vault. */
+function silence({ run }: Claim, facts: ChainFacts, own: Own): Link {
+  if (run.runId === undefined) {
+    return unknown(
+      "vault",
+      `the gateway says that attempt ${run.attempt} was never opened; the vault knows none`,
+    );
+  }
+  const deadline =
+    run.deadline === undefined ? undefined : BigInt(Math.floor(Date.parse(run.deadline) / 1000));
+  const asked = askedAt(facts.run);
+  const isSearched =
+    facts.oldestLedger <= 2 || (asked !== undefined && facts.oldestTime <= asked - SLACK);
+  const lives = deadline !== undefined && facts.ledgerTime <= deadline;
+  return !isSearched && !lives
+    ? unknown(
+        "vault",
+        "the attempt's record has ended and its events are outside the node's retention",
+      )
+    : broken("vault", `vault ${own.vault} knows nothing of attempt ${run.attempt} of this run`);
+}
+
+/** When the run was asked for, Unix seconds, from its id (UUID version 7). */
+function askedAt(run: string): bigint | undefined {
+  const digits = run.replaceAll("-", "");
+  return digits[12] === "7" ? BigInt(`0x${digits.slice(0, 12)}`) / 1000n : undefined;
+}
+
+function termsLink({ claim, shown, terms }: Case): Link {
+  if (!terms) return unknown("terms", "no terms are known that the chain vouches for");
+  if (claim.terms !== undefined && !isSame(claim.terms, terms)) {
+    return broken("terms", "the gateway's terms are not those that the vault recorded");
+  }
+  if (claim.run.user !== terms.user) {
+    return broken(
+      "terms",
+      `the gateway says that ${claim.run.user} pays, the vault says ${terms.user}`,
+    );
+  }
+  const recorded = shown?.record && hex(shown.record.terms_hash);
+  if (recorded !== undefined && recorded !== terms.hash) {
+    return broken("terms", `their hash is ${terms.hash}, the record holds ${recorded}`);
+  }
+  const who = `agent ${terms.agentId} for ${terms.user}`;
+  return recorded === undefined
+    ? ok("terms", `${who}, as the vault's event says; the record has ended`)
+    : ok("terms", `${who}, as recorded (${terms.hash})`);
+}
+
+/** Whether the terms of a gateway's document are those of the vault; numbers come as texts or not. */
+function isSame(claimed: unknown, terms: Terms): boolean {
+  const vaults = {
+    user: terms.user,
+    opened_by: terms.opened_by,
+    agent_id: terms.agentId,
+    rate_version: terms.rateVersion,
+    rates: terms.rates,
+    budgets: terms.budgets,
+    max_charge: terms.maxCharge,
+    runner_fee: terms.runnerFee,
+    deadline: terms.deadline,
+    opened_at: terms.openedAt,
+    developer: terms.developer,
+    manifest_hash: terms.manifestHash,
+    request_hash: terms.requestHash,
+    attesters: terms.attesters,
+  };
+  return canonical(asTexts(claimed)) === canonical(asTexts(vaults));
+}
+
+function asTexts(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(asTexts);
+  if (typeof value === "object" && value !== null) {
+    return Object.fromEntries(
+      Object.entries(value).map(([name, member]) => [name, asTexts(member)]),
+    );
+  }
+  return String(value);
+}
+
+const charged = (rates: Units, usage: Units): bigint =>
+  METERS.reduce((sum, meter) => sum + rates[meter] * usage[meter], 0n);
+
+const sameUnits = (a: Units, b: Units) => METERS.every((meter) => a[meter] === b[meter]);
+
+function ratesLink({ shown, terms }: Case): Link {
+  if (!terms) return unknown("rates", "no terms are known");
+  if (charged(terms.rates, terms.budgets) !== terms.maxCharge) {
+    return broken(
+      "rates",
+      `prices times budgets are not the highest charge of ${show(terms.maxCharge)}`,
+    );
+  }
+  const card = shown?.rateCard;
+  if (!card) {
+    return skipped(
+      "rates",
+      `rate card ${terms.rateVersion} cannot be read now; the vault checked it at the opening`,
+    );
+  }
+  return unless("rates", `rate card ${terms.rateVersion} of agent ${terms.agentId}`, [
+    !sameUnits(card.rates, terms.rates) && "the prices differ",
+    differs("module", card.manifestHash, terms.manifestHash),
+  ]);
+}
+
+function chargeLink({ claim, facts, shown, terms, end, stated }: Case): Link {
+  if (end.kind === "open") {
+    const isOverdue = shown?.record && facts.ledgerTime >= shown.record.deadline;
+    return unknown(
+      "charge",
+      isOverdue
+        ? "the deadline has passed, and the escrow has not been returned yet; anybody may reclaim it"
+        : "the run is not settled",
+    );
+  }
+  if (end.kind === "returned") {
+    return ok("charge", `attempt ${claim.run.attempt} was not charged; its whole escrow went back`);
+  }
+  if (!terms) return unknown("charge", "no terms are known");
+  const event = shown?.finalized;
+  const usage = event?.usage ?? (stated && exact(stated.execution.usage));
+  const known = usage ?? (end.charge === 0n ? units(0n) : undefined);
+  if (!known)
+    return unknown(
+      "charge",
+      "the settled usage is known neither from the chain nor from a statement",
+    );
+  const fee = event?.fee ?? 0n;
+  return unless(
+    "charge",
+    `${show(end.charge)} = pinned prices × metered usage${fee > 0n ? `; ${show(fee)} went to the runner as its fee` : ""}`,
+    [
+      charged(terms.rates, known) !== end.charge &&
+        `${show(end.charge)} were charged, prices times usage are ${show(charged(terms.rates, known))}`,
+      event !== undefined &&
+        event.charge + event.fee + event.refund !== terms.maxCharge + terms.runnerFee &&
+        "charge, fee and refund are not the escrow",
+      event !== undefined && differs("the event's charge", end.charge, event.charge),
+    ],
+  );
+}
+
+const units = (each: bigint): Units => ({
+  llm_in: each,
+  llm_out: each,
+  http_calls: each,
+  runtime_ms: each,
+});
+
+const exact = (usage: Record<keyof Units, number | bigint>): Units => ({
+  llm_in: BigInt(usage.llm_in),
+  llm_out: BigInt(usage.llm_out),
+  http_calls: BigInt(usage.http_calls),
+  runtime_ms: BigInt(usage.runtime_ms),
+});
+
+interface Attempts {
+  link: Link;
+  attempts: AttemptProof[];
+  total: bigint;
+  isComplete: boolean;
+  why: string | undefined;
+  since: boolean;
+}
+
+async function attemptsOf(judged: Case): Promise<Attempts> {
+  const { facts, own } = judged;
+  const wrong: string[] = [];
+  const attempts: AttemptProof[] = [];
+  for (const found of facts.attempts) {
+    const { attempt, opened, record, finalized } = found;
+    for (const origin of [opened, record]) {
+      if (!origin) continue;
+      const id = await runId(own.network, own.vault, facts.run, attempt, origin);
+      if (id !== found.runId)
+        wrong.push(`attempt ${attempt} has not the id ${found.runId} on chain`);
+    }
+    if (record && finalized) {
+      if (record.lifecycle.tag !== "Finalized") {
+        wrong.push(`attempt ${attempt} has a receipt, but its record is not settled`);
+      } else {
+        const [charge, output] = record.lifecycle.values;
+        const other = [
+          differs("the event's charge", charge, finalized.charge),
+          differs("the event's output hash", hex(output), finalized.outputHash),
+        ];
+        wrong.push(...other.filter((text) => text !== false));
+      }
+    }
+    if (opened && finalized && charged(opened.rates, finalized.usage) !== finalized.charge) {
+      wrong.push(
+        `attempt ${attempt}: ${show(finalized.charge)} were charged, which prices times usage are not`,
+      );
+    }
+    attempts.push(await outcomeOf(facts, found));
+  }
+  const numbers = attempts.filter(({ outcome, charge }) => outcome === "settled" && charge > 0n);
+  for (const { attempt } of numbers) {
+    if (numbers.filter((other) => other.attempt === attempt).length > 1) {
+      wrong.push(`attempt ${attempt} was charged twice, under two deadlines`);
+    }
+  }
+  wrong.push(...leftOut(judged));
+  const total = attempts.reduce((sum, { charge, fee }) => sum + charge + fee, 0n);
+  const coverage = await coverageOf(judged);
+  const open = attempts.find(({ outcome }) => outcome === "open");
+  const lost = attempts.find(({ outcome }) => outcome === "unknown");
+  const count = attempts.length === 1 ? "one attempt" : `${attempts.length} attempts`;
+  const link = (): Link => {
+    if (wrong.length > 0) return broken("attempts", [...new Set(wrong)].join("; "));
+    if (attempts.length === 0) return unknown("attempts", "the chain shows no attempt of this run");
+    if (lost)
+      return unknown(
+        "attempts",
+        `what attempt ${lost.attempt} came to is outside the node's retention`,
+      );
+    if (open)
+      return unknown("attempts", `attempt ${open.attempt} is open and may still be charged`);
+    if (coverage.error) {
+      return unknown(
+        "attempts",
+        `other attempts than ${count} could not be looked for: ${coverage.error}`,
+      );
+    }
+    return ok("attempts", `${count} on chain${coverage.how}`);
+  };
+  const isComplete = !coverage.error && !open && !lost && wrong.length === 0 && attempts.length > 0;
+  return {
+    link: link(),
+    attempts,
+    total,
+    isComplete,
+    why: coverage.error,
+    since: coverage.since,
+  };
+}
+
+/** What the gateway leaves out of the attempts that the chain shows. */
+function leftOut({ claim, facts }: Case): string[] {
+  const { attempts } = claim.run;
+  if (!attempts || attempts.length === 0) return [];
+  const known = new Set(attempts.map((attempt: Attempt) => attempt.runId));
+  const hidden = facts.attempts.filter(({ runId: id, finalized }) => finalized && !known.has(id));
+  return hidden.map(
+    ({ attempt, runId: id }) =>
+      `the gateway leaves out attempt ${attempt}, run ${id}, which was charged`,
+  );
+}
+
+async function outcomeOf(facts: ChainFacts, found: AttemptFacts): Promise<AttemptProof> {
+  const { attempt, runId: id, record, finalized } = found;
+  const base = { attempt, runId: id, charge: 0n, fee: 0n };
+  if (finalized) {
+    return { ...base, outcome: "settled", charge: finalized.charge, fee: finalized.fee };
+  }
+  if (!record) return { ...base, outcome: "unknown" };
+  const { lifecycle } = record;
+  if (lifecycle.tag === "Finalized") {
+    const unsigned = await settlementHash(record.opened_by, [0n, 0n, 0n, 0n], false);
+    const fee = hex(lifecycle.values[2]) === unsigned ? 0n : record.runner_fee;
+    return { ...base, outcome: "settled", charge: lifecycle.values[0], fee };
+  }
+  if (lifecycle.tag === "Open") {
+    return { ...base, outcome: facts.ledgerTime >= record.deadline ? "overdue" : "open" };
+  }
+  return { ...base, outcome: lifecycle.tag === "Voided" ? "voided" : "reclaimed" };
+}
+
+interface Coverage {
+  error: string | undefined;
+  how: string;
+  since: boolean;
+}
+
+/** Whether the search for attempts reaches back to before the run was asked for. */
+async function coverageOf({ facts, claim }: Case): Promise<Coverage> {
+  const no = (error: string): Coverage => ({ error, how: "", since: false });
+  const unexplained = (since: bigint) => {
+    const found = facts.unexplained.find(({ finalizedAt }) => finalizedAt >= since);
+    return (
+      found &&
+      `receipt ${found.number} of the account has no opening among the vault's events, and could be this run's`
+    );
+  };
+  if (facts.oldestLedger <= 2) {
+    const reason = unexplained(0n);
+    return reason
+      ? no(reason)
+      : { error: undefined, how: ", since its first ledger", since: false };
+  }
+  const isChain = await hasItsHash(facts);
+  if (isChain && facts.account && BigInt(facts.receipts.length) === facts.account.count) {
+    return { error: undefined, how: "; all receipts of the account are at hand", since: false };
+  }
+  const byId = askedAt(facts.run);
+  if (byId === undefined) return no("the run's id does not say when it was asked for");
+  const created = BigInt(Math.floor(Date.parse(claim.run.createdAt) / 1000));
+  const opened = facts.attempts.flatMap(({ opened }) => (opened ? [opened.openedAt] : []));
+  const asked = [byId, created, ...opened].reduce((a, b) => (a < b ? a : b)) - SLACK;
+  if (facts.oldestTime > asked) {
+    return no(
+      "the node keeps nothing from when the run was asked for; lumio verify can use a list of your receipts",
+    );
+  }
+  const reason = unexplained(asked);
+  if (reason) return no(reason);
+  if (!isChain && facts.account && facts.account.count > 0n) {
+    return no("the account's newest receipts are not all at hand; try again");
+  }
+  return { error: undefined, how: " since the run was asked for", since: true };
+}
+
+/** Whether the receipts' texts lead to the hash that the account holds now. */
+async function hasItsHash(facts: ChainFacts): Promise<boolean> {
+  let hash = facts.before;
+  for (const { number, text, hash: claimed } of facts.receipts) {
+    const before = Uint8Array.from(hash.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+    hash = hex(await runningHash(before, number, text));
+    if (hash !== claimed) return false;
+  }
+  return facts.account !== undefined && hash === facts.account.hash;
+}
+
+async function receiptLink({ claim, shown, terms, end }: Case): Promise<Link> {
+  const said: ShownReceipt | undefined = claim.run.receipt;
+  if (!shown) return unknown("receipt", "the chain says nothing to compare with");
+  if (end.kind !== "settled") {
+    return said
+      ? broken("receipt", "the gateway shows a receipt, but the vault settled nothing")
+      : skipped("receipt", "there is none");
+  }
+  if (!said) return skipped("receipt", "the gateway shows none, though the vault settled the run");
+  const event = shown.finalized;
+  return unless("receipt", `${show(end.charge)} charged, as the vault says`, [
+    differs("charge", end.charge, BigInt(said.actualCharge)),
+    event !== undefined &&
+      said.runnerFee !== undefined &&
+      differs("fee", event.fee, BigInt(said.runnerFee)),
+    event !== undefined && differs("refund", event.refund, BigInt(said.refund)),
+    terms !== undefined && differs("developer", terms.developer, said.developer),
+    differs("output hash", end.outputHash, said.outputHash),
+    differs("run", shown.runId, said.runId),
+  ]);
+}
+
+async function accountLink({ facts, shown, end }: Case): Promise<Link> {
+  if (end.kind === "returned")
+    return skipped("account", "an attempt that charges nothing has no receipt");
+  if (!facts.account) return skipped("account", "the account's receipts are not at hand");
+  const event = shown?.finalized;
+  if (!event) return skipped("account", "the receipt's event is not at hand");
+  if (event.number > facts.account.count) {
+    return broken(
+      "account",
+      `the attempt is receipt ${event.number}, but the account has only ${facts.account.count}`,
+    );
+  }
+  const newest = facts.receipts.find(({ number }) => number === event.number);
+  if (!newest) {
+    if (event.number === facts.account.count) {
+      return unless(
+        "account",
+        `receipt ${event.number}, the account's newest, has its running hash`,
+        [differs("running hash", facts.account.hash, event.hash)],
+      );
+    }
+    return skipped("account", "receipts between this one and the account's newest are not at hand");
+  }
+  return (await hasItsHash(facts))
+    ? ok("account", `receipt ${event.number} is in the account's running hash`)
+    : broken("account", "the account's running hash does not follow from its receipts");
+}
+
+async function requestLink({ claim, terms, stated, asked }: Case): Promise<Link> {
+  if (!terms) return unknown("request", "no terms are known");
+  const { run } = claim;
+  const input_digest = stated?.execution.input_digest ?? run.inputDigest;
+  const seed = stated?.execution.seed ?? run.seed;
+  const workflow_id = stated?.execution.workflow_id ?? run.workflowId ?? "";
+  const request = { input_digest, module_digest: terms.manifestHash, seed, workflow_id };
+  if ((await requestHash(request)) !== terms.requestHash) {
+    return broken("request", "input, seed and workflow are not those that were asked for on chain");
+  }
+  const known = `input ${input_digest}, seed ${seed}, workflow '${workflow_id}'`;
+  if (asked.inputDigest === undefined) {
+    return skipped(
+      "request",
+      `${known}; not compared with your own: this browser did not start the run`,
+    );
+  }
+  return asked.inputDigest === input_digest
+    ? ok(
+        "request",
+        `the input is the one that this browser sent; ${known}; seed and workflow not compared`,
+      )
+    : broken(
+        "request",
+        `the run was opened for another input than this browser sent; on chain: ${known}`,
+      );
+}
+
+async function isFailureRecord({ claim, end }: Case): Promise<boolean> {
+  if (claim.files.has("pack/_SEALED.json")) return false;
+  if (end.kind === "returned") return true;
+  if (end.kind !== "settled" || end.charge !== 0n || claim.run.errorCode === undefined)
+    return false;
+  const { id, attempt, errorCode, error } = claim.run;
+  return (await failureDigest(id, attempt, errorCode, error ?? "")) === end.outputHash;
+}
+
+function failureLinks({ end }: Case): Link[] {
+  const seal =
+    end.kind === "settled"
+      ? ok(
+          "seal",
+          `output hash ${end.outputHash} is the digest of the failure that the gateway describes`,
+        )
+      : skipped("seal", "the escrow went back without a settlement");
+  const rest = ["usage", "statement", "times", "manifest", "files", "module", "gates"] as const;
+  return [seal, ...rest.map((name) => skipped(name, "the run was never executed"))];
+}
+
+async function usageLink({ shown, stated }: Case): Promise<Link> {
+  if (!stated) return unknown("usage", "there is no verified statement to compare with");
+  const { llm_in, llm_out, http_calls, runtime_ms } = stated.execution.usage;
+  const usage = exact(stated.execution.usage);
+  const detail = `${runtime_ms} ms, ${llm_in} + ${llm_out} tokens, ${http_calls} calls, as stated`;
+  const lifecycle = shown?.record?.lifecycle;
+  const isSettled = async () => {
+    if (shown?.finalized) return sameUnits(shown.finalized.usage, usage);
+    if (lifecycle?.tag !== "Finalized") return undefined;
+    const meters = METERS.map((meter) => usage[meter]);
+    const settlement = hex(lifecycle.values[2]);
+    const forms = [true, false].map((signed) =>
+      settlementHash(shown!.record!.opened_by, meters, signed),
+    );
+    return (await Promise.all(forms)).includes(settlement);
+  };
+  const fits = await isSettled();
+  if (fits === undefined) return unknown("usage", "the run is not settled");
+  return fits
+    ? ok("usage", detail)
+    : broken("usage", "the vault settled another usage than the statement's");
+}
+
+async function statementLink({
+  claim,
+  facts,
+  shown,
+  terms,
+  end,
+  stated,
+  statedError,
+}: Case): Promise<Link> {
+  if (!terms) return unknown("statement", "without terms no accepted key is known");
+  if (!stated) {
+    if (statedError instanceof CannotTell) return unknown("statement", statedError.message);
+    if (statedError !== undefined) return broken("statement", message(statedError));
+    return end.kind === "open"
+      ? unknown("statement", "the run has not ended, and there is none yet")
+      : broken("statement", "the bundle has no execution statement");
+  }
+  const { execution, signer } = stated;
+  const input = claim.input && (await digest(utf8(canonical(claim.input.value))));
+  return unless(
+    "statement",
+    `${execution.verdict}${execution.code ? ` ${execution.code}` : ""}, signed by ${signer}`,
+    [
+      differs("run", facts.run, execution.run_id),
+      differs("attempt", claim.run.attempt, execution.attempt),
+      shown !== undefined && differs("run id in the vault", shown.runId, execution.vault_run_id),
+      differs("user", terms.user, execution.user),
+      differs("module", terms.manifestHash, execution.module_digest),
+      input !== undefined && differs("input", input, execution.input_digest),
+      !sameUnits(terms.budgets, exact(execution.budgets)) && "the budgets differ",
+    ],
+  );
+}
+
+function timesLink({ shown, terms, stated }: Case): Link {
+  if (!stated) return unknown("times", "there is no verified statement to compare with");
+  if (!terms) return unknown("times", "without terms the opening's time is not known");
+  const seconds = (at: string) => BigInt(Math.floor(Date.parse(at) / 1000));
+  const started = seconds(stated.execution.started_at);
+  const finished = seconds(stated.execution.finished_at);
+  const settled = shown?.finalized?.finalizedAt;
+  const detail =
+    settled === undefined
+      ? "started after the opening; the settlement's time is not at hand"
+      : "executed between opening and settlement (clocks may differ by 120 s)";
+  return unless("times", detail, [
+    started + SLACK < terms.openedAt &&
+      "the module is said to have started before the attempt was opened",
+    settled !== undefined &&
+      finished > settled + SLACK &&
+      "the module is said to have finished after the attempt was settled",
+  ]);
+}
+
+/** Files below a folder of the bundle, by their paths in it. */
+function below(files: Map<string, Bytes>, folder: string): Map<string, Bytes> {
+  const found = [...files].filter(([path]) => path.startsWith(folder));
+  return new Map(found.map(([path, bytes]) => [path.slice(folder.length), bytes]));
+}
+
+const isRecord = (path: string) => /^_records\/[1-9]\d*\.json$/.test(path);
+
+async function packLinks(judged: Case): Promise<Link[]> {
+  const { claim, end } = judged;
+  const names = ["seal", "manifest", "files", "module"] as const;
+  const pack = below(claim.files, "pack/");
+  if (pack.size === 0) {
+    return names.map((name) =>
+      end.kind === "open"
+        ? unknown(name, "the run has not ended, and nothing is sealed yet")
+        : broken(name, "the bundle has no pack"),
+    );
+  }
+  const sealBytes = pack.get("_SEALED.json");
+  const manifestBytes = pack.get("_oracle_pack_manifest.json");
+  const manifest = await manifestLink(judged, sealBytes, manifestBytes);
+  return [
+    await sealLink(judged, sealBytes),
+    manifest.link,
+    await filesLink(judged, manifest.tree, pack),
+    await moduleLink(judged),
+  ];
+}
+
+async function sealLink({ end }: Case, bytes: Bytes | undefined): Promise<Link> {
+  if (end.kind !== "settled")
+    return unknown("seal", "the run is not settled, so the chain holds no output hash");
+  if (!bytes) return broken("seal", "the pack has no seal");
+  const found = await digest(bytes);
+  return found === end.outputHash
+    ? ok("seal", `output hash ${found} on chain`)
+    : broken(
+        "seal",
+        `the chain holds output hash ${end.outputHash}, the seal's digest is ${found}`,
+      );
+}
+
+async function manifestLink(
+  { claim, facts, terms, stated }: Case,
+  sealBytes: Bytes | undefined,
+  bytes: Bytes | undefined,
+): Promise<{ link: Link; tree: Tree | undefined }> {
+  if (!sealBytes || !bytes)
+    return { link: broken("manifest", "the pack has no seal or no manifest"), tree: undefined };
+  try {
+    const seal = document<Seal>(sealBytes, "the seal");
+    const manifest = document<Manifest>(bytes, "the manifest");
+    const tree = await readTree(manifest.inventory);
+    const world = manifest.world_key;
+    const execution = stated?.execution;
+    const isPassed = execution?.verdict === "PASS";
+    const link = unless("manifest", `pack ${manifest.oracle_pack_id}, named by the seal`, [
+      differs("manifest digest", seal.manifest_digest, await digest(bytes)),
+      differs("pack id in the seal", manifest.oracle_pack_id, seal.oracle_pack_id),
+      differs("pack id", await packId(manifest), manifest.oracle_pack_id),
+      differs("run", facts.run.replaceAll("-", ""), manifest.run_id),
+      differs("attempt", claim.run.attempt, manifest.attempt),
+      terms !== undefined && differs("module", terms.manifestHash, world.manifest_fingerprint),
+      execution !== undefined && differs("input", execution.input_digest, world.parameter_hash),
+      execution !== undefined && differs("seed", execution.seed, world.seed),
+      execution !== undefined && differs("workflow", execution.workflow_id, world.scenario_id),
+      execution !== undefined &&
+        isPassed !== (seal.seal_status === "SEALED_OK") &&
+        `the seal is ${seal.seal_status}, which the statement does not say`,
+    ]);
+    return { link, tree };
+  } catch (error) {
+    return { link: broken("manifest", message(error)), tree: undefined };
+  }
+}
+
+async function filesLink(
+  { stated }: Case,
+  tree: Tree | undefined,
+  pack: Map<string, Bytes>,
+): Promise<Link> {
+  if (!tree) return broken("files", "without a manifest nothing says what was sealed");
+  const own = new Set(["_SEALED.json", "_oracle_pack_manifest.json"]);
+  const files = new Map([...pack].filter(([path]) => !own.has(path) && !isRecord(path)));
+  const wrong: (string | false)[] = await compareFiles(tree, files);
+  const named = new Map(tree.files.map((sealed) => [sealed.path, sealed]));
+  wrong.push(!named.has("_execution.dsse") && "_execution.dsse is not among the sealed files");
+  if (stated) {
+    const { outputs } = stated.execution;
+    for (const { path, length, sha256 } of outputs) {
+      const sealed = named.get(`outputs/${path}`);
+      const fits = sealed?.length === length && sealed.sha256 === sha256;
+      wrong.push(!fits && `output ${path} is not sealed as it was stated`);
+    }
+    const sealed = tree.files.filter(({ path }) => path.startsWith("outputs/")).length;
+    wrong.push(sealed > outputs.length && "outputs are sealed that the statement does not name");
+  }
+  const bytes = tree.files.reduce((sum, { length }) => sum + length, 0);
+  return unless(
+    "files",
+    `${tree.files.length} files, ${bytes} bytes, none changed, missing or added`,
+    wrong,
+  );
+}
+
+async function moduleLink({ claim, terms }: Case): Promise<Link> {
+  if (!terms) return unknown("module", "no terms are known");
+  const listed = claim.files.get("module/_tree.json");
+  if (!listed) return broken("module", "the bundle has no module");
+  try {
+    const tree = await readTree(parse(listed));
+    return unless("module", `tree ${terms.manifestHash}, as the rate card pins`, [
+      differs("tree", terms.manifestHash, tree.digest),
+      ...(await compareFiles(tree, below(claim.files, "module/tree/"))),
+    ]);
+  } catch (error) {
+    return broken("module", message(error));
+  }
+}
+
+interface View {
+  run_id: string;
+  pins: Record<string, unknown>;
+  locators: { output_id: string }[];
+  gate_receipts: {
+    gate_id: string;
+    status: string;
+    scope?: Record<string, unknown>;
+    digest?: { algo: string; hex: string };
+  }[];
+  instance_receipts?: { output_id: string }[];
+  policy_rev: unknown;
+  bundle_hash: string;
+  oracle_pack_ref?: { seal_digest: string };
+}
+
+async function gatesLink(judged: Case): Promise<Link> {
+  const { stated, terms, claim } = judged;
+  if (!stated || !terms) return unknown("gates", "there is no verified statement to compare with");
+  const envelope = file(judged, "pack/_shipping.dsse");
+  if (!envelope) return broken("gates", "the pack has no _shipping.dsse");
+  try {
+    const { payload } = await open(envelope, terms.attesters);
+    const shipping = readShipping(payload);
+    const { execution } = stated;
+    const wrong = [
+      differs("the shipping verdict's module", execution.module_digest, shipping.module_digest),
+      differs("the shipping verdict", "PASS", shipping.verdict),
+    ];
+    if (execution.verdict !== "PASS") {
+      return unless(
+        "gates",
+        `the module might ship, but this run is ${execution.verdict} and left nothing`,
+        wrong,
+      );
+    }
+    const bytes = claim.files.get("facts/run_facts_view.json");
+    if (!bytes) return broken("gates", "the bundle has no facts view");
+    wrong.push(...(await viewMistakes(judged, parse(bytes) as View, await digest(envelope))));
+    const detail = `shipping PASS of ${shipping.module_id} ${shipping.module_version}, execution PASS of this run`;
+    return unless("gates", detail, wrong);
+  } catch (error) {
+    return broken("gates", message(error));
+  }
+}
+
+async function viewMistakes({ facts, stated, claim }: Case, view: View, shipping: string) {
+  const execution = stated!.execution;
+  const { pins } = view;
+  const key = facts.run.replaceAll("-", "");
+  const seal = claim.files.get("pack/_SEALED.json");
+  const gate = (id: string, sha256: string): string | false => {
+    const all = view.gate_receipts.filter((receipt) => receipt.gate_id === id);
+    const found = all.find(({ digest: named }) => named?.algo === "sha256" && named.hex === sha256);
+    const scope = found?.scope ?? {};
+    const isInScope =
+      found !== undefined &&
+      scope.manifest_fingerprint === pins.manifest_fingerprint &&
+      [undefined, pins.parameter_hash].includes(scope.parameter_hash) &&
+      [undefined, view.run_id].includes(scope.run_id as string | undefined);
+    const isPassed = all.every(({ status }) => status === "PASS");
+    return (
+      !(isInScope && isPassed) && `the facts view has no PASS of ${id} in scope for this statement`
+    );
+  };
+  return [
+    (view.run_id !== key || pins.run_id !== key) && "the facts view is of another run",
+    differs("the facts view's module", execution.module_digest, pins.manifest_fingerprint),
+    differs("the facts view's input", execution.input_digest, pins.parameter_hash),
+    differs("the facts view's seed", execution.seed, pins.seed),
+    !(await hasItsBundleHash(view)) && "the facts view's bundle hash does not follow from it",
+    (!seal || view.oracle_pack_ref?.seal_digest !== (await digest(seal))) &&
+      "the facts view pins another seal",
+    gate("gate.lumio.execution", stated!.digest),
+    gate("gate.lumio.shipping", shipping),
+  ];
+}
+
+/** The digest over what a view lets through and why, in either spelling of no instance receipts. */
+async function hasItsBundleHash(view: View): Promise<boolean> {
+  const by =
+    <T>(of: (item: T) => string) =>
+    (a: T, b: T) =>
+      of(a) < of(b) ? -1 : of(a) > of(b) ? 1 : 0;
+  const bundle = {
+    locators: view.locators.toSorted(by(({ output_id }) => output_id)),
+    receipts: view.gate_receipts.toSorted(by(({ gate_id }) => gate_id)),
+    policy_rev: view.policy_rev,
+  };
+  const instances = view.instance_receipts?.toSorted(by(({ output_id }) => output_id));
+  const forms = instances
+    ? [{ ...bundle, instance_receipts: instances }]
+    : [bundle, { ...bundle, instance_receipts: [] }];
+  const digests = forms.map((form) => {
+    const ascii = canonical(form).replace(
+      /[^\0-\x7f]/g,
+      (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+    );
+    return digest(utf8(ascii));
+  });
+  return (await Promise.all(digests)).includes(view.bundle_hash);
+}
+
+function conclude(judged: Case, links: Link[], found: Attempts): Proof {
+  const { terms, claim, end, stated, shown } = judged;
+  const any = (state: State) => links.some((link) => link.state === state);
+  const verdict = any("broken") ? "broken" : any("unknown") ? "unknown" : "proven";
+  const over =
+    found.attempts.length === 1 ? "in its one attempt" : `over ${found.attempts.length} attempts`;
+  const cost = found.total === 0n ? "nothing" : show(found.total);
+  const proven = [`The run cost ${terms?.user ?? claim.run.user} ${cost}, ${over}.`];
+  const attempt = `Attempt ${claim.run.attempt}:`;
+  if (end.kind === "returned") {
+    proven.push(`${attempt} the whole escrow went back to the user.`);
+  } else if (end.kind === "settled" && stated) {
+    const { runtime_ms, llm_in, llm_out, http_calls } = stated.execution.usage;
+    const used = `${runtime_ms} ms, ${llm_in} + ${llm_out} tokens and ${http_calls} calls`;
+    const rest =
+      stated.execution.verdict === "PASS"
+        ? "output files and module are byte for byte what the charge commits to."
+        : `it ended with ${stated.execution.verdict} (${stated.execution.code}) and has no outputs.`;
+    proven.push(
+      `${attempt} ${show(end.charge)} for ${used}, at prices pinned before the run; ${rest}`,
+    );
+  } else if (end.kind === "settled") {
+    proven.push(`${attempt} it was never executed; its failure is committed to on chain.`);
+  }
+  const restsOn = ["What the chain holds: this console's node."];
+  if (stated) {
+    restsOn.push(
+      `That the module really ran so, and used this much: the key ${stated.signer}, which the agent's developer accepted on chain.`,
+    );
+  }
+  if (found.since) restsOn.push("That no attempt is older: the time in the run's id.");
+  const others = found.attempts.filter(
+    ({ runId: id, charge, fee }) => id !== shown?.runId && charge + fee > 0n,
+  );
+  const open = ["rates", "request", "account", "receipt"];
+  const notLookedAt = [
+    ...others.map(({ attempt: number }) => `what attempt ${number} was charged for`),
+    ...links
+      .filter(({ link, state }) => state === "skipped" && open.includes(link))
+      .map(({ link, detail }) => `${link}: ${detail}`),
+  ];
+  if (links.some(({ link, state }) => link === "request" && state === "ok")) {
+    notLookedAt.push("whether seed and workflow are the ones you asked for");
+  }
+  notLookedAt.push(
+    "whether the module, executed again, leaves the same bytes (lumio verify --rerun)",
+  );
+  const atLeast =
+    found.isComplete || found.attempts.length === 0 ? undefined : `at least ${show(found.total)}`;
+  return {
+    verdict,
+    links,
+    attempts: found.attempts,
+    total: found.total,
+    // Nothing is said to be proven unless every link was looked at and holds.
+    proven: verdict === "proven" ? proven : [],
+    atLeast,
+    restsOn,
+    notLookedAt,
+  };
+}

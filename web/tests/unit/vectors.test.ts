@@ -1,0 +1,113 @@
+// The vectors of the contracts and of the Rust crates: two implementations, one meaning.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { Address, nativeToScVal, xdr } from "@stellar/stellar-sdk";
+
+import { digest, hex, isSigned, unhex } from "../../src/verify/bytes.ts";
+import { settlementMessage } from "../../src/verify/statement.ts";
+import {
+  nonce,
+  receiptText,
+  runId,
+  runningHash,
+  settlementHash,
+  termsHash,
+} from "../../src/verify/vault.ts";
+
+const vectors = (name: string) =>
+  JSON.parse(
+    readFileSync(new URL(`../../../contracts/vectors/${name}.json`, import.meta.url), "utf8"),
+  );
+
+const METERS = ["llm_in", "llm_out", "http_calls", "runtime_ms"] as const;
+
+type Meters = Record<(typeof METERS)[number], string>;
+
+const u64 = (text: string) => nativeToScVal(BigInt(text), { type: "u64" });
+const i128 = (text: string) => nativeToScVal(BigInt(text), { type: "i128" });
+const bytes = (text: string) => xdr.ScVal.scvBytes(unhex(text));
+const address = (text: string) => new Address(text).toScVal();
+const meters = (of: Meters) => xdr.ScVal.scvVec(METERS.map((meter) => u64(of[meter])));
+
+test("an attempt's nonce and its id in the vault are the contract's", async () => {
+  const all = vectors("run_id");
+  assert.ok(all.length >= 3);
+  for (const vector of all) {
+    const { uuid, attempt, user, caller, deadline, vault } = vector;
+    assert.equal(hex(await nonce(uuid, attempt)), vector.nonce);
+    const origin = { user, opened_by: caller, deadline: BigInt(deadline) };
+    assert.equal(
+      await runId(vector.network_passphrase, vault, uuid, attempt, origin),
+      vector.run_id,
+    );
+  }
+});
+
+test("terms, receipts and the running hash are the contract's", async () => {
+  const all = vectors("receipts");
+  let before = unhex("0".repeat(64));
+  for (const { receipt, receipt_number, terms_hash, receipt_xdr_sha256, receipts_hash } of all) {
+    const { terms } = receipt;
+    const head = xdr.ScVal.scvVec([
+      xdr.ScVal.scvU32(terms.agent_id),
+      xdr.ScVal.scvU32(terms.rate_version),
+      meters(terms.rates),
+      address(terms.developer),
+      bytes(terms.manifest_hash),
+      xdr.ScVal.scvVec(terms.attesters.map(bytes)),
+    ]);
+    const opened = xdr.ScVal.scvVec([
+      bytes(receipt.run_id),
+      address(terms.user),
+      address(terms.opened_by),
+      head,
+      meters(terms.budgets),
+      i128(terms.max_charge),
+      i128(terms.runner_fee),
+      u64(terms.deadline),
+      u64(terms.opened_at),
+      bytes(terms.request_hash),
+    ]);
+    assert.equal(await termsHash(opened), terms_hash);
+    const finalized = xdr.ScVal.scvVec([
+      bytes(receipt.run_id),
+      address(terms.user),
+      address(receipt.settled_by),
+      i128(receipt.actual_charge),
+      i128(receipt.runner_fee),
+      i128(receipt.refund),
+      meters(receipt.usage),
+      bytes(receipt.output_hash),
+      u64(receipt.finalized_at),
+    ]);
+    const text = receiptText(opened, finalized);
+    assert.equal(await digest(text), receipt_xdr_sha256);
+    before = await runningHash(before, BigInt(receipt_number), text);
+    assert.equal(hex(before), receipts_hash);
+  }
+});
+
+test("what an attester signs about a settlement is the contract's", async () => {
+  for (const vector of vectors("settlement")) {
+    const usage = Object.fromEntries(METERS.map((meter) => [meter, BigInt(vector.usage[meter])]));
+    const { run_id, manifest_hash, request_hash } = vector;
+    const message = await settlementMessage(run_id, manifest_hash, request_hash, usage as never);
+    assert.equal(hex(message), vector.message);
+    assert.ok(await isSigned(unhex(vector.attester), unhex(vector.signature), message));
+    message[0]! ^= 1;
+    assert.ok(!(await isSigned(unhex(vector.attester), unhex(vector.signature), message)));
+  }
+});
+
+test("a settlement is known by settler, usage and signature", async () => {
+  const settler = vectors("receipts")[0].receipt.settled_by;
+  const all = await Promise.all([
+    settlementHash(settler, [0n, 0n, 0n, 1n], true),
+    settlementHash(settler, [0n, 0n, 0n, 1n], false),
+    settlementHash(settler, [0n, 0n, 1n, 0n], true),
+  ]);
+  assert.equal(new Set(all).size, 3);
+});
