@@ -5,13 +5,14 @@
 //! [`Limits`], and a stop waits for none of them longer than [`Limits::grace`].
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
@@ -86,8 +87,8 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Mostly too many open files: others have to be closed first.
                 warn!("a connection could not be accepted: {error}");
@@ -95,7 +96,7 @@ pub async fn serve(
                 continue;
             }
         };
-        let serving = connection(stream, router.clone(), limits, stop.clone());
+        let serving = connection((stream, peer), router.clone(), limits, stop.clone());
         let cut = cut.clone();
         connections.spawn(async move {
             tokio::select! {
@@ -116,7 +117,12 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: CancellationToken) {
+async fn connection(
+    (stream, peer): (TcpStream, SocketAddr),
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     // Answers are small and sent at once.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
@@ -124,7 +130,11 @@ async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: Can
     // takes.
     stream.set_write_timeout(Some(limits.write_pause));
 
-    let service = router.map_request(|request: http::Request<Incoming>| request.map(Body::new));
+    let service = router.map_request(move |mut request: http::Request<Incoming>| {
+        // Who calls, for handlers that ask.
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request.map(Body::new)
+    });
     let mut server = http1::Builder::new();
     let serving = server
         .timer(TokioTimer::new())

@@ -1,7 +1,7 @@
 //! Every setting, read once. All mistakes are reported together, by name, on one line.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chassis::config::{ConfigErrors, Env, EnvFileError, Secret};
@@ -13,6 +13,7 @@ use stellar::{Address, ChainError, Keypair, Network, STANDALONE};
 use crate::auth;
 use crate::auth::settings::Surroundings;
 use crate::crash;
+use crate::gateway::limits::Rates;
 use crate::model::policy::RunPolicy;
 
 /// A file of settings in the working folder; what the environment says goes before it.
@@ -65,6 +66,14 @@ pub struct Config {
     pub grpc: Option<(SocketAddr, Tokens)>,
     /// `*`, or the one origin browsers may call from.
     pub cors_origin: String,
+    /// The folder that the console was built into, if the gateway serves it.
+    pub console_dir: Option<PathBuf>,
+    /// Origins beside its own that pages of the console may call.
+    pub console_connect: Vec<String>,
+    /// A node that browsers may ask.
+    pub browser_rpc_url: Option<String>,
+    /// How many requests callers may make.
+    pub rates: Rates,
     /// How often workers look for work.
     pub poll: Duration,
     /// How many workers of this process ask the network.
@@ -156,6 +165,7 @@ impl Config {
             contract(&env, "RUNNER_AGENT_REGISTRY_ID", local, stellar::local::registry_id);
         let bind = bind(&env);
         let auth = auth(&env, (role, bind, local), keys.as_ref());
+        let is_open = matches!(auth, auth::Mode::None);
         let config = Self {
             role,
             keys,
@@ -167,6 +177,10 @@ impl Config {
             http: SocketAddr::new(bind, env.number("RUNNER_PORT|PORT", 4000, 0..=u16::MAX)),
             grpc: grpc(&env, bind),
             cors_origin: env.with_default("RUNNER_CORS_ORIGIN", "*"),
+            console_dir: env.optional("RUNNER_CONSOLE_DIR").map(PathBuf::from),
+            console_connect: console_connect(&env),
+            browser_rpc_url: browser_rpc_url(&env),
+            rates: rates(&env, is_open),
             poll: Duration::from_millis(env.number("RUNNER_POLL_INTERVAL_MS", 1_000, 10..=600_000)),
             workers: env.number("RUNNER_WORKERS", 4, 1..=64),
             executions: env.number("RUNNER_EXECUTIONS", 4, 1..=256),
@@ -311,6 +325,51 @@ fn auth(
         chain_keys: &chain_keys,
     };
     auth::Mode::read(env, around)
+}
+
+/// Where pages of the console may connect to, such as a wallet's relay: `scheme://host[:port]`.
+fn console_connect(env: &Env) -> Vec<String> {
+    const NAME: &str = "RUNNER_CONSOLE_CONNECT";
+    let origin = |text: String| {
+        let url = url::Url::parse(&text).ok();
+        let origin = url.filter(|url| {
+            let known = matches!(url.scheme(), "http" | "https" | "ws" | "wss");
+            // What it says must be the origin alone: a policy with a path means something else.
+            known && url.host().is_some() && text == format!("{}://{}", url.scheme(), host(url))
+        });
+        if origin.is_none() {
+            env.mistake(NAME, "expected origins such as wss://relay.example between commas");
+        }
+        origin.map(|_| text)
+    };
+    env.list(NAME).into_iter().filter_map(origin).collect()
+}
+
+/// Host and port of an address, as its origin has them.
+fn host(url: &url::Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// The node that browsers may ask. The runner's own, where its address holds nothing that must not
+/// be seen (R9).
+fn browser_rpc_url(env: &Env) -> Option<String> {
+    if let Some(url) = env.optional_url("RUNNER_BROWSER_RPC_URL", &["http", "https"]) {
+        return Some(url);
+    }
+    let url = env.url("RUNNER_RPC_URL|SOROBAN_RPC_URL", RPC, &["http", "https"]);
+    (crate::public_url(&url) == url.trim_end_matches('/')).then_some(url)
+}
+
+/// How many requests callers may make. Without a login nobody has an account, and everybody who can
+/// reach the gateway is trusted: then only the address is counted, and generously.
+fn rates(env: &Env, is_open: bool) -> Rates {
+    let address = if is_open { 2_000 } else { 200 };
+    Rates {
+        account: env.number("RUNNER_RATE_LIMIT", 50, 0..=1_000_000),
+        address: env.number("RUNNER_ADDRESS_RATE_LIMIT", address, 0..=1_000_000),
+        proxies: env.number("RUNNER_PROXIES", 0, 0..=16),
+    }
 }
 
 fn max_queue(env: &Env) -> Option<u64> {

@@ -52,6 +52,14 @@ pub enum Error {
         /// When there will be room, in seconds.
         retry_after_secs: u64,
     },
+    /// The caller makes more requests than it may.
+    #[error("{whose} makes too many requests")]
+    TooManyRequests {
+        /// Whose requests are counted.
+        whose: &'static str,
+        /// When the next one is taken, in seconds.
+        retry_after_secs: u64,
+    },
     /// An invariant of this code does not hold.
     #[error("{0}")]
     Broken(String),
@@ -79,6 +87,13 @@ impl Error {
                 let text = format!(
                     "{waiting} runs wait, and no more can be served before their deadlines; try \
                      again in {retry_after_secs} seconds"
+                );
+                return (Problem::RateLimited, Problem::RateLimited.body(text));
+            }
+            Self::TooManyRequests { whose, retry_after_secs } => {
+                let text = format!(
+                    "{whose} makes more requests than it may; try again in {retry_after_secs} \
+                     seconds"
                 );
                 return (Problem::RateLimited, Problem::RateLimited.body(text));
             }

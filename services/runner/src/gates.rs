@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::Serialize;
 use tonic::{Code, Status};
 use wire::pb::module::v1::execute_event::Event;
 use wire::pb::module::v1::module_gate_client::ModuleGateClient;
@@ -11,8 +12,8 @@ use wire::pb::module::v1::{
 };
 use wire::pb::oracle::v1::oracle_gate_client::OracleGateClient;
 use wire::pb::oracle::v1::{
-    BundleChunk, CheckStatus, GetModuleRequest, ReadBundleRequest, SealRequest, SealResponse,
-    SealStatus,
+    BundleChunk, CheckDepth, CheckIssue, CheckRequest, CheckStatus, GetModuleRequest,
+    ReadBundleRequest, SealRequest, SealResponse, SealStatus, Severity,
 };
 use wire::{Digest, RunId};
 
@@ -81,6 +82,30 @@ pub struct Drafts {
     pub plan: Vec<u8>,
     /// JSON lines.
     pub record: Vec<u8>,
+}
+
+/// What oracle-gate found when it checked a facts view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckedView {
+    /// `ok`, `warn` or `fail`.
+    pub status: String,
+    /// What was found, in the order of the rules.
+    pub issues: Vec<CheckIssueView>,
+}
+
+/// One finding of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckIssueView {
+    /// Its code.
+    pub code: String,
+    /// `warn` or `error`.
+    pub severity: String,
+    /// What was found, for people.
+    pub detail: String,
+    /// Whether the same check may answer otherwise later without a repair.
+    pub retryable: bool,
 }
 
 /// What oracle-gate answered to `Seal`.
@@ -192,6 +217,40 @@ impl Gates {
         let request = GetModuleRequest { digest: digest.to_string() };
         let call = async { self.oracle.clone().get_module(request).await };
         within(ORACLE_GATE, PATIENCE, call).await.map(drop)
+    }
+
+    /// Checks a facts view, reading every byte.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gate`].
+    pub async fn check(&self, facts_ref: &str) -> Result<CheckedView> {
+        let request = CheckRequest {
+            run_facts_ref: facts_ref.to_owned(),
+            strict_seal: true,
+            depth: CheckDepth::Digest.into(),
+        };
+        let call = async { self.oracle.clone().check(request).await };
+        let answer = within(ORACLE_GATE, SEAL_PATIENCE, call).await?.into_inner();
+        let status = match answer.status() {
+            CheckStatus::Ok => "ok",
+            CheckStatus::Warn => "warn",
+            CheckStatus::Fail => "fail",
+            CheckStatus::Unspecified => {
+                return Err(unexpected_response(ORACLE_GATE, "a check in no known state"));
+            }
+        };
+        let issue = |issue: CheckIssue| CheckIssueView {
+            severity: match issue.severity() {
+                Severity::Warn => "warn".to_owned(),
+                Severity::Error | Severity::Unspecified => "error".to_owned(),
+            },
+            code: issue.code,
+            detail: issue.detail,
+            retryable: issue.retryable,
+        };
+        let issues = answer.issues.into_iter().map(issue).collect();
+        Ok(CheckedView { status: status.to_owned(), issues })
     }
 
     /// The files of a sealed attempt, one after the other.

@@ -22,6 +22,10 @@ use crate::auth::{self, Access, Caller};
 use crate::error::{Error, Result};
 use crate::gates::Gates;
 use crate::gateway::commands::{Key, RunCommands};
+use crate::gateway::console::Console;
+use crate::gateway::limits::Limits;
+use crate::gateway::market::Market;
+use crate::gateway::operator::Reconciliation;
 use crate::gateway::page::Page;
 use crate::gateway::rules::Hosts;
 use crate::gateway::streams::{EventsQuery, Streams};
@@ -45,6 +49,11 @@ pub mod outputs;
 pub mod feed;
 pub mod streams;
 pub mod timeline;
+pub mod console;
+pub mod market;
+pub mod operator;
+pub mod routes;
+pub mod limits;
 
 /// Set on an answer that was given before to the same `Idempotency-Key`.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -64,23 +73,52 @@ pub struct Gateway {
     pub about: About,
     /// Streams of events that are open.
     pub streams: Streams,
+    /// Offers of the chain.
+    pub market: Market,
+    /// What several places say about each other.
+    pub reconciliation: Reconciliation,
+    /// A node that browsers may ask.
+    pub browser_rpc_url: Option<String>,
 }
+
+/// How the routes are reached.
+#[derive(Debug)]
+pub struct Reach<'a> {
+    /// `*` or one origin.
+    pub cors_origin: &'a str,
+    /// The names by which the gateway may be called, if they are to be checked.
+    pub hosts: Option<Arc<Hosts>>,
+    /// How many requests a caller may make.
+    pub limits: Limits,
+    /// The console's files, if there are any.
+    pub console: Option<&'a Console>,
+}
+
+/// First segments of what the gateway answers, so that no folder of a console hides one.
+const API_ROOTS: [&str; 15] = [
+    "agents", "app", "auth", "events", "grants", "health", "inputs", "live", "operator",
+    "problems", "quote", "ready", "runs", "sep45", "summary",
+];
 
 type Shared = State<Arc<Gateway>>;
 
-/// All routes. `cors_origin` is `*` or one origin; `hosts` are the names by which the gateway may
-/// be called, if they are to be checked.
+/// All routes.
 ///
 /// # Errors
 ///
 /// When the origin cannot be the value of a header.
-pub fn router(
-    gateway: Arc<Gateway>,
-    cors_origin: &str,
-    hosts: Option<Arc<Hosts>>,
-) -> anyhow::Result<Router> {
+pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router> {
+    let Reach { cors_origin, hosts, limits, console } = reach;
     let health = gateway.health.router();
     let access = gateway.access.clone();
+    let by_address = middleware::from_fn_with_state(limits.clone(), limits::by_address);
+    let files = console.map(Console::routes).transpose()?.unwrap_or_default();
+    // Files take any query: it is how caches are gone round.
+    let public = Router::new()
+        .route("/config.json", get(routes::config))
+        .merge(files)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(hosts.clone(), rules::apply_host));
     Ok(Router::new()
         .route("/runs", get(list).post(create))
         .route("/runs/{id}", get(find))
@@ -94,18 +132,32 @@ pub fn router(
         .route("/runs/{id}/events", get(run_events))
         .route("/events", get(all_events))
         .route("/summary", get(show_summary))
+        .route("/agents", get(routes::agents))
+        .route("/agents/{id}", get(routes::agent))
+        .route("/grants/{user}", get(routes::grants))
+        .route("/quote", post(routes::quote))
+        .route("/operator/queue", get(routes::queue))
+        .route("/operator/dead-letters", get(routes::dead_letters))
+        .route("/operator/packs", get(routes::packs))
+        .route("/operator/packs/{id}/check", get(routes::check_pack))
+        .route("/operator/verdicts", get(routes::verdicts))
+        .route("/operator/reconciliation", get(routes::reconciliation))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(create_request::MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(limits, limits::by_account))
         // Every route above needs a login, the answer to unknown routes included.
         .layer(middleware::from_fn_with_state(access.clone(), auth::guard))
+        // Before the login: a token that is none costs a look as well.
+        .layer(by_address.clone())
         .route("/health", get(show_health))
         .route("/problems/{slug}", get(problem_page))
         .layer(middleware::from_fn_with_state(hosts.clone(), rules::apply))
+        .merge(public)
         .with_state(gateway)
         .merge(health)
         .layer(cors(cors_origin)?)
-        .merge(auth::routes::routes(&access))
+        .merge(auth::routes::routes(&access).layer(by_address))
         .layer(middleware::from_fn_with_state(hosts, rules::options))
         .layer(chassis::trace::http()))
 }
@@ -196,8 +248,9 @@ async fn cancel(
 /// Which attempt is meant.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AttemptQuery {
-    attempt: Option<NonZeroU32>,
+pub struct AttemptQuery {
+    /// Its number, from 1; the present one if absent.
+    pub attempt: Option<NonZeroU32>,
 }
 
 async fn bundle(
@@ -406,7 +459,8 @@ fn cors(origin: &str) -> anyhow::Result<CorsLayer> {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let retry_after = match &self {
-            Self::QueueFull { retry_after_secs, .. } => Some(*retry_after_secs),
+            Self::QueueFull { retry_after_secs, .. }
+            | Self::TooManyRequests { retry_after_secs, .. } => Some(*retry_after_secs),
             _ => None,
         };
         let (problem, body) = self.problem();

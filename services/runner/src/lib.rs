@@ -21,7 +21,10 @@ use chassis::{Bus, Health, Service, outbox, postgres};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use stellar::Rpc;
+use stellar::registry::Registry;
+use stellar::vault::Vault;
 use tokio::net::TcpListener;
+use tokio::sync::OnceCell;
 use wire::event::Family;
 use wire::pb::runner::v1::runner_server::RunnerServer;
 
@@ -30,12 +33,16 @@ use crate::chain::client::ChainClient;
 use crate::chain::shortages::Shortages;
 use crate::config::{Addresses, ChainKeys, Config, Role};
 use crate::gates::Gates;
-use crate::gateway::Gateway;
 use crate::gateway::commands::RunCommands;
+use crate::gateway::console::Console;
 use crate::gateway::intake::Intake;
+use crate::gateway::limits::Limits;
+use crate::gateway::market::Market;
+use crate::gateway::operator::Reconciliation;
 use crate::gateway::rules::Hosts;
 use crate::gateway::streams::Streams;
 use crate::gateway::summary::About;
+use crate::gateway::{Gateway, Reach};
 use crate::grpc::Grpc;
 use crate::model::state::Lane;
 use crate::probes::Watched;
@@ -115,6 +122,11 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     let intake = Intake::new(config.max_queue, config.policy.deadline_secs);
     let (work_signal, last_poll, health) =
         (WorkSignal::default(), LastPoll::default(), Health::new());
+    let console = config.console_dir.as_deref().map(|folder| {
+        let connect = config.console_connect.iter().cloned().chain(browser_origin(&config));
+        Console::read(folder, &connect.collect::<Vec<_>>()).context("RUNNER_CONSOLE_DIR")
+    });
+    let console = console.transpose()?;
     let gateway = Arc::new(Gateway {
         commands: run_commands(&requests_db, &work_signal, &intake, &config),
         health: health.clone(),
@@ -122,7 +134,11 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         gates: gates.clone(),
         about: about(&config, &last_poll),
         streams: Streams::new(service.stop()),
+        market: market(&config, gates.clone())?,
+        reconciliation: Reconciliation::new(bus.clone()),
+        browser_rpc_url: config.browser_rpc_url.clone(),
     });
+    let limits = Limits::new(config.rates);
     let (role, poll) = (config.role, config.poll);
     let lanes = [(Lane::Chain, config.workers), (Lane::Gates, config.executions)];
     let (cors, rpc_url) = (config.cors_origin.clone(), config.rpc_url.clone());
@@ -179,7 +195,8 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     }
     let feed = gateway.streams.feed.clone();
     service.spawn("events", feed.run(requests_db, service.stop()));
-    let router = gateway::router(gateway.clone(), &cors, hosts).context("RUNNER_CORS_ORIGIN")?;
+    let reach = Reach { cors_origin: &cors, hosts, limits, console: console.as_ref() };
+    let router = gateway::router(gateway.clone(), reach).context("RUNNER_CORS_ORIGIN")?;
     serve_http(service, http, router);
     if let Some((listener, tokens)) = grpc {
         let runner = RunnerServer::new(Grpc(gateway))
@@ -239,9 +256,28 @@ fn about(config: &Config, last_poll: &LastPoll) -> About {
     }
 }
 
+fn market(config: &Config, gates: Option<Gates>) -> anyhow::Result<Market> {
+    Ok(Market {
+        rpc: Rpc::new(&config.rpc_url).context("RUNNER_RPC_URL")?,
+        vault: Vault(config.vault),
+        registry: Registry(config.registry),
+        runner: config.runner,
+        fee: config.policy.runner_fee,
+        attestation_keys: config.policy.attestation_keys.clone(),
+        gates,
+        token: OnceCell::new(),
+    })
+}
+
+/// The origin of the node that pages of the console ask.
+fn browser_origin(config: &Config) -> Option<String> {
+    let url = url::Url::parse(config.browser_rpc_url.as_deref()?).ok()?;
+    Some(url.origin().ascii_serialization())
+}
+
 /// The node's address as anybody may see it (R9). User, password, query and fragment may be
 /// secrets, and so may any part of the path but the usual words.
-fn public_url(url: &str) -> String {
+pub(crate) fn public_url(url: &str) -> String {
     const USUAL: [&str; 12] = [
         "",
         "api",

@@ -1,6 +1,6 @@
 //! Sessions and used challenges in Postgres. A token is good while its session is.
 
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::{Digest, Problem};
@@ -46,24 +46,29 @@ pub async fn begin(login: &Login, proof: &Proof) -> Result<Session> {
     };
     let mut tx = chassis::postgres::begin(&login.db).await?;
     // The primary key decides between two answers that arrive together.
-    let used = sqlx::query(
-        "INSERT INTO auth_challenges (digest, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-    );
     let until = i64::try_from(proof.expires_at).ok();
     let until = until.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()).unwrap_or(now);
-    let used = used.bind(proof.challenge.as_bytes().as_slice()).bind(until);
+    let used = sqlx::query!(
+        "INSERT INTO auth_challenges (digest, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        proof.challenge.as_bytes().as_slice(),
+        until,
+    );
     if used.execute(&mut *tx).await?.rows_affected() == 0 {
         let text = "this challenge was answered already; ask for another one";
         return Err(super::refused(text));
     }
-    let made = sqlx::query(
-        "INSERT INTO auth_sessions \
-            (id, subject, account, challenge, refresh_number, created_at, rotated_at, expires_at) \
+    let made = sqlx::query!(
+        "INSERT INTO auth_sessions
+            (id, subject, account, challenge, refresh_number, created_at, rotated_at, expires_at)
          VALUES ($1, $2, $3, $4, 1, $5, $5, $6)",
+        session.id,
+        session.subject,
+        session.account,
+        proof.challenge.as_bytes().as_slice(),
+        now,
+        session.expires_at,
     );
-    let made = made.bind(session.id).bind(&session.subject).bind(&session.account);
-    let made = made.bind(proof.challenge.as_bytes().as_slice()).bind(now);
-    made.bind(session.expires_at).execute(&mut *tx).await?;
+    made.execute(&mut *tx).await?;
     sweep(&mut tx).await?;
     tx.commit().await?;
     Ok(session)
@@ -72,16 +77,19 @@ pub async fn begin(login: &Login, proof: &Proof) -> Result<Session> {
 /// Removes what can have no effect any more: challenges that their own time refuses, and sessions
 /// that ended a month ago.
 async fn sweep(conn: &mut PgConnection) -> Result<()> {
-    let challenges = sqlx::query(
-        "DELETE FROM auth_challenges WHERE digest IN (SELECT digest FROM auth_challenges \
+    // Rows that another login removes just now are left to it.
+    let challenges = sqlx::query!(
+        "DELETE FROM auth_challenges WHERE digest IN (SELECT digest FROM auth_challenges
             WHERE expires_at < now() - interval '1 hour' LIMIT $1 FOR UPDATE SKIP LOCKED)",
+        SWEPT,
     );
-    challenges.bind(SWEPT).execute(&mut *conn).await?;
-    let sessions = sqlx::query(
-        "DELETE FROM auth_sessions WHERE id IN (SELECT id FROM auth_sessions \
+    challenges.execute(&mut *conn).await?;
+    let sessions = sqlx::query!(
+        "DELETE FROM auth_sessions WHERE id IN (SELECT id FROM auth_sessions
             WHERE expires_at < now() - interval '30 days' LIMIT $1 FOR UPDATE SKIP LOCKED)",
+        SWEPT,
     );
-    sessions.bind(SWEPT).execute(conn).await?;
+    sessions.execute(conn).await?;
     Ok(())
 }
 
@@ -91,12 +99,12 @@ async fn sweep(conn: &mut PgConnection) -> Result<()> {
 ///
 /// [`Problem::Unauthenticated`], and [`Error::Database`]: what cannot be looked up is not accepted.
 pub async fn account(db: &PgPool, id: Uuid) -> Result<String> {
-    let row = sqlx::query_scalar(
-        "SELECT account FROM auth_sessions \
+    let account = sqlx::query_scalar!(
+        "SELECT account FROM auth_sessions
          WHERE id = $1 AND revoked_at IS NULL AND expires_at > now()",
+        id,
     );
-    let account: Option<String> = row.bind(id).fetch_optional(db).await?;
-    account.ok_or_else(ended)
+    account.fetch_optional(db).await?.ok_or_else(ended)
 }
 
 /// Exchanges a refresh token for the next one. For a minute the one before the newest is still
@@ -108,43 +116,47 @@ pub async fn account(db: &PgPool, id: Uuid) -> Result<String> {
 /// session: either its owner or a thief holds a newer one, and nothing shows which.
 pub async fn rotate(db: &PgPool, id: Uuid, number: i64) -> Result<Session> {
     let mut tx = chassis::postgres::begin(db).await?;
-    let row = sqlx::query(
-        "SELECT subject, account, challenge, refresh_number, expires_at, \
-            rotated_at > now() - interval '60 seconds' AS recent \
-         FROM auth_sessions WHERE id = $1 AND revoked_at IS NULL AND expires_at > now() FOR UPDATE",
+    // Locked: two clients that refresh together are answered one after the other.
+    let row = sqlx::query!(
+        r#"SELECT subject, account, challenge, refresh_number, expires_at,
+               rotated_at > now() - interval '60 seconds' AS "is_recent!"
+           FROM auth_sessions
+           WHERE id = $1 AND revoked_at IS NULL AND expires_at > now() FOR UPDATE"#,
+        id,
     );
-    let row = row.bind(id).fetch_optional(&mut *tx).await?;
-    let Some(row) = row else { return Err(ended()) };
-    let newest: i64 = row.try_get("refresh_number")?;
+    let row = row.fetch_optional(&mut *tx).await?.ok_or_else(ended)?;
+    let newest = row.refresh_number;
     // 1: the client lost the answer and asks again; more: somebody holds an old one.
     let next = match newest - number {
         0 => newest + 1,
-        1 if row.try_get("recent")? => newest,
+        1 if row.is_recent => newest,
         _ => {
-            let revoked = sqlx::query("UPDATE auth_sessions SET revoked_at = now() WHERE id = $1");
-            revoked.bind(id).execute(&mut *tx).await?;
+            let revoked =
+                sqlx::query!("UPDATE auth_sessions SET revoked_at = now() WHERE id = $1", id);
+            revoked.execute(&mut *tx).await?;
             tx.commit().await?;
             tracing::warn!("an old refresh token was used; its session {id} is revoked");
             return Err(ended());
         }
     };
     if next != newest {
-        let rotated = sqlx::query(
+        let rotated = sqlx::query!(
             "UPDATE auth_sessions SET refresh_number = $2, rotated_at = now() WHERE id = $1",
+            id,
+            next,
         );
-        rotated.bind(id).bind(next).execute(&mut *tx).await?;
+        rotated.execute(&mut *tx).await?;
     }
     tx.commit().await?;
-    let challenge: Vec<u8> = row.try_get("challenge")?;
-    let challenge = <[u8; 32]>::try_from(challenge)
+    let challenge = <[u8; 32]>::try_from(row.challenge)
         .map_err(|_| Error::Broken("a session's challenge is no digest".to_owned()))?;
     Ok(Session {
         id,
-        subject: row.try_get("subject")?,
-        account: row.try_get("account")?,
+        subject: row.subject,
+        account: row.account,
         challenge: Digest::from(challenge),
         number: next,
-        expires_at: row.try_get("expires_at")?,
+        expires_at: row.expires_at,
     })
 }
 
@@ -154,10 +166,11 @@ pub async fn rotate(db: &PgPool, id: Uuid, number: i64) -> Result<Session> {
 ///
 /// [`Error::Database`].
 pub async fn revoke(db: &PgPool, id: Uuid) -> Result<()> {
-    let revoked = sqlx::query(
+    let revoked = sqlx::query!(
         "UPDATE auth_sessions SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL",
+        id,
     );
-    revoked.bind(id).execute(db).await?;
+    revoked.execute(db).await?;
     Ok(())
 }
 
@@ -167,11 +180,12 @@ pub async fn revoke(db: &PgPool, id: Uuid) -> Result<()> {
 ///
 /// [`Error::Database`].
 pub async fn revoke_all(db: &PgPool, subject: &str) -> Result<u64> {
-    let revoked = sqlx::query(
-        "UPDATE auth_sessions SET revoked_at = now() \
+    let revoked = sqlx::query!(
+        "UPDATE auth_sessions SET revoked_at = now()
          WHERE subject = $1 AND revoked_at IS NULL AND expires_at > now()",
+        subject,
     );
-    Ok(revoked.bind(subject).execute(db).await?.rows_affected())
+    Ok(revoked.execute(db).await?.rows_affected())
 }
 
 /// The subject of a session, revoked or not.
@@ -180,8 +194,8 @@ pub async fn revoke_all(db: &PgPool, subject: &str) -> Result<u64> {
 ///
 /// [`Problem::Unauthenticated`] when there is none, [`Error::Database`].
 pub async fn subject(db: &PgPool, id: Uuid) -> Result<String> {
-    let row = sqlx::query_scalar("SELECT subject FROM auth_sessions WHERE id = $1");
-    row.bind(id).fetch_optional(db).await?.ok_or_else(ended)
+    let subject = sqlx::query_scalar!("SELECT subject FROM auth_sessions WHERE id = $1", id);
+    subject.fetch_optional(db).await?.ok_or_else(ended)
 }
 
 fn ended() -> Error {

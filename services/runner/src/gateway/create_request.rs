@@ -49,39 +49,22 @@ pub struct NewRun {
 ///
 /// A refusal that lists every mistake.
 pub fn read(body: &[u8], draw: impl FnOnce() -> u64) -> Result<NewRun> {
-    let invalid =
-        |why: String| Error::refused(Problem::InvalidRequest, format!("Invalid payload: {why}"));
-    let body = std::str::from_utf8(body).map_err(|error| invalid(format!("not UTF-8: {error}")))?;
-    let members = exact::members(body).map_err(|flaw| {
-        invalid(format!("expected a JSON object: {} {}", flaw.pointer(), flaw.message))
-    })?;
-
+    let members = body_members(body)?;
     let mut form = Validator { members: &members, issues: Vec::new() };
     let user = form.user();
-    let agent_id = form.number("agentId", u64::from(u32::MAX));
-    if agent_id.is_none() && !form.members.contains_key("agentId") {
-        form.issue(&["agentId"], "is required");
-    }
-    let rate_version = form.number("rateVersion", u64::from(u32::MAX));
-    if rate_version == Some(0) {
-        form.issue(&["rateVersion"], "expected a whole number from 1");
-    }
+    let (agent_id, rate_version) = form.agent();
     let budgets = form.budgets();
     let (workflow_id, label) = (form.name("workflowId"), form.name("label"));
     let metadata = form.metadata();
     let input = form.input();
     let seed = form.number("seed", MAX_SEED);
     let others = form.others();
-    if !form.issues.is_empty() {
-        let (problem, detail) = (Problem::InvalidRequest, "Invalid payload".to_owned());
-        return Err(Error::Refused { problem, detail, issues: form.issues });
-    }
+    form.finish()?;
 
-    let narrow = |value: Option<u64>| value.and_then(|number| u32::try_from(number).ok());
     let mut request = Request {
         user,
-        agent_id: narrow(agent_id).unwrap_or_default(),
-        rate_version: narrow(rate_version),
+        agent_id,
+        rate_version,
         budgets,
         workflow_id: Some(workflow_id.unwrap_or_else(|| DEFAULT_WORKFLOW.to_owned())),
         label,
@@ -93,6 +76,47 @@ pub fn read(body: &[u8], draw: impl FnOnce() -> u64) -> Result<NewRun> {
     let fingerprint = fingerprint(&request, seed, spelled.as_deref(), &others)?;
     request.seed = seed.unwrap_or_else(draw);
     Ok(NewRun { request, input, fingerprint })
+}
+
+/// What a price is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuoteRequest {
+    /// Whose chances are judged beside the price.
+    pub user: Option<String>,
+    /// The agent.
+    pub agent_id: u32,
+    /// The rate card; the newest if absent.
+    pub rate_version: Option<u32>,
+    /// The budgets.
+    pub budgets: Usage,
+}
+
+/// Reads a request from the body of `POST /quote`: members of `POST /runs`, read by the same rules.
+///
+/// # Errors
+///
+/// A refusal that lists every mistake.
+pub fn read_quote(body: &[u8]) -> Result<QuoteRequest> {
+    let members = body_members(body)?;
+    let mut form = Validator { members: &members, issues: Vec::new() };
+    let user = form.text("user").is_some().then(|| form.user());
+    let (agent_id, rate_version) = form.agent();
+    let budgets = form.budgets();
+    // Nothing is kept of a quote, so a member that means nothing is a mistake.
+    for name in members.keys().filter(|name| !KNOWN_TO_QUOTE.contains(&name.as_str())) {
+        form.issue(&[name], "is not known here; expected user, agentId, rateVersion, budgets");
+    }
+    form.finish()?;
+    Ok(QuoteRequest { user, agent_id, rate_version, budgets })
+}
+
+fn body_members(body: &[u8]) -> Result<BTreeMap<String, &str>> {
+    let invalid =
+        |why: String| Error::refused(Problem::InvalidRequest, format!("Invalid payload: {why}"));
+    let body = std::str::from_utf8(body).map_err(|error| invalid(format!("not UTF-8: {error}")))?;
+    exact::members(body).map_err(|flaw| {
+        invalid(format!("expected a JSON object: {} {}", flaw.pointer(), flaw.message))
+    })
 }
 
 /// The seed is taken as it was asked for: one that is drawn would be another for every repetition.
@@ -136,6 +160,9 @@ const KNOWN: [&str; 9] = [
     "input",
     "seed",
 ];
+
+/// Those that a quote is asked with.
+const KNOWN_TO_QUOTE: [&str; 4] = ["user", "agentId", "rateVersion", "budgets"];
 
 impl<'a> Validator<'a> {
     fn issue(&mut self, path: &[&str], message: impl Into<String>) {
@@ -195,6 +222,29 @@ impl<'a> Validator<'a> {
                 None
             }
         }
+    }
+
+    /// Agent and rate card.
+    fn agent(&mut self) -> (u32, Option<u32>) {
+        let narrow = |value: Option<u64>| value.and_then(|number| u32::try_from(number).ok());
+        let agent_id = self.number("agentId", u64::from(u32::MAX));
+        if agent_id.is_none() && self.text("agentId").is_none() {
+            self.issue(&["agentId"], "is required");
+        }
+        let rate_version = self.number("rateVersion", u64::from(u32::MAX));
+        if rate_version == Some(0) {
+            self.issue(&["rateVersion"], "expected a whole number from 1");
+        }
+        (narrow(agent_id).unwrap_or_default(), narrow(rate_version))
+    }
+
+    /// The refusal of everything that was noted, if anything was.
+    fn finish(self) -> Result<()> {
+        if self.issues.is_empty() {
+            return Ok(());
+        }
+        let (problem, detail) = (Problem::InvalidRequest, "Invalid payload".to_owned());
+        Err(Error::Refused { problem, detail, issues: self.issues })
     }
 
     fn budgets(&mut self) -> Usage {

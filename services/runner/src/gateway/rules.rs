@@ -83,11 +83,27 @@ pub async fn apply(hosts: State<Option<Arc<Hosts>>>, request: Request, next: Nex
     }
 }
 
+/// Applies those about the address, for files and documents that everybody may read.
+pub async fn apply_host(
+    hosts: State<Option<Arc<Hosts>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match check_host(hosts.0.as_deref(), &request).and_then(|()| check_path(&request)) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
 fn check(hosts: Option<&Hosts>, request: &Request) -> Result<()> {
     check_host(hosts, request)?;
     check_path(request)?;
     check_query(request)?;
-    check_body(request.method(), request.uri().path(), request.headers())
+    // What no route answers is refused as that, whatever it carries.
+    match request.extensions().get::<MatchedPath>() {
+        Some(_) => check_body(request.method(), request.uri().path(), request.headers()),
+        None => Ok(()),
+    }
 }
 
 fn check_host(hosts: Option<&Hosts>, request: &Request) -> Result<()> {
@@ -118,13 +134,18 @@ fn check_path(request: &Request) -> Result<()> {
 }
 
 /// Routes that read a query, each with its own list of parameters.
-const WITH_QUERY: [&str; 6] = [
+const WITH_QUERY: [&str; 11] = [
     "/runs",
     "/runs/{id}/bundle",
     "/runs/{id}/outputs",
     "/runs/{id}/outputs/{*path}",
     "/runs/{id}/events",
     "/events",
+    "/agents",
+    "/operator/queue",
+    "/operator/dead-letters",
+    "/operator/packs",
+    "/operator/packs/{id}/check",
 ];
 
 /// Queries are read by the routes that take any. The others refuse one: a misspelt or misplaced
@@ -154,8 +175,8 @@ fn check_body(method: &Method, path: &str, headers: &HeaderMap) -> Result<()> {
         length.is_some_and(|length| length > 0) || headers.contains_key(header::TRANSFER_ENCODING);
 
     let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
-    let needs_kind = has_body || path == "/runs";
-    if path.starts_with("/runs") && needs_kind && !kind.eq_ignore_ascii_case("application/json") {
+    let needs_kind = has_body || path == "/runs" || path == "/quote";
+    if needs_kind && !kind.eq_ignore_ascii_case("application/json") {
         let text = "expected the header Content-Type: application/json";
         return Err(Error::refused(Problem::UnsupportedMediaType, text));
     }

@@ -109,65 +109,73 @@ pub async fn insert(
     traceparent: &str,
     now: OffsetDateTime,
 ) -> Result<()> {
-    let made = sqlx::query(
-        "INSERT INTO runs (id, user_account, agent_id, rate_version, budgets, workflow_id, label, \
-            metadata, input, input_digest, seed, status, phase, attempt, traceparent, created_at, \
-            updated_at, subject) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::json, $9, $10, $11, 'pending', 'queued', 1, $12, \
-         $13, $13, $14)",
-    );
     let budgets =
         serde_json::to_value(request.budgets).map_err(|error| Error::Broken(error.to_string()))?;
-    let made = made.bind(id.as_uuid()).bind(&request.user).bind(i64::from(request.agent_id));
-    let made =
-        made.bind(request.rate_version.map(i64::from)).bind(budgets).bind(&request.workflow_id);
-    let made = made.bind(&request.label).bind(&request.metadata).bind(input);
-    let made = made.bind(request.input_digest.as_bytes().as_slice());
-    let made =
-        made.bind(i64::try_from(request.seed).unwrap_or(i64::MAX)).bind(traceparent).bind(now);
-    let made = made.bind(subject);
-    made.execute(&mut *conn).await?;
-    let made = sqlx::query(
-        // The engine may be another process: it hears of the run when this transaction commits.
-        concat!(
-            "WITH made AS (INSERT INTO attempts (run_id, number, nonce, created_at) \
-                VALUES ($1, 1, $2, $3) RETURNING 1) \
-             SELECT pg_notify('",
-            work_channel!(),
-            "', '') FROM made"
-        ),
+    let made = sqlx::query!(
+        "INSERT INTO runs (id, user_account, agent_id, rate_version, budgets, workflow_id, label,
+            metadata, input, input_digest, seed, status, phase, attempt, traceparent, created_at,
+            updated_at, subject)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, 'pending', 'queued', 1,
+            $12, $13, $13, $14)",
+        id.as_uuid(),
+        request.user,
+        i64::from(request.agent_id),
+        request.rate_version.map(i64::from),
+        budgets,
+        request.workflow_id,
+        request.label,
+        // As text: no number of it is ever read.
+        request.metadata.as_deref(),
+        input,
+        request.input_digest.as_bytes().as_slice(),
+        // At most 2^53 - 1, so it fits.
+        i64::try_from(request.seed).unwrap_or(i64::MAX),
+        traceparent,
+        now,
+        subject,
     );
-    let made = made.bind(id.as_uuid()).bind(nonce.as_bytes().as_slice()).bind(now);
-    made.execute(conn).await?;
-    Ok(())
+    made.execute(&mut *conn).await?;
+    let made = sqlx::query!(
+        "INSERT INTO attempts (run_id, number, nonce, created_at) VALUES ($1, 1, $2, $3)",
+        id.as_uuid(),
+        nonce.as_bytes().as_slice(),
+        now,
+    );
+    made.execute(&mut *conn).await?;
+    // The engine may be another process: it hears of the run when this transaction commits.
+    wake_workers(conn).await
 }
 
 /// Wakes the workers of every process when the transaction commits.
 pub async fn wake_workers(conn: &mut PgConnection) -> Result<()> {
-    let notified = sqlx::query(concat!("SELECT pg_notify('", work_channel!(), "', '')"));
+    let notified = sqlx::query!("SELECT pg_notify($1, '')", work_channel!());
     notified.execute(conn).await?;
     Ok(())
 }
 
 /// Locks a user's idempotency key until the transaction ends. `false` if another request holds it.
 pub async fn lock_key(conn: &mut PgConnection, user: &str, key: &str) -> Result<bool> {
-    let row = sqlx::query("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS locked");
-    let row = row.bind(format!("idempotency\n{user}\n{key}")).fetch_one(conn).await?;
-    Ok(row.try_get("locked")?)
+    let locked = sqlx::query_scalar!(
+        r#"SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS "locked!""#,
+        format!("idempotency\n{user}\n{key}"),
+    );
+    Ok(locked.fetch_one(conn).await?)
 }
 
 /// What was answered to this key before, if it was used.
 pub async fn answered(conn: &mut PgConnection, user: &str, key: &str) -> Result<Option<Answered>> {
-    let row = sqlx::query(
-        "SELECT request_hash, status, response::text AS response FROM idempotency_keys \
-         WHERE user_account = $1 AND key = $2",
+    // As text: the answer is given again byte for byte.
+    let row = sqlx::query!(
+        r#"SELECT request_hash, status, response::text AS "response!" FROM idempotency_keys
+           WHERE user_account = $1 AND key = $2"#,
+        user,
+        key,
     );
-    let Some(row) = row.bind(user).bind(key).fetch_optional(conn).await? else { return Ok(None) };
-    Ok(Some(Answered {
-        fingerprint: rows::required_digest(&row, "request_hash")?,
-        status: rows::number(i64::from(row.try_get::<i32, _>("status")?), "status")?,
-        response: row.try_get("response")?,
-    }))
+    let Some(row) = row.fetch_optional(conn).await? else { return Ok(None) };
+    let fingerprint = Digest::try_from(row.request_hash.as_slice())
+        .map_err(|error| Error::Broken(format!("the digest of a kept request: {error}")))?;
+    let status = rows::number(i64::from(row.status), "status")?;
+    Ok(Some(Answered { fingerprint, status, response: row.response }))
 }
 
 /// Keeps what is answered to this key.
@@ -177,13 +185,18 @@ pub async fn keep_answer(
     answered: &Answered,
     now: OffsetDateTime,
 ) -> Result<()> {
-    let made = sqlx::query(
-        "INSERT INTO idempotency_keys (user_account, key, request_hash, status, response, \
-         created_at) \
-         VALUES ($1, $2, $3, $4, $5::json, $6)",
+    let made = sqlx::query!(
+        "INSERT INTO idempotency_keys
+            (user_account, key, request_hash, status, response, created_at)
+         VALUES ($1, $2, $3, $4, $5::text::json, $6)",
+        user,
+        key,
+        answered.fingerprint.as_bytes().as_slice(),
+        i32::from(answered.status),
+        answered.response,
+        now,
     );
-    let made = made.bind(user).bind(key).bind(answered.fingerprint.as_bytes().as_slice());
-    made.bind(i32::from(answered.status)).bind(&answered.response).bind(now).execute(conn).await?;
+    made.execute(conn).await?;
     Ok(())
 }
 
@@ -262,31 +275,34 @@ pub async fn events_of_run(
 
 /// Locks a run's row until the transaction ends.
 pub async fn lock(conn: &mut PgConnection, id: RunId) -> Result<()> {
-    let row = sqlx::query("SELECT 1 FROM runs WHERE id = $1 FOR UPDATE");
-    row.bind(id.as_uuid()).fetch_optional(conn).await?;
+    let row = sqlx::query!("SELECT 1 AS one FROM runs WHERE id = $1 FOR UPDATE", id.as_uuid());
+    row.fetch_optional(conn).await?;
     Ok(())
 }
 
 /// Takes a failed run that has ended back to the queue. The caller has locked it and added an
 /// attempt.
 pub async fn requeue(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) -> Result<()> {
-    let done = sqlx::query(
-        "UPDATE runs SET phase = 'queued', status = 'pending', lease_token = lease_token + 1, \
-            failures = 0, waiting_for = NULL, needs_source = true, wake_at = now(), \
-            updated_at = $2 \
+    // The token grows: a worker that still believes to hold the run can write nothing (R1).
+    let done = sqlx::query!(
+        "UPDATE runs SET phase = 'queued', status = 'pending', lease_token = lease_token + 1,
+            failures = 0, waiting_for = NULL, needs_source = true, wake_at = now(),
+            updated_at = $2
          WHERE id = $1 AND phase = 'done' AND status = 'failed'",
+        id.as_uuid(),
+        now,
     );
-    let done = done.bind(id.as_uuid()).bind(now).execute(conn).await?;
-    expect_one_row(done.rows_affected(), id)
+    expect_one_row(done.execute(conn).await?.rows_affected(), id)
 }
 
 /// Asks for a retry of a failed run whose escrow is open; it is settled first (R2, R3).
 pub async fn request_retry(conn: &mut PgConnection, id: RunId) -> Result<()> {
-    let done = sqlx::query(
-        "UPDATE runs SET retry_requested = true, wake_at = now() \
+    let done = sqlx::query!(
+        "UPDATE runs SET retry_requested = true, wake_at = now()
          WHERE id = $1 AND phase = 'escrow_open'",
+        id.as_uuid(),
     );
-    expect_one_row(done.bind(id.as_uuid()).execute(conn).await?.rows_affected(), id)
+    expect_one_row(done.execute(conn).await?.rows_affected(), id)
 }
 
 /// Ends a run for which nothing was signed, or nothing that could still land: a run is in the queue
@@ -297,33 +313,37 @@ pub async fn cancel_unopened(
     id: RunId,
     now: OffsetDateTime,
 ) -> Result<()> {
-    let done = sqlx::query(
-        "UPDATE runs SET phase = 'done', status = 'cancelled', lease_token = lease_token + 1, \
-            lease_owner = NULL, lease_until = NULL, waiting_for = NULL, cancel_requested = true, \
-            updated_at = $2 \
-         WHERE id = $1 AND (phase = 'queued' OR phase = 'opening' AND NOT EXISTS (\
-            SELECT 1 FROM chain_transactions t \
+    let done = sqlx::query!(
+        "UPDATE runs SET phase = 'done', status = 'cancelled', lease_token = lease_token + 1,
+            lease_owner = NULL, lease_until = NULL, waiting_for = NULL, cancel_requested = true,
+            updated_at = $2
+         WHERE id = $1 AND (phase = 'queued' OR phase = 'opening' AND NOT EXISTS (
+            SELECT 1 FROM chain_transactions t
                 WHERE t.run_id = $1 AND t.attempt = runs.attempt))",
+        id.as_uuid(),
+        now,
     );
-    expect_one_row(done.bind(id.as_uuid()).bind(now).execute(conn).await?.rows_affected(), id)
+    expect_one_row(done.execute(conn).await?.rows_affected(), id)
 }
 
 /// Asks for an opened run to be called off before its module starts.
 pub async fn request_cancel(conn: &mut PgConnection, id: RunId) -> Result<()> {
-    let done = sqlx::query(
-        "UPDATE runs SET cancel_requested = true, wake_at = now() \
+    let done = sqlx::query!(
+        "UPDATE runs SET cancel_requested = true, wake_at = now()
          WHERE id = $1 AND phase IN ('opening', 'executing')",
+        id.as_uuid(),
     );
-    expect_one_row(done.bind(id.as_uuid()).execute(conn).await?.rows_affected(), id)
+    expect_one_row(done.execute(conn).await?.rows_affected(), id)
 }
 
 /// Lets workers take a run again that was handed to an operator. `false` if it was not.
 pub async fn resume(db: &PgPool, id: RunId) -> Result<bool> {
-    let done = sqlx::query(
-        "UPDATE runs SET operator_reason = NULL, failures = 0, wake_at = now(), updated_at = now() \
+    let done = sqlx::query!(
+        "UPDATE runs SET operator_reason = NULL, failures = 0, wake_at = now(), updated_at = now()
          WHERE id = $1 AND operator_reason IS NOT NULL",
+        id.as_uuid(),
     );
-    Ok(done.bind(id.as_uuid()).execute(db).await?.rows_affected() == 1)
+    Ok(done.execute(db).await?.rows_affected() == 1)
 }
 
 /// How much there is to do (R6). Only unfinished runs are read, by their index.
@@ -344,10 +364,12 @@ pub async fn load(db: &PgPool) -> Result<Load> {
 /// How long a transaction takes from its signature until its result is known, in milliseconds: the
 /// mean of the last ones. `None` if there were none.
 pub async fn transaction_ms(db: &PgPool) -> Result<Option<i64>> {
-    let mean = "SELECT (1000 * avg(extract(epoch FROM updated_at - created_at)))::bigint \
-         FROM (SELECT created_at, updated_at FROM chain_transactions \
-            WHERE state IN ('succeeded', 'failed') ORDER BY id DESC LIMIT 40) AS newest";
-    Ok(sqlx::query_scalar(mean).fetch_one(db).await?)
+    let mean = sqlx::query_scalar!(
+        "SELECT (1000 * avg(extract(epoch FROM updated_at - created_at)))::bigint
+         FROM (SELECT created_at, updated_at FROM chain_transactions
+            WHERE state IN ('succeeded', 'failed') ORDER BY id DESC LIMIT 40) AS newest",
+    );
+    Ok(mean.fetch_one(db).await?)
 }
 
 /// How long a run may be there to be taken before it is called overdue, in seconds. Longer than a

@@ -1,13 +1,35 @@
 //! What the chain says of a run's chances, read for [`preflight`](super::preflight).
 
 use stellar::registry::Registry;
-use stellar::vault::Vault;
+use stellar::vault::{Grant, Vault};
+use stellar::{Address, Rpc};
 use wire::Digest;
 
 use crate::chain::calls::address;
 use crate::chain::client::ChainClient;
 use crate::error::Result;
 use crate::runs::preflight::{Agent, Facts, Policy};
+
+/// Where the facts are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The node.
+    pub rpc: &'a Rpc,
+    /// The vault.
+    pub vault: Vault,
+    /// The agent registry.
+    pub registry: Registry,
+    /// The runner whose chances these are.
+    pub runner: Address,
+}
+
+impl ChainClient {
+    /// Where this client reads.
+    fn source(&self) -> Source<'_> {
+        let (rpc, runner) = (&self.rpc, self.runner.address());
+        Source { rpc, vault: Vault(self.vault), registry: Registry(self.registry), runner }
+    }
+}
 
 /// Everything that decides whether a run of this user can be opened now.
 ///
@@ -21,33 +43,7 @@ pub async fn read(
     version: Option<u32>,
 ) -> Result<Facts> {
     let now = chain.now().await?.latest_close;
-    let (vault, user) = (Vault(chain.vault), address(user)?);
-    let agent = agent(chain, agent_id, version).await?;
-    let runner = chain.runner.address();
-    let listed = match &agent {
-        Some(agent) => agent.runners.contains(&runner.to_string()),
-        None => false,
-    };
-    let grants = vault.grants_now(&chain.rpc, user).await?;
-    let grant = grants.iter().find(|grant| grant.runner == runner && grant.agent_id == agent_id);
-    let account = vault.account_now(&chain.rpc, user).await?;
-    let rules = vault.read_open_rules(&chain.rpc, user, runner, agent_id).await?;
-    Ok(Facts {
-        agent,
-        runner_listed: listed,
-        grant: grant.map(|grant| grant.expires_at),
-        grant_used: grant.map_or(0, |grant| grant.used),
-        limits: rules.limits.unwrap_or_default(),
-        opens_paused: rules.is_paused,
-        balance: account.balance,
-        policy: Policy {
-            per_run_cap: account.policy.per_run_cap,
-            daily_cap: account.policy.daily_cap,
-            paused: account.policy.paused,
-            used_today: account.spent.saturating_add(account.reserved),
-        },
-        now,
-    })
+    chain.source().read(user, agent_id, version, now).await
 }
 
 /// The agent with its rate card of this version, or its latest; `None` if there is no such
@@ -61,15 +57,69 @@ pub async fn agent(
     agent_id: u32,
     version: Option<u32>,
 ) -> Result<Option<Agent>> {
-    let registry = Registry(chain.registry);
-    let Some(agent) = registry.read_agent(&chain.rpc, agent_id).await? else { return Ok(None) };
-    let version = version.unwrap_or(agent.latest_rate_version);
-    let card = registry.read_rate_card(&chain.rpc, agent_id, version).await?;
-    Ok(Some(Agent {
-        developer: agent.developer.to_string(),
-        runners: agent.runners.iter().map(ToString::to_string).collect(),
-        latest_rate_version: agent.latest_rate_version,
-        card: card.map(|card| (card.rates, card.manifest_hash)),
-        attesters: agent.attesters.into_iter().map(Digest::from).collect(),
-    }))
+    chain.source().agent(agent_id, version).await
+}
+
+impl Source<'_> {
+    /// The facts at ledger time `now`.
+    ///
+    /// # Errors
+    ///
+    /// When the node does not answer.
+    pub async fn read(
+        &self,
+        user: &str,
+        agent_id: u32,
+        version: Option<u32>,
+        now: u64,
+    ) -> Result<Facts> {
+        let Self { rpc, vault, runner, .. } = *self;
+        let user = address(user)?;
+        let agent = self.agent(agent_id, version).await?;
+        let listed = match &agent {
+            Some(agent) => agent.runners.contains(&runner.to_string()),
+            None => false,
+        };
+        let grants = vault.grants_now(rpc, user).await?;
+        let ours = |grant: &&Grant| grant.runner == runner && grant.agent_id == agent_id;
+        let grant = grants.iter().find(ours);
+        let account = vault.account_now(rpc, user).await?;
+        let rules = vault.read_open_rules(rpc, user, runner, agent_id).await?;
+        Ok(Facts {
+            agent,
+            runner_listed: listed,
+            grant: grant.map(|grant| grant.expires_at),
+            grant_used: grant.map_or(0, |grant| grant.used),
+            limits: rules.limits.unwrap_or_default(),
+            opens_paused: rules.is_paused,
+            balance: account.balance,
+            policy: Policy {
+                per_run_cap: account.policy.per_run_cap,
+                daily_cap: account.policy.daily_cap,
+                paused: account.policy.paused,
+                used_today: account.spent.saturating_add(account.reserved),
+            },
+            now,
+        })
+    }
+
+    /// The agent with its rate card of this version, or its latest; `None` if there is no such
+    /// agent.
+    ///
+    /// # Errors
+    ///
+    /// When the node does not answer.
+    pub async fn agent(&self, agent_id: u32, version: Option<u32>) -> Result<Option<Agent>> {
+        let Self { rpc, registry, .. } = *self;
+        let Some(agent) = registry.read_agent(rpc, agent_id).await? else { return Ok(None) };
+        let version = version.unwrap_or(agent.latest_rate_version);
+        let card = registry.read_rate_card(rpc, agent_id, version).await?;
+        Ok(Some(Agent {
+            developer: agent.developer.to_string(),
+            runners: agent.runners.iter().map(ToString::to_string).collect(),
+            latest_rate_version: agent.latest_rate_version,
+            card: card.map(|card| (card.rates, card.manifest_hash)),
+            attesters: agent.attesters.into_iter().map(Digest::from).collect(),
+        }))
+    }
 }

@@ -123,7 +123,11 @@ pub fn judge(
 }
 
 /// The rate version that will be opened: only the latest or the one before (V5).
-fn rate_version(agent: &Agent, asked: Option<u32>) -> Result<u32, Failure> {
+///
+/// # Errors
+///
+/// `PREFLIGHT_INVALID_RATE_VERSION`.
+pub fn rate_version(agent: &Agent, asked: Option<u32>) -> Result<u32, Failure> {
     let latest = agent.latest_rate_version;
     let version = asked.unwrap_or(latest);
     if version == latest || version.checked_add(1) == Some(latest) {
@@ -164,7 +168,12 @@ fn right_to_run(facts: &Facts) -> Result<(), Failure> {
     }
 }
 
-fn price(rates: &Rates, budgets: &Usage) -> Result<i128, Failure> {
+/// The highest charge of a run with these budgets, in stroops: what is escrowed beside the fee.
+///
+/// # Errors
+///
+/// `PREFLIGHT_EMPTY_BUDGET`, `PREFLIGHT_INVALID_AMOUNT`.
+pub fn price(rates: &Rates, budgets: &Usage) -> Result<i128, Failure> {
     if budgets.is_zero() {
         return Err(refuse("EMPTY_BUDGET", "vault EmptyBudget: every budget is zero"));
     }

@@ -33,6 +33,11 @@ fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     )
 }
 
+/// `GET path`, as no library would send it.
+pub async fn raw_get(gateway: &Gateway, path: &str) -> String {
+    raw(gateway, &request("GET", path, "", "")).await
+}
+
 /// The status and the problem's code.
 fn refused(answer: &str) -> (u16, String) {
     let status = answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_default();

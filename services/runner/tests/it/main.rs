@@ -16,3 +16,4 @@ mod lacking;
 mod secrets;
 mod streaming;
 mod sight;
+mod offering;
