@@ -101,8 +101,7 @@ async fn a_browsers_stream_goes_on_over_a_restart_of_the_gateway_without_loss() 
     let seen = tokio::time::timeout(PATIENCE, browser).await.unwrap().unwrap();
     // Beside those about runs there are events of the contracts.
     let text = "SELECT event_id FROM outbox WHERE subject LIKE '%.run.v1.%' ORDER BY position";
-    let stored: Vec<String> =
-        sqlx::query_scalar(text).fetch_all(&world.db.pool).await.unwrap();
+    let stored: Vec<String> = sqlx::query_scalar(text).fetch_all(&world.db.pool).await.unwrap();
     if let Some(seen) = seen {
         assert_eq!(seen, serde_json::json!(stored));
     }
