@@ -179,44 +179,6 @@ impl Registry {
         found.get(&key).map(RateCard::from_entry).transpose()
     }
 
-    /// Those of these agents that exist, in one read. A node takes 200 at once.
-    ///
-    /// # Errors
-    ///
-    /// [`ChainError::Rpc`], [`ChainError::Decode`].
-    pub async fn read_agents(
-        &self,
-        rpc: &Rpc,
-        ids: impl IntoIterator<Item = u32>,
-    ) -> Result<Vec<(u32, Agent)>, ChainError> {
-        let key = |id| Ok((id, self.key("Agent", vec![ScVal::U32(id)])?));
-        let keys = ids.into_iter().map(key).collect::<Result<Vec<_>, ChainError>>()?;
-        let wanted: Vec<LedgerKey> = keys.iter().map(|(_, key)| key.clone()).collect();
-        let found = rpc.entries(&wanted).await?;
-        let agent = |(id, key): &(u32, LedgerKey)| {
-            found.get(key).map(|entry| Ok((*id, Agent::from_entry(entry)?)))
-        };
-        keys.iter().filter_map(agent).collect()
-    }
-
-    /// The rate cards of these agents and versions that exist, in one read, in the same order.
-    ///
-    /// # Errors
-    ///
-    /// As [`Registry::read_agents`].
-    pub async fn read_rate_cards(
-        &self,
-        rpc: &Rpc,
-        versions: &[(u32, u32)],
-    ) -> Result<Vec<Option<RateCard>>, ChainError> {
-        let key = |(agent, version): &(u32, u32)| {
-            self.key("RateCard", vec![ScVal::U32(*agent), ScVal::U32(*version)])
-        };
-        let keys = versions.iter().map(key).collect::<Result<Vec<_>, _>>()?;
-        let found = rpc.entries(&keys).await?;
-        keys.iter().map(|key| found.get(key).map(RateCard::from_entry).transpose()).collect()
-    }
-
     fn key(&self, name: &str, payload: Vec<ScVal>) -> Result<LedgerKey, ChainError> {
         Ok(crate::state::data_key(&self.0, scval::variant(name, payload)?, true))
     }

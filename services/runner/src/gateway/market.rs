@@ -288,9 +288,9 @@ impl Market {
     pub async fn agents(&self, after: u32, limit: u32) -> Result<(Vec<AgentView>, bool)> {
         let first = after.saturating_add(1);
         // One more than is shown says whether there is a next page. Numbers have no gaps.
-        let ids = first..=first.saturating_add(limit);
+        let ids = first..first.saturating_add(limit).saturating_add(1);
         let read = async {
-            let mut agents = self.registry.read_agents(&self.rpc, ids).await?;
+            let (_, mut agents) = self.registry.read_agents(&self.rpc, ids).await?;
             let more = agents.len() > usize::try_from(limit).unwrap_or(usize::MAX);
             agents.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
             let newest = agents.iter().map(|(id, agent)| (*id, agent.latest_rate_version));
