@@ -215,7 +215,8 @@ fn serve(role: Option<Role>) -> ExitCode {
         name: "runner",
         log_level: config.log_level.clone(),
         log_setting: "RUNNER_LOG_LEVEL",
-        read: Vec::new(),
+        // The built console, which is read once at the start.
+        read: config.console_dir.iter().cloned().collect(),
         write: Vec::new(),
         grace: GRACE,
     };

@@ -234,7 +234,7 @@ export function Id({ text, length = 6 }: { text: string; length?: number }) {
       className="id"
       title={text}
       onClick={copy}
-      aria-label={`${texts.common.copyValue} ${text}`}
+      aria-label={`${short}: ${texts.common.copyValue} ${text}`}
     >
       <span>{short}</span>
       <Icon name={isCopied ? "check" : "copy"} />
