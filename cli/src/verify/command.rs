@@ -16,6 +16,7 @@ use super::link::Proof;
 use super::rerun;
 use super::signed;
 use crate::context::Context;
+use crate::escape::escape;
 use crate::failure::{Failure, Result};
 use crate::gateway::Gateway;
 use crate::output::Report;
@@ -97,6 +98,8 @@ pub struct Export {
 /// A bundle, and the temporary folder that it may live in.
 struct Opened {
     bundle: Bundle,
+    /// Why the gateway gave no bundle, where what it shows of the run stands in its place.
+    refused: Option<String>,
     _folder: Option<TempDir>,
 }
 
@@ -134,14 +137,16 @@ pub async fn verify(context: &Context, command: &Verify) -> Result<Report> {
     if command.rerun {
         proof.add(rerun::link(bundle, &proof, command.module_gate.as_deref()).await?);
     }
-    Ok(match offline {
+    let mut report = match offline {
         None => proof.report(),
         Some((Source::Signed(key), ledger, time)) => {
             proof.conclusion.rests_on[0] = signed::rests_on(&key, ledger, time);
             proof.report()
         }
         Some((Source::Unsigned, ledger, _)) => consistent(&proof, ledger),
-    })
+    };
+    note_refusal(&mut report, &opened);
+    Ok(report)
 }
 
 /// Writes a run's bundle with the chain's facts, and proves it once.
@@ -172,6 +177,7 @@ pub async fn export(context: &Context, command: &Export) -> Result<Report> {
     place(bundle.root(), &out)?;
 
     let mut report = proof.report();
+    note_refusal(&mut report, &opened);
     report.text.push_str(&format!("\nexported to {}", out.display()));
     report.json["exported"] = out.display().to_string().into();
     if let Some(signer) = &signer {
@@ -251,7 +257,7 @@ async fn open(
 ) -> Result<Opened> {
     let opened = match given {
         Some(path) if path.is_dir() => {
-            Opened { bundle: Bundle::open(path.to_owned())?, _folder: None }
+            Opened { bundle: Bundle::open(path.to_owned())?, refused: None, _folder: None }
         }
         Some(path) => unpacked(path)?,
         None => fetched(context, run, attempt).await?,
@@ -279,13 +285,13 @@ async fn fetched(context: &Context, run: RunId, attempt: Option<u32>) -> Result<
     match gateway.download(&format!("/runs/{run}/bundle{query}"), &archive).await {
         Ok(()) => unpacked(&archive),
         Err(Failure::Bad(reason)) => {
-            let Ok(view) = gateway.text(&format!("/runs/{run}")).await else {
-                return Err(Failure::Bad(reason));
-            };
+            // Where it shows no run either, its word about the run says more than that about files.
+            let view = gateway.text(&format!("/runs/{run}")).await?;
             let folder = temporary()?;
             std::fs::write(folder.path().join("run.json"), view)
                 .map_err(|error| Failure::unknown("run.json cannot be written", error))?;
-            Ok(Opened { bundle: Bundle::open(folder.path().to_owned())?, _folder: Some(folder) })
+            let bundle = Bundle::open(folder.path().to_owned())?;
+            Ok(Opened { bundle, refused: Some(reason), _folder: Some(folder) })
         }
         Err(failure) => Err(failure),
     }
@@ -294,7 +300,21 @@ async fn fetched(context: &Context, run: RunId, attempt: Option<u32>) -> Result<
 fn unpacked(archive: &Path) -> Result<Opened> {
     let folder = temporary()?;
     bundle::unpack(archive, folder.path())?;
-    Ok(Opened { bundle: Bundle::open(folder.path().to_owned())?, _folder: Some(folder) })
+    let bundle = Bundle::open(folder.path().to_owned())?;
+    Ok(Opened { bundle, refused: None, _folder: Some(folder) })
+}
+
+/// Says in the report that there are no sealed files, so that nobody takes a missing file for an
+/// error of the network.
+fn note_refusal(report: &mut Report, opened: &Opened) {
+    let Some(reason) = &opened.refused else { return };
+    let attempt = opened.bundle.claim.attempt();
+    let note = format!(
+        "attempt {attempt} has no sealed files at the gateway: {reason}; what it shows of the run was \
+         taken in their place (a run is sealed once its module was executed)"
+    );
+    report.text.push_str(&format!("\n{}", escape(&note)));
+    report.json["noBundle"] = note.into();
 }
 
 fn temporary() -> Result<TempDir> {

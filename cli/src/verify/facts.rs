@@ -10,10 +10,12 @@ use seal::RunKey;
 use serde::{Deserialize, Serialize};
 use stellar::ids::{self, RunIdentity};
 use stellar::registry::{RateCard, Registry};
-use stellar::vault::{RunFinalized, RunOpened, RunRecord, SettledRun, Vault};
+use stellar::vault::{
+    Lifecycle, RunFinalized, RunOpened, RunRecord, SettledRun, Vault, settlement_hash,
+};
 use stellar::{Address, Network};
 use wire::receipts::{ReceiptText, ReceiptsDocument};
-use wire::{Digest, RunId};
+use wire::{Digest, RunId, Usage};
 
 use crate::failure::{Failure, Result};
 
@@ -35,6 +37,19 @@ pub const FURTHER_ATTEMPTS: u32 = 16;
 
 /// How far the clocks of a gateway or a gate may be from the ledger's, in seconds.
 pub const CLOCK_SLACK: u64 = 120;
+
+/// One way in which an attempt may have been settled.
+struct Settling<'a> {
+    settler: &'a Address,
+    usage: &'a Usage,
+    is_attested: bool,
+}
+
+impl Settling<'_> {
+    fn hash(&self) -> Option<Digest> {
+        settlement_hash(self.settler, self.usage, self.is_attested).ok()
+    }
+}
 
 /// The verifier's own configuration: never what a gateway or bundle says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +108,9 @@ pub struct AttemptFacts {
     pub finalized: Option<RunFinalized>,
     /// The rate card that it was opened under.
     pub rate_card: Option<RateCard>,
+    /// The runners that its agent lists now, where only the record still knows the settlement.
+    #[serde(default)]
+    pub runners: Vec<Address>,
 }
 
 /// How far an account's receipts have come.
@@ -165,12 +183,58 @@ impl From<&SettledRun> for Origin {
 impl AttemptFacts {
     /// An attempt of which nothing is known yet.
     pub const fn new(attempt: u32, run_id: Digest) -> Self {
-        Self { attempt, run_id, record: None, opened: None, finalized: None, rate_card: None }
+        Self {
+            attempt,
+            run_id,
+            record: None,
+            opened: None,
+            finalized: None,
+            rate_card: None,
+            runners: Vec::new(),
+        }
     }
 
     /// Whether the chain says anything at all about it.
     pub const fn is_silent(&self) -> bool {
         self.record.is_none() && self.opened.is_none() && self.finalized.is_none()
+    }
+
+    /// What its record alone says of the fee; `None` if that does not tell, or it is not settled.
+    /// `usage` is what was metered, where a verified statement says so.
+    ///
+    /// Only the opener earns the fee, by settling itself with an attester's signature (V13, V16); what
+    /// another listed runner settles, and what nobody signed for, leaves the fee with the user. The
+    /// record holds settler, usage and signature in one digest: whoever and whatever it fits, it is.
+    pub fn recorded_fee(&self, usage: Option<&Usage>) -> Option<i128> {
+        let record = self.record.as_ref()?;
+        let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { return None };
+        if record.runner_fee == 0 {
+            return Some(0);
+        }
+        let nothing = Usage::default();
+        let unsigned = |settler| Settling { settler, usage: &nothing, is_attested: false };
+        let signed = |settler| {
+            let stated = usage.into_iter().chain([&nothing]);
+            stated.map(move |usage| Settling { settler, usage, is_attested: true })
+        };
+        let settlers = std::iter::once(&record.opened_by).chain(&self.runners);
+        let ways = settlers.flat_map(|settler| signed(settler).chain([unsigned(settler)]));
+        let found = ways.into_iter().find(|way| way.hash() == Some(settlement))?;
+        let is_earned = found.is_attested && *found.settler == record.opened_by;
+        Some(if is_earned { record.runner_fee } else { 0 })
+    }
+
+    /// Whether the record's digest is that of this usage, settled by the opener or by a runner that the
+    /// agent lists now. That it fits none of them does not mean that it was another usage: the settler
+    /// may have been taken off the list since.
+    pub fn records_usage(&self, usage: &Usage) -> bool {
+        let Some(record) = &self.record else { return false };
+        let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { return false };
+        let settlers = std::iter::once(&record.opened_by).chain(&self.runners);
+        let mut ways = settlers.flat_map(|settler| {
+            [true, false].map(|is_attested| Settling { settler, usage, is_attested })
+        });
+        ways.any(|way| way.hash() == Some(settlement))
     }
 
     /// What its id is made from, as far as the chain says.

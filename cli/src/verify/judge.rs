@@ -10,7 +10,7 @@ mod stated;
 mod times;
 
 use stellar::vault::{Lifecycle, RunTerms, SettledRun};
-use wire::Digest;
+use wire::{Digest, Usage};
 
 use super::bundle::Bundle;
 use super::facts::{AttemptFacts, ChainFacts, Own};
@@ -48,6 +48,8 @@ struct Case<'a> {
     /// The terms that the chain vouches for.
     terms: Option<RunTerms>,
     end: End,
+    /// The usage of the verified statement, once that was read.
+    usage: Option<Usage>,
 }
 
 /// Judges every link. `asked` is what the user remembers of the request.
@@ -62,15 +64,16 @@ pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own, asked: &Asked) -> R
     });
     let terms = terms(bundle, shown, receipt.as_ref());
     let end = end(shown, receipt.as_ref());
-    let case = Case { bundle, facts, own, shown, receipt, terms, end };
+    let mut case = Case { bundle, facts, own, shown, receipt, terms, end, usage: None };
 
     let stated = stated::read(&case)?;
+    case.usage = stated.as_ref().map(stated::Stated::usage);
     let attempts = attempts::of(&case);
     let mut links = vec![
         money::vault(&case),
         money::terms(&case),
         money::rates(&case),
-        money::charge(&case, stated.as_ref().map(stated::Stated::usage)),
+        money::charge(&case),
         attempts.link(&case),
         money::receipt(&case),
         money::account(&case),

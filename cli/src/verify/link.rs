@@ -252,6 +252,9 @@ fn attempt_line(attempt: &AttemptProof) -> String {
         Outcome::Settled { charge, fee } => {
             format!("settled, {} charged and {} as fee", show(charge), show(fee))
         }
+        Outcome::FeeUnknown { charge, highest_fee } => {
+            format!("settled, {} charged and at most {} as fee", show(charge), show(highest_fee))
+        }
         Outcome::Voided => "given up by its runner, the escrow went back".to_owned(),
         Outcome::Reclaimed => "reclaimed after its deadline, the escrow went back".to_owned(),
         Outcome::Open => "open, its escrow may still be charged".to_owned(),

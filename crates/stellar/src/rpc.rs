@@ -22,7 +22,7 @@ use wire::Digest;
 
 pub use answer::{Applied, Clock, Outcome, Rejection, SendAnswer, TransactionStatus};
 pub use entries::{AccountState, Entries, Entry};
-pub use events::{Event, EventPage, EventsFrom, SeenEvent};
+pub use events::{Event, EventPage, EventsFrom, History, SeenEvent};
 pub use simulate::Simulation;
 
 use crate::bridge::{self, Node};
@@ -236,11 +236,13 @@ impl Rpc {
         start_ledger: u32,
         topics: &[&str],
     ) -> Result<Vec<Event>, ChainError> {
-        events::read(&self.raw, contract, start_ledger, topics).await?.into_iter().collect()
+        let pages = events::read(&self.raw, contract, start_ledger, topics).await?;
+        pages.events.into_iter().collect()
     }
 
     /// As [`Rpc::events`], without those that cannot be decoded here: what anybody else emitted
-    /// must not keep a reader from its own events (V19).
+    /// must not keep a reader from its own events (V19). With the range that the node named beside
+    /// them.
     ///
     /// # Errors
     ///
@@ -250,9 +252,14 @@ impl Rpc {
         contract: &Address,
         start_ledger: u32,
         topics: &[&str],
-    ) -> Result<Vec<Event>, ChainError> {
-        let events = events::read(&self.raw, contract, start_ledger, topics).await?;
-        Ok(events.into_iter().filter_map(Result::ok).collect())
+    ) -> Result<History, ChainError> {
+        let pages = events::read(&self.raw, contract, start_ledger, topics).await?;
+        Ok(History {
+            events: pages.events.into_iter().filter_map(Result::ok).collect(),
+            oldest_ledger: pages.oldest_ledger,
+            oldest_close: pages.oldest_close,
+            latest_close: pages.latest_close,
+        })
     }
 
     /// A page of the events of these contracts (at most five), at most `limit` (10,000) of them. For

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use stellar::rpc::Event;
-use stellar::vault::{RunFinalized, RunOpened, SettledRun};
+use stellar::rpc::{Clock, Event};
+use stellar::vault::{Lifecycle, RunFinalized, RunOpened, SettledRun};
 use stellar::{Address, ChainError, Rpc, RpcError};
 use wire::receipts::{RECEIPTS_KIND, ReceiptText, ReceiptsDocument};
 use wire::{Digest, RunId};
@@ -32,7 +32,10 @@ pub struct Hints {
 /// The vault's events from one ledger on.
 struct History {
     oldest_ledger: u32,
+    /// When that one closed, or later.
     oldest_time: u64,
+    /// When the newest ledger closed, or earlier.
+    latest_time: u64,
     opened: Vec<RunOpened>,
     finalized: Vec<RunFinalized>,
 }
@@ -64,7 +67,8 @@ pub async fn gather(
         vault: own.vault.0,
         registry: config.map(|config| config.registry),
         ledger: clock.latest_ledger,
-        ledger_time: clock.latest_close,
+        // The earliest word counts: an attempt must not seem to be past its deadline before it is.
+        ledger_time: clock.latest_close.min(history.latest_time),
         oldest_ledger: history.oldest_ledger,
         oldest_time: history.oldest_time,
         attempts: Vec::new(),
@@ -100,6 +104,7 @@ pub async fn gather(
                 own.registry.read_rate_card(rpc, terms.agent_id, terms.rate_version).await?;
         }
     }
+    add_settlers(rpc, own, &mut facts).await?;
     facts.attempts.sort_by_key(|attempt| (attempt.attempt, attempt.run_id));
     Ok(facts)
 }
@@ -126,6 +131,7 @@ impl History {
         Self {
             oldest_ledger: u32::MAX,
             oldest_time: u64::MAX,
+            latest_time: u64::MAX,
             opened: Vec::new(),
             finalized: Vec::new(),
         }
@@ -140,16 +146,8 @@ async fn history(rpc: &Rpc, own: &Own) -> Result<History> {
     loop {
         let clock = rpc.clock().await?;
         let from = clock.oldest_ledger.max(named);
-        // The close time of a later ledger than the clock's oldest is not known exactly, so the
-        // latest possible one stands in for it: a search must never seem to reach back further than
-        // it did.
-        let time =
-            if from == clock.oldest_ledger { clock.oldest_close } else { clock.latest_close };
-        match both(rpc, own, from).await {
-            Ok((opened, finalized)) => {
-                let oldest_ledger = from;
-                return Ok(History { oldest_ledger, oldest_time: time, opened, finalized });
-            }
+        match both(rpc, own, from, &clock).await {
+            Ok(history) => return Ok(history),
             Err(ChainError::Rpc(RpcError::Refused { message, .. })) if races < MOST_RACES => {
                 races += 1;
                 named = oldest_named(&message).unwrap_or(from).max(named);
@@ -159,14 +157,36 @@ async fn history(rpc: &Rpc, own: &Own) -> Result<History> {
     }
 }
 
+/// Both kinds of events from the ledger `from` on, and how far back they reach by the word that says
+/// least: the node's clock and both searches name its range, and one of them alone must not make a
+/// search seem to reach back further than it did.
 async fn both(
     rpc: &Rpc,
     own: &Own,
     from: u32,
-) -> std::result::Result<(Vec<RunOpened>, Vec<RunFinalized>), ChainError> {
+    clock: &Clock,
+) -> std::result::Result<History, ChainError> {
     let opened = rpc.readable_events(&own.vault.0, from, &["run", "opened"]).await?;
     let finalized = rpc.readable_events(&own.vault.0, from, &["run", "finalized"]).await?;
-    Ok((decoded(&opened, RunOpened::from_event), decoded(&finalized, RunFinalized::from_event)))
+    let searches = [&opened, &finalized];
+
+    let ledgers = searches.iter().filter_map(|search| search.oldest_ledger);
+    let oldest_ledger = ledgers.fold(from, u32::max);
+    // The close time of a later ledger than the clock's oldest is not known exactly, so the latest
+    // possible one stands in for it.
+    let by_clock =
+        if oldest_ledger == clock.oldest_ledger { clock.oldest_close } else { clock.latest_close };
+    let oldest_time =
+        searches.iter().filter_map(|search| search.oldest_close).fold(by_clock, u64::max);
+    let latest_time =
+        searches.iter().filter_map(|search| search.latest_close).fold(clock.latest_close, u64::min);
+    Ok(History {
+        oldest_ledger,
+        oldest_time,
+        latest_time,
+        opened: decoded(&opened.events, RunOpened::from_event),
+        finalized: decoded(&finalized.events, RunFinalized::from_event),
+    })
 }
 
 /// Events that cannot be read here are left out. They cannot hide a charge: a receipt without its
@@ -242,6 +262,22 @@ fn add_archived(own: &Own, facts: &mut ChainFacts) -> Result<()> {
                 );
             }
         }
+    }
+    Ok(())
+}
+
+/// Who may have settled an attempt of which only the record is left: the record holds the settler in a
+/// digest alone, and another listed runner of the agent may settle in the opener's place (V14).
+async fn add_settlers(rpc: &Rpc, own: &Own, facts: &mut ChainFacts) -> Result<()> {
+    let listed: Vec<_> = facts.settled().into_iter().map(|(_, receipt)| receipt.run_id).collect();
+    for attempt in &mut facts.attempts {
+        let Some(record) = &attempt.record else { continue };
+        let is_known = attempt.finalized.is_some() || listed.contains(&attempt.run_id);
+        if is_known || !matches!(record.lifecycle, Lifecycle::Finalized { .. }) {
+            continue;
+        }
+        let agent = own.registry.read_agent(rpc, record.agent_id).await?;
+        attempt.runners = agent.map(|agent| agent.runners).unwrap_or_default();
     }
     Ok(())
 }
@@ -417,6 +453,36 @@ mod tests {
         let history = history(&rpc, &own()).await.unwrap();
         assert_eq!(history.oldest_ledger, 103);
         assert_eq!(history.oldest_time, 5_000, "it never seems to reach back further than it did");
+    }
+
+    #[tokio::test]
+    async fn one_lie_about_the_clock_does_not_widen_the_range_of_a_search() {
+        // The clock's word for the oldest ledger is too early, and for the newest too late.
+        let rpc = node(|method, _| match method {
+            "getEvents" => serde_json::json!({ "result": {
+                "events": [], "latestLedger": 500, "latestLedgerCloseTime": "5000",
+                "oldestLedger": 100, "oldestLedgerCloseTime": "1000",
+            }}),
+            _ => serde_json::json!({ "result": {
+                "status": "NOT_FOUND", "latestLedger": 500, "latestLedgerCloseTime": "9000",
+                "oldestLedger": 1, "oldestLedgerCloseTime": "10",
+            }}),
+        })
+        .await;
+        let seen = history(&rpc, &own()).await.unwrap();
+        assert_eq!((seen.oldest_ledger, seen.oldest_time, seen.latest_time), (100, 9_000, 5_000));
+
+        // And the other way round: here the searches say too much.
+        let rpc = node(|method, _| match method {
+            "getEvents" => serde_json::json!({ "result": {
+                "events": [], "latestLedger": 500, "latestLedgerCloseTime": "9000",
+                "oldestLedger": 1, "oldestLedgerCloseTime": "10",
+            }}),
+            _ => clock(),
+        })
+        .await;
+        let seen = history(&rpc, &own()).await.unwrap();
+        assert_eq!((seen.oldest_ledger, seen.oldest_time, seen.latest_time), (100, 1_000, 5_000));
     }
 
     #[tokio::test]

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use stellar::Address;
 use stellar::amount::show;
-use stellar::vault::{Lifecycle, SettledRun, settlement_hash};
-use wire::{Digest, Usage};
+use stellar::vault::{Lifecycle, RunRecord, RunTerms, SettledRun, settlement_hash};
+use wire::Digest;
 
 use super::{Case, Link, Name, differs};
 use crate::times;
@@ -46,6 +46,15 @@ pub enum Outcome {
         /// What the runner got beside it, stroops.
         #[serde(with = "wire::usage::decimal")]
         fee: i128,
+    },
+    /// It was settled, and nothing says any more whether its runner took the fee.
+    FeeUnknown {
+        /// What the developer got, stroops.
+        #[serde(with = "wire::usage::decimal")]
+        charge: i128,
+        /// What the runner got beside it at most, stroops.
+        #[serde(rename = "highestFee", with = "wire::usage::decimal")]
+        highest_fee: i128,
     },
     /// The runner gave it up, and the whole escrow went back.
     Voided,
@@ -114,23 +123,28 @@ pub(super) fn of(case: &Case<'_>) -> Attempts {
             run_id: attempt.run_id,
             opened_by: origin.map(|origin| origin.opened_by),
             deadline: origin.map(|origin| origin.deadline),
-            outcome: outcome(facts, attempt, receipt),
+            outcome: outcome(case, attempt, receipt),
         });
     }
+    wrong.extend(listed_twice(facts));
     wrong.extend(left_out(case, &receipts));
     wrong.extend(charged_twice(&attempts));
 
     let mut sum = Sum::default();
     for attempt in &attempts {
-        if let Outcome::Settled { charge, fee } = attempt.outcome {
-            sum.charge = sum.charge.saturating_add(charge);
-            sum.fee = sum.fee.saturating_add(fee);
-        }
+        let (charge, fee) = match attempt.outcome {
+            Outcome::Settled { charge, fee } => (charge, fee),
+            Outcome::FeeUnknown { charge, .. } => (charge, 0),
+            _ => continue,
+        };
+        sum.charge = sum.charge.saturating_add(charge);
+        sum.fee = sum.fee.saturating_add(fee);
     }
     sum.total = sum.charge.saturating_add(sum.fee);
     let coverage = coverage(case);
-    let is_final =
-        attempts.iter().all(|attempt| !matches!(attempt.outcome, Outcome::Open | Outcome::Unknown));
+    let is_final = attempts.iter().all(|attempt| {
+        !matches!(attempt.outcome, Outcome::Open | Outcome::Unknown | Outcome::FeeUnknown { .. })
+    });
     sum.complete = coverage.is_ok() && is_final && wrong.is_empty() && !attempts.is_empty();
     Attempts { attempts, sum, wrong, coverage }
 }
@@ -155,6 +169,19 @@ impl Attempts {
         if let Some(attempt) = doubtful(Outcome::Open) {
             let text = format!("attempt {} is open and may still be charged", attempt.attempt);
             return Link::unknown(Name::Attempts, text);
+        }
+        for attempt in &self.attempts {
+            if let Outcome::FeeUnknown { charge, highest_fee } = attempt.outcome {
+                let text = format!(
+                    "attempt {} was settled for {}, and nothing says any more whether its runner took \
+                     its fee of {}; give a list of receipts that reaches back, from: lumio receipts \
+                     export",
+                    attempt.attempt,
+                    show(charge),
+                    show(highest_fee)
+                );
+                return Link::unknown(Name::Attempts, text);
+            }
         }
         let count = match self.attempts.len() {
             1 => "one attempt".to_owned(),
@@ -201,6 +228,12 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
                           RPC that keeps more";
     let facts = case.facts;
     let asked = asked(case).map(|asked| asked.saturating_sub(CLOCK_SLACK));
+    if let Some(attempt) = unlisted(facts) {
+        return Err(format!(
+            "attempt {attempt} is settled, and neither an event nor a receipt of that is at hand, so \
+             there can be others like it; {REMEDY}"
+        ));
+    }
     if facts.oldest_ledger <= 2 {
         return unexplained(facts, 0).map_or(Ok(Coverage::WholeChain), Err);
     }
@@ -235,6 +268,22 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
     }
 }
 
+/// An attempt that only its record calls settled. A search that reaches back to before the run was asked
+/// for would have found the settlement, so this one did not reach as far as it seems to: the node lost or
+/// hides events, or the settlement came while the node was being read.
+fn unlisted(facts: &ChainFacts) -> Option<u32> {
+    let receipts = facts.settled();
+    let settled = facts.attempts.iter().filter(|attempt| {
+        let record = attempt.record.as_ref();
+        record.is_some_and(|record| matches!(record.lifecycle, Lifecycle::Finalized { .. }))
+    });
+    let mut silent = settled.filter(|attempt| {
+        attempt.finalized.is_none()
+            && !receipts.iter().any(|(_, receipt)| receipt.run_id == attempt.run_id)
+    });
+    silent.next().map(|attempt| attempt.attempt)
+}
+
 /// A settlement since `asked` whose opening was not found could be this run's.
 fn unexplained(facts: &ChainFacts, asked: u64) -> Option<String> {
     let settlement = facts.unexplained.iter().find(|event| event.finalized_at >= asked)?;
@@ -265,7 +314,8 @@ fn counts_from_one(facts: &ChainFacts) -> bool {
 }
 
 /// How one attempt ended, by whatever still knows it.
-fn outcome(facts: &ChainFacts, attempt: &AttemptFacts, receipt: Option<&SettledRun>) -> Outcome {
+fn outcome(case: &Case<'_>, attempt: &AttemptFacts, receipt: Option<&SettledRun>) -> Outcome {
+    let facts = case.facts;
     let event = attempt.finalized.as_ref().map(|event| (event.actual_charge, event.runner_fee));
     let receipt = receipt.map(|receipt| (receipt.actual_charge, receipt.runner_fee));
     if let Some((charge, fee)) = event.or(receipt) {
@@ -275,12 +325,14 @@ fn outcome(facts: &ChainFacts, attempt: &AttemptFacts, receipt: Option<&SettledR
         return if had_no_receipt(facts, attempt) { Outcome::NotCharged } else { Outcome::Unknown };
     };
     match record.lifecycle {
-        // The record holds the charge; the fee is the one that was agreed to when it was opened,
-        // unless the settlement had no signature, which gives the fee back (V16).
-        Lifecycle::Finalized { charge, settlement, .. } => {
-            let unsigned = settlement_hash(&record.opened_by, &Usage::default(), false).ok();
-            let fee = if Some(settlement) == unsigned { 0 } else { record.runner_fee };
-            Outcome::Settled { charge, fee }
+        Lifecycle::Finalized { charge, .. } => {
+            // The statement is of the shown attempt, and says nothing about the usage of others.
+            let is_shown = case.shown.is_some_and(|shown| shown.run_id == attempt.run_id);
+            let usage = case.usage.as_ref().filter(|_| is_shown);
+            match attempt.recorded_fee(usage) {
+                Some(fee) => Outcome::Settled { charge, fee },
+                None => Outcome::FeeUnknown { charge, highest_fee: record.runner_fee },
+            }
         }
         Lifecycle::Voided(_) => Outcome::Voided,
         Lifecycle::Reclaimed => Outcome::Reclaimed,
@@ -319,6 +371,11 @@ fn contradictions(
         }
     }
 
+    let terms = attempt.opened.as_ref().map(|opened| &opened.terms);
+    let terms = terms.or(receipt.map(|receipt| &receipt.terms));
+    if let (Some(terms), Some(record)) = (terms, &attempt.record) {
+        wrong.extend(recorded_terms(number, terms, record));
+    }
     let event = attempt.finalized.as_ref();
     let settled = event.is_some() || receipt.is_some();
     if let Some(record) = &attempt.record {
@@ -331,6 +388,18 @@ fn contradictions(
         {
             wrong.extend(differs("the event's charge", charge, event.actual_charge));
             wrong.extend(differs("the event's output hash", output_hash, event.output_hash));
+        }
+        let known = event.map(|event| (event.runner, event.usage));
+        let known = known.or(receipt.map(|receipt| (receipt.settled_by, receipt.usage)));
+        if let (Lifecycle::Finalized { settlement, .. }, Some((settler, usage))) =
+            (record.lifecycle, known)
+        {
+            let mut ways = [true, false].into_iter();
+            let fits =
+                |way| settlement_hash(&settler, &usage, way).is_ok_and(|hash| hash == settlement);
+            if !ways.any(fits) {
+                wrong.push(format!("attempt {number}: its record is of another settlement"));
+            }
         }
     }
     if let (Some(event), Some(receipt)) = (event, receipt) {
@@ -345,6 +414,21 @@ fn contradictions(
         wrong.extend(arithmetic(number, receipt));
     }
     wrong
+}
+
+/// The record holds what the terms say, and their hash.
+fn recorded_terms(number: u32, terms: &RunTerms, record: &RunRecord) -> Vec<String> {
+    let escrow = terms.max_charge.checked_add(terms.runner_fee);
+    let wrong = [
+        (terms.hash().ok() != Some(record.terms_hash)).then(|| {
+            format!("attempt {number}: its terms have not the hash that its record holds")
+        }),
+        (escrow != Some(record.escrowed) || terms.runner_fee != record.runner_fee)
+            .then(|| format!("attempt {number}: escrow and fee of its record are not its terms'")),
+        (terms.agent_id != record.agent_id)
+            .then(|| format!("attempt {number}: its record is of another agent")),
+    ];
+    wrong.into_iter().flatten().collect()
 }
 
 /// Charge, fee and refund of a receipt follow from prices, usage and escrow.
@@ -367,6 +451,14 @@ fn arithmetic(number: u32, receipt: &SettledRun) -> Vec<String> {
             .then(|| format!("attempt {number}: a higher fee was taken than was agreed to")),
     ];
     wrong.into_iter().flatten().collect()
+}
+
+/// One id on chain is one attempt, however often facts name it.
+fn listed_twice(facts: &ChainFacts) -> Vec<String> {
+    let mut ids: Vec<_> = facts.attempts.iter().map(|attempt| attempt.run_id).collect();
+    ids.sort();
+    let twice = ids.windows(2).filter(|pair| pair[0] == pair[1]);
+    twice.map(|pair| format!("the chain's facts list the attempt {} twice", pair[0])).collect()
 }
 
 /// Receipts of the account that are this run's, and of no attempt that was found.
@@ -392,9 +484,12 @@ fn left_out(case: &Case<'_>, receipts: &[(u64, SettledRun)]) -> Vec<String> {
 fn charged_twice(attempts: &[AttemptProof]) -> Vec<String> {
     let mut charges: BTreeMap<u32, u32> = BTreeMap::new();
     for attempt in attempts {
-        if let Outcome::Settled { charge, fee } = attempt.outcome
-            && (charge != 0 || fee != 0)
-        {
+        let is_charged = match attempt.outcome {
+            Outcome::Settled { charge, fee } => charge != 0 || fee != 0,
+            Outcome::FeeUnknown { charge, .. } => charge != 0,
+            _ => false,
+        };
+        if is_charged {
             *charges.entry(attempt.attempt).or_default() += 1;
         }
     }

@@ -1,7 +1,7 @@
 //! The links that the chain holds by itself.
 
 use stellar::amount::show;
-use stellar::vault::{Lifecycle, RunFinalized, RunRecord, RunTerms, settlement_hash};
+use stellar::vault::{RunFinalized, RunRecord, RunTerms};
 use wire::{Digest, Usage};
 
 use super::{Case, End, Link, Name, differs};
@@ -167,9 +167,8 @@ pub(super) fn rates(case: &Case<'_>) -> Link {
     }
 }
 
-/// Charge is prices times usage; charge, fee and refund are the escrow. `stated` is the usage of
-/// the verified statement, if there is one.
-pub(super) fn charge(case: &Case<'_>, stated: Option<Usage>) -> Link {
+/// Charge is prices times usage; charge, fee and refund are the escrow.
+pub(super) fn charge(case: &Case<'_>) -> Link {
     let charge = match case.end {
         End::Open if is_overdue(case) => {
             return Link::unknown(
@@ -191,7 +190,7 @@ pub(super) fn charge(case: &Case<'_>, stated: Option<Usage>) -> Link {
     let Some(terms) = &case.terms else { return Link::unknown(Name::Charge, "no terms are known") };
     let event = event(case);
     let receipt = case.receipt.as_ref().map(|(_, receipt)| receipt.usage);
-    let known = event.map(|event| event.usage).or(receipt).or(stated);
+    let known = event.map(|event| event.usage).or(receipt).or(case.usage);
     let known = known.or((charge == 0).then(Usage::default));
     let Some(usage) = known else {
         return Link::unknown(
@@ -219,28 +218,20 @@ pub(super) fn charge(case: &Case<'_>, stated: Option<Usage>) -> Link {
     let same = event.and_then(|event| differs("the event's charge", charge, event.actual_charge));
     let wrong = [product, sums, same].into_iter().flatten();
     let fee = match fee(case) {
-        0 => String::new(),
-        fee => format!("; {} went to the runner as its fee", show(fee)),
+        Some(0) => String::new(),
+        Some(fee) => format!("; {} went to the runner as its fee", show(fee)),
+        None => "; whether the runner took its fee is not known any more".to_owned(),
     };
     let detail = format!("{} = pinned prices × metered usage{fee}", show(charge));
     Link::unless(Name::Charge, detail, wrong)
 }
 
-/// The runner's flat fee: what the settlement says, else what was agreed to. An attested settlement
-/// pays it, whatever the charge; without a signature everything goes back (V16).
-pub(super) fn fee(case: &Case<'_>) -> i128 {
+/// The runner's flat fee: what the settlement says, else what follows from the record; `None` where
+/// that is not known any more.
+fn fee(case: &Case<'_>) -> Option<i128> {
     let event = event(case).map(|event| event.runner_fee);
     let receipt = case.receipt.as_ref().map(|(_, receipt)| receipt.runner_fee);
-    if let Some(fee) = event.or(receipt) {
-        return fee;
-    }
-    let Some(terms) = &case.terms else { return 0 };
-    let unattested = settlement_hash(&terms.opened_by, &Usage::default(), false).ok();
-    let settlement = record(case).and_then(|record| match record.lifecycle {
-        Lifecycle::Finalized { settlement, .. } => Some(settlement),
-        _ => None,
-    });
-    if settlement.is_some() && settlement == unattested { 0 } else { terms.runner_fee }
+    event.or(receipt).or_else(|| case.shown?.recorded_fee(case.usage.as_ref()))
 }
 
 fn event<'a>(case: &Case<'a>) -> Option<&'a RunFinalized> {
@@ -279,11 +270,11 @@ pub(super) fn receipt(case: &Case<'_>) -> Link {
     };
     let settled = case.receipt.as_ref().map(|(_, receipt)| receipt);
     let refund = event(case).map(|event| event.refund).or(settled.map(|receipt| receipt.refund));
-    let refund = refund.or_else(|| case.terms.as_ref().map(|terms| refund_of(case, terms, charge)));
+    let refund = refund.or_else(|| refund_of(case, case.terms.as_ref()?, charge));
     let developer = case.terms.as_ref().map(|terms| terms.developer.to_string());
     let wrong = [
         differs("charge", charge, said.actual_charge),
-        said.runner_fee.and_then(|said| differs("fee", fee(case), said)),
+        said.runner_fee.zip(fee(case)).and_then(|(said, fee)| differs("fee", fee, said)),
         refund.and_then(|refund| differs("refund", refund, said.refund)),
         developer.and_then(|developer| differs("developer", developer, said.developer.clone())),
         differs("output hash", output_hash, said.output_hash),
@@ -298,9 +289,9 @@ pub(super) fn receipt(case: &Case<'_>) -> Link {
 }
 
 /// The refund is what charge and fee leave of the escrow.
-fn refund_of(case: &Case<'_>, terms: &RunTerms, charge: i128) -> i128 {
+fn refund_of(case: &Case<'_>, terms: &RunTerms, charge: i128) -> Option<i128> {
     let escrow = terms.max_charge.saturating_add(terms.runner_fee);
-    escrow.saturating_sub(charge).saturating_sub(fee(case))
+    Some(escrow.saturating_sub(charge).saturating_sub(fee(case)?))
 }
 
 /// The account's running hash holds this receipt.
@@ -369,7 +360,8 @@ pub(super) fn account(case: &Case<'_>) -> Link {
     }
 }
 
-/// What the vault knows the settlement by, as far as it still does.
+/// Whether the vault settled this usage: by the event or the receipt, which hold it, else by the
+/// record's digest, if that fits a runner that is known. `None` if it cannot be told any more.
 pub(super) fn settles(case: &Case<'_>, usage: &Usage) -> Option<bool> {
     if let Some(event) = event(case) {
         return Some(event.usage == *usage);
@@ -377,13 +369,7 @@ pub(super) fn settles(case: &Case<'_>, usage: &Usage) -> Option<bool> {
     if let Some((_, receipt)) = &case.receipt {
         return Some(receipt.usage == *usage);
     }
-    let record = record(case)?;
-    let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { return None };
-    // The digest says also whether a signature was given, which is not known here.
-    let fits = |attested| {
-        settlement_hash(&record.opened_by, usage, attested).is_ok_and(|hash| hash == settlement)
-    };
-    Some(fits(true) || fits(false))
+    case.shown?.records_usage(usage).then_some(true)
 }
 
 /// The links of a run that was never executed.

@@ -53,6 +53,12 @@ pub(super) fn usage(case: &Case<'_>, stated: Option<&Stated>) -> Link {
         Some(false) => {
             Link::broken(Name::Usage, "the vault settled another usage than the statement's")
         }
+        None if matches!(case.end, End::Settled { .. }) => Link::unknown(
+            Name::Usage,
+            "only a digest of the settlement is left, and it fits this usage for no runner that is \
+             known: another was settled, or a runner settled it that the agent does not list any more; \
+             give a list of receipts that reaches back, from: lumio receipts export",
+        ),
         None => Link::unknown(Name::Usage, "the run is not settled"),
     }
 }

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use wire::Digest;
 
+use super::answer::optional_seconds;
 use super::malformed;
 use super::raw::Raw;
 use crate::{Address, ChainError, scval};
@@ -72,6 +73,29 @@ pub enum EventsFrom<'a> {
     Cursor(&'a str),
 }
 
+/// Events with what the node said about time beside them: a second word on the clock that
+/// [`super::Rpc::clock`] answers. Nodes before protocol 23 say nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct History {
+    /// The events, oldest first.
+    pub events: Vec<Event>,
+    /// The oldest ledger that the node keeps.
+    pub oldest_ledger: Option<u32>,
+    /// When that one closed, Unix seconds.
+    pub oldest_close: Option<u64>,
+    /// When the newest ledger closed, Unix seconds.
+    pub latest_close: Option<u64>,
+}
+
+/// What the pages of one search said together.
+#[derive(Default)]
+pub(super) struct Pages {
+    pub(super) events: Vec<Result<Event, ChainError>>,
+    pub(super) oldest_ledger: Option<u32>,
+    pub(super) oldest_close: Option<u64>,
+    pub(super) latest_close: Option<u64>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawEvents {
@@ -79,6 +103,10 @@ struct RawEvents {
     cursor: Option<String>,
     latest_ledger: u32,
     oldest_ledger: Option<u32>,
+    #[serde(default, deserialize_with = "optional_seconds")]
+    oldest_ledger_close_time: Option<u64>,
+    #[serde(default, deserialize_with = "optional_seconds")]
+    latest_ledger_close_time: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -129,7 +157,7 @@ pub(super) async fn read(
     contract: &Address,
     start_ledger: u32,
     topics: &[&str],
-) -> Result<Vec<Result<Event, ChainError>>, ChainError> {
+) -> Result<Pages, ChainError> {
     /// An empty page is not the end; this many pages without reaching it is a fault.
     const MOST_PAGES: usize = 1_000;
     let mut filter = Vec::new();
@@ -140,7 +168,7 @@ pub(super) async fn read(
     filter.push("**".to_owned());
     let filters =
         json!([{ "type": "contract", "contractIds": [contract.to_string()], "topics": [filter] }]);
-    let mut found = Vec::new();
+    let mut found = Pages::default();
     let mut cursor: Option<String> = None;
     for _ in 0..MOST_PAGES {
         let params = match &cursor {
@@ -153,8 +181,17 @@ pub(super) async fn read(
         };
         let page: RawEvents = raw.call("getEvents", params).await?;
         for event in &page.events {
-            found.push(event.decode(contract));
+            found.events.push(event.decode(contract));
         }
+
+        // The node forgets while it is read: of its oldest ledger the latest word counts, and of its
+        // newest the first, so that no page makes the range seem wider than another does.
+        found.oldest_ledger = found.oldest_ledger.max(page.oldest_ledger);
+        found.oldest_close = found.oldest_close.max(page.oldest_ledger_close_time);
+        found.latest_close = match (found.latest_close, page.latest_ledger_close_time) {
+            (Some(known), Some(named)) => Some(known.min(named)),
+            (known, named) => known.or(named),
+        };
         let at_end = page.cursor.as_deref().is_none_or(|next| {
             cursor_ledger(next) >= page.latest_ledger || Some(next) == cursor.as_deref()
         });

@@ -48,7 +48,15 @@ pub(super) struct Fixture {
     pub(super) settled: Usage,
     pub(super) charge: i128,
     pub(super) output_hash: Digest,
+    /// Who settles, and whether with an attester's signature.
+    pub(super) settler: Address,
+    pub(super) is_attested: bool,
     pub(super) facts: ChainFacts,
+}
+
+/// The fixture's attempt as `terms` are now, open.
+pub(super) fn opened(fixture: &Fixture) -> AttemptFacts {
+    attempt(&fixture.own, &fixture.terms, fixture.run, fixture.execution.attempt)
 }
 
 /// The event of a settlement that became this receipt of the account.
@@ -105,6 +113,8 @@ impl Fixture {
             settled,
             charge,
             output_hash,
+            settler: Address::Account([4; 32]),
+            is_attested: true,
             facts,
         };
         fixture.name_charge();
@@ -174,7 +184,7 @@ impl Fixture {
     pub(super) fn settle_next(&mut self) {
         let settled = self.receipt();
         let account = self.add_receipt(&settled);
-        let settlement = settlement_hash(&self.terms.opened_by, &self.settled, true).unwrap();
+        let settlement = settlement_hash(&self.settler, &self.settled, self.is_attested).unwrap();
         let (charge, output_hash) = (self.charge, self.output_hash);
         let shown = self.shown();
         shown.record.as_mut().unwrap().lifecycle =
@@ -217,17 +227,29 @@ impl Fixture {
     /// The receipt of the shown attempt.
     pub(super) fn receipt(&mut self) -> SettledRun {
         let run_id = self.shown().run_id;
+        // Only the opener earns the fee, and only with a signature (V13, V16).
+        let earns_fee = self.settler == self.terms.opened_by && self.is_attested;
+        let runner_fee = if earns_fee { self.terms.runner_fee } else { 0 };
         SettledRun {
             run_id,
             terms: self.terms.clone(),
-            settled_by: self.terms.opened_by,
+            settled_by: self.settler,
             usage: self.settled,
             output_hash: self.output_hash,
             actual_charge: self.charge,
-            runner_fee: self.terms.runner_fee,
-            refund: self.terms.max_charge - self.charge,
+            runner_fee,
+            refund: self.terms.max_charge + self.terms.runner_fee - self.charge - runner_fee,
             finalized_at: OPENED + 60,
         }
+    }
+
+    /// The node has forgotten the settlement's event, and no receipt's text is kept.
+    pub(super) fn forget_settlement(&mut self) {
+        self.shown().finalized = None;
+        let account = self.facts.account.unwrap();
+        let list = self.facts.receipts.as_mut().unwrap();
+        list.receipts.clear();
+        list.before = account.hash;
     }
 
     /// The account's next receipt.
@@ -261,6 +283,8 @@ impl Fixture {
                 run_id: found.run_id,
                 usage,
                 actual_charge: charge,
+                settled_by: terms.opened_by,
+                runner_fee: terms.runner_fee,
                 refund: terms.max_charge - charge,
                 terms: terms.clone(),
                 ..self.receipt()

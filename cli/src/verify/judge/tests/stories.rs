@@ -244,15 +244,70 @@ fn a_reclaimed_attempt_cost_nothing() {
 #[test]
 fn a_substitute_that_settles_is_named_in_the_receipt_and_proven() {
     let mut fixture = Fixture::new();
-    let settled = fixture.receipt();
-    fixture.facts.receipts = None;
-    fixture.facts.account = None;
-    let substitute = stellar::Address::Account([6; 32]);
-    let settled = stellar::vault::SettledRun { settled_by: substitute, ..settled };
-    let account = fixture.add_receipt(&settled);
-    let event = fixture.shown().finalized.as_mut().unwrap();
-    (event.runner, event.receipts_hash) = (substitute, account.hash);
+    fixture.settler = stellar::Address::Account([6; 32]);
+    fixture.settle();
     fixture.breaks(&[]);
+}
+
+/// An attempt with a fee that another listed runner settled, as the record alone still knows.
+fn substituted() -> Fixture {
+    let mut fixture = Fixture::new();
+    fixture.terms.runner_fee = 7_000;
+    fixture.reopen();
+    fixture.settler = stellar::Address::Account([6; 32]);
+    fixture.settle();
+    fixture.forget_settlement();
+    fixture
+}
+
+#[test]
+fn a_substitute_whose_event_is_gone_took_no_fee_and_the_usage_is_its() {
+    let mut fixture = substituted();
+    fixture.shown().runners = vec![stellar::Address::Account([6; 32])];
+    let proof = fixture.judge();
+    assert_eq!((proof.exit_code(), proof.broken()), (2, vec![]), "{:#?}", proof.links);
+    assert_eq!(proof.attempts[0].outcome, Outcome::Settled { charge: 5_000, fee: 0 });
+    assert_eq!(proof.state(Name::Usage), Some(State::Ok));
+    assert!(proof.report().text.contains("at least 0.0005 XLM"), "{}", proof.report().text);
+}
+
+#[test]
+fn a_settler_that_nothing_names_any_more_is_not_known_and_nothing_is_called_broken() {
+    let fixture = substituted();
+    let proof = fixture.judge();
+    assert_eq!((proof.exit_code(), proof.broken()), (2, vec![]), "{:#?}", proof.links);
+    assert_eq!(proof.state(Name::Usage), Some(State::Unknown));
+    let outcome = Outcome::FeeUnknown { charge: 5_000, highest_fee: 7_000 };
+    assert_eq!(proof.attempts[0].outcome, outcome);
+    let text = proof.report().text;
+    assert!(text.contains("at least 0.0005 XLM"), "{text}");
+    assert!(text.contains("at most 0.0007 XLM (7000 stroops) as fee"), "{text}");
+}
+
+#[test]
+fn a_settlement_without_a_signature_left_the_fee_with_the_user_though_its_event_is_gone() {
+    for settler in [stellar::Address::Account([4; 32]), stellar::Address::Account([6; 32])] {
+        let mut fixture = Fixture::new();
+        fs::remove_dir_all(fixture.path("pack")).unwrap();
+        fixture.terms.runner_fee = 7_000;
+        fixture.facts.attempts.clear();
+        let found = super::fixture::opened(&fixture);
+        fixture.facts.attempts.push(found);
+        let key = wire::AttemptKey::new(fixture.run, 1);
+        fixture.output_hash = wire::failure::digest(key, "EXECUTOR_MISSING", "none");
+        (fixture.settled, fixture.charge) = (Usage::default(), 0);
+        (fixture.settler, fixture.is_attested) = (settler, false);
+        fixture.settle();
+        fixture.edit_run(|run| {
+            run["errorCode"] = serde_json::json!("EXECUTOR_MISSING");
+            run["error"] = serde_json::json!("none");
+        });
+        fixture.forget_settlement();
+        fixture.shown().runners = vec![settler];
+        let proof = fixture.judge();
+        assert_eq!((proof.exit_code(), proof.broken()), (2, vec![]), "{:#?}", proof.links);
+        assert_eq!(proof.attempts[0].outcome, Outcome::Settled { charge: 0, fee: 0 });
+    }
 }
 
 #[test]
