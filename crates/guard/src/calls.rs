@@ -104,6 +104,8 @@ pub(crate) enum Shape {
     /// The address and its length are the second and third argument.
     Connect,
     Bind,
+    /// Where sockets of the network exist, one that was never bound gets an address by this.
+    Listen,
     /// `sendto`, stopped only where it has an address.
     SendTo,
     /// `sendmsg` and `sendmmsg`: the address is in a structure in memory.
@@ -180,6 +182,8 @@ pub(crate) struct Options {
     /// can be interrupted by a signal, and shells, which fork while their children's signals
     /// arrive, take that for a lack of processes.
     pub(crate) forks: bool,
+    /// Stop at listening: where sockets of TCP exist and nobody may connect to them.
+    pub(crate) listens: bool,
     /// The Landlock ABI: what an older one does not confine is stopped here (M11).
     pub(crate) abi: u32,
 }
@@ -229,7 +233,7 @@ pub(crate) fn table(options: Options) -> Vec<Call> {
     let mut rows = files(options);
     rows.extend(metadata::rows());
     rows.extend(processes(options));
-    rows.extend(sockets());
+    rows.extend(sockets(options));
     rows.extend(refused::rows());
     #[cfg(target_arch = "x86_64")]
     rows.extend(legacy(options));
@@ -363,10 +367,10 @@ fn settings() -> Vec<Call> {
     ]
 }
 
-fn sockets() -> Vec<Call> {
-    use Shape::{Bind, Connect, Message, Refuse, SendTo, Socket};
+fn sockets(options: Options) -> Vec<Call> {
+    use Shape::{Bind, Connect, Listen, Message, Refuse, SendTo, Socket};
     let other = Stop::NotEqual(0, libc::AF_UNIX as u32);
-    vec![
+    let mut rows = vec![
         row(libc::SYS_socket, "socket", other, Socket),
         // Only local sockets come in pairs that reach no other process.
         row(libc::SYS_socketpair, "socketpair", other, Refuse(libc::EOPNOTSUPP)),
@@ -375,7 +379,11 @@ fn sockets() -> Vec<Call> {
         row(libc::SYS_sendto, "sendto", Stop::NotZero(4), SendTo),
         row(libc::SYS_sendmsg, "sendmsg", Stop::Always, Message { many: false }),
         row(libc::SYS_sendmmsg, "sendmmsg", Stop::Always, Message { many: true }),
-    ]
+    ];
+    if options.listens {
+        rows.push(row(libc::SYS_listen, "listen", Stop::Always, Listen));
+    }
+    rows
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -415,7 +423,7 @@ mod tests {
     #[test]
     fn every_stopped_call_stands_in_the_document() {
         let document = include_str!("../../../docs/guard-calls.md");
-        for call in table(Options { reads: true, forks: true, abi: 7 }) {
+        for call in table(Options { reads: true, forks: true, listens: true, abi: 7 }) {
             let name = format!("`{}`", call.name);
             assert!(document.contains(&name), "{name} is missing in docs/guard-calls.md");
         }

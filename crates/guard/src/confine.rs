@@ -6,12 +6,13 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
-    PathFdError, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath,
+    PathFd, PathFdError, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
+    Scope,
 };
 
 use crate::error::GuardError;
-use crate::policy::{Capability, Policy};
+use crate::policy::{Capability, Destinations, Policy};
 use crate::resolved_policy::{FREE_DEVICES, ResolvedPolicy};
 use crate::shebang;
 use crate::system_reads;
@@ -49,10 +50,18 @@ fn build(
     }
     let mut ruleset =
         Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(handled)?;
-    if !policy.declares(Capability::Network) {
+    if !policy.reaches_all() {
         ruleset = ruleset.handle_access(AccessNet::from_all(KNOWN))?;
     }
     let mut created = ruleset.scope(Scope::from_all(KNOWN))?.create()?;
+    if let Destinations::Proxy(proxy) = &policy.destinations
+        && policy.reaches_some()
+    {
+        // The supervisor connects on a thread inside this domain. Landlock knows ports and no
+        // addresses: which address it is, the supervisor alone decides.
+        let port = NetPort::new(proxy.listener.port(), AccessNet::ConnectTcp);
+        created = created.add_rule(port)?;
+    }
     for (path, access) in grants(policy, resolved, program) {
         created = grant(created, &path, access & handled)?;
     }

@@ -1,7 +1,7 @@
 //! From what was seen to a verdict (M1, M2, M6).
 
 use crate::ledger::Ledger;
-use crate::policy::{Capability, Limits};
+use crate::policy::{Capability, Policy};
 use crate::report::{Code, Exit, Verdict};
 
 /// Verdict, code and reason.
@@ -11,7 +11,7 @@ pub(crate) type Judgement = (Verdict, Option<Code>, String);
 pub(crate) fn judge(
     ledger: &Ledger,
     exit: &Exit,
-    limits: &Limits,
+    policy: &Policy,
     unexplained: Option<String>,
 ) -> Judgement {
     let fail = |code, reason| (Verdict::Fail, Some(code), reason);
@@ -24,7 +24,7 @@ pub(crate) fn judge(
         let list: Vec<String> = ledger
             .undeclared
             .iter()
-            .map(|(capability, first)| missing(*capability, first))
+            .map(|(capability, first)| missing(*capability, first, policy))
             .collect();
         return fail(Code::Undeclared, list.join("; "));
     }
@@ -44,7 +44,7 @@ pub(crate) fn judge(
         Exit::Code(code) => return fail(Code::Exec, format!("exited with code {code}")),
         Exit::Signal(signal) => return fail(Code::Exec, format!("ended by signal {signal}")),
         Exit::Timeout => {
-            return fail(Code::Exec, format!("did not end within {} ms", limits.wall_ms));
+            return fail(Code::Exec, format!("did not end within {} ms", policy.limits.wall_ms));
         }
         Exit::Limit(name) => return fail(Code::Exec, format!("reached the limit {name}")),
     }
@@ -57,6 +57,9 @@ pub(crate) fn judge(
     }
 }
 
-fn missing(capability: Capability, first: &str) -> String {
+fn missing(capability: Capability, first: &str, policy: &Policy) -> String {
+    if capability == Capability::Network && policy.reaches_some() {
+        return format!("{capability} is declared for other addresses alone: {first}");
+    }
     format!("{capability} is not declared: {first}")
 }

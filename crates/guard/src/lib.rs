@@ -114,7 +114,9 @@ pub use copy_tree::{Copied, copy_tree};
 pub use error::GuardError;
 pub use overflow::OmittedEffects;
 pub use ownership::prepare_ownership;
-pub use policy::{Capability, Identity, Limits, Policy, Reads, UnknownCapability};
+pub use policy::{
+    Capability, Destinations, Identity, Limits, Policy, Proxy, Reads, UnknownCapability,
+};
 pub use report::{
     Ancestor, Captured, Category, Charge, Code, Effect, Exit, OutputStream, Report, Tier,
     Transcript, Verdict,

@@ -246,6 +246,7 @@ impl<'a> Observer<'a> {
             Shape::Connect => self.connect(seen, seen.arg(1), seen.arg(2)),
             Shape::SendTo => self.send_to(seen),
             Shape::Bind => self.bind(seen),
+            Shape::Listen => self.listen(seen),
             Shape::Message { many } => self.message(seen, many),
             Shape::Process { pid, signal } => Ok(self.process(seen, pid, signal)),
             Shape::SignalHandle => self.signal_handle(seen),
@@ -394,8 +395,7 @@ impl<'a> Observer<'a> {
     /// every address is declared.
     fn reads_again(&self, shape: Shape) -> bool {
         use Shape::{Bind, Connect, Message, SendTo};
-        self.policy.declares(Capability::Network)
-            && matches!(shape, Connect | SendTo | Message { .. } | Bind)
+        self.policy.reaches_all() && matches!(shape, Connect | SendTo | Message { .. } | Bind)
     }
 
     fn watches_reads(&self) -> bool {

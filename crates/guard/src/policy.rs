@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ pub struct Policy {
     pub scratch: Option<PathBuf>,
     /// What the command said it would do. Anything else is refused and charged.
     pub declared: BTreeSet<Capability>,
+    /// Where a command that declares `Network` may connect to. Without that declaration it has no
+    /// sockets but local ones, whatever stands here.
+    pub destinations: Destinations,
     /// How reading outside the root is treated (M4).
     pub reads: Reads,
     /// Bounds on time, processes, memory and output.
@@ -60,6 +64,7 @@ impl Policy {
             free_writes: Vec::new(),
             scratch: None,
             declared: BTreeSet::new(),
+            destinations: Destinations::Any,
             reads: Reads::Ignore,
             limits: Limits::default(),
             cancel: None,
@@ -81,6 +86,50 @@ impl Policy {
 
     pub(crate) fn declares(&self, capability: Capability) -> bool {
         self.declared.contains(&capability)
+    }
+
+    /// Whether every address is declared.
+    pub(crate) fn reaches_all(&self) -> bool {
+        self.declares(Capability::Network) && matches!(self.destinations, Destinations::Any)
+    }
+
+    /// Whether the command gets sockets of TCP over IPv4, although not every address is declared.
+    pub(crate) fn reaches_some(&self) -> bool {
+        self.declares(Capability::Network) && !self.reaches_all()
+    }
+}
+
+/// Where a command that declares `Network` may connect to.
+#[derive(Debug, Clone, Default)]
+pub enum Destinations {
+    /// Every address.
+    #[default]
+    Any,
+    /// No address. Sockets of TCP over IPv4 can be made, and lead to nobody.
+    None,
+    /// One address: the supervisor connects the command's socket to a proxy of the caller's.
+    /// Everything else, other ports of the same machine included, is refused and charged.
+    Proxy(Proxy),
+}
+
+/// A proxy that is a command's only way out.
+#[derive(Clone)]
+pub struct Proxy {
+    /// The address that the command connects to. It is a name only, the same in every run; nothing
+    /// has to listen there.
+    pub shown: SocketAddrV4,
+    /// Where the supervisor connects the command's socket to instead.
+    pub listener: SocketAddrV4,
+    /// Gets the command's own address of every such connection, from the thread that made it. Any
+    /// process of the machine can connect to the listener: what was not admitted here is not the
+    /// command's.
+    pub admit: Arc<dyn Fn(SocketAddr) + Send + Sync>,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shown, listener, admit: _ } = self;
+        write!(out, "Proxy {{ shown: {shown}, listener: {listener} }}")
     }
 }
 

@@ -62,8 +62,12 @@ pub(crate) fn run(
     let watched = watched(policy, &resolved);
     let before = Snapshot::take(&resolved.root, skip, None).map_err(unreadable)?;
     let forks = supervise::stops_forks(policy);
-    let options =
-        Options { reads: policy.reads != Reads::Ignore, forks, abi: support.landlock_abi };
+    let options = Options {
+        reads: policy.reads != Reads::Ignore,
+        forks,
+        listens: policy.reaches_some(),
+        abi: support.landlock_abi,
+    };
     let calls = calls::table(options);
     let user = identity.map_or_else(|| rustix::process::geteuid().as_raw(), |(uid, _)| uid);
     let domain = Arc::new(confine::domain(policy, &resolved, &program)?);
@@ -348,7 +352,7 @@ fn report(
     unexplained: Option<String>,
 ) -> Report {
     let omitted = ledger.finish_omitted();
-    let (verdict, code, reason) = judge::judge(&ledger, &outcome.exit, &policy.limits, unexplained);
+    let (verdict, code, reason) = judge::judge(&ledger, &outcome.exit, policy, unexplained);
     Report {
         verdict,
         code,

@@ -11,6 +11,7 @@ pub use message_bus::{Heard, NatsServer, TestBus, nats};
 pub use moto::moto;
 pub use programs::program;
 pub use sql_metadata::assert_sql_metadata_is_current;
+pub use upstream::{Arrived, Step, Upstream, upstream};
 pub use wait::{State, eventually};
 
 mod database;
@@ -19,6 +20,7 @@ mod moto;
 mod programs;
 mod sql_metadata;
 mod supervised;
+pub mod upstream;
 mod wait;
 
 /// Where a test's own server listens: the system picks a free port.

@@ -2,10 +2,10 @@
 //!
 //! No I/O, no clock, no randomness: everything here is a value or a pure function, so that a
 //! verifier on another machine reads the same bytes the same way. Reading order: [`id`],
-//! [`digest`], [`json`], [`usage`], then [`dsse`], [`settlement`] and [`statement`] (what
-//! module-gate signs), [`event`] (what goes over the bus), [`problem`] (every refusal there is),
-//! [`failure`] (why runs fail), [`view`] (a run over HTTP and in a bundle), [`receipts`] (the list
-//! of an account's charges) and [`pb`] (what goes over gRPC).
+//! [`digest`], [`json`], [`usage`], then [`dsse`], [`settlement`], [`egress`] and [`statement`]
+//! (what module-gate signs), [`event`] (what goes over the bus), [`problem`] (every refusal there
+//! is), [`failure`] (why runs fail), [`view`] (a run over HTTP and in a bundle), [`receipts`] (the
+//! list of an account's charges) and [`pb`] (what goes over gRPC).
 
 mod bytes32;
 mod causes;
@@ -15,6 +15,7 @@ pub mod json;
 pub mod usage;
 pub mod dsse;
 pub mod settlement;
+pub mod egress;
 pub mod statement;
 pub mod event;
 pub mod problem;

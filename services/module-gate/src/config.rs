@@ -2,12 +2,15 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chassis::config::{ConfigErrors, Env, Secret};
 use chassis::grpc::Tokens;
 use ed25519_dalek::SigningKey;
+use zeroize::Zeroizing;
+
+use crate::upstreams::Allowed;
 
 /// How long an execution stays its holder's without a renewal.
 const LEASE: Duration = Duration::from_secs(10);
@@ -39,6 +42,8 @@ pub struct Config {
     pub concurrency: usize,
     /// `MODULE_GATE_PIN_PROCESSORS`: every run is held on one processor.
     pub pin_processors: bool,
+    /// `MODULE_GATE_UPSTREAMS`: a file of services that modules may use; none without it.
+    pub upstreams: Allowed,
     /// `MODULE_GATE_LOG_LEVEL`.
     pub log_level: String,
     /// How long an execution stays its holder's without a renewal.
@@ -65,6 +70,10 @@ impl Config {
         let path = env.with_default("PATH", "/usr/local/bin:/usr/bin:/bin");
         let concurrency = env.number("MODULE_GATE_CONCURRENCY", 1, 1..=64);
         let pin_processors = env.boolean("MODULE_GATE_PIN_PROCESSORS", true);
+        let upstreams = env.parse("MODULE_GATE_UPSTREAMS", |path| {
+            let variable = |name: &str| env.optional(name).map(Zeroizing::new);
+            Allowed::read(Path::new(path), &variable)
+        });
         let log_level = env.with_default("MODULE_GATE_LOG_LEVEL", "info");
         env.finish()?;
         // What is missing has been refused above.
@@ -84,6 +93,7 @@ impl Config {
             tokens,
             concurrency,
             pin_processors,
+            upstreams: upstreams.unwrap_or_default(),
             log_level,
             lease: LEASE,
         })

@@ -20,8 +20,10 @@ use crate::judging::attempt::{self, Attempt, WallLimit};
 use crate::module::tree;
 use crate::progress::Progress;
 use crate::request::Request;
+use crate::sandbox::outlet::Way;
 use crate::sandbox::workspace::Workspace;
 use crate::store::{self, Claim, Lease};
+use crate::upstreams::Asker;
 
 /// How often a caller that waits for another process's execution looks at its row.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -105,7 +107,9 @@ async fn perform(
     let limit = WallLimit::of(&request, started_at)?;
     progress.report("running", "the module runs in the guard");
     let (sandbox, ended, stop) = (gate.sandbox.clone(), Arc::clone(&request), Arc::clone(cancel));
-    let job = move || attempt::run(&sandbox, &workspace, &ended, limit, stop);
+    let asker = Asker::Run { module: request.module, agent: request.agent };
+    let way = Way::Live { asker, records: false };
+    let job = move || attempt::run(&sandbox, &workspace, &ended, (limit, way), stop);
     let done = tokio::task::spawn_blocking(job).await.map_err(Error::host("wait for the guard"))?;
     let mut done = done.map_err(Error::host("run the module"))?;
     if cancel.load(Ordering::Relaxed) {
@@ -134,8 +138,8 @@ async fn conclude(
     let finished_at = (gate.now)().max(started_at);
     done.observations.log();
     let mut predicate = attempt::state(request, done, started_at, finished_at);
-    // What never ran costs nothing, not even a fee (V16). The usage is within the pinned budgets,
-    // and zero unless the execution passed or used its budget up.
+    // What never ran costs nothing, not even a fee (V16). The usage is within the pinned budgets. Of
+    // an execution that neither passed nor used its budget up it has the calls alone (E7).
     if predicate.exit != Exit::Refused {
         predicate.settlement =
             predicate.settled().map(|settled| SettlementSignature::sign(&gate.key, &settled));

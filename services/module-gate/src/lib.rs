@@ -12,12 +12,13 @@
 //!   equal (R8, [`judging::judge`], [`judging::oracle`]).
 //!
 //! Reading order: the documents that a module brings ([`module`]); starting one program
-//! ([`sandbox`]); judging a module ([`judging`]); the commands that need no service ([`local`],
+//! ([`sandbox`]), and the services that it may use ([`upstreams`]); judging a module ([`judging`]); the commands that need no service ([`local`],
 //! [`cli`]); the service: its settings and what every call shares ([`config`], [`gate`],
 //! [`store`]), a run's execution ([`request`], [`execution`]), shipping verdicts ([`shipping`]),
 //! the way in ([`grpc`]).
 
 pub mod module;
+pub mod upstreams;
 pub mod sandbox;
 pub mod judging;
 pub mod config;
@@ -58,8 +59,9 @@ const MAX_MESSAGE_BYTES: usize = request::MAX_INPUT_BYTES + (64 << 10);
 /// With the name of the setting that cannot be used.
 pub fn prepare_sandbox(config: &Config) -> anyhow::Result<Sandbox> {
     let made = Sandbox::new(&config.scratch, &config.node, &config.path, config.pin_processors);
-    let sandbox =
+    let mut sandbox =
         made.map_err(|error| anyhow::anyhow!("MODULE_GATE_SCRATCH, MODULE_GATE_NODE: {error}"))?;
+    sandbox.allowed = Arc::new(config.upstreams.clone());
     sandbox::workspace::sweep(&sandbox.scratch)
         .context("MODULE_GATE_SCRATCH: cannot remove old jobs")?;
     Ok(sandbox)

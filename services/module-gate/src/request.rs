@@ -23,6 +23,9 @@ pub struct Request {
     /// The attempt's id in the vault: what its settlement may be signed for. Absent where a module
     /// is tried by hand, which nobody pays for; `Execute` always has one.
     pub vault_run_id: Option<VaultRunId>,
+    /// The agent whose module it is, as far as the runner has named it: what its operator allows it
+    /// depends on it. Stated nowhere.
+    pub agent: Option<u32>,
     /// Who pays.
     pub user: String,
     /// The workflow the run is of.
@@ -75,6 +78,7 @@ impl TryFrom<ExecuteRequest> for Request {
                     .parse()
                     .map_err(|error| Error::Invalid(format!("vault_run_id: {error}")))?,
             ),
+            agent: (raw.agent_id != 0).then_some(raw.agent_id),
             user: text("user", raw.user)?,
             workflow_id: text("workflow_id", raw.workflow_id)?,
             module: digest("manifest_hash", &raw.manifest_hash)?,

@@ -7,6 +7,7 @@ pub mod cleanup;
 pub mod workspace;
 pub mod processors;
 pub mod outputs;
+pub mod outlet;
 pub mod repository;
 mod run;
 

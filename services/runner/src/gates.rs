@@ -298,6 +298,7 @@ fn execute_request(order: &Order<'_>) -> ExecuteRequest {
         budgets: Some(order.request.budgets.into()),
         wall_limit_ms: order.wall_limit_ms,
         deadline_unix: order.deadline,
+        agent_id: order.request.agent_id,
     }
 }
 

@@ -54,7 +54,11 @@ mod tests {
     use crate::calls::{Options, table};
 
     fn of(number: c_long, args: [u64; 6]) -> Stopping {
-        stopping(&table(Options { reads: false, forks: true, abi: 7 }), number, &args)
+        stopping(
+            &table(Options { reads: false, forks: true, listens: true, abi: 7 }),
+            number,
+            &args,
+        )
     }
 
     #[test]

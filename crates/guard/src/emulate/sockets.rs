@@ -12,6 +12,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::mem::size_of;
+use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -21,9 +22,10 @@ use std::thread::{self, JoinHandle};
 
 use libc::{c_int, c_uint, c_ulong, c_void};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags, Statx, StatxFlags, statx};
-use rustix::net::{Shutdown, shutdown};
+use rustix::net::{Shutdown, getsockname, shutdown, sockopt};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+use crate::policy::Proxy;
 use crate::sys::{self, Answer};
 
 /// Calls under way at once; more fail with `EAGAIN`.
@@ -120,6 +122,10 @@ pub(crate) struct Message {
 #[derive(Debug)]
 pub(crate) enum Action {
     Connect(Address),
+    /// To where the proxy listens.
+    Proxy(Proxy),
+    /// The length of the queue.
+    Listen(i32),
     /// An address as the command gave it: Landlock decides where a socket file may be made.
     Bind {
         address: Vec<u8>,
@@ -176,6 +182,12 @@ impl SocketCall {
                 let address = address.as_given();
                 self.name(libc::connect, &address)
             }
+            Action::Proxy(proxy) => self.connect_to(proxy),
+            Action::Listen(length) => {
+                // SAFETY: takes numbers.
+                let result = unsafe { libc::listen(self.socket.as_raw_fd(), *length) };
+                if result < 0 { Err(io::Error::last_os_error()) } else { Ok(0) }
+            }
             Action::Bind { address, own } => {
                 let done = self.name(libc::bind, address)?;
                 if let Some(path) = path_in(address) {
@@ -185,6 +197,21 @@ impl SocketCall {
             }
             Action::Send { messages, flags, many } => self.send(messages, *flags, *many, lengths),
         }
+    }
+
+    /// Connects to where the proxy listens, and lets it know by which address of the command.
+    fn connect_to(&self, proxy: &Proxy) -> io::Result<i64> {
+        let done = self.name(libc::connect, &address_of(proxy.listener));
+        let under_way = |error: &io::Error| error.raw_os_error() == Some(libc::EINPROGRESS);
+        // The kernel has chosen the port by now, also where the connection is still being made. The
+        // proxy serves nobody before it is admitted here.
+        if done.as_ref().map_or_else(under_way, |_| true) {
+            let own = getsockname(&self.socket)?;
+            if let Ok(own) = std::net::SocketAddr::try_from(own) {
+                (proxy.admit)(own);
+            }
+        }
+        done
     }
 
     fn name(
@@ -270,6 +297,23 @@ impl Address {
         bytes.extend_from_slice(format!("/proc/self/fd/{}\0", target.as_raw_fd()).as_bytes());
         bytes
     }
+}
+
+/// An address as the kernel reads it.
+pub(crate) fn address_of(address: SocketAddrV4) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+    bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
+    bytes[4..8].copy_from_slice(&address.ip().octets());
+    bytes
+}
+
+/// The family of a socket.
+///
+/// # Errors
+/// It is no socket.
+pub(crate) fn family(socket: &OwnedFd) -> io::Result<i32> {
+    Ok(i32::from(sockopt::socket_domain(socket)?.as_raw()))
 }
 
 /// The path in an address of a socket file.

@@ -1,9 +1,14 @@
 //! Calls on sockets: what is opened, where it is connected or bound, to whom a message goes.
 //!
-//! Where `Network` is declared, every address is, and the calls go on as they are. Where it is not,
-//! only sockets between processes of this machine exist (`socket` refuses all others by a register
-//! that cannot change), and every address is judged on a copy with which the supervisor then
-//! makes the call itself (`emulate/sockets.rs`).
+//! Where `Network` is declared without bounds, every address is, and the calls go on as they are.
+//! Where it is not, only sockets between processes of this machine exist (`socket` refuses all
+//! others by a register that cannot change), and every address is judged on a copy with which the
+//! supervisor then makes the call itself (`emulate/sockets.rs`).
+//!
+//! Where `Network` is declared and a proxy is the only destination, there are sockets of TCP over
+//! IPv4 as well. The address that stands for the proxy is the only one they can be connected to:
+//! the supervisor makes that connection, to where the proxy really listens, and everything else is
+//! refused as without the declaration.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,7 +18,7 @@ use super::files::{FOLLOWED, LAST, missing};
 use super::{CONTINUE, Decision, Observer, Seen, error};
 use crate::emulate::Handle;
 use crate::emulate::sockets::{self, Action, Address, Caller, Message, SocketCall};
-use crate::policy::Capability;
+use crate::policy::{Capability, Destinations, Proxy};
 use crate::report::{Category, Charge};
 use crate::sys::{self, Answer};
 use crate::text;
@@ -64,6 +69,9 @@ impl Observer<'_> {
         }
         let known = matches!(family, libc::AF_INET | libc::AF_INET6 | libc::AF_NETLINK);
         let target = format!("socket family {family}");
+        if self.policy.reaches_some() {
+            return self.socket_for_the_proxy(seen, target);
+        }
         if known {
             return self.network(seen, target);
         }
@@ -73,10 +81,56 @@ impl Observer<'_> {
         error(libc::EAFNOSUPPORT)
     }
 
+    /// Only TCP over IPv4 leads to the proxy. Family, type and protocol are registers.
+    fn socket_for_the_proxy(&mut self, seen: &Seen<'_>, target: String) -> Decision {
+        const FLAGS: i32 = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let (family, kind) = (seen.int(0), seen.int(1) & !FLAGS);
+        let is_tcp = kind == libc::SOCK_STREAM && matches!(seen.int(2), 0 | libc::IPPROTO_TCP);
+        match family {
+            libc::AF_INET if is_tcp => {
+                self.charge(seen, Category::Network, Charge::Declared, target, None)
+            }
+            // Clients ask in this way whether the machine has IPv6, some when they are loaded, and
+            // go on without (M15). No socket is made, so nothing can come of it.
+            libc::AF_INET6 => {
+                self.record(seen, Category::Network, Charge::Listed, target, false);
+                error(libc::EAFNOSUPPORT)
+            }
+            _ => {
+                let target = match family {
+                    libc::AF_INET => format!("{target}, type {kind}, protocol {}", seen.int(2)),
+                    _ => target,
+                };
+                self.network(seen, target)
+            }
+        }
+    }
+
+    /// Charges what is not declared. With a proxy as the only destination, all that comes here is
+    /// something else.
     fn network(&mut self, seen: &Seen<'_>, target: String) -> Decision {
-        let declared = self.policy.declares(Capability::Network);
-        let charge = if declared { Charge::Declared } else { Charge::Undeclared };
-        self.charge(seen, Category::Network, charge, target, None)
+        if self.policy.reaches_all() {
+            return self.charge(seen, Category::Network, Charge::Declared, target, None);
+        }
+        let target = match (self.policy.reaches_some(), &self.policy.destinations) {
+            (true, Destinations::Proxy(proxy)) => {
+                format!("{target} (only {} can be reached)", proxy.shown)
+            }
+            (true, _) => format!("{target} (no address can be reached)"),
+            (false, _) => target,
+        };
+        self.charge(seen, Category::Network, Charge::Undeclared, target, None)
+    }
+
+    /// The proxy, if these bytes are the address that stands for it.
+    fn proxy_at(&self, bytes: &[u8]) -> Option<&Proxy> {
+        let Destinations::Proxy(proxy) = &self.policy.destinations else { return None };
+        if !self.policy.reaches_some() {
+            return None;
+        }
+        // The rest of the structure is padding, which the kernel does not read.
+        let expected = sockets::address_of(proxy.shown);
+        (bytes.len() >= expected.len() && bytes[..8] == expected[..8]).then_some(proxy)
     }
 
     pub(super) fn connect(
@@ -89,12 +143,42 @@ impl Observer<'_> {
             Ok(bytes) => bytes,
             Err(number) => return Ok(error(number)),
         };
-        if self.policy.declares(Capability::Network) {
+        if self.policy.reaches_all() {
             return self.show_address(seen, &bytes);
+        }
+        if seen.call.name == "connect"
+            && let Some(proxy) = self.proxy_at(&bytes).cloned()
+        {
+            return self.connect_to_proxy(seen, proxy);
         }
         match self.judge_address(seen, bytes)? {
             Judged::Answer(decision) => Ok(decision),
             Judged::Perform(address) => self.perform(seen, Action::Connect(address)),
+        }
+    }
+
+    /// The supervisor connects the command's socket, to an address that it never had from the
+    /// command.
+    fn connect_to_proxy(&mut self, seen: &Seen<'_>, proxy: Proxy) -> io::Result<Decision> {
+        let shown = proxy.shown.to_string();
+        let decision = self.charge(seen, Category::Network, Charge::Declared, shown, None);
+        if !matches!(decision, Decision::Answer(Answer::Continue)) {
+            return Ok(decision);
+        }
+        self.perform(seen, Action::Proxy(proxy))
+    }
+
+    /// Only sockets between processes of this machine may wait for connections. One of the network
+    /// that was never bound would get an address by this, and everybody could connect to it.
+    pub(super) fn listen(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
+        let socket = match self.duplicate(seen)? {
+            Ok(socket) => socket,
+            Err(decision) => return Ok(decision),
+        };
+        match sockets::family(&socket) {
+            Ok(libc::AF_UNIX) => self.perform_on(seen, socket, Action::Listen(seen.int(1))),
+            Ok(_) => Ok(self.network(seen, "waiting for connections".to_owned())),
+            Err(failure) => Ok(error(failure.raw_os_error().unwrap_or(libc::ENOTSOCK))),
         }
     }
 
@@ -160,6 +244,14 @@ impl Observer<'_> {
             Err(number) => return Ok(error(number)),
         };
         let decision = match meaning(&bytes) {
+            // The kernel takes an address of no family for one of IPv4 here.
+            Meaning::Nothing if self.policy.reaches_some() && !bytes.is_empty() => {
+                match self.duplicate(seen)? {
+                    Ok(socket) if sockets::family(&socket)? != libc::AF_INET => CONTINUE,
+                    Ok(_) => self.network(seen, "an address of its own".to_owned()),
+                    Err(decision) => decision,
+                }
+            }
             Meaning::Nothing | Meaning::Interfaces => CONTINUE,
             Meaning::Far(shown) => self.network(seen, shown),
             Meaning::Path(path) => match seen.view.resolve(libc::AT_FDCWD, path, LAST)? {
@@ -171,7 +263,7 @@ impl Observer<'_> {
             },
         };
         let goes_on = matches!(decision, Decision::Answer(Answer::Continue));
-        if !goes_on || self.policy.declares(Capability::Network) {
+        if !goes_on || self.policy.reaches_all() {
             return Ok(decision);
         }
         let own = self.own_sockets.clone();
@@ -180,7 +272,7 @@ impl Observer<'_> {
 
     /// `sendto` with an address. Without one it does not stop: that is said by a register.
     pub(super) fn send_to(&mut self, seen: &Seen<'_>) -> io::Result<Decision> {
-        if self.policy.declares(Capability::Network) {
+        if self.policy.reaches_all() {
             return self.connect(seen, seen.arg(4), seen.arg(5));
         }
         let bytes = match address_bytes(seen, seen.arg(4), seen.arg(5))? {
@@ -201,7 +293,7 @@ impl Observer<'_> {
     /// `sendmsg` and `sendmmsg`, whose addresses are in structures in memory.
     pub(super) fn message(&mut self, seen: &Seen<'_>, many: bool) -> io::Result<Decision> {
         let count = if many { seen.arg(2).min(MAX_MESSAGES) } else { 1 };
-        let declared = self.policy.declares(Capability::Network);
+        let declared = self.policy.reaches_all();
         let mut messages = Vec::new();
         let mut room = MAX_DATA;
         for index in 0..count {
@@ -248,10 +340,18 @@ impl Observer<'_> {
 
     /// Takes the caller's own socket, whatever its number will mean by the time the call is made.
     fn perform(&mut self, seen: &Seen<'_>, action: Action) -> io::Result<Decision> {
+        match self.duplicate(seen)? {
+            Ok(socket) => self.perform_on(seen, socket, action),
+            Err(decision) => Ok(decision),
+        }
+    }
+
+    /// A duplicate of the socket in the first argument, or the answer where there is none.
+    fn duplicate(&mut self, seen: &Seen<'_>) -> io::Result<Result<OwnedFd, Decision>> {
         let tid = seen.stopped.tid;
         let pid = tree::process_of(tid).unwrap_or(tid);
-        let socket = match sys::duplicate_of(pid, tid, seen.int(0)) {
-            Ok(socket) => socket,
+        match sys::duplicate_of(pid, tid, seen.int(0)) {
+            Ok(socket) => Ok(Ok(socket)),
             Err(failure) if failure.raw_os_error() == Some(libc::EPERM) => {
                 let call = seen.call.name;
                 self.ledger.mark_incomplete(|| {
@@ -260,10 +360,21 @@ impl Observer<'_> {
                          does not let the guard duplicate its descriptors (pidfd_getfd)"
                     )
                 });
-                return Ok(error(libc::EPERM));
+                Ok(Err(error(libc::EPERM)))
             }
-            Err(failure) => return Ok(error(failure.raw_os_error().unwrap_or(libc::EBADF))),
-        };
+            Err(failure) => Ok(Err(error(failure.raw_os_error().unwrap_or(libc::EBADF)))),
+        }
+    }
+
+    /// Makes the call on the socket, as the caller.
+    fn perform_on(
+        &mut self,
+        seen: &Seen<'_>,
+        socket: OwnedFd,
+        action: Action,
+    ) -> io::Result<Decision> {
+        let tid = seen.stopped.tid;
+        let pid = tree::process_of(tid).unwrap_or(tid);
         let caller = Caller {
             pid,
             tid,

@@ -9,6 +9,8 @@ mod network;
 mod node;
 mod outside;
 mod processes;
+#[cfg(test)]
+mod proxy;
 mod reads;
 #[cfg(test)]
 mod setting;

@@ -36,6 +36,10 @@ pub struct ExecuteRequest {
     /// signature is for it alone.
     #[prost(string, tag = "12")]
     pub vault_run_id: ::prost::alloc::string::String,
+    /// The agent's number in the registry; 0 if it is not known. Services that the operator allows by agent are
+    /// reached with it. Stated nowhere.
+    #[prost(uint32, tag = "13")]
+    pub agent_id: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExecuteEvent {

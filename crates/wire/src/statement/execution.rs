@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{Code, Effects, Guard, GuardTier, Predicate, StatementError, Subject, Verdict};
+use crate::egress::{self, Egress};
 use crate::settlement::{self, RequestParts, Settled, SettlementSignature};
 use crate::{Digest, RunId, Usage, VaultRunId};
 
@@ -43,6 +44,9 @@ pub struct Execution {
     pub guard: Guard,
     /// What it did beside computing.
     pub effects: Effects,
+    /// What it asked of named services; absent where its module declares none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
     /// How it ended.
     pub exit: Exit,
     /// What follows.
@@ -178,6 +182,44 @@ impl Execution {
 }
 
 impl Execution {
+    /// Whether the module itself left anything.
+    fn has_outputs(&self) -> bool {
+        self.outputs.iter().any(|output| !output.path.starts_with(egress::FOLDER))
+    }
+
+    /// Whether tokens and calls in the usage are the sums over its services (E7). They are charged
+    /// also when the module then fails.
+    fn charges_its_calls(&self) -> bool {
+        let mut upstreams = self.egress.iter().flat_map(|egress| &egress.upstreams);
+        let sum = upstreams.try_fold((0_u64, 0_u64, 0_u64), |(calls, read, written), one| {
+            Some((
+                calls.checked_add(one.calls)?,
+                read.checked_add(one.llm_in)?,
+                written.checked_add(one.llm_out)?,
+            ))
+        });
+        sum == Some((self.usage.http_calls, self.usage.llm_in, self.usage.llm_out))
+    }
+
+    fn egress_is_plain(&self) -> bool {
+        self.egress
+            .iter()
+            .all(|egress| egress.upstreams.is_sorted_by(|one, next| one.name < next.name))
+    }
+
+    /// What module-gate itself leaves among the outputs stands for calls, and only for them.
+    fn egress_is_listed(&self) -> bool {
+        let own = |output: &Output| output.path.starts_with(egress::FOLDER);
+        let named = [egress::BODIES_FILE, egress::CALLS_FILE];
+        let listed = self.egress.as_ref().map_or(0, |egress| egress.listed);
+        let has_list = self.outputs.iter().any(|output| output.path == egress::CALLS_FILE);
+        self.outputs
+            .iter()
+            .filter(|output| own(output))
+            .all(|output| listed > 0 && named.contains(&output.path.as_str()))
+            && (has_list || listed == 0 || self.verdict == Verdict::Inconclusive)
+    }
+
     /// Whether the settlement's signature, if there is one, is for exactly this execution.
     fn settles_itself(&self) -> bool {
         let Some(signature) = self.settlement else { return true };
@@ -216,23 +258,27 @@ impl Predicate for Execution {
             (self.outputs.is_sorted_by(|a, b| a.path < b.path), "outputs are not sorted by path"),
             (self.finished_at >= self.started_at, "it finished before it started"),
             (self.settles_itself(), "its settlement's signature is for something else"),
+            (self.egress_is_plain(), "its services are not sorted by name"),
+            (self.egress_is_listed(), "its list of calls is not where it must be"),
         ];
         broken(&rules)?;
         broken(&match self.verdict {
             Verdict::Pass => vec![
                 (self.exit == Exit::Code(0), "PASS needs exit code 0"),
-                (!self.outputs.is_empty(), "PASS needs an output"),
+                (self.has_outputs(), "PASS needs an output"),
                 (self.code.is_none(), "PASS has no code"),
                 (self.guard.tier == GuardTier::Full, "PASS needs the full guard"),
+                (self.charges_its_calls(), "the charged calls are not those it made"),
             ],
             Verdict::Fail => vec![
                 (self.code.is_some(), "FAIL needs a code"),
                 (self.code != Some(Code::GuardIncomplete), "FAIL is not the guard's fault"),
-                (self.outputs.is_empty(), "FAIL has no outputs"),
+                (!self.has_outputs(), "FAIL has no outputs"),
                 (
-                    self.code == Some(Code::BudgetExhausted) || self.usage.is_zero(),
-                    "FAIL charges only an exhausted budget",
+                    self.code == Some(Code::BudgetExhausted) || self.usage.runtime_ms == 0,
+                    "FAIL charges running time only for an exhausted budget",
                 ),
+                (self.charges_its_calls(), "the charged calls are not those it made"),
             ],
             Verdict::Inconclusive => vec![
                 (self.code == Some(Code::GuardIncomplete), "INCONCLUSIVE is E_GUARD_INCOMPLETE"),

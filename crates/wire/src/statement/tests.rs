@@ -26,6 +26,7 @@ fn execution() -> Execution {
         usage: Usage { runtime_ms: 900, ..Usage::default() },
         guard: Guard { tier: GuardTier::Full, landlock_abi: 7, version: "0.1.0".to_owned() },
         effects: Effects::default(),
+        egress: None,
         exit: Exit::Code(0),
         verdict: Verdict::Pass,
         code: None,

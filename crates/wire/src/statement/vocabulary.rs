@@ -64,6 +64,9 @@ pub enum Code {
     /// A test of the module failed.
     #[serde(rename = "E_TEST")]
     Test,
+    /// It names a service that the operator does not allow; it was not started.
+    #[serde(rename = "E_UPSTREAM_REFUSED")]
+    UpstreamRefused,
 }
 
 /// What watched the module.
@@ -109,7 +112,7 @@ pub struct Observed {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SideEffectsForbidden,
         Self::SideEffectsDeclaration,
         Self::OracleExec,
@@ -125,6 +128,7 @@ impl Code {
         Self::Lint,
         Self::PortConformance,
         Self::Test,
+        Self::UpstreamRefused,
     ];
 
     /// The code as it stands in statements, events and run objects.
@@ -145,6 +149,7 @@ impl Code {
             Self::Lint => "E_LINT",
             Self::PortConformance => "E_PORT_CONFORMANCE",
             Self::Test => "E_TEST",
+            Self::UpstreamRefused => "E_UPSTREAM_REFUSED",
         }
     }
 }

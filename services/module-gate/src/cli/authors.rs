@@ -2,15 +2,20 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use wire::statement::Verdict;
+use wire::usage::Usage;
+use zeroize::Zeroizing;
 
 use super::{Common, Judged, json, print, with_local};
 use crate::local::authors::{self, Entry};
 use crate::local::gates::events;
 use crate::local::output::{FAILED, Misused, Output, UNKNOWN};
 use crate::module::{compose, manifest, spec};
+use crate::sandbox::outlet::Way;
+use crate::upstreams::{self, Allowed, Asker};
 
 /// The command line of `new`.
 #[derive(Debug, Args)]
@@ -42,6 +47,23 @@ pub struct RunEntry {
     #[arg(long, value_name = "MS", default_value_t = 60_000,
         value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     timeout_ms: u64,
+    /// File of services that may be used, with credentials and limits; without it a module that
+    /// names services gets the recorded answers of its own oracles/fixtures/*.http.jsonl
+    #[arg(long, value_name = "FILE", env = "MODULE_GATE_UPSTREAMS")]
+    upstreams: Option<PathBuf>,
+    /// Write the services' answers to this file, such as
+    /// oracles/fixtures/first.http.jsonl in the module's folder; needs --upstreams
+    #[arg(long, value_name = "FILE", requires = "upstreams")]
+    record: Option<PathBuf>,
+    /// Most tokens read
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    llm_in: u64,
+    /// Most tokens written
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    llm_out: u64,
+    /// Most requests to services
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    http_calls: u64,
     /// What all local commands share
     #[command(flatten)]
     common: Common,
@@ -69,6 +91,8 @@ pub enum Document {
     Compose,
     /// Events of a gate
     Events,
+    /// The operator's file of services
+    Upstreams,
 }
 
 pub(super) fn new(new: &New) -> anyhow::Result<ExitCode> {
@@ -88,7 +112,24 @@ pub(super) fn run(args: &RunEntry) -> anyhow::Result<ExitCode> {
             .map_err(|error| Misused(format!("--input {}: {error}", path.display())))?,
         None => b"{}".to_vec(),
     };
+    let env = chassis::Env::process();
+    let variable = |name: &str| env.optional(name).map(Zeroizing::new);
+    let allowed =
+        args.upstreams.as_deref().map(|path| Allowed::read(path, &variable)).transpose()?;
+    let way = match &allowed {
+        Some(_) => Way::Live { asker: Asker::Local, records: args.record.is_some() },
+        None => Way::Recorded,
+    };
     let entry = Entry {
+        allowed: Arc::new(allowed.unwrap_or_default()),
+        way,
+        record: args.record.as_deref(),
+        budgets: Usage {
+            llm_in: args.llm_in,
+            llm_out: args.llm_out,
+            http_calls: args.http_calls,
+            runtime_ms: args.timeout_ms,
+        },
         folder: &args.module,
         input: &input,
         seed: args.seed,
@@ -124,6 +165,7 @@ pub(super) fn schema(document: Document) -> anyhow::Result<ExitCode> {
         Document::Oracle => spec::SCHEMA_TEXT,
         Document::Compose => compose::SCHEMA_TEXT,
         Document::Events => events::SCHEMA_TEXT,
+        Document::Upstreams => upstreams::SCHEMA_TEXT,
     })?;
     Ok(ExitCode::SUCCESS)
 }

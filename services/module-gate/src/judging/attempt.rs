@@ -7,6 +7,8 @@ use std::sync::atomic::AtomicBool;
 
 use guard::Report;
 use time::OffsetDateTime;
+use wire::digest::Digest;
+use wire::egress::{BODIES_FILE, CALLS_FILE, Egress};
 use wire::statement::{Code, Execution, Exit, Output as Listed, Verdict};
 use wire::usage::Usage;
 
@@ -15,6 +17,7 @@ use crate::judging::finding::{self, Finding, Observations};
 use crate::judging::judge;
 use crate::request::Request;
 use crate::sandbox::conditions::Conditions;
+use crate::sandbox::outlet::{self, OutletError, Way};
 use crate::sandbox::outputs::{self, Output, OutputError};
 use crate::sandbox::workspace::Workspace;
 use crate::sandbox::{self, Job, Sandbox};
@@ -30,8 +33,15 @@ pub struct Attempt {
     pub exit: Exit,
     /// Wall time in milliseconds.
     pub wall_ms: u64,
-    /// What it left, sorted by path; empty unless it passed.
+    /// What it left, sorted by path; empty unless it passed. The list of its calls is among them,
+    /// also where it failed.
     pub outputs: Vec<Output>,
+    /// What it asked of services; none where it names none, or never ran.
+    pub egress: Option<Egress>,
+    /// Calls and tokens that are charged, if anything is.
+    pub used: Usage,
+    /// Answers for a recording.
+    pub recorded: Vec<egress::replay::Recorded>,
     /// Why it is no PASS, if so.
     pub finding: Option<Finding>,
 }
@@ -91,6 +101,9 @@ pub fn state(
     // R10: a failure is free unless the budget itself ran out.
     let charged = verdict == Verdict::Pass || code == Some(Code::BudgetExhausted);
     let runtime_ms = if charged { done.wall_ms.min(request.budgets.runtime_ms) } else { 0 };
+    // E7: calls that were made are charged also when the module then fails; what is our
+    // infrastructure's failure is free.
+    let used = if verdict == Verdict::Inconclusive { Usage::default() } else { done.used };
     let listed =
         |output: Output| Listed { path: output.path, length: output.length, sha256: output.sha256 };
     Execution {
@@ -104,9 +117,10 @@ pub fn state(
         seed: request.seed,
         budgets: request.budgets,
         outputs: done.outputs.into_iter().map(listed).collect(),
-        usage: Usage { runtime_ms, ..Usage::default() },
+        usage: Usage { runtime_ms, ..used },
         guard: done.observations.guard(),
         effects: done.observations.effects(&done.declared),
+        egress: done.egress,
         exit: done.exit,
         verdict,
         code,
@@ -125,7 +139,7 @@ pub fn run(
     sandbox: &Sandbox,
     workspace: &Workspace,
     request: &Request,
-    limit: WallLimit,
+    (limit, way): (WallLimit, Way),
     cancel: Arc<AtomicBool>,
 ) -> io::Result<Attempt> {
     let mut attempt = Attempt {
@@ -134,6 +148,9 @@ pub fn run(
         exit: Exit::Refused,
         wall_ms: 0,
         outputs: Vec::new(),
+        egress: None,
+        used: Usage::default(),
+        recorded: Vec::new(),
         finding: None,
     };
     workspace.prepare(&request.input)?;
@@ -154,6 +171,18 @@ pub fn run(
         ("LUMIO_ATTEMPT".to_owned(), request.key.attempt.to_string()),
         ("LUMIO_WORKFLOW_ID".to_owned(), request.workflow_id.clone()),
     ]);
+    let proxy = match outlet::open(sandbox, &manifest, &workspace.pristine(), request.budgets, way)
+    {
+        Ok(proxy) => proxy,
+        Err(error) => {
+            let code = match &error {
+                OutletError::Refused(_) => Code::UpstreamRefused,
+                OutletError::Recording(_) => Code::ModuleInvalid,
+                OutletError::Host(_) => Code::GuardIncomplete,
+            };
+            return Ok(Attempt { finding: Some(Finding::new(code, error.to_string())), ..attempt });
+        }
+    };
     let job = Job {
         layout: workspace.layout(),
         conditions: &Conditions::default(),
@@ -165,9 +194,13 @@ pub fn run(
         seed: request.seed,
         wall_ms: limit.ms(),
         strict_reads: true,
+        proxy: proxy.as_ref(),
         cancel,
     };
-    let report = match sandbox.run(&job) {
+    let ran = sandbox.run(&job);
+    // Only now is it known what is charged: answers that are still coming are waited for.
+    let used = proxy.map(egress::Proxy::finish);
+    let report = match ran {
         Ok(report) => report,
         Err(error) => {
             attempt.finding = Some(Finding::new(Code::GuardIncomplete, error.to_string()));
@@ -180,13 +213,39 @@ pub fn run(
         workspace.layout(),
     );
     attempt.wall_ms = report.wall_ms;
-    judge_run(attempt, report, limit, workspace)
+    let budget = used.as_ref().and_then(|used| used.budget.clone());
+    let mut attempt = judge_run(attempt, report, (limit, budget), workspace)?;
+    if let Some(used) = used {
+        add_calls(&mut attempt, used);
+    }
+    Ok(attempt)
+}
+
+/// Adds what was asked of services: the sums, and the list as an output of its own.
+fn add_calls(attempt: &mut Attempt, used: egress::Report) {
+    let conclusive =
+        attempt.finding.as_ref().is_none_or(|finding| finding.verdict() != Verdict::Inconclusive);
+    let missing = used.missing.first();
+    if let (Some(finding), Some(missing)) = (&mut attempt.finding, missing) {
+        finding.explain(missing);
+    }
+    for (path, content) in [(CALLS_FILE, used.list), (BODIES_FILE, used.bodies)] {
+        if content.is_empty() || !conclusive {
+            continue;
+        }
+        let (length, sha256) = (content.len() as u64, Digest::of(&content));
+        attempt.outputs.push(Output { path: path.to_owned(), length, sha256, content });
+    }
+    attempt.outputs.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+    attempt.egress = Some(used.egress);
+    attempt.used = Usage { runtime_ms: 0, ..used.usage };
+    attempt.recorded = used.recorded;
 }
 
 fn judge_run(
     mut attempt: Attempt,
     report: Report,
-    limit: WallLimit,
+    (limit, budget): (WallLimit, Option<String>),
     workspace: &Workspace,
 ) -> io::Result<Attempt> {
     attempt.exit = exit(&report);
@@ -209,6 +268,12 @@ fn judge_run(
                     finding.explain(&format!("the operator's limit of {ms} ms"))
                 }
             }
+        } else if finding.code == Code::OracleExec
+            && let Some(why) = budget
+        {
+            // It ended by itself, after its budget stood against what it asked for.
+            *finding = Finding::new(Code::BudgetExhausted, format!("{why}; {}", finding.reason));
+            attempt.exit = Exit::Budget;
         }
         return Ok(attempt);
     }

@@ -22,6 +22,7 @@ use crate::module::spec::Case;
 use crate::module::variation::{Variation, Variations};
 use crate::sandbox::cleanup;
 use crate::sandbox::conditions::{Conditions, NotVaried};
+use crate::sandbox::outlet::{self, OutletError, Way};
 use crate::sandbox::surroundings;
 use crate::sandbox::workspace::{Layout, Workspace};
 use crate::sandbox::{self, Job, Sandbox};
@@ -443,6 +444,16 @@ impl ModuleRunner<'_> {
                 format!("the folder {cwd:?} is not in the module"),
             ));
         }
+        let budgets = outlet::unlimited();
+        let pristine = self.workspace.pristine();
+        let opened = outlet::open(self.sandbox, self.manifest, &pristine, budgets, Way::Recorded);
+        let proxy = opened.map_err(|error| {
+            let code = match &error {
+                OutletError::Host(_) => Code::GuardIncomplete,
+                OutletError::Refused(_) | OutletError::Recording(_) => Code::OracleSpec,
+            };
+            Finding::new(code, error.to_string())
+        })?;
         let job = Job {
             layout,
             conditions,
@@ -454,11 +465,20 @@ impl ModuleRunner<'_> {
             seed: 0,
             wall_ms,
             strict_reads: self.strict_reads,
+            proxy: proxy.as_ref(),
             cancel: Arc::clone(&self.cancel),
         };
-        self.sandbox
-            .run(&job)
-            .map_err(|error| Finding::new(Code::GuardIncomplete, error.to_string()))
+        let ran = self.sandbox.run(&job);
+        let mut report =
+            ran.map_err(|error| Finding::new(Code::GuardIncomplete, error.to_string()))?;
+        let used = proxy.map(egress::Proxy::finish);
+        if let Some(missing) = used.as_ref().and_then(|used| used.missing.first())
+            && report.verdict == guard::Verdict::Fail
+        {
+            // The likeliest cause, which the module itself may not have said.
+            report.reason = format!("{}; {missing}: `module-gate run --record`", report.reason);
+        }
+        Ok(report)
     }
 }
 

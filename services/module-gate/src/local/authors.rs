@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use egress::replay::Recorded;
 use guard::{Capability, Category, Charge};
 use serde::Serialize;
 use serde_json::json;
 use wire::digest::Digest;
+use wire::egress::Egress;
 use wire::id::{AttemptKey, RunId};
 use wire::statement::{Code, Verdict};
 use wire::usage::Usage;
@@ -21,6 +23,8 @@ use crate::judging::judge::{self, Judgement};
 use crate::local::modules::{Local, copy_alone};
 use crate::module::manifest;
 use crate::request::{MAX_INPUT_BYTES, Request};
+use crate::sandbox::outlet::Way;
+use crate::upstreams::Allowed;
 
 const MAIN: &str = r#"// Reads one input, leaves one output. Time, randomness and identity come from the input and
 // LUMIO_SEED only.
@@ -112,6 +116,14 @@ pub struct Entry<'a> {
     pub out: Option<&'a Path>,
     /// Longest wall time in milliseconds.
     pub timeout_ms: u64,
+    /// Calls and tokens that it may use.
+    pub budgets: Usage,
+    /// What of services is allowed.
+    pub allowed: Arc<Allowed>,
+    /// Where the answers of its services come from.
+    pub way: Way,
+    /// Where to put a recording of them.
+    pub record: Option<&'a Path>,
 }
 
 /// What a run of the entry came to.
@@ -125,6 +137,11 @@ pub struct EntryReport {
     pub reason: Option<String>,
     /// Wall time in milliseconds.
     pub runtime_ms: u64,
+    /// Calls and tokens that a run would be charged for.
+    pub usage: Usage,
+    /// What it asked of services.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
     /// What it left.
     pub outputs: Vec<EntryOutput>,
     /// What it did or tried.
@@ -167,6 +184,7 @@ pub fn run_entry(local: &Local<'_>, entry: &Entry<'_>) -> anyhow::Result<EntryRe
     let run: RunId = chassis::clock::new_uuid().to_string().parse()?;
     let request = Request {
         key: AttemptKey::new(run, 1),
+        agent: None,
         vault_run_id: None,
         user: "local".to_owned(),
         workflow_id: "local".to_owned(),
@@ -174,13 +192,19 @@ pub fn run_entry(local: &Local<'_>, entry: &Entry<'_>) -> anyhow::Result<EntryRe
         input_digest: Digest::of(&input),
         input,
         seed: entry.seed,
-        budgets: Usage { runtime_ms: entry.timeout_ms, ..Usage::default() },
+        budgets: Usage { runtime_ms: entry.timeout_ms, ..entry.budgets },
         wall_limit_ms: entry.timeout_ms,
         deadline_unix: u64::MAX,
     };
     let limit = WallLimit::Operator(entry.timeout_ms);
-    let done = attempt::run(local.sandbox, &workspace, &request, limit, Arc::clone(&local.cancel))?;
+    let limit = (limit, entry.way);
+    let mut sandbox = local.sandbox.clone();
+    sandbox.allowed = Arc::clone(&entry.allowed);
+    let done = attempt::run(&sandbox, &workspace, &request, limit, Arc::clone(&local.cancel))?;
     local.check_complete()?;
+    if let Some(path) = entry.record {
+        write_recording(path, &done.recorded)?;
+    }
 
     if let Some(out) = entry.out {
         for output in &done.outputs {
@@ -200,9 +224,23 @@ pub fn run_entry(local: &Local<'_>, entry: &Entry<'_>) -> anyhow::Result<EntryRe
         code: done.finding.as_ref().map(|finding| finding.code),
         reason: done.finding.map(|finding| finding.reason),
         runtime_ms: done.wall_ms,
+        usage: Usage { runtime_ms: done.wall_ms, ..done.used },
+        egress: done.egress,
         outputs: outputs.collect(),
         effects: done.observations.attributed().to_vec(),
     })
+}
+
+/// Writes answers as lines of a recording, in place of what was there.
+fn write_recording(path: &Path, recorded: &[Recorded]) -> anyhow::Result<()> {
+    let mut text = String::new();
+    for one in recorded {
+        text.push_str(&serde_json::to_string(one)?);
+        text.push('\n');
+    }
+    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))
+        .and_then(|()| fs::write(path, text))
+        .with_context(|| format!("--record: cannot write {}", path.display()))
 }
 
 /// The first line of a text, escaped and cut.
@@ -216,6 +254,24 @@ pub fn run_text(report: &EntryReport) -> String {
     let code = report.code.map_or_else(String::new, |code| format!(" {code}"));
     let mut lines = vec![format!("{}{code} after {} ms", report.verdict, report.runtime_ms)];
     lines.extend(report.reason.iter().map(|reason| format!("  reason   {reason}")));
+    for upstream in report.egress.iter().flat_map(|egress| &egress.upstreams) {
+        lines.push(format!(
+            "  upstream {}: {} calls, {} refused, {} + {} tokens, {} bytes sent, {} received, {} ms{}",
+            upstream.name,
+            upstream.calls,
+            upstream.refused,
+            upstream.llm_in,
+            upstream.llm_out,
+            upstream.request_bytes,
+            upstream.response_bytes,
+            upstream.wall_ms,
+            if upstream.inconclusive > 0 {
+                format!(", {} without a certain usage", upstream.inconclusive)
+            } else {
+                String::new()
+            }
+        ));
+    }
     for output in &report.outputs {
         let preview = output.preview.as_ref().map_or_else(String::new, |text| format!("  {text}"));
         lines.push(format!(

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::module::document::{Invalid, Schema, compile, inside};
+use crate::module::upstream::{self, Upstream};
 
 /// Name of the document in the module's folder.
 pub const FILE: &str = "module.json";
@@ -41,6 +42,9 @@ pub struct Manifest {
     /// Declared side effects, in the vocabulary of the guard.
     #[serde(default)]
     pub side_effects: Vec<String>,
+    /// Services that it reaches by way of the gate's proxy.
+    #[serde(default)]
+    pub upstreams: Vec<Upstream>,
     /// Declared tests.
     #[serde(default)]
     pub tests: Vec<Test>,
@@ -97,6 +101,10 @@ pub fn parse(bytes: &[u8]) -> Result<Manifest, Invalid> {
         *entry = inside("", entry).filter(|path| !path.is_empty()).ok_or_else(|| {
             Invalid::one(FILE, format!("/entry: {entry:?} lies outside the module"))
         })?;
+    }
+    let mistakes = upstream::mistakes(&manifest.upstreams, &manifest.side_effects);
+    if !mistakes.is_empty() {
+        return Err(Invalid { file: FILE.to_owned(), mistakes });
     }
     Ok(manifest)
 }

@@ -6,19 +6,23 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
-use guard::{Capability, Command, GuardError, Limits, Policy, Reads, Report};
+use egress::{Engine, Proxy};
+use guard::{Capability, Command, Destinations, GuardError, Limits, Policy, Reads, Report};
 use seal::tree::Limits as TreeLimits;
+use wire::egress::UpstreamKind;
 
 use crate::module::manifest::Manifest;
+use crate::module::upstream::Upstream;
 use crate::module::variation::Variation;
 use crate::sandbox::conditions::{Conditions, NotVaried};
 use crate::sandbox::memory::MemoryFolder;
 use crate::sandbox::processors::{self, ProcessorLease, Processors};
 use crate::sandbox::repository;
 use crate::sandbox::workspace::{Layout, make_dir};
+use crate::upstreams::Allowed;
 
 /// What every program of a module may use at most, beside its wall time.
 pub const LIMITS: Limits = Limits {
@@ -39,6 +43,8 @@ const PROCESSORS: u64 = 64;
 pub(crate) const PROGRAMS: [&str; 5] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"];
 /// Where the system's programs are looked up by their name.
 pub(crate) const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// Stands where an SDK expects a credential. Whatever a module sends there is dropped.
+const PLACEHOLDER: &str = "lumio-proxy-holds-the-key";
 const NODE_SUFFIXES: [&str; 3] = [".mjs", ".js", ".cjs"];
 
 /// Where modules run.
@@ -57,6 +63,10 @@ pub struct Sandbox {
     pub limits: Limits,
     /// How large a module may be.
     pub tree_limits: TreeLimits,
+    /// What the operator lets modules use of the network.
+    pub allowed: Arc<Allowed>,
+    /// Where proxies do their work, once the first is needed.
+    engine: Arc<OnceLock<Engine>>,
     /// A folder in memory, for the order of listings; none where the host gives none that serves.
     pub memory: Option<Arc<MemoryFolder>>,
 }
@@ -84,6 +94,8 @@ pub struct Job<'a> {
     pub wall_ms: u64,
     /// Whether reads outside module, runtime, input and system list are denied (M4).
     pub strict_reads: bool,
+    /// The proxy that leads to the services it names, if it names any.
+    pub proxy: Option<&'a Proxy>,
     /// Set from outside to end it.
     pub cancel: Arc<AtomicBool>,
 }
@@ -98,6 +110,7 @@ impl Sandbox {
         let processors = pin.then(Processors::new);
         let (limits, tree_limits) = (LIMITS, TreeLimits::MODULE);
         let memory = MemoryFolder::create().map(Arc::new);
+        let (allowed, engine) = (Arc::default(), Arc::default());
         let found = look_up(node, path)
             .ok_or_else(|| format!("{} is no program on this machine", node.display()))?;
         let made = make_dir(scratch).and_then(|()| scratch.canonicalize());
@@ -105,7 +118,17 @@ impl Sandbox {
             made.map_err(|error| format!("cannot make {}: {error}", scratch.display()))?;
         if !drops_root() {
             let (path, node) = (search_path(&found), found);
-            return Ok(Self { scratch, node, path, processors, limits, tree_limits, memory });
+            return Ok(Self {
+                scratch,
+                node,
+                path,
+                processors,
+                limits,
+                tree_limits,
+                memory,
+                allowed,
+                engine,
+            });
         }
         if let Some(blocked) = blocked(&scratch) {
             return Err(format!(
@@ -120,7 +143,20 @@ impl Sandbox {
                 .map_err(|error| format!("cannot copy {}: {error}", found.display()))?,
         };
         let path = search_path(&node);
-        Ok(Self { scratch, node, path, processors, limits, tree_limits, memory })
+        Ok(Self { scratch, node, path, processors, limits, tree_limits, memory, allowed, engine })
+    }
+
+    /// Where proxies do their work.
+    ///
+    /// # Errors
+    /// The host's own.
+    pub fn engine(&self) -> io::Result<&Engine> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let made = Engine::start()?;
+        // Another may have been faster; then this one ends.
+        Ok(self.engine.get_or_init(|| made))
     }
 
     /// Runs the job to its end. Blocking.
@@ -197,6 +233,11 @@ impl Sandbox {
                     .map(|(name, value)| (name, value.into())),
             );
         }
+        env.extend(
+            variables(&job.manifest.upstreams)
+                .into_iter()
+                .map(|(name, value)| (name, value.into())),
+        );
         env.extend(job.env.iter().map(|(name, value)| (name.clone(), value.into())));
         for (name, value) in &job.conditions.env {
             match value {
@@ -223,6 +264,16 @@ impl Sandbox {
         policy.fixed_addresses = job.conditions.fixed_addresses;
         policy.hostname.clone_from(&job.conditions.hostname);
         policy.declared = declared(job.manifest);
+        policy.destinations = match job.proxy {
+            Some(proxy) => Destinations::Proxy(guard::Proxy {
+                shown: egress::proxy::SHOWN,
+                listener: proxy.listener(),
+                admit: proxy.admit(),
+            }),
+            // Where other people's data is near, the services it names are the only way out (E1).
+            None if job.strict_reads => Destinations::None,
+            None => Destinations::Any,
+        };
         policy.reads = if job.strict_reads {
             let own = [self.node.clone(), job.layout.input.clone()];
             let excludes = job.layout.repository.iter().map(|place| place.excludes.clone());
@@ -241,6 +292,28 @@ impl Sandbox {
         policy.cancel = Some(Arc::clone(&job.cancel));
         policy
     }
+}
+
+/// What tells programs and the SDKs of services where those are: addresses of the proxy, and a word
+/// in place of a credential, which SDKs demand. The same in every run.
+fn variables(upstreams: &[Upstream]) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    for upstream in upstreams {
+        let address = format!("http://{}/{}", egress::proxy::SHOWN, upstream.name);
+        variables.push((upstream.variable(), address.clone()));
+        let sdk = match upstream.kind {
+            UpstreamKind::OpenAi => "OPENAI",
+            UpstreamKind::Anthropic => "ANTHROPIC",
+            UpstreamKind::Http => continue,
+        };
+        let name = format!("{sdk}_BASE_URL");
+        // The first of its kind is the one that an SDK uses by itself.
+        if !variables.iter().any(|(known, _)| *known == name) {
+            variables.push((name, address));
+            variables.push((format!("{sdk}_API_KEY"), PLACEHOLDER.to_owned()));
+        }
+    }
+    variables
 }
 
 /// Why `entry` of the module copied to the folder `module` cannot be started, if so.

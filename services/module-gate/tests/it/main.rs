@@ -5,6 +5,7 @@
 
 mod world;
 mod sql_metadata;
+mod egress;
 mod execute;
 mod refused;
 mod repository;

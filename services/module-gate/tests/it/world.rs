@@ -10,6 +10,7 @@ use chassis::grpc::{Client, Tokens, client};
 use chassis::{Secret, Service, clock};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use module_gate::config::Config;
+use module_gate::upstreams::Allowed;
 use seal::tree::{Limits, Tree};
 use tempfile::TempDir;
 use testkit::{TestBus, TestDb};
@@ -68,16 +69,20 @@ impl World {
             tokens: Tokens::parse(&format!("test:{TOKEN}")).unwrap(),
             concurrency: 2,
             pin_processors: true,
+            upstreams: Allowed::default(),
             log_level: "info".to_owned(),
             lease: Duration::from_secs(2),
         }
     }
 
     pub async fn serve(&self) -> Running {
-        let config = self.config();
+        self.serve_with(&self.config()).await
+    }
+
+    pub async fn serve_with(&self, config: &Config) -> Running {
         let service = Service::default();
-        let sandbox = module_gate::prepare_sandbox(&config).unwrap();
-        let address = module_gate::start(&config, sandbox, &service).await.unwrap();
+        let sandbox = module_gate::prepare_sandbox(config).unwrap();
+        let address = module_gate::start(config, sandbox, &service).await.unwrap();
         Running { service: Some(service), ..Running::at(address) }
     }
 
@@ -191,6 +196,7 @@ pub fn request(module: Digest, input: &serde_json::Value) -> ExecuteRequest {
         budgets: Some(Usage { llm_in: 0, llm_out: 0, http_calls: 0, runtime_ms: 30_000 }),
         wall_limit_ms: 60_000,
         deadline_unix: u64::try_from(clock::now().unix_timestamp()).unwrap() + 3_600,
+        agent_id: 0,
     }
 }
 

@@ -157,6 +157,7 @@ pub fn execution(run_id: RunId) -> Execution {
         usage,
         guard: guard(),
         effects: Effects::default(),
+        egress: None,
         exit: Exit::Code(0),
         verdict: Verdict::Pass,
         code: None,

@@ -181,6 +181,7 @@ mod tests {
             usage: Usage { runtime_ms: 10, ..Usage::default() },
             guard: guard(),
             effects: Effects::default(),
+            egress: None,
             exit: Exit::Code(0),
             verdict: Verdict::Pass,
             code: None,

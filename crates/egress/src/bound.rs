@@ -1,0 +1,524 @@
+//! The most tokens that a request can use, from what it holds alone (E4).
+//!
+//! A token stands for at least one byte of text, so the UTF-8 bytes of all text that is sent bound
+//! the tokens read, beside what a service adds by itself: that is the operator's allowance. Nothing
+//! is estimated. What has no such bound is refused, and so is every member that is not known here,
+//! unless the operator states a maximum.
+
+use serde_json::{Value, json};
+
+use crate::body::Body;
+use crate::route::{Allowance, Endpoint};
+
+/// Members that neither are text for the model nor point to any.
+const SETTINGS: &[&str] = &[
+    "model",
+    "stream",
+    "stream_options",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "n",
+    "best_of",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "seed",
+    "user",
+    "metadata",
+    "store",
+    "parallel_tool_calls",
+    "service_tier",
+    "reasoning_effort",
+    "verbosity",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "echo",
+    "encoding_format",
+    "dimensions",
+    "include",
+    "truncation",
+    "reasoning",
+    "thinking",
+    "text",
+    "cache_prompt",
+    "stop",
+    "stop_sequences",
+    "max_tool_calls",
+    "inference_geo",
+];
+/// Members whose text the model reads.
+const TEXTS: &[&str] = &["messages", "system", "prompt", "input", "instructions", "suffix"];
+/// Members that a service writes into the prompt in a form of its own.
+const TOOLS: &[&str] =
+    &["tools", "tool_choice", "functions", "function_call", "response_format", "output_config"];
+/// Members of a message or of a part of one that hold text, or a word of the protocol.
+const PARTS: &[&str] = &[
+    "role",
+    "content",
+    "name",
+    "type",
+    "text",
+    "refusal",
+    "tool_calls",
+    "tool_call_id",
+    "id",
+    "call_id",
+    "function",
+    "function_call",
+    "arguments",
+    "input",
+    "output",
+    "summary",
+    "status",
+    "reasoning",
+    "reasoning_content",
+    "thinking",
+    "signature",
+    "data",
+    "encrypted_content",
+    "tool_use_id",
+    "is_error",
+    "cache_control",
+    "annotations",
+    "logprobs",
+    "title",
+    "source",
+    "citations",
+    "media_type",
+    "context",
+    "phase",
+    "caller",
+];
+/// Kinds of a message or part whose members are all text.
+const KINDS: &[&str] = &[
+    "message",
+    "text",
+    "refusal",
+    "input_text",
+    "output_text",
+    "summary_text",
+    "reasoning_text",
+    "function",
+    "function_call",
+    "function_call_output",
+    "custom",
+    "custom_tool_call",
+    "custom_tool_call_output",
+    "reasoning",
+    "tool_use",
+    "tool_result",
+    "thinking",
+    "redacted_thinking",
+    "document",
+    "search_result",
+    "ephemeral",
+    "content",
+];
+/// Most choices of one call.
+const MAX_CHOICES: u64 = 128;
+
+/// What a request can use at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// Tokens read.
+    pub input: u64,
+    /// Tokens written that it asks for, all choices together; none where it states no limit.
+    pub output: Option<u64>,
+    /// How many answers are written at once.
+    pub choices: u64,
+    /// Whether it writes tokens at all.
+    pub writes: bool,
+    /// Whether the answer is a stream.
+    pub streamed: bool,
+}
+
+/// Bounds a request.
+///
+/// # Errors
+/// Why it has no bound, or cannot be understood.
+pub fn bound(endpoint: Endpoint, body: &Body, allowance: &Allowance) -> Result<Bound, String> {
+    let mut text = Text { bytes: 0, unbounded: Vec::new() };
+    for name in body.names() {
+        let Some(value) = body.get(name) else { continue };
+        if name == "prompt" && value.is_object() {
+            // The id of a text that lies at the service.
+            text.unbounded.push("a prompt by its id".to_owned());
+        } else if TEXTS.contains(&name) {
+            text.add(value);
+        } else if TOOLS.contains(&name) {
+            text.add_tools(name, value);
+        } else if !SETTINGS.contains(&name) {
+            text.unbounded.push(format!("the member {name:?} is not known"));
+        } else if name == "text" || name == "thinking" || name == "reasoning" {
+            // A form of the answer may hold a schema; the others are words of the protocol.
+            text.bytes += length_of(value);
+        }
+    }
+    if body.value["background"] == true {
+        return Err("an answer in the background cannot be counted".to_owned());
+    }
+
+    let messages = ["messages", "input"].iter().filter_map(|name| body.get(name)?.as_array());
+    let messages = messages.map(Vec::len).sum::<usize>().max(1) as u64;
+    let mut input = text.bytes + allowance.call + messages.saturating_mul(allowance.message);
+    if TOOLS.iter().any(|name| body.get(name).is_some()) {
+        input = input.saturating_add(allowance.tools);
+    }
+    match (text.unbounded.first(), allowance.unbounded) {
+        (None, _) => {}
+        (Some(_), Some(each)) => {
+            input = input.saturating_add(each.saturating_mul(text.unbounded.len() as u64));
+        }
+        (Some(first), None) => {
+            return Err(format!("the tokens of this request have no bound: {first}"));
+        }
+    }
+
+    let writes = !matches!(endpoint, Endpoint::Embeddings);
+    let choices = if writes { choices(endpoint, body)? } else { 0 };
+    let output = if writes { stated_limit(endpoint, body)? } else { Some(0) };
+    let output = output.map(|limit| limit.saturating_mul(choices));
+    Ok(Bound { input, output, choices, writes, streamed: body.value["stream"] == true })
+}
+
+/// Writes the granted limit into the request, and asks for the record of tokens in a stream.
+/// Answers whether the record is one that the module did not ask for.
+///
+/// # Errors
+/// The request cannot be answered within the limit.
+pub fn limit(
+    endpoint: Endpoint,
+    body: &mut Body,
+    bound: &Bound,
+    granted: u64,
+) -> Result<bool, String> {
+    if bound.writes {
+        // Rounded down: all choices together stay within what was granted.
+        let each = granted / bound.choices.max(1);
+        if each == 0 {
+            return Err("the budget leaves no token to write for every answer asked for".to_owned());
+        }
+        let thinking = body.value["thinking"]["budget_tokens"].as_u64().unwrap_or(0);
+        if endpoint == Endpoint::Messages && thinking > 0 && thinking >= each {
+            return Err(format!(
+                "its {thinking} tokens of thinking leave none of {each} to answer"
+            ));
+        }
+        let names = limit_names(endpoint);
+        let stated: Vec<&str> =
+            names.iter().copied().filter(|name| body.get(name).is_some()).collect();
+        let written = if stated.is_empty() { &names[..1] } else { &stated[..] };
+        for name in written {
+            body.set(name, json!(each));
+        }
+    }
+
+    let can_ask = matches!(endpoint, Endpoint::Chat | Endpoint::Completions);
+    if !(bound.streamed && can_ask) || body.value["stream_options"]["include_usage"] == true {
+        return Ok(false);
+    }
+    let mut options = match body.get("stream_options") {
+        Some(Value::Object(options)) => options.clone(),
+        None => serde_json::Map::new(),
+        Some(_) => return Err("\"stream_options\" is no object".to_owned()),
+    };
+    options.insert("include_usage".to_owned(), Value::Bool(true));
+    body.set("stream_options", Value::Object(options));
+    Ok(true)
+}
+
+/// Members that limit what is written; the first is set where none is.
+fn limit_names(endpoint: Endpoint) -> &'static [&'static str] {
+    match endpoint {
+        // The second is the older name, the only one that some servers know.
+        Endpoint::Chat => &["max_completion_tokens", "max_tokens"],
+        Endpoint::Responses => &["max_output_tokens"],
+        _ => &["max_tokens"],
+    }
+}
+
+/// The least of the limits that the request states.
+fn stated_limit(endpoint: Endpoint, body: &Body) -> Result<Option<u64>, String> {
+    let mut least: Option<u64> = None;
+    for name in limit_names(endpoint) {
+        let Some(value) = body.get(name) else { continue };
+        let value = value.as_u64().ok_or_else(|| format!("{name:?} is no whole number"))?;
+        least = Some(least.map_or(value, |known| known.min(value)));
+    }
+    Ok(least)
+}
+
+/// How many answers are written for one request.
+fn choices(endpoint: Endpoint, body: &Body) -> Result<u64, String> {
+    let number = |name: &str| match body.get(name) {
+        None => Ok(1),
+        Some(value) => match value.as_u64() {
+            Some(number @ 1..=MAX_CHOICES) => Ok(number),
+            _ => Err(format!("{name:?} is no whole number from 1 to {MAX_CHOICES}")),
+        },
+    };
+    match endpoint {
+        Endpoint::Chat => number("n"),
+        Endpoint::Completions => {
+            let prompts = match body.get("prompt") {
+                // A list of numbers is one prompt.
+                Some(Value::Array(list)) if !list.iter().all(Value::is_number) => list.len() as u64,
+                _ => 1,
+            };
+            Ok(number("n")?.max(number("best_of")?).saturating_mul(prompts.max(1)))
+        }
+        _ => Ok(1),
+    }
+}
+
+/// All text of a request, and what in it has no bound.
+struct Text {
+    bytes: u64,
+    unbounded: Vec<String>,
+}
+
+impl Text {
+    /// Counts what a model reads of a message, a part, or a list of them.
+    fn add(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.bytes += text.len() as u64,
+            // A prompt may be given as tokens.
+            Value::Number(_) => self.bytes += 1,
+            Value::Array(list) => list.iter().for_each(|one| self.add(one)),
+            Value::Object(members) => {
+                let kind = members.get("type").and_then(Value::as_str);
+                if let Some(kind) = kind
+                    && !KINDS.contains(&kind)
+                {
+                    self.unbounded.push(format!("a part of type {kind:?}"));
+                    return;
+                }
+                for (name, value) in members {
+                    match name.as_str() {
+                        // What a tool is called with is an object of the module's own.
+                        "input" | "arguments" | "output" if kind.is_some() && !value.is_array() => {
+                            self.bytes += length_of(value);
+                        }
+                        "source" => self.add_source(value),
+                        name if PARTS.contains(&name) => self.add(value),
+                        _ if value.is_null() => {}
+                        name => self.unbounded.push(format!("the member {name:?} of a message")),
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// Where a document comes from: only its text is here.
+    fn add_source(&mut self, value: &Value) {
+        match (value, value["type"].as_str()) {
+            (Value::String(text), _) => self.bytes += text.len() as u64,
+            (_, Some("text" | "content")) => {
+                self.add(&value["data"]);
+                self.add(&value["content"]);
+            }
+            (_, kind) => {
+                let kind = kind.unwrap_or("none");
+                self.unbounded.push(format!("a document from a source of type {kind:?}"));
+            }
+        }
+    }
+
+    /// Counts what is offered to the model, as JSON. Tools that run at the service read what nobody
+    /// here can count.
+    fn add_tools(&mut self, name: &str, value: &Value) {
+        self.bytes += length_of(value);
+        for tool in value.as_array().into_iter().flatten().filter(|_| name == "tools") {
+            match tool["type"].as_str() {
+                None | Some("function" | "custom") => {}
+                Some(kind) => self.unbounded.push(format!("a tool of type {kind:?}")),
+            }
+        }
+    }
+}
+
+fn length_of(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => text.len() as u64,
+        value => value.to_string().len() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NONE: Allowance = Allowance { message: 0, call: 0, tools: 0, unbounded: None };
+
+    fn body(value: &Value) -> Body {
+        Body::parse(value.to_string().as_bytes()).unwrap()
+    }
+
+    fn of(endpoint: Endpoint, value: &Value) -> Result<Bound, String> {
+        bound(endpoint, &body(value), &NONE)
+    }
+
+    #[test]
+    fn all_text_counts_by_its_bytes() {
+        let chat = json!({ "model": "m", "messages": [
+            { "role": "user", "content": "é1" },
+            { "role": "user", "content": [{ "type": "text", "text": "abc" }] },
+        ] });
+        // Twice the role, three bytes, the kind of the part, three bytes.
+        assert_eq!(of(Endpoint::Chat, &chat).unwrap().input, 4 + 3 + 4 + 4 + 3);
+        let allowance = Allowance { message: 10, call: 5, ..NONE };
+        assert_eq!(bound(Endpoint::Chat, &body(&chat), &allowance).unwrap().input, 18 + 25);
+
+        let tokens = json!({ "model": "m", "prompt": [1, 2, 3], "max_tokens": 2 });
+        let bounded = of(Endpoint::Completions, &tokens).unwrap();
+        assert_eq!((bounded.input, bounded.output), (3, Some(2)));
+        let lists = json!({ "model": "m", "prompt": ["ab", "c"], "max_tokens": 2, "n": 3 });
+        let bounded = of(Endpoint::Completions, &lists).unwrap();
+        assert_eq!((bounded.input, bounded.output, bounded.choices), (3, Some(12), 6));
+        let embedding = of(Endpoint::Embeddings, &json!({ "model": "m", "input": "four" }));
+        assert_eq!(embedding.unwrap().output, Some(0));
+    }
+
+    #[test]
+    fn what_has_no_bound_is_refused_unless_the_operator_states_one() {
+        let part = |part: Value| json!({ "messages": [{ "role": "user", "content": [part] }] });
+        let cases = [
+            (Endpoint::Chat, part(json!({ "type": "image_url", "image_url": { "url": "x" } }))),
+            (Endpoint::Chat, part(json!({ "type": "input_audio", "input_audio": {} }))),
+            (Endpoint::Chat, part(json!({ "type": "file", "file": { "file_id": "f" } }))),
+            (
+                Endpoint::Chat,
+                json!({ "messages": [{ "role": "assistant", "audio": { "id": "a" } }] }),
+            ),
+            (Endpoint::Chat, json!({ "messages": [], "web_search_options": {} })),
+            (Endpoint::Chat, json!({ "messages": [], "modalities": ["audio"] })),
+            (Endpoint::Chat, json!({ "messages": [], "prediction": { "type": "content" } })),
+            (Endpoint::Responses, json!({ "input": "a", "previous_response_id": "r" })),
+            (Endpoint::Responses, json!({ "input": "a", "conversation": "c" })),
+            (Endpoint::Responses, json!({ "input": [{ "type": "item_reference", "id": "i" }] })),
+            (Endpoint::Responses, json!({ "input": "a", "tools": [{ "type": "web_search" }] })),
+            (Endpoint::Responses, json!({ "prompt": { "id": "p" }, "input": "a" })),
+            (Endpoint::Messages, part(json!({ "type": "image", "source": { "type": "url" } }))),
+            (Endpoint::Messages, part(json!({ "type": "document", "source": { "type": "file" } }))),
+            (Endpoint::Messages, json!({ "messages": [], "mcp_servers": [{}] })),
+            (Endpoint::Messages, json!({ "messages": [], "container": "c" })),
+            (Endpoint::Messages, json!({ "messages": [], "tools": [{ "type": "bash_20250124" }] })),
+        ];
+        for (endpoint, value) in cases {
+            let error = of(endpoint, &value).unwrap_err();
+            assert!(error.contains("no bound"), "{value}: {error}");
+            let allowance = Allowance { unbounded: Some(1_000), ..NONE };
+            let bounded = bound(endpoint, &body(&value), &allowance).unwrap();
+            assert!(bounded.input >= 1_000, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_clients_send_has_a_bound() {
+        let tool = json!({ "type": "function", "function": { "name": "f", "parameters": {} } });
+        for (endpoint, value) in [
+            (
+                Endpoint::Chat,
+                json!({ "model": "m", "temperature": 0, "tools": [tool], "messages": [
+                { "role": "assistant", "content": null, "refusal": null, "tool_calls": [
+                    { "id": "1", "type": "function", "function": { "name": "f", "arguments": "{}" } }] },
+                { "role": "tool", "tool_call_id": "1", "content": "4" }] }),
+            ),
+            (
+                Endpoint::Responses,
+                json!({ "model": "m", "input": [
+                { "role": "user", "content": [{ "type": "input_text", "text": "a" }] },
+                { "type": "function_call", "call_id": "1", "name": "f", "arguments": "{}" },
+                { "type": "function_call_output", "call_id": "1", "output": "4" }],
+                "reasoning": { "effort": "low" }, "text": { "format": { "type": "text" } } }),
+            ),
+            (
+                Endpoint::Messages,
+                json!({ "model": "m", "max_tokens": 9, "system": [
+                { "type": "text", "text": "s", "cache_control": { "type": "ephemeral" } }],
+                "tools": [{ "name": "f", "input_schema": { "type": "object" } }], "messages": [
+                { "role": "assistant", "content": [
+                    { "type": "thinking", "thinking": "t", "signature": "s" },
+                    { "type": "tool_use", "id": "1", "name": "f", "input": { "any": [1] } }] },
+                { "role": "user", "content": [
+                    { "type": "tool_result", "tool_use_id": "1", "content": "4" },
+                    { "type": "document", "source": { "type": "text", "media_type": "text/plain",
+                        "data": "long" } }] }] }),
+            ),
+        ] {
+            of(endpoint, &value).unwrap_or_else(|error| panic!("{value}: {error}"));
+        }
+    }
+
+    #[test]
+    fn limits_are_lowered_to_what_is_granted_and_never_raised() {
+        let lowered = |endpoint, value: Value, granted| {
+            let mut body = body(&value);
+            let bounded = bound(endpoint, &body, &NONE).unwrap();
+            let granted = bounded.output.map_or(granted, |asked| asked.min(granted));
+            limit(endpoint, &mut body, &bounded, granted).map(|_| body.value)
+        };
+        let chat = |more: Value| {
+            let mut value = json!({ "messages": [] });
+            value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            lowered(Endpoint::Chat, value, 10)
+        };
+        assert_eq!(chat(json!({})).unwrap()["max_completion_tokens"], 10);
+        assert_eq!(chat(json!({ "max_tokens": 99 })).unwrap()["max_tokens"], 10);
+        assert_eq!(chat(json!({ "max_tokens": 3 })).unwrap()["max_tokens"], 3);
+        let both = chat(json!({ "max_tokens": 99, "max_completion_tokens": 50 })).unwrap();
+        assert_eq!((&both["max_tokens"], &both["max_completion_tokens"]), (&json!(10), &json!(10)));
+        assert_eq!(chat(json!({ "n": 3 })).unwrap()["max_completion_tokens"], 3);
+        assert!(chat(json!({ "n": 11 })).is_err());
+        let thinking = json!({ "messages": [], "max_tokens": 99, "thinking": { "type": "enabled",
+            "budget_tokens": 50 } });
+        assert!(lowered(Endpoint::Messages, thinking, 40).is_err());
+        let responses = lowered(Endpoint::Responses, json!({ "input": "a" }), 7).unwrap();
+        assert_eq!(responses["max_output_tokens"], 7);
+    }
+
+    #[test]
+    fn a_stream_is_asked_for_its_record() {
+        let asked = |value: Value| {
+            let mut body = body(&value);
+            let bounded = bound(Endpoint::Chat, &body, &NONE).unwrap();
+            let hidden = limit(Endpoint::Chat, &mut body, &bounded, 5).unwrap();
+            (hidden, body.value["stream_options"].clone())
+        };
+        let on = json!({ "include_usage": true });
+        assert_eq!(asked(json!({ "messages": [] })), (false, Value::Null));
+        assert_eq!(asked(json!({ "messages": [], "stream": true })), (true, on.clone()));
+        let own = json!({ "messages": [], "stream": true, "stream_options": on });
+        assert_eq!(asked(own), (false, on.clone()));
+        let off =
+            json!({ "messages": [], "stream": true, "stream_options": { "include_usage": false } });
+        assert_eq!(asked(off), (true, on));
+    }
+
+    proptest! {
+        /// A text never has more bytes than its bound says, however it is spread over messages.
+        #[test]
+        fn no_text_escapes_the_bound(texts in proptest::collection::vec("\\PC{0,20}", 0..8)) {
+            let messages: Vec<Value> = texts.iter().enumerate().map(|(index, text)| match index % 3 {
+                0 => json!({ "role": "user", "content": text }),
+                1 => json!({ "role": "user", "content": [{ "type": "text", "text": text }] }),
+                _ => json!({ "role": "tool", "tool_call_id": "1", "content": text }),
+            }).collect();
+            let bytes: usize = texts.iter().map(String::len).sum();
+            let bounded = of(Endpoint::Chat, &json!({ "messages": messages })).unwrap();
+            prop_assert!(bounded.input >= bytes as u64);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What is kept of every call (E6): its line in the list, and its bodies where they are asked for.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use wire::egress::{Call, CallOutcome, Egress, UpstreamUse};
+
+use crate::meter::Reservation;
+use crate::route::Route;
+
+/// Most lines of a list. What is refused after that is only counted.
+pub const MAX_CALLS: usize = 10_000;
+/// Bytes of bodies after which nothing leaves any more.
+const MAX_BODIES: usize = 24 << 20;
+
+/// All calls of one execution.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    inner: Mutex<Inner>,
+    /// A call has ended.
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: Vec<Entry>,
+    pending: usize,
+    closed: bool,
+    unlisted: u64,
+    bodies: Vec<u8>,
+    budget: Option<String>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Pending(Call, Reservation),
+    Done(Call),
+}
+
+/// Bodies of one call.
+#[derive(Debug)]
+pub struct Bodies<'a> {
+    /// As it left.
+    pub request: &'a [u8],
+    /// As it came, decompressed and without credentials.
+    pub answer: &'a [u8],
+}
+
+/// Everything that was kept.
+#[derive(Debug)]
+pub struct Kept {
+    /// What the statement says.
+    pub egress: Egress,
+    /// The list.
+    pub list: Vec<u8>,
+    /// Bodies, one line for each call.
+    pub bodies: Vec<u8>,
+    /// The first thing that the run's budget stood against.
+    pub budget: Option<String>,
+}
+
+impl Evidence {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request is about to leave. `call` says what is known until then, for the case that it
+    /// never ends. Answers its place in the list.
+    ///
+    /// # Errors
+    /// There is no room for it, or the execution has ended: it must not leave.
+    pub fn begin(&self, mut call: Call, reservation: Reservation) -> Result<usize, String> {
+        let mut inner = self.inner();
+        if inner.closed {
+            return Err("the execution has ended".to_owned());
+        }
+        if inner.entries.len() >= MAX_CALLS {
+            return Err(format!("the list of calls is full: it has {MAX_CALLS} lines"));
+        }
+        if inner.bodies.len() >= MAX_BODIES {
+            return Err(format!("there is no room for bodies beyond {MAX_BODIES} bytes"));
+        }
+        let index = inner.entries.len();
+        call.index = index as u64;
+        inner.entries.push(Entry::Pending(call, reservation));
+        inner.pending += 1;
+        Ok(index)
+    }
+
+    /// A call has ended: `settle` completes its line. It is not called where the execution had
+    /// ended before.
+    pub fn end(
+        &self,
+        index: usize,
+        bodies: Option<Bodies<'_>>,
+        settle: impl FnOnce(&mut Call, Reservation),
+    ) {
+        let mut inner = self.inner();
+        let Some(entry) = inner.entries.get_mut(index) else { return };
+        let Entry::Pending(call, reservation) = entry else { return };
+        let (mut call, reservation) = (call.clone(), *reservation);
+        settle(&mut call, reservation);
+        *entry = Entry::Done(call);
+        if let Some(bodies) = bodies {
+            let line = line(index, &bodies);
+            inner.bodies.extend(line.to_string().into_bytes());
+            inner.bodies.push(b'\n');
+        }
+        inner.pending -= 1;
+        drop(inner);
+        self.ended.notify_all();
+    }
+
+    /// A request that does not leave.
+    pub fn refuse(&self, mut call: Call) {
+        let mut inner = self.inner();
+        if inner.closed {
+            return;
+        }
+        if inner.entries.len() >= MAX_CALLS {
+            inner.unlisted += 1;
+            return;
+        }
+        call.index = inner.entries.len() as u64;
+        call.outcome = CallOutcome::Refused;
+        inner.entries.push(Entry::Done(call));
+    }
+
+    /// The run's budget stood against something.
+    pub fn budget(&self, why: &str) {
+        self.inner().budget.get_or_insert_with(|| why.to_owned());
+    }
+
+    /// Waits for calls under way, at most as long as `patience`; then ends them by `settle`.
+    pub fn close(
+        &self,
+        routes: &[Route],
+        patience: Duration,
+        mut settle: impl FnMut(&mut Call, Reservation),
+    ) -> Kept {
+        let waited =
+            self.ended.wait_timeout_while(self.inner(), patience, |inner| inner.pending > 0);
+        let mut inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        inner.closed = true;
+        let mut calls = Vec::new();
+        for entry in &mut inner.entries {
+            if let Entry::Pending(call, reservation) = entry {
+                settle(call, *reservation);
+            }
+            let (Entry::Pending(call, _) | Entry::Done(call)) = entry;
+            calls.push(call.clone());
+            *entry = Entry::Done(call.clone());
+        }
+        let unlisted_refusals = inner.unlisted;
+        let bodies = std::mem::take(&mut inner.bodies);
+        let budget = inner.budget.clone();
+        drop(inner);
+
+        let mut list = Vec::new();
+        for call in &calls {
+            // A call has text keys and whole numbers.
+            list.extend(serde_json::to_vec(call).unwrap_or_default());
+            list.push(b'\n');
+        }
+        let root = wire::egress::root(&wire::egress::lines(&list));
+        let mut upstreams: Vec<UpstreamUse> = routes.iter().map(|one| sum(one, &calls)).collect();
+        upstreams.sort_by(|one, next| one.name.cmp(&next.name));
+        let listed = calls.len() as u64;
+        let egress = Egress { upstreams, listed, unlisted_refusals, root };
+        Kept { egress, list, bodies, budget }
+    }
+}
+
+fn line(index: usize, bodies: &Bodies<'_>) -> Value {
+    let text = |name: &str, bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => (name.to_owned(), Value::from(text)),
+        Err(_) => (format!("{name}_base64"), Value::from(STANDARD.encode(bytes))),
+    };
+    let mut line = json!({ "index": index });
+    for (name, value) in [text("request", bodies.request), text("answer", bodies.answer)] {
+        line[name] = value;
+    }
+    line
+}
+
+fn sum(route: &Route, calls: &[Call]) -> UpstreamUse {
+    let mut sums = UpstreamUse {
+        name: route.name.clone(),
+        kind: route.kind,
+        url: route.url.to_string(),
+        calls: 0,
+        refused: 0,
+        request_bytes: 0,
+        response_bytes: 0,
+        llm_in: 0,
+        llm_out: 0,
+        unbilled: 0,
+        inconclusive: 0,
+        wall_ms: 0,
+    };
+    for call in calls.iter().filter(|call| call.upstream == route.name) {
+        match call.outcome {
+            CallOutcome::Refused => sums.refused += 1,
+            CallOutcome::Complete => sums.calls += 1,
+            CallOutcome::Inconclusive => {
+                sums.calls += 1;
+                sums.inconclusive += 1;
+            }
+        }
+        sums.request_bytes += call.request_bytes;
+        sums.response_bytes += call.response_bytes;
+        sums.llm_in += call.llm_in;
+        sums.llm_out += call.llm_out;
+        sums.unbilled += call.unbilled;
+        sums.wall_ms += call.wall_ms;
+    }
+    sums
+}

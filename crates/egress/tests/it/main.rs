@@ -1,0 +1,11 @@
+//! The proxy between a real client and a service that a test writes byte by byte.
+
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+mod budgets;
+mod counting;
+mod faults;
+mod reconciliation;
+mod secrets;
+#[cfg(test)]
+mod world;

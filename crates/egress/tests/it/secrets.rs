@@ -1,0 +1,122 @@
+//! Credentials, redirects, and requests that could mean two things.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use egress::{Plan, Source};
+use serde_json::json;
+use testkit::upstream;
+use testkit::upstream::{answer, events};
+use wire::egress::UpstreamKind;
+
+use crate::world::{KEY, PLENTY, World, delta, fetch, route, usage};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_echoed_credential_is_removed_from_bodies_streams_and_headers() {
+    let service = upstream(|request| {
+        let sent = request.header("authorization").unwrap_or_default().to_owned();
+        if request.json()["stream"] == true {
+            return events([&*delta(&sent), &*usage(1, 1), "data: [DONE]"]);
+        }
+        let body = json!({ "error": { "message": format!("wrong key {sent}") } }).to_string();
+        let head = format!(
+            "HTTP/1.1 401 Unauthorized\r\nx-echo: {sent}\r\nset-cookie: account=1\r\n\
+             www-authenticate: Bearer\r\nx-request-id: 7\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        vec![testkit::Step::Send(head.into_bytes()), testkit::Step::KeepOpen]
+    });
+    let world = World::of(UpstreamKind::OpenAi, &service);
+    let body = json!({ "model": "m", "messages": [] });
+    let response = world.post("/chat/completions", &body).send().await.unwrap();
+    assert_eq!(response.status(), 401);
+    let names: Vec<_> = response.headers().keys().map(ToString::to_string).collect();
+    assert!(names.contains(&"x-request-id".to_owned()), "{names:?}");
+    for dropped in ["x-echo", "set-cookie", "www-authenticate"] {
+        assert!(!names.contains(&dropped.to_owned()), "{names:?}");
+    }
+    let text = response.text().await.unwrap();
+    assert!(text.contains("Bearer [credential removed]") && !text.contains(KEY), "{text}");
+    let (_, text) = world.chat(json!({ "stream": true })).await.unwrap();
+    assert!(text.contains("[credential removed]") && !text.contains(KEY), "{text}");
+    // Nor are they in the report: `finish` looks for them.
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_the_modules_own_call_or_nothing() {
+    let other = upstream(|_| answer("200 OK", "text/plain", "other"));
+    let elsewhere = other.url();
+    let service = upstream(move |request| {
+        let to = match request.target.as_str() {
+            "/api/within" => "/api/there?x=1".to_owned(),
+            "/api/above" => "/admin".to_owned(),
+            "/api/away" => format!("{elsewhere}/api/there"),
+            _ => return answer("200 OK", "text/plain", "there"),
+        };
+        let head = format!(
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"
+        );
+        vec![testkit::Step::Send(head.into_bytes()), testkit::Step::KeepOpen]
+    });
+    let url = format!("{}/api", service.url());
+    let world = World::with(route(UpstreamKind::Http, &url), PLENTY);
+    let response = world.get("/within").send().await.unwrap();
+    assert_eq!(response.headers()["location"], "/model/there?x=1");
+    for path in ["/above", "/away"] {
+        let (status, text) = fetch(world.get(path)).await.unwrap();
+        assert!(status == 502 && text.contains("somewhere else"), "{path}: {text}");
+    }
+    let (report, _) = world.finish().await;
+    assert_eq!(report.usage.http_calls, 3, "each that left is one");
+    assert!(other.arrived().is_empty());
+}
+
+/// Heads that two readers could understand in two ways never make two requests of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_smuggled() {
+    let service = upstream(|_| answer("200 OK", "text/plain", "ok"));
+    let world = World::of(UpstreamKind::Http, &service);
+    let hidden = "GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n";
+    for head in [
+        format!(
+            "POST /model/a HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ncontent-length: 40\r\n\r\n{hidden}"
+        ),
+        format!(
+            "POST /model/a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: xchunked\r\ncontent-length: 4\r\n\r\n{hidden}"
+        ),
+        format!(
+            "POST /model/a HTTP/1.1\r\nhost: x\r\ntransfer-encoding : chunked\r\n\r\n0\r\n\r\n{hidden}"
+        ),
+        format!("GET /model/a\r\n HTTP/1.1\r\nhost: x\r\n\r\n{hidden}"),
+        "GET /model/a HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+            .to_owned(),
+        "CONNECT 10.0.0.1:22 HTTP/1.1\r\nhost: 10.0.0.1:22\r\n\r\n".to_owned(),
+        "GET http://10.0.0.1/model/a HTTP/1.0\r\n\r\n".to_owned(),
+    ] {
+        let mut stream = TcpStream::connect(world.address()).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut text = Vec::new();
+        let _ = stream.read_to_end(&mut text);
+    }
+    let (report, _) = world.finish().await;
+    let arrived = service.arrived();
+    assert!(arrived.iter().all(|request| request.target == "/a"), "{arrived:?}");
+    assert!(arrived.iter().all(|request| request.header("upgrade").is_none()), "{arrived:?}");
+    assert_eq!(report.usage.http_calls, arrived.len() as u64);
+}
+
+/// Every process of the machine can connect to the proxy; only the guard's connections are served.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_the_guard_did_not_make_is_not_served() {
+    let service = upstream(|_| answer("200 OK", "text/plain", "ok"));
+    let route = route(UpstreamKind::Http, &service.url());
+    let client = egress::proxy::client(&route, &[]).unwrap();
+    let source = Source::Live(vec![client]);
+    let plan = Plan { routes: vec![route], budgets: PLENTY, source, records: false, open: false };
+    let world = World::plan(plan);
+    assert_eq!(fetch(world.get("/a")).await, None);
+    let (report, _) = world.finish().await;
+    assert_eq!((report.usage.http_calls, service.arrived().len()), (0, 0));
+}

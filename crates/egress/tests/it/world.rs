@@ -1,0 +1,125 @@
+//! A proxy over one service, and requests as a module would make them.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use egress::{Credential, Engine, Limits, Plan, Proxy, Report, Route, Source};
+use reqwest::{Client, RequestBuilder};
+use serde_json::{Value, json};
+use testkit::Upstream;
+use wire::Usage;
+use wire::egress::{Call, UpstreamKind, recompute};
+
+pub const KEY: &str = "sk-test-0123456789abcdef";
+pub const PLENTY: Usage =
+    Usage { llm_in: 1_000_000, llm_out: 1_000_000, http_calls: 10_000, runtime_ms: 0 };
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::start().unwrap());
+
+pub struct World {
+    proxy: Option<Proxy>,
+    client: Client,
+    base: String,
+}
+
+pub fn limits() -> Limits {
+    Limits {
+        idle: Duration::from_millis(400),
+        total: Duration::from_millis(1_500),
+        response_bytes: 1 << 20,
+        ..Limits::default()
+    }
+}
+
+pub fn route(kind: UpstreamKind, url: &str) -> Route {
+    let (header, prefix) = match kind {
+        UpstreamKind::Anthropic => ("x-api-key", ""),
+        _ => ("authorization", "Bearer "),
+    };
+    Route {
+        name: "model".to_owned(),
+        kind,
+        url: url.parse().unwrap(),
+        models: Vec::new(),
+        methods: Vec::new(),
+        paths: Vec::new(),
+        keeps_bodies: true,
+        credential: Some(Credential::new(header, prefix, KEY.to_owned().into()).unwrap()),
+        limits: limits(),
+    }
+}
+
+impl World {
+    pub fn of(kind: UpstreamKind, upstream: &Upstream) -> Self {
+        Self::with(route(kind, &upstream.url()), PLENTY)
+    }
+
+    pub fn with(route: Route, budgets: Usage) -> Self {
+        let client = egress::proxy::client(&route, &[]).unwrap();
+        let source = Source::Live(vec![client]);
+        Self::plan(Plan { routes: vec![route], budgets, source, records: true, open: true })
+    }
+
+    pub fn plan(plan: Plan) -> Self {
+        let proxy = Proxy::start(&ENGINE, plan).unwrap();
+        let base = format!("http://{}", proxy.listener());
+        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        Self { proxy: Some(proxy), client: client.build().unwrap(), base }
+    }
+
+    pub fn address(&self) -> std::net::SocketAddrV4 {
+        self.proxy.as_ref().unwrap().listener()
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}/model{path}", self.base))
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.client.post(format!("{}/model{path}", self.base)).json(body)
+    }
+
+    /// Status and body; nothing where the answer broke off.
+    pub async fn chat(&self, more: Value) -> Option<(u16, String)> {
+        fetch(self.post("/chat/completions", &chat(more))).await
+    }
+
+    /// What was done, after it was recomputed from the list as a verifier does.
+    pub async fn finish(mut self) -> (Report, Vec<Call>) {
+        let proxy = self.proxy.take().unwrap();
+        let report = tokio::task::spawn_blocking(|| proxy.finish()).await.unwrap();
+        let calls = recompute(&report.list, &report.egress).unwrap();
+        let listed = String::from_utf8_lossy(&report.list);
+        let bodies = String::from_utf8_lossy(&report.bodies);
+        assert!(!listed.contains(KEY) && !bodies.contains(KEY), "the credential is nowhere");
+        (report, calls)
+    }
+}
+
+pub async fn fetch(request: RequestBuilder) -> Option<(u16, String)> {
+    let response = request.send().await.ok()?;
+    let status = response.status().as_u16();
+    Some((status, response.text().await.ok()?))
+}
+
+pub fn chat(more: Value) -> Value {
+    let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hello" }] });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+pub fn completion(read: u64, written: u64) -> Value {
+    json!({ "id": "1", "choices": [{ "message": { "content": "hi" } }],
+        "usage": { "prompt_tokens": read, "completion_tokens": written,
+            "total_tokens": read + written } })
+}
+
+pub fn delta(text: &str) -> String {
+    format!("data: {}", json!({ "choices": [{ "delta": { "content": text } }], "usage": null }))
+}
+
+pub fn usage(read: u64, written: u64) -> String {
+    let usage = json!({ "prompt_tokens": read, "completion_tokens": written,
+        "total_tokens": read + written });
+    format!("data: {}", json!({ "choices": [], "usage": usage }))
+}
