@@ -48,8 +48,8 @@ export function explain(error: unknown): Explained {
 }
 
 /** Foreign text for a person: control characters and marks that turn text around are shown, not obeyed (R18). */
-export const visible = (text: string): string =>
-  text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (mark) =>
+export const visible = (text: string | undefined | null): string =>
+  (text ?? "").replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (mark) =>
     mark === "\n" || mark === "\t"
       ? mark
       : `\\u${mark.codePointAt(0)!.toString(16).padStart(4, "0")}`,

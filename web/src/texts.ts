@@ -400,7 +400,9 @@ export const texts = {
     module: "Module",
     verdict: "Verdict",
     effects: "Side effects",
-    runs: "Runs",
+    attempts: "Attempts",
+    escrow: "Escrow",
+    compared: "Compared",
     issued: "Issued",
     pack: "Pack",
     seal: "Seal",
@@ -542,6 +544,10 @@ export const errorTexts: Record<string, ErrorText> = {
   },
   DEADLINE_PASSED: { means: "The run's deadline passed.", todo: "Reclaim the escrow, then retry." },
   CANCELLED: { means: "The run was called off.", todo: "Start a new one if you still want it." },
+  E_UPSTREAM_REFUSED: {
+    means: "The module needs a service that this operator does not allow. It was never started.",
+    todo: "Ask the operator, or choose another agent. Nothing was charged.",
+  },
   EXECUTOR_MISSING: {
     means: "Nothing here can execute modules.",
     todo: "Tell the operator, then retry.",

@@ -201,7 +201,7 @@ export interface PackRow {
   packId: string;
   sealDigest: string;
   factsRef: string;
-  outcome: string;
+  escrow: Escrow;
   createdAt: string;
   endedAt?: string;
 }
@@ -213,9 +213,17 @@ export interface PackCheck {
 
 export interface VerdictRow {
   manifestHash: string;
-  runs: number;
+  attempts: number;
   lastUsedAt?: string;
   verdict?: Verdict;
+}
+
+/** What a comparison of database, chain, events and gates found. */
+export interface Reconciliation {
+  checkedAt?: string;
+  broken?: boolean;
+  compared?: Record<string, number>;
+  findings?: Record<string, unknown>[];
 }
 
 /** A refusal of the gateway (RFC 9457), or an answer that is none. */
@@ -345,5 +353,5 @@ export class Gateway {
   checkPack = (runId: string, attempt: number) =>
     this.get<PackCheck>(`/operator/packs/${encodeURIComponent(runId)}/check?attempt=${attempt}`);
   verdicts = () => this.get<VerdictRow[]>("/operator/verdicts");
-  reconciliation = () => this.get<unknown>("/operator/reconciliation");
+  reconciliation = () => this.get<Reconciliation>("/operator/reconciliation");
 }

@@ -226,38 +226,50 @@ function DeadPanel() {
   );
 }
 
-/** What reconciliation stores is open to new members, so they are shown by their names. */
+/** A finding's members are shown by their names: there may be more of them. */
 function ReconciliationPanel() {
   const { gateway } = useApp();
-  const rowsOf = (data: unknown): Record<string, unknown>[] => {
-    const found = (data ?? {}) as { findings?: unknown };
-    const list = Array.isArray(data) ? data : found.findings;
-    return Array.isArray(list) ? list : [];
-  };
   return (
-    <Panel
-      name="reconciliation"
-      load={gateway.reconciliation}
-      isEmpty={(data) => rowsOf(data).length === 0}
-      empty={t.reconciliationEmpty}
-    >
-      {(data) => {
-        const rows = rowsOf(data);
-        const heads = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-        const text = (value: unknown) =>
-          visible(typeof value === "string" ? value : (JSON.stringify(value) ?? texts.common.none));
-        return (
-          <Table
-            label={t.tabs.reconciliation}
-            heads={heads}
-            rows={rows.map((row) => ({
-              key: JSON.stringify(row),
-              cells: heads.map((head) => text(row[head])),
-            }))}
-          />
-        );
-      }}
+    <Panel name="reconciliation" load={gateway.reconciliation} isEmpty={() => false} empty="">
+      {({ checkedAt, compared = {}, findings = [] }) => (
+        <>
+          <dl className="figures">
+            {Object.entries(compared).map(([name, value]) => (
+              <div key={name}>
+                <dt>{visible(name)}</dt>
+                <dd>{String(value)}</dd>
+              </div>
+            ))}
+          </dl>
+          {checkedAt && (
+            <p className="help">
+              {t.compared} <When at={checkedAt} />
+            </p>
+          )}
+          {findings.length === 0 ? (
+            <Empty title={t.reconciliationEmpty} />
+          ) : (
+            <Findings findings={findings} />
+          )}
+        </>
+      )}
     </Panel>
+  );
+}
+
+function Findings({ findings }: { findings: Record<string, unknown>[] }) {
+  const heads = [...new Set(findings.flatMap((finding) => Object.keys(finding)))];
+  const text = (value: unknown) =>
+    visible(typeof value === "string" ? value : (JSON.stringify(value) ?? texts.common.none));
+  return (
+    <Table
+      label={t.tabs.reconciliation}
+      heads={heads}
+      rows={findings.map((finding) => ({
+        key: JSON.stringify(finding),
+        cells: heads.map((head) => text(finding[head])),
+      }))}
+    />
   );
 }
 
@@ -273,14 +285,14 @@ function VerdictsPanel() {
       {(rows) => (
         <Table
           label={t.tabs.verdicts}
-          heads={[t.module, t.verdict, t.effects, t.runs, t.issued]}
-          rows={rows.map(({ manifestHash, runs, verdict }) => ({
+          heads={[t.module, t.verdict, t.effects, t.attempts, t.issued]}
+          rows={rows.map(({ manifestHash, attempts, verdict }) => ({
             key: manifestHash,
             cells: [
               <ModuleName key="module" hash={manifestHash} verdict={verdict} />,
               <VerdictBadge key="verdict" verdict={verdict} />,
               <Effects key="effects" effects={verdict?.sideEffects} />,
-              runs,
+              attempts,
               verdict?.issuedAt ? <When key="issued" at={verdict.issuedAt} /> : texts.common.none,
             ],
           }))}
@@ -332,12 +344,12 @@ function PacksPanel() {
       {(rows) => (
         <Table
           label={t.tabs.packs}
-          heads={[t.run, t.outcome, t.pack, t.seal, t.since, t.check]}
+          heads={[t.run, t.escrow, t.pack, t.seal, t.since, t.check]}
           rows={rows.map((row) => ({
             key: `${row.runId} ${row.attempt}`,
             cells: [
               runLink(row.runId),
-              visible(row.outcome),
+              texts.run.escrowIs[row.escrow] ?? visible(row.escrow),
               <Id key="pack" text={row.packId} />,
               <Id key="seal" text={row.sealDigest} />,
               <When key="since" at={row.endedAt ?? row.createdAt} />,

@@ -171,7 +171,7 @@ export function Modal({ open, onOpenChange, title, about, children }: ModalProps
       <Dialog.Portal>
         <Dialog.Backdrop className="backdrop" />
         <Dialog.Viewport className="modal-viewport">
-          <Dialog.Popup className="modal">
+          <Dialog.Popup className="modal" data-testid="modal">
             <div className="modal-head">
               <Dialog.Title className="modal-title">{title}</Dialog.Title>
               <Dialog.Close className="icon-button" aria-label={texts.common.close}>

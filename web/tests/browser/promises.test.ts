@@ -115,7 +115,7 @@ describe("every page", () => {
     assert.equal(await page.evaluate(() => document.activeElement?.id), "content");
     await page.getByRole("button", { name: "Deposit", exact: true }).focus();
     await page.keyboard.press("Enter");
-    const dialog = page.getByRole("dialog");
+    const dialog = page.getByTestId("modal");
     await dialog.waitFor();
     for (let stop = 0; stop < 8; stop += 1) await page.keyboard.press("Tab");
     assert.ok(await dialog.evaluate((element) => element.contains(document.activeElement)));

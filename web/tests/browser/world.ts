@@ -138,7 +138,7 @@ export async function connectAs(page: Page, key: string): Promise<void> {
 
 export async function deposit(page: Page, amount: string): Promise<void> {
   await page.getByRole("button", { name: "Deposit", exact: true }).click();
-  const dialog = page.getByRole("dialog");
+  const dialog = page.getByTestId("modal");
   await dialog.getByLabel("Amount").fill(amount);
   await dialog.getByRole("button", { name: "Deposit", exact: true }).click();
   await dialog.waitFor({ state: "hidden" });
@@ -146,7 +146,7 @@ export async function deposit(page: Page, amount: string): Promise<void> {
 
 export async function authorise(page: Page): Promise<void> {
   await page.getByRole("button", { name: "Authorise runner" }).click();
-  const dialog = page.getByRole("dialog");
+  const dialog = page.getByTestId("modal");
   await dialog.getByRole("button", { name: "Authorise", exact: true }).click();
   await dialog.waitFor({ state: "hidden" });
   await page.getByTestId("grants").waitFor();
@@ -154,7 +154,7 @@ export async function authorise(page: Page): Promise<void> {
 
 export async function revoke(page: Page): Promise<void> {
   await page.getByTestId("grants").getByRole("button", { name: "Revoke" }).first().click();
-  const dialog = page.getByRole("dialog");
+  const dialog = page.getByTestId("modal");
   await dialog.getByRole("button", { name: "Revoke" }).click();
   await dialog.waitFor({ state: "hidden" });
   await page.getByText("You have authorised no runner.").waitFor();
