@@ -1,9 +1,10 @@
 //! The runner and the network: what is asked, what is signed, what an answer proves.
 //!
-//! Reading order: [`decide`] (the rules of R13, pure), [`network`] (which history), [`transaction`]
-//! and [`store`] (what is kept), [`submit`] (the one place that sends), [`calls`] and [`reads`]
-//! (what is sent and read).
+//! Reading order: [`call`] (what is wanted), [`decide`] and [`outcomes`] (the rules, pure),
+//! [`network`] (which history), [`transaction`] and [`store`] (what is kept), [`sign`] and
+//! [`follow`] (the only places that sign and send), [`calls`] and [`reads`] (what is sent and read).
 
+pub mod call;
 pub mod decide;
 pub mod outcomes;
 pub mod shortages;
@@ -11,7 +12,8 @@ pub mod network;
 pub mod transaction;
 pub mod store;
 pub mod client;
-pub mod submit;
+pub mod sign;
+pub mod follow;
 mod answers;
 pub mod calls;
 pub mod reads;

@@ -36,7 +36,7 @@ pub enum Role {
 pub struct ChainKeys {
     /// Signs authorisation entries; what the registry lists.
     pub runner: Keypair,
-    /// Each pays fees and gives sequence numbers, for one transaction at a time.
+    /// The channels: each pays fees and gives sequence numbers, for one transaction at a time.
     pub sources: Vec<Keypair>,
 }
 
@@ -400,6 +400,16 @@ fn run_policy(env: &Env, local: bool) -> RunPolicy {
         finalize_on_error: env.boolean("RUNNER_FINALIZE_ON_ERROR", true),
         attestation_keys: attestation_keys(env),
         lease_ms: env.number("RUNNER_LEASE_MS", 15_000, 1_000..=30_000),
+        batch_delay: Duration::from_millis(env.number(
+            "RUNNER_BATCH_MAX_DELAY_MS",
+            200,
+            0..=60_000,
+        )),
+        batch_most: env.number(
+            "RUNNER_BATCH_MAX_CALLS",
+            stellar::vault::MOST_SETTLEMENTS,
+            1..=1_000,
+        ),
         nats_prefix: env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX),
     };
     let needed = policy.needed_secs();

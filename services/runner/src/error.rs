@@ -13,6 +13,12 @@ pub enum Error {
     /// Another worker has the run by now, or it is in another phase than expected (R1). Stop.
     #[error("run {0} is held by another worker, or has moved on")]
     LeaseLost(RunId),
+    /// Another process holds the channel by now (R17). Stop.
+    #[error("the channel {0} is held by another process")]
+    ChannelLost(String),
+    /// A call was called off, or judged by another process, meanwhile (R17). Look again.
+    #[error("a call has changed meanwhile")]
+    CallGone,
     /// The database did not do it.
     #[error("the database did not answer")]
     Database(#[from] sqlx::Error),
@@ -112,7 +118,7 @@ impl Error {
                 tracing::warn!("{gate} did not answer: {message}");
                 (Problem::Unavailable, "a gate did not answer; try again")
             }
-            Self::LeaseLost(_) => {
+            Self::LeaseLost(_) | Self::ChannelLost(_) | Self::CallGone => {
                 (Problem::Conflict, "the run was changed while the request was answered; try again")
             }
             Self::NetworkReset(text) | Self::Broken(text) => {

@@ -9,7 +9,7 @@
 //! What it promises: one open, one execution that counts, one seal, one settlement and one receipt
 //! for an attempt; nothing new is signed before the old can no longer land; what only a person can
 //! decide goes to a person. Reading order: [`model::state`], [`runs::steps`], [`chain::decide`],
-//! [`chain::submit`], then the ways in ([`gateway`], [`grpc`]) and [`start`].
+//! [`runs::sending`], [`chain::follow`], then the ways in ([`gateway`], [`grpc`]) and [`start`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ use wire::pb::runner::v1::runner_server::RunnerServer;
 use crate::auth::Access;
 use crate::chain::client::ChainClient;
 use crate::chain::shortages::Shortages;
+use crate::chain::store::calls;
 use crate::config::{Addresses, ChainKeys, Config, Role};
 use crate::gates::Gates;
 use crate::gateway::commands::RunCommands;
@@ -46,6 +47,7 @@ use crate::gateway::{Gateway, Reach};
 use crate::grpc::Grpc;
 use crate::model::state::Lane;
 use crate::probes::Watched;
+use crate::runs::sending;
 use crate::runs::signal::{LastPoll, WorkSignal};
 use crate::runs::steps::RunDriver;
 use crate::runs::wakeups;
@@ -177,6 +179,19 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     }
     if let Some(driver) = run_driver(config, db, gates, shortages)?.map(Arc::new) {
         let is_known = startup::check(&driver.chain).await?;
+        // What an operator has mended is tried at once after a start.
+        calls::end_pauses(&driver.db).await?;
+        for account in driver.chain.accounts() {
+            let (driver, work_signal, stop) = (driver.clone(), work_signal.clone(), service.stop());
+            service.spawn(format!("channel {account}"), async move {
+                if !is_known {
+                    startup::wait(&driver.chain, &stop).await?;
+                }
+                sending::serve(driver, account, work_signal, stop).await
+            });
+        }
+        let tending = sending::tend(driver.clone(), work_signal.clone(), poll, service.stop());
+        service.spawn("calls", tending);
         let workers = lanes.into_iter().flat_map(|(lane, count)| (0..count).map(move |_| lane));
         for (lane, number) in workers.zip(0..) {
             let (driver, work_signal, last_poll, stop) =

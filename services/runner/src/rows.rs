@@ -22,13 +22,15 @@ macro_rules! snapshot_query {
             r.traceparent, r.created_at, r.updated_at, \
             a.nonce, a.terms, a.vault_run_id, a.manifest_hash, a.escrow, a.execute_started_at, \
             a.seal, a.settlement, a.usage, a.receipt, a.error_code, a.error, \
-            (SELECT t.hash FROM chain_transactions t WHERE t.run_id = r.id \
-                AND t.attempt = r.attempt AND t.kind = 'open' \
-                ORDER BY t.state = 'succeeded' DESC, t.id DESC LIMIT 1) \
+            (SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
+                JOIN chain_transactions t ON t.id = m.transaction_id WHERE c.run_id = r.id \
+                AND c.attempt = r.attempt AND c.kind = 'open' \
+                ORDER BY (m.code IS NOT NULL AND m.code = 0) DESC, t.id DESC LIMIT 1) \
                 AS open_transaction, \
-            (SELECT t.hash FROM chain_transactions t WHERE t.run_id = r.id \
-                AND t.attempt = r.attempt AND t.kind <> 'open' \
-                ORDER BY t.state = 'succeeded' DESC, t.id DESC LIMIT 1) \
+            (SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
+                JOIN chain_transactions t ON t.id = m.transaction_id WHERE c.run_id = r.id \
+                AND c.attempt = r.attempt AND c.kind <> 'open' \
+                ORDER BY (m.code IS NOT NULL AND m.code = 0) DESC, t.id DESC LIMIT 1) \
                 AS closing_transaction \
          FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt"
     };

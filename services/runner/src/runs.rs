@@ -1,7 +1,8 @@
 //! What takes a run from the queue to its end.
 //!
 //! Reading order: [`facts`], [`preflight`] and [`verdict`] (the rules), [`store`] (how runs are
-//! kept), [`worker`] and [`steps`] (what moves them), [`event`] (what is published of them).
+//! kept), [`worker`] and [`steps`] (what moves them), [`sending`] (what carries their calls),
+//! [`event`] (what is published of them).
 
 pub mod signal;
 pub mod wakeups;
@@ -13,3 +14,4 @@ pub mod event;
 pub mod drafts;
 pub mod steps;
 pub mod worker;
+pub mod sending;

@@ -82,7 +82,7 @@ async fn checked(chain: &ChainClient) -> crate::error::Result<Option<String>> {
     // Raises the high-water mark, and finds another history before anything is signed.
     chain.now().await?;
     for source in &chain.sources {
-        store::add_source(&chain.db, &source.address().to_string()).await?;
+        store::add_channel(&chain.db, &source.address().to_string()).await?;
     }
     let sources = chain.sources.iter().map(|key| ("RUNNER_SOURCE_SECRET", key));
     let keys = std::iter::once(("RUNNER_SECRET", &chain.runner)).chain(sources);

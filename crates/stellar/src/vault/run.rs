@@ -151,6 +151,22 @@ impl RunReceipt {
             developer: value.field("developer")?.address()?,
         })
     }
+
+    /// The receipt in the form that `finalize_run` answers. A settlement in a batch has its receipt
+    /// in its event only.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: the names are fixed.
+    pub fn to_val(&self) -> Result<ScVal, ChainError> {
+        scval::map([
+            ("run_id", scval::bytes(self.run_id.as_bytes())?),
+            ("actual_charge", scval::i128(self.actual_charge)),
+            ("runner_fee", scval::i128(self.runner_fee)),
+            ("refund", scval::i128(self.refund)),
+            ("developer", self.developer.to_val()),
+        ])
+    }
 }
 
 impl SettledRun {

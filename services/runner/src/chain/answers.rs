@@ -2,35 +2,23 @@
 
 use stellar::ChainError;
 use stellar::rpc::{Outcome, SendAnswer as Answered};
-use stellar_xdr::{Limits, ReadXdr as _, ScVal, WriteXdr as _};
+use stellar_xdr::{Limits, WriteXdr as _};
 
 use crate::chain::decide::{Found, SendAnswer};
-use crate::chain::submit::Done;
-use crate::chain::transaction::{Landed, Transaction};
+use crate::chain::transaction::Landed;
 use crate::error::{Error, Result};
-
-/// What the transaction answered, from what is stored of it.
-pub(super) fn done(transaction: &Transaction) -> Result<Done> {
-    let landed =
-        transaction.landed.as_ref().ok_or_else(|| broken(transaction, "it has no ledger"))?;
-    let bytes = landed.result.as_ref().ok_or_else(|| broken(transaction, "it has no result"))?;
-    let value = ScVal::from_xdr(bytes, limits()).map_err(|error| broken(transaction, error))?;
-    Ok(Done { hash: transaction.hash, value, closed_at: landed.closed_at })
-}
-
-fn broken(transaction: &Transaction, why: impl std::fmt::Display) -> Error {
-    Error::Broken(format!(
-        "the stored result of transaction {} can't be read: {why}",
-        transaction.hash
-    ))
-}
 
 /// What is stored of a transaction that is in the ledger.
 pub(super) fn landed(outcome: &Outcome) -> Result<Option<Landed>> {
     let Outcome::Applied(applied) = outcome else { return Ok(None) };
     let result = applied.value.as_ref().map(|value| value.to_xdr(limits())).transpose();
     let result = result.map_err(|error| Error::Broken(error.to_string()))?;
-    Ok(Some(Landed { result, ledger: applied.ledger, closed_at: applied.close_time }))
+    Ok(Some(Landed {
+        result,
+        ledger: applied.ledger,
+        closed_at: applied.close_time,
+        fee_charged: Some(applied.fee_charged),
+    }))
 }
 
 fn limits() -> Limits {

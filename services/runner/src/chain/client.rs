@@ -9,7 +9,7 @@ use stellar::{Address, Keypair, Network, Rpc};
 
 use crate::chain::network::{LedgerMark, NodeStatus, compare};
 use crate::chain::shortages::Shortages;
-use crate::chain::store::{self, SourceLease};
+use crate::chain::store::{self, ChannelLease};
 use crate::error::{Error, Result};
 
 /// Everything that is needed to speak with the network.
@@ -20,8 +20,8 @@ pub struct ChainClient {
     pub network: Network,
     /// Signs authorisation entries: the runner that the registry lists.
     pub runner: Keypair,
-    /// Each pays fees and gives sequence numbers, for one transaction at a time; other keys than
-    /// the runner's.
+    /// The channels: each pays fees and gives sequence numbers, for one transaction at a time; other
+    /// keys than the runner's.
     pub sources: Vec<Keypair>,
     /// The vault.
     pub vault: Address,
@@ -39,52 +39,22 @@ pub struct ChainClient {
     pub shortages: Shortages,
 }
 
-/// How long signing may take, in milliseconds, before another worker may take the source.
-const SOURCE_LEASE_MS: i64 = 10_000;
-
 impl ChainClient {
-    /// Takes a transaction source; `None` while all are in use.
-    ///
-    /// # Errors
-    ///
-    /// When the database does not answer. So for the two that follow.
-    pub async fn lease_source(&self) -> Result<Option<SourceLease>> {
-        store::lease_source(&self.db, &self.accounts(), &self.owner, SOURCE_LEASE_MS).await
-    }
-
-    /// The accounts of the transaction sources.
+    /// The accounts of the channels that this process signs for.
     pub fn accounts(&self) -> Vec<String> {
         self.sources.iter().map(|key| key.address().to_string()).collect()
     }
 
-    /// The key of a source that this process has leased.
+    /// The key of a channel that this process has leased.
     ///
     /// # Errors
     ///
     /// When it has no such key.
-    pub fn source_key(&self, source: &SourceLease) -> Result<&Keypair> {
+    pub fn channel_key(&self, channel: &ChannelLease) -> Result<&Keypair> {
         let mut keys = self.sources.iter();
-        keys.find(|key| key.address().to_string() == source.account).ok_or_else(|| {
-            Error::Broken(format!("the key of the source {} is not here", source.account))
+        keys.find(|key| key.address().to_string() == channel.account).ok_or_else(|| {
+            Error::Broken(format!("the key of the channel {} is not here", channel.account))
         })
-    }
-
-    /// Whether a transaction source could be taken now.
-    ///
-    /// # Errors
-    ///
-    /// As [`ChainClient::lease_source`].
-    pub async fn is_source_free(&self) -> Result<bool> {
-        store::is_source_free(&self.db, &self.accounts()).await
-    }
-
-    /// Gives a transaction source back.
-    ///
-    /// # Errors
-    ///
-    /// As [`ChainClient::lease_source`].
-    pub async fn release_source(&self, source: &SourceLease) -> Result<()> {
-        store::release_source(&self.db, source).await
     }
 
     /// The newest ledger, from a node that is not behind.

@@ -1,7 +1,8 @@
-//! What an answer of the network proves about a signed transaction (R13). Pure: no clock, no I/O.
+//! What an answer of the network proves about a signed transaction and each of its calls (R13).
+//! Pure: no clock, no I/O.
 //!
-//! Three questions, three functions. Whatever is not proven is unknown, and an unknown transaction
-//! is looked up and sent again as the same bytes, never signed anew.
+//! Four questions, four functions. Whatever is not proven is unknown, and an unknown transaction is
+//! looked up and sent again as the same bytes; no call of it is signed anew.
 
 /// What a transaction's own envelope says, kept since before its first send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +168,76 @@ pub const fn after_state(
         Record::Lacks => AfterState::NotDone,
         Record::Absent if opens && ledger < record_lives_until => AfterState::NotDone,
         Record::Absent => AfterState::Unknown,
+    }
+}
+
+/// How a transaction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It landed and did what it says.
+    Succeeded,
+    /// It landed and did nothing but pay its fee.
+    Failed,
+    /// It was refused before the queue, for good.
+    Rejected,
+    /// It was never seen, and can never land.
+    Gone,
+}
+
+/// What the vault answered for one call of a transaction that landed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answered {
+    /// It is done.
+    Done,
+    /// An error of the vault.
+    Error,
+    /// Nothing that can be read.
+    Nothing,
+}
+
+/// What follows for one call of a transaction that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterEnd {
+    /// It was done, and its answer is at hand.
+    Done,
+    /// It was done, as contract state shows; the transaction's answer is lost.
+    DoneByState,
+    /// It was not done: it may be signed again.
+    Again,
+    /// It was not done, for a reason that another call of the transaction may have caused: it may be
+    /// signed again in smaller company.
+    Split,
+    /// It was not done, and the vault said why.
+    Refused,
+    /// Unknown: an operator must look.
+    Unknown,
+}
+
+/// What the end of a transaction means for one of its calls. `together` is how many calls it
+/// carried; `state` is what contract state proves about this call, asked for where a transaction is
+/// [`End::Gone`].
+pub const fn after_end(
+    end: End,
+    together: usize,
+    answered: Answered,
+    state: Option<AfterState>,
+) -> AfterEnd {
+    match (end, answered) {
+        (End::Succeeded, Answered::Done) => AfterEnd::Done,
+        (End::Succeeded, Answered::Error) => AfterEnd::Refused,
+        // It landed, so nothing may be signed before somebody has understood what it did.
+        (End::Succeeded, Answered::Nothing) => AfterEnd::Unknown,
+        // A failed transaction changes nothing: of one call the reason is that call's own.
+        (End::Failed, _) if together > 1 => AfterEnd::Split,
+        (End::Failed, Answered::Error) => AfterEnd::Refused,
+        (End::Failed, _) => AfterEnd::Again,
+        (End::Rejected, _) if together > 1 => AfterEnd::Split,
+        (End::Rejected, _) => AfterEnd::Again,
+        (End::Gone, _) => match state {
+            Some(AfterState::NotDone) => AfterEnd::Again,
+            Some(AfterState::Done) => AfterEnd::DoneByState,
+            Some(AfterState::Unknown) | None => AfterEnd::Unknown,
+        },
     }
 }
 

@@ -7,7 +7,6 @@ use wire::Digest;
 use crate::chain::client::ChainClient;
 use crate::chain::decide::Record;
 use crate::chain::store;
-use crate::chain::submit::TransactionIntent;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 
@@ -32,15 +31,15 @@ impl ChainClient {
         Ok((state.record.map(|(record, _)| record), state.ledger))
     }
 
-    /// Whether the vault's record shows what the intent was, and the ledger it was read at.
+    /// Whether the vault's record shows what a call of this kind does, and the ledger it was read at.
     ///
     /// # Errors
     ///
     /// As [`ChainClient::record`].
-    pub(super) async fn effect(&self, intent: &TransactionIntent<'_>) -> Result<(Record, u32)> {
-        let (record, ledger) = self.record(intent.vault_run_id).await?;
+    pub(super) async fn effect(&self, kind: Kind, vault_run_id: Digest) -> Result<(Record, u32)> {
+        let (record, ledger) = self.record(vault_run_id).await?;
         let Some(record) = record else { return Ok((Record::Absent, ledger)) };
-        let shows = match intent.kind {
+        let shows = match kind {
             Kind::Open => true,
             Kind::Finalize => matches!(record.lifecycle, Lifecycle::Finalized { .. }),
             Kind::Void => matches!(record.lifecycle, Lifecycle::Voided(_)),

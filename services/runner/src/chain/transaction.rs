@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use wire::{Digest, RunId};
+use wire::Digest;
 
 use crate::chain::decide::Signed;
 
-/// What a transaction is for. At most one of a kind is in the air for an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a transaction's calls do. All of one transaction are of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// `open_run`.
     Open,
@@ -42,16 +42,12 @@ pub enum State {
 /// A transaction.
 #[derive(Debug, Clone)]
 pub struct Transaction {
+    /// Its number; 0 until it is stored.
+    pub id: i64,
     /// Its hash.
     pub hash: Digest,
-    /// The run it is for.
-    pub run: RunId,
-    /// The attempt it is for.
-    pub attempt: u32,
-    /// What it does.
+    /// What its calls do.
     pub kind: Kind,
-    /// The run's id in the vault that it was signed for; absent in what older releases stored.
-    pub vault_run_id: Option<Digest>,
     /// Its source account.
     pub source: String,
     /// Its sequence number.
@@ -81,21 +77,40 @@ pub struct Landed {
     pub ledger: u32,
     /// When that ledger closed, Unix seconds.
     pub closed_at: u64,
+    /// Stroops that it was charged.
+    pub fee_charged: Option<i64>,
 }
 
 /// A name in the database that this version does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not a known transaction state or kind")]
-pub struct UnknownName(String);
+pub struct UnknownName(pub(super) String);
 
 impl Transaction {
     /// What a decision needs of it.
     pub const fn signed(&self) -> Signed {
         Signed { max_time: self.max_time, ledger: self.signed_ledger }
     }
+
+    /// Whether it may still land, as far as is proven.
+    pub const fn is_live(&self) -> bool {
+        matches!(self.state, State::Prepared | State::Sent | State::Unknown)
+    }
 }
 
 impl Kind {
+    /// Every kind, the most urgent first: what ends an escrow goes before what begins one.
+    pub const ALL: [Self; 4] = [Self::Finalize, Self::Void, Self::Reclaim, Self::Open];
+
+    /// How many calls of this kind one transaction can carry (V9).
+    pub const fn most_together(self) -> usize {
+        match self {
+            Self::Open => stellar::vault::MOST_OPENS,
+            Self::Finalize => stellar::vault::MOST_SETTLEMENTS,
+            Self::Void | Self::Reclaim => 1,
+        }
+    }
+
     /// The name in the database, in crash points and in logs.
     pub const fn name(self) -> &'static str {
         match self {
@@ -126,8 +141,7 @@ impl FromStr for Kind {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let all = [Self::Open, Self::Finalize, Self::Void, Self::Reclaim];
-        let found = all.into_iter().find(|known| known.name() == name);
+        let found = Self::ALL.into_iter().find(|known| known.name() == name);
         found.ok_or_else(|| UnknownName(name.to_owned()))
     }
 }

@@ -36,12 +36,16 @@ pub async fn all(db: &PgPool, run: RunId) -> Result<Vec<PastAttempt>> {
         "SELECT a.number AS attempt, a.nonce, a.terms, a.vault_run_id, a.manifest_hash, a.escrow, \
             a.execute_started_at, a.seal, a.settlement, a.usage, a.receipt, a.error_code, a.error, \
             a.created_at, a.ended_at, \
-            (SELECT t.hash FROM chain_transactions t WHERE t.run_id = a.run_id \
-                AND t.attempt = a.number AND t.kind = 'open' \
-                ORDER BY t.state = 'succeeded' DESC, t.id DESC LIMIT 1) AS open_transaction, \
-            (SELECT t.hash FROM chain_transactions t WHERE t.run_id = a.run_id \
-                AND t.attempt = a.number AND t.kind <> 'open' \
-                ORDER BY t.state = 'succeeded' DESC, t.id DESC LIMIT 1) AS closing_transaction \
+            (SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
+                JOIN chain_transactions t ON t.id = m.transaction_id WHERE c.run_id = a.run_id \
+                AND c.attempt = a.number AND c.kind = 'open' \
+                ORDER BY (m.code IS NOT NULL AND m.code = 0) DESC, t.id DESC LIMIT 1) \
+                AS open_transaction, \
+            (SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
+                JOIN chain_transactions t ON t.id = m.transaction_id WHERE c.run_id = a.run_id \
+                AND c.attempt = a.number AND c.kind <> 'open' \
+                ORDER BY (m.code IS NOT NULL AND m.code = 0) DESC, t.id DESC LIMIT 1) \
+                AS closing_transaction \
          FROM attempts a WHERE a.run_id = $1 ORDER BY a.number",
     );
     let found = found.bind(run.as_uuid()).fetch_all(db).await?;

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::{Digest, RunId};
 
+use crate::chain::store::calls;
 use crate::error::{Error, Result};
 use crate::gateway::create_request::NewRun;
 use crate::gateway::feed::StoredEvent;
@@ -286,7 +287,7 @@ pub async fn requeue(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) ->
     // The token grows: a worker that still believes to hold the run can write nothing (R1).
     let done = sqlx::query!(
         "UPDATE runs SET phase = 'queued', status = 'pending', lease_token = lease_token + 1,
-            failures = 0, waiting_for = NULL, needs_source = true, wake_at = now(),
+            failures = 0, waiting_for = NULL, wake_at = now(),
             updated_at = $2
          WHERE id = $1 AND phase = 'done' AND status = 'failed'",
         id.as_uuid(),
@@ -307,7 +308,7 @@ pub async fn request_retry(conn: &mut PgConnection, id: RunId) -> Result<()> {
 
 /// Ends a run for which nothing was signed, or nothing that could still land: a run is in the queue
 /// only then. The caller has locked it, so no envelope can be stored meanwhile; the worker that
-/// holds it, if one does, loses it.
+/// holds it, if one does, loses it, and its wish to be opened is withdrawn.
 pub async fn cancel_unopened(
     conn: &mut PgConnection,
     id: RunId,
@@ -318,12 +319,20 @@ pub async fn cancel_unopened(
             lease_owner = NULL, lease_until = NULL, waiting_for = NULL, cancel_requested = true,
             updated_at = $2
          WHERE id = $1 AND (phase = 'queued' OR phase = 'opening' AND NOT EXISTS (
-            SELECT 1 FROM chain_transactions t
-                WHERE t.run_id = $1 AND t.attempt = runs.attempt))",
+            SELECT 1 FROM calls c JOIN transaction_calls m ON m.call_id = c.id
+                WHERE c.run_id = $1 AND c.attempt = runs.attempt))",
         id.as_uuid(),
         now,
     );
-    expect_one_row(done.execute(conn).await?.rows_affected(), id)
+    expect_one_row(done.execute(&mut *conn).await?.rows_affected(), id)?;
+    let withdrawn = sqlx::query!(
+        "UPDATE calls SET state = 'withdrawn', updated_at = $2
+         WHERE run_id = $1 AND state = 'wanted'",
+        id.as_uuid(),
+        now,
+    );
+    withdrawn.execute(conn).await?;
+    Ok(())
 }
 
 /// Asks for an opened run to be called off before its module starts.
@@ -338,12 +347,19 @@ pub async fn request_cancel(conn: &mut PgConnection, id: RunId) -> Result<()> {
 
 /// Lets workers take a run again that was handed to an operator. `false` if it was not.
 pub async fn resume(db: &PgPool, id: RunId) -> Result<bool> {
+    let mut tx = chassis::postgres::begin(db).await?;
     let done = sqlx::query!(
         "UPDATE runs SET operator_reason = NULL, failures = 0, wake_at = now(), updated_at = now()
          WHERE id = $1 AND operator_reason IS NOT NULL",
         id.as_uuid(),
     );
-    Ok(done.execute(db).await?.rows_affected() == 1)
+    let resumed = done.execute(&mut *tx).await?.rows_affected() == 1;
+    if resumed {
+        // What was unknown is asked again: the chain may tell by now.
+        calls::judge_again(&mut tx, id).await?;
+    }
+    tx.commit().await?;
+    Ok(resumed)
 }
 
 /// How much there is to do (R6). Only unfinished runs are read, by their index.
@@ -361,12 +377,15 @@ pub async fn load(db: &PgPool) -> Result<Load> {
     })
 }
 
-/// How long a transaction takes from its signature until its result is known, in milliseconds: the
-/// mean of the last ones. `None` if there were none.
+/// How long the network takes for a call, in milliseconds: from a transaction's signature until its
+/// result is known, the mean of the last ones, by as many calls as were seen to go at once, on all
+/// channels. `None` if there were none.
 pub async fn transaction_ms(db: &PgPool) -> Result<Option<i64>> {
     let mean = sqlx::query_scalar!(
-        "SELECT (1000 * avg(extract(epoch FROM updated_at - created_at)))::bigint
-         FROM (SELECT created_at, updated_at FROM chain_transactions
+        "SELECT ceil(1000 * avg(extract(epoch FROM updated_at - created_at))
+            / greatest(max(calls), 1) / greatest((SELECT count(*) FROM channels), 1))::bigint
+         FROM (SELECT created_at, updated_at, (SELECT count(*) FROM transaction_calls m
+                WHERE m.transaction_id = t.id) AS calls FROM chain_transactions t
             WHERE state IN ('succeeded', 'failed') ORDER BY id DESC LIMIT 40) AS newest",
     );
     Ok(mean.fetch_one(db).await?)

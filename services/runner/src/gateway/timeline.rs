@@ -15,7 +15,7 @@ use crate::rows;
 /// Events of one run that a timeline shows at most. A run has seven an attempt.
 const MOST_EVENTS: i64 = 2_000;
 
-/// A transaction of a run.
+/// A transaction of a run. It may have carried calls of other runs as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TransactionView {
@@ -32,7 +32,7 @@ pub struct TransactionView {
     /// When that ledger closed.
     #[serde(skip_serializing_if = "Option::is_none", with = "milliseconds::option")]
     pub closed_at: Option<OffsetDateTime>,
-    /// Stroops that it was charged, as a decimal string. Paid by the runner, not by the user.
+    /// Stroops that all of it was charged, as a decimal string. Paid by the runner, not by the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fee_charged: Option<String>,
     /// How often it was sent.
@@ -171,9 +171,12 @@ fn entry(body: &str) -> Result<EntryView> {
 /// Every transaction of the run with the number of its attempt, oldest first.
 async fn transactions(db: &PgPool, run: RunId) -> Result<Vec<(u32, TransactionView)>> {
     let found = sqlx::query!(
-        "SELECT hash, attempt, kind, state, ledger, closed_at, fee_charged, sends, last_answer, \
-            created_at, updated_at \
-         FROM chain_transactions WHERE run_id = $1 ORDER BY id",
+        r#"SELECT t.hash, c.attempt, t.kind, t.ledger, t.closed_at, t.fee_charged, t.sends,
+            t.last_answer, t.created_at, t.updated_at,
+            CASE WHEN m.code <> 0 THEN 'failed' ELSE t.state END AS "state!"
+         FROM calls c JOIN transaction_calls m ON m.call_id = c.id
+            JOIN chain_transactions t ON t.id = m.transaction_id
+         WHERE c.run_id = $1 ORDER BY t.id"#,
         run.as_uuid(),
     );
     let found = found.fetch_all(db).await?;

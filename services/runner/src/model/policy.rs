@@ -1,5 +1,7 @@
 //! What the operator chose for the runs of this runner.
 
+use std::time::Duration;
+
 use ed25519_dalek::VerifyingKey;
 
 /// What the operator chose.
@@ -19,6 +21,10 @@ pub struct RunPolicy {
     pub attestation_keys: Vec<VerifyingKey>,
     /// How long a claim lasts without a sign of life, in milliseconds.
     pub lease_ms: i64,
+    /// How long a call waits for others to share a transaction with.
+    pub batch_delay: Duration,
+    /// How many calls share one, at most.
+    pub batch_most: usize,
     /// First token of subjects.
     pub nats_prefix: String,
 }

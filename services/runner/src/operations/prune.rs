@@ -35,8 +35,8 @@ macro_rules! removable {
     () => {
         "r.phase = 'done' AND r.updated_at < $1 \
             AND NOT EXISTS (SELECT 1 FROM attempts o WHERE o.run_id = r.id AND o.escrow = 'open') \
-            AND NOT EXISTS (SELECT 1 FROM chain_transactions t WHERE t.run_id = r.id \
-                AND t.state IN ('prepared', 'sent', 'unknown'))"
+            AND NOT EXISTS (SELECT 1 FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
+                WHERE c.run_id = r.id AND m.live)"
     };
 }
 
@@ -92,11 +92,31 @@ pub async fn prune(
         // On disk before the rows are gone.
         export.flush().map_err(|error| unwritten(&error))?;
 
-        for text in [
-            "DELETE FROM chain_transactions WHERE run_id = ANY($1)",
-            "DELETE FROM attempts WHERE run_id = ANY($1)",
-            "DELETE FROM runs WHERE id = ANY($1)",
-        ] {
+        let carried = sqlx::query_scalar!(
+            "SELECT DISTINCT m.transaction_id FROM calls c JOIN transaction_calls m
+                ON m.call_id = c.id WHERE c.run_id = ANY($1)",
+            &ids,
+        );
+        let carried = carried.fetch_all(&mut *tx).await?;
+        sqlx::query!(
+            "DELETE FROM transaction_calls WHERE call_id IN (
+                SELECT id FROM calls WHERE run_id = ANY($1))",
+            &ids,
+        )
+        .execute(&mut *tx)
+        .await?;
+        // A transaction goes with the last of its calls.
+        sqlx::query!(
+            "DELETE FROM chain_transactions t WHERE t.id = ANY($1) AND NOT EXISTS (
+                SELECT 1 FROM transaction_calls m WHERE m.transaction_id = t.id)",
+            &carried,
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!("DELETE FROM calls WHERE run_id = ANY($1)", &ids).execute(&mut *tx).await?;
+        for text in
+            ["DELETE FROM attempts WHERE run_id = ANY($1)", "DELETE FROM runs WHERE id = ANY($1)"]
+        {
             sqlx::query(text).bind(&ids).execute(&mut *tx).await?;
         }
         tx.commit().await?;

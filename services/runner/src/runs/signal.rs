@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use time::OffsetDateTime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::model::state::Lane;
 
@@ -16,6 +16,8 @@ pub struct WorkSignal(Arc<Lanes>);
 struct Lanes {
     chain: Notify,
     gates: Notify,
+    /// Each sender sees each change, and none that it has seen already.
+    calls: watch::Sender<u64>,
 }
 
 impl WorkSignal {
@@ -24,10 +26,21 @@ impl WorkSignal {
         self.of(lane).notify_one();
     }
 
-    /// Wakes one worker of each lane.
+    /// Wakes one worker of each lane, and the senders.
     pub fn notify_all(&self) {
         self.notify(Lane::Chain);
         self.notify(Lane::Gates);
+        self.wake_senders();
+    }
+
+    /// Wakes the senders: a call may have become wanted.
+    pub fn wake_senders(&self) {
+        self.0.calls.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// What a sender waits on.
+    pub fn calls(&self) -> watch::Receiver<u64> {
+        self.0.calls.subscribe()
     }
 
     /// Waits for a notification. One that came before is not lost.

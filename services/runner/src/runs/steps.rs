@@ -4,10 +4,14 @@
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
-use wire::{AttemptKey, Problem};
+use stellar::{ContractError, ContractKind, scval};
+use stellar_xdr::ScVal;
+use wire::{AttemptKey, Digest, Problem};
 
+use crate::chain::call::{Arguments, CallState};
 use crate::chain::client::ChainClient;
-use crate::chain::submit::{Done, SubmitOutcome, TransactionIntent};
+use crate::chain::follow::backoff;
+use crate::chain::store::calls;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::gates::Gates;
@@ -35,6 +39,43 @@ pub struct RunDriver {
     pub policy: RunPolicy,
 }
 
+/// How far a run's call of one kind is.
+#[derive(Debug)]
+enum Progress {
+    /// It is not wanted, or was called off.
+    None,
+    /// A sender carries it.
+    Waits,
+    /// It was done.
+    Done(Done),
+    /// The vault refuses it, and nothing was done.
+    Refused(Refusal),
+    /// It cannot land in time, or has to be wanted with other arguments; nothing was done.
+    TooLate,
+    /// The outcome is unknown: an operator must look.
+    Unknown(String),
+}
+
+/// The vault's word.
+#[derive(Debug, Clone)]
+struct Refusal {
+    /// The error.
+    error: ContractError,
+    /// Whether no repetition changes it; otherwise the vault's record of the run decides.
+    is_final: bool,
+}
+
+/// What a call that was done answered.
+#[derive(Debug)]
+struct Done {
+    /// The transaction that did it.
+    hash: Digest,
+    /// The answer.
+    value: ScVal,
+    /// When its ledger closed, Unix seconds.
+    closed_at: u64,
+}
+
 /// What comes after a step.
 #[derive(Debug)]
 pub enum Next {
@@ -42,8 +83,8 @@ pub enum Next {
     Again,
     /// Another step, later; what it waits for.
     Later(Duration, String),
-    /// Another step when the transaction source is free.
-    NeedsSource,
+    /// Another step when the run's call is over. Nobody holds the run until then.
+    Parked,
     /// A person must look (R13).
     Operator(String),
     /// None.
@@ -110,8 +151,15 @@ impl RunDriver {
         store::fence(&mut tx, lease, snapshot.run.phase).await?;
         store::note_failure(&mut tx, snapshot.key(), failure).await?;
         self.advance(&mut tx, lease, snapshot, to, None).await?;
+        let mut next = Next::Again;
+        if to == Phase::Voiding {
+            let called_off = snapshot.attempt.failure.as_ref().unwrap_or(failure);
+            let void = void_arguments(snapshot, called_off)?;
+            self.want(&mut tx, lease, snapshot, &void, Duration::ZERO).await?;
+            next = Next::Parked;
+        }
         tx.commit().await?;
-        Ok(Next::Again)
+        Ok(next)
     }
 
     /// Ends the run with its escrow where `escrow` says, or begins the next attempt if that was
@@ -175,8 +223,14 @@ impl RunDriver {
         store::fence(&mut tx, lease, snapshot.run.phase).await?;
         store::freeze(&mut tx, snapshot.key(), seal, settlement).await?;
         self.advance(&mut tx, lease, snapshot, to, None).await?;
+        if leave_open {
+            tx.commit().await?;
+            return Ok(Next::Again);
+        }
+        let finalize = finalize_arguments(snapshot, settlement)?;
+        self.want(&mut tx, lease, snapshot, &finalize, Duration::ZERO).await?;
         tx.commit().await?;
-        Ok(Next::Again)
+        Ok(Next::Parked)
     }
 
     /// Settles with zero, for a failure that no seal commits to.
@@ -190,34 +244,83 @@ impl RunDriver {
         self.settle(lease, snapshot, None, &settlement).await
     }
 
-    /// Carries the attempt's transaction of this kind as far as it goes now.
-    async fn submit(
+    /// How far the attempt's call of this kind is.
+    async fn progress(&self, snapshot: &Snapshot, kind: Kind) -> Result<Progress> {
+        let Some(known) = calls::find(&self.db, snapshot.key(), kind).await? else {
+            return Ok(Progress::None);
+        };
+        Ok(match known.state {
+            CallState::Withdrawn => Progress::None,
+            CallState::Wanted | CallState::Signed => Progress::Waits,
+            CallState::Late => Progress::TooLate,
+            CallState::Unknown => Progress::Unknown(known.words),
+            CallState::Refused => {
+                let number = known.error.unwrap_or_default();
+                let error = ContractError::new(ContractKind::Vault, number);
+                Progress::Refused(Refusal { error, is_final: known.is_final })
+            }
+            CallState::Done => {
+                let Some(answer) = known.answer else {
+                    return Err(Error::Broken(format!("{kind} was done and has no answer")));
+                };
+                match scval::from_xdr::<ScVal>("the call's answer", &answer.result) {
+                    Ok(value) => Progress::Done(Done {
+                        hash: answer.hash,
+                        value,
+                        closed_at: answer.closed_at,
+                    }),
+                    // No repetition makes it readable. A person has to see it.
+                    Err(error) => Progress::Unknown(unreadable_text(kind, answer.hash, &error)),
+                }
+            }
+        })
+    }
+
+    /// Wants a call in the transaction that moves the run, and lets go of the run: no worker waits
+    /// for the chain.
+    async fn want(
+        &self,
+        conn: &mut PgConnection,
+        lease: RunLease,
+        snapshot: &Snapshot,
+        arguments: &Arguments,
+        pause: Duration,
+    ) -> Result<()> {
+        let deadline = snapshot.attempt.terms.as_ref().map(|terms| terms.deadline);
+        // The deadline of an opening is fixed when it is signed.
+        let deadline = deadline.filter(|_| arguments.kind() != Kind::Open);
+        calls::want(conn, snapshot.key(), arguments, deadline, pause).await?;
+        let parked = store::park(conn, lease, snapshot.run.attempt, arguments.kind()).await?;
+        if parked { Ok(()) } else { Err(Error::LeaseLost(lease.id)) }
+    }
+
+    /// The same, where the run stays in its phase.
+    async fn want_in_phase(
         &self,
         lease: RunLease,
         snapshot: &Snapshot,
-        kind: Kind,
-        call: &(dyn Fn(u64) -> Result<stellar::Invocation> + Send + Sync),
-    ) -> Result<SubmitOutcome> {
-        let (vault_run_id, deadline) = snapshot.pinned()?;
-        let attempt = snapshot.run.attempt;
-        let latest = self.latest(kind, deadline);
-        // A run that was called off is not opened any more; what ends its escrow goes on.
-        let may_sign = kind != Kind::Open || !snapshot.run.cancel_requested;
-        let intent = TransactionIntent {
-            lease,
-            attempt,
-            kind,
-            vault_run_id,
-            deadline,
-            latest,
-            may_sign,
-            call,
-        };
-        self.chain.submit(&intent).await
+        arguments: &Arguments,
+        pause: Duration,
+    ) -> Result<Next> {
+        let mut tx = chassis::postgres::begin(&self.db).await?;
+        store::fence(&mut tx, lease, snapshot.run.phase).await?;
+        self.want(&mut tx, lease, snapshot, arguments, pause).await?;
+        tx.commit().await?;
+        Ok(Next::Parked)
+    }
+
+    /// Lets go of the run while a sender carries its call.
+    async fn park(&self, lease: RunLease, snapshot: &Snapshot, kind: Kind) -> Result<Next> {
+        let mut tx = chassis::postgres::begin(&self.db).await?;
+        // Locked before the call is looked at: what ends a call locks the run first, and wakes it.
+        store::fence(&mut tx, lease, snapshot.run.phase).await?;
+        let parked = store::park(&mut tx, lease, snapshot.run.attempt, kind).await?;
+        tx.commit().await?;
+        Ok(if parked { Next::Parked } else { Next::Again })
     }
 
     /// The last moment at which a call of this kind is of any use to a run with this deadline.
-    const fn latest(&self, kind: Kind, deadline: u64) -> u64 {
+    pub(super) const fn latest(&self, kind: Kind, deadline: u64) -> u64 {
         match kind {
             // An opening that leaves no time to execute would only be voided (V7).
             Kind::Open => deadline.saturating_sub(self.policy.needed_secs()),
@@ -230,23 +333,32 @@ impl RunDriver {
 /// A transaction landed, and this release cannot read what it answered. No repetition changes that,
 /// so a person has to see it.
 fn unreadable(kind: Kind, done: &Done, error: &stellar::ChainError) -> Next {
-    Next::Operator(format!(
-        "{kind} {} landed, and its result cannot be read: {error}; compare the vault's version \
-         with this \
-         release's, then resume the run",
-        done.hash
-    ))
+    Next::Operator(unreadable_text(kind, done.hash, error))
+}
+
+fn unreadable_text(kind: Kind, hash: Digest, error: &stellar::ChainError) -> String {
+    format!(
+        "{kind} {hash} landed, and its result cannot be read: {error}; compare the vault's version \
+         with this release's, then resume the run"
+    )
+}
+
+/// `finalize_run` of what was frozen.
+fn finalize_arguments(snapshot: &Snapshot, settlement: &Settlement) -> Result<Arguments> {
+    let (run, _) = snapshot.pinned()?;
+    let (terms, settlement) = (snapshot.terms()?.clone(), settlement.clone());
+    Ok(Arguments::Finalize { run, terms, settlement })
+}
+
+/// `void_run`. The vault keeps a number with a voided run. 1: called off; 2: given up.
+fn void_arguments(snapshot: &Snapshot, failure: &Failure) -> Result<Arguments> {
+    let (run, _) = snapshot.pinned()?;
+    Ok(Arguments::Void { run, reason: if failure.code == CANCELLED { 1 } else { 2 } })
 }
 
 /// Waits a moment, longer each time.
 fn later(snapshot: &Snapshot, why: impl Into<String>) -> Next {
     Next::Later(backoff(snapshot.run.failures), why.into())
-}
-
-/// Half a second, doubled with each failure, at most a quarter of a minute.
-pub fn backoff(failures: u32) -> Duration {
-    // 500, 1000, 2000, 4000, 8000 and from then on 15000 milliseconds.
-    Duration::from_millis(500_u64.saturating_mul(1 << failures.min(5)).min(15_000))
 }
 
 /// A refusal that no repetition changes, as a failure of the run.
@@ -264,13 +376,6 @@ fn refusal(error: &Error) -> Option<Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_pause_grows_and_has_an_end() {
-        assert_eq!(backoff(0), Duration::from_millis(500));
-        assert_eq!(backoff(3), Duration::from_secs(4));
-        assert_eq!(backoff(u32::MAX), Duration::from_secs(15));
-    }
 
     #[test]
     fn only_a_refusal_that_stays_fails_a_run() {

@@ -8,7 +8,8 @@ use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
 use wire::{Digest, RunId, Usage};
 
-use crate::chain::store::source_is_free;
+use crate::chain::call::SignedCall;
+use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::model::run::{Escrow, RunLease, Snapshot, Statements};
 use crate::model::settlement::{Failure, Receipt, Seal, Settlement};
@@ -42,72 +43,85 @@ pub async fn statements(db: &PgPool, (run, number): (RunId, u32)) -> Result<Stat
 }
 
 /// Takes the most urgent run that a worker of `lane` can go on with, if there is one: what ends an
-/// escrow before what begins one, and of equals what has waited longest.
-///
-/// A run that needs a transaction source is left alone while all are in use, and a new run
-/// while a settlement waits: nobody claims a run only to find that out.
+/// escrow before what begins one, and of equals what has waited longest. A run whose call is on its
+/// way is left alone until it is woken.
 pub async fn claim(
     db: &PgPool,
     owner: &str,
     lease_ms: i64,
-    sources: &[String],
     lane: Lane,
 ) -> Result<Option<RunLease>> {
-    let row = sqlx::query(concat!(
-        "UPDATE runs SET lease_owner = $1, lease_token = lease_token + 1, \
-            lease_until = now() + $2 * interval '1 millisecond' \
-         WHERE id = (SELECT id FROM runs WHERE phase <> 'done' AND operator_reason IS NULL \
-            AND wake_at <= now() AND (lease_until IS NULL OR lease_until < now()) \
-            AND (phase IN ('executing', 'sealing')) = $3 \
-            AND (NOT needs_source \
-                OR (SELECT EXISTS (SELECT 1 FROM sources s WHERE s.account = ANY($4) AND ",
-        source_is_free!(),
-        "))) \
-            AND (phase <> 'queued' OR NOT (SELECT EXISTS (SELECT 1 FROM runs w \
-                WHERE w.rank = 0 AND w.phase <> 'done' AND w.operator_reason IS NULL \
-                    AND (w.wake_at <= now() OR w.lease_until > now())))) \
-            ORDER BY rank, wake_at LIMIT 1 FOR UPDATE SKIP LOCKED) \
-         RETURNING id, lease_token"
-    ));
-    let row = row.bind(owner).bind(lease_ms).bind(lane == Lane::Gates).bind(sources);
-    let Some(row) = row.fetch_optional(db).await? else { return Ok(None) };
-    let id = RunId::from(row.try_get::<uuid::Uuid, _>("id")?);
-    Ok(Some(RunLease { id, token: row.try_get("lease_token")? }))
+    let row = sqlx::query!(
+        "UPDATE runs SET lease_owner = $1, lease_token = lease_token + 1,
+            lease_until = now() + $2::bigint * interval '1 millisecond'
+         WHERE id = (SELECT id FROM runs WHERE phase <> 'done' AND operator_reason IS NULL
+            AND wake_at <= now() AND (lease_until IS NULL OR lease_until < now())
+            AND (phase IN ('executing', 'sealing')) = $3::boolean
+            ORDER BY rank, wake_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+         RETURNING id, lease_token",
+        owner,
+        lease_ms,
+        lane == Lane::Gates,
+    );
+    let row = row.fetch_optional(db).await?;
+    Ok(row.map(|row| RunLease { id: RunId::from(row.id), token: row.lease_token }))
 }
 
-/// Prolongs the lease. `false` if another worker holds the run by now.
+/// Prolongs the lease. `false` if another worker holds the run by now, or it was let go of.
 pub async fn heartbeat(db: &PgPool, lease: RunLease, lease_ms: i64) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE runs SET lease_until = now() + $3 * interval '1 millisecond' \
-         WHERE id = $1 AND lease_token = $2",
+         WHERE id = $1 AND lease_token = $2 AND lease_until IS NOT NULL",
     );
     let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(lease_ms).execute(db).await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// How a run is given back.
-#[derive(Debug, Clone, Default)]
-pub struct Release {
-    /// After how many milliseconds it may be taken again.
-    pub delay_ms: i64,
-    /// What it waits for, in words; empty if for nothing.
-    pub waiting_for: String,
-    /// Whether it can go on only when the transaction source is free.
-    pub needs_source: bool,
+/// Gives the run back: it may be taken again after `delay_ms`. `waiting_for` says what it waits for,
+/// in words; empty if for nothing. Nothing happens if it is held no more.
+pub async fn release(db: &PgPool, lease: RunLease, delay_ms: i64, waiting_for: &str) -> Result<()> {
+    let done = sqlx::query!(
+        "UPDATE runs SET lease_owner = NULL, lease_until = NULL,
+            failures = failures + ($4 <> '')::integer,
+            wake_at = now() + $3::bigint * interval '1 millisecond', waiting_for = nullif($4, '')
+         WHERE id = $1 AND lease_token = $2",
+        lease.id.as_uuid(),
+        lease.token,
+        delay_ms,
+        waiting_for,
+    );
+    done.execute(db).await?;
+    Ok(())
 }
 
-/// Gives the run back. Nothing happens if it is held no more.
-pub async fn release(db: &PgPool, lease: RunLease, release: &Release) -> Result<()> {
-    // Waiting for a turn is no failure, and does not lengthen the pause after one.
-    let failed = i32::from(!release.waiting_for.is_empty() && !release.needs_source);
-    let done = sqlx::query(
-        "UPDATE runs SET lease_owner = NULL, lease_until = NULL, failures = failures + $5, \
-            wake_at = now() + $3 * interval '1 millisecond', waiting_for = nullif($4, ''), \
-            needs_source = $6 OR phase = 'queued' WHERE id = $1 AND lease_token = $2",
+/// Lets go of a run whose call a sender carries: nobody holds it, and what becomes of the call wakes
+/// it. `false` if there is no such call. The caller has locked the run, so that the call cannot
+/// change between the look at it and this.
+pub async fn park(
+    conn: &mut PgConnection,
+    lease: RunLease,
+    attempt: u32,
+    kind: Kind,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE runs SET lease_owner = NULL, lease_until = NULL, wake_at = 'infinity',
+            waiting_for = coalesce(waiting_for, 'a place in a transaction')
+         WHERE id = $1 AND lease_token = $2 AND EXISTS (SELECT 1 FROM calls c
+            WHERE c.run_id = $1 AND c.attempt = $3 AND c.kind = $4
+                AND c.state IN ('wanted', 'signed'))",
+        lease.id.as_uuid(),
+        lease.token,
+        signed(attempt),
+        kind.name(),
     );
-    let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(release.delay_ms);
-    let done = done.bind(&release.waiting_for).bind(failed).bind(release.needs_source);
-    done.execute(db).await?;
+    Ok(done.execute(conn).await?.rows_affected() == 1)
+}
+
+/// Locks a run's row until the transaction ends.
+pub async fn lock(conn: &mut PgConnection, id: RunId) -> Result<()> {
+    sqlx::query!("SELECT id FROM runs WHERE id = $1 FOR UPDATE", id.as_uuid())
+        .fetch_optional(conn)
+        .await?;
     Ok(())
 }
 
@@ -133,7 +147,7 @@ pub async fn advance(
     }
     let done = sqlx::query(
         "UPDATE runs SET phase = $4, status = $5, failures = 0, waiting_for = NULL, \
-            needs_source = ($4 = 'queued'), updated_at = $6 \
+            updated_at = $6 \
          WHERE id = $1 AND lease_token = $2 AND phase = $3",
     );
     let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(from.name());
@@ -151,23 +165,66 @@ pub async fn hand_over(db: &PgPool, lease: RunLease, reason: &str) -> Result<()>
     expect_one_row(done.rows_affected(), lease.id)
 }
 
-/// Pins what the attempt is opened under. Only once.
-pub async fn pin(
+/// Keeps module-gate's verdict on the module that would run (R8).
+pub async fn keep_verdict(
     conn: &mut PgConnection,
     (run, number): (RunId, u32),
-    terms: &Terms,
-    vault_run_id: Digest,
     shipping: Option<&[u8]>,
 ) -> Result<()> {
-    let done = sqlx::query(
-        "UPDATE attempts SET terms = $3, vault_run_id = $4, manifest_hash = $5, deadline = $6, \
-            shipping = $7 WHERE run_id = $1 AND number = $2 AND terms IS NULL",
+    let done = sqlx::query!(
+        "UPDATE attempts SET shipping = $3 WHERE run_id = $1 AND number = $2 AND escrow = 'none'",
+        run.as_uuid(),
+        signed(number),
+        shipping,
     );
-    let done = done.bind(run.as_uuid()).bind(signed(number)).bind(as_json(terms)?);
-    let done = done.bind(vault_run_id.as_bytes().as_slice());
-    let done = done.bind(terms.manifest_hash.as_bytes().as_slice());
-    let done = done.bind(i64::try_from(terms.deadline).unwrap_or(i64::MAX)).bind(shipping);
     expect_one_row(done.execute(conn).await?.rows_affected(), run)
+}
+
+/// Pins what an attempt is opened under, as its opening is signed, and takes its run to `opening`.
+/// Answers whether the run was still in the queue. The caller has locked the run.
+///
+/// A second signature, with another deadline, overwrites what the first one pinned: it happens only
+/// when it is proven that the first did nothing. The ids of both stay with their transactions.
+///
+/// # Errors
+///
+/// [`Error::CallGone`] when the run was called off.
+pub async fn pin(conn: &mut PgConnection, call: &SignedCall) -> Result<bool> {
+    let terms = call.terms.as_ref();
+    let terms = terms.ok_or_else(|| Error::Broken("an opening has no terms".to_owned()))?;
+    let pinned = sqlx::query!(
+        "UPDATE attempts SET terms = $3, vault_run_id = $4, manifest_hash = $5, deadline = $6
+         WHERE run_id = $1 AND number = $2 AND escrow = 'none' AND ended_at IS NULL",
+        call.run.as_uuid(),
+        signed(call.attempt),
+        as_json(terms)?,
+        call.vault_run_id.as_bytes().as_slice(),
+        terms.manifest_hash.as_bytes().as_slice(),
+        i64::try_from(terms.deadline).unwrap_or(i64::MAX),
+    );
+    if pinned.execute(&mut *conn).await?.rows_affected() != 1 {
+        return Err(Error::CallGone);
+    }
+    let was_queued = sqlx::query_scalar!(
+        r#"UPDATE runs r SET phase = 'opening', status = 'opening', failures = 0,
+            updated_at = now()
+         FROM (SELECT id, phase FROM runs WHERE id = $1) AS before
+         WHERE r.id = before.id AND r.attempt = $2 AND r.phase IN ('queued', 'opening')
+            AND NOT r.cancel_requested AND r.operator_reason IS NULL
+         RETURNING before.phase = 'queued' AS "was_queued!""#,
+        call.run.as_uuid(),
+        signed(call.attempt),
+    );
+    let was_queued = was_queued.fetch_optional(conn).await?;
+    was_queued.ok_or(Error::CallGone)
+}
+
+/// Says what runs wait for whose calls were signed.
+pub async fn note_signed(conn: &mut PgConnection, runs: &[RunId]) -> Result<()> {
+    let ids: Vec<uuid::Uuid> = runs.iter().map(|run| *run.as_uuid()).collect();
+    let done = sqlx::query!("UPDATE runs SET waiting_for = 'the network' WHERE id = ANY($1)", &ids);
+    done.execute(conn).await?;
+    Ok(())
 }
 
 /// Forgets what was pinned for an opening of which it is proven that it did not happen, and takes
@@ -187,7 +244,7 @@ pub async fn unpin(
     expect_one_row(done.rows_affected(), lease.id)?;
     // The failures stay: the pause before the next signature goes on growing.
     let done = sqlx::query(
-        "UPDATE runs SET phase = 'queued', status = 'pending', needs_source = true, \
+        "UPDATE runs SET phase = 'queued', status = 'pending', \
             updated_at = $3 WHERE id = $1 AND lease_token = $2 AND phase = 'opening'",
     );
     let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(now).execute(conn).await?;

@@ -11,12 +11,13 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::steps::{Next, RunDriver, backoff};
+use super::steps::{Next, RunDriver};
+use crate::chain::follow::backoff;
 use crate::error::{Error, Result};
 use crate::model::run::RunLease;
 use crate::model::state::Lane;
 use crate::runs::signal::{LastPoll, WorkSignal};
-use crate::runs::store::{self, Release};
+use crate::runs::store;
 
 /// Works in `lane` until `stop`. Looks for work every `poll`, and when it is notified.
 ///
@@ -38,7 +39,7 @@ pub async fn work(
                 // There may be more where this came from.
                 work_signal.notify(lane);
                 drive_run(&driver, lease, lane, &stop).await?;
-                // The run may go on in the other lane, and its transaction source is free.
+                // The run may go on in the other lane, or wait for a sender.
                 work_signal.notify_all();
                 continue;
             }
@@ -55,9 +56,8 @@ pub async fn work(
 }
 
 async fn claim(driver: &RunDriver, lane: Lane) -> Result<Option<RunLease>> {
-    let sources = driver.chain.accounts();
     let (owner, lease_ms) = (&driver.chain.owner, driver.policy.lease_ms);
-    store::claim(&driver.db, owner, lease_ms, &sources, lane).await
+    store::claim(&driver.db, owner, lease_ms, lane).await
 }
 
 /// Drives a claimed run until it waits, has ended, or is held by another worker.
@@ -74,10 +74,11 @@ async fn drive_run(
         // Steps can be cut off anywhere; the next process goes on from what is stored.
         () = stop.cancelled() => Ok(Next::Later(Duration::ZERO, String::new())),
     };
-    let (delay, waiting_for, needs_source) = match outcome {
-        Ok(Next::Later(delay, why)) => (delay, why, false),
-        Ok(Next::NeedsSource) => (Duration::ZERO, "a free transaction source".to_owned(), true),
-        Ok(Next::Ended | Next::Again) => (Duration::ZERO, String::new(), false),
+    let (delay, waiting_for) = match outcome {
+        // It was let go of in the transaction that wanted its call.
+        Ok(Next::Parked) => return Ok(()),
+        Ok(Next::Later(delay, why)) => (delay, why),
+        Ok(Next::Ended | Next::Again) => (Duration::ZERO, String::new()),
         Ok(Next::Operator(reason)) => {
             tracing::error!(run.id = %lease.id, "run {} needs an operator: {reason}", lease.id);
             return hand_over(driver, lease, &reason).await;
@@ -92,13 +93,12 @@ async fn drive_run(
         }
         Err(error) => {
             tracing::warn!(run.id = %lease.id, "run {} waits: {error}", lease.id);
-            (backoff(2), error.to_string(), false)
+            (backoff(2), error.to_string())
         }
     };
     // Given back also after an error, so that another worker need not wait for the lease.
     let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-    let release = Release { delay_ms, waiting_for, needs_source };
-    if let Err(error) = store::release(&driver.db, lease, &release).await {
+    if let Err(error) = store::release(&driver.db, lease, delay_ms, &waiting_for).await {
         let id = lease.id;
         tracing::warn!(run.id = %id, "run {id} is given back when its lease ends: {error}");
     }

@@ -7,6 +7,8 @@ use sqlx::PgConnection;
 use wire::RunId;
 use wire::event::{ChainData, Fact};
 
+use crate::chain::store::calls;
+use crate::chain::transaction::Kind;
 use crate::error::Result;
 use crate::model::run::Escrow;
 use crate::model::settlement::Failure;
@@ -73,7 +75,8 @@ impl Reactions {
     }
 }
 
-/// Runs whose escrow was closed on chain are looked at now, whatever they wait for.
+/// Runs whose escrow was closed on chain are looked at now, whatever they wait for. Those that wait
+/// for a call of their own are woken by what becomes of it.
 async fn wake_closed(conn: &mut PgConnection, kept: &[ChainData]) -> Result<u64> {
     let closed: Vec<Vec<u8>> = kept
         .iter()
@@ -86,7 +89,7 @@ async fn wake_closed(conn: &mut PgConnection, kept: &[ChainData]) -> Result<u64>
     }
     let done = sqlx::query!(
         "UPDATE runs SET wake_at = now() WHERE phase <> 'done' AND wake_at > now()
-            AND id IN (SELECT run_id FROM attempts WHERE vault_run_id = ANY($1)
+            AND wake_at < 'infinity' AND id IN (SELECT run_id FROM attempts WHERE vault_run_id = ANY($1)
                 AND ended_at IS NULL)",
         &closed,
     );
@@ -192,21 +195,23 @@ async fn wake_agent(conn: &mut PgConnection, agent_id: u32) -> Result<u64> {
 /// then, by what the network answers.
 async fn end(conn: &mut PgConnection, sight: &Sight, id: RunId, failure: &Failure) -> Result<bool> {
     let now = chassis::clock::now();
-    // The worker that holds the run, if one does, loses it: it has stored no envelope, and cannot
-    // store one without its token.
+    // Locked before its calls are looked at: a sender that stores an envelope locks it too, and
+    // comes either before, and is seen, or after, and finds its call withdrawn.
+    runs::store::lock(conn, id).await?;
     let ended = sqlx::query_scalar!(
         "UPDATE runs SET phase = 'done', status = 'failed', lease_token = lease_token + 1,
             lease_owner = NULL, lease_until = NULL, waiting_for = NULL, updated_at = $2
          WHERE id = $1 AND phase IN ('queued', 'opening') AND operator_reason IS NULL
-            AND NOT EXISTS (SELECT 1 FROM chain_transactions t WHERE t.run_id = $1
-                AND t.attempt = runs.attempt AND (runs.phase = 'opening'
-                    OR t.state IN ('prepared', 'sent', 'unknown', 'succeeded')))
+            AND NOT EXISTS (SELECT 1 FROM calls c JOIN transaction_calls m ON m.call_id = c.id
+                WHERE c.run_id = $1 AND c.attempt = runs.attempt
+                    AND (runs.phase = 'opening' OR m.live OR m.code = 0))
          RETURNING attempt",
         id.as_uuid(),
         now,
     );
     let Some(attempt) = ended.fetch_optional(&mut *conn).await? else { return Ok(false) };
     let key = (id, u32::try_from(attempt).unwrap_or_default());
+    calls::withdraw(conn, key, Kind::Open).await?;
     runs::store::note_failure(conn, key, failure).await?;
     runs::store::close(conn, key, Escrow::None, None, now).await?;
     event::publish(conn, &sight.nats_prefix, id, now).await?;

@@ -88,6 +88,67 @@ async fn a_restart_at_any_point_ends_in_one_receipt() {
     }
 }
 
+/// The points at which a batch is checked in every run of the tests; `LUMIO_LONG` checks all.
+const OF_A_BATCH: [&str; 5] = [
+    "open.after_persist",
+    "open.after_send",
+    "open.after_land",
+    "finalize.after_send",
+    "finalize.after_result",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_at_any_point_of_a_batch_ends_in_one_receipt_for_each_run() {
+    const TOGETHER: u64 = 3;
+    let world = World::new().await;
+    let long = std::env::var_os("LUMIO_LONG").is_some();
+    let points = if long { PASSED.as_slice() } else { OF_A_BATCH.as_slice() };
+    for (point, round) in points.iter().zip(1_u64..) {
+        let port = free_port().await;
+        let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+        let together = ("RUNNER_BATCH_MAX_DELAY_MS", "1000");
+        let settings = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", point), together];
+        let mut process = spawn(&world, &settings);
+        gateway.up().await;
+        let mut ids = Vec::new();
+        for _ in 0..TOGETHER {
+            ids.push(gateway.accepted(&world.body()).await);
+        }
+        eventually(Duration::from_secs(60), || {
+            let ended = process.0.try_wait().unwrap();
+            async move { ended }
+        })
+        .await;
+        let _again = spawn(&world, &[("RUNNER_PORT", &port), together]);
+        gateway.up().await;
+        for id in &ids {
+            gateway.ended(id, "failed").await;
+            let landed = (world.succeeded(id, "open").await, world.succeeded(id, "finalize").await);
+            assert_eq!(landed, (1, 1), "{point}");
+        }
+        let account = world.account().await;
+        assert_eq!(
+            (account.balance, account.receipts, account.reserved),
+            (DEPOSIT, round * TOGETHER, 0),
+            "{point}"
+        );
+    }
+    let most: i64 = sqlx::query_scalar(
+        "SELECT max(calls) FROM (SELECT count(*) AS calls FROM transaction_calls \
+            GROUP BY transaction_id) AS counted",
+    )
+    .fetch_one(&world.db.pool)
+    .await
+    .unwrap();
+    assert!(most > 1, "the crashes were to meet batches");
+    eventually(Duration::from_secs(30), || async {
+        let compared = command(&world, &["account"]);
+        assert_ne!(compared.status.code(), Some(2), "{}", said(&compared));
+        compared.status.success()
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_opened_run_can_be_called_off_before_its_module_starts() {
     let world = World::new().await;
@@ -145,9 +206,9 @@ async fn a_landed_result_that_cannot_be_read_goes_to_an_operator_and_a_resume_as
     })
     .await;
     // As a vault of another version would answer: another value than a run's id.
-    let text = "SELECT result FROM chain_transactions WHERE result IS NOT NULL";
+    let text = "SELECT result FROM transaction_calls WHERE result IS NOT NULL";
     let result: Vec<u8> = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
-    let put = "UPDATE chain_transactions SET result = $1 WHERE result IS NOT NULL";
+    let put = "UPDATE transaction_calls SET result = $1 WHERE result IS NOT NULL";
     sqlx::query(put).bind([0_u8, 0, 0, 1].as_slice()).execute(&world.db.pool).await.unwrap();
 
     let _again = spawn(&world, &[("RUNNER_PORT", &port)]);

@@ -429,7 +429,7 @@ async fn calling_off_a_run_for_which_nothing_was_signed_costs_nothing() {
     runner.gateway.ended(&other, "failed").await;
     assert_eq!(world.succeeded(&id, "open").await, 0);
     let signed: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM chain_transactions WHERE run_id = $1")
+        sqlx::query_scalar("SELECT count(*) FROM calls WHERE run_id = $1 AND state <> 'withdrawn'")
             .bind(id.parse::<uuid::Uuid>().unwrap())
             .fetch_one(&world.db.pool)
             .await

@@ -289,8 +289,12 @@ async fn two_runners_in_one_ledger_draw_nonces_of_their_own() {
     let other_source = Keypair::from_seed(&[41; 32]);
     world.localnet.fund(&other_source.address().to_string()).await.unwrap();
     let secret = other_source.secret();
-    let (one, other) =
-        (world.start(&[]).await, world.start(&[("RUNNER_SOURCE_SECRET", &secret)]).await);
+    // One call a transaction, so that there is enough to do for both.
+    let alone = ("RUNNER_BATCH_MAX_CALLS", "1");
+    let (one, other) = (
+        world.start(&[alone]).await,
+        world.start(&[alone, ("RUNNER_SOURCE_SECRET", &secret)]).await,
+    );
     let mut ids = Vec::new();
     for _ in 0..4 {
         ids.push(one.gateway.accepted(&world.body()).await);

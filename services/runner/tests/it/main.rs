@@ -9,6 +9,8 @@ mod gateway;
 mod starting;
 mod login;
 mod crashing;
+mod batching;
+mod carrying;
 mod hostile;
 mod retention;
 mod subscribing;

@@ -242,10 +242,10 @@ impl World {
         })
     }
 
-    /// How often each `kind` of transaction succeeded for a run.
+    /// How often a call of this `kind` was done for a run.
     pub async fn succeeded(&self, run: &str, kind: &str) -> i64 {
-        let text = "SELECT count(*) FROM chain_transactions \
-                    WHERE run_id = $1 AND kind = $2 AND state = 'succeeded'";
+        let text = "SELECT count(*) FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
+                    WHERE c.run_id = $1 AND c.kind = $2 AND m.code = 0";
         let id: uuid::Uuid = run.parse().unwrap();
         sqlx::query_scalar(text).bind(id).bind(kind).fetch_one(&self.db.pool).await.unwrap()
     }

@@ -27,7 +27,7 @@ pub struct AttemptRow {
     pub(super) opened_ledger: Option<i64>,
 }
 
-/// A transaction that was signed for an attempt.
+/// A transaction that was signed for an attempt, alone or with others.
 #[derive(Debug)]
 pub struct TransactionRow {
     pub(super) run: RunId,
@@ -36,6 +36,8 @@ pub struct TransactionRow {
     pub(super) hash: Digest,
     pub(super) state: String,
     pub(super) ledger: Option<i64>,
+    /// Whether it did what the attempt wanted: of a batch this is said call by call.
+    pub(super) did: bool,
 }
 
 impl AttemptRow {
@@ -46,8 +48,8 @@ impl AttemptRow {
 }
 
 impl TransactionRow {
-    /// Whether it did what it says.
-    pub(super) fn landed(&self) -> bool {
+    /// Whether it landed and did what it says, for some of its calls at least.
+    pub(super) fn succeeded(&self) -> bool {
         self.state == "succeeded"
     }
 
@@ -66,8 +68,10 @@ pub async fn attempts(db: &PgPool) -> sqlx::Result<Vec<AttemptRow>> {
     let text = "SELECT a.run_id, a.number, r.user_account, r.phase, r.attempt, a.ended_at, \
                 a.escrow, \
             a.vault_run_id, a.terms, a.receipt, sha256(a.statement) AS statement, \
-            (SELECT max(t.ledger) FROM chain_transactions t WHERE t.run_id = a.run_id \
-                AND t.attempt = a.number AND t.kind = 'open' AND t.state = 'succeeded') AS opened \
+            (SELECT max(t.ledger) FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
+                JOIN chain_transactions t ON t.id = m.transaction_id \
+                WHERE c.run_id = a.run_id AND c.attempt = a.number AND c.kind = 'open' \
+                    AND m.code = 0) AS opened \
          FROM attempts a JOIN runs r ON r.id = a.run_id ORDER BY r.created_at, a.number";
     sqlx::query(text).try_map(|row| attempt(&row)).fetch_all(db).await
 }
@@ -78,8 +82,10 @@ pub async fn attempts(db: &PgPool) -> sqlx::Result<Vec<AttemptRow>> {
 ///
 /// The database's own.
 pub async fn transactions(db: &PgPool) -> sqlx::Result<Vec<TransactionRow>> {
-    let text =
-        "SELECT run_id, attempt, kind, hash, state, ledger FROM chain_transactions ORDER BY id";
+    let text = "SELECT c.run_id, c.attempt, t.kind, t.hash, t.state, t.ledger, \
+            coalesce(m.code = 0, false) AS did \
+         FROM chain_transactions t JOIN transaction_calls m ON m.transaction_id = t.id \
+            JOIN calls c ON c.id = m.call_id ORDER BY t.id, m.position";
     sqlx::query(text).try_map(|row| transaction(&row)).fetch_all(db).await
 }
 
@@ -110,5 +116,6 @@ fn transaction(row: &PgRow) -> sqlx::Result<TransactionRow> {
         hash: rows::required_digest(row, "hash")?,
         state: row.try_get("state")?,
         ledger: row.try_get("ledger")?,
+        did: row.try_get("did")?,
     })
 }

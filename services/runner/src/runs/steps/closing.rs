@@ -6,81 +6,88 @@ use stellar::vault::{Lifecycle, RunReceipt};
 use time::OffsetDateTime;
 use wire::{Digest, VaultRunId};
 
-use super::{Next, RunDriver, later, unreadable};
-use crate::chain::submit::{Done, Refusal, SubmitOutcome};
+use super::{
+    Done, Next, Progress, Refusal, RunDriver, finalize_arguments, unreadable, void_arguments,
+};
+use crate::chain::call::Arguments;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::model::run::{Escrow, RunLease, Snapshot};
-use crate::model::settlement::{CANCELLED, Failure, Receipt, Settlement};
+use crate::model::settlement::{Failure, Receipt, Settlement};
 use crate::model::state::{Phase, Status};
 use crate::runs::{facts, store};
+
+/// The pause before a call is wanted again that contradicted the vault's record.
+const AGAIN: Duration = Duration::from_secs(2);
 
 impl RunDriver {
     /// Settles what was frozen.
     pub(super) async fn settling(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
-        let (vault_run_id, _) = snapshot.pinned()?;
-        let (terms, settlement) = (snapshot.terms()?, snapshot.settlement()?);
-        let call =
-            |valid_until| self.chain.finalize_call(vault_run_id, terms, settlement, valid_until);
-        match self.submit(lease, snapshot, Kind::Finalize, &call).await? {
-            SubmitOutcome::Done(done) => self.settled(lease, snapshot, settlement, &done).await,
-            SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
-            SubmitOutcome::NeedsSource => Ok(Next::NeedsSource),
-            SubmitOutcome::Wait(why) => Ok(later(snapshot, why)),
-            SubmitOutcome::TooLate => {
+        let settlement = snapshot.settlement()?;
+        match self.progress(snapshot, Kind::Finalize).await? {
+            Progress::None => {
+                let finalize = finalize_arguments(snapshot, settlement)?;
+                self.want_in_phase(lease, snapshot, &finalize, Duration::ZERO).await
+            }
+            Progress::Waits => self.park(lease, snapshot, Kind::Finalize).await,
+            Progress::Done(done) => self.settled(lease, snapshot, settlement, &done).await,
+            Progress::TooLate => {
                 self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await
             }
-            SubmitOutcome::Refused(refusal) => {
+            Progress::Refused(refusal) => {
                 self.on_settlement_rejected(lease, snapshot, &refusal).await
             }
-            SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
+            Progress::Unknown(reason) => Ok(Next::Operator(reason)),
         }
     }
 
     /// Gives the escrow back before the deadline.
     pub(super) async fn voiding(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
         let (vault_run_id, deadline) = snapshot.pinned()?;
-        let reason = void_reason(snapshot);
-        let call = |valid_until| self.chain.void_call(vault_run_id, reason, valid_until);
-        match self.submit(lease, snapshot, Kind::Void, &call).await? {
-            SubmitOutcome::Done(_) => self.finish_refund(lease, snapshot, None).await,
-            SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
-            SubmitOutcome::NeedsSource => Ok(Next::NeedsSource),
-            SubmitOutcome::Wait(why) => Ok(later(snapshot, why)),
-            SubmitOutcome::TooLate => {
+        match self.progress(snapshot, Kind::Void).await? {
+            Progress::None => self.void(lease, snapshot, Duration::ZERO).await,
+            Progress::Waits => self.park(lease, snapshot, Kind::Void).await,
+            Progress::Done(_) => self.finish_refund(lease, snapshot, None).await,
+            Progress::TooLate => {
                 self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await
             }
-            SubmitOutcome::Refused(refusal) => {
+            Progress::Refused(_) => {
                 // A record that is open can be voided until its deadline, whatever this answer
                 // said.
                 if self.is_open(vault_run_id).await? && self.until(deadline).await?.is_some() {
-                    return Ok(later(snapshot, refusal.error.to_string()));
+                    return self.void(lease, snapshot, AGAIN).await;
                 }
                 self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await
             }
-            SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
+            Progress::Unknown(reason) => Ok(Next::Operator(reason)),
         }
+    }
+
+    async fn void(&self, lease: RunLease, snapshot: &Snapshot, pause: Duration) -> Result<Next> {
+        let unnamed = Failure::new("", "");
+        let failure = snapshot.attempt.failure.as_ref().unwrap_or(&unnamed);
+        let void = void_arguments(snapshot, failure)?;
+        self.want_in_phase(lease, snapshot, &void, pause).await
     }
 
     /// Gives the escrow back after the deadline.
     pub(super) async fn reclaiming(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
-        let (vault_run_id, deadline) = snapshot.pinned()?;
-        if let Some(wait) = self.until(deadline).await? {
-            return Ok(Next::Later(wait, "the deadline".to_owned()));
-        }
-        let call = |_| self.chain.reclaim_call(vault_run_id);
-        match self.submit(lease, snapshot, Kind::Reclaim, &call).await? {
-            SubmitOutcome::Done(_) => {
+        let (run, deadline) = snapshot.pinned()?;
+        match self.progress(snapshot, Kind::Reclaim).await? {
+            Progress::None => {
+                if let Some(wait) = self.until(deadline).await? {
+                    return Ok(Next::Later(wait, "the deadline".to_owned()));
+                }
+                let reclaim = Arguments::Reclaim { run };
+                self.want_in_phase(lease, snapshot, &reclaim, Duration::ZERO).await
+            }
+            Progress::Waits => self.park(lease, snapshot, Kind::Reclaim).await,
+            Progress::Done(_) => {
                 self.finish_refund(lease, snapshot, Some(&deadline_passed())).await
             }
-            SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
-            SubmitOutcome::NeedsSource => Ok(Next::NeedsSource),
-            SubmitOutcome::Wait(why) => Ok(later(snapshot, why)),
-            SubmitOutcome::Refused(refusal) => {
-                self.not_reclaimed(lease, snapshot, vault_run_id, &refusal).await
-            }
-            SubmitOutcome::TooLate => Err(Error::Broken("a reclaim is never too late".to_owned())),
-            SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
+            Progress::Refused(refusal) => self.not_reclaimed(lease, snapshot, run, &refusal).await,
+            Progress::TooLate => Err(Error::Broken("a reclaim is never too late".to_owned())),
+            Progress::Unknown(reason) => Ok(Next::Operator(reason)),
         }
     }
 
@@ -151,19 +158,24 @@ impl RunDriver {
                 Ok(Next::Operator(format!("the vault has settled this run otherwise: {why}")))
             }
             // A record cannot end before its deadline (V17): an absence is no proof until then.
-            None if in_time => Ok(later(snapshot, why)),
+            None if in_time => self.settle_again(lease, snapshot).await,
             Some(Lifecycle::Open) if in_time => {
                 if refusal.is_final || self.is_delisted(snapshot, refusal).await? {
                     let failure = Failure::new("SETTLEMENT_REFUSED", why);
                     return self.start_refund(lease, snapshot, Phase::Voiding, &failure).await;
                 }
                 // The answer contradicts the record: a node that was behind, or a change since.
-                Ok(later(snapshot, why))
+                self.settle_again(lease, snapshot).await
             }
             None | Some(Lifecycle::Open | Lifecycle::Voided(_) | Lifecycle::Reclaimed) => {
                 self.start_refund(lease, snapshot, Phase::Reclaiming, &deadline_passed()).await
             }
         }
+    }
+
+    async fn settle_again(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
+        let finalize = finalize_arguments(snapshot, snapshot.settlement()?)?;
+        self.want_in_phase(lease, snapshot, &finalize, AGAIN).await
     }
 
     /// Whether the registry's own record shows that this runner may not settle any more (V6).
@@ -191,7 +203,8 @@ impl RunDriver {
     ) -> Result<Next> {
         let error = &refusal.error;
         if error.name == "DeadlineNotReached" {
-            return Ok(later(snapshot, "the deadline"));
+            let reclaim = Arguments::Reclaim { run: vault_run_id };
+            return self.want_in_phase(lease, snapshot, &reclaim, AGAIN).await;
         }
         match self.chain.record(vault_run_id).await?.0.map(|record| record.lifecycle) {
             // A record that is gone was ended by its account's day sums (V3): the escrow went back.
@@ -210,15 +223,6 @@ fn deadline_passed() -> Failure {
         "DEADLINE_PASSED",
         "the run was not settled before its deadline; the escrow went back",
     )
-}
-
-/// The vault keeps this number with a voided run. 1: called off; 2: given up.
-fn void_reason(snapshot: &Snapshot) -> u32 {
-    if snapshot.attempt.failure.as_ref().is_some_and(|failure| failure.code == CANCELLED) {
-        1
-    } else {
-        2
-    }
 }
 
 fn receipt(receipt: &RunReceipt, settlement: &Settlement, closed_at: u64) -> Result<Receipt> {

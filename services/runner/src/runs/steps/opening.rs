@@ -1,12 +1,13 @@
 //! From the queue to an open escrow.
 
-use wire::{Digest, Problem};
+use std::time::Duration;
 
-use super::{Next, RunDriver, later, unreadable};
-use crate::chain;
-use crate::chain::calls::{address, on_chain};
-use crate::chain::store::SourceLease;
-use crate::chain::submit::{Done, Refusal, SubmitOutcome, TransactionIntent};
+use wire::Problem;
+
+use super::{Done, Next, Progress, Refusal, RunDriver, later, unreadable};
+use crate::chain::call::Arguments;
+use crate::chain::calls::on_chain;
+use crate::chain::store::calls;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::model::run::{Escrow, Run, RunLease, Snapshot};
@@ -17,14 +18,23 @@ use crate::runs::preflight::{self, Pinned, refuse};
 use crate::runs::{event, facts, store, verdict};
 
 impl RunDriver {
-    /// Looks at the run's chances (R8), and signs its opening as soon as there is a place for it.
-    /// Until then it is pending: nothing is pinned and no deadline runs.
+    /// Looks at the run's chances (R8), and wants its opening. It is pending until a place in a
+    /// transaction is signed for it: nothing is pinned and no deadline runs.
     pub(super) async fn queued(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
-        // Asked first, since everything that follows asks the network.
-        if !self.chain.is_source_free().await? {
-            return Ok(Next::NeedsSource);
+        match self.progress(snapshot, Kind::Open).await? {
+            Progress::None | Progress::TooLate => {}
+            Progress::Waits => return self.park(lease, snapshot, Kind::Open).await,
+            // Nothing is in the air for a run in the queue, so nothing was opened.
+            Progress::Refused(refusal) => {
+                return self.fail_before_open(lease, snapshot, &refused_opening(&refusal)).await;
+            }
+            Progress::Unknown(reason) => return Ok(Next::Operator(reason)),
+            Progress::Done(_) => {
+                return Err(Error::Broken("a run in the queue was opened".to_owned()));
+            }
         }
         let request = &snapshot.run.request;
+        let judged_at = chassis::clock::now().unix_timestamp();
         let facts =
             facts::read(&self.chain, &request.user, request.agent_id, request.rate_version).await?;
         let fee = self.policy.runner_fee;
@@ -39,79 +49,44 @@ impl RunDriver {
             Err(error @ Error::Gate { .. }) => return Ok(later(snapshot, error.to_string())),
             Err(error) => return Err(error),
         };
-        let Some(source) = self.chain.lease_source().await? else {
-            return Ok(Next::NeedsSource);
-        };
-        let signed = self.sign_opening(lease, snapshot, pinned, shipping, &source).await;
-        self.chain.release_source(&source).await?;
-        signed
-    }
 
-    /// Pins the terms, with a deadline that is counted from now, and signs the opening: both become
-    /// true with the phase, in one transaction of the database.
-    async fn sign_opening(
-        &self,
-        lease: RunLease,
-        snapshot: &Snapshot,
-        pinned: Pinned,
-        shipping: Option<Vec<u8>>,
-        source: &SourceLease,
-    ) -> Result<Next> {
-        let now = self.chain.now().await?.latest_close;
-        let terms = self.terms(&snapshot.run, now, pinned)?;
-        let nonce = snapshot.attempt.nonce;
-        // Computed here as the vault does (V4), so that it is known before anything is sent.
-        let vault_run_id = self.vault_run_id(&terms, nonce)?;
-        let call = |valid_until| self.chain.open_call(&terms, nonce, valid_until);
-        let intent = TransactionIntent {
-            lease,
-            attempt: snapshot.run.attempt,
-            kind: Kind::Open,
-            vault_run_id,
-            deadline: terms.deadline,
-            latest: self.latest(Kind::Open, terms.deadline),
-            may_sign: true,
-            call: &call,
-        };
-        let transaction = match self.chain.prepare(&intent, source).await? {
-            Ok(transaction) => transaction,
-            Err(SubmitOutcome::Refused(refusal)) => {
-                let failure = refused_opening(&refusal);
-                return self.fail_before_open(lease, snapshot, &failure).await;
-            }
-            Err(SubmitOutcome::Unknown(reason)) => return Ok(Next::Operator(reason)),
-            Err(SubmitOutcome::Wait(why)) => return Ok(later(snapshot, why)),
-            Err(_) => return Ok(later(snapshot, "a place in a transaction")),
-        };
-
-        let now = chassis::clock::now();
+        let terms = self.terms(&snapshot.run, pinned)?;
+        let open = Arguments::Open { terms, nonce: snapshot.attempt.nonce, judged_at };
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, lease, Phase::Queued).await?;
-        store::pin(&mut tx, snapshot.key(), &terms, vault_run_id, shipping.as_deref()).await?;
-        chain::store::insert(&mut tx, lease, source, &transaction, now).await?;
-        self.advance(&mut tx, lease, snapshot, Phase::Opening, None).await?;
+        store::keep_verdict(&mut tx, snapshot.key(), shipping.as_deref()).await?;
+        self.want(&mut tx, lease, snapshot, &open, Duration::ZERO).await?;
         tx.commit().await?;
-        self.chain.crash_point(Kind::Open, "after_persist");
-        Ok(Next::Again)
+        Ok(Next::Parked)
     }
 
     /// Takes the escrow.
     pub(super) async fn opening(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
-        let terms = snapshot.terms()?;
-        let nonce = snapshot.attempt.nonce;
-        let call = |valid_until| self.chain.open_call(terms, nonce, valid_until);
-        match self.submit(lease, snapshot, Kind::Open, &call).await? {
-            SubmitOutcome::Done(done) => self.opened(lease, snapshot, &done).await,
-            SubmitOutcome::Later(pause, why) => Ok(Next::Later(pause, why.to_owned())),
-            SubmitOutcome::NeedsSource => Ok(Next::NeedsSource),
-            SubmitOutcome::Wait(why) => Ok(later(snapshot, why)),
-            SubmitOutcome::Refused(refusal) => self.refused(lease, snapshot, &refusal).await,
-            SubmitOutcome::TooLate if snapshot.run.cancel_requested => {
+        let called_off = snapshot.run.cancel_requested;
+        match self.progress(snapshot, Kind::Open).await? {
+            Progress::Waits if called_off => self.call_off(lease, snapshot).await,
+            Progress::Waits => self.park(lease, snapshot, Kind::Open).await,
+            Progress::Done(done) => self.opened(lease, snapshot, &done).await,
+            Progress::Refused(refusal) => self.refused(lease, snapshot, &refusal).await,
+            Progress::TooLate | Progress::None if called_off => {
                 self.cancel_before_open(lease, snapshot).await
             }
-            SubmitOutcome::TooLate => self.return_to_queue(lease, snapshot).await,
-            SubmitOutcome::Unknown(reason) => Ok(Next::Operator(reason)),
+            Progress::TooLate | Progress::None => self.return_to_queue(lease, snapshot).await,
+            Progress::Unknown(reason) => Ok(Next::Operator(reason)),
         }
+    }
+
+    /// A run that was called off is not opened any more, unless its opening is in the air: then what
+    /// becomes of that decides.
+    async fn call_off(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
+        let mut tx = chassis::postgres::begin(&self.db).await?;
+        store::fence(&mut tx, lease, Phase::Opening).await?;
+        let withdrawn = calls::withdraw(&mut tx, snapshot.key(), Kind::Open).await?;
+        tx.commit().await?;
+        if withdrawn {
+            return self.cancel_before_open(lease, snapshot).await;
+        }
+        self.park(lease, snapshot, Kind::Open).await
     }
 
     /// Module-gate's verdict on the pinned module, if there is a module-gate.
@@ -156,8 +131,8 @@ impl RunDriver {
         Ok(later(snapshot, "a place in a transaction"))
     }
 
-    /// `now` is the ledger's time.
-    fn terms(&self, run: &Run, now: u64, pinned: Pinned) -> Result<Terms> {
+    /// What the run is to be opened under. Its deadline is fixed when the opening is signed.
+    fn terms(&self, run: &Run, pinned: Pinned) -> Result<Terms> {
         let request = stellar::ids::Request {
             input_digest: run.request.input_digest,
             module_digest: pinned.manifest_hash,
@@ -173,25 +148,13 @@ impl RunDriver {
             budgets: run.request.budgets,
             max_charge: pinned.max_charge,
             runner_fee: self.policy.runner_fee,
-            deadline: now.saturating_add(self.policy.deadline_secs),
+            deadline: 0,
             opened_at: None,
             developer: pinned.developer,
             manifest_hash: pinned.manifest_hash,
             request_hash: stellar::ids::request_hash(&request)?,
             attesters: pinned.attesters,
         })
-    }
-
-    fn vault_run_id(&self, terms: &Terms, nonce: Digest) -> Result<Digest> {
-        let identity = stellar::ids::RunIdentity {
-            network: &self.chain.network,
-            vault: &self.chain.vault,
-            user: &address(&terms.user)?,
-            caller: &address(&terms.opened_by)?,
-            nonce: &nonce,
-            deadline: terms.deadline,
-        };
-        Ok(stellar::ids::run_id(&identity)?)
     }
 
     async fn opened(&self, lease: RunLease, snapshot: &Snapshot, done: &Done) -> Result<Next> {

@@ -1,0 +1,549 @@
+//! From a stored transaction to its end, and what the end means for each of its calls (R13).
+//!
+//! What was signed is in the database before it is sent, what was sent is looked up before anything
+//! else happens, the same bytes are sent until something is proven, and no call is signed anew
+//! before its old transaction can no longer land and contract state has been asked. Transaction,
+//! calls and the wake-ups of their runs change in one transaction of the database.
+
+use std::time::Duration;
+
+use stellar::rpc::{Applied, Outcome};
+use stellar::vault::{self, RunReceipt, Vault};
+use stellar::{ContractError, ContractKind, scval};
+use stellar_xdr::ScVal;
+use tokio::time::{Instant, sleep};
+use wire::Digest;
+
+use crate::chain::answers::{classify, failure, found, landed};
+use crate::chain::call::{Arguments, CallState, Member};
+use crate::chain::calls::{address, on_chain};
+use crate::chain::client::ChainClient;
+use crate::chain::decide::{
+    AfterEnd, AfterLookup, AfterSend, AfterState, Answered, End, Lookup, SendAnswer, after_end,
+    after_lookup, after_send, after_state, record_lives_until,
+};
+use crate::chain::outcomes::{self, Follow, Shortage};
+use crate::chain::sign::codes;
+use crate::chain::store::calls::{self, Verdict};
+use crate::chain::store::{self, ChannelLease, Ended};
+use crate::chain::transaction::{Kind, State, Transaction};
+use crate::error::{Error, Result};
+
+/// Pause between look-ups.
+const POLL: Duration = Duration::from_millis(250);
+/// Pause before the same bytes are sent again.
+const RESEND: Duration = Duration::from_secs(3);
+/// How old a look at a run's chances may be for the vault's refusal of its opening to be the last
+/// word: an older one is taken again, since the agent's terms may have changed since.
+const JUDGED_FOR_SECS: i64 = 5;
+
+/// The code of a refusal for a sequence number that is not the account's next one.
+const BAD_SEQUENCE: &str = "TxBadSeq";
+const EXPIRED: &str = "it did not land before its last moment, or its sequence number was used";
+const FORGOTTEN: &str = "the node's history does not reach back to it";
+
+/// What an answer to a send means for what is done next.
+enum Sent {
+    /// The transaction has ended.
+    Ended,
+    /// Nothing is known, and the sequence number may be used up.
+    BadSequence,
+    /// Nothing is known.
+    Unknown,
+}
+
+impl ChainClient {
+    /// Carries a channel's live transaction to its end.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer, or the channel is another process's; nothing is lost by
+    /// it: whoever holds the channel next goes on.
+    pub async fn follow(&self, channel: &ChannelLease, transaction: &Transaction) -> Result<()> {
+        let mut send_at = Instant::now();
+        let mut doubt = transaction.last_answer.as_deref() == Some(BAD_SEQUENCE);
+        // What may have been sent before is looked up before it is sent again.
+        let mut first_look = transaction.state != State::Prepared;
+        loop {
+            if !first_look && Instant::now() >= send_at {
+                match self.send(channel, transaction).await? {
+                    Sent::Ended => return Ok(()),
+                    Sent::BadSequence => doubt = true,
+                    Sent::Unknown => {}
+                }
+                send_at = Instant::now() + RESEND;
+            }
+            first_look = false;
+            if self.look_up(transaction, doubt).await? {
+                return Ok(());
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Sends the stored bytes.
+    async fn send(&self, channel: &ChannelLease, transaction: &Transaction) -> Result<Sent> {
+        // Counted before it happens: a second send proves less than the first.
+        let sends = store::count_send(&self.db, channel, transaction.id).await?;
+        let answer = self.rpc.send(&self.network, &transaction.envelope).await;
+        self.crash_point(transaction.kind, "after_send");
+        let (answer, words) = classify(answer);
+        tracing::debug!(hash = %transaction.hash, sends, "{} was sent: {words}", transaction.kind);
+        // A refusal proves little (R13), but it says at once what an operator has to give.
+        if matches!(answer, SendAnswer::Refused | SendAnswer::RefusedForGood) {
+            self.shortages.note(outcomes::result(&words), &words);
+        }
+        if after_send(sends == 1, answer) == AfterSend::Rejected {
+            let ended = Ended {
+                state: State::Rejected,
+                words: words.clone(),
+                contract_error: None,
+                landed: None,
+            };
+            if self.finish(transaction, ended, None).await? {
+                return Ok(Sent::Ended);
+            }
+        }
+        store::note(&self.db, transaction.id, &words).await?;
+        Ok(if words == BAD_SEQUENCE { Sent::BadSequence } else { Sent::Unknown })
+    }
+
+    /// Asks for the transaction. `true` if the answer ended it. With `doubt`, another transaction
+    /// may have used its sequence number.
+    async fn look_up(&self, transaction: &Transaction, doubt: bool) -> Result<bool> {
+        let kind = transaction.kind;
+        // Read before the look-up: the look-up must be of this ledger or a later one.
+        let sequence_used_at = if doubt { self.sequence_used_at(transaction).await? } else { None };
+        let status = match self.rpc.transaction(&transaction.hash).await {
+            Ok(status) => status,
+            Err(error) => {
+                tracing::warn!(hash = %transaction.hash, "{kind} cannot be looked up: {error}");
+                return Ok(false);
+            }
+        };
+        let high_water = match self.observe(&status.clock).await {
+            Ok(ledger) => ledger,
+            Err(Error::Chain(error)) => {
+                tracing::warn!("{error}");
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        let lookup = Lookup {
+            found: found(&status.outcome),
+            latest_ledger: status.clock.latest_ledger,
+            latest_close_time: status.clock.latest_close,
+            oldest_ledger: status.clock.oldest_ledger,
+            sequence_used_at,
+        };
+        let (contract_error, words) = failure(&status.outcome);
+        let (state, words) = match after_lookup(transaction.signed(), lookup, high_water) {
+            AfterLookup::Again => return Ok(false),
+            AfterLookup::Succeeded => (State::Succeeded, "SUCCESS".to_owned()),
+            AfterLookup::Failed => (State::Failed, words),
+            AfterLookup::Expired => (State::Expired, EXPIRED.to_owned()),
+            AfterLookup::Forgotten => (State::Expired, FORGOTTEN.to_owned()),
+        };
+        self.crash_point(kind, "after_land");
+        let ended = Ended { state, words, contract_error, landed: landed(&status.outcome)? };
+        let applied = match &status.outcome {
+            Outcome::Applied(applied) => Some(applied.as_ref()),
+            Outcome::NotFound => None,
+        };
+        if !self.finish(transaction, ended, applied).await? {
+            // Another process ended it, or a rejection was overtaken by a send: look again.
+            return Ok(!self.is_live(transaction).await?);
+        }
+        if state == State::Succeeded {
+            self.shortages.clear();
+        }
+        self.crash_point(kind, "after_result");
+        Ok(true)
+    }
+
+    async fn is_live(&self, transaction: &Transaction) -> Result<bool> {
+        let live = store::live(&self.db, &transaction.source).await?;
+        Ok(live.is_some_and(|live| live.id == transaction.id))
+    }
+
+    /// The ledger by which the channel's account had used this sequence number, if it had.
+    async fn sequence_used_at(&self, transaction: &Transaction) -> Result<Option<u32>> {
+        // Of the transaction's own channel: another process may have signed it with another one.
+        let source = address(&transaction.source)?;
+        match self.rpc.account(&source).await {
+            Ok(Some(account)) if account.sequence >= transaction.sequence => {
+                Ok(Some(account.ledger))
+            }
+            Ok(_) => Ok(None),
+            Err(error) => {
+                tracing::warn!("the channel's account cannot be read: {error}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Stores the end of a transaction with what it means for its calls, and wakes their runs.
+    /// `false` if it was ended otherwise meanwhile: nothing was changed then.
+    async fn finish(
+        &self,
+        transaction: &Transaction,
+        ended: Ended,
+        applied: Option<&Applied>,
+    ) -> Result<bool> {
+        let mut over = transaction.clone();
+        over.state = ended.state;
+        over.contract_error = ended.contract_error;
+        over.last_answer = Some(ended.words.clone());
+        over.landed.clone_from(&ended.landed);
+        let members = calls::members(&self.db, over.id).await?;
+        let verdicts = self.judge(&over, &members, applied).await?;
+        let runs: Vec<_> = members.iter().map(|member| member.run).collect();
+
+        let mut tx = chassis::postgres::begin(&self.db).await?;
+        calls::lock_runs(&mut tx, &runs).await?;
+        if !store::end(&mut tx, over.id, &ended).await? {
+            return Ok(false);
+        }
+        match calls::conclude(&mut tx, &over, &verdicts).await {
+            Ok(()) => {}
+            Err(Error::CallGone) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        tx.commit().await?;
+        tracing::info!(
+            hash = %over.hash,
+            calls = verdicts.len(),
+            "{} ended: {}",
+            over.kind,
+            ended.words
+        );
+        Ok(true)
+    }
+
+    /// Judges the calls of a transaction that has ended before: an older release ended it, or an
+    /// operator wants them judged again.
+    ///
+    /// # Errors
+    ///
+    /// When the database or the node does not answer.
+    pub async fn judge_ended(&self, transaction: &Transaction) -> Result<()> {
+        let members = calls::members(&self.db, transaction.id).await?;
+        let status = match transaction.state {
+            // Answers of single calls are kept; those of a batch are in its events.
+            State::Succeeded if members.iter().any(|member| member.together > 1) => {
+                Some(self.rpc.transaction(&transaction.hash).await?)
+            }
+            _ => None,
+        };
+        let applied = status.as_ref().and_then(|status| match &status.outcome {
+            Outcome::Applied(applied) => Some(applied.as_ref()),
+            Outcome::NotFound => None,
+        });
+        let verdicts = self.judge(transaction, &members, applied).await?;
+        let runs: Vec<_> = members.iter().map(|member| member.run).collect();
+        let mut tx = chassis::postgres::begin(&self.db).await?;
+        calls::lock_runs(&mut tx, &runs).await?;
+        match calls::conclude(&mut tx, transaction, &verdicts).await {
+            Ok(()) => Ok(tx.commit().await?),
+            // Another process was faster.
+            Err(Error::CallGone) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the end of a transaction means for each of its calls.
+    async fn judge(
+        &self,
+        transaction: &Transaction,
+        members: &[Member],
+        applied: Option<&Applied>,
+    ) -> Result<Vec<Verdict>> {
+        let mut verdicts = Vec::with_capacity(members.len());
+        for member in members {
+            verdicts.push(self.judge_call(transaction, member, applied).await?);
+        }
+        Ok(verdicts)
+    }
+
+    async fn judge_call(
+        &self,
+        transaction: &Transaction,
+        member: &Member,
+        applied: Option<&Applied>,
+    ) -> Result<Verdict> {
+        let kind = transaction.kind;
+        let words = transaction.last_answer.clone().unwrap_or_default();
+        let verdict = |state| Verdict::new(member.call, member.run, state, words.clone());
+        let end = match transaction.state {
+            State::Succeeded => End::Succeeded,
+            State::Failed => End::Failed,
+            State::Rejected => End::Rejected,
+            State::Expired => End::Gone,
+            State::Prepared | State::Sent | State::Unknown => {
+                return Err(Error::Broken("a live transaction is not judged".into()));
+            }
+        };
+        let part = self.part(transaction, member, applied);
+        let proof = match end {
+            End::Gone => Some(self.proof(kind, member).await?),
+            End::Succeeded | End::Failed | End::Rejected => None,
+        };
+        Ok(match after_end(end, member.together, part.answered(), proof) {
+            AfterEnd::Done => match part {
+                Part::Done(result) => {
+                    Verdict { code: Some(0), result: Some(result), ..verdict(CallState::Done) }
+                }
+                // It was done before this transaction, whose answer has no receipt: the vault
+                // answers the kept one to a call of its own.
+                _ => Verdict {
+                    bundle: Some(alone(member.call)),
+                    repeats: true,
+                    ..verdict(CallState::Wanted)
+                },
+            },
+            AfterEnd::DoneByState => self.done_by_state(kind, member, verdict),
+            AfterEnd::Again => {
+                let shortage = match end {
+                    End::Rejected => outcomes::result(&words),
+                    End::Succeeded | End::Failed | End::Gone => Shortage::Network,
+                };
+                self.wait(shortage, member.failures, verdict(CallState::Wanted))
+            }
+            AfterEnd::Split => {
+                Verdict { bundle: Some(half(transaction.id, member)), ..verdict(CallState::Wanted) }
+            }
+            AfterEnd::Refused => match part {
+                Part::Error(error) => {
+                    Verdict { code: Some(error.code), ..self.refused(kind, member, &error) }
+                }
+                Part::Done(_) | Part::DoneBefore | Part::Nothing => verdict(CallState::Unknown),
+            },
+            AfterEnd::Unknown if end == End::Succeeded => {
+                let words = format!(
+                    "{kind} {} landed, and its answer cannot be read; compare the vault's version \
+                     with this release's, then resume the run",
+                    transaction.hash
+                );
+                Verdict { words, ..verdict(CallState::Unknown) }
+            }
+            AfterEnd::Unknown => {
+                let words = format!(
+                    "{kind} {} cannot land any more, and the vault has no record that shows \
+                     whether it did",
+                    transaction.hash
+                );
+                Verdict { words, ..verdict(CallState::Unknown) }
+            }
+        })
+    }
+
+    /// A call that contract state shows as done, though its transaction's answer is lost.
+    fn done_by_state(
+        &self,
+        kind: Kind,
+        member: &Member,
+        verdict: impl Fn(CallState) -> Verdict,
+    ) -> Verdict {
+        let answer = match kind {
+            Kind::Open => member.vault_run_id.and_then(|id| scval::bytes(id.as_bytes()).ok()),
+            Kind::Void | Kind::Reclaim => Some(ScVal::Void),
+            // Only the vault knows what was charged: it answers the kept receipt again.
+            Kind::Finalize => None,
+        };
+        match answer.and_then(|answer| scval::to_xdr(&answer).ok()) {
+            Some(result) => {
+                Verdict { code: Some(0), result: Some(result), ..verdict(CallState::Done) }
+            }
+            None => Verdict {
+                bundle: Some(alone(member.call)),
+                repeats: true,
+                ..verdict(CallState::Wanted)
+            },
+        }
+    }
+
+    /// What a transaction that has landed says about one of its calls.
+    fn part(&self, transaction: &Transaction, member: &Member, applied: Option<&Applied>) -> Part {
+        if transaction.state == State::Failed {
+            let error = transaction.contract_error;
+            return error.map_or(Part::Nothing, |code| {
+                Part::Error(ContractError::new(ContractKind::Vault, code))
+            });
+        }
+        let result = transaction.landed.as_ref().and_then(|landed| landed.result.clone());
+        let Some(result) = result.filter(|_| transaction.state == State::Succeeded) else {
+            return Part::Nothing;
+        };
+        if member.together < 2 {
+            return Part::Done(result);
+        }
+        let Ok(value) = scval::from_xdr::<ScVal>("the answer of a batch", &result) else {
+            return Part::Nothing;
+        };
+        let codes = codes(&value).filter(|codes| codes.len() == member.together);
+        match codes.and_then(|codes| codes.get(member.place).copied()) {
+            None => Part::Nothing,
+            Some(0) => self.part_of_batch(transaction.kind, member, applied),
+            Some(code) => Part::Error(ContractError::new(ContractKind::Vault, code)),
+        }
+    }
+
+    /// The answer that the call would have had by itself.
+    fn part_of_batch(&self, kind: Kind, member: &Member, applied: Option<&Applied>) -> Part {
+        let Some(run) = member.vault_run_id else { return Part::Nothing };
+        let answer = match kind {
+            Kind::Open => scval::bytes(run.as_bytes()).ok(),
+            Kind::Finalize => match self.receipt(member, &run, applied) {
+                Some(receipt) => receipt.to_val().ok(),
+                None => return Part::DoneBefore,
+            },
+            Kind::Void | Kind::Reclaim => None,
+        };
+        let answer = answer.and_then(|answer| scval::to_xdr(&answer).ok());
+        answer.map_or(Part::Nothing, Part::Done)
+    }
+
+    /// The receipt of a settlement in a batch, from its event.
+    fn receipt(
+        &self,
+        member: &Member,
+        run: &Digest,
+        applied: Option<&Applied>,
+    ) -> Option<RunReceipt> {
+        let Some(Arguments::Finalize { terms, .. }) = &member.arguments else { return None };
+        let event = vault::finalized(applied?, &Vault(self.vault), run).ok()??;
+        Some(event.receipt(&on_chain(terms).ok()?))
+    }
+
+    /// What contract state proves about a call whose transaction can no longer land.
+    async fn proof(&self, kind: Kind, member: &Member) -> Result<AfterState> {
+        let Some(run) = member.vault_run_id else { return Ok(AfterState::Unknown) };
+        let span = calls::span(&self.db, member.call).await?;
+        let (record, ledger) = self.effect(kind, run).await?;
+        let lives_until =
+            record_lives_until(span.first_ledger, span.last_max_time, member.deadline);
+        Ok(after_state(kind == Kind::Open, record, ledger, lives_until))
+    }
+
+    /// What follows for a call that the vault refused in a transaction.
+    fn refused(&self, kind: Kind, member: &Member, error: &ContractError) -> Verdict {
+        let subject = Refused {
+            call: member.call,
+            run: member.run,
+            failures: member.failures,
+            judged_at: judged_at(member.arguments.as_ref()),
+            together: member.together,
+        };
+        self.after_refusal(kind, &subject, error)
+    }
+
+    /// What follows for a call that the vault refuses, signed or not (R16).
+    pub(crate) fn after_refusal(
+        &self,
+        kind: Kind,
+        subject: &Refused,
+        error: &ContractError,
+    ) -> Verdict {
+        let words = error.to_string();
+        let verdict = |state| Verdict::new(subject.call, subject.run, state, words.clone());
+        let refused =
+            |is_final| Verdict { error: Some(error.code), is_final, ..verdict(CallState::Refused) };
+        // A batch names the agent's terms in its head, and they may have changed since the run's
+        // chances were looked at. They are looked at again before the vault's word counts.
+        let now = chassis::clock::now().unix_timestamp();
+        let is_stale = subject.judged_at.is_some_and(|at| now - at > JUDGED_FOR_SECS);
+        let head_changed = subject.together > 1 && error.name == "RunTermsMismatch";
+        let follow = outcomes::contract(kind, error);
+        let is_refusal = matches!(follow, Follow::Refused | Follow::AskRecord);
+        if kind == Kind::Open && is_refusal && (is_stale || head_changed) {
+            return verdict(CallState::Late);
+        }
+        match follow {
+            Follow::Refused => refused(true),
+            Follow::AskRecord => refused(false),
+            Follow::Wait(shortage) => {
+                self.wait(shortage, subject.failures, verdict(CallState::Wanted))
+            }
+            Follow::SignAgain => {
+                self.wait(Shortage::Network, subject.failures, verdict(CallState::Wanted))
+            }
+            Follow::Operator => verdict(CallState::Unknown),
+        }
+    }
+
+    /// Waits because of `shortage`, longer each time, and lets the service be degraded (R16).
+    pub(crate) fn wait(&self, shortage: Shortage, failures: u32, verdict: Verdict) -> Verdict {
+        self.shortages.note(shortage, &verdict.words);
+        Verdict { pause: backoff(failures), ..verdict }
+    }
+}
+
+/// A call that the vault refuses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refused {
+    pub call: i64,
+    pub run: wire::RunId,
+    pub failures: u32,
+    pub judged_at: Option<i64>,
+    pub together: usize,
+}
+
+/// What a transaction says about one of its calls.
+#[derive(Debug)]
+enum Part {
+    /// Done, with the answer that the call would have had by itself (ScVal XDR).
+    Done(Vec<u8>),
+    /// Done, but not by this transaction: there is no answer at hand.
+    DoneBefore,
+    /// Refused.
+    Error(ContractError),
+    /// Nothing that can be read.
+    Nothing,
+}
+
+impl Part {
+    const fn answered(&self) -> Answered {
+        match self {
+            Self::Done(_) | Self::DoneBefore => Answered::Done,
+            Self::Error(_) => Answered::Error,
+            Self::Nothing => Answered::Nothing,
+        }
+    }
+}
+
+/// When a run's chances were looked at, if the call opens it.
+pub(crate) const fn judged_at(arguments: Option<&Arguments>) -> Option<i64> {
+    match arguments {
+        Some(Arguments::Open { judged_at, .. }) => Some(*judged_at),
+        _ => None,
+    }
+}
+
+/// The bundle of a call that goes with no other. Bundles of halves are positive.
+pub(crate) const fn alone(call: i64) -> i64 {
+    -call
+}
+
+/// The bundle of one half of a transaction's calls.
+const fn half(transaction: i64, member: &Member) -> i64 {
+    let second = member.place >= member.together.div_ceil(2);
+    transaction.saturating_mul(2).saturating_add(second as i64)
+}
+
+/// Half a second, doubled with each failure, at most a quarter of a minute.
+pub fn backoff(failures: u32) -> Duration {
+    // 500, 1000, 2000, 4000, 8000 and from then on 15000 milliseconds.
+    Duration::from_millis(500_u64.saturating_mul(1 << failures.min(5)).min(15_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_and_has_an_end() {
+        assert_eq!(backoff(0), Duration::from_millis(500));
+        assert_eq!(backoff(3), Duration::from_secs(4));
+        assert_eq!(backoff(u32::MAX), Duration::from_secs(15));
+    }
+}

@@ -1,0 +1,421 @@
+//! Senders: one for each channel, which gathers wanted calls into transactions and carries each
+//! transaction to its end (R17).
+//!
+//! A channel is leased by one process at a time and has one live transaction at most. A sender that
+//! loses its lease stops at once: what it was doing is stored, and whoever holds the channel next
+//! goes on from there. Whatever process it is, what a dead one left is carried on by the others,
+//! with or without the channel's key: the stored bytes need no key to be sent again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::steps::RunDriver;
+use crate::chain::call::{CallState, WantedCall};
+use crate::chain::follow::{Refused, alone, backoff, judged_at};
+use crate::chain::sign::{Batch, NotSigned, Times};
+use crate::chain::store::calls::{self, Ready, Verdict};
+use crate::chain::store::{self, ChannelLease};
+use crate::chain::transaction::Kind;
+use crate::error::{Error, Result};
+use crate::runs::signal::WorkSignal;
+use crate::runs::{event, store as runs};
+
+/// How long reserved calls are left alone by other senders, in milliseconds: longer than it takes to
+/// sign. Nothing but double work depends on it.
+const RESERVED_MS: i64 = 10_000;
+/// A transaction needs at least this many seconds of ledger time to be of any use.
+const LEAST_SECS: u64 = 5;
+/// How long a sender waits at most before it looks for calls again.
+const IDLE: Duration = Duration::from_secs(2);
+/// How long a look at what others have left may take for one channel.
+const TURN: Duration = Duration::from_secs(20);
+
+/// What a sender did.
+enum Turn {
+    /// Something; there may be more to do.
+    Again,
+    /// Nothing; how long to wait at most.
+    Wait(Duration),
+}
+
+/// Serves one channel of this process until `stop`.
+///
+/// # Errors
+///
+/// Only when the network turned out to have another history (R13): the service must stop.
+pub async fn serve(
+    driver: Arc<RunDriver>,
+    account: String,
+    work_signal: WorkSignal,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut changed = work_signal.calls();
+    let mut failures = 0;
+    while !stop.is_cancelled() {
+        let outcome = hold(&driver, &account, &work_signal, &mut changed, &stop).await;
+        let pause = match outcome {
+            Ok(()) => {
+                failures = 0;
+                IDLE
+            }
+            Err(error @ Error::NetworkReset(_)) => {
+                tracing::error!("{error}");
+                return Err(error.into());
+            }
+            Err(error) => {
+                tracing::warn!(channel = account, "the channel waits: {error}");
+                failures += 1;
+                backoff(failures)
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(pause) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Leases the channel, if it is free, and carries calls until the lease is lost or something fails.
+async fn hold(
+    driver: &RunDriver,
+    account: &str,
+    work_signal: &WorkSignal,
+    changed: &mut watch::Receiver<u64>,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let (owner, lease_ms) = (&driver.chain.owner, driver.policy.lease_ms);
+    let Some(channel) = store::lease_channel(&driver.db, account, owner, lease_ms).await? else {
+        return Ok(());
+    };
+    let outcome = tokio::select! {
+        outcome = carry(driver, &channel, work_signal, changed) => outcome,
+        () = lease_lost(driver, &channel) => Err(Error::ChannelLost(channel.account.clone())),
+        // It can be cut off anywhere: the next holder goes on from what is stored.
+        () = stop.cancelled() => Ok(()),
+    };
+    // Given back whatever happened; after a crash it is free when the lease ends.
+    store::release_channel(&driver.db, &channel).await?;
+    outcome
+}
+
+async fn carry(
+    driver: &RunDriver,
+    channel: &ChannelLease,
+    work_signal: &WorkSignal,
+    changed: &mut watch::Receiver<u64>,
+) -> Result<()> {
+    loop {
+        // Read again in every turn: what is stored decides, not what this process remembers.
+        if let Some(live) = store::live(&driver.db, &channel.account).await? {
+            driver.chain.follow(channel, &live).await?;
+            work_signal.notify_all();
+            continue;
+        }
+        changed.mark_unchanged();
+        match driver.send_next(channel).await? {
+            Turn::Again => work_signal.notify_all(),
+            Turn::Wait(pause) => tokio::select! {
+                // The sender of the signal lives as long as this process.
+                _ = changed.changed() => {}
+                () = sleep(pause) => {}
+            },
+        }
+    }
+}
+
+/// Keeps the lease of a channel alive; ends when it is lost.
+async fn lease_lost(driver: &RunDriver, channel: &ChannelLease) {
+    let lease_ms = driver.policy.lease_ms;
+    let mut beat = interval(Duration::from_millis(u64::try_from(lease_ms / 3).unwrap_or(1).max(1)));
+    // A burst of late beats would prolong nothing.
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        match store::prolong_channel(&driver.db, channel, lease_ms).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(channel = channel.account, "no sign of life was kept: {error}");
+            }
+        }
+    }
+}
+
+/// Carries on what nobody else does: transactions on channels of dead processes whose keys are not
+/// here, and calls whose transaction has ended without their being judged.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub async fn tend(
+    driver: Arc<RunDriver>,
+    work_signal: WorkSignal,
+    poll: Duration,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    while !stop.is_cancelled() {
+        let tended = tokio::select! {
+            tended = driver.tend_once() => tended,
+            () = stop.cancelled() => return Ok(()),
+        };
+        match tended {
+            Ok(true) => work_signal.notify_all(),
+            Ok(false) => {}
+            Err(error @ Error::NetworkReset(_)) => {
+                tracing::error!("{error}");
+                return Err(error.into());
+            }
+            Err(error) => tracing::warn!("what others left is not carried on now: {error}"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(poll.max(Duration::from_millis(500))) => {}
+        }
+    }
+    Ok(())
+}
+
+impl RunDriver {
+    async fn tend_once(&self) -> Result<bool> {
+        let mut done = false;
+        for ended in store::unjudged(&self.db).await? {
+            self.chain.judge_ended(&ended).await?;
+            done = true;
+        }
+        let own = self.chain.accounts();
+        for account in store::abandoned_channels(&self.db).await? {
+            if own.contains(&account) {
+                continue;
+            }
+            let (owner, lease_ms) = (&self.chain.owner, self.policy.lease_ms);
+            let leased = store::lease_channel(&self.db, &account, owner, lease_ms).await?;
+            let Some(channel) = leased else { continue };
+            let outcome = tokio::select! {
+                outcome = timeout(TURN, self.carry_on(&channel)) => outcome.unwrap_or(Ok(())),
+                () = lease_lost(self, &channel) => Ok(()),
+            };
+            store::release_channel(&self.db, &channel).await?;
+            outcome?;
+            done = true;
+        }
+        Ok(calls::wake_forgotten(&self.db).await? > 0 || done)
+    }
+
+    async fn carry_on(&self, channel: &ChannelLease) -> Result<()> {
+        match store::live(&self.db, &channel.account).await? {
+            Some(live) => self.chain.follow(channel, &live).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Signs and stores the next transaction of a channel that has none.
+    async fn send_next(&self, channel: &ChannelLease) -> Result<Turn> {
+        let ready = calls::ready(&self.db).await?;
+        let Some((kind, ready)) = most_urgent(&ready) else {
+            let next = calls::next_at(&self.db).await?;
+            return Ok(Turn::Wait(next.map_or(IDLE, |next| next.min(IDLE))));
+        };
+        let most = kind.most_together().min(self.policy.batch_most);
+        if ready.count < most && ready.waited < self.policy.batch_delay && most > 1 {
+            return Ok(Turn::Wait(self.policy.batch_delay - ready.waited));
+        }
+        let (wanted, unreadable) = calls::reserve(&self.db, kind, most, RESERVED_MS).await?;
+        calls::conclude_unsigned(&self.db, &unreadable).await?;
+        if wanted.is_empty() {
+            // Another sender was faster.
+            return Ok(Turn::Wait(Duration::from_millis(50)));
+        }
+        let ids: Vec<i64> = wanted.iter().map(|call| call.id).collect();
+        let outcome = self.sign_and_store(channel, kind, wanted).await;
+        // Those that were signed are not wanted any more; the rest is anybody's again.
+        calls::give_back(&self.db, &ids).await?;
+        match outcome {
+            // A run was called off, or its call was, while it was being signed.
+            Err(Error::CallGone) => Ok(Turn::Wait(Duration::from_millis(50))),
+            Err(error) => Err(error),
+            Ok(()) => Ok(Turn::Again),
+        }
+    }
+
+    async fn sign_and_store(
+        &self,
+        channel: &ChannelLease,
+        kind: Kind,
+        wanted: Vec<WantedCall>,
+    ) -> Result<()> {
+        let now = self.chain.now().await?.latest_close;
+        let deadline = now.saturating_add(self.policy.deadline_secs);
+        let latest = |call: &WantedCall| match (call.repeats, call.deadline) {
+            // The vault answers what it keeps at any time.
+            (true, _) => u64::MAX,
+            (false, fixed) => self.latest(kind, fixed.unwrap_or(deadline)),
+        };
+        let (mut wanted, late): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|call| latest(call) >= now.saturating_add(LEAST_SECS));
+        let late: Vec<_> = late.iter().map(too_late).collect();
+        calls::conclude_unsigned(&self.db, &late).await?;
+
+        // What is nearly late goes by itself: it would shorten the life of everybody's transaction.
+        let full = now.saturating_add(self.chain.transaction_secs);
+        if kind != Kind::Open
+            && let Some(urgent) = wanted.iter().position(|call| latest(call) < full)
+        {
+            wanted = vec![wanted.swap_remove(urgent)];
+        }
+        let Some(last) = wanted.iter().map(latest).min() else { return Ok(()) };
+        let times = Times { deadline, max_time: full.min(last) };
+
+        // In each round the calls become fewer, or they are signed.
+        while !wanted.is_empty() {
+            match self.chain.prepare(channel, kind, &wanted, times).await? {
+                Ok(batch) => return self.store(channel, &batch).await,
+                Err(why) => wanted = self.not_signed(kind, wanted, why).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes why calls were not signed. Answers those that may be signed without the others.
+    async fn not_signed(
+        &self,
+        kind: Kind,
+        wanted: Vec<WantedCall>,
+        why: NotSigned,
+    ) -> Result<Vec<WantedCall>> {
+        let together = wanted.len();
+        let again = |call: &WantedCall, words: &str| {
+            Verdict::new(call.id, call.run, CallState::Wanted, words)
+        };
+        let (mut verdicts, mut rest) = (Vec::new(), Vec::new());
+        match why {
+            NotSigned::Refused(refused) => {
+                for (place, call) in wanted.into_iter().enumerate() {
+                    match refused.iter().find(|(at, _)| *at == place) {
+                        Some((_, error)) => {
+                            let subject = Refused {
+                                call: call.id,
+                                run: call.run,
+                                failures: call.failures,
+                                judged_at: judged_at(Some(&call.arguments)),
+                                together,
+                            };
+                            verdicts.push(self.chain.after_refusal(kind, &subject, error));
+                        }
+                        None => rest.push(call),
+                    }
+                }
+            }
+            NotSigned::Alone(places) => {
+                for (place, call) in wanted.into_iter().enumerate() {
+                    if places.contains(&place) {
+                        let bundle = Some(alone(call.id));
+                        verdicts.push(Verdict { bundle, ..again(&call, "") });
+                    } else {
+                        rest.push(call);
+                    }
+                }
+            }
+            NotSigned::Split(words) => {
+                tracing::warn!(calls = together, "{kind}s are split: {words}");
+                // One half's place in the numbering of bundles is its first call's.
+                let middle = together.div_ceil(2);
+                let firsts = [wanted[0].id, wanted[middle].id];
+                for (place, call) in wanted.iter().enumerate() {
+                    let first = firsts[usize::from(place >= middle)];
+                    let bundle = if together == 2 { alone(call.id) } else { shared(first) };
+                    verdicts.push(Verdict { bundle: Some(bundle), ..again(call, "") });
+                }
+            }
+            NotSigned::Wait(shortage, words) => {
+                for call in &wanted {
+                    verdicts.push(self.chain.wait(shortage, call.failures, again(call, &words)));
+                }
+            }
+            NotSigned::Operator(words) => {
+                for call in &wanted {
+                    verdicts.push(Verdict::new(call.id, call.run, CallState::Unknown, &*words));
+                }
+            }
+        }
+        calls::conclude_unsigned(&self.db, &verdicts).await?;
+        Ok(rest)
+    }
+
+    /// Stores what was signed: envelope, calls, channel, and what openings pin, all or nothing.
+    /// Nothing is sent before.
+    async fn store(&self, channel: &ChannelLease, batch: &Batch) -> Result<()> {
+        let kind = batch.transaction.kind;
+        let members = &batch.members;
+        let runs: Vec<_> = members.iter().map(|member| member.run).collect();
+        let mut tx = chassis::postgres::begin(&self.db).await?;
+        store::fence_channel(&mut tx, channel).await?;
+        calls::lock_runs(&mut tx, &runs).await?;
+        store::insert(&mut tx, &batch.transaction, members).await?;
+        if kind == Kind::Open {
+            for member in members {
+                if runs::pin(&mut tx, member).await? {
+                    let now = chassis::clock::now();
+                    let prefix = &self.policy.nats_prefix;
+                    event::publish(&mut tx, prefix, member.run, now).await?;
+                }
+            }
+        }
+        runs::note_signed(&mut tx, &runs).await?;
+        tx.commit().await?;
+        tracing::info!(
+            hash = %batch.transaction.hash,
+            calls = members.len(),
+            "{kind} is signed on channel {}",
+            channel.account
+        );
+        self.chain.crash_point(kind, "after_persist");
+        Ok(())
+    }
+}
+
+fn too_late(call: &WantedCall) -> Verdict {
+    Verdict::new(call.id, call.run, CallState::Late, "it cannot land before its deadline any more")
+}
+
+/// The bundle of calls that go with each other only, from the first one's number. Bundles of a
+/// transaction's halves are small positive numbers, those of single calls negative.
+const fn shared(first: i64) -> i64 {
+    i64::MAX - first
+}
+
+/// Which calls are signed next: what ends an escrow before what begins one, and of equals what has
+/// waited longest.
+fn most_urgent(ready: &[(Kind, Ready)]) -> Option<(Kind, Ready)> {
+    let rank = |kind: Kind| match kind {
+        Kind::Finalize | Kind::Void => 0,
+        Kind::Reclaim => 1,
+        Kind::Open => 2,
+    };
+    let order = |(kind, ready): &&(Kind, Ready)| (rank(*kind), std::cmp::Reverse(ready.waited));
+    ready.iter().min_by_key(order).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_an_escrow_goes_before_what_begins_one() {
+        let waited = |secs| Ready { count: 1, waited: Duration::from_secs(secs) };
+        let ready = [
+            (Kind::Open, waited(900)),
+            (Kind::Reclaim, waited(90)),
+            (Kind::Finalize, waited(1)),
+            (Kind::Void, waited(2)),
+        ];
+        assert_eq!(most_urgent(&ready).map(|(kind, _)| kind), Some(Kind::Void));
+        assert_eq!(most_urgent(&ready[..3]).map(|(kind, _)| kind), Some(Kind::Finalize));
+        assert_eq!(most_urgent(&ready[..2]).map(|(kind, _)| kind), Some(Kind::Reclaim));
+        assert!(most_urgent(&[]).is_none());
+    }
+}

@@ -1,0 +1,142 @@
+//! Many runs share a transaction, and each has its own result (V9, R17).
+
+use serde_json::{Value, json};
+use soroban_localnet::Fault;
+use stellar::Keypair;
+
+use crate::crashing::free_port;
+use crate::retention::{command, said};
+use crate::world::{DEPOSIT, Running, World};
+
+/// Calls that come within this time share a transaction.
+const TOGETHER: (&str, &str) = ("RUNNER_BATCH_MAX_DELAY_MS", "1500");
+
+async fn number(world: &World, text: &'static str) -> i64 {
+    sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap()
+}
+
+async fn accepted(world: &World, running: &Running, count: usize) -> Vec<String> {
+    let mut ids = Vec::new();
+    for _ in 0..count {
+        ids.push(running.gateway.accepted(&world.body()).await);
+    }
+    ids
+}
+
+/// Each run was opened and settled once, with all money back where it was.
+async fn are_settled(world: &World, running: &Running, ids: &[String]) {
+    for id in ids {
+        let run = running.gateway.ended(id, "failed").await;
+        assert_eq!(run["errorCode"], "EXECUTOR_MISSING", "{run:#}");
+        assert_eq!(run["receipt"]["runId"], run["runId"], "{run:#}");
+        let done = (world.succeeded(id, "open").await, world.succeeded(id, "finalize").await);
+        assert_eq!(done, (1, 1), "{run:#}");
+    }
+    let account = world.account().await;
+    let receipts = u64::try_from(ids.len()).unwrap();
+    assert_eq!((account.balance, account.receipts, account.reserved), (DEPOSIT, receipts, 0));
+    let twice = "SELECT count(*) FROM (SELECT call_id FROM transaction_calls WHERE code = 0 \
+         GROUP BY call_id HAVING count(*) > 1) AS repeated";
+    assert_eq!(number(world, twice).await, 0, "a call was done twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_come_together_share_transactions_and_each_has_its_own_receipt() {
+    let world = World::new().await;
+    let running = world.start(&[TOGETHER]).await;
+    let ids = accepted(&world, &running, 8).await;
+    are_settled(&world, &running, &ids).await;
+    let transactions = number(&world, "SELECT count(*) FROM chain_transactions").await;
+    assert!(transactions <= 8, "{transactions} transactions for 16 calls");
+    let failed = "SELECT count(*) FROM chain_transactions WHERE state <> 'succeeded'";
+    assert_eq!(number(&world, failed).await, 0);
+    // Vault, node, balances and stream say the same of each.
+    testkit::eventually(std::time::Duration::from_secs(30), || async {
+        let compared = command(&world, &["account"]);
+        assert_ne!(compared.status.code(), Some(2), "{}", said(&compared));
+        compared.status.success()
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_fails_as_a_whole_is_split_and_every_call_is_done() {
+    let world = World::new().await;
+    let running = world.start(&[TOGETHER]).await;
+    world.localnet.fault(Fault::FailTransactions(2));
+    let ids = accepted(&world, &running, 4).await;
+    are_settled(&world, &running, &ids).await;
+    let failed = "SELECT count(*) FROM chain_transactions WHERE state = 'failed'";
+    assert_eq!(number(&world, failed).await, 2);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_the_vault_refuses_stops_no_other_of_its_batch() {
+    let world = World::new().await;
+    let running = world.start(&[TOGETHER]).await;
+    // Each fits the balance by itself, and two do not.
+    let mut large = world.body();
+    large["budgets"] = json!({ "llmIn": 60_000 });
+    let (one, other) =
+        (running.gateway.accepted(&large).await, running.gateway.accepted(&large).await);
+    let small = accepted(&world, &running, 2).await;
+    let mut codes = Vec::new();
+    for id in [&one, &other].into_iter().chain(&small) {
+        let run: Value = running.gateway.ended(id, "failed").await;
+        codes.push(run["errorCode"].as_str().unwrap().to_owned());
+    }
+    codes[..2].sort();
+    assert_eq!(codes[0], "EXECUTOR_MISSING");
+    assert!(codes[1].ends_with("INSUFFICIENT_BALANCE"), "{codes:?}");
+    assert_eq!(codes[2..], ["EXECUTOR_MISSING", "EXECUTOR_MISSING"]);
+    let account = world.account().await;
+    assert_eq!((account.balance, account.receipts), (DEPOSIT, 3));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_channels_send_at_once() {
+    let world = World::new().await;
+    let mut secrets = vec![world.source.secret().to_string()];
+    for seed in [51, 52] {
+        let key = Keypair::from_seed(&[seed; 32]);
+        world.localnet.fund(&key.address().to_string()).await.unwrap();
+        secrets.push(key.secret().to_string());
+    }
+    let (secrets, workers) = (secrets.join(","), ("RUNNER_WORKERS", "8"));
+    let alone = ("RUNNER_BATCH_MAX_CALLS", "1");
+    let running = world.start(&[alone, workers, ("RUNNER_SOURCE_SECRET", &secrets)]).await;
+    let ids = accepted(&world, &running, 9).await;
+    are_settled(&world, &running, &ids).await;
+    let used = "SELECT count(DISTINCT source) FROM chain_transactions";
+    assert_eq!(number(&world, used).await, 3);
+    // Two transactions were under way at one time.
+    let overlapping = "SELECT count(*) FROM chain_transactions a JOIN chain_transactions b \
+         ON a.id < b.id AND a.source <> b.source AND b.created_at < a.updated_at";
+    assert!(number(&world, overlapping).await > 0);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_for_the_chain_is_held_by_nobody() {
+    let world = World::new().await;
+    let running =
+        world.start(&[("RUNNER_WORKERS", "1"), ("RUNNER_PORT", &free_port().await)]).await;
+    world.localnet.fault(Fault::Freeze(true));
+    // One worker, and every opening hangs in a ledger that does not close.
+    let ids = accepted(&world, &running, 5).await;
+    let wanted = "SELECT count(*) FROM calls WHERE kind = 'open'";
+    testkit::eventually(crate::world::PATIENCE, || async { number(&world, wanted).await == 5 })
+        .await;
+    let held = "SELECT count(*) FROM runs WHERE lease_until > now()";
+    testkit::eventually(crate::world::PATIENCE, || async { number(&world, held).await == 0 }).await;
+    let claims = "SELECT sum(lease_token)::bigint FROM runs";
+    let before = number(&world, claims).await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(number(&world, claims).await, before, "nothing polls what waits for the chain");
+    world.localnet.fault(Fault::Freeze(false));
+    are_settled(&world, &running, &ids).await;
+    running.stop().await;
+}
