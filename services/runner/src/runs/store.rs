@@ -104,7 +104,7 @@ pub async fn park(
     kind: Kind,
 ) -> Result<bool> {
     let done = sqlx::query!(
-        "UPDATE runs SET lease_owner = NULL, lease_until = NULL, wake_at = 'infinity',
+        "UPDATE runs SET lease_owner = NULL, lease_until = NULL, wake_at = '9000-01-01',
             waiting_for = coalesce(waiting_for, 'a place in a transaction')
          WHERE id = $1 AND lease_token = $2 AND EXISTS (SELECT 1 FROM calls c
             WHERE c.run_id = $1 AND c.attempt = $3 AND c.kind = $4

@@ -480,7 +480,7 @@ async fn wake(conn: &mut PgConnection, calls: &[i64]) -> Result<()> {
 /// changed by hand; it is looked for all the same, as such a run would wait for ever.
 pub async fn wake_forgotten(db: &PgPool) -> Result<u64> {
     let done = sqlx::query!(
-        "UPDATE runs r SET wake_at = now() WHERE r.wake_at = 'infinity' AND r.phase <> 'done'
+        "UPDATE runs r SET wake_at = now() WHERE r.wake_at = '9000-01-01' AND r.phase <> 'done'
             AND r.operator_reason IS NULL AND NOT EXISTS (
                 SELECT 1 FROM calls c WHERE c.run_id = r.id AND c.attempt = r.attempt
                     AND c.state IN ('wanted', 'signed'))",
