@@ -15,5 +15,7 @@ pub mod client;
 pub mod sign;
 pub mod follow;
 mod answers;
+#[cfg(test)]
+mod model;
 pub mod calls;
 pub mod reads;

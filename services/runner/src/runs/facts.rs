@@ -75,16 +75,19 @@ impl Source<'_> {
     ) -> Result<Facts> {
         let Self { rpc, vault, runner, .. } = *self;
         let user = address(user)?;
-        let agent = self.agent(agent_id, version).await?;
+        // At one time: a node is far away, and every run in the queue is looked at.
+        let (agent, grants, account, rules) = tokio::try_join!(
+            self.agent(agent_id, version),
+            async { Ok(vault.grants_now(rpc, user).await?) },
+            async { Ok(vault.account_now(rpc, user).await?) },
+            async { Ok(vault.read_open_rules(rpc, user, runner, agent_id).await?) },
+        )?;
         let listed = match &agent {
             Some(agent) => agent.runners.contains(&runner.to_string()),
             None => false,
         };
-        let grants = vault.grants_now(rpc, user).await?;
         let ours = |grant: &&Grant| grant.runner == runner && grant.agent_id == agent_id;
         let grant = grants.iter().find(ours);
-        let account = vault.account_now(rpc, user).await?;
-        let rules = vault.read_open_rules(rpc, user, runner, agent_id).await?;
         Ok(Facts {
             agent,
             runner_listed: listed,

@@ -138,8 +138,9 @@ async fn a_run_that_waits_ends_when_its_grant_is_revoked() {
     let world = World::new().await;
     let runner = world.start(&[]).await;
     world.until_published("runner_granted", 1).await;
-    // The only source of transactions is in use, so that the run has to wait.
-    let text = "UPDATE sources SET lease_until = now() + interval '1 hour'";
+    // The only channel is another's, so that the run has to wait.
+    let text = "UPDATE channels SET lease_until = now() + interval '1 hour', \
+        lease_token = lease_token + 1";
     let busy =
         || async { sqlx::query(text).execute(&world.db.pool).await.unwrap().rows_affected() == 1 };
     eventually(SOON, busy).await;
