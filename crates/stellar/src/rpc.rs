@@ -13,7 +13,8 @@ mod raw;
 mod simulate;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use stellar_xdr::LedgerKey;
@@ -33,8 +34,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A connection to an RPC node. Cheap to share behind an `Arc`.
 pub struct Rpc {
-    node: Node,
-    raw: raw::Raw,
+    endpoints: Vec<Endpoint>,
+    turn: Arc<Turn>,
     /// Simulations and reads from below this ledger are refused (R13).
     least_ledger: AtomicU32,
 }
@@ -104,8 +105,74 @@ impl Rpc {
     ///
     /// When `url` is no http or https address.
     pub fn new(url: &str) -> Result<Self, RpcError> {
-        let raw = raw::Raw::new(url, TIMEOUT)?;
-        Ok(Self { node: Node::new(url, TIMEOUT)?, raw, least_ledger: AtomicU32::new(0) })
+        Self::with_fallbacks(url, &[])
+    }
+
+    /// The same with further nodes of the same network, in the order in which they are turned to. A
+    /// node that gives no usable answer, or one from before what was seen, loses its turn: the next
+    /// call goes to the node after it. The call itself is not repeated elsewhere, since a second
+    /// send of a transaction proves less than the first (R13).
+    ///
+    /// # Errors
+    ///
+    /// When one of them is no http or https address.
+    pub fn with_fallbacks(url: &str, fallbacks: &[String]) -> Result<Self, RpcError> {
+        let turn = Arc::new(Turn { of: AtomicUsize::new(0), all: fallbacks.len() + 1 });
+        let urls = std::iter::once(url).chain(fallbacks.iter().map(String::as_str));
+        let endpoints = urls.enumerate().map(|(place, url)| {
+            let raw = raw::Raw::new(url, TIMEOUT, place, turn.clone())?;
+            Ok(Endpoint { node: Node::new(url, TIMEOUT)?, raw })
+        });
+        let endpoints = endpoints.collect::<Result<_, RpcError>>()?;
+        Ok(Self { endpoints, turn, least_ledger: AtomicU32::new(0) })
+    }
+
+    /// How many nodes may be asked.
+    pub const fn nodes(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// The network that the node at `place` is on, whoever's turn it is.
+    ///
+    /// # Errors
+    ///
+    /// [`RpcError`].
+    pub async fn network_at(&self, place: usize) -> Result<NodeNetwork, RpcError> {
+        let endpoint = &self.endpoints[place % self.endpoints.len()];
+        endpoint.node.network().instrument(call_span("getNetwork")).await
+    }
+
+    /// The present node loses its turn, because of what it said: it is behind, for example.
+    pub fn turn_away(&self) {
+        self.turn.pass(self.turn.place());
+    }
+
+    fn endpoint(&self) -> (usize, &Endpoint) {
+        let place = self.turn.place();
+        (place, &self.endpoints[place])
+    }
+
+    fn raw(&self) -> &raw::Raw {
+        &self.endpoint().1.raw
+    }
+
+    /// Has the present node do something by way of `soroban-client`; it loses its turn if that
+    /// fails.
+    pub(crate) async fn by_node<'a, T, F>(
+        &'a self,
+        method: &'static str,
+        ask: impl FnOnce(&'a Node) -> F,
+    ) -> Result<T, RpcError>
+    where
+        F: Future<Output = Result<T, RpcError>>,
+    {
+        let (place, endpoint) = self.endpoint();
+        let answer = ask(&endpoint.node).instrument(call_span(method)).await;
+        // What a node refuses by an error of its own is an answer to what was asked.
+        if !matches!(answer, Ok(_) | Err(RpcError::Refused { .. })) {
+            self.turn.pass(place);
+        }
+        answer
     }
 
     /// From now on, simulations and reads of entries that are older than `ledger` are
@@ -118,6 +185,7 @@ impl Rpc {
     fn require_recent(&self, method: &'static str, ledger: u32) -> Result<(), RpcError> {
         let least = self.least_ledger.load(Ordering::Relaxed);
         if ledger < least {
+            self.turn_away();
             return Err(RpcError::Behind { method, ledger, least });
         }
         Ok(())
@@ -129,8 +197,7 @@ impl Rpc {
     ///
     /// [`RpcError`].
     pub async fn network(&self) -> Result<NodeNetwork, RpcError> {
-        let asking = self.node.network();
-        asking.instrument(call_span("getNetwork")).await
+        self.by_node("getNetwork", Node::network).await
     }
 
     /// Fails unless the node is on `network`: a signature for another one is worthless, and state
@@ -169,7 +236,7 @@ impl Rpc {
     /// not know.
     pub async fn transaction(&self, hash: &Digest) -> Result<TransactionStatus, ChainError> {
         let params = serde_json::json!({ "hash": hash.to_string() });
-        let answer: answer::RawTransaction = self.raw.call("getTransaction", params).await?;
+        let answer: answer::RawTransaction = self.raw().call("getTransaction", params).await?;
         answer.decode(hash)
     }
 
@@ -184,7 +251,7 @@ impl Rpc {
     pub async fn send(&self, network: &Network, envelope: &[u8]) -> Result<SendAnswer, ChainError> {
         const METHOD: &str = "sendTransaction";
         let transaction = bridge::read_envelope(network, envelope)?;
-        let answer = self.node.send(transaction).instrument(call_span(METHOD)).await?;
+        let answer = self.by_node(METHOD, |node| node.send(transaction)).await?;
         let raw: answer::RawSend =
             serde_json::from_value(answer).map_err(|error| malformed(METHOD, error))?;
         raw.decode()
@@ -196,7 +263,7 @@ impl Rpc {
     ///
     /// [`ChainError::Rpc`], [`ChainError::Decode`]; [`ChainError::Invalid`] for more than 200 keys.
     pub async fn entries(&self, keys: &[LedgerKey]) -> Result<Entries, ChainError> {
-        let entries = entries::read(&self.raw, keys).await?;
+        let entries = entries::read(self.raw(), keys).await?;
         self.require_recent("getLedgerEntries", entries.ledger)?;
         Ok(entries)
     }
@@ -236,7 +303,7 @@ impl Rpc {
         start_ledger: u32,
         topics: &[&str],
     ) -> Result<Vec<Event>, ChainError> {
-        let pages = events::read(&self.raw, contract, start_ledger, topics).await?;
+        let pages = events::read(self.raw(), contract, start_ledger, topics).await?;
         pages.events.into_iter().collect()
     }
 
@@ -253,7 +320,7 @@ impl Rpc {
         start_ledger: u32,
         topics: &[&str],
     ) -> Result<History, ChainError> {
-        let pages = events::read(&self.raw, contract, start_ledger, topics).await?;
+        let pages = events::read(self.raw(), contract, start_ledger, topics).await?;
         Ok(History {
             events: pages.events.into_iter().filter_map(Result::ok).collect(),
             oldest_ledger: pages.oldest_ledger,
@@ -262,20 +329,20 @@ impl Rpc {
         })
     }
 
-    /// A page of the events of these contracts (at most five), at most `limit` (10,000) of them. For
-    /// readers that follow events from where they stopped.
+    /// A page of the events of these contracts (at most five), at most `limit` (10,000) of them.
+    /// For readers that follow events from where they stopped.
     ///
     /// # Errors
     ///
-    /// [`ChainError::Rpc`]: [`RpcError::Refused`] also when the node has not reached the place yet or
-    /// keeps it no more.
+    /// [`ChainError::Rpc`]: [`RpcError::Refused`] also when the node has not reached the place yet
+    /// or keeps it no more.
     pub async fn event_page(
         &self,
         contracts: &[Address],
         from: EventsFrom<'_>,
         limit: u32,
     ) -> Result<EventPage, ChainError> {
-        events::page(&self.raw, contracts, from, limit).await
+        events::page(self.raw(), contracts, from, limit).await
     }
 
     /// Asks the network's friendbot to create and fund an account.
@@ -288,7 +355,7 @@ impl Rpc {
         let url = friendbot.ok_or_else(|| {
             ChainError::invalid("this network has no friendbot: fund the account by a payment")
         })?;
-        self.raw.friendbot(&url, address).await
+        self.raw().friendbot(&url, address).await
     }
 
     /// What the network asks for inclusion now, in stroops: the 90th percentile of the recent
@@ -299,12 +366,37 @@ impl Rpc {
     /// [`RpcError`].
     pub async fn inclusion_fee(&self) -> Result<u64, RpcError> {
         const LEAST: u64 = 100;
-        let fee = self.node.inclusion_fee().instrument(call_span("getFeeStats")).await?;
+        let fee = self.by_node("getFeeStats", Node::inclusion_fee).await?;
         Ok(fee.max(LEAST))
     }
+}
 
-    pub(crate) const fn node(&self) -> &Node {
-        &self.node
+/// One node, by both ways to it.
+struct Endpoint {
+    node: Node,
+    raw: raw::Raw,
+}
+
+/// Which of several nodes is asked next.
+#[derive(Debug)]
+struct Turn {
+    of: AtomicUsize,
+    all: usize,
+}
+
+impl Turn {
+    fn place(&self) -> usize {
+        self.of.load(Ordering::Relaxed) % self.all
+    }
+
+    /// The node at `place` loses its turn, unless another has it already.
+    fn pass(&self, place: usize) {
+        let next = (place + 1) % self.all;
+        // Of several calls that fail at one time only the first passes the turn on.
+        let passed = self.of.compare_exchange(place, next, Ordering::Relaxed, Ordering::Relaxed);
+        if passed.is_ok() && next != place {
+            tracing::warn!("node {} gives no usable answer; node {} is asked", place + 1, next + 1);
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`call`] (what is wanted), [`decide`] and [`outcomes`] (the rules, pure),
 //! [`network`] (which history), [`transaction`] and [`store`] (what is kept), [`sign`] and
-//! [`follow`] (the only places that sign and send), [`calls`] and [`reads`] (what is sent and read).
+//! [`follow`] (the only places that sign and send), [`calls`] and [`reads`] (what is sent and
+//! read).
 
 pub mod call;
 pub mod decide;

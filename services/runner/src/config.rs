@@ -53,6 +53,8 @@ pub struct Config {
     pub auth: auth::Mode,
     /// The node.
     pub rpc_url: String,
+    /// Further nodes of the same network, for when that one gives no usable answer.
+    pub rpc_fallbacks: Vec<String>,
     /// Which network.
     pub network: Network,
     /// The vault.
@@ -172,6 +174,7 @@ impl Config {
             runner,
             auth,
             rpc_url: env.url("RUNNER_RPC_URL|SOROBAN_RPC_URL", RPC, &["http", "https"]),
+            rpc_fallbacks: rpc_fallbacks(&env),
             vault,
             registry,
             http: SocketAddr::new(bind, env.number("RUNNER_PORT|PORT", 4000, 0..=u16::MAX)),
@@ -370,6 +373,19 @@ fn rates(env: &Env, is_open: bool) -> Rates {
         address: env.number("RUNNER_ADDRESS_RATE_LIMIT", address, 0..=1_000_000),
         proxies: env.number("RUNNER_PROXIES", 0, 0..=16),
     }
+}
+
+/// The text of a wrong one is not repeated: it may hold a token.
+fn rpc_fallbacks(env: &Env) -> Vec<String> {
+    const NAME: &str = "RUNNER_RPC_FALLBACK_URLS";
+    let urls = env.list(NAME);
+    for text in &urls {
+        let url = url::Url::parse(text);
+        if !url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+            env.mistake(NAME, "expected addresses (http:// or https://) between commas");
+        }
+    }
+    urls
 }
 
 fn max_queue(env: &Env) -> Option<u64> {

@@ -143,14 +143,15 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     let limits = Limits::new(config.rates);
     let (role, poll) = (config.role, config.poll);
     let lanes = [(Lane::Chain, config.workers), (Lane::Gates, config.executions)];
-    let (cors, rpc_url) = (config.cors_origin.clone(), config.rpc_url.clone());
+    let cors = config.cors_origin.clone();
+    let watched_rpc = rpc(&config)?;
     // On any other address a proxy decides by which names it is called.
     let public_host = config.public_host.clone();
     let hosts = config.http.ip().is_loopback().then(|| Arc::new(Hosts::loopback(public_host)));
     let shortages = Shortages::default();
     let watched = Watched {
         db: db.clone(),
-        rpc: Arc::new(Rpc::new(&rpc_url).context("RUNNER_RPC_URL")?),
+        rpc: Arc::new(watched_rpc),
         gates: gates.clone(),
         intake,
         shortages: (role != Role::Gateway).then(|| shortages.clone()),
@@ -273,7 +274,7 @@ fn about(config: &Config, last_poll: &LastPoll) -> About {
 
 fn market(config: &Config, gates: Option<Gates>) -> anyhow::Result<Market> {
     Ok(Market {
-        rpc: Rpc::new(&config.rpc_url).context("RUNNER_RPC_URL")?,
+        rpc: rpc(config)?,
         vault: Vault(config.vault),
         registry: Registry(config.registry),
         runner: config.runner,
@@ -318,6 +319,12 @@ pub(crate) fn public_url(url: &str) -> String {
     origin + &path
 }
 
+/// The nodes, the first of which is asked as long as it gives usable answers.
+fn rpc(config: &Config) -> anyhow::Result<Rpc> {
+    let made = Rpc::with_fallbacks(&config.rpc_url, &config.rpc_fallbacks);
+    made.context("RUNNER_RPC_URL, RUNNER_RPC_FALLBACK_URLS")
+}
+
 /// What works on runs; `None` for a gateway alone, which has no key to sign with.
 fn run_driver(
     config: Config,
@@ -325,9 +332,10 @@ fn run_driver(
     gates: Option<Gates>,
     shortages: Shortages,
 ) -> anyhow::Result<Option<RunDriver>> {
+    let rpc = rpc(&config)?;
     let Some(ChainKeys { runner, sources }) = config.keys else { return Ok(None) };
     let chain = ChainClient {
-        rpc: Rpc::new(&config.rpc_url).context("RUNNER_RPC_URL")?,
+        rpc,
         network: config.network,
         runner,
         sources,

@@ -49,6 +49,25 @@ pub async fn wait(chain: &ChainClient, stop: &CancellationToken) -> anyhow::Resu
     Ok(())
 }
 
+/// A fallback on another network would turn its answers against what is known of this one. One that
+/// is away now is looked at when its turn comes, by its ledgers.
+async fn wrong_fallback(chain: &ChainClient) -> Option<String> {
+    for place in 1..chain.rpc.nodes() {
+        match chain.rpc.network_at(place).await {
+            Ok(node) if node.network == chain.network => {}
+            Ok(node) => {
+                let (theirs, ours) = (node.network.passphrase(), chain.network.passphrase());
+                return Some(format!(
+                    "RUNNER_RPC_FALLBACK_URLS: number {place} is on '{theirs}', but the network is \
+                     '{ours}'"
+                ));
+            }
+            Err(error) => tracing::warn!("RUNNER_RPC_FALLBACK_URLS: number {place}: {error}"),
+        }
+    }
+    None
+}
+
 /// The setting that is wrong, if one is.
 async fn checked(chain: &ChainClient) -> crate::error::Result<Option<String>> {
     let node = chain.rpc.network().await.map_err(ChainError::from)?;
@@ -58,6 +77,9 @@ async fn checked(chain: &ChainClient) -> crate::error::Result<Option<String>> {
             "RUNNER_NETWORK_PASSPHRASE: is '{ours}', but the node of RUNNER_RPC_URL is on \
              '{theirs}'"
         )));
+    }
+    if let Some(wrong) = wrong_fallback(chain).await {
+        return Ok(Some(wrong));
     }
     let config = match Vault(chain.vault).read_config(&chain.rpc).await {
         Ok(Some(config)) => config,

@@ -1,5 +1,6 @@
 //! JSON-RPC by hand, for what `soroban-client` cannot be trusted with; bounded in size and time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client, Url};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use tracing::Instrument as _;
 use wire::causes;
 
-use super::{RpcError, call_span, malformed, shorten};
+use super::{RpcError, Turn, call_span, malformed, shorten};
 use crate::{Address, ChainError};
 
 /// Most bytes of one answer.
@@ -18,6 +19,9 @@ const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 pub(super) struct Raw {
     http: Client,
     url: Url,
+    /// Its place among the nodes that take turns.
+    place: usize,
+    turn: Arc<Turn>,
 }
 
 #[derive(Deserialize)]
@@ -34,17 +38,35 @@ struct Refusal {
 }
 
 impl Raw {
-    pub(super) fn new(url: &str, timeout: Duration) -> Result<Self, RpcError> {
+    pub(super) fn new(
+        url: &str,
+        timeout: Duration,
+        place: usize,
+        turn: Arc<Turn>,
+    ) -> Result<Self, RpcError> {
         let address = || RpcError::Address(url.to_owned());
         let parsed = Url::parse(url).map_err(|_| address())?;
         if !matches!(parsed.scheme(), "http" | "https") || parsed.host().is_none() {
             return Err(address());
         }
         let http = Client::builder().timeout(timeout).build().map_err(|_| address())?;
-        Ok(Self { http, url: parsed })
+        Ok(Self { http, url: parsed, place, turn })
     }
 
     pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<T, RpcError> {
+        let answer = self.ask(method, params).await;
+        // What a node refuses by an error of its own is an answer to what was asked.
+        if !matches!(answer, Ok(_) | Err(RpcError::Refused { .. })) {
+            self.turn.pass(self.place);
+        }
+        answer
+    }
+
+    async fn ask<T: DeserializeOwned>(
         &self,
         method: &'static str,
         params: Value,

@@ -2,9 +2,8 @@
 
 use serde::Deserialize;
 use stellar_xdr::{DiagnosticEvent, ScVal, SorobanAuthorizationEntry, SorobanTransactionData};
-use tracing::Instrument as _;
 
-use super::{Rpc, call_span, malformed, shorten};
+use super::{Rpc, malformed, shorten};
 use crate::bridge::Built;
 use crate::{Call, ChainError, ContractError, scval};
 
@@ -58,7 +57,7 @@ impl Rpc {
         call: &Call,
         transaction: &Built,
     ) -> Result<Simulation, ChainError> {
-        let answer = self.node().simulate(transaction).instrument(call_span(METHOD)).await?;
+        let answer = self.by_node(METHOD, |node| node.simulate(transaction)).await?;
         let raw: RawSimulation =
             serde_json::from_value(answer).map_err(|error| malformed(METHOD, error))?;
         // Before anything is read of it: a refusal by an old ledger is no refusal.

@@ -1,8 +1,8 @@
 //! A call: what one attempt wants done once on chain (R17).
 //!
-//! A step of a run wants it; a sender signs it, alone or with others; what becomes of the transaction
-//! decides about each of its calls. Whatever is wanted ends as one of the other states, and the run
-//! is woken then.
+//! A step of a run wants it; a sender signs it, alone or with others; what becomes of the
+//! transaction decides about each of its calls. Whatever is wanted ends as one of the other states,
+//! and the run is woken then.
 
 use std::fmt;
 use std::str::FromStr;

@@ -28,7 +28,8 @@ impl ChainClient {
         let (vault_run_id, deadline, terms) = match &call.arguments {
             Arguments::Open { terms, nonce, .. } => {
                 let terms = Terms { deadline, ..terms.clone() };
-                // Computed here as the vault does (V4), so that it is known before anything is sent.
+                // Computed here as the vault does (V4), so that it is known before anything is
+                // sent.
                 (self.vault_run_id(&terms, *nonce)?, deadline, Some(terms))
             }
             Arguments::Finalize { run, .. }

@@ -20,8 +20,8 @@ pub struct ChainClient {
     pub network: Network,
     /// Signs authorisation entries: the runner that the registry lists.
     pub runner: Keypair,
-    /// The channels: each pays fees and gives sequence numbers, for one transaction at a time; other
-    /// keys than the runner's.
+    /// The channels: each pays fees and gives sequence numbers, for one transaction at a time;
+    /// other keys than the runner's.
     pub sources: Vec<Keypair>,
     /// The vault.
     pub vault: Address,
@@ -88,10 +88,14 @@ impl ChainClient {
                 }
                 Ok(seen.ledger)
             }
-            NodeStatus::Behind => Err(Error::Chain(stellar::ChainError::Invalid(format!(
-                "the node is behind: it is at ledger {}, {} was seen before; waiting for it",
-                seen.ledger, known.ledger
-            )))),
+            NodeStatus::Behind => {
+                // Another node may be at the newest ledger.
+                self.rpc.turn_away();
+                Err(Error::Chain(stellar::ChainError::Invalid(format!(
+                    "the node is behind: it is at ledger {}, {} was seen before; waiting for it",
+                    seen.ledger, known.ledger
+                ))))
+            }
             NodeStatus::NetworkReset => Err(Error::NetworkReset(format!(
                 "RUNNER_RPC_URL: the network has another history than the one in DATABASE_URL \
                  (ledger {} closed at {}, known is {} at {}): it was reset, or is another network; \

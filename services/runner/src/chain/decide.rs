@@ -204,8 +204,8 @@ pub enum AfterEnd {
     DoneByState,
     /// It was not done: it may be signed again.
     Again,
-    /// It was not done, for a reason that another call of the transaction may have caused: it may be
-    /// signed again in smaller company.
+    /// It was not done, for a reason that another call of the transaction may have caused: it may
+    /// be signed again in smaller company.
     Split,
     /// It was not done, and the vault said why.
     Refused,

@@ -1,6 +1,7 @@
-//! The protocol of calls, transactions and channels as a model: the rules of [`decide`](super::decide)
-//! against a network that loses requests and answers, nodes that lag and forget, and processes that
-//! stop anywhere. After every step, whatever must never happen has not happened.
+//! The protocol of calls, transactions and channels as a model: the rules of
+//! [`decide`](super::decide) against a network that loses requests and answers, nodes that lag and
+//! forget, and processes that stop anywhere. After every step, whatever must never happen has not
+//! happened.
 
 use std::collections::{BTreeMap, BTreeSet};
 

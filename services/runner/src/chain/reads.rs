@@ -31,7 +31,8 @@ impl ChainClient {
         Ok((state.record.map(|(record, _)| record), state.ledger))
     }
 
-    /// Whether the vault's record shows what a call of this kind does, and the ledger it was read at.
+    /// Whether the vault's record shows what a call of this kind does, and the ledger it was read
+    /// at.
     ///
     /// # Errors
     ///

@@ -52,8 +52,8 @@ impl ChainClient {
     ///
     /// # Errors
     ///
-    /// When a kept value cannot be used. That the network or the vault does not let them be signed is
-    /// no error.
+    /// When a kept value cannot be used. That the network or the vault does not let them be signed
+    /// is no error.
     pub async fn prepare(
         &self,
         channel: &ChannelLease,

@@ -100,8 +100,9 @@ pub async fn fence_channel(conn: &mut PgConnection, lease: &ChannelLease) -> Res
 
 /// Stores a signed envelope that was not sent yet, with the calls that it carries.
 ///
-/// The caller has locked the channel and the calls' runs. A call that is not wanted any more, or the
-/// channel's other live transaction, makes it fail: then nothing was stored and nothing is sent.
+/// The caller has locked the channel and the calls' runs. A call that is not wanted any more, or
+/// the channel's other live transaction, makes it fail: then nothing was stored and nothing is
+/// sent.
 pub async fn insert(
     conn: &mut PgConnection,
     transaction: &Transaction,
@@ -214,8 +215,9 @@ pub struct Ended {
     pub landed: Option<Landed>,
 }
 
-/// Ends a transaction. Its channel is free from here on. `false` if it was ended by another process,
-/// or, for a rejection, sent by another meanwhile: then the refusal proves nothing any more.
+/// Ends a transaction. Its channel is free from here on. `false` if it was ended by another
+/// process, or, for a rejection, sent by another meanwhile: then the refusal proves nothing any
+/// more.
 pub async fn end(conn: &mut PgConnection, id: i64, end: &Ended) -> Result<bool> {
     let landed = end.landed.as_ref();
     let done = sqlx::query!(

@@ -24,8 +24,8 @@ use crate::error::{Error, Result};
 use crate::runs::signal::WorkSignal;
 use crate::runs::{event, store as runs};
 
-/// How long reserved calls are left alone by other senders, in milliseconds: longer than it takes to
-/// sign. Nothing but double work depends on it.
+/// How long reserved calls are left alone by other senders, in milliseconds: longer than it takes
+/// to sign. Nothing but double work depends on it.
 const RESERVED_MS: i64 = 10_000;
 /// A transaction needs at least this many seconds of ledger time to be of any use.
 const LEAST_SECS: u64 = 5;

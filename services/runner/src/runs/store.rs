@@ -77,8 +77,8 @@ pub async fn heartbeat(db: &PgPool, lease: RunLease, lease_ms: i64) -> Result<bo
     Ok(done.rows_affected() == 1)
 }
 
-/// Gives the run back: it may be taken again after `delay_ms`. `waiting_for` says what it waits for,
-/// in words; empty if for nothing. Nothing happens if it is held no more.
+/// Gives the run back: it may be taken again after `delay_ms`. `waiting_for` says what it waits
+/// for, in words; empty if for nothing. Nothing happens if it is held no more.
 pub async fn release(db: &PgPool, lease: RunLease, delay_ms: i64, waiting_for: &str) -> Result<()> {
     let done = sqlx::query!(
         "UPDATE runs SET lease_owner = NULL, lease_until = NULL,
@@ -94,9 +94,9 @@ pub async fn release(db: &PgPool, lease: RunLease, delay_ms: i64, waiting_for: &
     Ok(())
 }
 
-/// Lets go of a run whose call a sender carries: nobody holds it, and what becomes of the call wakes
-/// it. `false` if there is no such call. The caller has locked the run, so that the call cannot
-/// change between the look at it and this.
+/// Lets go of a run whose call a sender carries: nobody holds it, and what becomes of the call
+/// wakes it. `false` if there is no such call. The caller has locked the run, so that the call
+/// cannot change between the look at it and this.
 pub async fn park(
     conn: &mut PgConnection,
     lease: RunLease,

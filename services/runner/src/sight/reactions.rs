@@ -89,8 +89,8 @@ async fn wake_closed(conn: &mut PgConnection, kept: &[ChainData]) -> Result<u64>
     }
     let done = sqlx::query!(
         "UPDATE runs SET wake_at = now() WHERE phase <> 'done' AND wake_at > now()
-            AND wake_at < '9000-01-01' AND id IN (SELECT run_id FROM attempts WHERE vault_run_id = ANY($1)
-                AND ended_at IS NULL)",
+            AND wake_at < '9000-01-01' AND id IN (SELECT run_id FROM attempts
+                WHERE vault_run_id = ANY($1) AND ended_at IS NULL)",
         &closed,
     );
     Ok(done.execute(conn).await?.rows_affected())

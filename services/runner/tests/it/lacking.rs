@@ -311,3 +311,31 @@ async fn two_runners_in_one_ledger_draw_nonces_of_their_own() {
     one.stop().await;
     other.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_fails_or_lags_loses_its_turn_and_money_moves_once() {
+    let world = World::new().await;
+    let second = world.localnet.other_node(0, None).await.unwrap();
+    let running = world.start(&[("RUNNER_RPC_FALLBACK_URLS", &second.url())]).await;
+    let first = running.gateway.accepted(&world.body()).await;
+    running.gateway.ended(&first, "failed").await;
+
+    // The first node fails for as long as the test lasts, in the middle of a run.
+    let failing = running.gateway.accepted(&world.body()).await;
+    running.gateway.until(&failing, |run| run["phase"] != "queued").await;
+    world.localnet.fault(Fault::Unavailable(1_000_000));
+    running.gateway.ended(&failing, "failed").await;
+
+    // It comes back, and the second is far behind: what it says is not believed.
+    world.localnet.fault(Fault::Unavailable(0));
+    second.fault(Fault::Lag(30));
+    let lagging = running.gateway.accepted(&world.body()).await;
+    running.gateway.ended(&lagging, "failed").await;
+
+    for id in [&first, &failing, &lagging] {
+        let done = (world.succeeded(id, "open").await, world.succeeded(id, "finalize").await);
+        assert_eq!(done, (1, 1));
+    }
+    assert_eq!(world.account().await.receipts, 3);
+    running.stop().await;
+}

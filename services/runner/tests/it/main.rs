@@ -11,6 +11,7 @@ mod login;
 mod crashing;
 mod batching;
 mod carrying;
+mod measuring;
 mod hostile;
 mod retention;
 mod subscribing;

@@ -74,6 +74,11 @@ impl World {
         Self::with(|network| network).await
     }
 
+    /// The same on a network whose ledgers take this long.
+    pub async fn with_ledgers_of(ledger: Duration) -> Self {
+        Self::with(|network| network.ledger_interval(ledger)).await
+    }
+
     /// The same, on a network that `change` has something to say about.
     pub async fn with(
         change: impl FnOnce(soroban_localnet::Builder) -> soroban_localnet::Builder,

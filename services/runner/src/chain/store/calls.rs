@@ -271,8 +271,8 @@ pub async fn give_back(db: &PgPool, calls: &[i64]) -> Result<()> {
     Ok(())
 }
 
-/// Lets calls that pause be tried at once: what they lacked may be there by now. What a process that
-/// died was about to sign is free too.
+/// Lets calls that pause be tried at once: what they lacked may be there by now. What a process
+/// that died was about to sign is free too.
 pub async fn end_pauses(db: &PgPool) -> Result<()> {
     let done = sqlx::query!(
         "UPDATE calls SET not_before = least(not_before, now()), reserved_until = NULL

@@ -76,8 +76,8 @@ impl RunDriver {
         }
     }
 
-    /// A run that was called off is not opened any more, unless its opening is in the air: then what
-    /// becomes of that decides.
+    /// A run that was called off is not opened any more, unless its opening is in the air: then
+    /// what becomes of that decides.
     async fn call_off(&self, lease: RunLease, snapshot: &Snapshot) -> Result<Next> {
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, lease, Phase::Opening).await?;
