@@ -16,7 +16,8 @@ use crate::world::{DEPOSIT, World};
 const LEDGER_BYTES: i64 = 266_240;
 
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    let text = std::env::var_os(name).and_then(|text| text.into_string().ok());
+    text.and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +45,7 @@ async fn a_ledger_holds_most_of_the_runs_that_its_limits_allow() {
         ("RUNNER_POLL_INTERVAL_MS", "1000"),
     ];
     let running = world.start(&settings).await;
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     let mut ids = Vec::new();
     for _ in 0..runs {
         ids.push(running.gateway.accepted(&world.body()).await);
