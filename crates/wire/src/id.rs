@@ -27,6 +27,21 @@ bytes32! {
 #[serde(into = "String", try_from = "String")]
 pub struct RunId(Uuid);
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for RunId {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::schema::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .format(Some(utoipa::openapi::SchemaFormat::KnownFormat(
+                utoipa::openapi::KnownFormat::Uuid,
+            )))
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for RunId {}
+
 /// The text is neither a UUID with dashes nor one of 32 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a run id: a UUID with dashes, or its 32 hex digits")]

@@ -4,6 +4,7 @@
 //! A service maps each of its errors to a [`Problem`] and never makes a status of its own.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
@@ -68,6 +69,7 @@ pub struct Row {
 
 /// A problem as an HTTP body: RFC 9457, with the `error` member that frontends knew before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProblemBody {
     /// `/problems/<slug>`.
     pub r#type: String,
@@ -88,6 +90,7 @@ pub struct ProblemBody {
 
 /// One mistake of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Issue {
     /// The way to the field, from the body's root.
     pub path: Vec<String>,
@@ -154,6 +157,20 @@ impl Problem {
     pub fn status(self, detail: impl Into<String>) -> Status {
         let details = ErrorDetails::with_error_info(self.reason(), DOMAIN, HashMap::new());
         Status::with_error_details(self.row().code, detail, details)
+    }
+
+    /// This problem as a gRPC status with every mistake of the request (`google.rpc.BadRequest`)
+    /// and the time to wait (`google.rpc.RetryInfo`), as HTTP has them in `issues` and
+    /// `Retry-After`.
+    pub fn status_of(self, body: &ProblemBody, retry_after: Option<Duration>) -> Status {
+        let mut details = ErrorDetails::with_error_info(self.reason(), DOMAIN, HashMap::new());
+        for issue in &body.issues {
+            details.add_bad_request_violation(issue.pointer.as_str(), issue.message.as_str());
+        }
+        if let Some(wait) = retry_after {
+            details.set_retry_info(Some(wait));
+        }
+        Status::with_error_details(self.row().code, body.detail.as_str(), details)
     }
 
     /// This problem as an HTTP body. `detail` reaches the caller: no secret, no inner text (R9).

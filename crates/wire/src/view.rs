@@ -12,6 +12,7 @@ use crate::{Digest, Nonce, RunId, TxHash, Usage, VaultRunId, json};
 /// A run in JSON. Amounts are decimal strings of stroops; times are RFC 3339 in UTC. Readers ignore
 /// members that they do not know; a member is never removed or given another meaning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RunView {
     /// The run.
@@ -30,6 +31,7 @@ pub struct RunView {
     pub workflow_id: Option<String>,
     /// What the caller attached; never interpreted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub metadata: Option<JsonText>,
     /// The caller's name for this run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,6 +98,7 @@ pub struct RunView {
 /// One attempt of a run: what it cost and how it ended. A retry charges again, so that what a run
 /// cost is the sum over all of these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptView {
     /// Which attempt, from 1.
@@ -137,6 +140,7 @@ pub struct AttemptView {
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum AttemptOutcome {
@@ -152,6 +156,7 @@ pub enum AttemptOutcome {
 
 /// The four meters, named as frontends know them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "as in Usage")]
 pub struct Meters {
@@ -163,6 +168,7 @@ pub struct Meters {
 
 /// Where the money of an attempt is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum EscrowView {
     /// Nothing was ever taken.
@@ -177,12 +183,14 @@ pub enum EscrowView {
 
 /// What the settling transaction answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiptView {
     /// The attempt's id in the vault.
     pub run_id: VaultRunId,
     /// Stroops that the developer got.
     #[serde(with = "crate::usage::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub actual_charge: i128,
     /// Stroops that the settling runner got beside the charge, whatever the run came to.
     #[serde(
@@ -190,9 +198,11 @@ pub struct ReceiptView {
         skip_serializing_if = "Option::is_none",
         with = "crate::usage::decimal::option"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub runner_fee: Option<i128>,
     /// Stroops that went back to the user.
     #[serde(with = "crate::usage::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub refund: i128,
     /// Who got the charge.
     pub developer: String,
@@ -205,6 +215,7 @@ pub struct ReceiptView {
 
 /// Where the outputs are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PackView {
     /// The pack (O4).
@@ -217,6 +228,7 @@ pub struct PackView {
 
 /// The files that an attempt delivered: what `GET /runs/:id/outputs` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OutputsView {
     /// The attempt.
@@ -227,6 +239,7 @@ pub struct OutputsView {
 
 /// A file that an attempt delivered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OutputView {
     /// Relative, with `/` between segments.
@@ -239,6 +252,7 @@ pub struct OutputView {
 
 /// Hashes of the transactions that opened and closed the present attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TransactionHashes {
     /// The opening one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -77,6 +77,15 @@ impl Error {
         Self::Refused { problem, detail: detail.into(), issues: Vec::new() }
     }
 
+    /// When the same request may succeed, in seconds, if it may.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::QueueFull { retry_after_secs, .. }
+            | Self::TooManyRequests { retry_after_secs, .. } => Some(*retry_after_secs),
+            _ => None,
+        }
+    }
+
     /// A gate's answer, made an error.
     pub fn gate(gate: &'static str, status: &tonic::Status) -> Self {
         let problem = Problem::of(status);
@@ -155,6 +164,6 @@ fn database(error: &sqlx::Error) -> (Problem, &'static str) {
 impl From<Error> for tonic::Status {
     fn from(error: Error) -> Self {
         let (problem, body) = error.problem();
-        problem.status(body.detail)
+        problem.status_of(&body, error.retry_after().map(std::time::Duration::from_secs))
     }
 }

@@ -85,7 +85,7 @@ pub struct Drafts {
 }
 
 /// What oracle-gate found when it checked a facts view.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckedView {
     /// `ok`, `warn` or `fail`.
@@ -95,7 +95,7 @@ pub struct CheckedView {
 }
 
 /// One finding of a check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckIssueView {
     /// Its code.

@@ -9,12 +9,12 @@ use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use chassis::Health;
 use serde::Deserialize;
-use serde_json::Value;
 use tower_http::cors::{Any, CorsLayer};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use wire::view::OutputsView;
 use wire::{Problem, RunId};
 
@@ -54,6 +54,8 @@ pub mod market;
 pub mod operator;
 pub mod routes;
 pub mod limits;
+pub mod openapi;
+pub mod asyncapi;
 
 /// Set on an answer that was given before to the same `Idempotency-Key`.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -115,33 +117,13 @@ pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router>
     let files = console.map(Console::routes).transpose()?.unwrap_or_default();
     // Files take any query: it is how caches are gone round.
     let public = Router::new()
-        .route("/config.json", get(routes::config))
+        .merge(documents().split_for_parts().0)
         .merge(files)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(hosts.clone(), rules::apply_host));
-    Ok(Router::new()
-        .route("/runs", get(list).post(create))
-        .route("/runs/{id}", get(find))
-        .route("/runs/{id}/retry", post(retry))
-        .route("/runs/{id}/cancel", post(cancel))
-        .route("/runs/{id}/bundle", get(bundle))
-        .route("/runs/{id}/outputs", get(list_outputs))
-        .route("/runs/{id}/outputs/{*path}", get(output))
-        .route("/runs/{id}/attempts", get(list_attempts))
-        .route("/runs/{id}/timeline", get(show_timeline))
-        .route("/runs/{id}/events", get(run_events))
-        .route("/events", get(all_events))
-        .route("/summary", get(show_summary))
-        .route("/agents", get(routes::agents))
-        .route("/agents/{id}", get(routes::agent))
-        .route("/grants/{user}", get(routes::grants))
-        .route("/quote", post(routes::quote))
-        .route("/operator/queue", get(routes::queue))
-        .route("/operator/dead-letters", get(routes::dead_letters))
-        .route("/operator/packs", get(routes::packs))
-        .route("/operator/packs/{id}/check", get(routes::check_pack))
-        .route("/operator/verdicts", get(routes::verdicts))
-        .route("/operator/reconciliation", get(routes::reconciliation))
+    let (behind_login, _) = behind_login().split_for_parts();
+    let (probes, _) = before_login().split_for_parts();
+    Ok(behind_login
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(create_request::MAX_BODY_BYTES))
@@ -150,8 +132,7 @@ pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router>
         .layer(middleware::from_fn_with_state(access.clone(), auth::guard))
         // Before the login: a token that is none costs a look as well.
         .layer(by_address.clone())
-        .route("/health", get(show_health))
-        .route("/problems/{slug}", get(problem_page))
+        .merge(probes)
         .layer(middleware::from_fn_with_state(hosts.clone(), rules::apply))
         .merge(public)
         .with_state(gateway)
@@ -162,16 +143,68 @@ pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router>
         .layer(chassis::trace::http()))
 }
 
+/// Routes that need a login, where callers log in.
+pub fn behind_login() -> OpenApiRouter<Arc<Gateway>> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(find))
+        .routes(routes!(retry))
+        .routes(routes!(cancel))
+        .routes(routes!(bundle))
+        .routes(routes!(list_outputs))
+        .routes(routes!(output))
+        .routes(routes!(list_attempts))
+        .routes(routes!(show_timeline))
+        .routes(routes!(run_events))
+        .routes(routes!(all_events))
+        .routes(routes!(show_summary))
+        .routes(routes!(routes::agents))
+        .routes(routes!(routes::agent))
+        .routes(routes!(routes::grants))
+        .routes(routes!(routes::quote))
+        .routes(routes!(routes::queue))
+        .routes(routes!(routes::dead_letters))
+        .routes(routes!(routes::packs))
+        .routes(routes!(routes::check_pack))
+        .routes(routes!(routes::verdicts))
+        .routes(routes!(routes::reconciliation))
+}
+
+/// Routes for probes and for readers of refusals.
+pub fn before_login() -> OpenApiRouter<Arc<Gateway>> {
+    OpenApiRouter::new().routes(routes!(show_health)).routes(routes!(problem_page))
+}
+
+/// Documents that everybody may read.
+pub fn documents() -> OpenApiRouter<Arc<Gateway>> {
+    OpenApiRouter::new().routes(routes!(routes::config)).routes(routes!(openapi::show))
+}
+
 /// What a list can be narrowed to.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct ListQuery {
+    /// Only runs of this account (G… or C…); for operators, or the caller's own.
     user: Option<String>,
+    /// Only runs in this status.
     status: Option<String>,
+    /// At most this many, from 1 to 500.
     limit: Option<String>,
+    /// From the header `Link` of the page before.
     cursor: Option<String>,
 }
 
+/// Asks for a run.
+#[utoipa::path(post, path = "/runs", tag = "runs",
+    request_body = create_request::RunRequest,
+    params(("Idempotency-Key" = Option<String>, Header,
+        description = "1 to 255 characters: the same request with it is answered once.")),
+    responses(
+        (status = 202, body = RunView, description = "The run waits.",
+            headers(("Location" = String), ("Idempotency-Replayed" = String))),
+    ),
+)]
 async fn create(
     State(gateway): Shared,
     caller: Caller,
@@ -195,6 +228,14 @@ async fn create(
     Ok(answer)
 }
 
+/// Lists runs.
+#[utoipa::path(get, path = "/runs", tag = "runs",
+    params(ListQuery),
+    responses(
+        (status = 200, body = Vec<RunView>, description = "The newest runs, the newest last.",
+            headers(("Link" = String, description = "Leads to older ones."))),
+    ),
+)]
 async fn list(
     State(gateway): Shared,
     caller: Caller,
@@ -217,6 +258,11 @@ async fn list(
     Ok(answer)
 }
 
+/// Shows a run.
+#[utoipa::path(get, path = "/runs/{id}", tag = "runs",
+    params(("id" = String, Path, description = "The run.")),
+    responses((status = 200, body = RunView, description = "The run, with every attempt.")),
+)]
 async fn find(
     State(gateway): Shared,
     caller: Caller,
@@ -226,6 +272,11 @@ async fn find(
     Ok(Json(attempts::view(&gateway.commands.db, &run).await?))
 }
 
+/// Queues a failed run again.
+#[utoipa::path(post, path = "/runs/{id}/retry", tag = "runs",
+    params(("id" = String, Path, description = "The run.")),
+    responses((status = 200, body = RunView, description = "The run, queued again.")),
+)]
 async fn retry(
     State(gateway): Shared,
     caller: Caller,
@@ -236,6 +287,11 @@ async fn retry(
     Ok(Json(RunView::from(&gateway.commands.retry(run.run.id).await?)))
 }
 
+/// Calls a run off that has not started its module.
+#[utoipa::path(post, path = "/runs/{id}/cancel", tag = "runs",
+    params(("id" = String, Path, description = "The run.")),
+    responses((status = 200, body = RunView, description = "The run.")),
+)]
 async fn cancel(
     State(gateway): Shared,
     caller: Caller,
@@ -246,13 +302,21 @@ async fn cancel(
 }
 
 /// Which attempt is meant.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct AttemptQuery {
     /// Its number, from 1; the present one if absent.
+    #[param(value_type = Option<u32>, minimum = 1)]
     pub attempt: Option<NonZeroU32>,
 }
 
+/// Brings all that proves an attempt.
+#[utoipa::path(get, path = "/runs/{id}/bundle", tag = "runs",
+    params(("id" = String, Path, description = "The run."), AttemptQuery),
+    responses((status = 200, content_type = "application/x-tar", body = String,
+        description = "A tar archive of everything a verifier needs.")),
+)]
 async fn bundle(
     State(gateway): Shared,
     caller: Caller,
@@ -264,6 +328,11 @@ async fn bundle(
     bundle::answer(&run, gates, &gateway.about.contract_id, &gateway.commands.db).await
 }
 
+/// Lists what an attempt delivered.
+#[utoipa::path(get, path = "/runs/{id}/outputs", tag = "runs",
+    params(("id" = String, Path, description = "The run."), AttemptQuery),
+    responses((status = 200, body = OutputsView, description = "Its files.")),
+)]
 async fn list_outputs(
     State(gateway): Shared,
     caller: Caller,
@@ -274,6 +343,19 @@ async fn list_outputs(
     Ok(Json(outputs::list(&run, &gateway.commands.db).await?))
 }
 
+/// Brings one file that an attempt delivered.
+#[utoipa::path(get, path = "/runs/{id}/outputs/{*path}", tag = "runs",
+    params(("id" = String, Path, description = "The run."), ("path" = String, Path, description = "One of the files."),
+        AttemptQuery),
+    responses(
+        (status = 200, content_type = "application/octet-stream", body = String,
+            description = "The file."),
+        (status = 206, content_type = "application/octet-stream", body = String,
+            description = "The part that the header Range names."),
+        (status = 304, description = "The file is the one of If-None-Match."),
+        (status = 416, description = "The file has no such part."),
+    ),
+)]
 async fn output(
     State(gateway): Shared,
     caller: Caller,
@@ -285,6 +367,11 @@ async fn output(
     outputs::file(&run, &path, &headers, oracle_gate(&gateway)?, &gateway.commands.db).await
 }
 
+/// Lists the attempts of a run, each with its transactions.
+#[utoipa::path(get, path = "/runs/{id}/attempts", tag = "runs",
+    params(("id" = String, Path, description = "The run.")),
+    responses((status = 200, body = Vec<AttemptWithTransactions>, description = "Oldest first.")),
+)]
 async fn list_attempts(
     State(gateway): Shared,
     caller: Caller,
@@ -294,6 +381,11 @@ async fn list_attempts(
     Ok(Json(timeline::attempts(&gateway.commands.db, &run).await?))
 }
 
+/// Shows what a run went through.
+#[utoipa::path(get, path = "/runs/{id}/timeline", tag = "runs",
+    params(("id" = String, Path, description = "The run.")),
+    responses((status = 200, body = TimelineView, description = "Oldest first.")),
+)]
 async fn show_timeline(
     State(gateway): Shared,
     caller: Caller,
@@ -303,6 +395,13 @@ async fn show_timeline(
     Ok(Json(timeline::timeline(&gateway.commands.db, run.run.id).await?))
 }
 
+/// Streams what becomes of a run.
+#[utoipa::path(get, path = "/runs/{id}/events", tag = "events",
+    params(("id" = String, Path, description = "The run."), EventsQuery, ("Last-Event-ID" = Option<String>, Header,
+        description = "Everything after this event is sent.")),
+    responses((status = 200, content_type = "text/event-stream", body = String,
+        description = "Server-sent events; the data of each is a CloudEvent.")),
+)]
 async fn run_events(
     State(gateway): Shared,
     caller: Caller,
@@ -316,6 +415,13 @@ async fn run_events(
     gateway.streams.of_run(run, by, (&headers, &query), &gateway.commands.db)
 }
 
+/// Streams what becomes of every run that the caller may see.
+#[utoipa::path(get, path = "/events", tag = "events",
+    params(EventsQuery, ("Last-Event-ID" = Option<String>, Header,
+        description = "Everything after this event is sent.")),
+    responses((status = 200, content_type = "text/event-stream", body = String,
+        description = "Server-sent events; the data of each is a CloudEvent.")),
+)]
 async fn all_events(
     State(gateway): Shared,
     caller: Caller,
@@ -353,16 +459,29 @@ fn oracle_gate(gateway: &Gateway) -> Result<&Gates> {
     })
 }
 
+/// Says whether the runner is ready.
+#[utoipa::path(get, path = "/health", tag = "service",
+    responses(
+        (status = 200, body = summary::HealthView, description = "It is ready."),
+        (status = 503, body = summary::HealthView, description = "It is not ready."),
+    ),
+)]
 async fn show_health(State(gateway): Shared) -> Response {
     // Probes have no token; with a login, nothing about a single user's run is shown to them.
     let all = !gateway.access.is_login();
-    let (ok, body) =
-        summary::health(&gateway.health, &gateway.about, &gateway.commands.db, all).await;
-    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = summary::health(&gateway.health, &gateway.about, &gateway.commands.db, all).await;
+    let status = if body.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
 }
 
-async fn show_summary(State(gateway): Shared, caller: Caller) -> Result<Json<Value>> {
+/// Says whose runner this is and how much there is to do.
+#[utoipa::path(get, path = "/summary", tag = "service",
+    responses((status = 200, body = summary::SummaryView, description = "Both.")),
+)]
+async fn show_summary(
+    State(gateway): Shared,
+    caller: Caller,
+) -> Result<Json<summary::SummaryView>> {
     let all = caller.sees_all();
     Ok(Json(summary::summary(&gateway.about, &gateway.commands.db, all).await?))
 }
@@ -385,7 +504,12 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Error {
     Error::refused(Problem::MethodNotAllowed, text)
 }
 
-/// `GET /problems/<slug>`: what the `type` of a problem document leads to.
+/// Explains a problem.
+#[utoipa::path(get, path = "/problems/{slug}", tag = "service",
+    params(("slug" = String, Path, description = "The last part of a problem's type.")),
+    responses((status = 200, content_type = "text/markdown", body = String,
+        description = "What it means and what to do.")),
+)]
 async fn problem_page(Path(slug): Path<String>) -> Result<Response> {
     let known = Problem::ALL.iter().find(|problem| problem.row().slug == slug);
     let problem = known.ok_or_else(|| {

@@ -1,21 +1,31 @@
 //! The same facts and orders over gRPC. The only file that names the messages of `lumio.runner.v1`.
 
+use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use futures::stream::{self, Stream, StreamExt as _};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use wire::Problem;
+use wire::event::CloudEvent;
 use wire::pb::runner::v1::runner_server::Runner;
 use wire::pb::runner::v1::{
-    self as pb, CreateRunRequest, Escrow, GetRunRequest, GetSummaryRequest, ListRunsRequest,
-    ListRunsResponse, RetryRunRequest, Run, RunStatus, Summary,
+    self as pb, CancelRunRequest, CreateRunRequest, Escrow, GetRunRequest, GetSummaryRequest,
+    ListRunsRequest, ListRunsResponse, RetryRunRequest, Run, RunEvent, RunStatus, Summary,
+    WatchRunRequest, WatchRunsRequest,
 };
 
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::gateway::commands::{self, Key};
-use crate::gateway::page::Page;
+use crate::gateway::feed::StoredEvent;
+use crate::gateway::page::{self, Page};
+use crate::gateway::streams::Piece;
 use crate::gateway::view::{Meters, RunView, rfc3339};
 use crate::gateway::{Gateway, create_request, store};
 use crate::model::run::{self, Snapshot};
@@ -71,6 +81,46 @@ impl Runner for Grpc {
         Ok(Response::new(message(&snapshot)))
     }
 
+    async fn cancel_run(
+        &self,
+        request: Request<CancelRunRequest>,
+    ) -> Result<Response<Run>, Status> {
+        let caller = self.caller(&request).await?;
+        let found = self.0.commands.find(run_id(&request.into_inner().id)?).await?;
+        caller.may_see(&found.run)?;
+        Ok(Response::new(message(&self.0.commands.cancel(found.run.id).await?)))
+    }
+
+    type WatchRunStream = Events;
+
+    async fn watch_run(
+        &self,
+        request: Request<WatchRunRequest>,
+    ) -> Result<Response<Events>, Status> {
+        let (caller, deadline) = (self.caller(&request).await?, deadline(request.metadata()));
+        let WatchRunRequest { id, after } = request.into_inner();
+        let found = self.0.commands.find(run_id(&id)?).await?;
+        caller.may_see(&found.run)?;
+        let (db, by) = (&self.0.commands.db, (caller, self.0.access.clone()));
+        let pieces = self.0.streams.open_run(found.run.id, cursor(after)?, by, db)?;
+        Ok(Response::new(events(pieces, deadline)))
+    }
+
+    type WatchRunsStream = Events;
+
+    async fn watch_runs(
+        &self,
+        request: Request<WatchRunsRequest>,
+    ) -> Result<Response<Events>, Status> {
+        let (caller, deadline) = (self.caller(&request).await?, deadline(request.metadata()));
+        let WatchRunsRequest { after, user } = request.into_inner();
+        let user = user.as_deref().map(page::user).transpose()?;
+        let after = after.map(cursor).transpose()?;
+        let (db, by) = (&self.0.commands.db, (caller, self.0.access.clone()));
+        let pieces = self.0.streams.open_all(user.as_deref(), after, by, db).await?;
+        Ok(Response::new(events(pieces, deadline)))
+    }
+
     async fn get_summary(
         &self,
         request: Request<GetSummaryRequest>,
@@ -101,6 +151,70 @@ impl Grpc {
     async fn caller<T: Sync>(&self, request: &Request<T>) -> Result<Caller> {
         Caller::of_grpc(&self.0.access, request.metadata()).await
     }
+}
+
+/// Events on their way to a caller.
+type Events = std::pin::Pin<Box<dyn Stream<Item = Result<RunEvent, Status>> + Send>>;
+
+/// The events of a stream, until the caller's deadline. That it still lives is for HTTP/2 itself to
+/// say.
+fn events(pieces: ReceiverStream<Piece>, deadline: Option<Duration>) -> Events {
+    let events = pieces.filter_map(|piece| {
+        ready(match piece {
+            Piece::Event(cursor, event) => Some(run_event(cursor, &event)),
+            Piece::Cursor(_) => None,
+        })
+    });
+    let Some(deadline) = deadline else { return Box::pin(events) };
+    // The transport ends only calls that have not begun to answer in time; a stream has.
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    let end = async move {
+        tokio::time::sleep(deadline).await;
+        over.store(true, Ordering::Relaxed);
+    };
+    let last = stream::once(async move { is_over.load(Ordering::Relaxed) });
+    // A stream that ends by itself, as at a stop, ends without an error.
+    let last = last.filter_map(|is_over| {
+        ready(is_over.then(|| Err(Status::deadline_exceeded("the call's deadline is over"))))
+    });
+    Box::pin(events.take_until(Box::pin(end)).chain(last))
+}
+
+/// How long the caller waits for a call (`grpc-timeout`): up to eight digits and a unit.
+fn deadline(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let unit = text.chars().last()?;
+    let digits = text.strip_suffix(unit).filter(|digits| digits.len() <= 8)?;
+    let number = digits.parse::<u32>().ok()?;
+    Some(match unit {
+        'H' => Duration::from_secs(u64::from(number) * 3_600),
+        'M' => Duration::from_secs(u64::from(number) * 60),
+        'S' => Duration::from_secs(u64::from(number)),
+        'm' => Duration::from_millis(u64::from(number)),
+        'u' => Duration::from_micros(u64::from(number)),
+        'n' => Duration::from_nanos(u64::from(number)),
+        _ => return None,
+    })
+}
+
+fn run_event(cursor: i64, event: &StoredEvent) -> Result<RunEvent, Status> {
+    let read: CloudEvent = serde_json::from_str(&event.body)
+        .map_err(|error| Error::Broken(format!("a stored event: {error}")))?;
+    Ok(RunEvent {
+        cursor: u64::try_from(cursor).unwrap_or_default(),
+        run_id: event.run.map(|run| run.to_string()).unwrap_or_default(),
+        r#type: read.r#type,
+        event_json: event.body.clone().into_bytes(),
+    })
+}
+
+/// Numbers from 2^53 on are no cursors, here as over HTTP.
+fn cursor(after: u64) -> Result<i64> {
+    let known = i64::try_from(after).ok().filter(|after| *after <= 9_007_199_254_740_991);
+    known.ok_or_else(|| {
+        Error::refused(Problem::InvalidRequest, "after: expected the cursor of an event, or 0")
+    })
 }
 
 /// The same body that HTTP takes, so that both are read by one rule and share their keys.

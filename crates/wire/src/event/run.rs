@@ -27,6 +27,7 @@ pub enum RunEvent {
 
 /// The public status of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
     /// Waits for a worker.
@@ -47,6 +48,7 @@ pub enum RunStatus {
 
 /// A run as it stands after the event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunData {
     /// The run, with dashes.
     pub run_id: RunId,
@@ -80,6 +82,7 @@ pub struct RunData {
 
 /// Why a run failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EventFailure))]
 pub struct Failure {
     /// A name of a closed list: a statement's code, a problem, or a contract error.
     pub code: String,
@@ -89,11 +92,13 @@ pub struct Failure {
 
 /// What the vault answered when the run was settled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EventReceipt))]
 pub struct Receipt {
     /// The run's id in the vault.
     pub run_id: Digest,
     /// Stroops paid.
     #[serde(with = "crate::usage::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub actual_charge: i128,
     /// Stroops that the runner got beside the charge.
     #[serde(
@@ -101,9 +106,11 @@ pub struct Receipt {
         skip_serializing_if = "Option::is_none",
         with = "crate::usage::decimal::option"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub runner_fee: Option<i128>,
     /// Stroops returned.
     #[serde(with = "crate::usage::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub refund: i128,
     /// Who was paid.
     pub developer: String,

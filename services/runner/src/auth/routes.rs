@@ -9,14 +9,15 @@ use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower_http::cors::{Any, CorsLayer};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use wire::Problem;
 
-use crate::auth::caller::{Caller, guard};
+use crate::auth::caller::{Caller, Role, guard};
 use crate::auth::session::Session;
 use crate::auth::{Access, Login, Proof, invalid, sep10, sep45, session};
 use crate::error::{Error, Result};
@@ -29,10 +30,8 @@ type Shared = State<Arc<Login>>;
 /// All routes of the login; none when callers do not log in.
 pub fn routes(access: &Access) -> Router {
     let Access::Login(login) = access else { return Router::new() };
-    let behind_guard = Router::new()
-        .route("/auth/logout", post(log_out))
-        .route("/auth/session", get(who_am_i))
-        .layer(middleware::from_fn_with_state(access.clone(), guard));
+    let (behind_guard, _) = behind_guard().split_for_parts();
+    let behind_guard = behind_guard.layer(middleware::from_fn_with_state(access.clone(), guard));
     // SEP-1, SEP-10 and SEP-45 demand that pages of every origin may ask. These routes take no
     // cookie, so another origin gains nothing by asking.
     let cors = CorsLayer::new()
@@ -40,23 +39,98 @@ pub fn routes(access: &Access) -> Router {
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
         .max_age(std::time::Duration::from_secs(3_600));
-    Router::new()
-        .route("/.well-known/stellar.toml", get(stellar_toml))
-        .route("/auth", get(sep10_challenge).post(sep10_answer))
-        .route("/sep45", get(sep45_challenge).post(sep45_answer))
-        .route("/auth/refresh", post(refresh))
-        .merge(behind_guard)
+    let (open, _) = open().split_for_parts();
+    open.merge(behind_guard)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(cors)
         .with_state(login.clone())
 }
 
+/// Routes by which callers log in.
+pub fn open() -> OpenApiRouter<Arc<Login>> {
+    OpenApiRouter::new()
+        .routes(routes!(stellar_toml))
+        .routes(routes!(sep10_challenge, sep10_answer))
+        .routes(routes!(sep45_challenge, sep45_answer))
+        .routes(routes!(refresh))
+}
+
+/// Routes for callers that have logged in.
+pub fn behind_guard() -> OpenApiRouter<Arc<Login>> {
+    OpenApiRouter::new().routes(routes!(log_out)).routes(routes!(who_am_i))
+}
+
+/// A challenge of SEP-10.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct TransactionChallenge {
+    /// The transaction to sign, as XDR in base64.
+    transaction: String,
+    /// Which network it is for.
+    network_passphrase: String,
+}
+
+/// A challenge of SEP-45.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct EntriesChallenge {
+    /// The authorisation entries to sign, as XDR in base64.
+    authorization_entries: String,
+    /// Which network they are for.
+    network_passphrase: String,
+}
+
+/// A signed challenge of SEP-10.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "described, never made: a form says the same")]
+struct SignedTransaction {
+    /// The signed transaction, as XDR in base64.
+    transaction: String,
+}
+
+/// A signed challenge of SEP-45.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "described, never made: a form says the same")]
+struct SignedEntries {
+    /// The signed authorisation entries, as XDR in base64.
+    authorization_entries: String,
+}
+
+/// What a session is refreshed with.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "described, never made: a form says the same")]
+struct RefreshRequest {
+    /// The newest refresh token of the session.
+    refresh_token: String,
+}
+
+/// Which sessions end.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "described, never made: a form says the same")]
+struct LogoutRequest {
+    /// Every session of the same subject, not this one alone.
+    everywhere: bool,
+}
+
+/// Who calls.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct WhoAmI {
+    /// The account on the network.
+    account: String,
+    /// `user` or `operator`.
+    #[schema(value_type = String)]
+    role: Role,
+}
+
 /// What a challenge is asked with. `client_domain` is not supported, and ignored as SEP-10 and
 /// SEP-45 say.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 struct ChallengeQuery {
+    /// Who logs in: G…, M… or, for SEP-45, C….
+    #[param(required = true)]
     account: Option<String>,
+    /// A number that tells the users of one account apart; SEP-10 alone.
     memo: Option<String>,
+    /// The domain that the login is for, if it is named.
     home_domain: Option<String>,
 }
 
@@ -73,14 +147,23 @@ impl ChallengeQuery {
 }
 
 /// A session's tokens. `token` is the name that SEP-10 and SEP-45 fix; the rest is beside it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Tokens {
+    /// What `Authorization: Bearer` carries.
     token: String,
+    /// When it ends, in Unix seconds.
     expires_at: u64,
+    /// What the next tokens are asked with; good once.
     refresh_token: String,
+    /// When the session can no longer be refreshed, in Unix seconds.
     session_expires_at: u64,
 }
 
+/// Leads to the login (SEP-1).
+#[utoipa::path(get, path = "/.well-known/stellar.toml", tag = "login",
+    responses((status = 200, content_type = "text/plain", body = String,
+        description = "SEP-1.")),
+)]
 async fn stellar_toml(State(login): Shared) -> Response {
     // JSON's quoting of these texts is TOML's as well.
     let quoted = |text: &str| Value::from(text).to_string();
@@ -98,16 +181,26 @@ async fn stellar_toml(State(login): Shared) -> Response {
     (kind, format!("{}\n", lines.join("\n"))).into_response()
 }
 
+/// Gives a challenge for an account (SEP-10).
+#[utoipa::path(get, path = "/auth", tag = "login",
+    params(ChallengeQuery),
+    responses((status = 200, body = TransactionChallenge, description = "To be signed.")),
+)]
 async fn sep10_challenge(
     State(login): Shared,
     Query(query): Query<ChallengeQuery>,
-) -> Result<Json<Value>> {
+) -> Result<Json<TransactionChallenge>> {
     let client = sep10::Client::read(query.account(&login)?, query.memo.as_deref())?;
     let transaction = sep10::challenge(&login, client)?;
-    let network_passphrase = login.network.passphrase();
-    Ok(Json(json!({ "transaction": transaction, "network_passphrase": network_passphrase })))
+    let network_passphrase = login.network.passphrase().to_owned();
+    Ok(Json(TransactionChallenge { transaction, network_passphrase }))
 }
 
+/// Takes the signed challenge of an account (SEP-10).
+#[utoipa::path(post, path = "/auth", tag = "login",
+    request_body = SignedTransaction,
+    responses((status = 200, body = Tokens, description = "The session's tokens.")),
+)]
 async fn sep10_answer(
     State(login): Shared,
     headers: HeaderMap,
@@ -118,18 +211,25 @@ async fn sep10_answer(
     begin(login, proof).await
 }
 
+/// Gives a challenge for a contract account (SEP-45).
+#[utoipa::path(get, path = "/sep45", tag = "login",
+    params(ChallengeQuery),
+    responses((status = 200, body = EntriesChallenge, description = "To be signed.")),
+)]
 async fn sep45_challenge(
     State(login): Shared,
     Query(query): Query<ChallengeQuery>,
-) -> Result<Json<Value>> {
+) -> Result<Json<EntriesChallenge>> {
     let entries = sep45::challenge(&login, query.account(&login)?).await?;
-    let network_passphrase = login.network.passphrase();
-    Ok(Json(json!({
-        "authorization_entries": entries,
-        "network_passphrase": network_passphrase,
-    })))
+    let network_passphrase = login.network.passphrase().to_owned();
+    Ok(Json(EntriesChallenge { authorization_entries: entries, network_passphrase }))
 }
 
+/// Takes the signed challenge of a contract account (SEP-45).
+#[utoipa::path(post, path = "/sep45", tag = "login",
+    request_body = SignedEntries,
+    responses((status = 200, body = Tokens, description = "The session's tokens.")),
+)]
 async fn sep45_answer(
     State(login): Shared,
     headers: HeaderMap,
@@ -140,6 +240,11 @@ async fn sep45_answer(
     begin(login, proof).await
 }
 
+/// Exchanges a refresh token for the next tokens.
+#[utoipa::path(post, path = "/auth/refresh", tag = "login",
+    request_body = RefreshRequest,
+    responses((status = 200, body = Tokens, description = "The session's tokens.")),
+)]
 async fn refresh(
     State(login): Shared,
     headers: HeaderMap,
@@ -154,6 +259,11 @@ async fn refresh(
     tokens(&login, &rotated.await.map_err(broken)??)
 }
 
+/// Ends this session, or every one of its subject.
+#[utoipa::path(post, path = "/auth/logout", tag = "login",
+    request_body = Option<LogoutRequest>,
+    responses((status = 204, description = "They have ended.")),
+)]
 async fn log_out(
     State(login): Shared,
     caller: Caller,
@@ -178,11 +288,15 @@ async fn log_out(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn who_am_i(caller: Caller) -> Result<Json<Value>> {
+/// Says who calls.
+#[utoipa::path(get, path = "/auth/session", tag = "login",
+    responses((status = 200, body = WhoAmI, description = "The caller.")),
+)]
+async fn who_am_i(caller: Caller) -> Result<Json<WhoAmI>> {
     let (account, role) = caller
         .account()
         .ok_or_else(|| Error::refused(Problem::Unauthenticated, "this request carries no login"))?;
-    Ok(Json(json!({ "account": account, "role": role })))
+    Ok(Json(WhoAmI { account: account.to_owned(), role }))
 }
 
 async fn begin(login: Arc<Login>, proof: Proof) -> Result<Response> {

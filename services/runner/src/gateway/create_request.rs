@@ -78,6 +78,75 @@ pub fn read(body: &[u8], draw: impl FnOnce() -> u64) -> Result<NewRun> {
     Ok(NewRun { request, input, fingerprint })
 }
 
+/// The body of `POST /runs`, as its document describes it. It is read by [`read`], which refuses
+/// what a reader of this type would take: numbers that are rounded, members that appear twice.
+#[derive(Debug, utoipa::ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "described, never made")]
+pub struct RunRequest {
+    /// Who pays: an account (G…) or a contract (C…).
+    user: String,
+    /// The agent's number.
+    #[schema(minimum = 0, maximum = 4_294_967_295_u64)]
+    agent_id: u64,
+    /// The rate card; the newest if absent.
+    #[schema(minimum = 1, maximum = 4_294_967_295_u64)]
+    rate_version: Option<u64>,
+    /// The most units that the run may use.
+    budgets: Budgets,
+    /// The caller's name for what runs; `default` if absent.
+    #[schema(min_length = 1, max_length = 256)]
+    workflow_id: Option<String>,
+    /// The caller's name for this run.
+    #[schema(min_length = 1, max_length = 256)]
+    label: Option<String>,
+    /// What the caller attaches: kept as it is, at most 16 KiB.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Value>,
+    /// What the module works on: any JSON of at most 1 MiB; `{}` if absent.
+    #[schema(value_type = Option<Value>)]
+    input: Option<Value>,
+    /// Drawn if absent.
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    seed: Option<u64>,
+}
+
+/// Budgets; a meter that is absent is zero.
+#[derive(Debug, utoipa::ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "described, never made")]
+pub struct Budgets {
+    /// Tokens read.
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    llm_in: Option<u64>,
+    /// Tokens written.
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    llm_out: Option<u64>,
+    /// HTTP calls.
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    http_calls: Option<u64>,
+    /// Milliseconds of wall time.
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    runtime_ms: Option<u64>,
+}
+
+/// The body of `POST /quote`, as its document describes it.
+#[derive(Debug, utoipa::ToSchema)]
+#[schema(as = QuoteRequest, rename_all = "camelCase")]
+#[expect(dead_code, reason = "described, never made")]
+pub struct QuoteDocument {
+    /// Whose chances are judged beside the price; the caller's own account.
+    user: Option<String>,
+    /// The agent's number.
+    #[schema(minimum = 0, maximum = 4_294_967_295_u64)]
+    agent_id: u64,
+    /// The rate card; the newest if absent.
+    #[schema(minimum = 1, maximum = 4_294_967_295_u64)]
+    rate_version: Option<u64>,
+    /// The most units that the run may use.
+    budgets: Budgets,
+}
+
 /// What a price is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuoteRequest {

@@ -48,7 +48,7 @@ pub struct Market {
 }
 
 /// Stroops a unit of each meter, as decimal strings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "as in wire::Rates")]
 pub struct RatesView {
@@ -59,7 +59,7 @@ pub struct RatesView {
 }
 
 /// A rate card: prices and the module that they are for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RateCardView {
     /// Its version.
@@ -71,7 +71,7 @@ pub struct RateCardView {
 }
 
 /// An agent, as the registry has it now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentView {
     /// Its number.
@@ -98,7 +98,7 @@ pub struct AgentView {
 }
 
 /// An agent with what was found out about its module.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentDetails {
     /// The agent.
@@ -112,10 +112,11 @@ pub struct AgentDetails {
 }
 
 /// A signed verdict on a module.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VerdictView {
     /// `PASS`, `FAIL` or `INCONCLUSIVE`.
+    #[schema(value_type = String)]
     pub verdict: Verdict,
     /// Whether a run of this agent may be opened on it: a pass in mode shipping under the full
     /// guard, about this module, signed by a key that the agent names and this runner accepts.
@@ -148,7 +149,7 @@ pub struct VerdictView {
 }
 
 /// Oracle cases of a verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OracleView {
     /// In its specifications.
@@ -160,7 +161,7 @@ pub struct OracleView {
 }
 
 /// Tests of a verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TestsView {
     /// In its manifest.
@@ -172,7 +173,7 @@ pub struct TestsView {
 }
 
 /// What a module did beside computing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectsView {
     /// What its manifest declares, such as `FS:write`.
@@ -184,7 +185,7 @@ pub struct EffectsView {
 }
 
 /// How often one category of effect was seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObservedView {
     /// Such as `FS:write`.
@@ -194,7 +195,7 @@ pub struct ObservedView {
 }
 
 /// A runner's right to open runs for a user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GrantView {
     /// Who may open runs.
@@ -216,7 +217,7 @@ pub struct GrantView {
 }
 
 /// Limits of a grant, in stroops.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitsView {
     /// Most that one run may escrow, the fee included; 0 is no cap.
@@ -228,7 +229,7 @@ pub struct LimitsView {
 }
 
 /// The highest price of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuoteView {
     /// The agent.
@@ -255,7 +256,7 @@ pub struct QuoteView {
 }
 
 /// Why a run could not be opened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusalView {
     /// A code of the failures that a run may end with.

@@ -36,8 +36,9 @@ const COMPARISON: Duration = Duration::from_secs(60);
 const FRESH: Duration = Duration::from_secs(30);
 
 /// A page of rows.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct RowsQuery {
     /// At most this many, from 1 to 500.
     pub limit: Option<String>,
@@ -46,7 +47,7 @@ pub struct RowsQuery {
 }
 
 /// How much there is to do, and which runs it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueView {
     /// Counts.
@@ -56,7 +57,7 @@ pub struct QueueView {
 }
 
 /// How much there is to do. A run may be counted in several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadView {
     /// Runs that wait for a worker to open them.
@@ -77,7 +78,7 @@ pub struct LoadView {
 }
 
 /// An unfinished run, as workers see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkView {
     /// The run.
@@ -126,7 +127,7 @@ pub struct WorkView {
 }
 
 /// A sealed attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SealedView {
     /// The run.
@@ -155,7 +156,7 @@ pub struct SealedView {
 }
 
 /// A module that was run, with the verdict on which its newest attempt was opened.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModuleView {
     /// Digest of the module's tree.
@@ -171,7 +172,7 @@ pub struct ModuleView {
 }
 
 /// What Postgres, the vault, the node, the stream and module-gate say about each other.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReconciliationView {
     /// When it was compared.
@@ -180,8 +181,10 @@ pub struct ReconciliationView {
     /// Whether two places say different things.
     pub broken: bool,
     /// How many things were compared in each place.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     pub compared: BTreeMap<Place, u64>,
     /// What does not agree or is unknown.
+    #[schema(value_type = Vec<Object>)]
     pub findings: Vec<Finding>,
 }
 

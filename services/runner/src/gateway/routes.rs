@@ -22,7 +22,7 @@ use crate::gateway::{
 };
 
 /// What `GET /config.json` answers: all that a console has to know before anybody logs in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConsoleConfig {
     /// Which network, for wallets.
@@ -48,8 +48,9 @@ pub struct ConsoleConfig {
 }
 
 /// What a list of agents is asked with.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct AgentsQuery {
     /// At most this many, from 1 to 100.
     pub limit: Option<String>,
@@ -57,7 +58,10 @@ pub struct AgentsQuery {
     pub cursor: Option<String>,
 }
 
-/// `GET /config.json`.
+/// Says what a console has to know before anybody logs in.
+#[utoipa::path(get, path = "/config.json", tag = "service",
+    responses((status = 200, body = ConsoleConfig, description = "For a console.")),
+)]
 pub async fn config(State(gateway): Shared) -> Response {
     let (about, market) = (&gateway.about, &gateway.market);
     let config = ConsoleConfig {
@@ -76,7 +80,11 @@ pub async fn config(State(gateway): Shared) -> Response {
     (fresh, Json(config)).into_response()
 }
 
-/// `POST /quote`.
+/// Says the highest price of a run before anything is signed.
+#[utoipa::path(post, path = "/quote", tag = "offers",
+    request_body = create_request::QuoteDocument,
+    responses((status = 200, body = QuoteView, description = "The price.")),
+)]
 pub async fn quote(
     State(gateway): Shared,
     caller: Caller,
@@ -90,7 +98,12 @@ pub async fn quote(
     Ok(Json(gateway.market.quote(&request).await?))
 }
 
-/// `GET /agents`.
+/// Lists agents, as the registry has them.
+#[utoipa::path(get, path = "/agents", tag = "offers",
+    params(AgentsQuery),
+    responses((status = 200, body = Vec<AgentView>, description = "By their number.",
+        headers(("Link" = String, description = "Leads to the next ones.")))),
+)]
 pub async fn agents(
     State(gateway): Shared,
     _caller: Caller,
@@ -115,7 +128,11 @@ pub async fn agents(
     Ok(linked(Json(agents), link))
 }
 
-/// `GET /agents/:id`.
+/// Shows an agent with the verdict on its module.
+#[utoipa::path(get, path = "/agents/{id}", tag = "offers",
+    params(("id" = String, Path, description = "The agent's number.")),
+    responses((status = 200, body = AgentDetails, description = "The agent.")),
+)]
 pub async fn agent(
     State(gateway): Shared,
     _caller: Caller,
@@ -127,7 +144,11 @@ pub async fn agent(
     Ok(Json(gateway.market.agent(id).await?))
 }
 
-/// `GET /grants/:user`.
+/// Lists the grants of a user.
+#[utoipa::path(get, path = "/grants/{user}", tag = "offers",
+    params(("user" = String, Path, description = "An account (G…) or a contract (C…).")),
+    responses((status = 200, body = Vec<GrantView>, description = "Those that live.")),
+)]
 pub async fn grants(
     State(gateway): Shared,
     caller: Caller,
@@ -138,7 +159,11 @@ pub async fn grants(
     Ok(Json(gateway.market.grants(&user).await?))
 }
 
-/// `GET /operator/queue`.
+/// Shows unfinished runs as workers see them.
+#[utoipa::path(get, path = "/operator/queue", tag = "operator",
+    params(RowsQuery),
+    responses((status = 200, body = QueueView, description = "In the order of work.")),
+)]
 pub async fn queue(
     State(gateway): Shared,
     caller: Caller,
@@ -148,7 +173,11 @@ pub async fn queue(
     Ok(Json(operator::queue(&gateway.commands.db, &read_query(query)?).await?))
 }
 
-/// `GET /operator/dead-letters`.
+/// Lists runs that no worker can go on with.
+#[utoipa::path(get, path = "/operator/dead-letters", tag = "operator",
+    params(RowsQuery),
+    responses((status = 200, body = Vec<WorkView>, description = "The longest unchanged first.")),
+)]
 pub async fn dead_letters(
     State(gateway): Shared,
     caller: Caller,
@@ -158,7 +187,12 @@ pub async fn dead_letters(
     Ok(Json(operator::dead_letters(&gateway.commands.db, &read_query(query)?).await?))
 }
 
-/// `GET /operator/packs`.
+/// Lists sealed attempts.
+#[utoipa::path(get, path = "/operator/packs", tag = "operator",
+    params(RowsQuery),
+    responses((status = 200, body = Vec<SealedView>, description = "The newest first.",
+        headers(("Link" = String, description = "Leads to older ones.")))),
+)]
 pub async fn packs(
     State(gateway): Shared,
     caller: Caller,
@@ -173,7 +207,11 @@ pub async fn packs(
     Ok(linked(Json(packs), link))
 }
 
-/// `GET /operator/packs/:id/check`.
+/// Has oracle-gate check a sealed attempt.
+#[utoipa::path(get, path = "/operator/packs/{id}/check", tag = "operator",
+    params(("id" = String, Path, description = "The run."), AttemptQuery),
+    responses((status = 200, body = CheckedView, description = "What was found.")),
+)]
 pub async fn check_pack(
     State(gateway): Shared,
     caller: Caller,
@@ -186,13 +224,19 @@ pub async fn check_pack(
     Ok(Json(operator::check_pack(run.attempt.seal.as_ref(), gates).await?))
 }
 
-/// `GET /operator/verdicts`.
+/// Lists modules that were run, with their verdicts.
+#[utoipa::path(get, path = "/operator/verdicts", tag = "operator",
+    responses((status = 200, body = Vec<ModuleView>, description = "Those used last first.")),
+)]
 pub async fn verdicts(State(gateway): Shared, caller: Caller) -> Result<Json<Vec<ModuleView>>> {
     operator::check(&caller)?;
     Ok(Json(operator::verdicts(&gateway.commands.db, &gateway.market).await?))
 }
 
-/// `GET /operator/reconciliation`.
+/// Compares what several places say about runs.
+#[utoipa::path(get, path = "/operator/reconciliation", tag = "operator",
+    responses((status = 200, body = ReconciliationView, description = "The comparison.")),
+)]
 pub async fn reconciliation(
     State(gateway): Shared,
     caller: Caller,

@@ -148,13 +148,22 @@ const WITH_QUERY: [&str; 11] = [
     "/operator/packs/{id}/check",
 ];
 
+/// Routes that take `POST`; of these, `/runs` alone takes `GET` as well.
+const POSTED: [&str; 4] = ["/runs", "/runs/{id}/retry", "/runs/{id}/cancel", "/quote"];
+
 /// Queries are read by the routes that take any. The others refuse one: a misspelt or misplaced
 /// parameter must not look as if it had been heeded.
 fn check_query(request: &Request) -> Result<()> {
     let (method, path) = (request.method(), request.uri().path());
     // What no route answers is refused as that.
     let Some(route) = request.extensions().get::<MatchedPath>() else { return Ok(()) };
+    // A method that the route does not take is refused as that, by the router.
     let reads = matches!(*method, Method::GET | Method::HEAD);
+    let posts = *method == Method::POST;
+    let is_posted = POSTED.contains(&route.as_str());
+    if !(reads && (!is_posted || route.as_str() == "/runs") || posts && is_posted) {
+        return Ok(());
+    }
     let is_empty = request.uri().query().unwrap_or_default().is_empty();
     if is_empty || (reads && WITH_QUERY.contains(&route.as_str())) {
         return Ok(());

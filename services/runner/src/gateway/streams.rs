@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
+use futures::StreamExt as _;
 use serde::Deserialize;
 use sqlx::PgPool;
 use tokio::sync::broadcast::error::RecvError;
@@ -65,8 +66,9 @@ struct Place {
 }
 
 /// Where a stream begins.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     /// Only runs of this account; for operators.
     pub user: Option<String>,
@@ -89,7 +91,16 @@ struct Stream {
     caller: Caller,
     access: Access,
     db: PgPool,
-    sender: mpsc::Sender<std::io::Result<Bytes>>,
+    sender: mpsc::Sender<Piece>,
+}
+
+/// A piece of a stream.
+#[derive(Debug, Clone)]
+pub enum Piece {
+    /// An event, with its cursor.
+    Event(i64, Arc<StoredEvent>),
+    /// The cursor moves, or the stream still lives.
+    Cursor(i64),
 }
 
 /// The client is gone, or the stream is over.
@@ -140,7 +151,22 @@ impl Streams {
             return Err(Error::refused(Problem::InvalidRequest, text));
         }
         let cursor = cursor(headers, query)?.unwrap_or(0);
-        self.answer(Subject::Run(run), cursor, (caller, access), db)
+        Ok(answer(self.open_run(run, cursor, (caller, access), db)?))
+    }
+
+    /// The pieces of a run's stream after the cursor.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::RateLimited`].
+    pub fn open_run(
+        &self,
+        run: RunId,
+        cursor: i64,
+        by: (Caller, Access),
+        db: &PgPool,
+    ) -> Result<ReceiverStream<Piece>> {
+        self.open(Subject::Run(run), cursor, by, db)
     }
 
     /// `GET /events`: the facts about every run that the caller may see, after the cursor or from
@@ -156,21 +182,38 @@ impl Streams {
         db: &PgPool,
     ) -> Result<Response> {
         let asked = query.user.as_deref().map(super::page::user).transpose()?;
-        let scope = caller.list_of(asked.as_deref())?;
-        let cursor = match cursor(headers, query)? {
+        let cursor = cursor(headers, query)?;
+        Ok(answer(self.open_all(asked.as_deref(), cursor, (caller, access), db).await?))
+    }
+
+    /// The pieces of the stream of all runs that the caller may see, after the cursor or from now
+    /// on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Streams::of_all`].
+    pub async fn open_all(
+        &self,
+        user: Option<&str>,
+        cursor: Option<i64>,
+        (caller, access): (Caller, Access),
+        db: &PgPool,
+    ) -> Result<ReceiverStream<Piece>> {
+        let scope = caller.list_of(user)?;
+        let cursor = match cursor {
             Some(cursor) => cursor,
             None => store::newest_position(db).await?,
         };
-        self.answer(Subject::All(scope), cursor, (caller, access), db)
+        self.open(Subject::All(scope), cursor, (caller, access), db)
     }
 
-    fn answer(
+    fn open(
         &self,
         subject: Subject,
         cursor: i64,
         (caller, access): (Caller, Access),
         db: &PgPool,
-    ) -> Result<Response> {
+    ) -> Result<ReceiverStream<Piece>> {
         let place = self.place(&caller)?;
         // Before the database is read: what is stored after that is heard here.
         let feed = self.feed.subscribe();
@@ -186,13 +229,27 @@ impl Streams {
             drop(place);
         });
 
-        let headers = [
-            (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-            (UNBUFFERED, HeaderValue::from_static("no")),
-        ];
-        Ok((headers, Body::from_stream(ReceiverStream::new(receiver))).into_response())
+        Ok(ReceiverStream::new(receiver))
     }
+}
+
+/// The pieces as server-sent events.
+fn answer(pieces: ReceiverStream<Piece>) -> Response {
+    let text = |piece| match piece {
+        // JSON has no line break outside of its strings, and none inside of them.
+        Piece::Event(cursor, event) => format!("id: {cursor}\ndata: {}\n\n", event.body),
+        // The id alone: a client that loses the connection comes back here, and need not have
+        // everything searched again that was none of its own.
+        Piece::Cursor(cursor) => format!(": still here\nid: {cursor}\n\n"),
+    };
+    let retry = futures::stream::once(async { format!("retry: {RECONNECT_MS}\n\n") });
+    let body = retry.chain(pieces.map(text)).map(Ok::<_, std::convert::Infallible>);
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (UNBUFFERED, HeaderValue::from_static("no")),
+    ];
+    (headers, Body::from_stream(body)).into_response()
 }
 
 impl Drop for Place {
@@ -227,8 +284,8 @@ fn cursor(headers: &HeaderMap, query: &EventsQuery) -> Result<Option<i64>> {
 
 impl Stream {
     async fn run(mut self, mut feed: broadcast::Receiver<Arc<StoredEvent>>) -> Result<(), Ended> {
-        // The id alone: a client that loses the connection before the first event comes back here.
-        self.send(format!("retry: {RECONNECT_MS}\nid: {}\n\n", self.cursor)).await?;
+        // A client that loses the connection before the first event comes back here.
+        self.send(Piece::Cursor(self.cursor)).await?;
         self.catch_up().await?;
 
         let ends_at = Instant::now() + LIFE;
@@ -236,7 +293,7 @@ impl Stream {
         loop {
             tokio::select! {
                 event = feed.recv() => match event {
-                    Ok(event) => self.show(&event).await?,
+                    Ok(event) => self.show(event).await?,
                     // The feed went on without it: what it missed is in the database.
                     Err(RecvError::Lagged(_)) => self.catch_up().await?,
                     Err(RecvError::Closed) => return Err(Ended),
@@ -246,9 +303,7 @@ impl Stream {
                     if !self.caller.is_still_known(&self.access).await {
                         return Err(Ended);
                     }
-                    // With the cursor: who comes back need not have everything searched again
-                    // that was none of theirs.
-                    self.send(format!(": still here\nid: {}\n\n", self.cursor)).await?;
+                    self.send(Piece::Cursor(self.cursor)).await?;
                 }
                 () = tokio::time::sleep_until(ends_at) => return Err(Ended),
                 () = self.sender.closed() => return Err(Ended),
@@ -270,14 +325,14 @@ impl Stream {
             if events.is_empty() {
                 return Ok(());
             }
-            for event in &events {
-                self.show(event).await?;
+            for event in events {
+                self.show(Arc::new(event)).await?;
             }
         }
     }
 
     /// Sends an event that this stream shows and has not shown.
-    async fn show(&mut self, event: &StoredEvent) -> Result<(), Ended> {
+    async fn show(&mut self, event: Arc<StoredEvent>) -> Result<(), Ended> {
         let (is_ours, at) = match &self.subject {
             Subject::Run(run) => (event.run == Some(*run), event.sequence),
             Subject::All(scope) => (event.is_in(scope), event.position),
@@ -290,13 +345,11 @@ impl Stream {
         if !(is_ours && is_new) {
             return Ok(());
         }
-        // JSON has no line break outside of its strings, and none inside of them.
-        self.send(format!("id: {at}\ndata: {}\n\n", event.body)).await
+        self.send(Piece::Event(at, event)).await
     }
 
-    async fn send(&self, text: String) -> Result<(), Ended> {
-        let sent = timeout(PAUSE, self.sender.send(Ok(Bytes::from(text)))).await;
-        match sent {
+    async fn send(&self, piece: Piece) -> Result<(), Ended> {
+        match timeout(PAUSE, self.sender.send(piece)).await {
             Ok(Ok(())) => Ok(()),
             // The client is gone, or takes longer than anybody waits.
             Ok(Err(_)) | Err(_) => Err(Ended),

@@ -1,7 +1,10 @@
 //! What the service says of itself: `/summary` and `/health`.
 
+use std::collections::BTreeMap;
+
 use chassis::Health;
-use serde_json::{Value, json};
+use chassis::health::Check;
+use serde::Serialize;
 use sqlx::PgPool;
 
 use crate::error::Result;
@@ -28,60 +31,119 @@ pub struct About {
     pub last_poll: LastPoll,
 }
 
+/// What `GET /summary` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryView {
+    /// What is configured.
+    pub config: ConfigView,
+    /// How much there is to do.
+    pub status: StatusView,
+}
+
+/// What is configured, as the outside may know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigView {
+    /// The runner's account.
+    pub runner: String,
+    /// The vault.
+    pub contract_id: String,
+    /// The agent registry.
+    pub agent_registry_id: String,
+    /// Which network.
+    pub network_passphrase: String,
+    /// The node, without credentials.
+    pub rpc_url: String,
+    /// How often workers look for work, in milliseconds.
+    pub poll_interval_ms: u64,
+}
+
+/// How much there is to do (R6).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusView {
+    /// Runs that wait to be opened.
+    pub queue_depth: i64,
+    /// Runs that are being worked on.
+    pub running: i64,
+    /// Runs that need a person, or wait for their deadline.
+    pub stuck: i64,
+    /// Runs whose escrow is open.
+    pub escrows_open: i64,
+    /// Runs that any worker could have taken for long, and none has.
+    pub overdue: i64,
+    /// For how long the oldest run waits, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_age_ms: Option<i64>,
+    /// The run that was claimed last; only for those who see every run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_run_id: Option<String>,
+    /// When a worker of this process last looked for work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_tick_at: Option<String>,
+}
+
+/// What `GET /health` answers.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthView {
+    /// Everything that is needed answers.
+    pub ok: bool,
+    /// Something does not answer.
+    pub degraded: bool,
+    /// The runner was asked to stop.
+    pub draining: bool,
+    /// Each check by its name: `ok`, `needed`, `since` and, where it failed, `detail`.
+    #[schema(value_type = Object)]
+    pub checks: BTreeMap<String, Check>,
+    /// How much there is to do; null while the database does not answer.
+    pub status: Option<StatusView>,
+}
+
 /// `GET /summary`. `all` says whether the caller may know of every user's runs.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn summary(about: &About, db: &PgPool, all: bool) -> Result<Value> {
-    Ok(json!({ "config": config(about), "status": status(about, db, all).await? }))
+pub async fn summary(about: &About, db: &PgPool, all: bool) -> Result<SummaryView> {
+    Ok(SummaryView { config: config(about), status: status(about, db, all).await? })
 }
 
-/// `GET /health`: the truth (R15). `false` if the service is not ready.
-pub async fn health(health: &Health, about: &About, db: &PgPool, all: bool) -> (bool, Value) {
+/// `GET /health`: the truth (R15).
+pub async fn health(health: &Health, about: &About, db: &PgPool, all: bool) -> HealthView {
     let snapshot = health.snapshot();
-    let status = status(about, db, all).await.unwrap_or_default();
-    let body = json!({
-        "ok": snapshot.ready,
-        "degraded": snapshot.degraded,
-        "draining": snapshot.draining,
-        "checks": snapshot.checks,
-        "status": status,
-    });
-    (snapshot.ready, body)
+    HealthView {
+        ok: snapshot.ready,
+        degraded: snapshot.degraded,
+        draining: snapshot.draining,
+        checks: snapshot.checks,
+        status: status(about, db, all).await.ok(),
+    }
 }
 
-fn config(about: &About) -> Value {
-    json!({
-        "runner": about.runner,
-        "contractId": about.contract_id,
-        "agentRegistryId": about.agent_registry_id,
-        "networkPassphrase": about.network_passphrase,
-        "rpcUrl": about.rpc_url,
-        "pollIntervalMs": about.poll_interval_ms,
-    })
+fn config(about: &About) -> ConfigView {
+    ConfigView {
+        runner: about.runner.clone(),
+        contract_id: about.contract_id.clone(),
+        agent_registry_id: about.agent_registry_id.clone(),
+        network_passphrase: about.network_passphrase.clone(),
+        rpc_url: about.rpc_url.clone(),
+        poll_interval_ms: about.poll_interval_ms,
+    }
 }
 
-/// How much there is to do (R6). `queueDepth` counts runs that wait to be opened.
-async fn status(about: &About, db: &PgPool, all: bool) -> Result<Value> {
+async fn status(about: &About, db: &PgPool, all: bool) -> Result<StatusView> {
     let load = store::load(db).await?;
     let age = load.oldest_at.map(|at| (chassis::clock::now() - at).whole_milliseconds().max(0));
-    let mut status = json!({
-        "queueDepth": load.queued,
-        "running": load.running,
-        "stuck": load.stuck,
-        "escrowsOpen": load.escrows_open,
-        "overdue": load.overdue,
-    });
-    let optional = [
-        ("oldestAgeMs", age.and_then(|age| i64::try_from(age).ok()).map(Value::from)),
-        ("activeRunId", load.active.filter(|_| all).map(|id| Value::from(id.to_string()))),
-        ("lastTickAt", about.last_poll.last().map(|at| Value::from(rfc3339(at)))),
-    ];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            status[name] = value;
-        }
-    }
-    Ok(status)
+    Ok(StatusView {
+        queue_depth: load.queued,
+        running: load.running,
+        stuck: load.stuck,
+        escrows_open: load.escrows_open,
+        overdue: load.overdue,
+        oldest_age_ms: age.and_then(|age| i64::try_from(age).ok()),
+        active_run_id: load.active.filter(|_| all).map(|id| id.to_string()),
+        last_tick_at: about.last_poll.last().map(rfc3339),
+    })
 }

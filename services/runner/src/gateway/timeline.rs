@@ -16,7 +16,7 @@ use crate::rows;
 const MOST_EVENTS: i64 = 2_000;
 
 /// A transaction of a run. It may have carried calls of other runs as well.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TransactionView {
     /// Its hash.
@@ -49,7 +49,7 @@ pub struct TransactionView {
 }
 
 /// An attempt with all of its transactions: what `GET /runs/:id/attempts` answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptWithTransactions {
     /// The attempt.
@@ -60,7 +60,7 @@ pub struct AttemptWithTransactions {
 }
 
 /// What `GET /runs/:id/timeline` answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TimelineView {
     /// The run.
@@ -70,7 +70,7 @@ pub struct TimelineView {
 }
 
 /// One entry of a timeline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum EntryView {
     /// Its public status changed, or it began another attempt.

@@ -166,3 +166,57 @@ async fn grpc_tells_the_same_to_those_who_have_a_token() {
     assert_eq!(summary.runner, world.runner.address().to_string());
     service.finish(std::time::Duration::from_secs(20)).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_watches_runs_and_names_every_mistake() {
+    use tokio_stream::StreamExt as _;
+    use tonic_types::StatusExt as _;
+    use wire::pb::runner::v1::{CancelRunRequest, WatchRunRequest, WatchRunsRequest};
+
+    let world = World::new().await;
+    let token = "0123456789abcdef";
+    let tokens = format!("test:{token}");
+    let settings = [("RUNNER_GRPC_PORT", "0"), ("RUNNER_GRPC_TOKENS", tokens.as_str())];
+    let runner = world.start(&settings).await;
+    let url = format!("http://{}", runner.grpc.unwrap());
+    let channel = chassis::grpc::client(&url, Some(&token.into())).unwrap();
+    let mut client = RunnerClient::new(channel);
+
+    let all = client.watch_runs(WatchRunsRequest::default()).await.unwrap().into_inner();
+    let id = runner.gateway.accepted(&world.body()).await;
+    let run = WatchRunRequest { id: id.clone(), after: 0 };
+    let one = client.watch_run(run).await.unwrap().into_inner();
+    for stream in [all, one] {
+        let seen: Vec<_> = stream.take(5).map(Result::unwrap).collect().await;
+        assert!(seen.iter().all(|event| event.run_id == id));
+        assert!(seen.windows(2).all(|pair| pair[0].cursor < pair[1].cursor));
+        assert_eq!(seen[4].r#type, "dev.lumio.run.failed.v1");
+        let event: Value = serde_json::from_slice(&seen[4].event_json).unwrap();
+        assert_eq!(event["data"]["error"]["code"], "EXECUTOR_MISSING");
+    }
+    let rest = WatchRunRequest { id: id.clone(), after: 4 };
+    let mut rest = client.watch_run(rest).await.unwrap().into_inner();
+    assert_eq!(rest.next().await.unwrap().unwrap().cursor, 5);
+
+    // A deadline of the caller ends a stream that would last.
+    let mut bounded = tonic::Request::new(WatchRunRequest { id: id.clone(), after: 5 });
+    bounded.set_timeout(std::time::Duration::from_millis(300));
+    let ended = match client.watch_run(bounded).await {
+        Ok(stream) => stream.into_inner().next().await.unwrap().unwrap_err(),
+        Err(status) => status,
+    };
+    assert!(
+        matches!(ended.code(), tonic::Code::DeadlineExceeded | tonic::Code::Cancelled),
+        "{ended:?}"
+    );
+
+    let late = client.cancel_run(CancelRunRequest { id }).await.unwrap_err();
+    assert_eq!(wire::Problem::of(&late), Some(wire::Problem::RunNotCancellable));
+    let wrong = CreateRunRequest { user: "G".to_owned(), ..CreateRunRequest::default() };
+    let wrong = client.create_run(wrong).await.unwrap_err();
+    let mistakes = wrong.get_details_bad_request().unwrap().field_violations;
+    assert!(mistakes.iter().any(|mistake| mistake.field == "/user"), "{mistakes:?}");
+    let after = WatchRunsRequest { after: Some(u64::MAX), user: None };
+    assert_eq!(client.watch_runs(after).await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    runner.stop().await;
+}

@@ -179,6 +179,9 @@ async fn what_a_route_does_not_take_is_refused_by_name() {
         ("PUT", "/summary".to_owned(), "GET"),
         ("GET", format!("/runs/{id}/retry"), "POST"),
         ("PATCH", format!("/runs/{id}"), "GET"),
+        ("TRACE", "/agents?limit=1".to_owned(), "GET"),
+        ("POST", "/operator/queue?limit=1".to_owned(), "GET"),
+        ("GET", format!("/runs/{id}/cancel?now=1"), "POST"),
     ] {
         let answer = raw(gateway, &request(method, &path, "", "")).await;
         assert_eq!(refused(&answer), (405, "METHOD_NOT_ALLOWED".to_owned()), "{method} {path}");

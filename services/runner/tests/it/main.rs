@@ -20,3 +20,4 @@ mod secrets;
 mod streaming;
 mod sight;
 mod offering;
+mod documented;

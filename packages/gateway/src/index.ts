@@ -1,0 +1,172 @@
+// The runner's HTTP gateway: routes and answers as its OpenAPI document has them, and its streams of events.
+
+import { createParser } from "eventsource-parser";
+import createClient, { type Client } from "openapi-fetch";
+
+import type { components, paths } from "./schema.js";
+
+export type { components, paths } from "./schema.js";
+
+/** Types of the document by their names, such as `Schemas["RunView"]`. */
+export type Schemas = components["schemas"];
+/** A refusal (RFC 9457). */
+export type Problem = Schemas["ProblemBody"];
+
+export interface Options {
+  /** Where the gateway is, such as `http://localhost:4000`; empty for the page's own origin. */
+  baseUrl: string;
+  /** The token of the login, or who gives the one that holds now. */
+  token?: string | (() => string | undefined | Promise<string | undefined>);
+  /** Another `fetch`, for tests. */
+  fetch?: typeof globalThis.fetch;
+}
+
+/** The gateway refused, with the code and the mistakes that it named. */
+export class GatewayRefusal extends Error {
+  readonly problem: Problem;
+
+  constructor(problem: Problem) {
+    super(problem.detail);
+    this.name = "GatewayRefusal";
+    this.problem = problem;
+  }
+
+  get code(): string {
+    return this.problem.code;
+  }
+
+  get status(): number {
+    return this.problem.status;
+  }
+}
+
+/** A client of every route: `gateway(options).GET("/runs/{id}", { params: { path: { id } } })`. */
+export function gateway(options: Options): Client<paths> {
+  const client = createClient<paths>({ baseUrl: options.baseUrl, fetch: options.fetch });
+  client.use({
+    async onRequest({ request }) {
+      const token = await tokenOf(options);
+      if (token) request.headers.set("authorization", `Bearer ${token}`);
+      return request;
+    },
+  });
+  return client;
+}
+
+/** The answer's data; throws a {@link GatewayRefusal} where there is none. */
+export async function unwrap<T>(answer: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+  const { data, error, response } = await answer;
+  if (response.ok) return data as T;
+  throw new GatewayRefusal(problemOf(error, response.status));
+}
+
+/** What becomes of runs: a CloudEvent with the cursor to go on behind it. */
+export interface StreamedEvent {
+  cursor: string;
+  event: Schemas["CloudEvent"];
+}
+
+export interface FollowOptions {
+  /** Go on behind this event; `"0"` is the oldest. Without it `/events` begins now, and a run's stream at its first event. */
+  after?: string;
+  /** Ends the stream. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Follows `/events`, or the events of one run, over lost connections and restarts, without loss and without repeats.
+ * Throws a {@link GatewayRefusal} when the gateway refuses; what passes by itself (429, 503) is waited for.
+ */
+export async function* follow(
+  options: Options,
+  run: string | undefined,
+  { after, signal }: FollowOptions = {},
+): AsyncGenerator<StreamedEvent, void, undefined> {
+  const path = run === undefined ? "/events" : `/runs/${encodeURIComponent(run)}/events`;
+  let cursor = after;
+  let failures = 0;
+  while (!signal?.aborted) {
+    try {
+      const answer = await open(options, path, cursor, signal);
+      const waiting: StreamedEvent[] = [];
+      const parser = createParser({
+        onEvent: ({ id, data }) => {
+          if (id !== undefined && data) waiting.push({ cursor: id, event: JSON.parse(data) });
+        },
+      });
+      const lines = cursorsOf((id) => {
+        cursor = id;
+      });
+      for await (const text of texts(answer)) {
+        failures = 0;
+        parser.feed(text);
+        for (const seen of waiting.splice(0)) {
+          cursor = seen.cursor;
+          yield seen;
+        }
+        // After the events: a piece without data only moves the cursor, and never back.
+        lines(text);
+      }
+    } catch (error) {
+      if (signal?.aborted) return;
+      const passes = !(error instanceof GatewayRefusal) || [429, 500, 502, 503, 504].includes(error.status);
+      if (!passes) throw error;
+      failures += 1;
+    }
+    // With chance in it: a gateway that was restarted must not meet every client at once.
+    const longest = Math.min(15_000, 250 * 2 ** Math.min(failures, 6));
+    await pause(longest * (0.5 + Math.random() / 2), signal);
+  }
+}
+
+async function open(options: Options, path: string, cursor: string | undefined, signal?: AbortSignal): Promise<Response> {
+  const headers: Record<string, string> = { accept: "text/event-stream" };
+  const token = await tokenOf(options);
+  if (token) headers.authorization = `Bearer ${token}`;
+  if (cursor !== undefined) headers["last-event-id"] = cursor;
+  const answer = await (options.fetch ?? fetch)(`${options.baseUrl}${path}`, { headers, signal: signal ?? null });
+  if (answer.ok && answer.body) return answer;
+  const body: unknown = await answer.json().catch(() => undefined);
+  throw new GatewayRefusal(problemOf(body, answer.status));
+}
+
+async function* texts(answer: Response): AsyncGenerator<string> {
+  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) yield piece.value;
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}
+
+/** Finds the ids of pieces, whole lines only, however the text is cut. */
+function cursorsOf(found: (id: string) => void): (text: string) => void {
+  let rest = "";
+  return (text) => {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) if (line.startsWith("id: ")) found(line.slice(4));
+  };
+}
+
+async function tokenOf({ token }: Options): Promise<string | undefined> {
+  return typeof token === "function" ? await token() : token;
+}
+
+function problemOf(body: unknown, status: number): Problem {
+  if (typeof body === "object" && body !== null && "code" in body && "detail" in body) return body as Problem;
+  const detail = `the gateway answered ${status} without a problem document`;
+  return { type: "about:blank", title: detail, status, detail, code: "UNKNOWN", error: detail };
+}
+
+function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal?.addEventListener("abort", end);
+  });
+}

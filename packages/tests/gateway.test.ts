@@ -1,0 +1,53 @@
+// The gateway's client against a server that breaks its streams off.
+import assert from "node:assert/strict";
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { test } from "node:test";
+
+import { GatewayRefusal, follow, gateway, unwrap } from "../gateway/dist/index.js";
+
+const piece = (id: number) => `id: ${id}\ndata: ${JSON.stringify({ type: `event ${id}`, data: {} })}\n\n`;
+
+test("a stream goes on behind its cursor, and a refusal has its code", async () => {
+  const asked: (string | undefined)[] = [];
+  const answers: ((answer: ServerResponse) => void)[] = [
+    // Only the cursor moves, then the connection is lost.
+    (answer) => answer.end(": still here\nid: 4\n\n"),
+    (answer) => {
+      answer.write(piece(5) + piece(6).slice(0, 9));
+      answer.write(piece(6).slice(9));
+      setTimeout(() => answer.destroy(), 50);
+    },
+    (answer) => answer.end(piece(7)),
+  ];
+  const server = createServer((request, answer) => {
+    if (request.url !== "/events") {
+      answer.writeHead(404, { "content-type": "application/problem+json" });
+      answer.end(JSON.stringify({ code: "NOT_FOUND", status: 404, detail: "Run not found" }));
+      return;
+    }
+    assert.equal(request.headers.authorization, "Bearer t");
+    asked.push(request.headers["last-event-id"] as string | undefined);
+    answer.writeHead(200, { "content-type": "text/event-stream" });
+    answers.shift()?.(answer);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const options = { baseUrl, token: () => "t" };
+  try {
+    const seen: string[] = [];
+    for await (const { cursor } of follow(options, undefined)) {
+      seen.push(cursor);
+      if (cursor === "7") break;
+    }
+    assert.deepEqual(seen, ["5", "6", "7"]);
+    assert.deepEqual(asked, [undefined, "4", "6"]);
+
+    const missing = unwrap(gateway(options).GET("/runs/{id}", { params: { path: { id: "7" } } }));
+    await assert.rejects(missing, (error) => error instanceof GatewayRefusal && error.code === "NOT_FOUND");
+    await assert.rejects(follow(options, "7").next(), (error) => error instanceof GatewayRefusal && error.status === 404);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+});
