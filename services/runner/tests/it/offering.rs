@@ -286,6 +286,14 @@ async fn the_console_is_served_with_a_policy_and_nothing_beside_it() {
     assert_eq!(config, expected);
     runner.stop().await;
 
+    // The program itself may read little of the machine, and this folder.
+    let port = crate::crashing::free_port().await;
+    let settings = [("RUNNER_PORT", port.as_str()), ("RUNNER_CONSOLE_DIR", shown.as_str())];
+    let _process = crate::crashing::spawn(&world, &settings);
+    let confined = Gateway::at(format!("http://localhost:{port}"));
+    confined.up().await;
+    assert_eq!(confined.get("/").await.status(), 200);
+
     // Without a console there is no page, and its configuration is there for one of another host.
     let runner = world.start(&[]).await;
     document(runner.gateway.get("/").await, 404).await;
