@@ -5,8 +5,8 @@
 //! of the clock), [`process`] and [`service`] (start, signals, stop), [`postgres`], [`bus`] and
 //! [`outbox`] (facts leave in the order in which they became true), [`http`] (no client holds a
 //! server up), [`grpc`] (who may call, and the trace that goes along), [`trace`] (spans and
-//! durations of calls), [`telemetry`], [`metrics`], [`health`], and [`confine`] (what the process
-//! may still touch).
+//! durations of calls), [`telemetry`], [`metrics`], [`health`], [`confine`] (what the process may
+//! still touch), and [`crash`] (where a test can make it die).
 
 pub mod config;
 pub mod clock;
@@ -23,6 +23,7 @@ pub mod telemetry;
 pub mod metrics;
 pub mod health;
 pub mod confine;
+pub mod crash;
 
 pub use bus::Bus;
 pub use config::{Env, Secret};

@@ -4,10 +4,7 @@
 //! Always compiled, so that what is tested is what runs; inert unless `ORACLE_GATE_CRASH_AT` names
 //! a point.
 
-use std::sync::OnceLock;
-
-use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
+use chassis::crash::CrashPoints;
 
 /// Where a point is named.
 pub const VARIABLE: &str = "ORACLE_GATE_CRASH_AT";
@@ -27,12 +24,7 @@ pub const POINTS: [(&str, &str); 11] = [
     ("settle.after", "the row is settled and the event is in the outbox"),
 ];
 
-static ARMED: OnceLock<String> = OnceLock::new();
-
-/// Whether `name` is one of [`POINTS`].
-pub fn exists(name: &str) -> bool {
-    POINTS.iter().any(|(point, _)| *point == name)
-}
+static CRASH: CrashPoints = CrashPoints::new(&POINTS);
 
 /// Makes the process die at the point that the environment names.
 ///
@@ -40,9 +32,9 @@ pub fn exists(name: &str) -> bool {
 /// When it names none.
 pub fn arm(name: Option<String>) -> Result<(), String> {
     match name {
-        Some(name) if !exists(&name) => Err(format!("{VARIABLE}: there is no such crash point")),
+        Some(name) if !CRASH.exists(&name) => Err(format!("{VARIABLE}: there is no such point")),
         Some(name) => {
-            drop(ARMED.set(name));
+            CRASH.arm(&name);
             Ok(())
         }
         None => Ok(()),
@@ -51,14 +43,7 @@ pub fn arm(name: Option<String>) -> Result<(), String> {
 
 /// Dies here, without any clean-up, if `name` is armed.
 pub(crate) fn point(name: &str) {
-    debug_assert!(exists(name), "`{name}` is not in the table");
-    if ARMED.get().is_some_and(|armed| armed == name) {
-        tracing::error!("dying at crash point `{name}`");
-        // SIGKILL runs nothing of ours any more; it only returns if it was refused.
-        let refused = signal::kill(Pid::this(), Signal::SIGKILL);
-        tracing::error!("the process could not kill itself: {refused:?}");
-        std::process::abort();
-    }
+    CRASH.pass(name);
 }
 
 #[cfg(test)]

@@ -4,10 +4,7 @@
 //! Always compiled, so that what is tested is what runs; inert unless `RUNNER_CRASH_AT` names a
 //! point.
 
-use std::sync::OnceLock;
-
-use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
+use chassis::crash::CrashPoints;
 
 /// Every point, in the order a run passes them, with what has happened by then.
 pub const POINTS: [(&str, &str); 27] = [
@@ -40,30 +37,23 @@ pub const POINTS: [(&str, &str); 27] = [
     ("reclaim.after_result", "the result of reclaim_run is stored; the run has not ended"),
 ];
 
-static ARMED: OnceLock<String> = OnceLock::new();
+static CRASH: CrashPoints = CrashPoints::new(&POINTS);
 
 /// Whether `name` is one of [`POINTS`].
 pub fn exists(name: &str) -> bool {
-    POINTS.iter().any(|(point, _)| *point == name)
+    CRASH.exists(name)
 }
 
 /// Makes the process die at `name` when it gets there. Only the first call counts.
 pub fn arm(name: &str) {
-    if ARMED.set(name.to_owned()).is_ok() {
+    if CRASH.arm(name) {
         tracing::warn!("this process will die at crash point `{name}`");
     }
 }
 
 /// Dies here, without any clean-up, if `name` is armed.
 pub fn point(name: &str) {
-    debug_assert!(exists(name), "`{name}` is not in the table");
-    if ARMED.get().is_some_and(|armed| armed == name) {
-        tracing::error!("dying at crash point `{name}`");
-        // SIGKILL runs nothing of ours any more; it only returns if it was refused.
-        let refused = signal::kill(Pid::this(), Signal::SIGKILL);
-        tracing::error!("the process could not kill itself: {refused:?}");
-        std::process::abort();
-    }
+    CRASH.pass(name);
 }
 
 #[cfg(test)]
