@@ -46,6 +46,7 @@ pub(crate) fn attempt(what: Attempt) -> io::Result<()> {
     let seized = match what {
         Attempt::Listener | Attempt::HostName => Ok(()),
         Attempt::Tracing => {
+            // Traced while the child waits in `pause`; it is ended before its status is asked for.
             let seized = trace::seize(pid);
             // SAFETY: our own child, not reaped yet.
             unsafe { libc::kill(pid, libc::SIGKILL) };
@@ -68,6 +69,7 @@ unsafe fn take_listener() -> i32 {
     let program = libc::sock_fprog { len: 1, filter: ptr::from_ref(&allow).cast_mut() };
     // SAFETY: the kernel only reads the program, which has the length given.
     unsafe {
+        // An unprivileged process may install a filter only once it has given up new privileges.
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as c_ulong, 0, 0, 0);
         let (mode, flags) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
         if libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) < 0 {
@@ -101,6 +103,7 @@ fn wait(pid: i32) -> io::Result<i32> {
             }
         } else if libc::WIFEXITED(status) {
             return Ok(libc::WEXITSTATUS(status));
+        // Only this process signals the child, and only after the attempt.
         } else if libc::WIFSIGNALED(status) {
             return Ok(0);
         }

@@ -213,7 +213,7 @@ pub(crate) const DESCRIPTOR_REQUESTS: [u32; 10] =
     [0x5401, 0x540f, 0x5411, 0x5413, 0x541b, 0x5421, 0x5429, 0x5450, 0x5451, 0x5452];
 /// The receiver of a socket's signals, by both names.
 pub(crate) const OWNER_REQUESTS: [u32; 2] = [0x8901, 0x8902];
-/// A child that no tracer hears of. ProcessInfo traces takes the flag away.
+/// A child of which no tracer is notified. The tracer takes the flag away.
 pub(crate) const UNTRACED: u32 = libc::CLONE_UNTRACED as u32;
 
 const fn plain(path: usize) -> At {
@@ -323,6 +323,8 @@ fn processes(options: Options) -> Vec<Call> {
             libc::SYS_pidfd_send_signal,
             "pidfd_send_signal",
             Stop::Always,
+            // The descriptor may mean another process after the look: only Landlock keeps the
+            // signal in the tree.
             if options.abi < 6 { Refuse(libc::EPERM) } else { Shape::SignalHandle },
         ),
         row(libc::SYS_fcntl, "fcntl", Stop::Equal(1, libc::F_SETOWN as u32), Shape::Owner),

@@ -22,6 +22,7 @@ pub(crate) unsafe fn command(plan: &Plan) -> ! {
     // they were made in.
     unsafe {
         let reaper = libc::getppid();
+        // A session of its own: no controlling terminal, and no group shared with the caller.
         libc::setsid();
         libc::umask(plan.umask);
         if plan.fixed_addresses {
@@ -33,9 +34,12 @@ pub(crate) unsafe fn command(plan: &Plan) -> ! {
             stop_at(DIRECTORY);
         }
         change_user(plan.identity);
+        // Before Landlock and the filter, which an unprivileged process may not set without.
         if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as c_ulong, 0, 0, 0) != 0 {
             stop_at(PRIVILEGES);
         }
+        // After the change of user, which would clear it. The reaper may have died before this
+        // line, so its number is compared afterwards.
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as c_ulong, 0, 0, 0);
         if libc::getppid() != reaper {
             libc::_exit(127);
@@ -43,6 +47,7 @@ pub(crate) unsafe fn command(plan: &Plan) -> ! {
         if libc::syscall(libc::SYS_landlock_restrict_self, RULESET, 0) != 0 {
             stop_at(LANDLOCK);
         }
+        // The fork blocked every signal, and the mask would last over exec.
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
@@ -56,6 +61,8 @@ pub(crate) unsafe fn command(plan: &Plan) -> ! {
         } else {
             install(plan);
         }
+        // The table is shared with the reaper until here, and what is closed now must stay open
+        // there.
         if !close_from(REAPER_END, libc::CLOSE_RANGE_UNSHARE) {
             stop_at(DESCRIPTORS);
         }
@@ -100,9 +107,11 @@ unsafe fn change_user(identity: Option<(u32, u32)>) {
     // SAFETY: numbers only, and two structures on this stack in the layout of capset version 3.
     unsafe {
         if let Some((uid, gid)) = identity {
+            // So that not even a file with capabilities gives one back at exec.
             for capability in 0..64 as c_ulong {
                 libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
             }
+            // The groups first and the user last: whoever is no longer root may change neither.
             if libc::setgroups(0, ptr::null()) != 0
                 || libc::setresgid(gid, gid, gid) != 0
                 || libc::setresuid(uid, uid, uid) != 0
@@ -110,6 +119,7 @@ unsafe fn change_user(identity: Option<(u32, u32)>) {
                 stop_at(USER);
             }
         }
+        // Ambient capabilities would last over exec even for an ordinary user.
         libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as c_ulong, 0, 0, 0);
         let header = Header { version: 0x2008_0522, pid: 0 };
         let nothing = [0u32; 6];
@@ -123,6 +133,7 @@ unsafe fn change_user(identity: Option<(u32, u32)>) {
 /// it.
 unsafe fn install(plan: &Plan) {
     let program = libc::sock_fprog { len: plan.filter_length, filter: plan.filter.cast_mut() };
+    // Killable (Linux 5.19): once the supervisor has a call, only a deadly signal ends its wait.
     let flags =
         libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     // SAFETY: the kernel only reads the program, which has the length given.
@@ -142,6 +153,8 @@ unsafe fn wait_for_service(listener: i32) {
         report(&Message { kind: READY, value: listener, ..Message::default() });
         let mut go = 0u8;
         loop {
+            // One byte says go. The end of the line says that no caller waits for this process any
+            // more.
             match libc::read(COMMAND_END, (&raw mut go).cast(), 1) {
                 1 => return,
                 -1 if errno() == libc::EINTR => {}
@@ -159,7 +172,7 @@ unsafe fn report(message: &Message) {
 
 unsafe fn stop_at(step: i32) -> ! {
     let message = Message { kind: FAILED, subject: step, value: errno(), ..Message::default() };
-    // SAFETY: as in `fail`.
+    // SAFETY: as in `reaper::fail`.
     unsafe {
         report(&message);
         libc::_exit(127)

@@ -33,6 +33,7 @@ pub(crate) fn domain(
         doing: "describe the Landlock domain",
         cause: io::Error::other(error),
     })?;
+    // There is no descriptor where the kernel has no Landlock at all.
     Option::<OwnedFd>::from(created).ok_or_else(|| GuardError::System {
         doing: "create the Landlock domain",
         cause: io::Error::from(io::ErrorKind::Unsupported),
@@ -44,6 +45,7 @@ fn build(
     resolved: &ResolvedPolicy,
     program: &Path,
 ) -> Result<RulesetCreated, RulesetError> {
+    // What is not handled here stays allowed: reads are, unless the policy denies them.
     let mut handled = AccessFs::from_write(KNOWN) | AccessFs::Execute | AccessFs::IoctlDev;
     if resolved.denies_reads {
         handled |= AccessFs::from_read(KNOWN);
@@ -53,6 +55,7 @@ fn build(
     if !policy.reaches_all() {
         ruleset = ruleset.handle_access(AccessNet::from_all(KNOWN))?;
     }
+    // Signals and abstract sockets stay within the domain, where the kernel knows how (ABI 6).
     let mut created = ruleset.scope(Scope::from_all(KNOWN))?.create()?;
     if let Destinations::Proxy(proxy) = &policy.destinations
         && policy.reaches_some()
@@ -127,6 +130,7 @@ fn grant(
 ) -> Result<RulesetCreated, RulesetError> {
     // What the caller cannot open, the command cannot reach either; a device may be missing.
     let Ok(opened): Result<PathFd, PathFdError> = PathFd::new(path) else { return Ok(created) };
+    // A rule on a file may hold only rights that a file can have; the kernel refuses others.
     let access = if path.is_dir() { access } else { access & AccessFs::from_file(KNOWN) };
     if access.is_empty() { Ok(created) } else { created.add_rule(PathBeneath::new(opened, access)) }
 }

@@ -40,6 +40,7 @@ pub fn copy_tree(from: &Path, to: &Path, identity: Identity) -> Result<Copied, G
     refuse_into_itself(from, to)?;
     let mut copy = Copy { owner, copied: Copied::default(), linked: HashMap::new(), shares: true };
     let mut made = Vec::new();
+    // A list instead of recursion: the depth of a tree is the module's choice.
     let mut waiting = vec![(from.to_owned(), to.to_owned())];
     while let Some((from, to)) = waiting.pop() {
         let failed = GuardError::path("tree", &from);
@@ -54,6 +55,8 @@ pub fn copy_tree(from: &Path, to: &Path, identity: Identity) -> Result<Copied, G
         }
     }
     // Last, since what is put into a directory changes its time, and a mode may close it.
+    // From the inside out: a directory that is closed by its mode would keep its own entries from
+    // being finished.
     for (directory, metadata) in made.iter().rev() {
         finish(directory, metadata).map_err(GuardError::path("copy", directory))?;
     }
@@ -104,6 +107,7 @@ impl Copy {
         if let Some(first) = self.linked.get(&inode) {
             return fs::hard_link(first, to);
         }
+        // A link that took the file's place since it was looked at must not be followed.
         let mut source = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(from)?;
         let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
         self.copied.bytes += metadata.len();
@@ -112,8 +116,10 @@ impl Copy {
         } else {
             io::copy(&mut source, &mut target)?;
         }
+        // Before the mode: a change of owner clears the bits for set-user-ID.
         self.give(to)?;
         target.set_permissions(Permissions::from_mode(metadata.mode() & 0o7777))?;
+        // Last, since writing and every change before it would move the time on.
         target.set_modified(metadata.modified()?)?;
         if metadata.nlink() > 1 {
             self.linked.insert(inode, to.to_owned());

@@ -128,8 +128,11 @@ fn measure(trees: &[PathBuf], most: u64) -> Footprint {
         if waiting[before..].iter().any(|below| below.above.is_some()) {
             held.push(Rc::downgrade(&handle));
         }
+        // A directory is needed open only as long as something waits below it.
         held.retain(|handle| handle.strong_count() > 0);
         if held.len() > MAX_HELD {
+            // As if there were more names than may be: deeper trees cannot be counted in bounded
+            // memory.
             sum.found.names = u64::MAX;
         }
     }
@@ -164,6 +167,7 @@ impl Sum {
     fn add(&mut self, stat: &FileStat) -> bool {
         let directory = stat.is_dir();
         self.found.names = self.found.names.saturating_add(1);
+        // A file with several names takes its space once, whichever of them is met first.
         if directory || stat.links() < 2 || self.linked.insert(stat.identity()) {
             self.found.bytes = self.found.bytes.saturating_add(stat.bytes_on_disk());
         }

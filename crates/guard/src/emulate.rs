@@ -59,6 +59,7 @@ impl Handle {
     /// The kernel's own.
     pub(crate) fn open(way: &Path, follow: bool) -> io::Result<Self> {
         let last = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+        // `O_PATH` neither needs nor uses a right on the file itself, and opens no device.
         let held: OwnedFd = open(way, OFlags::PATH | OFlags::CLOEXEC | last, Mode::empty())?;
         Ok(Self(held.into()))
     }
@@ -76,6 +77,7 @@ impl Handle {
             }
             path => path?,
         };
+        // A memory file shows a path as if it had a name; it has none that can be found.
         let memory = stat.links() == 0 && path.as_os_str().as_bytes().starts_with(b"/memfd:");
         Ok(((path.is_absolute() && !memory).then_some(path), stat))
     }
@@ -91,9 +93,11 @@ impl Handle {
     pub(crate) fn carry_out(&self, order: &Order) -> io::Result<()> {
         match order {
             Order::Mode(mode) => {
+                // By the link, since `fchmod` refuses a handle of this kind.
                 chmodat(CWD, self.link(), Mode::from_raw_mode(*mode), AtFlags::empty())?;
             }
             Order::Owner { uid, gid } => {
+                // An empty path means the handle itself, wherever its name leads by now.
                 let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
                 chownat(&self.0, "", uid, gid, AtFlags::EMPTY_PATH)?;
             }

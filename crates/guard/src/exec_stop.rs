@@ -67,6 +67,7 @@ impl Hold {
     /// The host or another tracer does not allow it.
     pub(crate) fn of(pid: u32, tid: u32) -> io::Result<Self> {
         let hold = Self { pid: pid.cast_signed(), tid: tid.cast_signed() };
+        // Stops at the end of `execve`, after the kernel's copy and before the first instruction.
         let options = libc::PTRACE_O_TRACEEXEC as usize;
         // SAFETY: the requests take numbers only.
         unsafe {
@@ -90,6 +91,7 @@ impl Hold {
             match status {
                 Some((pid, status)) if libc::WIFSTOPPED(status) => {
                     let stopped = Stopped(pid);
+                    // The kind of the event is above the signal in the status.
                     return if status >> 16 == libc::PTRACE_EVENT_EXEC {
                         Outcome::Started(stopped)
                     } else {
@@ -103,6 +105,7 @@ impl Hold {
                 None => {}
             }
             thread::sleep(pause);
+            // Doubled up to a millisecond: an exec takes microseconds, rarely a slow disk.
             pause = (pause * 2).min(Duration::from_millis(1));
         }
     }
@@ -126,7 +129,7 @@ impl Drop for Stopped {
         // SAFETY: the request takes numbers only.
         let detached = unsafe { trace(libc::PTRACE_DETACH, self.0, 0) };
         if detached.is_err() {
-            // It was killed meanwhile. Its parent hears of its end only after its tracer has.
+            // It was killed meanwhile. Its parent is notified of its end only after its tracer.
             let _ = wait_for(self.0, true);
         }
     }
@@ -170,6 +173,8 @@ fn executed_name(pid: u32) -> Option<Vec<u8>> {
     while name.len() < 4096 {
         let mut chunk = [0u8; 256];
         let page = sys::page_bytes();
+        // Never across a page: what follows the string may not be mapped, and the read would fail
+        // as a whole.
         let length = usize::try_from(page - at % page).ok()?.min(chunk.len());
         let read = sys::read_memory(pid, at, &mut chunk[..length]).ok()?;
         if let Some(end) = chunk[..read].iter().position(|byte| *byte == 0) {
@@ -184,6 +189,7 @@ fn executed_name(pid: u32) -> Option<Vec<u8>> {
 
 /// The arguments as text, one each.
 pub(crate) fn split(arguments: &[u8]) -> impl Iterator<Item = &OsStr> {
+    // Each argument ends in a zero byte: without this the last would leave an empty text behind.
     let whole = arguments.strip_suffix(b"\0").unwrap_or(arguments);
     whole.split(|byte| *byte == 0).map(OsStr::from_bytes)
 }

@@ -31,6 +31,7 @@ const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 /// The program for a table.
 pub(crate) fn program(calls: &[Call]) -> Vec<sock_filter> {
     let mut code = vec![
+        // The architecture first: the numbers of another mean other calls.
         load(ARCH),
         jump(JUMP_EQUAL, NATIVE, 1, 0),
         notify(),
@@ -46,8 +47,11 @@ pub(crate) fn program(calls: &[Call]) -> Vec<sock_filter> {
             block.extend(stop(call.stop));
         }
         block.push(allow());
+        // Jumps of the filter have 8 bits, so a block must stay short.
         let length =
             u8::try_from(block.len()).expect("a block is a few instructions per row of one call");
+        // Blocks follow one another: where the number is not this one's, the whole block is
+        // skipped.
         code.push(jump(JUMP_EQUAL, number as u32, 0, length));
         code.extend(block);
     }
@@ -73,6 +77,7 @@ fn stop(condition: Stop) -> Vec<sock_filter> {
         Stop::NotZero(arg) => {
             vec![
                 load(low(arg)),
+                // Both halves: a 64-bit argument may be zero below and not above.
                 jump(JUMP_EQUAL, 0, 0, 2),
                 load(high(arg)),
                 jump(JUMP_EQUAL, 0, 1, 0),

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys;
 
-/// Pages of one processor's records, a power of two: some two thousand fork_events and deaths
+/// Pages of one processor's records, a power of two: some two thousand starts and ends of processes
 /// between two looks.
 const PAGES: usize = 16;
 /// With more processors than this every fork would make as many counters.
@@ -109,9 +109,11 @@ impl ForkEvents {
 impl Ring {
     fn open(pid: u32, processor: i32) -> io::Result<Self> {
         let attributes = Attributes {
+            // The event itself never counts: it exists for the records of tasks that go with it.
             kind: SOFTWARE,
             size: size_of::<Attributes>() as u32,
             config: DUMMY,
+            // Inherited, so that descendants are recorded as well.
             flags: INHERIT | EXCLUDE_KERNEL | EXCLUDE_HYPERVISOR | TASK_RECORDS,
             ..Attributes::default()
         };
@@ -146,14 +148,16 @@ impl Ring {
         }
     }
 
-    /// ForkEvents, and whether all of them were recorded.
+    /// The number of forks, and whether all of them were recorded.
     fn take(&self) -> (u64, bool) {
         let (mut made, mut exact) = (0, true);
+        // Acquire: what was written before the kernel moved its position is seen.
         let head = self.position(HEAD).load(Ordering::Acquire);
         let mut tail = self.position(TAIL).load(Ordering::Relaxed);
         while tail < head {
             let (kind, size) = (self.word(tail), self.word(tail + 4) >> 16);
             match kind {
+                // Pid and tid: equal for a new process; a new thread has the pid of its process.
                 FORK if self.word(tail + 8) == self.word(tail + 16) => made += 1,
                 LOST => exact = false,
                 _ => {}
@@ -165,6 +169,7 @@ impl Ring {
             }
             tail += u64::from(size);
         }
+        // Release: the kernel may write over records only once they were read.
         self.position(TAIL).store(tail, Ordering::Release);
         (made, exact)
     }

@@ -37,6 +37,7 @@ pub(crate) fn judge(
                     .unwrap_or_else(|| "the command was not started".to_owned()),
             );
         }
+        // Ended by the caller, so the module did nothing wrong and proved nothing.
         Exit::Limit(name) if name == "cancelled" => {
             return unknown("cancelled by the caller before it ended".to_owned());
         }
@@ -48,6 +49,7 @@ pub(crate) fn judge(
         }
         Exit::Limit(name) => return fail(Code::Exec, format!("reached the limit {name}")),
     }
+    // After the exits: a command that failed did so whatever else was missed (M2).
     if let Some(incomplete) = &ledger.incomplete {
         return unknown(incomplete.clone());
     }

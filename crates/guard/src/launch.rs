@@ -104,8 +104,10 @@ impl Reaper {
 
 impl Drop for Reaper {
     fn drop(&mut self) {
+        // The line's end is what the reaper acts on.
         drop(self.control.take());
         // It ends with its tree. A process the kernel holds fast must not hold the caller too.
+        // A handle and not the number: it stays this process's even after it has ended.
         let handle =
             Pid::from_raw(self.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         if let Some(handle) = &handle {
@@ -116,6 +118,7 @@ impl Drop for Reaper {
         }
         let mut status = 0;
         // SAFETY: asks for our own child and writes its status on this stack.
+        // Without waiting: after its time a stuck reaper is left to the system.
         unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) };
     }
 }
@@ -135,6 +138,7 @@ pub(crate) fn launch(start: &Start<'_>) -> Result<Result<Launched, Failed>, Guar
     )?;
     let environment = environment(start.command)?;
     let hostname = start.hostname.map(|name| text(OsStr::new(name))).transpose()?;
+    // After the strings that they point into, which live until the fork.
     let (argv_pointers, env_pointers) = (pointers(&argv), pointers(&environment));
     let plan = Plan {
         program: program.as_ptr(),
@@ -170,8 +174,8 @@ pub(crate) fn launch(start: &Start<'_>) -> Result<Result<Launched, Failed>, Guar
 }
 
 fn fork(plan: &Plan) -> io::Result<i32> {
-    // SAFETY: sets of signals on this stack; the child runs `keep` only, which makes nothing but
-    // system calls and never returns.
+    // SAFETY: sets of signals on this stack; the child runs `reaper::run` only, which makes nothing
+    // but system calls and never returns.
     unsafe {
         let (mut all, mut before): (libc::sigset_t, libc::sigset_t) =
             (std::mem::zeroed(), std::mem::zeroed());
@@ -180,7 +184,7 @@ fn fork(plan: &Plan) -> io::Result<i32> {
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
         let pid = libc::fork();
         if pid == 0 {
-            reaper::keep(plan);
+            reaper::run(plan);
         }
         let error = io::Error::last_os_error();
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
@@ -203,6 +207,8 @@ fn await_ready(reaper: Reaper, stdout: OwnedFd, stderr: OwnedFd) -> Result<Launc
         match receive(reaper.line()).map_err(failed)? {
             Some((message, listener))
                 if message.kind == protocol::READY && (listener.is_some() || message.value < 0) =>
+            // With a listener, its descriptor comes along; traced, there is none and the number
+            // says so.
             {
                 let main = message.subject.unsigned_abs();
                 return Ok(Launched { reaper, listener, main, stdout, stderr });
@@ -228,6 +234,7 @@ fn receive(line: &OwnedFd) -> io::Result<Option<(Message, Option<OwnedFd>)>> {
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let received = match recvmsg(line, &mut [IoSliceMut::new(&mut bytes)], &mut extra, flags) {
         Ok(received) => received.bytes,
+        // Nothing yet; the caller asks again when there is.
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
@@ -291,6 +298,7 @@ fn output(identity: Option<(u32, u32)>) -> io::Result<(OwnedFd, OwnedFd)> {
     if let Some((uid, gid)) = identity {
         std::os::unix::fs::fchown(&writing, Some(uid), Some(gid))?;
     }
+    // Reading must not wait: the thread that reads also answers the command's calls.
     rustix::fs::fcntl_setfl(&reading, OFlags::NONBLOCK)?;
     Ok((reading, writing))
 }
@@ -305,6 +313,7 @@ fn stdin(source: &Stdin) -> io::Result<OwnedFd> {
             let mut file = File::from(memory);
             file.write_all(bytes)?;
             rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
+            // Sealed, since the command could open it again for writing.
             rustix::fs::fcntl_add_seals(
                 &file,
                 SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,

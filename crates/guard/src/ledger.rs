@@ -85,6 +85,7 @@ impl Ledger {
     /// Whether the event would be shown.
     pub(crate) fn has_room(&self, event: &Event) -> bool {
         let charged = matches!(event.charge, Charge::Undeclared | Charge::Outside);
+        // Charged effects are why a verdict is what it is; ordinary ones may not take their place.
         let room = if charged { Report::MAX_EFFECTS } else { Report::MAX_EFFECTS - RESERVED };
         let read = event.category == Category::FsRead && !charged;
         self.kept.len() < room && !(read && self.reads_kept >= MAX_READS)
@@ -110,6 +111,7 @@ impl Ledger {
             return;
         };
 
+        // Before anything is cut or left out: the transcript has every effect whole (M14).
         if Self::compares(&event) {
             self.transcript.add(&event, &who);
         }
@@ -199,6 +201,7 @@ pub(crate) struct Touched {
 impl Touched {
     /// A name was made, removed or changed; its directory changes with it.
     pub(crate) fn name(&mut self, path: &Path) {
+        // Two at most are added below.
         if self.names.len() + 2 > MAX_TOUCHED {
             self.overflow = true;
             return;

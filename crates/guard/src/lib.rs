@@ -66,7 +66,7 @@
 //! - Extended attributes are compared by the change time of their file.
 //!
 //! Reading order: `run.rs`, `supervise.rs`, `observe.rs` with its parts, `calls.rs`; then
-//! `reaper.rs` and `entry.rs`, the code between fork and exec.
+//! `reaper.rs` and `child.rs`, the code between fork and exec.
 
 mod attempt;
 mod calls;

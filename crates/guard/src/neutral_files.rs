@@ -69,6 +69,7 @@ impl NeutralFile {
         let mut file = File::from(memory);
         file.write_all(self.content(uid, gid).as_bytes())?;
         seek(&file, SeekFrom::Start(0))?;
+        // Sealed: every process of the tree may get the same content, and none can change it.
         let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
         fcntl_add_seals(&file, seals)?;
         Ok(file.into())

@@ -136,6 +136,7 @@ fn error(number: i32) -> Decision {
 impl<'a> Observer<'a> {
     pub(crate) fn new(watch: Watch<'a>) -> Self {
         let mut calls = vec![None; UNKNOWN_NUMBERS as usize];
+        // Backwards, so that the first row of a number is the one that stays.
         for call in watch.calls.iter().rev() {
             if let Some(known) = usize::try_from(call.number).ok().and_then(|at| calls.get_mut(at))
             {
@@ -200,11 +201,13 @@ impl<'a> Observer<'a> {
             return error(libc::EINTR);
         };
         let view = View { tid: stopped.tid, task, reaper: self.reaper, home: self.home };
+        // What is read here may be read again by the kernel, so it is not certain in the record.
         let exact = !self.reads_again(call.shape);
         let strings = RefCell::default();
         let seen = Seen { stopped, call, view, valid: &valid, strings, exact };
         let decision = self.judge(&seen);
         let goes_on = matches!(decision, Decision::Answer(Answer::Continue) | Decision::Start(_));
+        // Only what goes on matters: an error cannot be raced.
         if goes_on && !seen.is_settled() && valid() {
             // A process writes over the arguments while they are looked at. What they say now is on
             // record too, and nothing is done.
@@ -260,8 +263,8 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// Arguments that cannot be read fail in the kernel too; memory that is withheld from us is a
-    /// incomplete in the record.
+    /// Arguments that cannot be read fail in the kernel too; memory that is withheld from us
+    /// leaves the record incomplete.
     fn unreadable(&mut self, seen: &Seen<'_>, failure: &io::Error) -> Decision {
         match failure.raw_os_error() {
             Some(number @ (libc::ELOOP | libc::ENOENT | libc::EBADF | libc::ENOTDIR)) => {
@@ -359,6 +362,8 @@ impl<'a> Observer<'a> {
             }
             return true;
         };
+        // The kernel's name decides where both are known; a name that it made up itself proves
+        // nothing.
         let named = name.is_none_or(|name| started.name.is_none_or(|used| used == name));
         let confirmed = named
             && path.as_ref().is_some_and(|path| {
@@ -387,6 +392,7 @@ impl<'a> Observer<'a> {
         if !itself || !may_run {
             self.ledger.add(event, Some(who));
         }
+        // The process has another program from here on, with these arguments.
         self.tasks.became(pid, &started.arguments);
         may_run
     }

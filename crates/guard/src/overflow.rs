@@ -27,7 +27,7 @@ pub struct OmittedEffects {
     file: Option<Arc<File>>,
 }
 
-/// Reports are equal by what they say; their files stand in for the same digest.
+/// Reports are equal by what they say: equal transcripts vouch for equal files.
 impl PartialEq for OmittedEffects {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -45,6 +45,7 @@ impl Overflow {
     pub(crate) fn add(&mut self, effect: &Effect) -> io::Result<()> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
+            // Made with the first effect: most runs have none to keep.
             none => none.insert(BufWriter::with_capacity(1 << 16, unnamed()?)),
         };
         let line = serde_json::to_vec(effect)?;

@@ -1,4 +1,4 @@
-//! ProcessInfo the command runs as, and whether it can reach what it needs.
+//! The user the command runs as, and whether it can reach what it needs.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -68,6 +68,7 @@ pub(crate) fn check_reach(path: &Path, identity: Option<(u32, u32)>) -> Result<(
 }
 
 fn searchable(metadata: &Metadata, uid: u32, gid: u32) -> bool {
+    // The kernel looks at one class only: an owner without the right has none of the others'.
     let bit = if metadata.uid() == uid {
         0o100
     } else if metadata.gid() == gid {

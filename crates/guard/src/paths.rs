@@ -15,6 +15,7 @@ pub(crate) fn is_within(path: &Path, above: &Path) -> bool {
 pub(crate) fn below<'p>(path: &'p Path, above: &Path) -> Option<&'p OsStr> {
     let above = above.as_os_str().as_bytes();
     let rest = path.as_os_str().as_bytes().strip_prefix(above)?;
+    // `/a` is above `/a/b`, and not above `/ab`.
     let rest = match rest.split_first() {
         Some((b'/', rest)) => rest,
         Some(_) if above != b"/" => return None,
@@ -27,6 +28,7 @@ pub(crate) fn below<'p>(path: &'p Path, above: &Path) -> Option<&'p OsStr> {
 pub(crate) fn parent(path: &Path) -> Option<&Path> {
     let bytes = path.as_os_str().as_bytes();
     let end = bytes.iter().rposition(|byte| *byte == b'/').filter(|_| bytes.len() > 1)?;
+    // Directly below the root, the slash itself is the parent.
     Some(Path::new(OsStr::from_bytes(&bytes[..end.max(1)])))
 }
 

@@ -87,6 +87,7 @@ pub(crate) const FILTER: i32 = 9;
 /// The step that fails where the program is missing or no program.
 pub(crate) const EXECUTE: i32 = 11;
 
+// The numbers under which both processes find their descriptors, from `arrange` on.
 pub(crate) const COMMAND_END: c_int = 3;
 pub(crate) const REAPER_END: c_int = 4;
 pub(crate) const CONTROL: c_int = 5;

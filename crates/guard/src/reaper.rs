@@ -1,5 +1,5 @@
 //! What runs between `fork` and the guarded program: the reaper here, the command's own process in
-//! [`entry`].
+//! [`crate::child`].
 //!
 //! The reaper is a single-threaded copy of the caller that stays until the last descendant is gone.
 //! It is the subreaper of the command's tree, so a daemon that cuts itself loose becomes its child
@@ -28,13 +28,14 @@ mod ending;
 
 use ending::{children_cpu_us, end_all};
 
-/// The reaper's life. Never returns.
-pub(crate) fn keep(plan: &Plan) -> ! {
+/// Runs the reaper. Never returns.
+pub(crate) fn run(plan: &Plan) -> ! {
     // SAFETY: runs in a process of its own, single-threaded, right after fork; only system calls
     // follow.
     unsafe {
         quiet_signals();
         libc::setsid();
+        // A command of the same user must neither trace the reaper nor read its memory.
         libc::prctl(libc::PR_SET_DUMPABLE, 0 as c_ulong, 0, 0, 0);
         if !arrange(plan) {
             fail(plan.control, ARRANGE);
@@ -43,6 +44,7 @@ pub(crate) fn keep(plan: &Plan) -> ! {
             fail(CONTROL, REAPER);
         }
         let (name, length) = plan.hostname;
+        // Without the right to a namespace the command sees the true name.
         if !name.is_null() && libc::unshare(libc::CLONE_NEWUTS) == 0 {
             // In a namespace of the tree: no other process sees it.
             libc::sethostname(name, length);
@@ -90,6 +92,7 @@ unsafe fn arrange(plan: &Plan) -> bool {
                 return false;
             }
         }
+        // The command's end goes at `exec`: the program must not find it.
         libc::fcntl(COMMAND_END, libc::F_SETFD, libc::FD_CLOEXEC) == 0 && close_from(FIRST_FREE, 0)
     }
 }
@@ -163,11 +166,14 @@ unsafe fn hand_over(pid: pid_t) {
             send(CONTROL, &message);
         } else {
             send_listener(&message);
+            // As long as a copy is open, stopped calls wait for an answer that never comes.
             libc::close(message.value);
         }
         let mut go = 0u8;
         if libc::recv(CONTROL, (&raw mut go).cast(), 1, 0) == 1 && go == b'g' {
             libc::write(REAPER_END, (&raw const go).cast(), 1);
+            // Until the command has a table of its own: what is closed below would be closed there
+            // too.
             let size = libc::read(REAPER_END, (&raw mut message).cast(), size_of::<Message>());
             if size == size_of::<Message>() as isize && message.kind != UNSHARED {
                 send(CONTROL, &message);
@@ -271,6 +277,7 @@ unsafe fn reap(main: pid_t, flags: c_int) -> bool {
         if pid < 0 && errno() != libc::EINTR {
             return false;
         }
+        // Only the first wait may block; after it, what else has ended is taken up.
         flags |= libc::WNOHANG;
     }
 }

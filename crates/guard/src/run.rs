@@ -82,7 +82,10 @@ pub(crate) fn run(
         fixed_addresses: policy.fixed_addresses,
         hostname: policy.hostname.as_deref(),
         file_bytes: policy.limits.file_bytes,
+        // The kernel counts tasks by user, so those that the user has already are added. A last
+        // bound between two looks at the tree, so it has ample room for threads.
         tasks: tree::tasks_of(user) + policy.limits.processes.saturating_mul(12).min(2_048) + 64,
+        // Whole seconds, and later than the supervisor's own limit, which can say what was reached.
         cpu_seconds: policy.limits.cpu_ms.div_ceil(1_000).saturating_add(1),
         traced: false,
     };
@@ -198,6 +201,7 @@ fn find(command: &Command, cwd: &Path) -> io::Result<PathBuf> {
     }
     let folders = search_path(command).as_bytes().split(|byte| *byte == b':');
     let mut candidates = folders.map(|folder| cwd.join(OsStr::from_bytes(folder)).join(name));
+    // The first one that can be executed, as `execvp` chooses.
     candidates.find_map(|path| executable(&path).ok()).ok_or_else(ownership::not_found)
 }
 

@@ -70,6 +70,7 @@ impl Rule<'_> {
     /// change.
     fn needs_digest(&self, path: &Path, entry: &Entry) -> bool {
         match self.earlier {
+            // What changed at this moment or later may change again without another time.
             None => self.taken_ns.is_none_or(|taken_ns| entry.changed_ns >= taken_ns),
             // Another time of change says it already.
             Some(earlier) => earlier.entries.get(path).is_some_and(|before| {
@@ -89,6 +90,7 @@ impl Entry {
             directory,
             mode: stat.st_mode,
             owner: (stat.st_uid, stat.st_gid),
+            // A directory's size is the file system's own business.
             size: if directory { 0 } else { stat.st_size.unsigned_abs() },
             modified_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec as i64),
             changed_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64),

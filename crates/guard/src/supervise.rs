@@ -183,6 +183,7 @@ impl Run<'_, '_> {
         if let Some(listener) = &self.listener {
             sys::hand_over(listener.as_fd());
         }
+        // The tracer must have the command before it is let go on.
         if let Some(seized) = seized {
             seized.recv().map_err(io::Error::other)??;
         }
@@ -281,6 +282,7 @@ impl Run<'_, '_> {
     }
 
     fn hear(&mut self, reaper: &Reaper) -> io::Result<()> {
+        // Readable and without a message: the reaper is gone.
         let Some(message) = reaper.message()? else {
             self.gone = true;
             self.exit.get_or_insert(Exit::NotStarted);
@@ -329,6 +331,7 @@ impl Run<'_, '_> {
         if self.gone {
             return Ok(());
         }
+        // Held still first: a tree that forks as fast as it can would outrun its end.
         if matches!(self.exit, Some(Exit::Limit(_) | Exit::Timeout)) {
             tree::freeze(reaper.pid, self.main);
         }
@@ -372,9 +375,12 @@ impl Run<'_, '_> {
         let limit = |name: &str| Exit::Limit(name.to_owned());
         let grown = || self.watched.exceeds_at_end(limits);
         let exit = match self.exit.unwrap_or(Exit::NotStarted) {
+            // By these signals the kernel enforces the limits that it was given at the start.
             Exit::Signal(libc::SIGXFSZ) => limit("file_bytes"),
             Exit::Signal(libc::SIGXCPU) => limit("cpu_ms"),
+            // Soft and hard limit are one, so the kernel kills without the signal above.
             Exit::Signal(libc::SIGKILL) if self.cpu_ms >= limits.cpu_ms => limit("cpu_ms"),
+            // What was still in the pipe is read after the end, so this may be known only now.
             Exit::Code(_) | Exit::Signal(_) if self.stdout.captured.truncated => {
                 limit("stdout_bytes")
             }
@@ -407,6 +413,7 @@ fn watch_start(
     start: Start,
     observer: &Mutex<Observer<'_>>,
 ) -> io::Result<()> {
+    // Before it goes on: afterwards its exec could be over.
     let hold = Hold::of(start.pid, start.tid);
     sys::answer(listener, id, Answer::Continue)?;
     let Ok(hold) = hold else {

@@ -59,6 +59,7 @@ impl Receiver {
         if result != 0 {
             return Err(io::Error::last_os_error());
         }
+        // A newer kernel's structure is longer than this release's, and is written whole.
         let bytes = usize::from(sizes.seccomp_notif).max(size_of::<seccomp_notif>());
         Ok(Self { buffer: vec![0; bytes.div_ceil(8)] })
     }
@@ -68,6 +69,7 @@ impl Receiver {
     /// # Errors
     /// The listener is unusable.
     pub(crate) fn receive(&mut self, listener: BorrowedFd<'_>) -> io::Result<Option<Stopped>> {
+        // The kernel refuses a buffer that is not zeroed.
         self.buffer.fill(0);
         // SAFETY: the buffer is zeroed, aligned to 8 bytes and at least as large as the kernel's
         // structure.
@@ -81,6 +83,8 @@ impl Receiver {
         if result != 0 {
             let error = io::Error::last_os_error();
             return match error.raw_os_error() {
+                // The caller was killed while its call was handed over, or there was none after
+                // all.
                 Some(libc::ENOENT | libc::EINTR | libc::EAGAIN) => Ok(None),
                 _ => Err(error),
             };

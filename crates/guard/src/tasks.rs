@@ -120,13 +120,14 @@ impl Tasks {
         let known = Known::of(tid)?;
         let task = known.now(tid).unwrap_or(Task { tid, cwd: None });
         if self.known.len() >= MAX_KNOWN {
+            // All at once, since nothing says which were used last.
             self.known.clear();
         }
         self.known.insert(tid, known);
         Ok(task)
     }
 
-    /// ProcessInfo that thread belongs to. It must have been looked at for the call under
+    /// The process that the thread belongs to. It must have been looked at for the call under
     /// judgement.
     pub(crate) fn process_info(&mut self, tid: u32) -> Arc<ProcessInfo> {
         if let Some(Known { who: Some(who), .. }) = self.known.get(&tid) {
@@ -134,7 +135,7 @@ impl Tasks {
         }
         let pid = tree::process_of(tid).unwrap_or(tid);
         let started = self.programs.get(&pid).filter(|program| {
-            // One look that is done once for every thread of a program.
+            // The number may belong to another process by now.
             tree::born(pid).is_some_and(|born| born == program.born)
         });
         let started_with = started.map(|program| program.digest);
@@ -165,6 +166,7 @@ impl Tasks {
                 chain.pop();
                 break;
             }
+            // What is above a process that is known was found when it was looked up.
             if let Some(known) = self.known.get(&parent)
                 && let Some(who) = &known.who
                 && who.pid == parent

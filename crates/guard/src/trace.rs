@@ -110,6 +110,7 @@ fn other_stop(pid: pid_t, signal: c_int, event: c_int) {
     let (request, signal) = match event {
         0 => (libc::PTRACE_SYSCALL, signal),
         libc::PTRACE_EVENT_STOP if group => (libc::PTRACE_LISTEN, 0),
+        // Events of tracing itself carry no signal for the program.
         _ => (libc::PTRACE_SYSCALL, 0),
     };
     resume(pid, request, signal);
@@ -236,6 +237,7 @@ fn decide(stopped: &Stopped, observer: &Mutex<Observer<'_>>) -> Decision {
 }
 
 fn refuse(pid: pid_t, result: i64, results: &mut HashMap<pid_t, i64>) {
+    // No call has this number: the kernel does nothing, and the result is written on the way out.
     set_register(pid, NUMBER_REGISTER, -1);
     results.insert(pid, result);
 }

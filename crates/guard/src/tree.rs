@@ -99,6 +99,7 @@ pub(crate) fn usage(reaper: i32, limits: &Limits, files: bool) -> Usage {
     while let Some(pid) = waiting.pop() {
         let Some(fields) = stat(pid) else { continue };
         ticks += (UTIME..UTIME + 4).map(|field| number(&fields, field)).sum::<u64>();
+        // A zombie uses nothing any more; only its time counts.
         if fields.first().is_some_and(|state| state != "Z") {
             usage.processes += 1;
             usage.threads += number(&fields, THREADS);

@@ -21,12 +21,14 @@ pub(crate) fn stopping(rows: &[Call], number: c_long, args: &[u64; 6]) -> Stoppi
     let of_call = rows.iter().filter(|row| row.number == number);
     of_call
         .map(|row| row.stop.of(args))
+        // Rows of one call are alternatives, as their blocks in the filter are.
         .find(|stopping| *stopping != Stopping::Passes)
         .unwrap_or(Stopping::Passes)
 }
 
 impl Stop {
     fn of(self, args: &[u64; 6]) -> Stopping {
+        // The filter compares 32 bits as well: descriptors, flags and commands have no more.
         let low = |index: usize| args[index] as u32;
         let stops = match self {
             Self::Always => true,

@@ -20,13 +20,17 @@ pub(super) fn rows() -> Vec<Call> {
         absent(libc::SYS_io_uring_register, "io_uring_register"),
         // Memory that only its owner can read would hide arguments.
         no(libc::SYS_memfd_secret, "memfd_secret", libc::ENOSYS),
+        // The kernel allows a process one listener, which is the guard's; this is its own answer.
         row(libc::SYS_seccomp, "seccomp", Stop::Bits(1, NEW_LISTENER), Shape::Refuse(libc::EBUSY)),
+        // What is not dumpable hides its memory from the supervisor, which could then judge
+        // nothing.
         row(
             libc::SYS_prctl,
             "prctl",
             Stop::Equal(0, libc::PR_SET_DUMPABLE as u32),
             Shape::Refuse(libc::EPERM),
         ),
+        // This would let another process trace the command.
         row(
             libc::SYS_prctl,
             "prctl",

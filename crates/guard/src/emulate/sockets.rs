@@ -59,6 +59,7 @@ impl OwnSockets {
     /// Between the bind and this look the command may have moved an older socket there, so only one
     /// that was made during the run counts: by its time of birth, or, where the file system keeps
     /// none, because it was not there before.
+    // Not following: a link at this name was put there after the bind.
     fn add(&self, path: &Path) -> io::Result<()> {
         let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
         let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted)?;
@@ -157,6 +158,7 @@ impl SocketCall {
             let lengths = &mut lengths;
             let call = &self;
             let act = move || enter(&call.caller).and_then(|()| call.act(lengths));
+            // Scoped, so that the thread can borrow the copies and is gone when they are.
             let thread = thread::Builder::new().spawn_scoped(scope, act)?;
             thread.join().unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::EIO)))
         });
@@ -219,6 +221,7 @@ impl SocketCall {
         call: unsafe extern "C" fn(c_int, *const libc::sockaddr, libc::socklen_t) -> c_int,
         address: &[u8],
     ) -> io::Result<i64> {
+        // Addresses were bounded at 128 bytes when they were copied.
         let length = libc::socklen_t::try_from(address.len()).unwrap_or(0);
         // SAFETY: the kernel reads the address, which has the length given.
         let result = unsafe { call(self.socket.as_raw_fd(), address.as_ptr().cast(), length) };
@@ -272,6 +275,7 @@ impl SocketCall {
                 header.msg_control = control.as_mut_ptr().cast();
                 header.msg_controllen = control.len() * size_of::<u64>();
             }
+            // A broken pipe would otherwise signal this process; the caller gets its signal below.
             let quiet = flags | libc::MSG_NOSIGNAL;
             libc::sendmsg(self.socket.as_raw_fd(), &raw const header, quiet)
         };
@@ -358,15 +362,18 @@ fn enter(caller: &Caller) -> io::Result<()> {
     // SAFETY: numbers, and descriptors of this process. The raw calls change this thread alone,
     // where the C library would change all threads.
     unsafe {
+        // The C library's threads share working directory and mask; this one needs its own.
         check(libc::unshare(libc::CLONE_FS).into())?;
         check(libc::fchdir(caller.cwd.as_raw_fd()).into())?;
         libc::umask(caller.umask);
         if let Some((uid, gid)) = caller.identity {
+            // Groups first, the user last: afterwards neither may be changed.
             check(libc::syscall(libc::SYS_setgroups, 0usize, ptr::null::<libc::gid_t>()))?;
             check(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
             check(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
         }
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as c_ulong, 0, 0, 0).into())?;
+        // Last: its rules hold for everything that follows.
         let domain = caller.domain.as_raw_fd();
         check(libc::syscall(libc::SYS_landlock_restrict_self, domain, 0usize))
     }
@@ -392,11 +399,13 @@ impl Calls {
         done: impl FnOnce(Answer) + Send + 'static,
     ) -> io::Result<()> {
         self.threads.retain(|thread| !thread.is_finished());
+        // Only those under way count.
         if self.threads.len() >= MAX_CALLS {
             return Err(io::Error::from_raw_os_error(libc::EAGAIN));
         }
         let (id, sockets) = (self.next, Arc::clone(&self.sockets));
         self.next += 1;
+        // A second handle, by which the end of the run can shut the socket down under the call.
         let socket = call.socket.as_fd().try_clone_to_owned()?;
         sockets.lock().unwrap_or_else(PoisonError::into_inner).insert(id, socket);
 

@@ -44,9 +44,11 @@ impl Observer<'_> {
             return Ok(error(libc::EACCES));
         }
         let writes = flags & (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC) != 0;
+        // `O_PATH` opens nothing: it is a handle on a name.
         if flags & libc::O_PATH != 0 || !(writes || self.watches_reads() || self.traced) {
             return Ok(CONTINUE);
         }
+        // With `O_EXCL` a link at the end is not followed, as with `O_NOFOLLOW`.
         let exclusive = flags & libc::O_CREAT != 0 && flags & libc::O_EXCL != 0;
         let reading = Reading { follow: flags & libc::O_NOFOLLOW == 0 && !exclusive, jailed };
         let Some((path, found)) = self.named(seen, at, reading)? else {
@@ -59,6 +61,7 @@ impl Observer<'_> {
         }
         let stat = match &found {
             Found::Here(stat) => Some(stat),
+            // A name that does not exist yet: what counts is the folder that it would be made in.
             Found::Missing if flags & libc::O_CREAT != 0 && !self.means_directory(seen, at)? => {
                 return Ok(self.write(seen, self.resolved.entry_zone(&path), &[&path]));
             }
@@ -151,6 +154,7 @@ impl Observer<'_> {
             self.refused(seen.stopped.tid, seen.call.name, custom.to_owned());
             return error(libc::EACCES);
         }
+        // Noted before the kernel acts: a change without its name would be unexplained.
         if charge == Charge::Declared {
             paths.iter().for_each(|path| self.ledger.touched.name(path));
         }
@@ -205,6 +209,8 @@ impl Observer<'_> {
         if self.policy.reads == Reads::List {
             return self.charge(seen, Category::FsRead, declared, seen.show(path), None);
         }
+        // What leads to the root, or cannot be looked at, is denied without a charge: runtimes look
+        // there as a matter of course.
         if !foreign && (matches!(found, Found::Hidden) || self.resolved.leads_here(path)) {
             let target = seen.show(path);
             let (category, operation) = (Category::FsRead, seen.call.name);
@@ -229,7 +235,7 @@ impl Observer<'_> {
 
     /// What runtimes do for themselves at every start, and do without where they may not (M15): a
     /// Java machine publishes its counters for tools of the same user, and chooses what the kernel
-    /// would dump of it. Both are refused like other writes outside, and speak against nobody. The
+    /// would dump of it. Both are refused like other writes outside, and are not charged. The
     /// name is the same for every process, so that attempts compare equal.
     fn runtime_custom(&self, path: &Path) -> Option<&'static str> {
         let parts: Vec<&str> = path.iter().take(4).filter_map(|part| part.to_str()).collect();
@@ -237,6 +243,7 @@ impl Observer<'_> {
             ["/", "tmp", folder, ..] if folder.starts_with(JAVA_COUNTERS) => {
                 Some("/tmp/hsperfdata_<user>")
             }
+            // Only that of the tree's own processes.
             ["/", "proc", pid, "coredump_filter"]
                 if pid.parse().is_ok_and(|pid| tree::contains(self.reaper, pid)) =>
             {
@@ -280,6 +287,7 @@ fn shows_tracer(path: &Path) -> bool {
 /// Flags and rules of a `struct open_how`.
 fn how(seen: &Seen<'_>, index: usize) -> io::Result<(i32, bool)> {
     const IN_ROOT: u8 = 0x10;
+    // Three numbers of 64 bits: flags, mode, and rules of resolution.
     let bytes = seen.view.bytes(seen.arg(index), 24)?;
     let flags = i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     Ok((flags, bytes[16] & IN_ROOT != 0))

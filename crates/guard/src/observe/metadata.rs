@@ -44,6 +44,7 @@ impl Observer<'_> {
                 Found::Here(_) | Found::Hidden => {}
             }
             let zone = self.zone(path, found);
+            // Judged by name first, so that what is refused is refused before anything is opened.
             let decision = self.write(seen, zone, &[path]);
             if !matches!(decision, Decision::Answer(Answer::Continue)) {
                 return Ok(decision);
@@ -53,6 +54,7 @@ impl Observer<'_> {
             Ok(order) => order,
             Err(number) => return Ok(error(number)),
         };
+        // From here on the thing is held; what the name leads to no longer matters.
         let handle = match Handle::open(&object.way, object.follow) {
             Ok(handle) => handle,
             Err(failure) => return Ok(errno(&failure)),
@@ -76,6 +78,7 @@ impl Observer<'_> {
             (None, None) => {}
             (_, Some(path)) => {
                 let found = Found::Here(stat);
+                // The name was judged above, but a swap may have led the handle elsewhere.
                 if self.zone(&path, &found) == Zone::Outside {
                     return self.write(seen, Zone::Outside, &[&path]);
                 }
@@ -110,10 +113,12 @@ impl Observer<'_> {
             Order::Times(None) => (!owns && !writes).then_some(libc::EACCES),
             Order::Owner { uid: user, gid: group } => {
                 let keeps = user.is_none_or(|user| user == stat.uid())
+                    // An owner may give a file only to groups that it is in.
                     && group.is_none_or(|group| group == gid || group == stat.gid());
                 (!owns || !keeps).then_some(libc::EPERM)
             }
             Order::SetAttribute { name, .. } | Order::RemoveAttribute(name) => {
+                // Access lists are the owner's; other names outside of `user.` need a capability.
                 let list = name.starts_with(b"system.posix_acl_");
                 match (name.starts_with(b"user."), list) {
                     (true, _) => (!writes).then_some(libc::EACCES),
@@ -131,6 +136,7 @@ impl Observer<'_> {
             return Ok(Object { way, follow: true, name: named(place) });
         }
         let place = seen.view.descriptor(fd)?;
+        // The link leads to the open file itself, wherever its name leads by now.
         let way = PathBuf::from(format!("/proc/{}/fd/{fd}", seen.stopped.tid));
         Ok(Object { way, follow: true, name: named(place) })
     }
@@ -174,6 +180,7 @@ fn errno(failure: &io::Error) -> Decision {
 fn order(seen: &Seen<'_>, change: Change) -> io::Result<Result<Order, i32>> {
     let id = |index| {
         let id = seen.int(index).cast_unsigned();
+        // All ones: that half stays as it is.
         (id != u32::MAX).then_some(id)
     };
     Ok(Ok(match change {
@@ -196,6 +203,7 @@ fn order(seen: &Seen<'_>, change: Change) -> io::Result<Result<Order, i32>> {
             Ok(name) => Order::RemoveAttribute(name),
             Err(number) => return Ok(Err(number)),
         },
+        // An answer that programs expect: many file systems have no such flags.
         Change::Inode => return Ok(Err(libc::EOPNOTSUPP)),
     }))
 }
@@ -206,6 +214,7 @@ fn set_attribute(
     (value, size): (u64, u64),
     flags: u32,
 ) -> io::Result<Result<Order, i32>> {
+    // The bounds of the kernel, with its own answers.
     if size > MAX_VALUE {
         return Ok(Err(libc::E2BIG));
     }

@@ -23,6 +23,7 @@ impl Observer<'_> {
     /// A new name; nothing where it exists or has no directory.
     pub(super) fn make(&mut self, seen: &Seen<'_>, path: &Path, found: &Found) -> Decision {
         match found {
+            // A name that exists is no effect, whatever is allowed here (M3).
             Found::Here(_) => return self.in_vain(&[path], Answer::Error(libc::EEXIST)),
             Found::Unreachable(number) => return self.in_vain(&[path], Answer::Error(*number)),
             Found::Missing | Found::Hidden => {}
@@ -47,6 +48,8 @@ impl Observer<'_> {
             Found::Unreachable(number) => Some(*number),
             Found::Here(stat) if stat.is_dir() && !directory => Some(libc::EISDIR),
             Found::Here(stat) if !stat.is_dir() && directory => Some(libc::ENOTDIR),
+            // Landlock would refuse an undeclared removal before the kernel looks whether it is
+            // empty.
             Found::Here(_) if directory && is_filled(&path) => Some(libc::ENOTEMPTY),
             Found::Here(_) | Found::Hidden => None,
         };
@@ -64,6 +67,7 @@ impl Observer<'_> {
         flags: Option<usize>,
     ) -> io::Result<Decision> {
         let flags = flags.map_or(0, |index| seen.int(index).cast_unsigned());
+        // Together, so that one read of memory serves both.
         seen.read_both([seen.arg(from.path), seen.arg(to.path)]);
         let (Some((from, source)), Some((to, target))) =
             (self.named(seen, from, LAST)?, self.named(seen, to, LAST)?)
@@ -79,8 +83,11 @@ impl Observer<'_> {
         if let Some(answer) = answer {
             return Ok(self.in_vain(&[&from, &to], answer));
         }
+        // The worse of the two ends decides.
         let zone = self.resolved.entry_zone(&from).max(self.resolved.entry_zone(&to));
         if zone == Zone::Own && self.policy.declares(Capability::FsWrite) {
+            // Everything below both has another name now, which the snapshot would call
+            // unexplained.
             self.ledger.touched.moved(&from);
             self.ledger.touched.moved(&to);
         }

@@ -25,17 +25,8 @@ impl Observer<'_> {
         if !self.started && seen.stopped.tid == self.main {
             // The command itself: until here its process ran no line but the guard's.
             self.started = true;
-            let event = Event {
-                category: Category::ProcessShell,
-                operation: seen.call.name,
-                target: String::new(),
-                other: None,
-                allowed: true,
-                charge: Charge::Listed,
-                exact: true,
-            };
             let name = seen.string(seen.arg(at.path)).ok();
-            return Ok(self.watch_start(seen, event, None, name, true));
+            return Ok(self.watch_start(seen, own_start(seen), None, name, true));
         }
         let flags = flags.map_or(0, |index| seen.int(index));
         let place =
@@ -66,16 +57,7 @@ impl Observer<'_> {
         };
         if self.is_own_interpreter(seen, &path) {
             self.interpreted = true;
-            let event = Event {
-                category: Category::ProcessShell,
-                operation: seen.call.name,
-                target: String::new(),
-                other: None,
-                allowed: true,
-                charge: Charge::Listed,
-                exact: true,
-            };
-            return Ok(self.watch_start(seen, event, Some(path), name, true));
+            return Ok(self.watch_start(seen, own_start(seen), Some(path), name, true));
         }
         let shown = seen.show(&path);
         Ok(self.start(seen, Some(path), shown, arguments, name))
@@ -147,8 +129,10 @@ impl Observer<'_> {
             return error(libc::EINTR);
         }
         let tid = seen.stopped.tid;
+        // Now, while it is still the program that asks.
         let who = self.tasks.process_info(tid);
         let pid = tree::process_of(tid).unwrap_or(tid);
+        // Its program, arguments and folder are about to change.
         self.tasks.forget();
         Decision::Start(Box::new(Start { pid, tid, who, event, path, name, itself }))
     }
@@ -190,6 +174,7 @@ impl Observer<'_> {
         );
         self.forked += 1;
         self.forks += 1;
+        // Counted anew only when the sum could pass the limit: looking at the tree is slow.
         if self.alive + self.forked > self.policy.limits.processes {
             self.alive = tree::usage(self.reaper, &self.policy.limits, false).processes;
             self.forked = 1;
@@ -204,4 +189,17 @@ impl Observer<'_> {
 /// What the kernel would refuse to execute anyway is no start of a program.
 fn executable(stat: &FileStat) -> bool {
     stat.is_file() && stat.mode() & 0o111 != 0
+}
+
+/// The start of the command itself, which the caller asked for: listed, and never charged.
+fn own_start(seen: &Seen<'_>) -> Event {
+    Event {
+        category: Category::ProcessShell,
+        operation: seen.call.name,
+        target: String::new(),
+        other: None,
+        allowed: true,
+        charge: Charge::Listed,
+        exact: true,
+    }
 }

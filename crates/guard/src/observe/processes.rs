@@ -31,6 +31,7 @@ impl Observer<'_> {
         if seen.call.number == libc::SYS_prlimit64 && seen.arg(2) == 0 {
             return CONTINUE;
         }
+        // Signal 0 and a handle change nothing.
         let asks = signal.is_some_and(|index| seen.int(index) == 0)
             || seen.call.number == libc::SYS_pidfd_open;
         let aim = aim(seen, pid);
@@ -79,7 +80,7 @@ impl Observer<'_> {
                 .ok()
                 .and_then(|rest| rest.iter().next()?.to_str()?.parse().ok()),
         };
-        // ProcessInfo is gone, or is no process, gets no signal.
+        // What is gone, or is no process, gets no signal.
         let Some(pid) = pid else { return Ok(CONTINUE) };
         Ok(self.reach(seen, Aim::Process(pid), asks))
     }

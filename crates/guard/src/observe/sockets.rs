@@ -139,6 +139,7 @@ impl Observer<'_> {
         address: u64,
         length: u64,
     ) -> io::Result<Decision> {
+        // Copied once: everything from here on is about the copy (M13).
         let bytes = match address_bytes(seen, address, length)? {
             Ok(bytes) => bytes,
             Err(number) => return Ok(error(number)),
@@ -225,6 +226,7 @@ impl Observer<'_> {
             Found::Unreachable(number) => return Ok(Judged::Answer(error(number))),
             Found::Here(_) | Found::Hidden => {}
         }
+        // Only what this run bound itself; any other socket is another program's.
         match self.own_socket(&path) {
             Some(target) => Ok(Judged::Perform(Address { bytes, target: Some(target) })),
             None => Ok(Judged::Answer(self.network(seen, shown))),
@@ -254,6 +256,7 @@ impl Observer<'_> {
             }
             Meaning::Nothing | Meaning::Interfaces => CONTINUE,
             Meaning::Far(shown) => self.network(seen, shown),
+            // The last name is the new one, so a link there is not followed.
             Meaning::Path(path) => match seen.view.resolve(libc::AT_FDCWD, path, LAST)? {
                 Place::File { path, found: Found::Here(_) } => {
                     self.in_vain(&[&path], Answer::Error(libc::EADDRINUSE))
@@ -297,9 +300,11 @@ impl Observer<'_> {
         let mut messages = Vec::new();
         let mut room = MAX_DATA;
         for index in 0..count {
+            // `sendmmsg` is a row of headers; of a single one the index is 0.
             let at = seen.arg(1).wrapping_add(index * MANY_HEADER_BYTES);
             let header = seen.view.bytes(at, HEADER_BYTES)?;
             let word = |offset: usize| number(&header[offset..offset + 8]);
+            // The length has 32 bits; the rest of the word is padding.
             let (name, length) = (word(0), word(8) & 0xffff_ffff);
 
             let mut address = None;
@@ -320,6 +325,7 @@ impl Observer<'_> {
                     }
                 }
             }
+            // What is declared goes on by itself, so nothing more has to be copied.
             if declared {
                 continue;
             }
@@ -350,6 +356,7 @@ impl Observer<'_> {
     fn duplicate(&mut self, seen: &Seen<'_>) -> io::Result<Result<OwnedFd, Decision>> {
         let tid = seen.stopped.tid;
         let pid = tree::process_of(tid).unwrap_or(tid);
+        // By number now; afterwards the number may belong to another socket.
         match sys::duplicate_of(pid, tid, seen.int(0)) {
             Ok(socket) => Ok(Ok(socket)),
             Err(failure) if failure.raw_os_error() == Some(libc::EPERM) => {
@@ -470,6 +477,7 @@ fn gather(seen: &Seen<'_>, parts: u64, count: u64, room: &mut usize) -> io::Resu
     let list = bytes_or_none(seen, parts, count * 16)?;
     let mut data = Vec::new();
     for part in list.chunks_exact(16) {
+        // Bounded by what is left for all parts together.
         let length = usize::try_from(number(&part[8..])).unwrap_or(usize::MAX).min(*room);
         data.extend(bytes_or_none(seen, number(&part[..8]), length)?);
         *room -= length;
@@ -516,6 +524,7 @@ fn descriptors(
                 return Ok(Err(libc::EINVAL));
             }
         }
+        // Headers begin at multiples of eight.
         rest = &rest[size.next_multiple_of(8).min(rest.len())..];
     }
     Ok(Ok(found))
@@ -530,5 +539,6 @@ fn number(bytes: &[u8]) -> u64 {
 fn umask(tid: u32) -> u32 {
     let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    // The usual mask, where the thread is gone or the kernel does not say.
     mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o022)
 }

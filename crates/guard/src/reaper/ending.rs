@@ -14,9 +14,11 @@ pub(super) unsafe fn end_all(main: pid_t) {
     unsafe {
         loop {
             let found = kill_children(main);
+            // After a kill an end is certain to come, so waiting for it is safe.
             if !reap(main, if found { 0 } else { libc::WNOHANG }) {
                 return;
             }
+            // Children, but none in the list: an orphan on its way here, or one that is ending.
             if !found {
                 libc::poll(ptr::null_mut(), 0, 1);
             }

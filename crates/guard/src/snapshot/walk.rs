@@ -58,12 +58,14 @@ pub(super) fn walk(root: &Path, rule: &Rule<'_>) -> Result<Found, Unreadable> {
     let first = Entry::new(&stat(root).map_err(failed)?);
     let directory = open(root, DIRECTORY, Mode::empty()).map_err(failed)?;
 
+    // This thread is the first worker: the walk is not over before the root is listed.
     let queue = Queue { waiting: Vec::new(), working: 1, names: 1, failure: None };
     let walk = Walk { rule, queue: Mutex::new(queue), changed: Condvar::new() };
     let listed = walk.list(Arc::new(directory), root.to_owned(), 1);
     walk.finish(listed);
 
     let mut found = vec![(root.to_owned(), first)];
+    // A small tree is done before another thread has started.
     found.extend(walk.work(FEW));
     let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
     if walk.locked().waiting.is_empty() || threads == 1 {
@@ -129,6 +131,7 @@ impl Walk<'_> {
         if let Err(failure) = result {
             queue.failure.get_or_insert(failure);
         }
+        // Those that sleep cannot learn in another way that nothing more will come.
         if queue.working == 0 || queue.failure.is_some() {
             self.changed.notify_all();
         }

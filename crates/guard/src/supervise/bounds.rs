@@ -29,11 +29,12 @@ impl Run<'_, '_> {
             self.exit = Some(Exit::Timeout);
             return;
         }
+        // Relaxed: the flag orders no other memory.
         if self.policy.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
             self.exit = limit("cancelled");
             return;
         }
-        // Many fork_events since the last look are a reason not to wait for the next.
+        // Many forks since the last look are a reason not to wait for the next.
         let made = self.fork_events.as_ref().map_or(0, ForkEvents::made);
         if now < self.measured_ms + USAGE_MS && made < self.made + limits.processes {
             return;
@@ -67,6 +68,7 @@ impl Run<'_, '_> {
         }
         let exceeded = self.watched.exceeds(&self.policy.limits);
         let took = sys::monotonic_ms() - now;
+        // At most a twentieth of the time goes into walking.
         self.weighed_ms = now + WEIGH_MS.max(20 * took);
         exceeded
     }

@@ -16,6 +16,7 @@ use super::{Found, Place, Reading, View, path_of};
 use crate::stat::FileStat;
 use crate::tree;
 
+// As many as the kernel follows.
 const MAX_LINKS: usize = 40;
 const HELD: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
@@ -71,6 +72,7 @@ impl<'v> Walk<'v> {
     }
 
     fn up(&mut self) -> io::Result<()> {
+        // Nothing is above the top, as nothing is above `/`.
         if self.top.as_ref() != Some(&self.at) {
             self.handle = openat(&self.handle, "..", HELD, Mode::empty())?;
             self.at.pop();
@@ -102,6 +104,7 @@ impl<'v> Walk<'v> {
             return Ok(Step::Ended(ends(next, rest, Errno::ACCESS)));
         }
         let target = match readlinkat(&held, "", Vec::new()) {
+            // It is no link: the step is made.
             Err(Errno::INVAL | Errno::NOENT) => {
                 (self.at, self.handle) = (next, held);
                 return Ok(Step::On);
@@ -154,6 +157,7 @@ impl<'v> Walk<'v> {
             self.handle = open(&top, HELD, Mode::empty())?;
             self.at = top;
         }
+        // In front of what is left, in their own order.
         for part in parts(target).into_iter().rev() {
             rest.push_front(part);
         }

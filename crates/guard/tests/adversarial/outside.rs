@@ -120,7 +120,7 @@ pub fn cases() -> Vec<Case> {
         .chain(scripts)
         .chain(shared())
         .chain(races())
-        .chain(strange_but_inside())
+        .chain(unusual_but_inside())
         .collect()
 }
 
@@ -166,7 +166,7 @@ fn races() -> Vec<Case> {
     ]
 }
 
-fn strange_but_inside() -> Vec<Case> {
+fn unusual_but_inside() -> Vec<Case> {
     let row = |name| case("C", name, Program::Probe(name, ""), &[FsWrite], Expect::Pass);
     vec![
         row("deeper_than_a_path_may_be"),

@@ -364,7 +364,7 @@ fn transcripts_differ_by_one_name_among_many() {
         setting
     };
     let transcript = |script: &str| {
-        // The script stands in a file, so that its text is no argument.
+        // The script is in a file, so that its text is no argument.
         std::fs::write(setting.base.join("scratch/script"), script).unwrap();
         let script = setting.base.join("scratch/script");
         let report = setting.run(&setting.command("/bin/sh").arg(script));

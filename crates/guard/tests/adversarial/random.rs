@@ -17,7 +17,7 @@ enum Ways {
     /// Each has a folder of its own: what is seen before a call is what the call finds, and
     /// everything must agree.
     Apart,
-    /// All change the same names: between a look and the call, another may have changed what stands
+    /// All change the same names: between a look and the call, another may have changed what is
     /// there.
     Together,
 }
@@ -137,7 +137,7 @@ fn nothing_lands_that_was_not_declared() {
     }
 }
 
-/// Every name that differs was the target of an effect, or stands below one that was moved, or is
+/// Every name that differs was the target of an effect, or is below one that was moved, or is
 /// another name of such a file.
 fn every_change_has_a_cause(
     root: &Path,

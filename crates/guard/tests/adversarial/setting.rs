@@ -76,7 +76,7 @@ impl Setting {
     }
 
     /// The world outside the root, the scratch and the free folder; with the times of everything
-    /// but the folder they stand in.
+    /// but the folder they are in.
     pub fn outside(&self) -> State {
         let mut state =
             state(&self.base, &[&self.root, &self.base.join("scratch"), &self.base.join("out")]);

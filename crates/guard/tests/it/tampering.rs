@@ -21,7 +21,7 @@ fn a_look_at_the_own_status_shows_no_tracer() {
 }
 
 #[test]
-fn the_keeper_cannot_be_harmed() {
+fn the_reaper_cannot_be_harmed() {
     if no_node() {
         return;
     }
