@@ -64,14 +64,17 @@ pub async fn audit(
         }
     };
     listing.odd.iter().for_each(|odd| findings.store(odd));
+    // What the store keeps back is among the findings, and nothing more can be known without it.
     let (Ok(seal), Ok(manifest)) = (seal, manifest) else { return findings.outcome(details) };
 
+    // Not verified yet, so it only says what has to be read; `compare` judges it below.
     let parsed = manifest.as_deref().and_then(|bytes| Manifest::parse(bytes).ok());
     let sealed: &[File] = parsed.as_ref().and_then(Manifest::inventory).map_or(&[], Tree::files);
     let mut plan = Plan::default();
     for file in sealed {
         plan.file(inside(root, &file.path), Some(file.length));
     }
+    // An audit takes no store's word for a digest.
     let mut measured = Measured::new(Evidence::HashedBytes);
     measured.measure(objects, plan, &mut findings).await;
 
@@ -117,6 +120,7 @@ fn found(root: &str, sealed: &[File], measured: &Measured) -> Vec<Found> {
     let mut found = Vec::new();
     for file in sealed {
         let (length, sha256) = match measured.state(&inside(root, &file.path)) {
+            // A digest that was not made is no difference: why it is missing is among the findings.
             Some(Known::There(now)) => (now.length, now.sha256.unwrap_or(file.sha256)),
             Some(Known::Absent) => continue,
             Some(Known::Unknown) | None => (file.length, file.sha256),

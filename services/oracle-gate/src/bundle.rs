@@ -57,6 +57,7 @@ pub async fn entries(gate: &Gate, run: RunId, attempt: u32) -> Result<Vec<Entry>
     let intent = store::find(&gate.db, run, attempt).await?.ok_or_else(not_found)?;
     let sealed = intent.sealed.ok_or_else(not_found)?;
     let root = format!("packs/{}", sealed.pack_id);
+    // A tombstone outranks the pack (O16): what must not be read is not sent either.
     let log = governance::log(&gate.objects, &root).await;
     let log = log.map_err(SealingError::from)?;
     if let Some(record) = log.tombstone() {
@@ -75,6 +76,7 @@ pub async fn entries(gate: &Gate, run: RunId, attempt: u32) -> Result<Vec<Entry>
     if let Some(facts_ref) = sealed.facts_ref {
         add("facts/run_facts_view.json".to_owned(), facts_ref, false);
     }
+    // The seal goes last, as it did when the pack was closed.
     let inventory = manifest.inventory().map(|tree| tree.files()).unwrap_or_default();
     let names = inventory.iter().map(|file| file.path.as_str());
     for name in names.chain([MANIFEST_FILE, SEAL_FILE]) {
@@ -115,6 +117,7 @@ pub async fn packs(gate: &Gate, passed: &Outcome) -> Result<Vec<Entry>, Error> {
         let (seal, manifest) = (read(SEAL_FILE).await?, read(MANIFEST_FILE).await?);
         let digest = Digest::of(&manifest);
         let marker = SealMarker::parse(&seal).map_err(|_| changed())?;
+        // Since the check the pack may have become another; what is sent has to be what passed.
         if pack.seal_digest != Some(Digest::of(&seal)) || marker.manifest_digest() != Some(digest) {
             return Err(changed());
         }
@@ -153,6 +156,7 @@ pub async fn send(
             if sealed.is_some() {
                 hasher.update(&bytes);
             }
+            // The store's blocks are larger than one message should be.
             while !bytes.is_empty() {
                 let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
                 if to.send(Ok(Piece::Data(piece))).await.is_err() {
@@ -160,6 +164,7 @@ pub async fn send(
                 }
             }
         }
+        // Only now that all bytes are gone: the error says that what arrived must not be used.
         if sealed.is_some_and(|sealed| sealed != hasher.finish()) {
             let text = format!("{source} is not what was sealed");
             return Err(Error::refused(Problem::DigestMismatch, text));

@@ -112,6 +112,8 @@ impl TryFrom<GateEntry> for Gate {
     fn try_from(entry: GateEntry) -> Result<Self, String> {
         let id = entry.gate_id;
         let method = entry.declared.method().map_err(|wrong| format!("gate {id}: {wrong}"))?;
+        // A scope names its pins in words, so that a gate cannot ask for less than its own scope
+        // says.
         let required_scope = entry.required_scope.into_iter().chain(Pin::named_in(&entry.scope));
         Ok(Self {
             gate_id: id,
@@ -250,6 +252,7 @@ impl GateMap {
             output.read_requires_gates.iter().cloned().chain(authorising).collect();
         let mut closed = BTreeSet::new();
         while let Some(id) = open.pop() {
+            // Each gate is opened once, so that a circle in the map comes to an end.
             if let Some(gate) = self.gates.get(&id)
                 && !closed.contains(&id)
             {

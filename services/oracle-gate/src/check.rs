@@ -88,6 +88,7 @@ pub async fn check_bytes(
 ) -> Outcome {
     let mut findings = Findings::new(rules);
     let mut details = details(rules, facts_ref);
+    // By itself first: text that is no JSON is called unreadable, and not an invalid view.
     if let Err(error) = seal::json::parse(bytes) {
         findings.add(
             Reason::RunFactsUnreadable,

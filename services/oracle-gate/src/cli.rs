@@ -121,7 +121,7 @@ pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // A message that cannot be printed leaves the exit code to speak.
+            // A message that cannot be printed leaves only the exit code.
             drop(error.print());
             return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
@@ -167,7 +167,7 @@ pub fn run() -> ExitCode {
 }
 
 impl Failure {
-    /// Prints it on one line. A closed standard error leaves the exit code to speak.
+    /// Prints it on one line. A closed standard error leaves only the exit code.
     fn report(self) -> ExitCode {
         drop(writeln!(std::io::stderr(), "oracle-gate: {}", escape::line(&self.text)));
         self.exit.into()

@@ -107,6 +107,7 @@ async fn is_sealed(store: &Objects, run: &str, attempt: u32) -> Result<bool, Sto
     let Some(bytes) = store.read(&seal, seal::MAX_DOCUMENT_BYTES).await? else {
         return Ok(false);
     };
+    // By the digest that the view pins: another seal in its place is not that of this attempt.
     let same = wire::digest::Digest::of(&bytes) == pinned.seal_digest;
     Ok(same && SealMarker::parse(&bytes).is_ok())
 }

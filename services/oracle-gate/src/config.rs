@@ -85,6 +85,7 @@ impl Config {
         let nats_prefix = env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX);
         let log_level = env.with_default(LOG_LEVEL, "info");
         env.finish()?;
+        // `finish` has refused every case in which one of these is missing.
         let (Ok(bind), Some(tokens), Ok(profile), Some((location, credentials))) =
             (bind, tokens, profile, store)
         else {

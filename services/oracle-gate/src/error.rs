@@ -28,7 +28,7 @@ pub enum Error {
     #[error("cannot use the database")]
     Database(#[from] sqlx::Error),
     /// A mistake of ours.
-    #[error("the service made a mistake")]
+    #[error("internal error")]
     Internal(#[source] anyhow::Error),
 }
 

@@ -76,6 +76,7 @@ pub async fn log(objects: &Objects, root: &str) -> Result<Log, LogError> {
         match objects.read(&path, MAX_RECORD_BYTES).await {
             Ok(Some(bytes)) => log.add(&bytes).map_err(|error| invalid(error.to_string()))?,
             Ok(None) => break,
+            // Something is there that is no record, and a tombstone may be what it was (O1).
             Err(error @ (StoreError::TooLarge { .. } | StoreError::Link { .. })) => {
                 return Err(invalid(error.to_string()));
             }
@@ -135,6 +136,7 @@ pub async fn manifest_digest(
     state: &State,
 ) -> Result<Digest, SealingError> {
     let (_, seal) = sealed(state)?;
+    // What the seal binds counts; the manifest itself may be another by now.
     if let Some(digest) = seal.manifest_digest() {
         return Ok(digest);
     }
@@ -189,6 +191,8 @@ pub async fn record(
     decision: &Decision,
 ) -> Result<Record, SealingError> {
     loop {
+        // Each round decides anew on the whole log: a new record may forbid what was allowed
+        // before.
         let state = state(objects, root).await?;
         let (seal_digest, seal) = sealed(&state)?;
         state.log.allows(decision).map_err(|refusal| forbidden(&state, &refusal))?;

@@ -54,6 +54,7 @@ impl OracleGate for Calls {
         &self,
         request: Request<Streaming<pb::PutModuleRequest>>,
     ) -> Result<Response<pb::PutModuleResponse>, Status> {
+        // Before the first byte is taken, since an upload waits in memory until it is whole.
         let _slot = self
             .gate
             .upload_slots
@@ -101,6 +102,7 @@ impl OracleGate for Calls {
         let message = |item| pb::SealProgress { item: Some(item) };
         let work = async move { seal(&gate, draft).await.map(|done| message(Item::Done(done))) };
         let progress = |progress| pb::SealProgress { item: Some(Item::Progress(progress)) };
+        // The span goes along, since the work is driven by the stream's task and not by this call.
         Ok(Response::new(progress::messages(work.in_current_span(), meter, progress)))
     }
 
@@ -130,9 +132,13 @@ impl OracleGate for Calls {
     ) -> Result<Response<Self::GetPackStream>, Status> {
         let facts_ref = request.into_inner().run_facts_ref;
         let outcome =
+            // The whole check, at the time of the call: a pack that passed once may have a
+            // tombstone by now.
             check::check(&self.gate.objects, &self.gate.rules, &facts_ref, clock::now()).await;
+        // Before the answer is judged: a failed check is a fact that others wait for as well.
         publish_checked(&self.gate, &outcome).await?;
         if outcome.status != check::Status::Ok {
+            // "Could not be found out" is worth another try; "does not pass" is not (C1, O6).
             let problem =
                 if outcome.is_doubtful() { Problem::Unavailable } else { Problem::CheckFailed };
             let codes: Vec<_> = outcome.reason_codes.iter().map(|reason| reason.code()).collect();
@@ -161,6 +167,8 @@ impl Calls {
         // Ends with the last file, or as soon as the receiver is gone.
         tokio::spawn(async move {
             if let Err(error) = bundle::send(&gate, entries, &to).await {
+                // The receiver may be gone, which is why the piece was not taken. Then no one is
+                // left to be answered.
                 drop(to.send(Err(error)).await);
             }
         });
@@ -190,6 +198,8 @@ async fn seal(gate: &Gate, draft: Draft) -> Result<pb::SealResponse, Status> {
 
 async fn check(gate: &Gate, request: pb::CheckRequest) -> Result<pb::CheckResponse, Status> {
     let refused = |text: String| Problem::InvalidRequest.status(text);
+    // An unknown depth is refused and never taken for the default: a caller that asks for less must
+    // get to know that this release does not have it.
     let depth = pb::CheckDepth::try_from(request.depth)
         .map_err(|_| refused("depth is none that is known here".to_owned()))?;
     let asked = Asked {

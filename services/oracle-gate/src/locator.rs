@@ -60,6 +60,8 @@ impl Contained {
     /// Empty: the oracle root is the pack.
     pub fn pack_root(&self) -> String {
         let parts: Vec<&str> = self.0.split('/').collect();
+        // Only what is named by a digest is a pack of ours: an engine may have a folder `packs`
+        // too.
         let packs = parts.iter().position(|part| *part == "packs");
         if let Some(at) = packs
             && parts.len() > at + 2
@@ -91,6 +93,7 @@ impl Contained {
         };
         let listing = objects.list_matching(folder, head).await?;
         let fits = |name: &str| {
+            // Head and tail must not overlap: `ab*bc` does not match `abc`.
             name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
         };
         let files = listing.entries.into_iter().filter(|entry| fits(&entry.path));

@@ -40,6 +40,7 @@ pub async fn put(objects: &Objects, digest: Digest, files: Vec<Incoming>) -> Res
         let text = format!("the files have the digest {}, not {digest}", tree.digest());
         return Err(Error::refused(Problem::DigestMismatch, text));
     }
+    // The document is written last, so a tree that is found is whole.
     if find(objects, digest).await?.is_some() {
         return Ok(false);
     }
@@ -91,6 +92,7 @@ pub async fn create_equal(objects: &Objects, path: &str, bytes: Bytes) -> Result
     if let Ok(Created::New) = put {
         return Ok(Created::New);
     }
+    // The write that was refused may have been an earlier one of ours: what is there decides.
     match (objects.hash(path).await?, put) {
         (Some(found), _) if found == (length, sha256) => Ok(Created::Existed),
         (Some(_), _) => {

@@ -112,7 +112,7 @@ impl Objects {
         Self::open_with(location, credentials, Timeouts::default())
     }
 
-    /// The same with another timeouts.
+    /// The same with other timeouts.
     ///
     /// # Errors
     /// As [`Objects::open`].
@@ -125,6 +125,7 @@ impl Objects {
             StoreLocation::Local(folder) => return Self::local(folder),
             StoreLocation::S3(at) => at,
         };
+        // Which credential is missing is a setting's name and no value (R9), so it may be shown.
         let failed = |cause: String| StoreError::Unavailable { path: location.to_string(), cause };
         let credentials = credentials().map_err(failed)?;
         let bucket = S3::new(at, &credentials, timeouts)
@@ -139,6 +140,8 @@ impl Objects {
             base: at.prefix.clone(),
             names: vec![location.to_string()],
             timeouts,
+            // Off until the profile asks for it and a probe has shown that the service checks them
+            // (O11).
             trusts_checksums: false,
             meter: Arc::default(),
         })
@@ -152,14 +155,19 @@ impl Objects {
         let path = root.display().to_string();
         let failed = |cause: String| StoreError::Unavailable { path: path.clone(), cause };
         let configured = root.to_str().map(str::to_owned);
+        // Resolved once: a link in the root's own path is the operator's; one below it is refused
+        // (O8).
         let root = root.canonicalize().map_err(|error| failed(error.to_string()))?;
         if !root.is_dir() {
             return Err(failed("it is not a folder".to_owned()));
         }
         let store = LocalFileSystem::new_with_prefix(&root)
             .map_err(|error| failed(error.to_string()))?
+            // A write counts only when it would survive a power failure: file and folder are
+            // synced.
             .with_fsync(true);
         let store: Arc<dyn ObjectStore> = Arc::new(store);
+        // A view may name the root as it was configured or as it is; both are the same place.
         let names = root.to_str().map(str::to_owned).into_iter().chain(configured).collect();
         Ok(Self {
             writes: Arc::clone(&store),
@@ -180,6 +188,8 @@ impl Objects {
     #[must_use]
     pub fn through(&self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
         let store = wrap(Arc::clone(&self.store));
+        // A wrapped store has to see every byte, so no file is read past it; one at a time, so that
+        // a fault falls where a test means it to.
         Self { writes: Arc::clone(&store), store, direct: false, jobs: 1, ..self.clone() }
     }
 
@@ -223,6 +233,7 @@ impl Objects {
     pub async fn hash(&self, path: &str) -> Hashed {
         if self.direct {
             self.location(path)?;
+            // By the same workers as a whole pack, so that there is one way to hash a file.
             let task = Task { files: vec![(path.to_owned(), None)], ..Task::default() };
             let mut done = self.hash_all(vec![task], |_, _, _| ()).await;
             let hashed = done.pop().and_then(|mut done| done.files.pop());
@@ -252,6 +263,8 @@ impl Objects {
                 Opened::Folder | Opened::Absent => None,
             });
         }
+        // The client follows links, so the path is looked at first. That could be raced, which is
+        // why files of a folder are opened above and do not get here.
         self.refuse_links(path).await?;
         match self.within(path, self.timeouts.call, self.store.get(&location)).await? {
             Ok(object) => {
@@ -270,6 +283,7 @@ impl Objects {
     pub async fn create(&self, path: &str, bytes: Bytes) -> Result<Created, StoreError> {
         let location = self.location(path)?;
         let length = bytes.len() as u64;
+        // Slow links get time in proportion to the bytes, so that a large object is no time-out.
         let transfer = Duration::from_secs(length / BYTES_PER_SECOND);
         if self.direct {
             let at = path.to_owned();
@@ -289,11 +303,15 @@ impl Objects {
         loop {
             let put = self.writes.put_opts(&location, payload.clone(), PutMode::Create.into());
             match self.within(path, self.timeouts.call + transfer, put).await? {
+                // Only this answer proves that the bytes are ours: every other one is read back by
+                // the caller.
                 Ok(_) => {
                     self.meter.wrote(length);
                     return Ok(Created::New);
                 }
                 Err(error) if self.sees(&error) => return Ok(Created::Existed),
+                // A conflict is S3's 409: another write of the key was in flight, and nothing is
+                // known of it. Asked again, the store says whether the object is there.
                 Err(error) => match (classify_write(path, &error), pauses.next()) {
                     (StoreError::Conflict { .. }, Some(pause)) => tokio::time::sleep(*pause).await,
                     (error, _) => return Err(error),
@@ -359,6 +377,9 @@ impl Objects {
     ) -> Result<T, StoreError> {
         let root = self.root.clone().unwrap_or_default();
         let path = root.display().to_string();
+        // A task that passed its limit runs on in its thread: a system call cannot be called off.
+        // Its result is dropped, and a create-only write that lands late is found by reading back
+        // (O9).
         let work = tokio::task::spawn_blocking(move || work(&root));
         self.within(&path, limit, work).await?.unwrap_or_else(|error| {
             Err(StoreError::Unavailable { path: path.clone(), cause: error.to_string() })
@@ -370,6 +391,7 @@ impl Objects {
     /// # Errors
     /// Any [`StoreError`].
     pub async fn is_folder(&self, path: &str) -> Result<bool, StoreError> {
+        // A bucket has prefixes and no folders.
         if self.root.is_none() {
             return Ok(false);
         }

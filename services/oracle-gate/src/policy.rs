@@ -77,8 +77,8 @@ impl Bucket {
         folders.iter().map(|folder| self.objects(&format!("{folder}/*"))).collect()
     }
 
-    /// The listing of the store's own keys: without it an absent object cannot be told from a
-    /// denied one, and `part-*` cannot be expanded.
+    /// The listing of the store's own keys: without it an absent object cannot be distinguished
+    /// from a denied one, and `part-*` cannot be expanded.
     fn lists(&self, actions: &[&str]) -> Value {
         let mut statement = json!({
             "Sid": "List",

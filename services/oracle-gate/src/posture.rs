@@ -187,6 +187,7 @@ fn reaching_rules(bucket: &Bucket, lifecycle: &Lifecycle) -> Found {
         let filter = rule.filter.as_ref();
         let nested = filter.and_then(|filter| filter.and.as_ref()?.prefix.as_deref());
         let prefix = filter.and_then(|filter| filter.prefix.as_deref()).or(nested);
+        // A rule without a prefix reaches everything.
         let prefix = prefix.or(rule.prefix.as_deref()).unwrap_or_default();
         let kept = bucket.kept_prefixes();
         rule.status == "Enabled"
@@ -213,6 +214,7 @@ fn default_retention(class: Option<&Class>, lock: &ObjectLock) -> Found {
         ));
     };
     let retention = &rule.default_retention;
+    // A year counts as 365 days: never more than it has, so that too short is never long enough.
     let found = retention.days.unwrap_or(0).max(retention.years.unwrap_or(0).saturating_mul(365));
     if class.lock == Demand::Compliance && retention.mode != "COMPLIANCE" {
         return Found::Weak(format!("its mode is not compliance, which class {name} demands"));

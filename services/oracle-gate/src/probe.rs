@@ -85,6 +85,7 @@ async fn has_one_winner(objects: &Objects, path: &str) -> Result<bool, StoreErro
     });
     let mut winners = Vec::new();
     for written in join_all(writers).await {
+        // A writer that failed may have won, so the race says nothing.
         let (created, bytes) = written?;
         if created == Created::New {
             winners.push(bytes);

@@ -169,9 +169,11 @@ impl Profile {
     ) -> Result<Self, ProfileError> {
         let failed = |cause: String| ProfileError { profile: name.to_owned(), cause };
         let (file, folder) = read(name).map_err(failed)?;
+        // Before anything is opened: a profile that may not be lenient is not used in part.
         refuse_leniency(&file).map_err(failed)?;
         let wiring = &file.wiring;
         let expand = |field: &str, text: &str| expand(field, text, &variable).map_err(failed);
+        // The command line or the environment outranks the file: the file may be the built-in one.
         let oracle_root = match (root, &wiring.oracle_root) {
             (Some(root), _) => root,
             (None, Some(text)) => expand("oracle_root", text)?,
@@ -223,6 +225,7 @@ fn read(name: &str) -> Result<(File, Option<std::path::PathBuf>), String> {
     };
     let redacted = |error: serde_yaml_ng::Error| secrets::redact(&error.to_string());
     let value: Value = serde_yaml_ng::from_str(&yaml).map_err(redacted)?;
+    // Before it is read as a profile: errors of that reader would quote the value.
     if let Some(field) = secrets::find(&value) {
         return Err(format!(
             "{field} looks like a secret; a profile holds none, credentials come from the \
@@ -232,6 +235,7 @@ fn read(name: &str) -> Result<(File, Option<std::path::PathBuf>), String> {
     serde_yaml_ng::from_value(value).map(|file| (file, folder)).map_err(redacted)
 }
 
+/// What is relaxed for trying things out must not reach another environment by a copied line (O5).
 fn refuse_leniency(file: &File) -> Result<(), String> {
     let policy = &file.policy;
     if policy.lenient && file.profile_id != LENIENT_ID {
@@ -250,6 +254,7 @@ impl StorePart {
     fn expand(&self, variable: &impl Fn(&str) -> Option<String>) -> Result<S3Settings, String> {
         let text = |field: &str, text: &Option<String>| {
             let value = text.as_ref().map(|text| expand(field, text, variable)).transpose()?;
+            // `${NAME:-}` is the way to leave a field out, so an empty value is none.
             Ok::<_, String>(value.filter(|value| !value.is_empty()))
         };
         let switch = |field: &str, switch: &Option<Switch>| match switch {
@@ -295,6 +300,7 @@ fn expand(
     {
         return Err(format!("wiring.{field} is not one variable with at most a plain fallback"));
     }
+    // An empty variable counts as unset: deployments pass every variable, set or not.
     match variable(name).filter(|value| !value.is_empty()) {
         Some(value) => Ok(value),
         None => fallback.map(str::to_owned).ok_or_else(|| {
@@ -307,6 +313,8 @@ fn part(path: &str, folder: Option<&Path>, lumio: &'static [u8]) -> Result<Vec<u
     if path == "builtin:lumio" {
         return Ok(lumio.to_vec());
     }
+    // Relative to the profile's file and not to the working folder, which a service's manager
+    // picks.
     let path = folder.map_or_else(|| path.into(), |folder| folder.join(path));
     std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }

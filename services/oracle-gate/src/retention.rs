@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn the_most_exact_rule_names_the_class() {
         let part: Part = serde_yaml_ng::from_str(
-            "{classes: {a: {days: 1}, b: {days: 2, lock: governance}, c: {days: 3}}, default_class: a, \
-              pack_roots: {packs: b, packs/x/: c}}",
+            "{classes: {a: {days: 1}, b: {days: 2, lock: governance}, c: {days: 3}}, \
+              default_class: a, pack_roots: {packs: b, packs/x/: c}}",
         )
         .unwrap();
         let retention = Retention::read(part).unwrap();

@@ -33,6 +33,7 @@ use crate::store;
 /// [`Problem::DigestMismatch`] if staged bytes are not the statement's; [`Problem::Unavailable`]
 /// when the same call may complete it later.
 pub async fn seal(gate: &Gate, draft: Draft, now: OffsetDateTime) -> Result<(Sealed, bool), Error> {
+    // Before anything is kept: an intent that no statement bears out would block its attempt.
     Claims::verify(&gate.rules.keys, &draft)?;
     let intent = Intent {
         nonce: hex::encode(rand::random::<[u8; 16]>()),
@@ -45,6 +46,7 @@ pub async fn seal(gate: &Gate, draft: Draft, now: OffsetDateTime) -> Result<(Sea
     };
     let stored = store::open(&gate.db, &intent).await?;
     crash::point("intent.after_row");
+    // By what was signed. Plan, record and trace may differ from call to call; the first are kept.
     let same = stored.draft.statement == intent.draft.statement
         && stored.draft.workflow_id == intent.draft.workflow_id;
     if !same {
@@ -86,7 +88,7 @@ pub async fn settle(gate: &Gate, open: Vec<(RunId, u32)>) -> Result<(), Error> {
             Err(error) => {
                 let error = anyhow::Error::from(error);
                 let cause = format!("{error:#}");
-                tracing::warn!(run.id = %run, attempt, cause, "cannot complete the seal of {run} yet");
+                tracing::warn!(run.id = %run, attempt, cause, "cannot complete the seal yet");
             }
         }
     }
@@ -96,6 +98,7 @@ pub async fn settle(gate: &Gate, open: Vec<(RunId, u32)>) -> Result<(), Error> {
 /// Does whatever is still missing, and records the result.
 async fn complete(gate: &Gate, intent: &Intent) -> Result<Sealed, Error> {
     let _slot = gate.seal_slots.acquire().await.map_err(Error::internal)?;
+    // The intent may be older than this process, and the accepted keys others by now.
     let claims = Claims::verify(&gate.rules.keys, &intent.draft)?;
     let probe = gate.probe(intent.created_at).await?;
     let manifest = pack::manifest(&claims, intent)?;

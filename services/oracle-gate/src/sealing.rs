@@ -102,6 +102,7 @@ pub async fn close(objects: &Objects, order: &Order<'_>) -> Result<Closed, Seali
     if !order.probe.write_once() {
         return Err(SealingError::refused(Reason::StoreNotWriteOnce, probe_text(&order.probe)));
     }
+    // First, since an order that is repeated after its seal was written must change nothing.
     if let Some(bytes) = read(objects, order.root, SEAL_FILE).await? {
         return existing(objects, order, &bytes).await;
     }
@@ -129,6 +130,7 @@ pub async fn close(objects: &Objects, order: &Order<'_>) -> Result<Closed, Seali
     let put = objects.create(&inside(order.root, SEAL_FILE), seal_bytes.clone()).await;
     crash::point("seal.after_write");
     let stored = match put {
+        // Success is believed of the store; of anything else, what can be read back decides.
         Ok(Created::New) => seal_bytes,
         doubtful => match read(objects, order.root, SEAL_FILE).await? {
             Some(stored) => stored,
@@ -138,6 +140,7 @@ pub async fn close(objects: &Objects, order: &Order<'_>) -> Result<Closed, Seali
             }
         },
     };
+    // Judged like any other seal: of two equal orders the nonce says whose it is.
     existing(objects, order, &stored).await
 }
 
@@ -149,6 +152,7 @@ async fn existing(
 ) -> Result<Closed, SealingError> {
     let mismatch = |text: String| SealingError::refused(Reason::SealMismatch, text);
     let seal = SealMarker::parse(seal_bytes).map_err(|error| mismatch(error.to_string()))?;
+    // Compared with what is there, not with what was meant to be there.
     let manifest_bytes = read(objects, order.root, MANIFEST_FILE)
         .await?
         .ok_or_else(|| mismatch("the pack is sealed without a manifest".to_owned()))?;
@@ -166,12 +170,14 @@ async fn existing(
     if seal.status() != order.status {
         return Err(mismatch(format!("it is sealed there as {}", seal.status().as_str())));
     }
+    // Only now that the pack is known to be this one: what is unfinished in another is not ours.
     objects.sweep_unfinished(order.root, order.leftovers).await?;
     Ok(Closed {
         pack_id: seal.pack_id(),
         seal_digest: Digest::of(seal_bytes),
         manifest_digest,
         status: seal.status(),
+        // Another nonce: an equal order was faster, or an earlier process wrote it.
         existed: seal.nonce() != Some(order.nonce),
     })
 }
@@ -187,6 +193,7 @@ async fn put_manifest(
     if let Ok(Created::New) = put {
         return Ok(bytes);
     }
+    // It was there, or the answer was lost: what is stored says which.
     let Some(stored) = read(objects, order.root, MANIFEST_FILE).await? else {
         return match put {
             Err(error) => Err(error.into()),

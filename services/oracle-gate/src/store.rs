@@ -27,6 +27,7 @@ pub async fn migrate(db: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
 /// When the database fails.
 pub async fn open(db: &PgPool, intent: &Intent) -> Result<Intent, Error> {
     let draft = &intent.draft;
+    // The primary key decides between two calls at once, whichever process each of them is in.
     sqlx::query!(
         "INSERT INTO seals (run_id, attempt, statement, shipping, workflow_id, plan, record, nonce,
              policy_rev, catalogue, gate_map, traceparent, created_at)
@@ -48,6 +49,7 @@ pub async fn open(db: &PgPool, intent: &Intent) -> Result<Intent, Error> {
     )
     .execute(db)
     .await?;
+    // Of two calls at once the first row stays, and both go on with what it holds.
     let kept = find(db, draft.run, draft.attempt).await?;
     kept.ok_or_else(|| Error::internal(anyhow::anyhow!("the intent just written is gone")))
 }
@@ -76,6 +78,7 @@ pub async fn find(db: &PgPool, run: RunId, number: u32) -> Result<Option<Intent>
 /// # Errors
 /// When the database fails.
 pub async fn unsettled(db: &PgPool) -> Result<Vec<(RunId, u32)>, Error> {
+    // Oldest first: no attempt waits behind one that came later.
     let rows = sqlx::query!(
         "SELECT run_id, attempt FROM seals WHERE settled_at IS NULL ORDER BY created_at",
     )
@@ -97,6 +100,7 @@ pub async fn settle(
 ) -> Result<(), Error> {
     let mut tx = chassis::postgres::begin(db).await?;
     let check = sealed.check.as_ref();
+    // The condition `settled_at IS NULL` makes a repeated settlement change nothing (R1).
     let settled = sqlx::query!(
         "UPDATE seals SET settled_at = now(), pack_id = $3, seal_digest = $4, manifest_digest = $5,
              seal_status = $6, facts_ref = $7, check_status = $8, check_reasons = $9, existed = $10
@@ -114,6 +118,7 @@ pub async fn settle(
     )
     .execute(&mut *tx)
     .await?;
+    // Of two that completed one intent, one settles it, and only that one publishes.
     if settled.rows_affected() == 1 {
         let result = check.map(|check| check.status.as_str());
         let at = intent.created_at;
@@ -160,6 +165,7 @@ pub async fn announce(
     now: OffsetDateTime,
 ) -> Result<bool, Error> {
     let mut tx = chassis::postgres::begin(db).await?;
+    // By the pack's digest: what others sealed has no row here, and no event.
     let row = sqlx::query_as!(
         Row,
         "SELECT run_id, attempt, statement, shipping, workflow_id, plan, record, nonce, policy_rev,
@@ -255,6 +261,7 @@ impl Row {
     fn result(&self) -> Result<Option<Sealed>, Error> {
         let Some(seal_digest) = &self.seal_digest else { return Ok(None) };
         let needed = |bytes: &Option<Vec<u8>>, name: &str| {
+            // A settled row has every column; an empty one is no digest and is reported as corrupt.
             digest(bytes.as_deref().unwrap_or_default(), name)
         };
         let status = match self.seal_status.as_deref() {

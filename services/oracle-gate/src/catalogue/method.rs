@@ -105,6 +105,7 @@ impl Declared {
             ("sha256_member_digest_concat", None | Some("members_array_order")) => {
                 Law::MemberDigests { from_pack }
             }
+            // What is not known exactly fails whole (O1): another order would be another digest.
             (_, Some(ordering)) => return unknown("ordering", ordering),
             _ => return Ok(Method::Unknown(kind.to_owned())),
         };
@@ -115,6 +116,7 @@ impl Declared {
         let template = |name: &str, text: Option<String>| {
             let text = text.ok_or_else(|| format!("{name} is missing"))?;
             let template = Template::parse(&text).map_err(|wrong| format!("{name}: {wrong}"))?;
+            // A pack could otherwise choose by its content where its own evidence lies.
             if !template.is_decided_by_pins() {
                 return Err(format!("{name}: {text:?} names more than a run's pins"));
             }

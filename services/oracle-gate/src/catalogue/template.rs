@@ -64,15 +64,15 @@ impl Template {
     /// in `/` or `/**` covers the folder and everything below it.
     pub fn covers(&self, path: &str, pins: &Pins) -> bool {
         let deep = self.0.strip_suffix("/**").or_else(|| self.0.strip_suffix('/'));
-        let wanted: Vec<&str> = deep.unwrap_or(&self.0).split('/').collect();
+        let expected: Vec<&str> = deep.unwrap_or(&self.0).split('/').collect();
         let found: Vec<&str> = path.split('/').collect();
-        if found.len() < wanted.len() || (deep.is_none() && found.len() > wanted.len()) {
+        if found.len() < expected.len() || (deep.is_none() && found.len() > expected.len()) {
             return false;
         }
-        let matches = |(wanted, found): (&&str, &&str)| {
-            glob(wanted, pins).is_some_and(|glob| fits(&glob, found))
+        let matches = |(expected, found): (&&str, &&str)| {
+            glob(expected, pins).is_some_and(|glob| fits(&glob, found))
         };
-        wanted.iter().zip(&found).all(matches)
+        expected.iter().zip(&found).all(matches)
     }
 }
 
@@ -132,10 +132,12 @@ fn fits(texts: &[String], name: &str) -> bool {
     };
     let Some(mut rest) = name.strip_prefix(first.as_str()) else { return false };
     for text in middle.iter().filter(|text| !text.is_empty()) {
+        // A wildcard matches one character at least, so the search begins behind the first.
         let Some(start) = rest.char_indices().nth(1).map(|(at, _)| at) else { return false };
         let Some(at) = rest[start..].find(text.as_str()) else { return false };
         rest = &rest[start + at + text.len()..];
     }
+    // Longer than the last text, since the last wildcard needs its character too.
     rest.len() > last.len() && rest.ends_with(last.as_str())
 }
 

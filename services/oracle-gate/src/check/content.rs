@@ -60,6 +60,7 @@ pub async fn plan(
             plan.file(path.as_str(), *length);
         }
         let named: Vec<String> = files.into_iter().map(|(path, _)| path).collect();
+        // A folder as far as that can be known: no pattern, and no file of the inventory.
         let folder =
             pack.filter(|pack| !output.path.has_wildcard() && !pack.names(output.path.in_pack()));
         let below: Vec<String> = folder

@@ -58,6 +58,7 @@ impl Findings {
             Some(Severity::Warn) => Status::Warn,
             Some(Severity::Error) => Status::Fail,
         };
+        // Cut only now: status and codes are of everything that was found.
         let mut kept = 0;
         let mut before = None;
         self.issues.retain(|issue| {

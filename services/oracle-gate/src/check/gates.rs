@@ -61,6 +61,8 @@ pub(crate) async fn check(
         };
         let in_scope = scope::counts(view, gate, receipt, findings);
         if in_scope && receipt.status == GateStatus::Pass {
+            // Noted before its evidence is verified: what fails there is reported as that, not as
+            // missing.
             passed.insert(id.as_str());
             if let Some((reason, text)) = freshness::receipt(subject, receipt) {
                 findings.add(reason, format!("{id}: {text}"));

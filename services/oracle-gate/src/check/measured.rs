@@ -161,6 +161,7 @@ impl Measured {
         let in_runs: BTreeSet<&String> = runs.iter().flatten().collect();
         let files: Vec<(String, Option<u64>)> = plan
             .files
+            // What is in a run is read with its run, and not once more by itself.
             .into_iter()
             .filter(|(path, _)| !self.known.contains_key(path) && !in_runs.contains(path))
             .collect();
@@ -169,6 +170,7 @@ impl Measured {
         let by_word = self.least == Evidence::SizeOnly
             || (self.least == Evidence::StoreSha256 && objects.trusts_checksums());
         let mut tasks = ordered(&runs);
+        // Documents were read already: their bytes are handed over (O15).
         for task in &mut tasks {
             let given = task.files.iter().enumerate();
             let given = given.filter_map(|(at, (path, _))| Some((at, self.documents.get(path)?)));
@@ -251,6 +253,7 @@ fn ordered(runs: &[Vec<String>]) -> Vec<Task> {
     let mut owner: BTreeMap<&str, usize> = BTreeMap::new();
     for (number, run) in runs.iter().enumerate() {
         let mut group = vec![number];
+        // Runs that share a file become one group, which reads the file once for all of them.
         let shared: BTreeSet<usize> =
             run.iter().filter_map(|path| owner.get(path.as_str()).copied()).collect();
         for other in shared {

@@ -117,6 +117,7 @@ impl Outcome {
             Status::Warn => u8::from(fail_on_warn),
             Status::Fail => {
                 let errors = self.issues.iter().filter(|issue| issue.is_error());
+                // The lowest: what is known to be bad (1) outranks what is not known (2).
                 errors.map(|issue| issue.code.row().class.exit()).min().unwrap_or(2)
             }
         }

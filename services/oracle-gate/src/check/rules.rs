@@ -67,6 +67,7 @@ impl Rules {
             require_pack_ref: profile.require_pack_ref,
             require_gate_pass: profile.require_gate_pass,
             max_receipt_age: profile.max_receipt_age,
+            // Lengths alone are what a call has to ask for, even where its profile allows them.
             least_evidence: profile.least_evidence.max(Evidence::StoreSha256),
             trust_store_checksums: profile.trust_store_checksums,
         }

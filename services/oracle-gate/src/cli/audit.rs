@@ -24,9 +24,9 @@ const EXAMPLES: &str = "Examples:
   oracle-gate audit --profile prod --pack-roots-from packs.txt --journal audit.journal --output json
   oracle-gate audit --profile prod --pack-roots-from packs.txt --events --output sarif > audit.sarif
 
-Exit codes: 0 every pack is as it was sealed, 1 a pack is not, 2 nothing is known of a pack and nothing
-bad of another, 3 usage or configuration. Given the journal of an audit that was interrupted, only the
-packs that it did not finish are read again; remove it to begin anew.";
+Exit codes: 0 every pack is as it was sealed, 1 a pack is not, 2 nothing is known of a pack and
+nothing bad of another, 3 usage or configuration. Given the journal of an audit that was
+interrupted, only the packs that it did not finish are read again; remove it to begin anew.";
 
 /// Options of `audit`.
 #[derive(Debug, clap::Args)]
@@ -72,6 +72,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     let mut journal = journal.map(|path| Journal::open(path, &objects, &profile)).transpose()?;
     let rules = Rules::strict(&profile, Vec::new());
     let (objects, meter) = progress::metered(&args.jobs.apply(&objects));
+    // One moment for all packs, however long the audit takes.
     let now = chassis::clock::now();
 
     let mut unpublished = Vec::new();
@@ -110,6 +111,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
         }
         Format::Sarif => escape::json(&log(&outcomes)) + "\n",
     })?;
+    // The lowest: a pack that is bad outranks one of which nothing is known.
     let exits = outcomes.iter().map(|outcome| outcome.exit(false)).filter(|exit| *exit > 0);
     match (exits.min(), unpublished.is_empty()) {
         (Some(exit), true) => Ok(exit),

@@ -16,9 +16,11 @@ const EXAMPLES: &str = "Examples:
   oracle-gate collect --profile prod --staging-days 30 --output json
   oracle-gate collect --profile prod --apply
 
-Without --apply nothing is removed: the plan is printed. A folder goes only if its name is that of a
-staged attempt, the attempt's pack is sealed and pinned by its view, and nothing in it was written for the
-days that are stated. Exit codes: 0 printed or removed, 2 nothing is known, 3 usage or configuration.";
+Without --apply nothing is removed: the plan is printed. A folder goes only if its name is that of
+a staged attempt, the attempt's pack is sealed and pinned by its view, and nothing in it was written
+for the days that are stated.
+
+Exit codes: 0 printed or removed, 2 nothing is known, 3 usage or configuration.";
 
 /// Options of `collect`.
 #[derive(Debug, clap::Args)]

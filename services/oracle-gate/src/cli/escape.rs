@@ -32,6 +32,7 @@ pub(crate) fn json(value: &serde_json::Value) -> String {
     for char in text.chars() {
         if is_hidden(char) {
             let mut units = [0; 2];
+            // JSON escapes are UTF-16: a character beyond the basic plane takes two of them.
             for unit in char.encode_utf16(&mut units) {
                 shown += &format!("\\u{unit:04x}");
             }

@@ -21,8 +21,9 @@ const TOMBSTONE_EXAMPLES: &str = "Examples:
   oracle-gate tombstone --profile prod --pack-root packs/<id> --reason erasure-request \\
       --authority 'data protection officer' --survives digests --events
 
-Exit codes: 0 recorded, 1 refused (PACK_ON_HOLD, PACK_TOMBSTONED, PACK_NOT_SEALED, RETENTION_NOT_OVER),
-2 nothing is known, 3 usage or configuration. The record is written once; no file is removed.";
+Exit codes: 0 recorded, 1 refused (PACK_ON_HOLD, PACK_TOMBSTONED, PACK_NOT_SEALED,
+RETENTION_NOT_OVER), 2 nothing is known, 3 usage or configuration. The record is written once; no
+file is removed.";
 
 const HOLD_EXAMPLES: &str = "Examples:
   oracle-gate hold --profile prod --pack-root packs/<id> --authority legal --matter 'case 7'
@@ -216,9 +217,12 @@ pub(super) fn tombstone(args: &TombstoneArgs) -> Result<u8, Failure> {
     let replacement = replacement
         .map_err(|_| usage("--replacement: expected a pack id of 64 lower hex digits"))?;
     let note = args.note.as_deref().map(|note| bounded("--note", note)).transpose()?;
+    // Refused before the store is touched, so that a wrong option never leaves half an answer.
     recorded.order()?;
     let (profile, objects, root) = recorded.pack.open()?;
     let reason = TombstoneReason::from(args.reason);
+    // The record names the manifest's digest, so that it stays clear what was given a tombstone
+    // after the files are gone.
     let manifest_digest = block_on(async {
         let state = governance::state(&objects, &root).await?;
         if reason == TombstoneReason::RetentionExpired {
@@ -240,6 +244,7 @@ fn expired(profile: &Profile, root: &str, state: &State) -> Result<(), SealingEr
     let Some(class) = profile.retention.class_of(root) else {
         return refused(format!("profile {} names no retention class for {root}", profile.id));
     };
+    // A pack without a seal is refused when the record is made.
     let Some((_, seal)) = &state.seal else { return Ok(()) };
     match seal.sealed_at().map(|sealed_at| class.kept_until(sealed_at)) {
         Some(until) if until <= chassis::clock::now() => Ok(()),
@@ -253,6 +258,7 @@ pub(super) fn hold(args: &HoldArgs) -> Result<u8, Failure> {
     let matter = bounded("--matter", &args.matter)?;
     args.recorded.order()?;
     let (_, objects, root) = args.recorded.pack.open()?;
+    // No event: a hold changes nothing for those who read the pack.
     args.recorded.record(&objects, &root, &Decision::Hold { matter }, None, |record| {
         format!("hold {} is recorded: the pack gets no tombstone before its release", record.number)
     })

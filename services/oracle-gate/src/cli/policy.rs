@@ -41,8 +41,8 @@ const EXAMPLES: &str = "Examples:
   oracle-gate policy --profile prod --document object-lock > lock.json
   oracle-gate policy --profile prod --compare
 
-Exit codes: 0 printed, or the bucket is as the documents say; 1 it is not (BUCKET_POSTURE_WEAK); 2 the
-store does not say; 3 usage or configuration. Nothing is changed in the store.";
+Exit codes: 0 printed, or the bucket is as the documents say; 1 it is not (BUCKET_POSTURE_WEAK);
+2 the store does not say; 3 usage or configuration. Nothing is changed in the store.";
 
 /// Which document is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

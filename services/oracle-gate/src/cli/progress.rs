@@ -55,8 +55,7 @@ fn line(now: &Metered, elapsed: Duration) -> String {
     let rate = u128::from(now.bytes_read) * 1000 / elapsed.as_millis().max(1);
     let rate = bytes(u64::try_from(rate).unwrap_or(u64::MAX));
     let (files, read) = (now.objects_read, bytes(now.bytes_read));
-    // Lengths are known of some files only; those that come on top are never less than nothing
-    // left.
+    // Lengths are known of some files only, so more may be read than was expected.
     let expected = now.bytes_expected.max(now.bytes_read);
     if now.bytes_expected == 0 {
         return format!("{files} files, {read}, {rate}/s");

@@ -89,6 +89,7 @@ pub(super) fn run(args: Args) -> Result<u8, Failure> {
         let mut journal = journal.map(|path| Journal::open(path, &objects, &root)).transpose()?;
         let sealed = seal(&objects, &profile, &args, &view, &root, journal.as_mut(), now).await;
         let sealed = sealed.map_err(|error| failure(&error))?;
+        // Only now: until there is a seal, an interrupted call needs it.
         if let Some(journal) = journal {
             journal.remove();
         }
@@ -192,6 +193,7 @@ async fn seal(
         return Err(SealingError::refused(Reason::StoreNotWriteOnce, probe_text(probe)));
     }
 
+    // With --ensure every byte is compared anew, so that nothing counts as known.
     let known = existing.filter(|_| !args.ensure).map(|existing| existing.known);
     let known = known.unwrap_or_default();
     let inventory = inventory::inventory(objects, root, &listed, &known, journal).await?;
@@ -238,6 +240,7 @@ fn manifest(
         return Err(invalid("the seed is above 2^53 - 1 or the scenario id longer than 256 bytes"));
     }
     let mut manifest = ManifestV1 {
+        // A placeholder: the id follows from all the other fields.
         oracle_pack_id: inventory.digest(),
         world_key: view.world_key(),
         run_id: view.run_id,

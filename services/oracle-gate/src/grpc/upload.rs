@@ -38,6 +38,7 @@ pub(super) async fn receive(
     while let Some(message) = next(&mut stream, idle_limit).await? {
         match (message.item, &mut open) {
             (Some(Item::File(file)), _) => {
+                // A new file ends the one before it.
                 files.extend(open.take().map(close).transpose()?);
                 if files.len() >= Limits::MODULE.files {
                     return Err(Problem::PayloadTooLarge.status("a module has at most 4096 files"));

@@ -42,6 +42,8 @@ impl Credentials {
     /// # Errors
     /// What is missing, by its name.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        // A pair is taken before a file, and half a pair is an error: falling back to the next
+        // source would sign with credentials that the operator did not mean.
         let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(&variable);
         match keys {
             [Some(id), Some(secret)] => {
@@ -66,6 +68,7 @@ impl Credentials {
         }
         if let Some(uri) = variable("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
             let token_file = variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+                // A full URI leads anywhere, so the token that goes there has to be named with it.
                 .ok_or("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE is not set")?;
             return Ok(Self::Container { uri, token_file: Some(token_file) });
         }
@@ -105,6 +108,7 @@ impl Credentials {
 /// One section of the file that S3 clients share.
 fn shared_file(file: &str, profile: &str) -> Result<Credentials, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read it: {error}"))?;
+    // Nothing of the file gets into an error: a line that is not understood may hold a key.
     let (mut here, mut found) = (false, [None, None, None]);
     for line in text.lines().map(str::trim) {
         if let Some(section) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
@@ -114,6 +118,7 @@ fn shared_file(file: &str, profile: &str) -> Result<Credentials, String> {
                 "aws_access_key_id" => 0,
                 "aws_secret_access_key" => 1,
                 "aws_session_token" => 2,
+                // Region, output format and the like are other programs' settings.
                 _ => continue,
             };
             found[location] = Some(value.trim().to_owned());
@@ -145,7 +150,8 @@ mod tests {
         ) {
             let file = tempfile::NamedTempFile::new().unwrap();
             let text = sections.iter().map(|(name, noise, keys)| {
-                let id = if keys & 1 == 1 { format!("aws_access_key_id ={name}-hunter") } else { String::new() };
+                let id = format!("aws_access_key_id ={name}-hunter");
+                let id = if keys & 1 == 1 { id.as_str() } else { "" };
                 let secret = if keys & 2 == 2 { "aws_secret_access_key = hunter" } else { "" };
                 format!("[{name}]\n{noise}\n{id}\n{secret}\n")
             });

@@ -39,6 +39,7 @@ impl Objects {
     /// so, and only of a store that was shown to refuse a wrong one.
     #[must_use]
     pub fn trusting_checksums(&self, trusts: bool) -> Self {
+        // A folder keeps no checksums that could be trusted.
         Self { trusts_checksums: trusts && self.bucket.is_some(), ..self.clone() }
     }
 

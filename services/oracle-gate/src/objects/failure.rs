@@ -285,6 +285,7 @@ pub(super) fn from_status(path: &str, status: u16, code: &str) -> StoreError {
         (429, _) | (_, "SlowDown" | "Throttling" | "RequestLimitExceeded" | "TooManyRequests") => {
             StoreError::Throttled { path }
         }
+        // A 503 without a code is overload as well.
         (503, "" | "ServiceUnavailable") => StoreError::Throttled { path },
         (409, _) => StoreError::Conflict { path },
         (421 | 300..=399, _) => refused(Refusal::Region),

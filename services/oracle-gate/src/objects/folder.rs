@@ -207,6 +207,7 @@ pub(super) fn create(root: &Path, path: &str, bytes: &[u8]) -> Result<Put, Store
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = openat(&folder, part.as_str(), flags, Mode::from_raw_mode(0o666)).map_err(failed)?;
     let mut file = File::from(fd);
+    // On the disk before it gets its name, so that the name never leads to half a file.
     let linked = match file.write_all(bytes).and_then(|()| file.sync_all()) {
         Ok(()) => linkat(&folder, part.as_str(), &folder, name, AtFlags::empty()),
         Err(error) => {
@@ -277,6 +278,7 @@ pub(super) fn remove(root: &Path, folder: &str, files: &[String]) -> Result<(), 
         let parent_fd = open(parent).map_err(|errno| failed(&path, errno))?;
         unlinkat(&parent_fd, name, AtFlags::empty()).map_err(|errno| failed(&path, errno))?;
         let mut at = parent;
+        // Up to the first that is known: those above it are known as well.
         while at.len() > folder.len() && folders.insert(at.to_owned()) {
             at = at.rsplit_once('/').map_or(folder, |(above, _)| above);
         }
@@ -313,7 +315,7 @@ pub(super) struct Entries {
 pub(super) fn entries(
     root: &Path,
     folder: &str,
-    wanted: impl Fn(&[u8]) -> bool,
+    matches: impl Fn(&[u8]) -> bool,
 ) -> Result<Entries, StoreError> {
     let mut found = Entries { files: Vec::new(), folders: Vec::new(), odd: Vec::new() };
     let at: PathBuf = if folder.is_empty() { root.to_owned() } else { root.join(folder) };
@@ -325,7 +327,7 @@ pub(super) fn entries(
     for entry in opened {
         let entry = entry.map_err(|error| from_io(folder, &error))?;
         let name = entry.file_name();
-        if !wanted(name.as_encoded_bytes()) {
+        if !matches(name.as_encoded_bytes()) {
             continue;
         }
         let shown = match folder {

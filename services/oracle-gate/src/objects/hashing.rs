@@ -122,8 +122,8 @@ enum Event {
 }
 
 impl Objects {
-    /// Hashes every file of every task. `each` hears of a file as soon as its digest is known: by
-    /// the numbers of the task and of the file in it.
+    /// Hashes every file of every task. `each` is called for a file as soon as its digest is known,
+    /// with the numbers of the task and of the file in it.
     pub async fn hash_all(
         &self,
         tasks: Vec<Task>,
@@ -159,13 +159,14 @@ impl Objects {
                         take(event);
                     }
                 }
+                // What was sent after the last look.
                 while let Ok(event) = events.try_recv() {
                     take(event);
                 }
                 false
             }
         };
-        // Whatever nothing was heard of is not known.
+        // What no worker has answered is not known.
         let missing = |path: &String| match timed_out {
             true => StoreError::Timeout { path: path.clone() },
             false => StoreError::Unavailable {
@@ -205,6 +206,7 @@ impl Objects {
             let (shared, to) = (Arc::clone(&shared), to.clone());
             tokio::task::spawn_blocking(move || work(&shared, &to));
         }
+        // The channel ends with the last worker only once this end is gone.
         drop(to);
         let mut before = 0;
         loop {
@@ -287,6 +289,7 @@ impl Objects {
         let bytes = self.within(path, self.timeouts.call, first.bytes()).await?;
         let bytes = bytes.map_err(|error| classify(path, &error))?;
         let changed = || StoreError::Changed { path: path.to_owned() };
+        // A first range of another length is of another version than the length that came with it.
         if bytes.len() as u64 != RANGE.min(length) {
             return Err(changed());
         }
@@ -332,6 +335,7 @@ impl Objects {
 fn work(shared: &Shared, to: &mpsc::UnboundedSender<Event>) {
     let mut buffer = vec![0; BLOCK];
     loop {
+        // Relaxed: each number is given out once, and orders nothing else.
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
         let Some(task) = shared.tasks.get(number) else { return };
         let mut runs = Runs::new(task);

@@ -216,7 +216,7 @@ impl Objects {
     }
 
     /// Removes what writes of this program that were cut left in a pack's folder ([`Leftovers`]):
-    /// no reader of the store sees it, but whoever looks at the folder does.
+    /// no reader of the store sees it, but a look at the folder does.
     pub(crate) async fn sweep_unfinished(
         &self,
         prefix: &str,
@@ -316,6 +316,7 @@ fn work(top: &Path, leftovers: Leftovers, waiting: &Mutex<Waiting>, changed: &Co
             }
             now = changed.wait(now).unwrap_or_else(PoisonError::into_inner);
         };
+        // Counted before the lock is given up, or the others would take the walk for finished.
         now.reading += 1;
         drop(now);
 
@@ -329,7 +330,7 @@ fn work(top: &Path, leftovers: Leftovers, waiting: &Mutex<Waiting>, changed: &Co
                 now.listing.entries.append(&mut listing.entries);
                 now.listing.odd.append(&mut listing.odd);
                 if now.listing.entries.len() > MAX_LISTED {
-                    // Told by whoever asked; what is left is not walked.
+                    // Whoever asked reports it; what is left is not walked.
                     now.folders.clear();
                 }
             }

@@ -106,6 +106,9 @@ impl Source {
                     path: path.to_owned(),
                     cause: "reading it was broken off".to_owned(),
                 };
+                // Out of its place while a thread reads from it: a caller that is dropped meanwhile
+                // leaves none, and the next read fails instead of going on from an unknown
+                // position.
                 let file = slot.take().ok_or_else(broken)?;
                 let read = tokio::task::spawn_blocking(move || {
                     let mut block = Vec::with_capacity(folder::BLOCK);

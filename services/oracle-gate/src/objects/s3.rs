@@ -200,6 +200,7 @@ fn client(
             base: 2.0,
         },
         max_retries: timeouts.retries,
+        // The last try begins early enough to end within the limit of the call.
         retry_timeout: timeouts.call / 2,
     };
     let mut builder = AmazonS3Builder::new()

@@ -108,6 +108,7 @@ impl HttpService for TimedClient {
             status if status.is_redirection() => StatusCode::MISDIRECTED_REQUEST,
             status => status,
         };
+        // The body was cut down, so it no longer has the length that was announced.
         parts.headers.remove(CONTENT_LENGTH);
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::from(code)))
     }

@@ -44,8 +44,8 @@ reasons! {
         "the pack has a tombstone: it must not be read any more, whatever is left of it"
         => "read the pack that replaces it, if its tombstone names one";
     PackRecordInvalid "PACK_RECORD_INVALID" Invalid:
-        "a record about the pack is none, or does not follow the one before it, so that the pack may \
-         have a tombstone"
+        "a record about the pack is none, or does not follow the one before it, so that the pack \
+         may have a tombstone"
         => "quarantine the pack; restore its `_records` from a copy";
     #[lenient]
     PackNotSealed "PACK_NOT_SEALED" Invalid:
@@ -81,22 +81,23 @@ reasons! {
         => "quarantine the pack: it was sealed again";
     PackFileChanged "PACK_FILE_CHANGED" Invalid:
         "a sealed file has other bytes"
-        => "quarantine the pack: a sealed pack is never edited, not by hand either; restore it from a copy \
-            that verifies";
+        => "quarantine the pack: a sealed pack is never edited, not by hand either; restore it \
+            from a copy that verifies";
     PackFileAdded "PACK_FILE_ADDED" Invalid:
         "the pack holds a file that was not sealed"
-        => "find out who writes there; a sealed pack is never edited: remove the file, or seal it in \
-            a new pack";
+        => "find out who writes there; a sealed pack is never edited: remove the file, or seal it \
+            in a new pack";
     PackFileMissing "PACK_FILE_MISSING" Invalid:
         "a sealed file is gone"
-        => "quarantine the pack: a sealed pack is never edited, not by hand either; restore it from a copy \
-            that verifies";
+        => "quarantine the pack: a sealed pack is never edited, not by hand either; restore it \
+            from a copy that verifies";
     PackResealed "PACK_RESEALED" Invalid:
         "the store keeps an earlier version or a deletion of the pack's seal or manifest"
         => "quarantine the pack; compare the versions, and find out who deleted the first";
     RetentionBelowClass "RETENTION_BELOW_CLASS" Invalid:
         "the store's lock is shorter or weaker than the pack's retention class demands"
-        => "lengthen the lock of the objects, and the bucket's default retention; or correct the class";
+        => "lengthen the lock of the objects, and the bucket's default retention; or correct the \
+            class";
     LocatorNotInPack "LOCATOR_NOT_IN_PACK" Invalid:
         "the output's file is not in its pack's inventory"
         => "seal it in a new pack";

@@ -27,6 +27,7 @@ impl Claims {
     /// # Errors
     /// [`Problem::StatementInvalid`] or [`Problem::InvalidRequest`], with what is wrong.
     pub fn verify(keys: &[VerifyingKey], draft: &Draft) -> Result<Self, Error> {
+        // First the signature, then what is said: nothing unsigned is looked at.
         let (statement, _) = ExecutionStatement::open(&draft.statement, keys)
             .map_err(|error| invalid("execution", &error))?;
         let execution = statement.into_predicate();
@@ -38,6 +39,8 @@ impl Claims {
         if let Some((wrong, _)) = of_this_run.into_iter().find(|(_, holds)| !holds) {
             return Err(Error::refused(Problem::StatementInvalid, wrong));
         }
+        // Names are checked here, before a row exists: a path that cannot be sealed would fail on
+        // every repeat.
         for output in &execution.outputs {
             seal::path::check_output(&output.path)
                 .map_err(|error| Error::refused(Problem::StatementInvalid, error.to_string()))?;
@@ -51,6 +54,8 @@ impl Claims {
             return Err(Error::refused(Problem::StatementInvalid, text));
         }
         let claims = Self { execution, shipping };
+        // A failed run is sealed too, as evidence; a verdict and drafts are needed for outputs
+        // alone.
         if claims.passed() {
             claims.needs_a_verdict()?;
             drafts(draft)?;
@@ -79,6 +84,7 @@ impl Claims {
 }
 
 fn shipping(keys: &[VerifyingKey], draft: &Draft) -> Result<Option<Shipping>, Error> {
+    // Empty is protobuf's "not given".
     if draft.shipping.is_empty() {
         return Ok(None);
     }
@@ -89,8 +95,7 @@ fn shipping(keys: &[VerifyingKey], draft: &Draft) -> Result<Option<Shipping>, Er
 }
 
 fn invalid(which: &str, error: &StatementError) -> Error {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    let text = format!("{which} statement: {error}{}", cause.unwrap_or_default());
+    let text = format!("{which} statement: {}", wire::causes(error));
     Error::refused(Problem::StatementInvalid, text)
 }
 

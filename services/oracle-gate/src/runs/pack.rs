@@ -39,6 +39,7 @@ pub fn manifest(claims: &Claims, intent: &Intent) -> Result<ManifestV1, Error> {
     let inventory = Tree::new(files(claims, intent), &Limits::PACK)
         .map_err(|error| Error::refused(Problem::StatementInvalid, error.to_string()))?;
     let mut manifest = ManifestV1 {
+        // A placeholder: the id follows from all the other fields.
         oracle_pack_id: execution.module_digest,
         world_key: WorldKey {
             manifest_fingerprint: execution.module_digest,

@@ -38,6 +38,7 @@ pub async fn publish(
     let view = view(claims, intent, sealed, &name)?;
     let bytes = view.to_bytes().map_err(Error::internal)?;
     let objects = &gate.objects;
+    // What the view names is there before the view is.
     create_equal(objects, &view.plan_ref, intent.draft.plan.clone()).await?;
     create_equal(objects, &view.record_ref, intent.draft.record.clone()).await?;
     create_equal(objects, &facts_ref, Bytes::from(bytes)).await?;
@@ -94,6 +95,7 @@ fn view(
             revision: intent.policy_rev.clone(),
             content_digest: intent.gate_map,
         },
+        // A placeholder: the hash is over all the other fields.
         bundle_hash: sealed.seal_digest,
         plan_ref: format!("sr/run_plan/{name}.json"),
         record_ref: format!("sr/run_record/{name}.jsonl"),

@@ -107,6 +107,7 @@ async fn compare(
     let vouched =
         flag::parse(&flag, &bundle.digest_field).map_err(|text| invalid(&places.flag, &text))?;
     let stated = receipt.digest.map(|digest| digest.hex);
+    // A receipt only repeats what the flag says; the bundle itself decides.
     if let Some(stated) = stated.filter(|stated| *stated != vouched) {
         return Err(mismatch(format!("the receipt has digest {stated}, the flag {vouched}")));
     }
@@ -187,6 +188,7 @@ fn files(pack: &Pack, bundle: &Bundle, places: &Places) -> Result<Vec<Input>, Fa
         let text = format!("{} holds no file", places.root);
         return Err(Fault::Bad(Reason::GateEvidenceMissing, text));
     }
+    // By bytes: the order is a part of the digest, and must be the same for every reader.
     inputs.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     Ok(inputs)
 }
@@ -206,6 +208,8 @@ fn indexed(
     let mut inputs = Vec::new();
     for member in members {
         let name = contained(&member.path)?;
+        // Digests that are only stated are all counted; the exclusion is about files that are
+        // hashed.
         if !matches!(law, Law::MemberDigests { .. }) && excluded(bundle, name) {
             continue;
         }

@@ -49,6 +49,7 @@ pub(super) async fn verify(
         findings.add(Reason::GateMethodUnknown, format!("{id}: {kind}"));
         return;
     }
+    // Without a key nothing can be verified, and nothing passes for being empty (O12).
     if matches!(gate.method, Method::Statement { .. }) && subject.rules.keys.is_empty() {
         findings.add(Reason::GateKeysMissing, id.as_str());
         return;

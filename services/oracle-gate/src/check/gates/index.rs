@@ -35,6 +35,7 @@ pub(super) fn parse(bytes: &[u8], digest_field: &str) -> Result<Vec<Member>, Str
         }
         _ => Vec::new(),
     };
+    // Exactly one list: of two, nothing says which one counts.
     let items = match (lists.pop(), lists.pop()) {
         (Some(items), None) => items,
         (None, _) => return Err("it lists no members".to_owned()),
@@ -55,6 +56,7 @@ pub(super) fn parse(bytes: &[u8], digest_field: &str) -> Result<Vec<Member>, Str
 fn member(item: &Value, digest_field: &str) -> Result<Member, String> {
     let path = item.get("path").and_then(Value::as_str).ok_or("a member has no path")?;
     let mut sha256 = None;
+    // A digest may be under any of these names; all that are there have to agree.
     for name in [digest_field].into_iter().chain(DIGESTS) {
         let Some(stated) = item.get(name) else { continue };
         let digest = stated.as_str().and_then(|hex| hex.parse::<Digest>().ok());

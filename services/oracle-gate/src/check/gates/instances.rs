@@ -80,6 +80,7 @@ fn wrong(view: &RunFactsView, receipt: &InstanceReceipt) -> Option<String> {
         locator.output_id == receipt.output_id
             && target.output_id == receipt.output_id
             && locator.path == target.path
+            // A locator without a digest is proven by nothing.
             && locator.content_digest == Some(receipt.target_digest)
             && target.content_digest.is_none_or(|digest| digest == receipt.target_digest)
     });

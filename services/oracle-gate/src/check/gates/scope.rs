@@ -14,6 +14,7 @@ pub(super) fn counts(
     findings: &mut Findings,
 ) -> bool {
     let id = receipt.gate_id.as_str();
+    // First, since a FAIL about another run says nothing of this one (O7).
     if let Some(pin) = foreign_pin(view, &receipt.scope) {
         findings.add(Reason::GateScopeMismatch, format!("{id}: {pin} is not the run's"));
         return false;

@@ -91,14 +91,7 @@ fn open<P: Predicate>(rules: &Rules, envelope: &[u8]) -> Result<Statement<P>, Wr
         Err(StatementError::Envelope(error @ DsseError::Untrusted(_))) => {
             Err((Reason::GateEvidenceUntrusted, error.to_string()))
         }
-        Err(error) => Err((Reason::GateEvidenceUntrusted, chain(&error))),
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
+        Err(error) => Err((Reason::GateEvidenceUntrusted, wire::causes(&error))),
     }
 }
 
@@ -125,6 +118,8 @@ fn execution(
     let authorised =
         outputs.iter().filter(|output| gate.authorizes_outputs.contains(&output.locator.output_id));
     for output in authorised {
+        // The statement's paths begin below `outputs/`; a file elsewhere has no name there, and
+        // fails.
         let in_pack = output.path.in_pack();
         let name = in_pack.strip_prefix("outputs/").unwrap_or_default();
         let named = stated.outputs.iter().find(|output| output.path == name);

@@ -8,8 +8,8 @@ use crate::cli::escape::line;
 /// One line, keys sorted.
 pub(in crate::cli) fn json(outcome: &Outcome) -> Value {
     let listed = |errors: bool| -> Vec<String> {
-        let wanted = outcome.issues.iter().filter(|issue| issue.is_error() == errors);
-        wanted.map(|issue| format!("{}:{}", issue.code.code(), issue.detail)).collect()
+        let issues = outcome.issues.iter().filter(|issue| issue.is_error() == errors);
+        issues.map(|issue| format!("{}:{}", issue.code.code(), issue.detail)).collect()
     };
     json!({
         "status": outcome.status,

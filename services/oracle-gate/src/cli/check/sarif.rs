@@ -57,6 +57,7 @@ fn rule(reason: Reason) -> Value {
 
 fn result(outcome: &Outcome, issue: &Issue) -> Value {
     let code = issue.code.code();
+    // By what an issue is about, not by its place, so that a later log's issue is known again.
     let about = format!("{code}\n{}\n{}", outcome.details.run_facts_ref, issue.detail);
     json!({
         "ruleId": code,

@@ -130,6 +130,7 @@ impl Journal {
         let entries = lines.filter_map(|line| serde_json::from_slice::<Entry>(&line).ok());
         let entries = entries.filter(Entry::is_whole);
         let known = entries.map(|entry| (entry.path.clone(), entry)).collect();
+        // After a line that was cut, the next one begins on its own.
         file.write_all(b"\n").map_err(|error| error.to_string())?;
         Ok(Self { known, file, path: path.to_owned() })
     }

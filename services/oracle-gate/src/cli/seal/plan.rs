@@ -34,6 +34,7 @@ pub(super) async fn files(objects: &Objects, root: &str) -> Result<Vec<Entry>, S
         let text = format!("{root} is where stores are probed: what lies there is removed");
         return Err(not_clean(text));
     }
+    // Every folder above, the oracle root included.
     for (at, _) in root.match_indices('/').chain((!root.is_empty()).then_some((0, ""))) {
         let above = &root[..at];
         if objects.read(&inside(above, SEAL_FILE), MAX_DOCUMENT_BYTES).await?.is_some() {
@@ -208,6 +209,7 @@ pub(super) async fn existing(
         return Ok(Some(existing));
     };
     let marker = SealMarker::parse(&marker).ok();
+    // A manifest that its seal does not bind says nothing.
     let bound = marker.and_then(|marker| marker.manifest_digest());
     let Some(sealed) =
         Manifest::parse(&manifest).ok().filter(|_| bound == Some(Digest::of(&manifest)))
