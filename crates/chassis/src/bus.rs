@@ -81,6 +81,7 @@ impl Bus {
         }
         let (options, address) = options(url)?;
         let client = options
+            // The client is there at once and connects in the background (R15).
             .retry_on_initial_connect()
             .connection_timeout(ACK_TIMEOUT)
             .reconnect_delay_callback(reconnect_delay)
@@ -130,6 +131,7 @@ impl Bus {
     pub async fn ensure_stream(&self, family: Family) -> Result<(), BusError> {
         self.probe().map_err(|_| BusError::Away)?;
         let stream = family.stream(&self.prefix);
+        // For a stream that is made here: one that exists keeps what its operator set.
         let config = Config {
             name: stream.clone(),
             subjects: vec![family.filter(&self.prefix)],
@@ -163,9 +165,7 @@ impl Bus {
         if body.len() > MAX_EVENT_BYTES {
             return Err(BusError::TooLarge(body.len()));
         }
-        let of = |family: &Family| family.filter(&self.prefix);
-        let mut families = Family::ALL.into_iter();
-        let family = families.find(|family| subject.starts_with(of(family).trim_end_matches('>')));
+        let family = self.family_of(subject);
         if let Some(family) = family
             && !self.ensured().contains(&family)
         {
@@ -187,9 +187,7 @@ impl Bus {
     ///
     /// As [`Bus::publish`].
     pub async fn publish_again(&self, subject: &str, body: Bytes) -> Result<(), BusError> {
-        let of = |family: &Family| family.filter(&self.prefix);
-        let mut families = Family::ALL.into_iter();
-        let family = families.find(|family| subject.starts_with(of(family).trim_end_matches('>')));
+        let family = self.family_of(subject);
         if let Some(family) = family {
             self.ensure_stream(family).await?;
         }
@@ -205,6 +203,7 @@ impl Bus {
     pub async fn provide(self, family: Family, stop: CancellationToken) -> anyhow::Result<()> {
         let mut failures = 0;
         while let Err(error) = self.ensure_stream(family).await {
+            // Said once, and not at the first failure, which is usual while everything starts.
             if failures == 1 {
                 warn!("a stream could not be made yet: {error}");
             }
@@ -218,7 +217,17 @@ impl Bus {
     }
 
     fn ensured(&self) -> MutexGuard<'_, HashSet<Family>> {
+        // What was seen stays true after a panic.
         self.ensured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The family whose stream keeps `subject`; `None` for a subject that is none of ours.
+    fn family_of(&self, subject: &str) -> Option<Family> {
+        let holds = |family: &Family| {
+            let filter = family.filter(&self.prefix);
+            subject.starts_with(filter.trim_end_matches('>'))
+        };
+        Family::ALL.into_iter().find(holds)
     }
 
     async fn send(
@@ -237,6 +246,7 @@ impl Bus {
         // The event's own `traceparent` says what made it true; this one leads on from the
         // publishing.
         headers.insert("traceparent", telemetry::traceparent());
+        // The first wait is for the message to leave, the second for the stream to have it.
         let ack = self.jetstream.publish_with_headers(subject.to_owned(), headers, body);
         ack.await.map_err(BusError::Unconfirmed)?.await.map_err(BusError::Unconfirmed)?;
         Ok(())
@@ -262,7 +272,7 @@ fn options(url: &str) -> anyhow::Result<(ConnectOptions, ServerAddr)> {
 }
 
 /// User and password as they are: within a URL they are escaped (RFC 3986, section 2.1). `None` if
-/// what they stand for is not UTF-8.
+/// what they mean is not UTF-8.
 fn credentials(url: &url::Url) -> Option<(String, Option<String>)> {
     let plain = |escaped: &str| {
         percent_decode_str(escaped).decode_utf8().ok().map(|text| text.into_owned())

@@ -69,6 +69,7 @@ pub fn confine(read: &[&Path], write: &[&Path]) -> Result<Confinement, ConfineEr
     if threads > 1 {
         return Err(ConfineError::Threads(threads));
     }
+    // The rules below pass over a folder that is not there, and each write would fail much later.
     if let Some(missing) = write.iter().find(|path| !path.exists()) {
         return Err(ConfineError::Missing((*missing).to_owned()));
     }
@@ -79,6 +80,7 @@ pub fn confine(read: &[&Path], write: &[&Path]) -> Result<Confinement, ConfineEr
 /// newer concerns devices and the network.
 fn restrict(read: &[&Path], write: &[&Path]) -> Result<Confinement, RulesetError> {
     let (reads, all) = (AccessFs::from_read(ABI::V3), AccessFs::from_all(ABI::V3));
+    // The crate asks for as much as the kernel has, and its status says how much that was.
     let status = Ruleset::default()
         .handle_access(all)?
         .create()?

@@ -39,7 +39,7 @@ pub struct Credentials {
 ///
 /// # Errors
 ///
-/// When `url` is not `http://host:port` or `token` cannot stand in a header. Encrypted transport
+/// When `url` is not `http://host:port` or `token` holds what a header cannot. Encrypted transport
 /// between services is the deployment's (a mesh or a private network).
 pub fn client(url: &str, token: Option<&Secret>) -> anyhow::Result<Client> {
     let endpoint = Endpoint::from_shared(url.to_owned()).ok();

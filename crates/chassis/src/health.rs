@@ -97,6 +97,7 @@ impl Health {
             let fresh = Check { ok: false, needed: false, detail: None, since: clock::now() };
             let check = snapshot.checks.entry(name.to_owned()).or_insert(fresh);
             let (ok, detail) = (answer.is_ok(), answer.err());
+            // Only a change is logged: the same answer comes every few seconds.
             if check.ok != ok {
                 check.since = clock::now();
                 match &detail {
@@ -143,6 +144,7 @@ impl Health {
         let mut ticks = tokio::time::interval(interval);
         loop {
             tokio::select! {
+                // The first tick is at once.
                 _ = ticks.tick() => {}
                 () = stop.cancelled() => break,
             }
@@ -197,6 +199,7 @@ impl Health {
     }
 
     fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+        // Subscribers wake by a change alone, not by every probe.
         self.0.send_if_modified(|snapshot| {
             let before = snapshot.clone();
             change(snapshot);

@@ -107,6 +107,7 @@ pub async fn serve(
         });
     }
 
+    // At once, so that new connections are refused and do not wait for a server that stops.
     drop(listener);
     connections.close();
     if timeout(limits.grace, connections.wait()).await.is_err() {
@@ -145,6 +146,7 @@ async fn connection(
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = stop.cancelled() => {
+            // Answers the request that has begun, and takes no other on this connection.
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -176,6 +178,7 @@ where
     let late = || io::Error::new(io::ErrorKind::TimedOut, "the body did not arrive in time");
     stream::unfold((body, None::<Instant>), move |(mut body, ends_at)| async move {
         let ends_at = ends_at.unwrap_or_else(|| Instant::now() + whole);
+        // Whichever is shorter: the pause, or what is left for the body as a whole.
         let left = ends_at.saturating_duration_since(Instant::now());
         let piece = match timeout(pause.min(left), body.next()).await {
             Ok(piece) => piece?.map_err(io::Error::other),

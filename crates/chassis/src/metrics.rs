@@ -35,7 +35,7 @@ pub fn publish_failures() -> &'static Counter<u64> {
     &COUNTER
 }
 
-/// `lumio.database.errors` (errors): statements that failed where a caller is told, by `kind`
+/// `lumio.database.errors` (errors): statements whose failure reached a caller, by `kind`
 /// (see [`crate::postgres::Kind`]).
 pub fn database_errors() -> &'static Counter<u64> {
     static COUNTER: LazyLock<Counter<u64>> = LazyLock::new(|| {

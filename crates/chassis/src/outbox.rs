@@ -26,7 +26,7 @@ use crate::{metrics, telemetry};
 
 /// How many events are positioned at once.
 const BATCH: i64 = 64;
-/// The channel on which Postgres tells the relays of a commit.
+/// The channel on which Postgres notifies the relays of a commit.
 const CHANNEL: &str = "lumio_outbox";
 /// How long the relay sleeps when nothing waits. Commits wake it by [`CHANNEL`]; this only bounds
 /// what a notification lost with its connection can cost.
@@ -193,6 +193,7 @@ async fn lead(
     while !stop.is_cancelled() {
         let published = publish_batch(&mut conn, bus, stop).await?;
         if *failures > 0 {
+            // Only here: winning the lead is no proof that the bus takes anything.
             info!("events flow again");
             *failures = 0;
         }
@@ -200,7 +201,7 @@ async fn lead(
             tokio::select! {
                 () = sleep(POLL) => {}
                 // An error of this connection is one of the database: the relay starts again.
-                heard = commits.recv() => drop(heard?),
+                notified = commits.recv() => drop(notified?),
                 () = stop.cancelled() => {}
             }
         }
@@ -226,6 +227,7 @@ async fn publish_batch(
     position(conn).await?;
     let mut confirmed = Vec::new();
     let mut outcome = Ok(());
+    // One after another: a later event must not overtake one that failed.
     for event in waiting(conn).await? {
         if stop.is_cancelled() {
             break;
@@ -237,6 +239,7 @@ async fn publish_batch(
         }
         confirmed.push(event.id);
     }
+    // Before the failure is returned, so that what was confirmed is not published again.
     if !confirmed.is_empty() {
         mark(conn, &confirmed).await?;
         metrics::events_published().add(confirmed.len() as u64, &[]);
@@ -273,6 +276,7 @@ async fn publish_one(bus: &Bus, subject: String, id: &str, body: String) -> Resu
 
 /// Draws the next positions for what is committed and has none, in the order of putting.
 async fn position(conn: &mut PgConnection) -> sqlx::Result<()> {
+    // Positions are drawn over rows in order, so they rise with the ids of one batch.
     sqlx::query!(
         "UPDATE outbox SET position = drawn.position
          FROM (

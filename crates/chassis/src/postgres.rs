@@ -172,6 +172,7 @@ pub async fn migrate(db: &PgPool, migrations: &Migrator) -> Result<(), MigrateEr
     if current {
         return Ok(conn.close().await?);
     }
+    // For this connection alone, which is closed at the end.
     for (name, _) in BOUNDS {
         let lift = sqlx::query("SELECT set_config($1, '0', false)");
         lift.bind(name).execute(&mut conn).await?;
@@ -198,6 +199,7 @@ async fn is_current(conn: &mut PgConnection, migrations: &Migrator) -> sqlx::Res
     let mut expected: Vec<_> =
         steps.map(|step| (step.version, step.checksum.to_vec(), true)).collect();
     expected.sort_by_key(|(version, ..)| *version);
+    // Checksums too: a changed migration is not current, and the driver then refuses it by name.
     Ok(applied == expected)
 }
 
@@ -250,10 +252,14 @@ pub fn kind(error: &sqlx::Error) -> Kind {
     use sqlx::Error;
     match error {
         Error::Database(refusal) => match refusal.code().as_deref() {
+            // In turn: unique violation; lock not available, deadlock, serialisation failure; query
+            // cancelled by its timeout; too many connections.
             Some("23505") => Kind::Duplicate,
             Some("55P03" | "40P01" | "40001") => Kind::Lock,
             Some("57014") => Kind::Timeout,
             Some("53300") => Kind::Exhausted,
+            // Connection, shutdown, system error, login; and a transaction that was idle for too
+            // long.
             Some(code)
                 if ["08", "57P", "58", "28", "25P03"]
                     .iter()

@@ -36,8 +36,7 @@ pub struct Refilled {
 }
 
 /// Publishes again what was published before, in the same order, from `from` to the newest event.
-/// With
-/// `dry_run` it only counts.
+/// With `dry_run` it only counts.
 ///
 /// These messages carry no `Nats-Msg-Id`: the server remembers the ids of a stream's messages for
 /// some time, also of messages that it lost, and would confirm a repeat without keeping it. So they
@@ -56,6 +55,7 @@ pub async fn refill(db: &PgPool, bus: &Bus, from: From, dry_run: bool) -> anyhow
                 "SELECT min(position) FROM outbox WHERE created_at >= $1",
                 time,
             );
+            // NULL: nothing was put since then.
             let Some(first) = first.fetch_one(db).await? else {
                 return Ok(Refilled::default());
             };
@@ -88,6 +88,7 @@ pub async fn refill(db: &PgPool, bus: &Bus, from: From, dry_run: bool) -> anyhow
             refilled.events += 1;
             refilled.first = refilled.first.or(Some(position));
             refilled.last = Some(position);
+            // By position and not by offset, so that events put meanwhile neither shift nor repeat.
             next = position + 1;
         }
     }

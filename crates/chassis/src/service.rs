@@ -60,10 +60,12 @@ impl Service {
         let mut running = self.tasks.running.lock().unwrap_or_else(PoisonError::into_inner);
         let label = name.clone();
         let handle = tokio::spawn(async move {
+            // Nothing waits for the handle, so an uncaught panic would end the task without a word.
             let ended = AssertUnwindSafe(task).catch_unwind().await;
             let ended = ended.unwrap_or_else(|_| Err(anyhow!("it panicked")));
             if let Err(cause) = ended {
                 error!(task = %label, "task {label} failed: {cause:#}");
+                // Kept before the others are stopped: what they say then is mostly an echo of it.
                 tasks.fail(cause.context(format!("task {label} failed")));
                 stop.cancel();
             }
@@ -151,6 +153,7 @@ impl Tasks {
 
     async fn all_gone(&self) {
         loop {
+            // Registered before the look: a task that ends between look and wait is not missed.
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();

@@ -67,7 +67,7 @@ pub struct Telemetry {
 /// Where telemetry goes, and under which name.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// The collector (OTLP over gRPC); none is told of anything if absent.
+    /// The collector (OTLP over gRPC); nothing is exported if absent.
     pub endpoint: Option<String>,
     /// Certificates to trust besides the public ones.
     pub certificate: Option<PathBuf>,
@@ -130,8 +130,8 @@ pub fn init_with(
     // debug. It is only there when spans are exported: without it, sqlx does not even make them.
     let tracer = telemetry.traces.tracer(service);
     let statements = telemetry.exports.then(|| {
-        let wanted = Targets::new().with_target("sqlx::query", LevelFilter::DEBUG);
-        statements::StatementSpans::new(tracer.clone()).with_filter(wanted)
+        let of_statements = Targets::new().with_target("sqlx::query", LevelFilter::DEBUG);
+        statements::StatementSpans::new(tracer.clone()).with_filter(of_statements)
     });
     let traces = tracing_opentelemetry::layer().with_tracer(tracer);
     Registry::default()
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn certificates_that_cannot_be_read_are_named() {
-        let error = tls(Some(Path::new("/nowhere.pem"))).unwrap_err();
+        let error = tls(Some(Path::new("/absent.pem"))).unwrap_err();
         assert!(format!("{error:#}").starts_with("OTEL_EXPORTER_OTLP_CERTIFICATE: cannot read"));
     }
 }

@@ -103,6 +103,7 @@ impl<B> MakeSpan<B> for ServerSpan {
             ),
         };
 
+        // Now, since a span that was entered can have no other parent.
         let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
         if let Some(header) = header {
             continue_trace(header, &span);
@@ -198,6 +199,7 @@ where
         }
         let polled = is_poll(request.uri().path());
 
+        // What is needed of the request was read above: the call takes it.
         let started_at = Instant::now();
         let answer = self.inner.call(request);
         Box::pin(async move {
@@ -211,6 +213,8 @@ where
                         metrics::http_server_duration().record(seconds, &attributes);
                     }
                     Protocol::Grpc => {
+                        // A head without a status has begun well; how its stream ends is in the
+                        // trailers.
                         let code = code_name(grpc_status(response.headers()).unwrap_or(Code::Ok));
                         attributes.push(KeyValue::new("rpc.response.status_code", code));
                         metrics::rpc_server_duration().record(seconds, &attributes);
@@ -264,6 +268,7 @@ where
         );
 
         let started_at = Instant::now();
+        // Inside the span, since the interceptor writes the current one into the call's headers.
         let answer = span.in_scope(|| self.0.call(request));
         let ended = span.clone();
         let timed = async move {
@@ -289,6 +294,7 @@ where
 }
 
 fn is_poll(path: &str) -> bool {
+    // What ends in a dot is a gRPC package: all its methods.
     POLLED.iter().any(|polled| match polled.strip_suffix('.') {
         Some(_) => path.starts_with(polled),
         None => path == *polled,
@@ -302,6 +308,7 @@ fn route<B>(request: &Request<B>) -> Option<&str> {
 
 /// Callers may invent methods; those are one value, `_OTHER`.
 fn known_method<B>(request: &Request<B>) -> &'static str {
+    // The methods of RFC 9110, and PATCH of RFC 5789.
     let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
     let method = request.method().as_str();
     known.into_iter().find(|known| *known == method).unwrap_or("_OTHER")

@@ -160,10 +160,7 @@ async fn work(service: &Service) -> String {
     // A poll, and a call that it makes.
     let poll = async {
         let (_, answered_in) = echo::ask(address, Some(echo::TOKEN)).await.unwrap();
-        assert!(
-            answered_in.ends_with("-00"),
-            "the other side is told not to sample: {answered_in}"
-        );
+        assert!(answered_in.ends_with("-00"), "the other side must not sample: {answered_in}");
         telemetry::trace_id(&answered_in).unwrap().to_owned()
     };
     let polled = poll.instrument(telemetry::unsampled("poll")).await;

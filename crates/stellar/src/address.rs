@@ -11,7 +11,7 @@ use stellar_xdr::{
 use crate::{ChainError, scval};
 
 /// An account's or a contract's address. Muxed addresses, pools and claimable balances are refused:
-/// nobody of Lumio's can be one.
+/// no user, agent or contract of Lumio can be one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Address {
@@ -23,7 +23,7 @@ pub enum Address {
 
 /// The text is not an address that Lumio takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an address is a G… account or a C… contract in strkey form (SEP-23)")]
+#[error("expected an address: a G… account or a C… contract in strkey form (SEP-23)")]
 pub struct InvalidAddress;
 
 impl Address {

@@ -6,7 +6,8 @@ pub const STROOPS: i128 = 10_000_000;
 /// The text is not an amount.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{0}' is not an amount: write XLM with up to 7 decimals such as 1.5, or stroops such as 15000000stroops"
+    "'{0}' is not an amount: write XLM with up to 7 decimals such as 1.5, or stroops such as \
+     15000000stroops"
 )]
 pub struct InvalidAmount(String);
 
@@ -26,6 +27,7 @@ pub fn parse(text: &str) -> Result<i128, InvalidAmount> {
         return Err(invalid());
     }
     let whole = digits(whole).and_then(|value| value.checked_mul(STROOPS));
+    // Padded on the right: `1.5` is 5,000,000 stroops beyond the whole. `1.` would pad to zeros.
     let fraction = digits(&format!("{fraction:0<7}")).filter(|_| !fraction.is_empty());
     whole
         .zip(fraction)
@@ -36,6 +38,7 @@ pub fn parse(text: &str) -> Result<i128, InvalidAmount> {
 /// Stroops as XLM, with as many decimals as it takes: `1.5`, `0.0000001`, `-2`.
 pub fn format(stroops: i128) -> String {
     let sign = if stroops < 0 { "-" } else { "" };
+    // The least `i128` has no positive counterpart, so its size is unsigned.
     let size = stroops.unsigned_abs();
     let unit = STROOPS.unsigned_abs();
     let fraction = format!("{:07}", size % unit);
@@ -51,6 +54,7 @@ pub fn show(stroops: i128) -> String {
 }
 
 fn digits(text: &str) -> Option<i128> {
+    // `parse` alone would take a sign.
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
 }

@@ -46,6 +46,8 @@ pub(crate) struct Draft<'a> {
 impl Node {
     pub(crate) fn new(url: &str, timeout: Duration) -> Result<Self, RpcError> {
         let options =
+            // Loopback and cluster nodes speak plain HTTP; `rpc::raw` has checked the scheme
+            // before.
             Options { allow_http: true, timeout: timeout.as_secs(), ..Options::default() };
         let server = Server::new(url, options).map_err(|_| RpcError::Address(url.to_owned()))?;
         Ok(Self(server))
@@ -118,10 +120,13 @@ impl Draft<'_> {
         let operation = operation.map_err(|_| ChainError::encode("the operation"))?;
         let account = Account::new(&self.source.to_string(), &self.sequence.to_string());
         let mut account = account.map_err(ChainError::invalid)?;
+        // The builder takes the number that follows this one.
         if self.sequence == i64::MAX {
             return Err(ChainError::invalid("the source account has no sequence number left"));
         }
         let bounds = old::TimeBounds {
+            // Only the end is bounded: the ledger's clock may be behind ours, so a lower bound
+            // could refuse a transaction that was just made.
             min_time: old::TimePoint(0),
             max_time: old::TimePoint(self.max_time),
         };
@@ -174,6 +179,8 @@ pub(crate) fn read_envelope(network: &Network, bytes: &[u8]) -> Result<Built, Ch
     else {
         return Err(unfit());
     };
+    // These are the forms that `Draft::transaction` makes. Any other has fields that the value
+    // below has no place for, and what would be sent is not what was signed.
     let old::Preconditions::Time(time_bounds) = envelope.tx.cond else { return Err(unfit()) };
     let old::TransactionExt::V1(soroban_data) = envelope.tx.ext else { return Err(unfit()) };
     let old::MuxedAccount::Ed25519(old::Uint256(key)) = envelope.tx.source_account else {
@@ -197,6 +204,7 @@ pub(crate) fn read_envelope(network: &Network, bytes: &[u8]) -> Result<Built, Ch
         hash: None,
         soroban_data: Some(soroban_data),
     };
+    // The comparison of bytes is the proof: the signature covers them, not the fields above.
     let again = transaction.to_envelope().map_err(|_| unfit())?;
     if old_bytes(&again)? == bytes { Ok(Built(transaction)) } else { Err(unfit()) }
 }

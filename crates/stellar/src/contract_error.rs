@@ -122,7 +122,10 @@ mod tests {
 
     #[test]
     fn the_code_is_found_in_the_hosts_words() {
-        let text = "HostError: Error(Contract, #12)\n\nEvent log (newest first):\n   0: [Diagnostic Event] topics:[error, Error(Contract, #5)]";
+        let text = concat!(
+            "HostError: Error(Contract, #12)\n\nEvent log (newest first):\n",
+            "   0: [Diagnostic Event] topics:[error, Error(Contract, #5)]",
+        );
         let error = ContractError::in_text(ContractKind::Vault, text).unwrap();
         assert_eq!((error.code, error.name), (12, "RunNotOpen"));
         assert_eq!(

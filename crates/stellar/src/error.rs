@@ -26,7 +26,8 @@ pub enum ChainError {
     },
     /// The fee would pass the ceiling that was set; nothing was signed.
     #[error(
-        "{function}: the fee of {needed} stroops passes the ceiling of {ceiling}; raise the ceiling or wait for lower fees"
+        "{function}: the fee of {needed} stroops passes the ceiling of {ceiling}; raise the \
+         ceiling or wait for lower fees"
     )]
     FeeCeiling {
         /// The function that was called.

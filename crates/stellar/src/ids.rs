@@ -1,11 +1,11 @@
 //! The ids that both sides compute for themselves (V4).
 
-use serde::Serialize;
 use stellar_xdr::{
     ContractIdPreimage, ContractIdPreimageFromAddress, Hash, HashIdPreimage,
     HashIdPreimageContractId, Uint256,
 };
 use uuid::Uuid;
+pub use wire::settlement::RequestParts as Request;
 use wire::{Digest, Hasher};
 
 use crate::{Address, ChainError, Network, scval};
@@ -43,6 +43,8 @@ pub struct RunIdentity<'a> {
 ///
 /// Never in practice: addresses always have an XDR form.
 pub fn run_id(identity: &RunIdentity<'_>) -> Result<Digest, ChainError> {
+    // The vault computes the same in its `digest::run_id`. Nothing needs a length before it:
+    // digests and numbers have fixed widths, and XDR says where it ends.
     let mut hasher = Hasher::new();
     hasher.update(RUN_TAG);
     hasher.update(identity.network.id().as_bytes());
@@ -54,34 +56,14 @@ pub fn run_id(identity: &RunIdentity<'_>) -> Result<Digest, ChainError> {
     Ok(hasher.finish())
 }
 
-/// The request that a run answers, as its record and its opened event carry it: SHA-256 of the
-/// canonical JSON of these four.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Request<'a> {
-    /// Digest of the canonical JSON of the run's input.
-    pub input_digest: Digest,
-    /// Digest of the module's tree.
-    pub module_digest: Digest,
-    /// At most 2^53 − 1 (R12).
-    pub seed: u64,
-    /// The run's workflow, as the runner's gateway shows it.
-    pub workflow_id: &'a str,
-}
-
-/// The digest of `request`.
+/// The digest of `request`, as a run's record and its opened event carry it.
 ///
 /// # Errors
 ///
 /// When the seed does not fit a JSON number exactly (R12).
 pub fn request_hash(request: &Request<'_>) -> Result<Digest, ChainError> {
-    const LARGEST_SEED: u64 = (1 << 53) - 1;
-    if request.seed > LARGEST_SEED {
-        return Err(ChainError::invalid(format!(
-            "the seed is {}, but may be at most 2^53 - 1",
-            request.seed
-        )));
-    }
-    wire::json::digest(request).map_err(|error| ChainError::invalid(error.to_string()))
+    wire::settlement::request_hash(request)
+        .map_err(|error| ChainError::invalid(format!("cannot hash the request of a run: {error}")))
 }
 
 /// The id of the contract that `deployer` creates with `salt` on `network`.
@@ -101,7 +83,7 @@ pub fn contract_id(
     contract_id_of(network, preimage)
 }
 
-/// The id of the contract that stands for the network's native asset.
+/// The id of the contract of the network's native asset.
 ///
 /// # Errors
 ///
@@ -114,6 +96,8 @@ fn contract_id_of(
     network: &Network,
     contract_id_preimage: ContractIdPreimage,
 ) -> Result<Address, ChainError> {
+    // A contract's id follows from the network and what it was created from (CAP-46-2), so it is
+    // known before the contract is.
     let network_id = Hash(*network.id().as_bytes());
     let preimage =
         HashIdPreimage::ContractId(HashIdPreimageContractId { network_id, contract_id_preimage });
@@ -162,22 +146,33 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_part_of_the_identity_counts(user: [u8; 32], other: [u8; 32], run: u128, attempt: u32) {
+        fn every_part_of_the_identity_counts(
+            user: [u8; 32],
+            other: [u8; 32],
+            run: u128,
+            attempt: u32,
+        ) {
             prop_assume!(user != other);
             let network = Network::standalone();
             let nonce = nonce(&Uuid::from_u128(run), attempt);
-            let addresses = [Address::Contract([1; 32]), Address::Account(user), Address::Account([3; 32])];
+            let (vault, runner) = (Address::Contract([1; 32]), Address::Account([3; 32]));
+            let addresses = [vault, Address::Account(user), runner];
             let base = identity(&network, &nonce, &addresses);
             let id = run_id(&base).unwrap();
 
-            let as_contract = Address::Contract(user);
-            prop_assert_ne!(id, run_id(&RunIdentity { user: &Address::Account(other), ..base }).unwrap());
-            prop_assert_ne!(id, run_id(&RunIdentity { user: &as_contract, ..base }).unwrap());
-            prop_assert_ne!(id, run_id(&RunIdentity { deadline: base.deadline + 1, ..base }).unwrap());
+            let (another, as_contract) = (Address::Account(other), Address::Contract(user));
             let next = self::nonce(&Uuid::from_u128(run), attempt.wrapping_add(1));
-            prop_assert_ne!(id, run_id(&RunIdentity { nonce: &next, ..base }).unwrap());
             let elsewhere = Network::new("elsewhere");
-            prop_assert_ne!(id, run_id(&RunIdentity { network: &elsewhere, ..base }).unwrap());
+            let others = [
+                RunIdentity { user: &another, ..base },
+                RunIdentity { user: &as_contract, ..base },
+                RunIdentity { deadline: base.deadline + 1, ..base },
+                RunIdentity { nonce: &next, ..base },
+                RunIdentity { network: &elsewhere, ..base },
+            ];
+            for other in &others {
+                prop_assert_ne!(run_id(other).unwrap(), id, "{:?}", other);
+            }
         }
     }
 }

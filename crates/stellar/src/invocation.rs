@@ -37,7 +37,7 @@ pub enum Call {
     Upload(Vec<u8>),
     /// Create a contract from stored code and run its constructor.
     Create(Creation),
-    /// Create the contract that stands for the native asset.
+    /// Create the contract of the native asset.
     CreateNativeToken,
 }
 
@@ -131,7 +131,9 @@ impl Call {
             Self::Upload(code) => HostFunction::UploadContractWasm(
                 code.clone().try_into().map_err(|_| ChainError::encode("the code"))?,
             ),
+            // The form with arguments for a constructor (CAP-58).
             Self::Create(creation) => HostFunction::CreateContractV2(creation.to_xdr()?),
+            // The asset's contract has no deployer and no constructor: anybody may create it, once.
             Self::CreateNativeToken => HostFunction::CreateContract(CreateContractArgs {
                 contract_id_preimage: ContractIdPreimage::Asset(stellar_xdr::Asset::Native),
                 executable: ContractExecutable::StellarAsset,
@@ -152,6 +154,7 @@ impl Call {
             Self::Create(creation) => {
                 Some(SorobanAuthorizedFunction::CreateContractV2HostFn(creation.to_xdr()?))
             }
+            // Anybody may store code, or create the native asset's contract.
             Self::Upload(_) | Self::CreateNativeToken => None,
         })
     }

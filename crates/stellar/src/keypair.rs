@@ -18,7 +18,7 @@ pub struct Keypair(SigningKey);
 
 /// The text is not a secret key. It is not repeated: it may be one with a typing mistake.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a secret key is an S… seed in strkey form (SEP-23), 56 characters")]
+#[error("expected a secret key: an S… seed in strkey form (SEP-23), 56 characters")]
 pub struct InvalidSecret;
 
 impl Keypair {
@@ -47,6 +47,7 @@ impl Keypair {
 
     /// The secret seed as `S…`, for the one place that stores it. Wiped when dropped.
     pub fn secret(&self) -> Zeroizing<String> {
+        // Both are copies of the seed: the text wipes itself, the key is wiped here.
         let mut key = stellar_strkey::ed25519::PrivateKey(self.0.to_bytes());
         let text = Zeroizing::new(key.as_unredacted().to_string().as_str().to_owned());
         key.0.zeroize();
@@ -58,13 +59,14 @@ impl Keypair {
         self.0.sign(message).to_bytes()
     }
 
-    /// The signature of a transaction's hash, with the hint that tells validators whose it is.
+    /// The signature of a transaction's hash, with the hint by which validators find its key.
     ///
     /// # Errors
     ///
     /// Never in practice: 64 bytes fit an XDR signature.
     pub fn sign_decorated(&self, hash: &[u8; 32]) -> Result<DecoratedSignature, ChainError> {
         let key = self.0.verifying_key().to_bytes();
+        // A signature's hint is the last four bytes of its key.
         let hint = SignatureHint([key[28], key[29], key[30], key[31]]);
         let signature =
             self.sign(hash).to_vec().try_into().map_err(|_| ChainError::encode("signature"))?;
@@ -76,6 +78,7 @@ impl FromStr for Keypair {
     type Err = InvalidSecret;
 
     fn from_str(text: &str) -> Result<Self, InvalidSecret> {
+        // A secret that comes from a file ends in a line break.
         let mut key = stellar_strkey::ed25519::PrivateKey::from_string(text.trim())
             .map_err(|_| InvalidSecret)?;
         let pair = Self::from_seed(&key.0);

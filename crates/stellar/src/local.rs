@@ -1,4 +1,4 @@
-//! Where the contracts of a local deployment are, so that nobody has to configure them.
+//! Where the contracts of a local deployment are, so that they need no configuration.
 //!
 //! The deployer's key follows from a public sentence: anybody has it, and nothing of worth may
 //! depend on it. Everywhere else ids come from configuration.

@@ -5,7 +5,7 @@ use wire::Digest;
 /// The passphrase of a stand-alone network, the local one's default.
 pub const STANDALONE: &str = "Standalone Network ; February 2017";
 
-/// A network, told by its passphrase.
+/// A network, known by its passphrase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     passphrase: String,

@@ -122,8 +122,8 @@ impl Registry {
         found.get(&key).map(Agent::from_entry).transpose()
     }
 
-    /// The agents with these ids (at most 200) as one ledger has them, with that ledger. Ids without
-    /// an agent are left out.
+    /// The agents with these ids (at most 200) as one ledger has them, with that ledger. Ids
+    /// without an agent are left out.
     ///
     /// # Errors
     ///
@@ -180,6 +180,7 @@ impl Registry {
     }
 
     fn key(&self, name: &str, payload: Vec<ScVal>) -> Result<LedgerKey, ChainError> {
+        // All entries of the registry are persistent.
         Ok(crate::state::data_key(&self.0, scval::variant(name, payload)?, true))
     }
 

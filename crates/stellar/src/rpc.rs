@@ -66,8 +66,8 @@ pub enum RpcError {
     },
     /// The answer is older than what was seen of the network before (R13).
     #[error(
-        "the RPC is behind: it answered {method} as of ledger {ledger}, and ledger {least} was seen \
-         before; nothing follows from it"
+        "the RPC is behind: it answered {method} as of ledger {ledger}, although ledger {least} \
+         was seen before; try again when it has caught up"
     )]
     Behind {
         /// The method that was called.
@@ -78,7 +78,7 @@ pub enum RpcError {
         least: u32,
     },
     /// The answer has another form than the method's.
-    #[error("the RPC answered {method} with something else: {reason}")]
+    #[error("the RPC's answer to {method} has another form than expected: {reason}")]
     Malformed {
         /// The method that was called.
         method: &'static str,
@@ -99,7 +99,7 @@ pub struct NodeNetwork {
 }
 
 impl Rpc {
-    /// Connects lazily: the first call is the first that can fail for want of a node.
+    /// Connects lazily: the first call is the first that can fail because no node answers.
     ///
     /// # Errors
     ///
@@ -179,6 +179,7 @@ impl Rpc {
     /// [`RpcError::Behind`] (R13): one node behind a common address may lag, and a refusal or an
     /// absence that it reports says nothing about the present. A lower ledger changes nothing.
     pub fn ignore_before(&self, ledger: u32) {
+        // Relaxed is enough: the number orders no other memory, and it only grows.
         self.least_ledger.fetch_max(ledger, Ordering::Relaxed);
     }
 
@@ -224,11 +225,12 @@ impl Rpc {
     ///
     /// [`RpcError`].
     pub async fn clock(&self) -> Result<Clock, ChainError> {
-        // getTransaction is the one method that tells all four, whatever it is asked for.
+        // getTransaction is the one method whose answer has all four, whatever hash it is asked
+        // for.
         Ok(self.transaction(&Digest::from([0; 32])).await?.clock)
     }
 
-    /// What became of a transaction, told together with the node's clock.
+    /// What became of a transaction, and the node's clock at that answer.
     ///
     /// # Errors
     ///
@@ -366,6 +368,7 @@ impl Rpc {
     /// [`RpcError`].
     pub async fn inclusion_fee(&self) -> Result<u64, RpcError> {
         const LEAST: u64 = 100;
+        // A node that saw no transactions of late may answer less than the protocol takes.
         let fee = self.by_node("getFeeStats", Node::inclusion_fee).await?;
         Ok(fee.max(LEAST))
     }
@@ -424,6 +427,7 @@ pub(crate) fn malformed(method: &'static str, reason: impl ToString) -> RpcError
 /// At most 600 characters of text that another program wrote.
 pub(crate) fn shorten(text: &str) -> String {
     const MOST: usize = 600;
+    // By characters: a cut inside one would not be text.
     let mut short: String = text.chars().take(MOST).collect();
     if short.len() < text.len() {
         short.push('…');

@@ -18,6 +18,11 @@ const DEPTH: u32 = 200;
 /// Most bytes of one XDR value that are read or written: a transaction's meta is the largest.
 const BYTES: usize = 16 * 1024 * 1024;
 
+/// Whether `value` is the symbol `name`.
+pub(crate) fn is_symbol(value: &ScVal, name: &str) -> bool {
+    matches!(value, ScVal::Symbol(symbol) if symbol.as_slice() == name.as_bytes())
+}
+
 /// The limits for every XDR value here.
 pub fn limits() -> Limits {
     Limits { depth: DEPTH, len: BYTES }
@@ -114,12 +119,13 @@ pub fn option(value: Option<ScVal>) -> ScVal {
 ///
 /// # Errors
 ///
-/// When a name is too long or stands twice.
+/// When a name is too long or appears twice.
 pub fn map<const N: usize>(fields: [(&str, ScVal); N]) -> Result<ScVal, ChainError> {
     let mut entries = Vec::with_capacity(N);
     for (name, val) in fields {
         entries.push(ScMapEntry { key: symbol(name)?, val });
     }
+    // The host refuses a map whose keys are not in its order.
     ScMap::sorted_from_entries(entries.into_iter())
         .map(|map| ScVal::Map(Some(map)))
         .map_err(|_| ChainError::encode("a map"))
@@ -158,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_twice_is_refused() {
+    fn a_name_that_appears_twice_is_refused() {
         assert!(map([("a", ScVal::Void), ("a", ScVal::Void)]).is_err());
     }
 

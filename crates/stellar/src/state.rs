@@ -66,11 +66,13 @@ pub struct Lifetime {
 /// [`ChainError::Rpc`], [`ChainError::Decode`].
 pub async fn lifetime(rpc: &Rpc, contract: &Address) -> Result<Lifetime, ChainError> {
     let mut keys = vec![data_key(contract, ScVal::LedgerKeyContractInstance, true)];
+    // The instance says which code it runs; only then both can be asked for.
     if let Some(ContractExecutable::Wasm(hash)) =
         instance(rpc, contract).await?.map(|instance| instance.executable)
     {
         keys.push(LedgerKey::ContractCode(LedgerKeyContractCode { hash }));
     }
+    // Read together once more, so that both lives are as one ledger has them.
     let found = rpc.entries(&keys).await?;
     let end = |key: Option<&LedgerKey>| found.get(key?)?.live_until;
     Ok(Lifetime { ledger: found.ledger, instance: end(keys.first()), code: end(keys.get(1)) })

@@ -81,9 +81,14 @@ pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared
         sequence: account.sequence,
         max_time: request.max_time_unix,
     };
+    // Simulation does not judge the fee: the protocol's least takes the place of the one that
+    // follows.
     let unsigned = draft.transaction(request.call, &[], None, 100)?;
     let mut simulation = rpc.simulate(request.call, &unsigned).await?;
+    // Before anything is signed: signatures cover the nonces, and the footprint names them.
     auth::draw_nonces(&mut simulation.auth, &mut simulation.data.resources.footprint)?;
+    // The host compares ledger numbers, so the life of the signatures counts from the simulated
+    // one.
     let until = simulation.ledger.checked_add(request.auth_valid_ledgers);
     let until = until
         .ok_or_else(|| ChainError::invalid("the authorisation would outlive the ledger numbers"))?;
@@ -96,6 +101,7 @@ pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared
         envelope,
         hash,
         source,
+        // `bridge` builds with the number after the account's, and refused `i64::MAX` there.
         sequence: account.sequence + 1,
         max_time: request.max_time_unix,
         ledger: simulation.ledger,
@@ -105,7 +111,7 @@ pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared
 }
 
 /// The source's account. Every signer's must exist too: the host takes no signature of an account
-/// that is not on the ledger, and simulation does not tell.
+/// that is not on the ledger, and simulation does not check that.
 async fn source_account(
     rpc: &Rpc,
     request: &PrepareRequest<'_>,
@@ -113,6 +119,7 @@ async fn source_account(
     let keys = std::iter::once(request.source).chain(request.signers.iter().copied());
     let addresses: Vec<_> = keys.map(Keypair::address).collect();
     let mut source = None;
+    // One read for all, in which the source comes first: what is found first is the source's.
     for (address, account) in addresses.iter().zip(rpc.accounts(&addresses).await?) {
         let account = account.ok_or_else(|| {
             ChainError::invalid(format!(

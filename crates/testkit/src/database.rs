@@ -44,6 +44,7 @@ impl Drop for TestDb {
         let (admin, name) = (self.admin_url.clone(), self.name.clone());
         in_own_runtime(async move {
             if let Ok(mut conn) = PgConnection::connect(&admin).await {
+                // FORCE, since the pool's connections may still be open.
                 let text = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
                 drop(execute(&mut conn, text).await);
             }
@@ -73,6 +74,7 @@ async fn execute(conn: &mut PgConnection, text: String) -> sqlx::Result<()> {
 /// The URL of this process's own server, started by the first who asks.
 async fn private_server() -> anyhow::Result<String> {
     static SERVER: OnceLock<Result<(String, Supervised), String>> = OnceLock::new();
+    // Starting takes seconds and blocks; the runtime of a test has one thread.
     let started = tokio::task::spawn_blocking(|| {
         let server = SERVER.get_or_init(|| start().map_err(|error| format!("{error:#}")));
         server.as_ref().map(|(url, _)| url.clone()).map_err(Clone::clone)

@@ -7,7 +7,7 @@
 //! Postgres.
 
 pub use database::{TestDb, postgres};
-pub use message_bus::{Heard, NatsServer, TestBus, nats};
+pub use message_bus::{Listener, NatsServer, TestBus, nats};
 pub use moto::moto;
 pub use programs::program;
 pub use sql_metadata::assert_sql_metadata_is_current;

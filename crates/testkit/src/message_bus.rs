@@ -18,8 +18,8 @@ use crate::{fresh_name, in_own_runtime};
 
 /// How long a private server may take to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long [`Heard::next`] waits.
-const HEAR_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long [`Listener::next`] waits.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A bus under a prefix of the test's own; its streams go with this value.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct TestBus {
 
 /// Everything said under a prefix since the test began to listen.
 #[derive(Debug)]
-pub struct Heard(Subscriber);
+pub struct Listener(Subscriber);
 
 /// A server of the test's own, that it may stop and start again at the same address.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct NatsServer {
     running: Option<Supervised>,
 }
 
-/// A bus nobody else uses.
+/// A bus of this test alone.
 ///
 /// # Panics
 ///
@@ -60,7 +60,7 @@ impl TestBus {
     /// # Panics
     ///
     /// When the bus is away.
-    pub async fn listen(&self) -> Heard {
+    pub async fn listen(&self) -> Listener {
         self.listen_at(format!("{}.>", self.prefix)).await
     }
 
@@ -69,26 +69,27 @@ impl TestBus {
     /// # Panics
     ///
     /// As [`TestBus::listen`].
-    pub async fn listen_to(&self, family: Family) -> Heard {
+    pub async fn listen_to(&self, family: Family) -> Listener {
         self.listen_at(family.filter(&self.prefix)).await
     }
 
-    async fn listen_at(&self, subject: String) -> Heard {
-        let heard = self.client.subscribe(subject).await;
-        // Only once the server knows of it: what is said next is heard.
+    async fn listen_at(&self, subject: String) -> Listener {
+        let subscription = self.client.subscribe(subject).await;
+        // Only once the server has the subscription: what is published from here on is received.
         self.client.flush().await.expect("the bus answers");
-        Heard(heard.expect("the bus takes a subscription"))
+        Listener(subscription.expect("the bus takes a subscription"))
     }
 }
 
-impl Heard {
+impl Listener {
     /// The next event and its subject.
     ///
     /// # Panics
     ///
     /// When none comes within 15 s, or it is not a CloudEvent.
     pub async fn next(&mut self) -> (String, CloudEvent) {
-        let message = timeout(HEAR_TIMEOUT, self.0.next()).await.expect("an event comes in time");
+        let message =
+            timeout(RECEIVE_TIMEOUT, self.0.next()).await.expect("an event comes in time");
         let message = message.expect("the bus stays");
         let event = serde_json::from_slice(&message.payload).expect("a CloudEvent");
         (message.subject.to_string(), event)
@@ -98,7 +99,7 @@ impl Heard {
     ///
     /// # Panics
     ///
-    /// As [`Heard::next`].
+    /// As [`Listener::next`].
     pub async fn until(&mut self, last: impl Fn(&CloudEvent) -> bool) -> Vec<CloudEvent> {
         let mut events = Vec::new();
         while !events.last().is_some_and(&last) {
@@ -146,6 +147,7 @@ impl NatsServer {
         self.stop();
         let address = self.url.trim_start_matches("nats://");
         let port = address.rsplit(':').next().unwrap_or_default();
+        // The same port: clients that are connected know no other.
         let server = run(&self.folder, port, None).expect("the server starts again");
         self.running = Some(server);
         until_open(&self.url).await.expect("the server answers again");
@@ -225,7 +227,7 @@ fn run(folder: &Path, port: &str, remove: Option<&Path>) -> anyhow::Result<Super
     Supervised::start(&server, &folder.join("log"), remove, None)
 }
 
-/// Where the server listens, as it tells in a file of its own.
+/// Where the server listens, as it says in a file of its own.
 async fn read_address(folder: &Path) -> anyhow::Result<String> {
     let give_up_at = Instant::now() + START_TIMEOUT;
     loop {

@@ -59,6 +59,7 @@ impl Supervised {
 
 impl Drop for Supervised {
     fn drop(&mut self) {
+        // The shell reads from this pipe; its end is the signal to clean up.
         drop(self.0.stdin.take());
         // Waiting keeps the next test from meeting what is left of this server.
         drop(self.0.wait());

@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use walkdir::WalkDir;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -61,5 +63,33 @@ fn testkit_ships_with_nothing() {
     for folder in ["crates", "services"].into_iter().flat_map(folders) {
         let found = dependencies(&folder);
         assert!(!found.iter().any(|name| name == "testkit"), "{} ships testkit", folder.display());
+    }
+}
+
+/// The pieces of a document between backquotes that could be paths: one word, no placeholder.
+fn quoted(document: &str) -> impl Iterator<Item = &str> {
+    // A backquote never pairs with one of another line there, so every second piece is quoted.
+    let pieces = document.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    pieces.filter(|piece| !piece.starts_with(['.', '/']) && !piece.contains([' ', '<', '*', '…']))
+}
+
+#[test]
+fn what_the_guides_name_exists() {
+    let files: Vec<_> = ["cli", "contracts", "crates", "services"]
+        .iter()
+        .flat_map(|folder| WalkDir::new(root().join(folder)))
+        .map(|entry| entry.unwrap().into_path())
+        .collect();
+    for guide in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root().join(guide)).unwrap();
+        for name in quoted(&text) {
+            let exists = match name.split_once('/') {
+                // A media type has a slash as well.
+                Some((folder, _)) => !root().join(folder).is_dir() || root().join(name).exists(),
+                // A file that is named alone is beside one that its row names before it.
+                None => !name.ends_with(".rs") || files.iter().any(|path| path.ends_with(name)),
+            };
+            assert!(exists, "{guide} names `{name}`, which does not exist");
+        }
     }
 }

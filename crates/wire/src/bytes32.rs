@@ -131,6 +131,7 @@ macro_rules! bytes32 {
             fn decode(
                 value: sqlx::postgres::PgValueRef<'r>,
             ) -> Result<Self, sqlx::error::BoxDynError> {
+                // Measured again: a column may lack the constraint on its length.
                 let bytes = <&[u8] as sqlx::Decode<'r, sqlx::Postgres>>::decode(value)?;
                 Ok(Self::try_from(bytes)?)
             }

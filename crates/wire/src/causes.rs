@@ -8,10 +8,10 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
+        let reason = cause.to_string();
+        if !text.ends_with(&reason) {
             text.push_str(": ");
-            text.push_str(&said);
+            text.push_str(&reason);
         }
         source = cause.source();
     }

@@ -95,6 +95,7 @@ pub fn key_id(key: &VerifyingKey) -> String {
 pub fn parse_key(text: &str) -> Option<VerifyingKey> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(text, &mut bytes).ok()?;
+    // Under a key of small order anybody can make signatures that verify.
     VerifyingKey::from_bytes(&bytes).ok().filter(|key| !key.is_weak())
 }
 
@@ -152,12 +153,16 @@ impl Envelope {
             let (found, expected) = (self.payload_type.clone(), payload_type.to_owned());
             return Err(DsseError::PayloadType { found, expected });
         }
+        // Not every envelope comes from `parse`, so the number is checked here too.
         if self.signatures.len() > MAX_SIGNATURES {
             return Err(DsseError::TooManySignatures(self.signatures.len()));
         }
+        // DSSE signs the payload's bytes, not their base64, so that is taken off first.
         let payload = decode(&self.payload).map_err(DsseError::Encoding)?;
         let signed = pre_authentication_encoding(&self.payload_type, &payload);
         let signatures: Vec<_> = self.signatures.iter().filter_map(read_signature).collect();
+        // The accepted keys lead, whatever `keyid` names: what is answered is a key that the caller
+        // gave.
         let signer = accepted.iter().find(|key| {
             signatures.iter().any(|signature| key.verify_strict(&signed, signature).is_ok())
         });
@@ -185,12 +190,14 @@ fn read_signature(from: &EnvelopeSignature) -> Option<Signature> {
 
 /// DSSE v1, "PAE": lengths make the boundary between type and payload unambiguous.
 fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    // `len` counts bytes, as DSSE does.
     let head = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len());
     [head.as_bytes(), payload].concat()
 }
 
 /// DSSE lets a producer choose either alphabet of base64.
 fn decode(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
+    // We write the standard alphabet, so its error is the one that explains most.
     STANDARD.decode(text).or_else(|error| URL_SAFE.decode(text).map_err(|_| error))
 }
 

@@ -85,6 +85,7 @@ pub trait Data: Serialize + DeserializeOwned {
 /// `<prefix>.<family>.v1.<event>.<key>`. What a token cannot hold becomes `_`, so that no key can
 /// reach another subject.
 pub fn subject(prefix: &str, family: Family, event: &str, key: &str) -> String {
+    // Dots, `*`, `>` and blanks have a meaning in NATS subjects.
     let plain = |character: char| match character {
         letter if letter.is_ascii_alphanumeric() || letter == '-' => letter,
         _ => '_',
@@ -118,6 +119,7 @@ impl Family {
 
     /// The stream that keeps them, such as `LUMIO_RUN`.
     pub fn stream(self, prefix: &str) -> String {
+        // Names of streams may hold neither dots nor blanks.
         let plain = |character: char| match character {
             letter if letter.is_ascii_alphanumeric() => letter.to_ascii_uppercase(),
             _ => '_',
@@ -133,8 +135,8 @@ impl Family {
 }
 
 impl CloudEvent {
-    /// Event `name` about `data`'s entity, as its `seq`-th fact (from 1, counted by the teller in
-    /// the transaction that makes it true).
+    /// Event `name` about `data`'s entity, as its `seq`-th fact (from 1, counted by the publisher
+    /// in the transaction that makes it true).
     ///
     /// # Errors
     ///
@@ -149,7 +151,10 @@ impl CloudEvent {
         let key = data.key();
         Ok(Self {
             specversion: "1.0".to_owned(),
+            // Derived and not drawn: publishing once more gives the same id, which the server
+            // recognises.
             id: format!("{key}:{seq}"),
+            // Twenty digits hold every `u64`, so texts sort as the numbers do.
             sequence: format!("{seq:020}"),
             source: D::FAMILY.source().to_owned(),
             r#type: format!("dev.lumio.{}.{}.v1", D::FAMILY.token(), name.into()),

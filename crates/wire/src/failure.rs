@@ -1,5 +1,5 @@
-//! Why a run failed (C2): a closed list of codes, and the document that stands on chain for a run
-//! that failed without a seal.
+//! Why a run failed (C2): a closed list of codes, and the document whose digest is on chain for a
+//! run that failed without a seal.
 
 use std::fmt;
 use std::str::FromStr;
@@ -147,6 +147,7 @@ impl FailureCode {
 
     /// Every code there is.
     pub fn all() -> impl Iterator<Item = Self> {
+        // Every list is made from its enum, so a variant that is new is in this one as well.
         let runner = RunnerCode::VARIANTS.iter().copied().map(Self::Runner);
         let preflight = PreflightCode::VARIANTS.iter().copied().map(Self::Preflight);
         let open = VaultCode::VARIANTS.iter().copied().map(Self::Open);
@@ -159,6 +160,7 @@ impl FailureCode {
 impl VaultCode {
     /// The error called `name` in the contract's interface, such as `PolicyPaused`.
     pub fn from_name(name: &str) -> Option<Self> {
+        // `Debug` of a unit variant is its name, which is the contract's own.
         Self::VARIANTS.iter().copied().find(|code| format!("{code:?}") == name)
     }
 }
@@ -179,6 +181,8 @@ impl FromStr for FailureCode {
     type Err = UnknownFailureCode;
 
     fn from_str(text: &str) -> Result<Self, UnknownFailureCode> {
+        // The five families cannot collide: two have prefixes, and a test holds the other names
+        // distinct.
         let runner = text.parse().ok().map(Self::Runner);
         let preflight = text.strip_prefix("PREFLIGHT_").and_then(|name| name.parse().ok());
         let open = text.strip_prefix("OPEN_").and_then(|name| name.parse().ok());

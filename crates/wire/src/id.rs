@@ -118,6 +118,7 @@ impl FromStr for RunId {
 
     /// Takes both spellings and no other: a brace or a URN would make two texts of one run.
     fn from_str(text: &str) -> Result<Self, InvalidRunId> {
+        // The parser itself also takes braces (38 characters) and URNs (45).
         if text.len() != 32 && text.len() != 36 {
             return Err(InvalidRunId);
         }

@@ -21,6 +21,7 @@ pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 /// When `value` has no JSON form, such as a map whose keys are not text, or holds an integer beyond
 /// [`MAX_INTEGER`] either way: RFC 8785 would round it, and two inputs would have one digest.
 pub fn canonical(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    // By way of a tree, so that its numbers can be looked at before they are written.
     let value = serde_json::to_value(value)?;
     if let Some(number) = inexact(&value) {
         let text = format!("{number} is beyond 2^53 - 1; write it as a string");
@@ -56,6 +57,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
 /// As [`parse`], and when the value is no `T`.
 pub fn read<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, serde_json::Error> {
     let value = parse(bytes)?;
+    // From the bytes, not from the tree: a `T` may keep the text of a number.
     let read: T = serde_json::from_slice(bytes)?;
     if misshapen(&value, &serde_json::to_value(&read)?) {
         return Err(serde_json::Error::custom("expected an object, found an array"));
@@ -66,6 +68,7 @@ pub fn read<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, serde_js
 /// Whether what was read as an object is none.
 fn misshapen(source: &Value, read: &Value) -> bool {
     match (source, read) {
+        // Only what `T` writes back can be compared; unknown members are none of its business.
         (Value::Object(source), Value::Object(read)) => read
             .iter()
             .any(|(name, member)| source.get(name).is_some_and(|given| misshapen(given, member))),
@@ -81,6 +84,7 @@ fn misshapen(source: &Value, read: &Value) -> bool {
 fn inexact(value: &Value) -> Option<&Number> {
     match value {
         Value::Number(number) => {
+            // A fraction is neither: RFC 8785 writes its shortest text, which loses nothing.
             let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs))?;
             (magnitude > MAX_INTEGER).then_some(number)
         }

@@ -7,7 +7,7 @@
 /// Every file of `/proto`, encoded, for the reflection service of each server.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("pb/descriptors.bin");
 
-/// Values that more than one service speaks of.
+/// Values that more than one service uses.
 pub mod common {
     /// Version 1.
     pub mod v1 {

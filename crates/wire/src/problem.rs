@@ -120,6 +120,7 @@ impl Problem {
 
     /// Its name in `ErrorInfo.reason` and in JSON: the slug in capitals.
     pub fn reason(self) -> String {
+        // Made from the slug, so that the page's address and the code cannot differ.
         self.row().slug.to_ascii_uppercase().replace('-', "_")
     }
 
@@ -132,6 +133,7 @@ impl Problem {
     /// as that of a connection that failed.
     pub fn of(status: &Status) -> Option<Self> {
         let info = status.get_details_error_info()?;
+        // A proxy in between may add details of its own.
         if info.domain == DOMAIN { Self::from_reason(&info.reason) } else { None }
     }
 

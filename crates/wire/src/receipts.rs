@@ -83,6 +83,7 @@ pub enum ReceiptsError {
 /// The running hash after receipt `number` with this text.
 pub fn running_hash(before: &Digest, number: u64, text: &[u8]) -> Digest {
     let mut hasher = Hasher::new();
+    // Fixed widths, and the text only by its digest: nothing needs a length before it.
     hasher.update(DOMAIN);
     hasher.update(before.as_bytes());
     hasher.update(number.to_be_bytes());
@@ -140,6 +141,8 @@ impl ReceiptsDocument {
             return Err(ReceiptsError::Changed(1));
         }
 
+        // There is no receipt 0: it wraps to a number that nothing follows, and the first step
+        // fails.
         let (mut last, mut hash) = (first.wrapping_sub(1), self.before);
         for receipt in &self.receipts {
             let number = receipt.number;

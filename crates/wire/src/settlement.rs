@@ -85,6 +85,7 @@ impl SettlementSignature {
     /// Whether the named key has signed exactly this settlement. As strict as the network's host:
     /// what fails here would fail the whole call there.
     pub fn verifies(&self, settled: &Settled) -> bool {
+        // A key that is no point of the curve verifies nothing.
         let Ok(key) = VerifyingKey::from_bytes(self.attester.as_bytes()) else { return false };
         let signature = Signature::from_bytes(&self.signature);
         key.verify_strict(message(settled).as_bytes(), &signature).is_ok()

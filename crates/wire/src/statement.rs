@@ -122,6 +122,7 @@ impl<P: Predicate> Statement<P> {
             return Err(StatementError::WrongType(kind.predicate_type));
         }
         let statement: Self = json::read(payload).map_err(StatementError::Malformed)?;
+        // A reader may look at the subject alone, so it must name what the predicate is about.
         if statement.subject != statement.predicate.subject() {
             return Err(StatementError::WrongSubject);
         }
@@ -139,6 +140,7 @@ impl<P: Predicate> Statement<P> {
         envelope: &[u8],
         accepted: &[VerifyingKey],
     ) -> Result<(Self, VerifyingKey), StatementError> {
+        // Verified first: nothing in an unsigned payload is looked at.
         let (payload, signer) = Envelope::parse(envelope)?.verify(accepted)?;
         Ok((Self::parse(&payload)?, signer))
     }

@@ -70,6 +70,7 @@ pub fn charge(rates: &Rates, usage: &Usage) -> Option<i128> {
         (rates.runtime_ms, usage.runtime_ms),
     ]
     .into_iter()
+    // Each step is checked: a document's rates may be any `i128`. The vault bounds them (V19).
     .try_fold(0_i128, |sum, (rate, units)| sum.checked_add(rate.checked_mul(i128::from(units))?))
 }
 
@@ -101,6 +102,7 @@ pub mod decimal {
     pub mod option {
         use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+        // `with` is for a field; what is inside an `Option` needs a type of its own.
         #[derive(Serialize, Deserialize)]
         struct Number(#[serde(with = "super")] i128);
 

@@ -97,6 +97,8 @@ pub struct RunView {
 
 /// One attempt of a run: what it cost and how it ended. A retry charges again, so that what a run
 /// cost is the sum over all of these.
+// The members that a run has as well are written out in both: `flatten` would read them by way of a
+// tree, and that would not keep the text of a run's `metadata`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -119,7 +121,7 @@ pub struct AttemptView {
     /// What the vault answered when it was settled, with the runner's fee.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<ReceiptView>,
-    /// Where its outputs are; [`crate::view`] serves them under `?attempt=`.
+    /// Where its outputs are; the gateway serves them under `?attempt=`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack: Option<PackView>,
     /// Why it failed, for people.
@@ -364,7 +366,10 @@ pub mod milliseconds {
     use time::{OffsetDateTime, UtcOffset};
 
     const FORMAT: &[BorrowedFormatItem<'_>] =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+        // The `Z` is literal: `serialize` converts to UTC first.
+        format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+        );
 
     /// Writes the time.
     ///
@@ -393,6 +398,7 @@ pub mod milliseconds {
         use serde::{Deserialize, Deserializer, Serialize, Serializer};
         use time::OffsetDateTime;
 
+        // `with` is for a field; what is inside an `Option` needs a type of its own.
         #[derive(Serialize, Deserialize)]
         struct Time(#[serde(with = "super")] OffsetDateTime);
 

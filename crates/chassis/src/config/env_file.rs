@@ -51,6 +51,7 @@ impl Env {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other.map_err(unreadable)?,
         };
+        // Before it is read: a secret that others could read is none any more.
         if metadata.permissions().mode() & 0o077 != 0 {
             return Err(EnvFileError::Exposed(path.to_owned()));
         }

@@ -56,6 +56,7 @@ impl Server {
         S::Future: Send + 'static,
     {
         self.names.push(S::NAME);
+        // Each service by itself, so that health and reflection, added later, stay open.
         self.routes = self.routes.add_service(InterceptedService::new(service, self.auth.clone()));
         self
     }
@@ -85,6 +86,7 @@ impl Server {
             );
         tokio::select! {
             ended = serving => ended.context("the gRPC server failed"),
+            // Never ends before the server does.
             () = mirror => Ok(()),
             () = after(stop, GRACE) => {
                 warn!("gRPC connections are cut off: their clients did not end in time");
@@ -110,6 +112,7 @@ async fn mirror(health: Health, reporter: HealthReporter, names: Vec<&'static st
         for name in names.iter().copied().chain([""]) {
             reporter.set_service_status(name, status).await;
         }
+        // Health is gone with its service; ending here would end the server before its calls.
         if changes.changed().await.is_err() {
             std::future::pending::<()>().await;
         }

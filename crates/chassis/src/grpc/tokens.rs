@@ -56,9 +56,10 @@ impl Tokens {
         Auth(self.clone())
     }
 
-    /// Whose token this is. Compares with every token, so that the time taken tells nothing.
+    /// Whose token this is. Compares with every token, so that the time taken reveals nothing.
     pub fn caller(&self, token: &str) -> Option<Caller> {
         self.0.iter().fold(None, |found, (name, known)| {
+            // The length of a token may show in the time; its text does not.
             let equal = bool::from(known.expose().as_bytes().ct_eq(token.as_bytes()));
             if equal { Some(Caller(name.clone())) } else { found }
         })

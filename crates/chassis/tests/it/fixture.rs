@@ -1,4 +1,4 @@
-//! Facts to tell, and a database to put them in.
+//! Facts to publish, and a database to put them in.
 
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ pub struct Clock {
     pub oldest_close: u64,
 }
 
-/// A transaction's fate as one answer tells it.
+/// A transaction's fate according to one answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TransactionStatus {
     /// The node's clock at that answer.
@@ -114,8 +114,8 @@ pub(super) struct RawSend {
     error_result_xdr: Option<String>,
 }
 
-/// What a transaction's meta holds for us.
-struct Told {
+/// What is used of a transaction's meta.
+struct MetaContent {
     value: Option<ScVal>,
     events: Vec<ContractEvent>,
     diagnostics: Vec<DiagnosticEvent>,
@@ -127,14 +127,17 @@ impl TransactionStatus {
     /// keeps the ledger that was current when the transaction was signed.
     pub const fn proves_absent(&self, max_time: u64, signed_at_ledger: u32) -> bool {
         matches!(self.outcome, Outcome::NotFound)
+            // No ledger that is still to come can take it.
             && self.clock.latest_close > max_time
+            // Had it been applied since it was signed, the node would still have that ledger.
             && self.clock.oldest_ledger <= signed_at_ledger
+            // A node that is behind the signing has not seen what followed.
             && self.clock.latest_ledger >= signed_at_ledger
     }
 }
 
 impl Applied {
-    /// The error of a contract that made it fail, where the node tells. The number is read as one
+    /// The error of a contract that made it fail, if the node names it. The number is read as one
     /// of `kind`, the contract that was called.
     pub fn contract_error(&self, kind: ContractKind) -> Option<ContractError> {
         if self.success {
@@ -169,16 +172,21 @@ impl RawTransaction {
         let ledger = self.ledger.ok_or_else(|| missing("ledger"))?;
         let result = self.result_xdr.as_deref().ok_or_else(|| missing("result"))?;
         let result: TransactionResult = scval::from_base64("transaction result", result)?;
-        let told = match self.result_meta_xdr.as_deref() {
-            Some(meta) => told(scval::from_base64("transaction meta", meta)?)?,
+        let content = match self.result_meta_xdr.as_deref() {
+            Some(meta) => meta_content(scval::from_base64("transaction meta", meta)?)?,
+            // Its result alone names a failure; only a success needs its answer and its events.
             None if success => return Err(missing("result meta")),
-            None => Told { value: None, events: vec![], diagnostics: vec![] },
+            None => MetaContent { value: None, events: vec![], diagnostics: vec![] },
         };
-        let named = self.diagnostic_events_xdr.iter().flatten();
-        let named = named.filter_map(|text| scval::from_base64("diagnostic event", text).ok());
-        let mut diagnostics = told.diagnostics;
+        // They only serve to name an error: one that cannot be read is left out.
+        let named = self
+            .diagnostic_events_xdr
+            .iter()
+            .flatten()
+            .filter_map(|text| scval::from_base64("diagnostic event", text).ok());
+        let mut diagnostics = content.diagnostics;
         diagnostics.extend(named);
-        let events = told.events.into_iter().map(|event| Event::new(event, ledger, hash));
+        let events = content.events.into_iter().map(|event| Event::new(event, ledger, hash));
         Ok(Applied {
             hash: *hash,
             success,
@@ -186,7 +194,8 @@ impl RawTransaction {
             close_time: self.created_at.ok_or_else(|| missing("close time"))?,
             fee_charged: result.fee_charged,
             code: code(&result.result).name().to_owned(),
-            value: told.value.filter(|_| success),
+            // What a failed call would have answered was rolled back.
+            value: content.value.filter(|_| success),
             events: events.filter_map(Result::transpose).collect::<Result<_, _>>()?,
             diagnostics,
         })
@@ -217,6 +226,8 @@ fn rejection(result: Option<&str>) -> Rejection {
         return Rejection { code: "unreadable".to_owned(), definite: false };
     };
     let code = code(&decoded.result);
+    // The list of R13. `TxBadSeq`, `TxTooLate` and the others may follow from an earlier send of
+    // the same hash that was applied.
     let definite = matches!(
         code,
         TransactionResultCode::TxMalformed
@@ -232,9 +243,10 @@ fn code(result: &TransactionResultResult) -> TransactionResultCode {
     result.discriminant()
 }
 
-fn told(meta: TransactionMeta) -> Result<Told, ChainError> {
+fn meta_content(meta: TransactionMeta) -> Result<MetaContent, ChainError> {
     match meta {
-        TransactionMeta::V4(meta) => Ok(Told {
+        // Since protocol 23 (CAP-67) events are kept by operation; a Soroban transaction has one.
+        TransactionMeta::V4(meta) => Ok(MetaContent {
             value: meta.soroban_meta.and_then(|meta| meta.return_value),
             events: meta
                 .operations
@@ -244,13 +256,14 @@ fn told(meta: TransactionMeta) -> Result<Told, ChainError> {
                 .collect(),
             diagnostics: meta.diagnostic_events.into_vec(),
         }),
+        // Protocols 20 to 22.
         TransactionMeta::V3(meta) => Ok(match meta.soroban_meta {
-            Some(meta) => Told {
+            Some(meta) => MetaContent {
                 value: Some(meta.return_value),
                 events: meta.events.into_vec(),
                 diagnostics: meta.diagnostic_events.into_vec(),
             },
-            None => Told { value: None, events: vec![], diagnostics: vec![] },
+            None => MetaContent { value: None, events: vec![], diagnostics: vec![] },
         }),
         TransactionMeta::V0(_) | TransactionMeta::V1(_) | TransactionMeta::V2(_) => {
             Err(ChainError::decode("transaction meta", "older than Soroban"))
@@ -275,6 +288,7 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> 
 pub(super) fn optional_seconds<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<u64>, D::Error> {
+    // `deserialize_with` applies to a whole field, so the inner value needs a type.
     #[derive(Deserialize)]
     struct Inner(#[serde(deserialize_with = "seconds")] u64);
     Ok(Option::<Inner>::deserialize(deserializer)?.map(|inner| inner.0))

@@ -65,6 +65,7 @@ struct RawEntry {
 impl Entries {
     /// The entry under `key`, if it exists and still lives.
     pub fn get(&self, key: &LedgerKey) -> Option<&Entry> {
+        // A node may also answer entries whose life has ended, which no contract sees any more.
         let lives = |entry: &&Entry| entry.live_until.is_none_or(|last| last >= self.ledger);
         self.entries.iter().find(|entry| entry.key == *key).filter(lives)
     }
@@ -82,6 +83,7 @@ pub(super) async fn read(raw: &Raw, keys: &[LedgerKey]) -> Result<Entries, Chain
     };
     let keys = keys.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
     let answer: RawEntries = raw.call("getLedgerEntries", json!({ "keys": keys })).await?;
+    // stellar-rpc writes an empty list as null.
     let entries = answer.entries.unwrap_or_default().into_iter().map(RawEntry::decode);
     Ok(Entries { ledger: answer.latest_ledger, entries: entries.collect::<Result<_, _>>()? })
 }
@@ -94,6 +96,7 @@ pub(super) async fn accounts(
     for address in addresses {
         keys.push(LedgerKey::Account(LedgerKeyAccount { account_id: address.account_id()? }));
     }
+    // Each key once: source and signer are often one account.
     let mut distinct = keys.clone();
     distinct.sort();
     distinct.dedup();

@@ -1,4 +1,4 @@
-//! What contracts say, in a transaction's meta and by `getEvents`.
+//! Events of contracts, from a transaction's meta and from `getEvents`.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -127,8 +127,8 @@ struct RawEvent {
 impl Event {
     /// Whether its first topics are these symbols.
     pub fn has_topics(&self, names: &[&str]) -> bool {
-        let is = |(topic, name): (&ScVal, &&str)| matches!(topic, ScVal::Symbol(text) if text.0.as_slice() == name.as_bytes());
-        self.topics.len() >= names.len() && self.topics.iter().zip(names).all(is)
+        let are_equal = |(topic, name): (&ScVal, &&str)| scval::is_symbol(topic, name);
+        self.topics.len() >= names.len() && self.topics.iter().zip(names).all(are_equal)
     }
 
     /// `None` for what is no contract's event.
@@ -137,6 +137,7 @@ impl Event {
         ledger: u32,
         transaction: &Digest,
     ) -> Result<Option<Self>, ChainError> {
+        // System and diagnostic events are the host's own, and have no contract behind them.
         let (ContractEventType::Contract, Some(id)) = (event.type_, event.contract_id) else {
             return Ok(None);
         };
@@ -165,20 +166,19 @@ pub(super) async fn read(
         let symbol = scval::symbol(topic)?.to_xdr_base64(scval::limits());
         filter.push(symbol.map_err(|_| ChainError::encode("a topic"))?);
     }
+    // Any number of further topics.
     filter.push("**".to_owned());
     let filters =
         json!([{ "type": "contract", "contractIds": [contract.to_string()], "topics": [filter] }]);
     let mut found = Pages::default();
     let mut cursor: Option<String> = None;
     for _ in 0..MOST_PAGES {
-        let params = match &cursor {
-            None => {
-                json!({ "startLedger": start_ledger, "filters": filters, "pagination": { "limit": 1000 } })
-            }
-            Some(cursor) => {
-                json!({ "filters": filters, "pagination": { "cursor": cursor, "limit": 1000 } })
-            }
-        };
+        // A cursor replaces the start: nodes refuse both together.
+        let mut params = json!({ "filters": filters, "pagination": { "limit": 1000 } });
+        match &cursor {
+            None => params["startLedger"] = json!(start_ledger),
+            Some(cursor) => params["pagination"]["cursor"] = json!(cursor),
+        }
         let page: RawEvents = raw.call("getEvents", params).await?;
         for event in &page.events {
             found.events.push(event.decode(contract));
@@ -192,10 +192,14 @@ pub(super) async fn read(
             (Some(known), Some(named)) => Some(known.min(named)),
             (known, named) => known.or(named),
         };
-        let at_end = page.cursor.as_deref().is_none_or(|next| {
-            cursor_ledger(next) >= page.latest_ledger || Some(next) == cursor.as_deref()
-        });
-        if at_end {
+
+        // A node scans a bounded range of ledgers a call, so an empty page is not the end: the
+        // cursor says how far the range reached. The same cursor again means that nothing follows.
+        let Some(next) = page.cursor.as_deref() else { return Ok(found) };
+        let reached = ledger_of(next).ok_or_else(|| {
+            malformed("getEvents", format!("expected a cursor that begins with a number: '{next}'"))
+        })?;
+        if reached >= page.latest_ledger || Some(next) == cursor.as_deref() {
             return Ok(found);
         }
         cursor = page.cursor;
@@ -232,7 +236,7 @@ pub(super) async fn page(
 
     // The cursor is the last place that was looked at. If the page is full, it may lie within its
     // ledger, of which then only the part before it was read.
-    let reached = position(&cursor)
+    let reached = ledger_of(&cursor)
         .ok_or_else(|| malformed(METHOD, format!("the cursor '{cursor}' has no position")))?
         .min(answer.latest_ledger);
     let is_full = u32::try_from(answer.events.len()).unwrap_or(u32::MAX) >= limit;
@@ -248,13 +252,9 @@ pub(super) async fn page(
     })
 }
 
-/// A cursor starts with its position, whose upper half is the ledger.
-fn cursor_ledger(cursor: &str) -> u32 {
-    position(cursor).unwrap_or(u32::MAX)
-}
-
-/// The ledger in an event's id or in a cursor (SEP-35: the upper half of its first number).
-fn position(cursor: &str) -> Option<u32> {
+/// The ledger in an event's id or in a cursor (SEP-35: the upper half of its first number). `None`
+/// for another form: how far the node has looked is not known then, and must not be guessed.
+fn ledger_of(cursor: &str) -> Option<u32> {
     let position = cursor.split('-').next()?.parse::<u64>().ok()?;
     u32::try_from(position >> 32).ok()
 }
@@ -278,8 +278,8 @@ impl SeenEvent {
 }
 
 impl RawEvent {
-    /// The event with its values still encoded: what one event holds must not keep a reader from the
-    /// next one (V19). What the node itself says about it has to be readable.
+    /// The event with its values still encoded: what one event holds must not keep a reader from
+    /// the next one (V19). What the node itself says about it has to be readable.
     fn seen(&self) -> Result<SeenEvent, ChainError> {
         let wrong =
             |what: &str, error: String| ChainError::decode(format!("event's {what}"), error);
@@ -317,5 +317,19 @@ impl RawEvent {
                 .parse()
                 .map_err(|error| ChainError::decode("event's transaction", error))?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_of_another_form_says_no_ledger() {
+        assert_eq!(ledger_of("0000000004294967296-0000000001"), Some(1));
+        assert_eq!(ledger_of("21474836480"), Some(5));
+        for unknown in ["", "now", "-1", "99999999999999999999-1"] {
+            assert_eq!(ledger_of(unknown), None, "{unknown}");
+        }
     }
 }

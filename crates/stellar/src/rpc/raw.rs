@@ -46,6 +46,7 @@ impl Raw {
     ) -> Result<Self, RpcError> {
         let address = || RpcError::Address(url.to_owned());
         let parsed = Url::parse(url).map_err(|_| address())?;
+        // `data:` and `mailto:` parse as well, and have no host to connect to.
         if !matches!(parsed.scheme(), "http" | "https") || parsed.host().is_none() {
             return Err(address());
         }
@@ -71,12 +72,14 @@ impl Raw {
         method: &'static str,
         params: Value,
     ) -> Result<T, RpcError> {
+        // One call a request: the answer needs no id to be matched by.
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let sent = self.http.post(self.url.clone()).json(&body).send();
         let sent = sent.instrument(call_span(method)).await;
         let bytes = read(sent.map_err(|error| unreachable(method, error))?, method).await?;
         let answer: Answer =
             serde_json::from_slice(&bytes).map_err(|error| malformed(method, error))?;
+        // First: what comes beside an error is no result.
         if let Some(Refusal { code, message }) = answer.error {
             return Err(RpcError::Refused { method, code, message: shorten(&message) });
         }
@@ -106,6 +109,7 @@ impl Raw {
 
 async fn read(mut answer: reqwest::Response, method: &'static str) -> Result<Vec<u8>, RpcError> {
     let mut bytes = Vec::new();
+    // Counted as it arrives: the length in the header is only the sender's claim.
     while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable(method, error))? {
         if bytes.len() + chunk.len() > LARGEST_ANSWER {
             return Err(malformed(method, format!("more than {LARGEST_ANSWER} bytes")));

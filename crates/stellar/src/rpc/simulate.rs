@@ -69,6 +69,7 @@ impl Rpc {
 impl RawSimulation {
     fn decode(self, call: &Call) -> Result<Simulation, ChainError> {
         let function = call.name().to_owned();
+        // First: the other fields of a failed simulation mean nothing.
         if let Some(error) = &self.error {
             let found = ContractError::in_text(call.kind(), error)
                 .or_else(|| ContractError::in_events(call.kind(), &self.diagnostics()));
@@ -77,12 +78,14 @@ impl RawSimulation {
                 None => ChainError::Simulation { function, reason: shorten(error) },
             });
         }
+        // With a preamble the result holds only once the restoration has been applied.
         if self.restore_preamble.is_some_and(|preamble| !preamble.is_null()) {
             return Err(ChainError::Archived { function });
         }
         let missing = |what: &str| ChainError::from(malformed(METHOD, format!("no {what}")));
         let data = self.transaction_data.ok_or_else(|| missing("transaction data"))?;
         let fee = self.min_resource_fee.ok_or_else(|| missing("resource fee"))?;
+        // One operation, one result.
         let result = self.results.and_then(|results| results.into_iter().next());
         let result = result.ok_or_else(|| missing("result"))?;
         let auth = result.auth.iter().map(|text| scval::from_base64("authorisation entry", text));
@@ -126,9 +129,9 @@ mod tests {
             "{error}"
         );
 
-        let failed = decode(
-            serde_json::json!({ "latestLedger": 5, "error": "HostError: Error(Budget, ExceededLimit)" }),
-        );
+        let failed = decode(serde_json::json!({
+            "latestLedger": 5, "error": "HostError: Error(Budget, ExceededLimit)"
+        }));
         assert!(matches!(failed, Err(ChainError::Simulation { .. })));
     }
 

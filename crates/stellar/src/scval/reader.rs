@@ -1,8 +1,9 @@
 //! Reading a contract value: every step is checked, and an error names the path that led to it.
 
-use stellar_xdr::{ScMapEntry, ScVal, int128_helpers};
+use stellar_xdr::{ScVal, int128_helpers};
 use wire::Digest;
 
+use super::is_symbol;
 use crate::{Address, ChainError};
 
 /// A value that is being read, with the path that led to it.
@@ -30,9 +31,10 @@ impl<'a> Reader<'a> {
     /// When this is no map or lacks the field.
     pub fn field(&self, name: &str) -> Result<Self, ChainError> {
         let ScVal::Map(Some(map)) = self.value else { return Err(self.wrong("a map")) };
-        let is_named = |entry: &&ScMapEntry| matches!(&entry.key, ScVal::Symbol(key) if key.0.as_slice() == name.as_bytes());
         let path = format!("{}.{name}", self.path);
-        match map.iter().find(is_named) {
+
+        // Not a binary search: what a node sends need not be sorted as the host sorts.
+        match map.iter().find(|entry| is_symbol(&entry.key, name)) {
             Some(entry) => Ok(Self { path, value: &entry.val }),
             None => Err(ChainError::decode(path, "the field is missing")),
         }
@@ -146,6 +148,7 @@ impl<'a> Reader<'a> {
     /// When this is another kind of value.
     pub fn symbol(&self) -> Result<String, ChainError> {
         match self.value {
+            // Symbols are ASCII: U+FFFD in the text equals no name that is compared with it.
             ScVal::Symbol(value) => Ok(value.0.to_utf8_string_lossy()),
             _ => Err(self.wrong("a symbol")),
         }
@@ -163,10 +166,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn wrong(&self, wanted: &str) -> ChainError {
+    fn wrong(&self, expected: &str) -> ChainError {
         ChainError::decode(
             self.path.clone(),
-            format!("expected {wanted}, found {}", self.value.name()),
+            format!("expected {expected}, found {}", self.value.name()),
         )
     }
 }

@@ -23,10 +23,13 @@ pub(super) fn draw_nonces(
 ) -> Result<(), ChainError> {
     let mut keys = footprint.read_write.to_vec();
     for entry in proposals {
-        let (SorobanCredentials::Address(credentials) | SorobanCredentials::AddressV2(credentials)) =
-            &mut entry.credentials
-        else {
-            continue;
+        let credentials = match &mut entry.credentials {
+            SorobanCredentials::Address(credentials)
+            | SorobanCredentials::AddressV2(credentials) => credentials,
+            // The source's entry is protected by the sequence number, and `sign` refuses delegates.
+            SorobanCredentials::SourceAccount | SorobanCredentials::AddressWithDelegates(_) => {
+                continue;
+            }
         };
         let mut drawn = [0; 8];
         rand::rngs::OsRng.try_fill_bytes(&mut drawn).map_err(|error| {
@@ -35,13 +38,15 @@ pub(super) fn draw_nonces(
         let nonce = i64::from_be_bytes(drawn);
 
         let (old, new) = (nonce_key(credentials, credentials.nonce), nonce_key(credentials, nonce));
+        // Without its key in the footprint the host could not note the nonce: the transaction would
+        // fail.
         let place = keys.iter_mut().find(|key| **key == old).ok_or_else(|| {
             ChainError::decode("simulation", "the footprint lacks the nonce of an authorisation")
         })?;
         *place = new;
         credentials.nonce = nonce;
     }
-    // The protocol wants no order of the keys, and each of them once: a drawn nonce is new.
+    // The protocol demands no order of the keys, and each of them once: a drawn nonce is new.
     footprint.read_write =
         keys.try_into().map_err(|_| ChainError::encode("the footprint of the transaction"))?;
     Ok(())
@@ -70,6 +75,7 @@ fn sign(
     entry: &SorobanAuthorizationEntry,
     until: u32,
 ) -> Result<SorobanAuthorizationEntry, ChainError> {
+    // Before the kind is looked at: the source's signature also authorises entries that carry none.
     require_asked(request, &entry.root_invocation)?;
     let (old, binds_address) = match &entry.credentials {
         // The source's signature on the transaction covers this entry.
@@ -90,6 +96,7 @@ fn sign(
         signature_expiration_ledger: until,
         signature: old.signature.clone(),
     };
+    // The last ledger is part of what is signed, so it is set before the payload is computed.
     let payload = payload(request.network, &credentials, &entry.root_invocation, binds_address)?;
     credentials.signature = signature(signer, &payload)?;
     let credentials = match binds_address {
@@ -132,6 +139,7 @@ pub fn is_signed_by(
 ) -> Result<bool, ChainError> {
     let payload = payload(network, credentials, invocation, false)?;
     let Some(signed) = signature_bytes(account, &credentials.signature) else { return Ok(false) };
+    // Strict, since the lax rule accepts keys under which one signature fits many messages.
     let Ok(key) = VerifyingKey::from_bytes(account.as_bytes()) else { return Ok(false) };
     Ok(key.verify_strict(payload.as_bytes(), &Signature::from_bytes(&signed)).is_ok())
 }
@@ -139,6 +147,7 @@ pub fn is_signed_by(
 /// The one signature in the form that [`signature`] writes, if it names this account's key.
 fn signature_bytes(account: &Address, value: &ScVal) -> Option<[u8; 64]> {
     let ScVal::Vec(Some(signatures)) = value else { return None };
+    // More than one would be an account with several signers, whose weights only the ledger knows.
     let [ScVal::Map(Some(fields))] = signatures.as_slice() else { return None };
     let field = |name: &str| {
         fields.iter().find_map(|entry| match (&entry.key, &entry.val) {
@@ -168,6 +177,7 @@ fn require_asked(
         }
         Ok(false)
     };
+    // `None` for a call that needs no signature: whatever a node proposes for it is refused.
     let mut as_asked = request.call.authorized()?.as_ref() == Some(&proposed.function);
     for inner in proposed.sub_invocations.iter() {
         as_asked = as_asked && covered(inner)?;
@@ -186,6 +196,7 @@ fn is_exactly(
     allowed: &Invocation,
 ) -> Result<bool, ChainError> {
     let function = SorobanAuthorizedFunction::ContractFn(allowed.to_xdr()?);
+    // Covered calls are leaves: what they would call in turn was not asked for.
     Ok(proposed.function == function && proposed.sub_invocations.is_empty())
 }
 
@@ -193,11 +204,12 @@ fn signer<'a>(
     request: &PrepareRequest<'a>,
     credentials: &SorobanAddressCredentials,
 ) -> Result<&'a Keypair, ChainError> {
-    let wanted = Address::try_from(&credentials.address)?;
+    let expected = Address::try_from(&credentials.address)?;
+    // The source last: a contract may ask it for an entry of its own, beside the transaction's.
     let mut keys = request.signers.iter().copied().chain([request.source]);
-    keys.find(|key| key.address() == wanted).ok_or_else(|| {
+    keys.find(|key| key.address() == expected).ok_or_else(|| {
         ChainError::invalid(format!(
-            "{}: the signature of {wanted} is needed, but its key is not here",
+            "{}: the signature of {expected} is needed, but its key was not given",
             request.call.name()
         ))
     })
@@ -212,6 +224,8 @@ fn payload(
     let network_id = Hash(*network.id().as_bytes());
     let (nonce, invocation) = (credentials.nonce, invocation.clone());
     let until = credentials.signature_expiration_ledger;
+    // The older form leaves the address out of what is signed: of two accounts with one key, the
+    // signature for one fits the other.
     let preimage = if binds_address {
         HashIdPreimage::SorobanAuthorizationWithAddress(
             HashIdPreimageSorobanAuthorizationWithAddress {
@@ -378,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_is_drawn_here_and_stands_in_the_footprint() {
+    fn a_nonce_is_drawn_here_and_is_in_the_footprint() {
         let user = Keypair::from_seed(&[7; 32]);
         let mut proposals = [proposal(&user, authorized(&invocation("deposit", 5), &[]))];
         let SorobanCredentials::AddressV2(old) = &proposals[0].credentials else {

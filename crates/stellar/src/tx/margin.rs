@@ -9,11 +9,12 @@ use crate::rpc::Simulation;
 /// What a transaction declares of these simulated resources.
 ///
 /// Room is needed for what may change between simulation and inclusion: an account that a day's end
-/// makes sweep as well, an entry that somebody else wrote meanwhile, the signatures that simulation
-/// only estimates. The entries themselves are in the footprint and have fixed forms, so a
-/// thirty-second is enough for the bytes written; a ledger's space goes by what is declared, so
+/// makes sweep as well, an entry that another transaction wrote meanwhile, the signatures that
+/// simulation only estimates. The entries themselves are in the footprint and have fixed forms, so
+/// a thirty-second is enough for the bytes written; a ledger's space goes by what is declared, so
 /// more would be wasted.
 pub fn declared(resources: &SorobanResources) -> SorobanResources {
+    // A part of a small value is no room at all, so each has a least.
     let more = |value: u32, part: u32, least: u32| value.saturating_add((value / part).max(least));
     SorobanResources {
         footprint: resources.footprint.clone(),
@@ -30,12 +31,15 @@ pub(super) fn with_margin(
     simulation: &Simulation,
     inclusion: u64,
 ) -> Result<(SorobanTransactionData, u32), ChainError> {
+    // What is declared below costs more than what was simulated, so the fee needs room as well.
     let resource_fee =
         simulation.resource_fee.saturating_add((simulation.resource_fee / 3).max(20_000));
     let mut data = simulation.data.clone();
     data.resources = declared(&simulation.data.resources);
+    // Cutting off is harmless: a fee of this size passes every ceiling and fails below.
     data.resource_fee = i64::try_from(resource_fee).unwrap_or(i64::MAX);
     let needed = resource_fee.saturating_add(inclusion);
+    // The envelope's fee has 32 bits, whatever the ceiling allows.
     match u32::try_from(needed) {
         Ok(fee) if needed <= request.fee_ceiling => Ok((data, fee)),
         _ => {

@@ -25,6 +25,7 @@ pub async fn submit_and_wait(
 ) -> Result<Applied, ChainError> {
     let prepared = prepare(rpc, request).await?;
     let mut sent = rpc.send(request.network, &prepared.envelope).await?;
+    // Of the first answer only: to a later send of the same hash it proves nothing (R13).
     if let SendAnswer::Rejected(rejection) = &sent
         && rejection.definite
     {
@@ -38,6 +39,7 @@ pub async fn submit_and_wait(
         let status = rpc.transaction(&prepared.hash).await?;
         match &status.outcome {
             Outcome::Applied(applied) => return judge(&prepared, request, applied),
+            // The node has every ledger since the signing, and the last moment has passed.
             Outcome::NotFound if status.proves_absent(prepared.max_time, prepared.ledger) => {
                 return Err(failure(
                     &prepared,
@@ -47,6 +49,7 @@ pub async fn submit_and_wait(
             }
             Outcome::NotFound => {}
         }
+        // The same bytes, so the same hash: it can be applied once at most.
         if sent == SendAnswer::TryAgainLater {
             sent = rpc.send(request.network, &prepared.envelope).await?;
         }

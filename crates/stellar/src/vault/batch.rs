@@ -85,6 +85,8 @@ impl Vault {
         items: Vec<ScVal>,
     ) -> Result<Invocation, ChainError> {
         let heads = heads.0.iter().map(Head::to_val).collect::<Result<_, _>>()?;
+        // The contract digests the arguments that it was called with, so they are digested as
+        // passed.
         let args =
             vec![caller.to_val(), ScVal::U64(valid_until), scval::vec(heads)?, scval::vec(items)?];
         let digest = Digest::of(&scval::to_xdr(&scval::vec(args.clone())?)?);
@@ -100,10 +102,12 @@ struct Heads(Vec<Head>);
 
 impl Heads {
     fn place(&mut self, head: &Head) -> u32 {
+        // A batch has 25 items at most: a search is cheaper than an index.
         let at = self.0.iter().position(|known| known == head).unwrap_or_else(|| {
             self.0.push(head.clone());
             self.0.len() - 1
         });
+        // Not reached within a batch's limits; the vault refuses an index that names no head.
         u32::try_from(at).unwrap_or(u32::MAX)
     }
 }

@@ -59,6 +59,7 @@ pub struct Attestation {
 impl Finalize {
     /// Place and signature as the vault takes them.
     pub(super) fn attestation_vals(&self) -> Result<(ScVal, ScVal), ChainError> {
+        // Without a signature the vault ignores the place.
         let place = self.attestation.map_or(0, |attestation| attestation.attester);
         let signature = self.attestation.map(|attestation| scval::bytes(&attestation.signature));
         Ok((ScVal::U32(place), scval::option(signature.transpose()?)))
@@ -78,6 +79,8 @@ impl Vault {
         token: Address,
     ) -> Result<Invocation, ChainError> {
         let mut call = self.call("deposit", vec![user.to_val(), scval::i128(amount)]);
+        // The vault moves the user's tokens by a call of its own, which the user's signature must
+        // cover.
         call.covers = vec![token::transfer(token, user, self.0, amount)];
         Ok(call)
     }

@@ -15,7 +15,7 @@ use crate::{Address, ChainError};
 pub struct RunOpened {
     /// The run's id on chain.
     pub run_id: Digest,
-    /// What stands fixed from now on, to be passed again when the run is settled.
+    /// What is fixed from now on, to be passed again when the run is settled.
     pub terms: RunTerms,
 }
 
@@ -112,7 +112,7 @@ impl RunFinalized {
         })
     }
 
-    /// The short receipt, as `finalize_run` answers it; the developer stands in the terms.
+    /// The short receipt, as `finalize_run` answers it; the developer is in the terms.
     pub fn receipt(&self, terms: &RunTerms) -> RunReceipt {
         RunReceipt {
             run_id: self.run_id,
@@ -149,6 +149,7 @@ fn find<T>(
     read: impl Fn(&Event) -> Result<T, ChainError>,
 ) -> Result<Option<T>, ChainError> {
     for event in &applied.events {
+        // Anybody can emit an event that looks like these; the emitter is what cannot be copied.
         if event.contract != vault.0 || !event.has_topics(&["run", name]) {
             continue;
         }

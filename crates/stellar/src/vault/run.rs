@@ -186,6 +186,8 @@ impl SettledRun {
     ///
     /// As [`RunTerms::hash`].
     pub fn to_xdr(&self) -> Result<Vec<u8>, ChainError> {
+        // The vault's `digest::receipt` hashes the same positions; a change of one is a change of
+        // both.
         let receipt = scval::vec(vec![
             scval::bytes(self.run_id.as_bytes())?,
             self.terms.to_data()?,

@@ -52,6 +52,7 @@ impl Vault {
         let record = match found.get(&key) {
             None => None,
             Some(entry) => {
+                // Records are temporary entries (V3), and those always have an end.
                 let end = entry
                     .live_until
                     .ok_or_else(|| ChainError::decode("run record", "no end of life"))?;
@@ -151,12 +152,14 @@ impl Vault {
     ) -> Result<OpenRules, ChainError> {
         let limits = self.grant_key(user, runner, agent_id)?;
         let instance = crate::state::data_key(&self.0, ScVal::LedgerKeyContractInstance, true);
+        // One read: rules of two ledgers may never have held together.
         let found = rpc.entries(&[limits.clone(), instance.clone()]).await?;
         let contract = found.get(&instance).map(|entry| crate::state::data_value("vault", entry));
         let Some(ScVal::ContractInstance(contract)) = contract.transpose()? else {
             return Err(ChainError::decode("vault", "no contract has this id"));
         };
         let paused = scval::variant("OpensPaused", vec![])?;
+        // The key is in the instance while openings are paused, and is removed when they resume.
         let mut kept = contract.storage.iter().flat_map(|map| map.iter());
         Ok(OpenRules {
             limits: found.get(&limits).map(stored_limits).transpose()?.flatten(),
@@ -192,6 +195,7 @@ impl Vault {
     pub async fn read_config(&self, rpc: &Rpc) -> Result<Option<Config>, ChainError> {
         let Some(instance) = crate::state::instance(rpc, &self.0).await? else { return Ok(None) };
         let stored = |name: &str| {
+            // Configuration is instance storage: it lives and is read with the contract itself.
             let key = scval::variant(name, vec![])?;
             let kept = instance.storage.as_ref();
             let found = kept.and_then(|map| map.iter().find(|entry| entry.key == key));
@@ -234,6 +238,7 @@ impl Vault {
 fn stored_run(entry: &Entry) -> Result<RunRecord, ChainError> {
     let value = crate::state::data_value("run record", entry)?;
     let run = Reader::new("run record", value);
+    // By position, as the vault's `storage.rs` writes it: names would be half an entry's bytes.
     Ok(RunRecord {
         user: run.item(0)?.address()?,
         opened_by: run.item(1)?.address()?,
@@ -250,6 +255,7 @@ fn stored_run(entry: &Entry) -> Result<RunRecord, ChainError> {
 
 /// A lifecycle is stored as a number, a digest, and what an end adds.
 fn stored_lifecycle(run: &Reader<'_>) -> Result<Lifecycle, ChainError> {
+    // What an end adds: charge or reason, and the output's digest.
     let end = |at: usize| {
         let end = run.item(11)?.optional();
         let end = end.ok_or_else(|| ChainError::decode("run record", "an end without its data"));

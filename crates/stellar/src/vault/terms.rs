@@ -1,4 +1,4 @@
-//! What a run is opened with, and what stands fixed from then on (V5).
+//! What a run is opened with, and what is fixed from then on (V5).
 
 use serde::{Deserialize, Serialize};
 use stellar_xdr::ScVal;
@@ -421,8 +421,18 @@ pub(crate) mod tests {
                 opened_by: Address::Account(keys[1]),
                 agent_id: numbers.0,
                 rate_version: numbers.1,
-                rates: Rates { llm_in: rates[0], llm_out: rates[1], http_calls: rates[2], runtime_ms: rates[3] },
-                budgets: Usage { llm_in: meters[0], llm_out: meters[1], http_calls: meters[2], runtime_ms: meters[3] },
+                rates: Rates {
+                    llm_in: rates[0],
+                    llm_out: rates[1],
+                    http_calls: rates[2],
+                    runtime_ms: rates[3],
+                },
+                budgets: Usage {
+                    llm_in: meters[0],
+                    llm_out: meters[1],
+                    http_calls: meters[2],
+                    runtime_ms: meters[3],
+                },
                 max_charge: numbers.2,
                 runner_fee: numbers.3,
                 deadline: numbers.4,

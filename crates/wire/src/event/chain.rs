@@ -16,13 +16,13 @@ pub struct ChainData {
     pub ledger: u32,
     /// Hash of the transaction that made it true.
     pub transaction: Digest,
-    /// What it says. Its kind stands in `event`.
+    /// What it says. The member `event` names its kind.
     #[serde(flatten)]
     pub fact: Fact,
 }
 
-/// What an event says. The name is the event's two topics, joined by `_`; amounts are stroops, times
-/// Unix seconds of ledger time.
+/// What an event says. The name is the event's two topics, joined by `_`; amounts are stroops,
+/// times Unix seconds of ledger time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the contracts document the fields under the same names")]
@@ -73,7 +73,7 @@ pub enum Fact {
     },
     /// A runner may open no more runs for the user; open ones still settle (V6).
     RunnerRevoked { user: String, runner: String, agent_id: u32, revoked_at: u64 },
-    /// A grant that had died of age was cleared away.
+    /// A grant that had expired was removed.
     RunnerExpired { user: String, runner: String, agent_id: u32, expires_at: u64 },
     /// The user set what a runner is allowed for an agent.
     RunnerLimits {

@@ -39,6 +39,7 @@ impl Data for GateData {
     type Name = GateEvent;
 
     fn key(&self) -> String {
+        // The module and not the run: a verdict for shipping belongs to no run.
         self.module_digest.to_string()
     }
 }

@@ -46,7 +46,7 @@ pub enum RunStatus {
     Cancelled,
 }
 
-/// A run as it stands after the event.
+/// A run as it is after the event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunData {

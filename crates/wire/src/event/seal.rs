@@ -20,7 +20,7 @@ pub enum SealEvent {
     Drift,
 }
 
-/// A pack as it stands after the event.
+/// A pack as it is after the event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealData {
     /// The run, with dashes.

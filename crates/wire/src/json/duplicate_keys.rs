@@ -58,6 +58,7 @@ impl<'de> Visitor<'de> for UniqueKeysVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some((key, UniqueKeys(member))) = members.next_entry::<String, UniqueKeys>()? {
+            // serde_json itself would keep the last of them without a word.
             if object.insert(key.clone(), member).is_some() {
                 return Err(A::Error::custom(format!("member {key:?} appears twice")));
             }

@@ -136,6 +136,7 @@ fn check_grammar(text: &str) -> Result<(), Flaw> {
 /// What is wrong with it, as a sentence about the number.
 pub fn check_number(text: &str) -> Result<(), String> {
     if !text.contains(['.', 'e', 'E']) {
+        // Without fraction and exponent the digits decide; a double would round them first.
         let digits = text.trim_start_matches('-');
         let exact = digits.parse::<u64>().is_ok_and(|number| number <= MAX_INTEGER);
         return if exact { Ok(()) } else { Err(too_large(text)) };
@@ -164,6 +165,8 @@ pub fn check_number(text: &str) -> Result<(), String> {
 
 /// The number as RFC 8785 writes it; `None` beyond the range of doubles.
 fn canonical_number(text: &str) -> Option<String> {
+    // Fifteen digits are below 2^53, and such an integer is its own canonical text. Most numbers
+    // are.
     if text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(text.to_owned());
     }
@@ -188,6 +191,7 @@ fn shown(text: &str) -> String {
 /// ten of its first digit.
 fn decimal(text: &str) -> (bool, String, i64) {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    // Halved, so that adding the shift below cannot overflow.
     let exponent: i64 = exponent.trim_start_matches('+').parse().unwrap_or(i64::MAX / 2);
     let negative = mantissa.starts_with('-');
     let mantissa = mantissa.trim_start_matches('-');
@@ -217,6 +221,8 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Writes the next value into `out`.
     fn value(&mut self, out: &mut String) -> Result<(), Flaw> {
+        // The walk recurses, so depth is stack. The grammar's check has a limit too, but a higher
+        // one.
         if self.path.len() > MAX_DEPTH {
             return Err(self.flaw(format!("is nested more than {MAX_DEPTH} levels deep")));
         }
@@ -256,6 +262,7 @@ impl<'a> Walk<'a> {
 
         // RFC 8785 sorts by UTF-16 code units.
         members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+        // Sorted, equal names are neighbours.
         if let Some(twice) = members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             self.path.push(twice[0].0.clone());
             return Err(self.flaw("appears twice".to_owned()));
@@ -327,6 +334,7 @@ impl<'a> Walk<'a> {
     /// A string, decoded. Half a surrogate pair passes the grammar, and is no text.
     fn string(&mut self) -> Result<String, Flaw> {
         let bytes = self.rest.as_bytes();
+        // By bytes: neither a quote nor a backslash occurs inside a character of UTF-8.
         let mut end = 1;
         while bytes.get(end).is_some_and(|byte| *byte != b'"') {
             end += if bytes[end] == b'\\' { 2 } else { 1 };

@@ -164,6 +164,7 @@ impl Execution {
             differs("attempt", expected.attempt, self.attempt),
             match self.vault_run_id {
                 Some(stated) => differs("run id in the vault", expected.vault_run_id, stated),
+                // Naming none is a difference too: such a statement vouches for no charge (V16).
                 None => expected.vault_run_id.map(|expected| Mismatch {
                     what: "run id in the vault",
                     expected: expected.to_string(),
@@ -261,6 +262,7 @@ impl Predicate for Execution {
             (self.egress_is_plain(), "its services are not sorted by name"),
             (self.egress_is_listed(), "its list of calls is not where it must be"),
         ];
+        // What holds of every execution; then what each verdict demands.
         broken(&rules)?;
         broken(&match self.verdict {
             Verdict::Pass => vec![

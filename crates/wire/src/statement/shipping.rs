@@ -79,6 +79,7 @@ impl Predicate for Shipping {
     }
 
     fn check(&self) -> Result<(), StatementError> {
+        // The counts are whatever was signed, so their sum may pass 32 bits.
         let tested = self.tests.passed.checked_add(self.tests.skipped);
         broken(&[
             (self.oracle.passed <= self.oracle.cases, "more oracle cases passed than there are"),

@@ -131,7 +131,7 @@ impl Code {
         Self::UpstreamRefused,
     ];
 
-    /// The code as it stands in statements, events and run objects.
+    /// The code as it is written in statements, events and run objects.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SideEffectsForbidden => "E_SIDEEFFECTS_FORBIDDEN",
