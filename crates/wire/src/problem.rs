@@ -145,7 +145,7 @@ impl Problem {
             false => "The same request will fail again.",
         };
         format!(
-            "# {}\n\n`{}` · HTTP {} · gRPC `{:?}` · exit code {}\n\n{} {again}\n",
+            "# {}\n\n`{}` · HTTP {} · gRPC `{:?}` · exit code {}\n\n{}\n{again}\n",
             row.title,
             self.reason(),
             row.status,
