@@ -109,14 +109,40 @@ impl Keys {
             return Err(Failure::usage(format!("the key '{name}' is encrypted already")));
         }
         let key = seed(&path, &text)?;
-        let text = file_text(&key, Some(passphrase))?;
+        self.replace(&path, &key, passphrase)
+    }
+
+    /// Puts an encrypted key under another passphrase: its own is asked for first, then `new`.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`] when there is no such key in the folder, it is not encrypted, or the old
+    /// passphrase is wrong. The file is then as it was.
+    pub fn change_passphrase(
+        &self,
+        name: &str,
+        new: impl FnOnce() -> Result<Zeroizing<String>>,
+    ) -> Result<Address> {
+        let path = self.path(name)?;
+        let text = read(&path, || self.missing(name))?;
+        if !encrypted::is_encrypted(&text) {
+            return Err(Failure::usage(format!(
+                "the key '{name}' has no passphrase; give it one with: lumio keys encrypt {name}"
+            )));
+        }
+        let key = self.load(name)?;
+        self.replace(&path, &key, &new()?)
+    }
+
+    fn replace(&self, path: &Path, key: &Keypair, passphrase: &str) -> Result<Address> {
+        let text = file_text(key, Some(passphrase))?;
         let failed = |error: std::io::Error| {
             Failure::usage(format!("cannot write {}: {error}", path.display()))
         };
         // Whole or not at all: a key that is half written is lost.
         let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-        file.persist(&path).map_err(|error| failed(error.error))?;
+        file.persist(path).map_err(|error| failed(error.error))?;
         Ok(key.address())
     }
 

@@ -60,6 +60,14 @@ pub enum Keys {
         /// What it is called
         name: String,
     },
+    /// Put an encrypted key under another passphrase
+    #[command(after_help = "Example:\n  lumio keys passphrase alice\n\nAsks for the old one and \
+            twice for the new one. For programs: LUMIO_KEY_PASSPHRASE_FILE names\na file with the \
+                old one, LUMIO_KEY_NEW_PASSPHRASE_FILE one with the new one.")]
+    Passphrase {
+        /// What it is called
+        name: String,
+    },
 }
 
 pub(super) fn run(context: &Context, command: Keys) -> Result<Report> {
@@ -75,6 +83,10 @@ pub(super) fn run(context: &Context, command: Keys) -> Result<Report> {
         Keys::Encrypt { name } => {
             let passphrase = encrypted::new_passphrase(&name)?;
             Ok(report(&name, context.keys.encrypt(&name, &passphrase)?))
+        }
+        Keys::Passphrase { name } => {
+            let new = || encrypted::changed_passphrase(&name);
+            Ok(report(&name, context.keys.change_passphrase(&name, new)?))
         }
         Keys::Show { name, secret: false } => Ok(report(&name, context.keys.address(&name)?)),
         Keys::Show { name, secret: true } => {

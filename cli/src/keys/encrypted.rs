@@ -19,6 +19,8 @@ const BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const ADDRESS: &str = "# address ";
 /// Names a file with the passphrase, for programs.
 const PASSPHRASE_FILE: &str = "LUMIO_KEY_PASSPHRASE_FILE";
+/// Names a file with the passphrase that is to take its place, for programs.
+const NEW_PASSPHRASE_FILE: &str = "LUMIO_KEY_NEW_PASSPHRASE_FILE";
 /// Ed25519 (RFC 8410).
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 /// Before the 32 bytes of a key: an octet string of that length.
@@ -87,13 +89,23 @@ pub(super) fn open(text: &str, passphrase: &str) -> std::result::Result<Keypair,
 /// A passphrase for an existing key: from the file that the environment names, else from the
 /// terminal.
 pub(super) fn passphrase(prompt: &str) -> Result<Zeroizing<String>> {
-    if let Some(path) = std::env::var_os(PASSPHRASE_FILE) {
-        return from_file(std::path::Path::new(&path));
+    ask(prompt, PASSPHRASE_FILE)
+}
+
+/// The passphrase that takes the place of another: from a file of its own, since the other's is needed
+/// as well, else from the terminal.
+pub fn changed_passphrase(name: &str) -> Result<Zeroizing<String>> {
+    confirmed(name, NEW_PASSPHRASE_FILE)
+}
+
+fn ask(prompt: &str, variable: &str) -> Result<Zeroizing<String>> {
+    if let Some(path) = std::env::var_os(variable) {
+        return from_file(std::path::Path::new(&path), variable);
     }
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!(
             "the {prompt} is needed, and there is no terminal to ask at; name a file with it: \
-             {PASSPHRASE_FILE}"
+             {variable}"
         )));
     }
     rpassword::prompt_password(format!("{prompt}: "))
@@ -103,9 +115,13 @@ pub(super) fn passphrase(prompt: &str) -> Result<Zeroizing<String>> {
 
 /// A passphrase for a key that is to be encrypted, asked for twice at a terminal.
 pub fn new_passphrase(name: &str) -> Result<Zeroizing<String>> {
-    let first = passphrase(&format!("new passphrase of the key '{name}'"))?;
-    if std::env::var_os(PASSPHRASE_FILE).is_none() {
-        let second = passphrase("same passphrase again")?;
+    confirmed(name, PASSPHRASE_FILE)
+}
+
+fn confirmed(name: &str, variable: &str) -> Result<Zeroizing<String>> {
+    let first = ask(&format!("new passphrase of the key '{name}'"), variable)?;
+    if std::env::var_os(variable).is_none() {
+        let second = ask("same passphrase again", variable)?;
         if first != second {
             return Err(Failure::usage("the two passphrases differ; nothing was stored"));
         }
@@ -113,10 +129,9 @@ pub fn new_passphrase(name: &str) -> Result<Zeroizing<String>> {
     Ok(first)
 }
 
-fn from_file(path: &std::path::Path) -> Result<Zeroizing<String>> {
+fn from_file(path: &std::path::Path, variable: &str) -> Result<Zeroizing<String>> {
     const LARGEST: u64 = 1_024;
-    let failed =
-        |error: String| Failure::usage(format!("{PASSPHRASE_FILE}: {}: {error}", path.display()));
+    let failed = |error: String| Failure::usage(format!("{variable}: {}: {error}", path.display()));
     let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
     if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
+mod hostile;
+
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::process::{Command, Output};
@@ -137,6 +139,46 @@ fn an_encrypted_key_signs_with_its_passphrase_and_openssl_reads_it() {
     std::fs::set_permissions(&passphrase, std::fs::Permissions::from_mode(0o644)).unwrap();
     let refused = with(&["keys", "show", "alice", "--secret"]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("chmod 600"));
+}
+
+#[test]
+fn a_passphrase_is_changed_and_a_wrong_one_changes_nothing() {
+    let machine = Machine::new();
+    let file = |name: &str, text: &str| {
+        let path = machine.0.path().join(name);
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).mode(0o600).open(&path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        path
+    };
+    let (old, new) = (file("old", "correct horse"), file("new", "battery staple"));
+    let (wrong, short) = (file("wrong", "something else"), file("short", "short"));
+    let with = |arguments: &[&str], old: &std::path::Path, new: &std::path::Path| {
+        let mut command = machine.command(arguments);
+        command.env("LUMIO_KEY_PASSPHRASE_FILE", old).env("LUMIO_KEY_NEW_PASSPHRASE_FILE", new);
+        command.output().unwrap()
+    };
+    assert!(with(&["keys", "generate", "alice", "--encrypt"], &old, &new).status.success());
+    let secret = with(&["keys", "show", "alice", "--secret"], &old, &new).stdout;
+    assert!(secret.starts_with(b"S"));
+
+    let key = machine.0.path().join("lumio/keys/alice");
+    let before = std::fs::read(&key).unwrap();
+    let change = ["keys", "passphrase", "alice"];
+    for (old, new) in [(&wrong, &new), (&old, &short)] {
+        assert_eq!(with(&change, old, new).status.code(), Some(3));
+        assert_eq!(std::fs::read(&key).unwrap(), before);
+    }
+    let changed = with(&change, &old, &new);
+    assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(with(&["keys", "show", "alice", "--secret"], &new, &old).stdout, secret);
+    let refused = with(&["keys", "show", "alice", "--secret"], &old, &new);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("the passphrase is wrong"));
+
+    machine.text(&["keys", "generate", "plain"]);
+    let plain = with(&["keys", "passphrase", "plain"], &old, &new);
+    assert!(String::from_utf8_lossy(&plain.stderr).contains("lumio keys encrypt plain"));
 }
 
 #[test]
