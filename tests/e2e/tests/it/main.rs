@@ -6,4 +6,5 @@ mod crashes;
 mod failed_starts;
 mod paid_run;
 mod proof;
+mod public_tools;
 mod refusals;
