@@ -1456,7 +1456,10 @@ export interface components {
              * @description When it was signed.
              */
             createdAt: string;
-            /** @description Stroops that all of it was charged, as a decimal string. Paid by the runner, not by the user. */
+            /**
+             * @description Stroops that all of it was charged, as a decimal string. The runner pays them, not the
+             *     user.
+             */
             feeCharged?: string | null;
             /** @description Its hash. */
             hash: components["schemas"]["TxHash"];

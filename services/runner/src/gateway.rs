@@ -345,7 +345,8 @@ async fn list_outputs(
 
 /// Brings one file that an attempt delivered.
 #[utoipa::path(get, path = "/runs/{id}/outputs/{*path}", tag = "runs",
-    params(("id" = String, Path, description = "The run."), ("path" = String, Path, description = "One of the files."),
+    params(("id" = String, Path, description = "The run."),
+        ("path" = String, Path, description = "One of the files."),
         AttemptQuery),
     responses(
         (status = 200, content_type = "application/octet-stream", body = String,
@@ -397,7 +398,8 @@ async fn show_timeline(
 
 /// Streams what becomes of a run.
 #[utoipa::path(get, path = "/runs/{id}/events", tag = "events",
-    params(("id" = String, Path, description = "The run."), EventsQuery, ("Last-Event-ID" = Option<String>, Header,
+    params(("id" = String, Path, description = "The run."), EventsQuery,
+        ("Last-Event-ID" = Option<String>, Header,
         description = "Everything after this event is sent.")),
     responses((status = 200, content_type = "text/event-stream", body = String,
         description = "Server-sent events; the data of each is a CloudEvent.")),

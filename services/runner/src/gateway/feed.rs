@@ -3,7 +3,7 @@
 //!
 //! The relay draws a position for each event that is committed, in the order in which others may
 //! rely on seeing them (R14). The feed reads by position and hands each event to the listeners of
-//! this process. A listener that falls behind, or that begins earlier, reads the database by itself.
+//! this process. A listener that falls behind, or that begins earlier, reads the database itself.
 
 use std::sync::Arc;
 use std::time::Duration;

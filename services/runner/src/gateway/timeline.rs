@@ -32,7 +32,8 @@ pub struct TransactionView {
     /// When that ledger closed.
     #[serde(skip_serializing_if = "Option::is_none", with = "milliseconds::option")]
     pub closed_at: Option<OffsetDateTime>,
-    /// Stroops that all of it was charged, as a decimal string. Paid by the runner, not by the user.
+    /// Stroops that all of it was charged, as a decimal string. The runner pays them, not the
+    /// user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fee_charged: Option<String>,
     /// How often it was sent.
@@ -120,8 +121,8 @@ pub async fn attempts(db: &PgPool, snapshot: &Snapshot) -> Result<Vec<AttemptWit
     let past = attempts::all(db, snapshot.run.id).await?;
     let mut transactions = transactions(db, snapshot.run.id).await?;
     let with = |attempt: AttemptView| {
-        let of_it = transactions.extract_if(.., |(number, _)| *number == attempt.attempt);
-        let transactions = of_it.map(|(_, transaction)| transaction).collect();
+        let own = transactions.extract_if(.., |(number, _)| *number == attempt.attempt);
+        let transactions = own.map(|(_, transaction)| transaction).collect();
         AttemptWithTransactions { attempt, transactions }
     };
     Ok(past.iter().map(|past| view::attempt_view(&snapshot.run, past)).map(with).collect())
