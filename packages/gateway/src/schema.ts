@@ -1154,7 +1154,7 @@ export interface components {
             /** @description The reason in words. */
             reason: string;
         };
-        /** @description A run as it stands after the event. */
+        /** @description A run as it is after the event. */
         RunData: {
             /**
              * Format: int32
