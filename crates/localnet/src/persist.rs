@@ -1,8 +1,9 @@
 //! The chain on disk, so that a restart goes on where the process stopped.
 //!
 //! `state.json` holds the newest ledger and all entries and is replaced as a whole by renaming.
-//! `history.jsonl` has one line for each closed ledger and only grows; lines after the newest
-//! ledger of `state.json` do not count. This survives the end of the process, not the loss of
+//! `history.jsonl` has one line for each closed ledger; lines after the newest ledger of
+//! `state.json` do not count, and when most lines are of ledgers that are forgotten it is written
+//! anew. This survives the end of the process, not the loss of
 //! power. Waiting transactions are not kept.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -33,6 +34,8 @@ const READABLE: [u32; 2] = [1, VERSION];
 pub(crate) struct Store {
     directory: PathBuf,
     history: File,
+    /// How many lines `history` has.
+    lines: usize,
     /// Locked as long as the process uses the directory.
     _lock: File,
 }
@@ -81,7 +84,7 @@ impl Store {
         let lock = lock(directory).map_err(fail)?;
         let chain = load(directory, network_id, retention).map_err(fail)?;
         let history = open_history(directory).map_err(|error| fail(error.to_string()))?;
-        let mut store = Self { directory: directory.to_owned(), history, _lock: lock };
+        let mut store = Self { directory: directory.to_owned(), history, lines: 0, _lock: lock };
         if let Some(chain) = &chain {
             // Drops what is too old, and lines of a ledger that `state.json` never came to know of.
             store.rewrite(chain)?;
@@ -100,10 +103,19 @@ impl Store {
     }
 
     fn try_save(&mut self, chain: &Chain) -> Result<(), String> {
+        /// So many lines of forgotten ledgers are always put up with.
+        const SPARE: usize = 100;
+        // Written anew at twice its length, the file costs each ledger a few lines in all, however
+        // long the network runs. A history that is ahead of the state is cut where that ends when
+        // it is read, so that the process may stop between the two.
+        if self.lines > 2 * chain.ledgers.len() + SPARE {
+            return self.try_rewrite(chain);
+        }
         if let Some(ledger) = chain.ledgers.back() {
             let mut line = serde_json::to_vec(&line_of(chain, ledger)?).map_err(text)?;
             line.push(b'\n');
             self.history.write_all(&line).map_err(text)?;
+            self.lines += 1;
         }
         write_state(&self.directory, chain)
     }
@@ -116,6 +128,7 @@ impl Store {
         }
         replace(&self.directory, "history.jsonl", &lines)?;
         self.history = open_history(&self.directory).map_err(text)?;
+        self.lines = chain.ledgers.len();
         write_state(&self.directory, chain)
     }
 }

@@ -32,6 +32,30 @@ async fn a_restart_goes_on_where_the_network_stopped() {
 }
 
 #[tokio::test]
+async fn the_history_on_disk_does_not_grow_with_what_is_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let client = client_of(builder().retention(10).state_dir(directory.path())).await;
+    let lines = || {
+        let text = std::fs::read_to_string(directory.path().join("history.jsonl")).unwrap();
+        text.lines().count()
+    };
+    let mut most = 0;
+    for _ in 0..300 {
+        client.network.close_ledger().await.unwrap();
+        most = most.max(lines());
+    }
+    assert!((50..=130).contains(&most), "{most} lines for 10 ledgers");
+    let latest = client.network.latest_ledger();
+    client.network.shutdown().await;
+
+    // What was written anew is read as before.
+    let client = client_of(builder().retention(10).state_dir(directory.path())).await;
+    assert!(client.network.latest_ledger() >= latest);
+    let oldest = client.call("getHealth", json!({})).await["oldestLedger"].as_u64().unwrap();
+    assert!(oldest + 10 >= u64::from(latest), "{oldest} of {latest}");
+}
+
+#[tokio::test]
 async fn a_directory_of_another_network_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let client = client_of(builder().state_dir(directory.path())).await;
