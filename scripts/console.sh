@@ -66,8 +66,6 @@ check_console() {
         { cat "$DEV_HOME/console.log" >&2; code=1; }
     [ "$code" -ne 0 ] || (
         eval "$(LUMIO_RUN="$run" ./dev env)"
-        lumio module publish examples/modules/csv-profile --as developer --runner runner \
-            --rates runtime_ms=100stroops >/dev/null || exit 1
         cd "$CONSOLE" || exit 1
         LUMIO=$BIN/lumio LUMIO_CHROMIUM=$CHROMIUM \
             "$TOOLS/node/bin/node" --disable-warning=ExperimentalWarning --test tests/browser/*.test.ts

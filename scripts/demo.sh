@@ -123,6 +123,7 @@ up() {
     trap 'stop_started' EXIT
     find_console
     start_everything
+    publish_example
     write_environment
     printf '%s\n' "RPC_PORT=$RPC_PORT HTTP_PORT=$HTTP_PORT RUNNER_GRPC_PORT=$RUNNER_GRPC_PORT" \
         "ORACLE_PORT=$ORACLE_PORT MODULE_PORT=$MODULE_PORT PG_PORT=$PG_PORT NATS_PORT=$NATS_PORT" >"$RUN/ports"
@@ -138,6 +139,16 @@ Lumio is up.
 Next:  eval "\$(./dev env)"  and then  lumio --help
 Stop:  ./dev down
 TEXT
+}
+
+# Something to run for whoever comes by the console, without a terminal.
+publish_example() {
+    [ ! -e "$RUN/example.json" ] || return 0
+    say "publishing examples/modules/csv-profile as an agent"
+    lumio --output json module publish examples/modules/csv-profile --as developer --runner runner \
+        --rates runtime_ms=100stroops >"$RUN/example.tmp" 2>>"$RUN/log/lumio.log" ||
+        { say "it was not published, see $RUN/log/lumio.log"; return 0; }
+    mv "$RUN/example.tmp" "$RUN/example.json"
 }
 
 write_environment() {

@@ -312,7 +312,8 @@ run_tests() {
         '') ;;
         --quick | long) lane=${1#--} ;;
         unit) test_unit; return ;;
-        *) die 3 "usage: ./dev test [unit | long | --quick]" ;;
+        console) build_binaries; check_console; summary; return ;;
+        *) die 3 "usage: ./dev test [unit | console | long | --quick]" ;;
     esac
     [ "$lane" != long ] || export LUMIO_LONG=1
     choose_ports

@@ -46,6 +46,7 @@ const operator = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([wallet, run, build, operator]),
   history: createHashHistory(),
+  scrollRestoration: true,
   defaultPendingComponent: () => <Skeleton lines={6} />,
   defaultErrorComponent: ({ error }) => (
     <Notice

@@ -18,6 +18,8 @@ export interface Series {
   names: string[];
   /** Unix seconds, then one list for each name. */
   data: number[][];
+  /** Whether a value holds until the next one. */
+  isStepped?: boolean;
 }
 
 const seconds = (at: string) => Date.parse(at) / 1000;
@@ -51,6 +53,7 @@ export function seriesOf(runs: Run[]): Series[] {
       title: t.depth,
       names: [t.depth],
       data: [depths.map(([at]) => at), depths.map(([, n]) => n)],
+      isStepped: true,
     },
     {
       title: t.throughput,
@@ -115,12 +118,14 @@ function Chart({ series }: { series: Series }) {
         width: element.clientWidth,
         height: 200,
         axes: [axis, axis],
+        legend: { show: series.names.length > 1 },
         series: [
           { label: t.time },
           ...series.names.map((label, index) => ({
             label,
             stroke: strokes[index] ?? colour("--ink"),
             width: 2,
+            ...(series.isStepped && { paths: UPlot.paths.stepped!({ align: 1 }) }),
             points: { show: series.data[0]!.length < 60 },
           })),
         ],

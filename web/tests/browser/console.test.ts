@@ -39,6 +39,7 @@ describe("the playbook's manual validation", () => {
   let user: Visit;
   let address: string;
   let run: string;
+  const began = Date.now();
 
   before(async () => {
     user = await visit(browser, { url: served.url });
@@ -70,8 +71,23 @@ describe("the playbook's manual validation", () => {
       "in their order",
     );
     assert.ok(shown.includes("pending") && shown.includes("finalized"), shown.join(" "));
+    const entries = await user.page
+      .getByTestId("timeline")
+      .locator("[data-event]")
+      .evaluateAll((items) => items.map((entry) => entry.getAttribute("data-event")));
+    assert.deepEqual(entries, ["queued", "opening", "running", "finalizing", "finalized"]);
     const charged = await user.page.getByTestId("total").getAttribute("data-stroops");
     assert.ok(BigInt(charged!) > 0n, "something was charged");
+
+    await user.page.getByTestId("outputs").getByRole("button", { name: "Look" }).first().click();
+    await user.page.getByText('"columns"').waitFor();
+    const download = user.page.waitForEvent("download");
+    await user.page.getByTestId("outputs").getByRole("button", { name: "Download" }).last().click();
+    assert.equal((await download).suggestedFilename(), "report.md");
+    await user.page.getByRole("button", { name: "Verify this run" }).click();
+    await user.page.locator('[data-testid="proof"][data-verdict="proven"]').waitFor();
+    const seconds = (Date.now() - began) / 1000;
+    assert.ok(seconds < 120, `a newcomer needs two minutes at most, not ${seconds} s`);
 
     await goTo(user.page, "/");
     const rows = user.page.getByTestId("runs").getByRole("listitem");

@@ -188,5 +188,6 @@ const pictures = fileURLToPath(new URL("../../../docs/console/", import.meta.url
 export async function picture(page: Page, name: string): Promise<void> {
   if (!process.env.LUMIO_PICTURES) return;
   mkdirSync(pictures, { recursive: true });
+  await page.evaluate(() => window.scrollTo(0, 0));
   await page.screenshot({ path: `${pictures}${name}.png`, animations: "disabled", scale: "css" });
 }
