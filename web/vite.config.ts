@@ -13,10 +13,6 @@ export default defineConfig({
     alias: [
       { find: /^@\//, replacement: `${here("src")}/` },
       { find: /^(agent_registry|prepaid_vault)$/, replacement: `${packages}/$1/src/index.ts` },
-      {
-        find: /^(agent_registry|prepaid_vault)\/networks$/,
-        replacement: `${packages}/$1/src/networks.ts`,
-      },
     ],
     // One SDK: values of a second copy would not be `instanceof` the first one's classes.
     dedupe: ["@stellar/stellar-sdk"],

@@ -1,8 +1,8 @@
 // Which network, contracts and runner this console is for. The gateway writes `/config.json`; what
 // was given at build time stands in where no such file is served.
 
-import { networks as registryNetworks } from "agent_registry/networks";
-import { networks as vaultNetworks } from "prepaid_vault/networks";
+import { networks as registryNetworks } from "../../packages/agent_registry/src/networks.ts";
+import { networks as vaultNetworks } from "../../packages/prepaid_vault/src/networks.ts";
 
 export interface Config {
   networkPassphrase: string;

@@ -2,6 +2,8 @@
 // configuration, with the meaning that docs/verification.md gives each link. What was not looked
 // at is never said to hold.
 
+import type { RunRecord } from "prepaid_vault";
+
 import { formatAmount } from "../amount.ts";
 import type { Attempt, Receipt as ShownReceipt, Run } from "@/api/gateway";
 
@@ -404,6 +406,7 @@ async function attemptsOf(judged: Case): Promise<Attempts> {
       if (id !== found.runId)
         wrong.push(`attempt ${attempt} has not the id ${found.runId} on chain`);
     }
+    if (record && opened) wrong.push(...recordedTerms(attempt, opened, record));
     if (record && finalized) {
       if (record.lifecycle.tag !== "Finalized") {
         wrong.push(`attempt ${attempt} has a receipt, but its record is not settled`);
@@ -414,6 +417,11 @@ async function attemptsOf(judged: Case): Promise<Attempts> {
           differs("the event's output hash", hex(output), finalized.outputHash),
         ];
         wrong.push(...other.filter((text) => text !== false));
+        const meters = METERS.map((meter) => finalized.usage[meter]);
+        const forms = [true, false].map((way) => settlementHash(finalized.runner, meters, way));
+        if (!(await Promise.all(forms)).includes(hex(record.lifecycle.values[2]))) {
+          wrong.push(`attempt ${attempt}: its record is of another settlement`);
+        }
       }
     }
     if (opened && finalized && charged(opened.rates, finalized.usage) !== finalized.charge) {
@@ -421,7 +429,7 @@ async function attemptsOf(judged: Case): Promise<Attempts> {
         `attempt ${attempt}: ${show(finalized.charge)} were charged, which prices times usage are not`,
       );
     }
-    attempts.push(await outcomeOf(facts, found));
+    attempts.push(outcomeOf(facts, found));
   }
   const numbers = attempts.filter(({ outcome, charge }) => outcome === "settled" && charge > 0n);
   for (const { attempt } of numbers) {
@@ -429,6 +437,8 @@ async function attemptsOf(judged: Case): Promise<Attempts> {
       wrong.push(`attempt ${attempt} was charged twice, under two deadlines`);
     }
   }
+  const ids = facts.attempts.map(({ runId: id }) => id);
+  if (new Set(ids).size !== ids.length) wrong.push("the chain's facts list an attempt twice");
   wrong.push(...leftOut(judged));
   const total = attempts.reduce((sum, { charge, fee }) => sum + charge + fee, 0n);
   const coverage = await coverageOf(judged);
@@ -464,6 +474,19 @@ async function attemptsOf(judged: Case): Promise<Attempts> {
   };
 }
 
+/** What a record holds beside its terms' hash has to be what these terms say. */
+function recordedTerms(attempt: number, terms: Terms, record: RunRecord): string[] {
+  const wrong = [
+    terms.hash !== hex(record.terms_hash) &&
+      `attempt ${attempt}: its terms have not the hash that its record holds`,
+    (terms.maxCharge + terms.runnerFee !== record.escrowed ||
+      terms.runnerFee !== record.runner_fee) &&
+      `attempt ${attempt}: escrow and fee of its record are not its terms'`,
+    terms.agentId !== record.agent_id && `attempt ${attempt}: its record is of another agent`,
+  ];
+  return wrong.filter((text) => text !== false);
+}
+
 /** What the gateway leaves out of the attempts that the chain shows. */
 function leftOut({ claim, facts }: Case): string[] {
   const { attempts } = claim.run;
@@ -476,7 +499,7 @@ function leftOut({ claim, facts }: Case): string[] {
   );
 }
 
-async function outcomeOf(facts: ChainFacts, found: AttemptFacts): Promise<AttemptProof> {
+function outcomeOf(facts: ChainFacts, found: AttemptFacts): AttemptProof {
   const { attempt, runId: id, record, finalized } = found;
   const base = { attempt, runId: id, charge: 0n, fee: 0n };
   if (finalized) {
@@ -485,9 +508,8 @@ async function outcomeOf(facts: ChainFacts, found: AttemptFacts): Promise<Attemp
   if (!record) return { ...base, outcome: "unknown" };
   const { lifecycle } = record;
   if (lifecycle.tag === "Finalized") {
-    const unsigned = await settlementHash(record.opened_by, [0n, 0n, 0n, 0n], false);
-    const fee = hex(lifecycle.values[2]) === unsigned ? 0n : record.runner_fee;
-    return { ...base, outcome: "settled", charge: lifecycle.values[0], fee };
+    // Whether the fee was taken is not known without the event; the search is called incomplete.
+    return { ...base, outcome: "settled", charge: lifecycle.values[0] };
   }
   if (lifecycle.tag === "Open") {
     return { ...base, outcome: facts.ledgerTime >= record.deadline ? "overdue" : "open" };
@@ -511,6 +533,14 @@ async function coverageOf({ facts, claim }: Case): Promise<Coverage> {
       `receipt ${found.number} of the account has no opening among the vault's events, and could be this run's`
     );
   };
+  // A search that reaches back far enough finds every settlement: where only the record knows of
+  // one, the node lost or hides events, and there can be others.
+  const unlisted = facts.attempts.find(
+    ({ record, finalized }) => record?.lifecycle.tag === "Finalized" && !finalized,
+  );
+  if (unlisted) {
+    return no(`attempt ${unlisted.attempt} is settled, and no event of that is at hand`);
+  }
   if (facts.oldestLedger <= 2) {
     const reason = unexplained(0n);
     return reason
@@ -663,10 +693,17 @@ async function usageLink({ shown, stated }: Case): Promise<Link> {
     const forms = [true, false].map((signed) =>
       settlementHash(shown!.record!.opened_by, meters, signed),
     );
-    return (await Promise.all(forms)).includes(settlement);
+    // Another listed runner may have settled it, which the digest does not tell.
+    return (await Promise.all(forms)).includes(settlement) ? true : undefined;
   };
   const fits = await isSettled();
-  if (fits === undefined) return unknown("usage", "the run is not settled");
+  if (fits === undefined) {
+    const isOpen = lifecycle?.tag !== "Finalized";
+    return unknown(
+      "usage",
+      isOpen ? "the run is not settled" : "what was settled is not known any more",
+    );
+  }
   return fits
     ? ok("usage", detail)
     : broken("usage", "the vault settled another usage than the statement's");
