@@ -29,17 +29,23 @@ export function useAct<A extends unknown[]>(
       busy.current = true;
       setBusy(true);
       setError(undefined);
+      const refresh = () =>
+        Promise.all(
+          latest.current.stale.map((queryKey) => queries.invalidateQueries({ queryKey })),
+        );
       try {
         await latest.current.act(...args);
+        // What it changed is shown before it is called done.
+        await refresh();
         const { said, onDone } = latest.current;
         if (said) say(said);
         onDone?.();
       } catch (failure) {
         setError(failure);
+        void refresh();
       } finally {
         busy.current = false;
         setBusy(false);
-        for (const queryKey of latest.current.stale) void queries.invalidateQueries({ queryKey });
       }
     },
     [queries],
