@@ -9,6 +9,7 @@ import type { Browser } from "playwright-core";
 import type { Host } from "./host.ts";
 import {
   authorise,
+  balance,
   connect,
   consoleHost,
   deposit,
@@ -52,7 +53,7 @@ describe("the playbook's manual validation", () => {
     address = await connect(user.page);
     assert.match(address, /^G/);
     await deposit(user.page, "20");
-    assert.equal(await user.page.getByTestId("balance").getAttribute("data-stroops"), "200000000");
+    await balance(user.page, "200000000");
   });
 
   test("2 the runner is authorised in the wallet", async () => {

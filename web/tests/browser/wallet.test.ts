@@ -8,7 +8,7 @@ import { Keypair, TransactionBuilder } from "@stellar/stellar-sdk";
 import type { Browser, Page } from "playwright-core";
 
 import type { Host } from "./host.ts";
-import { consoleHost, deposit, launch, rpc, visit } from "./world.ts";
+import { balance, consoleHost, deposit, launch, rpc, visit } from "./world.ts";
 
 let browser: Browser;
 let served: Host;
@@ -82,7 +82,7 @@ describe("a browser wallet", () => {
     assert.equal(shown, extension.key.publicKey());
 
     await deposit(page, "2");
-    assert.equal(await page.getByTestId("balance").getAttribute("data-stroops"), "20000000");
+    await balance(page, "20000000");
     const networks = new Set(extension.asked);
     assert.deepEqual(
       [...networks],

@@ -144,6 +144,10 @@ export async function deposit(page: Page, amount: string): Promise<void> {
   await dialog.waitFor({ state: "hidden" });
 }
 
+/** Waits until the balance is this many stroops. */
+export const balance = (page: Page, stroops: string) =>
+  page.locator(`[data-testid="balance"][data-stroops="${stroops}"]`).waitFor();
+
 export async function authorise(page: Page): Promise<void> {
   await page.getByRole("button", { name: "Authorise runner" }).click();
   const dialog = page.getByTestId("modal");
