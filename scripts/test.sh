@@ -89,6 +89,19 @@ find_old_kubectl() {
     echo "$program"
 }
 
+# Debian's, unpacked and not installed, like the other tools.
+bring_promtool() {
+    PROMTOOL=$(command -v promtool || echo "$APT_ROOT/usr/bin/promtool")
+    [ -x "$PROMTOOL" ] || (bring_packages prometheus)
+}
+
+# Each rule fires when it should, and none on a healthy day.
+check_alerts() {
+    bring_promtool || die 2 "could not fetch promtool: is the network up?"
+    "$PROMTOOL" check rules --lint=all --lint-fatal deploy/alerts/lumio.yaml >&2 || die 1 "the alert rules do not hold"
+    "$PROMTOOL" test rules deploy/alerts/lumio.test.yaml >&2 || die 1 "an alert does not fire as it should"
+}
+
 check_deployment() {
     step "deployment: Compose, Kubernetes, NATS"
     find_python
@@ -101,6 +114,7 @@ check_deployment() {
         ${old_kubectl:+"$old_kubectl"} || die 1 "the deployment files do not fit"
     "${PYTHON[@]}" tests/deploy/nats_permissions.py "$TOOLS/nats/nats-server" ||
         die 1 "a NATS user may do too much or too little"
+    check_alerts
     "${PYTHON[@]}" tests/deploy/compose.py "$folder/bin/docker-compose" "$BIN" "$TOOLS" || code=$?
     case $code in
         0) ;;

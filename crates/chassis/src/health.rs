@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use opentelemetry::KeyValue;
 use serde::{Serialize, Serializer};
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, warn};
 
-use crate::{Bus, Service, clock, postgres, telemetry};
+use crate::{Bus, Service, clock, metrics, postgres, telemetry};
 
 /// How often Postgres and NATS are asked.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
@@ -93,6 +94,9 @@ impl Health {
 
     /// Notes how `name` answered. A name that was never added counts as wanted.
     pub fn set(&self, name: &str, answer: Result<(), String>) {
+        // The names are those that the service's own code gives.
+        let labels = [KeyValue::new("check", name.to_owned())];
+        metrics::health_check().record(u64::from(answer.is_ok()), &labels);
         self.change(|snapshot| {
             let fresh = Check { ok: false, needed: false, detail: None, since: clock::now() };
             let check = snapshot.checks.entry(name.to_owned()).or_insert(fresh);

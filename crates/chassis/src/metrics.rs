@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use opentelemetry::global;
-use opentelemetry::metrics::{Counter, Histogram, Meter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 
 /// Where instruments are made. Make them after [`crate::telemetry::init`], as a `LazyLock` does.
 pub fn meter() -> Meter {
@@ -46,6 +46,18 @@ pub fn database_errors() -> &'static Counter<u64> {
             .build()
     });
     &COUNTER
+}
+
+/// `lumio.health.check` (1 or 0): whether what a service needs or wants answered last time, by
+/// `check` (see [`crate::Health`]).
+pub fn health_check() -> &'static Gauge<u64> {
+    static GAUGE: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_gauge("lumio.health.check")
+            .with_description("whether what the service needs or wants answers")
+            .build()
+    });
+    &GAUGE
 }
 
 /// The buckets that OpenTelemetry's conventions advise for durations, in seconds.

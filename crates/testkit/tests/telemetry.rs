@@ -91,3 +91,23 @@ fn the_log_fields_of_the_format_are_on_the_page() {
         assert!(fields.contains(field), "{field}");
     }
 }
+
+#[test]
+fn every_alert_is_about_a_metric_that_exists() {
+    let rules = fs::read_to_string(root().join("deploy/alerts/lumio.yaml")).unwrap();
+    let metrics = first_column(&page(), "Metrics");
+    // As Prometheus spells them: with the unit where it is one, and `_total` for counters.
+    let spelt = |name: &String| {
+        let plain = name.replace('.', "_");
+        [plain.clone(), format!("{plain}_total"), format!("{plain}_seconds")]
+    };
+    let known: BTreeSet<String> = metrics.iter().flat_map(spelt).collect();
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let named = rules.split(|letter| !is_part(letter)).filter(|word| word.starts_with("lumio_"));
+    let mut count = 0;
+    for name in named {
+        assert!(known.contains(name), "{name} is no metric");
+        count += 1;
+    }
+    assert!(count > 10, "{count}");
+}

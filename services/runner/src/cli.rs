@@ -16,10 +16,13 @@ use crate::auth::caller::Scope;
 use crate::auth::session;
 use crate::config::{Config, FILE, Role};
 use crate::gateway::page::Page;
-use crate::gateway::store;
 use crate::gateway::view::RunView;
+use crate::operations::by_hand::Ending;
 use crate::operations::{account, prune};
 use crate::{crash, runs, sight};
+
+mod doctor;
+mod proof;
 
 /// How long open requests and steps may take after a signal. The servers give their clients less.
 const GRACE: Duration = Duration::from_secs(9);
@@ -33,6 +36,9 @@ Examples:
   runner runs list                 what the database holds, newest last
   runner runs show 0199f…          one run
   runner runs resume 0199f…        let workers take a run again that waits for an operator
+  runner runs void 0199f… --reason 'module-gate is lost'
+  runner doctor                    look at everything that a runner needs, and what to do about it
+  runner reconcile --repair        compare Postgres with the vault's state, and repair what it proves
   runner runs prune --older-than 90d --export old.jsonl --confirm
   runner events refill --since 2026-01-31T00:00:00Z
   runner events gaps --acknowledge take note of ledgers whose contract events were lost
@@ -75,6 +81,26 @@ enum Command {
         #[arg(long, default_value = "text")]
         output: Output,
     },
+    /// Look at everything that a runner needs: Postgres and its schema, NATS and its streams, node,
+    /// contracts, accounts, gates, events, queue. Exit code 0: all is well (warnings are named); 1:
+    /// something is wrong; 2: something does not answer.
+    Doctor {
+        /// `text` or `json`; both say the same.
+        #[arg(long, default_value = "text")]
+        output: Output,
+    },
+    /// Compare Postgres with the vault's state: open records without a run, runs that were closed
+    /// otherwise, escrows past their deadline, runs in an operator's hands, sums of accounts. Exit
+    /// code 0: nothing differs, or all was repaired; 1: something differs; 2: something is unknown.
+    Reconcile {
+        /// Repair what contract state proves, and nothing else. Money is moved by the workers of a
+        /// running engine.
+        #[arg(long)]
+        repair: bool,
+        /// `text` or `json`; both say the same.
+        #[arg(long, default_value = "text")]
+        output: Output,
+    },
     /// List the points at which a test can make the process die (RUNNER_CRASH_AT).
     CrashPoints,
     /// Print completions for a shell.
@@ -107,11 +133,47 @@ enum RunsCommand {
         #[arg(long)]
         confirm: bool,
     },
-    /// Let workers take a run again that waits for an operator; they look before they act.
+    /// Let workers take a run again that waits for an operator. The vault's state and events are
+    /// asked first: a run whose escrow is proven closed, or never taken, ends at once.
     Resume {
         /// Its id.
         id: RunId,
+        /// `text` or `json`; both say the same.
+        #[arg(long, default_value = "text")]
+        output: Output,
     },
+    /// Settle an open run by hand, before its deadline: as it was frozen, or with zero usage if
+    /// nothing was. The vault's state is asked first.
+    #[command(after_help = BY_HAND)]
+    Finalize(ByHand),
+    /// Give an open run's escrow back by hand, before its deadline. The vault's state is asked first.
+    #[command(after_help = BY_HAND)]
+    Void(ByHand),
+    /// Give an open run's escrow back by hand, after its deadline. The vault's state is asked first.
+    #[command(after_help = BY_HAND)]
+    Reclaim(ByHand),
+}
+
+const BY_HAND: &str = "\
+The workers of a running engine carry it out. Exit codes: 0 the run has ended, 1 it cannot be done (and
+why), 2 nothing is known or it has not ended yet, 3 usage.
+
+Example:
+  runner runs void 0199f2d0-… --reason 'module-gate is lost' --wait 120";
+
+#[derive(Debug, clap::Args)]
+struct ByHand {
+    /// The run's id.
+    id: RunId,
+    /// Why; kept with the run.
+    #[arg(long, default_value = "ended by an operator")]
+    reason: String,
+    /// How many seconds to wait for its end.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    wait: u64,
+    /// `text` or `json`; both say the same.
+    #[arg(long, default_value = "text")]
+    output: Output,
 }
 
 #[derive(Debug, Subcommand)]
@@ -180,7 +242,17 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Serve { role } => serve(role),
         Command::Migrate => migrate(),
+        Command::Runs(RunsCommand::Resume { id, output }) => block_on(proof::resume(id, output)),
+        Command::Runs(RunsCommand::Finalize(by_hand)) => {
+            block_on(ended_by_hand(by_hand, Ending::Finalize))
+        }
+        Command::Runs(RunsCommand::Void(by_hand)) => block_on(ended_by_hand(by_hand, Ending::Void)),
+        Command::Runs(RunsCommand::Reclaim(by_hand)) => {
+            block_on(ended_by_hand(by_hand, Ending::Reclaim))
+        }
         Command::Runs(command) => block_on(runs(command)),
+        Command::Doctor { output } => block_on(doctor::run(output)),
+        Command::Reconcile { repair, output } => block_on(proof::reconcile(repair, output)),
         Command::Sessions(SessionsCommand::Revoke { subject }) => block_on(revoke(&subject)),
         Command::Events(command) => block_on(events(command)),
         Command::Account { output } => block_on(account(output)),
@@ -431,10 +503,7 @@ async fn runs(command: RunsCommand) -> ExitCode {
     };
     match run_command(command, &url).await {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => refused(
-            &anyhow::anyhow!("there is no such run, or it does not wait for an operator"),
-            1,
-        ),
+        Ok(false) => refused(&anyhow::anyhow!("there is no such run"), 1),
         Err(error) => refused(&error.context("nothing is known; try again"), 2),
     }
 }
@@ -456,9 +525,38 @@ async fn run_command(command: RunsCommand, url: &str) -> anyhow::Result<bool> {
         RunsCommand::Prune { older_than, export, confirm } => {
             prune_runs(&db, older_than, export.as_deref(), confirm).await?;
         }
-        RunsCommand::Resume { id } => return Ok(store::resume(&db, id).await?),
+        // Handled before: these ask the network.
+        RunsCommand::Resume { .. }
+        | RunsCommand::Finalize(_)
+        | RunsCommand::Void(_)
+        | RunsCommand::Reclaim(_) => return Ok(false),
     }
     Ok(true)
+}
+
+async fn ended_by_hand(by_hand: ByHand, ending: Ending) -> ExitCode {
+    let ByHand { id, reason, wait, output } = by_hand;
+    proof::end(id, ending, &reason, wait, output).await
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<(), ExitCode> {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => {
+            println!("{text}");
+            Ok(())
+        }
+        Err(error) => Err(refused(&error.into(), 1)),
+    }
+}
+
+/// Foreign text as a terminal may show it (R18).
+fn plain(text: &str) -> String {
+    let is_mark = |letter: char| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |letter: char| {
+        if letter.is_control() || is_mark(letter) { '\u{fffd}' } else { letter }
+    };
+    text.chars().map(shown).collect()
 }
 
 fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {

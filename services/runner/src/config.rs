@@ -40,6 +40,13 @@ pub struct ChainKeys {
     pub sources: Vec<Keypair>,
 }
 
+impl ChainKeys {
+    /// The accounts that pay for transactions.
+    pub fn channels(&self) -> Vec<Address> {
+        self.sources.iter().map(Keypair::address).collect()
+    }
+}
+
 /// The settings of one runner.
 #[derive(Debug)]
 pub struct Config {
@@ -96,6 +103,8 @@ pub struct Config {
     pub database_url: String,
     /// NATS.
     pub nats_url: String,
+    /// What each account of RUNNER_SOURCE_SECRET has to have at least, in stroops.
+    pub channel_least: i64,
     /// Most stroops a transaction may cost.
     pub fee_ceiling: u64,
     /// How long a transaction may wait for its ledger, in seconds.
@@ -194,6 +203,7 @@ impl Config {
             log_level: env.with_default("RUNNER_LOG_LEVEL", "info"),
             database_url: env.required_url("DATABASE_URL", &["postgres", "postgresql"]),
             nats_url: env.required_url("NATS_URL", &["nats", "tls"]),
+            channel_least: env.number("RUNNER_CHANNEL_LEAST_STROOPS", 100_000_000, 0..=i64::MAX),
             fee_ceiling: env.number(
                 "RUNNER_MAX_FEE_STROOPS",
                 50_000_000,

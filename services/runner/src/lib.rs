@@ -156,6 +156,8 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         intake,
         shortages: (role != Role::Gateway).then(|| shortages.clone()),
         followed: Followed::new(&config.network, config.vault, config.registry, config.runner),
+        channels: config.keys.as_ref().map(ChainKeys::channels).unwrap_or_default(),
+        channel_least: config.channel_least,
     };
     let followed = watched.followed.clone();
     let sight_rpc = watched.rpc.clone();

@@ -1,14 +1,21 @@
 //! The runner's metrics, with their units and meanings. Label values come from closed lists.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use chassis::metrics::meter;
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Gauge};
+use opentelemetry::metrics::{Counter, Gauge, Histogram};
 
+use crate::chain::call::CallState;
 use crate::chain::outcomes::Shortage;
 use crate::chain::shortages::Shortages;
+use crate::chain::store::Ended;
+use crate::chain::store::calls::Verdict;
+use crate::chain::transaction::{Kind, Transaction};
 use crate::gateway::store::Load;
+use crate::model::state::Status;
+use crate::operations::watch::Waiting;
 use crate::sight::Place;
 
 /// `lumio.runner.runs` (runs): unfinished runs by `state`: `queued`, `running`, `stuck`, `overdue`,
@@ -132,4 +139,203 @@ fn behind() -> &'static Gauge<u64> {
 pub fn record_place(place: &Place) {
     open_gaps().record(place.gaps, &[]);
     behind().record(place.behind, &[]);
+}
+
+/// `lumio.runner.queue.depth` (runs): unfinished runs by `status`; each is counted once.
+fn queue_depth() -> &'static Gauge<u64> {
+    static GAUGE: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_gauge("lumio.runner.queue.depth")
+            .with_unit("{run}")
+            .with_description("unfinished runs by status")
+            .build()
+    });
+    &GAUGE
+}
+
+/// `lumio.runner.outcomes.unknown` (runs): those that were handed to an operator, because nobody
+/// knows what became of a call (R13).
+fn unknown_outcomes() -> &'static Gauge<u64> {
+    static GAUGE: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_gauge("lumio.runner.outcomes.unknown")
+            .with_unit("{run}")
+            .with_description("runs that only an operator can go on with")
+            .build()
+    });
+    &GAUGE
+}
+
+/// `lumio.runner.escrows.overdue` (runs): past their deadline with their escrow open.
+fn overdue_escrows() -> &'static Gauge<u64> {
+    static GAUGE: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_gauge("lumio.runner.escrows.overdue")
+            .with_unit("{run}")
+            .with_description("runs past their deadline whose escrow is open")
+            .build()
+    });
+    &GAUGE
+}
+
+/// Records what waits, by status and by what it waits for.
+pub fn record_waiting(waiting: &Waiting) {
+    for status in Status::ALL {
+        let count = waiting.by_status.get(status.name()).copied().unwrap_or_default();
+        queue_depth().record(count, &[KeyValue::new("status", status.name())]);
+    }
+    unknown_outcomes().record(waiting.unknown, &[]);
+    overdue_escrows().record(waiting.overdue_escrows, &[]);
+}
+
+/// `lumio.runner.channel.balance` (stroops): what a source account has, by `account`. The accounts
+/// are the operator's own few.
+fn channel_balance() -> &'static Gauge<i64> {
+    static GAUGE: LazyLock<Gauge<i64>> = LazyLock::new(|| {
+        meter()
+            .i64_gauge("lumio.runner.channel.balance")
+            .with_unit("{stroop}")
+            .with_description("what a channel's account has for fees")
+            .build()
+    });
+    &GAUGE
+}
+
+/// Records what a channel's account has.
+pub fn record_channel(account: &str, balance: i64) {
+    channel_balance().record(balance, &[KeyValue::new("account", account.to_owned())]);
+}
+
+/// `lumio.runner.calls` (calls): those that ended, by `kind` and `outcome`.
+fn calls() -> &'static Counter<u64> {
+    static COUNTER: LazyLock<Counter<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_counter("lumio.runner.calls")
+            .with_unit("{call}")
+            .with_description("calls of the vault that ended, by kind and outcome")
+            .build()
+    });
+    &COUNTER
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CallOutcome {
+    /// It landed and did what it says.
+    Done,
+    /// The vault refused it.
+    Refused,
+    /// It can never land, or came too late.
+    Expired,
+    /// It was called off before anything was signed.
+    Withdrawn,
+    /// Nobody can say: an operator has to look (R13).
+    Unknown,
+}
+
+impl CallOutcome {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Counts a call that ended.
+fn call_ended(kind: Kind, outcome: CallOutcome) {
+    let labels = [KeyValue::new("kind", kind.name()), KeyValue::new("outcome", outcome.name())];
+    calls().add(1, &labels);
+}
+
+/// `lumio.runner.confirmation` (ledgers): from the newest ledger known when a transaction was signed
+/// to the one that it is in, by `kind`.
+fn confirmation() -> &'static Histogram<u64> {
+    static HISTOGRAM: LazyLock<Histogram<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_histogram("lumio.runner.confirmation")
+            .with_unit("{ledger}")
+            .with_description("ledgers from a transaction's signature to its ledger")
+            .with_boundaries(vec![1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 40.0])
+            .build()
+    });
+    &HISTOGRAM
+}
+
+/// `lumio.runner.fee` (stroops): what a transaction was charged for each call in it, by `kind`.
+fn fee() -> &'static Histogram<u64> {
+    static HISTOGRAM: LazyLock<Histogram<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_histogram("lumio.runner.fee")
+            .with_unit("{stroop}")
+            .with_description("what the network charged for a call")
+            .with_boundaries(vec![1e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 1e7, 1e8])
+            .build()
+    });
+    &HISTOGRAM
+}
+
+/// Records a transaction that ended: what became of its calls, after how many ledgers it landed, and
+/// what each call of it cost.
+pub fn transaction_ended(transaction: &Transaction, ended: &Ended, verdicts: &[Verdict]) {
+    for verdict in verdicts {
+        let outcome = match verdict.state {
+            CallState::Done => CallOutcome::Done,
+            CallState::Refused => CallOutcome::Refused,
+            CallState::Late => CallOutcome::Expired,
+            CallState::Withdrawn => CallOutcome::Withdrawn,
+            CallState::Unknown => CallOutcome::Unknown,
+            // They go on in another transaction.
+            CallState::Wanted | CallState::Signed => continue,
+        };
+        call_ended(transaction.kind, outcome);
+    }
+    let Some(landed) = &ended.landed else { return };
+    let labels = [KeyValue::new("kind", transaction.kind.name())];
+    let ledgers = landed.ledger.saturating_sub(transaction.signed_ledger);
+    confirmation().record(u64::from(ledgers), &labels);
+    let charged = landed.fee_charged.and_then(|charged| u64::try_from(charged).ok());
+    if let Some(charged) = charged {
+        let calls = u64::try_from(verdicts.len()).unwrap_or(1).max(1);
+        fee().record(charged / calls, &labels);
+    }
+}
+
+/// `lumio.runner.claim.duration` (seconds): from the moment a run could be taken until a worker took
+/// it.
+fn claim_duration() -> &'static Histogram<f64> {
+    static HISTOGRAM: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+        meter()
+            .f64_histogram("lumio.runner.claim.duration")
+            .with_unit("s")
+            .with_description("from when a run could be taken until a worker took it")
+            .with_boundaries(vec![0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0])
+            .build()
+    });
+    &HISTOGRAM
+}
+
+/// Records how long a run was there to be taken.
+pub fn claimed(waited: Duration) {
+    claim_duration().record(waited.as_secs_f64(), &[]);
+}
+
+/// `lumio.runner.leases.lost` (leases): runs that another worker took while this one held them.
+fn leases_lost() -> &'static Counter<u64> {
+    static COUNTER: LazyLock<Counter<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_counter("lumio.runner.leases.lost")
+            .with_unit("{lease}")
+            .with_description("runs that another worker took over")
+            .build()
+    });
+    &COUNTER
+}
+
+/// Counts a lease that was lost.
+pub fn lease_lost() {
+    leases_lost().add(1, &[]);
 }

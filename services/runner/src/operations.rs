@@ -2,4 +2,10 @@
 //! compares everything which is known of a run in several places.
 
 pub mod prune;
+pub mod watch;
+pub mod proof;
+pub mod resolve;
+pub mod reconcile;
+pub mod by_hand;
+pub mod doctor;
 pub mod account;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chassis::{Bus, Health, Service};
 use sqlx::PgPool;
-use stellar::Rpc;
+use stellar::{Address, Rpc};
 use wire::{Digest, Problem, RunId};
 
 use crate::chain::shortages::Shortages;
@@ -15,11 +15,14 @@ use crate::gates::Gates;
 use crate::gateway::intake::Intake;
 use crate::gateway::store::{self, Load, OVERDUE_SECS};
 use crate::metrics;
+use crate::operations::watch;
 use crate::sight::{self, Followed};
 
 const EVERY: Duration = Duration::from_secs(2);
 /// Counting runs costs more than asking whether something answers.
 const EVERY_LOAD: Duration = Duration::from_secs(5);
+/// What a channel has changes by its fees only.
+const EVERY_CHANNELS: Duration = Duration::from_secs(10);
 
 /// What is watched beside Postgres and NATS.
 #[derive(Debug)]
@@ -36,21 +39,36 @@ pub struct Watched {
     pub shortages: Option<Shortages>,
     /// Which contracts' events are followed.
     pub followed: Followed,
+    /// The accounts that pay for transactions, in a process that has their keys.
+    pub channels: Vec<Address>,
+    /// What each of them has to have at least, in stroops.
+    pub channel_least: i64,
 }
 
 /// Watches everything the service needs.
 pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
-    let Watched { db, rpc, gates, intake, shortages, followed } = watched;
+    let Watched { db, rpc, gates, intake, shortages, followed, channels, channel_least } = watched;
     health.watch_postgres(service, &db);
     health.watch_nats(service, bus);
     health.want("rpc");
 
+    let clock_rpc = rpc.clone();
     let probe = move || {
-        let rpc = rpc.clone();
+        let rpc = clock_rpc.clone();
         async move { rpc.clock().await.map(drop).map_err(|error| error.to_string()) }
     };
     service.spawn("probe rpc", health.clone().watch("rpc", EVERY, service.stop(), probe));
 
+    if !channels.is_empty() {
+        health.want("channels");
+        let channel_rpc = rpc.clone();
+        let probe = move || {
+            let (rpc, channels) = (channel_rpc.clone(), channels.clone());
+            async move { watch::channels(&rpc, &channels, channel_least).await }
+        };
+        let watch = health.clone().watch("channels", EVERY_CHANNELS, service.stop(), probe);
+        service.spawn("probe channels", watch);
+    }
     health.want("events");
     let events_db = db.clone();
     let probe = move || {
@@ -77,6 +95,8 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
             let measured = store::transaction_ms(&db).await.map_err(|error| error.to_string())?;
             intake.observe(&load, measured);
             metrics::record(&load);
+            let waiting = watch::waiting(&db).await.map_err(|error| error.to_string())?;
+            metrics::record_waiting(&waiting);
             if let Some(met) = &met {
                 metrics::record_shortages(met);
             }
@@ -134,6 +154,18 @@ fn spawn_gates(service: &Service, health: &Health, gates: &Gates) {
         "probe oracle-gate",
         health.clone().watch("oracle-gate", EVERY, service.stop(), probe),
     );
+}
+
+/// Asks both gates once.
+///
+/// # Errors
+///
+/// Which of them does not answer, or refuses this service's token.
+pub async fn reach_gates(gates: &Gates) -> Result<(), String> {
+    let module = is_reachable(gates.execution(probe_run_id(), 1).await.map(drop));
+    module.map_err(|error| format!("RUNNER_MODULE_GATE_URL: {error}"))?;
+    let oracle = is_reachable(gates.module(Digest::of(b"")).await);
+    oracle.map_err(|error| format!("RUNNER_ORACLE_GATE_URL: {error}"))
 }
 
 /// The id of a run that never exists: asking for it shows whether the gate answers and accepts

@@ -62,6 +62,23 @@ impl Vault {
         Ok(RunState { ledger: found.ledger, record })
     }
 
+    /// The records of these runs (at most 200) as one ledger has them, with that ledger, in the order
+    /// asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::read_run`].
+    pub async fn read_runs(
+        &self,
+        rpc: &Rpc,
+        ids: &[Digest],
+    ) -> Result<(u32, Vec<Option<RunRecord>>), ChainError> {
+        let keys = ids.iter().map(|id| self.run_key(id)).collect::<Result<Vec<_>, _>>()?;
+        let found = rpc.entries(&keys).await?;
+        let records = keys.iter().map(|key| found.get(key).map(stored_run).transpose());
+        Ok((found.ledger, records.collect::<Result<_, _>>()?))
+    }
+
     /// The account as it is stored: sums of past days not returned yet. `None` for who never used
     /// the vault.
     ///

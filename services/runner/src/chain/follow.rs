@@ -28,6 +28,7 @@ use crate::chain::store::calls::{self, Verdict};
 use crate::chain::store::{self, ChannelLease, Ended};
 use crate::chain::transaction::{Kind, State, Transaction};
 use crate::error::{Error, Result};
+use crate::metrics;
 
 /// Pause between look-ups.
 const POLL: Duration = Duration::from_millis(250);
@@ -210,6 +211,7 @@ impl ChainClient {
             Err(error) => return Err(error),
         }
         tx.commit().await?;
+        metrics::transaction_ended(&over, &ended, &verdicts);
         tracing::info!(
             hash = %over.hash,
             calls = verdicts.len(),

@@ -4,6 +4,8 @@
 //! it believes it to be in, and fails otherwise (R1). Everything after it in the same transaction
 //! may rely on both.
 
+use std::time::Duration;
+
 use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
 use wire::{Digest, RunId, Usage};
@@ -11,6 +13,7 @@ use wire::{Digest, RunId, Usage};
 use crate::chain::call::SignedCall;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
+use crate::metrics;
 use crate::model::run::{Escrow, RunLease, Snapshot, Statements};
 use crate::model::settlement::{Failure, Receipt, Seal, Settlement};
 use crate::model::state::{Lane, Phase, Status};
@@ -58,13 +61,17 @@ pub async fn claim(
             AND wake_at <= now() AND (lease_until IS NULL OR lease_until < now())
             AND (phase IN ('executing', 'sealing')) = $3::boolean
             ORDER BY rank, wake_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-         RETURNING id, lease_token",
+         RETURNING id, lease_token,
+            extract(epoch FROM now() - wake_at)::double precision AS \"waited!\"",
         owner,
         lease_ms,
         lane == Lane::Gates,
     );
     let row = row.fetch_optional(db).await?;
-    Ok(row.map(|row| RunLease { id: RunId::from(row.id), token: row.lease_token }))
+    Ok(row.map(|row| {
+        metrics::claimed(Duration::try_from_secs_f64(row.waited).unwrap_or_default());
+        RunLease { id: RunId::from(row.id), token: row.lease_token }
+    }))
 }
 
 /// Prolongs the lease. `false` if another worker holds the run by now, or it was let go of.

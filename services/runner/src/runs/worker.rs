@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 use super::steps::{Next, RunDriver};
 use crate::chain::follow::backoff;
 use crate::error::{Error, Result};
+use crate::metrics;
 use crate::model::run::RunLease;
 use crate::model::state::Lane;
 use crate::runs::signal::{LastPoll, WorkSignal};
@@ -84,6 +85,7 @@ async fn drive_run(
             return hand_over(driver, lease, &reason).await;
         }
         Err(Error::LeaseLost(id)) => {
+            metrics::lease_lost();
             tracing::info!(run.id = %id, "run {id} is held by another worker now");
             return Ok(());
         }

@@ -46,8 +46,8 @@ pub async fn start(
 ) -> Result<()> {
     sqlx::query!(
         "INSERT INTO contract_cursors
-            (network_id, vault, registry, next_ledger, read_until, updated_at)
-         VALUES ($1, $2, $3, $4, $5, now()) ON CONFLICT DO NOTHING",
+            (network_id, vault, registry, first_ledger, next_ledger, read_until, updated_at)
+         VALUES ($1, $2, $3, $4, $4, $5, now()) ON CONFLICT DO NOTHING",
         followed.network.as_bytes(),
         followed.vault.to_string(),
         followed.registry.to_string(),

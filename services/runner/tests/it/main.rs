@@ -21,3 +21,4 @@ mod streaming;
 mod sight;
 mod offering;
 mod documented;
+mod reconciling;

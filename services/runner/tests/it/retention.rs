@@ -95,8 +95,14 @@ async fn questions_about_many_runs_touch_few_pages() {
 
 /// Runs a command line of the runner with the settings of this world.
 pub fn command(world: &World, arguments: &[&str]) -> Output {
+    command_with(world, &[], arguments)
+}
+
+/// The same, with `more` settings that go before them.
+pub fn command_with(world: &World, more: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
-    command.args(arguments).env_clear().envs(world.settings(&[])).current_dir("/").output().unwrap()
+    command.args(arguments).env_clear().envs(world.settings(more)).current_dir("/");
+    command.output().unwrap()
 }
 
 /// What a command printed.

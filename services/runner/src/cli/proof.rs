@@ -1,0 +1,174 @@
+//! The commands that ask contract state before they change anything.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chassis::postgres;
+use serde_json::json;
+use wire::RunId;
+
+use super::{Output, plain, print_json, refused};
+use crate::config::Config;
+use crate::operations::by_hand::{self, Ending, Outcome};
+use crate::operations::proof::Evidence;
+use crate::operations::reconcile::{Reconciler, Reconciliation};
+use crate::sight::Followed;
+
+/// What these commands need.
+struct Place {
+    db: sqlx::PgPool,
+    rpc: stellar::Rpc,
+    followed: Followed,
+    nats_prefix: String,
+}
+
+impl Place {
+    async fn open() -> Result<Self, ExitCode> {
+        let config = Config::load(None).map_err(|error| refused(&error.into(), 3))?;
+        let opened = async {
+            let db = postgres::connect(&config.database_url).await?;
+            let rpc = stellar::Rpc::new(&config.rpc_url).context("RUNNER_RPC_URL")?;
+            rpc.require_network(&config.network).await?;
+            anyhow::Ok((db, rpc))
+        };
+        let (db, rpc) = opened.await.map_err(|error| unknown(&error))?;
+        let followed = Followed::new(&config.network, config.vault, config.registry, config.runner);
+        Ok(Self { db, rpc, followed, nats_prefix: config.policy.nats_prefix })
+    }
+
+    fn evidence(&self) -> Evidence<'_> {
+        Evidence { db: &self.db, rpc: &self.rpc, followed: &self.followed }
+    }
+}
+
+/// `runner reconcile`.
+pub(super) async fn reconcile(repair: bool, output: Output) -> ExitCode {
+    let place = match Place::open().await {
+        Ok(place) => place,
+        Err(code) => return code,
+    };
+    let reconciler = Reconciler {
+        db: &place.db,
+        rpc: &place.rpc,
+        followed: &place.followed,
+        nats_prefix: &place.nats_prefix,
+        repair,
+    };
+    let done = match reconciler.run().await {
+        Ok(done) => done,
+        Err(error) => return unknown(&error.into()),
+    };
+    match output {
+        Output::Json => {
+            if let Err(code) = print_json(&done) {
+                return code;
+            }
+        }
+        Output::Text => print(&done, repair),
+    }
+    match (done.is_clean(), done.is_unknown()) {
+        (true, _) => ExitCode::SUCCESS,
+        (false, true) => ExitCode::from(2),
+        (false, false) => ExitCode::from(1),
+    }
+}
+
+fn print(done: &Reconciliation, repair: bool) {
+    for (what, count) in &done.compared {
+        println!("{count:>8} {what} compared");
+    }
+    if done.findings.is_empty() {
+        println!("everything agrees");
+        return;
+    }
+    println!("{:<20} {:<37} {:<12} text, action", "finding", "run", "proof");
+    for finding in &done.findings {
+        let kind = serde_json::to_value(finding.kind).unwrap_or_default();
+        let run = finding.run.map(|run| run.to_string());
+        let run = run.or_else(|| finding.vault_run_id.map(|id| format!("{:.16}…", id.to_string())));
+        println!(
+            "{:<20} {:<37} {:<12} {}\n{:>20} {}",
+            kind.as_str().unwrap_or_default(),
+            run.or_else(|| finding.user.clone()).unwrap_or_default(),
+            finding.proof.unwrap_or("-"),
+            plain(&finding.text),
+            if finding.repaired { "repaired:" } else { "action:" },
+            plain(&finding.action),
+        );
+    }
+    let repaired = done.findings.iter().filter(|finding| finding.repaired).count();
+    println!("{} findings, {repaired} repaired", done.findings.len());
+    if !repair {
+        println!("--repair does what the vault's state proves");
+    }
+}
+
+/// `runner runs resume`.
+pub(super) async fn resume(id: RunId, output: Output) -> ExitCode {
+    let place = match Place::open().await {
+        Ok(place) => place,
+        Err(code) => return code,
+    };
+    let resumed = by_hand::resume(&place.evidence(), &place.nats_prefix, id).await;
+    match resumed {
+        Ok(outcome) => say(id, &outcome, output),
+        Err(error) => unknown(&error.into()),
+    }
+}
+
+/// `runner runs finalize`, `void` and `reclaim`.
+pub(super) async fn end(
+    id: RunId,
+    ending: Ending,
+    reason: &str,
+    wait_secs: u64,
+    output: Output,
+) -> ExitCode {
+    let place = match Place::open().await {
+        Ok(place) => place,
+        Err(code) => return code,
+    };
+    let ended = by_hand::end(&place.evidence(), &place.nats_prefix, id, ending, reason).await;
+    let outcome = match ended {
+        Ok(outcome) => outcome,
+        Err(error) => return unknown(&error.into()),
+    };
+    if !matches!(outcome, Outcome::Started(_)) {
+        return say(id, &outcome, output);
+    }
+    match by_hand::ended(&place.db, id, Duration::from_secs(wait_secs)).await {
+        Ok(true) => say(id, &Outcome::Ended("it has ended".to_owned()), output),
+        Ok(false) => {
+            let text = format!(
+                "it has not ended after {wait_secs} s; workers go on with it: is an engine running?"
+            );
+            say(id, &Outcome::Unknown(text), output)
+        }
+        Err(error) => unknown(&error.into()),
+    }
+}
+
+fn say(id: RunId, outcome: &Outcome, output: Output) -> ExitCode {
+    let (name, text, code) = match outcome {
+        Outcome::Started(text) => ("started", text, 0),
+        Outcome::Ended(text) => ("ended", text, 0),
+        Outcome::Refused(text) => ("refused", text, 1),
+        Outcome::Unknown(text) => ("unknown", text, 2),
+    };
+    match output {
+        Output::Json => {
+            let body = json!({ "run": id, "outcome": name, "text": text });
+            if let Err(code) = print_json(&body) {
+                return code;
+            }
+        }
+        Output::Text if code == 0 => println!("run {id}: {text}"),
+        Output::Text => return refused(&anyhow::anyhow!("run {id}: {text}"), code),
+    }
+    ExitCode::from(code)
+}
+
+fn unknown(error: &anyhow::Error) -> ExitCode {
+    refused(&anyhow::anyhow!("nothing is known; try again: {error:#}"), 2)
+}

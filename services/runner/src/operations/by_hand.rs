@@ -1,0 +1,234 @@
+//! What an operator has a run do: settle, void or reclaim it, by hand. The vault's state is asked
+//! first; workers carry it out, with everything that they prove about a transaction (R13).
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool};
+use tokio::time::{Instant, sleep};
+use wire::{AttemptKey, RunId, Usage};
+
+use crate::error::{Error, Result};
+use crate::model::run::Snapshot;
+use crate::model::settlement::{Failure, Settlement};
+use crate::model::state::Phase;
+use crate::operations::proof::{Evidence, Proof};
+use crate::operations::reconcile;
+use crate::operations::resolve::{self, Applied};
+use crate::runs::store;
+
+/// Between two looks at the run.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// How a run is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Settled as frozen, or with zero usage if nothing is.
+    Finalize,
+    /// Its escrow given back before the deadline.
+    Void,
+    /// Its escrow given back after the deadline.
+    Reclaim,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Workers carry it out from here on.
+    Started(String),
+    /// It has ended already, as proven.
+    Ended(String),
+    /// It cannot be done; why.
+    Refused(String),
+    /// Nothing is known; why.
+    Unknown(String),
+}
+
+impl Ending {
+    const fn phase(self) -> Phase {
+        match self {
+            Self::Finalize => Phase::Settling,
+            Self::Void => Phase::Voiding,
+            Self::Reclaim => Phase::Reclaiming,
+        }
+    }
+}
+
+/// Lets workers take a run again that waits for an operator. What is proven about it is carried out
+/// instead: a run whose escrow is known to be closed, or never to have been taken, ends at once.
+///
+/// # Errors
+///
+/// When the database or the node does not answer.
+pub async fn resume(evidence: &Evidence<'_>, nats_prefix: &str, id: RunId) -> Result<Outcome> {
+    let waits = sqlx::query_scalar!(
+        r#"SELECT operator_reason IS NOT NULL AS "waits!" FROM runs WHERE id = $1"#,
+        id.as_uuid(),
+    );
+    if waits.fetch_optional(evidence.db).await? != Some(true) {
+        let text = "there is no such run, or it does not wait for an operator";
+        return Ok(Outcome::Refused(text.to_owned()));
+    }
+    let Some(asked) = reconcile::asked(evidence.db, id).await? else {
+        // Nothing was ever pinned for it, so nothing can have been opened.
+        crate::gateway::store::resume(evidence.db, id).await?;
+        return Ok(Outcome::Started("workers take it again".to_owned()));
+    };
+    let proof = evidence.prove(&asked).await?;
+    if let Proof::Unknown(why) = &proof {
+        // Workers may learn what this command cannot, from a node that comes back.
+        crate::gateway::store::resume(evidence.db, id).await?;
+        return Ok(Outcome::Started(format!("workers look again; {why}")));
+    }
+    match resolve::apply(evidence.db, nats_prefix, &asked, &proof).await? {
+        Applied::Done(what) if matches!(proof, Proof::Open { .. }) => Ok(Outcome::Started(what)),
+        Applied::Done(what) => Ok(Outcome::Ended(format!("{}; {what}", proof.text()))),
+        Applied::Not(why) => Ok(Outcome::Refused(why)),
+    }
+}
+
+/// Has a run end this way.
+///
+/// # Errors
+///
+/// When the database or the node does not answer.
+pub async fn end(
+    evidence: &Evidence<'_>,
+    nats_prefix: &str,
+    id: RunId,
+    ending: Ending,
+    reason: &str,
+) -> Result<Outcome> {
+    let Some(asked) = reconcile::asked(evidence.db, id).await? else {
+        let text = "there is no such run, or it was never opened; cancel it instead";
+        return Ok(Outcome::Refused(text.to_owned()));
+    };
+    let proof = evidence.prove(&asked).await?;
+    let deadline = match &proof {
+        Proof::Open { deadline } => *deadline,
+        Proof::Unknown(why) => return Ok(Outcome::Unknown(why.clone())),
+        // It is closed: all that is left is to say so here, if that was not done.
+        closed => {
+            let text = closed.text();
+            return match resolve::apply(evidence.db, nats_prefix, &asked, closed).await? {
+                Applied::Done(what) => Ok(Outcome::Ended(format!("{text}; {what}"))),
+                Applied::Not(_) => Ok(Outcome::Ended(text)),
+            };
+        }
+    };
+    let now = evidence.rpc.clock().await?.latest_close;
+    match ending {
+        Ending::Reclaim if now < deadline => {
+            return Ok(Outcome::Refused(format!(
+                "its deadline is {deadline}, and the ledger's time is {now}: void it instead"
+            )));
+        }
+        Ending::Finalize | Ending::Void if now >= deadline => {
+            return Ok(Outcome::Refused(format!(
+                "its deadline {deadline} has passed: reclaim it instead"
+            )));
+        }
+        Ending::Finalize | Ending::Void | Ending::Reclaim => {}
+    }
+    start(evidence.db, id, ending, reason).await
+}
+
+/// Takes the run to the phase that ends it, under its lock.
+async fn start(db: &PgPool, id: RunId, ending: Ending, reason: &str) -> Result<Outcome> {
+    let mut tx = chassis::postgres::begin(db).await?;
+    store::lock(&mut tx, id).await?;
+    let snapshot = store::load(&mut tx, id).await?.ok_or(Error::LeaseLost(id))?;
+    let to = ending.phase();
+    if snapshot.run.phase == to && snapshot.run.operator_reason.is_none() {
+        return Ok(Outcome::Started("workers are at it already".to_owned()));
+    }
+    if let Some(kind) = in_the_air(&mut tx, &snapshot).await? {
+        return Ok(Outcome::Refused(format!(
+            "a transaction of this run ({kind}) may still land; try again when it has ended"
+        )));
+    }
+    if matches!(snapshot.run.phase, Phase::Done | Phase::Queued | Phase::Opening) {
+        let phase = snapshot.run.phase;
+        return Ok(Outcome::Refused(format!(
+            "the run is {phase}: `runner reconcile` says what can be done"
+        )));
+    }
+    if ending == Ending::Finalize && snapshot.attempt.settlement.is_none() {
+        if let Some(refused) = freeze_zero(&mut tx, &snapshot, reason).await? {
+            return Ok(Outcome::Refused(refused));
+        }
+    } else {
+        let failure = Failure::new("ENDED_BY_OPERATOR", reason);
+        store::note_failure(&mut tx, snapshot.key(), &failure).await?;
+    }
+    // What no sender has signed yet is called off; the run's step wants what it needs.
+    resolve::withdraw_calls(&mut tx, snapshot.key()).await?;
+    // The worker that holds it, if one does, loses it.
+    sqlx::query!(
+        "UPDATE runs SET phase = $2, status = CASE WHEN $2 = 'settling' THEN 'finalizing'
+                ELSE status END,
+            operator_reason = NULL, failures = 0, waiting_for = NULL, wake_at = now(),
+            lease_token = lease_token + 1, lease_owner = NULL, lease_until = NULL,
+            updated_at = now()
+         WHERE id = $1",
+        id.as_uuid(),
+        to.name(),
+    )
+    .execute(&mut *tx)
+    .await?;
+    resolve::wake(&mut tx).await?;
+    tx.commit().await?;
+    Ok(Outcome::Started(format!("workers take it to its end: it is {to}")))
+}
+
+/// Freezes a settlement with zero usage; why not, if it may not be.
+async fn freeze_zero(
+    conn: &mut PgConnection,
+    snapshot: &Snapshot,
+    reason: &str,
+) -> Result<Option<String>> {
+    let is_held = snapshot.run.operator_reason.is_some();
+    if snapshot.attempt.execute_started_at.is_some() && !is_held {
+        let text = "its module has started: what was metered is settled when it has ended";
+        return Ok(Some(text.to_owned()));
+    }
+    let failure = Failure::new("ENDED_BY_OPERATOR", reason);
+    let key = AttemptKey::new(snapshot.run.id, snapshot.run.attempt);
+    let output_hash = wire::failure::digest(key, &failure.code, &failure.reason);
+    let (usage, failure) = (Usage::default(), Some(failure));
+    let settlement = Settlement { usage, output_hash, failure, attestation: None };
+    store::freeze(conn, snapshot.key(), None, &settlement).await?;
+    Ok(None)
+}
+
+/// The kind of a transaction of this attempt that may still land, if there is one.
+async fn in_the_air(conn: &mut PgConnection, snapshot: &Snapshot) -> Result<Option<String>> {
+    let found = sqlx::query_scalar!(
+        "SELECT c.kind FROM calls c JOIN transaction_calls m ON m.call_id = c.id
+            WHERE c.run_id = $1 AND c.attempt = $2 AND m.live LIMIT 1",
+        snapshot.run.id.as_uuid(),
+        i32::try_from(snapshot.run.attempt).unwrap_or(i32::MAX),
+    );
+    Ok(found.fetch_optional(conn).await?)
+}
+
+/// Waits until the run has ended, or for `patience`. Whether it has.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn ended(db: &PgPool, id: RunId, patience: Duration) -> Result<bool> {
+    let give_up_at = Instant::now() + patience;
+    loop {
+        let done = sqlx::query_scalar!(
+            r#"SELECT phase = 'done' AS "done!" FROM runs WHERE id = $1"#,
+            id.as_uuid(),
+        );
+        if done.fetch_one(db).await? {
+            return Ok(true);
+        }
+        if Instant::now() >= give_up_at {
+            return Ok(false);
+        }
+        sleep(EVERY).await;
+    }
+}

@@ -1,0 +1,247 @@
+//! `runner doctor`: everything that a runner needs, looked at once, with what to do about it. It only
+//! reads.
+
+use std::time::Duration;
+
+use chassis::{Bus, postgres};
+use serde::Serialize;
+use sqlx::PgPool;
+use stellar::vault::Vault;
+use stellar::{Address, Rpc};
+use tokio::time::{Instant, sleep, timeout};
+use wire::event::Family;
+
+use crate::config::{ChainKeys, Config};
+use crate::operations::watch;
+use crate::probes;
+use crate::sight::{self, Followed};
+
+/// How long one thing may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How old a node's newest ledger may be, in seconds of the wall clock.
+const FRESH_SECS: u64 = 60;
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// It works, and should be looked at.
+    Warning,
+    /// It does not answer, so nothing is known.
+    Unknown,
+    /// It is wrong.
+    Bad,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What.
+    pub name: &'static str,
+    /// How it is.
+    pub state: State,
+    /// What was found, and what to do if it is not well.
+    pub text: String,
+}
+
+/// What was found, and what is wrong with it.
+type Found = Result<String, (State, String)>;
+
+/// Looks at everything that the settings name.
+pub async fn examine(config: &Config) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let db = add(&mut checks, "postgres", database(config)).await;
+    if let Some(db) = &db {
+        add_text(&mut checks, "schema", schema(db)).await;
+    }
+    add_text(&mut checks, "nats", bus(config)).await;
+    let rpc = add(&mut checks, "node", node(config)).await;
+    if let Some(rpc) = &rpc {
+        add_text(&mut checks, "contracts", contracts(config, rpc)).await;
+        add_text(&mut checks, "runner", runner_account(config, rpc)).await;
+        add_text(&mut checks, "channels", channels(config, rpc)).await;
+    }
+    add_text(&mut checks, "gates", gates(config)).await;
+    if let Some(db) = &db {
+        add_text(&mut checks, "events", events(config, db)).await;
+        add_text(&mut checks, "queue", queue(db)).await;
+        add_text(&mut checks, "outbox", outbox(db)).await;
+    }
+    checks
+}
+
+async fn add<T>(
+    checks: &mut Vec<Check>,
+    name: &'static str,
+    asking: impl Future<Output = Result<(T, String), (State, String)>>,
+) -> Option<T> {
+    let late = || Err((State::Unknown, "it took too long to answer".to_owned()));
+    match timeout(PATIENCE + PATIENCE, asking).await.unwrap_or_else(|_| late()) {
+        Ok((value, text)) => {
+            checks.push(Check { name, state: State::Ok, text });
+            Some(value)
+        }
+        Err((state, text)) => {
+            checks.push(Check { name, state, text });
+            None
+        }
+    }
+}
+
+async fn add_text(
+    checks: &mut Vec<Check>,
+    name: &'static str,
+    asking: impl Future<Output = Found>,
+) {
+    add(checks, name, async { asking.await.map(|text| ((), text)) }).await;
+}
+
+fn unknown(error: impl std::fmt::Display) -> (State, String) {
+    (State::Unknown, error.to_string())
+}
+
+fn bad(text: impl Into<String>) -> (State, String) {
+    (State::Bad, text.into())
+}
+
+async fn database(config: &Config) -> Result<(PgPool, String), (State, String)> {
+    let db = postgres::connect_at_most(&config.database_url, 2).await;
+    let db = db.map_err(|error| (State::Bad, format!("{error:#}")))?;
+    let version = sqlx::query_scalar::<_, String>("SHOW server_version").fetch_one(&db).await;
+    let version = version.map_err(unknown)?;
+    Ok((db, format!("version {version} answers")))
+}
+
+/// Whether the tables are those of this release.
+async fn schema(db: &PgPool) -> Found {
+    let there = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+    let there: bool = sqlx::query_scalar(there).fetch_one(db).await.map_err(unknown)?;
+    if !there {
+        return Err(bad("there are no tables; run `runner migrate`"));
+    }
+    let applied = "SELECT version FROM _sqlx_migrations WHERE success";
+    let applied: Vec<i64> = sqlx::query_scalar(applied).fetch_all(db).await.map_err(unknown)?;
+    let ours: Vec<i64> = crate::MIGRATIONS.iter().map(|migration| migration.version).collect();
+    let missing: Vec<_> = ours.iter().filter(|version| !applied.contains(version)).collect();
+    if !missing.is_empty() {
+        return Err(bad(format!("migrations {missing:?} are missing; run `runner migrate`")));
+    }
+    match applied.iter().filter(|version| !ours.contains(version)).count() {
+        0 => Ok(format!("{} migrations, all applied", ours.len())),
+        newer => Err((State::Warning, format!("{newer} migrations are of a newer release"))),
+    }
+}
+
+async fn bus(config: &Config) -> Found {
+    let bus = Bus::connect(&config.nats_url, &config.policy.nats_prefix).await;
+    let bus = bus.map_err(|error| bad(format!("{error:#}")))?;
+    let give_up_at = Instant::now() + PATIENCE;
+    while let Err(error) = bus.probe() {
+        if Instant::now() >= give_up_at {
+            return Err((State::Unknown, format!("{error}; see NATS_URL and the server")));
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    for family in [Family::Run, Family::Chain] {
+        let made = bus.ensure_stream(family).await;
+        made.map_err(|error| bad(format!("{}; see deploy/nats/nats.conf", wire::causes(&error))))?;
+    }
+    Ok("connected; its streams are there".to_owned())
+}
+
+async fn node(config: &Config) -> Result<(Rpc, String), (State, String)> {
+    let rpc = Rpc::new(&config.rpc_url).map_err(|error| bad(error.to_string()))?;
+    let node = rpc.require_network(&config.network).await.map_err(|error| match error {
+        stellar::ChainError::Invalid(text) => bad(text),
+        error => unknown(error),
+    })?;
+    let clock = rpc.clock().await.map_err(unknown)?;
+    let now = u64::try_from(chassis::clock::now().unix_timestamp()).unwrap_or_default();
+    let age = now.saturating_sub(clock.latest_close);
+    // Only a network that is meant to live by the wall clock can be late by it.
+    if age > FRESH_SECS && !config.network.is_standalone() {
+        let text =
+            format!("its newest ledger {} is {age} s old: it is behind", clock.latest_ledger);
+        return Err(bad(text));
+    }
+    let kept = clock.latest_ledger.saturating_sub(clock.oldest_ledger);
+    let (protocol, ledger) = (node.protocol, clock.latest_ledger);
+    let text = format!("ledger {ledger}, protocol {protocol}, keeps {kept} ledgers of events");
+    Ok((rpc, text))
+}
+
+async fn contracts(config: &Config, rpc: &Rpc) -> Found {
+    let found = Vault(config.vault).read_config(rpc).await;
+    let found = found.map_err(|error| bad(format!("{} is no vault: {error}", config.vault)))?;
+    let Some(found) = found else {
+        return Err(bad(format!("RUNNER_CONTRACT_ID: there is no contract {}", config.vault)));
+    };
+    if found.registry != config.registry {
+        return Err(bad(format!(
+            "RUNNER_AGENT_REGISTRY_ID: is {}, and the vault's is {}",
+            config.registry, found.registry
+        )));
+    }
+    Ok(format!("the vault {} knows this registry", config.vault))
+}
+
+async fn runner_account(config: &Config, rpc: &Rpc) -> Found {
+    let found = rpc.account(&config.runner).await.map_err(unknown)?;
+    match found {
+        Some(_) => Ok(format!("{} exists", config.runner)),
+        None => Err(bad(format!("the account {} does not exist: fund it", config.runner))),
+    }
+}
+
+async fn channels(config: &Config, rpc: &Rpc) -> Found {
+    let accounts: Vec<Address> = config.keys.as_ref().map(ChainKeys::channels).unwrap_or_default();
+    if accounts.is_empty() {
+        return Ok("a gateway alone has none".to_owned());
+    }
+    watch::channels(rpc, &accounts, config.channel_least).await.map_err(bad)?;
+    Ok(format!("{} accounts, each with {} stroops or more", accounts.len(), config.channel_least))
+}
+
+async fn gates(config: &Config) -> Found {
+    let Some(addresses) = &config.gates else {
+        let text = "none are configured: runs are settled with zero usage";
+        return Err((State::Warning, text.to_owned()));
+    };
+    let gates = crate::connect(addresses).map_err(|error| bad(format!("{error:#}")))?;
+    probes::reach_gates(&gates).await.map_err(bad)?;
+    Ok("both answer, and accept this service's tokens".to_owned())
+}
+
+async fn events(config: &Config, db: &PgPool) -> Found {
+    let followed = Followed::new(&config.network, config.vault, config.registry, config.runner);
+    let place = sight::store::place(db, &followed).await.map_err(unknown)?;
+    place.check().map_err(|text| (State::Warning, text))?;
+    Ok(format!("read to {} ledgers behind the newest that was seen", place.behind))
+}
+
+async fn queue(db: &PgPool) -> Found {
+    let waiting = watch::waiting(db).await.map_err(unknown)?;
+    let total: u64 = waiting.by_status.values().sum();
+    if waiting.unknown > 0 || waiting.overdue_escrows > 0 {
+        return Err((
+            State::Warning,
+            format!(
+                "{} runs wait for an operator and {} escrows are overdue: see `runner reconcile`",
+                waiting.unknown, waiting.overdue_escrows
+            ),
+        ));
+    }
+    Ok(format!("{total} unfinished runs, none stuck"))
+}
+
+async fn outbox(db: &PgPool) -> Found {
+    let waits = "SELECT count(*) FROM outbox WHERE published_at IS NULL";
+    let waits: i64 = sqlx::query_scalar(waits).fetch_one(db).await.map_err(unknown)?;
+    if waits > 1_000 {
+        let text = format!("{waits} events wait to be published: see NATS and the engine's log");
+        return Err((State::Warning, text));
+    }
+    Ok(format!("{waits} events wait to be published"))
+}

@@ -1,0 +1,252 @@
+//! What is proven about an attempt, by the vault's state and by the events that were followed.
+//!
+//! A record says it while it lives. Once it has ended, the events say it, if every ledger in which
+//! one could have been was read. Otherwise nothing is known, and nothing is concluded (R13).
+
+use sqlx::PgPool;
+use stellar::Rpc;
+use stellar::vault::{Lifecycle, RunRecord, Vault};
+use time::OffsetDateTime;
+use wire::event::{Fact, Finalized};
+use wire::{Digest, RunId};
+
+use crate::chain::decide::record_lives_until;
+use crate::chain::store as chain_store;
+use crate::error::{Error, Result};
+use crate::sight::Followed;
+
+/// What became of an attempt's escrow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// The vault holds it.
+    Open {
+        /// Settle and void before it, reclaim from it on.
+        deadline: u64,
+    },
+    /// It was settled.
+    Settled {
+        /// What the developer got.
+        charge: i128,
+        /// What the settlement commits to.
+        output_hash: Digest,
+        /// The event, if it was read.
+        event: Option<Box<Finalized>>,
+    },
+    /// All of it went back to the user.
+    Returned(&'static str),
+    /// It was never taken, and cannot be any more.
+    NeverOpened,
+    /// Nothing follows from what is known.
+    Unknown(String),
+}
+
+/// Whose escrow is asked about.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The run.
+    pub run: RunId,
+    /// Its attempt.
+    pub attempt: u32,
+    /// The run's id in the vault.
+    pub vault_run_id: Digest,
+    /// Unix seconds of ledger time.
+    pub deadline: u64,
+    /// Newest ledger known when anything was first signed for it; `None` if nothing was.
+    pub first_ledger: Option<u32>,
+    /// The last moment at which anything that was signed for it can land.
+    pub last_max_time: u64,
+}
+
+/// What the proofs are read from.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    /// The events.
+    pub db: &'a PgPool,
+    /// The node.
+    pub rpc: &'a Rpc,
+    /// Whose events they are.
+    pub followed: &'a Followed,
+}
+
+impl Proof {
+    /// In words.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Open { deadline } => format!("the vault holds the escrow until {deadline}"),
+            Self::Settled { charge, .. } => format!("the vault settled it with {charge} stroops"),
+            Self::Returned(how) => format!("the escrow went back: {how}"),
+            Self::NeverOpened => "the vault never took the escrow, and cannot any more".to_owned(),
+            Self::Unknown(why) => format!("nothing is known: {why}"),
+        }
+    }
+
+    /// The short name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "open",
+            Self::Settled { .. } => "settled",
+            Self::Returned(_) => "returned",
+            Self::NeverOpened => "never_opened",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+impl Evidence<'_> {
+    /// What is proven about this attempt.
+    ///
+    /// # Errors
+    ///
+    /// When the node or the database does not answer, or the node is behind.
+    pub async fn prove(&self, asked: &Asked) -> Result<Proof> {
+        let (ledger, records) = self.records(&[asked.vault_run_id]).await?;
+        let record = records.into_iter().next().flatten();
+        self.judge(asked, ledger, record).await
+    }
+
+    /// Records as one ledger of a node that is not behind has them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Evidence::prove`].
+    pub async fn records(&self, ids: &[Digest]) -> Result<(u32, Vec<Option<RunRecord>>)> {
+        let (ledger, records) = Vault(self.followed.vault).read_runs(self.rpc, ids).await?;
+        let known = chain_store::high_water(self.db, self.followed.network).await?;
+        if let Some(known) = known
+            && ledger < known.ledger
+        {
+            return Err(Error::Chain(stellar::ChainError::Invalid(format!(
+                "the node is behind: it read the vault at ledger {ledger}, {} was seen before",
+                known.ledger
+            ))));
+        }
+        Ok((ledger, records))
+    }
+
+    /// What follows from the record, read in `ledger`, and the events.
+    ///
+    /// # Errors
+    ///
+    /// As [`Evidence::prove`].
+    pub async fn judge(
+        &self,
+        asked: &Asked,
+        ledger: u32,
+        record: Option<RunRecord>,
+    ) -> Result<Proof> {
+        if let Some(record) = record {
+            return Ok(match record.lifecycle {
+                Lifecycle::Open => Proof::Open { deadline: record.deadline },
+                Lifecycle::Finalized { charge, output_hash, .. } => {
+                    let event = self.closing(asked.vault_run_id).await?.and_then(finalized);
+                    Proof::Settled { charge, output_hash, event }
+                }
+                Lifecycle::Voided(_) => Proof::Returned("it was voided"),
+                Lifecycle::Reclaimed => Proof::Returned("it was reclaimed"),
+            });
+        }
+        match self.closing(asked.vault_run_id).await? {
+            Some(Fact::RunFinalized(event)) => {
+                let (charge, output_hash) = (event.actual_charge, event.output_hash);
+                return Ok(Proof::Settled { charge, output_hash, event: Some(event) });
+            }
+            Some(Fact::RunVoided { .. }) => return Ok(Proof::Returned("it was voided")),
+            Some(Fact::RunReclaimed { .. }) => return Ok(Proof::Returned("it was reclaimed")),
+            _ => {}
+        }
+        self.without_record(asked, ledger).await
+    }
+
+    /// There is no record and no closing event: it never was, or it has ended.
+    async fn without_record(&self, asked: &Asked, ledger: u32) -> Result<Proof> {
+        let Some(first_ledger) = asked.first_ledger else {
+            return Ok(Proof::NeverOpened);
+        };
+        let reading = self.reading(first_ledger).await?;
+        let is_over = reading.read_until > asked.last_max_time;
+
+        if self.was_opened(asked.vault_run_id).await? {
+            return Ok(match reading.is_whole && reading.read_until > asked.deadline {
+                // Opened, never closed, and its deadline is past: its account's day sums return it
+                // (V3).
+                true => Proof::Returned("its deadline passed, and its account's sums return it"),
+                false => Proof::Unknown(not_all_read(first_ledger, asked.vault_run_id)),
+            });
+        }
+        if !is_over {
+            return Ok(Proof::Unknown("what was signed may still land".to_owned()));
+        }
+        // A record that some transaction made would still be there (V17), or its event was read.
+        let lives_until = record_lives_until(first_ledger, asked.last_max_time, asked.deadline);
+        Ok(match ledger < lives_until || reading.is_whole {
+            true => Proof::NeverOpened,
+            false => Proof::Unknown(not_all_read(first_ledger, asked.vault_run_id)),
+        })
+    }
+
+    /// The event that closed the run, if it was read.
+    async fn closing(&self, run: Digest) -> Result<Option<Fact>> {
+        let found = sqlx::query_scalar!(
+            r#"SELECT data AS "data!" FROM contract_events WHERE run_id = $1
+                AND name IN ('run_finalized', 'run_voided', 'run_reclaimed')
+               ORDER BY id LIMIT 1"#,
+            run.as_bytes(),
+        );
+        let found = found.fetch_optional(self.db).await?;
+        let read = found.map(serde_json::from_value::<Fact>).transpose();
+        read.map_err(|error| Error::Broken(format!("a kept event cannot be read: {error}")))
+    }
+
+    async fn was_opened(&self, run: Digest) -> Result<bool> {
+        let found = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT 1 FROM contract_events
+                WHERE run_id = $1 AND name = 'run_opened') AS "found!""#,
+            run.as_bytes(),
+        );
+        Ok(found.fetch_one(self.db).await?)
+    }
+
+    /// How far events were read, and whether every ledger from `first` to there was.
+    async fn reading(&self, first: u32) -> Result<Reading> {
+        let found = sqlx::query!(
+            r#"SELECT c.read_until AS "read_until!", c.first_ledger <= $4
+                AND NOT EXISTS (SELECT 1 FROM contract_event_gaps g
+                    WHERE g.network_id = $1 AND g.last_ledger >= $4)
+                AND NOT EXISTS (SELECT 1 FROM contract_events e
+                    WHERE e.contract = $2 AND e.name IS NULL AND e.ledger >= $4) AS "is_whole!"
+               FROM contract_cursors c
+               WHERE c.network_id = $1 AND c.vault = $2 AND c.registry = $3"#,
+            self.followed.network.as_bytes(),
+            self.followed.vault.to_string(),
+            self.followed.registry.to_string(),
+            i64::from(first),
+        );
+        let found = found.fetch_optional(self.db).await?;
+        let seconds = |at: OffsetDateTime| u64::try_from(at.unix_timestamp()).unwrap_or_default();
+        Ok(found.map_or(Reading { read_until: 0, is_whole: false }, |row| Reading {
+            read_until: seconds(row.read_until),
+            is_whole: row.is_whole,
+        }))
+    }
+}
+
+/// What was read of the events.
+struct Reading {
+    /// Close time of the newest ledger that was read.
+    read_until: u64,
+    is_whole: bool,
+}
+
+fn not_all_read(first: u32, run: Digest) -> String {
+    format!(
+        "there is no record, and not every event since ledger {first} was read up to the deadline; \
+         ask a node with full history for the events of run {run}"
+    )
+}
+
+fn finalized(fact: Fact) -> Option<Box<Finalized>> {
+    match fact {
+        Fact::RunFinalized(event) => Some(event),
+        _ => None,
+    }
+}

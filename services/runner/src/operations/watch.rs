@@ -1,0 +1,69 @@
+//! What an operator watches: how much waits and for what, and what the channels have.
+
+use std::collections::BTreeMap;
+
+use sqlx::PgPool;
+use stellar::{Address, Rpc};
+
+use crate::error::Result;
+use crate::metrics;
+
+/// What waits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Unfinished runs by status.
+    pub by_status: BTreeMap<String, u64>,
+    /// Runs that only an operator can go on with.
+    pub unknown: u64,
+    /// Runs past their deadline whose escrow is open.
+    pub overdue_escrows: u64,
+}
+
+/// Counts what waits. Only unfinished runs are read, by their index.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn waiting(db: &PgPool) -> Result<Waiting> {
+    let rows = sqlx::query!(
+        r#"SELECT r.status, count(*) AS "count!",
+            count(*) FILTER (WHERE r.operator_reason IS NOT NULL) AS "unknown!",
+            count(*) FILTER (WHERE a.escrow = 'open'
+                AND a.deadline < (SELECT max(closed_at) FROM networks)) AS "overdue!"
+           FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt
+           WHERE r.phase <> 'done' GROUP BY r.status"#
+    );
+    let mut waiting = Waiting::default();
+    for row in rows.fetch_all(db).await? {
+        waiting.unknown += row.unknown.unsigned_abs();
+        waiting.overdue_escrows += row.overdue.unsigned_abs();
+        waiting.by_status.insert(row.status, row.count.unsigned_abs());
+    }
+    Ok(waiting)
+}
+
+/// Reads what the channels have, records it, and says whether it is enough.
+///
+/// # Errors
+///
+/// The accounts that have less than `least` stroops or do not exist, or that the node did not
+/// answer.
+pub async fn channels(rpc: &Rpc, accounts: &[Address], least: i64) -> Result<(), String> {
+    let found = rpc.accounts(accounts).await.map_err(|error| error.to_string())?;
+    let mut low = Vec::new();
+    for (account, state) in accounts.iter().zip(found) {
+        let balance = state.map_or(0, |state| state.balance);
+        metrics::record_channel(&account.to_string(), balance);
+        match state {
+            None => low.push(format!("{account} does not exist")),
+            Some(_) if balance < least => {
+                low.push(format!("{account} has {balance} stroops, expected {least} or more"));
+            }
+            Some(_) => {}
+        }
+    }
+    if low.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{}: pay XLM to it", low.join("; ")))
+}
