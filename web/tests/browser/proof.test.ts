@@ -66,8 +66,8 @@ describe("verifying in the browser", () => {
   });
 
   const lies: [string, string, (body: Buffer) => Buffer][] = [
-    ["an output's byte", "files", (body) => swap(body, '"columns"', '"colunns"')],
-    ["a module's byte", "module", (body) => swap(body, "export", "exporT", 2)],
+    ["an output's byte", "files", (body) => swap(body, '"columns"', '"Columns"')],
+    ["a module's byte", "module", (body) => swap(body, "export", "EXPORT", 2)],
     ["the seal's nonce", "seal", (body) => swapAfter(body, '"nonce":"', 1)],
     ["the receipt's charge", "receipt", (body) => swapAfter(body, '"actualCharge": "', 1)],
     ["the execution statement", "statement", (body) => swapAfter(body, '"payload":"', 40)],
