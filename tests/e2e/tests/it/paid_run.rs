@@ -38,6 +38,38 @@ async fn a_paid_run_ends_in_a_verified_receipt() {
     assert_story(&own.map(|event| serde_json::to_value(event).unwrap()).collect::<Vec<_>>());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn paid_runs_that_share_transactions_are_each_charged_and_verified() {
+    let mut stack = Stack::start().await.unwrap();
+    let agent =
+        stack.publish_and_grant(&repository().join("examples/modules/csv-profile")).unwrap();
+    // Calls that come within this time share a transaction.
+    stack.runner = None;
+    stack.start_runner(&[("RUNNER_BATCH_MAX_DELAY_MS", "8000")]).await.unwrap();
+    let (before, _) = stack.alice_balance().unwrap();
+    let mut ids = Vec::new();
+    for row in 1..=3 {
+        ids.push(stack.ask(agent, &json!({ "csv": format!("a,b\n{row},2\n") })).await.unwrap());
+    }
+    let (mut charged, mut transactions) = (0, BTreeSet::new());
+    for id in &ids {
+        let run = stack.ended(id).await.unwrap();
+        assert_eq!(run["status"], "finalized", "{run:#}\n{}", stack.logs());
+        let charge: i128 = run["receipt"]["actualCharge"].as_str().unwrap().parse().unwrap();
+        let runtime = run["usage"]["runtimeMs"].as_u64().unwrap();
+        assert_eq!(charge, i128::from(runtime) * 100);
+        charged += charge;
+        transactions.insert(run["transactionHashes"]["finalize"].to_string());
+    }
+    assert!(transactions.len() < ids.len(), "no settlement was shared: {transactions:?}");
+    assert_eq!(stack.alice_balance().unwrap(), (before - charged, 0));
+    for id in &ids {
+        let proof = stack.lumio(&["verify", id]).unwrap();
+        assert!(!proof.contains("BROKEN") && proof.contains("proven: the run cost"), "{proof}");
+    }
+    stack.account().await.unwrap();
+}
+
 /// The person who paid sees the files, and they are what was sealed.
 fn assert_outputs(stack: &Stack, id: &str, run: &Value) {
     let attempts = run["attempts"].as_array().unwrap();
