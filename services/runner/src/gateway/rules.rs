@@ -7,12 +7,16 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use futures::StreamExt as _;
 use percent_encoding::percent_decode_str;
 use wire::Problem;
 
 use crate::auth::caller::AsksMethods;
 use crate::error::{Error, Result};
 use crate::gateway::create_request::MAX_BODY_BYTES;
+
+/// The most bytes of a refused request that are taken before it is answered.
+const MOST_TAKEN: u64 = 4 * 1024 * 1024;
 
 /// The names by which the gateway may be called.
 ///
@@ -79,8 +83,27 @@ pub async fn options(
 pub async fn apply(hosts: State<Option<Arc<Hosts>>>, request: Request, next: Next) -> Response {
     match check(hosts.0.as_deref(), &request) {
         Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+        Err(error) => {
+            take_rest(request).await;
+            error.into_response()
+        }
     }
+}
+
+/// Takes what a client is sending already, and throws it away: many clients look at an answer only
+/// after they have sent everything, and a connection that was closed meanwhile hides it from them.
+/// One that waits for `100 Continue`, or sends very much, is answered at once.
+async fn take_rest(request: Request) {
+    let headers = request.headers();
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length = length.and_then(|text| text.trim().parse::<u64>().ok());
+    let is_small = length.is_some_and(|length| (1..=MOST_TAKEN).contains(&length));
+    if !is_small || headers.contains_key(header::EXPECT) {
+        return;
+    }
+    // The server bounds the time of each piece and of all of them.
+    let mut pieces = request.into_body().into_data_stream();
+    while let Some(Ok(_)) = pieces.next().await {}
 }
 
 /// Applies those about the address, for files and documents that everybody may read.
