@@ -50,7 +50,8 @@ start_gates_and_runner() {
         "NATS_URL=nats://module-gate:$(url_escape "$MODULE_GATE_NATS_PASSWORD")@$nats" \
         "MODULE_GATE_BIND=127.0.0.1:$MODULE_PORT" "MODULE_GATE_STORE=$RUN/store" "MODULE_GATE_SCRATCH=$RUN/scratch" \
         "MODULE_GATE_ATTESTATION_SECRET=$ATTESTATION_SEED" "MODULE_GATE_NODE=$TOOLS/node/bin/node" \
-        "MODULE_GATE_GRPC_TOKENS=runner:$RUNNER_MODULE_GATE_TOKEN,cli:$CLI_TOKEN" "$BIN/module-gate" serve
+        "MODULE_GATE_GRPC_TOKENS=runner:$RUNNER_MODULE_GATE_TOKEN,cli:$CLI_TOKEN" \
+        ${MODEL_PORT:+"MODULE_GATE_UPSTREAMS=$RUN/upstreams.json"} "$BIN/module-gate" serve
     start runner "$HTTP_PORT" env \
         "DATABASE_URL=postgres://runner:$(url_escape "$RUNNER_DB_PASSWORD")@$postgres/runner" \
         "NATS_URL=nats://runner:$(url_escape "$RUNNER_NATS_PASSWORD")@$nats" \
@@ -65,21 +66,59 @@ start_gates_and_runner() {
 
 start_everything() {
     choose_ports
+    [ -z "$WITH_MODEL" ] || choose_model_port
     prepare_run_folder
     build_binaries
     start_data_services
     make_databases
     start_chain
+    [ -z "$MODEL_PORT" ] || start_model
     start_gates_and_runner
 }
 
+# Whether there is a model server, and where it listens.
+WITH_MODEL= MODEL_PORT=
+
+choose_model_port() {
+    MODEL_PORT=$((NATS_PORT + 10))
+    while listening "$MODEL_PORT"; do MODEL_PORT=$((MODEL_PORT + 1)); done
+}
+
+# llama.cpp's server on a tiny model of random weights, and the operator's file that allows it.
+start_model() {
+    local python=$TOOLS/model/bin/python
+    if ! "$python" -c 'import gguf, xllamacpp' 2>/dev/null; then
+        say "bringing a model server into .dev/ (xllamacpp and gguf from PyPI)"
+        python3 -m venv "$TOOLS/model" && "$TOOLS/model/bin/pip" --quiet install "xllamacpp>=2026,<2027" "gguf>=0.19,<1" >"$RUN/log/pip.log" 2>&1 ||
+            die 2 "the model server could not be installed, see $RUN/log/pip.log"
+    fi
+    rm -f "$RUN/model/model.log"
+    start model "$MODEL_PORT" "$python" "$REPO/scripts/model_server.py" "$MODEL_PORT" "$RUN/model"
+    install -m 600 /dev/null "$RUN/model.key"
+    printf 'demo-key-%s\n' "$CLI_TOKEN" >"$RUN/model.key"
+    cat >"$RUN/upstreams.json" <<TEXT
+{ "upstreams": [ { "kind": "openai", "url": "https://api.openai.com/v1", "via": "http://127.0.0.1:$MODEL_PORT/v1",
+    "plain_http": true, "everyone": true, "credential": { "file": "$RUN/model.key" } } ] }
+TEXT
+}
+
 demo() {
+    case "${1:-}" in
+        --with-model) WITH_MODEL=yes ;;
+        "") ;;
+        *) die 3 "unknown option '$1' of ./dev demo; there is --with-model" ;;
+    esac
     trap 'stop_started' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
     local began=$SECONDS
     start_everything
     local built=$SECONDS
+    if [ -n "$WITH_MODEL" ]; then
+        demo_with_model
+        say "done in $((SECONDS - built)) s after $((built - began)) s of building and starting"
+        return
+    fi
 
     say "1/6 the developer publishes a module: stored by its digest, judged in the guard, priced on chain"
     local agent
@@ -109,6 +148,53 @@ demo() {
     lumio balance show alice
     lumio balance earned developer
     say "done in $((SECONDS - built)) s after $((built - began)) s of building and starting"
+}
+
+demo_with_model() {
+    say "1/6 the developer publishes a module that asks a model, priced in all four meters"
+    local agent rates=llm_in=100stroops,llm_out=300stroops,http_calls=1000stroops,runtime_ms=100stroops
+    agent=$(lumio --output json module publish examples/modules/document-answer --as developer --runner runner --rates "$rates" | tee "$RUN/publish.json" | sed -n 's/.*"agentId": *\([0-9]*\).*/\1/p' | head -n 1)
+    [ -n "$agent" ] || { cat "$RUN/publish.json" >&2; die 1 "the module was not published"; }
+    say "agent $agent"
+
+    say "2/6 alice deposits 50 XLM, caps what a run and a day may cost, and lets the runner spend for this agent"
+    lumio balance deposit 50 --as alice
+    lumio policy set --as alice --per-run-cap 5 --daily-cap 20
+    lumio grant add --as alice --runner runner --agent "$agent" --expires-in 30d 2>"$RUN/grant.err" || die 1 "$(cat "$RUN/grant.err")"
+
+    say "3/6 alice asks a question about a document; the model is llama.cpp on this machine, with random weights"
+    lumio login --as alice
+    lumio run start --user alice --agent "$agent" --workflow document-answer \
+        --budgets llm_in=20000,llm_out=1000,http_calls=10,runtime_ms=60000 \
+        --input examples/modules/document-answer/oracles/fixtures/question.json --watch | tee "$RUN/run.txt"
+    local run
+    run=$(grep -oE '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}' "$RUN/run.txt" | head -n 1)
+
+    say "4/6 the receipt, and what the model's server says that it used"
+    lumio --output json run show "$run" >"$RUN/run.json"
+    lumio run show "$run"
+    compare_meters "$RUN/run.json" "$RUN/model/model.log"
+
+    say "5/6 anybody can check it: from the charge on chain to the module's bytes and the list of calls"
+    lumio verify "$run"
+
+    say "6/6 what it cost"
+    lumio balance show alice
+    lumio balance earned developer
+}
+
+# The meters on chain against the model server's own log, to the token.
+compare_meters() {
+    "$TOOLS/node/bin/node" -e '
+const fs = require("fs");
+const usage = JSON.parse(fs.readFileSync(process.argv[1], "utf8")).usage;
+const log = fs.readFileSync(process.argv[2], "utf8").trim().split("\n").map((line) => JSON.parse(line));
+const sum = (name) => log.reduce((all, one) => all + one[name], 0);
+const found = { llmIn: sum("prompt_tokens"), llmOut: sum("completion_tokens"), httpCalls: log.length };
+const same = Object.entries(found).every(([name, value]) => usage[name] === value);
+console.log(`      settled  ${usage.llmIn} + ${usage.llmOut} tokens, ${usage.httpCalls} calls, ${usage.runtimeMs} ms`);
+console.log(`      server   ${found.llmIn} + ${found.llmOut} tokens, ${found.httpCalls} calls: ${same ? "equal to the token" : "NOT EQUAL"}`);
+process.exit(same ? 0 : 1);' "$1" "$2" || die 1 "the meters and the log of the model's server differ"
 }
 
 # {"csv": "<the file>", "name": …} with the file as a JSON string.

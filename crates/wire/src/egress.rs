@@ -46,7 +46,8 @@ pub struct UpstreamUse {
     pub name: String,
     /// The form of its requests and answers.
     pub kind: UpstreamKind,
-    /// Its address, as the manifest has it.
+    /// Where requests went: the address that the manifest names, or the one that the operator has in
+    /// its place.
     pub url: String,
     /// Requests that left: each is one of `http_calls`.
     pub calls: u64,

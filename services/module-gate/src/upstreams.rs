@@ -63,7 +63,10 @@ pub enum Asker {
 #[derive(Clone)]
 struct Entry {
     kind: UpstreamKind,
+    /// As modules name it.
     url: Url,
+    /// Where requests go.
+    target: Url,
     agents: Vec<u32>,
     modules: Vec<Digest>,
     everyone: bool,
@@ -82,6 +85,7 @@ struct Document {
 struct Written {
     kind: UpstreamKind,
     url: String,
+    via: Option<String>,
     #[serde(default)]
     agents: Vec<u32>,
     #[serde(default)]
@@ -183,6 +187,8 @@ impl Allowed {
             let entry = self.entry(upstream, asker)?;
             clients.push(entry.client.clone());
             routes.push(Route {
+                // What is stated is where requests went.
+                url: entry.target.clone(),
                 models: models(upstream, entry)?,
                 credential: entry.credential.clone(),
                 limits: entry.limits.clone(),
@@ -267,12 +273,16 @@ impl Written {
     ) -> Result<Entry, Vec<String>> {
         let mut mistakes = Vec::new();
         let url = address(&self.url).map_err(|why| mistakes.push(format!("/url: {why}"))).ok();
-        if url.as_ref().is_some_and(|url| url.scheme() == "http") && !self.plain_http {
-            mistakes.push(
-                "/url: expected https; for a service on this machine or a test, set \
+        let target = match &self.via {
+            None => url.clone(),
+            Some(via) => address(via).map_err(|why| mistakes.push(format!("/via: {why}"))).ok(),
+        };
+        if target.as_ref().is_some_and(|url| url.scheme() == "http") && !self.plain_http {
+            let place = if self.via.is_some() { "/via" } else { "/url" };
+            mistakes.push(format!(
+                "{place}: expected https; for a service on this machine or a test, set \
                  \"plain_http\": true"
-                    .to_owned(),
-            );
+            ));
         }
         if !self.everyone && self.agents.is_empty() && self.modules.is_empty() {
             mistakes.push(
@@ -293,12 +303,14 @@ impl Written {
                 .map_err(|why| mistakes.push(format!("/ca_file: {why}")))
                 .unwrap_or_default(),
         };
-        let (Some(url), true) = (url, mistakes.is_empty()) else { return Err(mistakes) };
+        let (Some(url), Some(target), true) = (url, target, mistakes.is_empty()) else {
+            return Err(mistakes);
+        };
 
         let mut route = Route {
             name: String::new(),
             kind: self.kind,
-            url: url.clone(),
+            url: target.clone(),
             models: Vec::new(),
             methods: Vec::new(),
             paths: Vec::new(),
@@ -311,6 +323,7 @@ impl Written {
         Ok(Entry {
             kind: self.kind,
             url,
+            target,
             agents: self.agents,
             modules: self.modules,
             everyone: self.everyone,
@@ -463,6 +476,18 @@ mod tests {
         assert_eq!((routes[0].limits.calls, routes[0].limits.allowance.unbounded), (5, Some(9)));
         let credential = routes[0].credential.as_ref().unwrap();
         assert_eq!(credential.value().as_bytes(), b"Bearer sk-from-a-file");
+    }
+
+    #[test]
+    fn another_place_may_stand_for_what_modules_name() {
+        let via = r#""via":"http://127.0.0.1:8080/v1","plain_http":true,"agents""#;
+        let text = FILE.replace("\"agents\"", via);
+        let allowed = read(&text, Some(("sk-from-a-file", 0o600))).unwrap();
+        let named = upstream("https://api.example/v1");
+        let (routes, _) = allowed.routes(&named, Asker::Local).unwrap();
+        assert_eq!(routes[0].url.as_str(), "http://127.0.0.1:8080/v1");
+        let error = read(&text.replace("true", "false"), Some(("sk-from-a-file", 0o600)));
+        assert!(error.unwrap_err().contains("/via: expected https"));
     }
 
     #[test]

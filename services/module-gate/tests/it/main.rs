@@ -16,6 +16,7 @@ mod restart;
 mod ship;
 mod command;
 mod capture;
+mod clients;
 mod determinism;
 mod defects;
 mod edges;
