@@ -15,10 +15,12 @@ fn service() -> Upstream {
     upstream(|request: &Arrived| -> Vec<Step> {
         let streamed = request.json()["stream"] == true;
         match (request.target.as_str(), streamed) {
-            ("/v1/chat/completions", false) => whole(&json!({ "id": "c", "object": "chat.completion",
+            ("/v1/chat/completions", false) => {
+                whole(&json!({ "id": "c", "object": "chat.completion",
                 "created": 1, "model": "m", "choices": [{ "index": 0, "finish_reason": "stop",
                     "message": { "role": "assistant", "content": "hello" } }],
-                "usage": { "prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9 } })),
+                "usage": { "prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9 } }))
+            }
             ("/v1/chat/completions", true) => events([
                 r#"data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"hel"}}]}"#,
                 r#"data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"lo"},"finish_reason":"stop"}]}"#,
@@ -205,7 +207,16 @@ with open(os.environ['LUMIO_OUTPUT'] + '/said.json', 'w') as file:
 ";
     let module = setting.module("python", "main.py", main, json!(["Network"]));
     let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "--python", "/usr/bin/python3", "install", "--quiet", "--target", "lib"]);
+    pip.args([
+        "-m",
+        "pip",
+        "--python",
+        "/usr/bin/python3",
+        "install",
+        "--quiet",
+        "--target",
+        "lib",
+    ]);
     if !fetched(pip.args(["openai", "anthropic", "requests"]).current_dir(&module)) {
         return;
     }
