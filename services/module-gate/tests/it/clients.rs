@@ -187,6 +187,7 @@ fn the_official_sdks_for_python_and_requests_work_unchanged() {
     let setting = Setting::new();
     let main = "#!/usr/bin/env python3
 import json, os, sys
+sys.dont_write_bytecode = True  # the module declares no writes
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'lib'))
 import anthropic, openai, requests
 messages = [{'role': 'user', 'content': 'hi'}]
