@@ -77,7 +77,7 @@ start_everything() {
 }
 
 # Whether there is a model server, and where it listens.
-WITH_MODEL= MODEL_PORT=
+WITH_MODEL='' MODEL_PORT=''
 
 choose_model_port() {
     MODEL_PORT=$((NATS_PORT + 10))
