@@ -159,13 +159,20 @@ impl Evidence<'_> {
 
     /// There is no record and no closing event: it never was, or it has ended.
     async fn without_record(&self, asked: &Asked, ledger: u32) -> Result<Proof> {
-        let Some(first_ledger) = asked.first_ledger else {
-            return Ok(Proof::NeverOpened);
+        let opened_in = self.opened_in(asked.vault_run_id).await?;
+        // A run that was taken over from an open record has signed nothing yet: then only the event
+        // says since when closing events have to be known. Without it, nothing is proven.
+        let Some(first_ledger) = asked.first_ledger.into_iter().chain(opened_in).min() else {
+            return Ok(Proof::Unknown(
+                "there is no record, nothing was signed for it here, and its opening was not read; \
+                 ask a node with full history for its events"
+                    .to_owned(),
+            ));
         };
         let reading = self.reading(first_ledger).await?;
         let is_over = reading.read_until > asked.last_max_time;
 
-        if self.was_opened(asked.vault_run_id).await? {
+        if opened_in.is_some() {
             return Ok(match reading.is_whole && reading.read_until > asked.deadline {
                 // Opened, never closed, and its deadline is past: its account's day sums return it
                 // (V3).
@@ -197,13 +204,15 @@ impl Evidence<'_> {
         read.map_err(|error| Error::Broken(format!("a kept event cannot be read: {error}")))
     }
 
-    async fn was_opened(&self, run: Digest) -> Result<bool> {
+    /// The ledger in which the run was opened, if that event was read.
+    async fn opened_in(&self, run: Digest) -> Result<Option<u32>> {
         let found = sqlx::query_scalar!(
-            r#"SELECT EXISTS (SELECT 1 FROM contract_events
-                WHERE run_id = $1 AND name = 'run_opened') AS "found!""#,
+            r#"SELECT min(ledger) AS "ledger" FROM contract_events
+                WHERE run_id = $1 AND name = 'run_opened'"#,
             run.as_bytes(),
         );
-        Ok(found.fetch_one(self.db).await?)
+        let ledger = found.fetch_one(self.db).await?;
+        Ok(ledger.map(|ledger| u32::try_from(ledger).unwrap_or(u32::MAX)))
     }
 
     /// How far events were read, and whether every ledger from `first` to there was.
