@@ -206,7 +206,9 @@ assert said == ['hello'] * 5, said
 with open(os.environ['LUMIO_OUTPUT'] + '/said.json', 'w') as file:
     json.dump(said, file)
 ";
-    let module = setting.module("python", "main.py", main, json!(["Network"]));
+    // Both SDKs ask `uname` what machine this is.
+    let effects = json!(["Network", "Process:shell"]);
+    let module = setting.module("python", "main.py", main, effects);
     let mut pip = Command::new("python3");
     pip.args([
         "-m",
