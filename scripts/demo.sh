@@ -122,21 +122,14 @@ demo() {
 
     say "1/6 the developer publishes a module: stored by its digest, judged in the guard, priced on chain"
     local agent
-    agent=$(lumio --output json module publish examples/modules/csv-profile --as developer --runner runner --rates runtime_ms=100stroops | tee "$RUN/publish.json" | sed -n 's/.*"agentId": *\([0-9]*\).*/\1/p' | head -n 1)
-    [ -n "$agent" ] || { cat "$RUN/publish.json" >&2; die 1 "the module was not published"; }
-    say "agent $agent"
-
-    say "2/6 alice deposits 50 XLM, caps what a run and a day may cost, and lets the runner spend for this agent"
-    lumio balance deposit 50 --as alice
-    lumio policy set --as alice --per-run-cap 5 --daily-cap 20
-    lumio grant add --as alice --runner runner --agent "$agent" --expires-in 30d 2>"$RUN/grant.err" || die 1 "$(cat "$RUN/grant.err")"
+    publish_and_authorise examples/modules/csv-profile runtime_ms=100stroops
 
     say "3/6 alice logs in with her key and asks for a run: profile examples/data/seattle-weather.csv"
     lumio login --as alice
     csv_input examples/data/seattle-weather.csv >"$RUN/input.json"
     lumio run start --user alice --agent "$agent" --workflow csv-profile --budgets runtime_ms=20000 --input "$RUN/input.json" --watch | tee "$RUN/run.txt"
     local run
-    run=$(grep -oE '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}' "$RUN/run.txt" | head -n 1)
+    run=$(started_run)
 
     say "4/6 the receipt"
     lumio run show "$run"
@@ -144,16 +137,14 @@ demo() {
     say "5/6 anybody can check it: from the charge on chain to the module's bytes"
     lumio verify "$run"
 
-    say "6/6 what it cost"
-    lumio balance show alice
-    lumio balance earned developer
+    show_costs
     say "done in $((SECONDS - built)) s after $((built - began)) s of building and starting"
 }
 
-demo_with_model() {
-    say "1/6 the developer publishes a module that asks a model, priced in all four meters"
-    local agent rates=llm_in=100stroops,llm_out=300stroops,http_calls=1000stroops,runtime_ms=100stroops
-    agent=$(lumio --output json module publish examples/modules/document-answer --as developer --runner runner --rates "$rates" | tee "$RUN/publish.json" | sed -n 's/.*"agentId": *\([0-9]*\).*/\1/p' | head -n 1)
+# Publishes the module in folder $1 at rates $2, and lets the runner spend for it: step 2 of either
+# demonstration. Sets the caller's variable agent.
+publish_and_authorise() {
+    agent=$(lumio --output json module publish "$1" --as developer --runner runner --rates "$2" | tee "$RUN/publish.json" | sed -n 's/.*"agentId": *\([0-9]*\).*/\1/p' | head -n 1)
     [ -n "$agent" ] || { cat "$RUN/publish.json" >&2; die 1 "the module was not published"; }
     say "agent $agent"
 
@@ -161,6 +152,24 @@ demo_with_model() {
     lumio balance deposit 50 --as alice
     lumio policy set --as alice --per-run-cap 5 --daily-cap 20
     lumio grant add --as alice --runner runner --agent "$agent" --expires-in 30d 2>"$RUN/grant.err" || die 1 "$(cat "$RUN/grant.err")"
+}
+
+# The id of the run that was just started, from what `lumio run start` printed.
+started_run() {
+    grep -oE '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}' "$RUN/run.txt" | head -n 1
+}
+
+show_costs() {
+    say "6/6 what it cost"
+    lumio balance show alice
+    lumio balance earned developer
+}
+
+demo_with_model() {
+    say "1/6 the developer publishes a module that asks a model, priced in all four meters"
+    local agent
+    publish_and_authorise examples/modules/document-answer \
+        llm_in=100stroops,llm_out=300stroops,http_calls=1000stroops,runtime_ms=100stroops
 
     say "3/6 alice asks a question about a document; the model is llama.cpp on this machine, with random weights"
     lumio login --as alice
@@ -168,7 +177,7 @@ demo_with_model() {
         --budgets llm_in=20000,llm_out=1000,http_calls=10,runtime_ms=60000 \
         --input examples/modules/document-answer/oracles/fixtures/question.json --watch | tee "$RUN/run.txt"
     local run
-    run=$(grep -oE '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}' "$RUN/run.txt" | head -n 1)
+    run=$(started_run)
 
     say "4/6 the receipt, and what the model's server says that it used"
     lumio --output json run show "$run" >"$RUN/run.json"
@@ -178,9 +187,7 @@ demo_with_model() {
     say "5/6 anybody can check it: from the charge on chain to the module's bytes and the list of calls"
     lumio verify "$run"
 
-    say "6/6 what it cost"
-    lumio balance show alice
-    lumio balance earned developer
+    show_costs
 }
 
 # The meters on chain against the model server's own log, to the token.

@@ -327,16 +327,20 @@ async fn read(body: Incoming, limits: &crate::route::Limits) -> Result<Vec<u8>, 
     }
 }
 
-/// The headers that leave: what the module sent, without what belongs to its connection or stands
-/// for a credential, and the credential itself.
-fn headers(sent: &HeaderMap, route: &Route) -> Result<HeaderMap, Refusal> {
-    let of_connection: Vec<String> = sent
-        .get_all(header::CONNECTION)
-        .iter()
+/// The headers that belong to one connection alone, by its `Connection` header (RFC 9110, 7.6.1).
+fn of_connection(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(header::CONNECTION).iter();
+    values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(|name| name.trim().to_ascii_lowercase())
-        .collect();
+        .collect()
+}
+
+/// The headers that leave: what the module sent, without what belongs to its connection or stands
+/// for a credential, and the credential itself.
+fn headers(sent: &HeaderMap, route: &Route) -> Result<HeaderMap, Refusal> {
+    let of_connection = of_connection(sent);
     let own = route.credential.as_ref().map(|credential| credential.header().as_str());
     let mut headers = HeaderMap::new();
     for (name, value) in sent {
@@ -584,14 +588,7 @@ impl AtService {
         let route = self.route();
         let mut response = Response::new(whole(Bytes::new()));
         *response.status_mut() = answer.status();
-        let of_connection: Vec<String> = answer
-            .headers()
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(|name| name.trim().to_ascii_lowercase())
-            .collect();
+        let of_connection = of_connection(answer.headers());
         for (name, value) in answer.headers() {
             let word = name.as_str();
             let kept = !NOT_PASSED.contains(&word)

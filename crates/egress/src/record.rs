@@ -165,10 +165,10 @@ impl Reader {
                 texts.into_iter().filter_map(Value::as_str).for_each(|text| self.wrote(text));
             }
             "message_delta" => {
-                let told = value["usage"][OUTPUT].is_u64();
+                let has_output = value["usage"][OUTPUT].is_u64();
                 self.anthropic(&value["usage"]);
                 // Before it, what was written is only what had been written at the start.
-                self.is_final = told;
+                self.is_final = has_output;
             }
             "message_stop" if !self.is_final => {
                 self.contradict("the stream ended without its last record".to_owned());

@@ -9,30 +9,42 @@ use wire::{Digest, RunId};
 use crate::model::run::{Attempt, Escrow, Request, Run, Snapshot};
 use crate::model::settlement::Failure;
 
+/// The columns of an attempt `a`, with the transactions that opened and ended it: the one in which
+/// its call was done, or else the newest.
+macro_rules! attempt_columns {
+    () => {
+        "a.nonce, a.terms, a.vault_run_id, a.manifest_hash, a.escrow, a.execute_started_at, \
+            a.seal, a.settlement, a.usage, a.receipt, a.error_code, a.error, \
+            (SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
+                JOIN chain_transactions t ON t.id = m.transaction_id WHERE c.run_id = a.run_id \
+                AND c.attempt = a.number AND c.kind = 'open' \
+                ORDER BY (m.code IS NOT NULL AND m.code = 0) DESC, t.id DESC LIMIT 1) \
+                AS open_transaction, \
+            (SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
+                JOIN chain_transactions t ON t.id = m.transaction_id WHERE c.run_id = a.run_id \
+                AND c.attempt = a.number AND c.kind <> 'open' \
+                ORDER BY (m.code IS NOT NULL AND m.code = 0) DESC, t.id DESC LIMIT 1) \
+                AS closing_transaction"
+    };
+}
+
+pub(crate) use attempt_columns;
+
 /// The query of a run with its present attempt, up to its `WHERE`.
 ///
 /// It names its columns. What may be large (the input, module-gate's statements) is not among
 /// them: a page of 500 runs would take half a gigabyte with their inputs.
 macro_rules! snapshot_query {
     () => {
-        "SELECT r.id, r.subject, r.user_account, r.agent_id, r.rate_version, r.budgets, \
-            r.workflow_id, r.label, r.metadata::text AS metadata, r.input_digest, r.seed, \
-            r.status, r.phase, r.attempt, r.cancel_requested, r.retry_requested, \
-            r.operator_reason, r.failures, r.waiting_for, \
-            r.traceparent, r.created_at, r.updated_at, \
-            a.nonce, a.terms, a.vault_run_id, a.manifest_hash, a.escrow, a.execute_started_at, \
-            a.seal, a.settlement, a.usage, a.receipt, a.error_code, a.error, \
-            (SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
-                JOIN chain_transactions t ON t.id = m.transaction_id WHERE c.run_id = r.id \
-                AND c.attempt = r.attempt AND c.kind = 'open' \
-                ORDER BY (m.code IS NOT NULL AND m.code = 0) DESC, t.id DESC LIMIT 1) \
-                AS open_transaction, \
-            (SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
-                JOIN chain_transactions t ON t.id = m.transaction_id WHERE c.run_id = r.id \
-                AND c.attempt = r.attempt AND c.kind <> 'open' \
-                ORDER BY (m.code IS NOT NULL AND m.code = 0) DESC, t.id DESC LIMIT 1) \
-                AS closing_transaction \
-         FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt"
+        concat!(
+            "SELECT r.id, r.subject, r.user_account, r.agent_id, r.rate_version, r.budgets, \
+                r.workflow_id, r.label, r.metadata::text AS metadata, r.input_digest, r.seed, \
+                r.status, r.phase, r.attempt, r.cancel_requested, r.retry_requested, \
+                r.operator_reason, r.failures, r.waiting_for, \
+                r.traceparent, r.created_at, r.updated_at, ",
+            crate::rows::attempt_columns!(),
+            " FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt"
+        )
     };
 }
 

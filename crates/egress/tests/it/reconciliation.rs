@@ -17,7 +17,7 @@ use crate::world::{PLENTY, World, completion, delta, route, usage};
 struct Billed {
     llm_in: u64,
     llm_out: u64,
-    told: bool,
+    is_reported: bool,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +33,7 @@ async fn a_thousand_mixed_calls_reconcile_to_the_call() {
             events(all)
         };
         let done = "data: [DONE]".to_owned();
-        let (told, billed, steps) = match seed % 10 {
+        let (is_reported, billed, steps) = match seed % 10 {
             0..=2 => (true, true, whole(&completion(llm_in, llm_out))),
             3 | 4 => (true, true, with_end(&[usage(llm_in, llm_out), done])),
             // Cut before the record.
@@ -54,9 +54,9 @@ async fn a_thousand_mixed_calls_reconcile_to_the_call() {
             ),
         };
         let billed = if billed {
-            Billed { llm_in, llm_out, told }
+            Billed { llm_in, llm_out, is_reported }
         } else {
-            Billed { llm_in: 0, llm_out: 0, told }
+            Billed { llm_in: 0, llm_out: 0, is_reported }
         };
         own.lock().unwrap().insert(seed, billed);
         steps
@@ -87,7 +87,7 @@ async fn a_thousand_mixed_calls_reconcile_to_the_call() {
     let (mut llm_in, mut llm_out, mut marked) = (0, 0, 0);
     for call in &calls {
         let billed = log[&seeds[&call.index]];
-        if billed.told {
+        if billed.is_reported {
             assert_eq!(call.outcome, CallOutcome::Complete, "{call:?}");
             assert_eq!((call.llm_in, call.llm_out), (billed.llm_in, billed.llm_out), "{call:?}");
         } else {

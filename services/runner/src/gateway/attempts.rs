@@ -32,22 +32,11 @@ pub struct PastAttempt {
 ///
 /// When the database does not answer.
 pub async fn all(db: &PgPool, run: RunId) -> Result<Vec<PastAttempt>> {
-    let found = sqlx::query(
-        "SELECT a.number AS attempt, a.nonce, a.terms, a.vault_run_id, a.manifest_hash, a.escrow, \
-            a.execute_started_at, a.seal, a.settlement, a.usage, a.receipt, a.error_code, a.error, \
-            a.created_at, a.ended_at, \
-            (SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
-                JOIN chain_transactions t ON t.id = m.transaction_id WHERE c.run_id = a.run_id \
-                AND c.attempt = a.number AND c.kind = 'open' \
-                ORDER BY (m.code IS NOT NULL AND m.code = 0) DESC, t.id DESC LIMIT 1) \
-                AS open_transaction, \
-            (SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
-                JOIN chain_transactions t ON t.id = m.transaction_id WHERE c.run_id = a.run_id \
-                AND c.attempt = a.number AND c.kind <> 'open' \
-                ORDER BY (m.code IS NOT NULL AND m.code = 0) DESC, t.id DESC LIMIT 1) \
-                AS closing_transaction \
-         FROM attempts a WHERE a.run_id = $1 ORDER BY a.number",
-    );
+    let found = sqlx::query(concat!(
+        "SELECT a.number AS attempt, a.created_at, a.ended_at, ",
+        rows::attempt_columns!(),
+        " FROM attempts a WHERE a.run_id = $1 ORDER BY a.number",
+    ));
     let found = found.bind(run.as_uuid()).fetch_all(db).await?;
     Ok(found.iter().map(past).collect::<sqlx::Result<_>>()?)
 }

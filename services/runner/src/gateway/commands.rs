@@ -16,6 +16,7 @@ use crate::model::settlement::CANCELLED;
 use crate::model::settlement::Failure;
 use crate::model::state::{Phase, Status};
 use crate::runs::signal::WorkSignal;
+use crate::runs::wakeups::wake_workers;
 use crate::runs::{self, event};
 
 /// What an order needs.
@@ -209,7 +210,7 @@ impl RunCommands {
         id: RunId,
     ) -> Result<Snapshot> {
         let snapshot = load(&mut tx, id).await?;
-        store::wake_workers(&mut tx).await?;
+        wake_workers(&mut tx).await?;
         tx.commit().await?;
         self.work_signal.notify_all();
         Ok(snapshot)

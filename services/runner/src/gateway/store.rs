@@ -13,7 +13,7 @@ use crate::model::run::Snapshot;
 use crate::model::state::Status;
 use crate::rows;
 use crate::rows::snapshot_query;
-use crate::runs::wakeups::work_channel;
+use crate::runs::wakeups::wake_workers;
 
 /// What a list is narrowed to.
 #[derive(Debug, Clone, Default)]
@@ -145,13 +145,6 @@ pub async fn insert(
     made.execute(&mut *conn).await?;
     // The engine may be another process: it hears of the run when this transaction commits.
     wake_workers(conn).await
-}
-
-/// Wakes the workers of every process when the transaction commits.
-pub async fn wake_workers(conn: &mut PgConnection) -> Result<()> {
-    let notified = sqlx::query!("SELECT pg_notify($1, '')", work_channel!());
-    notified.execute(conn).await?;
-    Ok(())
 }
 
 /// Locks a user's idempotency key until the transaction ends. `false` if another request holds it.

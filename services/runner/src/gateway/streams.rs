@@ -39,7 +39,7 @@ const LIFE: Duration = Duration::from_secs(3_600);
 const WAITING: usize = 16;
 /// How long a reader may take for one piece.
 const PAUSE: Duration = Duration::from_secs(30);
-/// What a client is told to wait before it comes back, in milliseconds.
+/// How long a client waits before it connects again, in milliseconds (the field `retry`).
 const RECONNECT_MS: u32 = 1_000;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -215,7 +215,7 @@ impl Streams {
         db: &PgPool,
     ) -> Result<ReceiverStream<Piece>> {
         let place = self.place(&caller)?;
-        // Before the database is read: what is stored after that is heard here.
+        // Before the database is read: what is stored after that arrives here.
         let feed = self.feed.subscribe();
         let (sender, receiver) = mpsc::channel(WAITING);
         let stream = Stream { subject, cursor, caller, access, db: db.clone(), sender };

@@ -15,6 +15,7 @@ use crate::operations::proof::{Evidence, Proof};
 use crate::operations::reconcile;
 use crate::operations::resolve::{self, Applied};
 use crate::runs::store;
+use crate::runs::wakeups::wake_workers;
 
 /// Between two looks at the run.
 const EVERY: Duration = Duration::from_millis(200);
@@ -175,7 +176,7 @@ async fn start(db: &PgPool, id: RunId, ending: Ending, reason: &str) -> Result<O
     )
     .execute(&mut *tx)
     .await?;
-    resolve::wake(&mut tx).await?;
+    wake_workers(&mut tx).await?;
     tx.commit().await?;
     Ok(Outcome::Started(format!("workers take it to its end: it is {to}")))
 }

@@ -12,6 +12,7 @@ use crate::model::settlement::{CANCELLED, Failure, Receipt};
 use crate::model::state::{Phase, Status};
 use crate::model::terms::Terms;
 use crate::operations::proof::{Asked, Proof};
+use crate::runs::wakeups::wake_workers;
 use crate::runs::{event, store};
 
 /// What became of a repair.
@@ -95,7 +96,7 @@ pub async fn give_back(db: &PgPool, asked: &Asked) -> Result<Applied> {
         return Ok(Applied::Not("it has a receipt, or no terms: see the record".to_owned()));
     }
     withdraw_calls(&mut tx, (asked.run, asked.attempt)).await?;
-    wake(&mut tx).await?;
+    wake_workers(&mut tx).await?;
     tx.commit().await?;
     Ok(Applied::Done("workers give the escrow back".to_owned()))
 }
@@ -153,7 +154,7 @@ pub async fn adopt(
     .execute(&mut *tx)
     .await?;
     event::publish(&mut tx, nats_prefix, id, at).await?;
-    wake(&mut tx).await?;
+    wake_workers(&mut tx).await?;
     tx.commit().await?;
     Ok(id)
 }
@@ -256,7 +257,7 @@ async fn resume(conn: &mut PgConnection, run: RunId) -> Result<()> {
     .await?;
     // What was unknown is asked again: the chain may say it by now.
     calls::judge_again(conn, run).await?;
-    wake(conn).await
+    wake_workers(conn).await
 }
 
 /// Calls off what is in no transaction, and what nobody knew: what became of the run is proven.
@@ -272,14 +273,5 @@ pub(super) async fn withdraw_calls(
     )
     .execute(conn)
     .await?;
-    Ok(())
-}
-
-/// Wakes the workers of every process when the transaction commits.
-pub(super) async fn wake(conn: &mut PgConnection) -> Result<()> {
-    let channel = crate::runs::wakeups::CHANNEL;
-    sqlx::query!(r#"SELECT pg_notify($1, '')::text AS "notified""#, channel)
-        .fetch_one(conn)
-        .await?;
     Ok(())
 }

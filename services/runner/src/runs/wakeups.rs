@@ -5,27 +5,31 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::PgListener;
+use sqlx::{PgConnection, PgPool};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::error::Result;
 use crate::runs::signal::WorkSignal;
 
 /// The channel of the wake-ups.
-macro_rules! work_channel {
-    () => {
-        "lumio_runner_work"
-    };
-}
-
-pub(crate) use work_channel;
-
-/// The same, for statements that take it as a value.
-pub const CHANNEL: &str = work_channel!();
+const CHANNEL: &str = "lumio_runner_work";
 
 /// Pause before the connection is made again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Wakes senders and workers of every process when the transaction commits.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn wake_workers(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query!(r#"SELECT pg_notify($1, '')::text AS "notified""#, CHANNEL)
+        .fetch_one(conn)
+        .await?;
+    Ok(())
+}
 
 /// Hands the wake-ups of all processes to the workers of this one, until `stop`.
 ///
@@ -38,12 +42,12 @@ pub async fn listen(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
-        let heard = tokio::select! {
-            heard = hand_on(&db, &work_signal) => heard,
+        let listened = tokio::select! {
+            listened = hand_on(&db, &work_signal) => listened,
             () = stop.cancelled() => return Ok(()),
         };
-        if let Err(error) = heard {
-            tracing::debug!("wake-ups of other processes are not heard now: {error}");
+        if let Err(error) = listened {
+            tracing::debug!("wake-ups of other processes are not received now: {error}");
         }
         tokio::select! {
             () = sleep(RETRY) => {}
@@ -55,7 +59,7 @@ pub async fn listen(
 
 async fn hand_on(db: &PgPool, work_signal: &WorkSignal) -> sqlx::Result<()> {
     let mut commits = PgListener::connect_with(db).await?;
-    commits.listen(work_channel!()).await?;
+    commits.listen(CHANNEL).await?;
     loop {
         // What was committed before this connection began to listen is found by the first look.
         work_signal.notify_all();

@@ -15,6 +15,7 @@ use crate::model::settlement::Failure;
 use crate::runs;
 use crate::runs::event;
 use crate::runs::preflight::refuse;
+use crate::runs::wakeups::wake_workers;
 use crate::sight::{Sight, closes};
 
 /// A right that was taken away.
@@ -102,14 +103,6 @@ pub(super) async fn wake_all(conn: &mut PgConnection) -> Result<()> {
         .execute(&mut *conn)
         .await?;
     wake_workers(conn).await
-}
-
-async fn wake_workers(conn: &mut PgConnection) -> Result<()> {
-    let channel = runs::wakeups::CHANNEL;
-    sqlx::query!(r#"SELECT pg_notify($1, '')::text AS "notified""#, channel)
-        .fetch_one(conn)
-        .await?;
-    Ok(())
 }
 
 /// Ends runs that wait to be opened under this right, if it is still gone. Whether anything changed.

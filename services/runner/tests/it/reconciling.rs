@@ -15,6 +15,14 @@ const OPEN: [(&str, &str); 3] = [
     ("RUNNER_WALL_LIMIT_MS", "1000"),
 ];
 
+/// No worker goes on with the run until a person has looked.
+const INTO_AN_OPERATORS_HANDS: &str = "UPDATE runs SET operator_reason = 'the outcome is unknown', \
+    lease_until = NULL, lease_owner = NULL, lease_token = lease_token + 1";
+
+/// Events that the node had forgotten before they were read, up to now.
+const A_GAP: &str = "INSERT INTO contract_event_gaps (network_id, first_ledger, last_ledger, \
+    found_at) SELECT network_id, next_ledger - 2, next_ledger - 1, now() FROM contract_cursors";
+
 impl World {
     /// A run whose escrow stays open.
     async fn open_run(&self, runner: &Running) -> (String, Value) {
@@ -35,6 +43,25 @@ impl World {
             found.fetch_one(&self.db.pool).await.unwrap()
         };
         eventually(SOON, seen).await;
+    }
+
+    /// A run in an operator's hands, past its deadline, whose record in the vault has ended.
+    async fn held_without_a_record(&self, runner: &Running) -> String {
+        let (id, _) = self.open_run(runner).await;
+        self.until_seen("run_opened").await;
+        self.sql(INTO_AN_OPERATORS_HANDS).await;
+        // Its deadline passes, and another id takes the place of one whose record has ended.
+        self.sql("UPDATE attempts SET vault_run_id = sha256(vault_run_id)").await;
+        self.sql("UPDATE contract_events SET run_id = sha256(run_id) WHERE run_id IS NOT NULL")
+            .await;
+        self.localnet.advance_time(800);
+        let passed = || async {
+            let text = "SELECT c.read_until > to_timestamp(a.deadline) \
+                        FROM contract_cursors c, attempts a";
+            sqlx::query_scalar::<_, bool>(text).fetch_one(&self.db.pool).await.unwrap()
+        };
+        eventually(SOON, passed).await;
+        id
     }
 
     fn reconciled(&self, arguments: &[&str]) -> (Option<i32>, Value) {
@@ -107,12 +134,7 @@ async fn a_run_in_an_operators_hands_is_ended_by_the_proof_of_contract_state() {
     let world = World::new().await;
     let runner = world.start(&OPEN).await;
     let (id, run) = world.open_run(&runner).await;
-    world
-        .sql(
-            "UPDATE runs SET operator_reason = 'nobody knows', lease_until = NULL, \
-                lease_owner = NULL, lease_token = lease_token + 1",
-        )
-        .await;
+    world.sql(INTO_AN_OPERATORS_HANDS).await;
     world.localnet.advance_time(800);
     world.localnet.close_ledger().await.unwrap();
     let vault_run_id = run["runId"].as_str().unwrap().parse().unwrap();
@@ -136,35 +158,40 @@ async fn a_run_in_an_operators_hands_is_ended_by_the_proof_of_contract_state() {
 async fn a_record_that_has_ended_is_judged_by_the_events_that_were_read() {
     let world = World::new().await;
     let runner = world.start(&OPEN).await;
-    let (id, _) = world.open_run(&runner).await;
-    world.until_seen("run_opened").await;
-    world
-        .sql(
-            "UPDATE runs SET operator_reason = 'nobody knows', lease_until = NULL, \
-                lease_owner = NULL, lease_token = lease_token + 1",
-        )
-        .await;
-    // Its deadline passes, and another id stands for a record that has ended.
-    world.sql("UPDATE attempts SET vault_run_id = sha256(vault_run_id)").await;
-    world.sql("UPDATE contract_events SET run_id = sha256(run_id) WHERE run_id IS NOT NULL").await;
-    world.localnet.advance_time(800);
-    let passed = || async {
-        let text = "SELECT c.read_until > to_timestamp(a.deadline) \
-                    FROM contract_cursors c, attempts a";
-        sqlx::query_scalar::<_, bool>(text).fetch_one(&world.db.pool).await.unwrap()
-    };
-    eventually(SOON, passed).await;
+    let id = world.held_without_a_record(&runner).await;
 
     // A gap among the ledgers in which it could have been settled: nothing is concluded.
-    world
-        .sql(
-            "INSERT INTO contract_event_gaps (network_id, first_ledger, last_ledger, found_at) \
-             SELECT network_id, next_ledger - 2, next_ledger - 1, now() FROM contract_cursors",
-        )
-        .await;
+    world.sql(A_GAP).await;
     let (code, found) = world.reconciled(&["--repair"]);
     assert_eq!((code, &found["findings"][0]["proof"]), (Some(2), &"unknown".into()), "{found:#}");
     world.sql("DELETE FROM contract_event_gaps").await;
+    let (code, found) = world.reconciled(&["--repair"]);
+    assert_eq!((code, &found["findings"][0]["proof"]), (Some(0), &"returned".into()), "{found:#}");
+    runner.gateway.ended(&id, "failed").await;
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_nothing_was_signed_for_is_judged_by_the_event_that_opened_it() {
+    let world = World::new().await;
+    let runner = world.start(&OPEN).await;
+    let id = world.held_without_a_record(&runner).await;
+    // As a run is that was made for an open record, until its escrow is asked back.
+    world.sql("DELETE FROM transaction_calls").await;
+    world.sql("DELETE FROM calls").await;
+    world.sql("DELETE FROM chain_transactions").await;
+
+    world.sql(A_GAP).await;
+    let (code, found) = world.reconciled(&["--repair"]);
+    assert_eq!((code, &found["findings"][0]["proof"]), (Some(2), &"unknown".into()), "{found:#}");
+    world.sql("DELETE FROM contract_event_gaps").await;
+
+    // Without its event nothing says that it was opened, nor that it never was.
+    world.sql("UPDATE contract_events SET name = 'hidden' WHERE name = 'run_opened'").await;
+    let (code, found) = world.reconciled(&["--repair"]);
+    assert_eq!((code, &found["findings"][0]["proof"]), (Some(2), &"unknown".into()), "{found:#}");
+    world.sql("UPDATE contract_events SET name = 'run_opened' WHERE name = 'hidden'").await;
+
     let (code, found) = world.reconciled(&["--repair"]);
     assert_eq!((code, &found["findings"][0]["proof"]), (Some(0), &"returned".into()), "{found:#}");
     runner.gateway.ended(&id, "failed").await;

@@ -11,7 +11,7 @@ use crate::chain::call::{Arguments, CallState, Member, WantedCall};
 use crate::chain::transaction::{Kind, Transaction};
 use crate::error::{Error, Result};
 use crate::rows;
-use crate::runs::wakeups::CHANNEL;
+use crate::runs::wakeups::wake_workers;
 
 /// An attempt's call of one kind, as it stands.
 #[derive(Debug, Clone)]
@@ -160,7 +160,7 @@ pub async fn want(
         millis(pause),
     );
     expect_one_row(done.execute(&mut *conn).await?.rows_affected(), run)?;
-    notify(conn).await
+    wake_workers(conn).await
 }
 
 /// Calls a call off that is in no transaction. `false` if it is in one, or is over.
@@ -473,7 +473,7 @@ async fn wake(conn: &mut PgConnection, calls: &[i64]) -> Result<()> {
         calls,
     );
     waiting.execute(&mut *conn).await?;
-    notify(conn).await
+    wake_workers(conn).await
 }
 
 /// Wakes runs that wait for a call which no sender carries. There are none unless something was
@@ -486,13 +486,6 @@ pub async fn wake_forgotten(db: &PgPool) -> Result<u64> {
                     AND c.state IN ('wanted', 'signed'))",
     );
     Ok(done.execute(db).await?.rows_affected())
-}
-
-/// Wakes senders and workers of every process when the transaction commits.
-pub async fn notify(conn: &mut PgConnection) -> Result<()> {
-    let notified = sqlx::query!("SELECT pg_notify($1, '') AS notified", CHANNEL);
-    notified.execute(conn).await?;
-    Ok(())
 }
 
 fn state(name: &str) -> Result<CallState> {
