@@ -55,8 +55,13 @@ async function findings(page: Page): Promise<string[]> {
   return serious.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}`));
 }
 
-/** Waits until nothing is loading any more. */
-const settled = (page: Page) => page.locator(".skeleton").first().waitFor({ state: "detached" });
+/** Waits until nothing is loading any more, and no colour is on its way to another. */
+async function settled(page: Page): Promise<void> {
+  await page.locator(".skeleton").first().waitFor({ state: "detached" });
+  await page.waitForFunction(() =>
+    document.getAnimations().every(({ playState }) => playState !== "running"),
+  );
+}
 
 describe("every page", () => {
   const pages = [
