@@ -1,8 +1,8 @@
 //! The closed ledgers: what the network knows for sure.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use imbl::{HashMap, OrdMap, Vector};
 use serde::{Deserialize, Serialize};
 use soroban_env_host::xdr::{
     Asset, ContractId, Hash, LedgerHeader, LedgerHeaderExt, LedgerKey, StellarValue,
@@ -21,7 +21,8 @@ use crate::xdr;
 /// All lumens there are, in stroops; the root account holds them at first.
 pub(crate) const TOTAL_COINS: i64 = 1_000_000_000_000_000_000;
 
-/// State and history after the last closed ledger.
+/// State and history after the last closed ledger. A clone shares both with the original, so that
+/// closing a ledger costs what the ledger changes, however much is kept.
 #[derive(Clone)]
 pub(crate) struct Chain {
     pub(crate) state: Arc<State>,
@@ -32,10 +33,10 @@ pub(crate) struct Chain {
     pub(crate) header: LedgerHeader,
     pub(crate) hash: [u8; 32],
     /// Closed ledgers within the retention window, oldest first; never empty.
-    pub(crate) ledgers: VecDeque<Arc<ClosedLedger>>,
+    pub(crate) ledgers: Vector<Arc<ClosedLedger>>,
     /// By hash; a fee bump also by the hash of the transaction inside it.
     pub(crate) transactions: HashMap<[u8; 32], Arc<AppliedTransaction>>,
-    pub(crate) events: BTreeMap<Cursor, Arc<EventRecord>>,
+    pub(crate) events: OrdMap<Cursor, Arc<EventRecord>>,
     /// How many closed ledgers are kept.
     pub(crate) retention: u32,
 }
@@ -131,9 +132,9 @@ impl Chain {
             native: assets::contract(network_id, &Asset::Native)?,
             header,
             hash,
-            ledgers: VecDeque::from([Arc::new(first)]),
+            ledgers: Vector::unit(Arc::new(first)),
             transactions: HashMap::new(),
-            events: BTreeMap::new(),
+            events: OrdMap::new(),
             retention,
         })
     }
@@ -211,8 +212,9 @@ impl Chain {
             }
         }
         let oldest = Cursor::start_of(self.oldest().0);
-        if self.events.first_key_value().is_some_and(|(cursor, _)| *cursor < oldest) {
-            self.events = self.events.split_off(&oldest);
+        while let Some((cursor, _)) = self.events.get_min().filter(|(cursor, _)| *cursor < oldest) {
+            let cursor = *cursor;
+            self.events.remove(&cursor);
         }
     }
 }

@@ -47,6 +47,7 @@ pub(crate) fn close(chain: &mut Chain, batch: &Batch, now: u64) -> Result<(), In
     let context = chain.next(now);
     let mut state = chain.state.clone();
     let working = Arc::make_mut(&mut state);
+    working.begin();
     let evicted = working.evict(context.sequence)?;
     let mut changes = Vec::new();
 

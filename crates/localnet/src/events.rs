@@ -1,10 +1,10 @@
 //! Events of the network itself (CAP-67), and the place of every event in the chain's order.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use soroban_env_host::xdr::{
     AccountId, Asset, ClaimableBalanceId, ContractEvent, ContractEventBody, ContractEventType,
     ContractEventV0, ContractId, ExtensionPoint, Int128Parts, Memo, MuxedAccount, PublicKey,
@@ -93,7 +93,7 @@ impl FromStr for Cursor {
 
 /// Writes the events of one transaction into the chain's order.
 pub(crate) fn index_events(
-    index: &mut BTreeMap<Cursor, Arc<EventRecord>>,
+    index: &mut OrdMap<Cursor, Arc<EventRecord>>,
     place: TransactionPlace,
     meta: &TransactionMetaV4,
 ) {

@@ -1,10 +1,13 @@
 //! The chain on disk, so that a restart goes on where the process stopped.
 //!
-//! `state.json` holds the newest ledger and all entries and is replaced as a whole by renaming.
-//! `history.jsonl` has one line for each closed ledger; lines after the newest ledger of
-//! `state.json` do not count, and when most lines are of ledgers that are forgotten it is written
-//! anew. This survives the end of the process, not the loss of
-//! power. Waiting transactions are not kept.
+//! `history.jsonl` has one line for each closed ledger, with the entries that it changed.
+//! `state.json` holds all entries as they were after some ledger, and is replaced as a whole by
+//! renaming. The chain is what `state.json` holds, and the changes of the lines after it that follow
+//! on each other; a line that was written by half closes nothing.
+//!
+//! So a ledger costs what it changes. All entries are written anew only when the changes since have
+//! become as long as they are, and all lines when most are of ledgers that are forgotten. This
+//! survives the end of the process, not the loss of power. Waiting transactions are not kept.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -24,11 +27,17 @@ use crate::state::{State, Stored};
 use crate::xdr;
 
 /// Format of both files. Of a chain in format 1 the entries are read and the history is not: it
-/// lacks the ledgers' headers.
-const VERSION: u32 = 2;
+/// lacks the ledgers' headers. In format 2 no line has changes, and none is after `state.json`.
+const VERSION: u32 = 3;
 
 /// Formats that can be read.
-const READABLE: [u32; 2] = [1, VERSION];
+const READABLE: [u32; 3] = [1, 2, VERSION];
+
+/// Changes of this length are always put up with before all entries are written anew, in bytes.
+const SPARE_CHANGES: usize = 1 << 20;
+
+/// So many lines of forgotten ledgers are always put up with.
+const SPARE_LINES: usize = 100;
 
 /// A state directory in use.
 pub(crate) struct Store {
@@ -36,6 +45,12 @@ pub(crate) struct Store {
     history: File,
     /// How many lines `history` has.
     lines: usize,
+    /// Length of `state.json`.
+    state_bytes: usize,
+    /// Length of the lines after `state.json`.
+    changes_bytes: usize,
+    /// Whether the last write failed: a line may be there by half, and no other may follow it.
+    is_torn: bool,
     /// Locked as long as the process uses the directory.
     _lock: File,
 }
@@ -55,6 +70,16 @@ struct Line {
     transactions: Vec<TransactionLine>,
     evicted: Vec<String>,
     base_fees: BaseFees,
+    /// What the ledger wrote or removed; empty where `state.json` has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<Change>,
+}
+
+/// An entry after a ledger.
+#[derive(Serialize, Deserialize)]
+enum Change {
+    Written(String, Option<u32>),
+    Removed(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -84,9 +109,17 @@ impl Store {
         let lock = lock(directory).map_err(fail)?;
         let chain = load(directory, network_id, retention).map_err(fail)?;
         let history = open_history(directory).map_err(|error| fail(error.to_string()))?;
-        let mut store = Self { directory: directory.to_owned(), history, lines: 0, _lock: lock };
+        let mut store = Self {
+            directory: directory.to_owned(),
+            history,
+            lines: 0,
+            state_bytes: 0,
+            changes_bytes: 0,
+            is_torn: false,
+            _lock: lock,
+        };
         if let Some(chain) = &chain {
-            // Drops what is too old, and lines of a ledger that `state.json` never came to know of.
+            // Drops what is too old, and a line that was written by half.
             store.rewrite(chain)?;
         }
         Ok((store, chain))
@@ -94,33 +127,40 @@ impl Store {
 
     /// Writes down the ledger that just closed.
     pub(crate) fn save(&mut self, chain: &Chain) -> Result<(), LocalnetError> {
-        self.try_save(chain).map_err(|reason| failed(&self.directory, reason))
+        let saved = if self.is_torn { self.try_rewrite(chain) } else { self.try_save(chain) };
+        self.is_torn = saved.is_err();
+        saved.map_err(|reason| failed(&self.directory, reason))
     }
 
     /// Writes everything anew, after the chain went back to a snapshot.
     pub(crate) fn rewrite(&mut self, chain: &Chain) -> Result<(), LocalnetError> {
-        self.try_rewrite(chain).map_err(|reason| failed(&self.directory, reason))
+        let saved = self.try_rewrite(chain);
+        self.is_torn = saved.is_err();
+        saved.map_err(|reason| failed(&self.directory, reason))
     }
 
     fn try_save(&mut self, chain: &Chain) -> Result<(), String> {
-        /// So many lines of forgotten ledgers are always put up with.
-        const SPARE: usize = 100;
-        // Written anew at twice its length, the file costs each ledger a few lines in all, however
-        // long the network runs. A history that is ahead of the state is cut where that ends when
-        // it is read, so that the process may stop between the two.
-        if self.lines > 2 * chain.ledgers.len() + SPARE {
+        // Written anew at twice its length, a file costs each ledger a few lines in all, however long
+        // the network runs.
+        let changes_end = self.state_bytes.max(SPARE_CHANGES);
+        if self.lines > 2 * chain.ledgers.len() + SPARE_LINES || self.changes_bytes > changes_end {
             return self.try_rewrite(chain);
         }
-        if let Some(ledger) = chain.ledgers.back() {
-            let mut line = serde_json::to_vec(&line_of(chain, ledger)?).map_err(text)?;
-            line.push(b'\n');
-            self.history.write_all(&line).map_err(text)?;
-            self.lines += 1;
-        }
-        write_state(&self.directory, chain)
+        let Some(ledger) = chain.ledgers.back() else { return Ok(()) };
+        let line = Line { changes: changes_of(&chain.state)?, ..line_of(chain, ledger)? };
+        let mut line = serde_json::to_vec(&line).map_err(text)?;
+        line.push(b'\n');
+        self.history.write_all(&line).map_err(text)?;
+        self.lines += 1;
+        self.changes_bytes += line.len();
+        Ok(())
     }
 
     fn try_rewrite(&mut self, chain: &Chain) -> Result<(), String> {
+        // First the entries: lines without changes must never stand after a state that is older.
+        // Stopped between the two, the old lines are before the new state, or else they are of a
+        // chain that was just left for a snapshot, and lead to its end as if it had not been left.
+        self.state_bytes = write_state(&self.directory, chain)?;
         let mut lines = Vec::new();
         for ledger in &chain.ledgers {
             serde_json::to_writer(&mut lines, &line_of(chain, ledger)?).map_err(text)?;
@@ -129,7 +169,8 @@ impl Store {
         replace(&self.directory, "history.jsonl", &lines)?;
         self.history = open_history(&self.directory).map_err(text)?;
         self.lines = chain.ledgers.len();
-        write_state(&self.directory, chain)
+        self.changes_bytes = 0;
+        Ok(())
     }
 }
 
@@ -175,7 +216,8 @@ fn replace(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
     fs::rename(&temporary, directory.join(name)).map_err(text)
 }
 
-fn write_state(directory: &Path, chain: &Chain) -> Result<(), String> {
+/// Writes all entries, and answers how many bytes they are.
+fn write_state(directory: &Path, chain: &Chain) -> Result<usize, String> {
     let mut entries = Vec::with_capacity(chain.state.iter().len());
     for stored in chain.state.iter() {
         entries.push((xdr::base64(&stored.entry).map_err(text)?, stored.live_until));
@@ -186,7 +228,18 @@ fn write_state(directory: &Path, chain: &Chain) -> Result<(), String> {
         header: xdr::base64(&chain.header).map_err(text)?,
         entries,
     };
-    replace(directory, "state.json", &serde_json::to_vec(&file).map_err(text)?)
+    let bytes = serde_json::to_vec(&file).map_err(text)?;
+    replace(directory, "state.json", &bytes)?;
+    Ok(bytes.len())
+}
+
+/// What the last ledger wrote or removed.
+fn changes_of(state: &State) -> Result<Vec<Change>, String> {
+    let changes = state.touched().map(|(key, stored)| match stored {
+        Some(stored) => Ok(Change::Written(xdr::base64(&stored.entry)?, stored.live_until)),
+        None => Ok(Change::Removed(xdr::base64(key)?)),
+    });
+    changes.collect::<Result<_, soroban_env_host::xdr::Error>>().map_err(text)
 }
 
 fn line_of(chain: &Chain, ledger: &ClosedLedger) -> Result<Line, String> {
@@ -213,6 +266,7 @@ fn line_of(chain: &Chain, ledger: &ClosedLedger) -> Result<Line, String> {
         transactions: transactions.collect(),
         evicted: evicted.map_err(text)?,
         base_fees: ledger.base_fees,
+        changes: Vec::new(),
     })
 }
 
@@ -225,7 +279,7 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
     let file: StateFile = serde_json::from_slice(&bytes).map_err(text)?;
     if !READABLE.contains(&file.version) {
         let version = file.version;
-        return Err(format!("state.json has format {version}; this program reads 1 and {VERSION}"));
+        return Err(format!("state.json has format {version}; this program reads 1 to {VERSION}"));
     }
     if file.network_id != hex::encode(network_id) {
         return Err("state.json is of another network passphrase".to_owned());
@@ -239,13 +293,13 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
     let header: LedgerHeader = decode(&file.header)?;
     chain.hash = xdr::hash(&header).map_err(text)?;
     chain.header = header;
-    let settings = chain.settings.clone();
-    chain.modules = Modules::of(&chain.state, settings, chain.sequence()).map_err(text)?;
     chain.ledgers.clear();
-    if file.version == VERSION {
+    if file.version > 1 {
         read_history(directory, &mut chain)?;
     }
-    if chain.ledgers.back().is_none_or(|ledger| ledger.sequence() != chain.sequence()) {
+    let settings = chain.settings.clone();
+    chain.modules = Modules::of(&chain.state, settings, chain.sequence()).map_err(text)?;
+    if chain.ledgers.back().is_none_or(|ledger| ledger.hash != chain.hash) {
         chain.ledgers.clear();
         chain.transactions.clear();
         chain.events.clear();
@@ -264,11 +318,20 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
 fn read_history(directory: &Path, chain: &mut Chain) -> Result<(), String> {
     let Ok(file) = File::open(directory.join("history.jsonl")) else { return Ok(()) };
     for line in BufReader::new(file).lines() {
-        // The last line may be half written; what `state.json` does not know of did not happen.
+        // The last line may be half written: nobody saw that ledger.
         let Ok(line) = serde_json::from_str::<Line>(&line.map_err(text)?) else { break };
         let header: LedgerHeader = decode(&line.header)?;
         if header.ledger_seq > chain.sequence() {
-            break;
+            // What follows on another ledger is left of a chain that this one has taken the place of.
+            if header.previous_ledger_hash.0 != chain.hash {
+                break;
+            }
+            let state = Arc::make_mut(&mut chain.state);
+            for change in &line.changes {
+                apply(change, state)?;
+            }
+            chain.hash = xdr::hash(&header).map_err(text)?;
+            chain.header = header.clone();
         }
         let follows = |last: &Arc<ClosedLedger>| last.sequence() + 1 == header.ledger_seq;
         if !chain.ledgers.back().is_none_or(follows) {
@@ -276,6 +339,18 @@ fn read_history(directory: &Path, chain: &mut Chain) -> Result<(), String> {
         }
         read_line(line, header, chain)?;
         chain.trim();
+    }
+    Ok(())
+}
+
+fn apply(change: &Change, state: &mut State) -> Result<(), String> {
+    match change {
+        Change::Written(entry, live_until) => {
+            let entry: LedgerEntry = decode(entry)?;
+            let stored = Stored { entry, live_until: *live_until };
+            state.set(stored.entry.to_key(), Some(Arc::new(stored)));
+        }
+        Change::Removed(key) => state.set(decode(key)?, None),
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use imbl::{OrdMap, OrdSet};
 use soroban_env_host::HostError;
 use soroban_env_host::storage::{EntryWithLiveUntil, SnapshotSource};
 use soroban_env_host::xdr::{
@@ -36,13 +37,16 @@ pub(crate) trait Lookup {
     }
 }
 
-/// The ledger's entries after the last close.
+/// The ledger's entries after the last close. A clone shares them: what the next ledger changes is
+/// all that it costs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    entries: BTreeMap<Arc<LedgerKey>, Arc<Stored>>,
+    entries: OrdMap<Arc<LedgerKey>, Arc<Stored>>,
     /// Temporary entries by the last ledger they live in, so that a close finds the expired ones
     /// at once.
-    temporary: BTreeSet<(u32, Arc<LedgerKey>)>,
+    temporary: OrdSet<(u32, Arc<LedgerKey>)>,
+    /// Keys that were written or removed since [`State::begin`].
+    touched: OrdSet<Arc<LedgerKey>>,
 }
 
 /// Changes on top of a state or of another overlay.
@@ -63,10 +67,21 @@ pub(crate) struct Changes {
 pub(crate) struct Snapshot(pub(crate) Arc<State>);
 
 impl State {
+    /// Begins a ledger, of which nothing was written yet.
+    pub(crate) fn begin(&mut self) {
+        self.touched = OrdSet::new();
+    }
+
+    /// What the last ledger wrote or removed: each key with its entry, if there still is one.
+    pub(crate) fn touched(&self) -> impl Iterator<Item = (&LedgerKey, Option<&Arc<Stored>>)> {
+        self.touched.iter().map(|key| (key.as_ref(), self.entries.get(key)))
+    }
+
     /// Writes or removes one entry.
     pub(crate) fn set(&mut self, key: LedgerKey, value: Option<Arc<Stored>>) {
         let key = Arc::new(key);
         let temporary = is_temporary(&key);
+        self.touched.insert(key.clone());
         if let Some(old) = self.entries.remove(&key)
             && let (true, Some(live_until)) = (temporary, old.live_until)
         {
@@ -90,7 +105,7 @@ impl State {
     /// keys, each with the key of its time to live behind it.
     pub(crate) fn evict(&mut self, sequence: u32) -> Result<Vec<LedgerKey>, Error> {
         let mut evicted = Vec::new();
-        while let Some((live_until, key)) = self.temporary.first().cloned() {
+        while let Some((live_until, key)) = self.temporary.get_min().cloned() {
             if live_until >= sequence {
                 break;
             }

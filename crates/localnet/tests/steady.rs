@@ -1,7 +1,8 @@
-//! The memory of a network that runs for long does not grow with what it has forgotten.
+//! The memory of a network that runs for long does not grow with what it has forgotten, and neither
+//! does what a ledger costs.
 //!
 //! In a process of its own, since it measures the whole process: 300 invocations with a retention
-//! of 50 ledgers, or with `LUMIO_LONG=1` 10,000 with a retention of 1,000.
+//! of 50 ledgers, or with `LUMIO_LONG=1` 10,000 with a retention of 1,000. The chain is kept on disk.
 #![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
 #[path = "network/harness.rs"]
@@ -11,6 +12,7 @@ mod harness;
 use serde_json::Value;
 use soroban_env_host::xdr::ScVal;
 use soroban_localnet::Network;
+use tokio::time::Instant;
 
 use crate::harness::{START, client_of, invoke};
 
@@ -31,26 +33,31 @@ async fn memory_is_steady_however_many_invocations_there_were() {
     let long = std::env::var_os("LUMIO_LONG").is_some();
     let (invocations, retention) = if long { (10_000, 1_000) } else { (300, 50) };
     // With the public network's lives, which outlast the test.
+    let directory = tempfile::tempdir().unwrap();
     let network = Network::builder().manual_clock(START).retention(retention).control(true);
+    let network = network.state_dir(directory.path());
     let client = client_of(network).await;
     let source = client.funded(1).await;
     let counter = client.counter(&source, 0).await;
 
-    let mut half = None;
+    let marks = [invocations / 5, invocations / 2, invocations];
+    let mut seen: Vec<(u32, u64, Value)> = Vec::new();
+    let mut since = Instant::now();
     for number in 1..=invocations {
         let bump = invoke(&counter, "bump", vec![source.sc()]);
         assert_eq!(client.run(&source, bump, &[]).await.1, ScVal::U32(number));
-        if number == invocations / 2 {
-            half = Some((resident(), client.described().await));
+        if marks.contains(&number) {
+            let count = number - seen.last().map_or(0, |(number, ..)| *number);
+            let each = since.elapsed() / count;
+            println!(
+                "retention {retention}: after {number} invocations {} MiB, {each:?} each",
+                resident() >> 20
+            );
+            seen.push((number, resident(), client.described().await));
+            since = Instant::now();
         }
     }
-    let (before, described_before) = half.unwrap();
-    let (after, described) = (resident(), client.described().await);
-    println!(
-        "{invocations} invocations, retention {retention}: {} MiB in the middle, {} MiB at the end",
-        before >> 20,
-        after >> 20
-    );
+    let [_, (_, before, described_before), (_, after, described)] = seen.try_into().unwrap();
 
     assert_eq!(kept(&described, "ledgers"), u64::from(retention));
     for what in ["ledgers", "transactions", "events", "entries"] {
