@@ -288,6 +288,15 @@ impl Stack {
         Ok(())
     }
 
+    /// Lets no ledger close by itself any more.
+    pub async fn freeze(&self) -> anyhow::Result<()> {
+        let url = format!("{}/control/fault", self.rpc_url());
+        let body = serde_json::json!({ "fault": "freeze", "on": true });
+        let answer = reqwest::Client::new().post(url).json(&body).send().await?;
+        answer.error_for_status()?;
+        Ok(())
+    }
+
     /// What `runner account` says, once every event is published: everything agrees, or why not.
     pub async fn account(&self) -> anyhow::Result<()> {
         let mut said = String::new();

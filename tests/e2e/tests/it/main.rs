@@ -4,6 +4,7 @@
 
 mod crashes;
 mod failed_starts;
+mod lies;
 mod paid_run;
 mod proof;
 mod public_tools;

@@ -58,6 +58,30 @@ async fn checksums_count_only_where_a_wrong_one_is_refused_and_leaves_nothing() 
 }
 
 #[tokio::test]
+async fn of_all_refusals_of_a_wrong_checksum_only_400_speaks_of_checksums() {
+    for (status, code, trusted) in [
+        (400, "BadDigest", true),
+        (400, "InvalidRequest", true),
+        // A policy, a lock, a method or a condition: none of them has looked at the bytes.
+        (403, "AccessDenied", false),
+        (405, "MethodNotAllowed", false),
+        (409, "OperationAborted", false),
+        (412, "PreconditionFailed", false),
+        (501, "NotImplemented", false),
+    ] {
+        let server = Server::start().await;
+        // The one write without a condition is the one that states a wrong checksum.
+        server.fail(move |_, call| {
+            let states_wrong = call.method == "PUT" && !call.conditional;
+            states_wrong.then_some(Fault::Status(status, code))
+        });
+        let probe = probe::run(&objects(&server.url), "x", NOW).await.unwrap();
+        assert!(probe.write_once(), "a failed probe of checksums only lowers evidence");
+        assert_eq!(probe.keeps_true_checksums(), trusted, "{status} {code}");
+    }
+}
+
+#[tokio::test]
 async fn a_seal_that_may_or_may_not_be_there_is_called_that_and_written_by_the_next_call() {
     let (lab, server) = (Lab::new(), Server::start().await);
     let objects = objects(&server.url);
