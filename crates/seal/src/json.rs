@@ -11,6 +11,7 @@ pub use wire::json::parse;
 /// Reads `bytes` as a `T` and nothing else. The derived readers also take an array for an object
 /// and null for an absent member; what does not come back in the shape it came in is refused.
 pub(crate) fn read<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    // `parse` refuses members that occur twice; the derived readers would take the last one.
     let value = parse(bytes)?;
     let read: T = serde_json::from_slice(bytes)?;
     if let Some(place) = difference(&value, &serde_json::to_value(&read)?, String::new()) {
@@ -51,6 +52,7 @@ pub fn explain(error: &impl std::fmt::Display) -> String {
     };
     let found = translate(&found);
     let Some(expected) = expected else { return found };
+    // serde_json puts the place after the expectation, which is about to be cut.
     let (expected, place) = match expected.rfind(" at line ") {
         Some(at) => expected.split_at(at),
         None => (expected, ""),

@@ -110,6 +110,7 @@ impl Manifest {
             Self::V1(v1) => (&v1.world_key, &v1.engine_release),
             Self::V0(v0) => (&v0.world_key, &v0.engine_release),
         };
+        // In both versions: the v0 id joins these texts, so an empty one shifts its fields.
         let within = |text: &str, most: usize| !text.is_empty() && text.len() <= most;
         if !within(&world.scenario_id, MAX_SCENARIO_BYTES) {
             return Err(ManifestError("scenario_id has not 1 to 256 bytes".to_owned()));

@@ -96,6 +96,7 @@ pub struct StoreProbe {
 impl StoreProbe {
     /// Whether the store proved to be write-once: at least 20 races of at least 16 writers.
     pub fn write_once(&self) -> bool {
+        // The figures of O10. A seal from a store that was probed less proves less, whoever wrote it.
         self.second_create_refused
             && self.races >= 20
             && self.writers >= 16
@@ -104,6 +105,7 @@ impl StoreProbe {
 
     /// Whether the checksums that the store keeps may count as evidence (O11).
     pub fn keeps_true_checksums(&self) -> bool {
+        // Absent is no: an older seal did not ask.
         self.wrong_checksum_refused == Some(true)
     }
 }

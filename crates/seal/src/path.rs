@@ -38,6 +38,7 @@ pub fn check(path: &str) -> Result<(), PathError> {
     match fault(path) {
         None => Ok(()),
         Some(reason) => {
+            // Backslashes count as separators here, since on some systems they are.
             let outside = path.starts_with('/')
                 || path.split(['/', '\\']).any(|part| part == ".." || part == ".");
             Err(PathError { path: path.to_owned(), reason, outside })

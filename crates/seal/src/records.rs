@@ -238,15 +238,19 @@ impl Log {
         if record.number != self.next_number() {
             return wrong("its number is not its place in the log");
         }
+        // The chain of digests: a record that was replaced or left out breaks every later one.
         if record.previous != self.last {
             return wrong("it does not follow the record before it");
         }
+        // Otherwise the records of one pack could be copied below another one.
         if let Some(first) = self.records.first()
             && (first.oracle_pack_id, first.seal_digest)
                 != (record.oracle_pack_id, record.seal_digest)
         {
             return wrong("it is about another seal than the records before it");
         }
+        // A writer asks before it writes; a reader asks again, since the writer may have been another
+        // program.
         self.allows(&record.decision).map_err(|error| RecordError(error.to_string()))?;
 
         self.last = Some(Digest::of(bytes));
@@ -325,6 +329,7 @@ impl Log {
             return Lifecycle::Tombstoned;
         }
         match seal {
+            // Records follow a seal, so that an archived pack without one is still in staging.
             Some(_) if self.archived().is_some() => Lifecycle::Archived,
             Some(SealStatus::Ok) => Lifecycle::SealedOk,
             Some(SealStatus::Failed) => Lifecycle::SealedFailed,

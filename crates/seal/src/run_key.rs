@@ -35,6 +35,7 @@ impl FromStr for RunKey {
 
     fn from_str(text: &str) -> Result<Self, NotARunKey> {
         let refused = || NotARunKey(text.chars().take(64).collect());
+        // One spelling only, or two ids would name one run in stores that compare texts.
         if text.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(refused());
         }

@@ -112,10 +112,12 @@ impl Tree {
         if files.is_empty() {
             return Err(TreeError::Empty);
         }
+        // Lengths come from foreign documents, so that their sum may not fit.
         let bytes = files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.length));
         if files.len() > limits.files || bytes.is_none_or(|bytes| bytes > limits.bytes) {
             return Err(TreeError::TooLarge(*limits));
         }
+        // By bytes, not by characters or locale: the order is part of what is hashed (O2).
         files.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         refuse_clashes(&files)?;
         Ok(Self { digest: digest(&files), files })
@@ -185,6 +187,7 @@ impl TryFrom<Document> for Tree {
         if document.algo != ALGO {
             return Err(TreeError::Document(format!("algo {:?} is not {ALGO}", document.algo)));
         }
+        // The widest limits: which of them apply is known to the caller of `parse` alone.
         let tree = Self::new(document.files, &Limits::PACK)?;
         if tree.digest != document.digest {
             return Err(TreeError::Digest { claimed: document.digest, found: tree.digest });
@@ -225,12 +228,14 @@ fn refuse_clashes(files: &[File]) -> Result<(), TreeError> {
         }
         for (at, _) in file.path.match_indices('/') {
             let folder = &file.path[..at];
+            // `A/x` and `a/y` would be in one folder on a disk that ignores case.
             let other = *folders.entry(path::fold(folder)).or_insert(folder);
             if other != folder {
                 return Err(TreeError::Clash(other.to_owned(), folder.to_owned()));
             }
         }
     }
+    // `a` as a file and `a/b` cannot both exist on a disk, though they can in a bucket.
     match folders.iter().find_map(|(folder, exact)| names.get(folder).map(|file| (file, exact))) {
         Some((file, folder)) => Err(TreeError::Clash((*file).to_owned(), (*folder).to_owned())),
         None => Ok(()),

@@ -125,6 +125,7 @@ fn compare_seal(
         broken.push(Broken::ManifestEdited { sealed, found });
     }
     let Some(manifest) = manifest else { return };
+    // A v0 seal names no manifest, so beside a v1 manifest it would bind nothing of it.
     let same_version = matches!(
         (seal, manifest),
         (SealMarker::V1(_), Manifest::V1(_)) | (SealMarker::V0(_), Manifest::V0(_))

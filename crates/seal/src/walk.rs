@@ -21,6 +21,7 @@ pub(crate) fn files(root: &Path, limits: &Limits) -> Result<Vec<File>, TreeError
     let mut left = limits.bytes;
     for entry in WalkDir::new(root).follow_links(false).max_depth(MAX_DEPTH) {
         let entry = entry.map_err(|error| io_error(&root.to_string_lossy(), error.into()))?;
+        // The root itself: a link to a folder would lead out of what the caller named.
         if entry.depth() == 0 {
             if entry.file_type().is_dir() {
                 continue;
@@ -78,6 +79,8 @@ pub(crate) fn hash(content: &mut impl Read, most: u64) -> io::Result<(u64, Diges
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut length = 0_u64;
+    // One byte more than allowed is read at most by a buffer's length: a file that grows under the
+    // reader ends the loop too.
     while length <= most {
         match content.read(&mut buffer) {
             Ok(0) => break,

@@ -10,6 +10,7 @@ use chassis::grpc::Tokens;
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
+use crate::keys::AttestationKeys;
 use crate::upstreams::Allowed;
 
 /// How long an execution stays its holder's without a renewal.
@@ -30,8 +31,9 @@ pub struct Config {
     pub store: PathBuf,
     /// `MODULE_GATE_SCRATCH`: folder for private copies.
     pub scratch: PathBuf,
-    /// `MODULE_GATE_ATTESTATION_SECRET`: signs statements.
-    pub attestation: SigningKey,
+    /// `MODULE_GATE_ATTESTATION_SECRET` and `MODULE_GATE_FORMER_ATTESTATION_SECRETS`: sign
+    /// statements.
+    pub attestation: AttestationKeys,
     /// `MODULE_GATE_NODE`: the Node program.
     pub node: PathBuf,
     /// `PATH`, where a bare `MODULE_GATE_NODE` is looked up.
@@ -57,6 +59,7 @@ impl Config {
     /// Every mistake, by the variable's name.
     pub fn read(env: Env) -> Result<Self, ConfigErrors> {
         let attestation = needed(&env, "MODULE_GATE_ATTESTATION_SECRET", seed);
+        let former = env.parse("MODULE_GATE_FORMER_ATTESTATION_SECRETS", seeds);
         let tokens = needed(&env, "MODULE_GATE_GRPC_TOKENS", Tokens::parse);
         let bind = env.parse("MODULE_GATE_BIND", |text| {
             text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:4200")
@@ -87,7 +90,7 @@ impl Config {
             nats_prefix,
             store: store.into(),
             scratch: scratch.into(),
-            attestation,
+            attestation: AttestationKeys::new(attestation, former.unwrap_or_default()),
             node: node.into(),
             path,
             tokens,
@@ -120,6 +123,15 @@ pub fn seed(text: &str) -> Result<SigningKey, &'static str> {
     Ok(SigningKey::from_bytes(&seed))
 }
 
+/// Reads the seeds of replaced attestation keys, between commas.
+fn seeds(text: &str) -> Result<Vec<SigningKey>, &'static str> {
+    let seeds = text.split(',').map(str::trim).filter(|seed| !seed.is_empty());
+    seeds
+        .map(seed)
+        .collect::<Result<_, _>>()
+        .map_err(|_| "expected 64 hex digits each, between commas")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +140,7 @@ mod tests {
     fn every_mistake_is_named_and_no_value_is() {
         let env = Env::from_map([
             ("MODULE_GATE_ATTESTATION_SECRET", "abc"),
+            ("MODULE_GATE_FORMER_ATTESTATION_SECRETS", "abc, hush"),
             ("MODULE_GATE_GRPC_TOKENS", "runner:hush"),
             ("MODULE_GATE_CONCURRENCY", "0"),
             ("MODULE_GATE_PIN_PROCESSORS", "some"),
@@ -136,6 +149,7 @@ mod tests {
         let text = Config::read(env).unwrap_err().to_string();
         for name in [
             "MODULE_GATE_ATTESTATION_SECRET",
+            "MODULE_GATE_FORMER_ATTESTATION_SECRETS",
             "MODULE_GATE_GRPC_TOKENS",
             "MODULE_GATE_CONCURRENCY",
             "MODULE_GATE_PIN_PROCESSORS",

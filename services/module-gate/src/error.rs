@@ -29,6 +29,12 @@ pub enum Error {
     /// There is no conclusive shipping verdict.
     #[error("module {0} has no conclusive shipping verdict: ask for one with Ship")]
     VerdictMissing(Digest),
+    /// No key of this service is among those that the caller accepts.
+    #[error(
+        "attesters: none of them is a key that this module-gate signs with: let the agent name its \
+         current key"
+    )]
+    NoAcceptedKey,
     /// The execution was stopped from outside before it had a result.
     #[error("the execution was interrupted: {0}; the same call starts it again")]
     Interrupted(&'static str),
@@ -67,7 +73,8 @@ impl Error {
             Self::ModuleUnknown(_) => Problem::ModuleUnknown,
             Self::DigestMismatch { .. } => Problem::DigestMismatch,
             Self::Conflict(_) => Problem::ExecutionConflict,
-            Self::VerdictMissing(_) => Problem::VerdictMissing,
+            // No verdict that counts for the caller, and no statement that would.
+            Self::VerdictMissing(_) | Self::NoAcceptedKey => Problem::VerdictMissing,
             Self::Interrupted(_) | Self::Host { .. } | Self::Database(_) => Problem::Unavailable,
         }
     }

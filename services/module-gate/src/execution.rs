@@ -95,6 +95,8 @@ async fn perform(
     cancel: &Arc<AtomicBool>,
     progress: &Progress,
 ) -> Result<Vec<u8>, Error> {
+    // Nothing is executed that could not be settled afterwards.
+    gate.keys.accepted_by(&request.attesters)?;
     let _permit = gate.permit(progress).await?;
     progress.report("copying", "fetching the module by its digest");
     let (run, number) = (request.key.run, request.key.attempt);
@@ -137,12 +139,13 @@ async fn conclude(
 ) -> Result<Vec<u8>, Error> {
     let finished_at = (gate.now)().max(started_at);
     done.observations.log();
+    let key = gate.keys.accepted_by(&request.attesters)?;
     let mut predicate = attempt::state(request, done, started_at, finished_at);
     // What never ran costs nothing, not even a fee (V16). The usage is within the pinned budgets. Of
     // an execution that neither passed nor used its budget up it has the calls alone (E7).
     if predicate.exit != Exit::Refused {
         predicate.settlement =
-            predicate.settled().map(|settled| SettlementSignature::sign(&gate.key, &settled));
+            predicate.settled().map(|settled| SettlementSignature::sign(key, &settled));
     }
     let data = GateData {
         run_id: Some(request.key.run),
@@ -153,7 +156,7 @@ async fn conclude(
     };
     let statement =
         ExecutionStatement::new(predicate).map_err(Error::host("state the execution"))?;
-    let envelope = statement.sign(&gate.key).to_json();
+    let envelope = statement.sign(key).to_json();
     let row = store::Verdict {
         verdict: data.verdict.to_string(),
         code: data.code.map(|code| code.to_string()),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::outbox;
-use ed25519_dalek::SigningKey;
 use object_store::ObjectStore;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -19,6 +18,7 @@ use wire::event::{GateData, GateEvent};
 
 use crate::error::Error;
 use crate::judging::finding::GUARD_VERSION;
+use crate::keys::AttestationKeys;
 use crate::progress::Progress;
 use crate::sandbox::Sandbox;
 
@@ -31,8 +31,8 @@ pub struct Gate {
     pub store: Arc<dyn ObjectStore>,
     /// Where modules run.
     pub sandbox: Sandbox,
-    /// The attestation key.
-    pub key: Arc<SigningKey>,
+    /// What statements are signed with.
+    pub keys: Arc<AttestationKeys>,
     /// Prefix of subjects on the bus.
     pub prefix: String,
     /// How many modules may run at once.

@@ -220,8 +220,10 @@ impl ModuleGate for Calls {
         &self,
         request: Request<pb::GetVerdictRequest>,
     ) -> Result<Response<pb::GetVerdictResponse>, Status> {
-        let module = request::digest("manifest_hash", &request.into_inner().manifest_hash)?;
-        let statement = shipping::verdict(&self.gate, module).await?;
+        let asked = request.into_inner();
+        let module = request::digest("manifest_hash", &asked.manifest_hash)?;
+        let attesters = request::attesters(&asked.attesters)?;
+        let statement = shipping::verdict(&self.gate, module, &attesters).await?;
         Ok(Response::new(pb::GetVerdictResponse { statement }))
     }
 }

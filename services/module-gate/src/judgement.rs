@@ -116,6 +116,8 @@ pub fn key(gate: &Gate, subject: &Value, variations: &Variations) -> Result<Dige
         "subject": subject,
         "policy": judge::policy_digest(true, pinned, variations, &LIMITS),
         "engine": gate.engine,
+        // What a replaced key signed is not kept for those who accept its successor alone.
+        "signer": wire::dsse::key_id(&gate.keys.current().verifying_key()),
     });
     wire::json::digest(&all).map_err(Error::host("hash what is to be judged"))
 }
@@ -349,7 +351,7 @@ fn outcome_of(gate: &Gate, report: &Report, judgement: &Judgement) -> anyhow::Re
         verdict: report.verdict,
         code: report.code.map(|code| code.to_string()),
         summary: serde_json::to_value(report)?,
-        statements: vec![attest::sign(&statement, &gate.key)?],
+        statements: vec![attest::sign(&statement, gate.keys.current())?],
     })
 }
 
@@ -402,7 +404,7 @@ fn plan(
     let summary = gates::run(&local, &run)?;
     let statements = attest::of_gate(&summary, (gate.now)())
         .iter()
-        .map(|statement| attest::sign(statement, &gate.key))
+        .map(|statement| attest::sign(statement, gate.keys.current()))
         .collect::<anyhow::Result<_>>()?;
     Ok(Outcome {
         verdict: summary.verdict.unwrap_or(Verdict::Inconclusive),

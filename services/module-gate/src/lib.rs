@@ -22,6 +22,7 @@ pub mod upstreams;
 pub mod sandbox;
 pub mod judging;
 pub mod config;
+pub mod keys;
 pub mod error;
 pub mod store;
 pub mod gate;
@@ -88,7 +89,7 @@ pub async fn start(
         db: db.clone(),
         store: Arc::new(store),
         sandbox,
-        key: Arc::new(config.attestation.clone()),
+        keys: Arc::new(config.attestation.clone()),
         prefix: config.nats_prefix.clone(),
         permits: Arc::new(Semaphore::new(config.concurrency)),
         lease: config.lease,
@@ -98,7 +99,7 @@ pub async fn start(
     };
     tracing::info!(
         "statements are signed by key {}",
-        wire::dsse::key_id(&config.attestation.verifying_key())
+        wire::dsse::key_id(&config.attestation.current().verifying_key())
     );
     let health = Health::new();
     health.watch_postgres(service, &db);

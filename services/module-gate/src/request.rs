@@ -12,6 +12,8 @@ use crate::error::Error;
 /// Largest input, in bytes (R12).
 pub const MAX_INPUT_BYTES: usize = 1 << 20;
 const MAX_TEXT: usize = 256;
+/// An agent names fewer.
+const MAX_ATTESTERS: usize = 64;
 /// No vault deadline lies further away.
 const MAX_WALL_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -44,6 +46,9 @@ pub struct Request {
     pub wall_limit_ms: u64,
     /// Unix seconds after which a result is worthless.
     pub deadline_unix: u64,
+    /// The keys whose signature counts for the caller: the attesters that the vault pinned. Empty
+    /// if any does. Stated nowhere.
+    pub attesters: Vec<Digest>,
 }
 
 impl Request {
@@ -87,6 +92,7 @@ impl TryFrom<ExecuteRequest> for Request {
             budgets: raw.budgets.map_or_else(Usage::default, Usage::from),
             wall_limit_ms: raw.wall_limit_ms,
             deadline_unix: raw.deadline_unix,
+            attesters: attesters(&raw.attesters)?,
             input: raw.input,
         };
         if request.seed > MAX_SEED {
@@ -118,6 +124,17 @@ pub fn key(run: &str, attempt: u32) -> Result<AttemptKey, Error> {
 /// [`Error::Invalid`].
 pub fn digest(name: &str, text: &str) -> Result<Digest, Error> {
     text.parse().map_err(|_| Error::Invalid(format!("{name} must be 64 lower-case hex digits")))
+}
+
+/// Reads the keys whose signature counts for the caller.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn attesters(keys: &[String]) -> Result<Vec<Digest>, Error> {
+    if keys.len() > MAX_ATTESTERS {
+        return Err(Error::Invalid(format!("attesters: at most {MAX_ATTESTERS} keys are taken")));
+    }
+    keys.iter().map(|key| digest("attesters", key)).collect()
 }
 
 /// Reads the id of a module, which names a folder.

@@ -113,12 +113,16 @@ async fn perform(
     conclude(gate, module, lease, judged).await
 }
 
-/// The newest conclusive verdict on a module.
+/// The newest conclusive verdict on a module, signed by a key that the caller accepts; any key of
+/// this service if `attesters` is empty.
 ///
 /// # Errors
-/// [`Error::VerdictMissing`] if there is none.
-pub async fn verdict(gate: &Gate, module: Digest) -> Result<Vec<u8>, Error> {
-    store::newest_verdict(&gate.db, module).await?.ok_or(Error::VerdictMissing(module))
+/// [`Error::VerdictMissing`] if there is none, or none that a present key of this service signed;
+/// [`Error::NoAcceptedKey`].
+pub async fn verdict(gate: &Gate, module: Digest, attesters: &[Digest]) -> Result<Vec<u8>, Error> {
+    let stored = store::newest_verdict(&gate.db, module).await?;
+    let stored = stored.ok_or(Error::VerdictMissing(module))?;
+    gate.keys.sign_again(stored, attesters)?.ok_or(Error::VerdictMissing(module))
 }
 
 fn judge_tree(
@@ -201,7 +205,7 @@ async fn conclude(
         code: predicate.code,
     };
     let statement = ShippingStatement::new(predicate).map_err(Error::host("state the verdict"))?;
-    let envelope = statement.sign(&gate.key).to_json();
+    let envelope = statement.sign(gate.keys.current()).to_json();
     let row = store::Verdict {
         verdict: data.verdict.to_string(),
         code: data.code.map(|code| code.to_string()),

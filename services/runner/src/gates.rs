@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use ed25519_dalek::VerifyingKey;
 use serde::Serialize;
 use tonic::{Code, Status};
 use wire::pb::module::v1::execute_event::Event;
@@ -62,6 +63,8 @@ pub struct Order<'a> {
     pub wall_limit_ms: u64,
     /// Unix seconds after which a result is worthless.
     pub deadline: u64,
+    /// The keys whose signature counts: what another one signs cannot be settled (V16).
+    pub attesters: &'a [VerifyingKey],
 }
 
 /// What module-gate knows of an attempt.
@@ -127,13 +130,15 @@ impl Gates {
         Self { module, oracle }
     }
 
-    /// The newest conclusive verdict on a module: a signed envelope.
+    /// The newest conclusive verdict on a module: an envelope signed by one of `attesters`, or by
+    /// any key if there are none.
     ///
     /// # Errors
     ///
     /// [`Error::Gate`], as with every function here.
-    pub async fn verdict(&self, module: Digest) -> Result<Vec<u8>> {
-        let request = GetVerdictRequest { manifest_hash: module.to_string() };
+    pub async fn verdict(&self, module: Digest, attesters: &[VerifyingKey]) -> Result<Vec<u8>> {
+        let attesters = attesters.iter().map(wire::dsse::key_id).collect();
+        let request = GetVerdictRequest { manifest_hash: module.to_string(), attesters };
         let call = async { self.module.clone().get_verdict(request).await };
         Ok(within(MODULE_GATE, PATIENCE, call).await?.into_inner().statement)
     }
@@ -299,6 +304,7 @@ fn execute_request(order: &Order<'_>) -> ExecuteRequest {
         wall_limit_ms: order.wall_limit_ms,
         deadline_unix: order.deadline,
         agent_id: order.request.agent_id,
+        attesters: order.attesters.iter().map(wire::dsse::key_id).collect(),
     }
 }
 

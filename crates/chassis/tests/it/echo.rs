@@ -87,7 +87,7 @@ pub fn client(address: SocketAddr, token: Option<&str>) -> ModuleGateClient<Clie
 
 /// What [`Echo`] answered: the caller and the traceparent.
 pub async fn ask(address: SocketAddr, token: Option<&str>) -> Result<(String, String), Status> {
-    let question = GetVerdictRequest { manifest_hash: String::new() };
+    let question = GetVerdictRequest::default();
     let answer = client(address, token).get_verdict(question).await?.into_inner().statement;
     let answer = String::from_utf8(answer).unwrap();
     let (name, trace) = answer.split_once(' ').unwrap();

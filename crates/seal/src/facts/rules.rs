@@ -78,6 +78,7 @@ impl Mistakes {
     }
 
     fn length(&mut self, at: &str, text: &str, least: usize, most: usize) {
+        // JSON Schema counts characters, not bytes (2020-12, 6.3).
         let length = text.chars().count();
         if length < least {
             self.add(at.to_owned(), "is empty");

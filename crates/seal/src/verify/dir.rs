@@ -62,6 +62,7 @@ fn list(root: &Path, own: impl Fn(&str) -> bool) -> io::Result<(Vec<Found>, Vec<
         }
         let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
         let path = path.to_string_lossy().into_owned();
+        // A link with the manifest's or seal's name is reported like any other.
         if own(&path) && entry.file_type().is_file() {
             continue;
         }
@@ -85,6 +86,7 @@ fn document(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
     let file = open(path)?;
     let mut bytes = Vec::new();
+    // One byte more shows that there is more; the file's length may change while it is read.
     file.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
         return Err(io::Error::other(format!("{} is larger than 64 MiB", path.display())));

@@ -40,6 +40,10 @@ pub struct ExecuteRequest {
     /// reached with it. Stated nowhere.
     #[prost(uint32, tag = "13")]
     pub agent_id: u32,
+    /// The public keys whose signature counts for the caller, 64 hex digits each: the attesters that the vault
+    /// pinned. Empty if any does. VERDICT_MISSING if this service signs with none of them; nothing is executed then.
+    #[prost(string, repeated, tag = "14")]
+    pub attesters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExecuteEvent {
@@ -212,6 +216,10 @@ pub struct Judged {
 pub struct GetVerdictRequest {
     #[prost(string, tag = "1")]
     pub manifest_hash: ::prost::alloc::string::String,
+    /// The public keys whose signature counts for the caller, 64 hex digits each; empty if any does. What a
+    /// replaced key of this service signed is signed again by one of them.
+    #[prost(string, repeated, tag = "2")]
+    pub attesters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetVerdictResponse {

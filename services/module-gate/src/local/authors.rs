@@ -195,6 +195,7 @@ pub fn run_entry(local: &Local<'_>, entry: &Entry<'_>) -> anyhow::Result<EntryRe
         budgets: Usage { runtime_ms: entry.timeout_ms, ..entry.budgets },
         wall_limit_ms: entry.timeout_ms,
         deadline_unix: u64::MAX,
+        attesters: Vec::new(),
     };
     let limit = WallLimit::Operator(entry.timeout_ms);
     let limit = (limit, entry.way);

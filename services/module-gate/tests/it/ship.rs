@@ -1,17 +1,22 @@
 //! Shipping verdicts: what they need, and that the newest conclusive one is answered (R8).
 
-use wire::pb::module::v1::GetVerdictRequest;
+use ed25519_dalek::SigningKey;
+use module_gate::config::Config;
+use module_gate::keys::AttestationKeys;
+use tonic::Status;
+use wire::dsse::key_id;
+use wire::pb::module::v1::{ExecuteRequest, GetVerdictRequest};
 use wire::problem::Problem;
-use wire::statement::{Code, GuardTier, Verdict};
+use wire::statement::{Code, ExecutionStatement, GuardTier, ShippingStatement, Verdict};
 
-use crate::world::{World, csv_profile, fixture, shipped};
+use crate::world::{Running, World, csv_profile, fixture, request, shipped, weather};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_module_that_keeps_its_word_passes_and_its_verdict_can_be_had() {
     let world = World::new().await;
     let gate = world.serve().await;
     let module = world.publish(&csv_profile());
-    let ask = GetVerdictRequest { manifest_hash: module.to_string() };
+    let ask = GetVerdictRequest { manifest_hash: module.to_string(), attesters: Vec::new() };
     let status = gate.calls.clone().get_verdict(ask.clone()).await.unwrap_err();
     assert_eq!(Problem::of(&status), Some(Problem::VerdictMissing));
 
@@ -47,4 +52,58 @@ async fn each_way_to_fail_has_its_code() {
         );
     }
     gate.stop().await;
+}
+
+/// The rotation that docs/operations/module-gate.md describes, from the side of a caller that
+/// accepts what the agent's record names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_key_signs_for_who_names_it_until_it_is_dropped() {
+    let world = World::new().await;
+    let module = world.publish(&csv_profile());
+    let (old, new) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+    let named = |key: &SigningKey| vec![key_id(&key.verifying_key())];
+    let with = |keys| Config { attestation: keys, ..world.config() };
+    let verdict = |gate: &Running, key: &SigningKey| {
+        let ask = GetVerdictRequest { manifest_hash: module.to_string(), attesters: named(key) };
+        let (mut calls, key) = (gate.calls.clone(), key.verifying_key());
+        async move {
+            let statement = calls.get_verdict(ask).await?.into_inner().statement;
+            Ok::<_, Status>(ShippingStatement::open(&statement, &[key]).is_ok())
+        }
+    };
+    let execute = |gate: &Running, key: &SigningKey| {
+        let asked = ExecuteRequest { attesters: named(key), ..request(module, &weather()) };
+        let (gate, key) = (Running::at(gate.address), key.verifying_key());
+        async move {
+            let statement = gate.execute(&asked).await?;
+            let stated = ExecutionStatement::open(&statement, &[key]).unwrap().0.into_predicate();
+            let settlement = stated.settlement.unwrap();
+            Ok::<_, Status>(settlement.attester.as_bytes() == key.as_bytes())
+        }
+    };
+
+    let before = world.serve_with(&with(AttestationKeys::new(old.clone(), Vec::new()))).await;
+    before.ship(module).await.unwrap();
+    assert!(verdict(&before, &old).await.unwrap());
+    let refused = verdict(&before, &new).await.unwrap_err();
+    assert_eq!(Problem::of(&refused), Some(Problem::VerdictMissing));
+    before.stop().await;
+
+    let keys = AttestationKeys::new(new.clone(), vec![old.clone()]);
+    let both = world.serve_with(&with(keys)).await;
+    for key in [&old, &new] {
+        assert!(verdict(&both, key).await.unwrap());
+        assert!(execute(&both, key).await.unwrap());
+    }
+    both.stop().await;
+
+    // Judged by the old key alone: the module is judged again, and not answered from what is kept.
+    let after = world.serve_with(&with(AttestationKeys::new(new.clone(), Vec::new()))).await;
+    let missing = verdict(&after, &new).await.unwrap_err();
+    assert_eq!(Problem::of(&missing), Some(Problem::VerdictMissing));
+    let refused = execute(&after, &old).await.unwrap_err();
+    assert_eq!(Problem::of(&refused), Some(Problem::VerdictMissing));
+    after.ship(module).await.unwrap();
+    assert!(verdict(&after, &new).await.unwrap());
+    after.stop().await;
 }

@@ -10,6 +10,7 @@ use chassis::grpc::{Client, Tokens, client};
 use chassis::{Secret, Service, clock};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use module_gate::config::Config;
+use module_gate::keys::AttestationKeys;
 use module_gate::upstreams::Allowed;
 use seal::tree::{Limits, Tree};
 use tempfile::TempDir;
@@ -63,7 +64,7 @@ impl World {
             nats_prefix: self.bus.prefix.clone(),
             store: self.store(),
             scratch: self.folder.path().join("scratch"),
-            attestation: SigningKey::from_bytes(&SEED),
+            attestation: AttestationKeys::new(SigningKey::from_bytes(&SEED), Vec::new()),
             node: node(),
             path: "/usr/local/bin:/usr/bin:/bin".to_owned(),
             tokens: Tokens::parse(&format!("test:{TOKEN}")).unwrap(),
@@ -197,6 +198,7 @@ pub fn request(module: Digest, input: &serde_json::Value) -> ExecuteRequest {
         wall_limit_ms: 60_000,
         deadline_unix: u64::try_from(clock::now().unix_timestamp()).unwrap() + 3_600,
         agent_id: 0,
+        attesters: Vec::new(),
     }
 }
 

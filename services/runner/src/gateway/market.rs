@@ -357,7 +357,8 @@ impl Market {
         attesters: Option<&[Digest]>,
     ) -> Result<Option<VerdictView>> {
         let Some(gates) = &self.gates else { return Ok(None) };
-        let envelope = match gates.verdict(module).await {
+        let keys = verdict::accepted_keys(attesters.unwrap_or_default(), &self.attestation_keys);
+        let envelope = match gates.verdict(module, &keys).await {
             Ok(envelope) => envelope,
             Err(Error::Gate {
                 problem: Some(Problem::VerdictMissing | Problem::ModuleUnknown),
@@ -367,7 +368,6 @@ impl Market {
             }
             Err(error) => return Err(error),
         };
-        let keys = verdict::accepted_keys(attesters.unwrap_or_default(), &self.attestation_keys);
         let refusal = verdict::shipping(&envelope, &keys, module).err();
         Ok(Some(verdict_view(&envelope, refusal)?))
     }

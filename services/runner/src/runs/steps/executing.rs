@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ed25519_dalek::VerifyingKey;
+
 use super::{Next, RunDriver, later, refusal};
 use crate::crash;
 use crate::error::{Error, Result};
@@ -66,7 +68,9 @@ impl RunDriver {
         }
         crash::point("execute.before");
         let input = store::input(&self.db, snapshot.run.id).await?;
-        let order = self.order(snapshot, &input, deadline.saturating_sub(now))?;
+        let terms = snapshot.terms()?;
+        let keys = verdict::accepted_keys(&terms.attesters, &self.policy.attestation_keys);
+        let order = self.order(snapshot, &input, &keys, deadline.saturating_sub(now))?;
         // A minute on top: the limit is module-gate's to keep, and its answer has to travel.
         let patience = Duration::from_millis(self.policy.wall_limit_ms) + Duration::from_secs(60);
         let answer = tokio::time::timeout(patience, gates.execute(&order)).await;
@@ -92,7 +96,13 @@ impl RunDriver {
     /// `left` are the seconds of ledger time until the deadline. module-gate judges by the clock of
     /// its host, which may differ from the ledger's by hours on a network whose time was moved; so
     /// it gets the time that is left, on that clock.
-    fn order<'a>(&self, snapshot: &'a Snapshot, input: &'a [u8], left: u64) -> Result<Order<'a>> {
+    fn order<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        input: &'a [u8],
+        attesters: &'a [VerifyingKey],
+        left: u64,
+    ) -> Result<Order<'a>> {
         let terms = snapshot.terms()?;
         let now = chassis::clock::now().unix_timestamp();
         let deadline = u64::try_from(now).unwrap_or_default().saturating_add(left);
@@ -106,6 +116,7 @@ impl RunDriver {
             module: terms.manifest_hash,
             wall_limit_ms: self.policy.wall_limit_ms,
             deadline,
+            attesters,
         })
     }
 
