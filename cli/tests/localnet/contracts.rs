@@ -2,7 +2,9 @@
 //! their code.
 
 use stellar::Keypair;
+use stellar::administration::Administered;
 use stellar::ids::{self, RunIdentity};
+use stellar::registry::Registry;
 use stellar::vault::Finalize;
 use wire::{Digest, Usage};
 
@@ -188,6 +190,7 @@ async fn new_code_waits_seven_days_and_is_told_from_the_old() {
     assert_eq!(scheduled["upgrade"]["code"], Digest::of(&code).to_string());
     let said = world.fails(1, &with(&upgrade, &at)).await;
     assert!(said.contains("UpgradeNotReady"), "{said}");
+    assert_eq!(scheduled["upgrade"]["codeOnLedger"], true);
     let cancel = ["contract", "cancel-upgrade", "registry", "--as", "ops"];
     assert_eq!(world.json(&with(&cancel, &at)).await["upgrade"], Value::Null);
 
@@ -202,6 +205,31 @@ async fn new_code_waits_seven_days_and_is_told_from_the_old() {
     assert_eq!((output.status.code(), said.contains("IS OTHER CODE")), (Some(1), true), "{said}");
     let same = world.json(&with(&[&verify[..], &["--wasm", file]].concat(), &at)).await;
     assert_eq!(same["contracts"][0]["same"], true);
+    world.localnet.shutdown().await;
+}
+
+/// An administrator with another program than ours can announce a hash whose code nobody has (V20).
+#[tokio::test]
+async fn announced_code_that_is_not_on_the_ledger_is_shown_as_such() {
+    let world = World::new().await;
+    for name in ["ops", "source"] {
+        world.json(&["keys", "generate", name]).await;
+    }
+    world.json(&["fund", "ops", "source"]).await;
+    let deployed = world.json(&["deploy", "--as", "ops"]).await;
+    let registry = deployed["registry"].as_str().unwrap();
+    let administered = Administered::from(Registry(registry.parse().unwrap()));
+    let call = administered.schedule_upgrade(&Digest::of(b"unseen")).unwrap();
+    let prepared = world.prepare(&world.key("ops"), call).await.unwrap();
+    assert!(world.applied(&prepared).await.success);
+
+    let show = ["contract", "show", "registry", "--registry-id", registry];
+    let shown = world.json(&show).await;
+    assert_eq!(shown["upgrade"]["code"], Digest::of(b"unseen").to_string());
+    assert_eq!(shown["upgrade"]["codeOnLedger"], false);
+    let output = world.run(&show).await;
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("is not on the ledger"), "{text}");
     world.localnet.shutdown().await;
 }
 

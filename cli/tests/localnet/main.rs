@@ -8,6 +8,7 @@
 
 mod contracts;
 mod receipts;
+mod tokens;
 mod world;
 
 use lumio::verify::facts::{self, ChainFacts, Hints, Own};
