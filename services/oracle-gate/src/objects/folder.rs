@@ -115,7 +115,7 @@ fn open_below(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd
 }
 
 /// Opens the root itself, which may be reached by links: the operator named it.
-fn open_root(root: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn open_root(root: &Path) -> Result<OwnedFd, Errno> {
     openat(CWD, root, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
@@ -124,8 +124,24 @@ fn open_root(root: &Path) -> Result<OwnedFd, Errno> {
 /// # Errors
 /// Links and special files, and whatever else the disk answers but absence.
 pub(super) fn open(root: &Path, path: &str) -> Result<Opened, StoreError> {
+    opened(path, open_root(root).and_then(|root| open_file(root.as_fd(), path)))
+}
+
+/// As [`open`], below a root that is open already: many small files are not worth an opening of the
+/// root each.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn open_in(root: BorrowedFd<'_>, path: &str) -> Result<Opened, StoreError> {
+    opened(path, open_file(root, path))
+}
+
+fn open_file(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    open_below(root, path, OFlags::RDONLY)
+}
+
+fn opened(path: &str, opened: Result<OwnedFd, Errno>) -> Result<Opened, StoreError> {
     let failed = |errno: Errno| from_io(path, &io_error(errno));
-    let opened = open_root(root).and_then(|root| open_below(root.as_fd(), path, OFlags::RDONLY));
     let fd = match opened {
         Ok(fd) => fd,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Opened::Absent),
@@ -169,6 +185,12 @@ pub(super) fn read_blocks(
         if !take(&buffer[..read]) {
             let cause = "reading it was stopped".to_owned();
             return Err(StoreError::Unavailable { path: path.to_owned(), cause });
+        }
+
+        // A read of a regular file that gives less than was asked for has met its end (POSIX, read):
+        // small files need no second call to hear of that.
+        if left == 0 && read < buffer.len() {
+            return Ok(());
         }
     }
 }

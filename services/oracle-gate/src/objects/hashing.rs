@@ -7,6 +7,7 @@
 //! by the number of workers, whatever the size and number of files.
 
 use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -334,6 +335,9 @@ impl Objects {
 /// Takes tasks until none is left.
 fn work(shared: &Shared, to: &mpsc::UnboundedSender<Event>) {
     let mut buffer = vec![0; BLOCK];
+    // Opened once for all files, on this thread, since a disk that hangs is waited for with a limit.
+    // Where it fails, each file's own opening says why.
+    let root = folder::open_root(&shared.root).ok();
     loop {
         // Relaxed: each number is given out once, and orders nothing else.
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
@@ -346,7 +350,7 @@ fn work(shared: &Shared, to: &mpsc::UnboundedSender<Event>) {
             let of = runs.of(at);
             let hashed = match runs.given(at) {
                 Some(hashed) => hashed,
-                None => hash_file(shared, path, &mut buffer, &of, &mut runs),
+                None => hash_file(shared, (root.as_ref(), path), &mut buffer, &of, &mut runs),
             };
             if !matches!(hashed, Ok(Some(_))) {
                 runs.spoil(&of);
@@ -363,12 +367,16 @@ fn work(shared: &Shared, to: &mpsc::UnboundedSender<Event>) {
 
 fn hash_file(
     shared: &Shared,
-    path: &str,
+    (root, path): (Option<&OwnedFd>, &str),
     buffer: &mut [u8],
     of: &[usize],
     runs: &mut Runs<'_>,
 ) -> Hashed {
-    let Opened::File(file, length) = folder::open(&shared.root, path)? else { return Ok(None) };
+    let opened = match root {
+        Some(root) => folder::open_in(root.as_fd(), path)?,
+        None => folder::open(&shared.root, path)?,
+    };
+    let Opened::File(file, length) = opened else { return Ok(None) };
     shared.meter.opened();
     let mut hasher = Hasher::new();
     folder::read_blocks(path, file, length, buffer, |bytes| {
