@@ -36,6 +36,7 @@ pub enum Problem {
     Conflict,
     PayloadTooLarge,
     RateLimited,
+    IntakePaused,
     PackAlreadySealed,
     SealMismatch,
     StatementInvalid,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
+use crate::egress::{UpstreamKind, UpstreamUse};
 use crate::event::RunStatus;
 use crate::{Digest, Nonce, RunId, TxHash, Usage, VaultRunId, json};
 
@@ -62,6 +63,9 @@ pub struct RunView {
     /// What was metered, once settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Meters>,
+    /// What the present attempt asked of named services, once it was executed; empty without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<UpstreamView>,
     /// What the settlement commits to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_hash: Option<Digest>,
@@ -80,6 +84,12 @@ pub struct RunView {
     /// What it waits for, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// It does not start before; absent where none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "milliseconds::option")]
+    pub start_at: Option<OffsetDateTime>,
+    /// How urgent it is; absent where none was asked for, which is `normal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<RunPriority>,
     /// The transactions of the present attempt.
     pub transaction_hashes: TransactionHashes,
     /// The trace that it was asked for under.
@@ -118,6 +128,9 @@ pub struct AttemptView {
     /// What was metered, once settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Meters>,
+    /// What it asked of named services, once it was executed; empty without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<UpstreamView>,
     /// What the vault answered when it was settled, with the runner's fee.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<ReceiptView>,
@@ -166,6 +179,74 @@ pub struct Meters {
     pub llm_out: u64,
     pub http_calls: u64,
     pub runtime_ms: u64,
+}
+
+/// What one attempt asked of one named service, as module-gate signed it (E6).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamView {
+    /// The service, as the module's manifest names it.
+    pub name: String,
+    /// The form of its requests and answers: `openai`, `anthropic` or `http`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub kind: UpstreamKind,
+    /// Requests that left: each is one of `httpCalls`.
+    pub calls: u64,
+    /// Requests that did not leave.
+    pub refused: u64,
+    /// Bytes of bodies that left.
+    pub request_bytes: u64,
+    /// Bytes of bodies that came, after decompression.
+    pub response_bytes: u64,
+    /// Tokens read that are charged.
+    pub llm_in: u64,
+    /// Tokens written that are charged.
+    pub llm_out: u64,
+    /// Tokens that the service reported above what is charged.
+    pub unbilled: u64,
+    /// Calls whose usage is not certain.
+    pub inconclusive: u64,
+    /// From each request to the end of its answer, all together, in milliseconds.
+    pub wall_ms: u64,
+}
+
+impl From<&UpstreamUse> for UpstreamView {
+    fn from(used: &UpstreamUse) -> Self {
+        // Where the requests went is left out: it may be an address of the operator's own.
+        Self {
+            name: used.name.clone(),
+            kind: used.kind,
+            calls: used.calls,
+            refused: used.refused,
+            request_bytes: used.request_bytes,
+            response_bytes: used.response_bytes,
+            llm_in: used.llm_in,
+            llm_out: used.llm_out,
+            unbilled: used.unbilled,
+            inconclusive: used.inconclusive,
+            wall_ms: used.wall_ms,
+        }
+    }
+}
+
+/// How urgent a run is among those that wait. It is a head start and no more: whatever has waited
+/// longer than the head start goes first.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display,
+    strum::EnumString,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+pub enum RunPriority {
+    /// Gives way to the others.
+    Low,
+    /// In the order in which they came.
+    #[default]
+    Normal,
+    /// Before the others; for operators.
+    High,
 }
 
 /// Where the money of an attempt is.

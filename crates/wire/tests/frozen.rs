@@ -228,6 +228,7 @@ fn view() -> RunView {
         run_id: Some(VaultRunId::from([0; 32])),
         deadline: Some(TIME),
         usage: None,
+        upstreams: Vec::new(),
         output_hash: None,
         receipt: Some(ReceiptView {
             run_id: VaultRunId::from([0; 32]),
@@ -246,6 +247,8 @@ fn view() -> RunView {
         error: None,
         error_code: None,
         waiting_for: None,
+        start_at: None,
+        priority: None,
         transaction_hashes: TransactionHashes { open: Some(TxHash::from([0; 32])), finalize: None },
         trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
         created_at: TIME,
@@ -353,6 +356,7 @@ idempotency-mismatch 422 InvalidArgument false 3
 conflict 409 Aborted true 2
 payload-too-large 413 ResourceExhausted false 1
 rate-limited 429 ResourceExhausted true 2
+intake-paused 503 Unavailable true 2
 pack-already-sealed 409 AlreadyExists false 1
 seal-mismatch 409 FailedPrecondition false 1
 statement-invalid 422 InvalidArgument false 1

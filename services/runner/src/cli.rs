@@ -21,7 +21,9 @@ use crate::operations::by_hand::Ending;
 use crate::operations::{account, prune};
 use crate::{crash, runs, sight};
 
+mod dead_letters;
 mod doctor;
+mod intake;
 mod proof;
 
 /// How long open requests and steps may take after a signal. The servers give their clients less.
@@ -33,13 +35,15 @@ Examples:
   runner serve --role gateway      answer callers only; another process works on runs
   runner migrate                   bring the schema of DATABASE_URL up to date
   runner sessions revoke G…        end every login of an account
+  runner intake pause --reason 'upgrade'   refuse new runs; runs under way go on
   runner runs list                 what the database holds, newest last
   runner runs show 0199f…          one run
   runner runs resume 0199f…        let workers take a run again that waits for an operator
   runner runs void 0199f… --reason 'module-gate is lost'
+  runner dead-letters list         runs that no worker can go on with, and what can be done
   runner doctor                    look at everything that a runner needs, and what to do about it
   runner reconcile --repair        compare Postgres with the vault's state, and repair what it proves
-  runner runs prune --older-than 90d --export old.jsonl --confirm
+  runner prune --older-than 90d --export old.jsonl --confirm
   runner events refill --since 2026-01-31T00:00:00Z
   runner events gaps --acknowledge take note of ledgers whose contract events were lost
   runner account                   compare Postgres, vault, NATS and module-gate
@@ -68,6 +72,21 @@ enum Command {
     /// Look at runs in the database of DATABASE_URL.
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// Pause new runs and resume them, in the database of DATABASE_URL: of everybody, of one agent or
+    /// of one user. It holds for every process as soon as the command has ended. Runs that were
+    /// accepted go on; `POST /runs` and retries answer 503 `INTAKE_PAUSED`.
+    #[command(subcommand, after_help = INTAKE)]
+    Intake(IntakeCommand),
+    /// Remove what ended long ago from the database of DATABASE_URL: runs with their attempts,
+    /// transactions and keys, published events, the contracts' events, comparisons and logins.
+    /// Without --confirm it only counts. Runs that are not finished, or whose escrow is open, stay,
+    /// and so do events that proofs about what is kept may need.
+    Prune(PruneArguments),
+    /// Runs that no worker can go on with: a person has to decide about their outcome, or their
+    /// escrow stays open until a retry or the deadline. Contract state is asked before anything is
+    /// done.
+    #[command(subcommand, after_help = DEAD_LETTERS)]
+    DeadLetters(DeadLettersCommand),
     /// Logins, in the database of DATABASE_URL.
     #[command(subcommand)]
     Sessions(SessionsCommand),
@@ -110,6 +129,20 @@ enum Command {
     },
 }
 
+#[derive(Debug, clap::Args)]
+struct PruneArguments {
+    /// Only what ended longer ago than this: a number with d, h, m or s. Events stay for at least 31
+    /// days.
+    #[arg(long, value_name = "AGE", value_parser = prune::parse_age)]
+    older_than: time::Duration,
+    /// Write each run as a line of JSON to this file before it goes; the file must not exist.
+    #[arg(long, value_name = "FILE")]
+    export: Option<PathBuf>,
+    /// Remove them.
+    #[arg(long)]
+    confirm: bool,
+}
+
 #[derive(Debug, Subcommand)]
 enum RunsCommand {
     /// List the newest runs as JSON.
@@ -119,20 +152,8 @@ enum RunsCommand {
         /// Its id.
         id: RunId,
     },
-    /// Remove runs that ended long ago, with their attempts, transactions, keys and published
-    /// events. Without --confirm it only counts. Runs that are not finished, or whose escrow is
-    /// open, stay.
-    Prune {
-        /// Only what ended longer ago than this: a number with d, h, m or s.
-        #[arg(long, value_name = "AGE", value_parser = prune::parse_age)]
-        older_than: time::Duration,
-        /// Write each run as a line of JSON to this file before it goes; the file must not exist.
-        #[arg(long, value_name = "FILE")]
-        export: Option<PathBuf>,
-        /// Remove them.
-        #[arg(long)]
-        confirm: bool,
-    },
+    /// The same as `runner prune`.
+    Prune(PruneArguments),
     /// Let workers take a run again that waits for an operator. The vault's state and events are
     /// asked first: a run whose escrow is proven closed, or never taken, ends at once.
     Resume {
@@ -174,6 +195,97 @@ struct ByHand {
     /// `text` or `json`; both say the same.
     #[arg(long, default_value = "text")]
     output: Output,
+}
+
+const INTAKE: &str = "\
+Examples:
+  runner intake pause --reason 'upgrade at 12:00 UTC'
+  runner intake pause --agent 7 --reason 'its module loops'
+  runner intake resume
+  runner intake list --output json";
+
+#[derive(Debug, Subcommand)]
+enum IntakeCommand {
+    /// Refuse new runs from now on.
+    Pause {
+        #[command(flatten)]
+        whose: Whose,
+        /// Why; callers who are refused are shown it.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Accept new runs again. Exit code 1: they were not paused.
+    Resume {
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// List what is paused.
+    List {
+        /// `text` or `json`; both say the same.
+        #[arg(long, default_value = "text")]
+        output: Output,
+    },
+}
+
+const DEAD_LETTERS: &str = "\
+The workers of a running engine carry out what is started. Exit codes: 0 done or started, 1 it cannot be done
+(and why), 2 nothing is known, 3 usage; of several runs, the worst.
+
+Examples:
+  runner dead-letters list
+  runner dead-letters show 0199f2d0-…
+  runner dead-letters replay --all
+  runner dead-letters discard 0199f2d0-… --reason 'the module was withdrawn'";
+
+#[derive(Debug, Subcommand)]
+enum DeadLettersCommand {
+    /// List them, the longest unchanged first: at most 500.
+    List {
+        /// `text` or `json`; both say the same.
+        #[arg(long, default_value = "text")]
+        output: Output,
+    },
+    /// Show one as JSON: the run, its attempts and transactions, what contract state proves about
+    /// it, and what can be done.
+    Show {
+        /// Its id.
+        id: RunId,
+    },
+    /// Let workers go on with them. What is proven to have ended ends; an escrow that stayed open is
+    /// settled with zero before the next attempt. Nothing is charged twice.
+    Replay {
+        /// Their ids.
+        #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "ID")]
+        ids: Vec<RunId>,
+        /// All of them.
+        #[arg(long)]
+        all: bool,
+        /// `text` or `json`; both say the same.
+        #[arg(long, default_value = "text")]
+        output: Output,
+    },
+    /// Give them up: what the vault holds of them goes back to their users, and they end.
+    Discard {
+        /// Their ids.
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<RunId>,
+        /// Why; kept with the run.
+        #[arg(long, default_value = "given up by an operator")]
+        reason: String,
+        /// `text` or `json`; both say the same.
+        #[arg(long, default_value = "text")]
+        output: Output,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Whose {
+    /// Only those of this agent.
+    #[arg(long, value_name = "ID", conflicts_with = "user")]
+    agent: Option<u32>,
+    /// Only those that this account (G… or C…) pays for.
+    #[arg(long, value_name = "ADDRESS")]
+    user: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -253,6 +365,9 @@ pub fn main() -> ExitCode {
         Command::Runs(command) => block_on(runs(command)),
         Command::Doctor { output } => block_on(doctor::run(output)),
         Command::Reconcile { repair, output } => block_on(proof::reconcile(repair, output)),
+        Command::Prune(arguments) => block_on(runs(RunsCommand::Prune(arguments))),
+        Command::DeadLetters(command) => block_on(dead_letters::run(command)),
+        Command::Intake(command) => block_on(intake::run(command)),
         Command::Sessions(SessionsCommand::Revoke { subject }) => block_on(revoke(&subject)),
         Command::Events(command) => block_on(events(command)),
         Command::Account { output } => block_on(account(output)),
@@ -445,10 +560,7 @@ async fn prune_runs(
     let before = chassis::clock::now() - older_than;
     if !confirm {
         let would = prune::count(db, before).await?;
-        println!(
-            "{} runs, {} keys and {} events would be removed; --confirm removes them",
-            would.runs, would.keys, would.events
-        );
+        println!("{would} would be removed; --confirm removes them");
         return Ok(());
     }
     let mut export: Box<dyn std::io::Write + Send> = match export {
@@ -461,7 +573,7 @@ async fn prune_runs(
         }
     };
     let done = prune::prune(db, before, &mut *export).await?;
-    println!("{} runs, {} keys and {} events were removed", done.runs, done.keys, done.events);
+    println!("{done} were removed");
     Ok(())
 }
 
@@ -522,7 +634,7 @@ async fn run_command(command: RunsCommand, url: &str) -> anyhow::Result<bool> {
             let Some(snapshot) = snapshot else { return Ok(false) };
             println!("{}", serde_json::to_string_pretty(&RunView::from(&snapshot))?);
         }
-        RunsCommand::Prune { older_than, export, confirm } => {
+        RunsCommand::Prune(PruneArguments { older_than, export, confirm }) => {
             prune_runs(&db, older_than, export.as_deref(), confirm).await?;
         }
         // Handled before: these ask the network.

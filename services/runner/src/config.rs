@@ -14,7 +14,7 @@ use crate::auth;
 use crate::auth::settings::Surroundings;
 use crate::crash;
 use crate::gateway::limits::Rates;
-use crate::model::policy::RunPolicy;
+use crate::model::policy::{Places, RunPolicy};
 
 /// A file of settings in the working folder; what the environment says goes before it.
 pub const FILE: &str = ".env.runner";
@@ -437,6 +437,10 @@ fn run_policy(env: &Env, local: bool) -> RunPolicy {
             1..=1_000,
         ),
         nats_prefix: env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX),
+        places: Places {
+            per_user: places(env, "RUNNER_MAX_RUNS_PER_USER"),
+            per_agent: places(env, "RUNNER_MAX_RUNS_PER_AGENT"),
+        },
     };
     let needed = policy.needed_secs();
     if needed >= policy.deadline_secs {
@@ -447,6 +451,11 @@ fn run_policy(env: &Env, local: bool) -> RunPolicy {
         env.mistake("RUNNER_DEADLINE_SECS", &text);
     }
     policy
+}
+
+/// How many runs may be under way at one time; 0 is no limit.
+fn places(env: &Env, name: &str) -> Option<u32> {
+    Some(env.number(name, 0, 0..=1_000_000)).filter(|most| *most > 0)
 }
 
 fn attestation_keys(env: &Env) -> Vec<VerifyingKey> {

@@ -4,6 +4,8 @@ use chassis::postgres::{self, Kind};
 use wire::problem::{Issue, ProblemBody};
 use wire::{Problem, RunId};
 
+use crate::operations::intake::RETRY_AFTER_SECS;
+
 /// What this service's functions answer.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -58,6 +60,14 @@ pub enum Error {
         /// When there will be room, in seconds.
         retry_after_secs: u64,
     },
+    /// An operator has paused the intake that the run would come by.
+    #[error("{whose} are paused: {reason}")]
+    IntakePaused {
+        /// Whose new runs are refused.
+        whose: String,
+        /// Why, in the operator's words.
+        reason: String,
+    },
     /// The caller makes more requests than it may.
     #[error("{whose} makes too many requests")]
     TooManyRequests {
@@ -82,6 +92,7 @@ impl Error {
         match self {
             Self::QueueFull { retry_after_secs, .. }
             | Self::TooManyRequests { retry_after_secs, .. } => Some(*retry_after_secs),
+            Self::IntakePaused { .. } => Some(RETRY_AFTER_SECS),
             _ => None,
         }
     }
@@ -111,6 +122,13 @@ impl Error {
                      seconds"
                 );
                 return (Problem::RateLimited, Problem::RateLimited.body(text));
+            }
+            Self::IntakePaused { whose, reason } => {
+                let text = format!(
+                    "{whose} are paused by the operator ({reason}); runs that were accepted go on; \
+                     try again later"
+                );
+                return (Problem::IntakePaused, Problem::IntakePaused.body(text));
             }
             Self::Database(error) => database(error),
             Self::Chain(error) => {

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tower_http::cors::{Any, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use wire::view::OutputsView;
+use wire::view::{OutputsView, RunPriority};
 use wire::{Problem, RunId};
 
 use crate::auth::{self, Access, Caller};
@@ -33,6 +33,7 @@ use crate::gateway::summary::About;
 use crate::gateway::timeline::{AttemptWithTransactions, TimelineView};
 use crate::gateway::view::RunView;
 use crate::model::run::Snapshot;
+use crate::sight::Followed;
 
 pub mod rules;
 pub mod create_request;
@@ -52,6 +53,7 @@ pub mod timeline;
 pub mod console;
 pub mod market;
 pub mod operator;
+pub mod orders;
 pub mod routes;
 pub mod limits;
 pub mod openapi;
@@ -81,6 +83,8 @@ pub struct Gateway {
     pub reconciliation: Reconciliation,
     /// A node that browsers may ask.
     pub browser_rpc_url: Option<String>,
+    /// Whose contracts' events are followed: what proofs rest on.
+    pub followed: Followed,
 }
 
 /// How the routes are reached.
@@ -168,6 +172,12 @@ pub fn behind_login() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(routes::check_pack))
         .routes(routes!(routes::verdicts))
         .routes(routes!(routes::reconciliation))
+        .routes(routes!(orders::pauses))
+        .routes(routes!(orders::pause))
+        .routes(routes!(orders::resume))
+        .routes(routes!(orders::dead_letter))
+        .routes(routes!(orders::replay))
+        .routes(routes!(orders::discard))
 }
 
 /// Routes for probes and for readers of refusals.
@@ -215,6 +225,10 @@ async fn create(
     let key = idempotency_key(&headers)?;
     let new = create_request::read(&body, commands::draw_seed)?;
     caller.may_spend(&new.request.user)?;
+    if new.priority == Some(RunPriority::High) && !caller.sees_all() {
+        let text = "priority: only an operator may ask for `high`; send `low`, `normal` or nothing";
+        return Err(Error::refused(Problem::Forbidden, text));
+    }
     let created = gateway.commands.create(&new, caller.part_of_account(), key.as_ref()).await?;
     let status = StatusCode::from_u16(created.status).unwrap_or(StatusCode::ACCEPTED);
     let json = HeaderValue::from_static("application/json");
@@ -584,11 +598,7 @@ fn cors(origin: &str) -> anyhow::Result<CorsLayer> {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let retry_after = match &self {
-            Self::QueueFull { retry_after_secs, .. }
-            | Self::TooManyRequests { retry_after_secs, .. } => Some(*retry_after_secs),
-            _ => None,
-        };
+        let retry_after = self.retry_after();
         let (problem, body) = self.problem();
         let status = StatusCode::from_u16(problem.row().status);
         let mut answer =

@@ -15,11 +15,12 @@ use crate::chain::store::calls::Verdict;
 use crate::chain::transaction::{Kind, Transaction};
 use crate::gateway::store::Load;
 use crate::model::state::Status;
+use crate::operations::intake::PauseView;
 use crate::operations::watch::Waiting;
 use crate::sight::Place;
 
-/// `lumio.runner.runs` (runs): unfinished runs by `state`: `queued`, `running`, `stuck`, `overdue`,
-/// `escrow_open`. A run may be counted in several.
+/// `lumio.runner.runs` (runs): unfinished runs by `state`: `queued`, `scheduled`, `limited`,
+/// `running`, `stuck`, `overdue`, `escrow_open`. A run may be counted in several.
 fn runs() -> &'static Gauge<u64> {
     static GAUGE: LazyLock<Gauge<u64>> = LazyLock::new(|| {
         meter()
@@ -48,6 +49,8 @@ fn oldest_age() -> &'static Gauge<f64> {
 pub fn record(load: &Load) {
     let states = [
         ("queued", load.queued),
+        ("scheduled", load.scheduled),
+        ("limited", load.limited),
         ("running", load.running),
         ("stuck", load.stuck),
         ("overdue", load.overdue),
@@ -59,6 +62,28 @@ pub fn record(load: &Load) {
     }
     let age = load.oldest_at.map(|at| (chassis::clock::now() - at).as_seconds_f64().max(0.0));
     oldest_age().record(age.unwrap_or_default(), &[]);
+}
+
+/// `lumio.runner.intake.pauses` (pauses): what an operator has paused, by `scope`: `all`, `agent`,
+/// `user`.
+fn intake_pauses() -> &'static Gauge<u64> {
+    static GAUGE: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_gauge("lumio.runner.intake.pauses")
+            .with_unit("{pause}")
+            .with_description("pauses of the intake of new runs, by scope")
+            .build()
+    });
+    &GAUGE
+}
+
+/// Records what is paused.
+pub fn record_pauses(pauses: &[PauseView]) {
+    for scope in ["all", "agent", "user"] {
+        let count = pauses.iter().filter(|pause| pause.scope == scope).count();
+        let labels = [KeyValue::new("scope", scope)];
+        intake_pauses().record(u64::try_from(count).unwrap_or(u64::MAX), &labels);
+    }
 }
 
 /// `lumio.runner.shortages`: 1 for each `kind` of thing that transactions lack, else 0.

@@ -15,7 +15,7 @@ use crate::gates::Gates;
 use crate::gateway::intake::Intake;
 use crate::gateway::store::{self, Load, OVERDUE_SECS};
 use crate::metrics;
-use crate::operations::watch;
+use crate::operations::{intake as pauses, watch};
 use crate::sight::{self, Followed};
 
 const EVERY: Duration = Duration::from_secs(2);
@@ -97,6 +97,8 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
             metrics::record(&load);
             let waiting = watch::waiting(&db).await.map_err(|error| error.to_string())?;
             metrics::record_waiting(&waiting);
+            let pauses = pauses::list(&db).await.map_err(|error| error.to_string())?;
+            metrics::record_pauses(&pauses);
             if let Some(met) = &met {
                 metrics::record_shortages(met);
             }
@@ -198,6 +200,8 @@ mod tests {
     fn work_that_nobody_takes_is_noticed_and_a_long_queue_is_not() {
         let load = |overdue, held| Load {
             queued: overdue,
+            scheduled: 0,
+            limited: 0,
             running: 0,
             stuck: 0,
             escrows_open: 0,

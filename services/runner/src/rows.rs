@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
+use wire::view::RunPriority;
 use wire::{Digest, RunId};
 
 use crate::model::run::{Attempt, Escrow, Request, Run, Snapshot};
@@ -14,7 +15,7 @@ use crate::model::settlement::Failure;
 macro_rules! attempt_columns {
     () => {
         "a.nonce, a.terms, a.vault_run_id, a.manifest_hash, a.escrow, a.execute_started_at, \
-            a.seal, a.settlement, a.usage, a.receipt, a.error_code, a.error, \
+            a.seal, a.settlement, a.usage, a.upstreams, a.receipt, a.error_code, a.error, \
             (SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
                 JOIN chain_transactions t ON t.id = m.transaction_id WHERE c.run_id = a.run_id \
                 AND c.attempt = a.number AND c.kind = 'open' \
@@ -40,7 +41,7 @@ macro_rules! snapshot_query {
             "SELECT r.id, r.subject, r.user_account, r.agent_id, r.rate_version, r.budgets, \
                 r.workflow_id, r.label, r.metadata::text AS metadata, r.input_digest, r.seed, \
                 r.status, r.phase, r.attempt, r.cancel_requested, r.retry_requested, \
-                r.operator_reason, r.failures, r.waiting_for, \
+                r.operator_reason, r.failures, r.waiting_for, r.start_at, r.priority, \
                 r.traceparent, r.created_at, r.updated_at, ",
             crate::rows::attempt_columns!(),
             " FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt"
@@ -73,6 +74,8 @@ fn run(row: &PgRow) -> sqlx::Result<Run> {
         operator_reason: row.try_get("operator_reason")?,
         failures: small(row, "failures")?,
         waiting_for: row.try_get("waiting_for")?,
+        start_at: row.try_get("start_at")?,
+        priority: priority(row)?,
         traceparent: row.try_get("traceparent")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
@@ -107,6 +110,7 @@ pub fn attempt(row: &PgRow) -> sqlx::Result<Attempt> {
         seal: json(row, "seal")?,
         settlement: json(row, "settlement")?,
         usage: json(row, "usage")?,
+        upstreams: json(row, "upstreams")?.unwrap_or_default(),
         receipt: json(row, "receipt")?,
         failure: failure(row)?,
     })
@@ -116,6 +120,11 @@ fn failure(row: &PgRow) -> sqlx::Result<Option<Failure>> {
     let code = row.try_get::<Option<String>, _>("error_code")?;
     let reason = row.try_get::<Option<String>, _>("error")?;
     Ok(code.map(|code| Failure { code, reason: reason.unwrap_or_default() }))
+}
+
+fn priority(row: &PgRow) -> sqlx::Result<Option<RunPriority>> {
+    let name = row.try_get::<Option<&str>, _>("priority")?;
+    name.map(|name| name.parse().map_err(|error| wrong("priority", error))).transpose()
 }
 
 fn escrow(row: &PgRow) -> sqlx::Result<Escrow> {

@@ -135,6 +135,16 @@ pub(super) const fn row(problem: Problem) -> Row {
             title: "Too many requests",
             action: "Wait as long as the answer says, then try again.",
         },
+        Problem::IntakePaused => Row {
+            slug: "intake-paused",
+            status: 503,
+            code: Code::Unavailable,
+            retryable: true,
+            exit: 2,
+            title: "New runs are paused",
+            action: "Wait until the operator resumes the intake, then send the same request again; \
+                runs that were accepted before go on.",
+        },
         Problem::PackAlreadySealed => Row {
             slug: "pack-already-sealed",
             status: 409,

@@ -16,15 +16,18 @@ use crate::operations::reconcile::{Reconciler, Reconciliation};
 use crate::sight::Followed;
 
 /// What these commands need.
-struct Place {
-    db: sqlx::PgPool,
+pub(super) struct Place {
+    /// Where runs are kept.
+    pub(super) db: sqlx::PgPool,
     rpc: stellar::Rpc,
     followed: Followed,
-    nats_prefix: String,
+    /// First token of subjects.
+    pub(super) nats_prefix: String,
 }
 
 impl Place {
-    async fn open() -> Result<Self, ExitCode> {
+    /// Reaches database and node as the settings name them.
+    pub(super) async fn open() -> Result<Self, ExitCode> {
         let config = Config::load(None).map_err(|error| refused(&error.into(), 3))?;
         let opened = async {
             let db = postgres::connect(&config.database_url).await?;
@@ -37,7 +40,8 @@ impl Place {
         Ok(Self { db, rpc, followed, nats_prefix: config.policy.nats_prefix })
     }
 
-    fn evidence(&self) -> Evidence<'_> {
+    /// What proofs are read from.
+    pub(super) fn evidence(&self) -> Evidence<'_> {
         Evidence { db: &self.db, rpc: &self.rpc, followed: &self.followed }
     }
 }
@@ -112,7 +116,7 @@ pub(super) async fn resume(id: RunId, output: Output) -> ExitCode {
     };
     let resumed = by_hand::resume(&place.evidence(), &place.nats_prefix, id).await;
     match resumed {
-        Ok(outcome) => say(id, &outcome, output),
+        Ok(outcome) => ExitCode::from(say(id, &outcome, output)),
         Err(error) => unknown(&error.into()),
     }
 }
@@ -135,21 +139,20 @@ pub(super) async fn end(
         Err(error) => return unknown(&error.into()),
     };
     if !matches!(outcome, Outcome::Started(_)) {
-        return say(id, &outcome, output);
+        return ExitCode::from(say(id, &outcome, output));
     }
-    match by_hand::ended(&place.db, id, Duration::from_secs(wait_secs)).await {
-        Ok(true) => say(id, &Outcome::Ended("it has ended".to_owned()), output),
-        Ok(false) => {
-            let text = format!(
-                "it has not ended after {wait_secs} s; workers go on with it: is an engine running?"
-            );
-            say(id, &Outcome::Unknown(text), output)
-        }
-        Err(error) => unknown(&error.into()),
-    }
+    let outcome = match by_hand::ended(&place.db, id, Duration::from_secs(wait_secs)).await {
+        Ok(true) => Outcome::Ended("it has ended".to_owned()),
+        Ok(false) => Outcome::Unknown(format!(
+            "it has not ended after {wait_secs} s; workers go on with it: is an engine running?"
+        )),
+        Err(error) => return unknown(&error.into()),
+    };
+    ExitCode::from(say(id, &outcome, output))
 }
 
-fn say(id: RunId, outcome: &Outcome, output: Output) -> ExitCode {
+/// Prints what came of an order; its exit code.
+pub(super) fn say(id: RunId, outcome: &Outcome, output: Output) -> u8 {
     let (name, text, code) = match outcome {
         Outcome::Started(text) => ("started", text, 0),
         Outcome::Ended(text) => ("ended", text, 0),
@@ -159,16 +162,19 @@ fn say(id: RunId, outcome: &Outcome, output: Output) -> ExitCode {
     match output {
         Output::Json => {
             let body = json!({ "run": id, "outcome": name, "text": text });
-            if let Err(code) = print_json(&body) {
-                return code;
+            if print_json(&body).is_err() {
+                return 1;
             }
         }
-        Output::Text if code == 0 => println!("run {id}: {text}"),
-        Output::Text => return refused(&anyhow::anyhow!("run {id}: {text}"), code),
+        Output::Text if code == 0 => println!("run {id}: {}", plain(text)),
+        Output::Text => {
+            refused(&anyhow::anyhow!("run {id}: {}", plain(text)), code);
+        }
     }
-    ExitCode::from(code)
+    code
 }
 
-fn unknown(error: &anyhow::Error) -> ExitCode {
+/// Says that nothing is known, and why.
+pub(super) fn unknown(error: &anyhow::Error) -> ExitCode {
     refused(&anyhow::anyhow!("nothing is known; try again: {error:#}"), 2)
 }

@@ -15,6 +15,7 @@ use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::CANCELLED;
 use crate::model::settlement::Failure;
 use crate::model::state::{Phase, Status};
+use crate::operations::intake;
 use crate::runs::signal::WorkSignal;
 use crate::runs::wakeups::wake_workers;
 use crate::runs::{self, event};
@@ -85,11 +86,15 @@ impl RunCommands {
         {
             return Ok(replayed);
         }
-        // After the replay: an accepted request is answered again however long the queue is.
-        self.intake.check()?;
+        // After the replay: an accepted request is answered again however long the queue is, and
+        // while the intake is paused.
+        let now = chassis::clock::now();
+        let is_scheduled = new.is_scheduled(now)?;
+        self.intake.check(is_scheduled)?;
+        intake::check(&mut tx, &new.request.user, new.request.agent_id).await?;
         let id = RunId::from(chassis::clock::new_uuid());
         // The nonce follows from the id and the attempt, so that it is known without being stored.
-        let (now, nonce) = (chassis::clock::now(), stellar::ids::nonce(id.as_uuid(), 1));
+        let nonce = stellar::ids::nonce(id.as_uuid(), 1);
         let traceparent = chassis::telemetry::traceparent();
         store::insert(&mut tx, id, new, subject, nonce, &traceparent, now).await?;
         event::publish(&mut tx, &self.nats_prefix, id, now).await?;
@@ -102,7 +107,7 @@ impl RunCommands {
             store::keep_answer(&mut tx, (user, key), &answered, now).await?;
         }
         tx.commit().await?;
-        self.intake.accepted();
+        self.intake.accepted(is_scheduled);
         self.work_signal.notify_all();
         tracing::info!(run.id = %id, "run {id} is queued");
         Ok(Created { id, body, status: 202, replayed: false })
@@ -128,6 +133,11 @@ impl RunCommands {
         store::lock(&mut tx, id).await?;
         let snapshot = load(&mut tx, id).await?;
         let now = chassis::clock::now();
+        if snapshot.run.status == Status::Failed {
+            // Another attempt is a new opening, which a pause is there to stop.
+            intake::check(&mut tx, &snapshot.run.request.user, snapshot.run.request.agent_id)
+                .await?;
+        }
         match (snapshot.run.status, snapshot.run.phase) {
             (Status::Failed, Phase::Done) => {
                 let number = snapshot.run.attempt + 1;

@@ -12,9 +12,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use stellar::Address;
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime, UtcOffset};
 use wire::json::exact::{self, Flaw};
 use wire::problem::Issue;
 use wire::statement::MAX_SEED;
+use wire::view::RunPriority;
 use wire::{Digest, Problem, Usage};
 
 use crate::error::{Error, Result};
@@ -26,6 +29,8 @@ pub const MAX_INPUT_BYTES: usize = 1024 * 1024;
 pub const MAX_BODY_BYTES: usize = MAX_INPUT_BYTES + 64 * 1024;
 /// The most bytes of `metadata`, as JSON.
 const MAX_METADATA_BYTES: usize = 16 * 1024;
+/// How far from now a run may start at most.
+const MAX_START_DELAY: Duration = Duration::days(30);
 /// The most bytes of `workflowId` and `label`: what the gates take as well.
 const MAX_NAME_BYTES: usize = 256;
 /// What a run works on when its caller named nothing: the gates and the facts view need a name.
@@ -38,9 +43,35 @@ pub struct NewRun {
     pub request: Request,
     /// The input: canonical JSON.
     pub input: Vec<u8>,
+    /// It does not start before.
+    pub start_at: Option<OffsetDateTime>,
+    /// How urgent it is, if its caller said so.
+    pub priority: Option<RunPriority>,
     /// Digest of all that was asked for, which does not depend on the way in, on white space or on
     /// the order of members, but on the text of every number (R5).
     pub fingerprint: Digest,
+}
+
+impl NewRun {
+    /// Whether its start lies in the future. One in the past is no reason to refuse it: it starts
+    /// at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::InvalidRequest`] for a start that is too far away.
+    pub fn is_scheduled(&self, now: OffsetDateTime) -> Result<bool> {
+        let Some(start_at) = self.start_at.filter(|start_at| *start_at > now) else {
+            return Ok(false);
+        };
+        if start_at - now <= MAX_START_DELAY {
+            return Ok(true);
+        }
+        let days = MAX_START_DELAY.whole_days();
+        let text = format!("expected a time at most {days} days from now");
+        let issues = vec![Issue::new(vec!["startAt".to_owned()], text)];
+        let (problem, detail) = (Problem::InvalidRequest, "Invalid payload".to_owned());
+        Err(Error::Refused { problem, detail, issues })
+    }
 }
 
 /// Reads a request from the body of `POST /runs`. `draw` gives the seed if the caller named none.
@@ -58,6 +89,7 @@ pub fn read(body: &[u8], draw: impl FnOnce() -> u64) -> Result<NewRun> {
     let metadata = form.metadata();
     let input = form.input();
     let seed = form.number("seed", MAX_SEED);
+    let (start_at, priority) = (form.start_at(), form.priority());
     let others = form.others();
     form.finish()?;
 
@@ -75,7 +107,7 @@ pub fn read(body: &[u8], draw: impl FnOnce() -> u64) -> Result<NewRun> {
     let spelled = metadata.map(|(_, spelled)| spelled);
     let fingerprint = fingerprint(&request, seed, spelled.as_deref(), &others)?;
     request.seed = seed.unwrap_or_else(draw);
-    Ok(NewRun { request, input, fingerprint })
+    Ok(NewRun { request, input, start_at, priority, fingerprint })
 }
 
 /// The body of `POST /runs`, as its document describes it. It is read by [`read`], which refuses
@@ -109,6 +141,12 @@ pub struct RunRequest {
     /// Drawn if absent.
     #[schema(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
     seed: Option<u64>,
+    /// It does not start before this time (RFC 3339), at most 30 days from now; at once if absent.
+    #[schema(format = DateTime)]
+    start_at: Option<String>,
+    /// How urgent it is among those that wait: five minutes before or after `normal`. `high` is for
+    /// operators.
+    priority: Option<RunPriority>,
 }
 
 /// Budgets; a meter that is absent is zero.
@@ -218,6 +256,10 @@ struct Validator<'a> {
 }
 
 /// The members that mean something here.
+///
+/// `startAt` and `priority` are not among them, although they are read: what is not known here goes
+/// into the fingerprint as it is spelled, so that a request without them keeps the fingerprint that
+/// it had before they were there.
 const KNOWN: [&str; 9] = [
     "user",
     "agentId",
@@ -347,6 +389,27 @@ impl<'a> Validator<'a> {
             }
         }
         usage
+    }
+
+    fn start_at(&mut self) -> Option<OffsetDateTime> {
+        let value = self.member("startAt")?;
+        let text = value.as_str().unwrap_or_default();
+        let read = OffsetDateTime::parse(text, &Rfc3339).ok();
+        // Postgres keeps no years beyond these, and nobody means one.
+        let read = read.filter(|at| (1970..10_000).contains(&at.to_offset(UtcOffset::UTC).year()));
+        if read.is_none() {
+            self.issue(&["startAt"], "expected a time such as 2026-01-31T00:00:00Z (RFC 3339)");
+        }
+        read
+    }
+
+    fn priority(&mut self) -> Option<RunPriority> {
+        let value = self.member("priority")?;
+        let read = value.as_str().and_then(|text| text.parse().ok());
+        if read.is_none() {
+            self.issue(&["priority"], "expected `low`, `normal` or `high`");
+        }
+        read
     }
 
     fn name(&mut self, name: &str) -> Option<String> {
@@ -571,6 +634,27 @@ mod tests {
         assert_ne!(plain, of(r#","metadata":{"a":1,"b":2},"theirs":1"#));
         let seeds = |seed: u64| read(with("").as_bytes(), || seed).unwrap().fingerprint;
         assert_eq!(seeds(1), seeds(2), "a seed that is drawn is not asked for");
+    }
+
+    #[test]
+    fn a_start_and_a_priority_are_read_and_are_part_of_what_was_asked_for() {
+        let of = |members: &str| read(with(members).as_bytes(), || 0).unwrap();
+        let now = time::macros::datetime!(2026-01-02 03:04:05 UTC);
+        let plain = of("");
+        assert_eq!((plain.start_at, plain.priority), (None, None));
+        assert!(!plain.is_scheduled(now).unwrap());
+        let at = |secs: i64| (now + Duration::seconds(secs)).format(&Rfc3339).unwrap();
+        let starting = |secs: i64| of(&format!(r#","startAt":"{}","priority":"low""#, at(secs)));
+        assert_eq!(starting(60).priority, Some(RunPriority::Low));
+        assert!(starting(60).is_scheduled(now).unwrap());
+        assert!(!starting(-60).is_scheduled(now).unwrap(), "the past is now");
+        assert!(starting(31 * 86_400).is_scheduled(now).is_err());
+        assert_ne!(plain.fingerprint, starting(60).fingerprint);
+        for wrong in [r#""tomorrow""#, "7", r#""""#, r#""-9999-01-01T00:00:00Z""#, "{}"] {
+            assert_eq!(pointers(&with(&format!(r#","startAt":{wrong}"#))), ["/startAt"], "{wrong}");
+        }
+        assert_eq!(pointers(&with(r#","priority":"urgent""#)), ["/priority"]);
+        assert_eq!(pointers(&with(r#","priority":1"#)), ["/priority"]);
     }
 
     proptest! {

@@ -16,6 +16,8 @@ const TRANSACTIONS: u64 = 2;
 const LEAST: u64 = 16;
 /// The longest time that a caller is asked to wait, in seconds.
 const LONGEST_WAIT: u64 = 600;
+/// Most runs whose start lies in the future, whatever the deadlines allow: they are rows only.
+const MOST_SCHEDULED: u64 = 10_000;
 
 /// The intake of one gateway. Copies share it.
 #[derive(Debug, Clone)]
@@ -28,6 +30,7 @@ struct Counters {
     deadline_ms: u64,
     /// Runs that wait, as counted last, and those that were accepted since.
     waiting: AtomicU64,
+    scheduled: AtomicU64,
     transaction_ms: AtomicU64,
 }
 
@@ -38,6 +41,7 @@ impl Intake {
             most,
             deadline_ms: deadline_secs.saturating_mul(1_000),
             waiting: AtomicU64::new(0),
+            scheduled: AtomicU64::new(0),
             transaction_ms: AtomicU64::new(ASSUMED_MS),
         }))
     }
@@ -46,17 +50,27 @@ impl Intake {
     pub fn observe(&self, load: &Load, transaction_ms: Option<i64>) {
         let waiting = u64::try_from(load.queued).unwrap_or_default();
         self.0.waiting.store(waiting, Ordering::Relaxed);
+        let scheduled = u64::try_from(load.scheduled).unwrap_or_default();
+        self.0.scheduled.store(scheduled, Ordering::Relaxed);
         if let Some(measured) = transaction_ms.and_then(|ms| u64::try_from(ms).ok()) {
             self.0.transaction_ms.store(measured.max(1), Ordering::Relaxed);
         }
     }
 
-    /// Whether another run may wait.
+    /// Whether another run may wait; one that is `scheduled` waits apart from those that could be
+    /// opened now.
     ///
     /// # Errors
     ///
     /// [`Error::QueueFull`], with the time after which there will be room.
-    pub fn check(&self) -> Result<()> {
+    pub fn check(&self, scheduled: bool) -> Result<()> {
+        if scheduled {
+            let waiting = self.0.scheduled.load(Ordering::Relaxed);
+            if waiting < MOST_SCHEDULED {
+                return Ok(());
+            }
+            return Err(Error::QueueFull { waiting, retry_after_secs: LONGEST_WAIT });
+        }
         let waiting = self.0.waiting.load(Ordering::Relaxed);
         let run_ms = self.run_ms();
         // Each run waits for those before it; the last one has to be served before its deadline
@@ -71,8 +85,9 @@ impl Intake {
     }
 
     /// Counts a run that was accepted, until the runs are counted again.
-    pub fn accepted(&self) {
-        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+    pub fn accepted(&self, scheduled: bool) {
+        let counter = if scheduled { &self.0.scheduled } else { &self.0.waiting };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     fn run_ms(&self) -> u64 {
@@ -87,6 +102,8 @@ mod tests {
     fn load(queued: i64) -> Load {
         Load {
             queued,
+            scheduled: 0,
+            limited: 0,
             running: 0,
             stuck: 0,
             escrows_open: 0,
@@ -101,23 +118,34 @@ mod tests {
     fn no_more_runs_wait_than_their_deadline_allows() {
         let intake = Intake::new(None, 3_600);
         intake.observe(&load(359), None);
-        assert!(intake.check().is_ok(), "360 runs of 10 seconds fit an hour");
-        intake.accepted();
-        let Err(Error::QueueFull { waiting: 360, retry_after_secs }) = intake.check() else {
+        assert!(intake.check(false).is_ok(), "360 runs of 10 seconds fit an hour");
+        intake.accepted(false);
+        let Err(Error::QueueFull { waiting: 360, retry_after_secs }) = intake.check(false) else {
             panic!("accepted")
         };
         assert_eq!(retry_after_secs, 10);
         // A faster network takes more.
         intake.observe(&load(360), Some(500));
-        assert!(intake.check().is_ok());
+        assert!(intake.check(false).is_ok());
     }
 
     #[test]
     fn the_operator_may_set_the_number() {
         let intake = Intake::new(Some(2), 3_600);
         intake.observe(&load(1), None);
-        assert!(intake.check().is_ok());
+        assert!(intake.check(false).is_ok());
         intake.observe(&load(2), None);
-        assert!(intake.check().is_err());
+        assert!(intake.check(false).is_err());
+    }
+
+    #[test]
+    fn runs_of_the_future_wait_apart() {
+        let intake = Intake::new(Some(1), 3_600);
+        intake.observe(&load(1), None);
+        assert!(intake.check(false).is_err());
+        assert!(intake.check(true).is_ok());
+        intake.observe(&Load { scheduled: 10_000, ..load(0) }, None);
+        assert!(intake.check(true).is_err());
+        assert!(intake.check(false).is_ok());
     }
 }

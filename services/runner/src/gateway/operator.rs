@@ -23,6 +23,7 @@ use crate::gateway::store::{self, Load};
 use crate::model::settlement::Seal;
 use crate::model::terms::Terms;
 use crate::operations::account::{self, Finding, Place, Sources};
+use crate::operations::intake::{self, PauseView};
 use crate::rows;
 use crate::runs::verdict;
 
@@ -52,6 +53,8 @@ pub struct RowsQuery {
 pub struct QueueView {
     /// Counts.
     pub summary: LoadView,
+    /// What new runs are paused.
+    pub pauses: Vec<PauseView>,
     /// Unfinished runs, in the order in which workers take them.
     pub runs: Vec<WorkView>,
 }
@@ -60,8 +63,12 @@ pub struct QueueView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadView {
-    /// Runs that wait for a worker to open them.
+    /// Runs that wait for a worker to open them, now.
     pub queued: i64,
+    /// Runs whose start lies in the future.
+    pub scheduled: i64,
+    /// Of the queued runs, those that wait for a place of their user or their agent.
+    pub limited: i64,
     /// Runs that are being worked on.
     pub running: i64,
     /// Runs that need a person, or wait for their deadline.
@@ -225,12 +232,12 @@ pub async fn queue(db: &PgPool, query: &RowsQuery) -> Result<QueueView> {
                a.escrow, r.operator_reason, a.error_code, a.error, r.waiting_for, r.wake_at,
                r.lease_owner, r.lease_until, r.created_at, r.updated_at
            FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt
-           WHERE r.phase <> 'done' ORDER BY r.rank, r.wake_at LIMIT $1"#,
+           WHERE r.phase <> 'done' ORDER BY r.rank, r.turn_at LIMIT $1"#,
         i64::from(limit),
     );
     let rows = rows.fetch_all(db).await?;
     let runs = rows.into_iter().map(WorkRow::view).collect::<Result<_>>()?;
-    Ok(QueueView { summary, runs })
+    Ok(QueueView { summary, pauses: intake::list(db).await?, runs })
 }
 
 /// Runs that no worker can go on with: a person has to decide, or their escrow waits for a retry or
@@ -457,6 +464,8 @@ fn load_view(load: &Load) -> LoadView {
     let age = load.oldest_at.map(|at| (chassis::clock::now() - at).whole_milliseconds().max(0));
     LoadView {
         queued: load.queued,
+        scheduled: load.scheduled,
+        limited: load.limited,
         running: load.running,
         stuck: load.stuck,
         overdue: load.overdue,

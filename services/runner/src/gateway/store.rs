@@ -3,6 +3,7 @@
 use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
+use wire::view::RunPriority;
 use wire::{Digest, RunId};
 
 use crate::chain::store::calls;
@@ -82,15 +83,19 @@ impl EventRow {
 /// How much there is to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// Runs that wait for a worker to open them.
+    /// Runs that wait for a worker to open them, now.
     pub queued: i64,
+    /// Runs whose start lies in the future.
+    pub scheduled: i64,
+    /// Of the queued runs, those that wait for a place of their user or their agent.
+    pub limited: i64,
     /// Runs that are being worked on.
     pub running: i64,
     /// Runs that need a person, or wait for their deadline.
     pub stuck: i64,
     /// Runs whose escrow is open.
     pub escrows_open: i64,
-    /// When the run that has waited longest was asked for.
+    /// Since when the run that has waited longest could have been opened.
     pub oldest_at: Option<OffsetDateTime>,
     /// Runs that any worker could have taken for [`OVERDUE_SECS`], and none has.
     pub overdue: i64,
@@ -104,7 +109,7 @@ pub struct Load {
 pub async fn insert(
     conn: &mut PgConnection,
     id: RunId,
-    NewRun { request, input, .. }: &NewRun,
+    NewRun { request, input, start_at, priority, .. }: &NewRun,
     subject: Option<&str>,
     nonce: Digest,
     traceparent: &str,
@@ -115,9 +120,10 @@ pub async fn insert(
     let made = sqlx::query!(
         "INSERT INTO runs (id, user_account, agent_id, rate_version, budgets, workflow_id, label,
             metadata, input, input_digest, seed, status, phase, attempt, traceparent, created_at,
-            updated_at, subject)
+            updated_at, subject, start_at, priority, wake_at, turn_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, 'pending', 'queued', 1,
-            $12, $13, $13, $14)",
+            $12, $13, $13, $14, $15::timestamptz, $16, greatest(now(), $15),
+            greatest(now(), $15) - $17::bigint * interval '1 second')",
         id.as_uuid(),
         request.user,
         i64::from(request.agent_id),
@@ -134,6 +140,9 @@ pub async fn insert(
         traceparent,
         now,
         subject,
+        *start_at,
+        priority.map(|priority| priority.to_string()),
+        head_start(*priority),
     );
     made.execute(&mut *conn).await?;
     let made = sqlx::query!(
@@ -145,6 +154,18 @@ pub async fn insert(
     made.execute(&mut *conn).await?;
     // The engine may be another process: it hears of the run when this transaction commits.
     wake_workers(conn).await
+}
+
+/// By how many seconds a run's turn comes before that of a normal one that was asked for at the
+/// same time. It is all that a priority does: what has waited longer than that goes first.
+fn head_start(priority: Option<RunPriority>) -> i64 {
+    /// Five minutes.
+    const HEAD_START_SECS: i64 = 300;
+    match priority.unwrap_or_default() {
+        RunPriority::Low => -HEAD_START_SECS,
+        RunPriority::Normal => 0,
+        RunPriority::High => HEAD_START_SECS,
+    }
 }
 
 /// Locks a user's idempotency key until the transaction ends. `false` if another request holds it.
@@ -280,7 +301,7 @@ pub async fn requeue(conn: &mut PgConnection, id: RunId, now: OffsetDateTime) ->
     // The token grows: a worker that still believes to hold the run can write nothing (R1).
     let done = sqlx::query!(
         "UPDATE runs SET phase = 'queued', status = 'pending', lease_token = lease_token + 1,
-            failures = 0, waiting_for = NULL, wake_at = now(),
+            failures = 0, waiting_for = NULL, wake_at = now(), turn_at = now(),
             updated_at = $2
          WHERE id = $1 AND phase = 'done' AND status = 'failed'",
         id.as_uuid(),
@@ -360,6 +381,8 @@ pub async fn load(db: &PgPool) -> Result<Load> {
     let row = sqlx::query(LOAD).bind(OVERDUE_SECS).fetch_one(db).await?;
     Ok(Load {
         queued: row.try_get("queued")?,
+        scheduled: row.try_get("scheduled")?,
+        limited: row.try_get("limited")?,
         running: row.try_get("running")?,
         stuck: row.try_get("stuck")?,
         escrows_open: row.try_get("escrows_open")?,
@@ -390,14 +413,21 @@ pub const OVERDUE_SECS: i64 = 45;
 
 /// The statement of [`load`].
 pub const LOAD: &str = "SELECT \
-            count(*) FILTER (WHERE r.status = 'pending') AS queued, \
+            count(*) FILTER (WHERE r.status = 'pending' \
+                AND coalesce(r.start_at, r.created_at) <= now()) AS queued, \
+            count(*) FILTER (WHERE r.status = 'pending' AND r.start_at > now()) AS scheduled, \
+            count(*) FILTER (WHERE r.phase = 'queued' AND r.admitted_at IS NULL \
+                AND r.waiting_for IS NOT NULL) AS limited, \
             count(*) FILTER (WHERE r.status IN ('opening', 'running', 'finalizing') \
                 AND r.operator_reason IS NULL) AS running, \
             count(*) FILTER (WHERE r.operator_reason IS NOT NULL \
                 OR r.phase IN ('escrow_open', 'reclaiming')) AS stuck, \
             count(*) FILTER (WHERE a.escrow = 'open') AS escrows_open, \
-            min(r.created_at) FILTER (WHERE r.status = 'pending') AS oldest_at, \
+            min(greatest(r.created_at, r.start_at)) FILTER (WHERE r.status = 'pending' \
+                AND coalesce(r.start_at, r.created_at) <= now()) AS oldest_at, \
             count(*) FILTER (WHERE r.operator_reason IS NULL \
+                AND NOT (r.phase = 'queued' AND r.admitted_at IS NULL \
+                    AND r.waiting_for IS NOT NULL) \
                 AND r.wake_at < now() - $1 * interval '1 second' \
                 AND coalesce(r.lease_until, r.wake_at) < now() - $1 * interval '1 second') \
                 AS overdue, \

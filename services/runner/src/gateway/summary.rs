@@ -10,6 +10,7 @@ use sqlx::PgPool;
 use crate::error::Result;
 use crate::gateway::store;
 use crate::gateway::view::rfc3339;
+use crate::operations::intake::{self, PauseView};
 use crate::runs::signal::LastPoll;
 
 /// What is configured, as the outside may know it.
@@ -63,8 +64,12 @@ pub struct ConfigView {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusView {
-    /// Runs that wait to be opened.
+    /// Runs that wait to be opened, now.
     pub queue_depth: i64,
+    /// Runs whose start lies in the future.
+    pub scheduled: i64,
+    /// Of those that wait to be opened, those for which their user or their agent has no place.
+    pub limited: i64,
     /// Runs that are being worked on.
     pub running: i64,
     /// Runs that need a person, or wait for their deadline.
@@ -82,6 +87,12 @@ pub struct StatusView {
     /// When a worker of this process last looked for work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_tick_at: Option<String>,
+    /// Whether new runs of everybody are paused.
+    pub intake_paused: bool,
+    /// What an operator has paused. Pauses of single users, and who made a pause, are only for those
+    /// who see every run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<PauseView>,
 }
 
 /// What `GET /health` answers.
@@ -136,8 +147,15 @@ fn config(about: &About) -> ConfigView {
 async fn status(about: &About, db: &PgPool, all: bool) -> Result<StatusView> {
     let load = store::load(db).await?;
     let age = load.oldest_at.map(|at| (chassis::clock::now() - at).whole_milliseconds().max(0));
+    let mut pauses = intake::list(db).await?;
+    if !all {
+        pauses.retain(|pause| pause.scope != "user");
+        pauses.iter_mut().for_each(|pause| pause.paused_by = None);
+    }
     Ok(StatusView {
         queue_depth: load.queued,
+        scheduled: load.scheduled,
+        limited: load.limited,
         running: load.running,
         stuck: load.stuck,
         escrows_open: load.escrows_open,
@@ -145,5 +163,7 @@ async fn status(about: &About, db: &PgPool, all: bool) -> Result<StatusView> {
         oldest_age_ms: age.and_then(|age| i64::try_from(age).ok()),
         active_run_id: load.active.filter(|_| all).map(|id| id.to_string()),
         last_tick_at: about.last_poll.last().map(rfc3339),
+        intake_paused: pauses.iter().any(|pause| pause.scope == "all"),
+        pauses,
     })
 }

@@ -38,12 +38,15 @@ impl From<&Snapshot> for RunView {
             run_id: attempt.vault_run_id.map(vault_run_id),
             deadline: deadline(attempt),
             usage: attempt.usage.map(Meters::from),
+            upstreams: attempt.upstreams.clone(),
             output_hash: attempt.receipt.as_ref().map(|receipt| receipt.output_hash),
             receipt: attempt.receipt.clone(),
             pack: pack(attempt),
             error,
             error_code,
-            waiting_for: run.waiting_for.clone(),
+            waiting_for: run.waiting_for.clone().or_else(|| waits_for_start(run)),
+            start_at: run.start_at,
+            priority: run.priority,
             transaction_hashes: TransactionHashes {
                 open: snapshot.open_transaction.map(transaction),
                 finalize: snapshot.closing_transaction.map(transaction),
@@ -70,6 +73,7 @@ pub fn attempt_view(run: &Run, past: &PastAttempt) -> AttemptView {
         run_id: attempt.vault_run_id.map(vault_run_id),
         deadline: deadline(attempt),
         usage: attempt.usage.map(Meters::from),
+        upstreams: attempt.upstreams.clone(),
         receipt: attempt.receipt.clone(),
         pack: pack(attempt),
         error,
@@ -127,6 +131,12 @@ fn error_of(run: &Run, attempt: &Attempt) -> (Option<String>, Option<String>) {
         (None, Some(failure)) => (Some(failure.code.clone()), Some(failure.reason.clone())),
         (None, None) => (None, None),
     }
+}
+
+/// In words, that the run's start is still to come.
+fn waits_for_start(run: &Run) -> Option<String> {
+    let start_at = run.start_at.filter(|_| run.phase == Phase::Queued)?;
+    (start_at > chassis::clock::now()).then(|| format!("its start at {}", rfc3339(start_at)))
 }
 
 fn pack(attempt: &Attempt) -> Option<PackView> {

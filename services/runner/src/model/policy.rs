@@ -27,6 +27,34 @@ pub struct RunPolicy {
     pub batch_most: usize,
     /// First token of subjects.
     pub nats_prefix: String,
+    /// How many runs may be under way at one time.
+    pub places: Places,
+}
+
+/// How many runs may be under way at one time. What is above waits in the queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Of one user.
+    pub per_user: Option<u32>,
+    /// Of one agent.
+    pub per_agent: Option<u32>,
+}
+
+impl Places {
+    /// Whether there is any limit.
+    pub const fn is_limited(self) -> bool {
+        self.per_user.is_some() || self.per_agent.is_some()
+    }
+
+    /// The limit of one user, as statements have it.
+    pub fn of_user(self) -> Option<i64> {
+        self.per_user.map(i64::from)
+    }
+
+    /// The limit of one agent, as statements have it.
+    pub fn of_agent(self) -> Option<i64> {
+        self.per_agent.map(i64::from)
+    }
 }
 
 impl RunPolicy {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use wire::view::{RunPriority, UpstreamView};
 use wire::{Digest, RunId, Usage};
 
 use crate::error::{Error, Result};
@@ -60,6 +61,10 @@ pub struct Run {
     pub failures: u32,
     /// What it waits for, in words.
     pub waiting_for: Option<String>,
+    /// It does not start before.
+    pub start_at: Option<OffsetDateTime>,
+    /// How urgent it is, if its caller said so.
+    pub priority: Option<RunPriority>,
     /// The W3C trace context it was asked for under; every worker continues it.
     pub traceparent: String,
     /// When it was asked for.
@@ -105,6 +110,8 @@ pub struct Attempt {
     pub settlement: Option<Settlement>,
     /// What was metered, once settled.
     pub usage: Option<Usage>,
+    /// What it asked of named services, once it was executed.
+    pub upstreams: Vec<UpstreamView>,
     /// What the settling transaction answered.
     pub receipt: Option<Receipt>,
     /// Why it failed.

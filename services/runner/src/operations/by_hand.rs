@@ -8,13 +8,13 @@ use tokio::time::{Instant, sleep};
 use wire::{AttemptKey, RunId, Usage};
 
 use crate::error::{Error, Result};
-use crate::model::run::Snapshot;
+use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::{Failure, Settlement};
-use crate::model::state::Phase;
+use crate::model::state::{Phase, Status};
 use crate::operations::proof::{Evidence, Proof};
 use crate::operations::reconcile;
 use crate::operations::resolve::{self, Applied};
-use crate::runs::store;
+use crate::runs::{event, store};
 use crate::runs::wakeups::wake_workers;
 
 /// Between two looks at the run.
@@ -179,6 +179,27 @@ async fn start(db: &PgPool, id: RunId, ending: Ending, reason: &str) -> Result<O
     wake_workers(&mut tx).await?;
     tx.commit().await?;
     Ok(Outcome::Started(format!("workers take it to its end: it is {to}")))
+}
+
+/// Ends a run for which nothing was ever signed. The caller has locked it and knows that.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(super) async fn end_unsigned(
+    conn: &mut PgConnection,
+    nats_prefix: &str,
+    snapshot: &Snapshot,
+    reason: &str,
+    status: Status,
+) -> Result<()> {
+    let now = chassis::clock::now();
+    let failure = Failure::new("ENDED_BY_OPERATOR", reason);
+    store::note_failure(conn, snapshot.key(), &failure).await?;
+    store::close(conn, snapshot.key(), Escrow::None, None, now).await?;
+    resolve::withdraw_calls(conn, snapshot.key()).await?;
+    resolve::end(conn, snapshot.run.id, status).await?;
+    event::publish(conn, nats_prefix, snapshot.run.id, now).await
 }
 
 /// Freezes a settlement with zero usage; why not, if it may not be.

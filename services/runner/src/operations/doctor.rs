@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use wire::event::Family;
 
 use crate::config::{ChainKeys, Config};
-use crate::operations::watch;
+use crate::operations::{intake, watch};
 use crate::probes;
 use crate::sight::{self, Followed};
 
@@ -66,6 +66,7 @@ pub async fn examine(config: &Config) -> Vec<Check> {
     add_text(&mut checks, "gates", gates(config)).await;
     if let Some(db) = &db {
         add_text(&mut checks, "events", events(config, db)).await;
+        add_text(&mut checks, "intake", paused(db)).await;
         add_text(&mut checks, "queue", queue(db)).await;
         add_text(&mut checks, "outbox", outbox(db)).await;
     }
@@ -219,6 +220,21 @@ async fn events(config: &Config, db: &PgPool) -> Found {
     let place = sight::store::place(db, &followed).await.map_err(unknown)?;
     place.check().map_err(|text| (State::Warning, text))?;
     Ok(format!("read to {} ledgers behind the newest that was seen", place.behind))
+}
+
+async fn paused(db: &PgPool) -> Found {
+    let pauses = intake::list(db).await.map_err(unknown)?;
+    let Some(first) = pauses.first() else { return Ok("new runs are accepted".to_owned()) };
+    let whose = match &first.subject {
+        None => "everybody's new runs".to_owned(),
+        Some(subject) => format!("new runs of {} {subject}", first.scope),
+    };
+    let text = format!(
+        "{} pauses, the first of {whose}: {}; see `runner intake list` and `runner intake resume`",
+        pauses.len(),
+        first.reason
+    );
+    Err((State::Warning, text))
 }
 
 async fn queue(db: &PgPool) -> Found {

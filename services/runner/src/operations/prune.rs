@@ -1,7 +1,11 @@
-//! Retention: runs that ended long ago leave the database, when an operator says so.
+//! Retention: what ended long ago leaves the database, when an operator says so.
 //!
 //! A run is removed whole or not at all: with its attempts, its transactions and its keys. One that
 //! is not finished, or whose escrow is open, stays whatever its age. Nothing is removed on its own.
+//!
+//! The contracts' events are what proofs rest on. Those about a run that is kept stay, and so does
+//! everything from the ledger on in which the oldest unfinished attempt was first signed. That the
+//! rest is gone is written down with it, so that the absence of an event proves nothing any more.
 
 use std::io::Write;
 
@@ -28,6 +32,35 @@ pub struct Pruned {
     pub keys: u64,
     /// Published events of the outbox.
     pub events: u64,
+    /// Events of the contracts.
+    pub contract_events: u64,
+    /// Results of comparisons, except the newest.
+    pub reconciliations: u64,
+    /// Logins that are over, and challenges.
+    pub sessions: u64,
+}
+
+/// Rows of a table that go in one statement.
+const ROWS: i64 = 10_000;
+
+/// The first ledger from which on the contracts' events are kept: the one in which the oldest event
+/// that is not old lies, and no later than that in which anything was first signed for an attempt
+/// that is not finished. Empty if there is no old event.
+const KEPT_FROM: &str = "SELECT least( \
+        coalesce((SELECT min(ledger) FROM contract_events WHERE closed_at >= $1), \
+            (SELECT max(ledger) + 1 FROM contract_events)), \
+        (SELECT min(t.signed_ledger) FROM runs r JOIN calls c ON c.run_id = r.id \
+            JOIN transaction_calls m ON m.call_id = c.id \
+            JOIN chain_transactions t ON t.id = m.transaction_id \
+            WHERE r.phase <> 'done'), \
+        (SELECT min(e.ledger) FROM runs r JOIN attempts a ON a.run_id = r.id \
+            JOIN contract_events e ON e.run_id = a.vault_run_id WHERE r.phase <> 'done'))";
+
+/// Which of the contracts' events can go: below `$1`, and about no run that is kept.
+macro_rules! removable_events {
+    () => {
+        "e.ledger < $1 AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.vault_run_id = e.run_id)"
+    };
 }
 
 /// Which runs can go: finished before `$1`, and nothing of them open or in the air.
@@ -55,7 +88,35 @@ pub async fn count(db: &PgPool, before: OffsetDateTime) -> Result<Pruned> {
     ));
     let row = row.bind(before).bind(events_before(before)).fetch_one(db).await?;
     let number = |name| row.try_get::<i64, _>(name).map(i64::unsigned_abs);
-    Ok(Pruned { runs: number("runs")?, keys: number("keys")?, events: number("events")? })
+    let kept_from = kept_from(db, before).await?;
+    let events = sqlx::query_scalar::<_, i64>(concat!(
+        "SELECT count(*) FROM contract_events e WHERE ",
+        removable_events!()
+    ));
+    let contract_events = events.bind(kept_from).fetch_one(db).await?.unsigned_abs();
+    let others = sqlx::query!(
+        r#"SELECT (SELECT count(*) FROM reconciliations WHERE ended_at < $1
+                AND id <> (SELECT max(id) FROM reconciliations)) AS "reconciliations!",
+            (SELECT count(*) FROM auth_sessions WHERE expires_at < $1 OR revoked_at < $1)
+                + (SELECT count(*) FROM auth_challenges WHERE expires_at < $1) AS "sessions!""#,
+        before,
+    );
+    let others = others.fetch_one(db).await?;
+    Ok(Pruned {
+        runs: number("runs")?,
+        keys: number("keys")?,
+        events: number("events")?,
+        contract_events,
+        reconciliations: others.reconciliations.unsigned_abs(),
+        sessions: others.sessions.unsigned_abs(),
+    })
+}
+
+/// See [`KEPT_FROM`]. As young as the oldest event of the outbox at most: records of runs live for
+/// days, and what ends them must be known for longer.
+async fn kept_from(db: &PgPool, before: OffsetDateTime) -> Result<i64> {
+    let found = sqlx::query_scalar::<_, Option<i64>>(KEPT_FROM).bind(events_before(before));
+    Ok(found.fetch_one(db).await?.unwrap_or_default())
 }
 
 /// Removes it, and writes each run as a line of JSON to `export` before it goes.
@@ -123,11 +184,107 @@ pub async fn prune(
         pruned.runs += ids.len() as u64;
     }
 
-    let keys = sqlx::query("DELETE FROM idempotency_keys WHERE created_at < $1").bind(before);
-    pruned.keys = keys.execute(db).await?.rows_affected();
-    let events = sqlx::query("DELETE FROM outbox WHERE published_at < $1");
-    pruned.events = events.bind(events_before(before)).execute(db).await?.rows_affected();
+    pruned.keys = in_parts(async || {
+        let keys = sqlx::query!(
+            "DELETE FROM idempotency_keys WHERE (user_account, key) IN (SELECT user_account, key
+                FROM idempotency_keys WHERE created_at < $1 LIMIT $2)",
+            before,
+            ROWS,
+        );
+        Ok(keys.execute(db).await?.rows_affected())
+    })
+    .await?;
+    pruned.events = in_parts(async || {
+        let events = sqlx::query!(
+            "DELETE FROM outbox WHERE event_id IN (SELECT event_id FROM outbox
+                WHERE published_at < $1 LIMIT $2)",
+            events_before(before),
+            ROWS,
+        );
+        Ok(events.execute(db).await?.rows_affected())
+    })
+    .await?;
+    pruned.contract_events = contract_events(db, before).await?;
+    pruned.reconciliations = sqlx::query!(
+        "DELETE FROM reconciliations WHERE ended_at < $1
+            AND id <> (SELECT max(id) FROM reconciliations)",
+        before,
+    )
+    .execute(db)
+    .await?
+    .rows_affected();
+    let sessions = sqlx::query!(
+        "DELETE FROM auth_sessions WHERE expires_at < $1 OR revoked_at < $1",
+        before,
+    );
+    pruned.sessions = sessions.execute(db).await?.rows_affected();
+    let challenges = sqlx::query!("DELETE FROM auth_challenges WHERE expires_at < $1", before);
+    pruned.sessions += challenges.execute(db).await?.rows_affected();
     Ok(pruned)
+}
+
+/// Removes old events of the contracts.
+async fn contract_events(db: &PgPool, before: OffsetDateTime) -> Result<u64> {
+    let kept_from = kept_from(db, before).await?;
+    let any = sqlx::query_scalar::<_, bool>(concat!(
+        "SELECT EXISTS (SELECT 1 FROM contract_events e WHERE ",
+        removable_events!(),
+        ")"
+    ));
+    if !any.bind(kept_from).fetch_one(db).await? {
+        return Ok(0);
+    }
+    // First, so that no proof rests on the absence of what is about to go, whenever this is cut off.
+    sqlx::query!(
+        "UPDATE contract_cursors SET first_ledger = greatest(first_ledger, $1)",
+        kept_from,
+    )
+    .execute(db)
+    .await?;
+    let removed = in_parts(async || {
+        let events = sqlx::query(concat!(
+            "DELETE FROM contract_events WHERE id IN (SELECT e.id FROM contract_events e WHERE ",
+            removable_events!(),
+            " LIMIT $2)"
+        ));
+        Ok(events.bind(kept_from).bind(ROWS).execute(db).await?.rows_affected())
+    });
+    let removed = removed.await?;
+    // Gaps below it are a part of what is not known any more.
+    sqlx::query!(
+        "DELETE FROM contract_event_gaps WHERE last_ledger < $1 AND acknowledged_at IS NOT NULL",
+        kept_from,
+    )
+    .execute(db)
+    .await?;
+    Ok(removed)
+}
+
+/// Removes part after part, each in a statement that ends in time, until nothing is left.
+async fn in_parts(part: impl AsyncFn() -> Result<u64>) -> Result<u64> {
+    let mut removed = 0;
+    loop {
+        let rows = part().await?;
+        removed += rows;
+        if rows < ROWS.unsigned_abs() {
+            return Ok(removed);
+        }
+    }
+}
+
+impl std::fmt::Display for Pruned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} runs, {} keys, {} events, {} events of the contracts, {} comparisons and {} logins",
+            self.runs,
+            self.keys,
+            self.events,
+            self.contract_events,
+            self.reconciliations,
+            self.sessions
+        )
+    }
 }
 
 fn events_before(before: OffsetDateTime) -> OffsetDateTime {

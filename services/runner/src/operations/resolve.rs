@@ -231,7 +231,7 @@ async fn unopened(conn: &mut PgConnection, snapshot: &Snapshot) -> Result<Status
 }
 
 /// Ends the run. A worker that holds it loses it.
-async fn end(conn: &mut PgConnection, run: RunId, status: Status) -> Result<()> {
+pub(super) async fn end(conn: &mut PgConnection, run: RunId, status: Status) -> Result<()> {
     let done = sqlx::query!(
         "UPDATE runs SET phase = 'done', status = $2, operator_reason = NULL, waiting_for = NULL,
             retry_requested = false, lease_token = lease_token + 1, lease_owner = NULL,

@@ -183,6 +183,9 @@ pub async fn tend(
 impl RunDriver {
     async fn tend_once(&self) -> Result<bool> {
         let mut done = false;
+        if self.policy.places.is_limited() {
+            runs::note_places(&self.db, self.policy.places).await?;
+        }
         for ended in store::unjudged(&self.db).await? {
             self.chain.judge_ended(&ended).await?;
             done = true;

@@ -177,7 +177,8 @@ impl RunDriver {
             let nonce = stellar::ids::nonce(lease.id.as_uuid(), number);
             store::add_attempt(conn, (lease.id, number), nonce, chassis::clock::now()).await?;
             self.advance(conn, lease, snapshot, Phase::Queued, None).await?;
-            return Ok(Next::Again);
+            // Let go of: it takes a new place among the runs of its user and its agent.
+            return Ok(Next::Later(Duration::ZERO, String::new()));
         }
         self.advance(conn, lease, snapshot, Phase::Done, Some(status)).await?;
         Ok(Next::Ended)

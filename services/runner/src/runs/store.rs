@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
+use wire::view::UpstreamView;
 use wire::{Digest, RunId, Usage};
 
 use crate::chain::call::SignedCall;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
 use crate::metrics;
+use crate::model::policy::Places;
 use crate::model::run::{Escrow, RunLease, Snapshot, Statements};
 use crate::model::settlement::{Failure, Receipt, Seal, Settlement};
 use crate::model::state::{Lane, Phase, Status};
@@ -45,33 +47,84 @@ pub async fn statements(db: &PgPool, (run, number): (RunId, u32)) -> Result<Stat
     Ok(Statements { shipping: row.try_get("shipping")?, execution: row.try_get("statement")? })
 }
 
+/// The advisory lock under which places are given to runs, so that two processes that count at one
+/// time do not both give the last one.
+const PLACES_LOCK: i64 = 0x6c75_6d69_6f5f_706c;
+
 /// Takes the most urgent run that a worker of `lane` can go on with, if there is one: what ends an
-/// escrow before what begins one, and of equals what has waited longest. A run whose call is on its
-/// way is left alone until it is woken.
+/// escrow before what begins one, and of equals the one whose turn it is. A run whose call is on
+/// its way is left alone until it is woken, and one of the queue until its user and its agent have
+/// a place for it.
 pub async fn claim(
     db: &PgPool,
     owner: &str,
     lease_ms: i64,
     lane: Lane,
+    places: Places,
 ) -> Result<Option<RunLease>> {
-    let row = sqlx::query!(
+    let claimed = sqlx::query!(
         "UPDATE runs SET lease_owner = $1, lease_token = lease_token + 1,
-            lease_until = now() + $2::bigint * interval '1 millisecond'
-         WHERE id = (SELECT id FROM runs WHERE phase <> 'done' AND operator_reason IS NULL
-            AND wake_at <= now() AND (lease_until IS NULL OR lease_until < now())
-            AND (phase IN ('executing', 'sealing')) = $3::boolean
-            ORDER BY rank, wake_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+            lease_until = now() + $2::bigint * interval '1 millisecond',
+            waiting_for = CASE WHEN admitted_at IS NOT NULL THEN waiting_for END,
+            admitted_at = coalesce(admitted_at, clock_timestamp())
+         WHERE id = (SELECT r.id FROM runs r WHERE r.phase <> 'done' AND r.operator_reason IS NULL
+            AND r.wake_at <= now() AND (r.lease_until IS NULL OR r.lease_until < now())
+            AND (r.phase IN ('executing', 'sealing')) = $3::boolean
+            AND (r.phase <> 'queued' OR r.admitted_at IS NOT NULL
+                OR (($4::bigint IS NULL OR (SELECT count(*) FROM runs o
+                        WHERE o.user_account = r.user_account AND o.under_way) < $4)
+                    AND ($5::bigint IS NULL OR (SELECT count(*) FROM runs o
+                        WHERE o.agent_id = r.agent_id AND o.under_way) < $5)))
+            ORDER BY r.rank, r.turn_at LIMIT 1 FOR UPDATE SKIP LOCKED)
          RETURNING id, lease_token,
             extract(epoch FROM now() - wake_at)::double precision AS \"waited!\"",
         owner,
         lease_ms,
         lane == Lane::Gates,
+        places.of_user(),
+        places.of_agent(),
     );
-    let row = row.fetch_optional(db).await?;
+    // Only openings take places, and workers of the other lane take none of the queue.
+    let row = if places.is_limited() && lane == Lane::Chain {
+        let mut tx = chassis::postgres::begin(db).await?;
+        sqlx::query!("SELECT pg_advisory_xact_lock($1)", PLACES_LOCK).fetch_one(&mut *tx).await?;
+        // What it counts begins after the lock is held.
+        let row = claimed.fetch_optional(&mut *tx).await?;
+        tx.commit().await?;
+        row
+    } else {
+        claimed.fetch_optional(db).await?
+    };
     Ok(row.map(|row| {
         metrics::claimed(Duration::try_from_secs_f64(row.waited).unwrap_or_default());
         RunLease { id: RunId::from(row.id), token: row.lease_token }
     }))
+}
+
+/// Says of runs in the queue that wait for a place of their user or their agent that they do.
+/// Each is written once, however long it waits.
+pub async fn note_places(db: &PgPool, places: Places) -> Result<()> {
+    let (of_user, of_agent) = (places.of_user(), places.of_agent());
+    let done = sqlx::query!(
+        "WITH users AS (SELECT user_account, count(*) AS taken FROM runs WHERE under_way
+                GROUP BY user_account HAVING count(*) >= $1),
+            agents AS (SELECT agent_id, count(*) AS taken FROM runs WHERE under_way
+                GROUP BY agent_id HAVING count(*) >= $2),
+            full_up AS (SELECT r.id, CASE WHEN u.taken IS NOT NULL
+                    THEN 'an earlier run of this user to end: ' || $1::text || ' at one time'
+                    ELSE 'an earlier run of this agent to end: ' || $2::text || ' at one time'
+                END AS words
+                FROM runs r LEFT JOIN users u ON u.user_account = r.user_account
+                    LEFT JOIN agents a ON a.agent_id = r.agent_id
+                WHERE r.phase = 'queued' AND r.admitted_at IS NULL AND r.wake_at <= now()
+                    AND (u.taken IS NOT NULL OR a.taken IS NOT NULL))
+         UPDATE runs r SET waiting_for = f.words FROM full_up f
+         WHERE r.id = f.id AND r.admitted_at IS NULL AND r.waiting_for IS DISTINCT FROM f.words",
+        of_user,
+        of_agent,
+    );
+    done.execute(db).await?;
+    Ok(())
 }
 
 /// Prolongs the lease. `false` if another worker holds the run by now, or it was let go of.
@@ -288,18 +341,23 @@ pub async fn start_execution(
     Ok(done.rows_affected() == 1)
 }
 
-/// Keeps module-gate's statement. Only once.
+/// Keeps module-gate's statement, and what it says of named services beside it. Only once.
 pub async fn keep_statement(
     conn: &mut PgConnection,
     (run, number): (RunId, u32),
     statement: &[u8],
+    upstreams: &[UpstreamView],
 ) -> Result<()> {
-    let done = sqlx::query(
-        "UPDATE attempts SET statement = $3 WHERE run_id = $1 AND number = $2 AND statement IS \
-         NULL",
+    let upstreams = (!upstreams.is_empty()).then(|| as_json(&upstreams)).transpose()?;
+    let done = sqlx::query!(
+        "UPDATE attempts SET statement = $3, upstreams = $4
+         WHERE run_id = $1 AND number = $2 AND statement IS NULL",
+        run.as_uuid(),
+        signed(number),
+        statement,
+        upstreams,
     );
-    let done = done.bind(run.as_uuid()).bind(signed(number)).bind(statement).execute(conn).await?;
-    expect_one_row(done.rows_affected(), run)
+    expect_one_row(done.execute(conn).await?.rows_affected(), run)
 }
 
 /// Freezes the settlement, with the seal it rests on if there is one (R13). Only once.
@@ -369,7 +427,8 @@ pub async fn add_attempt(
     made.bind(now).execute(&mut *conn).await?;
     let done = sqlx::query(
         "UPDATE runs SET attempt = $2, retry_requested = false, cancel_requested = false, \
-            wake_at = now() WHERE id = $1 AND attempt <= $2",
+            wake_at = now(), turn_at = now(), admitted_at = NULL \
+         WHERE id = $1 AND attempt <= $2",
     );
     let done = done.bind(run.as_uuid()).bind(signed(number)).execute(conn).await?;
     expect_one_row(done.rows_affected(), run)

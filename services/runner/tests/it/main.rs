@@ -22,3 +22,4 @@ mod sight;
 mod offering;
 mod documented;
 mod reconciling;
+mod queueing;

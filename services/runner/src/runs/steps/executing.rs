@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
+use wire::view::UpstreamView;
 
 use super::{Next, RunDriver, later, refusal};
 use crate::crash;
@@ -124,12 +125,15 @@ impl RunDriver {
     async fn take(&self, lease: RunLease, snapshot: &Snapshot, statement: &[u8]) -> Result<Next> {
         let terms = snapshot.terms()?;
         let keys = verdict::accepted_keys(&terms.attesters, &self.policy.attestation_keys);
-        if let Err(failure) = verdict::execution(statement, &keys, &expected(snapshot)?) {
-            return self.fail(lease, snapshot, failure).await;
-        }
+        let execution = match verdict::execution(statement, &keys, &expected(snapshot)?) {
+            Ok(execution) => execution,
+            Err(failure) => return self.fail(lease, snapshot, failure).await,
+        };
+        let used = execution.egress.iter().flat_map(|egress| &egress.upstreams);
+        let upstreams: Vec<_> = used.map(UpstreamView::from).collect();
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, lease, Phase::Executing).await?;
-        store::keep_statement(&mut tx, snapshot.key(), statement).await?;
+        store::keep_statement(&mut tx, snapshot.key(), statement, &upstreams).await?;
         self.advance(&mut tx, lease, snapshot, Phase::Sealing, None).await?;
         tx.commit().await?;
         crash::point("execute.after_persist");

@@ -1,0 +1,106 @@
+//! `runner dead-letters`.
+
+use std::process::ExitCode;
+
+use wire::RunId;
+
+use super::proof::{Place, say, unknown};
+use super::{DeadLettersCommand, Output, plain, print_json, refused};
+use crate::gateway::operator::{self, RowsQuery, WorkView};
+use crate::operations::dead_letters;
+
+/// Carries out one of the commands.
+pub(super) async fn run(command: DeadLettersCommand) -> ExitCode {
+    let place = match Place::open().await {
+        Ok(place) => place,
+        Err(code) => return code,
+    };
+    match command {
+        DeadLettersCommand::List { output } => {
+            match operator::dead_letters(&place.db, &RowsQuery::default()).await {
+                Ok(rows) => list(&rows, output),
+                Err(error) => unknown(&error.into()),
+            }
+        }
+        DeadLettersCommand::Show { id } => match dead_letters::show(&place.evidence(), id).await {
+            Ok(Some(letter)) => {
+                print_json(&letter).map_or_else(|code| code, |()| ExitCode::SUCCESS)
+            }
+            Ok(None) => refused(&anyhow::anyhow!("there is no such run"), 1),
+            Err(error) => unknown(&error.into()),
+        },
+        DeadLettersCommand::Replay { ids, all, output } => {
+            each(&place, ids, all, &Order::Replay, output).await
+        }
+        DeadLettersCommand::Discard { ids, reason, output } => {
+            each(&place, ids, false, &Order::Discard(reason), output).await
+        }
+    }
+}
+
+enum Order {
+    Replay,
+    Discard(String),
+}
+
+/// Carries an order out for each run, whatever becomes of the others. The exit code is that of the
+/// worst.
+async fn each(
+    place: &Place,
+    ids: Vec<RunId>,
+    all: bool,
+    order: &Order,
+    output: Output,
+) -> ExitCode {
+    let mut ids = ids;
+    if all {
+        match operator::dead_letters(&place.db, &RowsQuery::default()).await {
+            Ok(rows) => ids = rows.into_iter().map(|row| row.id).collect(),
+            Err(error) => return unknown(&error.into()),
+        }
+        if ids.is_empty() {
+            println!("there are no dead letters");
+            return ExitCode::SUCCESS;
+        }
+    }
+    let mut worst = 0;
+    for id in ids {
+        let (evidence, prefix) = (place.evidence(), &place.nats_prefix);
+        let outcome = match order {
+            Order::Replay => dead_letters::replay(&evidence, prefix, id).await,
+            Order::Discard(reason) => dead_letters::discard(&evidence, prefix, id, reason).await,
+        };
+        match outcome {
+            Ok(outcome) => worst = worst.max(say(id, &outcome, output)),
+            Err(error) => {
+                unknown(&error.into());
+                worst = 2;
+            }
+        }
+    }
+    ExitCode::from(worst)
+}
+
+fn list(rows: &[WorkView], output: Output) -> ExitCode {
+    if output == Output::Json {
+        return print_json(&rows).map_or_else(|code| code, |()| ExitCode::SUCCESS);
+    }
+    if rows.is_empty() {
+        println!("there are no dead letters");
+        return ExitCode::SUCCESS;
+    }
+    println!("{:<36} {:<12} {:<8} since, why", "run", "phase", "escrow");
+    for row in rows {
+        let why = row.operator_reason.as_ref().or(row.error.as_ref());
+        println!(
+            "{} {:<12} {:<8} {} {}",
+            row.id,
+            row.phase,
+            row.escrow,
+            chassis::clock::rfc3339(row.updated_at),
+            plain(why.map_or("its escrow is open", String::as_str)),
+        );
+    }
+    println!("`runner dead-letters show ID` says what is proven about one, and what can be done");
+    ExitCode::SUCCESS
+}

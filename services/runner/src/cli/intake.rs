@@ -1,0 +1,92 @@
+//! `runner intake`.
+
+use std::process::ExitCode;
+
+use chassis::postgres;
+
+use super::{IntakeCommand, Output, Whose, database_url, plain, print_json, refused};
+use crate::operations::intake::{self, PauseView, Scope};
+
+/// Who pauses, as it is kept.
+const BY: &str = "command line";
+
+/// Carries out one of the commands.
+pub(super) async fn run(command: IntakeCommand) -> ExitCode {
+    let url = match database_url() {
+        Ok(url) => url,
+        Err(code) => return code,
+    };
+    // Mistakes of the command line first: they need no database.
+    let order = match read(command) {
+        Ok(order) => order,
+        Err(error) => return refused(&error.into(), 3),
+    };
+    let db = match postgres::connect(&url).await {
+        Ok(db) => db,
+        Err(error) => return unknown(error),
+    };
+    match order {
+        Order::Pause(scope, reason) => match intake::pause(&db, &scope, &reason, BY).await {
+            Ok(()) => {
+                println!("{scope} are paused; `runner intake resume` accepts them again");
+                ExitCode::SUCCESS
+            }
+            Err(error) => unknown(error.into()),
+        },
+        Order::Resume(scope) => match intake::resume(&db, &scope, BY).await {
+            Ok(true) => {
+                println!("{scope} are accepted again, unless another pause covers them");
+                ExitCode::SUCCESS
+            }
+            Ok(false) => {
+                let text = format!("{scope} are not paused; see `runner intake list`");
+                refused(&anyhow::anyhow!(text), 1)
+            }
+            Err(error) => unknown(error.into()),
+        },
+        Order::List(output) => match intake::list(&db).await {
+            Ok(pauses) => list(&pauses, output),
+            Err(error) => unknown(error.into()),
+        },
+    }
+}
+
+enum Order {
+    Pause(Scope, String),
+    Resume(Scope),
+    List(Output),
+}
+
+fn read(command: IntakeCommand) -> crate::error::Result<Order> {
+    let scope = |Whose { agent, user }: Whose| Scope::read(agent, user.as_deref());
+    Ok(match command {
+        IntakeCommand::Pause { whose, reason } => {
+            Order::Pause(scope(whose)?, intake::read_reason(reason.as_deref())?)
+        }
+        IntakeCommand::Resume { whose } => Order::Resume(scope(whose)?),
+        IntakeCommand::List { output } => Order::List(output),
+    })
+}
+
+fn list(pauses: &[PauseView], output: Output) -> ExitCode {
+    if output == Output::Json {
+        return print_json(&pauses).map_or_else(|code| code, |()| ExitCode::SUCCESS);
+    }
+    for pause in pauses {
+        let whose = match &pause.subject {
+            None => "everybody".to_owned(),
+            Some(subject) => format!("{} {subject}", pause.scope),
+        };
+        let by = pause.paused_by.as_deref().unwrap_or_default();
+        let since = chassis::clock::rfc3339(pause.paused_at);
+        println!("{whose}: paused since {since} by {by}: {}", plain(&pause.reason));
+    }
+    if pauses.is_empty() {
+        println!("nothing is paused");
+    }
+    ExitCode::SUCCESS
+}
+
+fn unknown(error: anyhow::Error) -> ExitCode {
+    refused(&error.context("nothing is known; try again"), 2)
+}
