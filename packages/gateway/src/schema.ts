@@ -226,6 +226,108 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/operator/dead-letters/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows a run that no worker can go on with, and what is proven about it. */
+        get: operations["dead_letter"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/operator/dead-letters/{id}/discard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives a dead letter up; what the vault holds of it goes back to its user. */
+        post: operations["discard"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/operator/dead-letters/{id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lets workers go on with a dead letter; what is proven to have ended ends. */
+        post: operations["replay"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/operator/intake": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what new runs are paused. */
+        get: operations["pauses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/operator/intake/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Pauses new runs. Runs that were accepted go on. */
+        post: operations["pause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/operator/intake/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Accepts new runs again. */
+        post: operations["resume"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/operator/packs": {
         parameters: {
             query?: never;
@@ -629,6 +731,8 @@ export interface components {
             runId?: components["schemas"]["VaultRunId"] | null;
             /** @description The transactions that opened and closed it. */
             transactionHashes: components["schemas"]["TransactionHashes"];
+            /** @description What it asked of named services, once it was executed; empty without any. */
+            upstreams?: components["schemas"]["UpstreamView"][];
             usage?: components["schemas"]["Meters"] | null;
         };
         /** @description An attempt with all of its transactions: what `GET /runs/:id/attempts` answers. */
@@ -747,8 +851,29 @@ export interface components {
             /** @description This gateway's version. */
             version: string;
         };
+        /** @description A dead letter with everything that is known about it. */
+        DeadLetter: {
+            /** @description What can be done. */
+            action: string;
+            /** @description Every attempt with the transactions that were signed for it. */
+            attempts: components["schemas"]["AttemptWithTransactions"][];
+            /**
+             * @description What contract state proves: open, settled, returned, never_opened or unknown; `unopened` if
+             *     nothing was ever signed for it.
+             */
+            proof: string;
+            /** @description The same in words. */
+            proofText: string;
+            /** @description The run, with every attempt. */
+            run: components["schemas"]["RunView"];
+        };
         /** @description a digest: 32 bytes as lower-case hex digits */
         Digest: string;
+        /** @description Why a dead letter is given up. */
+        DiscardOrder: {
+            /** @description Why, in at most 500 characters; kept with the run. */
+            reason?: string | null;
+        };
         /** @description What a module did beside computing. */
         EffectsView: {
             /** @description What its manifest declares, such as `FS:write`. */
@@ -900,6 +1025,11 @@ export interface components {
             held: number;
             /**
              * Format: int64
+             * @description Of the queued runs, those that wait for a place of their user or their agent.
+             */
+            limited: number;
+            /**
+             * Format: int64
              * @description For how long the oldest run waits, in milliseconds.
              */
             oldestAgeMs?: number | null;
@@ -910,7 +1040,7 @@ export interface components {
             overdue: number;
             /**
              * Format: int64
-             * @description Runs that wait for a worker to open them.
+             * @description Runs that wait for a worker to open them, now.
              */
             queued: number;
             /**
@@ -918,6 +1048,11 @@ export interface components {
              * @description Runs that are being worked on.
              */
             running: number;
+            /**
+             * Format: int64
+             * @description Runs whose start lies in the future.
+             */
+            scheduled: number;
             /**
              * Format: int64
              * @description Runs that need a person, or wait for their deadline.
@@ -984,6 +1119,15 @@ export interface components {
              */
             passed: number;
         };
+        /** @description What came of an order. */
+        OrderView: {
+            /** @description `started`: workers carry it out; `ended`: the run has ended, as it is proven. */
+            outcome: string;
+            /** @description The run. */
+            run: components["schemas"]["RunId"];
+            /** @description In words. */
+            text: string;
+        };
         /** @description A file that an attempt delivered. */
         OutputView: {
             /**
@@ -1015,6 +1159,34 @@ export interface components {
             /** @description SHA-256 of the seal's bytes. */
             sealDigest: components["schemas"]["Digest"];
         };
+        /** @description What is paused or resumed: new runs of one agent, of one user, or of everybody. */
+        PauseOrder: {
+            /**
+             * Format: int32
+             * @description Only new runs of this agent.
+             */
+            agent?: number | null;
+            /** @description Why, in at most 500 characters: callers who are refused are shown it. Not for a resume. */
+            reason?: string | null;
+            /** @description Only new runs that this account (G… or C…) pays for. */
+            user?: string | null;
+        };
+        /** @description A pause. */
+        PauseView: {
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            pausedAt: string;
+            /** @description The operator's account, or `command line`; only for operators. */
+            pausedBy?: string | null;
+            /** @description Why, in the operator's words. Callers who are refused are shown it. */
+            reason: string;
+            /** @description Whose new runs: `all`, `agent` or `user`. */
+            scope: string;
+            /** @description The agent's number or the user's account; absent for everybody's. */
+            subject?: string | null;
+        };
         /** @description A problem as an HTTP body: RFC 9457, with the `error` member that frontends knew before it. */
         ProblemBody: {
             /** @description The problem's name in capitals. */
@@ -1037,6 +1209,8 @@ export interface components {
         };
         /** @description How much there is to do, and which runs it is. */
         QueueView: {
+            /** @description What new runs are paused. */
+            pauses: components["schemas"]["PauseView"][];
             /** @description Unfinished runs, in the order in which workers take them. */
             runs: components["schemas"]["WorkView"][];
             /** @description Counts. */
@@ -1183,6 +1357,12 @@ export interface components {
         /** Format: uuid */
         RunId: string;
         /**
+         * @description How urgent a run is among those that wait. It is a head start and no more: whatever has waited
+         *     longer than the head start goes first.
+         * @enum {string}
+         */
+        RunPriority: "low" | "normal" | "high";
+        /**
          * @description The body of `POST /runs`, as its document describes it. It is read by [`read`], which refuses
          *     what a reader of this type would take: numbers that are rounded, members that appear twice.
          */
@@ -1200,6 +1380,7 @@ export interface components {
             label?: string | null;
             /** @description What the caller attaches: kept as it is, at most 16 KiB. */
             metadata?: Record<string, never> | null;
+            priority?: components["schemas"]["RunPriority"] | null;
             /**
              * Format: int64
              * @description The rate card; the newest if absent.
@@ -1210,6 +1391,11 @@ export interface components {
              * @description Drawn if absent.
              */
             seed?: number | null;
+            /**
+             * Format: date-time
+             * @description It does not start before this time (RFC 3339), at most 30 days from now; at once if absent.
+             */
+            startAt?: string | null;
             /** @description Who pays: an account (G…) or a contract (C…). */
             user: string;
             /** @description The caller's name for what runs; `default` if absent. */
@@ -1268,6 +1454,7 @@ export interface components {
             pack?: components["schemas"]["PackView"] | null;
             /** @description What a worker does next; for operators, and open to new words. */
             phase: string;
+            priority?: components["schemas"]["RunPriority"] | null;
             /**
              * Format: int32
              * @description The rate card that holds, once it is known.
@@ -1285,6 +1472,11 @@ export interface components {
              * @description The run's seed, at most 2^53 - 1 (R12).
              */
             seed: number;
+            /**
+             * Format: date-time
+             * @description It does not start before; absent where none was asked for.
+             */
+            startAt?: string | null;
             /** @description Its public status. */
             status: components["schemas"]["RunStatus"];
             /** @description The trace that it was asked for under. */
@@ -1296,6 +1488,8 @@ export interface components {
              * @description When it last changed.
              */
             updatedAt: string;
+            /** @description What the present attempt asked of named services, once it was executed; empty without any. */
+            upstreams?: components["schemas"]["UpstreamView"][];
             usage?: components["schemas"]["Meters"] | null;
             /** @description Who pays (G… or C…). */
             user: string;
@@ -1355,8 +1549,15 @@ export interface components {
              * @description Runs whose escrow is open.
              */
             escrowsOpen: number;
+            /** @description Whether new runs of everybody are paused. */
+            intakePaused: boolean;
             /** @description When a worker of this process last looked for work. */
             lastTickAt?: string | null;
+            /**
+             * Format: int64
+             * @description Of those that wait to be opened, those for which their user or their agent has no place.
+             */
+            limited: number;
             /**
              * Format: int64
              * @description For how long the oldest run waits, in milliseconds.
@@ -1368,8 +1569,13 @@ export interface components {
              */
             overdue: number;
             /**
+             * @description What an operator has paused. Pauses of single users, and who made a pause, are only for those
+             *     who see every run.
+             */
+            pauses?: components["schemas"]["PauseView"][];
+            /**
              * Format: int64
-             * @description Runs that wait to be opened.
+             * @description Runs that wait to be opened, now.
              */
             queueDepth: number;
             /**
@@ -1377,6 +1583,11 @@ export interface components {
              * @description Runs that are being worked on.
              */
             running: number;
+            /**
+             * Format: int64
+             * @description Runs whose start lies in the future.
+             */
+            scheduled: number;
             /**
              * Format: int64
              * @description Runs that need a person, or wait for their deadline.
@@ -1490,6 +1701,58 @@ export interface components {
         };
         /** @description a transaction hash: 32 bytes as lower-case hex digits */
         TxHash: string;
+        /** @description What one attempt asked of one named service, as module-gate signed it (E6). */
+        UpstreamView: {
+            /**
+             * Format: int64
+             * @description Requests that left: each is one of `httpCalls`.
+             */
+            calls: number;
+            /**
+             * Format: int64
+             * @description Calls whose usage is not certain.
+             */
+            inconclusive: number;
+            /** @description The form of its requests and answers: `openai`, `anthropic` or `http`. */
+            kind: string;
+            /**
+             * Format: int64
+             * @description Tokens read that are charged.
+             */
+            llmIn: number;
+            /**
+             * Format: int64
+             * @description Tokens written that are charged.
+             */
+            llmOut: number;
+            /** @description The service, as the module's manifest names it. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Requests that did not leave.
+             */
+            refused: number;
+            /**
+             * Format: int64
+             * @description Bytes of bodies that left.
+             */
+            requestBytes: number;
+            /**
+             * Format: int64
+             * @description Bytes of bodies that came, after decompression.
+             */
+            responseBytes: number;
+            /**
+             * Format: int64
+             * @description Tokens that the service reported above what is charged.
+             */
+            unbilled: number;
+            /**
+             * Format: int64
+             * @description From each request to the end of its answer, all together, in milliseconds.
+             */
+            wallMs: number;
+        };
         /** @description a run's id in the vault: 32 bytes as lower-case hex digits */
         VaultRunId: string;
         /** @description A signed verdict on a module. */
@@ -2848,6 +3111,759 @@ export interface operations {
             };
             /** @description The state of the run does not allow it now. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The gateway is not called by this name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The same Idempotency-Key came with another request. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too much was asked for; Retry-After says when to come back. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The runner could not do it; its log says why. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something that is needed does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    dead_letter: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The run, and what can be done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetter"];
+                };
+            };
+            /** @description The request is not one that this route takes; `issues` names every mistake. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A login is needed, or the one that was shown does not hold. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The caller may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or the caller may not see it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The state of the run does not allow it now. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The gateway is not called by this name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The same Idempotency-Key came with another request. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too much was asked for; Retry-After says when to come back. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The runner could not do it; its log says why. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something that is needed does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    discard: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DiscardOrder"];
+            };
+        };
+        responses: {
+            /** @description What came of it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderView"];
+                };
+            };
+            /** @description The request is not one that this route takes; `issues` names every mistake. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A login is needed, or the one that was shown does not hold. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The caller may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or the caller may not see it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The state of the run does not allow it now. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Another media type than application/json was sent. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The gateway is not called by this name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The same Idempotency-Key came with another request. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too much was asked for; Retry-After says when to come back. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The runner could not do it; its log says why. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something that is needed does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    replay: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What came of it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderView"];
+                };
+            };
+            /** @description The request is not one that this route takes; `issues` names every mistake. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A login is needed, or the one that was shown does not hold. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The caller may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or the caller may not see it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The state of the run does not allow it now. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Another media type than application/json was sent. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The gateway is not called by this name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The same Idempotency-Key came with another request. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too much was asked for; Retry-After says when to come back. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The runner could not do it; its log says why. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something that is needed does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    pauses: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The widest pause first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseView"][];
+                };
+            };
+            /** @description The request is not one that this route takes; `issues` names every mistake. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A login is needed, or the one that was shown does not hold. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The caller may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or the caller may not see it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The state of the run does not allow it now. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The gateway is not called by this name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The same Idempotency-Key came with another request. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too much was asked for; Retry-After says when to come back. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The runner could not do it; its log says why. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something that is needed does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    pause: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PauseOrder"];
+            };
+        };
+        responses: {
+            /** @description What is paused now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseView"][];
+                };
+            };
+            /** @description The request is not one that this route takes; `issues` names every mistake. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A login is needed, or the one that was shown does not hold. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The caller may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or the caller may not see it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The state of the run does not allow it now. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Another media type than application/json was sent. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The gateway is not called by this name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The same Idempotency-Key came with another request. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too much was asked for; Retry-After says when to come back. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The runner could not do it; its log says why. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something that is needed does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    resume: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PauseOrder"];
+            };
+        };
+        responses: {
+            /** @description What is still paused. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseView"][];
+                };
+            };
+            /** @description The request is not one that this route takes; `issues` names every mistake. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A login is needed, or the one that was shown does not hold. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The caller may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or the caller may not see it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The state of the run does not allow it now. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Another media type than application/json was sent. */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
