@@ -233,7 +233,15 @@ impl From<&UpstreamUse> for UpstreamView {
 /// How urgent a run is among those that wait. It is a head start and no more: whatever has waited
 /// longer than the head start goes first.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
     strum::EnumString,
 )]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

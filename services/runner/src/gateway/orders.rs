@@ -163,11 +163,7 @@ pub async fn discard(
 
 /// What proofs are read from.
 fn evidence(gateway: &Gateway) -> Evidence<'_> {
-    Evidence {
-        db: &gateway.commands.db,
-        rpc: &gateway.market.rpc,
-        followed: &gateway.followed,
-    }
+    Evidence { db: &gateway.commands.db, rpc: &gateway.market.rpc, followed: &gateway.followed }
 }
 
 /// A request waits for the node only so long; what it was about to do is safe to repeat.

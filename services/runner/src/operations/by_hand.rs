@@ -14,8 +14,8 @@ use crate::model::state::{Phase, Status};
 use crate::operations::proof::{Evidence, Proof};
 use crate::operations::reconcile;
 use crate::operations::resolve::{self, Applied};
-use crate::runs::{event, store};
 use crate::runs::wakeups::wake_workers;
+use crate::runs::{event, store};
 
 /// Between two looks at the run.
 const EVERY: Duration = Duration::from_millis(200);

@@ -103,7 +103,8 @@ pub async fn replay(evidence: &Evidence<'_>, nats_prefix: &str, id: RunId) -> Re
     match snapshot.run.phase {
         Phase::EscrowOpen => retry(evidence, id).await,
         Phase::Reclaiming => {
-            let text = "workers give its escrow back after the deadline: there is nothing to replay";
+            let text =
+                "workers give its escrow back after the deadline: there is nothing to replay";
             Ok(Outcome::Refused(text.to_owned()))
         }
         _ => Ok(not_dead(&snapshot)),

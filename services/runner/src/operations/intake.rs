@@ -110,9 +110,8 @@ impl fmt::Display for Scope {
 pub fn read_reason(text: Option<&str>) -> Result<String> {
     let text = text.map_or("no reason was given", str::trim);
     if text.is_empty() || text.chars().count() > LONGEST_REASON || text.contains(char::is_control) {
-        let text = format!(
-            "reason: expected 1 to {LONGEST_REASON} characters without control characters"
-        );
+        let text =
+            format!("reason: expected 1 to {LONGEST_REASON} characters without control characters");
         return Err(Error::refused(Problem::InvalidRequest, text));
     }
     Ok(text.to_owned())

@@ -213,10 +213,8 @@ pub async fn prune(
     .execute(db)
     .await?
     .rows_affected();
-    let sessions = sqlx::query!(
-        "DELETE FROM auth_sessions WHERE expires_at < $1 OR revoked_at < $1",
-        before,
-    );
+    let sessions =
+        sqlx::query!("DELETE FROM auth_sessions WHERE expires_at < $1 OR revoked_at < $1", before,);
     pruned.sessions = sessions.execute(db).await?.rows_affected();
     let challenges = sqlx::query!("DELETE FROM auth_challenges WHERE expires_at < $1", before);
     pruned.sessions += challenges.execute(db).await?.rows_affected();

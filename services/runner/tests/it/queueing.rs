@@ -170,9 +170,8 @@ async fn a_user_has_as_many_runs_under_way_as_places_and_the_rest_waits_and_says
     let under_way = "SELECT count(*) FROM runs WHERE under_way";
     assert_eq!(count(&world, under_way).await, 1);
     assert_eq!(count(&world, "SELECT count(*) FROM calls").await, 1);
-    let waits = |run: &Value| {
-        run["waitingFor"].as_str().is_some_and(|text| text.contains("1 at one time"))
-    };
+    let waits =
+        |run: &Value| run["waitingFor"].as_str().is_some_and(|text| text.contains("1 at one time"));
     let last = one.gateway.until(&ids[3], waits).await;
     assert_eq!(last["status"], "pending", "{last:#}");
     // One that waits for a place can be called off.
@@ -213,9 +212,8 @@ async fn an_agent_has_places_too_and_other_agents_do_not_wait_for_them() {
     let other = running.gateway.accepted(&other).await;
     let refused = running.gateway.ended(&other, "failed").await;
     assert_eq!(refused["errorCode"], "PREFLIGHT_AGENT_NOT_FOUND");
-    let waits = |run: &Value| {
-        run["waitingFor"].as_str().is_some_and(|text| text.contains("of this agent"))
-    };
+    let waits =
+        |run: &Value| run["waitingFor"].as_str().is_some_and(|text| text.contains("of this agent"));
     running.gateway.until(&second, waits).await;
     world.localnet.fault(Fault::Freeze(false));
     running.gateway.ended(&first, "failed").await;
@@ -284,11 +282,10 @@ async fn priorities_are_a_head_start_that_ends() {
     for id in &ids {
         gateway.gateway.ended(id, "failed").await;
     }
-    let order: Vec<uuid::Uuid> =
-        sqlx::query_scalar("SELECT id FROM runs ORDER BY admitted_at")
-            .fetch_all(&world.db.pool)
-            .await
-            .unwrap();
+    let order: Vec<uuid::Uuid> = sqlx::query_scalar("SELECT id FROM runs ORDER BY admitted_at")
+        .fetch_all(&world.db.pool)
+        .await
+        .unwrap();
     let order: Vec<_> = order.iter().map(ToString::to_string).collect();
     assert_eq!(order.iter().collect::<Vec<_>>(), expected);
     engine.stop().await;
