@@ -27,10 +27,12 @@ make_keys() {
 
 address_of() { lumio keys show "$1" | grep -oE 'G[A-Z2-7]{55}' | head -n 1; }
 
+# LUMIO_CONTROL=1: the network takes orders over HTTP, for tests.
 start_chain() {
     # A chain that starts anew would have another history than the one the runner has seen, so it is
     # kept.
-    start localnet "$RPC_PORT" "$BIN/lumio-localnet" --port "$RPC_PORT" --state-dir "$RUN/chain" --ledger-interval-ms 1000
+    start localnet "$RPC_PORT" "$BIN/lumio-localnet" --port "$RPC_PORT" --state-dir "$RUN/chain" --ledger-interval-ms 1000 \
+        ${LUMIO_CONTROL:+--control}
     make_keys
     say "funding accounts and deploying the contracts"
     lumio fund runner source developer alice operator login >>"$RUN/log/lumio.log" 2>&1 || die 2 "funding failed, see $RUN/log/lumio.log"

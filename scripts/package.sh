@@ -11,6 +11,7 @@ package() {
     folder=$profile; [ "$profile" != dev ] || folder=debug
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
     architecture=$(dpkg --print-architecture)
+    build_console || die 2 "the console does not build, or npm's registry could not be reached"
     say "building the programs ($profile)"
     # Their --version and their telemetry name the commit.
     LUMIO_COMMIT=${LUMIO_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || true)}
@@ -26,6 +27,7 @@ package() {
         strip "$stage/usr/bin/$name" 2>/dev/null || true
     done
     install -d "$stage/usr/share/lumio/oracle-gate" "$stage/usr/share/doc/lumio"
+    (cd "$CONSOLE/dist" && find . -type f -not -name '.*' -exec install -D -m 644 {} "$stage/usr/share/lumio/console/{}" \;)
     install -m 644 services/oracle-gate/config/*.yaml "$stage/usr/share/lumio/oracle-gate/"
     install -m 644 deploy/nats/nats.conf .env.example "$stage/usr/share/lumio/"
     install -m 755 deploy/postgres/databases.sh "$stage/usr/share/lumio/"
@@ -90,6 +92,7 @@ After=network-online.target
 Wants=network-online.target
 
 [Service]
+$([ "$1" != runner ] || echo 'Environment=RUNNER_CONSOLE_DIR=/usr/share/lumio/console')
 # Its settings, readable by root alone: .env.example in /usr/share/lumio lists them.
 EnvironmentFile=/etc/lumio/$1.env
 ExecStart=/usr/bin/$1 serve

@@ -77,7 +77,8 @@ bring_packages() {
 
 # A wrapper rather than a link: the libraries that came along are known to it alone.
 wrap() {
-    local target=$1 name=$2 triplet
+    local target name=$2 triplet
+    target=$(readlink -f "$1")
     triplet=$(gcc -dumpmachine 2>/dev/null || cc -dumpmachine)
     mkdir -p "$(dirname "$name")"
     cat >"$name" <<TEXT
@@ -87,8 +88,14 @@ TEXT
     chmod 755 "$name"
 }
 
+# A wrapper names places from the root on, so one from before this folder was moved leads nowhere.
+is_wrapped() {
+    local target
+    [ -x "$1" ] && target=$(sed -n 's/.* exec "\([^"]*\)" "$@"$/\1/p' "$1") && [ -x "$target" ]
+}
+
 bring_postgres() {
-    [ -x "$TOOLS/pg/bin/initdb" ] && return
+    is_wrapped "$TOOLS/pg/bin/initdb" && return
     local package bin program
     read_package_index
     package=$(apt_private apt-cache depends postgresql | sed -n 's/^ *Depends: \(postgresql-[0-9]*\)$/\1/p' | head -n 1)

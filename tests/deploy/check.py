@@ -167,6 +167,15 @@ def docker_compose(file, variables, *arguments):
     return json.loads(printed.stdout.replace("$$", "$")) if printed.returncode == 0 else None
 
 
+def check_image():
+    """The image's own setting of the console is the place that it is copied to, and the one of Kubernetes and Compose."""
+    recipe = (ROOT / "deploy/Dockerfile").read_text()
+    place = re.search(r"^COPY --from=console /src/web/dist (\S+)$", recipe, re.M)[1]
+    for file in ("deploy/Dockerfile", "deploy/docker-compose.yml", "deploy/k8s/base/configuration.yaml"):
+        if not re.search(rf"RUNNER_CONSOLE_DIR\b.*{re.escape(place)}\b", (ROOT / file).read_text()):
+            problems.append(f"{file}: RUNNER_CONSOLE_DIR is not {place}, where the image has the console")
+
+
 def check_compose(folder):
     file = ROOT / "deploy/docker-compose.yml"
     variables = folder / "made.env"
@@ -303,6 +312,7 @@ if __name__ == "__main__":
     DOCKER_COMPOSE = pathlib.Path(sys.argv[2]).resolve()
     with tempfile.TemporaryDirectory() as name:
         temporary = pathlib.Path(name)
+        check_image()
         check_env_file(temporary)
         check_secrets(temporary)
         check_variables(check_kubernetes(sys.argv[3:]), check_compose(temporary), check_example(temporary))

@@ -339,6 +339,32 @@ exec BIN/postgres -D $data -h 0.0.0.0 -k /var/lib/postgresql
 """
 
 
+def serves_console():
+    """What a newcomer's browser loads first: the page under its policy, all that it names, and its configuration."""
+    gateway = "http://localhost:4000"
+    page = urllib.request.urlopen(f"{gateway}/", timeout=10)
+    policy, text = page.headers["content-security-policy"] or "", page.read().decode()
+    if "default-src 'none'" not in policy or "unsafe" in policy.replace("wasm-unsafe-eval", ""):
+        raise RuntimeError(f"GET /: the policy is {policy!r}")
+    if "connect-src 'self' http://localhost:8000" not in policy:
+        raise RuntimeError(f"GET /: the policy does not let the page ask the node: {policy!r}")
+    named = re.findall(r'(?:src|href)="(/[^"]+)"', text)
+    if '<div id="root"' not in text or not any(path.endswith(".js") for path in named):
+        raise RuntimeError(f"GET /: not the console: {text[:300]!r}")
+    for path in named:
+        if not urllib.request.urlopen(f"{gateway}{path}", timeout=10).read():
+            raise RuntimeError(f"GET {path}: an empty file")
+    config = json.load(urllib.request.urlopen(f"{gateway}/config.json", timeout=10))
+    # The node by the address at which it is published, not by a name that only containers know.
+    asked = urllib.request.Request(
+        config["rpcUrl"], b'{"jsonrpc":"2.0","id":1,"method":"getNetwork"}', {"content-type": "application/json", "origin": gateway}
+    )
+    answer = urllib.request.urlopen(asked, timeout=10)
+    if json.load(answer)["result"]["passphrase"] != config["networkPassphrase"] or not answer.headers["access-control-allow-origin"]:
+        raise RuntimeError("the node that the console names does not answer a browser for this network")
+    return f"console: {len(named)} files"
+
+
 def must_log_in(deployment):
     """The gateway shows nothing to a caller who did not prove an account."""
     try:
@@ -382,9 +408,10 @@ def in_namespaces(docker_compose, programs, tools, folder):
     deployment.build_root()
     try:
         deployment.up()
+        print(f"compose: {serves_console()}")
         print(f"compose: run {paid_run(deployment)} is verified")
         return 0
-    except (RuntimeError, OSError, TypeError, subprocess.SubprocessError) as error:
+    except (RuntimeError, OSError, TypeError, KeyError, ValueError, subprocess.SubprocessError) as error:
         for name, log in deployment.logs.items():
             print(f"--- {name}\n{log.read_text(errors='replace')[-2000:]}")
         print(f"compose: {error}")

@@ -30,6 +30,8 @@ done
 # A service without settings names them and ends, rather than failing to load.
 ! env -i PATH=/usr/bin runner serve 2>/tmp/said
 grep -q 'DATABASE_URL' /tmp/said
+grep -q '<div id="root"' /usr/share/lumio/console/index.html /opt/lumio/share/lumio/console/index.html
+grep -q '^Environment=RUNNER_CONSOLE_DIR=/usr/share/lumio/console$' /usr/lib/systemd/system/lumio-runner.service
 apt-get remove -y -qq lumio >/dev/null
 [ ! -e /usr/bin/lumio ]
 TEXT
