@@ -88,14 +88,13 @@ choose_model_port() {
 
 # llama.cpp's server on a tiny model of random weights, and the operator's file that allows it.
 start_model() {
-    local python=$TOOLS/model/bin/python
-    if ! "$python" -c 'import gguf, xllamacpp' 2>/dev/null; then
-        say "bringing a model server into .dev/ (xllamacpp and gguf from PyPI)"
-        python3 -m venv "$TOOLS/model" && "$TOOLS/model/bin/pip" --quiet install "xllamacpp>=2026,<2027" "gguf>=0.19,<1" >"$RUN/log/pip.log" 2>&1 ||
-            die 2 "the model server could not be installed, see $RUN/log/pip.log"
-    fi
+    # No virtual environment: Debian's Python lacks the module that makes one.
+    python_packages model "xllamacpp>=2026,<2027" "gguf>=0.19,<1" ||
+        die 2 "could not fetch the model server (xllamacpp and gguf) from PyPI: is the network up?"
+    find_python
+    # Its log is compared with one run's meters, so it begins anew.
     rm -f "$RUN/model/model.log"
-    start model "$MODEL_PORT" "$python" "$REPO/scripts/model_server.py" "$MODEL_PORT" "$RUN/model"
+    start model "$MODEL_PORT" "${PYTHON[@]}" "$REPO/scripts/model_server.py" "$MODEL_PORT" "$RUN/model" "$TOOLS/python/model"
     install -m 600 /dev/null "$RUN/model.key"
     printf 'demo-key-%s\n' "$CLI_TOKEN" >"$RUN/model.key"
     cat >"$RUN/upstreams.json" <<TEXT

@@ -1,7 +1,8 @@
 """A model server of the field (llama.cpp, by the package xllamacpp) on a tiny model of random weights.
 
-    python3 scripts/model_server.py PORT FOLDER
+    python3 scripts/model_server.py PORT FOLDER [PACKAGES]
 
+PACKAGES is a folder that holds xllamacpp and gguf, where Python itself does not have them (`pip install --target`).
 The model knows nothing and answers nonsense, but the server is a real one: it tokenizes, streams, and reports the
 tokens of every answer. With the same seed and temperature 0 the same question has the same answer. What it billed is
 written to FOLDER/model.log by a small reader of its own answers: nothing of Lumio is involved in it.
@@ -15,8 +16,11 @@ import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import gguf
-import numpy
+if len(sys.argv) > 3:
+    sys.path.insert(0, sys.argv[3])
+
+import gguf  # noqa: E402  the folder of packages has to be known before
+import numpy  # noqa: E402
 
 WIDTH, LAYERS, HEADS, INNER, CONTEXT = 32, 2, 4, 64, 8192
 TEMPLATE = "{% for message in messages %}<{{ message.role }}>{{ message.content }}\n{% endfor %}<assistant>"
