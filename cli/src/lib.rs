@@ -8,6 +8,7 @@
 //! configuration. `--output json` gives the same facts as the text.
 
 pub mod args;
+pub mod calls;
 pub mod command;
 pub mod config;
 pub mod context;

@@ -6,10 +6,13 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use stellar::amount;
-use wire::view::{AttemptView, OutputView, OutputsView, ReceiptView};
-use wire::{RunView, Usage};
+use wire::egress::{self, CALLS_FILE};
+use wire::view::{AttemptView, Meters, OutputView, OutputsView, ReceiptView};
+use wire::{Digest, RunView, Usage};
 
+use crate::calls::{UpstreamSums, add_up, table_of_services};
 use crate::context::Context;
+use crate::escape::escape;
 use crate::failure::{Failure, Result};
 use crate::gateway::{Gateway, segment, text};
 use crate::output::{Report, table};
@@ -20,6 +23,8 @@ use crate::verify::facts::{CLOCK_SLACK, asked_at};
 const POLL: Duration = Duration::from_millis(500);
 /// How many answers in a row may fail before watching ends.
 const PATIENCE: u32 = 20;
+/// Most bytes of a list of calls.
+const LARGEST_LIST: u64 = 64 << 20;
 /// Most bytes of an input (R12).
 const LARGEST_INPUT: u64 = 1024 * 1024;
 
@@ -154,7 +159,10 @@ pub(super) async fn run(context: &Context, command: Run) -> Result<Report> {
             }
             follow(context, gateway, &format!("/runs/{}", segment(&text(&run, "id"))?)).await
         }
-        Run::Show { id } => Ok(report(gateway.get(&format!("/runs/{}", segment(&id)?)).await?)),
+        Run::Show { id } => {
+            let run = gateway.get(&format!("/runs/{}", segment(&id)?)).await?;
+            Ok(with_services(&gateway, report(run)).await)
+        }
         Run::Outputs(command) => outputs(context, &gateway, &command).await,
         Run::Cancel { id } => Ok(report(
             gateway.post(&format!("/runs/{}/cancel", segment(&id)?), &json!({}), None).await?,
@@ -316,6 +324,11 @@ fn report(run: Value) -> Report {
     fact("reason", &text(&run, "error"));
     // What a gateway of another version says beyond the known members is in the JSON.
     let typed = serde_json::from_value::<RunView>(run.clone()).ok();
+    if let Some(usage) = typed.as_ref().and_then(|run| run.usage.as_ref()) {
+        let Meters { llm_in, llm_out, http_calls, runtime_ms } = usage;
+        let used = format!("{runtime_ms} ms, {llm_in} + {llm_out} tokens, {http_calls} calls");
+        fact("used", &used);
+    }
     if let Some(receipt) = typed.as_ref().and_then(|run| run.receipt.as_ref()) {
         fact("charged", &amount::show(receipt.actual_charge));
         if let Some(fee) = receipt.runner_fee.filter(|fee| *fee != 0) {
@@ -355,6 +368,47 @@ fn attempts_table(attempts: &[AttemptView]) -> String {
     let total = total.fold(0_i128, i128::saturating_add);
     let table = table(["ATTEMPT", "OUTCOME", "ERROR", "CHARGED", "FEE"], &rows);
     format!("{table}\nin all     {}", amount::show(total))
+}
+
+/// What the newest attempt asked of services, after what is known of the run: by the list in its
+/// pack. Nothing of it is proven here.
+async fn with_services(gateway: &Gateway<'_>, mut report: Report) -> Report {
+    match services(gateway, &text(&report.json, "id")).await {
+        Ok(sums) if sums.is_empty() => {}
+        Ok(sums) => {
+            report.text.push_str(&format!("\n\n{}", table_of_services(&sums)));
+            report.json["upstreams"] = json!(sums);
+        }
+        // The run itself is known; that some of it is missing is said.
+        Err(failure) if report.json["usage"]["httpCalls"].as_u64().unwrap_or(0) > 0 => {
+            let reason = escape(&failure.to_string());
+            report.text.push_str(&format!("\n\nits calls are not shown: {reason}"));
+        }
+        Err(_) => {}
+    }
+    report
+}
+
+async fn services(gateway: &Gateway<'_>, id: &str) -> Result<Vec<UpstreamSums>> {
+    let listed = list(gateway, id, None).await?;
+    let Some(calls) = listed.iter().find(|output| output.path == CALLS_FILE) else {
+        return Ok(Vec::new());
+    };
+    if calls.length > LARGEST_LIST {
+        let reason = format!("the list of calls has {} bytes", calls.length);
+        return Err(Failure::Unknown(reason));
+    }
+    let failed = |error: std::io::Error| Failure::unknown("cannot keep the list of calls", error);
+    let file = tempfile::NamedTempFile::new().map_err(failed)?;
+    let place = format!("/runs/{}/outputs/{}", segment(id)?, encoded(&calls.path));
+    gateway.download(&place, file.path()).await?;
+
+    let bytes = std::fs::read(file.path()).map_err(failed)?;
+    if Digest::of(&bytes) != calls.sha256 {
+        return Err(Failure::bad("the list of calls has another digest than the gateway names"));
+    }
+    let read = egress::read(&bytes).map_err(|error| Failure::bad(wire::causes(&error)))?;
+    Ok(add_up(&read))
 }
 
 /// The files of a run that delivered, after what is known of it.
@@ -448,7 +502,7 @@ async fn bring(
         .map_err(unwritable)
 }
 
-fn digest_of(path: &std::path::Path) -> std::io::Result<wire::Digest> {
+fn digest_of(path: &std::path::Path) -> std::io::Result<Digest> {
     use std::io::Read as _;
     let mut file = std::fs::File::open(path)?;
     let (mut hasher, mut buffer) = (wire::Hasher::new(), vec![0; 64 * 1024]);

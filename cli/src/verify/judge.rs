@@ -2,6 +2,7 @@
 //! configuration.
 
 mod attempts;
+mod calls;
 mod conclusion;
 mod money;
 mod pack;
@@ -79,10 +80,14 @@ pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own, asked: &Asked) -> R
         money::account(&case),
         request::link(&case, stated.as_ref(), asked),
     ];
+    let mut calls = Vec::new();
     if is_failure_record(&case)? {
         links.extend(money::failure(&case));
     } else {
         links.push(stated::usage(&case, stated.as_ref()));
+        let (link, listed) = calls::read(&case, stated.as_ref());
+        links.extend(link);
+        calls = listed;
         links.push(stated::statement(&case, stated.as_ref()));
         links.push(times::link(&case, stated.as_ref()));
         links.extend(pack::links(&case, stated.as_ref())?);
@@ -91,7 +96,7 @@ pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own, asked: &Asked) -> R
     links.sort_by_key(|link| link.link);
     let conclusion = conclusion::draw(&case, stated.as_ref(), &attempts, &links);
     let attempts::Attempts { attempts, sum, .. } = attempts;
-    Ok(Proof { links, attempts, sum, conclusion })
+    Ok(Proof { links, attempts, sum, calls, conclusion })
 }
 
 /// The attempt that the bundle is of. A number can have several ids on chain, one for each deadline

@@ -3,8 +3,10 @@
 use serde::Serialize;
 use serde_json::json;
 use stellar::amount::show;
+use wire::egress::Call;
 
 use super::judge::{AttemptProof, Outcome, Sum};
+use crate::calls;
 use crate::escape::escape;
 use crate::output::Report;
 
@@ -26,6 +28,8 @@ pub enum Name {
     Receipt,
     /// The usage that was charged is the one in the signed statement.
     Usage,
+    /// The list of calls adds up to the usage; only where the module declares services.
+    Calls,
     /// The statement is about this run, signed by a key that the agent accepted on chain.
     Statement,
     /// Input, seed and workflow are those that the user asked for.
@@ -82,6 +86,8 @@ pub struct Proof {
     pub attempts: Vec<AttemptProof>,
     /// What they came to together.
     pub sum: Sum,
+    /// What the shown attempt asked of services, where the list of it holds.
+    pub calls: Vec<Call>,
     /// What follows.
     pub conclusion: Conclusion,
 }
@@ -98,6 +104,9 @@ pub struct Conclusion {
     /// What was not looked at.
     pub not_looked_at: Vec<String>,
 }
+
+/// So many calls are printed; the JSON has all.
+const MOST_SHOWN: usize = 20;
 
 /// The version of the JSON that a proof is printed as; `spec/verify.schema.json` describes it.
 pub const SCHEMA: &str = "lumio-verify-v2";
@@ -145,6 +154,7 @@ impl Name {
             Self::Attempts => "attempts",
             Self::Receipt => "receipt",
             Self::Usage => "usage",
+            Self::Calls => "calls",
             Self::Statement => "statement",
             Self::Request => "request",
             Self::Times => "times",
@@ -194,6 +204,10 @@ impl Proof {
             lines.push(String::new());
             lines.extend(self.attempts.iter().map(attempt_line));
         }
+        if !self.calls.is_empty() {
+            lines.push(String::new());
+            lines.push(calls::table_of(&self.calls, MOST_SHOWN));
+        }
         let verdict = self.verdict();
         lines.push(String::new());
         lines.extend(verdict.iter().map(|line| escape(line)));
@@ -206,6 +220,7 @@ impl Proof {
             "links": self.links,
             "attempts": self.attempts,
             "sum": self.sum,
+            "calls": self.calls,
             "conclusion": verdict,
             "provenSentences": proven,
             "restsOn": self.conclusion.rests_on,

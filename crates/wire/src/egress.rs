@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Hasher, json};
@@ -17,6 +19,9 @@ pub const FOLDER: &str = "_lumio/";
 pub const CALLS_FILE: &str = "_lumio/calls.jsonl";
 /// Bodies of requests and answers among the outputs, where the module's manifest asks for them.
 pub const BODIES_FILE: &str = "_lumio/bodies.jsonl";
+
+/// Most characters of a path in the list; a longer one is cut there.
+pub const MAX_PATH: usize = 512;
 
 /// Before a line, and before two nodes: no leaf can be taken for a node (RFC 6962, section 2.1).
 const LEAF: [u8; 1] = [0];
@@ -160,6 +165,15 @@ pub enum ListError {
         /// The name.
         name: String,
     },
+    /// A line is no body.
+    #[error("line {0} of the bodies is none")]
+    BodyLine(usize, #[source] serde_json::Error),
+    /// A body of a call that the list does not have, or a second one.
+    #[error("line {0} of the bodies belongs to no call of the list, or stands there twice")]
+    BodyOfNoCall(usize),
+    /// A body has another digest.
+    #[error("line {0} of the bodies has another digest than the list of calls says")]
+    OtherBody(usize),
     /// Another list was stated.
     #[error("the list of calls is another one than stated: its {0}")]
     Other(&'static str),
@@ -247,21 +261,91 @@ pub fn recompute(list: &[u8], stated: &Egress) -> Result<Vec<Call>, ListError> {
         return Err(ListError::Other("root"));
     }
 
-    let mut calls = Vec::with_capacity(lines.len());
-    for (at, line) in lines.iter().enumerate() {
-        let call: Call = json::read(line).map_err(|error| ListError::Line(at + 1, error))?;
-        if call.index != at as u64 {
-            return Err(ListError::Order(at + 1));
-        }
+    let calls = read(list)?;
+    for (at, call) in calls.iter().enumerate() {
         if !stated.upstreams.iter().any(|upstream| upstream.name == call.upstream) {
-            return Err(ListError::Unknown { line: at + 1, name: call.upstream });
+            return Err(ListError::Unknown { line: at + 1, name: call.upstream.clone() });
         }
-        calls.push(call);
     }
     for upstream in &stated.upstreams {
         add_up(upstream, &calls)?;
     }
     Ok(calls)
+}
+
+/// The calls of a list, in their order.
+///
+/// # Errors
+///
+/// A line is no call, or stands at another place than it says.
+pub fn read(list: &[u8]) -> Result<Vec<Call>, ListError> {
+    let mut calls = Vec::new();
+    for (at, line) in lines(list).into_iter().enumerate() {
+        let call: Call = json::read(line).map_err(|error| ListError::Line(at + 1, error))?;
+        if call.index != at as u64 {
+            return Err(ListError::Order(at + 1));
+        }
+        calls.push(call);
+    }
+    Ok(calls)
+}
+
+/// Compares the bodies that were kept with the digests in the list. Answers how many calls have
+/// theirs.
+///
+/// # Errors
+///
+/// A line is no body of a call of the list, stands there twice, or has another digest.
+pub fn compare_bodies(bodies: &[u8], calls: &[Call]) -> Result<usize, ListError> {
+    let mut seen = vec![false; calls.len()];
+    for (at, line) in lines(bodies).into_iter().enumerate() {
+        let line_number = at + 1;
+        let body: BodyLine =
+            json::read(line).map_err(|error| ListError::BodyLine(line_number, error))?;
+        let place = usize::try_from(body.index).ok();
+        let call = place.and_then(|place| calls.get(place));
+        let (Some(place), Some(call)) = (place, call) else {
+            return Err(ListError::BodyOfNoCall(line_number));
+        };
+        if std::mem::replace(&mut seen[place], true) {
+            return Err(ListError::BodyOfNoCall(line_number));
+        }
+
+        let bytes = |text: &Option<String>, base64: &Option<String>| match (text, base64) {
+            (Some(text), None) => Some(text.clone().into_bytes()),
+            (None, Some(text)) => STANDARD.decode(text).ok(),
+            _ => None,
+        };
+        let request = bytes(&body.request, &body.request_base64);
+        let answer = bytes(&body.answer, &body.answer_base64);
+        let (Some(request), Some(answer)) = (request, answer) else {
+            return Err(ListError::BodyOfNoCall(line_number));
+        };
+        // A long path is cut in the list, and its digest is over the whole.
+        let is_cut = call.path.chars().count() >= MAX_PATH;
+        let same_request = is_cut
+            || (request_digest(&call.method, &call.path, &request) == call.request
+                && request.len() as u64 == call.request_bytes);
+        let same_answer = call.status.map(|status| answer_digest(status, &answer)) == call.answer;
+        if !same_request || !same_answer {
+            return Err(ListError::OtherBody(line_number));
+        }
+    }
+    Ok(seen.into_iter().filter(|seen| *seen).count())
+}
+
+/// A line of the file of bodies: each of the two as text where it is text.
+#[derive(Serialize, Deserialize)]
+struct BodyLine {
+    index: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_base64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer_base64: Option<String>,
 }
 
 /// Whether the calls of one service add up to what is stated of it.
@@ -366,6 +450,32 @@ mod tests {
         let swapped = list(&swapped);
         let error = recompute(&swapped, &stated(&swapped)).unwrap_err();
         assert!(matches!(error, ListError::Order(1)), "{error}");
+    }
+
+    #[test]
+    fn kept_bodies_have_the_digests_of_the_list() {
+        let calls = three();
+        let line = |index: usize, request: &str, answer: &str| {
+            format!("{{\"index\":{index},\"request\":{request:?},\"answer\":{answer:?}}}\n")
+        };
+        let mut calls: Vec<Call> = calls;
+        for call in &mut calls {
+            call.request_bytes = 2;
+        }
+        let all = line(0, "{}", "{}") + &line(2, "{}", "{}");
+        assert_eq!(compare_bodies(all.as_bytes(), &calls).unwrap(), 2);
+        let base64 = "{\"index\":1,\"request_base64\":\"e30=\",\"answer\":\"{}\"}";
+        assert_eq!(compare_bodies(base64.as_bytes(), &calls).unwrap(), 1);
+        for wrong in [
+            line(0, "{ }", "{}"),
+            line(0, "{}", "[]"),
+            line(3, "{}", "{}"),
+            line(0, "{}", "{}") + &line(0, "{}", "{}"),
+            "{\"index\":0,\"request\":\"{}\"}".to_owned(),
+            "{\"index\":-1}".to_owned(),
+        ] {
+            assert!(compare_bodies(wrong.as_bytes(), &calls).is_err(), "{wrong}");
+        }
     }
 
     /// The vectors of RFC 6962's reference implementation for trees of none, one and eight leaves.

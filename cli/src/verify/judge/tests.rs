@@ -1,6 +1,7 @@
 //! Each test changes one thing that an attacker could change, and asks for the name of the broken
 //! link.
 
+mod calls;
 mod fixture;
 mod mutations;
 mod offline;
