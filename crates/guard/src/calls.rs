@@ -106,6 +106,8 @@ pub(crate) enum Shape {
     Bind,
     /// Where sockets of the network exist, one that was never bound gets an address by this.
     Listen,
+    /// `setsockopt`, stopped at the names of options that lead a connection another way.
+    SocketOption,
     /// `sendto`, stopped only where it has an address.
     SendTo,
     /// `sendmsg` and `sendmmsg`: the address is in a structure in memory.
@@ -182,7 +184,8 @@ pub(crate) struct Options {
     /// can be interrupted by a signal, and shells, which fork while their children's signals
     /// arrive, take that for a lack of processes.
     pub(crate) forks: bool,
-    /// Stop at listening: where sockets of TCP exist and nobody may connect to them.
+    /// Stop at listening, and at options that lead a connection another way: where sockets of TCP
+    /// exist, nobody may connect to them, and they lead to one place.
     pub(crate) listens: bool,
     /// The Landlock ABI: what an older one does not confine is stopped here (M11).
     pub(crate) abi: u32,
@@ -200,6 +203,12 @@ pub(crate) const NEW_NAMESPACES: u32 = (libc::CLONE_NEWNS
 /// The first number no kernel known here has given out. What a later one adds is not there for a
 /// command.
 pub(crate) const UNKNOWN_NUMBERS: u32 = 470;
+
+/// The way of a packet, stop by stop (`IP_OPTIONS`, at the level of IP).
+pub(crate) const IP_OPTIONS: i32 = libc::IP_OPTIONS;
+/// The interface that a socket's packets leave by, by its name and by its number.
+pub(crate) const BIND_TO_DEVICE: i32 = libc::SO_BINDTODEVICE;
+pub(crate) const BIND_TO_INTERFACE: i32 = 62;
 
 const F_SETOWN_EX: u32 = 15;
 /// `PRIO_USER` and `IOPRIO_WHO_USER`: all processes of a user, outside the tree too.
@@ -370,7 +379,7 @@ fn settings() -> Vec<Call> {
 }
 
 fn sockets(options: Options) -> Vec<Call> {
-    use Shape::{Bind, Connect, Listen, Message, Refuse, SendTo, Socket};
+    use Shape::{Bind, Connect, Listen, Message, Refuse, SendTo, Socket, SocketOption};
     let other = Stop::NotEqual(0, libc::AF_UNIX as u32);
     let mut rows = vec![
         row(libc::SYS_socket, "socket", other, Socket),
@@ -384,6 +393,11 @@ fn sockets(options: Options) -> Vec<Call> {
     ];
     if options.listens {
         rows.push(row(libc::SYS_listen, "listen", Stop::Always, Listen));
+        for name in [IP_OPTIONS, BIND_TO_DEVICE, BIND_TO_INTERFACE] {
+            // The level is looked at later: one row compares one register.
+            let stop = Stop::Equal(2, name as u32);
+            rows.push(row(libc::SYS_setsockopt, "setsockopt", stop, SocketOption));
+        }
     }
     rows
 }

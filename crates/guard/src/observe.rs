@@ -250,6 +250,7 @@ impl<'a> Observer<'a> {
             Shape::SendTo => self.send_to(seen),
             Shape::Bind => self.bind(seen),
             Shape::Listen => self.listen(seen),
+            Shape::SocketOption => Ok(self.socket_option(seen)),
             Shape::Message { many } => self.message(seen, many),
             Shape::Process { pid, signal } => Ok(self.process(seen, pid, signal)),
             Shape::SignalHandle => self.signal_handle(seen),

@@ -16,6 +16,7 @@ use std::path::Path;
 
 use super::files::{FOLLOWED, LAST, missing};
 use super::{CONTINUE, Decision, Observer, Seen, error};
+use crate::calls::{BIND_TO_DEVICE, BIND_TO_INTERFACE, IP_OPTIONS};
 use crate::emulate::Handle;
 use crate::emulate::sockets::{self, Action, Address, Caller, Message, SocketCall};
 use crate::policy::{Capability, Destinations, Proxy};
@@ -181,6 +182,21 @@ impl Observer<'_> {
             Ok(_) => Ok(self.network(seen, "waiting for connections".to_owned())),
             Err(failure) => Ok(error(failure.raw_os_error().unwrap_or(libc::ENOTSOCK))),
         }
+    }
+
+    /// Options by which the connection to the proxy would leave this machine: a way that the packets
+    /// have to take, or an interface. The supervisor connects the command's own socket, which would
+    /// keep them. Level, name and length are registers, so what goes on here cannot become another
+    /// call.
+    pub(super) fn socket_option(&mut self, seen: &Seen<'_>) -> Decision {
+        let (level, name, length) = (seen.int(1), seen.int(2), seen.int(4));
+        let shown = match (level, name) {
+            // Taking options away is what careful programs do.
+            (libc::IPPROTO_IP, IP_OPTIONS) if length != 0 => "options of IP packets",
+            (libc::SOL_SOCKET, BIND_TO_DEVICE | BIND_TO_INTERFACE) => "an interface of its choice",
+            _ => return CONTINUE,
+        };
+        self.network(seen, shown.to_owned())
     }
 
     /// Records an address that is declared whatever it is. The kernel reads it again, so what is

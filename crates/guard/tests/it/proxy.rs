@@ -142,6 +142,26 @@ const WAYS: &[(&str, &str)] = &[
          SOCK_STREAM, 0); connect(l, (void *)&u, sizeof u)",
     ),
     (
+        "an interface by its name",
+        "setsockopt(s, SOL_SOCKET, SO_BINDTODEVICE, \"lo\", 3); connect(s, (void *)&a, sizeof a)",
+    ),
+    (
+        "an interface by its number",
+        "int i = 1; setsockopt(s, SOL_SOCKET, 62, &i, sizeof i); connect(s, (void *)&a, sizeof a)",
+    ),
+    (
+        "a way that packets take",
+        "unsigned char o[8] = {131, 7, 4, 192, 0, 2, 1, 0}; setsockopt(s, IPPROTO_IP, IP_OPTIONS, \
+         o, sizeof o); connect(s, (void *)&a, sizeof a)",
+    ),
+    ("sockets of the machine's host", "socket(40, SOCK_STREAM, 0)"),
+    ("ciphers of the kernel", "socket(AF_ALG, SOCK_SEQPACKET, 0)"),
+    ("packets of the link layer", "socket(AF_PACKET, SOCK_DGRAM, 0)"),
+    ("netlink beyond the list of interfaces", "socket(AF_NETLINK, SOCK_RAW, 12)"),
+    ("a helper process", "struct sockaddr_in b = {AF_INET, htons(9)}; \
+         b.sin_addr = a.sin_addr; if (!fork()) { connect(s, (void *)&b, sizeof b); _exit(0); } \
+         wait(0)"),
+    (
         "an address of another family",
         "struct sockaddr_in6 b = {AF_INET6, htons(4280)}; connect(s, (void *)&b, sizeof b)",
     ),
@@ -159,6 +179,17 @@ fn every_way_round_it_is_refused_and_charged() {
         let peers = service.peers.lock().unwrap().len();
         assert_eq!(peers, service.admitted.lock().unwrap().len(), "{name}");
     }
+}
+
+/// Options of the same numbers at other levels, and those that take something away.
+#[test]
+fn ordinary_options_of_a_connection_are_its_own() {
+    let service = service();
+    let source = "int main() { int s = socket(AF_INET, SOCK_STREAM, 0), n = 20; socklen_t l = sizeof \
+        n; return setsockopt(s, IPPROTO_TCP, 4, &n, l) || setsockopt(s, IPPROTO_TCP, 25, &n, l) || \
+        setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &n, l) || setsockopt(s, IPPROTO_IP, IP_OPTIONS, 0, \
+        0); }";
+    assert_pass(&setting(&service).c(source));
 }
 
 /// Clients ask in this way whether the machine has IPv6, and go on without it.
