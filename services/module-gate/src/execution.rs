@@ -17,6 +17,7 @@ use wire::statement::{ExecutionStatement, Exit};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::judging::attempt::{self, Attempt, WallLimit};
+use crate::metrics;
 use crate::module::tree;
 use crate::progress::Progress;
 use crate::request::Request;
@@ -113,7 +114,25 @@ async fn perform(
     let way = Way::Live { asker, records: false };
     let job = move || attempt::run(&sandbox, &workspace, &ended, (limit, way), stop);
     let done = tokio::task::spawn_blocking(job).await.map_err(Error::host("wait for the guard"))?;
-    let mut done = done.map_err(Error::host("run the module"))?;
+    let done = done.map_err(Error::host("run the module"))?;
+
+    let (egress, is_free) = (done.egress.clone(), done.is_inconclusive());
+    let stated = deliver(gate, &request, lease, done, started_at, (cancel, progress)).await;
+    // What is not stated, or stated as our failure, no run pays. The service bills it all the same.
+    metrics::count_calls(egress.as_ref(), stated.is_ok() && !is_free);
+    stated
+}
+
+/// Stages what an execution left and states it, if this process may still do so.
+async fn deliver(
+    gate: &Gate,
+    request: &Request,
+    lease: Lease,
+    mut done: Attempt,
+    started_at: OffsetDateTime,
+    (cancel, progress): (&AtomicBool, &Progress),
+) -> Result<Vec<u8>, Error> {
+    let (run, number) = (request.key.run, request.key.attempt);
     if cancel.load(Ordering::Relaxed) {
         return Err(Error::Interrupted("this service stops, or lost its lease"));
     }
@@ -126,7 +145,7 @@ async fn perform(
         let content = std::mem::take(&mut output.content);
         tree::stage(&*gate.store, run, number, &output.path, content).await?;
     }
-    conclude(gate, &request, lease, done, started_at).await
+    conclude(gate, request, lease, done, started_at).await
 }
 
 /// Signs what happened and stores it with its event, in one transaction.

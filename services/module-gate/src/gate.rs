@@ -1,7 +1,8 @@
 //! What every call needs at hand: database, store, sandbox, key, and the word to stop.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use wire::digest::Digest;
+use wire::digest::{Digest, Hasher};
 use wire::event::{GateData, GateEvent};
 
 use crate::error::Error;
@@ -47,29 +48,31 @@ pub struct Gate {
     pub engine: Digest,
 }
 
-/// Most bytes of the runtime's beginning, and as many of its end, that make its fingerprint.
-const FINGERPRINT: u64 = 1 << 20;
-
-/// Digest of guard, kernel and runtime (M10). The runtime counts by its version, its length, and
-/// the bytes at its beginning and end: to read all of it at every start would take too long.
+/// Digest of guard, kernel and runtime (M10).
 ///
 /// # Errors
 /// The runtime cannot be read or does not run.
 pub fn engine(sandbox: &Sandbox) -> anyhow::Result<Digest> {
     let support = guard::probe();
     let version = Command::new(&sandbox.node).arg("--version").output()?.stdout;
-    let mut runtime = File::open(&sandbox.node)?;
-    let length = runtime.metadata()?.len();
-    let mut bytes = Vec::new();
-    (&mut runtime).take(FINGERPRINT).read_to_end(&mut bytes)?;
-    runtime.seek(SeekFrom::Start(length.saturating_sub(FINGERPRINT)))?;
-    runtime.take(FINGERPRINT).read_to_end(&mut bytes)?;
     let engine = json!({
         "tier": support.tier, "kernel": support.kernel, "landlock": support.landlock_abi,
         "guard": GUARD_VERSION, "runtime": String::from_utf8_lossy(&version),
-        "runtime_length": length.to_string(), "runtime_ends": Digest::of(&bytes),
+        "runtime_digest": digest_of(&sandbox.node)?,
     });
     Ok(wire::json::digest(&engine)?)
+}
+
+/// Digest of a whole file: two builds of a runtime may differ in a few bytes in its middle.
+fn digest_of(path: &Path) -> std::io::Result<Digest> {
+    let mut file = File::open(path)?;
+    let (mut hasher, mut buffer) = (Hasher::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
 }
 
 impl Gate {

@@ -27,6 +27,7 @@ pub mod error;
 pub mod store;
 pub mod gate;
 pub mod progress;
+pub mod metrics;
 pub mod request;
 pub mod execution;
 pub mod attest;
@@ -101,6 +102,7 @@ pub async fn start(
         "statements are signed by key {}",
         wire::dsse::key_id(&config.attestation.current().verifying_key())
     );
+    metrics::prepare();
     let health = Health::new();
     health.watch_postgres(service, &db);
     health.watch_nats(service, &bus);

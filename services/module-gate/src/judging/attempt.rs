@@ -46,6 +46,13 @@ pub struct Attempt {
     pub finding: Option<Finding>,
 }
 
+impl Attempt {
+    /// Whether nothing follows from it for the module: then nothing is charged.
+    pub fn is_inconclusive(&self) -> bool {
+        self.finding.as_ref().is_some_and(|finding| finding.verdict() == Verdict::Inconclusive)
+    }
+}
+
 /// The limit on wall time that binds a start, in milliseconds, and where it comes from. What a
 /// timeout means depends on the origin: only the run's own budget is charged when it is used up
 /// (R10).
@@ -223,8 +230,7 @@ pub fn run(
 
 /// Adds what was asked of services: the sums, and the list as an output of its own.
 fn add_calls(attempt: &mut Attempt, used: egress::Report) {
-    let conclusive =
-        attempt.finding.as_ref().is_none_or(|finding| finding.verdict() != Verdict::Inconclusive);
+    let conclusive = !attempt.is_inconclusive();
     let missing = used.missing.first();
     if let (Some(finding), Some(missing)) = (&mut attempt.finding, missing) {
         finding.explain(missing);
