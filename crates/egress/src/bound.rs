@@ -163,6 +163,12 @@ pub fn bound(endpoint: Endpoint, body: &Body, allowance: &Allowance) -> Result<B
             text.bytes += length_of(value);
         }
     }
+    // Servers differ about other values: some take "true" or 1 for a yes.
+    for name in ["background", "stream"] {
+        if body.get(name).is_some_and(|value| !value.is_boolean()) {
+            return Err(format!("{name:?} is neither true nor false"));
+        }
+    }
     if body.value["background"] == true {
         return Err("an answer in the background cannot be counted".to_owned());
     }
@@ -368,6 +374,19 @@ mod tests {
 
     fn of(endpoint: Endpoint, value: &Value) -> Result<Bound, String> {
         bound(endpoint, &body(value), &NONE)
+    }
+
+    #[test]
+    fn a_yes_that_servers_read_differently_is_refused() {
+        for name in ["stream", "background"] {
+            for value in [json!("true"), json!(1), json!([true]), json!({})] {
+                let request = json!({ "model": "m", "messages": [], name: value });
+                let error = of(Endpoint::Chat, &request).unwrap_err();
+                assert!(error.contains("neither true nor false"), "{name}: {error}");
+            }
+        }
+        let plain = json!({ "model": "m", "messages": [], "stream": null });
+        assert!(!of(Endpoint::Chat, &plain).unwrap().streamed);
     }
 
     #[test]

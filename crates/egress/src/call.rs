@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use url::Url;
 use wire::Hasher;
-use wire::egress::{Call, CallOutcome, answer_hasher, request_digest};
+use wire::egress::{Call, CallOutcome, MAX_PATH, answer_hasher, request_digest};
 
 use crate::body::Body;
 use crate::bound::{self, Bound};
@@ -38,8 +38,6 @@ pub type Out = BoxBody<Bytes, io::Error>;
 
 /// Pieces of an answer that wait for a module that reads slowly.
 const PIECES: usize = 16;
-/// Most bytes of a path in the list.
-const MAX_PATH: usize = 512;
 /// Longest `retry-after` and other heads are passed on as they are; these are not, since they name
 /// the operator's account, belong to one connection, or are no longer true.
 const NOT_PASSED: &[&str] = &[
@@ -539,7 +537,14 @@ impl AtService {
             kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream")
         });
         let mut reader = reads.then(|| Reader::new(self.asking.endpoint));
-        let kept_headers = answer.headers().clone();
+        let mut kept_headers = answer.headers().clone();
+        // A recording goes with the module, and so it has no credential either.
+        if kept_headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| scrubber.finds(kind.as_bytes()))
+        {
+            kept_headers.remove(header::CONTENT_TYPE);
+        }
 
         if reads && !is_stream {
             // Its record is somewhere in it: nothing is passed on before it is there whole.
@@ -602,6 +607,10 @@ impl AtService {
             && let Some(location) = answer.headers().get(header::LOCATION)
         {
             let location = location.to_str().unwrap_or_default();
+            if scrubber.finds(location.as_bytes()) {
+                let why = format!("{:?} redirects with its credential in the address", route.name);
+                return Err(Refusal::upstream(why));
+            }
             let local = route.redirect(&self.asking.url, location);
             let local =
                 local.and_then(|path| HeaderValue::from_str(&path).ok()).ok_or_else(|| {

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, STANDARD};
 use http::{HeaderName, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 /// What stands where a credential was.
@@ -54,31 +58,85 @@ impl Credential {
     }
 }
 
+/// Every form in which a service may give a credential back without meaning to: as it is, escaped
+/// as JSON or a URL has it, in base64, and, of a pair for HTTP's basic scheme, what the base64
+/// stands for.
+fn forms(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut forms: Vec<Zeroizing<Vec<u8>>> = Vec::new();
+    let mut add = |form: Vec<u8>| {
+        let form = Zeroizing::new(form);
+        if form.len() >= MIN_BYTES && !forms.contains(&form) {
+            forms.push(form);
+        }
+    };
+    add(secret.as_bytes().to_vec());
+    add(secret.replace('/', "\\/").into_bytes());
+    let percent = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+    add(percent.to_lowercase().into_bytes());
+    add(percent.into_bytes());
+    // What browsers leave as it is in a query.
+    let query: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    add(query.into_bytes());
+    in_base64(secret.as_bytes(), &mut add);
+    if let Ok(pair) = STANDARD.decode(secret)
+        && let Ok(pair) = String::from_utf8(pair).map(Zeroizing::new)
+        && let Some((_, password)) = pair.split_once(':')
+    {
+        add(pair.as_bytes().to_vec());
+        add(password.as_bytes().to_vec());
+        in_base64(password.as_bytes(), &mut add);
+    }
+    forms
+}
+
+/// The part of a base64 text that is the same whatever stands before and after the bytes: there are
+/// three, by where among three bytes they begin.
+fn in_base64(bytes: &[u8], add: &mut impl FnMut(Vec<u8>)) {
+    let plain = GeneralPurpose::new(&ALPHABET, NO_PAD);
+    for before in 0..3_usize {
+        let shifted = Zeroizing::new([&[0; 3][..before], bytes].concat());
+        let text = Zeroizing::new(plain.encode(&*shifted));
+        // Signs that also hold bits of a neighbour are left out, at either end.
+        let (first, last) = ((before * 8).div_ceil(6), shifted.len() * 8 / 6);
+        let Some(core) = text.get(first..last) else { continue };
+        add(core.as_bytes().to_vec());
+        add(core.replace('+', "-").replace('/', "_").into_bytes());
+        add(core.replace('/', "\\/").into_bytes());
+    }
+}
+
 /// Removes a credential from what a service answers, which may echo what it was sent.
 #[derive(Debug)]
 pub struct Scrubber {
-    secret: Option<Zeroizing<Vec<u8>>>,
-    /// The end of the last piece, which may be the beginning of the credential.
+    /// What is looked for; the longest first, so that none is found inside of another.
+    forms: Vec<Zeroizing<Vec<u8>>>,
+    /// The end of the last piece, which may be the beginning of a form.
     carried: Vec<u8>,
 }
 
 impl Scrubber {
     /// For answers to requests with this credential.
     pub fn new(credential: Option<&Credential>) -> Self {
-        let secret = credential.map(|one| Zeroizing::new(one.secret.as_bytes().to_vec()));
-        Self { secret, carried: Vec::new() }
+        let mut forms = credential.map(|one| forms(&one.secret)).unwrap_or_default();
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        Self { forms, carried: Vec::new() }
     }
 
     /// The piece without the credential. What could be the beginning of one waits for the next.
     pub fn feed(&mut self, bytes: Vec<u8>) -> Vec<u8> {
-        let Some(secret) = &self.secret else { return bytes };
+        if self.forms.is_empty() {
+            return bytes;
+        }
         let mut all = std::mem::take(&mut self.carried);
         all.extend(bytes);
-        let mut out = replace(&all, secret);
-        // The longest end that the credential begins with.
-        let longest = out.len().min(secret.len() - 1);
-        let kept =
-            (1..=longest).rev().find(|length| out.ends_with(&secret[..*length])).unwrap_or(0);
+        let mut out = self.replaced(&all);
+
+        // The longest end that one of the forms begins with.
+        let begun = |form: &Zeroizing<Vec<u8>>| {
+            let longest = out.len().min(form.len() - 1);
+            (1..=longest).rev().find(|length| out.ends_with(&form[..*length])).unwrap_or(0)
+        };
+        let kept = self.forms.iter().map(begun).max().unwrap_or(0);
         self.carried = out.split_off(out.len() - kept);
         out
     }
@@ -90,15 +148,23 @@ impl Scrubber {
 
     /// A whole text without the credential.
     pub fn text(&self, text: &str) -> String {
-        match &self.secret {
-            None => text.to_owned(),
-            Some(secret) => String::from_utf8_lossy(&replace(text.as_bytes(), secret)).into_owned(),
+        if self.finds(text.as_bytes()) {
+            String::from_utf8_lossy(&self.replaced(text.as_bytes())).into_owned()
+        } else {
+            text.to_owned()
         }
     }
 
     /// Whether the bytes hold the credential.
     pub fn finds(&self, bytes: &[u8]) -> bool {
-        self.secret.as_ref().is_some_and(|secret| find(bytes, secret).is_some())
+        self.forms.iter().any(|form| find(bytes, form).is_some())
+    }
+
+    fn replaced(&self, bytes: &[u8]) -> Vec<u8> {
+        self.forms.iter().fold(bytes.to_vec(), |bytes, form| match find(&bytes, form) {
+            Some(_) => replace(&bytes, form),
+            None => bytes,
+        })
     }
 }
 
@@ -144,6 +210,45 @@ mod tests {
         let bad = Zeroizing::new("line\nend-of-secret".to_owned());
         let error = Credential::new("authorization", "", bad).unwrap_err();
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    fn scrubbed(secret: &str, text: &str) -> String {
+        let secret = Zeroizing::new(secret.to_owned());
+        let credential = Credential::new("authorization", "Basic ", secret).unwrap();
+        Scrubber::new(Some(&credential)).text(text)
+    }
+
+    #[test]
+    fn it_is_found_in_every_form_that_a_service_may_echo() {
+        let secret = "sk-a/b+c=d.0123456789";
+        for echo in [
+            "sk-a\\/b+c=d.0123456789".to_owned(),
+            "sk%2Da%2Fb%2Bc%3Dd%2E0123456789".to_owned(),
+            "sk%2da%2fb%2bc%3dd%2e0123456789".to_owned(),
+            "sk-a%2Fb%2Bc%3Dd.0123456789".to_owned(),
+        ] {
+            assert_eq!(scrubbed(secret, &format!("<{echo}>")), "<[credential removed]>", "{echo}");
+        }
+        // In base64 together with what stands before and after, at every place.
+        for before in ["", "a", "ab", "Bearer "] {
+            let whole = STANDARD.encode(format!("{before}{secret}!"));
+            for text in [whole.clone(), whole.replace('+', "-").replace('/', "_")] {
+                let out = scrubbed(secret, &text);
+                assert!(out.contains("[credential removed]"), "{before:?}: {out}");
+                let left = out.replace("[credential removed]", "");
+                assert!(left.len() < 16, "{before:?}: {left}");
+            }
+        }
+        // Of HTTP's basic scheme: the pair and its password.
+        let pair = STANDARD.encode("robot:correct-horse");
+        for (echo, left) in [
+            (&*format!("Basic {pair}"), "Basic [credential removed]"),
+            ("user robot:correct-horse", "user [credential removed]"),
+            ("password correct-horse.", "password [credential removed]."),
+            ("robot alone", "robot alone"),
+        ] {
+            assert_eq!(scrubbed(&pair, echo), left);
+        }
     }
 
     proptest! {

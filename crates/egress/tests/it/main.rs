@@ -7,5 +7,6 @@ mod counting;
 mod faults;
 mod reconciliation;
 mod secrets;
+mod tls;
 #[cfg(test)]
 mod world;

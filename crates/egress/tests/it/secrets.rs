@@ -3,7 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use base64::Engine as _;
 use egress::{Plan, Source};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 use testkit::upstream;
 use testkit::upstream::{answer, events};
@@ -51,6 +54,8 @@ async fn a_redirect_is_the_modules_own_call_or_nothing() {
         let to = match request.target.as_str() {
             "/api/within" => "/api/there?x=1".to_owned(),
             "/api/above" => "/admin".to_owned(),
+            "/api/key" => format!("/api/there?key={KEY}"),
+            "/api/escaped" => format!("/api/there?key={}", KEY.replace('-', "%2D")),
             "/api/away" => format!("{elsewhere}/api/there"),
             _ => return answer("200 OK", "text/plain", "there"),
         };
@@ -67,9 +72,48 @@ async fn a_redirect_is_the_modules_own_call_or_nothing() {
         let (status, text) = fetch(world.get(path)).await.unwrap();
         assert!(status == 502 && text.contains("somewhere else"), "{path}: {text}");
     }
+    for path in ["/key", "/escaped"] {
+        let response = world.get(path).send().await.unwrap();
+        assert!(!response.headers().contains_key("location"), "{:?}", response.headers());
+        let text = response.text().await.unwrap();
+        assert!(text.contains("credential in the address") && !text.contains("sk"), "{text}");
+    }
     let (report, _) = world.finish().await;
-    assert_eq!(report.usage.http_calls, 3, "each that left is one");
+    assert_eq!(report.usage.http_calls, 5, "each that left is one");
     assert!(other.arrived().is_empty());
+}
+
+/// What a service does with its request's headers is not the operator's choice.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_echo_in_another_form_is_removed_too() {
+    let service = upstream(|request| {
+        let sent = request.header("authorization").unwrap_or_default();
+        let text = match request.target.as_str() {
+            "/base64" => base64::engine::general_purpose::STANDARD.encode(sent),
+            "/url" => sent.replace('-', "%2D"),
+            "/gzip" => sent.to_owned(),
+            _ => String::new(),
+        };
+        if request.target != "/gzip" {
+            return answer("200 OK", "text/plain", text);
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        let body = encoder.finish().unwrap();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        vec![testkit::Step::Send([head.as_bytes(), &body].concat()), testkit::Step::KeepOpen]
+    });
+    let world = World::of(UpstreamKind::Http, &service);
+    for path in ["/base64", "/url", "/gzip"] {
+        let (status, text) = fetch(world.get(path)).await.unwrap();
+        assert_eq!(status, 200);
+        assert!(text.contains("[credential removed]"), "{path}: {text}");
+        assert!(!text.contains("0123456789") && text.len() < 48, "{path}: {text}");
+    }
+    world.finish().await;
 }
 
 /// Heads that two readers could understand in two ways never make two requests of one.
