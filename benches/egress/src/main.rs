@@ -5,7 +5,7 @@ mod upstream;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
 use egress::{Engine, Limits, Plan, Proxy, Route, Source};
@@ -13,6 +13,7 @@ use futures::future::try_join_all;
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 use wire::Usage;
 use wire::egress::UpstreamKind;
 
@@ -59,12 +60,8 @@ enum Base {
 
 /// Calls of one round.
 const ROUND: u32 = 250;
-const PLENTY: Usage = Usage {
-    llm_in: 1 << 50,
-    llm_out: 1 << 50,
-    http_calls: 1 << 50,
-    runtime_ms: 0,
-};
+const PLENTY: Usage =
+    Usage { llm_in: 1 << 50, llm_out: 1 << 50, http_calls: 1 << 50, runtime_ms: 0 };
 
 fn main() -> ExitCode {
     let options = match Options::try_parse() {
@@ -84,7 +81,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let delay = Duration::from_millis(options.delay_ms);
     let upstream = runtime.block_on(Upstream::start(options.upstream, delay))?;
     let engine = Engine::start()?;
@@ -94,7 +92,10 @@ fn run(options: &Options) -> anyhow::Result<()> {
         ways.push(way(name, Base::Fixed(url.clone()))?);
     }
 
-    println!("the service answers after {} ms; {} calls of each way\n", options.delay_ms, options.calls);
+    println!(
+        "the service answers after {} ms; {} calls of each way\n",
+        options.delay_ms, options.calls
+    );
     println!("| calls | connections | way | p50 ms | p99 ms | added p50 ms | added p99 ms |");
     println!("|---|--:|---|--:|--:|--:|--:|");
     let bench = Bench { runtime: &runtime, engine: &engine, upstream: &upstream, ways: &ways };
@@ -211,7 +212,8 @@ impl Bench<'_> {
         };
         let client = egress::proxy::client(&route, &[]).map_err(anyhow::Error::msg)?;
         let source = Source::Live(vec![client]);
-        let plan = Plan { routes: vec![route], budgets: PLENTY, source, records: false, open: true };
+        let plan =
+            Plan { routes: vec![route], budgets: PLENTY, source, records: false, open: true };
         Ok(Proxy::start(self.engine, plan)?)
     }
 }

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -24,6 +24,7 @@ use hyper_util::server::conn::auto;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Tokens read that each answer reports.
 pub const READ: u64 = 250;
@@ -86,8 +87,8 @@ async fn serve(
 ) -> Result<Response<Body>, hyper::Error> {
     let begun = Instant::now();
     let body = request.into_body().collect().await?.to_bytes();
-    let streamed = serde_json::from_slice::<serde_json::Value>(&body)
-        .is_ok_and(|body| body["stream"] == true);
+    let streamed =
+        serde_json::from_slice::<serde_json::Value>(&body).is_ok_and(|body| body["stream"] == true);
     if !delay.is_zero() {
         clock.wait_until(begun + delay).await;
     }

@@ -158,9 +158,12 @@ const WAYS: &[(&str, &str)] = &[
     ("ciphers of the kernel", "socket(AF_ALG, SOCK_SEQPACKET, 0)"),
     ("packets of the link layer", "socket(AF_PACKET, SOCK_DGRAM, 0)"),
     ("netlink beyond the list of interfaces", "socket(AF_NETLINK, SOCK_RAW, 12)"),
-    ("a helper process", "struct sockaddr_in b = {AF_INET, htons(9)}; \
+    (
+        "a helper process",
+        "struct sockaddr_in b = {AF_INET, htons(9)}; \
          b.sin_addr = a.sin_addr; if (!fork()) { connect(s, (void *)&b, sizeof b); _exit(0); } \
-         wait(0)"),
+         wait(0)",
+    ),
     (
         "an address of another family",
         "struct sockaddr_in6 b = {AF_INET6, htons(4280)}; connect(s, (void *)&b, sizeof b)",

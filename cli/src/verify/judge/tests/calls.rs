@@ -184,7 +184,9 @@ fn a_list_that_is_another_one_breaks_calls() {
 
 #[test]
 fn a_kept_body_that_is_another_one_breaks_calls() {
-    for (from, to) in [("\\\"m\\\"", "\\\"n\\\""), ("\"index\":1", "\"index\":2"), ("usage", "users")] {
+    for (from, to) in
+        [("\\\"m\\\"", "\\\"n\\\""), ("\"index\":1", "\"index\":2"), ("usage", "users")]
+    {
         let mut metered = Metered::new();
         metered.bodies = metered.bodies.replacen(from, to, 1);
         let proof = metered.seal().judge();
