@@ -31,6 +31,12 @@ pub(crate) struct Node(Server);
 /// A transaction in the form that `soroban-client` builds, signs and sends.
 pub(crate) struct Built(Transaction);
 
+/// Percentiles of what was charged for inclusion, in stroops an operation.
+pub(crate) struct InclusionFees {
+    pub p90: u64,
+    pub p99: u64,
+}
+
 /// What all forms of one transaction share.
 pub(crate) struct Draft<'a> {
     /// The network that every signature binds to.
@@ -65,12 +71,13 @@ impl Node {
         })
     }
 
-    /// The 90th percentile of what recent ledgers took for inclusion, in stroops.
-    pub(crate) async fn inclusion_fee(&self) -> Result<u64, RpcError> {
+    /// What recent ledgers took for inclusion.
+    pub(crate) async fn inclusion_fees(&self) -> Result<InclusionFees, RpcError> {
         const METHOD: &str = "getFeeStats";
         let stats = self.0.get_fee_stats().await.map_err(|error| failed(METHOD, error))?;
-        let fee = stats.soroban_inclusion_fee.p90;
-        fee.parse().map_err(|error| malformed(METHOD, error))
+        let read = |text: String| text.parse().map_err(|error| malformed(METHOD, error));
+        let fees = stats.soroban_inclusion_fee;
+        Ok(InclusionFees { p90: read(fees.p90)?, p99: read(fees.p99)? })
     }
 
     /// The node's answer to `simulateTransaction`, as it came.

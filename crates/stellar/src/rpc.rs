@@ -27,6 +27,7 @@ pub use events::{Event, EventPage, EventsFrom, History, SeenEvent};
 pub use simulate::Simulation;
 
 use crate::bridge::{self, Node};
+use crate::tx::as_text;
 use crate::{Address, ChainError, Network};
 
 /// Longest wait for one answer.
@@ -242,7 +243,7 @@ impl Rpc {
         answer.decode(hash)
     }
 
-    /// Sends a signed envelope, exactly these bytes. Whatever this answers except
+    /// Sends a signed envelope or fee bump, exactly these bytes. Whatever this answers except
     /// [`SendAnswer::Rejected`] with a definite rejection says nothing about the transaction's
     /// fate, and so does an error (R13).
     ///
@@ -252,11 +253,21 @@ impl Rpc {
     /// [`ChainError::Rpc`] when the node did not answer.
     pub async fn send(&self, network: &Network, envelope: &[u8]) -> Result<SendAnswer, ChainError> {
         const METHOD: &str = "sendTransaction";
+        if let Some(text) = as_text(envelope) {
+            return self.send_bump(text).await;
+        }
         let transaction = bridge::read_envelope(network, envelope)?;
         let answer = self.by_node(METHOD, |node| node.send(transaction)).await?;
         let raw: answer::RawSend =
             serde_json::from_value(answer).map_err(|error| malformed(METHOD, error))?;
         raw.decode()
+    }
+
+    /// `soroban-client` has no form for fee bumps that keeps their bytes.
+    async fn send_bump(&self, text: String) -> Result<SendAnswer, ChainError> {
+        let params = serde_json::json!({ "transaction": text });
+        let answer: answer::RawSend = self.raw().call("sendTransaction", params).await?;
+        answer.decode()
     }
 
     /// Entries of the ledger, with the ledger that they are of. Missing ones are left out.
@@ -369,8 +380,19 @@ impl Rpc {
     pub async fn inclusion_fee(&self) -> Result<u64, RpcError> {
         const LEAST: u64 = 100;
         // A node that saw no transactions of late may answer less than the protocol takes.
-        let fee = self.by_node("getFeeStats", Node::inclusion_fee).await?;
-        Ok(fee.max(LEAST))
+        let fees = self.by_node("getFeeStats", Node::inclusion_fees).await?;
+        Ok(fees.p90.max(LEAST))
+    }
+
+    /// What nearly every transaction of the recent ledgers was charged for inclusion at most, in
+    /// stroops an operation: the 99th percentile, by which a surge shows first.
+    ///
+    /// # Errors
+    ///
+    /// [`RpcError`].
+    pub async fn surge_fee(&self) -> Result<u64, RpcError> {
+        let fees = self.by_node("getFeeStats", Node::inclusion_fees).await?;
+        Ok(fees.p99)
     }
 }
 

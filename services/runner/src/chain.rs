@@ -1,14 +1,16 @@
 //! The runner and the network: what is asked, what is signed, what an answer proves.
 //!
 //! Reading order: [`call`] (what is wanted), [`decide`] and [`outcomes`] (the rules, pure),
-//! [`network`] (which history), [`transaction`] and [`store`] (what is kept), [`sign`] and
-//! [`follow`] (the only places that sign and send), [`calls`] and [`reads`] (what is sent and
+//! [`network`] (which history), [`transaction`] and [`store`] (what is kept), [`sign`], [`fees`] and
+//! [`follow`] (the only places that sign and send), [`pulse`] (when a ledger has closed), [`calls`] and [`reads`] (what is sent and
 //! read).
 
 pub mod call;
 pub mod decide;
 pub mod outcomes;
 pub mod shortages;
+pub mod fees;
+pub mod pulse;
 pub mod network;
 pub mod transaction;
 pub mod store;

@@ -12,6 +12,7 @@ use stellar::{Address, ChainError, Keypair, Network, STANDALONE};
 
 use crate::auth;
 use crate::auth::settings::Surroundings;
+use crate::chain::fees::FeeLimits;
 use crate::crash;
 use crate::gateway::limits::Rates;
 use crate::model::policy::{Places, RunPolicy};
@@ -105,8 +106,8 @@ pub struct Config {
     pub nats_url: String,
     /// What each account of RUNNER_SOURCE_SECRET has to have at least, in stroops.
     pub channel_least: i64,
-    /// Most stroops a transaction may cost.
-    pub fee_ceiling: u64,
+    /// What transactions may cost.
+    pub fees: FeeLimits,
     /// How long a transaction may wait for its ledger, in seconds.
     pub transaction_secs: u64,
     /// A crash point (`runner crash-points`), for tests.
@@ -204,11 +205,7 @@ impl Config {
             database_url: env.required_url("DATABASE_URL", &["postgres", "postgresql"]),
             nats_url: env.required_url("NATS_URL", &["nats", "tls"]),
             channel_least: env.number("RUNNER_CHANNEL_LEAST_STROOPS", 100_000_000, 0..=i64::MAX),
-            fee_ceiling: env.number(
-                "RUNNER_MAX_FEE_STROOPS",
-                50_000_000,
-                1_000..=u64::from(u32::MAX),
-            ),
+            fees: fees(&env),
             transaction_secs: 60,
             crash_at: env.parse("RUNNER_CRASH_AT", crash_point),
             notices: notices(&env),
@@ -396,6 +393,25 @@ fn rpc_fallbacks(env: &Env) -> Vec<String> {
         }
     }
     urls
+}
+
+/// The ceilings; 0 is none for a run or a day.
+fn fees(env: &Env) -> FeeLimits {
+    let ceiling = |name, default| {
+        let stroops = env.number(name, default, 0..=i64::MAX.unsigned_abs());
+        (stroops > 0).then_some(stroops)
+    };
+    FeeLimits {
+        transaction: env.number(
+            "RUNNER_MAX_FEE_STROOPS",
+            50_000_000,
+            1_000..=u64::from(u32::MAX),
+        ),
+        // Two transactions of the highest fee: an opening and a settlement that go alone.
+        run: ceiling("RUNNER_MAX_RUN_FEE_STROOPS", 100_000_000),
+        day: ceiling("RUNNER_MAX_DAY_FEE_STROOPS", 100_000_000_000),
+        bump_after: env.number("RUNNER_BUMP_AFTER_LEDGERS", 3, 1..=100),
+    }
 }
 
 fn max_queue(env: &Env) -> Option<u64> {

@@ -30,6 +30,7 @@ use wire::pb::runner::v1::runner_server::RunnerServer;
 
 use crate::auth::Access;
 use crate::chain::client::ChainClient;
+use crate::chain::pulse::Pulse;
 use crate::chain::shortages::Shortages;
 use crate::chain::store::calls;
 use crate::config::{Addresses, ChainKeys, Config, Role};
@@ -194,6 +195,11 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
                 sending::serve(driver, account, work_signal, stop).await
             });
         }
+        let (pulse, stop) = (driver.clone(), service.stop());
+        service.spawn("pulse", async move {
+            pulse.chain.keep_pulse(&stop).await;
+            anyhow::Ok(())
+        });
         let tending = sending::tend(driver.clone(), work_signal.clone(), poll, service.stop());
         service.spawn("calls", tending);
         let workers = lanes.into_iter().flat_map(|(lane, count)| (0..count).map(move |_| lane));
@@ -341,14 +347,15 @@ fn run_driver(
         rpc,
         network: config.network,
         runner,
-        sources,
+        sources: sources.into_iter().map(Arc::new).collect(),
         vault: config.vault,
         registry: config.registry,
-        fee_ceiling: config.fee_ceiling,
+        fees: config.fees,
         transaction_secs: config.transaction_secs,
         db: db.clone(),
         owner: chassis::clock::new_uuid().to_string(),
         shortages,
+        pulse: Pulse::default(),
     };
     Ok(Some(RunDriver { db, chain, gates, policy: config.policy }))
 }

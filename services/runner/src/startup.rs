@@ -106,7 +106,7 @@ async fn checked(chain: &ChainClient) -> crate::error::Result<Option<String>> {
     for source in &chain.sources {
         store::add_channel(&chain.db, &source.address().to_string()).await?;
     }
-    let sources = chain.sources.iter().map(|key| ("RUNNER_SOURCE_SECRET", key));
+    let sources = chain.sources.iter().map(|key| ("RUNNER_SOURCE_SECRET", &**key));
     let keys = std::iter::once(("RUNNER_SECRET", &chain.runner)).chain(sources);
     for (setting, key) in keys {
         let account = key.address();

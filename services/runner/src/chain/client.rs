@@ -2,12 +2,15 @@
 //! (R13).
 
 use std::fmt;
+use std::sync::Arc;
 
 use sqlx::PgPool;
 use stellar::rpc::Clock;
 use stellar::{Address, Keypair, Network, Rpc};
 
+use crate::chain::fees::FeeLimits;
 use crate::chain::network::{LedgerMark, NodeStatus, compare};
+use crate::chain::pulse::Pulse;
 use crate::chain::shortages::Shortages;
 use crate::chain::store::{self, ChannelLease};
 use crate::error::{Error, Result};
@@ -22,13 +25,13 @@ pub struct ChainClient {
     pub runner: Keypair,
     /// The channels: each pays fees and gives sequence numbers, for one transaction at a time;
     /// other keys than the runner's.
-    pub sources: Vec<Keypair>,
+    pub sources: Vec<Arc<Keypair>>,
     /// The vault.
     pub vault: Address,
     /// The agent registry.
     pub registry: Address,
-    /// Most stroops a transaction may cost.
-    pub fee_ceiling: u64,
+    /// What transactions may cost.
+    pub fees: FeeLimits,
     /// How long a transaction may wait for its ledger, in seconds of ledger time.
     pub transaction_secs: u64,
     /// Where transactions and marks are kept.
@@ -37,6 +40,8 @@ pub struct ChainClient {
     pub owner: String,
     /// What was found lacking.
     pub shortages: Shortages,
+    /// Says when a ledger has closed.
+    pub pulse: Pulse,
 }
 
 impl ChainClient {
@@ -50,9 +55,10 @@ impl ChainClient {
     /// # Errors
     ///
     /// When it has no such key.
-    pub fn channel_key(&self, channel: &ChannelLease) -> Result<&Keypair> {
+    pub fn channel_key(&self, channel: &ChannelLease) -> Result<Arc<Keypair>> {
         let mut keys = self.sources.iter();
-        keys.find(|key| key.address().to_string() == channel.account).ok_or_else(|| {
+        let found = keys.find(|key| key.address().to_string() == channel.account);
+        found.cloned().ok_or_else(|| {
             Error::Broken(format!("the key of the channel {} is not here", channel.account))
         })
     }

@@ -7,11 +7,11 @@
 
 use std::time::Duration;
 
-use stellar::rpc::{Applied, Outcome};
+use stellar::rpc::{Applied, Outcome, TransactionStatus};
 use stellar::vault::{self, RunReceipt, Vault};
-use stellar::{ContractError, ContractKind, scval};
+use stellar::{ChainError, ContractError, ContractKind, scval};
 use stellar_xdr::ScVal;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout_at};
 use wire::Digest;
 
 use crate::chain::answers::{classify, failure, found, landed};
@@ -25,14 +25,15 @@ use crate::chain::decide::{
 use crate::chain::outcomes::{self, Follow, Shortage};
 use crate::chain::sign::codes;
 use crate::chain::store::calls::{self, Verdict};
+use crate::chain::store::fees::{self, Bump};
 use crate::chain::store::{self, ChannelLease, Ended};
 use crate::chain::transaction::{Kind, State, Transaction};
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::metrics;
 
-/// Pause between look-ups.
-const POLL: Duration = Duration::from_millis(250);
-/// Pause before the same bytes are sent again.
+/// Pause before the same bytes are sent again, after a look-up that is made with or without a new
+/// ledger.
 const RESEND: Duration = Duration::from_secs(3);
 /// How old a look at a run's chances may be for the vault's refusal of its opening to be the last
 /// word: an older one is taken again, since the agent's terms may have changed since.
@@ -53,6 +54,16 @@ enum Sent {
     Unknown,
 }
 
+/// What a look-up means for what is done next.
+enum Looked {
+    /// The transaction has ended.
+    Ended,
+    /// It is in no ledger up to this one.
+    Waits(u32),
+    /// Nothing is known.
+    Nothing,
+}
+
 impl ChainClient {
     /// Carries a channel's live transaction to its end.
     ///
@@ -61,40 +72,69 @@ impl ChainClient {
     /// When the database does not answer, or the channel is another process's; nothing is lost by
     /// it: whoever holds the channel next goes on.
     pub async fn follow(&self, channel: &ChannelLease, transaction: &Transaction) -> Result<()> {
+        let mut bumps = fees::bumps(&self.db, transaction.id).await?;
+        let mut pulse = self.pulse.subscribe();
         let mut send_at = Instant::now();
         let mut doubt = transaction.last_answer.as_deref() == Some(BAD_SEQUENCE);
         // What may have been sent before is looked up before it is sent again.
-        let mut first_look = transaction.state != State::Prepared;
+        let mut look_first = transaction.state != State::Prepared;
         loop {
-            if !first_look && Instant::now() >= send_at {
-                match self.send(channel, transaction).await? {
+            if !look_first && Instant::now() >= send_at {
+                match self.send(channel, transaction, bumps.last()).await? {
                     Sent::Ended => return Ok(()),
                     Sent::BadSequence => doubt = true,
                     Sent::Unknown => {}
                 }
                 send_at = Instant::now() + RESEND;
             }
-            first_look = false;
-            if self.look_up(transaction, doubt).await? {
-                return Ok(());
+            if !look_first {
+                // A transaction becomes something else only when a ledger closes. Without a pulse,
+                // because the node does not answer or lags, it is asked for directly.
+                let _ = timeout_at(send_at, pulse.changed()).await;
             }
-            sleep(POLL).await;
+            look_first = false;
+
+            // Before the look-up: a ledger that closes during it is looked at again.
+            pulse.mark_unchanged();
+            let ledger = match self.look_up(transaction, &bumps, doubt).await? {
+                Looked::Ended => return Ok(()),
+                Looked::Waits(ledger) => ledger,
+                Looked::Nothing => continue,
+            };
+            if let Some(bump) = self.raise_fee(channel, transaction, &bumps, ledger).await? {
+                bumps.push(bump);
+                send_at = Instant::now();
+            }
         }
     }
 
-    /// Sends the stored bytes.
-    async fn send(&self, channel: &ChannelLease, transaction: &Transaction) -> Result<Sent> {
-        // Counted before it happens: a second send proves less than the first.
+    /// Sends the stored bytes: those of the newest fee bump, if there is one.
+    async fn send(
+        &self,
+        channel: &ChannelLease,
+        transaction: &Transaction,
+        bump: Option<&Bump>,
+    ) -> Result<Sent> {
+        // Counted before it happens: a second send proves less than the first. A bump counts as
+        // a send of what it carries.
         let sends = store::count_send(&self.db, channel, transaction.id).await?;
-        let answer = self.rpc.send(&self.network, &transaction.envelope).await;
-        self.crash_point(transaction.kind, "after_send");
+        if let Some(bump) = bump {
+            fees::count_send(&self.db, channel, bump.id).await?;
+        }
+        let envelope = bump.map_or(&transaction.envelope, |bump| &bump.envelope);
+        let answer = self.rpc.send(&self.network, envelope).await;
+        match bump {
+            Some(_) => crash::point("bump.after_send"),
+            None => self.crash_point(transaction.kind, "after_send"),
+        }
         let (answer, words) = classify(answer);
         tracing::debug!(hash = %transaction.hash, sends, "{} was sent: {words}", transaction.kind);
         // A refusal proves little (R13), but it says at once what an operator has to give.
         if matches!(answer, SendAnswer::Refused | SendAnswer::RefusedForGood) {
             self.shortages.note(outcomes::result(&words), &words);
         }
-        if after_send(sends == 1, answer) == AfterSend::Rejected {
+        // What is refused of a bump is the bump: what it carries may land by another envelope.
+        if bump.is_none() && after_send(sends == 1, answer) == AfterSend::Rejected {
             let ended = Ended {
                 state: State::Rejected,
                 words: words.clone(),
@@ -109,24 +149,56 @@ impl ChainClient {
         Ok(if words == BAD_SEQUENCE { Sent::BadSequence } else { Sent::Unknown })
     }
 
-    /// Asks for the transaction. `true` if the answer ended it. With `doubt`, another transaction
-    /// may have used its sequence number.
-    async fn look_up(&self, transaction: &Transaction, doubt: bool) -> Result<bool> {
+    /// What a node says of a transaction, by its own hash and by those of its fee bumps.
+    ///
+    /// The clock is the most cautious of all answers: nothing is absent before every hash was
+    /// asked for late enough, of a node whose history reaches back far enough.
+    async fn status(
+        &self,
+        transaction: &Transaction,
+        bumps: &[Bump],
+    ) -> std::result::Result<TransactionStatus, ChainError> {
+        let mut status = self.rpc.transaction(&transaction.hash).await?;
+        for bump in bumps.iter().rev() {
+            if status.outcome != Outcome::NotFound {
+                break;
+            }
+            let by_bump = self.rpc.transaction(&bump.hash).await?;
+            status.outcome = by_bump.outcome;
+            let (all, this) = (&mut status.clock, by_bump.clock);
+            if this.latest_ledger < all.latest_ledger {
+                (all.latest_ledger, all.latest_close) = (this.latest_ledger, this.latest_close);
+            }
+            if this.oldest_ledger > all.oldest_ledger {
+                (all.oldest_ledger, all.oldest_close) = (this.oldest_ledger, this.oldest_close);
+            }
+        }
+        Ok(status)
+    }
+
+    /// Asks for the transaction. With `doubt`, another transaction may have used its sequence
+    /// number.
+    async fn look_up(
+        &self,
+        transaction: &Transaction,
+        bumps: &[Bump],
+        doubt: bool,
+    ) -> Result<Looked> {
         let kind = transaction.kind;
         // Read before the look-up: the look-up must be of this ledger or a later one.
         let sequence_used_at = if doubt { self.sequence_used_at(transaction).await? } else { None };
-        let status = match self.rpc.transaction(&transaction.hash).await {
+        let status = match self.status(transaction, bumps).await {
             Ok(status) => status,
             Err(error) => {
                 tracing::warn!(hash = %transaction.hash, "{kind} cannot be looked up: {error}");
-                return Ok(false);
+                return Ok(Looked::Nothing);
             }
         };
         let high_water = match self.observe(&status.clock).await {
             Ok(ledger) => ledger,
             Err(Error::Chain(error)) => {
                 tracing::warn!("{error}");
-                return Ok(false);
+                return Ok(Looked::Nothing);
             }
             Err(error) => return Err(error),
         };
@@ -139,7 +211,7 @@ impl ChainClient {
         };
         let (contract_error, words) = failure(&status.outcome);
         let (state, words) = match after_lookup(transaction.signed(), lookup, high_water) {
-            AfterLookup::Again => return Ok(false),
+            AfterLookup::Again => return Ok(Looked::Waits(status.clock.latest_ledger)),
             AfterLookup::Succeeded => (State::Succeeded, "SUCCESS".to_owned()),
             AfterLookup::Failed => (State::Failed, words),
             AfterLookup::Expired => (State::Expired, EXPIRED.to_owned()),
@@ -153,13 +225,14 @@ impl ChainClient {
         };
         if !self.finish(transaction, ended, applied).await? {
             // Another process ended it, or a rejection was overtaken by a send: look again.
-            return Ok(!self.is_live(transaction).await?);
+            let is_live = self.is_live(transaction).await?;
+            return Ok(if is_live { Looked::Nothing } else { Looked::Ended });
         }
         if state == State::Succeeded {
             self.shortages.clear();
         }
         self.crash_point(kind, "after_result");
-        Ok(true)
+        Ok(Looked::Ended)
     }
 
     async fn is_live(&self, transaction: &Transaction) -> Result<bool> {
@@ -233,7 +306,8 @@ impl ChainClient {
         let status = match transaction.state {
             // Answers of single calls are kept; those of a batch are in its events.
             State::Succeeded if members.iter().any(|member| member.together > 1) => {
-                Some(self.rpc.transaction(&transaction.hash).await?)
+                let bumps = fees::bumps(&self.db, transaction.id).await?;
+                Some(self.status(transaction, &bumps).await?)
             }
             _ => None,
         };

@@ -17,6 +17,8 @@ pub enum Shortage {
     Money,
     /// The fee that the network asks is above the ceiling, or was offered too low.
     Fee,
+    /// What runs or days may cost is spent.
+    Ceiling,
     /// The sequence number was used by another transaction.
     Sequence,
     /// A signature was not accepted: the account's signers were changed.
@@ -48,9 +50,10 @@ pub enum Follow {
 
 impl Shortage {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Money,
         Self::Fee,
+        Self::Ceiling,
         Self::Sequence,
         Self::Signature,
         Self::Node,
@@ -64,6 +67,7 @@ impl Shortage {
         match self {
             Self::Money => "money",
             Self::Fee => "fee",
+            Self::Ceiling => "ceiling",
             Self::Sequence => "sequence",
             Self::Signature => "signature",
             Self::Node => "node",

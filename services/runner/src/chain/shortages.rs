@@ -29,9 +29,10 @@ impl Shortages {
         self.locked().insert(shortage, met);
     }
 
-    /// A transaction landed and did what it says: nothing that a transaction needs is lacking.
+    /// A transaction landed and did what it says: nothing that every transaction needs is lacking.
+    /// A ceiling may stop some and let others pass, so it is only ever forgotten with time.
     pub fn clear(&self) {
-        self.locked().clear();
+        self.locked().retain(|shortage, _| *shortage == Shortage::Ceiling);
     }
 
     /// What is lacking, in words.
@@ -73,5 +74,8 @@ mod tests {
         assert!(shortages.holds(Shortage::Money) && !shortages.holds(Shortage::Fee));
         shortages.clear();
         assert!(shortages.check().is_ok());
+        shortages.note(Shortage::Ceiling, "spent");
+        shortages.clear();
+        assert!(shortages.holds(Shortage::Ceiling), "another transaction says nothing about it");
     }
 }

@@ -8,6 +8,7 @@ use stellar_xdr::ScVal;
 use crate::chain::call::{SignedCall, WantedCall};
 use crate::chain::calls::may_share;
 use crate::chain::client::ChainClient;
+use crate::chain::fees::Exceeded;
 use crate::chain::outcomes::{self, Follow, Shortage};
 use crate::chain::store::ChannelLease;
 use crate::chain::transaction::{Kind, State, Transaction};
@@ -41,6 +42,8 @@ pub enum NotSigned {
     Split(String),
     /// These may not go together with others.
     Alone(Vec<usize>),
+    /// A ceiling of what runs or days may cost stops these runs; the others may be signed.
+    Ceiling(Exceeded),
     /// Something is lacking.
     Wait(Shortage, String),
     /// A defect: a person has to look.
@@ -69,15 +72,16 @@ impl ChainClient {
         }
         let members = self.to_sign(calls, times.deadline)?;
         let call = Call::from(self.invocation(calls, &members, times.max_time)?);
+        let source = self.channel_key(channel)?;
         let request = PrepareRequest {
             network: &self.network,
-            source: self.channel_key(channel)?,
+            source: &*source,
             call: &call,
             signers: &[&self.runner],
             max_time_unix: times.max_time,
             auth_valid_ledgers: tx::AUTH_LEDGERS,
             // Above it nothing is signed, so nothing has to be proven afterwards.
-            fee_ceiling: self.fee_ceiling,
+            fee_ceiling: self.fees.transaction,
         };
         let prepared = match tx::prepare(&self.rpc, &request).await {
             Ok(prepared) => prepared,
@@ -97,6 +101,7 @@ impl ChainClient {
             max_time: prepared.max_time,
             signed_ledger: prepared.ledger,
             envelope: prepared.envelope,
+            max_fee: prepared.fee,
             state: State::Prepared,
             last_answer: None,
             contract_error: None,

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::rows;
 
 pub mod calls;
+pub mod fees;
 
 /// A process's right to sign for a channel and to send what was signed.
 #[derive(Debug, Clone)]
@@ -110,8 +111,8 @@ pub async fn insert(
 ) -> Result<i64> {
     let id = sqlx::query_scalar!(
         "INSERT INTO chain_transactions (hash, kind, source, sequence, max_time, signed_ledger,
-            envelope, state, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'prepared', now(), now()) RETURNING id",
+            envelope, max_fee, state, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'prepared', now(), now()) RETURNING id",
         transaction.hash.as_bytes().as_slice(),
         transaction.kind.name(),
         transaction.source,
@@ -119,6 +120,7 @@ pub async fn insert(
         to_i64(transaction.max_time),
         i64::from(transaction.signed_ledger),
         transaction.envelope,
+        to_i64(transaction.max_fee),
     );
     let id = id.fetch_one(&mut *conn).await?;
 
@@ -290,6 +292,10 @@ fn transaction(row: &PgRow) -> sqlx::Result<Transaction> {
         max_time: rows::number(row.try_get::<i64, _>("max_time")?, "max_time")?,
         signed_ledger: rows::number(row.try_get::<i64, _>("signed_ledger")?, "signed_ledger")?,
         envelope: row.try_get("envelope")?,
+        max_fee: rows::number(
+            row.try_get::<Option<i64>, _>("max_fee")?.unwrap_or_default(),
+            "max_fee",
+        )?,
         state: row.try_get::<&str, _>("state")?.parse().map_err(|error| decode(&error))?,
         last_answer: row.try_get("last_answer")?,
         contract_error: row

@@ -58,6 +58,8 @@ pub struct Transaction {
     pub signed_ledger: u32,
     /// The signed envelope (XDR).
     pub envelope: Vec<u8>,
+    /// Most stroops that it can cost; 0 for what an older release signed.
+    pub max_fee: u64,
     /// How far it is.
     pub state: State,
     /// The last thing a node said about it.

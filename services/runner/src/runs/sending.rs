@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::steps::RunDriver;
 use crate::chain::call::{CallState, WantedCall};
+use crate::chain::fees::Exceeded;
 use crate::chain::follow::{Refused, alone, backoff, judged_at};
+use crate::chain::outcomes::Shortage;
 use crate::chain::sign::{Batch, NotSigned, Times};
 use crate::chain::store::calls::{self, Ready, Verdict};
 use crate::chain::store::{self, ChannelLease};
@@ -276,7 +278,13 @@ impl RunDriver {
         // In each round the calls become fewer, or they are signed.
         while !wanted.is_empty() {
             match self.chain.prepare(channel, kind, &wanted, times).await? {
-                Ok(batch) => return self.store(channel, &batch).await,
+                Ok(batch) => match self.store(channel, &batch).await? {
+                    None => return Ok(()),
+                    Some(exceeded) => {
+                        let why = NotSigned::Ceiling(exceeded);
+                        wanted = self.not_signed(kind, wanted, why).await?;
+                    }
+                },
                 Err(why) => wanted = self.not_signed(kind, wanted, why).await?,
             }
         }
@@ -323,6 +331,16 @@ impl RunDriver {
                     }
                 }
             }
+            NotSigned::Ceiling(exceeded) => {
+                for call in wanted {
+                    if exceeded.runs.contains(&call.run) {
+                        let verdict = again(&call, &exceeded.words);
+                        verdicts.push(self.chain.wait(Shortage::Ceiling, call.failures, verdict));
+                    } else {
+                        rest.push(call);
+                    }
+                }
+            }
             NotSigned::Split(words) => {
                 tracing::warn!(calls = together, "{kind}s are split: {words}");
                 // One half's place in the numbering of bundles is its first call's.
@@ -350,13 +368,18 @@ impl RunDriver {
     }
 
     /// Stores what was signed: envelope, calls, channel, and what openings pin, all or nothing.
-    /// Nothing is sent before.
-    async fn store(&self, channel: &ChannelLease, batch: &Batch) -> Result<()> {
+    /// Nothing is sent before. If a ceiling stops some of the runs, nothing is stored and they are
+    /// named.
+    async fn store(&self, channel: &ChannelLease, batch: &Batch) -> Result<Option<Exceeded>> {
         let kind = batch.transaction.kind;
         let members = &batch.members;
         let runs: Vec<_> = members.iter().map(|member| member.run).collect();
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence_channel(&mut tx, channel).await?;
+        let fee = batch.transaction.max_fee;
+        if let Some(exceeded) = self.chain.fees.check(&mut tx, kind, &runs, fee).await? {
+            return Ok(Some(exceeded));
+        }
         calls::lock_runs(&mut tx, &runs).await?;
         store::insert(&mut tx, &batch.transaction, members).await?;
         if kind == Kind::Open {
@@ -377,7 +400,7 @@ impl RunDriver {
             channel.account
         );
         self.chain.crash_point(kind, "after_persist");
-        Ok(())
+        Ok(None)
     }
 }
 

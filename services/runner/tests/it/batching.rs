@@ -140,3 +140,53 @@ async fn a_run_that_waits_for_the_chain_is_held_by_nobody() {
     are_settled(&world, &running, &ids).await;
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_outlives_what_changes_between_its_simulation_and_its_ledger() {
+    let world = World::new().await;
+    let running = world.start(&[TOGETHER]).await;
+    world.localnet.fault(Fault::Freeze(true));
+    // The batch is signed and on its way, and reaches the queue only when the user has acted.
+    let late = std::time::Duration::from_secs(6);
+    world.localnet.fault(Fault::LateSends { count: 1, delay: late });
+    let ids = accepted(&world, &running, 4).await;
+    let sent = "SELECT count(*) FROM chain_transactions WHERE state IN ('sent', 'unknown')";
+    testkit::eventually(crate::world::PATIENCE, || async { number(&world, sent).await == 1 }).await;
+    let carried = "SELECT count(*) FROM transaction_calls WHERE live";
+    assert_eq!(number(&world, carried).await, 4);
+
+    // What is left is enough for two of the four, and the user's own entry is written anew.
+    let left = 2 * crate::world::PRICE;
+    let user = world.user.address();
+    let out = world.vault.withdraw(user, DEPOSIT - left);
+    let network = stellar::Network::standalone();
+    let request = stellar::tx::PrepareRequest {
+        network: &network,
+        source: &world.user,
+        call: &out.into(),
+        signers: &[&world.user],
+        max_time_unix: world.localnet.close_time() + 120,
+        auth_valid_ledgers: 1_000,
+        fee_ceiling: u64::from(u32::MAX),
+    };
+    let out = stellar::tx::prepare(&world.rpc, &request).await.unwrap();
+    world.rpc.send(&network, &out.envelope).await.unwrap();
+    world.localnet.close_ledger().await.unwrap();
+    world.localnet.fault(Fault::Freeze(false));
+
+    let judged = "SELECT count(*) FROM transaction_calls m JOIN chain_transactions t \
+         ON t.id = m.transaction_id WHERE t.kind = 'open' AND NOT m.live";
+    testkit::eventually(crate::world::PATIENCE, || async { number(&world, judged).await >= 4 })
+        .await;
+    let failed = "SELECT count(*) FROM chain_transactions WHERE state = 'failed'";
+    assert_eq!(number(&world, failed).await, 0, "it had declared whatever it might touch");
+    let opened = "SELECT count(*) FROM transaction_calls m WHERE m.code = 0 AND m.transaction_id = \
+         (SELECT min(id) FROM chain_transactions)";
+    let refused = "SELECT count(*) FROM transaction_calls m WHERE m.code <> 0 \
+         AND m.transaction_id = (SELECT min(id) FROM chain_transactions)";
+    assert_eq!((number(&world, opened).await, number(&world, refused).await), (2, 2));
+    for id in &ids {
+        running.gateway.until(id, |run| run["phase"] == "done").await;
+    }
+    running.stop().await;
+}

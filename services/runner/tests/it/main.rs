@@ -10,6 +10,7 @@ mod starting;
 mod login;
 mod crashing;
 mod batching;
+mod bumping;
 mod carrying;
 mod measuring;
 mod hostile;

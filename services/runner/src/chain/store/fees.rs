@@ -1,0 +1,135 @@
+//! Every SQL statement about fees: further envelopes of a transaction, and what was spent.
+
+use std::collections::HashMap;
+
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+use wire::{Digest, RunId};
+
+use super::to_i64;
+use crate::chain::store::ChannelLease;
+use crate::error::{Error, Result};
+use crate::rows;
+
+/// A fee bump as it is kept, from before its first send.
+#[derive(Debug, Clone)]
+pub struct Bump {
+    /// Its number; 0 until it is stored.
+    pub id: i64,
+    /// Its own hash.
+    pub hash: Digest,
+    /// The signed envelope (XDR), with the transaction's envelope inside.
+    pub envelope: Vec<u8>,
+    /// Stroops offered for each operation.
+    pub bid: u64,
+    /// Most stroops that the transaction can cost by it.
+    pub max_fee: u64,
+    /// Newest ledger known when it was signed.
+    pub signed_ledger: u32,
+}
+
+/// The fee bumps of a transaction, oldest first.
+pub async fn bumps(db: &PgPool, transaction: i64) -> Result<Vec<Bump>> {
+    let found = sqlx::query!(
+        "SELECT id, hash, envelope, bid, max_fee, signed_ledger FROM fee_bumps
+         WHERE transaction_id = $1 ORDER BY id",
+        transaction,
+    );
+    let mut bumps = Vec::new();
+    for row in found.fetch_all(db).await? {
+        let hash = Digest::try_from(row.hash.as_slice());
+        bumps.push(Bump {
+            id: row.id,
+            hash: hash.map_err(|error| Error::Broken(format!("a kept digest: {error}")))?,
+            envelope: row.envelope,
+            bid: rows::number(row.bid, "bid")?,
+            max_fee: rows::number(row.max_fee, "max_fee")?,
+            signed_ledger: rows::number(row.signed_ledger, "signed_ledger")?,
+        });
+    }
+    Ok(bumps)
+}
+
+/// Stores a fee bump that was not sent yet. `None` if its transaction has ended: then nothing was
+/// stored and nothing is sent. The caller has locked the channel.
+pub async fn insert_bump(
+    conn: &mut PgConnection,
+    transaction: i64,
+    bump: &Bump,
+) -> Result<Option<i64>> {
+    let id = sqlx::query_scalar!(
+        "WITH live AS (
+            UPDATE chain_transactions SET max_fee = $5, updated_at = now()
+            WHERE id = $1 AND state IN ('prepared', 'sent', 'unknown') RETURNING id)
+         INSERT INTO fee_bumps (transaction_id, hash, envelope, bid, max_fee, signed_ledger,
+            created_at)
+         SELECT id, $2, $3, $4, $5, $6, now() FROM live RETURNING id",
+        transaction,
+        bump.hash.as_bytes().as_slice(),
+        bump.envelope,
+        to_i64(bump.bid),
+        to_i64(bump.max_fee),
+        i64::from(bump.signed_ledger),
+    );
+    Ok(id.fetch_optional(conn).await?)
+}
+
+/// Counts a send of a fee bump, before it happens. A process that lost the channel must not send.
+pub async fn count_send(db: &PgPool, lease: &ChannelLease, bump: i64) -> Result<()> {
+    let counted = sqlx::query!(
+        "UPDATE fee_bumps SET sends = sends + 1 WHERE id = $1
+            AND EXISTS (SELECT 1 FROM channels WHERE account = $2 AND lease_token = $3)",
+        bump,
+        lease.account,
+        lease.token,
+    );
+    match counted.execute(db).await?.rows_affected() {
+        1 => Ok(()),
+        _ => Err(Error::ChannelLost(lease.account.clone())),
+    }
+}
+
+/// Lets one process at a time count what was spent and store what will be, until the end of the
+/// transaction: two that count at once would both find room for the last of a ceiling.
+pub async fn lock_spending(conn: &mut PgConnection) -> Result<()> {
+    // Locked after a channel and before runs, by everybody.
+    let text = "SELECT pg_advisory_xact_lock(hashtextextended('fees of ' || current_schema(), 0))";
+    sqlx::query(text).execute(conn).await?;
+    Ok(())
+}
+
+/// What transactions of the last 24 hours cost, in stroops: what was charged, and the most that
+/// can be charged for what may still land.
+pub async fn spent_in_a_day(conn: &mut PgConnection) -> Result<u64> {
+    let spent = sqlx::query_scalar!(
+        r#"SELECT coalesce(sum(coalesce(fee_charged, CASE
+                WHEN state IN ('prepared', 'sent', 'unknown') THEN max_fee END)), 0)::bigint
+            AS "spent!"
+         FROM chain_transactions WHERE created_at > now() - interval '1 day'"#,
+    );
+    Ok(rows::number(spent.fetch_one(conn).await?, "fees of a day")?)
+}
+
+/// What each of these runs has cost so far, likewise: its share of every transaction that carried
+/// one of its calls. A run without any is left out.
+pub async fn spent_by_runs(
+    conn: &mut PgConnection,
+    runs: &[RunId],
+) -> Result<HashMap<RunId, u64>> {
+    let ids: Vec<Uuid> = runs.iter().map(|run| *run.as_uuid()).collect();
+    let found = sqlx::query!(
+        r#"SELECT c.run_id, coalesce(sum(ceil(coalesce(t.fee_charged, CASE
+                WHEN t.state IN ('prepared', 'sent', 'unknown') THEN t.max_fee END)::numeric
+                / (SELECT count(*) FROM transaction_calls a WHERE a.transaction_id = t.id))), 0)
+            ::bigint AS "spent!"
+         FROM calls c JOIN transaction_calls m ON m.call_id = c.id
+            JOIN chain_transactions t ON t.id = m.transaction_id
+         WHERE c.run_id = ANY($1) GROUP BY c.run_id"#,
+        &ids,
+    );
+    let mut spent = HashMap::new();
+    for row in found.fetch_all(conn).await? {
+        spent.insert(RunId::from(row.run_id), rows::number(row.spent, "fees of a run")?);
+    }
+    Ok(spent)
+}
