@@ -6,7 +6,6 @@ use serde_json::Value;
 use soroban_localnet::Fault;
 use stellar::tx::{self, PrepareRequest};
 use stellar::{Keypair, token};
-use stellar_xdr::{SorobanTransactionDataExt, TransactionEnvelope, TransactionExt};
 use testkit::eventually;
 
 use crate::crashing::{free_port, spawn};
@@ -339,38 +338,4 @@ async fn a_node_that_fails_or_lags_loses_its_turn_and_money_moves_once() {
     }
     assert_eq!(world.account().await.receipts, 3);
     running.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn archived_entries_are_restored_by_the_call_that_needs_them() {
-    // Every entry is archived after this many ledgers without use, the contracts' code as well.
-    const LONGEST: u32 = 1_500;
-    let lifetimes = soroban_localnet::Lifetimes {
-        min_temporary: 16,
-        min_persistent: 100,
-        max: LONGEST,
-    };
-    let world = World::with(|network| network.lifetimes(lifetimes)).await;
-    let short = [("RUNNER_DEADLINE_SECS", "700"), ("RUNNER_WALL_LIMIT_MS", "60000")];
-    let running = world.start(&short).await;
-    let first = running.gateway.accepted(&world.body()).await;
-    running.gateway.ended(&first, "failed").await;
-
-    world.localnet.close_ledgers(LONGEST + 100).await.unwrap();
-    let second = running.gateway.accepted(&world.body()).await;
-    let run = running.gateway.ended(&second, "failed").await;
-    assert!(run["receipt"].is_object(), "{run:#}");
-    running.stop().await;
-
-    let text = "SELECT envelope FROM chain_transactions WHERE state = 'succeeded' ORDER BY id";
-    let stored: Vec<Vec<u8>> = sqlx::query_scalar(text).fetch_all(&world.db.pool).await.unwrap();
-    let restores = stored.iter().filter(|envelope| {
-        let read = stellar::scval::from_xdr("envelope", envelope).unwrap();
-        let TransactionEnvelope::Tx(envelope) = read else { panic!("{read:?}") };
-        let TransactionExt::V1(data) = envelope.tx.ext else { panic!("no resources") };
-        matches!(data.ext, SorobanTransactionDataExt::V1(entries)
-            if !entries.archived_soroban_entries.is_empty())
-    });
-    assert!(restores.count() > 0, "what the second opening needed was archived");
-    assert_eq!(world.account().await.receipts, 2);
 }
