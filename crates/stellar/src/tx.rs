@@ -14,8 +14,8 @@ use stellar_xdr::{ScVal, SorobanAuthorizationEntry};
 use wire::Digest;
 
 pub use auth::{is_signed_by, sign_own};
-pub use bump::{Bumped, Offer, bump};
 pub(crate) use bump::as_text;
+pub use bump::{Bumped, Offer, bump};
 pub use margin::declared;
 pub use submit::submit_and_wait;
 

@@ -402,11 +402,7 @@ fn fees(env: &Env) -> FeeLimits {
         (stroops > 0).then_some(stroops)
     };
     FeeLimits {
-        transaction: env.number(
-            "RUNNER_MAX_FEE_STROOPS",
-            50_000_000,
-            1_000..=u64::from(u32::MAX),
-        ),
+        transaction: env.number("RUNNER_MAX_FEE_STROOPS", 50_000_000, 1_000..=u64::from(u32::MAX)),
         // Two transactions of the highest fee: an opening and a settlement that go alone.
         run: ceiling("RUNNER_MAX_RUN_FEE_STROOPS", 100_000_000),
         day: ceiling("RUNNER_MAX_DAY_FEE_STROOPS", 100_000_000_000),

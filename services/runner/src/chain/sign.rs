@@ -75,7 +75,7 @@ impl ChainClient {
         let source = self.channel_key(channel)?;
         let request = PrepareRequest {
             network: &self.network,
-            source: &*source,
+            source: &source,
             call: &call,
             signers: &[&self.runner],
             max_time_unix: times.max_time,

@@ -112,10 +112,7 @@ pub async fn spent_in_a_day(conn: &mut PgConnection) -> Result<u64> {
 
 /// What each of these runs has cost so far, likewise: its share of every transaction that carried
 /// one of its calls. A run without any is left out.
-pub async fn spent_by_runs(
-    conn: &mut PgConnection,
-    runs: &[RunId],
-) -> Result<HashMap<RunId, u64>> {
+pub async fn spent_by_runs(conn: &mut PgConnection, runs: &[RunId]) -> Result<HashMap<RunId, u64>> {
     let ids: Vec<Uuid> = runs.iter().map(|run| *run.as_uuid()).collect();
     let found = sqlx::query!(
         r#"SELECT c.run_id, coalesce(sum(ceil(coalesce(t.fee_charged, CASE
