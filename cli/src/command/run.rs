@@ -370,9 +370,15 @@ fn attempts_table(attempts: &[AttemptView]) -> String {
     format!("{table}\nin all     {}", amount::show(total))
 }
 
-/// What the newest attempt asked of services, after what is known of the run: by the list in its
-/// pack. Nothing of it is proven here.
+/// What the newest attempt asked of services, after what is known of the run: as the gateway says,
+/// or by the list in the run's pack. Nothing of it is proven here.
 async fn with_services(gateway: &Gateway<'_>, mut report: Report) -> Report {
+    let said: Vec<UpstreamSums> =
+        serde_json::from_value(report.json["upstreams"].clone()).unwrap_or_default();
+    if !said.is_empty() {
+        report.text.push_str(&format!("\n\n{}", table_of_services(&said)));
+        return report;
+    }
     match services(gateway, &text(&report.json, "id")).await {
         Ok(sums) if sums.is_empty() => {}
         Ok(sums) => {

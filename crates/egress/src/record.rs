@@ -286,6 +286,8 @@ impl Reader {
             self.contradict(format!(
                 "its record has {whole} tokens into the cache, and {sum} by age"
             ));
+            // What both readings have in common.
+            self.fields.insert("cache_creation_input_tokens", whole.min(sum));
         }
     }
 
@@ -414,6 +416,72 @@ mod tests {
             json!({ "input_tokens": 1, "output_tokens": 1,
             "cache_creation_input_tokens": 5, "cache_creation": { "ephemeral_5m_input_tokens": 4 } }),
         );
+    }
+
+    #[test]
+    fn a_count_that_is_no_whole_number_is_none_and_the_others_stay() {
+        let huge = wire::json::MAX_INTEGER + 1;
+        for count in [
+            json!(-1),
+            json!(1.5),
+            json!(10.0),
+            json!(1e300),
+            json!("7"),
+            json!(huge),
+            json!(u64::MAX),
+            json!(true),
+            json!([7]),
+            json!({ "tokens": 7 }),
+            Value::Null,
+        ] {
+            let chat = json!({ "prompt_tokens": count, "completion_tokens": 2 });
+            let usage = whole(Endpoint::Chat, chat.clone());
+            assert!(matches!(usage, Usage::AtLeast(..)), "{count}: {usage:?}");
+            assert_eq!(usage.tokens(), tokens(0, 2), "{count}");
+            let last = json!({ "choices": [], "usage": chat });
+            let usage = stream(Endpoint::Chat, &[last, json!("[DONE]")], None);
+            assert!(matches!(usage, Usage::AtLeast(..)), "{count}: {usage:?}");
+
+            let message = json!({ "input_tokens": 3, "output_tokens": count });
+            let usage = whole(Endpoint::Messages, message);
+            assert!(matches!(usage, Usage::AtLeast(..)), "{count}: {usage:?}");
+            assert_eq!(usage.tokens(), tokens(3, 0), "{count}");
+        }
+        // Counts that would pass every number when they are added.
+        let most = wire::json::MAX_INTEGER;
+        let message = json!({ "input_tokens": most, "cache_read_input_tokens": most,
+            "cache_creation_input_tokens": most, "output_tokens": 1 });
+        assert_eq!(whole(Endpoint::Messages, message).tokens(), tokens(3 * most, 1));
+        for usage in [json!([]), json!("none"), json!(3)] {
+            assert_eq!(whole(Endpoint::Chat, usage).tokens(), tokens(0, 0));
+        }
+    }
+
+    #[test]
+    fn a_record_that_comes_twice_or_before_the_end_is_not_added_up() {
+        let record = |read: u64, written: u64| {
+            json!({ "choices": [], "usage": { "prompt_tokens": read,
+                "completion_tokens": written, "total_tokens": read + written } })
+        };
+        let done = json!("[DONE]");
+        let twice = [record(9, 4), record(9, 4), done.clone()];
+        assert_eq!(stream(Endpoint::Chat, &twice, None), Usage::Certain(tokens(9, 4)));
+        // Later ones count as far as they grow, also after the end.
+        let late = [record(9, 4), done.clone(), record(9, 5)];
+        assert_eq!(stream(Endpoint::Chat, &late, None), Usage::Certain(tokens(9, 5)));
+        let shrinks = [record(9, 4), done.clone(), record(1, 1)];
+        let usage = stream(Endpoint::Chat, &shrinks, None);
+        assert!(matches!(usage, Usage::AtLeast(..)) && usage.tokens() == tokens(1, 1), "{usage:?}");
+        // A member that stands there twice could be read in two ways.
+        let double = "{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"prompt_tokens\":9,\
+            \"completion_tokens\":1}}";
+        let usage = stream(Endpoint::Chat, &[json!(double), done], None);
+        assert_eq!((usage.tokens(), matches!(usage, Usage::AtLeast(..))), (tokens(0, 0), true));
+        // The cache's tokens by age are others than in all.
+        let split = json!({ "input_tokens": 1, "cache_creation_input_tokens": 8, "output_tokens": 1,
+            "cache_creation": { "ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3 } });
+        let usage = whole(Endpoint::Messages, split);
+        assert!(matches!(usage, Usage::AtLeast(..)) && usage.tokens() == tokens(6, 1), "{usage:?}");
     }
 
     #[test]
