@@ -8,20 +8,30 @@ newest_change() {
         sort -n | tail -n 1
 }
 
-# restart SERVICE: the same command with the same environment as the process that runs now.
-restart() {
-    local name=$1 pid environment program port
+# How the watched service was started. Remembered, since a build that ends at its start leaves no
+# process to ask.
+WATCHED_ENVIRONMENT=() WATCHED_PROGRAM=()
+
+remember_service() {
+    local name=$1 pid
     pid=$(cat "$RUN/$name.pid" 2>/dev/null) && [ -r "/proc/$pid/environ" ] ||
         die 3 "$name does not run; start everything with ./dev up"
-    mapfile -d '' -t environment <"/proc/$pid/environ"
-    mapfile -d "" -t program <"/proc/$pid/cmdline"
-    stop_pid "$pid"
+    mapfile -d '' -t WATCHED_ENVIRONMENT <"/proc/$pid/environ"
+    mapfile -d '' -t WATCHED_PROGRAM <"/proc/$pid/cmdline"
+}
+
+# restart SERVICE: the same command with the same environment.
+restart() {
+    local name=$1 pid port
+    pid=$(cat "$RUN/$name.pid" 2>/dev/null) && stop_pid "$pid"
     case $name in
         runner) port=$HTTP_PORT ;;
         oracle-gate) port=$ORACLE_PORT ;;
         module-gate) port=$MODULE_PORT ;;
     esac
-    start "$name" "$port" env -i "${environment[@]}" "${program[@]}"
+    # `start` gives up with the reason; the watching goes on.
+    (start "$name" "$port" env -i "${WATCHED_ENVIRONMENT[@]}" "${WATCHED_PROGRAM[@]}") ||
+        say "waiting for the next change"
 }
 
 watch_service() {
@@ -33,6 +43,7 @@ watch_service() {
     [ -s "$RUN/ports" ] || die 3 "nothing is up; start with ./dev up"
     # shellcheck source=/dev/null  # written by `up`
     . "$RUN/ports"
+    remember_service "$name"
     # What is started here stays when the watching ends.
     LIFETIME=stay
     say "watching $name; Ctrl-C ends the watching, the service stays"

@@ -2,229 +2,44 @@
 
 import type { Config } from "@/config";
 
-export interface Meters<T = number> {
-  llmIn: T;
-  llmOut: T;
-  httpCalls: T;
-  runtimeMs: T;
-}
+import type { components } from "../../../packages/gateway/src/schema.ts";
 
-export type RunStatus =
-  | "pending"
-  | "opening"
-  | "running"
-  | "finalizing"
-  | "finalized"
-  | "failed"
-  | "cancelled";
+/** Types of the gateway's own document, by their names there. */
+type Schemas = components["schemas"];
 
-export interface Receipt {
-  runId: string;
-  actualCharge: string;
-  runnerFee?: string;
-  refund: string;
-  developer: string;
-  outputHash: string;
-  finalizedAt: string;
-}
+/** Where the gateway leaves a member out, its document also allows `null`. */
+type Absent<T> = T extends (infer E)[]
+  ? Absent<E>[]
+  : T extends object
+    ? { [K in keyof T]: Absent<null extends T[K] ? Exclude<T[K], null> | undefined : T[K]> }
+    : T;
 
-export interface Attempt {
-  attempt: number;
-  outcome: "running" | "delivered" | "failed" | "cancelled";
-  escrow: Escrow;
-  runId?: string;
-  deadline?: string;
-  usage?: Meters;
-  receipt?: Receipt;
-  pack?: { packId: string; sealDigest: string; factsRef: string };
-  error?: string;
-  errorCode?: string;
-  transactionHashes: { open?: string; finalize?: string };
-  createdAt: string;
-  endedAt?: string;
-}
-
-export type Escrow = "none" | "open" | "settled" | "returned";
-
-export interface Run {
-  id: string;
-  user: string;
-  agentId: number;
-  rateVersion?: number;
-  budgets: Meters;
-  workflowId?: string;
-  label?: string;
-  status: RunStatus;
-  phase: string;
-  attempt: number;
-  retries: number;
-  seed: number;
-  inputDigest: string;
-  manifestHash?: string;
-  escrow: Escrow;
-  runId?: string;
-  deadline?: string;
-  usage?: Meters;
-  outputHash?: string;
-  receipt?: Receipt;
-  error?: string;
-  errorCode?: string;
-  waitingFor?: string;
-  transactionHashes: { open?: string; finalize?: string };
-  createdAt: string;
-  updatedAt: string;
-  attempts?: Attempt[];
-}
-
-export interface Summary {
-  config: {
-    runner: string;
-    contractId: string;
-    agentRegistryId: string;
-    networkPassphrase: string;
-  };
-  status: {
-    queueDepth: number;
-    running: number;
-    stuck: number;
-    overdue: number;
-    escrowsOpen: number;
-    oldestAgeMs?: number;
-  };
-}
-
-export interface Agent {
-  agentId: number;
-  developer: string;
-  metadataUri?: string;
-  runners: string[];
-  listsThisRunner: boolean;
-  latestRateVersion: number;
-  rates: Meters<string>;
-  manifestHash: string;
-  attesters: string[];
-}
-
-export interface Verdict {
-  verdict: string;
-  mode?: string;
-  moduleId?: string;
-  moduleVersion?: string;
-  moduleDigest?: string;
-  guardTier?: string;
-  oracle?: { cases: number; attempts: number; passed: number };
-  tests?: unknown;
-  sideEffects?: unknown;
-  issuedAt?: string;
-  code?: string;
-  reason?: string;
-  accepted?: boolean;
-}
-
-export interface AgentDetail extends Agent {
-  verdict?: Verdict;
-  module?: {
-    id?: string;
-    version?: string;
-    title?: string;
-    description?: string;
-    inputSchema?: Record<string, unknown>;
-  };
+export type Meters = Schemas["Meters"];
+export type Rates = Schemas["RatesView"];
+export type RunStatus = Schemas["RunStatus"];
+export type Escrow = Schemas["EscrowView"];
+export type Receipt = Absent<Schemas["ReceiptView"]>;
+export type Attempt = Absent<Schemas["AttemptView"]>;
+export type Run = Absent<Schemas["RunView"]>;
+export type Summary = Absent<Schemas["SummaryView"]>;
+export type Agent = Absent<Schemas["AgentView"]>;
+export type Verdict = Absent<Schemas["VerdictView"]>;
+export type AgentDetail = Absent<Schemas["AgentDetails"]> & {
+  /** What the module expects of its input, where the gateway says so. */
   inputSchema?: Record<string, unknown>;
-}
-
-export interface Quote {
-  agentId: number;
-  rateVersion: number;
-  rates: Meters<string>;
-  maxCharge: string;
-  runnerFee: string;
-  escrow: string;
-  refusal?: { code: string; reason: string };
-}
-
-export interface Transaction {
-  hash: string;
-  purpose: "open" | "finalize" | "void" | "reclaim";
-  state: string;
-  ledger?: number;
-  closedAt?: string;
-  feeCharged?: string;
-  maxFee?: string;
-  sends: number;
-  createdAt: string;
-  updatedAt: string;
-}
-
-export type TimelineEntry =
-  | {
-      at: string;
-      kind: "event";
-      attempt: number;
-      event: string;
-      status: RunStatus;
-      errorCode?: string;
-      error?: string;
-    }
-  | { at: string; kind: "transaction"; attempt: number; transaction: Transaction };
-
-export interface Output {
-  path: string;
-  length: number;
-  sha256: string;
-}
-
-export interface QueueRow {
-  id: string;
-  user: string;
-  agentId: number;
-  status: RunStatus;
-  phase: string;
-  attempt: number;
-  failures: number;
-  waitingFor?: string;
-  wakeAt?: string;
-  leaseOwner?: string;
-  reason?: string;
-  createdAt: string;
-  updatedAt: string;
-}
-
-export interface Queue {
-  summary: Record<string, number>;
-  runs: QueueRow[];
-}
-
-export interface PackRow {
-  runId: string;
-  attempt: number;
-  packId: string;
-  sealDigest: string;
-  factsRef: string;
-  escrow: Escrow;
-  createdAt: string;
-  endedAt?: string;
-}
-
-export interface PackCheck {
-  status: "ok" | "warn" | "fail";
-  issues: { code: string; severity: string; detail: string; retryable: boolean }[];
-}
-
-export interface VerdictRow {
-  manifestHash: string;
-  attempts: number;
-  lastUsedAt?: string;
-  verdict?: Verdict;
-}
-
+};
+export type Quote = Absent<Schemas["QuoteView"]>;
+export type Transaction = Absent<Schemas["TransactionView"]>;
+/** The document names the code of an event otherwise than the gateway does. */
+export type TimelineEntry = Absent<Schemas["EntryView"]> & { errorCode?: string };
+export type Output = Absent<Schemas["OutputView"]>;
+export type QueueRow = Absent<Schemas["WorkView"]>;
+export type Queue = Absent<Schemas["QueueView"]>;
+export type PackRow = Absent<Schemas["SealedView"]>;
+export type PackCheck = Absent<Schemas["CheckedView"]>;
+export type VerdictRow = Absent<Schemas["ModuleView"]>;
 /** What a comparison of database, chain, events and gates found. */
-export interface Reconciliation {
-  checkedAt?: string;
-  broken?: boolean;
-  compared?: Record<string, number>;
-  findings?: Record<string, unknown>[];
-}
+export type Reconciliation = Schemas["ReconciliationView"];
 
 /** A refusal of the gateway (RFC 9457), or an answer that is none. */
 export class GatewayError extends Error {

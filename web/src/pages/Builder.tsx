@@ -36,6 +36,8 @@ const t = texts.build;
 const MOST_INPUT = 1024 * 1024;
 
 const METERS = ["runtimeMs", "llmIn", "llmOut", "httpCalls"] as const;
+/** Of an agent without a rate card, which no run can be opened for. */
+const NO_RATES = { runtimeMs: "0", llmIn: "0", llmOut: "0", httpCalls: "0" };
 
 export function BuilderPage() {
   const { wallet, ready } = useApp();
@@ -102,10 +104,10 @@ interface ChoiceProps {
 
 function AgentChoice({ agent, isChosen, onChoose }: ChoiceProps) {
   const detail = useAgent(isChosen ? agent.agentId : undefined);
-  const { module, verdict } = detail.data ?? {};
-  const name = module?.title ?? module?.id ?? verdict?.moduleId;
-  const version = module?.version ?? verdict?.moduleVersion;
-  const priced = METERS.filter((meter) => agent.rates[meter] !== "0");
+  const verdict = detail.data?.verdict;
+  const { moduleId: name, moduleVersion: version } = verdict ?? {};
+  const rates = agent.rates ?? NO_RATES;
+  const priced = METERS.filter((meter) => rates[meter] !== "0");
   return (
     <div className="stack">
       <button type="button" className="choice" aria-pressed={isChosen} onClick={onChoose}>
@@ -120,20 +122,20 @@ function AgentChoice({ agent, isChosen, onChoose }: ChoiceProps) {
             </span>
           )}
         </span>
-        {module?.description && <span className="muted">{visible(module.description)}</span>}
         {agent.metadataUri && <span className="help">{visible(agent.metadataUri)}</span>}
         {!agent.listsThisRunner && <span className="badge warn">{t.notListed}</span>}
         <span className="help">
           {priced.map((meter) => (
             <span key={meter}>
-              {texts.meters[meter]}: {formatAmount(BigInt(agent.rates[meter]))} XLM {t.perUnit}{" "}
+              {texts.meters[meter]}: {formatAmount(BigInt(rates[meter]))} XLM {t.perUnit}{" "}
             </span>
           ))}
         </span>
       </button>
       {isChosen && (
         <p className="help row">
-          {t.by} <Id text={agent.developer} /> {texts.run.module} <Id text={agent.manifestHash} />
+          {t.by} <Id text={agent.developer} /> {texts.run.module}{" "}
+          <Id text={agent.manifestHash ?? texts.common.none} />
         </p>
       )}
     </div>
@@ -145,7 +147,7 @@ type Mode = "form" | "json" | "file";
 function BuildForm({ agent }: { agent: Agent }) {
   const detail = useAgent(agent.agentId);
   if (detail.isPending) return <Skeleton lines={6} />;
-  const schema = detail.data?.module?.inputSchema ?? detail.data?.inputSchema;
+  const schema = detail.data?.inputSchema;
   return <Inputs agent={agent} schema={schema} />;
 }
 
@@ -162,7 +164,7 @@ function Inputs({ agent, schema }: InputsProps) {
   const [json, setJson] = useState("{}");
   const [label, setLabel] = useState("");
   const [budgets, setBudgets] = useState<Record<(typeof METERS)[number], string>>(() => ({
-    runtimeMs: agent.rates.runtimeMs === "0" ? "0" : "20000",
+    runtimeMs: (agent.rates ?? NO_RATES).runtimeMs === "0" ? "0" : "20000",
     llmIn: "0",
     llmOut: "0",
     httpCalls: "0",
@@ -270,7 +272,10 @@ function Price({ agent, budgets, quote }: PriceProps) {
   const { config } = useApp();
   const { data } = quote;
   const own = budgets
-    ? METERS.reduce((sum, meter) => sum + BigInt(agent.rates[meter]) * BigInt(budgets[meter]), 0n)
+    ? METERS.reduce(
+        (sum, meter) => sum + BigInt((agent.rates ?? NO_RATES)[meter]) * BigInt(budgets[meter]),
+        0n,
+      )
     : 0n;
   const fee = BigInt(data?.runnerFee ?? config.runnerFee);
   const escrow = data ? BigInt(data.escrow) : own + fee;

@@ -5,7 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { lazy, type ReactNode, Suspense, useState } from "react";
 
-import type { PackCheck, PackRow, QueueRow, Verdict } from "@/api/gateway";
+import type { Escrow, PackCheck, PackRow, QueueRow, RunStatus, Verdict } from "@/api/gateway";
 import { useApp } from "@/app";
 import { visible } from "@/errors";
 import { texts } from "@/texts";
@@ -201,10 +201,10 @@ function QueueTable({ rows, label }: { rows: QueueRow[]; label: string }) {
         cells: [
           runLink(row.id),
           <Id key="user" text={row.user} length={4} />,
-          <StatusChip key="status" status={row.status} />,
+          <StatusChip key="status" status={row.status as RunStatus} />,
           visible(row.phase),
           row.failures,
-          visible(row.reason ?? row.waitingFor ?? texts.common.none),
+          visible(row.operatorReason ?? row.waitingFor ?? texts.common.none),
           <When key="since" at={row.createdAt} />,
         ],
       }))}
@@ -349,7 +349,7 @@ function PacksPanel() {
             key: `${row.runId} ${row.attempt}`,
             cells: [
               runLink(row.runId),
-              texts.run.escrowIs[row.escrow] ?? visible(row.escrow),
+              texts.run.escrowIs[row.escrow as Escrow] ?? visible(row.escrow),
               <Id key="pack" text={row.packId} />,
               <Id key="seal" text={row.sealDigest} />,
               <When key="since" at={row.endedAt ?? row.createdAt} />,
@@ -379,7 +379,8 @@ function PackCheckCell({ row }: { row: PackRow }) {
       <span
         className={`badge ${check.status === "ok" ? "good" : check.status === "warn" ? "warn" : "bad"}`}
       >
-        <Icon name={check.status === "fail" ? "close" : "check"} /> {t.checked[check.status]}
+        <Icon name={check.status === "fail" ? "close" : "check"} />{" "}
+        {t.checked[check.status as keyof typeof t.checked]}
       </span>
       {check.issues.map((issue) => (
         <p key={`${issue.code} ${issue.detail}`} className="help">

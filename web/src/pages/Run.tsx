@@ -291,7 +291,7 @@ function Entry({ entry }: { entry: TimelineEntry }) {
   ].filter(Boolean);
   return (
     <li className="transaction" data-purpose={transaction.purpose}>
-      <span>{t.purposes[transaction.purpose] ?? t.transaction}</span>
+      <span>{t.purposes[transaction.purpose as keyof typeof t.purposes] ?? t.transaction}</span>
       <span className="row">
         <Id text={transaction.hash} length={8} />
       </span>

@@ -116,17 +116,17 @@ function ListFields({ schema, value, onChange, name = "" }: Props) {
         <div className="row" key={index}>
           <SchemaForm
             schema={schema.items ?? {}}
-            name={`${name} ${index + 1}`}
+            name={`${schema.title ?? name} ${index + 1}`}
             value={item}
             onChange={(next) => onChange(items.map((old, at) => (at === index ? next : old)))}
           />
           <Button small onClick={() => onChange(items.filter((_, at) => at !== index))}>
-            {texts.common.close}
+            {texts.build.removeEntry(visible(`${schema.title ?? name} ${index + 1}`))}
           </Button>
         </div>
       ))}
       <Button small onClick={() => onChange([...items, initial(schema.items ?? {})])}>
-        {texts.common.showMore}
+        {texts.build.addEntry(visible(schema.title ?? name))}
       </Button>
     </fieldset>
   );
@@ -163,6 +163,8 @@ function Control({ id, schema, value, onChange, kind }: ControlProps) {
         value={options.indexOf(value)}
         onChange={(event) => onChange(options[Number(event.target.value)])}
       >
+        {/* Nothing is chosen: shown as that, rather than as the first choice. */}
+        {options.indexOf(value) < 0 && <option value={-1}>{texts.build.notChosen}</option>}
         {options.map((option, index) => (
           <option key={String(option)} value={index}>
             {visible(String(option))}

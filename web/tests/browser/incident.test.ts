@@ -77,7 +77,7 @@ describe("the playbook's incident response", () => {
     await user.page.getByText("The run is queued again").waitFor();
     // Still paused and revoked: it fails again, as an attempt of its own.
     await row.getByText("attempt 2").waitFor();
-    await row.locator('[data-run-status="failed"]').waitFor({ timeout: 60_000 });
+    await row.locator('[data-run-status="failed"]').waitFor();
   });
 
   test("4 runs are allowed again, and the same run goes through", async () => {
@@ -87,7 +87,7 @@ describe("the playbook's incident response", () => {
     await authorise(page);
     const row = page.locator(`[data-run="${failed}"]`);
     await row.getByRole("button", { name: "Retry" }).click();
-    await row.locator('[data-run-status="finalized"]').waitFor({ timeout: 60_000 });
+    await row.locator('[data-run-status="finalized"]').waitFor();
     assert.deepEqual(user.complaints, []);
   });
 });

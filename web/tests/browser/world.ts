@@ -18,6 +18,10 @@ function given(name: string): string {
 export const gateway = given("LUMIO_GATEWAY_URL");
 export const rpc = given("LUMIO_RPC_URL");
 
+/** How long something may take, in milliseconds. A machine that does other work beside is slow, and what works
+ * waits no longer than it has to. */
+const PATIENCE = 120_000;
+
 /** The command line, with the stack's keys. */
 export const lumio = (...words: string[]): string =>
   execFileSync(given("LUMIO"), words, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
@@ -89,7 +93,7 @@ export async function visit(
     acceptDownloads: true,
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(PATIENCE);
   const complaints: string[] = [];
   const statuses: string[] = [];
   page.on("pageerror", (error) => complaints.push(`thrown: ${error.message}`));
@@ -179,7 +183,7 @@ export async function start(page: Page, label: string): Promise<string> {
 
 /** Waits until the page shows that the run has this status. */
 export const reached = (page: Page, status: string) =>
-  page.locator(`[data-run-status="${status}"]`).first().waitFor({ timeout: 60_000 });
+  page.locator(`[data-run-status="${status}"]`).first().waitFor();
 
 export const goTo = (page: Page, path: string) =>
   page.evaluate((hash) => {

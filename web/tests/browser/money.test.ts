@@ -1,0 +1,102 @@
+// What a user may change or take back: caps, a run that waits, and money.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+
+import type { Browser } from "playwright-core";
+
+import type { Host } from "./host.ts";
+import {
+  authorise,
+  balance,
+  connect,
+  consoleHost,
+  deposit,
+  goTo,
+  json,
+  launch,
+  reached,
+  rpc,
+  start,
+  type Visit,
+  visit,
+} from "./world.ts";
+
+let browser: Browser;
+let served: Host;
+let user: Visit;
+let address: string;
+
+before(async () => {
+  browser = await launch();
+  served = await consoleHost();
+  user = await visit(browser, { url: served.url });
+  address = await connect(user.page);
+  await deposit(user.page, "5");
+  await authorise(user.page);
+});
+
+after(async () => {
+  await browser?.close();
+  served?.stop();
+});
+
+describe("money", () => {
+  test("a cap is kept on chain, holds, and is lifted again", async () => {
+    const { page } = user;
+    await goTo(page, "/");
+    await page.getByLabel("Most for one run").first().fill("0.0001");
+    await page.getByRole("button", { name: "Save limits" }).click();
+    await page.getByText("Limits saved on chain").waitFor();
+    assert.match(JSON.stringify(json("policy", "show", address)), /"1000"|0\.0001/);
+
+    await goTo(page, "/build");
+    await page.getByText("It would not start now").waitFor();
+    await start(page, "too dear");
+    await reached(page, "failed");
+    await page.getByText("PREFLIGHT_PER_RUN_CAP_EXCEEDED").first().waitFor();
+
+    await goTo(page, "/");
+    await page.getByLabel("Most for one run").first().fill("");
+    await page.getByRole("button", { name: "Save limits" }).click();
+    await page.getByText("Limits saved on chain").last().waitFor();
+  });
+
+  test("a run that waits is cancelled and costs nothing", async () => {
+    const { page } = user;
+    await goTo(page, "/");
+    const before = await page.getByTestId("balance").getAttribute("data-stroops");
+    // No ledger closes meanwhile, so that the opening waits.
+    const freeze = (on: boolean) =>
+      fetch(`${rpc}/control/fault`, {
+        method: "POST",
+        body: JSON.stringify({ fault: "freeze", on }),
+      });
+    assert.ok((await freeze(true)).ok, "the network takes orders");
+    try {
+      await start(page, "called off");
+      await page.getByRole("button", { name: "Cancel" }).click();
+      await page.getByText("The run is cancelled").waitFor();
+    } finally {
+      await freeze(false);
+    }
+    await reached(page, "cancelled");
+    await goTo(page, "/");
+    await balance(page, before!);
+  });
+
+  test("everything is withdrawn, and not more than there is", async () => {
+    const { page } = user;
+    await goTo(page, "/");
+    await page.getByRole("button", { name: "Withdraw", exact: true }).click();
+    const dialog = page.getByTestId("modal");
+    await dialog.getByLabel("Amount").fill("6");
+    await dialog.getByRole("button", { name: "Withdraw", exact: true }).click();
+    await dialog.getByText(/^At most .* is there\.$/).waitFor();
+    await dialog.getByRole("button", { name: "All" }).click();
+    await dialog.getByRole("button", { name: "Withdraw", exact: true }).click();
+    await dialog.waitFor({ state: "hidden" });
+    await balance(page, "0");
+    assert.deepEqual(user.complaints, []);
+  });
+});
