@@ -56,10 +56,12 @@ const KEPT_FROM: &str = "SELECT least( \
         (SELECT min(e.ledger) FROM runs r JOIN attempts a ON a.run_id = r.id \
             JOIN contract_events e ON e.run_id = a.vault_run_id WHERE r.phase <> 'done'))";
 
-/// Which of the contracts' events can go: below `$1`, and about no run that is kept.
+/// Which of the contracts' events can go: below `$1`, and about no run that is kept. What a user's
+/// receipts are proven from stays for ever: nodes forget it, and nobody else has it.
 macro_rules! removable_events {
     () => {
-        "e.ledger < $1 AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.vault_run_id = e.run_id)"
+        "e.ledger < $1 AND (e.name IS NULL OR e.name NOT IN ('run_opened', 'run_finalized')) \
+            AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.vault_run_id = e.run_id)"
     };
 }
 
