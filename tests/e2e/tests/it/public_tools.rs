@@ -59,7 +59,7 @@ async fn a_stranger_verifies_a_run_with_public_tools_as_the_page_says() {
     stack.lumio(&["receipts", "export", "alice", "--out", list.to_str().unwrap()]).unwrap();
 
     let (steps, rpc) = (steps(), stack.rpc_url());
-    assert_eq!(steps.len(), 7, "a step was added: say here what it prints");
+    assert_eq!(steps.len(), 8, "a step was added: say here what it prints");
     let taken: Vec<_> = steps.iter().map(|step| take(step, &folder, &rpc)).collect();
     let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
 
@@ -74,9 +74,11 @@ async fn a_stranger_verifies_a_run_with_public_tools_as_the_page_says() {
     assert_eq!(taken[3][1], run["receipt"]["actualCharge"].as_str().unwrap());
     assert_eq!(taken[4], ["SUCCESS", "1"], "{taken:#?}");
 
-    // The receipt has its hash, and the signed facts are those of the bundle.
+    // The receipt has its hash, the module asked no service, and the signed facts are those of the
+    // bundle.
     assert!(is_digest(word(&taken[5][0])) && word(&taken[5][0]) == taken[5][1], "{taken:#?}");
-    assert!(is_digest(word(&taken[6][0])) && word(&taken[6][0]) == taken[6][1], "{taken:#?}");
+    assert_eq!(taken[6], ["[0,0,0]", "[0,0,0]"], "{taken:#?}");
+    assert!(is_digest(word(&taken[7][0])) && word(&taken[7][0]) == taken[7][1], "{taken:#?}");
 
     // A bundle that was changed does not pass.
     let seal = folder.join("pack/_SEALED.json");
