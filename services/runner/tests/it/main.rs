@@ -23,4 +23,5 @@ mod sight;
 mod offering;
 mod documented;
 mod reconciling;
+mod dead_letters;
 mod queueing;

@@ -9,14 +9,14 @@ use crate::retention::{command, command_with, said};
 use crate::world::{DEPOSIT, PRICE, Running, World};
 
 const SOON: Duration = Duration::from_secs(30);
-const OPEN: [(&str, &str); 3] = [
+pub const OPEN: [(&str, &str); 3] = [
     ("RUNNER_FINALIZE_ON_ERROR", "false"),
     ("RUNNER_DEADLINE_SECS", "700"),
     ("RUNNER_WALL_LIMIT_MS", "1000"),
 ];
 
 /// No worker goes on with the run until a person has looked.
-const INTO_AN_OPERATORS_HANDS: &str = "UPDATE runs SET operator_reason = 'the outcome is unknown', \
+pub const INTO_AN_OPERATORS_HANDS: &str = "UPDATE runs SET operator_reason = 'the outcome is unknown', \
     lease_until = NULL, lease_owner = NULL, lease_token = lease_token + 1";
 
 /// Events that the node had forgotten before they were read, up to now.
@@ -25,18 +25,18 @@ const A_GAP: &str = "INSERT INTO contract_event_gaps (network_id, first_ledger, 
 
 impl World {
     /// A run whose escrow stays open.
-    async fn open_run(&self, runner: &Running) -> (String, Value) {
+    pub async fn open_run(&self, runner: &Running) -> (String, Value) {
         let id = runner.gateway.accepted(&self.body()).await;
         let run = runner.gateway.until(&id, |run| run["phase"] == "escrow_open").await;
         (id, run)
     }
 
-    async fn sql(&self, text: &'static str) -> u64 {
+    pub async fn sql(&self, text: &'static str) -> u64 {
         sqlx::query(text).execute(&self.db.pool).await.unwrap().rows_affected()
     }
 
     /// Waits until the events of the vault were read as far as this one.
-    async fn until_seen(&self, name: &str) {
+    pub async fn until_seen(&self, name: &str) {
         let seen = || async {
             let text = "SELECT EXISTS (SELECT 1 FROM contract_events WHERE name = $1)";
             let found = sqlx::query_scalar::<_, bool>(text).bind(name);

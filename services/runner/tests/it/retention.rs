@@ -122,10 +122,24 @@ async fn old_runs_leave_by_command_and_unfinished_ones_stay() {
     runner.gateway.ended(&id, "failed").await;
     let kept = runner.gateway.accepted(&world.body()).await;
     runner.gateway.ended(&kept, "failed").await;
+    let seen = "SELECT count(*) FROM contract_events WHERE name = 'run_finalized'";
+    eventually(Duration::from_secs(20), || async {
+        sqlx::query_scalar::<_, i64>(seen).fetch_one(&world.db.pool).await.unwrap() == 2
+    })
+    .await;
     runner.stop().await;
     let text = "UPDATE runs SET updated_at = now() - interval '100 days' WHERE id = $1";
     let uuid: uuid::Uuid = id.parse().unwrap();
     sqlx::query(text).bind(uuid).execute(&world.db.pool).await.unwrap();
+
+    for text in [
+        "UPDATE contract_events SET closed_at = now() - interval '100 days'",
+        "INSERT INTO reconciliations (started_at, ended_at, repaired, compared, findings) \
+         SELECT now() - interval '100 days', now() - interval '100 days', false, '{}', '[]' \
+         FROM generate_series(1, 3)",
+    ] {
+        sqlx::query(text).execute(&world.db.pool).await.unwrap();
+    }
 
     let folder = tempfile::tempdir().unwrap();
     let export = folder.path().join("old.jsonl");
@@ -141,6 +155,21 @@ async fn old_runs_leave_by_command_and_unfinished_ones_stay() {
     let left: Vec<uuid::Uuid> =
         sqlx::query_scalar("SELECT id FROM runs").fetch_all(&world.db.pool).await.unwrap();
     assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), [kept]);
+    // What proofs about the run that is kept rest on stays, and that the rest is gone is known.
+    let others = "SELECT count(*) FROM contract_events e WHERE NOT EXISTS \
+         (SELECT 1 FROM attempts a WHERE a.vault_run_id = e.run_id) \
+         AND e.name NOT IN ('run_opened', 'run_finalized')";
+    // Opened and finalized, of both runs: receipts are proven from them when a run is gone.
+    let own = "SELECT count(*) FROM contract_events WHERE name IN ('run_opened', 'run_finalized')";
+    let known = "SELECT first_ledger FROM contract_cursors";
+    let newest = "SELECT max(ledger) FROM contract_events";
+    let mut found = Vec::new();
+    for text in [others, own, "SELECT count(*) FROM reconciliations", known, newest] {
+        let number: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+        found.push(number);
+    }
+    assert_eq!((found[0], found[2]), (0, 1), "{found:?}");
+    assert!(found[1] == 4 && found[3] > found[4], "{found:?}");
     let wrong = command(&world, &["runs", "prune", "--older-than", "soon"]);
     assert_eq!(wrong.status.code(), Some(3), "{}", said(&wrong));
 }
