@@ -166,15 +166,14 @@ check_readme() {
 
 # An S3 service that holds to conditions and keeps versions, for the tests of stores in buckets.
 bring_moto() {
-    [ -x "$TOOLS/moto/moto_server" ] || {
-        find_python
-        say "fetching moto with pip"
-        # Without the extra [server], which an older pip takes minutes to resolve.
-        pip_install "$TOOLS/moto/packages" moto==5.2.5 flask flask-cors || die 2 "could not fetch moto from PyPI: is the network up?"
-        printf '#!/bin/sh\nexec %s "%s/scripts/moto_server.py" "%s/moto/packages" "$@"\n' \
-            "${PYTHON[*]}" "$REPO" "$TOOLS" >"$TOOLS/moto/moto_server"
-        chmod 755 "$TOOLS/moto/moto_server"
-    }
+    find_python
+    # Without the extra [server], which an older pip takes minutes to resolve.
+    python_packages moto moto==5.2.5 flask flask-cors || die 2 "could not fetch moto from PyPI: is the network up?"
+    # Written each time, since it names places from the root on and this folder may have been moved.
+    mkdir -p "$TOOLS/moto"
+    printf '#!/bin/sh\nexec %s "%s/scripts/moto_server.py" "%s/python/moto" "$@"\n' \
+        "${PYTHON[*]}" "$REPO" "$TOOLS" >"$TOOLS/moto/moto_server"
+    chmod 755 "$TOOLS/moto/moto_server"
     export MOTO_SERVER=$TOOLS/moto/moto_server
 }
 
