@@ -75,7 +75,8 @@ describe("money", () => {
     assert.ok((await freeze(true)).ok, "the network takes orders");
     try {
       await start(page, "called off");
-      await page.getByRole("button", { name: "Cancel" }).click();
+      await goTo(page, "/");
+      await page.getByRole("button", { name: "Cancel" }).first().click();
       await page.getByText("The run is cancelled").waitFor();
     } finally {
       await freeze(false);

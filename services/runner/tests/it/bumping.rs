@@ -117,16 +117,11 @@ async fn a_transaction_that_a_surge_keeps_out_is_offered_for_more_and_lands_once
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_at_any_point_of_a_fee_bump_ends_in_one_receipt() {
-    let world = World::new().await;
-    let surge = Surge::new(&world).await;
-    // The first bid of a transaction is what was charged of late, so each surge is dearer.
-    let points = [
-        ("bump.before_persist", BID),
-        ("bump.after_persist", 10 * BID),
-        ("bump.after_send", 60 * BID),
-    ];
-    for ((point, bid), receipts) in points.into_iter().zip(1..) {
-        let before = number(&world, "SELECT count(*) FROM fee_bumps").await;
+    for point in ["bump.before_persist", "bump.after_persist", "bump.after_send"] {
+        // A network of its own each: the first bid follows what was charged of late, so that a
+        // second surge of the same height would keep nothing out.
+        let world = World::new().await;
+        let surge = Surge::new(&world).await;
         let port = free_port().await;
         let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
         let dies = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", point), SOON];
@@ -138,10 +133,10 @@ async fn a_restart_at_any_point_of_a_fee_bump_ends_in_one_receipt() {
         let give_up_at = tokio::time::Instant::now() + PATIENCE;
         while process.0.try_wait().unwrap().is_none() {
             assert!(tokio::time::Instant::now() < give_up_at, "{point} is not reached");
-            surge.ledger(bid).await;
+            surge.ledger(BID).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
-        let stored = number(&world, "SELECT count(*) FROM fee_bumps").await - before;
+        let stored = number(&world, "SELECT count(*) FROM fee_bumps").await;
         assert_eq!(stored, i64::from(point != "bump.before_persist"), "{point}");
 
         let _again = spawn(&world, &[("RUNNER_PORT", &port), SOON]);
@@ -153,7 +148,7 @@ async fn a_restart_at_any_point_of_a_fee_bump_ends_in_one_receipt() {
         let account = world.account().await;
         assert_eq!(
             (account.balance, account.receipts, account.reserved),
-            (DEPOSIT, receipts, 0),
+            (DEPOSIT, 1, 0),
             "{point}"
         );
     }

@@ -38,7 +38,10 @@ async fn a_dead_letter_is_replayed_without_being_charged_twice_and_discarded_wit
     let again = |run: &Value| run["attempt"] == 2 && run["phase"] == "escrow_open";
     let run = runner.gateway.until(&id, again).await;
     assert_eq!(run["attempts"][0]["receipt"]["actualCharge"], "0", "{run:#}");
-    assert_eq!((world.succeeded(&id, "open").await, world.succeeded(&id, "finalize").await), (2, 1));
+    assert_eq!(
+        (world.succeeded(&id, "open").await, world.succeeded(&id, "finalize").await),
+        (2, 1)
+    );
     assert_eq!(world.account().await.balance, DEPOSIT - PRICE);
 
     let path = format!("/operator/dead-letters/{id}");
