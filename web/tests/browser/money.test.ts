@@ -1,4 +1,4 @@
-// What a user may change or take back: caps, a run that waits, and money.
+// What a user may change or take back: caps and money.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -16,7 +16,6 @@ import {
   json,
   launch,
   reached,
-  rpc,
   start,
   type Visit,
   visit,
@@ -60,30 +59,6 @@ describe("money", () => {
     await page.getByLabel("Most for one run").first().fill("");
     await page.getByRole("button", { name: "Save limits" }).click();
     await page.getByText("Limits saved on chain").last().waitFor();
-  });
-
-  test("a run that waits is cancelled and costs nothing", async () => {
-    const { page } = user;
-    await goTo(page, "/");
-    const before = await page.getByTestId("balance").getAttribute("data-stroops");
-    // No ledger closes meanwhile, so that the opening waits.
-    const freeze = (on: boolean) =>
-      fetch(`${rpc}/control/fault`, {
-        method: "POST",
-        body: JSON.stringify({ fault: "freeze", on }),
-      });
-    assert.ok((await freeze(true)).ok, "the network takes orders");
-    try {
-      await start(page, "called off");
-      await goTo(page, "/");
-      await page.getByRole("button", { name: "Cancel" }).first().click();
-      await page.getByText("The run is cancelled").waitFor();
-    } finally {
-      await freeze(false);
-    }
-    await reached(page, "cancelled");
-    await goTo(page, "/");
-    await balance(page, before!);
   });
 
   test("everything is withdrawn, and not more than there is", async () => {

@@ -109,7 +109,10 @@ pub fn failure(execution: &Execution) -> Option<Failure> {
 /// A refusal before opening that says what is missing.
 pub fn shipping(envelope: &[u8], keys: &[VerifyingKey], module: Digest) -> Result<(), Failure> {
     if keys.is_empty() {
-        return Err(attester_missing());
+        return Err(refuse(
+            "ATTESTER_MISSING",
+            "registry: the agent names no attestation key that this runner accepts",
+        ));
     }
     let (statement, _) = ShippingStatement::open(envelope, keys).map_err(|error| {
         refuse(
@@ -129,14 +132,6 @@ pub fn shipping(envelope: &[u8], keys: &[VerifyingKey], module: Digest) -> Resul
         Some((_, why)) => Err(refuse("VERDICT_FAILED", format!("module-gate's verdict: {why}"))),
         None => Ok(()),
     }
-}
-
-/// The refusal of a run whose agent names no key that counts.
-pub fn attester_missing() -> Failure {
-    refuse(
-        "ATTESTER_MISSING",
-        "registry: the agent names no attestation key that this runner accepts",
-    )
 }
 
 fn invalid(why: &dyn std::fmt::Display) -> Failure {
