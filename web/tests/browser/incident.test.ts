@@ -8,13 +8,12 @@ import type { Browser } from "playwright-core";
 import type { Host } from "./host.ts";
 import {
   authorise,
-  connect,
   connectAs,
   consoleHost,
-  deposit,
   goTo,
   json,
   launch,
+  prepare,
   reached,
   revoke,
   start,
@@ -32,9 +31,7 @@ before(async () => {
   browser = await launch();
   served = await consoleHost();
   user = await visit(browser, { url: served.url });
-  address = await connect(user.page);
-  await deposit(user.page, "5");
-  await authorise(user.page);
+  address = await prepare(user.page);
 });
 
 after(async () => {

@@ -19,6 +19,7 @@ import {
   goTo,
   launch,
   picture,
+  prepare,
   reached,
   revoke,
   secretOf,
@@ -36,9 +37,7 @@ before(async () => {
   browser = await launch();
   served = await consoleHost();
   user = await visit(browser, { url: served.url });
-  await connect(user.page);
-  await deposit(user.page, "5");
-  await authorise(user.page);
+  await prepare(user.page);
   run = await start(user.page, "weather report");
   await reached(user.page, "finalized");
 });

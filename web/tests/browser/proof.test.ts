@@ -8,13 +8,11 @@ import type { Browser, Page } from "playwright-core";
 
 import type { Host } from "./host.ts";
 import {
-  authorise,
-  connect,
   consoleHost,
-  deposit,
   json,
   launch,
   lumio,
+  prepare,
   reached,
   rpc,
   start,
@@ -31,9 +29,7 @@ before(async () => {
   browser = await launch();
   served = await consoleHost();
   user = await visit(browser, { url: served.url });
-  await connect(user.page);
-  await deposit(user.page, "5");
-  await authorise(user.page);
+  await prepare(user.page);
   run = await start(user.page, "to be verified");
   await reached(user.page, "finalized");
 });

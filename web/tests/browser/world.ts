@@ -160,6 +160,14 @@ export async function authorise(page: Page): Promise<void> {
   await page.getByTestId("grants").waitFor();
 }
 
+/** Connects the local test key, deposits and authorises the runner; answers the account. */
+export async function prepare(page: Page): Promise<string> {
+  const address = await connect(page);
+  await deposit(page, "5");
+  await authorise(page);
+  return address;
+}
+
 export async function revoke(page: Page): Promise<void> {
   await page.getByTestId("grants").getByRole("button", { name: "Revoke" }).first().click();
   const dialog = page.getByTestId("modal");
