@@ -6,13 +6,11 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use stellar::amount;
-use wire::egress::{self, CALLS_FILE};
-use wire::view::{AttemptView, Meters, OutputView, OutputsView, ReceiptView};
+use wire::view::{AttemptView, Meters, OutputView, OutputsView, ReceiptView, UpstreamView};
 use wire::{Digest, RunView, Usage};
 
-use crate::calls::{UpstreamSums, add_up, table_of_services};
+use crate::calls::table_of_services;
 use crate::context::Context;
-use crate::escape::escape;
 use crate::failure::{Failure, Result};
 use crate::gateway::{Gateway, segment, text};
 use crate::output::{Report, table};
@@ -23,8 +21,6 @@ use crate::verify::facts::{CLOCK_SLACK, asked_at};
 const POLL: Duration = Duration::from_millis(500);
 /// How many answers in a row may fail before watching ends.
 const PATIENCE: u32 = 20;
-/// Most bytes of a list of calls.
-const LARGEST_LIST: u64 = 64 << 20;
 /// Most bytes of an input (R12).
 const LARGEST_INPUT: u64 = 1024 * 1024;
 
@@ -161,7 +157,7 @@ pub(super) async fn run(context: &Context, command: Run) -> Result<Report> {
         }
         Run::Show { id } => {
             let run = gateway.get(&format!("/runs/{}", segment(&id)?)).await?;
-            Ok(with_services(&gateway, report(run)).await)
+            Ok(with_services(report(run)))
         }
         Run::Outputs(command) => outputs(context, &gateway, &command).await,
         Run::Cancel { id } => Ok(report(
@@ -370,51 +366,15 @@ fn attempts_table(attempts: &[AttemptView]) -> String {
     format!("{table}\nin all     {}", amount::show(total))
 }
 
-/// What the newest attempt asked of services, after what is known of the run: as the gateway says,
-/// or by the list in the run's pack. Nothing of it is proven here.
-async fn with_services(gateway: &Gateway<'_>, mut report: Report) -> Report {
-    let said: Vec<UpstreamSums> =
+/// What the newest attempt asked of services, after what is known of the run. Nothing of it is
+/// proven here.
+fn with_services(mut report: Report) -> Report {
+    let services: Vec<UpstreamView> =
         serde_json::from_value(report.json["upstreams"].clone()).unwrap_or_default();
-    if !said.is_empty() {
-        report.text.push_str(&format!("\n\n{}", table_of_services(&said)));
-        return report;
-    }
-    match services(gateway, &text(&report.json, "id")).await {
-        Ok(sums) if sums.is_empty() => {}
-        Ok(sums) => {
-            report.text.push_str(&format!("\n\n{}", table_of_services(&sums)));
-            report.json["upstreams"] = json!(sums);
-        }
-        // The run itself is known; that some of it is missing is said.
-        Err(failure) if report.json["usage"]["httpCalls"].as_u64().unwrap_or(0) > 0 => {
-            let reason = escape(&failure.to_string());
-            report.text.push_str(&format!("\n\nits calls are not shown: {reason}"));
-        }
-        Err(_) => {}
+    if !services.is_empty() {
+        report.text.push_str(&format!("\n\n{}", table_of_services(&services)));
     }
     report
-}
-
-async fn services(gateway: &Gateway<'_>, id: &str) -> Result<Vec<UpstreamSums>> {
-    let listed = list(gateway, id, None).await?;
-    let Some(calls) = listed.iter().find(|output| output.path == CALLS_FILE) else {
-        return Ok(Vec::new());
-    };
-    if calls.length > LARGEST_LIST {
-        let reason = format!("the list of calls has {} bytes", calls.length);
-        return Err(Failure::Unknown(reason));
-    }
-    let failed = |error: std::io::Error| Failure::unknown("cannot keep the list of calls", error);
-    let file = tempfile::NamedTempFile::new().map_err(failed)?;
-    let place = format!("/runs/{}/outputs/{}", segment(id)?, encoded(&calls.path));
-    gateway.download(&place, file.path()).await?;
-
-    let bytes = std::fs::read(file.path()).map_err(failed)?;
-    if Digest::of(&bytes) != calls.sha256 {
-        return Err(Failure::bad("the list of calls has another digest than the gateway names"));
-    }
-    let read = egress::read(&bytes).map_err(|error| Failure::bad(wire::causes(&error)))?;
-    Ok(add_up(&read))
 }
 
 /// The files of a run that delivered, after what is known of it.

@@ -169,7 +169,7 @@ pub enum ListError {
     #[error("line {0} of the bodies is none")]
     BodyLine(usize, #[source] serde_json::Error),
     /// A body of a call that the list does not have, or a second one.
-    #[error("line {0} of the bodies belongs to no call of the list, or stands there twice")]
+    #[error("line {0} of the bodies belongs to no call of the list, or occurs twice")]
     BodyOfNoCall(usize),
     /// A body has another digest.
     #[error("line {0} of the bodies has another digest than the list of calls says")]
@@ -273,12 +273,9 @@ pub fn recompute(list: &[u8], stated: &Egress) -> Result<Vec<Call>, ListError> {
     Ok(calls)
 }
 
-/// The calls of a list, in their order.
-///
-/// # Errors
-///
-/// A line is no call, or stands at another place than it says.
-pub fn read(list: &[u8]) -> Result<Vec<Call>, ListError> {
+/// The calls of a list, in their order. A line that is no call, or is at another place than it says,
+/// is an error.
+fn read(list: &[u8]) -> Result<Vec<Call>, ListError> {
     let mut calls = Vec::new();
     for (at, line) in lines(list).into_iter().enumerate() {
         let call: Call = json::read(line).map_err(|error| ListError::Line(at + 1, error))?;
@@ -295,7 +292,7 @@ pub fn read(list: &[u8]) -> Result<Vec<Call>, ListError> {
 ///
 /// # Errors
 ///
-/// A line is no body of a call of the list, stands there twice, or has another digest.
+/// A line is no body of a call of the list, occurs twice, or has another digest.
 pub fn compare_bodies(bodies: &[u8], calls: &[Call]) -> Result<usize, ListError> {
     let mut seen = vec![false; calls.len()];
     for (at, line) in lines(bodies).into_iter().enumerate() {

@@ -73,7 +73,7 @@ const fn raise(offer: &Offer, offered: u64, charged: u64, ceiling: u64) -> Raise
 
 impl FeeLimits {
     /// Which of these runs a ceiling stops, if `more` stroops may be spent on a transaction that
-    /// carries a call of each. Until the end of the database's transaction nobody else spends.
+    /// carries a call of each. Until the end of the database's transaction no other process spends.
     ///
     /// # Errors
     ///

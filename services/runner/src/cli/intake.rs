@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use chassis::postgres;
 
+use super::proof::unknown;
 use super::{IntakeCommand, Output, Whose, database_url, plain, print_json, refused};
 use crate::operations::intake::{self, PauseView, Scope};
 
@@ -23,7 +24,7 @@ pub(super) async fn run(command: IntakeCommand) -> ExitCode {
     };
     let db = match postgres::connect(&url).await {
         Ok(db) => db,
-        Err(error) => return unknown(error),
+        Err(error) => return unknown(&error),
     };
     match order {
         Order::Pause(scope, reason) => match intake::pause(&db, &scope, &reason, BY).await {
@@ -31,7 +32,7 @@ pub(super) async fn run(command: IntakeCommand) -> ExitCode {
                 println!("{scope} are paused; `runner intake resume` accepts them again");
                 ExitCode::SUCCESS
             }
-            Err(error) => unknown(error.into()),
+            Err(error) => unknown(&error.into()),
         },
         Order::Resume(scope) => match intake::resume(&db, &scope, BY).await {
             Ok(true) => {
@@ -42,11 +43,11 @@ pub(super) async fn run(command: IntakeCommand) -> ExitCode {
                 let text = format!("{scope} are not paused; see `runner intake list`");
                 refused(&anyhow::anyhow!(text), 1)
             }
-            Err(error) => unknown(error.into()),
+            Err(error) => unknown(&error.into()),
         },
         Order::List(output) => match intake::list(&db).await {
             Ok(pauses) => list(&pauses, output),
-            Err(error) => unknown(error.into()),
+            Err(error) => unknown(&error.into()),
         },
     }
 }
@@ -85,8 +86,4 @@ fn list(pauses: &[PauseView], output: Output) -> ExitCode {
         println!("nothing is paused");
     }
     ExitCode::SUCCESS
-}
-
-fn unknown(error: anyhow::Error) -> ExitCode {
-    refused(&error.context("nothing is known; try again"), 2)
 }

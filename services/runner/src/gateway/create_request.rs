@@ -395,7 +395,7 @@ impl<'a> Validator<'a> {
         let value = self.member("startAt")?;
         let text = value.as_str().unwrap_or_default();
         let read = OffsetDateTime::parse(text, &Rfc3339).ok();
-        // Postgres keeps no years beyond these, and nobody means one.
+        // Postgres keeps no years beyond these, and no caller means one.
         let read = read.filter(|at| (1970..10_000).contains(&at.to_offset(UtcOffset::UTC).year()));
         if read.is_none() {
             self.issue(&["startAt"], "expected a time such as 2026-01-31T00:00:00Z (RFC 3339)");

@@ -274,7 +274,8 @@ impl Market {
     /// The contract of the vault's token; `None` while the node does not answer.
     pub async fn token(&self) -> Option<&str> {
         let read = self.token.get_or_try_init(|| async {
-            let config = within(async { Ok(self.vault.read_config(&self.rpc).await?) }).await?;
+            let config =
+                within(PATIENCE, async { Ok(self.vault.read_config(&self.rpc).await?) }).await?;
             let config = config.ok_or_else(|| Error::Broken("there is no vault".to_owned()))?;
             Ok::<_, Error>(config.token.to_string())
         });
@@ -304,7 +305,7 @@ impl Market {
             let views = agents.map(|((id, agent), card)| self.agent_view(*id, agent, card));
             Ok((views.collect(), more))
         };
-        within(read).await
+        within(PATIENCE, read).await
     }
 
     /// One agent, with its module's verdict.
@@ -313,7 +314,7 @@ impl Market {
     ///
     /// [`Problem::NotFound`], and when the node or module-gate does not answer.
     pub async fn agent(&self, id: u32) -> Result<AgentDetails> {
-        let (agent, cards) = within(async {
+        let (agent, cards) = within(PATIENCE, async {
             let agent = self.registry.read_agent(&self.rpc, id).await?;
             let agent = agent.ok_or_else(|| no_agent(id))?;
             // Only these can be opened (V5).
@@ -381,7 +382,7 @@ impl Market {
         let user: Address = user
             .parse()
             .map_err(|_| Error::refused(Problem::InvalidRequest, "expected G… or C…"))?;
-        within(async {
+        within(PATIENCE, async {
             let grants = self.vault.grants_now(&self.rpc, user).await?;
             let mut views = Vec::with_capacity(grants.len());
             for grant in grants {
@@ -403,7 +404,7 @@ impl Market {
     /// and when the node does not answer.
     pub async fn quote(&self, request: &QuoteRequest) -> Result<QuoteView> {
         let QuoteRequest { user, agent_id, rate_version, budgets } = request;
-        let (agent, facts) = within(async {
+        let (agent, facts) = within(PATIENCE, async {
             let Some(user) = user else {
                 return Ok((self.source().agent(*agent_id, *rate_version).await?, None));
             };
@@ -541,8 +542,11 @@ fn no_agent(id: u32) -> Error {
 }
 
 /// The chain has its time: a node that is silent must not hold the caller's connection.
-async fn within<T>(read: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| {
+pub(super) async fn within<T>(
+    patience: Duration,
+    read: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::time::timeout(patience, read).await.unwrap_or_else(|_| {
         let text = "the network did not answer in time; try again";
         Err(Error::refused(Problem::Unavailable, text))
     })

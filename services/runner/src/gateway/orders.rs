@@ -8,17 +8,17 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
 use wire::{Problem, RunId};
 
 use crate::auth::Caller;
 use crate::error::{Error, Result};
+use crate::gateway::market::within;
 use crate::gateway::{Gateway, Shared, operator, run_id, too_large};
 use crate::operations::dead_letters::{self, DeadLetter};
 use crate::operations::intake::{self, PauseView, Scope};
 use crate::operations::proof::Evidence;
 
-/// How long an order may wait for the node.
+/// How long an order may wait for the node; what it was about to do is safe to repeat.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is paused or resumed: new runs of one agent, of one user, or of everybody.
@@ -115,7 +115,7 @@ pub async fn dead_letter(
     Path(id): Path<String>,
 ) -> Result<Json<DeadLetter>> {
     operator::check(&caller)?;
-    let found = bounded(dead_letters::show(&evidence(&gateway), run_id(&id)?)).await?;
+    let found = within(PATIENCE, dead_letters::show(&evidence(&gateway), run_id(&id)?)).await?;
     found.map(Json).ok_or_else(|| Error::refused(Problem::NotFound, "Run not found"))
 }
 
@@ -132,7 +132,7 @@ pub async fn replay(
     operator::check(&caller)?;
     let run = gateway.commands.find(run_id(&id)?).await?.run.id;
     let prefix = &gateway.commands.nats_prefix;
-    let outcome = bounded(dead_letters::replay(&evidence(&gateway), prefix, run)).await?;
+    let outcome = within(PATIENCE, dead_letters::replay(&evidence(&gateway), prefix, run)).await?;
     let (outcome, text) = dead_letters::answered(outcome, Problem::RunNotRetryable)?;
     tracing::warn!(run.id = %run, by = who(&caller), "run {run} was replayed: {text}");
     Ok(Json(OrderView { run, outcome, text }))
@@ -155,7 +155,8 @@ pub async fn discard(
     let reason = intake::read_reason(order.reason.as_deref())?;
     let run = gateway.commands.find(run_id(&id)?).await?.run.id;
     let prefix = &gateway.commands.nats_prefix;
-    let outcome = bounded(dead_letters::discard(&evidence(&gateway), prefix, run, &reason)).await?;
+    let outcome =
+        within(PATIENCE, dead_letters::discard(&evidence(&gateway), prefix, run, &reason)).await?;
     let (outcome, text) = dead_letters::answered(outcome, Problem::RunNotCancellable)?;
     tracing::warn!(run.id = %run, by = who(&caller), "run {run} was discarded: {text}");
     Ok(Json(OrderView { run, outcome, text }))
@@ -164,14 +165,6 @@ pub async fn discard(
 /// What proofs are read from.
 fn evidence(gateway: &Gateway) -> Evidence<'_> {
     Evidence { db: &gateway.commands.db, rpc: &gateway.market.rpc, followed: &gateway.followed }
-}
-
-/// A request waits for the node only so long; what it was about to do is safe to repeat.
-async fn bounded<T>(asking: impl Future<Output = Result<T>>) -> Result<T> {
-    let answered = timeout(PATIENCE, asking).await;
-    answered.unwrap_or_else(|_| {
-        Err(Error::refused(Problem::Unavailable, "the network did not answer in time; try again"))
-    })
 }
 
 /// Who orders it, as it is kept.

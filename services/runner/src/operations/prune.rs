@@ -57,7 +57,7 @@ const KEPT_FROM: &str = "SELECT least( \
             JOIN contract_events e ON e.run_id = a.vault_run_id WHERE r.phase <> 'done'))";
 
 /// Which of the contracts' events can go: below `$1`, and about no run that is kept. What a user's
-/// receipts are proven from stays for ever: nodes forget it, and nobody else has it.
+/// receipts are proven from is kept for ever: nodes forget it, and there is no other copy.
 macro_rules! removable_events {
     () => {
         "e.ledger < $1 AND (e.name IS NULL OR e.name NOT IN ('run_opened', 'run_finalized')) \

@@ -76,7 +76,7 @@ async fn number(world: &World, text: &'static str) -> i64 {
     sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap()
 }
 
-/// Waits until the opening was sent to a network that stands still.
+/// Waits until the opening was sent to a network that closes no ledger.
 async fn is_sent(world: &World) {
     let sent = "SELECT count(*) FROM chain_transactions WHERE state IN ('sent', 'unknown')";
     eventually(PATIENCE, || async { number(world, sent).await == 1 }).await;

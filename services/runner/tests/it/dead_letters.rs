@@ -67,11 +67,7 @@ async fn a_dead_letter_that_the_vault_has_closed_ends_as_it_is_proven() {
     let runner = world.start(&OPEN).await;
     let (id, run) = world.open_run(&runner).await;
     world.sql(INTO_AN_OPERATORS_HANDS).await;
-    world.localnet.advance_time(800);
-    world.localnet.close_ledger().await.unwrap();
-    let vault_run_id = run["runId"].as_str().unwrap().parse().unwrap();
-    let call = world.vault.reclaim_run(&vault_run_id).unwrap();
-    world.submit(&world.developer, call.into()).await;
+    world.reclaim_elsewhere(&run).await;
     world.until_seen("run_reclaimed").await;
     let answer =
         runner.gateway.post(&format!("/operator/dead-letters/{id}/replay"), &json!({})).await;

@@ -31,6 +31,15 @@ impl World {
         (id, run)
     }
 
+    /// Gives a run's escrow back after its deadline, as anybody may.
+    pub async fn reclaim_elsewhere(&self, run: &Value) {
+        self.localnet.advance_time(800);
+        self.localnet.close_ledger().await.unwrap();
+        let vault_run_id = run["runId"].as_str().unwrap().parse().unwrap();
+        let call = self.vault.reclaim_run(&vault_run_id).unwrap();
+        self.submit(&self.developer, call.into()).await;
+    }
+
     pub async fn sql(&self, text: &'static str) -> u64 {
         sqlx::query(text).execute(&self.db.pool).await.unwrap().rows_affected()
     }
@@ -135,11 +144,7 @@ async fn a_run_in_an_operators_hands_is_ended_by_the_proof_of_contract_state() {
     let runner = world.start(&OPEN).await;
     let (id, run) = world.open_run(&runner).await;
     world.sql(INTO_AN_OPERATORS_HANDS).await;
-    world.localnet.advance_time(800);
-    world.localnet.close_ledger().await.unwrap();
-    let vault_run_id = run["runId"].as_str().unwrap().parse().unwrap();
-    let call = world.vault.reclaim_run(&vault_run_id).unwrap();
-    world.submit(&world.developer, call.into()).await;
+    world.reclaim_elsewhere(&run).await;
     world.until_seen("run_reclaimed").await;
 
     let (code, found) = world.reconciled(&[]);

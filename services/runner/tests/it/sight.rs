@@ -187,10 +187,7 @@ async fn a_run_reclaimed_by_somebody_else_is_known_at_once() {
     let text = "UPDATE runs SET wake_at = now() + interval '1 hour', lease_until = NULL, \
                 lease_owner = NULL, lease_token = lease_token + 1";
     sqlx::query(text).execute(&world.db.pool).await.unwrap();
-    world.localnet.advance_time(800);
-    world.localnet.close_ledger().await.unwrap();
-    let call = world.vault.reclaim_run(&run["runId"].as_str().unwrap().parse().unwrap()).unwrap();
-    world.submit(&world.developer, call.into()).await;
+    world.reclaim_elsewhere(&run).await;
     let run = runner.gateway.ended(&id, "failed").await;
     assert_eq!(run["escrow"], "returned");
     assert_eq!(world.account().await.balance, DEPOSIT);
