@@ -88,7 +88,7 @@ TEXT
     chmod 755 "$name"
 }
 
-# A wrapper names places from the root on, so one from before this folder was moved leads nowhere.
+# A wrapper has absolute paths, so one that was written before this folder was moved names files that are gone.
 is_wrapped() {
     local target
     [ -x "$1" ] && target=$(sed -n 's/.* exec "\([^"]*\)" "$@"$/\1/p' "$1") && [ -x "$target" ]

@@ -169,7 +169,7 @@ bring_moto() {
     find_python
     # Without the extra [server], which an older pip takes minutes to resolve.
     python_packages moto moto==5.2.5 flask flask-cors || die 2 "could not fetch moto from PyPI: is the network up?"
-    # Written each time, since it names places from the root on and this folder may have been moved.
+    # Written each time, since it has absolute paths and this folder may have been moved.
     mkdir -p "$TOOLS/moto"
     printf '#!/bin/sh\nexec %s "%s/scripts/moto_server.py" "%s/python/moto" "$@"\n' \
         "${PYTHON[*]}" "$REPO" "$TOOLS" >"$TOOLS/moto/moto_server"

@@ -32,7 +32,7 @@ struct Options {
     /// After this time the service answers
     #[arg(long, default_value_t = 50, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
     delay_ms: u64,
-    /// Where the service listens, so that another proxy can be told of it before
+    /// Where the service listens, so that another proxy can be configured with it before
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     upstream: SocketAddr,
     /// Another proxy in front of the service, measured in the same rounds: NAME=BASE-URL

@@ -335,8 +335,8 @@ fn of_connection(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// The headers that leave: what the module sent, without what belongs to its connection or stands
-/// for a credential, and the credential itself.
+/// The headers that leave: what the module sent, without what belongs to its connection or takes a
+/// credential's place, and the credential itself.
 fn headers(sent: &HeaderMap, route: &Route) -> Result<HeaderMap, Refusal> {
     let of_connection = of_connection(sent);
     let own = route.credential.as_ref().map(|credential| credential.header().as_str());

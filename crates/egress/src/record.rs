@@ -472,7 +472,7 @@ mod tests {
         let shrinks = [record(9, 4), done.clone(), record(1, 1)];
         let usage = stream(Endpoint::Chat, &shrinks, None);
         assert!(matches!(usage, Usage::AtLeast(..)) && usage.tokens() == tokens(1, 1), "{usage:?}");
-        // A member that stands there twice could be read in two ways.
+        // A member that occurs twice could be read in two ways.
         let double = "{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"prompt_tokens\":9,\
             \"completion_tokens\":1}}";
         let usage = stream(Endpoint::Chat, &[json!(double), done], None);

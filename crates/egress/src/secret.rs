@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-/// What stands where a credential was.
+/// What is put where a credential was.
 const REMOVED: &[u8] = b"[credential removed]";
 /// A shorter one would be found by chance.
 pub const MIN_BYTES: usize = 8;
@@ -60,7 +60,7 @@ impl Credential {
 
 /// Every form in which a service may give a credential back without meaning to: as it is, escaped
 /// as JSON or a URL has it, in base64, and, of a pair for HTTP's basic scheme, what the base64
-/// stands for.
+/// encodes.
 fn forms(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
     let mut forms: Vec<Zeroizing<Vec<u8>>> = Vec::new();
     let mut add = |form: Vec<u8>| {
@@ -89,7 +89,7 @@ fn forms(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
     forms
 }
 
-/// The part of a base64 text that is the same whatever stands before and after the bytes: there are
+/// The part of a base64 text that is the same whatever is before and after the bytes: there are
 /// three, by where among three bytes they begin.
 fn in_base64(bytes: &[u8], add: &mut impl FnMut(Vec<u8>)) {
     let plain = GeneralPurpose::new(&ALPHABET, NO_PAD);
@@ -229,7 +229,7 @@ mod tests {
         ] {
             assert_eq!(scrubbed(secret, &format!("<{echo}>")), "<[credential removed]>", "{echo}");
         }
-        // In base64 together with what stands before and after, at every place.
+        // In base64 together with what is before and after, at every place.
         for before in ["", "a", "ab", "Bearer "] {
             let whole = STANDARD.encode(format!("{before}{secret}!"));
             for text in [whole.clone(), whole.replace('+', "-").replace('/', "_")] {

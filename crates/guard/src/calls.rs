@@ -185,7 +185,7 @@ pub(crate) struct Options {
     /// arrive, take that for a lack of processes.
     pub(crate) forks: bool,
     /// Stop at listening, and at options that lead a connection another way: where sockets of TCP
-    /// exist, nobody may connect to them, and they lead to one place.
+    /// exist, no process may connect to them, and they lead to one place.
     pub(crate) listens: bool,
     /// The Landlock ABI: what an older one does not confine is stopped here (M11).
     pub(crate) abi: u32,

@@ -157,7 +157,7 @@ impl Store {
     }
 
     fn try_rewrite(&mut self, chain: &Chain) -> Result<(), String> {
-        // First the entries: lines without changes must never stand after a state that is older.
+        // First the entries: lines without changes must never come after a state that is older.
         // Stopped between the two, the old lines are before the new state, or else they are of a
         // chain that was just left for a snapshot, and lead to its end as if it had not been left.
         self.state_bytes = write_state(&self.directory, chain)?;
@@ -318,7 +318,7 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
 fn read_history(directory: &Path, chain: &mut Chain) -> Result<(), String> {
     let Ok(file) = File::open(directory.join("history.jsonl")) else { return Ok(()) };
     for line in BufReader::new(file).lines() {
-        // The last line may be half written: nobody saw that ledger.
+        // The last line may be half written: no client was shown that ledger.
         let Ok(line) = serde_json::from_str::<Line>(&line.map_err(text)?) else { break };
         let header: LedgerHeader = decode(&line.header)?;
         if header.ledger_seq > chain.sequence() {

@@ -23,7 +23,7 @@ impl AttestationKeys {
         Self { current, former }
     }
 
-    /// Signs whatever nobody has named a key for.
+    /// Signs whatever no caller has named a key for.
     pub fn current(&self) -> &SigningKey {
         &self.current
     }

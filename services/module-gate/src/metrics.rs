@@ -1,5 +1,5 @@
 //! The metrics of this service, with their units and meanings. Label values come from closed lists:
-//! how a module names a service is its own word, so the kind stands for it.
+//! how a module names a service is its own word, so the service's kind is the label.
 
 use std::sync::LazyLock;
 

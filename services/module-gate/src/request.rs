@@ -26,7 +26,7 @@ pub struct Request {
     /// is tried by hand, which nobody pays for; `Execute` always has one.
     pub vault_run_id: Option<VaultRunId>,
     /// The agent whose module it is, as far as the runner has named it: what its operator allows it
-    /// depends on it. Stated nowhere.
+    /// depends on it. It is in no statement.
     pub agent: Option<u32>,
     /// Who pays.
     pub user: String,
@@ -47,7 +47,7 @@ pub struct Request {
     /// Unix seconds after which a result is worthless.
     pub deadline_unix: u64,
     /// The keys whose signature counts for the caller: the attesters that the vault pinned. Empty
-    /// if any does. Stated nowhere.
+    /// if any does. They are in no statement.
     pub attesters: Vec<Digest>,
 }
 

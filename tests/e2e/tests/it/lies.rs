@@ -1,12 +1,12 @@
-//! A proxy stands between `lumio verify` and everything that it reads, and changes one field of one
+//! A proxy is between `lumio verify` and everything that it reads, and changes one field of one
 //! answer at a time: no single lie makes a false sentence "proven".
 //!
-//! The ledger stands still, and every honest answer is recorded once and answered again from memory,
-//! so that the same question has the same answer each time. A sample of the lies is told, and with
+//! No ledger closes, and every honest answer is recorded once and answered again from memory,
+//! so that the same question has the same answer each time. A sample of the lies is tried, and with
 //! `LUMIO_LONG=1` all of them.
 
+mod mutations;
 mod proxy;
-mod told;
 
 use std::ffi::OsString;
 use std::sync::Mutex;
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use proxy::{Lie, Proxy, Side};
 
-/// How many lies about each story are told without `LUMIO_LONG`.
+/// How many lies about each story are tried without `LUMIO_LONG`.
 const SAMPLE: usize = 40;
 
 /// So many verifications run at one time: some wait for an answer that does not come.
@@ -92,7 +92,7 @@ impl Question<'_> {
         let exchanges = proxy.recorded();
         assert!(exchanges.len() > 6, "{exchanges:?}");
 
-        let lies = told::about(&exchanges);
+        let lies = mutations::of(&exchanges);
         let step = match std::env::var_os("LUMIO_LONG") {
             Some(_) => 1,
             None => lies.len().div_ceil(SAMPLE).max(1),
@@ -102,7 +102,7 @@ impl Question<'_> {
         let workers = (0..WORKERS).map(|_| self.work(&exchanges, &waiting, truth.as_ref()));
         let harmless: usize = futures::future::join_all(workers).await.into_iter().sum();
         eprintln!(
-            "{}: every {step}th of {count} lies was told in {:?}, {harmless} changed nothing",
+            "{}: every {step}th of {count} lies was tried in {:?}, {harmless} changed nothing",
             self.run,
             started.elapsed()
         );
@@ -121,7 +121,7 @@ impl Question<'_> {
             let next = waiting.lock().unwrap().next();
             let Some(lie) = next else { return harmless };
             let what = format!("{lie:?}");
-            proxy.tell(lie);
+            proxy.set_lie(lie);
             let said = self.verify(&context, &proxy).await;
             harmless += usize::from(said.is_some());
             assert!(said.is_none() || said.as_ref() == truth, "{what}\n{said:#?}\n{truth:#?}");

@@ -1,4 +1,4 @@
-//! Everything that can be said instead of what was said, one thing at a time.
+//! Every single change of recorded answers that is tried.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::proxy::{Exchange, Lie};
 
 /// All single lies about these answers.
-pub fn about(exchanges: &[Exchange]) -> Vec<Lie> {
+pub fn of(exchanges: &[Exchange]) -> Vec<Lie> {
     let mut lies = Vec::new();
     for (index, exchange) in exchanges.iter().enumerate() {
         lies.push(Lie::Truncated { exchange: index });

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
-/// What the proxy stands before.
+/// What the proxy is in front of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     Node,
@@ -105,8 +105,8 @@ impl Proxy {
         format!("http://127.0.0.1:{}", self.ports[usize::from(side == Side::Gateway)])
     }
 
-    /// From now on this is told, and nothing else than the truth besides.
-    pub fn tell(&self, lie: Lie) {
+    /// From now on answers are changed in this way, and in no other.
+    pub fn set_lie(&self, lie: Lie) {
         self.shared.lock().unwrap().lie = Some(lie);
     }
 
@@ -188,13 +188,13 @@ async fn answer(
         None => record(&before, method, question, &headers, body).await,
     };
     let shared = before.shared.lock().unwrap();
-    let mut told = index;
+    let mut answered = index;
     if let Some(Lie::Swapped { exchange, with }) = shared.lie
         && exchange == index
     {
-        told = with;
+        answered = with;
     }
-    let exchange = &shared.exchanges[told];
+    let exchange = &shared.exchanges[answered];
     let body = changed(exchange, index, shared.lie.as_ref(), call.get("id"));
     let head = [(header::CONTENT_TYPE, exchange.content_type.clone())];
     (exchange.status, head, body).into_response()
@@ -203,7 +203,7 @@ async fn answer(
 /// The answer, with the lie if it is about this one, under the id of the call.
 fn changed(exchange: &Exchange, index: usize, lie: Option<&Lie>, id: Option<&Value>) -> Bytes {
     let mut twice = None;
-    let told = match lie {
+    let replaced = match lie {
         Some(Lie::Truncated { exchange: of }) if *of == index => {
             return exchange.body.slice(..exchange.body.len() / 2);
         }
@@ -217,14 +217,14 @@ fn changed(exchange: &Exchange, index: usize, lie: Option<&Lie>, id: Option<&Val
         }
         _ => None,
     };
-    if told.is_none() && twice.is_none() && id.is_none() {
+    if replaced.is_none() && twice.is_none() && id.is_none() {
         return exchange.body.clone();
     }
     let Some(mut document) = exchange.document() else { return exchange.body.clone() };
     if let (Some(id), Some(place)) = (id, document.get_mut("id")) {
         *place = id.clone();
     }
-    if let Some((pointer, value)) = told
+    if let Some((pointer, value)) = replaced
         && let Some(place) = document.pointer_mut(pointer)
     {
         *place = value.clone();
