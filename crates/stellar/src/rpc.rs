@@ -243,7 +243,7 @@ impl Rpc {
         answer.decode(hash)
     }
 
-    /// Sends a signed envelope or fee bump, exactly these bytes. Whatever this answers except
+    /// Sends a signed call, payment or fee bump, exactly these bytes. Whatever this answers except
     /// [`SendAnswer::Rejected`] with a definite rejection says nothing about the transaction's
     /// fate, and so does an error (R13).
     ///
@@ -254,7 +254,7 @@ impl Rpc {
     pub async fn send(&self, network: &Network, envelope: &[u8]) -> Result<SendAnswer, ChainError> {
         const METHOD: &str = "sendTransaction";
         if let Some(text) = as_text(envelope) {
-            return self.send_bump(text).await;
+            return self.send_text(text).await;
         }
         let transaction = bridge::read_envelope(network, envelope)?;
         let answer = self.by_node(METHOD, |node| node.send(transaction)).await?;
@@ -263,8 +263,8 @@ impl Rpc {
         raw.decode()
     }
 
-    /// `soroban-client` has no form for fee bumps that keeps their bytes.
-    async fn send_bump(&self, text: String) -> Result<SendAnswer, ChainError> {
+    /// `soroban-client` has no form for fee bumps and payments that keeps their bytes.
+    async fn send_text(&self, text: String) -> Result<SendAnswer, ChainError> {
         let params = serde_json::json!({ "transaction": text });
         let answer: answer::RawSend = self.raw().call("sendTransaction", params).await?;
         answer.decode()

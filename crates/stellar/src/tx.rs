@@ -8,6 +8,7 @@
 mod auth;
 mod bump;
 mod margin;
+mod payment;
 mod submit;
 
 use stellar_xdr::{ScVal, SorobanAuthorizationEntry};
@@ -17,6 +18,7 @@ pub use auth::{is_signed_by, sign_own};
 pub(crate) use bump::as_text;
 pub use bump::{Bumped, Offer, bump};
 pub use margin::declared;
+pub use payment::{Payment, PreparedPayment, prepare_payment};
 pub use submit::submit_and_wait;
 
 use crate::bridge::{self, Draft};

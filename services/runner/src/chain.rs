@@ -9,6 +9,7 @@ pub mod call;
 pub mod decide;
 pub mod outcomes;
 pub mod shortages;
+pub mod channels;
 pub mod fees;
 pub mod pulse;
 pub mod network;

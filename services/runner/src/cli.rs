@@ -22,6 +22,7 @@ use crate::operations::{account, prune};
 use crate::{crash, runs, sight};
 
 mod dead_letters;
+mod channels;
 mod doctor;
 mod intake;
 mod proof;
@@ -46,6 +47,7 @@ Examples:
   runner prune --older-than 90d --export old.jsonl --confirm
   runner events refill --since 2026-01-31T00:00:00Z
   runner events gaps --acknowledge take note of ledgers whose contract events were lost
+  runner channels add --count 3    more accounts that send transactions at one time
   runner account                   compare Postgres, vault, NATS and module-gate
   runner completions bash > /etc/bash_completion.d/runner";
 
@@ -120,6 +122,8 @@ enum Command {
         #[arg(long, default_value = "text")]
         output: Output,
     },
+    /// Add, list, top up and drain the accounts that send transactions.
+    Channels(channels::ChannelsArgs),
     /// List the points at which a test can make the process die (RUNNER_CRASH_AT).
     CrashPoints,
     /// Print completions for a shell.
@@ -371,6 +375,7 @@ pub fn main() -> ExitCode {
         Command::Sessions(SessionsCommand::Revoke { subject }) => block_on(revoke(&subject)),
         Command::Events(command) => block_on(events(command)),
         Command::Account { output } => block_on(account(output)),
+        Command::Channels(arguments) => block_on(channels::run(arguments)),
         Command::CrashPoints => {
             for (name, what) in crash::POINTS {
                 println!("{name:<26} {what}");

@@ -7,7 +7,7 @@
 use chassis::crash::CrashPoints;
 
 /// Every point, in the order a run passes them, with what has happened by then.
-pub const POINTS: [(&str, &str); 30] = [
+pub const POINTS: [(&str, &str); 35] = [
     ("open.before_persist", "open_run is signed; the envelope exists in memory only"),
     ("open.after_persist", "the envelope of open_run is stored; nothing was sent"),
     ("open.after_send", "open_run was sent; the answer is not stored"),
@@ -35,6 +35,11 @@ pub const POINTS: [(&str, &str); 30] = [
     ("reclaim.after_send", "reclaim_run was sent; the answer is not stored"),
     ("reclaim.after_land", "reclaim_run was seen on chain; its result is not stored"),
     ("reclaim.after_result", "the result of reclaim_run is stored; the run has not ended"),
+    ("channel.before_persist", "a channel's payment is signed; its envelope exists in memory only"),
+    ("channel.after_persist", "the envelope of a channel's payment is stored; nothing was sent"),
+    ("channel.after_send", "a channel's payment was sent; the answer is not stored"),
+    ("channel.after_land", "a channel's payment was seen on chain; its result is not stored"),
+    ("channel.after_result", "the result of a channel's payment is stored"),
     ("bump.before_persist", "a fee bump is signed; its envelope exists in memory only"),
     ("bump.after_persist", "the envelope of a fee bump is stored; it was not sent"),
     ("bump.after_send", "a fee bump was sent; the answer is not stored"),

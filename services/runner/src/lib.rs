@@ -29,6 +29,7 @@ use wire::event::Family;
 use wire::pb::runner::v1::runner_server::RunnerServer;
 
 use crate::auth::Access;
+use crate::chain::channels::DerivedKeys;
 use crate::chain::client::ChainClient;
 use crate::chain::pulse::Pulse;
 use crate::chain::shortages::Shortages;
@@ -200,6 +201,8 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
             pulse.chain.keep_pulse(&stop).await;
             anyhow::Ok(())
         });
+        let added = sending::serve_added(driver.clone(), work_signal.clone(), poll, service.stop());
+        service.spawn("added channels", added);
         let tending = sending::tend(driver.clone(), work_signal.clone(), poll, service.stop());
         service.spawn("calls", tending);
         let workers = lanes.into_iter().flat_map(|(lane, count)| (0..count).map(move |_| lane));
@@ -341,9 +344,20 @@ fn run_driver(
     gates: Option<Gates>,
     shortages: Shortages,
 ) -> anyhow::Result<Option<RunDriver>> {
+    let policy = config.policy.clone();
+    let Some(chain) = chain_client(config, db.clone(), shortages)? else { return Ok(None) };
+    Ok(Some(RunDriver { db, chain, gates, policy }))
+}
+
+/// What speaks with the network; `None` for a gateway alone.
+pub(crate) fn chain_client(
+    config: Config,
+    db: PgPool,
+    shortages: Shortages,
+) -> anyhow::Result<Option<ChainClient>> {
     let rpc = rpc(&config)?;
     let Some(ChainKeys { runner, sources }) = config.keys else { return Ok(None) };
-    let chain = ChainClient {
+    Ok(Some(ChainClient {
         rpc,
         network: config.network,
         runner,
@@ -352,12 +366,12 @@ fn run_driver(
         registry: config.registry,
         fees: config.fees,
         transaction_secs: config.transaction_secs,
-        db: db.clone(),
+        db,
         owner: chassis::clock::new_uuid().to_string(),
         shortages,
         pulse: Pulse::default(),
-    };
-    Ok(Some(RunDriver { db, chain, gates, policy: config.policy }))
+        derived: DerivedKeys::default(),
+    }))
 }
 
 #[cfg(test)]

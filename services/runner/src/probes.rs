@@ -61,10 +61,11 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
 
     if !channels.is_empty() {
         health.want("channels");
-        let channel_rpc = rpc.clone();
+        let (channel_db, channel_rpc) = (db.clone(), rpc.clone());
         let probe = move || {
-            let (rpc, channels) = (channel_rpc.clone(), channels.clone());
-            async move { watch::channels(&rpc, &channels, channel_least).await }
+            let (db, rpc) = (channel_db.clone(), channel_rpc.clone());
+            let channels = channels.clone();
+            async move { watch::channels((Some(&db), &rpc), &channels, channel_least).await }
         };
         let watch = health.clone().watch("channels", EVERY_CHANNELS, service.stop(), probe);
         service.spawn("probe channels", watch);

@@ -91,7 +91,7 @@ pub fn bump(
     Ok(Bumped { envelope, hash: Digest::from(hash), fee })
 }
 
-fn hash(network: &Network, envelope: &TransactionEnvelope) -> Result<[u8; 32], ChainError> {
+pub(super) fn hash(network: &Network, envelope: &TransactionEnvelope) -> Result<[u8; 32], ChainError> {
     let hash = envelope.hash(*network.id().as_bytes());
     hash.map_err(|error| ChainError::decode("own envelope", error))
 }
@@ -107,12 +107,17 @@ fn unfit() -> ChainError {
     ChainError::invalid("the stored envelope is not one of our transactions; it is not bumped")
 }
 
-/// A fee bump as it is sent, in base64; `None` for bytes that are no fee bump. What is sent is
-/// exactly these bytes: others would have another hash.
+/// A fee bump or a payment as it is sent, in base64; `None` for bytes that are neither. What is sent
+/// is exactly these bytes: others would have another hash.
 pub(crate) fn as_text(bytes: &[u8]) -> Option<String> {
     let envelope: TransactionEnvelope = scval::from_xdr("envelope", bytes).ok()?;
-    let is_same = matches!(envelope, TransactionEnvelope::TxFeeBump(_))
-        && scval::to_xdr(&envelope).is_ok_and(|again| again == bytes);
+    let is_ours = match &envelope {
+        TransactionEnvelope::TxFeeBump(_) => true,
+        // A call has resources, and goes its own way.
+        TransactionEnvelope::Tx(inner) => inner.tx.ext == TransactionExt::V0,
+        TransactionEnvelope::TxV0(_) => false,
+    };
+    let is_same = is_ours && scval::to_xdr(&envelope).is_ok_and(|again| again == bytes);
     is_same.then(|| envelope.to_xdr_base64(scval::limits()).ok())?
 }
 

@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use stellar::rpc::Clock;
 use stellar::{Address, Keypair, Network, Rpc};
 
+use crate::chain::channels::DerivedKeys;
 use crate::chain::fees::FeeLimits;
 use crate::chain::network::{LedgerMark, NodeStatus, compare};
 use crate::chain::pulse::Pulse;
@@ -26,6 +27,8 @@ pub struct ChainClient {
     /// The channels: each pays fees and gives sequence numbers, for one transaction at a time;
     /// other keys than the runner's.
     pub sources: Vec<Arc<Keypair>>,
+    /// The keys of channels that were added by command and are served here.
+    pub derived: DerivedKeys,
     /// The vault.
     pub vault: Address,
     /// The agent registry.
@@ -47,7 +50,8 @@ pub struct ChainClient {
 impl ChainClient {
     /// The accounts of the channels that this process signs for.
     pub fn accounts(&self) -> Vec<String> {
-        self.sources.iter().map(|key| key.address().to_string()).collect()
+        let own = self.sources.iter().map(|key| key.address().to_string());
+        own.chain(self.derived.accounts()).collect()
     }
 
     /// The key of a channel that this process has leased.
@@ -58,7 +62,8 @@ impl ChainClient {
     pub fn channel_key(&self, channel: &ChannelLease) -> Result<Arc<Keypair>> {
         let mut keys = self.sources.iter();
         let found = keys.find(|key| key.address().to_string() == channel.account);
-        found.cloned().ok_or_else(|| {
+        let found = found.cloned().or_else(|| self.derived.get(&channel.account));
+        found.ok_or_else(|| {
             Error::Broken(format!("the key of the channel {} is not here", channel.account))
         })
     }

@@ -130,7 +130,9 @@ impl ChainClient {
     ) -> Result<Option<Bump>> {
         let newest = bumps.last();
         let since = newest.map_or(transaction.signed_ledger, |bump| bump.signed_ledger);
-        if ledger < since.saturating_add(self.fees.bump_after) {
+        // A payment has no resources to read the bid from, and bids enough from the beginning.
+        let is_payment = transaction.kind == Kind::Channel;
+        if is_payment || ledger < since.saturating_add(self.fees.bump_after) {
             return Ok(None);
         }
         // What a dead process left on its own channel is carried on without its key.

@@ -25,6 +25,7 @@ use crate::chain::decide::{
 use crate::chain::outcomes::{self, Follow, Shortage};
 use crate::chain::sign::codes;
 use crate::chain::store::calls::{self, Verdict};
+use crate::chain::store::channels;
 use crate::chain::store::fees::{self, Bump};
 use crate::chain::store::{self, ChannelLease, Ended};
 use crate::chain::transaction::{Kind, State, Transaction};
@@ -283,6 +284,10 @@ impl ChainClient {
             Err(Error::CallGone) => return Ok(false),
             Err(error) => return Err(error),
         }
+        if over.kind == Kind::Channel {
+            let is_proven = ended.words != FORGOTTEN;
+            channels::conclude(&mut tx, &over, &ended, is_proven).await?;
+        }
         tx.commit().await?;
         metrics::transaction_ended(&over, &ended, &verdicts);
         tracing::info!(
@@ -424,7 +429,7 @@ impl ChainClient {
             Kind::Open => member.vault_run_id.and_then(|id| scval::bytes(id.as_bytes()).ok()),
             Kind::Void | Kind::Reclaim => Some(ScVal::Void),
             // Only the vault knows what was charged: it answers the kept receipt again.
-            Kind::Finalize => None,
+            Kind::Finalize | Kind::Channel => None,
         };
         match answer.and_then(|answer| scval::to_xdr(&answer).ok()) {
             Some(result) => {
@@ -473,7 +478,7 @@ impl ChainClient {
                 Some(receipt) => receipt.to_val().ok(),
                 None => return Part::DoneBefore,
             },
-            Kind::Void | Kind::Reclaim => None,
+            Kind::Void | Kind::Reclaim | Kind::Channel => None,
         };
         let answer = answer.and_then(|answer| scval::to_xdr(&answer).ok());
         answer.map_or(Part::Nothing, Part::Done)

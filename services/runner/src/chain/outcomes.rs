@@ -184,7 +184,9 @@ pub fn contract(kind: Kind, error: &ContractError) -> Follow {
     let Some(row) = VAULT.iter().find(|row| row.name == error.name) else {
         return match kind {
             Kind::Open => Follow::Refused,
-            Kind::Finalize | Kind::Void | Kind::Reclaim => Follow::Wait(Shortage::Network),
+            Kind::Finalize | Kind::Void | Kind::Reclaim | Kind::Channel => {
+                Follow::Wait(Shortage::Network)
+            }
         };
     };
     match kind {
@@ -192,6 +194,8 @@ pub fn contract(kind: Kind, error: &ContractError) -> Follow {
         Kind::Finalize => row.finalize,
         Kind::Void => row.void,
         Kind::Reclaim => row.reclaim,
+        // It calls no contract.
+        Kind::Channel => Follow::Operator,
     }
 }
 

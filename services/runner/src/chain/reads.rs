@@ -45,6 +45,8 @@ impl ChainClient {
             Kind::Finalize => matches!(record.lifecycle, Lifecycle::Finalized { .. }),
             Kind::Void => matches!(record.lifecycle, Lifecycle::Voided(_)),
             Kind::Reclaim => record.lifecycle == Lifecycle::Reclaimed,
+            // It changes no record.
+            Kind::Channel => false,
         };
         Ok((if shows { Record::Shows } else { Record::Lacks }, ledger))
     }

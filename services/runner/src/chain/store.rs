@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::rows;
 
 pub mod calls;
+pub mod channels;
 pub mod fees;
 
 /// A process's right to sign for a channel and to send what was signed.

@@ -7,7 +7,7 @@ use wire::Digest;
 
 use crate::chain::decide::Signed;
 
-/// What a transaction's calls do. All of one transaction are of one kind.
+/// What a transaction does. All calls of one transaction are of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// `open_run`.
@@ -18,6 +18,8 @@ pub enum Kind {
     Void,
     /// `reclaim_run`.
     Reclaim,
+    /// No call: lumens move between a channel and the account that pays for it.
+    Channel,
 }
 
 /// How far a transaction is.
@@ -102,14 +104,15 @@ impl Transaction {
 
 impl Kind {
     /// Every kind, the most urgent first: what ends an escrow goes before what begins one.
-    pub const ALL: [Self; 4] = [Self::Finalize, Self::Void, Self::Reclaim, Self::Open];
+    pub const ALL: [Self; 5] =
+        [Self::Finalize, Self::Void, Self::Reclaim, Self::Open, Self::Channel];
 
     /// How many calls of this kind one transaction can carry (V9).
     pub const fn most_together(self) -> usize {
         match self {
             Self::Open => stellar::vault::MOST_OPENS,
             Self::Finalize => stellar::vault::MOST_SETTLEMENTS,
-            Self::Void | Self::Reclaim => 1,
+            Self::Void | Self::Reclaim | Self::Channel => 1,
         }
     }
 
@@ -120,6 +123,7 @@ impl Kind {
             Self::Finalize => "finalize",
             Self::Void => "void",
             Self::Reclaim => "reclaim",
+            Self::Channel => "channel",
         }
     }
 }

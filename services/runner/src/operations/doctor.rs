@@ -61,7 +61,7 @@ pub async fn examine(config: &Config) -> Vec<Check> {
     if let Some(rpc) = &rpc {
         add_text(&mut checks, "contracts", contracts(config, rpc)).await;
         add_text(&mut checks, "runner", runner_account(config, rpc)).await;
-        add_text(&mut checks, "channels", channels(config, rpc)).await;
+        add_text(&mut checks, "channels", channels(config, db.as_ref(), rpc)).await;
     }
     add_text(&mut checks, "gates", gates(config)).await;
     if let Some(db) = &db {
@@ -196,12 +196,12 @@ async fn runner_account(config: &Config, rpc: &Rpc) -> Found {
     }
 }
 
-async fn channels(config: &Config, rpc: &Rpc) -> Found {
+async fn channels(config: &Config, db: Option<&PgPool>, rpc: &Rpc) -> Found {
     let accounts: Vec<Address> = config.keys.as_ref().map(ChainKeys::channels).unwrap_or_default();
     if accounts.is_empty() {
         return Ok("a gateway alone has none".to_owned());
     }
-    watch::channels(rpc, &accounts, config.channel_least).await.map_err(bad)?;
+    watch::channels((db, rpc), &accounts, config.channel_least).await.map_err(bad)?;
     Ok(format!("{} accounts, each with {} stroops or more", accounts.len(), config.channel_least))
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::PgPool;
 use stellar::{Address, Rpc};
 
+use crate::chain::store::channels;
 use crate::error::Result;
 use crate::metrics;
 
@@ -48,7 +49,19 @@ pub async fn waiting(db: &PgPool) -> Result<Waiting> {
 ///
 /// The accounts that have less than `least` stroops or do not exist, or that the node did not
 /// answer.
-pub async fn channels(rpc: &Rpc, accounts: &[Address], least: i64) -> Result<(), String> {
+pub async fn channels(
+    (db, rpc): (Option<&PgPool>, &Rpc),
+    own: &[Address],
+    least: i64,
+) -> Result<(), String> {
+    let payers: Vec<String> = own.iter().map(Address::to_string).collect();
+    let mut added = Vec::new();
+    if let Some(db) = db {
+        added = channels::served(db, &payers).await.map_err(|error| error.to_string())?;
+    }
+    let added = added.iter().filter_map(|channel| channel.account.parse().ok());
+    let accounts: Vec<Address> = own.iter().copied().chain(added).collect();
+    let accounts = accounts.as_slice();
     let found = rpc.accounts(accounts).await.map_err(|error| error.to_string())?;
     let mut low = Vec::new();
     for (account, state) in accounts.iter().zip(found) {

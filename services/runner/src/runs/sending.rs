@@ -6,10 +6,12 @@
 //! goes on from there. Whatever process it is, what a dead one left is carried on by the others,
 //! with or without the channel's key: the stored bytes need no key to be sent again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +22,7 @@ use crate::chain::follow::{Refused, alone, backoff, judged_at};
 use crate::chain::outcomes::Shortage;
 use crate::chain::sign::{Batch, NotSigned, Times};
 use crate::chain::store::calls::{self, Ready, Verdict};
+use crate::chain::store::channels;
 use crate::chain::store::{self, ChannelLease};
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
@@ -35,6 +38,9 @@ const LEAST_SECS: u64 = 5;
 const IDLE: Duration = Duration::from_secs(2);
 /// How long a look at what others have left may take for one channel.
 const TURN: Duration = Duration::from_secs(20);
+
+/// How often added channels are looked for, at most.
+const ADDED_POLL: Duration = Duration::from_millis(500);
 
 /// What a sender did.
 enum Turn {
@@ -118,6 +124,13 @@ async fn carry(
             work_signal.notify_all();
             continue;
         }
+        // An operator's orders go first: they are few, and a drained channel takes no more calls.
+        if driver.chain.sign_order(channel).await? {
+            continue;
+        }
+        if !channels::takes_calls(&driver.db, &channel.account).await? {
+            return Ok(());
+        }
         changed.mark_unchanged();
         match driver.send_next(channel).await? {
             Turn::Again => work_signal.notify_all(),
@@ -146,6 +159,60 @@ async fn lease_lost(driver: &RunDriver, channel: &ChannelLease) {
             }
         }
     }
+}
+
+/// Serves the channels that were added by command, from soon after they are added until they are
+/// drained.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub async fn serve_added(
+    driver: Arc<RunDriver>,
+    work_signal: WorkSignal,
+    poll: Duration,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let payers = driver.chain.accounts();
+    let mut served: BTreeMap<String, CancellationToken> = BTreeMap::new();
+    let mut senders = JoinSet::new();
+    while !stop.is_cancelled() {
+        match channels::served(&driver.db, &payers).await {
+            Ok(wanted) => {
+                served.retain(|account, stop_one| {
+                    let is_wanted = wanted.iter().any(|channel| channel.account == *account);
+                    if !is_wanted {
+                        stop_one.cancel();
+                    }
+                    is_wanted
+                });
+                for channel in wanted {
+                    if served.contains_key(&channel.account) {
+                        continue;
+                    }
+                    if let Err(error) = driver.chain.adopt(&channel) {
+                        tracing::warn!("{error}");
+                        continue;
+                    }
+                    let stop_one = stop.child_token();
+                    let account = channel.account.clone();
+                    served.insert(account.clone(), stop_one.clone());
+                    let (driver, work_signal) = (driver.clone(), work_signal.clone());
+                    senders.spawn(serve(driver, account, work_signal, stop_one));
+                }
+            }
+            Err(error) => tracing::warn!("the added channels are not known now: {error}"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(poll.max(ADDED_POLL)) => {}
+            Some(ended) = senders.join_next() => ended??,
+        }
+    }
+    while let Some(ended) = senders.join_next().await {
+        ended??;
+    }
+    Ok(())
 }
 
 /// Carries on what nobody else does: transactions on channels of dead processes whose keys are not
@@ -421,6 +488,8 @@ fn most_urgent(ready: &[(Kind, Ready)]) -> Option<(Kind, Ready)> {
         Kind::Finalize | Kind::Void => 0,
         Kind::Reclaim => 1,
         Kind::Open => 2,
+        // No call is of this kind.
+        Kind::Channel => 3,
     };
     let order = |(kind, ready): &&(Kind, Ready)| (rank(*kind), std::cmp::Reverse(ready.waited));
     ready.iter().min_by_key(order).copied()

@@ -11,6 +11,7 @@ mod login;
 mod crashing;
 mod batching;
 mod bumping;
+mod channels;
 mod carrying;
 mod measuring;
 mod hostile;

@@ -1,0 +1,122 @@
+//! Transactions that move lumens between the operator's own accounts: no contract takes part.
+
+use stellar_xdr::{
+    AccountId, Asset, CreateAccountOp, Memo, MuxedAccount, Operation, OperationBody, PaymentOp,
+    Preconditions, PublicKey, SequenceNumber, TimeBounds, TimePoint, Transaction,
+    TransactionEnvelope, TransactionExt, TransactionV1Envelope, Uint256,
+};
+use wire::Digest;
+
+use super::bump::hash;
+use crate::{Address, ChainError, Keypair, Network, Rpc, scval};
+
+/// What is done with lumens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payment {
+    /// Makes an account.
+    Create {
+        /// The new account.
+        to: Address,
+        /// What it begins with.
+        stroops: i64,
+    },
+    /// Pays to an account.
+    Pay {
+        /// The account.
+        to: Address,
+        /// How much.
+        stroops: i64,
+    },
+    /// Ends the source's account; all that it has goes to the other.
+    Merge {
+        /// The account that gets it.
+        into: Address,
+    },
+}
+
+/// A signed payment that has not been sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparedPayment {
+    /// The signed envelope, XDR.
+    pub envelope: Vec<u8>,
+    /// Its hash on its network.
+    pub hash: Digest,
+    /// The source's sequence number that it takes.
+    pub sequence: i64,
+    /// The ledger at which the source's account was read.
+    pub ledger: u32,
+}
+
+/// Signs a payment by `source`, which offers `fee` stroops at most. Sends nothing.
+///
+/// # Errors
+///
+/// [`ChainError::Invalid`] when the source has no account or an address is no account;
+/// [`ChainError::Rpc`].
+pub async fn prepare_payment(
+    rpc: &Rpc,
+    network: &Network,
+    source: &Keypair,
+    payment: Payment,
+    (max_time, fee): (u64, u32),
+) -> Result<PreparedPayment, ChainError> {
+    let address = source.address();
+    let account = rpc.account(&address).await?.ok_or_else(|| {
+        ChainError::invalid(format!(
+            "the account {address} does not exist on this network; fund it first"
+        ))
+    })?;
+    let next = account.sequence.checked_add(1);
+    let sequence = next
+        .ok_or_else(|| ChainError::invalid("the source account has no sequence number left"))?;
+    let operation = Operation { source_account: None, body: body(payment)? };
+    let tx = Transaction {
+        source_account: muxed(&address)?,
+        fee,
+        seq_num: SequenceNumber(sequence),
+        // Only the end is bounded, as for calls: the ledger's clock may be behind ours.
+        cond: Preconditions::Time(TimeBounds {
+            min_time: TimePoint(0),
+            max_time: TimePoint(max_time),
+        }),
+        memo: Memo::None,
+        operations: vec![operation].try_into().map_err(|_| ChainError::encode("operations"))?,
+        ext: TransactionExt::V0,
+    };
+    let mut signed = TransactionV1Envelope { tx, signatures: Default::default() };
+    let hash = hash(network, &TransactionEnvelope::Tx(signed.clone()))?;
+    let signatures = vec![source.sign_decorated(&hash)?];
+    signed.signatures = signatures.try_into().map_err(|_| ChainError::encode("signatures"))?;
+    Ok(PreparedPayment {
+        envelope: scval::to_xdr(&TransactionEnvelope::Tx(signed))?,
+        hash: Digest::from(hash),
+        sequence,
+        ledger: account.ledger,
+    })
+}
+
+fn body(payment: Payment) -> Result<OperationBody, ChainError> {
+    Ok(match payment {
+        Payment::Create { to, stroops } => OperationBody::CreateAccount(CreateAccountOp {
+            destination: AccountId(PublicKey::PublicKeyTypeEd25519(key(&to)?)),
+            starting_balance: stroops,
+        }),
+        Payment::Pay { to, stroops } => OperationBody::Payment(PaymentOp {
+            destination: muxed(&to)?,
+            asset: Asset::Native,
+            amount: stroops,
+        }),
+        Payment::Merge { into } => OperationBody::AccountMerge(muxed(&into)?),
+    })
+}
+
+fn muxed(address: &Address) -> Result<MuxedAccount, ChainError> {
+    Ok(MuxedAccount::Ed25519(key(address)?))
+}
+
+fn key(address: &Address) -> Result<Uint256, ChainError> {
+    match address {
+        Address::Account(key) => Ok(Uint256(*key)),
+        _ => Err(ChainError::invalid(format!("{address} is no account (G…)"))),
+    }
+}

@@ -1,0 +1,175 @@
+//! Channels that an operator adds, tops up and drains while runners run.
+//!
+//! Their keys follow from the key of the account that pays for them, so that every process with
+//! that key can serve them and nothing secret is stored. Lumens move in transactions that are
+//! stored before they are sent and followed like those of calls (R13): an order is done once.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use stellar::tx::{self, Payment};
+use stellar::{Address, ChainError, Keypair};
+
+use crate::chain::calls::address;
+use crate::chain::client::ChainClient;
+use crate::chain::outcomes::{self, Shortage};
+use crate::chain::store::channels::{self, Channel, Order};
+use crate::chain::store::{self, ChannelLease};
+use crate::chain::transaction::{Kind, State, Transaction};
+use crate::error::{Error, Result};
+
+/// Most stroops that a payment between own accounts offers for its inclusion; what is charged is
+/// what the ledger asks, mostly 100.
+const FEE: u32 = 100_000;
+
+/// The keys of derived channels that this process serves.
+#[derive(Debug, Default)]
+pub struct DerivedKeys(RwLock<BTreeMap<String, Arc<Keypair>>>);
+
+impl DerivedKeys {
+    /// The key of this channel, if it is served here.
+    pub fn get(&self, account: &str) -> Option<Arc<Keypair>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(account).cloned()
+    }
+
+    /// The accounts.
+    pub fn accounts(&self) -> Vec<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    fn add(&self, account: String, key: Keypair) {
+        // The map is whole whatever a holder did when it panicked.
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(account, Arc::new(key));
+    }
+}
+
+impl ChainClient {
+    /// The key of the channel with this number that `payer` pays for, on this network.
+    ///
+    /// # Errors
+    ///
+    /// When the payer's key is not here.
+    pub fn derived_key(&self, payer: &str, number: u32) -> Result<Keypair> {
+        let mut sources = self.sources.iter();
+        let parent = sources.find(|key| key.address().to_string() == payer).ok_or_else(|| {
+            Error::Broken(format!("the key of {payer} is not in RUNNER_SOURCE_SECRET"))
+        })?;
+        let label = format!("channel {number} of {}", self.network.id());
+        Ok(parent.derive(label.as_bytes()))
+    }
+
+    /// Makes the key of an added channel known to this process.
+    ///
+    /// # Errors
+    ///
+    /// When the payer's key is not here, or gives another account: the channel was added with
+    /// another key or on another network.
+    pub fn adopt(&self, channel: &Channel) -> Result<()> {
+        let (Some(payer), Some(number)) = (&channel.payer, channel.number) else { return Ok(()) };
+        let key = self.derived_key(payer, u32::try_from(number).unwrap_or_default())?;
+        if key.address().to_string() != channel.account {
+            return Err(Error::Broken(format!(
+                "the channel {} does not follow from the key of {payer} on this network",
+                channel.account
+            )));
+        }
+        self.derived.add(channel.account.clone(), key);
+        Ok(())
+    }
+
+    /// Signs and stores the next order of a channel that has no live transaction. `false` if there
+    /// is none, or it cannot be signed now.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer, or the channel is another process's.
+    pub async fn sign_order(&self, channel: &ChannelLease) -> Result<bool> {
+        let Some(order) = channels::next_order(&self.db, &channel.account).await? else {
+            return Ok(false);
+        };
+        let transaction = match self.prepare_order(channel, &order).await {
+            Ok(transaction) => transaction,
+            Err(Error::Chain(error)) => {
+                // What is lacking is waited for, and the command that gave the order says so.
+                let words = error.to_string();
+                channels::note_order(&self.db, order.id, &words).await?;
+                if matches!(error, ChainError::Rpc(_)) {
+                    self.shortages.note(Shortage::Node, &words);
+                }
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        self.crash_point(Kind::Channel, "before_persist");
+        let mut tx = chassis::postgres::begin(&self.db).await?;
+        store::fence_channel(&mut tx, channel).await?;
+        match channels::sign_order(&mut tx, &order, &transaction).await {
+            Ok(()) => tx.commit().await?,
+            // Another process was faster.
+            Err(Error::CallGone) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        tracing::info!(
+            hash = %transaction.hash,
+            "{} for the channel {} is signed",
+            order.kind,
+            order.destination
+        );
+        self.crash_point(Kind::Channel, "after_persist");
+        Ok(true)
+    }
+
+    async fn prepare_order(&self, channel: &ChannelLease, order: &Order) -> Result<Transaction> {
+        let to: Address = address(&order.destination)?;
+        let stroops = order.stroops.unwrap_or_default();
+        let payment = match order.kind.as_str() {
+            "create" => Payment::Create { to, stroops },
+            "pay" => Payment::Pay { to, stroops },
+            "merge" => Payment::Merge { into: to },
+            other => return Err(Error::Broken(format!("an order of the unknown kind {other}"))),
+        };
+        let max_time = self.now().await?.latest_close.saturating_add(self.transaction_secs);
+        let source = self.channel_key(channel)?;
+        let times = (max_time, FEE);
+        let signed = tx::prepare_payment(&self.rpc, &self.network, &source, payment, times);
+        let signed = signed.await?;
+        Ok(Transaction {
+            id: 0,
+            hash: signed.hash,
+            kind: Kind::Channel,
+            source: channel.account.clone(),
+            sequence: signed.sequence,
+            max_time,
+            signed_ledger: signed.ledger,
+            envelope: signed.envelope,
+            max_fee: FEE.into(),
+            state: State::Prepared,
+            last_answer: None,
+            contract_error: None,
+            landed: None,
+        })
+    }
+
+    /// Carries out what is ordered of a channel, by a command and without a running engine.
+    ///
+    /// # Errors
+    ///
+    /// When the database or the node does not answer.
+    pub async fn work_off(&self, channel: &ChannelLease) -> Result<()> {
+        loop {
+            if let Some(live) = store::live(&self.db, &channel.account).await? {
+                self.follow(channel, &live).await?;
+            } else if !self.sign_order(channel).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What a refused or failed payment lacks, in words for the operator.
+    pub(super) fn order_words(words: &str) -> String {
+        match outcomes::result(words) {
+            Shortage::Money => format!("{words}: the paying account has too little"),
+            _ => words.to_owned(),
+        }
+    }
+}

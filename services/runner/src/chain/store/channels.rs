@@ -1,0 +1,244 @@
+//! Every SQL statement about channels that an operator adds, tops up and drains.
+
+use sqlx::{PgConnection, PgPool};
+
+use super::to_i64;
+use crate::chain::store::{ChannelLease, Ended};
+use crate::chain::transaction::{State, Transaction};
+use crate::error::{Error, Result};
+use crate::rows;
+
+/// A channel as it stands.
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Channel {
+    /// The account.
+    pub account: String,
+    /// Who pays for it; absent for an account of RUNNER_SOURCE_SECRET.
+    pub payer: Option<String>,
+    /// Its number among those of the payer.
+    pub number: Option<i32>,
+    /// `added`, `active`, `draining` or `drained`.
+    pub state: String,
+    /// Whether a process holds it now.
+    pub held: bool,
+    /// Whether a transaction of it may still land.
+    pub busy: bool,
+}
+
+/// What is done with lumens for a channel.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Its number.
+    pub id: i64,
+    /// `create`, `pay` or `merge`.
+    pub kind: String,
+    /// Signs and pays the fee.
+    pub source: String,
+    /// Gets the lumens.
+    pub destination: String,
+    /// How much, unless it is a merge.
+    pub stroops: Option<i64>,
+}
+
+/// How far an order is.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// `wanted`, `signed`, `done`, `failed` or `unknown`.
+    pub state: String,
+    /// The last words about it.
+    pub words: Option<String>,
+}
+
+/// Every channel, those of RUNNER_SOURCE_SECRET first.
+pub async fn list(db: &PgPool) -> Result<Vec<Channel>> {
+    let found = sqlx::query_as!(
+        Channel,
+        r#"SELECT account, payer, number, state,
+            coalesce(lease_until > now(), false) AS "held!",
+            EXISTS (SELECT 1 FROM chain_transactions t WHERE t.source = channels.account
+                AND t.state IN ('prepared', 'sent', 'unknown')) AS "busy!"
+         FROM channels ORDER BY payer NULLS FIRST, number, account"#,
+    );
+    Ok(found.fetch_all(db).await?)
+}
+
+/// Those that these accounts pay for and that carry transactions, or take their last.
+pub async fn served(db: &PgPool, payers: &[String]) -> Result<Vec<Channel>> {
+    let all = list(db).await?;
+    let is_served = |channel: &Channel| {
+        channel.payer.as_ref().is_some_and(|payer| payers.contains(payer))
+            && matches!(channel.state.as_str(), "active" | "draining")
+    };
+    Ok(all.into_iter().filter(is_served).collect())
+}
+
+/// The number of the next channel that this account pays for.
+pub async fn next_number(conn: &mut PgConnection, payer: &str) -> Result<u32> {
+    // The payer's row is locked, so that two commands do not take one number.
+    let lock = sqlx::query_scalar!(
+        "SELECT account FROM channels WHERE account = $1 FOR UPDATE",
+        payer,
+    );
+    lock.fetch_optional(&mut *conn).await?;
+    let next = sqlx::query_scalar!(
+        r#"SELECT coalesce(max(number) + 1, 0)::bigint AS "next!" FROM channels WHERE payer = $1"#,
+        payer,
+    );
+    Ok(rows::number(next.fetch_one(conn).await?, "number of a channel")?)
+}
+
+/// Makes a derived channel known, whose account is not on the network yet.
+pub async fn add(conn: &mut PgConnection, account: &str, payer: &str, number: u32) -> Result<()> {
+    let done = sqlx::query!(
+        "INSERT INTO channels (account, payer, number, state) VALUES ($1, $2, $3, 'added')",
+        account,
+        payer,
+        i32::try_from(number).unwrap_or(i32::MAX),
+    );
+    done.execute(conn).await?;
+    Ok(())
+}
+
+/// Lets a channel take no more calls. `false` if it is not one that can be drained.
+pub async fn drain(conn: &mut PgConnection, account: &str) -> Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE channels SET state = 'draining'
+         WHERE account = $1 AND payer IS NOT NULL AND state = 'active'",
+        account,
+    );
+    Ok(done.execute(conn).await?.rows_affected() == 1)
+}
+
+/// Wants lumens to be moved.
+pub async fn order(conn: &mut PgConnection, order: &Order) -> Result<i64> {
+    let id = sqlx::query_scalar!(
+        "INSERT INTO channel_orders (kind, source, destination, stroops, state)
+         VALUES ($1, $2, $3, $4, 'wanted') RETURNING id",
+        order.kind,
+        order.source,
+        order.destination,
+        order.stroops,
+    );
+    Ok(id.fetch_one(conn).await?)
+}
+
+/// The order that is under way for this account, if there is one: a second drain is the first.
+pub async fn open_order(db: &PgPool, kind: &str, source: &str) -> Result<Option<i64>> {
+    let found = sqlx::query_scalar!(
+        "SELECT id FROM channel_orders WHERE kind = $1 AND source = $2
+            AND state IN ('wanted', 'signed') ORDER BY id LIMIT 1",
+        kind,
+        source,
+    );
+    Ok(found.fetch_optional(db).await?)
+}
+
+/// How far an order is.
+pub async fn progress(db: &PgPool, id: i64) -> Result<Progress> {
+    let found =
+        sqlx::query_as!(Progress, "SELECT state, words FROM channel_orders WHERE id = $1", id);
+    Ok(found.fetch_one(db).await?)
+}
+
+/// The next order that this channel is to carry out.
+pub async fn next_order(db: &PgPool, source: &str) -> Result<Option<Order>> {
+    let found = sqlx::query_as!(
+        Order,
+        "SELECT id, kind, source, destination, stroops FROM channel_orders
+         WHERE source = $1 AND state = 'wanted' ORDER BY id LIMIT 1",
+        source,
+    );
+    Ok(found.fetch_optional(db).await?)
+}
+
+/// Whether the channel takes calls.
+pub async fn takes_calls(db: &PgPool, account: &str) -> Result<bool> {
+    let state = sqlx::query_scalar!("SELECT state FROM channels WHERE account = $1", account);
+    Ok(state.fetch_optional(db).await?.as_deref() == Some("active"))
+}
+
+/// Stores the signed envelope of an order, before it is sent. The caller has locked the channel.
+pub async fn sign_order(
+    conn: &mut PgConnection,
+    order: &Order,
+    transaction: &Transaction,
+) -> Result<()> {
+    let done = sqlx::query!(
+        "WITH stored AS (
+            INSERT INTO chain_transactions (hash, kind, source, sequence, max_time, signed_ledger,
+                envelope, max_fee, state, created_at, updated_at)
+            VALUES ($2, 'channel', $3, $4, $5, $6, $7, $8, 'prepared', now(), now())
+            RETURNING id)
+         UPDATE channel_orders SET state = 'signed', updated_at = now(),
+            transaction_id = (SELECT id FROM stored)
+         WHERE id = $1 AND state = 'wanted'",
+        order.id,
+        transaction.hash.as_bytes().as_slice(),
+        transaction.source,
+        transaction.sequence,
+        to_i64(transaction.max_time),
+        i64::from(transaction.signed_ledger),
+        transaction.envelope,
+        to_i64(transaction.max_fee),
+    );
+    match done.execute(conn).await?.rows_affected() {
+        1 => Ok(()),
+        _ => Err(Error::CallGone),
+    }
+}
+
+/// Notes that an order cannot be signed now, and why.
+pub async fn note_order(db: &PgPool, id: i64, words: &str) -> Result<()> {
+    let done = sqlx::query!(
+        "UPDATE channel_orders SET words = $2, updated_at = now()
+         WHERE id = $1 AND state = 'wanted'",
+        id,
+        words,
+    );
+    done.execute(db).await?;
+    Ok(())
+}
+
+/// Notes what became of the order of a transaction that has ended, and what follows for its
+/// channel. Nothing happens for a transaction of calls.
+pub async fn conclude(
+    conn: &mut PgConnection,
+    transaction: &Transaction,
+    ended: &Ended,
+    is_proven: bool,
+) -> Result<()> {
+    let state = match ended.state {
+        State::Succeeded => "done",
+        State::Failed | State::Rejected => "failed",
+        // It can never land, and never did: it is signed again.
+        State::Expired if is_proven => "wanted",
+        State::Expired | State::Prepared | State::Sent | State::Unknown => "unknown",
+    };
+    let done = sqlx::query!(
+        "WITH ended AS (
+            UPDATE channel_orders SET state = $2, words = $3, updated_at = now()
+            WHERE transaction_id = $1 AND state = 'signed'
+            RETURNING kind, source, destination, state)
+         UPDATE channels c SET state = CASE
+                WHEN e.kind = 'create' AND e.state = 'done' THEN 'active'
+                WHEN e.kind = 'create' THEN 'drained'
+                WHEN e.state = 'done' THEN 'drained'
+                ELSE 'active' END
+         FROM ended e WHERE e.state IN ('done', 'failed') AND (
+            (e.kind = 'create' AND c.account = e.destination)
+            OR (e.kind = 'merge' AND c.account = e.source))",
+        transaction.id,
+        state,
+        ended.words,
+    );
+    done.execute(conn).await?;
+    Ok(())
+}
+
+/// The lease by which a command carries an order out itself, if no process has the channel.
+pub async fn lease(db: &PgPool, account: &str, owner: &str) -> Result<Option<ChannelLease>> {
+    // Longer than a transaction lives: a command does not prolong it.
+    const LEASE_MS: i64 = 120_000;
+    super::lease_channel(db, account, owner, LEASE_MS).await
+}

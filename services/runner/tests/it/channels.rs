@@ -1,0 +1,142 @@
+//! Channels that are added, topped up and drained while a runner runs.
+
+use std::process::Output;
+
+use serde_json::Value;
+use stellar::Address;
+
+use crate::retention::{command, command_with, said};
+use crate::world::World;
+
+/// Nothing waits for company: there is enough to do for several channels.
+const ALONE: (&str, &str) = ("RUNNER_BATCH_MAX_CALLS", "1");
+
+fn listed(world: &World) -> Vec<Value> {
+    let listed = command(world, &["channels", "list", "--output", "json"]);
+    assert!(listed.status.success(), "{}", said(&listed));
+    serde_json::from_slice(&listed.stdout).unwrap()
+}
+
+fn added(world: &World) -> Vec<Value> {
+    let is_derived = |row: &Value| row["channel"]["payer"].is_string();
+    listed(world).into_iter().filter(is_derived).collect()
+}
+
+async fn balance(world: &World, account: &str) -> Option<i64> {
+    let account: Address = account.parse().unwrap();
+    world.rpc.account(&account).await.unwrap().map(|state| state.balance)
+}
+
+/// The command, off the threads that serve the runner of this process.
+async fn commanded(world: &World, arguments: &[&str]) -> Output {
+    tokio::task::block_in_place(|| command(world, arguments))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_running_runner_serves_an_added_channel_and_leaves_a_drained_one() {
+    let world = World::new().await;
+    let running = world.start(&[ALONE, ("RUNNER_WORKERS", "8")]).await;
+    let done = commanded(&world, &["channels", "add", "--count", "2", "--stroops", "50000000"]);
+    let done = done.await;
+    assert!(done.status.success(), "{}", said(&done));
+    let rows = added(&world);
+    assert_eq!(rows.len(), 2, "{rows:#?}");
+    for row in &rows {
+        assert_eq!(row["channel"]["state"], "active");
+        assert_eq!(row["balanceStroops"], "50000000");
+    }
+
+    // The running process takes them up by itself.
+    let mut ids = Vec::new();
+    for _ in 0..9 {
+        ids.push(running.gateway.accepted(&world.body()).await);
+    }
+    for id in &ids {
+        running.gateway.ended(id, "failed").await;
+    }
+    let used = "SELECT count(DISTINCT source) FROM chain_transactions WHERE kind <> 'channel'";
+    testkit::eventually(crate::world::PATIENCE, || async {
+        // Until it has looked for channels again there may have been too little to do.
+        let id = running.gateway.accepted(&world.body()).await;
+        let other = running.gateway.accepted(&world.body()).await;
+        let third = running.gateway.accepted(&world.body()).await;
+        for id in [id, other, third] {
+            running.gateway.ended(&id, "failed").await;
+        }
+        let used: i64 = sqlx::query_scalar(used).fetch_one(&world.db.pool).await.unwrap();
+        used == 3
+    })
+    .await;
+
+    let account = rows[0]["channel"]["account"].as_str().unwrap();
+    let before = balance(&world, account).await.unwrap();
+    let paid = ["channels", "top-up", account, "--stroops", "7000000", "--output", "json"];
+    let done = commanded(&world, &paid).await;
+    assert!(done.status.success(), "{}", said(&done));
+    let said_so: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(said_so["account"], account);
+    // Nothing but fees of transactions that were under way leaves it meanwhile.
+    assert!(balance(&world, account).await.unwrap() > before, "it was topped up");
+
+    let done = commanded(&world, &["channels", "drain", account]).await;
+    assert!(done.status.success(), "{}", said(&done));
+    assert_eq!(balance(&world, account).await, None, "its account is merged");
+    let again = commanded(&world, &["channels", "drain", account]).await;
+    assert!(again.status.success(), "{}", said(&again));
+    let id = running.gateway.accepted(&world.body()).await;
+    running.gateway.ended(&id, "failed").await;
+    running.stop().await;
+
+    let text = "SELECT count(*) FROM chain_transactions WHERE kind = 'channel'";
+    let moved: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    assert_eq!(moved, 4, "two were made, one paid to, one merged: each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn channels_are_made_without_a_running_runner_too_and_refusals_say_why() {
+    let world = World::new().await;
+    let migrated = command(&world, &["migrate"]);
+    assert!(migrated.status.success(), "{}", said(&migrated));
+    let done = command(&world, &["channels", "add", "--stroops", "20000000"]);
+    assert!(done.status.success(), "{}", said(&done));
+    let account = added(&world)[0]["channel"]["account"].as_str().unwrap().to_owned();
+    assert_eq!(balance(&world, &account).await, Some(20_000_000));
+
+    // More than the paying account has.
+    let all = ["channels", "top-up", &account, "--stroops", "9000000000000000000"];
+    let refused = command(&world, &all);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    let source = world.source.address().to_string();
+    for (arguments, code) in [
+        (["channels", "drain", source.as_str()].as_slice(), 1),
+        (&["channels", "drain", "GABC"], 3),
+        (&["channels", "top-up", &account], 3),
+        (&["channels", "add", "--count", "0"], 3),
+    ] {
+        let refused = command(&world, arguments);
+        assert_eq!(refused.status.code(), Some(code), "{}", said(&refused));
+    }
+    // Of another payer's key the same channel cannot be served.
+    let other = stellar::Keypair::from_seed(&[77; 32]);
+    world.localnet.fund(&other.address().to_string()).await.unwrap();
+    let secret = other.secret();
+    let settings = [("RUNNER_SOURCE_SECRET", secret.as_str())];
+    let refused = command_with(&world, &settings, &["channels", "drain", &account]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+
+    let done = command(&world, &["channels", "drain", &account]);
+    assert!(done.status.success(), "{}", said(&done));
+    assert_eq!(balance(&world, &account).await, None);
+}
+
+#[test]
+fn the_help_has_examples_and_exit_codes() {
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_runner"))
+        .args(["channels", "--help"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(help.stdout).unwrap();
+    for part in ["Examples:", "runner channels add", "Exit codes", "list", "top-up", "drain"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
