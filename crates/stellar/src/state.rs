@@ -74,7 +74,7 @@ pub async fn lifetime(rpc: &Rpc, contract: &Address) -> Result<Lifetime, ChainEr
     }
     // Read together once more, so that both lives are as one ledger has them.
     let found = rpc.entries(&keys).await?;
-    let end = |key: Option<&LedgerKey>| found.get(key?)?.live_until;
+    let end = |key: Option<&LedgerKey>| found.live_until(key?);
     Ok(Lifetime { ledger: found.ledger, instance: end(keys.first()), code: end(keys.get(1)) })
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::json;
-use stellar_xdr::{LedgerEntryData, LedgerKey, LedgerKeyAccount, WriteXdr};
+use stellar_xdr::{ContractDataDurability, LedgerEntryData, LedgerKey, LedgerKeyAccount, WriteXdr};
 
 use super::Rpc;
 use super::raw::Raw;
@@ -16,7 +16,7 @@ const MOST_KEYS: usize = 200;
 pub struct Entries {
     /// The ledger that they were read at.
     pub ledger: u32,
-    /// Those that exist.
+    /// Those that the node has, archived ones included.
     pub entries: Vec<Entry>,
 }
 
@@ -63,11 +63,36 @@ struct RawEntry {
 }
 
 impl Entries {
-    /// The entry under `key`, if it exists and still lives.
+    /// The entry under `key`, as a transaction of the next ledger finds it.
+    ///
+    /// An archived entry is among them: the transaction that names it in its footprint brings it
+    /// back with the value it had (CAP-62, CAP-66), so that no contract sees it missing. A temporary
+    /// entry whose life has ended is gone for good.
     pub fn get(&self, key: &LedgerKey) -> Option<&Entry> {
-        // A node may also answer entries whose life has ended, which no contract sees any more.
-        let lives = |entry: &&Entry| entry.live_until.is_none_or(|last| last >= self.ledger);
-        self.entries.iter().find(|entry| entry.key == *key).filter(lives)
+        let found = self.entries.iter().find(|entry| entry.key == *key)?;
+        (self.lives(found) || is_kept_in_the_archive(key)).then_some(found)
+    }
+
+    /// The last ledger that the entry under `key` lives in; `None` when there is none, when its life
+    /// has ended, archived entries included, and for what never ends.
+    pub fn live_until(&self, key: &LedgerKey) -> Option<u32> {
+        let found = self.get(key).filter(|found| self.lives(found))?;
+        found.live_until
+    }
+
+    /// A node answers entries whose life has ended as well: with the ledger that was their last, or
+    /// with 0 once they were moved to the archive.
+    fn lives(&self, entry: &Entry) -> bool {
+        entry.live_until.is_none_or(|last| last >= self.ledger)
+    }
+}
+
+/// Whether an entry under this key is archived at the end of its life, and not deleted.
+fn is_kept_in_the_archive(key: &LedgerKey) -> bool {
+    match key {
+        LedgerKey::ContractData(data) => data.durability == ContractDataDurability::Persistent,
+        LedgerKey::ContractCode(_) => true,
+        _ => false,
     }
 }
 
@@ -124,5 +149,45 @@ impl RawEntry {
             modified: self.last_modified_ledger_seq,
             live_until: self.live_until_ledger_seq,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stellar_xdr::{Hash, LedgerKeyContractCode, ScVal};
+
+    use super::*;
+
+    const LEDGER: u32 = 100;
+
+    fn entries(key: &LedgerKey, live_until: Option<u32>) -> Entries {
+        let contract = Address::Contract([1; 32]);
+        let data = crate::state::tests::data(&contract, ScVal::Void);
+        let entry = Entry { key: key.clone(), data, modified: 1, live_until };
+        Entries { ledger: LEDGER, entries: vec![entry] }
+    }
+
+    #[test]
+    fn what_is_archived_is_there_and_what_was_temporary_is_gone() {
+        let contract = Address::Contract([1; 32]);
+        let persistent = crate::state::data_key(&contract, ScVal::Void, true);
+        let temporary = crate::state::data_key(&contract, ScVal::Void, false);
+        let code = LedgerKey::ContractCode(LedgerKeyContractCode { hash: Hash([2; 32]) });
+        let cases = [
+            // key, last ledger, whether it is found, how long it lives
+            (&persistent, Some(LEDGER), true, Some(LEDGER)),
+            (&persistent, Some(LEDGER - 1), true, None),
+            (&persistent, Some(0), true, None),
+            (&code, Some(0), true, None),
+            (&code, Some(LEDGER + 5), true, Some(LEDGER + 5)),
+            (&temporary, Some(LEDGER), true, Some(LEDGER)),
+            (&temporary, Some(LEDGER - 1), false, None),
+            (&temporary, Some(0), false, None),
+        ];
+        for (key, live_until, is_found, lives) in cases {
+            let found = entries(key, live_until);
+            assert_eq!(found.get(key).is_some(), is_found, "{key:?} until {live_until:?}");
+            assert_eq!(found.live_until(key), lives, "{key:?} until {live_until:?}");
+        }
     }
 }

@@ -91,7 +91,10 @@ pub fn bump(
     Ok(Bumped { envelope, hash: Digest::from(hash), fee })
 }
 
-pub(super) fn hash(network: &Network, envelope: &TransactionEnvelope) -> Result<[u8; 32], ChainError> {
+pub(super) fn hash(
+    network: &Network,
+    envelope: &TransactionEnvelope,
+) -> Result<[u8; 32], ChainError> {
     let hash = envelope.hash(*network.id().as_bytes());
     hash.map_err(|error| ChainError::decode("own envelope", error))
 }

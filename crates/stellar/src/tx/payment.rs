@@ -67,8 +67,8 @@ pub async fn prepare_payment(
         ))
     })?;
     let next = account.sequence.checked_add(1);
-    let sequence = next
-        .ok_or_else(|| ChainError::invalid("the source account has no sequence number left"))?;
+    let sequence =
+        next.ok_or_else(|| ChainError::invalid("the source account has no sequence number left"))?;
     let operation = Operation { source_account: None, body: body(payment)? };
     let tx = Transaction {
         source_account: muxed(&address)?,

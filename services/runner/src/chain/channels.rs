@@ -166,9 +166,15 @@ impl ChainClient {
     }
 
     /// What a refused or failed payment lacks, in words for the operator.
-    pub(super) fn order_words(words: &str) -> String {
-        match outcomes::result(words) {
-            Shortage::Money => format!("{words}: the paying account has too little"),
+    pub(super) fn order_words(state: State, words: &str) -> String {
+        let lacks_money = outcomes::result(words) == Shortage::Money;
+        match state {
+            // The ledger names the operation's own reason in the result, and these are all of them.
+            State::Failed => format!(
+                "{words}: the paying account has too little beyond its reserve, or the other account \
+                 does not exist (a payment), or exists already (a new channel)"
+            ),
+            _ if lacks_money => format!("{words}: the paying account has too little"),
             _ => words.to_owned(),
         }
     }

@@ -286,7 +286,8 @@ impl ChainClient {
         }
         if over.kind == Kind::Channel {
             let is_proven = ended.words != FORGOTTEN;
-            channels::conclude(&mut tx, &over, &ended, is_proven).await?;
+            let words = Self::order_words(ended.state, &ended.words);
+            channels::conclude(&mut tx, &over, (ended.state, &words), is_proven).await?;
         }
         tx.commit().await?;
         metrics::transaction_ended(&over, &ended, &verdicts);

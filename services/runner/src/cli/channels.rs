@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use chassis::postgres;
 use clap::Subcommand;
 use serde_json::json;
@@ -15,6 +14,7 @@ use super::{Output, print_json, refused};
 use crate::chain::calls::address;
 use crate::chain::client::ChainClient;
 use crate::chain::store::channels::{self, Channel, Order};
+use crate::chain::store::{ChannelLease, prolong_channel, release_channel};
 use crate::config::Config;
 
 const EXAMPLES: &str = "\
@@ -29,6 +29,8 @@ Examples:
   runner channels top-up GABC… --stroops 500000000
   runner channels drain GABC…      everything goes back to the account that paid for it";
 
+/// Between two signs of life of a command that holds a channel.
+const BEAT: Duration = Duration::from_secs(5);
 /// Between two looks at an order.
 const EVERY: Duration = Duration::from_millis(200);
 
@@ -179,9 +181,8 @@ impl Place {
         }
         let balances = found.iter().map(|state| state.as_ref().map(|state| state.balance));
         if output == Output::Json {
-            let rows: Vec<_> = all.iter().zip(balances).map(|(channel, balance)| {
-                json!({ "channel": channel, "balanceStroops": balance.map(|held| held.to_string()) })
-            });
+            let row = |(channel, balance): (&Channel, Option<i64>)| json!({ "channel": channel, "balanceStroops": balance.map(|held| held.to_string()) });
+            let rows: Vec<_> = all.iter().zip(balances).map(row).collect();
             return print_json(&rows).map_err(|_| cannot("it cannot be printed".to_owned()));
         }
         for (channel, balance) in all.iter().zip(balances) {
@@ -307,13 +308,23 @@ impl Place {
                 let worked = tokio::select! {
                     worked = self.chain.work_off(&lease) => worked,
                     () = self.chain.keep_pulse(&stop) => Ok(()),
+                    () = self.lease_lost(&lease) => Ok(()),
                     // What is stored goes on with whoever holds the channel next.
                     () = sleep(left) => Ok(()),
                 };
-                crate::chain::store::release_channel(&self.chain.db, &lease).await?;
+                release_channel(&self.chain.db, &lease).await?;
                 worked?;
             }
             sleep(EVERY).await;
+        }
+    }
+
+    /// Keeps the lease alive; ends when it is lost. A command that is killed keeps a channel no longer
+    /// than an engine does.
+    async fn lease_lost(&self, lease: &ChannelLease) {
+        const LASTS: i64 = channels::COMMAND_LEASE_MS;
+        while matches!(prolong_channel(&self.chain.db, lease, LASTS).await, Ok(true)) {
+            sleep(BEAT).await;
         }
     }
 

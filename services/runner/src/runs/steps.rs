@@ -326,7 +326,8 @@ impl RunDriver {
             // An opening that leaves no time to execute would only be voided (V7).
             Kind::Open => deadline.saturating_sub(self.policy.needed_secs()),
             Kind::Finalize | Kind::Void => deadline.saturating_sub(1),
-            Kind::Reclaim => u64::MAX,
+            // No run waits for what moves lumens between channels.
+            Kind::Reclaim | Kind::Channel => u64::MAX,
         }
     }
 }

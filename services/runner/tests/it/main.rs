@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod world;
+mod archiving;
 mod settling;
 mod refusing;
 mod gateway;

@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, PgPool};
 
 use super::to_i64;
-use crate::chain::store::{ChannelLease, Ended};
+use crate::chain::store::ChannelLease;
 use crate::chain::transaction::{State, Transaction};
 use crate::error::{Error, Result};
 use crate::rows;
@@ -76,10 +76,8 @@ pub async fn served(db: &PgPool, payers: &[String]) -> Result<Vec<Channel>> {
 /// The number of the next channel that this account pays for.
 pub async fn next_number(conn: &mut PgConnection, payer: &str) -> Result<u32> {
     // The payer's row is locked, so that two commands do not take one number.
-    let lock = sqlx::query_scalar!(
-        "SELECT account FROM channels WHERE account = $1 FOR UPDATE",
-        payer,
-    );
+    let lock =
+        sqlx::query_scalar!("SELECT account FROM channels WHERE account = $1 FOR UPDATE", payer,);
     lock.fetch_optional(&mut *conn).await?;
     let next = sqlx::query_scalar!(
         r#"SELECT coalesce(max(number) + 1, 0)::bigint AS "next!" FROM channels WHERE payer = $1"#,
@@ -205,10 +203,10 @@ pub async fn note_order(db: &PgPool, id: i64, words: &str) -> Result<()> {
 pub async fn conclude(
     conn: &mut PgConnection,
     transaction: &Transaction,
-    ended: &Ended,
+    (ended, words): (State, &str),
     is_proven: bool,
 ) -> Result<()> {
-    let state = match ended.state {
+    let state = match ended {
         State::Succeeded => "done",
         State::Failed | State::Rejected => "failed",
         // It can never land, and never did: it is signed again.
@@ -230,15 +228,17 @@ pub async fn conclude(
             OR (e.kind = 'merge' AND c.account = e.source))",
         transaction.id,
         state,
-        ended.words,
+        words,
     );
     done.execute(conn).await?;
     Ok(())
 }
 
+/// How long the lease of a command lasts without a sign of life, in milliseconds: as long as that of
+/// an engine with its default setting.
+pub const COMMAND_LEASE_MS: i64 = 15_000;
+
 /// The lease by which a command carries an order out itself, if no process has the channel.
 pub async fn lease(db: &PgPool, account: &str, owner: &str) -> Result<Option<ChannelLease>> {
-    // Longer than a transaction lives: a command does not prolong it.
-    const LEASE_MS: i64 = 120_000;
-    super::lease_channel(db, account, owner, LEASE_MS).await
+    super::lease_channel(db, account, owner, COMMAND_LEASE_MS).await
 }
