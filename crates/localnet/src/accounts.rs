@@ -48,6 +48,8 @@ pub(crate) fn available_balance(account: &AccountEntry) -> i64 {
 /// What an account must keep, in stroops.
 fn min_balance(account: &AccountEntry) -> i64 {
     let (sponsoring, sponsored) = sponsorship(account);
+    // CAP-33: the account itself costs two reserves and each subentry one. A sponsored reserve is
+    // paid by another account, a sponsoring one is paid here for another account.
     let units =
         2_i64 + i64::from(account.num_sub_entries) + i64::from(sponsoring) - i64::from(sponsored);
     units.saturating_mul(i64::from(BASE_RESERVE))
@@ -82,6 +84,7 @@ pub(crate) fn sponsor(account: &mut AccountEntry, reserves: u32) -> Result<bool,
     if available_balance(account) < needed {
         return Ok(false);
     }
+    // From here on `min_balance` counts these reserves, so that the payer cannot spend them.
     let extension = extension(account)?;
     extension.num_sponsoring = extension.num_sponsoring.saturating_add(reserves);
     Ok(true)
@@ -167,6 +170,8 @@ fn extension(account: &mut AccountEntry) -> Result<&mut AccountEntryExtensionV2,
         return Err(Internal::Other("an account has no extension".to_owned()));
     };
     if matches!(v1.ext, AccountEntryExtensionV1Ext::V0) {
+        // The protocol keeps one descriptor for each signer, in the signers' order; none is
+        // sponsored yet.
         v1.ext = AccountEntryExtensionV1Ext::V2(AccountEntryExtensionV2 {
             num_sponsored: 0,
             num_sponsoring: 0,

@@ -31,6 +31,8 @@ pub(crate) fn is_valid(asset: &Asset) -> bool {
     let (code, least): (&[u8], usize) = match asset {
         Asset::Native => return true,
         Asset::CreditAlphanum4(asset) => (&asset.asset_code.0, 1),
+        // Four letters and fewer have a form of their own; the same code in both forms would be two
+        // assets.
         Asset::CreditAlphanum12(asset) => (&asset.asset_code.0, 5),
     };
     let length = code.iter().position(|byte| *byte == 0).unwrap_or(code.len());
@@ -121,6 +123,8 @@ pub(crate) fn change_balance(
     if *asset == Asset::Native {
         return change_native(overlay, account, amount);
     }
+    // The issuer has no trust line to its own asset: what is paid to it is burned, what it pays is
+    // new.
     if issuer(asset) == Some(account) {
         return Ok(());
     }
@@ -148,6 +152,8 @@ fn change_native(
     amount: i64,
 ) -> Result<(), BalanceFault> {
     let mut entry = overlay.account(account).ok_or(BalanceFault::NoAccount)?;
+    // `amount` is a checked positive amount with its sign changed, so that `-amount` cannot
+    // overflow.
     if amount < 0 && available_balance(&entry) < -amount {
         return Err(BalanceFault::Underfunded);
     }

@@ -122,6 +122,7 @@ pub(crate) fn accepted(body: &OperationBody) -> Option<OperationResultTr> {
             OperationResultTr::BumpSequence(BumpSequenceResult::Success)
         }
         OperationBody::CreateClaimableBalance(_) => {
+            // Nothing is created while a transaction is only checked: the id stays zero.
             let id = ClaimableBalanceId::ClaimableBalanceIdTypeV0(Hash([0; 32]));
             OperationResultTr::CreateClaimableBalance(CreateClaimableBalanceResult::Success(id))
         }

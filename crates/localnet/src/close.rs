@@ -45,9 +45,12 @@ struct Fees {
 /// valid before it.
 pub(crate) fn close(chain: &mut Chain, batch: &Batch, now: u64) -> Result<(), Internal> {
     let context = chain.next(now);
+    // The chain keeps its state until every result is recorded: an error midway must not leave half
+    // a ledger.
     let mut state = chain.state.clone();
     let working = Arc::make_mut(&mut state);
     working.begin();
+    // What expired is gone before the first transaction can look.
     let evicted = working.evict(context.sequence)?;
     let mut changes = Vec::new();
 
@@ -78,6 +81,7 @@ pub(crate) fn close(chain: &mut Chain, batch: &Batch, now: u64) -> Result<(), In
     // Refunds come after the last transaction (CAP-62), so that none can spend another's refund.
     let mut fee_pool = chain.header.fee_pool;
     for ((frame, outcome), fees) in batch.frames.iter().zip(&applied).zip(&mut fees) {
+        // A payer with less than its fee has paid what it had; no more than that may come back.
         let refund = outcome.refund.min(fees.taken);
         let payer = frame.fee_source();
         (fees.returned, fees.returned_changes) = move_fee(working, &context, &payer, refund)?;

@@ -40,6 +40,8 @@ fn measure(kind: ContractCostType) -> Result<Cost, HostError> {
         let (cpu, memory) = charge(kind, None)?;
         return Ok(Cost { cpu: entry(cpu, 0), memory: entry(memory, 0) });
     };
+    // Halved until the budget holds it. `LINEAR_SCALE` is a power of two, so that scaling up is
+    // exact.
     let mut input = LINEAR_SCALE;
     let (cpu_full, memory_full) = loop {
         match charge(kind, Some(input)) {

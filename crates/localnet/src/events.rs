@@ -67,6 +67,7 @@ impl Cursor {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The id of SEP-35: 32 bits of ledger, 20 of transaction, 12 of operation.
         let order = u64::from(self.ledger) << 32
             | u64::from(self.transaction) << 12
             | u64::from(self.operation);
@@ -79,6 +80,7 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (order, event) = text.split_once('-').ok_or(())?;
+        // Signed in stellar-rpc, so that the highest bit is never set.
         let order: i64 = order.parse().map_err(|_| ())?;
         let order = u64::try_from(order).map_err(|_| ())?;
         let part = |value: u64| u32::try_from(value).map_err(|_| ());
@@ -171,6 +173,7 @@ pub(crate) fn movement_event(
         (false, true) => vec![symbol("burn")?, from, name],
         _ => vec![symbol("transfer")?, from, to, name],
     };
+    // A burn has no receiver, so that its data is the amount alone (CAP-67).
     let data = if burned && !minted {
         amount_value(movement.amount)
     } else {
@@ -185,6 +188,7 @@ pub(crate) fn movement_event(
 
 /// The amount, and with it the number of the receiving account or else the memo.
 fn received(to: &Party, memo: &Memo, amount: i64) -> Result<ScVal, Internal> {
+    // The number in the receiver's address comes before the memo (CAP-67).
     let id = match to {
         Party::ClaimableBalance(_) => None,
         Party::Account(MuxedAccount::MuxedEd25519(muxed)) => Some(ScVal::U64(muxed.id)),
@@ -198,6 +202,7 @@ fn received(to: &Party, memo: &Memo, amount: i64) -> Result<ScVal, Internal> {
         },
     };
     let Some(id) = id else { return Ok(amount_value(amount)) };
+    // The keys of a map are sorted.
     let entries = vec![
         ScMapEntry { key: symbol("amount")?, val: amount_value(amount) },
         ScMapEntry { key: symbol("to_muxed_id")?, val: id },
@@ -216,6 +221,7 @@ pub(crate) fn fee_event(
 }
 
 fn amount_value(amount: i64) -> ScVal {
+    // The sign fills the upper half.
     ScVal::I128(Int128Parts { hi: amount >> 63, lo: amount.cast_unsigned() })
 }
 

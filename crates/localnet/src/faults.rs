@@ -221,6 +221,7 @@ impl LedgerFaults {
 
     /// Whether the ledger that is due may close, and counts it.
     pub(crate) fn may_close(&mut self) -> bool {
+        // While ledgers are frozen no skip is used up.
         !self.frozen && !take(&mut self.skip_closes)
     }
 
@@ -237,6 +238,8 @@ impl LedgerFaults {
             by_hash || by_inner_hash || take(&mut self.fail_transactions)
         });
         let failing = chosen.map(|(hash, _)| hash).collect();
+        // Kept in step with `failing`, so that choices that were used up do not count against the
+        // limit.
         self.chosen.retain(|hash| self.failing.contains(hash));
         failing
     }

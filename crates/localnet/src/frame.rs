@@ -95,6 +95,7 @@ impl Frame {
 
     /// The lowest inclusion fee the network takes for this transaction, in stroops.
     pub(crate) fn min_inclusion_fee(&self) -> i64 {
+        // A fee bump pays for one operation more (CAP-15).
         let operations = self.tx.operations.len() + usize::from(self.bump.is_some());
         i64::from(BASE_FEE).saturating_mul(i64::try_from(operations.max(1)).unwrap_or(i64::MAX))
     }

@@ -105,6 +105,7 @@ impl Friendbot {
     /// Funds an account or a contract and answers the applied transaction.
     pub(crate) async fn fund(&self, destination: Destination) -> Outcome {
         let (reply, answer) = oneshot::channel();
+        // A full queue is answered at once: waiting here would hide the overload from the caller.
         self.requests.try_send((destination, reply)).map_err(|_| FundingError::Busy)?;
         match timeout(PATIENCE, answer).await {
             Ok(Ok(answer)) => answer,
@@ -116,6 +117,7 @@ impl Friendbot {
 async fn work(node: Arc<Node>, mut inbox: mpsc::Receiver<(Destination, Reply)>) {
     while let Some(first) = inbox.recv().await {
         let mut requests = vec![first];
+        // What has arrived meanwhile shares the next transactions.
         while let Ok(request) = inbox.try_recv() {
             requests.push(request);
         }
@@ -152,6 +154,7 @@ async fn serve(node: &Node, mut jobs: Vec<Job>) {
         }
         !funded
     });
+    // Not held across the wait: an old chain keeps its history in memory.
     drop(chain);
     if jobs.is_empty() {
         return;
@@ -180,10 +183,13 @@ fn answer(replies: Vec<Reply>, outcome: &Outcome) {
 
 async fn fund_all(node: &Node, destinations: &[Destination]) -> Outcome {
     for _ in 0..ATTEMPTS {
+        // Watched before sending: a ledger that closes in between has to wake the loop below.
         let mut closed = node.watch();
         let refused = |error: Internal| FundingError::Refused(error.to_string());
         let sent = send(node, destinations).map_err(refused)?;
 
+        // If the queue did not take it, another transaction of the root account waits there; the
+        // next ledger clears that.
         if let Some((hash, envelope)) = sent {
             let applied = timeout(PATIENCE, async {
                 loop {
@@ -195,6 +201,8 @@ async fn fund_all(node: &Node, destinations: &[Destination]) -> Outcome {
             });
             match applied.await {
                 Ok(Some((true, ledger))) => return Ok(Funded { hash, envelope, ledger }),
+                // Applied and failed, as when another transaction created the destination first:
+                // built anew from the chain as it is then.
                 Ok(Some((false, _))) => {}
                 Ok(None) | Err(_) => return Err(FundingError::TimedOut),
             }
@@ -215,6 +223,7 @@ fn send(node: &Node, destinations: &[Destination]) -> Result<Option<([u8; 32], S
     };
     let text = xdr::base64(&envelope)?;
     match node.submit(envelope)? {
+        // A duplicate is this very transaction, so that its ledger answers both callers.
         (hash, Answer::Pending | Answer::Duplicate) => Ok(Some((hash, text))),
         (_, Answer::TryAgainLater | Answer::Error { .. }) => Ok(None),
     }
@@ -271,6 +280,7 @@ fn balance(chain: &Chain, destination: &Destination) -> Option<i64> {
         Destination::Account(account) => return Some(chain.state.account(account)?.balance),
         Destination::Contract(contract) => contract,
     };
+    // The native asset's contract keeps `Balance(address)`, a map with the member `amount`.
     let symbol = |text: &str| Some(ScVal::Symbol(ScSymbol(text.try_into().ok()?)));
     let key = vec![symbol("Balance")?, ScVal::Address(ScAddress::Contract(contract.clone()))];
     let key = LedgerKey::ContractData(LedgerKeyContractData {

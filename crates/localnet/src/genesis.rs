@@ -64,6 +64,7 @@ pub(crate) fn deploy_native(chain: &Chain) -> Result<TransactionEnvelope, Intern
     let data = simulated
         .transaction_data
         .ok_or_else(|| Internal::Other(simulated.error.unwrap_or_default()))?;
+    // The root account begins at sequence number 0.
     root_transaction(chain, 1, vec![body], Some(data))
 }
 
@@ -95,6 +96,7 @@ pub(crate) fn root_transaction(
 }
 
 fn sign(key: &SigningKey, hash: &[u8; 32]) -> Result<DecoratedSignature, Internal> {
+    // A signature's hint is the last four bytes of its key.
     let public = key.verifying_key().to_bytes();
     let hint = SignatureHint([public[28], public[29], public[30], public[31]]);
     let signature = Signature(key.sign(hash).to_bytes().to_vec().try_into()?);

@@ -91,6 +91,7 @@ fn attempt(
     overlay: &mut Overlay<'_>,
     (effects, metrics): (&mut Effects, &mut Metrics),
 ) -> Result<Result<Hash, Refused>, Internal> {
+    // The declared instructions are the budget, whatever the network would allow at most.
     let budget = environment.context.settings.budget(environment.data.resources.instructions)?;
     let inputs = match gather(environment, overlay, metrics)? {
         Ok(inputs) => inputs,
@@ -99,6 +100,7 @@ fn attempt(
 
     let restored = inputs.restored.clone();
     let ran = run(op, source, environment, &budget, inputs, &mut effects.diagnostics)?;
+    // Taken of failures too: `failure` compares them with what was declared.
     metrics.instructions = budget.get_cpu_insns_consumed().unwrap_or(u64::MAX);
     metrics.memory = budget.get_mem_bytes_consumed().unwrap_or(u64::MAX);
     let done = match ran {
@@ -113,6 +115,7 @@ fn attempt(
     if let Err(refused) = settle(&done, returned.len(), environment, (effects, metrics))? {
         return Ok(Err(refused));
     }
+    // Not earlier: nothing of a refused invocation may reach the overlay.
     store(&done.ledger_changes, restored, overlay)?;
     let events = decode_events(&done)?;
     let value: ScVal = xdr::decode_own(&returned)?;
@@ -163,13 +166,17 @@ fn gather(
     let resources = &environment.data.resources;
     let archived = archived_indexes(environment.data);
     let mut inputs = Inputs { entries: Vec::new(), restored: Vec::new() };
+    // The host expects what is read first, then what is written. The transaction names the entries
+    // to restore by their position in the second list (CAP-66).
     let reads = resources.footprint.read_only.iter().map(|key| (key, None));
     let writes = resources.footprint.read_write.iter().enumerate();
     let writes = writes.map(|(index, key)| (key, u32::try_from(index).ok()));
     for (key, index) in reads.chain(writes) {
         let sequence = environment.context.sequence;
+        // A temporary entry past its life is gone for good, and the host must not see it.
         let Some(stored) = overlay.get(key).filter(|stored| !vanished(key, stored, sequence))
         else {
+            // Contract entries are held in memory; only others are read from disk (CAP-66).
             if !has_lifetime(key) {
                 metrics.read_from_disk(key, 0)?;
             }
@@ -180,9 +187,11 @@ fn gather(
         let length = u32::try_from(encoded.len()).unwrap_or(u32::MAX);
         let mut live_until = stored.live_until;
         if live_until.is_some_and(|ledger| ledger < sequence) {
+            // An archived entry comes back only where the transaction asks for that.
             if !index.is_some_and(|index| archived.contains(&index)) {
                 return Ok(Err(archived_entry(key)));
             }
+            // The host is given the new life, so that the invocation may extend it like any other.
             live_until = restored_until(environment.context);
             inputs.restored.push(key.clone());
             metrics.read_from_disk(key, length)?;
@@ -326,15 +335,17 @@ fn settle(
         effects.rent_fee.saturating_add(events_fee(emitted, environment.context));
     if effects.refundable_fee > environment.max_refundable {
         let unsigned = |fee: i64| ScVal::U64(u64::try_from(fee).unwrap_or(0));
+        // stellar-core reports rent that is not covered before it looks at events.
         let (text, used) = if effects.rent_fee > environment.max_refundable {
             (
-                "refundable resource fee was not sufficient to cover the ledger storage rent: {} > {}",
+                "refundable resource fee was not sufficient to cover the ledger storage rent: \
+                 {} > {}",
                 effects.rent_fee,
             )
         } else {
             (
-                "refundable resource fee was not sufficient to cover the events fee after paying for \
-              ledger storage rent: {} > {}",
+                "refundable resource fee was not sufficient to cover the events fee after paying \
+                 for ledger storage rent: {} > {}",
                 effects.refundable_fee,
             )
         };
@@ -357,6 +368,7 @@ fn store(
         let key: LedgerKey = xdr::decode_own(&change.encoded_key)?;
         let live_until = change.ttl_change.as_ref().map(|ttl| ttl.new_live_until_ledger);
         if change.read_only {
+            // An entry that is only read may have been given more life; nothing else of it changes.
             let before = overlay.get(&key).and_then(|stored| stored.live_until);
             if let (Some(before), Some(after)) = (before, live_until)
                 && after > before
@@ -371,6 +383,7 @@ fn store(
                 overlay.put(entry, live_until);
             }
             None if overlay.get(&key).is_some() => overlay.remove(key),
+            // Made and deleted within the invocation, or never there.
             None => {}
         }
     }

@@ -92,6 +92,7 @@ impl LedgerSnapshot {
         let cannot_read = |reason: String| {
             LocalnetError::LedgerSnapshot(format!("cannot read {}: {reason}", path.display()))
         };
+        // Asked before reading: a file of any size must not fill the memory.
         let length = std::fs::metadata(path).map_err(|error| cannot_read(error.to_string()))?.len();
         if usize::try_from(length).is_ok_and(|length| length > MAX_SNAPSHOT) {
             let reason = format!("it has {length} bytes; at most {MAX_SNAPSHOT} are read");
@@ -167,6 +168,7 @@ impl LedgerSnapshot {
                 let rule = "contract data and code have a live_until, others have none";
                 return Err(invalid(format!("ledger_entries[{index}]: {rule}")));
             }
+            // No entry may have changed after the ledger that the chain goes on at.
             let modified = &mut stored.entry.last_modified_ledger_seq;
             *modified = (*modified).min(sequence);
             hashed.extend(xdr::bytes(&stored.entry).map_err(Internal::from)?);

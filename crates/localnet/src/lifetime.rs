@@ -33,6 +33,7 @@ pub(crate) fn extend(
         rent.push(rent_change(key, (size, before), (size, live_until)));
         extended.push(key);
     }
+    // All or nothing: the whole rent is covered before the first entry is extended.
     let Some(effects) = charge(&rent, environment) else {
         let result = ExtendFootprintTtlResult::InsufficientRefundableFee;
         return Ok((result, explained("the resource fee does not cover the rent")));
@@ -59,9 +60,11 @@ pub(crate) fn restore(
         }
         bytes = bytes.saturating_add(xdr::size(&stored.entry)?);
         let size = rent_size(&stored, environment)?;
+        // From no size and no life, so that the whole new life is charged.
         rent.push(rent_change(key, (0, 0), (size, live_until)));
         restored.push((key.clone(), stored));
     }
+    // Restoring reads from disk and writes back, so that both declared amounts have to cover it.
     if bytes > resources.disk_read_bytes || bytes > resources.write_bytes {
         let result = RestoreFootprintResult::ResourceLimitExceeded;
         return Ok((result, explained("more bytes are restored than the transaction declared")));
@@ -78,6 +81,7 @@ pub(crate) fn restore(
 }
 
 fn rent_size(stored: &Stored, environment: &Environment<'_>) -> Result<u32, Internal> {
+    // On a budget of its own: measuring is no work of the transaction.
     let budget = environment.context.settings.unlimited_budget()?;
     Ok(entry_size_for_rent(&budget, &stored.entry, xdr::size(&stored.entry)?)?)
 }

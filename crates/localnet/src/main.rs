@@ -36,8 +36,8 @@ const STACK: usize = 8 * 1024 * 1024;
   curl 'http://127.0.0.1:8000/friendbot?addr=G…'
       funds an account with 10,000 XLM
 
-Exit codes: 0 stopped by SIGTERM or SIGINT, 2 the network broke off, 3 wrong option, port taken, or a
-file or directory that cannot be used."
+Exit codes: 0 stopped by SIGTERM or SIGINT, 2 the network broke off, 3 wrong option, port taken,
+or a file or directory that cannot be used."
 )]
 struct Options {
     /// Address to listen on.
@@ -186,11 +186,13 @@ async fn run(options: Options) -> ExitCode {
         Ok(network) => network,
         Err(error) => return refuse(&options, &error),
     };
+    // Listened for before the first line is printed: whoever reads it may stop the process at once.
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
         eprintln!("lumio-localnet: cannot listen for signals");
         return ExitCode::from(2);
     };
+    // The first line on standard output: a script that asked for port 0 reads the address from it.
     println!("listening on {}", network.url());
     tracing::info!(
         url = network.url(),

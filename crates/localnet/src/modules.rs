@@ -62,6 +62,8 @@ impl Modules {
     pub(crate) fn without(&self, restored: &[LedgerKey]) -> Result<ModuleCache, Internal> {
         for key in restored {
             if let LedgerKey::ContractCode(code) = key {
+                // Removed from what all clones share. If the ledger that restores it closes,
+                // `learn` adds it again; if not, it stays archived and is in nobody's way.
                 self.cache.remove_module(&code.hash)?;
             }
         }

@@ -215,6 +215,7 @@ impl Network {
                         .map_err(|error| LocalnetError::Friendbot(error.to_string()))?;
                     return Ok(hex::encode(funded.hash));
                 }
+                // Ledgers close by hand here, so that nothing else would carry the payment out.
                 () = tokio::time::sleep(Duration::from_millis(2)), if !self.parts.automatic => {
                     if self.parts.server.node.has_waiting() {
                         self.close_ledger().await?;

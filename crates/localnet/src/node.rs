@@ -81,12 +81,15 @@ impl Node {
     ) -> Self {
         let tip = watch::Sender::new(chain.sequence());
         let mut queue = Queue::new(settings.queue_limit, settings.order_seed);
+        // A restart must not take again what was applied just before it. The call after the loop
+        // lifts the bans that are over by now.
         for transaction in chain.transactions.values() {
             queue.applied(std::iter::once(transaction.hash), transaction.ledger);
         }
         queue.applied(std::iter::empty(), chain.sequence());
 
         let chain = Arc::new(chain);
+        // One past chain is kept for stale reads.
         let published =
             Published { chain: chain.clone(), past: VecDeque::new(), lag: 0, keep: 1, floor: 0 };
         let inner =
@@ -192,6 +195,7 @@ impl Node {
             store.save(&inner.chain)?;
         }
         self.published().advance(inner.chain.clone());
+        // Without the lock: whoever is woken asks for it next.
         drop(guard);
         self.tip.send_replace(sequence);
         Ok(sequence)
@@ -287,6 +291,7 @@ impl Published {
     /// behind.
     fn behind(&self, lag: u32, floor: u32) -> Arc<Chain> {
         let at = self.chain.sequence().saturating_sub(lag).max(floor);
+        // Oldest first, so that the first chain that is late enough is the nearest.
         self.past.iter().find(|chain| chain.sequence() >= at).unwrap_or(&self.chain).clone()
     }
 
@@ -311,6 +316,7 @@ impl Published {
 
     fn replace(&mut self, chain: Arc<Chain>) {
         self.chain = chain;
+        // Past chains are of another history, which no reader may see after this one.
         self.past.clear();
         self.floor = 0;
     }

@@ -2,8 +2,8 @@
 //!
 //! `history.jsonl` has one line for each closed ledger, with the entries that it changed.
 //! `state.json` holds all entries as they were after some ledger, and is replaced as a whole by
-//! renaming. The chain is what `state.json` holds, and the changes of the lines after it that follow
-//! on each other; a line that was written by half closes nothing.
+//! renaming. The chain is what `state.json` holds, and the changes of the lines after it that
+//! follow on each other; a line that was written by half closes nothing.
 //!
 //! So a ledger costs what it changes. All entries are written anew only when the changes since have
 //! become as long as they are, and all lines when most are of ledgers that are forgotten. This
@@ -106,6 +106,7 @@ impl Store {
     ) -> Result<(Self, Option<Chain>), LocalnetError> {
         let fail = |reason: String| failed(directory, reason);
         fs::create_dir_all(directory).map_err(|error| fail(error.to_string()))?;
+        // Locked before reading: another process may be about to write.
         let lock = lock(directory).map_err(fail)?;
         let chain = load(directory, network_id, retention).map_err(fail)?;
         let history = open_history(directory).map_err(|error| fail(error.to_string()))?;
@@ -140,8 +141,8 @@ impl Store {
     }
 
     fn try_save(&mut self, chain: &Chain) -> Result<(), String> {
-        // Written anew at twice its length, a file costs each ledger a few lines in all, however long
-        // the network runs.
+        // Written anew at twice its length, a file costs each ledger a few lines in all, however
+        // long the network runs.
         let changes_end = self.state_bytes.max(SPARE_CHANGES);
         if self.lines > 2 * chain.ledgers.len() + SPARE_LINES || self.changes_bytes > changes_end {
             return self.try_rewrite(chain);
@@ -150,6 +151,8 @@ impl Store {
         let line = Line { changes: changes_of(&chain.state)?, ..line_of(chain, ledger)? };
         let mut line = serde_json::to_vec(&line).map_err(text)?;
         line.push(b'\n');
+        // One call for the whole line, so that a process that is killed leaves at most the last one
+        // torn.
         self.history.write_all(&line).map_err(text)?;
         self.lines += 1;
         self.changes_bytes += line.len();
@@ -167,6 +170,7 @@ impl Store {
             lines.push(b'\n');
         }
         replace(&self.directory, "history.jsonl", &lines)?;
+        // The old handle belongs to the file that was just replaced.
         self.history = open_history(&self.directory).map_err(text)?;
         self.lines = chain.ledgers.len();
         self.changes_bytes = 0;
@@ -201,6 +205,7 @@ fn lock(directory: &Path) -> Result<File, String> {
         }
         Err(TryLockError::Error(error)) => return Err(format!("cannot lock it: {error}")),
     }
+    // Only the holder of the lock writes its number.
     file.set_len(0).map_err(text)?;
     file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(text)?;
     Ok(file)
@@ -212,6 +217,7 @@ fn open_history(directory: &Path) -> std::io::Result<File> {
 
 fn replace(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
     let temporary = directory.join(format!("{name}.new"));
+    // Renamed over the old file, so that one of the two is there whole at any moment.
     fs::write(&temporary, bytes).map_err(text)?;
     fs::rename(&temporary, directory.join(name)).map_err(text)
 }
@@ -289,6 +295,7 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
         let entry: LedgerEntry = decode(&entry)?;
         state.set(entry.to_key(), Some(Arc::new(Stored { entry, live_until })));
     }
+    // The header of a first ledger stands in until the kept one is read below.
     let mut chain = Chain::genesis(state, network_id, 0, retention).map_err(text)?;
     let header: LedgerHeader = decode(&file.header)?;
     chain.hash = xdr::hash(&header).map_err(text)?;
@@ -299,6 +306,7 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
     }
     let settings = chain.settings.clone();
     chain.modules = Modules::of(&chain.state, settings, chain.sequence()).map_err(text)?;
+    // Without a line for the last ledger, as in format 1, the history begins with it.
     if chain.ledgers.back().is_none_or(|ledger| ledger.hash != chain.hash) {
         chain.ledgers.clear();
         chain.transactions.clear();
@@ -322,7 +330,7 @@ fn read_history(directory: &Path, chain: &mut Chain) -> Result<(), String> {
         let Ok(line) = serde_json::from_str::<Line>(&line.map_err(text)?) else { break };
         let header: LedgerHeader = decode(&line.header)?;
         if header.ledger_seq > chain.sequence() {
-            // What follows on another ledger is left of a chain that this one has taken the place of.
+            // What follows on another ledger is left of a chain that this one has replaced.
             if header.previous_ledger_hash.0 != chain.hash {
                 break;
             }
@@ -334,6 +342,7 @@ fn read_history(directory: &Path, chain: &mut Chain) -> Result<(), String> {
             chain.header = header.clone();
         }
         let follows = |last: &Arc<ClosedLedger>| last.sequence() + 1 == header.ledger_seq;
+        // After a gap nothing before it can be reached ledger by ledger.
         if !chain.ledgers.back().is_none_or(follows) {
             chain.ledgers.clear();
         }
@@ -376,6 +385,7 @@ fn read_line(line: Line, header: LedgerHeader, chain: &mut Chain) -> Result<(), 
             fee_changes: bytes(&entry.fee_changes)?,
             refund_changes: bytes(&entry.refund_changes)?,
         };
+        // Events are not kept by themselves: the meta has them.
         if let TransactionMeta::V4(meta) = xdr::decode_own(&transaction.meta).map_err(text)? {
             let (position, successful) = (entry.position, entry.successful);
             let place =

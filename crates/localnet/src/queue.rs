@@ -73,12 +73,14 @@ impl Queue {
         if self.banned.contains_key(&frame.hash) {
             return Ok(Answer::TryAgainLater);
         }
+        // A resource fee above the full fee makes the bid negative.
         if frame.full_fee() < 0 || frame.inclusion_fee() < 0 {
             let refusal = refuse(TransactionResultResult::TxMalformed, false);
             return error(&frame, *refusal.of_the_bump());
         }
         let context = chain.next(now);
         let source = frame.source();
+        // As in stellar-core, each source account has at most one transaction waiting.
         let position = self.waiting.iter().position(|waiting| waiting.frame.source() == source);
         if let Some(position) = position
             && let Some(answer) = self.beside(&frame, position, &context)?
@@ -88,9 +90,11 @@ impl Queue {
         if position.is_none() && self.waiting.len() >= self.limit {
             return Ok(Answer::TryAgainLater);
         }
+        // The whole check comes after the cheap ones: it verifies signatures.
         if let Err(refusal) = check(&frame, chain.state.as_ref(), &context, Phase::Queue) {
             return error(&frame, *refusal);
         }
+        // All that the payer has waiting counts, or the same lumens would be promised twice.
         if !self.affordable(chain, &frame, position) {
             let refusal = refuse(TransactionResultResult::TxInsufficientBalance, true);
             return error(&frame, *refusal.of_the_bump());
@@ -182,11 +186,13 @@ impl Queue {
             let refusal = refuse(TransactionResultResult::TxBadSeq, false);
             return error(frame, *refusal.of_the_bump()).map(Some);
         }
+        // stellar-core looks at the resources before it answers to try again later.
         if let Some(data) = frame.soroban()
             && let Err(refusal) = check_resources(frame, data, context)
         {
             return error(frame, *refusal.of_the_bump()).map(Some);
         }
+        // Only a fee bump with the same sequence number replaces what waits.
         if frame.bump.is_none() || frame.tx.seq_num != waiting.tx.seq_num {
             return Ok(Some(Answer::TryAgainLater));
         }
@@ -197,6 +203,7 @@ impl Queue {
             * i128::from(frame.min_inclusion_fee())
             * i128::from(REPLACEMENT_FACTOR);
         if new_bid < needed {
+            // Rounded up, so that exactly this fee is enough.
             let inclusion = (needed + old_rate_base - 1) / old_rate_base;
             let fee = i64::try_from(inclusion).unwrap_or(i64::MAX);
             let refusal = refuse(TransactionResultResult::TxInsufficientFee, false)
@@ -266,6 +273,7 @@ impl Room {
             (&mut self.write_bytes, resources.write_bytes.into()),
             (&mut self.bytes, frame.size.into()),
         ];
+        // All or nothing: what does not fit uses up no part of any limit.
         if needs.iter().any(|(left, needed)| **left < *needed) {
             return false;
         }
@@ -279,9 +287,11 @@ impl Room {
 /// Selects what fits, the highest bids first. The answer is what was selected, what inclusion
 /// costs per operation in stroops, and what has to wait.
 fn select(mut candidates: Vec<Waiting>, room: &mut Room) -> (Vec<Frame>, i64, Vec<Waiting>) {
+    // Ties go by hash, so that the selection does not depend on who sent first.
     candidates.sort_by_cached_key(|waiting| (Reverse(rate(&waiting.frame)), waiting.frame.hash));
     let (mut taken, mut left) = (Vec::new(), Vec::new());
     for waiting in candidates {
+        // One that does not fit is passed over: smaller ones after it may still fit.
         if room.take(&waiting.frame) {
             taken.push(waiting.frame);
         } else {
@@ -305,6 +315,7 @@ fn rate(frame: &Frame) -> i64 {
 
 fn error(frame: &Frame, refusal: Refusal) -> Result<Answer, Internal> {
     let fee = refusal.sufficient_fee.unwrap_or_else(|| frame.least_fee());
+    // Some refusals are the fee bump's own; all others are reported as its inner result.
     let result = if refusal.outer {
         let (result, ext) = (refusal.result, TransactionResultExt::V0);
         TransactionResult { fee_charged: fee, result, ext }

@@ -128,6 +128,7 @@ pub(crate) fn router(server: Server) -> Router {
         .route("/rpc", post(serve))
         .route("/soroban/rpc", post(serve))
         .route("/friendbot", get(funding::friendbot).post(funding::friendbot));
+    // Web pages of any origin may read and send.
     router = router.layer(CorsLayer::permissive());
     // Not for web pages: only what may reach the port by itself steers the network.
     if server.control {
@@ -193,6 +194,7 @@ async fn serve(State(server): State<Server>, headers: HeaderMap, body: Bytes) ->
         }
     };
 
+    // One fate for a whole batch, which is one request on the wire.
     let fate = server.view.fate(subject(&value));
     match fate.end {
         End::Refused(status) => return refused(status),
@@ -331,6 +333,7 @@ async fn respond_one(server: &Server, call: Value, fate: Fate) -> Option<Value> 
 async fn run(server: &Server, method: String, params: Value, fate: Fate) -> Answer {
     let slots = &server.slots;
     let simulates = method == "simulateTransaction";
+    // Counted from here to the end of the work, so that the waiting calls have a bound.
     let waiting = match simulates {
         false => None,
         true => Some(slots.waiting.clone().try_acquire_owned().map_err(|_| RpcError {
@@ -345,7 +348,9 @@ async fn run(server: &Server, method: String, params: Value, fate: Fate) -> Answ
 
     let server = server.clone();
     let work = move || {
+        // Given back when the work ends, even if the client has gone by then.
         let _held = (slot, waiting);
+        // Taken once, so that a whole call sees one ledger.
         let chain = server.view.chain(fate.stale);
         dispatch(
             &Call { node: &server.node, chain: &chain, server: &server, fate },

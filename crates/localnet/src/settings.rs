@@ -183,6 +183,7 @@ impl Values {
     fn ledger(&self) -> LedgerLimits {
         self.ledger.unwrap_or(LedgerLimits {
             transactions: u32::MAX,
+            // Above any sum of transactions, and within the 63 bits that the entry has.
             instructions: u64::from(u32::MAX) * 1_000_000,
             clusters: 2,
             disk_read_entries: u32::MAX,
@@ -194,7 +195,6 @@ impl Values {
     }
 }
 
-/// What the configuration entries say, in the form
 impl Default for Lifetimes {
     /// The public network's: one day, 120 days and 180 days at five seconds a ledger.
     fn default() -> Self {
@@ -320,6 +320,7 @@ pub(crate) fn write_settings(
         ConfigSettingEntry::ContractCostParamsCpuInstructions(cpu),
         ConfigSettingEntry::ContractCostParamsMemoryBytes(memory),
         ConfigSettingEntry::StateArchival(archival(lifetimes)),
+        // The state of a local network is small, so that rent stays at the rate of an empty one.
         ConfigSettingEntry::LiveSorobanStateSizeWindow(vecm(vec![0; 30])?),
         ConfigSettingEntry::EvictionIterator(EvictionIterator {
             bucket_list_level: 7,

@@ -38,10 +38,12 @@ impl<'a> SignatureChecker<'a> {
             Threshold::High => high,
         };
         let mut signers = Vec::with_capacity(account.signers.len() + 1);
+        // Weight 0 takes the master key's vote away.
         if master > 0 {
             signers.push((master_key(&account.account_id), u32::from(master)));
         }
         for signer in account.signers.iter() {
+            // Larger weights count as 255, as in stellar-core.
             signers.push((signer.key.clone(), signer.weight.min(255)));
         }
         self.reaches(signers, u32::from(needed))
@@ -49,6 +51,7 @@ impl<'a> SignatureChecker<'a> {
 
     /// Whether the key of an account that does not exist signed.
     pub(crate) fn missing_account(&mut self, id: &AccountId) -> bool {
+        // There are no thresholds yet, so that any signature of the key is enough.
         self.reaches(vec![(master_key(id), 1)], 0)
     }
 
@@ -69,6 +72,8 @@ impl<'a> SignatureChecker<'a> {
                 continue;
             }
             weight = weight.saturating_add(signer_weight);
+            // The rest is not tried: a signature that is not needed counts as unused, as in
+            // stellar-core.
             if weight >= needed {
                 return true;
             }
@@ -77,6 +82,7 @@ impl<'a> SignatureChecker<'a> {
     }
 
     fn signed(&mut self, key: &SignerKey) -> bool {
+        // Such a signer has signed by naming the hash; no signature belongs to it.
         if let SignerKey::PreAuthTx(hash) = key {
             return hash.0 == self.hash;
         }
@@ -103,6 +109,7 @@ fn matches(key: &SignerKey, signature: &DecoratedSignature, hash: &[u8; 32]) -> 
             signature.hint.0 == hint(&expected.0) && sha256(bytes) == expected.0
         }
         SignerKey::Ed25519SignedPayload(signed) => {
+            // CAP-40: the key's hint, combined with that of the payload.
             let mut expected = hint(&signed.ed25519.0);
             let payload = signed.payload.as_slice();
             for (byte, other) in expected.iter_mut().zip(payload_hint(payload)) {
@@ -132,5 +139,6 @@ fn verifies(key: &Uint256, message: &[u8], signature: &[u8]) -> bool {
     else {
         return false;
     };
+    // As strict as libsodium in stellar-core, which takes no points of small order.
     key.verify_strict(message, &signature).is_ok()
 }

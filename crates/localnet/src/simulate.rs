@@ -103,6 +103,7 @@ fn invoke(
 ) -> anyhow::Result<Simulated> {
     let mut adjustment = SimulationAdjustmentConfig::default_adjustment();
     let additive = &mut adjustment.instructions.additive_factor;
+    // The larger of the two, as in stellar-rpc, and not their sum.
     *additive = (*additive).max(request.instruction_leeway);
     let auth = match request.auth {
         AuthMode::Enforce => RecordingInvocationAuthMode::Enforcing(op.auth.to_vec()),
@@ -160,9 +161,11 @@ fn extend(
     extend_to: u32,
     info: &LedgerInfo,
 ) -> anyhow::Result<Simulated> {
+    // `extendTo` counts from the present ledger, in which the entry lives as well.
     let longest = chain.settings.network.max_entry_ttl.saturating_sub(1);
     anyhow::ensure!(extend_to <= longest, "extendTo is over the longest time to live: {longest}");
     let snapshot = Rc::new(Snapshot(chain.state.clone()));
+    // Archived entries cannot be extended; what restoring them takes is answered beside the rest.
     let snapshot = AutoRestoringSnapshotSource::new(snapshot, info)?;
     let adjustment = SimulationAdjustmentConfig::default_adjustment();
     let (network, keys) = (&chain.settings.network, footprint.read_only.as_slice());

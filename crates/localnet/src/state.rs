@@ -82,6 +82,8 @@ impl State {
         let key = Arc::new(key);
         let temporary = is_temporary(&key);
         self.touched.insert(key.clone());
+        // The index by expiry follows every change: no entry may be evicted by a life it no longer
+        // has.
         if let Some(old) = self.entries.remove(&key)
             && let (true, Some(live_until)) = (temporary, old.live_until)
         {
@@ -145,6 +147,7 @@ impl<'a> Overlay<'a> {
     /// Changes only the time to live of an entry.
     pub(crate) fn put_live_until(&mut self, key: &LedgerKey, live_until: u32) {
         if let Some(stored) = self.get(key) {
+            // The entry itself did not change, and keeps the ledger of its last change.
             let entry = stored.entry.clone();
             let stored = Stored { entry, live_until: Some(live_until) };
             self.changed.insert(key.clone(), Some(Arc::new(stored)));
@@ -219,7 +222,10 @@ pub(crate) fn wrap(data: LedgerEntryData) -> LedgerEntry {
 
 /// Whether entries under this key vanish when they expire.
 pub(crate) fn is_temporary(key: &LedgerKey) -> bool {
-    matches!(key, LedgerKey::ContractData(data) if data.durability == ContractDataDurability::Temporary)
+    matches!(
+        key,
+        LedgerKey::ContractData(data) if data.durability == ContractDataDurability::Temporary
+    )
 }
 
 /// Whether entries under this key are archived when they expire.
@@ -238,6 +244,7 @@ fn describe_entry(
     restored: bool,
     out: &mut Vec<LedgerEntryChange>,
 ) {
+    // An entry and its time to live are two entries of the ledger, and the meta lists both.
     let pairs = [
         (before.map(|s| s.entry.clone()), after.map(|s| s.entry.clone())),
         (before.and_then(|s| ttl_entry(key, s)), after.and_then(|s| ttl_entry(key, s))),

@@ -78,8 +78,10 @@ impl View {
         if self.main {
             self.node.set_lag(lag);
         } else {
+            // Read before the lag changes: this ledger has been seen.
             let seen = self.chain(false).sequence();
             self.floor.store(if lag == 0 { 0 } else { seen }, Ordering::Relaxed);
+            // Before the lag counts, so that the chains it needs are kept.
             self.node.keep_past(lag);
             self.lag.store(lag, Ordering::Relaxed);
         }

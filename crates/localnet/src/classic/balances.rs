@@ -27,6 +27,8 @@ pub(super) fn malformed(op: &CreateClaimableBalanceOp) -> Option<OperationResult
     let mut seen = BTreeSet::new();
     let claimants_fit = !op.claimants.is_empty()
         && op.claimants.iter().all(|claimant| {
+            // One predicate for each destination (CAP-23); with two it would be open which one
+            // counts.
             let Claimant::ClaimantTypeV0(claimant) = claimant;
             seen.insert(&claimant.destination) && is_valid(&claimant.predicate, 1)
         });
@@ -42,6 +44,8 @@ pub(super) fn create(
     overlay: &mut Overlay<'_>,
 ) -> Result<Done, Internal> {
     let failed = |result| Ok(Done::plain(OperationResultTr::CreateClaimableBalance(result)));
+    // The amount goes first, so that the reserves are counted against what is left. If they are not
+    // there, the operation fails and its whole overlay is dropped.
     if let Err(fault) = change_balance(overlay, &scene.source, &op.asset, -op.amount) {
         return failed(match fault {
             BalanceFault::NoTrust => CreateClaimableBalanceResult::NoTrust,
@@ -114,6 +118,7 @@ pub(super) fn claim(
         });
     }
 
+    // The reserves go back to the account that paid for them, which need not be the claimant.
     if let LedgerEntryExt::V1(extension) = &stored.entry.ext
         && let Some(sponsor) = &extension.sponsoring_id.0
         && let Some(mut sponsor) = overlay.account(sponsor)
@@ -149,6 +154,7 @@ fn reserves(claimants: &[Claimant]) -> u32 {
 
 /// Whether the asset's issuer may take the balance back.
 fn clawback(owner: &AccountEntry, asset: &Asset, view: &dyn Lookup) -> bool {
+    // The issuer has no trust line; the account's own flag decides.
     if assets::issuer(asset) == Some(&owner.account_id) {
         return owner.flags & AccountFlags::ClawbackEnabledFlag as u32 != 0;
     }
@@ -198,6 +204,7 @@ fn absolute(predicate: &ClaimPredicate, now: u64) -> ClaimPredicate {
     let both = |inner: &[ClaimPredicate]| {
         inner.iter().map(|inner| absolute(inner, now)).collect::<Vec<_>>()
     };
+    // As many go in as come out, so that the conversions back to the bounded list cannot fail.
     match predicate {
         ClaimPredicate::And(inner) => {
             ClaimPredicate::And(both(inner).try_into().unwrap_or_default())

@@ -56,6 +56,8 @@ pub(super) fn create_account(
 
     payer.balance -= op.starting_balance;
     overlay.put_account(payer);
+    // Numbers begin at the ledger's: an account that is created again after a merge never uses one
+    // twice.
     let sequence = i64::from(scene.context.sequence) << 32;
     overlay.put_account(new_account(op.destination.clone(), op.starting_balance, sequence));
 
@@ -83,6 +85,7 @@ pub(super) fn pay(scene: &Scene<'_>, op: &PaymentOp, overlay: &mut Overlay<'_>) 
 fn move_payment(scene: &Scene<'_>, op: &PaymentOp, overlay: &mut Overlay<'_>) -> PaymentResult {
     let destination = account_id(&op.destination);
     let to_issuer = assets::issuer(&op.asset) == Some(&destination);
+    // stellar-core does not look at the balance either when an account pays lumens to itself.
     if op.asset == Asset::Native && destination == scene.source {
         return PaymentResult::Success;
     }
@@ -124,6 +127,7 @@ pub(super) fn merge(
     if account.flags & AccountFlags::ImmutableFlag as u32 != 0 {
         return failed(AccountMergeResult::ImmutableSet);
     }
+    // Signers end with the account; any other subentry would be left without an owner.
     if usize::try_from(account.num_sub_entries).ok() != Some(account.signers.len()) {
         return failed(AccountMergeResult::HasSubEntries);
     }

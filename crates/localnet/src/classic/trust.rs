@@ -38,6 +38,7 @@ pub(super) fn change(scene: &Scene<'_>, op: &ChangeTrustOp, overlay: &mut Overla
     };
 
     if let Some(mut line) = assets::trust_line(overlay, &scene.source, &asset) {
+        // The limit leaves room for what is held and for what open offers may still buy.
         if op.limit < line.balance.saturating_add(assets::liabilities(&line).0) {
             return result(ChangeTrustResult::InvalidLimit);
         }
@@ -47,6 +48,7 @@ pub(super) fn change(scene: &Scene<'_>, op: &ChangeTrustOp, overlay: &mut Overla
             overlay.remove(key);
             return result(ChangeTrustResult::Success);
         }
+        // A line can be removed without its issuer, but not changed.
         if overlay.account(issuer).is_none() {
             return result(ChangeTrustResult::NoIssuer);
         }

@@ -54,6 +54,7 @@ pub(super) fn get_ledgers(call: &Call<'_>, value: Value) -> Answer {
     let latest = chain.sequence();
     let (start, limit) = read_page(&request, (oldest, latest))?;
 
+    // `read_page` sees to it that the limit is at least 1.
     let end = latest.min(start.saturating_add(limit - 1));
     let mut ledgers = Vec::new();
     for sequence in start..=end {

@@ -65,6 +65,7 @@ pub(super) fn get_ledger_entries(call: &Call<'_>, value: Value) -> Answer {
     let mut entries = Vec::new();
     for (index, text) in request.keys.iter().enumerate() {
         let key: LedgerKey = xdr::decode(text).map_err(|_| {
+            // Cut: the text comes from the caller.
             let text: String = text.chars().take(200).collect();
             RpcError::invalid_params(format!("cannot unmarshal key value {text} at index {index}"))
         })?;

@@ -23,6 +23,7 @@ pub(super) fn send_transaction(call: &Call<'_>, value: Value) -> Answer {
     let envelope: TransactionEnvelope =
         xdr::decode(&request.transaction).map_err(|_| RpcError::invalid_params("invalid_xdr"))?;
 
+    // What the queue refuses is a result; only a defect of the network is an error of the call.
     let (hash, answer) = call.node.submit(envelope).map_err(RpcError::internal)?;
     let status = match &answer {
         queue::Answer::Pending => "PENDING",

@@ -56,6 +56,7 @@ fn read(request: &SimulateRequest) -> Result<Request, String> {
     let envelope: TransactionEnvelope = xdr::decode(&request.transaction)
         .map_err(|_| "Could not unmarshal transaction".to_owned())?;
     let tx = match modern(envelope) {
+        // Of a fee bump the inner transaction is tried: the bump changes only who pays.
         TransactionEnvelope::TxFeeBump(envelope) => {
             let FeeBumpTransactionInnerTx::Tx(inner) = envelope.tx.inner_tx;
             inner.tx
@@ -84,6 +85,7 @@ fn read(request: &SimulateRequest) -> Result<Request, String> {
 
 fn footprint(body: &OperationBody, tx: &Transaction) -> Result<LedgerFootprint, String> {
     match (body, &tx.ext) {
+        // The footprint of an invocation is found by running it; the two others consist of one.
         (OperationBody::InvokeHostFunction(_), _) => Ok(LedgerFootprint::default()),
         (_, TransactionExt::V1(data)) => Ok(data.resources.footprint.clone()),
         _ => Err("To perform a SimulateTransaction for ExtendFootprintTtl or RestoreFootprint \

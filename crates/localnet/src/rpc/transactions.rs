@@ -92,6 +92,7 @@ pub(super) fn get_transactions(call: &Call<'_>, value: Value) -> Answer {
     let (start, limit) = read_page(&request, chain)?;
 
     let mut transactions = Vec::new();
+    // Without a transaction on the page, the cursor stays before its first place.
     let mut cursor = (start.0, start.1.saturating_sub(1));
     'ledgers: for sequence in start.0..=chain.sequence() {
         let Some(ledger) = chain.ledger(sequence) else { continue };
@@ -112,6 +113,7 @@ pub(super) fn get_transactions(call: &Call<'_>, value: Value) -> Answer {
     if call.fate.reordered {
         transactions.reverse();
     }
+    // The cursor is the id of SEP-35, of the transaction's first operation.
     Ok(json!({
         "transactions": transactions,
         "latestLedger": chain.sequence(),
@@ -163,6 +165,7 @@ fn read_page(request: &TransactionsRequest, chain: &Chain) -> Result<(Place, usi
     })?;
     let order = u64::try_from(order)
         .map_err(|_| RpcError::invalid_params("cursor ledger sequence cannot be negative"))?;
+    // SEP-35 again. The page begins with the transaction after the one in the cursor.
     let part = |bits: u64| u32::try_from(bits).unwrap_or(u32::MAX);
     let (ledger, position) = (part(order >> 32), part(order >> 12 & 0xf_ffff));
     if ledger < oldest || ledger > latest {

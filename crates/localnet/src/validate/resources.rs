@@ -31,6 +31,7 @@ pub(crate) fn non_refundable_fee(
     data: &SorobanTransactionData,
     context: &Context,
 ) -> i64 {
+    // Events are paid for out of the refundable part.
     let resources = declared(frame, data, 0);
     compute_transaction_resource_fee(&resources, &context.settings.network.fee_configuration).0
 }
@@ -46,6 +47,7 @@ pub(crate) fn events_fee(event_bytes: u32, context: &Context) -> i64 {
         contract_events_size_bytes: event_bytes,
         transaction_size_bytes: 0,
     };
+    // The second sum is the refundable one.
     compute_transaction_resource_fee(&resources, &context.settings.network.fee_configuration).1
 }
 
@@ -59,6 +61,7 @@ pub(crate) fn archived_indexes(data: &SorobanTransactionData) -> &[u32] {
 
 /// A diagnostic event that explains a refusal: the text, with the values it speaks of behind it.
 pub(crate) fn error_event(error: ScError, text: &str, values: Vec<ScVal>) -> DiagnosticEvent {
+    // Bounded, since parts of the text may come from the caller.
     let bytes: Vec<u8> = text.bytes().take(512).collect();
     let text = bytes.try_into().map_or(ScVal::Void, |text| ScVal::String(ScString(text)));
     let data = if values.is_empty() {
@@ -114,6 +117,7 @@ fn declared(
 /// Entries that are read from disk: everything that is not live contract state.
 pub(crate) fn disk_read_entries(data: &SorobanTransactionData) -> u32 {
     let footprint = &data.resources.footprint;
+    // Contract entries are in memory; archived ones come from disk like all others (CAP-66).
     let keys = footprint.read_only.iter().chain(footprint.read_write.iter());
     let classic = keys.filter(|key| !has_lifetime(key)).count();
     count(classic).saturating_add(count(archived_indexes(data).len()))
@@ -208,6 +212,7 @@ fn check_archived(data: &SorobanTransactionData) -> Verdict {
     let error = || ScError::Storage(ScErrorCode::InvalidInput);
     let writes = data.resources.footprint.read_write.as_slice();
     let indexes = archived_indexes(data);
+    // Strictly ascending, so that no entry is named twice.
     if !indexes.windows(2).all(|pair| pair[0] < pair[1]) {
         let text = "archivedSorobanEntries must be sorted in ascending order";
         return Err(refuse_soroban(error(), text, &[]));
