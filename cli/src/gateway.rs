@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_is_told_in_its_own_words() {
+    fn a_problem_is_shown_in_its_own_words() {
         let problem = serde_json::json!({ "title": "Preflight failed", "detail": "no \
             grant", "code": "preflight-failed", "error": "no grant" });
         assert_eq!(words(&problem), "no grant [preflight-failed]");

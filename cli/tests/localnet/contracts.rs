@@ -169,7 +169,7 @@ async fn administration_is_handed_over_and_opens_pause() {
 }
 
 #[tokio::test]
-async fn new_code_waits_seven_days_and_is_told_from_the_old() {
+async fn new_code_waits_seven_days_and_is_distinguished_from_the_old() {
     let world = World::new().await;
     let (_, at) = deployed_by_ops(&world).await;
     let verified = world.json(&with(&["contract", "verify"], &at)).await;
@@ -234,7 +234,7 @@ async fn announced_code_that_is_not_on_the_ledger_is_shown_as_such() {
 }
 
 #[tokio::test]
-async fn verifying_code_tells_other_from_unknown_from_usage() {
+async fn verifying_code_distinguishes_other_from_unknown_from_usage() {
     let world = World::new().await;
     let (deployed, at) = deployed_by_ops(&world).await;
     let stranger = Keypair::generate().unwrap().address();

@@ -225,7 +225,7 @@ async fn a_lost_transaction_is_proven_absent_only_after_its_last_moment() {
 }
 
 #[tokio::test]
-async fn the_exit_code_tells_usage_from_unknown() {
+async fn the_exit_code_distinguishes_usage_from_unknown() {
     let world = World::new().await;
     world.fails(3, &["balance", "deposit", "1,5", "--as", "alice"]).await;
     world.fails(3, &["no-such-command"]).await;

@@ -62,7 +62,7 @@ impl World {
         auths.len() == 1 && auths[0].0 == *who
     }
 
-    fn told(&self, events: &[&dyn Event]) {
+    fn expect_events(&self, events: &[&dyn Event]) {
         let id = &self.registry.address;
         let expected: std::vec::Vec<_> =
             events.iter().map(|event| event.to_xdr(&self.env, id)).collect();
@@ -79,7 +79,7 @@ fn an_agent_is_registered_with_its_first_rate_card() {
     assert!(w.signed_by(&w.developer));
     let (rates, manifest_hash) = (w.card(1).rates, w.card(1).manifest_hash);
     let once = vec![&w.env, w.runner.clone()];
-    w.told(&[
+    w.expect_events(&[
         &AgentRegistered {
             agent_id: 1,
             developer: w.developer.clone(),
@@ -147,14 +147,14 @@ fn runners_come_and_go_the_last_one_too() {
     assert!(!w.registry.is_runner(&agent_id, &second));
     w.registry.add_runner(&agent_id, &second);
     assert!(w.signed_by(&w.developer));
-    w.told(&[&RunnerAdded { agent_id, runner: second.clone() }]);
+    w.expect_events(&[&RunnerAdded { agent_id, runner: second.clone() }]);
     w.registry.add_runner(&agent_id, &second);
-    w.told(&[]);
+    w.expect_events(&[]);
     assert!(w.registry.is_runner(&agent_id, &second));
     assert_eq!(w.registry.get_agent(&agent_id).runners.len(), 2);
 
     w.registry.remove_runner(&agent_id, &second);
-    w.told(&[&RunnerRemoved { agent_id, runner: second.clone() }]);
+    w.expect_events(&[&RunnerRemoved { agent_id, runner: second.clone() }]);
     w.registry.remove_runner(&agent_id, &w.runner);
     assert!(!w.registry.is_runner(&agent_id, &w.runner));
     assert!(w.registry.get_agent(&agent_id).runners.is_empty());
@@ -177,7 +177,7 @@ fn a_new_rate_card_leaves_the_old_one_as_it_was() {
     let version = w.registry.publish_rate_card(&agent_id, &w.card(5));
     assert!(w.signed_by(&w.developer));
     let (rates, manifest_hash) = (w.card(5).rates, w.card(5).manifest_hash);
-    w.told(&[&RateCardPublished { agent_id, version: 2, rates, manifest_hash }]);
+    w.expect_events(&[&RateCardPublished { agent_id, version: 2, rates, manifest_hash }]);
     assert_eq!(version, 2);
     assert_eq!(w.registry.latest_rate_version(&agent_id), 2);
     assert_eq!(w.registry.get_rate_card(&agent_id, &1).rates, w.card(1).rates);
@@ -196,7 +196,7 @@ fn the_developer_names_at_most_four_attestation_keys() {
     w.registry.set_attesters(&agent_id, &keys);
     assert!(w.signed_by(&w.developer));
     keys.remove(2);
-    w.told(&[&AttestersSet { agent_id, attesters: keys.clone() }]);
+    w.expect_events(&[&AttestersSet { agent_id, attesters: keys.clone() }]);
     assert_eq!(w.registry.get_agent(&agent_id).attesters, keys);
     keys.push_back(BytesN::from_array(&w.env, &[5; 32]));
     let five = w.registry.try_set_attesters(&agent_id, &keys).err();
@@ -211,7 +211,7 @@ fn the_metadata_uri_can_change_and_go() {
     let agent_id = w.agent();
     w.registry.set_metadata_uri(&agent_id, &w.uri(9));
     assert!(w.signed_by(&w.developer));
-    w.told(&[&MetadataSet { agent_id, metadata_uri: w.uri(9) }]);
+    w.expect_events(&[&MetadataSet { agent_id, metadata_uri: w.uri(9) }]);
     let long = w.registry.try_set_metadata_uri(&agent_id, &w.uri(257)).err();
     assert_eq!(long, Some(Ok(AgentRegistryError::InvalidMetadataUri)));
     w.registry.set_metadata_uri(&agent_id, &None);

@@ -1,5 +1,6 @@
 //! What a user, a runner, a developer and an onlooker may rely on. Each file is a part of it;
-//! `lives` drives everything at random against `oracle`, `wasm` tries the committed bytes.
+//! `stateful` drives everything at random against `reference_model`, `wasm` tries the committed
+//! bytes.
 
 extern crate std;
 
@@ -17,9 +18,9 @@ mod growth;
 mod hostile;
 mod lifetimes;
 mod limits;
-mod lives;
+mod stateful;
 mod open;
-mod oracle;
+mod reference_model;
 mod receipts;
 mod settle;
 mod signatures;
@@ -237,7 +238,7 @@ impl World {
     }
 
     /// The events the vault published in the last call.
-    pub fn told(&self, events: &[&dyn Event]) {
+    pub fn expect_events(&self, events: &[&dyn Event]) {
         let id = &self.vault.address;
         let expected: std::vec::Vec<_> =
             events.iter().map(|event| event.to_xdr(&self.env, id)).collect();

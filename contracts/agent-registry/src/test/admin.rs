@@ -18,11 +18,11 @@ fn administration_is_handed_over_in_two_steps() {
     assert_eq!(nobody, Some(Ok(AgentRegistryError::AdminNotProposed)));
     w.registry.propose_admin(&next);
     assert!(w.signed_by(&first));
-    w.told(&[&AdminProposed { admin: first.clone(), proposed: next.clone() }]);
+    w.expect_events(&[&AdminProposed { admin: first.clone(), proposed: next.clone() }]);
     assert_eq!(admin(&w), first);
     w.registry.accept_admin();
     assert!(w.signed_by(&next));
-    w.told(&[&AdminAccepted { previous: first, admin: next.clone() }]);
+    w.expect_events(&[&AdminAccepted { previous: first, admin: next.clone() }]);
     let state = w.registry.administration();
     assert_eq!((state.admin, state.proposed), (next.clone(), None));
     w.registry.propose_admin(&Address::generate(&w.env));
@@ -41,13 +41,13 @@ fn new_code_waits_a_week_and_keeps_the_agents() {
     assert_eq!(upgrade(&code), unscheduled);
     assert_eq!(w.registry.try_cancel_upgrade().err(), unscheduled);
     assert_eq!(w.registry.schedule_upgrade(&code), now + WEEK);
-    w.told(&[&UpgradeScheduled {
+    w.expect_events(&[&UpgradeScheduled {
         wasm_hash: code.clone(),
         ready_at: now + WEEK,
         lapses_at: now + 3 * WEEK,
     }]);
     w.registry.cancel_upgrade();
-    w.told(&[&UpgradeCancelled { wasm_hash: code.clone() }]);
+    w.expect_events(&[&UpgradeCancelled { wasm_hash: code.clone() }]);
     w.registry.schedule_upgrade(&code);
     w.env.ledger().set_timestamp(now + WEEK - 1);
     assert_eq!(upgrade(&code), Some(Ok(AgentRegistryError::UpgradeNotReady)));
@@ -56,9 +56,9 @@ fn new_code_waits_a_week_and_keeps_the_agents() {
     w.env.ledger().set_timestamp(now + WEEK);
     assert_eq!(w.registry.administration().upgrade_at, Some(now + WEEK));
     w.registry.upgrade(&code);
-    w.told(&[&Upgraded { wasm_hash: code.clone() }]);
+    w.expect_events(&[&Upgraded { wasm_hash: code.clone() }]);
     w.registry.migrate();
-    w.told(&[]);
+    w.expect_events(&[]);
     assert_eq!(w.registry.administration().upgrade_to, None);
     assert!(w.registry.is_runner(&id, &w.runner));
     assert_eq!(w.registry.developer_of(&id), w.developer);
@@ -69,9 +69,9 @@ fn data_of_an_older_form_are_migrated_once() {
     let w = World::new();
     w.env.as_contract(&w.registry.address, || contract_administration::set_layout(&w.env, 0));
     w.registry.migrate();
-    w.told(&[&Migrated { from: 0, to: 1 }]);
+    w.expect_events(&[&Migrated { from: 0, to: 1 }]);
     w.registry.migrate();
-    w.told(&[]);
+    w.expect_events(&[]);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn accepting_administration_withdraws_what_the_old_admin_announced() {
     w.registry.schedule_upgrade(&code);
     w.registry.propose_admin(&next);
     w.registry.accept_admin();
-    w.told(&[
+    w.expect_events(&[
         &AdminAccepted { previous: first, admin: next },
         &UpgradeCancelled { wasm_hash: code.clone() },
     ]);

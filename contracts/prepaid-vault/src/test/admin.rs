@@ -17,12 +17,12 @@ fn administration_is_handed_over_in_two_steps() {
     assert_eq!(flat(w.vault.try_accept_admin()), Err(VaultError::AdminNotProposed));
     w.vault.propose_admin(&next);
     assert!(signed_by(&w, &w.admin));
-    w.told(&[&AdminProposed { admin: w.admin.clone(), proposed: next.clone() }]);
+    w.expect_events(&[&AdminProposed { admin: w.admin.clone(), proposed: next.clone() }]);
     assert_eq!(w.vault.administration().proposed, Some(next.clone()));
     assert_eq!(w.vault.config().admin, w.admin);
     w.vault.accept_admin();
     assert!(signed_by(&w, &next));
-    w.told(&[&AdminAccepted { previous: w.admin.clone(), admin: next.clone() }]);
+    w.expect_events(&[&AdminAccepted { previous: w.admin.clone(), admin: next.clone() }]);
     let state = w.vault.administration();
     assert_eq!((state.admin, state.proposed), (next.clone(), None));
     w.vault.pause_opens();
@@ -37,7 +37,7 @@ fn a_proposal_can_be_replaced_and_taken_back() {
     w.vault.propose_admin(&second);
     assert_eq!(w.vault.administration().proposed, Some(second));
     w.vault.propose_admin(&w.admin);
-    w.told(&[&AdminProposed { admin: w.admin.clone(), proposed: w.admin.clone() }]);
+    w.expect_events(&[&AdminProposed { admin: w.admin.clone(), proposed: w.admin.clone() }]);
     assert_eq!(w.vault.administration().proposed, None);
     assert_eq!(flat(w.vault.try_accept_admin()), Err(VaultError::AdminNotProposed));
 }
@@ -48,9 +48,9 @@ fn a_paused_vault_opens_nothing_and_stops_nothing_else() {
     let (settled, voided, lapsed) = (w.opened(1), w.open(2), w.open(3));
     w.vault.pause_opens();
     assert!(signed_by(&w, &w.admin));
-    w.told(&[&OpensPaused { admin: w.admin.clone() }]);
+    w.expect_events(&[&OpensPaused { admin: w.admin.clone() }]);
     w.vault.pause_opens();
-    w.told(&[]);
+    w.expect_events(&[]);
     assert!(w.vault.administration().opens_paused);
     assert_eq!(w.try_open(&w.terms(4)), Err(VaultError::OpensPaused));
     assert_eq!(w.try_open(&w.terms(1)), Ok(settled.0.clone()), "a repeat opens nothing");
@@ -64,9 +64,9 @@ fn a_paused_vault_opens_nothing_and_stops_nothing_else() {
     w.at(NOON + HOUR);
     w.vault.reclaim_run(&lapsed);
     w.vault.resume_opens();
-    w.told(&[&OpensResumed { admin: w.admin.clone() }]);
+    w.expect_events(&[&OpensResumed { admin: w.admin.clone() }]);
     w.vault.resume_opens();
-    w.told(&[]);
+    w.expect_events(&[]);
     w.open(5);
 }
 
@@ -77,7 +77,7 @@ fn new_code_waits_a_week_and_is_named_by_its_signer() {
     assert_eq!(flat(w.vault.try_upgrade(&code)), Err(VaultError::UpgradeNotScheduled));
     assert_eq!(w.vault.schedule_upgrade(&code), NOON + WEEK);
     assert!(signed_by(&w, &w.admin));
-    w.told(&[&UpgradeScheduled {
+    w.expect_events(&[&UpgradeScheduled {
         wasm_hash: code.clone(),
         ready_at: NOON + WEEK,
         lapses_at: NOON + 3 * WEEK,
@@ -90,7 +90,7 @@ fn new_code_waits_a_week_and_is_named_by_its_signer() {
     w.at(NOON + WEEK);
     w.vault.upgrade(&code);
     assert!(signed_by(&w, &w.admin));
-    w.told(&[&Upgraded { wasm_hash: code.clone() }]);
+    w.expect_events(&[&Upgraded { wasm_hash: code.clone() }]);
     let state = w.vault.administration();
     assert_eq!((state.upgrade_to, state.upgrade_at), (None, None));
     assert_eq!(flat(w.vault.try_upgrade(&code)), Err(VaultError::UpgradeNotScheduled));
@@ -108,7 +108,7 @@ fn scheduled_code_can_be_replaced_which_starts_the_week_anew_and_cancelled() {
     assert_eq!(flat(w.vault.try_upgrade(&second)), Err(VaultError::UpgradeNotReady));
     w.vault.cancel_upgrade();
     assert!(signed_by(&w, &w.admin));
-    w.told(&[&UpgradeCancelled { wasm_hash: second.clone() }]);
+    w.expect_events(&[&UpgradeCancelled { wasm_hash: second.clone() }]);
     w.at(NOON + 3 * WEEK);
     assert_eq!(flat(w.vault.try_upgrade(&second)), Err(VaultError::UpgradeNotScheduled));
 }
@@ -139,9 +139,9 @@ fn data_of_an_older_form_wait_for_migrate_and_only_opens_wait_with_them() {
     w.vault.withdraw(&w.user, &1);
     w.vault.migrate();
     assert!(signed_by(&w, &w.admin));
-    w.told(&[&Migrated { from: 0, to: 1 }]);
+    w.expect_events(&[&Migrated { from: 0, to: 1 }]);
     w.vault.migrate();
-    w.told(&[]);
+    w.expect_events(&[]);
     w.open(2);
 }
 

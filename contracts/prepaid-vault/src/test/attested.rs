@@ -106,7 +106,7 @@ fn an_agent_without_attesters_is_charged_nothing() {
 }
 
 #[test]
-fn a_place_at_which_no_key_is_pinned_is_told_as_a_code() {
+fn a_place_at_which_no_key_is_pinned_is_answered_with_a_code() {
     let w = World::with_fee();
     let run = w.opened_with_fee(1);
     let (v, hash, signed) = (&w.vault, w.bytes(9), Some(w.attest(&run, &usage())));

@@ -10,11 +10,11 @@ use crate::storage::{self, Payee};
 fn a_deposit_moves_the_token_and_a_withdrawal_gives_it_back() {
     let w = World::new();
     w.vault.deposit(&w.user, &70);
-    w.told(&[&AccountDeposited { user: w.user.clone(), amount: 70, balance: 70 }]);
+    w.expect_events(&[&AccountDeposited { user: w.user.clone(), amount: 70, balance: 70 }]);
     assert_eq!(w.token.balance(&w.vault.address), 70);
     assert_eq!((w.vault.balance_of(&w.user), w.owed()), (70, 70));
     w.vault.withdraw(&w.user, &30);
-    w.told(&[&AccountWithdrawn { user: w.user.clone(), amount: 30, balance: 40 }]);
+    w.expect_events(&[&AccountWithdrawn { user: w.user.clone(), amount: 30, balance: 40 }]);
     assert_eq!(w.token.balance(&w.user), 1_000_000_000 - 40);
     assert_eq!((w.vault.balance_of(&w.user), w.owed()), (40, 40));
 }
@@ -58,7 +58,12 @@ fn a_developer_claims_what_was_charged_and_no_more() {
     assert_eq!(w.vault.developer_balance(&w.developer), CHARGE);
     w.vault.claim_developer(&w.developer, &(CHARGE - 1));
     let role = soroban_sdk::symbol_short!("developer");
-    w.told(&[&PayeeClaimed { payee: w.developer.clone(), role, amount: CHARGE - 1, balance: 1 }]);
+    w.expect_events(&[&PayeeClaimed {
+        payee: w.developer.clone(),
+        role,
+        amount: CHARGE - 1,
+        balance: 1,
+    }]);
     assert_eq!(w.token.balance(&w.developer), CHARGE - 1);
     let again = flat(w.vault.try_claim_developer(&w.developer, &2));
     assert_eq!(again, Err(VaultError::InsufficientBalance));
@@ -77,7 +82,7 @@ fn a_runner_claims_what_it_earned() {
     assert_eq!(w.vault.runner_balance(&w.runner), 9);
     w.vault.claim_runner(&w.runner, &8);
     let role = soroban_sdk::symbol_short!("runner");
-    w.told(&[&PayeeClaimed { payee: w.runner.clone(), role, amount: 8, balance: 1 }]);
+    w.expect_events(&[&PayeeClaimed { payee: w.runner.clone(), role, amount: 8, balance: 1 }]);
     assert_eq!((w.token.balance(&w.runner), w.vault.runner_balance(&w.runner)), (8, 1));
     assert_eq!(w.vault.developer_balance(&w.runner), 0);
 }
@@ -118,12 +123,12 @@ fn tokens_taken_away_by_the_issuer_show_as_deficit() {
 }
 
 #[test]
-fn caps_are_kept_and_told() {
+fn caps_are_kept_and_emitted() {
     let w = World::ready();
     let policy = PolicyInput { per_run_cap: 5, daily_cap: 6, paused: true };
     w.vault.set_policy(&w.user, &policy);
     let user = w.user.clone();
-    w.told(&[&PolicySet { user, per_run_cap: 5, daily_cap: 6, paused: true }]);
+    w.expect_events(&[&PolicySet { user, per_run_cap: 5, daily_cap: 6, paused: true }]);
     let expected = UserPolicy {
         per_run_cap: 5,
         daily_cap: 6,

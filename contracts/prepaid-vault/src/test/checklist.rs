@@ -270,7 +270,7 @@ fn time_is_the_ledgers_clock_and_never_a_count_of_ledgers() {
 }
 
 #[test]
-fn supply_chain_the_wasm_tells_its_compiler_and_its_sdk() {
+fn supply_chain_the_wasm_names_its_compiler_and_its_sdk() {
     let recorded = include_str!("../../../wasm/RUSTC");
     let version = recorded.split(' ').nth(1).unwrap();
     for wasm in [wasm::VAULT, wasm::REGISTRY] {
@@ -296,7 +296,7 @@ fn registry_failure_blocks_no_money_for_longer_than_a_deadline() {
 
 #[test]
 fn invariants_money_is_conserved_over_a_day_of_everything() {
-    // `lives` holds the vault to an oracle over 100,000 steps; this is the rule in one line.
+    // `stateful` holds the vault to a model over 100,000 steps; this is the rule in one line.
     let w = World::ready();
     let (one, two) = (w.opened(1), w.open(2));
     w.settle(&one).unwrap();

@@ -15,7 +15,7 @@ fn the_opener_gives_a_run_up_with_a_full_refund() {
     let w = World::ready();
     let run_id = w.open(1);
     void(&w, &run_id, 7).unwrap();
-    w.told(&[&RunVoided {
+    w.expect_events(&[&RunVoided {
         user: w.user.clone(),
         run_id: run_id.clone(),
         runner: w.runner.clone(),
@@ -26,7 +26,7 @@ fn the_opener_gives_a_run_up_with_a_full_refund() {
     assert_eq!(w.vault.balance_of(&w.user), ALL);
     assert_eq!(w.vault.get_run(&run_id).lifecycle, RunLifecycle::Voided(7));
     assert_eq!(void(&w, &run_id, 7), Ok(()));
-    w.told(&[]);
+    w.expect_events(&[]);
     assert_eq!(void(&w, &run_id, 8), Err(VaultError::RunNotOpen));
     assert_eq!(flat(w.vault.try_reclaim_run(&run_id)), Err(VaultError::RunNotOpen));
     assert_eq!(w.vault.balance_of(&w.user), ALL);
@@ -67,7 +67,7 @@ fn a_run_is_reclaimed_from_its_deadline_on() {
     assert_eq!(flat(w.vault.try_cancel_run(&w.user, &run_id)), early);
     w.at(NOON + HOUR);
     w.vault.reclaim_run(&run_id);
-    w.told(&[&RunReclaimed {
+    w.expect_events(&[&RunReclaimed {
         user: w.user.clone(),
         run_id: run_id.clone(),
         refund: ESCROW,
@@ -76,9 +76,9 @@ fn a_run_is_reclaimed_from_its_deadline_on() {
     assert_eq!(w.vault.balance_of(&w.user), ALL);
     assert_eq!(w.vault.get_policy(&w.user).reserved_today, 0);
     w.vault.reclaim_run(&run_id);
-    w.told(&[]);
+    w.expect_events(&[]);
     w.vault.cancel_run(&w.user, &run_id);
-    w.told(&[]);
+    w.expect_events(&[]);
     assert_eq!(w.vault.balance_of(&w.user), ALL);
     assert_eq!(void(&w, &run_id, 0), Err(VaultError::RunNotOpen));
 }
@@ -118,13 +118,13 @@ fn escrow_returns_by_itself_when_its_due_day_is_past() {
     w.at(midnight - 1);
     assert_eq!(w.vault.balance_of(&w.user), ALL - 2 * ESCROW);
     assert_eq!(w.vault.sweep(&w.user), 0);
-    w.told(&[]);
+    w.expect_events(&[]);
     w.at(midnight);
     assert_eq!(w.vault.balance_of(&w.user), ALL - ESCROW);
     let account = w.vault.account(&w.user);
     assert_eq!((account.due_today, account.due_tomorrow), (ESCROW, 0));
     assert_eq!(w.vault.sweep(&w.user), ESCROW);
-    w.told(&[&AccountSwept {
+    w.expect_events(&[&AccountSwept {
         user: w.user.clone(),
         amount: ESCROW,
         balance: ALL - ESCROW,
@@ -155,7 +155,7 @@ fn a_run_whose_escrow_was_swept_is_over_and_pays_nobody_twice() {
     assert_eq!(w.settle(&run), Err(VaultError::RunNotOpen));
     assert_eq!(void(&w, &run.0, 0), Err(VaultError::RunNotOpen));
     w.vault.reclaim_run(&run.0);
-    w.told(&[&RunReclaimed {
+    w.expect_events(&[&RunReclaimed {
         user: w.user.clone(),
         run_id: run.0.clone(),
         refund: 0,
@@ -172,7 +172,7 @@ fn a_reclaim_the_day_after_sweeps_first() {
     w.vault.reclaim_run(&run_id);
     let day = u32::try_from(NOON / DAY + 1).unwrap();
     let user = w.user.clone();
-    w.told(&[
+    w.expect_events(&[
         &AccountSwept { user: user.clone(), amount: ESCROW, balance: ALL, day },
         &RunReclaimed { user, run_id, refund: 0, reclaimed_at: NOON + DAY },
     ]);

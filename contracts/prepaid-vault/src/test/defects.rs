@@ -118,7 +118,7 @@ fn c7_a_budget_of_nothing_opens_nothing() {
 }
 
 #[test]
-fn c8_a_delisted_runners_grant_is_told_as_dead_without_a_write() {
+fn c8_a_delisted_runners_grant_is_reported_dead_without_a_write() {
     let w = World::ready();
     w.registry.remove_runner(&w.agent, &w.runner);
     let before = sizes(&w);
@@ -175,20 +175,20 @@ fn c11_nobody_sets_a_vault_up_twice_and_money_never_moves_in_silence() {
     let set_up = w.env.try_invoke_contract::<(), VaultError>(&w.vault.address, &name, again);
     assert!(set_up.is_err());
     assert_eq!(w.vault.config().admin, w.admin);
-    let told = || w.env.events().all().filter_by_contract(&w.vault.address).events().len();
+    let events = || w.env.events().all().filter_by_contract(&w.vault.address).events().len();
     w.vault.deposit(&w.user, &ALL);
-    assert_eq!(told(), 1);
+    assert_eq!(events(), 1);
     w.vault.withdraw(&w.user, &1);
-    assert_eq!(told(), 1);
+    assert_eq!(events(), 1);
     w.vault.grant_runner(&w.user, &w.runner, &w.agent, &None);
-    assert_eq!(told(), 1);
+    assert_eq!(events(), 1);
     let run = w.opened(1);
     w.settle(&run).unwrap();
-    assert_eq!(told(), 1);
+    assert_eq!(events(), 1);
     w.vault.claim_developer(&w.developer, &1);
-    assert_eq!(told(), 1);
+    assert_eq!(events(), 1);
     w.vault.pause_opens();
-    assert_eq!(told(), 1);
+    assert_eq!(events(), 1);
 }
 
 #[test]

@@ -5,13 +5,13 @@ use soroban_sdk::testutils::Address as _;
 use super::*;
 
 #[test]
-fn a_grant_is_told_and_listed() {
+fn a_grant_is_emitted_and_listed() {
     let w = World::new();
     let (user, runner, agent_id) = (w.user.clone(), w.runner.clone(), w.agent);
     let expires_at = Some(NOON + 1);
     assert!(!w.vault.is_runner_authorized(&user, &runner, &agent_id));
     w.vault.grant_runner(&user, &runner, &agent_id, &expires_at);
-    w.told(&[&RunnerGranted {
+    w.expect_events(&[&RunnerGranted {
         user: user.clone(),
         runner: runner.clone(),
         agent_id,
@@ -72,7 +72,7 @@ fn an_expired_grant_is_cleared_away_and_can_be_given_anew() {
         expires_at: None,
         serial: 2,
     };
-    w.told(&[&expired, &granted]);
+    w.expect_events(&[&expired, &granted]);
     assert_eq!(w.vault.list_runner_grants(&user).len(), 1);
 }
 
@@ -102,7 +102,7 @@ fn revocation_stops_opens_at_once_but_not_settlements() {
     let run = w.opened(1);
     w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
     let (user, runner, agent_id) = (w.user.clone(), w.runner.clone(), w.agent);
-    w.told(&[&RunnerRevoked { user, runner, agent_id, revoked_at: NOON }]);
+    w.expect_events(&[&RunnerRevoked { user, runner, agent_id, revoked_at: NOON }]);
     assert_eq!(w.try_open(&w.terms(2)), Err(VaultError::UnauthorizedRunner));
     assert_eq!(w.settle(&run).unwrap().actual_charge, CHARGE);
     let again = flat(w.vault.try_revoke_runner(&w.user, &w.runner, &w.agent));

@@ -20,7 +20,7 @@ impl World {
 }
 
 #[test]
-fn limits_are_kept_told_and_signed_for() {
+fn limits_are_kept_emitted_and_signed_for() {
     let w = World::new();
     let read = || w.vault.grant_limits(&w.user, &w.runner, &w.agent);
     assert_eq!(read(), None);
@@ -28,7 +28,7 @@ fn limits_are_kept_told_and_signed_for() {
     w.limit(&limits);
     let auths = w.env.auths();
     assert_eq!((auths.len(), &auths[0].0), (1, &w.user));
-    w.told(&[&RunnerLimitsSet {
+    w.expect_events(&[&RunnerLimitsSet {
         user: w.user.clone(),
         runner: w.runner.clone(),
         agent_id: w.agent,

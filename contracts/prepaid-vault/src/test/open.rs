@@ -7,12 +7,12 @@ use super::*;
 type Change = fn(&World, &mut OpenTerms);
 
 #[test]
-fn an_open_escrows_the_highest_price_and_tells_all_terms() {
+fn an_open_escrows_the_highest_price_and_emits_all_terms() {
     let w = World::ready();
     w.registry.set_attesters(&w.agent, &vec![&w.env, w.bytes(3)]);
     let terms = w.terms(1);
     let run_id = w.try_open(&terms).unwrap();
-    w.told(&[&RunOpened {
+    w.expect_events(&[&RunOpened {
         run_id: run_id.clone(),
         user: w.user.clone(),
         opened_by: w.runner.clone(),
@@ -48,14 +48,14 @@ fn a_repeat_answers_the_same_id_and_changes_nothing() {
     let before = w.vault.account(&w.user);
     let later = OpenTerms { valid_until: NOON + HOUR, ..terms.clone() };
     assert_eq!(w.try_open(&later), Ok(run.clone()));
-    w.told(&[]);
+    w.expect_events(&[]);
     assert_eq!(w.vault.account(&w.user), before);
     w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
     assert_eq!(w.try_open(&terms), Ok(run));
 }
 
 #[test]
-fn a_repeat_with_other_terms_is_told_so() {
+fn a_repeat_with_other_terms_is_answered_so() {
     let w = World::ready();
     let terms = w.terms(1);
     w.try_open(&terms).unwrap();

@@ -12,7 +12,7 @@ fn a_settlement_charges_what_was_metered_and_returns_the_rest() {
     let receipt = w.settle(&run).unwrap();
     let events = w.env.events().all().filter_by_contract(&w.vault.address);
     let account = w.vault.account(&w.user);
-    let told = RunFinalized {
+    let expected = RunFinalized {
         run_id: run.0.clone(),
         user: w.user.clone(),
         runner: w.runner.clone(),
@@ -25,7 +25,7 @@ fn a_settlement_charges_what_was_metered_and_returns_the_rest() {
         receipt_number: 1,
         receipts_hash: account.receipts_hash,
     };
-    assert_eq!(events, [told.to_xdr(&w.env, &w.vault.address)]);
+    assert_eq!(events, [expected.to_xdr(&w.env, &w.vault.address)]);
     let expected = RunReceipt {
         run_id: run.0.clone(),
         actual_charge: CHARGE,
@@ -46,7 +46,7 @@ fn a_repeat_answers_the_receipt_and_changes_nothing() {
     let receipt = w.settle(&run);
     let before = w.vault.account(&w.user);
     assert_eq!(w.settle(&run), receipt);
-    w.told(&[]);
+    w.expect_events(&[]);
     assert_eq!(w.vault.account(&w.user), before);
 }
 

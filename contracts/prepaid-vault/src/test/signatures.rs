@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Calls and tells whether exactly `who` had to sign.
+/// Makes the call and checks that exactly `who` had to sign.
 fn signer(w: &World, who: &Address, call: impl FnOnce()) -> bool {
     call();
     let auths = w.env.auths();
@@ -81,6 +81,6 @@ fn reads_write_nothing() {
     w.vault.get_policy(&w.user);
     w.vault.list_runner_grants(&w.user);
     w.vault.is_runner_authorized(&w.user, &w.runner, &w.agent);
-    w.told(&[]);
+    w.expect_events(&[]);
     assert_eq!(stored(), before);
 }

@@ -171,11 +171,11 @@ fn account(env: &Env, number: u8) -> Address {
 fn within_limits(items: u32, used: &Used) -> u32 {
     // Arguments are in a transaction once: what is signed for a batch is a digest (V18).
     let transaction = used.argument_bytes + used.entries * KEY_BYTES + ENVELOPE_BYTES;
-    let told = used.event_bytes + 12 + 8 * items;
+    let output = used.event_bytes + 12 + 8 * items;
     std::println!(
         "{items} items: {} instructions, {} bytes of memory, {} entries written of {}, \
          {} bytes written, \
-         at most {transaction} bytes of transaction, {told} bytes of events and return value",
+         at most {transaction} bytes of transaction, {output} bytes of events and return value",
         used.instructions,
         used.memory_bytes,
         used.written_entries,
@@ -188,18 +188,18 @@ fn within_limits(items: u32, used: &Used) -> u32 {
     assert!(used.entries <= FOOTPRINT_ENTRIES);
     assert!(used.written_bytes <= WRITE_BYTES);
     assert!(transaction <= TRANSACTION_BYTES);
-    assert!(told <= EVENT_BYTES);
-    told
+    assert!(output <= EVENT_BYTES);
+    output
 }
 
 #[test]
 fn the_largest_batch_of_opens_fits_a_transaction_and_one_more_would_not() {
-    let told = within_limits(MAX_OPENS, &Crowd::new(MAX_OPENS).opens());
-    assert!(told + told / MAX_OPENS > EVENT_BYTES);
+    let output = within_limits(MAX_OPENS, &Crowd::new(MAX_OPENS).opens());
+    assert!(output + output / MAX_OPENS > EVENT_BYTES);
 }
 
 #[test]
 fn the_largest_batch_of_settlements_fits_a_transaction_and_one_more_would_not() {
-    let told = within_limits(MAX_SETTLEMENTS, &Crowd::new(MAX_SETTLEMENTS).settlements());
-    assert!(told + told / MAX_SETTLEMENTS > EVENT_BYTES);
+    let output = within_limits(MAX_SETTLEMENTS, &Crowd::new(MAX_SETTLEMENTS).settlements());
+    assert!(output + output / MAX_SETTLEMENTS > EVENT_BYTES);
 }

@@ -68,75 +68,75 @@ fn a_call_takes_a_hundredth_of_what_a_transaction_may() {
 
 /// A life of a vault, and what it answered, without what differs by the vault's address.
 fn story(w: &World) -> List<String> {
-    let mut told = List::new();
-    let mut tell = |what: &dyn core::fmt::Debug| {
+    let mut story = List::new();
+    let mut note = |what: &dyn core::fmt::Debug| {
         let mut account = w.vault.account(&w.user);
         account.receipts_hash = w.bytes(0);
-        told.push(format!("{what:?} {account:?} {}", w.vault.developer_balance(&w.developer)));
+        story.push(format!("{what:?} {account:?} {}", w.vault.developer_balance(&w.developer)));
     };
     let (user, runner) = (&w.user, &w.runner);
     w.vault.deposit(user, &100_000_000);
-    tell(&flat(w.vault.try_deposit(user, &-1)));
-    tell(&w.try_open(&w.terms(1)).err());
+    note(&flat(w.vault.try_deposit(user, &-1)));
+    note(&w.try_open(&w.terms(1)).err());
     w.vault.grant_runner(user, runner, &w.agent, &Some(NOON + 3 * DAY));
-    tell(&flat(w.vault.try_grant_runner(user, runner, &w.agent, &None)));
-    tell(&w.vault.list_runner_grants(user).len());
-    tell(&w.vault.is_runner_authorized(user, runner, &w.agent));
+    note(&flat(w.vault.try_grant_runner(user, runner, &w.agent, &None)));
+    note(&w.vault.list_runner_grants(user).len());
+    note(&w.vault.is_runner_authorized(user, runner, &w.agent));
     let policy = PolicyInput { per_run_cap: 0, daily_cap: 4 * ESCROW, paused: false };
     w.vault.set_policy(user, &policy);
-    tell(&w.vault.get_policy(user));
+    note(&w.vault.get_policy(user));
 
     let (one, two, three) = (w.opened(1), w.opened(2), w.opened(3));
-    tell(&(w.open(1) == one.0));
+    note(&(w.open(1) == one.0));
     let other = OpenTerms { request_hash: w.bytes(1), ..w.terms(1) };
-    tell(&w.try_open(&other));
-    tell(&w.settle_as(runner, &one, &units(101, 0, 0, 0)).err());
-    tell(&w.settle(&one).map(|receipt| receipt.refund));
-    tell(&w.settle(&one).map(|receipt| receipt.actual_charge));
-    tell(&w.settle_as(runner, &one, &units(0, 0, 0, 0)).err());
+    note(&w.try_open(&other));
+    note(&w.settle_as(runner, &one, &units(101, 0, 0, 0)).err());
+    note(&w.settle(&one).map(|receipt| receipt.refund));
+    note(&w.settle(&one).map(|receipt| receipt.actual_charge));
+    note(&w.settle_as(runner, &one, &units(0, 0, 0, 0)).err());
     w.vault.void_run(&two.0, runner, &5, &u64::MAX);
-    tell(&w.vault.get_run(&two.0).lifecycle);
-    tell(&flat(w.vault.try_reclaim_run(&three.0)));
+    note(&w.vault.get_run(&two.0).lifecycle);
+    note(&flat(w.vault.try_reclaim_run(&three.0)));
     w.at(NOON + HOUR);
-    tell(&w.settle(&three).err());
+    note(&w.settle(&three).err());
     w.vault.cancel_run(user, &three.0);
-    tell(&w.vault.get_run(&three.0).lifecycle);
+    note(&w.vault.get_run(&three.0).lifecycle);
     w.open(4);
-    tell(&w.vault.balance_of(user));
+    note(&w.vault.balance_of(user));
     w.at(NOON + DAY);
-    tell(&w.vault.sweep(user));
-    tell_of_batches_and_administration(w, &mut tell);
+    note(&w.vault.sweep(user));
+    note_batches_and_administration(w, &mut note);
     w.registry.remove_runner(&w.agent, runner);
-    tell(&w.try_open(&w.terms(5)).err());
+    note(&w.try_open(&w.terms(5)).err());
     w.vault.revoke_runner(user, runner, &w.agent);
-    tell(&flat(w.vault.try_claim_developer(&w.developer, &(CHARGE + 1))));
+    note(&flat(w.vault.try_claim_developer(&w.developer, &(CHARGE + 1))));
     w.vault.claim_developer(&w.developer, &CHARGE);
     w.vault.withdraw(user, &(100_000_000 - CHARGE));
-    tell(&(w.vault.surplus(), w.vault.deficit(), w.token.balance(&w.vault.address)));
-    told
+    note(&(w.vault.surplus(), w.vault.deficit(), w.token.balance(&w.vault.address)));
+    story
 }
 
-fn tell_of_batches_and_administration(w: &World, tell: &mut dyn FnMut(&dyn core::fmt::Debug)) {
+fn note_batches_and_administration(w: &World, note: &mut dyn FnMut(&dyn core::fmt::Debug)) {
     let (user, runner) = (&w.user, &w.runner);
     let limits = GrantLimits { per_run_cap: ESCROW, total_cap: 0, max_runner_fee: 7 };
     w.vault.set_grant_limits(user, runner, &w.agent, &limits);
-    tell(&w.vault.grant_limits(user, runner, &w.agent));
+    note(&w.vault.grant_limits(user, runner, &w.agent));
     let over = OpenRun { runner_fee: 9, ..batch::open_run(w, 20) };
     let (heads, items) = batch::openings(w, &[batch::open_run(w, 21), over]);
-    tell(&w.vault.open_runs(runner, &u64::MAX, &heads, &items));
+    note(&w.vault.open_runs(runner, &u64::MAX, &heads, &items));
     let (none, no_heads) = (Vec::new(&w.env), Vec::new(&w.env));
-    tell(&flat(w.vault.try_open_runs(runner, &u64::MAX, &no_heads, &none)));
+    note(&flat(w.vault.try_open_runs(runner, &u64::MAX, &no_heads, &none)));
     let item = batch::settlement(w, (w.open(22), w.pinned(&w.terms(22))));
     let nothing = Settlement { usage: units(0, 0, 0, 0), signature: None, ..item.clone() };
     let (heads, items) = batch::settlements(w, &[nothing, item]);
-    tell(&w.vault.finalize_runs(runner, &u64::MAX, &heads, &items));
+    note(&w.vault.finalize_runs(runner, &u64::MAX, &heads, &items));
     w.vault.pause_opens();
-    tell(&w.try_open(&w.terms(23)));
+    note(&w.try_open(&w.terms(23)));
     w.vault.resume_opens();
-    tell(&flat(w.vault.try_accept_admin()));
+    note(&flat(w.vault.try_accept_admin()));
     w.vault.schedule_upgrade(&w.bytes(1));
-    tell(&flat(w.vault.try_upgrade(&w.bytes(1))));
+    note(&flat(w.vault.try_upgrade(&w.bytes(1))));
     w.vault.cancel_upgrade();
-    tell(&w.vault.administration().upgrade_to);
+    note(&w.vault.administration().upgrade_to);
     w.at(w.env.ledger().timestamp() + DAY);
 }

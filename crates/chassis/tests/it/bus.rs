@@ -26,7 +26,7 @@ async fn a_bus_that_is_away_at_start_is_found_later() {
 }
 
 #[tokio::test]
-async fn facts_put_while_the_bus_is_away_are_told_when_it_is_back() {
+async fn facts_put_while_the_bus_is_away_are_published_when_it_is_back() {
     let (db, mut server) = (database().await, NatsServer::start().await);
     let bus = Bus::connect(&server.url, "away").await.unwrap();
     let (_stop, _ended) = relay(&db.pool, &bus);

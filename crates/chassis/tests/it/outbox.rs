@@ -46,7 +46,7 @@ async fn facts_are_heard_in_the_order_of_their_positions() {
 }
 
 #[tokio::test]
-async fn a_fact_published_but_not_marked_is_told_again_and_stored_once() {
+async fn a_fact_published_but_not_marked_is_published_again_and_stored_once() {
     let (db, nats) = (database().await, testkit::nats().await);
     let bus = bus(&nats).await;
     put(&db.pool, &nats.prefix, [1]).await;
@@ -70,7 +70,7 @@ async fn a_fact_published_but_not_marked_is_told_again_and_stored_once() {
 }
 
 #[tokio::test]
-async fn what_was_rolled_back_is_never_told() {
+async fn what_was_rolled_back_is_never_published() {
     let (db, nats) = (database().await, testkit::nats().await);
     let (bus, mut heard) = (bus(&nats).await, nats.listen().await);
     let (event, subject) = fact(&nats.prefix, 1);
@@ -84,7 +84,7 @@ async fn what_was_rolled_back_is_never_told() {
 }
 
 #[tokio::test]
-async fn a_fact_is_told_under_one_id_only_once() {
+async fn a_fact_is_published_under_one_id_only_once() {
     let db = database().await;
     let (event, subject) = fact("lumio", 1);
     let mut conn = db.pool.acquire().await.unwrap();

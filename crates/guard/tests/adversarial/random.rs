@@ -93,7 +93,7 @@ fn shape(seed: u64) -> (u32, u32) {
 }
 
 #[test]
-fn what_is_told_and_what_is_on_disk_agree() {
+fn what_is_reported_and_what_is_on_disk_agree() {
     for seed in seeds() {
         let (threads, processes) = shape(seed);
         let (setting, before, after, report) =

@@ -16,7 +16,7 @@ fn probe(setting: &Setting, name: &str) -> Report {
 /// A process that is watched by a supervisor already cannot be watched by a second one: no pass may
 /// come of it.
 #[test]
-fn a_busy_listener_is_told_and_never_a_pass() {
+fn a_busy_listener_is_reported_and_never_a_pass() {
     let output =
         beside(&["--ignored", "--exact", "traps::beside_another_supervisor", "--nocapture"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -130,7 +130,7 @@ fn output_is_handed_on_while_the_command_runs() {
 }
 
 #[test]
-fn who_cannot_get_there_is_told_what_is_closed() {
+fn who_cannot_get_there_learns_what_is_closed() {
     use std::os::unix::fs::PermissionsExt;
     let setting = Setting::new();
     let closed = setting.base.join("closed");

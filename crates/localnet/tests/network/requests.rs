@@ -8,7 +8,7 @@ use soroban_env_host::xdr::{HostFunction, InvokeHostFunctionOp, Limits, Operatio
 use crate::harness::{base64, client, counter_wasm};
 
 #[tokio::test]
-async fn the_network_tells_about_itself() {
+async fn the_network_describes_itself() {
     let client = client().await;
     let network = client.call("getNetwork", json!(null)).await;
     assert_eq!(network["passphrase"], "Standalone Network ; February 2017");

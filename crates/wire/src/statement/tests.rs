@@ -138,7 +138,7 @@ fn only_an_exhausted_budget_is_charged_on_failure() {
 }
 
 #[test]
-fn what_could_not_be_told_charges_nothing() {
+fn what_could_not_be_decided_charges_nothing() {
     let rule = broken_rule(|execution| {
         (execution.verdict, execution.code) = (Verdict::Inconclusive, Some(Code::GuardIncomplete));
         execution.outputs.clear();

@@ -1,6 +1,6 @@
-//! Runs in the oracle: opening, settling, giving up, taking back.
+//! Runs in the model: opening, settling, giving up, taking back.
 
-use super::{Answer, MOST, Oracle, cost};
+use super::{Answer, MOST, Model, cost};
 use crate::{UsageBreakdown, UsageMeterRates, VaultError};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -110,7 +110,7 @@ impl Run {
     }
 }
 
-impl Oracle {
+impl Model {
     /// Records end after twice the time to the deadline and six hours (V17).
     pub fn pass(&mut self, seconds: u64) {
         self.now += seconds;

@@ -17,15 +17,15 @@ impl Network {
             | Step::Reclaim { .. }
             | Step::Cancel { .. }
             | Step::PassToDeadline { .. }
-            | Step::Lose { .. } => self.oracle.runs.is_empty(),
-            Step::Upgrade { code } => self.oracle.could_upgrade(*code).is_ok(),
+            | Step::Lose { .. } => self.model.runs.is_empty(),
+            Step::Upgrade { code } => self.model.could_upgrade(*code).is_ok(),
             _ => false,
         }
     }
 
     /// Who must sign a step.
     pub fn signer(&self, step: &Step) -> Option<Address> {
-        let run = |at: usize| self.run(at).map(|at| &self.oracle.runs[at]);
+        let run = |at: usize| self.run(at).map(|at| &self.model.runs[at]);
         let opener = |at: usize| run(at).map_or(0, |run| run.opener);
         match step {
             Step::Deposit { user, .. }
@@ -54,8 +54,8 @@ impl Network {
             | Step::Schedule { .. }
             | Step::CancelUpgrade
             | Step::Upgrade { .. }
-            | Step::Migrate => Some(self.admins[self.oracle.admin()].clone()),
-            Step::AcceptAdmin => self.oracle.proposed().map(|who| self.admins[who].clone()),
+            | Step::Migrate => Some(self.admins[self.model.admin()].clone()),
+            Step::AcceptAdmin => self.model.proposed().map(|who| self.admins[who].clone()),
             Step::Reclaim { .. }
             | Step::Sweep { .. }
             | Step::Donate { .. }

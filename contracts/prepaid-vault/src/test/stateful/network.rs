@@ -1,4 +1,4 @@
-//! A life: the contracts, the people, and the oracle beside them.
+//! One sequence: the contracts, the people, and the model beside them.
 
 use super::super::std::format;
 use super::super::std::string::String as Text;
@@ -6,7 +6,9 @@ use super::super::std::vec::Vec as List;
 
 use soroban_sdk::testutils::{Address as _, Events as _};
 
-use super::super::oracle::{self, AGENTS, Agent, DAY, Oracle, PEOPLE, Run, WALLET};
+use super::super::reference_model::{
+    self as model, AGENTS, Agent, DAY, Model, PEOPLE, Run, WALLET,
+};
 use super::super::*;
 use super::signer::is_vaults;
 use super::step::{Asked, Call, Step};
@@ -20,13 +22,13 @@ pub(super) struct Network {
     pub developers: List<Address>,
     pub admins: List<Address>,
     pub agents: List<u32>,
-    pub oracle: Oracle,
+    pub model: Model,
     pub nonce: u8,
 }
 
-/// What a call answered, as far as the oracle knows it too.
+/// What a call answered, as far as the model knows it too.
 #[derive(Debug, PartialEq)]
-pub(super) enum Said {
+pub(super) enum Reply {
     Done,
     Codes(List<u32>),
     /// Charge, fee and refund.
@@ -34,12 +36,12 @@ pub(super) enum Said {
 }
 
 /// A refusal: the vault's code, or none if the host refused.
-pub(super) type Heard = Result<Said, Option<VaultError>>;
+pub(super) type Outcome = Result<Reply, Option<VaultError>>;
 
-/// What the oracle expects.
+/// What the model expects.
 pub(super) struct Expected {
-    pub said: Result<Said, VaultError>,
-    /// Whether anything changes, where the oracle knows.
+    pub reply: Result<Reply, VaultError>,
+    /// Whether anything changes, where the model knows.
     pub changes: Option<bool>,
 }
 
@@ -67,13 +69,13 @@ impl Network {
         });
         let agents: List<u32> = agents.chain([99]).collect();
         let agent = Agent { runners: [0, 1].into(), cards: [10; 3].map(rates_of).into() };
-        let oracle = Oracle::new(NOON, [agent.clone(), agent]);
-        let mut network = Self { users, runners, developers, admins, agents, oracle, nonce: 0, w };
+        let model = Model::new(NOON, [agent.clone(), agent]);
+        let mut network = Self { users, runners, developers, admins, agents, model, nonce: 0, w };
         network.prepare();
         network
     }
 
-    /// Every life starts with money and grants, so that most of it is about runs.
+    /// Every sequence starts with money and grants, so that most of it is about runs.
     fn prepare(&mut self) {
         for user in 0..PEOPLE - 1 {
             let step = Step::Deposit { user, amount: 80_000 };
@@ -88,7 +90,7 @@ impl Network {
         }
     }
 
-    /// Takes a step with the vault and the oracle; an error tells what differs.
+    /// Takes a step with the vault and the model; an error says what differs.
     pub fn take(&mut self, call: &Call) -> Result<(), Text> {
         let step = &call.step;
         if self.is_moot(step) {
@@ -97,43 +99,47 @@ impl Network {
         let signer = self.signer(step);
         if signer.is_some() && !call.signed {
             self.w.env.set_auths(&[]);
-            let heard = self.ask(step);
+            let outcome = self.ask(step);
             self.w.env.mock_all_auths();
-            if heard != Err(None) {
-                return Err(format!("{step:?} unsigned answered {heard:?}"));
+            if outcome != Err(None) {
+                return Err(format!("{step:?} unsigned answered {outcome:?}"));
             }
             return self.compare(step);
         }
-        let heard = self.ask(step);
+        let outcome = self.ask(step);
         let auths = self.w.env.auths();
-        let told = self.w.env.events().all().filter_by_contract(&self.w.vault.address);
-        let told = !told.events().is_empty();
-        let before = self.oracle.clone();
-        let Expected { said, changes } = self.judge(step);
-        if self.oracle.trapped {
+        let events = self.w.env.events().all().filter_by_contract(&self.w.vault.address);
+        let emitted = !events.events().is_empty();
+        let before = self.model.clone();
+        let Expected { reply, changes } = self.judge(step);
+        if self.model.trapped {
             // A wrong signature of an attester ends the whole call, with all of a batch's items.
-            self.oracle = before;
-            if heard != Err(None) {
-                return Err(format!("{step:?} with a wrong signature answered {heard:?}"));
+            self.model = before;
+            if outcome != Err(None) {
+                return Err(format!("{step:?} with a wrong signature answered {outcome:?}"));
             }
             return self.compare(step);
         }
-        if heard != said.map_err(Some) {
-            return Err(format!("{step:?} answered {heard:?}, the oracle said otherwise"));
+        if outcome != reply.map_err(Some) {
+            return Err(format!(
+                "{step:?} answered {outcome:?}, the model expected another answer"
+            ));
         }
-        if heard.is_ok() && is_vaults(step) {
+        if outcome.is_ok() && is_vaults(step) {
             let signers: List<_> = auths.iter().map(|(who, _)| who.clone()).collect();
             if signers != signer.into_iter().collect::<List<_>>() {
                 return Err(format!("{step:?} was signed by {signers:?}"));
             }
-            if changes.is_some_and(|changes| changes != told) {
-                return Err(format!("{step:?} changed {changes:?} and told {told}"));
+            if changes.is_some_and(|changes| changes != emitted) {
+                return Err(format!(
+                    "{step:?} changed {changes:?} and emitted an event: {emitted}"
+                ));
             }
         }
         self.compare(step)
     }
 
-    /// Ends a life: when all deadlines are past, everybody gets everything out.
+    /// Ends a sequence: when all deadlines are past, everybody gets everything out.
     pub fn end(&mut self) -> Result<(), Text> {
         let mut last = |step| self.take(&Call { step, signed: true });
         last(Step::Pass { seconds: 3 * DAY })?;
@@ -141,23 +147,23 @@ impl Network {
             last(Step::Sweep { user: at })?;
         }
         for at in 0..PEOPLE {
-            let amount = self.oracle.balance(at);
+            let amount = self.model.balance(at);
             self.take(&Call { step: Step::Withdraw { user: at, amount }, signed: true })?;
-            let amount = self.oracle.runner_balance(at);
+            let amount = self.model.runner_balance(at);
             self.take(&Call { step: Step::ClaimRunner { runner: at, amount }, signed: true })?;
         }
         for developer in 0..AGENTS {
-            let amount = self.oracle.developer_balance(developer);
+            let amount = self.model.developer_balance(developer);
             let step = Step::ClaimDeveloper { developer, amount };
             self.take(&Call { step, signed: true })?;
         }
-        if self.oracle.owed() == 0 { Ok(()) } else { Err("something stayed behind".into()) }
+        if self.model.owed() == 0 { Ok(()) } else { Err("something stayed behind".into()) }
     }
 
     /// The run counted back from the newest; the newest of its id, if an id came twice because the
     /// first record was lost.
     pub fn run(&self, back: usize) -> Option<usize> {
-        let runs = &self.oracle.runs;
+        let runs = &self.model.runs;
         let at = runs.len().checked_sub(1)? - back % runs.len();
         let id = |run: &Run| {
             let asked = &run.asked;
@@ -168,25 +174,25 @@ impl Network {
 
     /// Who may settle a run now: its opener if it is listed, else somebody listed and granted.
     pub fn able(&self, at: usize) -> usize {
-        let run = &self.oracle.runs[at];
-        let listed = &self.oracle.agents[run.agent].runners;
-        let granted = |who: &usize| self.oracle.live((run.user, *who, run.agent)).is_some();
+        let run = &self.model.runs[at];
+        let listed = &self.model.agents[run.agent].runners;
+        let granted = |who: &usize| self.model.live((run.user, *who, run.agent)).is_some();
         let other = || listed.iter().copied().find(granted).unwrap_or(run.opener);
         if listed.contains(&run.opener) { run.opener } else { other() }
     }
 
     /// Seconds to a run's deadline, or to the second before; none if it is past.
     pub fn to_deadline(&self, back: usize, before: bool) -> u64 {
-        let deadline = self.run(back).map_or(0, |at| self.oracle.runs[at].deadline);
-        deadline.saturating_sub(self.oracle.now).saturating_sub(u64::from(before))
+        let deadline = self.run(back).map_or(0, |at| self.model.runs[at].deadline);
+        deadline.saturating_sub(self.model.now).saturating_sub(u64::from(before))
     }
 
     /// Who settled a run, or could.
     pub fn settler(&self, back: usize) -> usize {
         let Some(at) = self.run(back) else { return 0 };
-        match self.oracle.runs[at].state {
-            oracle::State::Settled { by, .. } => by,
-            _ => self.oracle.runs[at].opener,
+        match self.model.runs[at].state {
+            model::State::Settled { by, .. } => by,
+            _ => self.model.runs[at].opener,
         }
     }
 
@@ -196,14 +202,14 @@ impl Network {
         RateCardInput { rates, manifest_hash: w.bytes(7) }
     }
 
-    /// A step's wish as the oracle and the vault are asked it.
-    pub fn asked(&self, asked: &Asked, runner: usize, nonce: u8) -> oracle::Open {
-        let cards = self.oracle.agents.get(asked.agent).map(|agent| agent.cards.as_slice());
+    /// A step's wish as the model and the vault are asked it.
+    pub fn asked(&self, asked: &Asked, runner: usize, nonce: u8) -> model::Open {
+        let cards = self.model.agents.get(asked.agent).map(|agent| agent.cards.as_slice());
         let latest = cards.map_or(0, <[_]>::len) as u32;
         let version = latest.saturating_sub(asked.back);
         let rates = cards.and_then(|cards| cards.get(version.checked_sub(1)? as usize));
-        let price = rates.and_then(|rates| oracle::cost(rates, &asked.budgets)).unwrap_or(0);
-        oracle::Open {
+        let price = rates.and_then(|rates| model::cost(rates, &asked.budgets)).unwrap_or(0);
+        model::Open {
             user: asked.user,
             caller: runner,
             agent: asked.agent,
@@ -212,50 +218,50 @@ impl Network {
             nonce,
             max_charge: price.saturating_add(asked.slack),
             fee: asked.fee,
-            deadline: self.oracle.now + asked.deadline_in,
+            deadline: self.model.now + asked.deadline_in,
             request: 42,
         }
     }
 
-    /// The vault's books beside the oracle's.
+    /// The vault's books beside the model's.
     fn compare(&self, step: &Step) -> Result<(), Text> {
-        let Self { w, oracle, .. } = self;
-        let same = |what: &str, vault: &dyn core::fmt::Debug, oracle: &dyn core::fmt::Debug| {
-            let (vault, oracle) = (format!("{vault:?}"), format!("{oracle:?}"));
-            if vault == oracle {
+        let Self { w, model, .. } = self;
+        let same = |what: &str, vault: &dyn core::fmt::Debug, model: &dyn core::fmt::Debug| {
+            let (vault, model) = (format!("{vault:?}"), format!("{model:?}"));
+            if vault == model {
                 return Ok(());
             }
-            Err(format!("after {step:?} {what}: the vault has {vault}, the oracle {oracle}"))
+            Err(format!("after {step:?} {what}: the vault has {vault}, the model {model}"))
         };
-        same("the token's balance", &w.token.balance(&w.vault.address), &oracle.held())?;
+        same("the token's balance", &w.token.balance(&w.vault.address), &model.held())?;
         w.env.as_contract(&w.vault.address, || {
-            same("liabilities", &storage::liabilities(&w.env), &oracle.owed())?;
+            same("liabilities", &storage::liabilities(&w.env), &model.owed())?;
             let mut parts = 0;
             for user in 0..PEOPLE {
                 let a = account::touch(&w.env, &self.users[user]).unwrap().account;
                 parts += a.balance + a.due_today + a.due_tomorrow;
-                let today = oracle.today();
-                let due = (oracle.due(user, today), oracle.due(user, today + 1));
-                let money = (oracle.balance(user), due, oracle.day(user));
+                let today = model.today();
+                let due = (model.due(user, today), model.due(user, today + 1));
+                let money = (model.balance(user), due, model.day(user));
                 let vault = (a.balance, (a.due_today, a.due_tomorrow), (a.spent, a.reserved));
                 same("account", &vault, &money)?;
-                same("receipts", &a.receipts, &oracle.receipts[user])?;
-                let policy = oracle.policy(user);
+                same("receipts", &a.receipts, &model.receipts[user])?;
+                let policy = model.policy(user);
                 let caps = (policy.per_run, policy.daily, policy.paused);
                 same("policy", &(a.per_run_cap, a.daily_cap, a.paused), &caps)?;
                 same("grants", &self.grants(user), &self.expected_grants(user))?;
                 let earned = storage::payable(&w.env, Payee::Runner, &self.runners[user]);
-                same("runner balance", &earned, &oracle.runner_balance(user))?;
+                same("runner balance", &earned, &model.runner_balance(user))?;
                 parts += earned;
             }
             for agent in 0..AGENTS {
                 let who = &self.developers[agent];
                 let earned = storage::payable(&w.env, Payee::Developer, who);
-                same("developer balance", &earned, &oracle.developer_balance(agent))?;
+                same("developer balance", &earned, &model.developer_balance(agent))?;
                 parts += earned;
             }
-            same("the sum of all parts", &parts, &oracle.owed())?;
-            same("pause", &storage::opens_paused(&w.env), &oracle.opens_paused())
+            same("the sum of all parts", &parts, &model.owed())?;
+            same("pause", &storage::opens_paused(&w.env), &model.opens_paused())
         })
     }
 
@@ -272,12 +278,12 @@ impl Network {
     }
 
     fn expected_grants(&self, user: usize) -> List<(usize, u32, u64, Option<u64>, u32, i128)> {
-        let one = |g: &oracle::Grant| {
+        let one = |g: &model::Grant| {
             let (_, runner, agent) = g.between;
-            let used = self.oracle.used(user, g.serial);
+            let used = self.model.used(user, g.serial);
             (runner, self.agents[agent], g.issued_at, g.expires_at, g.serial, used)
         };
-        self.oracle.live_grants(user).map(one).collect()
+        self.model.live_grants(user).map(one).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The vault in plain Rust, written from its interface page and not from its code: no host, no
 //! ledger, and books that are kept from first principles. A balance is what came in, less what went
 //! out, less what each run holds or took; there are no due-day sums, no running totals and no order
-//! of writes to get wrong. `lives` asks the vault and this the same questions.
+//! of writes to get wrong. `stateful` asks the vault and this model the same questions.
 
 mod admin;
 mod runs;
@@ -14,7 +14,7 @@ use crate::{UsageBreakdown, UsageMeterRates, VaultError};
 pub(super) use runs::{Open, Run, Settle, Signature, State};
 
 pub(super) const DAY: u64 = 86_400;
-/// Number of users, runners, agents and admins in a life.
+/// Number of users, runners, agents and admins in a sequence.
 pub(super) const PEOPLE: usize = 3;
 pub(super) const AGENTS: usize = 2;
 /// What each user's wallet holds at first.
@@ -55,7 +55,7 @@ pub(super) struct Agent {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Oracle {
+pub(super) struct Model {
     pub now: u64,
     pub agents: [Agent; AGENTS],
     pub runs: List<Run>,
@@ -77,7 +77,7 @@ pub(super) struct Oracle {
     opens_paused: bool,
 }
 
-impl Oracle {
+impl Model {
     pub fn new(now: u64, agents: [Agent; AGENTS]) -> Self {
         Self {
             now,
@@ -133,7 +133,7 @@ impl Oracle {
     }
 
     pub fn live_grants(&self, user: usize) -> impl Iterator<Item = &Grant> {
-        self.grants[user].iter().filter(|grant| grant.lives(self.now))
+        self.grants[user].iter().filter(|grant| grant.is_live(self.now))
     }
 
     pub fn live(&self, between: Between) -> Option<&Grant> {
@@ -226,7 +226,7 @@ impl Oracle {
             return Err(VaultError::RunnerGrantExists);
         }
         let now = self.now;
-        self.grants[user].retain(|grant| grant.lives(now));
+        self.grants[user].retain(|grant| grant.is_live(now));
         self.serials[user] += 1;
         let serial = self.serials[user];
         self.grants[user].push(Grant { between, serial, issued_at: now, expires_at });
@@ -241,7 +241,7 @@ impl Oracle {
 }
 
 impl Grant {
-    fn lives(&self, now: u64) -> bool {
+    fn is_live(&self, now: u64) -> bool {
         self.expires_at.is_none_or(|at| now < at)
     }
 }

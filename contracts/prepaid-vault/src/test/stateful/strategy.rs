@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::oracle::{AGENTS, PEOPLE, Signature};
+use super::super::reference_model::{AGENTS, PEOPLE, Signature};
 use super::super::units;
 use super::step::{Asked, Call, Stated, Step};
 use crate::UsageBreakdown;

@@ -6,15 +6,15 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use soroban_sdk::InvokeError;
 
 use super::super::batch::{self, OpenRun, Settlement};
-use super::super::oracle::{self, Run, Settle, Signature};
+use super::super::reference_model::{self as model, Run, Settle, Signature};
 use super::super::*;
-use super::network::{Heard, Network, Said};
+use super::network::{Network, Outcome, Reply};
 use super::step::{Stated, Step};
 
 type Try<T, C> = Result<Result<T, C>, Result<VaultError, InvokeError>>;
 
 impl Network {
-    pub fn ask(&mut self, step: &Step) -> Heard {
+    pub fn ask(&mut self, step: &Step) -> Outcome {
         let v = &self.w.vault;
         let (user, runner) = (&self.users, &self.runners);
         match step.clone() {
@@ -31,7 +31,7 @@ impl Network {
                 done(v.try_set_grant_limits(&user[at], &runner[of], &agent, &limits))
             }
             Step::Grant { user: at, runner: of, agent, expires_in } => {
-                let expires = expires_in.map(|seconds| self.oracle.now + seconds);
+                let expires = expires_in.map(|seconds| self.model.now + seconds);
                 done(v.try_grant_runner(&user[at], &runner[of], &self.agents[agent], &expires))
             }
             Step::Revoke { user: at, runner: of, agent } => {
@@ -43,7 +43,7 @@ impl Network {
             }
             Step::OpenAgain { run, other_request } => match self.again(run, other_request) {
                 Some(asked) => self.open(&asked, false),
-                None => Ok(Said::Done),
+                None => Ok(Reply::Done),
             },
             Step::OpenBatch { late, runner: of, .. } => {
                 let batch = self.batch(step);
@@ -67,14 +67,14 @@ impl Network {
                 codes(v.try_finalize_runs(&runner[of], &self.until(late), &heads, &items))
             }
             Step::Void { run, by, reason, late } => self.on(run, |n, at| {
-                let by = &n.runners[by.unwrap_or(n.oracle.runs[at].opener)];
+                let by = &n.runners[by.unwrap_or(n.model.runs[at].opener)];
                 done(n.w.vault.try_void_run(&n.id(at), by, &reason, &n.until(late)))
             }),
             Step::Reclaim { run } => {
                 self.on(run, |n, at| done(n.w.vault.try_reclaim_run(&n.id(at))))
             }
             Step::Cancel { run, by } => self.on(run, |n, at| {
-                let by = &n.users[by.unwrap_or(n.oracle.runs[at].user)];
+                let by = &n.users[by.unwrap_or(n.model.runs[at].user)];
                 done(n.w.vault.try_cancel_run(by, &n.id(at)))
             }),
             Step::Sweep { user: at } => done(v.try_sweep(&user[at])),
@@ -89,7 +89,7 @@ impl Network {
     }
 
     /// Administration, and what happens around the vault.
-    fn ask_others(&mut self, step: Step) -> Heard {
+    fn ask_others(&mut self, step: Step) -> Outcome {
         let w = &self.w;
         let hash = |code: u8| w.bytes(code);
         match step {
@@ -124,36 +124,36 @@ impl Network {
             }
             other => unreachable!("{other:?} is asked above"),
         }
-        Ok(Said::Done)
+        Ok(Reply::Done)
     }
 
     /// At a ledger a second, the fastest there is.
     fn pass(&self, seconds: u64) {
-        self.w.at(self.oracle.now + seconds);
+        self.w.at(self.model.now + seconds);
         self.w.pass_ledgers(u32::try_from(seconds).unwrap());
     }
 
-    fn on(&self, run: usize, ask: impl FnOnce(&Self, usize) -> Heard) -> Heard {
-        self.run(run).map_or(Ok(Said::Done), |at| ask(self, at))
+    fn on(&self, run: usize, ask: impl FnOnce(&Self, usize) -> Outcome) -> Outcome {
+        self.run(run).map_or(Ok(Reply::Done), |at| ask(self, at))
     }
 
     fn until(&self, late: bool) -> u64 {
-        if late { self.oracle.now - 1 } else { self.oracle.now }
+        if late { self.model.now - 1 } else { self.model.now }
     }
 
     /// A run's opening once more, perhaps asking for something else.
-    pub fn again(&self, run: usize, other_request: bool) -> Option<oracle::Open> {
-        let mut asked = self.oracle.runs[self.run(run)?].asked.clone();
+    pub fn again(&self, run: usize, other_request: bool) -> Option<model::Open> {
+        let mut asked = self.model.runs[self.run(run)?].asked.clone();
         asked.request += u8::from(other_request);
         Some(asked)
     }
 
     /// The openings of a batch; the first once more at the end if the step says twice.
-    pub fn batch(&self, step: &Step) -> List<oracle::Open> {
+    pub fn batch(&self, step: &Step) -> List<model::Open> {
         let Step::OpenBatch { runner, asked, twice, .. } = step else { return List::new() };
         let nonces = (0u8..).map(|place| self.nonce.wrapping_add(place));
         // A batch states rates instead of a highest charge.
-        let one = |(asked, nonce)| oracle::Open {
+        let one = |(asked, nonce)| model::Open {
             max_charge: i128::MAX,
             ..self.asked(asked, *runner, nonce)
         };
@@ -164,7 +164,7 @@ impl Network {
         batch
     }
 
-    fn open(&self, asked: &oracle::Open, late: bool) -> Heard {
+    fn open(&self, asked: &model::Open, late: bool) -> Outcome {
         let OpenRun { user, agent_id, rate_version, budgets, .. } = self.open_run(asked);
         let terms = OpenTerms {
             nonce: self.w.bytes(asked.nonce),
@@ -179,7 +179,7 @@ impl Network {
         done(v.try_open_run(&user, caller, &agent_id, &rate_version, &budgets, &terms))
     }
 
-    fn open_run(&self, asked: &oracle::Open) -> OpenRun {
+    fn open_run(&self, asked: &model::Open) -> OpenRun {
         OpenRun {
             user: self.users[asked.user].clone(),
             agent_id: self.agents[asked.agent],
@@ -193,7 +193,7 @@ impl Network {
     }
 
     pub fn stated(&self, at: usize, stated: &Stated, batch: Option<usize>) -> Settle {
-        let run = &self.oracle.runs[at];
+        let run = &self.model.runs[at];
         let UsageBreakdown { llm_in, llm_out, http_calls, runtime_ms } = run.asked.budgets;
         let part = |budget: i128| match stated.share {
             share @ 0..=100 => budget.saturating_mul(share) / 100,
@@ -208,9 +208,9 @@ impl Network {
 
     /// A settled run's settlement once more; an open one's with nothing used.
     pub fn resettled(&self, at: usize) -> Settle {
-        let run = &self.oracle.runs[at];
+        let run = &self.model.runs[at];
         match &run.state {
-            &oracle::State::Settled { by, ref usage, hash, attested, .. } => Settle {
+            &model::State::Settled { by, ref usage, hash, attested, .. } => Settle {
                 runner: by,
                 usage: usage.clone(),
                 hash,
@@ -227,7 +227,7 @@ impl Network {
         }
     }
 
-    fn settle(&self, at: usize, stated: &Settle, late: bool) -> Heard {
+    fn settle(&self, at: usize, stated: &Settle, late: bool) -> Outcome {
         let Settlement { run_id, terms, usage, output_hash, attester, signature } =
             self.settlement(at, stated);
         let runner = &self.runners[stated.runner];
@@ -236,12 +236,13 @@ impl Network {
         let (hash, signed) = (&output_hash, &signature);
         let answer =
             v.try_finalize_run(&run_id, runner, &terms, &usage, hash, &attester, signed, &until);
-        heard(answer)
-            .map(|receipt| Said::Receipt(receipt.actual_charge, receipt.runner_fee, receipt.refund))
+        outcome(answer).map(|receipt| {
+            Reply::Receipt(receipt.actual_charge, receipt.runner_fee, receipt.refund)
+        })
     }
 
     fn settlement(&self, at: usize, stated: &Settle) -> Settlement {
-        let run = (self.id(at), self.terms(&self.oracle.runs[at]));
+        let run = (self.id(at), self.terms(&self.model.runs[at]));
         let signature = self.signature(&run, stated);
         let (run_id, mut terms) = run;
         terms.opened_at += u64::from(!stated.honest);
@@ -292,7 +293,7 @@ impl Network {
     }
 
     fn id(&self, at: usize) -> BytesN<32> {
-        let &oracle::Open { user, caller, nonce, deadline, .. } = &self.oracle.runs[at].asked;
+        let &model::Open { user, caller, nonce, deadline, .. } = &self.model.runs[at].asked;
         let (user, caller) = (&self.users[user], &self.runners[caller]);
         let nonce = self.w.bytes(nonce);
         let id = || crate::digest::run_id(&self.w.env, user, caller, &nonce, deadline);
@@ -300,7 +301,7 @@ impl Network {
     }
 }
 
-fn heard<T, C: core::fmt::Debug>(answer: Try<T, C>) -> Result<T, Option<VaultError>> {
+fn outcome<T, C: core::fmt::Debug>(answer: Try<T, C>) -> Result<T, Option<VaultError>> {
     match answer {
         Ok(value) => Ok(value.unwrap()),
         Err(Ok(code)) => Err(Some(code)),
@@ -308,10 +309,10 @@ fn heard<T, C: core::fmt::Debug>(answer: Try<T, C>) -> Result<T, Option<VaultErr
     }
 }
 
-fn done<T, C: core::fmt::Debug>(answer: Try<T, C>) -> Heard {
-    heard(answer).map(|_| Said::Done)
+fn done<T, C: core::fmt::Debug>(answer: Try<T, C>) -> Outcome {
+    outcome(answer).map(|_| Reply::Done)
 }
 
-fn codes<C: core::fmt::Debug>(answer: Try<Vec<u32>, C>) -> Heard {
-    heard(answer).map(|codes| Said::Codes(codes.iter().collect()))
+fn codes<C: core::fmt::Debug>(answer: Try<Vec<u32>, C>) -> Outcome {
+    outcome(answer).map(|codes| Reply::Codes(codes.iter().collect()))
 }

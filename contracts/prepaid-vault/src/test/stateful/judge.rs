@@ -1,14 +1,14 @@
-//! A step as the oracle judges it.
+//! A step as the model judges it.
 
-use super::super::oracle::{Answer, Limits, Policy, Settle};
+use super::super::reference_model::{Answer, Limits, Policy, Settle};
 use super::super::std::vec::Vec as List;
-use super::network::{Expected, Network, Said, rates_of};
+use super::network::{Expected, Network, Reply, rates_of};
 use super::step::Step;
 use crate::VaultError;
 
 impl Network {
     pub fn judge(&mut self, step: &Step) -> Expected {
-        let o = &mut self.oracle;
+        let o = &mut self.model;
         match step.clone() {
             Step::Deposit { user, amount } => simple(o.deposit(user, amount)),
             Step::Withdraw { user, amount } => simple(o.withdraw(user, amount)),
@@ -29,16 +29,16 @@ impl Network {
             Step::Open { asked, .. } => {
                 let asked = self.asked(&asked, asked.runner, self.nonce);
                 self.nonce = self.nonce.wrapping_add(1);
-                changing(self.oracle.open(&asked))
+                changing(self.model.open(&asked))
             }
             Step::OpenAgain { run, other_request } => match self.again(run, other_request) {
-                Some(asked) => changing(self.oracle.open(&asked)),
+                Some(asked) => changing(self.model.open(&asked)),
                 None => changing(Ok(false)),
             },
             Step::OpenBatch { .. } => {
                 let batch = self.batch(step);
                 self.nonce = self.nonce.wrapping_add(8);
-                batched(batch.iter().map(|asked| self.oracle.open(asked)).collect())
+                batched(batch.iter().map(|asked| self.model.open(asked)).collect())
             }
             Step::SettleBatch { runner, stated, .. } => {
                 let at = stated.iter().filter_map(|(back, stated)| {
@@ -47,7 +47,7 @@ impl Network {
                 });
                 let all: List<_> = at.collect();
                 let settle = |(at, stated): &(usize, Settle)| {
-                    self.oracle.settle(*at, stated).map(|(.., changes)| changes)
+                    self.model.settle(*at, stated).map(|(.., changes)| changes)
                 };
                 batched(all.iter().map(settle).collect())
             }
@@ -75,28 +75,29 @@ impl Network {
             }
             Step::SettleAgain { .. } => self.judge_settle(at, &self.resettled(at)),
             Step::Void { by, reason, .. } => {
-                let by = by.unwrap_or(self.oracle.runs[at].opener);
-                changing(self.oracle.void(at, by, reason))
+                let by = by.unwrap_or(self.model.runs[at].opener);
+                changing(self.model.void(at, by, reason))
             }
             Step::Cancel { by, .. } => {
-                let by = by.unwrap_or(self.oracle.runs[at].user);
-                changing(self.oracle.reclaim(at, Some(by)))
+                let by = by.unwrap_or(self.model.runs[at].user);
+                changing(self.model.reclaim(at, Some(by)))
             }
-            _ => changing(self.oracle.reclaim(at, None)),
+            _ => changing(self.model.reclaim(at, None)),
         }
     }
 
     fn judge_settle(&mut self, at: usize, stated: &Settle) -> Expected {
-        let outcome = self.oracle.settle(at, stated);
-        let escrow = self.oracle.runs[at].escrow;
+        let outcome = self.model.settle(at, stated);
+        let escrow = self.model.runs[at].escrow;
         Expected {
             changes: outcome.ok().map(|(.., changes)| changes),
-            said: outcome.map(|(charge, fee, _)| Said::Receipt(charge, fee, escrow - charge - fee)),
+            reply: outcome
+                .map(|(charge, fee, _)| Reply::Receipt(charge, fee, escrow - charge - fee)),
         }
     }
 
     fn judge_others(&mut self, step: Step) -> Expected {
-        let o = &mut self.oracle;
+        let o = &mut self.model;
         match step {
             Step::ClaimDeveloper { developer, amount } => {
                 return simple(o.claim_developer(developer, amount));
@@ -122,16 +123,16 @@ impl Network {
             Step::Pass { seconds } => o.pass(seconds),
             Step::PassToDeadline { run, before } => {
                 let seconds = self.to_deadline(run, before);
-                self.oracle.pass(seconds);
+                self.model.pass(seconds);
             }
             Step::Lose { run } => {
                 if let Some(at) = self.run(run) {
-                    self.oracle.runs[at].recorded = false;
+                    self.model.runs[at].recorded = false;
                 }
             }
             _ => {}
         }
-        Expected { said: Ok(Said::Done), changes: None }
+        Expected { reply: Ok(Reply::Done), changes: None }
     }
 }
 
@@ -140,7 +141,7 @@ fn simple(answer: Answer<()>) -> Expected {
 }
 
 fn changing(answer: Answer<bool>) -> Expected {
-    Expected { changes: answer.ok(), said: answer.map(|_| Said::Done) }
+    Expected { changes: answer.ok(), reply: answer.map(|_| Reply::Done) }
 }
 
 fn batched(items: List<Answer<bool>>) -> Expected {
@@ -149,5 +150,5 @@ fn batched(items: List<Answer<bool>>) -> Expected {
     }
     let changes = items.iter().any(|item| matches!(item, Ok(true)));
     let code = |item: &Answer<bool>| item.err().map_or(0, |code| code as u32);
-    Expected { said: Ok(Said::Codes(items.iter().map(code).collect())), changes: Some(changes) }
+    Expected { reply: Ok(Reply::Codes(items.iter().map(code).collect())), changes: Some(changes) }
 }

@@ -1,10 +1,10 @@
-//! What can happen in a life. Everything is small numbers, so that a failing list reads well.
+//! What can happen in a sequence. Everything is small numbers, so that a failing list reads well.
 
 use core::fmt;
 
 use super::super::std::vec::Vec as List;
 
-use super::super::oracle::Signature;
+use super::super::reference_model::Signature;
 use crate::UsageBreakdown;
 
 /// A step, and whether whoever must sign it does.

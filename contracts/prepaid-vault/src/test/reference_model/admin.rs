@@ -1,9 +1,9 @@
-//! Administration in the oracle.
+//! Administration in the model.
 
-use super::{Answer, DAY, Oracle};
+use super::{Answer, DAY, Model};
 use crate::VaultError;
 
-impl Oracle {
+impl Model {
     pub fn admin(&self) -> usize {
         self.admin
     }
