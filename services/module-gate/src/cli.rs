@@ -182,6 +182,7 @@ pub struct Common {
 /// Reads the command line. Help and version exit 0, mistakes exit 3 (C1).
 pub fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
+        // Nothing can be done if even this cannot be printed.
         let _ = error.print();
         std::process::exit(if error.use_stderr() { USAGE.into() } else { 0 })
     })
@@ -218,6 +219,7 @@ pub fn run(command: Command) -> ExitCode {
             );
             return ExitCode::SUCCESS;
         }
+        // `main` serves; this is never reached.
         Command::Serve => return ExitCode::from(USAGE),
         Command::Migrate => {
             let env = chassis::Env::process();
@@ -234,6 +236,7 @@ pub fn run(command: Command) -> ExitCode {
 
 /// What is wrong before anything ran is the caller's to mend.
 fn guarded(run: &Run, output: Output) -> anyhow::Result<ExitCode> {
+    // With JSON on standard output, the command's own output cannot go there too.
     let ran = if output == Output::Json { guarded::run(run) } else { guarded::run_through(run) };
     let report = ran.map_err(|error| Misused(format!("{error:#}")))?;
     if output == Output::Json {
@@ -298,6 +301,7 @@ fn with_sandbox(
         Output::Text => print(&reports.iter().map(report::text).collect::<String>())?,
     }
     let any = |verdict| reports.iter().any(|one| one.verdict == verdict);
+    // One bad module decides, whatever else could not be decided.
     Ok(if any(Verdict::Fail) {
         ExitCode::from(FAILED)
     } else if any(Verdict::Inconclusive) {
@@ -313,6 +317,7 @@ fn with_local<T>(
     judged: Judged,
     work: impl FnOnce(&Local<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
+    // Removed when this function returns, and so after the work.
     let own = tempfile::tempdir()?;
     // As root, modules run as another user, which has to pass through.
     std::fs::set_permissions(own.path(), std::fs::Permissions::from_mode(0o711))?;

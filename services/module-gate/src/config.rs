@@ -109,6 +109,8 @@ fn needed<T, E: Display>(
     name: &str,
     read: impl FnOnce(&str) -> Result<T, E>,
 ) -> Option<T> {
+    // Reading it as a secret notes that it is missing, which `parse` would take for an absent
+    // option.
     drop(env.secret(name));
     env.parse(name, read)
 }

@@ -45,6 +45,7 @@ pub async fn execute(
             Claim::Granted(lease) => {
                 return execute_under_lease(gate, request, lease, progress).await;
             }
+            // A caller that only waits may leave; the execution goes on.
             Claim::Busy if progress.gone() => {
                 return Err(Error::Interrupted("the caller has gone away"));
             }
@@ -76,6 +77,8 @@ async fn execute_under_lease(
 /// Renews the lease until it is lost or the service stops; then ends the module.
 async fn keep_lease(gate: Gate, lease: Lease, cancel: Arc<AtomicBool>) {
     let mut missed = 0;
+    // A quarter of the lease each: after three failures in a row one quarter is left to end the
+    // module in, before another process may start it.
     while missed < 3 && gate.pause(gate.lease / 4).await.is_ok() {
         missed = match store::renew(&gate.db, lease, gate.lease_ms()).await {
             Ok(true) => 0,
@@ -106,6 +109,7 @@ async fn perform(
     tree::fetch(&*gate.store, request.module, &workspace.pristine()).await?;
     // A start that was interrupted may have staged some of its outputs.
     tree::wipe_staging(&*gate.store, run, number).await?;
+    // Taken after the wait for a place and the copying, which are no part of the run.
     let started_at = (gate.now)();
     let limit = WallLimit::of(&request, started_at)?;
     progress.report("running", "the module runs in the guard");
@@ -156,12 +160,13 @@ async fn conclude(
     done: Attempt,
     started_at: OffsetDateTime,
 ) -> Result<Vec<u8>, Error> {
+    // The clock may have been set back; no execution ends before it began.
     let finished_at = (gate.now)().max(started_at);
     done.observations.log();
     let key = gate.keys.accepted_by(&request.attesters)?;
     let mut predicate = attempt::state(request, done, started_at, finished_at);
-    // What never ran costs nothing, not even a fee (V16). The usage is within the pinned budgets. Of
-    // an execution that neither passed nor used its budget up it has the calls alone (E7).
+    // What never ran costs nothing, not even a fee (V16). The usage is within the pinned budgets.
+    // Of an execution that neither passed nor used its budget up it has the calls alone (E7).
     if predicate.exit != Exit::Refused {
         predicate.settlement =
             predicate.settled().map(|settled| SettlementSignature::sign(key, &settled));

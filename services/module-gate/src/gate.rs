@@ -54,6 +54,8 @@ pub struct Gate {
 /// The runtime cannot be read or does not run.
 pub fn engine(sandbox: &Sandbox) -> anyhow::Result<Digest> {
     let support = guard::probe();
+    // The version comes from the program itself. Builds of one version differ, so its digest counts
+    // too.
     let version = Command::new(&sandbox.node).arg("--version").output()?.stdout;
     let engine = json!({
         "tier": support.tier, "kernel": support.kernel, "landlock": support.landlock_abi,
@@ -97,11 +99,14 @@ impl Gate {
     /// # Errors
     /// [`Error::Interrupted`] if the service stops.
     pub async fn permit(&self, progress: &Progress) -> Result<OwnedSemaphorePermit, Error> {
+        // For the reader only: another call may take the last place right after this question.
         if self.permits.available_permits() == 0 {
             progress.report("queued", "all places are taken");
         }
         tokio::select! {
-            permit = Arc::clone(&self.permits).acquire_owned() => permit.map_err(Error::host("wait for a place")),
+            permit = Arc::clone(&self.permits).acquire_owned() => {
+                permit.map_err(Error::host("wait for a place"))
+            }
             () = self.stop.cancelled() => Err(Error::Interrupted("this service stops")),
         }
     }

@@ -146,11 +146,14 @@ pub async fn judge(
                 tracing::debug!(after, "followed to the end");
                 let outcome: Outcome =
                     serde_json::from_slice(&result).map_err(Error::host("read a kept result"))?;
+                // It was kept from earlier, unless this very start was waited for.
                 let kept = ask.resume != Some(fence);
                 let _ = listener.send(Ok(Followed::End(Box::new(outcome), kept))).await;
                 return Ok(());
             }
             Claim::Granted(lease) => {
+                // This call follows its own start now, from the first step; asking for a fresh one
+                // is done.
                 (ask.resume, ask.fresh, after) = (Some(lease.fence), false, 0);
                 let (gate, subject) = (gate.clone(), Arc::clone(&subject));
                 // A task of its own: a caller that reads slowly holds up nothing.
@@ -166,6 +169,8 @@ pub async fn judge(
                         }
                     }
                 };
+                // A success is read back by the next turn of the loop, as every other caller reads
+                // it.
                 if let Err(error) = result {
                     // If this fails too the lease lapses by itself.
                     let _ = judgements::release(&gate.db, lease).await;
@@ -173,6 +178,7 @@ pub async fn judge(
                 }
             }
             Claim::Busy(fence) => {
+                // Another start than the one followed so far: its steps are numbered anew.
                 if ask.resume != Some(fence) {
                     (ask.resume, after) = (Some(fence), 0);
                 }
@@ -210,6 +216,8 @@ async fn follow(
 async fn carry_out(gate: Gate, subject: Arc<Subject>, lease: Lease) -> Result<(), Error> {
     let cancel = Arc::new(AtomicBool::new(false));
     let renewal = tokio::spawn(keep_lease(gate.clone(), lease, Arc::clone(&cancel)));
+    // Unbounded, because a judgement has few steps and must not wait for the database to store
+    // them.
     let (steps, written) = mpsc::unbounded_channel();
     let writer = tokio::spawn(write_steps(gate.clone(), lease, written));
     let outcome = work(&gate, &subject, lease, &cancel, steps).await;
@@ -232,6 +240,8 @@ async fn carry_out(gate: Gate, subject: Arc<Subject>, lease: Lease) -> Result<()
 /// Renews the lease until it is lost or the service stops; then ends the work.
 pub(crate) async fn keep_lease(gate: Gate, lease: Lease, cancel: Arc<AtomicBool>) {
     let mut missed = 0;
+    // As for executions: after three failures in a row a quarter of the lease is left to end the
+    // work.
     while missed < 3 && gate.pause(gate.lease / 4).await.is_ok() {
         missed = match judgements::renew(&gate.db, lease, gate.lease_ms()).await {
             Ok(true) => 0,
@@ -263,6 +273,7 @@ async fn work(
     cancel: &Arc<AtomicBool>,
     steps: mpsc::UnboundedSender<String>,
 ) -> Result<Outcome, Error> {
+    // Nobody reads this progress: who waits for a judgement reads its steps.
     let _permit = gate.permit(&Progress::channel().0).await?;
     let name = format!("ship.judge-{}.{}", lease.key, lease.fence);
     let workspace = Workspace::create(&gate.sandbox.scratch, &name)
@@ -323,6 +334,7 @@ fn oracles(
     };
     let mut judgement = Judgement::default();
     for case in candidate.specs.iter().flat_map(|spec| &spec.cases) {
+        // An unfinished report is not stored: `carry_out` answers that the work was interrupted.
         if runner.cancelled() {
             break;
         }
@@ -363,6 +375,7 @@ fn plan(
     lease: Lease,
     cancel: Arc<AtomicBool>,
     steps: &mpsc::UnboundedSender<String>,
+    // Held to the end: dropping it removes the folder.
     _workspace: Workspace,
 ) -> anyhow::Result<Outcome> {
     let Subject::Gate { compose, overrides, with_oracles, .. } = subject else {
@@ -399,6 +412,7 @@ fn plan(
         hook: None,
         npm_pack: false,
         timeout_ms: TEST_WALL_MS,
+        // Not the service's own PATH, on which the result must not depend.
         path: SYSTEM_PATH,
     };
     let summary = gates::run(&local, &run)?;

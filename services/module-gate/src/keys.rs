@@ -37,14 +37,15 @@ impl AttestationKeys {
         if attesters.is_empty() {
             return Ok(&self.current);
         }
+        // The current key is asked first.
         self.all()
             .find(|key| attesters.iter().any(|named| *named == public(key)))
             .ok_or(Error::NoAcceptedKey)
     }
 
-    /// The statement under a key that the caller accepts: as it is if such a key signed it, else its
-    /// payload signed again. `None` if no key of this service signed it, so that this service cannot
-    /// stand for it.
+    /// The statement under a key that the caller accepts: as it is if such a key signed it, else
+    /// its payload signed again. `None` if no key of this service signed it, so that this service
+    /// cannot stand for it.
     ///
     /// # Errors
     /// [`Error::NoAcceptedKey`].
@@ -56,6 +57,7 @@ impl AttestationKeys {
         let key = self.accepted_by(attesters)?;
         let Ok(stored) = Envelope::parse(&envelope) else { return Ok(None) };
         let own: Vec<VerifyingKey> = self.all().map(SigningKey::verifying_key).collect();
+        // A statement by a key that is not configured any more is not ours to sign again.
         let Ok((payload, signer)) = stored.verify(&own) else { return Ok(None) };
         if signer == key.verifying_key() {
             return Ok(Some(envelope));

@@ -12,10 +12,10 @@
 //!   equal (R8, [`judging::judge`], [`judging::oracle`]).
 //!
 //! Reading order: the documents that a module brings ([`module`]); starting one program
-//! ([`sandbox`]), and the services that it may use ([`upstreams`]); judging a module ([`judging`]); the commands that need no service ([`local`],
-//! [`cli`]); the service: its settings and what every call shares ([`config`], [`gate`],
-//! [`store`]), a run's execution ([`request`], [`execution`]), shipping verdicts ([`shipping`]),
-//! the way in ([`grpc`]).
+//! ([`sandbox`]), and the services that it may use ([`upstreams`]); judging a module ([`judging`]);
+//! the commands that need no service ([`local`], [`cli`]); the service: its settings and what every
+//! call shares ([`config`], [`gate`], [`store`]), a run's execution ([`request`], [`execution`]),
+//! shipping verdicts ([`shipping`]), the way in ([`grpc`]).
 
 pub mod module;
 pub mod upstreams;
@@ -64,6 +64,7 @@ pub fn prepare_sandbox(config: &Config) -> anyhow::Result<Sandbox> {
     let mut sandbox =
         made.map_err(|error| anyhow::anyhow!("MODULE_GATE_SCRATCH, MODULE_GATE_NODE: {error}"))?;
     sandbox.allowed = Arc::new(config.upstreams.clone());
+    // Of jobs whose process died, nobody else is left to remove the folders.
     sandbox::workspace::sweep(&sandbox.scratch)
         .context("MODULE_GATE_SCRATCH: cannot remove old jobs")?;
     Ok(sandbox)
@@ -78,6 +79,7 @@ pub async fn start(
     sandbox: Sandbox,
     service: &Service,
 ) -> anyhow::Result<SocketAddr> {
+    // The port first, so that a second instance ends before it touches store and database.
     let listener = service::listen(config.bind, "MODULE_GATE_BIND").await?;
     let address = listener.local_addr()?;
     let store = module::tree::open(&config.store).context("MODULE_GATE_STORE")?;
@@ -109,6 +111,7 @@ pub async fn start(
     let stream = bus.clone().provide(wire::event::Family::Gate, stop.clone());
     service.spawn("stream", stream);
     service.spawn("outbox", outbox::relay(db, bus, stop.clone()));
+    // Calls work in tasks of their own; the service ends when the last has given its lease back.
     let work = TaskTracker::new();
     let calls = ModuleGateServer::new(Calls::new(gate, work.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);

@@ -91,6 +91,7 @@ pub async fn claim(
     .execute(db)
     .await?;
 
+    // After the insert, so that the row is of this call or of one before it.
     let stored = sqlx::query!(
         "SELECT request_digest, statement FROM executions WHERE run_id = $1 AND attempt = $2",
         Uuid::from(key.run),
@@ -105,6 +106,7 @@ pub async fn claim(
         return Ok(Claim::Finished(statement));
     }
 
+    // One statement: of several callers at once, one raises the fence.
     let fence = sqlx::query_scalar!(
         "UPDATE executions
          SET fence = fence + 1, leased_until = now() + $3::bigint * interval '1 millisecond'

@@ -209,6 +209,7 @@ impl Allowed {
             ));
         };
         let allows = |entry: &&Entry| match asker {
+            // The command line is the operator's own.
             Asker::Local => true,
             Asker::Run { module, agent } => {
                 entry.everyone
@@ -277,6 +278,7 @@ impl Written {
             None => url.clone(),
             Some(via) => address(via).map_err(|why| mistakes.push(format!("/via: {why}"))).ok(),
         };
+        // The credential would cross the network in the clear.
         if target.as_ref().is_some_and(|url| url.scheme() == "http") && !self.plain_http {
             let place = if self.via.is_some() { "/via" } else { "/url" };
             mistakes.push(format!(
@@ -377,6 +379,7 @@ fn secret_file(path: &Path) -> Result<Zeroizing<String>, String> {
         ));
     }
     let own = rustix::process::geteuid().as_raw();
+    // A file that root put there is as good as one's own.
     if found.uid() != own && found.uid() != 0 {
         return Err(format!("{shown} belongs to another user"));
     }

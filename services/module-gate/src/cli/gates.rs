@@ -29,8 +29,7 @@ Examples:
       --emit-events --events-out events.ndjson --strict-events --hook-cmd 'jq .verdict' --form junit
 
 Exit codes: 0 pass · 1 a module or the plan is bad · 2 could not decide, or reads were let through \
-· \
-3 wrong usage or an
+· 3 wrong usage or an
 unusable plan or spec";
 
 /// Commands over gates.
@@ -200,6 +199,7 @@ pub(super) fn run(command: Gates) -> anyhow::Result<ExitCode> {
         timeout_ms: args.timeout_ms,
         path: &args.common.path,
     };
+    // Read before anything runs, so that a missing key is found at once.
     let key = args.attest_out.as_ref().map(|_| attestation_key(&args)).transpose()?;
     let summary = with_local(&args.common, judged, |local| gates::run(local, &run))?;
     if let (Some(file), Some(key)) = (&args.attest_out, &key) {

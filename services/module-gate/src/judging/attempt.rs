@@ -169,6 +169,7 @@ pub fn run(
     if let Some(fault) = sandbox::fault(&workspace.layout().module, &entry) {
         return Ok(Attempt { finding: Some(Finding::new(Code::ModuleInvalid, fault)), ..attempt });
     }
+    // Nothing would be started with such a limit, so that it is judged here.
     if limit.ms() == 0 {
         let finding = Finding::new(Code::BudgetExhausted, "the run has no budget of running time");
         return Ok(Attempt { finding: Some(finding), exit: Exit::Budget, ..attempt });
@@ -232,10 +233,12 @@ pub fn run(
 fn add_calls(attempt: &mut Attempt, used: egress::Report) {
     let conclusive = !attempt.is_inconclusive();
     let missing = used.missing.first();
+    // A recording that lacks an answer is the likeliest cause, which the module may not have said.
     if let (Some(finding), Some(missing)) = (&mut attempt.finding, missing) {
         finding.explain(missing);
     }
     for (path, content) in [(CALLS_FILE, used.list), (BODIES_FILE, used.bodies)] {
+        // Of our own failure nothing is charged (E7), and so nothing is listed.
         if content.is_empty() || !conclusive {
             continue;
         }
@@ -283,6 +286,7 @@ fn judge_run(
         }
         return Ok(attempt);
     }
+    // Only what passed has outputs: the files of a failed run are not looked at.
     match outputs::collect(&workspace.layout().output) {
         Ok(outputs) if outputs.is_empty() => {
             let reason = "it ended well and left nothing in LUMIO_OUTPUT";

@@ -184,10 +184,12 @@ fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
 /// The effects that are compared, all but reads: those that can be shown, and the digest of all.
 fn traces(report: &Report, layout: &Layout, pristine: &Path) -> io::Result<(Vec<Trace>, Multiset)> {
     let names = Names { layout, pristine };
+    // Reads change nothing, and those of a runtime differ from run to run.
     let compared = report.effects.iter().filter(|effect| effect.category != Category::FsRead);
     let mut traces: Vec<Trace> = compared.map(|effect| names.trace(effect)).collect();
     traces.sort();
 
+    // The report keeps some of many effects; this counts every one (M14).
     let mut all = Multiset::default();
     report.each_effect(|effect| names.trace(effect).add_to(&mut all))?;
     Ok((traces, all))

@@ -157,8 +157,7 @@ impl Class {
             Self::CarryOver => "remove what an earlier attempt left, or name it in `reset`",
             Self::Concurrency => {
                 "collect what runs at the same time in a fixed order before printing it; where \
-                 only effects differ, \
-                 set \"side_effects\": false"
+                 only effects differ, set \"side_effects\": false"
             }
             Self::Unknown => {
                 "print less until the difference is gone; what may depend on its surroundings is \
@@ -238,6 +237,7 @@ pub fn compare(
     let outputs =
         |captured: &'_ Captured| captured.outputs.iter().cloned().collect::<BTreeMap<_, _>>();
     let (left, right) = (outputs(first), outputs(other));
+    // A name of both sides comes twice; the second time nothing differs either.
     for name in left.keys().chain(right.keys()) {
         let field = format!("output:{name}");
         match (left.get(name), right.get(name)) {
@@ -422,10 +422,12 @@ fn classify_effects(difference: &Difference) -> Class {
     let targets = |traces: &[Trace]| {
         traces.iter().map(|one| one.target.clone()).collect::<Vec<_>>().join("\n")
     };
+    // Another number of effects comes from the order in which things happened.
     if difference.missing.len() != difference.extra.len() {
         return Class::Concurrency;
     }
     let (first, other) = (targets(&difference.missing), targets(&difference.extra));
+    // Effects carry no times, so that no number in them may be taken for a clock's.
     let never = Window { from_ms: i128::MAX, to_ms: i128::MIN };
     match classify_bytes(first.as_bytes(), other.as_bytes(), (never, never)) {
         Class::Unknown => Class::Random,
@@ -456,6 +458,7 @@ fn classify_bytes(first: &[u8], other: &[u8], windows: (Window, Window)) -> Clas
         if a > 1 && b > 1 && a < MAX_PID && b < MAX_PID && a.abs_diff(b) < 20_000 && a > 100 {
             return Class::Pid;
         }
+        // Long numbers are rarely durations.
         return if one.len().max(two.len()) >= 6 { Class::Random } else { Class::Clock };
     }
     if is_measurement(&one) && is_measurement(&two) {
@@ -534,6 +537,7 @@ fn is_measurement(text: &str) -> bool {
 }
 
 fn is_address(text: &str) -> bool {
+    // Where heaps, stacks and programs lie in the address space of Linux.
     text.strip_prefix("0x").is_some_and(|hex| {
         hex.len() >= 8
             && hex.bytes().all(|byte| byte.is_ascii_hexdigit())

@@ -53,6 +53,7 @@ impl Finding {
 /// What the guard holds against a start of a program; none if it passed.
 pub fn from_report(report: &Report) -> Option<Finding> {
     let code = match (report.verdict, report.code) {
+        // PASS counts only where the guard was at its full tier.
         (guard::Verdict::Pass, _) if report.tier != Tier::Degraded => return None,
         (guard::Verdict::Pass | guard::Verdict::Inconclusive, _)
         | (_, None | Some(guard::Code::Incomplete)) => Code::GuardIncomplete,

@@ -98,6 +98,7 @@ impl Judgement {
     /// The finding that is stated: forbidden before undeclared before what was found first; that
     /// the host could not decide comes last, since a proven failure stays proven (M1, M2).
     pub fn decisive(&self) -> Option<&Finding> {
+        // Of equal ones `min_by_key` answers the first, which is the one that was found first.
         self.findings.iter().min_by_key(|finding| match finding.code {
             Code::SideEffectsForbidden => 0,
             Code::SideEffectsDeclaration => 1,
@@ -270,6 +271,8 @@ pub fn run_test(
                 Some(finding) => result.finding = Some(finding),
             }
         }
+        // The host's trouble stays the host's; whatever else keeps a test from starting fails the
+        // test.
         Err(finding) if finding.code == Code::GuardIncomplete => result.finding = Some(finding),
         Err(finding) => result.finding = Some(Finding { code: Code::Test, ..finding }),
     }
@@ -310,15 +313,21 @@ pub fn policy_digest(
     variations: &Variations,
     limits: &Limits,
 ) -> Digest {
+    // Kept verdicts hang on this digest (M10): what changes a verdict has to change this text.
     let policy = json!({
-        "policy": POLICY, "guard": finding::GUARD_VERSION, "test_wall_ms": TEST_WALL_MS,
-            "variations": variations.to_string(),
+        "policy": POLICY,
+        "guard": finding::GUARD_VERSION,
+        "test_wall_ms": TEST_WALL_MS,
+        "variations": variations.to_string(),
         "reads": if strict_reads { "deny" } else { "list" },
-            "processors": if pinned { "one" } else { "all" },
-        "processes": limits.processes, "memory_bytes": limits.memory_bytes,
-            "file_bytes": limits.file_bytes,
-        "tree_bytes": limits.tree_bytes, "tree_entries": limits.tree_entries,
-        "stdout_bytes": limits.stdout_bytes, "stderr_bytes": limits.stderr_bytes,
+        "processors": if pinned { "one" } else { "all" },
+        "processes": limits.processes,
+        "memory_bytes": limits.memory_bytes,
+        "file_bytes": limits.file_bytes,
+        "tree_bytes": limits.tree_bytes,
+        "tree_entries": limits.tree_entries,
+        "stdout_bytes": limits.stdout_bytes,
+        "stderr_bytes": limits.stderr_bytes,
     });
     wire::json::digest(&policy).expect("plain values have a canonical form")
 }

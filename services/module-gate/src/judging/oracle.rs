@@ -152,6 +152,7 @@ fn repeat(
     let usual = (runner.workspace.layout().clone(), Conditions::default());
     let mut first: Option<(Captured, Window, Exit)> = None;
     for number in 1..=case.attempts {
+        // Asked before each attempt, so that a case ends between two of them and never in one.
         if started.elapsed() > runner.case_limit {
             let reason = format!(
                 "{} of {} attempts were equal when the time limit of {} ms for a case was reached: \
@@ -318,6 +319,7 @@ fn explain_repeat(
     windows: (Window, Window),
 ) -> io::Result<Divergence> {
     let mut inputs = BTreeMap::new();
+    // Only Node can load the listing.
     if sandbox::is_node(&case.entry) && !runner.cancelled() {
         let preload = runner.workspace.helper("list-inputs.cjs", inputs::LIST_INPUTS)?;
         let conditions = Conditions { preload: Some(preload), ..Conditions::default() };
@@ -444,6 +446,7 @@ impl ModuleRunner<'_> {
                 format!("the folder {cwd:?} is not in the module"),
             ));
         }
+        // Recorded answers cost nothing, so that no budget binds.
         let budgets = outlet::unlimited();
         let pristine = self.workspace.pristine();
         let opened = outlet::open(self.sandbox, self.manifest, &pristine, budgets, Way::Recorded);
@@ -462,6 +465,7 @@ impl ModuleRunner<'_> {
             args,
             cwd,
             env,
+            // The same for every attempt.
             seed: 0,
             wall_ms,
             strict_reads: self.strict_reads,

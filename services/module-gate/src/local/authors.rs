@@ -67,6 +67,7 @@ pub fn scaffold(id: &str, into: &Path) -> anyhow::Result<PathBuf> {
         "evidence": [{ "kind": "test", "file": "tests/greet.test.mjs" }],
     });
     let manifest = serde_json::to_string_pretty(&manifest)? + "\n";
+    // What is written has to be a document that ships.
     manifest::parse(manifest.as_bytes())?;
     let spec = json!({
         "module": id,
@@ -78,13 +79,14 @@ pub fn scaffold(id: &str, into: &Path) -> anyhow::Result<PathBuf> {
         }],
     });
     let readme = format!(
-        "# {id}\n\nGreets a person by name.\n\n    module-gate run --module . --input \
-         oracles/fixtures/ada.json\n    \
+        "# {id}\n\nGreets a person by name.\n\n    \
+         module-gate run --module . --input oracles/fixtures/ada.json\n    \
          module-gate gates shipping --module .\n"
     );
 
     let folder = into.join(id);
     fs::create_dir_all(into).with_context(|| format!("cannot make {}", into.display()))?;
+    // Fails if the folder is there already: nothing of an author's is overwritten.
     fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let files = [
         ("module.json", manifest),
@@ -202,6 +204,7 @@ pub fn run_entry(local: &Local<'_>, entry: &Entry<'_>) -> anyhow::Result<EntryRe
     let mut sandbox = local.sandbox.clone();
     sandbox.allowed = Arc::clone(&entry.allowed);
     let done = attempt::run(&sandbox, &workspace, &request, limit, Arc::clone(&local.cancel))?;
+    // What was cancelled leaves nothing in the author's folders.
     local.check_complete()?;
     if let Some(path) = entry.record {
         write_recording(path, &done.recorded)?;
@@ -257,7 +260,8 @@ pub fn run_text(report: &EntryReport) -> String {
     lines.extend(report.reason.iter().map(|reason| format!("  reason   {reason}")));
     for upstream in report.egress.iter().flat_map(|egress| &egress.upstreams) {
         lines.push(format!(
-            "  upstream {}: {} calls, {} refused, {} + {} tokens, {} bytes sent, {} received, {} ms{}",
+            "  upstream {}: {} calls, {} refused, {} + {} tokens, {} bytes sent, {} received, {} \
+             ms{}",
             upstream.name,
             upstream.calls,
             upstream.refused,
@@ -330,6 +334,7 @@ pub fn advise(local: &Local<'_>, folder: &Path) -> anyhow::Result<Advice> {
         .map_err(|finding| anyhow::anyhow!("{}: {}", finding.code, finding.reason))?;
     let mut manifest = candidate.manifest;
     let declared = std::mem::take(&mut manifest.side_effects);
+    // With everything declared nothing is refused, so that all of it is seen.
     manifest.side_effects =
         Capability::ALL.iter().map(|capability| capability.name().to_owned()).collect();
 

@@ -70,12 +70,14 @@ pub enum State {
 /// The temporary folder of the self-tests cannot be made.
 pub fn examine(doctor: &Doctor) -> anyhow::Result<Diagnosis> {
     let private = tempfile::Builder::new().prefix("module-gate-").tempdir()?;
+    // As root, commands run as another user, which has to pass through.
     fs::set_permissions(private.path(), fs::Permissions::from_mode(0o711))?;
     let support = guard::probe();
     let sandbox = Sandbox::new(&private.path().join("node"), &doctor.node, &doctor.path, false);
     let mut facts = kernel(&support);
     facts.extend(support.tiers.iter().map(tier));
     facts.extend([user(), namespaces(), control_group(), node(&sandbox)]);
+    // Below the full tier every self-test would only say so again.
     let self_tests = if doctor.no_self_tests || support.tier == Tier::Degraded {
         Vec::new()
     } else {
@@ -109,6 +111,7 @@ fn kernel(support: &guard::Support) -> Vec<Fact> {
             lacks("Linux").is_none(),
             format!("{} (5.19 or newer is needed)", support.kernel),
         ),
+        // ABI 2 is the first that confines links and renames between folders.
         fact("landlock", abi >= 2, landlock),
         fact(
             "seccomp",

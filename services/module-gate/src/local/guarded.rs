@@ -38,8 +38,7 @@ Codes: E_SIDEEFFECTS_FORBIDDEN something outside the root · E_SIDEEFFECTS_DECLA
 undeclared ·
 E_ORACLE_EXEC another end than exit code 0 · E_GUARD_INCOMPLETE the host could not run or watch it.
 Exit codes: 0 pass · 1 fail · 2 could not decide · 3 wrong usage. The command's own exit code is \
-in \
-the result.";
+in the result.";
 
 /// Commands over commands.
 #[derive(Debug, Subcommand)]
@@ -146,6 +145,7 @@ pub fn run_through(run: &Run) -> anyhow::Result<Report> {
     let relay = Relay::default();
     thread::scope(|scope| {
         let writer = scope.spawn(|| relay.write());
+        // Dropped however the run ends, or the writer would wait for ever.
         let end = relay.end();
         let report = start(run, |stream, bytes| relay.push(stream, bytes));
         drop(end);
@@ -187,6 +187,7 @@ fn start(run: &Run, output: impl FnMut(OutputStream, &[u8])) -> anyhow::Result<R
     };
     policy.cancel = Some(interrupt::flag(output::UNKNOWN)?);
     policy.limits.wall_ms = run.timeout_ms;
+    // Room for 64 processors in use all the time: the limit that is meant is the wall time.
     policy.limits.cpu_ms = run.timeout_ms.saturating_mul(64);
     policy.limits.processes = run.processes;
     policy.limits.memory_bytes = run.memory_mib << 20;
@@ -199,6 +200,7 @@ fn start(run: &Run, output: impl FnMut(OutputStream, &[u8])) -> anyhow::Result<R
     if let Some(git_dir) = repository_above(run, &given) {
         read_repository(&git_dir, &private.path().join("git"), &mut command, &mut policy)?;
     }
+    // The caller's own come last and replace ours.
     for (name, value) in &run.env {
         command.env.retain(|(known, _)| known != name.as_str());
         command = command.env(name, value);
@@ -206,7 +208,7 @@ fn start(run: &Run, output: impl FnMut(OutputStream, &[u8])) -> anyhow::Result<R
     guard::run_live(&command, &policy, output).map_err(|error| advised(error, &given))
 }
 
-/// what a user at a command line can do about it.
+/// The error, with what a user at a command line can do about it.
 fn advised(error: GuardError, root: &Path) -> anyhow::Error {
     let GuardError::Unreachable { path, .. } = &error else { return error.into() };
     if path.starts_with(root) {
@@ -295,8 +297,7 @@ fn identity(root: &Path, run: &Run) -> anyhow::Result<Identity> {
     if run.declared.contains(&Capability::FsWrite) && owner.mode() & 0o002 == 0 {
         bail!(
             "--root {} belongs to root, and as root the command runs as user 65534, which may not \
-             write there: \
-             give the folder to another user, or add --copy",
+             write there: give the folder to another user, or add --copy",
             root.display()
         );
     }
@@ -349,6 +350,7 @@ fn render(report: &Report) -> String {
     for (category, count) in &report.counts {
         lines.push(format!("  seen     {} × {count}", crate::judging::finding::name(*category)));
     }
+    // What is charged is shown first.
     let mut effects: Vec<&Effect> = report.effects.iter().collect();
     effects.sort_by_key(|effect| matches!(effect.charge, Charge::Declared | Charge::Listed));
     lines.extend(effects.iter().take(MAX_SHOWN).map(|effect| line(effect)));

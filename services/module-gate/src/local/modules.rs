@@ -233,6 +233,7 @@ pub fn find(
     if mistakes.is_empty() {
         return Ok(discovery);
     }
+    // An error names one file; the other mistakes carry the names of theirs.
     let first = mistakes.remove(0);
     let (file, mistake) = first.split_once(": ").unwrap_or(("", &first));
     let mistakes = std::iter::once(mistake.to_owned()).chain(mistakes).collect();
@@ -335,6 +336,7 @@ fn import(
     };
     let before = digest(folder)?;
     let notice = workspace.import(folder, limits)?;
+    // What is judged has to be one state of the folder.
     if digest(&workspace.pristine())? != before {
         bail!("{} changed while it was read: try again", folder.display());
     }
@@ -355,6 +357,7 @@ pub(super) fn copy_alone(
         fs::create_dir_all(target.parent().unwrap_or(&target))?;
         fs::copy(folder.join(&file.path), &target)?;
     }
+    // What is judged has to be one state of the folder.
     let copy = Tree::from_dir(&workspace.pristine(), limits)?;
     if copy.digest() != tree.digest() {
         bail!("{} changed while it was read: try again", folder.display());

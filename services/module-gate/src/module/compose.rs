@@ -128,6 +128,7 @@ impl Plan {
         if !mistakes.is_empty() {
             return Err(Invalid { file: file.to_owned(), mistakes });
         }
+        // In one order whatever the file's: the plan's digest goes over it.
         self.modules.sort_by(|a, b| a.id.cmp(&b.id));
         self.wiring.sort();
         if self.modules.is_empty() {
@@ -168,6 +169,7 @@ impl Plan {
     fn override_wire(&mut self, entry: &Value) -> Result<(), &'static str> {
         let wire: Wire = serde_json::from_value(entry.clone())
             .map_err(|_| "expected {\"from\", \"to\"}, with \"remove\": true to remove one")?;
+        // Removed first, so that a wire that was there already is there once.
         self.wiring.retain(|known| *known != wire);
         if entry["remove"] != true {
             self.wiring.push(wire);
@@ -275,6 +277,7 @@ pub fn analyse(plan: &Plan, manifests: &[Manifest]) -> (Vec<Provider>, Vec<PlanM
             })
         };
         let wired: Vec<&&str> = modules.iter().filter(is_wired).collect();
+        // Wiring outranks a preference, and that a module which is alone.
         let chosen = match (&wired[..], preferred.get(port), &modules[..]) {
             ([module], _, _) => Some((**module, Reason::Wired)),
             (_, Some(module), _) => Some((*module, Reason::Preferred)),

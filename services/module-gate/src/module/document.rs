@@ -69,6 +69,7 @@ impl Schema {
         let errors = validator.iter_errors(value);
         let mut mistakes: Vec<String> =
             errors.flat_map(|error| describe_error(text, &error)).take(MAX_MISTAKES).collect();
+        // One fault may break several rules with the same sentence.
         mistakes.dedup();
         mistakes
     }
@@ -145,6 +146,7 @@ fn describe_error(schema: &Value, error: &jsonschema::ValidationError<'_>) -> Ve
 fn subschema<'s>(schema: &'s Value, pointer: &str) -> Option<&'s Value> {
     let mut rule = follow(schema, schema);
     for part in pointer.split('/').skip(1) {
+        // RFC 6901: `~1` first, or `~01` would become a slash.
         let name = part.replace("~1", "/").replace("~0", "~");
         let next = match rule["properties"].get(&name) {
             Some(next) => next,
@@ -240,6 +242,7 @@ pub fn nearest<'n>(found: &str, allowed: &[&'n str]) -> Option<&'n str> {
         // Of two names that count as near, the one with fewer edits is meant.
         (if begins { 1 } else { edits }, edits)
     };
+    // Every third letter may be wrong, and two in a short name.
     let most = (found.chars().count() / 3).max(2);
     let best = allowed.iter().map(|name| (distance(name), *name)).min_by_key(|(far, _)| *far);
     best.filter(|((far, _), _)| *far <= most).map(|(_, name)| name)

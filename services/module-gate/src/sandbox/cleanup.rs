@@ -85,6 +85,7 @@ fn enter(
     above: impl std::os::fd::AsFd,
     name: impl rustix::path::Arg + Copy,
 ) -> io::Result<OwnedFd> {
+    // A folder and no link: links have been removed before, and nothing else writes here.
     chmodat(&above, name, Mode::RWXU, AtFlags::empty())?;
     Ok(openat(&above, name, FOLDER, Mode::empty())?)
 }

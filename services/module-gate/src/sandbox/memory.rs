@@ -19,6 +19,7 @@ const PREFIX: &str = "module-gate-";
 /// Least room in bytes: a module and what it may add to it in a test.
 const LEAST_ROOM: u64 = 256 << 20;
 
+// A folder of this age has been locked by its process, if that is alive.
 const SETTLED: Duration = Duration::from_secs(60);
 
 /// The folder.
@@ -43,6 +44,7 @@ impl MemoryFolder {
         }
         remove_left_over(memory);
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(memory).ok()?;
+        // On the folder itself: the lock goes with the process, however that ends.
         let lock = File::open(folder.path()).ok()?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
         // As root, modules run as another user, which has to pass through.

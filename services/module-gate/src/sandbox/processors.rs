@@ -33,7 +33,7 @@ struct Occupancy {
 }
 
 impl Processors {
-    /// Looks at what the machine has; nothing is occupancy yet.
+    /// Looks at what the machine has; no run is on a processor yet.
     pub fn new() -> Self {
         let cores = allowed().into_iter().filter_map(|number| Some((number, core(number)?)));
         let occupancy = Occupancy { cores: cores.collect(), ..Occupancy::default() };
@@ -92,7 +92,7 @@ impl Occupancy {
 }
 
 /// What this process may use now: a container's set of processors can change while it runs. Asked
-/// of its first thread, which is occupancy nowhere while another thread waits for a run.
+/// of its first thread, which is not held on a processor while another thread waits for a run.
 pub(super) fn allowed() -> Vec<usize> {
     let set = sched_getaffinity(Some(getpid()));
     set.map_or_else(|_| Vec::new(), |set| (0..CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect())

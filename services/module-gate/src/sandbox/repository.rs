@@ -108,6 +108,7 @@ impl Repository {
     /// The disk's own.
     pub fn mirror(&mut self, original: &Path, place: &Path) -> io::Result<()> {
         let relative = original.strip_prefix(&self.root).unwrap_or(original).to_owned();
+        // Made afresh for every attempt instead, by `place_git_dir`.
         if relative == Path::new(GIT) {
             return Ok(());
         }
@@ -161,6 +162,7 @@ impl Repository {
     }
 
     fn has_files_below(&self, folder: &Path) -> bool {
+        // Paths are sorted part by part, so that what lies below a folder comes right after it.
         self.files.range(folder.to_owned()..).next().is_some_and(|file| file.starts_with(folder))
     }
 
@@ -171,6 +173,7 @@ impl Repository {
     pub fn place_git_dir(&self, place: &Path, identity: Identity) -> io::Result<()> {
         remove(place)?;
         DirBuilder::new().mode(0o755).create(place)?;
+        // The mode above is cut by the umask.
         fs::set_permissions(place, Permissions::from_mode(0o755))?;
         for entry in fs::read_dir(&self.git_dir)? {
             let name = entry?.file_name();
@@ -233,6 +236,7 @@ pub fn git_dir_above(folder: &Path) -> Option<PathBuf> {
 fn git_dirs(root: &Path) -> io::Result<(PathBuf, Option<PathBuf>)> {
     let mut git_dir = root.join(GIT);
     if git_dir.is_file() {
+        // A further working tree, or a submodule: its file says where the folder is.
         let text = fs::read_to_string(&git_dir)?;
         let target = text.trim().strip_prefix("gitdir:").map(str::trim);
         let target = target.ok_or_else(|| io::Error::other("its .git names no folder"))?;
@@ -262,6 +266,7 @@ pub fn copy_index(original: &Path, place: &Path) -> io::Result<()> {
 fn list(git: &Path, root: &Path, scratch: &Path) -> Result<Vec<PathBuf>, String> {
     let mut policy = Policy::new(scratch).declare(Capability::ProcessGit);
     policy.limits.stdout_bytes = MAX_LIST;
+    // A monitor that the repository's settings name would be such a program.
     let command = Command::new(git, scratch)
         .args(["-c", "core.fsmonitor=false", "-C"])
         .arg(root)
@@ -295,6 +300,7 @@ fn list(git: &Path, root: &Path, scratch: &Path) -> Result<Vec<PathBuf>, String>
 /// A path as a line of an exclude file.
 fn escaped(path: &Path) -> String {
     let mut text = String::new();
+    // A `!` or `#` at the beginning needs no escape: the line begins with a slash.
     for letter in path.to_string_lossy().chars() {
         if "*?[\\ ".contains(letter) {
             text.push('\\');
@@ -350,6 +356,7 @@ fn make_like(place: &Path, metadata: &fs::Metadata) -> io::Result<()> {
 /// A copy is as open as its original: who may not read the one may not read the other.
 fn copy_file(original: &Path, place: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(original)?;
+    // A pipe or device is linked: to copy it would be to open it.
     if !metadata.is_file() {
         return symlink(original, place);
     }

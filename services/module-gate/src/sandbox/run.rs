@@ -170,6 +170,7 @@ impl Sandbox {
             (Some(_), true) => None,
             (None, true) => Some(Processors::new()),
         };
+        // Held until the run has ended.
         let lease = own.as_ref().and_then(Processors::take);
         let mut policy = self.policy(job);
         policy.processor = lease.as_ref().map(ProcessorLease::number);
@@ -238,6 +239,7 @@ impl Sandbox {
                 .into_iter()
                 .map(|(name, value)| (name, value.into())),
         );
+        // What the case sets replaces ours, and what the conditions set replaces both.
         env.extend(job.env.iter().map(|(name, value)| (name.clone(), value.into())));
         for (name, value) in &job.conditions.env {
             match value {
@@ -321,6 +323,7 @@ pub fn fault(module: &Path, entry: &str) -> Option<String> {
     let Ok(found) = fs::metadata(module.join(entry)) else {
         return Some(format!("the program {entry:?} is not in the module"));
     };
+    // The owner's bit counts: the copy belongs to the user that the program runs as.
     let runs = is_node(entry) || found.permissions().mode() & 0o100 != 0;
     match (found.is_file(), runs) {
         (true, true) => None,
@@ -380,6 +383,7 @@ fn blocked(path: &Path) -> Option<PathBuf> {
     let closed = |path: &&Path| {
         !fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 != 0)
     };
+    // Upwards, so that the last one is the first on the way.
     path.ancestors().filter(closed).last().map(Path::to_owned)
 }
 

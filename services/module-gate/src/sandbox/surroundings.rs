@@ -67,6 +67,7 @@ pub fn shared_files(module: &Path, limits: &Limits) -> anyhow::Result<Vec<PathBu
                 .push((metadata.nlink(), path));
         }
     }
+    // More links than names in the module: the others lie elsewhere.
     let elsewhere = |names: &Vec<(u64, PathBuf)>| names[0].0 > names.len() as u64;
     Ok(names.into_values().filter(elsewhere).flatten().map(|(_, path)| path).collect())
 }
@@ -90,8 +91,7 @@ pub fn link_around(
             if beside > MAX_BESIDE {
                 bail!(
                     "more than {MAX_BESIDE} names are in the folders above {}, in {} alone too \
-                     many: \
-                     put the modules into a folder with less beside it",
+                     many: put the modules into a folder with less beside it",
                     home.display(),
                     original.display()
                 );
@@ -158,6 +158,7 @@ pub fn leads_out(root: &Path, path: &Path) -> bool {
         if links > MAX_LINKS {
             return true;
         }
+        // What the link says comes before what followed it in the path.
         for part in parts(&target).into_iter().rev() {
             waiting.push_front(part);
         }

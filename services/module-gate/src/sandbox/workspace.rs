@@ -3,12 +3,11 @@
 //! ```text
 //! <scratch>/<job>/            mode 0711: reachable by name for the guard's uid, not listed
 //!   pristine/module/          the tree as it came; closed to the guard's uid
-//!   surroundings/…            the copy that runs, made afresh for every attempt: alone, or at the end
-//!                             of the path it has at home, with links beside it (M5)
-//!   elsewhere/                second names of its files that have names elsewhere at home
-//!   output/ home/ home/tmp/   LUMIO_OUTPUT, HOME, TMPDIR; emptied for every attempt
-//!   input.json                LUMIO_INPUT
-//!   listing/ git-excludes     for the repository that the module lies in at home
+//!   surroundings/…            the copy that runs, made afresh for every attempt: alone, or at the
+//!   end of the path it has at home, with links beside it (M5) elsewhere/                second
+//!   names of its files that have names elsewhere at home output/ home/ home/tmp/   LUMIO_OUTPUT,
+//!   HOME, TMPDIR; emptied for every attempt input.json                LUMIO_INPUT listing/
+//!   git-excludes     for the repository that the module lies in at home
 //! ```
 
 use std::fs::{self, DirBuilder, Permissions};
@@ -119,6 +118,7 @@ impl Workspace {
     /// The disk's own.
     pub fn create(scratch: &Path, job: &str) -> io::Result<Self> {
         make_dir(scratch)?;
+        // Without links, as the guard names paths.
         let root = scratch.canonicalize()?.join(job);
         remove(&root)?;
         let usual = Layout {
@@ -375,6 +375,7 @@ fn set_file_times(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// The disk's own.
 pub fn sweep(scratch: &Path) -> io::Result<()> {
+    // Jobs of runs are named by the run's id; those of judgements begin with `ship.`.
     let is_job = |name: &str| {
         let run = name.split_once('.').map_or("", |(run, _)| run);
         run == "ship" || (run.len() == 32 && run.bytes().all(|byte| byte.is_ascii_hexdigit()))

@@ -95,6 +95,7 @@ pub async fn claim(db: &PgPool, ask: Ask, lease_ms: i64) -> Result<Claim, Error>
         .fetch_optional(db)
         .await?;
         if let Some(fence) = fence {
+            // An earlier start cannot be resumed any more: its result is replaced.
             sqlx::query!("DELETE FROM judgement_steps WHERE key = $1 AND fence < $2", key, fence)
                 .execute(db)
                 .await?;

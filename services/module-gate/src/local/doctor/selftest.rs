@@ -93,15 +93,8 @@ pub(super) fn all(private: &Path, node: Option<PathBuf>) -> Vec<SelfTest> {
 fn verdict(name: &'static str, owed: Owed, seen: Seen) -> SelfTest {
     match seen {
         Ok((verdict, code, reason)) => {
-            let reported = code.map_or_else(
-                || "PASS".to_owned(),
-                |code| {
-                    format!(
-                        "{code}: \
-                {reason}"
-                    )
-                },
-            );
+            let reported =
+                code.map_or_else(|| "PASS".to_owned(), |code| format!("{code}: {reason}"));
             SelfTest { name, held: (verdict, code) == owed, seen: reported }
         }
         Err(error) => SelfTest { name, held: false, seen: error },
@@ -144,6 +137,7 @@ fn run(
     let root = world.path().join("root");
     let mut policy = Policy::new(&root);
     policy.declared.extend(declared);
+    // Far more than any of them needs: a busy host must not look broken.
     policy.limits.wall_ms = 20_000;
     change(&mut policy);
     let ran = guard::prepare_ownership(&root, Identity::Auto).and_then(|()| {

@@ -73,6 +73,7 @@ impl<'a> Events<'a> {
     ) -> anyhow::Result<Self> {
         let open = |path: &Path| {
             let mut how = OpenOptions::new();
+            // Appending and truncating exclude each other.
             how.create(true).write(true).append(!options.truncate).truncate(options.truncate);
             how.open(path).with_context(|| format!("--events-out {}", path.display()))
         };
@@ -94,6 +95,7 @@ impl<'a> Events<'a> {
     pub fn emit(&mut self, event: &str, detail: Value) -> io::Result<()> {
         self.seq += 1;
         let now = chassis::clock::now().format(&Rfc3339).unwrap_or_default();
+        // The schema knows no null: what is absent is left out.
         let detail: Map<String, Value> = match detail {
             Value::Object(members) => {
                 members.into_iter().filter(|(_, value)| !value.is_null()).collect()
@@ -151,6 +153,7 @@ pub struct Recorded {
 /// # Errors
 /// The file cannot be read.
 pub fn read(path: &Path, strict: bool) -> anyhow::Result<Recorded> {
+    // Asked before reading: a file of any size must not fill the memory.
     let length =
         std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
     if length > MAX_BYTES {
@@ -294,8 +297,7 @@ pub fn summary(events: &[Value]) -> EventSummary {
         modules: modules
             .into_iter()
             .map(|(module, (passed, failed))| {
-                json!({ "module": module, "passed": passed,
-                "failed": failed })
+                json!({ "module": module, "passed": passed, "failed": failed })
             })
             .collect(),
     }

@@ -146,6 +146,7 @@ fn xml_text(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
+            // A line end in an attribute would be read as a space.
             '\n' => out.push_str("&#10;"),
             letter if letter.is_control() || matches!(letter, '\u{fffe}' | '\u{ffff}') => {
                 out.push('\u{fffd}')
@@ -185,6 +186,7 @@ pub fn github(summary: &GateSummary) -> String {
     let escape = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let property = |text: &str| escape(text).replace(':', "%3A").replace(',', "%2C");
     let mut lines = String::new();
+    // The last place is kept for the line that says how many more there are.
     let shown = summary.failures.iter().take(MAX_ANNOTATIONS - 1);
     for failure in shown {
         let module = failure.module.as_deref().unwrap_or("plan");
@@ -222,6 +224,7 @@ pub fn sarif(summary: &GateSummary) -> Value {
     codes.dedup();
     let result = |failure: &Failure| {
         let module = failure.module.as_deref().unwrap_or("plan");
+        // A reader of SARIF shows a result at a file; without a better one it is the manifest.
         let file = failure.file.as_deref().or(failure.test.as_deref()).unwrap_or("module.json");
         json!({
             "ruleId": failure.code,

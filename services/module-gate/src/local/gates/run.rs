@@ -247,6 +247,7 @@ impl Gate<'_> {
                 }
             };
             let manifest = candidate.manifest;
+            // The plan's mistake: the module is judged all the same.
             if manifest.version != planned.version {
                 let error = format!(
                     "the plan names version {}, the module is {}",
@@ -446,6 +447,7 @@ impl Gate<'_> {
         }
         let (since, before) = (Instant::now(), self.failures.len());
         let npm = look_up(Path::new("npm"), self.run.path).unwrap_or_else(|| PathBuf::from("npm"));
+        // A home of its own, since a configuration found there would decide what is packed.
         let home = tempfile::tempdir()?;
         let mut packed = Vec::new();
         for one in candidates {
@@ -535,6 +537,7 @@ impl Gate<'_> {
             "modules_total": modules.len(), "dur_ms": elapsed_ms(started), "phases": self.phases });
         self.events.emit("GATES_SUMMARY", detail)?;
 
+        // Asked before the last event, which states the result that these decide.
         let mistakes = self.events.mistakes().to_vec();
         if !mistakes.is_empty() {
             self.failures.push(Failure::new("E_EVENT_SCHEMA", None, mistakes.join("; ")));
@@ -587,6 +590,7 @@ impl Gate<'_> {
         {
             let error = format!("{error:#}");
             summary.failures.push(Failure::new("E_HOOK", None, error.clone()));
+            // A failure that was found before stays the one that decides.
             if summary.code.is_none() {
                 summary.verdict = Some(Verdict::Fail);
                 (summary.code, summary.error) = (Some("E_HOOK".to_owned()), Some(error));
