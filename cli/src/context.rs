@@ -131,6 +131,7 @@ impl Context {
         let keys = settings.keys_dir.clone().unwrap_or_else(|| folder.path("keys"));
         let rpc = Rpc::new(&rpc_url)
             .map_err(|error| Failure::usage(format!("--rpc-url (LUMIO_RPC_URL): {error}")))?;
+        // For `node`, which names the address that is really used.
         settings.rpc_url = Some(rpc_url);
         Ok(Self {
             network: Network::new(&passphrase),
@@ -227,6 +228,7 @@ impl Context {
         fee: i128,
     ) -> Result<Applied> {
         let call = call.into();
+        // Ledger time, which the network compares the limit with.
         let now = self.rpc.clock().await?.latest_close;
         let request = PrepareRequest {
             network: &self.network,
@@ -248,6 +250,7 @@ impl Context {
                     "{variable}: '{text}' is no contract id; expected C…"
                 ))),
             },
+            // Elsewhere the id of the local deployment would be another contract, or none.
             None if self.network.is_standalone() => Ok(local),
             None => Err(Failure::usage(format!(
                 "{variable} is not set, and only the local network has a default; set it, or keep \
@@ -264,6 +267,7 @@ pub fn without_credentials(url: &str) -> String {
     // These fail only for URLs that have no host, which have no credentials either.
     let _ = parsed.set_username("");
     let _ = parsed.set_password(None);
+    // A query may hold a key of the provider.
     parsed.set_query(None);
     parsed.to_string().trim_end_matches('/').to_owned()
 }

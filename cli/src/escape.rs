@@ -43,6 +43,7 @@ pub fn escape_json(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for character in json.chars() {
         if character != '\n' && is_unsafe(character) {
+            // The escapes of JSON are UTF-16 units: a character beyond the first 65,536 needs two.
             for unit in character.encode_utf16(&mut [0; 2]) {
                 let _ = write!(safe, "\\u{unit:04x}");
             }

@@ -122,6 +122,7 @@ impl<'a> Gateway<'a> {
     /// Sends a request with a token, if there is one, and once more with a fresh token if the
     /// gateway finds the first too old: its clock is the one that counts.
     async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        // None for a body that can be sent only once.
         let again = request.try_clone();
         if let Some(token) = &self.context.settings().gateway_token {
             return accepted(request.bearer_auth(token)).await;
@@ -130,6 +131,7 @@ impl<'a> Gateway<'a> {
         else {
             return accepted(request).await;
         };
+        // Before the token is sent anywhere.
         session::require_private(self.context, &url(self.context, "")?)?;
         let answer = request.bearer_auth(&token).send().await.map_err(unreachable)?;
         match again {
@@ -152,6 +154,7 @@ async fn checked(answer: Response) -> Result<Response> {
     if status.is_success() {
         return Ok(answer);
     }
+    // Something in front of the gateway may answer without JSON; the status still says what to do.
     let reason = words(&json(answer).await.unwrap_or(Value::Null));
     let text = format!("the gateway refused ({}): {reason}", status.as_u16());
     Err(match status {
@@ -217,6 +220,7 @@ pub async fn fetch_text(context: &Context, path: &str) -> Result<String> {
 
 /// A text from outside as part of a path.
 pub fn segment(text: &str) -> Result<String> {
+    // Nothing that could lead to another route.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     match !text.is_empty() && text.len() <= 64 && text.bytes().all(plain) {
         true => Ok(text.to_owned()),

@@ -86,6 +86,7 @@ impl Keys {
             Failure::usage(format!("cannot write {}: {error}", path.display()))
         };
         create_folder(&self.folder).map_err(failed)?;
+        // Only for a name that is free: a key that is overwritten is lost.
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(&path);
         let mut file = file.map_err(|error| match error.kind() {
@@ -130,6 +131,7 @@ impl Keys {
                 "the key '{name}' has no passphrase; give it one with: lumio keys encrypt {name}"
             )));
         }
+        // Asks for the present passphrase, before the new one.
         let key = self.load(name)?;
         self.replace(&path, &key, &new()?)
     }
@@ -154,6 +156,7 @@ impl Keys {
     /// key.
     pub fn load(&self, name: &str) -> Result<Keypair> {
         let path = self.path(name)?;
+        // Identities of stellar-cli count only where no key of ours has the name.
         if !path.exists()
             && let Some(key) = self.stellar.iter().find_map(|folder| identity::load(folder, name))
         {
@@ -282,6 +285,7 @@ fn read(path: &Path, missing: impl FnOnce() -> Failure) -> Result<Zeroizing<Stri
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing()),
         Err(error) => return Err(failed(error)),
     };
+    // Of the file that was opened, so that no other can take its place.
     let mode = file.metadata().map_err(failed)?.permissions().mode();
     if mode & 0o077 != 0 {
         let path = path.display();

@@ -72,6 +72,7 @@ fn refused(error: &clap::Error, arguments: &[std::ffi::OsString]) -> u8 {
         return 0;
     }
     if wants_json(arguments) {
+        // The words of clap come with a prefix and the usage, for which the document has no place.
         let text = error.render().to_string();
         let text = text.trim_start_matches("error: ").split("\n\nUsage").next();
         show(&Failure::usage(text.unwrap_or_default().trim()), Format::Json);

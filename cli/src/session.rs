@@ -104,6 +104,7 @@ pub async fn refreshed(context: &Context, account: &str, used: &str) -> Result<S
     let ended =
         || Failure::usage(format!("the login of {account} has ended; run: lumio login --as NAME"));
     let session = logins.sessions.get(account).ok_or_else(ended)?;
+    // Another process has refreshed it while this one waited for the lock.
     if session.token != used {
         return Ok(session.token.clone());
     }
@@ -117,6 +118,8 @@ pub async fn refreshed(context: &Context, account: &str, used: &str) -> Result<S
             Ok(token)
         }
         Err(Failure::Usage(_) | Failure::Bad(_)) => {
+            // The gateway takes the refresh token no longer, so that asking again would change
+            // nothing.
             logins.sessions.remove(account);
             context.folder.write(&name, &logins)?;
             Err(ended())
@@ -154,6 +157,7 @@ pub async fn log_in(context: &Context, key: &Keypair, home: Option<&str>) -> Res
     }
     let endpoint = Url::parse(&place.endpoint)
         .map_err(|error| Failure::bad(format!("the gateway's WEB_AUTH_ENDPOINT: {error}")))?;
+    // The signed challenge goes there, whichever host it is.
     require_private(context, &endpoint)?;
     let mut asked = endpoint.clone();
     asked.query_pairs_mut().append_pair("account", &account).append_pair("home_domain", home);
@@ -315,6 +319,7 @@ fn check(key: &Keypair, tx: &Transaction, terms: &Terms<'_>) -> std::result::Res
         };
         let name = data.data_name.as_slice();
         let value = data.data_value.as_ref().map(|value| value.as_slice()).unwrap_or_default();
+        // The first operation is the client's, all others are the server's (SEP-10).
         let owner = if number == 0 { key.address() } else { terms.server };
         if source_account.as_ref() != Some(&account(&owner)) {
             return Err("an operation is of another account".to_owned());
@@ -348,7 +353,9 @@ mod tests {
 
     #[test]
     fn a_stellar_toml_without_its_members_is_refused_by_name() {
-        let whole = "NETWORK_PASSPHRASE=\"n\"\nSIGNING_KEY=\"GDRW375MAYR46ODGF2WGANQC2RRZL7O246DYHHCGWTV2RE7IHE2QUQLD\"\nWEB_AUTH_ENDPOINT=\"http://h/auth\"\n";
+        let whole = "NETWORK_PASSPHRASE=\"n\"\n\
+             SIGNING_KEY=\"GDRW375MAYR46ODGF2WGANQC2RRZL7O246DYHHCGWTV2RE7IHE2QUQLD\"\n\
+             WEB_AUTH_ENDPOINT=\"http://h/auth\"\n";
         assert!(Place::read(whole).is_ok());
         for name in ["NETWORK_PASSPHRASE", "SIGNING_KEY", "WEB_AUTH_ENDPOINT"] {
             let error = Place::read(&whole.replace(name, "OTHER")).err().unwrap();

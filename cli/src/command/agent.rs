@@ -149,6 +149,8 @@ pub(super) async fn register(
     let (registry, key) = (context.registry()?, context.keys.load(signer)?);
     let call = registry.register_agent(key.address(), uri, runners, card)?;
     let agent = number("agent id", &context.submit(&key, call).await?)?;
+    // A second transaction: if it fails the agent exists all the same, and `set-attesters` goes on
+    // from there.
     if !attesters.is_empty() {
         context.submit(&key, registry.set_attesters(agent, attesters)?).await?;
     }

@@ -117,9 +117,13 @@ async fn place(
     code: &[u8],
     creation: Creation,
 ) -> Result<Placed> {
+    // An id follows from deployer and salt, so that a second deployment finds the first.
     let id = ids::contract_id(&context.network, &creation.deployer, &creation.salt)?;
     if let Some(instance) = state::instance(&context.rpc, &id).await? {
-        let same = matches!(&instance.executable, ContractExecutable::Wasm(hash) if hash.0 == *creation.code.as_bytes());
+        let same = matches!(
+            &instance.executable,
+            ContractExecutable::Wasm(hash) if hash.0 == *creation.code.as_bytes()
+        );
         if !same {
             return Err(Failure::bad(format!(
                 "the {name} {id} exists with other code than this release's; use the release that \

@@ -31,7 +31,8 @@ pub enum Grant {
         #[arg(long)]
         agent: u32,
         /// How long it holds, such as 12h or 30d, counted from ledger time
-        #[arg(long, value_name = "SPAN", value_parser = crate::parse::seconds, conflicts_with = "expires_at")]
+        #[arg(long, value_name = "SPAN", value_parser = crate::parse::seconds,
+            conflicts_with = "expires_at")]
         expires_in: Option<u64>,
         /// Until when it holds, Unix seconds
         #[arg(long, value_name = "SECONDS")]
@@ -105,6 +106,7 @@ pub(super) async fn run(context: &Context, command: Grant) -> Result<Report> {
         Grant::Add { signer, runner, agent, expires_in, expires_at, limits } => {
             let key = context.keys.load(&signer)?;
             let runner = context.keys.resolve(&runner)?;
+            // Ledger time: the clock of this machine may be another.
             let expires_at = match expires_in {
                 Some(span) => Some(context.rpc.clock().await?.latest_close.saturating_add(span)),
                 None => expires_at,
@@ -123,7 +125,12 @@ pub(super) async fn run(context: &Context, command: Grant) -> Result<Report> {
             set_limits(context, &key, runner, agent, limits).await?;
             let limits = vault.limits_now(&context.rpc, key.address(), runner, agent).await?;
             let text = format!("agent {agent} to {runner}: {}", describe(limits));
-            let json = json!({ "user": key.address(), "runner": runner, "agentId": agent, "limits": json_of(limits) });
+            let json = json!({
+                "user": key.address(),
+                "runner": runner,
+                "agentId": agent,
+                "limits": json_of(limits),
+            });
             Ok(Report::new(text, json))
         }
         Grant::Revoke { signer, runner, agent } => {
@@ -149,6 +156,7 @@ async fn set_limits(
         return Ok(());
     }
     let (vault, user) = (context.vault()?, key.address());
+    // Where no limits are set yet all are zero: no caps and no fee.
     let now = vault.limits_now(&context.rpc, user, runner, agent).await?.unwrap_or_default();
     let limits = GrantLimits {
         per_run_cap: per_run_cap.unwrap_or(now.per_run_cap),

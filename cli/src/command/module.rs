@@ -69,7 +69,8 @@ pub struct Publish {
     uri: Option<String>,
     /// Key whose statements count for the new agent [default: the one that signed the shipping
     /// verdict]
-    #[arg(long = "attester", value_name = "HEX", value_parser = crate::parse::attester, conflicts_with = "agent")]
+    #[arg(long = "attester", value_name = "HEX", value_parser = crate::parse::attester,
+        conflicts_with = "agent")]
     attesters: Vec<[u8; 32]>,
     /// The oracle-gate
     #[arg(
@@ -99,7 +100,11 @@ pub(super) async fn run(context: &Context, command: Module) -> Result<Report> {
     match command {
         Module::Digest { dir } => {
             let tree = tree(&dir)?;
-            let json = json!({ "digest": tree.digest(), "files": tree.files().len(), "bytes": tree.bytes() });
+            let json = json!({
+                "digest": tree.digest(),
+                "files": tree.files().len(),
+                "bytes": tree.bytes(),
+            });
             Ok(Report::new(tree.digest().to_string(), json))
         }
         Module::Publish(publish) => self::publish(context, &publish).await,
@@ -151,7 +156,12 @@ async fn publish(context: &Context, command: &Publish) -> Result<Report> {
             )
         }
     };
-    let json = json!({ "agentId": id, "rateVersion": version, "moduleDigest": digest, "attester": hex::encode(signer) });
+    let json = json!({
+        "agentId": id,
+        "rateVersion": version,
+        "moduleDigest": digest,
+        "attester": hex::encode(signer),
+    });
     Ok(Report::new(format!("published  agent {id}, rate card {version}"), json))
 }
 
@@ -177,12 +187,14 @@ fn tree(dir: &Path) -> Result<Tree> {
 
 /// Sends the tree to oracle-gate. Answers whether it was new there.
 async fn store(command: &Publish, tree: &Tree) -> Result<bool> {
+    // A few pieces ahead of the network, so that a module is never in memory as a whole.
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let client = channel(&command.oracle_gate_url, "LUMIO_ORACLE_GATE_URL").await?;
     let mut client = OracleGateClient::new(client);
     let request = authorised(ReceiverStream::new(receiver), command.oracle_gate_token.as_deref())?;
     let reading = send_tree(&command.dir, tree, sender);
     let (answer, read) = tokio::join!(client.put_module(request), reading);
+    // A file that cannot be read explains the answer, so that its error comes first.
     read?;
     let answer = answer?.into_inner();
     if answer.digest != tree.digest().to_string() {
@@ -247,6 +259,7 @@ async fn ship(context: &Context, command: &Publish, digest: Digest) -> Result<[u
             Some(ship_event::Event::Finished(Finished { statement })) => {
                 return judge(&statement, digest);
             }
+            // An event that this version does not know.
             None => {}
         }
     }

@@ -39,6 +39,7 @@ pub enum Network {
 }
 
 pub(super) fn run(context: &Context, command: Network) -> Result<Report> {
+    // Held over reading and writing, or one of two commands at once would lose its change.
     let _lock = context.folder.lock(Networks::FILE)?;
     let mut networks = Networks::read(&context.folder)?;
     match command {

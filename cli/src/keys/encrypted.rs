@@ -78,6 +78,7 @@ pub(super) fn open(text: &str, passphrase: &str) -> std::result::Result<Keypair,
     let bytes = info.private_key.strip_prefix(&OCTETS).filter(|_| info.algorithm.oid == ED25519);
     let secret = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).ok_or_else(damaged)?;
     let key = Keypair::from_seed(&Zeroizing::new(secret));
+    // The line with the address is not under the passphrase, and so it is compared.
     match address(text) {
         Some(stated) if stated != key.address() => {
             Err(format!("it is the key of {}, but its file says {stated}", key.address()))
@@ -92,8 +93,8 @@ pub(super) fn passphrase(prompt: &str) -> Result<Zeroizing<String>> {
     ask(prompt, PASSPHRASE_FILE)
 }
 
-/// The passphrase that takes the place of another: from a file of its own, since the other's is needed
-/// as well, else from the terminal.
+/// The passphrase that takes the place of another: from a file of its own, since the other's is
+/// needed as well, else from the terminal.
 pub fn changed_passphrase(name: &str) -> Result<Zeroizing<String>> {
     confirmed(name, NEW_PASSPHRASE_FILE)
 }
@@ -134,6 +135,7 @@ fn from_file(path: &std::path::Path, variable: &str) -> Result<Zeroizing<String>
     let failed = |error: String| Failure::usage(format!("{variable}: {}: {error}", path.display()));
     let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
+    // A pipe, such as that of a process substitution, belongs to whoever made it.
     if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
         return Err(failed(format!("can be read by others; run: chmod 600 {}", path.display())));
     }

@@ -50,6 +50,7 @@ pub fn load(
             list.vault,
             own.vault.0
         ))),
+        // A kept list of another account or vault is as good as none.
         _ => Ok(is_own.then_some(list)),
     }
 }

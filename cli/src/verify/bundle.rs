@@ -97,6 +97,7 @@ impl Claim {
     ///
     /// [`Failure::Bad`] when it is neither.
     pub fn read(text: &[u8]) -> Result<Self> {
+        // The whole document first: a run alone lacks terms and input.
         let document = RunDocument::<RunTerms>::read(text);
         if let Ok(RunDocument { run, terms, vault_id, nonce: _, input }) = document {
             return Ok(Self { run, terms, vault: Some(vault_id), input: Some(input) });
@@ -188,6 +189,7 @@ fn require_plain(root: &Path) -> Result<()> {
 pub fn unpack(archive: &Path, into: &Path) -> Result<()> {
     let file = File::open(archive)
         .map_err(|error| Failure::usage(format!("cannot open {}: {error}", archive.display())))?;
+    // Before the reader that unpacks sees the file.
     require_small_extensions(&file)?;
     let mut archive = tar::Archive::new(file);
     let (mut files, mut bytes) = (0, 0);
@@ -204,6 +206,7 @@ pub fn unpack(archive: &Path, into: &Path) -> Result<()> {
             )));
         }
         files += 1;
+        // By the header, before a byte is written; an entry cannot hold more than it announces.
         bytes += entry.size();
         if files > MOST_FILES || bytes > MOST_BYTES {
             return Err(Failure::bad(format!(
@@ -253,6 +256,7 @@ fn write(path: &Path, content: &mut impl io::Read) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
+    // Never over a file that is there, so that an archive has each name once.
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     io::copy(content, &mut file).map(|_| ())
 }
@@ -265,6 +269,7 @@ fn is_plain(path: &Path) -> bool {
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let failed =
         |error: io::Error| Failure::unknown(&format!("cannot read {}", path.display()), error);
+    // Links are not followed: the path comes from a bundle.
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => {}
         Ok(_) => return Err(Failure::bad(format!("{} is no regular file", path.display()))),

@@ -67,6 +67,7 @@ pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own, asked: &Asked) -> R
     let end = end(shown, receipt.as_ref());
     let mut case = Case { bundle, facts, own, shown, receipt, terms, end, usage: None };
 
+    // The statement first: its usage is needed where the chain keeps only a digest.
     let stated = stated::read(&case)?;
     case.usage = stated.as_ref().map(stated::Stated::usage);
     let attempts = attempts::of(&case);
@@ -93,6 +94,7 @@ pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own, asked: &Asked) -> R
         links.extend(pack::links(&case, stated.as_ref())?);
         links.push(stated::gates(&case, stated.as_ref())?);
     }
+    // In the order of printing, whichever was judged first.
     links.sort_by_key(|link| link.link);
     let conclusion = conclusion::draw(&case, stated.as_ref(), &attempts, &links);
     let attempts::Attempts { attempts, sum, .. } = attempts;

@@ -110,13 +110,16 @@ async fn run(
     command.arg("run").arg("--module").arg(bundle.module().join("tree"));
     command.arg("--input").arg(input).arg("--out").arg(out).args(["--output", "json"]);
     command.args(["--seed", &seed.to_string(), "--timeout-ms", &limit_ms.to_string()]);
+    // If this command is stopped the module must not run on.
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.map_err(|error| {
         Failure::usage(format!(
-            "--rerun needs {PROGRAM}, and {} cannot be started: {error}; name it with --module-gate",
+            "--rerun needs {PROGRAM}, and {} cannot be started: {error}; name it with \
+             --module-gate",
             program.display()
         ))
     })?;
+    // Without JSON the exit code and standard error say what happened.
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let reason = report.get("reason").or_else(|| report.get("code")).and_then(Value::as_str);
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -94,7 +94,8 @@ pub fn key(context: &Context, text: &str) -> Result<VerifyingKey> {
 pub fn rests_on(key: &VerifyingKey, ledger: u32, time: u64) -> String {
     let date = crate::times::date(time).unwrap_or_else(|| time.to_string());
     format!(
-        "what the chain holds: the key {} (hex {}), whose holder read it at ledger {ledger}, {date}",
+        "what the chain holds: the key {} (hex {}), whose holder read it at ledger {ledger}, \
+         {date}",
         Address::Account(key.to_bytes()),
         wire::dsse::key_id(key)
     )

@@ -208,7 +208,8 @@ async fn new_code_waits_seven_days_and_is_distinguished_from_the_old() {
     world.localnet.shutdown().await;
 }
 
-/// An administrator with another program than ours can announce a hash whose code was never uploaded (V20).
+/// An administrator with another program than ours can announce a hash whose code was never
+/// uploaded (V20).
 #[tokio::test]
 async fn announced_code_that_is_not_on_the_ledger_is_shown_as_such() {
     let world = World::new().await;

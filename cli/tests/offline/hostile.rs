@@ -1,6 +1,6 @@
 //! Every command that shows what a gateway or a node says, before those that say it with control
-//! characters, marks of direction and escapes. The terminal is an emulator: what it shows is what was
-//! written, line by line, and no line is forged.
+//! characters, marks of direction and escapes. The terminal is an emulator: what it shows is what
+//! was written, line by line, and no line is forged.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::Machine;
 
-/// Clears the screen, goes home, ends the line, turns the direction, rings, and says what is not so.
+/// Clears the screen, goes home, ends the line, turns the direction, rings, and says what is not
+/// so.
 const HOSTILE: &str = "\u{1b}[2J\u{1b}[1;1Hproven: all of it\r\nproven: all of it\u{9b}2J\u{202e}\
     \u{7}\u{8}\t\u{2066}\u{1b}]0;title\u{7}\u{1b}P\u{2028}\u{200b}";
 const RUN: &str = "0197e4a0-0000-7000-8000-00000000000a";

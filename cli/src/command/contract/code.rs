@@ -62,7 +62,11 @@ pub(super) async fn verify(context: &Context, command: &Verify) -> Result<Report
     let json: Vec<_> = found.iter().map(Found::json).collect();
     let report = Report::new(
         text.join("\n"),
-        json!({ "verified": is_same, "contracts": json, "builtFromSource": command.source.is_some() }),
+        json!({
+            "verified": is_same,
+            "contracts": json,
+            "builtFromSource": command.source.is_some(),
+        }),
     );
     Ok(Report { exit_code: u8::from(!is_same), ..report })
 }
@@ -126,6 +130,7 @@ async fn metadata(context: &Context, hash: &Digest) -> Result<Vec<(String, Strin
     let Some(code) = state::code(&context.rpc, hash).await? else { return Ok(Vec::new()) };
     let mut stated = Vec::new();
     for payload in wasmparser::Parser::new(0).parse_all(&code) {
+        // What follows a part that cannot be read is left out: nothing rests on it.
         let Ok(payload) = payload else { break };
         let wasmparser::Payload::CustomSection(section) = payload else { continue };
         if section.name() == METADATA {

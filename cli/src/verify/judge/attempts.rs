@@ -130,6 +130,8 @@ pub(super) fn of(case: &Case<'_>) -> Attempts {
     wrong.extend(left_out(case, &receipts));
     wrong.extend(charged_twice(&attempts));
 
+    // Only what is certain is added. A fee that is not known counts as none, and then the sum is
+    // not complete.
     let mut sum = Sum::default();
     for attempt in &attempts {
         let (charge, fee) = match attempt.outcome {
@@ -160,8 +162,8 @@ impl Attempts {
         let doubtful = |outcome| self.attempts.iter().find(|attempt| attempt.outcome == outcome);
         if let Some(attempt) = doubtful(Outcome::Unknown) {
             let text = format!(
-                "what attempt {} came to is outside the RPC's retention; give a list of receipts that \
-                 reaches back, from: lumio receipts export",
+                "what attempt {} came to is outside the RPC's retention; give a list of receipts \
+                 that reaches back, from: lumio receipts export",
                 attempt.attempt
             );
             return Link::unknown(Name::Attempts, text);
@@ -173,9 +175,9 @@ impl Attempts {
         for attempt in &self.attempts {
             if let Outcome::FeeUnknown { charge, highest_fee } = attempt.outcome {
                 let text = format!(
-                    "attempt {} was settled for {}, and nothing says any more whether its runner took \
-                     its fee of {}; give a list of receipts that reaches back, from: lumio receipts \
-                     export",
+                    "attempt {} was settled for {}, and nothing says any more whether its runner \
+                     took its fee of {}; give a list of receipts that reaches back, from: lumio \
+                     receipts export",
                     attempt.attempt,
                     show(charge),
                     show(highest_fee)
@@ -224,16 +226,17 @@ fn asked(case: &Case<'_>) -> Option<u64> {
 
 /// Whether the search for attempts reaches back to before the run was asked for.
 fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
-    const REMEDY: &str = "give a list of receipts that reaches back (lumio receipts export), or ask an \
-                          RPC that keeps more";
+    const REMEDY: &str = "give a list of receipts that reaches back (lumio receipts export), or \
+                          ask an RPC that keeps more";
     let facts = case.facts;
     let asked = asked(case).map(|asked| asked.saturating_sub(CLOCK_SLACK));
     if let Some(attempt) = unlisted(facts) {
         return Err(format!(
-            "attempt {attempt} is settled, and neither an event nor a receipt of that is at hand, so \
-             there can be others like it; {REMEDY}"
+            "attempt {attempt} is settled, and neither an event nor a receipt of that is at hand, \
+             so there can be others like it; {REMEDY}"
         ));
     }
+    // The first ledger has no transactions, so that 2 reaches back as far as 1.
     if facts.oldest_ledger <= 2 {
         return unexplained(facts, 0).map_or(Ok(Coverage::WholeChain), Err);
     }
@@ -245,6 +248,7 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
         if first.is_none_or(|(number, _)| *number == 1) && counts_from_one(facts) {
             return Ok(Coverage::AllReceipts);
         }
+        // Receipts are in the order of settlement, so that all since then are known.
         if let (Some((_, first)), Some(asked)) = (first, asked)
             && first.finalized_at < asked
         {
@@ -268,9 +272,9 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
     }
 }
 
-/// An attempt that only its record calls settled. A search that reaches back to before the run was asked
-/// for would have found the settlement, so this one did not reach as far as it seems to: the node lost or
-/// hides events, or the settlement came while the node was being read.
+/// An attempt that only its record calls settled. A search that reaches back to before the run was
+/// asked for would have found the settlement, so this one did not reach as far as it seems to: the
+/// node lost or hides events, or the settlement came while the node was being read.
 fn unlisted(facts: &ChainFacts) -> Option<u32> {
     let receipts = facts.settled();
     let settled = facts.attempts.iter().filter(|attempt| {
@@ -288,7 +292,8 @@ fn unlisted(facts: &ChainFacts) -> Option<u32> {
 fn unexplained(facts: &ChainFacts, asked: u64) -> Option<String> {
     let settlement = facts.unexplained.iter().find(|event| event.finalized_at >= asked)?;
     Some(format!(
-        "receipt {} of the account has no opening among the vault's events, and could be this run's",
+        "receipt {} of the account has no opening among the vault's events, and could be this \
+         run's",
         settlement.number
     ))
 }
@@ -394,6 +399,7 @@ fn contradictions(
         if let (Lifecycle::Finalized { settlement, .. }, Some((settler, usage))) =
             (record.lifecycle, known)
         {
+            // Whether an attester signed is in the digest alone, so that both are tried.
             let mut ways = [true, false].into_iter();
             let fits =
                 |way| settlement_hash(&settler, &usage, way).is_ok_and(|hash| hash == settlement);
@@ -497,8 +503,8 @@ fn charged_twice(attempts: &[AttemptProof]) -> Vec<String> {
     twice
         .map(|(attempt, times)| {
             format!(
-                "attempt {attempt} was opened again under another deadline and charged {times} times, \
-                 for one execution"
+                "attempt {attempt} was opened again under another deadline and charged {times} \
+                 times, for one execution"
             )
         })
         .collect()

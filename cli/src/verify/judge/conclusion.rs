@@ -122,6 +122,7 @@ fn not_looked_at(case: &Case<'_>, attempts: &Attempts, links: &[Link]) -> Vec<St
         matches!(link.link, Name::Rates | Name::Request | Name::Account | Name::Receipt)
     });
     let skipped = skipped.map(|link| format!("{}: {}", link.link.as_str(), link.detail));
+    // The detail of a link that holds ends with what was not compared.
     let partly = links.iter().find(|link| link.link == Name::Request && link.state == State::Ok);
     let partly = partly.and_then(|link| link.detail.rsplit_once("; "));
     let partly = partly.filter(|(_, rest)| rest.ends_with("not compared"));

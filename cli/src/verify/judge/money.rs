@@ -189,6 +189,7 @@ pub(super) fn charge(case: &Case<'_>) -> Link {
     };
     let Some(terms) = &case.terms else { return Link::unknown(Name::Charge, "no terms are known") };
     let event = event(case);
+    // Event and receipt are the vault's own. The statement counts only where both are gone.
     let receipt = case.receipt.as_ref().map(|(_, receipt)| receipt.usage);
     let known = event.map(|event| event.usage).or(receipt).or(case.usage);
     let known = known.or((charge == 0).then(Usage::default));
@@ -317,7 +318,8 @@ pub(super) fn account(case: &Case<'_>) -> Link {
         return Link::broken(
             Name::Account,
             format!(
-                "the vault counts {} receipts with running hash {}, the list ends at {end} with {hash}",
+                "the vault counts {} receipts with running hash {}, the list ends at {end} with \
+                 {hash}",
                 account.count, account.hash
             ),
         );
@@ -331,6 +333,7 @@ pub(super) fn account(case: &Case<'_>) -> Link {
             ),
         );
     }
+    // The hash of the newest receipt is the account's own: no list is needed to check it.
     if let Some(event) = event(case).filter(|event| event.receipt_number == account.count) {
         let wrong = differs("running hash", account.hash, event.receipts_hash);
         let number = event.receipt_number;
@@ -369,6 +372,7 @@ pub(super) fn settles(case: &Case<'_>, usage: &Usage) -> Option<bool> {
     if let Some((_, receipt)) = &case.receipt {
         return Some(receipt.usage == *usage);
     }
+    // That it fits no settler who is known proves nothing, as `records_usage` says.
     case.shown?.records_usage(usage).then_some(true)
 }
 

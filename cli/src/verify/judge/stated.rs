@@ -56,8 +56,8 @@ pub(super) fn usage(case: &Case<'_>, stated: Option<&Stated>) -> Link {
         None if matches!(case.end, End::Settled { .. }) => Link::unknown(
             Name::Usage,
             "only a digest of the settlement is left, and it fits this usage for no runner that is \
-             known: another was settled, or a runner settled it that the agent does not list any more; \
-             give a list of receipts that reaches back, from: lumio receipts export",
+             known: another was settled, or a runner settled it that the agent does not list any \
+             more; give a list of receipts that reaches back, from: lumio receipts export",
         ),
         None => Link::unknown(Name::Usage, "the run is not settled"),
     }
@@ -168,12 +168,14 @@ fn view(case: &Case<'_>, stated: &Stated, shipping: Digest) -> Result<Vec<Option
                     *current == seal::content::ContentDigest::of_file(digest)
                 })
         };
+        // A FAIL beside a PASS of the same gate makes the PASS worthless.
         let failed = view
             .gate_receipts
             .iter()
             .any(|receipt| receipt.gate_id == gate && receipt.status != GateStatus::Pass);
         let found = view.gate_receipts.iter().find(fits);
         let in_scope = found.is_some_and(|receipt| {
+            // A receipt may be for every run; one that names a run has to name this one.
             let scope = &receipt.scope;
             scope.manifest_fingerprint == pins.manifest_fingerprint
                 && scope.parameter_hash.is_none_or(|hash| hash == pins.parameter_hash)

@@ -34,8 +34,8 @@ pub(super) fn link(case: &Case<'_>, stated: Option<&Stated>) -> Link {
             "executed between opening and settlement (clocks may differ by {CLOCK_SLACK} s)"
         ),
         None => format!(
-            "started after the opening (clocks may differ by {CLOCK_SLACK} s); the settlement's time \
-             is not at hand"
+            "started after the opening (clocks may differ by {CLOCK_SLACK} s); the settlement's \
+             time is not at hand"
         ),
     };
     Link::unless(Name::Times, detail, early.into_iter().chain(late))

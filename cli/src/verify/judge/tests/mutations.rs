@@ -171,7 +171,8 @@ fn step(story: usize) -> usize {
     if story == 0 || std::env::var_os("LUMIO_LONG").is_some() { 1 } else { 4 }
 }
 
-/// What a node says about its clock and its range: three answers, which are compared when they are read.
+/// What a node says about its clock and its range: three answers, which are compared when they are
+/// read.
 const CLOCK: [&str; 3] = ["/ledger_time", "/oldest_ledger", "/oldest_time"];
 
 #[test]
