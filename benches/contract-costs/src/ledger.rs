@@ -371,7 +371,10 @@ fn has_lifetime(key: &LedgerKey) -> bool {
 }
 
 fn is_temporary(key: &LedgerKey) -> bool {
-    matches!(key, LedgerKey::ContractData(data) if data.durability == ContractDataDurability::Temporary)
+    matches!(
+        key,
+        LedgerKey::ContractData(data) if data.durability == ContractDataDurability::Temporary
+    )
 }
 
 /// The key of a run's record: its id, temporary.

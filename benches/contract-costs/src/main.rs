@@ -11,7 +11,8 @@ use contract_costs::{measure, replaced, table};
 #[derive(Debug, Parser)]
 #[command(
     after_help = "Examples:\n  cargo run -p contract-costs\n  cargo run -p contract-costs -- --write\n\n\
-                        Exit codes: 0 done, 1 the page is old, 2 it could not be measured or written, 3 wrong usage"
+                        Exit codes: 0 done, 1 the page is old, 2 it could not be measured or written, \
+                        3 wrong usage"
 )]
 struct Options {
     /// Write the table into contracts/README.md

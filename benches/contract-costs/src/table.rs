@@ -11,11 +11,12 @@ pub fn markdown(costs: &Costs) -> String {
     let settings = &costs.ledger.settings;
     let limits = &settings.limits;
     let mut text = format!(
-        "Made by `cargo run -p contract-costs -- --write`; do not edit. The committed Wasm on the network's own host (protocol 30), \
-         with real signatures, under limits and prices that the public network had on {} (`benches/contract-costs/mainnet.json`). \
-         Everything is in stroops (1 XLM is 10,000,000). A fee is resources, events and the least inclusion fee of 100; rent stands \
-         apart. A transaction may take {} instructions, {} entries written, {} bytes written, {} bytes of envelope and {} bytes of \
-         events and answer.\n\n",
+        "Made by `cargo run -p contract-costs -- --write`; do not edit. The committed Wasm on the \
+         network's own host (protocol 30), with real signatures, under limits and prices that the \
+         public network had on {} (`benches/contract-costs/mainnet.json`). Everything is in \
+         stroops (1 XLM is 10,000,000). A fee is resources, events and the least inclusion fee of \
+         100; rent stands apart. A transaction may take {} instructions, {} entries written, {} \
+         bytes written, {} bytes of envelope and {} bytes of events and answer.\n\n",
         settings.read_on,
         thousands(limits.instructions.into()),
         limits.write_entries,
@@ -28,9 +29,10 @@ pub fn markdown(costs: &Costs) -> String {
     for (name, cost) in &costs.calls {
         text += &row(name, cost);
     }
-    text += "\nBytes read are without code, which the network keeps in memory. Calls of the runner are paid by an account of its own and \
-             signed by an authorisation entry; the others are paid by who signs. Users have caps, limits and a fee for the runner: the \
-             dearest case.\n";
+    text += "\nBytes read are without code, which the network keeps in memory. Calls of the runner \
+             are paid by an account of its own and signed by an authorisation entry; the others \
+             are paid by who signs. Users have caps, limits and a fee for the runner: the dearest \
+             case.\n";
     text += "\nOne run, opened and settled, all in:\n\n";
     text += "| batch | fee | rent | both | in XLM | fee, of a single run's | the same with persistent records | times as much |\n";
     text += "|---|--:|--:|--:|--:|--:|--:|--:|\n";
@@ -58,10 +60,11 @@ fn throughput(costs: &Costs) -> String {
         }
     }
     text += &format!(
-        "\nRuns that one ledger takes by each of its limits ({} bytes of envelopes, {} bytes and {} entries \
-         written, {} instructions a cluster), in whole transactions and by what the client declares (a tenth \
-         more instructions and a thirty-second more bytes written than simulated). Opens and settlements share \
-         accounts and grants: the network runs them in one cluster, or beside each other if their users differ.\n\n\
+        "\nRuns that one ledger takes by each of its limits ({} bytes of envelopes, {} bytes and \
+         {} entries written, {} instructions a cluster), in whole transactions and by what the \
+         client declares (a tenth more instructions and a thirty-second more bytes written than \
+         simulated). Opens and settlements share accounts and grants: the network runs them in one \
+         cluster, or beside each other if their users differ.\n\n\
          | batch | clusters | envelopes | bytes written | entries written | instructions | binding |\n\
          |---|---|--:|--:|--:|--:|---|\n",
         thousands(ledger.transaction_bytes as i64),
@@ -121,11 +124,13 @@ fn record(costs: &Costs) -> String {
     let least = factors.iter().copied().fold(f64::INFINITY, f64::min);
     let most = factors.iter().copied().fold(0.0, f64::max);
     format!(
-        "\nA run's record takes {} bytes open and {} settled (target: 350). It lives twice the time to its deadline (here an hour) and six hours, \
-         counted in ledgers of one second; as a persistent entry it would have to live 120 days. A run in a full batch costs at \
-         most 70 % of a single one, without rent. With rent, persistent records would cost {least:.1} to {most:.1} times as much in \
-         full batches; the target is 15, and every batch of five or more meets it. A run by itself costs two transactions, of whose fee \
-         the entries written and the bytes of two envelopes are the most; there it is about ten times.\n",
+        "\nA run's record takes {} bytes open and {} settled (target: 350). It lives twice the \
+         time to its deadline (here an hour) and six hours, counted in ledgers of one second; as a \
+         persistent entry it would have to live 120 days. A run in a full batch costs at most 70 % \
+         of a single one, without rent. With rent, persistent records would cost {least:.1} to \
+         {most:.1} times as much in full batches; the target is 15, and every batch of five or \
+         more meets it. A run by itself costs two transactions, of whose fee the entries written \
+         and the bytes of two envelopes are the most; there it is about ten times.\n",
         costs.record.0, costs.record.1
     )
 }

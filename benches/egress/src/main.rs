@@ -27,10 +27,12 @@ use crate::upstream::Upstream;
     Exit codes: 0 done, 2 it could not be measured, 3 wrong usage")]
 struct Options {
     /// Calls of each way, at each number of connections
-    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
+    #[arg(long, default_value_t = 2_000,
+        value_parser = clap::value_parser!(u32).range(100..=100_000))]
     calls: u32,
     /// After this time the service answers
-    #[arg(long, default_value_t = 50, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    #[arg(long, default_value_t = 50, value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(0..=10_000))]
     delay_ms: u64,
     /// Where the service listens, so that another proxy can be configured with it before
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
@@ -263,7 +265,10 @@ async fn call(client: &Client, base: &str, body: &Value, stream: bool) -> anyhow
 fn chat(stream: bool) -> Value {
     let text = "Answer from this text alone. ".repeat(30);
     json!({ "model": "m", "max_tokens": 60, "temperature": 0, "stream": stream,
-        "messages": [{ "role": "system", "content": "You answer." }, { "role": "user", "content": text }] })
+        "messages": [
+            { "role": "system", "content": "You answer." },
+            { "role": "user", "content": text },
+        ] })
 }
 
 fn quantile(sorted: &[f64], percent: usize) -> f64 {

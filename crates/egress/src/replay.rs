@@ -70,7 +70,8 @@ impl Recorded {
 
 type Key = (String, String, String, Digest);
 
-/// What makes two bodies the same request: their canonical JSON, or their bytes where they are none.
+/// What makes two bodies the same request: their canonical JSON, or their bytes where they are
+/// none.
 pub fn identity(body: &[u8]) -> Digest {
     let canonical = wire::json::parse(body).ok().and_then(|value| wire::json::digest(&value).ok());
     canonical.unwrap_or_else(|| Digest::of(body))

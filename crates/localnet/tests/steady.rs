@@ -2,7 +2,8 @@
 //! does what a ledger costs.
 //!
 //! In a process of its own, since it measures the whole process: 300 invocations with a retention
-//! of 50 ledgers, or with `LUMIO_LONG=1` 10,000 with a retention of 1,000. The chain is kept on disk.
+//! of 50 ledgers, or with `LUMIO_LONG=1` 10,000 with a retention of 1,000. The chain is kept on
+//! disk.
 #![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
 #[path = "network/harness.rs"]

@@ -249,8 +249,8 @@ impl Log {
         {
             return wrong("it is about another seal than the records before it");
         }
-        // A writer asks before it writes; a reader asks again, since the writer may have been another
-        // program.
+        // A writer asks before it writes; a reader asks again, since the writer may have been
+        // another program.
         self.allows(&record.decision).map_err(|error| RecordError(error.to_string()))?;
 
         self.last = Some(Digest::of(bytes));

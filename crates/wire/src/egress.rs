@@ -51,8 +51,8 @@ pub struct UpstreamUse {
     pub name: String,
     /// The form of its requests and answers.
     pub kind: UpstreamKind,
-    /// Where requests went: the address that the manifest names, or the one that the operator has in
-    /// its place.
+    /// Where requests went: the address that the manifest names, or the one that the operator has
+    /// in its place.
     pub url: String,
     /// Requests that left: each is one of `http_calls`.
     pub calls: u64,
@@ -273,8 +273,8 @@ pub fn recompute(list: &[u8], stated: &Egress) -> Result<Vec<Call>, ListError> {
     Ok(calls)
 }
 
-/// The calls of a list, in their order. A line that is no call, or is at another place than it says,
-/// is an error.
+/// The calls of a list, in their order. A line that is no call, or is at another place than it
+/// says, is an error.
 fn read(list: &[u8]) -> Result<Vec<Call>, ListError> {
     let mut calls = Vec::new();
     for (at, line) in lines(list).into_iter().enumerate() {

@@ -184,10 +184,10 @@ impl Observer<'_> {
         }
     }
 
-    /// Options by which the connection to the proxy would leave this machine: a way that the packets
-    /// have to take, or an interface. The supervisor connects the command's own socket, which would
-    /// keep them. Level, name and length are registers, so what goes on here cannot become another
-    /// call.
+    /// Options by which the connection to the proxy would leave this machine: a way that the
+    /// packets have to take, or an interface. The supervisor connects the command's own socket,
+    /// which would keep them. Level, name and length are registers, so what goes on here cannot
+    /// become another call.
     pub(super) fn socket_option(&mut self, seen: &Seen<'_>) -> Decision {
         let (level, name, length) = (seen.int(1), seen.int(2), seen.int(4));
         let shown = match (level, name) {

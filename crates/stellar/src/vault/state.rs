@@ -62,8 +62,8 @@ impl Vault {
         Ok(RunState { ledger: found.ledger, record })
     }
 
-    /// The records of these runs (at most 200) as one ledger has them, with that ledger, in the order
-    /// asked for.
+    /// The records of these runs (at most 200) as one ledger has them, with that ledger, in the
+    /// order asked for.
     ///
     /// # Errors
     ///

@@ -187,8 +187,8 @@ pub(super) fn read_blocks(
             return Err(StoreError::Unavailable { path: path.to_owned(), cause });
         }
 
-        // A read of a regular file that gives less than was asked for has met its end (POSIX, read):
-        // small files need no second call to hear of that.
+        // A read of a regular file that gives less than was asked for has met its end (POSIX,
+        // read): small files need no second call to hear of that.
         if left == 0 && read < buffer.len() {
             return Ok(());
         }

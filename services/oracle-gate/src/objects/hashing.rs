@@ -335,8 +335,8 @@ impl Objects {
 /// Takes tasks until none is left.
 fn work(shared: &Shared, to: &mpsc::UnboundedSender<Event>) {
     let mut buffer = vec![0; BLOCK];
-    // Opened once for all files, on this thread, since a disk that hangs is waited for with a limit.
-    // Where it fails, each file's own opening says why.
+    // Opened once for all files, on this thread, since a disk that hangs is waited for with a
+    // limit. Where it fails, each file's own opening says why.
     let root = folder::open_root(&shared.root).ok();
     loop {
         // Relaxed: each number is given out once, and orders nothing else.

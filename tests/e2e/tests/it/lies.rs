@@ -139,7 +139,8 @@ async fn no_single_lie_of_a_proxy_before_node_or_gateway_makes_a_false_sentence_
     let fee = ["grant", "limits", "--as", "alice", "--runner", "runner", "--agent", &agent_text];
     stack.lumio(&[&fee[..], &["--max-runner-fee", "5000stroops"]].concat()).unwrap();
 
-    // One run that delivered, and one that used up its budget, was asked for again, and did so again.
+    // One run that delivered, and one that used up its budget, was asked for again, and did so
+    // again.
     let delivered = stack.ask(agent, &json!({ "deed": "wait", "ms": 20 })).await.unwrap();
     let run = stack.ended(&delivered).await.unwrap();
     assert_eq!(run["status"], "finalized", "{run:#}\n{}", stack.logs());

@@ -1,4 +1,5 @@
-//! The steps of `docs/verification.md` that a stranger takes with public tools, tried as they stand there.
+//! The steps of `docs/verification.md` that a stranger takes with public tools, tried as they stand
+//! there.
 
 use std::path::Path;
 use std::process::Command;

@@ -75,8 +75,8 @@ struct Before {
 }
 
 impl Proxy {
-    /// Stands before both. A path of the gateway that ends with `refused` is "not found"; `exchanges`
-    /// are known already.
+    /// Stands before both. A path of the gateway that ends with `refused` is "not found";
+    /// `exchanges` are known already.
     pub async fn start(
         node: &str,
         gateway: &str,
