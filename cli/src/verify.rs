@@ -14,3 +14,4 @@ pub mod judge;
 pub mod link;
 pub mod rerun;
 pub mod signed;
+pub mod stored;

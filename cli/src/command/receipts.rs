@@ -14,7 +14,8 @@ use crate::output::{Report, table};
 use crate::times;
 use crate::verify::archive;
 use crate::verify::command::own;
-use crate::verify::facts::{self, Own, Receipts};
+use crate::verify::facts::{self, Lists, Own, Receipts};
+use crate::verify::stored;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -66,8 +67,11 @@ pub async fn run(context: &Context, command: ReceiptsCommand) -> Result<Report> 
                 let text = format!("{} exists; choose another place with --out", out.display());
                 return Err(Failure::usage(text));
             }
-            let archived = archive::load(context, &own, &user, receipts.as_deref())?;
-            let now = facts::account_receipts(&context.rpc, &own, &user, archived).await?;
+            let lists = Lists {
+                own: archive::load(context, &own, &user, receipts.as_deref())?,
+                stored: stored::list(context, &own, &user).await,
+            };
+            let now = facts::account_receipts(&context.rpc, &own, &user, lists).await?;
             let (Some(account), Some(list)) = now else { return Ok(never(&user)) };
             let mut report = judged(&own, &user, account, &list);
             if report.exit_code == 1 {

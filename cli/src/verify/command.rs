@@ -10,11 +10,12 @@ use wire::{Digest, RunId};
 
 use super::archive;
 use super::bundle::{self, Bundle};
-use super::facts::{self, ChainFacts, Own};
+use super::facts::{self, ChainFacts, Lists, Own};
 use super::judge::{Asked, judge};
 use super::link::Proof;
 use super::rerun;
 use super::signed;
+use super::stored;
 use crate::context::Context;
 use crate::escape::escape;
 use crate::failure::{Failure, Result};
@@ -328,8 +329,16 @@ async fn gather(
     bundle: &Bundle,
     receipts: Option<&Path>,
 ) -> Result<ChainFacts> {
-    let archived = |user: &Address| archive::load(context, own, user, receipts);
-    facts::gather(&context.rpc, own, run, &bundle.claim.hints(), archived).await
+    let hints = bundle.claim.hints();
+    let stored = match &hints.user {
+        Some(user) => stored::list(context, own, user).await,
+        None => None,
+    };
+    let lists = |user: &Address| {
+        let stored = stored.clone().filter(|list| list.user == user.to_string());
+        Ok(Lists { own: archive::load(context, own, user, receipts)?, stored })
+    };
+    facts::gather(&context.rpc, own, run, &hints, lists).await
 }
 
 /// The facts that came with the bundle: those that a trusted key signed, or any.

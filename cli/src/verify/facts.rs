@@ -21,7 +21,7 @@ use crate::failure::{Failure, Result};
 
 mod gather;
 
-pub use gather::{Hints, account_receipts, gather};
+pub use gather::{Hints, Lists, account_receipts, gather};
 
 /// Name of the document in an exported bundle.
 pub const FILE: &str = "chain/facts.json";

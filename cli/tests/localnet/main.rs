@@ -11,7 +11,7 @@ mod receipts;
 mod tokens;
 mod world;
 
-use lumio::verify::facts::{self, ChainFacts, Hints, Own};
+use lumio::verify::facts::{self, ChainFacts, Hints, Lists, Own};
 use serde_json::Value;
 use stellar::ids::{self, RunIdentity};
 use stellar::registry::Registry;
@@ -46,7 +46,7 @@ fn open(user: Address, runner: Address, nonce: Digest, now: u64) -> Open {
 }
 
 async fn gather(world: &World, own: &Own, run: RunId, hints: &Hints) -> ChainFacts {
-    facts::gather(&world.rpc, own, run, hints, |_| Ok(None)).await.unwrap()
+    facts::gather(&world.rpc, own, run, hints, |_| Ok(Lists::default())).await.unwrap()
 }
 
 #[tokio::test]

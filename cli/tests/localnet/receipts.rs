@@ -1,12 +1,12 @@
 //! The list of an account's receipts, and attempts that only it still knows.
 
-use lumio::verify::facts::{Hints, Own, asked_at};
+use lumio::verify::facts::{Hints, Lists, Own, asked_at};
 use stellar::ids::{self, RunIdentity};
 use stellar::registry::Registry;
 use stellar::vault::Finalize;
 use stellar::{Network, Rpc};
 use uuid::Uuid;
-use wire::receipts::ReceiptsDocument;
+use wire::receipts::{ReceiptText, ReceiptsDocument};
 use wire::{Digest, RunId, Usage};
 
 use super::{World, facts, gather, open, vault};
@@ -112,8 +112,18 @@ async fn the_list_works_after_the_node_has_forgotten() {
     let kept = std::fs::read(world.folder.path().join(list["kept"].as_str().unwrap())).unwrap();
     let kept = ReceiptsDocument::read(&kept).unwrap();
     let hints = Hints { user: Some(world.key("alice").address()), ..Hints::default() };
-    let archive = |_: &stellar::Address| Ok(Some(kept.clone()));
-    let known = facts::gather(rpc, &own(), RunId::from(run), &hints, archive).await.unwrap();
+    let lists = |_: &stellar::Address| Ok(Lists { own: Some(kept.clone()), stored: None });
+    let known = facts::gather(rpc, &own(), RunId::from(run), &hints, lists).await.unwrap();
+    // The same where a gateway has the list, and not where that does not lead to the chain's hash.
+    let lists = |_: &stellar::Address| Ok(Lists { own: None, stored: Some(kept.clone()) });
+    let stored = facts::gather(rpc, &own(), RunId::from(run), &hints, lists).await.unwrap();
+    assert_eq!(stored, known);
+    let mut other = kept.clone();
+    let text = other.receipts[0].xdr().unwrap();
+    other.receipts[0] = ReceiptText::new(&other.before, 1, &text[1..]);
+    let lists = |_: &stellar::Address| Ok(Lists { own: None, stored: Some(other.clone()) });
+    let lied = facts::gather(rpc, &own(), RunId::from(run), &hints, lists).await.unwrap();
+    assert!(lied.attempts.is_empty() && lied.receipts.unwrap().receipts.is_empty());
     assert_eq!(known.attempts.len(), 1, "{known:?}");
     assert!(asked_at(RunId::from(run)).is_some());
     assert_eq!(known.settled()[0].1.actual_charge, 30_000);

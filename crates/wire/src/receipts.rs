@@ -22,6 +22,7 @@ pub const MAX_RECEIPTS: usize = 1_000_000;
 
 /// An account's receipts without a gap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiptsDocument {
     /// [`RECEIPTS_KIND`].
@@ -40,6 +41,7 @@ pub struct ReceiptsDocument {
 
 /// One receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiptText {
     /// Counts the account's receipts from 1.

@@ -447,6 +447,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/receipts/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what a user was charged, with the full text of every receipt. */
+        get: operations["receipts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/runs": {
         parameters: {
             query?: never;
@@ -1280,6 +1297,18 @@ export interface components {
             llmOut: string;
             runtimeMs: string;
         };
+        /** @description One receipt. */
+        ReceiptText: {
+            /** @description Running hash with this receipt. */
+            hash: components["schemas"]["Digest"];
+            /**
+             * Format: int64
+             * @description Counts the account's receipts from 1.
+             */
+            number: number;
+            /** @description The receipt as the vault hashed it: its `ScVal` XDR in base64. */
+            text: string;
+        };
         /** @description What the settling transaction answered. */
         ReceiptView: {
             /** @description Stroops that the developer got. */
@@ -1299,6 +1328,21 @@ export interface components {
             runId: components["schemas"]["VaultRunId"];
             /** @description Stroops that the settling runner got beside the charge, whatever the run came to. */
             runnerFee?: string | null;
+        };
+        /** @description An account's receipts without a gap. */
+        ReceiptsDocument: {
+            /** @description Running hash before the first receipt of the list; zeros before receipt 1. */
+            before: components["schemas"]["Digest"];
+            /** @description [`RECEIPTS_KIND`]. */
+            kind: string;
+            /** @description Passphrase of the network. */
+            network: string;
+            /** @description In the order of their numbers. */
+            receipts: components["schemas"]["ReceiptText"][];
+            /** @description Whose receipts they are (G… or C…). */
+            user: string;
+            /** @description The vault's contract id. */
+            vault: string;
         };
         /** @description What Postgres, the vault, the node, the stream and module-gate say about each other. */
         ReconciliationView: {
@@ -4632,6 +4676,104 @@ export interface operations {
             };
             /** @description Another media type than application/json was sent. */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The gateway is not called by this name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too much was asked for; Retry-After says when to come back. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The runner could not do it; its log says why. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something that is needed does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    receipts: {
+        parameters: {
+            query?: {
+                /** @description Those before the receipt with this number; the newest if absent. */
+                before?: number;
+            };
+            header?: never;
+            path: {
+                /** @description An account (G…) or a contract (C…). */
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The newest without a gap, at most 1000; `before` is the hash before them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReceiptsDocument"];
+                };
+            };
+            /** @description The request is not one that this route takes; `issues` names every mistake. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A login is needed, or the one that was shown does not hold. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The caller may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or the caller may not see it. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

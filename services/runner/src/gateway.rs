@@ -54,6 +54,7 @@ pub mod console;
 pub mod market;
 pub mod operator;
 pub mod orders;
+pub mod receipts;
 pub mod routes;
 pub mod limits;
 pub mod openapi;
@@ -165,6 +166,7 @@ pub fn behind_login() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(routes::agents))
         .routes(routes!(routes::agent))
         .routes(routes!(routes::grants))
+        .routes(routes!(routes::receipts))
         .routes(routes!(routes::quote))
         .routes(routes!(routes::queue))
         .routes(routes!(routes::dead_letters))

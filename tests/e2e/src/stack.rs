@@ -281,20 +281,35 @@ impl Stack {
 
     /// Moves the ledger's clock ahead of the hosts'.
     pub async fn advance_ledger_time(&self, seconds: u64) -> anyhow::Result<()> {
-        let url = format!("{}/control/time", self.rpc_url());
-        let body = serde_json::json!({ "seconds": seconds });
-        let answer = reqwest::Client::new().post(url).json(&body).send().await?;
-        answer.error_for_status()?;
+        self.control("time", serde_json::json!({ "seconds": seconds })).await?;
+        // The clock is that of the newest ledger.
+        self.control("close", serde_json::json!({ "count": 1 })).await?;
         Ok(())
     }
 
     /// Lets no ledger close by itself any more.
     pub async fn freeze(&self) -> anyhow::Result<()> {
-        let url = format!("{}/control/fault", self.rpc_url());
-        let body = serde_json::json!({ "fault": "freeze", "on": true });
-        let answer = reqwest::Client::new().post(url).json(&body).send().await?;
-        answer.error_for_status()?;
+        self.control("fault", serde_json::json!({ "fault": "freeze", "on": true })).await?;
         Ok(())
+    }
+
+    /// Address of another node that has forgotten all but the last three ledgers, and so everything
+    /// that was until now.
+    pub async fn forgetful_node(&self) -> anyhow::Result<String> {
+        self.control("close", serde_json::json!({ "count": 5 })).await?;
+        let node = self.control("node", serde_json::json!({ "lag": 0, "history": 3 })).await?;
+        Ok(node["url"].as_str().context("the control names the node's address")?.to_owned())
+    }
+
+    async fn control(
+        &self,
+        what: &str,
+        body: serde_json::Value,
+    ) -> anyhow::Result<serde_json::Value> {
+        let url = format!("{}/control/{what}", self.rpc_url());
+        let answer = reqwest::Client::new().post(url).json(&body).send().await?;
+        let text = answer.error_for_status()?.text().await?;
+        Ok(serde_json::from_str(&text).unwrap_or_default())
     }
 
     /// What `runner account` says, once every event is published: everything agrees, or why not.

@@ -29,6 +29,16 @@ pub struct Hints {
     pub user: Option<Address>,
 }
 
+/// Lists of an account's receipts from earlier readings.
+#[derive(Debug, Clone, Default)]
+pub struct Lists {
+    /// The one that the verifier keeps, or was given.
+    pub own: Option<ReceiptsDocument>,
+    /// The one that a gateway made of the events that it followed: it counts only where it leads to
+    /// what the chain holds.
+    pub stored: Option<ReceiptsDocument>,
+}
+
 /// The vault's events from one ledger on.
 struct History {
     oldest_ledger: u32,
@@ -40,7 +50,7 @@ struct History {
     finalized: Vec<RunFinalized>,
 }
 
-/// Reads all there is to know about `run`. `archive` is a list of receipts from an earlier reading.
+/// Reads all there is to know about `run`. `lists` are lists of receipts from earlier readings.
 ///
 /// # Errors
 ///
@@ -51,7 +61,7 @@ pub async fn gather(
     own: &Own,
     run: RunId,
     hints: &Hints,
-    archive: impl Fn(&Address) -> Result<Option<ReceiptsDocument>>,
+    lists: impl Fn(&Address) -> Result<Lists>,
 ) -> Result<ChainFacts> {
     rpc.require_network(&own.network).await?;
     let config = own.vault.read_config(rpc).await?;
@@ -85,7 +95,7 @@ pub async fn gather(
     let user = facts.attempts.iter().find_map(|attempt| attempt.origin().map(|origin| origin.user));
     if let Some(user) = user.or(hints.user) {
         let (account, receipts, unexplained) =
-            receipts_of(rpc, own, &user, &history, archive(&user)?).await?;
+            receipts_of(rpc, own, &user, &history, lists(&user)?).await?;
         facts.account = account;
         facts.receipts = receipts;
         facts.unexplained = unexplained;
@@ -118,11 +128,11 @@ pub async fn account_receipts(
     rpc: &Rpc,
     own: &Own,
     user: &Address,
-    archive: Option<ReceiptsDocument>,
+    lists: Lists,
 ) -> Result<(Option<Receipts>, Option<ReceiptsDocument>)> {
     rpc.require_network(&own.network).await?;
     let history = history(rpc, own).await?;
-    let (account, receipts, _) = receipts_of(rpc, own, user, &history, archive).await?;
+    let (account, receipts, _) = receipts_of(rpc, own, user, &history, lists).await?;
     Ok((account, receipts))
 }
 
@@ -296,22 +306,44 @@ async fn receipts_of(
     own: &Own,
     user: &Address,
     history: &History,
-    archive: Option<ReceiptsDocument>,
+    lists: Lists,
 ) -> Result<(Option<Receipts>, Option<ReceiptsDocument>, Vec<Settlement>)> {
     let account = own.vault.read_account(rpc, user).await?;
     let account =
         account.map(|account| Receipts { count: account.receipts, hash: account.receipts_hash });
     let Some(now) = account else { return Ok((None, None, Vec::new())) };
-    let archive = archive.filter(|list| {
+    let is_own = |list: &&ReceiptsDocument| {
         list.user == user.to_string()
             && list.vault == own.vault.0.to_string()
             && list.network == own.network.passphrase()
-    });
+    };
+    let kept: Vec<_> = lists.own.iter().filter(is_own).collect();
+    if let Some(stored) = lists.stored.as_ref().filter(is_own) {
+        // The verifier's own list counts where both have a receipt. A list from outside that does not
+        // lead to the chain's hash is no fault of the account: what was known without it stays.
+        let both: Vec<_> = std::iter::once(stored).chain(kept.iter().copied()).collect();
+        let (list, unexplained) = assemble(own, user, now, history, &both)?;
+        if list.check().is_ok() && list.end() == Some((now.count, now.hash)) {
+            return Ok((account, Some(list), unexplained));
+        }
+    }
+    let (list, unexplained) = assemble(own, user, now, history, &kept)?;
+    Ok((account, Some(list), unexplained))
+}
 
+/// One list of these lists and of the events; where several have a receipt, the later list counts,
+/// and an event before all.
+fn assemble(
+    own: &Own,
+    user: &Address,
+    now: Receipts,
+    history: &History,
+    lists: &[&ReceiptsDocument],
+) -> Result<(ReceiptsDocument, Vec<Settlement>)> {
     let mut texts: BTreeMap<u64, ReceiptText> = BTreeMap::new();
     let mut hashes: BTreeMap<u64, Digest> = BTreeMap::from([(0, Digest::from([0; 32]))]);
     let mut known: Vec<(Digest, SettledRun)> = Vec::new();
-    if let Some(list) = &archive {
+    for list in lists {
         let first = list.receipts.first().map_or(1, |receipt| receipt.number);
         hashes.insert(first.saturating_sub(1), list.before);
         for receipt in &list.receipts {
@@ -323,8 +355,8 @@ async fn receipts_of(
     let mut unexplained = Vec::new();
     for event in history.finalized.iter().filter(|event| event.user == *user) {
         let opened = history.opened.iter().find(|opened| opened.run_id == event.run_id);
-        let archived = known.iter().find(|(id, _)| *id == event.run_id).map(|(_, run)| run);
-        let terms = opened.map(|opened| &opened.terms).or(archived.map(|run| &run.terms));
+        let listed = known.iter().find(|(id, _)| *id == event.run_id).map(|(_, run)| run);
+        let terms = opened.map(|opened| &opened.terms).or(listed.map(|run| &run.terms));
         hashes.insert(event.receipt_number, event.receipts_hash);
         match terms {
             Some(terms) => {
@@ -342,8 +374,7 @@ async fn receipts_of(
             }),
         }
     }
-    let list = newest(own, user, now, &texts, &hashes);
-    Ok((account, list, unexplained))
+    Ok((newest(own, user, now, &texts, &hashes), unexplained))
 }
 
 /// The receipts up to the account's newest, back to the first gap. The hash before the first of
@@ -354,7 +385,7 @@ fn newest(
     now: Receipts,
     texts: &BTreeMap<u64, ReceiptText>,
     hashes: &BTreeMap<u64, Digest>,
-) -> Option<ReceiptsDocument> {
+) -> ReceiptsDocument {
     let mut receipts = Vec::new();
     let mut before = now.hash;
     let mut number = now.count;
@@ -367,14 +398,14 @@ fn newest(
         number -= 1;
     }
     receipts.reverse();
-    Some(ReceiptsDocument {
+    ReceiptsDocument {
         kind: RECEIPTS_KIND.to_owned(),
         network: own.network.passphrase().to_owned(),
         vault: own.vault.0.to_string(),
         user: user.to_string(),
         before,
         receipts,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use wire::Problem;
+use wire::receipts::ReceiptsDocument;
 
 use crate::auth::Caller;
 use crate::error::{Error, Result};
@@ -17,6 +18,7 @@ use crate::gateway::market::{AgentDetails, AgentView, GrantView, MOST_AGENTS, Qu
 use crate::gateway::operator::{
     self, ModuleView, QueueView, ReconciliationView, RowsQuery, SealedView, WorkView,
 };
+use crate::gateway::receipts::{self, ReceiptsQuery};
 use crate::gateway::{
     AttemptQuery, Shared, attempt_of, create_request, oracle_gate, page, read_query, too_large,
 };
@@ -157,6 +159,29 @@ pub async fn grants(
     let user = page::user(&user)?;
     caller.list_of(Some(&user))?;
     Ok(Json(gateway.market.grants(&user).await?))
+}
+
+/// Lists what a user was charged, with the full text of every receipt.
+#[utoipa::path(get, path = "/receipts/{user}", tag = "runs",
+    params(("user" = String, Path, description = "An account (G…) or a contract (C…)."),
+        ReceiptsQuery),
+    responses((status = 200, body = ReceiptsDocument,
+        description = "The newest without a gap, at most 1000; `before` is the hash before them.")),
+)]
+pub async fn receipts(
+    State(gateway): Shared,
+    caller: Caller,
+    Path(user): Path<String>,
+    query: Result<Query<ReceiptsQuery>, QueryRejection>,
+) -> Result<Json<ReceiptsDocument>> {
+    let user = page::user(&user)?;
+    if caller.list_of(Some(&user))?.subject.is_some() {
+        let text = "receipts are the whole account's; log in as the account itself";
+        return Err(Error::refused(Problem::Forbidden, text));
+    }
+    let before = read_query(query)?.before()?;
+    let (db, about) = (&gateway.commands.db, &gateway.about);
+    Ok(Json(receipts::list(db, about, &user, before).await?))
 }
 
 /// Shows unfinished runs as workers see them.

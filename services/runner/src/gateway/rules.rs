@@ -157,7 +157,7 @@ fn check_path(request: &Request) -> Result<()> {
 }
 
 /// Routes that read a query, each with its own list of parameters.
-const WITH_QUERY: [&str; 11] = [
+const WITH_QUERY: [&str; 12] = [
     "/runs",
     "/runs/{id}/bundle",
     "/runs/{id}/outputs",
@@ -165,6 +165,7 @@ const WITH_QUERY: [&str; 11] = [
     "/runs/{id}/events",
     "/events",
     "/agents",
+    "/receipts/{user}",
     "/operator/queue",
     "/operator/dead-letters",
     "/operator/packs",

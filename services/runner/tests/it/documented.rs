@@ -30,7 +30,7 @@ async fn no_request_gets_an_answer_that_the_document_does_not_name() {
         "[[operations]]\ninclude-path-regex = \"/runs/|/operator/packs/\"\nparameters = {{ \
          \"path.id\" = \"{run}\" }}\n\n[[operations]]\ninclude-path-regex = \"/agents/\"\n\
          parameters = {{ \"path.id\" = \"{}\" }}\n\n[[operations]]\ninclude-path-regex = \
-         \"/grants/\"\nparameters = {{ \"path.user\" = \"{}\" }}\n",
+         \"/grants/|/receipts/\"\nparameters = {{ \"path.user\" = \"{}\" }}\n",
         world.agent_id,
         world.user.address(),
     );

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use proxy::{Lie, Proxy, Side};
 
 /// How many lies about each story are tried without `LUMIO_LONG`.
-const SAMPLE: usize = 40;
+const SAMPLE: usize = 30;
 
 /// So many verifications run at one time: some wait for an answer that does not come.
 const WORKERS: usize = 4;
@@ -37,6 +37,7 @@ struct Said {
 /// What is verified, and with which words.
 struct Question<'a> {
     stack: &'a Stack,
+    node: String,
     run: String,
     token: String,
     /// The end of paths that the gateway refuses.
@@ -45,8 +46,7 @@ struct Question<'a> {
 
 impl Question<'_> {
     async fn proxy(&self, exchanges: Vec<proxy::Exchange>) -> Proxy {
-        let (node, gateway) = (self.stack.rpc_url(), self.stack.gateway());
-        Proxy::start(&node, &gateway, self.refused, exchanges).await
+        Proxy::start(&self.node, &self.stack.gateway(), self.refused, exchanges).await
     }
 
     /// The command line behind a proxy.
@@ -145,13 +145,16 @@ async fn no_single_lie_of_a_proxy_before_node_or_gateway_makes_a_false_sentence_
     let run = stack.ended(&delivered).await.unwrap();
     assert_eq!(run["status"], "finalized", "{run:#}\n{}", stack.logs());
     let exhausted = exhausted_twice(&stack, agent).await;
+    stack.account().await.unwrap();
     stack.freeze().await.unwrap();
 
+    // What a node has forgotten, the gateway has followed.
+    let (whole, forgetful) = (stack.rpc_url(), stack.forgetful_node().await.unwrap());
     for run in [delivered, exhausted] {
         // Where the gateway gives no bundle, what it shows of the run is all that it says.
-        for refused in [None, Some("/bundle")] {
-            let (token, run) = (stack.token().unwrap(), run.clone());
-            Question { stack: &stack, run, token, refused }.lie().await;
+        for (node, refused) in [(&whole, None), (&whole, Some("/bundle")), (&forgetful, None)] {
+            let (token, run, node) = (stack.token().unwrap(), run.clone(), node.clone());
+            Question { stack: &stack, node, run, token, refused }.lie().await;
         }
     }
 }

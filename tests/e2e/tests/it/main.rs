@@ -4,6 +4,7 @@
 
 mod crashes;
 mod failed_starts;
+mod forgotten;
 mod lies;
 mod paid_run;
 mod proof;
