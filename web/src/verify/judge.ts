@@ -8,6 +8,7 @@ import { formatAmount } from "../amount.ts";
 import type { Attempt, Receipt as ShownReceipt, Run } from "@/api/gateway";
 
 import { type Bytes, CannotTell, canonical, digest, hex, parse, utf8 } from "./bytes.ts";
+import { BODIES_FILE, CALLS_FILE, compareBodies, type Egress, recompute } from "./egress.ts";
 import type { AttemptFacts, ChainFacts, Terms, Units } from "./facts.ts";
 import {
   compareFiles,
@@ -37,6 +38,7 @@ export const LINKS = [
   "attempts",
   "receipt",
   "usage",
+  "calls",
   "statement",
   "request",
   "times",
@@ -171,7 +173,8 @@ export async function judge(
   if (await isFailureRecord(judged)) {
     links.push(...failureLinks(judged));
   } else {
-    links.push(await usageLink(judged), await statementLink(judged), timesLink(judged));
+    links.push(await usageLink(judged), ...(await callsLink(judged)));
+    links.push(await statementLink(judged), timesLink(judged));
     links.push(...(await packLinks(judged)), await gatesLink(judged));
   }
   links.sort((a, b) => LINKS.indexOf(a.link) - LINKS.indexOf(b.link));
@@ -256,8 +259,23 @@ function askedAt(run: string): bigint | undefined {
   return digits[12] === "7" ? BigInt(`0x${digits.slice(0, 12)}`) / 1000n : undefined;
 }
 
-function termsLink({ claim, shown, terms }: Case): Link {
-  if (!terms) return unknown("terms", "no terms are known that the chain vouches for");
+/**
+ * A link that needs terms, where none are known: whose escrow went back was charged nothing under
+ * them, whatever they were.
+ */
+function withoutTerms({ end }: Case, link: Name, why: string): Link {
+  if (end.kind !== "returned") return unknown(link, why);
+  return skipped(link, `${why}; nothing was charged under them`);
+}
+
+function termsLink(judged: Case): Link {
+  const { claim, shown, terms } = judged;
+  if (!terms) {
+    const user = shown?.record?.user ?? claim.run.user;
+    const wrong = `the gateway says that ${claim.run.user} pays, the vault says ${user}`;
+    if (user !== claim.run.user) return broken("terms", wrong);
+    return withoutTerms(judged, "terms", "no terms are known that the chain vouches for");
+  }
   if (claim.terms !== undefined && !isSame(claim.terms, terms)) {
     return broken("terms", "the gateway's terms are not those that the vault recorded");
   }
@@ -313,8 +331,9 @@ const charged = (rates: Units, usage: Units): bigint =>
 
 const sameUnits = (a: Units, b: Units) => METERS.every((meter) => a[meter] === b[meter]);
 
-function ratesLink({ shown, terms }: Case): Link {
-  if (!terms) return unknown("rates", "no terms are known");
+function ratesLink(judged: Case): Link {
+  const { shown, terms } = judged;
+  if (!terms) return withoutTerms(judged, "rates", "no terms are known");
   if (charged(terms.rates, terms.budgets) !== terms.maxCharge) {
     return broken(
       "rates",
@@ -630,8 +649,12 @@ async function accountLink({ facts, shown, end }: Case): Promise<Link> {
     : broken("account", "the account's running hash does not follow from its receipts");
 }
 
-async function requestLink({ claim, terms, stated, asked }: Case): Promise<Link> {
-  if (!terms) return unknown("request", "no terms are known");
+async function requestLink(judged: Case): Promise<Link> {
+  const { claim, terms, stated, asked } = judged;
+  if (!terms && asked.inputDigest === undefined) {
+    return withoutTerms(judged, "request", "no terms are known");
+  }
+  if (!terms) return unknown("request", "no terms are known to compare your input with");
   const { run } = claim;
   const input_digest = stated?.execution.input_digest ?? run.inputDigest;
   const seed = stated?.execution.seed ?? run.seed;
@@ -679,7 +702,7 @@ function failureLinks({ end }: Case): Link[] {
   return [seal, ...rest.map((name) => skipped(name, "the run was never executed"))];
 }
 
-async function usageLink({ shown, stated }: Case): Promise<Link> {
+async function usageLink({ shown, stated, end }: Case): Promise<Link> {
   if (!stated) return unknown("usage", "there is no verified statement to compare with");
   const { llm_in, llm_out, http_calls, runtime_ms } = stated.execution.usage;
   const usage = exact(stated.execution.usage);
@@ -696,6 +719,9 @@ async function usageLink({ shown, stated }: Case): Promise<Link> {
     // Another listed runner may have settled it, which the digest does not tell.
     return (await Promise.all(forms)).includes(settlement) ? true : undefined;
   };
+  if (end.kind === "returned") {
+    return skipped("usage", `${detail}; the escrow went back, and none was charged`);
+  }
   const fits = await isSettled();
   if (fits === undefined) {
     const isOpen = lifecycle?.tag !== "Finalized";
@@ -707,6 +733,51 @@ async function usageLink({ shown, stated }: Case): Promise<Link> {
   return fits
     ? ok("usage", detail)
     : broken("usage", "the vault settled another usage than the statement's");
+}
+
+/** The link that holds by addition, where the statement speaks of services at all. */
+async function callsLink({ stated, claim }: Case): Promise<Link[]> {
+  // Without a verified statement there is nothing to compare with, and its own link says so.
+  const egress = stated?.execution.egress;
+  if (!egress) return [];
+  const isListed = BigInt(egress.listed) > 0n;
+  if (stated.execution.verdict === "INCONCLUSIVE" && isListed) {
+    const why = "the execution was inconclusive: nothing was charged, and no list is kept";
+    return [skipped("calls", why)];
+  }
+  const list = claim.files.get(`pack/outputs/${CALLS_FILE}`);
+  if (!list && isListed) return [broken("calls", `the pack has no outputs/${CALLS_FILE}`)];
+  try {
+    // A run that asked for nothing has no list, which is the list of nothing.
+    const calls = await recompute(list ?? new Uint8Array(), egress);
+    const kept = claim.files.get(`pack/outputs/${BODIES_FILE}`);
+    const bodies = kept && (await compareBodies(kept, calls));
+    return [ok("calls", describe(egress, bodies))];
+  } catch (error) {
+    const state = error instanceof CannotTell ? unknown : broken;
+    return [state("calls", message(error))];
+  }
+}
+
+function describe(egress: Egress, bodies: number | undefined): string {
+  const counted = (count: number | bigint, one: string, more: string) =>
+    `${count} ${BigInt(count) === 1n ? one : more}`;
+  const services = egress.upstreams.map(({ name, calls, refused, inconclusive }) => {
+    const parts = [`${counted(calls, "call", "calls")} of ${name}`];
+    if (BigInt(refused) > 0n) parts.push(`${refused} refused`);
+    if (BigInt(inconclusive) > 0n) parts.push(`${inconclusive} without a certain usage`);
+    return parts.join(", ");
+  });
+  const parts = [...services, `they add up to what is stated, with root ${egress.root}`];
+  if (bodies !== undefined) {
+    parts.push(`${counted(bodies, "call's body", "calls' bodies")} kept, as listed`);
+  }
+  const unlisted = egress.unlisted_refusals ?? 0;
+  if (BigInt(unlisted) > 0n) {
+    const refusals = counted(unlisted, "further refusal", "further refusals");
+    parts.push(`${refusals} after the list was full, which nothing lists`);
+  }
+  return parts.join("; ");
 }
 
 async function statementLink({
@@ -794,6 +865,11 @@ async function packLinks(judged: Case): Promise<Link[]> {
 }
 
 async function sealLink({ end }: Case, bytes: Bytes | undefined): Promise<Link> {
+  // Nothing was charged, so there is nothing that the files have to answer for.
+  if (end.kind === "returned") {
+    const why = "the escrow went back without a settlement, so the chain holds no output hash";
+    return skipped("seal", why);
+  }
   if (end.kind !== "settled")
     return unknown("seal", "the run is not settled, so the chain holds no output hash");
   if (!bytes) return broken("seal", "the pack has no seal");
@@ -994,7 +1070,9 @@ function conclude(judged: Case, links: Link[], found: Attempts): Proof {
   const over =
     found.attempts.length === 1 ? "in its one attempt" : `over ${found.attempts.length} attempts`;
   const cost = found.total === 0n ? "nothing" : show(found.total);
-  const proven = [`The run cost ${terms?.user ?? claim.run.user} ${cost}, ${over}.`];
+  const proven = [
+    `The run cost ${terms?.user ?? shown?.record?.user ?? claim.run.user} ${cost}, ${over}.`,
+  ];
   const attempt = `Attempt ${claim.run.attempt}:`;
   if (end.kind === "returned") {
     proven.push(`${attempt} the whole escrow went back to the user.`);
@@ -1021,7 +1099,7 @@ function conclude(judged: Case, links: Link[], found: Attempts): Proof {
   const others = found.attempts.filter(
     ({ runId: id, charge, fee }) => id !== shown?.runId && charge + fee > 0n,
   );
-  const open = ["rates", "request", "account", "receipt"];
+  const open = ["terms", "rates", "request", "account", "receipt"];
   const notLookedAt = [
     ...others.map(({ attempt: number }) => `what attempt ${number} was charged for`),
     ...links
@@ -1030,6 +1108,12 @@ function conclude(judged: Case, links: Link[], found: Attempts): Proof {
   ];
   if (links.some(({ link, state }) => link === "request" && state === "ok")) {
     notLookedAt.push("whether seed and workflow are the ones you asked for");
+  }
+  // Files of an attempt that was not settled are the gateway's word: no charge commits to them.
+  if (end.kind === "returned" && [...claim.files.keys()].some((path) => path.startsWith("pack/"))) {
+    notLookedAt.push(
+      "whether the files are what the module left: the chain holds no output hash of them",
+    );
   }
   notLookedAt.push(
     "whether the module, executed again, leaves the same bytes (lumio verify --rerun)",

@@ -26,7 +26,9 @@ pub(super) fn draw(
 /// What the run cost, over all its attempts.
 fn cost(case: &Case<'_>, attempts: &Attempts) -> String {
     let sum = &attempts.sum;
-    let user = case.terms.as_ref().map(|terms| terms.user.to_string()).unwrap_or_default();
+    let by_record = || Some(case.shown?.record.as_ref()?.user);
+    let user = case.terms.as_ref().map(|terms| terms.user).or_else(by_record);
+    let user = user.map(|user| user.to_string()).unwrap_or_default();
     let over = match attempts.attempts.len() {
         1 => "in its one attempt".to_owned(),
         many => format!("over {many} attempts"),
@@ -119,12 +121,20 @@ fn not_looked_at(case: &Case<'_>, attempts: &Attempts, links: &[Link]) -> Vec<St
     // That a run without a statement has no files is said already.
     let skipped = links.iter().filter(|link| link.state == State::Skipped);
     let skipped = skipped.filter(|link| {
-        matches!(link.link, Name::Rates | Name::Request | Name::Account | Name::Receipt)
+        matches!(
+            link.link,
+            Name::Terms | Name::Rates | Name::Request | Name::Account | Name::Receipt
+        )
     });
     let skipped = skipped.map(|link| format!("{}: {}", link.link.as_str(), link.detail));
     // The detail of a link that holds ends with what was not compared.
     let partly = links.iter().find(|link| link.link == Name::Request && link.state == State::Ok);
     let partly = partly.and_then(|link| link.detail.rsplit_once("; "));
     let partly = partly.filter(|(_, rest)| rest.ends_with("not compared"));
-    others.chain(skipped).chain(partly.map(|(_, rest)| rest.to_owned())).collect()
+    // Files of an attempt that was not settled are the gateway's word: no charge commits to them.
+    let is_uncommitted = case.end == End::Returned && case.bundle.pack().is_dir();
+    let files = is_uncommitted.then(|| {
+        "whether the files are what the module left: the chain holds no output hash of them".to_owned()
+    });
+    others.chain(skipped).chain(files).chain(partly.map(|(_, rest)| rest.to_owned())).collect()
 }

@@ -96,8 +96,16 @@ fn silence(case: &Case<'_>) -> Link {
 
 /// The terms have the hash that the record holds.
 pub(super) fn terms(case: &Case<'_>) -> Link {
+    let claimed_user = case.bundle.claim.run.user.as_str();
     let Some(terms) = &case.terms else {
-        return Link::unknown(Name::Terms, "no terms are known that the chain vouches for");
+        let user = record(case).map(|record| record.user.to_string());
+        if let Some(user) = user.filter(|user| user != claimed_user) {
+            return Link::broken(
+                Name::Terms,
+                format!("the gateway says that {claimed_user} pays, the vault says {user}"),
+            );
+        }
+        return without_terms(case, Name::Terms, "no terms are known that the chain vouches for");
     };
     let claimed = case.bundle.claim.terms.as_ref();
     if claimed.is_some_and(|claimed| claimed != terms) {
@@ -106,11 +114,10 @@ pub(super) fn terms(case: &Case<'_>) -> Link {
             "the gateway's terms are not those that the vault recorded when the run was opened",
         );
     }
-    let user = case.bundle.claim.run.user.as_str();
-    if user != terms.user.to_string() {
+    if claimed_user != terms.user.to_string() {
         return Link::broken(
             Name::Terms,
-            format!("the gateway says that {user} pays, the vault says {}", terms.user),
+            format!("the gateway says that {claimed_user} pays, the vault says {}", terms.user),
         );
     }
     match (record(case), terms.hash()) {
@@ -133,9 +140,20 @@ pub(super) fn terms(case: &Case<'_>) -> Link {
     }
 }
 
+/// A link that needs terms, where none are known: whose escrow went back was charged nothing under
+/// them, whatever they were.
+pub(super) fn without_terms(case: &Case<'_>, name: Name, why: &str) -> Link {
+    match case.end {
+        End::Returned => Link::skipped(name, format!("{why}; nothing was charged under them")),
+        End::Settled { .. } | End::Open => Link::unknown(name, why),
+    }
+}
+
 /// Prices and module are those of the developer's rate card.
 pub(super) fn rates(case: &Case<'_>) -> Link {
-    let Some(terms) = &case.terms else { return Link::unknown(Name::Rates, "no terms are known") };
+    let Some(terms) = &case.terms else {
+        return without_terms(case, Name::Rates, "no terms are known");
+    };
     let highest = wire::usage::charge(&terms.rates, &terms.budgets);
     if highest != Some(terms.max_charge) {
         return Link::broken(

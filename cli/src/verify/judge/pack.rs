@@ -37,11 +37,21 @@ pub(super) fn links(case: &Case<'_>, stated: Option<&Stated>) -> Result<Vec<Link
 
 /// The output hash on chain is the digest of the seal's exact bytes.
 fn seal(case: &Case<'_>, report: &Report) -> Link {
-    let End::Settled { output_hash, .. } = case.end else {
-        return Link::unknown(
-            Name::Seal,
-            "the run is not settled, so the chain holds no output hash",
-        );
+    let output_hash = match case.end {
+        End::Settled { output_hash, .. } => output_hash,
+        // Nothing was charged, so there is nothing that the files have to answer for.
+        End::Returned => {
+            return Link::skipped(
+                Name::Seal,
+                "the escrow went back without a settlement, so the chain holds no output hash",
+            );
+        }
+        End::Open => {
+            return Link::unknown(
+                Name::Seal,
+                "the run is not settled, so the chain holds no output hash",
+            );
+        }
     };
     match report.seal_digest {
         Some(digest) if digest == output_hash => {

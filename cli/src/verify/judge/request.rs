@@ -4,7 +4,7 @@ use stellar::ids::{Request, request_hash};
 use wire::Digest;
 
 use super::stated::Stated;
-use super::{Case, Link, Name};
+use super::{Case, Link, Name, money};
 
 /// What the user remembers of the request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +29,10 @@ impl Asked {
 /// the whole hash must fit, a wrong value there cannot make a wrong input pass.
 pub(super) fn link(case: &Case<'_>, stated: Option<&Stated>, asked: &Asked) -> Link {
     let Some(terms) = &case.terms else {
-        return Link::unknown(Name::Request, "no terms are known");
+        return match asked.is_empty() {
+            true => money::without_terms(case, Name::Request, "no terms are known"),
+            false => Link::unknown(Name::Request, "no terms are known to compare yours with"),
+        };
     };
     let claim = &case.bundle.claim.run;
     let input = stated.map_or(claim.input_digest, |stated| stated.execution.input_digest);

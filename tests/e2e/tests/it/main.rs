@@ -10,3 +10,4 @@ mod paid_run;
 mod proof;
 mod public_tools;
 mod refusals;
+mod stories;

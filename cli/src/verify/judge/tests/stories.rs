@@ -250,6 +250,49 @@ fn a_substitute_that_settles_is_named_in_the_receipt_and_proven() {
 }
 
 /// An attempt with a fee that another listed runner settled, as the record alone still knows.
+#[test]
+fn a_reclaimed_attempt_cost_nothing_whatever_its_terms_were() {
+    let mut fixture = Fixture::new();
+    for part in ["pack", "module", "facts"] {
+        fs::remove_dir_all(fixture.path(part)).unwrap();
+    }
+    fixture.facts.receipts = None;
+    fixture.facts.account = None;
+    fixture.shown().finalized = None;
+    fixture.shown().record.as_mut().unwrap().lifecycle = Lifecycle::Reclaimed;
+    fixture.write_run();
+    // The opening is forgotten, and the gateway shows no terms.
+    fixture.shown().opened = None;
+    fixture.edit_run(|run| drop(run.as_object_mut().unwrap().remove("terms")));
+    let proof = fixture.judge();
+    assert_eq!(proof.exit_code(), 0, "{:#?}", proof.links);
+    let text = conclusion(&fixture);
+    let user = fixture.terms.user;
+    assert!(text.contains(&format!("cost {user} nothing, in its one attempt")), "{text}");
+    assert!(text.contains("terms: no terms are known"), "{text}");
+
+    // What the user remembers was not compared with anything, and another user is found out.
+    fixture.asked.seed = Some(7);
+    assert_eq!(fixture.judge().exit_code(), 2);
+    fixture.edit_run(|run| run["user"] = "GBOB".into());
+    assert_eq!(fixture.judge().broken(), [Name::Terms]);
+}
+
+#[test]
+fn a_voided_attempt_that_was_sealed_cost_nothing_and_its_files_are_not_looked_at() {
+    let mut fixture = Fixture::new();
+    fixture.facts.receipts = None;
+    fixture.facts.account = None;
+    fixture.shown().finalized = None;
+    fixture.shown().record.as_mut().unwrap().lifecycle = Lifecycle::Voided(7);
+    fixture.write_run();
+    let proof = fixture.judge();
+    assert_eq!(proof.exit_code(), 0, "{:#?}", proof.links);
+    let text = conclusion(&fixture);
+    assert!(text.contains("the whole escrow went back"), "{text}");
+    assert!(text.contains("the chain holds no output hash of them"), "{text}");
+}
+
 fn substituted() -> Fixture {
     let mut fixture = Fixture::new();
     fixture.terms.runner_fee = 7_000;
