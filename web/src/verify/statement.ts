@@ -3,6 +3,7 @@
 import {
   type Bytes,
   base64,
+  byBytes,
   canonical,
   concat,
   digest,
@@ -12,6 +13,7 @@ import {
   unhex,
   utf8,
 } from "./bytes.ts";
+import { BODIES_FILE, CALLS_FILE, type Egress, FOLDER } from "./egress.ts";
 
 type Integer = number | bigint;
 
@@ -34,6 +36,8 @@ export interface Execution {
   budgets: Units;
   outputs: { path: string; length: number; sha256: string }[];
   usage: Units;
+  /** What it asked of services; only where the module declares some. */
+  egress?: Egress | null;
   guard: { tier: string };
   exit: { kind: string; value?: number };
   verdict: "PASS" | "FAIL" | "INCONCLUSIVE";
@@ -113,6 +117,33 @@ function demand(rules: [boolean, string][]): void {
 
 const isZero = (usage: Units) => METERS.every((meter) => BigInt(usage[meter]) === 0n);
 
+const isSorted = (names: string[]) =>
+  names.every((name, at) => at === 0 || byBytes(names[at - 1]!, name) < 0);
+
+/** Whether tokens and calls in the usage are the sums over the services. */
+function chargesItsCalls({ egress, usage }: Execution): boolean {
+  const upstreams = egress?.upstreams ?? [];
+  const sum = (of: (upstream: Egress["upstreams"][number]) => Integer) =>
+    upstreams.reduce((all, upstream) => all + BigInt(of(upstream)), 0n);
+  return (
+    sum(({ calls }) => calls) === BigInt(usage.http_calls) &&
+    sum(({ llm_in }) => llm_in) === BigInt(usage.llm_in) &&
+    sum(({ llm_out }) => llm_out) === BigInt(usage.llm_out)
+  );
+}
+
+/** Files of module-gate itself are there for calls, and only for them. */
+function isListed({ egress, outputs, verdict }: Execution): boolean {
+  const listed = BigInt(egress?.listed ?? 0);
+  const own = outputs.filter(({ path }) => path.startsWith(FOLDER));
+  const isNamed = ({ path }: { path: string }) => path === CALLS_FILE || path === BODIES_FILE;
+  const hasList = own.some(({ path }) => path === CALLS_FILE);
+  return (
+    own.every((output) => listed > 0n && isNamed(output)) &&
+    (hasList || listed === 0n || verdict === "INCONCLUSIVE")
+  );
+}
+
 /** What was executed, if the statement keeps its own rules. */
 export async function readExecution(payload: Bytes): Promise<Execution> {
   const found = predicate<Execution>(
@@ -134,26 +165,46 @@ export async function readExecution(payload: Bytes): Promise<Execution> {
       "more was used than the budgets allow",
     ],
     [outputs.every(({ path }) => isPlain(path)), "an output's path is not plain"],
+    [isSorted(outputs.map(({ path }) => path)), "outputs are not sorted by path"],
     [
       Date.parse(found.finished_at) >= Date.parse(found.started_at),
       "it finished before it started",
     ],
     [await settlesItself(found), "its settlement's signature is for something else"],
+    [
+      isSorted((found.egress?.upstreams ?? []).map(({ name }) => name)),
+      "its services are not sorted by name",
+    ],
+    [isListed(found), "its list of calls is not where it must be"],
   ]);
+  const hasOutputs = outputs.some(({ path }) => !path.startsWith(FOLDER));
   if (verdict === "PASS") {
     demand([
       [found.exit.kind === "code" && found.exit.value === 0, "PASS needs exit code 0"],
-      [outputs.length > 0, "PASS needs an output"],
+      [hasOutputs, "PASS needs an output"],
       [code === undefined, "PASS has no code"],
       [found.guard.tier === "full", "PASS needs the full guard"],
+      [chargesItsCalls(found), "the charged calls are not those it made"],
+    ]);
+  } else if (verdict === "FAIL") {
+    // What a service did is charged also when the module then fails; time is not.
+    const isFree = BigInt(usage.runtime_ms) === 0n;
+    demand([
+      [code !== undefined, "FAIL needs a code"],
+      [code !== "E_GUARD_INCOMPLETE", "FAIL is not the guard's fault"],
+      [!hasOutputs, "FAIL has no outputs"],
+      [
+        code === "BUDGET_EXHAUSTED" || isFree,
+        "FAIL charges running time only for an exhausted budget",
+      ],
+      [chargesItsCalls(found), "the charged calls are not those it made"],
     ]);
   } else {
     demand([
-      [verdict === "FAIL" || verdict === "INCONCLUSIVE", "its verdict is not known"],
-      [code !== undefined, `${verdict} needs a code`],
-      [(code === "E_GUARD_INCOMPLETE") === (verdict === "INCONCLUSIVE"), "code and verdict differ"],
-      [outputs.length === 0, `${verdict} has no outputs`],
-      [code === "BUDGET_EXHAUSTED" || isZero(usage), "only an exhausted budget is charged"],
+      [verdict === "INCONCLUSIVE", "its verdict is not known"],
+      [code === "E_GUARD_INCOMPLETE", "INCONCLUSIVE is E_GUARD_INCOMPLETE"],
+      [outputs.length === 0, "INCONCLUSIVE has no outputs"],
+      [isZero(usage), "INCONCLUSIVE charges nothing"],
     ]);
   }
   return found;

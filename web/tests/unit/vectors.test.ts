@@ -6,7 +6,8 @@ import { test } from "node:test";
 
 import { Address, nativeToScVal, xdr } from "@stellar/stellar-sdk";
 
-import { digest, hex, isSigned, unhex } from "../../src/verify/bytes.ts";
+import { digest, hex, isSigned, parse, unhex, utf8 } from "../../src/verify/bytes.ts";
+import { compareBodies, type Egress, lines, recompute, root } from "../../src/verify/egress.ts";
 import { settlementMessage } from "../../src/verify/statement.ts";
 import {
   nonce,
@@ -110,4 +111,44 @@ test("a settlement is known by settler, usage and signature", async () => {
     settlementHash(settler, [0n, 0n, 1n, 0n], true),
   ]);
   assert.equal(new Set(all).size, 3);
+});
+
+interface Listed {
+  name: string;
+  list: string;
+  bodies: string | null;
+  egress: Egress;
+  kept: number | null;
+  error: string | null;
+}
+
+test("a list of calls adds up, or not, as crates/wire says", async () => {
+  const file = new URL("../../../crates/wire/tests/vectors/egress.json", import.meta.url);
+  const all = parse(readFileSync(file)) as Listed[];
+  assert.ok(all.length >= 30);
+  for (const { name, list, bodies, egress, kept, error } of all) {
+    const judged = async () => {
+      const calls = await recompute(utf8(list), egress);
+      return bodies === null ? null : compareBodies(utf8(bodies), calls);
+    };
+    const said = await judged().then(
+      (found) => ({ kept: found, error: null }),
+      (thrown: Error) => ({ kept: null, error: thrown.message }),
+    );
+    assert.deepEqual(said, { kept, error }, name);
+  }
+});
+
+test("the root over a list is the one of certificate transparency", async () => {
+  const leaves = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657"].map(unhex);
+  leaves.push(unhex("606162636465666768696a6b6c6d6e6f"));
+  const roots = {
+    0: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    1: "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    8: "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+  };
+  for (const [count, expected] of Object.entries(roots)) {
+    assert.equal(await root(leaves.slice(0, Number(count))), expected);
+  }
+  assert.deepEqual(lines(utf8("a\n\nb")).map(hex), ["61", "62"]);
 });
