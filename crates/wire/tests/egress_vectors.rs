@@ -181,7 +181,9 @@ fn vectors() -> Vec<Vector> {
         Vector::relisted("a member twice", |list| list.replacen('{', "{\"index\":0,", 1)),
         Vector::relisted("a member is missing", |list| list.replacen("\"llm_in\":3,", "", 1)),
         Vector::relisted("an outcome that is none", |list| list.replacen("complete", "done", 1)),
-        Vector::relisted("a negative number", |list| list.replacen("\"llm_in\":3", "\"llm_in\":-3", 1)),
+        Vector::relisted("a negative number", |list| {
+            list.replacen("\"llm_in\":3", "\"llm_in\":-3", 1)
+        }),
         Vector::relisted("a status above all", |list| list.replacen(":200", ":70000", 1)),
         Vector::relisted("another service", |list| list.replacen("search", "other", 1)),
         Vector::relisted("empty lines between", |list| list.replace('\n', "\n\n")),
@@ -219,7 +221,9 @@ fn the_vectors_of_lists_of_calls_are_the_ones_that_others_are_held_to() {
     let holds = |name: &str| {
         vectors.iter().any(|vector| vector["name"] == name && vector["error"].is_null())
     };
-    for name in ["an honest list", "no bodies were kept", "nothing was asked", "a path that was cut"] {
+    for name in
+        ["an honest list", "no bodies were kept", "nothing was asked", "a path that was cut"]
+    {
         assert!(holds(name), "{name}: {vectors:#?}");
     }
     let errors = vectors.iter().filter(|vector| !vector["error"].is_null()).count();

@@ -134,7 +134,8 @@ fn not_looked_at(case: &Case<'_>, attempts: &Attempts, links: &[Link]) -> Vec<St
     // Files of an attempt that was not settled are the gateway's word: no charge commits to them.
     let is_uncommitted = case.end == End::Returned && case.bundle.pack().is_dir();
     let files = is_uncommitted.then(|| {
-        "whether the files are what the module left: the chain holds no output hash of them".to_owned()
+        "whether the files are what the module left: the chain holds no output hash of them"
+            .to_owned()
     });
     others.chain(skipped).chain(files).chain(partly.map(|(_, rest)| rest.to_owned())).collect()
 }

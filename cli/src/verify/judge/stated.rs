@@ -59,9 +59,10 @@ pub(super) fn usage(case: &Case<'_>, stated: Option<&Stated>) -> Link {
              known: another was settled, or a runner settled it that the agent does not list any \
              more; give a list of receipts that reaches back, from: lumio receipts export",
         ),
-        None if case.end == End::Returned => {
-            Link::skipped(Name::Usage, format!("{detail}; the escrow went back, and none was charged"))
-        }
+        None if case.end == End::Returned => Link::skipped(
+            Name::Usage,
+            format!("{detail}; the escrow went back, and none was charged"),
+        ),
         None => Link::unknown(Name::Usage, "the run is not settled"),
     }
 }

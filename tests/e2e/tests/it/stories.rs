@@ -128,7 +128,10 @@ async fn a_run_that_a_substitute_settled_is_proven_also_when_the_event_is_gone()
     let alone = [&["--bundle", bundle.to_str().unwrap()], &alone[..]].concat();
     let (code, said) = verify(&stack, &id, &alone);
     assert_eq!((code, &said["broken"]), (Some(2), &json!([])), "{said:#}");
-    assert_eq!(said["attempts"][0]["fee"], "0", "the record's digest fits the substitute: {said:#}");
+    assert_eq!(
+        said["attempts"][0]["fee"], "0",
+        "the record's digest fits the substitute: {said:#}"
+    );
     assert_eq!(said["sum"]["complete"], false, "{said:#}");
 }
 
