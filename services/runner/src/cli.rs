@@ -21,9 +21,11 @@ use crate::operations::by_hand::Ending;
 use crate::operations::{account, prune};
 use crate::{crash, runs, sight};
 
+mod backup;
 mod dead_letters;
 mod channels;
 mod doctor;
+mod import;
 mod intake;
 mod proof;
 
@@ -48,6 +50,10 @@ Examples:
   runner events refill --since 2026-01-31T00:00:00Z
   runner events gaps --acknowledge take note of ledgers whose contract events were lost
   runner channels add --count 3    more accounts that send transactions at one time
+  runner export --to runner.jsonl  everything of runs in one file
+  runner restore --from runner.jsonl
+                                   a fresh database from it, with proofs of what became of its runs
+  runner import .runner-state.json --confirm   the runs of an earlier runner, as history
   runner account                   compare Postgres, vault, NATS and module-gate
   runner completions bash > /etc/bash_completion.d/runner";
 
@@ -84,6 +90,41 @@ enum Command {
     /// Without --confirm it only counts. Runs that are not finished, or whose escrow is open, stay,
     /// and so do events that proofs about what is kept may need.
     Prune(PruneArguments),
+    /// Write everything that the database of DATABASE_URL holds of runs to a file, as it is at one
+    /// moment; engines may go on meanwhile. Logins are not in it.
+    Export {
+        /// Where to; the file must not exist. It holds inputs of users.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Fill a fresh database from a file of `runner export`, and prove what became of its runs since:
+    /// by the vault's state and the contracts' events. Until then no worker touches them; escrows of
+    /// runs that are not in the file are given back. Stop all engines of the lost database first.
+    /// Exit code 0: everything is known; 1: nothing was restored; 2: something is not known.
+    Restore {
+        /// The file.
+        #[arg(long, value_name = "FILE", required_unless_present = "judge")]
+        from: Option<PathBuf>,
+        /// Only prove what became of the runs that were restored before.
+        #[arg(long, conflicts_with = "from")]
+        judge: bool,
+        /// `text` or `json`; both say the same.
+        #[arg(long, default_value = "text")]
+        output: Output,
+    },
+    /// Take the runs of an earlier runner's `.runner-state.json` over, as history: settled ones are
+    /// finalized, all others failed with IMPORTED, to be retried by their users. Nothing is opened
+    /// or charged. Without --confirm it only reads the file. It may be repeated.
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// Import them.
+        #[arg(long)]
+        confirm: bool,
+        /// `text` or `json`; both say the same.
+        #[arg(long, default_value = "text")]
+        output: Output,
+    },
     /// Runs that no worker can go on with: a person has to decide about their outcome, or their
     /// escrow stays open until a retry or the deadline. Contract state is asked before anything is
     /// done.
@@ -369,6 +410,12 @@ pub fn main() -> ExitCode {
         Command::Runs(command) => block_on(runs(command)),
         Command::Doctor { output } => block_on(doctor::run(output)),
         Command::Reconcile { repair, output } => block_on(proof::reconcile(repair, output)),
+        Command::Export { to } => block_on(backup::export(&to)),
+        // Without a file, what was restored before is judged.
+        Command::Restore { from, judge: _, output } => {
+            block_on(backup::restore(from.as_deref(), output))
+        }
+        Command::Import { file, confirm, output } => block_on(import::run(&file, confirm, output)),
         Command::Prune(arguments) => block_on(runs(RunsCommand::Prune(arguments))),
         Command::DeadLetters(command) => block_on(dead_letters::run(command)),
         Command::Intake(command) => block_on(intake::run(command)),

@@ -15,7 +15,7 @@ use crate::auth::settings::Surroundings;
 use crate::chain::fees::FeeLimits;
 use crate::crash;
 use crate::gateway::limits::Rates;
-use crate::model::policy::{Places, RunPolicy};
+use crate::model::policy::{Places, RunPolicy, WorthLimits};
 
 /// A file of settings in the working folder; what the environment says goes before it.
 pub const FILE: &str = ".env.runner";
@@ -219,6 +219,8 @@ impl Config {
 const RPC: &str = "http://localhost:8000";
 /// Most stroops that a runner asks for a run: 1,000 XLM.
 const LARGEST_FEE: u64 = 10_000_000_000;
+/// Most stroops that a run can be asked to come to: what the vault counts (V19).
+const LARGEST_WORTH: u64 = 9_223_372_036_854_775_807;
 const SECRET: &str = "RUNNER_SECRET|RUNNER_PRIVATE_KEY";
 
 /// The keys of the chain, and the runner's account. A gateway alone is not given the keys: what it
@@ -453,6 +455,14 @@ fn run_policy(env: &Env, local: bool) -> RunPolicy {
             per_user: places(env, "RUNNER_MAX_RUNS_PER_USER"),
             per_agent: places(env, "RUNNER_MAX_RUNS_PER_AGENT"),
         },
+        worth: WorthLimits {
+            least: env.number("RUNNER_LEAST_WORTH_STROOPS", 0_u64, 0..=LARGEST_WORTH).into(),
+            window_secs: env.number("RUNNER_WORTH_WINDOW_SECS", 3_600, 60..=604_800),
+            opens_per_user: places(env, "RUNNER_MAX_OPENS_PER_USER"),
+            opens_per_developer: places(env, "RUNNER_MAX_OPENS_PER_DEVELOPER"),
+            failures_per_user: places(env, "RUNNER_MAX_FAILURES_PER_USER"),
+            failures_per_developer: places(env, "RUNNER_MAX_FAILURES_PER_DEVELOPER"),
+        },
     };
     let needed = policy.needed_secs();
     if needed >= policy.deadline_secs {
@@ -465,7 +475,7 @@ fn run_policy(env: &Env, local: bool) -> RunPolicy {
     policy
 }
 
-/// How many runs may be under way at one time; 0 is no limit.
+/// How many there may be; 0 is no limit.
 fn places(env: &Env, name: &str) -> Option<u32> {
     Some(env.number(name, 0, 0..=1_000_000)).filter(|most| *most > 0)
 }

@@ -291,6 +291,7 @@ fn market(config: &Config, gates: Option<Gates>) -> anyhow::Result<Market> {
         registry: Registry(config.registry),
         runner: config.runner,
         fee: config.policy.runner_fee,
+        worth: config.policy.worth,
         attestation_keys: config.policy.attestation_keys.clone(),
         gates,
         token: OnceCell::new(),

@@ -348,6 +348,24 @@ pub fn claimed(waited: Duration) {
     claim_duration().record(waited.as_secs_f64(), &[]);
 }
 
+/// `lumio.runner.delistings` (runs): those whose runner was delisted by the agent's developer while
+/// they were open, so that they were executed and not paid (V6, V13).
+fn delistings() -> &'static Counter<u64> {
+    static COUNTER: LazyLock<Counter<u64>> = LazyLock::new(|| {
+        meter()
+            .u64_counter("lumio.runner.delistings")
+            .with_unit("{run}")
+            .with_description("open runs whose runner was delisted before they were settled")
+            .build()
+    });
+    &COUNTER
+}
+
+/// Counts a run whose runner was delisted while it was open.
+pub fn delisted() {
+    delistings().add(1, &[]);
+}
+
 /// `lumio.runner.leases.lost` (leases): runs that another worker took while this one held them.
 fn leases_lost() -> &'static Counter<u64> {
     static COUNTER: LazyLock<Counter<u64>> = LazyLock::new(|| {

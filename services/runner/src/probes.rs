@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chassis::{Bus, Health, Service};
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgConnection, PgPool};
 use stellar::{Address, Rpc};
+use tokio::time::timeout;
 use wire::{Digest, Problem, RunId};
 
 use crate::chain::shortages::Shortages;
@@ -21,6 +22,9 @@ use crate::sight::{self, Followed};
 const EVERY: Duration = Duration::from_secs(2);
 /// Counting runs costs more than asking whether something answers.
 const EVERY_LOAD: Duration = Duration::from_secs(5);
+/// How long runs may be counted, and how long it may take to find who locks them: both together are
+/// less than a probe has.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a channel has changes by its fees only.
 const EVERY_CHANNELS: Duration = Duration::from_secs(10);
 
@@ -92,7 +96,15 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
         let (db, intake, met) = (db.clone(), intake.clone(), met.clone());
         let has_stalled = has_stalled.clone();
         async move {
-            let load = store::load(&db).await.map_err(|error| error.to_string())?;
+            // Whoever waits for a lock waits longer than a probe may take.
+            let load = match timeout(LOAD_TIMEOUT, store::load(&db)).await {
+                Ok(Ok(load)) => load,
+                Ok(Err(error)) => return Err(with_lock(&db, error.to_string()).await),
+                Err(_) => {
+                    let words = "the runs in Postgres cannot be counted in time";
+                    return Err(with_lock(&db, words.to_owned()).await);
+                }
+            };
             let measured = store::transaction_ms(&db).await.map_err(|error| error.to_string())?;
             intake.observe(&load, measured);
             metrics::record(&load);
@@ -104,9 +116,9 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
                 metrics::record_shortages(met);
             }
             let answer = moving(&load);
-            match has_stalled.swap(answer.is_err(), Ordering::Relaxed) {
-                true => answer,
-                false => Ok(()),
+            match (has_stalled.swap(answer.is_err(), Ordering::Relaxed), answer) {
+                (true, Err(stalled)) => Err(with_lock(&db, stalled).await),
+                _ => Ok(()),
             }
         }
     };
@@ -121,6 +133,22 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
     }
     if let Some(gates) = &gates {
         spawn_gates(service, health, gates);
+    }
+}
+
+/// The same words, and who keeps locks on runs, if somebody does.
+async fn with_lock(db: &PgPool, words: String) -> String {
+    let asking = async {
+        // Every connection of the pool may be waiting for that very lock.
+        let mut own = PgConnection::connect_with(&db.connect_options()).await.ok()?;
+        let found = watch::oldest_lock(&mut own).await.ok()?;
+        // Whether the server hears of the end changes nothing about what was found.
+        let _ = own.close().await;
+        found
+    };
+    match timeout(LOAD_TIMEOUT, asking).await {
+        Ok(Some(lock)) => format!("{words}; {lock}"),
+        Ok(None) | Err(_) => words,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod wakeups;
 pub mod facts;
 pub mod preflight;
 pub mod verdict;
+pub mod worth;
 pub mod store;
 pub mod event;
 pub mod drafts;

@@ -143,6 +143,31 @@ impl Sight {
         Ok(())
     }
 
+    /// Reads everything that there is now, for a command that must know it; where another process
+    /// reads, until that has. The newest ledger that was read.
+    ///
+    /// # Errors
+    ///
+    /// When database or node do not answer.
+    pub async fn catch_up(&self) -> Result<u32> {
+        let newest = self.rpc.clock().await?.latest_ledger;
+        let mut conn = self.db.acquire().await?.detach();
+        let mut reactions = Reactions::default();
+        loop {
+            if store::try_lock(&mut conn).await? {
+                self.round(&mut conn, &mut reactions).await?;
+            }
+            let next = store::next_ledger(&mut conn, &self.followed).await?;
+            if next.is_some_and(|next| next > newest) {
+                break;
+            }
+            sleep(self.poll).await;
+        }
+        // The lock goes with the connection.
+        conn.close().await?;
+        Ok(newest)
+    }
+
     /// Reads as the database's one reader until `stop` or a failure; answers at once if another one
     /// reads.
     async fn lead(&self, stop: &CancellationToken, failures: &mut u32) -> Result<()> {

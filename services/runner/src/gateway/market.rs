@@ -17,9 +17,10 @@ use crate::error::{Error, Result};
 use crate::gates::Gates;
 use crate::gateway::create_request::QuoteRequest;
 use crate::gateway::view::rfc3339;
+use crate::model::policy::WorthLimits;
 use crate::model::settlement::Failure;
 use crate::runs::facts::Source;
-use crate::runs::{preflight, verdict};
+use crate::runs::{preflight, verdict, worth};
 
 /// Agents on a page, when the caller names no number and at most.
 pub const MOST_AGENTS: u32 = 100;
@@ -39,6 +40,8 @@ pub struct Market {
     pub runner: Address,
     /// What it asks for a run, in stroops.
     pub fee: i128,
+    /// What a run has to come to.
+    pub worth: WorthLimits,
     /// Whose statements it accepts, if it is configured with any.
     pub attestation_keys: Vec<VerifyingKey>,
     /// For verdicts.
@@ -429,8 +432,10 @@ impl Market {
         let charge =
             preflight::price(&card, budgets).map_err(|failure| no_price("budgets", failure))?;
 
-        let refusal = facts
-            .and_then(|facts| preflight::judge(&facts, *rate_version, budgets, self.fee).err());
+        let refusal = facts.and_then(|facts| {
+            let judged = preflight::judge(&facts, *rate_version, budgets, self.fee);
+            judged.and_then(|pinned| worth::enough(&pinned, self.fee, &self.worth)).err()
+        });
         Ok(QuoteView {
             agent_id: *agent_id,
             rate_version: version,

@@ -193,6 +193,39 @@ pub struct ReconciliationView {
     /// What does not agree or is unknown.
     #[schema(value_type = Vec<Object>)]
     pub findings: Vec<Finding>,
+    /// What `runner reconcile` found when it last ran; absent if it never did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_command: Option<ReconciledView>,
+}
+
+/// What `runner reconcile` found: Postgres compared with the vault's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReconciledView {
+    /// When it began.
+    #[serde(with = "milliseconds")]
+    pub started_at: OffsetDateTime,
+    /// When it ended.
+    #[serde(with = "milliseconds")]
+    pub ended_at: OffsetDateTime,
+    /// Whether it was asked to repair.
+    pub repaired: bool,
+    /// How many of each were compared.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
+    pub compared: serde_json::Value,
+    /// What differed: kind, run, proof, action, whether it was repaired, and words.
+    #[schema(value_type = Vec<Object>)]
+    pub findings: serde_json::Value,
+}
+
+/// The newest result of `runner reconcile`.
+async fn last_command(db: &PgPool) -> Result<Option<ReconciledView>> {
+    let newest = sqlx::query_as!(
+        ReconciledView,
+        "SELECT started_at, ended_at, repaired, compared, findings FROM reconciliations
+         ORDER BY id DESC LIMIT 1",
+    );
+    Ok(newest.fetch_optional(db).await?)
 }
 
 /// What comparisons need, and the last one.
@@ -386,7 +419,11 @@ impl Reconciliation {
         let mut last = self.last.lock().await;
         if let Some((at, view)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
             tracing::debug!("compared {} s ago", at.elapsed().as_secs());
-            return Ok(view.clone());
+            // The command's result is one row: it is never old.
+            return Ok(ReconciliationView {
+                last_command: last_command(db).await?,
+                ..view.clone()
+            });
         }
         let rpc: &Rpc = &market.rpc;
         let sources = Sources {
@@ -410,6 +447,7 @@ impl Reconciliation {
             broken: account.is_broken(),
             compared: account.compared,
             findings: account.findings,
+            last_command: last_command(db).await?,
         };
         *last = Some((Instant::now(), view.clone()));
         Ok(view)

@@ -29,6 +29,35 @@ pub struct RunPolicy {
     pub nats_prefix: String,
     /// How many runs may be under way at one time.
     pub places: Places,
+    /// What a run has to come to, and how much of one user and one developer is borne.
+    pub worth: WorthLimits,
+}
+
+/// What the operator bears (V13).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WorthLimits {
+    /// The least that a run may come to, charge and fee together, in stroops.
+    pub least: i128,
+    /// Over how many seconds openings and failures are counted.
+    pub window_secs: u64,
+    /// Openings of one user.
+    pub opens_per_user: Option<u32>,
+    /// Openings on all agents of one developer.
+    pub opens_per_developer: Option<u32>,
+    /// Runs of one user that failed, other than by the operator's fault.
+    pub failures_per_user: Option<u32>,
+    /// The same on all agents of one developer.
+    pub failures_per_developer: Option<u32>,
+}
+
+impl WorthLimits {
+    /// Whether anything has to be counted.
+    pub const fn counts(&self) -> bool {
+        self.opens_per_user.is_some()
+            || self.opens_per_developer.is_some()
+            || self.failures_per_user.is_some()
+            || self.failures_per_developer.is_some()
+    }
 }
 
 /// How many runs may be under way at one time. What is above waits in the queue.

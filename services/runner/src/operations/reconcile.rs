@@ -437,7 +437,7 @@ async fn rows(db: &PgPool, run: Option<RunId>) -> Result<Vec<Row>> {
 }
 
 /// The terms of an event, as runs keep them.
-fn terms(opened: &Opened) -> Terms {
+pub(super) fn terms(opened: &Opened) -> Terms {
     Terms {
         user: opened.user.clone(),
         opened_by: opened.opened_by.clone(),

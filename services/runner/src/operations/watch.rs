@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use stellar::{Address, Rpc};
 
 use crate::chain::store::channels;
@@ -41,6 +41,39 @@ pub async fn waiting(db: &PgPool) -> Result<Waiting> {
         waiting.by_status.insert(row.status, row.count.unsigned_abs());
     }
     Ok(waiting)
+}
+
+/// The session that has kept locks on runs for longest, if one has for more than a few seconds, in
+/// words. It reads no table of runs, so that it answers whatever is locked.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn oldest_lock(conn: &mut PgConnection) -> Result<Option<String>> {
+    // What only reads, and what this service does in a moment, keeps nobody. One that waits itself is
+    // not the one to end.
+    let found = sqlx::query!(
+        r#"SELECT a.pid AS "pid!", coalesce(a.application_name, '') AS "name!",
+            coalesce(a.state, 'unknown') AS "state!",
+            extract(epoch FROM now() - a.xact_start)::bigint AS "seconds!"
+           FROM pg_stat_activity a
+           WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+             AND a.xact_start < now() - interval '5 seconds'
+             AND EXISTS (SELECT 1 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+                WHERE l.pid = a.pid AND l.granted AND c.relname IN ('runs', 'attempts', 'calls')
+                    AND l.mode <> 'AccessShareLock')
+           ORDER BY cardinality(pg_blocking_pids(a.pid)) > 0, a.xact_start LIMIT 1"#,
+    );
+    Ok(found.fetch_optional(conn).await?.map(|row| {
+        format!(
+            "session {} of Postgres ({}{}) has kept locks on runs for {} s; end it with \
+             pg_terminate_backend({0}) if it is not needed",
+            row.pid,
+            row.state,
+            if row.name.is_empty() { String::new() } else { format!(", {}", row.name) },
+            row.seconds
+        )
+    }))
 }
 
 /// Reads what the channels have, records it, and says whether it is enough.

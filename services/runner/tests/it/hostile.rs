@@ -167,6 +167,53 @@ async fn work_that_no_worker_takes_is_named_by_health() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_keeps_locks_on_runs_is_named_by_health() {
+    let world = World::new().await;
+    let runner = world.start(&[]).await;
+    let work = async || -> Value {
+        let health: Value = runner.gateway.get("/health").await.json().await.unwrap();
+        health["checks"]["work"].clone()
+    };
+    eventually(PATIENCE, || async { work().await["ok"] == true }).await;
+    let id = runner.gateway.accepted(&world.body()).await;
+    runner.gateway.ended(&id, "failed").await;
+
+    // Somebody forgets a transaction that has the whole table.
+    let mut other = world.db.pool.acquire().await.unwrap().detach();
+    let lock = "BEGIN; LOCK TABLE runs IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+    let pid: i32 =
+        sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut other).await.unwrap();
+    let named = format!("session {pid} of Postgres");
+    eventually(PATIENCE, || async { work().await.to_string().contains(&named) }).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    eventually(PATIENCE, || async { work().await["ok"] == true }).await;
+
+    // Or one that has a row: no worker waits for it, and nothing takes the run.
+    let world_pool = &world.db.pool;
+    let gateway = crate::queueing::gateway_alone(&world).await;
+    runner.stop().await;
+    let id = gateway.gateway.accepted(&world.body()).await;
+    let uuid: uuid::Uuid = id.parse().unwrap();
+    let text = "UPDATE runs SET wake_at = now() - interval '2 minutes' WHERE id = $1";
+    sqlx::query(text).bind(uuid).execute(world_pool).await.unwrap();
+    sqlx::raw_sql("BEGIN").execute(&mut other).await.unwrap();
+    let held = sqlx::query("SELECT 1 FROM runs WHERE id = $1 FOR UPDATE").bind(uuid);
+    held.execute(&mut other).await.unwrap();
+    let engine = world.start(&[("RUNNER_ROLE", "engine")]).await;
+    let work = async || -> Value {
+        let health: Value = gateway.gateway.get("/health").await.json().await.unwrap();
+        health["checks"]["work"].clone()
+    };
+    eventually(PATIENCE, || async { work().await.to_string().contains(&named) }).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    gateway.gateway.ended(&id, "failed").await;
+    eventually(PATIENCE, || async { work().await["ok"] == true }).await;
+    engine.stop().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_route_does_not_take_is_refused_by_name() {
     let world = World::new().await;
     let runner = world.start(&[]).await;

@@ -27,3 +27,4 @@ mod documented;
 mod reconciling;
 mod dead_letters;
 mod queueing;
+mod restoring;

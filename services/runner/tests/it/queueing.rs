@@ -10,7 +10,7 @@ use testkit::eventually;
 use time::format_description::well_known::Rfc3339;
 
 use crate::retention::{command, said};
-use crate::world::{Gateway, PATIENCE, Running, World};
+use crate::world::{Gateway, PATIENCE, PRICE, Running, World};
 
 /// A refusal by a pause, with the time to wait.
 async fn paused(gateway: &Gateway, body: &Value) -> String {
@@ -28,7 +28,7 @@ async fn count(world: &World, text: &'static str) -> i64 {
 }
 
 /// A gateway without an engine, so that what is accepted stays in the queue.
-async fn gateway_alone(world: &World) -> Running {
+pub async fn gateway_alone(world: &World) -> Running {
     let runner = world.runner.address().to_string();
     let settings = [
         ("RUNNER_ROLE", "gateway"),
@@ -290,4 +290,59 @@ async fn priorities_are_a_head_start_that_ends() {
     assert_eq!(order.iter().collect::<Vec<_>>(), expected);
     engine.stop().await;
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_below_the_configured_worth_is_refused_before_it_is_opened() {
+    let world = World::new().await;
+    let least = (PRICE + 1).to_string();
+    let running = world.start(&[("RUNNER_LEAST_WORTH_STROOPS", &least)]).await;
+    let id = running.gateway.accepted(&world.body()).await;
+    let run = running.gateway.ended(&id, "failed").await;
+    assert_eq!(run["errorCode"], "PREFLIGHT_BELOW_WORTH", "{run:#}");
+    assert_eq!(count(&world, "SELECT count(*) FROM calls").await, 0);
+    let mut quote = world.body();
+    let members = quote.as_object_mut().unwrap();
+    members.retain(|name, _| ["user", "agentId", "budgets"].contains(&name.as_str()));
+    let quoted: Value = running.gateway.post("/quote", &quote).await.json().await.unwrap();
+    assert_eq!(quoted["refusal"]["code"], "PREFLIGHT_BELOW_WORTH", "{quoted:#}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openings_and_failures_of_a_user_and_a_developer_are_bounded() {
+    let world = World::new().await;
+    let migrated = command(&world, &["migrate"]);
+    assert!(migrated.status.success(), "{}", said(&migrated));
+    for most in ["RUNNER_MAX_OPENS_PER_USER", "RUNNER_MAX_OPENS_PER_DEVELOPER"] {
+        let opened = "SELECT count(*) FROM calls WHERE kind = 'open' AND state = 'done'";
+        let before = count(&world, opened).await;
+        let running = world.start(&[(most, &(before + 2).to_string())]).await;
+        let mut codes = Vec::new();
+        for _ in 0..3 {
+            let id = running.gateway.accepted(&world.body()).await;
+            let run = running.gateway.ended(&id, "failed").await;
+            codes.push(run["errorCode"].as_str().unwrap().to_owned());
+        }
+        let expected = ["EXECUTOR_MISSING", "EXECUTOR_MISSING", "PREFLIGHT_TOO_MANY_OPENS"];
+        assert_eq!(codes, expected, "{most}");
+        assert_eq!(count(&world, opened).await, before + 2);
+        running.stop().await;
+    }
+    // That there was no executor is the operator's own fault, and counts for nobody.
+    for most in ["RUNNER_MAX_FAILURES_PER_USER", "RUNNER_MAX_FAILURES_PER_DEVELOPER"] {
+        let running = world.start(&[(most, "1")]).await;
+        let id = running.gateway.accepted(&world.body()).await;
+        let run = running.gateway.ended(&id, "failed").await;
+        assert_eq!(run["errorCode"], "EXECUTOR_MISSING", "{run:#}");
+        let text = "UPDATE attempts SET error_code = 'E_ORACLE_EXEC' WHERE run_id = $1";
+        let uuid: uuid::Uuid = id.parse().unwrap();
+        sqlx::query(text).bind(uuid).execute(&world.db.pool).await.unwrap();
+        let id = running.gateway.accepted(&world.body()).await;
+        let run = running.gateway.ended(&id, "failed").await;
+        assert_eq!(run["errorCode"], "PREFLIGHT_TOO_MANY_FAILURES", "{run:#}");
+        let text = "UPDATE attempts SET error_code = 'EXECUTOR_MISSING' WHERE run_id = $1";
+        sqlx::query(text).bind(uuid).execute(&world.db.pool).await.unwrap();
+        running.stop().await;
+    }
 }

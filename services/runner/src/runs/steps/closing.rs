@@ -12,6 +12,7 @@ use super::{
 use crate::chain::call::Arguments;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
+use crate::metrics;
 use crate::model::run::{Escrow, RunLease, Snapshot};
 use crate::model::settlement::{Failure, Receipt, Settlement};
 use crate::model::state::{Phase, Status};
@@ -160,7 +161,11 @@ impl RunDriver {
             // A record cannot end before its deadline (V17): an absence is no proof until then.
             None if in_time => self.settle_again(lease, snapshot).await,
             Some(Lifecycle::Open) if in_time => {
-                if refusal.is_final || self.is_delisted(snapshot, refusal).await? {
+                let is_delisted = self.is_delisted(snapshot, refusal).await?;
+                if is_delisted {
+                    metrics::delisted();
+                }
+                if refusal.is_final || is_delisted {
                     let failure = Failure::new("SETTLEMENT_REFUSED", why);
                     return self.start_refund(lease, snapshot, Phase::Voiding, &failure).await;
                 }

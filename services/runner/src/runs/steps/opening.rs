@@ -15,7 +15,7 @@ use crate::model::settlement::{CANCELLED, Failure};
 use crate::model::state::{Phase, Status};
 use crate::model::terms::Terms;
 use crate::runs::preflight::{self, Pinned, refuse};
-use crate::runs::{event, facts, store, verdict};
+use crate::runs::{event, facts, store, verdict, worth};
 
 impl RunDriver {
     /// Looks at the run's chances (R8), and wants its opening. It is pending until a place in a
@@ -43,6 +43,9 @@ impl RunDriver {
             Ok(pinned) => pinned,
             Err(failure) => return self.fail_before_open(lease, snapshot, &failure).await,
         };
+        if let Err(failure) = worth::enough(&pinned, fee, &self.policy.worth) {
+            return self.fail_before_open(lease, snapshot, &failure).await;
+        }
         let shipping = match self.verdict_on(&pinned).await {
             Ok(Ok(shipping)) => shipping,
             Ok(Err(failure)) => return self.fail_before_open(lease, snapshot, &failure).await,
@@ -51,9 +54,15 @@ impl RunDriver {
         };
 
         let terms = self.terms(&snapshot.run, pinned)?;
+        let developer = terms.developer.clone();
         let open = Arguments::Open { terms, nonce: snapshot.attempt.nonce, judged_at };
         let mut tx = chassis::postgres::begin(&self.db).await?;
         store::fence(&mut tx, lease, Phase::Queued).await?;
+        let limits = &self.policy.worth;
+        if let Err(failure) = worth::within(&mut tx, &request.user, &developer, limits).await? {
+            drop(tx);
+            return self.fail_before_open(lease, snapshot, &failure).await;
+        }
         store::keep_verdict(&mut tx, snapshot.key(), shipping.as_deref()).await?;
         self.want(&mut tx, lease, snapshot, &open, Duration::ZERO).await?;
         tx.commit().await?;

@@ -1,0 +1,306 @@
+//! `runner import`: runs of the earlier runner's state file (`.runner-state.json`) become rows here.
+//!
+//! Its runs belong to another contract, whose ids are numbers, and whose usage was simulated. So
+//! they come as what they are: history. One that was settled is `finalized`; everything else is
+//! `failed` with `IMPORTED`, and its owner may retry it, which is a new attempt on this vault.
+//! Nothing is opened, settled or charged by an import, and what the file said stays with the run.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, bail, ensure};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use wire::statement::MAX_SEED;
+use wire::{Digest, RunId, Usage};
+
+use crate::gateway::commands::draw_seed;
+
+/// The most runs of one file.
+const MOST_RUNS: usize = 1_000_000;
+/// What a run that was not settled fails with.
+const CODE: &str = "IMPORTED";
+
+/// A run of the file, as far as it means something here.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OldRun {
+    id: RunId,
+    user: String,
+    agent_id: u64,
+    rate_version: Option<u64>,
+    #[serde(default)]
+    budgets: OldMeters,
+    workflow_id: Option<String>,
+    label: Option<String>,
+    metadata: Option<Value>,
+    status: String,
+    error: Option<String>,
+    created_at: String,
+    updated_at: String,
+}
+
+/// Its meters are numbers that may be fractions, as JavaScript has them.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct OldMeters {
+    llm_in: f64,
+    llm_out: f64,
+    http_calls: f64,
+    runtime_ms: f64,
+}
+
+/// A run that can be kept.
+#[derive(Debug)]
+pub struct NewRow {
+    id: RunId,
+    user: String,
+    agent_id: u32,
+    rate_version: Option<u32>,
+    budgets: Usage,
+    workflow_id: String,
+    label: Option<String>,
+    metadata: Value,
+    is_settled: bool,
+    error: String,
+    created_at: OffsetDateTime,
+    updated_at: OffsetDateTime,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Imported {
+    /// Runs that were settled by the earlier runner.
+    pub finalized: u64,
+    /// Runs that failed, or had not ended.
+    pub failed: u64,
+    /// Runs that are here already.
+    pub known: u64,
+}
+
+/// Reads the file. Nothing of it is taken unless all of it can be.
+///
+/// # Errors
+///
+/// Every run that cannot be kept, with the reason.
+pub fn read(text: &str) -> anyhow::Result<Vec<NewRow>> {
+    let runs: Vec<Value> =
+        serde_json::from_str(text).context("expected a JSON array of runs, as the file has it")?;
+    ensure!(runs.len() <= MOST_RUNS, "the file has more than {MOST_RUNS} runs");
+    let (mut rows, mut wrong, mut ids) =
+        (Vec::with_capacity(runs.len()), Vec::new(), BTreeSet::new());
+    for (place, run) in runs.into_iter().enumerate() {
+        match row(run) {
+            Ok(row) if !ids.insert(row.id) => {
+                wrong.push(format!("/{place}: the id {} is there twice", row.id));
+            }
+            Ok(row) => rows.push(row),
+            Err(error) => wrong.push(format!("/{place}: {error:#}")),
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(rows);
+    }
+    let count = wrong.len();
+    // Enough to see what kind of mistake it is.
+    wrong.truncate(20);
+    bail!("{count} runs cannot be imported: {}", wrong.join("; "))
+}
+
+fn row(run: Value) -> anyhow::Result<NewRow> {
+    let old: OldRun = serde_json::from_value(run.clone())?;
+    let user = old.user.parse::<stellar::Address>();
+    let user = user.map_err(|_| anyhow::anyhow!("user: expected an account (G…) or a contract"))?;
+    let status = old.status.as_str();
+    let known = ["pending", "opening", "running", "finalizing", "finalized", "failed"];
+    ensure!(known.contains(&status), "status: `{status}` is not known");
+    // It ended some failed runs as finalized, with the error beside it.
+    let is_settled = status == "finalized" && old.error.is_none();
+    let error = match (&old.error, status) {
+        (Some(error), _) => error.clone(),
+        (None, "opening" | "running" | "finalizing") => format!(
+            "the earlier runner left it {status}: its escrow is in the earlier contract, to be \
+             settled or cancelled there"
+        ),
+        (None, _) => format!("the earlier runner left it {status}"),
+    };
+    let at = |name: &str, text: &str| {
+        let read = OffsetDateTime::parse(text, &Rfc3339).ok();
+        let read = read.filter(|at| (1970..10_000).contains(&at.year()));
+        read.with_context(|| format!("{name}: expected a time (RFC 3339), found `{text}`"))
+    };
+    let mut metadata = json!({ "importedFrom": without_nul(run)? });
+    if let Some(own) = old.metadata {
+        metadata["metadata"] = without_nul(own)?;
+    }
+    Ok(NewRow {
+        id: old.id,
+        user: user.to_string(),
+        agent_id: u32::try_from(old.agent_id).context("agentId: is above 4294967295")?,
+        rate_version: old
+            .rate_version
+            .map(u32::try_from)
+            .transpose()
+            .context("rateVersion: is above 4294967295")?
+            .filter(|version| *version > 0),
+        budgets: meters(old.budgets)?,
+        workflow_id: named(old.workflow_id).unwrap_or_else(|| "default".to_owned()),
+        label: named(old.label),
+        metadata,
+        is_settled,
+        error: error.replace('\0', " "),
+        created_at: at("createdAt", &old.created_at)?,
+        updated_at: at("updatedAt", &old.updated_at)?,
+    })
+}
+
+/// Names that the gates would refuse are left to the metadata, which has them.
+fn named(name: Option<String>) -> Option<String> {
+    name.filter(|name| (1..=256).contains(&name.len()) && !name.contains(char::is_control))
+}
+
+fn without_nul(value: Value) -> anyhow::Result<Value> {
+    ensure!(!value.to_string().contains("\\u0000"), "it holds U+0000, which cannot be stored");
+    Ok(value)
+}
+
+/// Fractions were rounded down before they were used.
+fn meters(old: OldMeters) -> anyhow::Result<Usage> {
+    let whole = |name: &str, number: f64| -> anyhow::Result<u64> {
+        #[expect(clippy::cast_precision_loss, reason = "2^53 - 1 is exact")]
+        let most = MAX_SEED as f64;
+        ensure!((0.0..=most).contains(&number), "budgets.{name}: {number} is out of range");
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked above, and rounded down as the earlier runner did"
+        )]
+        Ok(number as u64)
+    };
+    Ok(Usage {
+        llm_in: whole("llmIn", old.llm_in)?,
+        llm_out: whole("llmOut", old.llm_out)?,
+        http_calls: whole("httpCalls", old.http_calls)?,
+        runtime_ms: whole("runtimeMs", old.runtime_ms)?,
+    })
+}
+
+/// Keeps the runs, all or none. One that is here already stays as it is, so that it may be repeated.
+///
+/// # Errors
+///
+/// When the database does not take them.
+pub async fn import(db: &PgPool, rows: &[NewRow]) -> anyhow::Result<Imported> {
+    let mut imported = Imported::default();
+    let input_digest = Digest::of(b"{}");
+    let mut tx = chassis::postgres::begin(db).await?;
+    for row in rows {
+        let (status, code) =
+            if row.is_settled { ("finalized", None) } else { ("failed", Some(CODE)) };
+        let made = sqlx::query!(
+            "INSERT INTO runs (id, user_account, agent_id, rate_version, budgets, workflow_id, label,
+                metadata, input, input_digest, seed, status, phase, attempt, traceparent, created_at,
+                updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, $12, 'done', 1, $13,
+                $14, $15)
+             ON CONFLICT (id) DO NOTHING",
+            row.id.as_uuid(),
+            row.user,
+            i64::from(row.agent_id),
+            row.rate_version.map(i64::from),
+            serde_json::to_value(row.budgets)?,
+            row.workflow_id,
+            row.label,
+            row.metadata.to_string(),
+            b"{}".as_slice(),
+            input_digest.as_bytes(),
+            i64::try_from(draw_seed())?,
+            status,
+            chassis::telemetry::traceparent(),
+            row.created_at,
+            row.updated_at,
+        );
+        if made.execute(&mut *tx).await?.rows_affected() == 0 {
+            imported.known += 1;
+            continue;
+        }
+        let nonce = stellar::ids::nonce(row.id.as_uuid(), 1);
+        sqlx::query!(
+            "INSERT INTO attempts (run_id, number, nonce, error_code, error, created_at, ended_at)
+             VALUES ($1, 1, $2, $3, $4, $5, $6)",
+            row.id.as_uuid(),
+            nonce.as_bytes(),
+            code,
+            code.map(|_| row.error.as_str()),
+            row.created_at,
+            row.updated_at,
+        )
+        .execute(&mut *tx)
+        .await?;
+        if row.is_settled {
+            imported.finalized += 1;
+        } else {
+            imported.failed += 1;
+        }
+    }
+    tx.commit().await?;
+    Ok(imported)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn old(change: &Value) -> String {
+        let user = stellar::Address::Account([7; 32]).to_string();
+        let mut run = json!({
+            "id": "0b9f4a52-6c3e-4f57-9d2b-3f6b6d1f0a11", "user": user, "agentId": 1,
+            "budgets": { "llmIn": 10.7, "llmOut": 0, "httpCalls": 0, "runtimeMs": 5 },
+            "status": "finalized", "retries": 0, "runId": 12,
+            "createdAt": "2025-11-02T10:00:00.000Z", "updatedAt": "2025-11-02T10:00:03.250Z",
+        });
+        for (name, value) in change.as_object().unwrap() {
+            run[name] = value.clone();
+        }
+        json!([run]).to_string()
+    }
+
+    #[test]
+    fn a_run_of_the_earlier_runner_is_history_and_what_had_not_ended_has_failed() {
+        let rows = read(&old(&json!({ "rateVersion": null }))).unwrap();
+        assert!(rows[0].is_settled);
+        assert_eq!((rows[0].budgets.llm_in, rows[0].rate_version), (10, None));
+        assert_eq!(rows[0].metadata["importedFrom"]["runId"], 12);
+        for (change, words) in [
+            (json!({ "status": "running" }), "its escrow is in the earlier contract"),
+            (json!({ "status": "pending" }), "left it pending"),
+            (json!({ "error": "no funds" }), "no funds"),
+        ] {
+            let rows = read(&old(&change)).unwrap();
+            assert!(!rows[0].is_settled && rows[0].error.contains(words), "{change}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_named_with_its_place() {
+        for (change, words) in [
+            (json!({ "user": "" }), "/0: user:"),
+            (json!({ "status": "odd" }), "/0: status:"),
+            (json!({ "createdAt": "yesterday" }), "/0: createdAt:"),
+            (json!({ "budgets": { "llmIn": -1 } }), "/0: budgets.llmIn:"),
+            (json!({ "id": 7 }), "/0: "),
+            (json!({ "label": "\u{0}" }), "U+0000"),
+            (json!({ "agentId": 4_294_967_296_u64 }), "agentId"),
+        ] {
+            let error = read(&old(&change)).unwrap_err().to_string();
+            assert!(error.contains(words), "{change}: {error}");
+        }
+        assert!(read("{}").is_err());
+        let one = old(&json!({}));
+        let twice = format!("[{0},{0}]", one.trim_matches(['[', ']']));
+        assert!(read(&twice).unwrap_err().to_string().contains("twice"));
+    }
+}

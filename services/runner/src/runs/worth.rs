@@ -1,0 +1,140 @@
+//! Limits of worth (V13): what a run has to come to at least, and how many openings and failures of
+//! one user and of one developer the operator bears within a window.
+//!
+//! Every opening costs the operator fees of the network, and a run that fails earns the developer
+//! nothing for them. What is above a limit is refused before anything is opened.
+
+use sqlx::PgConnection;
+
+use crate::error::Result;
+use crate::model::policy::WorthLimits;
+use crate::model::settlement::Failure;
+use crate::runs::preflight::{Pinned, refuse};
+
+/// The advisory lock under which openings are counted and wanted, so that two workers that count at
+/// one time do not both take the last one.
+const LOCK: i64 = 0x6c75_6d69_6f5f_776f;
+
+/// Failures that are the operator's own: they are counted for nobody.
+const OUR_FAULT: [&str; 8] = [
+    "CANCELLED",
+    "DEADLINE_PASSED",
+    "ENDED_BY_OPERATOR",
+    "EXECUTION_UNAVAILABLE",
+    "EXECUTOR_MISSING",
+    "E_GUARD_INCOMPLETE",
+    "SEAL_UNAVAILABLE",
+    "TERMS_UNKNOWN",
+];
+
+/// Refuses a run that comes to less than the operator asks for: the most that it can be charged,
+/// and the fee.
+///
+/// # Errors
+///
+/// `PREFLIGHT_BELOW_WORTH`.
+pub fn enough(pinned: &Pinned, fee: i128, limits: &WorthLimits) -> Result<(), Failure> {
+    let worth = pinned.max_charge.saturating_add(fee);
+    if worth >= limits.least {
+        return Ok(());
+    }
+    let least = limits.least;
+    Err(refuse(
+        "BELOW_WORTH",
+        format!(
+            "the run comes to {worth} stroops at most, and this runner takes none below {least}: \
+             raise the budgets"
+        ),
+    ))
+}
+
+/// Refuses an opening that is one too many for its user or its developer. The caller wants it in
+/// this transaction.
+///
+/// # Errors
+///
+/// When the database does not answer; inside, `PREFLIGHT_TOO_MANY_OPENS` and
+/// `PREFLIGHT_TOO_MANY_FAILURES`.
+pub async fn within(
+    conn: &mut PgConnection,
+    user: &str,
+    developer: &str,
+    limits: &WorthLimits,
+) -> Result<Result<(), Failure>> {
+    if !limits.counts() {
+        return Ok(Ok(()));
+    }
+    sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).fetch_one(&mut *conn).await?;
+    let window = i64::try_from(limits.window_secs).unwrap_or(i64::MAX);
+    let our_fault = OUR_FAULT.map(str::to_owned);
+    // An opening that came to nothing cost nothing, and is not counted.
+    let counted = sqlx::query!(
+        r#"SELECT
+            count(*) FILTER (WHERE c.user_account = $1) AS "user_opens!",
+            count(*) FILTER (WHERE c.developer = $2) AS "developer_opens!",
+            count(*) FILTER (WHERE c.user_account = $1 AND a.error_code <> ALL($4))
+                AS "user_failures!",
+            count(*) FILTER (WHERE c.developer = $2 AND a.error_code <> ALL($4))
+                AS "developer_failures!"
+           FROM calls c JOIN attempts a ON a.run_id = c.run_id AND a.number = c.attempt
+           WHERE c.kind = 'open' AND c.state IN ('wanted', 'signed', 'done', 'unknown')
+             AND (c.user_account = $1 OR c.developer = $2)
+             AND c.wanted_at > now() - $3::bigint * interval '1 second'"#,
+        user,
+        developer,
+        window,
+        &our_fault[..],
+    );
+    let counted = counted.fetch_one(conn).await?;
+    let rules = [
+        (counted.user_opens, limits.opens_per_user, "OPENS", "this user's runs were opened"),
+        (
+            counted.developer_opens,
+            limits.opens_per_developer,
+            "OPENS",
+            "runs of this agent's developer were opened",
+        ),
+        (counted.user_failures, limits.failures_per_user, "FAILURES", "this user's runs failed"),
+        (
+            counted.developer_failures,
+            limits.failures_per_developer,
+            "FAILURES",
+            "runs of this agent's developer failed",
+        ),
+    ];
+    for (count, most, code, what) in rules {
+        if most.is_some_and(|most| count >= i64::from(most)) {
+            let window = limits.window_secs;
+            let text = format!(
+                "{count} {what} within the last {window} seconds, which is as many as this runner \
+                 takes: try again later"
+            );
+            return Ok(Err(refuse(&format!("TOO_MANY_{code}"), text)));
+        }
+    }
+    Ok(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::{Digest, Rates};
+
+    use super::*;
+
+    #[test]
+    fn a_run_below_the_configured_worth_is_refused_and_the_fee_counts() {
+        let rates = Rates { llm_in: 1, llm_out: 1, http_calls: 1, runtime_ms: 1 };
+        let pinned = Pinned {
+            rate_version: 1,
+            rates,
+            manifest_hash: Digest::of(b"module"),
+            developer: String::new(),
+            attesters: Vec::new(),
+            max_charge: 90,
+        };
+        let limits = WorthLimits { least: 100, ..WorthLimits::default() };
+        assert_eq!(enough(&pinned, 9, &limits).unwrap_err().code, "PREFLIGHT_BELOW_WORTH");
+        assert!(enough(&pinned, 10, &limits).is_ok());
+        assert!(enough(&pinned, 0, &WorthLimits::default()).is_ok());
+    }
+}
