@@ -1344,6 +1344,27 @@ export interface components {
             /** @description The vault's contract id. */
             vault: string;
         };
+        /** @description What `runner reconcile` found: Postgres compared with the vault's state. */
+        ReconciledView: {
+            /** @description How many of each were compared. */
+            compared: {
+                [key: string]: number;
+            };
+            /**
+             * Format: date-time
+             * @description When it ended.
+             */
+            endedAt: string;
+            /** @description What differed: kind, run, proof, action, whether it was repaired, and words. */
+            findings: Record<string, never>[];
+            /** @description Whether it was asked to repair. */
+            repaired: boolean;
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            startedAt: string;
+        };
         /** @description What Postgres, the vault, the node, the stream and module-gate say about each other. */
         ReconciliationView: {
             /** @description Whether two places say different things. */
@@ -1359,6 +1380,7 @@ export interface components {
             };
             /** @description What does not agree or is unknown. */
             findings: Record<string, never>[];
+            lastCommand?: components["schemas"]["ReconciledView"] | null;
         };
         /** @description What a session is refreshed with. */
         RefreshRequest: {
