@@ -3,9 +3,10 @@
 //! The order of the checks is the network's own, since it decides which of several faults is
 //! reported.
 
+mod diagnostics;
 mod context;
-mod operation;
 mod resources;
+mod operation;
 
 use soroban_env_host::xdr::{
     AccountEntry, Memo, MuxedAccount, OperationBody, PreconditionsV2, ScError, ScErrorCode,
@@ -18,10 +19,11 @@ use crate::signing::{SignatureChecker, Threshold};
 use crate::state::Lookup;
 
 pub(crate) use context::{Context, Phase, Refusal, Verdict, refuse};
+pub(crate) use diagnostics::{diagnostic, error_event};
 pub(crate) use operation::source_of;
 pub(crate) use resources::{
-    archived_indexes, check as check_resources, diagnostic, disk_read_entries, error_event,
-    events_fee, has_lifetime, non_refundable_fee,
+    archived_indexes, check as check_resources, disk_read_entries, events_fee, has_lifetime,
+    non_refundable_fee,
 };
 
 /// All checks of a transaction, the fee bump around it included.

@@ -10,18 +10,16 @@
 pub mod json;
 pub mod path;
 pub mod tree;
-mod walk;
 pub mod content;
 pub mod run_key;
 pub mod facts;
 pub mod manifest;
 pub mod marker;
-pub mod pack_id;
 pub mod records;
 pub mod schemas;
 pub mod verify;
 
-pub use manifest::{Manifest, ManifestV0, ManifestV1, WorldKey};
+pub use manifest::{Manifest, ManifestV0, ManifestV1, WorldKey, pack_id};
 pub use marker::{SealMarker, SealStatus, SealV0, SealV1, StoreProbe};
 pub use records::Lifecycle;
 pub use run_key::RunKey;

@@ -1,12 +1,13 @@
 //! The manifest of a pack: which run made it, by which rules, and every file in it (O4).
 
+pub mod pack_id;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
 use wire::digest::Digest;
 
 use crate::json;
-use crate::pack_id;
 use crate::run_key::RunKey;
 use crate::tree::Tree;
 

@@ -6,6 +6,8 @@
 //! the content's sha256. Every field is framed, so no two trees share an input: names, borders
 //! between files, empty files and the executable bit all count. Folders exist through their files.
 
+pub(crate) mod walk;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -15,7 +17,6 @@ use wire::digest::{Digest, Hasher};
 
 use crate::json;
 use crate::path::{self, PathError};
-use crate::walk;
 
 /// Name of the rule, as documents name it.
 pub const ALGO: &str = "sha256-tree-v1";

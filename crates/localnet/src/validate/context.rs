@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use soroban_env_host::xdr::{ContractId, DiagnosticEvent, ScError, ScVal, TransactionResultResult};
+use soroban_env_host::xdr::{
+    ContractId, DiagnosticEvent, OperationResult, ScError, ScVal, TransactionResultResult,
+};
 
-use super::operation::Faults;
-use super::resources::error_event;
+use super::diagnostics::error_event;
 use crate::modules::Modules;
 use crate::settings::Settings;
 use crate::xdr::vecm;
@@ -49,6 +50,12 @@ pub(crate) struct Refusal {
 
 /// The outcome of a check.
 pub(crate) type Verdict = Result<(), Box<Refusal>>;
+
+/// The faults of operations, and what more there is to say about them.
+pub(super) struct Faults {
+    pub(super) results: Vec<OperationResult>,
+    pub(super) diagnostics: Vec<DiagnosticEvent>,
+}
 
 impl Refusal {
     /// The same refusal, blamed on the fee bump around the transaction.

@@ -6,8 +6,9 @@ use soroban_env_host::xdr::{
     RestoreFootprintResult, ScError, ScErrorCode, ScVal, SorobanTransactionData,
 };
 
-use super::context::Context;
-use super::resources::{error_event, has_lifetime};
+use super::context::{Context, Faults};
+use super::diagnostics::error_event;
+use super::resources::has_lifetime;
 use crate::assets::is_valid as is_asset_valid;
 use crate::classic;
 use crate::frame::{Frame, account_id};
@@ -17,12 +18,6 @@ use crate::state::{Lookup, is_persistent};
 /// The account an operation acts for.
 pub(crate) fn source_of(frame: &Frame, operation: &Operation) -> AccountId {
     operation.source_account.as_ref().map_or_else(|| frame.source(), account_id)
-}
-
-/// The faults of operations, and what more there is to say about them.
-pub(super) struct Faults {
-    pub(super) results: Vec<OperationResult>,
-    pub(super) diagnostics: Vec<DiagnosticEvent>,
 }
 
 /// Checks every operation; on the first faults, the results of all of them.

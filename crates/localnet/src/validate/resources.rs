@@ -4,16 +4,14 @@ use std::collections::BTreeSet;
 
 use soroban_env_host::fees::{TransactionResources, compute_transaction_resource_fee};
 use soroban_env_host::xdr::{
-    ContractEvent, ContractEventBody, ContractEventType, ContractEventV0, DiagnosticEvent,
-    ExtensionPoint, LedgerKey, ScError, ScErrorCode, ScString, ScSymbol, ScVal,
-    SorobanTransactionData, SorobanTransactionDataExt,
+    LedgerKey, ScError, ScErrorCode, SorobanTransactionData, SorobanTransactionDataExt,
 };
 
 use super::context::{Context, Verdict, refuse_soroban};
 use crate::frame::Frame;
 use crate::settings::Limits;
 use crate::state::is_persistent;
-use crate::xdr::{self, vecm};
+use crate::xdr;
 
 /// Checks declared resources and the fee offered for them, in stellar-core's order.
 pub(crate) fn check(frame: &Frame, data: &SorobanTransactionData, context: &Context) -> Verdict {
@@ -56,44 +54,6 @@ pub(crate) fn archived_indexes(data: &SorobanTransactionData) -> &[u32] {
     match &data.ext {
         SorobanTransactionDataExt::V0 => &[],
         SorobanTransactionDataExt::V1(ext) => ext.archived_soroban_entries.as_slice(),
-    }
-}
-
-/// A diagnostic event that explains a refusal: the text, with the values it speaks of behind it.
-pub(crate) fn error_event(error: ScError, text: &str, values: Vec<ScVal>) -> DiagnosticEvent {
-    // Bounded, since parts of the text may come from the caller.
-    let bytes: Vec<u8> = text.bytes().take(512).collect();
-    let text = bytes.try_into().map_or(ScVal::Void, |text| ScVal::String(ScString(text)));
-    let data = if values.is_empty() {
-        text
-    } else {
-        let mut list = vec![text];
-        list.extend(values);
-        list.try_into().map_or(ScVal::Void, |list| ScVal::Vec(Some(list)))
-    };
-    diagnostic(vec!["error"], vec![ScVal::Error(error)], data, false)
-}
-
-/// A diagnostic event of the network itself.
-pub(crate) fn diagnostic(
-    symbols: Vec<&str>,
-    more: Vec<ScVal>,
-    data: ScVal,
-    in_successful_contract_call: bool,
-) -> DiagnosticEvent {
-    let symbols = symbols.into_iter().filter_map(|symbol| symbol.try_into().ok());
-    let mut topics: Vec<ScVal> = symbols.map(|symbol| ScVal::Symbol(ScSymbol(symbol))).collect();
-    topics.extend(more);
-    let body =
-        ContractEventBody::V0(ContractEventV0 { topics: vecm(topics).unwrap_or_default(), data });
-    DiagnosticEvent {
-        in_successful_contract_call,
-        event: ContractEvent {
-            ext: ExtensionPoint::V0,
-            contract_id: None,
-            type_: ContractEventType::Diagnostic,
-            body,
-        },
     }
 }
 

@@ -10,8 +10,8 @@ use wire::digest::Digest;
 
 use super::{Broken, Found, Report, compare, compare_files};
 use crate::records::is_record;
-use crate::tree::{Limits, Tree};
-use crate::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, SEAL_FILE, TREE_FILE, walk};
+use crate::tree::{Limits, Tree, walk};
+use crate::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, SEAL_FILE, TREE_FILE};
 
 /// Verifies the pack in the folder `root`: every link, and that no file was added.
 ///

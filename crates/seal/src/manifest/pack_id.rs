@@ -11,7 +11,7 @@
 
 use wire::digest::{Digest, Hasher};
 
-use crate::manifest::{ManifestV0, ManifestV1};
+use super::{ManifestV0, ManifestV1};
 
 const DOMAIN: &[u8] = b"lumio-pack-v1\0";
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use walkdir::{DirEntry, WalkDir};
 use wire::digest::{Digest, Hasher};
 
-use crate::tree::{File, Limits, TreeError};
+use super::{File, Limits, TreeError};
 
 const OWNER_MAY_EXECUTE: u32 = 0o100;
 /// No accepted path has more parts, so deeper folders need not be walked.
