@@ -112,6 +112,7 @@ pub(super) async fn run(context: &Context, command: Module) -> Result<Report> {
 }
 
 async fn publish(context: &Context, command: &Publish) -> Result<Report> {
+    // What can be found wrong without a gate is, before anything is sent.
     context.connect().await?;
     let runners = command
         .runners
@@ -125,37 +126,33 @@ async fn publish(context: &Context, command: &Publish) -> Result<Report> {
         tree.files().len(),
         tree.bytes()
     ));
+
     let stored = store(command, &tree).await?;
     context.steps.say(if stored {
         "stored     by oracle-gate"
     } else {
         "stored     it was there already"
     });
+
     let signer = ship(context, command, digest).await?;
     context.steps.say(format!("gated      PASS, signed by {}", hex::encode(signer)));
+
+    // Last, since the chain keeps what it is given: a card never names a module that did not pass.
     let card = RateCard { rates: command.rates, manifest_hash: digest };
     let (id, version) = match command.agent {
         Some(id) => {
-            remind(context, id, signer).await?;
+            warn_of_unaccepted(context, id, signer).await?;
             (id, agent::publish(context, &command.signer, id, &card).await?)
         }
         None => {
             let attesters =
                 if command.attesters.is_empty() { vec![signer] } else { command.attesters.clone() };
-            (
-                agent::register(
-                    context,
-                    &command.signer,
-                    &runners,
-                    command.uri.as_deref(),
-                    &card,
-                    &attesters,
-                )
-                .await?,
-                1,
-            )
+            let (by, uri) = (&command.signer, command.uri.as_deref());
+            let id = agent::register(context, by, &runners, uri, &card, &attesters).await?;
+            (id, 1)
         }
     };
+
     let json = json!({
         "agentId": id,
         "rateVersion": version,
@@ -165,8 +162,9 @@ async fn publish(context: &Context, command: &Publish) -> Result<Report> {
     Ok(Report::new(format!("published  agent {id}, rate card {version}"), json))
 }
 
-/// A run whose statements come by a key that its agent does not accept could never be settled.
-async fn remind(context: &Context, agent: u32, signer: [u8; 32]) -> Result<()> {
+/// Warns if the agent does not accept the key of the verdict: a run whose statement is signed by it
+/// could never be settled. No error, since the key can be named afterwards.
+async fn warn_of_unaccepted(context: &Context, agent: u32, signer: [u8; 32]) -> Result<()> {
     let found = context.registry()?.read_agent(&context.rpc, agent).await?;
     let found =
         found.ok_or_else(|| Failure::bad(format!("the registry knows no agent {agent}")))?;
@@ -192,11 +190,14 @@ async fn store(command: &Publish, tree: &Tree) -> Result<bool> {
     let client = channel(&command.oracle_gate_url, "LUMIO_ORACLE_GATE_URL").await?;
     let mut client = OracleGateClient::new(client);
     let request = authorised(ReceiverStream::new(receiver), command.oracle_gate_token.as_deref())?;
+
+    // Both at once: the channel is bounded, so that neither ends without the other.
     let reading = send_tree(&command.dir, tree, sender);
     let (answer, read) = tokio::join!(client.put_module(request), reading);
     // A file that cannot be read explains the answer, so that its error comes first.
     read?;
     let answer = answer?.into_inner();
+
     if answer.digest != tree.digest().to_string() {
         return Err(Failure::bad(format!(
             "oracle-gate stored {} instead of {}",
@@ -222,13 +223,13 @@ async fn send_tree(
     }
     send!(Item::Header(ModuleHeader { digest: tree.digest().to_string() }));
     for file in tree.files() {
-        let (path, sha256) = (file.path.clone(), file.sha256.to_string());
         send!(Item::File(ModuleFile {
-            path,
+            path: file.path.clone(),
             executable: file.executable,
             length: file.length,
-            sha256
+            sha256: file.sha256.to_string(),
         }));
+
         let unreadable =
             |error: std::io::Error| Failure::unknown(&format!("cannot read {}", file.path), error);
         let mut content = File::open(dir.join(&file.path)).map_err(unreadable)?;
@@ -266,6 +267,8 @@ async fn ship(context: &Context, command: &Publish, digest: Digest) -> Result<[u
     Err(Failure::Unknown("module-gate ended without a verdict; try again".to_owned()))
 }
 
+/// Reads a verdict. Answers the key that signed it if it is a PASS about `digest`.
+///
 /// The signer is taken from the envelope itself and checked against it: the developer decides by
 /// publishing whether to accept that key.
 fn judge(envelope: &[u8], digest: Digest) -> Result<[u8; 32]> {
@@ -279,6 +282,8 @@ fn judge(envelope: &[u8], digest: Digest) -> Result<[u8; 32]> {
         .collect();
     let (statement, signer) =
         ShippingStatement::open(envelope, &keys).map_err(|error| unreadable(error.to_string()))?;
+
+    // A gate that judged another tree said nothing about this one.
     let found = statement.into_predicate();
     if found.module_digest != digest {
         return Err(Failure::bad(format!(
@@ -286,6 +291,7 @@ fn judge(envelope: &[u8], digest: Digest) -> Result<[u8; 32]> {
             found.module_digest
         )));
     }
+
     let code = found.code.map(|code| code.as_str()).unwrap_or_default();
     let reason = found.reason.unwrap_or_default();
     match found.verdict {

@@ -169,6 +169,7 @@ struct Waiting {
 }
 
 /// Publishes as the leader until `stop` or a failure; answers at once if another relay leads.
+/// `failures` counts those in a row, and is set back once a batch went through.
 ///
 /// The connection holds the lock and makes every write, so a relay that lost the lead with its
 /// connection cannot mark anything.
@@ -224,11 +225,12 @@ async fn publish_batch(
     bus: &Bus,
     stop: &CancellationToken,
 ) -> Result<usize, Failure> {
-    position(conn).await?;
+    assign_positions(conn).await?;
+
     let mut confirmed = Vec::new();
     let mut outcome = Ok(());
     // One after another: a later event must not overtake one that failed.
-    for event in waiting(conn).await? {
+    for event in load_batch(conn).await? {
         if stop.is_cancelled() {
             break;
         }
@@ -239,9 +241,10 @@ async fn publish_batch(
         }
         confirmed.push(event.id);
     }
+
     // Before the failure is returned, so that what was confirmed is not published again.
     if !confirmed.is_empty() {
-        mark(conn, &confirmed).await?;
+        mark_published(conn, &confirmed).await?;
         metrics::events_published().add(confirmed.len() as u64, &[]);
     }
     outcome?;
@@ -275,7 +278,7 @@ async fn publish_one(bus: &Bus, subject: String, id: &str, body: String) -> Resu
 }
 
 /// Draws the next positions for what is committed and has none, in the order of putting.
-async fn position(conn: &mut PgConnection) -> sqlx::Result<()> {
+async fn assign_positions(conn: &mut PgConnection) -> sqlx::Result<()> {
     // Positions are drawn over rows in order, so they rise with the ids of one batch.
     sqlx::query!(
         "UPDATE outbox SET position = drawn.position
@@ -295,7 +298,9 @@ async fn position(conn: &mut PgConnection) -> sqlx::Result<()> {
     .map(drop)
 }
 
-async fn waiting(conn: &mut PgConnection) -> sqlx::Result<Vec<Waiting>> {
+/// The next events to publish, in the order of their positions. Those that a relay drew before it
+/// died are among them.
+async fn load_batch(conn: &mut PgConnection) -> sqlx::Result<Vec<Waiting>> {
     sqlx::query_as!(
         Waiting,
         "SELECT id, event_id, subject, body FROM outbox
@@ -307,7 +312,8 @@ async fn waiting(conn: &mut PgConnection) -> sqlx::Result<Vec<Waiting>> {
     .await
 }
 
-async fn mark(conn: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
+/// Marks what the bus confirmed, so that it is not published again.
+async fn mark_published(conn: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
     sqlx::query!("UPDATE outbox SET published_at = now() WHERE id = ANY($1)", ids)
         .execute(conn)
         .await

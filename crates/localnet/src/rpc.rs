@@ -186,6 +186,7 @@ async fn serve(State(server): State<Server>, headers: HeaderMap, body: Bytes) ->
         let accept = [(header::HeaderName::from_static("accept-post"), accepted)];
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, accept, message).into_response();
     }
+
     let value: Value = match serde_json::from_slice(&body) {
         Ok(value) => value,
         Err(error) => {
@@ -214,6 +215,7 @@ async fn serve(State(server): State<Server>, headers: HeaderMap, body: Bytes) ->
         respond(&carrier, value, fate).await
     });
     let Ok(answer) = carried_out.await else { return broken_connection() };
+
     server.pause(fate.delay).await;
     match (fate.end, answer) {
         (End::LostAfter, _) => broken_connection(),
@@ -256,6 +258,7 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), &'static str> {
     if !parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) {
         return Err("content-type must be application/json\n");
     }
+
     let charset = parts.find_map(|part| {
         let (name, value) = part.split_once('=')?;
         name.eq_ignore_ascii_case("charset").then(|| value.trim_matches('"').to_lowercase())
@@ -292,6 +295,8 @@ async fn respond(server: &Server, value: Value, fate: Fate) -> Option<Value> {
         let message = format!("a batch holds 1 to {MAX_BATCH} calls");
         return Some(envelope(Value::Null, Err(RpcError::invalid_request(message))));
     }
+
+    // One after another: calls of one batch may build on each other.
     let mut answers = Vec::with_capacity(calls.len());
     for call in calls {
         answers.extend(respond_one(server, call, fate).await);
@@ -309,11 +314,14 @@ async fn respond_one(server: &Server, call: Value, fate: Fate) -> Option<Value> 
     let Value::Object(mut call) = call else {
         return refuse(Value::Null, "a request must be an object");
     };
+
+    // Read first, so that every later refusal can name it.
     let id = call.remove("id");
     if !matches!(id, None | Some(Value::Null | Value::String(_) | Value::Number(_))) {
         return refuse(Value::Null, "id must be a string, a number or null");
     }
     let shown_id = id.clone().unwrap_or(Value::Null);
+
     if call.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
         return refuse(shown_id, "incorrect version marker: jsonrpc must be \"2.0\"");
     }
@@ -334,14 +342,16 @@ async fn run(server: &Server, method: String, params: Value, fate: Fate) -> Answ
     let slots = &server.slots;
     let simulates = method == "simulateTransaction";
     // Counted from here to the end of the work, so that the waiting calls have a bound.
-    let waiting = match simulates {
-        false => None,
-        true => Some(slots.waiting.clone().try_acquire_owned().map_err(|_| RpcError {
+    let waiting = if simulates {
+        let place = slots.waiting.clone().try_acquire_owned().map_err(|_| RpcError {
             code: BUSY,
             message: format!(
                 "rpc queue for {method} surpassed queue limit of {MAX_WAITING_SIMULATIONS} requests"
             ),
-        })?),
+        })?;
+        Some(place)
+    } else {
+        None
     };
     let kind = if simulates { &slots.simulations } else { &slots.calls };
     let slot = kind.clone().acquire_owned().await;

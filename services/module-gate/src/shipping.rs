@@ -214,7 +214,7 @@ async fn conclude(
     };
     let mut tx = chassis::postgres::begin(&gate.db).await?;
     judgements::finish(&mut tx, lease, data.verdict, &envelope).await?;
-    store::shipped(&mut tx, module, &row).await?;
+    store::insert_shipping_verdict(&mut tx, module, &row).await?;
     gate.publish_event(&mut tx, GateEvent::Shipped, &data, issued_at).await?;
     tx.commit().await?;
     tracing::info!(module.digest = %module, verdict = %data.verdict, "judged for shipping");

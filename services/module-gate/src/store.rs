@@ -205,7 +205,7 @@ pub async fn state(db: &PgPool, key: AttemptKey) -> Result<State, Error> {
 ///
 /// # Errors
 /// The database's own.
-pub async fn shipped(
+pub async fn insert_shipping_verdict(
     conn: &mut PgConnection,
     module: Digest,
     verdict: &Verdict,

@@ -24,6 +24,7 @@ fn limits_are_kept_emitted_and_signed_for() {
     let w = World::new();
     let read = || w.vault.grant_limits(&w.user, &w.runner, &w.agent);
     assert_eq!(read(), None);
+
     let limits = GrantLimits { per_run_cap: 1, total_cap: 2, max_runner_fee: 3 };
     w.limit(&limits);
     let auths = w.env.auths();
@@ -62,9 +63,11 @@ fn limits_come_before_the_grant_and_outlive_it() {
     let w = w.prepared();
     let over = Err(VaultError::GrantRunCapExceeded);
     assert_eq!(w.try_open(&w.terms(1)), over);
+
     w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
     w.vault.grant_runner(&w.user, &w.runner, &w.agent, &None);
     assert_eq!(w.try_open(&w.terms(1)), over);
+
     w.limit(&FREE);
     assert!(w.try_open(&w.terms(1)).is_ok());
 }
@@ -83,17 +86,23 @@ fn limits_are_for_one_runner_and_one_agent() {
 fn the_total_counts_what_is_charged_and_reserved_under_a_serial() {
     let w = World::ready();
     w.limit(&GrantLimits { total_cap: CHARGE + ESCROW, ..FREE });
+
+    // An open run counts with its whole escrow, a settled one with its charge.
     let first = w.opened(1);
     assert_eq!(w.try_open(&w.terms(2)), Err(VaultError::GrantTotalExceeded));
     w.settle(&first).unwrap();
     let second = w.open(2);
     assert_eq!(w.try_open(&w.terms(3)), Err(VaultError::GrantTotalExceeded));
+
+    // One that is voided or reclaimed counts no more.
     w.vault.void_run(&second, &w.runner, &0, &u64::MAX);
     let third = w.open(3);
     w.at(NOON + HOUR);
     w.vault.reclaim_run(&third);
     w.open(4);
     assert_eq!(w.try_open(&w.terms(5)), Err(VaultError::GrantTotalExceeded));
+
+    // A new grant has a serial of its own, and begins at nothing.
     w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
     w.vault.grant_runner(&w.user, &w.runner, &w.agent, &None);
     w.open(5);
@@ -107,6 +116,8 @@ fn a_run_of_an_older_serial_gives_nothing_back_to_a_newer_grant() {
     w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
     w.vault.grant_runner(&w.user, &w.runner, &w.agent, &None);
     w.open(2);
+
+    // What the old run gives back would otherwise make room for a third one.
     w.settle_as(&w.runner, &old, &units(0, 0, 0, 0)).unwrap();
     assert_eq!(w.try_open(&w.terms(3)), Err(VaultError::GrantTotalExceeded));
 }
@@ -127,12 +138,14 @@ fn the_fee_is_escrowed_and_paid_to_the_opener_that_settles() {
     w.limit(&GrantLimits { max_runner_fee: 500, ..FREE });
     let run = w.opened_for(1, 500);
     assert_eq!(w.vault.balance_of(&w.user), 100_000_000 - ESCROW - 500);
+
     let receipt = w.settle(&run).unwrap();
     assert_eq!((receipt.actual_charge, receipt.runner_fee), (CHARGE, 500));
     assert_eq!(receipt.refund, ESCROW - CHARGE);
     assert_eq!(w.vault.runner_balance(&w.runner), 500);
     assert_eq!(w.vault.developer_balance(&w.developer), CHARGE);
     assert_eq!(w.vault.get_policy(&w.user).spent_today, CHARGE + 500);
+
     w.vault.claim_runner(&w.runner, &500);
     assert_eq!(w.token.balance(&w.runner), 500);
     assert_eq!(w.owed(), w.token.balance(&w.vault.address));
