@@ -80,8 +80,10 @@ impl From<ChainError> for Failure {
     fn from(error: ChainError) -> Self {
         let text = error.to_string();
         match error {
+            // Without the address, which `at_node` adds where the setting that names it is known.
             ChainError::Rpc(RpcError::Unreachable { reason, .. }) => Self::Node(reason),
             ChainError::Rpc(RpcError::Address(_)) | ChainError::Invalid(_) => Self::Usage(text),
+            // A node that answers nonsense says nothing about the subject.
             ChainError::Rpc(_) | ChainError::Decode { .. } => Self::Unknown(text),
             ChainError::Contract { .. }
             | ChainError::Simulation { .. }
@@ -103,6 +105,7 @@ impl From<tonic::Status> for Failure {
         use tonic::Code;
         let text = format!("{} ({:?})", status.message(), status.code());
         match status.code() {
+            // The call may have been carried out or not: gates take a repeated one (R11).
             Code::Unavailable
             | Code::DeadlineExceeded
             | Code::Internal

@@ -169,6 +169,8 @@ pub(super) async fn publish(
     number("rate version", &context.submit(&key, call).await?)
 }
 
+/// The number that a transaction answered. It was applied, so that a value which cannot be read is
+/// no failure of it: the command must not suggest to send it again.
 fn number(what: &str, applied: &stellar::rpc::Applied) -> Result<u32> {
     let missing =
         || Failure::Unknown(format!("the transaction was applied, but its {what} cannot be read"));
@@ -180,6 +182,8 @@ async fn show(context: &Context, id: u32) -> Result<Report> {
     let agent = registry.read_agent(&context.rpc, id).await?;
     let agent = agent
         .ok_or_else(|| Failure::bad(format!("the registry {} knows no agent {id}", registry.0)))?;
+
+    // Cards are entries of their own, which the network archives one by one.
     let version = agent.latest_rate_version;
     let card = registry.read_rate_card(&context.rpc, id, version).await?;
     let card = card.ok_or_else(|| {
@@ -187,11 +191,13 @@ async fn show(context: &Context, id: u32) -> Result<Report> {
             "agent {id} has no readable rate card {version}; it may be archived"
         ))
     })?;
+
     let keys: Vec<_> = agent.attesters.iter().map(hex::encode).collect();
     let price = |name: &str, rate: i128| format!("    {name:<11} {}", amount::show(rate));
     let mut lines = vec![
         format!("agent {id}"),
         format!("  developer  {}", agent.developer),
+        // The developer's own text: it gets one line, and no control over the terminal.
         format!(
             "  described  {}",
             agent.metadata_uri.as_deref().map_or_else(|| "-".to_owned(), escape)
@@ -199,6 +205,7 @@ async fn show(context: &Context, id: u32) -> Result<Report> {
         format!("  module     {}", card.manifest_hash),
         format!("  prices     version {version}, per unit:"),
     ];
+    // By every field's name, so that a new price cannot be forgotten here.
     let Rates { llm_in, llm_out, http_calls, runtime_ms } = card.rates;
     lines.extend(
         [

@@ -173,6 +173,7 @@ impl Proof {
     /// C1: 0 proven, 1 a link is broken, 2 none is broken but one could not be looked at.
     pub fn exit_code(&self) -> u8 {
         let any = |state| self.links.iter().any(|link| link.state == state);
+        // Broken before unknown: what is wrong stays wrong, whatever the rest would show.
         if any(State::Broken) {
             1
         } else if any(State::Unknown) {
@@ -200,6 +201,8 @@ impl Proof {
     /// All links, each with ok or BROKEN, then the attempts, then the conclusion.
     pub fn report(&self) -> Report {
         let mut lines: Vec<_> = self.links.iter().map(line).collect();
+
+        // One attempt that is proven is in the conclusion already.
         if self.attempts.len() > 1 || self.exit_code() != 0 {
             lines.push(String::new());
             lines.extend(self.attempts.iter().map(attempt_line));
@@ -208,9 +211,12 @@ impl Proof {
             lines.push(String::new());
             lines.push(calls::table_of(&self.calls, MOST_SHOWN));
         }
+
         let verdict = self.verdict();
         lines.push(String::new());
         lines.extend(verdict.iter().map(|line| escape(line)));
+
+        // Its sentences hold only together, so that none is given while a link is open or broken.
         let is_proven = self.exit_code() == 0;
         let proven = if is_proven { self.conclusion.proven.clone() } else { Vec::new() };
         let json = json!({

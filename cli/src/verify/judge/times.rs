@@ -16,10 +16,14 @@ pub(super) fn link(case: &Case<'_>, stated: Option<&Stated>) -> Link {
     let seconds = |at: time::OffsetDateTime| u64::try_from(at.unix_timestamp()).unwrap_or_default();
     let (started, finished) =
         (seconds(stated.execution.started_at), seconds(stated.execution.finished_at));
+
+    // Both are the vault's own words; the receipt is there when the event has left the node.
     let event = case.shown.and_then(|shown| shown.finalized.as_ref());
     let receipt = case.receipt.as_ref().map(|(_, receipt)| receipt.finalized_at);
     let settled = event.map(|event| event.finalized_at).or(receipt);
 
+    // The statement's clock is module-gate's, the chain's is its validators': each bound is widened
+    // by the slack, on the side that could blame an honest run.
     let early = (started.saturating_add(CLOCK_SLACK) < terms.opened_at).then(|| {
         let gap = crate::times::span(terms.opened_at - started);
         format!("the module is said to have started {gap} before the attempt was opened")
