@@ -268,7 +268,7 @@ fn a_guarded_command_gets_what_it_was_given() {
 }
 
 #[test]
-fn a_guarded_command_that_cannot_be_started_is_told_apart() {
+fn a_guarded_command_that_cannot_be_started_is_no_failed_one() {
     let (_folder, root) = world();
     let at = root.to_str().unwrap();
     for args in [

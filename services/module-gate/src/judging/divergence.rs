@@ -650,7 +650,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_told_apart_by_what_differs() {
+    fn a_difference_is_classed_by_what_differs() {
         for (first, other, expected) in [
             ("at 1795872000017", "at 1795872000133", Class::Clock),
             ("at 2026-11-28T12:00:00.017Z", "at 2026-11-28T12:00:00.133Z", Class::Clock),

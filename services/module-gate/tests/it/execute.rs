@@ -51,7 +51,7 @@ async fn outputs_are_staged_under_the_digests_that_are_signed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_execution_is_told_once_and_its_state_can_be_asked() {
+async fn an_execution_is_reported_once_and_its_state_can_be_asked() {
     let world = World::new().await;
     let gate = world.serve().await;
     let module = world.publish(&fixture("slow"));

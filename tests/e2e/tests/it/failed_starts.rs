@@ -56,15 +56,15 @@ fn refused(program: &str, variables: &Variables, setting: &str) {
         .envs(variables)
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(3), "{program} with a wrong {setting}: {told}");
-    let naming: Vec<_> = told.lines().filter(|line| line.contains(setting)).collect();
-    assert_eq!(naming.len(), 1, "{program} with a wrong {setting} says: {told}");
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{program} with a wrong {setting}: {printed}");
+    let naming: Vec<_> = printed.lines().filter(|line| line.contains(setting)).collect();
+    assert_eq!(naming.len(), 1, "{program} with a wrong {setting} says: {printed}");
     for (name, value) in variables {
         let secret = name.ends_with("SECRET") || name.ends_with("TOKEN");
         assert!(
-            !secret || name == setting || !told.contains(value.as_str()),
-            "{program} tells {name}"
+            !secret || name == setting || !printed.contains(value.as_str()),
+            "{program} prints {name}"
         );
     }
 }

@@ -62,10 +62,10 @@ async fn verify_names_the_broken_link() {
     stack.lumio(&["export", &id, "--out", honest.to_str().unwrap()]).unwrap();
     assert_eq!(broken(&verify(&stack, &id, &honest, &[])), Vec::<String>::new());
 
-    for (index, (lie, link, tell)) in LIES.into_iter().enumerate() {
+    for (index, (lie, link, forge)) in LIES.into_iter().enumerate() {
         let bundle = stack.folder().join(format!("lie-{index}"));
         copy(&honest, &bundle);
-        tell(&bundle);
+        forge(&bundle);
         let output = verify(&stack, &id, &bundle, &[]);
         assert_eq!(output.status.code(), Some(1), "{lie}: {output:?}");
         assert!(
