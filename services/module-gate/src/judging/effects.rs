@@ -74,6 +74,7 @@ impl SideEffectSummary {
         };
         let is_outside = |one: &&Attributed| one.effect.charge == Charge::Outside;
 
+        // From the counts, since the report keeps only so many effects.
         let observed: Vec<Category> = observations
             .counts()
             .iter()
@@ -87,6 +88,7 @@ impl SideEffectSummary {
             .map(|one| name(one.effect.category))
             .collect();
 
+        // Sets, so that the same effects give the same summary in whatever order they came.
         let paths: BTreeSet<SamplePath> = of(Category::FsWrite)
             .map(|one| SamplePath {
                 path: one.effect.target.clone(),

@@ -276,6 +276,7 @@ pub fn analyse(plan: &Plan, manifests: &[Manifest]) -> (Vec<Provider>, Vec<PlanM
                 [format!("{module}:{name}"), format!("{module}:{port}")].contains(&wire.from)
             })
         };
+        // Two that are wired are no choice: what follows decides, or nothing does.
         let wired: Vec<&&str> = modules.iter().filter(is_wired).collect();
         // Wiring outranks a preference, and that a module which is alone.
         let chosen = match (&wired[..], preferred.get(port), &modules[..]) {
@@ -322,10 +323,12 @@ fn wiring_mistakes(plan: &Plan, manifests: &[Manifest]) -> Vec<PlanMistake> {
         plan.wiring.iter().flat_map(|wire| [(wire, &wire.from, true), (wire, &wire.to, false)])
     {
         let Some((module, port)) = end.split_once(':') else { continue };
+        // Not a module: the plan's own end of a wire.
         if module == "orchestrator" {
             continue;
         }
         let Some(manifest) = manifests.iter().find(|manifest| manifest.id == module) else {
+            // One that is planned and has no manifest was reported where modules are looked for.
             if !plan.modules.iter().any(|planned| planned.id == module) {
                 let error = format!(
                     "the wire from {} to {} names {module}, which is not in the plan",
@@ -336,6 +339,7 @@ fn wiring_mistakes(plan: &Plan, manifests: &[Manifest]) -> Vec<PlanMistake> {
             continue;
         };
         let ports = if provides { &manifest.provides } else { &manifest.requires };
+        // A wire may leave the version out, as long as there is one only.
         let matching: Vec<_> = ports
             .iter()
             .filter(|known| *known == port || known.split('@').next() == Some(port))

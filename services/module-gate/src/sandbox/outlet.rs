@@ -93,6 +93,8 @@ pub fn has_recording(folder: &Path) -> bool {
     files(folder).next().is_some()
 }
 
+/// Recordings in the order of their names. None where there is no such folder, which is not a
+/// mistake: a module may declare services and bring no test that asks them.
 fn files(folder: &Path) -> impl Iterator<Item = std::path::PathBuf> {
     WalkDir::new(folder.join(RECORDINGS))
         .sort_by_file_name()
@@ -111,6 +113,7 @@ fn recording(folder: &Path) -> Result<Recording, OutletError> {
         let shown = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
         let text = fs::read_to_string(&path)
             .map_err(|error| OutletError::Recording(format!("{shown}: {error}")))?;
+        // Together, since they are in memory together.
         bytes += text.len();
         if bytes > MAX_BYTES {
             let text = format!("the recordings have more than {MAX_BYTES} bytes together");
