@@ -73,6 +73,8 @@ pub async fn run(context: &Context, command: ReceiptsCommand) -> Result<Report> 
             };
             let now = facts::account_receipts(&context.rpc, &own, &user, lists).await?;
             let (Some(account), Some(list)) = now else { return Ok(never(&user)) };
+
+            // What is not the chain's must not become the list that the next run goes on from.
             let mut report = judged(&own, &user, account, &list);
             if report.exit_code == 1 {
                 return Ok(report);
@@ -89,6 +91,7 @@ pub async fn run(context: &Context, command: ReceiptsCommand) -> Result<Report> 
         }
         ReceiptsCommand::Verify { user, receipts } => {
             let (user, own) = (context.keys.resolve(&user)?, own(context)?);
+            // Looked for before the node is asked: without a list there is nothing to compare.
             let list = archive::load(context, &own, &user, receipts.as_deref())?;
             let list = list.ok_or_else(|| {
                 Failure::usage(format!(
@@ -113,6 +116,7 @@ fn never(user: &Address) -> Report {
 /// The list compared with the chain.
 fn judged(own: &Own, user: &Address, now: Receipts, list: &ReceiptsDocument) -> Report {
     let (end, hash) = list.end().unwrap_or((now.count, list.before));
+    // An empty list begins behind the last receipt, so that all of them are missing from it.
     let first = list.receipts.first().map_or(now.count + 1, |receipt| receipt.number);
     let fault = match list.check() {
         Err(error) => Some(error.to_string()),
@@ -122,6 +126,7 @@ fn judged(own: &Own, user: &Address, now: Receipts, list: &ReceiptsDocument) -> 
         )),
         Ok(()) => None,
     };
+
     let rows: Vec<_> = list.receipts.iter().map(row).collect();
     let (mut charge, mut fee) = (0_i128, 0_i128);
     for (_, receipt) in list.receipts.iter().filter_map(facts::settled) {
@@ -129,6 +134,8 @@ fn judged(own: &Own, user: &Address, now: Receipts, list: &ReceiptsDocument) -> 
         fee = fee.saturating_add(receipt.runner_fee);
     }
     let total = charge.saturating_add(fee);
+
+    // A list that is wrong is missing nothing that could be named.
     let missing = match (first, end) {
         _ if fault.is_some() => None,
         (first, _) if first > 1 => Some(format!("receipts 1 to {} are not in the list", first - 1)),
@@ -143,19 +150,24 @@ fn judged(own: &Own, user: &Address, now: Receipts, list: &ReceiptsDocument) -> 
             format!("{user} was charged at least {}; {missing}", show(total))
         }
         (None, None) => format!(
-            "proven: {user} was charged {} in all, {} of it fees, in {} receipts; their running hash \
-             is the chain's",
+            "proven: {user} was charged {} in all, {} of it fees, in {} receipts; their running \
+             hash is the chain's",
             show(total),
             show(fee),
             now.count
         ),
     };
+
     let heading = ["RECEIPT", "SETTLED", "CHARGE", "FEE", "RUN ON CHAIN"];
-    let text = match rows.is_empty() {
-        true => verdict.clone(),
-        false => format!("{}\n\n{verdict}", table(heading, &rows)),
+    let text = if rows.is_empty() {
+        verdict.clone()
+    } else {
+        format!("{}\n\n{verdict}", table(heading, &rows))
     };
+    // C1, as for a proof: 1 is wrong, 2 is not known.
     let exit_code = if fault.is_some() { 1 } else { u8::from(missing.is_some()) * 2 };
+    let described: Vec<_> =
+        list.receipts.iter().filter_map(facts::settled).map(described).collect();
     let json = json!({
         "user": user,
         "vault": own.vault.0,
@@ -166,7 +178,7 @@ fn judged(own: &Own, user: &Address, now: Receipts, list: &ReceiptsDocument) -> 
         "fee": fee.to_string(),
         "total": total.to_string(),
         "verdict": verdict,
-        "receipts": list.receipts.iter().filter_map(facts::settled).map(described).collect::<Vec<_>>(),
+        "receipts": described,
     });
     Report { exit_code, ..Report::new(text, json) }
 }

@@ -126,6 +126,7 @@ pub async fn verify(context: &Context, command: &Verify) -> Result<Report> {
     let opened = open(context, run, command.bundle.as_deref(), command.attempt).await?;
     let bundle = &opened.bundle;
 
+    // From the verifier's own node; from the bundle only where that is asked for.
     let mut offline = None;
     let facts = if command.offline {
         let (facts, source) = exported(bundle, trusted)?;
@@ -134,13 +135,16 @@ pub async fn verify(context: &Context, command: &Verify) -> Result<Report> {
     } else {
         gather(context, &own, run, bundle, command.receipts.as_deref()).await?
     };
+
     let mut proof = judge(bundle, &facts, &own, &asked)?;
     if command.rerun {
         proof.add(rerun::link(bundle, &proof, command.module_gate.as_deref()).await?);
     }
+
     let mut report = match offline {
         None => proof.report(),
         Some((Source::Signed(key), ledger, time)) => {
+            // The judge names first what the chain's facts rest on: here a signer, not a node.
             proof.conclusion.rests_on[0] = signed::rests_on(&key, ledger, time);
             proof.report()
         }
@@ -165,7 +169,9 @@ pub async fn export(context: &Context, command: &Export) -> Result<Report> {
             out.display()
         )));
     }
+    // Before anything is fetched: a name that is no key's must not cost a download.
     let signer = command.sign.as_deref().map(|name| context.keys.load(name)).transpose()?;
+
     let opened = open(context, run, None, command.attempt).await?;
     let bundle = &opened.bundle;
     let facts = gather(context, &own, run, bundle, command.receipts.as_deref()).await?;
@@ -174,6 +180,8 @@ pub async fn export(context: &Context, command: &Export) -> Result<Report> {
     if let Some(signer) = &signer {
         write(bundle, facts::SIGNED_FILE, &signed::sign(&facts, signer)?)?;
     }
+
+    // Exported whatever the proof says: evidence of a broken link is what somebody else has to see.
     let proof = judge(bundle, &facts, &own, &Asked::default())?;
     place(bundle.root(), &out)?;
 
@@ -184,8 +192,8 @@ pub async fn export(context: &Context, command: &Export) -> Result<Report> {
     if let Some(signer) = &signer {
         let signer = signer.address();
         report.text.push_str(&format!(
-            "\nthe chain's facts are signed by {signer}; others verify them with: lumio verify {run} \
-             --bundle … --offline --trust {signer}"
+            "\nthe chain's facts are signed by {signer}; others verify them with: lumio verify \
+             {run} --bundle … --offline --trust {signer}"
         ));
         report.json["signedBy"] = signer.to_string().into();
     }
@@ -205,6 +213,7 @@ fn consistent(proof: &Proof, ledger: u32) -> Report {
     } else {
         let all = report.exit_code == 0;
         report.exit_code = 2;
+        // The links alone: attempts and conclusion would say of the chain what nobody saw there.
         let links = report.text.split("\n\n").next().unwrap_or_default().to_owned();
         let verdict = if all { "CONSISTENT, NOT PROVEN" } else { "COULD NOT TELL" };
         report.text = format!("{links}\n\n{verdict}: {note}");
@@ -311,8 +320,8 @@ fn note_refusal(report: &mut Report, opened: &Opened) {
     let Some(reason) = &opened.refused else { return };
     let attempt = opened.bundle.claim.attempt();
     let note = format!(
-        "attempt {attempt} has no sealed files at the gateway: {reason}; what it shows of the run was \
-         taken in their place (a run is sealed once its module was executed)"
+        "attempt {attempt} has no sealed files at the gateway: {reason}; what it shows of the run \
+         was taken in their place (a run is sealed once its module was executed)"
     );
     report.text.push_str(&format!("\n{}", escape(&note)));
     report.json["noBundle"] = note.into();
@@ -334,6 +343,7 @@ async fn gather(
         Some(user) => stored::list(context, own, user).await,
         None => None,
     };
+    // The chain may name another user than the gateway did: a list is taken for its own user alone.
     let lists = |user: &Address| {
         let stored = stored.clone().filter(|list| list.user == user.to_string());
         Ok(Lists { own: archive::load(context, own, user, receipts)?, stored })
@@ -366,7 +376,7 @@ fn write(bundle: &Bundle, name: &str, text: &[u8]) -> Result<()> {
         .map_err(|error| Failure::unknown(&format!("{name} cannot be written"), error))
 }
 
-/// Brings the finished bundle to its place at once, so that no half of one is ever found there.
+/// Brings the finished bundle to its place, which may be on another file system.
 fn place(from: &Path, out: &Path) -> Result<()> {
     if out.extension().is_some_and(|extension| extension == "tar") {
         return bundle::pack(from, out);

@@ -202,21 +202,25 @@ impl AttemptFacts {
     /// What its record alone says of the fee; `None` if that does not tell, or it is not settled.
     /// `usage` is what was metered, where a verified statement says so.
     ///
-    /// Only the opener earns the fee, by settling itself with an attester's signature (V13, V16); what
-    /// another listed runner settles, and what nobody signed for, leaves the fee with the user. The
-    /// record holds settler, usage and signature in one digest: whoever and whatever it fits, it is.
+    /// Only the opener earns the fee, by settling itself with an attester's signature (V13, V16);
+    /// what another listed runner settles, and what nobody signed for, leaves the fee with the
+    /// user. The record holds settler, usage and signature in one digest: whoever and whatever it
+    /// fits, it is.
     pub fn recorded_fee(&self, usage: Option<&Usage>) -> Option<i128> {
         let record = self.record.as_ref()?;
         let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { return None };
         if record.runner_fee == 0 {
             return Some(0);
         }
+
+        // What nobody signed charges nothing, so that it can only be of no usage (V16).
         let nothing = Usage::default();
         let unsigned = |settler| Settling { settler, usage: &nothing, is_attested: false };
         let signed = |settler| {
             let stated = usage.into_iter().chain([&nothing]);
             stated.map(move |usage| Settling { settler, usage, is_attested: true })
         };
+
         let settlers = std::iter::once(&record.opened_by).chain(&self.runners);
         let ways = settlers.flat_map(|settler| signed(settler).chain([unsigned(settler)]));
         let found = ways.into_iter().find(|way| way.hash() == Some(settlement))?;
@@ -224,9 +228,9 @@ impl AttemptFacts {
         Some(if is_earned { record.runner_fee } else { 0 })
     }
 
-    /// Whether the record's digest is that of this usage, settled by the opener or by a runner that the
-    /// agent lists now. That it fits none of them does not mean that it was another usage: the settler
-    /// may have been taken off the list since.
+    /// Whether the record's digest is that of this usage, settled by the opener or by a runner that
+    /// the agent lists now. That it fits none of them does not mean that it was another usage: the
+    /// settler may have been taken off the list since.
     pub fn records_usage(&self, usage: &Usage) -> bool {
         let Some(record) = &self.record else { return false };
         let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { return false };
@@ -239,6 +243,7 @@ impl AttemptFacts {
 
     /// What its id is made from, as far as the chain says.
     pub fn origin(&self) -> Option<Origin> {
+        // Either would do: both are the vault's own words.
         let opened = self.opened.as_ref().map(Origin::from);
         opened.or_else(|| self.record.as_ref().map(Origin::from))
     }
@@ -253,6 +258,8 @@ impl ChainFacts {
     pub fn parse(text: &[u8]) -> Result<Self> {
         let facts: Self =
             wire::json::read(text).map_err(|error| Failure::bad(format!("{FILE}: {error}")))?;
+        // A document of another version is not read by its common members: what it lacks would be
+        // taken for what the chain does not hold.
         match facts.kind.as_str() {
             FACTS_KIND => Ok(facts),
             other => Err(Failure::bad(format!(

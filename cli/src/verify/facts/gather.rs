@@ -90,6 +90,8 @@ pub async fn gather(
         return Ok(facts);
     }
 
+    // By the events first, since they need nobody's word; then what the gateway points at; then
+    // what the receipts of the user, who is known only now, still hold.
     find_opened(own, &mut facts, &history, hints)?;
     add_hinted(rpc, own, &mut facts, hints).await?;
     let user = facts.attempts.iter().find_map(|attempt| attempt.origin().map(|origin| origin.user));
@@ -101,9 +103,11 @@ pub async fn gather(
         facts.unexplained = unexplained;
         add_archived(own, &mut facts)?;
     }
+
     for attempt in &mut facts.attempts {
         let finalized = history.finalized.iter().find(|event| event.run_id == attempt.run_id);
         attempt.finalized = finalized.cloned();
+        // A hinted attempt brought its record along.
         if attempt.record.is_none() {
             let state = own.vault.read_run(rpc, &attempt.run_id).await?;
             attempt.record = state.record.map(|(record, _)| record);
@@ -158,6 +162,8 @@ async fn history(rpc: &Rpc, own: &Own) -> Result<History> {
         let from = clock.oldest_ledger.max(named);
         match both(rpc, own, from, &clock).await {
             Ok(history) => return Ok(history),
+            // No code says why a node refuses; that it names a range in its words is the only sign.
+            // Where it names none, the clock is asked again, which may have moved on.
             Err(ChainError::Rpc(RpcError::Refused { message, .. })) if races < MOST_RACES => {
                 races += 1;
                 named = oldest_named(&message).unwrap_or(from).max(named);
@@ -167,9 +173,9 @@ async fn history(rpc: &Rpc, own: &Own) -> Result<History> {
     }
 }
 
-/// Both kinds of events from the ledger `from` on, and how far back they reach by the word that says
-/// least: the node's clock and both searches name its range, and one of them alone must not make a
-/// search seem to reach back further than it did.
+/// Both kinds of events from the ledger `from` on, and how far back they reach by the word that
+/// says least: the node's clock and both searches name its range, and one of them alone must not
+/// make a search seem to reach back further than it did.
 async fn both(
     rpc: &Rpc,
     own: &Own,
@@ -219,6 +225,8 @@ fn oldest_named(message: &str) -> Option<u32> {
 fn find_opened(own: &Own, facts: &mut ChainFacts, history: &History, hints: &Hints) -> Result<()> {
     let mut last = hints.attempt.max(1);
     let mut checked = 0;
+    // Each one that is found moves the end: a run of many attempts is followed to its last, as long
+    // as each lies within FURTHER_ATTEMPTS of the one before.
     while checked < last.saturating_add(FURTHER_ATTEMPTS) {
         let numbers = checked + 1..=last.saturating_add(FURTHER_ATTEMPTS);
         checked = *numbers.end();
@@ -246,6 +254,7 @@ async fn add_hinted(rpc: &Rpc, own: &Own, facts: &mut ChainFacts, hints: &Hints)
         }
         let record = own.vault.read_run(rpc, run_id).await?.record.map(|(record, _)| record);
         let Some(record) = record else { continue };
+        // The hint's own check: an id of another run does not follow from this one's.
         if own.run_id(facts.run, *attempt, &Origin::from(&record))? == *run_id {
             add(
                 facts,
@@ -276,8 +285,9 @@ fn add_archived(own: &Own, facts: &mut ChainFacts) -> Result<()> {
     Ok(())
 }
 
-/// Who may have settled an attempt of which only the record is left: the record holds the settler in a
-/// digest alone, and another listed runner of the agent may settle in the opener's place (V14).
+/// Who may have settled an attempt of which only the record is left: the record holds the settler
+/// in a digest alone, and another listed runner of the agent may settle in the opener's place
+/// (V14).
 async fn add_settlers(rpc: &Rpc, own: &Own, facts: &mut ChainFacts) -> Result<()> {
     let listed: Vec<_> = facts.settled().into_iter().map(|(_, receipt)| receipt.run_id).collect();
     for attempt in &mut facts.attempts {
@@ -292,6 +302,8 @@ async fn add_settlers(rpc: &Rpc, own: &Own, facts: &mut ChainFacts) -> Result<()
     Ok(())
 }
 
+/// Adds an attempt, or what was found of one that is there already: an event and a receipt may both
+/// lead to it.
 fn add(facts: &mut ChainFacts, found: AttemptFacts) {
     match facts.attempts.iter_mut().find(|known| known.run_id == found.run_id) {
         Some(known) => known.opened = known.opened.take().or(found.opened),
@@ -312,6 +324,8 @@ async fn receipts_of(
     let account =
         account.map(|account| Receipts { count: account.receipts, hash: account.receipts_hash });
     let Some(now) = account else { return Ok((None, None, Vec::new())) };
+
+    // A list of another network or vault numbers other receipts.
     let is_own = |list: &&ReceiptsDocument| {
         list.user == user.to_string()
             && list.vault == own.vault.0.to_string()
@@ -319,8 +333,8 @@ async fn receipts_of(
     };
     let kept: Vec<_> = lists.own.iter().filter(is_own).collect();
     if let Some(stored) = lists.stored.as_ref().filter(is_own) {
-        // The verifier's own list counts where both have a receipt. A list from outside that does not
-        // lead to the chain's hash is no fault of the account: what was known without it stays.
+        // The verifier's own list counts where both have a receipt. A list from outside that does
+        // not lead to the chain's hash is no fault of the account: what was known without it stays.
         let both: Vec<_> = std::iter::once(stored).chain(kept.iter().copied()).collect();
         let (list, unexplained) = assemble(own, user, now, history, &both)?;
         if list.check().is_ok() && list.end() == Some((now.count, now.hash)) {
