@@ -14,8 +14,8 @@ use seal::facts::RunFactsView;
 use tempfile::TempDir;
 
 use crate::conformance::world::{World, fingerprint, key};
+use crate::faulty_store::{FaultyStore, StoreFault};
 use crate::lab::NOW;
-use crate::lying::{Lie, Lying};
 
 /// A good case on disk, and by what it is judged.
 struct Judged {
@@ -40,16 +40,16 @@ impl Judged {
         Objects::local(&self.dir.path().join("store")).unwrap()
     }
 
-    /// A check in which the store lies at the call `at`; with everything that was read.
-    async fn check(&self, lie: Lie, at: usize) -> (Outcome, Vec<String>) {
-        let mut lying = None;
+    /// A check in which the store has its fault at the call `at`; with everything that was read.
+    async fn check(&self, fault: StoreFault, at: usize) -> (Outcome, Vec<String>) {
+        let mut faulty = None;
         let objects = self.objects().through(|inner| {
-            let store = Arc::new(Lying::new(inner, lie, at));
-            lying = Some(Arc::clone(&store));
+            let store = Arc::new(FaultyStore::new(inner, fault, at));
+            faulty = Some(Arc::clone(&store));
             store
         });
         let outcome = check_bytes(&objects, &self.rules, "view", &self.view, NOW).await;
-        (outcome, lying.unwrap().log())
+        (outcome, faulty.unwrap().log())
     }
 
     async fn honest(&self, view: &[u8]) -> Outcome {
@@ -67,25 +67,25 @@ const FIRST_RECORD: &str = "_records/1.json";
 #[tokio::test]
 async fn no_failing_call_lets_a_check_pass() {
     let judged = Judged::new();
-    let (outcome, log) = judged.check(Lie::Broken, usize::MAX).await;
+    let (outcome, log) = judged.check(StoreFault::Broken, usize::MAX).await;
     assert_eq!(outcome.status, Status::Ok, "{:?}", outcome.issues);
-    for (lie, code) in [
-        (Lie::Denied, "ACCESS_DENIED"),
-        (Lie::TimedOut, "TIMEOUT"),
-        (Lie::Throttled, "THROTTLED"),
-        (Lie::Broken, "STORE_UNAVAILABLE"),
-        (Lie::Absent, ""),
+    for (fault, code) in [
+        (StoreFault::Denied, "ACCESS_DENIED"),
+        (StoreFault::TimedOut, "TIMEOUT"),
+        (StoreFault::Throttled, "THROTTLED"),
+        (StoreFault::Broken, "STORE_UNAVAILABLE"),
+        (StoreFault::Absent, ""),
     ] {
         for (at, call) in log.iter().enumerate() {
-            // That there are no records is the truth, so this answer is no lie.
-            if call.ends_with(FIRST_RECORD) && lie == Lie::Absent {
+            // That there are no records is the truth, so this answer changes nothing.
+            if call.ends_with(FIRST_RECORD) && fault == StoreFault::Absent {
                 continue;
             }
-            let (outcome, _) = judged.check(lie, at).await;
+            let (outcome, _) = judged.check(fault, at).await;
             let found = codes(&outcome);
-            assert_eq!(outcome.status, Status::Fail, "{lie:?} at {call}");
-            assert!(outcome.exit(false) != 0, "{lie:?} at {call}: {found:?}");
-            assert!(code.is_empty() || found.contains(&code), "{lie:?} at {call}: {found:?}");
+            assert_eq!(outcome.status, Status::Fail, "{fault:?} at {call}");
+            assert!(outcome.exit(false) != 0, "{fault:?} at {call}: {found:?}");
+            assert!(code.is_empty() || found.contains(&code), "{fault:?} at {call}: {found:?}");
         }
     }
 }
@@ -93,10 +93,12 @@ async fn no_failing_call_lets_a_check_pass() {
 #[tokio::test]
 async fn what_may_pass_by_itself_is_distinguished_from_what_will_not() {
     let judged = Judged::new();
-    for (lie, retryable) in [(Lie::TimedOut, true), (Lie::Throttled, true), (Lie::Denied, false)] {
-        let (outcome, _) = judged.check(lie, 0).await;
+    for (fault, retryable) in
+        [(StoreFault::TimedOut, true), (StoreFault::Throttled, true), (StoreFault::Denied, false)]
+    {
+        let (outcome, _) = judged.check(fault, 0).await;
         let reported: Vec<bool> = outcome.issues.iter().map(|issue| issue.retryable).collect();
-        assert_eq!((outcome.exit(false), reported), (2, vec![retryable]), "{lie:?}");
+        assert_eq!((outcome.exit(false), reported), (2, vec![retryable]), "{fault:?}");
         assert!(outcome.is_doubtful());
     }
 }
@@ -104,15 +106,17 @@ async fn what_may_pass_by_itself_is_distinguished_from_what_will_not() {
 #[tokio::test]
 async fn no_wrong_bytes_let_a_check_pass() {
     let judged = Judged::new();
-    let (_, log) = judged.check(Lie::Flipped, usize::MAX).await;
-    for lie in [Lie::Flipped, Lie::Shorter, Lie::BreaksOff, Lie::Longer] {
+    let (_, log) = judged.check(StoreFault::Flipped, usize::MAX).await;
+    for fault in
+        [StoreFault::Flipped, StoreFault::Shorter, StoreFault::BreaksOff, StoreFault::Longer]
+    {
         for (at, call) in log.iter().enumerate() {
             // There are no bytes that could be wrong.
             if call.ends_with(FIRST_RECORD) {
                 continue;
             }
-            let (outcome, _) = judged.check(lie, at).await;
-            assert_eq!(outcome.status, Status::Fail, "{lie:?} at {call}");
+            let (outcome, _) = judged.check(fault, at).await;
+            assert_eq!(outcome.status, Status::Fail, "{fault:?} at {call}");
         }
     }
 }
@@ -120,10 +124,10 @@ async fn no_wrong_bytes_let_a_check_pass() {
 #[tokio::test]
 async fn a_part_that_goes_away_while_it_is_read_is_reported() {
     let judged = Judged::new();
-    let (_, log) = judged.check(Lie::Flipped, usize::MAX).await;
+    let (_, log) = judged.check(StoreFault::Flipped, usize::MAX).await;
     let part = format!("get run-5/data/parts/f={}/part-0.txt", fingerprint());
     let at = log.iter().position(|call| *call == part).unwrap();
-    let (outcome, _) = judged.check(Lie::Absent, at).await;
+    let (outcome, _) = judged.check(StoreFault::Absent, at).await;
     assert!(codes(&outcome).contains(&"CHANGED_DURING_READ"), "{:?}", outcome.issues);
 }
 
@@ -131,7 +135,7 @@ async fn a_part_that_goes_away_while_it_is_read_is_reported() {
 #[tokio::test]
 async fn every_object_is_read_at_most_once() {
     let judged = Judged::new();
-    let (_, log) = judged.check(Lie::Flipped, usize::MAX).await;
+    let (_, log) = judged.check(StoreFault::Flipped, usize::MAX).await;
     let mut seen = std::collections::BTreeSet::new();
     for call in &log {
         assert!(seen.insert(call), "{call} is there twice: {log:#?}");
@@ -144,7 +148,7 @@ async fn what_is_known_to_be_bad_stays_bad_beside_what_could_not_be_read() {
     let judged = Judged::new();
     let part = format!("run-5/data/parts/f={}/part-1.txt", fingerprint());
     fs::write(judged.dir.path().join("store").join(&part), "OTHER").unwrap();
-    let (_, log) = judged.check(Lie::Denied, usize::MAX).await;
+    let (_, log) = judged.check(StoreFault::Denied, usize::MAX).await;
     let documents = ["_SEALED.json", "_oracle_pack_manifest.json", FIRST_RECORD];
     let mut denied = 0;
     for (at, call) in log.iter().enumerate() {
@@ -152,7 +156,7 @@ async fn what_is_known_to_be_bad_stays_bad_beside_what_could_not_be_read() {
         if bad || call.starts_with("list ") {
             continue;
         }
-        let (outcome, _) = judged.check(Lie::Denied, at).await;
+        let (outcome, _) = judged.check(StoreFault::Denied, at).await;
         let found = codes(&outcome);
         assert!(found.contains(&"ACCESS_DENIED"), "{call}: {found:?}");
         assert!(found.contains(&"PACK_FILE_CHANGED"), "{call}: {found:?}");
@@ -166,7 +170,7 @@ async fn what_is_known_to_be_bad_stays_bad_beside_what_could_not_be_read() {
 #[tokio::test]
 async fn a_check_reads_by_key_and_lists_only_the_folder_of_its_wildcard() {
     let judged = Judged::new();
-    let (_, log) = judged.check(Lie::Broken, usize::MAX).await;
+    let (_, log) = judged.check(StoreFault::Broken, usize::MAX).await;
     let (gets, lists): (Vec<&String>, Vec<&String>) =
         log.iter().partition(|call| call.starts_with("get "));
     assert_eq!(lists, [&format!("list run-5/data/parts/f={}", fingerprint())]);

@@ -13,7 +13,7 @@ mod governance;
 mod guide;
 mod killed;
 mod lab;
-mod lying;
+mod faulty_store;
 mod modules;
 mod never;
 mod originals;

@@ -1,4 +1,4 @@
-//! A store that lies once: one chosen call fails in a chosen way, or gives something else than is
+//! A store with one fault: one chosen call fails in a chosen way, or gives something else than is
 //! there.
 
 use std::fmt;
@@ -18,7 +18,7 @@ use object_store::{
 
 /// What happens at the chosen call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lie {
+pub enum StoreFault {
     /// The store says that it is not there; a listing is empty.
     Absent,
     /// The store denies access.
@@ -41,18 +41,18 @@ pub enum Lie {
 
 /// Passes reads on to `inner`, but for the chosen one.
 #[derive(Debug)]
-pub struct Lying {
+pub struct FaultyStore {
     inner: Arc<dyn ObjectStore>,
-    lie: Lie,
+    fault: StoreFault,
     at: usize,
     calls: AtomicUsize,
     log: Mutex<Vec<String>>,
 }
 
-impl Lying {
-    /// Lies at the call `at`, counted from 0.
-    pub fn new(inner: Arc<dyn ObjectStore>, lie: Lie, at: usize) -> Self {
-        Self { inner, lie, at, calls: AtomicUsize::new(0), log: Mutex::default() }
+impl FaultyStore {
+    /// Has its fault at the call `at`, counted from 0.
+    pub fn new(inner: Arc<dyn ObjectStore>, fault: StoreFault, at: usize) -> Self {
+        Self { inner, fault, at, calls: AtomicUsize::new(0), log: Mutex::default() }
     }
 
     /// Every read so far, as `get <path>` or `list <path>`.
@@ -60,7 +60,7 @@ impl Lying {
         self.log.lock().unwrap().clone()
     }
 
-    fn lies(&self, call: &str, path: &str) -> bool {
+    fn is_chosen(&self, call: &str, path: &str) -> bool {
         self.log.lock().unwrap().push(format!("{call} {path}"));
         self.calls.fetch_add(1, Ordering::SeqCst) == self.at
     }
@@ -69,18 +69,21 @@ impl Lying {
     fn error(&self, path: &str) -> Option<Error> {
         let path = path.to_owned();
         let generic = |source: Box<dyn std::error::Error + Send + Sync>| Error::Generic {
-            store: "lying",
+            store: "faulty",
             source,
         };
-        Some(match self.lie {
-            Lie::Absent => Error::NotFound { path, source: "on purpose".into() },
-            Lie::Denied => Error::PermissionDenied { path, source: "on purpose".into() },
-            Lie::TimedOut => generic(io::Error::from(io::ErrorKind::TimedOut).into()),
-            Lie::Throttled => {
+        Some(match self.fault {
+            StoreFault::Absent => Error::NotFound { path, source: "on purpose".into() },
+            StoreFault::Denied => Error::PermissionDenied { path, source: "on purpose".into() },
+            StoreFault::TimedOut => generic(io::Error::from(io::ErrorKind::TimedOut).into()),
+            StoreFault::Throttled => {
                 generic("Server returned non-2xx status code: 503 Slow Down: ".into())
             }
-            Lie::Broken => generic("on purpose".into()),
-            Lie::Flipped | Lie::Shorter | Lie::BreaksOff | Lie::Longer => return None,
+            StoreFault::Broken => generic("on purpose".into()),
+            StoreFault::Flipped
+            | StoreFault::Shorter
+            | StoreFault::BreaksOff
+            | StoreFault::Longer => return None,
         })
     }
 
@@ -93,16 +96,16 @@ impl Lying {
             extensions: result.extensions.clone(),
         };
         let mut bytes = result.bytes().await?.to_vec();
-        match self.lie {
-            Lie::Longer => bytes.push(b'x'),
-            Lie::Flipped => {
+        match self.fault {
+            StoreFault::Longer => bytes.push(b'x'),
+            StoreFault::Flipped => {
                 if let Some(first) = bytes.first_mut() {
                     *first ^= 1;
                 }
             }
             _ => drop(bytes.pop()),
         }
-        if self.lie == Lie::Shorter {
+        if self.fault == StoreFault::Shorter {
             meta.size = bytes.len() as u64;
             range = 0..meta.size;
         }
@@ -117,14 +120,14 @@ impl Lying {
     }
 }
 
-impl fmt::Display for Lying {
+impl fmt::Display for FaultyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "lying {}", self.inner)
+        write!(f, "faulty {}", self.inner)
     }
 }
 
 #[async_trait]
-impl ObjectStore for Lying {
+impl ObjectStore for FaultyStore {
     async fn put_opts(
         &self,
         to: &Path,
@@ -144,7 +147,7 @@ impl ObjectStore for Lying {
 
     async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
         let call = if options.head { "head" } else { "get" };
-        if !self.lies(call, from.as_ref()) {
+        if !self.is_chosen(call, from.as_ref()) {
             return self.inner.get_opts(from, options).await;
         }
         match self.error(from.as_ref()) {
@@ -161,13 +164,13 @@ impl ObjectStore for Lying {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.lies("list all below", prefix.map_or("", Path::as_ref));
+        self.is_chosen("list all below", prefix.map_or("", Path::as_ref));
         self.inner.list(prefix)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let path = prefix.map_or("", Path::as_ref);
-        if !self.lies("list", path) {
+        if !self.is_chosen("list", path) {
             return self.inner.list_with_delimiter(prefix).await;
         }
         if let Some(error) = self.error(path) {
