@@ -65,6 +65,7 @@ impl Folder {
             return Ok(Self(given.to_owned()));
         }
         let xdg = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+
         // By its specification a relative path is ignored.
         let base = xdg.filter(|path| path.is_absolute());
         let base = base.or_else(|| std::env::home_dir().map(|home| home.join(".config")));

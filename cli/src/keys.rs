@@ -86,6 +86,7 @@ impl Keys {
             Failure::usage(format!("cannot write {}: {error}", path.display()))
         };
         create_folder(&self.folder).map_err(failed)?;
+
         // Only for a name that is free: a key that is overwritten is lost.
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(&path);
@@ -131,6 +132,7 @@ impl Keys {
                 "the key '{name}' has no passphrase; give it one with: lumio keys encrypt {name}"
             )));
         }
+
         // Asks for the present passphrase, before the new one.
         let key = self.load(name)?;
         self.replace(&path, &key, &new()?)
@@ -141,6 +143,7 @@ impl Keys {
         let failed = |error: std::io::Error| {
             Failure::usage(format!("cannot write {}: {error}", path.display()))
         };
+
         // Whole or not at all: a key that is half written is lost.
         let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
@@ -156,6 +159,7 @@ impl Keys {
     /// key.
     pub fn load(&self, name: &str) -> Result<Keypair> {
         let path = self.path(name)?;
+
         // Identities of stellar-cli count only where no key of ours has the name.
         if !path.exists()
             && let Some(key) = self.stellar.iter().find_map(|folder| identity::load(folder, name))
@@ -285,6 +289,7 @@ fn read(path: &Path, missing: impl FnOnce() -> Failure) -> Result<Zeroizing<Stri
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing()),
         Err(error) => return Err(failed(error)),
     };
+
     // Of the file that was opened, so that no other can take its place.
     let mode = file.metadata().map_err(failed)?.permissions().mode();
     if mode & 0o077 != 0 {
@@ -343,6 +348,7 @@ mod tests {
             let mut file = options.write(true).create(true).mode(0o600).open(path).unwrap();
             file.write_all(text.as_bytes()).unwrap();
         };
+
         // SEP-5, test 1.
         write(
             "carol",

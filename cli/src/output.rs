@@ -73,6 +73,7 @@ impl Steps {
     pub fn say(&self, line: impl AsRef<str>) {
         use std::io::Write as _;
         let line = escape(line.as_ref());
+
         // Whoever reads may have gone away; that is no reason to stop what is being done.
         let _ = match self.0 {
             Format::Text => writeln!(std::io::stdout(), "{line}"),

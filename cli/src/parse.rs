@@ -70,6 +70,7 @@ pub fn seconds(text: &str) -> Result<u64, String> {
         'd' => 86_400,
         _ => return Err(invalid()),
     };
+
     // The unit is one byte long: every other one has been refused.
     let number: u64 = text[..text.len() - 1].parse().map_err(|_| invalid())?;
     number.checked_mul(factor).ok_or_else(invalid)

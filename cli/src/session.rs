@@ -98,12 +98,14 @@ pub async fn bearer(context: &Context, account: Option<&str>) -> Result<Option<(
 /// answer.
 pub async fn refreshed(context: &Context, account: &str, used: &str) -> Result<String> {
     let name = file(context.gateway_url());
+
     // One process refreshes: a refresh token that two use at once looks stolen to the gateway.
     let _lock = context.folder.lock(&name)?;
     let mut logins: Logins = context.folder.read(&name, true)?;
     let ended =
         || Failure::usage(format!("the login of {account} has ended; run: lumio login --as NAME"));
     let session = logins.sessions.get(account).ok_or_else(ended)?;
+
     // Another process has refreshed it while this one waited for the lock.
     if session.token != used {
         return Ok(session.token.clone());
@@ -319,6 +321,7 @@ fn check(key: &Keypair, tx: &Transaction, terms: &Terms<'_>) -> std::result::Res
         };
         let name = data.data_name.as_slice();
         let value = data.data_value.as_ref().map(|value| value.as_slice()).unwrap_or_default();
+
         // The first operation is the client's, all others are the server's (SEP-10).
         let owner = if number == 0 { key.address() } else { terms.server };
         if source_account.as_ref() != Some(&account(&owner)) {

@@ -36,6 +36,7 @@ pub fn span(seconds: u64) -> String {
 /// The present in Unix seconds, by this machine's clock.
 pub fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+
     // A clock before 1970 is no clock.
     since.map(|since| since.as_secs()).unwrap_or_default()
 }

@@ -149,6 +149,7 @@ pub(super) async fn register(
     let (registry, key) = (context.registry()?, context.keys.load(signer)?);
     let call = registry.register_agent(key.address(), uri, runners, card)?;
     let agent = number("agent id", &context.submit(&key, call).await?)?;
+
     // A second transaction: if it fails the agent exists all the same, and `set-attesters` goes on
     // from there.
     if !attesters.is_empty() {
@@ -205,6 +206,7 @@ async fn show(context: &Context, id: u32) -> Result<Report> {
         format!("  module     {}", card.manifest_hash),
         format!("  prices     version {version}, per unit:"),
     ];
+
     // By every field's name, so that a new price cannot be forgotten here.
     let Rates { llm_in, llm_out, http_calls, runtime_ms } = card.rates;
     lines.extend(

@@ -81,6 +81,7 @@ pub(super) async fn run(context: &Context, command: Balance) -> Result<Report> {
         Balance::Show { account } => show(context, context.keys.resolve(&account)?).await,
         Balance::Deposit { amount, signer } => {
             let key = context.keys.load(&signer)?;
+
             // The user also signs the transfer, so that the token has to be the vault's own.
             let token = token_of(context).await?;
             context.submit(&key, vault.deposit(key.address(), amount, token)?).await?;
@@ -114,6 +115,7 @@ async fn show(context: &Context, address: Address) -> Result<Report> {
     let token = token_of(context).await?;
     let account = vault.account_now(&context.rpc, address).await?;
     let outside = token::balance(&context.rpc, token, address).await?;
+
     // An escrow is due by the end of the next day at the latest, so that these are all (V3).
     let escrowed = account.due_today.saturating_add(account.due_tomorrow);
 
@@ -137,6 +139,7 @@ async fn show(context: &Context, address: Address) -> Result<Report> {
 
 async fn earned(context: &Context, account: Address) -> Result<Report> {
     let vault = context.vault()?;
+
     // By simulation: nothing is sent, and nothing is paid.
     let view = async |call| {
         let value = stellar::tx::view(&context.rpc, &call).await?;

@@ -153,6 +153,7 @@ async fn show(context: &Context, contract: Contract) -> Result<Report> {
         format!("{} {}", contract.name(), administered.id()),
         format!("  administrator {}", state.admin),
     ];
+
     // Whoever wants to leave before an upgrade has to be able to read what comes (V20).
     let announced_code = match &state.upgrade {
         Some(upgrade) => Some(stellar::state::has_code(&context.rpc, &upgrade.code).await?),

@@ -66,6 +66,7 @@ pub(super) async fn run(context: &Context, command: Escrow) -> Result<Report> {
         Escrow::Show { run } => show(context, &run).await,
         Escrow::Void { run, signer, reason } => {
             let key = context.keys.load(&signer)?;
+
             // Ledger time, which the vault compares it with.
             let until = context.rpc.clock().await?.latest_close.saturating_add(VALID);
             context.submit(&key, vault.void_run(&run, key.address(), reason, until)?).await?;

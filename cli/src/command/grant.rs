@@ -106,11 +106,13 @@ pub(super) async fn run(context: &Context, command: Grant) -> Result<Report> {
         Grant::Add { signer, runner, agent, expires_in, expires_at, limits } => {
             let key = context.keys.load(&signer)?;
             let runner = context.keys.resolve(&runner)?;
+
             // Ledger time: the clock of this machine may be another.
             let expires_at = match expires_in {
                 Some(span) => Some(context.rpc.clock().await?.latest_close.saturating_add(span)),
                 None => expires_at,
             };
+
             // Limits first: between the two transactions the runner has either nothing or its
             // limits.
             set_limits(context, &key, runner, agent, limits).await?;
@@ -156,6 +158,7 @@ async fn set_limits(
         return Ok(());
     }
     let (vault, user) = (context.vault()?, key.address());
+
     // Where no limits are set yet all are zero: no caps and no fee.
     let now = vault.limits_now(&context.rpc, user, runner, agent).await?.unwrap_or_default();
     let limits = GrantLimits {

@@ -46,6 +46,7 @@ pub(super) async fn risk(context: &Context, contract: Address) -> Result<Option<
     };
     let Some((code, issuer)) = name.split_once(':') else { return Ok(unknown()) };
     let Ok(issuer @ Address::Account(_)) = issuer.parse::<Address>() else { return Ok(unknown()) };
+
     // Any contract can claim a name; the network's own one has the asset's id.
     if asset_contract(&context.network, code, issuer)? != Some(contract) {
         return Ok(unknown());
@@ -65,6 +66,7 @@ pub(super) async fn risk(context: &Context, contract: Address) -> Result<Option<
 
 fn judge(account: &AccountEntry) -> Option<String> {
     let has = |flag| account.flags & flag != 0;
+
     // With the master key's weight at 0 and no signer, nobody can sign for it again.
     let is_locked = account.thresholds.0[0] == 0 && account.signers.is_empty();
     let mut reasons = Vec::new();

@@ -82,6 +82,7 @@ pub(super) async fn log_out(context: &Context, command: &Logout) -> Result<Repor
         Ok(_) | Err(Failure::Usage(_)) => {}
         Err(failure) => return Err(failure),
     }
+
     // Forgotten last: until the gateway has answered, the login can still be ended there.
     session::forget(context, &account)?;
     Ok(Report::new(format!("{account} is logged out"), json!({ "account": account })))

@@ -194,6 +194,7 @@ async fn store(command: &Publish, tree: &Tree) -> Result<bool> {
     // Both at once: the channel is bounded, so that neither ends without the other.
     let reading = send_tree(&command.dir, tree, sender);
     let (answer, read) = tokio::join!(client.put_module(request), reading);
+
     // A file that cannot be read explains the answer, so that its error comes first.
     read?;
     let answer = answer?.into_inner();

@@ -91,6 +91,7 @@ pub async fn run(context: &Context, command: ReceiptsCommand) -> Result<Report> 
         }
         ReceiptsCommand::Verify { user, receipts } => {
             let (user, own) = (context.keys.resolve(&user)?, own(context)?);
+
             // Looked for before the node is asked: without a list there is nothing to compare.
             let list = archive::load(context, &own, &user, receipts.as_deref())?;
             let list = list.ok_or_else(|| {
@@ -116,6 +117,7 @@ fn never(user: &Address) -> Report {
 /// The list compared with the chain.
 fn judged(own: &Own, user: &Address, now: Receipts, list: &ReceiptsDocument) -> Report {
     let (end, hash) = list.end().unwrap_or((now.count, list.before));
+
     // An empty list begins behind the last receipt, so that all of them are missing from it.
     let first = list.receipts.first().map_or(now.count + 1, |receipt| receipt.number);
     let fault = match list.check() {
@@ -164,6 +166,7 @@ fn judged(own: &Own, user: &Address, now: Receipts, list: &ReceiptsDocument) -> 
     } else {
         format!("{}\n\n{verdict}", table(heading, &rows))
     };
+
     // C1, as for a proof: 1 is wrong, 2 is not known.
     let exit_code = if fault.is_some() { 1 } else { u8::from(missing.is_some()) * 2 };
     let described: Vec<_> =

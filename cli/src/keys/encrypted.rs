@@ -51,6 +51,7 @@ pub(super) fn seal(key: &Keypair, passphrase: &str) -> std::result::Result<Strin
     for part in [&mut salt, &mut iv] {
         rand_core::OsRng.try_fill_bytes(part).map_err(|error| error.to_string())?;
     }
+
     // 16 MiB and five passes: as slow to guess as 128 MiB and one, and within the 32 MiB that
     // OpenSSL allows a file to ask for.
     let cost = scrypt::Params::new(14, 8, 5, 32).map_err(|error| error.to_string())?;
@@ -78,6 +79,7 @@ pub(super) fn open(text: &str, passphrase: &str) -> std::result::Result<Keypair,
     let bytes = info.private_key.strip_prefix(&OCTETS).filter(|_| info.algorithm.oid == ED25519);
     let secret = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).ok_or_else(damaged)?;
     let key = Keypair::from_seed(&Zeroizing::new(secret));
+
     // The line with the address is not under the passphrase, and so it is compared.
     match address(text) {
         Some(stated) if stated != key.address() => {
@@ -135,6 +137,7 @@ fn from_file(path: &std::path::Path, variable: &str) -> Result<Zeroizing<String>
     let failed = |error: String| Failure::usage(format!("{variable}: {}: {error}", path.display()));
     let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
+
     // A pipe, such as that of a process substitution, belongs to whoever made it.
     if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
         return Err(failed(format!("can be read by others; run: chmod 600 {}", path.display())));

@@ -206,6 +206,7 @@ pub fn unpack(archive: &Path, into: &Path) -> Result<()> {
             )));
         }
         files += 1;
+
         // By the header, before a byte is written; an entry cannot hold more than it announces.
         bytes += entry.size();
         if files > MOST_FILES || bytes > MOST_BYTES {
@@ -256,6 +257,7 @@ fn write(path: &Path, content: &mut impl io::Read) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
+
     // Never over a file that is there, so that an archive has each name once.
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     io::copy(content, &mut file).map(|_| ())
@@ -300,6 +302,7 @@ mod tests {
     fn archive(folder: &Path, name: &str, kind: tar::EntryType) -> PathBuf {
         let path = folder.join("bundle.tar");
         let mut header = tar::Header::new_gnu();
+
         // `set_path` itself refuses what a hostile archive would hold.
         header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_entry_type(kind);
@@ -343,6 +346,7 @@ mod tests {
             header.set_size(3 * 1024 * 1024 * 1024);
             header.set_cksum();
             fs::write(&path, header.as_bytes()).unwrap();
+
             // The rest is a hole, so that the archive is as long as it says and costs nothing.
             File::options().write(true).open(&path).unwrap().set_len(3_300_000_000).unwrap();
 

@@ -169,6 +169,7 @@ pub async fn export(context: &Context, command: &Export) -> Result<Report> {
             out.display()
         )));
     }
+
     // Before anything is fetched: a name that is no key's must not cost a download.
     let signer = command.sign.as_deref().map(|name| context.keys.load(name)).transpose()?;
 
@@ -213,6 +214,7 @@ fn consistent(proof: &Proof, ledger: u32) -> Report {
     } else {
         let all = report.exit_code == 0;
         report.exit_code = 2;
+
         // The links alone: attempts and conclusion would say of the chain what nobody saw there.
         let links = report.text.split("\n\n").next().unwrap_or_default().to_owned();
         let verdict = if all { "CONSISTENT, NOT PROVEN" } else { "COULD NOT TELL" };
@@ -343,6 +345,7 @@ async fn gather(
         Some(user) => stored::list(context, own, user).await,
         None => None,
     };
+
     // The chain may name another user than the gateway did: a list is taken for its own user alone.
     let lists = |user: &Address| {
         let stored = stored.clone().filter(|list| list.user == user.to_string());

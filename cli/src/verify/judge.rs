@@ -94,6 +94,7 @@ pub fn judge(bundle: &Bundle, facts: &ChainFacts, own: &Own, asked: &Asked) -> R
         links.extend(pack::links(&case, stated.as_ref())?);
         links.push(stated::gates(&case, stated.as_ref())?);
     }
+
     // In the order of printing, whichever was judged first.
     links.sort_by_key(|link| link.link);
     let conclusion = conclusion::draw(&case, stated.as_ref(), &attempts, &links);

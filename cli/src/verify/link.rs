@@ -173,6 +173,7 @@ impl Proof {
     /// C1: 0 proven, 1 a link is broken, 2 none is broken but one could not be looked at.
     pub fn exit_code(&self) -> u8 {
         let any = |state| self.links.iter().any(|link| link.state == state);
+
         // Broken before unknown: what is wrong stays wrong, whatever the rest would show.
         if any(State::Broken) {
             1
@@ -293,6 +294,7 @@ fn line(link: &Link) -> String {
         State::Unknown => "?",
         State::Skipped => "-",
     };
+
     // A detail may quote what a gateway or a bundle says: it gets one line, and no control over it.
     format!("{:<10} {state:<7} {}", link.link.as_str(), escape(&link.detail))
 }

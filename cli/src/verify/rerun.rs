@@ -40,6 +40,7 @@ pub async fn link(bundle: &Bundle, proof: &Proof, program: Option<&Path>) -> Res
     let Some(envelope) = bundle.read(&format!("pack/{EXECUTION_FILE}"))? else {
         return Ok(Link::skipped(Name::Rerun, "the run was never executed"));
     };
+
     // The link `statement` holds, so that the payload is the one that was signed.
     let payload = dsse::Envelope::parse(&envelope).ok().and_then(|envelope| envelope.unverified());
     let statement = payload.and_then(|payload| ExecutionStatement::parse(&payload).ok());
@@ -56,6 +57,7 @@ pub async fn link(bundle: &Bundle, proof: &Proof, program: Option<&Path>) -> Res
     let folder = tempfile::tempdir()
         .map_err(|error| Failure::unknown("no temporary folder can be made", error))?;
     let (file, out) = (folder.path().join("input.json"), folder.path().join("out"));
+
     // The gates execute on the canonical text, which is what the statement's digest is of.
     let canonical = wire::json::exact::canonical(input.as_str())
         .map_err(|flaw| Failure::bad(format!("the bundle's input: {}", flaw.message)))?;
@@ -110,6 +112,7 @@ async fn run(
     command.arg("run").arg("--module").arg(bundle.module().join("tree"));
     command.arg("--input").arg(input).arg("--out").arg(out).args(["--output", "json"]);
     command.args(["--seed", &seed.to_string(), "--timeout-ms", &limit_ms.to_string()]);
+
     // If this command is stopped the module must not run on.
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.map_err(|error| {
@@ -119,6 +122,7 @@ async fn run(
             program.display()
         ))
     })?;
+
     // Without JSON the exit code and standard error say what happened.
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let reason = report.get("reason").or_else(|| report.get("code")).and_then(Value::as_str);

@@ -32,6 +32,7 @@ async fn all(context: &Context, own: &Own, user: &Address) -> Result<Option<Rece
             break;
         }
         let older = page(&gateway, own, user, Some(first)).await?;
+
         // What does not lead to this list is not what was before it.
         if older.end() != Some((first - 1, list.before)) {
             break;

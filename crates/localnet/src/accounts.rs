@@ -48,6 +48,7 @@ pub(crate) fn available_balance(account: &AccountEntry) -> i64 {
 /// What an account must keep, in stroops.
 fn min_balance(account: &AccountEntry) -> i64 {
     let (sponsoring, sponsored) = sponsorship(account);
+
     // CAP-33: the account itself costs two reserves and each subentry one. A sponsored reserve is
     // paid by another account, a sponsoring one is paid here for another account.
     let units =
@@ -84,6 +85,7 @@ pub(crate) fn sponsor(account: &mut AccountEntry, reserves: u32) -> Result<bool,
     if available_balance(account) < needed {
         return Ok(false);
     }
+
     // From here on `min_balance` counts these reserves, so that the payer cannot spend them.
     let extension = extension(account)?;
     extension.num_sponsoring = extension.num_sponsoring.saturating_add(reserves);

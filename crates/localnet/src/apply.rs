@@ -43,18 +43,22 @@ pub(crate) fn apply(
     fails: bool,
 ) -> Result<(Outcome, Changes), Internal> {
     let mut overlay = Overlay::new(state, context.sequence);
+
     // An earlier transaction of this ledger may have taken the balance or a signer since this one
     // entered the queue, so everything is checked anew.
     let verdict = check(frame, state, context, Phase::Apply);
+
     // From a certain check on, a refusal still uses up the sequence number; otherwise the same
     // envelope could be applied again.
     if verdict.as_ref().map_or_else(|refusal| refusal.uses_sequence, |()| true) {
         use_sequence(frame, context, &mut overlay)?;
     }
+
     // The non-refundable part pays for what the declaration reserved, used or not (CAP-46-07).
     let max_refundable = frame.soroban().map_or(0, |data| {
         data.resource_fee.saturating_sub(non_refundable_fee(frame, data, context)).max(0)
     });
+
     // Two overlays, because the meta lists the change of the sequence number apart from what the
     // operations changed.
     let before = overlay.finish();
@@ -87,12 +91,14 @@ pub(crate) fn apply(
             }
         }
     };
+
     // What rent and events did not use of the refundable fee goes back.
     let refund = max_refundable.saturating_sub(performed.effects.refundable_fee);
     let fees = frame
         .soroban()
         .map(|data| fee_meta(data.resource_fee.saturating_sub(max_refundable), &performed.effects));
     let meta = meta(changes_before, performed.metas, performed.effects, fees)?;
+
     // A failed transaction leaves only what came before its operations: the sequence number.
     if let Some(changes) = performed.changes {
         overlay.absorb(changes);
@@ -153,6 +159,7 @@ fn perform(
             performed.metas.push(operation_meta(&changes, &all, events)?);
             all.absorb(changes);
         }
+
         // Only Soroban has fees and diagnostics of its own, and such a transaction has one
         // operation: the last effects are the transaction's.
         performed.effects = effects;

@@ -123,6 +123,7 @@ pub(crate) fn change_balance(
     if *asset == Asset::Native {
         return change_native(overlay, account, amount);
     }
+
     // The issuer has no trust line to its own asset: what is paid to it is burned, what it pays is
     // new.
     if issuer(asset) == Some(account) {
@@ -152,6 +153,7 @@ fn change_native(
     amount: i64,
 ) -> Result<(), BalanceFault> {
     let mut entry = overlay.account(account).ok_or(BalanceFault::NoAccount)?;
+
     // `amount` is a checked positive amount with its sign changed, so that `-amount` cannot
     // overflow.
     if amount < 0 && available_balance(&entry) < -amount {

@@ -175,6 +175,7 @@ impl Builder {
         // The address is taken first, so that one in use is found before a kept chain is touched.
         let (listener, address) = listen(self.address).await?;
         let (interval, lenient, control) = (self.interval, self.lenient_http, self.control);
+
         // Reading a kept chain and compiling its contracts takes long: not on the runtime's own
         // threads.
         let node = tokio::task::spawn_blocking(move || self.node())
@@ -239,10 +240,12 @@ impl Builder {
             order_seed: self.order_seed,
         };
         let node = Node::new(settings, chain, clock, store);
+
         // A ledger snapshot may bring the contract of the native asset along.
         if fresh && !has_native_contract(&node.chain()) {
             node.submit(deploy_native(&node.chain())?)?;
         }
+
         // The first ledger deploys it, so that the network is usable when `start` returns.
         node.close_ledger()?;
         Ok(node)
@@ -251,6 +254,7 @@ impl Builder {
 
 async fn close_regularly(node: Arc<Node>, interval: Duration, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(interval);
+
     // After a pause, as of a suspended machine, ledgers go on at their interval instead of in a
     // burst.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -142,6 +142,7 @@ impl Chain {
     /// Sets how many classic operations a ledger takes; only in the first ledger.
     pub(crate) fn set_max_classic_operations(&mut self, most: u32) -> Result<(), Internal> {
         self.header.max_tx_set_size = most;
+
         // The hash covers the header, and the first ledger is in the history already.
         self.hash = xdr::hash(&self.header)?;
         if let Some(ledger) = self.ledgers.back_mut() {

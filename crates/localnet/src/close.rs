@@ -45,11 +45,13 @@ struct Fees {
 /// valid before it.
 pub(crate) fn close(chain: &mut Chain, batch: &Batch, now: u64) -> Result<(), Internal> {
     let context = chain.next(now);
+
     // The chain keeps its state until every result is recorded: an error midway must not leave half
     // a ledger.
     let mut state = chain.state.clone();
     let working = Arc::make_mut(&mut state);
     working.begin();
+
     // What expired is gone before the first transaction can look.
     let evicted = working.evict(context.sequence)?;
     let mut changes = Vec::new();
@@ -232,6 +234,7 @@ pub(crate) fn finish_result(
         return Ok(TransactionResult { fee_charged, result, ext });
     }
     let successful = matches!(result, TransactionResultResult::TxSuccess(_));
+
     // Both unions have the same arms; only their types differ.
     let inner = InnerTransactionResultPair {
         transaction_hash: Hash(frame.inner_hash),

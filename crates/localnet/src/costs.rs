@@ -40,6 +40,7 @@ fn measure(kind: ContractCostType) -> Result<Cost, HostError> {
         let (cpu, memory) = charge(kind, None)?;
         return Ok(Cost { cpu: entry(cpu, 0), memory: entry(memory, 0) });
     };
+
     // Halved until the budget holds it. `LINEAR_SCALE` is a power of two, so that scaling up is
     // exact.
     let mut input = LINEAR_SCALE;
@@ -87,6 +88,7 @@ mod tests {
                 Budget::try_from_configs(limit, limit, cpu.clone(), memory.clone()).unwrap();
             budget.charge(kind, input).unwrap();
             let tracker = budget.get_tracker(kind).unwrap();
+
             // The pairing checks lose their last bits: one in a million at most.
             assert!(tracker.cpu.abs_diff(expected_cpu) <= expected_cpu / 1_000_000, "{kind:?}");
             assert!(tracker.mem.abs_diff(expected_memory) <= expected_memory / 1_000_000);

@@ -80,6 +80,7 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (order, event) = text.split_once('-').ok_or(())?;
+
         // Signed in stellar-rpc, so that the highest bit is never set.
         let order: i64 = order.parse().map_err(|_| ())?;
         let order = u64::try_from(order).map_err(|_| ())?;
@@ -173,6 +174,7 @@ pub(crate) fn movement_event(
         (false, true) => vec![symbol("burn")?, from, name],
         _ => vec![symbol("transfer")?, from, to, name],
     };
+
     // A burn has no receiver, so that its data is the amount alone (CAP-67).
     let data = if burned && !minted {
         amount_value(movement.amount)
@@ -202,6 +204,7 @@ fn received(to: &Party, memo: &Memo, amount: i64) -> Result<ScVal, Internal> {
         },
     };
     let Some(id) = id else { return Ok(amount_value(amount)) };
+
     // The keys of a map are sorted.
     let entries = vec![
         ScMapEntry { key: symbol("amount")?, val: amount_value(amount) },

@@ -238,6 +238,7 @@ impl LedgerFaults {
             by_hash || by_inner_hash || take(&mut self.fail_transactions)
         });
         let failing = chosen.map(|(hash, _)| hash).collect();
+
         // Kept in step with `failing`, so that choices that were used up do not count against the
         // limit.
         self.chosen.retain(|hash| self.failing.contains(hash));

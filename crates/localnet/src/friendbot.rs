@@ -105,6 +105,7 @@ impl Friendbot {
     /// Funds an account or a contract and answers the applied transaction.
     pub(crate) async fn fund(&self, destination: Destination) -> Outcome {
         let (reply, answer) = oneshot::channel();
+
         // A full queue is answered at once: waiting here would hide the overload from the caller.
         self.requests.try_send((destination, reply)).map_err(|_| FundingError::Busy)?;
         match timeout(PATIENCE, answer).await {
@@ -117,6 +118,7 @@ impl Friendbot {
 async fn work(node: Arc<Node>, mut inbox: mpsc::Receiver<(Destination, Reply)>) {
     while let Some(first) = inbox.recv().await {
         let mut requests = vec![first];
+
         // What has arrived meanwhile shares the next transactions.
         while let Ok(request) = inbox.try_recv() {
             requests.push(request);
@@ -154,6 +156,7 @@ async fn serve(node: &Node, mut jobs: Vec<Job>) {
         }
         !funded
     });
+
     // Not held across the wait: an old chain keeps its history in memory.
     drop(chain);
     if jobs.is_empty() {
@@ -167,6 +170,7 @@ async fn serve(node: &Node, mut jobs: Vec<Job>) {
         jobs.into_iter().for_each(|(_, replies)| answer(replies, &outcome));
         return;
     }
+
     // One destination must not spoil it for the others.
     for (destination, replies) in jobs {
         let outcome = fund_all(node, &[destination]).await;
@@ -280,6 +284,7 @@ fn balance(chain: &Chain, destination: &Destination) -> Option<i64> {
         Destination::Account(account) => return Some(chain.state.account(account)?.balance),
         Destination::Contract(contract) => contract,
     };
+
     // The native asset's contract keeps `Balance(address)`, a map with the member `amount`.
     let symbol = |text: &str| Some(ScVal::Symbol(ScSymbol(text.try_into().ok()?)));
     let key = vec![symbol("Balance")?, ScVal::Address(ScAddress::Contract(contract.clone()))];

@@ -75,6 +75,7 @@ pub(crate) fn invoke(
         Ok(hash) => InvokeHostFunctionResult::Success(hash),
         Err(refused) => {
             effects.diagnostics.extend(refused.explanation);
+
             // What was refused costs no rent and no events.
             (effects.rent_fee, effects.refundable_fee) = (0, 0);
             refused.result
@@ -100,6 +101,7 @@ fn attempt(
 
     let restored = inputs.restored.clone();
     let ran = run(op, source, environment, &budget, inputs, &mut effects.diagnostics)?;
+
     // Taken of failures too: `failure` compares them with what was declared.
     metrics.instructions = budget.get_cpu_insns_consumed().unwrap_or(u64::MAX);
     metrics.memory = budget.get_mem_bytes_consumed().unwrap_or(u64::MAX);
@@ -115,6 +117,7 @@ fn attempt(
     if let Err(refused) = settle(&done, returned.len(), environment, (effects, metrics))? {
         return Ok(Err(refused));
     }
+
     // Not earlier: nothing of a refused invocation may reach the overlay.
     store(&done.ledger_changes, restored, overlay)?;
     let events = decode_events(&done)?;
@@ -166,6 +169,7 @@ fn gather(
     let resources = &environment.data.resources;
     let archived = archived_indexes(environment.data);
     let mut inputs = Inputs { entries: Vec::new(), restored: Vec::new() };
+
     // The host expects what is read first, then what is written. The transaction names the entries
     // to restore by their position in the second list (CAP-66).
     let reads = resources.footprint.read_only.iter().map(|key| (key, None));
@@ -173,6 +177,7 @@ fn gather(
     let writes = writes.map(|(index, key)| (key, u32::try_from(index).ok()));
     for (key, index) in reads.chain(writes) {
         let sequence = environment.context.sequence;
+
         // A temporary entry past its life is gone for good, and the host must not see it.
         let Some(stored) = overlay.get(key).filter(|stored| !vanished(key, stored, sequence))
         else {
@@ -191,6 +196,7 @@ fn gather(
             if !index.is_some_and(|index| archived.contains(&index)) {
                 return Ok(Err(archived_entry(key)));
             }
+
             // The host is given the new life, so that the invocation may extend it like any other.
             live_until = restored_until(environment.context);
             inputs.restored.push(key.clone());
@@ -227,6 +233,7 @@ fn lifetime(
     environment: &Environment<'_>,
 ) -> Result<Option<TtlLedgerEntryMeta>, Internal> {
     let Some(live_until_ledger) = live_until else { return Ok(None) };
+
     // Measuring an entry is not part of the invocation and must not be charged to it.
     let budget = environment.context.settings.unlimited_budget()?;
     let entry_size_for_rent = entry_size_for_rent(&budget, &stored.entry, length)?;
@@ -249,6 +256,7 @@ fn run(
     let info =
         context.settings.ledger_info(context.sequence, context.close_time, context.network_id);
     let modules = context.modules.without(&inputs.restored)?;
+
     // The host is meant not to panic; if it does, one transaction fails and not the network.
     let ran = catch_unwind(AssertUnwindSafe(|| {
         invoke_host_function(
@@ -296,6 +304,7 @@ fn settle(
     for change in done.ledger_changes.iter().filter(|change| !change.read_only) {
         let Some(value) = &change.encoded_new_value else { continue };
         let key: LedgerKey = xdr::decode_own(&change.encoded_key)?;
+
         // The Wasm has its limit when it is uploaded; its entry is a little larger.
         let limit = match key {
             LedgerKey::ContractCode(_) => limits.contract_bytes.saturating_add(1_024),
@@ -335,6 +344,7 @@ fn settle(
         effects.rent_fee.saturating_add(events_fee(emitted, environment.context));
     if effects.refundable_fee > environment.max_refundable {
         let unsigned = |fee: i64| ScVal::U64(u64::try_from(fee).unwrap_or(0));
+
         // stellar-core reports rent that is not covered before it looks at events.
         let (text, used) = if effects.rent_fee > environment.max_refundable {
             (

@@ -69,6 +69,7 @@ pub(crate) fn transaction_set(
         let component = TxSetComponentTxsMaybeDiscountedFee { base_fee, txs: plain(classic)? };
         components.push(TxSetComponent::TxsetCompTxsMaybeDiscountedFee(component));
     }
+
     // Transactions run one after the other here, which is one stage of one cluster.
     let mut stages = Vec::new();
     if !soroban.is_empty() {

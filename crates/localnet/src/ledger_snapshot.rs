@@ -92,6 +92,7 @@ impl LedgerSnapshot {
         let cannot_read = |reason: String| {
             LocalnetError::LedgerSnapshot(format!("cannot read {}: {reason}", path.display()))
         };
+
         // Asked before reading: a file of any size must not fill the memory.
         let length = std::fs::metadata(path).map_err(|error| cannot_read(error.to_string()))?.len();
         if usize::try_from(length).is_ok_and(|length| length > MAX_SNAPSHOT) {
@@ -146,12 +147,14 @@ impl LedgerSnapshot {
         let root = account_of(root_key(&chain.network_id).verifying_key().to_bytes());
         let root = account_key(&root);
         let mut state = State::clone(&chain.state);
+
         // The state's hash is a chain over all changes, as when a ledger closes.
         let mut hashed = chain.header.bucket_list_hash.0.to_vec();
         let mut loaded = 0;
         for (index, form) in self.ledger_entries.into_iter().enumerate() {
             let mut stored = form.into_stored();
             let key = stored.entry.to_key();
+
             // Lives come with their entries, so entries for them alone say nothing new.
             let skipped = matches!(
                 stored.entry.data,
@@ -168,6 +171,7 @@ impl LedgerSnapshot {
                 let rule = "contract data and code have a live_until, others have none";
                 return Err(invalid(format!("ledger_entries[{index}]: {rule}")));
             }
+
             // No entry may have changed after the ledger that the chain goes on at.
             let modified = &mut stored.entry.last_modified_ledger_seq;
             *modified = (*modified).min(sequence);
@@ -177,6 +181,7 @@ impl LedgerSnapshot {
         }
 
         chain.state = Arc::new(state);
+
         // A test that registers contracts natively leaves code behind that is no Wasm.
         chain.modules = Modules::of(&chain.state, chain.settings.clone(), sequence)
             .map_err(|error| invalid(format!("it holds a contract that cannot be run: {error}")))?;

@@ -33,6 +33,7 @@ pub(crate) fn extend(
         rent.push(rent_change(key, (size, before), (size, live_until)));
         extended.push(key);
     }
+
     // All or nothing: the whole rent is covered before the first entry is extended.
     let Some(effects) = charge(&rent, environment) else {
         let result = ExtendFootprintTtlResult::InsufficientRefundableFee;
@@ -60,10 +61,12 @@ pub(crate) fn restore(
         }
         bytes = bytes.saturating_add(xdr::size(&stored.entry)?);
         let size = rent_size(&stored, environment)?;
+
         // From no size and no life, so that the whole new life is charged.
         rent.push(rent_change(key, (0, 0), (size, live_until)));
         restored.push((key.clone(), stored));
     }
+
     // Restoring reads from disk and writes back, so that both declared amounts have to cover it.
     if bytes > resources.disk_read_bytes || bytes > resources.write_bytes {
         let result = RestoreFootprintResult::ResourceLimitExceeded;

@@ -186,12 +186,14 @@ async fn run(options: Options) -> ExitCode {
         Ok(network) => network,
         Err(error) => return refuse(&options, &error),
     };
+
     // Listened for before the first line is printed: whoever reads it may stop the process at once.
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
         eprintln!("lumio-localnet: cannot listen for signals");
         return ExitCode::from(2);
     };
+
     // The first line on standard output: a script that asked for port 0 reads the address from it.
     println!("listening on {}", network.url());
     tracing::info!(

@@ -312,6 +312,7 @@ pub(crate) async fn serve(listener: TcpListener, server: Server, stop: Cancellat
 impl Drop for Network {
     fn drop(&mut self) {
         self.parts.stop.cancel();
+
         // Connections that clients keep open may hold the node for a while longer.
         self.parts.server.node.release_store();
     }

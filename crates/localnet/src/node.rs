@@ -81,6 +81,7 @@ impl Node {
     ) -> Self {
         let tip = watch::Sender::new(chain.sequence());
         let mut queue = Queue::new(settings.queue_limit, settings.order_seed);
+
         // A restart must not take again what was applied just before it. The call after the loop
         // lifts the bans that are over by now.
         for transaction in chain.transactions.values() {
@@ -89,6 +90,7 @@ impl Node {
         queue.applied(std::iter::empty(), chain.sequence());
 
         let chain = Arc::new(chain);
+
         // One past chain is kept for stale reads.
         let published =
             Published { chain: chain.clone(), past: VecDeque::new(), lag: 0, keep: 1, floor: 0 };
@@ -119,6 +121,7 @@ impl Node {
     /// Keeps past chains for readers who are `lag` ledgers behind, from now on.
     pub(crate) fn keep_past(&self, lag: u32) {
         let mut published = self.published();
+
         // One more, for reads that are older than what such a reader sees.
         published.keep = published.keep.max(lag.min(MAX_LAG).saturating_add(1));
     }
@@ -185,16 +188,19 @@ impl Node {
         inner.chain = Arc::new(next);
 
         let sequence = inner.chain.sequence();
+
         // As stellar-core does: of a fee bump, only the hash of the whole is not taken again.
         inner.queue.applied(batch.frames.iter().map(|frame| frame.hash), sequence);
         if !batch.frames.is_empty() {
             tracing::info!(ledger = sequence, transactions = batch.frames.len(), "closed a ledger");
         }
+
         // Kept before it is published: nobody must have seen a ledger that a restart forgets.
         if let Some(store) = &mut inner.store {
             store.save(&inner.chain)?;
         }
         self.published().advance(inner.chain.clone());
+
         // Without the lock: whoever is woken asks for it next.
         drop(guard);
         self.tip.send_replace(sequence);
@@ -226,6 +232,7 @@ impl Node {
         inner.next_snapshot += 1;
         let (chain, queue, clock) = (inner.chain.clone(), inner.queue.clone(), inner.clock);
         inner.snapshots.insert(number, Saved { chain, queue, clock });
+
         // Each holds on to a state and a history of its own.
         while inner.snapshots.len() > MAX_SNAPSHOTS {
             inner.snapshots.pop_first();
@@ -252,6 +259,7 @@ impl Node {
         let loaded = snapshot.load_into(&mut next)?;
         let sequence = next.sequence();
         guard.chain = Arc::new(next);
+
         // Bans count ledgers, and those in between never closed; what waits is checked again.
         guard.queue.applied(std::iter::empty(), sequence);
         self.replace_chain(guard)?;
@@ -291,6 +299,7 @@ impl Published {
     /// behind.
     fn behind(&self, lag: u32, floor: u32) -> Arc<Chain> {
         let at = self.chain.sequence().saturating_sub(lag).max(floor);
+
         // Oldest first, so that the first chain that is late enough is the nearest.
         self.past.iter().find(|chain| chain.sequence() >= at).unwrap_or(&self.chain).clone()
     }
@@ -298,6 +307,7 @@ impl Published {
     fn advance(&mut self, chain: Arc<Chain>) {
         let before = std::mem::replace(&mut self.chain, chain);
         self.past.push_back(before);
+
         // Other nodes are behind on top of what every reader is.
         let keep = usize::try_from(self.keep.saturating_add(self.lag)).unwrap_or(usize::MAX);
         while self.past.len() > keep {
@@ -316,6 +326,7 @@ impl Published {
 
     fn replace(&mut self, chain: Arc<Chain>) {
         self.chain = chain;
+
         // Past chains are of another history, which no reader may see after this one.
         self.past.clear();
         self.floor = 0;

@@ -106,6 +106,7 @@ impl Store {
     ) -> Result<(Self, Option<Chain>), LocalnetError> {
         let fail = |reason: String| failed(directory, reason);
         fs::create_dir_all(directory).map_err(|error| fail(error.to_string()))?;
+
         // Locked before reading: another process may be about to write.
         let lock = lock(directory).map_err(fail)?;
         let chain = load(directory, network_id, retention).map_err(fail)?;
@@ -151,6 +152,7 @@ impl Store {
         let line = Line { changes: changes_of(&chain.state)?, ..line_of(chain, ledger)? };
         let mut line = serde_json::to_vec(&line).map_err(text)?;
         line.push(b'\n');
+
         // One call for the whole line, so that a process that is killed leaves at most the last one
         // torn.
         self.history.write_all(&line).map_err(text)?;
@@ -170,6 +172,7 @@ impl Store {
             lines.push(b'\n');
         }
         replace(&self.directory, "history.jsonl", &lines)?;
+
         // The old handle belongs to the file that was just replaced.
         self.history = open_history(&self.directory).map_err(text)?;
         self.lines = chain.ledgers.len();
@@ -196,6 +199,7 @@ fn lock(directory: &Path) -> Result<File, String> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
+
             // Whoever holds the lock may not have written its number yet.
             let _ = file.read_to_string(&mut pid);
             let pid = if pid.trim().is_empty() { "of unknown number" } else { pid.trim() };
@@ -205,6 +209,7 @@ fn lock(directory: &Path) -> Result<File, String> {
         }
         Err(TryLockError::Error(error)) => return Err(format!("cannot lock it: {error}")),
     }
+
     // Only the holder of the lock writes its number.
     file.set_len(0).map_err(text)?;
     file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(text)?;
@@ -217,6 +222,7 @@ fn open_history(directory: &Path) -> std::io::Result<File> {
 
 fn replace(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
     let temporary = directory.join(format!("{name}.new"));
+
     // Renamed over the old file, so that one of the two is there whole at any moment.
     fs::write(&temporary, bytes).map_err(text)?;
     fs::rename(&temporary, directory.join(name)).map_err(text)
@@ -295,6 +301,7 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
         let entry: LedgerEntry = decode(&entry)?;
         state.set(entry.to_key(), Some(Arc::new(Stored { entry, live_until })));
     }
+
     // The header of a first ledger stands in until the kept one is read below.
     let mut chain = Chain::genesis(state, network_id, 0, retention).map_err(text)?;
     let header: LedgerHeader = decode(&file.header)?;
@@ -306,6 +313,7 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
     }
     let settings = chain.settings.clone();
     chain.modules = Modules::of(&chain.state, settings, chain.sequence()).map_err(text)?;
+
     // Without a line for the last ledger, as in format 1, the history begins with it.
     if chain.ledgers.back().is_none_or(|ledger| ledger.hash != chain.hash) {
         chain.ledgers.clear();
@@ -342,6 +350,7 @@ fn read_history(directory: &Path, chain: &mut Chain) -> Result<(), String> {
             chain.header = header.clone();
         }
         let follows = |last: &Arc<ClosedLedger>| last.sequence() + 1 == header.ledger_seq;
+
         // After a gap nothing before it can be reached ledger by ledger.
         if !chain.ledgers.back().is_none_or(follows) {
             chain.ledgers.clear();
@@ -385,6 +394,7 @@ fn read_line(line: Line, header: LedgerHeader, chain: &mut Chain) -> Result<(), 
             fee_changes: bytes(&entry.fee_changes)?,
             refund_changes: bytes(&entry.refund_changes)?,
         };
+
         // Events are not kept by themselves: the meta has them.
         if let TransactionMeta::V4(meta) = xdr::decode_own(&transaction.meta).map_err(text)? {
             let (position, successful) = (entry.position, entry.successful);

@@ -73,6 +73,7 @@ impl Queue {
         if self.banned.contains_key(&frame.hash) {
             return Ok(Answer::TryAgainLater);
         }
+
         // A resource fee above the full fee makes the bid negative.
         if frame.full_fee() < 0 || frame.inclusion_fee() < 0 {
             let refusal = refuse(TransactionResultResult::TxMalformed, false);
@@ -80,6 +81,7 @@ impl Queue {
         }
         let context = chain.next(now);
         let source = frame.source();
+
         // As in stellar-core, each source account has at most one transaction waiting.
         let position = self.waiting.iter().position(|waiting| waiting.frame.source() == source);
         if let Some(position) = position
@@ -90,10 +92,12 @@ impl Queue {
         if position.is_none() && self.waiting.len() >= self.limit {
             return Ok(Answer::TryAgainLater);
         }
+
         // The whole check comes after the cheap ones: it verifies signatures.
         if let Err(refusal) = check(&frame, chain.state.as_ref(), &context, Phase::Queue) {
             return error(&frame, *refusal);
         }
+
         // All that the payer has waiting counts, or the same lumens would be promised twice.
         if !self.affordable(chain, &frame, position) {
             let refusal = refuse(TransactionResultResult::TxInsufficientBalance, true);
@@ -178,6 +182,7 @@ impl Queue {
         context: &Context,
     ) -> Result<Option<Answer>, Internal> {
         let waiting = &self.waiting[position].frame;
+
         // A fee bump that waits stands for the transaction inside it as well.
         if waiting.hash == frame.hash || waiting.inner_hash == frame.hash {
             return Ok(Some(Answer::Duplicate));
@@ -186,16 +191,19 @@ impl Queue {
             let refusal = refuse(TransactionResultResult::TxBadSeq, false);
             return error(frame, *refusal.of_the_bump()).map(Some);
         }
+
         // stellar-core looks at the resources before it answers to try again later.
         if let Some(data) = frame.soroban()
             && let Err(refusal) = check_resources(frame, data, context)
         {
             return error(frame, *refusal.of_the_bump()).map(Some);
         }
+
         // Only a fee bump with the same sequence number replaces what waits.
         if frame.bump.is_none() || frame.tx.seq_num != waiting.tx.seq_num {
             return Ok(Some(Answer::TryAgainLater));
         }
+
         // Fees are compared per operation, without division: a / m >= 10 * b / n.
         let old_rate_base = i128::from(waiting.min_inclusion_fee());
         let new_bid = i128::from(frame.inclusion_fee()) * old_rate_base;
@@ -273,6 +281,7 @@ impl Room {
             (&mut self.write_bytes, resources.write_bytes.into()),
             (&mut self.bytes, frame.size.into()),
         ];
+
         // All or nothing: what does not fit uses up no part of any limit.
         if needs.iter().any(|(left, needed)| **left < *needed) {
             return false;
@@ -298,6 +307,7 @@ fn select(mut candidates: Vec<Waiting>, room: &mut Room) -> (Vec<Frame>, i64, Ve
             left.push(waiting);
         }
     }
+
     // Where not everybody fits, all pay the lowest bid that did; else everybody pays the least.
     let least = i64::from(BASE_FEE);
     let fee = match taken.iter().map(rate).min() {
@@ -315,6 +325,7 @@ fn rate(frame: &Frame) -> i64 {
 
 fn error(frame: &Frame, refusal: Refusal) -> Result<Answer, Internal> {
     let fee = refusal.sufficient_fee.unwrap_or_else(|| frame.least_fee());
+
     // Some refusals are the fee bump's own; all others are reported as its inner result.
     let result = if refusal.outer {
         let (result, ext) = (refusal.result, TransactionResultExt::V0);

@@ -130,6 +130,7 @@ pub(crate) fn router(server: Server) -> Router {
         .route("/friendbot", get(funding::friendbot).post(funding::friendbot));
     // Web pages of any origin may read and send.
     router = router.layer(CorsLayer::permissive());
+
     // Not for web pages: only what may reach the port by itself steers the network.
     if server.control {
         router = router.nest("/control", control::router());
@@ -341,6 +342,7 @@ async fn respond_one(server: &Server, call: Value, fate: Fate) -> Option<Value> 
 async fn run(server: &Server, method: String, params: Value, fate: Fate) -> Answer {
     let slots = &server.slots;
     let simulates = method == "simulateTransaction";
+
     // Counted from here to the end of the work, so that the waiting calls have a bound.
     let waiting = if simulates {
         let place = slots.waiting.clone().try_acquire_owned().map_err(|_| RpcError {
@@ -360,6 +362,7 @@ async fn run(server: &Server, method: String, params: Value, fate: Fate) -> Answ
     let work = move || {
         // Given back when the work ends, even if the client has gone by then.
         let _held = (slot, waiting);
+
         // Taken once, so that a whole call sees one ledger.
         let chain = server.view.chain(fate.stale);
         dispatch(
@@ -368,6 +371,7 @@ async fn run(server: &Server, method: String, params: Value, fate: Fate) -> Answ
             params,
         )
     };
+
     // The host computes: it must not hold up the tasks that serve others.
     let answer = tokio::task::spawn_blocking(work).await;
     answer.unwrap_or_else(|error| Err(RpcError::internal(error)))

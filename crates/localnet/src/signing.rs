@@ -38,6 +38,7 @@ impl<'a> SignatureChecker<'a> {
             Threshold::High => high,
         };
         let mut signers = Vec::with_capacity(account.signers.len() + 1);
+
         // Weight 0 takes the master key's vote away.
         if master > 0 {
             signers.push((master_key(&account.account_id), u32::from(master)));
@@ -72,6 +73,7 @@ impl<'a> SignatureChecker<'a> {
                 continue;
             }
             weight = weight.saturating_add(signer_weight);
+
             // The rest is not tried: a signature that is not needed counts as unused, as in
             // stellar-core.
             if weight >= needed {
@@ -139,6 +141,7 @@ fn verifies(key: &Uint256, message: &[u8], signature: &[u8]) -> bool {
     else {
         return false;
     };
+
     // As strict as libsodium in stellar-core, which takes no points of small order.
     key.verify_strict(message, &signature).is_ok()
 }

@@ -103,6 +103,7 @@ fn invoke(
 ) -> anyhow::Result<Simulated> {
     let mut adjustment = SimulationAdjustmentConfig::default_adjustment();
     let additive = &mut adjustment.instructions.additive_factor;
+
     // The larger of the two, as in stellar-rpc, and not their sum.
     *additive = (*additive).max(request.instruction_leeway);
     let auth = match request.auth {
@@ -165,6 +166,7 @@ fn extend(
     let longest = chain.settings.network.max_entry_ttl.saturating_sub(1);
     anyhow::ensure!(extend_to <= longest, "extendTo is over the longest time to live: {longest}");
     let snapshot = Rc::new(Snapshot(chain.state.clone()));
+
     // Archived entries cannot be extended; what restoring them takes is answered beside the rest.
     let snapshot = AutoRestoringSnapshotSource::new(snapshot, info)?;
     let adjustment = SimulationAdjustmentConfig::default_adjustment();

@@ -82,6 +82,7 @@ impl State {
         let key = Arc::new(key);
         let temporary = is_temporary(&key);
         self.touched.insert(key.clone());
+
         // The index by expiry follows every change: no entry may be evicted by a life it no longer
         // has.
         if let Some(old) = self.entries.remove(&key)

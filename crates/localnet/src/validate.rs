@@ -41,6 +41,7 @@ pub(crate) fn check(frame: &Frame, view: &dyn Lookup, context: &Context, phase: 
 
 fn check_bump(frame: &Frame, view: &dyn Lookup, phase: Phase) -> Verdict {
     let Some(bump) = &frame.bump else { return Ok(()) };
+
     // At the application the bid was accepted already, and the fee taken.
     if phase == Phase::Queue {
         check_bid(frame)?;
@@ -93,6 +94,7 @@ fn check_bid(frame: &Frame) -> Verdict {
 
 fn before_sequence(frame: &Frame, view: &dyn Lookup, context: &Context, phase: Phase) -> Verdict {
     let conditions = frame.conditions();
+
     // There are at most two of them, and they must differ (CAP-21).
     if let [first, second] = conditions.extra_signers.as_slice()
         && first == second
@@ -102,6 +104,7 @@ fn before_sequence(frame: &Frame, view: &dyn Lookup, context: &Context, phase: P
     if frame.tx.operations.is_empty() {
         return Err(refuse(TransactionResultResult::TxMissingOperation, false));
     }
+
     // A Soroban part and a Soroban operation come together, and the operation alone.
     if frame.has_soroban_operation() != frame.soroban().is_some()
         || frame.has_soroban_operation() && frame.tx.operations.len() > 1
@@ -144,6 +147,7 @@ fn check_time(conditions: &PreconditionsV2, context: &Context) -> Verdict {
         if bounds.min_time.0 > context.close_time {
             return Err(refuse(TransactionResultResult::TxTooEarly, false));
         }
+
         // Zero is no bound.
         if bounds.max_time.0 != 0 && bounds.max_time.0 < context.close_time {
             return Err(refuse(TransactionResultResult::TxTooLate, false));
@@ -153,6 +157,7 @@ fn check_time(conditions: &PreconditionsV2, context: &Context) -> Verdict {
         if bounds.min_ledger > context.sequence {
             return Err(refuse(TransactionResultResult::TxTooEarly, false));
         }
+
         // Unlike the latest time, the latest ledger is exclusive (CAP-21).
         if bounds.max_ledger != 0 && bounds.max_ledger <= context.sequence {
             return Err(refuse(TransactionResultResult::TxTooLate, false));
@@ -164,6 +169,7 @@ fn check_time(conditions: &PreconditionsV2, context: &Context) -> Verdict {
 fn check_sequence(frame: &Frame, source: &AccountEntry, context: &Context) -> Verdict {
     let conditions = frame.conditions();
     let (current, used) = (source.seq_num.0, frame.tx.seq_num.0);
+
     // A transaction must not reach into the numbers an account created in a later ledger would
     // start with.
     let starting = i64::from(context.sequence) << 32;
@@ -203,6 +209,7 @@ fn check_signed(
     if pays_itself && available_balance(source) < frame.full_fee() {
         return Err(refuse(TransactionResultResult::TxInsufficientBalance, true));
     }
+
     // Operations use signatures up too, so that the question whether all are used comes last.
     operation::check_all(frame, view, context, &mut checker).map_err(context::refuse_operations)?;
     if !checker.all_used() {

@@ -81,6 +81,7 @@ impl View {
             // Read before the lag changes: this ledger has been seen.
             let seen = self.chain(false).sequence();
             self.floor.store(if lag == 0 { 0 } else { seen }, Ordering::Relaxed);
+
             // Before the lag counts, so that the chains it needs are kept.
             self.node.keep_past(lag);
             self.lag.store(lag, Ordering::Relaxed);

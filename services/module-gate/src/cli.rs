@@ -301,6 +301,7 @@ fn with_sandbox(
         Output::Text => print(&reports.iter().map(report::text).collect::<String>())?,
     }
     let any = |verdict| reports.iter().any(|one| one.verdict == verdict);
+
     // One bad module decides, whatever else could not be decided.
     Ok(if any(Verdict::Fail) {
         ExitCode::from(FAILED)
@@ -319,6 +320,7 @@ fn with_local<T>(
 ) -> anyhow::Result<T> {
     // Removed when this function returns, and so after the work.
     let own = tempfile::tempdir()?;
+
     // As root, modules run as another user, which has to pass through.
     std::fs::set_permissions(own.path(), std::fs::Permissions::from_mode(0o711))?;
     let scratch = common.scratch.clone().unwrap_or_else(|| own.path().to_owned());

@@ -79,6 +79,7 @@ impl Config {
         });
         let log_level = env.with_default("MODULE_GATE_LOG_LEVEL", "info");
         env.finish()?;
+
         // What is missing has been refused above.
         let (Some(attestation), Some(tokens)) = (attestation, tokens) else {
             return Err(ConfigErrors(Vec::new()));

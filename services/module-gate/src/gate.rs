@@ -54,6 +54,7 @@ pub struct Gate {
 /// The runtime cannot be read or does not run.
 pub fn engine(sandbox: &Sandbox) -> anyhow::Result<Digest> {
     let support = guard::probe();
+
     // The version comes from the program itself. Builds of one version differ, so its digest counts
     // too.
     let version = Command::new(&sandbox.node).arg("--version").output()?.stdout;

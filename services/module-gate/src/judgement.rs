@@ -156,8 +156,10 @@ pub async fn judge(
                 // is done.
                 (ask.resume, ask.fresh, after) = (Some(lease.fence), false, 0);
                 let (gate, subject) = (gate.clone(), Arc::clone(&subject));
+
                 // A task of its own: a caller that reads slowly holds up nothing.
                 let mut begun = tokio::spawn(carry_out(gate.clone(), subject, lease));
+
                 // The steps are read while the work goes on, as every other caller reads them.
                 let result = loop {
                     tokio::select! {
@@ -169,6 +171,7 @@ pub async fn judge(
                         }
                     }
                 };
+
                 // A success is read back by the next turn of the loop, as every other caller reads
                 // it.
                 if let Err(error) = result {
@@ -216,12 +219,14 @@ async fn follow(
 async fn carry_out(gate: Gate, subject: Arc<Subject>, lease: Lease) -> Result<(), Error> {
     let cancel = Arc::new(AtomicBool::new(false));
     let renewal = tokio::spawn(keep_lease(gate.clone(), lease, Arc::clone(&cancel)));
+
     // Unbounded, because a judgement has few steps and must not wait for the database to store
     // them.
     let (steps, written) = mpsc::unbounded_channel();
     let writer = tokio::spawn(write_steps(gate.clone(), lease, written));
     let outcome = work(&gate, &subject, lease, &cancel, steps).await;
     renewal.abort();
+
     // All steps are there before the result is, so that who sees the result has seen them.
     let _ = writer.await;
 
@@ -240,6 +245,7 @@ async fn carry_out(gate: Gate, subject: Arc<Subject>, lease: Lease) -> Result<()
 /// Renews the lease until it is lost or the service stops; then ends the work.
 pub(crate) async fn keep_lease(gate: Gate, lease: Lease, cancel: Arc<AtomicBool>) {
     let mut missed = 0;
+
     // As for executions: after three failures in a row a quarter of the lease is left to end the
     // work.
     while missed < 3 && gate.pause(gate.lease / 4).await.is_ok() {

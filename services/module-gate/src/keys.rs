@@ -37,6 +37,7 @@ impl AttestationKeys {
         if attesters.is_empty() {
             return Ok(&self.current);
         }
+
         // The current key is asked first.
         self.all()
             .find(|key| attesters.iter().any(|named| *named == public(key)))
@@ -57,6 +58,7 @@ impl AttestationKeys {
         let key = self.accepted_by(attesters)?;
         let Ok(stored) = Envelope::parse(&envelope) else { return Ok(None) };
         let own: Vec<VerifyingKey> = self.all().map(SigningKey::verifying_key).collect();
+
         // A statement by a key that is not configured any more is not ours to sign again.
         let Ok((payload, signer)) = stored.verify(&own) else { return Ok(None) };
         if signer == key.verifying_key() {

@@ -64,6 +64,7 @@ pub fn prepare_sandbox(config: &Config) -> anyhow::Result<Sandbox> {
     let mut sandbox =
         made.map_err(|error| anyhow::anyhow!("MODULE_GATE_SCRATCH, MODULE_GATE_NODE: {error}"))?;
     sandbox.allowed = Arc::new(config.upstreams.clone());
+
     // Of jobs whose process died, nobody else is left to remove the folders.
     sandbox::workspace::sweep(&sandbox.scratch)
         .context("MODULE_GATE_SCRATCH: cannot remove old jobs")?;
@@ -111,6 +112,7 @@ pub async fn start(
     let stream = bus.clone().provide(wire::event::Family::Gate, stop.clone());
     service.spawn("stream", stream);
     service.spawn("outbox", outbox::relay(db, bus, stop.clone()));
+
     // Calls work in tasks of their own; the service ends when the last has given its lease back.
     let work = TaskTracker::new();
     let calls = ModuleGateServer::new(Calls::new(gate, work.clone()))

@@ -34,6 +34,7 @@ fn prepare() -> anyhow::Result<(Config, Sandbox, PathBuf)> {
     let config = Config::read(Env::process())?;
     let sandbox = module_gate::prepare_sandbox(&config)?;
     let staging = config.store.join("staging");
+
     // The rules that confine the process name folders that exist.
     std::fs::create_dir_all(&staging)
         .with_context(|| format!("MODULE_GATE_STORE: cannot make {}", staging.display()))?;

@@ -35,6 +35,7 @@ impl Progress {
     pub fn report(&self, phase: &str, message: &str) {
         let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let message = Message { phase: phase.to_owned(), message: message.to_owned(), elapsed_ms };
+
         // A full channel is a slow caller, who misses this message.
         let _ = self.to.try_send(Ok(ProgressMessage::Progress(message)));
     }

@@ -102,6 +102,7 @@ async fn perform(
     let work = move || {
         judge_tree(&sandbox, &workspace, &tree, stop, &|step| listener.report("judging", step))
     };
+
     // The task that renews the lease ends the work when the service stops.
     let judged = tokio::task::spawn_blocking(work).await;
     if cancel.load(Ordering::Relaxed) {

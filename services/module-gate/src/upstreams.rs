@@ -256,6 +256,7 @@ fn models(upstream: &Upstream, entry: &Entry) -> Result<Vec<String>, String> {
     }
     let both = upstream.models.iter().filter(|model| entry.models.contains(model));
     let both: Vec<String> = both.cloned().collect();
+
     // An empty list would stand for all.
     if both.is_empty() {
         return Err(format!(
@@ -278,6 +279,7 @@ impl Written {
             None => url.clone(),
             Some(via) => address(via).map_err(|why| mistakes.push(format!("/via: {why}"))).ok(),
         };
+
         // The credential would cross the network in the clear.
         if target.as_ref().is_some_and(|url| url.scheme() == "http") && !self.plain_http {
             let place = if self.via.is_some() { "/via" } else { "/url" };
@@ -355,6 +357,7 @@ impl WrittenCredential {
             UpstreamKind::OpenAi | UpstreamKind::Http => ("authorization", "Bearer "),
         };
         let header = self.header.as_deref().unwrap_or(header);
+
         // A prefix belongs to the header that it is usual with.
         let usual = if header.eq_ignore_ascii_case("authorization") { prefix } else { "" };
         let prefix = self.prefix.as_deref().unwrap_or(usual);
@@ -367,6 +370,7 @@ fn secret_file(path: &Path) -> Result<Zeroizing<String>, String> {
     let shown = path.display();
     let failed = |error: std::io::Error| format!("cannot read {shown}: {error}");
     let mut file = File::open(path).map_err(failed)?;
+
     // Of the file that was opened, so that no other can take its place.
     let found = file.metadata().map_err(failed)?;
     if !found.is_file() {
@@ -379,6 +383,7 @@ fn secret_file(path: &Path) -> Result<Zeroizing<String>, String> {
         ));
     }
     let own = rustix::process::geteuid().as_raw();
+
     // A file that root put there is as good as one's own.
     if found.uid() != own && found.uid() != 0 {
         return Err(format!("{shown} belongs to another user"));

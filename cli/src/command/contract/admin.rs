@@ -50,6 +50,7 @@ pub(super) async fn schedule(
 ) -> Result<Report> {
     let code = read_code(wasm)?;
     let hash = Digest::of(&code);
+
     // Uploaded first: whoever is affected has to be able to read what is announced (V20).
     if !state::has_code(&context.rpc, &hash).await? {
         context.steps.say(format!("uploading the code {hash} ({} bytes)", code.len()));
@@ -71,6 +72,7 @@ pub(super) async fn upgrade(
     let key = context.keys.load(&signer.signer)?;
     context.submit_within(&key, administered.upgrade(&hash)?, DEPLOY_FEE).await?;
     context.steps.say(format!("the new code {hash} is in place"));
+
     // Where the new code keeps its data in the same form, this does nothing.
     context.submit_within(&key, administered.migrate(), DEPLOY_FEE).await?;
     show(context, contract).await
@@ -81,6 +83,7 @@ pub(super) fn read_code(path: &Path) -> Result<Vec<u8>> {
     let failed = |error: String| Failure::usage(format!("{}: {error}", path.display()));
     let file = fs::File::open(path).map_err(|error| failed(error.to_string()))?;
     let mut code = Vec::new();
+
     // One byte above the limit shows that the file is too large.
     let read = file.take(LARGEST_CODE + 1).read_to_end(&mut code);
     read.map_err(|error| failed(error.to_string()))?;

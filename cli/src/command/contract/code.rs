@@ -111,6 +111,7 @@ async fn rebuild(context: &Context, checkout: &Path) -> Result<()> {
         Some(3) => return Err(Failure::Usage(last)),
         _ => return Err(Failure::Unknown(last)),
     }
+
     // The checkout's Wasm is what its source builds; it must also be what is built in here.
     for contract in Contract::ALL {
         let path = checkout.join("contracts/wasm").join(contract.file_name());

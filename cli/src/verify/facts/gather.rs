@@ -107,6 +107,7 @@ pub async fn gather(
     for attempt in &mut facts.attempts {
         let finalized = history.finalized.iter().find(|event| event.run_id == attempt.run_id);
         attempt.finalized = finalized.cloned();
+
         // A hinted attempt brought its record along.
         if attempt.record.is_none() {
             let state = own.vault.read_run(rpc, &attempt.run_id).await?;
@@ -188,6 +189,7 @@ async fn both(
 
     let ledgers = searches.iter().filter_map(|search| search.oldest_ledger);
     let oldest_ledger = ledgers.fold(from, u32::max);
+
     // The close time of a later ledger than the clock's oldest is not known exactly, so the latest
     // possible one stands in for it.
     let by_clock =
@@ -225,6 +227,7 @@ fn oldest_named(message: &str) -> Option<u32> {
 fn find_opened(own: &Own, facts: &mut ChainFacts, history: &History, hints: &Hints) -> Result<()> {
     let mut last = hints.attempt.max(1);
     let mut checked = 0;
+
     // Each one that is found moves the end: a run of many attempts is followed to its last, as long
     // as each lies within FURTHER_ATTEMPTS of the one before.
     while checked < last.saturating_add(FURTHER_ATTEMPTS) {
@@ -254,6 +257,7 @@ async fn add_hinted(rpc: &Rpc, own: &Own, facts: &mut ChainFacts, hints: &Hints)
         }
         let record = own.vault.read_run(rpc, run_id).await?.record.map(|(record, _)| record);
         let Some(record) = record else { continue };
+
         // The hint's own check: an id of another run does not follow from this one's.
         if own.run_id(facts.run, *attempt, &Origin::from(&record))? == *run_id {
             add(
@@ -375,6 +379,7 @@ fn assemble(
         match terms {
             Some(terms) => {
                 let text = event.settled(terms).to_xdr()?;
+
                 // The hash is the event's own: whether the text has it is for the judge.
                 let receipt = ReceiptText {
                     hash: event.receipts_hash,

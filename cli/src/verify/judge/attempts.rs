@@ -236,6 +236,7 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
              so there can be others like it; {REMEDY}"
         ));
     }
+
     // The first ledger has no transactions, so that 2 reaches back as far as 1.
     if facts.oldest_ledger <= 2 {
         return unexplained(facts, 0).map_or(Ok(Coverage::WholeChain), Err);
@@ -248,6 +249,7 @@ fn coverage(case: &Case<'_>) -> Result<Coverage, String> {
         if first.is_none_or(|(number, _)| *number == 1) && counts_from_one(facts) {
             return Ok(Coverage::AllReceipts);
         }
+
         // Receipts are in the order of settlement, so that all since then are known.
         if let (Some((_, first)), Some(asked)) = (first, asked)
             && first.finalized_at < asked
@@ -308,6 +310,7 @@ fn verified_receipts(facts: &ChainFacts) -> Option<Vec<(u64, SettledRun)>> {
         return None;
     }
     let receipts = facts.settled();
+
     // One that cannot be decoded here could be this run's.
     (receipts.len() == list.receipts.len()).then_some(receipts)
 }

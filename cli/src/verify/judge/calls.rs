@@ -29,6 +29,7 @@ fn judge(case: &Case<'_>, egress: &Egress) -> Result<(String, Vec<Call>), Link> 
         let path = format!("pack/{OUTPUTS_DIR}/{name}");
         case.bundle.read(&path).map_err(|error| Link::unknown(Name::Calls, error.to_string()))
     };
+
     // A run that asked for nothing has no list, which is the list of nothing.
     let list = match file(CALLS_FILE)? {
         Some(list) => list,

@@ -118,6 +118,7 @@ fn not_looked_at(case: &Case<'_>, attempts: &Attempts, links: &[Link]) -> Vec<St
         let number = attempt.attempt;
         format!("what attempt {number} was charged for: lumio verify RUN --attempt {number}")
     });
+
     // That a run without a statement has no files is said already.
     let skipped = links.iter().filter(|link| link.state == State::Skipped);
     let skipped = skipped.filter(|link| {
@@ -127,10 +128,12 @@ fn not_looked_at(case: &Case<'_>, attempts: &Attempts, links: &[Link]) -> Vec<St
         )
     });
     let skipped = skipped.map(|link| format!("{}: {}", link.link.as_str(), link.detail));
+
     // The detail of a link that holds ends with what was not compared.
     let partly = links.iter().find(|link| link.link == Name::Request && link.state == State::Ok);
     let partly = partly.and_then(|link| link.detail.rsplit_once("; "));
     let partly = partly.filter(|(_, rest)| rest.ends_with("not compared"));
+
     // Files of an attempt that was not settled are the gateway's word: no charge commits to them.
     let is_uncommitted = case.end == End::Returned && case.bundle.pack().is_dir();
     let files = is_uncommitted.then(|| {

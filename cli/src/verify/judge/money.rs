@@ -207,6 +207,7 @@ pub(super) fn charge(case: &Case<'_>) -> Link {
     };
     let Some(terms) = &case.terms else { return Link::unknown(Name::Charge, "no terms are known") };
     let event = event(case);
+
     // Event and receipt are the vault's own. The statement counts only where both are gone.
     let receipt = case.receipt.as_ref().map(|(_, receipt)| receipt.usage);
     let known = event.map(|event| event.usage).or(receipt).or(case.usage);
@@ -351,6 +352,7 @@ pub(super) fn account(case: &Case<'_>) -> Link {
             ),
         );
     }
+
     // The hash of the newest receipt is the account's own: no list is needed to check it.
     if let Some(event) = event(case).filter(|event| event.receipt_number == account.count) {
         let wrong = differs("running hash", account.hash, event.receipts_hash);
@@ -390,6 +392,7 @@ pub(super) fn settles(case: &Case<'_>, usage: &Usage) -> Option<bool> {
     if let Some((_, receipt)) = &case.receipt {
         return Some(receipt.usage == *usage);
     }
+
     // That it fits no settler who is known proves nothing, as `records_usage` says.
     case.shown?.records_usage(usage).then_some(true)
 }

@@ -144,6 +144,7 @@ fn outputs(inventory: &seal::Tree, stated: &Stated) -> Vec<String> {
             wrong.push(format!("output {} is not sealed as it was stated", output.path));
         }
     }
+
     // Every stated output has been looked for above, so that any more were stated by nobody.
     let sealed = inventory.files().iter().filter(|file| file.path.starts_with(&prefix)).count();
     if sealed > stated.execution.outputs.len() {

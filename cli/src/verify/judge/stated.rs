@@ -172,6 +172,7 @@ fn view(case: &Case<'_>, stated: &Stated, shipping: Digest) -> Result<Vec<Option
                     *current == seal::content::ContentDigest::of_file(digest)
                 })
         };
+
         // A FAIL beside a PASS of the same gate makes the PASS worthless.
         let failed = view
             .gate_receipts

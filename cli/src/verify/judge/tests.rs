@@ -122,6 +122,7 @@ fn a_settlement_is_compared_by_its_digest_when_event_and_receipt_are_gone() {
     fixture.facts.receipts.as_mut().unwrap().before = fixture.facts.account.unwrap().hash;
     let proof = fixture.judge();
     let states = (proof.exit_code(), proof.state(Name::Usage), proof.state(Name::Account));
+
     // What it was for is known; whether other events are gone as well is not.
     assert_eq!(states, (2, Some(State::Ok), Some(State::Skipped)), "{:#?}", proof.links);
     assert_eq!(proof.state(Name::Attempts), Some(State::Unknown));

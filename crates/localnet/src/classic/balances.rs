@@ -44,6 +44,7 @@ pub(super) fn create(
     overlay: &mut Overlay<'_>,
 ) -> Result<Done, Internal> {
     let failed = |result| Ok(Done::plain(OperationResultTr::CreateClaimableBalance(result)));
+
     // The amount goes first, so that the reserves are counted against what is left. If they are not
     // there, the operation fails and its whole overlay is dropped.
     if let Err(fault) = change_balance(overlay, &scene.source, &op.asset, -op.amount) {
@@ -204,6 +205,7 @@ fn absolute(predicate: &ClaimPredicate, now: u64) -> ClaimPredicate {
     let both = |inner: &[ClaimPredicate]| {
         inner.iter().map(|inner| absolute(inner, now)).collect::<Vec<_>>()
     };
+
     // As many go in as come out, so that the conversions back to the bounded list cannot fail.
     match predicate {
         ClaimPredicate::And(inner) => {

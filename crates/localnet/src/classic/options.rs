@@ -37,6 +37,7 @@ pub(super) fn changes_signing(op: &SetOptionsOp) -> bool {
 pub(super) fn malformed(op: &SetOptionsOp, source: &AccountId) -> Option<OperationResultTr> {
     let (set, clear) = (op.set_flags.unwrap_or(0), op.clear_flags.unwrap_or(0));
     let weights = [op.master_weight, op.low_threshold, op.med_threshold, op.high_threshold];
+
     // The order decides which of several faults is reported; it is stellar-core's.
     let fault = if (set | clear) & !ALL_FLAGS != 0 {
         SetOptionsResult::UnknownFlag
@@ -85,6 +86,7 @@ pub(super) fn set(
     if let Some(domain) = &op.home_domain {
         account.home_domain = domain.clone();
     }
+
     // In the order of the four threshold bytes: master weight, low, medium, high.
     let changes =
         [op.master_weight, op.low_threshold, op.med_threshold, op.high_threshold].into_iter();
@@ -148,6 +150,7 @@ pub(super) fn bump_sequence(
     let Some(mut account) = overlay.account(&scene.source) else {
         return Ok(Done::Fault(OperationResult::OpNoAccount));
     };
+
     // A number that was passed already is left as it is, and that is a success.
     if op.bump_to.0 > account.seq_num.0 {
         account.seq_num = op.bump_to.clone();
@@ -163,11 +166,13 @@ fn set_flags(account: &mut AccountEntry, op: &SetOptionsOp) -> Result<(), SetOpt
     if immutable && (set | clear) != 0 {
         return Err(SetOptionsResult::CantChange);
     }
+
     // `set` and `clear` share no flag, which `malformed` checks, so that their order does not
     // matter.
     let flags = account.flags & !clear | set;
     let clawback = flags & AccountFlags::ClawbackEnabledFlag as u32 != 0;
     let revocable = flags & AccountFlags::RevocableFlag as u32 != 0;
+
     // Taking back presupposes the right to freeze (CAP-35).
     if clawback && !revocable {
         return Err(SetOptionsResult::AuthRevocableRequired);
@@ -207,6 +212,7 @@ fn set_signer(account: &mut AccountEntry, signer: &Signer) -> Result<Option<Done
 
 fn bad_signer(signer: &Signer, source: &AccountId) -> bool {
     let PublicKey::PublicKeyTypeEd25519(master) = &source.0;
+
     // The master key is no signer: its weight is the first threshold byte.
     let own = matches!(&signer.key, SignerKey::Ed25519(key) if key == master);
     let empty = matches!(

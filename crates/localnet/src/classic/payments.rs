@@ -43,6 +43,7 @@ pub(super) fn create_account(
     if overlay.account(&op.destination).is_some() {
         return failed(CreateAccountResult::AlreadyExist);
     }
+
     // An account without balance would need somebody to sponsor its two reserves.
     if op.starting_balance < 2 * i64::from(BASE_RESERVE) {
         return failed(CreateAccountResult::LowReserve);
@@ -56,6 +57,7 @@ pub(super) fn create_account(
 
     payer.balance -= op.starting_balance;
     overlay.put_account(payer);
+
     // Numbers begin at the ledger's: an account that is created again after a merge never uses one
     // twice.
     let sequence = i64::from(scene.context.sequence) << 32;
@@ -85,10 +87,12 @@ pub(super) fn pay(scene: &Scene<'_>, op: &PaymentOp, overlay: &mut Overlay<'_>) 
 fn move_payment(scene: &Scene<'_>, op: &PaymentOp, overlay: &mut Overlay<'_>) -> PaymentResult {
     let destination = account_id(&op.destination);
     let to_issuer = assets::issuer(&op.asset) == Some(&destination);
+
     // stellar-core does not look at the balance either when an account pays lumens to itself.
     if op.asset == Asset::Native && destination == scene.source {
         return PaymentResult::Success;
     }
+
     // What goes back to the issuer is burned, whether the issuer's account still exists or not.
     if !to_issuer && overlay.account(&destination).is_none() {
         return PaymentResult::NoDestination;
@@ -127,10 +131,12 @@ pub(super) fn merge(
     if account.flags & AccountFlags::ImmutableFlag as u32 != 0 {
         return failed(AccountMergeResult::ImmutableSet);
     }
+
     // Signers end with the account; any other subentry would be left without an owner.
     if usize::try_from(account.num_sub_entries).ok() != Some(account.signers.len()) {
         return failed(AccountMergeResult::HasSubEntries);
     }
+
     // A successor under the same key must not begin with a number that was used already.
     if account.seq_num.0 >= i64::from(scene.context.sequence) << 32 {
         return failed(AccountMergeResult::SeqnumTooFar);

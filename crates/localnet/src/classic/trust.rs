@@ -48,6 +48,7 @@ pub(super) fn change(scene: &Scene<'_>, op: &ChangeTrustOp, overlay: &mut Overla
             overlay.remove(key);
             return result(ChangeTrustResult::Success);
         }
+
         // A line can be removed without its issuer, but not changed.
         if overlay.account(issuer).is_none() {
             return result(ChangeTrustResult::NoIssuer);

@@ -201,6 +201,7 @@ async fn start_node(State(server): State<Server>, body: String) -> Response {
     };
     let url = node.url();
     let mut others = nodes(&server);
+
     // Asked again: others may have started nodes meanwhile. One that is not kept stops.
     if others.len() >= MAX_NODES {
         return full();

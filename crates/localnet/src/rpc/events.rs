@@ -89,11 +89,13 @@ pub(super) fn get_events(call: &Call<'_>, value: Value) -> Answer {
     let chain = call.chain;
     let (oldest, oldest_time) = chain.oldest();
     let latest = chain.sequence();
+
     // A cursor at the end of the newest ledger is within the range: what follows is still empty.
     if start.anchor < oldest || start.anchor > latest {
         let message = format!("startLedger must be within the ledger range: {oldest} - {latest}");
         return Err(RpcError::invalid_request(message));
     }
+
     // The end is exclusive, as in stellar-rpc.
     let mut end = start.anchor.saturating_add(MAX_LEDGERS).min(latest + 1);
     if request.end_ledger != 0 {
@@ -102,6 +104,7 @@ pub(super) fn get_events(call: &Call<'_>, value: Value) -> Answer {
 
     let last = Cursor::end_of(end.saturating_sub(1));
     let mut events = Vec::new();
+
     // A page that is not full ends at the end of the range, and the next call goes on behind that.
     let mut cursor = last;
     if start.first <= last {
@@ -117,6 +120,7 @@ pub(super) fn get_events(call: &Call<'_>, value: Value) -> Answer {
             }
         }
     }
+
     // Faults change the page that is ready, so that the cursor stays true.
     if call.fate.duplicated {
         events = events.into_iter().flat_map(|event| [event.clone(), event]).collect();

@@ -61,6 +61,7 @@ pub(super) fn get_ledgers(call: &Call<'_>, value: Value) -> Answer {
         let Some(ledger) = chain.ledger(sequence) else { continue };
         ledgers.push(describe(chain, ledger, format)?);
     }
+
     // At the tip there is nothing after the cursor: it stays what it is.
     let cursor = if start > latest { start - 1 } else { end };
     Ok(json!({
@@ -75,6 +76,7 @@ pub(super) fn get_ledgers(call: &Call<'_>, value: Value) -> Answer {
 
 fn describe(chain: &Chain, ledger: &ClosedLedger, format: Format) -> Answer {
     let meta = close_meta(chain, ledger).map_err(RpcError::internal)?;
+
     // The base64 members are never left out, even where JSON was asked for.
     let mut answer = object(json!({
         "hash": hex::encode(ledger.hash),
@@ -122,6 +124,7 @@ fn read_page(
     let last: u32 = cursor.parse().map_err(|error| {
         RpcError::invalid_params(format!("cursor ({cursor:?}) is not a ledger: {error}"))
     })?;
+
     // The cursor of the newest ledger is valid: what comes after it is still empty.
     if last.saturating_add(1) < oldest || last > latest {
         return Err(RpcError::invalid_params(format!(

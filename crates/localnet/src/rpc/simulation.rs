@@ -37,6 +37,7 @@ struct ResourceConfig {
 pub(super) fn simulate_transaction(call: &Call<'_>, value: Value) -> Answer {
     let request: SimulateRequest = params(value)?;
     let latest_ledger = call.chain.sequence();
+
     // Whatever is wrong with a simulation is its result and not an error of the call.
     let (format, simulated) = match Format::read(request.xdr_format.as_deref()) {
         Err(error) => (Format::Base64, failed(error.message)),
@@ -162,6 +163,7 @@ fn state_changes(diffs: &[LedgerEntryDiff], format: Format) -> Result<Vec<Value>
             (Some(before), None) => ("deleted", before),
             (None, None) => continue,
         };
+
         // The base64 members are never left out, even where JSON was asked for.
         let mut change = object(json!({"type": kind, "before": null, "after": null}));
         format.put(&mut change, ("key", "keyJson"), &entry.to_key())?;

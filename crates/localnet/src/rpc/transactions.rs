@@ -77,6 +77,7 @@ pub(super) fn get_transaction(call: &Call<'_>, value: Value) -> Answer {
         chain.transactions.get(&hash).filter(|transaction| within(transaction.ledger))
     {
         describe(transaction, format, &mut answer)?;
+
         // As it was asked for: by the hash of the bump or of the transaction inside it.
         answer.insert("txHash".to_owned(), json!(request.hash));
         answer.insert("createdAt".to_owned(), json!(transaction.close_time.to_string()));
@@ -92,6 +93,7 @@ pub(super) fn get_transactions(call: &Call<'_>, value: Value) -> Answer {
     let (start, limit) = read_page(&request, chain)?;
 
     let mut transactions = Vec::new();
+
     // Without a transaction on the page, the cursor stays before its first place.
     let mut cursor = (start.0, start.1.saturating_sub(1));
     'ledgers: for sequence in start.0..=chain.sequence() {
@@ -106,6 +108,7 @@ pub(super) fn get_transactions(call: &Call<'_>, value: Value) -> Answer {
                 break 'ledgers;
             }
         }
+
         // An empty ledger moves the cursor too, and its last transaction stays behind it.
         let last = u32::try_from(ledger.transactions.len()).unwrap_or(u32::MAX);
         cursor = (sequence, last.max(first - 1));
@@ -113,6 +116,7 @@ pub(super) fn get_transactions(call: &Call<'_>, value: Value) -> Answer {
     if call.fate.reordered {
         transactions.reverse();
     }
+
     // The cursor is the id of SEP-35, of the transaction's first operation.
     Ok(json!({
         "transactions": transactions,
@@ -127,6 +131,7 @@ pub(super) fn get_transactions(call: &Call<'_>, value: Value) -> Answer {
 fn entry(transaction: &AppliedTransaction, format: Format) -> Answer {
     let mut answer = Map::new();
     describe(transaction, format, &mut answer)?;
+
     // A number here, and a string in `getTransaction`: the two differ in stellar-rpc as well.
     answer.insert("createdAt".to_owned(), json!(transaction.close_time));
     Ok(Value::Object(answer))

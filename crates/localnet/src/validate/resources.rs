@@ -45,6 +45,7 @@ pub(crate) fn events_fee(event_bytes: u32, context: &Context) -> i64 {
         contract_events_size_bytes: event_bytes,
         transaction_size_bytes: 0,
     };
+
     // The second sum is the refundable one.
     compute_transaction_resource_fee(&resources, &context.settings.network.fee_configuration).1
 }
@@ -77,6 +78,7 @@ fn declared(
 /// Entries that are read from disk: everything that is not live contract state.
 pub(crate) fn disk_read_entries(data: &SorobanTransactionData) -> u32 {
     let footprint = &data.resources.footprint;
+
     // Contract entries are in memory; archived ones come from disk like all others (CAP-66).
     let keys = footprint.read_only.iter().chain(footprint.read_write.iter());
     let classic = keys.filter(|key| !has_lifetime(key)).count();
@@ -172,6 +174,7 @@ fn check_archived(data: &SorobanTransactionData) -> Verdict {
     let error = || ScError::Storage(ScErrorCode::InvalidInput);
     let writes = data.resources.footprint.read_write.as_slice();
     let indexes = archived_indexes(data);
+
     // Strictly ascending, so that no entry is named twice.
     if !indexes.windows(2).all(|pair| pair[0] < pair[1]) {
         let text = "archivedSorobanEntries must be sorted in ascending order";

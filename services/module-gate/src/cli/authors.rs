@@ -113,6 +113,7 @@ pub(super) fn run(args: &RunEntry) -> anyhow::Result<ExitCode> {
         None => b"{}".to_vec(),
     };
     let env = chassis::Env::process();
+
     // The file names its credentials; their values come from the environment.
     let variable = |name: &str| env.optional(name).map(Zeroizing::new);
     let allowed =
@@ -137,6 +138,7 @@ pub(super) fn run(args: &RunEntry) -> anyhow::Result<ExitCode> {
         out: args.out.as_deref(),
         timeout_ms: args.timeout_ms,
     };
+
     // As strict as the service, so that a run fails here where a paid one would.
     let judged = Judged { strict_reads: true, fail_fast: false };
     let ran = with_local(&args.common, judged, |local| authors::run_entry(local, &entry))?;

@@ -199,6 +199,7 @@ pub(super) fn run(command: Gates) -> anyhow::Result<ExitCode> {
         timeout_ms: args.timeout_ms,
         path: &args.common.path,
     };
+
     // Read before anything runs, so that a missing key is found at once.
     let key = args.attest_out.as_ref().map(|_| attestation_key(&args)).transpose()?;
     let summary = with_local(&args.common, judged, |local| gates::run(local, &run))?;

@@ -84,6 +84,7 @@ impl WallLimit {
             Self::Operator(request.wall_limit_ms),
             Self::Deadline(left),
         ];
+
         // `min_by_key` answers the first of equal ones.
         Ok(limits.into_iter().min_by_key(|limit| limit.ms()).unwrap_or(limits[0]))
     }
@@ -105,9 +106,11 @@ pub fn state(
 ) -> Execution {
     let verdict = done.finding.as_ref().map_or(Verdict::Pass, Finding::verdict);
     let code = done.finding.as_ref().map(|finding| finding.code);
+
     // R10: a failure is free unless the budget itself ran out.
     let charged = verdict == Verdict::Pass || code == Some(Code::BudgetExhausted);
     let runtime_ms = if charged { done.wall_ms.min(request.budgets.runtime_ms) } else { 0 };
+
     // E7: calls that were made are charged also when the module then fails; what is our
     // infrastructure's failure is free.
     let used = if verdict == Verdict::Inconclusive { Usage::default() } else { done.used };
@@ -169,6 +172,7 @@ pub fn run(
     if let Some(fault) = sandbox::fault(&workspace.layout().module, &entry) {
         return Ok(Attempt { finding: Some(Finding::new(Code::ModuleInvalid, fault)), ..attempt });
     }
+
     // Nothing would be started with such a limit, so that it is judged here.
     if limit.ms() == 0 {
         let finding = Finding::new(Code::BudgetExhausted, "the run has no budget of running time");
@@ -206,6 +210,7 @@ pub fn run(
         cancel,
     };
     let ran = sandbox.run(&job);
+
     // Only now is it known what is charged: answers that are still coming are waited for.
     let used = proxy.map(egress::Proxy::finish);
     let report = match ran {
@@ -233,6 +238,7 @@ pub fn run(
 fn add_calls(attempt: &mut Attempt, used: egress::Report) {
     let conclusive = !attempt.is_inconclusive();
     let missing = used.missing.first();
+
     // A recording that lacks an answer is the likeliest cause, which the module may not have said.
     if let (Some(finding), Some(missing)) = (&mut attempt.finding, missing) {
         finding.explain(missing);
@@ -286,6 +292,7 @@ fn judge_run(
         }
         return Ok(attempt);
     }
+
     // Only what passed has outputs: the files of a failed run are not looked at.
     match outputs::collect(&workspace.layout().output) {
         Ok(outputs) if outputs.is_empty() => {

@@ -138,6 +138,7 @@ pub fn capture(
 /// more.
 fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
     let named = module.join(path);
+
     // The guard has proven that nothing outside was written, yet a link may point anywhere.
     let Ok(found) = named.canonicalize() else {
         return Ok(Err("is not there".to_owned()));
@@ -184,6 +185,7 @@ fn content(module: &Path, path: &str) -> io::Result<Result<Content, String>> {
 /// The effects that are compared, all but reads: those that can be shown, and the digest of all.
 fn traces(report: &Report, layout: &Layout, pristine: &Path) -> io::Result<(Vec<Trace>, Multiset)> {
     let names = Names { layout, pristine };
+
     // Reads change nothing, and those of a runtime differ from run to run.
     let compared = report.effects.iter().filter(|effect| effect.category != Category::FsRead);
     let mut traces: Vec<Trace> = compared.map(|effect| names.trace(effect)).collect();
@@ -273,6 +275,7 @@ impl Names<'_> {
             for part in below {
                 here.push(part);
                 named.push('/');
+
                 // Gone at the end and not there before: the attempt made it for itself. A name that
                 // was there before keeps its meaning, though it was removed.
                 let was_there = place == self.layout.module

@@ -64,6 +64,7 @@ pub fn lint(root: &Path, files: &[String]) -> Vec<Flaw> {
         if file.contains("node_modules/") {
             continue;
         }
+
         // A larger file runs all the same; only its imports are not looked at.
         let small = fs::metadata(root.join(file)).is_ok_and(|found| found.len() <= MAX_SOURCE);
         let Some(text) = small.then(|| fs::read_to_string(root.join(file)).ok()).flatten() else {
@@ -169,6 +170,7 @@ fn exports(text: &str, name: &str) -> bool {
         line.split(|letter: char| !(letter.is_alphanumeric() || letter == '_' || letter == '$'))
             .any(is_name)
     };
+
     // A list of exports may go over several lines, up to its brace.
     let mut in_list = false;
     text.lines().any(|line| {

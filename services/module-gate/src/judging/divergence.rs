@@ -237,6 +237,7 @@ pub fn compare(
     let outputs =
         |captured: &'_ Captured| captured.outputs.iter().cloned().collect::<BTreeMap<_, _>>();
     let (left, right) = (outputs(first), outputs(other));
+
     // A name of both sides comes twice; the second time nothing differs either.
     for name in left.keys().chain(right.keys()) {
         let field = format!("output:{name}");
@@ -422,11 +423,13 @@ fn classify_effects(difference: &Difference) -> Class {
     let targets = |traces: &[Trace]| {
         traces.iter().map(|one| one.target.clone()).collect::<Vec<_>>().join("\n")
     };
+
     // Another number of effects comes from the order in which things happened.
     if difference.missing.len() != difference.extra.len() {
         return Class::Concurrency;
     }
     let (first, other) = (targets(&difference.missing), targets(&difference.extra));
+
     // Effects carry no times, so that no number in them may be taken for a clock's.
     let never = Window { from_ms: i128::MAX, to_ms: i128::MIN };
     match classify_bytes(first.as_bytes(), other.as_bytes(), (never, never)) {
@@ -458,6 +461,7 @@ fn classify_bytes(first: &[u8], other: &[u8], windows: (Window, Window)) -> Clas
         if a > 1 && b > 1 && a < MAX_PID && b < MAX_PID && a.abs_diff(b) < 20_000 && a > 100 {
             return Class::Pid;
         }
+
         // Long numbers are rarely durations.
         return if one.len().max(two.len()) >= 6 { Class::Random } else { Class::Clock };
     }

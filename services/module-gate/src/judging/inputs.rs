@@ -131,6 +131,7 @@ pub struct Input {
 /// What the listing says, by kind; empty where there is none.
 pub fn listed(stderr: &[u8]) -> BTreeMap<String, Input> {
     let text = String::from_utf8_lossy(stderr);
+
     // The last one counts, since the program may print the mark itself.
     let line = text.rsplit(MARK).next().filter(|_| text.contains(MARK));
     line.and_then(|line| serde_json::from_str(line.trim()).ok()).unwrap_or_default()

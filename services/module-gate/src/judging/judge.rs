@@ -258,6 +258,7 @@ pub fn run_test(
         Ok(report) => {
             result.duration_ms = report.wall_ms;
             result.observations.add(&format!("test {}", test.path()), &report, layout);
+
             // Violations are judged before exit codes: a skip hides none (M2).
             match finding::from_report(&report) {
                 None => result.status = TestStatus::Passed,

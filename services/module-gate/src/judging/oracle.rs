@@ -133,6 +133,7 @@ pub fn run(
     }
     if result.finding.is_none() {
         let attempts = f64::from(result.attempts + u32::from(!result.varied.is_empty()));
+
         // If a share p of runs differed, n equal ones would have the probability (1 - p)^n: the
         // bound is where that is 5 %.
         result.at_most = Some(1.0 - 0.05_f64.powf(1.0 / attempts));
@@ -172,6 +173,7 @@ fn repeat(
             Ok(captured) => captured,
             Err(finding) => {
                 let mut reason = format!("attempt {number}: {}", finding.reason);
+
                 // The first attempt passed, so it ended with another code: both are named.
                 if let (Some((_, _, exit)), Code::OracleExec) = (&first, finding.code) {
                     let (then, now) = (exit_text(exit), exit_text(&attempt.exit));
@@ -233,10 +235,12 @@ fn vary(
     let Some(difference) = difference else { return Ok(()) };
 
     let mut causes = find_causes(runner, case, first, &possible)?;
+
     // A folder in memory lies at another path too, so a path alone explains both.
     if causes.contains(&Variation::Path) {
         causes.retain(|cause| *cause != Variation::DirectoryOrder);
     }
+
     // The locale is varied by variables too: a program that lists them all depends on the
     // environment.
     let class = match causes.first() {
@@ -264,6 +268,7 @@ fn find_causes(
     if suspects.len() == 1 {
         return Ok(suspects.to_vec());
     }
+
     // Each half is tried alone: several variations may each make the difference, so both halves are
     // searched, which takes at most about 2 · n attempts for n causes.
     let (left, right) = suspects.split_at(suspects.len() / 2);
@@ -276,6 +281,7 @@ fn find_causes(
             causes.extend(find_causes(runner, case, first, half)?);
         }
     }
+
     // Neither half differs alone: only several of them together do.
     Ok(if causes.is_empty() { suspects.to_vec() } else { causes })
 }
@@ -319,6 +325,7 @@ fn explain_repeat(
     windows: (Window, Window),
 ) -> io::Result<Divergence> {
     let mut inputs = BTreeMap::new();
+
     // Only Node can load the listing.
     if sandbox::is_node(&case.entry) && !runner.cancelled() {
         let preload = runner.workspace.helper("list-inputs.cjs", inputs::LIST_INPUTS)?;
@@ -390,6 +397,7 @@ fn start_attempt(
     conditions: &Conditions,
 ) -> io::Result<Result<Report, Finding>> {
     runner.workspace.prepare_at(layout, conditions, EMPTY_INPUT)?;
+
     // Looked at again in the copy: a link of the module may mean another place there.
     if let Some(mistake) = escaping_paths(&layout.module, case).pop() {
         return Ok(Err(Finding::new(Code::OracleSpec, mistake)));
@@ -446,6 +454,7 @@ impl ModuleRunner<'_> {
                 format!("the folder {cwd:?} is not in the module"),
             ));
         }
+
         // Recorded answers cost nothing, so that no budget binds.
         let budgets = outlet::unlimited();
         let pristine = self.workspace.pristine();
@@ -493,6 +502,7 @@ pub fn escaping_paths(root: &Path, case: &Case) -> Vec<String> {
     let whole =
         whole.into_iter().chain(case.capture.files.iter().map(|path| ("capture/files", path)));
     let whole = whole.map(|(member, path)| (member, path, PathBuf::from(path)));
+
     // What is removed is the link itself.
     let above = case
         .reset

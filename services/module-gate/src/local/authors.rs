@@ -67,6 +67,7 @@ pub fn scaffold(id: &str, into: &Path) -> anyhow::Result<PathBuf> {
         "evidence": [{ "kind": "test", "file": "tests/greet.test.mjs" }],
     });
     let manifest = serde_json::to_string_pretty(&manifest)? + "\n";
+
     // What is written has to be a document that ships.
     manifest::parse(manifest.as_bytes())?;
     let spec = json!({
@@ -86,6 +87,7 @@ pub fn scaffold(id: &str, into: &Path) -> anyhow::Result<PathBuf> {
 
     let folder = into.join(id);
     fs::create_dir_all(into).with_context(|| format!("cannot make {}", into.display()))?;
+
     // Fails if the folder is there already: nothing of an author's is overwritten.
     fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let files = [
@@ -204,6 +206,7 @@ pub fn run_entry(local: &Local<'_>, entry: &Entry<'_>) -> anyhow::Result<EntryRe
     let mut sandbox = local.sandbox.clone();
     sandbox.allowed = Arc::clone(&entry.allowed);
     let done = attempt::run(&sandbox, &workspace, &request, limit, Arc::clone(&local.cancel))?;
+
     // What was cancelled leaves nothing in the author's folders.
     local.check_complete()?;
     if let Some(path) = entry.record {
@@ -334,6 +337,7 @@ pub fn advise(local: &Local<'_>, folder: &Path) -> anyhow::Result<Advice> {
         .map_err(|finding| anyhow::anyhow!("{}: {}", finding.code, finding.reason))?;
     let mut manifest = candidate.manifest;
     let declared = std::mem::take(&mut manifest.side_effects);
+
     // With everything declared nothing is refused, so that all of it is seen.
     manifest.side_effects =
         Capability::ALL.iter().map(|capability| capability.name().to_owned()).collect();
@@ -354,6 +358,7 @@ pub fn advise(local: &Local<'_>, folder: &Path) -> anyhow::Result<Advice> {
             smallest.insert(capability);
         }
     }
+
     // Starting any program includes git.
     if seen(Category::ProcessGit) && !seen(Category::ProcessShell) {
         smallest.insert(Capability::ProcessGit);

@@ -70,6 +70,7 @@ pub enum State {
 /// The temporary folder of the self-tests cannot be made.
 pub fn examine(doctor: &Doctor) -> anyhow::Result<Diagnosis> {
     let private = tempfile::Builder::new().prefix("module-gate-").tempdir()?;
+
     // As root, commands run as another user, which has to pass through.
     fs::set_permissions(private.path(), fs::Permissions::from_mode(0o711))?;
     let support = guard::probe();
@@ -77,6 +78,7 @@ pub fn examine(doctor: &Doctor) -> anyhow::Result<Diagnosis> {
     let mut facts = kernel(&support);
     facts.extend(support.tiers.iter().map(tier));
     facts.extend([user(), namespaces(), control_group(), node(&sandbox)]);
+
     // Below the full tier every self-test would only say so again.
     let self_tests = if doctor.no_self_tests || support.tier == Tier::Degraded {
         Vec::new()

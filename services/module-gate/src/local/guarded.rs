@@ -145,6 +145,7 @@ pub fn run_through(run: &Run) -> anyhow::Result<Report> {
     let relay = Relay::default();
     thread::scope(|scope| {
         let writer = scope.spawn(|| relay.write());
+
         // Dropped however the run ends, or the writer would wait for ever.
         let end = relay.end();
         let report = start(run, |stream, bytes| relay.push(stream, bytes));
@@ -158,6 +159,7 @@ pub fn run_through(run: &Run) -> anyhow::Result<Report> {
 
 fn start(run: &Run, output: impl FnMut(OutputStream, &[u8])) -> anyhow::Result<Report> {
     let private = tempfile::Builder::new().prefix("module-gate-").tempdir()?;
+
     // As root the command runs as another user, who has to pass through.
     fs::set_permissions(private.path(), fs::Permissions::from_mode(0o711))?;
     let given =
@@ -187,6 +189,7 @@ fn start(run: &Run, output: impl FnMut(OutputStream, &[u8])) -> anyhow::Result<R
     };
     policy.cancel = Some(interrupt::flag(output::UNKNOWN)?);
     policy.limits.wall_ms = run.timeout_ms;
+
     // Room for 64 processors in use all the time: the limit that is meant is the wall time.
     policy.limits.cpu_ms = run.timeout_ms.saturating_mul(64);
     policy.limits.processes = run.processes;
@@ -200,6 +203,7 @@ fn start(run: &Run, output: impl FnMut(OutputStream, &[u8])) -> anyhow::Result<R
     if let Some(git_dir) = repository_above(run, &given) {
         read_repository(&git_dir, &private.path().join("git"), &mut command, &mut policy)?;
     }
+
     // The caller's own come last and replace ours.
     for (name, value) in &run.env {
         command.env.retain(|(known, _)| known != name.as_str());
@@ -270,6 +274,7 @@ fn read_repository(
     if is_git && index.is_file() {
         fs::create_dir(folder)?;
         let own = folder.join("index");
+
         // An index that may not be read is git's to complain of.
         if repository::copy_index(&index, &own).is_ok() {
             guard::prepare_ownership(folder, policy.identity)?;
@@ -350,6 +355,7 @@ fn render(report: &Report) -> String {
     for (category, count) in &report.counts {
         lines.push(format!("  seen     {} × {count}", crate::judging::finding::name(*category)));
     }
+
     // What is charged is shown first.
     let mut effects: Vec<&Effect> = report.effects.iter().collect();
     effects.sort_by_key(|effect| matches!(effect.charge, Charge::Declared | Charge::Listed));

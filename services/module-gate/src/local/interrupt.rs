@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub fn flag(code: u8) -> io::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+
     // Registered before this returns: a signal right after it must not end the process by default.
     let (mut interrupt, mut terminate) = {
         let _entered = runtime.enter();

@@ -233,10 +233,12 @@ pub fn find(
     if mistakes.is_empty() {
         return Ok(discovery);
     }
+
     // An error names one file; the other mistakes carry the names of theirs.
     let first = mistakes.remove(0);
     let (file, mistake) = first.split_once(": ").unwrap_or(("", &first));
     let mistakes = std::iter::once(mistake.to_owned()).chain(mistakes).collect();
+
     // The specification is at fault, not a module.
     Err(anyhow::Error::new(Invalid { file: file.to_owned(), mistakes })
         .context(Code::OracleSpec.to_string()))
@@ -264,6 +266,7 @@ fn spec_paths(
         }
         paths.extend(matching);
     }
+
     // One file by two ways is one spec.
     let mut seen = Vec::new();
     paths.retain(|path| {
@@ -336,6 +339,7 @@ fn import(
     };
     let before = digest(folder)?;
     let notice = workspace.import(folder, limits)?;
+
     // What is judged has to be one state of the folder.
     if digest(&workspace.pristine())? != before {
         bail!("{} changed while it was read: try again", folder.display());
@@ -357,6 +361,7 @@ pub(super) fn copy_alone(
         fs::create_dir_all(target.parent().unwrap_or(&target))?;
         fs::copy(folder.join(&file.path), &target)?;
     }
+
     // What is judged has to be one state of the folder.
     let copy = Tree::from_dir(&workspace.pristine(), limits)?;
     if copy.digest() != tree.digest() {
@@ -386,6 +391,7 @@ pub fn modules(root: &Path) -> anyhow::Result<Vec<LocalModule>> {
         }
     }
     modules.sort_by(|a, b| a.folder.cmp(&b.folder));
+
     // Sorted before, so that equal folders are neighbours. A link to a module is the same module.
     modules.dedup_by(|a, b| a.folder == b.folder);
     Ok(modules)

@@ -26,6 +26,7 @@ pub fn expand(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
         .into());
     }
     let parts: Vec<&str> = pattern.split('/').collect();
+
     // The last part is always matched, so that a path without a wildcard matches itself.
     let fixed =
         parts.iter().take_while(|part| !part.contains(['*', '?'])).count().min(parts.len() - 1);

@@ -128,6 +128,7 @@ impl Plan {
         if !mistakes.is_empty() {
             return Err(Invalid { file: file.to_owned(), mistakes });
         }
+
         // In one order whatever the file's: the plan's digest goes over it.
         self.modules.sort_by(|a, b| a.id.cmp(&b.id));
         self.wiring.sort();
@@ -276,8 +277,10 @@ pub fn analyse(plan: &Plan, manifests: &[Manifest]) -> (Vec<Provider>, Vec<PlanM
                 [format!("{module}:{name}"), format!("{module}:{port}")].contains(&wire.from)
             })
         };
+
         // Two that are wired are no choice: what follows decides, or nothing does.
         let wired: Vec<&&str> = modules.iter().filter(is_wired).collect();
+
         // Wiring outranks a preference, and that a module which is alone.
         let chosen = match (&wired[..], preferred.get(port), &modules[..]) {
             ([module], _, _) => Some((**module, Reason::Wired)),
@@ -323,6 +326,7 @@ fn wiring_mistakes(plan: &Plan, manifests: &[Manifest]) -> Vec<PlanMistake> {
         plan.wiring.iter().flat_map(|wire| [(wire, &wire.from, true), (wire, &wire.to, false)])
     {
         let Some((module, port)) = end.split_once(':') else { continue };
+
         // Not a module: the plan's own end of a wire.
         if module == "orchestrator" {
             continue;
@@ -339,6 +343,7 @@ fn wiring_mistakes(plan: &Plan, manifests: &[Manifest]) -> Vec<PlanMistake> {
             continue;
         };
         let ports = if provides { &manifest.provides } else { &manifest.requires };
+
         // A wire may leave the version out, as long as there is one only.
         let matching: Vec<_> = ports
             .iter()

@@ -239,9 +239,11 @@ pub fn nearest<'n>(found: &str, allowed: &[&'n str]) -> Option<&'n str> {
             && lower.len() >= 3
             && (name.starts_with(&lower) || lower.starts_with(&name));
         let edits = strsim::damerau_levenshtein(&lower, &name);
+
         // Of two names that count as near, the one with fewer edits is meant.
         (if begins { 1 } else { edits }, edits)
     };
+
     // Every third letter may be wrong, and two in a short name.
     let most = (found.chars().count() / 3).max(2);
     let best = allowed.iter().map(|name| (distance(name), *name)).min_by_key(|(far, _)| *far);

@@ -33,6 +33,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
 /// top before it goes.
 fn clear(path: &Path) -> io::Result<()> {
     let top = enter(CWD, path)?;
+
     // No module knew of it, so none has taken these names.
     let (prefix, mut moved) = (chassis::clock::new_uuid(), 0_u64);
     loop {

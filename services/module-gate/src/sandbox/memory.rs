@@ -44,9 +44,11 @@ impl MemoryFolder {
         }
         remove_left_over(memory);
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(memory).ok()?;
+
         // On the folder itself: the lock goes with the process, however that ends.
         let lock = File::open(folder.path()).ok()?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
+
         // As root, modules run as another user, which has to pass through.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).ok()?;
         lists_reversed(folder.path()).ok()?.then_some(Self { folder, _lock: lock })

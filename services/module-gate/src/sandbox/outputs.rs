@@ -97,6 +97,7 @@ fn read(entry: &DirEntry, path: &str, left: u64) -> Result<Vec<u8>, OutputError>
             "the output {path:?} is a link or a special file"
         )));
     }
+
     // Neither follows a link nor waits for a pipe.
     let file = OpenOptions::new()
         .read(true)
@@ -104,6 +105,7 @@ fn read(entry: &DirEntry, path: &str, left: u64) -> Result<Vec<u8>, OutputError>
         .open(entry.path())
         .map_err(unreadable)?;
     let mut content = Vec::new();
+
     // One byte above the limit shows that there is more.
     file.take(left + 1).read_to_end(&mut content)?;
     if content.len() as u64 > left {

@@ -102,6 +102,7 @@ pub(super) fn allowed() -> Vec<usize> {
 fn core(number: usize) -> Option<usize> {
     let file = format!("/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list");
     let list = fs::read_to_string(file).ok()?;
+
     // "0-1", "0,4"
     list.split([',', '-', '\n']).next()?.parse().ok()
 }

@@ -108,6 +108,7 @@ impl Repository {
     /// The disk's own.
     pub fn mirror(&mut self, original: &Path, place: &Path) -> io::Result<()> {
         let relative = original.strip_prefix(&self.root).unwrap_or(original).to_owned();
+
         // Made afresh for every attempt instead, by `place_git_dir`.
         if relative == Path::new(GIT) {
             return Ok(());
@@ -173,6 +174,7 @@ impl Repository {
     pub fn place_git_dir(&self, place: &Path, identity: Identity) -> io::Result<()> {
         remove(place)?;
         DirBuilder::new().mode(0o755).create(place)?;
+
         // The mode above is cut by the umask.
         fs::set_permissions(place, Permissions::from_mode(0o755))?;
         for entry in fs::read_dir(&self.git_dir)? {
@@ -266,6 +268,7 @@ pub fn copy_index(original: &Path, place: &Path) -> io::Result<()> {
 fn list(git: &Path, root: &Path, scratch: &Path) -> Result<Vec<PathBuf>, String> {
     let mut policy = Policy::new(scratch).declare(Capability::ProcessGit);
     policy.limits.stdout_bytes = MAX_LIST;
+
     // A monitor that the repository's settings name would be such a program.
     let command = Command::new(git, scratch)
         .args(["-c", "core.fsmonitor=false", "-C"])
@@ -300,6 +303,7 @@ fn list(git: &Path, root: &Path, scratch: &Path) -> Result<Vec<PathBuf>, String>
 /// A path as a line of an exclude file.
 fn escaped(path: &Path) -> String {
     let mut text = String::new();
+
     // A `!` or `#` at the beginning needs no escape: the line begins with a slash.
     for letter in path.to_string_lossy().chars() {
         if "*?[\\ ".contains(letter) {
@@ -348,6 +352,7 @@ fn copy_all(original: &Path, place: &Path) -> io::Result<()> {
 
 fn make_like(place: &Path, metadata: &fs::Metadata) -> io::Result<()> {
     DirBuilder::new().mode(0o755).create(place)?;
+
     // The files in it are made next, by this process.
     fs::set_permissions(place, Permissions::from_mode(metadata.mode() & 0o777 | 0o700))?;
     own_like(place, metadata)
@@ -356,6 +361,7 @@ fn make_like(place: &Path, metadata: &fs::Metadata) -> io::Result<()> {
 /// A copy is as open as its original: who may not read the one may not read the other.
 fn copy_file(original: &Path, place: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(original)?;
+
     // A pipe or device is linked: to copy it would be to open it.
     if !metadata.is_file() {
         return symlink(original, place);

@@ -155,6 +155,7 @@ impl Sandbox {
             return Ok(engine);
         }
         let made = Engine::start()?;
+
         // Another may have been faster; then this one ends.
         Ok(self.engine.get_or_init(|| made))
     }
@@ -170,6 +171,7 @@ impl Sandbox {
             (Some(_), true) => None,
             (None, true) => Some(Processors::new()),
         };
+
         // Held until the run has ended.
         let lease = own.as_ref().and_then(Processors::take);
         let mut policy = self.policy(job);
@@ -239,6 +241,7 @@ impl Sandbox {
                 .into_iter()
                 .map(|(name, value)| (name, value.into())),
         );
+
         // What the case sets replaces ours, and what the conditions set replaces both.
         env.extend(job.env.iter().map(|(name, value)| (name.clone(), value.into())));
         for (name, value) in &job.conditions.env {
@@ -248,6 +251,7 @@ impl Sandbox {
             }
         }
         let mut env: Vec<_> = env.into_iter().collect();
+
         // The map is sorted, so the usual order is the same in every run.
         if job.conditions.reversed_env {
             env.reverse();
@@ -258,6 +262,7 @@ impl Sandbox {
     fn policy(&self, job: &Job<'_>) -> Policy {
         let mut policy = Policy::new(&job.layout.module);
         policy.free_writes = vec![job.layout.output.clone()];
+
         // Git brings its index up to date there; everything else in it is a link that leads out.
         policy.free_writes.extend(job.layout.repository.iter().map(|place| place.git_dir.clone()));
         policy.scratch = Some(job.layout.home.clone());
@@ -309,6 +314,7 @@ fn variables(upstreams: &[Upstream]) -> Vec<(String, String)> {
             UpstreamKind::Http => continue,
         };
         let name = format!("{sdk}_BASE_URL");
+
         // The first of its kind is the one that an SDK uses by itself.
         if !variables.iter().any(|(known, _)| *known == name) {
             variables.push((name, address));
@@ -323,6 +329,7 @@ pub fn fault(module: &Path, entry: &str) -> Option<String> {
     let Ok(found) = fs::metadata(module.join(entry)) else {
         return Some(format!("the program {entry:?} is not in the module"));
     };
+
     // The owner's bit counts: the copy belongs to the user that the program runs as.
     let runs = is_node(entry) || found.permissions().mode() & 0o100 != 0;
     match (found.is_file(), runs) {
@@ -383,6 +390,7 @@ fn blocked(path: &Path) -> Option<PathBuf> {
     let closed = |path: &&Path| {
         !fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 != 0)
     };
+
     // Upwards, so that the last one is the first on the way.
     path.ancestors().filter(closed).last().map(Path::to_owned)
 }
@@ -396,6 +404,7 @@ fn blocked_or_private(program: &Path) -> Option<PathBuf> {
 fn copy_runtime(node: &Path, scratch: &Path) -> io::Result<PathBuf> {
     let folder = scratch.join("runtime");
     make_dir(&folder)?;
+
     // Another process may be running the copy that is there: it is replaced, never written to.
     let fresh = folder.join(format!("node.{}", std::process::id()));
     fs::copy(node, &fresh)?;

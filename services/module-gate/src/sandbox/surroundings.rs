@@ -67,6 +67,7 @@ pub fn shared_files(module: &Path, limits: &Limits) -> anyhow::Result<Vec<PathBu
                 .push((metadata.nlink(), path));
         }
     }
+
     // More links than names in the module: the others lie elsewhere.
     let elsewhere = |names: &Vec<(u64, PathBuf)>| names[0].0 > names.len() as u64;
     Ok(names.into_values().filter(elsewhere).flatten().map(|(_, path)| path).collect())
@@ -109,6 +110,7 @@ pub fn link_around(
         place.push(part);
         if original != home {
             DirBuilder::new().mode(0o755).create(&place)?;
+
             // The mode above is cut by the umask.
             fs::set_permissions(&place, Permissions::from_mode(0o755))?;
         }
@@ -150,6 +152,7 @@ pub fn leads_out(root: &Path, path: &Path) -> bool {
             at.pop();
             continue;
         }
+
         // An absolute part starts again at the top.
         at.push(&part);
         let Ok(target) = fs::read_link(&at) else { continue };
@@ -158,6 +161,7 @@ pub fn leads_out(root: &Path, path: &Path) -> bool {
         if links > MAX_LINKS {
             return true;
         }
+
         // What the link says comes before what followed it in the path.
         for part in parts(&target).into_iter().rev() {
             waiting.push_front(part);

@@ -92,6 +92,7 @@ impl Layout {
         let place = |path: &Path| path.to_string_lossy().into_owned();
         let module = place(&self.module);
         let mut text = text.to_owned();
+
         // `TMPDIR` lies in `HOME`, so it comes first.
         for (path, name) in [
             (place(&self.output), "$LUMIO_OUTPUT"),
@@ -118,6 +119,7 @@ impl Workspace {
     /// The disk's own.
     pub fn create(scratch: &Path, job: &str) -> io::Result<Self> {
         make_dir(scratch)?;
+
         // Without links, as the guard names paths.
         let root = scratch.canonicalize()?.join(job);
         remove(&root)?;
@@ -132,6 +134,7 @@ impl Workspace {
             mirror: None,
             reversed: false,
         };
+
         // What surrounds the copy may be seen: it lies at home where everybody can look.
         make_open_dir(&root.join("surroundings"))?;
         for folder in ["pristine", "elsewhere"] {
@@ -414,6 +417,7 @@ pub fn make_dir(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o711).create(path)?;
+
     // The mode above is cut by the umask.
     fs::set_permissions(path, Permissions::from_mode(0o711))
 }

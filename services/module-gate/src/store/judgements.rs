@@ -54,6 +54,7 @@ pub enum Claim {
 /// The database's own.
 pub async fn claim(db: &PgPool, ask: Ask, lease_ms: i64) -> Result<Claim, Error> {
     let key = ask.key.to_string();
+
     // The row exists before anything runs, so that two callers at once agree on one start.
     sqlx::query!(
         "INSERT INTO judgements (key, kind) VALUES ($1, $2) ON CONFLICT DO NOTHING",

@@ -176,6 +176,7 @@ fn a_list_that_is_another_one_breaks_calls() {
                 metered.egress.root = root(&lines(&list(&metered.calls)));
             }
             let proof = metered.seal().judge();
+
             // A path alone changes no sum, and its body then has another digest.
             assert_eq!(proof.broken(), [Name::Calls], "lie {number}: {:#?}", proof.links);
         }

@@ -90,6 +90,7 @@ impl Fixture {
         fs::write(folder.path().join("pack/outputs/report.json"), REPORT).unwrap();
         let module = Tree::from_dir(&folder.path().join("module/tree"), &Limits::MODULE).unwrap();
         fs::write(folder.path().join("module/_tree.json"), module.to_bytes().unwrap()).unwrap();
+
         // Made two seconds before the attempt was opened.
         let run: RunId = "01a3185c-4830-7000-8000-00000000000a".parse().unwrap();
         let execution = execution(run, module.digest());
@@ -227,6 +228,7 @@ impl Fixture {
     /// The receipt of the shown attempt.
     pub(super) fn receipt(&mut self) -> SettledRun {
         let run_id = self.shown().run_id;
+
         // Only the opener earns the fee, and only with a signature (V13, V16).
         let earns_fee = self.settler == self.terms.opened_by && self.is_attested;
         let runner_fee = if earns_fee { self.terms.runner_fee } else { 0 };

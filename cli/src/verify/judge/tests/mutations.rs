@@ -63,6 +63,7 @@ fn lies(value: &Value) -> Vec<Value> {
             if let Ok(number) = text.parse::<i128>() {
                 lies.extend([number + 1, number - 1, -number, 0].map(|n| json!(n.to_string())));
             }
+
             // The last character is changed within its alphabet.
             let mut other = text.clone();
             if let Some(last) = other.pop() {

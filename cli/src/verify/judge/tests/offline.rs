@@ -60,6 +60,7 @@ async fn facts_that_a_trusted_key_signed_are_proven_as_far_as_that_key() {
     assert_eq!(verify(&fixture, &["--trust", &address]).await, 0);
     assert_eq!(verify(&fixture, &["--trust", &hex::encode(signer.address().as_bytes())]).await, 0);
     assert_eq!(verify(&fixture, &["--trust", &stranger]).await, 1);
+
     // An unsigned file beside it has no say.
     let mut false_facts = fixture.facts.clone();
     false_facts.attempts.clear();
@@ -98,6 +99,7 @@ fn the_pages_commands_repeat_the_proof_with_public_tools() {
     let mut tried = 0;
     for block in blocks {
         let commands = block.split("```").next().unwrap();
+
         // These need a node, and are tried with one elsewhere.
         if commands.contains("curl") || commands.contains("lumio verify") {
             continue;

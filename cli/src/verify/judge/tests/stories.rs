@@ -88,6 +88,7 @@ fn every_attempt_is_counted_and_their_sum() {
 #[test]
 fn attempts_that_cannot_be_looked_for_make_the_sum_at_least() {
     let mut fixture = retried();
+
     // The node keeps nothing from when the run was asked for, and the list begins after that.
     fixture.facts.oldest_time = OPENED + 30;
     fixture.facts.attempts.remove(0);
@@ -194,6 +195,7 @@ fn an_execution_before_its_opening_or_after_its_settlement_is_broken() {
 #[test]
 fn a_charge_hidden_behind_a_voided_attempt_is_found() {
     let mut fixture = Fixture::new();
+
     // The gateway hides the bundle and shows the second attempt, whose escrow went back.
     for part in ["pack", "module", "facts"] {
         fs::remove_dir_all(fixture.path(part)).unwrap();
@@ -261,6 +263,7 @@ fn a_reclaimed_attempt_cost_nothing_whatever_its_terms_were() {
     fixture.shown().finalized = None;
     fixture.shown().record.as_mut().unwrap().lifecycle = Lifecycle::Reclaimed;
     fixture.write_run();
+
     // The opening is forgotten, and the gateway shows no terms.
     fixture.shown().opened = None;
     fixture.edit_run(|run| drop(run.as_object_mut().unwrap().remove("terms")));

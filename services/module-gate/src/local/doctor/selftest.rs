@@ -137,6 +137,7 @@ fn run(
     let root = world.path().join("root");
     let mut policy = Policy::new(&root);
     policy.declared.extend(declared);
+
     // Far more than any of them needs: a busy host must not look broken.
     policy.limits.wall_ms = 20_000;
     change(&mut policy);

@@ -73,6 +73,7 @@ impl<'a> Events<'a> {
     ) -> anyhow::Result<Self> {
         let open = |path: &Path| {
             let mut how = OpenOptions::new();
+
             // Appending and truncating exclude each other.
             how.create(true).write(true).append(!options.truncate).truncate(options.truncate);
             how.open(path).with_context(|| format!("--events-out {}", path.display()))
@@ -95,6 +96,7 @@ impl<'a> Events<'a> {
     pub fn emit(&mut self, event: &str, detail: Value) -> io::Result<()> {
         self.seq += 1;
         let now = chassis::clock::now().format(&Rfc3339).unwrap_or_default();
+
         // The schema knows no null: what is absent is left out.
         let detail: Map<String, Value> = match detail {
             Value::Object(members) => {

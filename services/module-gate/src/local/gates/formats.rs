@@ -60,6 +60,7 @@ fn entries(summary: &GateSummary) -> Vec<Entry<'_>> {
             });
         }
     }
+
     // What is about no test and no case, such as a manifest.
     for failure in
         summary.failures.iter().filter(|failure| failure.test.is_none() && failure.case.is_none())
@@ -186,6 +187,7 @@ pub fn github(summary: &GateSummary) -> String {
     let escape = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let property = |text: &str| escape(text).replace(':', "%3A").replace(',', "%2C");
     let mut lines = String::new();
+
     // The last place is kept for the line that says how many more there are.
     let shown = summary.failures.iter().take(MAX_ANNOTATIONS - 1);
     for failure in shown {
@@ -224,6 +226,7 @@ pub fn sarif(summary: &GateSummary) -> Value {
     codes.dedup();
     let result = |failure: &Failure| {
         let module = failure.module.as_deref().unwrap_or("plan");
+
         // A reader of SARIF shows a result at a file; without a better one it is the manifest.
         let file = failure.file.as_deref().or(failure.test.as_deref()).unwrap_or("module.json");
         json!({

@@ -16,6 +16,7 @@ pub(super) fn npm_pack(
     if !root.join("package.json").is_file() {
         return Ok(None);
     }
+
     // Nothing of this process's environment reaches npm: it may hold secrets.
     let output = Command::new(npm)
         .args(["pack", "--dry-run", "--ignore-scripts", "--json", "--offline"])

@@ -247,6 +247,7 @@ impl Gate<'_> {
                 }
             };
             let manifest = candidate.manifest;
+
             // The plan's mistake: the module is judged all the same.
             if manifest.version != planned.version {
                 let error = format!(
@@ -447,6 +448,7 @@ impl Gate<'_> {
         }
         let (since, before) = (Instant::now(), self.failures.len());
         let npm = look_up(Path::new("npm"), self.run.path).unwrap_or_else(|| PathBuf::from("npm"));
+
         // A home of its own, since a configuration found there would decide what is packed.
         let home = tempfile::tempdir()?;
         let mut packed = Vec::new();
@@ -590,6 +592,7 @@ impl Gate<'_> {
         {
             let error = format!("{error:#}");
             summary.failures.push(Failure::new("E_HOOK", None, error.clone()));
+
             // A failure that was found before stays the one that decides.
             if summary.code.is_none() {
                 summary.verdict = Some(Verdict::Fail);
@@ -671,6 +674,7 @@ fn totals(candidates: &[Candidate]) -> TestTotals {
         tests.passed += counts.passed;
         tests.skipped += counts.skipped;
     }
+
     // A skipped test has not failed.
     tests.failed = tests.total - tests.passed - tests.skipped;
     tests

@@ -50,13 +50,16 @@ impl Relay {
             let mut waiting =
                 self.more.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
             let Waiting { out, error, over } = std::mem::take(&mut *waiting);
+
             // Kept, since the next turn has to see it.
             waiting.over = over;
             drop(waiting);
+
             // Awake without output: this is the end.
             if out.is_empty() && error.is_empty() {
                 return result;
             }
+
             // The first failure is kept. What follows is taken up all the same, so that the run
             // never waits.
             for written in [put(io::stdout().lock(), &out), put(io::stderr().lock(), &error)] {
