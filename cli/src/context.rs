@@ -1,6 +1,7 @@
 //! Where things are, as the command line and the environment say, and how the chain is reached.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use stellar::registry::Registry;
 use stellar::rpc::Applied;
@@ -10,6 +11,7 @@ use stellar::{Address, Call, Keypair, Network, Rpc};
 
 use crate::config::{Folder, Networks};
 use crate::failure::{Failure, Result};
+use crate::gateway::TIMEOUT;
 use crate::keys::Keys;
 use crate::output::{Format, Steps};
 
@@ -105,6 +107,7 @@ pub struct Context {
     profile: String,
     gateway_url: String,
     settings: Settings,
+    http: OnceLock<reqwest::Client>,
 }
 
 impl Context {
@@ -142,7 +145,27 @@ impl Context {
             profile: name,
             gateway_url,
             settings,
+            http: OnceLock::new(),
         })
+    }
+
+    /// The client for everything that is not the chain. Making one reads the system's certificates,
+    /// so that one serves a whole command.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`] when no client can be made.
+    pub fn http(&self) -> Result<reqwest::Client> {
+        if let Some(http) = self.http.get() {
+            return Ok(http.clone());
+        }
+        // A redirect could lead a token elsewhere.
+        let redirects = reqwest::redirect::Policy::none();
+        let http = reqwest::Client::builder().connect_timeout(TIMEOUT).redirect(redirects).build();
+        let http =
+            http.map_err(|error| Failure::usage(format!("cannot make an HTTP client: {error}")))?;
+        // Who came first counts; the other client serves as well.
+        Ok(self.http.get_or_init(|| http).clone())
     }
 
     /// The settings as they were given.

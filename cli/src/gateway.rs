@@ -12,8 +12,8 @@ use crate::escape::escape;
 use crate::failure::{Failure, Result};
 use crate::session;
 
-/// Longest wait for one answer but a bundle's.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for one answer but a bundle's, and for a connection.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for a bundle.
 const BUNDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Most bytes of one JSON answer.
@@ -36,12 +36,7 @@ impl<'a> Gateway<'a> {
     ///
     /// [`Failure::Usage`] when no client can be made.
     pub fn new(context: &'a Context) -> Result<Self> {
-        // A redirect could lead a token elsewhere.
-        let redirects = reqwest::redirect::Policy::none();
-        let http = reqwest::Client::builder().connect_timeout(TIMEOUT).redirect(redirects).build();
-        let http =
-            http.map_err(|error| Failure::usage(format!("cannot make an HTTP client: {error}")))?;
-        Ok(Self { http, context, account: None })
+        Ok(Self { http: context.http()?, context, account: None })
     }
 
     /// The same, with the login of this account instead of the newest one.

@@ -3,7 +3,8 @@
 //!
 //! No ledger closes, and every honest answer is recorded once and answered again from memory,
 //! so that the same question has the same answer each time. A sample of the lies is tried, and with
-//! `LUMIO_LONG=1` all of them.
+//! `LUMIO_LONG=1` all of them: about 70,000. `LUMIO_LIES_SHARD=K/N` takes every N-th of these from the
+//! K-th on, so that several machines, or several evenings, share the work.
 
 mod mutations;
 mod proxy;
@@ -17,6 +18,7 @@ use e2e::{Stack, repository};
 use lumio::args::Cli;
 use lumio::context::Context;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use proxy::{Lie, Proxy, Side};
@@ -24,8 +26,11 @@ use proxy::{Lie, Proxy, Side};
 /// How many lies about each story are tried without `LUMIO_LONG`.
 const SAMPLE: usize = 30;
 
+/// After so many lies a worker says how far it is.
+const PROGRESS: usize = 100;
+
 /// So many verifications run at one time: some wait for an answer that does not come.
-const WORKERS: usize = 4;
+const WORKERS: usize = 8;
 
 /// What a verification came to.
 #[derive(Debug, PartialEq)]
@@ -93,14 +98,21 @@ impl Question<'_> {
         assert!(exchanges.len() > 6, "{exchanges:?}");
 
         let lies = mutations::of(&exchanges);
-        let step = match std::env::var_os("LUMIO_LONG") {
-            Some(_) => 1,
-            None => lies.len().div_ceil(SAMPLE).max(1),
+        let (first, step) = match std::env::var_os("LUMIO_LONG") {
+            Some(_) => shard(),
+            None => (0, lies.len().div_ceil(SAMPLE).max(1)),
         };
         let (count, started) = (lies.len(), Instant::now());
-        let waiting = Mutex::new(lies.into_iter().step_by(step));
-        let workers = (0..WORKERS).map(|_| self.work(&exchanges, &waiting, truth.as_ref()));
-        let harmless: usize = futures::future::join_all(workers).await.into_iter().sum();
+        let waiting = Mutex::new(lies.into_iter().enumerate().skip(first).step_by(step));
+        // Threads of their own: a verification is mostly work, and little waiting.
+        let runtime = Handle::current();
+        let work = || runtime.block_on(self.work(&exchanges, &waiting, truth.as_ref()));
+        let harmless: usize = tokio::task::block_in_place(|| {
+            std::thread::scope(|scope| {
+                let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
+                workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+            })
+        });
         eprintln!(
             "{}: every {step}th of {count} lies was tried in {:?}, {harmless} changed nothing",
             self.run,
@@ -111,21 +123,36 @@ impl Question<'_> {
     async fn work(
         &self,
         exchanges: &[proxy::Exchange],
-        waiting: &Mutex<impl Iterator<Item = Lie>>,
+        waiting: &Mutex<impl Iterator<Item = (usize, Lie)>>,
         truth: Option<&Said>,
     ) -> usize {
         let proxy = self.proxy(exchanges.to_vec()).await;
         let context = self.context(&proxy);
-        let mut harmless = 0;
+        let (mut tried, mut harmless) = (0_usize, 0);
         loop {
             let next = waiting.lock().unwrap().next();
-            let Some(lie) = next else { return harmless };
+            let Some((number, lie)) = next else { return harmless };
+            tried += 1;
+            if tried.is_multiple_of(PROGRESS) {
+                eprintln!("{}: at lie {number}", self.run);
+            }
             let what = format!("{lie:?}");
             proxy.set_lie(lie);
             let said = self.verify(&context, &proxy).await;
             harmless += usize::from(said.is_some());
             assert!(said.is_none() || said.as_ref() == truth, "{what}\n{said:#?}\n{truth:#?}");
         }
+    }
+}
+
+/// From which lie on, and every how many-th, `LUMIO_LIES_SHARD=K/N` asks for; all without it.
+fn shard() -> (usize, usize) {
+    let Some(text) = std::env::var_os("LUMIO_LIES_SHARD") else { return (0, 1) };
+    let text = text.to_string_lossy();
+    let parts = text.split_once('/').map(|(part, of)| (part.parse(), of.parse()));
+    match parts {
+        Some((Ok(part), Ok(of))) if (1..=of).contains(&part) => (part - 1, of),
+        _ => panic!("LUMIO_LIES_SHARD is '{text}'; expected K/N with 1 <= K <= N, such as 3/8"),
     }
 }
 
