@@ -192,6 +192,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/inputs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stores an input for runs to come.
+         * @description It is for inputs that are larger than `POST /runs` takes, or that several runs work on. Only the
+         *     account that stored it can name it.
+         */
+        post: operations["store_input"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/inputs/{digest}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Says whether an input is stored for the caller. */
+        get: operations["find_input"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/openapi.json": {
         parameters: {
             query?: never;
@@ -676,6 +714,11 @@ export interface components {
     schemas: {
         /** @description An agent with what was found out about its module. */
         AgentDetails: components["schemas"]["AgentView"] & {
+            /**
+             * @description What the module of the newest card expects of its input: a JSON Schema (2020-12). Absent if
+             *     the module does not say.
+             */
+            inputSchema?: Record<string, never> | null;
             /** @description The rate cards that can be opened, the newest first. */
             rateCards: components["schemas"]["RateCardView"][];
             verdict?: components["schemas"]["VerdictView"] | null;
@@ -925,7 +968,7 @@ export interface components {
             /** @description Why it failed, for people. */
             error?: string | null;
             /** @description Why it failed, for programs. */
-            error_code?: string | null;
+            errorCode?: string | null;
             /** @description `queued`, `opening`, `running`, `finalizing`, `finalized`, `failed` or `cancelled`. */
             event: string;
             /** @enum {string} */
@@ -1442,6 +1485,8 @@ export interface components {
             budgets: components["schemas"]["Budgets"];
             /** @description What the module works on: any JSON of at most 1 MiB; `{}` if absent. */
             input?: unknown;
+            /** @description Instead of `input`: one that `POST /inputs` has stored, by its digest. */
+            inputRef?: string | null;
             /** @description The caller's name for this run. */
             label?: string | null;
             /** @description What the caller attaches: kept as it is, at most 16 KiB. */
@@ -1659,6 +1704,18 @@ export interface components {
              * @description Runs that need a person, or wait for their deadline.
              */
             stuck: number;
+        };
+        /** @description A stored input. */
+        StoredInput: {
+            /** @description Until when it can be named (RFC 3339). Storing it again begins anew. */
+            expiresAt: string;
+            /** @description What `inputRef` of a run takes: SHA-256 of the input as canonical JSON (RFC 8785). */
+            inputRef: components["schemas"]["Digest"];
+            /**
+             * Format: int64
+             * @description Bytes of the canonical JSON.
+             */
+            length: number;
         };
         /** @description What `GET /summary` answers. */
         SummaryView: {
@@ -3038,6 +3095,217 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HealthView"];
+                };
+            };
+        };
+    };
+    store_input: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Any JSON of at most 8 MiB. */
+        requestBody: {
+            content: {
+                "application/json": unknown;
+            };
+        };
+        responses: {
+            /** @description It is stored. */
+            201: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredInput"];
+                };
+            };
+            /** @description The request is not one that this route takes; `issues` names every mistake. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A login is needed, or the one that was shown does not hold. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The caller may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or the caller may not see it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Another media type than application/json was sent. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The gateway is not called by this name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too much was asked for; Retry-After says when to come back. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The runner could not do it; its log says why. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something that is needed does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    find_input: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its `inputRef`. */
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredInput"];
+                };
+            };
+            /** @description The request is not one that this route takes; `issues` names every mistake. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A login is needed, or the one that was shown does not hold. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The caller may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or the caller may not see it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The gateway is not called by this name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too much was asked for; Retry-After says when to come back. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The runner could not do it; its log says why. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something that is needed does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
         };

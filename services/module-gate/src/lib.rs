@@ -52,7 +52,7 @@ use crate::gate::Gate;
 use crate::grpc::Calls;
 use crate::sandbox::Sandbox;
 
-/// A request carries an input of at most 1 MiB.
+/// A request carries an input of at most 8 MiB.
 const MAX_MESSAGE_BYTES: usize = request::MAX_INPUT_BYTES + (64 << 10);
 
 /// Makes the sandbox ready, before the process is confined.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chassis::{clock, telemetry};
 use futures::StreamExt;
 use seal::tree::File;
-use tokio::sync::mpsc;
+use tokio::sync::{SemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
@@ -26,8 +26,10 @@ use crate::check::rules::Asked;
 use crate::check::{self, Outcome};
 use crate::error::Error;
 use crate::runs::{self, Draft};
-use crate::{Gate, bundle, modules, store};
+use crate::{Gate, bundle, inputs, modules, store};
 
+/// Bytes of an input in one message.
+const PIECE: usize = 1 << 20;
 /// Pieces of a bundle read ahead.
 const READ_AHEAD: usize = 4;
 
@@ -49,18 +51,13 @@ impl OracleGate for Calls {
     type GetPackStream = Messages<pb::BundleChunk>;
     type SealWithProgressStream = Messages<pb::SealProgress>;
     type CheckWithProgressStream = Messages<pb::CheckProgress>;
+    type GetInputStream = Messages<pb::InputChunk>;
 
     async fn put_module(
         &self,
         request: Request<Streaming<pb::PutModuleRequest>>,
     ) -> Result<Response<pb::PutModuleResponse>, Status> {
-        // Before the first byte is taken, since an upload waits in memory until it is whole.
-        let _slot = self
-            .gate
-            .upload_slots
-            .acquire()
-            .await
-            .map_err(|error| to_status(Error::internal(error)))?;
+        let _slot = self.upload_slot().await?;
         let (digest, files) = upload::receive(request.into_inner(), upload::IDLE_LIMIT).await?;
         let stored = modules::put(&self.gate.exchange, digest, files).await.map_err(to_status)?;
         Ok(Response::new(pb::PutModuleResponse { digest: digest.to_string(), stored }))
@@ -157,9 +154,43 @@ impl OracleGate for Calls {
         let entries = bundle::entries(&self.gate, run, attempt).await.map_err(to_status)?;
         Ok(Response::new(self.send(entries)))
     }
+
+    async fn put_input(
+        &self,
+        request: Request<Streaming<pb::PutInputRequest>>,
+    ) -> Result<Response<pb::PutInputResponse>, Status> {
+        let _slot = self.upload_slot().await?;
+        let received = upload::receive_input(request.into_inner(), upload::IDLE_LIMIT).await?;
+        let (digest, content) = received;
+        let length = content.len() as u64;
+        let stored = inputs::put(&self.gate.exchange, digest, content).await.map_err(to_status)?;
+        Ok(Response::new(pb::PutInputResponse { digest: digest.to_string(), length, stored }))
+    }
+
+    async fn get_input(
+        &self,
+        request: Request<pb::GetInputRequest>,
+    ) -> Result<Response<Self::GetInputStream>, Status> {
+        let digest = parse_digest(&request.into_inner().digest)?;
+        let found = inputs::find(&self.gate.exchange, digest).await.map_err(to_status)?;
+        let unknown = || Problem::NotFound.status(format!("input {digest} is not stored"));
+        let content = found.ok_or_else(unknown)?;
+        let starts = (0..content.len()).step_by(PIECE);
+        let pieces: Vec<_> = starts
+            .map(|start| content.slice(start..content.len().min(start + PIECE)))
+            .map(|data| Ok(pb::InputChunk { data: data.to_vec() }))
+            .collect();
+        Ok(Response::new(Box::pin(futures::stream::iter(pieces))))
+    }
 }
 
 impl Calls {
+    /// Before the first byte is taken, since an upload waits in memory until it is whole.
+    async fn upload_slot(&self) -> Result<SemaphorePermit<'_>, Status> {
+        let slot = self.gate.upload_slots.acquire().await;
+        slot.map_err(|error| to_status(Error::internal(error)))
+    }
+
     /// Files as they are read, a few pieces ahead of the receiver.
     fn send(&self, entries: Vec<Entry>) -> Messages<pb::BundleChunk> {
         let (to, pieces) = mpsc::channel(READ_AHEAD);

@@ -29,6 +29,7 @@ pub mod collect;
 pub mod policy;
 pub mod posture;
 pub mod modules;
+pub mod inputs;
 pub mod runs;
 pub mod bundle;
 pub mod store;

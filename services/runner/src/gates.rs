@@ -1,22 +1,27 @@
 //! The two gates, as this service sees them. The only file that names their messages.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
+use futures::stream;
+use input_schema::InputSchema;
 use serde::Serialize;
 use tonic::{Code, Status};
 use wire::pb::module::v1::execute_event::Event;
 use wire::pb::module::v1::module_gate_client::ModuleGateClient;
 use wire::pb::module::v1::{
-    ExecuteRequest, ExecutionState, GetExecutionRequest, GetVerdictRequest,
+    ExecuteRequest, ExecutionState, GetExecutionRequest, GetInputSchemaRequest, GetVerdictRequest,
 };
 use wire::pb::oracle::v1::oracle_gate_client::OracleGateClient;
 use wire::pb::oracle::v1::{
-    BundleChunk, CheckDepth, CheckIssue, CheckRequest, CheckStatus, GetModuleRequest,
-    ReadBundleRequest, SealRequest, SealResponse, SealStatus, Severity,
+    BundleChunk, CheckDepth, CheckIssue, CheckRequest, CheckStatus, GetInputRequest,
+    GetModuleRequest, InputHeader, PutInputRequest, ReadBundleRequest, SealRequest, SealResponse,
+    SealStatus, Severity, put_input_request,
 };
-use wire::{Digest, RunId};
+use wire::{Digest, Problem, RunId};
 
 use crate::crash;
 use crate::error::{Error, Result};
@@ -31,6 +36,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SEAL_PATIENCE: Duration = Duration::from_secs(120);
 /// A statement with the most outputs a pack may hold stays below this many bytes.
 const LARGEST_MESSAGE: usize = 8 * 1024 * 1024;
+/// Bytes of an input in one message.
+const PIECE: usize = 1024 * 1024;
+/// Schemas that are kept compiled, at most: each takes as much memory as its text, and some more.
+const MOST_SCHEMAS: usize = 256;
+
+/// What a module's input has to look like; nothing if the module does not say.
+pub type Schema = Option<Arc<InputSchema>>;
 
 /// A channel that carries this service's token and trace to a gate.
 pub type Wire = chassis::grpc::Client;
@@ -40,6 +52,8 @@ pub type Wire = chassis::grpc::Client;
 pub struct Gates {
     module: ModuleGateClient<Wire>,
     oracle: OracleGateClient<Wire>,
+    // A module never changes under its digest, and neither does what it says about its input.
+    schemas: Arc<Mutex<HashMap<Digest, Schema>>>,
 }
 
 /// What module-gate is to execute.
@@ -127,7 +141,7 @@ impl Gates {
     pub fn new(module: Wire, oracle: Wire) -> Self {
         let module = ModuleGateClient::new(module).max_decoding_message_size(LARGEST_MESSAGE);
         let oracle = OracleGateClient::new(oracle).max_encoding_message_size(LARGEST_MESSAGE);
-        Self { module, oracle }
+        Self { module, oracle, schemas: Arc::default() }
     }
 
     /// The newest conclusive verdict on a module: an envelope signed by one of `attesters`, or by
@@ -141,6 +155,91 @@ impl Gates {
         let request = GetVerdictRequest { manifest_hash: module.to_string(), attesters };
         let call = async { self.module.clone().get_verdict(request).await };
         Ok(within(MODULE_GATE, PATIENCE, call).await?.into_inner().statement)
+    }
+
+    /// What a module's input has to look like. A module that is not stored says nothing: its
+    /// verdict is missing as well.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gate`].
+    pub async fn input_schema(&self, module: Digest) -> Result<Schema> {
+        let kept =
+            self.schemas.lock().unwrap_or_else(PoisonError::into_inner).get(&module).cloned();
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
+        let request = GetInputSchemaRequest { manifest_hash: module.to_string() };
+        let call = async { self.module.clone().get_input_schema(request).await };
+        let answer = match within(MODULE_GATE, PATIENCE, call).await {
+            Ok(answer) => answer.into_inner(),
+            // Not kept: it may be stored later.
+            Err(Error::Gate { problem: Some(Problem::ModuleUnknown), .. }) => return Ok(None),
+            // A module-gate of an older release has no such call, and no module with a schema.
+            Err(Error::Gate { code: Code::Unimplemented, .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let read = |bytes: Vec<u8>| {
+            let text = serde_json::from_slice(&bytes)
+                .map_err(|_| unexpected_response(MODULE_GATE, "a schema that is no JSON"))?;
+            // module-gate compiled it by the same rules before it judged the module.
+            let schema = InputSchema::new(text)
+                .map_err(|_| unexpected_response(MODULE_GATE, "a schema that cannot be used"))?;
+            Ok::<_, Error>(Arc::new(schema))
+        };
+        let schema = answer.schema.map(read).transpose()?;
+        let mut schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
+        // The bound matters, and not which of them stay.
+        if schemas.len() >= MOST_SCHEMAS {
+            schemas.clear();
+        }
+        schemas.insert(module, schema.clone());
+        Ok(schema)
+    }
+
+    /// Stores an input under its digest, for the run that is asked for next.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gate`].
+    pub async fn put_input(&self, digest: Digest, input: Vec<u8>) -> Result<()> {
+        use put_input_request::Item;
+        let header = Item::Header(InputHeader { digest: digest.to_string() });
+        let pieces: Vec<_> = input.chunks(PIECE).map(|data| Item::Data(data.to_vec())).collect();
+        let messages = std::iter::once(header).chain(pieces);
+        let messages = messages.map(|item| PutInputRequest { item: Some(item) });
+        let call = async { self.oracle.clone().put_input(stream::iter(messages)).await };
+        let answer = within(ORACLE_GATE, SEAL_PATIENCE, call).await?.into_inner();
+        if answer.digest != digest.to_string() {
+            return Err(unexpected_response(ORACLE_GATE, "another digest than the input's"));
+        }
+        Ok(())
+    }
+
+    /// A stored input; nothing if it is not there any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gate`].
+    pub async fn input(&self, digest: Digest) -> Result<Option<Vec<u8>>> {
+        let request = GetInputRequest { digest: digest.to_string() };
+        let call = async {
+            let mut pieces = self.oracle.clone().get_input(request).await?.into_inner();
+            let mut input = Vec::new();
+            while let Some(piece) = pieces.message().await? {
+                input.extend_from_slice(&piece.data);
+            }
+            Ok(input)
+        };
+        let input = match within(ORACLE_GATE, SEAL_PATIENCE, call).await {
+            Ok(input) => input,
+            Err(Error::Gate { problem: Some(Problem::NotFound), .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if Digest::of(&input) != digest {
+            return Err(unexpected_response(ORACLE_GATE, "another input than the one asked for"));
+        }
+        Ok(Some(input))
     }
 
     /// What module-gate knows of an attempt, without starting anything.

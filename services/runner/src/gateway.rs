@@ -13,7 +13,7 @@ use axum::{Json, Router, middleware};
 use chassis::Health;
 use serde::Deserialize;
 use tower_http::cors::{Any, CorsLayer};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 use wire::view::{OutputsView, RunPriority};
 use wire::{Problem, RunId};
@@ -41,6 +41,7 @@ pub mod view;
 pub mod store;
 pub mod commands;
 pub mod intake;
+pub mod inputs;
 pub mod page;
 pub mod summary;
 pub mod bundle;
@@ -153,6 +154,11 @@ pub fn behind_login() -> OpenApiRouter<Arc<Gateway>> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(find))
+        .routes(
+            routes!(inputs::store_input)
+                .layer(DefaultBodyLimit::max(create_request::MAX_STORED_BODY_BYTES)),
+        )
+        .routes(routes!(inputs::find_input))
         .routes(routes!(retry))
         .routes(routes!(cancel))
         .routes(routes!(bundle))
@@ -225,12 +231,13 @@ async fn create(
 ) -> Result<Response> {
     let body = body.map_err(too_large)?;
     let key = idempotency_key(&headers)?;
-    let new = create_request::read(&body, commands::draw_seed)?;
+    let mut new = create_request::read(&body, commands::draw_seed)?;
     caller.may_spend(&new.request.user)?;
     if new.priority == Some(RunPriority::High) && !caller.sees_all() {
         let text = "priority: only an operator may ask for `high`; send `low`, `normal` or nothing";
         return Err(Error::refused(Problem::Forbidden, text));
     }
+    inputs::complete(&gateway, &caller, &mut new, key.as_ref()).await?;
     let created = gateway.commands.create(&new, caller.part_of_account(), key.as_ref()).await?;
     let status = StatusCode::from_u16(created.status).unwrap_or(StatusCode::ACCEPTED);
     let json = HeaderValue::from_static("application/json");

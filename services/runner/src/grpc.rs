@@ -24,12 +24,15 @@ use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::gateway::commands::{self, Key};
 use crate::gateway::feed::StoredEvent;
+use crate::gateway::market::{MOST_AGENTS, QuoteView};
 use crate::gateway::page::{self, Page};
 use crate::gateway::streams::Piece;
 use crate::gateway::view::{Meters, RunView, rfc3339};
-use crate::gateway::{Gateway, create_request, store};
+use crate::gateway::{Gateway, create_request, inputs, store};
 use crate::model::run::{self, Snapshot};
 use crate::model::state;
+
+mod offers;
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -44,8 +47,9 @@ impl Runner for Grpc {
         let caller = self.caller(&request).await?;
         let request = request.into_inner();
         let key = request.idempotency_key.as_deref().map(Key::read).transpose()?;
-        let new = create_request::read(&body(&request)?, commands::draw_seed)?;
+        let mut new = create_request::read(&body(&request)?, commands::draw_seed)?;
         caller.may_spend(&new.request.user)?;
+        inputs::complete(&self.0, &caller, &mut new, key.as_ref()).await?;
         let created = self.0.commands.create(&new, caller.part_of_account(), key.as_ref()).await?;
         Ok(Response::new(message(&self.0.commands.find(created.id).await?)))
     }
@@ -144,9 +148,79 @@ impl Runner for Grpc {
             active_run_id: load.active.filter(|_| all).map(|id| id.to_string()),
         }))
     }
+
+    async fn list_agents(
+        &self,
+        request: Request<pb::ListAgentsRequest>,
+    ) -> Result<Response<pb::ListAgentsResponse>, Status> {
+        self.caller(&request).await?;
+        let pb::ListAgentsRequest { limit, after } = request.into_inner();
+        // 0 is protobuf's way to say nothing.
+        let limit = if limit == 0 { MOST_AGENTS } else { limit.min(MOST_AGENTS) };
+        let (agents, more) = self.0.market.agents(after, limit).await?;
+        let agents = agents.into_iter().map(offers::agent).collect();
+        Ok(Response::new(pb::ListAgentsResponse { agents, more }))
+    }
+
+    async fn get_agent(
+        &self,
+        request: Request<pb::GetAgentRequest>,
+    ) -> Result<Response<pb::AgentDetails>, Status> {
+        self.caller(&request).await?;
+        let details = self.0.market.agent(request.into_inner().agent_id).await?;
+        Ok(Response::new(offers::details(details)?))
+    }
+
+    async fn quote(
+        &self,
+        request: Request<pb::QuoteRequest>,
+    ) -> Result<Response<pb::QuoteResponse>, Status> {
+        let caller = self.caller(&request).await?;
+        let request = request.into_inner();
+        let quote = self.quote_of(&caller, &request).await?;
+        Ok(Response::new(offers::quote(quote, request.budgets)))
+    }
+
+    async fn list_grants(
+        &self,
+        request: Request<pb::ListGrantsRequest>,
+    ) -> Result<Response<pb::ListGrantsResponse>, Status> {
+        let caller = self.caller(&request).await?;
+        let user = page::user(&request.into_inner().user)?;
+        caller.list_of(Some(&user))?;
+        let grants = self.0.market.grants(&user).await?.into_iter().map(offers::grant).collect();
+        Ok(Response::new(pb::ListGrantsResponse { grants }))
+    }
 }
 
 impl Grpc {
+    /// A quote is read by the rule of HTTP, so that both refuse the same with the same places.
+    async fn quote_of(&self, caller: &Caller, request: &pb::QuoteRequest) -> Result<QuoteView> {
+        /// The members that HTTP knows.
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            user: Option<&'a str>,
+            agent_id: u32,
+            rate_version: Option<u32>,
+            budgets: Meters,
+        }
+        let body = Body {
+            user: request.user.as_deref(),
+            agent_id: request.agent_id,
+            rate_version: request.rate_version,
+            budgets: wire::Usage::from(request.budgets.unwrap_or_default()).into(),
+        };
+        let body = serde_json::to_vec(&body).map_err(|error| Error::Broken(error.to_string()))?;
+        let read = create_request::read_quote(&body)?;
+        if let Some(user) = &read.user {
+            // A balance and caps are the user's own affair.
+            caller.list_of(Some(user))?;
+        }
+        self.0.market.quote(&read).await
+    }
+
     /// Who calls: a service of the operator's, or a user on whose behalf a service calls.
     async fn caller<T: Sync>(&self, request: &Request<T>) -> Result<Caller> {
         Caller::of_grpc(&self.0.access, request.metadata()).await
@@ -234,6 +308,8 @@ fn body(request: &CreateRunRequest) -> Result<Vec<u8>> {
         metadata: Option<&'a RawValue>,
         #[serde(skip_serializing_if = "Option::is_none")]
         input: Option<&'a RawValue>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        input_ref: Option<&'a str>,
     }
     let budgets = request.budgets.unwrap_or_default();
     let body = Body {
@@ -251,6 +327,7 @@ fn body(request: &CreateRunRequest) -> Result<Vec<u8>> {
         seed: request.seed,
         metadata: raw("metadata_json", request.metadata_json.as_deref())?,
         input: raw("input_json", request.input_json.as_deref())?,
+        input_ref: request.input_ref.as_deref(),
     };
     serde_json::to_vec(&body).map_err(|error| Error::Broken(error.to_string()))
 }

@@ -295,6 +295,7 @@ fn market(config: &Config, gates: Option<Gates>) -> anyhow::Result<Market> {
         attestation_keys: config.policy.attestation_keys.clone(),
         gates,
         token: OnceCell::new(),
+        modules: std::sync::Mutex::default(),
     })
 }
 

@@ -24,14 +24,10 @@ export type Run = Absent<Schemas["RunView"]>;
 export type Summary = Absent<Schemas["SummaryView"]>;
 export type Agent = Absent<Schemas["AgentView"]>;
 export type Verdict = Absent<Schemas["VerdictView"]>;
-export type AgentDetail = Absent<Schemas["AgentDetails"]> & {
-  /** What the module expects of its input, where the gateway says so. */
-  inputSchema?: Record<string, unknown>;
-};
+export type AgentDetail = Absent<Schemas["AgentDetails"]>;
 export type Quote = Absent<Schemas["QuoteView"]>;
 export type Transaction = Absent<Schemas["TransactionView"]>;
-/** The document names the code of an event otherwise than the gateway does. */
-export type TimelineEntry = Absent<Schemas["EntryView"]> & { errorCode?: string };
+export type TimelineEntry = Absent<Schemas["EntryView"]>;
 export type Output = Absent<Schemas["OutputView"]>;
 export type QueueRow = Absent<Schemas["WorkView"]>;
 export type Queue = Absent<Schemas["QueueView"]>;
@@ -70,6 +66,9 @@ export interface NewRun {
   workflowId?: string;
   seed?: number;
 }
+
+/** Bytes of an input that a request for a run may hold; a larger one is stored first (R12). */
+const SENT_ALONG = 1024 * 1024;
 
 /** Calls the gateway; `token` answers the bearer token of the present login, if there is one. */
 export class Gateway {
@@ -131,8 +130,15 @@ export class Gateway {
   cancel = (id: string) => this.post<Run>(`/runs/${encodeURIComponent(id)}/cancel`);
 
   /** `key` makes a repeated request one run (R5). */
-  start = (run: NewRun, key: string) =>
-    this.post<Run>("/runs", run, { "idempotency-key": `"${key}"` });
+  async start({ input, ...run }: NewRun, key: string): Promise<Run> {
+    const length = new Blob([JSON.stringify(input)]).size;
+    // Named by its digest, a stored input is the same request as one that is sent along.
+    const named =
+      length > SENT_ALONG
+        ? { inputRef: (await this.post<{ inputRef: string }>("/inputs", input)).inputRef }
+        : { input };
+    return this.post<Run>("/runs", { ...run, ...named }, { "idempotency-key": `"${key}"` });
+  }
 
   timeline = async (id: string) =>
     (await this.get<{ entries: TimelineEntry[] }>(`/runs/${encodeURIComponent(id)}/timeline`))

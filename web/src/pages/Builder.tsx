@@ -33,7 +33,7 @@ import { initial, SchemaForm } from "./SchemaForm";
 const t = texts.build;
 
 /** R12. */
-const MOST_INPUT = 1024 * 1024;
+const MOST_INPUT = 8 * 1024 * 1024;
 
 const METERS = ["runtimeMs", "llmIn", "llmOut", "httpCalls"] as const;
 /** Of an agent without a rate card, which no run can be opened for. */

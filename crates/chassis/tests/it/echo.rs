@@ -11,9 +11,9 @@ use wire::Problem;
 use wire::pb::module::v1::module_gate_client::ModuleGateClient;
 use wire::pb::module::v1::module_gate_server::{ModuleGate, ModuleGateServer};
 use wire::pb::module::v1::{
-    ExecuteEvent, ExecuteRequest, GetExecutionRequest, GetExecutionResponse, GetVerdictRequest,
-    GetVerdictResponse, JudgeEvent, RunOraclesRequest, RunShippingGateRequest, ShipEvent,
-    ShipRequest,
+    ExecuteEvent, ExecuteRequest, GetExecutionRequest, GetExecutionResponse, GetInputSchemaRequest,
+    GetInputSchemaResponse, GetVerdictRequest, GetVerdictResponse, JudgeEvent, RunOraclesRequest,
+    RunShippingGateRequest, ShipEvent, ShipRequest,
 };
 
 pub const TOKEN: &str = "0123456789abcdef";
@@ -35,6 +35,13 @@ impl ModuleGate for Echo {
         let Caller(name) = request.extensions().get().unwrap();
         let statement = format!("{name} {}", telemetry::traceparent()).into_bytes();
         Ok(Response::new(GetVerdictResponse { statement }))
+    }
+
+    async fn get_input_schema(
+        &self,
+        _: Request<GetInputSchemaRequest>,
+    ) -> Result<Response<GetInputSchemaResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
     }
 
     async fn execute(

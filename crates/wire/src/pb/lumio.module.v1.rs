@@ -14,7 +14,7 @@ pub struct ExecuteRequest {
     /// Digest of the module's tree (sha256-tree-v1).
     #[prost(string, tag = "5")]
     pub manifest_hash: ::prost::alloc::string::String,
-    /// The run's input: canonical JSON (RFC 8785), at most 1 MiB.
+    /// The run's input: canonical JSON (RFC 8785), at most 8 MiB.
     #[prost(bytes = "vec", tag = "6")]
     pub input: ::prost::alloc::vec::Vec<u8>,
     /// SHA-256 of `input`; recomputed, and refused if different.
@@ -226,6 +226,17 @@ pub struct GetVerdictResponse {
     /// A DSSE envelope (JSON) around an in-toto statement.
     #[prost(bytes = "vec", tag = "1")]
     pub statement: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetInputSchemaRequest {
+    #[prost(string, tag = "1")]
+    pub manifest_hash: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetInputSchemaResponse {
+    /// A JSON Schema (2020-12), as JSON; absent if the module has none, or has no readable module.json.
+    #[prost(bytes = "vec", optional, tag = "1")]
+    pub schema: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -516,6 +527,32 @@ pub mod module_gate_client {
                 .insert(GrpcMethod::new("lumio.module.v1.ModuleGate", "GetVerdict"));
             self.inner.unary(req, path, codec).await
         }
+        /// What a stored module expects of its input: the `input_schema` of its module.json. Only a document
+        /// whose digest is in the module's tree is read; MODULE_UNKNOWN if the module is not stored.
+        pub async fn get_input_schema(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetInputSchemaRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetInputSchemaResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lumio.module.v1.ModuleGate/GetInputSchema",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lumio.module.v1.ModuleGate", "GetInputSchema"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -601,6 +638,15 @@ pub mod module_gate_server {
             request: tonic::Request<super::GetVerdictRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetVerdictResponse>,
+            tonic::Status,
+        >;
+        /// What a stored module expects of its input: the `input_schema` of its module.json. Only a document
+        /// whose digest is in the module's tree is read; MODULE_UNKNOWN if the module is not stored.
+        async fn get_input_schema(
+            &self,
+            request: tonic::Request<super::GetInputSchemaRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetInputSchemaResponse>,
             tonic::Status,
         >;
     }
@@ -940,6 +986,51 @@ pub mod module_gate_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetVerdictSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lumio.module.v1.ModuleGate/GetInputSchema" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetInputSchemaSvc<T: ModuleGate>(pub Arc<T>);
+                    impl<
+                        T: ModuleGate,
+                    > tonic::server::UnaryService<super::GetInputSchemaRequest>
+                    for GetInputSchemaSvc<T> {
+                        type Response = super::GetInputSchemaResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetInputSchemaRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModuleGate>::get_input_schema(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetInputSchemaSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

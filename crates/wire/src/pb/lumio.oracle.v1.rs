@@ -38,6 +38,49 @@ pub struct ModuleFile {
     pub sha256: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutInputRequest {
+    #[prost(oneof = "put_input_request::Item", tags = "1, 2")]
+    pub item: ::core::option::Option<put_input_request::Item>,
+}
+/// Nested message and enum types in `PutInputRequest`.
+pub mod put_input_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Item {
+        #[prost(message, tag = "1")]
+        Header(super::InputHeader),
+        /// At most 1 MiB a message, 8 MiB in all.
+        #[prost(bytes, tag = "2")]
+        Data(::prost::alloc::vec::Vec<u8>),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InputHeader {
+    /// SHA-256 of the bytes.
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutInputResponse {
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    /// In bytes.
+    #[prost(uint64, tag = "2")]
+    pub length: u64,
+    /// True if the input was not here before.
+    #[prost(bool, tag = "3")]
+    pub stored: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetInputRequest {
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InputChunk {
+    #[prost(bytes = "vec", tag = "1")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PutModuleResponse {
     #[prost(string, tag = "1")]
     pub digest: ::prost::alloc::string::String,
@@ -649,6 +692,59 @@ pub mod oracle_gate_client {
                 .insert(GrpcMethod::new("lumio.oracle.v1.OracleGate", "ReadBundle"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Stores a run's input under its digest, before the run is asked for. First the header, then the
+        /// bytes. The digest is recomputed; a different one is refused with DIGEST_MISMATCH and nothing is
+        /// kept. Storing what is there already changes nothing.
+        pub async fn put_input(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::PutInputRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutInputResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lumio.oracle.v1.OracleGate/PutInput",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lumio.oracle.v1.OracleGate", "PutInput"));
+            self.inner.client_streaming(req, path, codec).await
+        }
+        /// A stored input, in pieces that are compared with its digest before the first one is sent;
+        /// NOT_FOUND if it is not here.
+        pub async fn get_input(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetInputRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::InputChunk>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lumio.oracle.v1.OracleGate/GetInput",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lumio.oracle.v1.OracleGate", "GetInput"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -749,6 +845,28 @@ pub mod oracle_gate_server {
             &self,
             request: tonic::Request<super::ReadBundleRequest>,
         ) -> std::result::Result<tonic::Response<Self::ReadBundleStream>, tonic::Status>;
+        /// Stores a run's input under its digest, before the run is asked for. First the header, then the
+        /// bytes. The digest is recomputed; a different one is refused with DIGEST_MISMATCH and nothing is
+        /// kept. Storing what is there already changes nothing.
+        async fn put_input(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::PutInputRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutInputResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the GetInput method.
+        type GetInputStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::InputChunk, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// A stored input, in pieces that are compared with its digest before the first one is sent;
+        /// NOT_FOUND if it is not here.
+        async fn get_input(
+            &self,
+            request: tonic::Request<super::GetInputRequest>,
+        ) -> std::result::Result<tonic::Response<Self::GetInputStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct OracleGateServer<T> {
@@ -1174,6 +1292,99 @@ pub mod oracle_gate_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadBundleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lumio.oracle.v1.OracleGate/PutInput" => {
+                    #[allow(non_camel_case_types)]
+                    struct PutInputSvc<T: OracleGate>(pub Arc<T>);
+                    impl<
+                        T: OracleGate,
+                    > tonic::server::ClientStreamingService<super::PutInputRequest>
+                    for PutInputSvc<T> {
+                        type Response = super::PutInputResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::PutInputRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OracleGate>::put_input(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PutInputSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lumio.oracle.v1.OracleGate/GetInput" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetInputSvc<T: OracleGate>(pub Arc<T>);
+                    impl<
+                        T: OracleGate,
+                    > tonic::server::ServerStreamingService<super::GetInputRequest>
+                    for GetInputSvc<T> {
+                        type Response = super::InputChunk;
+                        type ResponseStream = T::GetInputStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetInputRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OracleGate>::get_input(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetInputSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

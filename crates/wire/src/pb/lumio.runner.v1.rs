@@ -27,6 +27,9 @@ pub struct CreateRunRequest {
     /// The same key with the same request answers the same run; with another request it is refused.
     #[prost(string, optional, tag = "10")]
     pub idempotency_key: ::core::option::Option<::prost::alloc::string::String>,
+    /// Instead of `input_json`: an input that POST /inputs has stored, by its digest.
+    #[prost(string, optional, tag = "11")]
+    pub input_ref: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetRunRequest {
@@ -225,6 +228,180 @@ pub struct Summary {
     pub last_tick_at: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, optional, tag = "12")]
     pub active_run_id: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAgentsRequest {
+    /// At most this many, up to 100; 100 if 0.
+    #[prost(uint32, tag = "1")]
+    pub limit: u32,
+    /// Agents after this number.
+    #[prost(uint32, tag = "2")]
+    pub after: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAgentsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub agents: ::prost::alloc::vec::Vec<Agent>,
+    /// Whether there are more after the last one.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
+/// Stroops a unit of each meter, as decimal strings.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rates {
+    #[prost(string, tag = "1")]
+    pub llm_in: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub llm_out: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub http_calls: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub runtime_ms: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Agent {
+    #[prost(uint32, tag = "1")]
+    pub agent_id: u32,
+    /// Who may change it and is paid for its runs.
+    #[prost(string, tag = "2")]
+    pub developer: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "3")]
+    pub metadata_uri: ::core::option::Option<::prost::alloc::string::String>,
+    /// Who may open and settle its runs.
+    #[prost(string, repeated, tag = "4")]
+    pub runners: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "5")]
+    pub lists_this_runner: bool,
+    /// That one and the one before can be opened.
+    #[prost(uint32, tag = "6")]
+    pub latest_rate_version: u32,
+    /// Of the newest rate card.
+    #[prost(message, optional, tag = "7")]
+    pub rates: ::core::option::Option<Rates>,
+    /// Of the newest rate card.
+    #[prost(string, optional, tag = "8")]
+    pub manifest_hash: ::core::option::Option<::prost::alloc::string::String>,
+    /// Ed25519 keys whose statements its developer accepts, in hex.
+    #[prost(string, repeated, tag = "9")]
+    pub attesters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RateCard {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(message, optional, tag = "2")]
+    pub rates: ::core::option::Option<Rates>,
+    #[prost(string, tag = "3")]
+    pub manifest_hash: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetAgentRequest {
+    #[prost(uint32, tag = "1")]
+    pub agent_id: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AgentDetails {
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<Agent>,
+    /// Those that can be opened, the newest first.
+    #[prost(message, repeated, tag = "2")]
+    pub rate_cards: ::prost::alloc::vec::Vec<RateCard>,
+    /// module-gate's newest verdict on the module of the newest card, as GET /agents/{id} shows it: a JSON object; absent
+    /// if there is none.
+    #[prost(bytes = "vec", optional, tag = "3")]
+    pub verdict_json: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+    /// What that module expects of its input: a JSON Schema (2020-12); absent if the module does not say.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub input_schema_json: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuoteRequest {
+    /// Whose chances are judged beside the price; the caller's own account.
+    #[prost(string, optional, tag = "1")]
+    pub user: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint32, tag = "2")]
+    pub agent_id: u32,
+    /// The agent's latest if absent.
+    #[prost(uint32, optional, tag = "3")]
+    pub rate_version: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "4")]
+    pub budgets: ::core::option::Option<super::super::common::v1::Usage>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuoteResponse {
+    #[prost(uint32, tag = "1")]
+    pub agent_id: u32,
+    #[prost(uint32, tag = "2")]
+    pub rate_version: u32,
+    #[prost(message, optional, tag = "3")]
+    pub rates: ::core::option::Option<Rates>,
+    #[prost(string, tag = "4")]
+    pub manifest_hash: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub developer: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "6")]
+    pub budgets: ::core::option::Option<super::super::common::v1::Usage>,
+    /// Most stroops that the developer may get.
+    #[prost(string, tag = "7")]
+    pub max_charge: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub runner_fee: ::prost::alloc::string::String,
+    /// Stroops that are taken when the run is opened; what is not used comes back.
+    #[prost(string, tag = "9")]
+    pub escrow: ::prost::alloc::string::String,
+    /// Why a run of the user who was named could not be opened now; absent if it could.
+    #[prost(message, optional, tag = "10")]
+    pub refusal: ::core::option::Option<Refusal>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Refusal {
+    /// A code of the failures that a run may end with.
+    #[prost(string, tag = "1")]
+    pub code: ::prost::alloc::string::String,
+    /// For people.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListGrantsRequest {
+    /// An account (G…) or a contract (C…).
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListGrantsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub grants: ::prost::alloc::vec::Vec<Grant>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Grant {
+    /// Who may open runs.
+    #[prost(string, tag = "1")]
+    pub runner: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub is_this_runner: bool,
+    #[prost(uint32, tag = "3")]
+    pub agent_id: u32,
+    #[prost(string, tag = "4")]
+    pub issued_at: ::prost::alloc::string::String,
+    /// From when it is dead; absent is never.
+    #[prost(string, optional, tag = "5")]
+    pub expires_at: ::core::option::Option<::prost::alloc::string::String>,
+    /// Stroops that runs under it were charged or still reserve.
+    #[prost(string, tag = "6")]
+    pub used: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "7")]
+    pub limits: ::core::option::Option<GrantLimits>,
+}
+/// In stroops; 0 is no cap, and no fee.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrantLimits {
+    #[prost(string, tag = "1")]
+    pub per_run_cap: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub total_cap: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub max_runner_fee: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -586,6 +763,100 @@ pub mod runner_client {
                 .insert(GrpcMethod::new("lumio.runner.v1.Runner", "GetSummary"));
             self.inner.unary(req, path, codec).await
         }
+        /// Agents as the registry has them, by their number, a page at a time.
+        pub async fn list_agents(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAgentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAgentsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lumio.runner.v1.Runner/ListAgents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lumio.runner.v1.Runner", "ListAgents"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One agent with the verdict on its module; NOT_FOUND if the registry has none.
+        pub async fn get_agent(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetAgentRequest>,
+        ) -> std::result::Result<tonic::Response<super::AgentDetails>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lumio.runner.v1.Runner/GetAgent",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lumio.runner.v1.Runner", "GetAgent"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The highest price of a run, before anything is signed; with a user, also why it could not be opened now.
+        pub async fn quote(
+            &mut self,
+            request: impl tonic::IntoRequest<super::QuoteRequest>,
+        ) -> std::result::Result<tonic::Response<super::QuoteResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lumio.runner.v1.Runner/Quote",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lumio.runner.v1.Runner", "Quote"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The live grants of a user, for the user and for operators.
+        pub async fn list_grants(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListGrantsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGrantsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lumio.runner.v1.Runner/ListGrants",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lumio.runner.v1.Runner", "ListGrants"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -657,6 +928,32 @@ pub mod runner_server {
             &self,
             request: tonic::Request<super::GetSummaryRequest>,
         ) -> std::result::Result<tonic::Response<super::Summary>, tonic::Status>;
+        /// Agents as the registry has them, by their number, a page at a time.
+        async fn list_agents(
+            &self,
+            request: tonic::Request<super::ListAgentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAgentsResponse>,
+            tonic::Status,
+        >;
+        /// One agent with the verdict on its module; NOT_FOUND if the registry has none.
+        async fn get_agent(
+            &self,
+            request: tonic::Request<super::GetAgentRequest>,
+        ) -> std::result::Result<tonic::Response<super::AgentDetails>, tonic::Status>;
+        /// The highest price of a run, before anything is signed; with a user, also why it could not be opened now.
+        async fn quote(
+            &self,
+            request: tonic::Request<super::QuoteRequest>,
+        ) -> std::result::Result<tonic::Response<super::QuoteResponse>, tonic::Status>;
+        /// The live grants of a user, for the user and for operators.
+        async fn list_grants(
+            &self,
+            request: tonic::Request<super::ListGrantsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGrantsResponse>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct RunnerServer<T> {
@@ -1069,6 +1366,178 @@ pub mod runner_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSummarySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lumio.runner.v1.Runner/ListAgents" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAgentsSvc<T: Runner>(pub Arc<T>);
+                    impl<T: Runner> tonic::server::UnaryService<super::ListAgentsRequest>
+                    for ListAgentsSvc<T> {
+                        type Response = super::ListAgentsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAgentsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Runner>::list_agents(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAgentsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lumio.runner.v1.Runner/GetAgent" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetAgentSvc<T: Runner>(pub Arc<T>);
+                    impl<T: Runner> tonic::server::UnaryService<super::GetAgentRequest>
+                    for GetAgentSvc<T> {
+                        type Response = super::AgentDetails;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetAgentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Runner>::get_agent(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetAgentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lumio.runner.v1.Runner/Quote" => {
+                    #[allow(non_camel_case_types)]
+                    struct QuoteSvc<T: Runner>(pub Arc<T>);
+                    impl<T: Runner> tonic::server::UnaryService<super::QuoteRequest>
+                    for QuoteSvc<T> {
+                        type Response = super::QuoteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::QuoteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Runner>::quote(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = QuoteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lumio.runner.v1.Runner/ListGrants" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListGrantsSvc<T: Runner>(pub Arc<T>);
+                    impl<T: Runner> tonic::server::UnaryService<super::ListGrantsRequest>
+                    for ListGrantsSvc<T> {
+                        type Response = super::ListGrantsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListGrantsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Runner>::list_grants(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListGrantsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use input_schema::InputSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -48,6 +49,8 @@ pub struct Manifest {
     /// Declared tests.
     #[serde(default)]
     pub tests: Vec<Test>,
+    /// What its input has to look like, if it says so.
+    pub input_schema: Option<Value>,
 }
 
 /// Where a port's function is.
@@ -102,6 +105,12 @@ pub fn parse(bytes: &[u8]) -> Result<Manifest, Invalid> {
             Invalid::one(FILE, format!("/entry: {entry:?} lies outside the module"))
         })?;
     }
+    if let Some(schema) = &manifest.input_schema
+        && let Err(error) = InputSchema::new(schema.clone())
+    {
+        let text = format!("/input_schema{}: {}", error.pointer, error.message);
+        return Err(Invalid::one(FILE, text));
+    }
     let mistakes = upstream::mistakes(&manifest.upstreams, &manifest.side_effects);
     if !mistakes.is_empty() {
         return Err(Invalid { file: FILE.to_owned(), mistakes });
@@ -132,6 +141,23 @@ mod tests {
         let Invalid { mistakes, .. } = parse(bad.as_bytes()).unwrap_err();
         for place in ["/id", "/version", "/provides", "/side_effects/0", "more"] {
             assert!(mistakes.iter().any(|m| m.contains(place)), "{place} in {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn an_input_schema_that_no_run_could_be_checked_with_is_refused() {
+        let with = |schema: &str| {
+            GOOD.replacen('{', &format!(r#"{{"input_schema":{schema},"#), 1).into_bytes()
+        };
+        let kept = parse(&with(r#"{"type":"object"}"#)).unwrap().input_schema;
+        assert_eq!(kept, Some(serde_json::json!({ "type": "object" })));
+        for (schema, place) in [
+            (r##"{"items":{"$ref":"#"}}"##, "/input_schema: "),
+            (r#"{"$ref":"https://example.com"}"#, "/input_schema/$ref: "),
+            ("true", "/input_schema: "),
+        ] {
+            let Invalid { mistakes, .. } = parse(&with(schema)).unwrap_err();
+            assert!(mistakes[0].starts_with(place), "{mistakes:?}");
         }
     }
 

@@ -32,16 +32,9 @@ pub fn open(root: &Path) -> Result<LocalFileSystem, Error> {
 /// [`Error::ModuleUnknown`] if it is not stored, [`Error::DigestMismatch`] if the store holds
 /// something else under that name, [`Error::Host`] if it cannot be read.
 pub async fn fetch(store: &dyn ObjectStore, digest: Digest, into: &Path) -> Result<Tree, Error> {
-    let document =
-        read(store, &key(&format!("modules/{digest}/{}", seal::TREE_FILE))?, None).await?;
-    let document = document.ok_or(Error::ModuleUnknown(digest))?;
     let mismatch =
         |detail: String| Error::DigestMismatch { what: format!("module {digest}"), detail };
-    let tree =
-        Tree::parse(&document, &Limits::MODULE).map_err(|error| mismatch(error.to_string()))?;
-    if tree.digest() != digest {
-        return Err(mismatch(format!("the stored tree's digest is {}", tree.digest())));
-    }
+    let tree = stored_tree(store, digest).await?;
     for file in tree.files() {
         let key = key(&format!("modules/{digest}/tree/{}", file.path))?;
         let content = read(store, &key, Some(file.length)).await?;
@@ -55,6 +48,50 @@ pub async fn fetch(store: &dyn ObjectStore, digest: Digest, into: &Path) -> Resu
         return Err(mismatch(format!("the copy's digest is {}", copy.digest())));
     }
     Ok(copy)
+}
+
+/// One file of a stored module, if it has such a file: only bytes whose digest the module's tree
+/// names, and a tree whose digest is the module's.
+///
+/// # Errors
+/// [`Error::ModuleUnknown`] if it is not stored, [`Error::DigestMismatch`] if the store holds
+/// something else under that name, [`Error::Host`] if it cannot be read.
+pub async fn read_file(
+    store: &dyn ObjectStore,
+    digest: Digest,
+    path: &str,
+    most: u64,
+) -> Result<Option<Vec<u8>>, Error> {
+    let tree = stored_tree(store, digest).await?;
+    let Some(file) = tree.files().iter().find(|file| file.path == path) else { return Ok(None) };
+    let mismatch = |detail: &str| Error::DigestMismatch {
+        what: format!("module {digest}"),
+        detail: format!("{path} {detail}"),
+    };
+    if file.length > most {
+        return Err(mismatch("is larger than what is read"));
+    }
+    let key = key(&format!("modules/{digest}/tree/{path}"))?;
+    let content = read(store, &key, Some(file.length)).await?;
+    let content = content.ok_or_else(|| mismatch("is not in the store at its length"))?;
+    if Digest::of(&content) != file.sha256 {
+        return Err(mismatch("has other bytes than the tree says"));
+    }
+    Ok(Some(content))
+}
+
+async fn stored_tree(store: &dyn ObjectStore, digest: Digest) -> Result<Tree, Error> {
+    let document =
+        read(store, &key(&format!("modules/{digest}/{}", seal::TREE_FILE))?, None).await?;
+    let document = document.ok_or(Error::ModuleUnknown(digest))?;
+    let mismatch =
+        |detail: String| Error::DigestMismatch { what: format!("module {digest}"), detail };
+    let tree =
+        Tree::parse(&document, &Limits::MODULE).map_err(|error| mismatch(error.to_string()))?;
+    if tree.digest() != digest {
+        return Err(mismatch(format!("the stored tree's digest is {}", tree.digest())));
+    }
+    Ok(tree)
 }
 
 /// Removes what an earlier try of this attempt staged.

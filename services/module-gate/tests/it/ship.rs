@@ -5,7 +5,7 @@ use module_gate::config::Config;
 use module_gate::keys::AttestationKeys;
 use tonic::Status;
 use wire::dsse::key_id;
-use wire::pb::module::v1::{ExecuteRequest, GetVerdictRequest};
+use wire::pb::module::v1::{ExecuteRequest, GetInputSchemaRequest, GetVerdictRequest};
 use wire::problem::Problem;
 use wire::statement::{Code, ExecutionStatement, GuardTier, ShippingStatement, Verdict};
 
@@ -30,6 +30,17 @@ async fn a_module_that_keeps_its_word_passes_and_its_verdict_can_be_had() {
     assert_eq!(verdict.guard.tier, GuardTier::Full);
     let stored = gate.calls.clone().get_verdict(ask).await.unwrap().into_inner().statement;
     assert_eq!(stored, bytes);
+
+    let ask = |digest: &str| GetInputSchemaRequest { manifest_hash: digest.to_owned() };
+    let mut calls = gate.calls.clone();
+    let schema = calls.get_input_schema(ask(&module.to_string())).await.unwrap().into_inner();
+    let schema: serde_json::Value = serde_json::from_slice(&schema.schema.unwrap()).unwrap();
+    assert_eq!(schema["required"], serde_json::json!(["csv"]));
+    let none = world.publish(&fixture("exits-one"));
+    let none = calls.get_input_schema(ask(&none.to_string())).await.unwrap().into_inner();
+    assert_eq!(none.schema, None, "a module need not say what it expects");
+    let unknown = calls.get_input_schema(ask(&"0".repeat(64))).await.unwrap_err();
+    assert_eq!(Problem::of(&unknown), Some(Problem::ModuleUnknown));
     gate.stop().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use seal::Limits;
 use tonic::Status;
@@ -11,6 +11,7 @@ use wire::digest::Digest;
 use wire::pb::oracle::v1 as pb;
 
 use super::parse_digest;
+use crate::inputs;
 use crate::modules::Incoming;
 
 /// A file while its bytes come in.
@@ -57,6 +58,31 @@ pub(super) async fn receive(
     }
     files.extend(open.take().map(close).transpose()?);
     Ok((digest, files))
+}
+
+/// The digest announced, and the bytes of one input.
+pub(super) async fn receive_input(
+    mut stream: impl Stream<Item = Result<pb::PutInputRequest, Status>> + Unpin,
+    idle_limit: Duration,
+) -> Result<(Digest, Bytes), Status> {
+    use pb::put_input_request::Item;
+    let invalid = |text: &str| Problem::InvalidRequest.status(text);
+    let first = next(&mut stream, idle_limit).await?.and_then(|message| message.item);
+    let Some(Item::Header(header)) = first else {
+        return Err(invalid("the first message is the header"));
+    };
+    let digest = parse_digest(&header.digest)?;
+    let mut content = BytesMut::new();
+    while let Some(message) = next(&mut stream, idle_limit).await? {
+        let Some(Item::Data(data)) = message.item else {
+            return Err(invalid("expected bytes after the header"));
+        };
+        if content.len() as u64 + data.len() as u64 > inputs::MAX_BYTES {
+            return Err(Problem::PayloadTooLarge.status("an input has at most 8 MiB"));
+        }
+        content.extend_from_slice(&data);
+    }
+    Ok((digest, content.freeze()))
 }
 
 async fn next<M>(

@@ -16,8 +16,9 @@ use wire::event::SealData;
 use wire::pb::oracle::v1::oracle_gate_client::OracleGateClient;
 use wire::pb::oracle::v1::put_module_request::Item;
 use wire::pb::oracle::v1::{
-    BundleChunk, CheckRequest, CheckStatus, GetModuleRequest, GetPackRequest, ModuleFile,
-    ModuleHeader, PutModuleRequest, ReadBundleRequest, SealRequest, SealStatus, bundle_chunk,
+    BundleChunk, CheckRequest, CheckStatus, GetInputRequest, GetModuleRequest, GetPackRequest,
+    InputHeader, ModuleFile, ModuleHeader, PutInputRequest, PutInputResponse, PutModuleRequest,
+    ReadBundleRequest, SealRequest, SealStatus, bundle_chunk, put_input_request,
 };
 
 use crate::lab::{Lab, NOW, TOKEN, execution, run};
@@ -197,6 +198,49 @@ async fn a_start_completes_what_a_crash_left_open() {
     })
     .await;
     assert!(verify::pack(&lab.path(&format!("packs/{}", sealed.pack_id))).unwrap().is_whole());
+    stop(served).await;
+}
+
+async fn put_input(
+    client: &mut Client,
+    digest: Digest,
+    pieces: &[&[u8]],
+) -> Result<PutInputResponse, tonic::Status> {
+    use put_input_request::Item;
+    let header = Item::Header(InputHeader { digest: digest.to_string() });
+    let data = pieces.iter().map(|piece| Item::Data(piece.to_vec()));
+    let items: Vec<_> = std::iter::once(header).chain(data).collect();
+    let items = items.into_iter().map(|item| PutInputRequest { item: Some(item) });
+    client.put_input(futures::stream::iter(items)).await.map(tonic::Response::into_inner)
+}
+
+#[tokio::test]
+async fn an_input_is_kept_under_its_digest_and_nothing_else_is() {
+    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
+    let mut served = serve(&lab, &db, &bus).await;
+    let client = &mut served.client;
+    let input = vec![b'7'; (2 << 20) + 5];
+    let digest = Digest::of(&input);
+    let pieces: Vec<&[u8]> = input.chunks(1 << 20).collect();
+    let first = put_input(client, digest, &pieces).await.unwrap();
+    assert_eq!((first.stored, first.length), (true, input.len() as u64));
+    assert!(!put_input(client, digest, &pieces).await.unwrap().stored, "it was here already");
+
+    let ask = |digest: Digest| GetInputRequest { digest: digest.to_string() };
+    let mut stream = client.get_input(ask(digest)).await.unwrap().into_inner();
+    let mut found = Vec::new();
+    while let Some(piece) = stream.message().await.unwrap() {
+        found.extend(piece.data);
+    }
+    assert_eq!(found, input);
+
+    let wrong = put_input(client, Digest::of(b"other"), &[b"1"]).await.unwrap_err();
+    assert_eq!(Problem::of(&wrong), Some(Problem::DigestMismatch));
+    let missing = client.get_input(ask(Digest::of(b"other"))).await.unwrap_err();
+    assert_eq!(Problem::of(&missing), Some(Problem::NotFound));
+    let piece = vec![0; 1 << 20];
+    let large = put_input(client, digest, &[&piece[..]; 9]).await.unwrap_err();
+    assert_eq!(Problem::of(&large), Some(Problem::PayloadTooLarge));
     stop(served).await;
 }
 

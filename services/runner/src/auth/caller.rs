@@ -167,6 +167,22 @@ impl Caller {
         }
     }
 
+    /// Whose an input is that this caller stores: nobody else may name it. Empty where callers do
+    /// not log in.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Forbidden`] for a service that does not call on behalf of a user.
+    pub fn owner_of_inputs(&self) -> Result<&str> {
+        match &self.0 {
+            Kind::Account { account, part, .. } => Ok(part.as_deref().unwrap_or(account)),
+            Kind::Anyone => Ok(""),
+            Kind::Service => Err(forbidden(format!(
+                "an input is a user's: send the user's token as {USER_TOKEN}"
+            ))),
+        }
+    }
+
     /// Whether what concerns all users is shown.
     pub const fn sees_all(&self) -> bool {
         !matches!(self.0, Kind::Account { role: Role::User, .. })

@@ -86,6 +86,11 @@ impl RunCommands {
         {
             return Ok(replayed);
         }
+        // An answer to the key that went away a moment ago: its repetition brings the input along.
+        if new.input.is_empty() {
+            let text = "the answer to this Idempotency-Key was removed meanwhile; try again";
+            return Err(Error::refused(Problem::IdempotencyConflict, text));
+        }
         // After the replay: an accepted request is answered again however long the queue is, and
         // while the intake is paused.
         let now = chassis::clock::now();
@@ -111,6 +116,21 @@ impl RunCommands {
         self.work_signal.notify_all();
         tracing::info!(run.id = %id, "run {id} is queued");
         Ok(Created { id, body, status: 202, replayed: false })
+    }
+
+    /// Whether this key was answered before, to whatever request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn was_answered(
+        &self,
+        new: &NewRun,
+        subject: Option<&str>,
+        Key(key): &Key,
+    ) -> Result<bool> {
+        let user = subject.unwrap_or(&new.request.user);
+        Ok(store::answered(&mut *self.db.acquire().await?, user, key).await?.is_some())
     }
 
     /// One run.

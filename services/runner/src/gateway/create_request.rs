@@ -25,6 +25,10 @@ use crate::model::run::Request;
 
 /// The most bytes of a run's input, as canonical JSON (R12).
 pub const MAX_INPUT_BYTES: usize = 1024 * 1024;
+/// The most bytes of an input that is stored before its run, as canonical JSON (R12).
+pub const MAX_STORED_BYTES: usize = 8 * 1024 * 1024;
+/// The most bytes of a request to store one: white space and escapes may make it longer.
+pub const MAX_STORED_BODY_BYTES: usize = MAX_STORED_BYTES + 64 * 1024;
 /// The most bytes of a request: its input and some more.
 pub const MAX_BODY_BYTES: usize = MAX_INPUT_BYTES + 64 * 1024;
 /// The most bytes of `metadata`, as JSON.
@@ -41,8 +45,10 @@ const DEFAULT_WORKFLOW: &str = "default";
 pub struct NewRun {
     /// What was asked for.
     pub request: Request,
-    /// The input: canonical JSON.
+    /// The input: canonical JSON. Empty while it is one that was stored before.
     pub input: Vec<u8>,
+    /// The input that was stored before, if the caller named one.
+    pub input_ref: Option<Digest>,
     /// It does not start before.
     pub start_at: Option<OffsetDateTime>,
     /// How urgent it is, if its caller said so.
@@ -87,7 +93,8 @@ pub fn read(body: &[u8], draw: impl FnOnce() -> u64) -> Result<NewRun> {
     let budgets = form.budgets();
     let (workflow_id, label) = (form.name("workflowId"), form.name("label"));
     let metadata = form.metadata();
-    let input = form.input();
+    let input_ref = form.input_ref();
+    let input = if input_ref.is_some() { Vec::new() } else { form.input() };
     let seed = form.number("seed", MAX_SEED);
     let (start_at, priority) = (form.start_at(), form.priority());
     let others = form.others();
@@ -101,13 +108,14 @@ pub fn read(body: &[u8], draw: impl FnOnce() -> u64) -> Result<NewRun> {
         workflow_id: Some(workflow_id.unwrap_or_else(|| DEFAULT_WORKFLOW.to_owned())),
         label,
         metadata: metadata.as_ref().map(|(sent, _)| sent.clone()),
-        input_digest: Digest::of(&input),
+        // A stored input has the name that it would have here, so that both ways are one request.
+        input_digest: input_ref.unwrap_or_else(|| Digest::of(&input)),
         seed: 0,
     };
     let spelled = metadata.map(|(_, spelled)| spelled);
     let fingerprint = fingerprint(&request, seed, spelled.as_deref(), &others)?;
     request.seed = seed.unwrap_or_else(draw);
-    Ok(NewRun { request, input, start_at, priority, fingerprint })
+    Ok(NewRun { request, input, input_ref, start_at, priority, fingerprint })
 }
 
 /// The body of `POST /runs`, as its document describes it. It is read by [`read`], which refuses
@@ -138,6 +146,9 @@ pub struct RunRequest {
     /// What the module works on: any JSON of at most 1 MiB; `{}` if absent.
     #[schema(value_type = Option<Value>)]
     input: Option<Value>,
+    /// Instead of `input`: one that `POST /inputs` has stored, by its digest.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    input_ref: Option<String>,
     /// Drawn if absent.
     #[schema(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
     seed: Option<u64>,
@@ -260,7 +271,7 @@ struct Validator<'a> {
 /// `startAt` and `priority` are not among them, although they are read: what is not known here goes
 /// into the fingerprint as it is spelled, so that a request without them keeps the fingerprint that
 /// it had before they were there.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
     "user",
     "agentId",
     "rateVersion",
@@ -269,6 +280,7 @@ const KNOWN: [&str; 9] = [
     "label",
     "metadata",
     "input",
+    "inputRef",
     "seed",
 ];
 
@@ -445,6 +457,20 @@ impl<'a> Validator<'a> {
         }
     }
 
+    fn input_ref(&mut self) -> Option<Digest> {
+        const NAME: &str = "inputRef";
+        let value = self.member(NAME)?;
+        if self.members.contains_key("input") {
+            self.issue(&[NAME], "expected input or inputRef, and not both");
+        }
+        let digest = value.as_str().and_then(|text| text.parse().ok());
+        if digest.is_none() {
+            let text = "expected 64 lower-case hex digits, as POST /inputs answers them";
+            self.issue(&[NAME], text);
+        }
+        digest
+    }
+
     fn input(&mut self) -> Vec<u8> {
         const NAME: &str = "input";
         // A `null` that was sent is an input, unlike one that was not.
@@ -590,6 +616,21 @@ mod tests {
         assert_eq!(of("null").unwrap().input, b"null");
         let large = format!("\"{}\"", "x".repeat(MAX_INPUT_BYTES));
         assert_eq!(pointers(&with(&format!(r#","input":{large}"#))), ["/input"]);
+    }
+
+    #[test]
+    fn a_stored_input_makes_the_same_request_as_one_that_is_sent_along() {
+        let sent = read(with(r#","input":{"a":1}"#).as_bytes(), || 0).unwrap();
+        let digest = Digest::of(br#"{"a":1}"#);
+        let stored = read(with(&format!(r#","inputRef":"{digest}""#)).as_bytes(), || 0).unwrap();
+        assert_eq!((stored.input_ref, stored.input.len()), (Some(digest), 0));
+        assert_eq!((stored.fingerprint, stored.request), (sent.fingerprint, sent.request));
+
+        let both = format!(r#","input":1,"inputRef":"{digest}""#);
+        for wrong in [both.as_str(), r#","inputRef":"abc""#, r#","inputRef":7"#] {
+            assert_eq!(pointers(&with(wrong)), ["/inputRef"], "{wrong}");
+        }
+        assert!(read(with(r#","inputRef":null"#).as_bytes(), || 0).unwrap().input_ref.is_none());
     }
 
     #[test]

@@ -31,11 +31,12 @@ const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// Routes that make the runner ask the network or a gate.
-const DEAR_ROUTES: [&str; 9] = [
+const DEAR_ROUTES: [&str; 10] = [
     "/agents",
     "/agents/{id}",
     "/grants/{user}",
     "/quote",
+    "/inputs",
     "/operator/packs/{id}/check",
     "/operator/reconciliation",
     "/auth",

@@ -1,6 +1,8 @@
 //! What is on offer and at which price, read from the chain when it is asked for: agents with their
 //! rates, module, verdict and attesters; a user's grants; the highest price of a run.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
@@ -9,12 +11,13 @@ use stellar::registry::{Agent, RateCard, Registry};
 use stellar::vault::{Grant, GrantLimits, Vault};
 use stellar::{Address, Rpc};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 use wire::statement::{Shipping, ShippingStatement, Verdict};
 use wire::view::Meters;
 use wire::{Digest, Problem, Rates, dsse};
 
 use crate::error::{Error, Result};
-use crate::gates::Gates;
+use crate::gates::{Gates, Schema};
 use crate::gateway::create_request::QuoteRequest;
 use crate::gateway::view::rfc3339;
 use crate::model::policy::WorthLimits;
@@ -48,7 +51,18 @@ pub struct Market {
     pub gates: Option<Gates>,
     /// The vault's token, once it was read: it never changes (V2).
     pub token: OnceCell<String>,
+    /// Modules of agents by their rate version, as read a moment ago.
+    pub modules: Modules,
 }
+
+/// Which module an agent's rate card names, and when it was read. New runs are many, and a card
+/// that was published a moment ago may well be found a moment later.
+type Modules = Mutex<HashMap<(u32, Option<u32>), (Instant, Option<Digest>)>>;
+
+/// How long an agent's newest rate card is taken for its newest.
+const FRESH: Duration = Duration::from_secs(5);
+/// Agents that are kept, at most.
+const MOST_KEPT: usize = 1_024;
 
 /// Stroops a unit of each meter, as decimal strings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -112,6 +126,11 @@ pub struct AgentDetails {
     /// module-gate's newest verdict on the module of the newest card; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VerdictView>,
+    /// What the module of the newest card expects of its input: a JSON Schema (2020-12). Absent if
+    /// the module does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub input_schema: Option<serde_json::Value>,
 }
 
 /// A signed verdict on a module.
@@ -333,9 +352,12 @@ impl Market {
         let newest = cards.iter().find(|(version, _)| *version == agent.latest_rate_version);
         let newest = newest.map(|(_, card)| *card);
         let attesters: Vec<Digest> = agent.attesters.iter().copied().map(Digest::from).collect();
-        let verdict = match newest {
-            Some(card) => self.verdict(card.manifest_hash, Some(&attesters)).await?,
-            None => None,
+        let (verdict, schema) = match newest {
+            Some(card) => (
+                self.verdict(card.manifest_hash, Some(&attesters)).await?,
+                self.schema_of(card.manifest_hash).await?,
+            ),
+            None => (None, None),
         };
         let rate_cards = cards.iter().map(|(version, card)| RateCardView {
             version: *version,
@@ -346,7 +368,55 @@ impl Market {
             agent: self.agent_view(id, &agent, newest),
             rate_cards: rate_cards.collect(),
             verdict,
+            input_schema: schema.map(|schema| schema.text().clone()),
         })
+    }
+
+    /// What the module of an agent's rate card expects of its input; nothing where there is no such
+    /// agent or card, which the preflight says.
+    ///
+    /// # Errors
+    ///
+    /// When the node or module-gate does not answer.
+    pub async fn input_schema(&self, agent: u32, version: Option<u32>) -> Result<Schema> {
+        if self.gates.is_none() {
+            return Ok(None);
+        }
+        let module = match self.kept_module(agent, version) {
+            Some(module) => module,
+            None => {
+                let found = within(PATIENCE, self.source().agent(agent, version)).await?;
+                let module = found.and_then(|agent| agent.card).map(|(_, module)| module);
+                self.keep_module(agent, version, module);
+                module
+            }
+        };
+        match module {
+            Some(module) => self.schema_of(module).await,
+            None => Ok(None),
+        }
+    }
+
+    fn kept_module(&self, agent: u32, version: Option<u32>) -> Option<Option<Digest>> {
+        let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        let (read, module) = *modules.get(&(agent, version))?;
+        (read.elapsed() < FRESH).then_some(module)
+    }
+
+    fn keep_module(&self, agent: u32, version: Option<u32>, module: Option<Digest>) {
+        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        // The bound matters, and not which of them stay.
+        if modules.len() >= MOST_KEPT {
+            modules.clear();
+        }
+        modules.insert((agent, version), (Instant::now(), module));
+    }
+
+    async fn schema_of(&self, module: Digest) -> Result<Schema> {
+        match &self.gates {
+            Some(gates) => gates.input_schema(module).await,
+            None => Ok(None),
+        }
     }
 
     /// module-gate's newest verdict on a module. `attesters` are the keys that an agent names;

@@ -13,10 +13,10 @@ use wire::Problem;
 
 use crate::auth::caller::AsksMethods;
 use crate::error::{Error, Result};
-use crate::gateway::create_request::MAX_BODY_BYTES;
+use crate::gateway::create_request::{MAX_BODY_BYTES, MAX_STORED_BODY_BYTES};
 
 /// The most bytes of a refused request that are taken before it is answered.
-const MOST_TAKEN: u64 = 4 * 1024 * 1024;
+const MOST_TAKEN: u64 = 16 * 1024 * 1024;
 
 /// The names by which the gateway may be called.
 ///
@@ -173,7 +173,7 @@ const WITH_QUERY: [&str; 12] = [
 ];
 
 /// Routes that take `POST`; of these, `/runs` alone takes `GET` as well.
-const POSTED: [&str; 4] = ["/runs", "/runs/{id}/retry", "/runs/{id}/cancel", "/quote"];
+const POSTED: [&str; 5] = ["/runs", "/runs/{id}/retry", "/runs/{id}/cancel", "/quote", "/inputs"];
 
 /// Queries are read by the routes that take any. The others refuse one: a misspelt or misplaced
 /// parameter must not look as if it had been heeded.
@@ -208,14 +208,14 @@ fn check_body(method: &Method, path: &str, headers: &HeaderMap) -> Result<()> {
         length.is_some_and(|length| length > 0) || headers.contains_key(header::TRANSFER_ENCODING);
 
     let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
-    let needs_kind = has_body || path == "/runs" || path == "/quote";
+    let needs_kind = has_body || ["/runs", "/quote", "/inputs"].contains(&path);
     if needs_kind && !kind.eq_ignore_ascii_case("application/json") {
         let text = "expected the header Content-Type: application/json";
         return Err(Error::refused(Problem::UnsupportedMediaType, text));
     }
-    let most = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);
-    if length.is_some_and(|length| length > most) {
-        let text = format!("the request has more than {MAX_BODY_BYTES} bytes");
+    let most = if path == "/inputs" { MAX_STORED_BODY_BYTES } else { MAX_BODY_BYTES };
+    if length.is_some_and(|length| length > u64::try_from(most).unwrap_or(u64::MAX)) {
+        let text = format!("the request has more than {most} bytes");
         return Err(Error::refused(Problem::PayloadTooLarge, text));
     }
     Ok(())

@@ -168,6 +168,57 @@ fn head_start(priority: Option<RunPriority>) -> i64 {
     }
 }
 
+/// Bytes that an owner has stored since a time, without those of one input.
+pub async fn stored_since(
+    db: &PgPool,
+    owner: &str,
+    since: OffsetDateTime,
+    without: Digest,
+) -> Result<i64> {
+    let sum = sqlx::query_scalar!(
+        r#"SELECT coalesce(sum(length), 0)::bigint AS "sum!" FROM inputs
+           WHERE owner = $1 AND created_at >= $2 AND digest <> $3"#,
+        owner,
+        since,
+        without.as_bytes().as_slice(),
+    );
+    Ok(sum.fetch_one(db).await?)
+}
+
+/// Notes that an owner has stored an input. One that is stored again lasts longer.
+pub async fn keep_input(
+    db: &PgPool,
+    owner: &str,
+    digest: Digest,
+    length: i64,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let kept = sqlx::query!(
+        "INSERT INTO inputs (owner, digest, length, created_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (owner, digest) DO UPDATE SET created_at = excluded.created_at",
+        owner,
+        digest.as_bytes().as_slice(),
+        length,
+        now,
+    );
+    kept.execute(db).await?;
+    Ok(())
+}
+
+/// Length in bytes of an input that this owner has stored, and when.
+pub async fn input_of(
+    db: &PgPool,
+    owner: &str,
+    digest: Digest,
+) -> Result<Option<(i64, OffsetDateTime)>> {
+    let row = sqlx::query!(
+        "SELECT length, created_at FROM inputs WHERE owner = $1 AND digest = $2",
+        owner,
+        digest.as_bytes().as_slice(),
+    );
+    Ok(row.fetch_optional(db).await?.map(|row| (row.length, row.created_at)))
+}
+
 /// Locks a user's idempotency key until the transaction ends. `false` if another request holds it.
 pub async fn lock_key(conn: &mut PgConnection, user: &str, key: &str) -> Result<bool> {
     let locked = sqlx::query_scalar!(

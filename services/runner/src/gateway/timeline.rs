@@ -86,7 +86,9 @@ pub enum EntryView {
         /// The status from then on.
         status: RunStatus,
         /// Why it failed, for programs.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        // Named once more: the document is made by a reader that does not know
+        // `rename_all_fields`.
+        #[serde(rename = "errorCode", skip_serializing_if = "Option::is_none")]
         error_code: Option<String>,
         /// Why it failed, for people.
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -30,6 +30,8 @@ pub struct Pruned {
     pub runs: u64,
     /// Idempotency keys.
     pub keys: u64,
+    /// Inputs that were stored before their run; the bytes are oracle-gate's.
+    pub inputs: u64,
     /// Published events of the outbox.
     pub events: u64,
     /// Events of the contracts.
@@ -86,6 +88,7 @@ pub async fn count(db: &PgPool, before: OffsetDateTime) -> Result<Pruned> {
         removable!(),
         ") AS runs, \
             (SELECT count(*) FROM idempotency_keys WHERE created_at < $1) AS keys, \
+            (SELECT count(*) FROM inputs WHERE created_at < $1) AS inputs, \
             (SELECT count(*) FROM outbox WHERE published_at < $2) AS events"
     ));
     let row = row.bind(before).bind(events_before(before)).fetch_one(db).await?;
@@ -107,6 +110,7 @@ pub async fn count(db: &PgPool, before: OffsetDateTime) -> Result<Pruned> {
     Ok(Pruned {
         runs: number("runs")?,
         keys: number("keys")?,
+        inputs: number("inputs")?,
         events: number("events")?,
         contract_events,
         reconciliations: others.reconciliations.unsigned_abs(),
@@ -220,6 +224,8 @@ pub async fn prune(
     pruned.sessions = sessions.execute(db).await?.rows_affected();
     let challenges = sqlx::query!("DELETE FROM auth_challenges WHERE expires_at < $1", before);
     pruned.sessions += challenges.execute(db).await?.rows_affected();
+    let inputs = sqlx::query!("DELETE FROM inputs WHERE created_at < $1", before);
+    pruned.inputs = inputs.execute(db).await?.rows_affected();
     Ok(pruned)
 }
 
@@ -276,9 +282,10 @@ impl std::fmt::Display for Pruned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} runs, {} keys, {} events, {} events of the contracts, {} comparisons and {} logins",
+            "{} runs, {} keys, {} inputs, {} events, {} events of the contracts, {} comparisons and {} logins",
             self.runs,
             self.keys,
+            self.inputs,
             self.events,
             self.contract_events,
             self.reconciliations,

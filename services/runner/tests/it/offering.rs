@@ -4,9 +4,16 @@
 use serde_json::{Value, json};
 use stellar::Keypair;
 use stellar::vault::{GrantLimits, Policy};
+use testkit::eventually;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tonic_types::StatusExt as _;
+use wire::Problem;
+use wire::pb::runner::v1 as pb;
+use wire::pb::runner::v1::runner_client::RunnerClient;
 
 use crate::login::{log_in_at, start as start_with_login};
-use crate::world::{DEPOSIT, Gateway, PRICE, Running, World};
+use crate::world::{DEPOSIT, Gateway, PATIENCE, PRICE, Running, World};
 
 /// The answer's document, after its status was compared.
 async fn document(answer: reqwest::Response, status: u16) -> Value {
@@ -104,6 +111,127 @@ async fn agents_and_grants_are_shown_as_the_chain_has_them() {
     let none = document(gateway.get(&format!("/grants/{}", world.stranger())).await, 200).await;
     assert_eq!(none, json!([]));
     assert_eq!(document(gateway.get("/grants/me").await, 400).await["code"], "INVALID_REQUEST");
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_offers_the_same_facts_and_names_the_same_mistakes() {
+    let world = World::new().await;
+    let token = "0123456789abcdef";
+    let tokens = format!("test:{token}");
+    let settings = [("RUNNER_GRPC_PORT", "0"), ("RUNNER_GRPC_TOKENS", tokens.as_str())];
+    let runner = world.start(&settings).await;
+    let gateway = &runner.gateway;
+    let url = format!("http://{}", runner.grpc.unwrap());
+    let channel = chassis::grpc::client(&url, Some(&token.into())).unwrap();
+    let mut client = RunnerClient::new(channel);
+
+    let list = client.list_agents(pb::ListAgentsRequest::default()).await.unwrap().into_inner();
+    let over_http = document(gateway.get("/agents").await, 200).await;
+    assert!(!list.more && list.agents.len() == 1);
+    assert_eq!(over_http[0]["manifestHash"], json!(list.agents[0].manifest_hash));
+    assert_eq!(
+        over_http[0]["rates"]["httpCalls"],
+        list.agents[0].rates.as_ref().unwrap().http_calls
+    );
+    let agent_id = world.agent_id;
+    let one = client.get_agent(pb::GetAgentRequest { agent_id }).await.unwrap().into_inner();
+    assert_eq!((one.agent.as_ref(), one.rate_cards.len()), (list.agents.first(), 1));
+    assert_eq!((one.verdict_json, one.input_schema_json), (None, None), "there is no gate to ask");
+    let missing = client.get_agent(pb::GetAgentRequest { agent_id: 4_000 }).await.unwrap_err();
+    assert_eq!(Problem::of(&missing), Some(Problem::NotFound));
+
+    let user = world.user.address().to_string();
+    let budgets = Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into());
+    let ask = pb::QuoteRequest { user: Some(user.clone()), agent_id, rate_version: None, budgets };
+    let quote = client.quote(ask.clone()).await.unwrap().into_inner();
+    let body = json!({ "user": user, "agentId": agent_id, "budgets": { "runtimeMs": 10 } });
+    let over_http = document(gateway.post("/quote", &body).await, 200).await;
+    assert_eq!(
+        (&over_http["escrow"], &over_http["developer"]),
+        (&json!(quote.escrow), &json!(quote.developer))
+    );
+    assert!(quote.refusal.is_none());
+    let free = pb::QuoteRequest { budgets: None, ..ask };
+    let refused = client.quote(free).await.unwrap_err();
+    let issues = refused.get_details_bad_request().unwrap().field_violations;
+    assert_eq!(issues[0].field, "/budgets", "{issues:?}");
+
+    let ask = pb::ListGrantsRequest { user: user.clone() };
+    let grants = client.list_grants(ask).await.unwrap().into_inner().grants;
+    assert_eq!((grants.len(), grants[0].is_this_runner), (1, true));
+    let ask = pb::ListGrantsRequest { user: "me".to_owned() };
+    let refused = client.list_grants(ask).await.unwrap_err();
+    assert_eq!(Problem::of(&refused), Some(Problem::InvalidRequest));
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_is_refused_by_what_it_is_before_it_is_stored() {
+    let world = World::new().await;
+    let runner = start_with_login(&world, &[]).await;
+    let stranger = runner.gateway.post("/inputs", &json!({})).await;
+    assert_eq!(document(stranger, 401).await["code"], "UNAUTHENTICATED");
+    let user = log_in(&runner, &world.user).await;
+    // This runner has no oracle-gate to store it with.
+    assert_eq!(document(user.post("/inputs", &json!({})).await, 404).await["code"], "NOT_FOUND");
+    assert_eq!(document(user.get("/inputs/x").await, 404).await["code"], "NOT_FOUND");
+    assert_eq!(document(user.get("/inputs").await, 405).await["code"], "METHOD_NOT_ALLOWED");
+    let large = json!("x".repeat(8 * 1024 * 1024 + 64 * 1024));
+    assert_eq!(
+        document(user.post("/inputs", &large).await, 413).await["code"],
+        "PAYLOAD_TOO_LARGE"
+    );
+
+    let mut body = world.body();
+    body.as_object_mut().unwrap().remove("input");
+    body["inputRef"] = json!("0".repeat(64));
+    let problem = document(user.post("/runs", &body).await, 400).await;
+    assert_eq!(problem["issues"][0]["pointer"], "/inputRef", "{problem}");
+    // What another account has stored is not there for this one.
+    let digest = wire::Digest::of(b"1");
+    let noted = "INSERT INTO inputs (owner, digest, length, created_at) VALUES ('G', $1, 1, now())";
+    let noted = sqlx::query(noted).bind(digest.as_bytes().as_slice());
+    noted.execute(&world.db.pool).await.unwrap();
+    body["inputRef"] = json!(digest);
+    let problem = document(user.post("/runs", &body).await, 400).await;
+    assert_eq!(problem["issues"][0]["pointer"], "/inputRef", "{problem}");
+    assert_eq!(
+        document(user.get(&format!("/inputs/{digest}")).await, 404).await["code"],
+        "NOT_FOUND"
+    );
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_sends_inputs_slowly_has_two_places_and_others_have_theirs() {
+    let world = World::new().await;
+    let runner = start_with_login(&world, &[]).await;
+    let slow = log_in(&runner, &Keypair::from_seed(&[57; 32])).await;
+    let begun = format!(
+        "POST /inputs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: 100\r\n\r\n[",
+        slow.token()
+    );
+    let mut senders = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(slow.address()).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        senders.push(stream);
+    }
+    // Both have arrived once a third is refused; until then it is answered as any other.
+    eventually(PATIENCE, || async {
+        let answer = slow.post("/inputs", &json!({})).await.text().await.unwrap();
+        answer.contains("sends 2 inputs already")
+    })
+    .await;
+    let other = log_in(&runner, &Keypair::from_seed(&[58; 32])).await;
+    document(other.post("/inputs", &json!({})).await, 404).await;
+
+    // Who hangs up gives the place back.
+    drop(senders);
+    eventually(PATIENCE, || async { slow.post("/inputs", &json!({})).await.status() == 404 })
+    .await;
     runner.stop().await;
 }
 

@@ -123,23 +123,27 @@ impl Stack {
 
     /// Asks for a run of `agent` for alice. Its id.
     pub async fn ask(&self, agent: u64, input: &Value) -> anyhow::Result<String> {
-        let body = json!({
-            "user": self.alice()?, "agentId": agent, "input": input,
-            "budgets": { "llmIn": 0, "llmOut": 0, "httpCalls": 0, "runtimeMs": 20_000 },
-        });
-        let answer = reqwest::Client::new()
-            .post(format!("{}/runs", self.gateway()))
-            .bearer_auth(self.token()?)
-            .json(&body)
-            .send()
-            .await?;
-        let status = answer.status();
-        let text = answer.text().await?;
+        let (status, run) = self.post("/runs", &self.body(agent, "input", input)?).await?;
         if status != 202 {
-            bail!("POST /runs answered {status}: {text}");
+            bail!("POST /runs answered {status}: {run}");
         }
-        let run: Value = serde_json::from_str(&text)?;
         Ok(run["id"].as_str().context("a run has an id")?.to_owned())
+    }
+
+    /// A request for a run of alice, with its input or what names one as `member`.
+    pub fn body(&self, agent: u64, member: &str, input: &Value) -> anyhow::Result<Value> {
+        Ok(json!({
+            "user": self.alice()?, "agentId": agent, member: input,
+            "budgets": { "llmIn": 0, "llmOut": 0, "httpCalls": 0, "runtimeMs": 20_000 },
+        }))
+    }
+
+    /// Sends a document to the gateway in alice's name; gives the status and the answer.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+        let request = reqwest::Client::new().post(format!("{}{path}", self.gateway()));
+        let answer = request.bearer_auth(self.token()?).json(body).send().await?;
+        let status = answer.status().as_u16();
+        Ok((status, serde_json::from_str(&answer.text().await?)?))
     }
 
     /// The run as the gateway shows it.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wire::Problem;
+use wire::json::exact;
 
 use super::{Done, Next, Progress, Refusal, RunDriver, later, unreadable};
 use crate::chain::call::Arguments;
@@ -10,6 +11,7 @@ use crate::chain::calls::on_chain;
 use crate::chain::store::calls;
 use crate::chain::transaction::Kind;
 use crate::error::{Error, Result};
+use crate::gateway::inputs;
 use crate::model::run::{Escrow, Run, RunLease, Snapshot};
 use crate::model::settlement::{CANCELLED, Failure};
 use crate::model::state::{Phase, Status};
@@ -52,6 +54,13 @@ impl RunDriver {
             Err(error @ Error::Gate { .. }) => return Ok(later(snapshot, error.to_string())),
             Err(error) => return Err(error),
         };
+
+        match self.misfit(snapshot, &pinned).await {
+            Ok(None) => {}
+            Ok(Some(failure)) => return self.fail_before_open(lease, snapshot, &failure).await,
+            Err(error @ Error::Gate { .. }) => return Ok(later(snapshot, error.to_string())),
+            Err(error) => return Err(error),
+        }
 
         let terms = self.terms(&snapshot.run, pinned)?;
         let developer = terms.developer.clone();
@@ -113,6 +122,24 @@ impl RunDriver {
         };
         let judged = verdict::shipping(&envelope, &keys, pinned.manifest_hash);
         Ok(judged.map(|()| Some(envelope)))
+    }
+
+    /// What the input does not fulfil of the pinned module's schema. The gateway compares as well,
+    /// and another rate card may have come since, or a gate was away then.
+    async fn misfit(&self, snapshot: &Snapshot, pinned: &Pinned) -> Result<Option<Failure>> {
+        let Some(gates) = &self.gates else { return Ok(None) };
+        let schema = gates.input_schema(pinned.manifest_hash).await?;
+        if schema.is_none() {
+            return Ok(None);
+        }
+        let input = store::input(&self.db, snapshot.run.id).await?;
+        let mistakes = inputs::mistakes(&schema, &input, &inputs::CHECKS_OF_RUNS).await?;
+        Ok(mistakes.first().map(|mistake| {
+            let (place, message) = (exact::pointer(&mistake.path), &mistake.message);
+            let text =
+                format!("the input is not what the module expects, at \"{place}\": {message}");
+            refuse("INPUT_INVALID", text)
+        }))
     }
 
     /// Ends a run that was called off while its opening was on its way, and of which it is proven

@@ -1,0 +1,183 @@
+//! How much a schema asks for, with every reference written out.
+
+use serde_json::{Map, Value};
+
+use super::{MAX_PATTERN, MAX_RULES, Sizes, Unusable, unusable};
+
+/// Rules in rules, at most: readers go as deep, and each level takes room on the stack.
+const MAX_DEPTH: usize = 48;
+
+/// Keywords with one schema.
+const ONE: [&str; 12] = [
+    "items",
+    "additionalProperties",
+    "propertyNames",
+    "contains",
+    "not",
+    "if",
+    "then",
+    "else",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "contentSchema",
+    "additionalItems",
+];
+/// Keywords with a list of schemas.
+const LIST: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
+/// Keywords with schemas by name that are applied where they stand.
+const NAMED: [&str; 3] = ["properties", "patternProperties", "dependentSchemas"];
+/// Keywords with schemas by name that only references lead to.
+const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
+/// A validator looks at what is below these more than once: first whether it fits, then why not.
+const REPEATED: [&str; 7] =
+    ["anyOf", "oneOf", "not", "if", "contains", "unevaluatedItems", "unevaluatedProperties"];
+/// How often, at most.
+const REPETITIONS: u64 = 3;
+/// Keywords that lead to another place than `$ref` does, which is not followed here.
+const UNSUPPORTED: [&str; 8] = [
+    "$dynamicRef",
+    "$dynamicAnchor",
+    "$anchor",
+    "$recursiveRef",
+    "$recursiveAnchor",
+    "$vocabulary",
+    "dependencies",
+    "$dynamicref",
+];
+
+/// Counts the rules of `schema`.
+pub(super) fn rules(schema: &Value) -> Result<u64, Unusable> {
+    let mut walk = Walk { schema, sizes: Sizes::new(), open: Vec::new() };
+    let applied = walk.size("")?;
+    // Definitions that nothing refers to are compiled as well.
+    let mut defined: u64 = 0;
+    for keyword in DEFINITIONS {
+        let names = schema.get(keyword).and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        for name in names {
+            let place = format!("/{keyword}/{}", escape(name));
+            defined = defined.saturating_add(walk.size(&place)?);
+        }
+    }
+    if applied > MAX_RULES || defined > MAX_RULES {
+        let text =
+            format!("amounts to more than {MAX_RULES} rules once its references are written out");
+        return Err(unusable("", text));
+    }
+    Ok(applied)
+}
+
+struct Walk<'a> {
+    schema: &'a Value,
+    sizes: Sizes,
+    /// The way here: a place that is on it already refers to itself.
+    open: Vec<String>,
+}
+
+impl Walk<'_> {
+    /// The rules at `place` and below.
+    fn size(&mut self, place: &str) -> Result<u64, Unusable> {
+        if let Some(known) = self.sizes.get(place) {
+            return Ok(*known);
+        }
+        if self.open.iter().any(|open| open == place) {
+            return Err(unusable(place, "refers to itself, which is not supported"));
+        }
+        if self.open.len() >= MAX_DEPTH {
+            return Err(unusable(
+                place,
+                format!("expected at most {MAX_DEPTH} rules in each other"),
+            ));
+        }
+        let schema = self.schema;
+        let rule = match schema.pointer(place) {
+            Some(Value::Object(rule)) => rule,
+            Some(Value::Bool(_)) => return Ok(1),
+            Some(_) => return Err(unusable(place, "expected a schema: an object, true or false")),
+            None => return Err(unusable(place, "is referred to and is not there")),
+        };
+        self.open.push(place.to_owned());
+        let size = self.object(place, rule)?;
+        self.open.pop();
+        self.sizes.insert(place.to_owned(), size);
+        Ok(size)
+    }
+
+    fn object(&mut self, place: &str, rule: &Map<String, Value>) -> Result<u64, Unusable> {
+        let mut size: u64 = 1;
+        for (keyword, value) in rule {
+            let keyword = keyword.as_str();
+            let here = format!("{place}/{}", escape(keyword));
+            let below = match (keyword, value) {
+                ("$ref", value) => self.size(&target(&here, value)?)?,
+                ("pattern", Value::String(pattern)) => {
+                    check_pattern(&here, pattern)?;
+                    1
+                }
+                ("$id", _) if !place.is_empty() => {
+                    return Err(unusable(&here, "is supported at the root only"));
+                }
+                (keyword, _) if UNSUPPORTED.contains(&keyword) => {
+                    return Err(unusable(&here, format!("{keyword} is not supported")));
+                }
+                (keyword, _) if ONE.contains(&keyword) => self.size(&here)?,
+                (keyword, Value::Array(entries)) if LIST.contains(&keyword) => {
+                    self.sum((0..entries.len()).map(|index| format!("{here}/{index}")))?
+                }
+                (keyword, Value::Object(entries)) if NAMED.contains(&keyword) => {
+                    if keyword == "patternProperties" {
+                        entries.keys().try_for_each(|pattern| check_pattern(&here, pattern))?;
+                    }
+                    self.sum(entries.keys().map(|name| format!("{here}/{}", escape(name))))?
+                }
+                (keyword, _) if DEFINITIONS.contains(&keyword) => 0,
+                (_, value) => values(value),
+            };
+            let times = if REPEATED.contains(&keyword) { REPETITIONS } else { 1 };
+            size = size.saturating_add(below.saturating_mul(times));
+        }
+        Ok(size)
+    }
+
+    fn sum(&mut self, places: impl Iterator<Item = String>) -> Result<u64, Unusable> {
+        let mut sum: u64 = 0;
+        for place in places {
+            sum = sum.saturating_add(self.size(&place)?);
+        }
+        Ok(sum)
+    }
+}
+
+/// The place that a reference names: one in this document, since nothing is fetched.
+fn target(place: &str, reference: &Value) -> Result<String, Unusable> {
+    match reference.as_str().and_then(|text| text.strip_prefix('#')) {
+        Some(pointer) if pointer.is_empty() || pointer.starts_with('/') => {
+            if pointer.contains('%') {
+                return Err(unusable(place, "expected a reference without percent escapes"));
+            }
+            Ok(pointer.to_owned())
+        }
+        _ => {
+            Err(unusable(place, "expected a reference inside of this schema, such as #/$defs/name"))
+        }
+    }
+}
+
+fn check_pattern(place: &str, pattern: &str) -> Result<(), Unusable> {
+    if pattern.chars().count() > MAX_PATTERN {
+        return Err(unusable(place, format!("expected at most {MAX_PATTERN} characters")));
+    }
+    Ok(())
+}
+
+/// Values of a keyword that holds no schema: the choices of an `enum`, names that are `required`.
+fn values(value: &Value) -> u64 {
+    match value {
+        Value::Array(entries) => entries.iter().map(values).fold(1, u64::saturating_add),
+        Value::Object(entries) => entries.values().map(values).fold(1, u64::saturating_add),
+        _ => 1,
+    }
+}
+
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}

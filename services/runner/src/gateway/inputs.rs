@@ -1,0 +1,307 @@
+//! Inputs on their way to a run: stored ahead by `POST /inputs`, named by `inputRef`, and checked by
+//! the schema of the module that will work on them.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest as _, Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use input_schema::Mistake;
+use serde::Serialize;
+use time::OffsetDateTime;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+use wire::json::exact;
+use wire::problem::Issue;
+use wire::{Digest, Problem};
+
+use crate::auth::Caller;
+use crate::error::{Error, Result};
+use crate::gates::Schema;
+use crate::gateway::commands::Key;
+use crate::gateway::create_request::{MAX_STORED_BODY_BYTES, MAX_STORED_BYTES, NewRun};
+use crate::gateway::view::rfc3339;
+use crate::gateway::{Gateway, Shared, oracle_gate, store};
+
+/// How long a stored input can be named: it is needed until its run is accepted.
+const LASTS: time::Duration = time::Duration::days(7);
+/// Most bytes that an account may store in a day.
+const DAILY_BYTES: i64 = 256 * 1024 * 1024;
+/// Inputs that are received at once: each is in memory until its last byte came, however slowly.
+static RECEPTIONS: Semaphore = Semaphore::const_new(32);
+/// Of these, at most so many of one account, so that none takes all the places.
+const RECEPTIONS_OF_ONE: usize = 2;
+/// How long an input may take to come.
+const RECEPTION_PATIENCE: Duration = Duration::from_secs(120);
+/// Inputs that are stored at once: each is in memory twice.
+static UPLOADS: Semaphore = Semaphore::const_new(4);
+/// Inputs of requests that are compared with a schema at once: a tree of values takes much memory.
+static CHECKS_OF_REQUESTS: Semaphore = Semaphore::const_new(1);
+/// The same for runs that are about to be opened, which must not wait for whoever sends requests.
+pub static CHECKS_OF_RUNS: Semaphore = Semaphore::const_new(1);
+/// How long a new run waits for what its module says about its input.
+const SCHEMA_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Inputs that are being received, by account.
+static SENDERS: LazyLock<Mutex<HashMap<String, usize>>> = LazyLock::new(Mutex::default);
+
+/// A stored input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredInput {
+    /// What `inputRef` of a run takes: SHA-256 of the input as canonical JSON (RFC 8785).
+    pub input_ref: Digest,
+    /// Bytes of the canonical JSON.
+    pub length: u64,
+    /// Until when it can be named (RFC 3339). Storing it again begins anew.
+    pub expires_at: String,
+}
+
+/// Stores an input for runs to come.
+///
+/// It is for inputs that are larger than `POST /runs` takes, or that several runs work on. Only the
+/// account that stored it can name it.
+#[utoipa::path(post, path = "/inputs", tag = "runs",
+    request_body(content = serde_json::Value, description = "Any JSON of at most 8 MiB."),
+    responses((status = 201, body = StoredInput, description = "It is stored.",
+        headers(("Location" = String)))),
+)]
+pub async fn store_input(
+    State(gateway): Shared,
+    caller: Caller,
+    request: Request,
+) -> Result<Response> {
+    let owner = caller.owner_of_inputs()?;
+    let body = receive(owner, request).await?;
+    let gates = oracle_gate(&gateway)?;
+    let busy = |_| Error::refused(Problem::Unavailable, "the runner stops; try again");
+    let _place = UPLOADS.acquire().await.map_err(busy)?;
+    let input = canonical(&body)?;
+    drop(body);
+
+    let (digest, length) = (Digest::of(&input), i64::try_from(input.len()).unwrap_or(i64::MAX));
+    let (db, now) = (&gateway.commands.db, chassis::clock::now());
+    let stored = store::stored_since(db, owner, now - time::Duration::DAY, digest).await?;
+    if stored.saturating_add(length) > DAILY_BYTES {
+        let text = format!(
+            "this account has stored {stored} bytes within a day, of {DAILY_BYTES} that it may; \
+             try again later"
+        );
+        return Err(Error::refused(Problem::RateLimited, text));
+    }
+    // The bytes first: what is noted here can be found there.
+    gates.put_input(digest, input).await?;
+    store::keep_input(db, owner, digest, length, now).await?;
+
+    let view = Json(view(digest, length, now));
+    let mut answer = (StatusCode::CREATED, view).into_response();
+    if let Ok(location) = HeaderValue::from_str(&format!("/inputs/{digest}")) {
+        answer.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(answer)
+}
+
+/// Says whether an input is stored for the caller.
+#[utoipa::path(get, path = "/inputs/{digest}", tag = "runs",
+    params(("digest" = String, Path, description = "Its `inputRef`.")),
+    responses((status = 200, body = StoredInput, description = "It is.")),
+)]
+pub async fn find_input(
+    State(gateway): Shared,
+    caller: Caller,
+    Path(digest): Path<String>,
+) -> Result<Json<StoredInput>> {
+    let owner = caller.owner_of_inputs()?;
+    let missing = || Error::refused(Problem::NotFound, "no such input is stored for this account");
+    let digest = digest.parse().map_err(|_| missing())?;
+    let found = noted(&gateway, owner, digest).await?;
+    let (length, at) = found.ok_or_else(missing)?;
+    Ok(Json(view(digest, length, at)))
+}
+
+/// Brings the input that a new run names, and compares the input with what its module expects. An
+/// accepted request is answered again whatever became of either meanwhile.
+///
+/// # Errors
+///
+/// [`Problem::InvalidRequest`] with the places, and what stands in the way of a stored input.
+pub async fn complete(
+    gateway: &Gateway,
+    caller: &Caller,
+    new: &mut NewRun,
+    key: Option<&Key>,
+) -> Result<()> {
+    if let Some(key) = key
+        && gateway.commands.was_answered(new, caller.part_of_account(), key).await?
+    {
+        return Ok(());
+    }
+    if let Some(digest) = new.input_ref {
+        let unknown = || {
+            let text = "no such input is stored for this account, or it has expired; send it to \
+                        POST /inputs";
+            let issue = Issue::new(vec!["inputRef".to_owned()], text);
+            let (problem, detail) = (Problem::InvalidRequest, "Invalid payload".to_owned());
+            Error::Refused { problem, detail, issues: vec![issue] }
+        };
+        noted(gateway, caller.owner_of_inputs()?, digest).await?.ok_or_else(unknown)?;
+        new.input = oracle_gate(gateway)?.input(digest).await?.ok_or_else(unknown)?;
+    }
+
+    // A run is accepted while the network or a gate is away, and while more inputs wait for their
+    // comparison than can be made. Its input is compared again before money moves, with the module
+    // that is paid for.
+    let until = Instant::now() + SCHEMA_PATIENCE;
+    let (agent, version) = (new.request.agent_id, new.request.rate_version);
+    let schema = timeout_at(until, gateway.market.input_schema(agent, version)).await;
+    let schema = match schema {
+        Ok(Ok(schema)) => schema,
+        Ok(Err(error)) => {
+            tracing::debug!("the input is not compared with a schema yet: {error}");
+            return Ok(());
+        }
+        Err(_) => return Ok(()),
+    };
+    let compared = mistakes(&schema, &new.input, &CHECKS_OF_REQUESTS);
+    match timeout_at(until, compared).await {
+        Ok(mistakes) => refuse(mistakes?),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Refuses an input with mistakes, each with its place.
+fn refuse(mistakes: Vec<Mistake>) -> Result<()> {
+    if mistakes.is_empty() {
+        return Ok(());
+    }
+    let issue = |mistake: Mistake| {
+        // Below the member of the request, whichever way the input came.
+        let path = std::iter::once("input".to_owned()).chain(mistake.path).collect();
+        Issue::new(path, mistake.message)
+    };
+    let issues = mistakes.into_iter().map(issue).collect();
+    let detail = "the input is not what the agent's module expects".to_owned();
+    Err(Error::Refused { problem: Problem::InvalidRequest, detail, issues })
+}
+
+/// What an input does not fulfil of a schema; `places` bounds how many are compared at once.
+///
+/// # Errors
+///
+/// [`Error::Broken`], when the comparison could not be made.
+pub async fn mistakes(
+    schema: &Schema,
+    input: &[u8],
+    places: &'static Semaphore,
+) -> Result<Vec<Mistake>> {
+    let Some(schema) = schema.clone() else { return Ok(Vec::new()) };
+    let broken = |error: &dyn std::fmt::Display| Error::Broken(format!("an input: {error}"));
+    let input = std::str::from_utf8(input).map_err(|error| broken(&error))?.to_owned();
+    let place = places.acquire().await.map_err(|error| broken(&error))?;
+    // It may take a processor for a while, which other requests must not wait for. Its place is
+    // taken until it ends, whether or not somebody still waits for its result.
+    let checked = tokio::task::spawn_blocking(move || {
+        let mistakes = schema.check(&input);
+        drop(place);
+        mistakes
+    });
+    checked.await.map_err(|error| broken(&error))
+}
+
+/// An account that is sending an input.
+struct Sender<'a>(&'a str);
+
+impl<'a> Sender<'a> {
+    /// One more input of this account; nothing where it sends as many as it may. Who does not log
+    /// in has no account, and shares the places of all.
+    fn start(owner: &'a str) -> Option<Self> {
+        let mut senders = SENDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let sending = senders.entry(owner.to_owned()).or_default();
+        if *sending >= RECEPTIONS_OF_ONE && !owner.is_empty() {
+            return None;
+        }
+        *sending += 1;
+        Some(Self(owner))
+    }
+}
+
+impl Drop for Sender<'_> {
+    fn drop(&mut self) {
+        let mut senders = SENDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sending) = senders.get_mut(self.0) {
+            *sending -= 1;
+            if *sending == 0 {
+                senders.remove(self.0);
+            }
+        }
+    }
+}
+
+/// The bytes of an input that a caller sends.
+async fn receive(owner: &str, request: Request) -> Result<Bytes> {
+    let _sender = Sender::start(owner).ok_or_else(|| {
+        let text = format!(
+            "this account sends {RECEPTIONS_OF_ONE} inputs already; try again when one is stored"
+        );
+        Error::refused(Problem::RateLimited, text)
+    })?;
+    let _place = RECEPTIONS.try_acquire().map_err(|_| {
+        let text = "too many inputs are being sent at the moment; try again in a minute";
+        Error::refused(Problem::Unavailable, text)
+    })?;
+    let body = tokio::time::timeout(RECEPTION_PATIENCE, Bytes::from_request(request, &())).await;
+    let body = body.map_err(|_| {
+        let text = format!("the input did not come within {} s", RECEPTION_PATIENCE.as_secs());
+        Error::refused(Problem::InvalidRequest, text)
+    })?;
+    body.map_err(too_large)
+}
+
+/// What this service knows of an owner's input, while it lasts.
+async fn noted(
+    gateway: &Gateway,
+    owner: &str,
+    digest: Digest,
+) -> Result<Option<(i64, OffsetDateTime)>> {
+    let found = store::input_of(&gateway.commands.db, owner, digest).await?;
+    Ok(found.filter(|(_, at)| *at + LASTS > chassis::clock::now()))
+}
+
+fn view(digest: Digest, length: i64, at: OffsetDateTime) -> StoredInput {
+    let length = u64::try_from(length).unwrap_or_default();
+    StoredInput { input_ref: digest, length, expires_at: rfc3339(at + LASTS) }
+}
+
+/// The one spelling of an input, whose digest names it everywhere.
+fn canonical(body: &[u8]) -> Result<Vec<u8>> {
+    let refused = |issues: Vec<Issue>| {
+        let (problem, detail) = (Problem::InvalidRequest, "Invalid payload".to_owned());
+        Error::Refused { problem, detail, issues }
+    };
+    let text = std::str::from_utf8(body).map_err(|error| {
+        refused(vec![Issue::new(Vec::new(), format!("expected UTF-8: {error}"))])
+    })?;
+    let issue = |flaw: exact::Flaw| Issue::new(flaw.path, flaw.message);
+    let read = exact::canonical(text).map_err(|flaw| refused(vec![issue(flaw)]))?;
+    if !read.rounded.is_empty() {
+        return Err(refused(read.rounded.into_iter().map(issue).collect()));
+    }
+    if read.text.len() > MAX_STORED_BYTES {
+        let text = format!("the input has more than {MAX_STORED_BYTES} bytes");
+        return Err(Error::refused(Problem::PayloadTooLarge, text));
+    }
+    Ok(read.text.into_bytes())
+}
+
+fn too_large(rejection: BytesRejection) -> Error {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let text = format!("the request has more than {MAX_STORED_BODY_BYTES} bytes");
+        return Error::refused(Problem::PayloadTooLarge, text);
+    }
+    Error::refused(Problem::InvalidRequest, "the request's body can't be read")
+}
