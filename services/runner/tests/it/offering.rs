@@ -230,8 +230,7 @@ async fn an_account_that_sends_inputs_slowly_has_two_places_and_others_have_thei
 
     // Who hangs up gives the place back.
     drop(senders);
-    eventually(PATIENCE, || async { slow.post("/inputs", &json!({})).await.status() == 404 })
-    .await;
+    eventually(PATIENCE, || async { slow.post("/inputs", &json!({})).await.status() == 404 }).await;
     runner.stop().await;
 }
 
