@@ -185,6 +185,9 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     }
     if let Some(driver) = run_driver(config, db, gates, shortages)?.map(Arc::new) {
         let is_known = startup::check(&driver.chain).await?;
+        // Before its workers look for runs: other engines leave its runs to it from now on.
+        let runner = driver.chain.runner.address().to_string();
+        runs::store::serve_identity(&driver.db, &runner).await?;
         // What an operator has mended is tried at once after a start.
         calls::end_pauses(&driver.db).await?;
         for account in driver.chain.accounts() {

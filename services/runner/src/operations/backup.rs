@@ -541,10 +541,11 @@ impl Judge<'_> {
         .execute(&mut *tx)
         .await?;
         sqlx::query!(
-            "UPDATE runs SET phase = 'executing', status = 'running',
+            "UPDATE runs SET phase = 'executing', status = 'running', runner = $2,
                 admitted_at = coalesce(admitted_at, now()), updated_at = now()
              WHERE id = $1 AND phase IN ('queued', 'opening')",
             held.run.as_uuid(),
+            event.opened_by,
         )
         .execute(&mut *tx)
         .await?;

@@ -121,9 +121,10 @@ pub async fn adopt(
     let mut tx = chassis::postgres::begin(db).await?;
     sqlx::query!(
         "INSERT INTO runs (id, user_account, agent_id, rate_version, budgets, workflow_id, label,
-            input, input_digest, seed, status, phase, attempt, traceparent, created_at, updated_at)
+            input, input_digest, seed, status, phase, attempt, traceparent, created_at, updated_at,
+            runner)
          VALUES ($1, $2, $3, $4, $5, 'adopted', 'an escrow that no run owned', $6, $7, 0, 'failed',
-            $8, 1, $9, $10, $10)",
+            $8, 1, $9, $10, $10, $11)",
         id.as_uuid(),
         opened.user,
         i64::from(opened.agent_id),
@@ -134,6 +135,7 @@ pub async fn adopt(
         phase.name(),
         chassis::telemetry::traceparent(),
         at,
+        opened.opened_by,
     )
     .execute(&mut *tx)
     .await?;

@@ -88,7 +88,16 @@ impl Source<'_> {
         };
         let ours = |grant: &&Grant| grant.runner == runner && grant.agent_id == agent_id;
         let grant = grants.iter().find(ours);
+        let lives = |grant: &&Grant| {
+            grant.agent_id == agent_id && grant.expires_at.is_none_or(|expires_at| expires_at > now)
+        };
+        let granted = grants.iter().filter(lives).map(|grant| grant.runner.to_string());
+        let is_listed =
+            |runner: &String| agent.as_ref().is_some_and(|agent| agent.runners.contains(runner));
+        let own = runner.to_string();
+        let others = granted.filter(|other| *other != own && is_listed(other)).collect();
         Ok(Facts {
+            others,
             agent,
             runner_listed: listed,
             grant: grant.map(|grant| grant.expires_at),

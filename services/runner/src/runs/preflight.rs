@@ -18,6 +18,8 @@ pub struct Facts {
     pub runner_listed: bool,
     /// The user's grant to this runner for this agent: `None` if there is none, else its expiry.
     pub grant: Option<Option<u64>>,
+    /// Other runners that the agent lists and that the user has granted for it.
+    pub others: Vec<String>,
     /// Stroops that runs under the grant were charged or still reserve.
     pub grant_used: i128,
     /// What the user allows this runner for this agent; all zero, no cap and no fee, if there are
@@ -269,6 +271,7 @@ mod tests {
             }),
             runner_listed: true,
             grant: Some(None),
+            others: Vec::new(),
             grant_used: 0,
             limits: GrantLimits { max_runner_fee: 7, ..GrantLimits::default() },
             opens_paused: false,

@@ -255,6 +255,11 @@ impl RunDriver {
         if self.policy.places.is_limited() {
             runs::note_places(&self.db, self.policy.places).await?;
         }
+        let runner = self.chain.runner.address().to_string();
+        runs::serve_identity(&self.db, &runner).await?;
+        let orphaned = calls::orphaned(&self.db, &runner).await?;
+        done |= !orphaned.is_empty();
+        calls::conclude_unsigned(&self.db, &orphaned).await?;
         for ended in store::unjudged(&self.db).await? {
             self.chain.judge_ended(&ended).await?;
             done = true;
@@ -287,16 +292,18 @@ impl RunDriver {
 
     /// Signs and stores the next transaction of a channel that has none.
     async fn send_next(&self, channel: &ChannelLease) -> Result<Turn> {
-        let ready = calls::ready(&self.db).await?;
+        let runner = self.chain.runner.address().to_string();
+        let ready = calls::ready(&self.db, &runner).await?;
         let Some((kind, ready)) = most_urgent(&ready) else {
-            let next = calls::next_at(&self.db).await?;
+            let next = calls::next_at(&self.db, &runner).await?;
             return Ok(Turn::Wait(next.map_or(IDLE, |next| next.min(IDLE))));
         };
         let most = kind.most_together().min(self.policy.batch_most);
         if ready.count < most && ready.waited < self.policy.batch_delay && most > 1 {
             return Ok(Turn::Wait(self.policy.batch_delay - ready.waited));
         }
-        let (wanted, unreadable) = calls::reserve(&self.db, kind, most, RESERVED_MS).await?;
+        let (wanted, unreadable) =
+            calls::reserve(&self.db, kind, most, (&runner, RESERVED_MS)).await?;
         calls::conclude_unsigned(&self.db, &unreadable).await?;
         if wanted.is_empty() {
             // Another sender was faster.

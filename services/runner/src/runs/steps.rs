@@ -76,6 +76,9 @@ struct Done {
     closed_at: u64,
 }
 
+/// How long a run that only another runner's key can settle is left alone.
+const ANOTHERS_PAUSE: Duration = Duration::from_secs(15);
+
 /// What comes after a step.
 #[derive(Debug)]
 pub enum Next {
@@ -106,6 +109,9 @@ impl RunDriver {
         if phase.lane() != lane && phase != Phase::Done {
             return Ok(Next::Later(Duration::ZERO, String::new()));
         }
+        if let Some(wait) = self.is_anothers(&snapshot).await? {
+            return Ok(wait);
+        }
         match phase {
             Phase::Queued => self.queued(lease, &snapshot).await,
             Phase::Opening => self.opening(lease, &snapshot).await,
@@ -117,6 +123,19 @@ impl RunDriver {
             Phase::EscrowOpen => self.escrow_open(lease, &snapshot).await,
             Phase::Done => Ok(Next::Ended),
         }
+    }
+
+    /// Why this engine leaves a run alone: another runner opened it, and only that one can settle it
+    /// (V14). After the deadline anybody may reclaim it.
+    async fn is_anothers(&self, snapshot: &Snapshot) -> Result<Option<Next>> {
+        let Some(terms) = &snapshot.attempt.terms else { return Ok(None) };
+        let is_own = terms.opened_by == self.chain.runner.address().to_string();
+        let is_over = matches!(snapshot.run.phase, Phase::Queued | Phase::Done);
+        if is_own || is_over || self.chain.now().await?.latest_close > terms.deadline {
+            return Ok(None);
+        }
+        let words = format!("an engine with the key of {}, which opened it", terms.opened_by);
+        Ok(Some(Next::Later(ANOTHERS_PAUSE, words)))
     }
 
     /// Takes the run to its next phase, and publishes an event if its public status changed.
@@ -290,7 +309,8 @@ impl RunDriver {
         let deadline = snapshot.attempt.terms.as_ref().map(|terms| terms.deadline);
         // The deadline of an opening is fixed when it is signed.
         let deadline = deadline.filter(|_| arguments.kind() != Kind::Open);
-        calls::want(conn, snapshot.key(), arguments, deadline, pause).await?;
+        let runner = self.chain.runner.address().to_string();
+        calls::want(conn, snapshot.key(), arguments, &runner, deadline, pause).await?;
         let parked = store::park(conn, lease, snapshot.run.attempt, arguments.kind()).await?;
         if parked { Ok(()) } else { Err(Error::LeaseLost(lease.id)) }
     }

@@ -55,9 +55,12 @@ const PLACES_LOCK: i64 = 0x6c75_6d69_6f5f_706c;
 /// escrow before what begins one, and of equals the one whose turn it is. A run whose call is on
 /// its way is left alone until it is woken, and one of the queue until its user and its agent have
 /// a place for it.
+///
+/// A run is its runner's, whose key alone settles it. Where no engine has that key, others take what
+/// was not opened, and what only waits to be reclaimed.
 pub async fn claim(
     db: &PgPool,
-    owner: &str,
+    (owner, runner): (&str, &str),
     lease_ms: i64,
     lane: Lane,
     places: Places,
@@ -70,6 +73,12 @@ pub async fn claim(
          WHERE id = (SELECT r.id FROM runs r WHERE r.phase <> 'done' AND r.operator_reason IS NULL
             AND r.wake_at <= now() AND (r.lease_until IS NULL OR r.lease_until < now())
             AND (r.phase IN ('executing', 'sealing')) = $3::boolean
+            AND (r.runner IS NULL OR r.runner = $6
+                OR (NOT EXISTS (SELECT 1 FROM served_identities i WHERE i.runner = r.runner)
+                    AND (r.phase IN ('queued', 'reclaiming')
+                        OR EXISTS (SELECT 1 FROM attempts a WHERE a.run_id = r.id
+                            AND a.number = r.attempt
+                            AND a.deadline < (SELECT max(closed_at) FROM networks)))))
             AND (r.phase <> 'queued' OR r.admitted_at IS NOT NULL
                 OR (($4::bigint IS NULL OR (SELECT count(*) FROM runs o
                         WHERE o.user_account = r.user_account AND o.under_way) < $4)
@@ -83,6 +92,7 @@ pub async fn claim(
         lane == Lane::Gates,
         places.of_user(),
         places.of_agent(),
+        runner,
     );
     // Only openings take places, and workers of the other lane take none of the queue.
     let row = if places.is_limited() && lane == Lane::Chain {
@@ -99,6 +109,31 @@ pub async fn claim(
         metrics::claimed(Duration::try_from_secs_f64(row.waited).unwrap_or_default());
         RunLease { id: RunId::from(row.id), token: row.lease_token }
     }))
+}
+
+/// Says that an engine has this runner's key.
+pub async fn serve_identity(db: &PgPool, runner: &str) -> Result<()> {
+    let done = sqlx::query!(
+        "INSERT INTO identities (runner, seen_at) VALUES ($1, now())
+         ON CONFLICT (runner) DO UPDATE SET seen_at = now()
+         WHERE identities.seen_at < now() - interval '5 seconds'",
+        runner,
+    );
+    done.execute(db).await?;
+    Ok(())
+}
+
+/// Leaves a run in the queue to one of these runners that is served. `false` if none of them is.
+pub async fn leave_to(conn: &mut PgConnection, lease: RunLease, others: &[String]) -> Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE runs r SET runner = i.runner, waiting_for = 'the runner that the user has granted'
+         FROM (SELECT runner FROM served_identities WHERE runner = ANY($3) ORDER BY runner LIMIT 1) i
+         WHERE r.id = $1 AND r.lease_token = $2 AND r.phase = 'queued'",
+        lease.id.as_uuid(),
+        lease.token,
+        others,
+    );
+    Ok(done.execute(conn).await?.rows_affected() == 1)
 }
 
 /// Says of runs in the queue that wait for a place of their user or their agent that they do.
@@ -304,7 +339,7 @@ pub async fn unpin(
     expect_one_row(done.rows_affected(), lease.id)?;
     // The failures stay: the pause before the next signature goes on growing.
     let done = sqlx::query(
-        "UPDATE runs SET phase = 'queued', status = 'pending', \
+        "UPDATE runs SET phase = 'queued', status = 'pending', runner = NULL, \
             updated_at = $3 WHERE id = $1 AND lease_token = $2 AND phase = 'opening'",
     );
     let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(now).execute(conn).await?;
@@ -427,7 +462,7 @@ pub async fn add_attempt(
     made.bind(now).execute(&mut *conn).await?;
     let done = sqlx::query(
         "UPDATE runs SET attempt = $2, retry_requested = false, cancel_requested = false, \
-            wake_at = now(), turn_at = now(), admitted_at = NULL \
+            wake_at = now(), turn_at = now(), admitted_at = NULL, runner = NULL \
          WHERE id = $1 AND attempt <= $2",
     );
     let done = done.bind(run.as_uuid()).bind(signed(number)).execute(conn).await?;

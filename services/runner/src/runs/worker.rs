@@ -58,7 +58,8 @@ pub async fn work(
 
 async fn claim(driver: &RunDriver, lane: Lane) -> Result<Option<RunLease>> {
     let (owner, lease_ms) = (&driver.chain.owner, driver.policy.lease_ms);
-    store::claim(&driver.db, owner, lease_ms, lane, driver.policy.places).await
+    let runner = driver.chain.runner.address().to_string();
+    store::claim(&driver.db, (owner, &runner), lease_ms, lane, driver.policy.places).await
 }
 
 /// Drives a claimed run until it waits, has ended, or is held by another worker.

@@ -134,7 +134,8 @@ async fn withdraw(
     Ok(is_changed)
 }
 
-/// Runs that wait, of which nothing was signed, under a grant that is revoked now.
+/// Runs that wait, of which nothing was signed, under a grant that is revoked now. One that is nobody's
+/// yet may be another key's, where several are served.
 async fn unopened_of_grant(
     conn: &mut PgConnection,
     sight: &Sight,
@@ -145,6 +146,8 @@ async fn unopened_of_grant(
     let found = sqlx::query_scalar!(
         "SELECT r.id FROM runs r WHERE r.user_account = $2 AND r.agent_id = $4
             AND r.phase IN ('queued', 'opening') AND r.operator_reason IS NULL
+            AND (r.runner = $3 OR (r.runner IS NULL
+                AND NOT EXISTS (SELECT 1 FROM served_identities i WHERE i.runner <> $3)))
             AND EXISTS (SELECT 1 FROM grants g WHERE g.vault = $1 AND g.user_account = $2
                 AND g.runner = $3 AND g.agent_id = $4 AND g.revoked_at IS NOT NULL)",
         sight.followed.vault.to_string(),
@@ -162,9 +165,12 @@ async fn unopened_of_agent(
     runner: &str,
     agent_id: u32,
 ) -> Result<Vec<RunId>> {
+    // Of those that are nobody's yet, as above.
     let found = sqlx::query_scalar!(
         "SELECT r.id FROM runs r WHERE r.agent_id = $3
             AND r.phase IN ('queued', 'opening') AND r.operator_reason IS NULL
+            AND (r.runner = $2 OR (r.runner IS NULL
+                AND NOT EXISTS (SELECT 1 FROM served_identities i WHERE i.runner <> $2)))
             AND EXISTS (SELECT 1 FROM agents a WHERE a.registry = $1 AND a.agent_id = $3
                 AND NOT a.runners @> ARRAY[$2])",
         sight.followed.registry.to_string(),

@@ -28,3 +28,4 @@ mod reconciling;
 mod dead_letters;
 mod queueing;
 mod restoring;
+mod rotating;

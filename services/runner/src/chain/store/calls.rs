@@ -136,6 +136,7 @@ pub async fn want(
     conn: &mut PgConnection,
     (run, attempt): (RunId, u32),
     arguments: &Arguments,
+    runner: &str,
     deadline: Option<u64>,
     pause: Duration,
 ) -> Result<()> {
@@ -143,14 +144,14 @@ pub async fn want(
     // A call that a sender carries, or that was done, is never wanted a second time.
     let done = sqlx::query!(
         "INSERT INTO calls (run_id, attempt, kind, user_account, state, arguments, deadline,
-            not_before)
+            not_before, runner)
          SELECT $1, $2, $3, r.user_account, 'wanted', $4, $5,
-            now() + $6::bigint * interval '1 millisecond' FROM runs r WHERE r.id = $1
+            now() + $6::bigint * interval '1 millisecond', $7 FROM runs r WHERE r.id = $1
          ON CONFLICT (run_id, attempt, kind) DO UPDATE SET state = 'wanted',
             arguments = EXCLUDED.arguments, deadline = EXCLUDED.deadline,
             not_before = EXCLUDED.not_before, failures = calls.failures + 1, repeats = false,
             bundle = NULL, reserved_until = NULL, error = NULL, is_final = NULL, words = NULL,
-            wanted_at = now(), updated_at = now()
+            runner = EXCLUDED.runner, wanted_at = now(), updated_at = now()
          WHERE calls.state IN ('refused', 'late', 'withdrawn')",
         run.as_uuid(),
         to_i32(attempt),
@@ -158,8 +159,16 @@ pub async fn want(
         json,
         deadline.map(to_i64),
         millis(pause),
+        runner,
     );
     expect_one_row(done.execute(&mut *conn).await?.rows_affected(), run)?;
+    // Whose key the call is signed with, the run is.
+    let owned = sqlx::query!(
+        "UPDATE runs SET runner = $2 WHERE id = $1 AND runner IS DISTINCT FROM $2",
+        run.as_uuid(),
+        runner,
+    );
+    owned.execute(&mut *conn).await?;
     wake_workers(conn).await
 }
 
@@ -180,13 +189,15 @@ pub async fn withdraw(
 }
 
 /// How many calls of each kind could be signed now.
-pub async fn ready(db: &PgPool) -> Result<Vec<(Kind, Ready)>> {
+pub async fn ready(db: &PgPool, runner: &str) -> Result<Vec<(Kind, Ready)>> {
     let found = sqlx::query!(
         r#"SELECT kind, count(*) AS "count!",
             (1000 * extract(epoch FROM now() - min(greatest(wanted_at, not_before))))::bigint
                 AS "waited!"
          FROM calls WHERE state = 'wanted' AND not_before <= now()
+            AND (runner IS NULL OR runner = $1)
             AND (reserved_until IS NULL OR reserved_until < now()) GROUP BY kind"#,
+        runner,
     );
     let mut ready = Vec::new();
     for row in found.fetch_all(db).await? {
@@ -198,11 +209,29 @@ pub async fn ready(db: &PgPool) -> Result<Vec<(Kind, Ready)>> {
     Ok(ready)
 }
 
+/// Calls that nobody signs any more, with what follows: no engine has their runner's key, and they are
+/// openings, or too late for it. Their runs go on with another key, or reclaim what is left.
+pub async fn orphaned(db: &PgPool, runner: &str) -> Result<Vec<Verdict>> {
+    let found = sqlx::query!(
+        "SELECT c.id, c.run_id FROM calls c WHERE c.state = 'wanted' AND c.runner <> $1
+            AND NOT EXISTS (SELECT 1 FROM served_identities i WHERE i.runner = c.runner)
+            AND (c.kind = 'open' OR c.deadline < (SELECT max(closed_at) FROM networks))
+         ORDER BY c.id LIMIT 500",
+        runner,
+    );
+    let words = "no engine has the key of the runner that is to sign it";
+    let found = found.fetch_all(db).await?.into_iter();
+    Ok(found
+        .map(|row| Verdict::new(row.id, RunId::from(row.run_id), CallState::Late, words))
+        .collect())
+}
+
 /// When the next call that pauses may be signed.
-pub async fn next_at(db: &PgPool) -> Result<Option<Duration>> {
+pub async fn next_at(db: &PgPool, runner: &str) -> Result<Option<Duration>> {
     let wait = sqlx::query_scalar!(
         "SELECT (1000 * extract(epoch FROM min(not_before) - now()))::bigint FROM calls
-         WHERE state = 'wanted' AND not_before > now()",
+         WHERE state = 'wanted' AND not_before > now() AND (runner IS NULL OR runner = $1)",
+        runner,
     );
     let wait = wait.fetch_one(db).await?;
     Ok(wait.map(|wait| Duration::from_millis(u64::try_from(wait).unwrap_or_default())))
@@ -214,12 +243,13 @@ pub async fn reserve(
     db: &PgPool,
     kind: Kind,
     most: usize,
-    for_ms: i64,
+    (runner, for_ms): (&str, i64),
 ) -> Result<(Vec<WantedCall>, Vec<Verdict>)> {
     let found = sqlx::query!(
         r#"WITH ready AS (
             SELECT id, user_account, bundle FROM calls
             WHERE state = 'wanted' AND kind = $1 AND not_before <= now()
+                AND (runner IS NULL OR runner = $4)
                 AND (reserved_until IS NULL OR reserved_until < now())
             ORDER BY id LIMIT 4000),
         turns AS (
@@ -236,6 +266,7 @@ pub async fn reserve(
         kind.name(),
         i64::try_from(most).unwrap_or(1),
         for_ms,
+        runner,
     );
     let (mut calls, mut unreadable) = (Vec::new(), Vec::new());
     for row in found.fetch_all(db).await? {

@@ -16,7 +16,7 @@ use crate::model::run::{Escrow, Run, RunLease, Snapshot};
 use crate::model::settlement::{CANCELLED, Failure};
 use crate::model::state::{Phase, Status};
 use crate::model::terms::Terms;
-use crate::runs::preflight::{self, Pinned, refuse};
+use crate::runs::preflight::{self, Facts, Pinned, refuse};
 use crate::runs::{event, facts, store, verdict, worth};
 
 impl RunDriver {
@@ -43,7 +43,12 @@ impl RunDriver {
         let judged = preflight::judge(&facts, request.rate_version, &request.budgets, fee);
         let pinned = match judged {
             Ok(pinned) => pinned,
-            Err(failure) => return self.fail_before_open(lease, snapshot, &failure).await,
+            Err(failure) => {
+                if self.left_to_another(lease, &facts, &failure).await? {
+                    return Ok(later(snapshot, "the runner that the user has granted"));
+                }
+                return self.fail_before_open(lease, snapshot, &failure).await;
+            }
         };
         if let Err(failure) = worth::enough(&pinned, fee, &self.policy.worth) {
             return self.fail_before_open(lease, snapshot, &failure).await;
@@ -76,6 +81,24 @@ impl RunDriver {
         self.want(&mut tx, lease, snapshot, &open, Duration::ZERO).await?;
         tx.commit().await?;
         Ok(Next::Parked)
+    }
+
+    /// Whether a run that this runner may not open was left to another that is served here and may:
+    /// while a key is replaced, some users have granted the old one and some the new.
+    async fn left_to_another(
+        &self,
+        lease: RunLease,
+        facts: &Facts,
+        failure: &Failure,
+    ) -> Result<bool> {
+        if failure.code != "PREFLIGHT_UNAUTHORIZED_RUNNER" || facts.others.is_empty() {
+            return Ok(false);
+        }
+        let mut tx = chassis::postgres::begin(&self.db).await?;
+        store::fence(&mut tx, lease, Phase::Queued).await?;
+        let is_left = store::leave_to(&mut tx, lease, &facts.others).await?;
+        tx.commit().await?;
+        Ok(is_left)
     }
 
     /// Takes the escrow.
