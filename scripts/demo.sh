@@ -68,7 +68,7 @@ start_gates_and_runner() {
 
 start_everything() {
     choose_ports
-    [ -z "$WITH_MODEL" ] || choose_model_port
+    [ -z "$WITH_MODEL" ] || choose_model_ports
     prepare_run_folder
     build_binaries
     start_data_services
@@ -78,16 +78,20 @@ start_everything() {
     start_gates_and_runner
 }
 
-# Whether there is a model server, and where it listens.
-WITH_MODEL='' MODEL_PORT=''
+# Whether there is a model server, and where it listens; whether LiteLLM's proxy is before it, and
+# where that listens.
+WITH_MODEL='' MODEL_PORT='' THROUGH_LITELLM='' LITELLM_PORT=''
 
-choose_model_port() {
+choose_model_ports() {
     MODEL_PORT=$((NATS_PORT + 10))
     while listening "$MODEL_PORT"; do MODEL_PORT=$((MODEL_PORT + 1)); done
+    LITELLM_PORT=$((MODEL_PORT + 1))
+    while listening "$LITELLM_PORT"; do LITELLM_PORT=$((LITELLM_PORT + 1)); done
 }
 
 # llama.cpp's server on a tiny model of random weights, and the operator's file that allows it.
 start_model() {
+    local via=$MODEL_PORT
     # No virtual environment: Debian's Python lacks the module that makes one.
     python_packages model "xllamacpp>=2026,<2027" "gguf>=0.19,<1" ||
         die 2 "could not fetch the model server (xllamacpp and gguf) from PyPI: is the network up?"
@@ -96,18 +100,39 @@ start_model() {
     rm -f "$RUN/model/model.log"
     start model "$MODEL_PORT" "${PYTHON[@]}" "$REPO/scripts/model_server.py" "$MODEL_PORT" "$RUN/model" "$TOOLS/python/model"
     install -m 600 /dev/null "$RUN/model.key"
-    printf 'demo-key-%s\n' "$CLI_TOKEN" >"$RUN/model.key"
+    printf 'sk-demo-%s\n' "$CLI_TOKEN" >"$RUN/model.key"
+    if [ -n "$THROUGH_LITELLM" ]; then
+        start_litellm
+        via=$LITELLM_PORT
+    fi
     cat >"$RUN/upstreams.json" <<TEXT
-{ "upstreams": [ { "kind": "openai", "url": "https://api.openai.com/v1", "via": "http://127.0.0.1:$MODEL_PORT/v1",
+{ "upstreams": [ { "kind": "openai", "url": "https://api.openai.com/v1", "via": "http://127.0.0.1:$via/v1",
     "plain_http": true, "everyone": true, "credential": { "file": "$RUN/model.key" } } ] }
 TEXT
+}
+
+# LiteLLM's proxy, as many operators have one before their models. It takes no call without the
+# operator's key, so a run that ends well shows that the gate sent it and the module did not need to.
+start_litellm() {
+    python_packages litellm "litellm[proxy]>=1.80,<2" ||
+        die 2 "could not fetch LiteLLM's proxy from PyPI: is the network up?"
+    install -m 600 /dev/null "$RUN/litellm.json"
+    cat >"$RUN/litellm.json" <<TEXT
+{ "model_list": [ { "model_name": "*", "litellm_params":
+    { "model": "openai/*", "api_base": "http://127.0.0.1:$MODEL_PORT/v1", "api_key": "none" } } ],
+  "general_settings": { "master_key": "$(cat "$RUN/model.key")" } }
+TEXT
+    start litellm "$LITELLM_PORT" env "PYTHONPATH=$TOOLS/python/litellm" LITELLM_LOCAL_MODEL_COST_MAP=True \
+        "${PYTHON[@]}" -c 'import litellm; litellm.run_server()' \
+        --config "$RUN/litellm.json" --host 127.0.0.1 --port "$LITELLM_PORT" --telemetry False
 }
 
 demo() {
     case "${1:-}" in
         --with-model) WITH_MODEL=yes ;;
+        --through-litellm) WITH_MODEL=yes THROUGH_LITELLM=yes ;;
         "") ;;
-        *) die 3 "unknown option '$1' of ./dev demo; there is --with-model" ;;
+        *) die 3 "unknown option '$1' of ./dev demo; there are --with-model and --through-litellm" ;;
     esac
     trap 'stop_started' EXIT
     trap 'exit 130' INT

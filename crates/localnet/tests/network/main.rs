@@ -18,5 +18,6 @@ mod program;
 mod protocol;
 mod requests;
 mod restart;
+mod rpc_client;
 mod sending;
 mod steering;
