@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spentabout_anything_else_is_refused() {
+    fn a_statement_about_anything_else_is_refused() {
         let keys = [key(1).verifying_key()];
         let accepts = |expected: &Expected<'_>| execution(&signed(statement(), 1), &keys, expected);
         assert!(accepts(&expected()).is_ok());
