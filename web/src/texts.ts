@@ -533,6 +533,10 @@ export const errorTexts: Record<string, ErrorText> = {
     means: "The module's verdict is not by an accepted key.",
     todo: "Choose another agent.",
   },
+  UPSTREAM_REFUSED: {
+    means: "The operator does not allow the agent a service that its module uses.",
+    todo: "Choose another agent, or ask the operator to allow the service.",
+  },
   ATTESTER_MISSING: {
     means: "The agent accepts no attestation key of this service.",
     todo: "Choose another agent.",

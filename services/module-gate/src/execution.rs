@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use wire::Digest;
 use wire::event::{GateData, GateEvent};
 use wire::settlement::SettlementSignature;
 use wire::statement::{ExecutionStatement, Exit};
@@ -18,7 +19,7 @@ use crate::error::Error;
 use crate::gate::Gate;
 use crate::judging::attempt::{self, Attempt, WallLimit};
 use crate::metrics;
-use crate::module::tree;
+use crate::module::{document, manifest, tree};
 use crate::progress::Progress;
 use crate::request::Request;
 use crate::sandbox::outlet::Way;
@@ -125,6 +126,27 @@ async fn perform(
     // What is not stated, or stated as our failure, no run pays. The service bills it all the same.
     metrics::count_calls(egress.as_ref(), stated.is_ok() && !is_free);
     stated
+}
+
+/// Why an execution for `agent` would be refused a service that the module names, by the operator's
+/// file as it is now. Asked before a run is opened, so that nothing is escrowed for a run that
+/// cannot be executed.
+///
+/// # Errors
+/// [`Error::ModuleUnknown`] if the module is not stored, and what else reading it fails with.
+pub async fn refused_upstream(
+    gate: &Gate,
+    module: Digest,
+    agent: u32,
+) -> Result<Option<String>, Error> {
+    let most = u64::try_from(document::MAX_BYTES).unwrap_or(u64::MAX);
+    let document = tree::read_file(&*gate.store, module, manifest::FILE, most).await?;
+    // A module whose document cannot be read gets no verdict either, which says why.
+    let Some(manifest) = document.and_then(|bytes| manifest::parse(&bytes).ok()) else {
+        return Ok(None);
+    };
+    let asker = Asker::Run { module, agent: Some(agent) };
+    Ok(gate.sandbox.allowed.routes(&manifest.upstreams, asker).err())
 }
 
 /// Stages what an execution left and states it, if this process may still do so.

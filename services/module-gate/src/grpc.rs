@@ -225,7 +225,12 @@ impl ModuleGate for Calls {
         let module = request::digest("manifest_hash", &asked.manifest_hash)?;
         let attesters = request::attesters(&asked.attesters)?;
         let statement = shipping::verdict(&self.gate, module, &attesters).await?;
-        Ok(Response::new(pb::GetVerdictResponse { statement }))
+        let refused_upstream = match asked.agent_id {
+            0 => None,
+            agent => execution::refused_upstream(&self.gate, module, agent).await?,
+        };
+        let refused_upstream = refused_upstream.unwrap_or_default();
+        Ok(Response::new(pb::GetVerdictResponse { statement, refused_upstream }))
     }
 
     async fn get_input_schema(

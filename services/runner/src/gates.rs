@@ -56,6 +56,15 @@ pub struct Gates {
     schemas: Arc<Mutex<HashMap<Digest, Schema>>>,
 }
 
+/// What module-gate says about a module before it is executed.
+#[derive(Debug)]
+pub struct ModuleVerdict {
+    /// A DSSE envelope around a shipping statement.
+    pub statement: Vec<u8>,
+    /// Why an execution would be refused a service that the module names.
+    pub refused_upstream: Option<String>,
+}
+
 /// What module-gate is to execute.
 #[derive(Debug, Clone, Copy)]
 pub struct Order<'a> {
@@ -145,16 +154,29 @@ impl Gates {
     }
 
     /// The newest conclusive verdict on a module: an envelope signed by one of `attesters`, or by
-    /// any key if there are none.
+    /// any key if there are none. With an agent, also whether it may use the module's services.
     ///
     /// # Errors
     ///
     /// [`Error::Gate`], as with every function here.
-    pub async fn verdict(&self, module: Digest, attesters: &[VerifyingKey]) -> Result<Vec<u8>> {
-        let attesters = attesters.iter().map(wire::dsse::key_id).collect();
-        let request = GetVerdictRequest { manifest_hash: module.to_string(), attesters };
+    pub async fn verdict(
+        &self,
+        module: Digest,
+        attesters: &[VerifyingKey],
+        agent: Option<u32>,
+    ) -> Result<ModuleVerdict> {
+        let request = GetVerdictRequest {
+            manifest_hash: module.to_string(),
+            attesters: attesters.iter().map(wire::dsse::key_id).collect(),
+            agent_id: agent.unwrap_or_default(),
+        };
         let call = async { self.module.clone().get_verdict(request).await };
-        Ok(within(MODULE_GATE, PATIENCE, call).await?.into_inner().statement)
+        let answer = within(MODULE_GATE, PATIENCE, call).await?.into_inner();
+        let refused = answer.refused_upstream;
+        Ok(ModuleVerdict {
+            statement: answer.statement,
+            refused_upstream: (!refused.is_empty()).then_some(refused),
+        })
     }
 
     /// What a module's input has to look like. A module that is not stored says nothing: its

@@ -34,7 +34,7 @@ impl ModuleGate for Echo {
     ) -> Result<Response<GetVerdictResponse>, Status> {
         let Caller(name) = request.extensions().get().unwrap();
         let statement = format!("{name} {}", telemetry::traceparent()).into_bytes();
-        Ok(Response::new(GetVerdictResponse { statement }))
+        Ok(Response::new(GetVerdictResponse { statement, ..Default::default() }))
     }
 
     async fn get_input_schema(

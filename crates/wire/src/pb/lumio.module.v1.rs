@@ -220,12 +220,19 @@ pub struct GetVerdictRequest {
     /// replaced key of this service signed is signed again by one of them.
     #[prost(string, repeated, tag = "2")]
     pub attesters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The agent that would run the module, as in ExecuteRequest; 0 if nothing is going to be executed.
+    #[prost(uint32, tag = "3")]
+    pub agent_id: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetVerdictResponse {
     /// A DSSE envelope (JSON) around an in-toto statement.
     #[prost(bytes = "vec", tag = "1")]
     pub statement: ::prost::alloc::vec::Vec<u8>,
+    /// Why an execution for `agent_id` would be refused a service that the module names in `upstreams`:
+    /// the operator's file does not allow it. Empty if all are allowed, or if no agent was named.
+    #[prost(string, tag = "2")]
+    pub refused_upstream: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetInputSchemaRequest {

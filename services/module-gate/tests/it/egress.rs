@@ -11,7 +11,7 @@ use testkit::upstream::{events, json as whole};
 use testkit::{Upstream, upstream};
 use wire::egress::{CALLS_FILE, CallOutcome, recompute};
 use wire::pb::common::v1::Usage;
-use wire::pb::module::v1::ExecuteRequest;
+use wire::pb::module::v1::{ExecuteRequest, GetVerdictRequest};
 use wire::statement::{Code, Execution, Exit, Verdict};
 
 use crate::world::{Running, World, request, stated};
@@ -174,6 +174,21 @@ async fn a_budget_that_stands_against_a_call_is_exhausted_where_the_module_gives
 async fn what_the_operator_does_not_allow_is_not_started() {
     let setting = setting().await;
     let module = setting.world.publish(&setting.module("asks", ASKS));
+
+    // Whoever is about to open a run can know.
+    setting.gate.ship(module).await.unwrap();
+    let mut calls = setting.gate.calls.clone();
+    for (agent, refused) in [(0, false), (AGENT, false), (AGENT + 1, true)] {
+        let ask = GetVerdictRequest {
+            manifest_hash: module.to_string(),
+            attesters: Vec::new(),
+            agent_id: agent,
+        };
+        let answer = calls.get_verdict(ask).await.unwrap().into_inner();
+        assert_eq!(answer.refused_upstream.contains("is not allowed to agent 8"), refused);
+        assert_eq!(answer.refused_upstream.is_empty(), !refused);
+    }
+
     for agent in [0, AGENT + 1] {
         let mut asked = request(module, &json!({}));
         (asked.agent_id, asked.budgets) = (agent, Some(BUDGETS));

@@ -16,7 +16,8 @@ async fn a_module_that_keeps_its_word_passes_and_its_verdict_can_be_had() {
     let world = World::new().await;
     let gate = world.serve().await;
     let module = world.publish(&csv_profile());
-    let ask = GetVerdictRequest { manifest_hash: module.to_string(), attesters: Vec::new() };
+    let ask =
+        GetVerdictRequest { manifest_hash: module.to_string(), attesters: Vec::new(), agent_id: 0 };
     let status = gate.calls.clone().get_verdict(ask.clone()).await.unwrap_err();
     assert_eq!(Problem::of(&status), Some(Problem::VerdictMissing));
 
@@ -75,7 +76,11 @@ async fn a_replaced_key_signs_for_who_names_it_until_it_is_dropped() {
     let named = |key: &SigningKey| vec![key_id(&key.verifying_key())];
     let with = |keys| Config { attestation: keys, ..world.config() };
     let verdict = |gate: &Running, key: &SigningKey| {
-        let ask = GetVerdictRequest { manifest_hash: module.to_string(), attesters: named(key) };
+        let ask = GetVerdictRequest {
+            manifest_hash: module.to_string(),
+            attesters: named(key),
+            agent_id: 0,
+        };
         let (mut calls, key) = (gate.calls.clone(), key.verifying_key());
         async move {
             let statement = calls.get_verdict(ask).await?.into_inner().statement;

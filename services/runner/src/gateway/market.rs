@@ -354,7 +354,7 @@ impl Market {
         let attesters: Vec<Digest> = agent.attesters.iter().copied().map(Digest::from).collect();
         let (verdict, schema) = match newest {
             Some(card) => (
-                self.verdict(card.manifest_hash, Some(&attesters)).await?,
+                self.verdict(card.manifest_hash, Some((id, &attesters))).await?,
                 self.schema_of(card.manifest_hash).await?,
             ),
             None => (None, None),
@@ -419,8 +419,8 @@ impl Market {
         }
     }
 
-    /// module-gate's newest verdict on a module. `attesters` are the keys that an agent names;
-    /// without them, whether a run may be opened on it is not known and the answer is no.
+    /// module-gate's newest verdict on a module, for an agent and the keys that it names; without
+    /// them, whether a run may be opened on it is not known and the answer is no.
     ///
     /// # Errors
     ///
@@ -428,12 +428,14 @@ impl Market {
     pub async fn verdict(
         &self,
         module: Digest,
-        attesters: Option<&[Digest]>,
+        agent: Option<(u32, &[Digest])>,
     ) -> Result<Option<VerdictView>> {
         let Some(gates) = &self.gates else { return Ok(None) };
-        let keys = verdict::accepted_keys(attesters.unwrap_or_default(), &self.attestation_keys);
-        let envelope = match gates.verdict(module, &keys).await {
-            Ok(envelope) => envelope,
+        let (agent, attesters) = agent.unzip();
+        let attesters = attesters.unwrap_or_default();
+        let keys = verdict::accepted_keys(attesters, &self.attestation_keys);
+        let found = match gates.verdict(module, &keys, agent).await {
+            Ok(found) => found,
             Err(Error::Gate {
                 problem: Some(Problem::VerdictMissing | Problem::ModuleUnknown),
                 ..
@@ -442,8 +444,8 @@ impl Market {
             }
             Err(error) => return Err(error),
         };
-        let refusal = verdict::shipping(&envelope, &keys, module).err();
-        Ok(Some(verdict_view(&envelope, refusal)?))
+        let refusal = verdict::before_opening(&found, &keys, module).err();
+        Ok(Some(verdict_view(&found.statement, refusal)?))
     }
 
     /// The user's live grants.

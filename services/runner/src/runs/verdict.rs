@@ -4,6 +4,7 @@ use ed25519_dalek::VerifyingKey;
 use wire::statement::{Execution, ExecutionStatement, GuardTier, Mode, ShippingStatement, Verdict};
 use wire::{Digest, RunId, Usage};
 
+use crate::gates::ModuleVerdict;
 use crate::model::settlement::{Attestation, Failure};
 use crate::runs::preflight::refuse;
 
@@ -130,6 +131,25 @@ pub fn shipping(envelope: &[u8], keys: &[VerifyingKey], module: Digest) -> Resul
     ];
     match rules.iter().find(|(holds, _)| !holds) {
         Some((_, why)) => Err(refuse("VERDICT_FAILED", format!("module-gate's verdict: {why}"))),
+        None => Ok(()),
+    }
+}
+
+/// Judges what module-gate says about a module before a run of it is opened: its verdict, and
+/// whether the operator allows the services that it names. What is not allowed is known before
+/// anything is escrowed: such a run would only be opened to be voided.
+///
+/// # Errors
+///
+/// A refusal before opening that says what is missing.
+pub fn before_opening(
+    found: &ModuleVerdict,
+    keys: &[VerifyingKey],
+    module: Digest,
+) -> Result<(), Failure> {
+    shipping(&found.statement, keys, module)?;
+    match &found.refused_upstream {
+        Some(why) => Err(refuse("UPSTREAM_REFUSED", format!("module-gate: {why}"))),
         None => Ok(()),
     }
 }

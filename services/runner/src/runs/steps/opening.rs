@@ -53,7 +53,7 @@ impl RunDriver {
         if let Err(failure) = worth::enough(&pinned, fee, &self.policy.worth) {
             return self.fail_before_open(lease, snapshot, &failure).await;
         }
-        let shipping = match self.verdict_on(&pinned).await {
+        let shipping = match self.verdict_on(&pinned, request.agent_id).await {
             Ok(Ok(shipping)) => shipping,
             Ok(Err(failure)) => return self.fail_before_open(lease, snapshot, &failure).await,
             Err(error @ Error::Gate { .. }) => return Ok(later(snapshot, error.to_string())),
@@ -131,11 +131,15 @@ impl RunDriver {
     }
 
     /// Module-gate's verdict on the pinned module, if there is a module-gate.
-    async fn verdict_on(&self, pinned: &Pinned) -> Result<Result<Option<Vec<u8>>, Failure>> {
+    async fn verdict_on(
+        &self,
+        pinned: &Pinned,
+        agent: u32,
+    ) -> Result<Result<Option<Vec<u8>>, Failure>> {
         let Some(gates) = &self.gates else { return Ok(Ok(None)) };
         let keys = verdict::accepted_keys(&pinned.attesters, &self.policy.attestation_keys);
-        let envelope = match gates.verdict(pinned.manifest_hash, &keys).await {
-            Ok(envelope) => envelope,
+        let found = match gates.verdict(pinned.manifest_hash, &keys, Some(agent)).await {
+            Ok(found) => found,
             Err(Error::Gate { problem: Some(problem), message, .. })
                 if matches!(problem, Problem::VerdictMissing | Problem::ModuleUnknown) =>
             {
@@ -143,8 +147,8 @@ impl RunDriver {
             }
             Err(error) => return Err(error),
         };
-        let judged = verdict::shipping(&envelope, &keys, pinned.manifest_hash);
-        Ok(judged.map(|()| Some(envelope)))
+        let judged = verdict::before_opening(&found, &keys, pinned.manifest_hash);
+        Ok(judged.map(|()| Some(found.statement)))
     }
 
     /// What the input does not fulfil of the pinned module's schema. The gateway compares as well,
