@@ -309,4 +309,20 @@ mod tests {
         assert_eq!(code(b"{}", &keys, module), "PREFLIGHT_VERDICT_UNTRUSTED");
         assert_eq!(code(&shipped(Verdict::Pass), &[], module), "PREFLIGHT_ATTESTER_MISSING");
     }
+
+    #[test]
+    fn a_service_that_is_not_allowed_to_the_agent_is_known_before_a_run_opens() {
+        let keys = [key(1).verifying_key()];
+        let code = |verdict, refused: Option<&str>| {
+            let found = ModuleVerdict {
+                statement: shipped(verdict),
+                refused_upstream: refused.map(str::to_owned),
+            };
+            before_opening(&found, &keys, Digest::of(b"module"))
+                .map_or_else(|failure| failure.code, |()| "pass".to_owned())
+        };
+        assert_eq!(code(Verdict::Pass, None), "pass");
+        assert_eq!(code(Verdict::Pass, Some("not allowed")), "PREFLIGHT_UPSTREAM_REFUSED");
+        assert_eq!(code(Verdict::Fail, Some("not allowed")), "PREFLIGHT_VERDICT_FAILED");
+    }
 }
