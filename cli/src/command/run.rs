@@ -434,7 +434,9 @@ async fn outputs(context: &Context, gateway: &Gateway<'_>, command: &Outputs) ->
     let listed = list(gateway, &command.id, command.attempt).await?;
     let mut json = json!({ "run": command.id, "outputs": listed });
     if listed.is_empty() {
-        return Ok(Report::new("the attempt has no outputs", json));
+        let text = "the attempt has no outputs: a run has them once it is finalized, and a failed one \
+                    has none";
+        return Ok(Report::new(text, json));
     }
     let Some(to) = &command.to else { return Ok(Report::new(outputs_table(&listed), json)) };
     for output in &listed {

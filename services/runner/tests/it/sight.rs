@@ -12,7 +12,7 @@ use wire::event::{ChainData, CloudEvent, Fact, Family};
 use crate::retention::{command, said};
 use crate::world::{DEPOSIT, World};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 impl World {
     /// The names of the contracts' events that were kept, in their order.

@@ -163,4 +163,9 @@ async fn of_a_run_without_sealed_files_the_words_say_so_and_what_it_cost() {
     assert!(text.contains("attempt 1 has no sealed files at the gateway"), "{text}");
     assert!(text.contains("a run is sealed once its module was executed"), "{text}");
     assert!(!text.contains("proven:") && text.contains("at least"), "{text}");
+
+    let output = stack.lumio_output(&["run", "outputs", &id]).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("the attempt has no outputs: a run has them once it is"), "{text}");
 }
