@@ -8,7 +8,7 @@
 //! It only reads. A run that is being worked on while it is read may look different from one place
 //! to the next, so strict rules hold for runs that have ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chassis::Bus;
@@ -132,8 +132,7 @@ impl Account {
 ///
 /// When Postgres does not answer. Every other place that does not is noted as unknown.
 pub async fn compare(sources: &Sources<'_>) -> anyhow::Result<Account> {
-    let attempts = rows::attempts(sources.db).await?;
-    let transactions = rows::transactions(sources.db).await?;
+    let (attempts, transactions) = rows::read(sources.db).await?;
     let mut account = Account::default();
     within_postgres(&mut account, &attempts, &transactions);
 
@@ -377,21 +376,24 @@ async fn balances(
         account.broken(PLACE, None, format!("the vault owes {deficit} stroops more than it holds"));
     }
 
-    let users: BTreeSet<&str> = attempts.iter().map(|attempt| attempt.user.as_str()).collect();
-    for user in users {
-        let own = || attempts.iter().filter(|attempt| attempt.user == user);
-        let held: i128 = own()
-            .filter(|attempt| attempt.escrow == "open")
-            .filter_map(|attempt| attempt.terms.as_ref())
-            .map(|terms| terms.max_charge.saturating_add(terms.runner_fee))
-            .sum();
-        let receipts = own().filter(|attempt| attempt.receipt.is_some()).count();
+    // One pass over the attempts, however many users there are: stroops of open runs, and receipts.
+    let mut users: BTreeMap<&str, (i128, u64)> = BTreeMap::new();
+    for attempt in attempts {
+        let (held, receipts) = users.entry(attempt.user.as_str()).or_default();
+        if attempt.escrow == "open"
+            && let Some(terms) = &attempt.terms
+        {
+            *held = held.saturating_add(terms.max_charge.saturating_add(terms.runner_fee));
+        }
+        *receipts += u64::from(attempt.receipt.is_some());
+    }
+    for (user, (held, receipts)) in users {
         let Ok(address) = user.parse::<Address>() else { continue };
         let there = vault.account_now(sources.rpc, address).await?;
         let escrow = there.due_today.saturating_add(there.due_tomorrow);
         account.count(PLACE);
         // Others may have runs of this user too, so there may be more on chain than here.
-        if held > escrow || u64::try_from(receipts).unwrap_or(u64::MAX) > there.receipts {
+        if held > escrow || receipts > there.receipts {
             account.broken(
                 PLACE,
                 None,

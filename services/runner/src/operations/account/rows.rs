@@ -59,12 +59,19 @@ impl TransactionRow {
     }
 }
 
-/// Every attempt, oldest run first.
+/// Every attempt, oldest run first, and every transaction, in the order of signing: as they were at
+/// one moment, so that they can be compared with each other while runs go on.
 ///
 /// # Errors
 ///
 /// The database's own.
-pub async fn attempts(db: &PgPool) -> sqlx::Result<Vec<AttemptRow>> {
+pub async fn read(db: &PgPool) -> sqlx::Result<(Vec<AttemptRow>, Vec<TransactionRow>)> {
+    let mut tx = chassis::postgres::begin(db).await?;
+    // A million runs take longer to read than a statement of the service may.
+    let settings = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+                    SET LOCAL statement_timeout = 0";
+    sqlx::raw_sql(settings).execute(&mut *tx).await?;
+
     let text = "SELECT a.run_id, a.number, r.user_account, r.phase, r.attempt, a.ended_at, \
                 a.escrow, \
             a.vault_run_id, a.terms, a.receipt, sha256(a.statement) AS statement, \
@@ -73,20 +80,17 @@ pub async fn attempts(db: &PgPool) -> sqlx::Result<Vec<AttemptRow>> {
                 WHERE c.run_id = a.run_id AND c.attempt = a.number AND c.kind = 'open' \
                     AND m.code = 0) AS opened \
          FROM attempts a JOIN runs r ON r.id = a.run_id ORDER BY r.created_at, a.number";
-    sqlx::query(text).try_map(|row| attempt(&row)).fetch_all(db).await
-}
+    let attempts = sqlx::query(text).try_map(|row| attempt(&row)).fetch_all(&mut *tx).await?;
 
-/// Every transaction, in the order of signing.
-///
-/// # Errors
-///
-/// The database's own.
-pub async fn transactions(db: &PgPool) -> sqlx::Result<Vec<TransactionRow>> {
     let text = "SELECT c.run_id, c.attempt, t.kind, t.hash, t.state, t.ledger, \
             coalesce(m.code = 0, false) AS did \
          FROM chain_transactions t JOIN transaction_calls m ON m.transaction_id = t.id \
             JOIN calls c ON c.id = m.call_id ORDER BY t.id, m.position";
-    sqlx::query(text).try_map(|row| transaction(&row)).fetch_all(db).await
+    let transactions = sqlx::query(text).try_map(|row| transaction(&row)).fetch_all(&mut *tx);
+    let transactions = transactions.await?;
+
+    tx.commit().await?;
+    Ok((attempts, transactions))
 }
 
 fn attempt(row: &PgRow) -> sqlx::Result<AttemptRow> {

@@ -31,7 +31,12 @@ pub(super) async fn compare(account: &mut Account, db: &PgPool, bus: &Bus) -> an
     let family = Family::Run.filter(bus.prefix());
     let family = family.trim_end_matches('>').to_owned();
     let mut expected = BTreeMap::new();
-    for row in sqlx::query(text).bind(family).fetch_all(db).await? {
+    let mut tx = chassis::postgres::begin(db).await?;
+    // Years of events take longer to read than a statement of the service may.
+    sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *tx).await?;
+    let rows = sqlx::query(text).bind(family).fetch_all(&mut *tx).await?;
+    tx.commit().await?;
+    for row in rows {
         let at: time::OffsetDateTime = row.try_get("published_at")?;
         expected.insert(row.try_get::<String, _>("event_id")?, at);
     }
