@@ -105,12 +105,27 @@ pub struct Start {
     /// A word to find the run by
     #[arg(long)]
     label: Option<String>,
+    /// Do not open the run before this time, such as 2026-12-01T08:00:00Z; at most 30 days ahead
+    #[arg(long, value_name = "TIME")]
+    start_at: Option<String>,
+    /// Which of the runs that wait goes first; they move up with time
+    #[arg(long, value_enum)]
+    priority: Option<Priority>,
     /// The same key with the same request answers the same run
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     /// Follow the run to its end
     #[arg(long)]
     watch: bool,
+}
+
+/// How soon a run has its turn among those that wait.
+#[derive(Debug, Clone, Copy, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Priority {
+    Low,
+    Normal,
+    High,
 }
 
 /// What a run delivered.
@@ -261,6 +276,8 @@ fn body(context: &Context, start: &Start) -> Result<Value> {
         ("seed", start.seed.map(Value::from)),
         ("workflowId", start.workflow.clone().map(Value::from)),
         ("label", start.label.clone().map(Value::from)),
+        ("startAt", start.start_at.clone().map(Value::from)),
+        ("priority", start.priority.map(|priority| json!(priority))),
         ("input", start.input.as_deref().map(input).transpose()?),
     ];
     for (name, value) in optional {

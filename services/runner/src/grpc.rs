@@ -310,6 +310,10 @@ fn body(request: &CreateRunRequest) -> Result<Vec<u8>> {
         input: Option<&'a RawValue>,
         #[serde(skip_serializing_if = "Option::is_none")]
         input_ref: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        start_at: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        priority: Option<&'a str>,
     }
     let budgets = request.budgets.unwrap_or_default();
     let body = Body {
@@ -328,6 +332,8 @@ fn body(request: &CreateRunRequest) -> Result<Vec<u8>> {
         metadata: raw("metadata_json", request.metadata_json.as_deref())?,
         input: raw("input_json", request.input_json.as_deref())?,
         input_ref: request.input_ref.as_deref(),
+        start_at: request.start_at.as_deref(),
+        priority: request.priority.as_deref(),
     };
     serde_json::to_vec(&body).map_err(|error| Error::Broken(error.to_string()))
 }

@@ -30,6 +30,12 @@ pub struct CreateRunRequest {
     /// Instead of `input_json`: an input that POST /inputs has stored, by its digest.
     #[prost(string, optional, tag = "11")]
     pub input_ref: ::core::option::Option<::prost::alloc::string::String>,
+    /// The run is not opened before this time (RFC 3339), which is at most 30 days ahead.
+    #[prost(string, optional, tag = "12")]
+    pub start_at: ::core::option::Option<::prost::alloc::string::String>,
+    /// `low`, `normal` or `high`; normal if absent. Waiting runs move up with time, whatever they have.
+    #[prost(string, optional, tag = "13")]
+    pub priority: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetRunRequest {

@@ -216,6 +216,30 @@ async fn grpc_watches_runs_and_names_every_mistake() {
     let wrong = client.create_run(wrong).await.unwrap_err();
     let mistakes = wrong.get_details_bad_request().unwrap().field_violations;
     assert!(mistakes.iter().any(|mistake| mistake.field == "/user"), "{mistakes:?}");
+    let later = CreateRunRequest {
+        user: world.user.address().to_string(),
+        agent_id: world.agent_id,
+        budgets: Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into()),
+        start_at: Some("2100-01-01T00:00:00Z".to_owned()),
+        priority: Some("urgent".to_owned()),
+        ..CreateRunRequest::default()
+    };
+    let wrong = client.create_run(later.clone()).await.unwrap_err();
+    let mistakes = wrong.get_details_bad_request().unwrap().field_violations;
+    assert!(mistakes.iter().any(|mistake| mistake.field == "/priority"), "{mistakes:?}");
+    let wrong = CreateRunRequest { priority: Some("high".to_owned()), ..later.clone() };
+    let wrong = client.create_run(wrong).await.unwrap_err();
+    let mistakes = wrong.get_details_bad_request().unwrap().field_violations;
+    assert!(mistakes.iter().any(|mistake| mistake.field == "/startAt"), "{mistakes:?}");
+    let soon = time::OffsetDateTime::now_utc() + time::Duration::hours(1);
+    let soon = soon.format(&time::format_description::well_known::Rfc3339).unwrap();
+    let waits = CreateRunRequest {
+        start_at: Some(soon),
+        priority: Some("high".to_owned()),
+        ..later
+    };
+    let waits = client.create_run(waits).await.unwrap().into_inner();
+    assert_eq!(waits.status(), RunStatus::Pending);
     let after = WatchRunsRequest { after: Some(u64::MAX), user: None };
     assert_eq!(client.watch_runs(after).await.unwrap_err().code(), tonic::Code::InvalidArgument);
     runner.stop().await;
