@@ -606,4 +606,161 @@ export const errorTexts: Record<string, ErrorText> = {
     means: "You declined in your wallet.",
     todo: "Nothing was sent. Try again if you change your mind.",
   },
+  // How an execution ends. What was metered and charged is on the run's page, beside these words.
+  E_ORACLE_EXEC: {
+    means: "The module ended with an error, or used more than a run may.",
+    todo: "Read what it said. Often its input is the reason: correct it and start a new run.",
+  },
+  E_OUTPUT_MISSING: {
+    means: "The module ended well and left no output.",
+    todo: "Its developer has to mend it. Choose another agent meanwhile.",
+  },
+  E_OUTPUT_LIMIT: {
+    means: "The module left more than an output may be, or something that is no file.",
+    todo: "Try a smaller input; its developer may have to mend it.",
+  },
+  E_MODULE_INVALID: {
+    means: "The module cannot be executed as it was published.",
+    todo: "Choose another agent; its developer has to publish a better version.",
+  },
+  E_SIDEEFFECTS_FORBIDDEN: {
+    means: "The module reached for what no module may touch, and was stopped.",
+    todo: "Do not use it again before its developer has explained it.",
+  },
+  E_SIDEEFFECTS_DECLARATION: {
+    means: "The module did something that it had not declared, and was stopped.",
+    todo: "Choose another agent; its developer has to declare it.",
+  },
+  E_GUARD_INCOMPLETE: {
+    means: "The service could not watch all of the execution, so it proves nothing of it.",
+    todo: "Try again. If it stays, send this code to the operator.",
+  },
+  EXECUTION_UNAVAILABLE: {
+    means: "The service that executes modules did not answer in time.",
+    todo: "The escrow goes back. Try again in a few minutes.",
+  },
+  SEAL_UNAVAILABLE: {
+    means: "The store of outputs did not answer in time.",
+    todo: "Try again in a few minutes.",
+  },
+  SETTLEMENT_REFUSED: {
+    means: "The vault did not accept the charge.",
+    todo: "The escrow goes back. Try again; if it stays, send this code to the operator.",
+  },
+  ATTESTER_CHANGED: {
+    means:
+      "The agent's attestation keys changed while the run was opened, so nothing could be charged.",
+    todo: "The escrow goes back. Start again.",
+  },
+  TERMS_UNKNOWN: {
+    means: "The terms that the vault fixed for this run could not be read any more.",
+    todo: "The escrow goes back. Start again.",
+  },
+  OUTCOME_UNKNOWN: {
+    means: "What happened on chain could not be found out by itself.",
+    todo: "The operator looks at it. Verify the run to see what the chain says.",
+  },
+  BELOW_WORTH: {
+    means: "The run comes to less than this runner takes work for.",
+    todo: "Raise the budgets, or choose another runner.",
+  },
+  ENDED_BY_OPERATOR: {
+    means: "The operator ended this run.",
+    todo: "Read the operator's words, then start a new run if you still want one.",
+  },
+  CHECK_FAILED: {
+    means: "What was stored of this run does not pass its check.",
+    todo: "Send this code to the operator.",
+  },
+  STATEMENT_INVALID: {
+    means:
+      "The signed statement about the execution is not about this run, so nothing was charged.",
+    todo: "Send this code to the operator.",
+  },
+  DIGEST_MISMATCH: {
+    means: "Bytes that were sent or stored are not those that were named.",
+    todo: "Send them again. If it stays, send this code to the operator.",
+  },
+
+  // What the gateway answers.
+  INTAKE_PAUSED: {
+    means: "New runs are paused by the operator. Runs under way go on.",
+    todo: "Try again later; nothing was charged.",
+  },
+  UNAVAILABLE: {
+    means: "Something that the service needs is away.",
+    todo: "Try again in a moment.",
+  },
+  INTERNAL: {
+    means: "The service made a mistake.",
+    todo: "Send this code and the time to the operator.",
+  },
+  CONFLICT: {
+    means: "The run was changed at the same time.",
+    todo: "Look at it again, then repeat if you still want to.",
+  },
+  IDEMPOTENCY_MISMATCH: {
+    means: "The same key was used for another request.",
+    todo: "Reload the page and start again.",
+  },
+
+  // What the vault answers, where a person's own action cannot be the reason.
+  EXPIRED: {
+    means: "The call reached the ledger too late.",
+    todo: "Try again.",
+  },
+  DEADLINE_OUT_OF_RANGE: {
+    means: "The run's deadline is too near or too far.",
+    todo: "Try again. If it stays, send this code to the operator.",
+  },
+  UNAUTHORIZED: { means: "This account may not do that.", todo: "Connect the account that may." },
+  FAILED: {
+    means: "The call failed on chain, and no reason was named.",
+    todo: "Try again. If it stays, send this code to the operator.",
+  },
+  NOT_ATTESTED: {
+    means: "The charge had no signature that the run's terms accept.",
+    todo: "Send this code to the operator.",
+  },
+  USAGE_EXCEEDS_BUDGET: {
+    means: "More was reported than the run's budgets allow, and the vault refused it.",
+    todo: "Send this code to the operator.",
+  },
+  MAX_CHARGE_EXCEEDED: {
+    means: "The prices rose above what was agreed to before the run.",
+    todo: "Start again, with the new price.",
+  },
+  RUN_TERMS_MISMATCH: {
+    means: "The run exists already with other terms.",
+    todo: "Start a new run.",
+  },
+  ACCOUNTING_BROKEN: {
+    means: "The vault's own sums do not agree, so it refuses to move money.",
+    todo: "Tell the operator and the vault's administrator at once.",
+  },
+  NOT_INITIALIZED: {
+    means: "The vault is not set up.",
+    todo: "Tell the operator; the console may be configured for another vault.",
+  },
+  ALREADY_INITIALIZED: { means: "The vault is set up already.", todo: "Nothing is left to do." },
+  AGENT_REGISTRY_NOT_SET: {
+    means: "The vault is bound to no registry, so nothing can be run.",
+    todo: "Tell the operator.",
+  },
+  INVALID_BATCH_SIZE: {
+    means: "A transaction had no runs or too many of them.",
+    todo: "Send this code to the operator.",
+  },
+  ADMIN_NOT_PROPOSED: {
+    means: "Nobody was named as the vault's next administrator.",
+    todo: "Only the vault's administrator can do this.",
+  },
+  UPGRADE_NOT_SCHEDULED: {
+    means: "No new code of the vault was announced.",
+    todo: "Only the vault's administrator can do this.",
+  },
+  UPGRADE_NOT_READY: {
+    means: "The vault's new code was announced, and its waiting time is not over.",
+    todo: "Only the vault's administrator can do this, later.",
+  },
 };
