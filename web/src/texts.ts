@@ -668,6 +668,39 @@ export const errorTexts: Record<string, ErrorText> = {
     means: "The operator ended this run.",
     todo: "Read the operator's words, then start a new run if you still want one.",
   },
+  INPUT_INVALID: {
+    means: "The input is not what the module expects. The run was not opened, and costs nothing.",
+    todo: "Correct what is named, then start a new run.",
+  },
+  // `OPEN_NOT_DONE`
+  NOT_DONE: {
+    means: "Nothing that was signed to open the run reached the ledger. It costs nothing.",
+    todo: "Try again.",
+  },
+  SETTLED_OTHERWISE: {
+    means: "The run was settled with other terms than this runner knows.",
+    todo: "Verify the run to see what was charged, and by whom.",
+  },
+  ADOPTED: {
+    means: "The vault held an escrow of which this runner had no run, so it was given back.",
+    todo: "Nothing is held for it any more.",
+  },
+  ESCROW_LEFT_OPEN: {
+    means: "The run had ended while the vault still held its escrow, which was given back.",
+    todo: "Nothing is held for it any more.",
+  },
+  IMPORTED: {
+    means: "The run was taken over from an earlier runner, where it was never settled.",
+    todo: "Retry it here: a retry begins anew.",
+  },
+  EXECUTION_CONFLICT: {
+    means: "This attempt was executed already, with another request.",
+    todo: "Start a new run.",
+  },
+  SEAL_MISMATCH: {
+    means: "This attempt has a seal already, with other content.",
+    todo: "Send this code to the operator. The seal that exists stays.",
+  },
   CHECK_FAILED: {
     means: "What was stored of this run does not pass its check.",
     todo: "Send this code to the operator.",

@@ -12,11 +12,9 @@ const read = (path: string) => readFileSync(new URL(path, repository), "utf8");
 
 /** Problems that answer only services and developers: a browser asks for none of them. */
 const NOT_FOR_USERS = new Set([
-  "EXECUTION_CONFLICT",
   "METHOD_NOT_ALLOWED",
   "MISDIRECTED_REQUEST",
   "PACK_ALREADY_SEALED",
-  "SEAL_MISMATCH",
   "UNSUPPORTED_MEDIA_TYPE",
 ]);
 
@@ -31,11 +29,25 @@ function variants(name: string): string[] {
   );
 }
 
+/** What the runner itself writes into a failed run: the first argument of these two functions. */
+function written(): string[] {
+  const folder = new URL("services/runner/src/", repository);
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" });
+  const sources = files.filter((file) => file.endsWith(".rs"));
+  const codes = sources.flatMap((file) => {
+    const text = readFileSync(new URL(file, folder), "utf8");
+    return [...text.matchAll(/(?:Failure::new|\brefuse)\(\s*"([A-Z][A-Z_]+)"/g)];
+  });
+  // Texts are kept without the prefixes that say when a code was found.
+  return [...new Set(codes.map(([, code]) => code!.replace(/^(PREFLIGHT|OPEN)_/, "")))];
+}
+
 const lists: Record<string, string[]> = {
   "problem of the gateway": readdirSync(new URL("docs/problems/", repository))
     .map((file) => file.replace(/\.md$/, "").replaceAll("-", "_").toUpperCase())
     .filter((code) => !NOT_FOR_USERS.has(code)),
   "end of a run by the runner": variants("RunnerCode"),
+  "failure that the runner writes": written(),
   "refusal before a run is opened": variants("PreflightCode"),
   "error of the vault": variants("VaultCode"),
   "end of a run by its module": [...read("docs/modules.md").matchAll(/^\| `(\w+)` \| (.*)$/gm)]
