@@ -324,11 +324,14 @@ function Modes({ mode, hasForm, onChange }: ModesProps) {
 
 function Mistakes({ mistakes }: { mistakes: string[] }) {
   return (
-    <ul className="field-error" role="status">
-      {mistakes.slice(0, 8).map((mistake) => (
-        <li key={mistake}>{visible(mistake)}</li>
-      ))}
-    </ul>
+    // The role is around the list: on it, it would take the entries' list away from readers of it.
+    <div role="status">
+      <ul className="field-error">
+        {mistakes.slice(0, 8).map((mistake) => (
+          <li key={mistake}>{visible(mistake)}</li>
+        ))}
+      </ul>
+    </div>
   );
 }
 
