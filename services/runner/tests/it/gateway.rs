@@ -231,13 +231,10 @@ async fn grpc_watches_runs_and_names_every_mistake() {
     let wrong = client.create_run(wrong).await.unwrap_err();
     let mistakes = wrong.get_details_bad_request().unwrap().field_violations;
     assert!(mistakes.iter().any(|mistake| mistake.field == "/startAt"), "{mistakes:?}");
-    let soon = time::OffsetDateTime::now_utc() + time::Duration::hours(1);
+    let soon = chassis::clock::now() + time::Duration::hours(1);
     let soon = soon.format(&time::format_description::well_known::Rfc3339).unwrap();
-    let waits = CreateRunRequest {
-        start_at: Some(soon),
-        priority: Some("high".to_owned()),
-        ..later
-    };
+    let waits =
+        CreateRunRequest { start_at: Some(soon), priority: Some("high".to_owned()), ..later };
     let waits = client.create_run(waits).await.unwrap().into_inner();
     assert_eq!(waits.status(), RunStatus::Pending);
     let after = WatchRunsRequest { after: Some(u64::MAX), user: None };
