@@ -83,10 +83,15 @@ start_everything() {
 WITH_MODEL='' MODEL_PORT='' THROUGH_LITELLM='' LITELLM_PORT=''
 
 choose_model_ports() {
-    MODEL_PORT=$((NATS_PORT + 10))
-    while listening "$MODEL_PORT"; do MODEL_PORT=$((MODEL_PORT + 1)); done
-    LITELLM_PORT=$((MODEL_PORT + 1))
-    while listening "$LITELLM_PORT"; do LITELLM_PORT=$((LITELLM_PORT + 1)); done
+    MODEL_PORT=$(free_port_from $((NATS_PORT + 10)))
+    LITELLM_PORT=$(free_port_from $((MODEL_PORT + 1)))
+}
+
+# The first port from $1 on at which nothing listens.
+free_port_from() {
+    local port=$1
+    while listening "$port"; do port=$((port + 1)); done
+    echo "$port"
 }
 
 # llama.cpp's server on a tiny model of random weights, and the operator's file that allows it.

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::gate::Gate;
 use crate::judging::attempt::{self, Attempt, WallLimit};
 use crate::metrics;
-use crate::module::{document, manifest, tree};
+use crate::module::tree;
 use crate::progress::Progress;
 use crate::request::Request;
 use crate::sandbox::outlet::Way;
@@ -139,12 +139,7 @@ pub async fn refused_upstream(
     module: Digest,
     agent: u32,
 ) -> Result<Option<String>, Error> {
-    let most = u64::try_from(document::MAX_BYTES).unwrap_or(u64::MAX);
-    let document = tree::read_file(&*gate.store, module, manifest::FILE, most).await?;
-    // A module whose document cannot be read gets no verdict either, which says why.
-    let Some(manifest) = document.and_then(|bytes| manifest::parse(&bytes).ok()) else {
-        return Ok(None);
-    };
+    let Some(manifest) = tree::read_manifest(&*gate.store, module).await? else { return Ok(None) };
     let asker = Asker::Run { module, agent: Some(agent) };
     Ok(gate.sandbox.allowed.routes(&manifest.upstreams, asker).err())
 }

@@ -21,8 +21,8 @@ use crate::error::Error;
 use crate::execution;
 use crate::gate::Gate;
 use crate::judgement::{self, Followed, Subject};
+use crate::module::tree;
 use crate::module::variation::Variations;
-use crate::module::{document, manifest, tree};
 use crate::progress::{Progress, ProgressMessage};
 use crate::request;
 use crate::shipping;
@@ -238,11 +238,8 @@ impl ModuleGate for Calls {
         request: Request<pb::GetInputSchemaRequest>,
     ) -> Result<Response<pb::GetInputSchemaResponse>, Status> {
         let module = request::digest("manifest_hash", &request.into_inner().manifest_hash)?;
-        let most = u64::try_from(document::MAX_BYTES).unwrap_or(u64::MAX);
-        let document = tree::read_file(&*self.gate.store, module, manifest::FILE, most).await?;
-        // A module whose document cannot be read gets no verdict either, which says why.
-        let schema = document
-            .and_then(|bytes| manifest::parse(&bytes).ok())
+        let manifest = tree::read_manifest(&*self.gate.store, module).await?;
+        let schema = manifest
             .and_then(|manifest| manifest.input_schema)
             .map(|schema| schema.to_string().into_bytes());
         Ok(Response::new(pb::GetInputSchemaResponse { schema }))

@@ -14,6 +14,8 @@ use wire::digest::Digest;
 use wire::id::RunId;
 
 use crate::error::Error;
+use crate::module::document;
+use crate::module::manifest::{self, Manifest};
 
 /// Opens the store whose root is the folder `root`.
 ///
@@ -50,13 +52,27 @@ pub async fn fetch(store: &dyn ObjectStore, digest: Digest, into: &Path) -> Resu
     Ok(copy)
 }
 
+/// The `module.json` of a stored module. Nothing if it has none that can be read: such a module gets
+/// no verdict either, which says why.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn read_manifest(
+    store: &dyn ObjectStore,
+    digest: Digest,
+) -> Result<Option<Manifest>, Error> {
+    let most = u64::try_from(document::MAX_BYTES).unwrap_or(u64::MAX);
+    let document = read_file(store, digest, manifest::FILE, most).await?;
+    Ok(document.and_then(|bytes| manifest::parse(&bytes).ok()))
+}
+
 /// One file of a stored module, if it has such a file: only bytes whose digest the module's tree
 /// names, and a tree whose digest is the module's.
 ///
 /// # Errors
 /// [`Error::ModuleUnknown`] if it is not stored, [`Error::DigestMismatch`] if the store holds
 /// something else under that name, [`Error::Host`] if it cannot be read.
-pub async fn read_file(
+async fn read_file(
     store: &dyn ObjectStore,
     digest: Digest,
     path: &str,
