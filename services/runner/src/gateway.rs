@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tower_http::cors::{Any, CorsLayer};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
-use wire::view::{OutputsView, RunPriority};
+use wire::view::OutputsView;
 use wire::{Problem, RunId};
 
 use crate::auth::{self, Access, Caller};
@@ -233,10 +233,7 @@ async fn create(
     let key = idempotency_key(&headers)?;
     let mut new = create_request::read(&body, commands::draw_seed)?;
     caller.may_spend(&new.request.user)?;
-    if new.priority == Some(RunPriority::High) && !caller.sees_all() {
-        let text = "priority: only an operator may ask for `high`; send `low`, `normal` or nothing";
-        return Err(Error::refused(Problem::Forbidden, text));
-    }
+    caller.may_ask(new.priority)?;
     inputs::complete(&gateway, &caller, &mut new, key.as_ref()).await?;
     let created = gateway.commands.create(&new, caller.part_of_account(), key.as_ref()).await?;
     let status = StatusCode::from_u16(created.status).unwrap_or(StatusCode::ACCEPTED);
@@ -550,8 +547,13 @@ fn run_id(text: &str) -> Result<RunId> {
 }
 
 fn too_large(rejection: BytesRejection) -> Error {
+    unread_body(rejection, create_request::MAX_BODY_BYTES)
+}
+
+/// A body that could not be read, of a route that takes `most` bytes.
+fn unread_body(rejection: BytesRejection, most: usize) -> Error {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        let text = format!("the request has more than {} bytes", create_request::MAX_BODY_BYTES);
+        let text = format!("the request has more than {most} bytes");
         return Error::refused(Problem::PayloadTooLarge, text);
     }
     Error::refused(Problem::InvalidRequest, "the request's body can't be read")

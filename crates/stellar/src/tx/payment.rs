@@ -1,9 +1,9 @@
 //! Transactions that move lumens between the operator's own accounts: no contract takes part.
 
 use stellar_xdr::{
-    AccountId, Asset, CreateAccountOp, Memo, MuxedAccount, Operation, OperationBody, PaymentOp,
-    Preconditions, PublicKey, SequenceNumber, TimeBounds, TimePoint, Transaction,
-    TransactionEnvelope, TransactionExt, TransactionV1Envelope, Uint256,
+    Asset, CreateAccountOp, Memo, Operation, OperationBody, PaymentOp, Preconditions,
+    SequenceNumber, TimeBounds, TimePoint, Transaction, TransactionEnvelope, TransactionExt,
+    TransactionV1Envelope,
 };
 use wire::Digest;
 
@@ -71,7 +71,7 @@ pub async fn prepare_payment(
         next.ok_or_else(|| ChainError::invalid("the source account has no sequence number left"))?;
     let operation = Operation { source_account: None, body: body(payment)? };
     let tx = Transaction {
-        source_account: muxed(&address)?,
+        source_account: address.muxed()?,
         fee,
         seq_num: SequenceNumber(sequence),
         // Only the end is bounded, as for calls: the ledger's clock may be behind ours.
@@ -98,25 +98,14 @@ pub async fn prepare_payment(
 fn body(payment: Payment) -> Result<OperationBody, ChainError> {
     Ok(match payment {
         Payment::Create { to, stroops } => OperationBody::CreateAccount(CreateAccountOp {
-            destination: AccountId(PublicKey::PublicKeyTypeEd25519(key(&to)?)),
+            destination: to.account_id()?,
             starting_balance: stroops,
         }),
         Payment::Pay { to, stroops } => OperationBody::Payment(PaymentOp {
-            destination: muxed(&to)?,
+            destination: to.muxed()?,
             asset: Asset::Native,
             amount: stroops,
         }),
-        Payment::Merge { into } => OperationBody::AccountMerge(muxed(&into)?),
+        Payment::Merge { into } => OperationBody::AccountMerge(into.muxed()?),
     })
-}
-
-fn muxed(address: &Address) -> Result<MuxedAccount, ChainError> {
-    Ok(MuxedAccount::Ed25519(key(address)?))
-}
-
-fn key(address: &Address) -> Result<Uint256, ChainError> {
-    match address {
-        Address::Account(key) => Ok(Uint256(*key)),
-        _ => Err(ChainError::invalid(format!("{address} is no account (G…)"))),
-    }
 }

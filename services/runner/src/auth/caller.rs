@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 use wire::Problem;
+use wire::view::RunPriority;
 
 use crate::auth::{Access, Login, session};
 use crate::error::{Error, Result};
@@ -129,6 +130,20 @@ impl Caller {
         }
     }
 
+    /// Whether the caller may give a run this priority. Only operators may put a run before others'.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Forbidden`].
+    pub fn may_ask(&self, priority: Option<RunPriority>) -> Result<()> {
+        if priority == Some(RunPriority::High) && !self.sees_all() {
+            return Err(forbidden(
+                "priority: only an operator may ask for `high`; send `low`, `normal` or nothing",
+            ));
+        }
+        Ok(())
+    }
+
     /// The account that a list is narrowed to, when the caller asked for `asked`.
     ///
     /// # Errors
@@ -167,7 +182,7 @@ impl Caller {
         }
     }
 
-    /// Whose an input is that this caller stores: nobody else may name it. Empty where callers do
+    /// Whose an input is that this caller stores: no other caller may name it. Empty where callers do
     /// not log in.
     ///
     /// # Errors

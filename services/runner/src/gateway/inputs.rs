@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest as _, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -26,10 +25,10 @@ use crate::gates::Schema;
 use crate::gateway::commands::Key;
 use crate::gateway::create_request::{MAX_STORED_BODY_BYTES, MAX_STORED_BYTES, NewRun};
 use crate::gateway::view::rfc3339;
-use crate::gateway::{Gateway, Shared, oracle_gate, store};
+use crate::gateway::{Gateway, Shared, oracle_gate, store, unread_body};
 
 /// How long a stored input can be named: it is needed until its run is accepted.
-const LASTS: time::Duration = time::Duration::days(7);
+pub const LASTS: time::Duration = time::Duration::days(7);
 /// Most bytes that an account may store in a day.
 const DAILY_BYTES: i64 = 256 * 1024 * 1024;
 /// Inputs that are received at once: each is in memory until its last byte came, however slowly.
@@ -129,7 +128,7 @@ pub async fn find_input(
 ///
 /// # Errors
 ///
-/// [`Problem::InvalidRequest`] with the places, and what stands in the way of a stored input.
+/// [`Problem::InvalidRequest`] with the places, and the reason why a stored input is refused.
 pub async fn complete(
     gateway: &Gateway,
     caller: &Caller,
@@ -259,7 +258,7 @@ async fn receive(owner: &str, request: Request) -> Result<Bytes> {
         let text = format!("the input did not come within {} s", RECEPTION_PATIENCE.as_secs());
         Error::refused(Problem::InvalidRequest, text)
     })?;
-    body.map_err(too_large)
+    body.map_err(|rejection| unread_body(rejection, MAX_STORED_BODY_BYTES))
 }
 
 /// What this service knows of an owner's input, while it lasts.
@@ -296,12 +295,4 @@ fn canonical(body: &[u8]) -> Result<Vec<u8>> {
         return Err(Error::refused(Problem::PayloadTooLarge, text));
     }
     Ok(read.text.into_bytes())
-}
-
-fn too_large(rejection: BytesRejection) -> Error {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        let text = format!("the request has more than {MAX_STORED_BODY_BYTES} bytes");
-        return Error::refused(Problem::PayloadTooLarge, text);
-    }
-    Error::refused(Problem::InvalidRequest, "the request's body can't be read")
 }

@@ -186,17 +186,23 @@ pub async fn restore(
     for line in lines {
         let line = line?;
         ensure!(!is_whole, "the file goes on after its last line");
-        if let Ok(End { rows: expected }) = serde_json::from_str(&line) {
-            batch.put(&mut tx).await?;
-            ensure!(
-                rows == expected,
-                "the file has {rows} rows, and its last line says {expected}"
-            );
-            is_whole = true;
-            continue;
-        }
-        let Row { table, row } = serde_json::from_str(&line)
-            .with_context(|| format!("line {} is no row of a table", rows + 2))?;
+        // Rows first: each may have an input of megabytes, and only the last line is none.
+        let Row { table, row } = match serde_json::from_str(&line) {
+            Ok(row) => row,
+            Err(error) => {
+                let Ok(End { rows: expected }) = serde_json::from_str(&line) else {
+                    let text = format!("line {} is no row of a table", rows + 2);
+                    return Err(anyhow::Error::new(error).context(text));
+                };
+                batch.put(&mut tx).await?;
+                ensure!(
+                    rows == expected,
+                    "the file has {rows} rows, and its last line says {expected}"
+                );
+                is_whole = true;
+                continue;
+            }
+        };
         ensure!(
             known.iter().any(|name| name == table),
             "the table {table} is not known to this release"
@@ -351,7 +357,8 @@ async fn move_sequences_on(conn: &mut PgConnection, tables: &[String]) -> anyhow
     Ok(())
 }
 
-/// Holds every run that had not ended: no worker and no sender touches it before it is judged.
+/// Holds every run that had not ended: no worker touches it before it is judged. What was signed is
+/// only looked up until then, and nothing that may have been done since is done again.
 async fn hold(conn: &mut PgConnection, header: &Header) -> anyhow::Result<()> {
     let at = chassis::clock::rfc3339(header.exported_at);
     let reason = format!("{HELD} of {at}; `runner restore --judge` proves what became of it");
@@ -372,6 +379,21 @@ async fn hold(conn: &mut PgConnection, header: &Header) -> anyhow::Result<()> {
     .await?;
     sqlx::query!(
         "UPDATE channels SET lease_owner = NULL, lease_until = NULL, lease_token = lease_token + 1"
+    )
+    .execute(&mut *conn)
+    .await?;
+    // The lost database may have sent what the file has as unsent: a refusal would prove nothing.
+    sqlx::query!(
+        "UPDATE chain_transactions SET state = 'sent', sends = greatest(sends, 1)
+         WHERE state = 'prepared'"
+    )
+    .execute(&mut *conn)
+    .await?;
+    // It may have moved these lumens too. An operator sees by the accounts whether it did.
+    sqlx::query!(
+        "UPDATE channel_orders SET state = 'unknown', updated_at = now(),
+            words = 'restored: whether it was done is not known'
+         WHERE state = 'wanted'"
     )
     .execute(&mut *conn)
     .await?;

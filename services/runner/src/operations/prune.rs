@@ -13,6 +13,7 @@ use sqlx::{PgPool, Row as _};
 use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
+use crate::gateway::inputs;
 use crate::gateway::view::RunView;
 use crate::rows;
 use crate::rows::snapshot_query;
@@ -88,10 +89,11 @@ pub async fn count(db: &PgPool, before: OffsetDateTime) -> Result<Pruned> {
         removable!(),
         ") AS runs, \
             (SELECT count(*) FROM idempotency_keys WHERE created_at < $1) AS keys, \
-            (SELECT count(*) FROM inputs WHERE created_at < $1) AS inputs, \
+            (SELECT count(*) FROM inputs WHERE created_at < $3) AS inputs, \
             (SELECT count(*) FROM outbox WHERE published_at < $2) AS events"
     ));
-    let row = row.bind(before).bind(events_before(before)).fetch_one(db).await?;
+    let row = row.bind(before).bind(events_before(before)).bind(inputs_before(before));
+    let row = row.fetch_one(db).await?;
     let number = |name| row.try_get::<i64, _>(name).map(i64::unsigned_abs);
     let kept_from = kept_from(db, before).await?;
     let events = sqlx::query_scalar::<_, i64>(concat!(
@@ -224,8 +226,16 @@ pub async fn prune(
     pruned.sessions = sessions.execute(db).await?.rows_affected();
     let challenges = sqlx::query!("DELETE FROM auth_challenges WHERE expires_at < $1", before);
     pruned.sessions += challenges.execute(db).await?.rows_affected();
-    let inputs = sqlx::query!("DELETE FROM inputs WHERE created_at < $1", before);
-    pruned.inputs = inputs.execute(db).await?.rows_affected();
+    pruned.inputs = in_parts(async || {
+        let inputs = sqlx::query!(
+            "DELETE FROM inputs WHERE ctid IN
+                (SELECT ctid FROM inputs WHERE created_at < $1 LIMIT $2)",
+            inputs_before(before),
+            ROWS,
+        );
+        Ok(inputs.execute(db).await?.rows_affected())
+    })
+    .await?;
     Ok(pruned)
 }
 
@@ -296,6 +306,11 @@ impl std::fmt::Display for Pruned {
 
 fn events_before(before: OffsetDateTime) -> OffsetDateTime {
     before.min(chassis::clock::now() - LEAST_EVENT_AGE)
+}
+
+/// An input stays for the time that its owner was promised.
+fn inputs_before(before: OffsetDateTime) -> OffsetDateTime {
+    before.min(chassis::clock::now() - inputs::LASTS)
 }
 
 fn write_line(export: &mut (dyn Write + Send), view: &RunView) -> Result<()> {

@@ -252,11 +252,12 @@ pub async fn tend(
 impl RunDriver {
     async fn tend_once(&self) -> Result<bool> {
         let mut done = false;
+        // First, and again between channels below: a key that is not seen for a minute counts as gone.
+        let runner = self.chain.runner.address().to_string();
+        runs::serve_identity(&self.db, &runner).await?;
         if self.policy.places.is_limited() {
             runs::note_places(&self.db, self.policy.places).await?;
         }
-        let runner = self.chain.runner.address().to_string();
-        runs::serve_identity(&self.db, &runner).await?;
         let orphaned = calls::orphaned(&self.db, &runner).await?;
         done |= !orphaned.is_empty();
         calls::conclude_unsigned(&self.db, &orphaned).await?;
@@ -278,6 +279,7 @@ impl RunDriver {
             };
             store::release_channel(&self.db, &channel).await?;
             outcome?;
+            runs::serve_identity(&self.db, &runner).await?;
             done = true;
         }
         Ok(calls::wake_forgotten(&self.db).await? > 0 || done)

@@ -332,6 +332,12 @@ async fn every_grpc_method(running: &Running, world: &World, id: &str, token: &s
     assert_eq!(service.create_run(create.clone()).await.unwrap_err().code(), forbidden);
     assert_eq!(service.retry_run(retry).await.unwrap_err().code(), forbidden);
 
+    // Not before the runs of others, here as over HTTP.
+    let first = CreateRunRequest { priority: Some("high".to_owned()), ..create.clone() };
+    let mut first = tonic::Request::new(first);
+    first.metadata_mut().insert("lumio-user-token", token.parse().unwrap());
+    assert_eq!(service.create_run(first).await.unwrap_err().code(), forbidden);
+
     let mut on_behalf = tonic::Request::new(create);
     on_behalf.metadata_mut().insert("lumio-user-token", token.parse().unwrap());
     assert!(service.create_run(on_behalf).await.is_ok());

@@ -329,7 +329,7 @@ async fn openings_and_failures_of_a_user_and_a_developer_are_bounded() {
         assert_eq!(count(&world, opened).await, before + 2);
         running.stop().await;
     }
-    // That there was no executor is the operator's own fault, and counts for nobody.
+    // That there was no executor is the operator's own fault, and is not counted.
     for most in ["RUNNER_MAX_FAILURES_PER_USER", "RUNNER_MAX_FAILURES_PER_DEVELOPER"] {
         let running = world.start(&[(most, "1")]).await;
         let id = running.gateway.accepted(&world.body()).await;

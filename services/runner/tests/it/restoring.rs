@@ -23,6 +23,13 @@ async fn a_lost_database_is_restored_and_every_open_run_is_found() {
     let gateway = gateway_alone(&world).await;
     let waiting = gateway.gateway.accepted(&world.body()).await;
     gateway.stop().await;
+    // No engine here serves its source, so that it is still wanted in the file.
+    let channel = "INSERT INTO channels (account, payer, number, state) \
+         VALUES ('GSOURCE', 'GPAYER', 1, 'active')";
+    sqlx::query(channel).execute(&world.db.pool).await.unwrap();
+    let order = "INSERT INTO channel_orders (kind, source, destination, stroops, state) \
+         VALUES ('pay', 'GSOURCE', 'GDESTINATION', 1, 'wanted')";
+    sqlx::query(order).execute(&world.db.pool).await.unwrap();
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("runner.jsonl");
@@ -56,6 +63,12 @@ async fn a_lost_database_is_restored_and_every_open_run_is_found() {
     assert_eq!(restored.status.code(), Some(0), "{}", said(&restored));
     let judged: Value = serde_json::from_slice(&restored.stdout).unwrap();
     assert_eq!((&judged["openedSince"], &judged["unknown"]), (&1.into(), &0.into()), "{judged:#}");
+    // Its lumens may have moved since the export.
+    let order: String = sqlx::query_scalar("SELECT state FROM channel_orders")
+        .fetch_one(&fresh.pool)
+        .await
+        .unwrap();
+    assert_eq!(order, "unknown");
     let twice = command_with(&world, &there, &arguments);
     assert_eq!(twice.status.code(), Some(1), "{}", said(&twice));
 

@@ -2,13 +2,12 @@
 
 use sqlx::{PgConnection, PgPool};
 
-use super::to_i64;
 use crate::chain::store::ChannelLease;
 use crate::chain::transaction::{State, Transaction};
 use crate::error::{Error, Result};
 use crate::rows;
 
-/// A channel as it stands.
+/// A channel as it is stored.
 #[derive(Debug, Clone, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Channel {
@@ -98,11 +97,14 @@ pub async fn add(conn: &mut PgConnection, account: &str, payer: &str, number: u3
     Ok(())
 }
 
-/// Lets a channel take no more calls. `false` if it is not one that can be drained.
+/// Lets a channel take no more calls. `false` if it is not one that can be drained. One whose last
+/// order ended without a known outcome can be: a second merge finds no account if the first landed.
 pub async fn drain(conn: &mut PgConnection, account: &str) -> Result<bool> {
     let done = sqlx::query!(
         "UPDATE channels SET state = 'draining'
-         WHERE account = $1 AND payer IS NOT NULL AND state = 'active'",
+         WHERE account = $1 AND payer IS NOT NULL AND (state = 'active'
+            OR (state IN ('added', 'draining') AND NOT EXISTS (SELECT 1 FROM channel_orders o
+                WHERE o.state IN ('wanted', 'signed') AND $1 IN (o.source, o.destination))))",
         account,
     );
     Ok(done.execute(conn).await?.rows_affected() == 1)
@@ -162,23 +164,12 @@ pub async fn sign_order(
     order: &Order,
     transaction: &Transaction,
 ) -> Result<()> {
+    let id = super::insert(&mut *conn, transaction, &[]).await?;
     let done = sqlx::query!(
-        "WITH stored AS (
-            INSERT INTO chain_transactions (hash, kind, source, sequence, max_time, signed_ledger,
-                envelope, max_fee, state, created_at, updated_at)
-            VALUES ($2, 'channel', $3, $4, $5, $6, $7, $8, 'prepared', now(), now())
-            RETURNING id)
-         UPDATE channel_orders SET state = 'signed', updated_at = now(),
-            transaction_id = (SELECT id FROM stored)
+        "UPDATE channel_orders SET state = 'signed', updated_at = now(), transaction_id = $2
          WHERE id = $1 AND state = 'wanted'",
         order.id,
-        transaction.hash.as_bytes().as_slice(),
-        transaction.source,
-        transaction.sequence,
-        to_i64(transaction.max_time),
-        i64::from(transaction.signed_ledger),
-        transaction.envelope,
-        to_i64(transaction.max_fee),
+        id,
     );
     match done.execute(conn).await?.rows_affected() {
         1 => Ok(()),

@@ -161,7 +161,11 @@ impl RunDriver {
             // A record cannot end before its deadline (V17): an absence is no proof until then.
             None if in_time => self.settle_again(lease, snapshot).await,
             Some(Lifecycle::Open) if in_time => {
-                let is_delisted = self.is_delisted(snapshot, refusal).await?;
+                // Of a refusal that is final it is only counted: no node that is away delays the refund.
+                let is_delisted = match self.is_delisted(snapshot, refusal).await {
+                    Err(_) if refusal.is_final => false,
+                    found => found?,
+                };
                 if is_delisted {
                     metrics::delisted();
                 }
