@@ -67,7 +67,7 @@ pub(super) async fn risk(context: &Context, contract: Address) -> Result<Option<
 fn judge(account: &AccountEntry) -> Option<String> {
     let has = |flag| account.flags & flag != 0;
 
-    // With the master key's weight at 0 and no signer, nobody can sign for it again.
+    // With the master key's weight at 0 and no signer, no key can sign for it again.
     let is_locked = account.thresholds.0[0] == 0 && account.signers.is_empty();
     let mut reasons = Vec::new();
     if has(CLAWBACK) {

@@ -215,7 +215,7 @@ fn consistent(proof: &Proof, ledger: u32) -> Report {
         let all = report.exit_code == 0;
         report.exit_code = 2;
 
-        // The links alone: attempts and conclusion would say of the chain what nobody saw there.
+        // The links alone: attempts and conclusion would say of the chain what was not read there.
         let links = report.text.split("\n\n").next().unwrap_or_default().to_owned();
         let verdict = if all { "CONSISTENT, NOT PROVEN" } else { "COULD NOT TELL" };
         report.text = format!("{links}\n\n{verdict}: {note}");

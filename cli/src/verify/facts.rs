@@ -203,7 +203,7 @@ impl AttemptFacts {
     /// `usage` is what was metered, where a verified statement says so.
     ///
     /// Only the opener earns the fee, by settling itself with an attester's signature (V13, V16);
-    /// what another listed runner settles, and what nobody signed for, leaves the fee with the
+    /// what another listed runner settles, and what no attester signed for, leaves the fee with the
     /// user. The record holds settler, usage and signature in one digest: whoever and whatever it
     /// fits, it is.
     pub fn recorded_fee(&self, usage: Option<&Usage>) -> Option<i128> {
@@ -213,7 +213,7 @@ impl AttemptFacts {
             return Some(0);
         }
 
-        // What nobody signed charges nothing, so that it can only be of no usage (V16).
+        // What no attester signed charges nothing, so that it can only be of no usage (V16).
         let nothing = Usage::default();
         let unsigned = |settler| Settling { settler, usage: &nothing, is_attested: false };
         let signed = |settler| {

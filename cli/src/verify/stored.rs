@@ -16,7 +16,7 @@ use crate::gateway::Gateway;
 const MOST_PAGES: usize = 1_000;
 
 /// The list of `user`'s receipts at the gateway; `None` if it has none that could be checked. A
-/// gateway that does not answer, or refuses, keeps nobody from asking the chain.
+/// gateway that does not answer, or refuses, does not stop the question to the chain.
 pub async fn list(context: &Context, own: &Own, user: &Address) -> Option<ReceiptsDocument> {
     // Why there is none says nothing about the run: the chain is asked either way, and what could not
     // be looked for is named with the sum.

@@ -3,7 +3,7 @@
 //!
 //! A validator follows a schema wherever it leads. A reference to itself never ends, two choices
 //! that each hold two choices double with every level, and an expression that backtracks takes
-//! longer than anybody waits. So a schema is measured before it is compiled: nothing is fetched,
+//! longer than a caller waits. So a schema is measured before it is compiled: nothing is fetched,
 //! nothing refers to itself, and what it amounts to with every reference written out has a bound.
 //! Then the work of a check is at most that size times the size of the input, which has a bound
 //! too.
@@ -68,7 +68,7 @@ impl InputSchema {
     ///
     /// # Errors
     ///
-    /// [`Unusable`], with the first thing that stands in the way.
+    /// [`Unusable`], with the first reason.
     pub fn new(schema: Value) -> Result<Self, Unusable> {
         let Some(root) = schema.as_object() else {
             return Err(unusable("", "expected an object"));
@@ -98,7 +98,7 @@ impl InputSchema {
     /// Everything that is wrong with an input, a JSON document; at most [`MAX_MISTAKES`].
     pub fn check(&self, input: &str) -> Vec<Mistake> {
         let whole = |message: String| vec![Mistake { path: Vec::new(), message }];
-        // Every value but the first stands behind one of these; in strings they count as well,
+        // Every value but the first follows one of these; in strings they count as well,
         // so this is never too few.
         let starts = input.bytes().filter(|byte| b",:[{".contains(byte)).count() as u64;
         let values = starts.saturating_add(1);

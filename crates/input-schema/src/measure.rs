@@ -24,7 +24,7 @@ const ONE: [&str; 12] = [
 ];
 /// Keywords with a list of schemas.
 const LIST: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
-/// Keywords with schemas by name that are applied where they stand.
+/// Keywords with schemas by name that are applied at their own place.
 const NAMED: [&str; 3] = ["properties", "patternProperties", "dependentSchemas"];
 /// Keywords with schemas by name that only references lead to.
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];

@@ -63,7 +63,7 @@ impl Modules {
         for key in restored {
             if let LedgerKey::ContractCode(code) = key {
                 // Removed from what all clones share. If the ledger that restores it closes,
-                // `learn` adds it again; if not, it stays archived and is in nobody's way.
+                // `learn` adds it again; if not, it stays archived and is not used.
                 self.cache.remove_module(&code.hash)?;
             }
         }

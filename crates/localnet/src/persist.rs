@@ -302,7 +302,7 @@ fn load(directory: &Path, network_id: [u8; 32], retention: u32) -> Result<Option
         state.set(entry.to_key(), Some(Arc::new(Stored { entry, live_until })));
     }
 
-    // The header of a first ledger stands in until the kept one is read below.
+    // The header of a first ledger is used until the kept one is read below.
     let mut chain = Chain::genesis(state, network_id, 0, retention).map_err(text)?;
     let header: LedgerHeader = decode(&file.header)?;
     chain.hash = xdr::hash(&header).map_err(text)?;

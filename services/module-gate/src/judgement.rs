@@ -279,7 +279,7 @@ async fn work(
     cancel: &Arc<AtomicBool>,
     steps: mpsc::UnboundedSender<String>,
 ) -> Result<Outcome, Error> {
-    // Nobody reads this progress: who waits for a judgement reads its steps.
+    // This progress has no reader: who waits for a judgement reads its steps.
     let _permit = gate.permit(&Progress::channel().0).await?;
     let name = format!("ship.judge-{}.{}", lease.key, lease.fence);
     let workspace = Workspace::create(&gate.sandbox.scratch, &name)

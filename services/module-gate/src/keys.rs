@@ -46,7 +46,7 @@ impl AttestationKeys {
 
     /// The statement under a key that the caller accepts: as it is if such a key signed it, else
     /// its payload signed again. `None` if no key of this service signed it, so that this service
-    /// cannot stand for it.
+    /// cannot answer for it.
     ///
     /// # Errors
     /// [`Error::NoAcceptedKey`].

@@ -65,7 +65,7 @@ pub fn prepare_sandbox(config: &Config) -> anyhow::Result<Sandbox> {
         made.map_err(|error| anyhow::anyhow!("MODULE_GATE_SCRATCH, MODULE_GATE_NODE: {error}"))?;
     sandbox.allowed = Arc::new(config.upstreams.clone());
 
-    // Of jobs whose process died, nobody else is left to remove the folders.
+    // Of jobs whose process died, no other process is left to remove the folders.
     sandbox::workspace::sweep(&sandbox.scratch)
         .context("MODULE_GATE_SCRATCH: cannot remove old jobs")?;
     Ok(sandbox)

@@ -90,7 +90,7 @@ pub async fn gather(
         return Ok(facts);
     }
 
-    // By the events first, since they need nobody's word; then what the gateway points at; then
+    // By the events first, since they rest on the chain alone; then what the gateway points at; then
     // what the receipts of the user, who is known only now, still hold.
     find_opened(own, &mut facts, &history, hints)?;
     add_hinted(rpc, own, &mut facts, hints).await?;

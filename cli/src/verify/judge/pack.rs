@@ -145,7 +145,7 @@ fn outputs(inventory: &seal::Tree, stated: &Stated) -> Vec<String> {
         }
     }
 
-    // Every stated output has been looked for above, so that any more were stated by nobody.
+    // Every stated output has been looked for above, so that any others are in no statement.
     let sealed = inventory.files().iter().filter(|file| file.path.starts_with(&prefix)).count();
     if sealed > stated.execution.outputs.len() {
         wrong.push("outputs are sealed that the statement does not name".to_owned());

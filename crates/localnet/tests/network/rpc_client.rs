@@ -93,7 +93,7 @@ async fn it_simulates_sends_and_finds_an_invocation_with_its_events() {
         assert!(!simulated.events().unwrap().is_empty());
     }
     let enforced = rpc.simulate_transaction_envelope(&draft, Some(AuthMode::Enforce)).await;
-    assert!(enforced.unwrap().error.is_some(), "nobody has signed");
+    assert!(enforced.unwrap().error.is_some(), "no party has signed");
 
     let of = |leeway| Some(ResourceConfig { instruction_leeway: leeway });
     let bare = rpc.next_simulate_transaction_envelope(&draft, None, of(0)).await.unwrap();

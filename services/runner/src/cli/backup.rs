@@ -21,7 +21,7 @@ pub(super) async fn export(to: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refused(&error.into(), 3),
     };
-    // An older export is never overwritten, and inputs of users concern nobody else.
+    // An older export is never overwritten, and only its owner may read it: it holds inputs of users.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
     let file = match file.with_context(|| format!("--to: cannot make {}", to.display())) {
         Ok(file) => file,

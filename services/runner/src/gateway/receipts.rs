@@ -1,5 +1,5 @@
 //! A user's receipts, from the vault's events as they were followed: what was charged can be shown
-//! after every node has forgotten it. Nobody has to believe this list: its texts lead to the running
+//! after every node has forgotten it. This list need not be believed: its texts lead to the running
 //! hash that the vault holds, or it is not the list.
 
 use serde::Deserialize;
@@ -108,7 +108,7 @@ pub async fn list(
             hash: settled.receipts_hash,
             ..ReceiptText::new(&Digest::from([0; 32]), number, &text)
         });
-        // Before the account's first receipt stands the hash of zeros.
+        // The hash before the account's first receipt is all zeros.
         is_known = number == 1;
     }
     if !is_known {

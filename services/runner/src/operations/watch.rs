@@ -50,8 +50,8 @@ pub async fn waiting(db: &PgPool) -> Result<Waiting> {
 ///
 /// When the database does not answer.
 pub async fn oldest_lock(conn: &mut PgConnection) -> Result<Option<String>> {
-    // What only reads, and what this service does in a moment, keeps nobody. One that waits itself is
-    // not the one to end.
+    // Readers block no writer, and what this service does takes a moment. A session that waits itself
+    // is not the one to end.
     let found = sqlx::query!(
         r#"SELECT a.pid AS "pid!", coalesce(a.application_name, '') AS "name!",
             coalesce(a.state, 'unknown') AS "state!",

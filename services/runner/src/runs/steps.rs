@@ -126,7 +126,7 @@ impl RunDriver {
     }
 
     /// Why this engine leaves a run alone: another runner opened it, and only that one can settle it
-    /// (V14). After the deadline anybody may reclaim it.
+    /// (V14). After the deadline every account may reclaim it.
     async fn is_anothers(&self, snapshot: &Snapshot) -> Result<Option<Next>> {
         let Some(terms) = &snapshot.attempt.terms else { return Ok(None) };
         let is_own = terms.opened_by == self.chain.runner.address().to_string();

@@ -15,7 +15,7 @@ use crate::runs::preflight::{Pinned, refuse};
 /// one time do not both take the last one.
 const LOCK: i64 = 0x6c75_6d69_6f5f_776f;
 
-/// Failures that are the operator's own: they are counted for nobody.
+/// Failures that are the operator's own: they are not counted.
 const OUR_FAULT: [&str; 8] = [
     "CANCELLED",
     "DEADLINE_PASSED",

@@ -134,8 +134,8 @@ async fn withdraw(
     Ok(is_changed)
 }
 
-/// Runs that wait, of which nothing was signed, under a grant that is revoked now. One that is nobody's
-/// yet may be another key's, where several are served.
+/// Runs that wait, of which nothing was signed, under a grant that is revoked now. One without a
+/// runner yet may become another key's, where several are served.
 async fn unopened_of_grant(
     conn: &mut PgConnection,
     sight: &Sight,
@@ -165,7 +165,7 @@ async fn unopened_of_agent(
     runner: &str,
     agent_id: u32,
 ) -> Result<Vec<RunId>> {
-    // Of those that are nobody's yet, as above.
+    // Of those without a runner yet, as above.
     let found = sqlx::query_scalar!(
         "SELECT r.id FROM runs r WHERE r.agent_id = $3
             AND r.phase IN ('queued', 'opening') AND r.operator_reason IS NULL

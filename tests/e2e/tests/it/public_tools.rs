@@ -1,4 +1,4 @@
-//! The steps of `docs/verification.md` that a stranger takes with public tools, tried as they stand
+//! The steps of `docs/verification.md` that a stranger takes with public tools, tried as they are written
 //! there.
 
 use std::path::Path;

@@ -80,7 +80,7 @@ async fn an_input_is_compared_with_the_modules_schema_whichever_way_it_comes() {
     assert!(!proof.contains("BROKEN") && proof.contains("proven: the run cost"), "{proof}");
     let after = stack.alice_balance().unwrap();
 
-    // Nobody knew the schema when this one came, and it was compared before money moved.
+    // The schema was not known when this one came, and it was compared before money moved.
     stack.module_gate = None;
     stack.runner = None;
     stack.start_runner(&[]).await.unwrap();

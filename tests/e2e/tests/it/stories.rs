@@ -79,7 +79,7 @@ async fn an_attempt_that_was_voided_or_reclaimed_is_proven_to_have_cost_nothing(
 async fn a_run_that_a_substitute_settled_is_proven_also_when_the_event_is_gone() {
     let mut stack = Stack::start().await.unwrap();
     stack.runner = None;
-    // The runner signs the settlement and dies before anybody sees it.
+    // The runner signs the settlement and dies before it is published.
     let settings = [("RUNNER_FEE_STROOPS", "5000"), ("RUNNER_CRASH_AT", "finalize.before_persist")];
     stack.start_runner(&settings).await.unwrap();
     let agent = stack.publish_and_grant(&repository().join("tests/e2e/modules/two-faced")).unwrap();

@@ -5,7 +5,7 @@ use super::super::std::string::String as Text;
 use super::super::*;
 use super::Spec;
 
-/// What anybody may call: reads, and what only gives a user back what is theirs.
+/// What every account may call: reads, and what only gives a user back what is theirs.
 const UNSIGNED: [&str; 16] = [
     "account",
     "administration",

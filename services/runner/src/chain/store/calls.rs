@@ -209,7 +209,7 @@ pub async fn ready(db: &PgPool, runner: &str) -> Result<Vec<(Kind, Ready)>> {
     Ok(ready)
 }
 
-/// Calls that nobody signs any more, with what follows: no engine has their runner's key, and they are
+/// Calls that no engine signs any more, with what follows: no engine has their runner's key, and they are
 /// openings, or too late for it. Their runs go on with another key, or reclaim what is left.
 pub async fn orphaned(db: &PgPool, runner: &str) -> Result<Vec<Verdict>> {
     let found = sqlx::query!(

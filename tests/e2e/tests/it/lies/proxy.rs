@@ -75,7 +75,7 @@ struct Before {
 }
 
 impl Proxy {
-    /// Stands before both. A path of the gateway that ends with `refused` is "not found";
+    /// Is between the command and both. A path of the gateway that ends with `refused` is "not found";
     /// `exchanges` are known already.
     pub async fn start(
         node: &str,
