@@ -311,9 +311,13 @@ async fn store_if_large(context: &Context, gateway: &Gateway<'_>, body: &mut Val
     }
     context.steps.say(format!("storing the input of {bytes} bytes"));
     let stored = gateway.post("/inputs", input, None).await?;
+    // Without the name the run would be paid for with no input at all.
+    let name = stored["inputRef"].as_str().ok_or_else(|| {
+        Failure::Unknown("the gateway did not name the input that it stored".to_owned())
+    })?;
     if let Some(members) = body.as_object_mut() {
         members.remove("input");
-        members.insert("inputRef".to_owned(), stored["inputRef"].clone());
+        members.insert("inputRef".to_owned(), name.into());
     }
     Ok(())
 }

@@ -31,7 +31,8 @@ async fn all(context: &Context, own: &Own, user: &Address) -> Result<Option<Rece
         if first <= 1 {
             break;
         }
-        let older = page(&gateway, own, user, Some(first)).await?;
+        // What was read so far counts, also where the pages before it cannot be had.
+        let Ok(older) = page(&gateway, own, user, Some(first)).await else { break };
 
         // What does not lead to this list is not what was before it.
         if older.end() != Some((first - 1, list.before)) {

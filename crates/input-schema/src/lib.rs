@@ -8,8 +8,6 @@
 //! Then the work of a check is at most that size times the size of the input, which has a bound
 //! too.
 
-use std::collections::HashMap;
-
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value};
 
@@ -156,9 +154,6 @@ fn shorten(text: &str) -> String {
     }
     text.chars().take(MAX_MESSAGE).chain(['…']).collect()
 }
-
-/// What was measured so far, by the place in the schema.
-type Sizes = HashMap<String, u64>;
 
 #[cfg(test)]
 mod tests;

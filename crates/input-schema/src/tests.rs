@@ -85,6 +85,39 @@ fn what_doubles_with_every_level_is_refused_before_it_is_compiled() {
 }
 
 #[test]
+fn a_chain_is_as_long_as_its_references_make_it_in_whatever_order_they_are_met() {
+    // Each member begins 40 rules further down, and ends where the one before began.
+    let mut defs = Map::new();
+    for number in 0..10 {
+        let mut deep = match number {
+            0 => json!({ "type": "string" }),
+            _ => json!({ "$ref": format!("#/$defs/d{}", number - 1) }),
+        };
+        for _ in 0..40 {
+            deep = json!({ "items": deep });
+        }
+        defs.insert(format!("d{number}"), deep);
+    }
+    let members: Map<String, serde_json::Value> = (0..10)
+        .map(|number| (format!("m{number}"), json!({ "$ref": format!("#/$defs/d{number}") })))
+        .collect();
+    assert!(InputSchema::new(json!({ "properties": members, "$defs": defs })).is_err());
+}
+
+#[test]
+fn a_reference_through_another_root_is_refused() {
+    let inner = json!({ "$id": "https://example.com/b", "items": { "$ref": "#/items" } });
+    let schema = json!({
+        "items": true,
+        "properties": {
+            "a": { "$defs": { "b": inner } },
+            "c": { "$ref": "#/properties/a/$defs/b/items" },
+        },
+    });
+    assert_eq!(place_of(schema), "/properties/a/$defs/b/$id");
+}
+
+#[test]
 fn an_input_that_would_take_too_long_is_not_checked() {
     let choices: Vec<u32> = (0..1_000).collect();
     let schema = schema(json!({ "items": { "enum": choices } }));

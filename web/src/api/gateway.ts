@@ -133,11 +133,16 @@ export class Gateway {
   async start({ input, ...run }: NewRun, key: string): Promise<Run> {
     const length = new Blob([JSON.stringify(input)]).size;
     // Named by its digest, a stored input is the same request as one that is sent along.
-    const named =
-      length > SENT_ALONG
-        ? { inputRef: (await this.post<{ inputRef: string }>("/inputs", input)).inputRef }
-        : { input };
+    const named = length > SENT_ALONG ? { inputRef: await this.store(input) } : { input };
     return this.post<Run>("/runs", { ...run, ...named }, { "idempotency-key": `"${key}"` });
+  }
+
+  private async store(input: unknown): Promise<string> {
+    const { inputRef } = await this.post<{ inputRef?: string }>("/inputs", input);
+    // Without the name the run would be paid for with no input at all.
+    if (typeof inputRef !== "string")
+      throw new Error("the gateway did not name the input that it stored");
+    return inputRef;
   }
 
   timeline = async (id: string) =>

@@ -251,7 +251,6 @@ fn a_substitute_that_settles_is_named_in_the_receipt_and_proven() {
     fixture.breaks(&[]);
 }
 
-/// An attempt with a fee that another listed runner settled, as the record alone still knows.
 #[test]
 fn a_reclaimed_attempt_cost_nothing_whatever_its_terms_were() {
     let mut fixture = Fixture::new();
@@ -296,6 +295,7 @@ fn a_voided_attempt_that_was_sealed_cost_nothing_and_its_files_are_not_looked_at
     assert!(text.contains("the chain holds no output hash of them"), "{text}");
 }
 
+/// An attempt with a fee that another listed runner settled, as the record alone still knows.
 fn substituted() -> Fixture {
     let mut fixture = Fixture::new();
     fixture.terms.runner_fee = 7_000;
