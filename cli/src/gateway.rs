@@ -20,6 +20,8 @@ const BUNDLE_TIMEOUT: Duration = Duration::from_secs(600);
 const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 /// Most bytes of a bundle's archive.
 const LARGEST_BUNDLE: u64 = 4 * 1024 * 1024 * 1024;
+/// What a refusal asks for: whose login it would be is not known where the answer is read.
+const LOG_IN: &str = "lumio login --as NAME (a contract account: with --contract C…)";
 
 /// The gateway of a context.
 #[derive(Debug)]
@@ -153,11 +155,9 @@ async fn checked(answer: Response) -> Result<Response> {
     let reason = words(&json(answer).await.unwrap_or(Value::Null));
     let text = format!("the gateway refused ({}): {reason}", status.as_u16());
     Err(match status {
-        StatusCode::UNAUTHORIZED => {
-            Failure::Usage(format!("{text}; log in with: lumio login --as NAME"))
-        }
+        StatusCode::UNAUTHORIZED => Failure::Usage(format!("{text}; log in with: {LOG_IN}")),
         StatusCode::FORBIDDEN => Failure::Usage(format!(
-            "{text}; log in as the account that this is about, with: lumio login --as NAME"
+            "{text}; log in as the account that this is about, with: {LOG_IN}"
         )),
         StatusCode::TOO_MANY_REQUESTS => Failure::Unknown(format!("{text}; try again later")),
         status if status.is_server_error() => Failure::Unknown(format!("{text}; try again")),

@@ -1,6 +1,6 @@
 //! Reading the command line's values.
 
-use stellar::amount;
+use stellar::{Address, amount};
 use wire::{Digest, Rates, Usage};
 
 /// An amount in XLM or stroops, for clap.
@@ -41,6 +41,21 @@ pub fn budgets(text: &str) -> Result<Usage, String> {
 /// When it is not one.
 pub fn digest(text: &str) -> Result<Digest, String> {
     text.parse().map_err(|error: wire::digest::InvalidDigest| error.to_string())
+}
+
+/// A contract's address.
+///
+/// # Errors
+///
+/// When it is none.
+pub fn contract(text: &str) -> Result<Address, String> {
+    match text.parse() {
+        Ok(address @ Address::Contract(_)) => Ok(address),
+        Ok(Address::Account(_)) => {
+            Err(format!("'{text}' is an account (G…); expected a contract (C…)"))
+        }
+        Err(_) => Err(format!("'{text}' is no contract's address; expected C…")),
+    }
 }
 
 /// An Ed25519 public key in 64 hex digits.

@@ -1,25 +1,26 @@
-//! Logins of this machine at gateways: proved by SEP-10, kept for their owner only, refreshed in
-//! time.
+//! Logins of this machine at gateways: proved by SEP-10, by SEP-45 for contract accounts, kept for
+//! their owner only, refreshed in time.
+
+mod place;
+mod sep10;
+mod sep45;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ed25519_dalek::{Signature, VerifyingKey};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use stellar::{Address, Keypair, scval};
-use stellar_xdr::{
-    Hash, MuxedAccount, Operation, OperationBody, Preconditions, Transaction, TransactionEnvelope,
-    TransactionSignaturePayload, TransactionSignaturePayloadTaggedTransaction,
-    TransactionV1Envelope, Uint256, WriteXdr as _,
-};
+use stellar::web_auth::WebAuth;
+use stellar::{Address, Keypair};
 use wire::Digest;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::gateway;
 use crate::times;
+
+use place::Place;
 
 /// A token that ends within this many seconds is refreshed before it is used.
 const EARLY: u64 = 30;
@@ -102,8 +103,9 @@ pub async fn refreshed(context: &Context, account: &str, used: &str) -> Result<S
     // One process refreshes: a refresh token that two use at once looks stolen to the gateway.
     let _lock = context.folder.lock(&name)?;
     let mut logins: Logins = context.folder.read(&name, true)?;
-    let ended =
-        || Failure::usage(format!("the login of {account} has ended; run: lumio login --as NAME"));
+    let ended = || {
+        Failure::usage(format!("the login of {account} has ended; run: {}", how_to(Some(account))))
+    };
     let session = logins.sessions.get(account).ok_or_else(ended)?;
 
     // Another process has refreshed it while this one waited for the lock.
@@ -130,48 +132,56 @@ pub async fn refreshed(context: &Context, account: &str, used: &str) -> Result<S
     }
 }
 
-/// Proves the key's account to the gateway and keeps the session.
+/// The command that logs in, for messages: a contract account is named beside the key.
+pub fn how_to(account: Option<&str>) -> String {
+    match account.filter(|account| account.starts_with('C')) {
+        Some(account) => format!("lumio login --contract {account} --as NAME"),
+        None => "lumio login --as NAME".to_owned(),
+    }
+}
+
+/// Who is to be logged in.
+#[derive(Debug)]
+pub enum Claim<'a> {
+    /// The key's own account.
+    Account(&'a Keypair),
+    /// A contract account for which the key signs.
+    Contract(Address, &'a Keypair),
+}
+
+impl Claim<'_> {
+    /// The account.
+    pub fn account(&self) -> Address {
+        match self {
+            Self::Account(key) => key.address(),
+            Self::Contract(account, _) => *account,
+        }
+    }
+}
+
+/// Proves an account to the gateway and keeps the session.
 ///
 /// # Errors
 ///
 /// [`Failure::Bad`] when the gateway's challenge is not what it should be: nothing is signed then.
-pub async fn log_in(context: &Context, key: &Keypair, home: Option<&str>) -> Result<Session> {
+/// [`Failure::Usage`] when a contract account does not accept the key: nothing is sent then.
+pub async fn log_in(context: &Context, claim: &Claim<'_>, home: Option<&str>) -> Result<Session> {
     let base = context.gateway_url().trim_end_matches('/').to_owned();
     let url = Url::parse(&base)
         .map_err(|error| Failure::usage(format!("LUMIO_GATEWAY_URL: '{base}': {error}")))?;
     require_private(context, &url)?;
     let host = authority(&url);
     let home = home.unwrap_or(&host);
-    let account = key.address().to_string();
 
-    let text = gateway::fetch_text(context, "/.well-known/stellar.toml").await?;
-    let place = Place::read(&text).map_err(|why| {
-        Failure::bad(format!(
-            "the gateway's stellar.toml cannot be used: {why}; nothing was signed"
-        ))
-    })?;
-    if place.network_passphrase != context.network.passphrase() {
-        return Err(Failure::usage(format!(
-            "the gateway is on the network '{}', but '{}' is configured; nothing was signed",
-            place.network_passphrase,
-            context.network.passphrase()
-        )));
-    }
-    let endpoint = Url::parse(&place.endpoint)
-        .map_err(|error| Failure::bad(format!("the gateway's WEB_AUTH_ENDPOINT: {error}")))?;
-    // The signed challenge goes there, whichever host it is.
-    require_private(context, &endpoint)?;
-    let mut asked = endpoint.clone();
-    asked.query_pairs_mut().append_pair("account", &account).append_pair("home_domain", home);
-    let challenge = gateway::get_url(context, asked).await?;
-    let transaction = challenge.get("transaction").and_then(Value::as_str).unwrap_or_default();
-    let terms = Terms { home, endpoint: &authority(&endpoint), server: place.signing_key };
-    let signed = sign(context, key, transaction, &terms).map_err(|why| {
-        Failure::bad(format!("the gateway's challenge is refused: {why}; nothing was signed"))
-    })?;
-    let answer = gateway::post_url(context, endpoint, &json!({ "transaction": signed })).await?;
+    let place = Place::read(&gateway::fetch_text(context, "/.well-known/stellar.toml").await?)?;
+    require_network(context, &place.network_passphrase)?;
+    let answer = match claim {
+        Claim::Account(key) => as_account(context, key, &place, home).await?,
+        Claim::Contract(account, key) => as_contract(context, *account, key, &place, home).await?,
+    };
     let session = read(&answer)?;
 
+    let account = claim.account().to_string();
     let name = file(&base);
     let _lock = context.folder.lock(&name)?;
     let mut logins: Logins = context.folder.read(&name, true)?;
@@ -180,6 +190,80 @@ pub async fn log_in(context: &Context, key: &Keypair, home: Option<&str>) -> Res
     logins.sessions.insert(account, session.clone());
     context.folder.write(&name, &logins)?;
     Ok(session)
+}
+
+/// SEP-10: the key signs a transaction that can never be applied.
+async fn as_account(context: &Context, key: &Keypair, place: &Place, home: &str) -> Result<Value> {
+    let endpoint = endpoint(context, "WEB_AUTH_ENDPOINT", &place.endpoint()?)?;
+    let challenge = challenge(context, &endpoint, key.address(), home).await?;
+    let transaction = challenge.get("transaction").and_then(Value::as_str).unwrap_or_default();
+    let terms = Terms { home, endpoint: &authority(&endpoint), server: place.signing_key };
+    let signed = sep10::sign(&context.network, key, transaction, &terms).map_err(refused)?;
+    gateway::post_url(context, endpoint, &json!({ "transaction": signed })).await
+}
+
+/// SEP-45: the key signs the contract account's authorisation of a call that is only simulated.
+async fn as_contract(
+    context: &Context,
+    account: Address,
+    key: &Keypair,
+    place: &Place,
+    home: &str,
+) -> Result<Value> {
+    let (address, contract) = place.for_contracts()?;
+    let endpoint = endpoint(context, "WEB_AUTH_FOR_CONTRACTS_ENDPOINT", &address)?;
+
+    // The account's own code is asked below, so the node has to be of the right network.
+    context.connect().await?;
+    let challenge = challenge(context, &endpoint, account, home).await?;
+    let text = challenge.get("authorization_entries").and_then(Value::as_str).unwrap_or_default();
+    let terms = Terms { home, endpoint: &authority(&endpoint), server: place.signing_key };
+    let asked = sep45::Asked { terms, account, contract: WebAuth(contract) };
+    let checked = sep45::check(&context.network, text, &asked).map_err(refused)?;
+    let signed = sep45::sign(context, key, &checked, &asked).await?;
+    gateway::post_url(context, endpoint, &json!({ "authorization_entries": signed })).await
+}
+
+/// Where a challenge comes from and goes back to.
+fn endpoint(context: &Context, name: &str, address: &str) -> Result<Url> {
+    let endpoint = Url::parse(address)
+        .map_err(|error| Failure::bad(format!("the gateway's {name}: {error}")))?;
+
+    // The signed challenge goes there, whichever host it is.
+    require_private(context, &endpoint)?;
+    Ok(endpoint)
+}
+
+async fn challenge(
+    context: &Context,
+    endpoint: &Url,
+    account: Address,
+    home: &str,
+) -> Result<Value> {
+    let mut url = endpoint.clone();
+    let account = account.to_string();
+    url.query_pairs_mut().append_pair("account", &account).append_pair("home_domain", home);
+    let challenge = gateway::get_url(context, url).await?;
+
+    // Optional in both standards; one that is there must be ours.
+    if let Some(passphrase) = challenge.get("network_passphrase").and_then(Value::as_str) {
+        require_network(context, passphrase)?;
+    }
+    Ok(challenge)
+}
+
+fn require_network(context: &Context, passphrase: &str) -> Result<()> {
+    if passphrase == context.network.passphrase() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "the gateway is on the network '{passphrase}', but '{}' is configured; nothing was signed",
+        context.network.passphrase()
+    )))
+}
+
+fn refused(why: String) -> Failure {
+    Failure::bad(format!("the gateway's challenge is refused: {why}; nothing was signed"))
 }
 
 /// Forgets a login here; the caller ends it at the gateway first.
@@ -234,110 +318,14 @@ fn authority(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// What `stellar.toml` says of the login (SEP-1).
-struct Place {
-    network_passphrase: String,
-    signing_key: Address,
-    endpoint: String,
-}
-
-impl Place {
-    fn read(text: &str) -> std::result::Result<Self, String> {
-        let table: toml::Table = text.parse().map_err(|error| format!("{error}"))?;
-        let member = |name: &str| {
-            let value = table.get(name).and_then(toml::Value::as_str);
-            value.map(str::to_owned).ok_or_else(|| format!("it has no {name}"))
-        };
-        let key = member("SIGNING_KEY")?;
-        let signing_key = match key.parse() {
-            Ok(key @ Address::Account(_)) => key,
-            _ => return Err("its SIGNING_KEY is no account".to_owned()),
-        };
-        let network_passphrase = member("NETWORK_PASSPHRASE")?;
-        Ok(Self { network_passphrase, signing_key, endpoint: member("WEB_AUTH_ENDPOINT")? })
-    }
-}
-
 /// What a challenge must be about.
-struct Terms<'a> {
-    home: &'a str,
-    endpoint: &'a str,
-    server: Address,
-}
-
-/// Signs the challenge if it is one: a transaction that can never be applied, made by the server,
-/// for this account and this domain (SEP-10). Anything else could move money.
-fn sign(
-    context: &Context,
-    key: &Keypair,
-    text: &str,
-    terms: &Terms<'_>,
-) -> std::result::Result<String, String> {
-    let envelope = scval::from_base64("challenge", text).map_err(|error| error.to_string())?;
-    let TransactionEnvelope::Tx(envelope) = envelope else {
-        return Err("it is another kind of transaction".to_owned());
-    };
-    let TransactionV1Envelope { tx, signatures } = envelope;
-    check(key, &tx, terms)?;
-    let payload = TransactionSignaturePayload {
-        network_id: Hash(*context.network.id().as_bytes()),
-        tagged_transaction: TransactionSignaturePayloadTaggedTransaction::Tx(tx.clone()),
-    };
-    let hash = Digest::of(&scval::to_xdr(&payload).map_err(|error| error.to_string())?);
-    let server = VerifyingKey::from_bytes(terms.server.as_bytes())
-        .map_err(|_| "the server's SIGNING_KEY is no key".to_owned())?;
-    let by_server = |bytes: &[u8]| {
-        <[u8; 64]>::try_from(bytes).is_ok_and(|bytes| {
-            server.verify_strict(hash.as_bytes(), &Signature::from_bytes(&bytes)).is_ok()
-        })
-    };
-    if !signatures.iter().any(|one| by_server(one.signature.as_slice())) {
-        return Err("it is not signed by the server's SIGNING_KEY".to_owned());
-    }
-    let mut signatures = signatures.to_vec();
-    signatures.push(key.sign_decorated(hash.as_bytes()).map_err(|error| error.to_string())?);
-    let signatures = signatures.try_into().map_err(|_| "it has too many signatures".to_owned())?;
-    TransactionEnvelope::Tx(TransactionV1Envelope { tx, signatures })
-        .to_xdr_base64(scval::limits())
-        .map_err(|error| error.to_string())
-}
-
-fn check(key: &Keypair, tx: &Transaction, terms: &Terms<'_>) -> std::result::Result<(), String> {
-    let account = |address: &Address| MuxedAccount::Ed25519(Uint256(*address.as_bytes()));
-    if tx.seq_num.0 != 0 {
-        return Err("its sequence number is not 0, so it could be applied".to_owned());
-    }
-    if tx.source_account != account(&terms.server) {
-        return Err("its source is not the server".to_owned());
-    }
-    match &tx.cond {
-        Preconditions::Time(bounds) if bounds.max_time.0 != 0 => {}
-        _ => return Err("it has no time limit".to_owned()),
-    }
-    let mut names_domain = false;
-    for (number, operation) in tx.operations.iter().enumerate() {
-        let Operation { source_account, body: OperationBody::ManageData(data) } = operation else {
-            return Err("it has an operation that a login has not".to_owned());
-        };
-        let name = data.data_name.as_slice();
-        let value = data.data_value.as_ref().map(|value| value.as_slice()).unwrap_or_default();
-
-        // The first operation is the client's, all others are the server's (SEP-10).
-        let owner = if number == 0 { key.address() } else { terms.server };
-        if source_account.as_ref() != Some(&account(&owner)) {
-            return Err("an operation is of another account".to_owned());
-        }
-        if number == 0 && name != format!("{} auth", terms.home).as_bytes() {
-            return Err(format!("it is not for the domain {}", terms.home));
-        }
-        if number > 0 && name == b"web_auth_domain" {
-            if value != terms.endpoint.as_bytes() {
-                return Err(format!("it is not of {}", terms.endpoint));
-            }
-            names_domain = true;
-        }
-    }
-    if names_domain { Ok(()) } else { Err("it does not name the server's domain".to_owned()) }
+pub(super) struct Terms<'a> {
+    /// The domain that the login is for.
+    pub(super) home: &'a str,
+    /// The host of the login's endpoint.
+    pub(super) endpoint: &'a str,
+    /// The account whose key signs challenges.
+    pub(super) server: Address,
 }
 
 #[cfg(test)]
@@ -352,18 +340,5 @@ mod tests {
         let one = folder.path(&file("http://localhost:4000"));
         assert_eq!(one, folder.path(&file("http://localhost:4000/")));
         assert_ne!(one, folder.path(&file("http://localhost:4001")));
-    }
-
-    #[test]
-    fn a_stellar_toml_without_its_members_is_refused_by_name() {
-        let whole = "NETWORK_PASSPHRASE=\"n\"\n\
-             SIGNING_KEY=\"GDRW375MAYR46ODGF2WGANQC2RRZL7O246DYHHCGWTV2RE7IHE2QUQLD\"\n\
-             WEB_AUTH_ENDPOINT=\"http://h/auth\"\n";
-        assert!(Place::read(whole).is_ok());
-        for name in ["NETWORK_PASSPHRASE", "SIGNING_KEY", "WEB_AUTH_ENDPOINT"] {
-            let error = Place::read(&whole.replace(name, "OTHER")).err().unwrap();
-            assert!(error.contains(name), "{error}");
-        }
-        assert!(Place::read("not toml").is_err());
     }
 }

@@ -1,27 +1,37 @@
 //! `lumio login`, `lumio logout` and `lumio whoami`.
 
 use serde_json::{Value, json};
+use stellar::Address;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::gateway::{Gateway, text};
 use crate::output::Report;
+use crate::session::Claim;
 use crate::{session, times};
 
 /// Prove an account to the runner's gateway.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  lumio login --as alice\n  lumio login --as alice --gateway-url \
-        https://runner.example\n\n\
-                  The key signs the gateway's challenge (SEP-10), a transaction that can never be \
-                      applied.\n\
-                  The login is kept for its owner only and refreshed by itself; `lumio logout` \
-                      ends it."
-)]
+#[command(after_help = "\
+Examples:
+  lumio login --as alice
+  lumio login --as alice --gateway-url https://runner.example
+  lumio login --contract CA… --as alice
+
+The key signs the gateway's challenge (SEP-10), a transaction that can never be applied. With
+--contract the login is a contract account's (SEP-45): the key signs its authorisation of a call that
+is only simulated, in the form of a classic account's signature (public_key, signature), which the
+account's own code (__check_auth) has to accept. An account of passkeys or of another form logs in
+with its own wallet.
+
+The login is kept for its owner only and refreshed by itself; `lumio logout` ends it.")]
 pub struct Login {
     /// Whose key signs
     #[arg(long = "as", value_name = "NAME")]
     signer: String,
+    /// The contract account that logs in, for which the key signs [default: the key's own account]
+    #[arg(long, value_name = "C…", value_parser = crate::parse::contract)]
+    contract: Option<Address>,
     /// The domain that the gateway logs in to [default: that of its address]
     #[arg(long, value_name = "DOMAIN")]
     home_domain: Option<String>,
@@ -29,7 +39,8 @@ pub struct Login {
 
 /// End a login.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  lumio logout\n  lumio logout --as alice --everywhere\n\n\
+#[command(after_help = "Examples:\n  lumio logout\n  lumio logout --as alice --everywhere\n  \
+                  lumio logout --as CA…\n\n\
                   --everywhere also ends the account's logins on other machines.")]
 pub struct Logout {
     /// Whose login ends: name of a key, or address [default: the newest]
@@ -54,8 +65,12 @@ pub struct WhoAmI {
 
 pub(super) async fn log_in(context: &Context, command: &Login) -> Result<Report> {
     let key = context.keys.load(&command.signer)?;
-    let session = session::log_in(context, &key, command.home_domain.as_deref()).await?;
-    let (account, now) = (key.address(), times::now());
+    let claim = match command.contract {
+        Some(account) => Claim::Contract(account, &key),
+        None => Claim::Account(&key),
+    };
+    let session = session::log_in(context, &claim, command.home_domain.as_deref()).await?;
+    let (account, now) = (claim.account(), times::now());
     let text = format!(
         "{account} is logged in at {}\n  until  {}",
         crate::context::without_credentials(context.gateway_url()),
@@ -100,5 +115,6 @@ pub(super) async fn who_am_i(context: &Context, command: &WhoAmI) -> Result<Repo
 }
 
 fn not_logged_in() -> Failure {
-    Failure::usage("no account is logged in at this gateway; run: lumio login --as NAME")
+    let command = session::how_to(None);
+    Failure::usage(format!("no account is logged in at this gateway; run: {command}"))
 }

@@ -14,7 +14,7 @@ mod submit;
 use stellar_xdr::{ScVal, SorobanAuthorizationEntry};
 use wire::Digest;
 
-pub use auth::{is_signed_by, sign_own};
+pub use auth::{is_signed_by, sign_entry, sign_own};
 pub(crate) use bump::as_text;
 pub use bump::{Bumped, Offer, bump};
 pub use margin::declared;

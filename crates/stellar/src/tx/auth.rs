@@ -77,11 +77,10 @@ fn sign(
 ) -> Result<SorobanAuthorizationEntry, ChainError> {
     // Before the kind is looked at: the source's signature also authorises entries that carry none.
     require_asked(request, &entry.root_invocation)?;
-    let (old, binds_address) = match &entry.credentials {
+    let old = match &entry.credentials {
         // The source's signature on the transaction covers this entry.
         SorobanCredentials::SourceAccount => return Ok(entry.clone()),
-        SorobanCredentials::Address(old) => (old, false),
-        SorobanCredentials::AddressV2(old) => (old, true),
+        SorobanCredentials::Address(old) | SorobanCredentials::AddressV2(old) => old,
         SorobanCredentials::AddressWithDelegates(_) => {
             return Err(ChainError::invalid(format!(
                 "{}: delegated signatures are not supported",
@@ -89,15 +88,40 @@ fn sign(
             )));
         }
     };
-    let signer = signer(request, old)?;
+    sign_entry(request.network, signer(request, old)?, entry, until)
+}
+
+/// Signs an entry of which the caller has checked what it authorises, valid up to and including
+/// ledger `until`. The entry is the signer's own account's, or that of a contract account which
+/// takes signatures in the form of a classic account's: a vector of maps of `public_key` and
+/// `signature`.
+///
+/// # Errors
+///
+/// When the entry asks for no signature of one address, or has no XDR form.
+pub fn sign_entry(
+    network: &Network,
+    signer: &Keypair,
+    entry: &SorobanAuthorizationEntry,
+    until: u32,
+) -> Result<SorobanAuthorizationEntry, ChainError> {
+    let (old, binds_address) = match &entry.credentials {
+        SorobanCredentials::Address(old) => (old, false),
+        SorobanCredentials::AddressV2(old) => (old, true),
+        SorobanCredentials::SourceAccount | SorobanCredentials::AddressWithDelegates(_) => {
+            let text = "the entry asks for no signature of one address; nothing was signed";
+            return Err(ChainError::invalid(text));
+        }
+    };
     let mut credentials = SorobanAddressCredentials {
         address: old.address.clone(),
         nonce: old.nonce,
         signature_expiration_ledger: until,
-        signature: old.signature.clone(),
+        signature: ScVal::Void,
     };
+
     // The last ledger is part of what is signed, so it is set before the payload is computed.
-    let payload = payload(request.network, &credentials, &entry.root_invocation, binds_address)?;
+    let payload = payload(network, &credentials, &entry.root_invocation, binds_address)?;
     credentials.signature = signature(signer, &payload)?;
     let credentials = match binds_address {
         true => SorobanCredentials::AddressV2(credentials),

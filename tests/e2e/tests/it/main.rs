@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
+mod contract_accounts;
 mod crashes;
 mod failed_starts;
 mod forgotten;
