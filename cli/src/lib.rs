@@ -15,6 +15,7 @@ pub mod context;
 pub mod contracts;
 pub mod escape;
 pub mod failure;
+pub mod files;
 pub mod gateway;
 pub mod keys;
 pub mod output;

@@ -12,6 +12,7 @@ import {
   useState,
 } from "react";
 
+import { askAgain, askAgainForAll } from "@/api/again";
 import { follow, type StreamState } from "@/api/events";
 import { Gateway, type Run } from "@/api/gateway";
 import { logIn, logOut, refresh, type Session } from "@/api/session";
@@ -140,7 +141,11 @@ export function AppProvider({ config, children }: { config: Config; children: Re
       gateway,
       "/events",
       {
-        onState: setStream,
+        onState: (state) => {
+          setStream(state);
+          // What happened between the first answers and the stream came by no event.
+          if (state === "live") void askAgainForAll(queries);
+        },
         onEvent: ({ event, runId, data }) => {
           // The step is shown at once; the answer that follows brings the rest.
           const status = data.status as Run["status"] | undefined;
@@ -151,7 +156,7 @@ export function AppProvider({ config, children }: { config: Config; children: Re
           if (["finalized", "failed", "cancelled", "opening"].includes(event)) {
             keys.push(["books"], ["grants"], ["outputs", runId]);
           }
-          for (const queryKey of keys) void queries.invalidateQueries({ queryKey });
+          void askAgain(queries, keys);
         },
       },
       ending.signal,

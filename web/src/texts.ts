@@ -201,7 +201,11 @@ export const texts = {
     title: "The runner has a new key",
     text: "Registry and service name a new key. Your grants are for an old one, so new runs will not start.",
     grant: (agent: number) => `Authorise the new key for agent ${agent}, with the same limits`,
-    revoke: "When that is done, revoke the old grants below.",
+    revoke: "When that is done, revoke the old grants.",
+    done: "An old key may still act for you",
+    doneText:
+      "The runner's present key is authorised, so that the old grant is of no use any more.",
+    revokeOld: (agent: number) => `Revoke the old key for agent ${agent}`,
   },
   queue: {
     title: "Runner's work",
@@ -346,6 +350,8 @@ export const texts = {
     member: "Member",
     label: "Name of the run (optional)",
     noSchema: "This module describes no form. Give its input as JSON.",
+    unchecked:
+      "Whether this input fits could not be found out here in time. The gateway checks it when you start the run.",
     invalidJson: "This is not JSON:",
     tooLarge: "The input has more than 8 MiB.",
     required: "required",
@@ -663,6 +669,14 @@ export const errorTexts: Record<string, ErrorText> = {
   BELOW_WORTH: {
     means: "The run comes to less than this runner takes work for.",
     todo: "Raise the budgets, or choose another runner.",
+  },
+  TOO_MANY_OPENS: {
+    means: "As many runs were opened within the last hours as this runner takes.",
+    todo: "Try again later.",
+  },
+  TOO_MANY_FAILURES: {
+    means: "As many runs of yours or of this agent's developer have failed as this runner bears.",
+    todo: "Try again later, or choose another agent.",
   },
   ENDED_BY_OPERATOR: {
     means: "The operator ended this run.",

@@ -10,9 +10,10 @@ use wire::receipts::ReceiptsDocument;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::files;
 use crate::output::{Report, table};
 use crate::times;
-use crate::verify::archive;
+use crate::verify::archive::{self, Kept};
 use crate::verify::command::own;
 use crate::verify::facts::{self, Lists, Own, Receipts};
 use crate::verify::stored;
@@ -26,8 +27,8 @@ Examples:
   lumio receipts export alice
   lumio receipts export G… --out receipts.json
 
-A node forgets events after days; the list does not. `lumio verify` uses it to find every attempt of a
-run. Exit codes: 0 the list is whole, 2 older receipts are missing from it, 1 it is not the chain's")]
+A node forgets events after days; the list does not: it is never replaced by one that lacks any of its
+receipts. `lumio verify` uses it to find every attempt of a run. Exit codes: 0 the list is whole, 2 older receipts are missing from it, 1 it is not the chain's")]
     Export {
         /// Whose receipts: name of a key, or address
         user: String,
@@ -79,9 +80,7 @@ pub async fn run(context: &Context, command: ReceiptsCommand) -> Result<Report> 
             if report.exit_code == 1 {
                 return Ok(report);
             }
-            let kept = archive::keep(context, &own, &user, &list)?;
-            report.text.push_str(&format!("\nkept in {}", kept.display()));
-            report.json["kept"] = kept.display().to_string().into();
+            note_kept(&mut report, archive::keep(context, &own, &user, &list)?);
             if let Some(out) = out {
                 write(&out, &list)?;
                 report.text.push_str(&format!("\nwritten to {}", out.display()));
@@ -105,6 +104,26 @@ pub async fn run(context: &Context, command: ReceiptsCommand) -> Result<Report> 
             let Some(account) = account else { return Ok(never(&user)) };
             let now = Receipts { count: account.receipts, hash: account.receipts_hash };
             Ok(judged(&own, &user, now, &list))
+        }
+    }
+}
+
+/// Says which list this machine keeps from now on.
+fn note_kept(report: &mut Report, kept: Kept) {
+    match kept {
+        Kept::This(path) => {
+            report.text.push_str(&format!("\nkept in {}", path.display()));
+            report.json["kept"] = path.display().to_string().into();
+        }
+        Kept::Older { path, first, last } => {
+            let note = format!(
+                "{} stays as it was: it has receipts {first} to {last}, which this list lacks. \
+                 Write this one to a file of its own with --out; if the network was reset and \
+                 counts anew, move the kept file away and export again",
+                path.display()
+            );
+            report.text.push_str(&format!("\n{note}"));
+            report.json["notKept"] = note.into();
         }
     }
 }
@@ -219,7 +238,10 @@ fn described((number, settled): (u64, stellar::vault::SettledRun)) -> Value {
 fn write(out: &std::path::Path, list: &ReceiptsDocument) -> Result<()> {
     let failed =
         |error: std::io::Error| Failure::usage(format!("cannot write {}: {error}", out.display()));
-    let file =
-        std::fs::OpenOptions::new().write(true).create_new(true).open(out).map_err(failed)?;
-    serde_json::to_writer_pretty(file, list).map_err(|error| failed(std::io::Error::other(error)))
+    let fill = |file: &mut std::fs::File| {
+        let mut file = std::io::BufWriter::new(file);
+        serde_json::to_writer_pretty(&mut file, list).map_err(std::io::Error::other)?;
+        std::io::Write::flush(&mut file)
+    };
+    files::make(out, fill).map_err(failed)
 }

@@ -12,6 +12,7 @@ use wire::{AttemptKey, Digest, RunDocument, RunId, RunView, failure};
 
 use super::facts::Hints;
 use crate::failure::{Failure, Result};
+use crate::files;
 
 /// Most files of a bundle.
 const MOST_FILES: usize = 100_000;
@@ -247,10 +248,12 @@ fn require_small_extensions(mut file: &File) -> Result<()> {
 pub fn pack(root: &Path, archive: &Path) -> Result<()> {
     let failed =
         |error: io::Error| Failure::usage(format!("cannot write {}: {error}", archive.display()));
-    let file = OpenOptions::new().write(true).create_new(true).open(archive).map_err(failed)?;
-    let mut builder = tar::Builder::new(file);
-    builder.follow_symlinks(false);
-    builder.append_dir_all(".", root).and_then(|()| builder.finish()).map_err(failed)
+    let fill = |file: &mut File| {
+        let mut builder = tar::Builder::new(file);
+        builder.follow_symlinks(false);
+        builder.append_dir_all(".", root).and_then(|()| builder.finish())
+    };
+    files::make(archive, fill).map_err(failed)
 }
 
 fn write(path: &Path, content: &mut impl io::Read) -> io::Result<()> {

@@ -19,6 +19,7 @@ use super::stored;
 use crate::context::Context;
 use crate::escape::escape;
 use crate::failure::{Failure, Result};
+use crate::files;
 use crate::gateway::Gateway;
 use crate::output::Report;
 
@@ -348,7 +349,7 @@ async fn gather(
 
     // The chain may name another user than the gateway did: a list is taken for its own user alone.
     let lists = |user: &Address| {
-        let stored = stored.clone().filter(|list| list.user == user.to_string());
+        let stored = stored.clone().filter(|list| own.owns(list, user));
         Ok(Lists { own: archive::load(context, own, user, receipts)?, stored })
     };
     facts::gather(&context.rpc, own, run, &hints, lists).await
@@ -386,19 +387,5 @@ fn place(from: &Path, out: &Path) -> Result<()> {
     }
     let failed =
         |error: std::io::Error| Failure::usage(format!("cannot write {}: {error}", out.display()));
-    copy(from, out).map_err(failed)
-}
-
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir(to)?;
-    for entry in walkdir::WalkDir::new(from).follow_links(false).min_depth(1) {
-        let entry = entry?;
-        let target = to.join(entry.path().strip_prefix(from).unwrap_or(entry.path()));
-        if entry.file_type().is_dir() {
-            std::fs::create_dir(&target)?;
-        } else {
-            std::fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
+    files::copy_folder(from, out).map_err(failed)
 }

@@ -143,6 +143,14 @@ pub struct Origin {
 }
 
 impl Own {
+    /// Whether a list is of this user's receipts, in this vault on this network: another one
+    /// numbers other receipts.
+    pub fn owns(&self, list: &ReceiptsDocument, user: &Address) -> bool {
+        list.user == user.to_string()
+            && list.vault == self.vault.0.to_string()
+            && list.network == self.network.passphrase()
+    }
+
     /// The id that `attempt` of `run` has on chain when it was opened so.
     ///
     /// # Errors

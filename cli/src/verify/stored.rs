@@ -54,8 +54,8 @@ async fn page(
     let text = gateway.text(&format!("/receipts/{user}{query}")).await?;
     let list = ReceiptsDocument::read(&text)
         .map_err(|error| Failure::bad(format!("it cannot be used: {}", wire::causes(&error))))?;
-    let is_own = list.user == user.to_string()
-        && list.vault == own.vault.0.to_string()
-        && list.network == own.network.passphrase();
-    is_own.then_some(list).ok_or_else(|| Failure::bad("it is of another account, vault or network"))
+    match own.owns(&list, user) {
+        true => Ok(list),
+        false => Err(Failure::bad("it is of another account, vault or network")),
+    }
 }

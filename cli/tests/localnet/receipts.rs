@@ -132,5 +132,25 @@ async fn the_list_works_after_the_node_has_forgotten() {
     settle(&world, &run, 2, 100).await;
     let list = world.json(&["receipts", "export", "alice"]).await;
     assert_eq!((&list["whole"], &list["total"]), (&true.into(), &"40000".into()), "{list}");
+
+    // A receipt that this machine missed leaves a gap. What is kept stays; what is new can be kept
+    // beside.
+    settle(&world, &run, 3, 10).await;
+    for _ in 0..310 {
+        world.localnet.close_ledger().await.unwrap();
+    }
+    settle(&world, &run, 4, 20).await;
+    settle(&world, &run, 5, 30).await;
+    let path = world.folder.path().join(list["kept"].as_str().unwrap());
+    let before = std::fs::read(&path).unwrap();
+    let out = world.folder.path().join("newer.json");
+    let newer = ["receipts", "export", "alice", "--out", out.to_str().unwrap()];
+    let said = world.run(&newer).await;
+    assert_eq!(said.status.code(), Some(2));
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert!(text.contains("receipts 1 to 2, which this list lacks"), "{text}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    let newer = ReceiptsDocument::read(&std::fs::read(&out).unwrap()).unwrap();
+    assert_eq!(newer.end().map(|(number, _)| number), Some(5));
     world.localnet.shutdown().await;
 }

@@ -41,20 +41,30 @@ pub struct UnknownFailureCode(String);
 )]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum RunnerCode {
+    /// An escrow that no run owned was given a run by an operator.
+    Adopted,
     /// The user cancelled it before its module started.
     Cancelled,
     /// The agent's attesters changed while the run was opened; nothing could be charged.
     AttesterChanged,
     /// It was not settled before its deadline; the escrow went back.
     DeadlinePassed,
+    /// An operator ended it by hand.
+    EndedByOperator,
     /// module-gate did not answer in time.
     ExecutionUnavailable,
     /// The runner has no gates configured.
     ExecutorMissing,
+    /// It was taken over from an earlier runner, which had not settled it.
+    Imported,
+    /// Nothing that was signed to open it landed, and none of it can any more.
+    OpenNotDone,
     /// Only an operator can find out what happened on chain (R13).
     OutcomeUnknown,
     /// oracle-gate did not answer in time.
     SealUnavailable,
+    /// Another listed runner settled it with other terms.
+    SettledOtherwise,
     /// The vault refused the settlement.
     SettlementRefused,
     /// The terms that the vault pinned are not known any more.
@@ -70,10 +80,12 @@ pub enum RunnerCode {
 pub enum PreflightCode {
     AgentNotFound,
     AttesterMissing,
+    BelowWorth,
     DailyCapExceeded,
     EmptyBudget,
     GrantRunCapExceeded,
     GrantTotalExceeded,
+    InputInvalid,
     InsufficientBalance,
     InvalidAmount,
     InvalidRateVersion,
@@ -82,7 +94,10 @@ pub enum PreflightCode {
     PerRunCapExceeded,
     PolicyPaused,
     RunnerFeeExceeded,
+    TooManyFailures,
+    TooManyOpens,
     UnauthorizedRunner,
+    UpstreamRefused,
     VerdictFailed,
     VerdictMissing,
     VerdictUntrusted,

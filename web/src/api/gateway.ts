@@ -165,6 +165,12 @@ export class Gateway {
     return new Uint8Array(await (await this.request(route)).arrayBuffer());
   }
 
+  /** The newest receipts of an account, or those before the receipt with this number. */
+  receipts = (user: string, before?: bigint) =>
+    this.get<unknown>(
+      `/receipts/${encodeURIComponent(user)}${before === undefined ? "" : `?before=${before}`}`,
+    );
+
   agents = () => this.get<Agent[]>("/agents?limit=100");
   agent = (id: number) => this.get<AgentDetail>(`/agents/${id}`);
   quote = (agentId: number, budgets: Meters, user?: string) =>

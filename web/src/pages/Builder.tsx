@@ -1,12 +1,12 @@
 // A new run: which agent, which input, at most how much.
 
-import { Validator } from "@cfworker/json-schema";
 import { useNavigate } from "@tanstack/react-router";
 import { type FormEvent, useId, useMemo, useRef, useState } from "react";
 
 import { formatAmount } from "@/amount";
 import type { Agent, Meters } from "@/api/gateway";
 import { useApp } from "@/app";
+import { useMistakes } from "@/check";
 import { useAgent, useAgents, useQuote } from "@/data";
 import { explainCode, visible } from "@/errors";
 import { texts } from "@/texts";
@@ -173,10 +173,7 @@ function Inputs({ agent, schema }: InputsProps) {
     () => (mode === "form" ? { value: form } : parseInput(json)),
     [mode, form, json],
   );
-  const mistakes = useMemo(
-    () => ("value" in input ? mistakesOf(schema, input.value) : [input.error]),
-    [schema, input],
-  );
+  const { mistakes, isChecking, isUnchecked } = useMistakes(schema, input);
   const meters = METERS.map((meter) => [meter, /^\d{1,15}$/.test(budgets[meter].trim())] as const);
   const isWhole = meters.every(([, isFine]) => isFine);
   const numbers = Object.fromEntries(
@@ -207,7 +204,7 @@ function Inputs({ agent, schema }: InputsProps) {
     },
     { stale: [["runs"], ["summary"]] },
   );
-  const canStart = mistakes.length === 0 && isWhole && !isEmpty;
+  const canStart = !isChecking && mistakes.length === 0 && isWhole && !isEmpty;
   const submit = (event: FormEvent) => {
     event.preventDefault();
     if (canStart) void start.run();
@@ -224,6 +221,7 @@ function Inputs({ agent, schema }: InputsProps) {
         {mode === "file" && <FileField onText={setJson} schema={schema} />}
         {mode === "form" && mistakes.length > 0 && <Mistakes mistakes={mistakes} />}
         {mode === "file" && mistakes.length > 0 && <Mistakes mistakes={mistakes} />}
+        {isUnchecked && <Notice kind="warn" title={t.unchecked} />}
         <Field
           label={t.label}
           value={label}
@@ -397,27 +395,5 @@ function parseInput(text: string): { value: unknown } | { error: string } {
     return { value: JSON.parse(text) };
   } catch (error) {
     return { error: `${t.invalidJson} ${error instanceof Error ? error.message : ""}` };
-  }
-}
-
-/** What the module's schema does not take; the gateway checks the same again. */
-function mistakesOf(schema: Record<string, unknown> | undefined, value: unknown): string[] {
-  if (!schema) return [];
-  try {
-    const { valid, errors } = new Validator(schema, "2020-12", false).validate(value);
-    if (valid) return [];
-    const leaves = errors.filter(
-      ({ keyword }) => !["properties", "items", "$ref"].includes(keyword),
-    );
-    return [
-      ...new Set(
-        leaves.map((error) =>
-          `${error.instanceLocation.replace(/^#\/?/, "")} ${error.error}`.trim(),
-        ),
-      ),
-    ];
-  } catch {
-    // A schema that cannot be read here is the gateway's to judge by.
-    return [];
   }
 }

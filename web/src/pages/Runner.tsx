@@ -294,14 +294,51 @@ function Rotation({ grants }: { grants: Grant[] }) {
   });
   const next = old[0];
   const checks = useCanonical(next?.agent_id);
+
+  // A key that the agent lists beside ours may be another service's, which the user wants to keep:
+  // it is offered where the change was just made here. One that is listed no more opens no run.
+  const [changed, setChanged] = useState<Grant>();
+  const former = grants.find((grant) => {
+    const agent = agents.data?.find(({ agentId }) => agentId === grant.agent_id);
+    const isChanged = changed?.runner === grant.runner && changed.agent_id === grant.agent_id;
+    const isDelisted = agent !== undefined && !agent.runners.includes(grant.runner);
+    return (
+      grant.runner !== config.runner && granted.has(grant.agent_id) && (isChanged || isDelisted)
+    );
+  });
+  const revoke = useAct(
+    async (grant: Grant) => (await chain()).revoke(grant.runner, grant.agent_id),
+    { stale: [["grants"]], said: texts.grants.revoked },
+  );
   const act = useAct(
     async (grant: Grant) => {
       const vault = await chain();
       if (grant.limits) await vault.setLimits(config.runner!, grant.agent_id, grant.limits);
       await vault.grant(config.runner!, grant.agent_id, grant.expires_at ?? null);
+      setChanged(grant);
     },
     { stale: [["grants"]], said: texts.authorise.done },
   );
+  if (!next && former) {
+    return (
+      <div className="stack">
+        <Notice
+          title={t.done}
+          action={
+            <Button busy={revoke.isBusy} onClick={() => revoke.run(former)}>
+              {t.revokeOld(former.agent_id)}
+            </Button>
+          }
+        >
+          <p>{t.doneText}</p>
+          <p>
+            <Id text={former.runner} />
+          </p>
+        </Notice>
+        {revoke.error !== undefined && <Failure error={revoke.error} />}
+      </div>
+    );
+  }
   if (!next) return null;
   return (
     <div className="stack">

@@ -3,6 +3,8 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useCallback, useRef, useState } from "react";
 
+import { askAgain } from "@/api/again";
+
 import { say } from "./index";
 
 interface Options {
@@ -29,10 +31,7 @@ export function useAct<A extends unknown[]>(
       busy.current = true;
       setBusy(true);
       setError(undefined);
-      const refresh = () =>
-        Promise.all(
-          latest.current.stale.map((queryKey) => queries.invalidateQueries({ queryKey })),
-        );
+      const refresh = () => askAgain(queries, [...latest.current.stale]);
       try {
         await latest.current.act(...args);
         // What it changed is shown before it is called done.

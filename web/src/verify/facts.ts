@@ -7,9 +7,12 @@ import type { RunRecord } from "prepaid_vault";
 
 import type { Chain } from "@/chain/client";
 
-import { type Bytes, hex } from "./bytes.ts";
-import { type Origin, receiptText, runId, termsHash } from "./vault.ts";
+import { type Bytes, hex, unhex } from "./bytes.ts";
+import { type List, partsOf } from "./receipts.ts";
+import { type Origin, receiptText, runId, runningHash, termsHash, termsOf } from "./vault.ts";
 
+/** How often a search begins again that lost the race against the node's retention. */
+const MOST_RACES = 5;
 /** So many attempts beyond the last known one are looked for. */
 const FURTHER = 16;
 
@@ -62,6 +65,7 @@ export interface Receipt {
   number: bigint;
   text: Bytes;
   hash: string;
+  finalizedAt: bigint;
 }
 
 export interface ChainFacts {
@@ -91,36 +95,47 @@ const units = ([llm_in, llm_out, http_calls, runtime_ms]: bigint[]): Units => ({
   runtime_ms: runtime_ms!,
 });
 
-async function termsOf(value: xdr.ScVal): Promise<{ runId: string; terms: Terms }> {
-  const data = scValToNative(value);
-  const [id, user, opened_by, head, budgets, maxCharge, runnerFee, deadline, openedAt, request] =
-    data;
+async function readTerms(value: xdr.ScVal): Promise<Terms> {
+  const [user, opened_by, head, budgets, maxCharge, runnerFee, deadline, openedAt, request] =
+    scValToNative(value);
   const [agentId, rateVersion, rates, developer, manifest, attesters] = head;
   return {
-    runId: hex(id),
-    terms: {
-      user,
-      opened_by,
-      deadline,
-      agentId,
-      rateVersion,
-      rates: units(rates),
-      developer,
-      manifestHash: hex(manifest),
-      attesters: attesters.map(hex),
-      budgets: units(budgets),
-      maxCharge,
-      runnerFee,
-      openedAt,
-      requestHash: hex(request),
-      hash: await termsHash(value),
-    },
+    user,
+    opened_by,
+    deadline,
+    agentId,
+    rateVersion,
+    rates: units(rates),
+    developer,
+    manifestHash: hex(manifest),
+    attesters: attesters.map(hex),
+    budgets: units(budgets),
+    maxCharge,
+    runnerFee,
+    openedAt,
+    requestHash: hex(request),
+    hash: await termsHash(value),
   };
 }
 
+async function openingOf(value: xdr.ScVal): Promise<Opening> {
+  const [id] = scValToNative(value);
+  const text = termsOf(value);
+  return { runId: hex(id), terms: await readTerms(text), text };
+}
+
 function settlementOf(value: xdr.ScVal): Settlement {
-  const [id, user, runner, charge, fee, refund, usage, output, at, number, hash] =
-    scValToNative(value);
+  const native = scValToNative(value);
+  const [number, hash] = native.slice(9);
+  return settled(native, number, hex(hash));
+}
+
+/** What settled a run: of its event, or of its receipt, which has number and hash beside it. */
+function settled(values: unknown[], number: bigint, hash: string): Settlement {
+  // Each place has the type that the contract gives it; another one throws, or fits no hash.
+  const [id, user, runner, charge, fee, refund, usage, output, at] = values as [
+    ...[Bytes, string, string, bigint, bigint, bigint, bigint[], Bytes, bigint],
+  ];
   return {
     runId: hex(id),
     user,
@@ -132,14 +147,15 @@ function settlementOf(value: xdr.ScVal): Settlement {
     outputHash: hex(output),
     finalizedAt: at,
     number,
-    hash: hex(hash),
+    hash,
   };
 }
 
 interface Opening {
   runId: string;
   terms: Terms;
-  value: xdr.ScVal;
+  /** The terms as the vault hashes them. */
+  text: xdr.ScVal;
 }
 
 interface History {
@@ -167,8 +183,21 @@ async function events(chain: Chain, topics: string[], startLedger: number): Prom
   }
 }
 
+/** The vault's events as far back as the node keeps them. */
 async function history(chain: Chain): Promise<History> {
-  // The clock comes first: the node forgets its oldest ledgers while it is read.
+  for (let race = 1; ; race += 1) {
+    try {
+      return await read(chain);
+    } catch (error) {
+      // The node forgets its oldest ledgers while it is read, and refuses what begins before them:
+      // the clock, which has moved on, is asked again. No code says why a node refuses.
+      if (race === MOST_RACES) throw error;
+    }
+  }
+}
+
+async function read(chain: Chain): Promise<History> {
+  // The clock comes first, so that the search never seems to reach back further than it did.
   const clock = await chain.server.getTransaction(ZEROS);
   const from = clock.oldestLedger;
   const [opened, finalized] = await Promise.all([
@@ -178,8 +207,8 @@ async function history(chain: Chain): Promise<History> {
   const openings: Opening[] = [];
   for (const value of opened) {
     // An event that cannot be read hides no charge: its receipt leaves a gap, which is reported.
-    const read = await termsOf(value).catch(() => undefined);
-    if (read) openings.push({ ...read, value });
+    const read = await openingOf(value).catch(() => undefined);
+    if (read) openings.push(read);
   }
   const settlements = finalized.flatMap((value) => {
     try {
@@ -204,8 +233,13 @@ export interface Hints {
   user: string;
 }
 
-/** Reads all there is to know about a run. */
-export async function gather(chain: Chain, run: string, hints: Hints): Promise<ChainFacts> {
+/** Reads all there is to know about a run. `stored` answers a user's list at the gateway. */
+export async function gather(
+  chain: Chain,
+  run: string,
+  hints: Hints,
+  stored: (user: string) => Promise<List | undefined>,
+): Promise<ChainFacts> {
   const { networkPassphrase: network, contractId: vault } = chain.config;
   const { passphrase } = await chain.server.getNetwork();
   const past = await history(chain);
@@ -241,17 +275,23 @@ export async function gather(chain: Chain, run: string, hints: Hints): Promise<C
       facts.attempts.push({ ...empty(number, id, undefined), record });
     }
   }
+  const user =
+    facts.attempts.map(({ opened, record }) => opened?.user ?? record?.user)[0] ?? hints.user;
+  const { result } = await chain.vault.account({ user });
+  if (result.isOk()) {
+    const { receipts: count, receipts_hash } = result.unwrap();
+    facts.account = { count, hash: hex(receipts_hash) };
+    const listed = await addReceipts(facts, past, user, await stored(user));
+    await addListed(facts, listed, last + FURTHER, idOf);
+  }
+
   for (const attempt of facts.attempts) {
     attempt.record ??= await recordOf(chain, attempt.runId);
     const settled = past.finalized.find(({ settlement }) => settlement.runId === attempt.runId);
-    attempt.finalized = settled?.settlement;
+    attempt.finalized = settled?.settlement ?? attempt.finalized;
     if (attempt.opened) attempt.rateCard = await cardOf(chain, attempt.opened);
   }
   facts.attempts.sort((a, b) => a.attempt - b.attempt || (a.runId < b.runId ? -1 : 1));
-
-  const user =
-    facts.attempts.map(({ opened, record }) => opened?.user ?? record?.user)[0] ?? hints.user;
-  await addReceipts(chain, facts, past, user);
   return facts;
 }
 
@@ -278,35 +318,132 @@ async function cardOf(chain: Chain, terms: Terms): Promise<AttemptFacts["rateCar
   return { rates: card.rates, manifestHash: hex(card.manifest_hash) };
 }
 
-/** The account's receipts as far back as their texts are known without a gap. */
+/** What a receipt of a list says, once the list has led to the account's running hash. */
+interface Listed {
+  opening: Opening;
+  settlement: Settlement;
+}
+
+/**
+ * Adds the account's receipts as far back as their texts are known without a gap: from the events,
+ * and from a gateway's list where that leads to the hash that the account holds. One that does not
+ * is no fault of the account: what is known without it stays. Answers what the list tells.
+ */
 async function addReceipts(
-  chain: Chain,
   facts: ChainFacts,
   past: History,
   user: string,
-): Promise<void> {
-  const { result } = await chain.vault.account({ user });
-  if (result.isErr()) return;
-  const account = result.unwrap();
-  facts.account = { count: account.receipts, hash: hex(account.receipts_hash) };
+  list: List | undefined,
+): Promise<Listed[]> {
+  const listed = list ? await Promise.all(list.receipts.map(readListed)) : [];
+
+  // One that this release cannot read could be this run's.
+  if (list && listed.every((item) => item !== undefined)) {
+    const both = assemble(facts.account!, past, user, list, listed);
+    if (await leads(both, facts.account!.hash)) {
+      Object.assign(facts, both);
+      return listed;
+    }
+  }
+  Object.assign(facts, assemble(facts.account!, past, user, undefined, []));
+  return [];
+}
+
+type Assembled = Pick<ChainFacts, "receipts" | "before" | "unexplained">;
+
+function assemble(
+  account: { count: bigint; hash: string },
+  past: History,
+  user: string,
+  list: List | undefined,
+  listed: Listed[],
+): Assembled {
   const hashes = new Map<bigint, string>([[0n, ZEROS]]);
   const texts = new Map<bigint, Receipt>();
+  const openings = new Map(listed.map(({ opening }) => [opening.runId, opening]));
+  for (const opening of past.opened) openings.set(opening.runId, opening);
+  const unexplained: Settlement[] = [];
+  if (list) hashes.set(list.receipts[0]!.number - 1n, list.before);
+  for (const [index, receipt] of (list?.receipts ?? []).entries()) {
+    const { finalizedAt } = listed[index]!.settlement;
+    hashes.set(receipt.number, receipt.hash);
+    texts.set(receipt.number, { ...receipt, finalizedAt });
+  }
   for (const { settlement, value } of past.finalized) {
     if (settlement.user !== user) continue;
-    hashes.set(settlement.number, settlement.hash);
-    const opening = past.opened.find(({ runId: id }) => id === settlement.runId);
+    const { number, hash, finalizedAt } = settlement;
+    hashes.set(number, hash);
+    const opening = openings.get(settlement.runId);
     if (!opening) {
-      facts.unexplained.push(settlement);
+      unexplained.push(settlement);
       continue;
     }
-    const text = receiptText(opening.value, value);
-    texts.set(settlement.number, { number: settlement.number, text, hash: settlement.hash });
+    texts.set(number, { number, text: receiptText(opening.text, value), hash, finalizedAt });
   }
-  facts.before = facts.account.hash;
-  for (let number = facts.account.count; number > 0n; number -= 1n) {
-    const [receipt, before] = [texts.get(number), hashes.get(number - 1n)];
-    if (!receipt || before === undefined) break;
-    facts.receipts.unshift(receipt);
-    facts.before = before;
+  const receipts: Receipt[] = [];
+  let before = account.hash;
+  for (let number = account.count; number > 0n; number -= 1n) {
+    const [receipt, earlier] = [texts.get(number), hashes.get(number - 1n)];
+    if (!receipt || earlier === undefined) break;
+    receipts.push(receipt);
+    before = earlier;
+  }
+  return { receipts: receipts.reverse(), before, unexplained };
+}
+
+/** Whether receipts' texts lead to this running hash. */
+export async function leads(
+  { receipts, before }: Pick<ChainFacts, "receipts" | "before">,
+  end: string,
+): Promise<boolean> {
+  let hash = before;
+  for (const { number, text, hash: claimed } of receipts) {
+    hash = hex(await runningHash(unhex(hash), number, text));
+    if (hash !== claimed) return false;
+  }
+  return hash === end;
+}
+
+async function readListed(receipt: {
+  number: bigint;
+  text: Bytes;
+  hash: string;
+}): Promise<Listed | undefined> {
+  try {
+    const parts = partsOf(receipt.text);
+    if (!parts) return undefined;
+    const { number, hash } = receipt;
+    const values = parts.settled.map((value) => scValToNative(value));
+    return {
+      opening: {
+        runId: hex(scValToNative(parts.runId)),
+        terms: await readTerms(parts.terms),
+        text: parts.terms,
+      },
+      settlement: settled(values, number, hash),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Attempts of the run that only the list still knows, and what it knows of the others. */
+async function addListed(
+  facts: ChainFacts,
+  listed: Listed[],
+  most: number,
+  idOf: (attempt: number, origin: Origin) => Promise<string>,
+): Promise<void> {
+  for (const { opening, settlement } of listed) {
+    for (let number = 1; number <= most; number += 1) {
+      if ((await idOf(number, opening.terms)) !== opening.runId) continue;
+      let attempt = facts.attempts.find(({ runId: id }) => id === opening.runId);
+      if (!attempt) {
+        attempt = empty(number, opening.runId, opening.terms);
+        facts.attempts.push(attempt);
+      }
+      attempt.opened ??= opening.terms;
+      attempt.finalized = settlement;
+    }
   }
 }

@@ -6,7 +6,8 @@ import type { Chain } from "@/chain/client";
 import { remembered } from "./asked.ts";
 import { parse } from "./bytes.ts";
 import { gather } from "./facts.ts";
-import { type Claim, judge, type Proof } from "./judge.ts";
+import { type Claim, judge, type Proof, searchedSince } from "./judge.ts";
+import { stored } from "./receipts.ts";
 import { unpack } from "./tar.ts";
 
 export type { Proof } from "./judge.ts";
@@ -19,8 +20,10 @@ export async function verify(gateway: Gateway, chain: Chain, run: Run): Promise<
     other.runId ? [[other.attempt, other.runId]] : [],
   );
   const runIds: [number, string][] = runId ? [...named, [attempt, runId]] : named;
-  const facts = await gather(chain, claim.run.id, { attempt, runIds, user });
   const { networkPassphrase: network, contractId: vault, agentRegistryId: registry } = chain.config;
+  const since = searchedSince(claim.run);
+  const list = (whose: string) => stored(gateway, { network, vault, user: whose, since });
+  const facts = await gather(chain, claim.run.id, { attempt, runIds, user }, list);
   const asked = { inputDigest: remembered(claim.run.id) };
   return judge(claim, facts, { network, vault, registry }, asked);
 }

@@ -9,7 +9,7 @@ import type { Attempt, Receipt as ShownReceipt, Run } from "@/api/gateway";
 
 import { type Bytes, CannotTell, canonical, digest, hex, parse, utf8 } from "./bytes.ts";
 import { BODIES_FILE, CALLS_FILE, compareBodies, type Egress, recompute } from "./egress.ts";
-import type { AttemptFacts, ChainFacts, Terms, Units } from "./facts.ts";
+import { type AttemptFacts, type ChainFacts, leads, type Terms, type Units } from "./facts.ts";
 import {
   compareFiles,
   document,
@@ -28,7 +28,7 @@ import {
   readShipping,
   requestHash,
 } from "./statement.ts";
-import { runId, runningHash, settlementHash } from "./vault.ts";
+import { runId, settlementHash } from "./vault.ts";
 
 export const LINKS = [
   "vault",
@@ -417,6 +417,7 @@ async function attemptsOf(judged: Case): Promise<Attempts> {
   const { facts, own } = judged;
   const wrong: string[] = [];
   const attempts: AttemptProof[] = [];
+  const isChain = await hasItsHash(facts);
   for (const found of facts.attempts) {
     const { attempt, opened, record, finalized } = found;
     for (const origin of [opened, record]) {
@@ -448,7 +449,7 @@ async function attemptsOf(judged: Case): Promise<Attempts> {
         `attempt ${attempt}: ${show(finalized.charge)} were charged, which prices times usage are not`,
       );
     }
-    attempts.push(outcomeOf(facts, found));
+    attempts.push(outcomeOf(facts, found, isChain));
   }
   const numbers = attempts.filter(({ outcome, charge }) => outcome === "settled" && charge > 0n);
   for (const { attempt } of numbers) {
@@ -518,13 +519,17 @@ function leftOut({ claim, facts }: Case): string[] {
   );
 }
 
-function outcomeOf(facts: ChainFacts, found: AttemptFacts): AttemptProof {
+/** How an attempt ended; `isChain`: the receipts lead to the hash that the account holds. */
+function outcomeOf(facts: ChainFacts, found: AttemptFacts, isChain: boolean): AttemptProof {
   const { attempt, runId: id, record, finalized } = found;
   const base = { attempt, runId: id, charge: 0n, fee: 0n };
   if (finalized) {
     return { ...base, outcome: "settled", charge: finalized.charge, fee: finalized.fee };
   }
-  if (!record) return { ...base, outcome: "unknown" };
+  if (!record) {
+    const isFree = isChain && hadNoReceipt(facts, found);
+    return { ...base, outcome: isFree ? "notCharged" : "unknown" };
+  }
   const { lifecycle } = record;
   if (lifecycle.tag === "Finalized") {
     // Whether the fee was taken is not known without the event; the search is called incomplete.
@@ -536,10 +541,26 @@ function outcomeOf(facts: ChainFacts, found: AttemptFacts): AttemptProof {
   return { ...base, outcome: lifecycle.tag === "Voided" ? "voided" : "reclaimed" };
 }
 
+/** Whether the attempt is over and every receipt since its opening is known: its own is not among them. */
+function hadNoReceipt(facts: ChainFacts, { opened }: AttemptFacts): boolean {
+  if (!opened || facts.ledgerTime <= opened.deadline) return false;
+  const first = facts.receipts[0];
+  const isWhole = facts.account?.count === BigInt(facts.receipts.length);
+  return isWhole || (first !== undefined && first.finalizedAt <= opened.openedAt);
+}
+
 interface Coverage {
   error: string | undefined;
   how: string;
   since: boolean;
+}
+
+/** From when on attempts of a run have to be looked for, as far as its id and the gateway say. */
+export function searchedSince({ id, createdAt }: Run): bigint | undefined {
+  const byId = askedAt(id);
+  if (byId === undefined) return undefined;
+  const created = BigInt(Math.floor(Date.parse(createdAt) / 1000));
+  return (byId < created ? byId : created) - SLACK;
 }
 
 /** Whether the search for attempts reaches back to before the run was asked for. */
@@ -570,11 +591,15 @@ async function coverageOf({ facts, claim }: Case): Promise<Coverage> {
   if (isChain && facts.account && BigInt(facts.receipts.length) === facts.account.count) {
     return { error: undefined, how: "; all receipts of the account are at hand", since: false };
   }
-  const byId = askedAt(facts.run);
-  if (byId === undefined) return no("the run's id does not say when it was asked for");
-  const created = BigInt(Math.floor(Date.parse(claim.run.createdAt) / 1000));
-  const opened = facts.attempts.flatMap(({ opened }) => (opened ? [opened.openedAt] : []));
-  const asked = [byId, created, ...opened].reduce((a, b) => (a < b ? a : b)) - SLACK;
+  const since = searchedSince({ ...claim.run, id: facts.run });
+  if (since === undefined) return no("the run's id does not say when it was asked for");
+  const opened = facts.attempts.flatMap(({ opened }) => (opened ? [opened.openedAt - SLACK] : []));
+  const asked = [since, ...opened].toSorted((a, b) => (a < b ? -1 : 1))[0]!;
+  const first = facts.receipts[0];
+  if (isChain && first !== undefined && first.finalizedAt < asked) {
+    // Receipts are in the order of settlement, so that all since then are known.
+    return { error: undefined, how: " since the run was asked for", since: true };
+  }
   if (facts.oldestTime > asked) {
     return no(
       "the node keeps nothing from when the run was asked for; lumio verify can use a list of your receipts",
@@ -589,15 +614,8 @@ async function coverageOf({ facts, claim }: Case): Promise<Coverage> {
 }
 
 /** Whether the receipts' texts lead to the hash that the account holds now. */
-async function hasItsHash(facts: ChainFacts): Promise<boolean> {
-  let hash = facts.before;
-  for (const { number, text, hash: claimed } of facts.receipts) {
-    const before = Uint8Array.from(hash.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
-    hash = hex(await runningHash(before, number, text));
-    if (hash !== claimed) return false;
-  }
-  return facts.account !== undefined && hash === facts.account.hash;
-}
+const hasItsHash = async (facts: ChainFacts): Promise<boolean> =>
+  facts.account !== undefined && (await leads(facts, facts.account.hash));
 
 async function receiptLink({ claim, shown, terms, end }: Case): Promise<Link> {
   const said: ShownReceipt | undefined = claim.run.receipt;

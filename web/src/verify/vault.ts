@@ -37,20 +37,22 @@ export async function runId(
   );
 }
 
-/** The digest that a record holds of its terms: the opened event's data after the run's id. */
-export const termsHash = (opened: xdr.ScVal): Promise<string> => digest(xdrOf(termsOf(opened)));
+/** The digest that a record holds of its terms. */
+export const termsHash = (terms: xdr.ScVal): Promise<string> => digest(xdrOf(terms));
 
 const items = (value: xdr.ScVal): xdr.ScVal[] => {
   if (value.type !== "scvVec" || !value.vec) throw new Error("an event of the vault is no vector");
   return [...value.vec];
 };
 
-const termsOf = (opened: xdr.ScVal): xdr.ScVal => xdr.ScVal.scvVec(items(opened).slice(1));
+/** A run's terms: what the event of its opening says after the run's id. */
+export const termsOf = (opened: xdr.ScVal): xdr.ScVal =>
+  xdr.ScVal.scvVec(items(opened).slice(1) as xdr.ScVal[]);
 
-/** The full text of a receipt, from the events that opened and settled its run. */
-export function receiptText(opened: xdr.ScVal, finalized: xdr.ScVal): Bytes {
+/** The full text of a receipt, from a run's terms and the event that settled it. */
+export function receiptText(terms: xdr.ScVal, finalized: xdr.ScVal): Bytes {
   const [run, , runner, charge, fee, refund, usage, output, at] = items(finalized);
-  const parts = [run, termsOf(opened), runner, usage, output, charge, fee, refund, at];
+  const parts = [run, terms, runner, usage, output, charge, fee, refund, at];
   return xdrOf(xdr.ScVal.scvVec(parts as xdr.ScVal[]));
 }
 

@@ -96,6 +96,35 @@ describe("the form of a module's schema", () => {
     assert.deepEqual(user.complaints, []);
   });
 
+  test("a pattern that is tried for ever does not stop the page, and the gateway checks instead", async () => {
+    const { page } = user;
+    await page.route(/\/agents\/1$/, async (route) => {
+      const answer = await route.fetch();
+      const csv = { type: "string", title: "CSV", pattern: "^(a+)+$" };
+      const inputSchema = { type: "object", required: ["csv"], properties: { csv } };
+      await route.fulfill({ response: answer, json: { ...(await answer.json()), inputSchema } });
+    });
+    await page.reload();
+    await page.getByTestId("stream").waitFor();
+    await goTo(page, "/build");
+    const csv = page.getByLabel("CSV (required)");
+    await csv.fill(`${"a".repeat(60)}!`);
+    // The page answers while the pattern is tried, and what is typed next is judged anew.
+    await page.getByLabel("Name of the run (optional)").fill("still here");
+    await page.getByText("The gateway checks it when you start the run.").waitFor();
+    const start = page.getByRole("button", { name: "Start the run" });
+    assert.ok(await start.isEnabled());
+    await csv.fill("b");
+    await page.getByRole("status").getByText("csv").first().waitFor();
+    assert.ok(await start.isDisabled());
+    await csv.fill("aaa");
+    await page.waitForFunction(
+      () => !document.querySelector<HTMLButtonElement>("button[type=submit]")?.disabled,
+    );
+    await page.unroute(/\/agents\/1$/);
+    assert.deepEqual(user.complaints, []);
+  });
+
   test("an agent is shown with the schema on the command line's way as well", () => {
     lumio("login", "--as", "alice");
     assert.throws(

@@ -60,6 +60,26 @@ describe("money", () => {
     await saved.first().waitFor();
   });
 
+  test("a run that waits is cancelled, and its money was never held", async () => {
+    const { page } = user;
+    // As another frontend asks for it: not before tomorrow.
+    await page.route(/\/runs$/, (route) => {
+      if (route.request().method() !== "POST") return route.fallback();
+      const startAt = new Date(Date.now() + 86_400_000).toISOString();
+      const body = { ...route.request().postDataJSON(), startAt };
+      return route.continue({ postData: JSON.stringify(body) });
+    });
+    const run = await start(page, "tomorrow");
+    await page.unroute(/\/runs$/);
+    await reached(page, "pending");
+    await goTo(page, "/");
+    const row = page.locator(`[data-run="${run}"]`);
+    await row.getByRole("button", { name: "Cancel" }).click();
+    await row.locator('[data-run-status="cancelled"]').waitFor();
+    assert.equal(await row.getByRole("button", { name: "Cancel" }).count(), 0);
+    await balance(page, "50000000");
+  });
+
   test("everything is withdrawn, and not more than there is", async () => {
     const { page } = user;
     await goTo(page, "/");

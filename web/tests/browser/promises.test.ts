@@ -298,6 +298,30 @@ describe("a bad connection", () => {
     assert.equal(await page.getByRole("link", { name: "only once" }).count(), 1);
   });
 
+  test("a run that ends while the page still asks for it for the first time is shown as ended", async () => {
+    const { page } = user;
+    await goTo(page, "/build");
+    // The first answer about the run is of before its end, and arrives after it.
+    let held = 0;
+    await page.route(/\/runs\/[0-9a-f-]{36}$/, async (route) => {
+      if (held > 0) return route.fallback();
+      held += 1;
+      const early = await route.fetch();
+      const before = await early.json();
+      // Longer than the run takes; not the page's own timer, which ends with the page.
+      await new Promise((resolve) => setTimeout(resolve, 8_000));
+      const status = "pending";
+      await route.fulfill({ response: early, json: { ...before, status } }).catch(() => {});
+    });
+    await page.getByText("JSON", { exact: true }).click();
+    await page.getByLabel("Input (JSON)").fill('{"csv": "a\\n2\\n"}');
+    await page.getByRole("button", { name: "Start the run" }).click();
+    await page.waitForURL(/#\/runs\//);
+    await reached(page, "finalized");
+    assert.equal(held, 1);
+    await page.unroute(/\/runs\/[0-9a-f-]{36}$/);
+  });
+
   test("a slow network shows what is awaited, and arrives", async () => {
     const guest = await visit(browser, { url: "about:blank" });
     await guest.page.route("**/*", async (route) => {

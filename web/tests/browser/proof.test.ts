@@ -9,6 +9,7 @@ import type { Browser, Page } from "playwright-core";
 import type { Host } from "./host.ts";
 import {
   consoleHost,
+  control,
   json,
   launch,
   lumio,
@@ -93,6 +94,8 @@ describe("verifying in the browser", () => {
     test(`a node that keeps the vault's ${which} back proves nothing`, async () => {
       const { page } = user;
       let hidden = 0;
+      // With the gateway's list of receipts the running hash would prove it all the same.
+      await page.route(/\/receipts\//, (route) => route.fulfill({ status: 404, body: "{}" }));
       await page.route(`${rpc}/**`, async (route) => {
         const asked = route.request().postData() ?? "";
         if (!asked.includes("getEvents") || !asked.includes(topic)) return route.fallback();
@@ -104,11 +107,45 @@ describe("verifying in the browser", () => {
       });
       const { verdict, states } = await verify(page);
       await page.unroute(`${rpc}/**`);
+      await page.unroute(/\/receipts\//);
       assert.ok(hidden > 0, "something was kept back");
       assert.notEqual(verdict, "proven", JSON.stringify(states));
       assert.notEqual(states.attempts, "ok");
     });
   }
+
+  test("where the node has forgotten the events, the gateway's list of receipts stands in, and no other", async () => {
+    const { page } = user;
+    await control("close", { count: 40 });
+    const { url } = await control("node", { lag: 0, history: 20 });
+    await page.route(`${rpc}/**`, async (route) => {
+      await route.fulfill({ response: await route.fetch({ url }) });
+    });
+
+    const proven = await verify(page);
+    assert.equal(proven.verdict, "proven", JSON.stringify(proven.states));
+    assert.equal(proven.states.account, "ok");
+    await page.getByText("all receipts of the account are at hand").first().waitFor();
+
+    // One letter of a receipt, and no list at all: then nothing says what was charged.
+    for (const change of [
+      (body: Buffer) => swapAfter(body, '"text":"', 60),
+      () => Buffer.from('{"title":"not found"}'),
+    ]) {
+      let asked = 0;
+      await page.route(/\/receipts\//, async (route) => {
+        asked += 1;
+        const answer = await route.fetch();
+        await route.fulfill({ response: answer, body: change(Buffer.from(await answer.body())) });
+      });
+      const { verdict, states } = await verify(page);
+      await page.unroute(/\/receipts\//);
+      assert.ok(asked > 0, "the list was asked for");
+      assert.equal(verdict, "unknown", JSON.stringify(states));
+      assert.notEqual(states.attempts, "ok");
+    }
+    await page.unroute(`${rpc}/**`);
+  });
 
   test("a node that is away leaves it open, in words", async () => {
     const { page } = user;

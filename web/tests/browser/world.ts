@@ -26,6 +26,10 @@ const PATIENCE = 120_000;
 export const lumio = (...words: string[]): string =>
   execFileSync(given("LUMIO"), words, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 
+/** The command line with a text on its standard input. */
+export const lumioWith = (input: string, ...words: string[]): string =>
+  execFileSync(given("LUMIO"), words, { encoding: "utf8", input });
+
 export const json = (...words: string[]) => JSON.parse(lumio("--output", "json", ...words));
 
 export const addressOf = (key: string): string =>
@@ -197,6 +201,17 @@ export const goTo = (page: Page, path: string) =>
   page.evaluate((hash) => {
     location.hash = hash;
   }, path);
+
+/** What only the local network can: its control is there where ./dev up was started with it. */
+export async function control(what: string, body: object): Promise<{ url: string }> {
+  const answer = await fetch(`${rpc}/control/${what}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  if (!answer.ok) throw new Error(`${what}: ${answer.status}`);
+  return (await answer.json().catch(() => ({}))) as { url: string };
+}
 
 const pictures = fileURLToPath(new URL("../../../docs/console/", import.meta.url));
 

@@ -8,6 +8,8 @@ import { Address, nativeToScVal, xdr } from "@stellar/stellar-sdk";
 
 import { digest, hex, isSigned, parse, unhex, utf8 } from "../../src/verify/bytes.ts";
 import { compareBodies, type Egress, lines, recompute, root } from "../../src/verify/egress.ts";
+import { leads } from "../../src/verify/facts.ts";
+import { partsOf, read } from "../../src/verify/receipts.ts";
 import { settlementMessage } from "../../src/verify/statement.ts";
 import {
   nonce,
@@ -16,6 +18,7 @@ import {
   runningHash,
   settlementHash,
   termsHash,
+  termsOf,
 } from "../../src/verify/vault.ts";
 
 const vectors = (name: string) =>
@@ -50,6 +53,7 @@ test("an attempt's nonce and its id in the vault are the contract's", async () =
 test("terms, receipts and the running hash are the contract's", async () => {
   const all = vectors("receipts");
   let before = unhex("0".repeat(64));
+  const listed: { number: number; text: string; hash: string }[] = [];
   for (const { receipt, receipt_number, terms_hash, receipt_xdr_sha256, receipts_hash } of all) {
     const { terms } = receipt;
     const head = xdr.ScVal.scvVec([
@@ -72,7 +76,7 @@ test("terms, receipts and the running hash are the contract's", async () => {
       u64(terms.opened_at),
       bytes(terms.request_hash),
     ]);
-    assert.equal(await termsHash(opened), terms_hash);
+    assert.equal(await termsHash(termsOf(opened)), terms_hash);
     const finalized = xdr.ScVal.scvVec([
       bytes(receipt.run_id),
       address(terms.user),
@@ -84,12 +88,52 @@ test("terms, receipts and the running hash are the contract's", async () => {
       bytes(receipt.output_hash),
       u64(receipt.finalized_at),
     ]);
-    const text = receiptText(opened, finalized);
+    const text = receiptText(termsOf(opened), finalized);
     assert.equal(await digest(text), receipt_xdr_sha256);
     before = await runningHash(before, BigInt(receipt_number), text);
     assert.equal(hex(before), receipts_hash);
+    listed.push({
+      number: Number(receipt_number),
+      text: Buffer.from(text).toString("base64"),
+      hash: receipts_hash,
+    });
+    const parts = partsOf(text)!;
+    assert.equal(await termsHash(parts.terms), terms_hash);
+    assert.deepEqual(
+      xdr.ScVal.scvVec(parts.settled).toXDR("base64"),
+      finalized.toXDR("base64"),
+      "a receipt's text is taken apart into what its events say",
+    );
   }
+  await listsAreChecked(listed);
 });
+
+/** A gateway's list counts only as it is: whole, of this account, each text with its hash. */
+async function listsAreChecked(receipts: { number: number; text: string; hash: string }[]) {
+  assert.ok(receipts.length >= 2);
+  const own = { network: "n", vault: "C", user: "G" };
+  const whole = { kind: "lumio-receipts-v1", ...own, before: "0".repeat(64), receipts };
+  const list = await read(whole, own);
+  assert.equal(list?.receipts.length, receipts.length);
+  assert.equal(await leads(list as never, receipts.at(-1)!.hash), true);
+  assert.equal(await leads(list as never, "1".repeat(64)), false);
+  const later = { ...whole, before: receipts[0]!.hash, receipts: receipts.slice(1) };
+  assert.equal((await read(later, own))?.before, receipts[0]!.hash);
+  assert.equal(await read({ ...whole, receipts: [] }, own), undefined);
+  for (const lie of [
+    { ...whole, kind: "lumio-receipts-v9" },
+    { ...whole, user: "H" },
+    { ...whole, network: "m" },
+    { ...whole, before: receipts[0]!.hash },
+    { ...whole, receipts: receipts.slice(1) },
+    { ...whole, receipts: [receipts[0], { ...receipts[1], number: 7 }] },
+    { ...whole, receipts: [{ ...receipts[0], text: receipts[1]!.text }] },
+    { ...whole, receipts: [{ ...receipts[0], hash: "no digest" }] },
+    { ...whole, receipts: "none" },
+  ]) {
+    await assert.rejects(read(lie, own));
+  }
+}
 
 test("what an attester signs about a settlement is the contract's", async () => {
   for (const vector of vectors("settlement")) {

@@ -329,12 +329,7 @@ async fn receipts_of(
         account.map(|account| Receipts { count: account.receipts, hash: account.receipts_hash });
     let Some(now) = account else { return Ok((None, None, Vec::new())) };
 
-    // A list of another network or vault numbers other receipts.
-    let is_own = |list: &&ReceiptsDocument| {
-        list.user == user.to_string()
-            && list.vault == own.vault.0.to_string()
-            && list.network == own.network.passphrase()
-    };
+    let is_own = |list: &&ReceiptsDocument| own.owns(list, user);
     let kept: Vec<_> = lists.own.iter().filter(is_own).collect();
     if let Some(stored) = lists.stored.as_ref().filter(is_own) {
         // The verifier's own list counts where both have a receipt. A list from outside that does

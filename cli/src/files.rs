@@ -1,0 +1,120 @@
+//! Files and folders that a command makes: each whole under its name, or not there at all, and
+//! never in place of what is there already.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// What an unfinished file or folder is called, beside the place that it is for: a rename is whole
+/// only within one file system.
+const UNFINISHED: &str = ".lumio-unfinished-";
+
+/// Makes the file at `path` of what `fill` writes.
+///
+/// # Errors
+///
+/// Those of the file system and of `fill`; [`io::ErrorKind::AlreadyExists`] when the place is
+/// taken. Nothing is left then.
+pub fn make(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    // With the rights that a new file has, which the mask of the process narrows.
+    let mut file = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(parent(path))?;
+    fill(file.as_file_mut())?;
+    file.flush().and_then(|()| file.as_file().sync_all())?;
+    file.persist_noclobber(path).map(|_| ()).map_err(|error| error.error)
+}
+
+/// Copies the folder `from` to the place `to`. Links are not followed.
+///
+/// # Errors
+///
+/// As [`make`].
+pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    let unfinished = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .permissions(Permissions::from_mode(0o777))
+        .tempdir_in(parent(to))?;
+    for entry in walkdir::WalkDir::new(from).follow_links(false).min_depth(1) {
+        let entry = entry?;
+        let inner = entry.path().strip_prefix(from).map_err(io::Error::other)?;
+        let target = unfinished.path().join(inner);
+        if entry.file_type().is_dir() {
+            fs::create_dir(&target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+
+    // A rename fails where a file, or a folder with anything in it, has taken the place since.
+    if to.symlink_metadata().is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    fs::rename(unfinished.path(), to)?;
+
+    // It has its own name now: there is nothing left to remove.
+    let _ = unfinished.keep();
+    Ok(())
+}
+
+/// The folder that a path is in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_whole_or_not_there_and_never_in_place_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list.json");
+        let half = make(&path, |file| {
+            file.write_all(b"half")?;
+            Err(io::Error::other("the disk is full"))
+        });
+        assert!(half.is_err());
+        assert!(names(folder.path()).is_empty(), "nothing half is left");
+
+        make(&path, |file| file.write_all(b"whole")).unwrap();
+        let again = make(&path, |file| file.write_all(b"other")).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        assert_eq!(names(folder.path()), ["list.json"]);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o600, 0o600, "{mode:o}");
+    }
+
+    #[test]
+    fn a_folder_is_whole_or_not_there_and_never_in_place_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::create_dir_all(from.join("pack/outputs")).unwrap();
+        fs::write(from.join("pack/outputs/a"), b"x").unwrap();
+        copy_folder(&from, &to).unwrap();
+        assert_eq!(fs::read(to.join("pack/outputs/a")).unwrap(), b"x");
+
+        fs::write(from.join("b"), b"y").unwrap();
+        assert_eq!(copy_folder(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(names(&to), ["pack"]);
+
+        // What cannot be copied ends the copy; nothing half is left beside the place.
+        std::os::unix::fs::symlink("/nowhere", from.join("link")).unwrap();
+        assert!(copy_folder(&from, &folder.path().join("other")).is_err());
+        assert_eq!(names(folder.path()), ["from", "to"]);
+    }
+}
