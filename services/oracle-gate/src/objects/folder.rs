@@ -159,40 +159,48 @@ fn opened(path: &str, opened: Result<OwnedFd, Errno>) -> Result<Opened, StoreErr
     }
 }
 
-/// Reads an open file to its end in blocks. It has to give exactly `length` bytes: one that is
-/// written meanwhile has no digest that could be stated.
-///
-/// # Errors
-/// What the disk answers, or that the length changed, or that the caller stopped it.
-pub(super) fn read_blocks(
-    path: &str,
-    mut file: impl Read,
-    length: u64,
-    buffer: &mut [u8],
-    mut take: impl FnMut(&[u8]) -> bool,
-) -> Result<(), StoreError> {
-    let mut left = length;
-    loop {
-        let read = match file.read(buffer) {
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(from_io(path, &error)),
+/// A file that is read in blocks. It has to give exactly the bytes that it had when it was opened:
+/// one that is written meanwhile has no digest that could be stated.
+#[derive(Debug)]
+pub(super) struct Blocks<R = File> {
+    file: R,
+    left: u64,
+}
+
+impl<R: Read> Blocks<R> {
+    pub(super) fn new(file: R, length: u64) -> Self {
+        Self { file, left: length }
+    }
+
+    /// Reads the next block into `buffer`, and answers how long it is and whether more come.
+    ///
+    /// # Errors
+    /// What the disk answers, or that the length changed.
+    pub(super) fn read(&mut self, path: &str, buffer: &mut [u8]) -> Result<Block, StoreError> {
+        let read = loop {
+            match self.file.read(buffer) {
+                Ok(read) => break read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(from_io(path, &error)),
+            }
         };
-        if read == 0 {
-            return if left == 0 { Ok(()) } else { Err(changed(path)) };
+        if read == 0 && self.left > 0 {
+            return Err(changed(path));
         }
-        left = left.checked_sub(read as u64).ok_or_else(|| changed(path))?;
-        if !take(&buffer[..read]) {
-            let cause = "reading it was stopped".to_owned();
-            return Err(StoreError::Unavailable { path: path.to_owned(), cause });
-        }
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| changed(path))?;
 
         // A read of a regular file that gives less than was asked for has met its end (POSIX,
         // read): small files need no second call to hear of that.
-        if left == 0 && read < buffer.len() {
-            return Ok(());
-        }
+        Ok(Block { length: read, last: self.left == 0 && read < buffer.len() })
     }
+}
+
+/// What one call has read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block {
+    pub(super) length: usize,
+    /// Nothing comes after it.
+    pub(super) last: bool,
 }
 
 fn changed(path: &str) -> StoreError {

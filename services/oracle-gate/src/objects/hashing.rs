@@ -2,11 +2,13 @@
 //!
 //! A digest over several files in their order (`sha256-concat-v0`, the bundle of a gate) is made
 //! from the same bytes as the digests of the files themselves: what is read is never read again
-//! (O15). In a folder each worker reads whole blocks into one buffer of its own; in a bucket a
-//! large object is asked for in ranges, of which a few are on their way at once. Memory is bounded
-//! by the number of workers, whatever the size and number of files.
+//! (O15). In a folder each worker reads a block of each of several files and hashes these blocks
+//! together, in the lanes of its core; in a bucket a large object is asked for in ranges, of which
+//! a few are on their way at once. Memory is bounded by the number of workers, whatever the size
+//! and number of files.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,11 +17,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use object_store::{GetOptions, GetRange, ObjectStore};
+use sha256_lanes::{Piece, Stream};
 use tokio::sync::mpsc;
-use wire::digest::{Digest, Hasher};
+use wire::digest::Digest;
 
 use super::failure::{StoreError, classify, is_absent};
-use super::folder::{self, BLOCK, Opened};
+use super::folder::{self, BLOCK, Blocks, Opened};
 use super::{Meter, Objects};
 
 /// Larger objects of a bucket are asked for in ranges.
@@ -28,6 +31,9 @@ const RANGED_FROM: u64 = 32 << 20;
 const RANGE: u64 = 8 << 20;
 /// Ranges of one object on their way at once.
 const RANGES: usize = 4;
+/// Bytes of one file in a worker's turn where it reads several: the turn's blocks together stay in
+/// the core's own cache between the reading and the hashing.
+const LANE_BLOCK: usize = 64 << 10;
 
 /// Files that are read one after the other by one worker.
 #[derive(Debug, Clone, Default)]
@@ -55,44 +61,49 @@ pub struct Done {
 /// The digests that a task makes over several files, while it is read.
 struct Runs<'a> {
     task: &'a Task,
-    made: Vec<Option<Hasher>>,
+    made: Vec<Option<Stream>>,
 }
 
 impl<'a> Runs<'a> {
     fn new(task: &'a Task) -> Self {
-        Self { task, made: task.runs.iter().map(|_| Some(Hasher::new())).collect() }
+        Self { task, made: task.runs.iter().map(|_| Some(Stream::new())).collect() }
     }
 
-    fn of(&self, file: usize) -> Vec<usize> {
-        let runs = self.task.runs.iter().enumerate();
-        runs.filter(|(_, files)| files.contains(&file)).map(|(run, _)| run).collect()
+    /// The streams that take the bytes of a file.
+    fn of(&mut self, file: usize) -> impl Iterator<Item = &mut Stream> {
+        let runs = self.task.runs.iter().zip(&mut self.made);
+        runs.filter(move |(files, _)| files.contains(&file)).filter_map(|(_, made)| made.as_mut())
     }
 
-    fn update(&mut self, runs: &[usize], bytes: &[u8]) {
-        for run in runs {
-            if let Some(hasher) = &mut self.made[*run] {
-                hasher.update(bytes);
-            }
+    fn update(&mut self, file: usize, bytes: &[u8]) {
+        for stream in self.of(file) {
+            stream.update(bytes);
         }
     }
 
     /// What is known of a file whose bytes were read before.
     fn given(&mut self, file: usize) -> Option<Hashed> {
         let bytes = self.task.given.get(&file)?;
-        self.update(&self.of(file), bytes);
+        self.update(file, bytes);
         Some(Ok(Some((bytes.len() as u64, Digest::of(bytes)))))
     }
 
     /// A digest that lacks a file is none.
-    fn spoil(&mut self, runs: &[usize]) {
-        for run in runs {
-            self.made[*run] = None;
+    fn spoil(&mut self, file: usize) {
+        for (files, made) in self.task.runs.iter().zip(&mut self.made) {
+            if files.contains(&file) {
+                *made = None;
+            }
         }
     }
 
     fn finish(self) -> Vec<Option<Digest>> {
-        self.made.into_iter().map(|hasher| hasher.map(Hasher::finish)).collect()
+        self.made.into_iter().map(|stream| stream.map(digest)).collect()
     }
+}
+
+fn digest(stream: Stream) -> Digest {
+    Digest::from(stream.finish())
 }
 
 /// What workers on files of a folder share.
@@ -205,7 +216,7 @@ impl Objects {
         let (to, mut events) = mpsc::unbounded_channel();
         for _ in 0..workers {
             let (shared, to) = (Arc::clone(&shared), to.clone());
-            tokio::task::spawn_blocking(move || work(&shared, &to));
+            tokio::task::spawn_blocking(move || work(&shared, workers, &to));
         }
         // The channel ends with the last worker only once this end is gone.
         drop(to);
@@ -235,11 +246,10 @@ impl Objects {
                 drop(to.send(Event::File(number, at, hashed)));
                 continue;
             }
-            let of = runs.of(at);
-            let mut hasher = Hasher::new();
+            let mut stream = Stream::new();
             let take = |bytes: &[u8]| {
-                hasher.update(bytes);
-                runs.update(&of, bytes);
+                stream.update(bytes);
+                runs.update(at, bytes);
             };
             let ranged = self.bucket.is_some() && length.is_some_and(|length| length > RANGED_FROM);
             let read = if ranged {
@@ -247,9 +257,9 @@ impl Objects {
             } else {
                 self.read_stream(path, take).await
             };
-            let hashed = read.map(|length| length.map(|length| (length, hasher.finish())));
+            let hashed = read.map(|length| length.map(|length| (length, digest(stream))));
             if !matches!(hashed, Ok(Some(_))) {
-                runs.spoil(&of);
+                runs.spoil(at);
             }
             drop(to.send(Event::File(number, at, hashed)));
         }
@@ -332,61 +342,162 @@ impl Objects {
     }
 }
 
-/// Takes tasks until none is left.
-fn work(shared: &Shared, to: &mpsc::UnboundedSender<Event>) {
-    let mut buffer = vec![0; BLOCK];
+/// Takes tasks until none is left, several at once where the processor hashes several at once.
+fn work(shared: &Shared, workers: usize, to: &mpsc::UnboundedSender<Event>) {
+    // Few tasks are shared out evenly: lanes are worth less than a second core.
+    let width = sha256_lanes::width().min(shared.tasks.len().div_ceil(workers)).max(1);
+    let block = if width == 1 { BLOCK } else { LANE_BLOCK };
     // Opened once for all files, on this thread, since a disk that hangs is waited for with a
     // limit. Where it fails, each file's own opening says why.
     let root = folder::open_root(&shared.root).ok();
-    loop {
-        // Relaxed: each number is given out once, and orders nothing else.
-        let number = shared.next.fetch_add(1, Ordering::Relaxed);
-        let Some(task) = shared.tasks.get(number) else { return };
-        let mut runs = Runs::new(task);
-        for (at, (path, _)) in task.files.iter().enumerate() {
-            if shared.stop.load(Ordering::Relaxed) {
-                return;
-            }
-            let of = runs.of(at);
-            let hashed = match runs.given(at) {
-                Some(hashed) => hashed,
-                None => hash_file(shared, (root.as_ref(), path), &mut buffer, &of, &mut runs),
-            };
-            if !matches!(hashed, Ok(Some(_))) {
-                runs.spoil(&of);
-            }
-            if to.send(Event::File(number, at, hashed)).is_err() {
+    let mut readers: Vec<Reader<'_>> = (0..width).map(|_| Reader::new(block)).collect();
+    while !readers.is_empty() {
+        // Each reader has a block of its file, or has found that no task is left.
+        for reader in &mut readers {
+            if reader.advance(shared, root.as_ref(), to).is_break() {
                 return;
             }
         }
-        if to.send(Event::Runs(number, runs.finish())).is_err() {
-            return;
-        }
+        readers.retain(|reader| reader.open.is_some());
+        sha256_lanes::update_all(readers.iter_mut().flat_map(Reader::pieces));
     }
 }
 
-fn hash_file(
-    shared: &Shared,
-    (root, path): (Option<&OwnedFd>, &str),
-    buffer: &mut [u8],
-    of: &[usize],
-    runs: &mut Runs<'_>,
-) -> Hashed {
-    let opened = match root {
-        Some(root) => folder::open_in(root.as_fd(), path)?,
-        None => folder::open(&shared.root, path)?,
-    };
-    let Opened::File(file, length) = opened else { return Ok(None) };
-    shared.meter.opened();
-    let mut hasher = Hasher::new();
-    folder::read_blocks(path, file, length, buffer, |bytes| {
-        hasher.update(bytes);
-        runs.update(of, bytes);
-        shared.meter.read(bytes.len() as u64);
+/// One task at a time, read block by block.
+struct Reader<'a> {
+    buffer: Vec<u8>,
+    task: Option<Reading<'a>>,
+    open: Option<OpenFile>,
+}
+
+/// A task that is read.
+struct Reading<'a> {
+    number: usize,
+    runs: Runs<'a>,
+    /// The place of the file that is read now, or next.
+    at: usize,
+}
+
+/// The file that is read now.
+struct OpenFile {
+    blocks: Blocks,
+    stream: Stream,
+    /// Bytes of it so far.
+    length: u64,
+    /// The block in the buffer, which is not hashed yet.
+    block: folder::Block,
+}
+
+impl<'a> Reader<'a> {
+    fn new(block: usize) -> Self {
+        Self { buffer: vec![0; block], task: None, open: None }
+    }
+
+    /// Reads the next block, of the next file or of the next task where one ends. Afterwards a file
+    /// is open, or no task is left. Breaks where nobody waits for the results.
+    fn advance(
+        &mut self,
+        shared: &'a Shared,
+        root: Option<&OwnedFd>,
+        to: &mpsc::UnboundedSender<Event>,
+    ) -> ControlFlow<()> {
+        loop {
+            if shared.stop.load(Ordering::Relaxed) {
+                return ControlFlow::Break(());
+            }
+            let Some(reading) = &mut self.task else {
+                // Relaxed: each number is given out once, and orders nothing else.
+                let number = shared.next.fetch_add(1, Ordering::Relaxed);
+                let Some(task) = shared.tasks.get(number) else {
+                    return ControlFlow::Continue(());
+                };
+                self.task = Some(Reading { number, runs: Runs::new(task), at: 0 });
+                continue;
+            };
+            let Some((path, _)) = reading.runs.task.files.get(reading.at) else {
+                let ended = self.task.take().map(|reading| (reading.number, reading.runs.finish()));
+                if let Some((number, runs)) = ended {
+                    send(to, Event::Runs(number, runs))?;
+                }
+                continue;
+            };
+
+            let hashed = match self.open.take() {
+                // Its last block is hashed.
+                Some(open) if open.block.last => Ok(Some((open.length, digest(open.stream)))),
+                Some(mut open) => match open.read(shared, path, &mut self.buffer) {
+                    Ok(()) => {
+                        self.open = Some(open);
+                        return ControlFlow::Continue(());
+                    }
+                    Err(error) => Err(error),
+                },
+                None => match reading.runs.given(reading.at) {
+                    Some(hashed) => hashed,
+                    None => match OpenFile::open(shared, root, path, &mut self.buffer) {
+                        Ok(Some(open)) => {
+                            self.open = Some(open);
+                            return ControlFlow::Continue(());
+                        }
+                        Ok(None) => Ok(None),
+                        Err(error) => Err(error),
+                    },
+                },
+            };
+            if !matches!(hashed, Ok(Some(_))) {
+                reading.runs.spoil(reading.at);
+            }
+            send(to, Event::File(reading.number, reading.at, hashed))?;
+            reading.at += 1;
+        }
+    }
+
+    /// The block in the buffer, for the file's own digest and for those of its runs.
+    fn pieces(&mut self) -> impl Iterator<Item = Piece<'_>> {
+        let Self { buffer, task, open } = self;
+        let open = open.as_mut();
+        let bytes = &buffer[..open.as_ref().map_or(0, |open| open.block.length)];
+        let runs = task.as_mut().into_iter().flat_map(|task| task.runs.of(task.at));
+        let streams = open.map(|open| &mut open.stream).into_iter().chain(runs);
+        streams.map(move |stream| Piece { stream, bytes })
+    }
+}
+
+impl OpenFile {
+    /// Opens a file and reads its first block; `None` if it is not there.
+    fn open(
+        shared: &Shared,
+        root: Option<&OwnedFd>,
+        path: &str,
+        buffer: &mut [u8],
+    ) -> Result<Option<Self>, StoreError> {
+        let opened = match root {
+            Some(root) => folder::open_in(root.as_fd(), path)?,
+            None => folder::open(&shared.root, path)?,
+        };
+        let Opened::File(file, length) = opened else { return Ok(None) };
+        shared.meter.opened();
+        let block = folder::Block { length: 0, last: false };
+        let blocks = Blocks::new(file, length);
+        let mut open = Self { blocks, stream: Stream::new(), length: 0, block };
+        open.read(shared, path, buffer)?;
+        Ok(Some(open))
+    }
+
+    fn read(&mut self, shared: &Shared, path: &str, buffer: &mut [u8]) -> Result<(), StoreError> {
+        self.block = self.blocks.read(path, buffer)?;
+        self.length += self.block.length as u64;
+        shared.meter.read(self.block.length as u64);
         shared.progress.fetch_add(1, Ordering::Relaxed);
-        !shared.stop.load(Ordering::Relaxed)
-    })?;
-    Ok(Some((length, hasher.finish())))
+        Ok(())
+    }
+}
+
+fn send(to: &mpsc::UnboundedSender<Event>, event: Event) -> ControlFlow<()> {
+    match to.send(event) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    }
 }
 
 #[cfg(test)]
