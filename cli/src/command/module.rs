@@ -83,6 +83,9 @@ pub struct Publish {
     /// Its token
     #[arg(long, env = "LUMIO_ORACLE_GATE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     oracle_gate_token: Option<String>,
+    /// Have the module judged again although its PASS is kept
+    #[arg(long)]
+    judge_again: bool,
     /// The module-gate
     #[arg(
         long,
@@ -250,7 +253,7 @@ async fn send_tree(
 /// Has the module judged. Answers the key that signed a PASS.
 async fn ship(context: &Context, command: &Publish, digest: Digest) -> Result<[u8; 32]> {
     let client = channel(&command.module_gate_url, "LUMIO_MODULE_GATE_URL").await?;
-    let request = ShipRequest { manifest_hash: digest.to_string() };
+    let request = ShipRequest { manifest_hash: digest.to_string(), fresh: command.judge_again };
     let request = authorised(request, command.module_gate_token.as_deref())?;
     let mut events = ModuleGateClient::new(client).ship(request).await?.into_inner();
     while let Some(event) = events.message().await? {

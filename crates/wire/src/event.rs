@@ -1,16 +1,16 @@
 //! Facts on the bus: CloudEvents 1.0 in structured JSON, on JetStream.
 //!
 //! An event says what happened and names bytes by digest; it carries no blob. Each family has one
-//! publisher, one stream and one type of data. A field is never removed or renamed: that would be
-//! `v2`, beside `v1` for as long as a stream holds any. `tests/frozen.rs` holds the text of every
-//! event.
+//! publisher and one stream, and each event one type of data. A field is never removed or renamed:
+//! that would be `v2`, beside `v1` for as long as a stream holds any. `tests/frozen.rs` holds the
+//! text of every event.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 pub use chain::{ChainData, Fact, Finalized, Opened};
-pub use gate::{GateData, GateEvent};
+pub use gate::{GateData, GateEvent, JudgementData, JudgementEvent};
 pub use run::{Failure, Receipt, RunData, RunEvent, RunStatus};
 pub use seal::{SealData, SealEvent, SealStatus};
 
@@ -66,7 +66,8 @@ pub struct CloudEvent {
     pub data: serde_json::Value,
 }
 
-/// The data of a family: [`RunData`], [`SealData`], [`GateData`], [`ChainData`].
+/// The data of a family: [`RunData`], [`SealData`], [`GateData`] and [`JudgementData`],
+/// [`ChainData`].
 pub trait Data: Serialize + DeserializeOwned {
     /// The family it belongs to.
     const FAMILY: Family;

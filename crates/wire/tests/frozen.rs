@@ -12,8 +12,8 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 use wire::event::{
-    ChainData, CloudEvent, Data, Fact, Failure, GateData, GateEvent, Receipt, RunData, RunEvent,
-    RunStatus, SealData, SealEvent, SealStatus,
+    ChainData, CloudEvent, Data, Fact, Failure, GateData, GateEvent, JudgementData, JudgementEvent,
+    Receipt, RunData, RunEvent, RunStatus, SealData, SealEvent, SealStatus,
 };
 use wire::statement::{Execution, Expected};
 use wire::view::{EscrowView, JsonText, Meters, PackView, ReceiptView, TransactionHashes};
@@ -192,6 +192,44 @@ fn the_gate_events() {
 }
 
 #[test]
+fn the_events_of_judgements() {
+    let (zeros, ones) = ("0".repeat(64), "11".repeat(32));
+    let data = JudgementData {
+        module_digest: Digest::from([0; 32]),
+        judgement: Digest::from([0x11; 32]),
+        verdict: statement::Verdict::Pass,
+        code: None,
+    };
+    let expected = format!(
+        concat!(
+            r#"{{"specversion":"1.0","id":"{0}:4","source":"/lumio/module-gate","#,
+            r#""type":"dev.lumio.gate.oracles_judged.v1","subject":"{0}","sequence":"00000000000000000004","time":"2026-01-02T03:04:05Z","#,
+            r#""datacontenttype":"application/json","traceparent":"{2}","#,
+            r#""data":{{"judgement":"{1}","module_digest":"{0}","verdict":"PASS"}}}}"#,
+        ),
+        zeros, ones, TRACE
+    );
+    assert_eq!(text(JudgementEvent::OraclesJudged, &data), expected);
+
+    let data = JudgementData {
+        verdict: statement::Verdict::Fail,
+        code: Some("E_DUP_PROVIDER".to_owned()),
+        ..data
+    };
+    let got = text(JudgementEvent::PlanJudged, &data);
+    let expected = format!(
+        concat!(
+            r#""data":{{"code":"E_DUP_PROVIDER","judgement":"{1}","module_digest":"{0}","#,
+            r#""verdict":"FAIL"}}}}"#,
+        ),
+        zeros, ones
+    );
+    assert!(got.contains("dev.lumio.gate.plan_judged.v1") && got.ends_with(&expected), "{got}");
+    let event: CloudEvent = serde_json::from_str(&got).unwrap();
+    assert_eq!(event.read::<JudgementData>().unwrap(), data);
+}
+
+#[test]
 fn the_subject_of_every_event() {
     let names = |names: &[&'static str]| names.join(" ");
     let run_names = RunEvent::ALL.map(<&str>::from);
@@ -201,6 +239,8 @@ fn the_subject_of_every_event() {
         "sealed checked archived tombstoned drift"
     );
     assert_eq!(names(&GateEvent::ALL.map(<&str>::from)), "executed shipped");
+    let judgements = JudgementEvent::ALL.map(<&str>::from);
+    assert_eq!(names(&judgements), "oracles_judged plan_judged");
     assert_eq!(
         run().subject("lumio", RunEvent::Queued),
         "lumio.run.v1.queued.00000000-0000-0000-0000-000000000007"

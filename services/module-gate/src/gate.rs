@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use wire::digest::{Digest, Hasher};
-use wire::event::{GateData, GateEvent};
+use wire::event::Data;
 
 use crate::error::Error;
 use crate::judging::finding::GUARD_VERSION;
@@ -116,11 +116,11 @@ impl Gate {
     ///
     /// # Errors
     /// The database's own.
-    pub async fn publish_event(
+    pub async fn publish_event<D: Data + Sync>(
         &self,
         conn: &mut PgConnection,
-        name: GateEvent,
-        data: &GateData,
+        name: D::Name,
+        data: &D,
         at: OffsetDateTime,
     ) -> Result<(), Error> {
         let trace = Some(chassis::telemetry::traceparent());

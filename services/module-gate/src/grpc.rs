@@ -152,12 +152,13 @@ impl ModuleGate for Calls {
         &self,
         request: Request<pb::ShipRequest>,
     ) -> Result<Response<Self::ShipStream>, Status> {
-        let module = request::digest("manifest_hash", &request.into_inner().manifest_hash)?;
+        let pb::ShipRequest { manifest_hash, fresh } = request.into_inner();
+        let module = request::digest("manifest_hash", &manifest_hash)?;
         let (progress, messages) = Progress::channel();
         let gate = self.gate.clone();
         let span = tracing::info_span!("ship", module.digest = %module);
         let job = async move {
-            let result = shipping::ship(&gate, module, &progress).await;
+            let result = shipping::ship(&gate, module, fresh, &progress).await;
             progress.end(result).await;
         };
         self.work.spawn(job.instrument(span));

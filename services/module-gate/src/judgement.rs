@@ -7,7 +7,7 @@
 //! who waited for it, or come back for it by the number of its start, and is judged anew for
 //! everybody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +17,10 @@ use std::time::Duration;
 use seal::tree::Tree;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use tokio::sync::mpsc;
 use wire::digest::Digest;
+use wire::event::{JudgementData, JudgementEvent};
 use wire::statement::Verdict;
 
 use crate::attest;
@@ -95,6 +97,13 @@ impl Subject {
         match self {
             Self::Oracles { .. } => "ORACLES",
             Self::Gate { .. } => "GATE",
+        }
+    }
+
+    fn modules(&self) -> BTreeSet<Digest> {
+        match self {
+            Self::Oracles { module, .. } => BTreeSet::from([*module]),
+            Self::Gate { modules, .. } => modules.values().copied().collect(),
         }
     }
 
@@ -237,8 +246,38 @@ async fn carry_out(gate: Gate, subject: Arc<Subject>, lease: Lease) -> Result<()
     let bytes = serde_json::to_vec(&outcome).map_err(Error::host("write the result"))?;
     let mut tx = chassis::postgres::begin(&gate.db).await?;
     judgements::finish(&mut tx, lease, outcome.verdict, &bytes).await?;
+    publish(&gate, &mut tx, &subject, lease, &outcome).await?;
     tx.commit().await?;
     tracing::info!(judgement = %lease.key, verdict = %outcome.verdict, "judged");
+    Ok(())
+}
+
+/// Puts the event of every module of the judgement into the outbox, in the transaction that stores
+/// the result.
+async fn publish(
+    gate: &Gate,
+    conn: &mut PgConnection,
+    subject: &Subject,
+    lease: Lease,
+    outcome: &Outcome,
+) -> Result<(), Error> {
+    let name = match subject {
+        Subject::Oracles { .. } => JudgementEvent::OraclesJudged,
+        Subject::Gate { .. } => JudgementEvent::PlanJudged,
+    };
+    let at = (gate.now)();
+
+    // Sorted and each once: two ids of a plan may name the same bytes, and transactions that take
+    // the places of several modules take them in one order.
+    for module_digest in subject.modules() {
+        let data = JudgementData {
+            module_digest,
+            judgement: lease.key,
+            verdict: outcome.verdict,
+            code: outcome.code.clone(),
+        };
+        gate.publish_event(conn, name, &data, at).await?;
+    }
     Ok(())
 }
 

@@ -39,15 +39,20 @@ struct Judged {
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Judges the stored module and stores the signed verdict; a PASS that is kept is answered again
-/// (M10), and one judgement serves all who ask meanwhile.
+/// (M10), unless a `fresh` judgement is asked for, and one judgement serves all who ask meanwhile.
 ///
 /// # Errors
 /// Any [`Error`] that is about this service, the store or the request; what is wrong with the
 /// module is in the statement.
-pub async fn ship(gate: &Gate, module: Digest, progress: &Progress) -> Result<Vec<u8>, Error> {
+pub async fn ship(
+    gate: &Gate,
+    module: Digest,
+    fresh: bool,
+    progress: &Progress,
+) -> Result<Vec<u8>, Error> {
     let subject = json!({ "kind": "ship", "module": module });
     let key = judgement::key(gate, &subject, &Variations::all())?;
-    let mut ask = Ask { key, kind: "SHIP", fresh: false, resume: None };
+    let mut ask = Ask { key, kind: "SHIP", fresh, resume: None };
     loop {
         match judgements::claim(&gate.db, ask, gate.lease_ms()).await? {
             Claim::Finished { result, .. } => return Ok(result),

@@ -96,6 +96,9 @@ pub struct GetExecutionResponse {
 pub struct ShipRequest {
     #[prost(string, tag = "1")]
     pub manifest_hash: ::prost::alloc::string::String,
+    /// Judges again although a PASS is kept.
+    #[prost(bool, tag = "2")]
+    pub fresh: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ShipEvent {

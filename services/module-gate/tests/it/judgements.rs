@@ -8,14 +8,16 @@ use tokio::time::Instant;
 use tonic::{Status, Streaming};
 use wire::digest::Digest;
 use wire::dsse;
+use wire::event::JudgementData;
 use wire::pb::module::v1::judge_event::Event;
 use wire::pb::module::v1::{
     JudgeEvent, Judged, PlannedModule, Resume, RunOraclesRequest, RunShippingGateRequest,
 };
 use wire::problem::Problem;
+use wire::statement::Verdict;
 
 use crate::command::Home;
-use crate::world::{Running, World, csv_profile, fixture, signer};
+use crate::world::{Running, World, csv_profile, fixture, shipped, signer};
 
 /// Everything that a stream says: steps by number, and the end.
 async fn read(
@@ -66,6 +68,7 @@ async fn oracles_run_over_the_wire_and_a_pass_is_kept() {
     let gate = world.serve().await;
     let module = world.publish(&csv_profile());
 
+    let mut heard = world.bus.listen().await;
     let (start, steps, judged) = oracles(&gate, ask(module)).await.unwrap();
     assert_eq!((judged.verdict.as_str(), judged.code.as_str(), judged.kept), ("PASS", "", false));
     let events: Vec<_> = steps.values().map(|step| step["event"].as_str().unwrap()).collect();
@@ -76,6 +79,11 @@ async fn oracles_run_over_the_wire_and_a_pass_is_kept() {
     assert_eq!(stated["subject"][0]["digest"]["sha256"], module.to_string());
     assert_eq!(stated["predicate"]["result"], "PASSED");
     assert_eq!(stated["predicate"]["passedTests"].as_array().unwrap().len(), 2);
+
+    let (subject, event) = heard.next().await;
+    assert_eq!(subject, format!("{}.gate.v1.oracles_judged.{module}", world.bus.prefix));
+    let data: JudgementData = event.read().unwrap();
+    assert_eq!((data.module_digest, data.verdict, data.code), (module, Verdict::Pass, None));
 
     // Again: kept, with the same bytes, and at once.
     let before = Instant::now();
@@ -117,7 +125,8 @@ async fn what_fails_is_answered_to_those_who_waited_and_judged_anew_for_others()
     let anew = oracles(&other, ask(module)).await.unwrap();
     assert_eq!(anew.0, one.0 + 1);
 
-    // The same for shipping: a PASS is kept, and the other process answers its exact bytes.
+    // The same for shipping: a PASS is kept, and the other process answers its exact bytes, unless
+    // a judgement is asked for anew.
     let good = world.publish(&csv_profile());
     let (first, second) = tokio::join!(gate.ship(good), other.ship(good));
     let first = first.unwrap();
@@ -125,6 +134,9 @@ async fn what_fails_is_answered_to_those_who_waited_and_judged_anew_for_others()
     let before = Instant::now();
     assert_eq!(other.ship(good).await.unwrap(), first);
     assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
+    let fresh = gate.judge(good, true).await.unwrap();
+    assert!(shipped(&fresh).issued_at > shipped(&first).issued_at, "judged again");
+    assert_eq!(other.ship(good).await.unwrap(), fresh, "the newest is the one that is kept");
     gate.stop().await;
     other.stop().await;
 }
@@ -152,9 +164,12 @@ async fn a_plan_goes_through_the_gate_over_the_wire() {
     let run = async |request: RunShippingGateRequest| {
         read(gate.calls.clone().run_shipping_gate(request).await?.into_inner()).await
     };
+    let mut heard = world.bus.listen().await;
     let (_, steps, judged) = run(request.clone()).await.unwrap();
     let summary: Value = serde_json::from_slice(&judged.summary).unwrap();
     assert_eq!(judged.verdict, "PASS", "{summary:#}");
+    let data: JudgementData = heard.next().await.1.read().unwrap();
+    assert_eq!((data.module_digest, data.verdict), (module, Verdict::Pass));
     let events: Vec<_> = steps.values().map(|step| step["event"].as_str().unwrap()).collect();
     assert_eq!((events[0], *events.last().unwrap()), ("GATES_START", "GATES_PASS"));
     assert_eq!(summary["oracles"]["cases"], 2);
@@ -213,4 +228,33 @@ async fn a_judgement_survives_its_caller_and_its_process() {
     assert_eq!(judged.verdict, "PASS");
     assert!(start >= step.start, "a start that was interrupted is begun again");
     other.stop().await;
+}
+
+/// What is kept is found by the digest of the module: nothing of it is read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_verdict_about_a_thousand_files_is_answered_at_once() {
+    if std::env::var_os("LUMIO_LONG").is_none() {
+        eprintln!("skipped: measured only with LUMIO_LONG=1");
+        return;
+    }
+    let world = World::new().await;
+    let gate = world.serve().await;
+    let home = Home::new();
+    home.module("a", &[], "console.log(1);", &json!([{ "entry": "main.mjs" }]));
+    for number in 0..1_000 {
+        home.put(&format!("modules/a/data/{number}.txt"), &"text ".repeat(number % 50));
+    }
+    let module = world.publish(&home.path("modules/a"));
+    assert_eq!(oracles(&gate, ask(module)).await.unwrap().2.verdict, "PASS");
+
+    let mut took = Vec::new();
+    for _ in 0..50 {
+        let begun = Instant::now();
+        assert!(oracles(&gate, ask(module)).await.unwrap().2.kept);
+        took.push(begun.elapsed());
+    }
+    took.sort_unstable();
+    eprintln!("a kept verdict: best {:?}, median {:?}", took[0], took[took.len() / 2]);
+    assert!(took[0] <= Duration::from_millis(25), "{took:?}");
+    gate.stop().await;
 }
