@@ -38,6 +38,8 @@ pub type Out = BoxBody<Bytes, io::Error>;
 
 /// Pieces of an answer that wait for a module that reads slowly.
 const PIECES: usize = 16;
+/// Bytes of JSON from which on reading them takes milliseconds.
+const LARGE: usize = 1 << 20;
 /// Longest `retry-after` and other heads are passed on as they are; these are not, since they name
 /// the operator's account, belong to one connection, or are no longer true.
 const NOT_PASSED: &[&str] = &[
@@ -92,7 +94,18 @@ const NOT_SENT: &[&str] = &[
     "openai-organization",
     "openai-project",
     "via",
+    // Some frameworks answer another method or path than the one asked for by these.
+    "x-http-method",
     "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-forwarded-path",
+    "x-forwarded-prefix",
+    "x-forwarded-uri",
+    "x-rewrite-url",
 ];
 
 /// A body that is there whole.
@@ -109,7 +122,7 @@ struct Asking {
     path: String,
     url: Url,
     headers: HeaderMap,
-    body: Vec<u8>,
+    body: Bytes,
     /// Of the body as the module sent it.
     identity: wire::Digest,
     streamed: bool,
@@ -216,6 +229,10 @@ async fn admit(
     if head.method == Method::CONNECT || head.headers.contains_key(header::UPGRADE) {
         return Err(Refusal::forbidden("tunnels and other protocols do not leave"));
     }
+    if head.method == Method::TRACE {
+        // The service would answer with what it was sent, credential and all.
+        return Err(Refusal::forbidden("TRACE does not leave"));
+    }
     let endpoint = route.endpoint(&head.method, path).map_err(Refusal::forbidden)?;
     let url = route.target(path, head.uri.query()).map_err(Refusal::forbidden)?;
     let compressed = head.headers.get(header::CONTENT_ENCODING);
@@ -224,6 +241,10 @@ async fn admit(
     {
         return Err(Refusal::forbidden("a compressed request cannot be bounded"));
     }
+    // More than the operator allows at once wait for their turn. They wait before their bodies are
+    // read, so that no more of these are in memory than may be under way.
+    let turn = Arc::clone(&shared.places[index]).acquire_owned().await;
+    let turn = turn.map_err(|_| Refusal::limit("the proxy has ended"))?;
     let bytes = read(body, &route.limits).await?;
 
     let mut asking = Asking {
@@ -239,9 +260,6 @@ async fn admit(
         hides: false,
     };
     let bounded = bounded(route, endpoint, &asking.body)?;
-    // More than the operator allows at once wait for their turn.
-    let turn = Arc::clone(&shared.places[index]).acquire_owned().await;
-    let turn = turn.map_err(|_| Refusal::limit("the proxy has ended"))?;
     let Some((mut parsed, bound)) = bounded else {
         let asked = Asked { llm_in: 0, llm_out: 0, writes: false };
         let reservation = reserve(shared, index, asked).await?;
@@ -261,7 +279,7 @@ async fn admit(
         }
     }
     asking.streamed = bound.streamed;
-    asking.body = parsed.to_bytes();
+    asking.body = parsed.to_bytes().into();
     Ok((asking, reservation, turn))
 }
 
@@ -303,7 +321,7 @@ async fn reserve(shared: &Shared, route: usize, asked: Asked) -> Result<Reservat
     })
 }
 
-async fn read(body: Incoming, limits: &crate::route::Limits) -> Result<Vec<u8>, Refusal> {
+async fn read(body: Incoming, limits: &crate::route::Limits) -> Result<Bytes, Refusal> {
     let limited = Limited::new(body, limits.request_bytes);
     let read = tokio::time::timeout(limits.total, limited.collect()).await;
     let read = read.map_err(|_| Refusal {
@@ -312,7 +330,7 @@ async fn read(body: Incoming, limits: &crate::route::Limits) -> Result<Vec<u8>, 
         message: "the request did not come to its end".to_owned(),
     })?;
     match read {
-        Ok(collected) => Ok(collected.to_bytes().to_vec()),
+        Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             let text = format!("a request has at most {} bytes", limits.request_bytes);
             Err(Refusal::too_large(text))
@@ -411,6 +429,17 @@ impl Answer {
             Self::Recorded(_, _, body) => Ok(body.take()),
         }
     }
+}
+
+/// Reads JSON; what takes long does not hold up other calls of the thread.
+async fn parsed(bytes: &[u8]) -> Result<serde_json::Value, String> {
+    let parse = |bytes: &[u8]| wire::json::parse(bytes).map_err(|error| error.to_string());
+    if bytes.len() < LARGE {
+        return parse(bytes);
+    }
+    let bytes = bytes.to_vec();
+    let done = tokio::task::spawn_blocking(move || parse(&bytes)).await;
+    done.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 /// What went wrong, without the address and without anything that was sent.
@@ -550,7 +579,7 @@ impl AtService {
             // Its record is somewhere in it: nothing is passed on before it is there whole.
             let mut received = self.receive(&mut answer, scrubber, None, &mut None).await;
             if let (None, Some(reader)) = (&received.lost, &mut reader) {
-                match wire::json::parse(&received.kept) {
+                match parsed(&received.kept).await {
                     Ok(value) => reader.whole(&value),
                     Err(error) => {
                         received.lost = Some(format!("the answer is no JSON: {error}"));
@@ -598,7 +627,8 @@ impl AtService {
             let word = name.as_str();
             let kept = !NOT_PASSED.contains(&word)
                 && !of_connection.iter().any(|named| named == word)
-                && !scrubber.finds(value.as_bytes());
+                && !scrubber.finds(value.as_bytes())
+                && !scrubber.finds(word.as_bytes());
             if kept {
                 response.headers_mut().append(name.clone(), value.clone());
             }
@@ -645,6 +675,7 @@ impl AtService {
         let keeps = pieces.is_none() || self.route().keeps_bodies || self.shared.records;
         let deadline = self.begun + limits.total;
         let mut listening = pieces.is_some();
+        let mut begun = false;
         loop {
             let patience = limits.idle.min(deadline.saturating_duration_since(Instant::now()));
             let (bytes, ended) = match tokio::time::timeout(patience, answer.chunk()).await {
@@ -700,6 +731,13 @@ impl AtService {
                 let sent = pieces.send(Ok(Bytes::from(out)));
                 let patience = deadline.saturating_duration_since(Instant::now());
                 listening = matches!(tokio::time::timeout(patience, sent).await, Ok(Ok(())));
+
+                // Head and first piece leave together, before more pieces are understood that may
+                // be there already: this task and the connection's share a thread.
+                if !begun {
+                    begun = true;
+                    tokio::task::yield_now().await;
+                }
             }
             if ended || received.cut_at_budget {
                 return received;

@@ -8,6 +8,9 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,8 +19,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use reqwest::{Certificate, Client, redirect, retry};
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
-use tokio::sync::{Notify, Semaphore};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use wire::Usage;
 use wire::egress::Egress;
@@ -41,9 +44,23 @@ const MAX_CONNECTIONS: usize = 256;
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Where the proxies' work is done. One serves many executions, one after the other or at once.
+///
+/// It has some threads with a scheduler of their own, and each proxy stays on one of them. A call
+/// passes through several tasks; between two threads each hand-over would wake a sleeping one,
+/// which costs more than everything else that a proxy does.
 pub struct Engine {
-    runtime: Option<Runtime>,
+    threads: Vec<Thread>,
+    next: AtomicUsize,
 }
+
+/// One thread of an engine. It ends when this is dropped.
+struct Thread {
+    runtime: Handle,
+    _ends: oneshot::Sender<()>,
+}
+
+/// Threads of an engine: executions at once wait for each other less with more of them.
+const THREADS: RangeInclusive<usize> = 2..=8;
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,12 +68,18 @@ impl fmt::Debug for Engine {
     }
 }
 
-impl Drop for Engine {
-    fn drop(&mut self) {
-        // It may be dropped where nothing may wait.
-        if let Some(runtime) = self.runtime.take() {
+impl Thread {
+    fn start() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (ends, ended) = oneshot::channel();
+
+        // It is not waited for when the engine is dropped, which may be where nothing may wait.
+        std::thread::Builder::new().name("egress".to_owned()).spawn(move || {
+            let _ = runtime.block_on(ended);
             runtime.shutdown_background();
-        }
+        })?;
+        Ok(Self { runtime: handle, _ends: ends })
     }
 }
 
@@ -66,12 +89,16 @@ impl Engine {
     /// # Errors
     /// The host's own.
     pub fn start() -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("egress")
-            .enable_all()
-            .build()?;
-        Ok(Self { runtime: Some(runtime) })
+        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let count = processors.clamp(*THREADS.start(), *THREADS.end());
+        let threads = (0..count).map(|_| Thread::start()).collect::<io::Result<_>>()?;
+        Ok(Self { threads, next: AtomicUsize::new(0) })
+    }
+
+    /// The scheduler of the thread whose turn it is.
+    fn runtime(&self) -> &Handle {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        &self.threads[turn % self.threads.len()].runtime
     }
 }
 
@@ -201,8 +228,6 @@ impl Proxy {
         let SocketAddr::V4(address) = listener.local_addr()? else {
             return Err(io::Error::other("a listener of IPv4 has another address"));
         };
-        let runtime = engine.runtime.as_ref().ok_or_else(|| io::Error::other("it has ended"))?;
-
         let Plan { routes, budgets, source, records, open } = plan;
         if let Source::Recorded(recording) = &source {
             recording.rewind();
@@ -221,7 +246,7 @@ impl Proxy {
             admission: Admission { everybody: open, ..Admission::default() },
         });
         let served = Arc::clone(&shared);
-        let accepting = runtime.spawn(async move {
+        let accepting = engine.runtime().spawn(async move {
             match TcpListener::from_std(listener) {
                 Ok(listener) => accept(listener, served).await,
                 Err(error) => tracing::error!(%error, "the proxy cannot listen"),

@@ -1,6 +1,7 @@
 //! Credentials: they go to the service they are for, and to nobody else (E1).
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
@@ -19,7 +20,8 @@ pub const MIN_BYTES: usize = 8;
 pub struct Credential {
     header: HeaderName,
     value: HeaderValue,
-    secret: Zeroizing<String>,
+    /// What is looked for in answers; the longest first, so that none is found inside of another.
+    forms: Arc<[Zeroizing<Vec<u8>>]>,
 }
 
 impl fmt::Debug for Credential {
@@ -44,7 +46,9 @@ impl Credential {
             .map_err(|_| "it holds a character that no header may hold".to_owned())?;
         // Keeps it out of debug output, and out of HTTP/2's tables.
         value.set_sensitive(true);
-        Ok(Self { header, value, secret })
+        let mut forms = forms(&secret);
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        Ok(Self { header, value, forms: forms.into() })
     }
 
     /// The header it is sent in.
@@ -58,9 +62,38 @@ impl Credential {
     }
 }
 
-/// Every form in which a service may give a credential back without meaning to: as it is, escaped
-/// as JSON or a URL has it, in base64, and, of a pair for HTTP's basic scheme, what the base64
-/// encodes.
+/// Signs that encoders in use escape, and how: of .NET's JSON, of JSON for pages (Go, PHP, Rails),
+/// of HTML by Go, by Mustache and its kin, and by Python and most others.
+#[expect(clippy::type_complexity, reason = "a table of two columns")]
+const ESCAPES: &[(&str, fn(char) -> String)] = &[
+    ("\"&'+<>`", |sign| format!("\\u{:04X}", u32::from(sign))),
+    ("&<>", |sign| format!("\\u{:04x}", u32::from(sign))),
+    ("\"&'+<>", |sign| match sign {
+        '&' => "&amp;".to_owned(),
+        '<' => "&lt;".to_owned(),
+        '>' => "&gt;".to_owned(),
+        other => format!("&#{};", u32::from(other)),
+    }),
+    ("\"&'/<=>`", |sign| match sign {
+        '&' => "&amp;".to_owned(),
+        '<' => "&lt;".to_owned(),
+        '>' => "&gt;".to_owned(),
+        '"' => "&quot;".to_owned(),
+        '\'' => "&#39;".to_owned(),
+        other => format!("&#x{:X};", u32::from(other)),
+    }),
+    ("\"&'<>", |sign| match sign {
+        '&' => "&amp;".to_owned(),
+        '<' => "&lt;".to_owned(),
+        '>' => "&gt;".to_owned(),
+        '"' => "&quot;".to_owned(),
+        other => format!("&#x{:x};", u32::from(other)),
+    }),
+];
+
+/// Every form in which a service may give a credential back without meaning to: as it is, in
+/// capital or small letters alone, escaped as JSON, HTML or a URL has it, in base64 or hexadecimal,
+/// and, of a pair for HTTP's basic scheme, what the base64 encodes.
 fn forms(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
     let mut forms: Vec<Zeroizing<Vec<u8>>> = Vec::new();
     let mut add = |form: Vec<u8>| {
@@ -71,6 +104,17 @@ fn forms(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
     };
     add(secret.as_bytes().to_vec());
     add(secret.replace('/', "\\/").into_bytes());
+    // Names of headers are in small letters.
+    add(secret.to_ascii_lowercase().into_bytes());
+    add(secret.to_ascii_uppercase().into_bytes());
+    for (signs, escape) in ESCAPES {
+        let escaped =
+            |sign: char| if signs.contains(sign) { escape(sign) } else { sign.to_string() };
+        add(secret.chars().map(escaped).collect::<String>().into_bytes());
+    }
+    let hex = |form: fn(u8) -> String| secret.bytes().map(form).collect::<String>().into_bytes();
+    add(hex(|byte| format!("{byte:02x}")));
+    add(hex(|byte| format!("{byte:02X}")));
     let percent = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
     add(percent.to_lowercase().into_bytes());
     add(percent.into_bytes());
@@ -106,19 +150,23 @@ fn in_base64(bytes: &[u8], add: &mut impl FnMut(Vec<u8>)) {
 }
 
 /// Removes a credential from what a service answers, which may echo what it was sent.
-#[derive(Debug)]
 pub struct Scrubber {
-    /// What is looked for; the longest first, so that none is found inside of another.
-    forms: Vec<Zeroizing<Vec<u8>>>,
+    /// What is looked for.
+    forms: Arc<[Zeroizing<Vec<u8>>]>,
     /// The end of the last piece, which may be the beginning of a form.
     carried: Vec<u8>,
+}
+
+impl fmt::Debug for Scrubber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scrubber")
+    }
 }
 
 impl Scrubber {
     /// For answers to requests with this credential.
     pub fn new(credential: Option<&Credential>) -> Self {
-        let mut forms = credential.map(|one| forms(&one.secret)).unwrap_or_default();
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        let forms = credential.map(|one| Arc::clone(&one.forms)).unwrap_or_default();
         Self { forms, carried: Vec::new() }
     }
 
@@ -133,8 +181,9 @@ impl Scrubber {
 
         // The longest end that one of the forms begins with.
         let begun = |form: &Zeroizing<Vec<u8>>| {
-            let longest = out.len().min(form.len() - 1);
-            (1..=longest).rev().find(|length| out.ends_with(&form[..*length])).unwrap_or(0)
+            let end = &out[out.len() - out.len().min(form.len() - 1)..];
+            let mut places = memchr::memchr_iter(form[0], end);
+            places.find(|at| form.starts_with(&end[*at..])).map_or(0, |at| end.len() - at)
         };
         let kept = self.forms.iter().map(begun).max().unwrap_or(0);
         self.carried = out.split_off(out.len() - kept);
@@ -181,15 +230,7 @@ fn replace(bytes: &[u8], secret: &[u8]) -> Vec<u8> {
 }
 
 fn find(bytes: &[u8], secret: &[u8]) -> Option<usize> {
-    let first = *secret.first()?;
-    let mut from = 0;
-    while let Some(at) = bytes[from..].iter().position(|byte| *byte == first) {
-        if bytes[from + at..].starts_with(secret) {
-            return Some(from + at);
-        }
-        from += at + 1;
-    }
-    None
+    memchr::memmem::find(bytes, secret)
 }
 
 #[cfg(test)]
@@ -226,6 +267,11 @@ mod tests {
             "sk%2Da%2Fb%2Bc%3Dd%2E0123456789".to_owned(),
             "sk%2da%2fb%2bc%3dd%2e0123456789".to_owned(),
             "sk-a%2Fb%2Bc%3Dd.0123456789".to_owned(),
+            "sk-a/b\\u002Bc=d.0123456789".to_owned(),
+            "sk-a/b&#43;c=d.0123456789".to_owned(),
+            "sk-a&#x2F;b+c&#x3D;d.0123456789".to_owned(),
+            "SK-A/B+C=D.0123456789".to_owned(),
+            "736b2d612f622b633d642e30313233343536373839".to_owned(),
         ] {
             assert_eq!(scrubbed(secret, &format!("<{echo}>")), "<[credential removed]>", "{echo}");
         }

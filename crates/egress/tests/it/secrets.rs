@@ -23,7 +23,7 @@ async fn an_echoed_credential_is_removed_from_bodies_streams_and_headers() {
         }
         let body = json!({ "error": { "message": format!("wrong key {sent}") } }).to_string();
         let head = format!(
-            "HTTP/1.1 401 Unauthorized\r\nx-echo: {sent}\r\nset-cookie: account=1\r\n\
+            "HTTP/1.1 401 {sent}\r\nx-echo: {sent}\r\nX-{KEY}: 1\r\nset-cookie: account=1\r\n\
              www-authenticate: Bearer\r\nx-request-id: 7\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
@@ -35,6 +35,7 @@ async fn an_echoed_credential_is_removed_from_bodies_streams_and_headers() {
     assert_eq!(response.status(), 401);
     let names: Vec<_> = response.headers().keys().map(ToString::to_string).collect();
     assert!(names.contains(&"x-request-id".to_owned()), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains(KEY)), "{names:?}");
     for dropped in ["x-echo", "set-cookie", "www-authenticate"] {
         assert!(!names.contains(&dropped.to_owned()), "{names:?}");
     }
@@ -149,6 +150,78 @@ async fn nothing_is_smuggled() {
     assert!(arrived.iter().all(|request| request.target == "/a"), "{arrived:?}");
     assert!(arrived.iter().all(|request| request.header("upgrade").is_none()), "{arrived:?}");
     assert_eq!(report.usage.http_calls, arrived.len() as u64);
+}
+
+/// What is declared binds whatever the request's headers say, and nothing is sent that a service
+/// would give back whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_header_or_method_asks_for_another_place_or_for_what_was_sent() {
+    let service = upstream(|request| answer("200 OK", "text/plain", format!("{request:?}")));
+    let world = World::of(UpstreamKind::Http, &service);
+    let mut request = world.get("/rates");
+    let names = [
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-uri",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-forwarded-prefix",
+        "forwarded",
+    ];
+    for name in names {
+        request = request.header(name, "/admin");
+    }
+    let (status, text) = fetch(request).await.unwrap();
+    assert!(status == 200 && !text.contains("/admin"), "{text}");
+
+    let trace = format!("TRACE /model/rates HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let mut stream = TcpStream::connect(world.address()).unwrap();
+    stream.write_all(trace.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 403") && text.contains("TRACE does not leave"), "{text}");
+    assert_eq!(service.arrived().len(), 1);
+    world.finish().await;
+}
+
+/// A module cannot fill the gate's memory with bodies of requests that wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_body_of_a_request_is_read_when_its_turn_has_come() {
+    let (free, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let service = upstream(move |_| {
+        wait.lock().unwrap().recv().unwrap();
+        answer("200 OK", "text/plain", "ok")
+    });
+    let mut route = route(UpstreamKind::Http, &service.url());
+    route.limits.concurrency = 1;
+    let world = World::with(route, PLENTY);
+    let first = tokio::spawn(fetch(world.get("/first")));
+    while service.arrived().is_empty() {
+        tokio::task::yield_now().await;
+    }
+
+    // The server asks for the body when it is about to read it.
+    let mut stream = TcpStream::connect(world.address()).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_millis(100))).unwrap();
+    let head = "POST /model/second HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\
+        expect: 100-continue\r\nconnection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut line = [0; 25];
+    assert!(stream.read(&mut line).is_err(), "nothing is asked for yet");
+    free.send(()).unwrap();
+    assert_eq!(first.await.unwrap().unwrap().0, 200);
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    stream.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"HTTP/1.1 100 Continue\r\n\r\n");
+    free.send(()).unwrap();
+    stream.write_all(b"ab").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    let (report, _) = world.finish().await;
+    assert_eq!(report.usage.http_calls, 2);
 }
 
 /// Every process of the machine can connect to the proxy; only the guard's connections are served.
