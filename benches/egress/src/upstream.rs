@@ -31,6 +31,9 @@ pub const READ: u64 = 250;
 /// Events of a streamed answer, beside the record of its tokens.
 const EVENTS: u64 = 20;
 
+/// Time between two events of a stream.
+const GAP: Duration = Duration::from_millis(1);
+
 type Body = BoxBody<Bytes, Infallible>;
 
 /// A running service.
@@ -104,10 +107,18 @@ async fn serve(
             .chain([last.to_string(), "[DONE]".to_owned()])
             .map(event)
             .collect::<Vec<_>>();
-        // Each event is a piece of its own.
-        let events = futures::stream::iter(events).then(|event| async {
-            tokio::task::yield_now().await;
-            event
+        // Each event is a piece of its own, and comes when a model would have written it: what is
+        // measured is how long the first one takes, and not how many fit through at once.
+        let first = Instant::now();
+        let events = futures::stream::iter(events).enumerate().then(move |(number, event)| {
+            let clock = Arc::clone(&clock);
+            async move {
+                match u32::try_from(number) {
+                    Ok(number) if number > 0 => clock.wait_until(first + GAP * number).await,
+                    _ => tokio::task::yield_now().await,
+                }
+                event
+            }
         });
         ("text/event-stream", BodyExt::boxed(StreamBody::new(events)))
     } else {
