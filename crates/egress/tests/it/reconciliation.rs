@@ -81,11 +81,47 @@ use Kind::*;
 
 /// Each as often as it stands here. Those that take long are rare.
 const KINDS: &[Kind] = &[
-    Whole, Whole, Whole, Whole, Compressed, Compressed, Stream, Stream, Stream, Stream,
-    StreamOfManyRecords, StreamOfManyRecords, Trickling, Trickling, LeftByTheModule,
-    LeftByTheModule, TooManyRequests, ServerError, ErrorWithRecord, Redirected, Reset, ResetWithin,
-    ResetAfterTheRecord, HalfClosed, Silent, NoHttp, Slow, Gigantic, Bomb, BombOfEvents, Cut,
-    CutWithin, Malformed, Contradiction, Negative, Fraction, Text, Huge, Twice, NoRecord, Empty,
+    Whole,
+    Whole,
+    Whole,
+    Whole,
+    Compressed,
+    Compressed,
+    Stream,
+    Stream,
+    Stream,
+    Stream,
+    StreamOfManyRecords,
+    StreamOfManyRecords,
+    Trickling,
+    Trickling,
+    LeftByTheModule,
+    LeftByTheModule,
+    TooManyRequests,
+    ServerError,
+    ErrorWithRecord,
+    Redirected,
+    Reset,
+    ResetWithin,
+    ResetAfterTheRecord,
+    HalfClosed,
+    Silent,
+    NoHttp,
+    Slow,
+    Gigantic,
+    Bomb,
+    BombOfEvents,
+    Cut,
+    CutWithin,
+    Malformed,
+    Contradiction,
+    Negative,
+    Fraction,
+    Text,
+    Huge,
+    Twice,
+    NoRecord,
+    Empty,
     TrailingData,
 ];
 
@@ -168,7 +204,9 @@ fn steps(kind: Kind, llm_in: u64, llm_out: u64, bomb: &[u8]) -> Vec<Step> {
     let json_kind = "application/json";
     match kind {
         Whole => whole(&completion(llm_in, llm_out)),
-        Compressed => compressed(json_kind, &gzip(completion(llm_in, llm_out).to_string().as_bytes())),
+        Compressed => {
+            compressed(json_kind, &gzip(completion(llm_in, llm_out).to_string().as_bytes()))
+        }
         Stream => stream(&ended),
         // As some servers send it: in every chunk what was written until then.
         StreamOfManyRecords => {
@@ -240,9 +278,7 @@ fn steps(kind: Kind, llm_in: u64, llm_out: u64, bomb: &[u8]) -> Vec<Step> {
         }
         NoRecord => whole(&json!({ "choices": [] })),
         Empty => answer("200 OK", json_kind, ""),
-        TrailingData => {
-            answer("200 OK", json_kind, format!("{}{{}}", completion(llm_in, llm_out)))
-        }
+        TrailingData => answer("200 OK", json_kind, format!("{}{{}}", completion(llm_in, llm_out))),
     }
 }
 
