@@ -175,7 +175,7 @@ async fn no_header_or_method_asks_for_another_place_or_for_what_was_sent() {
     let (status, text) = fetch(request).await.unwrap();
     assert!(status == 200 && !text.contains("/admin"), "{text}");
 
-    let trace = format!("TRACE /model/rates HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let trace = "TRACE /model/rates HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let mut stream = TcpStream::connect(world.address()).unwrap();
     stream.write_all(trace.as_bytes()).unwrap();
     let mut text = String::new();
