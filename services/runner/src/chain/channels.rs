@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use stellar::tx::{self, Payment};
 use stellar::{Address, ChainError, Keypair};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::chain::calls::address;
 use crate::chain::client::ChainClient;
@@ -77,6 +79,25 @@ impl ChainClient {
         Ok(())
     }
 
+    /// Keeps the lease of a channel alive; ends when it is lost. A database that does not answer is
+    /// asked again: another process gets the channel only when the lease has ended there.
+    pub async fn lease_lost(&self, channel: &ChannelLease, lease_ms: i64) {
+        let beat = u64::try_from(lease_ms / 3).unwrap_or(1).max(1);
+        let mut beat = interval(Duration::from_millis(beat));
+        // A burst of late beats would prolong nothing.
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            match store::prolong_channel(&self.db, channel, lease_ms).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(channel = channel.account, "no sign of life was kept: {error}");
+                }
+            }
+        }
+    }
+
     /// Signs and stores the next order of a channel that has no live transaction. `false` if there
     /// is none, or it cannot be signed now.
     ///
@@ -87,6 +108,11 @@ impl ChainClient {
         let Some(order) = channels::next_order(&self.db, &channel.account).await? else {
             return Ok(false);
         };
+        // A node that does not answer is waited for below.
+        if matches!(self.is_merged(&order).await, Ok(true)) {
+            channels::conclude_merged(&self.db, order.id).await?;
+            return Ok(true);
+        }
         let transaction = match self.prepare_order(channel, &order).await {
             Ok(transaction) => transaction,
             Err(Error::Chain(error)) => {
@@ -117,6 +143,17 @@ impl ChainClient {
         );
         self.crash_point(Kind::Channel, "after_persist");
         Ok(true)
+    }
+
+    /// Whether the account of a merge is gone: an earlier merge of it has landed, and no further one
+    /// can. A node that is behind does not count.
+    async fn is_merged(&self, order: &Order) -> Result<bool> {
+        if order.kind != "merge" {
+            return Ok(false);
+        }
+        self.now().await?;
+        let found = self.rpc.accounts(&[address(&order.source)?]).await?;
+        Ok(found.iter().all(Option::is_none))
     }
 
     async fn prepare_order(&self, channel: &ChannelLease, order: &Order) -> Result<Transaction> {

@@ -14,7 +14,7 @@ use super::{Output, print_json, refused};
 use crate::chain::calls::address;
 use crate::chain::client::ChainClient;
 use crate::chain::store::channels::{self, Channel, Order};
-use crate::chain::store::{ChannelLease, prolong_channel, release_channel};
+use crate::chain::store::release_channel;
 use crate::config::Config;
 
 const EXAMPLES: &str = "\
@@ -29,8 +29,6 @@ Examples:
   runner channels top-up GABC… --stroops 500000000
   runner channels drain GABC…      everything goes back to the account that paid for it";
 
-/// Between two signs of life of a command that holds a channel.
-const BEAT: Duration = Duration::from_secs(5);
 /// Between two looks at an order.
 const EVERY: Duration = Duration::from_millis(200);
 
@@ -195,11 +193,19 @@ impl Place {
         let payer = self.payer()?;
         let stroops = stroops.unwrap_or_else(|| self.least.saturating_mul(2).max(20_000_000));
         let mut tx = postgres::begin(&self.chain.db).await?;
-        let mut orders = Vec::new();
+        let (mut orders, mut taken_over) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let number = channels::next_number(&mut tx, &payer).await?;
-            let account = self.chain.derived_key(&payer, number)?.address().to_string();
-            channels::add(&mut tx, &account, &payer, number).await?;
+            let address = self.chain.derived_key(&payer, number)?.address();
+            let account = address.to_string();
+            // A database that was restored from an older export does not know the channels that
+            // were added since. They are this payer's own, with their lumens.
+            let exists = self.chain.rpc.accounts(&[address]).await?.iter().any(Option::is_some);
+            channels::add(&mut tx, &account, (&payer, number), exists).await?;
+            if exists {
+                taken_over.push(account);
+                continue;
+            }
             let order = Order {
                 id: 0,
                 kind: "create".into(),
@@ -210,6 +216,9 @@ impl Place {
             orders.push((channels::order(&mut tx, &order).await?, account));
         }
         tx.commit().await?;
+        for account in taken_over {
+            say(wait.output, &account, "was taken over: it is on the network already")?;
+        }
         for (order, account) in orders {
             self.carried_out(order, &payer, (&account, "was made"), wait).await?;
         }
@@ -308,7 +317,7 @@ impl Place {
                 let worked = tokio::select! {
                     worked = self.chain.work_off(&lease) => worked,
                     () = self.chain.keep_pulse(&stop) => Ok(()),
-                    () = self.lease_lost(&lease) => Ok(()),
+                    () = self.chain.lease_lost(&lease, channels::COMMAND_LEASE_MS) => Ok(()),
                     // What is stored goes on with whoever holds the channel next.
                     () = sleep(left) => Ok(()),
                 };
@@ -316,15 +325,6 @@ impl Place {
                 worked?;
             }
             sleep(EVERY).await;
-        }
-    }
-
-    /// Keeps the lease alive; ends when it is lost. A command that is killed keeps a channel no longer
-    /// than an engine does.
-    async fn lease_lost(&self, lease: &ChannelLease) {
-        const LASTS: i64 = channels::COMMAND_LEASE_MS;
-        while matches!(prolong_channel(&self.chain.db, lease, LASTS).await, Ok(true)) {
-            sleep(BEAT).await;
         }
     }
 

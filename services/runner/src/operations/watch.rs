@@ -94,8 +94,11 @@ pub async fn channels(
     }
     let added = added.iter().filter_map(|channel| channel.account.parse().ok());
     let accounts: Vec<Address> = own.iter().copied().chain(added).collect();
-    let accounts = accounts.as_slice();
-    let found = rpc.accounts(accounts).await.map_err(|error| error.to_string())?;
+    let mut found = Vec::with_capacity(accounts.len());
+    // A request takes 200 keys.
+    for some in accounts.chunks(200) {
+        found.extend(rpc.accounts(some).await.map_err(|error| error.to_string())?);
+    }
     let mut low = Vec::new();
     for (account, state) in accounts.iter().zip(found) {
         let balance = state.map_or(0, |state| state.balance);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::steps::RunDriver;
@@ -102,7 +102,7 @@ async fn hold(
     };
     let outcome = tokio::select! {
         outcome = carry(driver, &channel, work_signal, changed) => outcome,
-        () = lease_lost(driver, &channel) => Err(Error::ChannelLost(channel.account.clone())),
+        () = driver.chain.lease_lost(&channel, lease_ms) => Err(Error::ChannelLost(channel.account.clone())),
         // It can be cut off anywhere: the next holder goes on from what is stored.
         () = stop.cancelled() => Ok(()),
     };
@@ -139,24 +139,6 @@ async fn carry(
                 _ = changed.changed() => {}
                 () = sleep(pause) => {}
             },
-        }
-    }
-}
-
-/// Keeps the lease of a channel alive; ends when it is lost.
-async fn lease_lost(driver: &RunDriver, channel: &ChannelLease) {
-    let lease_ms = driver.policy.lease_ms;
-    let mut beat = interval(Duration::from_millis(u64::try_from(lease_ms / 3).unwrap_or(1).max(1)));
-    // A burst of late beats would prolong nothing.
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        beat.tick().await;
-        match store::prolong_channel(&driver.db, channel, lease_ms).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => {
-                tracing::warn!(channel = channel.account, "no sign of life was kept: {error}");
-            }
         }
     }
 }
@@ -275,7 +257,7 @@ impl RunDriver {
             let Some(channel) = leased else { continue };
             let outcome = tokio::select! {
                 outcome = timeout(TURN, self.carry_on(&channel)) => outcome.unwrap_or(Ok(())),
-                () = lease_lost(self, &channel) => Ok(()),
+                () = self.chain.lease_lost(&channel, lease_ms) => Ok(()),
             };
             store::release_channel(&self.db, &channel).await?;
             outcome?;

@@ -62,14 +62,20 @@ pub async fn list(db: &PgPool) -> Result<Vec<Channel>> {
     Ok(found.fetch_all(db).await?)
 }
 
-/// Those that these accounts pay for and that carry transactions, or take their last.
+/// Those that these accounts pay for and that carry transactions, or take their last. Asked for
+/// often, so that channels which were drained long ago are not read.
 pub async fn served(db: &PgPool, payers: &[String]) -> Result<Vec<Channel>> {
-    let all = list(db).await?;
-    let is_served = |channel: &Channel| {
-        channel.payer.as_ref().is_some_and(|payer| payers.contains(payer))
-            && matches!(channel.state.as_str(), "active" | "draining")
-    };
-    Ok(all.into_iter().filter(is_served).collect())
+    let found = sqlx::query_as!(
+        Channel,
+        r#"SELECT account, payer, number, state,
+            coalesce(lease_until > now(), false) AS "held!",
+            EXISTS (SELECT 1 FROM chain_transactions t WHERE t.source = channels.account
+                AND t.state IN ('prepared', 'sent', 'unknown')) AS "busy!"
+         FROM channels WHERE payer = ANY($1) AND state IN ('active', 'draining')
+         ORDER BY payer, number"#,
+        payers,
+    );
+    Ok(found.fetch_all(db).await?)
 }
 
 /// The number of the next channel that this account pays for.
@@ -85,13 +91,20 @@ pub async fn next_number(conn: &mut PgConnection, payer: &str) -> Result<u32> {
     Ok(rows::number(next.fetch_one(conn).await?, "number of a channel")?)
 }
 
-/// Makes a derived channel known, whose account is not on the network yet.
-pub async fn add(conn: &mut PgConnection, account: &str, payer: &str, number: u32) -> Result<()> {
+/// Makes a derived channel known: `added` while its account is not on the network yet, `active` if
+/// it is.
+pub async fn add(
+    conn: &mut PgConnection,
+    account: &str,
+    (payer, number): (&str, u32),
+    exists: bool,
+) -> Result<()> {
     let done = sqlx::query!(
-        "INSERT INTO channels (account, payer, number, state) VALUES ($1, $2, $3, 'added')",
+        "INSERT INTO channels (account, payer, number, state) VALUES ($1, $2, $3, $4)",
         account,
         payer,
         i32::try_from(number).unwrap_or(i32::MAX),
+        if exists { "active" } else { "added" },
     );
     done.execute(conn).await?;
     Ok(())
@@ -141,12 +154,15 @@ pub async fn progress(db: &PgPool, id: i64) -> Result<Progress> {
     Ok(found.fetch_one(db).await?)
 }
 
-/// The next order that this channel is to carry out.
+/// The next order that this channel is to carry out. One that could not be signed is left alone for
+/// some seconds, so that calls do not wait for it.
 pub async fn next_order(db: &PgPool, source: &str) -> Result<Option<Order>> {
     let found = sqlx::query_as!(
         Order,
         "SELECT id, kind, source, destination, stroops FROM channel_orders
-         WHERE source = $1 AND state = 'wanted' ORDER BY id LIMIT 1",
+         WHERE source = $1 AND state = 'wanted'
+            AND (words IS NULL OR updated_at < now() - interval '5 seconds')
+         ORDER BY id LIMIT 1",
         source,
     );
     Ok(found.fetch_optional(db).await?)
@@ -184,6 +200,20 @@ pub async fn note_order(db: &PgPool, id: i64, words: &str) -> Result<()> {
          WHERE id = $1 AND state = 'wanted'",
         id,
         words,
+    );
+    done.execute(db).await?;
+    Ok(())
+}
+
+/// Notes that an order to merge needs no transaction any more, since its account is gone.
+pub async fn conclude_merged(db: &PgPool, id: i64) -> Result<()> {
+    let done = sqlx::query!(
+        "WITH gone AS (
+            UPDATE channel_orders SET state = 'done', updated_at = now(),
+                words = 'the account is gone: an earlier merge has landed'
+            WHERE id = $1 AND kind = 'merge' AND state = 'wanted' RETURNING source)
+         UPDATE channels c SET state = 'drained' FROM gone g WHERE c.account = g.source",
+        id,
     );
     done.execute(db).await?;
     Ok(())
