@@ -118,6 +118,19 @@ impl RunCommands {
         Ok(Created { id, body, status: 202, replayed: false })
     }
 
+    /// Whether this run would be accepted now, as far as queue and pauses are concerned. What
+    /// accepts it decides again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::QueueFull`], [`Error::IntakePaused`], and [`Error::Database`].
+    pub async fn admit(&self, new: &NewRun) -> Result<()> {
+        self.intake.check(new.is_scheduled(chassis::clock::now())?)?;
+        let mut tx = chassis::postgres::begin(&self.db).await?;
+        intake::check(&mut tx, &new.request.user, new.request.agent_id).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Whether this key was answered before, to whatever request.
     ///
     /// # Errors

@@ -85,17 +85,16 @@ pub async fn store_input(
 
     let (digest, length) = (Digest::of(&input), i64::try_from(input.len()).unwrap_or(i64::MAX));
     let (db, now) = (&gateway.commands.db, chassis::clock::now());
-    let stored = store::stored_since(db, owner, now - time::Duration::DAY, digest).await?;
-    if stored.saturating_add(length) > DAILY_BYTES {
-        let text = format!(
-            "this account has stored {stored} bytes within a day, of {DAILY_BYTES} that it may; \
-             try again later"
-        );
-        return Err(Error::refused(Problem::RateLimited, text));
-    }
+    let since = now - time::Duration::DAY;
+    within_a_day(store::stored_since(db, owner, since, digest).await?, length)?;
     // The bytes first: what is noted here can be found there.
     gates.put_input(digest, input).await?;
-    store::keep_input(db, owner, digest, length, now).await?;
+    // Again, under a lock of the account: others may have been sent at the same time.
+    let mut tx = chassis::postgres::begin(db).await?;
+    store::lock_inputs(&mut tx, owner).await?;
+    within_a_day(store::stored_since(&mut *tx, owner, since, digest).await?, length)?;
+    store::keep_input(&mut tx, owner, digest, length, now).await?;
+    tx.commit().await?;
 
     let view = Json(view(digest, length, now));
     let mut answer = (StatusCode::CREATED, view).into_response();
@@ -103,6 +102,18 @@ pub async fn store_input(
         answer.headers_mut().insert(header::LOCATION, location);
     }
     Ok(answer)
+}
+
+/// Whether an account that has stored so many bytes within a day may store `length` more.
+fn within_a_day(stored: i64, length: i64) -> Result<()> {
+    if stored.saturating_add(length) <= DAILY_BYTES {
+        return Ok(());
+    }
+    let text = format!(
+        "this account has stored {stored} bytes within a day, of {DAILY_BYTES} that it may; try \
+         again later"
+    );
+    Err(Error::refused(Problem::RateLimited, text))
 }
 
 /// Says whether an input is stored for the caller.
@@ -140,6 +151,8 @@ pub async fn complete(
     {
         return Ok(());
     }
+    // A request that is refused anyway costs neither gate anything.
+    gateway.commands.admit(new).await?;
     if let Some(digest) = new.input_ref {
         let unknown = || {
             let text = "no such input is stored for this account, or it has expired; send it to \

@@ -1,6 +1,6 @@
 //! Every SQL statement by which the outside reads or changes runs. The caller owns the transaction.
 
-use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Row as _};
+use sqlx::{PgConnection, PgExecutor, PgPool, Postgres, QueryBuilder, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use wire::view::RunPriority;
@@ -170,7 +170,7 @@ fn head_start(priority: Option<RunPriority>) -> i64 {
 
 /// Bytes that an owner has stored since a time, without those of one input.
 pub async fn stored_since(
-    db: &PgPool,
+    db: impl PgExecutor<'_>,
     owner: &str,
     since: OffsetDateTime,
     without: Digest,
@@ -187,7 +187,7 @@ pub async fn stored_since(
 
 /// Notes that an owner has stored an input. One that is stored again lasts longer.
 pub async fn keep_input(
-    db: &PgPool,
+    conn: &mut PgConnection,
     owner: &str,
     digest: Digest,
     length: i64,
@@ -201,7 +201,18 @@ pub async fn keep_input(
         length,
         now,
     );
-    kept.execute(db).await?;
+    kept.execute(conn).await?;
+    Ok(())
+}
+
+/// Locks the inputs of an owner until the transaction ends: what is counted stays what there is.
+pub async fn lock_inputs(conn: &mut PgConnection, owner: &str) -> Result<()> {
+    sqlx::query_scalar!(
+        r#"SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text AS "locked""#,
+        format!("inputs\n{owner}"),
+    )
+    .fetch_one(conn)
+    .await?;
     Ok(())
 }
 
