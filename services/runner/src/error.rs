@@ -39,6 +39,9 @@ pub enum Error {
         /// The refusal by its name, if it is one of ours.
         problem: Option<Problem>,
     },
+    /// module-gate took a schema that this release cannot use. No repetition changes that.
+    #[error("the module's schema of inputs cannot be used by this release: {0}")]
+    SchemaUnusable(String),
     /// The network's history is not the one this service has lived in (R13). Stop the service.
     #[error("{0}")]
     NetworkReset(String),
@@ -144,6 +147,10 @@ impl Error {
             Self::Gate { gate, message, .. } => {
                 tracing::warn!("{gate} did not answer: {message}");
                 (Problem::Unavailable, "a gate did not answer; try again")
+            }
+            Self::SchemaUnusable(why) => {
+                tracing::warn!("a module's schema cannot be used: {why}");
+                (Problem::Internal, "the module's schema cannot be used by this runner's release")
             }
             Self::LeaseLost(_) | Self::ChannelLost(_) | Self::CallGone => {
                 (Problem::Conflict, "the run was changed while the request was answered; try again")

@@ -203,10 +203,10 @@ impl Gates {
         };
         let read = |bytes: Vec<u8>| {
             let text = serde_json::from_slice(&bytes)
-                .map_err(|_| unexpected_response(MODULE_GATE, "a schema that is no JSON"))?;
-            // module-gate compiled it by the same rules before it judged the module.
+                .map_err(|error| Error::SchemaUnusable(format!("it is no JSON: {error}")))?;
+            // module-gate compiled it before it judged the module, by the rules of its own release.
             let schema = InputSchema::new(text)
-                .map_err(|_| unexpected_response(MODULE_GATE, "a schema that cannot be used"))?;
+                .map_err(|error| Error::SchemaUnusable(error.to_string()))?;
             Ok::<_, Error>(Arc::new(schema))
         };
         let schema = answer.schema.map(read).transpose()?;

@@ -155,7 +155,13 @@ impl RunDriver {
     /// and another rate card may have come since, or a gate was away then.
     async fn misfit(&self, snapshot: &Snapshot, pinned: &Pinned) -> Result<Option<Failure>> {
         let Some(gates) = &self.gates else { return Ok(None) };
-        let schema = gates.input_schema(pinned.manifest_hash).await?;
+        let schema = match gates.input_schema(pinned.manifest_hash).await {
+            // Waiting would not change it, and nothing was paid yet.
+            Err(error @ Error::SchemaUnusable(_)) => {
+                return Ok(Some(refuse("INPUT_SCHEMA_UNUSABLE", error.to_string())));
+            }
+            found => found?,
+        };
         if schema.is_none() {
             return Ok(None);
         }
