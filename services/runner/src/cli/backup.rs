@@ -21,6 +21,11 @@ pub(super) async fn export(to: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refused(&error.into(), 3),
     };
+    // Reached first: a database that is away leaves no file behind.
+    let db = match postgres::connect(&config.database_url).await {
+        Ok(db) => db,
+        Err(error) => return refused(&error.context("nothing was exported; try again"), 2),
+    };
     // An older export is never overwritten, and only its owner may read it: it holds inputs of users.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
     let file = match file.with_context(|| format!("--to: cannot make {}", to.display())) {
@@ -28,7 +33,6 @@ pub(super) async fn export(to: &Path) -> ExitCode {
         Err(error) => return refused(&error, 3),
     };
     let exported = async {
-        let db = postgres::connect(&config.database_url).await?;
         let mut writer = BufWriter::new(file);
         let tables = backup::export(&db, &followed(&config), &mut writer).await?;
         writer.flush()?;

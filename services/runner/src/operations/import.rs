@@ -163,8 +163,21 @@ fn named(name: Option<String>) -> Option<String> {
 }
 
 fn without_nul(value: Value) -> anyhow::Result<Value> {
-    ensure!(!value.to_string().contains("\\u0000"), "it holds U+0000, which cannot be stored");
+    ensure!(!has_nul(&value), "it holds U+0000, which cannot be stored");
     Ok(value)
+}
+
+/// Whether a text or a name in it holds U+0000. The six characters of its escape are a text like
+/// any other.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(members) => {
+            members.iter().any(|(name, value)| name.contains('\0') || has_nul(value))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// Fractions were rounded down before they were used.
@@ -281,6 +294,15 @@ mod tests {
         ] {
             let rows = read(&old(&change)).unwrap();
             assert!(!rows[0].is_settled && rows[0].error.contains(words), "{change}");
+        }
+    }
+
+    #[test]
+    fn the_escape_of_nul_as_a_text_is_a_text_like_any_other() {
+        let spelled = json!({ "label": r"\u0000", "metadata": { "path": r"C:\u0000\x" } });
+        assert!(read(&old(&spelled)).is_ok());
+        for nul in [json!({ "metadata": { "a": ["\u{0}"] } }), json!({ "metadata": { "\u{0}": 1 } })] {
+            assert!(read(&old(&nul)).unwrap_err().to_string().contains("U+0000"), "{nul}");
         }
     }
 
