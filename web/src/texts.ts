@@ -695,6 +695,14 @@ export const errorTexts: Record<string, ErrorText> = {
     means: "The run was settled with other terms than this runner knows.",
     todo: "Verify the run to see what was charged, and by whom.",
   },
+  ESCROW_VOIDED: {
+    means: "The run was given up by a command of its runner, and the whole escrow went back.",
+    todo: "Nothing is held for it any more. Retry it if you still need its result.",
+  },
+  INPUT_SCHEMA_UNUSABLE: {
+    means: "The runner cannot use what the agent's module says about its input.",
+    todo: "Nothing was paid. Tell the agent's developer, or try again after an update of the runner.",
+  },
   ADOPTED: {
     means: "The vault held an escrow of which this runner had no run, so it was given back.",
     todo: "Nothing is held for it any more.",

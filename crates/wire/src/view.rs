@@ -299,9 +299,14 @@ pub struct ReceiptView {
     pub developer: String,
     /// What was settled with it.
     pub output_hash: Digest,
-    /// Close time of the ledger that settled it.
-    #[serde(with = "milliseconds")]
-    pub finalized_at: OffsetDateTime,
+    /// Close time of the ledger that settled it. Absent where only the vault's record is left to
+    /// tell: every node and the runner's own list have lost the event.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "milliseconds::option")]
+    pub finalized_at: Option<OffsetDateTime>,
+    /// The runner that settled it: the one that opened it, or another listed one in its place.
+    /// Absent in receipts that were kept by former releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_by: Option<String>,
 }
 
 /// Where the outputs are.

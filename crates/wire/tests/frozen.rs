@@ -79,6 +79,7 @@ fn the_largest_run_event() {
             developer: "GDEV".to_owned(),
             output_hash: Some(zeros),
             finalized_at: Some(TIME),
+            settled_by: None,
         }),
         transaction: Some(zeros),
         ..run()
@@ -277,7 +278,8 @@ fn view() -> RunView {
             refund: 0,
             developer: "GDEV".to_owned(),
             output_hash: Digest::from([0; 32]),
-            finalized_at: TIME,
+            finalized_at: Some(TIME),
+            settled_by: None,
         }),
         pack: Some(PackView {
             pack_id: "0abc".to_owned(),

@@ -1021,6 +1021,8 @@ export interface components {
             run_id: components["schemas"]["Digest"];
             /** @description Stroops that the runner got beside the charge. */
             runner_fee?: string | null;
+            /** @description The runner that settled it: the one that opened it, or another listed one in its place. */
+            settled_by?: string | null;
         };
         /** @description A runner's right to open runs for a user. */
         GrantView: {
@@ -1360,9 +1362,10 @@ export interface components {
             developer: string;
             /**
              * Format: date-time
-             * @description Close time of the ledger that settled it.
+             * @description Close time of the ledger that settled it. Absent where only the vault's record is left to
+             *     tell: every node and the runner's own list have lost the event.
              */
-            finalizedAt: string;
+            finalizedAt?: string | null;
             /** @description What was settled with it. */
             outputHash: components["schemas"]["Digest"];
             /** @description Stroops that went back to the user. */
@@ -1371,6 +1374,11 @@ export interface components {
             runId: components["schemas"]["VaultRunId"];
             /** @description Stroops that the settling runner got beside the charge, whatever the run came to. */
             runnerFee?: string | null;
+            /**
+             * @description The runner that settled it: the one that opened it, or another listed one in its place.
+             *     Absent in receipts that were kept by former releases.
+             */
+            settledBy?: string | null;
         };
         /** @description An account's receipts without a gap. */
         ReceiptsDocument: {

@@ -407,7 +407,8 @@ fn receipt(receipt: &crate::model::settlement::Receipt) -> pb::Receipt {
         refund: receipt.refund.to_string(),
         developer: receipt.developer.clone(),
         output_hash: Some(receipt.output_hash.to_string()),
-        finalized_at: Some(rfc3339(receipt.finalized_at)),
+        finalized_at: receipt.finalized_at.map(rfc3339),
+        settled_by: receipt.settled_by.clone(),
     }
 }
 

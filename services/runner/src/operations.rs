@@ -5,7 +5,6 @@ pub mod import;
 pub mod intake;
 pub mod prune;
 pub mod watch;
-pub mod proof;
 pub mod resolve;
 pub mod reconcile;
 pub mod backup;

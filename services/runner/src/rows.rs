@@ -11,7 +11,8 @@ use crate::model::run::{Attempt, Escrow, Request, Run, Snapshot};
 use crate::model::settlement::Failure;
 
 /// The columns of an attempt `a`, with the transactions that opened and ended it: the one in which
-/// its call was done, or else the newest.
+/// its call was done; else the one that closed it on chain without a call of ours, by its event;
+/// else the newest.
 macro_rules! attempt_columns {
     () => {
         "a.nonce, a.terms, a.vault_run_id, a.manifest_hash, a.escrow, a.execute_started_at, \
@@ -21,10 +22,16 @@ macro_rules! attempt_columns {
                 AND c.attempt = a.number AND c.kind = 'open' \
                 ORDER BY (m.code IS NOT NULL AND m.code = 0) DESC, t.id DESC LIMIT 1) \
                 AS open_transaction, \
-            (SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
+            coalesce((SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
                 JOIN chain_transactions t ON t.id = m.transaction_id WHERE c.run_id = a.run_id \
-                AND c.attempt = a.number AND c.kind <> 'open' \
-                ORDER BY (m.code IS NOT NULL AND m.code = 0) DESC, t.id DESC LIMIT 1) \
+                AND c.attempt = a.number AND c.kind <> 'open' AND m.code = 0 \
+                ORDER BY t.id DESC LIMIT 1), \
+                (SELECT e.tx_hash FROM contract_events e WHERE e.run_id = a.vault_run_id \
+                AND e.name IN ('run_finalized', 'run_voided', 'run_reclaimed') \
+                AND a.ended_at IS NOT NULL ORDER BY e.id LIMIT 1), \
+                (SELECT t.hash FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
+                JOIN chain_transactions t ON t.id = m.transaction_id WHERE c.run_id = a.run_id \
+                AND c.attempt = a.number AND c.kind <> 'open' ORDER BY t.id DESC LIMIT 1)) \
                 AS closing_transaction"
     };
 }

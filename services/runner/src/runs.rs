@@ -12,6 +12,7 @@ pub mod verdict;
 pub mod worth;
 pub mod store;
 pub mod event;
+pub mod closed;
 pub mod drafts;
 pub mod steps;
 pub mod worker;

@@ -27,7 +27,9 @@ use crate::error::{Error, Result};
 use crate::metrics;
 use crate::sight::reactions::Reactions;
 
+pub mod attempts;
 pub mod decode;
+pub mod proof;
 mod reactions;
 mod state;
 pub mod store;

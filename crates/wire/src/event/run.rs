@@ -124,6 +124,9 @@ pub struct Receipt {
         with = "time::serde::rfc3339::option"
     )]
     pub finalized_at: Option<OffsetDateTime>,
+    /// The runner that settled it: the one that opened it, or another listed one in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_by: Option<String>,
 }
 
 impl Data for RunData {

@@ -184,6 +184,9 @@ pub struct Receipt {
     /// What the runner got beside the charge, stroops.
     #[prost(string, optional, tag = "7")]
     pub runner_fee: ::core::option::Option<::prost::alloc::string::String>,
+    /// The runner that settled it: the one that opened it, or another listed one in its place.
+    #[prost(string, optional, tag = "8")]
+    pub settled_by: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TransactionHashes {

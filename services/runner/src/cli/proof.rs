@@ -11,7 +11,7 @@ use wire::RunId;
 use super::{Output, plain, print_json, refused};
 use crate::config::Config;
 use crate::operations::by_hand::{self, Ending, Outcome};
-use crate::operations::proof::Evidence;
+use crate::sight::proof::Evidence;
 use crate::operations::reconcile::{Reconciler, Reconciliation};
 use crate::sight::Followed;
 

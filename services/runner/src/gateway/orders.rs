@@ -16,7 +16,7 @@ use crate::gateway::market::within;
 use crate::gateway::{Gateway, Shared, operator, run_id, too_large};
 use crate::operations::dead_letters::{self, DeadLetter};
 use crate::operations::intake::{self, PauseView, Scope};
-use crate::operations::proof::Evidence;
+use crate::sight::proof::Evidence;
 
 /// How long an order may wait for the node; what it was about to do is safe to repeat.
 const PATIENCE: Duration = Duration::from_secs(20);

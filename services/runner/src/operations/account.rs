@@ -185,12 +185,14 @@ fn within_postgres(
         account.expect(PLACE, run, (attempt.escrow == "none") == (opens == 0), || {
             format!("the escrow is {}, and {opens} transactions opened it", attempt.escrow)
         });
-        account.expect(
-            PLACE,
-            run,
-            (attempt.receipt.is_some()) == (landed(&["finalize"]) == 1),
-            || "receipt and settling transaction do not go together".to_owned(),
-        );
+        let settled_here = landed(&["finalize"]) == 1;
+        let is_explained = match &attempt.receipt {
+            None => !settled_here,
+            Some(_) => settled_here || attempt.was_settled_elsewhere(),
+        };
+        account.expect(PLACE, run, is_explained, || {
+            "receipt and settling transaction do not go together".to_owned()
+        });
         if let (Some(receipt), Some(terms)) = (&attempt.receipt, &attempt.terms) {
             let paid = receipt.actual_charge.saturating_add(receipt.refund);
             let most = terms.max_charge.saturating_add(terms.runner_fee);

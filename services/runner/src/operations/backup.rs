@@ -29,7 +29,7 @@ use wire::{Digest, RunId};
 
 use crate::gateway::store as requests;
 use crate::operations::reconcile::{self, Reconciler, Reconciliation};
-use crate::sight::{Followed, Sight};
+use crate::sight::{Followed, Sight, attempts};
 
 /// What the header calls itself.
 const KIND: &str = "lumio-runner-export-v1";
@@ -458,7 +458,7 @@ impl Judge<'_> {
             if let Some(event) = opened.iter().find(|event| self.is_of(&held, event)) {
                 self.take_over(&held, event).await?;
                 judged.opened_since += 1;
-            } else if is_whole && reconcile::asked(self.db, held.run).await?.is_none() {
+            } else if is_whole && attempts::asked(self.db, held.run).await?.is_none() {
                 // Nothing was signed for it in the file, and no event names it since, of all there
                 // are: it was not opened.
                 requests::resume(self.db, held.run).await?;

@@ -7,12 +7,13 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::{Instant, sleep};
 use wire::{AttemptKey, RunId, Usage};
 
+use crate::chain::store::calls;
 use crate::error::{Error, Result};
 use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::{Failure, Settlement};
 use crate::model::state::{Phase, Status};
-use crate::operations::proof::{Evidence, Proof};
-use crate::operations::reconcile;
+use crate::sight::attempts;
+use crate::sight::proof::{Evidence, Proof};
 use crate::operations::resolve::{self, Applied};
 use crate::runs::wakeups::wake_workers;
 use crate::runs::{event, store};
@@ -69,7 +70,7 @@ pub async fn resume(evidence: &Evidence<'_>, nats_prefix: &str, id: RunId) -> Re
         let text = "there is no such run, or it does not wait for an operator";
         return Ok(Outcome::Refused(text.to_owned()));
     }
-    let Some(asked) = reconcile::asked(evidence.db, id).await? else {
+    let Some(asked) = attempts::asked(evidence.db, id).await? else {
         // Nothing was ever pinned for it, so nothing can have been opened.
         crate::gateway::store::resume(evidence.db, id).await?;
         return Ok(Outcome::Started("workers take it again".to_owned()));
@@ -99,7 +100,7 @@ pub async fn end(
     ending: Ending,
     reason: &str,
 ) -> Result<Outcome> {
-    let Some(asked) = reconcile::asked(evidence.db, id).await? else {
+    let Some(asked) = attempts::asked(evidence.db, id).await? else {
         let text = "there is no such run, or it was never opened; cancel it instead";
         return Ok(Outcome::Refused(text.to_owned()));
     };
@@ -162,7 +163,7 @@ async fn start(db: &PgPool, id: RunId, ending: Ending, reason: &str) -> Result<O
         store::note_failure(&mut tx, snapshot.key(), &failure).await?;
     }
     // What no sender has signed yet is called off; the run's step wants what it needs.
-    resolve::withdraw_calls(&mut tx, snapshot.key()).await?;
+    calls::withdraw_all(&mut tx, snapshot.key()).await?;
     // The worker that holds it, if one does, loses it.
     sqlx::query!(
         "UPDATE runs SET phase = $2, status = CASE WHEN $2 = 'settling' THEN 'finalizing'
@@ -197,7 +198,7 @@ pub(super) async fn end_unsigned(
     let failure = Failure::new("ENDED_BY_OPERATOR", reason);
     store::note_failure(conn, snapshot.key(), &failure).await?;
     store::close(conn, snapshot.key(), Escrow::None, None, now).await?;
-    resolve::withdraw_calls(conn, snapshot.key()).await?;
+    calls::withdraw_all(conn, snapshot.key()).await?;
     resolve::end(conn, snapshot.run.id, status).await?;
     event::publish(conn, nats_prefix, snapshot.run.id, now).await
 }

@@ -14,8 +14,8 @@ use crate::model::run::Snapshot;
 use crate::model::state::{Phase, Status};
 use crate::operations::by_hand::{self, Ending, Outcome};
 use crate::operations::intake;
-use crate::operations::proof::{Evidence, Proof};
-use crate::operations::reconcile;
+use crate::sight::attempts::asked;
+use crate::sight::proof::{Evidence, Proof};
 use crate::runs::store;
 use crate::runs::wakeups::wake_workers;
 
@@ -45,7 +45,7 @@ pub async fn show(evidence: &Evidence<'_>, id: RunId) -> Result<Option<DeadLette
     let mut conn = evidence.db.acquire().await?;
     let Some(snapshot) = store::load(&mut conn, id).await? else { return Ok(None) };
     drop(conn);
-    let (proof, proof_text) = match reconcile::asked(evidence.db, id).await? {
+    let (proof, proof_text) = match asked(evidence.db, id).await? {
         None => ("unopened", "nothing was ever signed for it".to_owned()),
         Some(asked) => {
             let proof = evidence.prove(&asked).await?;
@@ -130,7 +130,7 @@ pub async fn discard(
         let text = "it is given up already: workers give its escrow back after the deadline";
         return Ok(Outcome::Started(text.to_owned()));
     }
-    let Some(asked) = reconcile::asked(evidence.db, id).await? else {
+    let Some(asked) = asked(evidence.db, id).await? else {
         return end_unopened(evidence, nats_prefix, id, reason).await;
     };
     let ending = match evidence.prove(&asked).await? {

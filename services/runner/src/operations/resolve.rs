@@ -1,17 +1,17 @@
 //! What a proof changes: one transaction a run, under the run's lock.
 
 use sqlx::{PgConnection, PgPool};
-use time::OffsetDateTime;
 use wire::event::{Finalized, Opened};
-use wire::{Digest, RunId, VaultRunId};
+use wire::{Digest, RunId};
 
 use crate::chain::store::calls;
 use crate::error::{Error, Result};
 use crate::model::run::{Escrow, Snapshot};
-use crate::model::settlement::{CANCELLED, Failure, Receipt};
+use crate::model::settlement::{CANCELLED, Failure};
 use crate::model::state::{Phase, Status};
 use crate::model::terms::Terms;
-use crate::operations::proof::{Asked, Proof};
+use crate::sight::proof::{Asked, Proof, Returned};
+use crate::runs::closed::{self, Settled};
 use crate::runs::wakeups::wake_workers;
 use crate::runs::{event, store};
 
@@ -55,10 +55,10 @@ pub async fn apply(
         Proof::Settled { event: Some(event), .. } => {
             (settled(&mut tx, &snapshot, event).await?, "it ended as the vault settled it")
         }
-        Proof::Returned(_) => (returned(&mut tx, &snapshot).await?, "its escrow was returned"),
+        Proof::Returned(how) => (returned(&mut tx, &snapshot, *how).await?, "its escrow was returned"),
         Proof::NeverOpened => (unopened(&mut tx, &snapshot).await?, "it never had an escrow"),
     };
-    withdraw_calls(&mut tx, snapshot.key()).await?;
+    calls::withdraw_all(&mut tx, snapshot.key()).await?;
     end(&mut tx, asked.run, status).await?;
     event::publish(&mut tx, nats_prefix, asked.run, chassis::clock::now()).await?;
     tx.commit().await?;
@@ -95,7 +95,7 @@ pub async fn give_back(db: &PgPool, asked: &Asked) -> Result<Applied> {
     if reopened.execute(&mut *tx).await?.rows_affected() != 1 {
         return Ok(Applied::Not("it has a receipt, or no terms: see the record".to_owned()));
     }
-    withdraw_calls(&mut tx, (asked.run, asked.attempt)).await?;
+    calls::withdraw_all(&mut tx, (asked.run, asked.attempt)).await?;
     wake_workers(&mut tx).await?;
     tx.commit().await?;
     Ok(Applied::Done("workers give the escrow back".to_owned()))
@@ -177,46 +177,15 @@ async fn settled(
     snapshot: &Snapshot,
     event: &Finalized,
 ) -> Result<Status> {
-    let frozen = snapshot.attempt.settlement.as_ref();
-    let ours = frozen
-        .filter(|frozen| (frozen.output_hash, frozen.usage) == (event.output_hash, event.usage));
-    let status = match ours {
-        Some(frozen) if frozen.failure.is_none() => Status::Finalized,
-        Some(_) => Status::Failed,
-        None => {
-            let failure = Failure::new(
-                "SETTLED_OTHERWISE",
-                format!("{} settled the run with other terms than this runner", event.runner),
-            );
-            store::note_failure(conn, snapshot.key(), &failure).await?;
-            Status::Failed
-        }
-    };
-    let seconds = i64::try_from(event.finalized_at).unwrap_or(i64::MAX);
-    let at = OffsetDateTime::from_unix_timestamp(seconds)
-        .map_err(|error| Error::Broken(format!("a ledger closed at {seconds}: {error}")))?;
-    let receipt = Receipt {
-        run_id: VaultRunId::from(*event.run_id.as_bytes()),
-        actual_charge: event.actual_charge,
-        runner_fee: Some(event.runner_fee),
-        refund: event.refund,
-        developer: snapshot.terms()?.developer.clone(),
-        output_hash: event.output_hash,
-        finalized_at: at,
-    };
-    let is_taken = event.actual_charge != 0 || event.runner_fee != 0;
-    let escrow = if is_taken { Escrow::Settled } else { Escrow::Returned };
-    let paid = Some((&event.usage, &receipt));
-    store::close(conn, snapshot.key(), escrow, paid, chassis::clock::now()).await?;
-    Ok(status)
+    closed::settled(conn, snapshot, &Settled::of_event(event)?).await
 }
 
-async fn returned(conn: &mut PgConnection, snapshot: &Snapshot) -> Result<Status> {
-    let failure = Failure::new(
-        "DEADLINE_PASSED",
-        "the run was not settled before its deadline; the escrow went back",
-    );
-    store::note_failure(conn, snapshot.key(), &failure).await?;
+async fn returned(
+    conn: &mut PgConnection,
+    snapshot: &Snapshot,
+    how: Returned,
+) -> Result<Status> {
+    store::note_failure(conn, snapshot.key(), &closed::failure_of(how)).await?;
     store::close(conn, snapshot.key(), Escrow::Returned, None, chassis::clock::now()).await?;
     let code = snapshot.attempt.failure.as_ref().map(|failure| failure.code.as_str());
     Ok(if code == Some(CANCELLED) { Status::Cancelled } else { Status::Failed })
@@ -260,20 +229,4 @@ async fn resume(conn: &mut PgConnection, run: RunId) -> Result<()> {
     // What was unknown is asked again: the chain may say it by now.
     calls::judge_again(conn, run).await?;
     wake_workers(conn).await
-}
-
-/// Calls off what is in no transaction, and what nobody knew: what became of the run is proven.
-pub(super) async fn withdraw_calls(
-    conn: &mut PgConnection,
-    (run, attempt): (RunId, u32),
-) -> Result<()> {
-    sqlx::query!(
-        "UPDATE calls SET state = 'withdrawn', updated_at = now()
-         WHERE run_id = $1 AND attempt = $2 AND state IN ('wanted', 'unknown', 'refused', 'late')",
-        run.as_uuid(),
-        i32::try_from(attempt).unwrap_or(i32::MAX),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }

@@ -88,6 +88,7 @@ fn receipt(receipt: &Receipt) -> event::Receipt {
         refund: receipt.refund,
         developer: receipt.developer.clone(),
         output_hash: Some(receipt.output_hash),
-        finalized_at: Some(receipt.finalized_at),
+        finalized_at: receipt.finalized_at,
+        settled_by: receipt.settled_by.clone(),
     }
 }

@@ -430,6 +430,19 @@ pub async fn note_failure(
     expect_one_row(done.rows_affected(), run)
 }
 
+/// Forgets why the attempt was to fail: it is proven that it did not.
+pub async fn forget_failure(
+    conn: &mut PgConnection,
+    (run, number): (RunId, u32),
+) -> Result<()> {
+    let done = sqlx::query!(
+        "UPDATE attempts SET error_code = NULL, error = NULL WHERE run_id = $1 AND number = $2",
+        run.as_uuid(),
+        signed(number),
+    );
+    expect_one_row(done.execute(conn).await?.rows_affected(), run)
+}
+
 /// Closes the attempt: where its money went, and the receipt if it was settled.
 pub async fn close(
     conn: &mut PgConnection,

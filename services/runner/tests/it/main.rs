@@ -21,6 +21,7 @@ mod subscribing;
 mod lacking;
 mod secrets;
 mod streaming;
+mod substitutes;
 mod sight;
 mod offering;
 mod documented;

@@ -102,9 +102,19 @@ async fn a_run_that_a_substitute_settled_is_proven_also_when_the_event_is_gone()
     stack.lumio(&[&grant[..], &["--expires-in", "1d"]].concat()).unwrap();
     let charge = settle_as_helper(&stack, &id).await;
 
-    // The runner that opened it follows the vault's events, whatever it makes of the run itself.
+    // The runner that opened it learns from the vault how it ended, and says so.
     stack.start_runner(&[]).await.unwrap();
     testkit::eventually(PATIENCE, || async { followed(&stack).await }).await;
+    let run = stack.ended(&id).await.unwrap();
+    let (receipt, by) = (&run["receipt"], helper(&stack).address().to_string());
+    assert_eq!((&run["status"], &run["escrow"]), (&json!("finalized"), &json!("settled")), "{run:#}");
+    assert_eq!((&run["errorCode"], &receipt["settledBy"]), (&json!(null), &json!(by)), "{run:#}");
+    assert_eq!(
+        (&receipt["actualCharge"], &receipt["runnerFee"]),
+        (&json!(charge.to_string()), &json!("0")),
+        "{run:#}"
+    );
+    assert!(run["transactionHashes"]["finalize"].is_string(), "{run:#}");
 
     let forgetful = stack.forgetful_node().await.unwrap();
     for node in [&stack.rpc_url(), &forgetful] {

@@ -188,6 +188,22 @@ pub async fn withdraw(
     Ok(done.execute(conn).await?.rows_affected() == 1)
 }
 
+/// Calls off what is in no transaction, and what nobody knew: what became of the run is proven.
+pub async fn withdraw_all(
+    conn: &mut PgConnection,
+    (run, attempt): (RunId, u32),
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE calls SET state = 'withdrawn', updated_at = now()
+         WHERE run_id = $1 AND attempt = $2 AND state IN ('wanted', 'unknown', 'refused', 'late')",
+        run.as_uuid(),
+        to_i32(attempt),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// How many calls of each kind could be signed now.
 pub async fn ready(db: &PgPool, runner: &str) -> Result<Vec<(Kind, Ready)>> {
     let found = sqlx::query!(

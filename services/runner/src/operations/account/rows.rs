@@ -25,6 +25,8 @@ pub struct AttemptRow {
     pub(super) statement: Option<Digest>,
     /// The ledger in which it was opened.
     pub(super) opened_ledger: Option<i64>,
+    /// Whether an event that was followed settled it.
+    pub(super) has_settling_event: bool,
 }
 
 /// A transaction that was signed for an attempt, alone or with others.
@@ -41,6 +43,14 @@ pub struct TransactionRow {
 }
 
 impl AttemptRow {
+    /// Whether a receipt is explained without a transaction of this database's own: by the vault's
+    /// event, or because another runner settled in the opener's place (V14).
+    pub(super) fn was_settled_elsewhere(&self) -> bool {
+        let opener = self.terms.as_ref().map(|terms| &terms.opened_by);
+        let settler = self.receipt.as_ref().and_then(|receipt| receipt.settled_by.as_ref());
+        self.has_settling_event || (settler.is_some() && settler != opener)
+    }
+
     /// Whether nothing is done about it any more.
     pub(super) const fn has_ended(&self) -> bool {
         self.ended || self.run_done
@@ -78,7 +88,9 @@ pub async fn read(db: &PgPool) -> sqlx::Result<(Vec<AttemptRow>, Vec<Transaction
             (SELECT max(t.ledger) FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
                 JOIN chain_transactions t ON t.id = m.transaction_id \
                 WHERE c.run_id = a.run_id AND c.attempt = a.number AND c.kind = 'open' \
-                    AND m.code = 0) AS opened \
+                    AND m.code = 0) AS opened, \
+            EXISTS (SELECT 1 FROM contract_events e WHERE e.run_id = a.vault_run_id \
+                AND e.name = 'run_finalized') AS has_settling_event \
          FROM attempts a JOIN runs r ON r.id = a.run_id ORDER BY r.created_at, a.number";
     let attempts = sqlx::query(text).try_map(|row| attempt(&row)).fetch_all(&mut *tx).await?;
 
@@ -109,6 +121,7 @@ fn attempt(row: &PgRow) -> sqlx::Result<AttemptRow> {
         receipt: rows::json(row, "receipt")?,
         statement: rows::digest(row, "statement")?,
         opened_ledger: row.try_get("opened")?,
+        has_settling_event: row.try_get("has_settling_event")?,
     })
 }
 

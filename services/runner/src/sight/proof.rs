@@ -13,7 +13,7 @@ use wire::{Digest, RunId};
 use crate::chain::decide::record_lives_until;
 use crate::chain::store as chain_store;
 use crate::error::{Error, Result};
-use crate::sight::Followed;
+use crate::sight::{Followed, store};
 
 /// What became of an attempt's escrow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,13 +31,37 @@ pub enum Proof {
         output_hash: Digest,
         /// The event, if it was read.
         event: Option<Box<Finalized>>,
+        /// The vault's record, while it lives.
+        record: Option<Box<RunRecord>>,
     },
     /// All of it went back to the user.
-    Returned(&'static str),
+    Returned(Returned),
     /// It was never taken, and cannot be any more.
     NeverOpened,
     /// Nothing follows from what is known.
     Unknown(String),
+}
+
+/// How an escrow went back as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Returned {
+    /// Given up before its deadline.
+    Voided,
+    /// Given back after its deadline.
+    Reclaimed,
+    /// Its record has ended unsettled, and its account's day sums return it (V3).
+    Expired,
+}
+
+impl Returned {
+    /// In words.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Voided => "it was voided",
+            Self::Reclaimed => "it was reclaimed",
+            Self::Expired => "its deadline passed, and its account's sums return it",
+        }
+    }
 }
 
 /// Whose escrow is asked about.
@@ -74,7 +98,7 @@ impl Proof {
         match self {
             Self::Open { deadline } => format!("the vault holds the escrow until {deadline}"),
             Self::Settled { charge, .. } => format!("the vault settled it with {charge} stroops"),
-            Self::Returned(how) => format!("the escrow went back: {how}"),
+            Self::Returned(how) => format!("the escrow went back: {}", how.text()),
             Self::NeverOpened => "the vault never took the escrow, and cannot any more".to_owned(),
             Self::Unknown(why) => format!("nothing is known: {why}"),
         }
@@ -139,19 +163,20 @@ impl Evidence<'_> {
                 Lifecycle::Open => Proof::Open { deadline: record.deadline },
                 Lifecycle::Finalized { charge, output_hash, .. } => {
                     let event = self.closing(asked.vault_run_id).await?.and_then(finalized);
-                    Proof::Settled { charge, output_hash, event }
+                    Proof::Settled { charge, output_hash, event, record: Some(Box::new(record)) }
                 }
-                Lifecycle::Voided(_) => Proof::Returned("it was voided"),
-                Lifecycle::Reclaimed => Proof::Returned("it was reclaimed"),
+                Lifecycle::Voided(_) => Proof::Returned(Returned::Voided),
+                Lifecycle::Reclaimed => Proof::Returned(Returned::Reclaimed),
             });
         }
         match self.closing(asked.vault_run_id).await? {
             Some(Fact::RunFinalized(event)) => {
                 let (charge, output_hash) = (event.actual_charge, event.output_hash);
-                return Ok(Proof::Settled { charge, output_hash, event: Some(event) });
+                let event = Some(event);
+                return Ok(Proof::Settled { charge, output_hash, event, record: None });
             }
-            Some(Fact::RunVoided { .. }) => return Ok(Proof::Returned("it was voided")),
-            Some(Fact::RunReclaimed { .. }) => return Ok(Proof::Returned("it was reclaimed")),
+            Some(Fact::RunVoided { .. }) => return Ok(Proof::Returned(Returned::Voided)),
+            Some(Fact::RunReclaimed { .. }) => return Ok(Proof::Returned(Returned::Reclaimed)),
             _ => {}
         }
         self.without_record(asked, ledger).await
@@ -176,7 +201,7 @@ impl Evidence<'_> {
             return Ok(match reading.is_whole && reading.read_until > asked.deadline {
                 // Opened, never closed, and its deadline is past: its account's day sums return it
                 // (V3).
-                true => Proof::Returned("its deadline passed, and its account's sums return it"),
+                true => Proof::Returned(Returned::Expired),
                 false => Proof::Unknown(not_all_read(first_ledger, asked.vault_run_id)),
             });
         }
@@ -191,8 +216,24 @@ impl Evidence<'_> {
         })
     }
 
+    /// Whether every event up to `ledger` was read or is lost: what is not there by then will not
+    /// come.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn has_read(&self, ledger: u32) -> Result<bool> {
+        let mut conn = self.db.acquire().await?;
+        let next = store::next_ledger(&mut conn, self.followed).await?;
+        Ok(next.is_some_and(|next| next > ledger))
+    }
+
     /// The event that closed the run, if it was read.
-    async fn closing(&self, run: Digest) -> Result<Option<Fact>> {
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer.
+    pub async fn closing(&self, run: Digest) -> Result<Option<Fact>> {
         let found = sqlx::query_scalar!(
             r#"SELECT data AS "data!" FROM contract_events WHERE run_id = $1
                 AND name IN ('run_finalized', 'run_voided', 'run_reclaimed')
