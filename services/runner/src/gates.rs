@@ -205,8 +205,8 @@ impl Gates {
             let text = serde_json::from_slice(&bytes)
                 .map_err(|error| Error::SchemaUnusable(format!("it is no JSON: {error}")))?;
             // module-gate compiled it before it judged the module, by the rules of its own release.
-            let schema = InputSchema::new(text)
-                .map_err(|error| Error::SchemaUnusable(error.to_string()))?;
+            let schema =
+                InputSchema::new(text).map_err(|error| Error::SchemaUnusable(error.to_string()))?;
             Ok::<_, Error>(Arc::new(schema))
         };
         let schema = answer.schema.map(read).transpose()?;

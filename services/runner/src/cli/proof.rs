@@ -11,9 +11,9 @@ use wire::RunId;
 use super::{Output, plain, print_json, refused};
 use crate::config::Config;
 use crate::operations::by_hand::{self, Ending, Outcome};
-use crate::sight::proof::Evidence;
 use crate::operations::reconcile::{Reconciler, Reconciliation};
 use crate::sight::Followed;
+use crate::sight::proof::Evidence;
 
 /// What these commands need.
 pub(super) struct Place {

@@ -12,11 +12,11 @@ use crate::error::{Error, Result};
 use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::{Failure, Settlement};
 use crate::model::state::{Phase, Status};
-use crate::sight::attempts;
-use crate::sight::proof::{Evidence, Proof};
 use crate::operations::resolve::{self, Applied};
 use crate::runs::wakeups::wake_workers;
 use crate::runs::{event, store};
+use crate::sight::attempts;
+use crate::sight::proof::{Evidence, Proof};
 
 /// Between two looks at the run.
 const EVERY: Duration = Duration::from_millis(200);

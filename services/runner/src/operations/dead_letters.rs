@@ -14,10 +14,10 @@ use crate::model::run::Snapshot;
 use crate::model::state::{Phase, Status};
 use crate::operations::by_hand::{self, Ending, Outcome};
 use crate::operations::intake;
-use crate::sight::attempts::asked;
-use crate::sight::proof::{Evidence, Proof};
 use crate::runs::store;
 use crate::runs::wakeups::wake_workers;
+use crate::sight::attempts::asked;
+use crate::sight::proof::{Evidence, Proof};
 
 /// A dead letter with everything that is known about it.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]

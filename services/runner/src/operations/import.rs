@@ -301,7 +301,9 @@ mod tests {
     fn the_escape_of_nul_as_a_text_is_a_text_like_any_other() {
         let spelled = json!({ "label": r"\u0000", "metadata": { "path": r"C:\u0000\x" } });
         assert!(read(&old(&spelled)).is_ok());
-        for nul in [json!({ "metadata": { "a": ["\u{0}"] } }), json!({ "metadata": { "\u{0}": 1 } })] {
+        for nul in
+            [json!({ "metadata": { "a": ["\u{0}"] } }), json!({ "metadata": { "\u{0}": 1 } })]
+        {
             assert!(read(&old(&nul)).unwrap_err().to_string().contains("U+0000"), "{nul}");
         }
     }

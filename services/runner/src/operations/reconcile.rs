@@ -19,10 +19,10 @@ use wire::{Digest, RunId};
 
 use crate::error::{Error, Result};
 use crate::model::terms::Terms;
-use crate::sight::proof::{Evidence, Proof};
 use crate::operations::resolve;
 use crate::sight::Followed;
 use crate::sight::attempts::{Row, rows};
+use crate::sight::proof::{Evidence, Proof};
 
 /// Records of one request: what a node takes at once.
 const PAGE: usize = 200;

@@ -10,10 +10,10 @@ use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::{CANCELLED, Failure};
 use crate::model::state::{Phase, Status};
 use crate::model::terms::Terms;
-use crate::sight::proof::{Asked, Proof, Returned};
 use crate::runs::closed::{self, Settled};
 use crate::runs::wakeups::wake_workers;
 use crate::runs::{event, store};
+use crate::sight::proof::{Asked, Proof, Returned};
 
 /// What became of a repair.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,9 @@ pub async fn apply(
         Proof::Settled { event: Some(event), .. } => {
             (settled(&mut tx, &snapshot, event).await?, "it ended as the vault settled it")
         }
-        Proof::Returned(how) => (returned(&mut tx, &snapshot, *how).await?, "its escrow was returned"),
+        Proof::Returned(how) => {
+            (returned(&mut tx, &snapshot, *how).await?, "its escrow was returned")
+        }
         Proof::NeverOpened => (unopened(&mut tx, &snapshot).await?, "it never had an escrow"),
     };
     calls::withdraw_all(&mut tx, snapshot.key()).await?;
@@ -180,11 +182,7 @@ async fn settled(
     closed::settled(conn, snapshot, &Settled::of_event(event)?).await
 }
 
-async fn returned(
-    conn: &mut PgConnection,
-    snapshot: &Snapshot,
-    how: Returned,
-) -> Result<Status> {
+async fn returned(conn: &mut PgConnection, snapshot: &Snapshot, how: Returned) -> Result<Status> {
     store::note_failure(conn, snapshot.key(), &closed::failure_of(how)).await?;
     store::close(conn, snapshot.key(), Escrow::Returned, None, chassis::clock::now()).await?;
     let code = snapshot.attempt.failure.as_ref().map(|failure| failure.code.as_str());

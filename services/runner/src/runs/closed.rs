@@ -123,8 +123,9 @@ pub async fn settled(
 ) -> Result<Status> {
     let key = snapshot.key();
     let frozen = snapshot.attempt.settlement.as_ref();
-    let frozen = frozen
-        .filter(|frozen| (frozen.output_hash, frozen.usage) == (settled.output_hash, settled.usage));
+    let frozen = frozen.filter(|frozen| {
+        (frozen.output_hash, frozen.usage) == (settled.output_hash, settled.usage)
+    });
     let status = match frozen.map(|frozen| frozen.failure.as_ref()) {
         Some(None) => {
             // A reason to give up may have been noted before it was known that the run is settled.
@@ -133,10 +134,8 @@ pub async fn settled(
         }
         Some(Some(_)) => Status::Failed,
         None => {
-            let words = format!(
-                "{} settled the run with other terms than this runner",
-                settled.settled_by
-            );
+            let words =
+                format!("{} settled the run with other terms than this runner", settled.settled_by);
             store::note_failure(conn, key, &Failure::new("SETTLED_OTHERWISE", words)).await?;
             Status::Failed
         }
@@ -145,7 +144,8 @@ pub async fn settled(
     let is_taken = settled.charge != 0 || settled.fee != 0;
     let escrow = if is_taken { Escrow::Settled } else { Escrow::Returned };
     let receipt = settled.receipt(snapshot)?;
-    store::close(conn, key, escrow, Some((&settled.usage, &receipt)), chassis::clock::now()).await?;
+    store::close(conn, key, escrow, Some((&settled.usage, &receipt)), chassis::clock::now())
+        .await?;
     Ok(status)
 }
 

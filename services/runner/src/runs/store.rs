@@ -431,10 +431,7 @@ pub async fn note_failure(
 }
 
 /// Forgets why the attempt was to fail: it is proven that it did not.
-pub async fn forget_failure(
-    conn: &mut PgConnection,
-    (run, number): (RunId, u32),
-) -> Result<()> {
+pub async fn forget_failure(conn: &mut PgConnection, (run, number): (RunId, u32)) -> Result<()> {
     let done = sqlx::query!(
         "UPDATE attempts SET error_code = NULL, error = NULL WHERE run_id = $1 AND number = $2",
         run.as_uuid(),

@@ -107,7 +107,10 @@ async fn what_a_substitute_settled_ends_at_the_opener_as_the_vault_has_it() {
     let run = runner.gateway.ended(&id, "failed").await;
     let receipt = receipt_of(&run, &helper);
     assert!(receipt["finalizedAt"].is_string(), "{run:#}");
-    assert_eq!((&run["errorCode"], &run["escrow"]), (&"EXECUTOR_MISSING".into(), &"returned".into()));
+    assert_eq!(
+        (&run["errorCode"], &run["escrow"]),
+        (&"EXECUTOR_MISSING".into(), &"returned".into())
+    );
     assert_eq!(run["outputHash"], frozen.to_string());
     let text = "SELECT encode(tx_hash, 'hex') FROM contract_events WHERE name = 'run_finalized'";
     let hash: String = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();

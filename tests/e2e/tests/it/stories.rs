@@ -107,7 +107,11 @@ async fn a_run_that_a_substitute_settled_is_proven_also_when_the_event_is_gone()
     testkit::eventually(PATIENCE, || async { followed(&stack).await }).await;
     let run = stack.ended(&id).await.unwrap();
     let (receipt, by) = (&run["receipt"], helper(&stack).address().to_string());
-    assert_eq!((&run["status"], &run["escrow"]), (&json!("finalized"), &json!("settled")), "{run:#}");
+    assert_eq!(
+        (&run["status"], &run["escrow"]),
+        (&json!("finalized"), &json!("settled")),
+        "{run:#}"
+    );
     assert_eq!((&run["errorCode"], &receipt["settledBy"]), (&json!(null), &json!(by)), "{run:#}");
     assert_eq!(
         (&receipt["actualCharge"], &receipt["runnerFee"]),

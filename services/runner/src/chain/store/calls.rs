@@ -189,10 +189,7 @@ pub async fn withdraw(
 }
 
 /// Calls off what is in no transaction, and what nobody knew: what became of the run is proven.
-pub async fn withdraw_all(
-    conn: &mut PgConnection,
-    (run, attempt): (RunId, u32),
-) -> Result<()> {
+pub async fn withdraw_all(conn: &mut PgConnection, (run, attempt): (RunId, u32)) -> Result<()> {
     sqlx::query!(
         "UPDATE calls SET state = 'withdrawn', updated_at = now()
          WHERE run_id = $1 AND attempt = $2 AND state IN ('wanted', 'unknown', 'refused', 'late')",

@@ -200,7 +200,7 @@ impl RunDriver {
             (None, _) if !evidence.has_read(ledger).await? => {
                 return Ok(Closed::Ended(wait_for_event()));
             }
-            (None, record) => match self.from_record(snapshot, record.as_deref()).await? {
+            (None, record) => match self.settled_by_record(snapshot, record.as_deref()).await? {
                 Some(settled) => settled,
                 None => {
                     let words = format!(
@@ -218,7 +218,7 @@ impl RunDriver {
 
     /// The settlement that the record alone proves: made by a runner that the agent lists, of the
     /// usage that was frozen here, or of none.
-    async fn from_record(
+    async fn settled_by_record(
         &self,
         snapshot: &Snapshot,
         record: Option<&RunRecord>,
