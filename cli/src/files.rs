@@ -1,14 +1,38 @@
-//! Files and folders that a command makes: each whole under its name, or not there at all, and
-//! never in place of what is there already.
+//! Files that a command is given, and files and folders that it makes: each whole under its name, or
+//! not there at all, and never in place of what is there already.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// What an unfinished file or folder is called, beside the place that it is for: a rename is whole
 /// only within one file system.
 const UNFINISHED: &str = ".lumio-unfinished-";
+
+/// Most bytes of a run's input (R12).
+pub const LARGEST_INPUT: u64 = 8 * 1024 * 1024;
+
+/// Reads a file of at most so many bytes; `-` is standard input.
+///
+/// # Errors
+///
+/// Those of the file system; [`io::ErrorKind::FileTooLarge`].
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let source: Box<dyn io::Read> = match path == Path::new("-") {
+        true => Box::new(io::stdin().lock()),
+        false => Box::new(File::open(path)?),
+    };
+
+    // A pipe does not say how much it holds, so that one byte more than is taken is asked for.
+    let mut bytes = Vec::new();
+    source.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let text = format!("expected at most {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(bytes)
+}
 
 /// Makes the file at `path` of what `fill` writes.
 ///
@@ -97,6 +121,15 @@ mod tests {
         assert_eq!(names(folder.path()), ["list.json"]);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o600, 0o600, "{mode:o}");
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("input.json");
+        fs::write(&path, b"12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap(), b"12345");
+        assert_eq!(read(&path, 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! `lumio run` and `lumio watch`.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use wire::{Digest, RunView, Usage};
 use crate::calls::table_of_services;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::files;
 use crate::gateway::{Gateway, segment, text};
 use crate::output::{Report, table};
 use crate::times;
@@ -24,8 +24,6 @@ const POLL: Duration = Duration::from_millis(500);
 const PATIENCE: u32 = 20;
 /// Most bytes of an input that is sent along with its run (R12).
 const LARGEST_SENT_ALONG: u64 = 1024 * 1024;
-/// Most bytes of an input.
-const LARGEST_INPUT: u64 = 8 * 1024 * 1024;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -33,6 +31,8 @@ pub enum Run {
     /// Ask for a run
     #[command(after_help = "Examples:\n  lumio run start --user alice --agent 1 --budgets \
             runtime_ms=60000 --input input.json --watch\n  \
+                            jq .order orders.json | lumio run start --user alice --agent 1 \
+                                --budgets runtime_ms=60000 --input -\n  \
                             lumio run start --user G… --agent 1 --budgets llm_in=1000 --seed 7 \
                                 --idempotency-key order-12")]
     Start(Box<Start>),
@@ -93,7 +93,7 @@ pub struct Start {
     /// The most that may be used: llm_in=…,llm_out=…,http_calls=…,runtime_ms=…
     #[arg(long, value_parser = crate::parse::budgets)]
     budgets: Usage,
-    /// File with the module's input, JSON of at most 8 MiB [default: {}]
+    /// File with the module's input, JSON of at most 8 MiB; - is standard input [default: {}]
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Fixes the run's randomness; at most 2^53 - 1
@@ -290,15 +290,8 @@ fn body(context: &Context, start: &Start) -> Result<Value> {
 
 fn input(file: &std::path::Path) -> Result<Value> {
     let failed = |error: String| Failure::usage(format!("--input {}: {error}", file.display()));
-    let open = std::fs::File::open(file).map_err(|error| failed(error.to_string()))?;
-    // A pipe does not say how much it holds, so that one byte more than is taken is asked for.
-    let mut bytes = Vec::new();
-    open.take(LARGEST_INPUT + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| failed(error.to_string()))?;
-    if bytes.len() as u64 > LARGEST_INPUT {
-        return Err(failed(format!("expected at most {LARGEST_INPUT} bytes")));
-    }
+    let bytes =
+        files::read(file, files::LARGEST_INPUT).map_err(|error| failed(error.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))
 }
 

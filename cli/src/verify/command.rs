@@ -51,7 +51,7 @@ pub struct Verify {
     /// Accept the facts of the bundle if this key signed them: G…, 64 hex digits, or a key's name
     #[arg(long, value_name = "KEY", requires = "offline")]
     trust: Option<String>,
-    /// Compare with the input that you asked for: a file of JSON
+    /// Compare with the input that you asked for: a file of JSON; - is standard input
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Compare with the seed that you asked for
@@ -256,7 +256,9 @@ fn asked(command: &Verify) -> Result<Asked> {
 /// The digest of a file of JSON, exact: no number is rounded on the way.
 fn input_digest(file: &Path) -> Result<Digest> {
     let failed = |error: String| Failure::usage(format!("--input {}: {error}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let bytes =
+        files::read(file, files::LARGEST_INPUT).map_err(|error| failed(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
     let exact = wire::json::exact::canonical(&text)
         .map_err(|flaw| failed(format!("{}: {}", flaw.pointer(), flaw.message)))?;
     Ok(Digest::of(exact.text.as_bytes()))

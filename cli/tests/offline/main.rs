@@ -87,6 +87,26 @@ fn no_cause_is_said_twice() {
 }
 
 #[test]
+fn an_input_may_come_by_standard_input() {
+    let machine = Machine::new();
+    let user = "GDRXE2BQUC3AZNPVFSCEZ76NJ3WWL25FYFK6RGZGIEKWE4SOOHSUJUJ6";
+    let start = ["run", "start", "--user", user, "--agent", "1", "--budgets", "runtime_ms=1"];
+    let given = |text: &str| {
+        let mut command = machine.command(&[&start[..], &["--input", "-"]].concat());
+        command.env("LUMIO_GATEWAY_URL", "http://127.0.0.1:1");
+        command.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, error) = given("no json");
+    assert!(code == Some(3) && error.contains("--input -: "), "{error}");
+    let (code, error) = given("{\"csv\":\"a\"}");
+    assert!(code == Some(2) && error.contains("LUMIO_GATEWAY_URL"), "it was read: {error}");
+}
+
+#[test]
 fn errors_are_json_where_json_is_asked_for() {
     let machine = Machine::new();
     for arguments in [
