@@ -177,6 +177,32 @@ bring_moto() {
     export MOTO_SERVER=$TOOLS/moto/moto_server
 }
 
+# A second S3 service, which is write-once and refuses a wrong checksum. Half a gigabyte of packages,
+# so the long lane alone.
+LOCALSTACK=('localstack-core[runtime]==4.14.0' 'cbor2<5.9' pyopenssl==25.1.0 cryptography==45.0.7 service_identity)
+start_localstack() {
+    local PYTHON=(python3.13) port
+    "${PYTHON[@]}" -m pip --version >/dev/null 2>&1 || {
+        # A shim of pyenv answers only for the version that is chosen.
+        PYTHON=("$(find "$HOME/.pyenv/versions" -path '*/bin/python3.13' 2>/dev/null | head -n 1)")
+        [ -n "${PYTHON[0]}" ] && "${PYTHON[@]}" -m pip --version >/dev/null 2>&1 ||
+            { say "skipped: tests against LocalStack, which needs Python 3.13 with pip"; return; }
+    }
+    [ "$(cat "$TOOLS/localstack/.installed" 2>/dev/null)" = "${LOCALSTACK[*]}" ] || {
+        say "fetching LocalStack with pip"
+        rm -rf "$TOOLS/localstack"
+        pip_install "$TOOLS/localstack" "${LOCALSTACK[@]}" ||
+            { say "skipped: tests against LocalStack, which is not to be had here"; return; }
+        echo "${LOCALSTACK[*]}" >"$TOOLS/localstack/.installed"
+    }
+    port=$(free_port_from 24566)
+    mkdir -p "$RUN/localstack"
+    start localstack "$port" env PYTHONPATH="$TOOLS/localstack" SERVICES=s3 EAGER_SERVICE_LOADING=1 \
+        GATEWAY_LISTEN="127.0.0.1:$port" LOCALSTACK_VOLUME_DIR="$RUN/localstack" TMPDIR="$RUN/localstack" \
+        DISABLE_EVENTS=1 SKIP_SSL_CERT_DOWNLOAD=1 "${PYTHON[@]}" -m localstack.runtime.main
+    export LOCALSTACK_ENDPOINT=http://127.0.0.1:$port
+}
+
 # Stellar's own SDKs, with which the tests log in to the gateway as wallets do.
 bring_login_clients() {
     local folder=$TOOLS/clients
@@ -366,6 +392,7 @@ TEXT
     start nats "$NATS_PORT" "$TOOLS/nats/nats-server" -c "$RUN/nats.conf"
     export DATABASE_URL="postgres://lumio:$POSTGRES_PASSWORD@127.0.0.1:$PG_PORT/postgres"
     export NATS_URL="nats://test:$password@127.0.0.1:$NATS_PORT"
+    [ "$lane" != long ] || start_localstack
     step "tests"
     cargo test --locked --workspace --no-fail-fast || die 1 "a test failed"
     check_packages

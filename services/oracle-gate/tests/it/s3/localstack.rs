@@ -1,10 +1,10 @@
 //! LocalStack: a second real S3 service, which is write-once and refuses a wrong checksum, so it is
 //! the one for trust in a store's own checksums (O11).
 //!
-//! It is not brought by `./dev`: `LOCALSTACK_ENDPOINT` names one that runs, and without it these
-//! tests say that they are skipped. With Python 3.13 and no token it is had by
+//! `./dev test long` brings and starts it, where Python 3.13 is to be had; `LOCALSTACK_ENDPOINT` names
+//! one that runs, and without it these tests say that they are skipped. By hand, without a token:
 //! `pip install 'localstack-core[runtime]==4.14.0' 'cbor2<5.9' 'pyopenssl==25.1.0' 'cryptography==45.0.7' service_identity`
-//! and started by `SERVICES=s3 python -m localstack.runtime.main`.
+//! and `SERVICES=s3 python -m localstack.runtime.main`.
 
 use oracle_gate::audit::audit;
 use oracle_gate::check::{Rules, Status, check};
