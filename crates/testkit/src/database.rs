@@ -17,7 +17,7 @@ use crate::supervised::{Account, Supervised};
 use crate::{fresh_name, in_own_runtime};
 
 /// How long a private server may take to answer.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A database of the test's own; dropped with this value.
 #[derive(Debug)]

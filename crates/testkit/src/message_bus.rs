@@ -17,9 +17,9 @@ use crate::supervised::Supervised;
 use crate::{fresh_name, in_own_runtime};
 
 /// How long a private server may take to answer.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long [`Listener::next`] waits.
-const RECEIVE_TIMEOUT: Duration = Duration::from_secs(15);
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A bus under a prefix of the test's own; its streams go with this value.
 #[derive(Debug)]

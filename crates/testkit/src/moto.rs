@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::programs::program;
 use crate::supervised::Supervised;
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The endpoint of moto, one server for each test process; `None` where moto is not installed. It
 /// is the program named by `MOTO_SERVER`, or `moto_server`.

@@ -17,17 +17,22 @@ pub trait State {
     fn reached(self) -> Option<Self::Value>;
 }
 
+/// The limit only ends a test that would never end, so a busy machine must not meet it.
+const LEAST_LIMIT: Duration = Duration::from_secs(120);
+
 /// Asks `probe` until it answers `true`, `Some` or `Ok`.
 ///
 /// # Panics
 ///
-/// When that takes longer than `timeout`.
+/// When that takes longer than `timeout`, or than two minutes if that is longer. What has to happen
+/// within a time is measured by the test itself.
 pub async fn eventually<P, F, S>(timeout: Duration, mut probe: P) -> S::Value
 where
     P: FnMut() -> F,
     F: Future<Output = S>,
     S: State,
 {
+    let timeout = timeout.max(LEAST_LIMIT);
     let give_up_at = Instant::now() + timeout;
     loop {
         if let Some(value) = probe().await.reached() {

@@ -17,7 +17,7 @@ use testkit::{TestBus, TestDb, eventually};
 use wire::{Digest, Rates};
 
 /// How long a run may take to get somewhere.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 /// What the user has in the vault, in stroops.
 pub const DEPOSIT: i128 = 1_000_000_000;
 /// What a run with the budgets of [`body`] escrows.
@@ -264,7 +264,7 @@ impl World {
 impl Running {
     /// Stops it and waits until it has.
     pub async fn stop(self) {
-        self.service.finish(Duration::from_secs(20)).await.unwrap();
+        self.service.finish(Duration::from_secs(60)).await.unwrap();
     }
 }
 
