@@ -51,6 +51,8 @@ pub enum RunnerCode {
     DeadlinePassed,
     /// An operator ended it by hand.
     EndedByOperator,
+    /// The runner's key gave the run up by hand; the whole escrow went back.
+    EscrowVoided,
     /// module-gate did not answer in time.
     ExecutionUnavailable,
     /// The runner has no gates configured.
@@ -86,6 +88,7 @@ pub enum PreflightCode {
     GrantRunCapExceeded,
     GrantTotalExceeded,
     InputInvalid,
+    InputSchemaUnusable,
     InsufficientBalance,
     InvalidAmount,
     InvalidRateVersion,
