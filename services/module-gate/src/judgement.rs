@@ -214,12 +214,18 @@ async fn follow(
 ) -> Result<i32, Error> {
     loop {
         let steps = judgements::steps_after(&gate.db, key, fence, after).await?;
-        if steps.is_empty() || listener.is_closed() {
-            return Ok(after);
-        }
+        let more = steps.len() == judgements::STEPS_AT_ONCE;
         for (step, body) in steps {
+            if listener.is_closed() {
+                return Ok(after);
+            }
             after = step;
             let _ = listener.send(Ok(Followed::Step(fence, step, body))).await;
+        }
+
+        // Steps that are written after this look are of the next one.
+        if !more {
+            return Ok(after);
         }
     }
 }
