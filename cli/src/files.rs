@@ -1,5 +1,6 @@
 //! Files that a command is given, and files and folders that it makes: each whole under its name, or
-//! not there at all, and never in place of what is there already.
+//! not there at all, and never in place of what is there already. A folder can take the place of an
+//! empty one that appears in the moment of its renaming.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -51,7 +52,7 @@ pub fn make(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::
     file.persist_noclobber(path).map(|_| ()).map_err(|error| error.error)
 }
 
-/// Copies the folder `from` to the place `to`. Links are not followed.
+/// Copies the folder `from`, of files and folders, to the place `to`.
 ///
 /// # Errors
 ///
@@ -67,6 +68,9 @@ pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
         let target = unfinished.path().join(inner);
         if entry.file_type().is_dir() {
             fs::create_dir(&target)?;
+        } else if entry.file_type().is_symlink() {
+            let link = format!("expected files and folders, found the link {}", entry.path().display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, link));
         } else {
             fs::copy(entry.path(), &target)?;
         }

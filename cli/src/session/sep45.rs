@@ -210,8 +210,9 @@ fn named(key: &LedgerKey) -> String {
 fn not_accepted(error: ChainError, account: Address, key: Address) -> Failure {
     match error {
         ChainError::Contract { .. } | ChainError::Simulation { .. } => Failure::usage(format!(
-            "the account {account} does not accept a signature of {key}: {error}; choose the key \
-             that signs for it with --as. Nothing was sent"
+            "the account {account}, or the gateway's contract, does not accept the login with a \
+             signature of {key}: {error}; choose the key that signs for the account with --as. \
+             Nothing was sent"
         )),
         ChainError::Archived { .. } => Failure::usage(format!(
             "the account {account}, or the gateway's login contract, is archived; restore it \

@@ -86,8 +86,10 @@ const MAJORITY: i32 = 0xe8;
 
 /// Hashes as many blocks of each stream as the shortest has; at most [`LANES`] streams.
 ///
+/// # Safety
+///
 /// The processor has AVX-512 F and BW.
-pub(super) fn compress(streams: &mut [Left<'_>]) {
+pub(super) unsafe fn compress(streams: &mut [Left<'_>]) {
     let shortest = streams.iter().map(|stream| stream.blocks.len()).min().unwrap_or(0);
     assert!(streams.len() <= LANES, "more streams than lanes");
 

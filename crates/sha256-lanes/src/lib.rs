@@ -176,7 +176,11 @@ fn compress_all(mut left: Vec<Left<'_>>, lanes: bool) {
         // The longest first: what is left over in the end are few, and these of unequal length.
         left.sort_unstable_by_key(|one| std::cmp::Reverse(one.blocks.len()));
         let together = left.len().min(LANES);
-        avx512::compress(&mut left[..together]);
+        // SAFETY: `lanes` is the processor's own word that it has both features.
+        #[expect(unsafe_code, reason = "only the caller knows the processor's features")]
+        unsafe {
+            avx512::compress(&mut left[..together]);
+        }
         left.retain(|one| !one.blocks.is_empty());
     }
     #[cfg(not(target_arch = "x86_64"))]

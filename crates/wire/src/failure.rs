@@ -51,6 +51,8 @@ pub enum RunnerCode {
     DeadlinePassed,
     /// An operator ended it by hand.
     EndedByOperator,
+    /// It had ended while the vault still held its escrow; an operator opened it again.
+    EscrowLeftOpen,
     /// The runner's key gave the run up by hand; the whole escrow went back.
     EscrowVoided,
     /// module-gate did not answer in time.

@@ -299,8 +299,8 @@ pub struct ReceiptView {
     pub developer: String,
     /// What was settled with it.
     pub output_hash: Digest,
-    /// Close time of the ledger that settled it. Absent where only the vault's record is left to
-    /// tell: every node and the runner's own list have lost the event.
+    /// Close time of the ledger that settled it. Absent where the runner proved the settlement by
+    /// the vault's record alone, since it never read the event.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "milliseconds::option")]
     pub finalized_at: Option<OffsetDateTime>,
     /// The runner that settled it: the one that opened it, or another listed one in its place.

@@ -29,6 +29,9 @@ const pause = (ms: number, signal: AbortSignal) =>
     signal.addEventListener("abort", end);
   });
 
+/** A stream that was there for so long, in ms, was one, also if nothing happened meanwhile. */
+const LASTING = 10_000;
+
 /**
  * Follows `path` until `signal` ends it. After a break it goes on behind the last event that
  * arrived, so that nothing is lost, also over a restart of the gateway.
@@ -43,6 +46,8 @@ export async function follow(
   let failures = 0;
   while (!signal.aborted) {
     onState(failures === 0 ? "connecting" : "waiting");
+    let began = Number.POSITIVE_INFINITY;
+    let hasServed = false;
     try {
       const headers: Record<string, string> = { accept: "text/event-stream" };
       if (last !== undefined) headers["last-event-id"] = last;
@@ -50,12 +55,13 @@ export async function follow(
       const parser = createParser({
         onEvent: ({ id, data }) => {
           if (id !== undefined) last = id;
+          hasServed = true;
           const read = parse(data);
           if (read) onEvent(read);
         },
       });
       onState("live");
-      failures = 0;
+      began = performance.now();
       const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
       for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
         parser.feed(piece.value);
@@ -67,8 +73,9 @@ export async function follow(
         onState("unavailable");
         return;
       }
-      failures += 1;
     }
+    // A proxy may answer and close at once: what gave nothing and did not last is a failure too.
+    failures = hasServed || performance.now() - began > LASTING ? 0 : failures + 1;
     onState("waiting");
     // Up to 15 s, with chance in it: a restarted gateway must not meet every tab at once.
     const longest = Math.min(15_000, 500 * 2 ** Math.min(failures, 5));

@@ -9,7 +9,15 @@ import type { Chain } from "@/chain/client";
 
 import { type Bytes, hex, unhex } from "./bytes.ts";
 import { type List, partsOf } from "./receipts.ts";
-import { type Origin, receiptText, runId, runningHash, termsHash, termsOf } from "./vault.ts";
+import {
+  type Origin,
+  receiptText,
+  runId,
+  runningHash,
+  termsHash,
+  termsOf,
+  ZEROS,
+} from "./vault.ts";
 
 /** How often a search begins again that lost the race against the node's retention. */
 const MOST_RACES = 5;
@@ -85,8 +93,6 @@ export interface ChainFacts {
   /** Settlements of the account whose opening was not found. */
   unexplained: Settlement[];
 }
-
-const ZEROS = "0".repeat(64);
 
 const units = ([llm_in, llm_out, http_calls, runtime_ms]: bigint[]): Units => ({
   llm_in: llm_in!,
@@ -329,9 +335,9 @@ interface Listed {
  * and from a gateway's list where that leads to the hash that the account holds. One that does not
  * is no fault of the account: what is known without it stays. Answers what the list tells.
  */
-async function addReceipts(
-  facts: ChainFacts,
-  past: History,
+export async function addReceipts(
+  facts: Pick<ChainFacts, "account" | "receipts" | "before" | "unexplained">,
+  past: Pick<History, "opened" | "finalized">,
   user: string,
   list: List | undefined,
 ): Promise<Listed[]> {
@@ -342,7 +348,10 @@ async function addReceipts(
     const both = assemble(facts.account!, past, user, list, listed);
     if (await leads(both, facts.account!.hash)) {
       Object.assign(facts, both);
-      return listed;
+      // Only receipts that lead to the account's hash without a gap are proven: a list that ends
+      // before them has no part in that.
+      const proven = new Map(both.receipts.map(({ number, hash }) => [number, hash]));
+      return listed.filter(({ settlement: { number, hash } }) => proven.get(number) === hash);
     }
   }
   Object.assign(facts, assemble(facts.account!, past, user, undefined, []));
@@ -353,7 +362,7 @@ type Assembled = Pick<ChainFacts, "receipts" | "before" | "unexplained">;
 
 function assemble(
   account: { count: bigint; hash: string },
-  past: History,
+  past: Pick<History, "opened" | "finalized">,
   user: string,
   list: List | undefined,
   listed: Listed[],
@@ -444,6 +453,7 @@ async function addListed(
       }
       attempt.opened ??= opening.terms;
       attempt.finalized = settlement;
+      break;
     }
   }
 }

@@ -9,7 +9,7 @@ import { scValToNative, xdr } from "@stellar/stellar-sdk";
 import type { Gateway } from "@/api/gateway";
 
 import { base64, type Bytes, hex, unhex } from "./bytes.ts";
-import { runningHash } from "./vault.ts";
+import { runningHash, ZEROS } from "./vault.ts";
 
 const KIND = "lumio-receipts-v1";
 
@@ -88,6 +88,9 @@ export async function read(text: unknown, asked: Asked): Promise<List | undefine
       throw new Error("a receipt of the list cannot be read");
     }
     const receipt = { number: BigInt(number as number), text: base64(encoded), hash };
+    if (receipt.number < 1n || (receipt.number === 1n && last.hash !== ZEROS)) {
+      throw new Error("the list begins before the account's first receipt");
+    }
     if (last.number !== undefined && receipt.number !== last.number + 1n) {
       throw new Error(`receipt ${receipt.number} follows receipt ${last.number}`);
     }

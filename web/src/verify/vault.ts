@@ -8,6 +8,9 @@ const xdrOf = (value: xdr.ScVal): Bytes => Uint8Array.from(value.toXDR() as Uint
 
 const addressXdr = (address: string): Bytes => xdrOf(new Address(address).toScVal());
 
+/** The running hash of an account without receipts. */
+export const ZEROS = "0".repeat(64);
+
 /** The nonce of one attempt of a run. */
 export const nonce = (uuid: string, attempt: number): Promise<Bytes> =>
   sha256(unhex(uuid.replaceAll("-", "")), u32(attempt));

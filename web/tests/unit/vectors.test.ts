@@ -8,7 +8,7 @@ import { Address, nativeToScVal, xdr } from "@stellar/stellar-sdk";
 
 import { digest, hex, isSigned, parse, unhex, utf8 } from "../../src/verify/bytes.ts";
 import { compareBodies, type Egress, lines, recompute, root } from "../../src/verify/egress.ts";
-import { leads } from "../../src/verify/facts.ts";
+import { addReceipts, leads } from "../../src/verify/facts.ts";
 import { partsOf, read } from "../../src/verify/receipts.ts";
 import { settlementMessage } from "../../src/verify/statement.ts";
 import {
@@ -108,6 +108,16 @@ test("terms, receipts and the running hash are the contract's", async () => {
   await listsAreChecked(listed);
 });
 
+/** A receipt before the first, with the hash that it would have. */
+async function zeroth(text: string) {
+  const hash = await runningHash(
+    new Uint8Array(32),
+    0n,
+    Uint8Array.from(Buffer.from(text, "base64")),
+  );
+  return { number: 0, text, hash: hex(hash) };
+}
+
 /** A gateway's list counts only as it is: whole, of this account, each text with its hash. */
 async function listsAreChecked(receipts: { number: number; text: string; hash: string }[]) {
   assert.ok(receipts.length >= 2);
@@ -130,9 +140,26 @@ async function listsAreChecked(receipts: { number: number; text: string; hash: s
     { ...whole, receipts: [{ ...receipts[0], text: receipts[1]!.text }] },
     { ...whole, receipts: [{ ...receipts[0], hash: "no digest" }] },
     { ...whole, receipts: "none" },
+    { ...whole, receipts: [await zeroth(receipts[0]!.text)] },
   ]) {
     await assert.rejects(read(lie, own));
   }
+
+  // A list that is whole in itself, and ends before what the account holds, proves nothing.
+  const nothing = { opened: [], finalized: [] };
+  const join = (count: number, hash: string) => {
+    const facts = {
+      account: { count: BigInt(count), hash },
+      receipts: [],
+      before: "",
+      unexplained: [],
+    };
+    return addReceipts(facts, nothing, "G", list);
+  };
+  const last = receipts.at(-1)!;
+  assert.equal((await join(last.number, last.hash)).length, receipts.length);
+  assert.deepEqual(await join(last.number + 7, "1".repeat(64)), []);
+  assert.deepEqual(await join(0, "0".repeat(64)), []);
 }
 
 test("what an attester signs about a settlement is the contract's", async () => {

@@ -3,7 +3,7 @@
 //! A record says it while it lives. Once it has ended, the events say it, if every ledger in which
 //! one could have been was read. Otherwise nothing is known, and nothing is concluded (R13).
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use stellar::Rpc;
 use stellar::vault::{Lifecycle, RunRecord, Vault};
 use time::OffsetDateTime;
@@ -169,7 +169,13 @@ impl Evidence<'_> {
                 Lifecycle::Reclaimed => Proof::Returned(Returned::Reclaimed),
             });
         }
-        match self.closing(asked.vault_run_id).await? {
+        // One snapshot: the reader commits a page's events with its cursor, and read one after the
+        // other, the cursor could cover a closing event that the look before it did not see.
+        let mut snapshot = chassis::postgres::begin(self.db).await?;
+        sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .execute(&mut *snapshot)
+            .await?;
+        match closing_in(&mut snapshot, asked.vault_run_id).await? {
             Some(Fact::RunFinalized(event)) => {
                 let (charge, output_hash) = (event.actual_charge, event.output_hash);
                 let event = Some(event);
@@ -179,12 +185,17 @@ impl Evidence<'_> {
             Some(Fact::RunReclaimed { .. }) => return Ok(Proof::Returned(Returned::Reclaimed)),
             _ => {}
         }
-        self.without_record(asked, ledger).await
+        self.without_record(&mut snapshot, asked, ledger).await
     }
 
     /// There is no record and no closing event: it never was, or it has ended.
-    async fn without_record(&self, asked: &Asked, ledger: u32) -> Result<Proof> {
-        let opened_in = self.opened_in(asked.vault_run_id).await?;
+    async fn without_record(
+        &self,
+        snapshot: &mut PgConnection,
+        asked: &Asked,
+        ledger: u32,
+    ) -> Result<Proof> {
+        let opened_in = opened_in(snapshot, asked.vault_run_id).await?;
         // A run that was taken over from an open record has signed nothing yet: then only the event
         // says since when closing events have to be known. Without it, nothing is proven.
         let Some(first_ledger) = asked.first_ledger.into_iter().chain(opened_in).min() else {
@@ -194,7 +205,7 @@ impl Evidence<'_> {
                     .to_owned(),
             ));
         };
-        let reading = self.reading(first_ledger).await?;
+        let reading = self.reading(snapshot, first_ledger).await?;
         let is_over = reading.read_until > asked.last_max_time;
 
         if opened_in.is_some() {
@@ -234,30 +245,11 @@ impl Evidence<'_> {
     ///
     /// When the database does not answer.
     pub async fn closing(&self, run: Digest) -> Result<Option<Fact>> {
-        let found = sqlx::query_scalar!(
-            r#"SELECT data AS "data!" FROM contract_events WHERE run_id = $1
-                AND name IN ('run_finalized', 'run_voided', 'run_reclaimed')
-               ORDER BY id LIMIT 1"#,
-            run.as_bytes(),
-        );
-        let found = found.fetch_optional(self.db).await?;
-        let read = found.map(serde_json::from_value::<Fact>).transpose();
-        read.map_err(|error| Error::Broken(format!("a kept event cannot be read: {error}")))
-    }
-
-    /// The ledger in which the run was opened, if that event was read.
-    async fn opened_in(&self, run: Digest) -> Result<Option<u32>> {
-        let found = sqlx::query_scalar!(
-            r#"SELECT min(ledger) AS "ledger" FROM contract_events
-                WHERE run_id = $1 AND name = 'run_opened'"#,
-            run.as_bytes(),
-        );
-        let ledger = found.fetch_one(self.db).await?;
-        Ok(ledger.map(|ledger| u32::try_from(ledger).unwrap_or(u32::MAX)))
+        closing_in(&mut *self.db.acquire().await?, run).await
     }
 
     /// How far events were read, and whether every ledger from `first` to there was.
-    async fn reading(&self, first: u32) -> Result<Reading> {
+    async fn reading(&self, snapshot: &mut PgConnection, first: u32) -> Result<Reading> {
         let found = sqlx::query!(
             r#"SELECT c.read_until AS "read_until!", c.first_ledger <= $4
                 AND NOT EXISTS (SELECT 1 FROM contract_event_gaps g
@@ -271,13 +263,36 @@ impl Evidence<'_> {
             self.followed.registry.to_string(),
             i64::from(first),
         );
-        let found = found.fetch_optional(self.db).await?;
+        let found = found.fetch_optional(snapshot).await?;
         let seconds = |at: OffsetDateTime| u64::try_from(at.unix_timestamp()).unwrap_or_default();
         Ok(found.map_or(Reading { read_until: 0, is_whole: false }, |row| Reading {
             read_until: seconds(row.read_until),
             is_whole: row.is_whole,
         }))
     }
+}
+
+async fn closing_in(conn: &mut PgConnection, run: Digest) -> Result<Option<Fact>> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT data AS "data!" FROM contract_events WHERE run_id = $1
+                AND name IN ('run_finalized', 'run_voided', 'run_reclaimed')
+               ORDER BY id LIMIT 1"#,
+        run.as_bytes(),
+    );
+    let found = found.fetch_optional(conn).await?;
+    let read = found.map(serde_json::from_value::<Fact>).transpose();
+    read.map_err(|error| Error::Broken(format!("a kept event cannot be read: {error}")))
+}
+
+/// The ledger in which the run was opened, if that event was read.
+async fn opened_in(conn: &mut PgConnection, run: Digest) -> Result<Option<u32>> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT min(ledger) AS "ledger" FROM contract_events
+                WHERE run_id = $1 AND name = 'run_opened'"#,
+        run.as_bytes(),
+    );
+    let ledger = found.fetch_one(conn).await?;
+    Ok(ledger.map(|ledger| u32::try_from(ledger).unwrap_or(u32::MAX)))
 }
 
 /// What was read of the events.

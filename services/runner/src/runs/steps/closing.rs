@@ -172,6 +172,9 @@ impl RunDriver {
 
         let (ledger, records) = evidence.records(&[asked.vault_run_id]).await?;
         let record = records.into_iter().next().flatten();
+        // Asked before the events: an event that is read between the two looks must not count as
+        // lost.
+        let has_read = evidence.has_read(ledger).await?;
         let (event, record) = match evidence.judge(&asked, ledger, record).await? {
             Proof::Open { .. } | Proof::NeverOpened => return Ok(Closed::Not),
             Proof::Returned(how) => {
@@ -180,9 +183,7 @@ impl RunDriver {
                 return Ok(Closed::Ended(next));
             }
             Proof::Settled { event, record, .. } => (event, record),
-            Proof::Unknown(why) if evidence.has_read(ledger).await? => {
-                return Ok(Closed::Unproven(why));
-            }
+            Proof::Unknown(why) if has_read => return Ok(Closed::Unproven(why)),
             Proof::Unknown(_) => return Ok(Closed::Ended(wait_for_event())),
         };
 
@@ -197,9 +198,7 @@ impl RunDriver {
                 settled
             }
             // The event has what the record lacks, and comes as soon as its ledger is read.
-            (None, _) if !evidence.has_read(ledger).await? => {
-                return Ok(Closed::Ended(wait_for_event()));
-            }
+            (None, _) if !has_read => return Ok(Closed::Ended(wait_for_event())),
             (None, record) => match self.settled_by_record(snapshot, record.as_deref()).await? {
                 Some(settled) => settled,
                 None => {
@@ -361,9 +360,9 @@ impl RunDriver {
         }
         match self.closed(lease, snapshot).await? {
             Closed::Ended(next) => Ok(next),
+            Closed::Not => Ok(Next::Operator(format!("the escrow can't be reclaimed: {error}"))),
             // A record that is gone was ended by its account's day sums (V3), unless its settlement
             // was among the events that are lost.
-            Closed::Not => Ok(Next::Operator(format!("the escrow can't be reclaimed: {error}"))),
             Closed::Unproven(why) => {
                 Ok(Next::Operator(format!("the escrow can't be reclaimed: {error}; {why}")))
             }
