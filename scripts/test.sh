@@ -394,6 +394,8 @@ TEXT
     export NATS_URL="nats://test:$password@127.0.0.1:$NATS_PORT"
     [ "$lane" != long ] || start_localstack
     step "tests"
+    # Most tests wait for ledgers and processes: two a processor leave less of it idle.
+    export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
     cargo test --locked --workspace --no-fail-fast || die 1 "a test failed"
     check_packages
     check_console

@@ -69,7 +69,8 @@ pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
         if entry.file_type().is_dir() {
             fs::create_dir(&target)?;
         } else if entry.file_type().is_symlink() {
-            let link = format!("expected files and folders, found the link {}", entry.path().display());
+            let link =
+                format!("expected files and folders, found the link {}", entry.path().display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, link));
         } else {
             fs::copy(entry.path(), &target)?;

@@ -1362,8 +1362,8 @@ export interface components {
             developer: string;
             /**
              * Format: date-time
-             * @description Close time of the ledger that settled it. Absent where only the vault's record is left to
-             *     tell: every node and the runner's own list have lost the event.
+             * @description Close time of the ledger that settled it. Absent where the runner proved the settlement by
+             *     the vault's record alone, since it never read the event.
              */
             finalizedAt?: string | null;
             /** @description What was settled with it. */
