@@ -238,14 +238,16 @@ async fn two_readers_a_bad_node_and_a_restart_neither_lose_nor_double_an_event()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ledgers_that_the_node_forgot_are_named_until_an_operator_takes_note() {
-    let world = World::with(|network| network.retention(30)).await;
+    // Enough ledgers that the grant is still known when the runner has started, on a busy machine
+    // too.
+    let world = World::with(|network| network.retention(600)).await;
     let runner = world.start(&[]).await;
     world.until_published("runner_granted", 1).await;
     runner.stop().await;
 
     // Nobody reads while the grant ends and its ledger is forgotten.
     world.revoke().await;
-    world.localnet.close_ledgers(60).await.unwrap();
+    world.localnet.close_ledgers(900).await.unwrap();
     let runner = world.start(&[]).await;
     let names_it = || async {
         let health: Value = runner.gateway.get("/health").await.json().await.unwrap();
