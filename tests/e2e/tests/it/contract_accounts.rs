@@ -39,7 +39,11 @@ async fn a_contract_account_logs_in_at_the_command_line_by_the_key_that_its_code
     let wrong = ["login", "--contract", &account, "--as", "developer"];
     let refused = stack.lumio_output(&wrong).unwrap();
     assert_eq!(refused.status.code(), Some(3), "{}", said(&refused));
-    assert!(said(&refused).contains("does not accept a signature"), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("does not accept the login with a signature"),
+        "{}",
+        said(&refused)
+    );
     assert!(said(&refused).contains("Nothing was sent"), "{}", said(&refused));
 
     // A contract that is no account, one that does not exist, and what is no contract at all.
