@@ -126,6 +126,20 @@ pub async fn begin(db: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> 
     }
 }
 
+/// Begins a transaction that reads one moment of the database, however many statements it takes,
+/// and writes nothing.
+///
+/// # Errors
+///
+/// The driver's own.
+pub async fn begin_snapshot(db: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
+    let mut snapshot = begin(db).await?;
+    sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .execute(&mut *snapshot)
+        .await?;
+    Ok(snapshot)
+}
+
 /// Whether the connection is outside of a transaction. `false` and errors make the pool close it.
 ///
 /// Within a transaction `now()` is the time of its first statement; outside of one, that of this

@@ -6,7 +6,7 @@ use wire::statement::Verdict;
 
 use crate::error::Error;
 
-/// Most steps that are read at once: `LIMIT` of [`steps_after`].
+/// Most steps that [`steps_after`] reads at once: fewer are all there are.
 pub const STEPS_AT_ONCE: usize = 500;
 /// Most steps of one judgement that are kept.
 const MAX_STEPS: i32 = 100_000;
@@ -202,10 +202,11 @@ pub async fn steps_after(
 ) -> Result<Vec<(i32, String)>, Error> {
     let rows = sqlx::query!(
         "SELECT step, body FROM judgement_steps
-         WHERE key = $1 AND fence = $2 AND step > $3 ORDER BY step LIMIT 500",
+         WHERE key = $1 AND fence = $2 AND step > $3 ORDER BY step LIMIT $4",
         key.to_string(),
         fence,
         after,
+        STEPS_AT_ONCE as i64,
     )
     .fetch_all(db)
     .await?;

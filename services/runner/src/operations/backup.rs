@@ -119,10 +119,7 @@ pub async fn export(
     followed: &Followed,
     to: &mut (dyn Write + Send),
 ) -> anyhow::Result<Tables> {
-    let mut tx = chassis::postgres::begin(db).await?;
-    sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .execute(&mut *tx)
-        .await?;
+    let mut tx = chassis::postgres::begin_snapshot(db).await?;
     sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *tx).await?;
     let migrations = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
     let migrations = sqlx::query_scalar(migrations).fetch_all(&mut *tx).await?;

@@ -171,10 +171,7 @@ impl Evidence<'_> {
         }
         // One snapshot: the reader commits a page's events with its cursor, and read one after the
         // other, the cursor could cover a closing event that the look before it did not see.
-        let mut snapshot = chassis::postgres::begin(self.db).await?;
-        sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .execute(&mut *snapshot)
-            .await?;
+        let mut snapshot = chassis::postgres::begin_snapshot(self.db).await?;
         match closing_in(&mut snapshot, asked.vault_run_id).await? {
             Some(Fact::RunFinalized(event)) => {
                 let (charge, output_hash) = (event.actual_charge, event.output_hash);

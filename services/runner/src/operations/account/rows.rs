@@ -76,11 +76,9 @@ impl TransactionRow {
 ///
 /// The database's own.
 pub async fn read(db: &PgPool) -> sqlx::Result<(Vec<AttemptRow>, Vec<TransactionRow>)> {
-    let mut tx = chassis::postgres::begin(db).await?;
+    let mut tx = chassis::postgres::begin_snapshot(db).await?;
     // A million runs take longer to read than a statement of the service may.
-    let settings = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-                    SET LOCAL statement_timeout = 0";
-    sqlx::raw_sql(settings).execute(&mut *tx).await?;
+    sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *tx).await?;
 
     let text = "SELECT a.run_id, a.number, r.user_account, r.phase, r.attempt, a.ended_at, \
                 a.escrow, \
