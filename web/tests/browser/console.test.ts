@@ -5,18 +5,14 @@ import assert from "node:assert/strict";
 import { availableParallelism, loadavg } from "node:os";
 import { after, before, describe, test } from "node:test";
 
-import type { Browser } from "playwright-core";
-
-import type { Host } from "./host.ts";
 import {
   authorise,
   balance,
   connect,
-  consoleHost,
   deposit,
   goTo,
-  launch,
   lumio,
+  opening,
   reached,
   revoke,
   start,
@@ -24,18 +20,7 @@ import {
   visit,
 } from "./world.ts";
 
-let browser: Browser;
-let served: Host;
-
-before(async () => {
-  browser = await launch();
-  served = await consoleHost();
-});
-
-after(async () => {
-  await browser?.close();
-  served?.stop();
-});
+const opened = opening();
 
 describe("the playbook's manual validation", () => {
   let user: Visit;
@@ -44,7 +29,7 @@ describe("the playbook's manual validation", () => {
   const began = Date.now();
 
   before(async () => {
-    user = await visit(browser, { url: served.url });
+    user = await visit(opened.browser, { url: opened.served.url });
   });
   after(async () => {
     await user?.context.close();

@@ -1,27 +1,15 @@
 // The form that the Builder draws from a module's schema, and inputs that a request cannot hold.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 
-import type { Browser } from "playwright-core";
+import { goTo, lumio, opening, prepare, reached, type Visit, visit } from "./world.ts";
 
-import type { Host } from "./host.ts";
-import { consoleHost, goTo, launch, lumio, prepare, reached, type Visit, visit } from "./world.ts";
-
-let browser: Browser;
-let served: Host;
 let user: Visit;
 
-before(async () => {
-  browser = await launch();
-  served = await consoleHost();
+opening(async ({ browser, served }) => {
   user = await visit(browser, { url: served.url });
   await prepare(user.page);
-});
-
-after(async () => {
-  await browser?.close();
-  served?.stop();
 });
 
 describe("the form of a module's schema", () => {

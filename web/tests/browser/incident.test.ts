@@ -1,18 +1,14 @@
 // The playbook's four steps of an incident, by the console alone.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 
-import type { Browser } from "playwright-core";
-
-import type { Host } from "./host.ts";
 import {
   authorise,
   connectAs,
-  consoleHost,
   goTo,
   json,
-  launch,
+  opening,
   prepare,
   reached,
   revoke,
@@ -21,22 +17,13 @@ import {
   visit,
 } from "./world.ts";
 
-let browser: Browser;
-let served: Host;
 let user: Visit;
 let address: string;
 let failed: string;
 
-before(async () => {
-  browser = await launch();
-  served = await consoleHost();
+const opened = opening(async ({ browser, served }) => {
   user = await visit(browser, { url: served.url });
   address = await prepare(user.page);
-});
-
-after(async () => {
-  await browser?.close();
-  served?.stop();
 });
 
 describe("the playbook's incident response", () => {
@@ -59,7 +46,7 @@ describe("the playbook's incident response", () => {
   });
 
   test("3 the queue is inspected by an operator, and the run by its user", async () => {
-    const operator = await visit(browser, { url: served.url });
+    const operator = await visit(opened.browser, { url: opened.served.url });
     await connectAs(operator.page, "operator");
     await operator.page.getByRole("link", { name: "Operator" }).click();
     await operator.page.getByRole("heading", { level: 1, name: "Operator" }).waitFor();

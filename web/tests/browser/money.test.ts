@@ -1,17 +1,13 @@
 // What a user may change or take back: caps and money.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 
-import type { Browser } from "playwright-core";
-
-import type { Host } from "./host.ts";
 import {
   balance,
-  consoleHost,
   goTo,
   json,
-  launch,
+  opening,
   prepare,
   reached,
   start,
@@ -19,21 +15,12 @@ import {
   visit,
 } from "./world.ts";
 
-let browser: Browser;
-let served: Host;
 let user: Visit;
 let address: string;
 
-before(async () => {
-  browser = await launch();
-  served = await consoleHost();
+opening(async ({ browser, served }) => {
   user = await visit(browser, { url: served.url });
   address = await prepare(user.page);
-});
-
-after(async () => {
-  await browser?.close();
-  served?.stop();
 });
 
 describe("money", () => {

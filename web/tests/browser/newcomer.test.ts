@@ -2,32 +2,18 @@
 // terminal, no wallet, no account. Everything is found by what the pages show.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import type { Browser } from "playwright-core";
-
-import type { Host } from "./host.ts";
-import { balance, consoleHost, input, launch, reached, visit } from "./world.ts";
+import { balance, input, opening, reached, visit } from "./world.ts";
 
 /** What a newcomer is promised, in milliseconds. */
 const TWO_MINUTES = 120_000;
 
-let browser: Browser;
-let served: Host;
-
-before(async () => {
-  browser = await launch();
-  served = await consoleHost();
-});
-
-after(async () => {
-  await browser?.close();
-  served?.stop();
-});
+const opened = opening();
 
 test("a newcomer pays for a run, looks at what it left, and verifies it within two minutes", async () => {
   const began = Date.now();
-  const { page, context, complaints } = await visit(browser, { url: served.url });
+  const { page, context, complaints } = await visit(opened.browser, { url: opened.served.url });
   const dialog = page.getByTestId("modal");
   const press = (name: string) => page.getByRole("button", { name, exact: true }).first().click();
   const confirm = async (name: string) => {
@@ -67,7 +53,7 @@ test("a newcomer pays for a run, looks at what it left, and verifies it within t
 });
 
 test("a module that gives up says why, in words, and everything goes back", async () => {
-  const { page, context } = await visit(browser, { url: served.url });
+  const { page, context } = await visit(opened.browser, { url: opened.served.url });
   const dialog = page.getByTestId("modal");
   await page.getByTestId("connect").first().click();
   await page.getByTestId("local-key").click();

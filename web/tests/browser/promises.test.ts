@@ -1,23 +1,21 @@
 // What must hold on every page, whatever is done there.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 
 import { AxeBuilder } from "@axe-core/playwright";
-import type { Browser, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 
-import type { Host } from "./host.ts";
 import {
   addressOf,
   authorise,
   connect,
   connectAs,
-  consoleHost,
   deposit,
   elsewhere,
   goTo,
-  launch,
+  opening,
   picture,
   prepare,
   reached,
@@ -28,23 +26,14 @@ import {
   visit,
 } from "./world.ts";
 
-let browser: Browser;
-let served: Host;
 let user: Visit;
 let run: string;
 
-before(async () => {
-  browser = await launch();
-  served = await consoleHost();
+const opened = opening(async ({ browser, served }) => {
   user = await visit(browser, { url: served.url });
   await prepare(user.page);
   run = await start(user.page, "weather report");
   await reached(user.page, "finalized");
-});
-
-after(async () => {
-  await browser?.close();
-  served?.stop();
 });
 
 /** Findings of axe that keep somebody out. */
@@ -131,7 +120,7 @@ describe("every page", () => {
 
 describe("the operator's page", () => {
   test("shows queue, packs, verdicts and charts, without serious findings", async () => {
-    const operator = await visit(browser, { url: served.url });
+    const operator = await visit(opened.browser, { url: opened.served.url });
     const { page } = operator;
     await connectAs(page, "operator");
     await page.getByRole("link", { name: "Operator" }).click();
@@ -194,7 +183,7 @@ describe("secrets", () => {
   });
 
   test("an imported key is nowhere to be read", async () => {
-    const other = await visit(browser, { url: served.url });
+    const other = await visit(opened.browser, { url: opened.served.url });
     await connectAs(other.page, "alice");
     const secret = secretOf("alice");
     assert.ok(!(await stored(other.page)).includes(secret));
@@ -230,7 +219,7 @@ describe("the canonical key", () => {
   ] as const) {
     test(`authorising is blocked when ${what}`, async () => {
       const other = await elsewhere(changed);
-      const guest = await visit(browser, { url: other.url });
+      const guest = await visit(opened.browser, { url: other.url });
       await connect(guest.page);
       await guest.page.getByText("Authorising is blocked").waitFor();
       assert.ok(await guest.page.getByRole("button", { name: "Authorise runner" }).isDisabled());
@@ -242,7 +231,7 @@ describe("the canonical key", () => {
 
 describe("two browsers", () => {
   test("do not see each other's runs, and both work at once", async () => {
-    const other = await visit(browser, { url: served.url });
+    const other = await visit(opened.browser, { url: opened.served.url });
     await connect(other.page);
     await deposit(other.page, "3");
     await authorise(other.page);
@@ -323,12 +312,12 @@ describe("a bad connection", () => {
   });
 
   test("a slow network shows what is awaited, and arrives", async () => {
-    const guest = await visit(browser, { url: "about:blank" });
+    const guest = await visit(opened.browser, { url: "about:blank" });
     await guest.page.route("**/*", async (route) => {
       await new Promise((resolve) => setTimeout(resolve, 150));
       await route.continue();
     });
-    await guest.page.goto(served.url);
+    await guest.page.goto(opened.served.url);
     await connect(guest.page);
     await guest.page.getByTestId("balance").waitFor();
     await guest.context.close();
@@ -337,16 +326,16 @@ describe("a bad connection", () => {
 
 describe("the first load", () => {
   test("is at most 250 kB gzip without wallets", async () => {
-    const context = await browser.newContext();
+    const context = await opened.browser.newContext();
     const page = await context.newPage();
     const sizes: [string, number][] = [];
     page.on("response", async (response) => {
-      if (!response.url().startsWith(served.url) || response.status() !== 200) return;
+      if (!response.url().startsWith(opened.served.url) || response.status() !== 200) return;
       const body = await response.body().catch(() => Buffer.alloc(0));
       const isPacked = response.url().endsWith(".woff2");
       sizes.push([response.url(), isPacked ? body.length : gzipSync(body).length]);
     });
-    await page.goto(served.url, { waitUntil: "networkidle" });
+    await page.goto(opened.served.url, { waitUntil: "networkidle" });
     await page.getByRole("heading", { level: 1 }).waitFor();
     await picture(page, "welcome-light");
     const sum = sizes.reduce((total, [, size]) => total + size, 0);
@@ -359,11 +348,11 @@ describe("the first load", () => {
 
 describe("the content security policy", () => {
   test("is strict, and the choice of wallets opens under it with our own icons", async () => {
-    const answer = await fetch(served.url);
+    const answer = await fetch(opened.served.url);
     const policy = answer.headers.get("content-security-policy") ?? "";
     assert.doesNotMatch(policy, /unsafe-inline|unsafe-eval(?<!wasm-unsafe-eval)|\*/);
     assert.match(policy, /default-src 'none'/);
-    const guest = await visit(browser, { url: served.url });
+    const guest = await visit(opened.browser, { url: opened.served.url });
     const foreign: string[] = [];
     guest.page.on("request", (request) => {
       const { hostname } = new URL(request.url());

@@ -2,17 +2,15 @@
 // looked at is never called proven.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 
-import type { Browser, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 
-import type { Host } from "./host.ts";
 import {
-  consoleHost,
   control,
   json,
-  launch,
   lumio,
+  opening,
   prepare,
   reached,
   rpc,
@@ -21,23 +19,14 @@ import {
   visit,
 } from "./world.ts";
 
-let browser: Browser;
-let served: Host;
 let user: Visit;
 let run: string;
 
-before(async () => {
-  browser = await launch();
-  served = await consoleHost();
+opening(async ({ browser, served }) => {
   user = await visit(browser, { url: served.url });
   await prepare(user.page);
   run = await start(user.page, "to be verified");
   await reached(user.page, "finalized");
-});
-
-after(async () => {
-  await browser?.close();
-  served?.stop();
 });
 
 async function verify(page: Page): Promise<{ verdict: string; states: Record<string, string> }> {

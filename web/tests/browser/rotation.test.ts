@@ -2,27 +2,13 @@
 // grant is revoked.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 
-import type { Browser } from "playwright-core";
-
-import type { Host } from "./host.ts";
-import { addressOf, connectAs, consoleHost, json, launch, lumio, visit } from "./world.ts";
+import { addressOf, connectAs, json, lumio, opening, visit } from "./world.ts";
 
 const AGENT = "1";
 
-let browser: Browser;
-let served: Host;
-
-before(async () => {
-  browser = await launch();
-  served = await consoleHost();
-});
-
-after(async () => {
-  await browser?.close();
-  served?.stop();
-});
+const opened = opening();
 
 describe("a runner with a new key", () => {
   test("is granted with the old limits, and the old grant is offered for revoking", async () => {
@@ -38,7 +24,7 @@ describe("a runner with a new key", () => {
     lumio("grant", "limits", ...grant, "--per-run-cap", "2", "--total-cap", "9");
     const before = json("grant", "list", addressOf(user));
 
-    const { page, context, complaints } = await visit(browser, { url: served.url });
+    const { page, context, complaints } = await visit(opened.browser, { url: opened.served.url });
     await connectAs(page, user);
     await page.getByText("The runner has a new key").waitFor();
     await page.getByRole("button", { name: /^Authorise the new key for agent 1/ }).click();
@@ -78,7 +64,7 @@ describe("a runner with a new key", () => {
     }
     lumio("agent", "remove-runner", AGENT, "--as", "developer", "--runner", oldKey);
 
-    const { page, context } = await visit(browser, { url: served.url });
+    const { page, context } = await visit(opened.browser, { url: opened.served.url });
     await connectAs(page, user);
     await page.getByRole("button", { name: "Revoke the old key for agent 1" }).click();
     const rows = page.getByTestId("grants").getByRole("listitem");

@@ -2,26 +2,14 @@
 // extension, with a key of the local network behind it.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 
 import { Keypair, TransactionBuilder } from "@stellar/stellar-sdk";
-import type { Browser, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 
-import type { Host } from "./host.ts";
-import { balance, consoleHost, deposit, launch, rpc, visit } from "./world.ts";
+import { balance, deposit, opening, rpc, visit } from "./world.ts";
 
-let browser: Browser;
-let served: Host;
-
-before(async () => {
-  browser = await launch();
-  served = await consoleHost();
-});
-
-after(async () => {
-  await browser?.close();
-  served?.stop();
-});
+const opened = opening();
 
 interface Extension {
   key: Keypair;
@@ -71,9 +59,9 @@ async function install(page: Page): Promise<Extension> {
 
 describe("a browser wallet", () => {
   test("is chosen, signs the login and a deposit for this network, and its no is understood", async () => {
-    const { page, context, complaints } = await visit(browser, { url: "about:blank" });
+    const { page, context, complaints } = await visit(opened.browser, { url: "about:blank" });
     const extension = await install(page);
-    await page.goto(served.url);
+    await page.goto(opened.served.url);
     await page.getByTestId("connect").first().click();
     await page.getByRole("button", { name: /^Browser wallet/ }).click();
     await page.getByText("Freighter", { exact: true }).first().click();

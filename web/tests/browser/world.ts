@@ -3,6 +3,7 @@
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
+import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
@@ -39,7 +40,7 @@ export const secretOf = (key: string): string =>
   /S[A-Z2-7]{55}/.exec(lumio("keys", "show", key, "--secret"))![0];
 
 /** Where the gateway serves the console; else another host does, with the same policy. */
-export async function consoleHost(): Promise<Host> {
+async function consoleHost(): Promise<Host> {
   const answer = await fetch(`${gateway}/config.json`).catch(() => undefined);
   if (answer?.ok) {
     return { url: gateway, config: await answer.json(), stop() {} };
@@ -62,12 +63,36 @@ export async function elsewhere(changed: Record<string, unknown> = {}): Promise<
   return host({ ...local, ...changed }, gateway, rpc);
 }
 
-export const launch = (): Promise<Browser> =>
+const launch = (): Promise<Browser> =>
   chromium.launch({
     executablePath: given("LUMIO_CHROMIUM"),
     // Chromium's own sandbox does not start as root.
     args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
   });
+
+/** What the tests of a file share. */
+interface Opened {
+  browser: Browser;
+  served: Host;
+}
+
+/**
+ * Opens a browser and the console before the tests of a file, and closes both after them. What else
+ * has to be there first is made in the same hook: Node begins a file's hooks without waiting.
+ */
+export function opening(more?: (opened: Opened) => Promise<void>): Opened {
+  const opened = {} as Opened;
+  before(async () => {
+    opened.browser = await launch();
+    opened.served = await consoleHost();
+    await more?.(opened);
+  });
+  after(async () => {
+    await opened.browser?.close();
+    opened.served?.stop();
+  });
+  return opened;
+}
 
 export interface Visit {
   page: Page;

@@ -5,26 +5,12 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import type { Browser } from "playwright-core";
+import { balance, connectAs, control, json, lumio, opening, visit } from "../world.ts";
 
-import type { Host } from "../host.ts";
-import { balance, connectAs, consoleHost, control, json, launch, lumio, visit } from "../world.ts";
-
-let browser: Browser;
-let served: Host;
-
-before(async () => {
-  browser = await launch();
-  served = await consoleHost();
-});
-
-after(async () => {
-  await browser?.close();
-  served?.stop();
-});
+const opened = opening();
 
 describe("a deadline that has passed", () => {
   test("gives the escrow back to whoever asks the vault for it", async () => {
@@ -45,7 +31,7 @@ describe("a deadline that has passed", () => {
       ...["--expires-in", "20d"],
     );
 
-    const { page, context } = await visit(browser, { url: served.url });
+    const { page, context } = await visit(opened.browser, { url: opened.served.url });
     await connectAs(page, frank);
     lumio("login", "--as", frank);
     const folder = mkdtempSync(join(tmpdir(), "lumio-console-"));
