@@ -64,16 +64,18 @@ check_console() {
     local run=$DEV_HOME/console-run code=0
     rm -rf "$run"
     # The servers of the other tests have their own ports; this stack chooses free ones.
-    env -u DATABASE_URL -u NATS_URL -u LUMIO_PORT_BASE LUMIO_RUN="$run" LUMIO_BUILT=1 LUMIO_CONTROL=1 ./dev up >"$DEV_HOME/console.log" 2>&1 ||
+    env -u DATABASE_URL -u NATS_URL -u LUMIO_PORT_BASE LUMIO_RUN="$run" LUMIO_BUILT=1 LUMIO_CONTROL=1 ./dev up --with-model >"$DEV_HOME/console.log" 2>&1 ||
         { cat "$DEV_HOME/console.log" >&2; code=1; }
     [ "$code" -ne 0 ] || (
         eval "$(LUMIO_RUN="$run" ./dev env)"
         cd "$CONSOLE" || exit 1
-        LUMIO=$BIN/lumio LUMIO_CHROMIUM=$CHROMIUM \
-            "$TOOLS/node/bin/node" --disable-warning=ExperimentalWarning --test tests/browser/*.test.ts &&
-            # What stops every run, or moves the ledger's time, comes when nothing else runs any more.
-            LUMIO=$BIN/lumio LUMIO_CHROMIUM=$CHROMIUM \
-                "$TOOLS/node/bin/node" --disable-warning=ExperimentalWarning --test tests/browser/alone/*.test.ts
+        export LUMIO=$BIN/lumio LUMIO_CHROMIUM=$CHROMIUM
+        local node=("$TOOLS/node/bin/node" --disable-warning=ExperimentalWarning --test)
+        "${node[@]}" tests/browser/*.test.ts &&
+            # What stops every run comes when nothing else runs any more.
+            "${node[@]}" --test-concurrency=1 tests/browser/alone/*.test.ts &&
+            # The ledger's time is moved for good: transactions of the present are too late afterwards.
+            "${node[@]}" tests/browser/last/*.test.ts
     ) || code=$?
     LUMIO_RUN="$run" ./dev down >/dev/null 2>&1
     rm -rf "$run" "$DEV_HOME/console.log"

@@ -241,6 +241,11 @@ csv_input() {
 }
 
 up() {
+    case "${1:-}" in
+        --with-model) WITH_MODEL=yes ;;
+        "") ;;
+        *) die 3 "unknown option '$1' of ./dev up; there is --with-model" ;;
+    esac
     LIFETIME=stay
     down >/dev/null 2>&1 || true
     # If startup fails, stop whatever was already started.
@@ -254,6 +259,7 @@ up() {
     trap - EXIT
     local console="not built"
     [ -z "$CONSOLE_DIR" ] || console=http://127.0.0.1:$HTTP_PORT/
+    [ -z "$MODEL_PORT" ] || say "a model answers modules that ask api.openai.com; publish examples/modules/document-answer to try it"
     cat <<TEXT
 Lumio is up.
   console      $console
@@ -287,14 +293,24 @@ TEXT
 
 print_env() { [ -s "$RUN/environment" ] || die 3 "nothing is up; start with ./dev up"; cat "$RUN/environment"; }
 
+# The process that was started under this name, if it still runs. A number may belong to somebody
+# else by now; a program that was built anew meanwhile is "(deleted)".
+running() {
+    local name=$1 pid
+    pid=$(cat "$RUN/$name.pid" 2>/dev/null) || return 1
+    case "$name $(readlink "/proc/$pid/exe" 2>/dev/null)" in
+        *" $(readlink -f "$BIN")"/* | *" $(readlink -f "$TOOLS")"/* | *" $APT_ROOT"/* | *" "*/postgres | *" "*/nats-server) ;;
+        # A program of the system's Python.
+        model\ *) [[ "$(tr '\0' ' ' <"/proc/$pid/cmdline")" = *" $REPO/scripts/model_server.py "* ]] || return 1 ;;
+        *) return 1 ;;
+    esac
+    echo "$pid"
+}
+
 down() {
     local name pid
-    for name in runner module-gate oracle-gate localnet nats postgres; do
-        pid=$(cat "$RUN/$name.pid" 2>/dev/null) || continue
-        # A number may belong to somebody else by now.
-        case "$(readlink "/proc/$pid/exe" 2>/dev/null)" in
-            "$(readlink -f "$BIN")"/* | "$(readlink -f "$TOOLS")"/* | "$APT_ROOT"/* | */postgres | */nats-server) stop_pid "$pid"; say "$name stopped" ;;
-        esac
+    for name in runner module-gate oracle-gate model localnet nats postgres; do
+        pid=$(running "$name") && { stop_pid "$pid"; say "$name stopped"; }
         rm -f "$RUN/$name.pid"
     done
     rm -f "$RUN/environment" "$RUN/ports"

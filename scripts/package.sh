@@ -16,8 +16,7 @@ package() {
     # Their --version and their telemetry name the commit.
     LUMIO_COMMIT=${LUMIO_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || true)}
     export LUMIO_COMMIT
-    cargo build --locked --quiet --profile "$profile" \
-        -p runner -p oracle-gate -p module-gate -p soroban-localnet -p lumio || die 1 "the build failed"
+    cargo build --locked --quiet --profile "$profile" "${PROGRAMS[@]}" || die 1 "the build failed"
     mkdir -p "$out"
     stage=$(mktemp -d "$out/.stage.XXXXXX")
     # mktemp's folders are closed to others, and the package records modes.

@@ -75,15 +75,17 @@ bring_packages() {
     rm -f "$DEV_HOME"/apt/cache/archives/*.deb
 }
 
-# A wrapper rather than a link: the libraries that came along are known to it alone.
+# A wrapper rather than a link: the libraries that came along are known to it alone. Some lie in
+# folders of their own (libpulsecommon), where installed packages find them by absolute paths.
 wrap() {
-    local target name=$2 triplet
+    local target name=$2 triplet deeper
     target=$(readlink -f "$1")
     triplet=$(gcc -dumpmachine 2>/dev/null || cc -dumpmachine)
+    deeper=$(find "$APT_ROOT/usr/lib/$triplet" -mindepth 2 -name 'lib*.so*' -printf '%h\n' | sort -u | sed 's/^/:/' | tr -d '\n')
     mkdir -p "$(dirname "$name")"
     cat >"$name" <<TEXT
 #!/bin/sh
-LD_LIBRARY_PATH="$APT_ROOT/usr/lib/$triplet:$APT_ROOT/lib/$triplet\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}" exec "$target" "\$@"
+LD_LIBRARY_PATH="$APT_ROOT/usr/lib/$triplet:$APT_ROOT/lib/$triplet$deeper\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}" exec "$target" "\$@"
 TEXT
     chmod 755 "$name"
 }

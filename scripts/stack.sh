@@ -5,6 +5,8 @@
 RUN=${LUMIO_RUN:-$DEV_HOME/run}
 BIN=$REPO/target/debug
 STARTED=()
+# What a running stack consists of, for cargo.
+PROGRAMS=(-p runner -p oracle-gate -p module-gate -p soroban-localnet -p lumio)
 # With "die", what is started ends with this shell, even if the shell is killed. `up` sets "stay".
 LIFETIME=die
 
@@ -131,7 +133,7 @@ build_binaries() {
     # ./dev test has built them together with the tests.
     [ -z "${LUMIO_BUILT:-}" ] || return 0
     say "building (the first time takes some minutes)"
-    cargo build --locked --quiet -p runner -p oracle-gate -p module-gate -p soroban-localnet -p lumio ||
+    cargo build --locked --quiet "${PROGRAMS[@]}" ||
         die 1 "the build failed"
 }
 

@@ -1,11 +1,10 @@
 # shellcheck shell=bash disable=SC2034  # the files that ./dev sources share their variables
 # Rebuilds and restarts one service of the running stack when its code changes. Sourced by ./dev.
 
-# The newest change below the folders whose code a service is built from.
-newest_change() {
-    find crates services proto Cargo.toml Cargo.lock -name target -prune -o \
-        \( -name '*.rs' -o -name '*.sql' -o -name '*.proto' -o -name '*.toml' -o -name '*.yaml' \) -type f -printf '%T@ %p\n' |
-        sort -n | tail -n 1
+# Every file that a service is built from, with the time of its last change.
+watched_files() {
+    find crates services proto spec contracts/wasm Cargo.toml Cargo.lock \( -name target -o -name tests \) -prune -o \
+        -type f -printf "%T@ %p\n" 2>/dev/null | sort -n || true
 }
 
 # How the watched service was started. Remembered, since a build that ends at its start leaves no
@@ -14,7 +13,7 @@ WATCHED_ENVIRONMENT=() WATCHED_PROGRAM=()
 
 remember_service() {
     local name=$1 pid
-    pid=$(cat "$RUN/$name.pid" 2>/dev/null) && [ -r "/proc/$pid/environ" ] ||
+    pid=$(running "$name") && [ -r "/proc/$pid/environ" ] ||
         die 3 "$name does not run; start everything with ./dev up"
     mapfile -d '' -t WATCHED_ENVIRONMENT <"/proc/$pid/environ"
     mapfile -d '' -t WATCHED_PROGRAM <"/proc/$pid/cmdline"
@@ -23,7 +22,7 @@ remember_service() {
 # restart SERVICE: the same command with the same environment.
 restart() {
     local name=$1 pid port
-    pid=$(cat "$RUN/$name.pid" 2>/dev/null) && stop_pid "$pid"
+    pid=$(running "$name") && stop_pid "$pid"
     case $name in
         runner) port=$HTTP_PORT ;;
         oracle-gate) port=$ORACLE_PORT ;;
@@ -35,7 +34,7 @@ restart() {
 }
 
 watch_service() {
-    local name=${1:-} seen now
+    local name=${1:-} seen='' now
     case $name in
         runner | oracle-gate | module-gate) ;;
         *) die 3 "usage: ./dev watch runner|oracle-gate|module-gate" ;;
@@ -47,14 +46,15 @@ watch_service() {
     # What is started here stays when the watching ends.
     LIFETIME=stay
     say "watching $name; Ctrl-C ends the watching, the service stays"
-    seen=
     while :; do
-        now=$(newest_change)
+        now=$(watched_files)
         if [ "$now" != "$seen" ]; then
-            [ -z "$seen" ] || say "changed: ${now#* }"
+            # What is gone has no line any more, so the newest file that is left is named.
+            [ -z "$seen" ] || say "changed: $(tail -n 1 <<<"$now" | cut -d' ' -f2-)"
             seen=$now
-            # A build that fails leaves the running service as it is.
-            if cargo build --locked --quiet -p "$name"; then restart "$name"; else say "does not build; waiting for the next change"; fi
+            # A build that fails leaves the running service as it is. The other programs are named
+            # because their features decide how common dependencies are built.
+            if cargo build --locked --quiet "${PROGRAMS[@]}" --bin "$name"; then restart "$name"; else say "does not build; waiting for the next change"; fi
         fi
         sleep 0.5
     done

@@ -34,6 +34,9 @@ export type Queue = Absent<Schemas["QueueView"]>;
 export type PackRow = Absent<Schemas["SealedView"]>;
 export type PackCheck = Absent<Schemas["CheckedView"]>;
 export type VerdictRow = Absent<Schemas["ModuleView"]>;
+export type Pause = Absent<Schemas["PauseView"]>;
+/** Whose new runs: everybody's, unless it names an agent or a user. */
+export type PauseScope = { agent?: number; user?: string };
 /** What a comparison of database, chain, events and gates found. */
 export type Reconciliation = Schemas["ReconciliationView"];
 
@@ -186,4 +189,8 @@ export class Gateway {
     this.get<PackCheck>(`/operator/packs/${encodeURIComponent(runId)}/check?attempt=${attempt}`);
   verdicts = () => this.get<VerdictRow[]>("/operator/verdicts");
   reconciliation = () => this.get<Reconciliation>("/operator/reconciliation");
+  pauses = () => this.get<Pause[]>("/operator/intake");
+  pauseIntake = (reason: string, scope: PauseScope = {}) =>
+    this.post<Pause[]>("/operator/intake/pause", { ...scope, ...(reason ? { reason } : {}) });
+  resumeIntake = (scope: PauseScope = {}) => this.post<Pause[]>("/operator/intake/resume", scope);
 }

@@ -5,7 +5,16 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { lazy, type ReactNode, Suspense, useState } from "react";
 
-import type { Escrow, PackCheck, PackRow, QueueRow, RunStatus, Verdict } from "@/api/gateway";
+import type {
+  Escrow,
+  PackCheck,
+  PackRow,
+  Pause,
+  PauseScope,
+  QueueRow,
+  RunStatus,
+  Verdict,
+} from "@/api/gateway";
 import { useApp } from "@/app";
 import { visible } from "@/errors";
 import { texts } from "@/texts";
@@ -14,6 +23,7 @@ import {
   Card,
   Empty,
   Failure,
+  Field,
   Icon,
   Id,
   Notice,
@@ -48,6 +58,7 @@ export function OperatorPage() {
   return (
     <>
       <h1>{t.title}</h1>
+      <IntakeCard />
       <PauseCard />
       <Tabs.Root defaultValue="queue" className="column">
         <Tabs.List className="tabs" aria-label={t.title}>
@@ -64,6 +75,80 @@ export function OperatorPage() {
         ))}
       </Tabs.Root>
     </>
+  );
+}
+
+/** Stops new runs of this service at its gateway; what was accepted goes on. */
+function IntakeCard() {
+  const { gateway } = useApp();
+  const [reason, setReason] = useState("");
+  const pauses = useQuery({ queryKey: ["operator", "intake"], queryFn: gateway.pauses });
+  const stale = [["operator", "intake"], ["summary"]];
+  const pause = useAct(() => gateway.pauseIntake(reason.trim()), { stale, said: t.intakeNow });
+  const resume = useAct((scope: PauseScope) => gateway.resumeIntake(scope), {
+    stale,
+    said: t.intakeResumed,
+  });
+  if (pauses.error) return <Failure error={pauses.error} onRetry={() => pauses.refetch()} />;
+  if (!pauses.data) return <Skeleton lines={2} />;
+  const ofAll = pauses.data.find(({ scope }) => scope === "all");
+  const others = pauses.data.filter((each) => each !== ofAll);
+  return (
+    <Card title={t.intake}>
+      <SwitchRow
+        label={t.intakePause}
+        help={t.intakeAbout}
+        checked={ofAll !== undefined}
+        busy={pause.isBusy || resume.isBusy}
+        onChange={(paused) => void (paused ? pause.run() : resume.run({}))}
+      />
+      {ofAll ? (
+        <Notice kind="warn" title={t.intakePaused}>
+          <PauseReason pause={ofAll} />
+        </Notice>
+      ) : (
+        <Field
+          label={t.intakeReason}
+          help={t.intakeReasonHelp}
+          maxLength={500}
+          value={reason}
+          onChange={(event) => setReason(event.target.value)}
+        />
+      )}
+      {others.length > 0 && (
+        <ul className="plain stack" aria-label={t.intakeOthers}>
+          {others.map((each) => (
+            <li key={`${each.scope} ${each.subject}`} className="spread">
+              <div>
+                <span className="strong">
+                  {each.scope === "agent" ? t.intakeAgent : t.intakeUser}{" "}
+                  {visible(each.subject ?? texts.common.none)}
+                </span>
+                <PauseReason pause={each} />
+              </div>
+              <Button small busy={resume.isBusy} onClick={() => resume.run(scopeOf(each))}>
+                {t.intakeResume}
+              </Button>
+            </li>
+          ))}
+        </ul>
+      )}
+      {(pause.error ?? resume.error) !== undefined && (
+        <Failure error={pause.error ?? resume.error} />
+      )}
+    </Card>
+  );
+}
+
+const scopeOf = ({ scope, subject = "" }: Pause): PauseScope =>
+  scope === "agent" ? { agent: Number(subject) } : { user: subject };
+
+function PauseReason({ pause }: { pause: Pause }) {
+  return (
+    <p className="help">
+      {visible(pause.reason)} · {visible(pause.pausedBy ?? texts.common.none)} ·{" "}
+      <When at={pause.pausedAt} />
+    </p>
   );
 }
 

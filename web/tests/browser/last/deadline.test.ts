@@ -1,5 +1,5 @@
 // What concerns everybody on the network: the ledger's time passes a deadline. No other test may run
-// beside this one.
+// beside this one or after it.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
