@@ -71,7 +71,8 @@ check_console() {
         cd "$CONSOLE" || exit 1
         export LUMIO=$BIN/lumio LUMIO_CHROMIUM=$CHROMIUM
         local node=("$TOOLS/node/bin/node" --disable-warning=ExperimentalWarning --test)
-        "${node[@]}" tests/browser/*.test.ts &&
+        # They wait for ledgers most of the time, so more of them at once than there are processors.
+        "${node[@]}" --test-concurrency=4 tests/browser/*.test.ts &&
             # What stops every run comes when nothing else runs any more.
             "${node[@]}" --test-concurrency=1 tests/browser/alone/*.test.ts &&
             # The ledger's time is moved for good: transactions of the present are too late afterwards.

@@ -234,7 +234,7 @@ check_text() {
     local bin=$TOOLS/python/lint/bin
     "$bin/shellcheck" --severity=warning -x dev scripts/*.sh .ci/run packages/generate contracts/build \
         deploy/healthcheck crates/localnet/tests/clients/run deploy/init/init.sh deploy/postgres/databases.sh deploy/k8s/render \
-        tests/deploy/*.sh packages/try-install crates/localnet/tests/clients/*.sh || die 1 "shellcheck found something"
+        tests/deploy/*.sh tests/repeat packages/try-install crates/localnet/tests/clients/*.sh || die 1 "shellcheck found something"
     "$bin/hadolint" deploy/Dockerfile || die 1 "hadolint found something"
     # A misspelled word does not hold a change up; the long lane insists.
     "$bin/typos" --config .config/typos.toml || {
@@ -282,11 +282,22 @@ check_long() {
         cargo install --quiet --debug --locked --root "$TOOLS/machete" cargo-machete@0.9.1 ||
         say "skipped: cargo-machete is not to be had here"
     check_unused
+    step "long: ./dev watch restarts a service"
+    env -u DATABASE_URL -u NATS_URL tests/deploy/watch.sh "$DEV_HOME/watch-run" || die 1 "./dev watch does not restart a service"
+    rm -rf "$DEV_HOME/watch-run"
     step "long: packages in a bare Debian root"
     package "$RUN/package"
     local code=0
+    bring_debootstrap
     tests/deploy/package.sh "$RUN/package" || code=$?
     case $code in 0 | 4) ;; *) die 1 "the packages do not work in a bare Debian root" ;; esac
+}
+
+# A script of Debian's, unpacked and not installed, like the other tools.
+bring_debootstrap() {
+    ! command -v debootstrap >/dev/null || return 0
+    [ -e "$APT_ROOT/usr/sbin/debootstrap" ] || bring_packages debootstrap
+    export DEBOOTSTRAP_DIR=$APT_ROOT/usr/share/debootstrap PATH=$PATH:$APT_ROOT/usr/sbin
 }
 
 check_with_checkov() {

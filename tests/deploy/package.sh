@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the packages of ./dev package in a bare Debian root and runs every program there. Needs
-# root, debootstrap (apt-get install debootstrap) and the network.
+# root, debootstrap (./dev test long brings it) and the network.
 #   tests/deploy/package.sh FOLDER    the folder that ./dev package filled
 # Exit 0: both work. Exit 1: one does not. Exit 4: not tried here, with the reason.
 set -euo pipefail

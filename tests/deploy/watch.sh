@@ -7,9 +7,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export LUMIO_RUN=${1:?a folder}
 log=$LUMIO_RUN.log
 fail() { echo "watch: $*" >&2; tail -n 20 "$log" >&2; exit 1; }
-# until_true WHAT COMMAND…: gives up after ten minutes, which a build on a busy machine may take.
+# until_true WHAT COMMAND…: the first build may have to build every dependency.
 until_true() {
-    local what=$1 deadline=$((SECONDS + 600)); shift
+    local what=$1 deadline=$((SECONDS + 1200)); shift
     until "$@"; do
         [ "$SECONDS" -lt "$deadline" ] || fail "$what never came"
         sleep 0.2
@@ -20,7 +20,8 @@ is_another() { [ "$(service)" != "$1" ] && kill -0 "$(service)" 2>/dev/null; }
 said() { [ "$(grep -c "$1" "$log")" -ge "$2" ]; }
 is_gone() { ! pgrep -g "$1" >/dev/null; }
 
-trap './dev down >/dev/null 2>&1 || true' EXIT
+watching=
+trap '[ -z "$watching" ] || kill -TERM -- "-$watching" 2>/dev/null || true; ./dev down >/dev/null 2>&1 || true' EXIT
 ./dev up >"$log" 2>&1 || fail "the stack did not start"
 first=$(service)
 # A process group of its own, as a terminal gives it; Ctrl-C reaches the whole group.
@@ -39,6 +40,7 @@ until_true "the word about it" said "oracle-gate is up" 3
 case $(readlink "/proc/$(service)/exe") in *"(deleted)") fail "the old program was started again" ;; esac
 kill -INT -- "-$watching"
 until_true "the end of the watching" is_gone "$watching"
+watching=
 kill -0 "$(service)" 2>/dev/null || fail "the service ended with the watching"
 ./dev down >>"$log" 2>&1
 [ ! -e "$LUMIO_RUN/oracle-gate.pid" ] || fail "the service stays after ./dev down"

@@ -2,7 +2,9 @@
 // where everything is.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -23,13 +25,22 @@ export const rpc = given("LUMIO_RPC_URL");
  * waits no longer than it has to. */
 const PATIENCE = 120_000;
 
+/** Where the command line remembers who is logged in: files of tests run at one time. */
+const remembered = mkdtempSync(join(tmpdir(), "lumio-console-"));
+process.on("exit", () => rmSync(remembered, { recursive: true }));
+const env = { ...process.env, LUMIO_CONFIG_DIR: remembered };
+
 /** The command line, with the stack's keys. */
 export const lumio = (...words: string[]): string =>
-  execFileSync(given("LUMIO"), words, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  execFileSync(given("LUMIO"), words, {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+    env,
+  });
 
 /** The command line with a text on its standard input. */
 export const lumioWith = (input: string, ...words: string[]): string =>
-  execFileSync(given("LUMIO"), words, { encoding: "utf8", input });
+  execFileSync(given("LUMIO"), words, { encoding: "utf8", input, env });
 
 export const json = (...words: string[]) => JSON.parse(lumio("--output", "json", ...words));
 

@@ -29,6 +29,7 @@ opening(async ({ browser, served }) => {
     ...["grant", "add", "--as", gina, "--runner", "runner", "--agent", String(agent)],
     ...["--expires-in", "20d"],
   );
+  lumio("login", "--as", gina);
   user = await visit(browser, { url: served.url });
   await connectAs(user.page, gina);
 });
