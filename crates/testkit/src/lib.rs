@@ -15,8 +15,10 @@ pub use upstream::{Arrived, Step, Upstream, upstream};
 pub use wait::{State, eventually};
 
 mod database;
+pub mod faulty_model;
 mod message_bus;
 mod moto;
+pub mod openai;
 mod programs;
 mod sql_metadata;
 mod supervised;

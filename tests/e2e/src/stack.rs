@@ -64,7 +64,15 @@ struct Ports {
 impl Stack {
     /// Starts everything, deploys the contracts and funds runner, source, developer and alice.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with_services(None).await
+    }
+
+    /// The same, where `upstreams` is the operator's file of services that modules may use.
+    pub async fn start_with_services(upstreams: Option<&str>) -> anyhow::Result<Self> {
         let mut stack = Self::prepare().await?;
+        if let Some(upstreams) = upstreams {
+            std::fs::write(stack.upstreams(), upstreams)?;
+        }
         stack.start_localnet().await?;
         stack.lumio(&["deploy"])?;
         stack.start_oracle_gate().await?;
@@ -121,6 +129,11 @@ impl Stack {
     /// A folder of the test's own.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The operator's file of services, where there is one.
+    fn upstreams(&self) -> PathBuf {
+        self.folder.path().join("upstreams.json")
     }
 
     /// The keys.
@@ -200,7 +213,7 @@ impl Stack {
     /// What module-gate is started with.
     pub fn module_gate_variables(&self) -> Variables {
         let node = node();
-        self.variables(
+        let mut variables = self.variables(
             2,
             [
                 ("MODULE_GATE_BIND", format!("127.0.0.1:{}", self.ports.module)),
@@ -214,7 +227,12 @@ impl Stack {
                         .to_owned(),
                 ),
             ],
-        )
+        );
+        let upstreams = self.upstreams();
+        if upstreams.exists() {
+            variables.insert("MODULE_GATE_UPSTREAMS".to_owned(), upstreams.display().to_string());
+        }
+        variables
     }
 
     /// What the runner is started with.

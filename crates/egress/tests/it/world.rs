@@ -7,6 +7,7 @@ use egress::{Credential, Engine, Limits, Plan, Proxy, Report, Route, Source};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use testkit::Upstream;
+pub use testkit::openai::{completion, delta, usage};
 use wire::Usage;
 use wire::egress::{Call, UpstreamKind, recompute};
 
@@ -106,20 +107,4 @@ pub fn chat(more: Value) -> Value {
     let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hello" }] });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
-}
-
-pub fn completion(read: u64, written: u64) -> Value {
-    json!({ "id": "1", "choices": [{ "message": { "content": "hi" } }],
-        "usage": { "prompt_tokens": read, "completion_tokens": written,
-            "total_tokens": read + written } })
-}
-
-pub fn delta(text: &str) -> String {
-    format!("data: {}", json!({ "choices": [{ "delta": { "content": text } }], "usage": null }))
-}
-
-pub fn usage(read: u64, written: u64) -> String {
-    let usage = json!({ "prompt_tokens": read, "completion_tokens": written,
-        "total_tokens": read + written });
-    format!("data: {}", json!({ "choices": [], "usage": usage }))
 }

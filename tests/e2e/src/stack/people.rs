@@ -53,6 +53,11 @@ impl Stack {
     /// Publishes the module in `folder` as a new agent and lets alice, with 50 XLM in the vault,
     /// run it. The agent's id.
     pub fn publish_and_grant(&self, folder: &Path) -> anyhow::Result<u64> {
+        self.publish_and_grant_at(folder, "runtime_ms=100stroops")
+    }
+
+    /// The same at other rates.
+    pub fn publish_and_grant_at(&self, folder: &Path, rates: &str) -> anyhow::Result<u64> {
         let folder = folder.to_str().context("a folder's name is text")?;
         let published = self.lumio(&[
             "--output",
@@ -65,7 +70,7 @@ impl Stack {
             "--runner",
             "runner",
             "--rates",
-            "runtime_ms=100stroops",
+            rates,
         ])?;
         let published: Value = serde_json::from_str(&published)?;
         let agent = published["agentId"].as_u64().context("publish names the agent")?;

@@ -7,6 +7,7 @@ mod crashes;
 mod failed_starts;
 mod forgotten;
 mod lies;
+mod metered_calls;
 mod paid_run;
 mod proof;
 mod public_tools;
