@@ -83,10 +83,10 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // The clients' own; the service and the proxy have theirs.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let delay = Duration::from_millis(options.delay_ms);
-    let upstream = runtime.block_on(Upstream::start(options.upstream, delay))?;
+    let upstream = Upstream::start(options.upstream, delay)?;
     let engine = Engine::start()?;
     let direct = Base::Fixed(format!("http://{}/v1", upstream.address));
     let mut ways = vec![way("direct", direct)?, way("lumio", Base::Ours)?];
@@ -101,9 +101,14 @@ fn run(options: &Options) -> anyhow::Result<()> {
     println!("| calls | connections | way | p50 ms | p99 ms | added p50 ms | added p99 ms |");
     println!("|---|--:|---|--:|--:|--:|--:|");
     let bench = Bench { runtime: &runtime, engine: &engine, upstream: &upstream, ways: &ways };
+    let mut spent = Vec::new();
     for (stream, connections) in [(false, 1), (false, 16), (true, 1), (true, 16)] {
+        let before = Spent::now();
         let measured = bench.rounds(options.calls, connections, stream)?;
         let what = if stream { "streamed, to the first event" } else { "whole" };
+        if let (Some(before), Some(after)) = (before, Spent::now()) {
+            spent.push((what, connections, after.since(&before), measured[1].len()));
+        }
         let base = (quantile(&measured[0], 50), quantile(&measured[0], 99));
         for (way, times) in ways.iter().zip(&measured) {
             let (p50, p99) = (quantile(times, 50), quantile(times, 99));
@@ -114,6 +119,14 @@ fn run(options: &Options) -> anyhow::Result<()> {
                 p99 - base.1
             );
         }
+    }
+
+    println!("\n| the proxy's own thread | connections | processor µs a call | switches a call |");
+    println!("|---|--:|--:|--:|");
+    for (what, connections, spent, calls) in spent {
+        let calls = calls as f64;
+        let (micros, switches) = (spent.nanos as f64 / 1_000.0 / calls, spent.switches as f64);
+        println!("| {what} | {connections} | {micros:.0} | {:.1} |", switches / calls);
     }
 
     println!("\n| 64 connections, no delay | calls a second | of direct |\n|---|--:|--:|");
@@ -132,6 +145,39 @@ fn run(options: &Options) -> anyhow::Result<()> {
 fn way(name: &str, base: Base) -> anyhow::Result<Way> {
     let client = Client::builder().no_proxy().tcp_nodelay(true).build()?;
     Ok(Way { name: name.to_owned(), base, client })
+}
+
+/// What the proxy's threads have used of the processors so far, as Linux counts it. What is added to
+/// a call beyond that is waiting: for a thread to be woken, and for data.
+struct Spent {
+    nanos: u64,
+    /// How often one of them gave its processor up, mostly to wait for the next message.
+    switches: u64,
+}
+
+impl Spent {
+    /// `None` where the kernel does not say.
+    fn now() -> Option<Self> {
+        let mut spent = Self { nanos: 0, switches: 0 };
+        for thread in std::fs::read_dir("/proc/self/task").ok()? {
+            let thread = thread.ok()?.path();
+            let read = |name: &str| std::fs::read_to_string(thread.join(name)).ok();
+            if read("comm")?.trim() != "egress" {
+                continue;
+            }
+            let first = read("schedstat")?.split_whitespace().next()?.parse::<u64>();
+            spent.nanos += first.ok()?;
+            let status = read("status")?;
+            let counts = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
+            spent.switches +=
+                counts.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum::<u64>();
+        }
+        Some(spent)
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self { nanos: self.nanos - before.nanos, switches: self.switches - before.switches }
+    }
 }
 
 struct Bench<'b> {

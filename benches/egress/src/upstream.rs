@@ -44,12 +44,14 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Begins to serve.
+    /// Begins to serve, on a thread of its own: no client waits on the thread of a service, and
+    /// so each message between the two wakes one.
     ///
     /// # Errors
     /// The address cannot be used.
-    pub async fn start(address: SocketAddr, delay: Duration) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+    pub fn start(address: SocketAddr, delay: Duration) -> anyhow::Result<Self> {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let delay_us = Arc::new(AtomicU64::new(0));
         let upstream = Self { address, delay_us: Arc::clone(&delay_us) };
@@ -57,22 +59,12 @@ impl Upstream {
 
         let clock = Arc::new(Clock::default());
         let waker = Arc::clone(&clock);
-        // It ends with the process.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // Both end with the process.
         thread::spawn(move || waker.run());
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let _ = stream.set_nodelay(true);
-                let (clock, delay) = (Arc::clone(&clock), Arc::clone(&delay_us));
-                tokio::spawn(async move {
-                    let answer = service_fn(move |request| {
-                        let delay = Duration::from_micros(delay.load(Ordering::Relaxed));
-                        serve(request, Arc::clone(&clock), delay)
-                    });
-                    let server = auto::Builder::new(TokioExecutor::new());
-                    let _ = server.serve_connection(TokioIo::new(stream), answer).await;
-                });
-            }
-        });
+        thread::Builder::new().name("service".to_owned()).spawn(move || {
+            runtime.block_on(accept(listener, &clock, &delay_us));
+        })?;
         Ok(upstream)
     }
 
@@ -80,6 +72,22 @@ impl Upstream {
     pub fn set_delay(&self, delay: Duration) {
         let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
         self.delay_us.store(micros, Ordering::Relaxed);
+    }
+}
+
+async fn accept(listener: std::net::TcpListener, clock: &Arc<Clock>, delay_us: &Arc<AtomicU64>) {
+    let Ok(listener) = TcpListener::from_std(listener) else { return };
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        let (clock, delay) = (Arc::clone(clock), Arc::clone(delay_us));
+        tokio::spawn(async move {
+            let answer = service_fn(move |request| {
+                let delay = Duration::from_micros(delay.load(Ordering::Relaxed));
+                serve(request, Arc::clone(&clock), delay)
+            });
+            let server = auto::Builder::new(TokioExecutor::new());
+            let _ = server.serve_connection(TokioIo::new(stream), answer).await;
+        });
     }
 }
 
