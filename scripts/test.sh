@@ -164,6 +164,16 @@ check_readme() {
     rm -rf "$DEV_HOME/readme-run"
 }
 
+# What docs/modules.md says to type, from nothing to a published module.
+check_modules_page() {
+    step "docs/modules.md: every command of it, from nothing to a published module"
+    find_npm
+    find_python
+    env -u DATABASE_URL -u NATS_URL NPM="${NPM[*]}" PYTHON="${PYTHON[*]}" tests/deploy/modules.sh "$DEV_HOME/modules-run" ||
+        die 1 "the commands of docs/modules.md do not work"
+    rm -rf "$DEV_HOME/modules-run"
+}
+
 # An S3 service that holds to conditions and keeps versions, for the tests of stores in buckets.
 bring_moto() {
     find_python
@@ -411,7 +421,7 @@ TEXT
     check_packages
     check_console
     check_clients
-    [ "$lane" = quick ] || { check_installing_packages; check_readme; }
+    [ "$lane" = quick ] || { check_installing_packages; check_readme; check_modules_page; }
     [ "$lane" != long ] || check_long
     summary
     say "all checks and tests passed"
