@@ -11,7 +11,8 @@ use rustix::fs::{CWD, Dir, Mode, open, openat};
 use rustix::io::Errno;
 
 use crate::policy::Limits;
-use crate::snapshot::DIRECTORY;
+use crate::resolved_policy::ResolvedPolicy;
+use crate::snapshot::{DIRECTORY, Snapshot};
 use crate::stat::FileStat;
 
 /// Where a path is longer, what it names is reached through the directory above it, held open.
@@ -35,36 +36,52 @@ pub(crate) struct Footprint {
 #[derive(Debug)]
 pub(crate) struct WatchedTrees {
     trees: Vec<PathBuf>,
+    /// What a snapshot of the root leaves of them; nothing where the root is not among them.
+    beside_snapshot: Option<Vec<PathBuf>>,
     before: Footprint,
 }
 
 impl WatchedTrees {
-    /// Measures the trees, one inside another only once.
-    pub(crate) fn new(trees: Vec<PathBuf>) -> Self {
-        let within =
-            |path: &PathBuf| trees.iter().any(|other| other != path && path.starts_with(other));
-        let mut outermost: Vec<PathBuf> =
-            trees.iter().filter(|path| !within(path)).cloned().collect();
-        outermost.dedup();
-        let before = measure(&outermost, u64::MAX);
-        Self { trees: outermost, before }
+    /// Measures the trees, one inside another only once. The root is measured by the snapshot that
+    /// was just taken of it.
+    pub(crate) fn new(trees: &[PathBuf], resolved: &ResolvedPolicy, root: &Snapshot) -> Self {
+        let outermost = outermost(trees);
+        let beside_snapshot = outermost.contains(&resolved.root).then(|| {
+            let others = outermost.iter().filter(|path| **path != resolved.root).cloned();
+            // A snapshot leaves out what may be written freely, also inside the root.
+            let inside =
+                |path: &&PathBuf| **path != resolved.root && path.starts_with(&resolved.root);
+            let free = resolved.free.iter().filter(inside).cloned();
+            self::outermost(&others.chain(free).collect::<Vec<_>>())
+        });
+        let mut watched = Self { trees: outermost, beside_snapshot, before: Footprint::default() };
+        watched.before = watched.measure(u64::MAX, Some(root));
+        watched
     }
 
     /// The limit that the growth exceeds now.
     pub(crate) fn exceeds(&self, limits: &Limits) -> Option<&'static str> {
-        self.exceeded(limits, &self.now(limits))
+        self.exceeded(limits, &self.measure(self.most(limits), None))
     }
 
     /// The limit that the growth exceeds at the end. A directory that its owner may not list is
-    /// then more than can be counted; before, it may be opened again.
-    pub(crate) fn exceeds_at_end(&self, limits: &Limits) -> Option<&'static str> {
-        let now = self.now(limits);
+    /// then more than can be counted; before, it may be opened again. `root` is the snapshot of that
+    /// moment, where one could be taken.
+    pub(crate) fn exceeds_at_end(
+        &self,
+        limits: &Limits,
+        root: Option<&Snapshot>,
+    ) -> Option<&'static str> {
+        let now = self.measure(self.most(limits), root);
         let closed = now.closed.iter().any(|path| !self.before.closed.contains(path));
         self.exceeded(limits, &now).or(closed.then_some("tree_entries"))
     }
 
-    fn now(&self, limits: &Limits) -> Footprint {
-        measure(&self.trees, self.most(limits))
+    fn measure(&self, most: u64, root: Option<&Snapshot>) -> Footprint {
+        match root.zip(self.beside_snapshot.as_ref()) {
+            Some((root, beside)) => measure(beside, most, Sum::of(root)),
+            None => measure(&self.trees, most, Sum::default()),
+        }
     }
 
     fn most(&self, limits: &Limits) -> u64 {
@@ -80,6 +97,15 @@ impl WatchedTrees {
             None
         }
     }
+}
+
+/// Those that are not inside another one.
+fn outermost(trees: &[PathBuf]) -> Vec<PathBuf> {
+    let within =
+        |path: &PathBuf| trees.iter().any(|other| other != path && path.starts_with(other));
+    let mut outermost: Vec<PathBuf> = trees.iter().filter(|path| !within(path)).cloned().collect();
+    outermost.dedup();
+    outermost
 }
 
 /// A directory still to be listed.
@@ -98,10 +124,9 @@ impl Waiting {
     }
 }
 
-/// Adds up the trees, until there are more than `most` names; more than can be counted where too
+/// Adds the trees to what is known, until there are more than `most` names; more than can be counted where too
 /// much is deeper than a path may be long. What vanishes meanwhile is not counted.
-fn measure(trees: &[PathBuf], most: u64) -> Footprint {
-    let mut sum = Sum::default();
+fn measure(trees: &[PathBuf], most: u64, mut sum: Sum) -> Footprint {
     let mut waiting: Vec<Waiting> = Vec::new();
     for tree in trees {
         if FileStat::named(CWD, tree.as_os_str()).is_ok_and(|stat| sum.add(&stat)) {
@@ -163,15 +188,30 @@ struct Sum {
 }
 
 impl Sum {
+    /// Everything that a snapshot has.
+    fn of(snapshot: &Snapshot) -> Self {
+        let mut sum = Self::default();
+        for (_, entry) in snapshot.iter() {
+            let once = entry.directory || entry.links < 2;
+            sum.count((entry.device, entry.inode), once, entry.bytes_on_disk);
+        }
+        sum
+    }
+
     /// Adds one name; whether it is a directory.
     fn add(&mut self, stat: &FileStat) -> bool {
         let directory = stat.is_dir();
+        self.count(stat.identity(), directory || stat.links() < 2, stat.bytes_on_disk());
+        directory
+    }
+
+    /// Adds one name of a file that has no other, or may have.
+    fn count(&mut self, identity: (u64, u64), once: bool, bytes_on_disk: u64) {
         self.found.names = self.found.names.saturating_add(1);
         // A file with several names takes its space once, whichever of them is met first.
-        if directory || stat.links() < 2 || self.linked.insert(stat.identity()) {
-            self.found.bytes = self.found.bytes.saturating_add(stat.bytes_on_disk());
+        if once || self.linked.insert(identity) {
+            self.found.bytes = self.found.bytes.saturating_add(bytes_on_disk);
         }
-        directory
     }
 }
 
@@ -195,9 +235,9 @@ mod tests {
         let made = OFlags::CREATE | OFlags::WRONLY;
         let file = openat(&above, "file", made, Mode::RUSR | Mode::WUSR).unwrap();
         rustix::io::write(&file, &[1; 100_000]).unwrap();
-        let found = measure(&[folder.path().to_owned()], u64::MAX);
+        let found = measure(&[folder.path().to_owned()], u64::MAX, Sum::default());
         assert_eq!(found.names, 1 + 80 + 1);
         assert!(found.bytes >= 100_000, "{found:?}");
-        assert!(measure(&[folder.path().to_owned()], 50).names > 50);
+        assert!(measure(&[folder.path().to_owned()], 50, Sum::default()).names > 50);
     }
 }

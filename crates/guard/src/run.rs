@@ -59,8 +59,8 @@ pub(crate) fn run(
         Err(reason) => return Ok(not_started(&support, reason)),
     };
     let skip = &resolved.free;
-    let watched = watched(policy, &resolved);
     let before = Snapshot::take(&resolved.root, skip, None).map_err(unreadable)?;
+    let watched = WatchedTrees::new(&grow(policy, &resolved), &resolved, &before);
     let forks = supervise::stops_forks(policy);
     let options = Options {
         reads: policy.reads != Reads::Ignore,
@@ -120,11 +120,17 @@ pub(crate) fn run(
         transcript_key: policy.transcript_key.unwrap_or_else(transcript::process_key),
     };
     let observer = Mutex::new(Observer::new(watch));
-    let outcome = supervise::supervise(launched, policy, &observer, &watched, live);
+    let mut outcome = supervise::supervise(launched, policy, &observer, &watched, live);
     // The tree is gone: what follows may use all processors.
     drop(pinned);
     let mut ledger = observer.into_inner().unwrap_or_else(PoisonError::into_inner).ledger;
-    let unexplained = compare(&resolved, &before, &mut ledger);
+    let after = Snapshot::take(&resolved.root, skip, Some(&before));
+    if let Exit::Code(_) = outcome.exit
+        && let Some(limit) = watched.exceeds_at_end(&policy.limits, after.as_ref().ok())
+    {
+        outcome.exit = Exit::Limit(limit.to_owned());
+    }
+    let unexplained = compare(&resolved, &before, after, &mut ledger);
     Ok(report(policy, &support, outcome, ledger, unexplained))
 }
 
@@ -156,12 +162,12 @@ fn places(
 }
 
 /// The trees that can grow.
-fn watched(policy: &Policy, resolved: &ResolvedPolicy) -> WatchedTrees {
+fn grow(policy: &Policy, resolved: &ResolvedPolicy) -> Vec<PathBuf> {
     let mut trees = resolved.free.clone();
     if policy.declares(Capability::FsWrite) {
         trees.extend(std::iter::once(&resolved.root).chain(&resolved.scratch).cloned());
     }
-    WatchedTrees::new(trees)
+    trees
 }
 
 /// With a listener, or where another supervisor has it, traced.
@@ -237,8 +243,13 @@ fn unreadable(cause: Unreadable) -> GuardError {
 }
 
 /// The first name that changed without anybody seen changing it.
-fn compare(resolved: &ResolvedPolicy, before: &Snapshot, ledger: &mut Ledger) -> Option<String> {
-    let after = match Snapshot::take(&resolved.root, &resolved.free, Some(before)) {
+fn compare(
+    resolved: &ResolvedPolicy,
+    before: &Snapshot,
+    after: Result<Snapshot, Unreadable>,
+    ledger: &mut Ledger,
+) -> Option<String> {
+    let after = match after {
         Ok(after) => after,
         Err(cause) => {
             ledger.mark_incomplete(|| {
@@ -269,10 +280,10 @@ fn compare(resolved: &ResolvedPolicy, before: &Snapshot, ledger: &mut Ledger) ->
     let changes = after.changes(before);
     let inodes = touched_inodes(&ledger.touched, [before, &after]);
     let unexplained = changes.into_iter().find(|path| {
-        let same_file = [before, &after].into_iter().filter_map(|one| one.entries.get(*path));
+        let same_file = [before, &after].into_iter().filter_map(|one| one.get(path));
         let copied_up = overlay
             && ledger.touched.is_above(path)
-            && same_but_for_copying(before.entries.get(*path), after.entries.get(*path));
+            && same_but_for_copying(before.get(path), after.get(path));
         !ledger.touched.explains(path)
             && !copied_up
             && !same_file.into_iter().any(|entry| inodes.contains(&(entry.device, entry.inode)))
@@ -290,9 +301,9 @@ fn compare(resolved: &ResolvedPolicy, before: &Snapshot, ledger: &mut Ledger) ->
 /// index the first write by one of its names makes that name a file of its own, and the others keep
 /// the number of names that the lower layer has.
 fn left_behind(inode: (u64, u64), before: &Snapshot, after: &Snapshot, touched: &Touched) -> bool {
-    let is = |entry: &&snapshot::Entry| (entry.device, entry.inode) == inode;
-    let names = before.entries.iter().filter(|(_, entry)| is(entry));
-    let mut gone = names.filter(|(path, _)| !after.entries.get(*path).is_some_and(|e| is(&e)));
+    let is = |entry: &snapshot::Entry| (entry.device, entry.inode) == inode;
+    let names = before.iter().filter(|(_, entry)| is(entry));
+    let mut gone = names.filter(|(path, _)| !after.get(path).is_some_and(is));
     gone.all(|(path, _)| touched.explains(path))
 }
 
@@ -303,7 +314,7 @@ fn same_but_for_copying(before: Option<&snapshot::Entry>, after: Option<&snapsho
 
 /// A file with several names changes under all of them.
 fn touched_inodes(touched: &Touched, snapshots: [&Snapshot; 2]) -> HashSet<(u64, u64)> {
-    let entries = snapshots.into_iter().flat_map(|one| &one.entries);
+    let entries = snapshots.into_iter().flat_map(Snapshot::iter);
     let files = entries
         .filter(|(path, entry)| !entry.directory && entry.links > 1 && touched.explains(path));
     files.map(|(_, entry)| (entry.device, entry.inode)).collect()

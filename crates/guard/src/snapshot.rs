@@ -1,8 +1,10 @@
 //! The root before and after: every name with its metadata and content, so that a change without an
 //! observed cause is found (M1).
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstatfs, open};
@@ -21,12 +23,13 @@ const OWN_CLOCK: [u32; 7] =
     [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630, 0xf2f5_2010, 0xca45_1a4e];
 
 /// One name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) device: u64,
     pub(crate) inode: u64,
     pub(crate) links: u64,
     pub(crate) directory: bool,
+    pub(crate) bytes_on_disk: u64,
     mode: u32,
     owner: (u32, u32),
     size: u64,
@@ -36,10 +39,13 @@ pub(crate) struct Entry {
     digest: Option<[u8; 32]>,
 }
 
-/// All names of a tree, in the order of their bytes.
-#[derive(Debug, Default)]
+/// All names of a tree.
+#[derive(Debug)]
 pub(crate) struct Snapshot {
-    pub(crate) entries: BTreeMap<PathBuf, Entry>,
+    /// Each once, in the order of their bytes, so that two snapshots are compared in one pass.
+    entries: Vec<(PathBuf, Entry)>,
+    /// Content was read.
+    has_digests: bool,
 }
 
 /// Why a tree could not be read.
@@ -73,9 +79,12 @@ impl Rule<'_> {
             // What changed at this moment or later may change again without another time.
             None => self.taken_ns.is_none_or(|taken_ns| entry.changed_ns >= taken_ns),
             // Another time of change says it already.
-            Some(earlier) => earlier.entries.get(path).is_some_and(|before| {
-                before.digest.is_some() && before.changed_ns == entry.changed_ns
-            }),
+            Some(earlier) => {
+                earlier.has_digests
+                    && earlier.get(path).is_some_and(|before| {
+                        before.digest.is_some() && before.changed_ns == entry.changed_ns
+                    })
+            }
         }
     }
 }
@@ -88,6 +97,7 @@ impl Entry {
             inode: stat.st_ino,
             links: stat.st_nlink as _,
             directory,
+            bytes_on_disk: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
             mode: stat.st_mode,
             owner: (stat.st_uid, stat.st_gid),
             // A directory's size is the file system's own business.
@@ -96,6 +106,11 @@ impl Entry {
             changed_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64),
             digest: None,
         }
+    }
+
+    /// What is compared: a file system may put a file's bytes on disk long after they were written.
+    fn compared(&self) -> Self {
+        Self { bytes_on_disk: 0, ..*self }
     }
 
     /// Whether a directory differs from another one only in what copying it to another layer
@@ -125,19 +140,39 @@ impl Snapshot {
         let failed = |error| Unreadable::Failed(root.to_owned(), error);
         let taken_ns = taken_ns(root).map_err(failed)?;
         let rule = Rule { skip, earlier, taken_ns };
-        // The list is sorted once and the tree built from it: much cheaper than name by name.
-        Ok(Self { entries: walk::walk(root, &rule)?.into_iter().collect() })
+        let mut entries = walk::walk(root, &rule)?;
+        entries.sort_unstable_by(|(one, _), (other, _)| by_bytes(one, other));
+        let has_digests = entries.iter().any(|(_, entry)| entry.digest.is_some());
+        Ok(Self { entries, has_digests })
+    }
+
+    /// What was there by this name.
+    pub(crate) fn get(&self, path: &Path) -> Option<&Entry> {
+        let found = self.entries.binary_search_by(|(name, _)| by_bytes(name, path)).ok()?;
+        self.entries.get(found).map(|(_, entry)| entry)
+    }
+
+    /// All names with what was there.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Path, &Entry)> {
+        self.entries.iter().map(|(path, entry)| (path.as_path(), entry))
     }
 
     /// Names that differ from an earlier snapshot: made, gone, or changed in content or metadata.
     pub(crate) fn changes<'a>(&'a self, earlier: &'a Self) -> Vec<&'a Path> {
-        let gone = earlier.entries.keys().filter(|path| !self.entries.contains_key(*path));
-        let changed = self
-            .entries
-            .iter()
-            .filter(|(path, entry)| earlier.entries.get(*path) != Some(entry))
-            .map(|(path, _)| path);
-        gone.chain(changed).map(PathBuf::as_path).collect()
+        let mut changes = Vec::new();
+        let (mut before, mut after) = (earlier.iter().peekable(), self.iter().peekable());
+        loop {
+            let order = match (before.peek(), after.peek()) {
+                (Some((gone, _)), Some((here, _))) => by_bytes(gone, here),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return changes,
+            };
+            let old = if order.is_le() { before.next() } else { None };
+            let new = if order.is_ge() { after.next() } else { None };
+            let same = old.zip(new).is_some_and(|(old, new)| old.1.compared() == new.1.compared());
+            changes.extend(old.or(new).filter(|_| !same).map(|(path, _)| path));
+        }
     }
 
     /// The first of these files that has other content, mode or owner than before. Its number of
@@ -148,29 +183,35 @@ impl Snapshot {
         files: &[(u64, u64)],
     ) -> Option<&'a Path> {
         let kept = |entry: &Entry| (entry.size, entry.modified_ns, entry.mode, entry.owner);
-        let changed = self.entries.iter().find(|(path, entry)| {
+        let changed = self.iter().find(|(path, entry)| {
             files.contains(&(entry.device, entry.inode))
-                && earlier.entries.get(*path).is_some_and(|before| kept(before) != kept(entry))
+                && earlier.get(path).is_some_and(|before| kept(before) != kept(entry))
         });
-        changed.map(|(path, _)| path.as_path())
+        changed.map(|(path, _)| path)
     }
 
     /// Device and inode of every socket file.
     pub(crate) fn sockets(&self) -> HashSet<(u64, u64)> {
-        let socket = |entry: &&Entry| FileType::from_raw_mode(entry.mode) == FileType::Socket;
-        let sockets = self.entries.values().filter(socket);
-        sockets.map(|entry| (entry.device, entry.inode)).collect()
+        let socket = |entry: &Entry| FileType::from_raw_mode(entry.mode) == FileType::Socket;
+        let sockets = self.iter().filter(|(_, entry)| socket(entry));
+        sockets.map(|(_, entry)| (entry.device, entry.inode)).collect()
     }
 
     /// Files that have more names than this tree shows: they have other names outside (M5).
     pub(crate) fn shared_outside(&self) -> Vec<(u64, u64)> {
         let mut seen: BTreeMap<(u64, u64), (u64, u64)> = BTreeMap::new();
-        for entry in self.entries.values().filter(|entry| !entry.directory && entry.links > 1) {
+        let linked = |entry: &Entry| !entry.directory && entry.links > 1;
+        for (_, entry) in self.iter().filter(|(_, entry)| linked(entry)) {
             let names = seen.entry((entry.device, entry.inode)).or_insert((0, entry.links));
             names.0 += 1;
         }
         seen.into_iter().filter(|(_, (here, links))| here < links).map(|(inode, _)| inode).collect()
     }
+}
+
+/// `std` compares paths part by part, which takes several times as long.
+fn by_bytes(one: &Path, other: &Path) -> Ordering {
+    one.as_os_str().as_bytes().cmp(other.as_os_str().as_bytes())
 }
 
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {

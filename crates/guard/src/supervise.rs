@@ -373,7 +373,6 @@ impl Run<'_, '_> {
     fn outcome(self, wall_ms: u64) -> Outcome {
         let limits = &self.policy.limits;
         let limit = |name: &str| Exit::Limit(name.to_owned());
-        let grown = || self.watched.exceeds_at_end(limits);
         let exit = match self.exit.unwrap_or(Exit::NotStarted) {
             // By these signals the kernel enforces the limits that it was given at the start.
             Exit::Signal(libc::SIGXFSZ) => limit("file_bytes"),
@@ -387,7 +386,6 @@ impl Run<'_, '_> {
             Exit::Code(_) | Exit::Signal(_) if self.stderr.captured.truncated => {
                 limit("stderr_bytes")
             }
-            Exit::Code(code) => grown().map_or(Exit::Code(code), limit),
             exit => exit,
         };
         Outcome {

@@ -148,7 +148,7 @@ impl Walk<'_> {
                 self.list(Arc::new(opened), here, depth + 1)?;
                 continue;
             }
-            if self.rule.skip.contains(&here) {
+            if self.rule.skip.iter().any(|skip| skip.as_os_str() == here.as_os_str()) {
                 continue;
             }
             if depth > MAX_DEPTH {
