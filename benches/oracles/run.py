@@ -81,7 +81,7 @@ def commands(arguments, work):
     ]
     if arguments.reprotest:
         build = [arguments.reprotest, "--vary=-all,+time,+locales,+timezone,+umask,+environment"]
-        command = [*build, f"{node} main.mjs > out.txt", ".", "out.txt"]
+        command = [*build, "-c", f"{node} main.mjs > out.txt", ".", "out.txt"]
         found.append(("Node, by reprotest", command, inner, 0, None))
     return found
 
