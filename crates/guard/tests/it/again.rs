@@ -58,7 +58,6 @@ fn copied() -> (TempDir, PathBuf) {
     (folder, copy)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a switch of the test run")]
 fn wanted() -> Vec<&'static str> {
     let mut arguments = vec!["--test-threads", "2", "--skip", "again::"];
     if std::env::var_os("LUMIO_LONG").is_none() {

@@ -1,5 +1,6 @@
 //! What the guard promises, shown on real programs: Node, the shell, and C with raw system calls.
 
+#[cfg(test)]
 mod again;
 mod controls;
 mod conventions;
