@@ -89,8 +89,15 @@ fn the_cases_hold_beside_another_supervisor() {
 #[ignore = "takes minutes: cargo test -p side-effect-guard --test adversarial -- --ignored \
     every_case_holds_beside"]
 fn every_case_holds_beside_another_supervisor() {
-    let others =
-        ["no_door", "every_door_of_node", "limits_hold", "sockets_and", "ordinary_modules"];
+    let others = [
+        "no_door",
+        "every_door_of_node",
+        "limits_hold",
+        "sockets_and",
+        "ordinary_modules",
+        "transcripts_stand",
+        "transcripts_differ",
+    ];
     hold_beside(&[&WITHOUT_NODE[..], &others].concat());
 }
 
