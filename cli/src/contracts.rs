@@ -10,6 +10,9 @@ pub const DEPLOY_FEE: i128 = 400 * stellar::amount::STROOPS;
 /// and no state, so no command but `deploy` knows it.
 pub const WEB_AUTH: &[u8] = include_bytes!("../../contracts/wasm/web_auth.wasm");
 
+/// The account that a passkey signs for. Its code is uploaded; the console creates the accounts.
+pub const PASSKEY_ACCOUNT: &[u8] = include_bytes!("../../contracts/wasm/passkey_account.wasm");
+
 /// A contract with an administrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Contract {

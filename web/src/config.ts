@@ -16,6 +16,12 @@ export interface Config {
   /** Prefix of every route of the gateway; empty for the console's own host. */
   apiBase: string;
   auth: "none" | "login";
+  /** The contract by which contract accounts log in (SEP-45); null where they cannot. */
+  webAuthContractId: string | null;
+  /** SHA-256 of the code of accounts for passkeys; null where none are made. */
+  passkeyWasmHash: string | null;
+  /** Who pays for passkey accounts: a key of this browser (local network only), or a browser wallet. */
+  passkeyPayer: "local-key" | "wallet";
   runnerFee: string;
   version: string;
   /** The key that this build was made for, which has to be the one that is served. */
@@ -27,12 +33,17 @@ export const LOCAL_PASSPHRASE = "Standalone Network ; February 2017";
 const text = (value: unknown): string | undefined =>
   typeof value === "string" && value !== "" ? value : undefined;
 
+const digest = (value: unknown): string | undefined =>
+  typeof value === "string" && /^[0-9a-f]{64}$/.test(value) ? value : undefined;
+
 /** Joins what is served with the defaults of the build. Anything malformed counts as absent. */
 export function configOf(served: Record<string, unknown>, built: Record<string, unknown>): Config {
   const builtFor = text(built.VITE_RUNNER_PUBLIC_KEY);
   const apiBase = text(served.apiBase) ?? text(built.VITE_RUNNER_API_BASE) ?? "";
+  const networkPassphrase = text(served.networkPassphrase) ?? LOCAL_PASSPHRASE;
+  const isForWallet = networkPassphrase !== LOCAL_PASSPHRASE || served.passkeyPayer === "wallet";
   return {
-    networkPassphrase: text(served.networkPassphrase) ?? LOCAL_PASSPHRASE,
+    networkPassphrase,
     rpcUrl: served.rpcUrl === null ? null : (text(served.rpcUrl) ?? vaultNetworks.local.rpcUrl),
     contractId: text(served.contractId) ?? vaultNetworks.local.contractId,
     agentRegistryId: text(served.agentRegistryId) ?? registryNetworks.local.contractId,
@@ -40,6 +51,9 @@ export function configOf(served: Record<string, unknown>, built: Record<string, 
     runner: text(served.runner) ?? builtFor,
     apiBase: apiBase.replace(/\/+$/, ""),
     auth: served.auth === "none" ? "none" : "login",
+    webAuthContractId: text(served.webAuthContractId) ?? null,
+    passkeyWasmHash: digest(served.passkeyWasmHash) ?? null,
+    passkeyPayer: isForWallet ? "wallet" : "local-key",
     runnerFee: text(served.runnerFee) ?? "0",
     version: text(served.version) ?? "",
     builtFor,
@@ -48,6 +62,21 @@ export function configOf(served: Record<string, unknown>, built: Record<string, 
 
 /** Whether the network is the local one, where a key without a wallet is allowed. */
 export const isLocal = (config: Config): boolean => config.networkPassphrase === LOCAL_PASSPHRASE;
+
+/**
+ * Whether accounts with a passkey can be used here. "elsewhere": not at this address, since a passkey
+ * is made for a name and this page was opened by a number.
+ */
+export function passkeys(config: Config): "here" | "elsewhere" | "nowhere" {
+  const isOffered =
+    config.passkeyWasmHash !== null &&
+    config.rpcUrl !== null &&
+    (config.auth === "none" || config.webAuthContractId !== null);
+  if (!isOffered) return "nowhere";
+  const isNumber = /^[\d.]+$|^\[/.test(location.hostname);
+  if (isNumber) return "elsewhere";
+  return typeof PublicKeyCredential === "undefined" ? "nowhere" : "here";
+}
 
 /** Reads `/config.json`; throws when the host answers something that is no configuration. */
 export async function loadConfig(): Promise<Config> {

@@ -42,6 +42,15 @@ export const texts = {
     localBadge: "Local network only",
     localAbout:
       "A new key of this browser, funded with test money. It cannot be exported, and it is worth nothing elsewhere.",
+    passkey: "Create a passkey account",
+    passkeyAbout:
+      "An account on the network that a passkey of this device or of your security key signs for. No extension, no words to write down. Who loses the passkey loses the account.",
+    passkeyOpen: "Sign in with a passkey",
+    passkeyOpenAbout:
+      "For an account that you made with a passkey before, here or on another device.",
+    passkeyBusy: "Follow your browser…",
+    passkeyElsewhere:
+      "A passkey belongs to a name, and this page was opened by a number. Open it by its name to use one:",
     importLabel: "Use a secret key of the local network instead",
     importField: "Secret key (S…)",
     importHelp:
@@ -56,6 +65,22 @@ export const texts = {
     signedInAs: "Connected as",
     copy: "Copy address",
     copied: "Copied",
+  },
+  signing: {
+    title: "Sign with your passkey?",
+    about: "Your device shows nothing of what it signs, so look at it here.",
+    calls: "This calls",
+    below: "and lets it call",
+    names: {
+      vault: "the vault",
+      registry: "the agent registry",
+      token: "the vault's token",
+      login: "the login, which moves nothing",
+    },
+    other: "another contract",
+    until: (ledger: number) => `Worth nothing after ledger ${ledger}.`,
+    yes: "Sign with passkey",
+    no: "Decline",
   },
   login: {
     needed: "Sign in to see your runs",
@@ -464,6 +489,22 @@ interface ErrorText {
 
 /** Codes of gateway, runner and vault, in words. Prefixes PREFLIGHT_ and OPEN_ are left out. */
 export const errorTexts: Record<string, ErrorText> = {
+  NOT_ASKED: {
+    means: "Something else was to be signed than what you started. Nothing was signed.",
+    todo: "Do not try again. Tell the operator, with this code.",
+  },
+  PASSKEY_UNKNOWN: {
+    means: "This passkey leads to no account on this network.",
+    todo: "Choose another passkey, or create an account.",
+  },
+  PASSKEY_UNSUPPORTED: {
+    means: "This device or security key cannot make the kind of passkey that is needed.",
+    todo: "Use another one: it has to keep passkeys and to ask for your PIN, finger or face.",
+  },
+  PASSKEY_NO_CODE: {
+    means: "The network does not hold the code of passkey accounts.",
+    todo: "Tell the operator: lumio deploy uploads it.",
+  },
   INSUFFICIENT_BALANCE: {
     means: "The vault holds less than this needs.",
     todo: "Deposit more, or lower the budget.",

@@ -8,11 +8,12 @@ use wire::Digest;
 
 use super::issuer;
 use crate::context::Context;
-use crate::contracts::{Contract, DEPLOY_FEE, WEB_AUTH};
+use crate::contracts::{Contract, DEPLOY_FEE, PASSKEY_ACCOUNT, WEB_AUTH};
 use crate::failure::{Failure, Result};
 use crate::output::Report;
 
-/// Put registry, vault and the login's contract on a network; what exists already stays.
+/// Put registry, vault, the login's contract and the code of passkey accounts on a network; what
+/// exists already stays.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  lumio deploy\n  lumio deploy --as ops --rpc-url https://… \
         --network-passphrase 'Test SDF Network ; September 2015'\n  \
@@ -62,6 +63,8 @@ pub(super) async fn run(context: &Context, command: Deploy) -> Result<Report> {
         kind: ContractKind::Other,
     };
     let login = place(context, &key, "web authentication contract", WEB_AUTH, login).await?;
+    let passkeys = Digest::of(PASSKEY_ACCOUNT);
+    upload(context, &key, "passkey account", PASSKEY_ACCOUNT).await?;
     let json = json!({
         "deployer": address,
         "token": token,
@@ -71,10 +74,12 @@ pub(super) async fn run(context: &Context, command: Deploy) -> Result<Report> {
         "vaultExisted": vault.existed,
         "webAuth": login.id,
         "webAuthExisted": login.existed,
+        "passkeyWasmHash": passkeys,
         "risk": risk,
     });
     let mut text = format!(
-        "registry {}\nvault    {}\ntoken    {token}\nlogin    {}",
+        "registry {}\nvault    {}\ntoken    {token}\nlogin    {}\n\
+         passkeys {passkeys} (code)",
         registry.id, vault.id, login.id
     );
     if let Some(risk) = &risk {
@@ -133,15 +138,22 @@ async fn place(
         context.steps.say(format!("the {name} exists: {id}"));
         return Ok(Placed { id, existed: true });
     }
-    if state::has_code(&context.rpc, &creation.code).await? {
-        context.steps.say(format!("the code of the {name} exists: {}", creation.code));
-    } else {
-        context.steps.say(format!("uploading the code of the {name} ({} bytes)", code.len()));
-        context.submit_within(key, Call::Upload(code.to_vec()), DEPLOY_FEE).await?;
-    }
+    upload(context, key, name, code).await?;
     context.steps.say(format!("creating the {name} {id}"));
     context.submit_within(key, Call::Create(creation), DEPLOY_FEE).await?;
     Ok(Placed { id, existed: false })
+}
+
+/// Uploads the code unless the network has it.
+async fn upload(context: &Context, key: &Keypair, name: &str, code: &[u8]) -> Result<()> {
+    let hash = Digest::of(code);
+    if state::has_code(&context.rpc, &hash).await? {
+        context.steps.say(format!("the code of the {name} exists: {hash}"));
+        return Ok(());
+    }
+    context.steps.say(format!("uploading the code of the {name} ({} bytes)", code.len()));
+    context.submit_within(key, Call::Upload(code.to_vec()), DEPLOY_FEE).await?;
+    Ok(())
 }
 
 /// A vault that existed may have been set up for another registry or token.

@@ -900,6 +900,8 @@ export interface components {
             contractId: string;
             /** @description Which network, for wallets. */
             networkPassphrase: string;
+            /** @description SHA-256 of the code of accounts for passkeys; absent where the console makes none. */
+            passkeyWasmHash?: string | null;
             /** @description A node that browsers may ask; absent where none is named. */
             rpcUrl?: string | null;
             /** @description This runner's account: whom a grant is for. */
@@ -910,6 +912,8 @@ export interface components {
             token?: string | null;
             /** @description This gateway's version. */
             version: string;
+            /** @description The contract by which contract accounts log in (SEP-45); absent where they cannot. */
+            webAuthContractId?: string | null;
         };
         /** @description A dead letter with everything that is known about it. */
         DeadLetter: {

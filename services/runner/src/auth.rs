@@ -129,6 +129,14 @@ impl Access {
         })))
     }
 
+    /// The contract by which contract accounts log in (SEP-45).
+    pub fn web_auth(&self) -> Option<Address> {
+        match self {
+            Self::Login(login) => login.contract.map(|contract| contract.0),
+            Self::Open => None,
+        }
+    }
+
     /// Whether callers must log in.
     pub const fn is_login(&self) -> bool {
         matches!(self, Self::Login(_))

@@ -82,6 +82,8 @@ pub struct Config {
     pub console_connect: Vec<String>,
     /// A node that browsers may ask.
     pub browser_rpc_url: Option<String>,
+    /// The code of the accounts that the console makes for passkeys.
+    pub passkey_wasm_hash: Option<wire::Digest>,
     /// How many requests callers may make.
     pub rates: Rates,
     /// How often workers look for work.
@@ -193,6 +195,7 @@ impl Config {
             console_dir: env.optional("RUNNER_CONSOLE_DIR").map(PathBuf::from),
             console_connect: console_connect(&env),
             browser_rpc_url: browser_rpc_url(&env),
+            passkey_wasm_hash: passkey_wasm_hash(&env, local),
             rates: rates(&env, is_open),
             poll: Duration::from_millis(env.number("RUNNER_POLL_INTERVAL_MS", 1_000, 10..=600_000)),
             workers: env.number("RUNNER_WORKERS", 4, 1..=64),
@@ -371,6 +374,21 @@ fn browser_rpc_url(env: &Env) -> Option<String> {
     }
     let url = env.url("RUNNER_RPC_URL|SOROBAN_RPC_URL", RPC, &["http", "https"]);
     (crate::public_url(&url) == url.trim_end_matches('/')).then_some(url)
+}
+
+/// The code of passkey accounts. On the local network it is that of this release, which `lumio deploy`
+/// uploads.
+fn passkey_wasm_hash(env: &Env, local: bool) -> Option<wire::Digest> {
+    const NAME: &str = "RUNNER_PASSKEY_WASM_HASH";
+    const SUMS: &str = include_str!("../../../contracts/wasm/SHA256SUMS");
+    if env.optional(NAME).is_none() && local {
+        let sum = SUMS.lines().find_map(|line| line.strip_suffix("  passkey_account.wasm"))?;
+        return sum.parse().ok();
+    }
+    env.parse(NAME, |text| {
+        text.parse::<wire::Digest>()
+            .map_err(|_| "expected the SHA-256 of the code, as 64 hex digits")
+    })
 }
 
 /// How many requests callers may make. Without a login nobody has an account, and everybody who can

@@ -85,6 +85,8 @@ pub struct Gateway {
     pub reconciliation: Reconciliation,
     /// A node that browsers may ask.
     pub browser_rpc_url: Option<String>,
+    /// The code of the accounts that the console makes for passkeys.
+    pub passkey_wasm_hash: Option<wire::Digest>,
     /// Whose contracts' events are followed: what proofs rest on.
     pub followed: Followed,
 }

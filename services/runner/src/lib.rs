@@ -141,6 +141,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         market: market(&config, gates.clone())?,
         reconciliation: Reconciliation::new(bus.clone()),
         browser_rpc_url: config.browser_rpc_url.clone(),
+        passkey_wasm_hash: config.passkey_wasm_hash,
         followed: Followed::new(&config.network, config.vault, config.registry, config.runner),
     });
     let limits = Limits::new(config.rates);

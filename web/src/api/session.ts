@@ -1,4 +1,4 @@
-// Logging in (SEP-10): the gateway's challenge, signed by the wallet. Tokens live in this tab's
+// Logging in (SEP-10, SEP-45): the gateway's challenge, signed by the wallet. Tokens live in this tab's
 // memory alone: what is not stored cannot be read by whatever runs in the page later.
 
 import type { Config } from "@/config";
@@ -53,6 +53,14 @@ async function withRole(config: Config, account: string, tokens: Tokens): Promis
 /** Proves to the gateway that the wallet holds its account's key. */
 export async function logIn(config: Config, wallet: Wallet): Promise<Session> {
   const query = new URLSearchParams({ account: wallet.address });
+  if (wallet.authorise) {
+    const asked = await call<{ authorization_entries: string }>(config, `/sep45?${query}`);
+    const { readLogin } = await import("@/chain/authorisation");
+    const login = readLogin(asked.authorization_entries, config, wallet.address);
+    const authorization_entries = login.signed(await wallet.authorise(login.own));
+    const tokens = await call<Tokens>(config, "/sep45", json({ authorization_entries }));
+    return withRole(config, wallet.address, tokens);
+  }
   const challenge = await call<{ transaction: string; network_passphrase?: string }>(
     config,
     `/auth?${query}`,

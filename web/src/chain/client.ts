@@ -9,6 +9,7 @@ import {
   Contract,
   scValToNative,
   TransactionBuilder,
+  xdr,
 } from "@stellar/stellar-sdk";
 import type { AssembledTransaction, Result } from "@stellar/stellar-sdk/contract";
 import { Api, Server } from "@stellar/stellar-sdk/rpc";
@@ -23,6 +24,8 @@ import {
 
 import type { Config } from "@/config";
 import type { Wallet } from "@/wallet/wallet";
+
+import { checkEntry } from "./authorisation";
 
 /** A refusal of a contract, by its own name. */
 export class Refused extends Error {
@@ -79,10 +82,10 @@ const options = (config: Config, contractId: string, wallet?: Wallet) => ({
   networkPassphrase: config.networkPassphrase,
   allowHttp: rpcUrl(config).startsWith("http:"),
   ...(wallet && {
-    publicKey: wallet.address,
+    publicKey: wallet.payer ?? wallet.address,
     signTransaction: async (envelope: string) => ({
       signedTxXdr: await wallet.sign(envelope),
-      signerAddress: wallet.address,
+      signerAddress: wallet.payer ?? wallet.address,
     }),
   }),
 });
@@ -226,6 +229,7 @@ export class Chain {
       const result = assembled.result as Result<unknown>;
       if (result.isErr()) throw refused(result.unwrapErr());
     }
+    await this.authorise(assembled);
     await assembled.sign();
     const sent = await answer(assembled.send());
     const hash = sent.sendTransactionResponse?.hash ?? "";
@@ -235,6 +239,31 @@ export class Chain {
       throw refusalOf(String(sent.getTransactionResponse)) ?? new NodeFailed(`${hash} failed`);
     }
     throw new Unsettled(hash);
+  }
+
+  /** Lets a contract account sign its part, which the payer's signature does not cover. */
+  private async authorise(assembled: AssembledTransaction<unknown>): Promise<void> {
+    const { wallet } = this;
+    const authorise = wallet?.authorise;
+    if (!wallet || !authorise) return;
+    if (!assembled.needsNonInvokerSigningBy().includes(wallet.address)) return;
+    const call = assembled.built?.operations[0];
+    await assembled.signAuthEntries({
+      address: wallet.address,
+      authorizeEntry: async (entry) => {
+        // What the node proposes to sign has to be what was asked for.
+        checkEntry(entry, call, wallet.address, this.config);
+        return xdr.SorobanAuthorizationEntry.fromXdr(
+          await authorise(entry.toXdr("base64")),
+          "base64",
+        );
+      },
+    });
+    // Once more, now with the signature: checking it costs too, and what is refused is not sent.
+    await answer(assembled.simulate());
+    if (assembled.simulation && Api.isSimulationError(assembled.simulation)) {
+      throw refused(new Error(assembled.simulation.error));
+    }
   }
 
   private async ask<T>(

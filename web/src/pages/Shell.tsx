@@ -10,6 +10,7 @@ import { applyTheme, type Theme, theme } from "@/theme";
 import { Button, Failure, Icon, Notice, Toasts } from "@/ui";
 import { useAct } from "@/ui/act";
 import { ConnectButton } from "@/ui/Connect";
+import { Signing } from "@/ui/Signing";
 
 export function Shell() {
   const { isOperator } = useApp();
@@ -53,6 +54,7 @@ export function Shell() {
       <footer className="foot">
         <ThemeChoice />
       </footer>
+      <Signing />
       <Toasts />
     </>
   );

@@ -1,7 +1,7 @@
 import { useState } from "react";
 
 import { useApp } from "@/app";
-import { isLocal } from "@/config";
+import { isLocal, passkeys } from "@/config";
 import { texts } from "@/texts";
 
 import { useAct } from "./act";
@@ -11,8 +11,21 @@ const t = texts.connect;
 
 /** The choice of a wallet, and what is connected. */
 export function ConnectButton({ large = false }: { large?: boolean }) {
-  const { wallet } = useApp();
+  const { config, wallet, connect } = useApp();
   const [isOpen, setOpen] = useState(false);
+  // Kept here, since a wallet that pays is chosen in a dialog of its own: ours is closed meanwhile.
+  const passkey = useAct(
+    async (what: "create" | "open") => {
+      if (config.passkeyPayer === "wallet") setOpen(false);
+      try {
+        await connect(await (await import("@/wallet/passkey"))[what](config));
+      } catch (error) {
+        setOpen(true);
+        throw error;
+      }
+    },
+    { onDone: () => setOpen(false) },
+  );
   const short = wallet && `${wallet.address.slice(0, 4)}…${wallet.address.slice(-4)}`;
   return (
     <>
@@ -34,14 +47,21 @@ export function ConnectButton({ large = false }: { large?: boolean }) {
         {wallet ? (
           <Connected onDone={() => setOpen(false)} />
         ) : (
-          <Choice onDone={() => setOpen(false)} />
+          <Choice passkey={passkey} onDone={() => setOpen(false)} />
         )}
+        {/* Also where the account is there and only its login failed. */}
+        {passkey.error !== undefined && <Failure error={passkey.error} />}
       </Modal>
     </>
   );
 }
 
-function Choice({ onDone }: { onDone: () => void }) {
+interface ChoiceProps {
+  passkey: ReturnType<typeof useAct<["create" | "open"]>>;
+  onDone: () => void;
+}
+
+function Choice({ passkey, onDone }: ChoiceProps) {
   const { config, connect } = useApp();
   const kit = useAct(async () => {
     const { choose } = await import("@/wallet/kit");
@@ -56,6 +76,7 @@ function Choice({ onDone }: { onDone: () => void }) {
     },
     { onDone },
   );
+  const where = passkeys(config);
   const error = kit.error ?? local.error;
   return (
     <div className="stack">
@@ -63,6 +84,34 @@ function Choice({ onDone }: { onDone: () => void }) {
         <span className="strong">{t.kit}</span>
         <span className="muted">{t.kitAbout}</span>
       </button>
+      {where === "here" && (
+        <>
+          <button
+            type="button"
+            className="choice"
+            onClick={() => passkey.run("open")}
+            disabled={passkey.isBusy}
+            aria-busy={passkey.isBusy}
+          >
+            <span className="strong">{passkey.isBusy ? t.passkeyBusy : t.passkeyOpen}</span>
+            <span className="muted">{t.passkeyOpenAbout}</span>
+          </button>
+          <button
+            type="button"
+            className="choice"
+            onClick={() => passkey.run("create")}
+            disabled={passkey.isBusy}
+          >
+            <span className="strong">{t.passkey}</span>
+            <span className="muted">{t.passkeyAbout}</span>
+          </button>
+        </>
+      )}
+      {where === "elsewhere" && isLocal(config) && (
+        <p className="muted">
+          {t.passkeyElsewhere} <a href={byName()}>{byName()}</a>
+        </p>
+      )}
       {isLocal(config) && (
         <>
           <button
@@ -85,6 +134,13 @@ function Choice({ onDone }: { onDone: () => void }) {
       {error !== undefined && <Failure error={error} />}
     </div>
   );
+}
+
+/** This page by the name that every machine has for itself. */
+function byName(): string {
+  const url = new URL(location.href);
+  url.hostname = "localhost";
+  return url.href;
 }
 
 function ImportKey({ onDone }: { onDone: () => void }) {

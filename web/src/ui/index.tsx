@@ -163,15 +163,16 @@ interface ModalProps {
   title: string;
   about?: string | undefined;
   children: ReactNode;
+  testId?: string;
 }
 
-export function Modal({ open, onOpenChange, title, about, children }: ModalProps) {
+export function Modal({ open, onOpenChange, title, about, children, testId }: ModalProps) {
   return (
     <Dialog.Root open={open} onOpenChange={onOpenChange}>
       <Dialog.Portal>
         <Dialog.Backdrop className="backdrop" />
         <Dialog.Viewport className="modal-viewport">
-          <Dialog.Popup className="modal" data-testid="modal">
+          <Dialog.Popup className="modal" data-testid={testId ?? "modal"}>
             <div className="modal-head">
               <Dialog.Title className="modal-title">{title}</Dialog.Title>
               <Dialog.Close className="icon-button" aria-label={texts.common.close}>

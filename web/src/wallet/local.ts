@@ -53,24 +53,27 @@ function demand(config: Config): void {
   }
 }
 
+/** What a key is for: it is the account, or it pays the fees of accounts that are contracts. */
+type Slot = "key" | "fees";
+
 /** The key of this browser, if it has one already. */
-export async function restore(config: Config): Promise<Wallet | undefined> {
+export async function restore(config: Config, slot: Slot = "key"): Promise<Wallet | undefined> {
   if (!isLocal(config) || !globalThis.crypto?.subtle) return undefined;
-  const kept = await request<Kept | undefined>((await store("readonly")).get("key"));
+  const kept = await request<Kept | undefined>((await store("readonly")).get(slot));
   return kept && walletOf(config, kept);
 }
 
 /** A new key for this browser, funded by the local network's friendbot. */
-export async function create(config: Config): Promise<Wallet> {
+export async function create(config: Config, slot: Slot = "key"): Promise<Wallet> {
   demand(config);
-  const found = await restore(config);
+  const found = await restore(config, slot);
   if (found) return found;
   const pair = (await crypto.subtle.generateKey("Ed25519", false, [
     "sign",
     "verify",
   ])) as CryptoKeyPair;
   const publicKey = new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey));
-  return keep(config, { publicKey, privateKey: pair.privateKey });
+  return keep(config, { publicKey, privateKey: pair.privateKey }, slot);
 }
 
 /** Takes a secret key (S…) of the local network into a key that cannot be read any more. */
@@ -86,8 +89,8 @@ export async function importSecret(config: Config, secret: string): Promise<Wall
   return keep(config, { publicKey: new Uint8Array(pair.rawPublicKey()), privateKey });
 }
 
-async function keep(config: Config, kept: Kept): Promise<Wallet> {
-  await request((await store("readwrite")).put(kept, "key"));
+async function keep(config: Config, kept: Kept, slot: Slot = "key"): Promise<Wallet> {
+  await request((await store("readwrite")).put(kept, slot));
   const wallet = walletOf(config, kept);
   await fund(config, wallet.address);
   return wallet;
@@ -99,7 +102,7 @@ export async function forget(): Promise<void> {
 }
 
 /** Asks friendbot for a balance; an account that has one already keeps it. */
-async function fund(config: Config, address: string): Promise<void> {
+export async function fund(config: Config, address: string): Promise<void> {
   if (config.rpcUrl === null) return;
   const url = new URL(
     "friendbot",

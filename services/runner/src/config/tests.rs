@@ -110,6 +110,7 @@ fn the_logins_keys_are_keys_of_their_own() {
         ("RUNNER_TOKEN_SECRET", seed.as_str()),
         ("RUNNER_OPERATORS", "GABC"),
         ("RUNNER_WEB_AUTH_CONTRACT_ID", "GABC"),
+        ("RUNNER_PASSKEY_WASM_HASH", "abcdef"),
         ("RUNNER_PUBLIC_URL", "http://user:secret@host"),
         ("RUNNER_HOME_DOMAIN", "a b"),
     ];

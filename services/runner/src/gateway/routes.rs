@@ -45,6 +45,10 @@ pub struct ConsoleConfig {
     pub api_base: String,
     /// `login` where callers log in, else `none`.
     pub auth: String,
+    /// The contract by which contract accounts log in (SEP-45); absent where they cannot.
+    pub web_auth_contract_id: Option<String>,
+    /// SHA-256 of the code of accounts for passkeys; absent where the console makes none.
+    pub passkey_wasm_hash: Option<String>,
     /// This gateway's version.
     pub version: String,
 }
@@ -76,6 +80,8 @@ pub async fn config(State(gateway): Shared) -> Response {
         runner_fee: market.fee.to_string(),
         api_base: String::new(),
         auth: if gateway.access.is_login() { "login".to_owned() } else { "none".to_owned() },
+        web_auth_contract_id: gateway.access.web_auth().map(|contract| contract.to_string()),
+        passkey_wasm_hash: gateway.passkey_wasm_hash.map(|hash| hash.to_string()),
         version: chassis::version().to_owned(),
     };
     let fresh = [(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];

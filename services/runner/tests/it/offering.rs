@@ -408,6 +408,8 @@ async fn the_console_is_served_with_a_policy_and_nothing_beside_it() {
         "runnerFee": "0",
         "apiBase": "",
         "auth": "login",
+        "webAuthContractId": stellar::local::web_auth_id().unwrap(),
+        "passkeyWasmHash": passkey_wasm_hash(),
         "version": chassis::version(),
     });
     assert_eq!(config, expected);
@@ -430,4 +432,11 @@ async fn the_console_is_served_with_a_policy_and_nothing_beside_it() {
         (&json!("none"), &json!(world.localnet.url()))
     );
     runner.stop().await;
+}
+
+/// What the repository states of the built contract.
+fn passkey_wasm_hash() -> String {
+    let sums = include_str!("../../../../contracts/wasm/SHA256SUMS");
+    let line = sums.lines().find(|line| line.ends_with("  passkey_account.wasm")).unwrap();
+    line.split(' ').next().unwrap().to_owned()
 }
