@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::command::{Ended, Home, link};
+use crate::gates::{planned, ship};
 
 const FORBIDDEN: &str = "E_SIDEEFFECTS_FORBIDDEN";
 const UNDECLARED: &str = "E_SIDEEFFECTS_DECLARATION";
@@ -116,6 +117,17 @@ fn g08_and_g09_failing_tests_and_oracle_attempts_count_in_what_was_seen() {
     assert!(starts.contains(&&json!("test main.mjs")), "{starts:?}");
     assert!(starts.contains(&&json!("case case_1, attempt 1")), "{starts:?}");
     assert_eq!(report["observed"][0], json!(["FS:write", 2]));
+}
+
+#[test]
+fn g10_a_violation_keeps_its_code_where_events_are_strict() {
+    let main = "import fs from 'node:fs'; try { fs.writeFileSync('../../out', 'x') } catch {}";
+    let home = planned(&["FS:write"], main, &json!([{ "entry": "main.mjs" }]));
+    let (code, summary, events) = ship(&home, &[]);
+    assert_eq!((code, &summary["code"]), (Some(1), &json!(FORBIDDEN)), "{summary:#}");
+    let last = events.last().unwrap();
+    let said = (&last["event"], &last["detail"]["code"]);
+    assert_eq!(said, (&json!("GATES_FAIL"), &json!(FORBIDDEN)));
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn text(output: &Output) -> String {
 }
 
 /// A home with one module and a plan that names it.
-fn planned(declares: &[&str], main: &str, cases: &Value) -> Home {
+pub fn planned(declares: &[&str], main: &str, cases: &Value) -> Home {
     let home = Home::new();
     home.module("a", declares, main, cases);
     let manifest = json!({
@@ -46,7 +46,7 @@ fn planned(declares: &[&str], main: &str, cases: &Value) -> Home {
 }
 
 /// Runs the shipping gate over the plan, and answers exit code, summary and events.
-fn ship(home: &Home, more: &[&str]) -> (Option<i32>, Value, Vec<Value>) {
+pub fn ship(home: &Home, more: &[&str]) -> (Option<i32>, Value, Vec<Value>) {
     let events = home.path("events.ndjson");
     let mut args =
         vec!["gates", "shipping", "--compose", "compose.json", "--modules-root", "modules"];
