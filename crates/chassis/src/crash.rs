@@ -1,9 +1,10 @@
-//! Named points at which a process can be made to die, so that a test can show what a restart at
-//! each of them ends in.
+//! Named points at which a process can be made to die, or to stand still until it is told to go on,
+//! so that a test can show what a fault at each of them ends in.
 //!
 //! Always compiled, so that what is tested is what runs; inert unless a point is armed.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -11,13 +12,34 @@ use rustix::process::{Signal, getpid, kill_process};
 #[derive(Debug)]
 pub struct CrashPoints {
     points: &'static [(&'static str, &'static str)],
-    armed: OnceLock<String>,
+    armed: OnceLock<(String, Effect)>,
+    was_held: AtomicBool,
+}
+
+/// What happens at the point that is armed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The process dies without any clean-up.
+    Die,
+    /// The whole process stands still (SIGSTOP) the first time it gets there, until somebody sends
+    /// it SIGCONT.
+    Hold,
+}
+
+/// Before the name of a point: hold there instead of dying.
+const HOLD: &str = "hold:";
+
+impl Effect {
+    /// What the text of a setting asks for, and the name of the point.
+    pub fn read(text: &str) -> (Self, &str) {
+        text.strip_prefix(HOLD).map_or((Self::Die, text), |name| (Self::Hold, name))
+    }
 }
 
 impl CrashPoints {
     /// The points in the order they are passed, each with what has happened by then.
     pub const fn new(points: &'static [(&'static str, &'static str)]) -> Self {
-        Self { points, armed: OnceLock::new() }
+        Self { points, armed: OnceLock::new(), was_held: AtomicBool::new(false) }
     }
 
     /// Whether there is a point called `name`.
@@ -25,21 +47,33 @@ impl CrashPoints {
         self.points.iter().any(|(point, _)| *point == name)
     }
 
-    /// Makes the process die at `name` when it gets there. Only the first call counts; answers
-    /// whether this one did.
-    pub fn arm(&self, name: &str) -> bool {
-        self.armed.set(name.to_owned()).is_ok()
+    /// Makes the process die, or hold, at `name` when it gets there. Only the first call counts;
+    /// answers whether this one did.
+    pub fn arm(&self, name: &str, effect: Effect) -> bool {
+        self.armed.set((name.to_owned(), effect)).is_ok()
     }
 
-    /// Dies here, without any clean-up, if `name` is armed.
+    /// Dies or holds here if `name` is armed.
     pub fn pass(&self, name: &str) {
         debug_assert!(self.exists(name), "`{name}` is not in the table");
-        if self.armed.get().is_some_and(|armed| armed == name) {
-            tracing::error!("dying at crash point `{name}`");
-            // SIGKILL runs nothing of ours any more; it only returns if it was refused.
-            let refused = kill_process(getpid(), Signal::KILL);
-            tracing::error!("the process could not kill itself: {refused:?}");
-            std::process::abort();
+        let Some((_, effect)) = self.armed.get().filter(|(armed, _)| armed == name) else { return };
+        match effect {
+            Effect::Die => {
+                tracing::error!("dying at crash point `{name}`");
+                // SIGKILL runs nothing of ours any more; it only returns if it was refused.
+                let refused = kill_process(getpid(), Signal::KILL);
+                tracing::error!("the process could not kill itself: {refused:?}");
+                std::process::abort();
+            }
+            Effect::Hold => {
+                if self.was_held.swap(true, Ordering::Relaxed) {
+                    return;
+                }
+                tracing::warn!("holding at crash point `{name}` until SIGCONT");
+                if let Err(refused) = kill_process(getpid(), Signal::STOP) {
+                    tracing::error!("the process could not stop itself: {refused}");
+                }
+            }
         }
     }
 }
@@ -53,8 +87,14 @@ mod tests {
         static POINTS: CrashPoints = CrashPoints::new(&[("a", "first"), ("b", "second")]);
         assert!(POINTS.exists("a") && !POINTS.exists("c"));
         POINTS.pass("a");
-        assert!(POINTS.arm("b"));
-        assert!(!POINTS.arm("a"), "only the first call counts");
+        assert!(POINTS.arm("b", Effect::Die));
+        assert!(!POINTS.arm("a", Effect::Die), "only the first call counts");
         POINTS.pass("a");
+    }
+
+    #[test]
+    fn a_point_is_named_with_what_happens_there() {
+        assert_eq!(Effect::read("a.b"), (Effect::Die, "a.b"));
+        assert_eq!(Effect::read("hold:a.b"), (Effect::Hold, "a.b"));
     }
 }

@@ -1,4 +1,4 @@
-//! A fresh database for a test.
+//! A fresh database for a test, and a server that a test may stop.
 
 use std::env;
 use std::ffi::OsString;
@@ -19,6 +19,12 @@ use crate::{fresh_name, in_own_runtime};
 /// How long a private server may take to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Nothing has to survive a crash, so nothing is synced.
+const FORGETS_AT_A_CRASH: &[&str] =
+    &["-cfsync=off", "-csynchronous_commit=off", "-cfull_page_writes=off"];
+/// A commit survives the end of the server; that of the machine is in no test.
+const KEEPS_COMMITS: &[&str] = &["-cfsync=off"];
+
 /// A database of the test's own; dropped with this value.
 #[derive(Debug)]
 pub struct TestDb {
@@ -30,6 +36,22 @@ pub struct TestDb {
     name: String,
 }
 
+/// A server of the test's own, that it may stop and start again at the same address.
+#[derive(Debug)]
+pub struct PostgresServer {
+    url: String,
+    layout: Layout,
+    running: Option<Supervised>,
+}
+
+/// Where a private server has its programs and its data.
+#[derive(Debug)]
+struct Layout {
+    bin: PathBuf,
+    folder: PathBuf,
+    account: Option<Account>,
+}
+
 /// A new, empty database.
 ///
 /// # Panics
@@ -37,6 +59,65 @@ pub struct TestDb {
 /// When there is no server and none can be started; the text says what is missing.
 pub async fn postgres() -> TestDb {
     fresh().await.unwrap_or_else(|error| panic!("no database for this test: {error:#}"))
+}
+
+impl PostgresServer {
+    /// Makes a server, and starts it.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start() -> Self {
+        let made = tokio::task::spawn_blocking(|| {
+            let layout = Layout::make()?;
+            let running = layout.start(KEEPS_COMMITS, None)?;
+            anyhow::Ok(Self { url: layout.url(), layout, running: Some(running) })
+        });
+        let server = made.await.expect("the task ends").expect("no Postgres server");
+        until_open(&server.url, START_TIMEOUT).await.expect("the server answers");
+        server
+    }
+
+    /// A new, empty database of it.
+    ///
+    /// # Panics
+    ///
+    /// When the server is stopped.
+    pub async fn database(&self) -> TestDb {
+        fresh_of(self.url.clone()).await.expect("the server makes a database")
+    }
+
+    /// Kills it (SIGKILL). What was committed is kept.
+    pub fn stop(&mut self) {
+        drop(self.running.take());
+    }
+
+    /// Starts it again where it was.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn restart(&mut self) {
+        self.stop();
+        let give_up_at = Instant::now() + START_TIMEOUT;
+        loop {
+            // A server refuses to start while a process of the killed one still ends.
+            let started = self.layout.start(KEEPS_COMMITS, None).expect("the server starts again");
+            self.running = Some(started);
+            match until_open(&self.url, Duration::from_secs(5)).await {
+                Ok(()) => return,
+                Err(error) => assert!(Instant::now() < give_up_at, "{error:#}"),
+            }
+            self.stop();
+        }
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        self.stop();
+        drop(std::fs::remove_dir_all(&self.layout.folder));
+    }
 }
 
 impl Drop for TestDb {
@@ -57,6 +138,10 @@ async fn fresh() -> anyhow::Result<TestDb> {
         Some(url) => url.into_string().ok().context("DATABASE_URL is not text")?,
         None => private_server().await?,
     };
+    fresh_of(admin_url).await
+}
+
+async fn fresh_of(admin_url: String) -> anyhow::Result<TestDb> {
     let name = fresh_name("test_");
     let mut conn = PgConnection::connect(&admin_url).await.context("cannot reach the server")?;
     execute(&mut conn, format!("CREATE DATABASE {name}")).await?;
@@ -76,14 +161,24 @@ async fn private_server() -> anyhow::Result<String> {
     static SERVER: OnceLock<Result<(String, Supervised), String>> = OnceLock::new();
     // Starting takes seconds and blocks; the runtime of a test has one thread.
     let started = tokio::task::spawn_blocking(|| {
+        let start = || {
+            let layout = Layout::make()?;
+            let running = layout.start(FORGETS_AT_A_CRASH, Some(&layout.folder))?;
+            anyhow::Ok((layout.url(), running))
+        };
         let server = SERVER.get_or_init(|| start().map_err(|error| format!("{error:#}")));
         server.as_ref().map(|(url, _)| url.clone()).map_err(Clone::clone)
     });
     let url = started.await?.map_err(anyhow::Error::msg)?;
-    let give_up_at = Instant::now() + START_TIMEOUT;
+    until_open(&url, START_TIMEOUT).await?;
+    Ok(url)
+}
+
+async fn until_open(url: &str, limit: Duration) -> anyhow::Result<()> {
+    let give_up_at = Instant::now() + limit;
     loop {
-        match PgConnection::connect(&url).await {
-            Ok(_) => return Ok(url),
+        match PgConnection::connect(url).await {
+            Ok(_) => return Ok(()),
             Err(error) if Instant::now() >= give_up_at => {
                 return Err(error).context("the private Postgres does not answer");
             }
@@ -92,33 +187,39 @@ async fn private_server() -> anyhow::Result<String> {
     }
 }
 
-/// Listens on a socket in its own folder only: no port to collide on.
-fn start() -> anyhow::Result<(String, Supervised)> {
-    let initdb = program("initdb").context("DATABASE_URL is not set and there is no initdb")?;
-    let account = Account::if_root()?;
-    let folder = folder(account)?;
-    let bin = initdb.parent().context("initdb has no folder")?;
-    let bin = if account.is_some() { reachable(bin, &folder)? } else { bin.to_owned() };
-    let data = folder.join("data");
-    init(&bin, &data, account)?;
-    // Nothing here must survive a crash, so nothing is synced.
-    let server: Vec<OsString> = [
-        bin.join("postgres").into_os_string(),
-        "-D".into(),
-        data.into(),
-        "-k".into(),
-        folder.clone().into(),
-        "-clisten_addresses=".into(),
-        "-cfsync=off".into(),
-        "-csynchronous_commit=off".into(),
-        "-cfull_page_writes=off".into(),
-        "-cmax_connections=300".into(),
-    ]
-    .into();
-    let server = Supervised::start(&server, &folder.join("log"), Some(&folder), account)?;
-    let host: String =
-        url::form_urlencoded::byte_serialize(folder.as_os_str().as_encoded_bytes()).collect();
-    Ok((format!("postgres://postgres@localhost/postgres?host={host}"), server))
+impl Layout {
+    /// A folder with an empty cluster in it.
+    fn make() -> anyhow::Result<Self> {
+        let initdb = program("initdb").context("DATABASE_URL is not set and there is no initdb")?;
+        let account = Account::if_root()?;
+        let folder = folder(account)?;
+        let bin = initdb.parent().context("initdb has no folder")?;
+        let bin = if account.is_some() { reachable(bin, &folder)? } else { bin.to_owned() };
+        init(&bin, &folder.join("data"), account)?;
+        Ok(Self { bin, folder, account })
+    }
+
+    /// Listens on a socket in its own folder only: no port to collide on.
+    fn start(&self, settings: &[&str], remove: Option<&Path>) -> anyhow::Result<Supervised> {
+        let mut server: Vec<OsString> = [
+            self.bin.join("postgres").into_os_string(),
+            "-D".into(),
+            self.folder.join("data").into(),
+            "-k".into(),
+            self.folder.clone().into(),
+            "-clisten_addresses=".into(),
+            "-cmax_connections=300".into(),
+        ]
+        .into();
+        server.extend(settings.iter().map(Into::into));
+        Supervised::start(&server, &self.folder.join("log"), remove, self.account)
+    }
+
+    fn url(&self) -> String {
+        let folder = self.folder.as_os_str().as_encoded_bytes();
+        let host: String = url::form_urlencoded::byte_serialize(folder).collect();
+        format!("postgres://postgres@localhost/postgres?host={host}")
+    }
 }
 
 fn init(bin: &Path, data: &Path, account: Option<Account>) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@
 //! ends. Programs come from the workspace's `.dev/`, from `PATH`, or from where Debian keeps
 //! Postgres.
 
-pub use database::{TestDb, postgres};
+pub use database::{PostgresServer, TestDb, postgres};
 pub use message_bus::{Listener, NatsServer, TestBus, nats};
 pub use moto::moto;
 pub use programs::program;

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::{Client, Subscriber};
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
@@ -73,6 +74,36 @@ impl TestBus {
         self.listen_at(family.filter(&self.prefix)).await
     }
 
+    /// Everything that the stream of a family holds, in its order. A message that was published
+    /// twice can be there twice.
+    ///
+    /// # Errors
+    ///
+    /// When the bus is away, or a message is no event. A family without a stream has said nothing.
+    pub async fn stored(&self, family: Family) -> anyhow::Result<Vec<CloudEvent>> {
+        let jetstream = async_nats::jetstream::new(self.client.clone());
+        let Ok(stream) = jetstream.get_stream(family.stream(&self.prefix)).await else {
+            return Ok(Vec::new());
+        };
+        let mut events = Vec::new();
+        if stream.cached_info().state.messages == 0 {
+            return Ok(events);
+        }
+        let config = pull::OrderedConfig {
+            deliver_policy: DeliverPolicy::All,
+            ..pull::OrderedConfig::default()
+        };
+        let mut messages = stream.create_consumer(config).await?.messages().await?;
+        while let Some(message) = timeout(RECEIVE_TIMEOUT, messages.next()).await?.transpose()? {
+            events.push(serde_json::from_slice(&message.payload)?);
+            let info = message.info().map_err(|error| anyhow::anyhow!("{error}"))?;
+            if info.pending == 0 {
+                break;
+            }
+        }
+        Ok(events)
+    }
+
     async fn listen_at(&self, subject: String) -> Listener {
         let subscription = self.client.subscribe(subject).await;
         // Only once the server has the subscription: what is published from here on is received.
@@ -131,6 +162,16 @@ impl NatsServer {
     /// When it does not start.
     pub async fn start() -> Self {
         Self::launch().await.unwrap_or_else(|error| panic!("no NATS server: {error:#}"))
+    }
+
+    /// A corner of it.
+    ///
+    /// # Errors
+    ///
+    /// When it is stopped.
+    pub async fn bus(&self) -> anyhow::Result<TestBus> {
+        let client = connect(&self.url).await?;
+        Ok(TestBus { url: self.url.clone(), prefix: fresh_name("t"), client })
     }
 
     /// Kills it.

@@ -4,7 +4,7 @@
 //! Always compiled, so that what is tested is what runs; inert unless `ORACLE_GATE_CRASH_AT` names
 //! a point.
 
-use chassis::crash::CrashPoints;
+use chassis::crash::{CrashPoints, Effect};
 
 /// Where a point is named.
 pub const VARIABLE: &str = "ORACLE_GATE_CRASH_AT";
@@ -32,12 +32,15 @@ static CRASH: CrashPoints = CrashPoints::new(&POINTS);
 /// When it names none.
 pub fn arm(name: Option<String>) -> Result<(), String> {
     match name {
-        Some(name) if !CRASH.exists(&name) => Err(format!("{VARIABLE}: there is no such point")),
-        Some(name) => {
-            CRASH.arm(&name);
+        None => Ok(()),
+        Some(setting) => {
+            let (effect, name) = Effect::read(&setting);
+            if !CRASH.exists(name) {
+                return Err(format!("{VARIABLE}: there is no such point"));
+            }
+            CRASH.arm(name, effect);
             Ok(())
         }
-        None => Ok(()),
     }
 }
 

@@ -1,10 +1,11 @@
-//! Named points at which the process can be made to die, so that a test can show that a restart at
-//! any of them ends in one open, one execution, one seal, one settlement and one receipt.
+//! Named points at which the process can be made to die or to stand still, so that a test can show
+//! that a fault at any of them ends in one open, one execution, one seal, one settlement and one
+//! receipt.
 //!
 //! Always compiled, so that what is tested is what runs; inert unless `RUNNER_CRASH_AT` names a
-//! point.
+//! point (`hold:` before the name: the process stops there until SIGCONT).
 
-use chassis::crash::CrashPoints;
+use chassis::crash::{CrashPoints, Effect};
 
 /// Every point, in the order a run passes them, with what has happened by then.
 pub const POINTS: [(&str, &str); 35] = [
@@ -47,19 +48,24 @@ pub const POINTS: [(&str, &str); 35] = [
 
 static CRASH: CrashPoints = CrashPoints::new(&POINTS);
 
-/// Whether `name` is one of [`POINTS`].
-pub fn exists(name: &str) -> bool {
-    CRASH.exists(name)
+/// Whether `setting` names one of [`POINTS`].
+pub fn exists(setting: &str) -> bool {
+    CRASH.exists(Effect::read(setting).1)
 }
 
-/// Makes the process die at `name` when it gets there. Only the first call counts.
-pub fn arm(name: &str) {
-    if CRASH.arm(name) {
-        tracing::warn!("this process will die at crash point `{name}`");
+/// Makes the process die or hold at the point that `setting` names when it gets there. Only the
+/// first call counts.
+pub fn arm(setting: &str) {
+    let (effect, name) = Effect::read(setting);
+    if CRASH.arm(name, effect) {
+        match effect {
+            Effect::Die => tracing::warn!("this process will die at crash point `{name}`"),
+            Effect::Hold => tracing::warn!("this process will hold at crash point `{name}`"),
+        }
     }
 }
 
-/// Dies here, without any clean-up, if `name` is armed.
+/// Dies here without any clean-up, or holds, if `name` is armed.
 pub fn point(name: &str) {
     CRASH.pass(name);
 }
@@ -73,6 +79,7 @@ mod tests {
         for (at, (name, _)) in POINTS.iter().enumerate() {
             assert!(POINTS[at + 1..].iter().all(|(other, _)| other != name), "{name} twice");
         }
-        assert!(!exists("open.sometime"));
+        assert!(!exists("open.sometime") && !exists("hold:open.sometime"));
+        assert!(exists("hold:open.after_send"));
     }
 }

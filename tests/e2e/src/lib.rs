@@ -1,6 +1,7 @@
 //! All services as processes, against a real Postgres, NATS and local network: what the tests in
 //! `tests/` start from.
 
+pub mod matrix;
 mod process;
 mod stack;
 

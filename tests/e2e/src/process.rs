@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A running program. Killed when dropped, and by the kernel should the test process die.
 pub struct Process {
@@ -71,6 +72,37 @@ impl Process {
         Ok(())
     }
 
+    /// SIGSTOP: it stands still until [`Process::go_on`].
+    pub fn hold(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    /// Whether it stands still after a SIGSTOP.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub fn is_held(&mut self) -> anyhow::Result<bool> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("{} ended with {status}:\n{}", self.name, self.log_tail());
+        }
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name before the state may hold blanks, and ends with the last bracket.
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('T'));
+        state.context("/proc says nothing of the process's state")
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.context("a process has an id")?, signal)?;
+        Ok(())
+    }
+
     /// Waits for the end of the program, `limit` at most.
     pub async fn ended(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
         let deadline = tokio::time::Instant::now() + limit;
@@ -106,13 +138,12 @@ impl Drop for Process {
     }
 }
 
-/// Where cargo put `program`: beside the folder of the test binary.
+/// Where cargo put `program`: beside this program, or beside the folder of the test binary.
 pub fn binary(program: &str) -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .context("a test binary lies in target/<profile>/deps")?;
+    let this = std::env::current_exe()?;
+    let folder = this.parent().context("a program lies in a folder")?;
+    let is_test = folder.file_name().is_some_and(|name| name == "deps");
+    let folder = folder.parent().filter(|_| is_test).unwrap_or(folder);
     let path = folder.join(program);
     if !path.exists() {
         bail!("{program} is not built: run cargo build --workspace, or ./dev test");

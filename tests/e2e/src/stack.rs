@@ -81,8 +81,24 @@ impl Stack {
         Ok(stack)
     }
 
+    /// The same with databases and a bus of the caller's.
+    pub async fn start_on(databases: [TestDb; 3], bus: TestBus) -> anyhow::Result<Self> {
+        let mut stack = Self::prepare_on(databases, bus)?;
+        stack.start_localnet().await?;
+        stack.lumio(&["deploy"])?;
+        stack.start_oracle_gate().await?;
+        stack.start_module_gate().await?;
+        Ok(stack)
+    }
+
     /// The folders, keys and ports of a stack of which nothing runs yet.
     pub async fn prepare() -> anyhow::Result<Self> {
+        let databases =
+            [testkit::postgres().await, testkit::postgres().await, testkit::postgres().await];
+        Self::prepare_on(databases, testkit::nats().await)
+    }
+
+    fn prepare_on(databases: [TestDb; 3], bus: TestBus) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("lumio-e2e-").tempdir()?;
         // Modules run under another uid; they have to reach their copies.
         open_to_all(folder.path())?;
@@ -97,12 +113,8 @@ impl Stack {
             oracle_gate: None,
             module_gate: None,
             runner: None,
-            bus: testkit::nats().await,
-            databases: [
-                testkit::postgres().await,
-                testkit::postgres().await,
-                testkit::postgres().await,
-            ],
+            bus,
+            databases,
             folder,
             ports: Ports {
                 rpc: free_port()?,
@@ -316,6 +328,44 @@ impl Stack {
     pub async fn forgetful_node(&self) -> anyhow::Result<String> {
         self.control("close", serde_json::json!({ "count": 5 })).await?;
         let node = self.control("node", serde_json::json!({ "lag": 0, "history": 3 })).await?;
+        Ok(node["url"].as_str().context("the control names the node's address")?.to_owned())
+    }
+
+    /// Asks the network for a fault, as `POST /control/fault` takes it.
+    pub async fn fault(&self, fault: &serde_json::Value) -> anyhow::Result<()> {
+        self.control("fault", fault.clone()).await.map(drop)
+    }
+
+    /// A further runner on the same database, with a source of its own; its gateway's port and that
+    /// of gRPC.
+    pub fn further_runner(
+        &self,
+        name: &str,
+        source: &Keypair,
+    ) -> anyhow::Result<(Variables, u16, u16)> {
+        let (http, grpc) = (free_port()?, free_port()?);
+        let mut variables = self.runner_variables();
+        let own = [
+            ("RUNNER_PORT", http.to_string()),
+            ("RUNNER_GRPC_PORT", grpc.to_string()),
+            ("RUNNER_PUBLIC_URL", format!("http://127.0.0.1:{http}")),
+            ("RUNNER_SOURCE_SECRET", source.secret().to_string()),
+        ];
+        variables.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        self.import(name, source)?;
+        self.lumio(&["fund", name])?;
+        Ok((variables, http, grpc))
+    }
+
+    /// Closes ledgers at once.
+    pub async fn close_ledgers(&self, count: u32) -> anyhow::Result<()> {
+        self.control("close", serde_json::json!({ "count": count })).await.map(drop)
+    }
+
+    /// Address of another node that keeps this many ledgers.
+    pub async fn node_with_history(&self, ledgers: u32) -> anyhow::Result<String> {
+        let asked = serde_json::json!({ "lag": 0, "history": ledgers });
+        let node = self.control("node", asked).await?;
         Ok(node["url"].as_str().context("the control names the node's address")?.to_owned())
     }
 

@@ -59,7 +59,7 @@ async fn gates_killed_in_their_part_change_nothing() {
 }
 
 /// Every named point on the way of a run, as the runner itself lists them.
-fn points() -> Vec<String> {
+pub fn points() -> Vec<String> {
     let output =
         std::process::Command::new(binary("runner").unwrap()).arg("crash-points").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

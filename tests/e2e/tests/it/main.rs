@@ -8,6 +8,7 @@ mod failed_starts;
 mod forgotten;
 mod lies;
 mod metered_calls;
+mod matrix;
 mod paid_run;
 mod proof;
 mod public_tools;

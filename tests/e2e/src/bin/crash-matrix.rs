@@ -1,0 +1,68 @@
+//! `./dev crash-matrix`: runs the whole crash matrix and writes its page.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use e2e::matrix::{self, Options};
+
+/// Runs the crash matrix whole and writes its table. Exit codes: 0 clean, 1 something is broken,
+/// 2 it could not be run, 3 wrong usage.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How long three runners are killed at random under load; 0 leaves it out
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// Decides the order of the cases and everything that is random
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many cases, of all
+    #[arg(long)]
+    cases: Option<usize>,
+    /// How many stacks work on cases at one time
+    #[arg(long, default_value_t = 3)]
+    lanes: usize,
+    /// The commit that the page names
+    #[arg(long, default_value = "unknown")]
+    commit: String,
+    /// Where the page goes
+    #[arg(long)]
+    write: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 3 } else { 0 });
+        }
+    };
+    let options = Options {
+        seed: arguments.seed.unwrap_or_else(rand::random),
+        cases: arguments.cases,
+        random: Duration::from_secs(arguments.minutes.saturating_mul(60)),
+        lanes: arguments.lanes.max(1),
+    };
+    let outcome = match matrix::run(options).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            eprintln!("the crash matrix could not be run: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    if let Some(path) = arguments.write
+        && let Err(error) = std::fs::write(&path, outcome.page(&arguments.commit))
+    {
+        eprintln!("the page could not be written to {}: {error}", path.display());
+        return ExitCode::from(2);
+    }
+    let broken = outcome.broken();
+    for text in &broken {
+        println!("BROKEN {text}");
+    }
+    println!("{} cases, {} broken, {:.0?}", outcome.cases.len(), broken.len(), outcome.took);
+    ExitCode::from(u8::from(!broken.is_empty()))
+}

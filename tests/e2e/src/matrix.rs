@@ -1,0 +1,205 @@
+//! The crash matrix: every edge of a paid run, alone and in a batch, meets every fault; beside that,
+//! three runners on one database are killed at random while clients hang up on every route.
+//!
+//! The processes, Postgres, NATS, guard and seal are real. After each case the run must have ended
+//! in exactly one way, Postgres, vault, node, balances, stream and executions must agree, and the
+//! money must add up by events and balances that are read from the node here.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+
+pub use lane::CaseResult;
+pub use random::RandomResult;
+
+mod check;
+mod clients;
+mod lane;
+mod random;
+mod report;
+
+/// How long a claim outlives its process in these stacks: what `Stack::runner_variables` sets.
+pub const LEASE: Duration = Duration::from_secs(2);
+/// How long a transaction can land after it was signed.
+pub const TRANSACTION_LIFE: Duration = Duration::from_secs(60);
+/// How many runs make a batch.
+const TOGETHER: usize = 3;
+
+/// When the fault comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// As soon as the request for the run was answered.
+    Accepted,
+    /// At this crash point of the runner.
+    Point(&'static str),
+    /// As soon as the gateway shows the end of the run; its last event may be on its way.
+    Ended,
+}
+
+/// Every edge in the order a run passes them, with its name in the table.
+pub const EDGES: [(At, &str); 19] = [
+    (At::Accepted, "admission committed"),
+    (At::Point("open.before_persist"), "opening signed, not stored"),
+    (At::Point("open.after_persist"), "opening stored"),
+    (At::Point("open.after_send"), "opening sent"),
+    (At::Point("open.after_land"), "opening confirmed, not stored"),
+    (At::Point("open.after_result"), "opening's result stored"),
+    (At::Point("execute.before"), "execution ordered"),
+    (At::Point("execute.during"), "executing"),
+    (At::Point("execute.after_answer"), "statement received"),
+    (At::Point("execute.after_persist"), "statement stored"),
+    (At::Point("seal.before"), "seal ordered"),
+    (At::Point("seal.after_answer"), "seal received"),
+    (At::Point("seal.after_persist"), "sealed, settlement frozen"),
+    (At::Point("finalize.before_persist"), "settlement signed, not stored"),
+    (At::Point("finalize.after_persist"), "settlement stored"),
+    (At::Point("finalize.after_send"), "settlement sent"),
+    (At::Point("finalize.after_land"), "settlement confirmed, not stored"),
+    (At::Point("finalize.after_result"), "settlement's result stored"),
+    (At::Ended, "receipt stored, event on its way"),
+];
+
+/// What goes wrong at an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The runner is killed (SIGKILL) and started again.
+    Kill,
+    /// The next two transactions reach the node, and its answers get lost.
+    LostResponse,
+    /// Postgres is killed, is away for a second, and starts again.
+    Postgres,
+    /// The same with NATS.
+    Nats,
+    /// One request is not carried out and one is, and neither is answered.
+    Timeout,
+    /// The node shows the chain as it was eight ledgers ago, for two seconds.
+    Lagging,
+    /// The node has forgotten every ledger until now.
+    Pruned,
+    /// Events come twice and lists backwards, and the client asks for the same run again.
+    Duplicates,
+    /// No ledger closes for two seconds.
+    Stalled,
+}
+
+impl Fault {
+    /// Every fault, in the order of the table's columns.
+    pub const ALL: [Self; 9] = [
+        Self::Kill,
+        Self::LostResponse,
+        Self::Postgres,
+        Self::Nats,
+        Self::Timeout,
+        Self::Lagging,
+        Self::Pruned,
+        Self::Duplicates,
+        Self::Stalled,
+    ];
+
+    /// Its name in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill -9",
+            Self::LostResponse => "lost response",
+            Self::Postgres => "Postgres restart",
+            Self::Nats => "NATS restart",
+            Self::Timeout => "RPC timeout",
+            Self::Lagging => "lagging node",
+            Self::Pruned => "pruned node",
+            Self::Duplicates => "duplicate delivery",
+            Self::Stalled => "ledger stall",
+        }
+    }
+}
+
+/// One field of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// A row of [`EDGES`].
+    pub edge: usize,
+    /// What goes wrong there.
+    pub fault: Fault,
+    /// How many runs are asked for at one time.
+    pub runs: usize,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Decides the order of the cases and everything that is random.
+    pub seed: u64,
+    /// How many cases, of all; none: every one.
+    pub cases: Option<usize>,
+    /// How long the random part lasts; zero leaves it out.
+    pub random: Duration,
+    /// How many stacks work on cases at one time.
+    pub lanes: usize,
+}
+
+/// What came out.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was asked for.
+    pub options: Options,
+    /// Every case that was tried.
+    pub cases: Vec<CaseResult>,
+    /// The random part.
+    pub random: Option<RandomResult>,
+    /// How long all of it took.
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// Everything that is not as it must be, a line each.
+    pub fn broken(&self) -> Vec<String> {
+        let cases = self.cases.iter().flat_map(|case| {
+            case.broken.iter().map(move |text| format!("{}: {text}", case.title()))
+        });
+        let random = self
+            .random
+            .iter()
+            .flat_map(|random| random.broken.iter().map(|text| format!("random part: {text}")));
+        cases.chain(random).collect()
+    }
+}
+
+/// Runs the matrix, saying on standard output how far it is.
+///
+/// # Errors
+///
+/// When a stack cannot be started. What a case finds is in the outcome.
+pub async fn run(options: Options) -> anyhow::Result<Outcome> {
+    let begun = Instant::now();
+    println!("seed {}", options.seed);
+    let queue = Mutex::new(chosen(&options));
+    let total = queue.lock().map_or(0, |queue| queue.len());
+    let done = Mutex::new(Vec::with_capacity(total));
+    let lanes = (0..options.lanes.min(total)).map(|_| lane::work(&queue, &done, total));
+    let random = async {
+        let lasts = options.random;
+        let wanted = !lasts.is_zero();
+        futures::future::OptionFuture::from(wanted.then(|| random::run(options.seed, lasts)))
+            .await
+            .transpose()
+    };
+    let (_, random) =
+        futures::future::try_join(futures::future::try_join_all(lanes), random).await?;
+    let mut cases = done.into_inner().unwrap_or_default();
+    cases.sort_by_key(|result: &CaseResult| (result.case.runs, result.case.edge));
+    Ok(Outcome { options, cases, random, took: begun.elapsed() })
+}
+
+/// The cases in an order that the seed decides.
+fn chosen(options: &Options) -> VecDeque<Case> {
+    let mut cases: Vec<Case> = (0..EDGES.len())
+        .flat_map(|edge| Fault::ALL.map(|fault| (edge, fault)))
+        .flat_map(|(edge, fault)| [1, TOGETHER].map(|runs| Case { edge, fault, runs }))
+        .collect();
+    cases.shuffle(&mut StdRng::seed_from_u64(options.seed));
+    cases.truncate(options.cases.unwrap_or(usize::MAX));
+    cases.into()
+}

@@ -1,0 +1,163 @@
+//! The page that the command writes.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::lane::{CaseResult, End};
+use super::{EDGES, Fault, LEASE, Outcome, RandomResult, TOGETHER, TRANSACTION_LIFE};
+
+impl Outcome {
+    /// The page for `docs/operations/crash-matrix.md`; `commit` is what was tried.
+    pub fn page(&self, commit: &str) -> String {
+        let mut page = String::new();
+        // Writing to a text does not fail.
+        let _ = self.write(&mut page, commit);
+        page
+    }
+
+    fn write(&self, page: &mut String, commit: &str) -> std::fmt::Result {
+        let broken = self.broken();
+        page.write_str(INTRODUCTION)?;
+        writeln!(page, "\n| | |\n|---|---|")?;
+        writeln!(page, "| commit | `{commit}` |")?;
+        writeln!(page, "| seed | {} |", self.options.seed)?;
+        writeln!(page, "| cases | {} |", self.cases.len())?;
+        writeln!(page, "| took | {} min |", self.took.as_secs().div_ceil(60))?;
+        writeln!(page, "| not as it must be | {} |", broken.len())?;
+        writeln!(page, "\nAgain, with the same order of cases and the same random choices:\n")?;
+        let minutes = self.options.random.as_secs() / 60;
+        let seed = self.options.seed;
+        writeln!(page, "```sh\n./dev crash-matrix --minutes {minutes} --seed {seed}\n```")?;
+        for (runs, title) in [(1, "One run"), (TOGETHER, "A batch of three runs")] {
+            writeln!(page, "\n## {title}\n")?;
+            self.table(page, runs)?;
+        }
+        self.batches(page)?;
+        if let Some(random) = &self.random {
+            random.write(page)?;
+        }
+        if !broken.is_empty() {
+            writeln!(page, "\n## Not as it must be\n")?;
+            for text in broken {
+                writeln!(page, "- {}", text.lines().next().unwrap_or_default())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn table(&self, page: &mut String, runs: usize) -> std::fmt::Result {
+        let faults = Fault::ALL.map(Fault::name).join(" | ");
+        writeln!(page, "| edge | {faults} |\n|---|{}", "---|".repeat(Fault::ALL.len()))?;
+        for (edge, (_, name)) in EDGES.iter().enumerate() {
+            write!(page, "| {name} |")?;
+            for fault in Fault::ALL {
+                let found = self.cases.iter().find(|result| {
+                    let case = result.case;
+                    (case.edge, case.fault, case.runs) == (edge, fault, runs)
+                });
+                write!(page, " {} |", found.map(field).unwrap_or_default())?;
+            }
+            writeln!(page)?;
+        }
+        Ok(())
+    }
+
+    fn batches(&self, page: &mut String) -> std::fmt::Result {
+        let batches = self.cases.iter().filter(|result| result.case.runs > 1);
+        let shared = batches.clone().filter(|result| result.shared).count();
+        writeln!(
+            page,
+            "\nIn {shared} of these {} cases runs shared a transaction.",
+            batches.count()
+        )
+    }
+}
+
+/// Such as `3 S, 2.4 s`.
+fn field(result: &CaseResult) -> String {
+    if !result.broken.is_empty() {
+        return "**broken**".to_owned();
+    }
+    let ends = [(End::Settled, "S"), (End::Returned, "R"), (End::Operator, "O")];
+    let counts = ends.iter().filter_map(|(end, letter)| {
+        let count = result.ends.iter().filter(|found| *found == end).count();
+        (count > 0).then(|| format!("{count} {letter}"))
+    });
+    format!("{}, {}", counts.collect::<Vec<_>>().join(" "), seconds(result.took))
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+impl RandomResult {
+    fn write(&self, page: &mut String) -> std::fmt::Result {
+        let [settled, returned, operator] = self.ends;
+        writeln!(page, "\n## Three runners, killed at random\n\n| | |\n|---|---|")?;
+        let rows = [
+            ("lasted", seconds(self.lasted)),
+            ("kills (SIGKILL)", self.kills.to_string()),
+            ("stood still for longer than the lease, then went on", self.holds.to_string()),
+            ("runs", self.runs.to_string()),
+            ("of them answered to a client that repeats its key", self.answered.to_string()),
+            ("repetitions of such a client", self.repeated.to_string()),
+            (
+                "settled, returned, in an operator's hands",
+                format!("{settled}, {returned}, {operator}"),
+            ),
+            ("settlements in the vault", self.settled.to_string()),
+            ("charged, stroops", self.charged.to_string()),
+            ("from the last fault to the end of the last run", seconds(self.drained)),
+            ("connections reset", self.resets.values().sum::<u64>().to_string()),
+            ("calls of gRPC given up", self.given_up.values().sum::<u64>().to_string()),
+        ];
+        for (name, value) in rows {
+            writeln!(page, "| {name} | {value} |")?;
+        }
+        writeln!(page, "\nConnections reset, by route:\n\n| route | resets |\n|---|---|")?;
+        for (route, count) in &self.resets {
+            writeln!(page, "| `{route}` | {count} |")?;
+        }
+        writeln!(page, "\nCalls given up, by method of gRPC:\n\n| method | calls |\n|---|---|")?;
+        for (method, count) in &self.given_up {
+            writeln!(page, "| `{method}` | {count} |")?;
+        }
+        Ok(())
+    }
+}
+
+const INTRODUCTION: &str = "\
+# The crash matrix
+
+`./dev crash-matrix` wrote this page. Each field is one case: a paid run is brought to an edge, the runner stands still
+there, the fault comes, and the runner goes on or starts again. Node, Postgres, NATS, module-gate with its guard and
+oracle-gate are real processes; the lease is two seconds and a ledger closes every 200 ms.
+
+| letter | the run ended |
+|---|---|
+| S | settled: paid, with a receipt |
+| R | returned: the whole escrow went back, or none was taken |
+| O | in an operator's hands |
+
+The time is that from the end of the fault to the end of the last run.
+
+| fault | what it is |
+|---|---|
+| kill -9 | the runner is killed and started again |
+| lost response | the next two transactions reach the node, and its answers get lost |
+| Postgres restart | the server is killed, is away for a second, and starts again |
+| NATS restart | the same |
+| RPC timeout | one request is carried out and one is not, and neither is answered (the runner waits 15 s) |
+| lagging node | for two seconds the node shows the chain as it was eight ledgers ago |
+| pruned node | the node has forgotten every ledger until now |
+| duplicate delivery | events come twice, lists come backwards, and the client sends its request again with the same key |
+| ledger stall | no ledger closes for two seconds |
+
+After each case, over all runs of its stack: each run has ended in exactly one of the three ways; the vault's events
+open and close each run once; the receipts that the gateway shows are those of the vault; the user's balance is the
+deposit less all charges and nothing stays in escrow; the stream holds every event of each run, numbered without a gap
+and in order; `runner account` finds Postgres, events, records, transactions, balances, stream and executions in
+agreement; no run took longer than a lease and a transaction's life.
+";
+
+const _: () = assert!(LEASE.as_secs() == 2 && TRANSACTION_LIFE.as_secs() == 60);

@@ -1,0 +1,37 @@
+//! A part of the crash matrix that a seed chooses; `LUMIO_LONG` asks for all of it, and
+//! `./dev crash-matrix` writes its page.
+
+use std::time::Duration;
+
+use e2e::matrix::{self, At, EDGES, Options};
+
+use crate::crashes::points;
+
+/// Chooses the part, unless `LUMIO_MATRIX_SEED` names another.
+const SEED: u64 = 18;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_run_ends_once_whatever_goes_wrong_at_whichever_edge() {
+    let long = std::env::var_os("LUMIO_LONG").is_some();
+    let seed = std::env::var("LUMIO_MATRIX_SEED").map_or(SEED, |seed| seed.parse().unwrap());
+    let options = Options {
+        seed,
+        cases: (!long).then_some(6),
+        random: Duration::from_secs(if long { 600 } else { 10 }),
+        lanes: 2,
+    };
+    let outcome = matrix::run(options).await.unwrap();
+    let broken = outcome.broken();
+    assert!(broken.is_empty(), "seed {seed}:\n{}", broken.join("\n"));
+    let random = outcome.random.unwrap();
+    assert!(random.kills > 0 && random.runs > 0, "{random:?}");
+}
+
+#[test]
+fn every_crash_point_on_a_runs_way_is_an_edge_of_the_matrix() {
+    let edges = EDGES.iter().filter_map(|(at, _)| match at {
+        At::Point(point) => Some((*point).to_owned()),
+        At::Accepted | At::Ended => None,
+    });
+    assert_eq!(edges.collect::<Vec<_>>(), points());
+}
