@@ -138,6 +138,8 @@ pub struct Options {
     pub random: Duration,
     /// How many stacks work on cases at one time.
     pub lanes: usize,
+    /// No further case is begun after this long.
+    pub within: Option<Duration>,
 }
 
 /// What came out.
@@ -178,13 +180,18 @@ pub async fn run(options: Options) -> anyhow::Result<Outcome> {
     let queue = Mutex::new(chosen(&options));
     let total = queue.lock().map_or(0, |queue| queue.len());
     let done = Mutex::new(Vec::with_capacity(total));
-    let lanes = (0..options.lanes.min(total)).map(|_| lane::work(&queue, &done, total));
+    let until = options.within.and_then(|within| begun.checked_add(within));
+    let lanes = (0..options.lanes.min(total)).map(|_| lane::work(&queue, &done, total, until));
     let random = async {
-        let lasts = options.random;
-        let wanted = !lasts.is_zero();
-        futures::future::OptionFuture::from(wanted.then(|| random::run(options.seed, lasts)))
-            .await
-            .transpose()
+        if options.random.is_zero() {
+            return Ok(None);
+        }
+        // The cases go on, whatever happens here.
+        let random = random::run(options.seed, options.random).await;
+        Ok(Some(random.unwrap_or_else(|error| RandomResult {
+            broken: vec![format!("it could not be carried through: {error:#}")],
+            ..RandomResult::default()
+        })))
     };
     let (_, random) =
         futures::future::try_join(futures::future::try_join_all(lanes), random).await?;

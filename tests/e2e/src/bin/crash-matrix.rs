@@ -23,6 +23,9 @@ struct Arguments {
     /// How many stacks work on cases at one time
     #[arg(long, default_value_t = 3)]
     lanes: usize,
+    /// After how many minutes no further case is begun
+    #[arg(long)]
+    within: Option<u64>,
     /// The commit that the page names
     #[arg(long, default_value = "unknown")]
     commit: String,
@@ -45,6 +48,7 @@ async fn main() -> ExitCode {
         cases: arguments.cases,
         random: Duration::from_secs(arguments.minutes.saturating_mul(60)),
         lanes: arguments.lanes.max(1),
+        within: arguments.within.map(|minutes| Duration::from_secs(minutes.saturating_mul(60))),
     };
     let outcome = match matrix::run(options).await {
         Ok(outcome) => outcome,

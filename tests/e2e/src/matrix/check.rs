@@ -38,12 +38,24 @@ impl Ledger {
         Ok(Self { rpc, vault, user, deposit })
     }
 
-    /// The vault's events and the user's account add up, and are those of `runs`.
+    /// The vault's events and the user's account add up, and are those of `runs`. A node that does
+    /// not answer is asked again: what is compared here is not how fast a busy machine is.
     pub(super) async fn adds_up(
         &self,
         runs: &[Value],
         broken: &mut Vec<String>,
     ) -> anyhow::Result<Money> {
+        for _ in 0..2 {
+            let mut found = Vec::new();
+            if let Ok(money) = self.compare(runs, &mut found).await {
+                broken.extend(found);
+                return Ok(money);
+            }
+        }
+        self.compare(runs, broken).await
+    }
+
+    async fn compare(&self, runs: &[Value], broken: &mut Vec<String>) -> anyhow::Result<Money> {
         let oldest = self.rpc.clock().await?.oldest_ledger;
         let mut seen: BTreeMap<Digest, [u32; 2]> = BTreeMap::new();
         let (mut money, mut finalized) = (Money::default(), BTreeSet::new());

@@ -21,7 +21,8 @@ impl Outcome {
         writeln!(page, "\n| | |\n|---|---|")?;
         writeln!(page, "| commit | `{commit}` |")?;
         writeln!(page, "| seed | {} |", self.options.seed)?;
-        writeln!(page, "| cases | {} |", self.cases.len())?;
+        let all = EDGES.len() * Fault::ALL.len() * 2;
+        writeln!(page, "| cases | {} of {all} |", self.cases.len())?;
         writeln!(page, "| took | {} min |", self.took.as_secs().div_ceil(60))?;
         writeln!(page, "| not as it must be | {} |", broken.len())?;
         writeln!(page, "\nAgain, with the same order of cases and the same random choices:\n")?;

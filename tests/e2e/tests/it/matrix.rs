@@ -19,6 +19,7 @@ async fn every_run_ends_once_whatever_goes_wrong_at_whichever_edge() {
         cases: (!long).then_some(6),
         random: Duration::from_secs(if long { 600 } else { 10 }),
         lanes: 2,
+        within: None,
     };
     let outcome = matrix::run(options).await.unwrap();
     let broken = outcome.broken();
