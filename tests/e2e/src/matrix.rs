@@ -7,11 +7,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
+use tokio::time::Instant;
 
 pub use lane::CaseResult;
 pub use random::RandomResult;

@@ -1,12 +1,13 @@
 //! What must hold after every fault.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use stellar::scval::Reader;
 use stellar::vault::{RunFinalized, Vault};
 use stellar::{Address, Rpc};
+use tokio::time::Instant;
 use wire::Digest;
 use wire::event::{CloudEvent, Family};
 

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use stellar::{Address, Rpc};
 use testkit::{NatsServer, PostgresServer};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::check::{self, Ledger};
 use super::{At, Case, EDGES, Fault, LEASE, TRANSACTION_LIFE};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use rand::rngs::StdRng;
@@ -11,6 +11,7 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use stellar::Keypair;
+use tokio::time::Instant;
 
 use super::check;
 use super::clients::{Names, hang_up, leave_every_method, routes};
@@ -110,6 +111,12 @@ pub(super) async fn run(seed: u64, lasts: Duration) -> anyhow::Result<RandomResu
     (result.resets, result.given_up) = (resets?, calls?);
     println!("random part: {} kills, {} holds; waiting for the end", result.kills, result.holds);
     shared.drain(&mut result).await?;
+    println!(
+        "random part: {} runs, {:?} settled, returned, with an operator, {} broken",
+        result.runs,
+        result.ends,
+        result.broken.len()
+    );
     Ok(result)
 }
 

@@ -13,7 +13,8 @@ const SEED: u64 = 18;
 #[tokio::test(flavor = "multi_thread")]
 async fn every_run_ends_once_whatever_goes_wrong_at_whichever_edge() {
     let long = std::env::var_os("LUMIO_LONG").is_some();
-    let seed = std::env::var("LUMIO_MATRIX_SEED").map_or(SEED, |seed| seed.parse().unwrap());
+    let named = std::env::var_os("LUMIO_MATRIX_SEED");
+    let seed = named.map_or(SEED, |seed| seed.to_str().unwrap().parse().unwrap());
     let options = Options {
         seed,
         cases: (!long).then_some(6),
