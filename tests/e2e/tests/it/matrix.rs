@@ -17,7 +17,7 @@ async fn every_run_ends_once_whatever_goes_wrong_at_whichever_edge() {
     let seed = named.map_or(SEED, |seed| seed.to_str().unwrap().parse().unwrap());
     let options = Options {
         seed,
-        cases: (!long).then_some(6),
+        cases: (!long).then_some(5),
         random: Duration::from_secs(if long { 600 } else { 10 }),
         lanes: 2,
         within: None,
