@@ -64,27 +64,27 @@ pub async fn postgres() -> TestDb {
 impl PostgresServer {
     /// Makes a server, and starts it.
     ///
-    /// # Panics
+    /// # Errors
     ///
     /// When it does not start.
-    pub async fn start() -> Self {
+    pub async fn start() -> anyhow::Result<Self> {
         let made = tokio::task::spawn_blocking(|| {
             let layout = Layout::make()?;
             let running = layout.start(KEEPS_COMMITS, None)?;
             anyhow::Ok(Self { url: layout.url(), layout, running: Some(running) })
         });
-        let server = made.await.expect("the task ends").expect("no Postgres server");
-        until_open(&server.url, START_TIMEOUT).await.expect("the server answers");
-        server
+        let server = made.await??;
+        until_open(&server.url, START_TIMEOUT).await?;
+        Ok(server)
     }
 
     /// A new, empty database of it.
     ///
-    /// # Panics
+    /// # Errors
     ///
     /// When the server is stopped.
-    pub async fn database(&self) -> TestDb {
-        fresh_of(self.url.clone()).await.expect("the server makes a database")
+    pub async fn database(&self) -> anyhow::Result<TestDb> {
+        fresh_of(self.url.clone()).await
     }
 
     /// Kills it (SIGKILL). What was committed is kept.
@@ -94,21 +94,20 @@ impl PostgresServer {
 
     /// Starts it again where it was.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// When it does not start.
-    pub async fn restart(&mut self) {
+    /// As [`PostgresServer::start`].
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.stop();
         let give_up_at = Instant::now() + START_TIMEOUT;
         loop {
             // A server refuses to start while a process of the killed one still ends.
-            let started = self.layout.start(KEEPS_COMMITS, None).expect("the server starts again");
-            self.running = Some(started);
+            self.running = Some(self.layout.start(KEEPS_COMMITS, None)?);
             match until_open(&self.url, Duration::from_secs(5)).await {
-                Ok(()) => return,
-                Err(error) => assert!(Instant::now() < give_up_at, "{error:#}"),
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() >= give_up_at => return Err(error),
+                Err(_) => self.stop(),
             }
-            self.stop();
         }
     }
 }

@@ -150,6 +150,8 @@ pub struct Outcome {
     pub options: Options,
     /// Every case that was tried.
     pub cases: Vec<CaseResult>,
+    /// How many were left when the time was over, or when no stack started any more.
+    pub not_tried: usize,
     /// The random part.
     pub random: Option<RandomResult>,
     /// How long all of it took.
@@ -166,16 +168,14 @@ impl Outcome {
             .random
             .iter()
             .flat_map(|random| random.broken.iter().map(|text| format!("random part: {text}")));
-        cases.chain(random).collect()
+        let is_cut = self.not_tried > 0 && self.options.within.is_none();
+        let cut = is_cut.then(|| format!("{} cases were not tried", self.not_tried));
+        cases.chain(random).chain(cut).collect()
     }
 }
 
 /// Runs the matrix, saying on standard output how far it is.
-///
-/// # Errors
-///
-/// When a stack cannot be started. What a case finds is in the outcome.
-pub async fn run(options: Options) -> anyhow::Result<Outcome> {
+pub async fn run(options: Options) -> Outcome {
     let begun = Instant::now();
     println!("seed {}", options.seed);
     let queue = Mutex::new(chosen(&options));
@@ -185,20 +185,20 @@ pub async fn run(options: Options) -> anyhow::Result<Outcome> {
     let lanes = (0..options.lanes.min(total)).map(|_| lane::work(&queue, &done, total, until));
     let random = async {
         if options.random.is_zero() {
-            return Ok(None);
+            return None;
         }
         // The cases go on, whatever happens here.
         let random = random::run(options.seed, options.random).await;
-        Ok(Some(random.unwrap_or_else(|error| RandomResult {
+        Some(random.unwrap_or_else(|error| RandomResult {
             broken: vec![format!("it could not be carried through: {error:#}")],
             ..RandomResult::default()
-        })))
+        }))
     };
-    let (_, random) =
-        futures::future::try_join(futures::future::try_join_all(lanes), random).await?;
+    let (_, random) = futures::future::join(futures::future::join_all(lanes), random).await;
     let mut cases = done.into_inner().unwrap_or_default();
     cases.sort_by_key(|result: &CaseResult| (result.case.runs, result.case.edge));
-    Ok(Outcome { options, cases, random, took: begun.elapsed() })
+    let not_tried = queue.lock().map_or(0, |queue| queue.len());
+    Outcome { options, cases, not_tried, random, took: begun.elapsed() }
 }
 
 /// The cases in an order that the seed decides.

@@ -50,13 +50,11 @@ async fn main() -> ExitCode {
         lanes: arguments.lanes.max(1),
         within: arguments.within.map(|minutes| Duration::from_secs(minutes.saturating_mul(60))),
     };
-    let outcome = match matrix::run(options).await {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            eprintln!("the crash matrix could not be run: {error:#}");
-            return ExitCode::from(2);
-        }
-    };
+    let outcome = matrix::run(options).await;
+    if outcome.cases.is_empty() && outcome.random.is_none() {
+        eprintln!("the crash matrix could not be run: no stack has started; try again");
+        return ExitCode::from(2);
+    }
     if let Some(path) = arguments.write
         && let Err(error) = std::fs::write(&path, outcome.page(&arguments.commit))
     {

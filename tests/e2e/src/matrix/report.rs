@@ -28,7 +28,10 @@ impl Outcome {
         writeln!(page, "\nAgain, with the same order of cases and the same random choices:\n")?;
         let minutes = self.options.random.as_secs() / 60;
         let seed = self.options.seed;
-        writeln!(page, "```sh\n./dev crash-matrix --minutes {minutes} --seed {seed}\n```")?;
+        let within = self.options.within.map(|within| within.as_secs() / 60);
+        let within = within.map(|within| format!(" --within {within}")).unwrap_or_default();
+        let command = format!("./dev crash-matrix --minutes {minutes} --seed {seed}{within}");
+        writeln!(page, "```sh\n{command}\n```")?;
         for (runs, title) in [(1, "One run"), (TOGETHER, "A batch of three runs")] {
             writeln!(page, "\n## {title}\n")?;
             self.table(page, runs)?;
@@ -140,7 +143,7 @@ oracle-gate are real processes; the lease is two seconds and a ledger closes eve
 | R | returned: the whole escrow went back, or none was taken |
 | O | in an operator's hands |
 
-The time is that from the end of the fault to the end of the last run.
+The time is that from the end of the fault to the end of the last run. An empty field was not tried (`--within`).
 
 | fault | what it is |
 |---|---|
