@@ -1,5 +1,5 @@
-//! The crash matrix: every edge of a paid run, alone and in a batch, meets every fault; beside that,
-//! three runners on one database are killed at random while clients hang up on every route.
+//! The crash matrix: every edge of a paid run, alone and in a batch, meets every fault; beside
+//! that, three runners on one database are killed at random while clients hang up on every route.
 //!
 //! The processes, Postgres, NATS, guard and seal are real. After each case the run must have ended
 //! in exactly one way, Postgres, vault, node, balances, stream and executions must agree, and the
