@@ -62,34 +62,29 @@ proptest! {
     }
 }
 
-/// The lanes themselves, at every number of streams; where the processor has none, this says
-/// nothing.
+/// Every way of this processor by itself, at every number of streams. On one without lanes or SHA
+/// instructions the rest is compared with itself.
 #[test]
-fn every_number_of_lanes_gives_the_same_states() {
-    if !has_lanes() {
-        return;
-    }
-    for streams in 1..=LANES {
+fn every_number_of_streams_has_the_same_states_by_every_way() {
+    let here = Together::here();
+    let ways = [(true, false), (false, true), (true, true), (false, false)]
+        .map(|(lanes, pairs)| Together { lanes: lanes && here.lanes, pairs: pairs && here.pairs });
+    for streams in 1..=2 * LANES + 1 {
         let blocks: Vec<Vec<[u8; BLOCK]>> = (0..streams)
             .map(|stream| {
                 let bytes = content((1 + stream % 5) * BLOCK, stream);
                 bytes.as_chunks().0.to_vec()
             })
             .collect();
-        let mut lanes = vec![START; streams];
         let mut alone = vec![START; streams];
-        let mut left: Vec<Left<'_>> =
-            lanes.iter_mut().zip(&blocks).map(|(state, blocks)| Left { state, blocks }).collect();
-        #[cfg(target_arch = "x86_64")]
-        #[expect(unsafe_code, reason = "only the caller knows the processor's features")]
-        // SAFETY: the processor was asked for both features above.
-        unsafe {
-            avx512::compress(&mut left);
-        }
-        compress_all(left, false);
         for (state, blocks) in alone.iter_mut().zip(&blocks) {
             compress256(state, blocks);
         }
-        assert_eq!(lanes, alone, "{streams} streams");
+        for way in ways {
+            let mut states = vec![START; streams];
+            let left = states.iter_mut().zip(&blocks);
+            compress_all(left.map(|(state, blocks)| Left { state, blocks }).collect(), way);
+            assert_eq!(states, alone, "{streams} streams, {way:?}");
+        }
     }
 }

@@ -210,6 +210,11 @@ impl Objects {
         self.root.as_deref()
     }
 
+    /// Whether it is a folder whose files are read and written by this process itself.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct
+    }
+
     /// How a document may name the root: its full path or URL, and the path as it was configured.
     pub fn names(&self) -> &[String] {
         &self.names

@@ -3,10 +3,12 @@
 mod inventory;
 mod plan;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::pin::pin;
 
 use clap::ValueEnum;
+use futures::future::{Either, select};
 use rand::random;
 use seal::facts::RunFactsView;
 use seal::manifest::{MAX_RELEASE_BYTES, MAX_SEED};
@@ -174,7 +176,7 @@ async fn seal(
     let status = if args.seal_status == Status::Ok { SealStatus::Ok } else { SealStatus::Failed };
     // Everything that can refuse the pack without its bytes comes first.
     let listed = plan::files(objects, root).await?;
-    let outlined = plan::outline(root, &listed)?;
+    let outlined = plan::outline(root, &listed.files)?;
     plan::outputs(objects, view, root, &outlined, status)?;
     let outlined = Manifest::V1(manifest(profile, args, view, outlined, now)?);
     fits(outlined.to_bytes()?.len() as u64)?;
@@ -184,19 +186,27 @@ async fn seal(
         return Err(sealed("its identity or files differ"));
     }
     let scratch = hex::encode(random::<[u8; 16]>());
-    let probe = match existing {
-        // Nothing will be written.
-        Some(_) => None,
-        None => Some(probe::run(objects, &scratch, now).await?),
+    let probe = async {
+        if existing.is_some() {
+            // Nothing will be written.
+            return Ok(None);
+        }
+        let probe = probe::run(objects, &scratch, now).await?;
+        if !probe.write_once() {
+            return Err(SealingError::refused(Reason::StoreNotWriteOnce, probe_text(&probe)));
+        }
+        Ok(Some(probe))
     };
-    if let Some(probe) = probe.as_ref().filter(|probe| !probe.write_once()) {
-        return Err(SealingError::refused(Reason::StoreNotWriteOnce, probe_text(probe)));
-    }
-
     // With --ensure every byte is compared anew, so that nothing counts as known.
-    let known = existing.filter(|_| !args.ensure).map(|existing| existing.known);
-    let known = known.unwrap_or_default();
-    let inventory = inventory::inventory(objects, root, &listed, &known, journal).await?;
+    let none = BTreeMap::new();
+    let known = existing.as_ref().filter(|_| !args.ensure).map_or(&none, |known| &known.known);
+    let inventory = inventory::inventory(objects, root, &listed.files, known, journal);
+    // The probe waits for the store, and hashing for the processor. A store that fails the probe
+    // ends the hashing; a probe is never ended, since it removes at its end what it made.
+    let (probe, inventory) = match select(pin!(probe), pin!(inventory)).await {
+        Either::Left((probe, inventory)) => (probe?, inventory.await?),
+        Either::Right((inventory, probe)) => (probe.await?, inventory?),
+    };
     let manifest = manifest(profile, args, view, inventory, now)?;
     let nonce = hex::encode(random::<[u8; 16]>());
     let order = Order {
@@ -210,7 +220,7 @@ async fn seal(
         },
         now,
         leftovers: Leftovers::OfClosing,
-        seen: Some(listed),
+        seen: Some(listed.files),
     };
     let closed = close(objects, &order).await;
     if args.ensure {

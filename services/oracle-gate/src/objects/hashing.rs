@@ -13,12 +13,14 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use object_store::{GetOptions, GetRange, ObjectStore};
 use sha256_lanes::{Piece, Stream};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use wire::digest::Digest;
 
 use super::failure::{StoreError, classify, is_absent};
@@ -133,6 +135,51 @@ enum Event {
     Runs(usize, Vec<Option<Digest>>),
 }
 
+/// Events of a worker that are not sent yet: each sending wakes the task that waits, which costs
+/// more than to read and hash a small file.
+struct Outbox<'a> {
+    to: &'a mpsc::UnboundedSender<Vec<Event>>,
+    waiting: Vec<Event>,
+    sent: Instant,
+}
+
+impl<'a> Outbox<'a> {
+    /// Most events that wait, and how long they do: a journal that is written of them lacks no more
+    /// than these when a call is killed.
+    const MOST: usize = 64;
+    const LONGEST: Duration = Duration::from_millis(10);
+
+    fn new(to: &'a mpsc::UnboundedSender<Vec<Event>>) -> Self {
+        Self { to, waiting: Vec::new(), sent: Instant::now() }
+    }
+
+    /// Breaks where nobody waits for the results.
+    fn put(&mut self, event: Event) -> ControlFlow<()> {
+        self.waiting.push(event);
+        self.send_what_is_due()
+    }
+
+    /// As [`Outbox::put`], also where a large file is still read.
+    fn send_what_is_due(&mut self) -> ControlFlow<()> {
+        let few = self.waiting.len() < Self::MOST && self.sent.elapsed() < Self::LONGEST;
+        if self.waiting.is_empty() || few {
+            return ControlFlow::Continue(());
+        }
+        self.sent = Instant::now();
+        match self.to.send(std::mem::take(&mut self.waiting)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+}
+
+impl Drop for Outbox<'_> {
+    fn drop(&mut self) {
+        // Nobody may wait any more.
+        drop(self.to.send(std::mem::take(&mut self.waiting)));
+    }
+}
+
 impl Objects {
     /// Hashes every file of every task. `each` is called for a file as soon as its digest is known,
     /// with the numbers of the task and of the file in it.
@@ -223,7 +270,7 @@ impl Objects {
         let mut before = 0;
         loop {
             match tokio::time::timeout(self.timeouts.call, events.recv()).await {
-                Ok(Some(event)) => take(event),
+                Ok(Some(events)) => events.into_iter().for_each(&mut *take),
                 Ok(None) => return false,
                 // A large file takes long; one that gives nothing at all is not waited for.
                 Err(_) => {
@@ -343,7 +390,8 @@ impl Objects {
 }
 
 /// Takes tasks until none is left, several at once where the processor hashes several at once.
-fn work(shared: &Shared, workers: usize, to: &mpsc::UnboundedSender<Event>) {
+fn work(shared: &Shared, workers: usize, to: &mpsc::UnboundedSender<Vec<Event>>) {
+    let mut outbox = Outbox::new(to);
     // Few tasks are shared out evenly: lanes are worth less than a second core.
     let width = sha256_lanes::width().min(shared.tasks.len().div_ceil(workers)).max(1);
     let block = if width == 1 { BLOCK } else { LANE_BLOCK };
@@ -354,12 +402,15 @@ fn work(shared: &Shared, workers: usize, to: &mpsc::UnboundedSender<Event>) {
     while !readers.is_empty() {
         // Each reader has a block of its file, or has found that no task is left.
         for reader in &mut readers {
-            if reader.advance(shared, root.as_ref(), to).is_break() {
+            if reader.advance(shared, root.as_ref(), &mut outbox).is_break() {
                 return;
             }
         }
         readers.retain(|reader| reader.open.is_some());
         sha256_lanes::update_all(readers.iter_mut().flat_map(Reader::pieces));
+        if outbox.send_what_is_due().is_break() {
+            return;
+        }
     }
 }
 
@@ -399,7 +450,7 @@ impl<'a> Reader<'a> {
         &mut self,
         shared: &'a Shared,
         root: Option<&OwnedFd>,
-        to: &mpsc::UnboundedSender<Event>,
+        outbox: &mut Outbox<'_>,
     ) -> ControlFlow<()> {
         loop {
             if shared.stop.load(Ordering::Relaxed) {
@@ -417,7 +468,7 @@ impl<'a> Reader<'a> {
             let Some((path, _)) = reading.runs.task.files.get(reading.at) else {
                 let ended = self.task.take().map(|reading| (reading.number, reading.runs.finish()));
                 if let Some((number, runs)) = ended {
-                    send(to, Event::Runs(number, runs))?;
+                    outbox.put(Event::Runs(number, runs))?;
                 }
                 continue;
             };
@@ -447,7 +498,7 @@ impl<'a> Reader<'a> {
             if !matches!(hashed, Ok(Some(_))) {
                 reading.runs.spoil(reading.at);
             }
-            send(to, Event::File(reading.number, reading.at, hashed))?;
+            outbox.put(Event::File(reading.number, reading.at, hashed))?;
             reading.at += 1;
         }
     }
@@ -490,13 +541,6 @@ impl OpenFile {
         shared.meter.read(self.block.length as u64);
         shared.progress.fetch_add(1, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-fn send(to: &mpsc::UnboundedSender<Event>, event: Event) -> ControlFlow<()> {
-    match to.send(event) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(_) => ControlFlow::Break(()),
     }
 }
 

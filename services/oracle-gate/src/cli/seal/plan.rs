@@ -24,12 +24,20 @@ fn not_clean(text: impl Into<String>) -> SealingError {
     SealingError::refused(Reason::PackNotClean, text)
 }
 
+/// What a pack's folder holds.
+pub(super) struct Contents {
+    /// The files that are to be sealed.
+    pub(super) files: Vec<Entry>,
+    /// The seal, if there is one.
+    seal: Option<Entry>,
+}
+
 /// The files that are to be sealed.
 ///
 /// # Errors
 /// When the folder is part of a sealed pack or holds one, is the probe's, or holds what cannot be
 /// sealed: every name of it.
-pub(super) async fn files(objects: &Objects, root: &str) -> Result<Vec<Entry>, SealingError> {
+pub(super) async fn files(objects: &Objects, root: &str) -> Result<Contents, SealingError> {
     if probe::is_scratch(root) {
         let text = format!("{root} is where stores are probed: what lies there is removed");
         return Err(not_clean(text));
@@ -48,7 +56,7 @@ pub(super) async fn files(objects: &Objects, root: &str) -> Result<Vec<Entry>, S
         return Err(SealingError::refused(Reason::NameRefused, odd(&listing.odd)));
     }
     let mut entries = listing.entries;
-    let sealed = entries.iter().any(|entry| entry.path == SEAL_FILE);
+    let seal = entries.iter().find(|entry| entry.path == SEAL_FILE).cloned();
     let records = seal::records::RECORDS_DIR;
     let record = entries.iter().find(|entry| entry.path.split('/').next() == Some(records));
     match (record, log) {
@@ -58,7 +66,7 @@ pub(super) async fn files(objects: &Objects, root: &str) -> Result<Vec<Entry>, S
             return Err(SealingError::refused(Reason::PackTombstoned, text));
         }
         // Records come after the seal, so in a pack without one they are files of an engine.
-        (Some(record), _) if !sealed || !is_record(&record.path) => {
+        (Some(record), _) if seal.is_none() || !is_record(&record.path) => {
             let text = format!("{}: {records} is for records about a sealed pack", record.path);
             return Err(SealingError::refused(Reason::NameRefused, text));
         }
@@ -70,7 +78,7 @@ pub(super) async fn files(objects: &Objects, root: &str) -> Result<Vec<Entry>, S
     for entry in &entries {
         reserved(root, &entry.path)?;
     }
-    Ok(entries)
+    Ok(Contents { files: entries, seal })
 }
 
 /// Names that mean something in a pack, or would on a disk that ignores case or Unicode form.
@@ -190,18 +198,15 @@ pub(super) struct ExistingSeal {
     pub(super) differs: bool,
 }
 
-/// Looks for a seal. Where there is one, a second one is refused whatever the files hold; only
+/// What the seal says, if there is one. Where there is one, a second one is refused whatever the files hold; only
 /// those that were written after it are hashed to say whether they still are what it says.
 pub(super) async fn existing(
     objects: &Objects,
     root: &str,
-    entries: &[Entry],
+    listed: &Contents,
     outlined: &Manifest,
 ) -> Result<Option<ExistingSeal>, SealingError> {
-    let listing = objects.entries(root, Leftovers::OfClosing).await?;
-    let Some(seal) = listing.entries.iter().find(|entry| entry.path == SEAL_FILE) else {
-        return Ok(None);
-    };
+    let Contents { files, seal: Some(seal) } = listed else { return Ok(None) };
     let mut existing = ExistingSeal { known: BTreeMap::new(), differs: true };
     let read = async |name: &str| objects.read(&inside(root, name), MAX_DOCUMENT_BYTES).await;
     let (Some(marker), Some(manifest)) = (read(SEAL_FILE).await?, read(MANIFEST_FILE).await?)
@@ -217,15 +222,15 @@ pub(super) async fn existing(
         return Ok(Some(existing));
     };
     let Some(inventory) = sealed.inventory() else { return Ok(Some(existing)) };
-    let same_files = inventory.files().len() == entries.len()
+    let same_files = inventory.files().len() == files.len()
         && inventory
             .files()
             .iter()
-            .zip(entries)
+            .zip(files)
             .all(|(sealed, now)| sealed.path == now.path && sealed.length == now.length);
     existing.differs = !same_files || sealed.pack_id() != outlined.pack_id();
     if same_files {
-        for (sealed, now) in inventory.files().iter().zip(entries) {
+        for (sealed, now) in inventory.files().iter().zip(files) {
             // No call sets back the time of a file's last change, so this one is as it was sealed.
             if now.changed < seal.changed {
                 existing.known.insert(now.path.clone(), sealed.sha256);
