@@ -242,9 +242,15 @@ pub async fn end(conn: &mut PgConnection, id: i64, end: &Ended) -> Result<bool> 
 
 /// The newest ledger ever seen of the network.
 pub async fn high_water(db: &PgPool, network: Digest) -> Result<Option<LedgerMark>> {
-    let row = sqlx::query("SELECT ledger, closed_at FROM networks WHERE network_id = $1");
-    let row = row.bind(network.as_bytes().as_slice()).fetch_optional(db).await?;
-    Ok(row.map(|row| mark(&row)).transpose()?)
+    let row = sqlx::query!(
+        "SELECT ledger, closed_at FROM networks WHERE network_id = $1",
+        network.as_bytes().as_slice(),
+    );
+    let Some(row) = row.fetch_optional(db).await? else { return Ok(None) };
+    Ok(Some(LedgerMark {
+        ledger: rows::number(row.ledger, "ledger")?,
+        closed_at: rows::number(row.closed_at, "closed_at")?,
+    }))
 }
 
 /// Raises the high-water mark. A lower one changes nothing.
@@ -254,23 +260,18 @@ pub async fn raise_high_water(
     passphrase: &str,
     seen: &LedgerMark,
 ) -> Result<()> {
-    let done = sqlx::query(
-        "INSERT INTO networks (network_id, passphrase, ledger, closed_at, updated_at) \
-         VALUES ($1, $2, $3, $4, now()) ON CONFLICT (network_id) DO UPDATE SET \
-            ledger = EXCLUDED.ledger, closed_at = EXCLUDED.closed_at, updated_at = now() \
+    let done = sqlx::query!(
+        "INSERT INTO networks (network_id, passphrase, ledger, closed_at, updated_at)
+         VALUES ($1, $2, $3, $4, now()) ON CONFLICT (network_id) DO UPDATE SET
+            ledger = EXCLUDED.ledger, closed_at = EXCLUDED.closed_at, updated_at = now()
          WHERE networks.ledger < EXCLUDED.ledger",
+        network.as_bytes().as_slice(),
+        passphrase,
+        i64::from(seen.ledger),
+        to_i64(seen.closed_at),
     );
-    let done = done.bind(network.as_bytes().as_slice()).bind(passphrase);
-    let done = done.bind(i64::from(seen.ledger)).bind(to_i64(seen.closed_at));
     done.execute(db).await?;
     Ok(())
-}
-
-fn mark(row: &PgRow) -> sqlx::Result<LedgerMark> {
-    Ok(LedgerMark {
-        ledger: rows::number(row.try_get::<i64, _>("ledger")?, "ledger")?,
-        closed_at: rows::number(row.try_get::<i64, _>("closed_at")?, "closed_at")?,
-    })
 }
 
 fn transaction(row: &PgRow) -> sqlx::Result<Transaction> {

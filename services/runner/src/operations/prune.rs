@@ -183,11 +183,9 @@ pub async fn prune(
         .execute(&mut *tx)
         .await?;
         sqlx::query!("DELETE FROM calls WHERE run_id = ANY($1)", &ids).execute(&mut *tx).await?;
-        for text in
-            ["DELETE FROM attempts WHERE run_id = ANY($1)", "DELETE FROM runs WHERE id = ANY($1)"]
-        {
-            sqlx::query(text).bind(&ids).execute(&mut *tx).await?;
-        }
+        // Attempts first: they refer to their run.
+        sqlx::query!("DELETE FROM attempts WHERE run_id = ANY($1)", &ids).execute(&mut *tx).await?;
+        sqlx::query!("DELETE FROM runs WHERE id = ANY($1)", &ids).execute(&mut *tx).await?;
         tx.commit().await?;
         pruned.runs += ids.len() as u64;
     }

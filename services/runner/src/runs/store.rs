@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use wire::view::UpstreamView;
 use wire::{Digest, RunId, Usage};
@@ -32,19 +32,20 @@ pub async fn load(conn: &mut PgConnection, id: RunId) -> Result<Option<Snapshot>
 
 /// A run's input: canonical JSON (RFC 8785).
 pub async fn input(db: &PgPool, run: RunId) -> Result<Vec<u8>> {
-    let row = sqlx::query("SELECT input FROM runs WHERE id = $1").bind(run.as_uuid());
-    let row = row.fetch_optional(db).await?;
-    let row = row.ok_or_else(|| Error::Broken(format!("run {run} has no input any more")))?;
-    Ok(row.try_get("input")?)
+    let input = sqlx::query_scalar!("SELECT input FROM runs WHERE id = $1", run.as_uuid());
+    let input = input.fetch_optional(db).await?;
+    input.ok_or_else(|| Error::Broken(format!("run {run} has no input any more")))
 }
 
 /// What module-gate signed about an attempt.
 pub async fn statements(db: &PgPool, (run, number): (RunId, u32)) -> Result<Statements> {
-    let row =
-        sqlx::query("SELECT shipping, statement FROM attempts WHERE run_id = $1 AND number = $2");
-    let row = row.bind(run.as_uuid()).bind(signed(number)).fetch_optional(db).await?;
-    let Some(row) = row else { return Ok(Statements::default()) };
-    Ok(Statements { shipping: row.try_get("shipping")?, execution: row.try_get("statement")? })
+    let found = sqlx::query_as!(
+        Statements,
+        "SELECT shipping, statement AS execution FROM attempts WHERE run_id = $1 AND number = $2",
+        run.as_uuid(),
+        signed(number),
+    );
+    Ok(found.fetch_optional(db).await?.unwrap_or_default())
 }
 
 /// The advisory lock under which places are given to runs, so that two processes that count at one
@@ -164,12 +165,14 @@ pub async fn note_places(db: &PgPool, places: Places) -> Result<()> {
 
 /// Prolongs the lease. `false` if another worker holds the run by now, or it was let go of.
 pub async fn heartbeat(db: &PgPool, lease: RunLease, lease_ms: i64) -> Result<bool> {
-    let done = sqlx::query(
-        "UPDATE runs SET lease_until = now() + $3 * interval '1 millisecond' \
+    let done = sqlx::query!(
+        "UPDATE runs SET lease_until = now() + $3::bigint * interval '1 millisecond'
          WHERE id = $1 AND lease_token = $2 AND lease_until IS NOT NULL",
+        lease.id.as_uuid(),
+        lease.token,
+        lease_ms,
     );
-    let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(lease_ms).execute(db).await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done.execute(db).await?.rows_affected() == 1)
 }
 
 /// Gives the run back: it may be taken again after `delay_ms`. `waiting_for` says what it waits
@@ -222,11 +225,13 @@ pub async fn lock(conn: &mut PgConnection, id: RunId) -> Result<()> {
 
 /// Locks the run's row, or fails if the worker does not hold it in `phase` any more.
 pub async fn fence(conn: &mut PgConnection, lease: RunLease, phase: Phase) -> Result<()> {
-    let row = sqlx::query(
-        "SELECT 1 FROM runs WHERE id = $1 AND lease_token = $2 AND phase = $3 FOR UPDATE",
+    let held = sqlx::query_scalar!(
+        "SELECT id FROM runs WHERE id = $1 AND lease_token = $2 AND phase = $3 FOR UPDATE",
+        lease.id.as_uuid(),
+        lease.token,
+        phase.name(),
     );
-    let row = row.bind(lease.id.as_uuid()).bind(lease.token).bind(phase.name());
-    row.fetch_optional(conn).await?.map(|_| ()).ok_or(Error::LeaseLost(lease.id))
+    held.fetch_optional(conn).await?.map(|_| ()).ok_or(Error::LeaseLost(lease.id))
 }
 
 /// Takes the run from `from` to `to`. `status` is what the outside sees from now on.
@@ -240,24 +245,31 @@ pub async fn advance(
     if !from.leads_to(to) {
         return Err(Error::Broken(format!("a run can't go from {from} to {to}")));
     }
-    let done = sqlx::query(
-        "UPDATE runs SET phase = $4, status = $5, failures = 0, waiting_for = NULL, \
-            updated_at = $6 \
+    let done = sqlx::query!(
+        "UPDATE runs SET phase = $4, status = $5, failures = 0, waiting_for = NULL,
+            updated_at = $6
          WHERE id = $1 AND lease_token = $2 AND phase = $3",
+        lease.id.as_uuid(),
+        lease.token,
+        from.name(),
+        to.name(),
+        status.name(),
+        now,
     );
-    let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(from.name());
-    let done = done.bind(to.name()).bind(status.name()).bind(now);
     expect_one_row(done.execute(conn).await?.rows_affected(), lease.id)
 }
 
 /// Hands the run to an operator (R13): no worker takes it until a person resumes it.
 pub async fn hand_over(db: &PgPool, lease: RunLease, reason: &str) -> Result<()> {
-    let done = sqlx::query(
-        "UPDATE runs SET operator_reason = $3, lease_owner = NULL, lease_until = NULL, \
-            updated_at = now() WHERE id = $1 AND lease_token = $2",
+    let done = sqlx::query!(
+        "UPDATE runs SET operator_reason = $3, lease_owner = NULL, lease_until = NULL,
+            updated_at = now()
+         WHERE id = $1 AND lease_token = $2",
+        lease.id.as_uuid(),
+        lease.token,
+        reason,
     );
-    let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(reason).execute(db).await?;
-    expect_one_row(done.rows_affected(), lease.id)
+    expect_one_row(done.execute(db).await?.rows_affected(), lease.id)
 }
 
 /// Keeps module-gate's verdict on the module that would run (R8).
@@ -330,20 +342,25 @@ pub async fn unpin(
     number: u32,
     now: OffsetDateTime,
 ) -> Result<()> {
-    let done = sqlx::query(
-        "UPDATE attempts SET terms = NULL, vault_run_id = NULL, manifest_hash = NULL, \
-            deadline = NULL, shipping = NULL WHERE run_id = $1 AND number = $2 AND escrow = 'none'",
+    let forgotten = sqlx::query!(
+        "UPDATE attempts SET terms = NULL, vault_run_id = NULL, manifest_hash = NULL,
+            deadline = NULL, shipping = NULL
+         WHERE run_id = $1 AND number = $2 AND escrow = 'none'",
+        lease.id.as_uuid(),
+        signed(number),
     );
-    let done = done.bind(lease.id.as_uuid()).bind(signed(number)).execute(&mut *conn).await?;
     // Zero rows: the escrow was taken, and nothing may be forgotten.
-    expect_one_row(done.rows_affected(), lease.id)?;
+    expect_one_row(forgotten.execute(&mut *conn).await?.rows_affected(), lease.id)?;
+
     // The failures stay: the pause before the next signature goes on growing.
-    let done = sqlx::query(
-        "UPDATE runs SET phase = 'queued', status = 'pending', runner = NULL, \
-            updated_at = $3 WHERE id = $1 AND lease_token = $2 AND phase = 'opening'",
+    let queued = sqlx::query!(
+        "UPDATE runs SET phase = 'queued', status = 'pending', runner = NULL, updated_at = $3
+         WHERE id = $1 AND lease_token = $2 AND phase = 'opening'",
+        lease.id.as_uuid(),
+        lease.token,
+        now,
     );
-    let done = done.bind(lease.id.as_uuid()).bind(lease.token).bind(now).execute(conn).await?;
-    expect_one_row(done.rows_affected(), lease.id)
+    expect_one_row(queued.execute(conn).await?.rows_affected(), lease.id)
 }
 
 /// Records that the escrow was taken, with the terms as the vault holds them.
@@ -352,11 +369,13 @@ pub async fn opened(
     (run, number): (RunId, u32),
     terms: &Terms,
 ) -> Result<()> {
-    let done = sqlx::query(
-        "UPDATE attempts SET terms = $3, escrow = 'open' \
+    let done = sqlx::query!(
+        "UPDATE attempts SET terms = $3, escrow = 'open'
          WHERE run_id = $1 AND number = $2 AND escrow = 'none'",
+        run.as_uuid(),
+        signed(number),
+        as_json(terms)?,
     );
-    let done = done.bind(run.as_uuid()).bind(signed(number)).bind(as_json(terms)?);
     expect_one_row(done.execute(conn).await?.rows_affected(), run)
 }
 
@@ -367,13 +386,15 @@ pub async fn start_execution(
     (run, number): (RunId, u32),
     now: OffsetDateTime,
 ) -> Result<bool> {
-    let done = sqlx::query(
-        "UPDATE attempts SET execute_started_at = coalesce(execute_started_at, $3) \
-         WHERE run_id = $1 AND number = $2 AND (execute_started_at IS NOT NULL \
+    let done = sqlx::query!(
+        "UPDATE attempts SET execute_started_at = coalesce(execute_started_at, $3)
+         WHERE run_id = $1 AND number = $2 AND (execute_started_at IS NOT NULL
             OR NOT (SELECT cancel_requested FROM runs WHERE id = $1))",
+        run.as_uuid(),
+        signed(number),
+        now,
     );
-    let done = done.bind(run.as_uuid()).bind(signed(number)).bind(now).execute(conn).await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done.execute(conn).await?.rows_affected() == 1)
 }
 
 /// Keeps module-gate's statement, and what it says of named services beside it. Only once.
@@ -403,15 +424,16 @@ pub async fn freeze(
     settlement: &Settlement,
 ) -> Result<()> {
     let failure = settlement.failure.as_ref();
-    let done = sqlx::query(
-        "UPDATE attempts SET seal = $3, settlement = $4, error_code = $5, error = $6 \
+    let done = sqlx::query!(
+        "UPDATE attempts SET seal = $3, settlement = $4, error_code = $5, error = $6
          WHERE run_id = $1 AND number = $2 AND settlement IS NULL",
+        run.as_uuid(),
+        signed(number),
+        seal.map(as_json).transpose()?,
+        as_json(settlement)?,
+        failure.map(|failure| &failure.code),
+        failure.map(|failure| &failure.reason),
     );
-    let seal = seal.map(as_json).transpose()?;
-    let done = done.bind(run.as_uuid()).bind(signed(number)).bind(seal).bind(as_json(settlement)?);
-    let done = done
-        .bind(failure.map(|failure| &failure.code))
-        .bind(failure.map(|failure| &failure.reason));
     expect_one_row(done.execute(conn).await?.rows_affected(), run)
 }
 
@@ -421,13 +443,16 @@ pub async fn note_failure(
     (run, number): (RunId, u32),
     failure: &Failure,
 ) -> Result<()> {
-    let done = sqlx::query(
-        "UPDATE attempts SET error = CASE WHEN error_code IS NULL THEN $4 ELSE error END, \
-            error_code = coalesce(error_code, $3) WHERE run_id = $1 AND number = $2",
+    let done = sqlx::query!(
+        "UPDATE attempts SET error = CASE WHEN error_code IS NULL THEN $4 ELSE error END,
+            error_code = coalesce(error_code, $3)
+         WHERE run_id = $1 AND number = $2",
+        run.as_uuid(),
+        signed(number),
+        failure.code,
+        failure.reason,
     );
-    let done = done.bind(run.as_uuid()).bind(signed(number));
-    let done = done.bind(&failure.code).bind(&failure.reason).execute(conn).await?;
-    expect_one_row(done.rows_affected(), run)
+    expect_one_row(done.execute(conn).await?.rows_affected(), run)
 }
 
 /// Forgets why the attempt was to fail: it is proven that it did not.
@@ -448,13 +473,16 @@ pub async fn close(
     settled: Option<(&Usage, &Receipt)>,
     now: OffsetDateTime,
 ) -> Result<()> {
-    let done = sqlx::query(
-        "UPDATE attempts SET escrow = $3, usage = $4, receipt = $5, ended_at = $6 \
+    let done = sqlx::query!(
+        "UPDATE attempts SET escrow = $3, usage = $4, receipt = $5, ended_at = $6
          WHERE run_id = $1 AND number = $2 AND ended_at IS NULL",
+        run.as_uuid(),
+        signed(number),
+        escrow.name(),
+        settled.map(|(usage, _)| as_json(usage)).transpose()?,
+        settled.map(|(_, receipt)| as_json(receipt)).transpose()?,
+        now,
     );
-    let done = done.bind(run.as_uuid()).bind(signed(number)).bind(escrow.name());
-    let done = done.bind(settled.map(|(usage, _)| as_json(usage)).transpose()?);
-    let done = done.bind(settled.map(|(_, receipt)| as_json(receipt)).transpose()?).bind(now);
     expect_one_row(done.execute(conn).await?.rows_affected(), run)
 }
 
@@ -465,18 +493,23 @@ pub async fn add_attempt(
     nonce: Digest,
     now: OffsetDateTime,
 ) -> Result<()> {
-    let made = sqlx::query(
+    let made = sqlx::query!(
         "INSERT INTO attempts (run_id, number, nonce, created_at) VALUES ($1, $2, $3, $4)",
+        run.as_uuid(),
+        signed(number),
+        nonce.as_bytes().as_slice(),
+        now,
     );
-    let made = made.bind(run.as_uuid()).bind(signed(number)).bind(nonce.as_bytes().as_slice());
-    made.bind(now).execute(&mut *conn).await?;
-    let done = sqlx::query(
-        "UPDATE runs SET attempt = $2, retry_requested = false, cancel_requested = false, \
-            wake_at = now(), turn_at = now(), admitted_at = NULL, runner = NULL \
+    made.execute(&mut *conn).await?;
+
+    let queued = sqlx::query!(
+        "UPDATE runs SET attempt = $2, retry_requested = false, cancel_requested = false,
+            wake_at = now(), turn_at = now(), admitted_at = NULL, runner = NULL
          WHERE id = $1 AND attempt <= $2",
+        run.as_uuid(),
+        signed(number),
     );
-    let done = done.bind(run.as_uuid()).bind(signed(number)).execute(conn).await?;
-    expect_one_row(done.rows_affected(), run)
+    expect_one_row(queued.execute(conn).await?.rows_affected(), run)
 }
 
 fn as_json(value: &impl serde::Serialize) -> Result<serde_json::Value> {

@@ -30,3 +30,4 @@ mod dead_letters;
 mod queueing;
 mod restoring;
 mod rotating;
+mod sql_metadata;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use chassis::Bus;
 use futures::StreamExt as _;
-use sqlx::{PgPool, Row as _};
+use sqlx::PgPool;
 use tokio::time::timeout;
 use wire::event::{CloudEvent, Family};
 
@@ -26,20 +26,20 @@ pub(super) async fn compare(account: &mut Account, db: &PgPool, bus: &Bus) -> an
     const PLACE: Place = Place::Stream;
     let (found, oldest) = messages(bus).await?;
     // Events of runs: those of the contracts are another family, with a stream of its own.
-    let text = "SELECT event_id, published_at FROM outbox \
-         WHERE published_at IS NOT NULL AND starts_with(subject, $1)";
     let family = Family::Run.filter(bus.prefix());
     let family = family.trim_end_matches('>').to_owned();
     let mut expected = BTreeMap::new();
     let mut tx = chassis::postgres::begin(db).await?;
     // Years of events take longer to read than a statement of the service may.
     sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *tx).await?;
-    let rows = sqlx::query(text).bind(family).fetch_all(&mut *tx).await?;
+    let rows = sqlx::query!(
+        r#"SELECT event_id, published_at AS "published_at!" FROM outbox
+           WHERE published_at IS NOT NULL AND starts_with(subject, $1)"#,
+        family,
+    );
+    let rows = rows.fetch_all(&mut *tx).await?;
     tx.commit().await?;
-    for row in rows {
-        let at: time::OffsetDateTime = row.try_get("published_at")?;
-        expected.insert(row.try_get::<String, _>("event_id")?, at);
-    }
+    expected.extend(rows.into_iter().map(|row| (row.event_id, row.published_at)));
 
     for (id, published_at) in &expected {
         account.count(PLACE);
@@ -58,12 +58,11 @@ pub(super) async fn compare(account: &mut Account, db: &PgPool, bus: &Bus) -> an
         }
     }
     for id in found.keys().filter(|id| !expected.contains_key(*id)) {
-        let known: bool =
-            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM outbox WHERE event_id = $1)")
-                .bind(id)
-                .fetch_one(db)
-                .await?;
-        if !known {
+        let known = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT 1 FROM outbox WHERE event_id = $1) AS "known!""#,
+            id,
+        );
+        if !known.fetch_one(db).await? {
             account.broken(PLACE, None, format!("Postgres has no event {id}, and the stream has"));
         }
     }
