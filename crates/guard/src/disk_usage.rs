@@ -124,8 +124,8 @@ impl Waiting {
     }
 }
 
-/// Adds the trees to what is known, until there are more than `most` names; more than can be counted where too
-/// much is deeper than a path may be long. What vanishes meanwhile is not counted.
+/// Adds the trees to what is known, until there are more than `most` names; more than can be
+/// counted where too much is deeper than a path may be long. What vanishes meanwhile is not counted.
 fn measure(trees: &[PathBuf], most: u64, mut sum: Sum) -> Footprint {
     let mut waiting: Vec<Waiting> = Vec::new();
     for tree in trees {

@@ -198,8 +198,9 @@ pub(super) struct ExistingSeal {
     pub(super) differs: bool,
 }
 
-/// What the seal says, if there is one. Where there is one, a second one is refused whatever the files hold; only
-/// those that were written after it are hashed to say whether they still are what it says.
+/// What the seal says, if there is one. Where there is one, a second one is refused whatever the
+/// files hold; only those that were written after it are hashed, to say whether they still are what
+/// the seal says.
 pub(super) async fn existing(
     objects: &Objects,
     root: &str,
