@@ -1,5 +1,5 @@
-//! Named points at which a process can be made to die, or to stand still until it is told to go on,
-//! so that a test can show what a fault at each of them ends in.
+//! Named points at which a process can be made to die, or to stop until it gets SIGCONT, so that a
+//! test can show what a fault at each of them ends in.
 //!
 //! Always compiled, so that what is tested is what runs; inert unless a point is armed.
 
@@ -21,8 +21,7 @@ pub struct CrashPoints {
 pub enum Effect {
     /// The process dies without any clean-up.
     Die,
-    /// The whole process stands still (SIGSTOP) the first time it gets there, until somebody sends
-    /// it SIGCONT.
+    /// The whole process stops (SIGSTOP) the first time it gets there, until it gets SIGCONT.
     Hold,
 }
 

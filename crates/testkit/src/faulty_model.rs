@@ -28,7 +28,7 @@ struct Billed {
 /// Whether the client could read how much it was billed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Record {
-    /// It stands in the answer, whole and in one meaning.
+    /// The answer has it, whole and without contradiction.
     Complete,
     /// It does not, or it cannot be relied on.
     Missing,
@@ -39,7 +39,7 @@ enum Record {
 }
 
 /// What the service does with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::VariantArray)]
 pub enum Kind {
     /// A whole answer with its record.
     Whole,
@@ -109,60 +109,31 @@ pub enum Kind {
 
 use Kind::*;
 
-/// Each as often as it stands here: one in so many requests. Those that take long are rare.
-pub const KINDS: &[Kind] = &[
-    Whole,
-    Whole,
-    Whole,
-    Whole,
-    Compressed,
-    Compressed,
-    Stream,
-    Stream,
-    Stream,
-    Stream,
-    StreamOfManyRecords,
-    StreamOfManyRecords,
-    Trickling,
-    Trickling,
-    LeftByTheModule,
-    LeftByTheModule,
-    TooManyRequests,
-    ServerError,
-    ErrorWithRecord,
-    Redirected,
-    Reset,
-    ResetWithin,
-    ResetAfterTheRecord,
-    HalfClosed,
-    Silent,
-    NoHttp,
-    Slow,
-    Gigantic,
-    Bomb,
-    BombOfEvents,
-    Cut,
-    CutWithin,
-    Malformed,
-    Contradiction,
-    Negative,
-    Fraction,
-    Text,
-    Huge,
-    Twice,
-    NoRecord,
-    Empty,
-    TrailingData,
-];
-
 impl Kind {
+    /// Every kind.
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
     /// Those to which no answer comes.
     const WITHOUT_ANSWER: [Self; 4] = [Reset, Silent, NoHttp, Slow];
 
     /// What is done with the request of this seed.
     pub fn of(seed: u64) -> Self {
-        let place = scattered(seed) % KINDS.len() as u64;
-        usize::try_from(place).ok().and_then(|place| KINDS.get(place)).copied().unwrap_or(Whole)
+        let mut place = scattered(seed) % Self::ALL.iter().map(|kind| kind.weight()).sum::<u64>();
+        for kind in Self::ALL {
+            match place.checked_sub(kind.weight()) {
+                Some(rest) => place = rest,
+                None => return *kind,
+            }
+        }
+        Whole
+    }
+
+    /// How often it comes, compared with the others. Those that take long are rare.
+    const fn weight(self) -> u64 {
+        match self {
+            Whole | Stream => 4,
+            Compressed | StreamOfManyRecords | Trickling | LeftByTheModule => 2,
+            _ => 1,
+        }
     }
 
     /// Whether the request has to ask for a stream.

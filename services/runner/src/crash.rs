@@ -1,5 +1,5 @@
-//! Named points at which the process can be made to die or to stand still, so that a test can show
-//! that a fault at any of them ends in one open, one execution, one seal, one settlement and one
+//! Named points at which the process can be made to die or to stop, so that a test can show that a
+//! fault at any of them ends in one open, one execution, one seal, one settlement and one
 //! receipt.
 //!
 //! Always compiled, so that what is tested is what runs; inert unless `RUNNER_CRASH_AT` names a

@@ -72,17 +72,17 @@ impl Process {
         Ok(())
     }
 
-    /// SIGSTOP: it stands still until [`Process::go_on`].
+    /// Stops it (SIGSTOP) until [`Process::go_on`].
     pub fn hold(&self) -> anyhow::Result<()> {
         self.signal(Signal::STOP)
     }
 
-    /// SIGCONT.
+    /// Lets it continue (SIGCONT).
     pub fn go_on(&self) -> anyhow::Result<()> {
         self.signal(Signal::CONT)
     }
 
-    /// Whether it stands still after a SIGSTOP.
+    /// Whether it is stopped by a SIGSTOP.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl Drop for Process {
 /// Where cargo put `program`: beside this program, or beside the folder of the test binary.
 pub fn binary(program: &str) -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe()?;
-    let folder = this.parent().context("a program lies in a folder")?;
+    let folder = this.parent().context("a program has a folder")?;
     let is_test = folder.file_name().is_some_and(|name| name == "deps");
     let folder = folder.parent().filter(|_| is_test).unwrap_or(folder);
     let path = folder.join(program);

@@ -73,22 +73,23 @@ impl Stack {
         if let Some(upstreams) = upstreams {
             std::fs::write(stack.upstreams(), upstreams)?;
         }
-        stack.start_localnet().await?;
-        stack.lumio(&["deploy"])?;
-        stack.start_oracle_gate().await?;
-        stack.start_module_gate().await?;
+        stack.start_all_but_runner().await?;
         stack.start_runner(&[]).await?;
         Ok(stack)
     }
 
-    /// The same with databases and a bus of the caller's.
+    /// The same without a runner, with databases and a bus of the caller's.
     pub async fn start_on(databases: [TestDb; 3], bus: TestBus) -> anyhow::Result<Self> {
         let mut stack = Self::prepare_on(databases, bus)?;
-        stack.start_localnet().await?;
-        stack.lumio(&["deploy"])?;
-        stack.start_oracle_gate().await?;
-        stack.start_module_gate().await?;
+        stack.start_all_but_runner().await?;
         Ok(stack)
+    }
+
+    async fn start_all_but_runner(&mut self) -> anyhow::Result<()> {
+        self.start_localnet().await?;
+        self.lumio(&["deploy"])?;
+        self.start_oracle_gate().await?;
+        self.start_module_gate().await
     }
 
     /// The folders, keys and ports of a stack of which nothing runs yet.
@@ -313,22 +314,19 @@ impl Stack {
     pub async fn advance_ledger_time(&self, seconds: u64) -> anyhow::Result<()> {
         self.control("time", serde_json::json!({ "seconds": seconds })).await?;
         // The clock is that of the newest ledger.
-        self.control("close", serde_json::json!({ "count": 1 })).await?;
-        Ok(())
+        self.close_ledgers(1).await
     }
 
     /// Lets no ledger close by itself any more.
     pub async fn freeze(&self) -> anyhow::Result<()> {
-        self.control("fault", serde_json::json!({ "fault": "freeze", "on": true })).await?;
-        Ok(())
+        self.fault(&serde_json::json!({ "fault": "freeze", "on": true })).await
     }
 
     /// Address of another node that has forgotten all but the last three ledgers, and so everything
     /// that was until now.
     pub async fn forgetful_node(&self) -> anyhow::Result<String> {
-        self.control("close", serde_json::json!({ "count": 5 })).await?;
-        let node = self.control("node", serde_json::json!({ "lag": 0, "history": 3 })).await?;
-        Ok(node["url"].as_str().context("the control names the node's address")?.to_owned())
+        self.close_ledgers(5).await?;
+        self.node_with_history(3).await
     }
 
     /// Asks the network for a fault, as `POST /control/fault` takes it.

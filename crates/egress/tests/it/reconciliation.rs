@@ -5,7 +5,7 @@
 
 use futures::StreamExt;
 use serde_json::json;
-use testkit::faulty_model::{KINDS, Kind, faulty_model};
+use testkit::faulty_model::{Kind, faulty_model};
 use wire::Usage;
 use wire::egress::UpstreamKind;
 
@@ -43,7 +43,7 @@ async fn reconcile(seeds: std::ops::Range<u64>) {
     assert_eq!((report.usage.llm_in, report.usage.llm_out), (sums.llm_in, sums.llm_out));
     let used = &report.egress.upstreams[0];
     assert_eq!((used.calls, used.inconclusive, used.refused), (count, sums.marked, 0));
-    for kind in KINDS {
+    for kind in Kind::ALL {
         assert!(sums.kinds.contains(kind), "{kind:?} was among them");
     }
 }

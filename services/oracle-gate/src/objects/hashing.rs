@@ -137,13 +137,13 @@ enum Event {
 
 /// Events of a worker that are not sent yet: each sending wakes the task that waits, which costs
 /// more than to read and hash a small file.
-struct Outbox<'a> {
+struct EventBatch<'a> {
     to: &'a mpsc::UnboundedSender<Vec<Event>>,
     waiting: Vec<Event>,
     sent: Instant,
 }
 
-impl<'a> Outbox<'a> {
+impl<'a> EventBatch<'a> {
     /// Most events that wait, and how long they do: a journal that is written of them lacks no more
     /// than these when a call is killed.
     const MOST: usize = 64;
@@ -153,13 +153,13 @@ impl<'a> Outbox<'a> {
         Self { to, waiting: Vec::new(), sent: Instant::now() }
     }
 
-    /// Breaks where nobody waits for the results.
+    /// Breaks when the receiver of the results has gone.
     fn put(&mut self, event: Event) -> ControlFlow<()> {
         self.waiting.push(event);
         self.send_what_is_due()
     }
 
-    /// As [`Outbox::put`], also where a large file is still read.
+    /// As [`EventBatch::put`], also where a large file is still read.
     fn send_what_is_due(&mut self) -> ControlFlow<()> {
         let few = self.waiting.len() < Self::MOST && self.sent.elapsed() < Self::LONGEST;
         if self.waiting.is_empty() || few {
@@ -173,7 +173,7 @@ impl<'a> Outbox<'a> {
     }
 }
 
-impl Drop for Outbox<'_> {
+impl Drop for EventBatch<'_> {
     fn drop(&mut self) {
         // Nobody may wait any more.
         drop(self.to.send(std::mem::take(&mut self.waiting)));
@@ -391,7 +391,7 @@ impl Objects {
 
 /// Takes tasks until none is left, several at once where the processor hashes several at once.
 fn work(shared: &Shared, workers: usize, to: &mpsc::UnboundedSender<Vec<Event>>) {
-    let mut outbox = Outbox::new(to);
+    let mut batch = EventBatch::new(to);
     // Few tasks are shared out evenly: lanes are worth less than a second core.
     let width = sha256_lanes::width().min(shared.tasks.len().div_ceil(workers)).max(1);
     let block = if width == 1 { BLOCK } else { LANE_BLOCK };
@@ -402,13 +402,13 @@ fn work(shared: &Shared, workers: usize, to: &mpsc::UnboundedSender<Vec<Event>>)
     while !readers.is_empty() {
         // Each reader has a block of its file, or has found that no task is left.
         for reader in &mut readers {
-            if reader.advance(shared, root.as_ref(), &mut outbox).is_break() {
+            if reader.advance(shared, root.as_ref(), &mut batch).is_break() {
                 return;
             }
         }
         readers.retain(|reader| reader.open.is_some());
         sha256_lanes::update_all(readers.iter_mut().flat_map(Reader::pieces));
-        if outbox.send_what_is_due().is_break() {
+        if batch.send_what_is_due().is_break() {
             return;
         }
     }
@@ -450,7 +450,7 @@ impl<'a> Reader<'a> {
         &mut self,
         shared: &'a Shared,
         root: Option<&OwnedFd>,
-        outbox: &mut Outbox<'_>,
+        batch: &mut EventBatch<'_>,
     ) -> ControlFlow<()> {
         loop {
             if shared.stop.load(Ordering::Relaxed) {
@@ -468,7 +468,7 @@ impl<'a> Reader<'a> {
             let Some((path, _)) = reading.runs.task.files.get(reading.at) else {
                 let ended = self.task.take().map(|reading| (reading.number, reading.runs.finish()));
                 if let Some((number, runs)) = ended {
-                    outbox.put(Event::Runs(number, runs))?;
+                    batch.put(Event::Runs(number, runs))?;
                 }
                 continue;
             };
@@ -498,7 +498,7 @@ impl<'a> Reader<'a> {
             if !matches!(hashed, Ok(Some(_))) {
                 reading.runs.spoil(reading.at);
             }
-            outbox.put(Event::File(reading.number, reading.at, hashed))?;
+            batch.put(Event::File(reading.number, reading.at, hashed))?;
             reading.at += 1;
         }
     }

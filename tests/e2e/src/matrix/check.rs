@@ -41,11 +41,7 @@ impl Ledger {
 
     /// The vault's events and the user's account add up, and are those of `runs`. A node that does
     /// not answer is asked again: what is compared here is not how fast a busy machine is.
-    pub(super) async fn adds_up(
-        &self,
-        runs: &[Value],
-        broken: &mut Vec<String>,
-    ) -> anyhow::Result<Money> {
+    async fn adds_up(&self, runs: &[Value], broken: &mut Vec<String>) -> anyhow::Result<Money> {
         for _ in 0..2 {
             let mut found = Vec::new();
             if let Ok(money) = self.compare(runs, &mut found).await {
@@ -102,19 +98,19 @@ impl Ledger {
     }
 }
 
-/// Everything that is not as it must be for these runs, which are all of the stack.
+/// The money of these runs, which are all of the stack, and everything that is not as it must be.
 pub(super) async fn all(
     stack: &Stack,
     ledger: &Ledger,
     runs: &[Value],
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<(Money, Vec<String>)> {
     let mut broken = Vec::new();
     events(stack, runs, &mut broken).await;
-    ledger.adds_up(runs, &mut broken).await?;
+    let money = ledger.adds_up(runs, &mut broken).await?;
     if let Err(error) = stack.account().await {
         broken.push(format!("{error:#}"));
     }
-    Ok(broken)
+    Ok((money, broken))
 }
 
 /// Each run's events are complete and in order, once the last of them have arrived.

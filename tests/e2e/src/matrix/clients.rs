@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rand::Rng as _;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom as _;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -95,7 +94,7 @@ fn request(route: &Route, names: &Names, number: usize) -> Vec<u8> {
             }
             asked
         }
-        // Of an agent that nobody runs, so that it stops nothing here.
+        // Of an agent without runs, so that it pauses nothing here.
         ("POST", "/operator/intake/pause") => {
             serde_json::json!({ "agent": u32::MAX, "reason": "a client that hangs up" })
         }
@@ -112,8 +111,8 @@ fn request(route: &Route, names: &Names, number: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Calls every method of gRPC with next to no time: half by the deadline that the server is told,
-/// half by a stream that is reset.
+/// Calls every method of gRPC with next to no time: half of the calls send their deadline to the
+/// server, half reset their stream.
 pub(super) async fn leave_every_method(
     port: u16,
     names: &Names,
@@ -124,10 +123,10 @@ pub(super) async fn leave_every_method(
     let client = RunnerClient::new(channel);
     let mut order: Vec<usize> = (0..METHODS).collect();
     rand::seq::SliceRandom::shuffle(order.as_mut_slice(), random);
-    let told = *[true, false].choose(random).unwrap_or(&true);
+    let sends_deadline = random.random_bool(0.5);
     for method in order {
         let after = Duration::from_micros(random.random_range(1..15_000));
-        let name = call(client.clone(), method, names, after, told).await;
+        let name = call(client.clone(), method, names, after, sends_deadline).await;
         *counts.entry(name).or_default() += 1;
     }
     Ok(())
@@ -138,13 +137,13 @@ async fn call(
     method: usize,
     names: &Names,
     after: Duration,
-    told: bool,
+    sends_deadline: bool,
 ) -> &'static str {
-    // How a call ends is of no interest: nobody waits for its answer.
+    // The client has gone, so how a call ends is not looked at.
     macro_rules! leave {
         ($method:ident, $message:expr) => {{
             let mut request = Request::new($message);
-            if told {
+            if sends_deadline {
                 request.set_timeout(after);
                 drop(timeout(Duration::from_millis(500), client.$method(request)).await);
             } else {

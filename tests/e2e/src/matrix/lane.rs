@@ -1,6 +1,7 @@
 //! A stack of its own that works on one case after the other.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Mutex as Shared;
 use std::time::Duration;
 
@@ -175,26 +176,19 @@ impl Lane {
         let numbers = self.asked + 1..=self.asked + case.runs;
         self.asked += case.runs;
         // At one time, and not waited for: the edge may be reached before all are answered.
-        let asked: Vec<_> = numbers.clone().map(|number| self.ask(number)).collect();
-        let mut again = Vec::new();
-        let runs = if matches!(at, At::Point(_)) {
+        let asked = numbers.clone().map(|number| self.ask(number)).collect();
+        let (runs, again) = if matches!(at, At::Point(_)) {
             self.until_held().await?;
-            self.strike(case).await?;
-            if case.fault == Fault::Duplicates {
-                again = numbers.map(|number| self.ask(number)).collect();
-            }
-            all(asked).await?
+            let again = self.strike(case, numbers).await?;
+            (all(asked).await?, again)
         } else {
             let runs = all(asked).await?;
             if at == At::Ended {
                 self.until_ended(&runs[0]).await?;
             }
             self.runner()?.hold()?;
-            self.strike(case).await?;
-            if case.fault == Fault::Duplicates {
-                again = numbers.map(|number| self.ask(number)).collect();
-            }
-            runs
+            let again = self.strike(case, numbers).await?;
+            (runs, again)
         };
 
         let lifted = Instant::now();
@@ -210,7 +204,7 @@ impl Lane {
         ensure!(is_same, "the requests became {runs:?}, and repeated {again:?}");
         // Counted faults that nothing has met do not reach the next case.
         self.stack.fault(&json!({ "fault": "none" })).await?;
-        let mut broken = check::all(&self.stack, &self.ledger, &self.ended).await?;
+        let (_, mut broken) = check::all(&self.stack, &self.ledger, &self.ended).await?;
         if took > LEASE + TRANSACTION_LIFE {
             broken
                 .push(format!("it took {took:.1?}, longer than a lease and a transaction's life"));
@@ -220,8 +214,13 @@ impl Lane {
         Ok(CaseResult { case, ends, took, shared, broken })
     }
 
-    /// Brings the fault while the runner stands still, and ends it again.
-    async fn strike(&mut self, case: Case) -> anyhow::Result<()> {
+    /// Causes the fault while the runner is stopped, and ends the fault again. Answers the requests
+    /// that the client repeats meanwhile.
+    async fn strike(
+        &mut self,
+        case: Case,
+        numbers: RangeInclusive<usize>,
+    ) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<String>>>> {
         match case.fault {
             Fault::Kill => {
                 self.stack.runner = None;
@@ -264,6 +263,7 @@ impl Lane {
                     self.stack.fault(&json!({ "fault": name, "count": 100 })).await?;
                 }
                 self.runner()?.go_on()?;
+                return Ok(numbers.map(|number| self.ask(number)).collect());
             }
             Fault::Stalled => {
                 self.stack.fault(&json!({ "fault": "freeze", "on": true })).await?;
@@ -272,7 +272,7 @@ impl Lane {
                 self.stack.fault(&json!({ "fault": "freeze", "on": false })).await?;
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn start_runner(&mut self, case: Case, armed: Option<&str>) -> anyhow::Result<()> {

@@ -22,10 +22,9 @@ use crate::stack::Variables;
 
 /// How many runners share the database.
 const RUNNERS: usize = 3;
-/// How many runs may be under way before nobody asks for more.
+/// The load asks for no more runs while this many are under way.
 const MOST_UNDER_WAY: i64 = 12;
-/// How long what is left may take once nothing goes wrong any more: the load that is under way, on
-/// a busy machine.
+/// How long the remaining runs may take to end after the last fault, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What came of it.
@@ -128,7 +127,7 @@ impl Shared<'_> {
         process.answering(runner.http).await
     }
 
-    /// Kills a runner and starts it again, or lets it stand still until its leases are others'.
+    /// Kills a runner and starts it again, or stops it (SIGSTOP) until other runners have its leases.
     async fn faults(
         &self,
         mut random: StdRng,
@@ -199,7 +198,7 @@ impl Shared<'_> {
                 }
                 let names = self.names(&mut random);
                 let port = self.runners[random.random_range(0..RUNNERS)].http;
-                // Nobody listens while a process is dead.
+                // The port is closed while a process is dead.
                 if hang_up(port, route, &names, &mut random).await.is_ok() {
                     let name = format!("{} {}", route.method, route.path);
                     *counts.entry(name).or_default() += 1;
@@ -225,7 +224,7 @@ impl Shared<'_> {
 
     fn names(&self, random: &mut StdRng) -> Names {
         let known = self.known.lock().map(|known| known.clone()).unwrap_or_default();
-        // The newest ones are under way; before there is one, a run that nobody has.
+        // The newest ones are under way; before there is one, an id that no run has.
         let recent = &known[known.len().saturating_sub(5)..];
         let run = rand::seq::IndexedRandom::choose(recent, random);
         let run = run.cloned().unwrap_or_else(|| uuid::Uuid::nil().to_string());
@@ -280,11 +279,11 @@ impl Shared<'_> {
                     AND now() - state_change > interval '5 seconds'";
         let left: i64 = sqlx::query_scalar(text).fetch_one(pool).await?;
         if left > 0 {
-            result.broken.push(format!("{left} connections stand in an open transaction"));
+            result.broken.push(format!("{left} connections are idle in an open transaction"));
         }
-        let money = self.lane.ledger.adds_up(&runs, &mut Vec::new()).await?;
+        let (money, broken) = check::all(&self.lane.stack, &self.lane.ledger, &runs).await?;
         (result.settled, result.charged) = (money.settled, money.charged);
-        result.broken.extend(check::all(&self.lane.stack, &self.lane.ledger, &runs).await?);
+        result.broken.extend(broken);
         Ok(())
     }
 }

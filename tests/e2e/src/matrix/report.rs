@@ -133,7 +133,7 @@ impl RandomResult {
 const INTRODUCTION: &str = "\
 # The crash matrix
 
-`./dev crash-matrix` wrote this page. Each field is one case: a paid run is brought to an edge, the runner stands still
+`./dev crash-matrix` wrote this page. Each field is one case: a paid run is brought to an edge, the runner is stopped
 there, the fault comes, and the runner goes on or starts again. Node, Postgres, NATS, module-gate with its guard and
 oracle-gate are real processes; the lease is two seconds and a ledger closes every 200 ms.
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use stellar::registry::Registry;
 use stellar::vault::{RunFinalized, RunOpened, Vault};
 use stellar::{Network, Rpc, local};
-use testkit::faulty_model::{FaultyModel, KINDS, Kind, Reconciled, faulty_model};
+use testkit::faulty_model::{FaultyModel, Kind, Reconciled, faulty_model};
 use wire::Usage;
 use wire::egress::{CALLS_FILE, Call, lines};
 
@@ -127,7 +127,7 @@ async fn receipts_on_chain_equal_the_log_of_a_service_with_faults_call_by_call()
     assert_eq!(all.left, count);
     assert!(all.marked > 0 && all.marked < count, "{} of {count}", all.marked);
     if count >= 1_000 {
-        assert!(KINDS.iter().all(|kind| all.kinds.contains(kind)), "{:?}", all.kinds);
+        assert!(Kind::ALL.iter().all(|kind| all.kinds.contains(kind)), "{:?}", all.kinds);
     }
     let (sums, charge) = reconcile(&stack, &model, &short).await;
     assert_eq!((sums.left, sums.refused), (10, 20));
