@@ -67,15 +67,15 @@ export const isLocal = (config: Config): boolean => config.networkPassphrase ===
  * Whether accounts with a passkey can be used here. "elsewhere": not at this address, since a passkey
  * is made for a name and this page was opened by a number.
  */
-export function passkeys(config: Config): "here" | "elsewhere" | "nowhere" {
+export function passkeys(config: Config): "here" | "elsewhere" | "unavailable" {
   const isOffered =
     config.passkeyWasmHash !== null &&
     config.rpcUrl !== null &&
     (config.auth === "none" || config.webAuthContractId !== null);
-  if (!isOffered) return "nowhere";
+  if (!isOffered) return "unavailable";
   const isNumber = /^[\d.]+$|^\[/.test(location.hostname);
   if (isNumber) return "elsewhere";
-  return typeof PublicKeyCredential === "undefined" ? "nowhere" : "here";
+  return typeof PublicKeyCredential === "undefined" ? "unavailable" : "here";
 }
 
 /** Reads `/config.json`; throws when the host answers something that is no configuration. */

@@ -5,6 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useApp } from "@/app";
 import type { Agent, Meters, Run } from "@/api/gateway";
 import { GatewayError } from "@/api/gateway";
+import { hex } from "@/hex";
 
 const ENDED = new Set(["finalized", "failed", "cancelled"]);
 
@@ -96,9 +97,6 @@ const rates = (card: {
   httpCalls: card.http_calls.toString(),
   runtimeMs: card.runtime_ms.toString(),
 });
-
-const hex = (bytes: Uint8Array) =>
-  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 export function useAgents() {
   const { gateway, chain, config, ready } = useApp();

@@ -1,5 +1,9 @@
 // Bytes, digests and the one spelling of JSON, as crates/wire and crates/seal have them.
 
+import { hex } from "../hex.ts";
+
+export { hex, unhex } from "../hex.ts";
+
 export type Bytes = Uint8Array<ArrayBuffer>;
 
 export const utf8 = (text: string): Bytes => new TextEncoder().encode(text);
@@ -7,14 +11,6 @@ export const utf8 = (text: string): Bytes => new TextEncoder().encode(text);
 /** Text that is UTF-8 to the last byte; throws otherwise. */
 export const text = (bytes: Uint8Array): string =>
   new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-
-export const hex = (bytes: Uint8Array): string =>
-  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-
-export function unhex(digits: string): Bytes {
-  if (digits.length % 2 !== 0 || !/^[0-9a-f]*$/.test(digits)) throw new Error("no hex digits");
-  return Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
-}
 
 export const base64 = (digits: string): Bytes =>
   Uint8Array.from(atob(digits), (letter) => letter.charCodeAt(0));

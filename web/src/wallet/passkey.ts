@@ -17,6 +17,7 @@ import { Api, Server } from "@stellar/stellar-sdk/rpc";
 
 import { bytes, NodeFailed, Unsettled } from "@/chain/client";
 import { type Config, isLocal } from "@/config";
+import { hex } from "@/hex";
 
 import { approve, type Call } from "./approval";
 import { Declined, type Wallet } from "./wallet";
@@ -85,7 +86,7 @@ export async function create(config: Config): Promise<Wallet> {
 /** The account of a passkey that the person chooses. */
 export async function open(config: Config): Promise<Wallet> {
   const server = serverOf(config);
-  // What is signed here proves nothing to anybody: it only asks which passkey there is.
+  // This signature is not used as a proof: it only asks which passkey there is.
   const options: PublicKeyCredentialRequestOptions = {
     challenge: random(),
     rpId: location.hostname,
@@ -190,8 +191,7 @@ export function compact(der: Bytes): Bytes {
     if (der[at] !== 2 || length === 0 || length > 33 || end > der.length) {
       throw new Error("the authenticator's signature is not in DER's form");
     }
-    const hex = Array.from(der.slice(at + 2, end), (byte) => byte.toString(16).padStart(2, "0"));
-    return { value: BigInt(`0x${hex.join("")}`), end };
+    return { value: BigInt(`0x${hex(der.slice(at + 2, end))}`), end };
   };
   if (der[0] !== 0x30 || der[1] !== der.length - 2) {
     throw new Error("the authenticator's signature is not in DER's form");
@@ -223,10 +223,7 @@ const shown = (value: xdr.ScVal): string => {
   if (typeof plain === "string") return plain;
   return JSON.stringify(plain, (_name, part) => {
     if (typeof part === "bigint") return part.toString();
-    if (part instanceof Uint8Array) {
-      return Array.from(part, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    }
-    return part;
+    return part instanceof Uint8Array ? hex(part) : part;
   });
 };
 

@@ -50,6 +50,21 @@ export const addressOf = (key: string): string =>
 export const secretOf = (key: string): string =>
   /S[A-Z2-7]{55}/.exec(lumio("keys", "show", key, "--secret"))![0];
 
+/** A user of a test's own: a key that has money in the vault, has granted the runner this agent, and is
+ * logged in at the command line. Returns the key's name. */
+export function newUser(prefix: string, amount: string, agent: number): string {
+  const name = `${prefix}-${Date.now().toString(36)}`;
+  lumio("keys", "generate", name);
+  lumio("fund", name);
+  lumio("balance", "deposit", amount, "--as", name);
+  lumio(
+    ...["grant", "add", "--as", name, "--runner", "runner", "--agent", String(agent)],
+    ...["--expires-in", "20d"],
+  );
+  lumio("login", "--as", name);
+  return name;
+}
+
 /** Where the gateway serves the console; else another host does, with the same policy. */
 async function consoleHost(): Promise<Host> {
   const answer = await fetch(`${gateway}/config.json`).catch(() => undefined);

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { connectAs, json, lumio, opening, reached, type Visit, visit } from "../world.ts";
+import { connectAs, json, newUser, opening, reached, type Visit, visit } from "../world.ts";
 
 const module = fileURLToPath(
   new URL("../../../../examples/modules/document-answer", import.meta.url),
@@ -21,15 +21,7 @@ opening(async ({ browser, served }) => {
     ...["module", "publish", module, "--as", "developer", "--runner", "runner", "--rates"],
     "llm_in=100stroops,llm_out=300stroops,http_calls=1000stroops,runtime_ms=100stroops",
   ).agentId as number;
-  const gina = `gina-${Date.now().toString(36)}`;
-  lumio("keys", "generate", gina);
-  lumio("fund", gina);
-  lumio("balance", "deposit", "50", "--as", gina);
-  lumio(
-    ...["grant", "add", "--as", gina, "--runner", "runner", "--agent", String(agent)],
-    ...["--expires-in", "20d"],
-  );
-  lumio("login", "--as", gina);
+  const gina = newUser("gina", "50", agent);
   user = await visit(browser, { url: served.url });
   await connectAs(user.page, gina);
 });

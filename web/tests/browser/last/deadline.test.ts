@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { balance, connectAs, control, json, lumio, opening, visit } from "../world.ts";
+import { balance, connectAs, control, json, newUser, opening, visit } from "../world.ts";
 
 const opened = opening();
 
@@ -22,18 +22,10 @@ describe("a deadline that has passed", () => {
       ...["module", "publish", module, "--as", "developer", "--runner", "runner"],
       ...["--rates", "runtime_ms=100stroops"],
     ).agentId as number;
-    const frank = `frank-${Date.now().toString(36)}`;
-    lumio("keys", "generate", frank);
-    lumio("fund", frank);
-    lumio("balance", "deposit", "5", "--as", frank);
-    lumio(
-      ...["grant", "add", "--as", frank, "--runner", "runner", "--agent", String(agent)],
-      ...["--expires-in", "20d"],
-    );
+    const frank = newUser("frank", "5", agent);
 
     const { page, context } = await visit(opened.browser, { url: opened.served.url });
     await connectAs(page, frank);
-    lumio("login", "--as", frank);
     const folder = mkdtempSync(join(tmpdir(), "lumio-console-"));
     const input = join(folder, "input.json");
     writeFileSync(input, '{"deed":"wait","ms":45000}');
