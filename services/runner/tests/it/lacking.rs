@@ -190,6 +190,16 @@ async fn a_used_sequence_number_is_noticed_before_the_transactions_time_is_over(
     running.stop().await;
 }
 
+/// Waits until so many runs wait for nothing but what becomes of their call.
+async fn all_parked(world: &World, runs: i64) {
+    let text = "SELECT count(*) FROM runs WHERE status = 'pending' AND wake_at = '9000-01-01'";
+    eventually(PATIENCE, || async {
+        let parked: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+        parked == runs
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_runs_are_left_alone_and_settlements_go_first() {
     let world = World::new().await;
@@ -199,6 +209,7 @@ async fn waiting_runs_are_left_alone_and_settlements_go_first() {
         running.gateway.accepted(&world.body()).await,
         running.gateway.accepted(&world.body()).await,
     ];
+    all_parked(&world, 2).await;
     running.stop().await;
     // The network stands still with the settlement in the air: nothing else touches the waiting.
     world.localnet.fault(Fault::Freeze(true));
@@ -212,6 +223,7 @@ async fn waiting_runs_are_left_alone_and_settlements_go_first() {
     let text = "SELECT kind FROM chain_transactions WHERE state IN ('sent', 'unknown')";
     let kind: String = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
     assert_eq!(kind, "finalize", "a settlement comes before every opening");
+    all_parked(&world, 2).await;
     let text = "SELECT coalesce(sum(lease_token), 0)::bigint FROM runs WHERE status = 'pending'";
     let claims =
         || async { sqlx::query_scalar::<_, i64>(text).fetch_one(&world.db.pool).await.unwrap() };
