@@ -15,7 +15,10 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Far longer than any limit of these tests.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What no test waits for.
+const NEVER: Duration = Duration::from_secs(3_600);
 
 const SHORT: Limits = Limits {
     head: Duration::from_millis(300),
@@ -92,7 +95,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
             break;
         }
     }
-    assert!(started_at.elapsed() < Duration::from_secs(8), "{:?}", started_at.elapsed());
+    assert!(started_at.elapsed() < PATIENCE, "{:?}", started_at.elapsed());
     let whole = format!("{}{}", head, "x".repeat(100));
     assert!(rest(say(&server, &whole).await).await.ends_with(&"x".repeat(100)));
 }
@@ -118,15 +121,13 @@ async fn more_connections_than_may_be_wait_and_are_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_for_clients() {
-    let limits = Limits { head: PATIENCE, body: PATIENCE, body_pause: PATIENCE, ..SHORT };
+    let limits = Limits { head: NEVER, body: NEVER, body_pause: NEVER, ..SHORT };
     let server = start(limits).await;
     let _silent = say(&server, "").await;
     let _half = say(&server, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n").await;
     let endless = say(&server, "GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(endless.readable().await.is_ok());
-    let asked_at = Instant::now();
     server.stop.cancel();
     timeout(PATIENCE, server.serving).await.unwrap().unwrap().unwrap();
-    assert!(asked_at.elapsed() < Duration::from_secs(5), "{:?}", asked_at.elapsed());
     assert!(TcpStream::connect(server.address).await.is_err());
 }

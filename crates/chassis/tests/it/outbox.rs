@@ -1,6 +1,7 @@
 //! Facts leave once, in order, and only if they became true.
 
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::{Bus, outbox};
@@ -121,14 +122,16 @@ async fn a_commit_wakes_the_relay_of_another_pool() {
     put(&db.pool, &nats.prefix, [1]).await;
     heard.next().await;
 
-    // The relay polls once a second. Twenty facts one after the other take twenty seconds that way,
-    // and far less than a tenth of it when each commit wakes it.
-    let started_at = tokio::time::Instant::now();
+    // The relay polls once a second, so a fact that follows the one before it waits for a second.
+    // When each commit wakes it, at least one of twenty takes far less, however busy the machine is.
+    let mut quickest = Duration::MAX;
     for seq in 2..=21 {
+        let put_at = tokio::time::Instant::now();
         put(&db.pool, &nats.prefix, [seq]).await;
         heard.next().await;
+        quickest = quickest.min(put_at.elapsed());
     }
-    assert!(started_at.elapsed().as_secs() < 10, "{:?}", started_at.elapsed());
+    assert!(quickest < Duration::from_millis(500), "{quickest:?}");
 }
 
 #[tokio::test]

@@ -1,14 +1,11 @@
 //! What fits into a ledger, what inclusion costs, and in which order things happen.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use soroban_env_host::xdr::{
     Asset, ConfigSettingEntry, ConfigSettingId, LedgerEntryData, LedgerKey, LedgerKeyConfigSetting,
     OperationBody, PaymentOp,
 };
 use soroban_localnet::Profile;
-use tokio::time::Instant;
 
 use crate::harness::{Client, Key, builder, client, client_of, invoke, result_of};
 
@@ -87,17 +84,12 @@ async fn a_thousand_waiting_payments_close_in_one_ledger_of_the_unlimited_profil
         let tx = client.transaction(key, pay(&keys[0], 1), None).await;
         assert_eq!(client.send(&client.sign(tx, &[key])).await["status"], "PENDING");
     }
-    let started = Instant::now();
     let ledger = client.network.close_ledger().await.unwrap();
-    let took = started.elapsed();
     let request = json!({"startLedger": ledger, "pagination": {"limit": 200}});
     let page = client.call("getTransactions", request).await;
     assert_eq!(page["transactions"].as_array().unwrap().len(), 200);
     let last = &page["transactions"][199];
     assert_eq!((&last["ledger"], &last["applicationOrder"]), (&json!(ledger), &json!(200)));
-    // One second where the build is optimised and the machine is free; tests have neither.
-    println!("a ledger of 1,000 payments closed in {took:?}");
-    assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
 #[tokio::test]

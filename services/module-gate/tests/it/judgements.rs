@@ -85,11 +85,9 @@ async fn oracles_run_over_the_wire_and_a_pass_is_kept() {
     let data: JudgementData = event.read().unwrap();
     assert_eq!((data.module_digest, data.verdict, data.code), (module, Verdict::Pass, None));
 
-    // Again: kept, with the same bytes, and at once.
-    let before = Instant::now();
+    // Again: kept, with the same bytes.
     let (_, _, again) = oracles(&gate, ask(module)).await.unwrap();
     assert!(again.kept && again.statements == judged.statements);
-    assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
     // Another policy is another judgement, and so is one that is asked for anew.
     let varied = RunOraclesRequest { variations: "timezone".to_owned(), ..ask(module) };
     assert!(!oracles(&gate, varied).await.unwrap().2.kept);
@@ -131,9 +129,7 @@ async fn what_fails_is_answered_to_those_who_waited_and_judged_anew_for_others()
     let (first, second) = tokio::join!(gate.ship(good), other.ship(good));
     let first = first.unwrap();
     assert_eq!(first, second.unwrap());
-    let before = Instant::now();
     assert_eq!(other.ship(good).await.unwrap(), first);
-    assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
     let fresh = gate.judge(good, true).await.unwrap();
     assert!(shipped(&fresh).issued_at > shipped(&first).issued_at, "judged again");
     assert_eq!(other.ship(good).await.unwrap(), fresh, "the newest is the one that is kept");

@@ -181,12 +181,15 @@ async fn a_used_sequence_number_is_noticed_before_the_transactions_time_is_over(
     })
     .await;
     world.rpc.send(&network, &foreign.envelope).await.unwrap();
-    let begun = tokio::time::Instant::now();
+    let text = "SELECT max_time FROM chain_transactions WHERE kind = 'open' AND state = 'expired'";
+    let dead = eventually(PATIENCE, || async {
+        let found = sqlx::query_scalar::<_, i64>(text).fetch_optional(&world.db.pool);
+        found.await.unwrap()
+    })
+    .await;
+    let now = i64::try_from(world.localnet.close_time()).unwrap();
+    assert!(now < dead, "known at {now}, before it could not land any more at {dead}");
     is_settled(&world, &running, &id).await;
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
-    let text = "SELECT count(*) FROM chain_transactions WHERE kind = 'open' AND state = 'expired'";
-    let dead: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
-    assert_eq!(dead, 1);
     running.stop().await;
 }
 
@@ -270,7 +273,7 @@ async fn a_dead_process_holds_one_source_and_the_others_go_on() {
     let dies = [
         ("RUNNER_PORT", port.as_str()),
         ("RUNNER_CRASH_AT", "open.after_persist"),
-        ("RUNNER_LEASE_MS", "30000"),
+        ("RUNNER_LEASE_MS", "3600000"),
     ];
     let mut process = spawn(&world, &dies);
     gateway.up().await;
@@ -283,13 +286,16 @@ async fn a_dead_process_holds_one_source_and_the_others_go_on() {
 
     let secrets = format!("{},{}", world.source.secret().as_str(), other.secret().as_str());
     let running = world.start(&[("RUNNER_SOURCE_SECRET", &secrets)]).await;
-    let begun = tokio::time::Instant::now();
     let id = running.gateway.accepted(&world.body()).await;
     running.gateway.ended(&id, "failed").await;
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     let text = "SELECT count(*) FROM chain_transactions WHERE source = $1";
     let used = sqlx::query_scalar::<_, i64>(text).bind(other.address().to_string());
     assert_eq!(used.fetch_one(&world.db.pool).await.unwrap(), 2);
+    // The dead process's leases end.
+    for table in ["channels", "runs"] {
+        let text = format!("UPDATE {table} SET lease_until = now() WHERE lease_until > now()");
+        sqlx::query(sqlx::AssertSqlSafe(text)).execute(&world.db.pool).await.unwrap();
+    }
     running.gateway.ended(&dead, "failed").await;
     assert_eq!(world.account().await.receipts, 2);
     running.stop().await;
