@@ -70,6 +70,12 @@ check_console() {
         eval "$(LUMIO_RUN="$run" ./dev env)"
         cd "$CONSOLE" || exit 1
         export LUMIO=$BIN/lumio LUMIO_CHROMIUM=$CHROMIUM
+        # One of them restarts the runner, as ./dev watch does.
+        export LUMIO_RUN=$run
+        # The tests go where a person would: to the address that was printed.
+        LUMIO_CONSOLE_URL=$(sed -n 's/^ *console  *\(http[^ ]*\)$/\1/p' "$DEV_HOME/console.log")
+        [ -n "$LUMIO_CONSOLE_URL" ] || die 1 "./dev up printed no address of the console"
+        export LUMIO_CONSOLE_URL
         local node=("$TOOLS/node/bin/node" --disable-warning=ExperimentalWarning --test)
         # They wait for ledgers most of the time, so more of them at once than there are processors.
         "${node[@]}" --test-concurrency=4 tests/browser/*.test.ts &&

@@ -2,7 +2,7 @@
 # One paid run, from deposit to verified receipt. Sourced by ./dev.
 
 lumio() {
-    LUMIO_RPC_URL="http://127.0.0.1:$RPC_PORT" LUMIO_GATEWAY_URL="http://127.0.0.1:$HTTP_PORT" LUMIO_KEYS_DIR="$RUN/keys" LUMIO_CONFIG_DIR="$RUN/lumio" \
+    LUMIO_RPC_URL="http://127.0.0.1:$RPC_PORT" LUMIO_GATEWAY_URL="$(gateway_url)" LUMIO_KEYS_DIR="$RUN/keys" LUMIO_CONFIG_DIR="$RUN/lumio" \
         LUMIO_ORACLE_GATE_URL="http://127.0.0.1:$ORACLE_PORT" LUMIO_ORACLE_GATE_TOKEN="$CLI_TOKEN" \
         LUMIO_MODULE_GATE_URL="http://127.0.0.1:$MODULE_PORT" LUMIO_MODULE_GATE_TOKEN="$CLI_TOKEN" \
         "$BIN/lumio" "$@"
@@ -60,7 +60,7 @@ start_gates_and_runner() {
         "RUNNER_SECRET=$RUNNER_KEY" "RUNNER_SOURCE_SECRET=$SOURCE_KEY" "RUNNER_RPC_URL=http://127.0.0.1:$RPC_PORT" \
         "RUNNER_PORT=$HTTP_PORT" "RUNNER_GRPC_PORT=$RUNNER_GRPC_PORT" "RUNNER_GRPC_TOKENS=cli:$CLI_TOKEN" \
         RUNNER_AUTH=login "RUNNER_AUTH_SECRET=$RUNNER_AUTH_SECRET" "RUNNER_TOKEN_SECRET=$RUNNER_TOKEN_SECRET" \
-        "RUNNER_PUBLIC_URL=http://127.0.0.1:$HTTP_PORT" "RUNNER_OPERATORS=$(address_of operator)" \
+        "RUNNER_PUBLIC_URL=$(gateway_url)" "RUNNER_OPERATORS=$(address_of operator)" \
         ${CONSOLE_DIR:+"RUNNER_CONSOLE_DIR=$CONSOLE_DIR"} \
         "RUNNER_MODULE_GATE_URL=http://127.0.0.1:$MODULE_PORT" "RUNNER_MODULE_GATE_TOKEN=$RUNNER_MODULE_GATE_TOKEN" \
         "RUNNER_ORACLE_GATE_URL=http://127.0.0.1:$ORACLE_PORT" "RUNNER_ORACLE_GATE_TOKEN=$RUNNER_ORACLE_GATE_TOKEN" "$BIN/runner" serve
@@ -257,13 +257,13 @@ up() {
     printf '%s\n' "RPC_PORT=$RPC_PORT HTTP_PORT=$HTTP_PORT RUNNER_GRPC_PORT=$RUNNER_GRPC_PORT" \
         "ORACLE_PORT=$ORACLE_PORT MODULE_PORT=$MODULE_PORT PG_PORT=$PG_PORT NATS_PORT=$NATS_PORT" >"$RUN/ports"
     trap - EXIT
-    local console="not built"
-    [ -z "$CONSOLE_DIR" ] || console=http://127.0.0.1:$HTTP_PORT/
+    local console="not built; the gateway is $(gateway_url)/"
+    [ -z "$CONSOLE_DIR" ] || console=$(gateway_url)/
     [ -z "$MODEL_PORT" ] || say "a model answers modules that ask api.openai.com; publish examples/modules/document-answer to try it"
     cat <<TEXT
 Lumio is up.
   console      $console
-  gateway      http://127.0.0.1:$HTTP_PORT   (GET /health, /summary, /runs; POST /runs)
+  gateway      the same address   (GET /health, /summary, /runs; POST /runs)
   local chain  http://127.0.0.1:$RPC_PORT
   events       nats sub 'lumio.>' as user observer, see ./dev env
 Next:  eval "\$(./dev env)"  and then  lumio --help
@@ -284,7 +284,7 @@ publish_example() {
 write_environment() {
     write_secret "$RUN/environment" <<TEXT
 export PATH="$BIN:\$PATH"
-export LUMIO_RPC_URL=http://127.0.0.1:$RPC_PORT LUMIO_GATEWAY_URL=http://127.0.0.1:$HTTP_PORT LUMIO_KEYS_DIR=$RUN/keys LUMIO_CONFIG_DIR=$RUN/lumio
+export LUMIO_RPC_URL=http://127.0.0.1:$RPC_PORT LUMIO_GATEWAY_URL=$(gateway_url) LUMIO_KEYS_DIR=$RUN/keys LUMIO_CONFIG_DIR=$RUN/lumio
 export LUMIO_ORACLE_GATE_URL=http://127.0.0.1:$ORACLE_PORT LUMIO_ORACLE_GATE_TOKEN=$CLI_TOKEN
 export LUMIO_MODULE_GATE_URL=http://127.0.0.1:$MODULE_PORT LUMIO_MODULE_GATE_TOKEN=$CLI_TOKEN MODULE_GATE_NODE=$TOOLS/node/bin/node
 export NATS_URL=nats://observer:$(url_escape "$OBSERVER_NATS_PASSWORD")@127.0.0.1:$NATS_PORT

@@ -25,6 +25,10 @@ choose_ports() {
     fi
 }
 
+# What people and browsers call the gateway: a login and a passkey belong to a name, so the page, the
+# gateway's own address and the command line's have to agree on one.
+gateway_url() { echo "http://localhost:$HTTP_PORT"; }
+
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 any_taken() { local port; for port in "$@"; do ! listening "$port" || return 0; done; return 1; }
 
@@ -47,7 +51,7 @@ start() {
         [ "$SECONDS" -lt "$deadline" ] || { say "$name does not answer on port $port:"; tail -n 5 "$RUN/log/$name.log" >&2; exit 2; }
         sleep 0.1
     done
-    say "$name is up on 127.0.0.1:$port"
+    say "$name is up on port $port"
 }
 
 # Ends in the reverse order of starting, so that a service can still say goodbye to its database.

@@ -49,7 +49,7 @@ function walletOf(config: Config, { publicKey, privateKey }: Kept): Wallet {
 function demand(config: Config): void {
   if (!isLocal(config)) throw new Error("a local key is for the local network only");
   if (!globalThis.crypto?.subtle) {
-    throw new Error("this page has no WebCrypto: open it by https or at 127.0.0.1");
+    throw new Error("this page has no WebCrypto: open it by https or at localhost");
   }
 }
 

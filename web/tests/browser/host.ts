@@ -58,6 +58,6 @@ export async function host(config: Record<string, unknown>, ...connect: string[]
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
   if (typeof address !== "object" || address === null) throw new Error("the host has no port");
-  served.url = `http://127.0.0.1:${address.port}`;
+  served.url = `http://localhost:${address.port}`;
   return served;
 }

@@ -25,9 +25,6 @@ let keys: CDPSession;
 let authenticatorId: string;
 let account: string;
 
-/** A passkey is made for a name, so the console is opened by one. */
-const byName = (url: string) => url.replace("127.0.0.1", "localhost");
-
 async function plugIn(page: Page): Promise<void> {
   keys = await page.context().newCDPSession(page);
   await keys.send("WebAuthn.enable");
@@ -45,7 +42,7 @@ async function plugIn(page: Page): Promise<void> {
 }
 
 const opened = opening(async ({ browser, served }) => {
-  user = await visit(browser, { url: byName(served.url) });
+  user = await visit(browser, { url: served.url });
   await plugIn(user.page);
 });
 
@@ -178,11 +175,11 @@ describe("a passkey account", () => {
     await page.route(/\/sep45\?/, async (route) => {
       const answer = await route.fetch();
       const body = await answer.json();
-      const host = new URL(gateway).host;
-      const names = [host, byName(host)].map((name) => Buffer.from(name));
-      const authorization_entries = names.reduce(
-        (entries, name) => swap(entries, name, Buffer.from(host.replace(/^.{9}/, "evil.test"))),
+      const { host } = new URL(gateway);
+      const authorization_entries = swap(
         body.authorization_entries,
+        Buffer.from(host),
+        Buffer.from(host.replace("localhost", "evil.test")),
       );
       changed ||= authorization_entries !== body.authorization_entries;
       await route.fulfill({ response: answer, json: { ...body, authorization_entries } });
@@ -200,7 +197,7 @@ describe("a passkey account", () => {
     const { page, context, complaints } = await visit(opened.browser, { url: "about:blank" });
     const extension = await install(page);
     await plugIn(page);
-    await page.goto(byName(host.url));
+    await page.goto(host.url);
     await page.getByTestId("connect").first().click();
     await page.getByTestId("modal").getByText("Create a passkey account").click();
     await page.getByText("Freighter", { exact: true }).first().click();
@@ -217,7 +214,8 @@ describe("a passkey account", () => {
   });
 
   test("says by which name to open a page that was opened by a number", async () => {
-    const { page, context } = await visit(opened.browser, { url: opened.served.url });
+    const url = opened.served.url.replace("localhost", "127.0.0.1");
+    const { page, context } = await visit(opened.browser, { url });
     await page.getByTestId("connect").first().click();
     const link = page.getByTestId("modal").getByRole("link");
     assert.match((await link.getAttribute("href"))!, /^http:\/\/localhost:/);

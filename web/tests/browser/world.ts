@@ -1,9 +1,17 @@
 // The real stack, the command line, and a browser. scripts/console.sh starts the stack and says
 // where everything is.
 
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { execFileSync, spawn } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -20,6 +28,8 @@ function given(name: string): string {
 
 export const gateway = given("LUMIO_GATEWAY_URL");
 export const rpc = given("LUMIO_RPC_URL");
+/** What `./dev up` printed as the console's address. */
+const printed = given("LUMIO_CONSOLE_URL").replace(/\/$/, "");
 
 /** How long something may take, in milliseconds. A machine that does other work beside is slow, and what works
  * waits no longer than it has to. */
@@ -65,28 +75,17 @@ export function newUser(prefix: string, amount: string, agent: number): string {
   return name;
 }
 
-/** Where the gateway serves the console; else another host does, with the same policy. */
+/** The console at the address that a person is given. */
 async function consoleHost(): Promise<Host> {
-  const answer = await fetch(`${gateway}/config.json`).catch(() => undefined);
-  if (answer?.ok) {
-    return { url: gateway, config: await answer.json(), stop() {} };
-  }
-  return elsewhere();
+  const answer = await fetch(`${printed}/config.json`);
+  if (!answer.ok) throw new Error(`${printed} serves no console: ${answer.status}`);
+  return { url: printed, config: await answer.json(), stop() {} };
 }
 
 /** The console on a host of its own, whose configuration a test may change. */
 export async function elsewhere(changed: Record<string, unknown> = {}): Promise<Host> {
-  const answer = await fetch(`${gateway}/config.json`).catch(() => undefined);
-  const served = answer?.ok ? await answer.json() : {};
-  const local = {
-    networkPassphrase: "Standalone Network ; February 2017",
-    rpcUrl: rpc,
-    runner: addressOf("runner"),
-    auth: "login",
-    ...served,
-    apiBase: gateway,
-  };
-  return host({ ...local, ...changed }, gateway, rpc);
+  const { config } = await consoleHost();
+  return host({ ...config, apiBase: gateway, ...changed }, gateway, rpc);
 }
 
 const launch = (): Promise<Browser> =>
@@ -186,13 +185,18 @@ export async function connect(page: Page): Promise<string> {
   return (await page.getByTestId("connect").first().getAttribute("data-address"))!;
 }
 
-/** Connects with a key of the stack's, such as the operator's. */
+/** Connects with a key of the stack's, such as the operator's, and waits for the login. */
 export async function connectAs(page: Page, key: string): Promise<void> {
+  await chooseKey(page, key);
+  await page.getByTestId("stream").waitFor();
+}
+
+/** Gives the page a key of the stack's, whatever becomes of the login. */
+export async function chooseKey(page: Page, key: string): Promise<void> {
   await page.getByTestId("connect").first().click();
   await page.getByText("Use a secret key of the local network instead").click();
   await page.getByLabel("Secret key (S…)").fill(secretOf(key));
   await page.getByRole("button", { name: "Use this key" }).click();
-  await page.getByTestId("stream").waitFor();
 }
 
 export async function deposit(page: Page, amount: string): Promise<void> {
@@ -262,6 +266,59 @@ export async function control(what: string, body: object): Promise<{ url: string
   });
   if (!answer.ok) throw new Error(`${what}: ${answer.status}`);
   return (await answer.json().catch(() => ({}))) as { url: string };
+}
+
+/** What the file `name` of a process in /proc says, one entry for each zero byte. */
+const ofProcess = (pid: number, name: string): string[] =>
+  readFileSync(`/proc/${pid}/${name}`, "utf8").split("\0").filter(Boolean);
+
+/**
+ * Ends the stack's runner and starts it with these settings changed; `undefined` takes one away. No
+ * other test may run beside one that does this. Returns what undoes it.
+ */
+export async function restartRunner(
+  changed: Record<string, string | undefined>,
+): Promise<() => Promise<unknown>> {
+  const folder = given("LUMIO_RUN");
+  const pid = Number(readFileSync(`${folder}/runner.pid`, "utf8"));
+  const [program, ...words] = ofProcess(pid, "cmdline");
+  const pairs = ofProcess(pid, "environ").map((pair) => {
+    const at = pair.indexOf("=");
+    return [pair.slice(0, at), pair.slice(at + 1)] as const;
+  });
+  const before = Object.fromEntries(pairs);
+  process.kill(pid, "SIGTERM");
+  await until(() => !existsSync(`/proc/${pid}`) || ofProcess(pid, "cmdline").length === 0);
+  const log = openSync(`${folder}/log/runner.log`, "a");
+  const started = spawn(program!, words, {
+    env: { ...before, ...changed },
+    detached: true,
+    stdio: ["ignore", log, log],
+  });
+  started.unref();
+  // Where ./dev down looks for what it stops.
+  writeFileSync(`${folder}/runner.pid`, `${started.pid}\n`);
+  await until(async () => (await fetch(`${gateway}/ready`).catch(() => undefined))?.ok === true);
+  const names = Object.keys(changed);
+  return () => restartRunner(Object.fromEntries(names.map((name) => [name, before[name]])));
+}
+
+/** Holds the console to what a newcomer is promised, from the first page to the verdict. */
+export function withinTwoMinutes(began: number): void {
+  const seconds = (Date.now() - began) / 1000;
+  console.log(`from the first page to the verdict: ${seconds} s`);
+  // A machine that is busy with other work says nothing about the console.
+  const isBusy = loadavg()[0]! > availableParallelism();
+  if (!isBusy && seconds >= 120) throw new Error(`a newcomer needs two minutes, not ${seconds} s`);
+}
+
+/** Waits until something holds. */
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  const end = Date.now() + PATIENCE;
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error(`it does not hold after ${PATIENCE} ms: ${holds}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
 }
 
 const pictures = fileURLToPath(new URL("../../../docs/console/", import.meta.url));
