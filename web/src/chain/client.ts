@@ -23,6 +23,7 @@ import {
 } from "prepaid_vault";
 
 import type { Config } from "@/config";
+import { unhex } from "@/hex";
 import type { Wallet } from "@/wallet/wallet";
 
 import { checkEntry } from "./authorisation";
@@ -212,7 +213,7 @@ export class Chain {
   revoke = (runner: string, agent_id: number) =>
     this.send(this.vault.revoke_runner({ user: this.me(), runner, agent_id }));
 
-  reclaim = (runId: string) => this.send(this.vault.reclaim_run({ run_id: bytes(runId) }));
+  reclaim = (runId: string) => this.send(this.vault.reclaim_run({ run_id: unhex(runId) }));
 
   pauseOpens = () => this.send(this.vault.pause_opens());
   resumeOpens = () => this.send(this.vault.resume_opens());
@@ -318,6 +319,3 @@ async function answer<T>(promise: Promise<T>): Promise<T> {
 }
 
 const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
-
-export const bytes = (hex: string): Uint8Array<ArrayBuffer> =>
-  Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));

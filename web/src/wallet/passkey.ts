@@ -15,11 +15,12 @@ import {
 } from "@stellar/stellar-sdk";
 import { Api, Server } from "@stellar/stellar-sdk/rpc";
 
-import { bytes, NodeFailed, Unsettled } from "@/chain/client";
+import { NodeFailed, Unsettled } from "@/chain/client";
 import { type Config, isLocal } from "@/config";
-import { hex } from "@/hex";
+import { hex, unhex } from "@/hex";
 
 import { approve, type Call } from "./approval";
+import { compact } from "./signature";
 import { Declined, type Wallet } from "./wallet";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -28,8 +29,6 @@ type Bytes = Uint8Array<ArrayBuffer>;
 const LEDGERS = 500;
 /** ECDSA with SHA-256 on the curve P-256, as COSE counts algorithms. */
 const ES256 = -7;
-/** The order of P-256's group. */
-const ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
 
 /** Why there is no account to a passkey. */
 export class PasskeyFailed extends Error {
@@ -49,7 +48,7 @@ interface Passkey {
 /** Makes a passkey, and the account that it signs for. */
 export async function create(config: Config): Promise<Wallet> {
   const server = serverOf(config);
-  const code = bytes(config.passkeyWasmHash ?? "");
+  const code = unhex(config.passkeyWasmHash ?? "");
   await demandCode(server, code);
   const payer = await payerOf(config);
   const salt = random();
@@ -181,26 +180,6 @@ async function pointOf(response: AuthenticatorAttestationResponse): Promise<Byte
   const kind = { name: "ECDSA", namedCurve: "P-256" };
   const key = await crypto.subtle.importKey("spki", encoded, kind, true, ["verify"]);
   return new Uint8Array(await crypto.subtle.exportKey("raw", key));
-}
-
-/** A signature of DER's form (RFC 3279, 2.2.3) as its two numbers, the second one the smaller root. */
-export function compact(der: Bytes): Bytes {
-  const number = (at: number): { value: bigint; end: number } => {
-    const length = der[at + 1] ?? 0;
-    const end = at + 2 + length;
-    if (der[at] !== 2 || length === 0 || length > 33 || end > der.length) {
-      throw new Error("the authenticator's signature is not in DER's form");
-    }
-    return { value: BigInt(`0x${hex(der.slice(at + 2, end))}`), end };
-  };
-  if (der[0] !== 0x30 || der[1] !== der.length - 2) {
-    throw new Error("the authenticator's signature is not in DER's form");
-  }
-  const r = number(2);
-  const s = number(r.end);
-  const low = s.value > ORDER / 2n ? ORDER - s.value : s.value;
-  const text = (value: bigint) => value.toString(16).padStart(64, "0");
-  return bytes(text(r.value) + text(low));
 }
 
 /** What an entry authorises, for a person to read. */
