@@ -31,8 +31,11 @@ interface App {
   ready: boolean;
   isOperator: boolean;
   stream: Stream;
+  /** Why there is no session, where the last login failed. */
+  loginError: unknown;
   /** Loads the SDK when it is first needed. */
   chain: () => Promise<Chain>;
+  /** Takes this wallet and logs in. A login that fails is kept in `loginError`: the wallet stays. */
   connect: (wallet: Wallet) => Promise<void>;
   signIn: () => Promise<void>;
   disconnect: (forget?: boolean) => Promise<void>;
@@ -60,6 +63,7 @@ export function AppProvider({ config, children }: { config: Config; children: Re
   const queries = useQueryClient();
   const [wallet, setWallet] = useState<Wallet>();
   const [session, setSession] = useState<Session>();
+  const [loginError, setLoginError] = useState<unknown>();
   const [stream, setStream] = useState<Stream>("off");
   const current = useRef<Session>(undefined);
   current.current = session;
@@ -74,24 +78,43 @@ export function AppProvider({ config, children }: { config: Config; children: Re
     [config],
   );
 
-  const connect = useCallback(
-    async (next: Wallet) => {
-      localStorage.setItem(CHOICE, next.kind);
-      setWallet(next);
-      if (config.auth === "login") setSession(await logIn(config, next));
+  // A login that ends after another one began, or after its wallet has left, is nobody's any more.
+  const logins = useRef(0);
+  const begin = useCallback(
+    async (whose: Wallet) => {
+      logins.current += 1;
+      const own = logins.current;
+      setLoginError(undefined);
+      try {
+        const begun = await logIn(config, whose);
+        if (own === logins.current) setSession(begun);
+      } catch (error) {
+        if (own === logins.current) setLoginError(error);
+      }
     },
     [config],
   );
 
+  const connect = useCallback(
+    async (next: Wallet) => {
+      localStorage.setItem(CHOICE, next.kind);
+      setWallet(next);
+      if (config.auth === "login") await begin(next);
+    },
+    [begin, config],
+  );
+
   const signIn = useCallback(async () => {
-    if (wallet) setSession(await logIn(config, wallet));
-  }, [config, wallet]);
+    if (wallet) await begin(wallet);
+  }, [begin, wallet]);
 
   const disconnect = useCallback(
     async (forget = false) => {
       const ended = current.current;
       localStorage.removeItem(CHOICE);
+      logins.current += 1;
       setSession(undefined);
+      setLoginError(undefined);
       setWallet(undefined);
       if (ended) await logOut(config, ended);
       if (wallet?.kind === "kit") await (await import("@/wallet/kit")).forget();
@@ -109,22 +132,22 @@ export function AppProvider({ config, children }: { config: Config; children: Re
         if (!found || !isCurrent) return;
         setWallet(found);
         // A wallet of the person's own is not asked to sign without a click.
-        if (config.auth === "login" && found.kind === "local") {
-          const begun = await logIn(config, found);
-          if (isCurrent) setSession(begun);
-        }
+        if (config.auth === "login" && found.kind === "local") await begin(found);
       })
       .catch(() => undefined);
     return () => {
       isCurrent = false;
     };
-  }, [config]);
+  }, [begin, config]);
 
   useEffect(() => {
     if (!session) return;
     const soon = Math.max(5_000, session.expiresAt - Date.now() - 60_000);
     const timer = setTimeout(() => {
-      refresh(config, session).then(setSession, () => setSession(undefined));
+      refresh(config, session).then(setSession, (error: unknown) => {
+        setSession(undefined);
+        setLoginError(error);
+      });
     }, soon);
     return () => clearTimeout(timer);
   }, [config, session]);
@@ -182,6 +205,7 @@ export function AppProvider({ config, children }: { config: Config; children: Re
       ready,
       isOperator,
       stream,
+      loginError,
       chain,
       connect,
       signIn,
@@ -195,6 +219,7 @@ export function AppProvider({ config, children }: { config: Config; children: Re
       ready,
       isOperator,
       stream,
+      loginError,
       chain,
       connect,
       signIn,

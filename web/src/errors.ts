@@ -39,7 +39,9 @@ export function explain(error: unknown): Explained {
   if (error instanceof Unreachable) return explainCode("UNREACHABLE");
   if (error instanceof Declined) return explainCode("DECLINED");
   const { code, hash, name, message } = (error ?? {}) as Record<string, unknown>;
-  if (typeof code === "string" && errorTexts[normalise(code)]) return explainCode(code);
+  if (typeof code === "string" && errorTexts[normalise(code)]) {
+    return explainCode(code, message === code ? undefined : String(message));
+  }
   if (typeof hash === "string") return explainCode("UNSETTLED", String(message));
   if (name === "NodeFailed" || error instanceof TypeError) {
     return explainCode("NODE_FAILED", String(message));

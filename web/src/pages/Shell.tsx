@@ -108,7 +108,7 @@ function Offline() {
 }
 
 function SignIn() {
-  const { wallet, ready, signIn } = useApp();
+  const { wallet, ready, signIn, loginError } = useApp();
   const act = useAct(signIn);
   if (!wallet || ready) return null;
   return (
@@ -123,7 +123,7 @@ function SignIn() {
       >
         <p>{texts.login.about}</p>
       </Notice>
-      {act.error !== undefined && <Failure error={act.error} />}
+      {loginError !== undefined && !act.isBusy && <Failure error={loginError} />}
     </div>
   );
 }

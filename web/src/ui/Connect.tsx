@@ -1,24 +1,40 @@
 import { useState } from "react";
 
 import { useApp } from "@/app";
-import { isLocal, passkeys } from "@/config";
+import { type Config, isLocal, passkeys } from "@/config";
 import { texts } from "@/texts";
+import type { Wallet } from "@/wallet/wallet";
 
 import { useAct } from "./act";
 import { Button, Failure, Field, Id, Modal } from "./index";
 
 const t = texts.connect;
 
+/** A way to a wallet that is one click. */
+type Way = "kit" | "create" | "open" | "local";
+
+async function walletBy(way: Way, config: Config): Promise<Wallet> {
+  if (way === "kit") return (await import("@/wallet/kit")).choose(config);
+  if (way === "local") return (await import("@/wallet/local")).create(config);
+  return (await import("@/wallet/passkey"))[way](config);
+}
+
+/** Whether the browser wallets' own dialog opens on the way: ours would keep the focus. */
+const opensKit = (way: Way, config: Config): boolean =>
+  way === "kit" || (way !== "local" && config.passkeyPayer === "wallet");
+
 /** The choice of a wallet, and what is connected. */
 export function ConnectButton({ large = false }: { large?: boolean }) {
   const { config, wallet, connect } = useApp();
   const [isOpen, setOpen] = useState(false);
-  // Kept here, since a wallet that pays is chosen in a dialog of its own: ours is closed meanwhile.
-  const passkey = useAct(
-    async (what: "create" | "open") => {
-      if (config.passkeyPayer === "wallet") setOpen(false);
+  const [way, setWay] = useState<Way>();
+  // Kept here, since the dialog may be closed meanwhile.
+  const act = useAct(
+    async (chosen: Way) => {
+      setWay(chosen);
+      if (opensKit(chosen, config)) setOpen(false);
       try {
-        await connect(await (await import("@/wallet/passkey"))[what](config));
+        await connect(await walletBy(chosen, config));
       } catch (error) {
         setOpen(true);
         throw error;
@@ -32,7 +48,10 @@ export function ConnectButton({ large = false }: { large?: boolean }) {
       <Button
         look={wallet ? "plain" : "primary"}
         className={large ? "large" : ""}
-        onClick={() => setOpen(true)}
+        onClick={() => {
+          act.reset();
+          setOpen(true);
+        }}
         data-testid="connect"
         data-address={wallet?.address}
       >
@@ -47,62 +66,50 @@ export function ConnectButton({ large = false }: { large?: boolean }) {
         {wallet ? (
           <Connected onDone={() => setOpen(false)} />
         ) : (
-          <Choice passkey={passkey} onDone={() => setOpen(false)} />
+          <Choice
+            onChoice={act.run}
+            busy={act.isBusy ? way : undefined}
+            error={act.error}
+            onDone={() => setOpen(false)}
+          />
         )}
-        {/* Also where the account is there and only its login failed. */}
-        {passkey.error !== undefined && <Failure error={passkey.error} />}
       </Modal>
     </>
   );
 }
 
 interface ChoiceProps {
-  passkey: ReturnType<typeof useAct<["create" | "open"]>>;
+  onChoice: (way: Way) => void;
+  /** The way that is being gone. */
+  busy: Way | undefined;
+  error: unknown;
   onDone: () => void;
 }
 
-function Choice({ passkey, onDone }: ChoiceProps) {
-  const { config, connect } = useApp();
-  const kit = useAct(async () => {
-    const { choose } = await import("@/wallet/kit");
-    // The kit opens a dialog of its own; ours would keep the focus.
-    onDone();
-    await connect(await choose(config));
-  });
-  const local = useAct(
-    async () => {
-      const { create } = await import("@/wallet/local");
-      await connect(await create(config));
-    },
-    { onDone },
-  );
+function Choice({ onChoice, busy, error, onDone }: ChoiceProps) {
+  const { config } = useApp();
   const where = passkeys(config);
-  const error = kit.error ?? local.error;
+  const button = (way: Way) => ({
+    type: "button" as const,
+    className: "choice",
+    onClick: () => onChoice(way),
+    disabled: busy !== undefined,
+    "aria-busy": busy === way,
+  });
   return (
     <div className="stack">
-      <button type="button" className="choice" onClick={() => kit.run()} disabled={kit.isBusy}>
+      <button {...button("kit")}>
         <span className="strong">{t.kit}</span>
         <span className="muted">{t.kitAbout}</span>
       </button>
       {where === "here" && (
         <>
-          <button
-            type="button"
-            className="choice"
-            onClick={() => passkey.run("open")}
-            disabled={passkey.isBusy}
-            aria-busy={passkey.isBusy}
-          >
-            <span className="strong">{passkey.isBusy ? t.passkeyBusy : t.passkeyOpen}</span>
+          <button {...button("open")}>
+            <span className="strong">{busy === "open" ? t.passkeyBusy : t.passkeyOpen}</span>
             <span className="muted">{t.passkeyOpenAbout}</span>
           </button>
-          <button
-            type="button"
-            className="choice"
-            onClick={() => passkey.run("create")}
-            disabled={passkey.isBusy}
-          >
-            <span className="strong">{t.passkey}</span>
+          <button {...button("create")}>
+            <span className="strong">{busy === "create" ? t.passkeyBusy : t.passkey}</span>
             <span className="muted">{t.passkeyAbout}</span>
           </button>
         </>
@@ -114,16 +121,9 @@ function Choice({ passkey, onDone }: ChoiceProps) {
       )}
       {isLocal(config) && (
         <>
-          <button
-            type="button"
-            className="choice"
-            onClick={() => local.run()}
-            disabled={local.isBusy}
-            aria-busy={local.isBusy}
-            data-testid="local-key"
-          >
+          <button {...button("local")} data-testid="local-key">
             <span className="strong">
-              {local.isBusy ? t.opening : t.local}{" "}
+              {busy === "local" ? t.opening : t.local}{" "}
               <span className="badge warn">{t.localBadge}</span>
             </span>
             <span className="muted">{t.localAbout}</span>

@@ -12,7 +12,7 @@ import type { ModuleInterface, Networks } from "@creit.tech/stellar-wallets-kit/
 
 import type { Config } from "@/config";
 
-import { Declined, type Wallet } from "./wallet";
+import { Declined, type Wallet, WalletFailed } from "./wallet";
 
 let started = false;
 
@@ -41,7 +41,7 @@ function failure(error: unknown): Error {
   const { code, message } = (error ?? {}) as { code?: number; message?: string };
   const text = message ?? String(error);
   if (code === -4 || /reject|declin|denied|cancel|closed/i.test(text)) return new Declined(text);
-  return new Error(text);
+  return new WalletFailed(text);
 }
 
 const walletOf = (config: Config, address: string): Wallet => ({

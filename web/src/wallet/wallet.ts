@@ -17,3 +17,8 @@ export interface Wallet {
 
 /** The person said no in their wallet. */
 export class Declined extends Error {}
+
+/** The wallet gave no signature or no account, for a reason that is not the person's. */
+export class WalletFailed extends Error {
+  readonly code = "WALLET_FAILED";
+}
