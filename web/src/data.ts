@@ -1,8 +1,10 @@
 // What pages ask for, and how long an answer counts as fresh.
 
-import { useQuery } from "@tanstack/react-query";
+import { type QueryKey, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useRef } from "react";
 
 import { useApp } from "@/app";
+import { askAgain } from "@/api/again";
 import type { Agent, Meters, Run } from "@/api/gateway";
 import { GatewayError } from "@/api/gateway";
 import { hex } from "@/hex";
@@ -10,6 +12,21 @@ import { hex } from "@/hex";
 const ENDED = new Set(["finalized", "failed", "cancelled"]);
 
 export const hasEnded = (run: Run): boolean => ENDED.has(run.status);
+
+/** No event says when the vault gives back the escrow of a run that has ended. */
+const isHeld = (run: Run): boolean => hasEnded(run) && run.escrow === "open";
+const HELD_MS = 3_000;
+
+/** Asks again for what an escrow's return has changed, once fewer runs hold one than before. */
+function useReturned(held: number, keys: QueryKey[]): void {
+  const queries = useQueryClient();
+  const latest = useRef({ held, keys });
+  useEffect(() => {
+    if (held < latest.current.held) void askAgain(queries, latest.current.keys);
+    latest.current.held = held;
+  }, [held, queries]);
+  latest.current.keys = keys;
+}
 
 /** Asked again every few seconds only where nothing is streamed. */
 function usePolling(ms: number, whenLive: number | false = false): number | false {
@@ -30,24 +47,31 @@ export function useSummary() {
 
 export function useRuns(limit = 5) {
   const { gateway, ready, wallet } = useApp();
-  const refetchInterval = usePolling(2_000);
-  return useQuery({
+  const every = usePolling(2_000);
+  const runs = useQuery({
     queryKey: ["runs", wallet?.address, limit],
     queryFn: () => gateway.runs(limit, wallet!.address),
     enabled: ready,
-    refetchInterval,
+    refetchInterval: ({ state }) => (state.data?.some(isHeld) ? HELD_MS : every),
   });
+  useReturned(runs.data?.filter(isHeld).length ?? 0, [["books"], ["grants"]]);
+  return runs;
 }
 
 export function useRun(id: string) {
   const { gateway, ready } = useApp();
   const every = usePolling(2_000);
-  return useQuery({
+  const run = useQuery({
     queryKey: ["run", id],
     queryFn: () => gateway.run(id),
     enabled: ready,
-    refetchInterval: ({ state }) => (state.data && hasEnded(state.data) ? false : every),
+    refetchInterval: ({ state: { data } }) => {
+      if (!data || !hasEnded(data)) return every;
+      return isHeld(data) ? HELD_MS : false;
+    },
   });
+  useReturned(run.data && isHeld(run.data) ? 1 : 0, [["timeline", id], ["books"]]);
+  return run;
 }
 
 export function useTimeline(id: string) {

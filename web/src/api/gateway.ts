@@ -31,6 +31,8 @@ export type TimelineEntry = Absent<Schemas["EntryView"]>;
 export type Output = Absent<Schemas["OutputView"]>;
 export type QueueRow = Absent<Schemas["WorkView"]>;
 export type Queue = Absent<Schemas["QueueView"]>;
+export type DeadLetter = Absent<Schemas["DeadLetter"]>;
+export type OrderAnswer = Schemas["OrderView"];
 export type PackRow = Absent<Schemas["SealedView"]>;
 export type PackCheck = Absent<Schemas["CheckedView"]>;
 export type VerdictRow = Absent<Schemas["ModuleView"]>;
@@ -180,10 +182,17 @@ export class Gateway {
     this.post<Quote>("/quote", { agentId, budgets, ...(user ? { user } : {}) });
 
   queue = () => this.get<Queue>("/operator/queue?limit=100");
-  deadLetters = async () => {
-    const answer = await this.get<QueueRow[] | { runs: QueueRow[] }>("/operator/dead-letters");
-    return Array.isArray(answer) ? answer : answer.runs;
-  };
+  deadLetters = () => this.get<QueueRow[]>("/operator/dead-letters?limit=100");
+  deadLetter = (id: string) =>
+    this.get<DeadLetter>(`/operator/dead-letters/${encodeURIComponent(id)}`);
+  replay = (id: string) =>
+    this.post<OrderAnswer>(`/operator/dead-letters/${encodeURIComponent(id)}/replay`);
+  /** `reason` is kept with a run that has no failure of its own; empty: none is given. */
+  discard = (id: string, reason: string) =>
+    this.post<OrderAnswer>(
+      `/operator/dead-letters/${encodeURIComponent(id)}/discard`,
+      reason ? { reason } : {},
+    );
   packs = () => this.get<PackRow[]>("/operator/packs?limit=100");
   checkPack = (runId: string, attempt: number) =>
     this.get<PackCheck>(`/operator/packs/${encodeURIComponent(runId)}/check?attempt=${attempt}`);

@@ -2,7 +2,6 @@
 
 import { Tabs } from "@base-ui/react/tabs";
 import { useQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
 import { lazy, type ReactNode, Suspense, useState } from "react";
 
 import type {
@@ -34,6 +33,9 @@ import {
 } from "@/ui";
 import { useAct } from "@/ui/act";
 
+import { DeadLettersPanel } from "./DeadLetters";
+import { Panel, runLink, Table } from "./OperatorParts";
+
 const Charts = lazy(() => import("./Charts").then(({ Charts }) => ({ default: Charts })));
 
 const t = texts.operator;
@@ -45,7 +47,7 @@ export function OperatorPage() {
   if (!isOperator) return <Empty title={t.only} todo={t.onlyTodo} />;
   const panels: Record<(typeof TABS)[number], ReactNode> = {
     queue: <QueuePanel />,
-    dead: <DeadPanel />,
+    dead: <DeadLettersPanel />,
     reconciliation: <ReconciliationPanel />,
     verdicts: <VerdictsPanel />,
     packs: <PacksPanel />,
@@ -190,67 +192,6 @@ function PauseCard() {
   );
 }
 
-interface PanelProps<T> {
-  name: string;
-  load: () => Promise<T>;
-  isEmpty: (data: T) => boolean;
-  empty: string;
-  children: (data: T) => ReactNode;
-}
-
-/** One question to the gateway, with its loading, failing and empty states. */
-function Panel<T>({ name, load, isEmpty, empty, children }: PanelProps<T>) {
-  const answer = useQuery({ queryKey: ["operator", name], queryFn: load });
-  return (
-    <Card title={t.tabs[name as keyof typeof t.tabs]}>
-      {answer.isPending && <Skeleton lines={4} />}
-      {answer.error && <Failure error={answer.error} onRetry={() => answer.refetch()} />}
-      {answer.data !== undefined &&
-        (isEmpty(answer.data) ? <Empty title={empty} /> : children(answer.data))}
-    </Card>
-  );
-}
-
-interface TableProps {
-  label: string;
-  heads: string[];
-  rows: { key: string; cells: ReactNode[] }[];
-}
-
-function Table({ label, heads, rows }: TableProps) {
-  return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls is reached by keys
-    <section className="table-scroll" aria-label={label} tabIndex={0}>
-      <table>
-        <thead>
-          <tr>
-            {heads.map((head) => (
-              <th key={head} scope="col">
-                {head}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map(({ key, cells }) => (
-            <tr key={key}>
-              {cells.map((cell, index) => (
-                <td key={heads[index]}>{cell}</td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </section>
-  );
-}
-
-const runLink = (id: string) => (
-  <Link to="/runs/$id" params={{ id }}>
-    {id.slice(0, 13)}
-  </Link>
-);
-
 function QueuePanel() {
   const { gateway } = useApp();
   return (
@@ -294,20 +235,6 @@ function QueueTable({ rows, label }: { rows: QueueRow[]; label: string }) {
         ],
       }))}
     />
-  );
-}
-
-function DeadPanel() {
-  const { gateway } = useApp();
-  return (
-    <Panel
-      name="dead"
-      load={gateway.deadLetters}
-      isEmpty={(rows) => rows.length === 0}
-      empty={t.deadEmpty}
-    >
-      {(rows) => <QueueTable rows={rows} label={t.tabs.dead} />}
-    </Panel>
   );
 }
 

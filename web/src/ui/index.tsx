@@ -369,14 +369,18 @@ export function Facts({ rows }: { rows: [string, ReactNode][] }) {
 
 export const toasts = Toast.createToastManager();
 
-export const say = (title: string) => toasts.add({ title, timeout: 5_000 });
+export const say = (title: string, description?: string) =>
+  toasts.add({ title, description, timeout: 5_000 });
 
 function ToastList() {
   const { toasts: list } = Toast.useToastManager();
   return list.map((toast) => (
     <Toast.Root key={toast.id} toast={toast} className="toast">
       <Icon name="check" />
-      <Toast.Title className="toast-title" />
+      <div>
+        <Toast.Title className="toast-title" />
+        <Toast.Description className="toast-description" />
+      </div>
       <Toast.Close className="icon-button" aria-label={texts.common.close}>
         <Icon name="close" />
       </Toast.Close>
