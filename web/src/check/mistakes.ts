@@ -14,8 +14,8 @@ export function mistakesOf(schema: Schema, value: unknown): string[] {
     );
     return [
       ...new Set(
-        leaves.map((error) =>
-          `${error.instanceLocation.replace(/^#\/?/, "")} ${error.error}`.trim(),
+        leaves.map(({ instanceLocation, error }) =>
+          [instanceLocation.replace(/^#\/?/, ""), error].filter(Boolean).join(": "),
         ),
       ),
     ];

@@ -160,7 +160,8 @@ function Inputs({ agent, schema }: InputsProps) {
   const { gateway, wallet } = useApp();
   const navigate = useNavigate();
   const [mode, setMode] = useState<Mode>(schema ? "form" : "json");
-  const [form, setForm] = useState<unknown>(() => (schema ? initial(schema) : {}));
+  const [pristine] = useState<unknown>(() => (schema ? initial(schema) : {}));
+  const [form, setForm] = useState<unknown>(pristine);
   const [json, setJson] = useState("{}");
   const [label, setLabel] = useState("");
   const [budgets, setBudgets] = useState<Record<(typeof METERS)[number], string>>(() => ({
@@ -219,7 +220,14 @@ function Inputs({ agent, schema }: InputsProps) {
         )}
         {mode === "json" && <JsonField value={json} onChange={setJson} mistakes={mistakes} />}
         {mode === "file" && <FileField onText={setJson} schema={schema} />}
-        {mode === "form" && mistakes.length > 0 && <Mistakes mistakes={mistakes} />}
+        {mode === "form" &&
+          mistakes.length > 0 &&
+          // Nobody has made a mistake in a form that was not touched.
+          (form === pristine ? (
+            <p className="help">{t.missing}</p>
+          ) : (
+            <Mistakes mistakes={mistakes} />
+          ))}
         {mode === "file" && mistakes.length > 0 && <Mistakes mistakes={mistakes} />}
         {isUnchecked && <Notice kind="warn" title={t.unchecked} />}
         <Field

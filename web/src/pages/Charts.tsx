@@ -20,7 +20,12 @@ export interface Series {
   data: number[][];
   /** Whether a value holds until the next one. */
   isStepped?: boolean;
+  /** Whether values are counts, between which nothing is. */
+  isCount?: boolean;
 }
+
+/** Distances of an axis' marks where only whole numbers have a meaning. */
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 
 const seconds = (at: string) => Date.parse(at) / 1000;
 
@@ -54,11 +59,13 @@ export function seriesOf(runs: Run[]): Series[] {
       names: [t.depth],
       data: [depths.map(([at]) => at), depths.map(([, n]) => n)],
       isStepped: true,
+      isCount: true,
     },
     {
       title: t.throughput,
       names: [t.throughput],
       data: [[...minutes.keys()], [...minutes.values()]],
+      isCount: true,
     },
     {
       title: t.latency,
@@ -117,8 +124,10 @@ function Chart({ series }: { series: Series }) {
       {
         width: element.clientWidth,
         height: 200,
-        axes: [axis, axis],
-        legend: { show: series.names.length > 1 },
+        axes: [axis, { ...axis, ...(series.isCount && { incrs: WHOLE }) }],
+        scales: { y: { range: (_chart, _least, most) => [0, most > 0 ? most * 1.1 : 1] } },
+        // Names alone: the values are in the table below.
+        legend: { show: series.names.length > 1, live: false },
         series: [
           { label: t.time },
           ...series.names.map((label, index) => ({

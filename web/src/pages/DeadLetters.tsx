@@ -1,7 +1,7 @@
 // Runs that no worker can go on with: what is known about each, and the two ways out of it.
 
 import { useQuery } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, type ReactNode, useState } from "react";
 
 import type { DeadLetter, Escrow, OrderAnswer, QueueRow } from "@/api/gateway";
 import { useApp } from "@/app";
@@ -110,35 +110,52 @@ function Known({ letter: { run, attempts, proof, proofText, action } }: { letter
           [t.user, <Id key="user" text={run.user} length={8} />],
           [t.attempt, run.attempt],
           [t.escrow, escrowText(run.escrow)],
-          [
-            d.proof,
-            <span key="proof" data-proof={proof}>
-              {visible(proofText)}
-            </span>,
-          ],
-          [d.action, visible(action)],
+          ...(run.deadline
+            ? [[d.deadline, <When key="deadline" at={run.deadline} />] as [string, ReactNode]]
+            : []),
         ]}
       />
-      {run.error && <p className="small-text">{visible(run.error)}</p>}
+      {run.error && (
+        <Said title={d.failed}>
+          {visible(run.error)} {run.errorCode && <code>{visible(run.errorCode)}</code>}
+        </Said>
+      )}
+      <Said title={d.proof}>
+        <span data-proof={proof}>{d.proofs[proof as keyof typeof d.proofs] ?? visible(proof)}</span>
+        {/* Why nothing is known, or with how much it was settled. */}
+        {["settled", "unknown"].includes(proof) && ` ${visible(proofText)}`}
+      </Said>
+      <Said title={d.action}>{visible(action)}</Said>
       {signed.length > 0 && (
         <section className="stack" aria-label={d.transactions}>
           <p className="strong">{d.transactions}</p>
-          <ul className="plain stack">
+          <ul className="list">
             {signed.map(({ hash, purpose, state }) => (
-              <li key={hash} className="spread">
-                <span>
-                  {texts.run.purposes[purpose as keyof typeof texts.run.purposes] ??
-                    texts.run.transaction}
-                  {", "}
-                  {visible(state)}
-                </span>
-                <Id text={hash} length={6} />
+              <li key={hash}>
+                <div className="spread">
+                  <span>
+                    {texts.run.purposes[purpose as keyof typeof texts.run.purposes] ??
+                      texts.run.transaction}
+                    {", "}
+                    {visible(state)}
+                  </span>
+                  <Id text={hash} length={6} />
+                </div>
               </li>
             ))}
           </ul>
         </section>
       )}
     </>
+  );
+}
+
+function Said({ title, children }: { title: string; children: ReactNode }) {
+  return (
+    <div>
+      <p className="strong">{title}</p>
+      <p>{children}</p>
+    </div>
   );
 }
 

@@ -60,8 +60,14 @@ export function OperatorPage() {
   return (
     <>
       <h1>{t.title}</h1>
-      <IntakeCard />
-      <PauseCard />
+      <div className="grid">
+        <div className="column span-6">
+          <IntakeCard />
+        </div>
+        <div className="column span-6">
+          <PauseCard />
+        </div>
+      </div>
       <Tabs.Root defaultValue="queue" className="column">
         <Tabs.List className="tabs" aria-label={t.title}>
           {TABS.map((name) => (
@@ -201,8 +207,8 @@ function QueuePanel() {
           <dl className="figures">
             {Object.entries(summary).map(([name, value]) => (
               <div key={name}>
-                <dt>{name}</dt>
-                <dd>{String(value)}</dd>
+                <dt>{t.figures[name as keyof typeof t.figures] ?? visible(name)}</dt>
+                <dd>{Number(value).toLocaleString("en")}</dd>
               </div>
             ))}
           </dl>

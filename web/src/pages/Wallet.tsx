@@ -182,14 +182,16 @@ function Spending({ books, symbol }: { books: Books; symbol: string }) {
   const t = texts.balance;
   const used = books.spent + books.reserved;
   const cap = books.dailyCap;
-  const of = cap === 0n ? t.noCap : t.ofCap(`${formatAmount(cap)} ${symbol}`);
+  const spent = `${formatAmount(books.spent)} ${symbol}`;
   return (
     <div className="stack">
       <Bar
         label={t.spent}
         value={Number(used)}
         most={Number(cap)}
-        text={`${formatAmount(books.spent)} ${symbol} ${of}`}
+        text={
+          cap === 0n ? t.spentUncapped(spent) : t.spentOf(spent, `${formatAmount(cap)} ${symbol}`)
+        }
       />
       {books.reserved > 0n && (
         <p className="help">

@@ -133,7 +133,9 @@ describe("the operator's page", () => {
     await settled(page);
     assert.deepEqual(await findings(page), []);
     await picture(page, "operator-dark");
+    await page.emulateMedia({ colorScheme: "light" });
     await page.setViewportSize({ width: 390, height: 844 });
+    await settled(page);
     await picture(page, "operator-phone");
     assert.deepEqual(operator.complaints, []);
     await operator.context.close();

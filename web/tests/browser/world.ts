@@ -327,6 +327,13 @@ const pictures = fileURLToPath(new URL("../../../docs/console/", import.meta.url
 export async function picture(page: Page, name: string): Promise<void> {
   if (!process.env.LUMIO_PICTURES) return;
   mkdirSync(pictures, { recursive: true });
-  await page.evaluate(() => window.scrollTo(0, 0));
+  // What was said of an earlier click, and what the pointer was left on, belong to no page.
+  await page.mouse.move(0, 0);
+  await page.waitForFunction(() => document.querySelector(".toast, .stream.connecting") === null);
+  // The window takes the page's length: what is fixed to its edge would lie on the page's middle else.
+  const before = page.viewportSize()!;
+  const height = await page.evaluate(() => document.documentElement.scrollHeight);
+  await page.setViewportSize({ ...before, height: Math.max(before.height, height) });
   await page.screenshot({ path: `${pictures}${name}.png`, animations: "disabled", scale: "css" });
+  await page.setViewportSize(before);
 }

@@ -81,6 +81,7 @@ describe("dead letters", () => {
     const dialog = page.getByTestId("dead-letter");
     await dialog.locator('[data-proof="open"]').waitFor();
     await dialog.getByText("Opening transaction").waitFor();
+    await picture(page, "dead-letter-light");
   });
 
   test("are replayed: the next attempt goes through and is paid once", async () => {
