@@ -249,10 +249,11 @@ async fn a_kept_verdict_about_a_thousand_files_is_answered_at_once() {
         assert!(oracles(&gate, ask(module)).await.unwrap().2.kept);
         took.push(begun.elapsed());
     }
-    took.sort_unstable();
-    eprintln!("a kept verdict: best {:?}, median {:?}", took[0], took[took.len() / 2]);
-    // The promise is of what is shipped; a build for tests takes several times as long.
-    let limit = if cfg!(debug_assertions) { 250 } else { 25 };
-    assert!(took[0] <= Duration::from_millis(limit), "{took:?}");
+    // Linux acknowledges the first answers of a connection at once, later ones after 40 ms: none of
+    // an answer's parts may wait for that.
+    let mut later = took.split_off(10);
+    later.sort_unstable();
+    eprintln!("a kept verdict: best {:?}, median {:?}", later[0], later[later.len() / 2]);
+    assert!(later[0] <= Duration::from_millis(25), "{later:?}");
     gate.stop().await;
 }
