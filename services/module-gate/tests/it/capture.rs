@@ -97,6 +97,43 @@ fn a_captured_folder_is_compared_file_by_file() {
 }
 
 #[test]
+fn modes_and_link_targets_of_captured_files_are_compared() {
+    let differs = |files: &[&str], main: &str, said: &str| {
+        let home = Home::new();
+        let capture = json!({ "files": files, "side_effects": false });
+        home.module(
+            "a",
+            &["FS:write"],
+            main,
+            &json!([{ "entry": "main.mjs", "capture": capture }]),
+        );
+        let ended = home.oracles(&["--variations", "none"]);
+        assert_eq!(ended.report()["code"], "E_ORACLE_NONDETERMINISM", "{}", ended.text);
+        assert!(ended.text.contains(said), "{}", ended.text);
+    };
+    // 64 bits by chance in all, so that no two attempts are alike; always readable.
+    differs(
+        &["0", "1", "2", "3", "4", "5", "6", "7"],
+        "import { randomBytes } from 'node:crypto';
+        import { chmodSync, writeFileSync } from 'node:fs';
+        for (const [at, bits] of randomBytes(8).entries()) {
+          writeFileSync(String(at), 'same');
+          chmodSync(String(at), 0o400 | bits);
+        }",
+        "its mode is",
+    );
+    differs(
+        &["link"],
+        "import { randomUUID } from 'node:crypto';
+        import { symlinkSync, writeFileSync } from 'node:fs';
+        const name = randomUUID();
+        writeFileSync(name, 'same');
+        symlinkSync(name, 'link');",
+        "a link to",
+    );
+}
+
+#[test]
 fn what_cannot_be_read_like_a_file_is_no_pass() {
     for (main, reason) in [
         (

@@ -14,6 +14,9 @@ use walkdir::WalkDir;
 /// Mode, owner, size, time of the last change of anything about it, content.
 type Facts = (u32, u32, u64, (i64, i64), Vec<u8>);
 
+/// The variable that names the copy of the program under test.
+pub const PROGRAM: &str = "MODULE_GATE_UNDER_TEST";
+
 /// A folder that holds `modules/` and whatever else is put there.
 pub struct Home {
     folder: TempDir,
@@ -69,7 +72,7 @@ impl Home {
     /// Judges the module for shipping.
     pub fn ship(&self, name: &str) -> Ended {
         let module = self.path("modules").join(name);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_module-gate"));
+        let mut command = Command::new(program());
         command.args(["gates", "shipping", "--output", "json", "--module"]).arg(module);
         command.env_remove("MODULE_GATE_SCRATCH").env_remove("MODULE_GATE_PIN_PROCESSORS");
         let output = command.env("MODULE_GATE_NODE", testkit::program("node").unwrap()).output();
@@ -83,8 +86,9 @@ impl Home {
     /// Runs every case of every module; `by` goes before the command.
     pub fn oracles_by(&self, by: &[&str], more: &[&str]) -> Ended {
         let modules = self.path("modules");
+        let program = program();
         let mut words = by.to_vec();
-        words.extend([env!("CARGO_BIN_EXE_module-gate"), "oracles", "run", "--output", "json"]);
+        words.extend([program.to_str().unwrap(), "oracles", "run", "--output", "json"]);
         words.extend(["--modules-root", modules.to_str().unwrap()]);
         words.extend(more);
         let mut command = Command::new(words[0]);
@@ -133,6 +137,12 @@ impl Ended {
         assert_eq!(reported.len(), 1, "{}", self.text);
         reported.remove(0)
     }
+}
+
+/// The program under test: where another user runs these tests, a copy that this user can reach.
+pub fn program() -> PathBuf {
+    std::env::var_os(PROGRAM)
+        .map_or_else(|| env!("CARGO_BIN_EXE_module-gate").into(), PathBuf::from)
 }
 
 /// A link, wherever it leads.

@@ -8,10 +8,10 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 
-use crate::command::Home;
+use crate::command::{Home, program};
 
 fn module_gate() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_module-gate"));
+    let mut command = Command::new(program());
     command.env_remove("MODULE_GATE_SCRATCH");
     command.env("MODULE_GATE_NODE", testkit::program("node").unwrap());
     command
@@ -63,6 +63,21 @@ fn limits_can_be_raised_and_lowered() {
     assert_eq!(run(&["--max-file-mib", "1"]).status.code(), Some(1));
     let output = run(&[]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+#[test]
+fn a_copy_into_the_root_itself_is_refused_before_anything_is_made() {
+    let home = Home::new();
+    home.put("root/file", "1");
+    home.put("root/tmp/file", "1");
+    let own = home.path("root/tmp");
+    let before: Vec<_> = home.state().into_keys().collect();
+    let mut command = module_gate();
+    command.args(["guard", "run", "--copy", "--root"]).arg(home.path("root"));
+    let output = command.args(["--", "/bin/true"]).env("TMPDIR", &own).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    assert!(text(&output).contains("inside"), "{}", text(&output));
+    assert_eq!(home.state().into_keys().collect::<Vec<_>>(), before);
 }
 
 #[test]

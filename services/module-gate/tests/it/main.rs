@@ -9,6 +9,7 @@ mod egress;
 mod execute;
 mod refused;
 mod repository;
+mod ordinary;
 mod parity;
 mod again;
 mod attest;

@@ -79,7 +79,7 @@ fn set_case(home: &Home, case: &serde_json::Value) {
 /// The program where every user may start it, in a folder that git ignores.
 fn program_for_all(home: &Home) -> PathBuf {
     let program = home.path("build/module-gate");
-    fs::copy(env!("CARGO_BIN_EXE_module-gate"), &program).unwrap();
+    fs::copy(crate::command::program(), &program).unwrap();
     fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
     program
 }
@@ -152,7 +152,7 @@ fn a_guarded_git_reads_the_repository_above_its_root() {
 #[test]
 fn a_part_of_git_that_is_a_script_is_named_as_the_shell_it_needs() {
     let home = repository();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_module-gate"));
+    let mut command = Command::new(crate::command::program());
     command.args(["guard", "run", "--root", "modules/a", "--declare", "Process:git", "--"]);
     let output = command.args(["git", "submodule"]).current_dir(home.path("")).output().unwrap();
     let verdict = String::from_utf8_lossy(&output.stderr);
