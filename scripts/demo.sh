@@ -257,7 +257,8 @@ up() {
     printf '%s\n' "RPC_PORT=$RPC_PORT HTTP_PORT=$HTTP_PORT RUNNER_GRPC_PORT=$RUNNER_GRPC_PORT" \
         "ORACLE_PORT=$ORACLE_PORT MODULE_PORT=$MODULE_PORT PG_PORT=$PG_PORT NATS_PORT=$NATS_PORT" >"$RUN/ports"
     trap - EXIT
-    local console="not built; the gateway is $(gateway_url)/"
+    local console
+    console="not built; the gateway is $(gateway_url)/"
     [ -z "$CONSOLE_DIR" ] || console=$(gateway_url)/
     [ -z "$MODEL_PORT" ] || say "a model answers modules that ask api.openai.com; publish examples/modules/document-answer to try it"
     cat <<TEXT
