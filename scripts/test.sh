@@ -369,9 +369,21 @@ check_clients() {
         die 1 "a client of others does not work against the local network"
 }
 
-# With LUMIO_RERUN_FAILED=1, as .ci/run sets it, a test that failed beside the others is run once
-# more, alone: a change is not held up by a test that a busy machine upset. The summary names each,
-# since it is a defect of the test all the same. Everywhere else one failure is the end.
+# With LUMIO_RERUN_FAILED=1, as .ci/run sets it, what failed is run once more: a change is not held
+# up by a test that a busy machine upset. The summary names it, since it is a defect of the test all
+# the same. Everywhere else one failure is the end.
+
+# twice_if_allowed CHECK: one that failed is run again, whole.
+twice_if_allowed() {
+    [ -n "${LUMIO_RERUN_FAILED:-}" ] || { "$@"; return; }
+    end_part
+    local began=$SECONDS again=''
+    # In a shell of its own, since a check that fails ends the shell.
+    ("$@") || { say "run again: $1"; ("$@") && again=' (FLAKY, passed the second time)'; } || exit 1
+    PARTS+=("$(printf '%4d s  %s' $((SECONDS - began)) "$1$again")")
+}
+
+# A test that failed beside the others is run again alone.
 cargo_tests() {
     local log=$RUN/log/tests.log failed=() passed
     cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log" && return
@@ -442,10 +454,9 @@ TEXT
     # Most tests wait for ledgers and processes: two a processor leave less of it idle.
     export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
     cargo_tests || die 1 "a test failed"
-    check_packages
-    check_console
-    check_clients
-    [ "$lane" = quick ] || { check_installing_packages; check_readme; check_modules_page; }
+    local check checks=(check_packages check_console check_clients)
+    [ "$lane" = quick ] || checks+=(check_installing_packages check_readme check_modules_page)
+    for check in "${checks[@]}"; do twice_if_allowed "$check"; done
     [ "$lane" != long ] || check_long
     summary
     say "all checks and tests passed"
