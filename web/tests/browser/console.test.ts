@@ -18,7 +18,7 @@ import {
   type Visit,
   visit,
   withinTwoMinutes,
-} from "./world.ts";
+} from "./environment.ts";
 
 const opened = opening();
 

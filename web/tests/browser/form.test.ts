@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { goTo, lumio, opening, prepare, reached, type Visit, visit } from "./world.ts";
+import { goTo, lumio, opening, prepare, reached, type Visit, visit } from "./environment.ts";
 
 let user: Visit;
 

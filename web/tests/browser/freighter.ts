@@ -3,7 +3,7 @@
 import { Keypair, TransactionBuilder } from "@stellar/stellar-sdk";
 import type { Page } from "playwright-core";
 
-import { rpc } from "./world.ts";
+import { rpc } from "./environment.ts";
 
 export interface Extension {
   key: Keypair;

@@ -8,7 +8,7 @@ import { Account, BASE_FEE, Operation, TransactionBuilder } from "@stellar/stell
 import type { Page, Route } from "playwright-core";
 
 import { install } from "./freighter.ts";
-import { chooseKey, opening, visit } from "./world.ts";
+import { chooseKey, opening, visit } from "./environment.ts";
 
 const LOCAL = "Standalone Network ; February 2017";
 

@@ -13,7 +13,7 @@ import {
   start,
   type Visit,
   visit,
-} from "./world.ts";
+} from "./environment.ts";
 
 let user: Visit;
 let address: string;

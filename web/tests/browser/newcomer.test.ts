@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { balance, input, opening, reached, visit, withinTwoMinutes } from "./world.ts";
+import { balance, input, opening, reached, visit, withinTwoMinutes } from "./environment.ts";
 
 const opened = opening();
 

@@ -18,7 +18,7 @@ import {
   rpc,
   type Visit,
   visit,
-} from "./world.ts";
+} from "./environment.ts";
 
 let user: Visit;
 let keys: CDPSession;

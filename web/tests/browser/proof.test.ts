@@ -17,7 +17,7 @@ import {
   start,
   type Visit,
   visit,
-} from "./world.ts";
+} from "./environment.ts";
 
 let user: Visit;
 let run: string;

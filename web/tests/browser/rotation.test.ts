@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { addressOf, connectAs, json, lumio, opening, visit } from "./world.ts";
+import { addressOf, connectAs, json, lumio, opening, visit } from "./environment.ts";
 
 const AGENT = "1";
 

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import { install } from "./freighter.ts";
-import { balance, deposit, opening, visit } from "./world.ts";
+import { balance, deposit, opening, visit } from "./environment.ts";
 
 const opened = opening();
 

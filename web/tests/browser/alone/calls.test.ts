@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { connectAs, json, newUser, opening, reached, type Visit, visit } from "../world.ts";
+import { connectAs, json, newUser, opening, reached, type Visit, visit } from "../environment.ts";
 
 const module = fileURLToPath(
   new URL("../../../../examples/modules/document-answer", import.meta.url),

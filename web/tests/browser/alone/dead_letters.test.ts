@@ -23,7 +23,7 @@ import {
   restartRunner,
   type Visit,
   visit,
-} from "../world.ts";
+} from "../environment.ts";
 
 let user: Visit;
 let operator: Visit;

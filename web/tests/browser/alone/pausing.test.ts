@@ -21,7 +21,7 @@ import {
   start,
   type Visit,
   visit,
-} from "../world.ts";
+} from "../environment.ts";
 
 let user: Visit;
 let operator: Visit;

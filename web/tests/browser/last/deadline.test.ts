@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { balance, connectAs, control, json, newUser, opening, visit } from "../world.ts";
+import { balance, connectAs, control, json, newUser, opening, visit } from "../environment.ts";
 
 const opened = opening();
 
