@@ -254,8 +254,8 @@ function ReconciliationPanel() {
           <dl className="figures">
             {Object.entries(compared).map(([name, value]) => (
               <div key={name}>
-                <dt>{visible(name)}</dt>
-                <dd>{String(value)}</dd>
+                <dt>{t.places[name as keyof typeof t.places] ?? visible(name)}</dt>
+                <dd>{Number(value).toLocaleString("en")}</dd>
               </div>
             ))}
           </dl>
@@ -276,16 +276,16 @@ function ReconciliationPanel() {
 }
 
 function Findings({ findings }: { findings: Record<string, unknown>[] }) {
-  const heads = [...new Set(findings.flatMap((finding) => Object.keys(finding)))];
+  const names = [...new Set(findings.flatMap((finding) => Object.keys(finding)))];
   const text = (value: unknown) =>
     visible(typeof value === "string" ? value : (JSON.stringify(value) ?? texts.common.none));
   return (
     <Table
       label={t.tabs.reconciliation}
-      heads={heads}
+      heads={names.map((name) => t.findings[name as keyof typeof t.findings] ?? visible(name))}
       rows={findings.map((finding) => ({
         key: JSON.stringify(finding),
-        cells: heads.map((head) => text(finding[head])),
+        cells: names.map((name) => text(finding[name])),
       }))}
     />
   );
@@ -345,9 +345,17 @@ function VerdictBadge({ verdict }: { verdict: Verdict | undefined }) {
   );
 }
 
-function Effects({ effects }: { effects: unknown }) {
-  if (effects === undefined || effects === null) return texts.common.none;
-  return <span className="code">{visible(JSON.stringify(effects))}</span>;
+function Effects({ effects }: { effects: Verdict["sideEffects"] | undefined }) {
+  if (!effects) return texts.common.none;
+  const { declared, observed, deniedCount } = effects;
+  const seen = observed.map(({ category, count }) => `${category} × ${count}`);
+  return (
+    <>
+      <p>{t.declared(visible(declared.join(", ")))}</p>
+      <p>{t.observed(visible(seen.join(", ")))}</p>
+      {deniedCount > 0 && <p>{t.denied(deniedCount)}</p>}
+    </>
+  );
 }
 
 function PacksPanel() {

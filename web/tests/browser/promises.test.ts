@@ -128,6 +128,16 @@ describe("the operator's page", () => {
     await page.locator(".uplot").first().waitFor();
     assert.deepEqual(await findings(page), []);
     await picture(page, "operator-light");
+    await page.getByRole("tab", { name: "Verdicts" }).click();
+    await page.getByText("csv.profile").first().waitFor();
+    assert.deepEqual(await findings(page), []);
+    await page.getByRole("tab", { name: "Packs" }).click();
+    await page.getByRole("button", { name: "Check" }).first().click();
+    await page.getByText("passes", { exact: true }).first().waitFor();
+    assert.deepEqual(await findings(page), []);
+    await page.getByRole("tab", { name: "Reconciliation" }).click();
+    await page.getByText("Vault's records").waitFor();
+    assert.deepEqual(await findings(page), []);
     await page.emulateMedia({ colorScheme: "dark" });
     await page.getByRole("tab", { name: "Queue" }).click();
     await settled(page);
