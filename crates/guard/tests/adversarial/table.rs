@@ -17,7 +17,8 @@ owns nothing) and as an ordinary user. Made by
 
     cargo test -p side-effect-guard --test adversarial -- --ignored write_table
 
-and checked by `cargo test -p side-effect-guard --test adversarial`, which runs all of them. \
+in five minutes, and checked by `cargo test -p side-effect-guard --test adversarial`, which runs
+those of classes F and G and a third of the others, and with `LUMIO_LONG=1` all of them.
 *Seen* is the verdict on the machine that wrote this table; where one
 word stands for both users, both saw the same. Beside its verdict every case is held to this: \
 nothing outside the root changed, and nothing inside it
