@@ -3,7 +3,7 @@
 //!     cargo bench -p side-effect-guard --bench cost [-- --repetitions 40]
 //!
 //! Each workload is run bare, under the guard, and under `strace -f --seccomp-bpf`, `bwrap` and
-//! `sandlock` where they are on the path, in turn, so that what disturbs one disturbs all. The
+//! `sandlock` where they are there, in turn, so that what disturbs one disturbs all. The
 //! whole bench is pinned to one processor (`taskset`) and, where that is permitted, runs in the
 //! round-robin class (`chrt -r 20`). The figures are medians of the differences to the bare run of
 //! the same turn, with the quartiles, and the ratio of the medians. Run it as root for the tier
@@ -13,6 +13,7 @@
 #![expect(unsafe_code, reason = "a supervisor of system calls is made between fork and exec")]
 
 mod nothing;
+mod sandlock;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -23,20 +24,24 @@ use std::time::Duration;
 
 use guard::{Capability, Identity, Policy, Reads, Verdict};
 
-const WORKLOADS: [(&str, &str); 3] = [
-    ("empty script", ""),
-    (
-        "200 writes, 200 reads, 200 unlinks",
-        "import fs from 'node:fs'; for (let i = 0; i < 200; i++) fs.writeFileSync('f' + i, 'text');
-         for (let i = 0; i < 200; i++) fs.readFileSync('f' + i); for (let i = 0; i < 200; i++) \
-         fs.unlinkSync('f' + i)",
-    ),
+/// What is measured, and what it declares.
+const WORKLOADS: [(&str, &[Capability], &str); 4] = [
+    ("empty script", &[], ""),
+    ("200 writes, 200 reads, 200 unlinks", &[Capability::FsWrite], FILES),
+    // Where processes are declared every task has counters of forks, which the kernel changes with
+    // each change of tasks.
+    ("the same, processes declared", &[Capability::FsWrite, Capability::ProcessShell], FILES),
     (
         "20 spawns",
+        &[Capability::ProcessShell],
         "import {spawnSync} from 'node:child_process'; for (let i = 0; i < 20; i++) \
          spawnSync('/bin/true')",
     ),
 ];
+const FILES: &str =
+    "import fs from 'node:fs'; for (let i = 0; i < 200; i++) fs.writeFileSync('f' + i, 'text');
+     for (let i = 0; i < 200; i++) fs.readFileSync('f' + i); for (let i = 0; i < 200; i++) \
+     fs.unlinkSync('f' + i)";
 
 struct World {
     folder: tempfile::TempDir,
@@ -44,8 +49,8 @@ struct World {
     node: PathBuf,
 }
 
-/// A way to run a script; how long it took.
-type Way = (String, Box<dyn Fn(&World) -> Duration>);
+/// A way to run a script with what it declares; how long it took.
+type Way = (String, Box<dyn Fn(&World, &[Capability]) -> Duration>);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -67,10 +72,10 @@ fn main() {
     let world = world_in(node, &memory.unwrap_or_else(std::env::temp_dir));
     let ways = ways();
     println!("tier {}, {repetitions} turns, {}", guard::probe().tier, scheduling());
-    for (name, script) in WORKLOADS {
+    for (name, declared, script) in WORKLOADS {
         fs::write(world.root.join("main.mjs"), script).unwrap();
         guard::prepare_ownership(&world.root, Identity::Auto).unwrap();
-        measure(name, &world, &ways, repetitions);
+        measure(name, declared, &world, &ways, repetitions);
     }
     measure_snapshots(repetitions);
 }
@@ -89,8 +94,8 @@ fn measure_snapshots(repetitions: usize) {
     guard::prepare_ownership(&full.root, Identity::Auto).unwrap();
     let mut each = Vec::new();
     for _ in 0..repetitions {
-        let without = guarded(&empty, Reads::Ignore).as_secs_f64();
-        let with = guarded(&full, Reads::Ignore).as_secs_f64();
+        let without = guarded(&empty, &[], Reads::Ignore).as_secs_f64();
+        let with = guarded(&full, &[], Reads::Ignore).as_secs_f64();
         each.push((with - without) * 1_000_000.0 / 9_000.0);
     }
     println!(
@@ -163,16 +168,24 @@ fn world_in(node: PathBuf, place: &Path) -> World {
 
 fn ways() -> Vec<Way> {
     let mut ways: Vec<Way> = vec![
-        ("bare".to_owned(), Box::new(|world| outer(&[], world))),
-        ("guard".to_owned(), Box::new(|world| guarded(world, Reads::Ignore))),
-        ("guard, reads listed".to_owned(), Box::new(|world| guarded(world, Reads::List))),
+        ("bare".to_owned(), Box::new(|world, _| outer(&[], world))),
+        ("guard".to_owned(), Box::new(|world, declared| guarded(world, declared, Reads::Ignore))),
+        (
+            "guard, reads listed".to_owned(),
+            Box::new(|world, declared| guarded(world, declared, Reads::List)),
+        ),
         (
             "guard, reads denied".to_owned(),
-            Box::new(|world| guarded(world, Reads::Deny { allow: vec![PathBuf::from("/bin")] })),
+            Box::new(|world, declared| {
+                guarded(world, declared, Reads::Deny { allow: vec![PathBuf::from("/bin")] })
+            }),
         ),
     ];
     if nothing::works() {
-        ways.push(("a supervisor that looks at nothing".to_owned(), Box::new(nothing::supervised)));
+        ways.push((
+            "a supervisor that looks at nothing".to_owned(),
+            Box::new(|world, _| nothing::supervised(world)),
+        ));
     }
     let strace =
         ["strace", "-f", "--seccomp-bpf", "-e", "trace=%file,%process,%network", "-o", "/dev/null"];
@@ -197,10 +210,14 @@ fn ways() -> Vec<Way> {
             .chain(["--bind".to_owned(), root.clone(), root])
             .collect()
     });
-    peer(&mut ways, "sandlock", |world| {
-        let root = world.root.display().to_string();
-        ["sandlock", "run", "-r", "/", "-w", &root, "-w", "/dev", "--"].map(str::to_owned).to_vec()
-    });
+    if !sandlock::add(&mut ways) {
+        peer(&mut ways, "sandlock", |world| {
+            let root = world.root.display().to_string();
+            ["sandlock", "run", "-r", "/", "-w", &root, "-w", "/dev", "--"]
+                .map(str::to_owned)
+                .to_vec()
+        });
+    }
     ways
 }
 
@@ -215,7 +232,7 @@ fn peer(ways: &mut Vec<Way>, name: &str, prefix: impl Fn(&World) -> Vec<String> 
         .output();
     match tried {
         Ok(output) if output.status.success() => {
-            ways.push((name.to_owned(), Box::new(move |world| outer(&prefix(world), world))));
+            ways.push((name.to_owned(), Box::new(move |world, _| outer(&prefix(world), world))));
         }
         Ok(output) => {
             eprintln!("left out {name}: {}", String::from_utf8_lossy(&output.stderr).trim())
@@ -235,9 +252,9 @@ fn outer(prefix: &[String], world: &World) -> Duration {
     timed(|| assert!(command.status().unwrap().success(), "{words:?} failed"))
 }
 
-fn guarded(world: &World, reads: Reads) -> Duration {
-    let mut policy =
-        Policy::new(&world.root).declare(Capability::FsWrite).declare(Capability::ProcessShell);
+fn guarded(world: &World, declared: &[Capability], reads: Reads) -> Duration {
+    let mut policy = Policy::new(&world.root);
+    policy.declared.extend(declared);
     policy.reads = reads;
     let command = guard::Command::new(&world.node, &world.root).arg("main.mjs");
     timed(|| {
@@ -253,11 +270,11 @@ fn timed(work: impl FnOnce()) -> Duration {
     begun.elapsed()
 }
 
-fn measure(name: &str, world: &World, ways: &[Way], repetitions: usize) {
+fn measure(name: &str, declared: &[Capability], world: &World, ways: &[Way], repetitions: usize) {
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
     for turn in 0..=repetitions {
         for (way, (_, run)) in ways.iter().enumerate() {
-            let took = run(world).as_secs_f64() * 1_000.0;
+            let took = run(world, declared).as_secs_f64() * 1_000.0;
             // The first turn only warms what is read.
             if turn > 0 {
                 times[way].push(took);
