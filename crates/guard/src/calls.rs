@@ -100,6 +100,8 @@ pub(crate) enum Shape {
         flags: Option<usize>,
     },
     Fork,
+    /// Changes the working directory, of whatever it leads to.
+    Directory,
     Socket,
     /// The address and its length are the second and third argument.
     Connect,
@@ -180,9 +182,9 @@ pub(crate) struct Call {
 pub(crate) struct Options {
     /// Stop at opening for reading too.
     pub(crate) reads: bool,
-    /// Stop at every new process. Not where processes are declared: a call that waits to be seen
-    /// can be interrupted by a signal, and shells, which fork while their children's signals
-    /// arrive, take that for a lack of processes.
+    /// Stop at every new process, and at changes of the working directory. Not where processes are
+    /// declared: a call that waits to be seen can be interrupted by a signal, and shells, which
+    /// fork while their children's signals arrive, take that for a lack of processes.
     pub(crate) forks: bool,
     /// Stop at listening, and at options that lead a connection another way: where sockets of TCP
     /// exist, no process may connect to them, and they lead to one place.
@@ -303,7 +305,7 @@ fn truncate(options: Options) -> Shape {
 }
 
 fn processes(options: Options) -> Vec<Call> {
-    use Shape::{Exec, Fork, Process, Refuse};
+    use Shape::{Directory, Exec, Fork, Process, Refuse};
     let forks = if options.forks { Stop::Clone } else { Stop::Bits(0, NEW_NAMESPACES) };
     let mut rows = vec![
         row(libc::SYS_execve, "execve", Stop::Always, Exec { at: plain(0), flags: None }),
@@ -318,6 +320,12 @@ fn processes(options: Options) -> Vec<Call> {
             Refuse(libc::EPERM),
         ),
     ];
+    if options.forks {
+        rows.extend([
+            row(libc::SYS_chdir, "chdir", Stop::Always, Directory),
+            row(libc::SYS_fchdir, "fchdir", Stop::Always, Directory),
+        ]);
+    }
     let signal = |number, name, signal| {
         row(number, name, Stop::Always, Process { pid: 0, signal: Some(signal) })
     };

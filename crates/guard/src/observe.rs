@@ -89,6 +89,8 @@ pub(crate) struct Observer<'a> {
     traced: bool,
     identity: Option<(u32, u32)>,
     home: &'a Home,
+    /// The working directory of every process, until one is let change its own.
+    directory: Option<PathBuf>,
     domain: Arc<OwnedFd>,
     own_sockets: OwnSockets,
     started: bool,
@@ -105,6 +107,9 @@ pub(crate) struct Observer<'a> {
     /// Files of nothing but memory were made: what is in them is looked for.
     pub(crate) memory_files: bool,
     pub(crate) ledger: Ledger,
+    /// Effects of the call judged last, with the processes that did them: they count once it is
+    /// known that the call still waited when all of it had been read.
+    pending: Vec<(Event, Option<Arc<ProcessInfo>>)>,
 }
 
 /// What an observer is made from.
@@ -120,6 +125,7 @@ pub(crate) struct Watch<'a> {
     pub(crate) traced: bool,
     pub(crate) identity: Option<(u32, u32)>,
     pub(crate) home: &'a Home,
+    pub(crate) directory: Option<PathBuf>,
     pub(crate) domain: Arc<OwnedFd>,
     pub(crate) own_sockets: OwnSockets,
     pub(crate) transcript_key: [u8; 32],
@@ -155,6 +161,7 @@ impl<'a> Observer<'a> {
             traced: watch.traced,
             identity: watch.identity,
             home: watch.home,
+            directory: watch.directory,
             domain: watch.domain,
             own_sockets: watch.own_sockets,
             started: false,
@@ -166,6 +173,7 @@ impl<'a> Observer<'a> {
             forks: 0,
             memory_files: false,
             ledger: Ledger::new(watch.transcript_key),
+            pending: Vec::new(),
         }
     }
 
@@ -178,8 +186,8 @@ impl<'a> Observer<'a> {
         calls::stopping(self.rows, stopped.number, &stopped.args)
     }
 
-    /// The answer to this call. `valid` says whether the call still waits,
-    /// after its memory was read.
+    /// The answer to this call. `valid` says whether the call still waits, after its memory was
+    /// read. Its effects count only after [`Self::conclude`].
     pub(crate) fn decide(&mut self, stopped: &Stopped, valid: impl Fn() -> bool) -> Decision {
         if is_foreign(stopped) {
             self.refused(
@@ -196,7 +204,7 @@ impl<'a> Observer<'a> {
             });
             return error(libc::ENOSYS);
         };
-        let Ok(task) = self.tasks.task(stopped.tid) else {
+        let Ok(task) = self.tasks.task(stopped.tid, self.directory.as_deref()) else {
             // Killed meanwhile: nothing was done, and no caller waits for an answer.
             return error(libc::EINTR);
         };
@@ -245,6 +253,12 @@ impl<'a> Observer<'a> {
             }
             Shape::Exec { at, flags } => self.exec(seen, at, flags),
             Shape::Fork => Ok(self.fork(seen)),
+            Shape::Directory => {
+                // Whether it succeeds, and when, is not known: from here on every call is asked
+                // where it is made.
+                self.directory = None;
+                Ok(CONTINUE)
+            }
             Shape::Socket => Ok(self.socket(seen)),
             Shape::Connect => self.connect(seen, seen.arg(1), seen.arg(2)),
             Shape::SendTo => self.send_to(seen),
@@ -311,13 +325,9 @@ impl<'a> Observer<'a> {
         target: String,
         other: Option<String>,
     ) -> Decision {
-        if !(seen.valid)() {
-            // The process is gone, and what was read was perhaps another's; nothing was done.
-            return error(libc::EINTR);
-        }
         let allowed = matches!(charge, Charge::Declared | Charge::Listed);
         let exact = seen.exact;
-        self.note(
+        self.pend(
             seen.stopped.tid,
             Event { category, operation: seen.call.name, target, other, allowed, charge, exact },
         );
@@ -333,21 +343,37 @@ impl<'a> Observer<'a> {
         target: String,
         allowed: bool,
     ) {
-        if (seen.valid)() {
-            let operation = seen.call.name;
-            let exact = seen.exact;
-            let event = Event { category, operation, target, other: None, allowed, charge, exact };
-            self.note(seen.stopped.tid, event);
-        }
+        let operation = seen.call.name;
+        let exact = seen.exact;
+        let event = Event { category, operation, target, other: None, allowed, charge, exact };
+        self.pend(seen.stopped.tid, event);
     }
 
-    /// Counts an effect. The process that did it is looked up now, while its thread is stopped.
+    /// Counts an effect that does not depend on memory.
     fn note(&mut self, tid: u32, event: Event) {
-        if Ledger::compares(&event) || self.ledger.has_room(&event) {
-            let who = self.tasks.process_info(tid);
-            self.ledger.add(event, Some(who));
-        } else {
-            self.ledger.add(event, None);
+        let who = self.doer(tid, &event);
+        self.ledger.add(event, who);
+    }
+
+    /// Keeps an effect until the call is concluded.
+    fn pend(&mut self, tid: u32, event: Event) {
+        let who = self.doer(tid, &event);
+        self.pending.push((event, who));
+    }
+
+    /// The process that did it, where that is recorded: looked up now, while its thread is stopped.
+    fn doer(&mut self, tid: u32, event: &Event) -> Option<Arc<ProcessInfo>> {
+        let recorded = Ledger::compares(event) || self.ledger.has_room(event);
+        recorded.then(|| self.tasks.process_info(tid))
+    }
+
+    /// The end of the call judged last. Where it no longer waited its thread was gone, what was
+    /// read was perhaps another's, and nothing was done: then its effects do not count.
+    pub(crate) fn conclude(&mut self, waited: impl FnOnce() -> bool) {
+        if !self.pending.is_empty() {
+            let counts = waited();
+            let pending = self.pending.drain(..).filter(|_| counts);
+            pending.for_each(|(event, who)| self.ledger.add(event, who));
         }
     }
 

@@ -25,7 +25,7 @@ use crate::policy::{Capability, Policy, Reads};
 use crate::processor::PinnedThread;
 use crate::protocol::{EXECUTE, FILTER, STEPS};
 use crate::report::{Captured, Code, Exit, Report, Tier, Transcript, Verdict};
-use crate::resolved_policy::{self, ResolvedPolicy};
+use crate::resolved_policy::{self, ResolvedPolicy, Zone};
 use crate::shebang;
 use crate::snapshot::{self, Snapshot, Unreadable};
 use crate::supervise::{self, Live, Outcome};
@@ -114,6 +114,9 @@ pub(crate) fn run(
         traced: launched.listener.is_none(),
         identity,
         home: &home,
+        directory: (forks && launched.listener.is_some())
+            .then(|| fixed_directory(&cwd, &resolved))
+            .flatten(),
         env_program: shebang::interpreters(&program).into_iter().next().unwrap_or_default(),
         own_sockets: OwnSockets::new(before.sockets()),
         domain,
@@ -159,6 +162,13 @@ fn places(
     let needed = [&resolved.root, &cwd].into_iter().chain(&resolved.scratch).chain(&resolved.free);
     needed.chain([&program]).try_for_each(|path| ownership::check_reach(path, identity))?;
     Ok(Ok((cwd, program, resolved)))
+}
+
+/// The working directory that every process has as long as it changes it by no call: the root,
+/// where the tree cannot give it another name either, since the folder it is in is outside.
+fn fixed_directory(cwd: &Path, resolved: &ResolvedPolicy) -> Option<PathBuf> {
+    let fixed = cwd == resolved.root && resolved.entry_zone(cwd) == Zone::Outside;
+    fixed.then(|| cwd.to_owned())
 }
 
 /// The trees that can grow.

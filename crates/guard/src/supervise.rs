@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::disk_usage::WatchedTrees;
 use crate::emulate::sockets::Calls;
@@ -22,9 +22,11 @@ use crate::trace;
 use crate::tree;
 
 mod bounds;
+mod others;
 mod stream;
 
 use bounds::WEIGH_MS;
+use others::Others;
 pub(crate) use stream::Live;
 use stream::Stream;
 
@@ -62,6 +64,7 @@ pub(crate) fn supervise(
     let mut run = Run {
         policy,
         observer,
+        others: Others::new(reaper.line(), [&stdout, &stderr]),
         over: &over,
         live,
         stdout: Stream::new(OutputStream::Stdout, stdout, policy.limits.stdout_bytes),
@@ -136,6 +139,8 @@ fn locked<'m, T>(mutex: &'m Mutex<T>) -> MutexGuard<'m, T> {
 struct Run<'r, 'o> {
     policy: &'r Policy,
     observer: &'r Mutex<Observer<'o>>,
+    /// What is waited for beside calls, or why that is impossible.
+    others: io::Result<Others>,
     /// Set by the tracer where a call ends the run.
     over: &'r Mutex<Option<Exit>>,
     traced: bool,
@@ -189,7 +194,7 @@ impl Run<'_, '_> {
         }
         reaper.go()?;
         while self.exit.is_none() {
-            let ready = self.wait(reaper, TICK_MS)?;
+            let ready = self.wait()?;
             if ready.listener {
                 self.answer_waiting()?;
             }
@@ -207,25 +212,27 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn wait(&mut self, reaper: &Reaper, timeout_ms: u64) -> io::Result<Ready> {
-        let mut waiting = Vec::with_capacity(4);
-        waiting.push(PollFd::new(reaper.line(), PollFlags::IN));
+    /// Waits until there is something to do, a tick at most.
+    fn wait(&mut self) -> io::Result<Ready> {
+        let others = self.others.as_ref().map_err(same)?;
         let listener = self.listener.as_ref().filter(|_| !self.silent);
-        let listens = listener.is_some();
-        waiting.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
-        let streams = [&self.stdout, &self.stderr];
-        let pipes = streams.into_iter().filter_map(|stream| stream.pipe.as_ref());
-        waiting.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        let timeout = Timespec { tv_sec: 0, tv_nsec: (timeout_ms * 1_000_000).cast_signed() };
-        match poll(&mut waiting, Some(&timeout)) {
+        let mut waiting = [
+            PollFd::new(&others.handle, PollFlags::IN),
+            // Left out below where there is none.
+            PollFd::from_borrowed_fd(
+                listener.map_or(others.handle.as_fd(), AsFd::as_fd),
+                PollFlags::IN,
+            ),
+        ];
+        let count = if listener.is_some() { 2 } else { 1 };
+        match poll(&mut waiting[..count], None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let mut revents = waiting.iter().map(PollFd::revents);
-        let reaper = revents.next().is_some_and(|revents| !revents.is_empty());
-        let calls = listens.then(|| revents.next()).flatten().unwrap_or(PollFlags::empty());
-        let output = revents.any(|revents| !revents.is_empty());
+        let [other, calls] = waiting.map(|one| one.revents());
+        let calls = if count == 2 { calls } else { PollFlags::empty() };
         let listener = calls.contains(PollFlags::IN);
+        let (reaper, output) = if other.is_empty() { (false, false) } else { others.ready()? };
         // No process is left whose calls could be stopped. The kernel would say so again and again
         // until the reaper has its turn.
         self.silent |= !listener && !calls.is_empty();
@@ -241,8 +248,14 @@ impl Run<'_, '_> {
         let Some(stopped) = receiver.receive(listener.as_fd())? else { return Ok(()) };
         let valid = || sys::still_waits(listener.as_fd(), stopped.id);
         let decision = locked(self.observer).decide(&stopped, valid);
+        if let Decision::Answer(answer) = decision {
+            let waited = sys::answer(listener.as_fd(), stopped.id, answer)?;
+            locked(self.observer).conclude(|| waited);
+            return Ok(());
+        }
+        locked(self.observer).conclude(valid);
         match decision {
-            Decision::Answer(answer) => sys::answer(listener.as_fd(), stopped.id, answer),
+            Decision::Answer(_) => Ok(()),
             Decision::Open { file, close_on_exec } => {
                 sys::answer_with(listener.as_fd(), stopped.id, file.as_fd(), close_on_exec)
             }
@@ -256,7 +269,7 @@ impl Run<'_, '_> {
                     Ok(()) => Ok(()),
                     Err(_) => {
                         let again = Answer::Error(libc::EAGAIN);
-                        sys::answer(listener.as_fd(), stopped.id, again)
+                        sys::answer(listener.as_fd(), stopped.id, again).map(|_| ())
                     }
                 }
             }
@@ -315,10 +328,13 @@ impl Run<'_, '_> {
         };
         if let Some(stopped) = receiver.receive(listener.as_fd())? {
             let valid = || sys::still_waits(listener.as_fd(), stopped.id);
-            let decision = locked(self.observer).decide(&stopped, valid);
+            let mut observer = locked(self.observer);
+            let decision = observer.decide(&stopped, valid);
+            observer.conclude(valid);
             if let Decision::Start(start) = decision {
-                locked(self.observer).started(*start, None);
+                observer.started(*start, None);
             }
+            drop(observer);
             self.late += 1;
         }
         if self.late == MAX_LATE {
@@ -343,7 +359,7 @@ impl Run<'_, '_> {
         reaper.end()?;
         let deadline_ms = sys::monotonic_ms() + END_MS;
         while !self.gone {
-            let ready = self.wait(reaper, TICK_MS)?;
+            let ready = self.wait()?;
             if ready.listener
                 && let Err(failure) = self.late()
             {
@@ -431,6 +447,11 @@ fn watch_start(
         }
     }
     Ok(())
+}
+
+/// The same failure once more.
+fn same(failure: &io::Error) -> io::Error {
+    failure.raw_os_error().map_or_else(|| failure.kind().into(), io::Error::from_raw_os_error)
 }
 
 struct Ready {

@@ -102,11 +102,12 @@ impl Receiver {
     }
 }
 
-/// Answers a stopped call. A caller that is gone is no error.
+/// Answers a stopped call, and says whether it still waited: then what was read from its process
+/// until now was really its own. A caller that is gone is no error.
 ///
 /// # Errors
 /// The listener is unusable.
-pub(crate) fn answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<()> {
+pub(crate) fn answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<bool> {
     let (val, error, flags) = match answer {
         Answer::Continue => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
         Answer::Done => (0, 0, 0),
@@ -119,10 +120,10 @@ pub(crate) fn answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::R
         libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut response)
     };
     if result == 0 {
-        return Ok(());
+        return Ok(true);
     }
     let failure = io::Error::last_os_error();
-    if failure.raw_os_error() == Some(libc::ENOENT) { Ok(()) } else { Err(failure) }
+    if failure.raw_os_error() == Some(libc::ENOENT) { Ok(false) } else { Err(failure) }
 }
 
 /// Answers a stopped call that opens a file with a descriptor of the supervisor's choice. A caller
@@ -155,7 +156,9 @@ pub(crate) fn answer_with(
     let failure = io::Error::last_os_error();
     match failure.raw_os_error() {
         Some(libc::ENOENT) => Ok(()),
-        Some(number @ (libc::EMFILE | libc::ENFILE)) => answer(listener, id, Answer::Error(number)),
+        Some(number @ (libc::EMFILE | libc::ENFILE)) => {
+            answer(listener, id, Answer::Error(number)).map(|_| ())
+        }
         _ => Err(failure),
     }
 }
@@ -254,6 +257,18 @@ pub(crate) fn duplicate_of(pid: u32, tid: u32, descriptor: i32) -> io::Result<Ow
         }
         Ok(OwnedFd::from_raw_fd(duplicate as i32))
     }
+}
+
+/// A handle of a thread; nothing where this kernel has none, or the thread is gone.
+pub(crate) fn handle_of_thread(tid: u32) -> Option<OwnedFd> {
+    pidfd_open(known(tid).ok()?, PidfdFlags::from_bits_retain(libc::O_EXCL as c_uint)).ok()
+}
+
+/// Whether the thread of a handle is there still, zombies included: its number is its own.
+pub(crate) fn is_there(handle: BorrowedFd<'_>) -> bool {
+    let (none, flags) = (std::ptr::null::<libc::siginfo_t>(), 0 as c_uint);
+    // SAFETY: takes numbers and no information; signal 0 is never sent.
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, handle.as_raw_fd(), 0, none, flags) == 0 }
 }
 
 fn known(id: u32) -> io::Result<Pid> {

@@ -14,11 +14,12 @@ use sha2::{Digest, Sha256};
 
 use crate::exec_stop;
 use crate::report::Ancestor;
+use crate::sys;
 use crate::text;
 use crate::tree;
 
-/// Threads remembered; more make no error, only more work.
-const MAX_KNOWN: usize = 512;
+/// Threads remembered, with two descriptors each; more make no error, only more work.
+const MAX_KNOWN: usize = 256;
 const MAX_ARGUMENTS: usize = 64;
 const MAX_ANCESTORS: usize = 16;
 /// Processes whose arguments are remembered before those that are gone are forgotten.
@@ -50,6 +51,10 @@ struct Known {
     /// The link to its working directory, held itself: it is dead when the thread is, whatever gets
     /// its number next, and is read with the least work.
     cwd: OwnedFd,
+    /// The thread itself, by which it is asked for most cheaply whether it is still there. Nothing
+    /// where the kernel has handles of processes only (before 6.9), or directories are asked for
+    /// anyway.
+    handle: Option<OwnedFd>,
     who: Option<Arc<ProcessInfo>>,
 }
 
@@ -82,9 +87,17 @@ impl Task {
 }
 
 impl Known {
-    fn of(tid: u32) -> io::Result<Self> {
+    fn of(tid: u32, with_handle: bool) -> io::Result<Self> {
         let itself = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Self { cwd: open(format!("/proc/{tid}/cwd"), itself, Mode::empty())?, who: None })
+        let cwd = open(format!("/proc/{tid}/cwd"), itself, Mode::empty())?;
+        let handle = with_handle.then(|| sys::handle_of_thread(tid)).flatten();
+        Ok(Self { cwd, handle, who: None })
+    }
+
+    /// The thread in `directory`; nothing where it is not known to be there still.
+    fn still_in(&self, directory: &Path, tid: u32) -> Option<Task> {
+        let there = sys::is_there(self.handle.as_ref()?.as_fd());
+        there.then(|| Task { tid, cwd: Some(directory.to_owned()) })
     }
 
     /// The thread as it is now; nothing where it is gone.
@@ -109,15 +122,21 @@ impl Tasks {
         Self { known: HashMap::new(), programs: HashMap::new(), supervisor: std::process::id() }
     }
 
-    /// The thread that makes a call now.
+    /// The thread that makes a call now; `directory` where that is known of every thread.
     ///
     /// # Errors
     /// It is gone.
-    pub(crate) fn task(&mut self, tid: u32) -> io::Result<Task> {
+    pub(crate) fn task(&mut self, tid: u32, directory: Option<&Path>) -> io::Result<Task> {
+        if let Some(directory) = directory
+            && let Some(task) =
+                self.known.get(&tid).and_then(|known| known.still_in(directory, tid))
+        {
+            return Ok(task);
+        }
         if let Some(task) = self.known.get(&tid).and_then(|known| known.now(tid)) {
             return Ok(task);
         }
-        let known = Known::of(tid)?;
+        let known = Known::of(tid, directory.is_some())?;
         let task = known.now(tid).unwrap_or(Task { tid, cwd: None });
         if self.known.len() >= MAX_KNOWN {
             // All at once, since nothing says which were used last.

@@ -11,13 +11,17 @@ use sha2::{Digest, Sha256};
 pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match character {
-                '\\' => text.push_str("\\\\"),
-                _ if character.is_ascii_control() => push_hex(&mut text, character as u8),
-                _ => text.push(character),
+        // What stands as it is goes over in one piece: nearly always all of it.
+        let mut rest = chunk.valid();
+        while let Some(at) = rest.find(|one: char| one == '\\' || one.is_ascii_control()) {
+            text.push_str(&rest[..at]);
+            match rest.as_bytes()[at] {
+                b'\\' => text.push_str("\\\\"),
+                control => push_hex(&mut text, control),
             }
+            rest = &rest[at + 1..];
         }
+        text.push_str(rest);
         chunk.invalid().iter().for_each(|byte| push_hex(&mut text, *byte));
     }
     text

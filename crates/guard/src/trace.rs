@@ -230,9 +230,12 @@ fn decide(stopped: &Stopped, observer: &Mutex<Observer<'_>>) -> Decision {
         Stopping::Passes => Decision::Answer(Answer::Continue),
         Stopping::Fails(number) => Decision::Answer(Answer::Error(number)),
         // It is held by its tracer: as long as it is, what is read is its own.
-        Stopping::Stops => observer.decide(stopped, || {
-            info(stopped.tid.cast_signed()).is_ok_and(|info| info.kind == ENTRY)
-        }),
+        Stopping::Stops => {
+            let waits = || info(stopped.tid.cast_signed()).is_ok_and(|info| info.kind == ENTRY);
+            let decision = observer.decide(stopped, waits);
+            observer.conclude(waits);
+            decision
+        }
     }
 }
 

@@ -67,8 +67,11 @@ pub(super) fn walk(root: &Path, rule: &Rule<'_>) -> Result<Found, Unreadable> {
     let mut found = vec![(root.to_owned(), first)];
     // A small tree is done before another thread has started.
     found.extend(walk.work(FEW));
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-    if walk.locked().waiting.is_empty() || threads == 1 {
+    let done = walk.locked().waiting.is_empty();
+    // Asked only where it matters: that takes many calls, of control groups too.
+    let processors = || thread::available_parallelism().map_or(1, usize::from);
+    let threads = if done { 1 } else { processors().min(MAX_THREADS) };
+    if threads == 1 {
         found.extend(walk.work(usize::MAX));
     } else {
         thread::scope(|scope| {

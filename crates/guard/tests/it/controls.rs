@@ -28,6 +28,28 @@ fn writing_to_a_folder_moved_while_a_file_in_it_is_open() {
 }
 
 #[test]
+fn names_are_those_of_the_folder_that_the_command_is_in() {
+    let source = "void *thread(void *into) { return (void *)(long)chdir(into); }
+        void made(const char *name) { close(open(name, O_CREAT | O_WRONLY, 0600)); }
+        int main() {
+            int root = open(\".\", O_RDONLY | O_DIRECTORY);
+            mkdir(\"d\", 0700); mkdir(\"d/e\", 0700); made(\"1\");
+            chdir(\"d\"); made(\"2\");
+            pthread_t other; pthread_create(&other, 0, thread, \"e\"); pthread_join(other, 0);
+            made(\"3\"); rename(\"../../d\", \"../../moved\"); made(\"4\");
+            fchdir(root); made(\"5\");
+            return 0; }";
+    let setting = Setting::new().declare(&[FsWrite]);
+    let report = setting.c(source);
+    assert_pass(&report);
+    let opened = report.effects.iter().filter(|effect| effect.operation.starts_with("open"));
+    let names: Vec<_> = opened
+        .map(|effect| effect.target.strip_prefix(setting.root.to_str().unwrap()).unwrap())
+        .collect();
+    assert_eq!(names, ["/1", "/d/2", "/d/e/3", "/moved/e/4", "/5"]);
+}
+
+#[test]
 fn parallel_writers() {
     if no_node() {
         return;
