@@ -273,7 +273,7 @@ async fn a_dead_process_holds_one_source_and_the_others_go_on() {
     let dies = [
         ("RUNNER_PORT", port.as_str()),
         ("RUNNER_CRASH_AT", "open.after_persist"),
-        ("RUNNER_LEASE_MS", "40000"),
+        ("RUNNER_LEASE_MS", "30000"),
     ];
     let mut process = spawn(&world, &dies);
     gateway.up().await;
