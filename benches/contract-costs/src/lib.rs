@@ -2,7 +2,7 @@
 //!
 //! The committed Wasm runs on the network's own host with real signatures; fees and rent are
 //! computed with the network's own functions from its configuration entries in `mainnet.json`.
-//! Reading order: [`settings`], [`ledger`] (one call and its cost), [`world`], [`measure`],
+//! Reading order: [`settings`], [`ledger`] (one call and its cost), [`fixture`], [`measure`],
 //! [`throughput`], [`table`].
 
 pub mod ledger;
@@ -10,7 +10,7 @@ pub mod measure;
 pub mod settings;
 pub mod table;
 pub mod throughput;
-pub mod world;
+pub mod fixture;
 mod envelope;
 
 /// What stands before the table in `contracts/README.md`.

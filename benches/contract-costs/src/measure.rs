@@ -6,8 +6,8 @@ use stellar::vault::{MOST_OPENS, MOST_SETTLEMENTS, Open};
 use stellar::{Address, Invocation};
 use wire::{Digest, Rates};
 
+use crate::fixture::{Deal, Fixture};
 use crate::ledger::{Cost, Ledger};
-use crate::world::{Deal, World};
 
 /// Everything that was measured.
 pub struct Costs {
@@ -78,99 +78,101 @@ impl PerRun {
 ///
 /// When a call fails or passes a limit of the network.
 pub fn all() -> Result<Costs> {
-    let mut plain = World::busy(MOST_SETTLEMENTS, Deal::Plain)?;
-    let mut world = World::busy(MOST_SETTLEMENTS, Deal::WithFee)?;
+    let mut plain = Fixture::busy(MOST_SETTLEMENTS, Deal::Plain)?;
+    let mut fixture = Fixture::busy(MOST_SETTLEMENTS, Deal::WithFee)?;
     let runs = vec![
         ("one user", batches(&mut plain, false)?),
         ("different users", batches(&mut plain, true)?),
-        ("different users, with limits and fee", batches(&mut world, true)?),
+        ("different users, with limits and fee", batches(&mut fixture, true)?),
     ];
-    let user = world.users[0];
-    let open = world.open(user);
-    world.apply(world.source, world.vault.open_run(&open)?)?;
-    let run = world.run_id(&open)?;
-    let opened = world.record_bytes(&run)?;
-    let settle = world.settle(&open)?;
-    world.apply(world.source, world.vault.finalize_run(&settle)?)?;
-    let record = (opened, world.record_bytes(&run)?);
-    let calls = calls(&mut world)?;
-    Ok(Costs { calls, runs, record, ledger: world.ledger })
+    let user = fixture.users[0];
+    let open = fixture.open(user);
+    fixture.apply(fixture.source, fixture.vault.open_run(&open)?)?;
+    let run = fixture.run_id(&open)?;
+    let opened = fixture.record_bytes(&run)?;
+    let settle = fixture.settle(&open)?;
+    fixture.apply(fixture.source, fixture.vault.finalize_run(&settle)?)?;
+    let record = (opened, fixture.record_bytes(&run)?);
+    let calls = calls(&mut fixture)?;
+    Ok(Costs { calls, runs, record, ledger: fixture.ledger })
 }
 
-fn batches(world: &mut World, of_many: bool) -> Result<Vec<Batch>> {
+fn batches(fixture: &mut Fixture, of_many: bool) -> Result<Vec<Batch>> {
     let sizes = [(1, 1), (5, 5), (10, 10), (MOST_OPENS, MOST_SETTLEMENTS)];
-    sizes.iter().map(|(opens, settlements)| batch(world, *opens, *settlements, of_many)).collect()
+    sizes.iter().map(|(opens, settlements)| batch(fixture, *opens, *settlements, of_many)).collect()
 }
 
 /// Opens and settles in batches of these sizes.
-fn batch(world: &mut World, opens: usize, settlements: usize, of_many: bool) -> Result<Batch> {
-    let user = |world: &World, index: usize| world.users[if of_many { index } else { 0 }];
-    let until = world.ledger.time() + 60;
-    let new = |world: &mut World, users: std::ops::Range<usize>| -> Vec<Open> {
-        users.map(|index| world.open(user(world, index))).collect()
+fn batch(fixture: &mut Fixture, opens: usize, settlements: usize, of_many: bool) -> Result<Batch> {
+    let user = |fixture: &Fixture, index: usize| fixture.users[if of_many { index } else { 0 }];
+    let until = fixture.ledger.time() + 60;
+    let new = |fixture: &mut Fixture, users: std::ops::Range<usize>| -> Vec<Open> {
+        users.map(|index| fixture.open(user(fixture, index))).collect()
     };
-    let runs = new(world, 0..opens);
-    let head = world.head();
+    let runs = new(fixture, 0..opens);
+    let head = fixture.head();
     let under_head: Vec<_> = runs.iter().map(|run| (head.clone(), run.clone())).collect();
-    let open = world.apply_batch(world.vault.open_runs(world.runner, until, &under_head)?)?;
+    let open =
+        fixture.apply_batch(fixture.vault.open_runs(fixture.runner, until, &under_head)?)?;
     // More may be settled than opened at once: the rest was opened before.
-    let others = new(world, opens..settlements.max(opens));
+    let others = new(fixture, opens..settlements.max(opens));
     for other in &others {
-        world.apply(world.source, world.vault.open_run(other)?)?;
+        fixture.apply(fixture.source, fixture.vault.open_run(other)?)?;
     }
     let all = runs.iter().chain(&others).take(settlements);
-    let items = all.map(|open| world.settle(open)).collect::<Result<Vec<_>>>()?;
-    let settle = world.apply_batch(world.vault.finalize_runs(world.runner, until, &items)?)?;
+    let items = all.map(|open| fixture.settle(open)).collect::<Result<Vec<_>>>()?;
+    let settle =
+        fixture.apply_batch(fixture.vault.finalize_runs(fixture.runner, until, &items)?)?;
     Ok(Batch { opens, settlements, open, settle })
 }
 
-fn calls(world: &mut World) -> Result<Vec<(&'static str, Cost)>> {
-    let mut calls = std::mem::take(&mut world.setup);
+fn calls(fixture: &mut Fixture) -> Result<Vec<(&'static str, Cost)>> {
+    let mut calls = std::mem::take(&mut fixture.setup);
     let (user, source, runner, developer) =
-        (world.users[0], world.source, world.runner, world.developer);
-    let mut call = |world: &mut World, name, source: Address, call: Invocation| -> Result<()> {
-        calls.push((name, world.apply(source, call)?.1));
+        (fixture.users[0], fixture.source, fixture.runner, fixture.developer);
+    let mut call = |fixture: &mut Fixture, name, source: Address, call: Invocation| -> Result<()> {
+        calls.push((name, fixture.apply(source, call)?.1));
         Ok(())
     };
-    let vault = world.vault;
-    let token = stellar::ids::native_token_id(&world.ledger.network)?;
-    call(world, "deposit, a later one", user, vault.deposit(user, 10_000_000, token)?)?;
-    call(world, "withdraw", user, vault.withdraw(user, 10_000_000))?;
-    let open = world.open(user);
-    call(world, "open_run", source, vault.open_run(&open)?)?;
-    call(world, "open_run, repeated", source, vault.open_run(&open)?)?;
-    let settle = world.settle(&open)?;
-    call(world, "finalize_run", source, vault.finalize_run(&settle)?)?;
-    call(world, "finalize_run, repeated", source, vault.finalize_run(&settle)?)?;
-    let open = world.open(user);
-    world.apply(source, vault.open_run(&open)?)?;
-    let (run, until) = (world.run_id(&open)?, open.terms.valid_until);
-    call(world, "void_run", source, vault.void_run(&run, runner, 1, until)?)?;
-    let open = world.open(user);
-    world.apply(source, vault.open_run(&open)?)?;
-    world.ledger.pass(3_600);
-    call(world, "reclaim_run", user, vault.reclaim_run(&world.run_id(&open)?)?)?;
-    let open = world.open(user);
-    world.apply(source, vault.open_run(&open)?)?;
-    world.ledger.pass(86_400);
-    call(world, "sweep", user, vault.sweep(user))?;
-    let open = world.open(user);
-    call(world, "open_run, the first in a day", source, vault.open_run(&open)?)?;
-    let settle = world.settle(&open)?;
-    call(world, "finalize_run, the first in a day", source, vault.finalize_run(&settle)?)?;
-    call(world, "claim_developer", developer, vault.claim_developer(developer, 1_000))?;
-    call(world, "claim_runner", runner, vault.claim_runner(runner, 1_000))?;
-    call(world, "revoke_runner", user, vault.revoke_runner(user, runner, 1))?;
+    let vault = fixture.vault;
+    let token = stellar::ids::native_token_id(&fixture.ledger.network)?;
+    call(fixture, "deposit, a later one", user, vault.deposit(user, 10_000_000, token)?)?;
+    call(fixture, "withdraw", user, vault.withdraw(user, 10_000_000))?;
+    let open = fixture.open(user);
+    call(fixture, "open_run", source, vault.open_run(&open)?)?;
+    call(fixture, "open_run, repeated", source, vault.open_run(&open)?)?;
+    let settle = fixture.settle(&open)?;
+    call(fixture, "finalize_run", source, vault.finalize_run(&settle)?)?;
+    call(fixture, "finalize_run, repeated", source, vault.finalize_run(&settle)?)?;
+    let open = fixture.open(user);
+    fixture.apply(source, vault.open_run(&open)?)?;
+    let (run, until) = (fixture.run_id(&open)?, open.terms.valid_until);
+    call(fixture, "void_run", source, vault.void_run(&run, runner, 1, until)?)?;
+    let open = fixture.open(user);
+    fixture.apply(source, vault.open_run(&open)?)?;
+    fixture.ledger.pass(3_600);
+    call(fixture, "reclaim_run", user, vault.reclaim_run(&fixture.run_id(&open)?)?)?;
+    let open = fixture.open(user);
+    fixture.apply(source, vault.open_run(&open)?)?;
+    fixture.ledger.pass(86_400);
+    call(fixture, "sweep", user, vault.sweep(user))?;
+    let open = fixture.open(user);
+    call(fixture, "open_run, the first in a day", source, vault.open_run(&open)?)?;
+    let settle = fixture.settle(&open)?;
+    call(fixture, "finalize_run, the first in a day", source, vault.finalize_run(&settle)?)?;
+    call(fixture, "claim_developer", developer, vault.claim_developer(developer, 1_000))?;
+    call(fixture, "claim_runner", runner, vault.claim_runner(runner, 1_000))?;
+    call(fixture, "revoke_runner", user, vault.revoke_runner(user, runner, 1))?;
     let card = RateCard { rates: Rates::default(), manifest_hash: Digest::of(b"next") };
-    let registry = world.registry;
-    call(world, "add_runner", developer, registry.add_runner(1, world.admin))?;
-    call(world, "remove_runner", developer, registry.remove_runner(1, world.admin))?;
+    let registry = fixture.registry;
+    call(fixture, "add_runner", developer, registry.add_runner(1, fixture.admin))?;
+    call(fixture, "remove_runner", developer, registry.remove_runner(1, fixture.admin))?;
     call(
-        world,
+        fixture,
         "publish_rate_card, a later one",
         developer,
         registry.publish_rate_card(1, &card)?,
     )?;
-    call(world, "pause_opens", world.admin, vault.pause_opens())?;
+    call(fixture, "pause_opens", fixture.admin, vault.pause_opens())?;
     Ok(calls)
 }

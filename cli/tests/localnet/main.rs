@@ -9,7 +9,7 @@
 mod contracts;
 mod receipts;
 mod tokens;
-mod world;
+mod fixture;
 
 use lumio::verify::facts::{self, ChainFacts, Hints, Lists, Own};
 use serde_json::Value;
@@ -21,7 +21,7 @@ use stellar::{Address, Keypair, Network};
 use uuid::Uuid;
 use wire::{Digest, RunId, Usage};
 
-use world::World;
+use fixture::Fixture;
 
 fn vault() -> Vault {
     Vault(stellar::local::vault_id().unwrap())
@@ -45,24 +45,24 @@ fn open(user: Address, runner: Address, nonce: Digest, now: u64) -> Open {
     }
 }
 
-async fn gather(world: &World, own: &Own, run: RunId, hints: &Hints) -> ChainFacts {
-    facts::gather(&world.rpc, own, run, hints, |_| Ok(Lists::default())).await.unwrap()
+async fn gather(fixture: &Fixture, own: &Own, run: RunId, hints: &Hints) -> ChainFacts {
+    facts::gather(&fixture.rpc, own, run, hints, |_| Ok(Lists::default())).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
-    let world = World::prepared().await;
-    let (alice, runner) = (world.key("alice").address(), world.key("runner"));
-    let (run, now) = (Uuid::from_u128(7), world.rpc.clock().await.unwrap().latest_close);
+    let fixture = Fixture::prepared().await;
+    let (alice, runner) = (fixture.key("alice").address(), fixture.key("runner"));
+    let (run, now) = (Uuid::from_u128(7), fixture.rpc.clock().await.unwrap().latest_close);
     let nonce = ids::nonce(&run, 1);
     let open = open(alice, runner.address(), nonce, now);
 
-    let prepared = world.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap();
+    let prepared = fixture.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap();
     assert!(matches!(
-        world.rpc.transaction(&prepared.hash).await.unwrap().outcome,
+        fixture.rpc.transaction(&prepared.hash).await.unwrap().outcome,
         Outcome::NotFound
     ));
-    let opening = world.applied(&prepared).await;
+    let opening = fixture.applied(&prepared).await;
     assert!(opening.success, "{opening:?}");
     let network = Network::standalone();
     let identity = RunIdentity {
@@ -76,7 +76,7 @@ async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
     let run_id = ids::run_id(&identity).unwrap();
     let opened =
         vault::opened(&opening, &vault(), &run_id).unwrap().expect("the run's own id in its event");
-    let state = vault().read_run(&world.rpc, &run_id).await.unwrap();
+    let state = vault().read_run(&fixture.rpc, &run_id).await.unwrap();
     let (record, live_until) = state.record.unwrap();
     assert_eq!(
         (record.terms_hash, record.lifecycle),
@@ -88,8 +88,8 @@ async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
     );
 
     // The same open again answers the same run and opens nothing.
-    let again = world.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap();
-    let again = world.applied(&again).await;
+    let again = fixture.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap();
+    let again = fixture.applied(&again).await;
     assert!(again.success);
     assert_eq!(vault::opened(&again, &vault(), &run_id).unwrap(), None);
 
@@ -100,11 +100,12 @@ async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
         terms: opened.terms.clone(),
         usage,
         output_hash: Digest::of(b"seal"),
-        attestation: Some(world.attest(&run_id, &opened.terms, usage)),
+        attestation: Some(fixture.attest(&run_id, &opened.terms, usage)),
         valid_until: now + 60,
     };
-    let prepared = world.prepare(&runner, vault().finalize_run(&finalize).unwrap()).await.unwrap();
-    let closing = world.applied(&prepared).await;
+    let prepared =
+        fixture.prepare(&runner, vault().finalize_run(&finalize).unwrap()).await.unwrap();
+    let closing = fixture.applied(&prepared).await;
     let receipt = RunReceipt::from_val(closing.value.as_ref().unwrap()).unwrap();
     assert_eq!((receipt.actual_charge, receipt.refund), (40_000, 60_000));
     let event = vault::finalized(&closing, &vault(), &run_id).unwrap().unwrap();
@@ -116,7 +117,7 @@ async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
         registry: Registry(stellar::local::registry_id().unwrap()),
     };
     let hints = Hints::default();
-    let facts = gather(&world, &own, RunId::from(run), &hints).await;
+    let facts = gather(&fixture, &own, RunId::from(run), &hints).await;
     assert_eq!(facts.attempts.len(), 1, "found among all events, by its nonce alone");
     let found = &facts.attempts[0];
     assert_eq!((found.attempt, found.run_id), (1, run_id));
@@ -131,116 +132,116 @@ async fn a_run_is_opened_and_settled_and_its_facts_are_on_chain() {
     let Lifecycle::Finalized { settlement, .. } = record.lifecycle else { panic!("{record:?}") };
     assert_eq!(settlement, vault::settlement_hash(&runner.address(), &usage, true).unwrap());
 
-    let balance = world.json(&["balance", "show", "alice"]).await;
+    let balance = fixture.json(&["balance", "show", "alice"]).await;
     assert_eq!(balance["balance"], (500_000_000 - 40_000).to_string());
-    let earned = world.json(&["balance", "earned", "dev"]).await;
+    let earned = fixture.json(&["balance", "earned", "dev"]).await;
     assert_eq!(earned["claimable"], "40000");
-    world.localnet.shutdown().await;
+    fixture.localnet.shutdown().await;
 }
 
 #[tokio::test]
 async fn deploying_twice_changes_nothing_and_says_so() {
-    let world = World::new().await;
-    let first = world.json(&["deploy"]).await;
-    let second = world.json(&["deploy"]).await;
+    let fixture = Fixture::new().await;
+    let first = fixture.json(&["deploy"]).await;
+    let second = fixture.json(&["deploy"]).await;
     assert_eq!(
         (&first["registryExisted"], &second["registryExisted"]),
         (&false.into(), &true.into())
     );
     assert_eq!(second["vaultExisted"], true);
     assert_eq!(first["vault"], stellar::local::vault_id().unwrap().to_string());
-    assert_eq!(first["token"], world.localnet.native_contract());
-    world.localnet.shutdown().await;
+    assert_eq!(first["token"], fixture.localnet.native_contract());
+    fixture.localnet.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_token_that_is_none_is_named_before_anything_is_deployed() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let absent = Address::Contract([7; 32]).to_string();
-    let said = world.fails(1, &["deploy", "--token", &absent, "--force"]).await;
+    let said = fixture.fails(1, &["deploy", "--token", &absent, "--force"]).await;
     assert!(said.contains(&format!("no contract {absent}")), "{said}");
 
-    let registry = world.json(&["deploy"]).await["registry"].as_str().unwrap().to_owned();
-    let said = world.fails(1, &["deploy", "--token", &registry, "--force"]).await;
+    let registry = fixture.json(&["deploy"]).await["registry"].as_str().unwrap().to_owned();
+    let said = fixture.fails(1, &["deploy", "--token", &registry, "--force"]).await;
     assert!(said.contains(&format!("{registry} is no token")), "{said}");
 
     let account = Keypair::generate().unwrap().address().to_string();
-    let said = world.fails(3, &["deploy", "--token", &account]).await;
+    let said = fixture.fails(3, &["deploy", "--token", &account]).await;
     assert!(said.contains("is an account"), "{said}");
-    world.localnet.shutdown().await;
+    fixture.localnet.shutdown().await;
 }
 
 #[tokio::test]
 async fn what_the_vault_refuses_is_named() {
-    let world = World::prepared().await;
-    let (alice, runner) = (world.key("alice").address(), world.key("runner"));
+    let fixture = Fixture::prepared().await;
+    let (alice, runner) = (fixture.key("alice").address(), fixture.key("runner"));
 
-    let said = world.fails(1, &["balance", "withdraw", "51", "--as", "alice"]).await;
+    let said = fixture.fails(1, &["balance", "withdraw", "51", "--as", "alice"]).await;
     assert!(said.contains("InsufficientBalance (vault error 5)"), "{said}");
-    let said = world
+    let said = fixture
         .fails(1, &["grant", "add", "--as", "alice", "--runner", "runner", "--agent", "1"])
         .await;
     assert!(said.contains("RunnerGrantExists"), "{said}");
 
-    world.json(&["policy", "set", "--as", "alice", "--paused", "true"]).await;
-    let now = world.rpc.clock().await.unwrap().latest_close;
+    fixture.json(&["policy", "set", "--as", "alice", "--paused", "true"]).await;
+    let now = fixture.rpc.clock().await.unwrap().latest_close;
     let open = open(alice, runner.address(), Digest::of(b"nonce"), now);
-    let refused = world.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap_err();
+    let refused = fixture.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap_err();
     assert_eq!(refused.contract().map(|error| error.name), Some("PolicyPaused"));
 
     let ghost = Keypair::generate().unwrap();
-    let refused = world.prepare(&ghost, vault().sweep(alice)).await.unwrap_err().to_string();
+    let refused = fixture.prepare(&ghost, vault().sweep(alice)).await.unwrap_err().to_string();
     assert!(
         refused.contains(&ghost.address().to_string()) && refused.contains("fund it first"),
         "{refused}"
     );
 
-    world.json(&["policy", "set", "--as", "alice", "--paused", "false"]).await;
-    world.json(&["grant", "revoke", "--as", "alice", "--runner", "runner", "--agent", "1"]).await;
-    let refused = world.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap_err();
+    fixture.json(&["policy", "set", "--as", "alice", "--paused", "false"]).await;
+    fixture.json(&["grant", "revoke", "--as", "alice", "--runner", "runner", "--agent", "1"]).await;
+    let refused = fixture.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap_err();
     assert_eq!(refused.contract().map(|error| error.name), Some("UnauthorizedRunner"));
-    world.localnet.shutdown().await;
+    fixture.localnet.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_lost_transaction_is_proven_absent_only_after_its_last_moment() {
-    let world = World::prepared().await;
-    let (alice, runner) = (world.key("alice").address(), world.key("runner"));
-    let now = world.rpc.clock().await.unwrap().latest_close;
+    let fixture = Fixture::prepared().await;
+    let (alice, runner) = (fixture.key("alice").address(), fixture.key("runner"));
+    let now = fixture.rpc.clock().await.unwrap().latest_close;
     let open = open(alice, runner.address(), Digest::of(b"nonce"), now);
-    let prepared = world.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap();
+    let prepared = fixture.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap();
 
-    let early = world.rpc.transaction(&prepared.hash).await.unwrap();
+    let early = fixture.rpc.transaction(&prepared.hash).await.unwrap();
     assert!(!early.proves_absent(prepared.max_time, prepared.ledger));
-    world.localnet.advance_time(120);
-    world.localnet.close_ledger().await.unwrap();
-    let late = world.rpc.transaction(&prepared.hash).await.unwrap();
+    fixture.localnet.advance_time(120);
+    fixture.localnet.close_ledger().await.unwrap();
+    let late = fixture.rpc.transaction(&prepared.hash).await.unwrap();
     assert!(late.proves_absent(prepared.max_time, prepared.ledger));
     // A node that no longer keeps the ledger of the signing proves nothing.
     assert!(
         !late.proves_absent(prepared.max_time, late.clock.oldest_ledger - 1)
             || late.clock.oldest_ledger == 0
     );
-    world.localnet.shutdown().await;
+    fixture.localnet.shutdown().await;
 }
 
 #[tokio::test]
 async fn the_exit_code_distinguishes_usage_from_unknown() {
-    let world = World::new().await;
-    world.fails(3, &["balance", "deposit", "1,5", "--as", "alice"]).await;
-    world.fails(3, &["no-such-command"]).await;
-    let said = world.fails(3, &["balance", "show", "nobody"]).await;
+    let fixture = Fixture::new().await;
+    fixture.fails(3, &["balance", "deposit", "1,5", "--as", "alice"]).await;
+    fixture.fails(3, &["no-such-command"]).await;
+    let said = fixture.fails(3, &["balance", "show", "nobody"]).await;
     assert!(said.contains("there is no key named 'nobody'"), "{said}");
     let said =
-        world.fails(3, &["balance", "show", "nobody", "--network-passphrase", "another"]).await;
+        fixture.fails(3, &["balance", "show", "nobody", "--network-passphrase", "another"]).await;
     assert!(said.contains("'another' is configured"), "{said}");
     let said =
-        world.fails(2, &["balance", "show", "nobody", "--rpc-url", "http://127.0.0.1:1"]).await;
+        fixture.fails(2, &["balance", "show", "nobody", "--rpc-url", "http://127.0.0.1:1"]).await;
     assert!(said.contains("cannot reach the node http://127.0.0.1:1"), "{said}");
-    let said = world.fails(2, &["run", "list", "--gateway-url", "http://127.0.0.1:1"]).await;
+    let said = fixture.fails(2, &["run", "list", "--gateway-url", "http://127.0.0.1:1"]).await;
     assert!(said.contains("cannot reach the gateway http://127.0.0.1:1"), "{said}");
     let run = "0197e4a0-0000-7000-8000-00000000000a";
-    let bundle = world.folder.path().join("bundle");
+    let bundle = fixture.folder.path().join("bundle");
     std::fs::create_dir(&bundle).unwrap();
     let claimed = serde_json::json!({
         "id": run, "user": "G", "agentId": 1, "status": "finalized", "phase": "done", "attempt": 1,
@@ -251,11 +252,12 @@ async fn the_exit_code_distinguishes_usage_from_unknown() {
     });
     std::fs::write(bundle.join("run.json"), claimed.to_string()).unwrap();
     let verify = ["verify", run, "--bundle", bundle.to_str().unwrap()];
-    let said = world.fails(2, &[&verify[..], &["--rpc-url", "http://127.0.0.1:1"]].concat()).await;
+    let said =
+        fixture.fails(2, &[&verify[..], &["--rpc-url", "http://127.0.0.1:1"]].concat()).await;
     assert!(said.contains("http://127.0.0.1:1"), "{said}");
-    let unknown = world.run(&[&verify[..], &["--output", "json"]].concat()).await;
+    let unknown = fixture.run(&[&verify[..], &["--output", "json"]].concat()).await;
     let event: Value = serde_json::from_slice(&unknown.stdout).unwrap();
     assert_eq!((unknown.status.code(), &event["broken"][0]), (Some(1), &"vault".into()));
-    assert!(world.run(&["--help"]).await.status.success());
-    world.localnet.shutdown().await;
+    assert!(fixture.run(&["--help"]).await.status.success());
+    fixture.localnet.shutdown().await;
 }

@@ -9,18 +9,18 @@ use uuid::Uuid;
 use wire::receipts::{ReceiptText, ReceiptsDocument};
 use wire::{Digest, RunId, Usage};
 
-use super::{World, facts, gather, open, vault};
+use super::{Fixture, facts, gather, open, vault};
 
 /// How many ledgers a node keeps that is to forget.
 const KEPT: u32 = 5_000;
 
 /// Opens and settles one attempt of `run` with a charge of 100 stroops per millisecond.
-async fn settle(world: &World, run: &Uuid, attempt: u32, runtime_ms: u64) {
-    let (alice, runner) = (world.key("alice").address(), world.key("runner"));
-    let now = world.rpc.clock().await.unwrap().latest_close;
+async fn settle(fixture: &Fixture, run: &Uuid, attempt: u32, runtime_ms: u64) {
+    let (alice, runner) = (fixture.key("alice").address(), fixture.key("runner"));
+    let now = fixture.rpc.clock().await.unwrap().latest_close;
     let open = open(alice, runner.address(), ids::nonce(run, attempt), now);
-    let prepared = world.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap();
-    let applied = world.applied(&prepared).await;
+    let prepared = fixture.prepare(&runner, vault().open_run(&open).unwrap()).await.unwrap();
+    let applied = fixture.applied(&prepared).await;
     let network = Network::standalone();
     let identity = RunIdentity {
         network: &network,
@@ -33,7 +33,7 @@ async fn settle(world: &World, run: &Uuid, attempt: u32, runtime_ms: u64) {
     let run_id = ids::run_id(&identity).unwrap();
     let opened = stellar::vault::opened(&applied, &vault(), &run_id).unwrap().unwrap();
     let usage = Usage { runtime_ms, ..Usage::default() };
-    let attestation = Some(world.attest(&run_id, &opened.terms, usage));
+    let attestation = Some(fixture.attest(&run_id, &opened.terms, usage));
     let finalize = Finalize {
         run_id,
         runner: runner.address(),
@@ -43,13 +43,14 @@ async fn settle(world: &World, run: &Uuid, attempt: u32, runtime_ms: u64) {
         attestation,
         valid_until: now + 600,
     };
-    let prepared = world.prepare(&runner, vault().finalize_run(&finalize).unwrap()).await.unwrap();
-    assert!(world.applied(&prepared).await.success);
+    let prepared =
+        fixture.prepare(&runner, vault().finalize_run(&finalize).unwrap()).await.unwrap();
+    assert!(fixture.applied(&prepared).await.success);
 }
 
 /// The id of a run that is asked for now.
-async fn asked_now(world: &World) -> Uuid {
-    let now = world.rpc.clock().await.unwrap().latest_close;
+async fn asked_now(fixture: &Fixture) -> Uuid {
+    let now = fixture.rpc.clock().await.unwrap().latest_close;
     uuid::Builder::from_unix_timestamp_millis(now * 1_000, &[7; 10]).into_uuid()
 }
 
@@ -60,23 +61,23 @@ fn own() -> Own {
 
 #[tokio::test]
 async fn the_list_of_receipts_is_the_chains_and_finds_every_attempt() {
-    let world = World::prepared().await;
-    let run = asked_now(&world).await;
-    settle(&world, &run, 1, 300).await;
-    settle(&world, &Uuid::from_u128(9), 1, 50).await;
-    settle(&world, &run, 2, 400).await;
+    let fixture = Fixture::prepared().await;
+    let run = asked_now(&fixture).await;
+    settle(&fixture, &run, 1, 300).await;
+    settle(&fixture, &Uuid::from_u128(9), 1, 50).await;
+    settle(&fixture, &run, 2, 400).await;
 
-    let first = world.json(&["receipts", "export", "alice"]).await;
+    let first = fixture.json(&["receipts", "export", "alice"]).await;
     assert_eq!((&first["whole"], &first["total"]), (&true.into(), &"75000".into()), "{first}");
-    let out = world.folder.path().join("list.json");
+    let out = fixture.folder.path().join("list.json");
     let path = out.to_str().unwrap();
-    world.json(&["receipts", "export", "alice", "--out", path]).await;
-    let again = world.json(&["receipts", "verify", "alice", "--receipts", path]).await;
+    fixture.json(&["receipts", "export", "alice", "--out", path]).await;
+    let again = fixture.json(&["receipts", "verify", "alice", "--receipts", path]).await;
     assert_eq!(again["receipts"].as_array().unwrap().len(), 3);
 
     // Whoever names one attempt only still sees both.
     let hints = Hints { attempt: 1, ..Hints::default() };
-    let seen = gather(&world, &own(), RunId::from(run), &hints).await;
+    let seen = gather(&fixture, &own(), RunId::from(run), &hints).await;
     let attempts: Vec<_> = seen.attempts.iter().map(|attempt| attempt.attempt).collect();
     assert_eq!(attempts, [1, 2]);
     assert_eq!(seen.settled().len(), 3);
@@ -86,35 +87,35 @@ async fn the_list_of_receipts_is_the_chains_and_finds_every_attempt() {
     let mut changed: ReceiptsDocument = serde_json::from_str(&list).unwrap();
     changed.receipts[1].text = changed.receipts[0].text.clone();
     std::fs::write(&out, serde_json::to_string(&changed).unwrap()).unwrap();
-    let said = world.fails(1, &["receipts", "verify", "alice", "--receipts", path]).await;
+    let said = fixture.fails(1, &["receipts", "verify", "alice", "--receipts", path]).await;
     assert!(said.contains("receipt 2 does not have its hash"), "{said}");
     let mut short: ReceiptsDocument = serde_json::from_str(&list).unwrap();
     short.receipts.pop();
     std::fs::write(&out, serde_json::to_string(&short).unwrap()).unwrap();
-    let said = world.run(&["receipts", "verify", "alice", "--receipts", path]).await;
+    let said = fixture.run(&["receipts", "verify", "alice", "--receipts", path]).await;
     let text = String::from_utf8(said.stdout).unwrap();
     assert_eq!(said.status.code(), Some(2));
     assert!(text.contains("at least 0.0035 XLM") && text.contains("3 to 3 are not"), "{text}");
-    world.localnet.shutdown().await;
+    fixture.localnet.shutdown().await;
 }
 
 #[tokio::test]
 async fn the_list_works_after_the_node_has_forgotten() {
     // On a busy machine minutes pass between a settlement and the command that reads its event, and
     // a ledger closes every 100 ms.
-    let world = World::prepared_with(|builder| builder.retention(KEPT)).await;
-    let run = asked_now(&world).await;
-    settle(&world, &run, 1, 300).await;
-    let list = world.json(&["receipts", "export", "alice"]).await;
+    let fixture = Fixture::prepared_with(|builder| builder.retention(KEPT)).await;
+    let run = asked_now(&fixture).await;
+    settle(&fixture, &run, 1, 300).await;
+    let list = fixture.json(&["receipts", "export", "alice"]).await;
     assert_eq!(list["whole"], true);
-    world.localnet.close_ledgers(KEPT + 10).await.unwrap();
+    fixture.localnet.close_ledgers(KEPT + 10).await.unwrap();
 
-    let rpc: &Rpc = &world.rpc;
-    let forgotten = gather(&world, &own(), RunId::from(run), &Hints::default()).await;
+    let rpc: &Rpc = &fixture.rpc;
+    let forgotten = gather(&fixture, &own(), RunId::from(run), &Hints::default()).await;
     assert!(forgotten.attempts.is_empty(), "no event and no hint is left: {forgotten:?}");
-    let kept = std::fs::read(world.folder.path().join(list["kept"].as_str().unwrap())).unwrap();
+    let kept = std::fs::read(fixture.folder.path().join(list["kept"].as_str().unwrap())).unwrap();
     let kept = ReceiptsDocument::read(&kept).unwrap();
-    let hints = Hints { user: Some(world.key("alice").address()), ..Hints::default() };
+    let hints = Hints { user: Some(fixture.key("alice").address()), ..Hints::default() };
     let lists = |_: &stellar::Address| Ok(Lists { own: Some(kept.clone()), stored: None });
     let known = facts::gather(rpc, &own(), RunId::from(run), &hints, lists).await.unwrap();
     // The same where a gateway has the list, and not where that does not lead to the chain's hash.
@@ -140,26 +141,26 @@ async fn the_list_works_after_the_node_has_forgotten() {
     assert_eq!(known.settled()[0].1.actual_charge, 30_000);
 
     // The list goes on where it ended, though its first receipt is gone everywhere else.
-    settle(&world, &run, 2, 100).await;
-    let list = world.json(&["receipts", "export", "alice"]).await;
+    settle(&fixture, &run, 2, 100).await;
+    let list = fixture.json(&["receipts", "export", "alice"]).await;
     assert_eq!((&list["whole"], &list["total"]), (&true.into(), &"40000".into()), "{list}");
 
     // A receipt that this machine missed leaves a gap. What is kept stays; what is new can be kept
     // beside.
-    settle(&world, &run, 3, 10).await;
-    world.localnet.close_ledgers(KEPT + 10).await.unwrap();
-    settle(&world, &run, 4, 20).await;
-    settle(&world, &run, 5, 30).await;
-    let path = world.folder.path().join(list["kept"].as_str().unwrap());
+    settle(&fixture, &run, 3, 10).await;
+    fixture.localnet.close_ledgers(KEPT + 10).await.unwrap();
+    settle(&fixture, &run, 4, 20).await;
+    settle(&fixture, &run, 5, 30).await;
+    let path = fixture.folder.path().join(list["kept"].as_str().unwrap());
     let before = std::fs::read(&path).unwrap();
-    let out = world.folder.path().join("newer.json");
+    let out = fixture.folder.path().join("newer.json");
     let newer = ["receipts", "export", "alice", "--out", out.to_str().unwrap()];
-    let said = world.run(&newer).await;
+    let said = fixture.run(&newer).await;
     assert_eq!(said.status.code(), Some(2));
     let text = String::from_utf8(said.stdout).unwrap();
     assert!(text.contains("receipts 1 to 2, which this list lacks"), "{text}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
     let newer = ReceiptsDocument::read(&std::fs::read(&out).unwrap()).unwrap();
     assert_eq!(newer.end().map(|(number, _)| number), Some(5));
-    world.localnet.shutdown().await;
+    fixture.localnet.shutdown().await;
 }

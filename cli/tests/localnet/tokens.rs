@@ -12,11 +12,11 @@ use stellar_xdr::{
 };
 use wire::Digest;
 
-use super::World;
+use super::Fixture;
 
 /// Puts one operation on the ledger that no command of ours makes.
-async fn submit(world: &World, signer: &Keypair, body: OperationBody) {
-    let sequence = world.rpc.account(&signer.address()).await.unwrap().unwrap().sequence + 1;
+async fn submit(fixture: &Fixture, signer: &Keypair, body: OperationBody) {
+    let sequence = fixture.rpc.account(&signer.address()).await.unwrap().unwrap().sequence + 1;
     let is_contract_call = matches!(body, OperationBody::InvokeHostFunction(_));
     let mut transaction = Transaction {
         source_account: signer.address().muxed().unwrap(),
@@ -24,7 +24,7 @@ async fn submit(world: &World, signer: &Keypair, body: OperationBody) {
         seq_num: SequenceNumber(sequence),
         cond: Preconditions::Time(TimeBounds {
             min_time: TimePoint(0),
-            max_time: TimePoint(world.localnet.close_time() + 60),
+            max_time: TimePoint(fixture.localnet.close_time() + 60),
         }),
         memo: Memo::None,
         operations: vec![Operation { source_account: None, body }].try_into().unwrap(),
@@ -32,7 +32,7 @@ async fn submit(world: &World, signer: &Keypair, body: OperationBody) {
     };
     if is_contract_call {
         let unsigned = envelope(transaction.clone(), Vec::new());
-        let simulated = ask(world, "simulateTransaction", &unsigned).await;
+        let simulated = ask(fixture, "simulateTransaction", &unsigned).await;
         let data = simulated["transactionData"].as_str().unwrap();
         let data = SorobanTransactionData::from_xdr_base64(data, Limits::none()).unwrap();
         transaction.fee += u32::try_from(data.resource_fee).unwrap();
@@ -44,11 +44,11 @@ async fn submit(world: &World, signer: &Keypair, body: OperationBody) {
     };
     let hash = Digest::of(&scval::to_xdr(&payload).unwrap());
     let signed = envelope(transaction, vec![signer.sign_decorated(hash.as_bytes()).unwrap()]);
-    let sent = ask(world, "sendTransaction", &signed).await;
+    let sent = ask(fixture, "sendTransaction", &signed).await;
     assert_eq!(sent["status"], "PENDING", "{sent}");
     loop {
-        world.localnet.close_ledger().await.unwrap();
-        if let Outcome::Applied(applied) = world.rpc.transaction(&hash).await.unwrap().outcome {
+        fixture.localnet.close_ledger().await.unwrap();
+        if let Outcome::Applied(applied) = fixture.rpc.transaction(&hash).await.unwrap().outcome {
             assert!(applied.success, "{applied:?}");
             return;
         }
@@ -64,11 +64,11 @@ fn envelope(
 }
 
 /// Asks the node directly: our own client sends nothing that is no call of a contract.
-async fn ask(world: &World, method: &str, envelope: &TransactionEnvelope) -> Value {
+async fn ask(fixture: &Fixture, method: &str, envelope: &TransactionEnvelope) -> Value {
     let transaction = envelope.to_xdr_base64(Limits::none()).unwrap();
     let params = json!({ "transaction": transaction });
     let question = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-    let sent = reqwest::Client::new().post(world.localnet.url()).json(&question).send().await;
+    let sent = reqwest::Client::new().post(fixture.localnet.url()).json(&question).send().await;
     let mut answer: Value = sent.unwrap().json().await.unwrap();
     answer["result"].take()
 }
@@ -96,24 +96,24 @@ fn asset_contract(issuer: &Keypair) -> (OperationBody, String) {
 
 #[tokio::test]
 async fn a_token_whose_issuer_is_merged_away_is_taken_only_by_force() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     for name in ["ops", "issuer"] {
-        world.json(&["keys", "generate", name]).await;
+        fixture.json(&["keys", "generate", name]).await;
     }
-    world.json(&["fund", "ops", "issuer"]).await;
-    let issuer = world.key("issuer");
+    fixture.json(&["fund", "ops", "issuer"]).await;
+    let issuer = fixture.key("issuer");
     let (create, token) = asset_contract(&issuer);
-    submit(&world, &issuer, create).await;
+    submit(&fixture, &issuer, create).await;
     let deploy = ["deploy", "--as", "ops", "--token", &token];
-    let said = world.fails(1, &deploy).await;
+    let said = fixture.fails(1, &deploy).await;
     assert!(said.contains("neither locked nor immutable"), "{said}");
 
-    let heir = world.key("ops").address().muxed().unwrap();
-    submit(&world, &issuer, OperationBody::AccountMerge(heir)).await;
-    let said = world.fails(1, &deploy).await;
+    let heir = fixture.key("ops").address().muxed().unwrap();
+    submit(&fixture, &issuer, OperationBody::AccountMerge(heir)).await;
+    let said = fixture.fails(1, &deploy).await;
     assert!(said.contains("merged away") && said.contains("--force"), "{said}");
 
-    let deployed = world.json(&[&deploy[..], &["--force"]].concat()).await;
+    let deployed = fixture.json(&[&deploy[..], &["--force"]].concat()).await;
     assert_eq!(deployed["token"], token);
-    world.localnet.shutdown().await;
+    fixture.localnet.shutdown().await;
 }

@@ -7,13 +7,15 @@ use std::path::Path;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _, PgPool, SqlSafeStr as _};
 
-/// Asks `db`, which has the crate's tables, about every statement recorded in `folder` and compares
-/// its answer with the record: types of parameters and columns, and which columns may be null.
+/// Asks `db`, which has the tables of the crate in `crate_folder` (`env!("CARGO_MANIFEST_DIR")`),
+/// about every statement that its `.sqlx` records and compares the answer with the record: types of
+/// parameters and columns, and which columns may be null.
 ///
 /// # Panics
 ///
 /// When a record is missing, is not readable, or says something else than the database.
-pub async fn assert_sql_metadata_is_current(db: &PgPool, folder: &Path) {
+pub async fn assert_sql_metadata_is_current(db: &PgPool, crate_folder: &str) {
+    let folder = Path::new(crate_folder).join(".sqlx");
     let mut conn = db.acquire().await.unwrap_or_else(|error| panic!("{error}"));
     // As sqlx's macros do: which columns an outer join leaves null is read from the plan, and a plan
     // for these very parameters, which are NULL, has no joins.
@@ -23,7 +25,7 @@ pub async fn assert_sql_metadata_is_current(db: &PgPool, folder: &Path) {
 
     let mut recorded = 0_usize;
     for entry in
-        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
     {
         let path = entry.unwrap_or_else(|error| panic!("{error}")).path();
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{error}"));

@@ -1,7 +1,7 @@
 //! Lumio as a platform runs it: five processes, each with its own credentials, on a network of the
 //! test's own.
 
-mod people;
+mod client;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

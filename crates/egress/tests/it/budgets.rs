@@ -8,21 +8,21 @@ use testkit::{Step, upstream};
 use wire::Usage;
 use wire::egress::{CallOutcome, UpstreamKind};
 
-use crate::world::{PLENTY, World, completion, delta, route, usage};
+use crate::fixture::{Fixture, PLENTY, completion, delta, route, usage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_could_pass_the_budget_does_not_leave() {
     let service = upstream(|_| whole(&completion(5, 5)));
-    let with = |budgets| World::with(route(UpstreamKind::OpenAi, &service.url()), budgets);
+    let with = |budgets| Fixture::with(route(UpstreamKind::OpenAi, &service.url()), budgets);
     for (budgets, what) in [
         (Usage { llm_in: 50, ..PLENTY }, "tokens to read"),
         (Usage { llm_out: 0, ..PLENTY }, "tokens to write"),
         (Usage { http_calls: 0, ..PLENTY }, "calls"),
     ] {
-        let world = with(budgets);
-        let (status, text) = world.chat(json!({})).await.unwrap();
+        let fixture = with(budgets);
+        let (status, text) = fixture.chat(json!({})).await.unwrap();
         assert!(status == 402 && text.contains(what), "{status} {text}");
-        let (report, calls) = world.finish().await;
+        let (report, calls) = fixture.finish().await;
         assert_eq!(report.usage, Usage::default());
         assert_eq!(calls[0].outcome, CallOutcome::Refused);
         assert!(report.budget.unwrap().contains(what));
@@ -37,15 +37,15 @@ async fn limits_are_lowered_to_what_is_left_after_each_call() {
         whole(&completion(5, asked.min(30)))
     });
     let budgets = Usage { llm_out: 50, ..PLENTY };
-    let world = World::with(route(UpstreamKind::OpenAi, &service.url()), budgets);
+    let fixture = Fixture::with(route(UpstreamKind::OpenAi, &service.url()), budgets);
     for expected in [200, 200, 402] {
-        let (status, text) = world.chat(json!({ "max_tokens": 40 })).await.unwrap();
+        let (status, text) = fixture.chat(json!({ "max_tokens": 40 })).await.unwrap();
         assert_eq!(status, expected, "{text}");
     }
     let limits: Vec<_> =
         service.arrived().iter().map(|request| request.json()["max_tokens"].as_u64()).collect();
     assert_eq!(limits, [Some(40), Some(20)]);
-    let (report, _) = world.finish().await;
+    let (report, _) = fixture.finish().await;
     assert_eq!((report.usage.llm_out, report.usage.http_calls), (50, 2));
 }
 
@@ -54,9 +54,9 @@ async fn limits_are_lowered_to_what_is_left_after_each_call() {
 async fn what_is_reported_above_the_budget_is_not_charged() {
     let service = upstream(|_| whole(&completion(2_000, 900)));
     let budgets = Usage { llm_in: 1_000, llm_out: 100, ..PLENTY };
-    let world = World::with(route(UpstreamKind::OpenAi, &service.url()), budgets);
-    assert_eq!(world.chat(json!({})).await.unwrap().0, 200);
-    let (report, calls) = world.finish().await;
+    let fixture = Fixture::with(route(UpstreamKind::OpenAi, &service.url()), budgets);
+    assert_eq!(fixture.chat(json!({})).await.unwrap().0, 200);
+    let (report, calls) = fixture.finish().await;
     assert_eq!((report.usage.llm_in, report.usage.llm_out), (1_000, 100));
     assert_eq!((calls[0].unbilled, report.egress.upstreams[0].unbilled), (1_800, 1_800));
 }
@@ -73,9 +73,9 @@ async fn a_stream_is_cut_at_the_budget() {
         steps
     });
     let budgets = Usage { llm_out: 20, ..PLENTY };
-    let world = World::with(route(UpstreamKind::OpenAi, &service.url()), budgets);
-    assert_eq!(world.chat(json!({ "stream": true })).await, None, "the answer broke off");
-    let (report, calls) = world.finish().await;
+    let fixture = Fixture::with(route(UpstreamKind::OpenAi, &service.url()), budgets);
+    assert_eq!(fixture.chat(json!({ "stream": true })).await, None, "the answer broke off");
+    let (report, calls) = fixture.finish().await;
     assert!(report.usage.llm_out <= 20);
     assert_eq!(calls[0].outcome, CallOutcome::Inconclusive);
     assert!(calls[0].reason.as_ref().unwrap().contains("cut at 20 tokens"), "{calls:?}");
@@ -91,12 +91,12 @@ async fn calls_at_once_never_pass_the_budget_together() {
         steps
     });
     let budgets = Usage { llm_in: 2_000, llm_out: 100, http_calls: 12, runtime_ms: 0 };
-    let world = World::with(route(UpstreamKind::OpenAi, &service.url()), budgets);
-    let calls = (0..24).map(|_| world.chat(json!({ "max_tokens": 10 })));
+    let fixture = Fixture::with(route(UpstreamKind::OpenAi, &service.url()), budgets);
+    let calls = (0..24).map(|_| fixture.chat(json!({ "max_tokens": 10 })));
     let statuses: Vec<u16> =
         futures::future::join_all(calls).await.into_iter().map(|one| one.unwrap().0).collect();
     let answered = statuses.iter().filter(|status| **status == 200).count();
-    let (report, _) = world.finish().await;
+    let (report, _) = fixture.finish().await;
     assert!(report.usage.is_within(&budgets), "{:?}", report.usage);
     assert_eq!(answered as u64, report.usage.http_calls);
     assert_eq!((answered, report.usage.llm_out), (10, 100), "{statuses:?}");

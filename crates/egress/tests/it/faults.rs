@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use wire::Usage;
 use wire::egress::{Call, CallOutcome, UpstreamKind};
 
-use crate::world::{PLENTY, World, completion, delta, fetch, route, usage};
+use crate::fixture::{Fixture, PLENTY, completion, delta, fetch, route, usage};
 
 /// Far longer than any limit of these tests.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -48,10 +48,10 @@ async fn one(
     steps: impl Fn(&Arrived) -> Vec<Step> + Send + Sync + 'static,
 ) -> (Option<(u16, String)>, Call) {
     let service = upstream(steps);
-    let world = World::of(UpstreamKind::OpenAi, &service);
-    let seen = timeout(PATIENCE, world.chat(json!({ "stream": stream }))).await;
+    let fixture = Fixture::of(UpstreamKind::OpenAi, &service);
+    let seen = timeout(PATIENCE, fixture.chat(json!({ "stream": stream }))).await;
     let seen = seen.expect("nothing hangs");
-    let (report, mut calls) = world.finish().await;
+    let (report, mut calls) = fixture.finish().await;
     assert_eq!(report.usage.http_calls, 1);
     (seen, calls.remove(0))
 }
@@ -158,10 +158,10 @@ async fn what_a_service_refuses_costs_a_call_and_no_token() {
     for status in ["429 Too Many Requests", "500 Internal Server Error", "401 Unauthorized"] {
         let service =
             upstream(move |_| answer(status, "application/json", r#"{"error":{"message":"no"}}"#));
-        let world = World::of(UpstreamKind::OpenAi, &service);
-        let (seen, text) = world.chat(json!({})).await.unwrap();
+        let fixture = Fixture::of(UpstreamKind::OpenAi, &service);
+        let (seen, text) = fixture.chat(json!({})).await.unwrap();
         assert!(status.starts_with(&seen.to_string()) && text.contains("no"), "{text}");
-        let (report, calls) = world.finish().await;
+        let (report, calls) = fixture.finish().await;
         assert_eq!(calls[0].outcome, CallOutcome::Complete);
         let expected = Usage { http_calls: 1, ..Usage::default() };
         assert_eq!(report.usage, expected);
@@ -242,10 +242,10 @@ async fn malformed_events_are_passed_on_and_marked() {
 async fn what_cannot_be_reached_is_not_charged() {
     // A port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let world = World::with(route(UpstreamKind::OpenAi, &format!("http://{free}")), PLENTY);
-    let (status, text) = world.chat(json!({})).await.unwrap();
+    let fixture = Fixture::with(route(UpstreamKind::OpenAi, &format!("http://{free}")), PLENTY);
+    let (status, text) = fixture.chat(json!({})).await.unwrap();
     assert!(status == 502 && text.contains("cannot be reached"), "{text}");
-    let (report, calls) = world.finish().await;
+    let (report, calls) = fixture.finish().await;
     assert_eq!(report.usage, Usage::default());
     assert_eq!(calls[0].outcome, CallOutcome::Refused);
 }
@@ -259,12 +259,12 @@ async fn a_module_that_goes_away_is_charged_by_the_record_all_the_same() {
         steps.push(send(&format!("{}\n\ndata: [DONE]\n\n", usage(9, 4))));
         steps
     });
-    let world = World::of(UpstreamKind::OpenAi, &service);
-    let body = crate::world::chat(json!({ "stream": true }));
-    let mut response = world.post("/chat/completions", &body).send().await.unwrap();
+    let fixture = Fixture::of(UpstreamKind::OpenAi, &service);
+    let body = crate::fixture::chat(json!({ "stream": true }));
+    let mut response = fixture.post("/chat/completions", &body).send().await.unwrap();
     assert!(response.chunk().await.unwrap().is_some());
     drop(response);
-    let (report, calls) = world.finish().await;
+    let (report, calls) = fixture.finish().await;
     assert_eq!((report.usage.llm_in, report.usage.llm_out), (9, 4), "{calls:?}");
     assert_eq!(calls[0].outcome, CallOutcome::Complete);
 }
@@ -274,12 +274,12 @@ async fn a_request_that_is_too_large_does_not_leave() {
     let service = upstream(|_| whole(&completion(1, 1)));
     let mut route = route(UpstreamKind::OpenAi, &service.url());
     route.limits.request_bytes = 1_000;
-    let world = World::with(route, PLENTY);
+    let fixture = Fixture::with(route, PLENTY);
     let text = "x".repeat(2_000);
     let body = json!({ "model": "m", "messages": [{ "role": "user", "content": text }] });
-    let (status, _) = fetch(world.post("/chat/completions", &body)).await.unwrap();
+    let (status, _) = fetch(fixture.post("/chat/completions", &body)).await.unwrap();
     assert_eq!(status, 413);
     assert!(service.arrived().is_empty(), "nothing left");
-    let (report, _) = world.finish().await;
+    let (report, _) = fixture.finish().await;
     assert_eq!(report.egress.upstreams[0].refused, 1);
 }

@@ -9,4 +9,4 @@ mod reconciliation;
 mod secrets;
 mod tls;
 #[cfg(test)]
-mod world;
+mod fixture;

@@ -9,13 +9,13 @@ use testkit::faulty_model::{Kind, faulty_model};
 use wire::Usage;
 use wire::egress::UpstreamKind;
 
-use crate::world::{PLENTY, World, chat, route};
+use crate::fixture::{Fixture, PLENTY, chat, route};
 
 /// One request, as a module makes it: read to its end, or left after the first piece.
-async fn call(world: &World, seed: u64) {
+async fn call(fixture: &Fixture, seed: u64) {
     let kind = Kind::of(seed);
     let body = chat(json!({ "seed": seed, "stream": kind.is_streamed(), "max_tokens": 40 }));
-    let Ok(mut response) = world.post("/chat/completions", &body).send().await else { return };
+    let Ok(mut response) = fixture.post("/chat/completions", &body).send().await else { return };
     while let Ok(Some(_)) = response.chunk().await {
         if kind == Kind::LeftByTheModule {
             return;
@@ -30,10 +30,10 @@ async fn reconcile(seeds: std::ops::Range<u64>) {
     bounded.limits.concurrency = 16;
     // What is kept of gigantic answers has to have room beside all the others.
     bounded.limits.response_bytes = 256 << 10;
-    let world = World::with(bounded, Usage { http_calls: count, ..PLENTY });
-    let calls = futures::stream::iter(seeds).map(|seed| call(&world, seed));
+    let fixture = Fixture::with(bounded, Usage { http_calls: count, ..PLENTY });
+    let calls = futures::stream::iter(seeds).map(|seed| call(&fixture, seed));
     calls.buffer_unordered(16).for_each(|()| async {}).await;
-    let (report, calls) = world.finish().await;
+    let (report, calls) = fixture.finish().await;
 
     let sums = model.reconcile(&calls);
     assert_eq!((sums.left, sums.refused, calls.len() as u64), (count, 0, count));

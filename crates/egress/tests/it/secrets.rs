@@ -12,7 +12,7 @@ use testkit::upstream;
 use testkit::upstream::{answer, events};
 use wire::egress::UpstreamKind;
 
-use crate::world::{KEY, PLENTY, World, delta, fetch, route, usage};
+use crate::fixture::{Fixture, KEY, PLENTY, delta, fetch, route, usage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_echoed_credential_is_removed_from_bodies_streams_and_headers() {
@@ -29,9 +29,9 @@ async fn an_echoed_credential_is_removed_from_bodies_streams_and_headers() {
         );
         vec![testkit::Step::Send(head.into_bytes()), testkit::Step::KeepOpen]
     });
-    let world = World::of(UpstreamKind::OpenAi, &service);
+    let fixture = Fixture::of(UpstreamKind::OpenAi, &service);
     let body = json!({ "model": "m", "messages": [] });
-    let response = world.post("/chat/completions", &body).send().await.unwrap();
+    let response = fixture.post("/chat/completions", &body).send().await.unwrap();
     assert_eq!(response.status(), 401);
     let names: Vec<_> = response.headers().keys().map(ToString::to_string).collect();
     assert!(names.contains(&"x-request-id".to_owned()), "{names:?}");
@@ -41,10 +41,10 @@ async fn an_echoed_credential_is_removed_from_bodies_streams_and_headers() {
     }
     let text = response.text().await.unwrap();
     assert!(text.contains("Bearer [credential removed]") && !text.contains(KEY), "{text}");
-    let (_, text) = world.chat(json!({ "stream": true })).await.unwrap();
+    let (_, text) = fixture.chat(json!({ "stream": true })).await.unwrap();
     assert!(text.contains("[credential removed]") && !text.contains(KEY), "{text}");
     // Nor are they in the report: `finish` looks for them.
-    world.finish().await;
+    fixture.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,20 +66,20 @@ async fn a_redirect_is_the_modules_own_call_or_nothing() {
         vec![testkit::Step::Send(head.into_bytes()), testkit::Step::KeepOpen]
     });
     let url = format!("{}/api", service.url());
-    let world = World::with(route(UpstreamKind::Http, &url), PLENTY);
-    let response = world.get("/within").send().await.unwrap();
+    let fixture = Fixture::with(route(UpstreamKind::Http, &url), PLENTY);
+    let response = fixture.get("/within").send().await.unwrap();
     assert_eq!(response.headers()["location"], "/model/there?x=1");
     for path in ["/above", "/away"] {
-        let (status, text) = fetch(world.get(path)).await.unwrap();
+        let (status, text) = fetch(fixture.get(path)).await.unwrap();
         assert!(status == 502 && text.contains("somewhere else"), "{path}: {text}");
     }
     for path in ["/key", "/escaped"] {
-        let response = world.get(path).send().await.unwrap();
+        let response = fixture.get(path).send().await.unwrap();
         assert!(!response.headers().contains_key("location"), "{:?}", response.headers());
         let text = response.text().await.unwrap();
         assert!(text.contains("credential in the address") && !text.contains("sk"), "{text}");
     }
-    let (report, _) = world.finish().await;
+    let (report, _) = fixture.finish().await;
     assert_eq!(report.usage.http_calls, 5, "each that left is one");
     assert!(other.arrived().is_empty());
 }
@@ -107,21 +107,21 @@ async fn an_echo_in_another_form_is_removed_too() {
         );
         vec![testkit::Step::Send([head.as_bytes(), &body].concat()), testkit::Step::KeepOpen]
     });
-    let world = World::of(UpstreamKind::Http, &service);
+    let fixture = Fixture::of(UpstreamKind::Http, &service);
     for path in ["/base64", "/url", "/gzip"] {
-        let (status, text) = fetch(world.get(path)).await.unwrap();
+        let (status, text) = fetch(fixture.get(path)).await.unwrap();
         assert_eq!(status, 200);
         assert!(text.contains("[credential removed]"), "{path}: {text}");
         assert!(!text.contains("0123456789") && text.len() < 48, "{path}: {text}");
     }
-    world.finish().await;
+    fixture.finish().await;
 }
 
 /// Heads that two readers could understand in two ways never make two requests of one.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_smuggled() {
     let service = upstream(|_| answer("200 OK", "text/plain", "ok"));
-    let world = World::of(UpstreamKind::Http, &service);
+    let fixture = Fixture::of(UpstreamKind::Http, &service);
     let hidden = "GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n";
     for head in [
         format!(
@@ -139,13 +139,13 @@ async fn nothing_is_smuggled() {
         "CONNECT 10.0.0.1:22 HTTP/1.1\r\nhost: 10.0.0.1:22\r\n\r\n".to_owned(),
         "GET http://10.0.0.1/model/a HTTP/1.0\r\n\r\n".to_owned(),
     ] {
-        let mut stream = TcpStream::connect(world.address()).unwrap();
+        let mut stream = TcpStream::connect(fixture.address()).unwrap();
         stream.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
         stream.write_all(head.as_bytes()).unwrap();
         let mut text = Vec::new();
         let _ = stream.read_to_end(&mut text);
     }
-    let (report, _) = world.finish().await;
+    let (report, _) = fixture.finish().await;
     let arrived = service.arrived();
     assert!(arrived.iter().all(|request| request.target == "/a"), "{arrived:?}");
     assert!(arrived.iter().all(|request| request.header("upgrade").is_none()), "{arrived:?}");
@@ -157,8 +157,8 @@ async fn nothing_is_smuggled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_header_or_method_asks_for_another_place_or_for_what_was_sent() {
     let service = upstream(|request| answer("200 OK", "text/plain", format!("{request:?}")));
-    let world = World::of(UpstreamKind::Http, &service);
-    let mut request = world.get("/rates");
+    let fixture = Fixture::of(UpstreamKind::Http, &service);
+    let mut request = fixture.get("/rates");
     let names = [
         "x-http-method",
         "x-http-method-override",
@@ -176,13 +176,13 @@ async fn no_header_or_method_asks_for_another_place_or_for_what_was_sent() {
     assert!(status == 200 && !text.contains("/admin"), "{text}");
 
     let trace = "TRACE /model/rates HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    let mut stream = TcpStream::connect(world.address()).unwrap();
+    let mut stream = TcpStream::connect(fixture.address()).unwrap();
     stream.write_all(trace.as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.1 403") && text.contains("TRACE does not leave"), "{text}");
     assert_eq!(service.arrived().len(), 1);
-    world.finish().await;
+    fixture.finish().await;
 }
 
 /// A module cannot fill the gate's memory with bodies of requests that wait.
@@ -196,14 +196,14 @@ async fn the_body_of_a_request_is_read_when_its_turn_has_come() {
     });
     let mut route = route(UpstreamKind::Http, &service.url());
     route.limits.concurrency = 1;
-    let world = World::with(route, PLENTY);
-    let first = tokio::spawn(fetch(world.get("/first")));
+    let fixture = Fixture::with(route, PLENTY);
+    let first = tokio::spawn(fetch(fixture.get("/first")));
     while service.arrived().is_empty() {
         tokio::task::yield_now().await;
     }
 
     // The server asks for the body when it is about to read it.
-    let mut stream = TcpStream::connect(world.address()).unwrap();
+    let mut stream = TcpStream::connect(fixture.address()).unwrap();
     stream.set_read_timeout(Some(std::time::Duration::from_millis(100))).unwrap();
     let head = "POST /model/second HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\
         expect: 100-continue\r\nconnection: close\r\n\r\n";
@@ -220,7 +220,7 @@ async fn the_body_of_a_request_is_read_when_its_turn_has_come() {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-    let (report, _) = world.finish().await;
+    let (report, _) = fixture.finish().await;
     assert_eq!(report.usage.http_calls, 2);
 }
 
@@ -232,8 +232,8 @@ async fn a_connection_that_the_guard_did_not_make_is_not_served() {
     let client = egress::proxy::client(&route, &[]).unwrap();
     let source = Source::Live(vec![client]);
     let plan = Plan { routes: vec![route], budgets: PLENTY, source, records: false, open: false };
-    let world = World::plan(plan);
-    assert_eq!(fetch(world.get("/a")).await, None);
-    let (report, _) = world.finish().await;
+    let fixture = Fixture::plan(plan);
+    assert_eq!(fetch(fixture.get("/a")).await, None);
+    let (report, _) = fixture.finish().await;
     assert_eq!((report.usage.http_calls, service.arrived().len()), (0, 0));
 }

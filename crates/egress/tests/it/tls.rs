@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use wire::egress::{CallOutcome, UpstreamKind};
 
-use crate::world::{KEY, PLENTY, World, completion, fetch, route};
+use crate::fixture::{Fixture, KEY, PLENTY, completion, fetch, route};
 
 /// A service behind TLS.
 struct Service {
@@ -91,13 +91,13 @@ impl Authority {
 }
 
 /// A proxy that trusts `authority` alone.
-fn world(service: &Service, authority: Option<&Authority>) -> World {
+fn fixture(service: &Service, authority: Option<&Authority>) -> Fixture {
     let url = format!("https://localhost:{}/v1", service.address.port());
     let route = route(UpstreamKind::OpenAi, &url);
     let authorities: Vec<_> = authority.iter().map(|one| one.certificate()).collect();
     let client = egress::proxy::client(&route, &authorities).unwrap();
     let source = Source::Live(vec![client]);
-    World::plan(Plan { routes: vec![route], budgets: PLENTY, source, records: false, open: true })
+    Fixture::plan(Plan { routes: vec![route], budgets: PLENTY, source, records: false, open: true })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,13 +107,13 @@ async fn a_service_is_reached_by_the_protocol_that_it_offers() {
         [(&["h2", "http/1.1"][..], Version::HTTP_2), (&["http/1.1"][..], Version::HTTP_11)]
     {
         let service = authority.serve("localhost", 2090, protocols).await;
-        let world = world(&service, Some(&authority));
+        let fixture = fixture(&service, Some(&authority));
         // Twice, so that the second goes by the connection of the first.
         for _ in 0..2 {
-            let (status, _) = world.chat(json!({})).await.unwrap();
+            let (status, _) = fixture.chat(json!({})).await.unwrap();
             assert_eq!(status, 200);
         }
-        let (report, calls) = world.finish().await;
+        let (report, calls) = fixture.finish().await;
         assert_eq!((report.usage.llm_in, report.usage.http_calls), (38, 2));
         assert!(calls.iter().all(|call| call.outcome == CallOutcome::Complete));
         let arrived = service.arrived.lock().unwrap().clone();
@@ -133,11 +133,11 @@ async fn a_service_that_cannot_prove_its_name_gets_nothing() {
         ("an expired certificate", "localhost", 2021, Some(&authority)),
     ] {
         let service = authority.serve(name, until, protocols).await;
-        let world = world(&service, trusted);
-        let (status, text) = world.chat(json!({})).await.unwrap();
+        let fixture = fixture(&service, trusted);
+        let (status, text) = fixture.chat(json!({})).await.unwrap();
         assert!(status == 502 && text.contains("upstream_failed"), "{what}: {text}");
         assert!(text.contains("certificate"), "{what}: {text}");
-        let (report, calls) = world.finish().await;
+        let (report, calls) = fixture.finish().await;
         assert_eq!(report.usage.http_calls, 0, "{what}");
         assert_eq!(calls[0].outcome, CallOutcome::Refused, "{what}");
         assert!(service.arrived.lock().unwrap().is_empty(), "{what}");
@@ -154,9 +154,9 @@ async fn tls_is_never_left_out() {
     let client = egress::proxy::client(&route, &[authority.certificate()]).unwrap();
     let source = Source::Live(vec![client]);
     let plan = Plan { routes: vec![route], budgets: PLENTY, source, records: false, open: true };
-    let world = World::plan(plan);
-    let (status, _) = fetch(world.get("/models")).await.unwrap();
+    let fixture = Fixture::plan(plan);
+    let (status, _) = fetch(fixture.get("/models")).await.unwrap();
     assert_eq!(status, 502);
-    world.finish().await;
+    fixture.finish().await;
     assert!(service.arrived().iter().all(|request| request.header("authorization").is_none()));
 }

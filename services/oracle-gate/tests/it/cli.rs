@@ -7,14 +7,14 @@ use oracle_gate::runs::seal;
 use serde_json::{Value, json};
 use wire::digest::Digest;
 
-use crate::lab::{Lab, NOW};
+use crate::fixture::{Fixture, NOW};
 
-fn oracle_gate(lab: &Lab, arguments: &[&str]) -> Output {
+fn oracle_gate(fixture: &Fixture, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
         .args(arguments)
         .env_clear()
-        .env("ORACLE_GATE_ROOT", lab.dir.path())
-        .current_dir(lab.dir.path())
+        .env("ORACLE_GATE_ROOT", fixture.dir.path())
+        .current_dir(fixture.dir.path())
         .output()
         .unwrap()
 }
@@ -29,8 +29,8 @@ fn json_of(output: &Output) -> Value {
 }
 
 /// A view of one output in `run-5`, as an engine publishes it.
-pub fn publish(lab: &Lab) {
-    lab.write("run-5/data/one", "one");
+pub fn publish(fixture: &Fixture) {
+    fixture.write("run-5/data/one", "one");
     let (hex, run) = (Digest::of(b"world"), "ab".repeat(16));
     let view = json!({
         "run_id": run,
@@ -41,20 +41,20 @@ pub fn publish(lab: &Lab) {
         "policy_rev": {"policy_id": "p", "revision": "1", "content_digest": hex},
         "bundle_hash": hex, "plan_ref": "a", "record_ref": "b", "status_ref": "c",
     });
-    lab.write("view.json", view.to_string());
+    fixture.write("view.json", view.to_string());
 }
 
 #[test]
 fn a_pack_is_sealed_once_and_ensured_after_that() {
-    let lab = Lab::new();
-    publish(&lab);
+    let fixture = Fixture::new();
+    publish(&fixture);
     let seal = ["seal", "--profile", "dev", "--run-facts-ref", "view.json"];
 
-    let first = oracle_gate(&lab, &seal);
+    let first = oracle_gate(&fixture, &seal);
     assert_eq!(exit(&first), 0, "{}", String::from_utf8_lossy(&first.stderr));
     let first = json_of(&first);
     assert_eq!((&first["pack_root"], &first["existed"]), (&json!("run-5"), &json!(false)));
-    let whole = seal::verify::pack(&lab.path("run-5")).unwrap();
+    let whole = seal::verify::pack(&fixture.path("run-5")).unwrap();
     assert!(whole.is_whole());
     // What the pack is, of what, and by what it was made, is recorded; its id follows from it.
     let Some(seal::Manifest::V1(recorded)) = whole.manifest else { panic!("no manifest") };
@@ -65,34 +65,35 @@ fn a_pack_is_sealed_once_and_ensured_after_that() {
     assert_eq!((key.scenario_id.as_str(), key.seed), ("s", 7));
     assert_eq!(recorded.engine_release, "unknown");
 
-    let second = oracle_gate(&lab, &seal);
+    let second = oracle_gate(&fixture, &seal);
     let text = String::from_utf8(second.stderr.clone()).unwrap();
     assert!(exit(&second) == 1 && text.contains("PACK_ALREADY_SEALED"), "{text}");
     assert!(text.contains("equal") && text.lines().count() == 1, "{text}");
-    let ensured = oracle_gate(&lab, &[&seal[..], &["--ensure"]].concat());
+    let ensured = oracle_gate(&fixture, &[&seal[..], &["--ensure"]].concat());
     assert_eq!(json_of(&ensured)["seal_digest"], first["seal_digest"]);
-    let other = oracle_gate(&lab, &[&seal[..], &["--engine-release", "2", "--ensure"]].concat());
+    let other =
+        oracle_gate(&fixture, &[&seal[..], &["--engine-release", "2", "--ensure"]].concat());
     assert_eq!(exit(&other), 1);
-    lab.write("run-5/data/one", "two");
-    let changed = oracle_gate(&lab, &seal);
+    fixture.write("run-5/data/one", "two");
+    let changed = oracle_gate(&fixture, &seal);
     let text = String::from_utf8(changed.stderr).unwrap();
     assert!(text.contains("PACK_ALREADY_SEALED") && text.contains("differ"), "{text}");
 }
 
 #[test]
 fn what_cannot_be_sealed_says_why() {
-    let lab = Lab::new();
-    publish(&lab);
+    let fixture = Fixture::new();
+    publish(&fixture);
     let view: Value =
-        serde_json::from_slice(&std::fs::read(lab.path("view.json")).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(fixture.path("view.json")).unwrap()).unwrap();
     let mut without = view.clone();
     without["locators"] = json!([]);
-    lab.write("without.json", without.to_string());
+    fixture.write("without.json", without.to_string());
     let mut across = view.clone();
     let mut second = view["locators"][0].clone();
     second["path"] = json!("run-6/data/one");
     across["locators"].as_array_mut().unwrap().push(second);
-    lab.write("across.json", across.to_string());
+    fixture.write("across.json", across.to_string());
     for (arguments, code, expected) in [
         (vec!["--run-facts-ref", "without.json"], "PACK_ROOT_UNDERIVED", 3),
         (vec!["--run-facts-ref", "across.json"], "PACK_ROOT_AMBIGUOUS", 3),
@@ -106,7 +107,7 @@ fn what_cannot_be_sealed_says_why() {
         (vec!["--run-facts-ref", "view.json", "--jobs", "0"], "--jobs", 3),
     ] {
         let arguments = [&["seal", "--profile", "dev"][..], &arguments].concat();
-        let output = oracle_gate(&lab, &arguments);
+        let output = oracle_gate(&fixture, &arguments);
         let text = String::from_utf8(output.stderr.clone()).unwrap();
         assert!(text.contains(code) && exit(&output) == expected, "{text}");
     }
@@ -114,38 +115,39 @@ fn what_cannot_be_sealed_says_why() {
 
 #[tokio::test]
 async fn a_stored_view_is_checked_without_a_service() {
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let gate = lab.gate(&db).await;
-    let (sealed, _) = seal(&gate, lab.passed(1), NOW).await.unwrap();
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let gate = fixture.gate(&db).await;
+    let (sealed, _) = seal(&gate, fixture.passed(1), NOW).await.unwrap();
     assert_eq!(sealed.check.unwrap().status, Status::Ok);
     let facts_ref = sealed.facts_ref.unwrap();
-    let key = wire::dsse::key_id(&lab.key.verifying_key());
+    let key = wire::dsse::key_id(&fixture.key.verifying_key());
     let check = ["check", "--profile", "prod", "--run-facts-ref", &facts_ref, "--output", "json"];
 
-    let passed = oracle_gate(&lab, &[&check[..], &["--attestation-key", &key]].concat());
+    let passed = oracle_gate(&fixture, &[&check[..], &["--attestation-key", &key]].concat());
     assert_eq!((exit(&passed), &json_of(&passed)["status"]), (0, &json!("OK")));
-    let keyless = oracle_gate(&lab, &check);
+    let keyless = oracle_gate(&fixture, &check);
     assert_eq!(
         (exit(&keyless), &json_of(&keyless)["reason_codes"]),
         (2, &json!(["GATE_KEYS_MISSING"]))
     );
     let unknown =
         wire::dsse::key_id(&ed25519_dalek::SigningKey::from_bytes(&[9; 32]).verifying_key());
-    let distrusted = oracle_gate(&lab, &[&check[..], &["--attestation-key", &unknown]].concat());
+    let distrusted =
+        oracle_gate(&fixture, &[&check[..], &["--attestation-key", &unknown]].concat());
     assert_eq!(exit(&distrusted), 1);
     assert_eq!(json_of(&distrusted)["reason_codes"], json!(["GATE_EVIDENCE_UNTRUSTED"]));
-    lab.write(&format!("packs/{}/outputs/report.json", sealed.pack_id), "{}");
-    let tampered = oracle_gate(&lab, &[&check[..], &["--attestation-key", &key]].concat());
+    fixture.write(&format!("packs/{}/outputs/report.json", sealed.pack_id), "{}");
+    let tampered = oracle_gate(&fixture, &[&check[..], &["--attestation-key", &key]].concat());
     assert_eq!(exit(&tampered), 1);
 }
 
 #[test]
 fn leniency_is_the_profiles_to_give() {
-    let lab = Lab::new();
-    publish(&lab);
+    let fixture = Fixture::new();
+    publish(&fixture);
     let ask = |profile, flag| {
         exit(&oracle_gate(
-            &lab,
+            &fixture,
             &["check", "--profile", profile, "--run-facts-ref", "view.json", flag],
         ))
     };
@@ -154,13 +156,13 @@ fn leniency_is_the_profiles_to_give() {
     assert_eq!(ask("local", "--allow-unsealed"), 1, "the bundle hash of this view is wrong");
     assert_eq!(ask("local", "--no-such-flag"), 3);
     assert_eq!(ask("missing.yaml", "--strict-seal"), 3);
-    assert_eq!(exit(&oracle_gate(&lab, &["--help"])), 0);
+    assert_eq!(exit(&oracle_gate(&fixture, &["--help"])), 0);
 }
 
 #[test]
 fn a_failed_start_is_one_line_that_names_the_settings() {
-    let lab = Lab::new();
-    let output = oracle_gate(&lab, &["serve"]);
+    let fixture = Fixture::new();
+    let output = oracle_gate(&fixture, &["serve"]);
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!((exit(&output), text.lines().count()), (3, 1), "{text}");
     for name in
@@ -189,20 +191,20 @@ fn a_failed_start_is_one_line_that_names_the_settings() {
 #[test]
 fn a_file_larger_than_the_memory_is_checked() {
     const FILE: u64 = 48 << 20;
-    let lab = Lab::new();
-    publish(&lab);
-    let large = std::fs::File::create(lab.path("run-5/data/large")).unwrap();
+    let fixture = Fixture::new();
+    publish(&fixture);
+    let large = std::fs::File::create(fixture.path("run-5/data/large")).unwrap();
     large.set_len(FILE).unwrap();
     let arguments = ["--profile", "local", "--run-facts-ref", "view.json"];
-    let sealed = oracle_gate(&lab, &[&["seal"][..], &arguments].concat());
+    let sealed = oracle_gate(&fixture, &[&["seal"][..], &arguments].concat());
     assert_eq!(exit(&sealed), 0, "{}", String::from_utf8_lossy(&sealed.stderr));
     let checked = Command::new("prlimit")
         .arg(format!("--data={}", FILE / 2))
         .args([env!("CARGO_BIN_EXE_oracle-gate"), "check"])
         .args(arguments)
         .env_clear()
-        .env("ORACLE_GATE_ROOT", lab.dir.path())
-        .current_dir(lab.dir.path())
+        .env("ORACLE_GATE_ROOT", fixture.dir.path())
+        .current_dir(fixture.dir.path())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
@@ -212,41 +214,41 @@ fn a_file_larger_than_the_memory_is_checked() {
 
 #[test]
 fn a_store_is_probed_by_command() {
-    let lab = Lab::new();
-    let output = oracle_gate(&lab, &["probe", "--profile", "dev", "--output", "json"]);
+    let fixture = Fixture::new();
+    let output = oracle_gate(&fixture, &["probe", "--profile", "dev", "--output", "json"]);
     let probed = json_of(&output);
     assert_eq!((exit(&output), &probed["write_once"]), (0, &json!(true)));
     assert_eq!(probed["store_probe"]["races_with_one_winner"], json!(20));
-    let text = oracle_gate(&lab, &["probe", "--profile", "dev"]);
+    let text = oracle_gate(&fixture, &["probe", "--profile", "dev"]);
     assert!(String::from_utf8(text.stdout).unwrap().contains("write-once: yes"));
 }
 
 #[test]
 fn a_journal_continues_an_interrupted_seal_and_is_of_one_pack_only() {
-    let lab = Lab::new();
-    publish(&lab);
-    lab.write("run-5/data/two", "two");
+    let fixture = Fixture::new();
+    publish(&fixture);
+    fixture.write("run-5/data/two", "two");
     let seal = ["seal", "--profile", "dev", "--run-facts-ref", "view.json", "--journal", "journal"];
     let interrupted = || {
         let killed = Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
             .args(seal)
             .env_clear()
-            .env("ORACLE_GATE_ROOT", lab.dir.path())
+            .env("ORACLE_GATE_ROOT", fixture.dir.path())
             .env("ORACLE_GATE_CRASH_AT", "seal.before_write")
-            .current_dir(lab.dir.path())
+            .current_dir(fixture.dir.path())
             .output()
             .unwrap();
         assert!(killed.status.code().is_none(), "it did not die");
     };
     interrupted();
-    let journal = std::fs::read_to_string(lab.path("journal")).unwrap();
+    let journal = std::fs::read_to_string(fixture.path("journal")).unwrap();
     assert_eq!(journal.lines().count(), 3, "{journal}");
     // What was written since is hashed again, whatever the journal says.
-    lab.write("run-5/data/two", "TWO");
-    let manifest = lab.path("run-5/_oracle_pack_manifest.json");
+    fixture.write("run-5/data/two", "TWO");
+    let manifest = fixture.path("run-5/_oracle_pack_manifest.json");
     std::fs::remove_file(manifest).unwrap();
     interrupted();
-    let journal = std::fs::read_to_string(lab.path("journal")).unwrap();
+    let journal = std::fs::read_to_string(fixture.path("journal")).unwrap();
     let hashed = |name: &str| journal.matches(&format!("\"data/{name}\"")).count();
     assert_eq!((hashed("one"), hashed("two")), (1, 2), "{journal}");
 
@@ -261,24 +263,24 @@ fn a_journal_continues_an_interrupted_seal_and_is_of_one_pack_only() {
         "--pack-root",
         ".",
     ];
-    let refused = oracle_gate(&lab, &other);
+    let refused = oracle_gate(&fixture, &other);
     let text = String::from_utf8(refused.stderr.clone()).unwrap();
     assert!(exit(&refused) == 3 && text.contains("in the pack that is to be sealed"), "{text}");
-    let sealed = oracle_gate(&lab, &seal);
+    let sealed = oracle_gate(&fixture, &seal);
     assert_eq!(exit(&sealed), 0, "{}", String::from_utf8_lossy(&sealed.stderr));
-    assert!(seal::verify::pack(&lab.path("run-5")).unwrap().is_whole());
-    assert!(!lab.path("journal").exists());
+    assert!(seal::verify::pack(&fixture.path("run-5")).unwrap().is_whole());
+    assert!(!fixture.path("journal").exists());
 }
 
 #[test]
 fn a_bucket_without_credentials_is_a_matter_of_configuration() {
-    let lab = Lab::new();
+    let fixture = Fixture::new();
     let output = Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
         .args(["probe", "--profile", "prod"])
         .env_clear()
         .env("ORACLE_GATE_ROOT", "s3://packs/prod")
         .env("ORACLE_GATE_S3_REGION", "eu-west-1")
-        .current_dir(lab.dir.path())
+        .current_dir(fixture.dir.path())
         .output()
         .unwrap();
     let text = String::from_utf8(output.stderr.clone()).unwrap();
@@ -287,23 +289,23 @@ fn a_bucket_without_credentials_is_a_matter_of_configuration() {
 
 #[test]
 fn a_pack_closed_as_failed_stays_so() {
-    let lab = Lab::new();
-    publish(&lab);
+    let fixture = Fixture::new();
+    publish(&fixture);
     let seal = ["seal", "--profile", "dev", "--run-facts-ref", "view.json"];
-    let failed = oracle_gate(&lab, &[&seal[..], &["--seal-status", "SEALED_FAILED"]].concat());
+    let failed = oracle_gate(&fixture, &[&seal[..], &["--seal-status", "SEALED_FAILED"]].concat());
     assert_eq!(json_of(&failed)["seal_status"], json!("SEALED_FAILED"));
-    assert!(seal::verify::pack(&lab.path("run-5")).unwrap().is_whole(), "it can be looked at");
-    let sealed = std::fs::read(lab.path("run-5/_SEALED.json")).unwrap();
-    let ensured = oracle_gate(&lab, &[&seal[..], &["--ensure"]].concat());
+    assert!(seal::verify::pack(&fixture.path("run-5")).unwrap().is_whole(), "it can be looked at");
+    let sealed = std::fs::read(fixture.path("run-5/_SEALED.json")).unwrap();
+    let ensured = oracle_gate(&fixture, &[&seal[..], &["--ensure"]].concat());
     let text = String::from_utf8(ensured.stderr.clone()).unwrap();
     assert!(exit(&ensured) == 1 && text.contains("SEAL_MISMATCH"), "{text}");
-    assert_eq!(std::fs::read(lab.path("run-5/_SEALED.json")).unwrap(), sealed);
+    assert_eq!(std::fs::read(fixture.path("run-5/_SEALED.json")).unwrap(), sealed);
 }
 
 #[test]
 fn a_pack_of_the_first_version_is_read_and_not_sealed_again() {
-    let lab = Lab::new();
-    publish(&lab);
+    let fixture = Fixture::new();
+    publish(&fixture);
     let hex = Digest::of(b"world");
     let mut manifest = json!({
         "version": "v0", "oracle_pack_id": hex, "engine_release": "unknown",
@@ -316,10 +318,11 @@ fn a_pack_of_the_first_version_is_read_and_not_sealed_again() {
         "version": "v0", "oracle_pack_id": manifest["oracle_pack_id"],
         "seal_status": "SEALED_OK", "sealed_at_utc": "2026-01-28",
     });
-    lab.write("run-5/_oracle_pack_manifest.json", format!("{manifest}\n"));
-    lab.write("run-5/_SEALED.json", format!("{seal}\n"));
-    assert!(seal::verify::pack(&lab.path("run-5")).unwrap().holds(seal::verify::Link::PackId));
-    let again = oracle_gate(&lab, &["seal", "--profile", "dev", "--run-facts-ref", "view.json"]);
+    fixture.write("run-5/_oracle_pack_manifest.json", format!("{manifest}\n"));
+    fixture.write("run-5/_SEALED.json", format!("{seal}\n"));
+    assert!(seal::verify::pack(&fixture.path("run-5")).unwrap().holds(seal::verify::Link::PackId));
+    let again =
+        oracle_gate(&fixture, &["seal", "--profile", "dev", "--run-facts-ref", "view.json"]);
     let text = String::from_utf8(again.stderr.clone()).unwrap();
     assert!(exit(&again) == 1 && text.contains("PACK_ALREADY_SEALED"), "{text}");
 }

@@ -6,7 +6,7 @@ use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::lab::Lab;
+use crate::fixture::Fixture;
 
 /// The pages with commands of oracle-gate.
 const PAGES: [&str; 4] = [
@@ -141,8 +141,8 @@ fn no_command_stands_in_the_pages_that_is_neither_run_nor_marked() {
 #[tokio::test]
 async fn the_question_to_the_database_is_answered() {
     let page = page("docs/operations/oracle-gate.md");
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let _gate = lab.gate(&db).await;
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let _gate = fixture.gate(&db).await;
     let questions: Vec<&str> = page.split('`').filter(|text| text.starts_with("SELECT ")).collect();
     assert!(!questions.is_empty());
     for question in questions {

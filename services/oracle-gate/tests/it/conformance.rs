@@ -1,14 +1,14 @@
 //! The conformance directory: folders of good, warn, bad and usage cases, whose names say the codes
 //! that `oracle-gate check` must raise: exactly those, `+` between them, `__` before the rest.
 //!
-//! The folders are written by `world` and the lists of cases, then judged by the program from their
-//! names alone. `LUMIO_CONFORMANCE_DIR` names a folder to write them to and keep.
+//! The folders are written by `fixture` and the lists of cases, then judged by the program from
+//! their names alone. `LUMIO_CONFORMANCE_DIR` names a folder to write them to and keep.
 
 mod bad;
 mod fine;
 mod gates;
 mod sealed;
-pub mod world;
+pub mod fixture;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,10 +18,10 @@ use std::process::{Command, Output};
 use oracle_gate::reasons::ALL;
 use serde_json::Value;
 
-use world::World;
+use fixture::StoreFixture;
 
 /// A folder's name, and what makes it differ from a case that passes.
-pub type Case = (&'static str, fn(&mut World));
+pub type Case = (&'static str, fn(&mut StoreFixture));
 
 pub const KINDS: [(&str, &[&[Case]]); 4] = [
     ("good", &[fine::GOOD]),
@@ -83,9 +83,9 @@ fn build(root: &Path) -> Vec<(&'static str, PathBuf)> {
         for (name, change) in lists.iter().copied().flatten() {
             let folder = root.join(kind).join(name);
             assert!(!folder.exists(), "{kind}/{name} occurs twice");
-            let mut world = World::good();
-            change(&mut world);
-            world.write(&folder);
+            let mut fixture = StoreFixture::good();
+            change(&mut fixture);
+            fixture.write(&folder);
             folders.push((kind, folder));
         }
     }

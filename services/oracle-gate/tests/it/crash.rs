@@ -9,36 +9,36 @@ use oracle_gate::runs::{seal, settle_open};
 use seal::verify;
 
 use crate::faulty::{Fault, Faulty};
-use crate::lab::{Lab, NOW, run};
+use crate::fixture::{Fixture, NOW, run};
 
 async fn crash_at_every_call(fault: Fault) {
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
     let mut faulty = None;
-    let objects = lab.objects().through(|inner| {
+    let objects = fixture.objects().through(|inner| {
         let store = Arc::new(Faulty::new(inner, fault));
         faulty = Some(Arc::clone(&store));
         store
     });
     let faulty = faulty.unwrap();
-    let dying = lab.gate_over(&db, objects).await;
+    let dying = fixture.gate_over(&db, objects).await;
     dying.probe(NOW).await.unwrap();
-    let healthy = lab.gate(&db).await;
+    let healthy = fixture.gate(&db).await;
     let (mut crashes, mut nth) = (0, 0);
     loop {
         let number = nth as u128 + 1;
-        let draft = lab.passed(number);
+        let draft = fixture.passed(number);
         faulty.arm(nth);
         let first = seal(&dying, draft.clone(), NOW).await;
         let survived = faulty.calls() <= nth;
         assert_eq!(first.is_ok(), survived, "call {nth} failed and was not noticed");
         crashes += usize::from(!survived);
-        nothing_half(&lab);
+        nothing_half(&fixture);
 
         settle_open(&healthy).await.unwrap();
-        fs::remove_dir_all(lab.path("staging")).unwrap();
+        fs::remove_dir_all(fixture.path("staging")).unwrap();
         let (sealed, existed) = seal(&healthy, draft, NOW).await.unwrap();
         assert!(existed, "call {nth}: the start completed nothing");
-        let root = lab.path(&format!("packs/{}", sealed.pack_id));
+        let root = fixture.path(&format!("packs/{}", sealed.pack_id));
         let report = verify::pack(&root).unwrap();
         assert!(report.is_whole(), "call {nth}: {:?}", report.broken);
         assert_eq!(report.seal_digest, Some(sealed.seal_digest));
@@ -54,12 +54,16 @@ async fn crash_at_every_call(fault: Fault) {
         .await
         .unwrap();
     assert_eq!(usize::try_from(reported).unwrap(), nth + 1, "one event for each run");
-    assert_eq!(fs::read_dir(lab.path("packs")).unwrap().count(), nth + 1, "one pack for each run");
+    assert_eq!(
+        fs::read_dir(fixture.path("packs")).unwrap().count(),
+        nth + 1,
+        "one pack for each run"
+    );
 }
 
 /// A pack with a seal is whole, whatever happened to whoever wrote it.
-fn nothing_half(lab: &Lab) {
-    let Ok(packs) = fs::read_dir(lab.path("packs")) else { return };
+fn nothing_half(fixture: &Fixture) {
+    let Ok(packs) = fs::read_dir(fixture.path("packs")) else { return };
     for pack in packs.flatten().filter(|pack| pack.path().join("_SEALED.json").exists()) {
         let report = verify::pack(&pack.path()).unwrap();
         assert!(report.is_whole(), "{:?}", report.broken);
@@ -78,12 +82,12 @@ async fn a_crash_after_any_write_leaves_one_seal_in_the_end() {
 
 #[tokio::test]
 async fn a_check_never_passes_when_any_single_call_to_the_store_fails() {
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let gate = lab.gate(&db).await;
-    let (sealed, _) = seal(&gate, lab.passed(1), NOW).await.unwrap();
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let gate = fixture.gate(&db).await;
+    let (sealed, _) = seal(&gate, fixture.passed(1), NOW).await.unwrap();
     let facts_ref = sealed.facts_ref.unwrap();
     let mut faulty = None;
-    let objects = lab.objects().through(|inner| {
+    let objects = fixture.objects().through(|inner| {
         let store = Arc::new(Faulty::new(inner, Fault::Once));
         faulty = Some(Arc::clone(&store));
         store
@@ -102,5 +106,5 @@ async fn a_check_never_passes_when_any_single_call_to_the_store_fails() {
         nth += 1;
     }
     assert!(nth > 6, "only {nth} calls");
-    assert!(lab.path(&format!("sr/run_status/{}.1.json", run(1).simple())).is_file());
+    assert!(fixture.path(&format!("sr/run_status/{}.1.json", run(1).simple())).is_file());
 }

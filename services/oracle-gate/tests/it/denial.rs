@@ -13,9 +13,9 @@ use proptest::sample::Index;
 use seal::facts::RunFactsView;
 use tempfile::TempDir;
 
-use crate::conformance::world::{World, fingerprint, key};
+use crate::conformance::fixture::{StoreFixture, fingerprint, key};
 use crate::faulty_store::{FaultyStore, StoreFault};
-use crate::lab::NOW;
+use crate::fixture::NOW;
 
 /// A good case on disk, and by what it is judged.
 struct Judged {
@@ -27,7 +27,7 @@ struct Judged {
 impl Judged {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        World::good().write(dir.path());
+        StoreFixture::good().write(dir.path());
         let profile = dir.path().join("profile.yaml");
         let root = dir.path().join("store").to_str().unwrap().to_owned();
         let profile = Profile::load(profile.to_str().unwrap(), Some(root), |_| None).unwrap();

@@ -12,18 +12,18 @@ use wire::Problem;
 use wire::pb::oracle::v1::oracle_gate_server::OracleGate;
 use wire::pb::oracle::v1::{CheckDepth, CheckRequest, CheckStatus};
 
-use crate::lab::{Lab, NOW};
+use crate::fixture::{Fixture, NOW};
 
 #[tokio::test]
 async fn how_far_a_check_looks_is_the_callers_to_ask_and_the_profiles_to_allow() {
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let strict = lab.gate(&db).await;
-    let (sealed, _) = seal(&strict, lab.passed(1), NOW).await.unwrap();
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let strict = fixture.gate(&db).await;
+    let (sealed, _) = seal(&strict, fixture.passed(1), NOW).await.unwrap();
     let facts_ref = sealed.facts_ref.unwrap();
-    let root = lab.dir.path().to_str().unwrap().to_owned();
+    let root = fixture.dir.path().to_str().unwrap().to_owned();
     let profile = Profile::load("local", Some(root), |_| None).unwrap();
-    let config = Config { profile, ..lab.config() };
-    let lenient = Gate::new(db.pool.clone(), lab.objects(), &config);
+    let config = Config { profile, ..fixture.config() };
+    let lenient = Gate::new(db.pool.clone(), fixture.objects(), &config);
     let ask = async |gate: &Gate, depth| {
         let calls = Calls::new(Arc::new(gate.clone()));
         let run_facts_ref = facts_ref.clone();

@@ -10,7 +10,7 @@ use oracle_gate::profile::Profile;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::conformance::world::{CATALOGUE, GATES};
+use crate::conformance::fixture::{CATALOGUE, GATES};
 
 fn expand(objects: &Objects, path: &str) -> Vec<String> {
     let contained = Contained::parse(path, objects.names()).unwrap();

@@ -19,7 +19,7 @@ use wire::RunId;
 use wire::pb::oracle::v1::oracle_gate_client::OracleGateClient;
 
 use crate::cli::publish;
-use crate::lab::{Lab, TOKEN};
+use crate::fixture::{Fixture, TOKEN};
 use crate::served::request;
 
 const SIGKILL: i32 = 9;
@@ -49,15 +49,15 @@ fn never_half(root: &std::path::Path) -> bool {
 async fn the_command_killed_at_any_point_leaves_a_pack_unsealed_or_sealed() {
     let points = POINTS.iter().map(|(name, _)| *name);
     for point in points.filter(|point| !SERVICE_ONLY.contains(point)) {
-        let lab = Lab::new();
-        publish(&lab);
+        let fixture = Fixture::new();
+        publish(&fixture);
         let run = |crash: Option<&str>| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_oracle-gate"));
             command
                 .args(["seal", "--profile", "dev", "--run-facts-ref", "view.json", "--ensure"])
                 .env_clear()
-                .env("ORACLE_GATE_ROOT", lab.dir.path())
-                .current_dir(lab.dir.path());
+                .env("ORACLE_GATE_ROOT", fixture.dir.path())
+                .current_dir(fixture.dir.path());
             if let Some(point) = crash {
                 command.env(VARIABLE, point);
             }
@@ -65,10 +65,10 @@ async fn the_command_killed_at_any_point_leaves_a_pack_unsealed_or_sealed() {
         };
         let killed = run(Some(point)).await.unwrap();
         assert_eq!(killed.status.signal(), Some(SIGKILL), "{point} was not passed");
-        assert_eq!(never_half(&lab.path("run-5")), point == "seal.after_write", "{point}");
+        assert_eq!(never_half(&fixture.path("run-5")), point == "seal.after_write", "{point}");
         let again = run(None).await.unwrap();
         assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
-        assert!(never_half(&lab.path("run-5")), "{point}: it was not completed");
+        assert!(never_half(&fixture.path("run-5")), "{point}: it was not completed");
     }
 }
 
@@ -77,14 +77,19 @@ pub struct Process {
     pub url: String,
 }
 
-/// The service as a process, its store in the lab's folder unless `settings` say otherwise.
-pub async fn serve(lab: &Lab, db: &TestDb, bus: &TestBus, settings: &[(&str, &str)]) -> Process {
+/// The service as a process, its store in the fixture's folder unless `settings` say otherwise.
+pub async fn serve(
+    fixture: &Fixture,
+    db: &TestDb,
+    bus: &TestBus,
+    settings: &[(&str, &str)],
+) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oracle-gate"));
-    let key = hex::encode(lab.key.verifying_key().as_bytes());
+    let key = hex::encode(fixture.key.verifying_key().as_bytes());
     command
         .arg("serve")
         .env_clear()
-        .env("ORACLE_GATE_ROOT", lab.dir.path())
+        .env("ORACLE_GATE_ROOT", fixture.dir.path())
         .env("ORACLE_GATE_BIND", "127.0.0.1:0")
         .env("ORACLE_GATE_PROFILE", "prod")
         .env("ORACLE_GATE_GRPC_TOKENS", format!("test:{TOKEN}"))
@@ -134,26 +139,26 @@ async fn result(db: &TestDb, run: RunId) -> Option<Sealed> {
 
 #[tokio::test]
 async fn the_service_killed_at_any_point_completes_one_seal_when_it_starts_again() {
-    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
+    let (fixture, db, bus) = (Fixture::new(), testkit::postgres().await, testkit::nats().await);
     let points = POINTS.iter().map(|(name, _)| *name);
     let points: Vec<_> = points.filter(|point| !COMMAND_ONLY.contains(point)).collect();
     for (number, point) in points.iter().enumerate() {
-        let draft = lab.passed(number as u128 + 1);
+        let draft = fixture.passed(number as u128 + 1);
         let run = draft.run;
-        let mut dying = serve(&lab, &db, &bus, &[(VARIABLE, point)]).await;
+        let mut dying = serve(&fixture, &db, &bus, &[(VARIABLE, point)]).await;
         let channel = client(&dying.url, Some(&Secret::from(TOKEN))).unwrap();
         let answer = OracleGateClient::new(channel).seal(request(draft)).await;
         assert!(answer.is_err(), "{point} was not passed");
         let died = tokio::time::timeout(Duration::from_secs(60), dying.child.wait()).await;
         assert_eq!(died.unwrap().unwrap().signal(), Some(SIGKILL), "{point}");
-        for pack in fs::read_dir(lab.path("packs")).into_iter().flatten().flatten() {
+        for pack in fs::read_dir(fixture.path("packs")).into_iter().flatten().flatten() {
             never_half(&pack.path());
         }
 
-        let _again = serve(&lab, &db, &bus, &[]).await;
+        let _again = serve(&fixture, &db, &bus, &[]).await;
         let limit = Duration::from_secs(120);
         let sealed = eventually(limit, || async { result(&db, run).await }).await;
-        let root = lab.path(&format!("packs/{}", sealed.pack_id));
+        let root = fixture.path(&format!("packs/{}", sealed.pack_id));
         assert!(never_half(&root), "{point}: it was not completed");
         assert_eq!(verify::pack(&root).unwrap().seal_digest, Some(sealed.seal_digest));
         assert_eq!(sealed.check.unwrap().status, Status::Ok, "{point}");
@@ -164,5 +169,5 @@ async fn the_service_killed_at_any_point_completes_one_seal_when_it_starts_again
             .await
             .unwrap();
     assert_eq!(usize::try_from(reported).unwrap(), points.len(), "one event for each run");
-    assert_eq!(fs::read_dir(lab.path("packs")).unwrap().count(), points.len());
+    assert_eq!(fs::read_dir(fixture.path("packs")).unwrap().count(), points.len());
 }

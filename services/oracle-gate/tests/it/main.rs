@@ -12,7 +12,7 @@ mod faulty;
 mod governance;
 mod guide;
 mod killed;
-mod lab;
+mod fixture;
 mod faulty_store;
 mod modules;
 mod never;

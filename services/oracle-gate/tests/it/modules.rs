@@ -9,7 +9,7 @@ use seal::{Limits, Tree, verify};
 use wire::Problem;
 use wire::digest::Digest;
 
-use crate::lab::Lab;
+use crate::fixture::Fixture;
 
 fn incoming(path: &str, content: &'static str, executable: bool) -> Incoming {
     Incoming { path: path.to_owned(), executable, content: Bytes::from_static(content.as_bytes()) }
@@ -31,22 +31,22 @@ fn tree(files: &[Incoming]) -> Tree {
 
 #[tokio::test]
 async fn a_module_is_stored_once_and_found_whole() {
-    let lab = Lab::new();
-    let (objects, tree) = (lab.objects(), tree(&files()));
+    let fixture = Fixture::new();
+    let (objects, tree) = (fixture.objects(), tree(&files()));
 
     assert!(put(&objects, tree.digest(), files()).await.unwrap());
     assert!(!put(&objects, tree.digest(), files()).await.unwrap());
 
     assert_eq!(find(&objects, tree.digest()).await.unwrap(), Some(tree.clone()));
-    let folder = lab.path(&format!("modules/{}", tree.digest()));
+    let folder = fixture.path(&format!("modules/{}", tree.digest()));
     assert_eq!(verify::module(&folder, tree.digest()).unwrap(), []);
     assert_eq!(find(&objects, Digest::of(b"other")).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn files_of_another_digest_are_refused_and_nothing_is_kept() {
-    let lab = Lab::new();
-    let (objects, digest) = (lab.objects(), tree(&files()).digest());
+    let fixture = Fixture::new();
+    let (objects, digest) = (fixture.objects(), tree(&files()).digest());
     for changed in [
         vec![incoming("bin/run", "#!/bin/sh\n", false), incoming("module.json", "{}", false)],
         vec![incoming("bin/run", "#!/bin/sh\n", true)],
@@ -58,14 +58,14 @@ async fn files_of_another_digest_are_refused_and_nothing_is_kept() {
         let error = put(&objects, digest, vec![incoming(path, "x", false)]).await.unwrap_err();
         assert_eq!(error.problem(), Problem::InvalidRequest);
     }
-    assert!(!lab.path("modules").exists());
+    assert!(!fixture.path("modules").exists());
 }
 
 #[tokio::test]
 async fn an_upload_that_was_cut_off_is_completed_by_the_next() {
-    let lab = Lab::new();
-    let (objects, tree) = (lab.objects(), tree(&files()));
-    lab.write(&format!("modules/{}/tree/bin/run", tree.digest()), "#!/bin/sh\n");
+    let fixture = Fixture::new();
+    let (objects, tree) = (fixture.objects(), tree(&files()));
+    fixture.write(&format!("modules/{}/tree/bin/run", tree.digest()), "#!/bin/sh\n");
     assert_eq!(find(&objects, tree.digest()).await.unwrap(), None);
     assert!(put(&objects, tree.digest(), files()).await.unwrap());
     assert_eq!(find(&objects, tree.digest()).await.unwrap(), Some(tree));
@@ -73,10 +73,10 @@ async fn an_upload_that_was_cut_off_is_completed_by_the_next() {
 
 #[tokio::test]
 async fn a_stored_module_that_was_changed_is_not_taken_for_the_one_asked_for() {
-    let lab = Lab::new();
-    let (objects, tree) = (lab.objects(), tree(&files()));
+    let fixture = Fixture::new();
+    let (objects, tree) = (fixture.objects(), tree(&files()));
     put(&objects, tree.digest(), files()).await.unwrap();
-    let document = lab.path(&format!("modules/{}/_tree.json", tree.digest()));
+    let document = fixture.path(&format!("modules/{}/_tree.json", tree.digest()));
     let text = fs::read_to_string(&document).unwrap();
     fs::write(&document, text.replace("\"length\":2", "\"length\":3")).unwrap();
     let error = find(&objects, tree.digest()).await.unwrap_err();

@@ -8,15 +8,15 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::cli::publish;
-use crate::lab::Lab;
+use crate::fixture::Fixture;
 
-fn seal(lab: &Lab, arguments: &[&str]) -> Output {
+fn seal(fixture: &Fixture, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
         .args(["seal", "--profile", "dev", "--run-facts-ref", "view.json"])
         .args(arguments)
         .env_clear()
-        .env("ORACLE_GATE_ROOT", lab.dir.path())
-        .current_dir(lab.dir.path())
+        .env("ORACLE_GATE_ROOT", fixture.dir.path())
+        .current_dir(fixture.dir.path())
         .output()
         .unwrap()
 }
@@ -43,19 +43,19 @@ fn content(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
 }
 
 /// The seal is refused with `code`, and nothing of the store is other than it was.
-fn refused(lab: &Lab, arguments: &[&str], code: &str) -> String {
-    let before = content(lab.dir.path());
-    let output = seal(lab, arguments);
+fn refused(fixture: &Fixture, arguments: &[&str], code: &str) -> String {
+    let before = content(fixture.dir.path());
+    let output = seal(fixture, arguments);
     let said = text(&output);
     assert!(said.contains(code), "{code} is missing: {said}");
     assert_ne!(output.status.code(), Some(0), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
-    assert_eq!(content(lab.dir.path()), before, "{said}");
+    assert_eq!(content(fixture.dir.path()), before, "{said}");
     said
 }
 
-fn edit_view(lab: &Lab, change: impl FnOnce(&mut Value)) {
-    let path = lab.path("view.json");
+fn edit_view(fixture: &Fixture, change: impl FnOnce(&mut Value)) {
+    let path = fixture.path("view.json");
     let mut view: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut view);
     fs::write(path, view.to_string()).unwrap();
@@ -73,30 +73,30 @@ fn a_file_of_an_engine_is_never_hidden_or_removed() {
         "data/back\\slash",
         "data/line\nbreak",
     ] {
-        let lab = Lab::new();
-        publish(&lab);
-        lab.write("run-5/data/report.csv", "a,b");
-        lab.write(&format!("run-5/{name}"), "year,rows\n2024,3\n");
-        let said = refused(&lab, &[], "NAME_REFUSED");
+        let fixture = Fixture::new();
+        publish(&fixture);
+        fixture.write("run-5/data/report.csv", "a,b");
+        fixture.write(&format!("run-5/{name}"), "year,rows\n2024,3\n");
+        let said = refused(&fixture, &[], "NAME_REFUSED");
         assert!(!said.trim_end().contains('\n'), "{said}");
         // Also beside a seal that exists already.
-        fs::rename(lab.path(&format!("run-5/{name}")), lab.path("aside")).unwrap();
-        assert_eq!(seal(&lab, &[]).status.code(), Some(0));
-        fs::rename(lab.path("aside"), lab.path(&format!("run-5/{name}"))).unwrap();
+        fs::rename(fixture.path(&format!("run-5/{name}")), fixture.path("aside")).unwrap();
+        assert_eq!(seal(&fixture, &[]).status.code(), Some(0));
+        fs::rename(fixture.path("aside"), fixture.path(&format!("run-5/{name}"))).unwrap();
         for arguments in [&[][..], &["--ensure"]] {
-            refused(&lab, arguments, "NAME_REFUSED");
+            refused(&fixture, arguments, "NAME_REFUSED");
         }
     }
 }
 
 #[test]
 fn every_odd_thing_of_a_pack_is_named_at_once() {
-    let lab = Lab::new();
-    publish(&lab);
-    symlink("one", lab.path("run-5/data/link")).unwrap();
-    lab.write("run-5/data/a#1", "");
-    lab.write("run-5/data/b#2", "");
-    let said = refused(&lab, &[], "NAME_REFUSED");
+    let fixture = Fixture::new();
+    publish(&fixture);
+    symlink("one", fixture.path("run-5/data/link")).unwrap();
+    fixture.write("run-5/data/a#1", "");
+    fixture.write("run-5/data/b#2", "");
+    let said = refused(&fixture, &[], "NAME_REFUSED");
     for name in ["data/link", "data/a#1", "data/b#2"] {
         assert!(said.contains(name), "{name} is missing: {said}");
     }
@@ -104,10 +104,10 @@ fn every_odd_thing_of_a_pack_is_named_at_once() {
 
 #[test]
 fn a_file_that_is_no_journal_is_left_alone() {
-    let lab = Lab::new();
-    publish(&lab);
-    lab.write("precious", b"\xff\xfe\nprecious\n");
-    lab.write("empty", b"");
+    let fixture = Fixture::new();
+    publish(&fixture);
+    fixture.write("precious", b"\xff\xfe\nprecious\n");
+    fixture.write("empty", b"");
     for arguments in [
         ["--journal", "precious"],
         ["--journal", "empty"],
@@ -116,7 +116,7 @@ fn a_file_that_is_no_journal_is_left_alone() {
         ["--journal", "run-5/data/one"],
         ["--journal", "none/journal"],
     ] {
-        refused(&lab, &arguments, "CONFIG_INVALID");
+        refused(&fixture, &arguments, "CONFIG_INVALID");
     }
     assert!(fs::metadata("/dev/null").is_ok());
 }
@@ -132,81 +132,81 @@ fn names_that_some_disk_would_merge_are_refused() {
         ("x", "_ORACLE_PACK_MANIFEST.JSON"),
         ("x", "_SEALED.json/inner"),
     ] {
-        let lab = Lab::new();
-        publish(&lab);
-        lab.write(&format!("run-5/{one}"), "1");
-        lab.write(&format!("run-5/{other}"), "2");
-        refused(&lab, &[], "NAME_REFUSED");
+        let fixture = Fixture::new();
+        publish(&fixture);
+        fixture.write(&format!("run-5/{one}"), "1");
+        fixture.write(&format!("run-5/{other}"), "2");
+        refused(&fixture, &[], "NAME_REFUSED");
     }
 }
 
 #[test]
 fn a_pack_inside_or_above_another_is_refused() {
-    let lab = Lab::new();
-    publish(&lab);
-    lab.write("run-5/inner/_SEALED.json", "{}");
-    refused(&lab, &[], "PACK_NOT_CLEAN");
-    fs::remove_dir_all(lab.path("run-5/inner")).unwrap();
-    assert_eq!(seal(&lab, &[]).status.code(), Some(0));
-    edit_view(&lab, |view| view["locators"][0]["path"] = json!("data/one"));
-    lab.write("data/one", "one");
-    refused(&lab, &["--pack-root", "."], "PACK_NOT_CLEAN");
-    lab.write("_SEALED.json", "{}");
-    edit_view(&lab, |view| view["locators"][0]["path"] = json!("run-6/one"));
-    lab.write("run-6/one", "one");
-    refused(&lab, &[], "sealed pack");
+    let fixture = Fixture::new();
+    publish(&fixture);
+    fixture.write("run-5/inner/_SEALED.json", "{}");
+    refused(&fixture, &[], "PACK_NOT_CLEAN");
+    fs::remove_dir_all(fixture.path("run-5/inner")).unwrap();
+    assert_eq!(seal(&fixture, &[]).status.code(), Some(0));
+    edit_view(&fixture, |view| view["locators"][0]["path"] = json!("data/one"));
+    fixture.write("data/one", "one");
+    refused(&fixture, &["--pack-root", "."], "PACK_NOT_CLEAN");
+    fixture.write("_SEALED.json", "{}");
+    edit_view(&fixture, |view| view["locators"][0]["path"] = json!("run-6/one"));
+    fixture.write("run-6/one", "one");
+    refused(&fixture, &[], "sealed pack");
 }
 
 #[test]
 fn the_scratch_of_probes_is_never_sealed() {
-    let lab = Lab::new();
-    publish(&lab);
-    lab.write("_probe/mine/one", "one");
-    edit_view(&lab, |view| view["locators"][0]["path"] = json!("_probe/mine/one"));
-    refused(&lab, &[], "PACK_NOT_CLEAN");
-    edit_view(&lab, |view| view["locators"][0]["path"] = json!("data/one"));
-    lab.write("data/one", "one");
-    fs::remove_dir_all(lab.path("run-5")).unwrap();
-    let said = refused(&lab, &[], "PACK_NOT_CLEAN");
+    let fixture = Fixture::new();
+    publish(&fixture);
+    fixture.write("_probe/mine/one", "one");
+    edit_view(&fixture, |view| view["locators"][0]["path"] = json!("_probe/mine/one"));
+    refused(&fixture, &[], "PACK_NOT_CLEAN");
+    edit_view(&fixture, |view| view["locators"][0]["path"] = json!("data/one"));
+    fixture.write("data/one", "one");
+    fs::remove_dir_all(fixture.path("run-5")).unwrap();
+    let said = refused(&fixture, &[], "PACK_NOT_CLEAN");
     assert!(said.contains("remove it"), "{said}");
 }
 
 #[test]
 fn a_view_whose_outputs_are_not_in_the_pack_is_not_sealed() {
-    let lab = Lab::new();
-    publish(&lab);
-    lab.write("run-6/data/one", "one");
-    refused(&lab, &["--pack-root", "run-6"], "LOCATOR_NOT_IN_PACK");
-    refused(&lab, &["--pack-root", "run-5/data"], "LOCATOR_NOT_IN_PACK");
-    edit_view(&lab, |view| view["locators"][0]["path"] = json!("run-5/data/none"));
-    refused(&lab, &[], "LOCATOR_MISSING");
-    edit_view(&lab, |view| view["locators"][0]["path"] = json!("run-5/data/part-*"));
-    refused(&lab, &[], "PART_SET_EMPTY");
-    edit_view(&lab, |view| view["locators"][0]["path"] = json!("run-5/data"));
-    assert_eq!(seal(&lab, &[]).status.code(), Some(0));
+    let fixture = Fixture::new();
+    publish(&fixture);
+    fixture.write("run-6/data/one", "one");
+    refused(&fixture, &["--pack-root", "run-6"], "LOCATOR_NOT_IN_PACK");
+    refused(&fixture, &["--pack-root", "run-5/data"], "LOCATOR_NOT_IN_PACK");
+    edit_view(&fixture, |view| view["locators"][0]["path"] = json!("run-5/data/none"));
+    refused(&fixture, &[], "LOCATOR_MISSING");
+    edit_view(&fixture, |view| view["locators"][0]["path"] = json!("run-5/data/part-*"));
+    refused(&fixture, &[], "PART_SET_EMPTY");
+    edit_view(&fixture, |view| view["locators"][0]["path"] = json!("run-5/data"));
+    assert_eq!(seal(&fixture, &[]).status.code(), Some(0));
 }
 
 #[test]
 fn a_manifest_that_no_reader_takes_is_refused_before_anything_is_hashed() {
-    let lab = Lab::new();
-    publish(&lab);
+    let fixture = Fixture::new();
+    publish(&fixture);
     // 62,000 names of 1,000 bytes and more give a manifest above 64 MiB.
     let deep = vec!["x".repeat(240); 4].join("/");
-    let folder = lab.path(&format!("run-5/{deep}"));
+    let folder = fixture.path(&format!("run-5/{deep}"));
     fs::create_dir_all(&folder).unwrap();
     for number in 0..62_000 {
         fs::File::create(folder.join(format!("{number:036}"))).unwrap();
     }
-    let said = refused(&lab, &[], "OBJECT_TOO_LARGE");
+    let said = refused(&fixture, &[], "OBJECT_TOO_LARGE");
     assert!(said.contains("fewer files"), "{said}");
 }
 
 #[test]
 fn foreign_text_does_nothing_to_a_terminal() {
-    let lab = Lab::new();
-    publish(&lab);
+    let fixture = Fixture::new();
+    publish(&fixture);
     let name = "run-5/data/\u{202e}gpj.exe\u{2066}";
-    edit_view(&lab, |view| {
+    edit_view(&fixture, |view| {
         view["locators"][0]["path"] = json!(name);
     });
     let hidden = |text: &str| {
@@ -215,15 +215,15 @@ fn foreign_text_does_nothing_to_a_terminal() {
                 || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
         })
     };
-    let said = text(&seal(&lab, &[]));
+    let said = text(&seal(&fixture, &[]));
     assert!(said.contains("202e") && !hidden(&said), "{said:?}");
     for format in ["text", "json", "sarif"] {
         let output = Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
             .args(["check", "--profile", "local", "--run-facts-ref", "view.json"])
             .args(["--output", format])
             .env_clear()
-            .env("ORACLE_GATE_ROOT", lab.dir.path())
-            .current_dir(lab.dir.path())
+            .env("ORACLE_GATE_ROOT", fixture.dir.path())
+            .current_dir(fixture.dir.path())
             .output()
             .unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
@@ -233,14 +233,14 @@ fn foreign_text_does_nothing_to_a_terminal() {
 
 #[test]
 fn an_unsealed_folder_is_a_warning_of_its_own() {
-    let lab = Lab::new();
-    publish(&lab);
-    edit_view(&lab, |view| view["locators"][0]["path"] = json!("run-5/data"));
+    let fixture = Fixture::new();
+    publish(&fixture);
+    edit_view(&fixture, |view| view["locators"][0]["path"] = json!("run-5/data"));
     let output = Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
         .args(["check", "--profile", "local", "--run-facts-ref", "view.json"])
         .env_clear()
-        .env("ORACLE_GATE_ROOT", lab.dir.path())
-        .current_dir(lab.dir.path())
+        .env("ORACLE_GATE_ROOT", fixture.dir.path())
+        .current_dir(fixture.dir.path())
         .output()
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
@@ -250,12 +250,12 @@ fn an_unsealed_folder_is_a_warning_of_its_own() {
 
 #[test]
 fn a_root_that_is_a_file_is_a_matter_of_configuration() {
-    let lab = Lab::new();
-    lab.write("file", "x");
+    let fixture = Fixture::new();
+    fixture.write("file", "x");
     let output = Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
         .args(["probe", "--profile", "dev"])
         .env_clear()
-        .env("ORACLE_GATE_ROOT", lab.path("file"))
+        .env("ORACLE_GATE_ROOT", fixture.path("file"))
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3));

@@ -7,17 +7,17 @@ use oracle_gate::reasons::ALL;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::conformance::world::{World, sha256};
+use crate::conformance::fixture::{StoreFixture, sha256};
 
 /// A case with two errors and a traffic output, under the lenient profile with a warning.
 fn case() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let mut world = World::good();
-    world.lenient();
-    world.locator(0)["content_digest"] = sha256(b"another");
-    world.view["gate_receipts"].as_array_mut().unwrap().remove(2);
-    world.after(|case| std::fs::remove_file(case.join("store/run-5/_SEALED.json")).unwrap());
-    world.write(dir.path());
+    let mut fixture = StoreFixture::good();
+    fixture.lenient();
+    fixture.locator(0)["content_digest"] = sha256(b"another");
+    fixture.view["gate_receipts"].as_array_mut().unwrap().remove(2);
+    fixture.after(|case| std::fs::remove_file(case.join("store/run-5/_SEALED.json")).unwrap());
+    fixture.write(dir.path());
     dir
 }
 
@@ -74,7 +74,7 @@ fn traffic_is_reported_only_of_what_passed() {
     };
     assert_eq!(reported(case().path()), json!([]));
     let good = tempfile::tempdir().unwrap();
-    World::good().write(good.path());
+    StoreFixture::good().write(good.path());
     assert_eq!(reported(good.path()), json!(["parts"]));
     let text = check(good.path(), "text", &[]).stdout;
     assert!(String::from_utf8(text).unwrap().contains("\ntraffic parts\n"));
@@ -85,7 +85,7 @@ fn the_sarif_log_has_the_shape_the_standard_demands() {
     let schema: Value = serde_json::from_str(include_str!("reports/sarif.json")).unwrap();
     let schema = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
     let good = tempfile::tempdir().unwrap();
-    World::good().write(good.path());
+    StoreFixture::good().write(good.path());
     let case = case();
     for folder in [case.path(), good.path()] {
         let log = parsed(&check(folder, "sarif", &[]));
@@ -120,9 +120,9 @@ fn a_result_keeps_its_fingerprint_from_run_to_run() {
 #[test]
 fn warnings_fail_only_where_that_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
-    let mut world = World::good();
-    world.lenient();
-    world.write(dir.path());
+    let mut fixture = StoreFixture::good();
+    fixture.lenient();
+    fixture.write(dir.path());
     let presence = ["--depth", "presence"];
     let output = check(dir.path(), "json", &presence);
     assert_eq!((output.status.code(), &parsed(&output)["status"]), (Some(0), &json!("WARN")));

@@ -11,11 +11,11 @@ use seal::{Limits, Manifest, ManifestV1, SealStatus, StoreProbe, Tree, WorldKey,
 use wire::digest::Digest;
 
 use crate::faulty::Forgetful;
-use crate::lab::{Lab, NOW, module};
+use crate::fixture::{Fixture, NOW, module};
 
-pub fn manifest(lab: &Lab) -> ManifestV1 {
-    lab.write("run-5/data/part-0", "zero");
-    lab.write("run-5/data/part-1", "one");
+pub fn manifest(fixture: &Fixture) -> ManifestV1 {
+    fixture.write("run-5/data/part-0", "zero");
+    fixture.write("run-5/data/part-1", "one");
     let mut manifest = ManifestV1 {
         oracle_pack_id: module(),
         world_key: WorldKey {
@@ -29,7 +29,7 @@ pub fn manifest(lab: &Lab) -> ManifestV1 {
         engine_release: "engine".to_owned(),
         catalogue_digest: Digest::of(b"c"),
         gate_map_digest: Digest::of(b"g"),
-        inventory: Tree::from_dir(&lab.path("run-5"), &Limits::PACK).unwrap(),
+        inventory: Tree::from_dir(&fixture.path("run-5"), &Limits::PACK).unwrap(),
         created_at_utc: NOW,
     };
     manifest.oracle_pack_id = pack_id::v1(&manifest);
@@ -48,8 +48,8 @@ async fn probed(objects: &Objects) -> StoreProbe {
 
 #[tokio::test]
 async fn of_many_packers_one_seals_and_the_others_learn_it() {
-    let lab = Lab::new();
-    let (objects, manifest) = (lab.objects(), manifest(&lab));
+    let fixture = Fixture::new();
+    let (objects, manifest) = (fixture.objects(), manifest(&fixture));
     let probe = probed(&objects).await;
     let nonces: Vec<String> = (0..8).map(|n| format!("{n:032x}")).collect();
     let orders = nonces.iter().enumerate().map(|(n, nonce)| {
@@ -64,13 +64,13 @@ async fn of_many_packers_one_seals_and_the_others_learn_it() {
     let closed: Vec<_> = closed.into_iter().map(Result::unwrap).collect();
     assert_eq!(closed.iter().filter(|closed| !closed.existed).count(), 1);
     assert!(closed.iter().all(|one| one.seal_digest == closed[0].seal_digest));
-    assert!(verify::pack(&lab.path("run-5")).unwrap().is_whole());
+    assert!(verify::pack(&fixture.path("run-5")).unwrap().is_whole());
 }
 
 #[tokio::test]
 async fn another_identity_does_not_replace_a_seal() {
-    let lab = Lab::new();
-    let (objects, first) = (lab.objects(), manifest(&lab));
+    let fixture = Fixture::new();
+    let (objects, first) = (fixture.objects(), manifest(&fixture));
     let probe = probed(&objects).await;
     let nonce = "0".repeat(32);
     close(&objects, &order(&first, &nonce, probe.clone())).await.unwrap();
@@ -82,25 +82,25 @@ async fn another_identity_does_not_replace_a_seal() {
     assert_eq!(error.reason(), Reason::SealMismatch);
     let failed = Order { status: SealStatus::Failed, ..order(&first, &nonce, probe) };
     assert_eq!(close(&objects, &failed).await.unwrap_err().reason(), Reason::SealMismatch);
-    assert!(verify::pack(&lab.path("run-5")).unwrap().is_whole());
+    assert!(verify::pack(&fixture.path("run-5")).unwrap().is_whole());
 }
 
 #[tokio::test]
 async fn a_manifest_of_something_else_is_not_sealed_over() {
-    let lab = Lab::new();
-    let (objects, manifest) = (lab.objects(), manifest(&lab));
-    lab.write("run-5/_oracle_pack_manifest.json", "{}");
+    let fixture = Fixture::new();
+    let (objects, manifest) = (fixture.objects(), manifest(&fixture));
+    fixture.write("run-5/_oracle_pack_manifest.json", "{}");
     let nonce = "0".repeat(32);
     let order = order(&manifest, &nonce, probed(&objects).await);
     assert_eq!(close(&objects, &order).await.unwrap_err().reason(), Reason::ManifestMismatch);
-    assert!(!lab.path("run-5/_SEALED.json").exists());
+    assert!(!fixture.path("run-5/_SEALED.json").exists());
 }
 
 #[tokio::test]
 async fn a_file_that_came_late_is_not_sealed_in() {
-    let lab = Lab::new();
-    let (objects, manifest) = (lab.objects(), manifest(&lab));
-    lab.write("run-5/data/part-2", "late");
+    let fixture = Fixture::new();
+    let (objects, manifest) = (fixture.objects(), manifest(&fixture));
+    fixture.write("run-5/data/part-2", "late");
     let nonce = "0".repeat(32);
     let order = order(&manifest, &nonce, probed(&objects).await);
     let error = close(&objects, &order).await.unwrap_err();
@@ -108,27 +108,27 @@ async fn a_file_that_came_late_is_not_sealed_in() {
     let text = error.to_string();
     assert!(text.contains("data/part-2") && text.contains("remove"), "{text}");
     // Nothing was written, so the pack can still be sealed with it or without.
-    assert!(!lab.path("run-5/_SEALED.json").exists());
-    assert!(!lab.path("run-5/_oracle_pack_manifest.json").exists());
+    assert!(!fixture.path("run-5/_SEALED.json").exists());
+    assert!(!fixture.path("run-5/_oracle_pack_manifest.json").exists());
 }
 
 #[tokio::test]
 async fn a_store_that_overwrites_is_found_and_refused() {
-    let lab = Lab::new();
-    let objects = lab.objects().through(|inner| Arc::new(Forgetful(inner)));
+    let fixture = Fixture::new();
+    let objects = fixture.objects().through(|inner| Arc::new(Forgetful(inner)));
     let probe = probed(&objects).await;
     assert!(!probe.write_once() && !probe.second_create_refused);
     assert!(probe.races_with_one_winner < probe.races);
 
     let nonce = "0".repeat(32);
-    let error = close(&objects, &order(&manifest(&lab), &nonce, probe)).await.unwrap_err();
+    let error = close(&objects, &order(&manifest(&fixture), &nonce, probe)).await.unwrap_err();
     assert_eq!(error.reason(), Reason::StoreNotWriteOnce);
 }
 
 #[tokio::test]
 async fn a_local_folder_is_write_once_and_the_probe_leaves_nothing() {
-    let lab = Lab::new();
-    let probe = probed(&lab.objects()).await;
+    let fixture = Fixture::new();
+    let probe = probed(&fixture.objects()).await;
     assert!(probe.write_once(), "{probe:?}");
-    assert!(!lab.path("_probe/test").exists());
+    assert!(!fixture.path("_probe/test").exists());
 }

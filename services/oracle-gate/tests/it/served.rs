@@ -21,7 +21,7 @@ use wire::pb::oracle::v1::{
     ReadBundleRequest, SealRequest, SealStatus, bundle_chunk, put_input_request,
 };
 
-use crate::lab::{Lab, NOW, TOKEN, execution, run};
+use crate::fixture::{Fixture, NOW, TOKEN, execution, run};
 
 type Client = OracleGateClient<chassis::grpc::Client>;
 
@@ -31,12 +31,12 @@ struct Served {
     url: String,
 }
 
-async fn serve(lab: &Lab, db: &TestDb, bus: &TestBus) -> Served {
+async fn serve(fixture: &Fixture, db: &TestDb, bus: &TestBus) -> Served {
     let config = Config {
         database_url: Secret::from(db.url.as_str()),
         nats_url: Secret::from(bus.url.as_str()),
         nats_prefix: bus.prefix.clone(),
-        ..lab.config()
+        ..fixture.config()
     };
     let service = Service::default();
     let address = oracle_gate::start(&service, config).await.unwrap();
@@ -94,20 +94,20 @@ async fn put_module(client: &mut Client, digest: Digest) -> Result<bool, tonic::
 
 #[tokio::test]
 async fn a_run_is_sealed_published_checked_and_read_back_whole() {
-    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
+    let (fixture, db, bus) = (Fixture::new(), testkit::postgres().await, testkit::nats().await);
     let mut heard = bus.listen().await;
-    let mut served = serve(&lab, &db, &bus).await;
+    let mut served = serve(&fixture, &db, &bus).await;
     let (_, digest) = module_files();
     assert!(put_module(&mut served.client, digest).await.unwrap());
-    let mut draft = lab.passed(1);
+    let mut draft = fixture.passed(1);
     let (stated, _) =
-        wire::statement::ExecutionStatement::open(&draft.statement, &[lab.key.verifying_key()])
+        wire::statement::ExecutionStatement::open(&draft.statement, &[fixture.key.verifying_key()])
             .unwrap();
     let outputs = stated.into_predicate().outputs;
     let stated = wire::statement::Execution { module_digest: digest, outputs, ..execution(run(1)) };
-    draft.statement = lab.sign(stated, &lab.key);
-    let judged = wire::statement::Shipping { module_digest: digest, ..crate::lab::shipping() };
-    draft.shipping = lab.ship(judged);
+    draft.statement = fixture.sign(stated, &fixture.key);
+    let judged = wire::statement::Shipping { module_digest: digest, ..crate::fixture::shipping() };
+    draft.shipping = fixture.ship(judged);
 
     let sealed = served.client.seal(request(draft.clone())).await.unwrap().into_inner();
     assert_eq!((sealed.seal_status(), sealed.existed), (SealStatus::Sealed, false));
@@ -178,9 +178,9 @@ fn verify_bundle(bundle: &BTreeMap<String, Vec<u8>>, seal_digest: &str, module: 
 
 #[tokio::test]
 async fn a_start_completes_what_a_crash_left_open() {
-    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
-    let gate = lab.gate(&db).await;
-    let draft = lab.passed(1);
+    let (fixture, db, bus) = (Fixture::new(), testkit::postgres().await, testkit::nats().await);
+    let gate = fixture.gate(&db).await;
+    let draft = fixture.passed(1);
     let intent = oracle_gate::runs::Intent {
         draft: draft.clone(),
         nonce: "ab".repeat(16),
@@ -192,12 +192,12 @@ async fn a_start_completes_what_a_crash_left_open() {
     };
     oracle_gate::store::open(&db.pool, &intent).await.unwrap();
 
-    let served = serve(&lab, &db, &bus).await;
+    let served = serve(&fixture, &db, &bus).await;
     let sealed = eventually(Duration::from_secs(20), || async {
         oracle_gate::store::find(&db.pool, draft.run, 1).await.unwrap().unwrap().sealed
     })
     .await;
-    assert!(verify::pack(&lab.path(&format!("packs/{}", sealed.pack_id))).unwrap().is_whole());
+    assert!(verify::pack(&fixture.path(&format!("packs/{}", sealed.pack_id))).unwrap().is_whole());
     stop(served).await;
 }
 
@@ -216,8 +216,8 @@ async fn put_input(
 
 #[tokio::test]
 async fn an_input_is_kept_under_its_digest_and_nothing_else_is() {
-    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
-    let mut served = serve(&lab, &db, &bus).await;
+    let (fixture, db, bus) = (Fixture::new(), testkit::postgres().await, testkit::nats().await);
+    let mut served = serve(&fixture, &db, &bus).await;
     let client = &mut served.client;
     let input = vec![b'7'; (2 << 20) + 5];
     let digest = Digest::of(&input);
@@ -246,15 +246,15 @@ async fn an_input_is_kept_under_its_digest_and_nothing_else_is() {
 
 #[tokio::test]
 async fn refusals_carry_their_problem() {
-    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
-    let mut served = serve(&lab, &db, &bus).await;
+    let (fixture, db, bus) = (Fixture::new(), testkit::postgres().await, testkit::nats().await);
+    let mut served = serve(&fixture, &db, &bus).await;
     let problem = |status: &tonic::Status| Problem::of(status);
     let wrong = put_module(&mut served.client, Digest::of(b"other")).await.unwrap_err();
     assert_eq!(problem(&wrong), Some(Problem::DigestMismatch));
     let ask = GetModuleRequest { digest: Digest::of(b"none").to_string() };
     let unknown = served.client.get_module(ask).await.unwrap_err();
     assert_eq!(problem(&unknown), Some(Problem::ModuleUnknown));
-    let mut other = request(lab.passed(1));
+    let mut other = request(fixture.passed(1));
     other.run_id = run(2).to_string();
     let invalid = served.client.seal(other).await.unwrap_err();
     assert_eq!(problem(&invalid), Some(Problem::StatementInvalid));
@@ -266,16 +266,16 @@ async fn refusals_carry_their_problem() {
 
     let wrong_token = Secret::from("fedcba9876543210");
     let mut unknown = OracleGateClient::new(client(&served.url, Some(&wrong_token)).unwrap());
-    let refused = unknown.seal(request(lab.passed(1))).await.unwrap_err();
+    let refused = unknown.seal(request(fixture.passed(1))).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unauthenticated);
     stop(served).await;
 }
 
 #[tokio::test]
 async fn a_pack_is_read_only_while_its_view_passes() {
-    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
-    let mut served = serve(&lab, &db, &bus).await;
-    let sealed = served.client.seal(request(lab.passed(1))).await.unwrap().into_inner();
+    let (fixture, db, bus) = (Fixture::new(), testkit::postgres().await, testkit::nats().await);
+    let mut served = serve(&fixture, &db, &bus).await;
+    let sealed = served.client.seal(request(fixture.passed(1))).await.unwrap().into_inner();
     let ask = GetPackRequest { run_facts_ref: sealed.facts_ref.clone() };
     let stream = served.client.get_pack(ask.clone()).await.unwrap().into_inner();
     let files = files(stream).await.unwrap();
@@ -287,7 +287,7 @@ async fn a_pack_is_read_only_while_its_view_passes() {
     }
     assert!(files.contains_key(&format!("{root}/_SEALED.json")) && files.len() == 6);
 
-    lab.write(&format!("{root}/outputs/report.json"), "{\"rows\":4}");
+    fixture.write(&format!("{root}/outputs/report.json"), "{\"rows\":4}");
     let refused = served.client.get_pack(ask).await.unwrap_err();
     assert_eq!(Problem::of(&refused), Some(Problem::CheckFailed));
     assert!(refused.message().contains("PACK_FILE_CHANGED"), "{refused}");
@@ -299,13 +299,13 @@ async fn a_pack_is_read_only_while_its_view_passes() {
 
 #[tokio::test]
 async fn a_pack_that_changes_while_it_is_read_ends_in_an_error() {
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let gate = lab.gate(&db).await;
-    let (sealed, _) = oracle_gate::runs::seal(&gate, lab.passed(1), NOW).await.unwrap();
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let gate = fixture.gate(&db).await;
+    let (sealed, _) = oracle_gate::runs::seal(&gate, fixture.passed(1), NOW).await.unwrap();
     let facts_ref = sealed.facts_ref.unwrap();
     let passed = oracle_gate::check::check(&gate.objects, &gate.rules, &facts_ref, NOW).await;
     let entries = oracle_gate::bundle::packs(&gate, &passed).await.unwrap();
-    lab.write(&format!("packs/{}/outputs/report.json", sealed.pack_id), "{\"rows\":4}");
+    fixture.write(&format!("packs/{}/outputs/report.json", sealed.pack_id), "{\"rows\":4}");
     let (to, mut pieces) = tokio::sync::mpsc::channel(64);
     let ended = oracle_gate::bundle::send(&gate, entries, &to).await.unwrap_err();
     assert_eq!(ended.problem(), Problem::DigestMismatch);
@@ -315,9 +315,9 @@ async fn a_pack_that_changes_while_it_is_read_ends_in_an_error() {
 #[tokio::test]
 async fn a_call_tells_how_far_it_is_and_ends_with_its_answer() {
     use wire::pb::oracle::v1::{check_progress, seal_progress};
-    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
-    let mut served = serve(&lab, &db, &bus).await;
-    let draft = request(lab.passed(1));
+    let (fixture, db, bus) = (Fixture::new(), testkit::postgres().await, testkit::nats().await);
+    let mut served = serve(&fixture, &db, &bus).await;
+    let draft = request(fixture.passed(1));
     let mut stream = served.client.seal_with_progress(draft.clone()).await.unwrap().into_inner();
     let mut sealed = None;
     while let Some(message) = stream.message().await.unwrap() {

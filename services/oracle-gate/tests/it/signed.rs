@@ -7,7 +7,7 @@ use oracle_gate::runs::{Draft, seal};
 use time::OffsetDateTime;
 use wire::statement::{Execution, ExecutionStatement, Shipping};
 
-use crate::lab::{Lab, run, shipping};
+use crate::fixture::{Fixture, run, shipping};
 
 /// Writes the example anew; the test of the guide then reads it. The seal's nonce is another each
 /// time, so nothing is compared.
@@ -16,14 +16,16 @@ use crate::lab::{Lab, run, shipping};
 async fn the_signed_example_is_written_anew() {
     // 28 January 2026, midnight UTC.
     let at = OffsetDateTime::from_unix_timestamp(1_769_558_400).unwrap();
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let passed = lab.passed(1);
-    let keys = [lab.key.verifying_key()];
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let passed = fixture.passed(1);
+    let keys = [fixture.key.verifying_key()];
     let (stated, _) = ExecutionStatement::open(&passed.statement, &keys).unwrap();
     let stated = Execution { started_at: at, finished_at: at, ..stated.into_predicate() };
-    let draft =
-        Draft { shipping: lab.ship(Shipping { issued_at: at, ..shipping() }), ..lab.draft(stated) };
-    let (sealed, _) = seal(&lab.gate(&db).await, draft, at).await.unwrap();
+    let draft = Draft {
+        shipping: fixture.ship(Shipping { issued_at: at, ..shipping() }),
+        ..fixture.draft(stated)
+    };
+    let (sealed, _) = seal(&fixture.gate(&db).await, draft, at).await.unwrap();
     assert_eq!(sealed.facts_ref, Some(format!("sr/run_facts_view/{}.1.json", run(1).simple())));
 
     let example =
@@ -32,7 +34,7 @@ async fn the_signed_example_is_written_anew() {
         fs::remove_dir_all(&example).unwrap();
     }
     for folder in ["packs", "sr"] {
-        copy(&lab.path(folder), &example.join(folder));
+        copy(&fixture.path(folder), &example.join(folder));
     }
 }
 

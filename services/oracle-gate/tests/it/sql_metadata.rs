@@ -1,12 +1,8 @@
 //! The record of the SQL that the compiler checks is what the database says.
 
-use std::path::Path;
-
 #[tokio::test]
 async fn the_record_of_checked_statements_is_current() {
     let db = testkit::postgres().await;
     oracle_gate::store::migrate(&db.pool).await.unwrap();
-
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
-    testkit::assert_sql_metadata_is_current(&db.pool, &folder).await;
+    testkit::assert_sql_metadata_is_current(&db.pool, env!("CARGO_MANIFEST_DIR")).await;
 }

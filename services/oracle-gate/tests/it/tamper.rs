@@ -5,14 +5,14 @@ use std::fs;
 use oracle_gate::check::check;
 use oracle_gate::runs::seal;
 
-use crate::lab::{Lab, NOW, edit, execution, run};
+use crate::fixture::{Fixture, NOW, edit, execution, run};
 
 /// The codes a check gives after `tamper` changed the pack in the folder it is handed.
-async fn codes(tamper: impl FnOnce(&Lab, &std::path::Path)) -> Vec<&'static str> {
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let gate = lab.gate(&db).await;
-    let (sealed, _) = seal(&gate, lab.passed(1), NOW).await.unwrap();
-    tamper(&lab, &lab.path(&format!("packs/{}", sealed.pack_id)));
+async fn codes(tamper: impl FnOnce(&Fixture, &std::path::Path)) -> Vec<&'static str> {
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let gate = fixture.gate(&db).await;
+    let (sealed, _) = seal(&gate, fixture.passed(1), NOW).await.unwrap();
+    tamper(&fixture, &fixture.path(&format!("packs/{}", sealed.pack_id)));
     let outcome = check(&gate.objects, &gate.rules, &sealed.facts_ref.unwrap(), NOW).await;
     outcome.reason_codes.iter().map(|reason| reason.code()).collect()
 }
@@ -36,11 +36,11 @@ async fn a_missing_output_is_found() {
 
 #[tokio::test]
 async fn an_output_behind_a_link_is_refused() {
-    let found = codes(|lab, pack| {
+    let found = codes(|fixture, pack| {
         let path = pack.join("outputs/report.json");
-        lab.write("copy", fs::read(&path).unwrap());
+        fixture.write("copy", fs::read(&path).unwrap());
         fs::remove_file(&path).unwrap();
-        std::os::unix::fs::symlink(lab.path("copy"), path).unwrap();
+        std::os::unix::fs::symlink(fixture.path("copy"), path).unwrap();
     });
     let found = found.await;
     assert!(found.contains(&"LINK_REFUSED"), "{found:?}");
@@ -79,21 +79,21 @@ async fn an_empty_or_missing_seal_is_no_seal() {
 
 #[tokio::test]
 async fn a_statement_with_more_usage_is_found_even_when_signed_again() {
-    let found = codes(|lab, pack| {
+    let found = codes(|fixture, pack| {
         let mut other = execution(run(1));
         other.outputs = Vec::new();
         other.verdict = wire::statement::Verdict::Inconclusive;
         other.code = Some(wire::statement::Code::GuardIncomplete);
         other.usage = wire::Usage::default();
-        fs::write(pack.join("_execution.dsse"), lab.sign(other, &lab.key)).unwrap();
+        fs::write(pack.join("_execution.dsse"), fixture.sign(other, &fixture.key)).unwrap();
     });
     assert_eq!(found.await, ["PACK_FILE_CHANGED", "GATE_EVIDENCE_MISMATCH"]);
 }
 
 #[tokio::test]
 async fn an_edited_view_is_found() {
-    let found = codes(|lab, _| {
-        let view = lab.path(&format!("sr/run_facts_view/{}.1.json", run(1).simple()));
+    let found = codes(|fixture, _| {
+        let view = fixture.path(&format!("sr/run_facts_view/{}.1.json", run(1).simple()));
         edit(&view, |bytes| {
             String::from_utf8(bytes).unwrap().replace("tables/a.csv", "tables/b.csv").into()
         });

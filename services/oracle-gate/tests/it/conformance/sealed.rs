@@ -12,10 +12,10 @@ use seal::{
 use serde_json::json;
 use wire::digest::Digest;
 
-use super::world::{Sealing, World, fingerprint};
-use crate::lab::NOW;
+use super::fixture::{Sealing, StoreFixture, fingerprint};
+use crate::fixture::NOW;
 
-impl World {
+impl StoreFixture {
     pub(super) fn seal(&mut self, pack: &Path) {
         let (manifest, seal) = match self.sealing {
             Sealing::Not => return,

@@ -6,7 +6,7 @@ use oracle_gate::sealing::{SealingError, close};
 
 use super::server::{Checksums, Fault, Server};
 use super::{objects, upload};
-use crate::lab::{Lab, NOW};
+use crate::fixture::{Fixture, NOW};
 use crate::sealing::{manifest, order};
 
 #[tokio::test]
@@ -20,11 +20,11 @@ async fn a_store_that_honours_conditions_passes_and_keeps_nothing_of_the_probe()
 
 #[tokio::test]
 async fn a_store_that_ignores_conditions_is_refused_for_sealing() {
-    let (lab, server) = (Lab::new(), Server::start().await);
+    let (fixture, server) = (Fixture::new(), Server::start().await);
     server.ignore_conditions();
     let objects = objects(&server.url);
-    let manifest = manifest(&lab);
-    upload(lab.dir.path(), &objects).await;
+    let manifest = manifest(&fixture);
+    upload(fixture.dir.path(), &objects).await;
     let probe = probe::run(&objects, "x", NOW).await.unwrap();
     assert!(!probe.write_once() && !probe.second_create_refused, "{probe:?}");
     let nonce = "0".repeat(32);
@@ -83,10 +83,10 @@ async fn of_all_refusals_of_a_wrong_checksum_only_400_speaks_of_checksums() {
 
 #[tokio::test]
 async fn a_seal_that_may_or_may_not_be_there_is_called_that_and_written_by_the_next_call() {
-    let (lab, server) = (Lab::new(), Server::start().await);
+    let (fixture, server) = (Fixture::new(), Server::start().await);
     let objects = objects(&server.url);
-    let manifest = manifest(&lab);
-    upload(lab.dir.path(), &objects).await;
+    let manifest = manifest(&fixture);
+    upload(fixture.dir.path(), &objects).await;
     let probe = probe::run(&objects, "x", NOW).await.unwrap();
     let nonce = "0".repeat(32);
     let order = order(&manifest, &nonce, probe);

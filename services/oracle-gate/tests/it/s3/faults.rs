@@ -9,7 +9,7 @@ use seal::verify;
 
 use super::server::{Call, Fault, Server};
 use super::{download, hasty, objects, upload};
-use crate::lab::{Lab, NOW, run};
+use crate::fixture::{Fixture, NOW, run};
 
 /// A pack with a seal is whole, whatever happened to whoever wrote it. Those in `seen` were looked
 /// at.
@@ -27,16 +27,16 @@ async fn nothing_half(objects: &Objects, seen: &BTreeSet<String>) {
 
 /// From the nth request on the store is gone; `first` is what becomes of the nth itself.
 async fn store_gone_at_every_request(first: Fault) {
-    let (lab, db, server) = (Lab::new(), testkit::postgres().await, Server::start().await);
+    let (fixture, db, server) = (Fixture::new(), testkit::postgres().await, Server::start().await);
     let objects = objects(&server.url);
-    let gate = lab.gate_over(&db, objects.clone()).await;
+    let gate = fixture.gate_over(&db, objects.clone()).await;
     gate.probe(NOW).await.unwrap();
     let (mut nth, mut seen) = (0, BTreeSet::new());
     loop {
-        let draft = lab.passed(nth as u128 + 1);
+        let draft = fixture.passed(nth as u128 + 1);
         server.heal();
-        upload(lab.dir.path(), &objects).await;
-        std::fs::remove_dir_all(lab.path("staging")).unwrap();
+        upload(fixture.dir.path(), &objects).await;
+        std::fs::remove_dir_all(fixture.path("staging")).unwrap();
         // Answered in a way that no client repeats: 400 is the caller's fault.
         server.fail(move |call, _| match call {
             call if call < nth => None,
@@ -76,11 +76,11 @@ async fn a_store_gone_after_any_write_leaves_one_whole_seal_in_the_end() {
 }
 
 async fn never_passes(fault: Fault, applies: fn(&Call) -> bool) {
-    let (lab, db, server) = (Lab::new(), testkit::postgres().await, Server::start().await);
+    let (fixture, db, server) = (Fixture::new(), testkit::postgres().await, Server::start().await);
     let objects = objects(&server.url);
-    let draft = lab.passed(1);
-    upload(lab.dir.path(), &objects).await;
-    let gate = lab.gate_over(&db, objects.clone()).await;
+    let draft = fixture.passed(1);
+    upload(fixture.dir.path(), &objects).await;
+    let gate = fixture.gate_over(&db, objects.clone()).await;
     let (sealed, _) = seal(&gate, draft, NOW).await.unwrap();
     let facts_ref = sealed.facts_ref.unwrap();
     server.heal();

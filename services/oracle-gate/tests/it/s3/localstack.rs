@@ -15,7 +15,7 @@ use oracle_gate::runs::seal;
 use seal::{SealMarker, SealStatus};
 
 use super::{objects_in, upload};
-use crate::lab::{Lab, NOW};
+use crate::fixture::{Fixture, NOW};
 
 /// A bucket of this test's own, with versions.
 async fn bucket() -> Option<(Objects, String)> {
@@ -38,10 +38,10 @@ async fn bucket() -> Option<(Objects, String)> {
 #[tokio::test]
 async fn a_store_that_was_seen_to_check_checksums_spares_reading_the_bytes() {
     let Some((objects, _)) = bucket().await else { return };
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let draft = lab.passed(1);
-    upload(lab.dir.path(), &objects).await;
-    let gate = lab.gate_over(&db, objects.clone()).await;
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let draft = fixture.passed(1);
+    upload(fixture.dir.path(), &objects).await;
+    let gate = fixture.gate_over(&db, objects.clone()).await;
     let (sealed, existed) = seal(&gate, draft, NOW).await.unwrap();
     assert!(!existed && sealed.status == SealStatus::Ok);
     let path = format!("packs/{}/_SEALED.json", sealed.pack_id);
@@ -65,10 +65,10 @@ async fn a_store_that_was_seen_to_check_checksums_spares_reading_the_bytes() {
 #[tokio::test]
 async fn another_real_server_shows_a_reseal_to_an_audit() {
     let Some((objects, at)) = bucket().await else { return };
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let draft = lab.passed(1);
-    upload(lab.dir.path(), &objects).await;
-    let gate = lab.gate_over(&db, objects.clone()).await;
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let draft = fixture.passed(1);
+    upload(fixture.dir.path(), &objects).await;
+    let gate = fixture.gate_over(&db, objects.clone()).await;
     let (sealed, _) = seal(&gate, draft, NOW).await.unwrap();
     let root = format!("packs/{}", sealed.pack_id);
     let none = Retention::default();

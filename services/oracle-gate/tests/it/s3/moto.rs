@@ -19,7 +19,7 @@ use testkit::TestDb;
 use time::OffsetDateTime;
 
 use super::{download, objects_in, upload};
-use crate::lab::{Lab, NOW};
+use crate::fixture::{Fixture, NOW};
 use crate::sealing::{manifest, order};
 
 /// A bucket of this test's own.
@@ -48,11 +48,11 @@ fn client() -> reqwest::Client {
 #[tokio::test]
 async fn a_run_is_sealed_in_a_bucket_and_its_view_checks_ok() {
     let Some((objects, _)) = bucket("whole-run", false).await else { return };
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let draft = lab.passed(1);
-    upload(lab.dir.path(), &objects).await;
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let draft = fixture.passed(1);
+    upload(fixture.dir.path(), &objects).await;
 
-    let (gate, sealed) = sealed_on_moto(&lab, &db, &objects, draft.clone(), NOW).await;
+    let (gate, sealed) = sealed_on_moto(&fixture, &db, &objects, draft.clone(), NOW).await;
 
     assert!(!sealed.existed && sealed.status == SealStatus::Ok);
     assert_eq!(sealed.check.as_ref().unwrap().status, Status::Ok, "{:?}", sealed.check);
@@ -71,9 +71,9 @@ async fn a_run_is_sealed_in_a_bucket_and_its_view_checks_ok() {
 #[tokio::test]
 async fn of_many_packers_on_one_bucket_one_seals_and_the_others_learn_it() {
     let Some((objects, _)) = bucket("many-packers", false).await else { return };
-    let lab = Lab::new();
-    let manifest = manifest(&lab);
-    upload(lab.dir.path(), &objects).await;
+    let fixture = Fixture::new();
+    let manifest = manifest(&fixture);
+    upload(fixture.dir.path(), &objects).await;
     let probe = probe::run(&objects, "x", NOW).await.unwrap();
     let nonces: Vec<String> = (0..8).map(|n| format!("{n:032x}")).collect();
     let orders: Vec<_> =
@@ -101,10 +101,10 @@ async fn under_object_lock_a_seal_can_be_hidden_but_not_removed() {
     let made = client.put(&bucket).header("x-amz-bucket-object-lock-enabled", "true").send().await;
     made.unwrap().error_for_status().unwrap();
     let objects = objects_in(&url, "locked");
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let draft = lab.passed(1);
-    upload(lab.dir.path(), &objects).await;
-    let (gate, sealed) = sealed_on_moto(&lab, &db, &objects, draft, NOW).await;
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let draft = fixture.passed(1);
+    upload(fixture.dir.path(), &objects).await;
+    let (gate, sealed) = sealed_on_moto(&fixture, &db, &objects, draft, NOW).await;
     let facts_ref = sealed.facts_ref.unwrap();
     let key = format!("lab/packs/{}/_SEALED.json", sealed.pack_id);
 
@@ -130,10 +130,10 @@ async fn under_object_lock_a_seal_can_be_hidden_but_not_removed() {
 #[tokio::test]
 async fn a_reseal_behind_a_delete_marker_is_found_by_the_pinned_seal() {
     let Some((objects, bucket)) = bucket("versions", true).await else { return };
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let draft = lab.passed(1);
-    upload(lab.dir.path(), &objects).await;
-    let (gate, sealed) = sealed_on_moto(&lab, &db, &objects, draft, NOW).await;
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let draft = fixture.passed(1);
+    upload(fixture.dir.path(), &objects).await;
+    let (gate, sealed) = sealed_on_moto(&fixture, &db, &objects, draft, NOW).await;
     let facts_ref = sealed.facts_ref.unwrap();
     let path = format!("packs/{}/_SEALED.json", sealed.pack_id);
     let bytes = objects.read(&path, 1 << 20).await.unwrap().unwrap();
@@ -158,14 +158,14 @@ async fn a_reseal_behind_a_delete_marker_is_found_by_the_pinned_seal() {
 /// machine two of sixteen writers may win a race of the probe; a store that does so is refused,
 /// which is right, and probed again here by another gate.
 async fn sealed_on_moto(
-    lab: &Lab,
+    fixture: &Fixture,
     db: &TestDb,
     objects: &Objects,
     draft: Draft,
     now: OffsetDateTime,
 ) -> (Gate, Sealed) {
     for _ in 0..10 {
-        let gate = lab.gate_over(db, objects.clone()).await;
+        let gate = fixture.gate_over(db, objects.clone()).await;
         match seal(&gate, draft.clone(), now).await {
             Ok((sealed, _)) => return (gate, sealed),
             Err(Error::Sealing(error)) if error.reason() == Reason::StoreNotWriteOnce => {}
@@ -189,10 +189,10 @@ fn rules_and_retention(retention: &str) -> (Rules, Retention) {
 #[tokio::test]
 async fn an_audit_finds_a_reseal_behind_a_delete_marker() {
     let Some((objects, bucket)) = bucket("audited", true).await else { return };
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let draft = lab.passed(1);
-    upload(lab.dir.path(), &objects).await;
-    let (_, sealed) = sealed_on_moto(&lab, &db, &objects, draft, NOW).await;
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let draft = fixture.passed(1);
+    upload(fixture.dir.path(), &objects).await;
+    let (_, sealed) = sealed_on_moto(&fixture, &db, &objects, draft, NOW).await;
     let root = format!("packs/{}", sealed.pack_id);
     let (rules, retention) = rules_and_retention("{classes: {}}");
     let whole = audit(&objects, &rules, &retention, &root, NOW).await;
@@ -221,12 +221,12 @@ async fn an_audit_compares_the_stores_lock_with_the_class() {
     let put = client.put(format!("{bucket}?object-lock")).body(lock).send().await.unwrap();
     put.error_for_status().unwrap();
     let objects = objects_in(&url, "retained");
-    let (lab, db) = (Lab::new(), testkit::postgres().await);
-    let draft = lab.passed(1);
-    upload(lab.dir.path(), &objects).await;
+    let (fixture, db) = (Fixture::new(), testkit::postgres().await);
+    let draft = fixture.passed(1);
+    upload(fixture.dir.path(), &objects).await;
     // The store locks from its own clock on, so the seal has to be of now.
     let now = chassis::clock::now();
-    let (_, sealed) = sealed_on_moto(&lab, &db, &objects, draft, now).await;
+    let (_, sealed) = sealed_on_moto(&fixture, &db, &objects, draft, now).await;
     let root = format!("packs/{}", sealed.pack_id);
     for (class, passes) in [
         ("{days: 29, lock: governance}", true),

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use wire::digest::Digest;
 
 use super::{SECRETS, objects, upload};
-use crate::lab::{Lab, NOW};
+use crate::fixture::{Fixture, NOW};
 use crate::sealing::{manifest, order};
 
 struct S3sFs {
@@ -52,9 +52,9 @@ async fn start(secret: &str) -> S3sFs {
 
 #[tokio::test]
 async fn a_real_server_that_lets_several_writers_win_is_refused_for_sealing() {
-    let (lab, server) = (Lab::new(), start(SECRETS[0]).await);
-    let manifest = manifest(&lab);
-    upload(lab.dir.path(), &server.objects).await;
+    let (fixture, server) = (Fixture::new(), start(SECRETS[0]).await);
+    let manifest = manifest(&fixture);
+    upload(fixture.dir.path(), &server.objects).await;
     let probe = probe::run(&server.objects, "x", NOW).await.unwrap();
     assert!(!probe.write_once(), "{probe:?}");
     let nonce = "0".repeat(32);
@@ -65,9 +65,9 @@ async fn a_real_server_that_lets_several_writers_win_is_refused_for_sealing() {
 
 #[tokio::test]
 async fn signatures_and_upload_checksums_satisfy_a_server_that_verifies_them() {
-    let (lab, server) = (Lab::new(), start(SECRETS[0]).await);
-    lab.write("run-5/data/a b+ü.csv", "one");
-    upload(lab.dir.path(), &server.objects).await;
+    let (fixture, server) = (Fixture::new(), start(SECRETS[0]).await);
+    fixture.write("run-5/data/a b+ü.csv", "one");
+    upload(fixture.dir.path(), &server.objects).await;
     let read = server.objects.hash("run-5/data/a b+ü.csv").await.unwrap();
     assert_eq!(read, Some((3, Digest::of(b"one"))));
     assert_eq!(server.objects.list("run-5").await.unwrap(), ["data/a b+ü.csv"]);

@@ -9,15 +9,15 @@ use wire::pb::oracle::v1::{CheckStatus, GetPackRequest};
 
 use super::server::Server;
 use super::{SECRETS, download, objects};
+use crate::fixture::{Fixture, TOKEN};
 use crate::killed::serve;
-use crate::lab::{Lab, TOKEN};
 use crate::served::{files, request};
 
 #[tokio::test]
 async fn packs_go_to_the_bucket_and_staged_outputs_come_from_the_shared_folder() {
-    let (lab, db, bus) = (Lab::new(), testkit::postgres().await, testkit::nats().await);
+    let (fixture, db, bus) = (Fixture::new(), testkit::postgres().await, testkit::nats().await);
     let server = Server::start().await;
-    let exchange = lab.dir.path().to_str().unwrap();
+    let exchange = fixture.dir.path().to_str().unwrap();
     let settings = [
         ("ORACLE_GATE_ROOT", "s3://packs/lab"),
         ("ORACLE_GATE_S3_ENDPOINT", server.url.as_str()),
@@ -29,9 +29,9 @@ async fn packs_go_to_the_bucket_and_staged_outputs_come_from_the_shared_folder()
         ("AWS_CONDITIONAL_PUT", "disabled"),
         ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9"),
     ];
-    let draft = lab.passed(1);
+    let draft = fixture.passed(1);
     let run = draft.run;
-    let process = serve(&lab, &db, &bus, &settings).await;
+    let process = serve(&fixture, &db, &bus, &settings).await;
     let channel = client(&process.url, Some(&Secret::from(TOKEN))).unwrap();
     let mut client = OracleGateClient::new(channel);
 
@@ -42,7 +42,7 @@ async fn packs_go_to_the_bucket_and_staged_outputs_come_from_the_shared_folder()
     let root = format!("packs/{}", sealed.pack_id);
     let report = verify::pack(download(&stored, &root).await.path()).unwrap();
     assert!(report.is_whole(), "{:?}", report.broken);
-    assert!(!lab.path("packs").exists() && lab.path("staging").exists());
+    assert!(!fixture.path("packs").exists() && fixture.path("staging").exists());
     let ask = GetPackRequest { run_facts_ref: sealed.facts_ref };
     let read = files(client.get_pack(ask).await.unwrap().into_inner()).await.unwrap();
     assert_eq!(read[&format!("{root}/outputs/report.json")], b"{\"rows\":3}");

@@ -12,7 +12,7 @@ use wire::dsse::parse_key;
 use super::objects;
 use super::server::{Fault, Server};
 use crate::conformance::KINDS;
-use crate::conformance::world::{Sealing, World, fingerprint};
+use crate::conformance::fixture::{Sealing, StoreFixture, fingerprint};
 
 /// What only a folder can show, or only the program's own root of it.
 const FOLDERS_ONLY: [&str; 5] =
@@ -37,16 +37,16 @@ fn codes(outcome: &Outcome) -> Vec<&'static str> {
 }
 
 /// A case in a folder.
-pub fn written(change: impl FnOnce(&mut World)) -> tempfile::TempDir {
+pub fn written(change: impl FnOnce(&mut StoreFixture)) -> tempfile::TempDir {
     let case = tempfile::tempdir().unwrap();
-    let mut world = World::good();
-    change(&mut world);
-    world.write(case.path());
+    let mut fixture = StoreFixture::good();
+    change(&mut fixture);
+    fixture.write(case.path());
     case
 }
 
 /// A case in a folder and in a bucket.
-async fn stored(change: impl FnOnce(&mut World)) -> (tempfile::TempDir, Server, Objects) {
+async fn stored(change: impl FnOnce(&mut StoreFixture)) -> (tempfile::TempDir, Server, Objects) {
     let (case, server) = (written(change), Server::start().await);
     server.hold(&case.path().join("store"));
     let bucket = objects(&server.url);
@@ -78,12 +78,12 @@ async fn a_bucket_gets_the_same_answer_as_a_folder() {
 /// The first checker skipped the seals of packs in buckets.
 #[tokio::test]
 async fn a_pack_in_a_bucket_without_a_seal_is_refused_under_strict_rules() {
-    let (case, _server, bucket) = stored(|world| {
-        world.unpinned();
-        world.only_free();
-        world.sealing = Sealing::Not;
-        let path = world.locator(0)["path"].as_str().unwrap().to_owned();
-        world.locator(0)["path"] = json!(format!("s3://packs/lab/{path}"));
+    let (case, _server, bucket) = stored(|fixture| {
+        fixture.unpinned();
+        fixture.only_free();
+        fixture.sealing = Sealing::Not;
+        let path = fixture.locator(0)["path"].as_str().unwrap().to_owned();
+        fixture.locator(0)["path"] = json!(format!("s3://packs/lab/{path}"));
     })
     .await;
     let outcome = check(&bucket, &rules(case.path()), case.path()).await;
@@ -100,9 +100,9 @@ async fn a_url_is_contained_like_any_other_path() {
         ("https://packs/lab/", Some("LOCATOR_OUTSIDE_ROOT")),
         ("s3://packs/lab/../lab/", Some("LOCATOR_OUTSIDE_ROOT")),
     ] {
-        let (case, _server, bucket) = stored(|world| {
-            let path = world.locator(0)["path"].as_str().unwrap().to_owned();
-            world.locator(0)["path"] = json!(format!("{root}{path}"));
+        let (case, _server, bucket) = stored(|fixture| {
+            let path = fixture.locator(0)["path"].as_str().unwrap().to_owned();
+            fixture.locator(0)["path"] = json!(format!("{root}{path}"));
         })
         .await;
         let outcome = check(&bucket, &rules(case.path()), case.path()).await;
@@ -147,7 +147,7 @@ async fn a_stores_own_digests_count_only_where_profile_and_seal_say_so() {
         (true, Some(false), false),
         (true, None, false),
     ] {
-        let (case, server, bucket) = stored(|world| world.checksums = seal).await;
+        let (case, server, bucket) = stored(|fixture| fixture.checksums = seal).await;
         let strict = rules(case.path());
         let rules = Rules {
             least_evidence: Evidence::StoreSha256,

@@ -18,18 +18,18 @@ use wire::{Digest, Usage};
 const FEE_CEILING: u64 = 1_000_000_000;
 
 /// A local network and a folder of keys.
-pub struct World {
+pub struct Fixture {
     pub localnet: Localnet,
     pub folder: TempDir,
     pub rpc: Rpc,
 }
 
-impl World {
+impl Fixture {
     pub async fn new() -> Self {
         Self::with(|builder| builder).await
     }
 
-    /// As [`World::new`], with another network.
+    /// As [`Fixture::new`], with another network.
     pub async fn with(how: impl FnOnce(Builder) -> Builder) -> Self {
         let builder = Localnet::builder().ledger_interval(Duration::from_millis(100));
         let localnet = how(builder).start().await.unwrap();
@@ -96,14 +96,14 @@ impl World {
         Self::prepared_with(|builder| builder).await
     }
 
-    /// As [`World::prepared`], on another network.
+    /// As [`Fixture::prepared`], on another network.
     pub async fn prepared_with(how: impl FnOnce(Builder) -> Builder) -> Self {
-        let world = Self::with(how).await;
-        world.json(&["deploy"]).await;
+        let fixture = Self::with(how).await;
+        fixture.json(&["deploy"]).await;
         for name in ["alice", "dev", "runner", "source"] {
-            world.json(&["keys", "generate", name]).await;
+            fixture.json(&["keys", "generate", name]).await;
         }
-        world.json(&["fund", "alice", "dev", "runner", "source"]).await;
+        fixture.json(&["fund", "alice", "dev", "runner", "source"]).await;
         let digest = Digest::of(b"module").to_string();
         let attester = hex::encode(Keypair::from_seed(&[7; 32]).address().as_bytes());
         let rates = "runtime_ms=100stroops";
@@ -121,12 +121,12 @@ impl World {
             "--attester",
             &attester,
         ];
-        let agent = world.json(&register).await;
+        let agent = fixture.json(&register).await;
         assert_eq!((&agent["agentId"], &agent["rateVersion"]), (&1.into(), &1.into()));
         assert_eq!(agent["attesters"][0], attester);
-        world.json(&["balance", "deposit", "50", "--as", "alice"]).await;
-        world.json(&["policy", "set", "--as", "alice", "--per-run-cap", "5"]).await;
-        world
+        fixture.json(&["balance", "deposit", "50", "--as", "alice"]).await;
+        fixture.json(&["policy", "set", "--as", "alice", "--per-run-cap", "5"]).await;
+        fixture
             .json(&[
                 "grant",
                 "add",
@@ -140,7 +140,7 @@ impl World {
                 "1d",
             ])
             .await;
-        world
+        fixture
     }
 
     pub async fn prepare(

@@ -25,12 +25,12 @@ use wire::{RunId, Usage};
 pub const TOKEN: &str = "0123456789abcdef";
 pub const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-pub struct Lab {
+pub struct Fixture {
     pub dir: TempDir,
     pub key: SigningKey,
 }
 
-impl Lab {
+impl Fixture {
     pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap(), key: SigningKey::from_bytes(&[7; 32]) }
     }

@@ -17,7 +17,7 @@ pub const PLENTY: Usage =
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::start().unwrap());
 
-pub struct World {
+pub struct Fixture {
     proxy: Option<Proxy>,
     client: Client,
     base: String,
@@ -50,7 +50,7 @@ pub fn route(kind: UpstreamKind, url: &str) -> Route {
     }
 }
 
-impl World {
+impl Fixture {
     pub fn of(kind: UpstreamKind, upstream: &Upstream) -> Self {
         Self::with(route(kind, &upstream.url()), PLENTY)
     }

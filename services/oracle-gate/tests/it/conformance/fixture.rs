@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use wire::digest::{Digest, Hasher};
 use wire::statement::{Execution, ExecutionStatement, Output};
 
-use crate::lab::{execution, module, run};
+use crate::fixture::{execution, module, run};
 
 pub const CATALOGUE: &str = "
 outputs:
@@ -68,7 +68,7 @@ pub enum Sealing {
 type After = Box<dyn FnOnce(&Path)>;
 
 /// A case while it is made.
-pub struct World {
+pub struct StoreFixture {
     /// The pack's root below the store.
     pub pack: String,
     /// Files of the pack, by path.
@@ -110,10 +110,10 @@ pub fn joined(texts: &[&[u8]]) -> Digest {
     hasher.finish()
 }
 
-impl World {
+impl StoreFixture {
     /// One that passes under strict rules.
     pub fn good() -> Self {
-        let mut world = Self {
+        let mut fixture = Self {
             pack: "run-5".to_owned(),
             files: BTreeMap::new(),
             sealing: Sealing::V1(SealStatus::Ok),
@@ -132,10 +132,10 @@ impl World {
             ],
             after: Vec::new(),
         };
-        world.outputs();
-        world.evidence();
-        world.view = world.facts();
-        world
+        fixture.outputs();
+        fixture.evidence();
+        fixture.view = fixture.facts();
+        fixture
     }
 
     fn outputs(&mut self) {

@@ -40,7 +40,7 @@ pub enum Deal {
 }
 
 /// Everything there is.
-pub struct World {
+pub struct Fixture {
     /// The ledger.
     pub ledger: Ledger,
     /// What was measured while it was set up, in order.
@@ -64,26 +64,26 @@ pub struct World {
     deal: Deal,
 }
 
-impl World {
+impl Fixture {
     /// A vault with `users` users, each of whom has had a run settled an hour ago.
     ///
     /// # Errors
     ///
     /// When a call fails or passes a limit of the network.
     pub fn busy(users: usize, deal: Deal) -> Result<Self> {
-        let mut world = Self::deployed(deal)?;
-        world.agent()?;
+        let mut fixture = Self::deployed(deal)?;
+        fixture.agent()?;
         for index in 0..users {
-            world.user(index)?;
+            fixture.user(index)?;
         }
-        for user in world.users.clone() {
-            let open = world.open(user);
-            world.apply(world.source, world.vault.open_run(&open)?)?;
-            let settle = world.settle(&open)?;
-            world.apply(world.source, world.vault.finalize_run(&settle)?)?;
+        for user in fixture.users.clone() {
+            let open = fixture.open(user);
+            fixture.apply(fixture.source, fixture.vault.open_run(&open)?)?;
+            let settle = fixture.settle(&open)?;
+            fixture.apply(fixture.source, fixture.vault.finalize_run(&settle)?)?;
         }
-        world.ledger.pass(3_600);
-        Ok(world)
+        fixture.ledger.pass(3_600);
+        Ok(fixture)
     }
 
     fn deployed(deal: Deal) -> Result<Self> {
@@ -184,7 +184,7 @@ impl World {
     ///
     /// # Errors
     ///
-    /// When an item is refused, and as [`World::apply`].
+    /// When an item is refused, and as [`Fixture::apply`].
     pub fn apply_batch(&mut self, call: Invocation) -> Result<Cost> {
         let (codes, cost) = self.apply(self.source, call)?;
         for code in Reader::new("codes", &codes).items()? {

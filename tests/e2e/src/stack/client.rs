@@ -1,4 +1,4 @@
-//! What people do with a running Lumio: at the command line and over HTTP.
+//! Commands and requests of the users of a running stack.
 
 use std::path::Path;
 use std::process::{Command, Output};
