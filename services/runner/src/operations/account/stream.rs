@@ -84,6 +84,9 @@ async fn messages(
     }
 
     let config = pull::OrderedConfig {
+        // `deploy/nats/nats.conf` lets the runner make consumers that have a name, and no others:
+        // the name is in the request's subject.
+        name: Some(format!("account-{}", chassis::clock::new_uuid().simple())),
         deliver_policy: DeliverPolicy::All,
         ..pull::OrderedConfig::default()
     };
