@@ -404,7 +404,7 @@ pub mod module_gate_client {
                 .insert(GrpcMethod::new("lumio.module.v1.ModuleGate", "Execute"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Tells what is known of the execution of (run, attempt), without starting anything.
+        /// Returns what is known of the execution of (run, attempt), without starting anything.
         pub async fn get_execution(
             &mut self,
             request: impl tonic::IntoRequest<super::GetExecutionRequest>,
@@ -592,7 +592,7 @@ pub mod module_gate_server {
             &self,
             request: tonic::Request<super::ExecuteRequest>,
         ) -> std::result::Result<tonic::Response<Self::ExecuteStream>, tonic::Status>;
-        /// Tells what is known of the execution of (run, attempt), without starting anything.
+        /// Returns what is known of the execution of (run, attempt), without starting anything.
         async fn get_execution(
             &self,
             request: tonic::Request<super::GetExecutionRequest>,

@@ -584,8 +584,8 @@ pub mod oracle_gate_client {
                 .insert(GrpcMethod::new("lumio.oracle.v1.OracleGate", "Check"));
             self.inner.unary(req, path, codec).await
         }
-        /// Seal, told while it goes on: how much was read and written, at least every two seconds, and last
-        /// the answer. A caller that goes away may call again: nothing is done twice.
+        /// Seal with its progress: how much was read and written, at least every two seconds, and last the
+        /// answer. A caller that goes away may call again: nothing is done twice.
         pub async fn seal_with_progress(
             &mut self,
             request: impl tonic::IntoRequest<super::SealRequest>,
@@ -612,7 +612,7 @@ pub mod oracle_gate_client {
                 );
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Check, told while it goes on, in the same way.
+        /// Check with its progress, in the same way.
         pub async fn check_with_progress(
             &mut self,
             request: impl tonic::IntoRequest<super::CheckRequest>,
@@ -797,8 +797,8 @@ pub mod oracle_gate_server {
             >
             + std::marker::Send
             + 'static;
-        /// Seal, told while it goes on: how much was read and written, at least every two seconds, and last
-        /// the answer. A caller that goes away may call again: nothing is done twice.
+        /// Seal with its progress: how much was read and written, at least every two seconds, and last the
+        /// answer. A caller that goes away may call again: nothing is done twice.
         async fn seal_with_progress(
             &self,
             request: tonic::Request<super::SealRequest>,
@@ -812,7 +812,7 @@ pub mod oracle_gate_server {
             >
             + std::marker::Send
             + 'static;
-        /// Check, told while it goes on, in the same way.
+        /// Check with its progress, in the same way.
         async fn check_with_progress(
             &self,
             request: tonic::Request<super::CheckRequest>,
