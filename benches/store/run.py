@@ -29,6 +29,7 @@ CORPORA = {
     "few-large": (4, 512 * 1024 * 1024, False),
     "small": (10_000, 4096, False),
     "tiny": (60_000, 100, False),
+    "one-large": (1, 4 * GIB, False),
     "huge": (1, 20 * GIB, True),
 }
 

@@ -13,16 +13,18 @@ pub mod tree;
 pub mod content;
 pub mod run_key;
 pub mod facts;
+pub mod shards;
 pub mod manifest;
 pub mod marker;
 pub mod records;
 pub mod schemas;
 pub mod verify;
 
-pub use manifest::{Manifest, ManifestV0, ManifestV1, WorldKey, pack_id};
+pub use manifest::{Manifest, ManifestV0, ManifestV1, ManifestV2, WorldKey, pack_id};
 pub use marker::{SealMarker, SealStatus, SealV0, SealV1, StoreProbe};
 pub use records::Lifecycle;
 pub use run_key::RunKey;
+pub use shards::{Sharding, Shards, ShardsError};
 pub use tree::{Limits, Tree, TreeError};
 
 /// Name of the manifest inside a pack.

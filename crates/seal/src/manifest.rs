@@ -9,6 +9,7 @@ use wire::digest::Digest;
 
 use crate::json;
 use crate::run_key::RunKey;
+use crate::shards::{Sharding, Shards};
 use crate::tree::Tree;
 
 /// Largest seed a document may carry: every JSON reader takes integers up to 2^53 − 1 (R12).
@@ -32,11 +33,15 @@ pub struct WorldKey {
     pub seed: u64,
 }
 
-/// A manifest of either version.
+/// A manifest of any version. [`Manifest::new`] makes the one that is written today.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "version")]
 pub enum Manifest {
-    /// With an inventory; what is written today.
+    /// With an inventory, and shards of its very large files.
+    #[serde(rename = "v2")]
+    V2(ManifestV2),
+    /// With an inventory. Written where no file has shards; releases before `v2` wrote it of very
+    /// large files too.
     #[serde(rename = "v1")]
     V1(ManifestV1),
     /// Without one; only read.
@@ -44,7 +49,18 @@ pub enum Manifest {
     V0(ManifestV0),
 }
 
-/// The manifest written today.
+/// A manifest with shards. It is what a `v1` is, and holds one more member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestV2 {
+    /// Everything but the shards.
+    // A member that neither type knows is found by `json::read`: it does not come back.
+    #[serde(flatten)]
+    pub common: ManifestV1,
+    /// Digests of the shards of every file above 1 GiB ([`Sharding::PACK`]).
+    pub shards: Shards,
+}
+
+/// A manifest with an inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestV1 {
@@ -93,22 +109,33 @@ pub struct ManifestV0 {
 pub struct ManifestError(String);
 
 impl Manifest {
-    /// Reads a manifest of either version. The pack id is *not* compared: see
+    /// The manifest to be written: of the oldest version that can hold it, so that packs without
+    /// very large files are read by every release.
+    pub fn new(common: ManifestV1, shards: Option<Shards>) -> Self {
+        match shards {
+            Some(shards) => Self::V2(ManifestV2 { common, shards }),
+            None => Self::V1(common),
+        }
+    }
+
+    /// Reads a manifest of any version. The pack id is *not* compared: see
     /// [`Manifest::derived_pack_id`].
     ///
     /// # Errors
-    /// Unknown version, unknown or missing field, a value out of its limits; in a `v1`, bytes that
-    /// are not the canonical ones.
+    /// Unknown version, unknown or missing field, a value out of its limits; shards that are not
+    /// those of the inventory; from `v1` on, bytes that are not the canonical ones.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let manifest: Self =
             json::read(bytes).map_err(|error| ManifestError(json::explain(&error)))?;
         // We write one form only; another was written by another program, or is read differently.
         let canonical = |document: &Self| document.to_bytes().is_ok_and(|written| written == bytes);
-        if matches!(&manifest, Self::V1(_)) && !canonical(&manifest) {
+        if manifest.common().is_some() && !canonical(&manifest) {
             return Err(ManifestError("it is not canonical JSON".to_owned()));
         }
         let (world, release) = match &manifest {
-            Self::V1(v1) => (&v1.world_key, &v1.engine_release),
+            Self::V2(ManifestV2 { common: v1, .. }) | Self::V1(v1) => {
+                (&v1.world_key, &v1.engine_release)
+            }
             Self::V0(v0) => (&v0.world_key, &v0.engine_release),
         };
         // In both versions: the v0 id joins these texts, so an empty one shifts its fields.
@@ -119,16 +146,37 @@ impl Manifest {
         if !within(release, MAX_RELEASE_BYTES) {
             return Err(ManifestError("engine_release has not 1 to 256 bytes".to_owned()));
         }
-        if matches!(&manifest, Self::V1(v1) if v1.attempt == 0 || v1.world_key.seed > MAX_SEED) {
+        let common = manifest.common();
+        if common.is_some_and(|common| common.attempt == 0 || common.world_key.seed > MAX_SEED) {
             return Err(ManifestError("attempt is 0 or seed is above 2^53 - 1".to_owned()));
         }
+        if let Self::V2(ManifestV2 { common, shards }) = &manifest {
+            let checked = shards.check(Sharding::PACK, &common.inventory);
+            checked.map_err(|error| ManifestError(error.to_string()))?;
+        }
         Ok(manifest)
+    }
+
+    /// What all versions with an inventory hold; `None` in the first version.
+    pub fn common(&self) -> Option<&ManifestV1> {
+        match self {
+            Self::V2(ManifestV2 { common, .. }) | Self::V1(common) => Some(common),
+            Self::V0(_) => None,
+        }
+    }
+
+    /// The shards of very large files, where it has any.
+    pub fn shards(&self) -> Option<&Shards> {
+        match self {
+            Self::V2(v2) => Some(&v2.shards),
+            Self::V1(_) | Self::V0(_) => None,
+        }
     }
 
     /// The pack id the manifest claims.
     pub fn pack_id(&self) -> Digest {
         match self {
-            Self::V1(v1) => v1.oracle_pack_id,
+            Self::V2(ManifestV2 { common: v1, .. }) | Self::V1(v1) => v1.oracle_pack_id,
             Self::V0(v0) => v0.oracle_pack_id,
         }
     }
@@ -136,7 +184,7 @@ impl Manifest {
     /// The pack id its fields give.
     pub fn derived_pack_id(&self) -> Digest {
         match self {
-            Self::V1(v1) => pack_id::v1(v1),
+            Self::V2(ManifestV2 { common: v1, .. }) | Self::V1(v1) => pack_id::v1(v1),
             Self::V0(v0) => pack_id::v0(v0),
         }
     }
@@ -144,23 +192,20 @@ impl Manifest {
     /// The world it names.
     pub fn world_key(&self) -> &WorldKey {
         match self {
-            Self::V1(v1) => &v1.world_key,
+            Self::V2(ManifestV2 { common: v1, .. }) | Self::V1(v1) => &v1.world_key,
             Self::V0(v0) => &v0.world_key,
         }
     }
 
     /// The inventory; `None` in the first version.
     pub fn inventory(&self) -> Option<&Tree> {
-        match self {
-            Self::V1(v1) => Some(&v1.inventory),
-            Self::V0(_) => None,
-        }
+        self.common().map(|common| &common.inventory)
     }
 
     /// sha256 of the catalogue it was made under.
     pub fn catalogue_digest(&self) -> Digest {
         match self {
-            Self::V1(v1) => v1.catalogue_digest,
+            Self::V2(ManifestV2 { common: v1, .. }) | Self::V1(v1) => v1.catalogue_digest,
             Self::V0(v0) => v0.catalogue_digest,
         }
     }
@@ -168,7 +213,7 @@ impl Manifest {
     /// sha256 of the gate map it was made under.
     pub fn gate_map_digest(&self) -> Digest {
         match self {
-            Self::V1(v1) => v1.gate_map_digest,
+            Self::V2(ManifestV2 { common: v1, .. }) | Self::V1(v1) => v1.gate_map_digest,
             Self::V0(v0) => v0.gate_map_digest,
         }
     }
@@ -181,13 +226,20 @@ impl Manifest {
         wire::json::canonical(self)
     }
 
-    /// Whether `other` describes the same pack with the same files; when it was made does not
-    /// count.
+    /// Whether `other` describes the same pack with the same files. When it was made does not
+    /// count, nor whether it has shards: a `v1` may be of an earlier release. Where both have
+    /// shards they are equal.
     pub fn same_identity(&self, other: &Self) -> bool {
+        if let (Some(a), Some(b)) = (self.shards(), other.shards())
+            && a != b
+        {
+            return false;
+        }
         match (self, other) {
-            (Self::V1(a), Self::V1(b)) => {
-                ManifestV1 { created_at_utc: b.created_at_utc, ..a.clone() } == *b
-            }
+            (
+                Self::V2(ManifestV2 { common: a, .. }) | Self::V1(a),
+                Self::V2(ManifestV2 { common: b, .. }) | Self::V1(b),
+            ) => ManifestV1 { created_at_utc: b.created_at_utc, ..a.clone() } == *b,
             (Self::V0(a), Self::V0(b)) => {
                 ManifestV0 { created_at_utc: b.created_at_utc.clone(), ..a.clone() } == *b
             }
@@ -238,9 +290,20 @@ pub(crate) mod tests {
         }
     }
 
+    /// With a file of 1 GiB and one byte.
+    pub(crate) fn v2_example() -> ManifestV2 {
+        let mut files = v1_example().inventory.files().to_vec();
+        files.push(File { path: "big".to_owned(), length: (1 << 30) + 1, ..files[0].clone() });
+        let inventory = Tree::new(files, &Limits::PACK).unwrap();
+        let digests = [("big".to_owned(), vec![Digest::of(b"s"); 5])].into();
+        let shards = Shards::new(Sharding::PACK, &inventory, digests).unwrap().unwrap();
+        ManifestV2 { common: ManifestV1 { inventory, ..v1_example() }, shards }
+    }
+
     #[test]
-    fn both_versions_come_back_from_their_bytes() {
-        for manifest in [Manifest::V0(v0_example()), Manifest::V1(v1_example())] {
+    fn every_version_comes_back_from_its_bytes() {
+        let (v0, v1) = (Manifest::V0(v0_example()), Manifest::V1(v1_example()));
+        for manifest in [v0, v1, Manifest::V2(v2_example())] {
             let bytes = manifest.to_bytes().unwrap();
             assert_eq!(Manifest::parse(&bytes).unwrap(), manifest);
         }
@@ -262,6 +325,58 @@ pub(crate) mod tests {
             assert_ne!(edited, text, "{from} is not in the manifest");
             assert!(Manifest::parse(edited.as_bytes()).is_err(), "{to} passed");
         }
+    }
+
+    #[test]
+    fn shards_that_contradict_the_inventory_are_refused() {
+        let text = String::from_utf8(Manifest::V2(v2_example()).to_bytes().unwrap()).unwrap();
+        let digest = format!("\"{}\"", Digest::of(b"s"));
+        let five = vec![digest.clone(); 5].join(",");
+        for (from, to) in [
+            // Too few, too many, none, and of no digest.
+            (five.as_str(), vec![digest.clone(); 4].join(",")),
+            (&five, vec![digest.clone(); 6].join(",")),
+            (&five, String::new()),
+            (&five, five.replacen("\"0", "\"x", 1).replacen("\"04", "\"zz", 1) + ",\"\""),
+            (r#""shard_bytes":268435456"#, r#""shard_bytes":134217728"#.to_owned()),
+            (r#""shard_bytes":268435456"#, r#""shard_bytes":268435456,"start":0"#.to_owned()),
+            (r#""files":[{"path":"big""#, r#""files":[{"path":"a""#.to_owned()),
+            (r#","shard_bytes":268435456"#, String::new()),
+            (r#""length":1073741825"#, r#""length":1342177281"#.to_owned()),
+            (r#""length":1073741825"#, r#""length":1073741824"#.to_owned()),
+            (r#""version":"v2""#, r#""version":"v1""#.to_owned()),
+        ] {
+            let edited = text.replacen(from, &to, 1);
+            assert_ne!(edited, text, "{from} is not in the manifest");
+            // With the digest that its edited inventory has, so that only the shards are wrong.
+            let edited = with_inventory_digest(&edited);
+            assert!(Manifest::parse(edited.as_bytes()).is_err(), "{to} passed");
+        }
+        let v1 = String::from_utf8(Manifest::V1(v1_example()).to_bytes().unwrap()).unwrap();
+        let v1 = v1.replacen(r#""version":"v1""#, r#""version":"v2""#, 1);
+        assert!(Manifest::parse(v1.as_bytes()).is_err(), "a v2 without shards passed");
+        assert_eq!(with_inventory_digest(&text), text);
+    }
+
+    fn with_inventory_digest(text: &str) -> String {
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        let files = serde_json::from_value(value["inventory"]["files"].clone()).unwrap();
+        let digest = Tree::new(files, &Limits::PACK).unwrap().digest().to_string();
+        text.replacen(value["inventory"]["digest"].as_str().unwrap(), &digest, 1)
+    }
+
+    #[test]
+    fn a_manifest_of_an_earlier_release_is_equal_without_shards_and_not_with_others() {
+        let now = v2_example();
+        let before = Manifest::V1(now.common.clone());
+        let mut digests = now.shards.files()[0].sha256.clone();
+        digests[2] = Digest::of(b"t");
+        let digests = [("big".to_owned(), digests)].into();
+        let shards = Shards::new(Sharding::PACK, &now.common.inventory, digests).unwrap();
+        let other = Manifest::new(now.common.clone(), shards);
+        let now = Manifest::V2(now);
+        assert!(now.same_identity(&before) && before.same_identity(&now));
+        assert!(now.same_identity(&now.clone()) && !now.same_identity(&other));
     }
 
     #[test]

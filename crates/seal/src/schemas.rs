@@ -11,7 +11,9 @@ pub const LOCATOR: &str = include_str!("../schemas/engine_output_locator.v1.json
 pub const GATE_RECEIPT: &str = include_str!("../schemas/gate_receipt.v1.json");
 /// An instance receipt in a view.
 pub const INSTANCE_RECEIPT: &str = include_str!("../schemas/instance_receipt.v1.json");
-/// A manifest as it is written.
+/// A manifest with shards of very large files.
+pub const MANIFEST_V2: &str = include_str!("../schemas/oracle_pack_manifest.v2.json");
+/// A manifest without.
 pub const MANIFEST_V1: &str = include_str!("../schemas/oracle_pack_manifest.v1.json");
 /// A manifest of the first version.
 pub const MANIFEST_V0: &str = include_str!("../schemas/oracle_pack_manifest.v0.json");
@@ -23,11 +25,12 @@ pub const SEAL_V0: &str = include_str!("../schemas/sealed.v0.json");
 pub const RECORD: &str = include_str!("../schemas/pack_record.v1.json");
 
 /// Every schema, by the name of its file.
-pub const ALL: [(&str, &str); 9] = [
+pub const ALL: [(&str, &str); 10] = [
     ("run_facts_view.v1.json", RUN_FACTS_VIEW),
     ("engine_output_locator.v1.json", LOCATOR),
     ("gate_receipt.v1.json", GATE_RECEIPT),
     ("instance_receipt.v1.json", INSTANCE_RECEIPT),
+    ("oracle_pack_manifest.v2.json", MANIFEST_V2),
     ("oracle_pack_manifest.v1.json", MANIFEST_V1),
     ("oracle_pack_manifest.v0.json", MANIFEST_V0),
     ("sealed.v1.json", SEAL_V1),

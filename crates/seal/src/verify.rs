@@ -1,12 +1,15 @@
 //! Recomputes every link of a sealed pack, and names the ones that are broken.
 //!
 //! Seal → manifest (by the digest of its exact bytes) → pack id (derived from the manifest's
-//! fields) → every file (by length and digest), with no file more and no file less. A report
+//! fields) → every file (by length and digest, or by the digests of all its shards), with no file
+//! more and no file less. A report
 //! without a broken link says that the bytes are those that were sealed. It does not say that they
 //! are right, nor who sealed them: that is for statements, gates and the chain.
 
 mod broken;
 mod dir;
+
+use std::ops::Range;
 
 use serde::Serialize;
 use wire::digest::Digest;
@@ -16,7 +19,8 @@ pub use dir::{module, pack};
 
 use crate::manifest::Manifest;
 use crate::marker::SealMarker;
-use crate::tree::Tree;
+use crate::shards::{Sharding, Shards};
+use crate::tree::{File, Tree};
 
 /// A file of the pack as it is now, other than manifest and seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +29,10 @@ pub struct Found {
     pub path: String,
     /// Length, in bytes.
     pub length: u64,
-    /// Digest of its bytes.
-    pub sha256: Digest,
+    /// Digest of its bytes; `None` where those of its shards were made in its place.
+    pub sha256: Option<Digest>,
+    /// Digests of its shards; empty where none were made.
+    pub shards: Vec<Digest>,
 }
 
 /// What a pack showed.
@@ -75,7 +81,7 @@ pub fn compare(seal: Option<&[u8]>, manifest: Option<&[u8]>, files: &[Found]) ->
             broken.push(Broken::PackIdWrong { claimed, derived });
         }
         if let Some(inventory) = manifest.inventory() {
-            compare_files(inventory, files, &mut broken);
+            compare_files(inventory, manifest.shards(), files, &mut broken);
         }
     }
     Report {
@@ -128,7 +134,8 @@ fn compare_seal(
     // A v0 seal names no manifest, so beside a v1 manifest it would bind nothing of it.
     let same_version = matches!(
         (seal, manifest),
-        (SealMarker::V1(_), Manifest::V1(_)) | (SealMarker::V0(_), Manifest::V0(_))
+        (SealMarker::V1(_), Manifest::V2(_) | Manifest::V1(_))
+            | (SealMarker::V0(_), Manifest::V0(_))
     );
     if !same_version || seal.pack_id() != manifest.pack_id() {
         broken
@@ -137,7 +144,12 @@ fn compare_seal(
 }
 
 /// Both sides are walked in path order, so each file is met once.
-pub(crate) fn compare_files(inventory: &Tree, files: &[Found], broken: &mut Vec<Broken>) {
+pub(crate) fn compare_files(
+    inventory: &Tree,
+    shards: Option<&Shards>,
+    files: &[Found],
+    broken: &mut Vec<Broken>,
+) {
     let mut found: Vec<&Found> = files.iter().collect();
     found.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     let mut found = found.into_iter().peekable();
@@ -148,15 +160,47 @@ pub(crate) fn compare_files(inventory: &Tree, files: &[Found], broken: &mut Vec<
         }
         match found.next_if(|file| file.path == sealed.path) {
             None => broken.push(Broken::FileMissing { path: sealed.path.clone() }),
-            Some(now) if now.length != sealed.length || now.sha256 != sealed.sha256 => {
-                broken.push(Broken::FileChanged {
-                    path: sealed.path.clone(),
-                    sealed: sealed.sha256,
-                    found: now.sha256,
-                });
-            }
-            Some(_) => {}
+            Some(now) => compare_file(sealed, shards, now, broken),
         }
     }
     broken.extend(found.map(|added| Broken::FileAdded { path: added.path.clone() }));
+}
+
+/// By the whole digest, by the shards, or by both, whatever was made.
+fn compare_file(sealed: &File, shards: Option<&Shards>, now: &Found, broken: &mut Vec<Broken>) {
+    let path = || sealed.path.clone();
+    let same_length = now.length == sealed.length;
+    // A file of another length has other shards, so that its digest alone says what it is.
+    let stated = shards
+        .filter(|_| same_length)
+        .and_then(|shards| Some((shards.of(&sealed.path)?, shards.shard_bytes())))
+        .filter(|(stated, _)| stated.len() == now.shards.len());
+    let before = broken.len();
+    if let Some((stated, bytes)) = stated {
+        let rule = Sharding { above: 0, bytes };
+        for (number, (sealed, found)) in stated.iter().zip(&now.shards).enumerate() {
+            if sealed != found {
+                let Range { start, end } = rule.range(number, now.length);
+                let (sealed, found) = (*sealed, *found);
+                broken.push(Broken::ShardChanged { path: path(), start, end, sealed, found });
+            }
+        }
+    }
+    let shards_differ = broken.len() > before;
+    let whole = now.sha256.map(|found| (found, same_length && found == sealed.sha256));
+    match whole {
+        Some((_, true)) if shards_differ => {
+            // The file is what was sealed, so that the shards never were its own.
+            broken.truncate(before);
+            broken.push(Broken::ShardsContradict { path: path() });
+        }
+        Some((found, false)) => {
+            if stated.is_some() && !shards_differ {
+                broken.push(Broken::ShardsContradict { path: path() });
+            }
+            broken.push(Broken::FileChanged { path: path(), sealed: sealed.sha256, found });
+        }
+        None if stated.is_none() => broken.push(Broken::FileUnproven { path: path() }),
+        Some((_, true)) | None => {}
+    }
 }

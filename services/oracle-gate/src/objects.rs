@@ -13,17 +13,18 @@ use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
-use wire::digest::Hasher;
+use wire::digest::{Digest, Hasher};
 
 pub use credentials::Credentials;
 pub use evidence::{Evidence, Fixity};
 pub use failure::{Refusal, StoreError};
-pub use hashing::{Done, Hashed, Task};
+pub use hashing::{Done, Hashed, Measure, Task};
 pub use kept::{Lock, LockMode, Versions};
 pub use listing::{Entry, Leftovers, Listing};
 pub use location::{S3Location, S3Settings, StoreLocation};
 pub use meter::{Meter, Metered};
 pub use object::Object;
+pub use part::{Part, Version};
 
 use failure::{classify, classify_write, is_absent, is_there};
 use folder::{Opened, Put};
@@ -40,6 +41,7 @@ mod listing;
 mod meter;
 mod object;
 mod page;
+mod part;
 mod location;
 mod s3;
 mod transport;
@@ -235,14 +237,15 @@ impl Objects {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn hash(&self, path: &str) -> Hashed {
+    pub async fn hash(&self, path: &str) -> Result<Option<(u64, Digest)>, StoreError> {
         if self.direct {
             self.location(path)?;
             // By the same workers as a whole pack, so that there is one way to hash a file.
             let task = Task { files: vec![(path.to_owned(), None)], ..Task::default() };
             let mut done = self.hash_all(vec![task], |_, _, _| ()).await;
             let hashed = done.pop().and_then(|mut done| done.files.pop());
-            return hashed.unwrap_or(Ok(None));
+            let hashed = hashed.unwrap_or(Ok(None))?;
+            return Ok(hashed.map(|measure| (measure.length, measure.sha256)));
         }
         let Some(mut object) = self.open_object(path).await? else { return Ok(None) };
         let (mut hasher, length) = (Hasher::new(), object.length());

@@ -107,7 +107,7 @@ async fn complete(gate: &Gate, intent: &Intent) -> Result<Sealed, Error> {
     let status = if claims.passed() { SealStatus::Ok } else { SealStatus::Failed };
     let order = Order {
         root: &pack::root(manifest.oracle_pack_id),
-        manifest: seal::Manifest::V1(manifest),
+        manifest: seal::Manifest::new(manifest, None),
         status,
         nonce: &intent.nonce,
         probe,

@@ -13,10 +13,11 @@ import { type AttemptFacts, type ChainFacts, leads, type Terms, type Units } fro
 import {
   compareFiles,
   document,
-  type Manifest,
   packId,
+  readManifest,
   readTree,
   type Seal,
+  type Shards,
   type Tree,
 } from "./seal.ts";
 import {
@@ -877,7 +878,7 @@ async function packLinks(judged: Case): Promise<Link[]> {
   return [
     await sealLink(judged, sealBytes),
     manifest.link,
-    await filesLink(judged, manifest.tree, pack),
+    await filesLink(judged, manifest.tree, manifest.shards, pack),
     await moduleLink(judged),
   ];
 }
@@ -904,13 +905,12 @@ async function manifestLink(
   { claim, facts, terms, stated }: Case,
   sealBytes: Bytes | undefined,
   bytes: Bytes | undefined,
-): Promise<{ link: Link; tree: Tree | undefined }> {
+): Promise<{ link: Link; tree: Tree | undefined; shards?: Shards | undefined }> {
   if (!sealBytes || !bytes)
     return { link: broken("manifest", "the pack has no seal or no manifest"), tree: undefined };
   try {
     const seal = document<Seal>(sealBytes, "the seal");
-    const manifest = document<Manifest>(bytes, "the manifest");
-    const tree = await readTree(manifest.inventory);
+    const { manifest, tree } = await readManifest(bytes);
     const world = manifest.world_key;
     const execution = stated?.execution;
     const isPassed = execution?.verdict === "PASS";
@@ -928,7 +928,7 @@ async function manifestLink(
         isPassed !== (seal.seal_status === "SEALED_OK") &&
         `the seal is ${seal.seal_status}, which the statement does not say`,
     ]);
-    return { link, tree };
+    return { link, tree, shards: manifest.shards };
   } catch (error) {
     return { link: broken("manifest", message(error)), tree: undefined };
   }
@@ -937,12 +937,13 @@ async function manifestLink(
 async function filesLink(
   { stated }: Case,
   tree: Tree | undefined,
+  shards: Shards | undefined,
   pack: Map<string, Bytes>,
 ): Promise<Link> {
   if (!tree) return broken("files", "without a manifest nothing says what was sealed");
   const own = new Set(["_SEALED.json", "_oracle_pack_manifest.json"]);
   const files = new Map([...pack].filter(([path]) => !own.has(path) && !isRecord(path)));
-  const wrong: (string | false)[] = await compareFiles(tree, files);
+  const wrong: (string | false)[] = await compareFiles(tree, files, shards);
   const named = new Map(tree.files.map((sealed) => [sealed.path, sealed]));
   wrong.push(!named.has("_execution.dsse") && "_execution.dsse is not among the sealed files");
   if (stated) {

@@ -27,6 +27,16 @@ export interface Tree {
   files: SealedFile[];
 }
 
+/** Digests of the consecutive shards of the very large files of an inventory. */
+export interface Shards {
+  files: { path: string; sha256: string[] }[];
+  shard_bytes: number;
+}
+
+/** Files of more bytes than these have shards, in a manifest `v2`. */
+const SHARDS_ABOVE = 2 ** 30;
+const SHARD_BYTES = 2 ** 28;
+
 export interface Manifest {
   version: string;
   oracle_pack_id: string;
@@ -43,6 +53,7 @@ export interface Manifest {
   gate_map_digest: string;
   inventory: Tree;
   created_at_utc: string;
+  shards?: Shards;
 }
 
 export interface Seal {
@@ -90,11 +101,48 @@ export function packId(manifest: Manifest): Promise<string> {
 }
 
 /** Reads a document that is written in one form only; another was written by somebody else. */
-export function document<T extends { version: string }>(bytes: Bytes, name: string): T {
+export function document<T extends { version: string }>(
+  bytes: Bytes,
+  name: string,
+  versions: readonly string[] = ["v1"],
+): T {
   const value = parse(bytes) as T;
   if (canonical(value) !== text(bytes)) throw new Error(`${name} is not canonical JSON`);
-  if (value.version !== "v1") throw new Error(`${name} is of version ${value.version}`);
+  if (!versions.includes(value.version)) throw new Error(`${name} is of version ${value.version}`);
   return value;
+}
+
+/** Reads a manifest of either version that has an inventory, which is recomputed. */
+export async function readManifest(bytes: Bytes): Promise<{ manifest: Manifest; tree: Tree }> {
+  const manifest = document<Manifest>(bytes, "the manifest", ["v1", "v2"]);
+  const tree = await readTree(manifest.inventory);
+  if ((manifest.version === "v2") !== "shards" in manifest)
+    throw new Error("a manifest v2 has shards, and no other has");
+  if (manifest.version === "v2") checkShards(tree, manifest.shards);
+  return { manifest, tree };
+}
+
+/**
+ * Refuses shards that are not those of the inventory: one list for each file above 1 GiB and for no
+ * other, in the inventory's order, with as many digests as shards of 256 MiB cover the file.
+ */
+function checkShards(tree: Tree, shards: Shards | undefined): void {
+  const large = tree.files.filter(({ length }) => length > SHARDS_ABOVE);
+  if (shards?.shard_bytes !== SHARD_BYTES || !Array.isArray(shards.files))
+    throw new Error("the shards are not of 256 MiB");
+  if (Object.keys(shards).length !== 2) throw new Error("the shards have unknown members");
+  if (large.length === 0 || shards.files.length !== large.length)
+    throw new Error("the shards are not of the files above 1 GiB");
+  for (const [at, { path, length }] of large.entries()) {
+    const file = shards.files[at]!;
+    const isKnown = Object.keys(file).length === 2 && Array.isArray(file.sha256);
+    if (!isKnown || file.path !== path) throw new Error(`the shards of ${path} are not listed`);
+    const count = Math.ceil(length / SHARD_BYTES);
+    if (file.sha256.length !== count)
+      throw new Error(`${path} has ${file.sha256.length} shards, and ${count} cover it`);
+    if (!file.sha256.every((hex) => typeof hex === "string" && /^[0-9a-f]{64}$/.test(hex)))
+      throw new Error(`a shard of ${path} has no digest`);
+  }
 }
 
 /** Reads a tree's document and recomputes its digest. */
@@ -111,8 +159,13 @@ export async function readTree(value: unknown): Promise<Tree> {
   return tree;
 }
 
-/** What differs between an inventory and the files that are there. */
-export async function compareFiles(tree: Tree, files: Map<string, Bytes>): Promise<string[]> {
+/** What differs between an inventory, with its shards, and the files that are there. */
+export async function compareFiles(
+  tree: Tree,
+  files: Map<string, Bytes>,
+  shards?: Shards,
+): Promise<string[]> {
+  const byPath = new Map(shards?.files.map((file) => [file.path, file.sha256]));
   const wrong: string[] = [];
   for (const sealed of tree.files) {
     const bytes = files.get(sealed.path);
@@ -121,12 +174,48 @@ export async function compareFiles(tree: Tree, files: Map<string, Bytes>): Promi
       continue;
     }
     const found = await digest(bytes);
-    if (bytes.length !== sealed.length || found !== sealed.sha256) {
-      wrong.push(`file changed: ${sealed.path} was sealed as ${sealed.sha256} and is ${found}`);
+    const isWhole = bytes.length === sealed.length && found === sealed.sha256;
+    const stated = byPath.get(sealed.path);
+    const changed =
+      shards && stated && bytes.length === sealed.length
+        ? await changedShards(sealed.path, stated, shards.shard_bytes, bytes)
+        : undefined;
+    // Both were made of the same bytes, so that one without the other is of other ones.
+    if (changed && isWhole !== (changed.length === 0)) {
+      wrong.push(
+        `the manifest contradicts itself: the digest of ${sealed.path} and those of its shards are of different bytes`,
+      );
+    }
+    if (!isWhole) {
+      wrong.push(
+        ...(changed ?? []),
+        `file changed: ${sealed.path} was sealed as ${sealed.sha256} and is ${found}`,
+      );
     }
   }
   const known = new Set(tree.files.map((file) => file.path));
   for (const path of files.keys())
     if (!known.has(path)) wrong.push(`file added: ${path} was not sealed`);
   return wrong;
+}
+
+/** The shards of a file that are not the sealed ones. */
+async function changedShards(
+  path: string,
+  stated: string[],
+  shardBytes: number,
+  bytes: Bytes,
+): Promise<string[]> {
+  const changed: string[] = [];
+  for (const [number, sealed] of stated.entries()) {
+    const start = number * shardBytes;
+    const end = Math.min(start + shardBytes, bytes.length);
+    const found = await digest(bytes.subarray(start, end));
+    if (found !== sealed) {
+      changed.push(
+        `file changed: bytes ${start} to ${end - 1} of ${path} were sealed as ${sealed} and are ${found}`,
+      );
+    }
+  }
+  return changed;
 }

@@ -69,11 +69,9 @@ fn seal(case: &Case<'_>, report: &Report) -> Link {
 fn manifest(case: &Case<'_>, report: &Report, stated: Option<&Stated>) -> Link {
     let mut wrong: Vec<_> = of(report, |link| link != verify::Link::Files).collect();
     if let Some(manifest) = &report.manifest {
-        match manifest {
-            Manifest::V1(manifest) => wrong.extend(about(case, manifest, stated)),
-            Manifest::V0(_) => {
-                wrong.push("it is of the first version, which holds no inventory".to_owned())
-            }
+        match manifest.common() {
+            Some(manifest) => wrong.extend(about(case, manifest, stated)),
+            None => wrong.push("it is of the first version, which holds no inventory".to_owned()),
         }
     }
     wrong.extend(status(report, stated));

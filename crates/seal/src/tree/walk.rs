@@ -55,7 +55,7 @@ fn read(root: &Path, entry: &DirEntry, left: u64, limits: &Limits) -> Result<Fil
     if !metadata.is_file() {
         return Err(TreeError::NotRegular(path));
     }
-    let (length, sha256) = hash(&mut content, left).map_err(failed)?;
+    let (length, sha256) = hash(&mut content, left, |_| ()).map_err(failed)?;
     if length > left {
         return Err(TreeError::TooLarge(*limits));
     }
@@ -74,8 +74,13 @@ fn relative(root: &Path, entry: &DirEntry) -> Result<String, TreeError> {
     Ok(text.to_owned())
 }
 
-/// Length and digest of what `content` gives; stops once `most` bytes are passed.
-pub(crate) fn hash(content: &mut impl Read, most: u64) -> io::Result<(u64, Digest)> {
+/// Length and digest of what `content` gives; stops once `most` bytes are passed. `each` sees the
+/// bytes too.
+pub(crate) fn hash(
+    content: &mut impl Read,
+    most: u64,
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<(u64, Digest)> {
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut length = 0_u64;
@@ -86,6 +91,7 @@ pub(crate) fn hash(content: &mut impl Read, most: u64) -> io::Result<(u64, Diges
             Ok(0) => break,
             Ok(read) => {
                 hasher.update(&buffer[..read]);
+                each(&buffer[..read]);
                 length += read as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -67,6 +67,30 @@ pub enum Broken {
         /// Digest of the bytes now.
         found: Digest,
     },
+    /// Bytes of a sealed file are others: one of its shards.
+    ShardChanged {
+        /// Which file.
+        path: String,
+        /// The shard's first byte, counted from 0.
+        start: u64,
+        /// The byte after its last.
+        end: u64,
+        /// Digest of the shard in the manifest.
+        sealed: Digest,
+        /// Digest of the bytes now.
+        found: Digest,
+    },
+    /// The manifest's digest of a whole file and those of its shards are of different bytes: what
+    /// the file holds has the one and not the others, or the reverse.
+    ShardsContradict {
+        /// Which file.
+        path: String,
+    },
+    /// Of a sealed file neither the digest was made nor those of all its shards.
+    FileUnproven {
+        /// Which file.
+        path: String,
+    },
     /// A sealed file is gone.
     FileMissing {
         /// Which file.
@@ -105,10 +129,13 @@ impl Broken {
             | Self::ManifestUnreadable { .. }
             | Self::ManifestEdited { .. }
             | Self::SealOfAnotherPack { .. }
+            | Self::ShardsContradict { .. }
             | Self::ModuleDigest { .. }
             | Self::ModuleUnreadable { .. } => Link::Manifest,
             Self::PackIdWrong { .. } => Link::PackId,
             Self::FileChanged { .. }
+            | Self::ShardChanged { .. }
+            | Self::FileUnproven { .. }
             | Self::FileMissing { .. }
             | Self::FileAdded { .. }
             | Self::NotRegular { .. } => Link::Files,
@@ -148,6 +175,22 @@ impl fmt::Display for Broken {
             }
             Self::FileChanged { path, sealed, found } => {
                 write!(f, "file changed: {path} was sealed as {sealed} and is {found}")
+            }
+            Self::ShardChanged { path, start, end, sealed, found } => {
+                write!(
+                    f,
+                    "file changed: bytes {start} to {} of {path} were sealed as {sealed} and are \
+                     {found}",
+                    end - 1
+                )
+            }
+            Self::ShardsContradict { path } => write!(
+                f,
+                "the manifest contradicts itself: the digest of {path} and those of its shards are \
+                 of different bytes"
+            ),
+            Self::FileUnproven { path } => {
+                write!(f, "file not proven: {path} has no digest, and not all of its shards have")
             }
             Self::FileMissing { path } => write!(f, "file missing: {path}"),
             Self::FileAdded { path } => write!(f, "file added: {path} was not sealed"),

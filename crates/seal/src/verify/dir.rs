@@ -10,8 +10,9 @@ use wire::digest::Digest;
 
 use super::{Broken, Found, Report, compare, compare_files};
 use crate::records::is_record;
+use crate::shards::ShardHasher;
 use crate::tree::{Limits, Tree, walk};
-use crate::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, SEAL_FILE, TREE_FILE};
+use crate::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, Shards, TREE_FILE};
 
 /// Verifies the pack in the folder `root`: every link, and that no file was added.
 ///
@@ -19,9 +20,12 @@ use crate::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, SEAL_FILE, TREE_FILE};
 /// When something cannot be read. Then nothing is known about the pack.
 pub fn pack(root: &Path) -> io::Result<Report> {
     let own = |path: &str| path == MANIFEST_FILE || path == SEAL_FILE || is_record(path);
-    let (found, mut irregular) = list(root, own)?;
     let seal = document(&root.join(SEAL_FILE))?;
     let manifest = document(&root.join(MANIFEST_FILE))?;
+    // Only says of which files shards are needed; `compare` judges it.
+    let parsed = manifest.as_deref().and_then(|bytes| Manifest::parse(bytes).ok());
+    let shards = parsed.as_ref().and_then(Manifest::shards);
+    let (found, mut irregular) = list(root, shards, own)?;
     let mut report = compare(seal.as_deref(), manifest.as_deref(), &found);
     report.broken.append(&mut irregular);
     Ok(report)
@@ -45,15 +49,19 @@ pub fn module(root: &Path, expected: Digest) -> io::Result<Vec<Broken>> {
     if tree.digest() != expected {
         broken.push(Broken::ModuleDigest { expected, found: tree.digest() });
     }
-    let (found, mut irregular) = list(&root.join("tree"), |_| false)?;
-    compare_files(&tree, &found, &mut broken);
+    let (found, mut irregular) = list(&root.join("tree"), None, |_| false)?;
+    compare_files(&tree, None, &found, &mut broken);
     broken.append(&mut irregular);
     Ok(broken)
 }
 
 /// Every file below `root` but those that are `own`, and everything that is no file. Of a pack
 /// these are manifest, seal and the records about it; of a module there are none.
-fn list(root: &Path, own: impl Fn(&str) -> bool) -> io::Result<(Vec<Found>, Vec<Broken>)> {
+fn list(
+    root: &Path,
+    shards: Option<&Shards>,
+    own: impl Fn(&str) -> bool,
+) -> io::Result<(Vec<Found>, Vec<Broken>)> {
     let (mut found, mut irregular) = (Vec::new(), Vec::new());
     for entry in WalkDir::new(root).follow_links(false).min_depth(1).sort_by_file_name() {
         let entry = entry?;
@@ -69,8 +77,16 @@ fn list(root: &Path, own: impl Fn(&str) -> bool) -> io::Result<(Vec<Found>, Vec<
         if !entry.file_type().is_file() {
             irregular.push(Broken::NotRegular { path });
         } else {
-            let (length, sha256) = walk::hash(&mut open(entry.path())?, u64::MAX - 1)?;
-            found.push(Found { path, length, sha256 });
+            // Both digests, so that a manifest whose shards are of other bytes is found.
+            let shards = shards.filter(|shards| shards.of(&path).is_some());
+            let mut by_shard = shards.map(|shards| ShardHasher::new(shards.shard_bytes()));
+            let (length, sha256) = walk::hash(&mut open(entry.path())?, u64::MAX - 1, |bytes| {
+                if let Some(by_shard) = &mut by_shard {
+                    by_shard.update(bytes);
+                }
+            })?;
+            let shards = by_shard.map(ShardHasher::finish).unwrap_or_default();
+            found.push(Found { path, length, sha256: Some(sha256), shards });
         }
     }
     Ok((found, irregular))

@@ -3,10 +3,11 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use seal::manifest::{ManifestV1, WorldKey};
-use seal::verify::{Broken, Link, pack};
+use seal::tree::File;
+use seal::verify::{Broken, Found, Link, compare, pack};
 use seal::{
-    Limits, MANIFEST_FILE, Manifest, SEAL_FILE, SealMarker, SealStatus, SealV1, StoreProbe, Tree,
-    pack_id,
+    Limits, MANIFEST_FILE, Manifest, SEAL_FILE, SealMarker, SealStatus, SealV1, Sharding, Shards,
+    StoreProbe, Tree, pack_id,
 };
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -179,6 +180,80 @@ fn any_flipped_byte_of_any_file_is_found() {
         }
         fs::write(&path, good).unwrap();
     }
+}
+
+/// A pack of one file of 1 GiB and one byte, which need not be there: what is found of it is said.
+fn very_large() -> (Manifest, Vec<u8>, Found) {
+    let sha256 = Digest::of(b"all");
+    let (path, length) = ("data/big".to_owned(), (1 << 30) + 1);
+    let file = File { path: path.clone(), executable: false, length, sha256 };
+    let shards: Vec<Digest> = (0..5_u8).map(|number| Digest::of(&[number])).collect();
+    let dir = sealed();
+    let inventory = Tree::new(vec![file], &Limits::PACK).unwrap();
+    let of = [(path.clone(), shards.clone())].into();
+    let of = Shards::new(Sharding::PACK, &inventory, of).unwrap();
+    let manifest = Manifest::new(ManifestV1 { inventory, ..manifest_of(dir.path()) }, of);
+    let seal = SealMarker::V1(SealV1 {
+        oracle_pack_id: manifest.pack_id(),
+        manifest_digest: Digest::of(&manifest.to_bytes().unwrap()),
+        ..seal_of(dir.path())
+    });
+    (manifest, seal.to_bytes().unwrap(), Found { path, length, sha256: Some(sha256), shards })
+}
+
+fn seal_of(root: &Path) -> SealV1 {
+    let bytes = fs::read(root.join(SEAL_FILE)).unwrap();
+    let SealMarker::V1(seal) = SealMarker::parse(&bytes).unwrap() else { panic!("not v1") };
+    seal
+}
+
+#[test]
+fn a_very_large_file_is_proven_by_its_digest_or_by_all_of_its_shards() {
+    let (manifest, seal, whole) = very_large();
+    let manifest = manifest.to_bytes().unwrap();
+    let judge = |found: &Found| compare(Some(&seal), Some(&manifest), std::slice::from_ref(found));
+    let broken = |found: &Found| judge(found).broken;
+    let path = || whole.path.clone();
+    let other = Digest::of(b"other");
+
+    assert_eq!(broken(&whole), []);
+    assert_eq!(broken(&Found { shards: Vec::new(), ..whole.clone() }), []);
+    assert_eq!(broken(&Found { sha256: None, ..whole.clone() }), []);
+
+    // One that lacks both, or the digest and one shard, has no proof.
+    for few in [0, 4] {
+        let shards = whole.shards[..few].to_vec();
+        let found = Found { sha256: None, shards, ..whole.clone() };
+        assert_eq!(broken(&found), [Broken::FileUnproven { path: path() }]);
+    }
+    for number in 0..5 {
+        let mut found = whole.clone();
+        found.shards[number] = other;
+        let start = number as u64 * (1 << 28);
+        let changed = Broken::ShardChanged {
+            path: path(),
+            start,
+            end: (start + (1 << 28)).min(whole.length),
+            sealed: whole.shards[number],
+            found: other,
+        };
+        let text = changed.to_string();
+        assert!(text.contains(&format!("bytes {start} to ")), "{text}");
+        // Where the digest of the whole is the sealed one, the shards never were its own.
+        assert_eq!(broken(&found), [Broken::ShardsContradict { path: path() }]);
+        found.sha256 = None;
+        assert_eq!(broken(&found), std::slice::from_ref(&changed));
+        found.sha256 = Some(other);
+        let whole_changed =
+            Broken::FileChanged { path: path(), sealed: Digest::of(b"all"), found: other };
+        assert_eq!(broken(&found), [changed, whole_changed]);
+    }
+    // Bytes of the sealed shards and not of the sealed digest.
+    let found = Found { sha256: Some(other), ..whole.clone() };
+    assert!(broken(&found).contains(&Broken::ShardsContradict { path: path() }));
+    assert!(!judge(&found).holds(Link::Manifest));
+    let found = Found { length: whole.length - 1, sha256: Some(other), ..whole.clone() };
+    assert!(matches!(&broken(&found)[..], [Broken::FileChanged { .. }]));
 }
 
 #[test]

@@ -178,6 +178,9 @@ fn compare(
     measured: &Measured,
     findings: &mut Findings,
 ) {
+    if parts.iter().any(|part| measured.changed(&part.path).is_some()) {
+        return changed(path, parts, stated, measured, findings);
+    }
     let found = match stated.algo {
         // Without a digest it is reported as not verified, once for the whole check.
         _ if parts.iter().any(|part| part.fixity.sha256.is_none()) => return,
@@ -189,7 +192,7 @@ fn compare(
                 None => return findings.add(Reason::ChangedDuringRead, path),
             }
         }
-        Algo::Tree => tree(path, parts),
+        Algo::Tree => tree(path, parts, |part| part.fixity.sha256),
     };
     match found {
         Some(found) if found == stated.hex => {}
@@ -201,8 +204,40 @@ fn compare(
     }
 }
 
+/// Shards showed that bytes are not the sealed ones. Where the view has the digest of the sealed
+/// ones, it is not that of these; where it has another, nobody has made the digest of these.
+fn changed(
+    path: &str,
+    parts: &[Part],
+    stated: ContentDigest,
+    measured: &Measured,
+    findings: &mut Findings,
+) {
+    let of_part = |part: &Part| match measured.changed(&part.path) {
+        Some(changed) => Some(changed.sealed),
+        None => part.fixity.sha256,
+    };
+    let sealed = match (stated.algo, parts) {
+        (Algo::Concat, [part]) => of_part(part),
+        // Several parts are read whole, for the digest over all of them.
+        (Algo::Concat, _) => None,
+        (Algo::Tree, _) => tree(path, parts, of_part),
+    };
+    if sealed != Some(stated.hex) {
+        return;
+    }
+    let mut text = format!("{path}: the view has {}", stated.hex);
+    for part in parts {
+        for bytes in measured.changed(&part.path).into_iter().flat_map(|changed| &changed.ranges) {
+            let (first, last) = (bytes.start, bytes.end - 1);
+            text += &format!("; bytes {first} to {last} of {} are not the sealed ones", part.path);
+        }
+    }
+    findings.add(Reason::DigestMismatch, text);
+}
+
 /// Over the names relative to the output's own folder: the folder it names, or that of its parts.
-fn tree(path: &str, parts: &[Part]) -> Option<Digest> {
+fn tree(path: &str, parts: &[Part], sha256: impl Fn(&Part) -> Option<Digest>) -> Option<Digest> {
     let below = format!("{path}/");
     let folder = if parts.iter().all(|part| part.path.starts_with(&below)) {
         below.len()
@@ -210,7 +245,7 @@ fn tree(path: &str, parts: &[Part]) -> Option<Digest> {
         path.rsplit_once('/').map_or(0, |(folder, _)| folder.len() + 1)
     };
     let file = |part: &Part| {
-        let sha256 = part.fixity.sha256?;
+        let sha256 = sha256(part)?;
         let length = part.fixity.length;
         Some(File { path: part.path[folder..].to_owned(), executable: false, length, sha256 })
     };

@@ -6,14 +6,19 @@
 //! read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use seal::tree::File;
+use seal::verify::Found;
+use seal::{Sharding, Shards};
 use wire::digest::Digest;
 
 use super::findings::Findings;
 use super::outcome::EvidenceCount;
-use crate::objects::{Evidence, Fixity, Objects, StoreError, Task};
+use crate::locator::inside;
+use crate::objects::{Evidence, Fixity, Hashed, Measure, Objects, Part, StoreError, Task, Version};
 
 /// Most files asked about at once where no bytes are read.
 const HEADS: usize = 16;
@@ -29,9 +34,39 @@ pub enum Known {
     Unknown,
 }
 
+/// The shards of a very large file, as its pack's manifest has them.
+#[derive(Debug, Clone)]
+struct Sealed {
+    length: u64,
+    sha256: Digest,
+    shards: Vec<Digest>,
+    shard_bytes: u64,
+    proof: Proof,
+}
+
+/// How a file whose shards are sealed is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// By its shards, each by itself, on all processors: the digest of the whole is the one that
+    /// was sealed beside them. Only where a seal covers both.
+    Shards,
+    /// By its digest and by its shards, of the same bytes.
+    Both,
+}
+
+/// Bytes of a file that are not the sealed ones.
+#[derive(Debug)]
+pub struct Changed {
+    /// Which bytes: shards, in their order.
+    pub ranges: Vec<Range<u64>>,
+    /// The digest that was sealed of the whole file.
+    pub sealed: Digest,
+}
+
 /// Files that are to be measured, and digests over several of them.
 #[derive(Debug, Default)]
 pub struct Plan {
+    sealed: BTreeMap<String, Sealed>,
     files: BTreeMap<String, Option<u64>>,
     /// Files whose bytes are needed, whatever else would do.
     read: BTreeSet<String>,
@@ -43,6 +78,10 @@ pub struct Plan {
 pub struct Measured {
     least: Evidence,
     known: BTreeMap<String, Known>,
+    /// Digests of shards, of files of which they were made.
+    shards: BTreeMap<String, Vec<Digest>>,
+    /// Files that their shards show to be others, and whose own digest was not made.
+    changed: BTreeMap<String, Changed>,
     runs: BTreeMap<Vec<String>, Option<Digest>>,
     documents: BTreeMap<String, Bytes>,
     /// Documents that the store did not give. It is not asked again: of two answers to one question
@@ -63,6 +102,24 @@ impl Plan {
         self.read.insert(path.to_owned());
     }
 
+    /// The files of an inventory, below the pack's root; the very large ones by their shards.
+    pub fn inventory(&mut self, root: &str, files: &[File], shards: Option<&Shards>, proof: Proof) {
+        for file in files {
+            let path = inside(root, &file.path);
+            if let Some((shards, of)) = shards.and_then(|all| Some((all, all.of(&file.path)?))) {
+                let sealed = Sealed {
+                    length: file.length,
+                    sha256: file.sha256,
+                    shards: of.to_vec(),
+                    shard_bytes: shards.shard_bytes(),
+                    proof,
+                };
+                self.sealed.insert(path.clone(), sealed);
+            }
+            self.file(path, Some(file.length));
+        }
+    }
+
     /// The digest over the bytes of these files, one after the other.
     pub fn run(&mut self, paths: Vec<String>) {
         for path in &paths {
@@ -75,8 +132,15 @@ impl Plan {
 impl Measured {
     /// Nothing measured yet; `least` is the least that will do.
     pub fn new(least: Evidence) -> Self {
-        let (known, runs) = (BTreeMap::new(), BTreeMap::new());
-        Self { least, known, runs, documents: BTreeMap::new(), failed: BTreeMap::new() }
+        Self {
+            least,
+            known: BTreeMap::new(),
+            shards: BTreeMap::new(),
+            changed: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            failed: BTreeMap::new(),
+        }
     }
 
     /// What was measured of a file.
@@ -90,6 +154,30 @@ impl Measured {
             Some(Known::There(fixity)) => Some(*fixity),
             _ => None,
         }
+    }
+
+    /// What shards show of a file whose own digest was not made.
+    pub fn changed(&self, path: &str) -> Option<&Changed> {
+        self.changed.get(path)
+    }
+
+    /// The files of an inventory as they are now, below the pack's root. One that the store said
+    /// nothing of, or whose digest was not made, is no difference: why is among the findings.
+    pub fn found(&self, root: &str, sealed: &[File]) -> Vec<Found> {
+        let mut found = Vec::new();
+        for file in sealed {
+            let path = inside(root, &file.path);
+            let shards = self.shards.get(&path).cloned().unwrap_or_default();
+            let (length, sha256) = match self.state(&path) {
+                // The shards speak for themselves.
+                Some(Known::There(now)) if self.changed.contains_key(&path) => (now.length, None),
+                Some(Known::There(now)) => (now.length, now.sha256.or(Some(file.sha256))),
+                Some(Known::Absent) => continue,
+                Some(Known::Unknown) | None => (file.length, Some(file.sha256)),
+            };
+            found.push(Found { path: file.path.clone(), length, sha256, shards });
+        }
+        found
     }
 
     /// The digest over the bytes of these files, as far as all of them could be read.
@@ -178,8 +266,31 @@ impl Measured {
         }
         let (read, files): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|(path, _)| !by_word || plan.read.contains(path));
+        let (by_shards, mut read): (Vec<_>, Vec<_>) = read.into_iter().partition(|(path, _)| {
+            plan.sealed.get(path).is_some_and(|sealed| sealed.proof == Proof::Shards)
+        });
+        // First, so that at the end no worker is left alone with one.
+        let mut in_shards = InShards::default();
+        for (path, length) in by_shards {
+            let Some(sealed) = plan.sealed.get(&path) else { continue };
+            match objects.version(&path).await {
+                Ok(Some(version)) if version.length == sealed.length => {
+                    in_shards.add(path, sealed, &version);
+                }
+                // Of another length it has other shards, and only its digest says what it is.
+                Ok(Some(_)) => read.push((path, length)),
+                Ok(None) => self.learn(path, Ok(None), findings),
+                Err(error) => self.learn(path, Err(error), findings),
+            }
+        }
         let alone = read.into_iter().map(|file| Task { files: vec![file], ..Task::default() });
         tasks.extend(alone);
+        for task in &mut tasks {
+            let places = task.files.iter().enumerate();
+            let sharded =
+                places.filter_map(|(at, (path, _))| Some((at, plan.sealed.get(path)?.shard_bytes)));
+            task.shard_bytes = sharded.collect();
+        }
         if by_word {
             let least = self.least;
             let mut heads = std::pin::pin!(
@@ -195,22 +306,76 @@ impl Measured {
             }
         }
         let named: Vec<Task> = tasks.clone();
-        let done = objects.hash_all(tasks, |_, _, _| ()).await;
-        for (task, done) in named.into_iter().zip(done) {
+        let InShards { tasks: mut all, files: sharded } = in_shards;
+        let parts = all.len();
+        all.extend(tasks);
+        let mut done = objects.hash_all(all, |_, _, _| ()).await;
+        let whole = done.split_off(parts);
+        let mut parts = done.into_iter().flat_map(|done| done.files);
+        for (path, sealed) in sharded {
+            let found = parts.by_ref().take(sealed.shards.len()).collect();
+            self.learn_shards(path, &sealed, found, findings);
+        }
+        for (task, done) in named.into_iter().zip(whole) {
             let names: Vec<String> = task.files.into_iter().map(|(path, _)| path).collect();
             for (files, digest) in task.runs.iter().zip(done.runs) {
                 let paths = files.iter().map(|at| names[*at].clone()).collect();
                 self.runs.insert(paths, digest);
             }
             for (path, hashed) in names.into_iter().zip(done.files) {
-                let fixity = |(length, sha256)| Fixity {
-                    length,
-                    sha256: Some(sha256),
-                    evidence: Evidence::HashedBytes,
-                };
-                self.learn(path, hashed.map(|hashed| hashed.map(fixity)), findings);
+                let hashed = hashed.map(|found| {
+                    let Measure { length, sha256, shards } = found?;
+                    if !shards.is_empty() {
+                        self.shards.insert(path.clone(), shards);
+                    }
+                    let sha256 = Some(sha256);
+                    Some(Fixity { length, sha256, evidence: Evidence::HashedBytes })
+                });
+                self.learn(path, hashed, findings);
             }
         }
+    }
+
+    /// A file is the sealed one if all its shards are, and these are all of its bytes.
+    fn learn_shards(
+        &mut self,
+        path: String,
+        sealed: &Sealed,
+        found: Vec<Hashed>,
+        findings: &mut Findings,
+    ) {
+        let rule = Sharding { above: 0, bytes: sealed.shard_bytes };
+        let (mut shards, mut ranges) = (Vec::new(), Vec::new());
+        for (number, (found, stated)) in found.into_iter().zip(&sealed.shards).enumerate() {
+            let range = rule.range(number, sealed.length);
+            match found {
+                Ok(Some(part)) if part.length == range.end - range.start => {
+                    if part.sha256 != *stated {
+                        ranges.push(range);
+                    }
+                    shards.push(part.sha256);
+                }
+                // It was there, of this length, a moment ago.
+                Ok(_) => {
+                    let error = StoreError::Changed { path: path.clone() };
+                    return self.learn(path, Err(error), findings);
+                }
+                Err(error) => return self.learn(path, Err(error), findings),
+            }
+        }
+        // What is left over of the sealed shards was not read.
+        if shards.len() != sealed.shards.len() {
+            let error = StoreError::Changed { path: path.clone() };
+            return self.learn(path, Err(error), findings);
+        }
+        self.shards.insert(path.clone(), shards);
+        let whole = ranges.is_empty().then_some(sealed.sha256);
+        if whole.is_none() {
+            let changed = Changed { ranges, sealed: sealed.sha256 };
+            self.changed.insert(path.clone(), changed);
+        }
+        let (length, evidence) = (sealed.length, Evidence::HashedBytes);
+        self.learn(path, Ok(Some(Fixity { length, sha256: whole, evidence })), findings);
     }
 
     fn learn(
@@ -242,6 +407,28 @@ impl Measured {
             }
         }
         count
+    }
+}
+
+/// Files that are read shard by shard: a task for each shard, in the order of files and shards.
+#[derive(Default)]
+struct InShards {
+    tasks: Vec<Task>,
+    files: Vec<(String, Sealed)>,
+}
+
+impl InShards {
+    fn add(&mut self, path: String, sealed: &Sealed, version: &Version) {
+        let rule = Sharding { above: 0, bytes: sealed.shard_bytes };
+        self.tasks.extend((0..sealed.shards.len()).map(|number| {
+            let range = rule.range(number, sealed.length);
+            Task {
+                files: vec![(path.clone(), Some(range.end - range.start))],
+                part: Some(Part { range, of: version.clone() }),
+                ..Task::default()
+            }
+        }));
+        self.files.push((path, sealed.clone()));
     }
 }
 
@@ -290,7 +477,14 @@ fn ordered(runs: &[Vec<String>]) -> Vec<Task> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use seal::{Limits, Tree};
+
     use super::*;
+    use crate::check::{Details, Outcome, Rules};
+    use crate::profile::Profile;
+    use crate::reasons::Reason;
 
     fn run(paths: &[&str]) -> Vec<String> {
         paths.iter().map(|path| (*path).to_owned()).collect()
@@ -314,5 +508,145 @@ mod tests {
             tasks.iter().filter(|task| task.files.iter().any(|(p, _)| p == "x")).collect();
         assert_eq!(odd.len(), 2);
         assert_eq!(tasks.iter().map(|task| task.runs.len()).sum::<usize>(), runs.len());
+    }
+    /// By a rule of few bytes: what the product does with 1 GiB it does with these.
+    const RULE: Sharding = Sharding { above: 1_000, bytes: 300 };
+    const LENGTH: usize = 1_400;
+
+    /// A pack of one file in shards, one in none, and what their manifest would say.
+    struct Pack {
+        dir: tempfile::TempDir,
+        content: Vec<u8>,
+        tree: Tree,
+        shards: Shards,
+    }
+
+    impl Pack {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir(dir.path().join("pack")).unwrap();
+            let content: Vec<u8> = (0..LENGTH).map(|at| (at % 251) as u8).collect();
+            std::fs::write(dir.path().join("pack/large"), &content).unwrap();
+            std::fs::write(dir.path().join("pack/small"), "x").unwrap();
+            let tree = Tree::from_dir(&dir.path().join("pack"), &Limits::PACK).unwrap();
+            let of_large = content.chunks(300).map(Digest::of).collect();
+            let shards = Shards::new(RULE, &tree, [("large".to_owned(), of_large)].into());
+            Self { dir, content, tree, shards: shards.unwrap().unwrap() }
+        }
+
+        fn stores(&self) -> [Objects; 2] {
+            let objects = Objects::local(self.dir.path()).unwrap();
+            [objects.with_jobs(3), objects.through(|store| store)]
+        }
+
+        /// What a check or an audit learns, and how many bytes it read.
+        async fn measured(&self, objects: &Objects, proof: Proof) -> (Measured, Outcome, u64) {
+            let rules = Profile::load("prod", Some(".".to_owned()), |_| None).unwrap();
+            let mut findings = Findings::new(&Rules::strict(&rules, Vec::new()));
+            let meter = Arc::default();
+            let objects = objects.metered(&meter);
+            let mut measured = Measured::new(Evidence::HashedBytes);
+            let mut plan = Plan::default();
+            plan.inventory("pack", self.tree.files(), Some(&self.shards), proof);
+            measured.measure(&objects, plan, &mut findings).await;
+            let read = meter.now().bytes_read;
+            (measured, findings.outcome(Details::default()), read)
+        }
+
+        fn large(&self, measured: &Measured) -> Option<Found> {
+            let found = measured.found("pack", self.tree.files());
+            found.into_iter().find(|found| found.path == "large")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_file_is_known_by_its_shards_or_by_both_and_read_once() {
+        let pack = Pack::new();
+        let sealed = pack.tree.file("large").unwrap().sha256;
+        for objects in pack.stores() {
+            for proof in [Proof::Shards, Proof::Both] {
+                let (measured, outcome, read) = pack.measured(&objects, proof).await;
+                assert_eq!((read, outcome.issues.len()), (LENGTH as u64 + 1, 0));
+                let found = pack.large(&measured).unwrap();
+                assert_eq!((found.length, found.sha256), (LENGTH as u64, Some(sealed)));
+                assert_eq!(found.shards, pack.shards.of("large").unwrap());
+                assert_eq!(measured.evidence().hashed_bytes, 2);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flipped_byte_in_each_shard_is_named_by_its_bytes() {
+        let pack = Pack::new();
+        for objects in pack.stores() {
+            for at in (0..LENGTH).step_by(149) {
+                let mut other = pack.content.clone();
+                other[at] ^= 1;
+                std::fs::write(pack.dir.path().join("pack/large"), &other).unwrap();
+                let number = at / 300;
+                let differ = |found: &Found| -> Vec<usize> {
+                    let stated = pack.shards.of("large").unwrap().iter().zip(&found.shards);
+                    stated.enumerate().filter(|(_, (a, b))| a != b).map(|(n, _)| n).collect()
+                };
+
+                let (measured, _, _) = pack.measured(&objects, Proof::Shards).await;
+                let changed = measured.changed("pack/large").unwrap();
+                let range = (number * 300) as u64..(number * 300 + 300).min(LENGTH) as u64;
+                assert_eq!(changed.ranges, [range], "byte {at}");
+                let found = pack.large(&measured).unwrap();
+                assert_eq!((found.sha256, differ(&found)), (None, vec![number]));
+
+                let (measured, _, _) = pack.measured(&objects, Proof::Both).await;
+                let found = pack.large(&measured).unwrap();
+                assert_eq!(found.sha256, Some(Digest::of(&other)));
+                assert_eq!(differ(&found), [number]);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_file_of_another_length_or_none_is_said_as_what_it_is() {
+        let pack = Pack::new();
+        let path = pack.dir.path().join("pack/large");
+        for objects in pack.stores() {
+            for length in [0, 1, 300, LENGTH - 1] {
+                std::fs::write(&path, &pack.content[..length]).unwrap();
+                let (measured, _, _) = pack.measured(&objects, Proof::Shards).await;
+                let found = pack.large(&measured).unwrap();
+                assert_eq!(found.length, length as u64);
+                assert_eq!(found.sha256, Some(Digest::of(&pack.content[..length])));
+            }
+            std::fs::remove_file(&path).unwrap();
+            let (measured, outcome, _) = pack.measured(&objects, Proof::Shards).await;
+            assert!(pack.large(&measured).is_none() && outcome.issues.is_empty());
+            std::os::unix::fs::symlink("small", &path).unwrap();
+            let (measured, outcome, _) = pack.measured(&objects, Proof::Shards).await;
+            assert!(matches!(measured.state("pack/large"), Some(Known::Unknown)));
+            assert_eq!(outcome.reason_codes, [Reason::LinkRefused]);
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_part_of_an_output_of_several_is_read_once_for_both_digests() {
+        let pack = Pack::new();
+        for objects in pack.stores() {
+            let rules = Profile::load("prod", Some(".".to_owned()), |_| None).unwrap();
+            let mut findings = Findings::new(&Rules::strict(&rules, Vec::new()));
+            let meter = Arc::default();
+            let objects = objects.metered(&meter);
+            let mut measured = Measured::new(Evidence::HashedBytes);
+            let mut plan = Plan::default();
+            plan.inventory("pack", pack.tree.files(), Some(&pack.shards), Proof::Shards);
+            let paths = vec!["pack/large".to_owned(), "pack/small".to_owned()];
+            plan.run(paths.clone());
+            measured.measure(&objects, plan, &mut findings).await;
+            let whole = [&pack.content[..], b"x"].concat();
+            assert_eq!(measured.run(&paths), Some(Digest::of(&whole)));
+            assert_eq!(meter.now().bytes_read, LENGTH as u64 + 1);
+            let found = pack.large(&measured).unwrap();
+            assert_eq!(found.sha256, Some(Digest::of(&pack.content)));
+            assert_eq!(found.shards, pack.shards.of("large").unwrap());
+        }
     }
 }

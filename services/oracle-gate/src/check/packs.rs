@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use seal::facts::RunFactsView;
 use seal::tree::File;
-use seal::verify::{Broken, Found, Report, compare};
+use seal::verify::{Broken, Link, Report, compare};
 use seal::{
     MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, RunKey, SEAL_FILE, SealMarker, SealStatus, Tree,
 };
 
 use super::findings::Findings;
 use super::locators::Output;
-use super::measured::{Known, Measured, Plan};
+use super::measured::{Measured, Plan, Proof};
 use super::outcome::PackDetail;
 use super::rules::Rules;
 use crate::governance;
@@ -42,6 +42,11 @@ impl Pack {
         self.manifest().and_then(Manifest::inventory)
     }
 
+    /// The files of its inventory; none where it has none that can be read.
+    fn files(&self) -> &[File] {
+        self.inventory().map_or(&[], Tree::files)
+    }
+
     /// Whether the file at `path` below the oracle root was sealed, as far as that can be known:
     /// a pack without an inventory does not say.
     pub fn may_hold(&self, path: &str) -> bool {
@@ -56,9 +61,8 @@ impl Pack {
 
     /// The sealed files below a folder, ordered by path; none if there is no inventory.
     pub fn below(&self, folder: &str) -> impl Iterator<Item = &File> {
-        let files = self.inventory().map_or(&[][..], Tree::files).iter();
         let folder = format!("{}/", folder.trim_end_matches('/'));
-        files.filter(move |file| file.path.starts_with(&folder))
+        self.files().iter().filter(move |file| file.path.starts_with(&folder))
     }
 
     /// Its line in a report.
@@ -130,9 +134,11 @@ pub async fn open(
 /// What has to be measured of a pack: by key only, files that the manifest does not name stay
 /// unseen (O8).
 pub fn plan(pack: &Pack, plan: &mut Plan) {
-    for file in pack.inventory().map_or(&[][..], Tree::files) {
-        plan.file(inside(&pack.root, &file.path), Some(file.length));
-    }
+    // Shards prove the digest of the whole only where a seal covers the manifest that has both.
+    let sealed = pack.report.holds(Link::Seal) && pack.report.holds(Link::Manifest);
+    let proof = if sealed { Proof::Shards } else { Proof::Both };
+    let shards = pack.manifest().and_then(Manifest::shards);
+    plan.inventory(&pack.root, pack.files(), shards, proof);
 }
 
 /// Judges every pack by what was measured.
@@ -144,29 +150,11 @@ pub fn judge(
     findings: &mut Findings,
 ) {
     for pack in packs.iter_mut() {
-        let found = pack.found(measured);
+        let found = measured.found(&pack.root, pack.files());
         pack.report = compare(pack.seal.as_deref(), pack.manifest.as_deref(), &found);
         judge_one(pack, view, findings);
     }
     reference(rules, view, packs, findings);
-}
-
-impl Pack {
-    /// The files of the inventory as they are now. One that the store said nothing of is no
-    /// difference: it is among the findings as what it is.
-    fn found(&self, measured: &Measured) -> Vec<Found> {
-        let mut found = Vec::new();
-        for file in self.inventory().map_or(&[][..], Tree::files) {
-            let (length, sha256) = match measured.state(&inside(&self.root, &file.path)) {
-                // A digest that was not asked for is reported as such, not as a difference.
-                Some(Known::There(now)) => (now.length, now.sha256.unwrap_or(file.sha256)),
-                Some(Known::Absent) => continue,
-                Some(Known::Unknown) | None => (file.length, file.sha256),
-            };
-            found.push(Found { path: file.path.clone(), length, sha256 });
-        }
-        found
-    }
 }
 
 /// Whether the store had shown, when the pack was sealed, that it refuses a wrong checksum.
@@ -187,7 +175,7 @@ fn judge_one(pack: &Pack, view: &RunFactsView, findings: &mut Findings) {
     if *manifest.world_key() != view.world_key() {
         findings.add(Reason::PackPinsMismatch, format!("{name}: the manifest's world is another"));
     }
-    if matches!(manifest, Manifest::V1(v1) if v1.run_id != view.run_id) {
+    if manifest.common().is_some_and(|common| common.run_id != view.run_id) {
         findings.add(Reason::PackPinsMismatch, format!("{name}: the manifest's run is another"));
     }
 }
@@ -199,13 +187,15 @@ pub(crate) fn broken_reason(broken: &Broken) -> Reason {
         Broken::SealUnreadable { .. } => Reason::SealInvalid,
         Broken::ManifestMissing => Reason::PackManifestMissing,
         Broken::ManifestUnreadable { .. }
+        | Broken::ShardsContradict { .. }
         | Broken::ModuleUnreadable { .. }
         | Broken::ModuleDigest { .. } => Reason::PackManifestInvalid,
         Broken::ManifestEdited { .. } | Broken::SealOfAnotherPack { .. } => {
             Reason::SealManifestMismatch
         }
         Broken::PackIdWrong { .. } => Reason::PackIdMismatch,
-        Broken::FileChanged { .. } => Reason::PackFileChanged,
+        Broken::FileChanged { .. } | Broken::ShardChanged { .. } => Reason::PackFileChanged,
+        Broken::FileUnproven { .. } => Reason::DigestNotVerified,
         Broken::FileAdded { .. } => Reason::PackFileAdded,
         Broken::FileMissing { .. } => Reason::PackFileMissing,
         Broken::NotRegular { .. } => Reason::LinkRefused,

@@ -12,7 +12,7 @@ use futures::future::{Either, select};
 use rand::random;
 use seal::facts::RunFactsView;
 use seal::manifest::{MAX_RELEASE_BYTES, MAX_SEED};
-use seal::{Manifest, ManifestV1, SealStatus, Tree, pack_id};
+use seal::{Manifest, ManifestV1, SealStatus, Sharding, Tree, pack_id};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -178,7 +178,8 @@ async fn seal(
     let listed = plan::files(objects, root).await?;
     let outlined = plan::outline(root, &listed.files)?;
     plan::outputs(objects, view, root, &outlined, status)?;
-    let outlined = Manifest::V1(manifest(profile, args, view, outlined, now)?);
+    let shards = plan::outline_shards(Sharding::PACK, &outlined)?;
+    let outlined = Manifest::new(manifest(profile, args, view, outlined, now)?, shards);
     fits(outlined.to_bytes()?.len() as u64)?;
     let existing = plan::existing(objects, root, &listed, &outlined).await?;
     let sealed = |text: &str| SealingError::refused(Reason::PackAlreadySealed, text);
@@ -200,18 +201,20 @@ async fn seal(
     // With --ensure every byte is compared anew, so that nothing counts as known.
     let none = BTreeMap::new();
     let known = existing.as_ref().filter(|_| !args.ensure).map_or(&none, |known| &known.known);
-    let inventory = inventory::inventory(objects, root, &listed.files, known, journal);
+    let rule = Sharding::PACK;
+    let inventory = inventory::inventory(objects, root, &listed.files, known, rule, journal);
     // The probe waits for the store, and hashing for the processor. A store that fails the probe
     // ends the hashing; a probe is never ended, since it removes at its end what it made.
     let (probe, inventory) = match select(pin!(probe), pin!(inventory)).await {
         Either::Left((probe, inventory)) => (probe?, inventory.await?),
         Either::Right((inventory, probe)) => (probe.await?, inventory?),
     };
-    let manifest = manifest(profile, args, view, inventory, now)?;
+    let (inventory, shards) = inventory;
+    let manifest = Manifest::new(manifest(profile, args, view, inventory, now)?, shards);
     let nonce = hex::encode(random::<[u8; 16]>());
     let order = Order {
         root,
-        manifest: Manifest::V1(manifest),
+        manifest,
         status,
         nonce: &nonce,
         probe: match probe {

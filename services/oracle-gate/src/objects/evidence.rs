@@ -28,7 +28,8 @@ pub enum Evidence {
 pub struct Fixity {
     /// Length, in bytes.
     pub length: u64,
-    /// sha256 of the content; `None` only for [`Evidence::SizeOnly`].
+    /// sha256 of the content; `None` for [`Evidence::SizeOnly`], and where the digests of its
+    /// shards show that it is not the sealed one, so that none was made of the whole.
     pub sha256: Option<Digest>,
     /// How they are known.
     pub evidence: Evidence,

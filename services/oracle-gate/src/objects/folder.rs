@@ -55,7 +55,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn of(meta: &std::fs::Metadata) -> Self {
+    pub(super) fn of(meta: &std::fs::Metadata) -> Self {
         let changed = i128::from(meta.ctime()) * 1_000_000_000 + i128::from(meta.ctime_nsec());
         Self { length: meta.len(), mark: mark(meta), changed }
     }

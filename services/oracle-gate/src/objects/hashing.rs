@@ -6,9 +6,14 @@
 //! together, in the lanes of its core; in a bucket a large object is asked for in ranges, of which
 //! a few are on their way at once. Memory is bounded by the number of workers, whatever the size
 //! and number of files.
+//!
+//! Of a very large file the digests of its shards are made beside its own, from the same bytes, or
+//! each shard is a task of its own, so that all workers share one file.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::fs::File;
+use std::io::Take;
+use std::ops::{ControlFlow, Range};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +30,7 @@ use wire::digest::Digest;
 
 use super::failure::{StoreError, classify, is_absent};
 use super::folder::{self, BLOCK, Blocks, Opened};
-use super::{Meter, Objects};
+use super::{Meter, Objects, Part, part};
 
 /// Larger objects of a bucket are asked for in ranges.
 const RANGED_FROM: u64 = 32 << 20;
@@ -46,10 +51,26 @@ pub struct Task {
     pub runs: Vec<Vec<usize>>,
     /// Bytes of files that were read before, by their places: these are not read again.
     pub given: BTreeMap<usize, Bytes>,
+    /// Bytes of a shard, not 0, of the files whose shards get a digest each beside the file's own,
+    /// by their places.
+    pub shard_bytes: BTreeMap<usize, u64>,
+    /// Which bytes of its files are read, where these are not all.
+    pub part: Option<Part>,
 }
 
-/// Length and digest of a file; `None` if it is not there.
-pub type Hashed = Result<Option<(u64, Digest)>, StoreError>;
+/// What was read of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measure {
+    /// How many bytes.
+    pub length: u64,
+    /// Their digest.
+    pub sha256: Digest,
+    /// The digests of their shards; empty where none were asked for.
+    pub shards: Vec<Digest>,
+}
+
+/// What was read of a file; `None` if it is not there.
+pub type Hashed = Result<Option<Measure>, StoreError>;
 
 /// What became of a task.
 #[derive(Debug)]
@@ -87,7 +108,9 @@ impl<'a> Runs<'a> {
     fn given(&mut self, file: usize) -> Option<Hashed> {
         let bytes = self.task.given.get(&file)?;
         self.update(file, bytes);
-        Some(Ok(Some((bytes.len() as u64, Digest::of(bytes)))))
+        let mut digests = Digests::of(self.task, file);
+        digests.update(bytes);
+        Some(Ok(Some(digests.finish())))
     }
 
     /// A digest that lacks a file is none.
@@ -106,6 +129,85 @@ impl<'a> Runs<'a> {
 
 fn digest(stream: Stream) -> Digest {
     Digest::from(stream.finish())
+}
+
+/// The digest of a file, and those of its shards where they are asked for.
+struct Digests {
+    whole: Stream,
+    length: u64,
+    shards: Option<Shards>,
+}
+
+struct Shards {
+    shard_bytes: u64,
+    /// Bytes that the stream has, or is about to take.
+    taken: u64,
+    stream: Stream,
+    finished: Vec<Digest>,
+}
+
+impl Digests {
+    fn of(task: &Task, file: usize) -> Self {
+        let shards = task.shard_bytes.get(&file).map(|shard_bytes| Shards {
+            shard_bytes: *shard_bytes,
+            taken: 0,
+            stream: Stream::new(),
+            finished: Vec::new(),
+        });
+        Self { whole: Stream::new(), length: 0, shards }
+    }
+
+    /// How many bytes may be taken next: a piece ends where a shard ends.
+    fn room(&self) -> usize {
+        let room = self.shards.as_ref().map_or(u64::MAX, |shards| match shards.taken {
+            taken if taken < shards.shard_bytes => shards.shard_bytes - taken,
+            _ => shards.shard_bytes,
+        });
+        usize::try_from(room).unwrap_or(usize::MAX)
+    }
+
+    /// So many bytes come next, for all of [`Digests::streams`]; what came before is hashed.
+    fn expect(&mut self, bytes: usize) {
+        self.length += bytes as u64;
+        let Some(shards) = &mut self.shards else { return };
+        if bytes > 0 && shards.taken == shards.shard_bytes {
+            shards.end();
+        }
+        shards.taken += bytes as u64;
+    }
+
+    /// Hashed together, the two streams cost a core less than one after the other.
+    fn streams(&mut self) -> impl Iterator<Item = &mut Stream> {
+        let shard = self.shards.as_mut().map(|shards| &mut shards.stream);
+        std::iter::once(&mut self.whole).chain(shard)
+    }
+
+    fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(self.room().min(bytes.len()));
+            self.expect(now.len());
+            let pieces = self.streams().map(|stream| Piece { stream, bytes: now });
+            sha256_lanes::update_all(pieces);
+            bytes = later;
+        }
+    }
+
+    fn finish(self) -> Measure {
+        let shards = self.shards.map_or_else(Vec::new, |mut shards| {
+            if shards.taken > 0 {
+                shards.end();
+            }
+            shards.finished
+        });
+        Measure { length: self.length, sha256: digest(self.whole), shards }
+    }
+}
+
+impl Shards {
+    fn end(&mut self) {
+        self.finished.push(digest(std::mem::take(&mut self.stream)));
+        self.taken = 0;
+    }
 }
 
 /// What workers on files of a folder share.
@@ -293,18 +395,18 @@ impl Objects {
                 drop(to.send(Event::File(number, at, hashed)));
                 continue;
             }
-            let mut stream = Stream::new();
+            let mut digests = Digests::of(&task, at);
             let take = |bytes: &[u8]| {
-                stream.update(bytes);
+                digests.update(bytes);
                 runs.update(at, bytes);
             };
             let ranged = self.bucket.is_some() && length.is_some_and(|length| length > RANGED_FROM);
-            let read = if ranged {
-                self.read_ranges(path, take).await
-            } else {
-                self.read_stream(path, take).await
+            let read = match &task.part {
+                Some(part) => self.read_part(path, part, take).await.map(Some),
+                None if ranged => self.read_ranges(path, take).await,
+                None => self.read_stream(path, take).await,
             };
-            let hashed = read.map(|length| length.map(|length| (length, digest(stream))));
+            let hashed = read.map(|read| read.map(|()| digests.finish()));
             if !matches!(hashed, Ok(Some(_))) {
                 runs.spoil(at);
             }
@@ -317,13 +419,12 @@ impl Objects {
         &self,
         path: &str,
         mut take: impl FnMut(&[u8]),
-    ) -> Result<Option<u64>, StoreError> {
+    ) -> Result<Option<()>, StoreError> {
         let Some(mut object) = self.open_object(path).await? else { return Ok(None) };
-        let length = object.length();
         while let Some(bytes) = object.next().await? {
             take(&bytes);
         }
-        Ok(Some(length))
+        Ok(Some(()))
     }
 
     /// Reads an object in ranges, a few of them at once, in their order. All are of the version
@@ -332,7 +433,7 @@ impl Objects {
         &self,
         path: &str,
         mut take: impl FnMut(&[u8]),
-    ) -> Result<Option<u64>, StoreError> {
+    ) -> Result<Option<()>, StoreError> {
         let location = self.location(path)?;
         let first =
             GetOptions { range: Some(GetRange::Bounded(0..RANGE)), ..GetOptions::default() };
@@ -354,9 +455,33 @@ impl Objects {
         self.meter.read(bytes.len() as u64);
         take(&bytes);
 
-        let starts = (1..length.div_ceil(RANGE)).map(|part| part * RANGE);
+        self.read_rest(path, RANGE.min(length)..length, tag, take).await.map(Some)
+    }
+
+    /// Reads a part of an object, of the version that it is of.
+    async fn read_part(
+        &self,
+        path: &str,
+        part: &Part,
+        take: impl FnMut(&[u8]),
+    ) -> Result<(), StoreError> {
+        self.meter.opened();
+        self.read_rest(path, part.range.clone(), part.of.mark.clone(), take).await
+    }
+
+    /// Reads bytes of an object that was seen to be there, in their order, a few ranges at once.
+    async fn read_rest(
+        &self,
+        path: &str,
+        bytes: Range<u64>,
+        tag: Option<String>,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), StoreError> {
+        let location = self.location(path)?;
+        let starts =
+            (0..(bytes.end - bytes.start).div_ceil(RANGE)).map(|n| bytes.start + n * RANGE);
         let parts = stream::iter(starts).map(|start| {
-            let range = start..(start + RANGE).min(length);
+            let range = start..(start + RANGE).min(bytes.end);
             let options = GetOptions {
                 range: Some(GetRange::Bounded(range.clone())),
                 if_match: tag.clone(),
@@ -375,6 +500,9 @@ impl Objects {
                     Ok(_) | Err(object_store::Error::Precondition { .. }) => {
                         Err(StoreError::Changed { path: path.to_owned() })
                     }
+                    Err(error) if is_absent(&error) => {
+                        Err(StoreError::Changed { path: path.to_owned() })
+                    }
                     Err(error) => Err(classify(path, &error)),
                 }
             }
@@ -385,7 +513,7 @@ impl Objects {
             self.meter.read(bytes.len() as u64);
             take(&bytes);
         }
-        Ok(Some(length))
+        Ok(())
     }
 }
 
@@ -431,10 +559,8 @@ struct Reading<'a> {
 
 /// The file that is read now.
 struct OpenFile {
-    blocks: Blocks,
-    stream: Stream,
-    /// Bytes of it so far.
-    length: u64,
+    blocks: Blocks<Take<File>>,
+    digests: Digests,
     /// The block in the buffer, which is not hashed yet.
     block: folder::Block,
 }
@@ -475,7 +601,7 @@ impl<'a> Reader<'a> {
 
             let hashed = match self.open.take() {
                 // Its last block is hashed.
-                Some(open) if open.block.last => Ok(Some((open.length, digest(open.stream)))),
+                Some(open) if open.block.last => Ok(Some(open.digests.finish())),
                 Some(mut open) => match open.read(shared, path, &mut self.buffer) {
                     Ok(()) => {
                         self.open = Some(open);
@@ -485,7 +611,7 @@ impl<'a> Reader<'a> {
                 },
                 None => match reading.runs.given(reading.at) {
                     Some(hashed) => hashed,
-                    None => match OpenFile::open(shared, root, path, &mut self.buffer) {
+                    None => match OpenFile::open(shared, root, reading, &mut self.buffer) {
                         Ok(Some(open)) => {
                             self.open = Some(open);
                             return ControlFlow::Continue(());
@@ -509,7 +635,8 @@ impl<'a> Reader<'a> {
         let open = open.as_mut();
         let bytes = &buffer[..open.as_ref().map_or(0, |open| open.block.length)];
         let runs = task.as_mut().into_iter().flat_map(|task| task.runs.of(task.at));
-        let streams = open.map(|open| &mut open.stream).into_iter().chain(runs);
+        let own = open.into_iter().flat_map(|open| open.digests.streams());
+        let streams = own.chain(runs);
         streams.map(move |stream| Piece { stream, bytes })
     }
 }
@@ -519,9 +646,11 @@ impl OpenFile {
     fn open(
         shared: &Shared,
         root: Option<&OwnedFd>,
-        path: &str,
+        reading: &Reading<'_>,
         buffer: &mut [u8],
     ) -> Result<Option<Self>, StoreError> {
+        let (task, at) = (reading.runs.task, reading.at);
+        let path = &task.files[at].0;
         let opened = match root {
             Some(root) => folder::open_in(root.as_fd(), path)?,
             None => folder::open(&shared.root, path)?,
@@ -529,15 +658,17 @@ impl OpenFile {
         let Opened::File(file, length) = opened else { return Ok(None) };
         shared.meter.opened();
         let block = folder::Block { length: 0, last: false };
+        let (file, length) = part::of_file(path, file, length, task.part.as_ref())?;
         let blocks = Blocks::new(file, length);
-        let mut open = Self { blocks, stream: Stream::new(), length: 0, block };
+        let mut open = Self { blocks, digests: Digests::of(task, at), block };
         open.read(shared, path, buffer)?;
         Ok(Some(open))
     }
 
     fn read(&mut self, shared: &Shared, path: &str, buffer: &mut [u8]) -> Result<(), StoreError> {
-        self.block = self.blocks.read(path, buffer)?;
-        self.length += self.block.length as u64;
+        let room = self.digests.room().min(buffer.len());
+        self.block = self.blocks.read(path, &mut buffer[..room])?;
+        self.digests.expect(self.block.length);
         shared.meter.read(self.block.length as u64);
         shared.progress.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -590,16 +721,21 @@ mod tests {
                 files: vec![name(0), ("none".into(), None)],
                 runs: vec![vec![0, 1]],
                 given: [(0, Bytes::from(contents[0].clone()))].into(),
+                ..Task::default()
             };
             let tasks = alone.chain([one, gone]).collect();
             let mut heard = 0;
             let done = runtime().block_on(objects.hash_all(tasks, |_, _, _| heard += 1));
             prop_assert_eq!(heard, 2 * contents.len() + 2);
-            let digest = |content: &Vec<u8>| (content.len() as u64, Digest::of(content));
+            let digest = |content: &Vec<u8>| Measure {
+                length: content.len() as u64,
+                sha256: Digest::of(content),
+                shards: Vec::new(),
+            };
             let whole = &done[contents.len()];
             for (at, content) in contents.iter().enumerate() {
                 for hashed in [&done[at].files[0], &whole.files[at]] {
-                    prop_assert_eq!(*hashed.as_ref().unwrap(), Some(digest(content)));
+                    prop_assert_eq!(hashed.as_ref().unwrap(), &Some(digest(content)));
                 }
             }
             prop_assert_eq!(whole.runs[0], Some(Digest::of(&contents.concat())));
@@ -608,6 +744,78 @@ mod tests {
             prop_assert_eq!(whole.runs[1], Some(Digest::of(&odd)));
             let gone = &done[contents.len() + 1];
             prop_assert!(matches!(gone.files[1], Ok(None)) && gone.runs[0].is_none());
+        }
+    }
+    /// Shards of every length, of files that end before, at and behind the end of a shard, of a
+    /// block and of a range, each beside the file's own digest and each as a task of its own.
+    #[test]
+    fn digests_of_shards_are_those_of_their_bytes_by_every_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole: Vec<u8> = (0..3 * BLOCK + 2).map(|at| (at * 7 + at / 253) as u8).collect();
+        let here = Objects::local(dir.path()).unwrap();
+        let around = |at: usize| [at - 1, at, at + 1];
+        let lengths =
+            [0, 1, 63, 64, 65].into_iter().chain(around(2 * BLOCK)).chain(around(3 * BLOCK));
+        for length in lengths {
+            let content = &whole[..length];
+            std::fs::write(dir.path().join("f"), content).unwrap();
+            for shard in [7_000, LANE_BLOCK, BLOCK, BLOCK + 1, 4 * BLOCK] {
+                let expected: Vec<Digest> = content.chunks(shard).map(Digest::of).collect();
+                for objects in [here.clone(), here.with_jobs(3), here.through(|store| store)] {
+                    let beside = Task {
+                        files: vec![("f".into(), None)],
+                        shard_bytes: [(0, shard as u64)].into(),
+                        ..Task::default()
+                    };
+                    let done = runtime().block_on(async {
+                        let of = objects.version("f").await.unwrap().unwrap();
+                        let starts = (0..length).step_by(shard).map(|start| start as u64);
+                        let parts = starts.map(|start| Task {
+                            files: vec![("f".into(), None)],
+                            part: Some(Part {
+                                range: start..(start + shard as u64).min(of.length),
+                                of: of.clone(),
+                            }),
+                            ..Task::default()
+                        });
+                        let tasks = std::iter::once(beside).chain(parts).collect();
+                        objects.hash_all(tasks, |_, _, _| ()).await
+                    });
+                    let measure = Measure {
+                        length: length as u64,
+                        sha256: Digest::of(content),
+                        shards: expected.clone(),
+                    };
+                    assert_eq!(done[0].files[0].as_ref().unwrap(), &Some(measure));
+                    let parts = done[1..].iter().map(|done| {
+                        let part = done.files[0].as_ref().unwrap().as_ref().unwrap();
+                        (part.length, part.sha256)
+                    });
+                    let chunks = content.chunks(shard).map(|chunk| chunk.len() as u64);
+                    assert!(parts.eq(chunks.zip(expected.iter().copied())), "{length} by {shard}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_of_another_version_of_a_file_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), [1; 100]).unwrap();
+        let here = Objects::local(dir.path()).unwrap();
+        for objects in [here.clone(), here.through(|store| store)] {
+            let of = runtime().block_on(objects.version("f")).unwrap().unwrap();
+            // Of the same length, and a file of its own whenever it was written.
+            std::fs::write(dir.path().join("g"), [2; 100]).unwrap();
+            std::fs::rename(dir.path().join("g"), dir.path().join("f")).unwrap();
+            let part = Task {
+                files: vec![("f".into(), None)],
+                part: Some(Part { range: 10..20, of }),
+                ..Task::default()
+            };
+            let done = runtime().block_on(objects.hash_all(vec![part], |_, _, _| ()));
+            let found = &done[0].files[0];
+            assert!(matches!(found, Err(StoreError::Changed { .. })), "{found:?}");
         }
     }
 }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use seal::manifest::{MAX_RELEASE_BYTES, MAX_SCENARIO_BYTES};
 use seal::tree::File;
 use seal::{
-    EXECUTION_FILE, Limits, ManifestV1, OUTPUTS_DIR, SHIPPING_FILE, Tree, WorldKey, pack_id,
+    EXECUTION_FILE, Limits, ManifestV1, OUTPUTS_DIR, SHIPPING_FILE, Sharding, Tree, WorldKey,
+    pack_id,
 };
 use wire::Problem;
 use wire::digest::Digest;
@@ -19,6 +20,8 @@ use crate::modules::create_equal;
 
 /// Most bytes of one output: it is created in one piece, since no store creates in parts once only.
 const MAX_OUTPUT_BYTES: u64 = 256 << 20;
+// Sealed by the rule of all packs: no file of a run is so large that it has shards.
+const _: () = assert!(MAX_OUTPUT_BYTES <= Sharding::PACK.above);
 /// Most bytes of all outputs of a run.
 const MAX_OUTPUTS_BYTES: u64 = 1 << 30;
 

@@ -23,6 +23,7 @@ mod runs;
 mod s3;
 mod sealing;
 mod served;
+mod shards;
 mod signed;
 mod sql_metadata;
 mod tamper;

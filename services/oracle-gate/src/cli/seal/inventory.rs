@@ -1,4 +1,5 @@
-//! The content of an engine's pack: every file hashed once, also over several calls.
+//! The content of an engine's pack: every file hashed once, also over several calls. The digests of
+//! a very large file's shards are made of the same bytes as its own.
 //!
 //! A journal remembers each file that was hashed, with the mark by which the store shows that it
 //! has not been written since: in a bucket tag and version, in a folder inode and change time
@@ -11,16 +12,16 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use seal::Tree;
 use seal::tree::File;
+use seal::{Sharding, Shards, Tree};
 use serde::{Deserialize, Serialize};
 use wire::digest::Digest;
 
 use super::super::{Failure, usage};
-use super::plan::tree;
+use super::plan::{self, tree};
 use crate::crash;
 use crate::locator::inside;
-use crate::objects::{Entry as Listed, Objects, Task};
+use crate::objects::{Entry as Listed, Measure, Objects, Task};
 use crate::reasons::Reason;
 use crate::sealing::SealingError;
 
@@ -44,24 +45,49 @@ struct Entry {
     mark: String,
     length: u64,
     sha256: Digest,
+    /// Of its shards, if it is very large. Earlier releases noted none: such a file is hashed again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shards: Vec<Digest>,
     /// Of the other members.
     check: Digest,
 }
 
 impl Entry {
-    fn new(path: String, mark: String, length: u64, sha256: Digest) -> Self {
-        let check = check(&path, &mark, length, sha256);
-        Self { path, mark, length, sha256, check }
+    fn new(path: String, mark: String, length: u64, content: Content) -> Self {
+        let Content { sha256, shards } = content;
+        let check = check(&path, &mark, length, sha256, &shards);
+        Self { path, mark, length, sha256, shards, check }
     }
 
     fn is_whole(&self) -> bool {
-        self.check == check(&self.path, &self.mark, self.length, self.sha256)
+        self.check == check(&self.path, &self.mark, self.length, self.sha256, &self.shards)
     }
 }
 
 /// Neither a path nor a mark holds a NUL.
-fn check(path: &str, mark: &str, length: u64, sha256: Digest) -> Digest {
-    Digest::of(format!("{path}\0{mark}\0{length}\0{sha256}").as_bytes())
+fn check(path: &str, mark: &str, length: u64, sha256: Digest, shards: &[Digest]) -> Digest {
+    let mut text = format!("{path}\0{mark}\0{length}\0{sha256}");
+    for shard in shards {
+        text.push('\0');
+        text.push_str(&shard.to_string());
+    }
+    Digest::of(text.as_bytes())
+}
+
+/// What is known of a file's bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Content {
+    /// Their digest.
+    pub(super) sha256: Digest,
+    /// Those of their shards, if the file is very large.
+    pub(super) shards: Vec<Digest>,
+}
+
+impl Content {
+    /// Whether a file of this length has as many shards.
+    fn fits(&self, rule: Sharding, length: u64) -> bool {
+        self.shards.len() as u64 == rule.count(length)
+    }
 }
 
 /// Files hashed by earlier calls, and where those of this one are noted.
@@ -148,9 +174,10 @@ impl Journal {
         }
     }
 
-    fn find(&self, path: &str, mark: &str) -> Option<(u64, Digest)> {
-        let entry = self.known.get(path).filter(|entry| entry.mark == mark)?;
-        Some((entry.length, entry.sha256))
+    fn find(&self, listed: &Listed) -> Option<Content> {
+        let same = |entry: &&Entry| entry.mark == listed.mark && entry.length == listed.length;
+        let entry = self.known.get(&listed.path).filter(same)?;
+        Some(Content { sha256: entry.sha256, shards: entry.shards.clone() })
     }
 }
 
@@ -189,23 +216,31 @@ fn refuse_inside(path: &Path, objects: &Objects, pack_root: &str) -> Result<(), 
     Ok(())
 }
 
-/// Every listed file with its digest. What was written meanwhile is found when the pack is closed.
+/// Every listed file with its digest, and the shards of those that have some by `rule`. What was
+/// written meanwhile is found when the pack is closed.
 pub(super) async fn inventory(
     objects: &Objects,
     root: &str,
     listed: &[Listed],
-    known: &BTreeMap<String, Digest>,
+    known: &BTreeMap<String, Content>,
+    rule: Sharding,
     mut journal: Option<&mut Journal>,
-) -> Result<Tree, SealingError> {
+) -> Result<(Tree, Option<Shards>), SealingError> {
     let refused = |text: String| SealingError::refused(Reason::PackNotClean, text);
     let mut files = Vec::with_capacity(listed.len());
+    let mut shards = BTreeMap::new();
+    let mut add = |entry: &Listed, content: Content| {
+        files.push(file(entry, content.sha256));
+        if !content.shards.is_empty() {
+            shards.insert(entry.path.clone(), content.shards);
+        }
+    };
     let mut open: Vec<&Listed> = Vec::new();
     for entry in listed {
-        let earlier = journal.as_ref().and_then(|journal| journal.find(&entry.path, &entry.mark));
-        let earlier = earlier.filter(|(length, _)| *length == entry.length);
-        let digest = known.get(&entry.path).copied().or(earlier.map(|(_, digest)| digest));
-        match digest {
-            Some(digest) => files.push(file(entry, digest)),
+        let earlier = || journal.as_ref().and_then(|journal| journal.find(entry));
+        let content = known.get(&entry.path).cloned().or_else(earlier);
+        match content.filter(|content| content.fits(rule, entry.length)) {
+            Some(content) => add(entry, content),
             None => open.push(entry),
         }
     }
@@ -213,15 +248,22 @@ pub(super) async fn inventory(
     open.sort_by_key(|entry| std::cmp::Reverse(entry.length));
     let task = |entry: &&Listed| Task {
         files: vec![(inside(root, &entry.path), Some(entry.length))],
+        shard_bytes: (rule.count(entry.length) > 0)
+            .then_some((0, rule.bytes))
+            .into_iter()
+            .collect(),
         ..Task::default()
     };
     let tasks = open.iter().map(task).collect();
+    let content =
+        |measure: &Measure| Content { sha256: measure.sha256, shards: measure.shards.clone() };
     let done = objects
         .hash_all(tasks, |number, _, hashed| {
-            let Ok(Some((length, digest))) = hashed else { return };
+            let Ok(Some(measure)) = hashed else { return };
             if let Some(journal) = &mut journal {
                 let Listed { path, mark, .. } = open[number];
-                let entry = Entry::new(path.clone(), mark.clone(), *length, *digest);
+                let (path, mark) = (path.clone(), mark.clone());
+                let entry = Entry::new(path, mark, measure.length, content(measure));
                 // A journal that cannot be written only costs the next call its time.
                 if let Err(error) = note(&mut journal.file, &entry) {
                     tracing::warn!(%error, "the journal cannot be written");
@@ -233,8 +275,8 @@ pub(super) async fn inventory(
     for (entry, done) in open.into_iter().zip(done) {
         let path = &entry.path;
         match done.files.into_iter().next() {
-            Some(Ok(Some((length, digest)))) if length == entry.length => {
-                files.push(file(entry, digest));
+            Some(Ok(Some(measure))) if measure.length == entry.length => {
+                add(entry, content(&measure));
             }
             Some(Ok(Some(_))) => {
                 return Err(refused(format!("{path} was written while it was hashed")));
@@ -243,7 +285,9 @@ pub(super) async fn inventory(
             Some(Err(error)) => return Err(error.into()),
         }
     }
-    tree(root, files)
+    let tree = tree(root, files)?;
+    let shards = plan::shards(rule, &tree, shards)?;
+    Ok((tree, shards))
 }
 
 fn file(entry: &Listed, sha256: Digest) -> File {
@@ -308,6 +352,74 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"data");
     }
 
+    /// By a rule of few bytes: what the product does with 1 GiB it does with these.
+    const RULE: Sharding = Sharding { above: 1_000, bytes: 300 };
+
+    async fn hashed(
+        objects: &Objects,
+        known: &BTreeMap<String, Content>,
+        journal: Option<&mut Journal>,
+    ) -> (Tree, Option<Shards>) {
+        let listing = objects.entries("pack", crate::objects::Leftovers::OfClosing).await.unwrap();
+        inventory(objects, "pack", &listing.entries, known, RULE, journal).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_file_above_the_border_has_shards_of_the_bytes_that_its_digest_is_of() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("pack")).unwrap();
+        let content: Vec<u8> = (0..1_400_u16).map(|at| (at % 251) as u8).collect();
+        for length in [0, 1, 299, 300, 301, 999, 1_000, 1_001, 1_199, 1_200, 1_201, 1_400] {
+            let path = dir.path().join(format!("pack/f{length}"));
+            std::fs::write(path, &content[..length]).unwrap();
+        }
+        let objects = Objects::local(dir.path()).unwrap();
+        for objects in [objects.clone(), objects.through(|store| store)] {
+            let (tree, shards) = hashed(&objects, &BTreeMap::new(), None).await;
+            let shards = shards.unwrap();
+            for file in tree.files() {
+                let bytes = &content[..usize::try_from(file.length).unwrap()];
+                assert_eq!(file.sha256, Digest::of(bytes), "{}", file.path);
+                let expected: Vec<Digest> = bytes.chunks(300).map(Digest::of).collect();
+                let of = shards.of(&file.path);
+                assert_eq!(of, (file.length > 1_000).then_some(&expected[..]), "{}", file.path);
+            }
+            assert_eq!(shards.files().len(), 5);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_knows_no_shards_of_a_large_file_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("pack")).unwrap();
+        for (name, length) in [("large", 1_001), ("small", 7)] {
+            std::fs::write(dir.path().join("pack").join(name), vec![1_u8; length]).unwrap();
+        }
+        let objects = Objects::local(dir.path()).unwrap();
+        let listing = objects.entries("pack", crate::objects::Leftovers::OfClosing).await.unwrap();
+        let path = dir.path().join("journal");
+        let mut journal = Journal::open(&path, &objects, "pack").ok().unwrap();
+        // As an earlier release noted it, with digests that show whether they were taken.
+        let (noted, none) = (Digest::of(b"noted"), Vec::new());
+        for listed in &listing.entries {
+            let content = Content { sha256: noted, shards: none.clone() };
+            let (path, mark) = (listed.path.clone(), listed.mark.clone());
+            let entry = Entry::new(path, mark, listed.length, content);
+            note(&mut journal.file, &entry).unwrap();
+        }
+        drop(journal);
+        let mut journal = Journal::open(&path, &objects, "pack").ok().unwrap();
+        let (tree, shards) = hashed(&objects, &BTreeMap::new(), Some(&mut journal)).await;
+        assert_eq!(tree.file("small").unwrap().sha256, noted);
+        assert_eq!(tree.file("large").unwrap().sha256, Digest::of(&[1; 1_001]));
+        // What is noted now has the shards, and is taken up.
+        drop(journal);
+        let journal = Journal::open(&path, &objects, "pack").ok().unwrap();
+        let large = listing.entries.iter().find(|listed| listed.path == "large").unwrap();
+        let found = journal.find(large).unwrap();
+        assert_eq!(Some(&found.shards[..]), shards.unwrap().of("large"));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -322,7 +434,10 @@ mod tests {
             let path = dir.path().join("journal");
             let mut journal = Journal::open(&path, &objects, "run-5").ok().unwrap();
             let hashed = ["a", "b"].map(|name| {
-                Entry::new(name.to_owned(), "1:2".to_owned(), 7, Digest::of(name.as_bytes()))
+                let sha256 = Digest::of(name.as_bytes());
+                let shards = if name == "b" { vec![sha256; 3] } else { Vec::new() };
+                let content = Content { sha256, shards };
+                Entry::new(name.to_owned(), "1:2".to_owned(), 7, content)
             });
             for entry in &hashed {
                 note(&mut journal.file, entry).unwrap();

@@ -8,11 +8,12 @@ use seal::path::fold;
 use seal::records::is_record;
 use seal::tree::File;
 use seal::{
-    Limits, MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, SealStatus, Tree,
-    TreeError,
+    Limits, MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, SealStatus,
+    Sharding, Shards, Tree, TreeError,
 };
 use wire::digest::Digest;
 
+use super::inventory::Content;
 use crate::governance;
 use crate::locator::{Contained, inside, path_reason};
 use crate::objects::{Entry, Leftovers, Objects};
@@ -130,6 +131,30 @@ pub(super) fn outline(root: &str, entries: &[Entry]) -> Result<Tree, SealingErro
     tree(root, entries.iter().map(file).collect())
 }
 
+/// The shards of the files of `tree` that need some.
+pub(super) fn shards(
+    rule: Sharding,
+    tree: &Tree,
+    digests: BTreeMap<String, Vec<Digest>>,
+) -> Result<Option<Shards>, SealingError> {
+    let shards = Shards::new(rule, tree, digests);
+    shards.map_err(|error| SealingError::refused(Reason::PackNotClean, error.to_string()))
+}
+
+/// Shards as many as the files of `outlined` will have, before these are hashed.
+pub(super) fn outline_shards(
+    rule: Sharding,
+    outlined: &Tree,
+) -> Result<Option<Shards>, SealingError> {
+    let none = Digest::from([0; 32]);
+    let digests = outlined.files().iter().map(|file| {
+        // At most as many as a pack of 1 TiB has.
+        let count = usize::try_from(rule.count(file.length)).unwrap_or_default();
+        (file.path.clone(), vec![none; count])
+    });
+    shards(rule, outlined, digests.collect())
+}
+
 /// Whether a check of the view can ever find its outputs in the pack.
 ///
 /// # Errors
@@ -193,7 +218,7 @@ fn is_there(path: &Contained, files: &Tree) -> bool {
 /// A seal that exists already: what it says of files that were not written since.
 pub(super) struct ExistingSeal {
     /// Digests that need not be made again.
-    pub(super) known: BTreeMap<String, Digest>,
+    pub(super) known: BTreeMap<String, Content>,
     /// Whether names, lengths and identity are already seen to differ.
     pub(super) differs: bool,
 }
@@ -223,6 +248,7 @@ pub(super) async fn existing(
         return Ok(Some(existing));
     };
     let Some(inventory) = sealed.inventory() else { return Ok(Some(existing)) };
+    let shards = sealed.shards();
     let same_files = inventory.files().len() == files.len()
         && inventory
             .files()
@@ -234,7 +260,10 @@ pub(super) async fn existing(
         for (sealed, now) in inventory.files().iter().zip(files) {
             // No call sets back the time of a file's last change, so this one is as it was sealed.
             if now.changed < seal.changed {
-                existing.known.insert(now.path.clone(), sealed.sha256);
+                let shards = shards.and_then(|shards| shards.of(&sealed.path));
+                let shards = shards.map(<[Digest]>::to_vec).unwrap_or_default();
+                let content = Content { sha256: sealed.sha256, shards };
+                existing.known.insert(now.path.clone(), content);
             }
         }
     }

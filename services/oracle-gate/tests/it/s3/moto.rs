@@ -6,7 +6,7 @@ use oracle_gate::Gate;
 use oracle_gate::audit::audit;
 use oracle_gate::check::{Rules, Status, check};
 use oracle_gate::error::Error;
-use oracle_gate::objects::Objects;
+use oracle_gate::objects::{Objects, Part, StoreError, Task};
 use oracle_gate::policy::{Bucket, bucket_policy};
 use oracle_gate::probe;
 use oracle_gate::profile::Profile;
@@ -17,6 +17,7 @@ use oracle_gate::sealing::close;
 use seal::{SealMarker, SealStatus, pack_id, verify};
 use testkit::TestDb;
 use time::OffsetDateTime;
+use wire::digest::Digest;
 
 use super::{download, objects_in, upload};
 use crate::fixture::{Fixture, NOW};
@@ -66,6 +67,47 @@ async fn a_run_is_sealed_in_a_bucket_and_its_view_checks_ok() {
     assert_eq!(marker.store_probe.wrong_checksum_refused, Some(false));
     let (again, existed) = seal(&gate, draft, NOW).await.unwrap();
     assert!(existed && again == sealed);
+}
+
+#[tokio::test]
+async fn shards_of_a_large_object_are_read_in_ranges_of_one_version() {
+    let Some((objects, bucket)) = bucket("shards", false).await else { return };
+    // Of more ranges than are on their way at once.
+    let content: Vec<u8> = (0..(41_usize << 20) + 5).map(|at| (at / 997) as u8).collect();
+    let (path, shard, length) = ("run-5/large", 12_usize << 20, content.len() as u64);
+    objects.create(path, Bytes::from(content.clone())).await.unwrap();
+    let of = objects.version(path).await.unwrap().unwrap();
+    assert_eq!(of.length, length);
+    let part = |range: std::ops::Range<u64>| Task {
+        files: vec![(path.to_owned(), Some(range.end - range.start))],
+        part: Some(Part { range, of: of.clone() }),
+        ..Task::default()
+    };
+    let whole = Task {
+        files: vec![(path.to_owned(), Some(length))],
+        shard_bytes: [(0, shard as u64)].into(),
+        ..Task::default()
+    };
+    let starts = (0..length).step_by(shard);
+    let parts = starts.map(|start| part(start..(start + shard as u64).min(length)));
+    let tasks = parts.chain([whole]).collect();
+
+    let mut done = objects.hash_all(tasks, |_, _, _| ()).await;
+
+    let expected: Vec<Digest> = content.chunks(shard).map(Digest::of).collect();
+    let whole = done.pop().unwrap().files.remove(0).unwrap().unwrap();
+    assert_eq!((whole.sha256, &whole.shards), (Digest::of(&content), &expected));
+    let parts = done.into_iter().map(|mut done| done.files.remove(0).unwrap().unwrap().sha256);
+    assert_eq!(parts.collect::<Vec<_>>(), expected);
+
+    // Another object under the name, of the same length: no part of it counts.
+    let put = client().put(format!("{bucket}/lab/{path}")).body(vec![1; content.len()]);
+    put.send().await.unwrap().error_for_status().unwrap();
+    let done = objects.hash_all(vec![part(0..5), part(length - 5..length)], |_, _, _| ()).await;
+    for done in done {
+        let found = &done.files[0];
+        assert!(matches!(found, Err(StoreError::Changed { .. })), "{found:?}");
+    }
 }
 
 #[tokio::test]
