@@ -8,7 +8,7 @@
 
 pub(crate) mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -150,6 +150,19 @@ impl Tree {
         wire::json::canonical(self)
     }
 
+    /// The tree of `files`, which a document states to have this digest by this rule.
+    pub(crate) fn stated(algo: &str, digest: Digest, files: Vec<File>) -> Result<Self, TreeError> {
+        if algo != ALGO {
+            return Err(TreeError::Document(format!("algo {algo:?} is not {ALGO}")));
+        }
+        // The widest limits: which of them apply is known to the caller of `parse` alone.
+        let tree = Self::new(files, &Limits::PACK)?;
+        if tree.digest != digest {
+            return Err(TreeError::Digest { claimed: digest, found: tree.digest });
+        }
+        Ok(tree)
+    }
+
     /// `sha256-tree-v1` of the files.
     pub fn digest(&self) -> Digest {
         self.digest
@@ -185,15 +198,7 @@ impl TryFrom<Document> for Tree {
     type Error = TreeError;
 
     fn try_from(document: Document) -> Result<Self, TreeError> {
-        if document.algo != ALGO {
-            return Err(TreeError::Document(format!("algo {:?} is not {ALGO}", document.algo)));
-        }
-        // The widest limits: which of them apply is known to the caller of `parse` alone.
-        let tree = Self::new(document.files, &Limits::PACK)?;
-        if tree.digest != document.digest {
-            return Err(TreeError::Digest { claimed: document.digest, found: tree.digest });
-        }
-        Ok(tree)
+        Self::stated(&document.algo, document.digest, document.files)
     }
 }
 
@@ -220,13 +225,20 @@ fn digest(sorted: &[File]) -> Digest {
 /// Refuses what a disk that ignores case or Unicode form would merge, and a file that is also a
 /// folder.
 fn refuse_clashes(files: &[File]) -> Result<(), TreeError> {
-    let mut folders: BTreeMap<String, &str> = BTreeMap::new();
-    let mut names: BTreeMap<String, &str> = BTreeMap::new();
+    let mut folders: HashMap<String, &str> = HashMap::new();
+    let mut names: HashMap<String, &str> = HashMap::with_capacity(files.len());
+    let mut before = "";
     for file in files {
         path::check(&file.path)?;
         if let Some(other) = names.insert(path::fold(&file.path), &file.path) {
             return Err(TreeError::Clash(other.to_owned(), file.path.clone()));
         }
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        // Files of one folder mostly follow each other; its folders were looked at with the first.
+        if folder == before {
+            continue;
+        }
+        before = folder;
         for (at, _) in file.path.match_indices('/') {
             let folder = &file.path[..at];
             // `A/x` and `a/y` would be in one folder on a disk that ignores case.
@@ -237,8 +249,11 @@ fn refuse_clashes(files: &[File]) -> Result<(), TreeError> {
         }
     }
     // `a` as a file and `a/b` cannot both exist on a disk, though they can in a bucket.
-    match folders.iter().find_map(|(folder, exact)| names.get(folder).map(|file| (file, exact))) {
-        Some((file, folder)) => Err(TreeError::Clash((*file).to_owned(), (*folder).to_owned())),
+    // The first by their names, so that one tree has one error.
+    let clashes =
+        folders.iter().filter_map(|(folder, exact)| Some((folder, names.get(folder)?, exact)));
+    match clashes.min() {
+        Some((_, file, folder)) => Err(TreeError::Clash((*file).to_owned(), (*folder).to_owned())),
         None => Ok(()),
     }
 }

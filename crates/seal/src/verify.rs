@@ -68,28 +68,43 @@ impl Report {
 /// lists nothing passes those files that the manifest names and that are there; it then learns of
 /// every changed and missing file, not of added ones.
 pub fn compare(seal: Option<&[u8]>, manifest: Option<&[u8]>, files: &[Found]) -> Report {
-    let mut broken = Vec::new();
-    let seal_read = read_seal(seal, &mut broken);
-    let manifest_digest = manifest.map(Digest::of);
-    let manifest_read = read_manifest(manifest, &mut broken);
-    if let (Some(seal), Some(found)) = (&seal_read, manifest_digest) {
-        compare_seal(seal, found, manifest_read.as_ref(), &mut broken);
-    }
-    if let Some(manifest) = &manifest_read {
-        let (claimed, derived) = (manifest.pack_id(), manifest.derived_pack_id());
-        if claimed != derived {
-            broken.push(Broken::PackIdWrong { claimed, derived });
+    let mut report = Report::read(seal, manifest);
+    report.compare_files(files);
+    report
+}
+
+impl Report {
+    /// Compares seal and manifest; nothing is said of the files yet. The manifest says which ones
+    /// have to be looked at for [`Report::compare_files`].
+    pub fn read(seal: Option<&[u8]>, manifest: Option<&[u8]>) -> Self {
+        let mut broken = Vec::new();
+        let seal_read = read_seal(seal, &mut broken);
+        let manifest_digest = manifest.map(Digest::of);
+        let manifest_read = read_manifest(manifest, &mut broken);
+        if let (Some(seal), Some(found)) = (&seal_read, manifest_digest) {
+            compare_seal(seal, found, manifest_read.as_ref(), &mut broken);
         }
+        if let Some(manifest) = &manifest_read {
+            let (claimed, derived) = (manifest.pack_id(), manifest.derived_pack_id());
+            if claimed != derived {
+                broken.push(Broken::PackIdWrong { claimed, derived });
+            }
+        }
+        Self {
+            seal_digest: seal.map(Digest::of),
+            manifest_digest,
+            seal: seal_read,
+            manifest: manifest_read,
+            broken,
+        }
+    }
+
+    /// Compares the files with the inventory, as [`compare`] says; once.
+    pub fn compare_files(&mut self, files: &[Found]) {
+        let Some(manifest) = &self.manifest else { return };
         if let Some(inventory) = manifest.inventory() {
-            compare_files(inventory, manifest.shards(), files, &mut broken);
+            compare_files(inventory, manifest.shards(), files, &mut self.broken);
         }
-    }
-    Report {
-        seal_digest: seal.map(Digest::of),
-        manifest_digest,
-        seal: seal_read,
-        manifest: manifest_read,
-        broken,
     }
 }
 

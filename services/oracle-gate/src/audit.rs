@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use futures::{StreamExt, stream};
 use seal::records::is_record;
 use seal::tree::File;
-use seal::verify::{Broken, compare};
+use seal::verify::{Broken, Report};
 use seal::{MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, SEAL_FILE, SealMarker, Tree};
 use time::OffsetDateTime;
 
@@ -67,10 +67,11 @@ pub async fn audit(
     // What the store keeps back is among the findings, and nothing more can be known without it.
     let (Ok(seal), Ok(manifest)) = (seal, manifest) else { return findings.outcome(details) };
 
-    // Not verified yet, so it only says what has to be read; `compare` judges it below.
-    let parsed = manifest.as_deref().and_then(|bytes| Manifest::parse(bytes).ok());
-    let sealed: &[File] = parsed.as_ref().and_then(Manifest::inventory).map_or(&[], Tree::files);
-    let shards = parsed.as_ref().and_then(Manifest::shards);
+    let mut report = Report::read(seal.as_deref(), manifest.as_deref());
+    // Whatever is wrong with it, it says what has to be read.
+    let parsed = report.manifest.as_ref();
+    let sealed: &[File] = parsed.and_then(Manifest::inventory).map_or(&[], Tree::files);
+    let shards = parsed.and_then(Manifest::shards);
     let mut plan = Plan::default();
     // Of a very large file both digests, so that an audit does not rest on who made them.
     plan.inventory(root, sealed, shards, Proof::Both);
@@ -79,7 +80,9 @@ pub async fn audit(
     measured.measure(objects, plan, &mut findings).await;
 
     let found = measured.found(root, sealed);
-    let report = compare(seal.as_deref(), manifest.as_deref(), &found);
+    report.compare_files(&found);
+    let sealed =
+        report.manifest.as_ref().and_then(Manifest::inventory).map_or(&[][..], Tree::files);
     for broken in &report.broken {
         findings.add(broken_reason(broken), format!("{name}: {broken}"));
     }

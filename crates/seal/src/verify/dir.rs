@@ -8,7 +8,7 @@ use std::path::Path;
 use walkdir::WalkDir;
 use wire::digest::Digest;
 
-use super::{Broken, Found, Report, compare, compare_files};
+use super::{Broken, Found, Report, compare_files};
 use crate::records::is_record;
 use crate::shards::ShardHasher;
 use crate::tree::{Limits, Tree, walk};
@@ -22,11 +22,10 @@ pub fn pack(root: &Path) -> io::Result<Report> {
     let own = |path: &str| path == MANIFEST_FILE || path == SEAL_FILE || is_record(path);
     let seal = document(&root.join(SEAL_FILE))?;
     let manifest = document(&root.join(MANIFEST_FILE))?;
-    // Only says of which files shards are needed; `compare` judges it.
-    let parsed = manifest.as_deref().and_then(|bytes| Manifest::parse(bytes).ok());
-    let shards = parsed.as_ref().and_then(Manifest::shards);
+    let mut report = Report::read(seal.as_deref(), manifest.as_deref());
+    let shards = report.manifest.as_ref().and_then(Manifest::shards);
     let (found, mut irregular) = list(root, shards, own)?;
-    let mut report = compare(seal.as_deref(), manifest.as_deref(), &found);
+    report.compare_files(&found);
     report.broken.append(&mut irregular);
     Ok(report)
 }

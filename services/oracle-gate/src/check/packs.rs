@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use seal::facts::RunFactsView;
 use seal::tree::File;
-use seal::verify::{Broken, Link, Report, compare};
+use seal::verify::{Broken, Link, Report};
 use seal::{
     MANIFEST_FILE, MAX_DOCUMENT_BYTES, Manifest, RunKey, SEAL_FILE, SealMarker, SealStatus, Tree,
 };
@@ -26,8 +25,6 @@ pub struct Pack {
     pub root: String,
     /// The store as this pack's seal lets it be trusted (O11).
     pub(crate) objects: Objects,
-    seal: Option<Bytes>,
-    manifest: Option<Bytes>,
     report: Report,
 }
 
@@ -125,8 +122,8 @@ pub async fn open(
         let trusts = rules.trust_store_checksums && proven(seal.as_deref());
         let objects = objects.trusting_checksums(trusts);
         // Without files for now: the manifest says first which ones have to be measured.
-        let report = compare(seal.as_deref(), manifest.as_deref(), &[]);
-        packs.push(Pack { root, objects, seal, manifest, report });
+        let report = Report::read(seal.as_deref(), manifest.as_deref());
+        packs.push(Pack { root, objects, report });
     }
     Opened { packs, unreadable }
 }
@@ -151,7 +148,7 @@ pub fn judge(
 ) {
     for pack in packs.iter_mut() {
         let found = measured.found(&pack.root, pack.files());
-        pack.report = compare(pack.seal.as_deref(), pack.manifest.as_deref(), &found);
+        pack.report.compare_files(&found);
         judge_one(pack, view, findings);
     }
     reference(rules, view, packs, findings);
