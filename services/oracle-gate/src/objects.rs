@@ -27,7 +27,7 @@ pub use object::Object;
 pub use part::{Part, Version};
 
 use failure::{classify, classify_write, is_absent, is_there};
-use folder::{Opened, Put};
+use folder::{Lasting, Opened, Put};
 use s3::S3;
 
 mod credentials;
@@ -42,6 +42,7 @@ mod meter;
 mod object;
 mod page;
 mod part;
+mod race;
 mod location;
 mod s3;
 mod transport;
@@ -289,6 +290,25 @@ impl Objects {
     /// # Errors
     /// Any [`StoreError`]. Then the object may be there or not, and be anybody's: read it back.
     pub async fn create(&self, path: &str, bytes: Bytes) -> Result<Created, StoreError> {
+        self.create_lasting(path, bytes, Lasting::Yes).await
+    }
+
+    /// As [`Objects::create`], of an object that a probe removes again: in a folder it does not
+    /// reach the disk.
+    pub(crate) async fn create_scratch(
+        &self,
+        path: &str,
+        bytes: Bytes,
+    ) -> Result<Created, StoreError> {
+        self.create_lasting(path, bytes, Lasting::Scratch(None)).await
+    }
+
+    async fn create_lasting(
+        &self,
+        path: &str,
+        bytes: Bytes,
+        lasting: Lasting,
+    ) -> Result<Created, StoreError> {
         let location = self.location(path)?;
         let length = bytes.len() as u64;
         // Slow links get time in proportion to the bytes, so that a large object is no time-out.
@@ -296,7 +316,8 @@ impl Objects {
         if self.direct {
             let at = path.to_owned();
             let limit = self.timeouts.call + transfer;
-            let put = self.on_disk_within(limit, move |root| folder::create(root, &at, &bytes));
+            let put =
+                self.on_disk_within(limit, move |root| folder::create(root, &at, &bytes, &lasting));
             return Ok(match put.await? {
                 Put::New => {
                     self.meter.wrote(length);

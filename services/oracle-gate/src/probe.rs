@@ -4,12 +4,17 @@
 //! a scratch prefix a second create has to be refused, and each of twenty races of sixteen writers
 //! has to end with one winner whose bytes are the ones that stay. The result is part of every seal.
 //!
+//! The second create proves that an object that is there is not replaced; the races, that this also
+//! holds for writers who all found nothing there. In a folder the winner is found by the hard link
+//! that every create makes, and the writers wait for each other just before it. Neither says
+//! whether bytes outlive a power failure, so that no write of a probe waits for the disk: manifest
+//! and seal do.
+//!
 //! Stores also exist that take a checksum without looking at the bytes. An upload that states a
 //! wrong one has to be refused and to leave nothing behind; else the store's checksums never count
 //! (O11).
 
 use bytes::Bytes;
-use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use seal::StoreProbe;
 use time::OffsetDateTime;
@@ -21,8 +26,7 @@ use crate::objects::{Created, Objects, StoreError};
 const FOLDER: &str = "_probe";
 const RACES: u32 = 20;
 const WRITERS: u32 = 16;
-/// Races at once in a folder: each waits for the disk, which takes the writes of several together.
-/// A bucket counts requests a second, so it has one after the other.
+/// Races at once in a folder. A bucket counts requests a second, so it has one after the other.
 const RACES_AT_ONCE: usize = 5;
 /// Scratch objects: one for each race, one for the second create, two for checksums.
 const SCRATCH: u32 = RACES + 3;
@@ -62,8 +66,8 @@ async fn measure(
     now: OffsetDateTime,
 ) -> Result<StoreProbe, StoreError> {
     let twice = format!("{folder}/{RACES}");
-    let first = objects.create(&twice, Bytes::from_static(b"first")).await?;
-    let second = objects.create(&twice, Bytes::from_static(b"second")).await?;
+    let first = objects.create_scratch(&twice, Bytes::from_static(b"first")).await?;
+    let second = objects.create_scratch(&twice, Bytes::from_static(b"second")).await?;
     let stayed = objects.read(&twice, 64).await?;
     let second_create_refused =
         first == Created::New && second == Created::Existed && stayed.as_deref() == Some(b"first");
@@ -84,20 +88,17 @@ async fn measure(
 }
 
 async fn has_one_winner(objects: &Objects, path: &str) -> Result<bool, StoreError> {
-    let writers = (0..WRITERS).map(|writer| async move {
-        let bytes = Bytes::from(format!("writer {writer}"));
-        objects.create(path, bytes.clone()).await.map(|created| (created, bytes))
-    });
+    let contents: Vec<Bytes> =
+        (0..WRITERS).map(|writer| format!("writer {writer}").into()).collect();
     let mut winners = Vec::new();
-    for written in join_all(writers).await {
+    for (created, bytes) in objects.race(path, &contents).await.into_iter().zip(&contents) {
         // A writer that failed may have won, so the race says nothing.
-        let (created, bytes) = written?;
-        if created == Created::New {
+        if created? == Created::New {
             winners.push(bytes);
         }
     }
     let stayed = objects.read(path, 64).await?;
-    Ok(matches!((&winners[..], stayed), ([winner], Some(stayed)) if *winner == stayed))
+    Ok(matches!((&winners[..], stayed), ([winner], Some(stayed)) if **winner == stayed))
 }
 
 /// Whether the checksums kept by the store are true ones; `None` for a folder, which keeps none. A
@@ -125,7 +126,7 @@ async fn wrong_one_is_refused(objects: &Objects, folder: &str) -> Result<Option<
         return Ok(Some(false));
     }
     // And a right one is kept and reported.
-    objects.create(&right, Bytes::from_static(content)).await?;
+    objects.create_scratch(&right, Bytes::from_static(content)).await?;
     let kept = objects.head(&right).await?;
     Ok(Some(kept == Some((content.len() as u64, Some(Digest::of(content))))))
 }

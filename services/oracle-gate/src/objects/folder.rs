@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, fstat, linkat, mkdirat, openat, openat2,
@@ -21,6 +22,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::failure::{StoreError, from_io};
+use super::race::Start;
 
 /// Bytes read at once: large enough that calls cost nothing, small enough for a processor's cache.
 pub(super) const BLOCK: usize = 256 << 10;
@@ -218,16 +220,35 @@ pub(super) fn look(root: &Path, path: &str) -> Result<Option<Seen>, StoreError> 
     }
 }
 
+/// Whether a file that was created has to outlive a power failure.
+#[derive(Clone)]
+pub(super) enum Lasting {
+    /// Its bytes and its name are on the disk before it counts.
+    Yes,
+    /// It is removed again, so that nobody waits for the disk. Which of several creates wins is
+    /// decided by the same call as else; before it, the writers of a race wait for each other.
+    Scratch(Option<Arc<Start>>),
+}
+
 /// Writes a file if there is none under that name.
 ///
 /// # Errors
 /// What the disk answers. Then nothing is under the name that was not there before.
-pub(super) fn create(root: &Path, path: &str, bytes: &[u8]) -> Result<Put, StoreError> {
+pub(super) fn create(
+    root: &Path,
+    path: &str,
+    bytes: &[u8],
+    lasting: &Lasting,
+) -> Result<Put, StoreError> {
+    let sync = |file: &File| match lasting {
+        Lasting::Yes => file.sync_all(),
+        Lasting::Scratch(_) => Ok(()),
+    };
     let failed = |errno: Errno| from_io(path, &io_error(errno));
     let refused = |cause: &str| StoreError::Name { path: path.to_owned(), cause: cause.to_owned() };
     let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
     let root = open_root(root).map_err(failed)?;
-    let folder = match make_folders(root.as_fd(), parent) {
+    let folder = match make_folders(root.as_fd(), parent, lasting) {
         Ok(folder) => folder,
         Err(Errno::NOTDIR) => return Err(refused("a file is where a folder is needed")),
         Err(Errno::LOOP) => return Err(StoreError::Link { path: path.to_owned() }),
@@ -238,7 +259,11 @@ pub(super) fn create(root: &Path, path: &str, bytes: &[u8]) -> Result<Put, Store
     let fd = openat(&folder, part.as_str(), flags, Mode::from_raw_mode(0o666)).map_err(failed)?;
     let mut file = File::from(fd);
     // On the disk before it gets its name, so that the name never leads to half a file.
-    let linked = match file.write_all(bytes).and_then(|()| file.sync_all()) {
+    let written = file.write_all(bytes).and_then(|()| sync(&file));
+    if let Lasting::Scratch(Some(start)) = lasting {
+        start.wait();
+    }
+    let linked = match written {
         Ok(()) => linkat(&folder, part.as_str(), &folder, name, AtFlags::empty()),
         Err(error) => {
             unlinkat(&folder, part.as_str(), AtFlags::empty()).ok();
@@ -251,7 +276,7 @@ pub(super) fn create(root: &Path, path: &str, bytes: &[u8]) -> Result<Put, Store
         Ok(()) => {
             unlinked.map_err(failed)?;
             // The names have to reach the disk too, or a power cut takes a seal back.
-            File::from(folder).sync_all().map_err(|error| from_io(path, &error))?;
+            sync(&File::from(folder)).map_err(|error| from_io(path, &error))?;
             Ok(Put::New)
         }
         Err(Errno::EXIST) => match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -271,7 +296,7 @@ pub(super) fn create(root: &Path, path: &str, bytes: &[u8]) -> Result<Put, Store
 }
 
 /// The folder, with whatever of it is missing made; no part of it may be a link.
-fn make_folders(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+fn make_folders(root: BorrowedFd<'_>, path: &str, lasting: &Lasting) -> Result<OwnedFd, Errno> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut at = openat(root, ".", flags, Mode::empty())?;
     for part in path.split('/').filter(|part| !part.is_empty()) {
@@ -280,7 +305,8 @@ fn make_folders(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
                 match mkdirat(&at, part, Mode::from_raw_mode(0o777)) {
                     // The new name reaches the disk with the file that it was made for; a folder
                     // that is lost before that holds nothing yet.
-                    Ok(()) => rustix::fs::fsync(&at)?,
+                    Ok(()) if matches!(lasting, Lasting::Yes) => rustix::fs::fsync(&at)?,
+                    Ok(()) => {}
                     // Another writer was faster.
                     Err(Errno::EXIST) => {}
                     Err(errno) => return Err(errno),
@@ -412,9 +438,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let long = "x".repeat(255);
         for path in ["a", "b/c/d", &long] {
-            assert_eq!(create(dir.path(), path, b"one").unwrap(), Put::New, "{path}");
-            assert_eq!(create(dir.path(), path, b"two").unwrap(), Put::Existed, "{path}");
-            assert_eq!(std::fs::read(dir.path().join(path)).unwrap(), b"one");
+            for lasting in [Lasting::Scratch(None), Lasting::Yes] {
+                assert_eq!(create(dir.path(), path, b"one", &lasting).unwrap(), Put::New, "{path}");
+                for again in [Lasting::Yes, Lasting::Scratch(None)] {
+                    let put = create(dir.path(), path, b"two", &again).unwrap();
+                    assert_eq!(put, Put::Existed, "{path}");
+                }
+                assert_eq!(std::fs::read(dir.path().join(path)).unwrap(), b"one");
+                if matches!(lasting, Lasting::Scratch(_)) {
+                    std::fs::remove_file(dir.path().join(path)).unwrap();
+                }
+            }
         }
         let names = std::fs::read_dir(dir.path()).unwrap();
         assert_eq!(names.count(), 3);
@@ -427,11 +461,11 @@ mod tests {
         std::fs::create_dir(dir.path().join("folder")).unwrap();
         std::os::unix::fs::symlink("folder", dir.path().join("link")).unwrap();
         for path in ["file/a", "folder", &"y".repeat(256)] {
-            let error = create(dir.path(), path, b"").unwrap_err();
+            let error = create(dir.path(), path, b"", &Lasting::Yes).unwrap_err();
             assert!(matches!(error, StoreError::Name { .. }), "{path}: {error}");
         }
         for path in ["link", "link/a"] {
-            let error = create(dir.path(), path, b"").unwrap_err();
+            let error = create(dir.path(), path, b"", &Lasting::Yes).unwrap_err();
             assert!(matches!(error, StoreError::Link { .. }), "{path}: {error}");
         }
     }
