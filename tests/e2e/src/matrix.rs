@@ -118,7 +118,7 @@ impl Fault {
 }
 
 /// One field of the table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Case {
     /// A row of [`EDGES`].
     pub edge: usize,
@@ -128,6 +128,22 @@ pub struct Case {
     pub runs: usize,
 }
 
+impl Case {
+    /// Every case, in the order of the tables.
+    pub fn all() -> Vec<Self> {
+        (0..EDGES.len())
+            .flat_map(|edge| Fault::ALL.map(|fault| (edge, fault)))
+            .flat_map(|(edge, fault)| [1, TOGETHER].map(|runs| Self { edge, fault, runs }))
+            .collect()
+    }
+
+    /// Edge, fault and number of runs, such as `settlement sent x pruned node, 3 runs`.
+    pub fn name(&self) -> String {
+        let runs = if self.runs == 1 { "1 run".to_owned() } else { format!("{} runs", self.runs) };
+        format!("{} x {}, {runs}", EDGES[self.edge].1, self.fault.name())
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -135,6 +151,8 @@ pub struct Options {
     pub seed: u64,
     /// How many cases, of all; none: every one.
     pub cases: Option<usize>,
+    /// Exactly these cases, in this order; none: what the seed chooses.
+    pub named: Vec<Case>,
     /// How long the random part lasts; zero leaves it out.
     pub random: Duration,
     /// How many stacks work on cases at one time.
@@ -162,7 +180,7 @@ impl Outcome {
     /// Everything that is not as it must be, a line each.
     pub fn broken(&self) -> Vec<String> {
         let cases = self.cases.iter().flat_map(|case| {
-            case.broken.iter().map(move |text| format!("{}: {text}", case.title()))
+            case.broken.iter().map(move |text| format!("{}: {text}", case.case.name()))
         });
         let random = self
             .random
@@ -201,12 +219,12 @@ pub async fn run(options: Options) -> Outcome {
     Outcome { options, cases, not_tried, random, took: begun.elapsed() }
 }
 
-/// The cases in an order that the seed decides.
+/// The cases that were named, or those that the seed chooses, in its order.
 fn chosen(options: &Options) -> VecDeque<Case> {
-    let mut cases: Vec<Case> = (0..EDGES.len())
-        .flat_map(|edge| Fault::ALL.map(|fault| (edge, fault)))
-        .flat_map(|(edge, fault)| [1, TOGETHER].map(|runs| Case { edge, fault, runs }))
-        .collect();
+    if !options.named.is_empty() {
+        return options.named.clone().into();
+    }
+    let mut cases = Case::all();
     cases.shuffle(&mut StdRng::seed_from_u64(options.seed));
     cases.truncate(options.cases.unwrap_or(usize::MAX));
     cases.into()

@@ -52,17 +52,6 @@ pub struct CaseResult {
     pub broken: Vec<String>,
 }
 
-impl CaseResult {
-    /// Edge, fault and number of runs.
-    pub fn title(&self) -> String {
-        title(&self.case)
-    }
-}
-
-fn title(case: &Case) -> String {
-    format!("{} x {}, {} run(s)", EDGES[case.edge].1, case.fault.name(), case.runs)
-}
-
 /// Works on cases until there are none.
 pub(super) async fn work(
     queue: &Shared<VecDeque<Case>>,
@@ -113,7 +102,7 @@ pub(super) async fn work(
                 format!("BROKEN {}", lines.collect::<Vec<_>>().join("; "))
             };
             done.push(result);
-            println!("{}/{total} {}: {said}", done.len(), title(&case));
+            println!("{}/{total} {}: {said}", done.len(), case.name());
         }
     }
 }

@@ -1,9 +1,11 @@
 //! A part of the crash matrix that a seed chooses; `LUMIO_LONG` asks for all of it, and
 //! `./dev crash-matrix` writes its page.
 
+use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
-use e2e::matrix::{self, At, EDGES, Options};
+use e2e::matrix::{self, At, Case, EDGES, Options};
 
 use crate::crashes::points;
 
@@ -18,6 +20,7 @@ async fn every_run_ends_once_whatever_goes_wrong_at_whichever_edge() {
     let options = Options {
         seed,
         cases: (!long).then_some(5),
+        named: Vec::new(),
         random: Duration::from_secs(if long { 600 } else { 10 }),
         lanes: 2,
         within: None,
@@ -36,4 +39,23 @@ fn every_crash_point_on_a_runs_way_is_an_edge_of_the_matrix() {
         At::Accepted | At::Ended => None,
     });
     assert_eq!(edges.collect::<Vec<_>>(), points());
+}
+
+#[test]
+fn every_case_has_a_name_by_which_it_can_be_run_alone() {
+    let cases = Case::all();
+    let names: BTreeSet<_> = cases.iter().map(Case::name).collect();
+    assert_eq!(names.len(), cases.len());
+    assert!(names.contains("settlement sent x pruned node, 3 runs"), "{names:?}");
+
+    let command = || Command::new(env!("CARGO_BIN_EXE_crash-matrix"));
+    let listed = command().arg("--list").output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert_eq!(
+        listed.lines().collect::<Vec<_>>(),
+        cases.iter().map(Case::name).collect::<Vec<_>>()
+    );
+    let unknown = command().args(["--case", "settlement sent x rain"]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("--list"), "{unknown:?}");
 }
