@@ -12,6 +12,7 @@ use wire::Problem;
 use wire::pb::runner::v1 as pb;
 use wire::pb::runner::v1::runner_client::RunnerClient;
 
+use crate::crashing::{free_port, spawn};
 use crate::login::{log_in_at, start as start_with_login};
 use crate::world::{DEPOSIT, Gateway, PATIENCE, PRICE, Running, World};
 
@@ -232,6 +233,33 @@ async fn an_account_that_sends_inputs_slowly_has_two_places_and_others_have_thei
     drop(senders);
     eventually(PATIENCE, || async { slow.post("/inputs", &json!({})).await.status() == 404 }).await;
     runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_inputs_are_received_at_once_as_there_are_places_and_the_next_is_told_to_wait() {
+    let world = World::new().await;
+    // A process of its own: the places are those of a process.
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let _process = spawn(&world, &[("RUNNER_PORT", &port)]);
+    gateway.up().await;
+    let begun = "POST /inputs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: 100\r\n\r\n[";
+    let mut senders = Vec::new();
+    for _ in 0..32 {
+        let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        senders.push(stream);
+    }
+    eventually(PATIENCE, || async { gateway.post("/inputs", &json!({})).await.status() == 503 })
+        .await;
+    let problem = document(gateway.post("/inputs", &json!({})).await, 503).await;
+    assert!(problem["detail"].as_str().unwrap().contains("too many inputs"), "{problem}");
+
+    // One that hangs up gives its place to another.
+    senders.pop();
+    eventually(PATIENCE, || async { gateway.post("/inputs", &json!({})).await.status() == 404 })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
