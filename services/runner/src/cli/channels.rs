@@ -172,6 +172,8 @@ impl Place {
         let all = channels::list(&self.chain.db).await?;
         let addresses = all.iter().map(|channel| address(&channel.account));
         let addresses: Vec<Address> = addresses.collect::<Result<_, _>>()?;
+        // A node that is behind has balances of the past (R13).
+        self.chain.now().await?;
         let mut found = Vec::new();
         // A request takes 200 keys.
         for some in addresses.chunks(200) {
@@ -192,30 +194,38 @@ impl Place {
     async fn add(&self, count: u32, stroops: Option<i64>, wait: &Wait) -> Result<(), Failure> {
         let payer = self.payer()?;
         let stroops = stroops.unwrap_or_else(|| self.least.saturating_mul(2).max(20_000_000));
-        let mut tx = postgres::begin(&self.chain.db).await?;
-        let (mut orders, mut taken_over) = (Vec::new(), Vec::new());
-        for _ in 0..count {
-            let number = channels::next_number(&mut tx, &payer).await?;
-            let address = self.chain.derived_key(&payer, number)?.address();
-            let account = address.to_string();
-            // A database that was restored from an older export does not know the channels that
-            // were added since. They are this payer's own, with their lumens.
-            let exists = self.chain.rpc.accounts(&[address]).await?.iter().any(Option::is_some);
-            channels::add(&mut tx, &account, (&payer, number), exists).await?;
-            if exists {
-                taken_over.push(account);
+        let db = &self.chain.db;
+        let mut first = channels::next_number(&mut *db.acquire().await?, &payer).await?;
+        let (orders, taken_over) = loop {
+            // Before the transaction: a slow node must not keep others from the payer's row.
+            let found = self.on_network(&payer, first, count).await?;
+            let mut tx = postgres::begin(db).await?;
+            let next = channels::lock_next_number(&mut tx, &payer).await?;
+            if next != first {
+                // Another command took these numbers meanwhile.
+                tx.rollback().await?;
+                first = next;
                 continue;
             }
-            let order = Order {
-                id: 0,
-                kind: "create".into(),
-                source: payer.clone(),
-                destination: account.clone(),
-                stroops: Some(stroops),
-            };
-            orders.push((channels::order(&mut tx, &order).await?, account));
-        }
-        tx.commit().await?;
+            let (mut orders, mut taken_over) = (Vec::new(), Vec::new());
+            for (number, (account, exists)) in (first..).zip(found) {
+                channels::add(&mut tx, &account, (&payer, number), exists).await?;
+                if exists {
+                    taken_over.push(account);
+                    continue;
+                }
+                let order = Order {
+                    id: 0,
+                    kind: "create".into(),
+                    source: payer.clone(),
+                    destination: account.clone(),
+                    stroops: Some(stroops),
+                };
+                orders.push((channels::order(&mut tx, &order).await?, account));
+            }
+            tx.commit().await?;
+            break (orders, taken_over);
+        };
         for account in taken_over {
             say(wait.output, &account, "was taken over: it is on the network already")?;
         }
@@ -223,6 +233,26 @@ impl Place {
             self.carried_out(order, &payer, (&account, "was made"), wait).await?;
         }
         Ok(())
+    }
+
+    /// The channels of these numbers, and whether the network has their accounts: a database that
+    /// was restored from an older export does not know the channels that were added since, which
+    /// are this payer's own, with their lumens. A node that is behind may not have them yet, so it
+    /// is not believed (R13).
+    async fn on_network(
+        &self,
+        payer: &str,
+        first: u32,
+        count: u32,
+    ) -> Result<Vec<(String, bool)>, Failure> {
+        let mut addresses = Vec::new();
+        for number in (first..).take(usize::try_from(count).unwrap_or_default()) {
+            addresses.push(self.chain.derived_key(payer, number)?.address());
+        }
+        self.chain.now().await?;
+        let found = self.chain.rpc.accounts(&addresses).await?;
+        let named = addresses.iter().map(Address::to_string);
+        Ok(named.zip(found.iter().map(Option::is_some)).collect())
     }
 
     async fn top_up(&self, account: &str, stroops: i64, wait: &Wait) -> Result<(), Failure> {
@@ -313,6 +343,9 @@ impl Place {
                 return Err(Failure { error: anyhow::anyhow!(text), code: 2 });
             }
             let owner = &self.chain.owner;
+            // An order of another channel may have to be done first.
+            let before = channels::done_before(&self.chain.db, order).await?;
+            let source = before.as_deref().unwrap_or(source);
             if let Some(lease) = channels::lease(&self.chain.db, source, owner).await? {
                 let worked = tokio::select! {
                     worked = self.chain.work_off(&lease) => worked,

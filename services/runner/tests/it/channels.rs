@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use serde_json::Value;
+use soroban_localnet::Fault;
 use stellar::Address;
 
 use crate::retention::{command, command_with, said};
@@ -127,6 +128,77 @@ async fn channels_are_made_without_a_running_runner_too_and_refusals_say_why() {
     let done = command(&world, &["channels", "drain", &account]);
     assert!(done.status.success(), "{}", said(&done));
     assert_eq!(balance(&world, &account).await, None);
+}
+
+/// Orders as a node that gave no answer has left them: noted, and left alone for some seconds.
+async fn waiting_payment(world: &World, to: &str) {
+    let text = "INSERT INTO channel_orders (kind, source, destination, stroops, state, words) \
+         VALUES ('pay', $1, $2, 3000000, 'wanted', 'the node gave no answer')";
+    let order = sqlx::query(text).bind(world.source.address().to_string()).bind(to);
+    order.execute(&world.db.pool).await.unwrap();
+}
+
+/// The kinds of all orders in the order in which their transactions landed.
+async fn landed(world: &World) -> Vec<String> {
+    let text = "SELECT o.kind FROM channel_orders o \
+         JOIN chain_transactions t ON t.id = o.transaction_id \
+         WHERE o.state = 'done' ORDER BY t.ledger, t.sequence";
+    sqlx::query_scalar(text).fetch_all(&world.db.pool).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_carried_out_as_they_came_also_while_the_first_one_waits() {
+    let world = World::new().await;
+    assert!(command(&world, &["migrate"]).status.success());
+    for _ in 0..2 {
+        let done = command(&world, &["channels", "add", "--stroops", "20000000"]);
+        assert!(done.status.success(), "{}", said(&done));
+    }
+    let rows = added(&world);
+    let [kept, drained] = [0, 1].map(|at| rows[at]["channel"]["account"].as_str().unwrap());
+
+    // A payment waits for a node: neither a later payment nor the channel's end goes before it.
+    waiting_payment(&world, kept).await;
+    let done = command(&world, &["channels", "top-up", kept, "--stroops", "5000000"]);
+    assert!(done.status.success(), "{}", said(&done));
+    let ascending = "SELECT bool_and(sequence > before) FROM (SELECT t.sequence, \
+            lag(t.sequence) OVER (ORDER BY o.id) AS before FROM channel_orders o \
+            JOIN chain_transactions t ON t.id = o.transaction_id) s";
+    let ascending: bool = sqlx::query_scalar(ascending).fetch_one(&world.db.pool).await.unwrap();
+    assert!(ascending, "the later order was signed before the earlier one");
+    assert_eq!(balance(&world, kept).await, Some(28_000_000));
+
+    waiting_payment(&world, drained).await;
+    let done = command(&world, &["channels", "drain", drained]);
+    assert!(done.status.success(), "{}", said(&done));
+    assert_eq!(landed(&world).await, ["create", "create", "pay", "pay", "pay", "merge"]);
+    assert_eq!(balance(&world, drained).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_behind_does_not_say_which_channels_there_are() {
+    let world = World::new().await;
+    assert!(command(&world, &["migrate"]).status.success());
+    let behind = world.localnet.other_node(0, None).await.unwrap();
+    // What it shows stays as it is now.
+    behind.fault(Fault::Lag(1_000));
+    let done = command(&world, &["channels", "add", "--stroops", "20000000"]);
+    assert!(done.status.success(), "{}", said(&done));
+    let account = added(&world)[0]["channel"]["account"].as_str().unwrap().to_owned();
+    // As in a database that was restored from an export which is older than the channel.
+    for text in ["DELETE FROM channel_orders", "DELETE FROM channels WHERE payer IS NOT NULL"] {
+        sqlx::query(text).execute(&world.db.pool).await.unwrap();
+    }
+
+    let url = behind.url();
+    let at_behind = [("RUNNER_RPC_URL", url.as_str())];
+    let refused = command_with(&world, &at_behind, &["channels", "add"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+    assert!(said(&refused).contains("behind"), "{}", said(&refused));
+    assert!(added(&world).is_empty(), "nothing is ordered by what it said");
+    let done = command(&world, &["channels", "add"]);
+    assert!(said(&done).contains("was taken over"), "{}", said(&done));
+    assert_eq!(added(&world)[0]["channel"]["account"], account);
 }
 
 #[test]

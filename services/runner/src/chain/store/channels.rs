@@ -80,15 +80,19 @@ pub async fn served(db: &PgPool, payers: &[String]) -> Result<Vec<Channel>> {
 
 /// The number of the next channel that this account pays for.
 pub async fn next_number(conn: &mut PgConnection, payer: &str) -> Result<u32> {
-    // The payer's row is locked, so that two commands do not take one number.
-    let lock =
-        sqlx::query_scalar!("SELECT account FROM channels WHERE account = $1 FOR UPDATE", payer,);
-    lock.fetch_optional(&mut *conn).await?;
     let next = sqlx::query_scalar!(
         r#"SELECT coalesce(max(number) + 1, 0)::bigint AS "next!" FROM channels WHERE payer = $1"#,
         payer,
     );
     Ok(rows::number(next.fetch_one(conn).await?, "number of a channel")?)
+}
+
+/// The same, where no other command takes it until the end of the transaction.
+pub async fn lock_next_number(conn: &mut PgConnection, payer: &str) -> Result<u32> {
+    let lock =
+        sqlx::query_scalar!("SELECT account FROM channels WHERE account = $1 FOR UPDATE", payer,);
+    lock.fetch_optional(&mut *conn).await?;
+    next_number(conn, payer).await
 }
 
 /// Makes a derived channel known: `added` while its account is not on the network yet, `active` if
@@ -154,16 +158,31 @@ pub async fn progress(db: &PgPool, id: i64) -> Result<Progress> {
     Ok(found.fetch_one(db).await?)
 }
 
-/// The next order that this channel is to carry out. One that could not be signed is left alone for
-/// some seconds, so that calls do not wait for it.
+/// The next order that this channel is to carry out: the oldest, once whatever pays to this channel
+/// has arrived. One that could not be signed is left alone for some seconds, so that calls do not
+/// wait for it; later orders do.
 pub async fn next_order(db: &PgPool, source: &str) -> Result<Option<Order>> {
     let found = sqlx::query_as!(
         Order,
-        "SELECT id, kind, source, destination, stroops FROM channel_orders
-         WHERE source = $1 AND state = 'wanted'
-            AND (words IS NULL OR updated_at < now() - interval '5 seconds')
-         ORDER BY id LIMIT 1",
+        "SELECT id, kind, source, destination, stroops FROM (
+            SELECT o.* FROM channel_orders o WHERE o.source = $1 AND o.state = 'wanted'
+            ORDER BY o.id LIMIT 1) o
+         WHERE (words IS NULL OR updated_at < now() - interval '5 seconds')
+            AND NOT EXISTS (SELECT 1 FROM channel_orders e
+                WHERE e.state IN ('wanted', 'signed') AND e.kind <> 'merge'
+                    AND e.destination = o.source AND e.id < o.id)",
         source,
+    );
+    Ok(found.fetch_optional(db).await?)
+}
+
+/// The channel that has to carry out an order which came before this one and pays to its channel.
+pub async fn done_before(db: &PgPool, id: i64) -> Result<Option<String>> {
+    let found = sqlx::query_scalar!(
+        "SELECT e.source FROM channel_orders o JOIN channel_orders e ON e.destination = o.source
+            AND e.id < o.id AND e.state IN ('wanted', 'signed') AND e.kind <> 'merge'
+         WHERE o.id = $1 ORDER BY e.id LIMIT 1",
+        id,
     );
     Ok(found.fetch_optional(db).await?)
 }
