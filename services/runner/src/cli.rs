@@ -100,6 +100,7 @@ enum Command {
     /// Fill a fresh database from a file of `runner export`, and prove what became of its runs since:
     /// by the vault's state and the contracts' events. Until then no worker touches them; escrows of
     /// runs that are not in the file are given back. Stop all engines of the lost database first.
+    /// However large the file is, all of it is restored or nothing.
     /// Exit code 0: everything is known; 1: nothing was restored; 2: something is not known.
     Restore {
         /// The file.
@@ -114,7 +115,9 @@ enum Command {
     },
     /// Take the runs of an earlier runner's `.runner-state.json` over, as history: settled ones are
     /// finalized, all others failed with IMPORTED, to be retried by their users. Nothing is opened
-    /// or charged. Without --confirm it only reads the file. It may be repeated.
+    /// or charged. Without --confirm it only reads the file, which is refused whole if one of its runs
+    /// cannot be kept. Runs are kept in batches: an import that was interrupted goes on when the
+    /// command is repeated.
     Import {
         /// The file.
         file: PathBuf,

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use chassis::postgres;
 
 use super::{Output, database_url, print_json, refused};
-use crate::operations::import;
+use crate::operations::import::{self, Imported};
 
 /// Takes the runs of an earlier runner's state file over, or only says what they are.
 pub(super) async fn run(file: &Path, confirm: bool, output: Output) -> ExitCode {
@@ -28,21 +28,22 @@ pub(super) async fn run(file: &Path, confirm: bool, output: Output) -> ExitCode 
         println!("{} runs would be imported; --confirm imports them", rows.len());
         return ExitCode::SUCCESS;
     }
-    let imported = async {
+    let mut imported = Imported::default();
+    let importing = async {
         let db = postgres::connect(&url).await?;
         postgres::migrate(&db, &crate::MIGRATIONS).await?;
-        import::import(&db, &rows).await
+        import::import(&db, &rows, &mut imported).await
     };
-    match imported.await {
-        Ok(imported) if output == Output::Json => {
-            print_json(&imported).map_or_else(|code| code, |()| ExitCode::SUCCESS)
-        }
-        Ok(import::Imported { finalized, failed, known }) => {
-            println!(
-                "{finalized} finalized and {failed} failed runs were imported; {known} were here"
-            );
-            ExitCode::SUCCESS
-        }
-        Err(error) => refused(&error.context("nothing was imported; try again"), 2),
+    let done = importing.await;
+    let Imported { finalized, failed, known } = imported;
+    if let Err(error) = done {
+        let kept = finalized + failed;
+        let text = format!("{kept} runs were imported; the same command goes on with the rest");
+        return refused(&error.context(text), 2);
     }
+    if output == Output::Json {
+        return print_json(&imported).map_or_else(|code| code, |()| ExitCode::SUCCESS);
+    }
+    println!("{finalized} finalized and {failed} failed runs were imported; {known} were here");
+    ExitCode::SUCCESS
 }

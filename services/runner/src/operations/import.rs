@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 use wire::statement::MAX_SEED;
 use wire::{Digest, RunId, Usage};
 
@@ -20,6 +21,9 @@ use crate::gateway::commands::draw_seed;
 
 /// The most runs of one file.
 const MOST_RUNS: usize = 1_000_000;
+/// Runs of one transaction, and bytes of what they bring along.
+const MOST_ROWS: usize = 500;
+const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// What a run that was not settled fails with.
 const CODE: &str = "IMPORTED";
 
@@ -62,11 +66,14 @@ pub struct NewRow {
     budgets: Usage,
     workflow_id: String,
     label: Option<String>,
-    metadata: Value,
+    /// JSON.
+    metadata: String,
     is_settled: bool,
     error: String,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
+    /// What it takes in a statement, about.
+    bytes: usize,
 }
 
 /// What came of it.
@@ -136,7 +143,9 @@ fn row(run: Value) -> anyhow::Result<NewRow> {
     if let Some(own) = old.metadata {
         metadata["metadata"] = without_nul(own)?;
     }
+    let (metadata, error) = (metadata.to_string(), error.replace('\0', " "));
     Ok(NewRow {
+        bytes: metadata.len() + error.len(),
         id: old.id,
         user: user.to_string(),
         agent_id: u32::try_from(old.agent_id).context("agentId: is above 4294967295")?,
@@ -151,7 +160,7 @@ fn row(run: Value) -> anyhow::Result<NewRow> {
         label: named(old.label),
         metadata,
         is_settled,
-        error: error.replace('\0', " "),
+        error,
         created_at: at("createdAt", &old.created_at)?,
         updated_at: at("updatedAt", &old.updated_at)?,
     })
@@ -201,66 +210,101 @@ fn meters(old: OldMeters) -> anyhow::Result<Usage> {
     })
 }
 
-/// Keeps the runs, all or none. One that is here already stays as it is, so that it may be repeated.
+/// Keeps the runs, in transactions of [`MOST_ROWS`] and [`MOST_BYTES`] at most, and counts in
+/// `imported` what is kept. A run that is here already stays as it is: an import that was
+/// interrupted goes on when it is repeated, from where it was.
 ///
 /// # Errors
 ///
-/// When the database does not take them.
-pub async fn import(db: &PgPool, rows: &[NewRow]) -> anyhow::Result<Imported> {
-    let mut imported = Imported::default();
-    let input_digest = Digest::of(b"{}");
-    let mut tx = chassis::postgres::begin(db).await?;
-    for row in rows {
-        let (status, code) =
-            if row.is_settled { ("finalized", None) } else { ("failed", Some(CODE)) };
-        let made = sqlx::query!(
-            "INSERT INTO runs (id, user_account, agent_id, rate_version, budgets, workflow_id, label,
-                metadata, input, input_digest, seed, status, phase, attempt, traceparent, created_at,
-                updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, $12, 'done', 1, $13,
-                $14, $15)
-             ON CONFLICT (id) DO NOTHING",
-            row.id.as_uuid(),
-            row.user,
-            i64::from(row.agent_id),
-            row.rate_version.map(i64::from),
-            serde_json::to_value(row.budgets)?,
-            row.workflow_id,
-            row.label,
-            row.metadata.to_string(),
-            b"{}".as_slice(),
-            input_digest.as_bytes(),
-            i64::try_from(draw_seed())?,
-            status,
-            chassis::telemetry::traceparent(),
-            row.created_at,
-            row.updated_at,
-        );
-        if made.execute(&mut *tx).await?.rows_affected() == 0 {
-            imported.known += 1;
-            continue;
-        }
-        let nonce = stellar::ids::nonce(row.id.as_uuid(), 1);
-        sqlx::query!(
-            "INSERT INTO attempts (run_id, number, nonce, error_code, error, created_at, ended_at)
-             VALUES ($1, 1, $2, $3, $4, $5, $6)",
-            row.id.as_uuid(),
-            nonce.as_bytes(),
-            code,
-            code.map(|_| row.error.as_str()),
-            row.created_at,
-            row.updated_at,
-        )
-        .execute(&mut *tx)
-        .await?;
-        if row.is_settled {
-            imported.finalized += 1;
-        } else {
-            imported.failed += 1;
-        }
+/// When the database does not take them; what is counted stays.
+pub async fn import(db: &PgPool, rows: &[NewRow], imported: &mut Imported) -> anyhow::Result<()> {
+    let mut rest = rows;
+    while !rest.is_empty() {
+        let (some, later) = rest.split_at(batch(rest));
+        let new = put(db, some).await?;
+        let settled = some.iter().filter(|row| row.is_settled && new.contains(row.id.as_uuid()));
+        let (settled, new, some) = (settled.count() as u64, new.len() as u64, some.len() as u64);
+        imported.finalized += settled;
+        imported.failed += new - settled;
+        imported.known += some - new;
+        rest = later;
     }
+    Ok(())
+}
+
+/// How many of these go together; at least one.
+fn batch(rows: &[NewRow]) -> usize {
+    let mut bytes = 0;
+    let fits = rows.iter().take(MOST_ROWS).take_while(|row| {
+        bytes += row.bytes;
+        bytes <= MOST_BYTES
+    });
+    fits.count().max(1).min(rows.len())
+}
+
+/// Keeps a batch, all or none. Answers the ids of those that were not here.
+async fn put(db: &PgPool, rows: &[NewRow]) -> anyhow::Result<BTreeSet<Uuid>> {
+    let budgets = rows.iter().map(|row| serde_json::to_value(row.budgets));
+    let budgets: Vec<Value> = budgets.collect::<Result<_, _>>()?;
+    let seeds = rows.iter().map(|_| i64::try_from(draw_seed()));
+    let seeds: Vec<i64> = seeds.collect::<Result<_, _>>()?;
+    let input = b"{}".as_slice();
+    let digest = Digest::of(input);
+
+    let mut tx = chassis::postgres::begin(db).await?;
+    let made = sqlx::query_scalar!(
+        "INSERT INTO runs (id, user_account, agent_id, rate_version, budgets, workflow_id, label,
+            metadata, input, input_digest, seed, status, phase, attempt, traceparent, created_at,
+            updated_at)
+         SELECT r.id, r.user_account, r.agent_id, r.rate_version, r.budgets, r.workflow_id, r.label,
+            r.metadata::json, $13, $14, r.seed, r.status, 'done', 1, $15, r.created_at, r.updated_at
+         FROM UNNEST($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::jsonb[], $6::text[],
+            $7::text[], $8::text[], $9::bigint[], $10::text[], $11::timestamptz[],
+            $12::timestamptz[])
+            AS r (id, user_account, agent_id, rate_version, budgets, workflow_id, label, metadata,
+                seed, status, created_at, updated_at)
+         ON CONFLICT (id) DO NOTHING RETURNING id",
+        &each(rows, |row| *row.id.as_uuid()),
+        &each(rows, |row| row.user.clone()),
+        &each(rows, |row| i64::from(row.agent_id)),
+        &each(rows, |row| row.rate_version.map(i64::from)) as &[Option<i64>],
+        &budgets,
+        &each(rows, |row| row.workflow_id.clone()),
+        &each(rows, |row| row.label.clone()) as &[Option<String>],
+        &each(rows, |row| row.metadata.clone()),
+        &seeds,
+        &each(rows, |row| if row.is_settled { "finalized" } else { "failed" }.to_owned()),
+        &each(rows, |row| row.created_at),
+        &each(rows, |row| row.updated_at),
+        input,
+        digest.as_bytes(),
+        chassis::telemetry::traceparent(),
+    );
+    let made: BTreeSet<Uuid> = made.fetch_all(&mut *tx).await?.into_iter().collect();
+
+    let new: Vec<&NewRow> = rows.iter().filter(|row| made.contains(row.id.as_uuid())).collect();
+    let code = |row: &NewRow| (!row.is_settled).then(|| CODE.to_owned());
+    sqlx::query!(
+        "INSERT INTO attempts (run_id, number, nonce, error_code, error, created_at, ended_at)
+         SELECT a.run_id, 1, a.nonce, a.error_code, a.error, a.created_at, a.ended_at
+         FROM UNNEST($1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::timestamptz[],
+            $6::timestamptz[]) AS a (run_id, nonce, error_code, error, created_at, ended_at)",
+        &each(&new, |row| *row.id.as_uuid()),
+        &each(&new, |row| stellar::ids::nonce(row.id.as_uuid(), 1).as_bytes().to_vec()),
+        &each(&new, |row| code(row)) as &[Option<String>],
+        &each(&new, |row| code(row).map(|_| row.error.clone())) as &[Option<String>],
+        &each(&new, |row| row.created_at),
+        &each(&new, |row| row.updated_at),
+    )
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
-    Ok(imported)
+    Ok(made)
+}
+
+/// A column: what each of the rows has in it.
+fn each<R, T>(rows: &[R], column: impl Fn(&R) -> T) -> Vec<T> {
+    rows.iter().map(column).collect()
 }
 
 #[cfg(test)]
@@ -286,7 +330,8 @@ mod tests {
         let rows = read(&old(&json!({ "rateVersion": null }))).unwrap();
         assert!(rows[0].is_settled);
         assert_eq!((rows[0].budgets.llm_in, rows[0].rate_version), (10, None));
-        assert_eq!(rows[0].metadata["importedFrom"]["runId"], 12);
+        let metadata: Value = serde_json::from_str(&rows[0].metadata).unwrap();
+        assert_eq!(metadata["importedFrom"]["runId"], 12);
         for (change, words) in [
             (json!({ "status": "running" }), "its escrow is in the earlier contract"),
             (json!({ "status": "pending" }), "left it pending"),

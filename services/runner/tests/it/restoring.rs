@@ -4,8 +4,11 @@ use serde_json::Value;
 
 use crate::queueing::gateway_alone;
 use crate::reconciling::OPEN;
-use crate::retention::{command, command_with, said};
+use crate::retention::{command, command_with, fill, said};
 use crate::world::{DEPOSIT, PRICE, World};
+
+/// Runs that had ended before the export: three batches of a restore, and of an import.
+const FINISHED: i64 = 1_200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_database_is_restored_and_every_open_run_is_found() {
@@ -30,6 +33,9 @@ async fn a_lost_database_is_restored_and_every_open_run_is_found() {
     let order = "INSERT INTO channel_orders (kind, source, destination, stroops, state) \
          VALUES ('pay', 'GSOURCE', 'GDESTINATION', 1, 'wanted')";
     sqlx::query(order).execute(&world.db.pool).await.unwrap();
+
+    // And more of the past than one statement of a restore takes.
+    fill(&world.db.pool, FINISHED).await;
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("runner.jsonl");
@@ -58,11 +64,15 @@ async fn a_lost_database_is_restored_and_every_open_run_is_found() {
     let refused = command_with(&world, &there, &["restore", "--from", cut.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
     assert!(said(&refused).contains("not whole"), "{}", said(&refused));
+    let count = "SELECT count(*) FROM runs WHERE user_account ~ '^G[0-9]+$'";
+    let counted = || async { sqlx::query_scalar::<_, i64>(count).fetch_one(&fresh.pool).await };
+    assert_eq!(counted().await.unwrap(), 0, "no batch stays of what is not whole");
     let arguments = ["restore", "--from", file, "--output", "json"];
     let restored = command_with(&world, &there, &arguments);
     assert_eq!(restored.status.code(), Some(0), "{}", said(&restored));
     let judged: Value = serde_json::from_slice(&restored.stdout).unwrap();
     assert_eq!((&judged["openedSince"], &judged["unknown"]), (&1.into(), &0.into()), "{judged:#}");
+    assert_eq!(counted().await.unwrap(), FINISHED);
     // Its lumens may have moved since the export.
     let order: String = sqlx::query_scalar("SELECT state FROM channel_orders")
         .fetch_one(&fresh.pool)
@@ -132,4 +142,39 @@ async fn the_state_of_an_earlier_runner_is_imported_as_history_and_can_be_retrie
     let agrees = command(&world, &["account"]);
     assert_ne!(agrees.status.code(), Some(1), "{}", said(&agrees));
     runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_was_interrupted_goes_on_with_what_is_left() {
+    let world = World::new().await;
+    assert!(command(&world, &["migrate"]).status.success());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(".runner-state.json");
+    let run = |number: i64| {
+        serde_json::json!({
+            "id": uuid::Uuid::from_u128(u128::try_from(number).unwrap() + (4 << 76) + (8 << 60)),
+            "user": world.user.address(), "agentId": 1, "budgets": {}, "status": "finalized",
+            "label": if number == 700 { "stop" } else { "go" },
+            "createdAt": "2025-11-02T10:00:00.000Z", "updatedAt": "2025-11-02T10:00:03.250Z",
+        })
+    };
+    let state: Vec<Value> = (0..FINISHED).map(run).collect();
+    std::fs::write(&file, serde_json::to_string(&state).unwrap()).unwrap();
+    let arguments = ["import", file.to_str().unwrap(), "--confirm"];
+
+    // The database refuses one row of the second batch.
+    let stop = "ALTER TABLE runs ADD CONSTRAINT stopped CHECK (label IS DISTINCT FROM 'stop')";
+    sqlx::query(stop).execute(&world.db.pool).await.unwrap();
+    let stopped = command(&world, &arguments);
+    assert_eq!(stopped.status.code(), Some(2), "{}", said(&stopped));
+    assert!(said(&stopped).contains("500 runs were imported"), "{}", said(&stopped));
+    sqlx::query("ALTER TABLE runs DROP CONSTRAINT stopped").execute(&world.db.pool).await.unwrap();
+
+    let done = command(&world, &arguments);
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    let words = "700 finalized and 0 failed runs were imported; 500 were here";
+    assert!(said(&done).contains(words), "{}", said(&done));
+    let whole = "SELECT count(*) FROM runs JOIN attempts ON run_id = id AND number = attempt";
+    let whole: i64 = sqlx::query_scalar(whole).fetch_one(&world.db.pool).await.unwrap();
+    assert_eq!(whole, FINISHED);
 }

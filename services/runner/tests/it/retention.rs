@@ -18,7 +18,7 @@ fn many() -> i64 {
 }
 
 /// Puts that many finished runs into the database, of a hundred users.
-async fn fill(db: &PgPool, count: i64) {
+pub async fn fill(db: &PgPool, count: i64) {
     let text = "INSERT INTO runs (id, user_account, agent_id, budgets, input, input_digest, seed, \
             status, phase, attempt, traceparent, created_at, updated_at) \
          SELECT gen_random_uuid(), 'G' || n % 100, 1, \
@@ -31,7 +31,8 @@ async fn fill(db: &PgPool, count: i64) {
     sqlx::raw_sql("SET statement_timeout = 0").execute(&mut *conn).await.unwrap();
     sqlx::query(text).bind(count).execute(&mut *conn).await.unwrap();
     let text = "INSERT INTO attempts (run_id, number, nonce, created_at, ended_at) \
-         SELECT id, 1, sha256(id::text::bytea), now(), now() FROM runs";
+         SELECT id, 1, sha256(id::text::bytea), now(), now() FROM runs \
+         ON CONFLICT (run_id, number) DO NOTHING";
     sqlx::query(text).execute(&mut *conn).await.unwrap();
     sqlx::raw_sql("VACUUM ANALYZE runs, attempts").execute(&mut *conn).await.unwrap();
 }
