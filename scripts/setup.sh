@@ -114,6 +114,16 @@ bring_nats() {
     cp "$(find "$APT_ROOT" -type f -name nats-server -perm -u+x | head -n 1)" "$TOOLS/nats/nats-server"
 }
 
+# A PKCS #11 token that keeps its keys in files, for the tests of keys that the runner does not hold.
+bring_softhsm() {
+    local triplet
+    triplet=$(gcc -dumpmachine 2>/dev/null || cc -dumpmachine)
+    is_wrapped "$TOOLS/softhsm/bin/softhsm2-util" && [ -e "$TOOLS/softhsm/libsofthsm2.so" ] && return
+    bring_packages softhsm2
+    wrap "$APT_ROOT/usr/bin/softhsm2-util" "$TOOLS/softhsm/bin/softhsm2-util"
+    ln -sfn "$APT_ROOT/usr/lib/$triplet/softhsm/libsofthsm2.so" "$TOOLS/softhsm/libsofthsm2.so"
+}
+
 # soroban-client speaks TLS through OpenSSL and hashes with libsodium, whose headers a machine
 # without their -dev packages lacks.
 bring_libraries() {
@@ -206,9 +216,10 @@ setup() {
     bring_postgres
     bring_nats
     bring_libraries
+    bring_softhsm
     bring_node
     local tool
-    for tool in pg nats node; do [ -e "$REPO/.dev/$tool" ] || ln -sfn "$TOOLS/$tool" "$REPO/.dev/$tool"; done
+    for tool in pg nats node softhsm; do [ -e "$REPO/.dev/$tool" ] || ln -sfn "$TOOLS/$tool" "$REPO/.dev/$tool"; done
     export PATH="$TOOLS/node/bin:$PATH"
     say "tools ready in ${DEV_HOME#"$REPO/"}"
 }

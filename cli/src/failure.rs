@@ -84,7 +84,9 @@ impl From<ChainError> for Failure {
             ChainError::Rpc(RpcError::Unreachable { reason, .. }) => Self::Node(reason),
             ChainError::Rpc(RpcError::Address(_)) | ChainError::Invalid(_) => Self::Usage(text),
             // A node that answers nonsense says nothing about the subject.
-            ChainError::Rpc(_) | ChainError::Decode { .. } => Self::Unknown(text),
+            ChainError::Rpc(_) | ChainError::Decode { .. } | ChainError::Signer { .. } => {
+                Self::Unknown(text)
+            }
             ChainError::Contract { .. }
             | ChainError::Simulation { .. }
             | ChainError::FeeCeiling { .. }

@@ -41,6 +41,8 @@ SECRETS = {
     "oracle-gate": {"DATABASE_URL", "NATS_URL", "ORACLE_GATE_GRPC_TOKENS"},
     "module-gate": {"DATABASE_URL", "NATS_URL", "MODULE_GATE_ATTESTATION_SECRET", "MODULE_GATE_GRPC_TOKENS"},
 }
+# Secrets that only some deployments have.
+OPTIONAL_SECRETS = {"RUNNER_PKCS11_PIN"}
 
 problems = []
 
@@ -302,7 +304,7 @@ def check_variables(configured, composed, example):
             for place, known in {
                 ".env.example": example,
                 "deploy/docker-compose.yml": composed.get(service, set()),
-                "deploy/k8s": configured[service] | secrets,
+                "deploy/k8s": configured[service] | secrets | OPTIONAL_SECRETS,
             }.items():
                 if name not in known:
                     problems.append(f"{place}: {name}, which {service} reads, is not there")

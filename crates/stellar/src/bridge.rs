@@ -20,7 +20,8 @@ use stellar_xdr::{
 use wire::{Digest, causes};
 
 use crate::rpc::{NodeNetwork, RpcError, malformed, shorten};
-use crate::{Address, Call, ChainError, Keypair, Network, scval};
+use crate::signer::sign_decorated;
+use crate::{Address, Call, ChainError, Network, Signer, scval};
 
 /// Most bytes of an envelope: the network's own limit for a transaction, with room.
 const LARGEST_ENVELOPE: usize = 256 * 1024;
@@ -149,13 +150,13 @@ impl Draft<'_> {
 
 /// Signs with the source's key. The hash is computed twice, by `soroban-client` and from the
 /// envelope's bytes with the current XDR: whatever is looked up later is what was signed.
-pub(crate) fn seal(
+pub(crate) async fn seal(
     network: &Network,
-    source: &Keypair,
+    source: &dyn Signer,
     Built(mut transaction): Built,
 ) -> Result<(Vec<u8>, Digest), ChainError> {
     let hash = transaction.hash();
-    let signature = source.sign_decorated(&hash)?;
+    let signature = sign_decorated(source, &hash).await?;
     transaction.signatures.push(to_old(&signature)?);
     let envelope = transaction.to_envelope().map_err(|_| ChainError::encode("the transaction"))?;
     let bytes = old_bytes(&envelope)?;
@@ -234,22 +235,23 @@ fn old_limits() -> old::Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ContractKind, Invocation};
+    use crate::{ContractKind, Invocation, Keypair};
 
-    fn sealed(network: &Network) -> (Vec<u8>, Digest) {
+    async fn sealed(network: &Network) -> (Vec<u8>, Digest) {
         let source = Keypair::from_seed(&[9; 32]);
         let draft =
             Draft { network, source: source.address(), sequence: 41, max_time: 1_800_000_000 };
         let vault = Address::Contract([1; 32]);
         let call = Call::from(Invocation::new(ContractKind::Vault, vault, "sweep", vec![]));
         let data = SorobanTransactionData::default();
-        seal(network, &source, draft.transaction(&call, &[], Some(&data), 1_100).unwrap()).unwrap()
+        let built = draft.transaction(&call, &[], Some(&data), 1_100).unwrap();
+        seal(network, &source, built).await.unwrap()
     }
 
-    #[test]
-    fn a_stored_envelope_is_sent_as_the_same_bytes() {
+    #[tokio::test]
+    async fn a_stored_envelope_is_sent_as_the_same_bytes() {
         let network = Network::standalone();
-        let (bytes, hash) = sealed(&network);
+        let (bytes, hash) = sealed(&network).await;
         let Built(again) = read_envelope(&network, &bytes).unwrap();
         assert_eq!(old_bytes(&again.to_envelope().unwrap()).unwrap(), bytes);
         assert_eq!(again.hash(), *hash.as_bytes());
@@ -259,10 +261,10 @@ mod tests {
         assert_eq!(envelope.tx.seq_num.0, 42);
     }
 
-    #[test]
-    fn what_is_no_envelope_of_ours_is_not_sent() {
+    #[tokio::test]
+    async fn what_is_no_envelope_of_ours_is_not_sent() {
         let network = Network::standalone();
-        let (bytes, _) = sealed(&network);
+        let (bytes, _) = sealed(&network).await;
         for bad in [&bytes[..bytes.len() - 4], &[], &[0; 64]] {
             assert!(read_envelope(&network, bad).is_err());
         }

@@ -59,6 +59,14 @@ pub enum ChainError {
         /// What happened to it.
         reason: String,
     },
+    /// Whatever holds an account's key gave no signature; nothing was signed.
+    #[error("{account} does not sign: {reason}")]
+    Signer {
+        /// The account.
+        account: String,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// An argument that cannot be used.
     #[error("{0}")]
     Invalid(String),
@@ -88,6 +96,6 @@ impl ChainError {
     /// Whether nothing is known about the subject, so that asking again later may help (C1: exit
     /// code 2).
     pub const fn is_unknown(&self) -> bool {
-        matches!(self, Self::Rpc(_))
+        matches!(self, Self::Rpc(_) | Self::Signer { .. })
     }
 }

@@ -8,10 +8,10 @@ use std::str::FromStr;
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use rand::TryRngCore as _;
-use stellar_xdr::{DecoratedSignature, Signature, SignatureHint};
+use stellar_xdr::DecoratedSignature;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::{Address, ChainError};
+use crate::{Address, ChainError, signer};
 
 /// An account's key pair. `SigningKey` wipes itself on drop.
 pub struct Keypair(SigningKey);
@@ -79,12 +79,7 @@ impl Keypair {
     ///
     /// Never in practice: 64 bytes fit an XDR signature.
     pub fn sign_decorated(&self, hash: &[u8; 32]) -> Result<DecoratedSignature, ChainError> {
-        let key = self.0.verifying_key().to_bytes();
-        // A signature's hint is the last four bytes of its key.
-        let hint = SignatureHint([key[28], key[29], key[30], key[31]]);
-        let signature =
-            self.sign(hash).to_vec().try_into().map_err(|_| ChainError::encode("signature"))?;
-        Ok(DecoratedSignature { hint, signature: Signature(signature) })
+        signer::decorated(&self.address(), self.sign(hash))
     }
 }
 

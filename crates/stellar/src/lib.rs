@@ -27,6 +27,7 @@ mod error;
 mod invocation;
 mod keypair;
 mod network;
+mod signer;
 
 pub use address::{Address, InvalidAddress};
 pub use contract_error::{ContractError, ContractKind};
@@ -35,3 +36,4 @@ pub use invocation::{Call, Creation, Invocation};
 pub use keypair::{InvalidSecret, Keypair};
 pub use network::{Network, STANDALONE};
 pub use rpc::{Rpc, RpcError};
+pub use signer::Signer;

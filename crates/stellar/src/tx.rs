@@ -23,7 +23,7 @@ pub use submit::submit_and_wait;
 
 use crate::bridge::{self, Draft};
 use crate::rpc::{AccountState, Simulation};
-use crate::{Address, Call, ChainError, Invocation, Keypair, Network, Rpc};
+use crate::{Address, Call, ChainError, Invocation, Network, Rpc, Signer};
 
 /// How many ledgers an authorisation entry outlives its signing unless a caller says otherwise. The
 /// call's own `valid_until` is what limits it in time.
@@ -35,11 +35,11 @@ pub struct PrepareRequest<'a> {
     /// The network that every signature binds to.
     pub network: &'a Network,
     /// Pays the fee, gives the sequence number, signs the transaction.
-    pub source: &'a Keypair,
+    pub source: &'a dyn Signer,
     /// What is asked of the host.
     pub call: &'a Call,
     /// Who signs authorisation entries; the source needs not be among them.
-    pub signers: &'a [&'a Keypair],
+    pub signers: &'a [&'a dyn Signer],
     /// The transaction is dead after this ledger time, Unix seconds.
     pub max_time_unix: u64,
     /// How many ledgers authorisation entries live, such as [`AUTH_LEDGERS`].
@@ -76,7 +76,7 @@ pub struct Prepared {
 /// [`ChainError::Contract`] and [`ChainError::Simulation`] when the call would fail now,
 /// [`ChainError::FeeCeiling`], [`ChainError::Archived`], [`ChainError::Invalid`] when the source
 /// has no account, a signature is missing, or the node proposes to sign something that was not
-/// asked for; [`ChainError::Rpc`], [`ChainError::Decode`].
+/// asked for; [`ChainError::Signer`], [`ChainError::Rpc`], [`ChainError::Decode`].
 pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared, ChainError> {
     let source = request.source.address();
     let account = source_account(rpc, request).await?;
@@ -97,11 +97,11 @@ pub async fn prepare(rpc: &Rpc, request: &PrepareRequest<'_>) -> Result<Prepared
     let until = simulation.ledger.checked_add(request.auth_valid_ledgers);
     let until = until
         .ok_or_else(|| ChainError::invalid("the authorisation would outlive the ledger numbers"))?;
-    let signed = auth::sign_all(request, &simulation.auth, until)?;
+    let signed = auth::sign_all(request, &simulation.auth, until).await?;
     let inclusion = rpc.inclusion_fee().await?;
     let (data, fee) = margin::with_margin(request, &simulation, inclusion)?;
     let transaction = draft.transaction(request.call, &signed, Some(&data), fee)?;
-    let (envelope, hash) = bridge::seal(request.network, request.source, transaction)?;
+    let (envelope, hash) = bridge::seal(request.network, request.source, transaction).await?;
     Ok(Prepared {
         envelope,
         hash,
@@ -122,7 +122,7 @@ async fn source_account(
     request: &PrepareRequest<'_>,
 ) -> Result<AccountState, ChainError> {
     let keys = std::iter::once(request.source).chain(request.signers.iter().copied());
-    let addresses: Vec<_> = keys.map(Keypair::address).collect();
+    let addresses: Vec<_> = keys.map(Signer::address).collect();
     let mut source = None;
     // One read for all, in which the source comes first: what is found first is the source's.
     for (address, account) in addresses.iter().zip(rpc.accounts(&addresses).await?) {

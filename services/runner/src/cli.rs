@@ -168,6 +168,13 @@ enum Command {
     },
     /// Add, list, top up and drain the accounts that send transactions.
     Channels(channels::ChannelsArgs),
+    /// List the Ed25519 keys of the token of RUNNER_PKCS11_TOKEN: account and label. Only the
+    /// RUNNER_PKCS11_ settings of module, token and PIN are needed.
+    SignerKeys {
+        /// `text` or `json`; both say the same.
+        #[arg(long, default_value = "text")]
+        output: Output,
+    },
     /// List the points at which a test can make the process die (RUNNER_CRASH_AT).
     CrashPoints,
     /// Print completions for a shell.
@@ -426,6 +433,7 @@ pub fn main() -> ExitCode {
         Command::Events(command) => block_on(events(command)),
         Command::Account { output } => block_on(account(output)),
         Command::Channels(arguments) => block_on(channels::run(arguments)),
+        Command::SignerKeys { output } => block_on(signer_keys(output)),
         Command::CrashPoints => {
             for (name, what) in crash::POINTS {
                 println!("{name:<26} {what}");
@@ -452,17 +460,38 @@ fn serve(role: Option<Role>) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refused(&error.into(), 3),
     };
-    // It writes no file.
+    // Of its own it writes no file.
     let process = Process {
         name: "runner",
         log_level: config.log_level.clone(),
         log_setting: "RUNNER_LOG_LEVEL",
-        // The built console, which is read once at the start.
-        read: config.console_dir.iter().cloned().collect(),
-        write: Vec::new(),
+        // The built console, which is read once at the start, and what a token's library needs.
+        read: config.console_dir.iter().chain(&config.signer_module).cloned().collect(),
+        write: config.signer_paths.clone(),
         grace: GRACE,
     };
     process::run(process, async |service| crate::start(service, config).await.map(drop))
+}
+
+/// Lists the token's keys.
+async fn signer_keys(output: Output) -> ExitCode {
+    let token = match Config::token() {
+        Ok(token) => token,
+        Err(error) => return refused(&error.into(), 3),
+    };
+    if let Err(error) = token.load() {
+        return refused(&error, 3);
+    }
+    match token.keys().await {
+        Ok(keys) if output == Output::Json => {
+            print_json(&keys).map_or_else(|code| code, |()| ExitCode::SUCCESS)
+        }
+        Ok(keys) => {
+            keys.iter().for_each(|key| println!("{} {}", key.account, plain(&key.label)));
+            ExitCode::SUCCESS
+        }
+        Err(words) => refused(&anyhow::anyhow!(words).context("nothing is known"), 2),
+    }
 }
 
 async fn events(command: EventsCommand) -> ExitCode {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::{ConfigErrors, Env, EnvFileError, Secret};
@@ -16,6 +17,8 @@ use crate::chain::fees::FeeLimits;
 use crate::crash;
 use crate::gateway::limits::Rates;
 use crate::model::policy::{Places, RunPolicy, WorthLimits};
+use crate::signer::pkcs11::{self, Token, TokenKey};
+use crate::signer::{ChainKeys, Key};
 
 /// A file of settings in the working folder; what the environment says goes before it.
 pub const FILE: &str = ".env.runner";
@@ -32,22 +35,6 @@ pub enum Role {
     All,
 }
 
-/// The keys of the chain.
-#[derive(Debug)]
-pub struct ChainKeys {
-    /// Signs authorisation entries; what the registry lists.
-    pub runner: Keypair,
-    /// The channels: each pays fees and gives sequence numbers, for one transaction at a time.
-    pub sources: Vec<Keypair>,
-}
-
-impl ChainKeys {
-    /// The accounts that pay for transactions.
-    pub fn channels(&self) -> Vec<Address> {
-        self.sources.iter().map(Keypair::address).collect()
-    }
-}
-
 /// The settings of one runner.
 #[derive(Debug)]
 pub struct Config {
@@ -55,6 +42,10 @@ pub struct Config {
     pub role: Role,
     /// The keys of the chain; a gateway alone has none.
     pub keys: Option<ChainKeys>,
+    /// The folder of the library that speaks with a token, if a token keeps keys.
+    pub signer_module: Option<PathBuf>,
+    /// Files and folders that this library reads and writes.
+    pub signer_paths: Vec<PathBuf>,
     /// The account that the registry lists.
     pub runner: Address,
     /// Whether and how callers log in.
@@ -150,6 +141,19 @@ impl Config {
         Ok(Self::read_as(env, role)?)
     }
 
+    /// Reads what reaches the token of the process's environment and [`FILE`], and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConfigError`].
+    pub fn token() -> Result<Arc<Token>, ConfigError> {
+        let mut env = Env::process();
+        env.add_file(Path::new(FILE))?;
+        let token = token(&env);
+        env.finish()?;
+        Ok(Arc::new(token))
+    }
+
     /// Reads the settings from `env`.
     ///
     /// # Errors
@@ -174,6 +178,7 @@ impl Config {
         );
         let local = network.is_standalone();
         let (keys, runner) = keys(&env, role);
+        let token = keys.as_ref().and_then(|keys| keys.token.clone());
         let vault = contract(&env, "RUNNER_CONTRACT_ID", local, stellar::local::vault_id);
         let registry =
             contract(&env, "RUNNER_AGENT_REGISTRY_ID", local, stellar::local::registry_id);
@@ -182,6 +187,8 @@ impl Config {
         let is_open = matches!(auth, auth::Mode::None);
         let config = Self {
             role,
+            signer_module: token.and_then(|token| token.module.parent().map(Path::to_owned)),
+            signer_paths: env.list(TOKEN_PATHS).into_iter().map(PathBuf::from).collect(),
             keys,
             runner,
             auth,
@@ -226,57 +233,146 @@ const LARGEST_FEE: u64 = 10_000_000_000;
 const LARGEST_WORTH: u64 = 9_223_372_036_854_775_807;
 const SECRET: &str = "RUNNER_SECRET|RUNNER_PRIVATE_KEY";
 
+const SOURCES: &str = "RUNNER_SOURCE_SECRET";
+const PUBLIC_KEY: &str = "RUNNER_PUBLIC_KEY";
+const SIGNER: &str = "RUNNER_SIGNER";
+const TOKEN_KEY: &str = "RUNNER_PKCS11_KEY";
+const TOKEN_SOURCES: &str = "RUNNER_PKCS11_SOURCE_KEYS";
+const TOKEN_PIN_FILE: &str = "RUNNER_PKCS11_PIN_FILE";
+const TOKEN_PATIENCE: &str = "RUNNER_PKCS11_TIMEOUT_MS";
+const TOKEN_PATHS: &str = "RUNNER_PKCS11_PATHS";
+
 /// The keys of the chain, and the runner's account. A gateway alone is not given the keys: what it
 /// cannot read it cannot lose (R4).
 fn keys(env: &Env, role: Role) -> (Option<ChainKeys>, Address) {
     if role == Role::Gateway {
-        for name in ["RUNNER_SECRET", "RUNNER_PRIVATE_KEY", "RUNNER_SOURCE_SECRET"] {
+        for name in ["RUNNER_SECRET", "RUNNER_PRIVATE_KEY", SOURCES, pkcs11::PIN, TOKEN_PIN_FILE] {
             if env.optional(name).is_some() {
                 env.mistake(name, "is a key of the chain, which a gateway alone must not hold");
             }
         }
-        env.required("RUNNER_PUBLIC_KEY");
-        let runner = env.parse("RUNNER_PUBLIC_KEY", str::parse::<Address>);
+        env.required(PUBLIC_KEY);
+        let runner = env.parse(PUBLIC_KEY, str::parse::<Address>);
         return (None, runner.unwrap_or_else(|| placeholder_key().address()));
     }
-    let runner = runner_key(env);
-    let sources = source_keys(env, &runner);
+    let is_token = env.parse(SIGNER, |text| match text {
+        "local" => Ok(false),
+        "pkcs11" => Ok(true),
+        _ => Err("expected local or pkcs11"),
+    });
+    let token = is_token.unwrap_or_default().then(|| Arc::new(token(env)));
+    let runner = match &token {
+        Some(token) => runner_in_token(env, token),
+        None => runner_key(env).into(),
+    };
+    let sources = source_keys(env, &runner, token.as_ref());
     let address = runner.address();
-    (Some(ChainKeys { runner, sources }), address)
+    (Some(ChainKeys { runner, sources, token }), address)
+}
+
+/// How the token is reached.
+fn token(env: &Env) -> Token {
+    let pin = match (env.optional(pkcs11::PIN), env.optional(TOKEN_PIN_FILE)) {
+        (Some(pin), None) => pin,
+        // Editors and `echo` end a file with a line break, which is no part of a PIN.
+        (None, Some(file)) => match std::fs::read_to_string(&file) {
+            Ok(text) => text.trim_end_matches(['\r', '\n']).to_owned(),
+            Err(error) => {
+                env.mistake(TOKEN_PIN_FILE, &format!("the file cannot be read: {error}"));
+                String::new()
+            }
+        },
+        (Some(_), Some(_)) => {
+            env.mistake(TOKEN_PIN_FILE, "is set beside RUNNER_PKCS11_PIN; remove one of the two");
+            String::new()
+        }
+        (None, None) => {
+            env.mistake(pkcs11::PIN, "is not set, and RUNNER_PKCS11_PIN_FILE is not either");
+            String::new()
+        }
+    };
+    Token {
+        module: PathBuf::from(env.required(pkcs11::MODULE)),
+        label: env.required(pkcs11::TOKEN),
+        pin: Secret::new(pin),
+        patience: Duration::from_millis(env.number(TOKEN_PATIENCE, 5_000, 100..=60_000)),
+    }
+}
+
+/// The runner's key in the token. Its account is stated, since the token may be away at the start;
+/// a signature that is not of this account is never used.
+fn runner_in_token(env: &Env, token: &Arc<Token>) -> Key {
+    if env.optional(SECRET).is_some() {
+        let text = "is set beside RUNNER_SIGNER=pkcs11, where the key is in the token; remove one \
+                    of the two";
+        env.mistake(SECRET, text);
+    }
+    let label = env.required(TOKEN_KEY);
+    env.required(PUBLIC_KEY);
+    let account = env.parse(PUBLIC_KEY, account).unwrap_or_else(|| placeholder_key().address());
+    Key::Token(Arc::new(TokenKey::new(token, label, account, TOKEN_KEY)))
+}
+
+fn account(text: &str) -> Result<Address, &'static str> {
+    match text.parse() {
+        Ok(account @ Address::Account(_)) => Ok(account),
+        _ => Err("expected an account (G…)"),
+    }
 }
 
 /// The runner's key, checked against the public key if that is set too (R7).
 fn runner_key(env: &Env) -> Keypair {
     let key = key(env, SECRET);
-    let stated = env.parse("RUNNER_PUBLIC_KEY", str::parse::<Address>);
+    let stated = env.parse(PUBLIC_KEY, str::parse::<Address>);
     if let (Some(key), Some(stated)) = (&key, stated)
         && key.address() != stated
     {
         let text = "is not the public key of RUNNER_SECRET; correct one of the two";
-        env.mistake("RUNNER_PUBLIC_KEY", text);
+        env.mistake(PUBLIC_KEY, text);
     }
     key.unwrap_or_else(placeholder_key)
 }
 
 /// Several accounts have several transactions under way: one whose process died stops no other.
-fn source_keys(env: &Env, runner: &Keypair) -> Vec<Keypair> {
-    const NAME: &str = "RUNNER_SOURCE_SECRET";
-    env.required(NAME);
-    let mut keys: Vec<Keypair> = Vec::new();
-    for text in env.list(NAME) {
+fn source_keys(env: &Env, runner: &Key, token: Option<&Arc<Token>>) -> Vec<Key> {
+    let in_token = env.list(TOKEN_SOURCES);
+    if token.is_none() && !in_token.is_empty() {
+        env.mistake(TOKEN_SOURCES, "needs RUNNER_SIGNER=pkcs11");
+    }
+    if in_token.is_empty() {
+        env.required(SOURCES);
+    }
+    let mut keys: Vec<Key> = Vec::new();
+    for text in env.list(SOURCES) {
         let Ok(key) = text.parse::<Keypair>() else {
             // The text is not repeated: it may be a key with a typing mistake.
-            env.mistake(NAME, "expected secret keys (S…) between commas");
+            env.mistake(SOURCES, "expected secret keys (S…) between commas");
             continue;
         };
+        keys.push(key.into());
+    }
+    for text in in_token {
+        let read = text.rsplit_once(':').map(|(label, text)| (label, account(text)));
+        let (Some((label, Ok(account))), Some(token)) = (read, token) else {
+            env.mistake(TOKEN_SOURCES, "expected LABEL:G… between commas");
+            continue;
+        };
+        keys.push(Key::Token(Arc::new(TokenKey::new(
+            token,
+            label.to_owned(),
+            account,
+            TOKEN_SOURCES,
+        ))));
+    }
+    for (place, key) in keys.iter().enumerate() {
+        let setting = key.setting(SOURCES);
         if key.address() == runner.address() {
             let text = "is the runner's own key; use an account of its own that only pays fees";
-            env.mistake(NAME, text);
+            env.mistake(setting, text);
         }
-        if keys.iter().any(|other| other.address() == key.address()) {
-            env.mistake(NAME, "names one account twice");
+        if keys[..place].iter().any(|other| other.address() == key.address()) {
+            env.mistake(setting, "names one account twice");
         }
-        keys.push(key);
     }
     keys
 }
@@ -329,8 +425,9 @@ fn auth(
     }
     let chain_keys: Vec<_> = keys
         .map(|keys| {
-            let sources = keys.sources.iter().map(|key| ("RUNNER_SOURCE_SECRET", key.address()));
-            std::iter::once(("RUNNER_SECRET", keys.runner.address())).chain(sources).collect()
+            let sources = keys.sources.iter().map(|key| (key.setting(SOURCES), key.address()));
+            let runner = (keys.runner.setting("RUNNER_SECRET"), keys.runner.address());
+            std::iter::once(runner).chain(sources).collect()
         })
         .unwrap_or_default();
     let around = Surroundings {

@@ -34,7 +34,7 @@ use crate::chain::client::ChainClient;
 use crate::chain::pulse::Pulse;
 use crate::chain::shortages::Shortages;
 use crate::chain::store::calls;
-use crate::config::{Addresses, ChainKeys, Config, Role};
+use crate::config::{Addresses, Config, Role};
 use crate::gates::Gates;
 use crate::gateway::commands::RunCommands;
 use crate::gateway::console::Console;
@@ -55,12 +55,14 @@ use crate::runs::steps::RunDriver;
 use crate::runs::wakeups;
 use crate::runs::worker::work;
 use crate::sight::{Followed, Sight};
+use crate::signer::ChainKeys;
 
 pub mod auth;
 pub mod config;
 pub mod crash;
 pub mod error;
 pub mod model;
+pub mod signer;
 pub mod rows;
 pub mod chain;
 pub mod gates;
@@ -161,6 +163,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         shortages: (role != Role::Gateway).then(|| shortages.clone()),
         followed: Followed::new(&config.network, config.vault, config.registry, config.runner),
         channels: config.keys.as_ref().map(ChainKeys::channels).unwrap_or_default(),
+        signers: config.keys.clone().filter(|keys| keys.token.is_some()),
         channel_least: config.channel_least,
     };
     let followed = watched.followed.clone();
@@ -362,12 +365,15 @@ pub(crate) fn chain_client(
     shortages: Shortages,
 ) -> anyhow::Result<Option<ChainClient>> {
     let rpc = rpc(&config)?;
-    let Some(ChainKeys { runner, sources }) = config.keys else { return Ok(None) };
+    let Some(ChainKeys { runner, sources, token }) = config.keys else { return Ok(None) };
+    if let Some(token) = token {
+        token.load()?;
+    }
     Ok(Some(ChainClient {
         rpc,
         network: config.network,
         runner,
-        sources: sources.into_iter().map(Arc::new).collect(),
+        sources,
         vault: config.vault,
         registry: config.registry,
         fees: config.fees,

@@ -18,6 +18,7 @@ use crate::gateway::store::{self, Load, OVERDUE_SECS};
 use crate::metrics;
 use crate::operations::{intake as pauses, watch};
 use crate::sight::{self, Followed};
+use crate::signer::ChainKeys;
 
 const EVERY: Duration = Duration::from_secs(2);
 /// Counting runs costs more than asking whether something answers.
@@ -45,13 +46,16 @@ pub struct Watched {
     pub followed: Followed,
     /// The accounts that pay for transactions, in a process that has their keys.
     pub channels: Vec<Address>,
-    /// What each of them has to have at least, in stroops.
+    /// The keys, in a process some of whose keys a token keeps.
+    pub signers: Option<ChainKeys>,
+    /// What each channel has to have at least, in stroops.
     pub channel_least: i64,
 }
 
 /// Watches everything the service needs.
 pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
-    let Watched { db, rpc, gates, intake, shortages, followed, channels, channel_least } = watched;
+    let Watched { db, rpc, gates, intake, shortages, followed, channels, signers, channel_least } =
+        watched;
     health.watch_postgres(service, &db);
     health.watch_nats(service, bus);
     health.want("rpc");
@@ -73,6 +77,15 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
         };
         let watch = health.clone().watch("channels", EVERY_CHANNELS, service.stop(), probe);
         service.spawn("probe channels", watch);
+    }
+    if let Some(keys) = signers {
+        health.want("signer");
+        let probe = move || {
+            let keys = keys.clone();
+            async move { keys.check().await }
+        };
+        let watch = health.clone().watch("signer", EVERY_LOAD, service.stop(), probe);
+        service.spawn("probe signer", watch);
     }
     health.want("events");
     let events_db = db.clone();

@@ -106,9 +106,9 @@ async fn checked(chain: &ChainClient) -> crate::error::Result<Option<String>> {
     for source in &chain.sources {
         store::add_channel(&chain.db, &source.address().to_string()).await?;
     }
-    let sources = chain.sources.iter().map(|key| ("RUNNER_SOURCE_SECRET", &**key));
-    let keys = std::iter::once(("RUNNER_SECRET", &chain.runner)).chain(sources);
-    for (setting, key) in keys {
+    let sources = chain.sources.iter().map(|key| (key.setting("RUNNER_SOURCE_SECRET"), key));
+    let runner = (chain.runner.setting("RUNNER_SECRET"), &chain.runner);
+    for (setting, key) in std::iter::once(runner).chain(sources) {
         let account = key.address();
         if chain.rpc.account(&account).await?.is_none() {
             tracing::warn!(

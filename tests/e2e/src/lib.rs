@@ -6,4 +6,4 @@ mod process;
 mod stack;
 
 pub use process::{Process, binary, free_port};
-pub use stack::{Keys, Stack, Variables, repository};
+pub use stack::{Keys, Stack, Variables, repository, seed_of};

@@ -450,7 +450,7 @@ fn open_to_all(folder: &Path) -> std::io::Result<()> {
 }
 
 /// The 32 bytes inside a secret of the form S….
-fn seed_of(key: &Keypair) -> anyhow::Result<[u8; 32]> {
+pub fn seed_of(key: &Keypair) -> anyhow::Result<[u8; 32]> {
     let secret: stellar_strkey::ed25519::PrivateKey =
         key.secret().parse().map_err(|_| anyhow::anyhow!("a fresh key is one"))?;
     Ok(secret.0)

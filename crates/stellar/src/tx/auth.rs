@@ -11,7 +11,7 @@ use stellar_xdr::{
 use wire::Digest;
 
 use super::PrepareRequest;
-use crate::{Address, ChainError, Invocation, Keypair, Network, scval};
+use crate::{Address, ChainError, Invocation, Keypair, Network, Signer, scval};
 
 /// Gives each of the node's proposals a nonce that was drawn here, in the footprint too.
 ///
@@ -62,15 +62,19 @@ fn nonce_key(credentials: &SorobanAddressCredentials, nonce: i64) -> LedgerKey {
 }
 
 /// Signs each of the node's proposals, valid up to and including ledger `until`.
-pub(super) fn sign_all(
+pub(super) async fn sign_all(
     request: &PrepareRequest<'_>,
     proposals: &[SorobanAuthorizationEntry],
     until: u32,
 ) -> Result<Vec<SorobanAuthorizationEntry>, ChainError> {
-    proposals.iter().map(|entry| sign(request, entry, until)).collect()
+    let mut signed = Vec::with_capacity(proposals.len());
+    for entry in proposals {
+        signed.push(sign(request, entry, until).await?);
+    }
+    Ok(signed)
 }
 
-fn sign(
+async fn sign(
     request: &PrepareRequest<'_>,
     entry: &SorobanAuthorizationEntry,
     until: u32,
@@ -88,7 +92,10 @@ fn sign(
             )));
         }
     };
-    sign_entry(request.network, signer(request, old)?, entry, until)
+    let signer = signer(request, old)?;
+    let unsigned = Unsigned::new(request.network, entry, until)?;
+    let given = signer.signature(unsigned.payload.as_bytes()).await?;
+    unsigned.signed(&signer.address(), &given)
 }
 
 /// Signs an entry of which the caller has checked what it authorises, valid up to and including
@@ -105,29 +112,58 @@ pub fn sign_entry(
     entry: &SorobanAuthorizationEntry,
     until: u32,
 ) -> Result<SorobanAuthorizationEntry, ChainError> {
-    let (old, binds_address) = match &entry.credentials {
-        SorobanCredentials::Address(old) => (old, false),
-        SorobanCredentials::AddressV2(old) => (old, true),
-        SorobanCredentials::SourceAccount | SorobanCredentials::AddressWithDelegates(_) => {
-            let text = "the entry asks for no signature of one address; nothing was signed";
-            return Err(ChainError::invalid(text));
-        }
-    };
-    let mut credentials = SorobanAddressCredentials {
-        address: old.address.clone(),
-        nonce: old.nonce,
-        signature_expiration_ledger: until,
-        signature: ScVal::Void,
-    };
+    let unsigned = Unsigned::new(network, entry, until)?;
+    let given = signer.sign(unsigned.payload.as_bytes());
+    unsigned.signed(&signer.address(), &given)
+}
 
-    // The last ledger is part of what is signed, so it is set before the payload is computed.
-    let payload = payload(network, &credentials, &entry.root_invocation, binds_address)?;
-    credentials.signature = signature(signer, &payload)?;
-    let credentials = match binds_address {
-        true => SorobanCredentials::AddressV2(credentials),
-        false => SorobanCredentials::Address(credentials),
-    };
-    Ok(SorobanAuthorizationEntry { credentials, root_invocation: entry.root_invocation.clone() })
+/// An entry whose signature is still missing.
+struct Unsigned<'a> {
+    entry: &'a SorobanAuthorizationEntry,
+    credentials: SorobanAddressCredentials,
+    binds_address: bool,
+    /// What has to be signed.
+    payload: Digest,
+}
+
+impl<'a> Unsigned<'a> {
+    fn new(
+        network: &Network,
+        entry: &'a SorobanAuthorizationEntry,
+        until: u32,
+    ) -> Result<Self, ChainError> {
+        let (old, binds_address) = match &entry.credentials {
+            SorobanCredentials::Address(old) => (old, false),
+            SorobanCredentials::AddressV2(old) => (old, true),
+            SorobanCredentials::SourceAccount | SorobanCredentials::AddressWithDelegates(_) => {
+                let text = "the entry asks for no signature of one address; nothing was signed";
+                return Err(ChainError::invalid(text));
+            }
+        };
+        let credentials = SorobanAddressCredentials {
+            address: old.address.clone(),
+            nonce: old.nonce,
+            signature_expiration_ledger: until,
+            signature: ScVal::Void,
+        };
+        // The last ledger is part of what is signed, so it is set before the payload is computed.
+        let payload = payload(network, &credentials, &entry.root_invocation, binds_address)?;
+        Ok(Self { entry, credentials, binds_address, payload })
+    }
+
+    fn signed(
+        mut self,
+        signer: &Address,
+        given: &[u8; 64],
+    ) -> Result<SorobanAuthorizationEntry, ChainError> {
+        self.credentials.signature = signature(signer, given)?;
+        let credentials = match self.binds_address {
+            true => SorobanCredentials::AddressV2(self.credentials),
+            false => SorobanCredentials::Address(self.credentials),
+        };
+        let root_invocation = self.entry.root_invocation.clone();
+        Ok(SorobanAuthorizationEntry { credentials, root_invocation })
+    }
 }
 
 /// Signs an entry that the caller made itself, in the form that every released client reads
@@ -143,7 +179,7 @@ pub fn sign_own(
     invocation: &SorobanAuthorizedInvocation,
 ) -> Result<SorobanAuthorizationEntry, ChainError> {
     let payload = payload(network, &credentials, invocation, false)?;
-    credentials.signature = signature(signer, &payload)?;
+    credentials.signature = signature(&signer.address(), &signer.sign(payload.as_bytes()))?;
     Ok(SorobanAuthorizationEntry {
         credentials: SorobanCredentials::Address(credentials),
         root_invocation: invocation.clone(),
@@ -227,7 +263,7 @@ fn is_exactly(
 fn signer<'a>(
     request: &PrepareRequest<'a>,
     credentials: &SorobanAddressCredentials,
-) -> Result<&'a Keypair, ChainError> {
+) -> Result<&'a dyn Signer, ChainError> {
     let expected = Address::try_from(&credentials.address)?;
     // The source last: a contract may ask it for an entry of its own, beside the transaction's.
     let mut keys = request.signers.iter().copied().chain([request.source]);
@@ -272,11 +308,10 @@ fn payload(
 }
 
 /// The form in which an account's signature is given to the host.
-fn signature(signer: &Keypair, payload: &Digest) -> Result<ScVal, ChainError> {
-    let signed = signer.sign(payload.as_bytes());
+fn signature(signer: &Address, given: &[u8; 64]) -> Result<ScVal, ChainError> {
     let one = scval::map([
-        ("public_key", scval::bytes(signer.address().as_bytes())?),
-        ("signature", scval::bytes(&signed)?),
+        ("public_key", scval::bytes(signer.as_bytes())?),
+        ("signature", scval::bytes(given)?),
     ])?;
     scval::vec(vec![one])
 }
@@ -317,22 +352,22 @@ mod tests {
     }
 
     /// Whether `user` signs `root` covering `inner` when a deposit of 5 was asked for.
-    fn signs(
-        signers: &[&Keypair],
+    async fn signs(
+        signers: &[&dyn Signer],
         user: &Keypair,
         root: &Invocation,
         inner: &[Invocation],
     ) -> Result<(), ChainError> {
         let mut asked = invocation("deposit", 5);
         asked.covers = vec![invocation("transfer", 5)];
-        signs_as(&asked, signers, user, authorized(root, inner))
+        signs_as(&asked, signers, user, authorized(root, inner)).await
     }
 
     fn request<'a>(
         network: &'a Network,
         source: &'a Keypair,
         call: &'a Call,
-        signers: &'a [&'a Keypair],
+        signers: &'a [&'a dyn Signer],
     ) -> PrepareRequest<'a> {
         PrepareRequest {
             network,
@@ -346,16 +381,16 @@ mod tests {
     }
 
     /// Whether `user` signs this proposal when `asked` was asked for.
-    fn signs_as(
+    async fn signs_as(
         asked: &Invocation,
-        signers: &[&Keypair],
+        signers: &[&dyn Signer],
         user: &Keypair,
         proposed: SorobanAuthorizedInvocation,
     ) -> Result<(), ChainError> {
         let (network, source) = (Network::standalone(), Keypair::from_seed(&[9; 32]));
         let call = Call::from(asked.clone());
         let request = request(&network, &source, &call, signers);
-        let signed = sign_all(&request, &[proposal(user, proposed)], 77)?;
+        let signed = sign_all(&request, &[proposal(user, proposed)], 77).await?;
         let SorobanCredentials::AddressV2(credentials) = &signed[0].credentials else {
             panic!("{signed:?}")
         };
@@ -364,24 +399,29 @@ mod tests {
         Ok(())
     }
 
-    #[test]
-    fn only_what_was_asked_for_is_signed() {
+    #[tokio::test]
+    async fn only_what_was_asked_for_is_signed() {
         let user = Keypair::from_seed(&[7; 32]);
         let (deposit, transfer) = (invocation("deposit", 5), invocation("transfer", 5));
-        let sign = |root: &Invocation, inner: &[Invocation]| signs(&[&user], &user, root, inner);
-
-        assert!(sign(&deposit, std::slice::from_ref(&transfer)).is_ok());
-        assert!(sign(&deposit, &[]).is_ok());
-        assert!(sign(&invocation("deposit", 6), &[]).is_err());
-        assert!(sign(&transfer, &[]).is_err());
-        assert!(sign(&deposit, &[invocation("transfer", 6)]).is_err());
-        assert!(sign(&deposit, &[transfer, invocation("approve", 1)]).is_err());
+        let other = invocation("transfer", 6);
+        let further = [transfer.clone(), invocation("approve", 1)];
+        for (root, inner, is_signed) in [
+            (&deposit, std::slice::from_ref(&transfer), true),
+            (&deposit, &[], true),
+            (&invocation("deposit", 6), &[], false),
+            (&transfer, &[], false),
+            (&deposit, &[other], false),
+            (&deposit, &further, false),
+        ] {
+            let signed = signs(&[&user], &user, root, inner).await;
+            assert_eq!(signed.is_ok(), is_signed, "{root:?} {inner:?}");
+        }
     }
 
     /// A batch's signer authorises one digest. A node that proposes another digest, the plain
     /// arguments, or a call beside it gets nothing signed (V18).
-    #[test]
-    fn of_a_batch_only_the_digest_that_was_computed_here_is_signed() {
+    #[tokio::test]
+    async fn of_a_batch_only_the_digest_that_was_computed_here_is_signed() {
         let user = Keypair::from_seed(&[7; 32]);
         let vault = crate::vault::Vault(Address::Contract([1; 32]));
         let run = crate::vault::tests::open(user.address());
@@ -389,16 +429,19 @@ mod tests {
         let other = vault.open_runs(user.address(), 61, &[run]).unwrap();
         let transfer = invocation("transfer", 5);
 
-        let proposed = |args: &Invocation, inner: &[Invocation]| {
+        for (args, inner, is_signed) in [
+            (&asked, [].as_slice(), true),
+            (&other, &[], false),
+            // A call beside it.
+            (&asked, std::slice::from_ref(&transfer), false),
+        ] {
             let mut root = authorized(args, inner);
             root.function = SorobanAuthorizedFunction::ContractFn(args.authorized().unwrap());
-            signs_as(&asked, &[&user], &user, root)
-        };
-        assert!(proposed(&asked, &[]).is_ok());
-        assert!(proposed(&other, &[]).is_err(), "another digest");
-        assert!(proposed(&asked, std::slice::from_ref(&transfer)).is_err(), "a call beside it");
+            let signed = signs_as(&asked, &[&user], &user, root).await;
+            assert_eq!(signed.is_ok(), is_signed, "{args:?} {inner:?}");
+        }
         assert!(
-            signs_as(&asked, &[&user], &user, authorized(&asked, &[])).is_err(),
+            signs_as(&asked, &[&user], &user, authorized(&asked, &[])).await.is_err(),
             "the arguments instead of their digest"
         );
 
@@ -412,7 +455,7 @@ mod tests {
             credentials: SorobanCredentials::SourceAccount,
             root_invocation: root,
         };
-        assert!(sign_all(&request, &[entry], 77).is_err(), "the source's own entry");
+        assert!(sign_all(&request, &[entry], 77).await.is_err(), "the source's own entry");
     }
 
     #[test]
@@ -438,10 +481,11 @@ mod tests {
         assert!(draw_nonces(&mut proposals, &mut footprint).is_err(), "a nonce without its key");
     }
 
-    #[test]
-    fn a_missing_key_is_named() {
+    #[tokio::test]
+    async fn a_missing_key_is_named() {
         let user = Keypair::from_seed(&[7; 32]);
-        let error = signs(&[], &user, &invocation("deposit", 5), &[]).unwrap_err().to_string();
+        let signed = signs(&[], &user, &invocation("deposit", 5), &[]).await;
+        let error = signed.unwrap_err().to_string();
         assert!(error.contains(&user.address().to_string()), "{error}");
     }
 }

@@ -10,7 +10,8 @@ use stellar_xdr::{
 };
 use wire::Digest;
 
-use crate::{Address, ChainError, Keypair, Network, scval};
+use crate::signer::sign_decorated;
+use crate::{Address, ChainError, Network, Signer, scval};
 
 /// A bump counts as one operation more than what it carries, and one is all that a call has (CAP
 /// 15): what it bids a piece is offered twice.
@@ -65,10 +66,11 @@ impl Offer {
 ///
 /// # Errors
 ///
-/// [`ChainError::Invalid`] when the bytes are not one of our envelopes, or the payer is no account.
-pub fn bump(
+/// [`ChainError::Invalid`] when the bytes are not one of our envelopes, or the payer is no account;
+/// [`ChainError::Signer`].
+pub async fn bump(
     network: &Network,
-    payer: &Keypair,
+    payer: &dyn Signer,
     envelope: &[u8],
     bid: u64,
 ) -> Result<Bumped, ChainError> {
@@ -85,7 +87,7 @@ pub fn bump(
     };
     let mut signed = FeeBumpTransactionEnvelope { tx, signatures: Default::default() };
     let hash = hash(network, &TransactionEnvelope::TxFeeBump(signed.clone()))?;
-    let signatures = vec![payer.sign_decorated(&hash)?];
+    let signatures = vec![sign_decorated(payer, &hash).await?];
     signed.signatures = signatures.try_into().map_err(|_| ChainError::encode("signatures"))?;
     let envelope = scval::to_xdr(&TransactionEnvelope::TxFeeBump(signed))?;
     Ok(Bumped { envelope, hash: Digest::from(hash), fee })
@@ -130,25 +132,25 @@ mod tests {
 
     use super::*;
     use crate::bridge::{self, Draft};
-    use crate::{Call, ContractKind, Invocation};
+    use crate::{Call, ContractKind, Invocation, Keypair};
 
-    fn envelope(network: &Network, source: &Keypair, fee: u32) -> (Vec<u8>, Digest) {
+    async fn envelope(network: &Network, source: &Keypair, fee: u32) -> (Vec<u8>, Digest) {
         let draft =
             Draft { network, source: source.address(), sequence: 7, max_time: 1_800_000_000 };
         let vault = Address::Contract([1; 32]);
         let call = Call::from(Invocation::new(ContractKind::Vault, vault, "sweep", vec![]));
         let data = SorobanTransactionData { resource_fee: 1_000, ..Default::default() };
         let built = draft.transaction(&call, &[], Some(&data), fee).unwrap();
-        bridge::seal(network, source, built).unwrap()
+        bridge::seal(network, source, built).await.unwrap()
     }
 
-    #[test]
-    fn a_bump_carries_the_same_bytes_and_bids_for_one_operation_more() {
+    #[tokio::test]
+    async fn a_bump_carries_the_same_bytes_and_bids_for_one_operation_more() {
         let (network, source) = (Network::standalone(), Keypair::from_seed(&[9; 32]));
-        let (stored, inner_hash) = envelope(&network, &source, 1_100);
+        let (stored, inner_hash) = envelope(&network, &source, 1_100).await;
         assert_eq!(Offer::of(&stored).unwrap(), Offer { bid: 100, resource_fee: 1_000 });
 
-        let bumped = bump(&network, &source, &stored, 1_500).unwrap();
+        let bumped = bump(&network, &source, &stored, 1_500).await.unwrap();
         assert_eq!(bumped.fee, 4_000);
         assert_ne!(bumped.hash, inner_hash);
         assert!(as_text(&bumped.envelope).is_some() && as_text(&stored).is_none());

@@ -8,7 +8,8 @@ use stellar_xdr::{
 use wire::Digest;
 
 use super::bump::hash;
-use crate::{Address, ChainError, Keypair, Network, Rpc, scval};
+use crate::signer::sign_decorated;
+use crate::{Address, ChainError, Network, Rpc, Signer, scval};
 
 /// What is done with lumens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +53,11 @@ pub struct PreparedPayment {
 /// # Errors
 ///
 /// [`ChainError::Invalid`] when the source has no account or an address is no account;
-/// [`ChainError::Rpc`].
+/// [`ChainError::Signer`], [`ChainError::Rpc`].
 pub async fn prepare_payment(
     rpc: &Rpc,
     network: &Network,
-    source: &Keypair,
+    source: &dyn Signer,
     payment: Payment,
     (max_time, fee): (u64, u32),
 ) -> Result<PreparedPayment, ChainError> {
@@ -85,7 +86,7 @@ pub async fn prepare_payment(
     };
     let mut signed = TransactionV1Envelope { tx, signatures: Default::default() };
     let hash = hash(network, &TransactionEnvelope::Tx(signed.clone()))?;
-    let signatures = vec![source.sign_decorated(&hash)?];
+    let signatures = vec![sign_decorated(source, &hash).await?];
     signed.signatures = signatures.try_into().map_err(|_| ChainError::encode("signatures"))?;
     Ok(PreparedPayment {
         envelope: scval::to_xdr(&TransactionEnvelope::Tx(signed))?,

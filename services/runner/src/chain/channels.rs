@@ -5,7 +5,7 @@
 //! stored before they are sent and followed like those of calls (R13): an order is done once.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use stellar::tx::{self, Payment};
@@ -19,6 +19,7 @@ use crate::chain::store::channels::{self, Channel, Order};
 use crate::chain::store::{self, ChannelLease};
 use crate::chain::transaction::{Kind, State, Transaction};
 use crate::error::{Error, Result};
+use crate::signer::Key;
 
 /// Most stroops that a payment between own accounts offers for its inclusion; what is charged is
 /// what the ledger asks, mostly 100.
@@ -26,11 +27,11 @@ const FEE: u32 = 100_000;
 
 /// The keys of derived channels that this process serves.
 #[derive(Debug, Default)]
-pub struct DerivedKeys(RwLock<BTreeMap<String, Arc<Keypair>>>);
+pub struct DerivedKeys(RwLock<BTreeMap<String, Key>>);
 
 impl DerivedKeys {
     /// The key of this channel, if it is served here.
-    pub fn get(&self, account: &str) -> Option<Arc<Keypair>> {
+    pub fn get(&self, account: &str) -> Option<Key> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(account).cloned()
     }
 
@@ -41,7 +42,7 @@ impl DerivedKeys {
 
     fn add(&self, account: String, key: Keypair) {
         // The map is whole whatever a holder did when it panicked.
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(account, Arc::new(key));
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(account, key.into());
     }
 }
 
@@ -55,6 +56,11 @@ impl ChainClient {
         let mut sources = self.sources.iter();
         let parent = sources.find(|key| key.address().to_string() == payer).ok_or_else(|| {
             Error::Broken(format!("the key of {payer} is not in RUNNER_SOURCE_SECRET"))
+        })?;
+        let parent = parent.local().ok_or_else(|| {
+            Error::Broken(format!(
+                "no channel can be derived from the key of {payer}, which a token keeps"
+            ))
         })?;
         let label = format!("channel {number} of {}", self.network.id());
         Ok(parent.derive(label.as_bytes()))
@@ -119,8 +125,10 @@ impl ChainClient {
                 // What is lacking is waited for, and the command that gave the order says so.
                 let words = error.to_string();
                 channels::note_order(&self.db, order.id, &words).await?;
-                if matches!(error, ChainError::Rpc(_)) {
-                    self.shortages.note(Shortage::Node, &words);
+                match error {
+                    ChainError::Rpc(_) => self.shortages.note(Shortage::Node, &words),
+                    ChainError::Signer { .. } => self.shortages.note(Shortage::Signer, &words),
+                    _ => {}
                 }
                 return Ok(false);
             }
@@ -168,7 +176,7 @@ impl ChainClient {
         let max_time = self.now().await?.latest_close.saturating_add(self.transaction_secs);
         let source = self.channel_key(channel)?;
         let times = (max_time, FEE);
-        let signed = tx::prepare_payment(&self.rpc, &self.network, &source, payment, times);
+        let signed = tx::prepare_payment(&self.rpc, &self.network, source.signer(), payment, times);
         let signed = signed.await?;
         Ok(Transaction {
             id: 0,

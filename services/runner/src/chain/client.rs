@@ -2,11 +2,10 @@
 //! (R13).
 
 use std::fmt;
-use std::sync::Arc;
 
 use sqlx::PgPool;
 use stellar::rpc::Clock;
-use stellar::{Address, Keypair, Network, Rpc};
+use stellar::{Address, Network, Rpc};
 
 use crate::chain::channels::DerivedKeys;
 use crate::chain::fees::FeeLimits;
@@ -15,6 +14,7 @@ use crate::chain::pulse::Pulse;
 use crate::chain::shortages::Shortages;
 use crate::chain::store::{self, ChannelLease};
 use crate::error::{Error, Result};
+use crate::signer::Key;
 
 /// Everything that is needed to speak with the network.
 pub struct ChainClient {
@@ -23,10 +23,10 @@ pub struct ChainClient {
     /// Which network.
     pub network: Network,
     /// Signs authorisation entries: the runner that the registry lists.
-    pub runner: Keypair,
+    pub runner: Key,
     /// The channels: each pays fees and gives sequence numbers, for one transaction at a time;
     /// other keys than the runner's.
-    pub sources: Vec<Arc<Keypair>>,
+    pub sources: Vec<Key>,
     /// The keys of channels that were added by command and are served here.
     pub derived: DerivedKeys,
     /// The vault.
@@ -59,7 +59,7 @@ impl ChainClient {
     /// # Errors
     ///
     /// When it has no such key.
-    pub fn channel_key(&self, channel: &ChannelLease) -> Result<Arc<Keypair>> {
+    pub fn channel_key(&self, channel: &ChannelLease) -> Result<Key> {
         let mut keys = self.sources.iter();
         let found = keys.find(|key| key.address().to_string() == channel.account);
         let found = found.cloned().or_else(|| self.derived.get(&channel.account));

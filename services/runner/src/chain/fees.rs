@@ -4,6 +4,7 @@
 //! A ceiling ends nothing: what would pass it waits with back-off, and the service is degraded.
 
 use sqlx::PgConnection;
+use stellar::ChainError;
 use stellar::tx::{self, Offer};
 use wire::RunId;
 
@@ -159,7 +160,16 @@ impl ChainClient {
             }
         };
 
-        let bumped = tx::bump(&self.network, &payer, &transaction.envelope, bid)?;
+        let bumped = tx::bump(&self.network, payer.signer(), &transaction.envelope, bid).await;
+        let bumped = match bumped {
+            Ok(bumped) => bumped,
+            Err(error @ ChainError::Signer { .. }) => {
+                // What was sent is followed meanwhile, and may land as it is.
+                self.shortages.note(Shortage::Signer, &error.to_string());
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
         crash::point("bump.before_persist");
         let mut bump = Bump {
             id: 0,

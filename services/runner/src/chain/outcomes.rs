@@ -23,6 +23,8 @@ pub enum Shortage {
     Sequence,
     /// A signature was not accepted: the account's signers were changed.
     Signature,
+    /// What holds the key gave no signature.
+    Signer,
     /// The node gave no answer that counts.
     Node,
     /// An entry of the ledger is archived.
@@ -50,12 +52,13 @@ pub enum Follow {
 
 impl Shortage {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Money,
         Self::Fee,
         Self::Ceiling,
         Self::Sequence,
         Self::Signature,
+        Self::Signer,
         Self::Node,
         Self::Archived,
         Self::Registry,
@@ -70,6 +73,7 @@ impl Shortage {
             Self::Ceiling => "ceiling",
             Self::Sequence => "sequence",
             Self::Signature => "signature",
+            Self::Signer => "signer",
             Self::Node => "node",
             Self::Archived => "archived",
             Self::Registry => "registry",
@@ -211,6 +215,7 @@ pub fn preparation(kind: Kind, error: &ChainError) -> Follow {
             Follow::Wait(Shortage::Network)
         }
         ChainError::FeeCeiling { .. } => Follow::Wait(Shortage::Fee),
+        ChainError::Signer { .. } => Follow::Wait(Shortage::Signer),
         ChainError::Archived { .. } => Follow::Wait(Shortage::Archived),
         // An account that does not exist; or a node that proposes to sign something else.
         ChainError::Invalid(_) => Follow::Wait(Shortage::Money),
@@ -273,6 +278,7 @@ mod tests {
             ChainError::Decode { what: "w".into(), why: "y".into() },
             ChainError::Transaction { hash: "h".into(), reason: "r".into() },
             ChainError::Invalid("i".into()),
+            ChainError::Signer { account: "G".into(), reason: "r".into() },
             RpcError::Address("a".into()).into(),
             RpcError::Unreachable { method: "m", reason: "r".into() }.into(),
             RpcError::Refused { method: "m", code: 1, message: "r".into() }.into(),

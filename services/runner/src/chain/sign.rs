@@ -75,9 +75,9 @@ impl ChainClient {
         let source = self.channel_key(channel)?;
         let request = PrepareRequest {
             network: &self.network,
-            source: &source,
+            source: source.signer(),
             call: &call,
-            signers: &[&self.runner],
+            signers: &[self.runner.signer()],
             max_time_unix: times.max_time,
             auth_valid_ledgers: tx::AUTH_LEDGERS,
             // Above it nothing is signed, so nothing has to be proven afterwards.
@@ -147,7 +147,7 @@ fn not_signed(kind: Kind, together: usize, error: &ChainError) -> NotSigned {
     // What the network or the operator lacks is lacking for each of them; everything else, the fee
     // of a large transaction too, may be one call's doing.
     let common = matches!(error, ChainError::Rpc(_) | ChainError::Decode { .. })
-        || matches!(error, ChainError::Invalid(_));
+        || matches!(error, ChainError::Invalid(_) | ChainError::Signer { .. });
     if together > 1 && !common {
         return NotSigned::Split(words);
     }
@@ -172,5 +172,8 @@ mod tests {
         assert!(matches!(not_signed(Kind::Finalize, 2, &host), NotSigned::Split(_)));
         let money = ChainError::Invalid("the account does not exist".into());
         assert!(matches!(not_signed(Kind::Open, 9, &money), NotSigned::Wait(Shortage::Money, _)));
+        let away = ChainError::Signer { account: "G".into(), reason: "away".into() };
+        let waits = not_signed(Kind::Finalize, 9, &away);
+        assert!(matches!(waits, NotSigned::Wait(Shortage::Signer, _)));
     }
 }

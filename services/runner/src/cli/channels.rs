@@ -16,6 +16,7 @@ use crate::chain::client::ChainClient;
 use crate::chain::store::channels::{self, Channel, Order};
 use crate::chain::store::release_channel;
 use crate::config::Config;
+use crate::signer::Key;
 
 const EXAMPLES: &str = "\
 The accounts of RUNNER_SOURCE_SECRET are channels, and the first of them pays for those that are added
@@ -362,8 +363,13 @@ impl Place {
     }
 
     fn payer(&self) -> Result<String, Failure> {
-        let first = self.chain.sources.first().map(|key| key.address().to_string());
-        first.ok_or_else(|| cannot("RUNNER_SOURCE_SECRET names no account".to_owned()))
+        let mut own = self.chain.sources.iter().filter_map(Key::local);
+        let first = own.next().map(|key| key.address().to_string());
+        first.ok_or_else(|| {
+            let text = "RUNNER_SOURCE_SECRET names no account that could pay and that keys follow \
+                        from; more keys of a token are named in RUNNER_PKCS11_SOURCE_KEYS";
+            cannot(text.to_owned())
+        })
     }
 
     async fn known(&self, account: &str) -> Result<Channel, Failure> {

@@ -158,3 +158,55 @@ fn a_deadline_must_leave_time_to_run() {
 fn the_old_state_file_is_accepted_with_a_notice() {
     assert_eq!(read(&[("RUNNER_STATE_PATH", "/var/state.json")]).unwrap().notices.len(), 1);
 }
+
+#[test]
+fn keys_may_be_in_a_token_and_what_is_missing_or_contradicts_is_named() {
+    let runner = key(7).address().to_string();
+    let sources = format!("fees:1:{},more:{}", key(8).address(), key(9).address());
+    let token = [
+        ("RUNNER_SIGNER", "pkcs11"),
+        ("RUNNER_SECRET", ""),
+        ("RUNNER_SOURCE_SECRET", ""),
+        ("RUNNER_PUBLIC_KEY", &runner),
+        ("RUNNER_PKCS11_MODULE", "/usr/lib/softhsm/libsofthsm2.so"),
+        ("RUNNER_PKCS11_TOKEN", "lumio"),
+        ("RUNNER_PKCS11_PIN", "canary-pin"),
+        ("RUNNER_PKCS11_KEY", "runner"),
+        ("RUNNER_PKCS11_SOURCE_KEYS", &sources),
+    ];
+    let config = read(&token).unwrap();
+    assert_eq!(config.runner, key(7).address());
+    let keys = config.keys.as_ref().unwrap();
+    assert_eq!(keys.channels(), [key(8).address(), key(9).address()]);
+    assert_eq!(config.signer_module.as_deref(), Some(Path::new("/usr/lib/softhsm")));
+    assert!(!format!("{config:?}").contains("canary-pin"));
+
+    let secret = key(1).secret();
+    for (change, name) in [
+        (("RUNNER_PUBLIC_KEY", ""), "RUNNER_PUBLIC_KEY: "),
+        (("RUNNER_PKCS11_MODULE", ""), "RUNNER_PKCS11_MODULE: "),
+        (("RUNNER_PKCS11_TOKEN", ""), "RUNNER_PKCS11_TOKEN: "),
+        (("RUNNER_PKCS11_PIN", ""), "RUNNER_PKCS11_PIN: "),
+        (("RUNNER_PKCS11_KEY", ""), "RUNNER_PKCS11_KEY: "),
+        (("RUNNER_PKCS11_SOURCE_KEYS", "fees"), "RUNNER_PKCS11_SOURCE_KEYS: expected LABEL:G…"),
+        (("RUNNER_PKCS11_SOURCE_KEYS", ""), "RUNNER_SOURCE_SECRET: "),
+        (("RUNNER_SECRET", secret.as_str()), "RUNNER_SECRET: is set beside RUNNER_SIGNER=pkcs11"),
+        (("RUNNER_SIGNER", "kms"), "RUNNER_SIGNER: expected local or pkcs11"),
+        (("RUNNER_SIGNER", "local"), "RUNNER_PKCS11_SOURCE_KEYS: needs RUNNER_SIGNER=pkcs11"),
+        (("RUNNER_PKCS11_PIN_FILE", "/nowhere"), "RUNNER_PKCS11_PIN_FILE: is set beside"),
+    ] {
+        let mut changed = token.to_vec();
+        changed.retain(|(name, _)| *name != change.0);
+        changed.push(change);
+        let error = read(&changed).unwrap_err();
+        assert!(error.contains(name) && !error.contains("canary-pin"), "{name}: {error}");
+    }
+    let gateway = Config::read_as(
+        Env::from_map(token.iter().copied().chain([
+            ("DATABASE_URL", "postgres://lumio@localhost/lumio"),
+            ("NATS_URL", "nats://localhost:4222"),
+        ])),
+        Some(Role::Gateway),
+    );
+    assert!(gateway.unwrap_err().to_string().contains("RUNNER_PKCS11_PIN: "));
+}

@@ -11,10 +11,11 @@ use stellar::{Address, Rpc};
 use tokio::time::{Instant, sleep, timeout};
 use wire::event::Family;
 
-use crate::config::{ChainKeys, Config};
+use crate::config::Config;
 use crate::operations::{intake, watch};
 use crate::probes;
 use crate::sight::{self, Followed};
+use crate::signer::ChainKeys;
 
 /// How long one thing may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -62,6 +63,9 @@ pub async fn examine(config: &Config) -> Vec<Check> {
         add_text(&mut checks, "contracts", contracts(config, rpc)).await;
         add_text(&mut checks, "runner", runner_account(config, rpc)).await;
         add_text(&mut checks, "channels", channels(config, db.as_ref(), rpc)).await;
+    }
+    if let Some(keys) = config.keys.as_ref().filter(|keys| keys.token.is_some()) {
+        add_text(&mut checks, "signer", signer(keys)).await;
     }
     add_text(&mut checks, "gates", gates(config)).await;
     if let Some(db) = &db {
@@ -203,6 +207,12 @@ async fn channels(config: &Config, db: Option<&PgPool>, rpc: &Rpc) -> Found {
     }
     watch::channels((db, rpc), &accounts, config.channel_least).await.map_err(bad)?;
     Ok(format!("{} accounts, each with {} stroops or more", accounts.len(), config.channel_least))
+}
+
+/// Whether the token is there, and has every key.
+async fn signer(keys: &ChainKeys) -> Found {
+    keys.check().await.map_err(unknown)?;
+    Ok("the token is there and has every key that is named".to_owned())
 }
 
 async fn gates(config: &Config) -> Found {

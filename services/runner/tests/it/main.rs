@@ -25,6 +25,7 @@ mod substitutes;
 mod sight;
 mod offering;
 mod documented;
+mod external_signer;
 mod reconciling;
 mod dead_letters;
 mod queueing;

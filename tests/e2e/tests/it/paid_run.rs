@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use e2e::{Stack, repository};
+use e2e::{Stack, repository, seed_of};
 use serde_json::{Value, json};
+use testkit::softhsm::{PIN, SoftHsm};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paid_run_ends_in_a_verified_receipt() {
@@ -68,6 +69,42 @@ async fn paid_runs_that_share_transactions_are_each_charged_and_verified() {
         assert!(!proof.contains("BROKEN") && proof.contains("proven: the run cost"), "{proof}");
     }
     stack.account().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paid_run_is_opened_and_settled_by_keys_that_a_token_keeps() {
+    let mut stack = Stack::start().await.unwrap();
+    let agent =
+        stack.publish_and_grant(&repository().join("examples/modules/csv-profile")).unwrap();
+    stack.runner = None;
+    let hsm = SoftHsm::new();
+    hsm.make_token("lumio");
+    let mut settings = hsm.settings("lumio");
+    let keys = stack.keys();
+    for (label, key) in [("runner", &keys.runner), ("fees", &keys.source)] {
+        hsm.import("lumio", label, &seed_of(key).unwrap());
+    }
+    settings.extend([
+        ("RUNNER_SECRET", String::new()),
+        ("RUNNER_SOURCE_SECRET", String::new()),
+        ("RUNNER_PUBLIC_KEY", keys.runner.address().to_string()),
+        ("RUNNER_PKCS11_KEY", "runner".to_owned()),
+        ("RUNNER_PKCS11_SOURCE_KEYS", format!("fees:{}", keys.source.address())),
+    ]);
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    stack.start_runner(&settings).await.unwrap();
+
+    let (before, _) = stack.alice_balance().unwrap();
+    let id = stack.ask(agent, &json!({ "csv": "a,b\n1,2\n" })).await.unwrap();
+    let run = stack.ended(&id).await.unwrap();
+    assert_eq!(run["status"], "finalized", "{run:#}\n{}", stack.logs());
+    let charge: i128 = run["receipt"]["actualCharge"].as_str().unwrap().parse().unwrap();
+    assert!(charge > 0, "{run:#}");
+    assert_eq!(stack.alice_balance().unwrap(), (before - charge, 0));
+    let proof = stack.lumio(&["verify", &id]).unwrap();
+    assert!(!proof.contains("BROKEN") && proof.contains("proven: the run cost"), "{proof}");
+    stack.account().await.unwrap();
+    assert!(!stack.logs().contains(PIN));
 }
 
 /// The person who paid sees the files, and they are what was sealed.

@@ -1,0 +1,246 @@
+//! Keys that a token keeps, by the library that an operator would load: SoftHSM.
+
+use std::process::Output;
+
+use serde_json::Value;
+use stellar::Keypair;
+use testkit::eventually;
+use testkit::softhsm::{PIN, SoftHsm};
+
+use crate::crashing::{Process, free_port, spawn};
+use crate::lacking::degraded_by;
+use crate::reconciling::OPEN;
+use crate::retention::{command, command_with, said};
+use crate::world::{DEPOSIT, Gateway, PATIENCE, PRICE, World};
+
+const TOKEN: &str = "lumio";
+const RUNNER: [u8; 32] = [61; 32];
+const SOURCE: [u8; 32] = [62; 32];
+
+/// A token with a runner's key and a source's.
+struct Held {
+    hsm: SoftHsm,
+    runner: Keypair,
+    source: Keypair,
+}
+
+impl Held {
+    /// Both accounts exist, and the agent lists the runner.
+    async fn new(world: &World) -> Self {
+        let hsm = SoftHsm::new();
+        hsm.make_token(TOKEN);
+        hsm.import(TOKEN, "runner", &RUNNER);
+        hsm.import(TOKEN, "fees", &SOURCE);
+        let [runner, source] = [RUNNER, SOURCE].map(|seed| Keypair::from_seed(&seed));
+        for key in [&runner, &source] {
+            world.localnet.fund(&key.address().to_string()).await.unwrap();
+        }
+        let listed = world.registry.add_runner(world.agent_id, runner.address());
+        world.submit(&world.developer, listed.into()).await;
+        Self { hsm, runner, source }
+    }
+
+    async fn is_granted(&self, world: &World) {
+        let (user, key) = (world.user.address(), self.runner.address());
+        let grant = world.vault.grant_runner(user, key, world.agent_id, None);
+        world.submit(&world.user, grant.into()).await;
+    }
+
+    /// The settings of a runner that has no key of its own; `more` go before them.
+    fn settings(&self, more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+        let mut settings = self.hsm.settings(TOKEN);
+        settings.extend([
+            ("RUNNER_SECRET", String::new()),
+            ("RUNNER_SOURCE_SECRET", String::new()),
+            ("RUNNER_PUBLIC_KEY", self.runner.address().to_string()),
+            ("RUNNER_PKCS11_KEY", "runner".to_owned()),
+            ("RUNNER_PKCS11_SOURCE_KEYS", format!("fees:{}", self.source.address())),
+        ]);
+        settings.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
+        settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        settings
+    }
+
+    /// A runner as a process: a library is the process's, with everything that it knows.
+    async fn start(&self, world: &World, more: &[(&'static str, &str)]) -> (Process, Gateway) {
+        let port = free_port().await;
+        let mut more = more.to_vec();
+        more.push(("RUNNER_PORT", port.as_str()));
+        more.extend(OPEN);
+        let settings = self.settings(&more);
+        let settings: Vec<_> =
+            settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let process = spawn(world, &settings);
+        let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+        gateway.up().await;
+        (process, gateway)
+    }
+
+    /// A command with these settings.
+    fn command(&self, world: &World, arguments: &[&str]) -> Output {
+        let settings = self.settings(&[]);
+        let settings: Vec<_> =
+            settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        command_with(world, &settings, arguments)
+    }
+}
+
+/// Waits until `/health` says this of the signer: the service is ready, and degraded.
+async fn signer_says(gateway: &Gateway, words: &str) {
+    eventually(PATIENCE, || async {
+        let health: Value = gateway.get("/health").await.json().await.unwrap();
+        let check = &health["checks"]["signer"];
+        let is_told = check["detail"].to_string().contains(words);
+        health["ok"] == true && health["degraded"] == true && check["ok"] == false && is_told
+    })
+    .await;
+}
+
+async fn transactions(world: &World) -> i64 {
+    let text = "SELECT count(*) FROM chain_transactions";
+    sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_away_is_waited_for_and_nothing_is_signed_twice() {
+    let world = World::new().await;
+    let held = Held::new(&world).await;
+    held.is_granted(&world).await;
+
+    // Away at the start: the run waits, and nothing of it is stored as a transaction.
+    held.hsm.take_away();
+    let (_process, gateway) = held.start(&world, &[]).await;
+    signer_says(&gateway, "RUNNER_PKCS11_TOKEN: there is no token").await;
+    let id = gateway.accepted(&world.body()).await;
+    degraded_by(&gateway, "signer").await;
+    let run: Value = gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
+    assert_eq!((&run["status"], &run["escrow"]), (&"pending".into(), &"none".into()), "{run:#}");
+    assert_eq!((transactions(&world).await, world.account().await.balance), (0, DEPOSIT));
+    held.hsm.bring_back();
+    gateway.until(&id, |run| run["phase"] == "escrow_open").await;
+
+    // Away in the middle: what is open stays open until the token is back, and is settled once.
+    held.hsm.take_away();
+    let asked = gateway.post(&format!("/runs/{id}/retry"), &Value::Null).await;
+    assert_eq!(asked.status(), 200);
+    signer_says(&gateway, "RUNNER_PKCS11_TOKEN").await;
+    degraded_by(&gateway, "signer").await;
+    let run: Value = gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
+    assert_eq!((&run["attempt"], &run["escrow"]), (&1.into(), &"open".into()), "{run:#}");
+    assert_eq!(world.succeeded(&id, "finalize").await, 0);
+    held.hsm.bring_back();
+    gateway.until(&id, |run| run["attempt"] == 2 && run["phase"] == "escrow_open").await;
+    assert_eq!(
+        (world.succeeded(&id, "open").await, world.succeeded(&id, "finalize").await),
+        (2, 1)
+    );
+    let account = world.account().await;
+    assert_eq!((account.balance, account.receipts), (DEPOSIT - PRICE, 1));
+
+    let voided = held.command(&world, &["runs", "void", &id]);
+    assert!(voided.status.success(), "{}", said(&voided));
+    gateway.ended(&id, "failed").await;
+    assert_eq!(world.account().await.balance, DEPOSIT);
+    eventually(PATIENCE, || async {
+        let health: Value = gateway.get("/health").await.json().await.unwrap();
+        health["degraded"] == false
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_key_is_replaced_by_one_in_a_token_while_runs_are_under_way() {
+    let world = World::new().await;
+    let old = world.start(&OPEN).await;
+    let first = old.gateway.accepted(&world.body()).await;
+    old.gateway.until(&first, |run| run["phase"] == "escrow_open").await;
+    let opened_by = async |id: &str| {
+        let run: Value = old.gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
+        world.record(&run).await.record.unwrap().0.opened_by.to_string()
+    };
+    let local = world.runner.address().to_string();
+    assert_eq!(opened_by(&first).await, local);
+
+    // The registry lists the new key, its engine starts, and only then users grant it.
+    let held = Held::new(&world).await;
+    let (_process, gateway) = held.start(&world, &[]).await;
+    let second = gateway.accepted(&world.body()).await;
+    gateway.until(&second, |run| run["phase"] == "escrow_open").await;
+    assert_eq!(opened_by(&second).await, local, "only the old key is granted");
+    held.is_granted(&world).await;
+    let user = world.user.address();
+    let revoke = world.vault.revoke_runner(user, world.runner.address(), world.agent_id);
+    world.submit(&world.user, revoke.into()).await;
+    let third = old.gateway.accepted(&world.body()).await;
+    old.gateway.until(&third, |run| run["phase"] == "escrow_open").await;
+    assert_eq!(opened_by(&third).await, held.runner.address().to_string());
+
+    // Each key ends what it opened.
+    for id in [&first, &second, &third] {
+        let voided = command(&world, &["runs", "void", id]);
+        assert!(voided.status.success(), "{}", said(&voided));
+        gateway.ended(id, "failed").await;
+    }
+    assert_eq!(world.account().await.balance, DEPOSIT);
+    old.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_of_another_key_is_never_used_and_a_refused_pin_is_offered_once() {
+    let world = World::new().await;
+    let held = Held::new(&world).await;
+    held.is_granted(&world).await;
+    held.hsm.import(TOKEN, "other", &[63; 32]);
+    let (process, gateway) = held.start(&world, &[("RUNNER_PKCS11_KEY", "other")]).await;
+    let id = gateway.accepted(&world.body()).await;
+    degraded_by(&gateway, "RUNNER_PKCS11_KEY: the key `other`").await;
+    let run: Value = gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
+    assert_eq!((&run["status"], &run["escrow"]), (&"pending".into(), &"none".into()), "{run:#}");
+    assert_eq!(transactions(&world).await, 0);
+    drop(process);
+
+    let (process, gateway) = held.start(&world, &[("RUNNER_PKCS11_PIN", "canary7f3a-wrong")]).await;
+    signer_says(&gateway, "RUNNER_PKCS11_PIN: the token `lumio` refuses the PIN").await;
+    let health = gateway.get("/health").await.text().await.unwrap();
+    assert!(health.contains("not offered again") && !health.contains("canary7f3a"), "{health}");
+    drop(process);
+
+    // With the right ones it goes on by itself.
+    let (_process, gateway) = held.start(&world, &[]).await;
+    gateway.until(&id, |run| run["phase"] == "escrow_open").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sees_which_keys_the_token_has_and_whether_it_is_there() {
+    let world = World::new().await;
+    let held = Held::new(&world).await;
+    let listed = held.command(&world, &["signer-keys"]);
+    assert!(listed.status.success(), "{}", said(&listed));
+    let [runner, source] = [&held.runner, &held.source].map(Keypair::address);
+    assert_eq!(
+        String::from_utf8_lossy(&listed.stdout),
+        format!("{source} fees\n{runner} runner\n")
+    );
+    let listed = held.command(&world, &["signer-keys", "--output", "json"]);
+    let keys: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(keys[1]["account"], runner.to_string());
+
+    assert!(held.command(&world, &["migrate"]).status.success());
+    let signer = |output: &Output| {
+        let checks: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut checks = checks.as_array().unwrap().iter();
+        checks.find(|check| check["name"] == "signer").unwrap()["state"].clone()
+    };
+    let doctor = ["doctor", "--output", "json"];
+    assert_eq!(signer(&held.command(&world, &doctor)), "ok");
+    // A channel needs a key that others follow from.
+    let refused = held.command(&world, &["channels", "add"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(said(&refused).contains("RUNNER_PKCS11_SOURCE_KEYS"), "{}", said(&refused));
+
+    held.hsm.take_away();
+    assert_eq!(signer(&held.command(&world, &doctor)), "unknown");
+    let away = held.command(&world, &["signer-keys"]);
+    assert_eq!(away.status.code(), Some(2), "{}", said(&away));
+    assert!(!said(&away).contains(PIN), "{}", said(&away));
+}
