@@ -26,7 +26,7 @@ use crate::{metrics, telemetry};
 
 /// How many events are positioned at once.
 const BATCH: i64 = 64;
-/// The channel on which Postgres notifies the relays of a commit.
+/// The channel on which Postgres notifies the relays of a commit; `outbox_put_first` names it, too.
 const CHANNEL: &str = "lumio_outbox";
 /// How long the relay sleeps when nothing waits. Commits wake it by [`CHANNEL`]; this only bounds
 /// what a notification lost with its connection can cost.
@@ -69,6 +69,49 @@ pub async fn publish<D: Data>(
     put(conn, &event, &data.subject(prefix, name)).await
 }
 
+/// The first fact about an entity, as the database's function `outbox_put_first` takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstEvent {
+    /// The entity.
+    pub key: String,
+    /// The event's id.
+    pub id: String,
+    /// Where it is published.
+    pub subject: String,
+    /// The event, as JSON.
+    pub body: String,
+}
+
+/// Event `name` about `data`'s entity as the first fact about it, for statements that make many
+/// entities at once. They give it to `outbox_put_first` in the transaction that makes the entity;
+/// every further fact is published by [`publish`].
+///
+/// # Errors
+///
+/// When `data` has no JSON form, and when the event has more than [`MAX_EVENT_BYTES`].
+pub fn first<D: Data>(
+    prefix: &str,
+    name: D::Name,
+    data: &D,
+    now: OffsetDateTime,
+    traceparent: Option<String>,
+) -> sqlx::Result<FirstEvent> {
+    let event = CloudEvent::new(name, data, 1, now, traceparent)
+        .map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let (body, subject) = (body(&event)?, data.subject(prefix, name));
+    Ok(FirstEvent { key: data.key(), id: event.id, subject, body })
+}
+
+/// The text of an event, which the bus has to take.
+fn body(event: &CloudEvent) -> sqlx::Result<String> {
+    let body = serde_json::to_string(event).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    if body.len() > MAX_EVENT_BYTES {
+        // Kept out here: in the relay it would hold up everything behind it.
+        return Err(sqlx::Error::Encode(BusError::TooLarge(body.len()).into()));
+    }
+    Ok(body)
+}
+
 /// Publishes `event` on `subject` once the caller's transaction commits. The commit itself wakes
 /// every relay of the database, also those of other processes.
 ///
@@ -77,11 +120,7 @@ pub async fn publish<D: Data>(
 /// When the row cannot be written, which includes an event of that id having been published before,
 /// and when the event has more than [`MAX_EVENT_BYTES`].
 pub async fn put(conn: &mut PgConnection, event: &CloudEvent, subject: &str) -> sqlx::Result<()> {
-    let body = serde_json::to_string(event).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    if body.len() > MAX_EVENT_BYTES {
-        // Kept out here: in the relay it would hold up everything behind it.
-        return Err(sqlx::Error::Encode(BusError::TooLarge(body.len()).into()));
-    }
+    let body = body(event)?;
     // Postgres delivers a notification when the transaction commits and drops it otherwise.
     sqlx::query!(
         "WITH put AS (INSERT INTO outbox (event_id, subject, body) VALUES ($1, $2, $3))

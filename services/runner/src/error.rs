@@ -166,7 +166,7 @@ impl Error {
 
 /// What went wrong with the database, logged and counted by its kind: an outage, a lock that
 /// another keeps and a mistake of ours concern different people.
-fn database(error: &sqlx::Error) -> (Problem, &'static str) {
+pub fn database(error: &sqlx::Error) -> (Problem, &'static str) {
     let kind = postgres::kind(error);
     postgres::count(kind);
     tracing::error!(kind = kind.name(), "the database refused or did not answer: {error}");

@@ -179,6 +179,11 @@ impl Gates {
         })
     }
 
+    /// What a module says about its input, if it was asked before.
+    pub fn kept_input_schema(&self, module: Digest) -> Option<Schema> {
+        self.schemas.lock().unwrap_or_else(PoisonError::into_inner).get(&module).cloned()
+    }
+
     /// What a module's input has to look like. A module that is not stored says nothing: its
     /// verdict is missing as well.
     ///
@@ -186,9 +191,7 @@ impl Gates {
     ///
     /// [`Error::Gate`].
     pub async fn input_schema(&self, module: Digest) -> Result<Schema> {
-        let kept =
-            self.schemas.lock().unwrap_or_else(PoisonError::into_inner).get(&module).cloned();
-        if let Some(kept) = kept {
+        if let Some(kept) = self.kept_input_schema(module) {
             return Ok(kept);
         }
         let request = GetInputSchemaRequest { manifest_hash: module.to_string() };

@@ -39,6 +39,7 @@ pub mod rules;
 pub mod create_request;
 pub mod view;
 pub mod store;
+pub mod accept;
 pub mod commands;
 pub mod intake;
 pub mod inputs;
@@ -237,7 +238,7 @@ async fn create(
     caller.may_spend(&new.request.user)?;
     caller.may_ask(new.priority)?;
     inputs::complete(&gateway, &caller, &mut new, key.as_ref()).await?;
-    let created = gateway.commands.create(&new, caller.part_of_account(), key.as_ref()).await?;
+    let created = gateway.commands.create(new, caller.part_of_account(), key).await?;
     let status = StatusCode::from_u16(created.status).unwrap_or(StatusCode::ACCEPTED);
     let json = HeaderValue::from_static("application/json");
     let mut answer = (status, [(header::CONTENT_TYPE, json)], created.body).into_response();

@@ -51,7 +51,7 @@ impl Runner for Grpc {
         caller.may_spend(&new.request.user)?;
         caller.may_ask(new.priority)?;
         inputs::complete(&self.0, &caller, &mut new, key.as_ref()).await?;
-        let created = self.0.commands.create(&new, caller.part_of_account(), key.as_ref()).await?;
+        let created = self.0.commands.create(new, caller.part_of_account(), key).await?;
         Ok(Response::new(message(&self.0.commands.find(created.id).await?)))
     }
 

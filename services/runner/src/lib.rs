@@ -36,6 +36,7 @@ use crate::chain::shortages::Shortages;
 use crate::chain::store::calls;
 use crate::config::{Addresses, Config, Role};
 use crate::gates::Gates;
+use crate::gateway::accept::Acceptor;
 use crate::gateway::commands::RunCommands;
 use crate::gateway::console::Console;
 use crate::gateway::intake::Intake;
@@ -133,8 +134,17 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
         Console::read(folder, &connect.collect::<Vec<_>>()).context("RUNNER_CONSOLE_DIR")
     });
     let console = console.transpose()?;
+    // It ends with the last way by which requests come in, so that what was handed over is answered.
+    let (acceptor, accepting) = Acceptor::new(requests_db.clone(), work_signal.clone());
+    service.spawn("intake", accepting.serve());
     let gateway = Arc::new(Gateway {
-        commands: run_commands(&requests_db, &work_signal, &intake, &config),
+        commands: RunCommands {
+            db: requests_db.clone(),
+            work_signal: work_signal.clone(),
+            intake: intake.clone(),
+            acceptor,
+            nats_prefix: config.policy.nats_prefix.clone(),
+        },
         health: health.clone(),
         access: access(&mut config, &db, started.http)?,
         gates: gates.clone(),
@@ -263,20 +273,6 @@ fn connect(gates: &Addresses) -> anyhow::Result<Gates> {
         module.context("RUNNER_MODULE_GATE_URL")?,
         oracle.context("RUNNER_ORACLE_GATE_URL")?,
     ))
-}
-
-fn run_commands(
-    db: &PgPool,
-    work_signal: &WorkSignal,
-    intake: &Intake,
-    config: &Config,
-) -> RunCommands {
-    RunCommands {
-        intake: intake.clone(),
-        db: db.clone(),
-        work_signal: work_signal.clone(),
-        nats_prefix: config.policy.nats_prefix.clone(),
-    }
 }
 
 fn about(config: &Config, last_poll: &LastPoll) -> About {

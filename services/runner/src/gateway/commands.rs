@@ -1,16 +1,17 @@
-//! What the outside may ask of runs, for HTTP and gRPC alike: one transaction each.
+//! What the outside may ask of runs, for HTTP and gRPC alike. New runs share transactions
+//! ([`accept`](super::accept)); every other order is a transaction of its own.
 
 use rand::Rng as _;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use wire::statement::MAX_SEED;
-use wire::{Digest, Problem, RunId};
+use wire::{Problem, RunId};
 
 use crate::error::{Error, Result};
+use crate::gateway::accept::{Acceptor, Offer};
 use crate::gateway::create_request::NewRun;
-use crate::gateway::intake::Intake;
-use crate::gateway::store::{self, Answered};
-use crate::gateway::view::RunView;
+use crate::gateway::intake::{Intake, Place};
+use crate::gateway::store;
 use crate::model::run::{Escrow, Snapshot};
 use crate::model::settlement::CANCELLED;
 use crate::model::settlement::Failure;
@@ -29,6 +30,8 @@ pub struct RunCommands {
     pub work_signal: WorkSignal,
     /// How many runs may wait.
     pub intake: Intake,
+    /// Stores new runs.
+    pub acceptor: Acceptor,
     /// First token of subjects.
     pub nats_prefix: String,
 }
@@ -63,59 +66,44 @@ impl Key {
         }
         Ok(Self(text.to_owned()))
     }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl RunCommands {
     /// Accepts a run: row, event and answer become true together. `subject` is the part of the
-    /// account that asks for it, if it is one.
+    /// account that asks for it, if it is one. An accepted request is answered again however long
+    /// the queue is, and while the intake is paused.
     ///
     /// # Errors
     ///
     /// Refusals of the key, and [`Error::Database`].
     pub async fn create(
         &self,
-        new: &NewRun,
+        new: NewRun,
         subject: Option<&str>,
-        key: Option<&Key>,
+        key: Option<Key>,
     ) -> Result<Created> {
-        // Parts of one account do not share keys: the answer to one is not the other's.
-        let user = subject.unwrap_or(&new.request.user);
-        let mut tx = chassis::postgres::begin(&self.db).await?;
-        if let Some(key) = key
-            && let Some(replayed) = replay(&mut tx, (user, key), new.fingerprint).await?
-        {
-            return Ok(replayed);
-        }
+        let now = chassis::clock::now();
+        let place = match (self.place(&new, now), &key) {
+            (Err(refusal), None) => return Err(refusal),
+            (place, _) => place,
+        };
+        let offer = Offer::new((new, subject, key), place, &self.nats_prefix, now)?;
+        self.acceptor.accept(offer).await
+    }
+
+    /// A place for this run among those that wait.
+    fn place(&self, new: &NewRun, now: OffsetDateTime) -> Result<Place> {
         // An answer to the key that went away a moment ago: its repetition brings the input along.
         if new.input.is_empty() {
             let text = "the answer to this Idempotency-Key was removed meanwhile; try again";
             return Err(Error::refused(Problem::IdempotencyConflict, text));
         }
-        // After the replay: an accepted request is answered again however long the queue is, and
-        // while the intake is paused.
-        let now = chassis::clock::now();
-        let is_scheduled = new.is_scheduled(now)?;
-        self.intake.check(is_scheduled)?;
-        intake::check(&mut tx, &new.request.user, new.request.agent_id).await?;
-        let id = RunId::from(chassis::clock::new_uuid());
-        // The nonce follows from the id and the attempt, so that it is known without being stored.
-        let nonce = stellar::ids::nonce(id.as_uuid(), 1);
-        let traceparent = chassis::telemetry::traceparent();
-        store::insert(&mut tx, id, new, subject, nonce, &traceparent, now).await?;
-        event::publish(&mut tx, &self.nats_prefix, id, now).await?;
-        let view = RunView::from(&load(&mut tx, id).await?);
-        let body =
-            serde_json::to_string(&view).map_err(|error| Error::Broken(error.to_string()))?;
-        if let Some(Key(key)) = key {
-            let answered =
-                Answered { fingerprint: new.fingerprint, status: 202, response: body.clone() };
-            store::keep_answer(&mut tx, (user, key), &answered, now).await?;
-        }
-        tx.commit().await?;
-        self.intake.accepted(is_scheduled);
-        self.work_signal.notify_all();
-        tracing::info!(run.id = %id, "run {id} is queued");
-        Ok(Created { id, body, status: 202, replayed: false })
+        self.intake.reserve(new.is_scheduled(now)?)
     }
 
     /// Whether this run would be accepted now, as far as queue and pauses are concerned. What
@@ -143,7 +131,7 @@ impl RunCommands {
         Key(key): &Key,
     ) -> Result<bool> {
         let user = subject.unwrap_or(&new.request.user);
-        Ok(store::answered(&mut *self.db.acquire().await?, user, key).await?.is_some())
+        store::is_answered(&self.db, user, key).await
     }
 
     /// One run.
@@ -268,33 +256,4 @@ pub fn draw_seed() -> u64 {
 async fn load(conn: &mut PgConnection, id: RunId) -> Result<Snapshot> {
     let found = runs::store::load(conn, id).await?;
     found.ok_or_else(|| Error::refused(Problem::NotFound, "Run not found"))
-}
-
-async fn replay(
-    conn: &mut PgConnection,
-    (user, Key(key)): (&str, &Key),
-    fingerprint: Digest,
-) -> Result<Option<Created>> {
-    if !store::lock_key(conn, user, key).await? {
-        let text = "a request with this Idempotency-Key is being answered; try again";
-        return Err(Error::refused(Problem::IdempotencyConflict, text));
-    }
-    let Some(answered) = store::answered(conn, user, key).await? else { return Ok(None) };
-    if answered.fingerprint != fingerprint {
-        let text = "this Idempotency-Key was used with another request";
-        return Err(Error::refused(Problem::IdempotencyMismatch, text));
-    }
-    /// What is read of the answer that was kept.
-    #[derive(serde::Deserialize)]
-    struct Kept {
-        id: RunId,
-    }
-    let kept: Kept = serde_json::from_str(&answered.response)
-        .map_err(|error| Error::Broken(error.to_string()))?;
-    Ok(Some(Created {
-        id: kept.id,
-        body: answered.response,
-        status: answered.status,
-        replayed: true,
-    }))
 }

@@ -146,9 +146,27 @@ pub async fn complete(
     new: &mut NewRun,
     key: Option<&Key>,
 ) -> Result<()> {
-    if let Some(key) = key
-        && gateway.commands.was_answered(new, caller.part_of_account(), key).await?
+    let (agent, version) = (new.request.agent_id, new.request.rate_version);
+    let answered = async || match key {
+        Some(key) => gateway.commands.was_answered(new, caller.part_of_account(), key).await,
+        None => Ok(false),
+    };
+    // Mostly neither gate has to be asked, and what accepts the run looks at queue and pauses itself.
+    if new.input_ref.is_none()
+        && let Some(schema) = gateway.market.known_input_schema(agent, version)
     {
+        let until = Instant::now() + SCHEMA_PATIENCE;
+        let compared = timeout_at(until, mistakes(&schema, &new.input, &CHECKS_OF_REQUESTS)).await;
+        return match compared {
+            Ok(mistakes) => match refuse(mistakes?) {
+                Err(_) if answered().await? => Ok(()),
+                outcome => outcome,
+            },
+            Err(_) => Ok(()),
+        };
+    }
+
+    if answered().await? {
         return Ok(());
     }
     // A request that is refused anyway costs neither gate anything.
@@ -169,7 +187,6 @@ pub async fn complete(
     // comparison than can be made. Its input is compared again before money moves, with the module
     // that is paid for.
     let until = Instant::now() + SCHEMA_PATIENCE;
-    let (agent, version) = (new.request.agent_id, new.request.rate_version);
     let schema = timeout_at(until, gateway.market.input_schema(agent, version)).await;
     let schema = match schema {
         Ok(Ok(schema)) => schema,

@@ -34,6 +34,14 @@ struct Counters {
     transaction_ms: AtomicU64,
 }
 
+/// A place among the runs that wait. It is free again when it is dropped, unless it was kept.
+#[derive(Debug)]
+pub struct Place {
+    intake: Intake,
+    scheduled: bool,
+    is_taken: bool,
+}
+
 impl Intake {
     /// `most` runs may wait; without a number, as many as their deadline allows.
     pub fn new(most: Option<u64>, deadline_secs: u64) -> Self {
@@ -64,14 +72,35 @@ impl Intake {
     ///
     /// [`Error::QueueFull`], with the time after which there will be room.
     pub fn check(&self, scheduled: bool) -> Result<()> {
+        self.admits(scheduled, self.counter(scheduled).load(Ordering::Relaxed))
+    }
+
+    /// Takes a place for a run that is about to be accepted, so that requests which arrive together
+    /// do not all get the last one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check`].
+    pub fn reserve(&self, scheduled: bool) -> Result<Place> {
+        let counter = self.counter(scheduled);
+        let mut waiting = counter.load(Ordering::Relaxed);
+        loop {
+            self.admits(scheduled, waiting)?;
+            let (relaxed, more) = (Ordering::Relaxed, waiting.saturating_add(1));
+            match counter.compare_exchange_weak(waiting, more, relaxed, relaxed) {
+                Ok(_) => return Ok(Place { intake: self.clone(), scheduled, is_taken: false }),
+                Err(now) => waiting = now,
+            }
+        }
+    }
+
+    fn admits(&self, scheduled: bool, waiting: u64) -> Result<()> {
         if scheduled {
-            let waiting = self.0.scheduled.load(Ordering::Relaxed);
             if waiting < MOST_SCHEDULED {
                 return Ok(());
             }
             return Err(Error::QueueFull { waiting, retry_after_secs: LONGEST_WAIT });
         }
-        let waiting = self.0.waiting.load(Ordering::Relaxed);
         let run_ms = self.run_ms();
         // Each run waits for those before it; the last one has to be served before its deadline
         // would be over, had it been pinned when the run was accepted.
@@ -84,14 +113,31 @@ impl Intake {
         Err(Error::QueueFull { waiting, retry_after_secs })
     }
 
-    /// Counts a run that was accepted, until the runs are counted again.
-    pub fn accepted(&self, scheduled: bool) {
-        let counter = if scheduled { &self.0.scheduled } else { &self.0.waiting };
-        counter.fetch_add(1, Ordering::Relaxed);
+    fn counter(&self, scheduled: bool) -> &AtomicU64 {
+        if scheduled { &self.0.scheduled } else { &self.0.waiting }
     }
 
     fn run_ms(&self) -> u64 {
         self.0.transaction_ms.load(Ordering::Relaxed).saturating_mul(TRANSACTIONS).max(1)
+    }
+}
+
+impl Place {
+    /// Its run was accepted: it counts until the runs are counted again.
+    pub fn keep(mut self) {
+        self.is_taken = true;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_taken {
+            return;
+        }
+        let relaxed = Ordering::Relaxed;
+        // The runs may have been counted meanwhile, without this one.
+        let less = |waiting: u64| Some(waiting.saturating_sub(1));
+        let _ = self.intake.counter(self.scheduled).fetch_update(relaxed, relaxed, less);
     }
 }
 
@@ -119,7 +165,7 @@ mod tests {
         let intake = Intake::new(None, 3_600);
         intake.observe(&load(359), None);
         assert!(intake.check(false).is_ok(), "360 runs of 10 seconds fit an hour");
-        intake.accepted(false);
+        intake.reserve(false).unwrap().keep();
         let Err(Error::QueueFull { waiting: 360, retry_after_secs }) = intake.check(false) else {
             panic!("accepted")
         };
@@ -136,6 +182,17 @@ mod tests {
         assert!(intake.check(false).is_ok());
         intake.observe(&load(2), None);
         assert!(intake.check(false).is_err());
+    }
+
+    #[test]
+    fn requests_that_arrive_together_do_not_all_get_the_last_place() {
+        let intake = Intake::new(Some(2), 3_600);
+        intake.observe(&load(1), None);
+        let last = intake.reserve(false).unwrap();
+        assert!(intake.reserve(false).is_err());
+        drop(last);
+        intake.reserve(false).unwrap().keep();
+        assert!(intake.reserve(false).is_err(), "a run that was accepted keeps its place");
     }
 
     #[test]

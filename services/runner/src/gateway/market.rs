@@ -376,6 +376,15 @@ impl Market {
         })
     }
 
+    /// The same as [`Self::input_schema`], if it is known without asking anybody.
+    pub fn known_input_schema(&self, agent: u32, version: Option<u32>) -> Option<Schema> {
+        let Some(gates) = &self.gates else { return Some(None) };
+        match self.kept_module(agent, version)? {
+            Some(module) => gates.kept_input_schema(module),
+            None => Some(None),
+        }
+    }
+
     /// What the module of an agent's rate card expects of its input; nothing where there is no such
     /// agent or card, which the preflight says.
     ///

@@ -8,13 +8,11 @@ use wire::{Digest, RunId};
 
 use crate::chain::store::calls;
 use crate::error::{Error, Result};
-use crate::gateway::create_request::NewRun;
 use crate::gateway::feed::StoredEvent;
 use crate::model::run::Snapshot;
 use crate::model::state::Status;
 use crate::rows;
 use crate::rows::snapshot_query;
-use crate::runs::wakeups::wake_workers;
 
 /// What a list is narrowed to.
 #[derive(Debug, Clone, Default)]
@@ -29,17 +27,6 @@ pub struct Filter {
     pub before: Option<(OffsetDateTime, Uuid)>,
     /// At most this many.
     pub limit: i64,
-}
-
-/// What was answered to a key before.
-#[derive(Debug, Clone)]
-pub struct Answered {
-    /// Of the request it was answered to.
-    pub fingerprint: Digest,
-    /// The HTTP status.
-    pub status: u16,
-    /// The body: a JSON document.
-    pub response: String,
 }
 
 /// A row of the outbox. An event that was just committed has no position yet.
@@ -105,60 +92,9 @@ pub struct Load {
     pub active: Option<Uuid>,
 }
 
-/// Keeps a new run and its first attempt.
-pub async fn insert(
-    conn: &mut PgConnection,
-    id: RunId,
-    NewRun { request, input, start_at, priority, .. }: &NewRun,
-    subject: Option<&str>,
-    nonce: Digest,
-    traceparent: &str,
-    now: OffsetDateTime,
-) -> Result<()> {
-    let budgets =
-        serde_json::to_value(request.budgets).map_err(|error| Error::Broken(error.to_string()))?;
-    let made = sqlx::query!(
-        "INSERT INTO runs (id, user_account, agent_id, rate_version, budgets, workflow_id, label,
-            metadata, input, input_digest, seed, status, phase, attempt, traceparent, created_at,
-            updated_at, subject, start_at, priority, wake_at, turn_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, 'pending', 'queued', 1,
-            $12, $13, $13, $14, $15::timestamptz, $16, greatest(now(), $15),
-            greatest(now(), $15) - $17::bigint * interval '1 second')",
-        id.as_uuid(),
-        request.user,
-        i64::from(request.agent_id),
-        request.rate_version.map(i64::from),
-        budgets,
-        request.workflow_id,
-        request.label,
-        // As text: no number of it is ever read.
-        request.metadata.as_deref(),
-        input,
-        request.input_digest.as_bytes().as_slice(),
-        // At most 2^53 - 1, so it fits.
-        i64::try_from(request.seed).unwrap_or(i64::MAX),
-        traceparent,
-        now,
-        subject,
-        *start_at,
-        priority.map(|priority| priority.to_string()),
-        head_start(*priority),
-    );
-    made.execute(&mut *conn).await?;
-    let made = sqlx::query!(
-        "INSERT INTO attempts (run_id, number, nonce, created_at) VALUES ($1, 1, $2, $3)",
-        id.as_uuid(),
-        nonce.as_bytes().as_slice(),
-        now,
-    );
-    made.execute(&mut *conn).await?;
-    // The engine may be another process: it hears of the run when this transaction commits.
-    wake_workers(conn).await
-}
-
 /// By how many seconds a run's turn comes before that of a normal one that was asked for at the
 /// same time. It is all that a priority does: what has waited longer than that goes first.
-fn head_start(priority: Option<RunPriority>) -> i64 {
+pub fn head_start(priority: Option<RunPriority>) -> i64 {
     /// Five minutes.
     const HEAD_START_SECS: i64 = 300;
     match priority.unwrap_or_default() {
@@ -230,51 +166,15 @@ pub async fn input_of(
     Ok(row.fetch_optional(db).await?.map(|row| (row.length, row.created_at)))
 }
 
-/// Locks a user's idempotency key until the transaction ends. `false` if another request holds it.
-pub async fn lock_key(conn: &mut PgConnection, user: &str, key: &str) -> Result<bool> {
-    let locked = sqlx::query_scalar!(
-        r#"SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS "locked!""#,
-        format!("idempotency\n{user}\n{key}"),
-    );
-    Ok(locked.fetch_one(conn).await?)
-}
-
-/// What was answered to this key before, if it was used.
-pub async fn answered(conn: &mut PgConnection, user: &str, key: &str) -> Result<Option<Answered>> {
-    // As text: the answer is given again byte for byte.
-    let row = sqlx::query!(
-        r#"SELECT request_hash, status, response::text AS "response!" FROM idempotency_keys
-           WHERE user_account = $1 AND key = $2"#,
+/// Whether this key was answered before.
+pub async fn is_answered(db: &PgPool, user: &str, key: &str) -> Result<bool> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM idempotency_keys WHERE user_account = $1 AND key = $2)
+            AS "found!""#,
         user,
         key,
     );
-    let Some(row) = row.fetch_optional(conn).await? else { return Ok(None) };
-    let fingerprint = Digest::try_from(row.request_hash.as_slice())
-        .map_err(|error| Error::Broken(format!("the digest of a kept request: {error}")))?;
-    let status = rows::number(i64::from(row.status), "status")?;
-    Ok(Some(Answered { fingerprint, status, response: row.response }))
-}
-
-/// Keeps what is answered to this key.
-pub async fn keep_answer(
-    conn: &mut PgConnection,
-    (user, key): (&str, &str),
-    answered: &Answered,
-    now: OffsetDateTime,
-) -> Result<()> {
-    let made = sqlx::query!(
-        "INSERT INTO idempotency_keys
-            (user_account, key, request_hash, status, response, created_at)
-         VALUES ($1, $2, $3, $4, $5::text::json, $6)",
-        user,
-        key,
-        answered.fingerprint.as_bytes().as_slice(),
-        i32::from(answered.status),
-        answered.response,
-        now,
-    );
-    made.execute(conn).await?;
-    Ok(())
+    Ok(found.fetch_one(db).await?)
 }
 
 /// A page of runs, newest first.

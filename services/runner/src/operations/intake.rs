@@ -1,8 +1,8 @@
 //! Pauses of the intake: an operator stops new runs of everybody, of one agent or of one user, and
 //! resumes them. Runs that were accepted go on.
 //!
-//! A pause is a row, and whoever accepts a run reads the rows in the transaction that accepts it,
-//! under a shared lock that a pause takes alone. So once a pause is committed, no process accepts
+//! A pause is a row, and whoever accepts a run reads the rows in the transaction that accepts it
+//! (the function `accept_runs` of the database), under a shared lock that a pause takes alone. So once a pause is committed, no process accepts
 //! a run that it covers, not even one whose request was on its way.
 
 use std::fmt;
@@ -18,7 +18,8 @@ use crate::error::{Error, Result};
 /// The most characters of a reason.
 pub const LONGEST_REASON: usize = 500;
 
-/// The advisory lock between those who accept runs, who share it, and whoever pauses them.
+/// The advisory lock between those who accept runs, who share it, and whoever pauses them. The
+/// function `accept_runs` of the database names it, too.
 const LOCK: i64 = 0x6c75_6d69_6f5f_696e;
 
 /// After how many seconds a caller who was refused may ask again. A pause has no known end.
@@ -199,13 +200,18 @@ pub async fn check(conn: &mut PgConnection, user: &str, agent: u32) -> Result<()
         agent.to_string(),
         user,
     );
-    let Some(paused) = paused.fetch_optional(conn).await? else { return Ok(()) };
-    let whose = match paused.scope.as_str() {
+    let Some(found) = paused.fetch_optional(conn).await? else { return Ok(()) };
+    Err(paused_by(&found.scope, agent, found.reason))
+}
+
+/// The refusal of a run of this agent by a pause of this scope.
+pub fn paused_by(scope: &str, agent: u32, reason: String) -> Error {
+    let whose = match scope {
         "agent" => format!("new runs of agent {agent}"),
         "user" => "new runs of this account".to_owned(),
         _ => "new runs".to_owned(),
     };
-    Err(Error::IntakePaused { whose, reason: paused.reason })
+    Error::IntakePaused { whose, reason }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Events of runs: one for each change of the public status, in the transaction that makes it.
 
-use chassis::outbox;
+use chassis::outbox::{self, FirstEvent};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use wire::event::{self, RunData, RunEvent, RunStatus};
@@ -28,6 +28,17 @@ pub async fn publish(
     let (name, data) = (name(snapshot.run.status), data(&snapshot));
     outbox::publish(conn, prefix, name, &data, now, Some(snapshot.run.traceparent.clone())).await?;
     Ok(())
+}
+
+/// The event of a run that is about to be stored, its first.
+///
+/// # Errors
+///
+/// When it has no JSON form, or is too large for the bus.
+pub fn first(prefix: &str, snapshot: &Snapshot, now: OffsetDateTime) -> Result<FirstEvent> {
+    let (name, data) = (name(snapshot.run.status), data(snapshot));
+    let traceparent = Some(snapshot.run.traceparent.clone());
+    Ok(outbox::first(prefix, name, &data, now, traceparent)?)
 }
 
 const fn name(status: Status) -> RunEvent {

@@ -29,6 +29,7 @@ mod external_signer;
 mod reconciling;
 mod dead_letters;
 mod queueing;
+mod accepting;
 mod restoring;
 mod rotating;
 mod sql_metadata;

@@ -1,0 +1,390 @@
+//! Requests for runs that arrive together share a transaction: those that come while one is being
+//! committed are collected, and go into the next. A request that comes alone waits for nobody.
+//!
+//! Each is answered with its own outcome, and nobody before the commit. What one of them asks for
+//! fails no other: values were read before ([`create_request`](super::create_request)), and if the
+//! database refuses a transaction all the same, each of its requests is tried alone.
+//!
+//! A request that was handed over is carried out whether or not its caller still waits: the caller
+//! may hang up, and hears of its run when it repeats its key.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use chassis::outbox::FirstEvent;
+use chassis::postgres::{self, Kind};
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres};
+use time::OffsetDateTime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::Span;
+use wire::{Digest, Problem, RunId};
+
+use crate::error::{self, Error, Result};
+use crate::gateway::commands::{Created, Key};
+use crate::gateway::create_request::NewRun;
+use crate::gateway::intake::Place;
+use crate::gateway::view::RunView;
+use crate::model::run::{Attempt, Escrow, Run, Snapshot};
+use crate::model::state::{Phase, Status};
+use crate::operations::intake;
+use crate::runs::event;
+use crate::runs::signal::WorkSignal;
+
+mod store;
+
+/// Requests in one transaction, at most.
+const MOST_TOGETHER: usize = 128;
+/// Bytes of their inputs, at most; a larger one has a transaction of its own.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// Requests that wait for a transaction, at most: further ones wait to be handed over.
+const MOST_WAITING: usize = 1_024;
+/// How long a request waits to be handed over.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What is answered to a run that is accepted.
+const ACCEPTED: u16 = 202;
+
+/// A request for a run, with all that is stored if it is accepted.
+#[derive(Debug)]
+pub struct Offer {
+    /// The run. It is drawn before the run is stored, so that a transaction of which nobody heard
+    /// whether it was committed can be repeated.
+    pub id: RunId,
+    /// What is asked for.
+    pub new: NewRun,
+    /// The part of the account that asks for it, if it is one.
+    pub subject: Option<String>,
+    /// The caller's key.
+    pub key: Option<Key>,
+    /// The trace that it belongs to.
+    pub traceparent: String,
+    /// When it was asked for.
+    pub now: OffsetDateTime,
+    /// The nonce of its first attempt.
+    pub nonce: Digest,
+    /// Its first event.
+    pub event: FirstEvent,
+    /// What is answered: the run as it is when it is accepted, a JSON document.
+    pub body: String,
+    /// Its place among the runs that wait; or why it is refused unless its key was answered before.
+    pub place: Result<Place>,
+}
+
+impl Offer {
+    /// A new run for a request, of a part of its account if that is who asks, under a key if it
+    /// came with one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broken`], when it has no JSON form.
+    pub fn new(
+        (new, subject, key): (NewRun, Option<&str>, Option<Key>),
+        place: Result<Place>,
+        nats_prefix: &str,
+        now: OffsetDateTime,
+    ) -> Result<Self> {
+        let id = RunId::from(chassis::clock::new_uuid());
+        let traceparent = chassis::telemetry::traceparent();
+        let snapshot = queued(id, &new, subject, &traceparent, now);
+        let event = event::first(nats_prefix, &snapshot, now)?;
+        let body = serde_json::to_string(&RunView::from(&snapshot))
+            .map_err(|error| Error::Broken(error.to_string()))?;
+        let subject = subject.map(str::to_owned);
+        let nonce = snapshot.attempt.nonce;
+        Ok(Self { id, new, subject, key, traceparent, now, nonce, event, body, place })
+    }
+
+    /// Whose key it is. Parts of one account do not share keys: the answer to one is not the
+    /// other's.
+    fn key_owner(&self) -> &str {
+        self.subject.as_deref().unwrap_or(&self.new.request.user)
+    }
+}
+
+/// Where requests are handed over. Copies share it.
+#[derive(Debug, Clone)]
+pub struct Acceptor(mpsc::Sender<Waiting>);
+
+/// A request that waits for its transaction.
+#[derive(Debug)]
+struct Waiting {
+    offer: Offer,
+    answer: oneshot::Sender<Result<Created>>,
+    /// What is noted about it belongs to its caller's trace.
+    span: Span,
+}
+
+/// Stores what was handed over.
+#[derive(Debug)]
+pub struct Accepting {
+    offers: mpsc::Receiver<Waiting>,
+    /// Handed over, and too large for the transaction before.
+    left: VecDeque<Waiting>,
+    db: PgPool,
+    work_signal: WorkSignal,
+    /// Kept between transactions, each of which is one statement: nothing can be left open on it.
+    conn: Option<PoolConnection<Postgres>>,
+}
+
+/// What became of one request.
+#[derive(Debug)]
+enum Outcome {
+    /// It is stored.
+    Accepted,
+    /// Its key was answered before.
+    Answered(Answered),
+    /// Its key is being answered.
+    InFlight,
+    /// The widest pause that covers it.
+    Paused { scope: String, reason: String },
+    /// Its caller refuses it, and its key was not answered before.
+    Refused,
+}
+
+/// What was answered to a key before.
+#[derive(Debug)]
+struct Answered {
+    /// Digest of the request that it was answered to.
+    fingerprint: Digest,
+    /// The HTTP status.
+    status: u16,
+    /// The body: a JSON document.
+    response: String,
+}
+
+impl Acceptor {
+    /// Somewhere to hand requests over, and what stores them: [`Accepting::serve`] has to run.
+    pub fn new(db: PgPool, work_signal: WorkSignal) -> (Self, Accepting) {
+        let (sender, offers) = mpsc::channel(MOST_WAITING);
+        let left = VecDeque::new();
+        (Self(sender), Accepting { offers, left, db, work_signal, conn: None })
+    }
+
+    /// Stores a run. When this returns it is committed, or refused. A caller that is dropped
+    /// meanwhile changes nothing about what becomes of it.
+    ///
+    /// # Errors
+    ///
+    /// Refusals, and what the database said.
+    pub async fn accept(&self, offer: Offer) -> Result<Created> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { offer, answer, span: Span::current() };
+        let unavailable = |text: &str| Error::refused(Problem::Unavailable, text);
+        match timeout(PATIENCE, self.0.send(waiting)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(unavailable("the runner stops; try again")),
+            Err(_) => return Err(unavailable("too many requests wait to be accepted; try again")),
+        }
+        answered.await.map_err(|_| unavailable("the runner stops; try again"))?
+    }
+}
+
+impl Accepting {
+    /// Stores what is handed over, until nobody is left who could hand anything over.
+    ///
+    /// # Errors
+    ///
+    /// None: what the database refuses is answered to whom it concerns.
+    pub async fn serve(mut self) -> anyhow::Result<()> {
+        while let Some(together) = self.next().await {
+            self.accept(together).await;
+        }
+        Ok(())
+    }
+
+    /// The requests of the next transaction, in the order in which they came.
+    async fn next(&mut self) -> Option<Vec<Waiting>> {
+        if self.left.is_empty() {
+            self.left.push_back(self.offers.recv().await?);
+        }
+        while self.left.len() < MOST_TOGETHER
+            && let Ok(waiting) = self.offers.try_recv()
+        {
+            self.left.push_back(waiting);
+        }
+        let (mut together, mut bytes) = (Vec::new(), 0_usize);
+        while let Some(waiting) = self.left.pop_front() {
+            bytes = bytes.saturating_add(waiting.offer.new.input.len());
+            if bytes > MOST_BYTES && !together.is_empty() {
+                self.left.push_front(waiting);
+                break;
+            }
+            together.push(waiting);
+        }
+        Some(together)
+    }
+
+    async fn accept(&mut self, mut together: Vec<Waiting>) {
+        let error = match self.store(&together).await {
+            Ok(outcomes) => return self.answer(together, outcomes),
+            Err(error) => error,
+        };
+        if is_of_one(&error) && together.len() > 1 {
+            tracing::warn!("{} requests are accepted one by one: {error}", together.len());
+            for waiting in together {
+                let alone = std::slice::from_ref(&waiting);
+                match self.store(alone).await {
+                    Ok(outcomes) => self.answer(vec![waiting], outcomes),
+                    Err(error) => waiting.answer(Err(Error::Database(error))),
+                }
+            }
+            return;
+        }
+        if together.len() == 1
+            && let Some(waiting) = together.pop()
+        {
+            return waiting.answer(Err(Error::Database(error)));
+        }
+        let (problem, detail) = error::database(&error);
+        for waiting in together {
+            waiting.answer(Err(Error::refused(problem, detail)));
+        }
+    }
+
+    fn answer(&self, together: Vec<Waiting>, outcomes: Vec<Outcome>) {
+        let is_new = |outcome: &Outcome| matches!(outcome, Outcome::Accepted);
+        let has_new = outcomes.iter().any(is_new);
+        for (waiting, outcome) in together.into_iter().zip(outcomes) {
+            waiting.answer(Ok(outcome));
+        }
+        if has_new {
+            self.work_signal.notify_all();
+        }
+    }
+
+    /// Stores them in one transaction, which is committed when this returns.
+    async fn store(&mut self, together: &[Waiting]) -> sqlx::Result<Vec<Outcome>> {
+        let offers: Vec<&Offer> = together.iter().map(|waiting| &waiting.offer).collect();
+        match self.store_once(&offers).await {
+            // A connection that was kept may have been closed long ago. Whether the transaction was
+            // committed does not matter: a run is stored once by its id.
+            Err(error) if postgres::kind(&error) == Kind::Outage => self.store_once(&offers).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn store_once(&mut self, offers: &[&Offer]) -> sqlx::Result<Vec<Outcome>> {
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => self.db.acquire().await?,
+        };
+        let outcomes = store::accept(&mut conn, offers).await?;
+        self.conn = Some(conn);
+        Ok(outcomes)
+    }
+}
+
+impl Waiting {
+    /// Answers its caller, if there still is one.
+    fn answer(self, outcome: Result<Outcome>) {
+        let Self { offer, answer, span } = self;
+        let answered = span.in_scope(|| outcome.and_then(|outcome| offer.conclude(outcome)));
+        // Who hung up hears of it by repeating the request with its key.
+        let _ = answer.send(answered);
+    }
+}
+
+impl Offer {
+    /// What its caller is told.
+    fn conclude(self, outcome: Outcome) -> Result<Created> {
+        let conflict = |text: &str| Error::refused(Problem::IdempotencyConflict, text);
+        match outcome {
+            Outcome::Accepted => Ok(self.accepted()),
+            Outcome::Answered(answered) => self.replayed(answered),
+            Outcome::InFlight => {
+                Err(conflict("a request with this Idempotency-Key is being answered; try again"))
+            }
+            Outcome::Paused { scope, reason } => {
+                Err(intake::paused_by(&scope, self.new.request.agent_id, reason))
+            }
+            Outcome::Refused => match self.place {
+                Err(refusal) => Err(refusal),
+                Ok(_) => Err(Error::Broken(format!("run {} was refused by nobody", self.id))),
+            },
+        }
+    }
+
+    fn accepted(self) -> Created {
+        if let Ok(place) = self.place {
+            place.keep();
+        }
+        let id = self.id;
+        tracing::info!(run.id = %id, "run {id} is queued");
+        Created { id, body: self.body, status: ACCEPTED, replayed: false }
+    }
+
+    fn replayed(self, answered: Answered) -> Result<Created> {
+        if answered.fingerprint != self.new.fingerprint {
+            let text = "this Idempotency-Key was used with another request";
+            return Err(Error::refused(Problem::IdempotencyMismatch, text));
+        }
+        /// What is read of the answer that was kept.
+        #[derive(serde::Deserialize)]
+        struct Kept {
+            id: RunId,
+        }
+        let kept: Kept = serde_json::from_str(&answered.response)
+            .map_err(|error| Error::Broken(error.to_string()))?;
+        // Stored by this very request, by a transaction of which nobody heard.
+        if kept.id == self.id {
+            return Ok(self.accepted());
+        }
+        let (body, status) = (answered.response, answered.status);
+        Ok(Created { id: kept.id, body, status, replayed: true })
+    }
+}
+
+/// A run as it is when it is accepted: what the database would answer after it.
+fn queued(
+    id: RunId,
+    new: &NewRun,
+    subject: Option<&str>,
+    traceparent: &str,
+    now: OffsetDateTime,
+) -> Snapshot {
+    let run = Run {
+        id,
+        request: new.request.clone(),
+        subject: subject.map(str::to_owned),
+        status: Status::Pending,
+        phase: Phase::Queued,
+        attempt: 1,
+        cancel_requested: false,
+        retry_requested: false,
+        operator_reason: None,
+        failures: 0,
+        waiting_for: None,
+        start_at: new.start_at,
+        priority: new.priority,
+        traceparent: traceparent.to_owned(),
+        created_at: now,
+        updated_at: now,
+    };
+    let attempt = Attempt {
+        number: 1,
+        // It follows from the id and the attempt, so that it is known without being stored.
+        nonce: stellar::ids::nonce(id.as_uuid(), 1),
+        terms: None,
+        vault_run_id: None,
+        manifest_hash: None,
+        escrow: Escrow::None,
+        execute_started_at: None,
+        seal: None,
+        settlement: None,
+        usage: None,
+        upstreams: Vec::new(),
+        receipt: None,
+        failure: None,
+    };
+    Snapshot { run, attempt, open_transaction: None, closing_transaction: None }
+}
+
+/// Whether a single request may be the cause: then the others do not fail with it. Of what concerns
+/// the database itself, trying each alone would make all of them wait longer.
+fn is_of_one(error: &sqlx::Error) -> bool {
+    match postgres::kind(error) {
+        Kind::Duplicate | Kind::InvalidText | Kind::Other => true,
+        Kind::Outage | Kind::Exhausted | Kind::Timeout | Kind::Lock => false,
+    }
+}
