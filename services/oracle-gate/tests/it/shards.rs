@@ -8,14 +8,14 @@ use seal::{MANIFEST_FILE, Manifest, Sharding};
 use serde_json::{Value, json};
 use wire::digest::Digest;
 
-use crate::lab::Lab;
+use crate::fixture::Fixture;
 
-fn oracle_gate(lab: &Lab, arguments: &[&str]) -> Output {
+fn oracle_gate(fixture: &Fixture, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
         .args(arguments)
         .env_clear()
-        .env("ORACLE_GATE_ROOT", lab.dir.path())
-        .current_dir(lab.dir.path())
+        .env("ORACLE_GATE_ROOT", fixture.dir.path())
+        .current_dir(fixture.dir.path())
         .output()
         .unwrap()
 }
@@ -33,7 +33,7 @@ fn said(answer: &Value, code: &str) -> Vec<String> {
 }
 
 /// A view of the one large file, with the digest that sealing found.
-fn publish(lab: &Lab, sha256: Digest) {
+fn publish(fixture: &Fixture, sha256: Digest) {
     let (hex, run) = (Digest::of(b"world"), "ab".repeat(16));
     let view = json!({
         "run_id": run,
@@ -44,7 +44,7 @@ fn publish(lab: &Lab, sha256: Digest) {
         "policy_rev": {"policy_id": "p", "revision": "1", "content_digest": hex},
         "bundle_hash": hex, "plan_ref": "a", "record_ref": "b", "status_ref": "c",
     });
-    lab.write("view.json", view.to_string());
+    fixture.write("view.json", view.to_string());
 }
 
 /// The first length that has shards: the last one is of one byte.
@@ -66,14 +66,14 @@ fn a_flipped_byte_in_each_shard_of_a_file_of_three_gib_is_named_by_check_and_aud
 
     pack.file.write_at(&[1], pack.length - 1).unwrap();
     let audit = ["audit", "--profile", "local", "--output", "json", "--pack-root", "run-5"];
-    let found = answer(&oracle_gate(&pack.lab, &audit));
+    let found = answer(&oracle_gate(&pack.fixture, &audit));
     let changed = said(&found, "PACK_FILE_CHANGED");
     assert!(changed.len() == 2 && changed[0].contains("bytes 3221225472 to"), "{found}");
 }
 
 /// A sealed pack of one file of holes, which cost no disk.
 struct Pack {
-    lab: Lab,
+    fixture: Fixture,
     file: File,
     length: u64,
     shards: usize,
@@ -81,26 +81,26 @@ struct Pack {
 
 impl Pack {
     fn sealed(length: u64) -> Self {
-        let lab = Lab::new();
-        lab.write("run-5/data/large", "");
-        let file = File::options().write(true).open(lab.path("run-5/data/large")).unwrap();
+        let fixture = Fixture::new();
+        fixture.write("run-5/data/large", "");
+        let file = File::options().write(true).open(fixture.path("run-5/data/large")).unwrap();
         file.set_len(length).unwrap();
-        publish(&lab, Digest::of(b"not known yet"));
+        publish(&fixture, Digest::of(b"not known yet"));
         let seal = ["seal", "--profile", "dev", "--run-facts-ref", "view.json"];
-        let sealed = oracle_gate(&lab, &seal);
+        let sealed = oracle_gate(&fixture, &seal);
         assert_eq!(sealed.status.code(), Some(0), "{}", String::from_utf8_lossy(&sealed.stderr));
-        let manifest = std::fs::read(lab.path(&format!("run-5/{MANIFEST_FILE}"))).unwrap();
+        let manifest = std::fs::read(fixture.path(&format!("run-5/{MANIFEST_FILE}"))).unwrap();
         let manifest = Manifest::parse(&manifest).unwrap();
-        publish(&lab, manifest.inventory().unwrap().file("data/large").unwrap().sha256);
+        publish(&fixture, manifest.inventory().unwrap().file("data/large").unwrap().sha256);
         let shards = manifest.shards().unwrap().of("data/large").unwrap().len();
-        let again = oracle_gate(&lab, &[&seal[..], &["--ensure"]].concat());
+        let again = oracle_gate(&fixture, &[&seal[..], &["--ensure"]].concat());
         assert_eq!(answer(&again)["existed"], json!(true));
-        Self { lab, file, length, shards }
+        Self { fixture, file, length, shards }
     }
 
     fn check(&self) -> Value {
         let check = ["check", "--profile", "local", "--run-facts-ref", "view.json"];
-        answer(&oracle_gate(&self.lab, &[&check[..], &["--output", "json"]].concat()))
+        answer(&oracle_gate(&self.fixture, &[&check[..], &["--output", "json"]].concat()))
     }
 
     fn is_whole(&self) {
