@@ -177,10 +177,17 @@ def detours_lead_nowhere(connections):
                 connection.publish(f"$JS.API.STREAM.INFO.{stream(own)}", b"", reply)
                 connection.publish(f"$JS.API.STREAM.MSG.GET.{stream(own)}", b'{"seq":1}', reply)
                 connection.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream(own)}.kept", b'{"batch":1}', reply)
-                for deliver in (f"lumio.{target}.v1.pushed.x", f"$JS.API.STREAM.PURGE.{stream(target)}", f"$JS.API.STREAM.DELETE.{stream(target)}"):
+                for number, deliver in enumerate((f"lumio.{target}.v1.pushed.x", f"$JS.API.STREAM.PURGE.{stream(target)}", f"$JS.API.STREAM.DELETE.{stream(target)}")):
                     settings = {"deliver_subject": deliver, "ack_policy": "none", "deliver_policy": "all"}
-                    wanted = {"stream_name": stream(own), "config": settings}
-                    connection.publish(f"$JS.API.CONSUMER.CREATE.{stream(own)}", json.dumps(wanted).encode())
+                    # The three ways to make a consumer, each a right of its own.
+                    name = f"detour{number}{target}"
+                    for subject, named in (
+                        (f"CONSUMER.CREATE.{stream(own)}", {}),
+                        (f"CONSUMER.CREATE.{stream(own)}.{name}", {"name": name}),
+                        (f"CONSUMER.DURABLE.CREATE.{stream(own)}.{name}d", {"durable_name": f"{name}d"}),
+                    ):
+                        wanted = {"stream_name": stream(own), "config": settings | named}
+                        connection.publish(f"$JS.API.{subject}", json.dumps(wanted).encode())
 
 
 def check(program):
