@@ -118,8 +118,10 @@ pub fn spawn(service: &Service, health: &Health, bus: &Bus, watched: Watched) {
                     return Err(with_lock(&db, words.to_owned()).await);
                 }
             };
+            // At once: a run that was accepted since it was counted is missing until the next count.
+            intake.observe(&load);
             let measured = store::transaction_ms(&db).await.map_err(|error| error.to_string())?;
-            intake.observe(&load, measured);
+            intake.observe_transactions(measured);
             metrics::record(&load);
             let waiting = watch::waiting(&db).await.map_err(|error| error.to_string())?;
             metrics::record_waiting(&waiting);

@@ -54,13 +54,17 @@ impl Intake {
         }))
     }
 
-    /// Takes over what was counted and measured.
-    pub fn observe(&self, load: &Load, transaction_ms: Option<i64>) {
+    /// Takes over what was counted.
+    pub fn observe(&self, load: &Load) {
         let waiting = u64::try_from(load.queued).unwrap_or_default();
         self.0.waiting.store(waiting, Ordering::Relaxed);
         let scheduled = u64::try_from(load.scheduled).unwrap_or_default();
         self.0.scheduled.store(scheduled, Ordering::Relaxed);
-        if let Some(measured) = transaction_ms.and_then(|ms| u64::try_from(ms).ok()) {
+    }
+
+    /// Takes over how long transactions took, in milliseconds, if any was measured.
+    pub fn observe_transactions(&self, measured_ms: Option<i64>) {
+        if let Some(measured) = measured_ms.and_then(|ms| u64::try_from(ms).ok()) {
             self.0.transaction_ms.store(measured.max(1), Ordering::Relaxed);
         }
     }
@@ -163,7 +167,7 @@ mod tests {
     #[test]
     fn no_more_runs_wait_than_their_deadline_allows() {
         let intake = Intake::new(None, 3_600);
-        intake.observe(&load(359), None);
+        intake.observe(&load(359));
         assert!(intake.check(false).is_ok(), "360 runs of 10 seconds fit an hour");
         intake.reserve(false).unwrap().keep();
         let Err(Error::QueueFull { waiting: 360, retry_after_secs }) = intake.check(false) else {
@@ -171,23 +175,24 @@ mod tests {
         };
         assert_eq!(retry_after_secs, 10);
         // A faster network takes more.
-        intake.observe(&load(360), Some(500));
+        intake.observe(&load(360));
+        intake.observe_transactions(Some(500));
         assert!(intake.check(false).is_ok());
     }
 
     #[test]
     fn the_operator_may_set_the_number() {
         let intake = Intake::new(Some(2), 3_600);
-        intake.observe(&load(1), None);
+        intake.observe(&load(1));
         assert!(intake.check(false).is_ok());
-        intake.observe(&load(2), None);
+        intake.observe(&load(2));
         assert!(intake.check(false).is_err());
     }
 
     #[test]
     fn requests_that_arrive_together_do_not_all_get_the_last_place() {
         let intake = Intake::new(Some(2), 3_600);
-        intake.observe(&load(1), None);
+        intake.observe(&load(1));
         let last = intake.reserve(false).unwrap();
         assert!(intake.reserve(false).is_err());
         drop(last);
@@ -198,10 +203,10 @@ mod tests {
     #[test]
     fn runs_of_the_future_wait_apart() {
         let intake = Intake::new(Some(1), 3_600);
-        intake.observe(&load(1), None);
+        intake.observe(&load(1));
         assert!(intake.check(false).is_err());
         assert!(intake.check(true).is_ok());
-        intake.observe(&Load { scheduled: 10_000, ..load(0) }, None);
+        intake.observe(&Load { scheduled: 10_000, ..load(0) });
         assert!(intake.check(true).is_err());
         assert!(intake.check(false).is_ok());
     }

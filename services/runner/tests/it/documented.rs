@@ -1,8 +1,9 @@
 //! The gateway's document against the gateway, by a tool that others wrote.
 
 use serde_json::{Value, json};
+use testkit::eventually;
 
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 /// Names the folder with schemathesis; with it, it has to be there.
 const TOOL: &str = "LUMIO_SCHEMATHESIS";
@@ -71,8 +72,11 @@ async fn a_frontend_of_the_first_runner_finds_its_routes_and_members() {
     let world = World::new().await;
     let runner = world.start(&[]).await;
     let gateway = &runner.gateway;
-    let health: Value = gateway.get("/health").await.json().await.unwrap();
-    assert_eq!(health["ok"], true);
+    let health = eventually(PATIENCE, || async {
+        let health: Value = gateway.get("/health").await.json().await.unwrap();
+        (health["ok"] == true).then_some(health)
+    })
+    .await;
     assert!(health["status"]["queueDepth"].is_number(), "{health}");
 
     let summary: Value = gateway.get("/summary").await.json().await.unwrap();

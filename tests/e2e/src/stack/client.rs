@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -11,7 +12,7 @@ use super::{Stack, node};
 use crate::process::binary;
 
 /// How long a run may take to end.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 impl Stack {
     /// Runs the command line; its standard output.
@@ -126,13 +127,23 @@ impl Stack {
         Ok(token)
     }
 
-    /// Asks for a run of `agent` for alice. Its id.
+    /// Asks for a run of `agent` for alice, as clients should: with a key, and again where the
+    /// answer is that something is away for a moment. Its id.
     pub async fn ask(&self, agent: u64, input: &Value) -> anyhow::Result<String> {
-        let (status, run) = self.post("/runs", &self.body(agent, "input", input)?).await?;
-        if status != 202 {
-            bail!("POST /runs answered {status}: {run}");
+        static ASKED: AtomicU64 = AtomicU64::new(0);
+        let key = format!("e2e-{}", ASKED.fetch_add(1, Ordering::Relaxed));
+        let body = self.body(agent, "input", input)?;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let (status, run) = self.post_with_key("/runs", &body, Some(&key)).await?;
+            match status {
+                202 => return Ok(run["id"].as_str().context("a run has an id")?.to_owned()),
+                503 if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                _ => bail!("POST /runs answered {status}: {run}"),
+            }
         }
-        Ok(run["id"].as_str().context("a run has an id")?.to_owned())
     }
 
     /// A request for a run of alice, with its input or what names one as `member`.
@@ -145,7 +156,19 @@ impl Stack {
 
     /// Sends a document to the gateway in alice's name; gives the status and the answer.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
-        let request = reqwest::Client::new().post(format!("{}{path}", self.gateway()));
+        self.post_with_key(path, body, None).await
+    }
+
+    async fn post_with_key(
+        &self,
+        path: &str,
+        body: &Value,
+        key: Option<&str>,
+    ) -> anyhow::Result<(u16, Value)> {
+        let mut request = reqwest::Client::new().post(format!("{}{path}", self.gateway()));
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
         let answer = request.bearer_auth(self.token()?).json(body).send().await?;
         let status = answer.status().as_u16();
         Ok((status, serde_json::from_str(&answer.text().await?)?))
