@@ -136,7 +136,8 @@ describe("the operator's page", () => {
     await page.getByText("passes", { exact: true }).first().waitFor();
     assert.deepEqual(await findings(page), []);
     await page.getByRole("tab", { name: "Reconciliation" }).click();
-    for (const place of ["Vault's records", "Events on NATS"]) await page.getByText(place).waitFor();
+    for (const place of ["Vault's records", "Events on NATS"])
+      await page.getByText(place).waitFor();
     assert.deepEqual(await findings(page), []);
     await picture(page, "reconciliation-light");
     await page.emulateMedia({ colorScheme: "dark" });
