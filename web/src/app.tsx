@@ -78,7 +78,7 @@ export function AppProvider({ config, children }: { config: Config; children: Re
     [config],
   );
 
-  // A login that ends after another one began, or after its wallet has left, is nobody's any more.
+  // A login that ends after another one began, or after its wallet has left, is not used.
   const logins = useRef(0);
   const begin = useCallback(
     async (whose: Wallet) => {

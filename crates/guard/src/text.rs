@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        // What stands as it is goes over in one piece: nearly always all of it.
+        // What is not escaped is copied in one piece: nearly always all of it.
         let mut rest = chunk.valid();
         while let Some(at) = rest.find(|one: char| one == '\\' || one.is_ascii_control()) {
             text.push_str(&rest[..at]);

@@ -38,7 +38,7 @@ impl SoftHsm {
         }
         let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
         fs::write(folder.path().join("softhsm2.conf"), text).expect("a file in it");
-        // The library has others beside it, which its real place tells.
+        // Others that it needs lie beside it, where the link leads.
         let module = found("libsofthsm2.so").canonicalize().expect("the library");
         Self { folder, module, util: found("softhsm2-util") }
     }

@@ -40,7 +40,7 @@ BEGIN
             -- Locks of one session do not exclude each other.
             WHEN w.key IS NOT NULL AND row_number() OVER (PARTITION BY w.owner, w.key ORDER BY w.place) > 1
                 THEN 'in_flight'
-            -- The transaction of which nobody heard whether it was committed was.
+            -- It is stored already, by a transaction whose commit was not confirmed.
             WHEN EXISTS (SELECT FROM runs r WHERE r.id = w.id) THEN 'accepted'
             WHEN EXISTS (SELECT FROM intake_pauses p WHERE p.scope = 'all'
                 OR (p.scope = 'agent' AND p.subject = w.agent::text)

@@ -426,7 +426,7 @@ fn auth(
     let chain_keys: Vec<_> = keys
         .map(|keys| {
             let sources = keys.sources.iter().map(|key| (key.setting(SOURCES), key.address()));
-            let runner = (keys.runner.setting("RUNNER_SECRET"), keys.runner.address());
+            let runner = (keys.runner.setting(SECRET), keys.runner.address());
             std::iter::once(runner).chain(sources).collect()
         })
         .unwrap_or_default();

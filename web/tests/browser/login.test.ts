@@ -20,7 +20,7 @@ async function said(page: Page, means: string, todo: RegExp, code: string): Prom
   await notice.waitFor();
   await notice.getByText(todo).waitFor();
   await notice.getByText(code, { exact: true }).waitFor();
-  // It stands on the page, not below a dialog that is still open.
+  // It is on the page, not below a dialog that is still open.
   await page.getByTestId("modal").waitFor({ state: "hidden" });
 }
 

@@ -22,8 +22,8 @@ use crate::run_key::RunKey;
 use crate::shards::Shards;
 use crate::tree::{File, Tree};
 
-/// A manifest with an inventory. The members stand in the order of their names, which is that of
-/// the canonical form (RFC 8785, 3.2.3): it is written as it stands.
+/// A manifest with an inventory. The members are in the order of their names, which is that of
+/// the canonical form (RFC 8785, 3.2.3): it is written in this order.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document<'a> {

@@ -205,7 +205,7 @@ fn compare(
 }
 
 /// Shards showed that bytes are not the sealed ones. Where the view has the digest of the sealed
-/// ones, it is not that of these; where it has another, nobody has made the digest of these.
+/// bytes, these do not have it; where the view has another, the digest of these is not known.
 fn changed(
     path: &str,
     parts: &[Part],

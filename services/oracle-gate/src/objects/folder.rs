@@ -225,7 +225,7 @@ pub(super) fn look(root: &Path, path: &str) -> Result<Option<Seen>, StoreError> 
 pub(super) enum Lasting {
     /// Its bytes and its name are on the disk before it counts.
     Yes,
-    /// It is removed again, so that nobody waits for the disk. Which of several creates wins is
+    /// It is removed again, so its writing need not reach the disk. Which of several creates wins is
     /// decided by the same call as else; before it, the writers of a race wait for each other.
     Scratch(Option<Arc<Start>>),
 }

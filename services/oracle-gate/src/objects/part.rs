@@ -10,7 +10,7 @@ use super::Objects;
 use super::failure::{StoreError, classify, from_io, is_absent};
 use super::folder::{self, Seen};
 
-/// One version of an object, as the store tells it from others.
+/// One version of an object, by the name that the store gives the version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     /// Its length, in bytes.

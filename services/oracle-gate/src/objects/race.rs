@@ -102,7 +102,7 @@ mod tests {
         start.wait();
         waiting.into_iter().for_each(|writer| writer.join().unwrap());
         assert_eq!(*start.arrived.lock().unwrap(), 4);
-        // One that comes late waits for nobody.
+        // One that comes late does not wait.
         start.wait();
     }
 }

@@ -7,41 +7,16 @@ use oracle_gate::runs::seal;
 use serde_json::{Value, json};
 use wire::digest::Digest;
 
-use crate::fixture::{Fixture, NOW};
-
-fn oracle_gate(fixture: &Fixture, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
-        .args(arguments)
-        .env_clear()
-        .env("ORACLE_GATE_ROOT", fixture.dir.path())
-        .current_dir(fixture.dir.path())
-        .output()
-        .unwrap()
-}
+use crate::fixture::{Fixture, NOW, json_of, oracle_gate, publish_view};
 
 fn exit(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
-fn json_of(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
-}
-
 /// A view of one output in `run-5`, as an engine publishes it.
 pub fn publish(fixture: &Fixture) {
     fixture.write("run-5/data/one", "one");
-    let (hex, run) = (Digest::of(b"world"), "ab".repeat(16));
-    let view = json!({
-        "run_id": run,
-        "pins": {"manifest_fingerprint": hex, "parameter_hash": hex, "seed": 7, "scenario_id": "s", "run_id": run},
-        "locators": [{"output_id": "lumio.run.output", "path": "run-5/data/one", "scenario_id": "s",
-            "content_digest": {"algo": "sha256", "hex": Digest::of(b"one")}}],
-        "gate_receipts": [],
-        "policy_rev": {"policy_id": "p", "revision": "1", "content_digest": hex},
-        "bundle_hash": hex, "plan_ref": "a", "record_ref": "b", "status_ref": "c",
-    });
-    fixture.write("view.json", view.to_string());
+    publish_view(fixture, "run-5/data/one", Digest::of(b"one"));
 }
 
 #[test]

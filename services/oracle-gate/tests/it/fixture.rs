@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{self, Command};
 
 use bytes::Bytes;
 use chassis::Secret;
@@ -12,6 +13,7 @@ use oracle_gate::config::Config;
 use oracle_gate::objects::{Objects, StoreLocation};
 use oracle_gate::profile::Profile;
 use oracle_gate::runs::Draft;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::TestDb;
 use time::OffsetDateTime;
@@ -188,4 +190,36 @@ pub fn shipping() -> Shipping {
 /// Makes a file of a pack writable for a test that edits it.
 pub fn edit(path: &Path, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
     fs::write(path, change(fs::read(path).unwrap())).unwrap();
+}
+
+/// Runs the program in the fixture's folder, with nothing else in its environment.
+pub fn oracle_gate(fixture: &Fixture, arguments: &[&str]) -> process::Output {
+    Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
+        .args(arguments)
+        .env_clear()
+        .env("ORACLE_GATE_ROOT", fixture.dir.path())
+        .current_dir(fixture.dir.path())
+        .output()
+        .unwrap()
+}
+
+/// What a program answered on its standard output.
+pub fn json_of(output: &process::Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// A view of one output, as an engine publishes it.
+pub fn publish_view(fixture: &Fixture, path: &str, sha256: Digest) {
+    let (hex, run) = (Digest::of(b"world"), "ab".repeat(16));
+    let view = json!({
+        "run_id": run,
+        "pins": {"manifest_fingerprint": hex, "parameter_hash": hex, "seed": 7, "scenario_id": "s", "run_id": run},
+        "locators": [{"output_id": "lumio.run.output", "path": path, "scenario_id": "s",
+            "content_digest": {"algo": "sha256", "hex": sha256}}],
+        "gate_receipts": [],
+        "policy_rev": {"policy_id": "p", "revision": "1", "content_digest": hex},
+        "bundle_hash": hex, "plan_ref": "a", "record_ref": "b", "status_ref": "c",
+    });
+    fixture.write("view.json", view.to_string());
 }

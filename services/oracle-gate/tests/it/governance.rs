@@ -8,27 +8,12 @@ use serde_json::{Value, json};
 use wire::digest::Digest;
 
 use crate::cli::publish;
-use crate::fixture::{Fixture, NOW};
-
-fn oracle_gate(fixture: &Fixture, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
-        .args(arguments)
-        .env_clear()
-        .env("ORACLE_GATE_ROOT", fixture.dir.path())
-        .current_dir(fixture.dir.path())
-        .output()
-        .unwrap()
-}
+use crate::fixture::{Fixture, NOW, json_of, oracle_gate};
 
 /// Runs a command about the pack `run-5`.
 fn of_pack(fixture: &Fixture, command: &str, arguments: &[&str]) -> Output {
     let pack = [command, "--profile", "dev", "--pack-root", "run-5", "--output", "json"];
     oracle_gate(fixture, &[&pack[..], arguments].concat())
-}
-
-fn parsed(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 fn said(output: &Output) -> String {
@@ -49,7 +34,7 @@ const HOLD: [&str; 4] = ["--authority", "legal", "--matter", "case 7"];
 
 fn check(fixture: &Fixture) -> Value {
     let check = ["check", "--profile", "dev", "--run-facts-ref", "view.json", "--output", "json"];
-    parsed(&oracle_gate(fixture, &check))
+    json_of(&oracle_gate(fixture, &check))
 }
 
 fn codes(report: &Value) -> Vec<&str> {
@@ -61,12 +46,12 @@ fn a_pack_with_a_tombstone_is_never_read_and_never_missing() {
     let fixture = sealed();
     let seal = fs::read(fixture.path("run-5/_SEALED.json")).unwrap();
     let written = of_pack(&fixture, "tombstone", &[&TOMBSTONE[..], &["--note", "n"]].concat());
-    let record = &parsed(&written)["record"];
+    let record = &json_of(&written)["record"];
     assert_eq!(record["decision"]["reason"], json!("ERASURE_REQUEST"));
     assert_eq!(record["seal_digest"], json!(Digest::of(&seal).to_string()));
     assert_eq!(fs::read(fixture.path("run-5/_SEALED.json")).unwrap(), seal, "nothing is changed");
     assert_eq!(fs::read(fixture.path("run-5/data/one")).unwrap(), b"one", "nothing is removed");
-    assert_eq!(parsed(&of_pack(&fixture, "state", &[]))["state"], json!("TOMBSTONED"));
+    assert_eq!(json_of(&of_pack(&fixture, "state", &[]))["state"], json!("TOMBSTONED"));
 
     // Whatever becomes of the rest: the tombstone is what is reported of the pack.
     let expected = |report: &Value| {
@@ -76,7 +61,7 @@ fn a_pack_with_a_tombstone_is_never_read_and_never_missing() {
         assert!(!found.iter().any(|code| about.contains(code)), "{found:?}");
     };
     expected(&check(&fixture));
-    assert_eq!(codes(&parsed(&of_pack(&fixture, "audit", &[]))), ["PACK_TOMBSTONED"]);
+    assert_eq!(codes(&json_of(&of_pack(&fixture, "audit", &[]))), ["PACK_TOMBSTONED"]);
     let again = of_pack(&fixture, "tombstone", &TOMBSTONE);
     assert!(again.status.code() == Some(1) && said(&again).contains("PACK_TOMBSTONED"));
     let held = of_pack(&fixture, "hold", &HOLD);
@@ -95,7 +80,7 @@ fn a_pack_with_a_tombstone_is_never_read_and_never_missing() {
     let report = check(&fixture);
     assert!(codes(&report).contains(&"PACK_RECORD_INVALID"), "{report}");
     assert!(!report.to_string().contains("PACK_NOT_SEALED"), "{report}");
-    let audited = parsed(&of_pack(&fixture, "audit", &[]));
+    let audited = json_of(&of_pack(&fixture, "audit", &[]));
     assert!(codes(&audited).contains(&"PACK_RECORD_INVALID"));
 }
 
@@ -104,13 +89,13 @@ fn a_pack_on_hold_gets_no_tombstone() {
     let fixture = sealed();
     let report = check(&fixture);
     let before = codes(&report);
-    assert_eq!(parsed(&of_pack(&fixture, "hold", &HOLD))["record"]["number"], json!(1));
-    assert_eq!(parsed(&of_pack(&fixture, "hold", &HOLD))["record"]["number"], json!(2));
+    assert_eq!(json_of(&of_pack(&fixture, "hold", &HOLD))["record"]["number"], json!(1));
+    assert_eq!(json_of(&of_pack(&fixture, "hold", &HOLD))["record"]["number"], json!(2));
     for number in ["1", "2"] {
         let refused = of_pack(&fixture, "tombstone", &TOMBSTONE);
         assert!(refused.status.code() == Some(1), "{}", said(&refused));
         assert!(said(&refused).contains("PACK_ON_HOLD"), "{}", said(&refused));
-        let state = parsed(&of_pack(&fixture, "state", &[]));
+        let state = json_of(&of_pack(&fixture, "state", &[]));
         assert_eq!(state["state"], json!("SEALED_OK"));
         assert_eq!(state["holds"][0].to_string(), number);
         let release = ["--authority", "legal", "--hold", number];
@@ -124,7 +109,7 @@ fn a_pack_on_hold_gets_no_tombstone() {
     assert_eq!(codes(&check(&fixture)), before);
     let archived = ["--authority", "storage", "--location", "tape 9"];
     assert!(of_pack(&fixture, "archive", &archived).status.success());
-    assert_eq!(parsed(&of_pack(&fixture, "state", &[]))["state"], json!("ARCHIVED"));
+    assert_eq!(json_of(&of_pack(&fixture, "state", &[]))["state"], json!("ARCHIVED"));
     assert!(said(&of_pack(&fixture, "archive", &archived)).contains("PACK_RECORD_REFUSED"));
     // A record that cannot be read blocks whatever comes next.
     fixture.write("run-5/_records/6.json", "{}");
@@ -170,7 +155,7 @@ fn only_a_sealed_pack_gets_records_and_only_with_reasons() {
         let refused = of_pack(&fixture, command, arguments);
         assert!(said(&refused).contains("PACK_NOT_SEALED"), "{}", said(&refused));
     }
-    assert_eq!(parsed(&of_pack(&fixture, "state", &[]))["state"], json!("STAGING"));
+    assert_eq!(json_of(&of_pack(&fixture, "state", &[]))["state"], json!("STAGING"));
     for wrong in [
         &["--reason", "because", "--authority", "x"][..],
         &["--reason", "withdrawn", "--authority", ""],
@@ -194,7 +179,7 @@ fn a_pack_expires_only_when_its_class_says_so() {
     let refused = of_pack(&fixture, "tombstone", &expired);
     assert_eq!(refused.status.code(), Some(1));
     assert!(said(&refused).contains("RETENTION_NOT_OVER"), "{}", said(&refused));
-    let state = parsed(&of_pack(&fixture, "state", &[]));
+    let state = json_of(&of_pack(&fixture, "state", &[]));
     assert_eq!(state["retention_class"], json!("standard"));
     // What is ordered does not wait for a class.
     assert!(of_pack(&fixture, "tombstone", &TOMBSTONE).status.success());
@@ -210,7 +195,7 @@ fn an_audit_names_every_drift() {
     fixture.write("run-5/data/one", "two");
     std::os::unix::fs::symlink("one", fixture.path("run-5/data/link")).unwrap();
     let drifted = of_pack(&fixture, "audit", &[]);
-    let report = parsed(&drifted);
+    let report = json_of(&drifted);
     assert_eq!(drifted.status.code(), Some(1));
     assert_eq!(codes(&report), ["LINK_REFUSED", "PACK_FILE_CHANGED", "PACK_FILE_ADDED"]);
     let text = report.to_string();
@@ -226,7 +211,7 @@ fn an_audit_names_every_drift() {
     let roots = ["--pack-root", "none"];
     let both = ["audit", "--profile", "dev", "--pack-root", "run-5", "--output", "sarif"];
     let sarif = oracle_gate(&fixture, &[&both[..], &roots].concat());
-    let log = parsed(&sarif);
+    let log = json_of(&sarif);
     assert_eq!(log["runs"].as_array().unwrap().len(), 2);
     assert_eq!(sarif.status.code(), Some(1));
     let text = oracle_gate(&fixture, &["audit", "--profile", "dev", "--pack-root", "run-5"]);
@@ -283,7 +268,7 @@ async fn only_staging_folders_of_sealed_attempts_are_collected_and_first_planned
 
     let collect = |arguments: &[&str]| {
         let all = ["collect", "--profile", "dev", "--staging-days", "1", "--output", "json"];
-        parsed(&oracle_gate(&fixture, &[&all[..], arguments].concat()))
+        json_of(&oracle_gate(&fixture, &[&all[..], arguments].concat()))
     };
     let of = |plan: &Value, path: &str| {
         let staging = plan["staging"].as_array().unwrap();
@@ -333,9 +318,9 @@ async fn events_of_decisions_and_drift_go_through_the_services_outbox() {
     fs::write(&outputs, "x").unwrap();
     assert_eq!(run("audit", &[]).status.code(), Some(1));
     let archived = run("archive", &["--authority", "a", "--location", "l"]);
-    assert_eq!(parsed(&archived)["event"], json!("published"), "{}", said(&archived));
+    assert_eq!(json_of(&archived)["event"], json!("published"), "{}", said(&archived));
     let written = run("tombstone", &TOMBSTONE);
-    assert_eq!(parsed(&written)["event"], json!("published"), "{}", said(&written));
+    assert_eq!(json_of(&written)["event"], json!("published"), "{}", said(&written));
     // A pack with a tombstone is a decision and no drift.
     assert_eq!(run("audit", &[]).status.code(), Some(1));
 

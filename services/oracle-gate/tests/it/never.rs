@@ -8,17 +8,11 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::cli::publish;
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, oracle_gate};
 
 fn seal(fixture: &Fixture, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
-        .args(["seal", "--profile", "dev", "--run-facts-ref", "view.json"])
-        .args(arguments)
-        .env_clear()
-        .env("ORACLE_GATE_ROOT", fixture.dir.path())
-        .current_dir(fixture.dir.path())
-        .output()
-        .unwrap()
+    let seal = ["seal", "--profile", "dev", "--run-facts-ref", "view.json"];
+    oracle_gate(fixture, &[&seal[..], arguments].concat())
 }
 
 fn text(output: &Output) -> String {

@@ -2,49 +2,21 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::process::{Command, Output};
 
 use seal::{MANIFEST_FILE, Manifest, Sharding};
 use serde_json::{Value, json};
 use wire::digest::Digest;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, json_of, oracle_gate, publish_view};
 
-fn oracle_gate(fixture: &Fixture, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_oracle-gate"))
-        .args(arguments)
-        .env_clear()
-        .env("ORACLE_GATE_ROOT", fixture.dir.path())
-        .current_dir(fixture.dir.path())
-        .output()
-        .unwrap()
-}
-
-fn answer(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
-}
+/// The path of the one output.
+const LARGE: &str = "run-5/data/large";
 
 /// The details of the issues with this code.
 fn said(answer: &Value, code: &str) -> Vec<String> {
     let issues = answer["issues"].as_array().unwrap().iter();
     let issues = issues.filter(|issue| issue["code"] == code);
     issues.map(|issue| issue["detail"].as_str().unwrap().to_owned()).collect()
-}
-
-/// A view of the one large file, with the digest that sealing found.
-fn publish(fixture: &Fixture, sha256: Digest) {
-    let (hex, run) = (Digest::of(b"world"), "ab".repeat(16));
-    let view = json!({
-        "run_id": run,
-        "pins": {"manifest_fingerprint": hex, "parameter_hash": hex, "seed": 7, "scenario_id": "s", "run_id": run},
-        "locators": [{"output_id": "lumio.run.output", "path": "run-5/data/large", "scenario_id": "s",
-            "content_digest": {"algo": "sha256", "hex": sha256}}],
-        "gate_receipts": [],
-        "policy_rev": {"policy_id": "p", "revision": "1", "content_digest": hex},
-        "bundle_hash": hex, "plan_ref": "a", "record_ref": "b", "status_ref": "c",
-    });
-    fixture.write("view.json", view.to_string());
 }
 
 /// The first length that has shards: the last one is of one byte.
@@ -66,7 +38,7 @@ fn a_flipped_byte_in_each_shard_of_a_file_of_three_gib_is_named_by_check_and_aud
 
     pack.file.write_at(&[1], pack.length - 1).unwrap();
     let audit = ["audit", "--profile", "local", "--output", "json", "--pack-root", "run-5"];
-    let found = answer(&oracle_gate(&pack.fixture, &audit));
+    let found = json_of(&oracle_gate(&pack.fixture, &audit));
     let changed = said(&found, "PACK_FILE_CHANGED");
     assert!(changed.len() == 2 && changed[0].contains("bytes 3221225472 to"), "{found}");
 }
@@ -85,22 +57,26 @@ impl Pack {
         fixture.write("run-5/data/large", "");
         let file = File::options().write(true).open(fixture.path("run-5/data/large")).unwrap();
         file.set_len(length).unwrap();
-        publish(&fixture, Digest::of(b"not known yet"));
+        publish_view(&fixture, LARGE, Digest::of(b"not known yet"));
         let seal = ["seal", "--profile", "dev", "--run-facts-ref", "view.json"];
         let sealed = oracle_gate(&fixture, &seal);
         assert_eq!(sealed.status.code(), Some(0), "{}", String::from_utf8_lossy(&sealed.stderr));
         let manifest = std::fs::read(fixture.path(&format!("run-5/{MANIFEST_FILE}"))).unwrap();
         let manifest = Manifest::parse(&manifest).unwrap();
-        publish(&fixture, manifest.inventory().unwrap().file("data/large").unwrap().sha256);
+        publish_view(
+            &fixture,
+            LARGE,
+            manifest.inventory().unwrap().file("data/large").unwrap().sha256,
+        );
         let shards = manifest.shards().unwrap().of("data/large").unwrap().len();
         let again = oracle_gate(&fixture, &[&seal[..], &["--ensure"]].concat());
-        assert_eq!(answer(&again)["existed"], json!(true));
+        assert_eq!(json_of(&again)["existed"], json!(true));
         Self { fixture, file, length, shards }
     }
 
     fn check(&self) -> Value {
         let check = ["check", "--profile", "local", "--run-facts-ref", "view.json"];
-        answer(&oracle_gate(&self.fixture, &[&check[..], &["--output", "json"]].concat()))
+        json_of(&oracle_gate(&self.fixture, &[&check[..], &["--output", "json"]].concat()))
     }
 
     fn is_whole(&self) {

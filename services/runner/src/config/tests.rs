@@ -193,7 +193,7 @@ fn keys_may_be_in_a_token_and_what_is_missing_or_contradicts_is_named() {
         (("RUNNER_SECRET", secret.as_str()), "RUNNER_SECRET: is set beside RUNNER_SIGNER=pkcs11"),
         (("RUNNER_SIGNER", "kms"), "RUNNER_SIGNER: expected local or pkcs11"),
         (("RUNNER_SIGNER", "local"), "RUNNER_PKCS11_SOURCE_KEYS: needs RUNNER_SIGNER=pkcs11"),
-        (("RUNNER_PKCS11_PIN_FILE", "/nowhere"), "RUNNER_PKCS11_PIN_FILE: is set beside"),
+        (("RUNNER_PKCS11_PIN_FILE", "/missing"), "RUNNER_PKCS11_PIN_FILE: is set beside"),
     ] {
         let mut changed = token.to_vec();
         changed.retain(|(name, _)| *name != change.0);

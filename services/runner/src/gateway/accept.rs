@@ -1,7 +1,7 @@
 //! Requests for runs that arrive together share a transaction: those that come while one is being
-//! committed are collected, and go into the next. A request that comes alone waits for nobody.
+//! committed are collected, and go into the next. A request that comes alone does not wait.
 //!
-//! Each is answered with its own outcome, and nobody before the commit. What one of them asks for
+//! Each is answered with its own outcome, and none before the commit. What one of them asks for
 //! fails no other: values were read before ([`create_request`](super::create_request)), and if the
 //! database refuses a transaction all the same, each of its requests is tried alone.
 //!
@@ -48,8 +48,8 @@ const ACCEPTED: u16 = 202;
 /// A request for a run, with all that is stored if it is accepted.
 #[derive(Debug)]
 pub struct Offer {
-    /// The run. It is drawn before the run is stored, so that a transaction of which nobody heard
-    /// whether it was committed can be repeated.
+    /// The run. It is drawn before the run is stored, so that a transaction can be repeated
+    /// when the connection was lost before its commit was confirmed.
     pub id: RunId,
     /// What is asked for.
     pub new: NewRun,
@@ -181,7 +181,7 @@ impl Acceptor {
 }
 
 impl Accepting {
-    /// Stores what is handed over, until nobody is left who could hand anything over.
+    /// Stores what is handed over, until every [`Acceptor`] is dropped.
     ///
     /// # Errors
     ///
@@ -286,7 +286,7 @@ impl Waiting {
 }
 
 impl Offer {
-    /// What its caller is told.
+    /// What its caller gets for this outcome.
     fn conclude(self, outcome: Outcome) -> Result<Created> {
         let conflict = |text: &str| Error::refused(Problem::IdempotencyConflict, text);
         match outcome {
@@ -300,7 +300,9 @@ impl Offer {
             }
             Outcome::Refused => match self.place {
                 Err(refusal) => Err(refusal),
-                Ok(_) => Err(Error::Broken(format!("run {} was refused by nobody", self.id))),
+                Ok(_) => {
+                    Err(Error::Broken(format!("run {} was refused without a reason", self.id)))
+                }
             },
         }
     }
@@ -326,7 +328,7 @@ impl Offer {
         }
         let kept: Kept = serde_json::from_str(&answered.response)
             .map_err(|error| Error::Broken(error.to_string()))?;
-        // Stored by this very request, by a transaction of which nobody heard.
+        // Stored by this very request, in a transaction whose commit was not confirmed.
         if kept.id == self.id {
             return Ok(self.accepted());
         }

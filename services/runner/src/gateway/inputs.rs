@@ -155,14 +155,9 @@ pub async fn complete(
     if new.input_ref.is_none()
         && let Some(schema) = gateway.market.known_input_schema(agent, version)
     {
-        let until = Instant::now() + SCHEMA_PATIENCE;
-        let compared = timeout_at(until, mistakes(&schema, &new.input, &CHECKS_OF_REQUESTS)).await;
-        return match compared {
-            Ok(mistakes) => match refuse(mistakes?) {
-                Err(_) if answered().await? => Ok(()),
-                outcome => outcome,
-            },
-            Err(_) => Ok(()),
+        return match compare(&schema, &new.input, Instant::now() + SCHEMA_PATIENCE).await {
+            Err(Error::Refused { .. }) if answered().await? => Ok(()),
+            outcome => outcome,
         };
     }
 
@@ -196,8 +191,13 @@ pub async fn complete(
         }
         Err(_) => return Ok(()),
     };
-    let compared = mistakes(&schema, &new.input, &CHECKS_OF_REQUESTS);
-    match timeout_at(until, compared).await {
+    compare(&schema, &new.input, until).await
+}
+
+/// Refuses an input that is not what its module expects. What cannot be compared in time is
+/// accepted: it is compared again before money moves.
+async fn compare(schema: &Schema, input: &[u8], until: Instant) -> Result<()> {
+    match timeout_at(until, mistakes(schema, input, &CHECKS_OF_REQUESTS)).await {
         Ok(mistakes) => refuse(mistakes?),
         Err(_) => Ok(()),
     }

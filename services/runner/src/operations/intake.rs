@@ -2,8 +2,9 @@
 //! resumes them. Runs that were accepted go on.
 //!
 //! A pause is a row, and whoever accepts a run reads the rows in the transaction that accepts it
-//! (the function `accept_runs` of the database), under a shared lock that a pause takes alone. So once a pause is committed, no process accepts
-//! a run that it covers, not even one whose request was on its way.
+//! (the function `accept_runs` of the database), under a shared lock that a pause takes alone. So
+//! once a pause is committed, no process accepts a run that it covers, not even one whose request
+//! was on its way.
 
 use std::fmt;
 

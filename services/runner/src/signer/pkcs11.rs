@@ -216,16 +216,16 @@ fn library(module: &Path) -> anyhow::Result<Sender<Order>> {
         format!("{MODULE}: {} cannot be loaded as a PKCS #11 library", module.display())
     })?;
     let (orders, received) = mpsc::channel();
-    let keeper = Keeper { library: loaded, is_initialised: false, open: BTreeMap::new() };
+    let owner = LibraryThread { library: loaded, is_initialised: false, open: BTreeMap::new() };
     let thread = std::thread::Builder::new().name("pkcs11".to_owned());
-    let spawned = thread.spawn(move || keeper.serve(&received));
+    let spawned = thread.spawn(move || owner.serve(&received));
     spawned.with_context(|| format!("{MODULE}: there is no thread for it"))?;
     libraries.insert(module.to_owned(), orders.clone());
     Ok(orders)
 }
 
 /// The thread that has a library.
-struct Keeper {
+struct LibraryThread {
     library: Pkcs11,
     is_initialised: bool,
     /// By the token's label.
@@ -240,8 +240,8 @@ enum Login {
     Refused(String),
 }
 
-impl Keeper {
-    /// Answers until nobody can ask any more.
+impl LibraryThread {
+    /// Answers until there is no sender left.
     fn serve(mut self, orders: &Receiver<Order>) {
         for Order { token, ask, answer } in orders {
             // Whoever asked may have given up while the library was busy.
@@ -259,7 +259,7 @@ impl Keeper {
             let said = said.map_err(|failure| match failure {
                 Failure::Lost(text) | Failure::Final(text) => text,
             });
-            // Nobody may wait for it any more.
+            // The caller may have given up waiting.
             let _ = answer.send(said);
         }
     }
@@ -436,13 +436,13 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_library_is_named_by_its_setting() {
         let token = Arc::new(Token {
-            module: "/nowhere/libpkcs11.so".into(),
+            module: "/missing/libpkcs11.so".into(),
             label: "lumio".into(),
             pin: Secret::from("secret-pin"),
             patience: Duration::from_secs(1),
         });
         let error = format!("{:#}", token.load().unwrap_err());
-        assert!(error.starts_with(MODULE) && error.contains("/nowhere"), "{error}");
+        assert!(error.starts_with(MODULE) && error.contains("/missing"), "{error}");
         let account = Address::Account([7; 32]);
         let key = TokenKey::new(&token, "runner".into(), account, "RUNNER_PKCS11_KEY");
         let error = key.signature(b"message").await.unwrap_err();

@@ -64,7 +64,7 @@ fn user(seed: u8) -> String {
     Keypair::from_seed(&[seed; 32]).address().to_string()
 }
 
-/// A request of this user; `label` tells it from others.
+/// A request of this user; `label` distinguishes it from others.
 fn asked(user: &str, label: &str) -> NewRun {
     let body = json!({ "user": user, "agentId": 1, "budgets": { "runtimeMs": 5 }, "label": label });
     create_request::read(body.to_string().as_bytes(), || 7).unwrap()
