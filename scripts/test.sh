@@ -16,17 +16,31 @@ bring_cargo_deny() {
 }
 
 # Each part of ./dev test says what it does as it begins, and the summary at the end says how long
-# it took.
+# it took and how busy the processors were: a long part that leaves them idle waits for something.
 PARTS=()
-PART='' PART_BEGAN=0
+PART='' PART_BEGAN=0 PART_BUSY=0
 step() {
     end_part
-    PART=$* PART_BEGAN=$SECONDS
+    PART=$* PART_BEGAN=$SECONDS PART_BUSY=$(busy_time)
     say "== $*"
 }
 
+# Hundredths of a second that the machine's processors have worked, all together since its start.
+busy_time() {
+    local user nice system
+    read -r _ user nice system _ </proc/stat
+    echo $((user + nice + system))
+}
+
+# took BEGAN BUSY NAME: the line of one part in the summary.
+took() {
+    local seconds=$((SECONDS - $1)) share=0
+    [ "$seconds" -eq 0 ] || share=$((($(busy_time) - $2) / (seconds * $(nproc))))
+    printf '%5d s, processors %3d %% busy  %s' "$seconds" "$share" "$3"
+}
+
 end_part() {
-    [ -z "$PART" ] || PARTS+=("$(printf '%4d s  %s' $((SECONDS - PART_BEGAN)) "$PART")")
+    [ -z "$PART" ] || PARTS+=("$(took "$PART_BEGAN" "$PART_BUSY" "$PART")")
     PART=''
 }
 
@@ -380,10 +394,11 @@ check_clients() {
 twice_if_allowed() {
     [ -n "${LUMIO_RERUN_FAILED:-}" ] || { "$@"; return; }
     end_part
-    local began=$SECONDS again=''
+    local began=$SECONDS busy again=''
+    busy=$(busy_time)
     # In a shell of its own, since a check that fails ends the shell.
     ("$@") || { say "run again: $1"; ("$@") && again=' (FLAKY, passed the second time)'; } || exit 1
-    PARTS+=("$(printf '%4d s  %s' $((SECONDS - began)) "$1$again")")
+    PARTS+=("$(took "$began" "$busy" "$1$again")")
 }
 
 # A test that failed beside the others is run again alone.
