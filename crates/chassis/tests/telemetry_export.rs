@@ -188,7 +188,7 @@ async fn a_collector_gets_spans_and_metrics_over_tls_under_the_names_of_the_conv
     service.finish(Duration::from_secs(10)).await.unwrap();
     let flushing = telemetry.clone();
     tokio::task::spawn_blocking(move || flushing.flush()).await.unwrap();
-    testkit::eventually(fixture::SOON, async || named(&collector.spans(), "work").is_some()).await;
+    testkit::eventually(async || named(&collector.spans(), "work").is_some()).await;
 
     let resource = collector.resource();
     assert_eq!(resource["service.name"], "lumio-test");

@@ -1,4 +1,4 @@
-//! Waiting for a state, with a deadline.
+//! Waiting for a state, with one limit for all tests.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,6 +7,10 @@ use tokio::time::{Instant, sleep};
 
 /// How often a state is looked at.
 const EVERY: Duration = Duration::from_millis(20);
+
+/// Ends a test that would never end otherwise. It is far above what any state takes, so that a busy
+/// machine does not fail a test; what has to happen within a time is measured by the test itself.
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// What a probe may answer: `bool`, `Option` or `Result`.
 pub trait State {
@@ -17,28 +21,23 @@ pub trait State {
     fn reached(self) -> Option<Self::Value>;
 }
 
-/// The limit only ends a test that would never end, so a busy machine must not meet it.
-const LEAST_LIMIT: Duration = Duration::from_secs(120);
-
 /// Asks `probe` until it answers `true`, `Some` or `Ok`.
 ///
 /// # Panics
 ///
-/// When that takes longer than `timeout`, or than two minutes if that is longer. What has to happen
-/// within a time is measured by the test itself.
-pub async fn eventually<P, F, S>(timeout: Duration, mut probe: P) -> S::Value
+/// When that takes longer than three minutes.
+pub async fn eventually<P, F, S>(mut probe: P) -> S::Value
 where
     P: FnMut() -> F,
     F: Future<Output = S>,
     S: State,
 {
-    let timeout = timeout.max(LEAST_LIMIT);
-    let give_up_at = Instant::now() + timeout;
+    let give_up_at = Instant::now() + LIMIT;
     loop {
         if let Some(value) = probe().await.reached() {
             return value;
         }
-        assert!(Instant::now() < give_up_at, "the state was not reached within {timeout:?}");
+        assert!(Instant::now() < give_up_at, "the state was not reached within {LIMIT:?}");
         sleep(EVERY).await;
     }
 }

@@ -89,7 +89,7 @@ fn wrong_usage_is_exit_3() {
 }
 
 /// A folder every user can reach, with a root that belongs to the user commands run as.
-fn world() -> (tempfile::TempDir, std::path::PathBuf) {
+fn guarded_folder() -> (tempfile::TempDir, std::path::PathBuf) {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
@@ -102,7 +102,7 @@ fn world() -> (tempfile::TempDir, std::path::PathBuf) {
 
 #[test]
 fn any_command_runs_under_the_guard_and_its_output_comes_through() {
-    let (_folder, root) = world();
+    let (_folder, root) = guarded_folder();
     let root = root.to_str().unwrap();
     let good =
         run(&["guard", "run", "--root", root, "--", "/bin/sh", "-c", "echo out; echo err >&2"]);
@@ -141,7 +141,7 @@ fn any_command_runs_under_the_guard_and_its_output_comes_through() {
 
 #[test]
 fn a_declared_write_lands_and_a_copy_leaves_the_root_alone() {
-    let (_folder, root) = world();
+    let (_folder, root) = guarded_folder();
     let at = root.to_str().unwrap();
     let write = ["--declare", "FS:write", "--", "sh", "-c", "echo 1 > a"];
     let copied = run(&[&["guard", "run", "--root", at, "--copy"], &write[..]].concat());
@@ -155,7 +155,7 @@ fn a_declared_write_lands_and_a_copy_leaves_the_root_alone() {
 #[test]
 fn a_guarded_command_is_heard_while_it_runs() {
     use std::io::{BufRead, BufReader, Read, Write};
-    let (_folder, root) = world();
+    let (_folder, root) = guarded_folder();
     let script = "echo ready; echo waits >&2; read word; echo $word";
     let mut child = Command::new(env!("CARGO_BIN_EXE_module-gate"))
         .args(["guard", "run", "--stdin", "--root"])
@@ -185,7 +185,7 @@ fn an_interrupted_guarded_command_ends_and_nothing_is_known() {
     use std::io::{BufRead, BufReader};
 
     use rustix::process::{Pid, Signal, kill_process};
-    let (_folder, root) = world();
+    let (_folder, root) = guarded_folder();
     let mut child = Command::new(env!("CARGO_BIN_EXE_module-gate"))
         .args(["guard", "run", "--root"])
         .arg(&root)
@@ -207,7 +207,7 @@ fn an_interrupted_guarded_command_ends_and_nothing_is_known() {
 #[test]
 fn a_closed_folder_is_named_with_what_helps() {
     use std::os::unix::fs::PermissionsExt;
-    let (folder, root) = world();
+    let (folder, root) = guarded_folder();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     let reported = text(&run(&["guard", "run", "--root", root.to_str().unwrap(), "--", "true"]));
     // An ordinary user's commands run as himself.
@@ -221,7 +221,7 @@ fn a_closed_folder_is_named_with_what_helps() {
 
 #[test]
 fn a_guarded_command_gets_what_it_was_given() {
-    let (folder, root) = world();
+    let (folder, root) = guarded_folder();
     let at = root.to_str().unwrap();
     let script = "echo $A $HOME_SECRET; read line < x; echo $line";
     let given = run(&[
@@ -269,7 +269,7 @@ fn a_guarded_command_gets_what_it_was_given() {
 
 #[test]
 fn a_guarded_command_that_cannot_be_started_is_no_failed_one() {
-    let (_folder, root) = world();
+    let (_folder, root) = guarded_folder();
     let at = root.to_str().unwrap();
     for args in [
         &["guard", "run", "--root", at][..],

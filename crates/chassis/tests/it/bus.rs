@@ -22,7 +22,7 @@ async fn a_bus_that_is_away_at_start_is_found_later() {
     server.restart().await;
 
     let say = async || bus.publish(&subject, "1:1", Bytes::from_static(b"{}")).await;
-    testkit::eventually(SOON, say).await;
+    testkit::eventually(say).await;
 }
 
 #[tokio::test]
@@ -31,15 +31,15 @@ async fn facts_put_while_the_bus_is_away_are_published_when_it_is_back() {
     let bus = Bus::connect(&server.url, "away").await.unwrap();
     let (_stop, _ended) = relay(&db.pool, &bus);
     put(&db.pool, "away", [1]).await;
-    testkit::eventually(SOON, async || published(&db.pool).await == 1).await;
+    testkit::eventually(async || published(&db.pool).await == 1).await;
 
     server.stop();
-    testkit::eventually(SOON, async || bus.probe().is_err()).await;
+    testkit::eventually(async || bus.probe().is_err()).await;
     put(&db.pool, "away", [2]).await;
     assert_eq!(published(&db.pool).await, 1);
     server.restart().await;
 
-    testkit::eventually(SOON, async || published(&db.pool).await == 2).await;
+    testkit::eventually(async || published(&db.pool).await == 2).await;
 }
 
 #[tokio::test]
@@ -68,12 +68,12 @@ async fn a_stream_that_was_lost_is_made_again_while_somebody_listens() {
     let _heard = nats.listen().await;
     let (_stop, _ended) = relay(&db.pool, &bus);
     put(&db.pool, &nats.prefix, [1]).await;
-    testkit::eventually(SOON, async || published(&db.pool).await == 1).await;
+    testkit::eventually(async || published(&db.pool).await == 1).await;
 
     bus.jetstream().delete_stream(Family::Gate.stream(&nats.prefix)).await.unwrap();
     put(&db.pool, &nats.prefix, [2]).await;
 
-    testkit::eventually(SOON, async || published(&db.pool).await == 2).await;
+    testkit::eventually(async || published(&db.pool).await == 2).await;
     bus.jetstream().get_stream(Family::Gate.stream(&nats.prefix)).await.unwrap();
 }
 

@@ -24,7 +24,7 @@ pub async fn database() -> TestDb {
 /// A bus that is connected.
 pub async fn bus(nats: &TestBus) -> Bus {
     let bus = Bus::connect(&nats.url, &nats.prefix).await.unwrap();
-    testkit::eventually(SOON, async || bus.probe()).await;
+    testkit::eventually(async || bus.probe()).await;
     bus
 }
 

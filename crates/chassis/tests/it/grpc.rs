@@ -36,12 +36,12 @@ async fn health_is_open_and_follows_the_service() {
     };
 
     let name = "lumio.module.v1.ModuleGate";
-    testkit::eventually(SOON, async || {
+    testkit::eventually(async || {
         status(name).await.is_ok_and(|found| found == ServingStatus::NotServing)
     })
     .await;
     health.set("store", Ok(()));
-    testkit::eventually(SOON, async || {
+    testkit::eventually(async || {
         let all = [status("").await, status(name).await];
         all.into_iter().all(|status| status.is_ok_and(|found| found == ServingStatus::Serving))
     })

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chassis::{Bus, outbox};
 use wire::event::{Family, GateEvent};
 
-use crate::fixture::{SOON, bus, data, database, fact, published, put, relay};
+use crate::fixture::{bus, data, database, fact, published, put, relay};
 
 /// How many messages the stream of the facts holds.
 async fn stored(bus: &Bus) -> u64 {
@@ -39,7 +39,7 @@ async fn facts_are_heard_in_the_order_of_their_positions() {
     assert_eq!(ids, positioned);
     assert_eq!(ids[0], fact(&nats.prefix, 1).0.id);
     assert_eq!(ids[149], fact(&nats.prefix, 150).0.id);
-    testkit::eventually(SOON, async || published(&db.pool).await == 150).await;
+    testkit::eventually(async || published(&db.pool).await == 150).await;
     stop.cancel();
     ended.await.unwrap();
 }
@@ -63,7 +63,7 @@ async fn a_fact_published_but_not_marked_is_published_again_and_stored_once() {
     let mut heard = nats.listen().await;
     let (_stop, _ended) = relay(&db.pool, &bus);
 
-    testkit::eventually(SOON, async || published(&db.pool).await == 1).await;
+    testkit::eventually(async || published(&db.pool).await == 1).await;
     assert_eq!(heard.next().await.1.id, event.id);
     assert_eq!(stored(&bus).await, 1);
 }
@@ -171,17 +171,17 @@ async fn one_relay_leads_and_the_next_takes_over() {
         sqlx::query_scalar::<_, i64>(text).fetch_one(&db.pool).await.unwrap()
     };
     let (stop_one, one) = relay(&db.pool, &bus);
-    testkit::eventually(SOON, async || leaders().await == 1).await;
+    testkit::eventually(async || leaders().await == 1).await;
     let (_stop_two, _two) = relay(&db.pool, &bus);
     put(&db.pool, &nats.prefix, [1]).await;
-    testkit::eventually(SOON, async || published(&db.pool).await == 1).await;
+    testkit::eventually(async || published(&db.pool).await == 1).await;
     assert_eq!(leaders().await, 1);
 
     stop_one.cancel();
     one.await.unwrap();
     put(&db.pool, &nats.prefix, [2]).await;
 
-    testkit::eventually(SOON, async || published(&db.pool).await == 2).await;
+    testkit::eventually(async || published(&db.pool).await == 2).await;
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn a_leader_whose_connection_dies_leads_again() {
     let bus = bus(&nats).await;
     let (_stop, _ended) = relay(&db.pool, &bus);
     put(&db.pool, &nats.prefix, [1]).await;
-    testkit::eventually(SOON, async || published(&db.pool).await == 1).await;
+    testkit::eventually(async || published(&db.pool).await == 1).await;
 
     let text =
         "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
@@ -198,5 +198,5 @@ async fn a_leader_whose_connection_dies_leads_again() {
     sqlx::query(text).execute(&db.pool).await.unwrap();
     put(&db.pool, &nats.prefix, [2]).await;
 
-    testkit::eventually(SOON, async || published(&db.pool).await == 2).await;
+    testkit::eventually(async || published(&db.pool).await == 2).await;
 }

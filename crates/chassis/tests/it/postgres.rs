@@ -103,7 +103,7 @@ async fn left_open(db: &TestDb) -> i64 {
 
 async fn none_is_left_open(db: &TestDb) {
     let settled = || async { (left_open(db).await == 0).then_some(()) };
-    testkit::eventually(std::time::Duration::from_secs(10), settled).await;
+    testkit::eventually(settled).await;
 }
 
 #[tokio::test]

@@ -4,13 +4,14 @@ use chassis::grpc::client;
 use wire::pb::module::v1::module_gate_client::ModuleGateClient;
 use wire::problem::Problem;
 
-use crate::world::{World, fixture, request};
+use crate::fixture::{Fixture, request, test_module};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_call_gets_the_same_bytes_also_at_the_same_time() {
-    let world = World::new().await;
-    let gate = world.serve().await;
-    let asked = request(world.publish(&fixture("slow")), &serde_json::json!({ "sleep_ms": 700 }));
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
+    let asked =
+        request(fixture.publish(&test_module("slow")), &serde_json::json!({ "sleep_ms": 700 }));
     let mut relaxed = asked.clone();
     relaxed.wall_limit_ms += 1;
     relaxed.deadline_unix += 1;
@@ -25,9 +26,9 @@ async fn the_same_call_gets_the_same_bytes_also_at_the_same_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_request_under_an_attempt_is_a_conflict() {
-    let world = World::new().await;
-    let gate = world.serve().await;
-    let module = world.publish(&fixture("slow"));
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
+    let module = fixture.publish(&test_module("slow"));
     let asked = request(module, &serde_json::json!({}));
     let first = gate.execute(&asked).await.unwrap();
 
@@ -43,9 +44,9 @@ async fn another_request_under_an_attempt_is_a_conflict() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_calls_without_a_token() {
-    let world = World::new().await;
-    let gate = world.serve().await;
-    let asked = request(world.publish(&fixture("slow")), &serde_json::json!({}));
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
+    let asked = request(fixture.publish(&test_module("slow")), &serde_json::json!({}));
     let mut stranger =
         ModuleGateClient::new(client(&format!("http://{}", gate.address), None).unwrap());
     let status = stranger.execute(asked).await.unwrap_err();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wire::statement::{Code, Verdict};
 
 use crate::command::{Home, link};
-use crate::world::{World, shipped};
+use crate::fixture::{Fixture, shipped};
 
 const PRINTS: &str = "console.log('here');";
 
@@ -179,15 +179,15 @@ fn a_captured_file_that_may_not_be_read_is_no_pass() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shipping_holds_captures_to_the_same() {
-    let world = World::new().await;
-    let gate = world.serve().await;
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
     let home = Home::new();
     let main = "import { mkdirSync, writeFileSync } from 'node:fs'; mkdirSync('made'); \
         writeFileSync('made/file', 'x');";
     let ship = async |file: &str| {
         let case = json!({ "entry": "main.mjs", "capture": { "files": [file] } });
         home.module("a", &["FS:write"], main, &json!([case]));
-        shipped(&gate.ship(world.publish(&home.path("modules/a"))).await.unwrap())
+        shipped(&gate.ship(fixture.publish(&home.path("modules/a"))).await.unwrap())
     };
     let missing = ship("never").await;
     assert_eq!((missing.verdict, missing.code), (Verdict::Fail, Some(Code::OracleExec)));

@@ -89,7 +89,7 @@ impl Setting {
             .arg("--upstreams")
             .arg(self.folder.path().join("upstreams.json"))
             .env("TEST_KEY", "sk-operator-0123456789")
-            .env("MODULE_GATE_NODE", crate::world::node())
+            .env("MODULE_GATE_NODE", crate::fixture::node())
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -14,7 +14,7 @@ use wire::pb::common::v1::Usage;
 use wire::pb::module::v1::{ExecuteRequest, GetVerdictRequest};
 use wire::statement::{Code, Execution, Exit, Verdict};
 
-use crate::world::{Running, World, request, stated};
+use crate::fixture::{Fixture, Running, request, stated};
 
 const KEY: &str = "sk-operator-0123456789";
 const AGENT: u32 = 7;
@@ -35,7 +35,7 @@ writeFileSync(`${process.env.LUMIO_OUTPUT}/env.json`, JSON.stringify(process.env
 "#;
 
 struct Setting {
-    world: World,
+    fixture: Fixture,
     gate: Running,
     service: Upstream,
     folder: TempDir,
@@ -62,11 +62,11 @@ async fn setting() -> Setting {
         "agents": [AGENT], "plain_http": true, "credential": { "file": key },
         "limits": { "idle_ms": 2_000, "total_ms": 5_000 } }] });
     fs::write(&file, allowed.to_string()).unwrap();
-    let world = World::new().await;
-    let mut config = world.config();
+    let fixture = Fixture::new().await;
+    let mut config = fixture.config();
     config.upstreams = Allowed::read(&file, &|_| None).unwrap();
-    let gate = world.serve_with(&config).await;
-    Setting { world, gate, service, folder }
+    let gate = fixture.serve_with(&config).await;
+    Setting { fixture, gate, service, folder }
 }
 
 impl Setting {
@@ -78,7 +78,7 @@ impl Setting {
     }
 
     async fn run(&self, name: &str, main: &str, budgets: Usage) -> (Execution, ExecuteRequest) {
-        let module = self.world.publish(&self.module(name, main));
+        let module = self.fixture.publish(&self.module(name, main));
         let mut asked = request(module, &json!({}));
         (asked.agent_id, asked.budgets) = (AGENT, Some(budgets));
         let bytes = self.gate.execute(&asked).await.unwrap();
@@ -110,7 +110,7 @@ async fn calls_and_tokens_are_metered_signed_listed_and_charged() {
     assert!(signed.verifies(&settled) && settled.usage == usage);
 
     let egress = statement.egress.unwrap();
-    let list = setting.world.staged(&asked, CALLS_FILE).unwrap();
+    let list = setting.fixture.staged(&asked, CALLS_FILE).unwrap();
     let calls = recompute(&list, &egress).unwrap();
     assert_eq!((calls.len(), calls[0].outcome), (1, CallOutcome::Complete));
     assert!(statement.outputs.iter().any(|output| output.path == CALLS_FILE));
@@ -118,10 +118,10 @@ async fn calls_and_tokens_are_metered_signed_listed_and_charged() {
     // The service got the operator's credential; the module has it nowhere.
     let arrived = setting.service.arrived();
     assert_eq!(arrived[0].header("authorization"), Some(&*format!("Bearer {KEY}")));
-    let answer = setting.world.staged(&asked, "answer.json").unwrap();
+    let answer = setting.fixture.staged(&asked, "answer.json").unwrap();
     assert!(String::from_utf8_lossy(&answer).contains("[credential removed]"));
     let env: Value =
-        serde_json::from_slice(&setting.world.staged(&asked, "env.json").unwrap()).unwrap();
+        serde_json::from_slice(&setting.fixture.staged(&asked, "env.json").unwrap()).unwrap();
     assert_eq!(env["LUMIO_UPSTREAM_MODEL"], "http://127.0.0.1:4280/model");
     assert_eq!(env["OPENAI_BASE_URL"], env["LUMIO_UPSTREAM_MODEL"]);
     assert!(!env.to_string().contains(KEY));
@@ -137,8 +137,8 @@ async fn calls_are_charged_also_when_the_module_then_fails() {
     let usage = statement.usage;
     assert_eq!((usage.llm_in, usage.http_calls, usage.runtime_ms), (19, 1, 0));
     assert!(statement.settlement.is_some());
-    assert!(setting.world.staged(&asked, CALLS_FILE).is_some());
-    assert!(setting.world.staged(&asked, "answer.json").is_none(), "a failure leaves no outputs");
+    assert!(setting.fixture.staged(&asked, CALLS_FILE).is_some());
+    assert!(setting.fixture.staged(&asked, "answer.json").is_none(), "a failure leaves no outputs");
 
     // A way round the proxy is a violation; what was asked before is charged.
     let address = setting.service.address;
@@ -173,7 +173,7 @@ async fn a_budget_that_stands_against_a_call_is_exhausted_where_the_module_gives
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_operator_does_not_allow_is_not_started() {
     let setting = setting().await;
-    let module = setting.world.publish(&setting.module("asks", ASKS));
+    let module = setting.fixture.publish(&setting.module("asks", ASKS));
 
     // Whoever is about to open a run can know.
     setting.gate.ship(module).await.unwrap();
@@ -225,7 +225,7 @@ async fn the_declaration_alone_reaches_nobody() {
     let manifest = json!({ "id": "alone", "version": "1.0.0", "summary": "Asks.",
         "entry": "main.mjs", "provides": ["AskPort@1"], "side_effects": ["Network"] });
     fs::write(folder.join("module.json"), manifest.to_string()).unwrap();
-    let module = setting.world.publish(&folder);
+    let module = setting.fixture.publish(&folder);
     let asked = request(module, &json!({}));
     let statement = stated(&setting.gate.execute(&asked).await.unwrap());
     assert_eq!(statement.code, Some(Code::SideEffectsDeclaration), "{:?}", statement.reason);

@@ -7,13 +7,13 @@ use wire::pb::module::v1::{ExecuteRequest, ExecutionState, GetExecutionRequest};
 use wire::problem::Problem;
 use wire::statement::{Code, Exit, GuardTier, Verdict};
 
-use crate::world::{World, csv_profile, fixture, request, stated, weather};
+use crate::fixture::{Fixture, csv_profile, request, stated, test_module, weather};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outputs_are_staged_under_the_digests_that_are_signed() {
-    let world = World::new().await;
-    let gate = world.serve().await;
-    let module = world.publish(&csv_profile());
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
+    let module = fixture.publish(&csv_profile());
     let asked = request(module, &weather());
     let statement = stated(&gate.execute(&asked).await.unwrap());
 
@@ -30,7 +30,7 @@ async fn outputs_are_staged_under_the_digests_that_are_signed() {
     // opening, module, request and usage (V16).
     assert_eq!(statement.vault_run_id.map(|id| id.to_string()), Some(asked.vault_run_id.clone()));
     let (signed, settled) = (statement.settlement.unwrap(), statement.settled().unwrap());
-    assert_eq!(signed.attester.as_bytes(), crate::world::signer().as_bytes());
+    assert_eq!(signed.attester.as_bytes(), crate::fixture::signer().as_bytes());
     assert_eq!((settled.manifest_hash, settled.usage), (module, statement.usage));
     assert!(signed.verifies(&settled));
     assert!(
@@ -41,22 +41,22 @@ async fn outputs_are_staged_under_the_digests_that_are_signed() {
     let paths: Vec<_> = statement.outputs.iter().map(|output| output.path.as_str()).collect();
     assert_eq!(paths, ["profile.json", "report.md"]);
     for output in &statement.outputs {
-        let staged = world.staged(&asked, &output.path).unwrap();
+        let staged = fixture.staged(&asked, &output.path).unwrap();
         assert_eq!((Digest::of(&staged), staged.len() as u64), (output.sha256, output.length));
     }
     let profile: serde_json::Value =
-        serde_json::from_slice(&world.staged(&asked, "profile.json").unwrap()).unwrap();
+        serde_json::from_slice(&fixture.staged(&asked, "profile.json").unwrap()).unwrap();
     assert_eq!(profile["rows"], 1461);
     gate.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_execution_is_reported_once_and_its_state_can_be_asked() {
-    let world = World::new().await;
-    let gate = world.serve().await;
-    let module = world.publish(&fixture("slow"));
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
+    let module = fixture.publish(&test_module("slow"));
     let asked = request(module, &serde_json::json!({}));
-    let mut heard = world.bus.listen().await;
+    let mut heard = fixture.bus.listen().await;
     let name = GetExecutionRequest { run_id: asked.run_id.clone(), attempt: 1 };
     let state = gate.calls.clone().get_execution(name.clone()).await.unwrap().into_inner();
     assert_eq!((state.state(), state.statement), (ExecutionState::Unknown, None));
@@ -69,7 +69,7 @@ async fn an_execution_is_reported_once_and_its_state_can_be_asked() {
         (ExecutionState::Finished, Some(&*bytes))
     );
     let (subject, event) = heard.next().await;
-    assert_eq!(subject, format!("{}.gate.v1.executed.{module}", world.bus.prefix));
+    assert_eq!(subject, format!("{}.gate.v1.executed.{module}", fixture.bus.prefix));
     let data: GateData = event.read().unwrap();
     assert_eq!((data.module_digest, data.verdict), (module, Verdict::Pass));
     assert_eq!(data.run_id.unwrap().to_string(), asked.run_id);
@@ -80,21 +80,21 @@ async fn an_execution_is_reported_once_and_its_state_can_be_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_seed_reaches_the_module() {
-    let world = World::new().await;
-    let gate = world.serve().await;
-    let mut asked = request(world.publish(&fixture("slow")), &serde_json::json!({}));
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
+    let mut asked = request(fixture.publish(&test_module("slow")), &serde_json::json!({}));
     asked.seed = (1 << 53) - 1;
     let statement = stated(&gate.execute(&asked).await.unwrap());
     assert_eq!(statement.verdict, Verdict::Pass, "{:?}", statement.reason);
-    assert_eq!(world.staged(&asked, "seed.txt").unwrap(), b"9007199254740991\n");
+    assert_eq!(fixture.staged(&asked, "seed.txt").unwrap(), b"9007199254740991\n");
     gate.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exhausted_budget_is_charged_and_an_operators_limit_is_not() {
-    let world = World::new().await;
-    let gate = world.serve().await;
-    let module = world.publish(&fixture("loops-forever"));
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
+    let module = fixture.publish(&test_module("loops-forever"));
     let mut budget = request(module, &serde_json::json!({}));
     budget.budgets.as_mut().unwrap().runtime_ms = 400;
     let mut limit = request(module, &serde_json::json!({}));
@@ -125,8 +125,8 @@ type Spoil = fn(&mut ExecuteRequest);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_makes_no_sense_is_refused_before_anything_stands() {
-    let world = World::new().await;
-    let gate = world.serve().await;
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
     let good = request(Digest::of(b"x"), &serde_json::json!({}));
     let cases: [(&str, Spoil, Problem); 8] = [
         ("run id", |request| request.run_id = "x".to_owned(), Problem::InvalidRequest),

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::command::Home;
-use crate::world::node;
+use crate::fixture::node;
 
 const LOOPS: &str = "
     import { renameSync, writeFileSync } from 'node:fs';

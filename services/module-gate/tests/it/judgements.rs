@@ -17,7 +17,7 @@ use wire::problem::Problem;
 use wire::statement::Verdict;
 
 use crate::command::Home;
-use crate::world::{Running, World, csv_profile, fixture, shipped, signer};
+use crate::fixture::{Fixture, Running, csv_profile, shipped, signer, test_module};
 
 /// Everything that a stream says: steps by number, and the end.
 async fn read(
@@ -64,11 +64,11 @@ fn statements(judged: &Judged) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn oracles_run_over_the_wire_and_a_pass_is_kept() {
-    let world = World::new().await;
-    let gate = world.serve().await;
-    let module = world.publish(&csv_profile());
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
+    let module = fixture.publish(&csv_profile());
 
-    let mut heard = world.bus.listen().await;
+    let mut heard = fixture.bus.listen().await;
     let (start, steps, judged) = oracles(&gate, ask(module)).await.unwrap();
     assert_eq!((judged.verdict.as_str(), judged.code.as_str(), judged.kept), ("PASS", "", false));
     let events: Vec<_> = steps.values().map(|step| step["event"].as_str().unwrap()).collect();
@@ -81,7 +81,7 @@ async fn oracles_run_over_the_wire_and_a_pass_is_kept() {
     assert_eq!(stated["predicate"]["passedTests"].as_array().unwrap().len(), 2);
 
     let (subject, event) = heard.next().await;
-    assert_eq!(subject, format!("{}.gate.v1.oracles_judged.{module}", world.bus.prefix));
+    assert_eq!(subject, format!("{}.gate.v1.oracles_judged.{module}", fixture.bus.prefix));
     let data: JudgementData = event.read().unwrap();
     assert_eq!((data.module_digest, data.verdict, data.code), (module, Verdict::Pass, None));
 
@@ -104,9 +104,9 @@ async fn oracles_run_over_the_wire_and_a_pass_is_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_is_answered_to_those_who_waited_and_judged_anew_for_others() {
-    let world = World::new().await;
-    let (gate, other) = (world.serve().await, world.serve().await);
-    let module = world.publish(&fixture("nondeterministic"));
+    let fixture = Fixture::new().await;
+    let (gate, other) = (fixture.serve().await, fixture.serve().await);
+    let module = fixture.publish(&test_module("nondeterministic"));
 
     // Two processes on one database, asked at once: one of them works.
     let (one, two) = tokio::join!(oracles(&gate, ask(module)), oracles(&other, ask(module)));
@@ -125,7 +125,7 @@ async fn what_fails_is_answered_to_those_who_waited_and_judged_anew_for_others()
 
     // The same for shipping: a PASS is kept, and the other process answers its exact bytes, unless
     // a judgement is asked for anew.
-    let good = world.publish(&csv_profile());
+    let good = fixture.publish(&csv_profile());
     let (first, second) = tokio::join!(gate.ship(good), other.ship(good));
     let first = first.unwrap();
     assert_eq!(first, second.unwrap());
@@ -139,9 +139,9 @@ async fn what_fails_is_answered_to_those_who_waited_and_judged_anew_for_others()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_goes_through_the_gate_over_the_wire() {
-    let world = World::new().await;
-    let gate = world.serve().await;
-    let module = world.publish(&csv_profile());
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
+    let module = fixture.publish(&csv_profile());
     let plan = json!({
         "run_id": "wire", "modules": [{ "id": "csv.profile", "version": "1.0.0" }],
         "constraints": ["one"],
@@ -160,7 +160,7 @@ async fn a_plan_goes_through_the_gate_over_the_wire() {
     let run = async |request: RunShippingGateRequest| {
         read(gate.calls.clone().run_shipping_gate(request).await?.into_inner()).await
     };
-    let mut heard = world.bus.listen().await;
+    let mut heard = fixture.bus.listen().await;
     let (_, steps, judged) = run(request.clone()).await.unwrap();
     let summary: Value = serde_json::from_slice(&judged.summary).unwrap();
     assert_eq!(judged.verdict, "PASS", "{summary:#}");
@@ -202,12 +202,12 @@ async fn a_plan_goes_through_the_gate_over_the_wire() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_judgement_survives_its_caller_and_its_process() {
-    let world = World::new().await;
-    let gate = world.serve().await;
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
     let home = Home::new();
     let main = "await new Promise((done) => setTimeout(done, 300)); console.log(1);";
     home.module("a", &[], main, &json!([{ "entry": "main.mjs", "repeat": 6 }]));
-    let module = world.publish(&home.path("modules/a"));
+    let module = fixture.publish(&home.path("modules/a"));
 
     // The caller goes away after the first step, and its process stops.
     let mut events = gate.calls.clone().run_oracles(ask(module)).await.unwrap().into_inner();
@@ -217,7 +217,7 @@ async fn a_judgement_survives_its_caller_and_its_process() {
     drop(events);
     gate.stop().await;
 
-    let other = world.serve().await;
+    let other = fixture.serve().await;
     let resume = Some(Resume { start: step.start, after_step: step.step });
     let (start, _, judged) =
         oracles(&other, RunOraclesRequest { resume, ..ask(module) }).await.unwrap();
@@ -233,14 +233,14 @@ async fn a_kept_verdict_about_a_thousand_files_is_answered_at_once() {
         eprintln!("skipped: measured only with LUMIO_LONG=1");
         return;
     }
-    let world = World::new().await;
-    let gate = world.serve().await;
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
     let home = Home::new();
     home.module("a", &[], "console.log(1);", &json!([{ "entry": "main.mjs" }]));
     for number in 0..1_000 {
         home.put(&format!("modules/a/data/{number}.txt"), &"text ".repeat(number % 50));
     }
-    let module = world.publish(&home.path("modules/a"));
+    let module = fixture.publish(&home.path("modules/a"));
     assert_eq!(oracles(&gate, ask(module)).await.unwrap().2.verdict, "PASS");
 
     let mut took = Vec::new();

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-mod world;
+mod fixture;
 mod sql_metadata;
 mod egress;
 mod execute;

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use wire::statement::Shipping;
 
-use crate::world::{Running, World, shipped};
+use crate::fixture::{Fixture, Running, shipped};
 
 /// Verdict and code.
 type Verdict = (String, Option<String>);
@@ -68,8 +68,8 @@ fn broken(folder: &Path) -> Vec<PathBuf> {
     ]
 }
 
-async fn by_service(gate: &Running, world: &World, module: &Path) -> Verdict {
-    let stated: Shipping = shipped(&gate.ship(world.publish(module)).await.unwrap());
+async fn by_service(gate: &Running, fixture: &Fixture, module: &Path) -> Verdict {
+    let stated: Shipping = shipped(&gate.ship(fixture.publish(module)).await.unwrap());
     (stated.verdict.to_string(), stated.code.map(|code| code.to_string()))
 }
 
@@ -89,13 +89,13 @@ fn by_command(module: &Path) -> (Verdict, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_local_gate_and_the_service_give_the_same_verdict_and_code() {
-    let world = World::new().await;
-    let gate = world.serve().await;
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
     let folder = tempfile::tempdir().unwrap();
     let mut different = Vec::new();
     for module in modules().into_iter().chain(broken(folder.path())) {
         let (here, report) = by_command(&module);
-        let there = by_service(&gate, &world, &module).await;
+        let there = by_service(&gate, &fixture, &module).await;
         if here != there {
             different
                 .push(format!("{}: {here:?} here, {there:?} there: {report}", module.display()));

@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::command::Home;
-use crate::world::node;
+use crate::fixture::node;
 
 const PRINTS: &str = "
     import { existsSync, readFileSync, writeFileSync } from 'node:fs';

@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use testkit::eventually;
 use wire::pb::module::v1::execute_event::Event;
@@ -11,18 +10,19 @@ use wire::pb::module::v1::{ExecutionState, GetExecutionRequest};
 use wire::problem::Problem;
 use wire::statement::Verdict;
 
-use crate::world::{Running, TOKEN, World, calls, fixture, node, request, stated};
+use crate::fixture::{Fixture, Running, TOKEN, calls, node, request, stated, test_module};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_gives_the_attempt_back_and_the_next_service_executes_it() {
-    let world = World::new().await;
-    let gate = world.serve().await;
-    let asked = request(world.publish(&fixture("slow")), &serde_json::json!({ "sleep_ms": 2_000 }));
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
+    let asked =
+        request(fixture.publish(&test_module("slow")), &serde_json::json!({ "sleep_ms": 2_000 }));
     let mut events = gate.begin(&asked).await;
     let (status, ()) = tokio::join!(async { events.message().await }, gate.stop());
     assert_eq!(Problem::of(&status.unwrap_err()), Some(Problem::Unavailable));
 
-    let gate = world.serve().await;
+    let gate = fixture.serve().await;
     assert_eq!(state(&gate, &asked.run_id).await, ExecutionState::Interrupted);
     let bytes = gate.execute(&asked).await.unwrap();
     assert_eq!(stated(&bytes).verdict, Verdict::Pass);
@@ -32,11 +32,12 @@ async fn a_stop_gives_the_attempt_back_and_the_next_service_executes_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_goes_away_stops_nothing() {
-    let world = World::new().await;
-    let gate = world.serve().await;
-    let asked = request(world.publish(&fixture("slow")), &serde_json::json!({ "sleep_ms": 500 }));
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
+    let asked =
+        request(fixture.publish(&test_module("slow")), &serde_json::json!({ "sleep_ms": 500 }));
     drop(gate.begin(&asked).await);
-    eventually(Duration::from_secs(20), || async {
+    eventually(|| async {
         (state(&gate, &asked.run_id).await == ExecutionState::Finished).then_some(())
     })
     .await;
@@ -45,9 +46,10 @@ async fn a_caller_that_goes_away_stops_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_service_leaves_one_statement_in_the_end() {
-    let world = World::new().await;
-    let asked = request(world.publish(&fixture("slow")), &serde_json::json!({ "sleep_ms": 1_500 }));
-    let (mut child, address) = spawn(&world);
+    let fixture = Fixture::new().await;
+    let asked =
+        request(fixture.publish(&test_module("slow")), &serde_json::json!({ "sleep_ms": 1_500 }));
+    let (mut child, address) = spawn(&fixture);
     let mut events = calls(address).execute(asked.clone()).await.unwrap().into_inner();
     loop {
         match events.message().await.unwrap().and_then(|event| event.event) {
@@ -60,23 +62,23 @@ async fn a_killed_service_leaves_one_statement_in_the_end() {
     child.wait().unwrap();
     assert!(events.message().await.is_err(), "the call is cut");
 
-    eventually(Duration::from_secs(10), || async { !runs_in(&world) }).await;
+    eventually(|| async { !runs_in(&fixture) }).await;
 
     // Its lease of ten seconds outlives it; the call waits for that and executes anew.
-    let (mut child, address) = spawn(&world);
+    let (mut child, address) = spawn(&fixture);
     let gate = Running::at(address);
     let bytes = gate.execute(&asked).await.unwrap();
     assert_eq!(stated(&bytes).verdict, Verdict::Pass, "{:?}", stated(&bytes).reason);
     assert_eq!(gate.execute(&asked).await.unwrap(), bytes);
-    assert!(world.staged(&asked, "seed.txt").is_some());
+    assert!(fixture.staged(&asked, "seed.txt").is_some());
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "an orderly stop");
 }
 
-/// Whether any process has an argument below the world's scratch folder.
-fn runs_in(world: &World) -> bool {
-    let scratch = world.config().scratch.to_string_lossy().into_owned();
+/// Whether any process has an argument below the scratch folder.
+fn runs_in(fixture: &Fixture) -> bool {
+    let scratch = fixture.config().scratch.to_string_lossy().into_owned();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
     lines.into_iter().any(|line| String::from_utf8_lossy(&line).contains(&scratch))
@@ -84,10 +86,10 @@ fn runs_in(world: &World) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_fails_names_the_setting_on_one_line() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = taken.local_addr().unwrap().to_string();
-    let mut missing = url::Url::parse(&world.db.url).unwrap();
+    let mut missing = url::Url::parse(&fixture.db.url).unwrap();
     missing.set_path("no_such_database");
     for (name, value) in [
         ("MODULE_GATE_BIND", busy.as_str()),
@@ -96,7 +98,7 @@ async fn a_start_that_fails_names_the_setting_on_one_line() {
         ("MODULE_GATE_STORE", "/dev/null/store"),
         ("DATABASE_URL", missing.as_str()),
     ] {
-        let output = command(&world).env(name, value).output().unwrap();
+        let output = command(&fixture).env(name, value).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         let reported: Vec<_> =
             text.lines().filter(|line| line.starts_with("module-gate: ")).collect();
@@ -110,16 +112,16 @@ async fn state(gate: &Running, run_id: &str) -> ExecutionState {
     gate.calls.clone().get_execution(name).await.unwrap().into_inner().state()
 }
 
-fn command(world: &World) -> Command {
-    let config = world.config();
+fn command(fixture: &Fixture) -> Command {
+    let config = fixture.config();
     let mut command = Command::new(env!("CARGO_BIN_EXE_module-gate"));
     command
         .arg("serve")
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("DATABASE_URL", &world.db.url)
-        .env("NATS_URL", &world.bus.url)
-        .env("NATS_PREFIX", &world.bus.prefix)
+        .env("DATABASE_URL", &fixture.db.url)
+        .env("NATS_URL", &fixture.bus.url)
+        .env("NATS_PREFIX", &fixture.bus.prefix)
         .env("MODULE_GATE_BIND", "127.0.0.1:0")
         .env("MODULE_GATE_STORE", config.store)
         .env("MODULE_GATE_SCRATCH", config.scratch)
@@ -132,8 +134,8 @@ fn command(world: &World) -> Command {
 }
 
 /// Starts the binary, confined as in production, and reads from its log where it listens.
-fn spawn(world: &World) -> (Child, SocketAddr) {
-    let mut child = command(world).spawn().unwrap();
+fn spawn(fixture: &Fixture) -> (Child, SocketAddr) {
+    let mut child = command(fixture).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let address = lines.by_ref().map(Result::unwrap).find_map(|line| {
         let (_, address) = line.split_once("listens on ")?;

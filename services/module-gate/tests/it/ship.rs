@@ -9,13 +9,13 @@ use wire::pb::module::v1::{ExecuteRequest, GetInputSchemaRequest, GetVerdictRequ
 use wire::problem::Problem;
 use wire::statement::{Code, ExecutionStatement, GuardTier, ShippingStatement, Verdict};
 
-use crate::world::{Running, World, csv_profile, fixture, request, shipped, weather};
+use crate::fixture::{Fixture, Running, csv_profile, request, shipped, test_module, weather};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_module_that_keeps_its_word_passes_and_its_verdict_can_be_had() {
-    let world = World::new().await;
-    let gate = world.serve().await;
-    let module = world.publish(&csv_profile());
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
+    let module = fixture.publish(&csv_profile());
     let ask =
         GetVerdictRequest { manifest_hash: module.to_string(), attesters: Vec::new(), agent_id: 0 };
     let status = gate.calls.clone().get_verdict(ask.clone()).await.unwrap_err();
@@ -37,7 +37,7 @@ async fn a_module_that_keeps_its_word_passes_and_its_verdict_can_be_had() {
     let schema = calls.get_input_schema(ask(&module.to_string())).await.unwrap().into_inner();
     let schema: serde_json::Value = serde_json::from_slice(&schema.schema.unwrap()).unwrap();
     assert_eq!(schema["required"], serde_json::json!(["csv"]));
-    let none = world.publish(&fixture("exits-one"));
+    let none = fixture.publish(&test_module("exits-one"));
     let none = calls.get_input_schema(ask(&none.to_string())).await.unwrap().into_inner();
     assert_eq!(none.schema, None, "a module need not say what it expects");
     let unknown = calls.get_input_schema(ask(&"0".repeat(64))).await.unwrap_err();
@@ -47,15 +47,15 @@ async fn a_module_that_keeps_its_word_passes_and_its_verdict_can_be_had() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_way_to_fail_has_its_code() {
-    let world = World::new().await;
-    let gate = world.serve().await;
+    let fixture = Fixture::new().await;
+    let gate = fixture.serve().await;
     for (name, code) in [
         ("nondeterministic", Code::OracleNondeterminism),
         ("skips-and-writes", Code::SideEffectsForbidden),
         ("no-outputs", Code::OracleMissing),
         ("exits-one", Code::Test),
     ] {
-        let verdict = shipped(&gate.ship(world.publish(&fixture(name))).await.unwrap());
+        let verdict = shipped(&gate.ship(fixture.publish(&test_module(name))).await.unwrap());
         assert_eq!(
             (verdict.verdict, verdict.code),
             (Verdict::Fail, Some(code)),
@@ -70,11 +70,11 @@ async fn each_way_to_fail_has_its_code() {
 /// accepts what the agent's record names.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_key_signs_for_who_names_it_until_it_is_dropped() {
-    let world = World::new().await;
-    let module = world.publish(&csv_profile());
+    let fixture = Fixture::new().await;
+    let module = fixture.publish(&csv_profile());
     let (old, new) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
     let named = |key: &SigningKey| vec![key_id(&key.verifying_key())];
-    let with = |keys| Config { attestation: keys, ..world.config() };
+    let with = |keys| Config { attestation: keys, ..fixture.config() };
     let verdict = |gate: &Running, key: &SigningKey| {
         let ask = GetVerdictRequest {
             manifest_hash: module.to_string(),
@@ -98,7 +98,7 @@ async fn a_replaced_key_signs_for_who_names_it_until_it_is_dropped() {
         }
     };
 
-    let before = world.serve_with(&with(AttestationKeys::new(old.clone(), Vec::new()))).await;
+    let before = fixture.serve_with(&with(AttestationKeys::new(old.clone(), Vec::new()))).await;
     before.ship(module).await.unwrap();
     assert!(verdict(&before, &old).await.unwrap());
     let refused = verdict(&before, &new).await.unwrap_err();
@@ -106,7 +106,7 @@ async fn a_replaced_key_signs_for_who_names_it_until_it_is_dropped() {
     before.stop().await;
 
     let keys = AttestationKeys::new(new.clone(), vec![old.clone()]);
-    let both = world.serve_with(&with(keys)).await;
+    let both = fixture.serve_with(&with(keys)).await;
     for key in [&old, &new] {
         assert!(verdict(&both, key).await.unwrap());
         assert!(execute(&both, key).await.unwrap());
@@ -114,7 +114,7 @@ async fn a_replaced_key_signs_for_who_names_it_until_it_is_dropped() {
     both.stop().await;
 
     // Judged by the old key alone: the module is judged again, and not answered from what is kept.
-    let after = world.serve_with(&with(AttestationKeys::new(new.clone(), Vec::new()))).await;
+    let after = fixture.serve_with(&with(AttestationKeys::new(new.clone(), Vec::new()))).await;
     let missing = verdict(&after, &new).await.unwrap_err();
     assert_eq!(Problem::of(&missing), Some(Problem::VerdictMissing));
     let refused = execute(&after, &old).await.unwrap_err();

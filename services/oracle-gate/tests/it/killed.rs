@@ -156,8 +156,7 @@ async fn the_service_killed_at_any_point_completes_one_seal_when_it_starts_again
         }
 
         let _again = serve(&fixture, &db, &bus, &[]).await;
-        let limit = Duration::from_secs(120);
-        let sealed = eventually(limit, || async { result(&db, run).await }).await;
+        let sealed = eventually(|| async { result(&db, run).await }).await;
         let root = fixture.path(&format!("packs/{}", sealed.pack_id));
         assert!(never_half(&root), "{point}: it was not completed");
         assert_eq!(verify::pack(&root).unwrap().seal_digest, Some(sealed.seal_digest));

@@ -193,7 +193,7 @@ async fn a_start_completes_what_a_crash_left_open() {
     oracle_gate::store::open(&db.pool, &intent).await.unwrap();
 
     let served = serve(&fixture, &db, &bus).await;
-    let sealed = eventually(Duration::from_secs(20), || async {
+    let sealed = eventually(|| async {
         oracle_gate::store::find(&db.pool, draft.run, 1).await.unwrap().unwrap().sealed
     })
     .await;

@@ -15,17 +15,17 @@ use testkit::{TestDb, eventually};
 use time::format_description::well_known::Rfc3339;
 use wire::Problem;
 
+use crate::fixture::Fixture;
 use crate::queueing::gateway_alone;
-use crate::world::{PATIENCE, World};
 
 /// A database of a runner, and somewhere to hand requests over.
-struct Desk {
+struct AcceptorFixture {
     db: TestDb,
     intake: Intake,
     acceptor: Acceptor,
 }
 
-impl Desk {
+impl AcceptorFixture {
     /// What is handed over is stored once the second is served.
     async fn new() -> (Self, Accepting) {
         let db = testkit::postgres().await;
@@ -76,30 +76,30 @@ fn problem(answer: &Result<Created, Error>) -> Problem {
 
 #[tokio::test]
 async fn each_of_the_requests_of_one_transaction_has_its_own_outcome() {
-    let (desk, accepting) = Desk::new().await;
+    let (fixture, accepting) = AcceptorFixture::new().await;
     let (alice, bob) = (user(1), user(2));
-    let (first, serving) = Acceptor::new(desk.db.pool.clone(), WorkSignal::default());
+    let (first, serving) = Acceptor::new(fixture.db.pool.clone(), WorkSignal::default());
     tokio::spawn(serving.serve());
-    let earlier = first.accept(desk.offer(asked(&alice, "earlier"), Some("old"))).await.unwrap();
+    let earlier = first.accept(fixture.offer(asked(&alice, "earlier"), Some("old"))).await.unwrap();
     let pause = Scope::read(None, Some(&bob)).unwrap();
-    intake::pause(&desk.db.pool, &pause, "they asked for it", "test").await.unwrap();
+    intake::pause(&fixture.db.pool, &pause, "they asked for it", "test").await.unwrap();
 
-    let mut no_place = desk.offer(asked(&alice, "refused"), Some("unknown"));
+    let mut no_place = fixture.offer(asked(&alice, "refused"), Some("unknown"));
     no_place.place = Err(Error::QueueFull { waiting: 100, retry_after_secs: 7 });
-    let mut answered_without_place = desk.offer(asked(&alice, "earlier"), Some("old"));
+    let mut answered_without_place = fixture.offer(asked(&alice, "earlier"), Some("old"));
     answered_without_place.place = Err(Error::QueueFull { waiting: 100, retry_after_secs: 7 });
-    let answers = desk
+    let answers = fixture
         .together(
             accepting,
             vec![
-                desk.offer(asked(&alice, "one"), None),
-                desk.offer(asked(&alice, "earlier"), Some("old")),
-                desk.offer(asked(&alice, "something else"), Some("old")),
-                desk.offer(asked(&bob, "paused"), None),
-                desk.offer(asked(&alice, "two"), Some("new")),
-                desk.offer(asked(&alice, "two"), Some("new")),
+                fixture.offer(asked(&alice, "one"), None),
+                fixture.offer(asked(&alice, "earlier"), Some("old")),
+                fixture.offer(asked(&alice, "something else"), Some("old")),
+                fixture.offer(asked(&bob, "paused"), None),
+                fixture.offer(asked(&alice, "two"), Some("new")),
+                fixture.offer(asked(&alice, "two"), Some("new")),
                 no_place,
-                desk.offer(asked(&alice, "one"), None),
+                fixture.offer(asked(&alice, "one"), None),
                 answered_without_place,
             ],
         )
@@ -124,92 +124,92 @@ async fn each_of_the_requests_of_one_transaction_has_its_own_outcome() {
     assert!(matches!(answers[6], Err(Error::QueueFull { retry_after_secs: 7, .. })));
 
     let labels: Vec<String> = sqlx::query_scalar("SELECT label FROM runs ORDER BY label")
-        .fetch_all(&desk.db.pool)
+        .fetch_all(&fixture.db.pool)
         .await
         .unwrap();
     assert_eq!(labels, ["earlier", "one", "one", "two"]);
     let transactions = "SELECT count(DISTINCT xmin::text) FROM runs WHERE label <> 'earlier'";
-    assert_eq!(desk.number(transactions).await, 1);
-    assert_eq!(desk.number("SELECT count(*) FROM attempts").await, 4);
+    assert_eq!(fixture.number(transactions).await, 1);
+    assert_eq!(fixture.number("SELECT count(*) FROM attempts").await, 4);
     let keys = "SELECT count(*) FROM idempotency_keys WHERE key IN ('old', 'new')";
-    assert_eq!(desk.number(keys).await, 2);
-    assert_eq!(desk.number("SELECT count(*) FROM idempotency_keys").await, 2);
+    assert_eq!(fixture.number(keys).await, 2);
+    assert_eq!(fixture.number("SELECT count(*) FROM idempotency_keys").await, 2);
     let events = "SELECT count(*) FROM outbox o JOIN runs r ON o.event_id = r.id || ':1' \
          JOIN outbox_sequences s ON s.key = r.id::text AND s.last = 1 \
          WHERE o.body::json #>> '{data,status}' = 'pending' \
             AND o.subject LIKE 'test.run.v1.queued.%'";
-    assert_eq!(desk.number(events).await, 4);
-    assert_eq!(desk.number("SELECT count(*) FROM outbox").await, 4);
+    assert_eq!(fixture.number(events).await, 4);
+    assert_eq!(fixture.number("SELECT count(*) FROM outbox").await, 4);
 }
 
 #[tokio::test]
 async fn what_the_database_refuses_of_one_request_fails_no_other() {
-    let (desk, accepting) = Desk::new().await;
+    let (fixture, accepting) = AcceptorFixture::new().await;
     let alice = user(1);
     // No request that was read has such a seed; the table refuses it.
     let mut wrong = asked(&alice, "wrong");
     wrong.request.seed = u64::MAX;
     let offers = vec![
-        desk.offer(asked(&alice, "before"), Some("a")),
-        desk.offer(wrong, Some("b")),
-        desk.offer(asked(&alice, "after"), Some("c")),
+        fixture.offer(asked(&alice, "before"), Some("a")),
+        fixture.offer(wrong, Some("b")),
+        fixture.offer(asked(&alice, "after"), Some("c")),
     ];
-    let answers = desk.together(accepting, offers).await;
+    let answers = fixture.together(accepting, offers).await;
     assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
     assert!(matches!(answers[1], Err(Error::Database(_))), "{answers:?}");
-    assert_eq!(desk.number("SELECT count(*) FROM runs").await, 2);
-    assert_eq!(desk.number("SELECT count(*) FROM outbox").await, 2);
-    assert_eq!(desk.number("SELECT count(*) FROM idempotency_keys WHERE key = 'b'").await, 0);
+    assert_eq!(fixture.number("SELECT count(*) FROM runs").await, 2);
+    assert_eq!(fixture.number("SELECT count(*) FROM outbox").await, 2);
+    assert_eq!(fixture.number("SELECT count(*) FROM idempotency_keys WHERE key = 'b'").await, 0);
     // What was refused gave its place back: two of a hundred are taken.
     for _ in 0..98 {
-        desk.intake.reserve(false).unwrap().keep();
+        fixture.intake.reserve(false).unwrap().keep();
     }
-    assert!(desk.intake.reserve(false).is_err());
+    assert!(fixture.intake.reserve(false).is_err());
 }
 
 #[tokio::test]
 async fn a_caller_that_hangs_up_neither_loses_nor_doubles_its_run() {
-    let (desk, accepting) = Desk::new().await;
+    let (fixture, accepting) = AcceptorFixture::new().await;
     let alice = user(1);
     let mut answer =
-        Box::pin(desk.acceptor.accept(desk.offer(asked(&alice, "left"), Some("mine"))));
+        Box::pin(fixture.acceptor.accept(fixture.offer(asked(&alice, "left"), Some("mine"))));
     assert!(futures::poll!(&mut answer).is_pending());
     drop(answer);
-    let repeated = desk.offer(asked(&alice, "left"), Some("other"));
-    let answers = desk.together(accepting, vec![repeated]).await;
+    let repeated = fixture.offer(asked(&alice, "left"), Some("other"));
+    let answers = fixture.together(accepting, vec![repeated]).await;
     assert!(answers[0].is_ok());
-    assert_eq!(desk.number("SELECT count(*) FROM runs").await, 2);
+    assert_eq!(fixture.number("SELECT count(*) FROM runs").await, 2);
 
-    let again = desk.acceptor.accept(desk.offer(asked(&alice, "left"), Some("mine"))).await;
+    let again = fixture.acceptor.accept(fixture.offer(asked(&alice, "left"), Some("mine"))).await;
     let again = again.unwrap();
     assert!(again.replayed);
-    assert_eq!(desk.number("SELECT count(*) FROM runs").await, 2);
+    assert_eq!(fixture.number("SELECT count(*) FROM runs").await, 2);
     let kept: Value = serde_json::from_str(&again.body).unwrap();
     assert_eq!(kept["id"], again.id.to_string());
 }
 
 #[tokio::test]
 async fn a_transaction_of_which_nobody_heard_is_repeated_and_its_runs_are_not_doubled() {
-    let (desk, accepting) = Desk::new().await;
+    let (fixture, accepting) = AcceptorFixture::new().await;
     let alice = user(1);
-    let offer = || desk.offer(asked(&alice, "once"), Some("once"));
+    let offer = || fixture.offer(asked(&alice, "once"), Some("once"));
     let (first, mut same) = (offer(), offer());
     (same.id, same.nonce) = (first.id, first.nonce);
     (same.event, same.body) = (first.event.clone(), first.body.clone());
     let (plain, mut same_plain) =
-        (desk.offer(asked(&alice, "plain"), None), desk.offer(asked(&alice, "plain"), None));
+        (fixture.offer(asked(&alice, "plain"), None), fixture.offer(asked(&alice, "plain"), None));
     (same_plain.id, same_plain.nonce) = (plain.id, plain.nonce);
     same_plain.event = plain.event.clone();
     let id = first.id;
-    let answers = desk.together(accepting, vec![first, plain]).await;
+    let answers = fixture.together(accepting, vec![first, plain]).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
 
     // The connection that was kept is gone: what is handed over goes by another one.
     let gone = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
          WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    assert!(desk.number(gone).await > 0);
+    assert!(fixture.number(gone).await > 0);
     let (again, again_plain) =
-        tokio::join!(desk.acceptor.accept(same), desk.acceptor.accept(same_plain));
+        tokio::join!(fixture.acceptor.accept(same), fixture.acceptor.accept(same_plain));
     let again = again.unwrap();
     assert_eq!((again.id, again.replayed), (id, false), "it is this request's own run");
     assert!(!again_plain.unwrap().replayed);
@@ -218,32 +218,32 @@ async fn a_transaction_of_which_nobody_heard_is_repeated_and_its_runs_are_not_do
         "SELECT count(*) FROM attempts",
         "SELECT count(*) FROM outbox",
     ] {
-        assert_eq!(desk.number(text).await, 2, "{text}");
+        assert_eq!(fixture.number(text).await, 2, "{text}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_answered_before_the_commit() {
-    let world = World::new().await;
-    let running = gateway_alone(&world).await;
+    let fixture = Fixture::new().await;
+    let running = gateway_alone(&fixture).await;
     // What a pause takes, and whoever accepts runs waits for.
-    let mut pausing = chassis::postgres::begin(&world.db.pool).await.unwrap();
+    let mut pausing = chassis::postgres::begin(&fixture.db.pool).await.unwrap();
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(0x6c75_6d69_6f5f_696e_i64)
         .execute(&mut *pausing)
         .await
         .unwrap();
     let ask = || {
-        let (gateway, body) = (running.gateway.clone(), world.body());
+        let (gateway, body) = (running.gateway.clone(), fixture.body());
         tokio::spawn(async move { gateway.accepted(&body).await })
     };
     let mut asking = vec![ask()];
     let waits = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database \
          WHERE d.datname = current_database() AND locktype = 'advisory' AND NOT granted";
     let count = async |text: &'static str| -> i64 {
-        sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap()
+        sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap()
     };
-    eventually(PATIENCE, || async { count(waits).await == 1 }).await;
+    eventually(|| async { count(waits).await == 1 }).await;
     asking.extend(std::iter::repeat_with(ask).take(20));
     assert_eq!(count("SELECT count(*) FROM runs").await, 0);
     assert!(asking.iter().all(|asking| !asking.is_finished()));
@@ -257,9 +257,9 @@ async fn nobody_is_answered_before_the_commit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_answered_is_what_is_stored() {
-    let world = World::new().await;
-    let running = gateway_alone(&world).await;
-    let mut body = world.body();
+    let fixture = Fixture::new().await;
+    let running = gateway_alone(&fixture).await;
+    let mut body = fixture.body();
     let start = chassis::clock::now() + time::Duration::hours(1);
     // More digits than Postgres keeps.
     let start = start.replace_nanosecond(123_456_789).unwrap();

@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use soroban_localnet::Lifetimes;
 use stellar_xdr::{SorobanTransactionDataExt, TransactionEnvelope, TransactionExt};
 
-use crate::world::World;
+use crate::fixture::Fixture;
 
 /// Every entry is archived after this many ledgers without use, the contracts' code as well.
 const LONGEST: u32 = 1_500;
@@ -29,14 +29,14 @@ fn restores(envelope: &[u8]) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn archived_entries_are_restored_by_the_call_that_needs_them() {
     let lifetimes = Lifetimes { min_temporary: 16, min_persistent: 100, max: LONGEST };
-    let world = World::with(|network| network.lifetimes(lifetimes)).await;
-    let running = world.start(&SHORT).await;
-    let first = running.gateway.accepted(&world.body()).await;
+    let fixture = Fixture::with(|network| network.lifetimes(lifetimes)).await;
+    let running = fixture.start(&SHORT).await;
+    let first = running.gateway.accepted(&fixture.body()).await;
     running.gateway.ended(&first, "failed").await;
 
     // User, grant, agent, rate card, both contracts and their code: nothing of it was used.
-    world.localnet.close_ledgers(LONGEST + 100).await.unwrap();
-    let second = running.gateway.accepted(&world.body()).await;
+    fixture.localnet.close_ledgers(LONGEST + 100).await.unwrap();
+    let second = running.gateway.accepted(&fixture.body()).await;
     let run = running.gateway.ended(&second, "failed").await;
     assert!(run["receipt"].is_object(), "it was opened, and settled: {run:#}");
 
@@ -49,10 +49,10 @@ async fn archived_entries_are_restored_by_the_call_that_needs_them() {
                 WHERE t.state = 'succeeded' AND c.run_id = $1 ORDER BY t.id";
     let id = uuid::Uuid::from_str(&second).unwrap();
     let stored: Vec<(String, Vec<u8>)> =
-        sqlx::query_as(text).bind(id).fetch_all(&world.db.pool).await.unwrap();
+        sqlx::query_as(text).bind(id).fetch_all(&fixture.db.pool).await.unwrap();
     let counts: Vec<_> =
         stored.iter().map(|(kind, envelope)| (kind.as_str(), restores(envelope))).collect();
     assert!(matches!(counts[0], ("open", 5..)), "the opening brings them back: {counts:?}");
     assert!(counts[1..].iter().all(|(_, count)| *count == 0), "{counts:?}");
-    assert_eq!(world.account().await.receipts, 2);
+    assert_eq!(fixture.account().await.receipts, 2);
 }

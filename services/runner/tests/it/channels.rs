@@ -6,41 +6,41 @@ use serde_json::Value;
 use soroban_localnet::Fault;
 use stellar::Address;
 
+use crate::fixture::Fixture;
 use crate::retention::{command, command_with, said};
-use crate::world::World;
 
 /// Nothing waits for company: there is enough to do for several channels.
 const ALONE: (&str, &str) = ("RUNNER_BATCH_MAX_CALLS", "1");
 
-fn listed(world: &World) -> Vec<Value> {
-    let listed = command(world, &["channels", "list", "--output", "json"]);
+fn listed(fixture: &Fixture) -> Vec<Value> {
+    let listed = command(fixture, &["channels", "list", "--output", "json"]);
     assert!(listed.status.success(), "{}", said(&listed));
     serde_json::from_slice(&listed.stdout).unwrap()
 }
 
-fn added(world: &World) -> Vec<Value> {
+fn added(fixture: &Fixture) -> Vec<Value> {
     let is_derived = |row: &Value| row["channel"]["payer"].is_string();
-    listed(world).into_iter().filter(is_derived).collect()
+    listed(fixture).into_iter().filter(is_derived).collect()
 }
 
-async fn balance(world: &World, account: &str) -> Option<i64> {
+async fn balance(fixture: &Fixture, account: &str) -> Option<i64> {
     let account: Address = account.parse().unwrap();
-    world.rpc.account(&account).await.unwrap().map(|state| state.balance)
+    fixture.rpc.account(&account).await.unwrap().map(|state| state.balance)
 }
 
 /// The command, off the threads that serve the runner of this process.
-async fn commanded(world: &World, arguments: &[&str]) -> Output {
-    tokio::task::block_in_place(|| command(world, arguments))
+async fn commanded(fixture: &Fixture, arguments: &[&str]) -> Output {
+    tokio::task::block_in_place(|| command(fixture, arguments))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_running_runner_serves_an_added_channel_and_leaves_a_drained_one() {
-    let world = World::new().await;
-    let running = world.start(&[ALONE, ("RUNNER_WORKERS", "8")]).await;
-    let done = commanded(&world, &["channels", "add", "--count", "2", "--stroops", "50000000"]);
+    let fixture = Fixture::new().await;
+    let running = fixture.start(&[ALONE, ("RUNNER_WORKERS", "8")]).await;
+    let done = commanded(&fixture, &["channels", "add", "--count", "2", "--stroops", "50000000"]);
     let done = done.await;
     assert!(done.status.success(), "{}", said(&done));
-    let rows = added(&world);
+    let rows = added(&fixture);
     assert_eq!(rows.len(), 2, "{rows:#?}");
     for row in &rows {
         assert_eq!(row["channel"]["state"], "active");
@@ -50,155 +50,155 @@ async fn a_running_runner_serves_an_added_channel_and_leaves_a_drained_one() {
     // The running process takes them up by itself.
     let mut ids = Vec::new();
     for _ in 0..9 {
-        ids.push(running.gateway.accepted(&world.body()).await);
+        ids.push(running.gateway.accepted(&fixture.body()).await);
     }
     for id in &ids {
         running.gateway.ended(id, "failed").await;
     }
     let used = "SELECT count(DISTINCT source) FROM chain_transactions WHERE kind <> 'channel'";
-    testkit::eventually(crate::world::PATIENCE, || async {
+    testkit::eventually(|| async {
         // Until it has looked for channels again there may have been too little to do.
-        let id = running.gateway.accepted(&world.body()).await;
-        let other = running.gateway.accepted(&world.body()).await;
-        let third = running.gateway.accepted(&world.body()).await;
+        let id = running.gateway.accepted(&fixture.body()).await;
+        let other = running.gateway.accepted(&fixture.body()).await;
+        let third = running.gateway.accepted(&fixture.body()).await;
         for id in [id, other, third] {
             running.gateway.ended(&id, "failed").await;
         }
-        let used: i64 = sqlx::query_scalar(used).fetch_one(&world.db.pool).await.unwrap();
+        let used: i64 = sqlx::query_scalar(used).fetch_one(&fixture.db.pool).await.unwrap();
         used == 3
     })
     .await;
 
     let account = rows[0]["channel"]["account"].as_str().unwrap();
-    let before = balance(&world, account).await.unwrap();
+    let before = balance(&fixture, account).await.unwrap();
     let paid = ["channels", "top-up", account, "--stroops", "7000000", "--output", "json"];
-    let done = commanded(&world, &paid).await;
+    let done = commanded(&fixture, &paid).await;
     assert!(done.status.success(), "{}", said(&done));
     let said_so: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(said_so["account"], account);
     // Nothing but fees of transactions that were under way leaves it meanwhile.
-    assert!(balance(&world, account).await.unwrap() > before, "it was topped up");
+    assert!(balance(&fixture, account).await.unwrap() > before, "it was topped up");
 
-    let done = commanded(&world, &["channels", "drain", account]).await;
+    let done = commanded(&fixture, &["channels", "drain", account]).await;
     assert!(done.status.success(), "{}", said(&done));
-    assert_eq!(balance(&world, account).await, None, "its account is merged");
-    let again = commanded(&world, &["channels", "drain", account]).await;
+    assert_eq!(balance(&fixture, account).await, None, "its account is merged");
+    let again = commanded(&fixture, &["channels", "drain", account]).await;
     assert!(again.status.success(), "{}", said(&again));
-    let id = running.gateway.accepted(&world.body()).await;
+    let id = running.gateway.accepted(&fixture.body()).await;
     running.gateway.ended(&id, "failed").await;
     running.stop().await;
 
     let text = "SELECT count(*) FROM chain_transactions WHERE kind = 'channel'";
-    let moved: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    let moved: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
     assert_eq!(moved, 4, "two were made, one paid to, one merged: each once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_are_made_without_a_running_runner_too_and_refusals_say_why() {
-    let world = World::new().await;
-    let migrated = command(&world, &["migrate"]);
+    let fixture = Fixture::new().await;
+    let migrated = command(&fixture, &["migrate"]);
     assert!(migrated.status.success(), "{}", said(&migrated));
-    let done = command(&world, &["channels", "add", "--stroops", "20000000"]);
+    let done = command(&fixture, &["channels", "add", "--stroops", "20000000"]);
     assert!(done.status.success(), "{}", said(&done));
-    let account = added(&world)[0]["channel"]["account"].as_str().unwrap().to_owned();
-    assert_eq!(balance(&world, &account).await, Some(20_000_000));
+    let account = added(&fixture)[0]["channel"]["account"].as_str().unwrap().to_owned();
+    assert_eq!(balance(&fixture, &account).await, Some(20_000_000));
 
     // More than the paying account has.
     let all = ["channels", "top-up", &account, "--stroops", "9000000000000000000"];
-    let refused = command(&world, &all);
+    let refused = command(&fixture, &all);
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
-    let source = world.source.address().to_string();
+    let source = fixture.source.address().to_string();
     for (arguments, code) in [
         (["channels", "drain", source.as_str()].as_slice(), 1),
         (&["channels", "drain", "GABC"], 3),
         (&["channels", "top-up", &account], 3),
         (&["channels", "add", "--count", "0"], 3),
     ] {
-        let refused = command(&world, arguments);
+        let refused = command(&fixture, arguments);
         assert_eq!(refused.status.code(), Some(code), "{}", said(&refused));
     }
     // Of another payer's key the same channel cannot be served.
     let other = stellar::Keypair::from_seed(&[77; 32]);
-    world.localnet.fund(&other.address().to_string()).await.unwrap();
+    fixture.localnet.fund(&other.address().to_string()).await.unwrap();
     let secret = other.secret();
     let settings = [("RUNNER_SOURCE_SECRET", secret.as_str())];
-    let refused = command_with(&world, &settings, &["channels", "drain", &account]);
+    let refused = command_with(&fixture, &settings, &["channels", "drain", &account]);
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
 
-    let done = command(&world, &["channels", "drain", &account]);
+    let done = command(&fixture, &["channels", "drain", &account]);
     assert!(done.status.success(), "{}", said(&done));
-    assert_eq!(balance(&world, &account).await, None);
+    assert_eq!(balance(&fixture, &account).await, None);
 }
 
 /// Orders as a node that gave no answer has left them: noted, and left alone for some seconds.
-async fn waiting_payment(world: &World, to: &str) {
+async fn waiting_payment(fixture: &Fixture, to: &str) {
     let text = "INSERT INTO channel_orders (kind, source, destination, stroops, state, words) \
          VALUES ('pay', $1, $2, 3000000, 'wanted', 'the node gave no answer')";
-    let order = sqlx::query(text).bind(world.source.address().to_string()).bind(to);
-    order.execute(&world.db.pool).await.unwrap();
+    let order = sqlx::query(text).bind(fixture.source.address().to_string()).bind(to);
+    order.execute(&fixture.db.pool).await.unwrap();
 }
 
 /// The kinds of all orders in the order in which their transactions landed.
-async fn landed(world: &World) -> Vec<String> {
+async fn landed(fixture: &Fixture) -> Vec<String> {
     let text = "SELECT o.kind FROM channel_orders o \
          JOIN chain_transactions t ON t.id = o.transaction_id \
          WHERE o.state = 'done' ORDER BY t.ledger, t.sequence";
-    sqlx::query_scalar(text).fetch_all(&world.db.pool).await.unwrap()
+    sqlx::query_scalar(text).fetch_all(&fixture.db.pool).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_are_carried_out_as_they_came_also_while_the_first_one_waits() {
-    let world = World::new().await;
-    assert!(command(&world, &["migrate"]).status.success());
+    let fixture = Fixture::new().await;
+    assert!(command(&fixture, &["migrate"]).status.success());
     for _ in 0..2 {
-        let done = command(&world, &["channels", "add", "--stroops", "20000000"]);
+        let done = command(&fixture, &["channels", "add", "--stroops", "20000000"]);
         assert!(done.status.success(), "{}", said(&done));
     }
-    let rows = added(&world);
+    let rows = added(&fixture);
     let [kept, drained] = [0, 1].map(|at| rows[at]["channel"]["account"].as_str().unwrap());
 
     // A payment waits for a node: neither a later payment nor the channel's end goes before it.
-    waiting_payment(&world, kept).await;
-    let done = command(&world, &["channels", "top-up", kept, "--stroops", "5000000"]);
+    waiting_payment(&fixture, kept).await;
+    let done = command(&fixture, &["channels", "top-up", kept, "--stroops", "5000000"]);
     assert!(done.status.success(), "{}", said(&done));
     let ascending = "SELECT bool_and(sequence > before) FROM (SELECT t.sequence, \
             lag(t.sequence) OVER (ORDER BY o.id) AS before FROM channel_orders o \
             JOIN chain_transactions t ON t.id = o.transaction_id) s";
-    let ascending: bool = sqlx::query_scalar(ascending).fetch_one(&world.db.pool).await.unwrap();
+    let ascending: bool = sqlx::query_scalar(ascending).fetch_one(&fixture.db.pool).await.unwrap();
     assert!(ascending, "the later order was signed before the earlier one");
-    assert_eq!(balance(&world, kept).await, Some(28_000_000));
+    assert_eq!(balance(&fixture, kept).await, Some(28_000_000));
 
-    waiting_payment(&world, drained).await;
-    let done = command(&world, &["channels", "drain", drained]);
+    waiting_payment(&fixture, drained).await;
+    let done = command(&fixture, &["channels", "drain", drained]);
     assert!(done.status.success(), "{}", said(&done));
-    assert_eq!(landed(&world).await, ["create", "create", "pay", "pay", "pay", "merge"]);
-    assert_eq!(balance(&world, drained).await, None);
+    assert_eq!(landed(&fixture).await, ["create", "create", "pay", "pay", "pay", "merge"]);
+    assert_eq!(balance(&fixture, drained).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_behind_does_not_say_which_channels_there_are() {
-    let world = World::new().await;
-    assert!(command(&world, &["migrate"]).status.success());
-    let behind = world.localnet.other_node(0, None).await.unwrap();
+    let fixture = Fixture::new().await;
+    assert!(command(&fixture, &["migrate"]).status.success());
+    let behind = fixture.localnet.other_node(0, None).await.unwrap();
     // What it shows stays as it is now.
     behind.fault(Fault::Lag(1_000));
-    let done = command(&world, &["channels", "add", "--stroops", "20000000"]);
+    let done = command(&fixture, &["channels", "add", "--stroops", "20000000"]);
     assert!(done.status.success(), "{}", said(&done));
-    let account = added(&world)[0]["channel"]["account"].as_str().unwrap().to_owned();
+    let account = added(&fixture)[0]["channel"]["account"].as_str().unwrap().to_owned();
     // As in a database that was restored from an export which is older than the channel.
     for text in ["DELETE FROM channel_orders", "DELETE FROM channels WHERE payer IS NOT NULL"] {
-        sqlx::query(text).execute(&world.db.pool).await.unwrap();
+        sqlx::query(text).execute(&fixture.db.pool).await.unwrap();
     }
 
     let url = behind.url();
     let at_behind = [("RUNNER_RPC_URL", url.as_str())];
-    let refused = command_with(&world, &at_behind, &["channels", "add"]);
+    let refused = command_with(&fixture, &at_behind, &["channels", "add"]);
     assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
     assert!(said(&refused).contains("behind"), "{}", said(&refused));
-    assert!(added(&world).is_empty(), "nothing is ordered by what it said");
-    let done = command(&world, &["channels", "add"]);
+    assert!(added(&fixture).is_empty(), "nothing is ordered by what it said");
+    let done = command(&fixture, &["channels", "add"]);
     assert!(said(&done).contains("was taken over"), "{}", said(&done));
-    assert_eq!(added(&world)[0]["channel"]["account"], account);
+    assert_eq!(added(&fixture)[0]["channel"]["account"], account);
 }
 
 #[test]

@@ -2,13 +2,12 @@
 //! receipt.
 
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 use testkit::eventually;
 
+use crate::fixture::{DEPOSIT, Fixture, Gateway};
 use crate::retention::{command, said};
-use crate::world::{DEPOSIT, Gateway, World};
 
 /// The points a run without an executor passes.
 const PASSED: [&str; 10] = [
@@ -34,9 +33,9 @@ impl Drop for Process {
     }
 }
 
-pub fn spawn(world: &World, more: &[(&str, &str)]) -> Process {
+pub fn spawn(fixture: &Fixture, more: &[(&str, &str)]) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
-    command.arg("serve").env_clear().envs(world.settings(more)).current_dir("/");
+    command.arg("serve").env_clear().envs(fixture.settings(more)).current_dir("/");
     Process(command.stderr(Stdio::null()).spawn().unwrap())
 }
 
@@ -45,29 +44,29 @@ pub async fn free_port() -> String {
     listener.local_addr().unwrap().port().to_string()
 }
 
-async fn dies_and_comes_back(world: &World, point: &str) {
+async fn dies_and_comes_back(fixture: &Fixture, point: &str) {
     let port = free_port().await;
     let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-    let mut process = spawn(world, &[("RUNNER_PORT", &port), ("RUNNER_CRASH_AT", point)]);
+    let mut process = spawn(fixture, &[("RUNNER_PORT", &port), ("RUNNER_CRASH_AT", point)]);
     gateway.up().await;
-    let id = gateway.accepted(&world.body()).await;
-    eventually(Duration::from_secs(60), || {
+    let id = gateway.accepted(&fixture.body()).await;
+    eventually(|| {
         let ended = process.0.try_wait().unwrap();
         async move { ended }
     })
     .await;
-    let _again = spawn(world, &[("RUNNER_PORT", &port)]);
+    let _again = spawn(fixture, &[("RUNNER_PORT", &port)]);
     gateway.up().await;
     let run: Value = gateway.ended(&id, "failed").await;
     assert_eq!(
         (run["errorCode"].as_str(), run["escrow"].as_str()),
         (Some("EXECUTOR_MISSING"), Some("returned"))
     );
-    let landed = (world.succeeded(&id, "open").await, world.succeeded(&id, "finalize").await);
+    let landed = (fixture.succeeded(&id, "open").await, fixture.succeeded(&id, "finalize").await);
     assert_eq!(landed, (1, 1), "{point}");
     // Postgres, vault, node, balances and stream say the same; events may still be on their way.
-    eventually(Duration::from_secs(30), || async {
-        let compared = command(world, &["account"]);
+    eventually(|| async {
+        let compared = command(fixture, &["account"]);
         assert_ne!(compared.status.code(), Some(2), "{point}: {}", said(&compared));
         compared.status.success()
     })
@@ -76,10 +75,10 @@ async fn dies_and_comes_back(world: &World, point: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_at_any_point_ends_in_one_receipt() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     for (point, receipts) in PASSED.into_iter().zip(1..) {
-        dies_and_comes_back(&world, point).await;
-        let account = world.account().await;
+        dies_and_comes_back(&fixture, point).await;
+        let account = fixture.account().await;
         assert_eq!(
             (account.balance, account.receipts, account.reserved),
             (DEPOSIT, receipts, 0),
@@ -100,7 +99,7 @@ const OF_A_BATCH: [&str; 5] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_at_any_point_of_a_batch_ends_in_one_receipt_for_each_run() {
     const TOGETHER: u64 = 3;
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let long = std::env::var_os("LUMIO_LONG").is_some();
     let points = if long { PASSED.as_slice() } else { OF_A_BATCH.as_slice() };
     for (point, round) in points.iter().zip(1_u64..) {
@@ -108,25 +107,26 @@ async fn a_restart_at_any_point_of_a_batch_ends_in_one_receipt_for_each_run() {
         let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
         let together = ("RUNNER_BATCH_MAX_DELAY_MS", "1000");
         let settings = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", point), together];
-        let mut process = spawn(&world, &settings);
+        let mut process = spawn(&fixture, &settings);
         gateway.up().await;
         let mut ids = Vec::new();
         for _ in 0..TOGETHER {
-            ids.push(gateway.accepted(&world.body()).await);
+            ids.push(gateway.accepted(&fixture.body()).await);
         }
-        eventually(Duration::from_secs(60), || {
+        eventually(|| {
             let ended = process.0.try_wait().unwrap();
             async move { ended }
         })
         .await;
-        let _again = spawn(&world, &[("RUNNER_PORT", &port), together]);
+        let _again = spawn(&fixture, &[("RUNNER_PORT", &port), together]);
         gateway.up().await;
         for id in &ids {
             gateway.ended(id, "failed").await;
-            let landed = (world.succeeded(id, "open").await, world.succeeded(id, "finalize").await);
+            let landed =
+                (fixture.succeeded(id, "open").await, fixture.succeeded(id, "finalize").await);
             assert_eq!(landed, (1, 1), "{point}");
         }
-        let account = world.account().await;
+        let account = fixture.account().await;
         assert_eq!(
             (account.balance, account.receipts, account.reserved),
             (DEPOSIT, round * TOGETHER, 0),
@@ -137,12 +137,12 @@ async fn a_restart_at_any_point_of_a_batch_ends_in_one_receipt_for_each_run() {
         "SELECT max(calls) FROM (SELECT count(*) AS calls FROM transaction_calls \
             GROUP BY transaction_id) AS counted",
     )
-    .fetch_one(&world.db.pool)
+    .fetch_one(&fixture.db.pool)
     .await
     .unwrap();
     assert!(most > 1, "the crashes were to meet batches");
-    eventually(Duration::from_secs(30), || async {
-        let compared = command(&world, &["account"]);
+    eventually(|| async {
+        let compared = command(&fixture, &["account"]);
         assert_ne!(compared.status.code(), Some(2), "{}", said(&compared));
         compared.status.success()
     })
@@ -151,14 +151,14 @@ async fn a_restart_at_any_point_of_a_batch_ends_in_one_receipt_for_each_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_opened_run_can_be_called_off_before_its_module_starts() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let port = free_port().await;
     let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
     let crash = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", "open.after_result")];
-    let mut process = spawn(&world, &crash);
+    let mut process = spawn(&fixture, &crash);
     gateway.up().await;
-    let id = gateway.accepted(&world.body()).await;
-    eventually(Duration::from_secs(60), || {
+    let id = gateway.accepted(&fixture.body()).await;
+    eventually(|| {
         let ended = process.0.try_wait().unwrap();
         async move { ended }
     })
@@ -172,7 +172,7 @@ async fn an_opened_run_can_be_called_off_before_its_module_starts() {
         ("RUNNER_ORACLE_GATE_URL", "http://127.0.0.1:9"),
         ("RUNNER_ORACLE_GATE_TOKEN", "0123456789abcdef"),
     ];
-    let _again = spawn(&world, &away);
+    let _again = spawn(&fixture, &away);
     gateway.up().await;
     let waits = |run: &Value| run["phase"] == "executing" && run["waitingFor"].is_string();
     let run = gateway.until(&id, waits).await;
@@ -184,48 +184,48 @@ async fn an_opened_run_can_be_called_off_before_its_module_starts() {
         (run["escrow"].as_str(), run["errorCode"].as_str()),
         (Some("returned"), Some("CANCELLED"))
     );
-    let (record, _) = world.record(&run).await.record.unwrap();
+    let (record, _) = fixture.record(&run).await.record.unwrap();
     assert_eq!(record.lifecycle, stellar::vault::Lifecycle::Voided(1));
-    let account = world.account().await;
+    let account = fixture.account().await;
     assert_eq!((account.balance, account.receipts), (DEPOSIT, 0));
-    assert_eq!(world.succeeded(&id, "void").await, 1);
+    assert_eq!(fixture.succeeded(&id, "void").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_landed_result_that_cannot_be_read_goes_to_an_operator_and_a_resume_asks_again() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let port = free_port().await;
     let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
     let crash = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", "open.after_result")];
-    let mut process = spawn(&world, &crash);
+    let mut process = spawn(&fixture, &crash);
     gateway.up().await;
-    let id = gateway.accepted(&world.body()).await;
-    eventually(Duration::from_secs(60), || {
+    let id = gateway.accepted(&fixture.body()).await;
+    eventually(|| {
         let ended = process.0.try_wait().unwrap();
         async move { ended }
     })
     .await;
     // As a vault of another version would answer: another value than a run's id.
     let text = "SELECT result FROM transaction_calls WHERE result IS NOT NULL";
-    let result: Vec<u8> = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    let result: Vec<u8> = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
     let put = "UPDATE transaction_calls SET result = $1 WHERE result IS NOT NULL";
-    sqlx::query(put).bind([0_u8, 0, 0, 1].as_slice()).execute(&world.db.pool).await.unwrap();
+    sqlx::query(put).bind([0_u8, 0, 0, 1].as_slice()).execute(&fixture.db.pool).await.unwrap();
 
-    let _again = spawn(&world, &[("RUNNER_PORT", &port)]);
+    let _again = spawn(&fixture, &[("RUNNER_PORT", &port)]);
     gateway.up().await;
     let run = gateway.until(&id, |run| run["phase"] == "operator").await;
     assert_eq!((&run["errorCode"], &run["escrow"]), (&"OUTCOME_UNKNOWN".into(), &"none".into()));
     assert!(run["error"].as_str().unwrap().contains("cannot be read"), "{run:#}");
     assert_eq!(gateway.summary().await["status"]["stuck"], 1);
     // Nothing is guessed: a resume looks again, and comes to the same.
-    assert!(command(&world, &["runs", "resume", &id]).status.success());
+    assert!(command(&fixture, &["runs", "resume", &id]).status.success());
     gateway.until(&id, |run| run["phase"] == "operator").await;
-    sqlx::query(put).bind(&result).execute(&world.db.pool).await.unwrap();
-    let resumed = || async { command(&world, &["runs", "resume", &id]).status.success() };
-    eventually(Duration::from_secs(20), resumed).await;
+    sqlx::query(put).bind(&result).execute(&fixture.db.pool).await.unwrap();
+    let resumed = || async { command(&fixture, &["runs", "resume", &id]).status.success() };
+    eventually(resumed).await;
     let run = gateway.ended(&id, "failed").await;
     assert_eq!(run["escrow"], "returned");
-    let landed = (world.succeeded(&id, "open").await, world.succeeded(&id, "finalize").await);
+    let landed = (fixture.succeeded(&id, "open").await, fixture.succeeded(&id, "finalize").await);
     assert_eq!(landed, (1, 1));
 }
 

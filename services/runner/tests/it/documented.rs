@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::eventually;
 
-use crate::world::{PATIENCE, World};
+use crate::fixture::Fixture;
 
 /// Names the folder with schemathesis; with it, it has to be there.
 const TOOL: &str = "LUMIO_SCHEMATHESIS";
@@ -20,9 +20,9 @@ async fn no_request_gets_an_answer_that_the_document_does_not_name() {
         eprintln!("skipped: schemathesis is not installed (./dev test brings it)");
         return;
     }
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
-    let run = runner.gateway.accepted(&world.body()).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
+    let run = runner.gateway.accepted(&fixture.body()).await;
     runner.gateway.ended(&run, "failed").await;
 
     // Random ids alone would see nothing but refusals.
@@ -32,8 +32,8 @@ async fn no_request_gets_an_answer_that_the_document_does_not_name() {
          \"path.id\" = \"{run}\" }}\n\n[[operations]]\ninclude-path-regex = \"/agents/\"\n\
          parameters = {{ \"path.id\" = \"{}\" }}\n\n[[operations]]\ninclude-path-regex = \
          \"/grants/|/receipts/\"\nparameters = {{ \"path.user\" = \"{}\" }}\n",
-        world.agent_id,
-        world.user.address(),
+        fixture.agent_id,
+        fixture.user.address(),
     );
     std::fs::write(room.path().join("schemathesis.toml"), config).unwrap();
 
@@ -57,8 +57,8 @@ async fn no_request_gets_an_answer_that_the_document_does_not_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_serves_the_committed_document() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let served: Value = runner.gateway.get("/openapi.json").await.json().await.unwrap();
     let committed = include_str!("../../../../spec/openapi.json");
     assert_eq!(served, serde_json::from_str::<Value>(committed).unwrap());
@@ -69,10 +69,10 @@ async fn the_gateway_serves_the_committed_document() {
 /// The routes and members of the runner that frontends were written for, before this one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frontend_of_the_first_runner_finds_its_routes_and_members() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let gateway = &runner.gateway;
-    let health = eventually(PATIENCE, || async {
+    let health = eventually(|| async {
         let health: Value = gateway.get("/health").await.json().await.unwrap();
         (health["ok"] == true).then_some(health)
     })
@@ -89,15 +89,15 @@ async fn a_frontend_of_the_first_runner_finds_its_routes_and_members() {
         summary["status"]["queueDepth"].is_number() && summary["status"]["lastTickAt"].is_string()
     );
 
-    let mut body = world.body();
+    let mut body = fixture.body();
     body["metadata"] = json!({ "from": "page" });
     body["label"] = json!("first");
     let accepted = gateway.post("/runs", &body).await;
     assert_eq!(accepted.status(), 202);
     let run: Value = accepted.json().await.unwrap();
     for (member, value) in [
-        ("user", json!(world.user.address())),
-        ("agentId", json!(world.agent_id)),
+        ("user", json!(fixture.user.address())),
+        ("agentId", json!(fixture.agent_id)),
         ("workflowId", json!("profile")),
         ("label", json!("first")),
         ("metadata", json!({ "from": "page" })),

@@ -6,7 +6,7 @@ use wire::pb::runner::v1::{
     runner_client::RunnerClient,
 };
 
-use crate::world::World;
+use crate::fixture::Fixture;
 
 async fn problem(answer: reqwest::Response, status: u16, code: &str) -> Value {
     assert_eq!(answer.status(), status);
@@ -19,8 +19,8 @@ async fn problem(answer: reqwest::Response, status: u16, code: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mistakes_are_answered_with_problems_that_keep_the_old_member() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let gateway = &runner.gateway;
     let body = json!({ "user": "someone", "agentId": "1", "budgets": { "llmIn": -1 } });
     let body = problem(gateway.post("/runs", &body).await, 400, "INVALID_REQUEST").await;
@@ -42,20 +42,21 @@ async fn mistakes_are_answered_with_problems_that_keep_the_old_member() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_answers_the_same_run_to_the_same_request_only() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let gateway = &runner.gateway;
-    let first: Value = gateway.post_with_key("\"k-1\"", &world.body()).await.json().await.unwrap();
-    let again = gateway.post_with_key("k-1", &world.body()).await;
+    let first: Value =
+        gateway.post_with_key("\"k-1\"", &fixture.body()).await.json().await.unwrap();
+    let again = gateway.post_with_key("k-1", &fixture.body()).await;
     assert_eq!(again.status(), 202);
     assert_eq!(again.headers()["idempotency-replayed"], "true");
     assert_eq!(again.json::<Value>().await.unwrap(), first);
 
-    let mut other = world.body();
+    let mut other = fixture.body();
     other["label"] = json!("another");
     problem(gateway.post_with_key("k-1", &other).await, 422, "IDEMPOTENCY_MISMATCH").await;
     let mut stranger = other.clone();
-    stranger["user"] = json!(world.stranger());
+    stranger["user"] = json!(fixture.stranger());
     assert_eq!(
         gateway.post_with_key("k-1", &stranger).await.status(),
         202,
@@ -67,9 +68,9 @@ async fn a_key_answers_the_same_run_to_the_same_request_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_requests_with_one_key_make_one_run() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
-    let body = world.body();
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
+    let body = fixture.body();
     let posts = (0..12).map(|_| runner.gateway.post_with_key("race", &body));
     let answers = futures::future::join_all(posts).await;
     for answer in answers {
@@ -82,12 +83,12 @@ async fn many_requests_with_one_key_make_one_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_are_bare_arrays_in_pages_with_the_newest_last() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let gateway = &runner.gateway;
     let mut ids = Vec::new();
     for _ in 0..3 {
-        ids.push(gateway.accepted(&world.body()).await);
+        ids.push(gateway.accepted(&fixture.body()).await);
     }
     let of = |runs: &[Value]| -> Vec<String> {
         runs.iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect()
@@ -101,7 +102,7 @@ async fn lists_are_bare_arrays_in_pages_with_the_newest_last() {
     assert_eq!(of(&answer.json::<Vec<Value>>().await.unwrap()), ids[..1]);
 
     let none: Vec<Value> =
-        gateway.get(&format!("/runs?user={}", world.stranger())).await.json().await.unwrap();
+        gateway.get(&format!("/runs?user={}", fixture.stranger())).await.json().await.unwrap();
     assert!(none.is_empty());
     gateway.ended(&ids[2], "failed").await;
     gateway.ended(&ids[0], "failed").await;
@@ -113,11 +114,11 @@ async fn lists_are_bare_arrays_in_pages_with_the_newest_last() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_summary_says_whose_runner_it_is_and_how_much_there_is_to_do() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let summary: Value = runner.gateway.get("/summary").await.json().await.unwrap();
-    assert_eq!(summary["config"]["runner"], world.runner.address().to_string());
-    assert_eq!(summary["config"]["contractId"], world.vault.0.to_string());
+    assert_eq!(summary["config"]["runner"], fixture.runner.address().to_string());
+    assert_eq!(summary["config"]["contractId"], fixture.vault.0.to_string());
     assert_eq!(summary["status"]["queueDepth"], 0);
     assert!(summary["status"]["lastTickAt"].is_string(), "{summary}");
     assert_eq!(runner.gateway.get("/live").await.status(), 200);
@@ -127,11 +128,11 @@ async fn the_summary_says_whose_runner_it_is_and_how_much_there_is_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_tells_the_same_to_those_who_have_a_token() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let token = "0123456789abcdef";
     let tokens = format!("test:{token}");
     let settings = [("RUNNER_GRPC_PORT", "0"), ("RUNNER_GRPC_TOKENS", tokens.as_str())];
-    let (service, started) = world.try_start(&settings).await;
+    let (service, started) = fixture.try_start(&settings).await;
     let url = format!("http://{}", started.unwrap().grpc.unwrap());
     let stranger = chassis::grpc::client(&url, None).unwrap();
     let refused = RunnerClient::new(stranger).get_summary(GetSummaryRequest {}).await;
@@ -140,8 +141,8 @@ async fn grpc_tells_the_same_to_those_who_have_a_token() {
     let channel = chassis::grpc::client(&url, Some(&token.into())).unwrap();
     let mut client = RunnerClient::new(channel);
     let mut request = CreateRunRequest {
-        user: world.user.address().to_string(),
-        agent_id: world.agent_id,
+        user: fixture.user.address().to_string(),
+        agent_id: fixture.agent_id,
         budgets: Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into()),
         input_json: Some(br#"{"rows":3}"#.to_vec()),
         idempotency_key: Some("k".to_owned()),
@@ -152,7 +153,7 @@ async fn grpc_tells_the_same_to_those_who_have_a_token() {
     request.label = Some("another".to_owned());
     let mismatch = client.create_run(request).await.unwrap_err();
     assert_eq!(wire::Problem::of(&mismatch), Some(wire::Problem::IdempotencyMismatch));
-    let failed = testkit::eventually(crate::world::PATIENCE, || {
+    let failed = testkit::eventually(|| {
         let (mut client, id) = (client.clone(), run.id.clone());
         async move {
             let run = client.get_run(GetRunRequest { id }).await.unwrap().into_inner();
@@ -163,7 +164,7 @@ async fn grpc_tells_the_same_to_those_who_have_a_token() {
     let listed = client.list_runs(ListRunsRequest::default()).await.unwrap().into_inner();
     assert_eq!(listed.runs.len(), 1);
     let summary = client.get_summary(GetSummaryRequest {}).await.unwrap().into_inner();
-    assert_eq!(summary.runner, world.runner.address().to_string());
+    assert_eq!(summary.runner, fixture.runner.address().to_string());
     service.finish(std::time::Duration::from_secs(20)).await.unwrap();
 }
 
@@ -173,17 +174,17 @@ async fn grpc_watches_runs_and_names_every_mistake() {
     use tonic_types::StatusExt as _;
     use wire::pb::runner::v1::{CancelRunRequest, WatchRunRequest, WatchRunsRequest};
 
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let token = "0123456789abcdef";
     let tokens = format!("test:{token}");
     let settings = [("RUNNER_GRPC_PORT", "0"), ("RUNNER_GRPC_TOKENS", tokens.as_str())];
-    let runner = world.start(&settings).await;
+    let runner = fixture.start(&settings).await;
     let url = format!("http://{}", runner.grpc.unwrap());
     let channel = chassis::grpc::client(&url, Some(&token.into())).unwrap();
     let mut client = RunnerClient::new(channel);
 
     let all = client.watch_runs(WatchRunsRequest::default()).await.unwrap().into_inner();
-    let id = runner.gateway.accepted(&world.body()).await;
+    let id = runner.gateway.accepted(&fixture.body()).await;
     let run = WatchRunRequest { id: id.clone(), after: 0 };
     let one = client.watch_run(run).await.unwrap().into_inner();
     for stream in [all, one] {
@@ -217,8 +218,8 @@ async fn grpc_watches_runs_and_names_every_mistake() {
     let mistakes = wrong.get_details_bad_request().unwrap().field_violations;
     assert!(mistakes.iter().any(|mistake| mistake.field == "/user"), "{mistakes:?}");
     let later = CreateRunRequest {
-        user: world.user.address().to_string(),
-        agent_id: world.agent_id,
+        user: fixture.user.address().to_string(),
+        agent_id: fixture.agent_id,
         budgets: Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into()),
         start_at: Some("2100-01-01T00:00:00Z".to_owned()),
         priority: Some("urgent".to_owned()),

@@ -14,7 +14,7 @@ use wire::pb::runner::v1::{
 };
 
 use crate::crashing::{Process, free_port, spawn};
-use crate::world::{DEPOSIT, Gateway, PATIENCE, World};
+use crate::fixture::{DEPOSIT, Fixture, Gateway, PATIENCE};
 
 /// Sends a request as it is; what is answered until the connection closes.
 async fn raw(gateway: &Gateway, request: &str) -> String {
@@ -54,14 +54,14 @@ const JSON: &str = "Content-Type: application/json\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_hang_up_on_any_route_stop_nothing() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let tokens = format!("test:{SERVICE_TOKEN}");
     let settings = [("RUNNER_GRPC_PORT", "0"), ("RUNNER_GRPC_TOKENS", tokens.as_str())];
-    let runner = world.start(&settings).await;
+    let runner = fixture.start(&settings).await;
     let url = format!("http://{}", runner.grpc.unwrap());
     let gateway = &runner.gateway;
-    let first = gateway.accepted(&world.body()).await;
-    let body = world.body().to_string();
+    let first = gateway.accepted(&fixture.body()).await;
+    let body = fixture.body().to_string();
     let routes = [
         request("POST", "/runs", JSON, &body),
         request("POST", "/runs", &format!("{JSON}Idempotency-Key: k\r\n"), &body),
@@ -83,7 +83,7 @@ async fn clients_that_hang_up_on_any_route_stop_nothing() {
             stream.set_zero_linger().unwrap();
             drop(stream);
         }
-        leave_every_method(&world, &url, &first, Duration::from_micros(turn * 97 % 5_000)).await;
+        leave_every_method(&fixture, &url, &first, Duration::from_micros(turn * 97 % 5_000)).await;
         // Not more runs than the network can settle in the time of a test.
         if gateway.summary().await["status"]["queueDepth"].as_i64().unwrap() > 15 {
             break;
@@ -92,28 +92,28 @@ async fn clients_that_hang_up_on_any_route_stop_nothing() {
 
     let text = "SELECT count(*) FROM runs WHERE phase <> 'done'";
     let all_end = || async {
-        let left: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+        let left: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
         left == 0
     };
-    eventually(Duration::from_secs(180), all_end).await;
+    eventually(all_end).await;
     let text = "SELECT count(*) FROM pg_stat_activity \
                 WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
     let clean = || async {
-        let left: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+        let left: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
         left == 0
     };
-    eventually(Duration::from_secs(10), clean).await;
-    assert_eq!(world.account().await.balance, DEPOSIT);
+    eventually(clean).await;
+    assert_eq!(fixture.account().await.balance, DEPOSIT);
     runner.stop().await;
 }
 
 /// Calls every method of gRPC, and gives each up after this time: the stream is reset.
-async fn leave_every_method(world: &World, url: &str, id: &str, after: Duration) {
+async fn leave_every_method(fixture: &Fixture, url: &str, id: &str, after: Duration) {
     let channel = chassis::grpc::client(url, Some(&SERVICE_TOKEN.into())).unwrap();
     let (client, id) = (RunnerClient::new(channel), id.to_owned());
     let create = CreateRunRequest {
-        user: world.user.address().to_string(),
-        agent_id: world.agent_id,
+        user: fixture.user.address().to_string(),
+        agent_id: fixture.agent_id,
         budgets: Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into()),
         ..CreateRunRequest::default()
     };
@@ -133,8 +133,8 @@ async fn leave_every_method(world: &World, url: &str, id: &str, after: Duration)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_no_worker_takes_is_named_by_health() {
-    let world = World::new().await;
-    let key = world.runner.address().to_string();
+    let fixture = Fixture::new().await;
+    let key = fixture.runner.address().to_string();
     // A gateway whose engine is gone: runs are accepted, and nothing moves.
     let settings = [
         ("RUNNER_ROLE", "gateway"),
@@ -142,83 +142,82 @@ async fn work_that_no_worker_takes_is_named_by_health() {
         ("RUNNER_SOURCE_SECRET", ""),
         ("RUNNER_PUBLIC_KEY", key.as_str()),
     ];
-    let gateway = world.start(&settings).await;
-    let id = gateway.gateway.accepted(&world.body()).await;
+    let gateway = fixture.start(&settings).await;
+    let id = gateway.gateway.accepted(&fixture.body()).await;
     let health = async || -> Value { gateway.gateway.get("/health").await.json().await.unwrap() };
     // A gateway that has just started has asked nothing yet.
-    eventually(PATIENCE, || async { health().await["ok"] == true }).await;
+    eventually(|| async { health().await["ok"] == true }).await;
     let work = async || -> Value {
         let health = health().await;
         assert_eq!(health["ok"], true, "{health}");
         health["checks"]["work"].clone()
     };
-    eventually(PATIENCE, || async { work().await["ok"] == true }).await;
+    eventually(|| async { work().await["ok"] == true }).await;
     let text = "UPDATE runs SET wake_at = now() - interval '2 minutes'";
-    sqlx::query(text).execute(&world.db.pool).await.unwrap();
-    eventually(PATIENCE, || async { work().await.to_string().contains("no worker takes them") })
-        .await;
+    sqlx::query(text).execute(&fixture.db.pool).await.unwrap();
+    eventually(|| async { work().await.to_string().contains("no worker takes them") }).await;
     assert_eq!(gateway.gateway.summary().await["status"]["overdue"], 1);
 
-    let engine = world.start(&[("RUNNER_ROLE", "engine")]).await;
+    let engine = fixture.start(&[("RUNNER_ROLE", "engine")]).await;
     gateway.gateway.ended(&id, "failed").await;
-    eventually(PATIENCE, || async { work().await["ok"] == true }).await;
+    eventually(|| async { work().await["ok"] == true }).await;
     engine.stop().await;
     gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_keeps_locks_on_runs_is_named_by_health() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let work = async || -> Value {
         let health: Value = runner.gateway.get("/health").await.json().await.unwrap();
         health["checks"]["work"].clone()
     };
-    eventually(PATIENCE, || async { work().await["ok"] == true }).await;
-    let id = runner.gateway.accepted(&world.body()).await;
+    eventually(|| async { work().await["ok"] == true }).await;
+    let id = runner.gateway.accepted(&fixture.body()).await;
     runner.gateway.ended(&id, "failed").await;
 
     // Somebody forgets a transaction that has the whole table.
-    let mut other = world.db.pool.acquire().await.unwrap().detach();
+    let mut other = fixture.db.pool.acquire().await.unwrap().detach();
     let lock = "BEGIN; LOCK TABLE runs IN ACCESS EXCLUSIVE MODE";
     sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
     let pid: i32 =
         sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut other).await.unwrap();
     let named = format!("session {pid} of Postgres");
-    eventually(PATIENCE, || async { work().await.to_string().contains(&named) }).await;
+    eventually(|| async { work().await.to_string().contains(&named) }).await;
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
-    eventually(PATIENCE, || async { work().await["ok"] == true }).await;
+    eventually(|| async { work().await["ok"] == true }).await;
 
     // Or one that has a row: no worker waits for it, and nothing takes the run.
-    let world_pool = &world.db.pool;
-    let gateway = crate::queueing::gateway_alone(&world).await;
+    let pool = &fixture.db.pool;
+    let gateway = crate::queueing::gateway_alone(&fixture).await;
     runner.stop().await;
-    let id = gateway.gateway.accepted(&world.body()).await;
+    let id = gateway.gateway.accepted(&fixture.body()).await;
     let uuid: uuid::Uuid = id.parse().unwrap();
     let text = "UPDATE runs SET wake_at = now() - interval '2 minutes' WHERE id = $1";
-    sqlx::query(text).bind(uuid).execute(world_pool).await.unwrap();
+    sqlx::query(text).bind(uuid).execute(pool).await.unwrap();
     sqlx::raw_sql("BEGIN").execute(&mut other).await.unwrap();
     let held = sqlx::query("SELECT 1 FROM runs WHERE id = $1 FOR UPDATE").bind(uuid);
     held.execute(&mut other).await.unwrap();
-    let engine = world.start(&[("RUNNER_ROLE", "engine")]).await;
+    let engine = fixture.start(&[("RUNNER_ROLE", "engine")]).await;
     let work = async || -> Value {
         let health: Value = gateway.gateway.get("/health").await.json().await.unwrap();
         health["checks"]["work"].clone()
     };
-    eventually(PATIENCE, || async { work().await.to_string().contains(&named) }).await;
+    eventually(|| async { work().await.to_string().contains(&named) }).await;
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     gateway.gateway.ended(&id, "failed").await;
-    eventually(PATIENCE, || async { work().await["ok"] == true }).await;
+    eventually(|| async { work().await["ok"] == true }).await;
     engine.stop().await;
     gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_route_does_not_take_is_refused_by_name() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let gateway = &runner.gateway;
-    let body = world.body().to_string();
+    let body = fixture.body().to_string();
     let id = "00000000-0000-4000-8000-000000000000";
 
     for (method, path, allow) in [
@@ -295,8 +294,8 @@ async fn what_a_route_does_not_take_is_refused_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn options_answers_the_methods_of_a_route_and_a_public_name_is_known() {
-    let world = World::new().await;
-    let runner = world.start(&[("RUNNER_PUBLIC_URL", "http://runner.example:4000")]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[("RUNNER_PUBLIC_URL", "http://runner.example:4000")]).await;
     let ask = async |method: &str, path: &str, host: &str| {
         let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         raw(&runner.gateway, &head).await
@@ -321,8 +320,8 @@ async fn options_answers_the_methods_of_a_route_and_a_public_name_is_known() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_is_told_what_it_may_send() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let preflight = "OPTIONS /runs HTTP/1.1\r\nHost: localhost\r\nOrigin: https://app.example\r\n\
                      Access-Control-Request-Method: POST\r\n\
                      Access-Control-Request-Headers: authorization\r\nConnection: close\r\n\r\n";
@@ -337,18 +336,18 @@ async fn a_browser_is_told_what_it_may_send() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_keep_their_text_on_both_ways_in() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let token = "0123456789abcdef";
     let tokens = format!("test:{token}");
     let settings = [("RUNNER_GRPC_PORT", "0"), ("RUNNER_GRPC_TOKENS", tokens.as_str())];
-    let (service, started) = world.try_start(&settings).await;
+    let (service, started) = fixture.try_start(&settings).await;
     let started = started.unwrap();
     let gateway = Gateway::at(format!("http://{}", started.http));
-    let user = world.user.address();
+    let user = fixture.user.address();
     let with = |members: &str| {
         format!(
             r#"{{"user":"{user}","agentId":{},"budgets":{{"runtimeMs":10}}{members}}}"#,
-            world.agent_id
+            fixture.agent_id
         )
     };
     let post = async |key: &str, body: String| {
@@ -385,7 +384,7 @@ async fn numbers_keep_their_text_on_both_ways_in() {
     let mut client = RunnerClient::new(channel.unwrap());
     let request = CreateRunRequest {
         user: user.to_string(),
-        agent_id: world.agent_id,
+        agent_id: fixture.agent_id,
         budgets: Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into()),
         metadata_json: Some(metadata.as_bytes().to_vec()),
         input_json: Some(br#"{ "a": 0.1, "b": 1 }"#.to_vec()),
@@ -407,10 +406,10 @@ fn peak(process: &Process) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_takes_much_memory() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let port = free_port().await;
     let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-    let process = spawn(&world, &[("RUNNER_PORT", &port)]);
+    let process = spawn(&fixture, &[("RUNNER_PORT", &port)]);
     gateway.up().await;
     let text = "INSERT INTO runs (id, user_account, agent_id, budgets, metadata, input, \
                 input_digest, \
@@ -419,13 +418,13 @@ async fn no_request_takes_much_memory() {
             '{\"llm_in\":0,\"llm_out\":0,\"http_calls\":0,\"runtime_ms\":1}', \
             '{}', convert_to(repeat('x', 1048576), 'UTF8'), decode(repeat('00', 32), 'hex'), 1, \
             'failed', 'done', 1, '', now(), now() FROM generate_series(1, 300)";
-    let user = world.user.address().to_string();
-    sqlx::query(text).bind(&user).execute(&world.db.pool).await.unwrap();
+    let user = fixture.user.address().to_string();
+    sqlx::query(text).bind(&user).execute(&fixture.db.pool).await.unwrap();
     let text = "INSERT INTO attempts (run_id, number, nonce, statement, shipping, created_at) \
          SELECT id, 1, decode(md5(id::text) || md5(id::text), 'hex'), \
             convert_to(repeat('s', 65536), 'UTF8'), convert_to(repeat('v', 65536), 'UTF8'), now() \
          FROM runs";
-    sqlx::query(text).execute(&world.db.pool).await.unwrap();
+    sqlx::query(text).execute(&fixture.db.pool).await.unwrap();
 
     let before = peak(&process);
     let paths = ["/runs", "/runs?status=failed", "/runs", "/summary"];
@@ -434,7 +433,7 @@ async fn no_request_takes_much_memory() {
     assert_eq!(runs.len(), 300);
 
     // A request of small values, each of which would be large in a tree.
-    let mut body = world.body();
+    let mut body = fixture.body();
     body["input"] = json!([]);
     let input = format!("[{}0]", "{\"\":0},".repeat(145_000));
     let body = body.to_string().replace("\"input\":[]", &format!("\"input\":{input}"));
@@ -447,14 +446,14 @@ async fn no_request_takes_much_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calling_off_a_run_for_which_nothing_was_signed_costs_nothing() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let port = free_port().await;
     let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
     let crash = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", "open.before_persist")];
-    let mut process = spawn(&world, &crash);
+    let mut process = spawn(&fixture, &crash);
     gateway.up().await;
-    let id = gateway.accepted(&world.body()).await;
-    eventually(PATIENCE, || {
+    let id = gateway.accepted(&fixture.body()).await;
+    eventually(|| {
         let ended = process.0.try_wait().unwrap();
         async move { ended }
     })
@@ -462,7 +461,7 @@ async fn calling_off_a_run_for_which_nothing_was_signed_costs_nothing() {
 
     // The node is away: the run stays where it is.
     let away = [("RUNNER_PORT", port.as_str()), ("RUNNER_RPC_URL", "http://127.0.0.1:9")];
-    let waiting = spawn(&world, &away);
+    let waiting = spawn(&fixture, &away);
     gateway.up().await;
     let run: Value = gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
     assert_eq!(run["phase"], "queued", "nothing is pinned before it is signed and stored");
@@ -474,14 +473,14 @@ async fn calling_off_a_run_for_which_nothing_was_signed_costs_nothing() {
     assert_eq!((again.status().as_u16(), again.json::<Value>().await.unwrap()), (200, first));
     drop(waiting);
 
-    let runner = world.start(&[]).await;
-    let other = runner.gateway.accepted(&world.body()).await;
+    let runner = fixture.start(&[]).await;
+    let other = runner.gateway.accepted(&fixture.body()).await;
     runner.gateway.ended(&other, "failed").await;
-    assert_eq!(world.succeeded(&id, "open").await, 0);
+    assert_eq!(fixture.succeeded(&id, "open").await, 0);
     let signed: i64 =
         sqlx::query_scalar("SELECT count(*) FROM calls WHERE run_id = $1 AND state <> 'withdrawn'")
             .bind(id.parse::<uuid::Uuid>().unwrap())
-            .fetch_one(&world.db.pool)
+            .fetch_one(&fixture.db.pool)
             .await
             .unwrap();
     assert_eq!(signed, 0);
@@ -490,9 +489,9 @@ async fn calling_off_a_run_for_which_nothing_was_signed_costs_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_in_an_operators_hands_says_so() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
-    let id = runner.gateway.accepted(&world.body()).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
+    let id = runner.gateway.accepted(&fixture.body()).await;
     runner.gateway.ended(&id, "failed").await;
     let late = runner.gateway.post(&format!("/runs/{id}/cancel"), &Value::Null).await;
     assert_eq!(late.status(), 409);
@@ -500,7 +499,7 @@ async fn a_run_in_an_operators_hands_says_so() {
     let text = "UPDATE runs SET operator_reason = 'nothing is known', phase = 'executing', \
                 status = 'running' WHERE id = $1";
     let uuid: uuid::Uuid = id.parse().unwrap();
-    sqlx::query(text).bind(uuid).execute(&world.db.pool).await.unwrap();
+    sqlx::query(text).bind(uuid).execute(&fixture.db.pool).await.unwrap();
     for what in ["cancel", "retry"] {
         let answer = runner.gateway.post(&format!("/runs/{id}/{what}"), &Value::Null).await;
         assert_eq!(answer.status(), 409);
@@ -512,10 +511,10 @@ async fn a_run_in_an_operators_hands_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_takes_ten_seconds_at_most_whatever_clients_do() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let port = free_port().await;
     let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-    let mut process = spawn(&world, &[("RUNNER_PORT", &port)]);
+    let mut process = spawn(&fixture, &[("RUNNER_PORT", &port)]);
     gateway.up().await;
     let mut half = TcpStream::connect(gateway.address()).await.unwrap();
     let head =
@@ -529,7 +528,7 @@ async fn a_stop_takes_ten_seconds_at_most_whatever_clients_do() {
     let pid = process.0.id().to_string();
     Command::new("kill").args(["-TERM", &pid]).status().unwrap();
     let asked_at = tokio::time::Instant::now();
-    let ended = eventually(Duration::from_secs(30), || {
+    let ended = eventually(|| {
         let ended = process.0.try_wait().unwrap();
         async move { ended }
     })

@@ -9,14 +9,14 @@ use stellar::{Keypair, token};
 use testkit::eventually;
 
 use crate::crashing::{free_port, spawn};
-use crate::world::{DEPOSIT, Gateway, PATIENCE, Running, World};
+use crate::fixture::{DEPOSIT, Fixture, Gateway, Running};
 
 /// What an account must keep, in stroops: two base reserves.
 const RESERVE: i128 = 10_000_000;
 
 /// Waits until `/health` names what is lacking.
 pub async fn degraded_by(gateway: &Gateway, kind: &str) {
-    eventually(Duration::from_secs(30), || async {
+    eventually(|| async {
         let health: Value = gateway.get("/health").await.json().await.unwrap();
         let chain = health["checks"]["chain"].to_string();
         health["ok"] == true && health["degraded"] == true && chain.contains(kind)
@@ -25,34 +25,34 @@ pub async fn degraded_by(gateway: &Gateway, kind: &str) {
 }
 
 /// Everything but the reserve leaves the source's account.
-async fn empty_source(world: &World) {
+async fn empty_source(fixture: &Fixture) {
     let native = stellar::local::token_id().unwrap();
-    let (source, user) = (world.source.address(), world.user.address());
-    let held = token::balance(&world.rpc, native, source).await.unwrap();
+    let (source, user) = (fixture.source.address(), fixture.user.address());
+    let held = token::balance(&fixture.rpc, native, source).await.unwrap();
     let out = token::transfer(native, source, user, held - RESERVE).into();
     let network = stellar::Network::standalone();
     // The user pays for it, so that nothing but the reserve is left.
     let request = PrepareRequest {
         network: &network,
-        source: &world.user,
+        source: &fixture.user,
         call: &out,
-        signers: &[&world.source],
-        max_time_unix: world.localnet.close_time() + 120,
+        signers: &[&fixture.source],
+        max_time_unix: fixture.localnet.close_time() + 120,
         auth_valid_ledgers: 1_000,
         fee_ceiling: u64::from(u32::MAX),
     };
-    tx::submit_and_wait(&world.rpc, &request).await.unwrap();
+    tx::submit_and_wait(&fixture.rpc, &request).await.unwrap();
 }
 
 /// Has a process die when its settlement is signed: the run is executed and unpaid.
-pub async fn unsettled(world: &World) -> String {
+pub async fn unsettled(fixture: &Fixture) -> String {
     let port = free_port().await;
     let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
     let dies = [("RUNNER_PORT", port.as_str()), ("RUNNER_CRASH_AT", "finalize.before_persist")];
-    let mut process = spawn(world, &dies);
+    let mut process = spawn(fixture, &dies);
     gateway.up().await;
-    let id = gateway.accepted(&world.body()).await;
-    eventually(PATIENCE, || {
+    let id = gateway.accepted(&fixture.body()).await;
+    eventually(|| {
         let ended = process.0.try_wait().unwrap();
         async move { ended }
     })
@@ -60,49 +60,52 @@ pub async fn unsettled(world: &World) -> String {
     id
 }
 
-pub async fn is_settled(world: &World, running: &Running, id: &str) {
+pub async fn is_settled(fixture: &Fixture, running: &Running, id: &str) {
     let run = running.gateway.ended(id, "failed").await;
     assert_eq!(run["errorCode"], "EXECUTOR_MISSING", "{run:#}");
     assert!(run["receipt"].is_object(), "{run:#}");
-    assert_eq!((world.succeeded(id, "open").await, world.succeeded(id, "finalize").await), (1, 1));
-    let account = world.account().await;
+    assert_eq!(
+        (fixture.succeeded(id, "open").await, fixture.succeeded(id, "finalize").await),
+        (1, 1)
+    );
+    let account = fixture.account().await;
     assert_eq!((account.balance, account.receipts), (DEPOSIT, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fees_above_the_ceiling_are_waited_out_before_and_after_the_execution() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let low = [("RUNNER_MAX_FEE_STROOPS", "1000")];
-    let running = world.start(&low).await;
-    let id = running.gateway.accepted(&world.body()).await;
+    let running = fixture.start(&low).await;
+    let id = running.gateway.accepted(&fixture.body()).await;
     degraded_by(&running.gateway, "fee").await;
     let run: Value = running.gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
     assert_eq!((run["status"].as_str(), run["escrow"].as_str()), (Some("pending"), Some("none")));
     assert_eq!(run["deadline"], Value::Null, "no deadline runs before the opening is signed");
     assert!(run["waitingFor"].as_str().unwrap().contains("ceiling"), "{run:#}");
     running.stop().await;
-    let running = world.start(&[]).await;
-    is_settled(&world, &running, &id).await;
+    let running = fixture.start(&[]).await;
+    is_settled(&fixture, &running, &id).await;
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_outlives_an_empty_fee_account() {
-    let world = World::new().await;
-    let id = unsettled(&world).await;
-    empty_source(&world).await;
+    let fixture = Fixture::new().await;
+    let id = unsettled(&fixture).await;
+    empty_source(&fixture).await;
 
-    let running = world.start(&[]).await;
+    let running = fixture.start(&[]).await;
     degraded_by(&running.gateway, "money").await;
     let run: Value = running.gateway.get(&format!("/runs/{id}")).await.json().await.unwrap();
     assert_eq!((run["phase"].as_str(), run["escrow"].as_str()), (Some("settling"), Some("open")));
     let native = stellar::local::token_id().unwrap();
-    let (source, user) = (world.source.address(), world.user.address());
+    let (source, user) = (fixture.source.address(), fixture.user.address());
     let back = token::transfer(native, user, source, 500_000_000);
-    world.submit(&world.user, back.into()).await;
-    is_settled(&world, &running, &id).await;
+    fixture.submit(&fixture.user, back.into()).await;
+    is_settled(&fixture, &running, &id).await;
     // What was lacking is forgotten when a transaction lands.
-    eventually(Duration::from_secs(20), || async {
+    eventually(|| async {
         let health: Value = running.gateway.get("/health").await.json().await.unwrap();
         health["degraded"] == false
     })
@@ -112,92 +115,92 @@ async fn a_settlement_outlives_an_empty_fee_account() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_opening_that_waits_for_money_can_be_called_off() {
-    let world = World::new().await;
-    empty_source(&world).await;
-    let running = world.start(&[]).await;
-    let id = running.gateway.accepted(&world.body()).await;
+    let fixture = Fixture::new().await;
+    empty_source(&fixture).await;
+    let running = fixture.start(&[]).await;
+    let id = running.gateway.accepted(&fixture.body()).await;
     running.gateway.until(&id, |run| run["phase"] == "opening").await;
     let cancelled = running.gateway.post(&format!("/runs/{id}/cancel"), &Value::Null).await;
     assert_eq!(cancelled.status(), 200);
     let run = running.gateway.ended(&id, "cancelled").await;
     assert_eq!((&run["errorCode"], &run["escrow"]), (&"CANCELLED".into(), &"none".into()));
-    assert_eq!(world.succeeded(&id, "open").await, 0);
+    assert_eq!(fixture.succeeded(&id, "open").await, 0);
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transactions_that_fail_for_the_networks_reasons_are_tried_again() {
-    let world = World::new().await;
-    let id = unsettled(&world).await;
+    let fixture = Fixture::new().await;
+    let id = unsettled(&fixture).await;
     // Each failure is followed by a longer pause.
     let failures = if std::env::var_os("LUMIO_LONG").is_some() { 8 } else { 4 };
-    world.localnet.fault(Fault::FailTransactions(failures));
-    let running = world.start(&[]).await;
-    is_settled(&world, &running, &id).await;
+    fixture.localnet.fault(Fault::FailTransactions(failures));
+    let running = fixture.start(&[]).await;
+    is_settled(&fixture, &running, &id).await;
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_of_a_node_behind_end_nothing() {
-    let world = World::new().await;
-    let running = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let running = fixture.start(&[]).await;
     for _ in 0..3 {
-        let id = running.gateway.accepted(&world.body()).await;
+        let id = running.gateway.accepted(&fixture.body()).await;
         running.gateway.until(&id, |run| run["escrow"] == "open").await;
         // In the ledger before, there is no such run: `RunNotFound`.
-        world.localnet.fault(Fault::StaleReads(12));
+        fixture.localnet.fault(Fault::StaleReads(12));
         let run = running.gateway.ended(&id, "failed").await;
         assert_eq!(run["errorCode"], "EXECUTOR_MISSING", "{run:#}");
         assert!(run["receipt"].is_object(), "{run:#}");
     }
-    assert_eq!(world.account().await.receipts, 3);
+    assert_eq!(fixture.account().await.receipts, 3);
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_used_sequence_number_is_noticed_before_the_transactions_time_is_over() {
-    let world = World::new().await;
-    let running = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let running = fixture.start(&[]).await;
     // The first send is lost; a transaction that was signed before takes its sequence number.
     let native = stellar::local::token_id().unwrap();
-    let (source, user) = (world.source.address(), world.user.address());
+    let (source, user) = (fixture.source.address(), fixture.user.address());
     let network = stellar::Network::standalone();
     let request = PrepareRequest {
         network: &network,
-        source: &world.source,
+        source: &fixture.source,
         call: &token::transfer(native, source, user, 1).into(),
-        signers: &[&world.source],
-        max_time_unix: world.localnet.close_time() + 120,
+        signers: &[&fixture.source],
+        max_time_unix: fixture.localnet.close_time() + 120,
         auth_valid_ledgers: 1_000,
         fee_ceiling: u64::from(u32::MAX),
     };
-    let foreign = tx::prepare(&world.rpc, &request).await.unwrap();
-    world.localnet.fault(Fault::LoseSendRequests(1));
-    let id = running.gateway.accepted(&world.body()).await;
+    let foreign = tx::prepare(&fixture.rpc, &request).await.unwrap();
+    fixture.localnet.fault(Fault::LoseSendRequests(1));
+    let id = running.gateway.accepted(&fixture.body()).await;
     let text = "SELECT count(*) FROM chain_transactions WHERE state = 'unknown'";
-    eventually(PATIENCE, || async {
-        let lost: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    eventually(|| async {
+        let lost: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
         lost == 1
     })
     .await;
-    world.rpc.send(&network, &foreign.envelope).await.unwrap();
+    fixture.rpc.send(&network, &foreign.envelope).await.unwrap();
     let text = "SELECT max_time FROM chain_transactions WHERE kind = 'open' AND state = 'expired'";
-    let dead = eventually(PATIENCE, || async {
-        let found = sqlx::query_scalar::<_, i64>(text).fetch_optional(&world.db.pool);
+    let dead = eventually(|| async {
+        let found = sqlx::query_scalar::<_, i64>(text).fetch_optional(&fixture.db.pool);
         found.await.unwrap()
     })
     .await;
-    let now = i64::try_from(world.localnet.close_time()).unwrap();
+    let now = i64::try_from(fixture.localnet.close_time()).unwrap();
     assert!(now < dead, "known at {now}, before it could not land any more at {dead}");
-    is_settled(&world, &running, &id).await;
+    is_settled(&fixture, &running, &id).await;
     running.stop().await;
 }
 
 /// Waits until so many runs wait for nothing but what becomes of their call.
-async fn all_parked(world: &World, runs: i64) {
+async fn all_parked(fixture: &Fixture, runs: i64) {
     let text = "SELECT count(*) FROM runs WHERE status = 'pending' AND wake_at = '9000-01-01'";
-    eventually(PATIENCE, || async {
-        let parked: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    eventually(|| async {
+        let parked: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
         parked == runs
     })
     .await;
@@ -205,58 +208,58 @@ async fn all_parked(world: &World, runs: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_runs_are_left_alone_and_settlements_go_first() {
-    let world = World::new().await;
-    let id = unsettled(&world).await;
-    let running = world.start(&[("RUNNER_MAX_FEE_STROOPS", "1000")]).await;
+    let fixture = Fixture::new().await;
+    let id = unsettled(&fixture).await;
+    let running = fixture.start(&[("RUNNER_MAX_FEE_STROOPS", "1000")]).await;
     let waiting = [
-        running.gateway.accepted(&world.body()).await,
-        running.gateway.accepted(&world.body()).await,
+        running.gateway.accepted(&fixture.body()).await,
+        running.gateway.accepted(&fixture.body()).await,
     ];
-    all_parked(&world, 2).await;
+    all_parked(&fixture, 2).await;
     running.stop().await;
     // The network stands still with the settlement in the air: nothing else touches the waiting.
-    world.localnet.fault(Fault::Freeze(true));
-    let running = world.start(&[]).await;
+    fixture.localnet.fault(Fault::Freeze(true));
+    let running = fixture.start(&[]).await;
     let text = "SELECT count(*) FROM chain_transactions WHERE state IN ('sent', 'unknown')";
-    eventually(PATIENCE, || async {
-        let sent: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    eventually(|| async {
+        let sent: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
         sent == 1
     })
     .await;
     let text = "SELECT kind FROM chain_transactions WHERE state IN ('sent', 'unknown')";
-    let kind: String = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    let kind: String = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
     assert_eq!(kind, "finalize", "a settlement comes before every opening");
-    all_parked(&world, 2).await;
+    all_parked(&fixture, 2).await;
     let text = "SELECT coalesce(sum(lease_token), 0)::bigint FROM runs WHERE status = 'pending'";
     let claims =
-        || async { sqlx::query_scalar::<_, i64>(text).fetch_one(&world.db.pool).await.unwrap() };
+        || async { sqlx::query_scalar::<_, i64>(text).fetch_one(&fixture.db.pool).await.unwrap() };
     let before = claims().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(claims().await, before, "nobody claims a run that cannot go on");
-    world.localnet.fault(Fault::Freeze(false));
+    fixture.localnet.fault(Fault::Freeze(false));
     for id in waiting.iter().chain([&id]) {
         running.gateway.ended(id, "failed").await;
     }
-    assert_eq!(world.account().await.receipts, 3);
+    assert_eq!(fixture.account().await.receipts, 3);
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_longer_than_deadlines_allow_takes_no_more() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let settings = [("RUNNER_MAX_QUEUE", "2"), ("RUNNER_MAX_FEE_STROOPS", "1000")];
-    let running = world.start(&settings).await;
-    running.gateway.accepted(&world.body()).await;
-    let first = running.gateway.post_with_key("k", &world.body()).await;
+    let running = fixture.start(&settings).await;
+    running.gateway.accepted(&fixture.body()).await;
+    let first = running.gateway.post_with_key("k", &fixture.body()).await;
     assert_eq!(first.status(), 202);
-    let refused = running.gateway.post("/runs", &world.body()).await;
+    let refused = running.gateway.post("/runs", &fixture.body()).await;
     assert_eq!(refused.status(), 429);
     let secs: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=600).contains(&secs), "{secs}");
     let body: Value = refused.json().await.unwrap();
     assert_eq!(body["code"], "RATE_LIMITED", "{body}");
     // What was accepted before is answered again.
-    assert_eq!(running.gateway.post_with_key("k", &world.body()).await.status(), 202);
+    assert_eq!(running.gateway.post_with_key("k", &fixture.body()).await.status(), 202);
     let runs: Vec<Value> = running.gateway.get("/runs").await.json().await.unwrap();
     assert_eq!(runs.len(), 2);
     running.stop().await;
@@ -264,9 +267,9 @@ async fn a_queue_that_is_longer_than_deadlines_allow_takes_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_process_holds_one_source_and_the_others_go_on() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let other = Keypair::from_seed(&[42; 32]);
-    world.localnet.fund(&other.address().to_string()).await.unwrap();
+    fixture.localnet.fund(&other.address().to_string()).await.unwrap();
     // A process dies with a transaction of the first source under way, and its lease runs on.
     let port = free_port().await;
     let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
@@ -275,54 +278,54 @@ async fn a_dead_process_holds_one_source_and_the_others_go_on() {
         ("RUNNER_CRASH_AT", "open.after_persist"),
         ("RUNNER_LEASE_MS", "30000"),
     ];
-    let mut process = spawn(&world, &dies);
+    let mut process = spawn(&fixture, &dies);
     gateway.up().await;
-    let dead = gateway.accepted(&world.body()).await;
-    eventually(PATIENCE, || {
+    let dead = gateway.accepted(&fixture.body()).await;
+    eventually(|| {
         let ended = process.0.try_wait().unwrap();
         async move { ended }
     })
     .await;
 
-    let secrets = format!("{},{}", world.source.secret().as_str(), other.secret().as_str());
-    let running = world.start(&[("RUNNER_SOURCE_SECRET", &secrets)]).await;
-    let id = running.gateway.accepted(&world.body()).await;
+    let secrets = format!("{},{}", fixture.source.secret().as_str(), other.secret().as_str());
+    let running = fixture.start(&[("RUNNER_SOURCE_SECRET", &secrets)]).await;
+    let id = running.gateway.accepted(&fixture.body()).await;
     running.gateway.ended(&id, "failed").await;
     let text = "SELECT lease_until > now() FROM channels WHERE account = $1";
-    let held = sqlx::query_scalar::<_, bool>(text).bind(world.source.address().to_string());
-    assert!(held.fetch_one(&world.db.pool).await.unwrap(), "it ended before the lease did");
+    let held = sqlx::query_scalar::<_, bool>(text).bind(fixture.source.address().to_string());
+    assert!(held.fetch_one(&fixture.db.pool).await.unwrap(), "it ended before the lease did");
     let text = "SELECT count(*) FROM chain_transactions WHERE source = $1";
     let used = sqlx::query_scalar::<_, i64>(text).bind(other.address().to_string());
-    assert_eq!(used.fetch_one(&world.db.pool).await.unwrap(), 2);
+    assert_eq!(used.fetch_one(&fixture.db.pool).await.unwrap(), 2);
     running.gateway.ended(&dead, "failed").await;
-    assert_eq!(world.account().await.receipts, 2);
+    assert_eq!(fixture.account().await.receipts, 2);
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_runners_in_one_ledger_draw_nonces_of_their_own() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let other_source = Keypair::from_seed(&[41; 32]);
-    world.localnet.fund(&other_source.address().to_string()).await.unwrap();
+    fixture.localnet.fund(&other_source.address().to_string()).await.unwrap();
     let secret = other_source.secret();
     // One call a transaction, so that there is enough to do for both.
     let alone = ("RUNNER_BATCH_MAX_CALLS", "1");
     let (one, other) = (
-        world.start(&[alone]).await,
-        world.start(&[alone, ("RUNNER_SOURCE_SECRET", &secret)]).await,
+        fixture.start(&[alone]).await,
+        fixture.start(&[alone, ("RUNNER_SOURCE_SECRET", &secret)]).await,
     );
     let mut ids = Vec::new();
     for _ in 0..4 {
-        ids.push(one.gateway.accepted(&world.body()).await);
+        ids.push(one.gateway.accepted(&fixture.body()).await);
     }
     for id in &ids {
         one.gateway.ended(id, "failed").await;
     }
     let text = "SELECT count(*) FROM chain_transactions WHERE state = 'failed'";
-    let failed: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    let failed: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
     assert_eq!(failed, 0);
     let text = "SELECT count(DISTINCT source) FROM chain_transactions";
-    let sources: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    let sources: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
     assert_eq!(sources, 2, "both took part");
     one.stop().await;
     other.stop().await;
@@ -330,28 +333,28 @@ async fn two_runners_in_one_ledger_draw_nonces_of_their_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_fails_or_lags_loses_its_turn_and_money_moves_once() {
-    let world = World::new().await;
-    let second = world.localnet.other_node(0, None).await.unwrap();
-    let running = world.start(&[("RUNNER_RPC_FALLBACK_URLS", &second.url())]).await;
-    let first = running.gateway.accepted(&world.body()).await;
+    let fixture = Fixture::new().await;
+    let second = fixture.localnet.other_node(0, None).await.unwrap();
+    let running = fixture.start(&[("RUNNER_RPC_FALLBACK_URLS", &second.url())]).await;
+    let first = running.gateway.accepted(&fixture.body()).await;
     running.gateway.ended(&first, "failed").await;
 
     // The first node fails for as long as the test lasts, in the middle of a run.
-    let failing = running.gateway.accepted(&world.body()).await;
+    let failing = running.gateway.accepted(&fixture.body()).await;
     running.gateway.until(&failing, |run| run["phase"] != "queued").await;
-    world.localnet.fault(Fault::Unavailable(1_000_000));
+    fixture.localnet.fault(Fault::Unavailable(1_000_000));
     running.gateway.ended(&failing, "failed").await;
 
     // It comes back, and the second is far behind: what it says is not believed.
-    world.localnet.fault(Fault::Unavailable(0));
+    fixture.localnet.fault(Fault::Unavailable(0));
     second.fault(Fault::Lag(30));
-    let lagging = running.gateway.accepted(&world.body()).await;
+    let lagging = running.gateway.accepted(&fixture.body()).await;
     running.gateway.ended(&lagging, "failed").await;
 
     for id in [&first, &failing, &lagging] {
-        let done = (world.succeeded(id, "open").await, world.succeeded(id, "finalize").await);
+        let done = (fixture.succeeded(id, "open").await, fixture.succeeded(id, "finalize").await);
         assert_eq!(done, (1, 1));
     }
-    assert_eq!(world.account().await.receipts, 3);
+    assert_eq!(fixture.account().await.receipts, 3);
     running.stop().await;
 }

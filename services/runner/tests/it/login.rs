@@ -13,8 +13,8 @@ use wire::pb::runner::v1::{
 
 use testkit::eventually;
 
+use crate::fixture::{Fixture, Gateway, Running};
 use crate::retention::command;
-use crate::world::{Gateway, PATIENCE, Running, World};
 
 const SERVICE_TOKEN: &str = "0123456789abcdef";
 /// Names the folder with the SDKs, `node_modules` and `python`; with it they have to be there.
@@ -28,11 +28,11 @@ fn operator() -> Keypair {
     Keypair::from_seed(&[52; 32])
 }
 
-/// A runner that asks who calls, in a world where the login's account exists.
-pub async fn start(world: &World, more: &[(&str, &str)]) -> Running {
+/// A runner that asks who calls, on a network where the login's account exists.
+pub async fn start(fixture: &Fixture, more: &[(&str, &str)]) -> Running {
     // Its account has to exist, since the network checks its authorisation for contracts.
-    if world.rpc.account(&signer().address()).await.unwrap().is_none() {
-        world.localnet.fund(&signer().address().to_string()).await.unwrap();
+    if fixture.rpc.account(&signer().address()).await.unwrap().is_none() {
+        fixture.localnet.fund(&signer().address().to_string()).await.unwrap();
     }
     let (signing, token) = (signer().secret().to_string(), "5a".repeat(32));
     let operators = operator().address().to_string();
@@ -43,7 +43,7 @@ pub async fn start(world: &World, more: &[(&str, &str)]) -> Running {
         ("RUNNER_OPERATORS", operators.as_str()),
     ];
     settings.extend(more);
-    world.start(&settings).await
+    fixture.start(&settings).await
 }
 
 fn clients() -> PathBuf {
@@ -157,13 +157,13 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_log_in_with_the_sdks_of_others_and_the_second_use_of_a_challenge_is_refused() {
-    let world = World::new().await;
-    let running = start(&world, &[]).await;
+    let fixture = Fixture::new().await;
+    let running = start(&fixture, &[]).await;
     let url = running.gateway.url.clone();
 
     for token in [
-        javascript(&url, &world.user, None).await,
-        python(&url, &world.user, None).await,
+        javascript(&url, &fixture.user, None).await,
+        python(&url, &fixture.user, None).await,
         // An account that is not funded yet proves itself by its own key.
         javascript(&url, &Keypair::from_seed(&[77; 32]), None).await,
     ]
@@ -174,10 +174,12 @@ async fn accounts_log_in_with_the_sdks_of_others_and_the_second_use_of_a_challen
         let mine = running.gateway.as_user(text(&token, "token"));
         assert_eq!(mine.get("/runs").await.status(), 200);
     }
-    let muxed =
-        stellar_strkey::ed25519::MuxedAccount { ed25519: *world.user.address().as_bytes(), id: 42 };
+    let muxed = stellar_strkey::ed25519::MuxedAccount {
+        ed25519: *fixture.user.address().as_bytes(),
+        id: 42,
+    };
     let muxed = muxed.to_string();
-    if let Some(token) = javascript(&url, &world.user, Some(&muxed)).await {
+    if let Some(token) = javascript(&url, &fixture.user, Some(&muxed)).await {
         assert_eq!(token["status"], 200, "{token}");
         let who: Value = running
             .gateway
@@ -187,10 +189,10 @@ async fn accounts_log_in_with_the_sdks_of_others_and_the_second_use_of_a_challen
             .json()
             .await
             .unwrap();
-        assert_eq!(who["account"], json!(world.user.address()));
+        assert_eq!(who["account"], json!(fixture.user.address()));
     }
 
-    let signed = sign(&challenge(&running, &world.user).await, &world.user);
+    let signed = sign(&challenge(&running, &fixture.user).await, &fixture.user);
     assert_eq!(answer(&running, &signed).await.0, 200);
     let (status, body) = answer(&running, &signed).await;
     assert_eq!((status, &body["code"]), (401, &json!("UNAUTHENTICATED")), "{body}");
@@ -199,15 +201,15 @@ async fn accounts_log_in_with_the_sdks_of_others_and_the_second_use_of_a_challen
 
 #[tokio::test(flavor = "multi_thread")]
 async fn challenges_that_are_not_whole_are_refused_with_the_rule_they_break() {
-    let world = World::new().await;
-    let running = start(&world, &[]).await;
+    let fixture = Fixture::new().await;
+    let running = start(&fixture, &[]).await;
     let stranger = Keypair::from_seed(&[99; 32]);
-    let unsigned = challenge(&running, &world.user).await;
+    let unsigned = challenge(&running, &fixture.user).await;
     let cases = [
         (unsigned.clone(), "weigh 0"),
         (sign(&unsigned, &stranger), "no signer"),
-        (sign(&sign(&unsigned, &world.user), &world.user), "twice"),
-        (sign(&sign(&unsigned, &world.user), &stranger), "no signer"),
+        (sign(&sign(&unsigned, &fixture.user), &fixture.user), "twice"),
+        (sign(&sign(&unsigned, &fixture.user), &stranger), "no signer"),
         ("AAAA".to_owned(), "XDR"),
         ("x".repeat(20_000), "too long"),
     ];
@@ -224,10 +226,10 @@ async fn challenges_that_are_not_whole_are_refused_with_the_rule_they_break() {
     for (path, status) in [
         ("/auth", 400),
         ("/auth?account=x", 400),
-        (&format!("/auth?account={}&memo=a", world.user.address()), 400),
-        (&format!("/auth?account={}&home_domain=evil.example", world.user.address()), 400),
-        (&format!("/auth?account={}", world.vault.0), 400),
-        (&format!("/sep45?account={}", world.user.address()), 400),
+        (&format!("/auth?account={}&memo=a", fixture.user.address()), 400),
+        (&format!("/auth?account={}&home_domain=evil.example", fixture.user.address()), 400),
+        (&format!("/auth?account={}", fixture.vault.0), 400),
+        (&format!("/sep45?account={}", fixture.user.address()), 400),
     ] {
         assert_eq!(gateway.get(path).await.status(), status, "{path}");
     }
@@ -238,13 +240,13 @@ async fn challenges_that_are_not_whole_are_refused_with_the_rule_they_break() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_and_method_answers_only_those_who_may() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let tokens = format!("console:{SERVICE_TOKEN}");
     let settings = [("RUNNER_GRPC_PORT", "0"), ("RUNNER_GRPC_TOKENS", tokens.as_str())];
-    let running = start(&world, &settings).await;
+    let running = start(&fixture, &settings).await;
     let [user, stranger, operator] =
-        [world.user.address(), Keypair::from_seed(&[98; 32]).address(), operator().address()];
-    let owner = log_in(&running, &world.user).await;
+        [fixture.user.address(), Keypair::from_seed(&[98; 32]).address(), operator().address()];
+    let owner = log_in(&running, &fixture.user).await;
     let other = log_in(&running, &Keypair::from_seed(&[98; 32])).await;
     let chief = log_in(&running, &self::operator()).await;
     let anonymous = &running.gateway;
@@ -252,7 +254,7 @@ async fn every_route_and_method_answers_only_those_who_may() {
         [&owner, &other, &chief].map(|body| anonymous.as_user(text(body, "token")));
     let forged = anonymous.as_user("eyJhbGciOiJub25lIn0.e30.");
 
-    let id = owner.accepted(&world.body()).await;
+    let id = owner.accepted(&fixture.body()).await;
     owner.ended(&id, "failed").await;
     let run = format!("/runs/{id}");
     // What an anonymous caller, a forger, the owner, a stranger and the operator are answered.
@@ -279,7 +281,7 @@ async fn every_route_and_method_answers_only_those_who_may() {
     let refused = anonymous.get("/runs").await;
     assert!(refused.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
     let writes = [
-        ("/runs".to_owned(), world.body(), [401, 401, 202, 403, 403]),
+        ("/runs".to_owned(), fixture.body(), [401, 401, 202, 403, 403]),
         (format!("{run}/retry"), Value::Null, [401, 401, 200, 404, 403]),
     ];
     for (path, body, expected) in &writes {
@@ -300,20 +302,20 @@ async fn every_route_and_method_answers_only_those_who_may() {
         let shown: Value = caller.get("/health").await.json().await.unwrap();
         assert!(shown["status"].get("activeRunId").is_none(), "{shown}");
     }
-    every_grpc_method(&running, &world, &id, &owner.token()).await;
+    every_grpc_method(&running, &fixture, &id, &owner.token()).await;
     running.stop().await;
 }
 
 /// The same over gRPC: a service reads everything, and spends only with its user's token.
-async fn every_grpc_method(running: &Running, world: &World, id: &str, token: &str) {
+async fn every_grpc_method(running: &Running, fixture: &Fixture, id: &str, token: &str) {
     let url = format!("http://{}", running.grpc.unwrap());
     let stranger = chassis::grpc::client(&url, None).unwrap();
     let mut stranger = RunnerClient::new(stranger);
     let service = chassis::grpc::client(&url, Some(&SERVICE_TOKEN.into())).unwrap();
     let mut service = RunnerClient::new(service);
     let create = CreateRunRequest {
-        user: world.user.address().to_string(),
-        agent_id: world.agent_id,
+        user: fixture.user.address().to_string(),
+        agent_id: fixture.agent_id,
         budgets: Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into()),
         ..CreateRunRequest::default()
     };
@@ -348,10 +350,10 @@ async fn every_grpc_method(running: &Running, world: &World, id: &str, token: &s
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_refreshed_and_revoked_and_a_stolen_refresh_token_ends_it() {
-    let world = World::new().await;
-    let running = start(&world, &[]).await;
+    let fixture = Fixture::new().await;
+    let running = start(&fixture, &[]).await;
     let gateway = &running.gateway;
-    let first = log_in(&running, &world.user).await;
+    let first = log_in(&running, &fixture.user).await;
     let refresh = async |token: &str| {
         let answer = gateway.post("/auth/refresh", &json!({ "refresh_token": token })).await;
         (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
@@ -367,15 +369,15 @@ async fn a_session_is_refreshed_and_revoked_and_a_stolen_refresh_token_ends_it()
     assert_eq!(refresh(text(&third, "refresh_token")).await.0, 401);
     assert_eq!(gateway.as_user(text(&third, "token")).get("/runs").await.status(), 401);
     // An access token is no refresh token.
-    let fourth = log_in(&running, &world.user).await;
+    let fourth = log_in(&running, &fixture.user).await;
     assert_eq!(refresh(text(&fourth, "token")).await.0, 401);
 
-    let fifth = log_in(&running, &world.user).await;
+    let fifth = log_in(&running, &fixture.user).await;
     let [fourth, fifth] = [&fourth, &fifth].map(|body| gateway.as_user(text(body, "token")));
     assert_eq!(fourth.post("/auth/logout", &json!({ "everywhere": false })).await.status(), 204);
     assert_eq!(fourth.get("/runs").await.status(), 401);
     assert_eq!(fifth.get("/runs").await.status(), 200);
-    let sixth = log_in(&running, &world.user).await;
+    let sixth = log_in(&running, &fixture.user).await;
     let sixth = gateway.as_user(text(&sixth, "token"));
     assert_eq!(fifth.post("/auth/logout", &json!({ "everywhere": true })).await.status(), 204);
     assert_eq!(sixth.get("/runs").await.status(), 401);
@@ -390,24 +392,24 @@ fn customer(key: &Keypair, id: u64) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_of_an_account_sees_its_own_runs_and_the_account_sees_them_all() {
-    let world = World::new().await;
-    let running = start(&world, &[]).await;
+    let fixture = Fixture::new().await;
+    let running = start(&fixture, &[]).await;
     let gateway = &running.gateway;
     let mut parts = Vec::new();
     for id in [7, 8] {
-        let unsigned = challenge_for(gateway, &customer(&world.user, id)).await;
-        let (status, body) = answer_at(gateway, &sign(&unsigned, &world.user)).await;
+        let unsigned = challenge_for(gateway, &customer(&fixture.user, id)).await;
+        let (status, body) = answer_at(gateway, &sign(&unsigned, &fixture.user)).await;
         assert_eq!(status, 200, "{body}");
         parts.push(gateway.as_user(text(&body, "token")));
     }
-    let whole = gateway.as_user(text(&log_in(&running, &world.user).await, "token"));
+    let whole = gateway.as_user(text(&log_in(&running, &fixture.user).await, "token"));
     let [one, other] = parts.as_slice() else { panic!("two parts") };
 
-    let answer = one.post_with_key("k", &world.body()).await;
+    let answer = one.post_with_key("k", &fixture.body()).await;
     assert_eq!(answer.status(), 202);
     let run: Value = answer.json().await.unwrap();
     let path = format!("/runs/{}", text(&run, "id"));
-    let answer = other.post_with_key("k", &world.body()).await;
+    let answer = other.post_with_key("k", &fixture.body()).await;
     assert!(answer.headers().get("idempotency-replayed").is_none(), "keys are a part's own");
     let listed =
         async |caller: &Gateway| -> Vec<Value> { caller.get("/runs").await.json().await.unwrap() };
@@ -427,12 +429,12 @@ async fn a_part_of_an_account_sees_its_own_runs_and_the_account_sees_them_all() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_signers_of_an_account_log_in_together_by_what_the_ledger_says() {
-    let world = World::new().await;
-    let running = start(&world, &[]).await;
+    let fixture = Fixture::new().await;
+    let running = start(&fixture, &[]).await;
     let cosigner = Keypair::from_seed(&[71; 32]);
-    set_signers(&world, &cosigner).await;
+    set_signers(&fixture, &cosigner).await;
 
-    let alone = sign(&challenge(&running, &world.user).await, &world.user);
+    let alone = sign(&challenge(&running, &fixture.user).await, &fixture.user);
     let (status, body) = answer(&running, &alone).await;
     assert_eq!(status, 401, "{body}");
     assert!(text(&body, "error").contains("medium threshold is 2"), "{body}");
@@ -444,14 +446,14 @@ async fn several_signers_of_an_account_log_in_together_by_what_the_ledger_says()
 }
 
 /// Adds a signer of weight 1 to the user's account, and sets the medium threshold to 2.
-async fn set_signers(world: &World, cosigner: &Keypair) {
+async fn set_signers(fixture: &Fixture, cosigner: &Keypair) {
     use stellar_xdr::{
         Memo, MuxedAccount, Operation, OperationBody, Preconditions, SequenceNumber, SetOptionsOp,
         Signer, SignerKey, TimeBounds, TimePoint, Transaction, TransactionEnvelope, TransactionExt,
         TransactionV1Envelope, Uint256, WriteXdr as _,
     };
-    let user = world.user.address();
-    let sequence = world.rpc.account(&user).await.unwrap().unwrap().sequence + 1;
+    let user = fixture.user.address();
+    let sequence = fixture.rpc.account(&user).await.unwrap().unwrap().sequence + 1;
     let options = SetOptionsOp {
         inflation_dest: None,
         clear_flags: None,
@@ -473,7 +475,7 @@ async fn set_signers(world: &World, cosigner: &Keypair) {
         seq_num: SequenceNumber(sequence),
         cond: Preconditions::Time(TimeBounds {
             min_time: TimePoint(0),
-            max_time: TimePoint(world.localnet.close_time() + 120),
+            max_time: TimePoint(fixture.localnet.close_time() + 120),
         }),
         memo: Memo::None,
         operations: vec![operation].try_into().unwrap(),
@@ -481,29 +483,29 @@ async fn set_signers(world: &World, cosigner: &Keypair) {
     };
     let unsigned =
         TransactionEnvelope::Tx(TransactionV1Envelope { tx, signatures: Default::default() });
-    let signed = sign(&unsigned.to_xdr_base64(scval::limits()).unwrap(), &world.user);
+    let signed = sign(&unsigned.to_xdr_base64(scval::limits()).unwrap(), &fixture.user);
     let body = json!({
         "jsonrpc": "2.0", "id": 1, "method": "sendTransaction", "params": { "transaction": signed },
     });
     let client = reqwest::Client::new();
-    let sent = client.post(world.localnet.url()).json(&body).send().await.unwrap();
+    let sent = client.post(fixture.localnet.url()).json(&body).send().await.unwrap();
     let sent: Value = sent.json().await.unwrap();
     assert_eq!(sent["result"]["status"], "PENDING", "{sent}");
-    eventually(PATIENCE, || async {
-        world.rpc.account(&user).await.unwrap().unwrap().sequence == sequence
+    eventually(|| async {
+        fixture.rpc.account(&user).await.unwrap().unwrap().sequence == sequence
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_ends_every_login_of_an_account_by_command() {
-    let world = World::new().await;
-    let running = start(&world, &[]).await;
-    let mine = log_in(&running, &world.user).await;
+    let fixture = Fixture::new().await;
+    let running = start(&fixture, &[]).await;
+    let mine = log_in(&running, &fixture.user).await;
     let other = log_in(&running, &Keypair::from_seed(&[98; 32])).await;
     let [mine, other] = [&mine, &other].map(|body| running.gateway.as_user(text(body, "token")));
-    let subject = world.user.address().to_string();
-    let revoked = command(&world, &["sessions", "revoke", &subject]);
+    let subject = fixture.user.address().to_string();
+    let revoked = command(&fixture, &["sessions", "revoke", &subject]);
     assert!(revoked.status.success(), "{revoked:?}");
     assert!(String::from_utf8_lossy(&revoked.stdout).contains("1 sessions"), "{revoked:?}");
     assert_eq!(mine.get("/runs").await.status(), 401);
@@ -513,9 +515,9 @@ async fn an_operator_ends_every_login_of_an_account_by_command() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_ends_with_its_time_and_is_refused_by_another_key() {
-    let world = World::new().await;
-    let running = start(&world, &[("RUNNER_TOKEN_SECS", "10")]).await;
-    let token = log_in(&running, &world.user).await;
+    let fixture = Fixture::new().await;
+    let running = start(&fixture, &[("RUNNER_TOKEN_SECS", "10")]).await;
+    let token = log_in(&running, &fixture.user).await;
     assert_eq!(running.gateway.as_user(text(&token, "token")).get("/runs").await.status(), 200);
     let lifetime =
         token["expires_at"].as_u64().unwrap() as i64 - chassis::clock::now().unix_timestamp();
@@ -523,21 +525,21 @@ async fn a_token_ends_with_its_time_and_is_refused_by_another_key() {
     running.stop().await;
 
     let other = "6b".repeat(32);
-    let running = start(&world, &[("RUNNER_TOKEN_SECRET", &other)]).await;
+    let running = start(&fixture, &[("RUNNER_TOKEN_SECRET", &other)]).await;
     assert_eq!(running.gateway.as_user(text(&token, "token")).get("/runs").await.status(), 401);
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_contract_account_logs_in_when_its_own_code_accepts_the_signature() {
-    let world = World::new().await;
-    let running = start(&world, &[]).await;
+    let fixture = Fixture::new().await;
+    let running = start(&fixture, &[]).await;
     let url = running.gateway.url.clone();
     let key = Keypair::from_seed(&[61; 32]);
     let deployer = stellar::local::deployer();
-    world.create(&deployer, "web_auth", stellar::local::web_auth_salt(), vec![]).await;
+    fixture.create(&deployer, "web_auth", stellar::local::web_auth_salt(), vec![]).await;
     let args = vec![scval::bytes(key.address().as_bytes()).unwrap()];
-    let account = world.create(&deployer, "test_account", Digest::of(b"account"), args).await;
+    let account = fixture.create(&deployer, "test_account", Digest::of(b"account"), args).await;
 
     let answer = running.gateway.get(&format!("/sep45?account={account}")).await;
     assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
@@ -556,8 +558,8 @@ async fn a_contract_account_logs_in_when_its_own_code_accepts_the_signature() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_and_an_engine_share_the_work_and_only_the_engine_holds_the_chains_keys() {
-    let world = World::new().await;
-    let runner = world.runner.address().to_string();
+    let fixture = Fixture::new().await;
+    let runner = fixture.runner.address().to_string();
     let signing = signer().secret().to_string();
     let token = "5a".repeat(32);
     let gateway = [
@@ -569,23 +571,23 @@ async fn a_gateway_and_an_engine_share_the_work_and_only_the_engine_holds_the_ch
         ("RUNNER_AUTH_SECRET", signing.as_str()),
         ("RUNNER_TOKEN_SECRET", token.as_str()),
     ];
-    let gateway = world.start(&gateway).await;
-    let engine = world.start(&[("RUNNER_ROLE", "engine")]).await;
-    let body = log_in(&gateway, &world.user).await;
+    let gateway = fixture.start(&gateway).await;
+    let engine = fixture.start(&[("RUNNER_ROLE", "engine")]).await;
+    let body = log_in(&gateway, &fixture.user).await;
     let user = gateway.gateway.as_user(text(&body, "token"));
-    let id = user.accepted(&world.body()).await;
+    let id = user.accepted(&fixture.body()).await;
     user.ended(&id, "failed").await;
     assert_eq!(engine.gateway.get("/runs").await.status(), 404);
     assert_eq!(engine.gateway.get("/live").await.status(), 200);
     engine.stop().await;
     gateway.stop().await;
 
-    let settings = world.settings(&[("RUNNER_ROLE", "gateway"), ("RUNNER_PUBLIC_KEY", &runner)]);
+    let settings = fixture.settings(&[("RUNNER_ROLE", "gateway"), ("RUNNER_PUBLIC_KEY", &runner)]);
     let refused = runner::config::Config::read(chassis::Env::from_map(settings)).unwrap_err();
     assert!(refused.to_string().contains("RUNNER_SECRET: "), "{refused}");
 }
 
-impl World {
+impl Fixture {
     /// Deploys one of the committed contracts.
     async fn create(
         &self,

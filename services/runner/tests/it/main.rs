@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-mod world;
+mod fixture;
 mod archiving;
 mod settling;
 mod refusing;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::Row as _;
 use stellar::Keypair;
 
-use crate::world::{DEPOSIT, World};
+use crate::fixture::{DEPOSIT, Fixture};
 
 /// Bytes of transactions that a ledger of the public network takes (July 2026).
 const LEDGER_BYTES: i64 = 266_240;
@@ -27,11 +27,11 @@ async fn a_ledger_holds_most_of_the_runs_that_its_limits_allow() {
     }
     let (runs, channels) = (setting("LUMIO_RUNS", 200), setting("LUMIO_CHANNELS", 4));
     let ledger = Duration::from_millis(setting("LUMIO_LEDGER_MS", 5_000));
-    let world = World::with_ledgers_of(ledger).await;
-    let mut secrets = vec![world.source.secret().to_string()];
+    let fixture = Fixture::with_ledgers_of(ledger).await;
+    let mut secrets = vec![fixture.source.secret().to_string()];
     for seed in 1..channels {
         let key = Keypair::from_seed(&[60 + u8::try_from(seed).unwrap(); 32]);
-        world.localnet.fund(&key.address().to_string()).await.unwrap();
+        fixture.localnet.fund(&key.address().to_string()).await.unwrap();
         secrets.push(key.secret().to_string());
     }
     let secrets = secrets.join(",");
@@ -44,16 +44,16 @@ async fn a_ledger_holds_most_of_the_runs_that_its_limits_allow() {
         ("RUNNER_LEASE_MS", "15000"),
         ("RUNNER_POLL_INTERVAL_MS", "1000"),
     ];
-    let running = world.start(&settings).await;
+    let running = fixture.start(&settings).await;
     let begun = tokio::time::Instant::now();
     let mut ids = Vec::new();
     for _ in 0..runs {
-        ids.push(running.gateway.accepted(&world.body()).await);
+        ids.push(running.gateway.accepted(&fixture.body()).await);
     }
     let accepted = begun.elapsed();
     let left = "SELECT count(*) FROM runs WHERE phase <> 'done'";
     loop {
-        let left: i64 = sqlx::query_scalar(left).fetch_one(&world.db.pool).await.unwrap();
+        let left: i64 = sqlx::query_scalar(left).fetch_one(&fixture.db.pool).await.unwrap();
         if left == 0 {
             break;
         }
@@ -68,7 +68,7 @@ async fn a_ledger_holds_most_of_the_runs_that_its_limits_allow() {
          FROM (SELECT t.*, (SELECT count(*) FROM transaction_calls m \
             WHERE m.transaction_id = t.id) AS calls FROM chain_transactions t \
             WHERE state = 'succeeded') AS landed GROUP BY kind ORDER BY kind DESC";
-    let found = sqlx::query(text).fetch_all(&world.db.pool).await.unwrap();
+    let found = sqlx::query(text).fetch_all(&fixture.db.pool).await.unwrap();
     let (mut bytes, mut fees, mut first, mut last) = (0, 0, i64::MAX, 0);
     println!("{runs} runs, {channels} channels, ledgers of {ledger:?}, accepted in {accepted:.1?}");
     for row in &found {
@@ -95,12 +95,12 @@ async fn a_ledger_holds_most_of_the_runs_that_its_limits_allow() {
         LEDGER_BYTES / each,
         fees / runs,
     );
-    let account = world.account().await;
+    let account = fixture.account().await;
     assert_eq!(account.balance, DEPOSIT);
     assert_eq!(account.receipts, u64::try_from(runs).unwrap());
     for id in &ids {
-        assert_eq!(world.succeeded(id, "open").await, 1);
-        assert_eq!(world.succeeded(id, "finalize").await, 1);
+        assert_eq!(fixture.succeeded(id, "open").await, 1);
+        assert_eq!(fixture.succeeded(id, "finalize").await, 1);
     }
     running.stop().await;
 }

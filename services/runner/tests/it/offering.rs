@@ -13,8 +13,8 @@ use wire::pb::runner::v1 as pb;
 use wire::pb::runner::v1::runner_client::RunnerClient;
 
 use crate::crashing::{free_port, spawn};
+use crate::fixture::{DEPOSIT, Fixture, Gateway, PRICE, Running};
 use crate::login::{log_in_at, start as start_with_login};
-use crate::world::{DEPOSIT, Gateway, PATIENCE, PRICE, Running, World};
 
 /// The answer's document, after its status was compared.
 async fn document(answer: reqwest::Response, status: u16) -> Value {
@@ -31,26 +31,26 @@ async fn log_in(runner: &Running, key: &Keypair) -> Gateway {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_price_before_the_signature_is_what_the_vault_escrows() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let gateway = &runner.gateway;
-    let mut ask = json!({ "agentId": world.agent_id, "budgets": world.body()["budgets"] });
+    let mut ask = json!({ "agentId": fixture.agent_id, "budgets": fixture.body()["budgets"] });
     let quote = document(gateway.post("/quote", &ask).await, 200).await;
     assert_eq!(quote["maxCharge"], PRICE.to_string());
     assert_eq!((&quote["escrow"], &quote["runnerFee"]), (&quote["maxCharge"], &json!("0")));
     assert_eq!(quote["rates"]["llmIn"], "10000");
-    assert_eq!(quote["developer"], world.developer.address().to_string());
+    assert_eq!(quote["developer"], fixture.developer.address().to_string());
     assert!(quote.get("refusal").is_none(), "{quote}");
 
     // What is quoted is what is taken.
-    let run = gateway.accepted(&world.body()).await;
+    let run = gateway.accepted(&fixture.body()).await;
     let run = gateway.ended(&run, "failed").await;
     assert_eq!(run["receipt"]["refund"], quote["escrow"]);
 
-    ask["user"] = json!(world.user.address());
+    ask["user"] = json!(fixture.user.address());
     let quote = document(gateway.post("/quote", &ask).await, 200).await;
     assert!(quote.get("refusal").is_none(), "{quote}");
-    world.set_policy(Policy { per_run_cap: PRICE - 1, ..Policy::default() }).await;
+    fixture.set_policy(Policy { per_run_cap: PRICE - 1, ..Policy::default() }).await;
     let quote = document(gateway.post("/quote", &ask).await, 200).await;
     assert_eq!(quote["refusal"]["code"], "PREFLIGHT_PER_RUN_CAP_EXCEEDED");
     assert_eq!(quote["maxCharge"], PRICE.to_string());
@@ -75,17 +75,17 @@ async fn a_price_before_the_signature_is_what_the_vault_escrows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_and_grants_are_shown_as_the_chain_has_them() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let gateway = &runner.gateway;
     let list = document(gateway.get("/agents").await, 200).await;
     let agent = &list[0];
     assert_eq!(list.as_array().unwrap().len(), 1);
-    assert_eq!(agent["agentId"], world.agent_id);
+    assert_eq!(agent["agentId"], fixture.agent_id);
     assert_eq!(agent["listsThisRunner"], true);
     assert_eq!(agent["rates"]["httpCalls"], "10000000");
     assert_eq!(agent["manifestHash"], wire::Digest::of(b"module").to_string());
-    let one = document(gateway.get(&format!("/agents/{}", world.agent_id)).await, 200).await;
+    let one = document(gateway.get(&format!("/agents/{}", fixture.agent_id)).await, 200).await;
     assert_eq!(
         (&one["developer"], &one["rateCards"][0]["version"]),
         (&agent["developer"], &json!(1))
@@ -101,15 +101,15 @@ async fn agents_and_grants_are_shown_as_the_chain_has_them() {
     assert!(gateway.get("/agents?limit=1").await.headers().get("link").is_none());
 
     let limits = GrantLimits { per_run_cap: 5, total_cap: 7, max_runner_fee: 0 };
-    let (user, key) = (world.user.address(), world.runner.address());
-    let call = world.vault.set_grant_limits(user, key, world.agent_id, limits).unwrap();
-    world.submit(&world.user, call.into()).await;
+    let (user, key) = (fixture.user.address(), fixture.runner.address());
+    let call = fixture.vault.set_grant_limits(user, key, fixture.agent_id, limits).unwrap();
+    fixture.submit(&fixture.user, call.into()).await;
     let grants = document(gateway.get(&format!("/grants/{user}")).await, 200).await;
     let grant = &grants[0];
     assert_eq!((&grant["runner"], &grant["isThisRunner"]), (&json!(key), &json!(true)));
     assert_eq!((&grant["used"], &grant["limits"]["totalCap"]), (&json!("0"), &json!("7")));
     assert!(grant["issuedAt"].as_str().unwrap().ends_with('Z') && grant.get("expiresAt").is_none());
-    let none = document(gateway.get(&format!("/grants/{}", world.stranger())).await, 200).await;
+    let none = document(gateway.get(&format!("/grants/{}", fixture.stranger())).await, 200).await;
     assert_eq!(none, json!([]));
     assert_eq!(document(gateway.get("/grants/me").await, 400).await["code"], "INVALID_REQUEST");
     runner.stop().await;
@@ -117,11 +117,11 @@ async fn agents_and_grants_are_shown_as_the_chain_has_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_offers_the_same_facts_and_names_the_same_mistakes() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let token = "0123456789abcdef";
     let tokens = format!("test:{token}");
     let settings = [("RUNNER_GRPC_PORT", "0"), ("RUNNER_GRPC_TOKENS", tokens.as_str())];
-    let runner = world.start(&settings).await;
+    let runner = fixture.start(&settings).await;
     let gateway = &runner.gateway;
     let url = format!("http://{}", runner.grpc.unwrap());
     let channel = chassis::grpc::client(&url, Some(&token.into())).unwrap();
@@ -135,14 +135,14 @@ async fn grpc_offers_the_same_facts_and_names_the_same_mistakes() {
         over_http[0]["rates"]["httpCalls"],
         list.agents[0].rates.as_ref().unwrap().http_calls
     );
-    let agent_id = world.agent_id;
+    let agent_id = fixture.agent_id;
     let one = client.get_agent(pb::GetAgentRequest { agent_id }).await.unwrap().into_inner();
     assert_eq!((one.agent.as_ref(), one.rate_cards.len()), (list.agents.first(), 1));
     assert_eq!((one.verdict_json, one.input_schema_json), (None, None), "there is no gate to ask");
     let missing = client.get_agent(pb::GetAgentRequest { agent_id: 4_000 }).await.unwrap_err();
     assert_eq!(Problem::of(&missing), Some(Problem::NotFound));
 
-    let user = world.user.address().to_string();
+    let user = fixture.user.address().to_string();
     let budgets = Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into());
     let ask = pb::QuoteRequest { user: Some(user.clone()), agent_id, rate_version: None, budgets };
     let quote = client.quote(ask.clone()).await.unwrap().into_inner();
@@ -169,11 +169,11 @@ async fn grpc_offers_the_same_facts_and_names_the_same_mistakes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_is_refused_by_what_it_is_before_it_is_stored() {
-    let world = World::new().await;
-    let runner = start_with_login(&world, &[]).await;
+    let fixture = Fixture::new().await;
+    let runner = start_with_login(&fixture, &[]).await;
     let stranger = runner.gateway.post("/inputs", &json!({})).await;
     assert_eq!(document(stranger, 401).await["code"], "UNAUTHENTICATED");
-    let user = log_in(&runner, &world.user).await;
+    let user = log_in(&runner, &fixture.user).await;
     // This runner has no oracle-gate to store it with.
     assert_eq!(document(user.post("/inputs", &json!({})).await, 404).await["code"], "NOT_FOUND");
     assert_eq!(document(user.get("/inputs/x").await, 404).await["code"], "NOT_FOUND");
@@ -184,7 +184,7 @@ async fn an_input_is_refused_by_what_it_is_before_it_is_stored() {
         "PAYLOAD_TOO_LARGE"
     );
 
-    let mut body = world.body();
+    let mut body = fixture.body();
     body.as_object_mut().unwrap().remove("input");
     body["inputRef"] = json!("0".repeat(64));
     let problem = document(user.post("/runs", &body).await, 400).await;
@@ -193,7 +193,7 @@ async fn an_input_is_refused_by_what_it_is_before_it_is_stored() {
     let digest = wire::Digest::of(b"1");
     let noted = "INSERT INTO inputs (owner, digest, length, created_at) VALUES ('G', $1, 1, now())";
     let noted = sqlx::query(noted).bind(digest.as_bytes().as_slice());
-    noted.execute(&world.db.pool).await.unwrap();
+    noted.execute(&fixture.db.pool).await.unwrap();
     body["inputRef"] = json!(digest);
     let problem = document(user.post("/runs", &body).await, 400).await;
     assert_eq!(problem["issues"][0]["pointer"], "/inputRef", "{problem}");
@@ -206,8 +206,8 @@ async fn an_input_is_refused_by_what_it_is_before_it_is_stored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_sends_inputs_slowly_has_two_places_and_others_have_theirs() {
-    let world = World::new().await;
-    let runner = start_with_login(&world, &[]).await;
+    let fixture = Fixture::new().await;
+    let runner = start_with_login(&fixture, &[]).await;
     let slow = log_in(&runner, &Keypair::from_seed(&[57; 32])).await;
     let begun = format!(
         "POST /inputs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
@@ -221,7 +221,7 @@ async fn an_account_that_sends_inputs_slowly_has_two_places_and_others_have_thei
         senders.push(stream);
     }
     // Both have arrived once a third is refused; until then it is answered as any other.
-    eventually(PATIENCE, || async {
+    eventually(|| async {
         let answer = slow.post("/inputs", &json!({})).await.text().await.unwrap();
         answer.contains("sends 2 inputs already")
     })
@@ -231,17 +231,17 @@ async fn an_account_that_sends_inputs_slowly_has_two_places_and_others_have_thei
 
     // Who hangs up gives the place back.
     drop(senders);
-    eventually(PATIENCE, || async { slow.post("/inputs", &json!({})).await.status() == 404 }).await;
+    eventually(|| async { slow.post("/inputs", &json!({})).await.status() == 404 }).await;
     runner.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_inputs_are_received_at_once_as_there_are_places_and_the_next_is_told_to_wait() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     // A process of its own: the places are those of a process.
     let port = free_port().await;
     let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-    let _process = spawn(&world, &[("RUNNER_PORT", &port)]);
+    let _process = spawn(&fixture, &[("RUNNER_PORT", &port)]);
     gateway.up().await;
     let begun = "POST /inputs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: 100\r\n\r\n[";
@@ -251,24 +251,22 @@ async fn as_many_inputs_are_received_at_once_as_there_are_places_and_the_next_is
         stream.write_all(begun.as_bytes()).await.unwrap();
         senders.push(stream);
     }
-    eventually(PATIENCE, || async { gateway.post("/inputs", &json!({})).await.status() == 503 })
-        .await;
+    eventually(|| async { gateway.post("/inputs", &json!({})).await.status() == 503 }).await;
     let problem = document(gateway.post("/inputs", &json!({})).await, 503).await;
     assert!(problem["detail"].as_str().unwrap().contains("too many inputs"), "{problem}");
 
     // One that hangs up gives its place to another.
     senders.pop();
-    eventually(PATIENCE, || async { gateway.post("/inputs", &json!({})).await.status() == 404 })
-        .await;
+    eventually(|| async { gateway.post("/inputs", &json!({})).await.status() == 404 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_operators_see_what_concerns_all_users() {
-    let world = World::new().await;
-    let runner = start_with_login(&world, &[]).await;
-    let user = log_in(&runner, &world.user).await;
+    let fixture = Fixture::new().await;
+    let runner = start_with_login(&fixture, &[]).await;
+    let user = log_in(&runner, &fixture.user).await;
     let operator = log_in(&runner, &Keypair::from_seed(&[52; 32])).await;
-    let run = user.accepted(&world.body()).await;
+    let run = user.accepted(&fixture.body()).await;
     user.ended(&run, "failed").await;
     let check = format!("/operator/packs/{run}/check");
     for path in [
@@ -296,36 +294,38 @@ async fn only_operators_see_what_concerns_all_users() {
 
     // One user's balance and grants are no other's affair.
     let other = log_in(&runner, &Keypair::from_seed(&[53; 32])).await;
-    document(other.get(&format!("/grants/{}", world.user.address())).await, 403).await;
-    let mut ask = json!({ "agentId": world.agent_id, "budgets": { "llmIn": 1 } });
+    document(other.get(&format!("/grants/{}", fixture.user.address())).await, 403).await;
+    let mut ask = json!({ "agentId": fixture.agent_id, "budgets": { "llmIn": 1 } });
     document(other.post("/quote", &ask).await, 200).await;
-    ask["user"] = json!(world.user.address());
+    ask["user"] = json!(fixture.user.address());
     document(other.post("/quote", &ask).await, 403).await;
     runner.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_waits_for_its_deadline_is_among_the_dead_letters() {
-    let world = World::new().await;
-    let runner = world.start(&[("RUNNER_FINALIZE_ON_ERROR", "false")]).await;
-    let run = runner.gateway.accepted(&world.body()).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[("RUNNER_FINALIZE_ON_ERROR", "false")]).await;
+    let run = runner.gateway.accepted(&fixture.body()).await;
     runner.gateway.until(&run, |run| run["phase"] == "escrow_open").await;
     let letters = document(runner.gateway.get("/operator/dead-letters").await, 200).await;
     assert_eq!((&letters[0]["id"], &letters[0]["escrow"]), (&json!(run), &json!("open")));
     assert_eq!(letters[0]["errorCode"], "EXECUTOR_MISSING");
     let queue = document(runner.gateway.get("/operator/queue").await, 200).await;
     assert_eq!((&queue["summary"]["stuck"], &queue["runs"][0]["id"]), (&json!(1), &json!(run)));
-    assert!(world.account().await.balance < DEPOSIT);
+    assert!(fixture.account().await.balance < DEPOSIT);
     runner.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_too_much_is_told_when_to_come_back() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let settings = [("RUNNER_RATE_LIMIT", "2"), ("RUNNER_ADDRESS_RATE_LIMIT", "100")];
-    let runner = start_with_login(&world, &settings).await;
-    let (one, other) =
-        (log_in(&runner, &world.user).await, log_in(&runner, &Keypair::from_seed(&[53; 32])).await);
+    let runner = start_with_login(&fixture, &settings).await;
+    let (one, other) = (
+        log_in(&runner, &fixture.user).await,
+        log_in(&runner, &Keypair::from_seed(&[53; 32])).await,
+    );
     let mut refused = None;
     for _ in 0..40 {
         let answer = one.get("/runs").await;
@@ -351,8 +351,8 @@ async fn who_asks_too_much_is_told_when_to_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_has_a_limit_whoever_calls_from_there() {
-    let world = World::new().await;
-    let runner = world.start(&[("RUNNER_ADDRESS_RATE_LIMIT", "1")]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[("RUNNER_ADDRESS_RATE_LIMIT", "1")]).await;
     let mut answers = Vec::new();
     for _ in 0..12 {
         answers.push(runner.gateway.get("/summary").await.status().as_u16());
@@ -364,7 +364,7 @@ async fn an_address_has_a_limit_whoever_calls_from_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_console_is_served_with_a_policy_and_nothing_beside_it() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let outer = tempfile::tempdir().unwrap();
     std::fs::write(outer.path().join("secret.txt"), "secret").unwrap();
     let folder = outer.path().join("console");
@@ -377,7 +377,7 @@ async fn the_console_is_served_with_a_policy_and_nothing_beside_it() {
         ("RUNNER_CONSOLE_CONNECT", "wss://relay.example"),
         ("RUNNER_BROWSER_RPC_URL", "https://node.example/rpc"),
     ];
-    let runner = start_with_login(&world, &settings).await;
+    let runner = start_with_login(&fixture, &settings).await;
     let gateway = &runner.gateway;
     for path in ["/", "/app", "/app/", "/app/runs/7", "/index.html", "/?v=1"] {
         let page = gateway.get(path).await;
@@ -429,10 +429,10 @@ async fn the_console_is_served_with_a_policy_and_nothing_beside_it() {
     let expected = json!({
         "networkPassphrase": stellar::STANDALONE,
         "rpcUrl": "https://node.example/rpc",
-        "contractId": world.vault.0,
-        "agentRegistryId": world.registry.0,
+        "contractId": fixture.vault.0,
+        "agentRegistryId": fixture.registry.0,
         "token": stellar::local::token_id().unwrap(),
-        "runner": world.runner.address(),
+        "runner": fixture.runner.address(),
         "runnerFee": "0",
         "apiBase": "",
         "auth": "login",
@@ -446,18 +446,18 @@ async fn the_console_is_served_with_a_policy_and_nothing_beside_it() {
     // The program itself may read little of the machine, and this folder.
     let port = crate::crashing::free_port().await;
     let settings = [("RUNNER_PORT", port.as_str()), ("RUNNER_CONSOLE_DIR", shown.as_str())];
-    let _process = crate::crashing::spawn(&world, &settings);
+    let _process = crate::crashing::spawn(&fixture, &settings);
     let confined = Gateway::at(format!("http://localhost:{port}"));
     confined.up().await;
     assert_eq!(confined.get("/").await.status(), 200);
 
     // Without a console there is no page, and its configuration is there for one of another host.
-    let runner = world.start(&[]).await;
+    let runner = fixture.start(&[]).await;
     document(runner.gateway.get("/").await, 404).await;
     let config = document(runner.gateway.get("/config.json").await, 200).await;
     assert_eq!(
         (&config["auth"], &config["rpcUrl"]),
-        (&json!("none"), &json!(world.localnet.url()))
+        (&json!("none"), &json!(fixture.localnet.url()))
     );
     runner.stop().await;
 }

@@ -9,8 +9,8 @@ use soroban_localnet::Fault;
 use testkit::eventually;
 use time::format_description::well_known::Rfc3339;
 
+use crate::fixture::{Fixture, Gateway, PRICE, Running};
 use crate::retention::{command, said};
-use crate::world::{Gateway, PATIENCE, PRICE, Running, World};
 
 /// A refusal by a pause, with the time to wait.
 async fn paused(gateway: &Gateway, body: &Value) -> String {
@@ -23,13 +23,13 @@ async fn paused(gateway: &Gateway, body: &Value) -> String {
     problem["detail"].as_str().unwrap().to_owned()
 }
 
-async fn count(world: &World, text: &'static str) -> i64 {
-    sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap()
+async fn count(fixture: &Fixture, text: &'static str) -> i64 {
+    sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap()
 }
 
 /// A gateway without an engine, so that what is accepted stays in the queue.
-pub async fn gateway_alone(world: &World) -> Running {
-    let runner = world.runner.address().to_string();
+pub async fn gateway_alone(fixture: &Fixture) -> Running {
+    let runner = fixture.runner.address().to_string();
     let settings = [
         ("RUNNER_ROLE", "gateway"),
         ("RUNNER_SECRET", ""),
@@ -39,53 +39,53 @@ pub async fn gateway_alone(world: &World) -> Running {
         ("RUNNER_MAX_QUEUE", "1000000"),
         ("RUNNER_ADDRESS_RATE_LIMIT", "0"),
     ];
-    world.start(&settings).await
+    fixture.start(&settings).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_holds_for_every_process_and_runs_under_way_go_on() {
-    let world = World::new().await;
-    let (one, other) = (world.start(&[]).await, world.start(&[]).await);
-    world.localnet.fault(Fault::Freeze(true));
-    let before = one.gateway.post_with_key("before", &world.body()).await;
+    let fixture = Fixture::new().await;
+    let (one, other) = (fixture.start(&[]).await, fixture.start(&[]).await);
+    fixture.localnet.fault(Fault::Freeze(true));
+    let before = one.gateway.post_with_key("before", &fixture.body()).await;
     assert_eq!(before.status(), 202);
     let before: Value = before.json().await.unwrap();
 
-    let done = command(&world, &["intake", "pause", "--reason", "an upgrade"]);
+    let done = command(&fixture, &["intake", "pause", "--reason", "an upgrade"]);
     assert!(done.status.success(), "{}", said(&done));
     for gateway in [&one.gateway, &other.gateway] {
-        assert!(paused(gateway, &world.body()).await.contains("an upgrade"));
+        assert!(paused(gateway, &fixture.body()).await.contains("an upgrade"));
         let summary = gateway.summary().await;
         assert_eq!(summary["status"]["intakePaused"], true, "{summary:#}");
         assert_eq!(summary["status"]["pauses"][0]["scope"], "all");
     }
     // What was accepted is answered again, and goes on.
-    let again = other.gateway.post_with_key("before", &world.body()).await;
+    let again = other.gateway.post_with_key("before", &fixture.body()).await;
     assert_eq!(again.status(), 202);
     assert_eq!(again.json::<Value>().await.unwrap()["id"], before["id"]);
-    world.localnet.fault(Fault::Freeze(false));
+    fixture.localnet.fault(Fault::Freeze(false));
     let id = before["id"].as_str().unwrap();
     one.gateway.ended(id, "failed").await;
     // Another attempt would be another opening.
     let retry = one.gateway.post(&format!("/runs/{id}/retry"), &json!({})).await;
     assert_eq!(retry.status(), 503);
-    let doctor = said(&command(&world, &["doctor"]));
+    let doctor = said(&command(&fixture, &["doctor"]));
     assert!(doctor.contains("intake") && doctor.contains("an upgrade"), "{doctor}");
 
-    let listed = command(&world, &["intake", "list", "--output", "json"]);
+    let listed = command(&fixture, &["intake", "list", "--output", "json"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!((&listed[0]["scope"], &listed[0]["reason"]), (&json!("all"), &json!("an upgrade")));
-    assert!(command(&world, &["intake", "resume"]).status.success());
-    assert_eq!(command(&world, &["intake", "resume"]).status.code(), Some(1));
-    other.gateway.accepted(&world.body()).await;
+    assert!(command(&fixture, &["intake", "resume"]).status.success());
+    assert_eq!(command(&fixture, &["intake", "resume"]).status.code(), Some(1));
+    other.gateway.accepted(&fixture.body()).await;
     one.stop().await;
     other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_or_a_user_is_paused_apart_and_by_http_as_well() {
-    let world = World::new().await;
-    let running = gateway_alone(&world).await;
+    let fixture = Fixture::new().await;
+    let running = gateway_alone(&fixture).await;
     let gateway = &running.gateway;
     let order = |path: &str, body: Value| {
         let path = format!("/operator/intake/{path}");
@@ -94,25 +94,25 @@ async fn an_agent_or_a_user_is_paused_apart_and_by_http_as_well() {
             (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
         }
     };
-    let agent = json!({ "agent": world.agent_id, "reason": "it loops" });
+    let agent = json!({ "agent": fixture.agent_id, "reason": "it loops" });
     let (status, pauses) = order("pause", agent).await;
-    assert_eq!((status, &pauses[0]["subject"]), (200, &json!(world.agent_id.to_string())));
-    assert!(paused(gateway, &world.body()).await.contains("of agent"));
-    let mut other = world.body();
-    other["agentId"] = json!(world.agent_id + 1);
+    assert_eq!((status, &pauses[0]["subject"]), (200, &json!(fixture.agent_id.to_string())));
+    assert!(paused(gateway, &fixture.body()).await.contains("of agent"));
+    let mut other = fixture.body();
+    other["agentId"] = json!(fixture.agent_id + 1);
     gateway.accepted(&other).await;
 
-    let user = json!({ "user": world.user.address() });
+    let user = json!({ "user": fixture.user.address() });
     assert_eq!(order("pause", user.clone()).await.0, 200);
     assert!(paused(gateway, &other).await.contains("this account"));
-    assert_eq!(order("resume", json!({ "agent": world.agent_id })).await.0, 200);
-    assert!(paused(gateway, &world.body()).await.contains("this account"));
+    assert_eq!(order("resume", json!({ "agent": fixture.agent_id })).await.0, 200);
+    assert!(paused(gateway, &fixture.body()).await.contains("this account"));
     assert_eq!(order("resume", user.clone()).await, (200, json!([])));
-    gateway.accepted(&world.body()).await;
+    gateway.accepted(&fixture.body()).await;
 
     assert_eq!(order("resume", user).await.0, 404);
     for wrong in [
-        json!({ "agent": 1, "user": world.user.address() }),
+        json!({ "agent": 1, "user": fixture.user.address() }),
         json!({ "user": "somebody" }),
         json!({ "agents": 1 }),
         json!({ "agent": -1 }),
@@ -120,23 +120,23 @@ async fn an_agent_or_a_user_is_paused_apart_and_by_http_as_well() {
     ] {
         assert_eq!(order("pause", wrong.clone()).await.0, 400, "{wrong}");
     }
-    assert_eq!(command(&world, &["intake", "pause", "--user", "x"]).status.code(), Some(3));
+    assert_eq!(command(&fixture, &["intake", "pause", "--user", "x"]).status.code(), Some(3));
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_run_is_accepted_once_a_pause_was_answered() {
-    let world = World::new().await;
-    let running = gateway_alone(&world).await;
+    let fixture = Fixture::new().await;
+    let running = gateway_alone(&fixture).await;
     // The order's connection to Postgres is there before the requests take the processors: where
     // nothing is optimised, the exchange of a password takes many turns.
-    running.gateway.accepted(&world.body()).await;
+    running.gateway.accepted(&fixture.body()).await;
     let views = (0..3).map(|_| running.gateway.get("/operator/intake"));
     futures::future::join_all(views).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut askers = Vec::new();
     for _ in 0..8 {
-        let (gateway, body, stop) = (running.gateway.clone(), world.body(), stop.clone());
+        let (gateway, body, stop) = (running.gateway.clone(), fixture.body(), stop.clone());
         askers.push(tokio::spawn(async move {
             while !stop.load(Ordering::Relaxed) {
                 let status = gateway.post("/runs", &body).await.status().as_u16();
@@ -145,17 +145,17 @@ async fn no_run_is_accepted_once_a_pause_was_answered() {
         }));
     }
     let all = "SELECT count(*) FROM runs";
-    eventually(PATIENCE, || async { count(&world, all).await > 20 }).await;
+    eventually(|| async { count(&fixture, all).await > 20 }).await;
     let answer = running.gateway.post("/operator/intake/pause", &json!({})).await;
     assert_eq!(answer.status(), 200);
-    let then = count(&world, all).await;
+    let then = count(&fixture, all).await;
     // Each asker is refused several times meanwhile.
     let mut refused = 0;
     while refused < 20 {
-        paused(&running.gateway, &world.body()).await;
+        paused(&running.gateway, &fixture.body()).await;
         refused += 1;
     }
-    assert_eq!(count(&world, all).await, then, "a run came in after the pause");
+    assert_eq!(count(&fixture, all).await, then, "a run came in after the pause");
     stop.store(true, Ordering::Relaxed);
     for asker in askers {
         asker.await.unwrap();
@@ -165,22 +165,22 @@ async fn no_run_is_accepted_once_a_pause_was_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_has_as_many_runs_under_way_as_places_and_the_rest_waits_and_says_so() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let places = ("RUNNER_MAX_RUNS_PER_USER", "1");
-    let (one, other) = (world.start(&[places]).await, world.start(&[places]).await);
-    world.localnet.fault(Fault::Freeze(true));
+    let (one, other) = (fixture.start(&[places]).await, fixture.start(&[places]).await);
+    fixture.localnet.fault(Fault::Freeze(true));
     let mut ids = Vec::new();
     for _ in 0..4 {
-        ids.push(one.gateway.accepted(&world.body()).await);
+        ids.push(one.gateway.accepted(&fixture.body()).await);
     }
     let limited = || async { one.gateway.summary().await["status"]["limited"] == 3 };
-    eventually(PATIENCE, limited).await;
+    eventually(limited).await;
     let under_way = "SELECT count(*) FROM runs WHERE under_way";
-    assert_eq!(count(&world, under_way).await, 1);
+    assert_eq!(count(&fixture, under_way).await, 1);
     // Its call follows once the run was looked at.
     let calls = "SELECT count(*) FROM calls";
-    eventually(PATIENCE, || async { count(&world, calls).await > 0 }).await;
-    assert_eq!(count(&world, calls).await, 1);
+    eventually(|| async { count(&fixture, calls).await > 0 }).await;
+    assert_eq!(count(&fixture, calls).await, 1);
     let waits =
         |run: &Value| run["waitingFor"].as_str().is_some_and(|text| text.contains("1 at one time"));
     let last = one.gateway.until(&ids[3], waits).await;
@@ -188,19 +188,19 @@ async fn a_user_has_as_many_runs_under_way_as_places_and_the_rest_waits_and_says
     // One that waits for a place can be called off.
     let answer = one.gateway.post(&format!("/runs/{}/cancel", ids[3]), &json!({})).await;
     assert_eq!(answer.json::<Value>().await.unwrap()["status"], "cancelled");
-    world.localnet.fault(Fault::Freeze(false));
+    fixture.localnet.fault(Fault::Freeze(false));
     for id in &ids[..3] {
         other.gateway.ended(id, "failed").await;
     }
     let overlapping = "SELECT count(*) FROM runs a JOIN runs b ON a.id <> b.id \
          AND a.admitted_at IS NOT NULL AND b.admitted_at IS NOT NULL \
          AND a.admitted_at < b.updated_at AND b.admitted_at < a.updated_at";
-    assert_eq!(count(&world, overlapping).await, 0, "two runs were under way at one time");
+    assert_eq!(count(&fixture, overlapping).await, 0, "two runs were under way at one time");
     // They came in their order.
     let order: Vec<uuid::Uuid> = sqlx::query_scalar(
         "SELECT id FROM runs WHERE admitted_at IS NOT NULL ORDER BY admitted_at",
     )
-    .fetch_all(&world.db.pool)
+    .fetch_all(&fixture.db.pool)
     .await
     .unwrap();
     let order: Vec<_> = order.iter().map(ToString::to_string).collect();
@@ -211,22 +211,22 @@ async fn a_user_has_as_many_runs_under_way_as_places_and_the_rest_waits_and_says
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_has_places_too_and_other_agents_do_not_wait_for_them() {
-    let world = World::new().await;
-    let running = world.start(&[("RUNNER_MAX_RUNS_PER_AGENT", "1")]).await;
-    world.localnet.fault(Fault::Freeze(true));
-    let first = running.gateway.accepted(&world.body()).await;
-    let second = running.gateway.accepted(&world.body()).await;
+    let fixture = Fixture::new().await;
+    let running = fixture.start(&[("RUNNER_MAX_RUNS_PER_AGENT", "1")]).await;
+    fixture.localnet.fault(Fault::Freeze(true));
+    let first = running.gateway.accepted(&fixture.body()).await;
+    let second = running.gateway.accepted(&fixture.body()).await;
     running.gateway.until(&first, |run| run["waitingFor"] == "the network").await;
     // There is no such agent: it is refused by a worker that did not wait for the places of another.
-    let mut other = world.body();
-    other["agentId"] = json!(world.agent_id + 1);
+    let mut other = fixture.body();
+    other["agentId"] = json!(fixture.agent_id + 1);
     let other = running.gateway.accepted(&other).await;
     let refused = running.gateway.ended(&other, "failed").await;
     assert_eq!(refused["errorCode"], "PREFLIGHT_AGENT_NOT_FOUND");
     let waits =
         |run: &Value| run["waitingFor"].as_str().is_some_and(|text| text.contains("of this agent"));
     running.gateway.until(&second, waits).await;
-    world.localnet.fault(Fault::Freeze(false));
+    fixture.localnet.fault(Fault::Freeze(false));
     running.gateway.ended(&first, "failed").await;
     running.gateway.ended(&second, "failed").await;
     running.stop().await;
@@ -234,11 +234,11 @@ async fn an_agent_has_places_too_and_other_agents_do_not_wait_for_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_starts_not_before_its_time_and_can_be_called_off_until_then() {
-    let world = World::new().await;
-    let running = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let running = fixture.start(&[]).await;
     let starting = |secs: i64| {
         let at = chassis::clock::now() + time::Duration::seconds(secs);
-        let mut body = world.body();
+        let mut body = fixture.body();
         body["startAt"] = json!(at.format(&Rfc3339).unwrap());
         body
     };
@@ -255,7 +255,7 @@ async fn a_run_starts_not_before_its_time_and_can_be_called_off_until_then() {
     running.gateway.ended(&soon, "failed").await;
     let early = "SELECT count(*) FROM runs r JOIN calls c ON c.run_id = r.id \
          WHERE r.start_at IS NOT NULL AND c.wanted_at < r.start_at";
-    assert_eq!(count(&world, early).await, 0);
+    assert_eq!(count(&fixture, early).await, 0);
     let late = running.gateway.post("/runs", &starting(31 * 86_400)).await;
     assert_eq!(late.status(), 400);
     let problem: Value = late.json().await.unwrap();
@@ -265,10 +265,10 @@ async fn a_run_starts_not_before_its_time_and_can_be_called_off_until_then() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn priorities_are_a_head_start_that_ends() {
-    let world = World::new().await;
-    let gateway = gateway_alone(&world).await;
+    let fixture = Fixture::new().await;
+    let gateway = gateway_alone(&fixture).await;
     let asked = |priority: &str| {
-        let mut body = world.body();
+        let mut body = fixture.body();
         body["priority"] = json!(priority);
         let gateway = gateway.gateway.clone();
         async move { gateway.accepted(&body).await }
@@ -281,7 +281,7 @@ async fn priorities_are_a_head_start_that_ends() {
     let aged: uuid::Uuid = ids[0].parse().unwrap();
     sqlx::query("UPDATE runs SET turn_at = turn_at - interval '11 minutes' WHERE id = $1")
         .bind(aged)
-        .execute(&world.db.pool)
+        .execute(&fixture.db.pool)
         .await
         .unwrap();
     let queue: Value = gateway.gateway.get("/operator/queue").await.json().await.unwrap();
@@ -289,12 +289,12 @@ async fn priorities_are_a_head_start_that_ends() {
     let expected = [&ids[0], &ids[3], &ids[2], &ids[1]];
     assert_eq!(shown, expected);
     // Workers take them in the order that is shown.
-    let engine = world.start(&[("RUNNER_ROLE", "engine"), ("RUNNER_WORKERS", "1")]).await;
+    let engine = fixture.start(&[("RUNNER_ROLE", "engine"), ("RUNNER_WORKERS", "1")]).await;
     for id in &ids {
         gateway.gateway.ended(id, "failed").await;
     }
     let order: Vec<uuid::Uuid> = sqlx::query_scalar("SELECT id FROM runs ORDER BY admitted_at")
-        .fetch_all(&world.db.pool)
+        .fetch_all(&fixture.db.pool)
         .await
         .unwrap();
     let order: Vec<_> = order.iter().map(ToString::to_string).collect();
@@ -305,14 +305,14 @@ async fn priorities_are_a_head_start_that_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_below_the_configured_worth_is_refused_before_it_is_opened() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let least = (PRICE + 1).to_string();
-    let running = world.start(&[("RUNNER_LEAST_WORTH_STROOPS", &least)]).await;
-    let id = running.gateway.accepted(&world.body()).await;
+    let running = fixture.start(&[("RUNNER_LEAST_WORTH_STROOPS", &least)]).await;
+    let id = running.gateway.accepted(&fixture.body()).await;
     let run = running.gateway.ended(&id, "failed").await;
     assert_eq!(run["errorCode"], "PREFLIGHT_BELOW_WORTH", "{run:#}");
-    assert_eq!(count(&world, "SELECT count(*) FROM calls").await, 0);
-    let mut quote = world.body();
+    assert_eq!(count(&fixture, "SELECT count(*) FROM calls").await, 0);
+    let mut quote = fixture.body();
     let members = quote.as_object_mut().unwrap();
     members.retain(|name, _| ["user", "agentId", "budgets"].contains(&name.as_str()));
     let quoted: Value = running.gateway.post("/quote", &quote).await.json().await.unwrap();
@@ -322,38 +322,38 @@ async fn a_run_below_the_configured_worth_is_refused_before_it_is_opened() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openings_and_failures_of_a_user_and_a_developer_are_bounded() {
-    let world = World::new().await;
-    let migrated = command(&world, &["migrate"]);
+    let fixture = Fixture::new().await;
+    let migrated = command(&fixture, &["migrate"]);
     assert!(migrated.status.success(), "{}", said(&migrated));
     for most in ["RUNNER_MAX_OPENS_PER_USER", "RUNNER_MAX_OPENS_PER_DEVELOPER"] {
         let opened = "SELECT count(*) FROM calls WHERE kind = 'open' AND state = 'done'";
-        let before = count(&world, opened).await;
-        let running = world.start(&[(most, &(before + 2).to_string())]).await;
+        let before = count(&fixture, opened).await;
+        let running = fixture.start(&[(most, &(before + 2).to_string())]).await;
         let mut codes = Vec::new();
         for _ in 0..3 {
-            let id = running.gateway.accepted(&world.body()).await;
+            let id = running.gateway.accepted(&fixture.body()).await;
             let run = running.gateway.ended(&id, "failed").await;
             codes.push(run["errorCode"].as_str().unwrap().to_owned());
         }
         let expected = ["EXECUTOR_MISSING", "EXECUTOR_MISSING", "PREFLIGHT_TOO_MANY_OPENS"];
         assert_eq!(codes, expected, "{most}");
-        assert_eq!(count(&world, opened).await, before + 2);
+        assert_eq!(count(&fixture, opened).await, before + 2);
         running.stop().await;
     }
     // That there was no executor is the operator's own fault, and is not counted.
     for most in ["RUNNER_MAX_FAILURES_PER_USER", "RUNNER_MAX_FAILURES_PER_DEVELOPER"] {
-        let running = world.start(&[(most, "1")]).await;
-        let id = running.gateway.accepted(&world.body()).await;
+        let running = fixture.start(&[(most, "1")]).await;
+        let id = running.gateway.accepted(&fixture.body()).await;
         let run = running.gateway.ended(&id, "failed").await;
         assert_eq!(run["errorCode"], "EXECUTOR_MISSING", "{run:#}");
         let text = "UPDATE attempts SET error_code = 'E_ORACLE_EXEC' WHERE run_id = $1";
         let uuid: uuid::Uuid = id.parse().unwrap();
-        sqlx::query(text).bind(uuid).execute(&world.db.pool).await.unwrap();
-        let id = running.gateway.accepted(&world.body()).await;
+        sqlx::query(text).bind(uuid).execute(&fixture.db.pool).await.unwrap();
+        let id = running.gateway.accepted(&fixture.body()).await;
         let run = running.gateway.ended(&id, "failed").await;
         assert_eq!(run["errorCode"], "PREFLIGHT_TOO_MANY_FAILURES", "{run:#}");
         let text = "UPDATE attempts SET error_code = 'EXECUTOR_MISSING' WHERE run_id = $1";
-        sqlx::query(text).bind(uuid).execute(&world.db.pool).await.unwrap();
+        sqlx::query(text).bind(uuid).execute(&fixture.db.pool).await.unwrap();
         running.stop().await;
     }
 }

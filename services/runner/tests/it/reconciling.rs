@@ -1,14 +1,11 @@
 //! Postgres and the vault are compared, and only what the vault's state proves is repaired.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use testkit::eventually;
 
+use crate::fixture::{DEPOSIT, Fixture, PRICE, Running};
 use crate::retention::{command, command_with, said};
-use crate::world::{DEPOSIT, PRICE, Running, World};
 
-const SOON: Duration = Duration::from_secs(30);
 pub const OPEN: [(&str, &str); 3] = [
     ("RUNNER_FINALIZE_ON_ERROR", "false"),
     ("RUNNER_DEADLINE_SECS", "700"),
@@ -23,7 +20,7 @@ pub const INTO_AN_OPERATORS_HANDS: &str = "UPDATE runs SET operator_reason = 'th
 const A_GAP: &str = "INSERT INTO contract_event_gaps (network_id, first_ledger, last_ledger, \
     found_at) SELECT network_id, next_ledger - 2, next_ledger - 1, now() FROM contract_cursors";
 
-impl World {
+impl Fixture {
     /// A run whose escrow stays open.
     pub async fn open_run(&self, runner: &Running) -> (String, Value) {
         let id = runner.gateway.accepted(&self.body()).await;
@@ -51,7 +48,7 @@ impl World {
             let found = sqlx::query_scalar::<_, bool>(text).bind(name);
             found.fetch_one(&self.db.pool).await.unwrap()
         };
-        eventually(SOON, seen).await;
+        eventually(seen).await;
     }
 
     /// A run in an operator's hands, past its deadline, whose record in the vault has ended.
@@ -69,7 +66,7 @@ impl World {
                         FROM contract_cursors c, attempts a";
             sqlx::query_scalar::<_, bool>(text).fetch_one(&self.db.pool).await.unwrap()
         };
-        eventually(SOON, passed).await;
+        eventually(passed).await;
         id
     }
 
@@ -89,88 +86,88 @@ fn kinds(done: &Value) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_record_that_no_run_owns_is_found_and_given_back() {
-    let world = World::new().await;
-    let runner = world.start(&OPEN).await;
-    let (_, _) = world.open_run(&runner).await;
-    world.until_seen("run_opened").await;
-    let (code, clean) = world.reconciled(&[]);
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&OPEN).await;
+    let (_, _) = fixture.open_run(&runner).await;
+    fixture.until_seen("run_opened").await;
+    let (code, clean) = fixture.reconciled(&[]);
     assert_eq!((code, kinds(&clean).len()), (Some(0), 0), "{clean:#}");
 
     // The database loses the run; the vault still has its escrow.
-    world.sql("DELETE FROM transaction_calls").await;
-    world.sql("DELETE FROM calls").await;
-    world.sql("DELETE FROM chain_transactions").await;
-    world.sql("DELETE FROM attempts").await;
-    world.sql("DELETE FROM runs").await;
-    let (code, found) = world.reconciled(&[]);
+    fixture.sql("DELETE FROM transaction_calls").await;
+    fixture.sql("DELETE FROM calls").await;
+    fixture.sql("DELETE FROM chain_transactions").await;
+    fixture.sql("DELETE FROM attempts").await;
+    fixture.sql("DELETE FROM runs").await;
+    let (code, found) = fixture.reconciled(&[]);
     assert_eq!((code, kinds(&found)), (Some(1), vec!["record_without_run"]), "{found:#}");
-    assert_eq!(world.account().await.balance, DEPOSIT - PRICE, "nothing is done unasked");
+    assert_eq!(fixture.account().await.balance, DEPOSIT - PRICE, "nothing is done unasked");
 
-    let (code, repaired) = world.reconciled(&["--repair"]);
+    let (code, repaired) = fixture.reconciled(&["--repair"]);
     assert_eq!(code, Some(0), "{repaired:#}");
     let id = repaired["findings"][0]["run"].as_str().unwrap().to_owned();
     let run = runner.gateway.ended(&id, "failed").await;
     assert_eq!((&run["escrow"], &run["errorCode"]), (&"returned".into(), &"ADOPTED".into()));
-    assert_eq!(world.account().await.balance, DEPOSIT);
-    let (code, clean) = world.reconciled(&[]);
+    assert_eq!(fixture.account().await.balance, DEPOSIT);
+    let (code, clean) = fixture.reconciled(&[]);
     assert_eq!((code, kinds(&clean).len()), (Some(0), 0), "{clean:#}");
     runner.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_ended_while_its_escrow_is_open_is_given_back() {
-    let world = World::new().await;
-    let runner = world.start(&OPEN).await;
-    let (id, _) = world.open_run(&runner).await;
-    world
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&OPEN).await;
+    let (id, _) = fixture.open_run(&runner).await;
+    fixture
         .sql(
             "UPDATE runs SET phase = 'done', lease_until = NULL, lease_owner = NULL, \
                 lease_token = lease_token + 1",
         )
         .await;
-    world.sql("UPDATE attempts SET escrow = 'returned', ended_at = now()").await;
-    let (code, found) = world.reconciled(&[]);
+    fixture.sql("UPDATE attempts SET escrow = 'returned', ended_at = now()").await;
+    let (code, found) = fixture.reconciled(&[]);
     assert_eq!((code, kinds(&found)), (Some(1), vec!["ended_but_open"]), "{found:#}");
-    let (code, repaired) = world.reconciled(&["--repair"]);
+    let (code, repaired) = fixture.reconciled(&["--repair"]);
     assert_eq!(code, Some(0), "{repaired:#}");
     runner.gateway.ended(&id, "failed").await;
-    assert_eq!(world.account().await.balance, DEPOSIT);
+    assert_eq!(fixture.account().await.balance, DEPOSIT);
     runner.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_in_an_operators_hands_is_ended_by_the_proof_of_contract_state() {
-    let world = World::new().await;
-    let runner = world.start(&OPEN).await;
-    let (id, run) = world.open_run(&runner).await;
-    world.sql(INTO_AN_OPERATORS_HANDS).await;
-    world.reclaim_elsewhere(&run).await;
-    world.until_seen("run_reclaimed").await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&OPEN).await;
+    let (id, run) = fixture.open_run(&runner).await;
+    fixture.sql(INTO_AN_OPERATORS_HANDS).await;
+    fixture.reclaim_elsewhere(&run).await;
+    fixture.until_seen("run_reclaimed").await;
 
-    let (code, found) = world.reconciled(&[]);
+    let (code, found) = fixture.reconciled(&[]);
     assert_eq!((code, kinds(&found)), (Some(1), vec!["operator_held"]), "{found:#}");
     assert_eq!(found["findings"][0]["proof"], "returned");
-    let resumed = command(&world, &["runs", "resume", &id]);
+    let resumed = command(&fixture, &["runs", "resume", &id]);
     assert!(resumed.status.success() && said(&resumed).contains("reclaimed"), "{}", said(&resumed));
     let run = runner.gateway.ended(&id, "failed").await;
     assert_eq!(run["escrow"], "returned");
-    let again = command(&world, &["runs", "resume", &id]);
+    let again = command(&fixture, &["runs", "resume", &id]);
     assert_eq!(again.status.code(), Some(1), "{}", said(&again));
     runner.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_has_ended_is_judged_by_the_events_that_were_read() {
-    let world = World::new().await;
-    let runner = world.start(&OPEN).await;
-    let id = world.held_without_a_record(&runner).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&OPEN).await;
+    let id = fixture.held_without_a_record(&runner).await;
 
     // A gap among the ledgers in which it could have been settled: nothing is concluded.
-    world.sql(A_GAP).await;
-    let (code, found) = world.reconciled(&["--repair"]);
+    fixture.sql(A_GAP).await;
+    let (code, found) = fixture.reconciled(&["--repair"]);
     assert_eq!((code, &found["findings"][0]["proof"]), (Some(2), &"unknown".into()), "{found:#}");
-    world.sql("DELETE FROM contract_event_gaps").await;
-    let (code, found) = world.reconciled(&["--repair"]);
+    fixture.sql("DELETE FROM contract_event_gaps").await;
+    let (code, found) = fixture.reconciled(&["--repair"]);
     assert_eq!((code, &found["findings"][0]["proof"]), (Some(0), &"returned".into()), "{found:#}");
     runner.gateway.ended(&id, "failed").await;
     runner.stop().await;
@@ -178,26 +175,26 @@ async fn a_record_that_has_ended_is_judged_by_the_events_that_were_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_nothing_was_signed_for_is_judged_by_the_event_that_opened_it() {
-    let world = World::new().await;
-    let runner = world.start(&OPEN).await;
-    let id = world.held_without_a_record(&runner).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&OPEN).await;
+    let id = fixture.held_without_a_record(&runner).await;
     // As a run is that was made for an open record, until its escrow is asked back.
-    world.sql("DELETE FROM transaction_calls").await;
-    world.sql("DELETE FROM calls").await;
-    world.sql("DELETE FROM chain_transactions").await;
+    fixture.sql("DELETE FROM transaction_calls").await;
+    fixture.sql("DELETE FROM calls").await;
+    fixture.sql("DELETE FROM chain_transactions").await;
 
-    world.sql(A_GAP).await;
-    let (code, found) = world.reconciled(&["--repair"]);
+    fixture.sql(A_GAP).await;
+    let (code, found) = fixture.reconciled(&["--repair"]);
     assert_eq!((code, &found["findings"][0]["proof"]), (Some(2), &"unknown".into()), "{found:#}");
-    world.sql("DELETE FROM contract_event_gaps").await;
+    fixture.sql("DELETE FROM contract_event_gaps").await;
 
     // Without its event nothing says that it was opened, nor that it never was.
-    world.sql("UPDATE contract_events SET name = 'hidden' WHERE name = 'run_opened'").await;
-    let (code, found) = world.reconciled(&["--repair"]);
+    fixture.sql("UPDATE contract_events SET name = 'hidden' WHERE name = 'run_opened'").await;
+    let (code, found) = fixture.reconciled(&["--repair"]);
     assert_eq!((code, &found["findings"][0]["proof"]), (Some(2), &"unknown".into()), "{found:#}");
-    world.sql("UPDATE contract_events SET name = 'run_opened' WHERE name = 'hidden'").await;
+    fixture.sql("UPDATE contract_events SET name = 'run_opened' WHERE name = 'hidden'").await;
 
-    let (code, found) = world.reconciled(&["--repair"]);
+    let (code, found) = fixture.reconciled(&["--repair"]);
     assert_eq!((code, &found["findings"][0]["proof"]), (Some(0), &"returned".into()), "{found:#}");
     runner.gateway.ended(&id, "failed").await;
     runner.stop().await;
@@ -205,12 +202,12 @@ async fn an_attempt_that_nothing_was_signed_for_is_judged_by_the_event_that_open
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_names_what_is_wrong_and_what_to_do() {
-    let world = World::new().await;
-    let before = command(&world, &["doctor", "--output", "json"]);
+    let fixture = Fixture::new().await;
+    let before = command(&fixture, &["doctor", "--output", "json"]);
     assert_eq!(before.status.code(), Some(1), "no tables yet: {}", said(&before));
-    let migrated = command(&world, &["migrate"]);
+    let migrated = command(&fixture, &["migrate"]);
     assert!(migrated.status.success(), "{}", said(&migrated));
-    let well = command(&world, &["doctor", "--output", "json"]);
+    let well = command(&fixture, &["doctor", "--output", "json"]);
     assert_eq!(well.status.code(), Some(0), "{}", said(&well));
     let checks: Value = serde_json::from_slice(&well.stdout).unwrap();
     let state = |name: &str| {
@@ -223,47 +220,47 @@ async fn the_doctor_names_what_is_wrong_and_what_to_do() {
     assert_eq!(state("gates"), "warning");
 
     let poor = [("RUNNER_CHANNEL_LEAST_STROOPS", "9000000000000000000")];
-    let low = command_with(&world, &poor, &["doctor"]);
+    let low = command_with(&fixture, &poor, &["doctor"]);
     assert_eq!(low.status.code(), Some(1), "{}", said(&low));
     assert!(said(&low).contains("pay XLM"), "{}", said(&low));
-    let away = command_with(&world, &[("RUNNER_RPC_URL", "http://127.0.0.1:1")], &["doctor"]);
+    let away = command_with(&fixture, &[("RUNNER_RPC_URL", "http://127.0.0.1:1")], &["doctor"]);
     assert_eq!(away.status.code(), Some(2), "{}", said(&away));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_ends_an_open_run_by_hand() {
-    let world = World::new().await;
-    let runner = world.start(&OPEN).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&OPEN).await;
 
-    let (id, _) = world.open_run(&runner).await;
-    let early = command(&world, &["runs", "reclaim", &id]);
+    let (id, _) = fixture.open_run(&runner).await;
+    let early = command(&fixture, &["runs", "reclaim", &id]);
     assert_eq!(early.status.code(), Some(1), "{}", said(&early));
-    let voided = command(&world, &["runs", "void", &id, "--reason", "tidying up"]);
+    let voided = command(&fixture, &["runs", "void", &id, "--reason", "tidying up"]);
     assert!(voided.status.success(), "{}", said(&voided));
     let run = runner.gateway.ended(&id, "failed").await;
-    assert_eq!((&run["escrow"], world.succeeded(&id, "void").await), (&"returned".into(), 1));
-    let again = command(&world, &["runs", "void", &id]);
+    assert_eq!((&run["escrow"], fixture.succeeded(&id, "void").await), (&"returned".into(), 1));
+    let again = command(&fixture, &["runs", "void", &id]);
     assert!(again.status.success() && said(&again).contains("voided"), "{}", said(&again));
 
-    let (id, _) = world.open_run(&runner).await;
-    let settled = command(&world, &["runs", "finalize", &id, "--output", "json"]);
+    let (id, _) = fixture.open_run(&runner).await;
+    let settled = command(&fixture, &["runs", "finalize", &id, "--output", "json"]);
     assert!(settled.status.success(), "{}", said(&settled));
     let run = runner.gateway.ended(&id, "failed").await;
     assert_eq!(run["receipt"]["actualCharge"], "0");
-    assert_eq!(world.succeeded(&id, "finalize").await, 1);
+    assert_eq!(fixture.succeeded(&id, "finalize").await, 1);
 
-    let (id, _) = world.open_run(&runner).await;
-    world.localnet.advance_time(800);
-    world.localnet.close_ledger().await.unwrap();
-    let late = command(&world, &["runs", "finalize", &id]);
+    let (id, _) = fixture.open_run(&runner).await;
+    fixture.localnet.advance_time(800);
+    fixture.localnet.close_ledger().await.unwrap();
+    let late = command(&fixture, &["runs", "finalize", &id]);
     assert_ne!(late.status.code(), Some(3), "{}", said(&late));
-    let reclaimed = command(&world, &["runs", "reclaim", &id]);
+    let reclaimed = command(&fixture, &["runs", "reclaim", &id]);
     assert!(reclaimed.status.success(), "{}", said(&reclaimed));
-    assert_eq!(world.account().await.balance, DEPOSIT);
+    assert_eq!(fixture.account().await.balance, DEPOSIT);
 
-    let unknown = command(&world, &["runs", "void", "0199f2d0-0000-7000-8000-000000000000"]);
+    let unknown = command(&fixture, &["runs", "void", "0199f2d0-0000-7000-8000-000000000000"]);
     assert_eq!(unknown.status.code(), Some(1), "{}", said(&unknown));
-    let wrong = command(&world, &["runs", "void", "seven"]);
+    let wrong = command(&fixture, &["runs", "void", "seven"]);
     assert_eq!(wrong.status.code(), Some(3), "{}", said(&wrong));
     runner.stop().await;
 }

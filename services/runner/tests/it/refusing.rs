@@ -1,15 +1,13 @@
 //! What cannot succeed fails at once, by its name, and nothing is opened.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use stellar::Keypair;
 use stellar::vault::Policy;
 
-use crate::world::{Gateway, PRICE, World};
+use crate::fixture::{Fixture, Gateway, PRICE};
 
-async fn fails(world: &World, gateway: &Gateway, change: Value, code: &str) {
-    let mut body = world.body();
+async fn fails(fixture: &Fixture, gateway: &Gateway, change: Value, code: &str) {
+    let mut body = fixture.body();
     for (name, value) in change.as_object().unwrap() {
         body[name] = value.clone();
     }
@@ -17,41 +15,41 @@ async fn fails(world: &World, gateway: &Gateway, change: Value, code: &str) {
     let run = gateway.ended(&id, "failed").await;
     assert_eq!(run["errorCode"], code, "{run:#}");
     assert_eq!((run["escrow"].as_str(), &run["runId"]), (Some("none"), &Value::Null));
-    assert_eq!(world.succeeded(&id, "open").await, 0);
+    assert_eq!(fixture.succeeded(&id, "open").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_reason_is_named_and_costs_nothing() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let gateway = &runner.gateway;
     let refused = [
         (json!({ "agentId": 9_999 }), "PREFLIGHT_AGENT_NOT_FOUND"),
         (json!({ "rateVersion": 7 }), "PREFLIGHT_INVALID_RATE_VERSION"),
-        (json!({ "user": world.stranger() }), "PREFLIGHT_UNAUTHORIZED_RUNNER"),
+        (json!({ "user": fixture.stranger() }), "PREFLIGHT_UNAUTHORIZED_RUNNER"),
         (json!({ "budgets": {} }), "PREFLIGHT_EMPTY_BUDGET"),
         (json!({ "budgets": { "llmIn": 1_000_000 } }), "PREFLIGHT_INSUFFICIENT_BALANCE"),
     ];
     for (change, code) in refused {
-        fails(&world, gateway, change, code).await;
+        fails(&fixture, gateway, change, code).await;
     }
-    world.set_policy(Policy { per_run_cap: PRICE - 1, ..Policy::default() }).await;
-    fails(&world, gateway, json!({}), "PREFLIGHT_PER_RUN_CAP_EXCEEDED").await;
-    world.set_policy(Policy { daily_cap: PRICE - 1, ..Policy::default() }).await;
-    fails(&world, gateway, json!({}), "PREFLIGHT_DAILY_CAP_EXCEEDED").await;
-    world.set_policy(Policy { paused: true, ..Policy::default() }).await;
-    fails(&world, gateway, json!({}), "PREFLIGHT_POLICY_PAUSED").await;
-    world.set_policy(Policy::default()).await;
-    let (user, runner_key) = (world.user.address(), world.runner.address());
-    let revoke = world.vault.revoke_runner(user, runner_key, world.agent_id);
-    world.submit(&world.user, revoke.into()).await;
-    fails(&world, gateway, json!({}), "PREFLIGHT_UNAUTHORIZED_RUNNER").await;
+    fixture.set_policy(Policy { per_run_cap: PRICE - 1, ..Policy::default() }).await;
+    fails(&fixture, gateway, json!({}), "PREFLIGHT_PER_RUN_CAP_EXCEEDED").await;
+    fixture.set_policy(Policy { daily_cap: PRICE - 1, ..Policy::default() }).await;
+    fails(&fixture, gateway, json!({}), "PREFLIGHT_DAILY_CAP_EXCEEDED").await;
+    fixture.set_policy(Policy { paused: true, ..Policy::default() }).await;
+    fails(&fixture, gateway, json!({}), "PREFLIGHT_POLICY_PAUSED").await;
+    fixture.set_policy(Policy::default()).await;
+    let (user, runner_key) = (fixture.user.address(), fixture.runner.address());
+    let revoke = fixture.vault.revoke_runner(user, runner_key, fixture.agent_id);
+    fixture.submit(&fixture.user, revoke.into()).await;
+    fails(&fixture, gateway, json!({}), "PREFLIGHT_UNAUTHORIZED_RUNNER").await;
     runner.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_waits_for_a_gate_that_is_away_and_can_be_called_off() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let token = "0123456789abcdef";
     let settings = [
         ("RUNNER_MODULE_GATE_URL", "http://127.0.0.1:9"),
@@ -59,14 +57,14 @@ async fn a_run_waits_for_a_gate_that_is_away_and_can_be_called_off() {
         ("RUNNER_ORACLE_GATE_URL", "http://127.0.0.1:9"),
         ("RUNNER_ORACLE_GATE_TOKEN", token),
     ];
-    let runner = world.start(&settings).await;
-    let id = runner.gateway.accepted(&world.body()).await;
+    let runner = fixture.start(&settings).await;
+    let id = runner.gateway.accepted(&fixture.body()).await;
     let waits =
         |run: &Value| run["waitingFor"].as_str().is_some_and(|text| text.contains("module-gate"));
     let run = runner.gateway.until(&id, waits).await;
     assert_eq!(run["status"], "pending");
     // Until its first probe has been answered, a check counts as not ok.
-    testkit::eventually(Duration::from_secs(20), || async {
+    testkit::eventually(|| async {
         let health: Value = runner.gateway.get("/health").await.json().await.unwrap();
         health["ok"] == json!(true) && health["degraded"] == json!(true)
     })
@@ -86,9 +84,9 @@ async fn a_run_waits_for_a_gate_that_is_away_and_can_be_called_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_that_the_registry_does_not_list_opens_nothing() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let stranger = Keypair::from_seed(&[55; 32]);
-    let runner = world.start(&[("RUNNER_SECRET", &stranger.secret())]).await;
-    fails(&world, &runner.gateway, json!({}), "PREFLIGHT_UNAUTHORIZED_RUNNER").await;
+    let runner = fixture.start(&[("RUNNER_SECRET", &stranger.secret())]).await;
+    fails(&fixture, &runner.gateway, json!({}), "PREFLIGHT_UNAUTHORIZED_RUNNER").await;
     runner.stop().await;
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sqlx::{Execute as _, PgPool, Row as _};
 use testkit::eventually;
 
-use crate::world::World;
+use crate::fixture::Fixture;
 
 /// Finished runs; a million with `LUMIO_LONG=1`.
 fn many() -> i64 {
@@ -94,15 +94,15 @@ async fn questions_about_many_runs_touch_few_pages() {
     store::load(&db.pool).await.unwrap();
 }
 
-/// Runs a command line of the runner with the settings of this world.
-pub fn command(world: &World, arguments: &[&str]) -> Output {
-    command_with(world, &[], arguments)
+/// Runs a command line of the runner with the settings of this fixture.
+pub fn command(fixture: &Fixture, arguments: &[&str]) -> Output {
+    command_with(fixture, &[], arguments)
 }
 
 /// The same, with `more` settings that go before them.
-pub fn command_with(world: &World, more: &[(&str, &str)], arguments: &[&str]) -> Output {
+pub fn command_with(fixture: &Fixture, more: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
-    command.args(arguments).env_clear().envs(world.settings(more)).current_dir("/");
+    command.args(arguments).env_clear().envs(fixture.settings(more)).current_dir("/");
     command.output().unwrap()
 }
 
@@ -117,21 +117,21 @@ pub fn said(output: &Output) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_runs_leave_by_command_and_unfinished_ones_stay() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
-    let id = runner.gateway.accepted(&world.body()).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
+    let id = runner.gateway.accepted(&fixture.body()).await;
     runner.gateway.ended(&id, "failed").await;
-    let kept = runner.gateway.accepted(&world.body()).await;
+    let kept = runner.gateway.accepted(&fixture.body()).await;
     runner.gateway.ended(&kept, "failed").await;
     let seen = "SELECT count(*) FROM contract_events WHERE name = 'run_finalized'";
-    eventually(Duration::from_secs(20), || async {
-        sqlx::query_scalar::<_, i64>(seen).fetch_one(&world.db.pool).await.unwrap() == 2
+    eventually(|| async {
+        sqlx::query_scalar::<_, i64>(seen).fetch_one(&fixture.db.pool).await.unwrap() == 2
     })
     .await;
     runner.stop().await;
     let text = "UPDATE runs SET updated_at = now() - interval '100 days' WHERE id = $1";
     let uuid: uuid::Uuid = id.parse().unwrap();
-    sqlx::query(text).bind(uuid).execute(&world.db.pool).await.unwrap();
+    sqlx::query(text).bind(uuid).execute(&fixture.db.pool).await.unwrap();
 
     for text in [
         "UPDATE contract_events SET closed_at = now() - interval '100 days'",
@@ -139,22 +139,22 @@ async fn old_runs_leave_by_command_and_unfinished_ones_stay() {
          SELECT now() - interval '100 days', now() - interval '100 days', false, '{}', '[]' \
          FROM generate_series(1, 3)",
     ] {
-        sqlx::query(text).execute(&world.db.pool).await.unwrap();
+        sqlx::query(text).execute(&fixture.db.pool).await.unwrap();
     }
 
     let folder = tempfile::tempdir().unwrap();
     let export = folder.path().join("old.jsonl");
     let export = export.to_str().unwrap();
-    let counted = command(&world, &["runs", "prune", "--older-than", "90d"]);
+    let counted = command(&fixture, &["runs", "prune", "--older-than", "90d"]);
     assert!(said(&counted).contains("1 runs") && counted.status.success(), "{}", said(&counted));
     let arguments = ["runs", "prune", "--older-than", "90d", "--export", export, "--confirm"];
-    let pruned = command(&world, &arguments);
+    let pruned = command(&fixture, &arguments);
     assert!(said(&pruned).contains("1 runs"), "{}", said(&pruned));
     let lines = std::fs::read_to_string(export).unwrap();
     let line: Value = serde_json::from_str(lines.trim()).unwrap();
     assert_eq!(line["id"], id.as_str());
     let left: Vec<uuid::Uuid> =
-        sqlx::query_scalar("SELECT id FROM runs").fetch_all(&world.db.pool).await.unwrap();
+        sqlx::query_scalar("SELECT id FROM runs").fetch_all(&fixture.db.pool).await.unwrap();
     assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), [kept]);
     // What proofs about the run that is kept rest on stays, and that the rest is gone is known.
     let others = "SELECT count(*) FROM contract_events e WHERE NOT EXISTS \
@@ -166,66 +166,66 @@ async fn old_runs_leave_by_command_and_unfinished_ones_stay() {
     let newest = "SELECT max(ledger) FROM contract_events";
     let mut found = Vec::new();
     for text in [others, own, "SELECT count(*) FROM reconciliations", known, newest] {
-        let number: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+        let number: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
         found.push(number);
     }
     assert_eq!((found[0], found[2]), (0, 1), "{found:?}");
     assert!(found[1] == 4 && found[3] > found[4], "{found:?}");
-    let wrong = command(&world, &["runs", "prune", "--older-than", "soon"]);
+    let wrong = command(&fixture, &["runs", "prune", "--older-than", "soon"]);
     assert_eq!(wrong.status.code(), Some(3), "{}", said(&wrong));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_lost_its_messages_is_filled_again_and_everything_agrees() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let ids = [
-        runner.gateway.accepted(&world.body()).await,
-        runner.gateway.accepted(&world.body()).await,
+        runner.gateway.accepted(&fixture.body()).await,
+        runner.gateway.accepted(&fixture.body()).await,
     ];
     for id in &ids {
         runner.gateway.ended(id, "failed").await;
     }
     let text = "SELECT count(*) FROM outbox WHERE published_at IS NULL";
     let published = || async {
-        let left: i64 = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+        let left: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
         left == 0
     };
-    eventually(Duration::from_secs(20), published).await;
-    let agrees = command(&world, &["account"]);
+    eventually(published).await;
+    let agrees = command(&fixture, &["account"]);
     assert_eq!(agrees.status.code(), Some(0), "{}", said(&agrees));
 
     // The messages go, and the server still remembers their ids.
-    let jetstream = async_nats::jetstream::new(world.bus.client.clone());
-    let name = wire::event::Family::Run.stream(&world.bus.prefix);
+    let jetstream = async_nats::jetstream::new(fixture.bus.client.clone());
+    let name = wire::event::Family::Run.stream(&fixture.bus.prefix);
     let stream = jetstream.get_stream(&name).await.unwrap();
     stream.purge().await.unwrap();
-    let broken = command(&world, &["account", "--output", "json"]);
+    let broken = command(&fixture, &["account", "--output", "json"]);
     assert_eq!(broken.status.code(), Some(1), "{}", said(&broken));
     assert!(said(&broken).contains("is not in the stream"), "{}", said(&broken));
 
-    let counted = command(&world, &["events", "refill", "--from-position", "0", "--dry-run"]);
+    let counted = command(&fixture, &["events", "refill", "--from-position", "0", "--dry-run"]);
     assert!(said(&counted).contains("would be published again"), "{}", said(&counted));
     // By time: everything since long ago, and nothing of what is still to come.
     let events = |output: &Output| said(output).split(' ').next().unwrap().to_owned();
     for (since, expected) in
         [("2020-01-01T00:00:00Z", events(&counted)), ("2099-01-01T00:00:00Z", "0".to_owned())]
     {
-        let by_time = command(&world, &["events", "refill", "--since", since, "--dry-run"]);
+        let by_time = command(&fixture, &["events", "refill", "--since", since, "--dry-run"]);
         assert_eq!(events(&by_time), expected, "{}", said(&by_time));
     }
-    let wrong = command(&world, &["events", "refill", "--since", "yesterday"]);
+    let wrong = command(&fixture, &["events", "refill", "--since", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(3), "{}", said(&wrong));
-    let filled = command(&world, &["events", "refill", "--since", "2020-01-01T00:00:00Z"]);
+    let filled = command(&fixture, &["events", "refill", "--since", "2020-01-01T00:00:00Z"]);
     assert!(filled.status.success(), "{}", said(&filled));
-    let agrees = command(&world, &["account"]);
+    let agrees = command(&fixture, &["account"]);
     assert_eq!(agrees.status.code(), Some(0), "{}", said(&agrees));
 
     // What Postgres does not know of is found as well.
     let text = "UPDATE attempts SET escrow = 'open' WHERE run_id = $1";
     let uuid: uuid::Uuid = ids[0].parse().unwrap();
-    sqlx::query(text).bind(uuid).execute(&world.db.pool).await.unwrap();
-    let broken = command(&world, &["account"]);
+    sqlx::query(text).bind(uuid).execute(&fixture.db.pool).await.unwrap();
+    let broken = command(&fixture, &["account"]);
     assert_eq!(broken.status.code(), Some(1), "{}", said(&broken));
     assert!(said(&broken).contains(&ids[0]), "{}", said(&broken));
     runner.stop().await;
@@ -233,12 +233,12 @@ async fn a_stream_that_lost_its_messages_is_filled_again_and_everything_agrees()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_are_there_before_the_first_event() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
-    let jetstream = async_nats::jetstream::new(world.bus.client.clone());
-    let name = wire::event::Family::Run.stream(&world.bus.prefix);
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
+    let jetstream = async_nats::jetstream::new(fixture.bus.client.clone());
+    let name = wire::event::Family::Run.stream(&fixture.bus.prefix);
     let there = || async { jetstream.get_stream(&name).await.ok() };
-    let stream = eventually(Duration::from_secs(20), there).await;
+    let stream = eventually(there).await;
     assert_eq!(stream.cached_info().state.messages, 0);
     assert!(stream.cached_info().config.max_age > Duration::ZERO);
     runner.stop().await;

@@ -3,7 +3,6 @@
 
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
@@ -28,8 +27,8 @@ use wire::pb::runner::v1::{
 };
 
 use crate::crashing::{Process, free_port};
+use crate::fixture::{Fixture, Gateway};
 use crate::login::log_in_at;
-use crate::world::{Gateway, PATIENCE, World};
 
 /// Part of every secret that is a free text.
 const CANARY: &str = "canary7f3a";
@@ -80,12 +79,18 @@ fn with_secret(url: &str) -> String {
 }
 
 /// What every method of gRPC answers, refusals included, without a user's token and with one.
-async fn grpc_answers(url: &str, token: &str, user_token: &str, world: &World, id: &str) -> String {
+async fn grpc_answers(
+    url: &str,
+    token: &str,
+    user_token: &str,
+    fixture: &Fixture,
+    id: &str,
+) -> String {
     let channel = chassis::grpc::client(url, Some(&token.into())).unwrap();
     let mut client = RunnerClient::new(channel);
     let create = CreateRunRequest {
-        user: world.user.address().to_string(),
-        agent_id: world.agent_id,
+        user: fixture.user.address().to_string(),
+        agent_id: fixture.agent_id,
         budgets: Some(wire::Usage { runtime_ms: 10, ..wire::Usage::default() }.into()),
         ..CreateRunRequest::default()
     };
@@ -112,12 +117,12 @@ async fn grpc_answers(url: &str, token: &str, user_token: &str, world: &World, i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_setting_gives_its_secret_away() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let (login, token_key) = (Keypair::from_seed(&[51; 32]), "c5".repeat(32));
-    world.localnet.fund(&login.address().to_string()).await.unwrap();
+    fixture.localnet.fund(&login.address().to_string()).await.unwrap();
     let [port, grpc_port, metrics_port] = [free_port().await, free_port().await, free_port().await];
     let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
-    let mut database = url::Url::parse(&world.db.url).unwrap();
+    let mut database = url::Url::parse(&fixture.db.url).unwrap();
     // A server that asks for a password has one that nobody may see; one that asks for none takes
     // any.
     let password = match database.password() {
@@ -125,14 +130,14 @@ async fn no_setting_gives_its_secret_away() {
         None => format!("{CANARY}password"),
     };
     database.set_password(Some(&password)).unwrap();
-    let (nats, database) = (with_secret(&world.bus.url), database.to_string());
+    let (nats, database) = (with_secret(&fixture.bus.url), database.to_string());
     let gate = format!("http://{CANARY}u:{CANARY}p@127.0.0.1:9");
     let token = format!("{CANARY}token0123456789");
     let tokens = format!("test:{token}");
     let login_secret = login.secret().to_string();
     let collector = Collector::default();
     let endpoint = collector.start().await;
-    let node = with_secret(&world.localnet.url());
+    let node = with_secret(&fixture.localnet.url());
 
     // A node that answers, so that a run gets as far as the gates; and one that does not.
     for path in ["/", &format!("/{CANARY}path")] {
@@ -157,13 +162,13 @@ async fn no_setting_gives_its_secret_away() {
         ];
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
-        command.arg("serve").env_clear().envs(world.settings(&more)).current_dir("/");
+        command.arg("serve").env_clear().envs(fixture.settings(&more)).current_dir("/");
         command
             .stdout(Stdio::from(log.reopen().unwrap()))
             .stderr(Stdio::from(log.reopen().unwrap()));
         let mut process = Process(command.spawn().unwrap());
         gateway.up().await;
-        eventually(PATIENCE, || async {
+        eventually(|| async {
             let health = gateway.get("/health").await.text().await.unwrap();
             !health.contains("not asked yet")
         })
@@ -173,18 +178,18 @@ async fn no_setting_gives_its_secret_away() {
         let mut given = vec![password.clone()];
         let (mut caller, mut id) = (gateway.clone(), "none".to_owned());
         if path == "/" {
-            let session = log_in_at(&gateway, &world.user).await;
+            let session = log_in_at(&gateway, &fixture.user).await;
             for name in ["token", "refresh_token"] {
                 given.push(session[name].as_str().unwrap().to_owned());
             }
             caller = gateway.as_user(&given[1]);
-            id = caller.accepted(&world.body()).await;
+            id = caller.accepted(&fixture.body()).await;
             caller.until(&id, |run| run["waitingFor"].is_string()).await;
         }
         let paths = ["/summary", "/health", "/ready", "/runs", "/runs?cursor=zz", "/auth/session"];
         for path in paths.map(str::to_owned).into_iter().chain([
             format!("/runs/{id}"),
-            format!("/auth?account={}", world.user.address()),
+            format!("/auth?account={}", fixture.user.address()),
             "/.well-known/stellar.toml".to_owned(),
             "/auth?account=x".to_owned(),
         ]) {
@@ -195,7 +200,7 @@ async fn no_setting_gives_its_secret_away() {
         shown.push_str(&refused.text().await.unwrap());
         let url = format!("http://127.0.0.1:{grpc_port}");
         let user_token = given.get(1).map_or("x", String::as_str);
-        shown.push_str(&grpc_answers(&url, &token, user_token, &world, &id).await);
+        shown.push_str(&grpc_answers(&url, &token, user_token, &fixture, &id).await);
         let metrics = Gateway::at(format!("http://127.0.0.1:{metrics_port}"));
         let metrics = metrics.get("/metrics").await.text().await.unwrap();
         assert!(metrics.contains("lumio_runner_runs"), "{metrics}");
@@ -206,20 +211,22 @@ async fn no_setting_gives_its_secret_away() {
         // An orderly stop sends the last spans.
         let pid = process.0.id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        eventually(Duration::from_secs(30), || {
+        eventually(|| {
             let ended = process.0.try_wait().unwrap();
             async move { ended }
         })
         .await;
-        let events: Vec<String> =
-            sqlx::query_scalar("SELECT body FROM outbox").fetch_all(&world.db.pool).await.unwrap();
+        let events: Vec<String> = sqlx::query_scalar("SELECT body FROM outbox")
+            .fetch_all(&fixture.db.pool)
+            .await
+            .unwrap();
         shown.push_str(&events.concat());
         shown.push_str(&std::fs::read_to_string(log.path()).unwrap());
         let exported = std::mem::take(&mut *collector.0.lock().unwrap());
         assert!(exported.contains("ResourceSpans") && exported.contains("ResourceMetrics"));
         shown.push_str(&exported);
 
-        let keys = [&world.runner, &world.source, &login].map(|key| key.secret().to_string());
+        let keys = [&fixture.runner, &fixture.source, &login].map(|key| key.secret().to_string());
         let secrets = keys.into_iter().chain(given).chain([CANARY.to_owned(), token_key.clone()]);
         for secret in secrets {
             let found = shown.lines().find(|line| line.contains(&secret));

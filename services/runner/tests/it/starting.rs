@@ -1,48 +1,48 @@
 //! A failed start names the setting that is wrong.
 
-use crate::world::World;
+use crate::fixture::Fixture;
 
-async fn refused(world: &World, more: &[(&str, &str)]) -> String {
-    let (_, started) = world.try_start(more).await;
+async fn refused(fixture: &Fixture, more: &[(&str, &str)]) -> String {
+    let (_, started) = fixture.try_start(more).await;
     format!("{:#}", started.unwrap_err())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_named() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let absent = stellar::Address::Contract([7; 32]).to_string();
-    let error = refused(&world, &[("RUNNER_CONTRACT_ID", &absent)]).await;
+    let error = refused(&fixture, &[("RUNNER_CONTRACT_ID", &absent)]).await;
     assert!(error.starts_with("RUNNER_CONTRACT_ID: "), "{error}");
-    let registry = world.registry.0.to_string();
-    let error = refused(&world, &[("RUNNER_CONTRACT_ID", &registry)]).await;
+    let registry = fixture.registry.0.to_string();
+    let error = refused(&fixture, &[("RUNNER_CONTRACT_ID", &registry)]).await;
     assert!(error.starts_with("RUNNER_CONTRACT_ID: "), "{error}");
-    let error = refused(&world, &[("RUNNER_AGENT_REGISTRY_ID", &absent)]).await;
+    let error = refused(&fixture, &[("RUNNER_AGENT_REGISTRY_ID", &absent)]).await;
     assert!(error.starts_with("RUNNER_AGENT_REGISTRY_ID: "), "{error}");
 
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let error = refused(&world, &[("RUNNER_PORT", &port)]).await;
+    let error = refused(&fixture, &[("RUNNER_PORT", &port)]).await;
     assert!(error.starts_with("RUNNER_PORT: "), "{error}");
-    let mut url: Vec<_> = world.db.url.splitn(2, '?').collect();
+    let mut url: Vec<_> = fixture.db.url.splitn(2, '?').collect();
     let elsewhere = url[0].rsplit_once('/').unwrap().0.to_owned() + "/no_such_database";
     url[0] = &elsewhere;
-    let error = refused(&world, &[("DATABASE_URL", &url.join("?"))]).await;
+    let error = refused(&fixture, &[("DATABASE_URL", &url.join("?"))]).await;
     assert!(error.starts_with("DATABASE_URL: "), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_was_reset_stops_the_service() {
-    let world = World::new().await;
-    world.localnet.close_ledgers(500).await.unwrap();
-    let runner = world.start(&[]).await;
-    let id = runner.gateway.accepted(&world.body()).await;
+    let fixture = Fixture::new().await;
+    fixture.localnet.close_ledgers(500).await.unwrap();
+    let runner = fixture.start(&[]).await;
+    let id = runner.gateway.accepted(&fixture.body()).await;
     runner.gateway.ended(&id, "failed").await;
     runner.stop().await;
 
-    let other = World::new().await;
+    let other = Fixture::new().await;
     other.localnet.advance_time(1_000_000);
     other.localnet.close_ledger().await.unwrap();
     let url = other.localnet.url();
-    let error = refused(&world, &[("RUNNER_RPC_URL", &url)]).await;
+    let error = refused(&fixture, &[("RUNNER_RPC_URL", &url)]).await;
     assert!(error.starts_with("RUNNER_RPC_URL: ") && error.contains("another history"), "{error}");
 }

@@ -6,8 +6,8 @@ use futures::StreamExt as _;
 use serde_json::Value;
 use stellar::Keypair;
 
+use crate::fixture::{Fixture, Gateway, PATIENCE};
 use crate::login::{log_in_at, script, start as start_with_login};
-use crate::world::{Gateway, PATIENCE, World};
 
 /// The data of the next events of a stream, as a reader of lines sees them.
 pub struct Reader {
@@ -64,10 +64,10 @@ fn free_port() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browsers_stream_goes_on_over_a_restart_of_the_gateway_without_loss() {
-    let world = World::new().await;
+    let fixture = Fixture::new().await;
     let port = free_port();
     let settings = [("RUNNER_PORT", port.as_str())];
-    let first = world.start(&settings).await;
+    let first = fixture.start(&settings).await;
 
     let url = format!("{}/events?after=0", first.gateway.url);
     let browser =
@@ -76,7 +76,7 @@ async fn a_browsers_stream_goes_on_over_a_restart_of_the_gateway_without_loss() 
         );
 
     let mut watched = Reader::open(&first.gateway, "/events?after=0").await;
-    let run = first.gateway.accepted(&world.body()).await;
+    let run = first.gateway.accepted(&fixture.body()).await;
     first.gateway.ended(&run, "failed").await;
     for _ in 0..5 {
         watched.next().await.unwrap();
@@ -87,17 +87,17 @@ async fn a_browsers_stream_goes_on_over_a_restart_of_the_gateway_without_loss() 
     while watched.next().await.is_some() {}
 
     // What happens while that gateway is away is seen afterwards.
-    let other = world.start(&[]).await;
-    let run = other.gateway.accepted(&world.body()).await;
+    let other = fixture.start(&[]).await;
+    let run = other.gateway.accepted(&fixture.body()).await;
     other.gateway.ended(&run, "failed").await;
-    let again = world.start(&settings).await;
-    let run = again.gateway.accepted(&world.body()).await;
+    let again = fixture.start(&settings).await;
+    let run = again.gateway.accepted(&fixture.body()).await;
     again.gateway.ended(&run, "failed").await;
 
     let seen = tokio::time::timeout(PATIENCE, browser).await.unwrap().unwrap();
     // Beside those about runs there are events of the contracts.
     let text = "SELECT event_id FROM outbox WHERE subject LIKE '%.run.v1.%' ORDER BY position";
-    let stored: Vec<String> = sqlx::query_scalar(text).fetch_all(&world.db.pool).await.unwrap();
+    let stored: Vec<String> = sqlx::query_scalar(text).fetch_all(&fixture.db.pool).await.unwrap();
     if let Some(seen) = seen {
         assert_eq!(seen, serde_json::json!(stored));
     }
@@ -107,12 +107,12 @@ async fn a_browsers_stream_goes_on_over_a_restart_of_the_gateway_without_loss() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_gives_what_comes_after_it_for_one_run_and_for_all() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
     let gateway = &runner.gateway;
     let mut live = Reader::open(gateway, "/events").await;
-    let run = gateway.accepted(&world.body()).await;
-    let other = gateway.accepted(&world.body()).await;
+    let run = gateway.accepted(&fixture.body()).await;
+    let other = gateway.accepted(&fixture.body()).await;
     gateway.ended(&run, "failed").await;
     gateway.ended(&other, "failed").await;
     let mut seen = Vec::new();
@@ -143,23 +143,23 @@ async fn a_cursor_gives_what_comes_after_it_for_one_run_and_for_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_shown_what_becomes_of_the_runs_of_another() {
-    let world = World::new().await;
-    let runner = start_with_login(&world, &[]).await;
+    let fixture = Fixture::new().await;
+    let runner = start_with_login(&fixture, &[]).await;
     let token = |body: Value| body["token"].as_str().unwrap().to_owned();
     let other = Keypair::from_seed(&[53; 32]);
     let theirs = runner.gateway.as_user(&token(log_in_at(&runner.gateway, &other).await));
-    let ours = runner.gateway.as_user(&token(log_in_at(&runner.gateway, &world.user).await));
+    let ours = runner.gateway.as_user(&token(log_in_at(&runner.gateway, &fixture.user).await));
     let operator = Keypair::from_seed(&[52; 32]);
     let all = runner.gateway.as_user(&token(log_in_at(&runner.gateway, &operator).await));
 
-    let run = ours.accepted(&world.body()).await;
+    let run = ours.accepted(&fixture.body()).await;
     for path in ["events", "timeline", "attempts"] {
         let path = format!("/runs/{run}/{path}");
         assert_eq!(runner.gateway.get(&path).await.status(), 401, "{path}");
         assert_eq!(theirs.get(&path).await.status(), 404, "{path}");
     }
     assert_eq!(runner.gateway.get("/events").await.status(), 401);
-    let of_user = format!("/events?after=0&user={}", world.user.address());
+    let of_user = format!("/events?after=0&user={}", fixture.user.address());
     assert_eq!(theirs.get(&of_user).await.status(), 403);
 
     ours.ended(&run, "failed").await;
@@ -171,7 +171,7 @@ async fn nobody_is_shown_what_becomes_of_the_runs_of_another() {
     assert_eq!(narrowed.next().await.unwrap().event["subject"], run);
 
     // The other account sees its own run, and nothing before it.
-    let mut body = world.body();
+    let mut body = fixture.body();
     body["user"] = other.address().to_string().into();
     let mut events = Reader::open(&theirs, "/events?after=0").await;
     let their_run = theirs.accepted(&body).await;
@@ -188,15 +188,15 @@ async fn nobody_is_shown_what_becomes_of_the_runs_of_another() {
     assert_eq!(ours.get("/events").await.status(), 200);
     drop(open);
     let reopened = || async { theirs.get("/events").await.status() == 200 };
-    testkit::eventually(PATIENCE, reopened).await;
+    testkit::eventually(reopened).await;
     runner.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timeline_shows_events_and_transactions_and_attempts_have_theirs() {
-    let world = World::new().await;
-    let runner = world.start(&[]).await;
-    let run = runner.gateway.accepted(&world.body()).await;
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
+    let run = runner.gateway.accepted(&fixture.body()).await;
     let ended = runner.gateway.ended(&run, "failed").await;
 
     let path = format!("/runs/{run}/timeline");

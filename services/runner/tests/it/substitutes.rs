@@ -8,14 +8,14 @@ use stellar::{Keypair, rpc};
 use time::OffsetDateTime;
 use wire::{Digest, Usage};
 
+use crate::fixture::{DEPOSIT, Fixture, PRICE, Running};
 use crate::reconciling::{INTO_AN_OPERATORS_HANDS, OPEN};
 use crate::retention::{command, said};
-use crate::world::{DEPOSIT, PRICE, Running, World};
 
 /// The node forgets the settlement before it was read: the reader's place is behind it.
 const A_LOST_EVENT: &str = "UPDATE contract_cursors SET next_ledger = next_ledger + 1000000";
 
-impl World {
+impl Fixture {
     fn helper() -> Keypair {
         Keypair::from_seed(&[77; 32])
     }
@@ -79,12 +79,12 @@ impl World {
 }
 
 /// An open run whose runner is delisted, and what was frozen for it.
-async fn delisted(world: &World) -> (Running, String, Digest) {
-    let runner = world.start(&OPEN).await;
-    let (id, _) = world.open_run(&runner).await;
-    let frozen = world.frozen().await;
-    world.opened().await;
-    world.replace_runner().await;
+async fn delisted(fixture: &Fixture) -> (Running, String, Digest) {
+    let runner = fixture.start(&OPEN).await;
+    let (id, _) = fixture.open_run(&runner).await;
+    let frozen = fixture.frozen().await;
+    fixture.opened().await;
+    fixture.replace_runner().await;
     (runner, id, frozen)
 }
 
@@ -98,12 +98,12 @@ fn receipt_of<'a>(run: &'a Value, helper: &str) -> &'a Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_substitute_settled_ends_at_the_opener_as_the_vault_has_it() {
-    let world = World::new().await;
-    let helper = World::helper().address().to_string();
+    let fixture = Fixture::new().await;
+    let helper = Fixture::helper().address().to_string();
 
     // The same settlement that the opener froze.
-    let (runner, id, frozen) = delisted(&world).await;
-    world.settle_as_helper(frozen).await;
+    let (runner, id, frozen) = delisted(&fixture).await;
+    fixture.settle_as_helper(frozen).await;
     let run = runner.gateway.ended(&id, "failed").await;
     let receipt = receipt_of(&run, &helper);
     assert!(receipt["finalizedAt"].is_string(), "{run:#}");
@@ -113,27 +113,27 @@ async fn what_a_substitute_settled_ends_at_the_opener_as_the_vault_has_it() {
     );
     assert_eq!(run["outputHash"], frozen.to_string());
     let text = "SELECT encode(tx_hash, 'hex') FROM contract_events WHERE name = 'run_finalized'";
-    let hash: String = sqlx::query_scalar(text).fetch_one(&world.db.pool).await.unwrap();
+    let hash: String = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
     assert_eq!(run["transactionHashes"]["finalize"], hash, "the transaction of its event");
 
-    let account = world.account().await;
+    let account = fixture.account().await;
     assert_eq!((account.balance, account.receipts), (DEPOSIT, 1));
-    assert_eq!(world.succeeded(&id, "finalize").await, 0, "no call of the opener's own");
-    let compared = command(&world, &["account"]);
+    assert_eq!(fixture.succeeded(&id, "finalize").await, 0, "no call of the opener's own");
+    let compared = command(&fixture, &["account"]);
     assert_ne!(compared.status.code(), Some(1), "{}", said(&compared));
     runner.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_settlement_than_the_frozen_one_is_named_as_such() {
-    let world = World::new().await;
-    let helper = World::helper().address().to_string();
-    let (runner, id, _) = delisted(&world).await;
+    let fixture = Fixture::new().await;
+    let helper = Fixture::helper().address().to_string();
+    let (runner, id, _) = delisted(&fixture).await;
     let other = Digest::of(b"another output");
-    world.sql(INTO_AN_OPERATORS_HANDS).await;
-    world.settle_as_helper(other).await;
-    world.until_seen("run_finalized").await;
-    assert!(command(&world, &["runs", "resume", &id]).status.success());
+    fixture.sql(INTO_AN_OPERATORS_HANDS).await;
+    fixture.settle_as_helper(other).await;
+    fixture.until_seen("run_finalized").await;
+    assert!(command(&fixture, &["runs", "resume", &id]).status.success());
 
     let run = runner.gateway.ended(&id, "failed").await;
     receipt_of(&run, &helper);
@@ -145,32 +145,32 @@ async fn another_settlement_than_the_frozen_one_is_named_as_such() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_record_alone_names_the_substitute_when_the_event_is_lost() {
-    let world = World::new().await;
-    let helper = World::helper().address().to_string();
-    let (runner, id, frozen) = delisted(&world).await;
-    world.sql(A_LOST_EVENT).await;
-    world.settle_as_helper(frozen).await;
+    let fixture = Fixture::new().await;
+    let helper = Fixture::helper().address().to_string();
+    let (runner, id, frozen) = delisted(&fixture).await;
+    fixture.sql(A_LOST_EVENT).await;
+    fixture.settle_as_helper(frozen).await;
     // Nobody tells the runner: it finds out when it gives the escrow back after the deadline.
-    world.localnet.advance_time(800);
+    fixture.localnet.advance_time(800);
 
     let run = runner.gateway.ended(&id, "failed").await;
     let receipt = receipt_of(&run, &helper);
     assert_eq!(receipt["finalizedAt"], Value::Null, "only the event has the time: {run:#}");
     assert_eq!(run["outputHash"], frozen.to_string());
-    assert_eq!(world.account().await.balance, DEPOSIT);
+    assert_eq!(fixture.account().await.balance, DEPOSIT);
     runner.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_that_nothing_here_explains_waits_for_an_operator() {
-    let world = World::new().await;
-    let (runner, id, frozen) = delisted(&world).await;
-    world.sql(A_LOST_EVENT).await;
-    world.settle_as_helper(frozen).await;
+    let fixture = Fixture::new().await;
+    let (runner, id, frozen) = delisted(&fixture).await;
+    fixture.sql(A_LOST_EVENT).await;
+    fixture.settle_as_helper(frozen).await;
     // The registry lists the substitute no more: who settled it is known by nobody here.
-    let remove = world.registry.remove_runner(world.agent_id, World::helper().address());
-    world.submit(&world.developer, remove.into()).await;
-    world.localnet.advance_time(800);
+    let remove = fixture.registry.remove_runner(fixture.agent_id, Fixture::helper().address());
+    fixture.submit(&fixture.developer, remove.into()).await;
+    fixture.localnet.advance_time(800);
 
     let run = runner.gateway.until(&id, |run| run["phase"] == "operator").await;
     assert_eq!((&run["errorCode"], &run["receipt"]), (&"OUTCOME_UNKNOWN".into(), &Value::Null));

@@ -109,7 +109,7 @@ async fn assert_one_of_each(stack: &Stack, id: &str, runs: usize, point: &str) {
 async fn wait_for(stack: &Stack, database: usize, id: &str, count: &'static str) {
     let pool = &stack.databases[database].pool;
     let run = uuid::Uuid::parse_str(id).unwrap();
-    testkit::eventually(Duration::from_secs(60), || async {
+    testkit::eventually(|| async {
         let found: i64 = sqlx::query_scalar(count).bind(run).fetch_one(pool).await.unwrap();
         found > 0
     })

@@ -153,10 +153,7 @@ async fn of_a_run_without_sealed_files_the_words_say_so_and_what_it_cost() {
     let agent = stack.publish_and_grant(&repository().join("tests/e2e/modules/two-faced")).unwrap();
     // The run is opened, and nothing is sealed while its module works.
     let id = stack.ask(agent, &json!({ "deed": "wait", "ms": 15_000 })).await.unwrap();
-    testkit::eventually(std::time::Duration::from_secs(60), || async {
-        stack.run(&id).await.unwrap()["status"] == "running"
-    })
-    .await;
+    testkit::eventually(|| async { stack.run(&id).await.unwrap()["status"] == "running" }).await;
     let output = stack.lumio_output(&["verify", &id]).unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(2), "{text}");

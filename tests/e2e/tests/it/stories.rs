@@ -24,10 +24,8 @@ fn verify(stack: &Stack, id: &str, further: &[&str]) -> (Option<i32>, Value) {
 }
 
 async fn reached(stack: &Stack, id: &str, status: &str) -> Value {
-    testkit::eventually(PATIENCE, || async {
-        stack.run(id).await.is_ok_and(|run| run["status"] == status)
-    })
-    .await;
+    testkit::eventually(|| async { stack.run(id).await.is_ok_and(|run| run["status"] == status) })
+        .await;
     stack.run(id).await.unwrap()
 }
 
@@ -40,7 +38,7 @@ async fn an_attempt_that_was_voided_or_reclaimed_is_proven_to_have_cost_nothing(
     let run_id = run["runId"].as_str().unwrap();
     stack.lumio(&["escrow", "void", run_id, "--as", "runner", "--reason", "7"]).unwrap();
     // What the module left meanwhile was sealed, and no charge commits to it.
-    testkit::eventually(PATIENCE, || async {
+    testkit::eventually(|| async {
         stack.run(&voided).await.is_ok_and(|run| run["pack"].is_object())
     })
     .await;
@@ -104,7 +102,7 @@ async fn a_run_that_a_substitute_settled_is_proven_also_when_the_event_is_gone()
 
     // The runner that opened it learns from the vault how it ended, and says so.
     stack.start_runner(&[]).await.unwrap();
-    testkit::eventually(PATIENCE, || async { followed(&stack).await }).await;
+    testkit::eventually(|| async { followed(&stack).await }).await;
     let run = stack.ended(&id).await.unwrap();
     let (receipt, by) = (&run["receipt"], helper(&stack).address().to_string());
     assert_eq!(

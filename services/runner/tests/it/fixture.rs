@@ -24,7 +24,7 @@ pub const DEPOSIT: i128 = 1_000_000_000;
 pub const PRICE: i128 = 10_000 * 100 + 1_000;
 
 /// The surroundings of a runner.
-pub struct World {
+pub struct Fixture {
     /// The network.
     pub localnet: soroban_localnet::Network,
     /// A way to it.
@@ -68,7 +68,7 @@ pub struct Gateway {
     token: Option<String>,
 }
 
-impl World {
+impl Fixture {
     /// Everything up to a granted runner.
     pub async fn new() -> Self {
         Self::with(|network| network).await
@@ -98,7 +98,7 @@ impl World {
         let registry = Registry(stellar::local::registry_id().unwrap());
         let vault = Vault(stellar::local::vault_id().unwrap());
         let (db, bus) = (testkit::postgres().await, testkit::nats().await);
-        let mut world = Self {
+        let mut fixture = Self {
             localnet,
             rpc,
             db,
@@ -111,10 +111,10 @@ impl World {
             vault,
             registry,
         };
-        world.deploy(&deployer).await;
-        world.publish().await;
-        world.fund_and_grant().await;
-        world
+        fixture.deploy(&deployer).await;
+        fixture.publish().await;
+        fixture.fund_and_grant().await;
+        fixture
     }
 
     async fn deploy(&self, deployer: &Keypair) {
@@ -196,7 +196,7 @@ impl World {
         self.vault.read_run(&self.rpc, &id).await.unwrap()
     }
 
-    /// The settings of a runner in this world; `more` go before them.
+    /// The settings of a runner here; `more` go before them.
     pub fn settings(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
         let mut settings = vec![
             ("RUNNER_SECRET", self.runner.secret().to_string()),
@@ -235,7 +235,7 @@ impl World {
         (service, started)
     }
 
-    /// What `POST /runs` takes for this world's user and agent.
+    /// What `POST /runs` takes for this fixture's user and agent.
     pub fn body(&self) -> Value {
         json!({
             "user": self.user.address(),
@@ -353,6 +353,6 @@ impl Gateway {
     /// Waits until it answers.
     pub async fn up(&self) {
         let answers = || async { self.http.get(format!("{}/live", self.url)).send().await };
-        eventually(PATIENCE, answers).await;
+        eventually(answers).await;
     }
 }

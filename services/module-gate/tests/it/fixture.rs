@@ -1,4 +1,4 @@
-//! One service with everything around it, and the words in which the tests ask it things.
+//! One service with everything around it, and the requests that the tests send to it.
 
 use std::fs::{self, Permissions};
 use std::net::SocketAddr;
@@ -27,8 +27,9 @@ use wire::statement::{Execution, ExecutionStatement, Shipping, ShippingStatement
 pub const TOKEN: &str = "a-token-of-some-length";
 const SEED: [u8; 32] = [7; 32];
 
-/// A place for a service: its database, bus, store and scratch. Services come and go in it.
-pub struct World {
+/// Where services run: a database, a bus, a store and a scratch folder. A test may start one after
+/// the other in it.
+pub struct Fixture {
     pub db: TestDb,
     pub bus: TestBus,
     folder: TempDir,
@@ -41,7 +42,7 @@ pub struct Running {
     service: Option<Service>,
 }
 
-impl World {
+impl Fixture {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Modules run as another user when the tests run as root.
@@ -173,7 +174,7 @@ pub fn calls(address: SocketAddr) -> ModuleGateClient<Client> {
 }
 
 /// A module under `tests/modules`.
-pub fn fixture(name: &str) -> PathBuf {
+pub fn test_module(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/modules").join(name)
 }
 
