@@ -13,9 +13,11 @@ use crate::config::Secret;
 use crate::telemetry;
 use crate::trace::Outgoing;
 
+pub use limits::Limits;
 pub use server::Server;
 pub use tokens::{Auth, Caller, Tokens, TokensError};
 
+mod limits;
 mod server;
 mod tokens;
 
@@ -39,12 +41,13 @@ pub struct Credentials {
 ///
 /// # Errors
 ///
-/// When `url` is not `http://host:port` or `token` holds what a header cannot. Encrypted transport
-/// between services is the deployment's (a mesh or a private network).
+/// When `url` is not `http://host:port` or `token` holds what a header cannot. The text does not
+/// repeat the URL, which may hold a password (R9). Encrypted transport between services is the
+/// deployment's (a mesh or a private network).
 pub fn client(url: &str, token: Option<&Secret>) -> anyhow::Result<Client> {
     let endpoint = Endpoint::from_shared(url.to_owned()).ok();
     let endpoint = endpoint.filter(|endpoint| endpoint.uri().scheme_str() == Some("http"));
-    let endpoint = endpoint.ok_or_else(|| anyhow!("`{url}` is not http://host:port"))?;
+    let endpoint = endpoint.ok_or_else(|| anyhow!("expected http://host:port"))?;
     let authorization = token.map(authorization).transpose()?;
     let channel = endpoint
         .connect_timeout(CONNECT_TIMEOUT)

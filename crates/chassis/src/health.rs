@@ -164,6 +164,7 @@ impl Health {
     /// Watches the database as `postgres`, without which the service is not ready.
     pub fn watch_postgres(&self, service: &Service, db: &PgPool) {
         self.need("postgres");
+        postgres::explain(service, db);
         let db = db.clone();
         let probe = move || {
             let db = db.clone();

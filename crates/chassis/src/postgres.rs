@@ -11,7 +11,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use opentelemetry::KeyValue;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{
@@ -21,7 +20,11 @@ use sqlx::{
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, info, warn};
 
-use crate::{metrics, outbox};
+use crate::outbox;
+
+pub use errors::{Kind, describe, explain, kind, kind_in, note};
+
+mod errors;
 
 /// Connections of one pool, at most, when its owner names no other number.
 pub const MAX_CONNECTIONS: u32 = 16;
@@ -224,81 +227,6 @@ async fn is_current(conn: &mut PgConnection, migrations: &Migrator) -> sqlx::Res
 /// What the driver says.
 pub async fn probe(db: &PgPool) -> Result<(), String> {
     sqlx::query("SELECT 1").execute(db).await.map(drop).map_err(|error| error.to_string())
-}
-
-/// What kind of thing went wrong with a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The database is away, is going away, or the way to it is broken.
-    Outage,
-    /// No connection of the pool became free in time, or the server has no more.
-    Exhausted,
-    /// The statement took longer than it may.
-    Timeout,
-    /// Another transaction keeps what this one needs: a lock timeout, a deadlock, a serialisation
-    /// failure.
-    Lock,
-    /// A key that must be unique is there already.
-    Duplicate,
-    /// Text or a value that Postgres cannot store, such as U+0000.
-    InvalidText,
-    /// Anything else: a mistake of ours.
-    Other,
-}
-
-impl Kind {
-    /// The name in logs and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Outage => "outage",
-            Self::Exhausted => "exhausted",
-            Self::Timeout => "timeout",
-            Self::Lock => "lock",
-            Self::Duplicate => "duplicate",
-            Self::InvalidText => "invalid_text",
-            Self::Other => "other",
-        }
-    }
-}
-
-/// The kind of an error, by its SQLSTATE (appendix A of the manual) or by what the driver says.
-pub fn kind(error: &sqlx::Error) -> Kind {
-    use sqlx::Error;
-    match error {
-        Error::Database(refusal) => match refusal.code().as_deref() {
-            // In turn: unique violation; lock not available, deadlock, serialisation failure; query
-            // cancelled by its timeout; too many connections.
-            Some("23505") => Kind::Duplicate,
-            Some("55P03" | "40P01" | "40001") => Kind::Lock,
-            Some("57014") => Kind::Timeout,
-            Some("53300") => Kind::Exhausted,
-            // Connection, shutdown, system error, login; and a transaction that was idle for too
-            // long.
-            Some(code)
-                if ["08", "57P", "58", "28", "25P03"]
-                    .iter()
-                    .any(|class| code.starts_with(class)) =>
-            {
-                Kind::Outage
-            }
-            // Data exceptions; 0A000 is how `json` refuses some escapes.
-            Some(code) if code.starts_with("22") => Kind::InvalidText,
-            _ => Kind::Other,
-        },
-        Error::PoolTimedOut => Kind::Exhausted,
-        Error::Io(_)
-        | Error::Tls(_)
-        | Error::Protocol(_)
-        | Error::PoolClosed
-        | Error::WorkerCrashed
-        | Error::BeginFailed => Kind::Outage,
-        _ => Kind::Other,
-    }
-}
-
-/// Counts an error of this kind.
-pub fn count(kind: Kind) {
-    metrics::database_errors().add(1, &[KeyValue::new("kind", kind.name())]);
 }
 
 /// Whether waiting cannot help: wrong credentials (class 28) or no such database (3D000).

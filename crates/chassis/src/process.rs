@@ -19,14 +19,17 @@ use tracing::info;
 
 use crate::config::Env;
 use crate::confine::{self, confine};
-use crate::postgres;
 use crate::service::{Service, listen};
 use crate::telemetry::{self, Telemetry};
+use crate::{http, postgres};
 
 /// The port on which Prometheus may read metrics; not set, they are not served.
 pub const METRICS_PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
 /// The address to listen on for it; this machine alone if not set.
 pub const METRICS_HOST: &str = "OTEL_EXPORTER_PROMETHEUS_HOST";
+
+/// Connections to it at one time; a few readers keep one each.
+const METRICS_CONNECTIONS: usize = 64;
 
 /// A start that failed: a setting is wrong (C1).
 const EXIT_USAGE: u8 = 3;
@@ -169,10 +172,8 @@ async fn serve_metrics(service: &Service, telemetry: &Telemetry) -> anyhow::Resu
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry.prometheus())
     };
     let router = Router::new().route("/metrics", get(metrics));
-    let stop = service.stop();
-    service.spawn("metrics", async move {
-        let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-        serving.await.context("the server of metrics failed")
-    });
+    // Whoever reads metrics is a client as any other.
+    let limits = http::Limits { connections: METRICS_CONNECTIONS, ..http::Limits::default() };
+    service.spawn("metrics", http::serve(listener, router, limits, service.stop()));
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What can go wrong here, and the one problem each of it is to a caller.
 
+use chassis::postgres::{self, Kind};
 use thiserror::Error as ThisError;
 use wire::digest::Digest;
 use wire::id::AttemptKey;
@@ -66,6 +67,18 @@ impl Error {
         all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
     }
 
+    /// Everything that is known of it, for the log. What the database refused is counted.
+    pub(crate) fn logged(&self) -> String {
+        match self {
+            Self::Database(error) => {
+                postgres::note(error);
+                postgres::describe(error)
+            }
+            Self::Host { .. } => format!("{self}: {}", self.causes()),
+            other => other.to_string(),
+        }
+    }
+
     /// The problem this is to a caller.
     pub fn problem(&self) -> Problem {
         match self {
@@ -75,7 +88,8 @@ impl Error {
             Self::Conflict(_) => Problem::ExecutionConflict,
             // No verdict that counts for the caller, and no statement that would.
             Self::VerdictMissing(_) | Self::NoAcceptedKey => Problem::VerdictMissing,
-            Self::Interrupted(_) | Self::Host { .. } | Self::Database(_) => Problem::Unavailable,
+            Self::Interrupted(_) | Self::Host { .. } => Problem::Unavailable,
+            Self::Database(error) => database_problem(postgres::kind(error)),
         }
     }
 }
@@ -85,9 +99,24 @@ impl From<Error> for tonic::Status {
     /// sentence.
     fn from(error: Error) -> Self {
         if matches!(error, Error::Host { .. } | Error::Database(_)) {
-            tracing::error!(cause = error.causes(), "{error}");
+            tracing::error!("{}", error.logged());
         }
         error.problem().status(error.to_string())
+    }
+}
+
+/// What a caller may do about a failure of the database.
+const fn database_problem(kind: Kind) -> Problem {
+    match kind {
+        Kind::Outage
+        | Kind::Unwritable
+        | Kind::Exhausted
+        | Kind::Timeout
+        | Kind::Lock
+        | Kind::Duplicate => Problem::Unavailable,
+        // Should text that cannot be stored get this far, it is still the caller's.
+        Kind::InvalidText => Problem::InvalidRequest,
+        Kind::Other => Problem::Internal,
     }
 }
 

@@ -85,7 +85,8 @@ async fn keep_lease(gate: Gate, lease: Lease, cancel: Arc<AtomicBool>) {
             Ok(true) => 0,
             Ok(false) => 3,
             Err(error) => {
-                tracing::warn!(run.id = %lease.key.run, %error, "could not renew the lease");
+                let why = error.logged();
+                tracing::warn!(run.id = %lease.key.run, "could not renew the lease: {why}");
                 missed + 1
             }
         };

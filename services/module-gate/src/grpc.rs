@@ -54,6 +54,8 @@ impl Calls {
         resume: Option<pb::Resume>,
     ) -> Response<Answer<pb::JudgeEvent>> {
         let (to, messages) = mpsc::channel(32);
+        // The end has a place of its own, so that it waits for no caller.
+        let last = to.clone().try_reserve_owned().expect("a new channel has room");
         let gate = self.gate.clone();
         let resume = resume.map(|at| {
             (
@@ -63,10 +65,8 @@ impl Calls {
         });
         let span = tracing::info_span!("judge");
         let job = async move {
-            if let Err(error) = judgement::judge(&gate, Arc::new(subject), fresh, resume, &to).await
-            {
-                let _ = to.send(Err(error)).await;
-            }
+            let judged = judgement::judge(&gate, Arc::new(subject), fresh, resume, &to).await;
+            drop(last.send(judged));
         };
         self.work.spawn(job.instrument(span));
         let event = |followed: Result<Followed, Error>| match followed {
@@ -111,13 +111,13 @@ impl ModuleGate for Calls {
         request: Request<pb::ExecuteRequest>,
     ) -> Result<Response<Self::ExecuteStream>, Status> {
         let request = Arc::new(request::Request::try_from(request.into_inner())?);
-        let (progress, messages) = Progress::channel();
+        let (progress, ending, messages) = Progress::channel();
         let gate = self.gate.clone();
         let span = tracing::info_span!("execute", run.id = %request.key.run,
             attempt = request.key.attempt);
         let job = async move {
             let result = execution::execute(&gate, request, &progress).await;
-            progress.end(result).await;
+            ending.send(result);
         };
         self.work.spawn(job.instrument(span));
         let event = |message| match message {
@@ -154,12 +154,12 @@ impl ModuleGate for Calls {
     ) -> Result<Response<Self::ShipStream>, Status> {
         let pb::ShipRequest { manifest_hash, fresh } = request.into_inner();
         let module = request::digest("manifest_hash", &manifest_hash)?;
-        let (progress, messages) = Progress::channel();
+        let (progress, ending, messages) = Progress::channel();
         let gate = self.gate.clone();
         let span = tracing::info_span!("ship", module.digest = %module);
         let job = async move {
             let result = shipping::ship(&gate, module, fresh, &progress).await;
-            progress.end(result).await;
+            ending.send(result);
         };
         self.work.spawn(job.instrument(span));
         let event = |message| match message {

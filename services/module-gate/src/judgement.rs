@@ -43,6 +43,8 @@ use crate::store::judgements::{self, Ask, Claim, Lease};
 
 /// How often those who wait for another's work look for steps.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a caller may leave a step unread while others wait behind it.
+const READER_PATIENCE: Duration = Duration::from_secs(30);
 /// Longest wall time of one test, in milliseconds.
 const TEST_WALL_MS: u64 = 60_000;
 
@@ -131,8 +133,9 @@ pub fn key(gate: &Gate, subject: &Value, variations: &Variations) -> Result<Dige
     wire::json::digest(&all).map_err(Error::host("hash what is to be judged"))
 }
 
-/// Judges `subject`, or follows whoever does, and hands every step after `after` to `listener`.
-/// Work that is begun goes on when the listener has gone.
+/// Judges `subject`, or follows whoever does, and hands every step after `after` to `listener`; the
+/// end is what this answers. Work that is begun goes on when the listener has gone, and waits for
+/// none.
 ///
 /// # Errors
 /// What is wrong with the request, the store or this service; what is wrong with a module is in the
@@ -143,7 +146,7 @@ pub async fn judge(
     fresh: bool,
     resume: Option<(i64, i32)>,
     listener: &mpsc::Sender<Result<Followed, Error>>,
-) -> Result<(), Error> {
+) -> Result<Followed, Error> {
     let text = serde_json::to_value(&*subject).map_err(Error::host("hash what is to be judged"))?;
     let key = key(gate, &text, &subject.variations())?;
     let mut ask = Ask { key, kind: subject.kind(), fresh, resume: resume.map(|(start, _)| start) };
@@ -151,14 +154,15 @@ pub async fn judge(
     loop {
         match judgements::claim(&gate.db, ask, gate.lease_ms()).await? {
             Claim::Finished { fence, result } => {
-                after = follow(gate, key, fence, after, listener).await?;
-                tracing::debug!(after, "followed to the end");
+                let followed = follow(gate, key, fence, after, listener).await?;
+                if !followed.is_whole {
+                    return Err(Error::Interrupted("the caller did not read its steps in time"));
+                }
                 let outcome: Outcome =
                     serde_json::from_slice(&result).map_err(Error::host("read a kept result"))?;
                 // It was kept from earlier, unless this very start was waited for.
                 let kept = ask.resume != Some(fence);
-                let _ = listener.send(Ok(Followed::End(Box::new(outcome), kept))).await;
-                return Ok(());
+                return Ok(Followed::End(Box::new(outcome), kept));
             }
             Claim::Granted(lease) => {
                 // This call follows its own start now, from the first step; asking for a fresh one
@@ -176,7 +180,7 @@ pub async fn judge(
                             break result.map_err(Error::host("wait for the judgement"))?;
                         }
                         () = tokio::time::sleep(LOOK_EVERY) => {
-                            after = follow(&gate, key, lease.fence, after, listener).await?;
+                            after = follow(&gate, key, lease.fence, after, listener).await?.after;
                         }
                     }
                 };
@@ -194,7 +198,7 @@ pub async fn judge(
                 if ask.resume != Some(fence) {
                     (ask.resume, after) = (Some(fence), 0);
                 }
-                after = follow(gate, key, fence, after, listener).await?;
+                after = follow(gate, key, fence, after, listener).await?.after;
                 if listener.is_closed() {
                     return Err(Error::Interrupted("the caller has gone away"));
                 }
@@ -204,28 +208,44 @@ pub async fn judge(
     }
 }
 
-/// Hands on the steps that are there. Answers the number of the last one.
+/// How far a judgement's steps were handed on.
+struct Steps {
+    /// The number of the last one.
+    after: i32,
+    /// Whether nothing that is there was left.
+    is_whole: bool,
+}
+
+/// Hands on the steps that are there. What a caller does not read in time, or before this service
+/// stops, is left for the next look.
 async fn follow(
     gate: &Gate,
     key: Digest,
     fence: i64,
     mut after: i32,
     listener: &mpsc::Sender<Result<Followed, Error>>,
-) -> Result<i32, Error> {
+) -> Result<Steps, Error> {
     loop {
         let steps = judgements::steps_after(&gate.db, key, fence, after).await?;
         let more = steps.len() == judgements::STEPS_AT_ONCE;
         for (step, body) in steps {
-            if listener.is_closed() {
-                return Ok(after);
-            }
+            let place = tokio::select! {
+                biased;
+                place = listener.reserve() => place,
+                () = tokio::time::sleep(READER_PATIENCE) => {
+                    return Ok(Steps { after, is_whole: false });
+                }
+                () = gate.stop.cancelled() => return Ok(Steps { after, is_whole: false }),
+            };
+            // The caller has gone: nothing more is for anybody.
+            let Ok(place) = place else { return Ok(Steps { after, is_whole: true }) };
+            place.send(Ok(Followed::Step(fence, step, body)));
             after = step;
-            let _ = listener.send(Ok(Followed::Step(fence, step, body))).await;
         }
 
         // Steps that are written after this look are of the next one.
         if !more {
-            return Ok(after);
+            return Ok(Steps { after, is_whole: true });
         }
     }
 }
@@ -298,7 +318,8 @@ pub(crate) async fn keep_lease(gate: Gate, lease: Lease, cancel: Arc<AtomicBool>
             Ok(true) => 0,
             Ok(false) => 3,
             Err(error) => {
-                tracing::warn!(judgement = %lease.key, %error, "could not renew the lease");
+                let why = error.logged();
+                tracing::warn!(judgement = %lease.key, "could not renew the lease: {why}");
                 missed + 1
             }
         };
@@ -312,7 +333,7 @@ async fn write_steps(gate: Gate, lease: Lease, mut steps: mpsc::UnboundedReceive
         let step = number.fetch_add(1, Ordering::Relaxed) + 1;
         if let Err(error) = judgements::add_step(&gate.db, lease, step, &body).await {
             // Steps are for people who wait; the result does not rest on them.
-            tracing::warn!(judgement = %lease.key, %error, "could not store a step");
+            tracing::warn!(judgement = %lease.key, "could not store a step: {}", error.logged());
         }
     }
 }

@@ -15,8 +15,9 @@ use module_gate::sandbox::memory::MemoryFolder;
 
 const NAME: &str = "module-gate";
 
-/// How long running modules may take to be ended on a stop.
-const GRACE: Duration = Duration::from_secs(20);
+/// How long running modules and open calls may take to end on a stop: whoever asked for it waits
+/// ten seconds at most.
+const GRACE: Duration = Duration::from_secs(9);
 
 fn main() -> ExitCode {
     let command = cli::parse().command;

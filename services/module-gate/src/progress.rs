@@ -17,6 +17,10 @@ pub enum ProgressMessage {
     Finished(Finished),
 }
 
+/// The place of the last message: it is kept free, so that the end waits for no caller.
+#[derive(Debug)]
+pub struct Ending(mpsc::OwnedPermit<Result<ProgressMessage, Status>>);
+
 /// The way to one caller.
 #[derive(Debug, Clone)]
 pub struct Progress {
@@ -26,9 +30,10 @@ pub struct Progress {
 
 impl Progress {
     /// Messages given to it come out of the receiver.
-    pub fn channel() -> (Self, mpsc::Receiver<Result<ProgressMessage, Status>>) {
+    pub fn channel() -> (Self, Ending, mpsc::Receiver<Result<ProgressMessage, Status>>) {
         let (to, from) = mpsc::channel(32);
-        (Self { to, began: Instant::now() }, from)
+        let last = to.clone().try_reserve_owned().expect("a new channel has room");
+        (Self { to, began: Instant::now() }, Ending(last), from)
     }
 
     /// Reports that `phase` has begun.
@@ -44,12 +49,34 @@ impl Progress {
     pub fn gone(&self) -> bool {
         self.to.is_closed()
     }
+}
 
+impl Ending {
     /// Ends the answer.
-    pub async fn end(self, result: Result<Vec<u8>, Error>) {
+    pub fn send(self, result: Result<Vec<u8>, Error>) {
         let last = result
             .map(|statement| ProgressMessage::Finished(Finished { statement }))
             .map_err(Status::from);
-        let _ = self.to.send(last).await;
+        self.0.send(last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_has_a_place_however_much_was_not_read() {
+        let (progress, ending, mut messages) = Progress::channel();
+        for _ in 0..1_000 {
+            progress.report("running", "");
+        }
+        ending.send(Ok(b"statement".to_vec()));
+        drop(progress);
+        let mut last = None;
+        while let Some(message) = messages.recv().await {
+            last = Some(message.unwrap());
+        }
+        assert!(matches!(last, Some(ProgressMessage::Finished(_))), "{last:?}");
     }
 }

@@ -7,7 +7,7 @@ mod upload;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chassis::{clock, telemetry};
+use chassis::{clock, postgres, telemetry};
 use futures::StreamExt;
 use seal::tree::File;
 use tokio::sync::{SemaphorePermit, mpsc};
@@ -259,8 +259,16 @@ async fn publish_checked(gate: &Gate, outcome: &Outcome) -> Result<(), Status> {
 fn to_status(error: Error) -> Status {
     let status = error.status();
     let problem = error.problem().reason();
-    let error = anyhow::Error::from(error);
-    tracing::warn!(problem, "refused a call: {error:#}");
+    match error {
+        Error::Database(cause) => {
+            postgres::note(&cause);
+            tracing::error!(problem, "refused a call: {}", postgres::describe(&cause));
+        }
+        error => {
+            let error = anyhow::Error::from(error);
+            tracing::warn!(problem, "refused a call: {error:#}");
+        }
+    }
     status
 }
 

@@ -22,7 +22,7 @@ pub enum Error {
     #[error("a call has changed meanwhile")]
     CallGone,
     /// The database did not do it.
-    #[error("the database did not answer")]
+    #[error("{}", postgres::kind(.0).words())]
     Database(#[from] sqlx::Error),
     /// The chain did not answer, or refused.
     #[error(transparent)]
@@ -100,6 +100,18 @@ impl Error {
         }
     }
 
+    /// Everything that is known of it, for the log of a task that no caller waits for. What the
+    /// database refused is counted.
+    pub fn logged(&self) -> String {
+        match self {
+            Self::Database(error) => {
+                postgres::note(error);
+                postgres::describe(error)
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// A gate's answer, made an error.
     pub fn gate(gate: &'static str, status: &tonic::Status) -> Self {
         let problem = Problem::of(status);
@@ -107,10 +119,10 @@ impl Error {
     }
 
     /// The problem as the outside sees it, logged once if it is ours. Nothing inner leaves (R9).
-    pub fn problem(&self) -> (Problem, ProblemBody) {
+    pub fn problem(self) -> (Problem, ProblemBody) {
         let (problem, detail) = match self {
             Self::Refused { problem, detail, issues } => {
-                return (*problem, problem.body(detail.clone()).with_issues(issues.clone()));
+                return (problem, problem.body(detail).with_issues(issues));
             }
             Self::QueueFull { waiting, retry_after_secs } => {
                 let text = format!(
@@ -133,16 +145,13 @@ impl Error {
                 );
                 return (Problem::IntakePaused, Problem::IntakePaused.body(text));
             }
-            Self::Database(error) => database(error),
+            Self::Database(error) => database(&error),
             Self::Chain(error) => {
                 tracing::warn!("the chain did not answer: {error}");
                 (Problem::Unavailable, "the network did not answer; try again")
             }
             Self::Gate { gate, problem: Some(problem), .. } if !problem.row().retryable => {
-                return (
-                    *problem,
-                    problem.body(format!("{gate} refused: {}", problem.row().title)),
-                );
+                return (problem, problem.body(format!("{gate} refused: {}", problem.row().title)));
             }
             Self::Gate { gate, message, .. } => {
                 tracing::warn!("{gate} did not answer: {message}");
@@ -167,11 +176,10 @@ impl Error {
 /// What went wrong with the database, logged and counted by its kind: an outage, a lock that
 /// another keeps and a mistake of ours concern different people.
 pub fn database(error: &sqlx::Error) -> (Problem, &'static str) {
-    let kind = postgres::kind(error);
-    postgres::count(kind);
-    tracing::error!(kind = kind.name(), "the database refused or did not answer: {error}");
+    let kind = postgres::note(error);
+    tracing::error!(kind = kind.name(), "{}", postgres::describe(error));
     match kind {
-        Kind::Outage | Kind::Exhausted | Kind::Timeout => {
+        Kind::Outage | Kind::Unwritable | Kind::Exhausted | Kind::Timeout => {
             (Problem::Unavailable, "the runner's database did not answer; try again")
         }
         Kind::Lock | Kind::Duplicate => {
@@ -188,7 +196,8 @@ pub fn database(error: &sqlx::Error) -> (Problem, &'static str) {
 
 impl From<Error> for tonic::Status {
     fn from(error: Error) -> Self {
+        let retry_after = error.retry_after().map(std::time::Duration::from_secs);
         let (problem, body) = error.problem();
-        problem.status_of(&body, error.retry_after().map(std::time::Duration::from_secs))
+        problem.status_of(&body, retry_after)
     }
 }

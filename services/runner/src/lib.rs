@@ -117,6 +117,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
     // theirs.
     let db = postgres::connect(&config.database_url).await?;
     let requests_db = postgres::connect_at_most(&config.database_url, GATEWAY_CONNECTIONS).await?;
+    postgres::explain(service, &requests_db);
     // Every process migrates: whichever comes first, under a lock.
     let migrated = postgres::migrate(&db, &MIGRATIONS).await;
     migrated.context("DATABASE_URL: the database can't be migrated")?;
@@ -146,7 +147,7 @@ pub async fn start(service: &Service, mut config: Config) -> anyhow::Result<Star
             nats_prefix: config.policy.nats_prefix.clone(),
         },
         health: health.clone(),
-        access: access(&mut config, &db, started.http)?,
+        access: access(&mut config, &requests_db, started.http)?,
         gates: gates.clone(),
         about: about(&config, &last_poll),
         streams: Streams::new(service.stop()),

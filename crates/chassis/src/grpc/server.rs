@@ -11,12 +11,13 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::Service;
+use tower::util::MapRequestLayer;
 use tracing::warn;
 
+use super::limits::{self, Limits};
 use super::{Auth, Tokens};
 use crate::health::Health;
 use crate::trace;
@@ -35,13 +36,21 @@ pub struct Server {
     health: Health,
     routes: Routes,
     names: Vec<&'static str>,
+    limits: Limits,
 }
 
 impl Server {
     /// A server that lets in the callers in `tokens` and reports `health` by grpc.health.v1.
     pub fn new(tokens: &Tokens, health: &Health) -> Self {
         let (auth, health) = (tokens.auth(), health.clone());
-        Self { auth, health, routes: Routes::default(), names: Vec::new() }
+        let (routes, names, limits) = (Routes::default(), Vec::new(), Limits::default());
+        Self { auth, health, routes, names, limits }
+    }
+
+    /// The same with other limits.
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// Adds a generated service; its callers need a token.
@@ -75,11 +84,13 @@ impl Server {
             .context("cannot describe the services")?;
         let routes = self.routes.add_service(health_service).add_service(reflection);
         let mirror = mirror(self.health, reporter, self.names);
-        // An answer is several small writes: held back until the client acknowledges the one before,
-        // each call would take the 40 ms by which Linux delays that.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let (incoming, pause) =
+            (limits::incoming(listener, self.limits), self.limits.request_pause);
         let serving = transport::Server::builder()
             .layer(trace::grpc())
+            .layer(MapRequestLayer::new(move |request: http::Request<Body>| {
+                limits::bounded(request, pause)
+            }))
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .max_concurrent_streams(MAX_STREAMS)
             .add_routes(routes)

@@ -10,8 +10,8 @@ use chassis::process::{self, Process};
 use super::{Failure, usage};
 use crate::config::{Config, EXCHANGE, LOG_LEVEL, ROOT};
 
-/// How long open calls may take to end.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long open calls may take to end: whoever asked for a stop waits ten seconds at most.
+const GRACE: Duration = Duration::from_secs(9);
 
 /// Serves until a signal. A failed start is one line and exit code 3.
 pub(super) fn run() -> Result<ExitCode, Failure> {

@@ -98,7 +98,8 @@ impl ChainClient {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::warn!(channel = channel.account, "no sign of life was kept: {error}");
+                    let (channel, why) = (&channel.account, error.logged());
+                    tracing::warn!(channel, "no sign of life was kept: {why}");
                 }
             }
         }

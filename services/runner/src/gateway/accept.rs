@@ -259,7 +259,9 @@ impl Accepting {
         match self.store_once(&offers).await {
             // A connection that was kept may have been closed long ago. Whether the transaction was
             // committed does not matter: a run is stored once by its id.
-            Err(error) if postgres::kind(&error) == Kind::Outage => self.store_once(&offers).await,
+            Err(error) if postgres::kind_in(&self.db, &error) == Kind::Outage => {
+                self.store_once(&offers).await
+            }
             outcome => outcome,
         }
     }
@@ -387,6 +389,6 @@ fn queued(
 fn is_of_one(error: &sqlx::Error) -> bool {
     match postgres::kind(error) {
         Kind::Duplicate | Kind::InvalidText | Kind::Other => true,
-        Kind::Outage | Kind::Exhausted | Kind::Timeout | Kind::Lock => false,
+        Kind::Outage | Kind::Unwritable | Kind::Exhausted | Kind::Timeout | Kind::Lock => false,
     }
 }

@@ -319,7 +319,7 @@ impl Stream {
                 Subject::All(_) => store::events_after(&self.db, self.cursor, BATCH).await,
             };
             let events = read.map_err(|error| {
-                tracing::warn!("a stream of events ends: {error}");
+                tracing::warn!("a stream of events ends: {}", error.logged());
                 Ended
             })?;
             if events.is_empty() {

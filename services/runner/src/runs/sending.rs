@@ -75,7 +75,7 @@ pub async fn serve(
                 return Err(error.into());
             }
             Err(error) => {
-                tracing::warn!(channel = account, "the channel waits: {error}");
+                tracing::warn!(channel = account, "the channel waits: {}", error.logged());
                 failures += 1;
                 backoff(failures)
             }
@@ -183,7 +183,9 @@ pub async fn serve_added(
                     senders.spawn(serve(driver, account, work_signal, stop_one));
                 }
             }
-            Err(error) => tracing::warn!("the added channels are not known now: {error}"),
+            Err(error) => {
+                tracing::warn!("the added channels are not known now: {}", error.logged());
+            }
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -221,7 +223,9 @@ pub async fn tend(
                 tracing::error!("{error}");
                 return Err(error.into());
             }
-            Err(error) => tracing::warn!("what others left is not carried on now: {error}"),
+            Err(error) => {
+                tracing::warn!("what others left is not carried on now: {}", error.logged());
+            }
         }
         tokio::select! {
             () = stop.cancelled() => {}

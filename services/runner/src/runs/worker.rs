@@ -45,7 +45,7 @@ pub async fn work(
                 continue;
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!("runs can't be claimed: {error}"),
+            Err(error) => tracing::warn!("runs can't be claimed: {}", error.logged()),
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -95,7 +95,7 @@ async fn drive_run(
             return Err(error.into());
         }
         Err(error) => {
-            tracing::warn!(run.id = %lease.id, "run {} waits: {error}", lease.id);
+            tracing::warn!(run.id = %lease.id, "run {} waits: {}", lease.id, error.logged());
             (backoff(2), error.to_string())
         }
     };
@@ -103,7 +103,8 @@ async fn drive_run(
     let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
     if let Err(error) = store::release(&driver.db, lease, delay_ms, &waiting_for).await {
         let id = lease.id;
-        tracing::warn!(run.id = %id, "run {id} is given back when its lease ends: {error}");
+        let why = error.logged();
+        tracing::warn!(run.id = %id, "run {id} is given back when its lease ends: {why}");
     }
     Ok(())
 }
@@ -142,7 +143,9 @@ async fn lease_lost(driver: &RunDriver, lease: RunLease) {
         match store::heartbeat(&driver.db, lease, lease_ms).await {
             Ok(true) => {}
             Ok(false) => return,
-            Err(error) => tracing::warn!(run.id = %lease.id, "no sign of life was kept: {error}"),
+            Err(error) => {
+                tracing::warn!(run.id = %lease.id, "no sign of life was kept: {}", error.logged());
+            }
         }
     }
 }
@@ -150,7 +153,8 @@ async fn lease_lost(driver: &RunDriver, lease: RunLease) {
 async fn hand_over(driver: &RunDriver, lease: RunLease, reason: &str) -> anyhow::Result<()> {
     if let Err(error) = store::hand_over(&driver.db, lease, reason).await {
         // It is claimed again when its lease ends, and comes to the same.
-        tracing::warn!(run.id = %lease.id, "run {} was not handed over: {error}", lease.id);
+        let (id, why) = (lease.id, error.logged());
+        tracing::warn!(run.id = %id, "run {id} was not handed over: {why}");
     }
     Ok(())
 }

@@ -71,7 +71,11 @@ fn asked(user: &str, label: &str) -> NewRun {
 }
 
 fn problem(answer: &Result<Created, Error>) -> Problem {
-    answer.as_ref().unwrap_err().problem().0
+    match answer {
+        Err(Error::Refused { problem, .. }) => *problem,
+        Err(Error::IntakePaused { .. }) => Problem::IntakePaused,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
