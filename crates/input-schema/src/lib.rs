@@ -130,7 +130,7 @@ impl InputSchema {
 #[expect(clippy::needless_pass_by_value, reason = "it is mapped over what an iterator gives")]
 fn mistake(error: jsonschema::ValidationError<'_>) -> Mistake {
     let pointer = error.instance_path().as_str();
-    let unescaped = |step: &str| step.replace("~1", "/").replace("~0", "~");
+    let unescaped = |step: &str| shorten(&step.replace("~1", "/").replace("~0", "~"));
     // Without the value: it is the caller's, and may be long or secret.
     let message = shorten(&error.masked_with("this").to_string());
     Mistake { path: pointer.split('/').skip(1).map(unescaped).collect(), message }

@@ -103,8 +103,9 @@ pub struct Issue {
 }
 
 impl Issue {
-    /// A mistake at `path`.
+    /// A mistake at `path`, the long steps of which are shortened.
     pub fn new(path: Vec<String>, message: impl Into<String>) -> Self {
+        let path: Vec<_> = path.iter().map(|step| crate::json::exact::shown_step(step)).collect();
         let pointer = crate::json::exact::pointer(&path);
         Self { path, pointer, message: message.into() }
     }

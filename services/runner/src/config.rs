@@ -466,7 +466,13 @@ fn host(url: &url::Url) -> String {
 /// The node that browsers may ask. The runner's own, where its address holds nothing that must not
 /// be seen (R9).
 fn browser_rpc_url(env: &Env) -> Option<String> {
-    if let Some(url) = env.optional_url("RUNNER_BROWSER_RPC_URL", &["http", "https"]) {
+    const NAME: &str = "RUNNER_BROWSER_RPC_URL";
+    if let Some(url) = env.optional_url(NAME, &["http", "https"]) {
+        let parsed = url::Url::parse(&url).ok()?;
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            env.mistake(NAME, "everybody is shown it: expected a URL without user and password");
+            return None;
+        }
         return Some(url);
     }
     let url = env.url("RUNNER_RPC_URL|SOROBAN_RPC_URL", RPC, &["http", "https"]);

@@ -120,7 +120,9 @@ type Shared = State<Arc<Gateway>>;
 /// When the origin cannot be the value of a header.
 pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router> {
     let Reach { cors_origin, hosts, limits, console } = reach;
-    let health = gateway.health.router();
+    // Under the same rules: on a loopback address, where names are checked, nobody probes by
+    // another name.
+    let health = gateway.health.router().with_state(());
     let access = gateway.access.clone();
     let by_address = middleware::from_fn_with_state(limits.clone(), limits::by_address);
     let files = console.map(Console::routes).transpose()?.unwrap_or_default();
@@ -131,9 +133,14 @@ pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router>
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(hosts.clone(), rules::apply_host));
     let (behind_login, _) = behind_login().split_for_parts();
-    let (probes, _) = before_login().split_for_parts();
+    let (before_login, _) = before_login().split_for_parts();
+    let probes = before_login
+        .merge(health)
+        .route_layer(middleware::from_fn(rules::apply_query))
+        .method_not_allowed_fallback(method_not_allowed);
     Ok(behind_login
         .fallback(not_found)
+        .route_layer(middleware::from_fn(rules::apply_query))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(create_request::MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(limits, limits::by_account))
@@ -145,9 +152,8 @@ pub fn router(gateway: Arc<Gateway>, reach: Reach<'_>) -> anyhow::Result<Router>
         .layer(middleware::from_fn_with_state(hosts.clone(), rules::apply))
         .merge(public)
         .with_state(gateway)
-        .merge(health)
         .layer(cors(cors_origin)?)
-        .merge(auth::routes::routes(&access).layer(by_address))
+        .merge(auth::routes::routes(&access, hosts.clone()).layer(by_address))
         .layer(middleware::from_fn_with_state(hosts, rules::options))
         .layer(chassis::trace::http()))
 }
@@ -459,7 +465,7 @@ async fn all_events(
 }
 
 /// A query, or which parameter of it is not known.
-fn read_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T> {
+pub(crate) fn read_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T> {
     let Query(query) = query.map_err(|rejection| {
         Error::refused(Problem::InvalidRequest, format!("query: {}", rejection.body_text()))
     })?;
@@ -524,7 +530,7 @@ async fn not_found(uri: Uri) -> Error {
 }
 
 /// The router adds the header `Allow`.
-async fn method_not_allowed(method: Method, uri: Uri) -> Error {
+pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Error {
     let text = format!("{} does not take {method}; see the header Allow", uri.path());
     Error::refused(Problem::MethodNotAllowed, text)
 }

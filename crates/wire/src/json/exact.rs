@@ -16,6 +16,10 @@ use super::MAX_INTEGER;
 const MAX_DEPTH: usize = 100;
 /// The most flaws that are reported of one document.
 const MAX_FLAWS: usize = 20;
+/// The most members of an object that [`members`] reads.
+pub const MAX_MEMBERS: usize = 1_000;
+/// The most characters of a step of a path that are repeated to whoever sent it.
+const MAX_STEP: usize = 128;
 
 /// A document with one spelling.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +35,8 @@ pub struct Exact {
 /// Something about one place in a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
-    /// The steps to the place from the root: names of members and indexes of arrays.
+    /// The steps to the place from the root: names of members and indexes of arrays. Long names are
+    /// shortened, as by [`shown_step`].
     pub path: Vec<String>,
     /// What is wrong with it.
     pub message: String,
@@ -51,6 +56,16 @@ pub fn pointer(path: &[String]) -> String {
         text.push_str(&step.replace('~', "~0").replace('/', "~1"));
         text
     })
+}
+
+/// A step of a path as it may be repeated to its sender: the name of a member may be megabytes
+/// long, and many mistakes may be below it.
+pub fn shown_step(step: &str) -> String {
+    match step.char_indices().nth(MAX_STEP) {
+        // As many characters again, so that what was shortened once stays as it is.
+        Some(_) => step.chars().take(MAX_STEP - 1).chain(['…']).collect(),
+        None => step.to_owned(),
+    }
 }
 
 /// Reads one JSON document. Its numbers keep the text of their source.
@@ -83,7 +98,7 @@ enum Numbers {
 
 fn walk(text: &str, numbers: Numbers) -> Result<Exact, Flaw> {
     check_grammar(text)?;
-    let exact = Exact { text: String::with_capacity(text.len()), rounded: Vec::new(), nul: None };
+    let exact = Exact { text: String::new(), rounded: Vec::new(), nul: None };
     let mut walk = Walk { rest: text, path: Vec::new(), numbers, exact };
     let mut written = String::with_capacity(text.len());
     walk.value(&mut written)?;
@@ -95,7 +110,7 @@ fn walk(text: &str, numbers: Numbers) -> Result<Exact, Flaw> {
 ///
 /// # Errors
 ///
-/// When `text` is no JSON object, or a member appears twice.
+/// When `text` is no JSON object, a member appears twice, or there are more than [`MAX_MEMBERS`].
 pub fn members(text: &str) -> Result<BTreeMap<String, &str>, Flaw> {
     check_grammar(text)?;
     let exact = Exact { text: String::new(), rounded: Vec::new(), nul: None };
@@ -108,6 +123,9 @@ pub fn members(text: &str) -> Result<BTreeMap<String, &str>, Flaw> {
     walk.take(1);
     let mut members = BTreeMap::new();
     while !walk.ends_with(b'}') {
+        if members.len() == MAX_MEMBERS {
+            return Err(walk.flaw(format!("has more than {MAX_MEMBERS} members")));
+        }
         let name = walk.string()?;
         walk.skip_space();
         // The colon.
@@ -210,6 +228,24 @@ fn decimal(text: &str) -> (bool, String, i64) {
     (negative, digits, exponent.saturating_add(shift))
 }
 
+/// Where a member of an object is in the text of all of them: its name, and its value after it.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    name_at: u32,
+    value_at: u32,
+    end: u32,
+}
+
+impl Member {
+    fn name<'a>(&self, texts: &'a str) -> &'a str {
+        &texts[self.name_at as usize..self.value_at as usize]
+    }
+
+    fn value<'a>(&self, texts: &'a str) -> &'a str {
+        &texts[self.value_at as usize..self.end as usize]
+    }
+}
+
 /// A walk over text that is known to be JSON.
 struct Walk<'a> {
     rest: &'a str,
@@ -232,7 +268,9 @@ impl<'a> Walk<'a> {
             Some(b'[') => self.array(out),
             Some(b'"') => {
                 let text = self.string()?;
-                self.note_nul(&text);
+                if text.contains('\0') {
+                    self.note_nul();
+                }
                 write_string(out, &text);
                 Ok(())
             }
@@ -244,7 +282,10 @@ impl<'a> Walk<'a> {
     }
 
     fn object(&mut self, out: &mut String) -> Result<(), Flaw> {
-        let mut members: Vec<(String, String)> = Vec::new();
+        // One text for all names and values: an object of many small members would take many times
+        // its size if each of them had texts of its own.
+        let mut texts = String::new();
+        let mut members: Vec<Member> = Vec::new();
         self.take(1);
         while !self.ends_with(b'}') {
             let name = self.string()?;
@@ -252,33 +293,46 @@ impl<'a> Walk<'a> {
             // The colon.
             self.take(1);
 
-            self.path.push(name.clone());
-            self.note_nul(&name);
-            let mut value = String::new();
-            self.value(&mut value)?;
+            let name_at = self.position(texts.len())?;
+            texts.push_str(&name);
+            let value_at = self.position(texts.len())?;
+            let has_nul = name.contains('\0');
+            self.path.push(name);
+            if has_nul {
+                self.note_nul();
+            }
+            self.value(&mut texts)?;
             self.path.pop();
-            members.push((name, value));
+            members.push(Member { name_at, value_at, end: self.position(texts.len())? });
         }
 
         // RFC 8785 sorts by UTF-16 code units.
-        members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+        members.sort_unstable_by(|a, b| {
+            a.name(&texts).encode_utf16().cmp(b.name(&texts).encode_utf16())
+        });
         // Sorted, equal names are neighbours.
-        if let Some(twice) = members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            self.path.push(twice[0].0.clone());
+        let twice = members.windows(2).find(|pair| pair[0].name(&texts) == pair[1].name(&texts));
+        if let Some(twice) = twice {
+            self.path.push(twice[0].name(&texts).to_owned());
             return Err(self.flaw("appears twice".to_owned()));
         }
 
         out.push('{');
-        for (at, (name, value)) in members.iter().enumerate() {
+        for (at, member) in members.iter().enumerate() {
             if at > 0 {
                 out.push(',');
             }
-            write_string(out, name);
+            write_string(out, member.name(&texts));
             out.push(':');
-            out.push_str(value);
+            out.push_str(member.value(&texts));
         }
         out.push('}');
         Ok(())
+    }
+
+    /// A place in a text, in half the bytes.
+    fn position(&self, at: usize) -> Result<u32, Flaw> {
+        u32::try_from(at).map_err(|_| self.flaw("is too large to be read".to_owned()))
     }
 
     fn array(&mut self, out: &mut String) -> Result<(), Flaw> {
@@ -366,14 +420,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn note_nul(&mut self, text: &str) {
-        if text.contains('\0') && self.exact.nul.is_none() {
+    fn note_nul(&mut self) {
+        if self.exact.nul.is_none() {
             self.exact.nul = Some(self.flaw("holds the character U+0000".to_owned()));
         }
     }
 
     fn flaw(&self, message: String) -> Flaw {
-        Flaw { path: self.path.clone(), message }
+        Flaw { path: self.path.iter().map(|step| shown_step(step)).collect(), message }
     }
 
     fn skip_space(&mut self) {
@@ -461,6 +515,45 @@ mod tests {
         assert_eq!((twice.pointer().as_str(), twice.message.as_str()), ("/a/b", "appears twice"));
         assert_eq!(read(r#"["x",{"k":"a\u0000"}]"#).unwrap().nul.unwrap().pointer(), "/1/k");
         assert_eq!(read(r#"{"a\u0000":1}"#).unwrap().nul.unwrap().path, ["a\0"]);
+    }
+
+    #[test]
+    fn the_flaws_of_a_document_are_short_however_long_its_names_are() {
+        let name = "é".repeat(1_000_000);
+        let numbers = vec!["9007199254740992"; 30].join(",");
+        let exact = canonical(&format!(r#"{{"{name}":[{numbers}]}}"#)).unwrap();
+        assert_eq!(exact.rounded.len(), MAX_FLAWS);
+        let shown = format!("{}…", "é".repeat(MAX_STEP - 1));
+        for (at, flaw) in exact.rounded.iter().enumerate() {
+            assert_eq!(flaw.path, [shown.clone(), at.to_string()]);
+        }
+        assert_eq!(shown_step(&shown), shown);
+        let whole = "é".repeat(MAX_STEP);
+        assert_eq!(shown_step(&whole), whole);
+
+        for text in [
+            format!(r#"{{"{name}":1,"{name}":2}}"#),
+            format!(r#"{{"{name}":"\ud800"}}"#),
+            format!(r#"{{"{name}":"\u0000"}}"#),
+        ] {
+            let flaw = match read(&text) {
+                Ok(exact) => exact.nul.unwrap(),
+                Err(flaw) => flaw,
+            };
+            assert_eq!(flaw.path, std::slice::from_ref(&shown));
+        }
+        assert_eq!(members(&format!(r#"{{"{name}":1,"{name}":2}}"#)).unwrap_err().path, [shown]);
+    }
+
+    #[test]
+    fn an_object_of_too_many_members_is_not_taken_apart() {
+        let object = |count: usize| {
+            let members: Vec<String> = (0..count).map(|at| format!(r#""{at}":0"#)).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        assert_eq!(members(&object(MAX_MEMBERS)).unwrap().len(), MAX_MEMBERS);
+        assert!(members(&object(MAX_MEMBERS + 1)).is_err());
+        assert!(read(&object(MAX_MEMBERS + 1)).is_ok());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware;
@@ -21,14 +21,17 @@ use crate::auth::caller::{Caller, Role, guard};
 use crate::auth::session::Session;
 use crate::auth::{Access, Login, Proof, invalid, sep10, sep45, session};
 use crate::error::{Error, Result};
+use crate::gateway::create_request::body_members;
+use crate::gateway::rules::{self, FORM, Hosts};
+use crate::gateway::{method_not_allowed, read_query};
 
 /// The most bytes of a request: a list of authorisation entries, with room.
-const MAX_BODY_BYTES: usize = 96 * 1024;
+pub const MAX_BODY_BYTES: usize = 96 * 1024;
 
 type Shared = State<Arc<Login>>;
 
 /// All routes of the login; none when callers do not log in.
-pub fn routes(access: &Access) -> Router {
+pub fn routes(access: &Access, hosts: Option<Arc<Hosts>>) -> Router {
     let Access::Login(login) = access else { return Router::new() };
     let (behind_guard, _) = behind_guard().split_for_parts();
     let behind_guard = behind_guard.layer(middleware::from_fn_with_state(access.clone(), guard));
@@ -41,7 +44,10 @@ pub fn routes(access: &Access) -> Router {
         .max_age(std::time::Duration::from_secs(3_600));
     let (open, _) = open().split_for_parts();
     open.merge(behind_guard)
+        .route_layer(middleware::from_fn(rules::apply_query))
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(hosts, rules::apply))
         .layer(cors)
         .with_state(login.clone())
 }
@@ -188,8 +194,9 @@ async fn stellar_toml(State(login): Shared) -> Response {
 )]
 async fn sep10_challenge(
     State(login): Shared,
-    Query(query): Query<ChallengeQuery>,
+    query: Result<Query<ChallengeQuery>, QueryRejection>,
 ) -> Result<Json<TransactionChallenge>> {
+    let query = read_query(query)?;
     let client = sep10::Client::read(query.account(&login)?, query.memo.as_deref())?;
     let transaction = sep10::challenge(&login, client)?;
     let network_passphrase = login.network.passphrase().to_owned();
@@ -218,8 +225,9 @@ async fn sep10_answer(
 )]
 async fn sep45_challenge(
     State(login): Shared,
-    Query(query): Query<ChallengeQuery>,
+    query: Result<Query<ChallengeQuery>, QueryRejection>,
 ) -> Result<Json<EntriesChallenge>> {
+    let query = read_query(query)?;
     let entries = sep45::challenge(&login, query.account(&login)?).await?;
     let network_passphrase = login.network.passphrase().to_owned();
     Ok(Json(EntriesChallenge { authorization_entries: entries, network_passphrase }))
@@ -267,17 +275,17 @@ async fn refresh(
 async fn log_out(
     State(login): Shared,
     caller: Caller,
-    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode> {
     let Some(id) = caller.session() else { return Ok(StatusCode::NO_CONTENT) };
     let body = read(body)?;
     let everywhere = match body.is_empty() {
         true => false,
-        false => document(&headers, &body)?
-            .get("everywhere")
-            .and_then(Value::as_bool)
-            .ok_or_else(|| invalid("everywhere: expected true or false"))?,
+        false => match body_members(&body)?.get("everywhere").copied() {
+            Some("true") => true,
+            Some("false") => false,
+            _ => return Err(invalid("everywhere: expected true or false")),
+        },
     };
     if everywhere {
         let subject = session::subject(&login.db, id).await?;
@@ -334,23 +342,18 @@ fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes> {
 
 /// One text of a body that is JSON or a form; SEP-10 and SEP-45 demand both.
 fn member(headers: &HeaderMap, body: &Bytes, name: &str) -> Result<String> {
-    let form = kind(headers) == "application/x-www-form-urlencoded";
-    let found = if form {
-        url::form_urlencoded::parse(body)
-            .find_map(|(key, value)| (key == name).then(|| value.into_owned()))
+    let found = if kind(headers) == FORM {
+        let mut named = url::form_urlencoded::parse(body).filter(|(key, _)| key == name);
+        let found = named.next().map(|(_, value)| value.into_owned());
+        if named.next().is_some() {
+            return Err(invalid(format!("{name}: appears twice")));
+        }
+        found
     } else {
-        document(headers, body)?.get(name).and_then(Value::as_str).map(str::to_owned)
+        let text = body_members(body)?.get(name).copied();
+        text.and_then(|text| serde_json::from_str(text).ok())
     };
     found.ok_or_else(|| invalid(format!("{name}: expected a text")))
-}
-
-fn document(headers: &HeaderMap, body: &Bytes) -> Result<Value> {
-    if kind(headers) != "application/json" {
-        return Err(invalid(
-            "expected Content-Type application/json or application/x-www-form-urlencoded",
-        ));
-    }
-    serde_json::from_slice(body).map_err(|error| invalid(format!("the body is not JSON: {error}")))
 }
 
 fn kind(headers: &HeaderMap) -> String {

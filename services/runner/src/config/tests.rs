@@ -61,6 +61,16 @@ fn every_mistake_is_told_by_its_name_and_no_secret_with_it() {
 }
 
 #[test]
+fn what_everybody_is_shown_holds_no_password() {
+    for url in ["https://user:secret@node.example", "https://user@node.example"] {
+        let error = read(&[("RUNNER_BROWSER_RPC_URL", url)]).unwrap_err();
+        assert!(error.contains("RUNNER_BROWSER_RPC_URL: ") && !error.contains("secret"), "{error}");
+    }
+    let config = read(&[("RUNNER_BROWSER_RPC_URL", "https://node.example/v1")]).unwrap();
+    assert_eq!(config.browser_rpc_url.as_deref(), Some("https://node.example/v1"));
+}
+
+#[test]
 fn finalize_on_error_can_be_switched_off() {
     for word in ["false", "0", "no"] {
         assert!(!read(&[("RUNNER_FINALIZE_ON_ERROR", word)]).unwrap().policy.finalize_on_error);

@@ -35,6 +35,11 @@ pub const MAX_BODY_BYTES: usize = MAX_INPUT_BYTES + 64 * 1024;
 const MAX_METADATA_BYTES: usize = 16 * 1024;
 /// How far from now a run may start at most.
 const MAX_START_DELAY: Duration = Duration::days(30);
+/// The most bytes of any other member that means something, as JSON. It is read into a tree of
+/// values, which may take a hundred times the memory of its text.
+const MAX_MEMBER_BYTES: usize = 4 * 1024;
+/// The most mistakes that are reported of one request.
+const MAX_ISSUES: usize = 20;
 /// The most bytes of `workflowId` and `label`: what the gates take as well.
 const MAX_NAME_BYTES: usize = 256;
 /// What a run works on when its caller named nothing: the gates and the facts view need a name.
@@ -228,7 +233,12 @@ pub fn read_quote(body: &[u8]) -> Result<QuoteRequest> {
     Ok(QuoteRequest { user, agent_id, rate_version, budgets })
 }
 
-fn body_members(body: &[u8]) -> Result<BTreeMap<String, &str>> {
+/// The members of a body, each with the text of its value.
+///
+/// # Errors
+///
+/// [`Problem::InvalidRequest`] for a body that is no JSON object, or has a member twice.
+pub fn body_members(body: &[u8]) -> Result<BTreeMap<String, &str>> {
     let invalid =
         |why: String| Error::refused(Problem::InvalidRequest, format!("Invalid payload: {why}"));
     let body = std::str::from_utf8(body).map_err(|error| invalid(format!("not UTF-8: {error}")))?;
@@ -290,13 +300,19 @@ const KNOWN_TO_QUOTE: [&str; 4] = ["user", "agentId", "rateVersion", "budgets"];
 impl<'a> Validator<'a> {
     fn issue(&mut self, path: &[&str], message: impl Into<String>) {
         let path = path.iter().map(|step| (*step).to_owned()).collect();
-        self.issues.push(Issue::new(path, message));
+        self.note(path, message.into());
     }
 
     /// Notes a flaw inside the member `name`.
     fn flaw(&mut self, name: &str, flaw: Flaw) {
         let path = std::iter::once(name.to_owned()).chain(flaw.path).collect();
-        self.issues.push(Issue::new(path, flaw.message));
+        self.note(path, flaw.message);
+    }
+
+    fn note(&mut self, path: Vec<String>, message: String) {
+        if self.issues.len() < MAX_ISSUES {
+            self.issues.push(Issue::new(path, message));
+        }
     }
 
     /// The text of a member that is there; `null` is not there.
@@ -304,9 +320,14 @@ impl<'a> Validator<'a> {
         self.members.get(name).copied().filter(|text| *text != "null")
     }
 
-    /// A member in which no number may be rounded.
+    /// A small member in which no number may be rounded.
     fn member(&mut self, name: &str) -> Option<Value> {
-        let read = exact::read(self.text(name)?);
+        let text = self.text(name)?;
+        if text.len() > MAX_MEMBER_BYTES {
+            self.issue(&[name], format!("has more than {MAX_MEMBER_BYTES} bytes"));
+            return None;
+        }
+        let read = exact::read(text);
         let exact = match read {
             Ok(exact) => exact,
             Err(flaw) => {
@@ -593,6 +614,56 @@ mod tests {
             "/workflowId",
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_small_member_that_is_large_is_not_read() {
+        let large = format!("[{}0]", r#"{"":0},"#.repeat(1_000));
+        for name in [
+            "user",
+            "agentId",
+            "rateVersion",
+            "budgets",
+            "workflowId",
+            "label",
+            "seed",
+            "startAt",
+            "priority",
+            "inputRef",
+        ] {
+            let body = format!(r#"{{"{name}":{large}}}"#);
+            let found = match read(body.as_bytes(), || 0) {
+                Err(Error::Refused { issues, .. }) => issues,
+                other => panic!("{other:?}"),
+            };
+            let place = format!("/{name}");
+            let is_named =
+                |issue: &Issue| issue.pointer == place && issue.message.contains("4096 bytes");
+            assert!(found.iter().any(is_named), "{name}: {found:?}");
+            if KNOWN_TO_QUOTE.contains(&name) {
+                let quote = read_quote(body.as_bytes()).unwrap_err();
+                assert!(matches!(quote, Error::Refused { .. }), "{name}: {quote:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_has_few_mistakes_however_many_it_makes() {
+        let many = |count: usize| {
+            let members: Vec<String> = (0..count).map(|at| format!(r#""m{at}":0"#)).collect();
+            members.join(",")
+        };
+        let budgets = with("").replace(r#""runtimeMs":10"#, &many(400));
+        assert_eq!(pointers(&budgets).len(), MAX_ISSUES);
+        let quote = with(&format!(",{}", many(400)));
+        match read_quote(quote.as_bytes()) {
+            Err(Error::Refused { issues, .. }) => assert_eq!(issues.len(), MAX_ISSUES),
+            other => panic!("{other:?}"),
+        }
+        let unknown = with(&format!(",{}", many(2_000)));
+        assert!(matches!(read(unknown.as_bytes(), || 0), Err(Error::Refused { .. })));
+        let own = with(&format!(",{}", many(400)));
+        assert!(read(own.as_bytes(), || 0).is_ok(), "a frontend may send its own");
     }
 
     #[test]

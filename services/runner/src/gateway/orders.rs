@@ -13,7 +13,7 @@ use wire::{Problem, RunId};
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::gateway::market::within;
-use crate::gateway::{Gateway, Shared, operator, run_id, too_large};
+use crate::gateway::{Gateway, Shared, create_request, operator, run_id, too_large};
 use crate::operations::dead_letters::{self, DeadLetter};
 use crate::operations::intake::{self, PauseView, Scope};
 use crate::sight::proof::Evidence;
@@ -172,7 +172,9 @@ fn who(caller: &Caller) -> &str {
     caller.account().map_or("operator", |(account, _)| account)
 }
 
+/// An order. The derived readers take an array for an object: an order for everybody.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    create_request::body_members(body)?;
     serde_json::from_slice(body).map_err(|error| {
         Error::refused(Problem::InvalidRequest, format!("the body cannot be read: {error}"))
     })

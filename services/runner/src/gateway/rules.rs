@@ -11,12 +11,16 @@ use futures::StreamExt as _;
 use percent_encoding::percent_decode_str;
 use wire::Problem;
 
+use crate::auth;
 use crate::auth::caller::AsksMethods;
 use crate::error::{Error, Result};
 use crate::gateway::create_request::{MAX_BODY_BYTES, MAX_STORED_BODY_BYTES};
 
 /// The most bytes of a refused request that are taken before it is answered.
 const MOST_TAKEN: u64 = 16 * 1024 * 1024;
+
+/// How a form's body is named.
+pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The names by which the gateway may be called.
 ///
@@ -79,7 +83,7 @@ pub async fn options(
     StatusCode::NO_CONTENT.into_response()
 }
 
-/// Applies the rules, and hands on what keeps them.
+/// Applies the rules but the one about queries, and hands on what keeps them.
 pub async fn apply(hosts: State<Option<Arc<Hosts>>>, request: Request, next: Next) -> Response {
     match check(hosts.0.as_deref(), &request) {
         Ok(()) => next.run(request).await,
@@ -106,6 +110,18 @@ async fn take_rest(request: Request) {
     while let Some(Ok(_)) = pieces.next().await {}
 }
 
+/// Applies the rule about queries. As a layer of routes it is asked only for a method that the
+/// route takes: another method is refused as that.
+pub async fn apply_query(request: Request, next: Next) -> Response {
+    match check_query(&request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => {
+            take_rest(request).await;
+            error.into_response()
+        }
+    }
+}
+
 /// Applies those about the address, for files and documents that everybody may read.
 pub async fn apply_host(
     hosts: State<Option<Arc<Hosts>>>,
@@ -121,10 +137,9 @@ pub async fn apply_host(
 fn check(hosts: Option<&Hosts>, request: &Request) -> Result<()> {
     check_host(hosts, request)?;
     check_path(request)?;
-    check_query(request)?;
     // What no route answers is refused as that, whatever it carries.
     match request.extensions().get::<MatchedPath>() {
-        Some(_) => check_body(request.method(), request.uri().path(), request.headers()),
+        Some(route) => check_body(request.method(), route.as_str(), request.headers()),
         None => Ok(()),
     }
 }
@@ -156,8 +171,8 @@ fn check_path(request: &Request) -> Result<()> {
     }
 }
 
-/// Routes that read a query, each with its own list of parameters.
-const WITH_QUERY: [&str; 12] = [
+/// Routes of which a `GET` reads a query, each with its own list of parameters.
+const WITH_QUERY: [&str; 14] = [
     "/runs",
     "/runs/{id}/bundle",
     "/runs/{id}/outputs",
@@ -170,26 +185,24 @@ const WITH_QUERY: [&str; 12] = [
     "/operator/dead-letters",
     "/operator/packs",
     "/operator/packs/{id}/check",
+    // What these do not know they ignore, as SEP-10 and SEP-45 say.
+    "/auth",
+    "/sep45",
 ];
 
-/// Routes that take `POST`; of these, `/runs` alone takes `GET` as well.
-const POSTED: [&str; 5] = ["/runs", "/runs/{id}/retry", "/runs/{id}/cancel", "/quote", "/inputs"];
+/// Routes that take nothing without a body.
+const WITH_BODY: [&str; 6] = ["/runs", "/quote", "/inputs", "/auth", "/sep45", "/auth/refresh"];
+
+/// Of these, routes that take a form as well, as SEP-10 and SEP-45 say.
+const WITH_FORM: [&str; 3] = ["/auth", "/sep45", "/auth/refresh"];
 
 /// Queries are read by the routes that take any. The others refuse one: a misspelt or misplaced
-/// parameter must not look as if it had been heeded.
+/// parameter must not look as if it had been heeded. No `POST` reads one.
 fn check_query(request: &Request) -> Result<()> {
     let (method, path) = (request.method(), request.uri().path());
-    // What no route answers is refused as that.
-    let Some(route) = request.extensions().get::<MatchedPath>() else { return Ok(()) };
-    // A method that the route does not take is refused as that, by the router.
-    let reads = matches!(*method, Method::GET | Method::HEAD);
-    let posts = *method == Method::POST;
-    let is_posted = POSTED.contains(&route.as_str());
-    if !(reads && (!is_posted || route.as_str() == "/runs") || posts && is_posted) {
-        return Ok(());
-    }
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let is_empty = request.uri().query().unwrap_or_default().is_empty();
-    if is_empty || (reads && WITH_QUERY.contains(&route.as_str())) {
+    if is_empty || (*method != Method::POST && WITH_QUERY.contains(&route)) {
         return Ok(());
     }
     let text = format!("{method} {path} takes no query parameters");
@@ -198,7 +211,7 @@ fn check_query(request: &Request) -> Result<()> {
 
 /// A `POST` carries JSON or nothing, and no more of it than is read. Refused before the body is
 /// asked for, so that a client which waits for `100 Continue` does not send it.
-fn check_body(method: &Method, path: &str, headers: &HeaderMap) -> Result<()> {
+fn check_body(method: &Method, route: &str, headers: &HeaderMap) -> Result<()> {
     if *method != Method::POST {
         return Ok(());
     }
@@ -208,17 +221,31 @@ fn check_body(method: &Method, path: &str, headers: &HeaderMap) -> Result<()> {
         length.is_some_and(|length| length > 0) || headers.contains_key(header::TRANSFER_ENCODING);
 
     let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
-    let needs_kind = has_body || ["/runs", "/quote", "/inputs"].contains(&path);
-    if needs_kind && !kind.eq_ignore_ascii_case("application/json") {
-        let text = "expected the header Content-Type: application/json";
+    let is_form = WITH_FORM.contains(&route) && kind.eq_ignore_ascii_case(FORM);
+    let is_known = is_form || kind.eq_ignore_ascii_case("application/json");
+    if (has_body || WITH_BODY.contains(&route)) && !is_known {
+        let text = match WITH_FORM.contains(&route) {
+            true => format!("expected the header Content-Type: application/json or {FORM}"),
+            false => "expected the header Content-Type: application/json".to_owned(),
+        };
         return Err(Error::refused(Problem::UnsupportedMediaType, text));
     }
-    let most = if path == "/inputs" { MAX_STORED_BODY_BYTES } else { MAX_BODY_BYTES };
+    let most = most_bytes(route);
     if length.is_some_and(|length| length > u64::try_from(most).unwrap_or(u64::MAX)) {
         let text = format!("the request has more than {most} bytes");
         return Err(Error::refused(Problem::PayloadTooLarge, text));
     }
     Ok(())
+}
+
+/// How many bytes a route takes.
+fn most_bytes(route: &str) -> usize {
+    match route {
+        "/inputs" => MAX_STORED_BODY_BYTES,
+        "/sep45" => auth::routes::MAX_BODY_BYTES,
+        _ if route == "/auth" || route.starts_with("/auth/") => auth::routes::MAX_BODY_BYTES,
+        _ => MAX_BODY_BYTES,
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::crashing::{Process, free_port, spawn};
 use crate::fixture::{DEPOSIT, Fixture, Gateway, PATIENCE};
 
 /// Sends a request as it is; what is answered until the connection closes.
-async fn raw(gateway: &Gateway, request: &str) -> String {
+pub async fn raw(gateway: &Gateway, request: &str) -> String {
     let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -25,7 +25,8 @@ async fn raw(gateway: &Gateway, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
+/// The text of a request, the answer to which ends its connection.
+pub fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\
          Content-Length: {}\r\n\r\n{body}",
@@ -39,7 +40,7 @@ pub async fn raw_get(gateway: &Gateway, path: &str) -> String {
 }
 
 /// The status and the problem's code.
-fn refused(answer: &str) -> (u16, String) {
+pub fn refused(answer: &str) -> (u16, String) {
     let status = answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_default();
     assert!(answer.contains("content-type: application/problem+json"), "{answer}");
     let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
@@ -50,7 +51,8 @@ fn refused(answer: &str) -> (u16, String) {
 
 /// A service that may call gRPC.
 const SERVICE_TOKEN: &str = "0123456789abcdef";
-const JSON: &str = "Content-Type: application/json\r\n";
+/// The header of a body that is JSON.
+pub const JSON: &str = "Content-Type: application/json\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_hang_up_on_any_route_stop_nothing() {
@@ -398,7 +400,7 @@ async fn numbers_keep_their_text_on_both_ways_in() {
 }
 
 /// The most memory that a process ever had, in KiB.
-fn peak(process: &Process) -> u64 {
+pub fn peak(process: &Process) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.0.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

@@ -32,4 +32,6 @@ mod queueing;
 mod accepting;
 mod restoring;
 mod rotating;
+mod bounding;
+mod ruling;
 mod sql_metadata;

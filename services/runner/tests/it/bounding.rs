@@ -1,0 +1,151 @@
+//! What a single request may take of the runner: memory, connections to Postgres.
+
+use serde_json::Value;
+use testkit::eventually;
+use time::format_description::well_known::Rfc3339;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::crashing::{free_port, spawn};
+use crate::fixture::{Fixture, Gateway};
+use crate::hostile::{JSON, peak, raw, refused, request};
+use crate::login::{log_in_at, start};
+
+/// More than any of these requests takes, and a fraction of what each took once, in MiB.
+const MOST_MEMORY: u64 = 96;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_that_is_refused_takes_much_memory() {
+    let fixture = Fixture::new().await;
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let away = "http://127.0.0.1:9";
+    let settings = [
+        ("RUNNER_PORT", port.as_str()),
+        ("RUNNER_MODULE_GATE_URL", away),
+        ("RUNNER_MODULE_GATE_TOKEN", "0123456789abcdef"),
+        ("RUNNER_ORACLE_GATE_URL", away),
+        ("RUNNER_ORACLE_GATE_TOKEN", "0123456789abcdef"),
+    ];
+    let process = spawn(&fixture, &settings);
+    gateway.up().await;
+    let before = peak(&process);
+    let refuse = async |path: &str, body: &str| {
+        let answer = raw(&gateway, &request("POST", path, JSON, body)).await;
+        assert_eq!(refused(&answer).0, 400, "{path} {}", &body[..body.len().min(60)]);
+        assert!(answer.len() < 32 * 1024, "{path} was answered with {} bytes", answer.len());
+        let taken = (peak(&process) - before) / 1024;
+        assert!(taken < MOST_MEMORY, "{path} {}: {taken} MiB", &body[..body.len().min(60)]);
+    };
+
+    // Many mistakes below a long name.
+    let rounded = vec!["9007199254740992"; 20].join(",");
+    refuse("/inputs", &format!("{{\"{}\":[{rounded}]}}", "k".repeat(8_200_000))).await;
+    // Many small members, one of them twice.
+    let members: String = (0..700_000).map(|at| format!("\"{at:x}\":0,")).collect();
+    refuse("/inputs", &format!("{{{members}\"0\":0}}")).await;
+
+    let long = format!("{{\"{}\":[{rounded}]}}", "k".repeat(1_000_000));
+    let body = fixture.body().to_string();
+    refuse("/runs", &body.replace("{\"rows\":3}", &long)).await;
+    let large = format!("[{}0]", "{\"\":0},".repeat(140_000));
+    for name in [
+        "user",
+        "agentId",
+        "rateVersion",
+        "budgets",
+        "workflowId",
+        "label",
+        "seed",
+        "startAt",
+        "priority",
+        "inputRef",
+        "metadata",
+    ] {
+        refuse("/runs", &format!("{{\"{name}\":{large}}}")).await;
+    }
+    for name in ["user", "agentId", "rateVersion", "budgets"] {
+        refuse("/quote", &format!("{{\"{name}\":{large}}}")).await;
+    }
+    let members: String = (0..90_000).map(|at| format!("\"{at:x}\":0,")).collect();
+    let members = members.trim_end_matches(',');
+    refuse("/runs", &format!("{{\"budgets\":{{{members}}}}}")).await;
+    refuse("/runs", &format!("{{{members},{}", &body[1..])).await;
+    refuse("/quote", &format!("{{{members}}}")).await;
+    refuse("/operator/intake/pause", &format!("{{{members}}}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_metrics_who_sends_half_a_request_does_not_hold_up_a_stop() {
+    let fixture = Fixture::new().await;
+    let (port, metrics_port) = (free_port().await, free_port().await);
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let settings =
+        [("RUNNER_PORT", port.as_str()), ("OTEL_EXPORTER_PROMETHEUS_PORT", metrics_port.as_str())];
+    let mut process = spawn(&fixture, &settings);
+    gateway.up().await;
+    let metrics = Gateway::at(format!("http://127.0.0.1:{metrics_port}"));
+    let mut half = TcpStream::connect(metrics.address()).await.unwrap();
+    half.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    // It is being served, not only waiting to be accepted.
+    assert_eq!(metrics.get("/metrics").await.status(), 200);
+
+    let pid = process.0.id().to_string();
+    std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    let ended = eventually(|| {
+        let ended = process.0.try_wait().unwrap();
+        async move { ended }
+    })
+    .await;
+    assert!(ended.success(), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_wait_for_sessions_keep_no_run_from_its_end() {
+    let fixture = Fixture::new().await;
+    // What waits for the lock waits longer than this test.
+    let mut url = url::Url::parse(&fixture.db.url).unwrap();
+    for name in ["lock_timeout", "statement_timeout"] {
+        url.query_pairs_mut().append_pair(&format!("options[{name}]"), "600s");
+    }
+    let running = start(&fixture, &[("DATABASE_URL", url.as_str())]).await;
+    let login = log_in_at(&running.gateway, &fixture.user).await;
+    let gateway = running.gateway.as_user(login["token"].as_str().unwrap());
+    let mut body = fixture.body();
+    let later = chassis::clock::now() + time::Duration::DAY;
+    body["startAt"] = Value::from(later.format(&Rfc3339).unwrap());
+    let id: uuid::Uuid = gateway.accepted(&body).await.parse().unwrap();
+
+    let mut other = fixture.db.pool.acquire().await.unwrap().detach();
+    let lock = "BEGIN; LOCK TABLE auth_sessions IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+    let waiting: Vec<_> = (0..30)
+        .map(|_| {
+            let gateway = gateway.clone();
+            tokio::spawn(async move { gateway.get("/runs").await.status() })
+        })
+        .collect();
+    let text = "SELECT count(*) FROM pg_stat_activity \
+                WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually(|| async {
+        let found: i64 = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
+        // Some of its connections the gateway keeps for itself.
+        found >= 4
+    })
+    .await;
+
+    let now = "UPDATE runs SET start_at = now(), wake_at = now() WHERE id = $1";
+    sqlx::query(now).bind(id).execute(&fixture.db.pool).await.unwrap();
+    eventually(|| async {
+        let text = "SELECT phase = 'done' FROM runs WHERE id = $1";
+        let query = sqlx::query_scalar::<_, bool>(text).bind(id);
+        query.fetch_one(&fixture.db.pool).await.unwrap()
+    })
+    .await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    for answer in waiting {
+        let status = answer.await.unwrap();
+        assert!(status == 200 || status == 503, "{status}");
+    }
+    running.stop().await;
+}
