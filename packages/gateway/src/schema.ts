@@ -424,7 +424,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Compares what several places say about runs. */
+        /** Compares what several places say about unfinished runs, and about the newest runs and events. */
         get: operations["reconciliation"];
         put?: never;
         post?: never;

@@ -611,6 +611,7 @@ async fn compared(config: &Config) -> anyhow::Result<account::Account> {
         runner: config.runner,
         bus: Some(&bus),
         gates: gates.as_ref(),
+        extent: account::Extent::Everything,
     };
     account::compare(&sources).await
 }

@@ -22,7 +22,7 @@ use crate::gateway::market::{Market, VerdictView, verdict_view};
 use crate::gateway::store::{self, Load};
 use crate::model::settlement::Seal;
 use crate::model::terms::Terms;
-use crate::operations::account::{self, Finding, Place, Sources};
+use crate::operations::account::{self, Extent, Finding, Place, Sources};
 use crate::operations::intake::{self, PauseView};
 use crate::rows;
 use crate::runs::verdict;
@@ -33,7 +33,10 @@ pub const MOST_ROWS: u32 = 500;
 const MOST_MODULES: i64 = 100;
 /// How long a comparison may take.
 const COMPARISON: Duration = Duration::from_secs(60);
-/// For how long its result is answered again: it reads the whole database and much of the chain.
+/// Runs and events that are compared: the whole comparison is `runner account`'s, which may take
+/// hours.
+const MOST_COMPARED: u32 = 1_000;
+/// For how long its result is answered again: it reads much of the database and of the chain.
 const FRESH: Duration = Duration::from_secs(30);
 
 /// A page of rows.
@@ -409,7 +412,8 @@ impl Reconciliation {
         Self { bus, last: Mutex::new(None) }
     }
 
-    /// Compares everything, or answers what was compared a moment ago.
+    /// Compares unfinished runs, the newest runs and the newest events, or answers what was
+    /// compared a moment ago.
     ///
     /// # Errors
     ///
@@ -433,6 +437,7 @@ impl Reconciliation {
             runner: market.runner,
             bus: Some(&self.bus),
             gates: market.gates.as_ref(),
+            extent: Extent::Newest(MOST_COMPARED),
         };
         let compared = timeout(COMPARISON, account::compare(&sources)).await;
         let refused = |text: &str| Error::refused(Problem::Unavailable, text);

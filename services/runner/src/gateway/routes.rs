@@ -264,7 +264,7 @@ pub async fn verdicts(State(gateway): Shared, caller: Caller) -> Result<Json<Vec
     Ok(Json(operator::verdicts(&gateway.commands.db, &gateway.market).await?))
 }
 
-/// Compares what several places say about runs.
+/// Compares what several places say about unfinished runs, and about the newest runs and events.
 #[utoipa::path(get, path = "/operator/reconciliation", tag = "operator",
     responses((status = 200, body = ReconciliationView, description = "The comparison.")),
 )]

@@ -15,16 +15,31 @@ use chassis::Bus;
 use serde::Serialize;
 use sqlx::PgPool;
 use stellar::rpc::Outcome;
-use stellar::scval::Reader;
-use stellar::vault::{Lifecycle, RunFinalized, RunOpened, Vault};
-use stellar::{Address, Rpc, tx};
+use stellar::vault::{Lifecycle, Vault};
+use stellar::{Address, Rpc};
 use wire::{Digest, RunId};
 
 use crate::gates::{Execution, Gates};
-use rows::{AttemptRow, TransactionRow};
+use balances::Holdings;
+use events::Events;
+use rows::{AttemptRow, Page, TransactionRow};
 
+mod balances;
+mod events;
 mod rows;
 mod stream;
+
+/// How many runs are read and compared at once.
+const RUNS_AT_ONCE: i64 = 1_000;
+
+/// How much is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Every run, and every event that the stream has.
+    Everything,
+    /// Unfinished runs, the newest of all runs and the newest events, at most so many of each.
+    Newest(u32),
+}
 
 /// What is compared, and with what.
 #[derive(Debug)]
@@ -41,6 +56,8 @@ pub struct Sources<'a> {
     pub bus: Option<&'a Bus>,
     /// module-gate, if there is one.
     pub gates: Option<&'a Gates>,
+    /// How much of it.
+    pub extent: Extent,
 }
 
 /// A place that was compared with Postgres.
@@ -126,30 +143,51 @@ impl Account {
     }
 }
 
-/// Compares everything.
+/// Compares what `sources` says. Runs are read page by page, so that the memory it takes does not
+/// grow with the database.
 ///
 /// # Errors
 ///
 /// When Postgres does not answer. Every other place that does not is noted as unknown.
 pub async fn compare(sources: &Sources<'_>) -> anyhow::Result<Account> {
-    let (attempts, transactions) = rows::read(sources.db).await?;
     let mut account = Account::default();
-    within_postgres(&mut account, &attempts, &transactions);
-
     let mut away = Vec::new();
-    if let Err(error) = chain(&mut account, sources, &attempts, &transactions).await {
+    let began = rows::now(sources.db).await?;
+    let mut page = match sources.extent {
+        Extent::Everything => rows::after(sources.db, began, None, RUNS_AT_ONCE).await?,
+        Extent::Newest(runs) => rows::newest(sources.db, began, i64::from(runs)).await?,
+    };
+    let mut users = Holdings::default();
+    let mut chain = Chain::read(sources, &page).await;
+    loop {
+        within_postgres(&mut account, &page.attempts, &page.transactions);
+        if let Ok(known) = &mut chain
+            && let Err(error) = known.compare(&mut account, sources, &page).await
+        {
+            chain = Err(error);
+        }
+        if let Some(gates) = sources.gates {
+            executions(&mut account, gates, &page.attempts).await;
+        }
+        users.add(&page.attempts);
+        let Some(last) = page.last.filter(|_| sources.extent == Extent::Everything) else { break };
+        page = rows::after(sources.db, began, Some(last), RUNS_AT_ONCE).await?;
+    }
+    let ended = match chain {
+        Ok(chain) => chain.finish(&mut account, sources, users).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = ended {
         away.push((Place::Events, error.to_string()));
     }
     match sources.bus {
         Some(bus) => {
-            if let Err(error) = stream::compare(&mut account, sources.db, bus).await {
+            let compared = stream::compare(&mut account, sources.db, bus, sources.extent).await;
+            if let Err(error) = compared {
                 away.push((Place::Stream, error.to_string()));
             }
         }
         None => away.push((Place::Stream, "it was not read".to_owned())),
-    }
-    if let Some(gates) = sources.gates {
-        executions(&mut account, gates, &attempts).await;
     }
     for (place, error) in away {
         account.unknown(place, None, error);
@@ -211,82 +249,54 @@ fn within_postgres(
     }
 }
 
-/// The vault's events and records, the transactions, the balances.
-async fn chain(
-    account: &mut Account,
-    sources: &Sources<'_>,
-    attempts: &[AttemptRow],
-    transactions: &[TransactionRow],
-) -> anyhow::Result<()> {
-    let clock = sources.rpc.clock().await?;
-    events(account, sources, attempts, clock.oldest_ledger).await?;
-    on_the_node(account, sources.rpc, transactions, clock.oldest_ledger).await?;
-    records(account, sources, attempts, clock.latest_close).await?;
-    balances(account, sources, attempts).await
+/// What the network says of runs.
+struct Chain {
+    events: Events,
+    /// The oldest ledger that the node keeps.
+    oldest: u32,
+    latest_close: u64,
 }
 
-async fn events(
-    account: &mut Account,
-    sources: &Sources<'_>,
-    attempts: &[AttemptRow],
-    oldest: u32,
-) -> anyhow::Result<()> {
-    const PLACE: Place = Place::Events;
-    let known: BTreeMap<Digest, &AttemptRow> =
-        attempts.iter().filter_map(|row| Some((row.vault_run_id?, row))).collect();
-    let mut seen: BTreeMap<(Digest, &str), u64> = BTreeMap::new();
-
-    for name in ["opened", "finalized", "voided", "reclaimed"] {
-        for event in sources.rpc.events(&sources.vault, oldest, &["run", name]).await? {
-            // Every event of a run has its id first. What cannot be read is another's (V19).
-            let first = Reader::new("run event", &event.data).item(0);
-            let Ok(id) = first.and_then(|id| id.digest()) else { continue };
-            *seen.entry((id, name)).or_default() += 1;
-            let Some(attempt) = known.get(&id) else {
-                if name == "opened"
-                    && let Ok(opened) = RunOpened::from_event(&event)
-                    && opened.terms.opened_by == sources.runner
-                {
-                    let why = format!(
-                        "transaction {} opened run {id} for {}, and Postgres has no such run",
-                        event.transaction, opened.terms.user
-                    );
-                    account.broken(PLACE, None, why);
-                }
-                continue;
-            };
-            if name == "finalized" {
-                let found = RunFinalized::from_event(&event)?;
-                let receipt = attempt.receipt.as_ref();
-                let same = receipt.is_none_or(|receipt| {
-                    (receipt.actual_charge, receipt.refund, receipt.output_hash)
-                        == (found.actual_charge, found.refund, found.output_hash)
-                });
-                account.expect(PLACE, attempt.run, same, || {
-                    format!(
-                        "the vault charged {} and returned {}",
-                        found.actual_charge, found.refund
-                    )
-                });
+impl Chain {
+    /// Events are read after the first rows, so that whatever had ended by then is among them.
+    async fn read(sources: &Sources<'_>, page: &Page) -> anyhow::Result<Self> {
+        let clock = sources.rpc.clock().await?;
+        // Where it is not known when an escrow was opened, it may have been at any time.
+        let opened = page.attempts.iter().filter(|attempt| attempt.escrow != "none");
+        let opened = opened.map(|attempt| attempt.opened_ledger.unwrap_or_default()).min();
+        let first = match (sources.extent, opened) {
+            (Extent::Everything, _) => clock.oldest_ledger,
+            (Extent::Newest(_), None) => clock.latest_ledger,
+            (Extent::Newest(_), Some(opened)) => {
+                u32::try_from(opened).unwrap_or_default().max(clock.oldest_ledger)
             }
-        }
+        };
+        let events = Events::read(sources, first).await?;
+        Ok(Self { events, oldest: clock.oldest_ledger, latest_close: clock.latest_close })
     }
 
-    for attempt in attempts.iter().filter(|attempt| attempt.has_ended()) {
-        let Some(id) = attempt.vault_run_id else { continue };
-        let count = |name| seen.get(&(id, name)).copied().unwrap_or_default();
-        let (opened, closed) =
-            (count("opened"), count("finalized") + count("voided") + count("reclaimed"));
-        if attempt.opened_ledger.is_some_and(|ledger| ledger < i64::from(oldest)) {
-            account.unknown(PLACE, Some(attempt.run), "the node keeps its events no more");
-            continue;
-        }
-        let expected = u64::from(attempt.escrow != "none");
-        account.expect(PLACE, attempt.run, (opened, closed) == (expected, expected), || {
-            format!("the vault opened it {opened} times and closed it {closed} times")
-        });
+    /// The vault's events and records, and the transactions.
+    async fn compare(
+        &mut self,
+        account: &mut Account,
+        sources: &Sources<'_>,
+        page: &Page,
+    ) -> anyhow::Result<()> {
+        self.events.compare(account, &page.attempts, self.oldest)?;
+        on_the_node(account, sources.rpc, &page.transactions, self.oldest).await?;
+        records(account, sources, &page.attempts, self.latest_close).await
     }
-    Ok(())
+
+    /// What is known only when every run was read.
+    async fn finish(
+        self,
+        account: &mut Account,
+        sources: &Sources<'_>,
+        users: Holdings,
+    ) -> anyhow::Result<()> {
+        self.events.unclaimed(account, sources).await?;
+        users.compare(account, sources).await
+    }
 }
 
 async fn on_the_node(
@@ -363,51 +373,6 @@ async fn records(
         account.expect(PLACE, attempt.run, agrees, || {
             format!("the escrow is {} here and {:?} in the vault", attempt.escrow, record.lifecycle)
         });
-    }
-    Ok(())
-}
-
-async fn balances(
-    account: &mut Account,
-    sources: &Sources<'_>,
-    attempts: &[AttemptRow],
-) -> anyhow::Result<()> {
-    const PLACE: Place = Place::Balances;
-    let vault = Vault(sources.vault);
-    let deficit = Reader::new("deficit", &tx::view(sources.rpc, &vault.deficit()).await?).i128()?;
-    account.count(PLACE);
-    if deficit != 0 {
-        account.broken(PLACE, None, format!("the vault owes {deficit} stroops more than it holds"));
-    }
-
-    // One pass over the attempts, however many users there are: stroops of open runs, and receipts.
-    let mut users: BTreeMap<&str, (i128, u64)> = BTreeMap::new();
-    for attempt in attempts {
-        let (held, receipts) = users.entry(attempt.user.as_str()).or_default();
-        if attempt.escrow == "open"
-            && let Some(terms) = &attempt.terms
-        {
-            *held = held.saturating_add(terms.max_charge.saturating_add(terms.runner_fee));
-        }
-        *receipts += u64::from(attempt.receipt.is_some());
-    }
-    for (user, (held, receipts)) in users {
-        let Ok(address) = user.parse::<Address>() else { continue };
-        let there = vault.account_now(sources.rpc, address).await?;
-        let escrow = there.due_today.saturating_add(there.due_tomorrow);
-        account.count(PLACE);
-        // Others may have runs of this user too, so there may be more on chain than here.
-        if held > escrow || receipts > there.receipts {
-            account.broken(
-                PLACE,
-                None,
-                format!(
-                    "{user}: {held} stroops of open runs and {receipts} receipts here, \
-                 {escrow} stroops and {} receipts in the vault",
-                    there.receipts
-                ),
-            );
-        }
     }
     Ok(())
 }

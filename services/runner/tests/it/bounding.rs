@@ -1,6 +1,6 @@
 //! What a single request may take of the runner: memory, connections to Postgres.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::eventually;
 use time::format_description::well_known::Rfc3339;
 use tokio::io::AsyncWriteExt as _;
@@ -10,6 +10,7 @@ use crate::crashing::{free_port, spawn};
 use crate::fixture::{Fixture, Gateway};
 use crate::hostile::{JSON, peak, raw, refused, request};
 use crate::login::{log_in_at, start};
+use crate::retention::command;
 
 /// More than any of these requests takes, and a fraction of what each took once, in MiB.
 const MOST_MEMORY: u64 = 96;
@@ -73,6 +74,35 @@ async fn no_request_that_is_refused_takes_much_memory() {
     refuse("/runs", &format!("{{{members},{}", &body[1..])).await;
     refuse("/quote", &format!("{{{members}}}")).await;
     refuse("/operator/intake/pause", &format!("{{{members}}}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_comparison_is_of_few_runs_and_the_commands_of_all() {
+    let fixture = Fixture::new().await;
+    let runner = fixture.start(&[]).await;
+    let text = "INSERT INTO runs (id, user_account, agent_id, budgets, metadata, input, \
+                input_digest, \
+            seed, status, phase, attempt, traceparent, created_at, updated_at) \
+         SELECT gen_random_uuid(), $1, 1, \
+            '{\"llm_in\":0,\"llm_out\":0,\"http_calls\":0,\"runtime_ms\":1}', \
+            '{}', '{}', decode(repeat('00', 32), 'hex'), 1, \
+            'failed', 'done', 1, '', now() - number * interval '1 second', now() \
+         FROM generate_series(1, 2500) AS series (number)";
+    let user = fixture.user.address().to_string();
+    sqlx::query(text).bind(&user).execute(&fixture.db.pool).await.unwrap();
+    let text = "INSERT INTO attempts (run_id, number, nonce, created_at) \
+         SELECT id, 1, decode(md5(id::text) || md5(id::text), 'hex'), now() FROM runs";
+    sqlx::query(text).execute(&fixture.db.pool).await.unwrap();
+
+    let answer = runner.gateway.get("/operator/reconciliation").await;
+    let view: Value = answer.json().await.unwrap();
+    let command = command(&fixture, &["account", "--output", "json"]);
+    let all: Value = serde_json::from_slice(&command.stdout).unwrap();
+    let compared = |account: &Value| account["compared"]["postgres"].as_u64().unwrap();
+    assert_eq!(compared(&view) * 5, compared(&all) * 2, "{view} {all}");
+    assert!(compared(&all) >= 2_500, "{all}");
+    assert_eq!((&view["broken"], &view["findings"]), (&json!(false), &json!([])));
+    runner.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

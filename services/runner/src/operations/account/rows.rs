@@ -1,7 +1,11 @@
 //! What the accounting reads from Postgres.
 
+use std::collections::BTreeSet;
+
 use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Row as _};
+use sqlx::{PgConnection, PgPool, Row as _};
+use time::OffsetDateTime;
+use uuid::Uuid;
 use wire::{Digest, RunId};
 
 use crate::model::settlement::Receipt;
@@ -14,7 +18,7 @@ pub struct AttemptRow {
     pub(super) run: RunId,
     pub(super) number: u32,
     pub(super) user: String,
-    /// Whether it is the run's present one, and the run has ended.
+    /// Whether it is the run's present one, and the run had ended when the comparison began.
     pub(super) run_done: bool,
     pub(super) ended: bool,
     pub(super) escrow: String,
@@ -71,52 +75,119 @@ impl TransactionRow {
     }
 }
 
-/// Every attempt, oldest run first, and every transaction, in the order of signing: as they were at
-/// one moment, so that they can be compared with each other while runs go on.
+/// The place of a run among all runs, by their age.
+pub type Age = (OffsetDateTime, Uuid);
+
+/// The attempts of some runs and their transactions, as they were at one moment: so they can be
+/// compared with each other while runs go on.
+#[derive(Debug)]
+pub struct Page {
+    /// Oldest run first.
+    pub(super) attempts: Vec<AttemptRow>,
+    /// In the order of signing.
+    pub(super) transactions: Vec<TransactionRow>,
+    /// The newest of the runs; `None` if there are none.
+    pub(super) last: Option<Age>,
+}
+
+/// The time of the database.
 ///
 /// # Errors
 ///
 /// The database's own.
-pub async fn read(db: &PgPool) -> sqlx::Result<(Vec<AttemptRow>, Vec<TransactionRow>)> {
-    let mut tx = chassis::postgres::begin_snapshot(db).await?;
-    // A million runs take longer to read than a statement of the service may.
-    sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *tx).await?;
+pub async fn now(db: &PgPool) -> sqlx::Result<OffsetDateTime> {
+    sqlx::query_scalar("SELECT now()").fetch_one(db).await
+}
 
-    let text = "SELECT a.run_id, a.number, r.user_account, r.phase, r.attempt, a.ended_at, \
-                a.escrow, \
+/// Of these ids of runs on chain, those that Postgres knows.
+///
+/// # Errors
+///
+/// The database's own.
+pub async fn known(db: &PgPool, ids: &[Digest]) -> sqlx::Result<BTreeSet<Digest>> {
+    let ids: Vec<&[u8]> = ids.iter().map(|id| id.as_bytes().as_slice()).collect();
+    let text = "SELECT vault_run_id FROM attempts WHERE vault_run_id = ANY($1)";
+    let found = sqlx::query(text).bind(ids).fetch_all(db).await?;
+    found.iter().map(|row| rows::required_digest(row, "vault_run_id")).collect()
+}
+
+/// The oldest runs that are newer than `after`. What ended after `began` counts as going on.
+///
+/// # Errors
+///
+/// The database's own.
+pub async fn after(
+    db: &PgPool,
+    began: OffsetDateTime,
+    after: Option<Age>,
+    runs: i64,
+) -> sqlx::Result<Page> {
+    let mut tx = chassis::postgres::begin_snapshot(db).await?;
+    let (at, id) = after.unwrap_or((OffsetDateTime::UNIX_EPOCH, Uuid::nil()));
+    let text = "SELECT created_at, id FROM runs WHERE (created_at, id) > ($1, $2) \
+                ORDER BY created_at, id LIMIT $3";
+    let chosen = sqlx::query_as(text).bind(at).bind(id).bind(runs).fetch_all(&mut *tx).await?;
+    let page = page(&mut tx, began, &chosen).await?;
+    tx.commit().await?;
+    Ok(page)
+}
+
+/// Unfinished runs, and the newest of all, at most so many of each.
+///
+/// # Errors
+///
+/// The database's own.
+pub async fn newest(db: &PgPool, began: OffsetDateTime, runs: i64) -> sqlx::Result<Page> {
+    let mut tx = chassis::postgres::begin_snapshot(db).await?;
+    let text = "(SELECT created_at, id FROM runs WHERE phase <> 'done' \
+                    ORDER BY created_at DESC, id DESC LIMIT $1) \
+                UNION (SELECT created_at, id FROM runs \
+                    ORDER BY created_at DESC, id DESC LIMIT $1) ORDER BY 1, 2";
+    let chosen = sqlx::query_as(text).bind(runs).fetch_all(&mut *tx).await?;
+    let page = page(&mut tx, began, &chosen).await?;
+    tx.commit().await?;
+    Ok(page)
+}
+
+async fn page(
+    conn: &mut PgConnection,
+    began: OffsetDateTime,
+    chosen: &[Age],
+) -> sqlx::Result<Page> {
+    let ids: Vec<Uuid> = chosen.iter().map(|(_, id)| *id).collect();
+    let text = "SELECT a.run_id, a.number, r.user_account, a.escrow, \
             a.vault_run_id, a.terms, a.receipt, sha256(a.statement) AS statement, \
+            r.phase = 'done' AND r.attempt = a.number AND r.updated_at <= $2 AS run_done, \
+            coalesce(a.ended_at <= $2, false) AS ended, \
             (SELECT max(t.ledger) FROM calls c JOIN transaction_calls m ON m.call_id = c.id \
                 JOIN chain_transactions t ON t.id = m.transaction_id \
                 WHERE c.run_id = a.run_id AND c.attempt = a.number AND c.kind = 'open' \
                     AND m.code = 0) AS opened, \
             EXISTS (SELECT 1 FROM contract_events e WHERE e.run_id = a.vault_run_id \
                 AND e.name = 'run_finalized') AS has_settling_event \
-         FROM attempts a JOIN runs r ON r.id = a.run_id ORDER BY r.created_at, a.number";
-    let attempts = sqlx::query(text).try_map(|row| attempt(&row)).fetch_all(&mut *tx).await?;
+         FROM attempts a JOIN runs r ON r.id = a.run_id WHERE a.run_id = ANY($1) \
+         ORDER BY r.created_at, r.id, a.number";
+    let attempts = sqlx::query(text).bind(&ids).bind(began).try_map(|row| attempt(&row));
+    let attempts = attempts.fetch_all(&mut *conn).await?;
 
     let text = "SELECT c.run_id, c.attempt, t.kind, t.hash, t.state, t.ledger, \
             coalesce(m.code = 0, false) AS did, EXISTS (SELECT 1 FROM attempts a \
                 JOIN contract_events e ON e.run_id = a.vault_run_id WHERE a.run_id = c.run_id \
                 AND a.number = c.attempt AND e.tx_hash = t.hash) AS has_event \
          FROM chain_transactions t JOIN transaction_calls m ON m.transaction_id = t.id \
-            JOIN calls c ON c.id = m.call_id ORDER BY t.id, m.position";
-    let transactions = sqlx::query(text).try_map(|row| transaction(&row)).fetch_all(&mut *tx);
-    let transactions = transactions.await?;
-
-    tx.commit().await?;
-    Ok((attempts, transactions))
+            JOIN calls c ON c.id = m.call_id WHERE c.run_id = ANY($1) ORDER BY t.id, m.position";
+    let transactions = sqlx::query(text).bind(&ids).try_map(|row| transaction(&row));
+    let transactions = transactions.fetch_all(conn).await?;
+    Ok(Page { attempts, transactions, last: chosen.last().copied() })
 }
 
 fn attempt(row: &PgRow) -> sqlx::Result<AttemptRow> {
-    let number: i32 = row.try_get("number")?;
-    let present = number == row.try_get::<i32, _>("attempt")?;
-    let ended: Option<time::OffsetDateTime> = row.try_get("ended_at")?;
     Ok(AttemptRow {
-        run: RunId::from(row.try_get::<uuid::Uuid, _>("run_id")?),
-        number: rows::number(i64::from(number), "number")?,
+        run: RunId::from(row.try_get::<Uuid, _>("run_id")?),
+        number: rows::number(i64::from(row.try_get::<i32, _>("number")?), "number")?,
         user: row.try_get("user_account")?,
-        run_done: present && row.try_get::<&str, _>("phase")? == "done",
-        ended: ended.is_some(),
+        run_done: row.try_get("run_done")?,
+        ended: row.try_get("ended")?,
         escrow: row.try_get("escrow")?,
         vault_run_id: rows::digest(row, "vault_run_id")?,
         terms: rows::json(row, "terms")?,
@@ -129,7 +200,7 @@ fn attempt(row: &PgRow) -> sqlx::Result<AttemptRow> {
 
 fn transaction(row: &PgRow) -> sqlx::Result<TransactionRow> {
     Ok(TransactionRow {
-        run: RunId::from(row.try_get::<uuid::Uuid, _>("run_id")?),
+        run: RunId::from(row.try_get::<Uuid, _>("run_id")?),
         attempt: rows::number(i64::from(row.try_get::<i32, _>("attempt")?), "attempt")?,
         kind: row.try_get("kind")?,
         hash: rows::required_digest(row, "hash")?,

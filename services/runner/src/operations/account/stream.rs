@@ -1,20 +1,24 @@
 //! The stream of events compared with the outbox it is filled from.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use chassis::Bus;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use sqlx::PgPool;
+use time::OffsetDateTime;
 use tokio::time::timeout;
 use wire::event::{CloudEvent, Family};
 
-use super::{Account, Place};
+use super::{Account, Extent, Place};
 
+const PLACE: Place = Place::Stream;
 /// How long the bus may take for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How much earlier the server may have kept a message than Postgres says that it was published.
+const SLACK: time::Duration = time::Duration::minutes(1);
 
 /// Every event that was published is in the stream, and every message of it is of an event. A
 /// message that is there twice is no mistake: consumers know it by its id.
@@ -22,34 +26,60 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 ///
 /// When the bus or Postgres does not answer.
-pub(super) async fn compare(account: &mut Account, db: &PgPool, bus: &Bus) -> anyhow::Result<()> {
-    const PLACE: Place = Place::Stream;
-    let (found, oldest) = messages(bus).await?;
+pub(super) async fn compare(
+    account: &mut Account,
+    db: &PgPool,
+    bus: &Bus,
+    extent: Extent,
+) -> anyhow::Result<()> {
     // Events of runs: those of the contracts are another family, with a stream of its own.
     let family = Family::Run.filter(bus.prefix());
-    let family = family.trim_end_matches('>').to_owned();
-    let mut expected = BTreeMap::new();
-    let mut tx = chassis::postgres::begin(db).await?;
-    // Years of events take longer to read than a statement of the service may.
-    sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *tx).await?;
-    let rows = sqlx::query!(
-        r#"SELECT event_id, published_at AS "published_at!" FROM outbox
-           WHERE published_at IS NOT NULL AND starts_with(subject, $1)"#,
-        family,
-    );
-    let rows = rows.fetch_all(&mut *tx).await?;
-    tx.commit().await?;
-    expected.extend(rows.into_iter().map(|row| (row.event_id, row.published_at)));
-
-    for (id, published_at) in &expected {
-        account.count(PLACE);
-        if found.contains_key(id) {
-            continue;
+    let family = family.trim_end_matches('>');
+    // From which position of the outbox on, and when that was published.
+    let first = match extent {
+        Extent::Everything => None,
+        Extent::Newest(events) => {
+            let first = sqlx::query!(
+                r#"SELECT position AS "position!", published_at AS "published_at!" FROM outbox
+                   WHERE published_at IS NOT NULL AND position IS NOT NULL
+                       AND starts_with(subject, $1)
+                   ORDER BY position DESC OFFSET $2 LIMIT 1"#,
+                family,
+                i64::from(events),
+            );
+            let first = first.fetch_optional(db).await?;
+            first.map(|row| (row.position, row.published_at))
         }
-        // A stream keeps its messages for a time only.
-        if oldest.is_some_and(|oldest| *published_at < oldest) {
-            account.unknown(PLACE, None, format!("event {id} is older than the stream"));
-        } else {
+    };
+    let (found, oldest) = messages(bus, first.map(|(_, at)| at - SLACK)).await?;
+    let mut left = found;
+
+    let mut tx = chassis::postgres::begin(db).await?;
+    if extent == Extent::Everything {
+        // Years of events take longer to read than a statement of the service may.
+        sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *tx).await?;
+    }
+    let mut older = 0_u64;
+    {
+        let mut rows = sqlx::query!(
+            r#"SELECT event_id, published_at AS "published_at!" FROM outbox
+               WHERE published_at IS NOT NULL AND starts_with(subject, $1)
+                   AND ($2::bigint IS NULL OR position > $2)"#,
+            family,
+            first.map(|(position, _)| position),
+        )
+        .fetch(&mut *tx);
+        while let Some(row) = rows.try_next().await? {
+            account.count(PLACE);
+            if left.remove(&row.event_id) {
+                continue;
+            }
+            // A stream keeps its messages for a time only.
+            if oldest.is_some_and(|oldest| row.published_at < oldest) {
+                older += 1;
+                continue;
+            }
+            let id = row.event_id;
             account.broken(
                 PLACE,
                 None,
@@ -57,50 +87,64 @@ pub(super) async fn compare(account: &mut Account, db: &PgPool, bus: &Bus) -> an
             );
         }
     }
-    for id in found.keys().filter(|id| !expected.contains_key(*id)) {
-        let known = sqlx::query_scalar!(
-            r#"SELECT EXISTS (SELECT 1 FROM outbox WHERE event_id = $1) AS "known!""#,
-            id,
+    tx.commit().await?;
+    if older > 0 {
+        account.unknown(PLACE, None, format!("{older} events are older than the stream"));
+    }
+
+    // Those that were published before the first one or meanwhile, and what is not of Postgres.
+    let left: Vec<String> = left.into_iter().collect();
+    for ids in left.chunks(1_000) {
+        let unknown = sqlx::query_scalar!(
+            r#"SELECT given.id AS "id!" FROM unnest($1::text[]) AS given (id)
+               WHERE NOT EXISTS (SELECT 1 FROM outbox o WHERE o.event_id = given.id)"#,
+            ids,
         );
-        if !known.fetch_one(db).await? {
+        for id in unknown.fetch_all(db).await? {
             account.broken(PLACE, None, format!("Postgres has no event {id}, and the stream has"));
         }
     }
     Ok(())
 }
 
-/// The ids of all messages with how often each is there, and the time of the oldest message.
+/// The ids of all messages, or of those since a time, and the time of the stream's oldest one.
 async fn messages(
     bus: &Bus,
-) -> anyhow::Result<(BTreeMap<String, u64>, Option<time::OffsetDateTime>)> {
+    since: Option<OffsetDateTime>,
+) -> anyhow::Result<(BTreeSet<String>, Option<OffsetDateTime>)> {
     let name = Family::Run.stream(bus.prefix());
     let stream = timeout(PATIENCE, bus.jetstream().get_stream(&name)).await;
     let stream = stream.context("NATS does not answer")?;
     let stream = stream.with_context(|| format!("the stream {name} cannot be read"))?;
-    let is_empty = stream.cached_info().state.messages == 0;
-    let mut found = BTreeMap::new();
-    if is_empty {
+    let state = &stream.cached_info().state;
+    let mut found = BTreeSet::new();
+    if state.messages == 0 {
         return Ok((found, None));
+    }
+    let oldest = Some(state.first_timestamp);
+    if since.is_some_and(|since| state.last_timestamp < since) {
+        return Ok((found, oldest));
     }
 
     let config = pull::OrderedConfig {
         // `deploy/nats/nats.conf` lets the runner make consumers that have a name, and no others:
         // the name is in the request's subject.
         name: Some(format!("account-{}", chassis::clock::new_uuid().simple())),
-        deliver_policy: DeliverPolicy::All,
+        deliver_policy: match since {
+            Some(start_time) => DeliverPolicy::ByStartTime { start_time },
+            None => DeliverPolicy::All,
+        },
         ..pull::OrderedConfig::default()
     };
     let consumer = stream.create_consumer(config).await.context("no consumer could be made")?;
     let mut messages = consumer.messages().await.context("the stream cannot be read")?;
-    let mut oldest = None;
     loop {
         let next = timeout(PATIENCE, messages.next()).await.context("the stream stopped")?;
         let Some(message) = next.transpose().context("the stream cannot be read")? else { break };
         let info = message.info().map_err(|error| anyhow::anyhow!("a foreign message: {error}"))?;
-        oldest = oldest.or(Some(info.published));
         let event: CloudEvent =
             serde_json::from_slice(&message.payload).context("a message that is no event")?;
-        *found.entry(event.id).or_default() += 1;
+        found.insert(event.id);
         if info.pending == 0 {
             break;
         }
