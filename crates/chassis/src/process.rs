@@ -21,7 +21,7 @@ use crate::config::Env;
 use crate::confine::{self, confine};
 use crate::service::{Service, listen};
 use crate::telemetry::{self, Telemetry};
-use crate::{http, postgres};
+use crate::{http, postgres, refill};
 
 /// The port on which Prometheus may read metrics; not set, they are not served.
 pub const METRICS_PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
@@ -106,6 +106,31 @@ pub fn migrate(
             }
         }
     })
+}
+
+/// Publishes events again from the outbox of `DATABASE_URL`, for a stream that lost them. The
+/// service may be running.
+///
+/// Exit code 0: they were published, or counted. 2: the database or the bus did not answer; what
+/// was published until then stays, and beginning again is harmless. 3: a setting is wrong (C1).
+pub fn refill(name: &'static str, env: Env, order: &refill::Order) -> ExitCode {
+    let database_url = env.required_url("DATABASE_URL", &["postgres", "postgresql"]);
+    let nats_url = env.required_url("NATS_URL", &["nats", "tls"]);
+    let nats_prefix = env.with_default("NATS_PREFIX", wire::event::DEFAULT_PREFIX);
+    if let Err(error) = env.finish() {
+        return report(name, &error.into(), EXIT_USAGE);
+    }
+    let runtime = match tokio::runtime::Runtime::new().context("cannot start the runtime") {
+        Ok(runtime) => runtime,
+        Err(error) => return report(name, &error, EXIT_UNKNOWN),
+    };
+    match runtime.block_on(order.carry_out(&database_url, &nats_url, &nats_prefix)) {
+        Ok(done) => {
+            println!("{done}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => report(name, &error, EXIT_UNKNOWN),
+    }
 }
 
 /// Prints `error` with its causes on one line of standard error, after the program's name.

@@ -3,17 +3,72 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use sqlx::PgPool;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::bus::Bus;
+use crate::postgres;
 
 /// How many events are read at once.
 const BATCH: i64 = 256;
 /// How long the bus may take to answer at all.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// Which events a command publishes again.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Order {
+    /// From this position of the outbox on.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        conflicts_with = "since",
+        required_unless_present = "since"
+    )]
+    from_position: Option<i64>,
+    /// From the first event at or after this time (RFC 3339) on.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<OffsetDateTime>,
+    /// Only count them.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Order {
+    /// Carries it out with the outbox of the database at `database_url`, and says what was done.
+    ///
+    /// # Errors
+    ///
+    /// As [`refill`]; the text names the setting.
+    pub async fn carry_out(
+        &self,
+        database_url: &str,
+        nats_url: &str,
+        nats_prefix: &str,
+    ) -> anyhow::Result<String> {
+        let from = match (self.from_position, self.since) {
+            (Some(position), _) => From::Position(position),
+            (None, Some(time)) => From::Time(time),
+            (None, None) => bail!("expected --from-position or --since"),
+        };
+        let db = postgres::connect(database_url).await?;
+        let bus = Bus::connect(nats_url, nats_prefix).await?;
+        let refilled = refill(&db, &bus, from, self.dry_run).await?;
+        let what = if self.dry_run { "would be published again" } else { "were published again" };
+        let span = match (refilled.first, refilled.last) {
+            (Some(first), Some(last)) => format!(", positions {first} to {last}"),
+            _ => String::new(),
+        };
+        Ok(format!("{} events {what}{span}", refilled.events))
+    }
+}
+
+fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
+    let read = OffsetDateTime::parse(text, &Rfc3339);
+    read.map_err(|_| format!("expected a time such as 2026-01-31T00:00:00Z, found `{text}`"))
+}
 
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

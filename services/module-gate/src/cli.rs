@@ -67,7 +67,7 @@ pub enum Command {
     /// Gates over modules
     #[command(subcommand)]
     Gates(Gates),
-    /// The events of a gate, read again
+    /// The events of a gate, read again; or those of the service, published again
     #[command(subcommand)]
     Events(EventsCommand),
     /// Make the folder of a new module that ships
@@ -203,6 +203,9 @@ pub fn run(command: Command) -> ExitCode {
             oracles(&modules_root, &specs, require_oracles, judged, &common)
         }
         Command::Gates(command) => gates::run(command),
+        Command::Events(EventsCommand::Refill(order)) => {
+            return chassis::process::refill("module-gate", chassis::Env::process(), &order);
+        }
         Command::Events(command) => gates::run_events(command),
         Command::New(args) => authors::new(&args),
         Command::Run(args) => authors::run(&args),

@@ -64,6 +64,9 @@ enum Command {
     /// Bring the schema in the database of DATABASE_URL up to date, and end: for a job before the
     /// service starts. `serve` does it as well, unless it is done.
     Migrate,
+    /// Look after the events that were published.
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// Check whether what a facts view names may be read.
     Check(check::Args),
     /// Close a pack: write its manifest and its seal, once.
@@ -98,6 +101,14 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum EventsCommand {
+    /// Publish events again, in their order, for a stream that lost them: DATABASE_URL, NATS_URL
+    /// and NATS_PREFIX are needed. Consumers know repeats by the event's id. One of --from-position
+    /// and --since is needed.
+    Refill(chassis::refill::Order),
 }
 
 /// How results are printed.
@@ -138,6 +149,9 @@ pub fn run() -> ExitCode {
             let env = chassis::Env::process();
             let migrate = async |db: &sqlx::PgPool| crate::store::migrate(db).await;
             return chassis::process::migrate("oracle-gate", env, migrate);
+        }
+        Command::Events(EventsCommand::Refill(order)) => {
+            return chassis::process::refill("oracle-gate", chassis::Env::process(), &order);
         }
         Command::Check(args) => check::run(args),
         Command::Seal(args) => seal::run(args),

@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use chassis::process::{self, Process};
 use chassis::{Bus, Env, postgres, refill};
 use clap::{CommandFactory as _, Parser, Subcommand};
-use time::OffsetDateTime;
 use wire::RunId;
 
 use crate::auth::caller::Scope;
@@ -356,22 +355,7 @@ enum SessionsCommand {
 enum EventsCommand {
     /// Publish events again, in their order, for a stream that lost them. Consumers know repeats by
     /// the event's id. One of --from-position and --since is needed.
-    Refill {
-        /// From this position of the outbox on.
-        #[arg(
-            long,
-            value_name = "NUMBER",
-            conflicts_with = "since",
-            required_unless_present = "since"
-        )]
-        from_position: Option<i64>,
-        /// From the first event at or after this time (RFC 3339) on.
-        #[arg(long, value_name = "TIME", value_parser = parse_time)]
-        since: Option<OffsetDateTime>,
-        /// Only count them.
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Refill(refill::Order),
     /// List ledgers whose contract events were lost: every node had forgotten them before they were
     /// read. Exit code 1: there are some that nobody took note of.
     Gaps {
@@ -388,11 +372,6 @@ enum EventsCommand {
 enum Output {
     Text,
     Json,
-}
-
-fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
-    let read = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
-    read.map_err(|_| format!("expected a time such as 2026-01-31T00:00:00Z, found `{text}`"))
 }
 
 /// Runs the command line of this process.
@@ -496,9 +475,7 @@ async fn signer_keys(output: Output) -> ExitCode {
 
 async fn events(command: EventsCommand) -> ExitCode {
     match command {
-        EventsCommand::Refill { from_position, since, dry_run } => {
-            refill_stream(from_position, since, dry_run).await
-        }
+        EventsCommand::Refill(order) => refill_stream(&order).await,
         EventsCommand::Gaps { acknowledge, output } => gaps(acknowledge, output).await,
     }
 }
@@ -541,34 +518,15 @@ async fn gaps(acknowledge: bool, output: Output) -> ExitCode {
 }
 
 /// Fills the stream again.
-async fn refill_stream(
-    from_position: Option<i64>,
-    since: Option<OffsetDateTime>,
-    dry_run: bool,
-) -> ExitCode {
+async fn refill_stream(order: &refill::Order) -> ExitCode {
     let config = match Config::load(None) {
         Ok(config) => config,
         Err(error) => return refused(&error.into(), 3),
     };
-    let from = match (from_position, since) {
-        (Some(position), _) => refill::From::Position(position),
-        (None, Some(time)) => refill::From::Time(time),
-        // The argument parser asks for one of them.
-        (None, None) => return ExitCode::from(3),
-    };
-    let refilled = async {
-        let db = postgres::connect(&config.database_url).await?;
-        let bus = Bus::connect(&config.nats_url, &config.policy.nats_prefix).await?;
-        refill::refill(&db, &bus, from, dry_run).await
-    };
-    match refilled.await {
-        Ok(refilled) => {
-            let what = if dry_run { "would be published again" } else { "were published again" };
-            let span = match (refilled.first, refilled.last) {
-                (Some(first), Some(last)) => format!(", positions {first} to {last}"),
-                _ => String::new(),
-            };
-            println!("{} events {what}{span}", refilled.events);
+    let Config { database_url, nats_url, policy, .. } = &config;
+    match order.carry_out(database_url, nats_url, &policy.nats_prefix).await {
+        Ok(done) => {
+            println!("{done}");
             ExitCode::SUCCESS
         }
         Err(error) => refused(&error, 2),

@@ -16,7 +16,7 @@ use crate::attest;
 use crate::config;
 use crate::local::gates::events::{self, Options};
 use crate::local::gates::{self, GateRun, GateSummary, Mode, formats};
-use crate::local::output::{FAILED, Misused, Output, UNKNOWN, say};
+use crate::local::output::{FAILED, Misused, Output, UNKNOWN, USAGE, say};
 
 const GATE_HELP: &str = "\
 Examples:
@@ -147,6 +147,10 @@ pub enum EventsCommand {
         /// The file of events, one a line
         file: PathBuf,
     },
+    /// Publish the events of this service again, in their order, for a stream that lost them:
+    /// DATABASE_URL, NATS_URL and NATS_PREFIX are needed. Consumers know repeats by the event's id.
+    /// One of --from-position and --since is needed
+    Refill(chassis::refill::Order),
 }
 
 pub(super) fn run(command: Gates) -> anyhow::Result<ExitCode> {
@@ -285,5 +289,7 @@ pub(super) fn run_events(command: EventsCommand) -> anyhow::Result<ExitCode> {
             json(&events::summary(&events::read(&file, false)?.events))?;
             Ok(ExitCode::SUCCESS)
         }
+        // It needs the bus, and no file: `cli::run` carries it out.
+        EventsCommand::Refill(_) => Ok(ExitCode::from(USAGE)),
     }
 }

@@ -8,6 +8,7 @@ mod sql_metadata;
 mod egress;
 mod execute;
 mod refused;
+mod refilling;
 mod repository;
 mod ordinary;
 mod parity;

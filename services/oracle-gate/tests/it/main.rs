@@ -18,6 +18,7 @@ mod modules;
 mod never;
 mod originals;
 mod policy;
+mod refilling;
 mod reports;
 mod runs;
 mod s3;
