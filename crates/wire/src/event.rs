@@ -54,7 +54,7 @@ pub struct CloudEvent {
     #[serde(default)]
     pub sequence: String,
     /// When it became true.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::view::milliseconds")]
     pub time: OffsetDateTime,
     /// Always `application/json`.
     pub datacontenttype: String,
@@ -160,7 +160,8 @@ impl CloudEvent {
             source: D::FAMILY.source().to_owned(),
             r#type: format!("dev.lumio.{}.{}.v1", D::FAMILY.token(), name.into()),
             subject: key,
-            time,
+            // As it is written, so that an event that is read back is equal.
+            time: time.truncate_to_millisecond(),
             datacontenttype: "application/json".to_owned(),
             traceparent,
             data: serde_json::to_value(data)?,

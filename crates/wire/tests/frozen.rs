@@ -53,7 +53,7 @@ fn the_envelope_and_the_smallest_run_event() {
             r#"{"specversion":"1.0","id":"00000000-0000-0000-0000-000000000007:4","#,
             r#""source":"/lumio/runner","type":"dev.lumio.run.queued.v1","#,
             r#""subject":"00000000-0000-0000-0000-000000000007","#,
-            r#""sequence":"00000000000000000004","time":"2026-01-02T03:04:05Z","#,
+            r#""sequence":"00000000000000000004","time":"2026-01-02T03:04:05.000Z","#,
             r#""datacontenttype":"application/json","#,
             r#""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","#,
             r#""data":{"agent_id":3,"attempt":1,"run_id":"00000000-0000-0000-0000-000000000007","#,
@@ -89,7 +89,7 @@ fn the_largest_run_event() {
         concat!(
             r#""data":{{"agent_id":3,"attempt":1,"error":{{"code":"BUDGET_EXHAUSTED","reason":"time"}},"#,
             r#""manifest_hash":"{0}","receipt":{{"actual_charge":"170141183460469231731687303715884105727","#,
-            r#""developer":"GDEV","finalized_at":"2026-01-02T03:04:05Z","output_hash":"{0}","refund":"0","#,
+            r#""developer":"GDEV","finalized_at":"2026-01-02T03:04:05.000Z","output_hash":"{0}","refund":"0","#,
             r#""run_id":"{0}"}},"run_id":"00000000-0000-0000-0000-000000000007","status":"failed","#,
             r#""transaction":"{0}","user":"GUSER","vault_run_id":"{0}","workflow_id":"profile"}}}}"#,
         ),
@@ -101,6 +101,16 @@ fn the_largest_run_event() {
     let event: CloudEvent = serde_json::from_str(&got).unwrap();
     assert_eq!(event.read::<RunData>().unwrap(), data);
     assert!(event.read::<GateData>().is_err());
+}
+
+#[test]
+fn the_time_of_an_event_is_read_in_any_precision() {
+    let written = text(RunEvent::Queued, &run());
+    for time in ["05Z", "05.000Z", "05.000000Z"] {
+        let event = written.replace("05.000Z", time);
+        let event: CloudEvent = serde_json::from_str(&event).unwrap();
+        assert_eq!(event.time, TIME);
+    }
 }
 
 #[test]
@@ -116,7 +126,7 @@ fn the_seal_events() {
     };
     let expected = concat!(
         r#"{"specversion":"1.0","id":"0abc:4","source":"/lumio/oracle-gate","#,
-        r#""type":"dev.lumio.seal.sealed.v1","subject":"0abc","sequence":"00000000000000000004","time":"2026-01-02T03:04:05Z","#,
+        r#""type":"dev.lumio.seal.sealed.v1","subject":"0abc","sequence":"00000000000000000004","time":"2026-01-02T03:04:05.000Z","#,
         r#""datacontenttype":"application/json","#,
         r#""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","#,
         r#""data":{"attempt":1,"facts_ref":"sr/run_facts_view/7.1.json","pack_id":"0abc","result":"OK","#,
@@ -150,7 +160,7 @@ fn the_chain_events() {
     let expected = concat!(
         r#"{"specversion":"1.0","id":"GUSER:4","source":"/lumio/runner","#,
         r#""type":"dev.lumio.chain.runner_granted.v1","subject":"GUSER","#,
-        r#""sequence":"00000000000000000004","time":"2026-01-02T03:04:05Z","#,
+        r#""sequence":"00000000000000000004","time":"2026-01-02T03:04:05.000Z","#,
         r#""datacontenttype":"application/json","#,
         r#""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","#,
         r#""data":{"agent_id":3,"contract":"CVAULT","event":"runner_granted","#,
@@ -183,7 +193,7 @@ fn the_gate_events() {
     let expected = format!(
         concat!(
             r#"{{"specversion":"1.0","id":"{0}:4","source":"/lumio/module-gate","#,
-            r#""type":"dev.lumio.gate.shipped.v1","subject":"{0}","sequence":"00000000000000000004","time":"2026-01-02T03:04:05Z","#,
+            r#""type":"dev.lumio.gate.shipped.v1","subject":"{0}","sequence":"00000000000000000004","time":"2026-01-02T03:04:05.000Z","#,
             r#""datacontenttype":"application/json","traceparent":"{1}","#,
             r#""data":{{"code":"E_ORACLE_EXEC","module_digest":"{0}","verdict":"FAIL"}}}}"#,
         ),
@@ -204,7 +214,7 @@ fn the_events_of_judgements() {
     let expected = format!(
         concat!(
             r#"{{"specversion":"1.0","id":"{0}:4","source":"/lumio/module-gate","#,
-            r#""type":"dev.lumio.gate.oracles_judged.v1","subject":"{0}","sequence":"00000000000000000004","time":"2026-01-02T03:04:05Z","#,
+            r#""type":"dev.lumio.gate.oracles_judged.v1","subject":"{0}","sequence":"00000000000000000004","time":"2026-01-02T03:04:05.000Z","#,
             r#""datacontenttype":"application/json","traceparent":"{2}","#,
             r#""data":{{"judgement":"{1}","module_digest":"{0}","verdict":"PASS"}}}}"#,
         ),

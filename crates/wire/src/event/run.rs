@@ -121,7 +121,7 @@ pub struct Receipt {
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        with = "time::serde::rfc3339::option"
+        with = "crate::view::milliseconds::option"
     )]
     pub finalized_at: Option<OffsetDateTime>,
     /// The runner that settled it: the one that opened it, or another listed one in its place.
