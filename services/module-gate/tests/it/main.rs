@@ -25,5 +25,6 @@ mod edges;
 mod gates;
 mod processors;
 mod interrupt;
+mod leaving;
 mod judgements;
 mod surroundings;

@@ -10,6 +10,7 @@ use oracle_gate::config::Config;
 use seal::tree::File;
 use seal::{Limits, Tree, verify};
 use testkit::{TestBus, TestDb, eventually};
+use tokio::time::timeout;
 use wire::Problem;
 use wire::digest::Digest;
 use wire::event::SealData;
@@ -337,5 +338,40 @@ async fn a_call_tells_how_far_it_is_and_ends_with_its_answer() {
     }
     let Some(check_progress::Item::Done(checked)) = last else { panic!("no answer: {last:?}") };
     assert_eq!(checked.status(), CheckStatus::Ok);
+    stop(served).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_give_up_leave_no_transaction_open_and_a_run_is_sealed_once() {
+    let (fixture, db, bus) = (Fixture::new(), testkit::postgres().await, testkit::nats().await);
+    let mut served = serve(&fixture, &db, &bus).await;
+    let draft = fixture.passed(1);
+    let nowhere = "sr/run_facts_view/00000000-0000-4000-8000-000000000000.1.json";
+    for turn in 0..60_u64 {
+        // From at once to longer than an answer takes.
+        let after = Duration::from_micros(turn * 401 % 20_000);
+        let [mut sealing, mut checking, mut reading] =
+            std::array::from_fn(|_| served.client.clone());
+        let check = CheckRequest { run_facts_ref: nowhere.to_owned(), ..CheckRequest::default() };
+        let pack = GetPackRequest { run_facts_ref: nowhere.to_owned() };
+        let calls = (
+            timeout(after, sealing.seal(request(draft.clone()))),
+            timeout(after, checking.check(check)),
+            timeout(after, reading.get_pack(pack)),
+        );
+        let _ = tokio::join!(calls.0, calls.1, calls.2);
+    }
+
+    let sealed = served.client.seal(request(draft.clone())).await.unwrap().into_inner();
+    assert_eq!(sealed.seal_status(), SealStatus::Sealed);
+    let text = "SELECT count(*) FROM pg_stat_activity \
+                WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    eventually(|| async {
+        let left: i64 = sqlx::query_scalar(text).fetch_one(&db.pool).await.unwrap();
+        left == 0
+    })
+    .await;
+    let again = served.client.seal(request(draft)).await.unwrap().into_inner();
+    assert!(again.existed && again.seal_digest == sealed.seal_digest);
     stop(served).await;
 }

@@ -116,7 +116,8 @@ async fn challenge(running: &Running, key: &Keypair) -> String {
     challenge_for(&running.gateway, &key.address().to_string()).await
 }
 
-async fn challenge_for(gateway: &Gateway, account: &str) -> String {
+/// A challenge for this account.
+pub async fn challenge_for(gateway: &Gateway, account: &str) -> String {
     let answer = gateway.get(&format!("/auth?account={account}")).await;
     assert_eq!(answer.status(), 200);
     let body: Value = answer.json().await.unwrap();
@@ -133,7 +134,7 @@ async fn answer_at(gateway: &Gateway, transaction: &str) -> (u16, Value) {
 }
 
 /// Adds the key's signature to a challenge.
-fn sign(transaction: &str, key: &Keypair) -> String {
+pub fn sign(transaction: &str, key: &Keypair) -> String {
     use stellar_xdr::{
         Hash, TransactionEnvelope, TransactionSignaturePayload,
         TransactionSignaturePayloadTaggedTransaction as Tagged, WriteXdr as _,

@@ -34,4 +34,5 @@ mod restoring;
 mod rotating;
 mod bounding;
 mod ruling;
+mod leaving;
 mod sql_metadata;

@@ -17,6 +17,9 @@ fn many() -> i64 {
     if std::env::var_os("LUMIO_LONG").is_some() { 1_000_000 } else { 20_000 }
 }
 
+/// Rows that the longest page reads: it shows one less.
+const MOST_LISTED: i64 = 501;
+
 /// Puts that many finished runs into the database, of a hundred users.
 pub async fn fill(db: &PgPool, count: i64) {
     let text = "INSERT INTO runs (id, user_account, agent_id, budgets, input, input_digest, seed, \
@@ -52,6 +55,17 @@ async fn questions_about_many_runs_touch_few_pages() {
     runner::MIGRATIONS.run(&db.pool).await.unwrap();
     fill(&db.pool, many()).await;
 
+    // One user is a part of an account.
+    sqlx::raw_sql("UPDATE runs SET subject = 'M7' WHERE user_account = 'G7'; ANALYZE runs")
+        .execute(&db.pool)
+        .await
+        .unwrap();
+    let middle: (time::OffsetDateTime, uuid::Uuid) =
+        sqlx::query_as("SELECT created_at, id FROM runs ORDER BY created_at OFFSET $1 LIMIT 1")
+            .bind(many() / 2)
+            .fetch_one(&db.pool)
+            .await
+            .unwrap();
     let load = LOAD.replace("$1", &OVERDUE_SECS.to_string());
     let filter = |user: Option<&str>, status: Option<Status>| Filter {
         user: user.map(str::to_owned),
@@ -67,29 +81,37 @@ async fn questions_about_many_runs_touch_few_pages() {
         filter(None, Some(Status::Pending)),
         filter(Some("G7"), Some(Status::Cancelled)),
         filter(Some("G7"), Some(Status::Finalized)),
+        Filter { subject: Some("M7".to_owned()), ..filter(Some("G7"), None) },
+        Filter { before: Some(middle), ..filter(None, None) },
+        Filter { before: Some(middle), ..filter(Some("G7"), Some(Status::Failed)) },
+        Filter { limit: MOST_LISTED, ..filter(None, None) },
+        Filter { limit: MOST_LISTED, before: Some(middle), ..filter(None, None) },
     ];
-    let mut questions = vec![load];
+    let mut questions = vec![(load, 51)];
     for filter in &lists {
         let mut query = store::list_query(filter);
         // Values in place of parameters, in the order in which they are bound.
         let mut text = query.build().sql().as_str().to_owned();
         let values = [
             filter.user.as_ref().map(|user| format!("'{user}'")),
+            filter.subject.as_ref().map(|subject| format!("'{subject}'")),
             filter.status.map(|status| format!("'{status}'")),
+            filter.before.map(|(at, _)| format!("'{at}'::timestamptz")),
+            filter.before.map(|(_, id)| format!("'{id}'::uuid")),
             Some(filter.limit.to_string()),
         ];
         for (at, value) in values.into_iter().flatten().enumerate() {
             text = text.replace(&format!("${}", at + 1), &value);
         }
-        questions.push(text);
+        questions.push((text, filter.limit));
     }
 
-    for question in questions {
+    for (question, limit) in questions {
         let plan = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {question}");
         let (plan, touched) = pages(&db.pool, &plan).await;
         assert!(!plan.contains("Seq Scan"), "{question}\n{plan}");
         // About ten pages a run that is shown, whatever there is in the table.
-        assert!(touched < 1_000, "{touched} pages for {question}\n{plan}");
+        assert!(touched < limit * 20, "{touched} pages for {question}\n{plan}");
     }
     store::load(&db.pool).await.unwrap();
 }

@@ -23,7 +23,9 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 use wire::pb::runner::v1::runner_client::RunnerClient;
 use wire::pb::runner::v1::{
-    CreateRunRequest, GetRunRequest, GetSummaryRequest, ListRunsRequest, RetryRunRequest,
+    CancelRunRequest, CreateRunRequest, GetAgentRequest, GetRunRequest, GetSummaryRequest,
+    ListAgentsRequest, ListGrantsRequest, ListRunsRequest, QuoteRequest, RetryRunRequest,
+    WatchRunRequest, WatchRunsRequest,
 };
 
 use crate::crashing::{Process, free_port};
@@ -111,6 +113,15 @@ async fn grpc_answers(
         call!(list_runs, ListRunsRequest::default());
         call!(retry_run, RetryRunRequest { id: id.to_owned() });
         call!(get_summary, GetSummaryRequest {});
+        call!(watch_run, WatchRunRequest { id: id.to_owned(), ..WatchRunRequest::default() });
+        call!(watch_runs, WatchRunsRequest::default());
+        call!(list_agents, ListAgentsRequest::default());
+        call!(get_agent, GetAgentRequest { agent_id: fixture.agent_id });
+        call!(list_grants, ListGrantsRequest { user: fixture.user.address().to_string() });
+        let (budgets, agent_id) = (create.budgets, fixture.agent_id);
+        call!(quote, QuoteRequest { budgets, agent_id, ..QuoteRequest::default() });
+        // Last: the run that the others ask for goes on until then.
+        call!(cancel_run, CancelRunRequest { id: id.to_owned() });
     }
     shown
 }
@@ -138,6 +149,10 @@ async fn no_setting_gives_its_secret_away() {
     let collector = Collector::default();
     let endpoint = collector.start().await;
     let node = with_secret(&fixture.localnet.url());
+    let fallback = format!("http://{CANARY}u:{CANARY}p@127.0.0.1:9/{CANARY}path?apikey={CANARY}");
+    let exporter = with_secret(&endpoint);
+    // Shown what only operators are shown as well.
+    let operator = fixture.user.address().to_string();
 
     // A node that answers, so that a run gets as far as the gates; and one that does not.
     for path in ["/", &format!("/{CANARY}path")] {
@@ -145,6 +160,8 @@ async fn no_setting_gives_its_secret_away() {
         let more = [
             ("RUNNER_PORT", port.as_str()),
             ("RUNNER_RPC_URL", &rpc),
+            ("RUNNER_RPC_FALLBACK_URLS", &fallback),
+            ("RUNNER_OPERATORS", &operator),
             ("DATABASE_URL", &database),
             ("NATS_URL", &nats),
             ("RUNNER_AUTH", "login"),
@@ -157,7 +174,7 @@ async fn no_setting_gives_its_secret_away() {
             ("RUNNER_ORACLE_GATE_URL", &gate),
             ("RUNNER_ORACLE_GATE_TOKEN", &token),
             ("RUNNER_LOG_LEVEL", "trace"),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &exporter),
             ("OTEL_EXPORTER_PROMETHEUS_PORT", &metrics_port),
         ];
         let log = tempfile::NamedTempFile::new().unwrap();
@@ -192,9 +209,33 @@ async fn no_setting_gives_its_secret_away() {
             format!("/auth?account={}", fixture.user.address()),
             "/.well-known/stellar.toml".to_owned(),
             "/auth?account=x".to_owned(),
+            "/config.json".to_owned(),
+            "/agents".to_owned(),
+            format!("/agents/{}", fixture.agent_id),
+            format!("/grants/{}", fixture.user.address()),
+            format!("/receipts/{}", fixture.user.address()),
+            format!("/runs/{id}/timeline"),
+            format!("/runs/{id}/attempts"),
+            format!("/runs/{id}/outputs"),
+            format!("/runs/{id}/bundle"),
+            "/operator/queue".to_owned(),
+            "/operator/dead-letters".to_owned(),
+            format!("/operator/dead-letters/{id}"),
+            "/operator/packs".to_owned(),
+            format!("/operator/packs/{id}/check"),
+            "/operator/verdicts".to_owned(),
+            "/operator/reconciliation".to_owned(),
+            "/operator/intake".to_owned(),
         ]) {
             shown.push_str(&caller.get(&path).await.text().await.unwrap());
         }
+        // These go on: their beginning is enough.
+        for path in ["/events".to_owned(), format!("/runs/{id}/events")] {
+            let piece = caller.get(&path).await.chunk().await.unwrap().unwrap_or_default();
+            shown.push_str(&String::from_utf8_lossy(&piece));
+        }
+        let quote = serde_json::json!({ "agentId": fixture.agent_id, "budgets": { "llmIn": 1 } });
+        shown.push_str(&caller.post("/quote", &quote).await.text().await.unwrap());
         let forged = serde_json::json!({ "refresh_token": "x" });
         let refused = gateway.post("/auth/refresh", &forged).await;
         shown.push_str(&refused.text().await.unwrap());
