@@ -1825,7 +1825,8 @@ export interface components {
             sends: number;
             /**
              * @description How far it is: `prepared`, `sent` or `unknown` while it may still land; then `succeeded`,
-             *     `failed`, `expired` or `rejected`.
+             *     `failed`, `rejected`, `expired` (it never landed and never will), or `forgotten` (it cannot
+             *     land any more, and the node has forgotten whether it did: the vault's record decides).
              */
             state: string;
             /**

@@ -216,7 +216,7 @@ impl ChainClient {
             AfterLookup::Succeeded => (State::Succeeded, "SUCCESS".to_owned()),
             AfterLookup::Failed => (State::Failed, words),
             AfterLookup::Expired => (State::Expired, EXPIRED.to_owned()),
-            AfterLookup::Forgotten => (State::Expired, FORGOTTEN.to_owned()),
+            AfterLookup::Forgotten => (State::Forgotten, FORGOTTEN.to_owned()),
         };
         self.crash_point(kind, "after_land");
         let ended = Ended { state, words, contract_error, landed: landed(&status.outcome)? };
@@ -285,9 +285,8 @@ impl ChainClient {
             Err(error) => return Err(error),
         }
         if over.kind == Kind::Channel {
-            let is_proven = ended.words != FORGOTTEN;
             let words = Self::order_words(ended.state, &ended.words);
-            channels::conclude(&mut tx, &over, (ended.state, &words), is_proven).await?;
+            channels::conclude(&mut tx, &over, ended.state, &words).await?;
         }
         tx.commit().await?;
         metrics::transaction_ended(&over, &ended, &verdicts);
@@ -360,7 +359,7 @@ impl ChainClient {
             State::Succeeded => End::Succeeded,
             State::Failed => End::Failed,
             State::Rejected => End::Rejected,
-            State::Expired => End::Gone,
+            State::Expired | State::Forgotten => End::Gone,
             State::Prepared | State::Sent | State::Unknown => {
                 return Err(Error::Broken("a live transaction is not judged".into()));
             }

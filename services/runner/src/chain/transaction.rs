@@ -35,8 +35,10 @@ pub enum State {
     Succeeded,
     /// It landed and did nothing.
     Failed,
-    /// It can never land.
+    /// It can never land, and never did.
     Expired,
+    /// It can never land any more; whether it did, the node has forgotten.
+    Forgotten,
     /// It was refused before the queue, for good.
     Rejected,
 }
@@ -138,6 +140,7 @@ impl State {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Expired => "expired",
+            Self::Forgotten => "forgotten",
             Self::Rejected => "rejected",
         }
     }
@@ -163,6 +166,7 @@ impl FromStr for State {
             Self::Succeeded,
             Self::Failed,
             Self::Expired,
+            Self::Forgotten,
             Self::Rejected,
         ];
         let found = all.into_iter().find(|known| known.name() == name);

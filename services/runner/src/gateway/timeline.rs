@@ -24,7 +24,8 @@ pub struct TransactionView {
     /// What it is for: `open`, `finalize`, `void` or `reclaim`.
     pub purpose: String,
     /// How far it is: `prepared`, `sent` or `unknown` while it may still land; then `succeeded`,
-    /// `failed`, `expired` or `rejected`.
+    /// `failed`, `rejected`, `expired` (it never landed and never will), or `forgotten` (it cannot
+    /// land any more, and the node has forgotten whether it did: the vault's record decides).
     pub state: String,
     /// The ledger it is in.
     #[serde(skip_serializing_if = "Option::is_none")]

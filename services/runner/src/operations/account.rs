@@ -319,16 +319,16 @@ async fn on_the_node(
             format!("{} transaction {} is {} here and not there", row.kind, row.hash, row.state)
         });
     }
-    // What is given up here must not have landed, unless the vault showed that it did. A settlement
-    // whose answer a node has forgotten is called again, for the receipt that the vault keeps: then
-    // its event alone names the transaction that settled.
+    // What is given up here must not have landed, unless the vault showed that it did. Whether a
+    // forgotten one landed is not claimed: what its calls did is compared by the vault's events and
+    // records.
     let given_up = |row: &&TransactionRow| row.state == "expired" || row.state == "rejected";
     for row in transactions.iter().filter(given_up) {
         let landed = matches!(
             rpc.transaction(&row.hash).await?.outcome,
             Outcome::Applied(applied) if applied.success
         );
-        account.expect(PLACE, row.run, !landed || row.did || row.has_event, || {
+        account.expect(PLACE, row.run, !landed || row.did, || {
             format!("{} transaction {} is {} here, and landed", row.kind, row.hash, row.state)
         });
     }

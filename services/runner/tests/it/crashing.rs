@@ -87,6 +87,36 @@ async fn a_restart_at_any_point_ends_in_one_receipt() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_that_the_node_has_forgotten_is_not_taken_for_one_that_never_landed() {
+    // Enough ledgers that the settlement is sent before its ledger is forgotten, on a busy machine
+    // too.
+    let fixture = Fixture::with(|network| network.retention(600)).await;
+    let port = free_port().await;
+    let gateway = Gateway::at(format!("http://127.0.0.1:{port}"));
+    let crash_at = ("RUNNER_CRASH_AT", "finalize.after_send");
+    let mut process = spawn(&fixture, &[("RUNNER_PORT", &port), crash_at]);
+    gateway.up().await;
+    let id = gateway.accepted(&fixture.body()).await;
+    eventually(|| {
+        let ended = process.0.try_wait().unwrap();
+        async move { ended }
+    })
+    .await;
+    fixture.localnet.close_ledgers(900).await.unwrap();
+
+    let _again = spawn(&fixture, &[("RUNNER_PORT", &port)]);
+    gateway.up().await;
+    let run = gateway.ended(&id, "failed").await;
+    assert_eq!(run["escrow"], "returned", "{run}");
+    let text = "SELECT state FROM chain_transactions WHERE kind = 'finalize' ORDER BY id LIMIT 1";
+    let state: String = sqlx::query_scalar(text).fetch_one(&fixture.db.pool).await.unwrap();
+    assert_eq!(state, "forgotten");
+    // The vault settled it once.
+    let account = fixture.account().await;
+    assert_eq!((account.balance, account.receipts, account.reserved), (DEPOSIT, 1, 0));
+}
+
 /// The points at which a batch is checked in every run of the tests; `LUMIO_LONG` checks all.
 const OF_A_BATCH: [&str; 5] = [
     "open.after_persist",

@@ -243,15 +243,15 @@ pub async fn conclude_merged(db: &PgPool, id: i64) -> Result<()> {
 pub async fn conclude(
     conn: &mut PgConnection,
     transaction: &Transaction,
-    (ended, words): (State, &str),
-    is_proven: bool,
+    ended: State,
+    words: &str,
 ) -> Result<()> {
     let state = match ended {
         State::Succeeded => "done",
         State::Failed | State::Rejected => "failed",
         // It can never land, and never did: it is signed again.
-        State::Expired if is_proven => "wanted",
-        State::Expired | State::Prepared | State::Sent | State::Unknown => "unknown",
+        State::Expired => "wanted",
+        State::Forgotten | State::Prepared | State::Sent | State::Unknown => "unknown",
     };
     let done = sqlx::query!(
         "WITH ended AS (

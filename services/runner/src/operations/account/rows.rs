@@ -44,8 +44,6 @@ pub struct TransactionRow {
     pub(super) ledger: Option<i64>,
     /// Whether it did what the attempt wanted: of a batch this is said call by call.
     pub(super) did: bool,
-    /// Whether an event of the vault about the attempt's escrow names it.
-    pub(super) has_event: bool,
 }
 
 impl AttemptRow {
@@ -171,9 +169,7 @@ async fn page(
     let attempts = attempts.fetch_all(&mut *conn).await?;
 
     let text = "SELECT c.run_id, c.attempt, t.kind, t.hash, t.state, t.ledger, \
-            coalesce(m.code = 0, false) AS did, EXISTS (SELECT 1 FROM attempts a \
-                JOIN contract_events e ON e.run_id = a.vault_run_id WHERE a.run_id = c.run_id \
-                AND a.number = c.attempt AND e.tx_hash = t.hash) AS has_event \
+            coalesce(m.code = 0, false) AS did \
          FROM chain_transactions t JOIN transaction_calls m ON m.transaction_id = t.id \
             JOIN calls c ON c.id = m.call_id WHERE c.run_id = ANY($1) ORDER BY t.id, m.position";
     let transactions = sqlx::query(text).bind(&ids).try_map(|row| transaction(&row));
@@ -207,6 +203,5 @@ fn transaction(row: &PgRow) -> sqlx::Result<TransactionRow> {
         state: row.try_get("state")?,
         ledger: row.try_get("ledger")?,
         did: row.try_get("did")?,
-        has_event: row.try_get("has_event")?,
     })
 }
