@@ -250,7 +250,7 @@ impl Shared<'_> {
         let url = format!("http://127.0.0.1:{}", self.runners[0].http);
         let mut runs = Vec::new();
         for id in &ids {
-            let run = match until_ended(&self.http, &url, id, Duration::from_secs(20)).await {
+            let run = match until_ended(&self.http, &url, id, Duration::from_secs(60)).await {
                 Ok(run) => run,
                 Err(error) => {
                     result.broken.push(format!("{error:#}"));
