@@ -1,7 +1,7 @@
 //! A fresh database for a test, and a server that a test may stop.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,6 +24,8 @@ const FORGETS_AT_A_CRASH: &[&str] =
     &["-cfsync=off", "-csynchronous_commit=off", "-cfull_page_writes=off"];
 /// A commit survives the end of the server; that of the machine is in no test.
 const KEEPS_COMMITS: &[&str] = &["-cfsync=off"];
+/// A commit is on the disk when it is answered, as in production.
+const DURABLE: &[&str] = &["-cfsync=on", "-csynchronous_commit=on", "-cfull_page_writes=on"];
 
 /// A database of the test's own; dropped with this value.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub struct TestDb {
 pub struct PostgresServer {
     url: String,
     layout: Layout,
+    settings: Vec<String>,
     running: Option<Supervised>,
 }
 
@@ -68,10 +71,24 @@ impl PostgresServer {
     ///
     /// When it does not start.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(KEEPS_COMMITS).await
+    }
+
+    /// The same for measurements: a commit is on the disk when it is answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresServer::start`].
+    pub async fn durable() -> anyhow::Result<Self> {
+        Self::start_with(DURABLE).await
+    }
+
+    async fn start_with(settings: &[&str]) -> anyhow::Result<Self> {
+        let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
         let made = tokio::task::spawn_blocking(|| {
             let layout = Layout::make()?;
-            let running = layout.start(KEEPS_COMMITS, None)?;
-            anyhow::Ok(Self { url: layout.url(), layout, running: Some(running) })
+            let running = Some(layout.start(&settings, None)?);
+            anyhow::Ok(Self { url: layout.url(), layout, settings, running })
         });
         let server = made.await??;
         until_open(&server.url, START_TIMEOUT).await?;
@@ -102,7 +119,7 @@ impl PostgresServer {
         let give_up_at = Instant::now() + START_TIMEOUT;
         loop {
             // A server refuses to start while a process of the killed one still ends.
-            self.running = Some(self.layout.start(KEEPS_COMMITS, None)?);
+            self.running = Some(self.layout.start(&self.settings, None)?);
             match until_open(&self.url, Duration::from_secs(5)).await {
                 Ok(()) => return Ok(()),
                 Err(error) if Instant::now() >= give_up_at => return Err(error),
@@ -199,7 +216,11 @@ impl Layout {
     }
 
     /// Listens on a socket in its own folder only: no port to collide on.
-    fn start(&self, settings: &[&str], remove: Option<&Path>) -> anyhow::Result<Supervised> {
+    fn start(
+        &self,
+        settings: &[impl AsRef<OsStr>],
+        remove: Option<&Path>,
+    ) -> anyhow::Result<Supervised> {
         let mut server: Vec<OsString> = [
             self.bin.join("postgres").into_os_string(),
             "-D".into(),
@@ -210,7 +231,7 @@ impl Layout {
             "-cmax_connections=300".into(),
         ]
         .into();
-        server.extend(settings.iter().map(Into::into));
+        server.extend(settings.iter().map(|setting| setting.as_ref().to_owned()));
         Supervised::start(&server, &self.folder.join("log"), remove, self.account)
     }
 

@@ -5,5 +5,5 @@ pub mod matrix;
 mod process;
 mod stack;
 
-pub use process::{Process, binary, free_port};
-pub use stack::{Keys, Stack, Variables, repository, seed_of};
+pub use process::{Process, binary, free_port, use_programs};
+pub use stack::{Keys, LocalNetwork, Stack, Variables, repository, seed_of};

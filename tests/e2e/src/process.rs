@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -138,15 +138,31 @@ impl Drop for Process {
     }
 }
 
-/// Where cargo put `program`: beside this program, or beside the folder of the test binary.
+/// The folder that was chosen for the programs.
+static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+
+/// Takes the programs from this folder from now on.
+///
+/// # Errors
+///
+/// When a folder was chosen before.
+pub fn use_programs(folder: PathBuf) -> anyhow::Result<()> {
+    PROGRAMS
+        .set(folder)
+        .map_err(|_| anyhow::anyhow!("the folder of the programs is chosen already"))
+}
+
+/// Where `program` is: in the folder that was chosen, else where cargo put it, which is beside this
+/// program, or beside the folder of the test binary.
 pub fn binary(program: &str) -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe()?;
     let folder = this.parent().context("a program has a folder")?;
     let is_test = folder.file_name().is_some_and(|name| name == "deps");
     let folder = folder.parent().filter(|_| is_test).unwrap_or(folder);
-    let path = folder.join(program);
+    let path = PROGRAMS.get().map_or(folder, PathBuf::as_path).join(program);
     if !path.exists() {
-        bail!("{program} is not built: run cargo build --workspace, or ./dev test");
+        let place = path.display();
+        bail!("there is no {place}: run cargo build --workspace, or ./dev test");
     }
     Ok(path)
 }

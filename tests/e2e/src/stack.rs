@@ -14,8 +14,21 @@ use testkit::{TestBus, TestDb};
 
 use crate::process::{Process, binary, free_port};
 
-/// Runs end in a second or two rather than in ten.
-const LEDGER_INTERVAL_MS: &str = "200";
+/// What the network is started with.
+#[derive(Debug, Clone)]
+pub struct LocalNetwork {
+    /// Milliseconds from one ledger to the next.
+    pub ledger_ms: u64,
+    /// Whose limits it has, as `lumio-localnet --profile` takes it.
+    pub profile: &'static str,
+}
+
+impl Default for LocalNetwork {
+    /// Runs end in a second or two rather than in ten.
+    fn default() -> Self {
+        Self { ledger_ms: 200, profile: "public-network" }
+    }
+}
 
 /// The variables of one service.
 pub type Variables = BTreeMap<String, String>;
@@ -35,6 +48,7 @@ pub struct Stack {
     /// The databases of runner, oracle-gate and module-gate.
     pub databases: [TestDb; 3],
     folder: TempDir,
+    network: LocalNetwork,
     ports: Ports,
     keys: Keys,
     /// Alice's token at the gateway, once she has logged in.
@@ -80,12 +94,13 @@ impl Stack {
 
     /// The same without a runner, with databases and a bus of the caller's.
     pub async fn start_on(databases: [TestDb; 3], bus: TestBus) -> anyhow::Result<Self> {
-        let mut stack = Self::prepare_on(databases, bus)?;
+        let mut stack = Self::prepare_on(databases, bus, LocalNetwork::default())?;
         stack.start_all_but_runner().await?;
         Ok(stack)
     }
 
-    async fn start_all_but_runner(&mut self) -> anyhow::Result<()> {
+    /// Starts everything that a runner needs, and deploys the contracts.
+    pub async fn start_all_but_runner(&mut self) -> anyhow::Result<()> {
         self.start_localnet().await?;
         self.lumio(&["deploy"])?;
         self.start_oracle_gate().await?;
@@ -96,10 +111,15 @@ impl Stack {
     pub async fn prepare() -> anyhow::Result<Self> {
         let databases =
             [testkit::postgres().await, testkit::postgres().await, testkit::postgres().await];
-        Self::prepare_on(databases, testkit::nats().await)
+        Self::prepare_on(databases, testkit::nats().await, LocalNetwork::default())
     }
 
-    fn prepare_on(databases: [TestDb; 3], bus: TestBus) -> anyhow::Result<Self> {
+    /// The same with databases, a bus and a network of the caller's.
+    pub fn prepare_on(
+        databases: [TestDb; 3],
+        bus: TestBus,
+        network: LocalNetwork,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("lumio-e2e-").tempdir()?;
         // Modules run under another uid; they have to reach their copies.
         open_to_all(folder.path())?;
@@ -117,6 +137,7 @@ impl Stack {
             bus,
             databases,
             folder,
+            network,
             ports: Ports {
                 rpc: free_port()?,
                 http: free_port()?,
@@ -167,6 +188,7 @@ impl Stack {
     /// Starts the network; its ledger survives a restart.
     pub async fn start_localnet(&mut self) -> anyhow::Result<()> {
         let port = self.ports.rpc.to_string();
+        let ledger_ms = self.network.ledger_ms.to_string();
         let state = self.folder.path().join("chain");
         let state = state.to_str().context("a folder's name is text")?;
         let args = [
@@ -175,7 +197,9 @@ impl Stack {
             "--state-dir",
             state,
             "--ledger-interval-ms",
-            LEDGER_INTERVAL_MS,
+            &ledger_ms,
+            "--profile",
+            self.network.profile,
             "--control",
         ];
         let process = Process::start(
