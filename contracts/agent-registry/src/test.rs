@@ -13,14 +13,14 @@ use crate::*;
 
 const WASM: &[u8] = include_bytes!("../../wasm/agent_registry.wasm");
 
-struct World {
+struct Fixture {
     env: Env,
     registry: AgentRegistryClient<'static>,
     developer: Address,
     runner: Address,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         Self::of(|env, admin| env.register(AgentRegistry, (admin,)))
     }
@@ -72,17 +72,17 @@ impl World {
 
 #[test]
 fn an_agent_is_registered_with_its_first_rate_card() {
-    let w = World::new();
-    let runners = vec![&w.env, w.runner.clone(), w.runner.clone()];
-    let uri = w.uri(256);
-    let id = w.registry.register_agent(&w.developer, &uri, &runners, &w.card(1));
-    assert!(w.signed_by(&w.developer));
-    let (rates, manifest_hash) = (w.card(1).rates, w.card(1).manifest_hash);
-    let once = vec![&w.env, w.runner.clone()];
-    w.expect_events(&[
+    let f = Fixture::new();
+    let runners = vec![&f.env, f.runner.clone(), f.runner.clone()];
+    let uri = f.uri(256);
+    let id = f.registry.register_agent(&f.developer, &uri, &runners, &f.card(1));
+    assert!(f.signed_by(&f.developer));
+    let (rates, manifest_hash) = (f.card(1).rates, f.card(1).manifest_hash);
+    let once = vec![&f.env, f.runner.clone()];
+    f.expect_events(&[
         &AgentRegistered {
             agent_id: 1,
-            developer: w.developer.clone(),
+            developer: f.developer.clone(),
             metadata_uri: uri.clone(),
             runners: once.clone(),
         },
@@ -91,186 +91,186 @@ fn an_agent_is_registered_with_its_first_rate_card() {
     assert_eq!(id, 1);
     let expected = AgentDetails {
         agent_id: 1,
-        developer: w.developer.clone(),
+        developer: f.developer.clone(),
         metadata_uri: uri,
         runners: once,
         latest_rate_version: 1,
-        attesters: Vec::new(&w.env),
+        attesters: Vec::new(&f.env),
     };
-    assert_eq!(w.registry.get_agent(&1), expected);
-    assert_eq!(w.registry.get_rate_card(&1, &1).rates, w.card(1).rates);
-    assert_eq!(w.registry.latest_rate_version(&1), 1);
-    assert_eq!(w.registry.developer_of(&1), w.developer);
-    assert_eq!(w.agent(), 2);
+    assert_eq!(f.registry.get_agent(&1), expected);
+    assert_eq!(f.registry.get_rate_card(&1, &1).rates, f.card(1).rates);
+    assert_eq!(f.registry.latest_rate_version(&1), 1);
+    assert_eq!(f.registry.developer_of(&1), f.developer);
+    assert_eq!(f.agent(), 2);
 }
 
 #[test]
 fn a_registration_keeps_the_limits() {
-    let w = World::new();
+    let f = Fixture::new();
     let register = |uri: &Option<String>, runners: &Vec<Address>, card: &RateCardInput| {
-        w.registry.try_register_agent(&w.developer, uri, runners, card).err()
+        f.registry.try_register_agent(&f.developer, uri, runners, card).err()
     };
     let list = Some(Ok(AgentRegistryError::InvalidRunnerList));
-    assert_eq!(register(&None, &w.runners(0), &w.card(1)), list);
-    assert_eq!(register(&None, &w.runners(17), &w.card(1)), list);
+    assert_eq!(register(&None, &f.runners(0), &f.card(1)), list);
+    assert_eq!(register(&None, &f.runners(17), &f.card(1)), list);
     let uri = Some(Ok(AgentRegistryError::InvalidMetadataUri));
-    assert_eq!(register(&w.uri(257), &w.runners(1), &w.card(1)), uri);
+    assert_eq!(register(&f.uri(257), &f.runners(1), &f.card(1)), uri);
     let rates = Some(Ok(AgentRegistryError::InvalidRates));
-    assert_eq!(register(&None, &w.runners(1), &w.card(-1)), rates);
-    assert_eq!(register(&None, &w.runners(16), &w.card(0)), None);
+    assert_eq!(register(&None, &f.runners(1), &f.card(-1)), rates);
+    assert_eq!(register(&None, &f.runners(16), &f.card(0)), None);
 }
 
 #[test]
 fn what_is_unknown_is_an_error_and_never_a_no() {
-    let w = World::new();
+    let f = Fixture::new();
     let none = Some(Ok(AgentRegistryError::AgentNotFound));
-    assert_eq!(w.registry.try_get_agent(&9).err(), none);
-    assert_eq!(w.registry.try_get_rate_card(&9, &1).err(), none);
-    assert_eq!(w.registry.try_latest_rate_version(&9).err(), none);
-    assert_eq!(w.registry.try_is_runner(&9, &w.runner).err(), none);
-    assert_eq!(w.registry.try_developer_of(&9).err(), none);
-    assert_eq!(w.registry.try_set_metadata_uri(&9, &None).err(), none);
-    assert_eq!(w.registry.try_add_runner(&9, &w.runner).err(), none);
-    assert_eq!(w.registry.try_remove_runner(&9, &w.runner).err(), none);
-    assert_eq!(w.registry.try_publish_rate_card(&9, &w.card(1)).err(), none);
-    assert_eq!(w.registry.try_set_attesters(&9, &Vec::new(&w.env)).err(), none);
-    let id = w.agent();
+    assert_eq!(f.registry.try_get_agent(&9).err(), none);
+    assert_eq!(f.registry.try_get_rate_card(&9, &1).err(), none);
+    assert_eq!(f.registry.try_latest_rate_version(&9).err(), none);
+    assert_eq!(f.registry.try_is_runner(&9, &f.runner).err(), none);
+    assert_eq!(f.registry.try_developer_of(&9).err(), none);
+    assert_eq!(f.registry.try_set_metadata_uri(&9, &None).err(), none);
+    assert_eq!(f.registry.try_add_runner(&9, &f.runner).err(), none);
+    assert_eq!(f.registry.try_remove_runner(&9, &f.runner).err(), none);
+    assert_eq!(f.registry.try_publish_rate_card(&9, &f.card(1)).err(), none);
+    assert_eq!(f.registry.try_set_attesters(&9, &Vec::new(&f.env)).err(), none);
+    let id = f.agent();
     let no_card = Some(Ok(AgentRegistryError::RateCardNotFound));
-    assert_eq!(w.registry.try_get_rate_card(&id, &2).err(), no_card);
-    assert_eq!(w.registry.try_get_rate_card(&id, &0).err(), no_card);
+    assert_eq!(f.registry.try_get_rate_card(&id, &2).err(), no_card);
+    assert_eq!(f.registry.try_get_rate_card(&id, &0).err(), no_card);
 }
 
 #[test]
 fn runners_come_and_go_the_last_one_too() {
-    let w = World::new();
-    let (agent_id, second) = (w.agent(), Address::generate(&w.env));
-    assert!(!w.registry.is_runner(&agent_id, &second));
-    w.registry.add_runner(&agent_id, &second);
-    assert!(w.signed_by(&w.developer));
-    w.expect_events(&[&RunnerAdded { agent_id, runner: second.clone() }]);
-    w.registry.add_runner(&agent_id, &second);
-    w.expect_events(&[]);
-    assert!(w.registry.is_runner(&agent_id, &second));
-    assert_eq!(w.registry.get_agent(&agent_id).runners.len(), 2);
+    let f = Fixture::new();
+    let (agent_id, second) = (f.agent(), Address::generate(&f.env));
+    assert!(!f.registry.is_runner(&agent_id, &second));
+    f.registry.add_runner(&agent_id, &second);
+    assert!(f.signed_by(&f.developer));
+    f.expect_events(&[&RunnerAdded { agent_id, runner: second.clone() }]);
+    f.registry.add_runner(&agent_id, &second);
+    f.expect_events(&[]);
+    assert!(f.registry.is_runner(&agent_id, &second));
+    assert_eq!(f.registry.get_agent(&agent_id).runners.len(), 2);
 
-    w.registry.remove_runner(&agent_id, &second);
-    w.expect_events(&[&RunnerRemoved { agent_id, runner: second.clone() }]);
-    w.registry.remove_runner(&agent_id, &w.runner);
-    assert!(!w.registry.is_runner(&agent_id, &w.runner));
-    assert!(w.registry.get_agent(&agent_id).runners.is_empty());
-    let gone = w.registry.try_remove_runner(&agent_id, &second).err();
+    f.registry.remove_runner(&agent_id, &second);
+    f.expect_events(&[&RunnerRemoved { agent_id, runner: second.clone() }]);
+    f.registry.remove_runner(&agent_id, &f.runner);
+    assert!(!f.registry.is_runner(&agent_id, &f.runner));
+    assert!(f.registry.get_agent(&agent_id).runners.is_empty());
+    let gone = f.registry.try_remove_runner(&agent_id, &second).err();
     assert_eq!(gone, Some(Ok(AgentRegistryError::RunnerNotFound)));
 }
 
 #[test]
 fn a_seventeenth_runner_is_refused() {
-    let w = World::new();
-    let id = w.registry.register_agent(&w.developer, &None, &w.runners(16), &w.card(1));
-    let full = w.registry.try_add_runner(&id, &w.runner).err();
+    let f = Fixture::new();
+    let id = f.registry.register_agent(&f.developer, &None, &f.runners(16), &f.card(1));
+    let full = f.registry.try_add_runner(&id, &f.runner).err();
     assert_eq!(full, Some(Ok(AgentRegistryError::InvalidRunnerList)));
 }
 
 #[test]
 fn a_new_rate_card_leaves_the_old_one_as_it_was() {
-    let w = World::new();
-    let agent_id = w.agent();
-    let version = w.registry.publish_rate_card(&agent_id, &w.card(5));
-    assert!(w.signed_by(&w.developer));
-    let (rates, manifest_hash) = (w.card(5).rates, w.card(5).manifest_hash);
-    w.expect_events(&[&RateCardPublished { agent_id, version: 2, rates, manifest_hash }]);
+    let f = Fixture::new();
+    let agent_id = f.agent();
+    let version = f.registry.publish_rate_card(&agent_id, &f.card(5));
+    assert!(f.signed_by(&f.developer));
+    let (rates, manifest_hash) = (f.card(5).rates, f.card(5).manifest_hash);
+    f.expect_events(&[&RateCardPublished { agent_id, version: 2, rates, manifest_hash }]);
     assert_eq!(version, 2);
-    assert_eq!(w.registry.latest_rate_version(&agent_id), 2);
-    assert_eq!(w.registry.get_rate_card(&agent_id, &1).rates, w.card(1).rates);
-    let bad = w.registry.try_publish_rate_card(&agent_id, &w.card(-5)).err();
+    assert_eq!(f.registry.latest_rate_version(&agent_id), 2);
+    assert_eq!(f.registry.get_rate_card(&agent_id, &1).rates, f.card(1).rates);
+    let bad = f.registry.try_publish_rate_card(&agent_id, &f.card(-5)).err();
     assert_eq!(bad, Some(Ok(AgentRegistryError::InvalidRates)));
 }
 
 #[test]
 fn the_developer_names_at_most_four_attestation_keys() {
-    let w = World::new();
-    let agent_id = w.agent();
-    let mut keys: Vec<BytesN<32>> = Vec::new(&w.env);
+    let f = Fixture::new();
+    let agent_id = f.agent();
+    let mut keys: Vec<BytesN<32>> = Vec::new(&f.env);
     for key in [1, 2, 2, 3, 4] {
-        keys.push_back(BytesN::from_array(&w.env, &[key; 32]));
+        keys.push_back(BytesN::from_array(&f.env, &[key; 32]));
     }
-    w.registry.set_attesters(&agent_id, &keys);
-    assert!(w.signed_by(&w.developer));
+    f.registry.set_attesters(&agent_id, &keys);
+    assert!(f.signed_by(&f.developer));
     keys.remove(2);
-    w.expect_events(&[&AttestersSet { agent_id, attesters: keys.clone() }]);
-    assert_eq!(w.registry.get_agent(&agent_id).attesters, keys);
-    keys.push_back(BytesN::from_array(&w.env, &[5; 32]));
-    let five = w.registry.try_set_attesters(&agent_id, &keys).err();
+    f.expect_events(&[&AttestersSet { agent_id, attesters: keys.clone() }]);
+    assert_eq!(f.registry.get_agent(&agent_id).attesters, keys);
+    keys.push_back(BytesN::from_array(&f.env, &[5; 32]));
+    let five = f.registry.try_set_attesters(&agent_id, &keys).err();
     assert_eq!(five, Some(Ok(AgentRegistryError::InvalidAttesters)));
-    w.registry.set_attesters(&agent_id, &Vec::new(&w.env));
-    assert!(w.registry.get_agent(&agent_id).attesters.is_empty());
+    f.registry.set_attesters(&agent_id, &Vec::new(&f.env));
+    assert!(f.registry.get_agent(&agent_id).attesters.is_empty());
 }
 
 #[test]
 fn the_metadata_uri_can_change_and_go() {
-    let w = World::new();
-    let agent_id = w.agent();
-    w.registry.set_metadata_uri(&agent_id, &w.uri(9));
-    assert!(w.signed_by(&w.developer));
-    w.expect_events(&[&MetadataSet { agent_id, metadata_uri: w.uri(9) }]);
-    let long = w.registry.try_set_metadata_uri(&agent_id, &w.uri(257)).err();
+    let f = Fixture::new();
+    let agent_id = f.agent();
+    f.registry.set_metadata_uri(&agent_id, &f.uri(9));
+    assert!(f.signed_by(&f.developer));
+    f.expect_events(&[&MetadataSet { agent_id, metadata_uri: f.uri(9) }]);
+    let long = f.registry.try_set_metadata_uri(&agent_id, &f.uri(257)).err();
     assert_eq!(long, Some(Ok(AgentRegistryError::InvalidMetadataUri)));
-    w.registry.set_metadata_uri(&agent_id, &None);
-    assert_eq!(w.registry.get_agent(&agent_id).metadata_uri, None);
+    f.registry.set_metadata_uri(&agent_id, &None);
+    assert_eq!(f.registry.get_agent(&agent_id).metadata_uri, None);
 }
 
 #[test]
 fn nothing_changes_without_the_developers_signature() {
-    let w = World::new();
-    let id = w.agent();
-    w.env.set_auths(&[]);
-    let card = w.card(2);
-    assert!(w.registry.try_register_agent(&w.developer, &None, &w.runners(1), &card).is_err());
-    assert!(w.registry.try_set_metadata_uri(&id, &w.uri(1)).is_err());
-    assert!(w.registry.try_add_runner(&id, &Address::generate(&w.env)).is_err());
-    assert!(w.registry.try_remove_runner(&id, &w.runner).is_err());
-    assert!(w.registry.try_publish_rate_card(&id, &card).is_err());
-    assert!(w.registry.try_set_attesters(&id, &Vec::new(&w.env)).is_err());
-    assert_eq!(w.registry.latest_rate_version(&id), 1);
-    assert!(w.registry.is_runner(&id, &w.runner));
+    let f = Fixture::new();
+    let id = f.agent();
+    f.env.set_auths(&[]);
+    let card = f.card(2);
+    assert!(f.registry.try_register_agent(&f.developer, &None, &f.runners(1), &card).is_err());
+    assert!(f.registry.try_set_metadata_uri(&id, &f.uri(1)).is_err());
+    assert!(f.registry.try_add_runner(&id, &Address::generate(&f.env)).is_err());
+    assert!(f.registry.try_remove_runner(&id, &f.runner).is_err());
+    assert!(f.registry.try_publish_rate_card(&id, &card).is_err());
+    assert!(f.registry.try_set_attesters(&id, &Vec::new(&f.env)).is_err());
+    assert_eq!(f.registry.latest_rate_version(&id), 1);
+    assert!(f.registry.is_runner(&id, &f.runner));
 }
 
 #[test]
 fn reading_an_agent_extends_its_life_by_steps_of_a_week() {
     const DAY: u32 = 17_280;
-    let w = World::new();
-    w.env.ledger().with_mut(|ledger| {
+    let f = Fixture::new();
+    f.env.ledger().with_mut(|ledger| {
         ledger.max_entry_ttl = 180 * DAY;
         ledger.min_persistent_entry_ttl = 30 * DAY;
     });
-    let id = w.agent();
+    let id = f.agent();
     let ttl = || {
-        w.env.as_contract(&w.registry.address, || {
-            let key = (soroban_sdk::Symbol::new(&w.env, "Agent"), id);
-            w.env.storage().persistent().get_ttl(&key)
+        f.env.as_contract(&f.registry.address, || {
+            let key = (soroban_sdk::Symbol::new(&f.env, "Agent"), id);
+            f.env.storage().persistent().get_ttl(&key)
         })
     };
     assert_eq!(ttl(), 120 * DAY);
     let pass = |days: u32| {
-        w.env.ledger().set_sequence_number(w.env.ledger().sequence() + days * DAY);
+        f.env.ledger().set_sequence_number(f.env.ledger().sequence() + days * DAY);
     };
     pass(20);
-    w.registry.get_agent(&id);
+    f.registry.get_agent(&id);
     assert_eq!(ttl(), 107 * DAY);
-    w.registry.set_metadata_uri(&id, &None);
+    f.registry.set_metadata_uri(&id, &None);
     assert_eq!(ttl(), 120 * DAY);
 }
 
 #[test]
 fn the_committed_wasm_does_the_same() {
-    let w = World::of(|env, admin| env.register(WASM, (admin,)));
-    let id = w.agent();
-    w.registry.add_runner(&id, &Address::generate(&w.env));
-    assert_eq!(w.registry.publish_rate_card(&id, &w.card(5)), 2);
-    w.registry.set_attesters(&id, &vec![&w.env, BytesN::from_array(&w.env, &[1; 32])]);
-    let agent = w.registry.get_agent(&id);
+    let f = Fixture::of(|env, admin| env.register(WASM, (admin,)));
+    let id = f.agent();
+    f.registry.add_runner(&id, &Address::generate(&f.env));
+    assert_eq!(f.registry.publish_rate_card(&id, &f.card(5)), 2);
+    f.registry.set_attesters(&id, &vec![&f.env, BytesN::from_array(&f.env, &[1; 32])]);
+    let agent = f.registry.get_agent(&id);
     assert_eq!((agent.runners.len(), agent.latest_rate_version), (2, 2));
-    assert!(w.registry.is_runner(&id, &w.runner));
-    let none = w.registry.try_is_runner(&9, &w.runner).err();
+    assert!(f.registry.is_runner(&id, &f.runner));
+    let none = f.registry.try_is_runner(&9, &f.runner).err();
     assert_eq!(none, Some(Ok(AgentRegistryError::AgentNotFound)));
 }
 

@@ -22,7 +22,7 @@ const SITE: &str = "console.example";
 const FLAGS: u8 = 0x01 | 0x04 | 0x08 | 0x10;
 
 /// An account, the payload that the host asks it about, and what an authenticator would sign.
-struct World {
+struct Fixture {
     env: Env,
     key: SigningKey,
     account: Address,
@@ -32,7 +32,7 @@ struct World {
     client: String,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         Self::with(|env, args| env.register(PasskeyAccount, args))
     }
@@ -105,94 +105,94 @@ fn client(kind: &str, payload: &BytesN<32>) -> String {
 
 #[test]
 fn an_assertion_over_the_payload_is_accepted() {
-    let world = World::new();
-    assert_eq!(world.ask(world.sign()), Ok(()));
+    let fixture = Fixture::new();
+    assert_eq!(fixture.ask(fixture.sign()), Ok(()));
     // A passkey that stays on its device.
-    let alone = World { flags: 0x01 | 0x04, ..World::new() };
+    let alone = Fixture { flags: 0x01 | 0x04, ..Fixture::new() };
     assert_eq!(alone.ask(alone.sign()), Ok(()));
 }
 
 #[test]
 fn the_committed_wasm_accepts_and_refuses_as_the_source_does() {
-    let world = World::with(|env, args| env.register(WASM, args));
-    assert_eq!(world.ask(world.sign()), Ok(()));
-    let other = World { site: "other.example".into(), ..world };
+    let fixture = Fixture::with(|env, args| env.register(WASM, args));
+    assert_eq!(fixture.ask(fixture.sign()), Ok(()));
+    let other = Fixture { site: "other.example".into(), ..fixture };
     assert_eq!(other.refused(), Error::OtherSite as u32);
-    let absent = World { site: SITE.into(), flags: 0x04, ..other };
+    let absent = Fixture { site: SITE.into(), flags: 0x04, ..other };
     assert_eq!(absent.refused(), 3116);
 }
 
 #[test]
 fn an_assertion_for_another_site_is_refused() {
-    let world = World { site: "other.example".into(), ..World::new() };
-    assert_eq!(world.refused(), Error::OtherSite as u32);
+    let fixture = Fixture { site: "other.example".into(), ..Fixture::new() };
+    assert_eq!(fixture.refused(), Error::OtherSite as u32);
 }
 
 #[test]
 fn an_assertion_over_another_payload_is_refused() {
-    let mut world = World::new();
-    let assertion = world.sign();
-    world.payload = BytesN::random(&world.env);
-    assert_eq!(world.ask(assertion), Err(3114));
+    let mut fixture = Fixture::new();
+    let assertion = fixture.sign();
+    fixture.payload = BytesN::random(&fixture.env);
+    assert_eq!(fixture.ask(assertion), Err(3114));
 }
 
 #[test]
 fn a_registration_is_no_assertion() {
-    let mut world = World::new();
-    world.client = client("webauthn.create", &world.payload);
-    assert_eq!(world.refused(), 3113);
+    let mut fixture = Fixture::new();
+    fixture.client = client("webauthn.create", &fixture.payload);
+    assert_eq!(fixture.refused(), 3113);
 }
 
 #[test]
 fn without_the_person_nothing_is_accepted() {
-    assert_eq!(World { flags: FLAGS & !0x01, ..World::new() }.refused(), 3116);
-    assert_eq!(World { flags: FLAGS & !0x04, ..World::new() }.refused(), 3117);
-    assert_eq!(World { flags: 0x01 | 0x04 | 0x10, ..World::new() }.refused(), 3118);
+    assert_eq!(Fixture { flags: FLAGS & !0x01, ..Fixture::new() }.refused(), 3116);
+    assert_eq!(Fixture { flags: FLAGS & !0x04, ..Fixture::new() }.refused(), 3117);
+    assert_eq!(Fixture { flags: 0x01 | 0x04 | 0x10, ..Fixture::new() }.refused(), 3118);
 }
 
 #[test]
 fn what_is_no_client_data_is_refused() {
-    let unfinished = World { client: r#"{"type":"webauthn.get""#.into(), ..World::new() };
+    let unfinished = Fixture { client: r#"{"type":"webauthn.get""#.into(), ..Fixture::new() };
     assert_eq!(unfinished.refused(), 3112);
-    let mut long = World::new();
+    let mut long = Fixture::new();
     long.client.push_str(&" ".repeat(1_024));
     assert_eq!(long.refused(), 3111);
 }
 
 #[test]
 fn data_of_an_authenticator_that_is_cut_off_is_refused() {
-    let world = World::new();
+    let fixture = Fixture::new();
     for length in [0, 31, 32, 36] {
-        let whole = world.sign();
+        let whole = fixture.sign();
         let authenticator_data = whole.authenticator_data.slice(..length);
-        assert_eq!(world.ask(WebAuthnSigData { authenticator_data, ..whole }), Err(3115));
+        assert_eq!(fixture.ask(WebAuthnSigData { authenticator_data, ..whole }), Err(3115));
     }
 }
 
 #[test]
 fn a_signature_of_another_key_is_refused() {
-    let world = World { key: SigningKey::from_slice(&[8; 32]).unwrap(), ..World::new() };
-    assert_eq!(world.refused(), HOST);
+    let fixture = Fixture { key: SigningKey::from_slice(&[8; 32]).unwrap(), ..Fixture::new() };
+    assert_eq!(fixture.refused(), HOST);
 }
 
 #[test]
 fn what_was_changed_after_signing_is_refused() {
-    let world = World::new();
-    let whole = world.sign();
+    let fixture = Fixture::new();
+    let whole = fixture.sign();
     let mut authenticator_data = whole.authenticator_data.clone();
     authenticator_data.set(36, 8);
-    assert_eq!(world.ask(WebAuthnSigData { authenticator_data, ..whole.clone() }), Err(HOST));
+    assert_eq!(fixture.ask(WebAuthnSigData { authenticator_data, ..whole.clone() }), Err(HOST));
 
-    let client = world.client.replace("crossOrigin\":false", "crossOrigin\":true ");
-    let client_data = Bytes::from_slice(&world.env, client.as_bytes());
-    assert_eq!(world.ask(WebAuthnSigData { client_data, ..whole.clone() }), Err(HOST));
+    let client = fixture.client.replace("crossOrigin\":false", "crossOrigin\":true ");
+    let client_data = Bytes::from_slice(&fixture.env, client.as_bytes());
+    assert_eq!(fixture.ask(WebAuthnSigData { client_data, ..whole.clone() }), Err(HOST));
 
     // The other root of the same signature: the host takes the smaller one alone.
     let signature = Signature::from_slice(&whole.signature.to_array()).unwrap();
     let (r, s) = signature.split_scalars();
     let high = Signature::from_scalars(r, -s).unwrap();
-    let signature = BytesN::from_array(&world.env, &high.to_bytes().into());
-    assert_eq!(world.ask(WebAuthnSigData { signature, ..whole }), Err(HOST));
+    let signature = BytesN::from_array(&fixture.env, &high.to_bytes().into());
+    assert_eq!(fixture.ask(WebAuthnSigData { signature, ..whole }), Err(HOST));
 }
 
 #[test]
@@ -205,9 +205,9 @@ fn a_key_in_another_form_makes_no_account() {
 
 #[test]
 fn the_key_can_be_read_and_the_wasm_holds_no_path() {
-    let world = World::with(|env, args| env.register(WASM, args));
-    let key = PasskeyAccountClient::new(&world.env, &world.account).public_key();
-    let point = world.key.verifying_key().to_encoded_point(false);
+    let fixture = Fixture::with(|env, args| env.register(WASM, args));
+    let key = PasskeyAccountClient::new(&fixture.env, &fixture.account).public_key();
+    let point = fixture.key.verifying_key().to_encoded_point(false);
     assert_eq!(key.to_array().as_slice(), point.as_bytes());
     for path in ["/root", "/home", "/work", "/Users", "/tmp", ".cargo"] {
         assert!(!WASM.windows(path.len()).any(|part| part == path.as_bytes()), "{path}");

@@ -47,7 +47,7 @@ pub(crate) const ESCROW: i128 = 12_001_000;
 pub(crate) const CHARGE: i128 = 11_600_500;
 
 /// A network with a token, a registry with one agent, a vault, and people.
-pub(crate) struct World {
+pub(crate) struct Fixture {
     pub env: Env,
     pub vault: PrepaidVaultClient<'static>,
     pub registry: AgentRegistryClient<'static>,
@@ -60,7 +60,7 @@ pub(crate) struct World {
     pub agent: u32,
 }
 
-impl World {
+impl Fixture {
     pub fn new() -> Self {
         Self::built(false)
     }

@@ -29,13 +29,13 @@ pub(super) fn message(run: &BytesN<32>, terms: &RunTerms, usage: &UsageBreakdown
     text.finalize().into()
 }
 
-impl World {
+impl Fixture {
     /// Ready, with a fee allowed.
     fn with_fee() -> Self {
-        let w = Self::ready();
+        let f = Self::ready();
         let limits = GrantLimits { per_run_cap: 0, total_cap: 0, max_runner_fee: FEE };
-        w.vault.set_grant_limits(&w.user, &w.runner, &w.agent, &limits);
-        w
+        f.vault.set_grant_limits(&f.user, &f.runner, &f.agent, &limits);
+        f
     }
 
     fn opened_with_fee(&self, nonce: u8) -> Run {
@@ -72,48 +72,48 @@ impl World {
 
 #[test]
 fn without_a_signature_nothing_is_taken_and_the_fee_goes_back_too() {
-    let w = World::with_fee();
-    let run = w.opened_with_fee(1);
-    assert_eq!(w.unsigned(&run, &usage()), Err(VaultError::NotAttested));
-    assert_eq!(w.unsigned(&run, &units(0, 0, 0, 1)), Err(VaultError::NotAttested));
-    let receipt = w.unsigned(&run, &NOTHING).unwrap();
+    let f = Fixture::with_fee();
+    let run = f.opened_with_fee(1);
+    assert_eq!(f.unsigned(&run, &usage()), Err(VaultError::NotAttested));
+    assert_eq!(f.unsigned(&run, &units(0, 0, 0, 1)), Err(VaultError::NotAttested));
+    let receipt = f.unsigned(&run, &NOTHING).unwrap();
     assert_eq!((receipt.actual_charge, receipt.runner_fee), (0, 0));
     assert_eq!(receipt.refund, ESCROW + FEE);
-    assert_eq!((w.taken(), w.vault.balance_of(&w.user)), (0, 100_000_000));
+    assert_eq!((f.taken(), f.vault.balance_of(&f.user)), (0, 100_000_000));
     // The same again is a repeat; with a signature it is another settlement.
-    assert_eq!(w.unsigned(&run, &NOTHING), Ok(receipt));
-    let again = w.finalize(&w.runner, &run, &NOTHING, 9, u64::MAX);
+    assert_eq!(f.unsigned(&run, &NOTHING), Ok(receipt));
+    let again = f.finalize(&f.runner, &run, &NOTHING, 9, u64::MAX);
     assert_eq!(again, Err(VaultError::RunNotOpen));
 }
 
 #[test]
 fn a_signature_over_zero_usage_takes_the_fee_alone() {
-    let w = World::with_fee();
-    let receipt = w.settle_as(&w.runner, &w.opened_with_fee(1), &NOTHING).unwrap();
+    let f = Fixture::with_fee();
+    let receipt = f.settle_as(&f.runner, &f.opened_with_fee(1), &NOTHING).unwrap();
     assert_eq!((receipt.actual_charge, receipt.runner_fee), (0, FEE));
-    assert_eq!(w.taken(), FEE);
+    assert_eq!(f.taken(), FEE);
 }
 
 #[test]
 fn an_agent_without_attesters_is_charged_nothing() {
-    let w = World::with_fee();
-    w.registry.set_attesters(&w.agent, &Vec::new(&w.env));
-    let mut run = w.opened_with_fee(1);
-    run.1.attesters = Vec::new(&w.env);
-    assert_eq!(w.settle(&run), Err(VaultError::NotAttested));
-    assert_eq!(w.unsigned(&run, &usage()), Err(VaultError::NotAttested));
-    assert_eq!(w.unsigned(&run, &NOTHING).unwrap().refund, ESCROW + FEE);
+    let f = Fixture::with_fee();
+    f.registry.set_attesters(&f.agent, &Vec::new(&f.env));
+    let mut run = f.opened_with_fee(1);
+    run.1.attesters = Vec::new(&f.env);
+    assert_eq!(f.settle(&run), Err(VaultError::NotAttested));
+    assert_eq!(f.unsigned(&run, &usage()), Err(VaultError::NotAttested));
+    assert_eq!(f.unsigned(&run, &NOTHING).unwrap().refund, ESCROW + FEE);
 }
 
 #[test]
 fn a_place_at_which_no_key_is_pinned_is_answered_with_a_code() {
-    let w = World::with_fee();
-    let run = w.opened_with_fee(1);
-    let (v, hash, signed) = (&w.vault, w.bytes(9), Some(w.attest(&run, &usage())));
+    let f = Fixture::with_fee();
+    let run = f.opened_with_fee(1);
+    let (v, hash, signed) = (&f.vault, f.bytes(9), Some(f.attest(&run, &usage())));
     for at in [1, 4, u32::MAX] {
         let (id, terms) = &run;
         let answer =
-            v.try_finalize_run(id, &w.runner, terms, &usage(), &hash, &at, &signed, &u64::MAX);
+            v.try_finalize_run(id, &f.runner, terms, &usage(), &hash, &at, &signed, &u64::MAX);
         assert_eq!(flat(answer), Err(VaultError::NotAttested));
     }
 }
@@ -121,23 +121,23 @@ fn a_place_at_which_no_key_is_pinned_is_answered_with_a_code() {
 /// Each of these fails in the host, and with it the whole call; the escrow stays as it is.
 #[test]
 fn a_signature_that_is_not_for_exactly_this_settlement_takes_nothing() {
-    let w = World::with_fee();
-    let (run, other) = (w.opened_with_fee(1), w.opened_with_fee(2));
+    let f = Fixture::with_fee();
+    let (run, other) = (f.opened_with_fee(1), f.opened_with_fee(2));
     let (id, terms) = &run;
-    let good = w.attest(&run, &usage());
+    let good = f.attest(&run, &usage());
 
-    let foreign_key = w.signed_by(6, &message(id, terms, &usage()));
-    let runners_own = w.signed_by(7, &message(id, terms, &usage()));
-    let of_other_run = w.attest(&other, &usage());
-    let other_module = RunTerms { manifest_hash: w.bytes(1), ..terms.clone() };
-    let other_request = RunTerms { request_hash: w.bytes(1), ..terms.clone() };
-    let of_module = w.signed_by(5, &message(id, &other_module, &usage()));
-    let of_request = w.signed_by(5, &message(id, &other_request, &usage()));
-    let of_statement = w.signed_by(5, b"another text that the same key signs");
+    let foreign_key = f.signed_by(6, &message(id, terms, &usage()));
+    let runners_own = f.signed_by(7, &message(id, terms, &usage()));
+    let of_other_run = f.attest(&other, &usage());
+    let other_module = RunTerms { manifest_hash: f.bytes(1), ..terms.clone() };
+    let other_request = RunTerms { request_hash: f.bytes(1), ..terms.clone() };
+    let of_module = f.signed_by(5, &message(id, &other_module, &usage()));
+    let of_request = f.signed_by(5, &message(id, &other_request, &usage()));
+    let of_statement = f.signed_by(5, b"another text that the same key signs");
     for signed in
         [&foreign_key, &runners_own, &of_other_run, &of_module, &of_request, &of_statement]
     {
-        assert!(!w.passes(&run, &usage(), 0, signed));
+        assert!(!f.passes(&run, &usage(), 0, signed));
     }
     // A usage one unit higher or lower than the signed one, in every meter.
     for used in [
@@ -147,19 +147,19 @@ fn a_signature_that_is_not_for_exactly_this_settlement_takes_nothing() {
         units(80, 40, 1, 499),
         units(40, 80, 1, 500),
     ] {
-        assert!(!w.passes(&run, &used, 0, &good), "{used:?}");
+        assert!(!f.passes(&run, &used, 0, &good), "{used:?}");
     }
-    assert_eq!(w.taken(), 0);
-    assert!(w.passes(&run, &usage(), 0, &good));
-    assert_eq!(w.taken(), CHARGE + FEE);
+    assert_eq!(f.taken(), 0);
+    assert!(f.passes(&run, &usage(), 0, &good));
+    assert_eq!(f.taken(), CHARGE + FEE);
 }
 
 /// s + l instead of s verifies where malleability is not refused; the host refuses it.
 #[test]
 fn a_malleated_signature_is_refused() {
-    let w = World::with_fee();
-    let run = w.opened_with_fee(1);
-    let mut bytes = w.attest(&run, &usage()).to_array();
+    let f = Fixture::with_fee();
+    let run = f.opened_with_fee(1);
+    let mut bytes = f.attest(&run, &usage()).to_array();
     let order: [u8; 32] = [
         0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde,
         0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
@@ -170,67 +170,67 @@ fn a_malleated_signature_is_refused() {
         *byte = sum as u8;
         carry = sum >> 8;
     }
-    assert!(!w.passes(&run, &usage(), 0, &BytesN::from_array(&w.env, &bytes)));
-    assert!(!w.passes(&run, &usage(), 0, &BytesN::from_array(&w.env, &[0; 64])));
-    assert_eq!(w.taken(), 0);
+    assert!(!f.passes(&run, &usage(), 0, &BytesN::from_array(&f.env, &bytes)));
+    assert!(!f.passes(&run, &usage(), 0, &BytesN::from_array(&f.env, &[0; 64])));
+    assert_eq!(f.taken(), 0);
 }
 
 /// A key of small order would verify many messages; the host verifies strictly, so a developer who
 /// names one only makes the agent's runs free.
 #[test]
 fn an_attester_of_small_order_verifies_nothing() {
-    let w = World::with_fee();
+    let f = Fixture::with_fee();
     let mut identity = [0; 32];
     identity[0] = 1;
     assert!(VerifyingKey::from_bytes(&identity).unwrap().is_weak());
-    w.registry.set_attesters(&w.agent, &vec![&w.env, BytesN::from_array(&w.env, &identity)]);
-    let mut run = w.opened_with_fee(1);
-    run.1.attesters = vec![&w.env, BytesN::from_array(&w.env, &identity)];
+    f.registry.set_attesters(&f.agent, &vec![&f.env, BytesN::from_array(&f.env, &identity)]);
+    let mut run = f.opened_with_fee(1);
+    run.1.attesters = vec![&f.env, BytesN::from_array(&f.env, &identity)];
     let mut signature = [0; 64];
     signature[0] = 1;
-    assert!(!w.passes(&run, &usage(), 0, &BytesN::from_array(&w.env, &signature)));
-    assert_eq!(w.taken(), 0);
+    assert!(!f.passes(&run, &usage(), 0, &BytesN::from_array(&f.env, &signature)));
+    assert_eq!(f.taken(), 0);
 }
 
 /// One execution has one run id, so what it signed counts for that opening and for no other: not
 /// for another nonce, nor for another deadline.
 #[test]
 fn an_execution_is_charged_under_one_nonce_and_deadline_only() {
-    let w = World::with_fee();
-    let run = w.opened_with_fee(1);
-    let signed = w.attest(&run, &usage());
-    let later = OpenTerms { deadline: NOON + 2 * HOUR, runner_fee: FEE, ..w.terms(1) };
-    let second = (w.try_open(&later).unwrap(), RunTerms { runner_fee: FEE, ..w.pinned(&later) });
-    let third = w.opened_with_fee(2);
-    assert!(w.passes(&run, &usage(), 0, &signed));
-    assert!(!w.passes(&second, &usage(), 0, &signed));
-    assert!(!w.passes(&third, &usage(), 0, &signed));
-    assert_eq!(w.taken(), CHARGE + FEE);
+    let f = Fixture::with_fee();
+    let run = f.opened_with_fee(1);
+    let signed = f.attest(&run, &usage());
+    let later = OpenTerms { deadline: NOON + 2 * HOUR, runner_fee: FEE, ..f.terms(1) };
+    let second = (f.try_open(&later).unwrap(), RunTerms { runner_fee: FEE, ..f.pinned(&later) });
+    let third = f.opened_with_fee(2);
+    assert!(f.passes(&run, &usage(), 0, &signed));
+    assert!(!f.passes(&second, &usage(), 0, &signed));
+    assert!(!f.passes(&third, &usage(), 0, &signed));
+    assert_eq!(f.taken(), CHARGE + FEE);
 }
 
 #[test]
 fn a_repeat_is_answered_before_any_signature_is_looked_at() {
-    let w = World::with_fee();
-    let run = w.opened_with_fee(1);
-    let receipt = w.settle(&run).unwrap();
-    let (v, hash, other) = (&w.vault, w.bytes(9), Some(w.signed_by(6, b"no")));
+    let f = Fixture::with_fee();
+    let run = f.opened_with_fee(1);
+    let receipt = f.settle(&run).unwrap();
+    let (v, hash, other) = (&f.vault, f.bytes(9), Some(f.signed_by(6, b"no")));
     let again =
-        v.try_finalize_run(&run.0, &w.runner, &run.1, &usage(), &hash, &3, &other, &u64::MAX);
+        v.try_finalize_run(&run.0, &f.runner, &run.1, &usage(), &hash, &3, &other, &u64::MAX);
     assert_eq!(flat(again), Ok(receipt));
-    assert_eq!(w.taken(), CHARGE + FEE);
+    assert_eq!(f.taken(), CHARGE + FEE);
 }
 
 #[test]
 fn a_wrong_signature_in_a_batch_leaves_no_item_settled() {
-    let w = World::with_fee();
-    let (one, two) = (w.opened_with_fee(1), w.opened_with_fee(2));
-    let good = batch::settlement(&w, one.clone());
-    let bad = Settlement { signature: good.signature.clone(), ..batch::settlement(&w, two) };
-    let (heads, items) = settlements(&w, &[good.clone(), bad]);
-    assert!(w.vault.try_finalize_runs(&w.runner, &u64::MAX, &heads, &items).is_err());
-    assert_eq!((w.taken(), w.vault.account(&w.user).receipts), (0, 0));
-    let (heads, items) = settlements(&w, &[good]);
-    assert_eq!(w.vault.finalize_runs(&w.runner, &u64::MAX, &heads, &items), vec![&w.env, 0]);
+    let f = Fixture::with_fee();
+    let (one, two) = (f.opened_with_fee(1), f.opened_with_fee(2));
+    let good = batch::settlement(&f, one.clone());
+    let bad = Settlement { signature: good.signature.clone(), ..batch::settlement(&f, two) };
+    let (heads, items) = settlements(&f, &[good.clone(), bad]);
+    assert!(f.vault.try_finalize_runs(&f.runner, &u64::MAX, &heads, &items).is_err());
+    assert_eq!((f.taken(), f.vault.account(&f.user).receipts), (0, 0));
+    let (heads, items) = settlements(&f, &[good]);
+    assert_eq!(f.vault.finalize_runs(&f.runner, &u64::MAX, &heads, &items), vec![&f.env, 0]);
 }
 
 /// What somebody does who has stolen the runner's key, and has seen one genuine execution settle.
@@ -281,9 +281,9 @@ fn theft() -> impl Strategy<Value = Theft> {
     ]
 }
 
-/// A world in which one run was settled genuinely and two are open, and the other agent.
+/// A fixture in which one run was settled genuinely and two are open, and the other agent.
 struct Scene {
-    w: World,
+    f: Fixture,
     other: u32,
     runs: std::vec::Vec<Run>,
     genuine: BytesN<64>,
@@ -291,26 +291,26 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let w = World::with_fee();
-        let listed = vec![&w.env, w.runner.clone()];
-        let other = w.registry.register_agent(&w.developer, &None, &listed, &card(&w.env, 9_000));
-        w.registry.set_attesters(&other, &vec![&w.env, attester(&w.env)]);
+        let f = Fixture::with_fee();
+        let listed = vec![&f.env, f.runner.clone()];
+        let other = f.registry.register_agent(&f.developer, &None, &listed, &card(&f.env, 9_000));
+        f.registry.set_attesters(&other, &vec![&f.env, attester(&f.env)]);
         let limits = GrantLimits { per_run_cap: 0, total_cap: 0, max_runner_fee: FEE };
-        w.vault.set_grant_limits(&w.user, &w.runner, &other, &limits);
-        w.vault.grant_runner(&w.user, &w.runner, &other, &None);
-        let runs = std::vec![w.opened_with_fee(1), w.opened_with_fee(2), w.opened_with_fee(3)];
-        let genuine = w.attest(&runs[0], &usage());
-        w.settle(&runs[0]).unwrap();
-        w.vault.claim_developer(&w.developer, &CHARGE);
-        w.vault.claim_runner(&w.runner, &FEE);
-        Self { w, other, runs, genuine }
+        f.vault.set_grant_limits(&f.user, &f.runner, &other, &limits);
+        f.vault.grant_runner(&f.user, &f.runner, &other, &None);
+        let runs = std::vec![f.opened_with_fee(1), f.opened_with_fee(2), f.opened_with_fee(3)];
+        let genuine = f.attest(&runs[0], &usage());
+        f.settle(&runs[0]).unwrap();
+        f.vault.claim_developer(&f.developer, &CHARGE);
+        f.vault.claim_runner(&f.runner, &FEE);
+        Self { f, other, runs, genuine }
     }
 
     fn commit(&mut self, theft: &Theft) {
-        let w = &self.w;
+        let f = &self.f;
         match *theft {
             Theft::Open { other_agent, request, nonce, in_batch } => {
-                let agent = if other_agent { self.other } else { w.agent };
+                let agent = if other_agent { self.other } else { f.agent };
                 if let Some(run) = self.open(agent, request, nonce, in_batch) {
                     self.runs.push(run);
                 }
@@ -326,23 +326,23 @@ impl Scene {
             }
             Theft::Void { run } => {
                 let run = &self.runs[run % self.runs.len()].0;
-                let _ = w.vault.try_void_run(run, &w.runner, &1, &u64::MAX);
+                let _ = f.vault.try_void_run(run, &f.runner, &1, &u64::MAX);
             }
             Theft::Claim { amount } => {
-                assert!(w.vault.try_claim_runner(&w.runner, &amount).is_err());
+                assert!(f.vault.try_claim_runner(&f.runner, &amount).is_err());
             }
             Theft::Reclaim { run } => {
-                let _ = w.vault.try_reclaim_run(&self.runs[run % self.runs.len()].0);
+                let _ = f.vault.try_reclaim_run(&self.runs[run % self.runs.len()].0);
             }
-            Theft::Pass { seconds } => w.at(w.env.ledger().timestamp() + seconds),
+            Theft::Pass { seconds } => f.at(f.env.ledger().timestamp() + seconds),
         }
     }
 
     fn open(&self, agent: u32, request: u8, nonce: u8, in_batch: bool) -> Option<Run> {
-        let w = &self.w;
-        let request_hash = w.bytes(request);
-        let terms = OpenTerms { request_hash, runner_fee: FEE, ..w.terms(nonce) };
-        let mut pinned = RunTerms { agent_id: agent, runner_fee: FEE, ..w.pinned(&terms) };
+        let f = &self.f;
+        let request_hash = f.bytes(request);
+        let terms = OpenTerms { request_hash, runner_fee: FEE, ..f.terms(nonce) };
+        let mut pinned = RunTerms { agent_id: agent, runner_fee: FEE, ..f.pinned(&terms) };
         if agent == self.other {
             pinned.rates.llm_in = 9_000;
             pinned.max_charge = ESCROW - 100_000;
@@ -352,27 +352,27 @@ impl Scene {
                 agent_id: agent,
                 request_hash: terms.request_hash.clone(),
                 runner_fee: FEE,
-                ..batch::open_run(w, nonce)
+                ..batch::open_run(f, nonce)
             };
-            let (heads, items) = openings(w, &[run]);
-            let codes = w.vault.open_runs(&w.runner, &u64::MAX, &heads, &items);
+            let (heads, items) = openings(f, &[run]);
+            let codes = f.vault.open_runs(&f.runner, &u64::MAX, &heads, &items);
             if codes.get_unchecked(0) != 0 {
                 return None;
             }
         } else {
-            let (v, user, runner) = (&w.vault, &w.user, &w.runner);
+            let (v, user, runner) = (&f.vault, &f.user, &f.runner);
             flat(v.try_open_run(user, runner, &agent, &1, &budgets(), &terms)).ok()?;
         }
-        let id = || crate::digest::run_id(&w.env, &w.user, &w.runner, &terms.nonce, terms.deadline);
-        Some((w.env.as_contract(&w.vault.address, id), pinned))
+        let id = || crate::digest::run_id(&f.env, &f.user, &f.runner, &terms.nonce, terms.deadline);
+        Some((f.env.as_contract(&f.vault.address, id), pinned))
     }
 
     fn signature(&self, from: Stolen) -> Option<BytesN<64>> {
         match from {
             Stolen::None => None,
             Stolen::Replayed => Some(self.genuine.clone()),
-            Stolen::Own => Some(self.w.signed_by(7, b"lumio-settle-v1")),
-            Stolen::Noise(byte) => Some(BytesN::from_array(&self.w.env, &[byte; 64])),
+            Stolen::Own => Some(self.f.signed_by(7, b"lumio-settle-v1")),
+            Stolen::Noise(byte) => Some(BytesN::from_array(&self.f.env, &[byte; 64])),
         }
     }
 
@@ -384,8 +384,8 @@ impl Scene {
         at: u32,
         in_batch: bool,
     ) {
-        let (w, hash) = (&self.w, self.w.bytes(9));
-        let (v, runner, until) = (&w.vault, &w.runner, u64::MAX);
+        let (f, hash) = (&self.f, self.f.bytes(9));
+        let (v, runner, until) = (&f.vault, &f.runner, u64::MAX);
         if in_batch {
             let (run_id, terms) = run;
             let settlement = Settlement {
@@ -396,7 +396,7 @@ impl Scene {
                 attester: at,
                 signature,
             };
-            let (heads, items) = settlements(w, &[settlement]);
+            let (heads, items) = settlements(f, &[settlement]);
             let _ = v.try_finalize_runs(runner, &until, &heads, &items);
         } else {
             let (id, terms) = &run;
@@ -424,11 +424,11 @@ fn a_stolen_runner_key_takes_no_stroop_from_an_escrow_whose_signature_it_lacks()
             let mut scene = Scene::new();
             for theft in &thefts {
                 scene.commit(theft);
-                prop_assert_eq!(scene.w.taken(), 0, "after {:?}", theft);
+                prop_assert_eq!(scene.f.taken(), 0, "after {:?}", theft);
             }
             // What the thief opened and left open comes back when its day is past.
-            scene.w.at(NOON + 3 * DAY);
-            let balance = scene.w.vault.balance_of(&scene.w.user);
+            scene.f.at(NOON + 3 * DAY);
+            let balance = scene.f.vault.balance_of(&scene.f.user);
             prop_assert_eq!(balance, 100_000_000 - CHARGE - FEE);
             Ok(())
         })

@@ -32,11 +32,11 @@ pub(super) struct Settlement {
     pub signature: Option<BytesN<64>>,
 }
 
-pub(super) fn open_run(w: &World, nonce: u8) -> OpenRun {
-    let OpenTerms { nonce, runner_fee, deadline, request_hash, .. } = w.terms(nonce);
+pub(super) fn open_run(f: &Fixture, nonce: u8) -> OpenRun {
+    let OpenTerms { nonce, runner_fee, deadline, request_hash, .. } = f.terms(nonce);
     OpenRun {
-        user: w.user.clone(),
-        agent_id: w.agent,
+        user: f.user.clone(),
+        agent_id: f.agent,
         rate_version: 1,
         budgets: budgets(),
         nonce,
@@ -47,10 +47,10 @@ pub(super) fn open_run(w: &World, nonce: u8) -> OpenRun {
 }
 
 /// The standard settlement, signed by the attester.
-pub(super) fn settlement(w: &World, run: (BytesN<32>, RunTerms)) -> Settlement {
-    let signature = Some(w.attest(&run, &usage()));
+pub(super) fn settlement(f: &Fixture, run: (BytesN<32>, RunTerms)) -> Settlement {
+    let signature = Some(f.attest(&run, &usage()));
     let (run_id, terms) = run;
-    Settlement { run_id, terms, usage: usage(), output_hash: w.bytes(9), attester: 0, signature }
+    Settlement { run_id, terms, usage: usage(), output_hash: f.bytes(9), attester: 0, signature }
 }
 
 /// A number of a batch; a negative one becomes one beyond every bound.
@@ -64,15 +64,15 @@ fn meters(of: &UsageBreakdown) -> Meters {
 }
 
 /// The head of an agent's rate card; what the registry does not know is made up.
-fn head(w: &World, agent_id: u32, version: u32) -> Head {
-    let (mut rates, mut manifest) = (Meters(1, 1, 1, 1), w.bytes(0));
-    if let Ok(Ok(card)) = w.registry.try_get_rate_card(&agent_id, &version) {
+fn head(f: &Fixture, agent_id: u32, version: u32) -> Head {
+    let (mut rates, mut manifest) = (Meters(1, 1, 1, 1), f.bytes(0));
+    if let Ok(Ok(card)) = f.registry.try_get_rate_card(&agent_id, &version) {
         let Prices { llm_in, llm_out, http_calls, runtime_ms } = card.rates;
         rates = meters(&units(llm_in, llm_out, http_calls, runtime_ms));
         manifest = card.manifest_hash;
     }
-    let (mut developer, mut attesters) = (w.user.clone(), Vec::new(&w.env));
-    if let Ok(Ok(agent)) = w.registry.try_get_agent(&agent_id) {
+    let (mut developer, mut attesters) = (f.user.clone(), Vec::new(&f.env));
+    if let Ok(Ok(agent)) = f.registry.try_get_agent(&agent_id) {
         developer = agent.developer;
         attesters = agent.attesters;
     }
@@ -88,12 +88,12 @@ fn place(heads: &mut Vec<Head>, head: Head) -> u32 {
     heads.len() - 1
 }
 
-pub(super) fn openings(w: &World, runs: &[OpenRun]) -> (Vec<Head>, Vec<OpenItem>) {
-    let (mut heads, mut items) = (Vec::new(&w.env), Vec::new(&w.env));
+pub(super) fn openings(f: &Fixture, runs: &[OpenRun]) -> (Vec<Head>, Vec<OpenItem>) {
+    let (mut heads, mut items) = (Vec::new(&f.env), Vec::new(&f.env));
     for run in runs {
         let run = run.clone();
         items.push_back(OpenItem(
-            place(&mut heads, head(w, run.agent_id, run.rate_version)),
+            place(&mut heads, head(f, run.agent_id, run.rate_version)),
             run.user,
             meters(&run.budgets),
             run.nonce,
@@ -105,8 +105,8 @@ pub(super) fn openings(w: &World, runs: &[OpenRun]) -> (Vec<Head>, Vec<OpenItem>
     (heads, items)
 }
 
-pub(super) fn settlements(w: &World, runs: &[Settlement]) -> (Vec<Head>, Vec<SettleItem>) {
-    let (mut heads, mut items) = (Vec::new(&w.env), Vec::new(&w.env));
+pub(super) fn settlements(f: &Fixture, runs: &[Settlement]) -> (Vec<Head>, Vec<SettleItem>) {
+    let (mut heads, mut items) = (Vec::new(&f.env), Vec::new(&f.env));
     for run in runs {
         let Settlement { run_id, terms, usage, output_hash, attester, signature } = run.clone();
         let UsageMeterRates { llm_in, llm_out, http_calls, runtime_ms } = terms.rates;
@@ -133,28 +133,28 @@ pub(super) fn settlements(w: &World, runs: &[Settlement]) -> (Vec<Head>, Vec<Set
     (heads, items)
 }
 
-fn open_all(w: &World, runs: &[OpenRun]) -> Result<std::vec::Vec<u32>, VaultError> {
-    let (heads, items) = openings(w, runs);
-    flat(w.vault.try_open_runs(&w.runner, &NOON, &heads, &items))
+fn open_all(f: &Fixture, runs: &[OpenRun]) -> Result<std::vec::Vec<u32>, VaultError> {
+    let (heads, items) = openings(f, runs);
+    flat(f.vault.try_open_runs(&f.runner, &NOON, &heads, &items))
         .map(|codes| codes.iter().collect())
 }
 
-fn settle_all(w: &World, runs: &[Settlement]) -> Result<std::vec::Vec<u32>, VaultError> {
-    let (heads, items) = settlements(w, runs);
-    let codes = flat(w.vault.try_finalize_runs(&w.runner, &u64::MAX, &heads, &items));
+fn settle_all(f: &Fixture, runs: &[Settlement]) -> Result<std::vec::Vec<u32>, VaultError> {
+    let (heads, items) = settlements(f, runs);
+    let codes = flat(f.vault.try_finalize_runs(&f.runner, &u64::MAX, &heads, &items));
     codes.map(|codes| codes.iter().collect())
 }
 
 #[test]
 fn a_batch_opens_what_single_calls_would() {
-    let (single, batched) = (World::ready(), World::ready());
+    let (single, batched) = (Fixture::ready(), Fixture::ready());
     let ids = [single.open(1), single.open(2)];
     let runs = [open_run(&batched, 1), open_run(&batched, 2)];
     assert_eq!(open_all(&batched, &runs), Ok([0, 0].into()));
     let auths = batched.env.auths();
     assert_eq!((auths.len(), &auths[0].0), (1, &batched.runner));
-    let books = |w: &World| {
-        let account = w.vault.account(&w.user);
+    let books = |f: &Fixture| {
+        let account = f.vault.account(&f.user);
         (account.balance, account.due_today, account.reserved)
     };
     assert_eq!(books(&batched), books(&single));
@@ -166,29 +166,29 @@ fn a_batch_opens_what_single_calls_would() {
 
 #[test]
 fn a_batch_settles_what_single_calls_would() {
-    let w = World::ready();
-    let (one, two) = (w.opened(1), w.opened(2));
-    assert_eq!(settle_all(&w, &[settlement(&w, one), settlement(&w, two)]), Ok([0, 0].into()));
-    let auths = w.env.auths();
-    assert_eq!((auths.len(), &auths[0].0), (1, &w.runner));
-    assert_eq!(w.vault.developer_balance(&w.developer), 2 * CHARGE);
-    let account = w.vault.account(&w.user);
+    let f = Fixture::ready();
+    let (one, two) = (f.opened(1), f.opened(2));
+    assert_eq!(settle_all(&f, &[settlement(&f, one), settlement(&f, two)]), Ok([0, 0].into()));
+    let auths = f.env.auths();
+    assert_eq!((auths.len(), &auths[0].0), (1, &f.runner));
+    assert_eq!(f.vault.developer_balance(&f.developer), 2 * CHARGE);
+    let account = f.vault.account(&f.user);
     assert_eq!((account.receipts, account.spent), (2, 2 * CHARGE));
     assert_eq!(account.balance, 100_000_000 - 2 * CHARGE);
 }
 
 #[test]
 fn each_item_has_its_own_code_and_a_refused_one_leaves_no_trace() {
-    let w = World::ready();
-    w.vault.withdraw(&w.user, &(100_000_000 - ESCROW));
-    let good = open_run(&w, 1);
+    let f = Fixture::ready();
+    f.vault.withdraw(&f.user, &(100_000_000 - ESCROW));
+    let good = open_run(&f, 1);
     let runs = [
         OpenRun { rate_version: 9, ..good.clone() },
         OpenRun { agent_id: 99, ..good.clone() },
         OpenRun { budgets: units(0, 0, 0, 0), ..good.clone() },
         good.clone(),
-        OpenRun { nonce: w.bytes(2), ..good.clone() },
-        OpenRun { request_hash: w.bytes(0), ..good.clone() },
+        OpenRun { nonce: f.bytes(2), ..good.clone() },
+        OpenRun { request_hash: f.bytes(0), ..good.clone() },
         good,
     ];
     let expected = [
@@ -200,28 +200,28 @@ fn each_item_has_its_own_code_and_a_refused_one_leaves_no_trace() {
         VaultError::RunTermsMismatch as u32,
         0,
     ];
-    assert_eq!(open_all(&w, &runs), Ok(expected.into()));
-    let events = w.env.events().all().filter_by_contract(&w.vault.address);
+    assert_eq!(open_all(&f, &runs), Ok(expected.into()));
+    let events = f.env.events().all().filter_by_contract(&f.vault.address);
     assert_eq!(events.events().len(), 1);
-    let account = w.vault.account(&w.user);
+    let account = f.vault.account(&f.user);
     assert_eq!((account.balance, account.due_today), (0, ESCROW));
 }
 
 #[test]
 fn items_are_judged_on_what_the_one_before_left() {
-    let w = World::ready();
+    let f = Fixture::ready();
     let policy = PolicyInput { per_run_cap: 0, daily_cap: 2 * ESCROW, paused: false };
-    w.vault.set_policy(&w.user, &policy);
-    let runs = [1, 2, 3].map(|nonce| open_run(&w, nonce));
+    f.vault.set_policy(&f.user, &policy);
+    let runs = [1, 2, 3].map(|nonce| open_run(&f, nonce));
     let codes = [0, 0, VaultError::DailyCapExceeded as u32];
-    assert_eq!(open_all(&w, &runs), Ok(codes.into()));
+    assert_eq!(open_all(&f, &runs), Ok(codes.into()));
 }
 
 #[test]
 fn one_settlement_twice_in_a_batch_is_one_settlement() {
-    let w = World::ready();
-    let run = w.opened(1);
-    let item = settlement(&w, run);
+    let f = Fixture::ready();
+    let run = f.opened(1);
+    let item = settlement(&f, run);
     let other = Settlement { usage: units(0, 0, 0, 0), signature: None, ..item.clone() };
     let lie = Settlement { terms: RunTerms { opened_at: 1, ..item.terms.clone() }, ..item.clone() };
     let codes = [
@@ -231,97 +231,97 @@ fn one_settlement_twice_in_a_batch_is_one_settlement() {
         VaultError::RunNotOpen as u32,
         VaultError::RunNotFound as u32,
     ];
-    let unknown = Settlement { run_id: w.bytes(1), ..item.clone() };
-    assert_eq!(settle_all(&w, &[lie, item.clone(), item, other, unknown]), Ok(codes.into()));
-    assert_eq!(w.vault.account(&w.user).receipts, 1);
-    assert_eq!(w.vault.developer_balance(&w.developer), CHARGE);
+    let unknown = Settlement { run_id: f.bytes(1), ..item.clone() };
+    assert_eq!(settle_all(&f, &[lie, item.clone(), item, other, unknown]), Ok(codes.into()));
+    assert_eq!(f.vault.account(&f.user).receipts, 1);
+    assert_eq!(f.vault.developer_balance(&f.developer), CHARGE);
 }
 
 #[test]
 fn a_batch_that_is_empty_too_long_or_late_is_refused_whole() {
-    let w = World::ready();
+    let f = Fixture::ready();
     let size = Err(VaultError::InvalidBatchSize);
-    assert_eq!(open_all(&w, &[]), size);
-    assert_eq!(settle_all(&w, &[]), size);
-    let run = open_run(&w, 1);
+    assert_eq!(open_all(&f, &[]), size);
+    assert_eq!(settle_all(&f, &[]), size);
+    let run = open_run(&f, 1);
     let too_many: std::vec::Vec<_> = (0..=MAX_OPENS).map(|_| run.clone()).collect();
-    assert_eq!(open_all(&w, &too_many), size);
-    let item = settlement(&w, w.opened(2));
+    assert_eq!(open_all(&f, &too_many), size);
+    let item = settlement(&f, f.opened(2));
     let too_many: std::vec::Vec<_> = (0..=MAX_SETTLEMENTS).map(|_| item.clone()).collect();
-    assert_eq!(settle_all(&w, &too_many), size);
-    w.at(NOON + 1);
-    assert_eq!(open_all(&w, &[run]), Err(VaultError::Expired));
-    let (heads, items) = settlements(&w, &[item]);
-    let late = w.vault.try_finalize_runs(&w.runner, &NOON, &heads, &items);
+    assert_eq!(settle_all(&f, &too_many), size);
+    f.at(NOON + 1);
+    assert_eq!(open_all(&f, &[run]), Err(VaultError::Expired));
+    let (heads, items) = settlements(&f, &[item]);
+    let late = f.vault.try_finalize_runs(&f.runner, &NOON, &heads, &items);
     assert_eq!(flat(late), Err(VaultError::Expired));
-    assert_eq!(w.vault.account(&w.user).receipts, 0);
+    assert_eq!(f.vault.account(&f.user).receipts, 0);
 }
 
 #[test]
 fn a_batch_opens_for_many_users_and_agents() {
-    let w = World::ready();
-    let second = Address::generate(&w.env);
-    w.mint.mint(&second, &100_000_000);
-    w.vault.deposit(&second, &100_000_000);
-    let listed = vec![&w.env, w.runner.clone()];
-    let other = w.registry.register_agent(&w.developer, &None, &listed, &card(&w.env, 10_000));
-    w.registry.set_attesters(&other, &vec![&w.env, attester(&w.env)]);
-    w.vault.grant_runner(&second, &w.runner, &other, &None);
+    let f = Fixture::ready();
+    let second = Address::generate(&f.env);
+    f.mint.mint(&second, &100_000_000);
+    f.vault.deposit(&second, &100_000_000);
+    let listed = vec![&f.env, f.runner.clone()];
+    let other = f.registry.register_agent(&f.developer, &None, &listed, &card(&f.env, 10_000));
+    f.registry.set_attesters(&other, &vec![&f.env, attester(&f.env)]);
+    f.vault.grant_runner(&second, &f.runner, &other, &None);
     let runs = [
-        open_run(&w, 1),
-        OpenRun { user: second.clone(), agent_id: other, ..open_run(&w, 1) },
-        OpenRun { user: second.clone(), ..open_run(&w, 2) },
+        open_run(&f, 1),
+        OpenRun { user: second.clone(), agent_id: other, ..open_run(&f, 1) },
+        OpenRun { user: second.clone(), ..open_run(&f, 2) },
     ];
     let codes = [0, 0, VaultError::UnauthorizedRunner as u32];
-    assert_eq!(open_all(&w, &runs), Ok(codes.into()));
-    assert_eq!(w.vault.account(&second).due_today, ESCROW);
+    assert_eq!(open_all(&f, &runs), Ok(codes.into()));
+    assert_eq!(f.vault.account(&second).due_today, ESCROW);
 }
 
 /// What is signed is one digest, which covers every part of the batch (V18).
 #[test]
 fn a_batch_is_signed_as_one_digest_of_everything_in_it() {
-    let w = World::ready();
-    let (heads, items) = openings(&w, &[open_run(&w, 1), open_run(&w, 2)]);
-    w.vault.open_runs(&w.runner, &NOON, &heads, &items);
+    let f = Fixture::ready();
+    let (heads, items) = openings(&f, &[open_run(&f, 1), open_run(&f, 2)]);
+    f.vault.open_runs(&f.runner, &NOON, &heads, &items);
     let all: soroban_sdk::Val =
-        (w.runner.clone(), NOON, heads.clone(), items.clone()).into_val(&w.env);
-    let digest = w.env.crypto().sha256(&all.to_xdr(&w.env)).to_bytes();
+        (f.runner.clone(), NOON, heads.clone(), items.clone()).into_val(&f.env);
+    let digest = f.env.crypto().sha256(&all.to_xdr(&f.env)).to_bytes();
     let expected = AuthorizedFunction::Contract((
-        w.vault.address.clone(),
-        soroban_sdk::Symbol::new(&w.env, "open_runs"),
-        (digest,).into_val(&w.env),
+        f.vault.address.clone(),
+        soroban_sdk::Symbol::new(&f.env, "open_runs"),
+        (digest,).into_val(&f.env),
     ));
-    let auths = w.env.auths();
-    assert_eq!((auths.len(), &auths[0].0, &auths[0].1.function), (1, &w.runner, &expected));
+    let auths = f.env.auths();
+    assert_eq!((auths.len(), &auths[0].0, &auths[0].1.function), (1, &f.runner, &expected));
     assert!(auths[0].1.sub_invocations.is_empty());
 }
 
 #[test]
 fn an_item_whose_head_is_missing_or_not_the_registrys_is_refused() {
-    let w = World::ready();
-    let (heads, items) = openings(&w, &[open_run(&w, 1)]);
+    let f = Fixture::ready();
+    let (heads, items) = openings(&f, &[open_run(&f, 1)]);
     let (head, item) = (heads.get_unchecked(0), items.get_unchecked(0));
-    let lies: [fn(&World, &mut Head); 4] = [
+    let lies: [fn(&Fixture, &mut Head); 4] = [
         |_, head| head.2.0 -= 1,
-        |w, head| head.3 = w.runner.clone(),
-        |w, head| head.4 = w.bytes(0),
-        |w, head| head.5 = Vec::new(&w.env),
+        |f, head| head.3 = f.runner.clone(),
+        |f, head| head.4 = f.bytes(0),
+        |f, head| head.5 = Vec::new(&f.env),
     ];
-    let refused = vec![&w.env, VaultError::RunTermsMismatch as u32];
+    let refused = vec![&f.env, VaultError::RunTermsMismatch as u32];
     for lie in lies {
         let mut wrong = head.clone();
-        lie(&w, &mut wrong);
-        let heads = vec![&w.env, wrong];
-        assert_eq!(w.vault.open_runs(&w.runner, &NOON, &heads, &items), refused);
+        lie(&f, &mut wrong);
+        let heads = vec![&f.env, wrong];
+        assert_eq!(f.vault.open_runs(&f.runner, &NOON, &heads, &items), refused);
     }
-    let beyond = vec![&w.env, {
+    let beyond = vec![&f.env, {
         let mut item = item.clone();
         item.0 = 1;
         item
     }];
-    assert_eq!(w.vault.open_runs(&w.runner, &NOON, &heads, &beyond), refused);
-    let unused = vec![&w.env, head.clone(), head];
-    let too_many = w.vault.try_open_runs(&w.runner, &NOON, &unused, &items);
+    assert_eq!(f.vault.open_runs(&f.runner, &NOON, &heads, &beyond), refused);
+    let unused = vec![&f.env, head.clone(), head];
+    let too_many = f.vault.try_open_runs(&f.runner, &NOON, &unused, &items);
     assert_eq!(flat(too_many), Err(VaultError::InvalidBatchSize));
-    assert_eq!(w.vault.account(&w.user).reserved, 0);
+    assert_eq!(f.vault.account(&f.user).reserved, 0);
 }

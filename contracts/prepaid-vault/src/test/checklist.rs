@@ -19,44 +19,44 @@ const ALL: i128 = 100_000_000;
 
 #[test]
 fn what_is_signed_names_network_vault_function_and_every_argument() {
-    let w = World::ready();
-    let terms = w.terms(1);
-    w.try_open(&terms).unwrap();
-    let auths = w.env.auths();
-    let arguments = (&w.user, &w.runner, w.agent, 1u32, budgets(), terms.clone());
+    let f = Fixture::ready();
+    let terms = f.terms(1);
+    f.try_open(&terms).unwrap();
+    let auths = f.env.auths();
+    let arguments = (&f.user, &f.runner, f.agent, 1u32, budgets(), terms.clone());
     let expected = AuthorizedFunction::Contract((
-        w.vault.address.clone(),
-        Symbol::new(&w.env, "open_run"),
-        arguments.into_val(&w.env),
+        f.vault.address.clone(),
+        Symbol::new(&f.env, "open_run"),
+        arguments.into_val(&f.env),
     ));
-    assert_eq!((auths.len(), &auths[0].0, &auths[0].1.function), (1, &w.runner, &expected));
+    assert_eq!((auths.len(), &auths[0].0, &auths[0].1.function), (1, &f.runner, &expected));
     assert!(auths[0].1.sub_invocations.is_empty(), "a runner signs for no other contract");
 
-    let id = |w: &World, vault: &Address| {
-        let of = || crate::digest::run_id(&w.env, &w.user, &w.runner, &terms.nonce, terms.deadline);
-        w.env.as_contract(vault, of).to_array()
+    let id = |f: &Fixture, vault: &Address| {
+        let of = || crate::digest::run_id(&f.env, &f.user, &f.runner, &terms.nonce, terms.deadline);
+        f.env.as_contract(vault, of).to_array()
     };
-    let here = id(&w, &w.vault.address);
-    let arguments = (w.admin.clone(), w.registry.address.clone(), w.token.address.clone());
-    let other_vault = w.env.register(PrepaidVault, arguments);
-    assert_ne!(id(&w, &other_vault), here);
-    w.env.ledger().with_mut(|ledger| ledger.network_id = [1; 32]);
-    assert_ne!(id(&w, &w.vault.address), here);
+    let here = id(&f, &f.vault.address);
+    let arguments = (f.admin.clone(), f.registry.address.clone(), f.token.address.clone());
+    let other_vault = f.env.register(PrepaidVault, arguments);
+    assert_ne!(id(&f, &other_vault), here);
+    f.env.ledger().with_mut(|ledger| ledger.network_id = [1; 32]);
+    assert_ne!(id(&f, &f.vault.address), here);
 }
 
 #[test]
 fn arithmetic_loses_no_stroop_and_overflows_nowhere() {
-    let w = World::ready();
+    let f = Fixture::ready();
     for (nonce, used) in
         [(1, units(1, 1, 0, 1)), (2, units(99, 49, 1, 999)), (3, units(7, 0, 0, 3))]
     {
-        let receipt = w.settle_as(&w.runner, &w.opened(nonce), &used).unwrap();
+        let receipt = f.settle_as(&f.runner, &f.opened(nonce), &used).unwrap();
         let sum = receipt.actual_charge + receipt.runner_fee + receipt.refund;
         assert_eq!(sum, ESCROW);
     }
     let open = |budgets: UsageBreakdown, max_charge: i128| {
-        let terms = OpenTerms { max_charge, ..w.terms(4) };
-        flat(w.vault.try_open_run(&w.user, &w.runner, &w.agent, &1, &budgets, &terms))
+        let terms = OpenTerms { max_charge, ..f.terms(4) };
+        flat(f.vault.try_open_run(&f.user, &f.runner, &f.agent, &1, &budgets, &terms))
     };
     for huge in [units(i128::MAX, 0, 0, 0), units(1 << 120, 1 << 120, 0, 0), units(0, 0, 0, -1)] {
         assert_eq!(open(huge, i128::MAX), Err(VaultError::InvalidAmount));
@@ -69,95 +69,95 @@ fn arithmetic_loses_no_stroop_and_overflows_nowhere() {
 
 #[test]
 fn storage_growth_every_list_is_bounded() {
-    let w = World::ready();
-    let many = |count: u8| Vec::from_iter(&w.env, (0..count).map(|_| Address::generate(&w.env)));
-    let register = w.registry.try_register_agent(&w.developer, &None, &many(17), &card(&w.env, 1));
+    let f = Fixture::ready();
+    let many = |count: u8| Vec::from_iter(&f.env, (0..count).map(|_| Address::generate(&f.env)));
+    let register = f.registry.try_register_agent(&f.developer, &None, &many(17), &card(&f.env, 1));
     assert!(register.is_err(), "runners of an agent");
-    let keys = Vec::from_iter(&w.env, (0..5).map(|key| w.bytes(key)));
-    assert!(w.registry.try_set_attesters(&w.agent, &keys).is_err(), "keys of an agent");
-    let run = batch::open_run(&w, 1);
+    let keys = Vec::from_iter(&f.env, (0..5).map(|key| f.bytes(key)));
+    assert!(f.registry.try_set_attesters(&f.agent, &keys).is_err(), "keys of an agent");
+    let run = batch::open_run(&f, 1);
     let runs: List<_> = (0..=crate::batch::MAX_OPENS).map(|_| run.clone()).collect();
-    let (heads, items) = batch::openings(&w, &runs);
-    let batch = flat(w.vault.try_open_runs(&w.runner, &u64::MAX, &heads, &items));
+    let (heads, items) = batch::openings(&f, &runs);
+    let batch = flat(f.vault.try_open_runs(&f.runner, &u64::MAX, &heads, &items));
     assert_eq!(batch, Err(VaultError::InvalidBatchSize), "items of a batch");
     // Grants of a user: `grants`. Runs of a user, and all of a vault: `defects` C5, `growth`.
 }
 
 #[test]
 fn ttl_is_no_boundary_of_what_is_allowed() {
-    let w = World::ready();
-    w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
-    w.vault.grant_runner(&w.user, &w.runner, &w.agent, &Some(NOON + 100));
-    let run = w.opened(1);
+    let f = Fixture::ready();
+    f.vault.revoke_runner(&f.user, &f.runner, &f.agent);
+    f.vault.grant_runner(&f.user, &f.runner, &f.agent, &Some(NOON + 100));
+    let run = f.opened(1);
     let key = run.0.clone();
-    w.env.as_contract(&w.vault.address, || {
-        w.env.storage().temporary().extend_ttl(&key, 3_000_000, 3_000_000);
+    f.env.as_contract(&f.vault.address, || {
+        f.env.storage().temporary().extend_ttl(&key, 3_000_000, 3_000_000);
     });
-    w.at(NOON + 100);
-    let expired = w.try_open(&w.terms(2));
+    f.at(NOON + 100);
+    let expired = f.try_open(&f.terms(2));
     assert_eq!(expired, Err(VaultError::UnauthorizedRunner), "a grant ends by time");
-    w.at(NOON + 2 * DAY);
-    assert_eq!(w.settle(&run), Err(VaultError::RunNotOpen), "a longer life revives no run");
-    assert_eq!(w.vault.balance_of(&w.user), ALL);
+    f.at(NOON + 2 * DAY);
+    assert_eq!(f.settle(&run), Err(VaultError::RunNotOpen), "a longer life revives no run");
+    assert_eq!(f.vault.balance_of(&f.user), ALL);
 }
 
 #[test]
 fn keys_of_different_people_agents_and_roles_never_meet() {
-    let w = World::ready();
-    let listed = vec![&w.env, w.runner.clone(), w.user.clone()];
-    let other = w.registry.register_agent(&w.runner, &None, &listed, &card(&w.env, 10_000));
-    assert!(!w.vault.is_runner_authorized(&w.user, &w.runner, &other));
-    w.vault.grant_runner(&w.runner, &w.user, &other, &None);
-    assert!(!w.vault.is_runner_authorized(&w.user, &w.runner, &other), "user and runner swapped");
-    w.settle(&w.opened(1)).unwrap();
-    assert_eq!(w.vault.developer_balance(&w.developer), CHARGE);
-    assert_eq!(w.vault.runner_balance(&w.developer), 0, "one address, two roles");
-    assert_eq!(w.vault.balance_of(&w.developer), 0, "and an account of its own");
+    let f = Fixture::ready();
+    let listed = vec![&f.env, f.runner.clone(), f.user.clone()];
+    let other = f.registry.register_agent(&f.runner, &None, &listed, &card(&f.env, 10_000));
+    assert!(!f.vault.is_runner_authorized(&f.user, &f.runner, &other));
+    f.vault.grant_runner(&f.runner, &f.user, &other, &None);
+    assert!(!f.vault.is_runner_authorized(&f.user, &f.runner, &other), "user and runner swapped");
+    f.settle(&f.opened(1)).unwrap();
+    assert_eq!(f.vault.developer_balance(&f.developer), CHARGE);
+    assert_eq!(f.vault.runner_balance(&f.developer), 0, "one address, two roles");
+    assert_eq!(f.vault.balance_of(&f.developer), 0, "and an account of its own");
 }
 
 #[test]
 fn policy_holes_nobody_listed_or_granted_means_nobody() {
-    let w = World::ready();
-    let second = w.second_runner();
-    w.registry.remove_runner(&w.agent, &w.runner);
-    w.registry.remove_runner(&w.agent, &second);
-    assert!(w.registry.get_agent(&w.agent).runners.is_empty());
-    for runner in [&w.runner, &second, &w.developer, &w.user, &w.admin] {
-        let open = w.vault.try_open_run(&w.user, runner, &w.agent, &1, &budgets(), &w.terms(1));
+    let f = Fixture::ready();
+    let second = f.second_runner();
+    f.registry.remove_runner(&f.agent, &f.runner);
+    f.registry.remove_runner(&f.agent, &second);
+    assert!(f.registry.get_agent(&f.agent).runners.is_empty());
+    for runner in [&f.runner, &second, &f.developer, &f.user, &f.admin] {
+        let open = f.vault.try_open_run(&f.user, runner, &f.agent, &1, &budgets(), &f.terms(1));
         assert_eq!(flat(open), Err(VaultError::UnauthorizedRunner));
     }
-    w.registry.add_runner(&w.agent, &w.runner);
-    w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
-    assert_eq!(w.try_open(&w.terms(1)), Err(VaultError::UnauthorizedRunner));
+    f.registry.add_runner(&f.agent, &f.runner);
+    f.vault.revoke_runner(&f.user, &f.runner, &f.agent);
+    assert_eq!(f.try_open(&f.terms(1)), Err(VaultError::UnauthorizedRunner));
 }
 
 #[test]
 fn policy_holes_the_users_caps_hold_for_all_runners_together() {
-    let w = World::ready();
-    let second = w.second_runner();
+    let f = Fixture::ready();
+    let second = f.second_runner();
     let policy = PolicyInput { per_run_cap: 0, daily_cap: ESCROW, paused: false };
-    w.vault.set_policy(&w.user, &policy);
-    w.open(1);
-    let open = w.vault.try_open_run(&w.user, &second, &w.agent, &1, &budgets(), &w.terms(1));
+    f.vault.set_policy(&f.user, &policy);
+    f.open(1);
+    let open = f.vault.try_open_run(&f.user, &second, &f.agent, &1, &budgets(), &f.terms(1));
     assert_eq!(flat(open), Err(VaultError::DailyCapExceeded));
 }
 
 #[test]
 fn token_calls_take_only_from_who_signed_and_the_amount_he_signed() {
-    let w = World::new();
-    w.vault.deposit(&w.user, &70);
-    let auths = w.env.auths();
-    assert_eq!((auths.len(), &auths[0].0), (1, &w.user));
+    let f = Fixture::new();
+    f.vault.deposit(&f.user, &70);
+    let auths = f.env.auths();
+    assert_eq!((auths.len(), &auths[0].0), (1, &f.user));
     let inner = &auths[0].1.sub_invocations;
-    let to = soroban_sdk::MuxedAddress::from(w.vault.address.clone());
+    let to = soroban_sdk::MuxedAddress::from(f.vault.address.clone());
     let transfer = AuthorizedFunction::Contract((
-        w.token.address.clone(),
-        Symbol::new(&w.env, "transfer"),
-        (&w.user, to, 70i128).into_val(&w.env),
+        f.token.address.clone(),
+        Symbol::new(&f.env, "transfer"),
+        (&f.user, to, 70i128).into_val(&f.env),
     ));
     assert_eq!((inner.len(), &inner[0].function), (1, &transfer));
-    w.vault.withdraw(&w.user, &70);
-    assert!(w.env.auths()[0].1.sub_invocations.is_empty(), "nobody signs for the vault's tokens");
+    f.vault.withdraw(&f.user, &70);
+    assert!(f.env.auths()[0].1.sub_invocations.is_empty(), "nobody signs for the vault's tokens");
 }
 
 /// A token and a registry that call back are in `hostile`. Here: what a call would find if it
@@ -176,7 +176,7 @@ fn reentrancy_the_books_are_written_before_the_token_is_called() {
         let body = body(name);
         let call = body.find(call).unwrap();
         let write =
-            ["touched.save(env)", "storage::set_payable("].iter().find_map(|w| body.find(w));
+            ["touched.save(env)", "storage::set_payable("].iter().find_map(|f| body.find(f));
         assert!(write.unwrap() < call, "{name}");
         assert!(!body[call..].contains("storage::set"), "{name} writes after the call");
     }
@@ -260,13 +260,13 @@ fn events_are_in_the_interface_and_name_who_acted() {
 
 #[test]
 fn time_is_the_ledgers_clock_and_never_a_count_of_ledgers() {
-    let w = World::ready();
-    let run = w.opened(1);
-    w.pass_ledgers(u32::try_from(HOUR).unwrap() + 1_000);
-    assert!(w.settle(&run).is_ok(), "an hour's worth of ledgers, and no second, passed");
-    let two = w.opened(2);
-    w.at(NOON + HOUR);
-    assert_eq!(w.settle(&two), Err(VaultError::RunNotOpen), "an hour, and no ledger, passed");
+    let f = Fixture::ready();
+    let run = f.opened(1);
+    f.pass_ledgers(u32::try_from(HOUR).unwrap() + 1_000);
+    assert!(f.settle(&run).is_ok(), "an hour's worth of ledgers, and no second, passed");
+    let two = f.opened(2);
+    f.at(NOON + HOUR);
+    assert_eq!(f.settle(&two), Err(VaultError::RunNotOpen), "an hour, and no ledger, passed");
 }
 
 #[test]
@@ -281,29 +281,29 @@ fn supply_chain_the_wasm_names_its_compiler_and_its_sdk() {
 
 #[test]
 fn registry_failure_blocks_no_money_for_longer_than_a_deadline() {
-    let w = World::ready();
-    let (settled, open) = (w.opened(1), w.opened(2));
-    w.settle(&settled).unwrap();
-    let gone = (Symbol::new(&w.env, "Agent"), w.agent);
-    w.env.as_contract(&w.registry.address, || w.env.storage().persistent().remove(&gone));
-    assert_eq!(w.settle(&open), Err(VaultError::AgentNotFound));
-    w.vault.withdraw(&w.user, &1);
-    w.vault.claim_developer(&w.developer, &CHARGE);
-    w.at(NOON + HOUR);
-    w.vault.reclaim_run(&open.0);
-    assert_eq!(w.vault.balance_of(&w.user), ALL - CHARGE - 1);
+    let f = Fixture::ready();
+    let (settled, open) = (f.opened(1), f.opened(2));
+    f.settle(&settled).unwrap();
+    let gone = (Symbol::new(&f.env, "Agent"), f.agent);
+    f.env.as_contract(&f.registry.address, || f.env.storage().persistent().remove(&gone));
+    assert_eq!(f.settle(&open), Err(VaultError::AgentNotFound));
+    f.vault.withdraw(&f.user, &1);
+    f.vault.claim_developer(&f.developer, &CHARGE);
+    f.at(NOON + HOUR);
+    f.vault.reclaim_run(&open.0);
+    assert_eq!(f.vault.balance_of(&f.user), ALL - CHARGE - 1);
 }
 
 #[test]
 fn invariants_money_is_conserved_over_a_day_of_everything() {
     // `stateful` holds the vault to a model over 100,000 steps; this is the rule in one line.
-    let w = World::ready();
-    let (one, two) = (w.opened(1), w.open(2));
-    w.settle(&one).unwrap();
-    w.vault.void_run(&two, &w.runner, &0, &u64::MAX);
-    w.open(3);
-    w.at(NOON + DAY);
-    w.vault.sweep(&w.user);
-    let owed = w.vault.balance_of(&w.user) + w.vault.developer_balance(&w.developer);
-    assert_eq!((owed, w.token.balance(&w.vault.address)), (ALL, ALL));
+    let f = Fixture::ready();
+    let (one, two) = (f.opened(1), f.open(2));
+    f.settle(&one).unwrap();
+    f.vault.void_run(&two, &f.runner, &0, &u64::MAX);
+    f.open(3);
+    f.at(NOON + DAY);
+    f.vault.sweep(&f.user);
+    let owed = f.vault.balance_of(&f.user) + f.vault.developer_balance(&f.developer);
+    assert_eq!((owed, f.token.balance(&f.vault.address)), (ALL, ALL));
 }

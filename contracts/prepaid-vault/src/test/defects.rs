@@ -12,14 +12,14 @@ use super::*;
 
 const ALL: i128 = 100_000_000;
 
-fn daily(w: &World, daily_cap: i128) {
-    w.vault.set_policy(&w.user, &PolicyInput { per_run_cap: 0, daily_cap, paused: false });
+fn daily(f: &Fixture, daily_cap: i128) {
+    f.vault.set_policy(&f.user, &PolicyInput { per_run_cap: 0, daily_cap, paused: false });
 }
 
 /// Bytes of every entry of the vault that stays, the instance included.
-fn sizes(w: &World) -> List<(ScVal, usize)> {
-    let vault: ScAddress = (&w.vault.address).into();
-    let entries = w.env.to_ledger_snapshot().ledger_entries;
+fn sizes(f: &Fixture) -> List<(ScVal, usize)> {
+    let vault: ScAddress = (&f.vault.address).into();
+    let entries = f.env.to_ledger_snapshot().ledger_entries;
     let stays = entries.iter().filter_map(|(_, (entry, _))| match &entry.data {
         LedgerEntryData::ContractData(data)
             if data.contract == vault && data.durability == ContractDataDurability::Persistent =>
@@ -33,117 +33,117 @@ fn sizes(w: &World) -> List<(ScVal, usize)> {
 
 #[test]
 fn c1_revocation_expiry_and_delisting_strand_no_open_run() {
-    let w = World::new();
-    w.vault.deposit(&w.user, &ALL);
-    w.vault.grant_runner(&w.user, &w.runner, &w.agent, &Some(NOON + 100));
-    let (one, two) = (w.opened(1), w.opened(2));
-    w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
-    assert!(w.settle(&one).is_ok(), "after revocation");
-    w.vault.grant_runner(&w.user, &w.runner, &w.agent, &Some(NOON + 200));
-    let (three, four) = (w.opened(3), w.opened(4));
-    w.at(NOON + 200);
-    assert!(w.settle(&three).is_ok(), "after expiry");
-    let second = w.second_runner();
-    w.registry.remove_runner(&w.agent, &w.runner);
-    assert!(w.settle_as(&second, &two, &usage()).is_ok(), "after delisting, by another");
-    w.at(NOON + 200 + HOUR);
-    w.vault.reclaim_run(&four.0);
-    assert_eq!(w.vault.balance_of(&w.user), ALL - 3 * CHARGE, "by nobody, it comes back");
+    let f = Fixture::new();
+    f.vault.deposit(&f.user, &ALL);
+    f.vault.grant_runner(&f.user, &f.runner, &f.agent, &Some(NOON + 100));
+    let (one, two) = (f.opened(1), f.opened(2));
+    f.vault.revoke_runner(&f.user, &f.runner, &f.agent);
+    assert!(f.settle(&one).is_ok(), "after revocation");
+    f.vault.grant_runner(&f.user, &f.runner, &f.agent, &Some(NOON + 200));
+    let (three, four) = (f.opened(3), f.opened(4));
+    f.at(NOON + 200);
+    assert!(f.settle(&three).is_ok(), "after expiry");
+    let second = f.second_runner();
+    f.registry.remove_runner(&f.agent, &f.runner);
+    assert!(f.settle_as(&second, &two, &usage()).is_ok(), "after delisting, by another");
+    f.at(NOON + 200 + HOUR);
+    f.vault.reclaim_run(&four.0);
+    assert_eq!(f.vault.balance_of(&f.user), ALL - 3 * CHARGE, "by nobody, it comes back");
 }
 
 #[test]
 fn c2_the_daily_cap_caps_what_is_spent() {
-    let w = World::ready();
-    daily(&w, 13_000_000);
-    w.settle(&w.opened(1)).unwrap();
+    let f = Fixture::ready();
+    daily(&f, 13_000_000);
+    f.settle(&f.opened(1)).unwrap();
     for nonce in 2..6 {
-        assert_eq!(w.try_open(&w.terms(nonce)), Err(VaultError::DailyCapExceeded));
+        assert_eq!(f.try_open(&f.terms(nonce)), Err(VaultError::DailyCapExceeded));
     }
-    assert_eq!(w.vault.developer_balance(&w.developer), CHARGE);
+    assert_eq!(f.vault.developer_balance(&f.developer), CHARGE);
 }
 
 #[test]
 fn c3_ending_yesterdays_run_frees_nothing_of_today() {
-    let w = World::ready();
-    daily(&w, ESCROW);
-    let terms = OpenTerms { deadline: NOON + DAY, ..w.terms(1) };
-    let yesterday = w.try_open(&terms).unwrap();
-    w.at(NOON + DAY - HOUR);
-    w.open(2);
-    w.vault.void_run(&yesterday, &w.runner, &0, &u64::MAX);
-    assert_eq!(w.try_open(&w.terms(3)), Err(VaultError::DailyCapExceeded));
+    let f = Fixture::ready();
+    daily(&f, ESCROW);
+    let terms = OpenTerms { deadline: NOON + DAY, ..f.terms(1) };
+    let yesterday = f.try_open(&terms).unwrap();
+    f.at(NOON + DAY - HOUR);
+    f.open(2);
+    f.vault.void_run(&yesterday, &f.runner, &0, &u64::MAX);
+    assert_eq!(f.try_open(&f.terms(3)), Err(VaultError::DailyCapExceeded));
 }
 
 #[test]
 fn c4_every_balance_is_backed_by_tokens() {
-    let w = World::new();
-    let poor = Address::generate(&w.env);
-    assert_eq!(flat(w.vault.try_deposit(&poor, &1)), Err(VaultError::TokenFailed));
-    assert_eq!(w.vault.balance_of(&poor), 0);
-    let w = w.prepared();
-    w.settle(&w.opened(1)).unwrap();
-    w.vault.claim_developer(&w.developer, &CHARGE);
-    assert_eq!(w.token.balance(&w.developer), CHARGE);
-    assert_eq!(w.token.balance(&w.vault.address), w.vault.balance_of(&w.user));
+    let f = Fixture::new();
+    let poor = Address::generate(&f.env);
+    assert_eq!(flat(f.vault.try_deposit(&poor, &1)), Err(VaultError::TokenFailed));
+    assert_eq!(f.vault.balance_of(&poor), 0);
+    let f = f.prepared();
+    f.settle(&f.opened(1)).unwrap();
+    f.vault.claim_developer(&f.developer, &CHARGE);
+    assert_eq!(f.token.balance(&f.developer), CHARGE);
+    assert_eq!(f.token.balance(&f.vault.address), f.vault.balance_of(&f.user));
 }
 
 #[test]
 fn c5_eighty_runs_leave_every_entry_as_large_as_two_did() {
-    let w = World::ready();
-    let run = |nonce| w.settle_as(&w.runner, &w.opened(nonce), &units(1, 0, 0, 0)).unwrap();
+    let f = Fixture::ready();
+    let run = |nonce| f.settle_as(&f.runner, &f.opened(nonce), &units(1, 0, 0, 0)).unwrap();
     run(1);
-    let before = sizes(&w);
+    let before = sizes(&f);
     for nonce in 2..=80 {
         run(nonce);
     }
-    assert_eq!(w.vault.account(&w.user).receipts, 80);
-    assert_eq!(sizes(&w), before);
+    assert_eq!(f.vault.account(&f.user).receipts, 80);
+    assert_eq!(sizes(&f), before);
 }
 
 #[test]
 fn c6_old_rates_retire() {
-    let w = World::ready();
+    let f = Fixture::ready();
     for price in [20_000, 30_000] {
-        w.registry.publish_rate_card(&w.agent, &card(&w.env, price));
+        f.registry.publish_rate_card(&f.agent, &card(&f.env, price));
     }
-    assert_eq!(w.try_open(&w.terms(1)), Err(VaultError::InvalidRateVersion));
+    assert_eq!(f.try_open(&f.terms(1)), Err(VaultError::InvalidRateVersion));
 }
 
 #[test]
 fn c7_a_budget_of_nothing_opens_nothing() {
-    let w = World::ready();
-    let (none, terms) = (units(0, 0, 0, 0), w.terms(1));
-    let open = w.vault.try_open_run(&w.user, &w.runner, &w.agent, &1, &none, &terms);
+    let f = Fixture::ready();
+    let (none, terms) = (units(0, 0, 0, 0), f.terms(1));
+    let open = f.vault.try_open_run(&f.user, &f.runner, &f.agent, &1, &none, &terms);
     assert_eq!(flat(open), Err(VaultError::EmptyBudget));
 }
 
 #[test]
 fn c8_a_delisted_runners_grant_is_reported_dead_without_a_write() {
-    let w = World::ready();
-    w.registry.remove_runner(&w.agent, &w.runner);
-    let before = sizes(&w);
-    assert!(!w.vault.is_runner_authorized(&w.user, &w.runner, &w.agent));
-    assert_eq!(w.try_open(&w.terms(1)), Err(VaultError::UnauthorizedRunner));
-    assert_eq!(w.vault.list_runner_grants(&w.user).len(), 1);
-    assert_eq!(sizes(&w), before);
-    w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
-    w.registry.add_runner(&w.agent, &w.runner);
-    assert!(!w.vault.is_runner_authorized(&w.user, &w.runner, &w.agent));
+    let f = Fixture::ready();
+    f.registry.remove_runner(&f.agent, &f.runner);
+    let before = sizes(&f);
+    assert!(!f.vault.is_runner_authorized(&f.user, &f.runner, &f.agent));
+    assert_eq!(f.try_open(&f.terms(1)), Err(VaultError::UnauthorizedRunner));
+    assert_eq!(f.vault.list_runner_grants(&f.user).len(), 1);
+    assert_eq!(sizes(&f), before);
+    f.vault.revoke_runner(&f.user, &f.runner, &f.agent);
+    f.registry.add_runner(&f.agent, &f.runner);
+    assert!(!f.vault.is_runner_authorized(&f.user, &f.runner, &f.agent));
 }
 
 #[test]
 fn c9_a_grant_has_limits_a_run_pins_its_rates_and_grants_are_bounded() {
-    let w = World::ready();
+    let f = Fixture::ready();
     let limits = GrantLimits { per_run_cap: 0, total_cap: ESCROW, max_runner_fee: 0 };
-    w.vault.set_grant_limits(&w.user, &w.runner, &w.agent, &limits);
-    let run = w.opened(1);
-    assert_eq!(w.try_open(&w.terms(2)), Err(VaultError::GrantTotalExceeded));
-    w.registry.publish_rate_card(&w.agent, &card(&w.env, 1_000_000));
-    assert_eq!(w.settle(&run).unwrap().actual_charge, CHARGE);
+    f.vault.set_grant_limits(&f.user, &f.runner, &f.agent, &limits);
+    let run = f.opened(1);
+    assert_eq!(f.try_open(&f.terms(2)), Err(VaultError::GrantTotalExceeded));
+    f.registry.publish_rate_card(&f.agent, &card(&f.env, 1_000_000));
+    assert_eq!(f.settle(&run).unwrap().actual_charge, CHARGE);
     let grant = |_| {
-        let runner = w.second_listed();
-        let granted = flat(w.vault.try_grant_runner(&w.user, &runner, &w.agent, &None));
-        w.registry.remove_runner(&w.agent, &runner);
+        let runner = f.second_listed();
+        let granted = flat(f.vault.try_grant_runner(&f.user, &runner, &f.agent, &None));
+        f.registry.remove_runner(&f.agent, &runner);
         granted
     };
     let granted: List<_> = (0..40).map(grant).collect();
@@ -153,49 +153,49 @@ fn c9_a_grant_has_limits_a_run_pins_its_rates_and_grants_are_bounded() {
 
 #[test]
 fn c10_a_user_cannot_cancel_work_in_progress_and_a_runner_can_give_it_up() {
-    let w = World::ready();
-    let (one, two) = (w.opened(1), w.open(2));
-    let early = flat(w.vault.try_cancel_run(&w.user, &one.0));
+    let f = Fixture::ready();
+    let (one, two) = (f.opened(1), f.open(2));
+    let early = flat(f.vault.try_cancel_run(&f.user, &one.0));
     assert_eq!(early, Err(VaultError::DeadlineNotReached));
-    assert!(w.settle(&one).is_ok());
-    w.vault.void_run(&two, &w.runner, &1, &u64::MAX);
-    assert_eq!(w.vault.balance_of(&w.user), ALL - CHARGE);
-    let three = w.open(3);
-    w.at(NOON + HOUR);
-    w.vault.cancel_run(&w.user, &three);
-    assert_eq!(w.vault.balance_of(&w.user), ALL - CHARGE);
+    assert!(f.settle(&one).is_ok());
+    f.vault.void_run(&two, &f.runner, &1, &u64::MAX);
+    assert_eq!(f.vault.balance_of(&f.user), ALL - CHARGE);
+    let three = f.open(3);
+    f.at(NOON + HOUR);
+    f.vault.cancel_run(&f.user, &three);
+    assert_eq!(f.vault.balance_of(&f.user), ALL - CHARGE);
 }
 
 #[test]
 fn c11_nobody_sets_a_vault_up_twice_and_money_never_moves_in_silence() {
-    let w = World::new();
-    let user = w.user.to_val();
-    let again = vec![&w.env, user, user, user];
-    let name = soroban_sdk::Symbol::new(&w.env, "__constructor");
-    let set_up = w.env.try_invoke_contract::<(), VaultError>(&w.vault.address, &name, again);
+    let f = Fixture::new();
+    let user = f.user.to_val();
+    let again = vec![&f.env, user, user, user];
+    let name = soroban_sdk::Symbol::new(&f.env, "__constructor");
+    let set_up = f.env.try_invoke_contract::<(), VaultError>(&f.vault.address, &name, again);
     assert!(set_up.is_err());
-    assert_eq!(w.vault.config().admin, w.admin);
-    let events = || w.env.events().all().filter_by_contract(&w.vault.address).events().len();
-    w.vault.deposit(&w.user, &ALL);
+    assert_eq!(f.vault.config().admin, f.admin);
+    let events = || f.env.events().all().filter_by_contract(&f.vault.address).events().len();
+    f.vault.deposit(&f.user, &ALL);
     assert_eq!(events(), 1);
-    w.vault.withdraw(&w.user, &1);
+    f.vault.withdraw(&f.user, &1);
     assert_eq!(events(), 1);
-    w.vault.grant_runner(&w.user, &w.runner, &w.agent, &None);
+    f.vault.grant_runner(&f.user, &f.runner, &f.agent, &None);
     assert_eq!(events(), 1);
-    let run = w.opened(1);
-    w.settle(&run).unwrap();
+    let run = f.opened(1);
+    f.settle(&run).unwrap();
     assert_eq!(events(), 1);
-    w.vault.claim_developer(&w.developer, &1);
+    f.vault.claim_developer(&f.developer, &1);
     assert_eq!(events(), 1);
-    w.vault.pause_opens();
+    f.vault.pause_opens();
     assert_eq!(events(), 1);
 }
 
 #[test]
 fn c12_an_open_that_is_sent_twice_escrows_once() {
-    let w = World::ready();
-    let terms = w.terms(1);
-    let (first, again) = (w.try_open(&terms), w.try_open(&terms));
+    let f = Fixture::ready();
+    let terms = f.terms(1);
+    let (first, again) = (f.try_open(&terms), f.try_open(&terms));
     assert_eq!(first, again);
-    assert_eq!(w.vault.account(&w.user).due_today, ESCROW);
+    assert_eq!(f.vault.account(&f.user).due_today, ESCROW);
 }

@@ -61,23 +61,23 @@ fn run_ids_are_those_of_the_vectors() {
 
 #[test]
 fn an_open_answers_the_derived_id() {
-    let w = World::ready();
-    let terms = w.terms(1);
-    let derived = w.env.as_contract(&w.vault.address, || {
-        digest::run_id(&w.env, &w.user, &w.runner, &terms.nonce, terms.deadline)
+    let f = Fixture::ready();
+    let terms = f.terms(1);
+    let derived = f.env.as_contract(&f.vault.address, || {
+        digest::run_id(&f.env, &f.user, &f.runner, &terms.nonce, terms.deadline)
     });
-    assert_eq!(w.try_open(&terms), Ok(derived));
+    assert_eq!(f.try_open(&terms), Ok(derived));
 }
 
 #[test]
 fn the_running_hash_proves_every_receipt_from_the_users_list() {
-    let w = World::ready();
-    assert_eq!(w.vault.account(&w.user).receipts_hash, w.bytes(0));
+    let f = Fixture::ready();
+    assert_eq!(f.vault.account(&f.user).receipts_hash, f.bytes(0));
     let mut hash = [0; 32];
     for number in 1..=3u8 {
-        let (run_id, terms) = w.opened(number);
-        w.at(w.env.ledger().timestamp() + 7);
-        let receipt = w.settle(&(run_id.clone(), terms.clone())).unwrap();
+        let (run_id, terms) = f.opened(number);
+        f.at(f.env.ledger().timestamp() + 7);
+        let receipt = f.settle(&(run_id.clone(), terms.clone())).unwrap();
         let head = Head(
             terms.agent_id,
             terms.rate_version,
@@ -100,44 +100,44 @@ fn the_running_hash_proves_every_receipt_from_the_users_list() {
         let settled = (
             run_id.clone(),
             pinned,
-            w.runner.clone(),
+            f.runner.clone(),
             metered(),
-            w.bytes(9),
+            f.bytes(9),
             receipt.actual_charge,
             receipt.runner_fee,
             receipt.refund,
-            w.env.ledger().timestamp(),
+            f.env.ledger().timestamp(),
         );
-        let text: List<u8> = settled.to_xdr(&w.env).iter().collect();
+        let text: List<u8> = settled.to_xdr(&f.env).iter().collect();
         let mut chain = Sha256::new();
         chain.update(b"lumio-receipt-v1");
         chain.update(hash);
         chain.update(u64::from(number).to_be_bytes());
         chain.update(Sha256::digest(&text));
         hash = chain.finalize().into();
-        let account = w.vault.account(&w.user);
+        let account = f.vault.account(&f.user);
         assert_eq!(account.receipts, u64::from(number));
         assert_eq!(account.receipts_hash.to_array(), hash);
     }
-    w.vault.void_run(&w.open(9), &w.runner, &0, &u64::MAX);
-    assert_eq!(w.vault.account(&w.user).receipts_hash.to_array(), hash);
+    f.vault.void_run(&f.open(9), &f.runner, &0, &u64::MAX);
+    assert_eq!(f.vault.account(&f.user).receipts_hash.to_array(), hash);
 }
 
 #[test]
 fn a_record_takes_at_most_350_bytes() {
-    let w = World::ready();
-    let address = |text: &str| Address::from_string(&String::from_str(&w.env, text));
-    let id = w.open(1);
+    let f = Fixture::ready();
+    let address = |text: &str| Address::from_string(&String::from_str(&f.env, text));
+    let id = f.open(1);
     let open =
-        RunRecord { user: address(USER), opened_by: address(RUNNER), ..w.vault.get_run(&id) };
+        RunRecord { user: address(USER), opened_by: address(RUNNER), ..f.vault.get_run(&id) };
     let size = |lifecycle: RunLifecycle| {
-        w.env.as_contract(&w.vault.address, || {
-            storage::set_run(&w.env, &id, RunRecord { lifecycle, ..open.clone() });
-            let stored: Val = w.env.storage().temporary().get(&id).unwrap();
-            stored.to_xdr(&w.env).len()
+        f.env.as_contract(&f.vault.address, || {
+            storage::set_run(&f.env, &id, RunRecord { lifecycle, ..open.clone() });
+            let stored: Val = f.env.storage().temporary().get(&id).unwrap();
+            stored.to_xdr(&f.env).len()
         })
     };
-    assert_eq!(size(RunLifecycle::Open(w.bytes(1))), 252);
-    assert_eq!(size(RunLifecycle::Finalized(1, w.bytes(1), w.bytes(1))), 312);
+    assert_eq!(size(RunLifecycle::Open(f.bytes(1))), 252);
+    assert_eq!(size(RunLifecycle::Finalized(1, f.bytes(1), f.bytes(1))), 312);
     assert!(size(RunLifecycle::Voided(1)) <= 312);
 }

@@ -24,7 +24,7 @@ use value::Maker;
 
 /// Calls of an ordinary run, of each contract.
 const CALLS: u64 = 4_000;
-/// Calls of one world; what a call costs the test grows with what its world has stored.
+/// Calls of one fixture; what a call costs the test grows with what its fixture has stored.
 const PART: u64 = 250;
 
 /// How calls ended: with success, a code, a refusal of the host.
@@ -33,14 +33,14 @@ type Tally = [u32; 3];
 #[test]
 fn no_call_of_the_vault_answers_anything_but_success_its_own_code_or_a_refusal() {
     in_parts(|seed, calls| {
-        let w = World::built(true).prepared();
-        let (run, settled, terms) = (w.opened(1), w.opened(2), w.terms(3));
-        w.settle(&settled).unwrap();
+        let f = Fixture::built(true).prepared();
+        let (run, settled, terms) = (f.opened(1), f.opened(2), f.terms(3));
+        f.settle(&settled).unwrap();
         let limits = GrantLimits { per_run_cap: 0, total_cap: 0, max_runner_fee: 5 };
         let policy = PolicyInput { per_run_cap: 0, daily_cap: 0, paused: false };
-        let env = &w.env;
-        let (heads, opening) = batch::openings(&w, &[batch::open_run(&w, 4)]);
-        let (_, settlement) = batch::settlements(&w, &[batch::settlement(&w, run.clone())]);
+        let env = &f.env;
+        let (heads, opening) = batch::openings(&f, &[batch::open_run(&f, 4)]);
+        let (_, settlement) = batch::settlements(&f, &[batch::settlement(&f, run.clone())]);
         let examples = [
             ("RunTerms", run.1.into_val(env)),
             ("OpenTerms", terms.into_val(env)),
@@ -55,8 +55,8 @@ fn no_call_of_the_vault_answers_anything_but_success_its_own_code_or_a_refusal()
             ("BytesN", run.0.into_val(env)),
             ("BytesN", settled.0.into_val(env)),
         ];
-        let tally = fuzz(&w, (&w.vault.address, wasm::VAULT, 37), &examples, seed, calls);
-        assert_eq!(w.vault.deficit(), 0);
+        let tally = fuzz(&f, (&f.vault.address, wasm::VAULT, 37), &examples, seed, calls);
+        assert_eq!(f.vault.deficit(), 0);
         tally
     });
 }
@@ -64,17 +64,17 @@ fn no_call_of_the_vault_answers_anything_but_success_its_own_code_or_a_refusal()
 #[test]
 fn no_call_of_the_registry_answers_anything_but_success_its_own_code_or_a_refusal() {
     in_parts(|seed, calls| {
-        let w = World::built(true).prepared();
+        let f = Fixture::built(true).prepared();
         let examples = [
-            ("RateCardInput", card(&w.env, 5).into_val(&w.env)),
-            ("UsageMeterRates", rates().into_val(&w.env)),
-            ("BytesN", w.bytes(1).into_val(&w.env)),
+            ("RateCardInput", card(&f.env, 5).into_val(&f.env)),
+            ("UsageMeterRates", rates().into_val(&f.env)),
+            ("BytesN", f.bytes(1).into_val(&f.env)),
         ];
-        fuzz(&w, (&w.registry.address, wasm::REGISTRY, 13), &examples, seed, calls)
+        fuzz(&f, (&f.registry.address, wasm::REGISTRY, 13), &examples, seed, calls)
     });
 }
 
-/// Leads as many worlds as the calls need, each from a seed of its own.
+/// Makes as many fixtures as the calls need, each from a seed of its own.
 fn in_parts(part: impl Fn(u64, u64) -> Tally) {
     let calls = wished("LUMIO_FUZZ_CALLS").unwrap_or(CALLS);
     let seed = wished("LUMIO_FUZZ_SEED").unwrap_or(1);
@@ -90,30 +90,30 @@ fn in_parts(part: impl Fn(u64, u64) -> Tally) {
 
 /// Calls a contract of which address, Wasm and number of codes are given.
 fn fuzz(
-    w: &World,
+    f: &Fixture,
     (id, wasm, codes): (&Address, &[u8], u32),
     examples: &[(&str, Val)],
     seed: u64,
     calls: u64,
 ) -> Tally {
     let spec = Spec::of(wasm);
-    let stranger = Address::generate(&w.env);
-    let people = [&w.user, &w.runner, &w.developer, &w.admin, &stranger];
-    let contracts = [&w.vault.address, &w.registry.address, &w.token.address];
+    let stranger = Address::generate(&f.env);
+    let people = [&f.user, &f.runner, &f.developer, &f.admin, &stranger];
+    let contracts = [&f.vault.address, &f.registry.address, &f.token.address];
     let addresses = people.into_iter().chain(contracts);
-    let addresses: List<ScVal> = addresses.map(|address| plain(w, address.to_val())).collect();
-    let examples = examples.iter().map(|(name, value)| (*name, plain(w, *value))).collect();
-    let mut maker = Maker::new(&spec, addresses, examples, seed, w.agent);
+    let addresses: List<ScVal> = addresses.map(|address| plain(f, address.to_val())).collect();
+    let examples = examples.iter().map(|(name, value)| (*name, plain(f, *value))).collect();
+    let mut maker = Maker::new(&spec, addresses, examples, seed, f.agent);
     let mut tally = [0; 3];
     for _ in 0..calls {
         let call = maker.call();
-        let arguments = call.arguments.iter().map(|value| Val::try_from_val(&w.env, value));
+        let arguments = call.arguments.iter().map(|value| Val::try_from_val(&f.env, value));
         // What the host can't even take as a value never reaches a contract.
         let Ok(arguments) = arguments.collect::<Result<List<Val>, _>>() else { continue };
-        let before = data(w);
-        let name = Symbol::new(&w.env, &call.function);
-        let arguments = Vec::from_slice(&w.env, &arguments);
-        let answer = w.env.try_invoke_contract::<Val, Error>(id, &name, arguments);
+        let before = data(f);
+        let name = Symbol::new(&f.env, &call.function);
+        let arguments = Vec::from_slice(&f.env, &arguments);
+        let answer = f.env.try_invoke_contract::<Val, Error>(id, &name, arguments);
         let Err(refused) = answer else {
             tally[0] += 1;
             continue;
@@ -123,19 +123,19 @@ fn fuzz(
         assert!(!of_contract || (1..=codes).contains(&error.get_code()), "{call:?}: {error:?}");
         let trapped = error.is_type(ScErrorType::WasmVm);
         assert!(!(trapped && call.well_formed), "{call:?}: {error:?}");
-        assert!(before == data(w), "{call:?}: a change under {error:?}");
+        assert!(before == data(f), "{call:?}: a change under {error:?}");
         tally[if of_contract { 1 } else { 2 }] += 1;
     }
     tally
 }
 
-fn plain(w: &World, value: Val) -> ScVal {
-    ScVal::try_from_val(&w.env, &value).unwrap()
+fn plain(f: &Fixture, value: Val) -> ScVal {
+    ScVal::try_from_val(&f.env, &value).unwrap()
 }
 
 /// Everything contracts have stored.
-fn data(w: &World) -> List<LedgerEntryData> {
-    let entries = w.env.to_ledger_snapshot().ledger_entries;
+fn data(f: &Fixture) -> List<LedgerEntryData> {
+    let entries = f.env.to_ledger_snapshot().ledger_entries;
     let data = entries.into_iter().map(|(_, (entry, _))| entry.data);
     data.filter(|data| matches!(data, LedgerEntryData::ContractData(_))).collect()
 }

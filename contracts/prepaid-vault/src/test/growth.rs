@@ -35,11 +35,11 @@ impl SnapshotSource for Ledger {
 }
 
 impl Ledger {
-    /// What a world holds, and as many copies of a run's record, an account and a grant, each under
-    /// another address or id.
-    fn of(w: &World, copies: u64) -> Self {
-        let entries = w.env.to_ledger_snapshot().ledger_entries;
-        let vault: ScAddress = (&w.vault.address).into();
+    /// What a fixture holds, and as many copies of a run's record, an account and a grant, each
+    /// under another address or id.
+    fn of(f: &Fixture, copies: u64) -> Self {
+        let entries = f.env.to_ledger_snapshot().ledger_entries;
+        let vault: ScAddress = (&f.vault.address).into();
         let mut ledger = HashMap::new();
         let mut templates = List::new();
         for (key, (entry, live_until)) in &entries {
@@ -47,7 +47,7 @@ impl Ledger {
                 insert(&mut ledger, key, entry, *live_until);
                 continue;
             };
-            // The new world counts its signatures' nonces from the start again.
+            // The new fixture counts its signatures' nonces from the start again.
             if matches!(data.key, ScVal::LedgerKeyNonce(_)) {
                 continue;
             }
@@ -109,11 +109,11 @@ fn renamed(key: &ScVal, copy: u64) -> ScVal {
     }
 }
 
-/// The same world on another ledger.
-fn moved(w: &World, ledger: Ledger) -> World {
+/// The same fixture on another ledger.
+fn moved(f: &Fixture, ledger: Ledger) -> Fixture {
     let input = SnapshotSourceInput {
         source: Rc::new(ledger),
-        ledger_info: Some(w.env.ledger().get()),
+        ledger_info: Some(f.env.ledger().get()),
         snapshot: None,
     };
     let mut env = Env::from_ledger_snapshot(input);
@@ -123,56 +123,56 @@ fn moved(w: &World, ledger: Ledger) -> World {
         let address: ScAddress = address.into();
         Address::try_from_val(&env, &address).unwrap()
     };
-    World {
-        vault: PrepaidVaultClient::new(&env, &here(&w.vault.address)),
-        registry: AgentRegistryClient::new(&env, &here(&w.registry.address)),
-        token: TokenClient::new(&env, &here(&w.token.address)),
-        mint: StellarAssetClient::new(&env, &here(&w.token.address)),
-        admin: here(&w.admin),
-        developer: here(&w.developer),
-        user: here(&w.user),
-        runner: here(&w.runner),
-        agent: w.agent,
+    Fixture {
+        vault: PrepaidVaultClient::new(&env, &here(&f.vault.address)),
+        registry: AgentRegistryClient::new(&env, &here(&f.registry.address)),
+        token: TokenClient::new(&env, &here(&f.token.address)),
+        mint: StellarAssetClient::new(&env, &here(&f.token.address)),
+        admin: here(&f.admin),
+        developer: here(&f.developer),
+        user: here(&f.user),
+        runner: here(&f.runner),
+        agent: f.agent,
         env,
     }
 }
 
 /// What each call of a life takes.
-fn costs(w: &World) -> List<Text> {
+fn costs(f: &Fixture) -> List<Text> {
     let mut costs = List::new();
     let mut took = |call: &str| {
-        let used = w.env.cost_estimate().resources();
+        let used = f.env.cost_estimate().resources();
         costs.push(format!("{call}: {used:?}"));
     };
-    let (user, runner) = (&w.user, &w.runner);
-    w.vault.deposit(user, &5);
+    let (user, runner) = (&f.user, &f.runner);
+    f.vault.deposit(user, &5);
     took("deposit");
-    w.vault.withdraw(user, &5);
+    f.vault.withdraw(user, &5);
     took("withdraw");
-    w.vault.revoke_runner(user, runner, &w.agent);
+    f.vault.revoke_runner(user, runner, &f.agent);
     took("revoke_runner");
-    w.vault.grant_runner(user, runner, &w.agent, &None);
+    f.vault.grant_runner(user, runner, &f.agent, &None);
     took("grant_runner");
-    let (one, two, three) = (w.opened(11), w.open(12), w.open(13));
+    let (one, two, three) = (f.opened(11), f.open(12), f.open(13));
     took("open_run");
-    w.settle(&one).unwrap();
+    f.settle(&one).unwrap();
     took("finalize_run");
-    w.vault.void_run(&two, runner, &0, &u64::MAX);
+    f.vault.void_run(&two, runner, &0, &u64::MAX);
     took("void_run");
-    let (heads, items) = batch::openings(w, &[batch::open_run(w, 14), batch::open_run(w, 15)]);
-    w.vault.open_runs(runner, &u64::MAX, &heads, &items);
+    let (heads, items) = batch::openings(f, &[batch::open_run(f, 14), batch::open_run(f, 15)]);
+    f.vault.open_runs(runner, &u64::MAX, &heads, &items);
     took("open_runs");
-    let items = [w.opened(16), w.opened(17)].map(|run| batch::settlement(w, run));
-    let (heads, items) = batch::settlements(w, &items);
-    w.vault.finalize_runs(runner, &u64::MAX, &heads, &items);
+    let items = [f.opened(16), f.opened(17)].map(|run| batch::settlement(f, run));
+    let (heads, items) = batch::settlements(f, &items);
+    f.vault.finalize_runs(runner, &u64::MAX, &heads, &items);
     took("finalize_runs");
-    w.vault.claim_developer(&w.developer, &1);
+    f.vault.claim_developer(&f.developer, &1);
     took("claim_developer");
-    w.at(NOON + HOUR);
-    w.vault.reclaim_run(&three);
+    f.at(NOON + HOUR);
+    f.vault.reclaim_run(&three);
     took("reclaim_run");
-    w.at(NOON + DAY);
-    w.vault.sweep(user);
+    f.at(NOON + DAY);
+    f.vault.sweep(user);
     took("sweep");
     costs
 }
@@ -180,10 +180,10 @@ fn costs(w: &World) -> List<Text> {
 #[test]
 fn a_call_takes_the_same_however_much_the_ledger_holds() {
     let records = wished("LUMIO_VAULT_RECORDS").unwrap_or(RECORDS);
-    let w = World::built(true).prepared();
-    w.open(1);
-    let empty = costs(&moved(&w, Ledger::of(&w, 0)));
-    let full = costs(&moved(&w, Ledger::of(&w, records)));
+    let f = Fixture::built(true).prepared();
+    f.open(1);
+    let empty = costs(&moved(&f, Ledger::of(&f, 0)));
+    let full = costs(&moved(&f, Ledger::of(&f, records)));
     assert_eq!(empty.len(), 12);
     assert_eq!(empty, full);
 }

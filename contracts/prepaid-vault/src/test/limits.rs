@@ -4,7 +4,7 @@ use super::*;
 
 const FREE: GrantLimits = GrantLimits { per_run_cap: 0, total_cap: 0, max_runner_fee: 0 };
 
-impl World {
+impl Fixture {
     fn limit(&self, limits: &GrantLimits) {
         self.vault.set_grant_limits(&self.user, &self.runner, &self.agent, limits);
     }
@@ -21,18 +21,18 @@ impl World {
 
 #[test]
 fn limits_are_kept_emitted_and_signed_for() {
-    let w = World::new();
-    let read = || w.vault.grant_limits(&w.user, &w.runner, &w.agent);
+    let f = Fixture::new();
+    let read = || f.vault.grant_limits(&f.user, &f.runner, &f.agent);
     assert_eq!(read(), None);
 
     let limits = GrantLimits { per_run_cap: 1, total_cap: 2, max_runner_fee: 3 };
-    w.limit(&limits);
-    let auths = w.env.auths();
-    assert_eq!((auths.len(), &auths[0].0), (1, &w.user));
-    w.expect_events(&[&RunnerLimitsSet {
-        user: w.user.clone(),
-        runner: w.runner.clone(),
-        agent_id: w.agent,
+    f.limit(&limits);
+    let auths = f.env.auths();
+    assert_eq!((auths.len(), &auths[0].0), (1, &f.user));
+    f.expect_events(&[&RunnerLimitsSet {
+        user: f.user.clone(),
+        runner: f.runner.clone(),
+        agent_id: f.agent,
         per_run_cap: 1,
         total_cap: 2,
         max_runner_fee: 3,
@@ -42,171 +42,171 @@ fn limits_are_kept_emitted_and_signed_for() {
 
 #[test]
 fn limits_that_make_no_sense_are_refused() {
-    let w = World::new();
+    let f = Fixture::new();
     for bad in [
         GrantLimits { per_run_cap: -1, ..FREE },
         GrantLimits { total_cap: -1, ..FREE },
         GrantLimits { max_runner_fee: i128::MIN, ..FREE },
     ] {
-        let set = w.vault.try_set_grant_limits(&w.user, &w.runner, &w.agent, &bad);
+        let set = f.vault.try_set_grant_limits(&f.user, &f.runner, &f.agent, &bad);
         assert_eq!(flat(set), Err(VaultError::InvalidAmount));
     }
-    let own = w.vault.try_set_grant_limits(&w.user, &w.user, &w.agent, &FREE);
+    let own = f.vault.try_set_grant_limits(&f.user, &f.user, &f.agent, &FREE);
     assert_eq!(flat(own), Err(VaultError::InvalidAmount));
-    assert_eq!(w.vault.grant_limits(&w.user, &w.runner, &w.agent), None);
+    assert_eq!(f.vault.grant_limits(&f.user, &f.runner, &f.agent), None);
 }
 
 #[test]
 fn limits_come_before_the_grant_and_outlive_it() {
-    let w = World::new();
-    w.limit(&GrantLimits { per_run_cap: ESCROW - 1, ..FREE });
-    let w = w.prepared();
+    let f = Fixture::new();
+    f.limit(&GrantLimits { per_run_cap: ESCROW - 1, ..FREE });
+    let f = f.prepared();
     let over = Err(VaultError::GrantRunCapExceeded);
-    assert_eq!(w.try_open(&w.terms(1)), over);
+    assert_eq!(f.try_open(&f.terms(1)), over);
 
-    w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
-    w.vault.grant_runner(&w.user, &w.runner, &w.agent, &None);
-    assert_eq!(w.try_open(&w.terms(1)), over);
+    f.vault.revoke_runner(&f.user, &f.runner, &f.agent);
+    f.vault.grant_runner(&f.user, &f.runner, &f.agent, &None);
+    assert_eq!(f.try_open(&f.terms(1)), over);
 
-    w.limit(&FREE);
-    assert!(w.try_open(&w.terms(1)).is_ok());
+    f.limit(&FREE);
+    assert!(f.try_open(&f.terms(1)).is_ok());
 }
 
 #[test]
 fn limits_are_for_one_runner_and_one_agent() {
-    let w = World::ready();
-    let second = w.second_runner();
-    w.limit(&GrantLimits { per_run_cap: 1, ..FREE });
-    let open = w.vault.try_open_run(&w.user, &second, &w.agent, &1, &budgets(), &w.terms(1));
+    let f = Fixture::ready();
+    let second = f.second_runner();
+    f.limit(&GrantLimits { per_run_cap: 1, ..FREE });
+    let open = f.vault.try_open_run(&f.user, &second, &f.agent, &1, &budgets(), &f.terms(1));
     assert!(flat(open).is_ok());
-    assert_eq!(w.try_open(&w.terms(1)), Err(VaultError::GrantRunCapExceeded));
+    assert_eq!(f.try_open(&f.terms(1)), Err(VaultError::GrantRunCapExceeded));
 }
 
 #[test]
 fn the_total_counts_what_is_charged_and_reserved_under_a_serial() {
-    let w = World::ready();
-    w.limit(&GrantLimits { total_cap: CHARGE + ESCROW, ..FREE });
+    let f = Fixture::ready();
+    f.limit(&GrantLimits { total_cap: CHARGE + ESCROW, ..FREE });
 
     // An open run counts with its whole escrow, a settled one with its charge.
-    let first = w.opened(1);
-    assert_eq!(w.try_open(&w.terms(2)), Err(VaultError::GrantTotalExceeded));
-    w.settle(&first).unwrap();
-    let second = w.open(2);
-    assert_eq!(w.try_open(&w.terms(3)), Err(VaultError::GrantTotalExceeded));
+    let first = f.opened(1);
+    assert_eq!(f.try_open(&f.terms(2)), Err(VaultError::GrantTotalExceeded));
+    f.settle(&first).unwrap();
+    let second = f.open(2);
+    assert_eq!(f.try_open(&f.terms(3)), Err(VaultError::GrantTotalExceeded));
 
     // One that is voided or reclaimed counts no more.
-    w.vault.void_run(&second, &w.runner, &0, &u64::MAX);
-    let third = w.open(3);
-    w.at(NOON + HOUR);
-    w.vault.reclaim_run(&third);
-    w.open(4);
-    assert_eq!(w.try_open(&w.terms(5)), Err(VaultError::GrantTotalExceeded));
+    f.vault.void_run(&second, &f.runner, &0, &u64::MAX);
+    let third = f.open(3);
+    f.at(NOON + HOUR);
+    f.vault.reclaim_run(&third);
+    f.open(4);
+    assert_eq!(f.try_open(&f.terms(5)), Err(VaultError::GrantTotalExceeded));
 
     // A new grant has a serial of its own, and begins at nothing.
-    w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
-    w.vault.grant_runner(&w.user, &w.runner, &w.agent, &None);
-    w.open(5);
+    f.vault.revoke_runner(&f.user, &f.runner, &f.agent);
+    f.vault.grant_runner(&f.user, &f.runner, &f.agent, &None);
+    f.open(5);
 }
 
 #[test]
 fn a_run_of_an_older_serial_gives_nothing_back_to_a_newer_grant() {
-    let w = World::ready();
-    w.limit(&GrantLimits { total_cap: ESCROW, ..FREE });
-    let old = w.opened(1);
-    w.vault.revoke_runner(&w.user, &w.runner, &w.agent);
-    w.vault.grant_runner(&w.user, &w.runner, &w.agent, &None);
-    w.open(2);
+    let f = Fixture::ready();
+    f.limit(&GrantLimits { total_cap: ESCROW, ..FREE });
+    let old = f.opened(1);
+    f.vault.revoke_runner(&f.user, &f.runner, &f.agent);
+    f.vault.grant_runner(&f.user, &f.runner, &f.agent, &None);
+    f.open(2);
 
     // What the old run gives back would otherwise make room for a third one.
-    w.settle_as(&w.runner, &old, &units(0, 0, 0, 0)).unwrap();
-    assert_eq!(w.try_open(&w.terms(3)), Err(VaultError::GrantTotalExceeded));
+    f.settle_as(&f.runner, &old, &units(0, 0, 0, 0)).unwrap();
+    assert_eq!(f.try_open(&f.terms(3)), Err(VaultError::GrantTotalExceeded));
 }
 
 #[test]
 fn without_limits_no_fee_is_allowed() {
-    let w = World::ready();
-    assert_eq!(w.open_for(1, 1), Err(VaultError::RunnerFeeExceeded));
-    w.limit(&GrantLimits { max_runner_fee: 500, ..FREE });
-    assert_eq!(w.open_for(1, 501), Err(VaultError::RunnerFeeExceeded));
-    assert_eq!(w.open_for(1, -1), Err(VaultError::InvalidAmount));
-    assert!(w.open_for(1, 500).is_ok());
+    let f = Fixture::ready();
+    assert_eq!(f.open_for(1, 1), Err(VaultError::RunnerFeeExceeded));
+    f.limit(&GrantLimits { max_runner_fee: 500, ..FREE });
+    assert_eq!(f.open_for(1, 501), Err(VaultError::RunnerFeeExceeded));
+    assert_eq!(f.open_for(1, -1), Err(VaultError::InvalidAmount));
+    assert!(f.open_for(1, 500).is_ok());
 }
 
 #[test]
 fn the_fee_is_escrowed_and_paid_to_the_opener_that_settles() {
-    let w = World::ready();
-    w.limit(&GrantLimits { max_runner_fee: 500, ..FREE });
-    let run = w.opened_for(1, 500);
-    assert_eq!(w.vault.balance_of(&w.user), 100_000_000 - ESCROW - 500);
+    let f = Fixture::ready();
+    f.limit(&GrantLimits { max_runner_fee: 500, ..FREE });
+    let run = f.opened_for(1, 500);
+    assert_eq!(f.vault.balance_of(&f.user), 100_000_000 - ESCROW - 500);
 
-    let receipt = w.settle(&run).unwrap();
+    let receipt = f.settle(&run).unwrap();
     assert_eq!((receipt.actual_charge, receipt.runner_fee), (CHARGE, 500));
     assert_eq!(receipt.refund, ESCROW - CHARGE);
-    assert_eq!(w.vault.runner_balance(&w.runner), 500);
-    assert_eq!(w.vault.developer_balance(&w.developer), CHARGE);
-    assert_eq!(w.vault.get_policy(&w.user).spent_today, CHARGE + 500);
+    assert_eq!(f.vault.runner_balance(&f.runner), 500);
+    assert_eq!(f.vault.developer_balance(&f.developer), CHARGE);
+    assert_eq!(f.vault.get_policy(&f.user).spent_today, CHARGE + 500);
 
-    w.vault.claim_runner(&w.runner, &500);
-    assert_eq!(w.token.balance(&w.runner), 500);
-    assert_eq!(w.owed(), w.token.balance(&w.vault.address));
+    f.vault.claim_runner(&f.runner, &500);
+    assert_eq!(f.token.balance(&f.runner), 500);
+    assert_eq!(f.owed(), f.token.balance(&f.vault.address));
 }
 
 #[test]
 fn the_fee_is_paid_even_when_the_module_failed() {
-    let w = World::ready();
-    w.limit(&GrantLimits { max_runner_fee: 500, ..FREE });
-    let run = w.opened_for(1, 500);
-    let receipt = w.settle_as(&w.runner, &run, &units(0, 0, 0, 0)).unwrap();
+    let f = Fixture::ready();
+    f.limit(&GrantLimits { max_runner_fee: 500, ..FREE });
+    let run = f.opened_for(1, 500);
+    let receipt = f.settle_as(&f.runner, &run, &units(0, 0, 0, 0)).unwrap();
     assert_eq!((receipt.runner_fee, receipt.refund), (500, ESCROW));
 }
 
 #[test]
 fn a_run_that_another_settles_or_that_is_given_up_pays_no_fee() {
-    let w = World::ready();
-    let second = w.second_runner();
-    w.limit(&GrantLimits { max_runner_fee: 500, ..FREE });
+    let f = Fixture::ready();
+    let second = f.second_runner();
+    f.limit(&GrantLimits { max_runner_fee: 500, ..FREE });
     let (first, given_up, lapsed) =
-        (w.opened_for(1, 500), w.opened_for(2, 500), w.opened_for(3, 500));
-    w.vault.void_run(&given_up.0, &w.runner, &0, &u64::MAX);
-    w.registry.remove_runner(&w.agent, &w.runner);
-    let receipt = w.settle_as(&second, &first, &usage()).unwrap();
+        (f.opened_for(1, 500), f.opened_for(2, 500), f.opened_for(3, 500));
+    f.vault.void_run(&given_up.0, &f.runner, &0, &u64::MAX);
+    f.registry.remove_runner(&f.agent, &f.runner);
+    let receipt = f.settle_as(&second, &first, &usage()).unwrap();
     assert_eq!((receipt.runner_fee, receipt.refund), (0, ESCROW + 500 - CHARGE));
-    w.at(NOON + HOUR);
-    w.vault.reclaim_run(&lapsed.0);
-    assert_eq!(w.vault.runner_balance(&w.runner) + w.vault.runner_balance(&second), 0);
-    assert_eq!(w.vault.balance_of(&w.user), 100_000_000 - CHARGE);
+    f.at(NOON + HOUR);
+    f.vault.reclaim_run(&lapsed.0);
+    assert_eq!(f.vault.runner_balance(&f.runner) + f.vault.runner_balance(&second), 0);
+    assert_eq!(f.vault.balance_of(&f.user), 100_000_000 - CHARGE);
 }
 
 #[test]
 fn every_cap_counts_the_fee() {
-    let w = World::ready();
+    let f = Fixture::ready();
     let fee = |caps: GrantLimits| GrantLimits { max_runner_fee: 500, ..caps };
     let policy = |per_run_cap, daily_cap| {
-        w.vault.set_policy(&w.user, &PolicyInput { per_run_cap, daily_cap, paused: false });
+        f.vault.set_policy(&f.user, &PolicyInput { per_run_cap, daily_cap, paused: false });
     };
-    w.limit(&fee(GrantLimits { per_run_cap: ESCROW, ..FREE }));
-    assert_eq!(w.open_for(1, 1), Err(VaultError::GrantRunCapExceeded));
-    w.limit(&fee(GrantLimits { total_cap: ESCROW, ..FREE }));
-    assert_eq!(w.open_for(1, 1), Err(VaultError::GrantTotalExceeded));
-    w.limit(&fee(FREE));
+    f.limit(&fee(GrantLimits { per_run_cap: ESCROW, ..FREE }));
+    assert_eq!(f.open_for(1, 1), Err(VaultError::GrantRunCapExceeded));
+    f.limit(&fee(GrantLimits { total_cap: ESCROW, ..FREE }));
+    assert_eq!(f.open_for(1, 1), Err(VaultError::GrantTotalExceeded));
+    f.limit(&fee(FREE));
     policy(ESCROW, 0);
-    assert_eq!(w.open_for(1, 1), Err(VaultError::PerRunCapExceeded));
+    assert_eq!(f.open_for(1, 1), Err(VaultError::PerRunCapExceeded));
     policy(0, ESCROW);
-    assert_eq!(w.open_for(1, 1), Err(VaultError::DailyCapExceeded));
+    assert_eq!(f.open_for(1, 1), Err(VaultError::DailyCapExceeded));
     policy(0, 0);
-    w.vault.withdraw(&w.user, &(100_000_000 - ESCROW));
-    assert_eq!(w.open_for(1, 1), Err(VaultError::InsufficientBalance));
-    assert!(w.open_for(1, 0).is_ok());
+    f.vault.withdraw(&f.user, &(100_000_000 - ESCROW));
+    assert_eq!(f.open_for(1, 1), Err(VaultError::InsufficientBalance));
+    assert!(f.open_for(1, 0).is_ok());
 }
 
 #[test]
 fn a_fee_that_overflows_is_an_invalid_amount() {
-    let w = World::ready();
-    w.limit(&GrantLimits { max_runner_fee: i128::MAX, ..FREE });
-    assert_eq!(w.open_for(1, i128::MAX), Err(VaultError::InvalidAmount));
-    assert_eq!(w.open_for(1, i128::from(i64::MAX) + 1), Err(VaultError::InvalidAmount));
+    let f = Fixture::ready();
+    f.limit(&GrantLimits { max_runner_fee: i128::MAX, ..FREE });
+    assert_eq!(f.open_for(1, i128::MAX), Err(VaultError::InvalidAmount));
+    assert_eq!(f.open_for(1, i128::from(i64::MAX) + 1), Err(VaultError::InvalidAmount));
     // The fee fits, but fee and highest charge together do not (V19).
-    assert_eq!(w.open_for(1, i128::from(i64::MAX)), Err(VaultError::InvalidAmount));
-    let fits = w.open_for(1, i128::from(i64::MAX) - ESCROW);
+    assert_eq!(f.open_for(1, i128::from(i64::MAX)), Err(VaultError::InvalidAmount));
+    let fits = f.open_for(1, i128::from(i64::MAX) - ESCROW);
     assert_eq!(fits, Err(VaultError::InsufficientBalance));
 }

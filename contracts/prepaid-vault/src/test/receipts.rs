@@ -62,12 +62,12 @@ fn number<T: core::str::FromStr<Err: core::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
-fn address(w: &World, text: &str) -> Address {
-    Address::from_string(&String::from_str(&w.env, text))
+fn address(f: &Fixture, text: &str) -> Address {
+    Address::from_string(&String::from_str(&f.env, text))
 }
 
-fn hash(w: &World, text: &str) -> BytesN<32> {
-    BytesN::from_array(&w.env, &hex::decode(text).unwrap().try_into().unwrap())
+fn hash(f: &Fixture, text: &str) -> BytesN<32> {
+    BytesN::from_array(&f.env, &hex::decode(text).unwrap().try_into().unwrap())
 }
 
 fn breakdown(of: &Meters) -> types::Meters {
@@ -75,35 +75,35 @@ fn breakdown(of: &Meters) -> types::Meters {
     types::Meters(number(llm_in), number(llm_out), number(http_calls), number(runtime_ms))
 }
 
-fn terms(w: &World, of: &Terms) -> types::Terms {
+fn terms(f: &Fixture, of: &Terms) -> types::Terms {
     let head = Head(
         of.agent_id,
         of.rate_version,
         breakdown(&of.rates),
-        address(w, &of.developer),
-        hash(w, &of.manifest_hash),
-        Vec::from_iter(&w.env, of.attesters.iter().map(|key| hash(w, key))),
+        address(f, &of.developer),
+        hash(f, &of.manifest_hash),
+        Vec::from_iter(&f.env, of.attesters.iter().map(|key| hash(f, key))),
     );
     types::Terms {
-        user: address(w, &of.user),
-        opened_by: address(w, &of.opened_by),
+        user: address(f, &of.user),
+        opened_by: address(f, &of.opened_by),
         head,
         budgets: breakdown(&of.budgets),
         max_charge: number(&of.max_charge),
         runner_fee: number(&of.runner_fee),
         deadline: number(&of.deadline),
         opened_at: number(&of.opened_at),
-        request_hash: hash(w, &of.request_hash),
+        request_hash: hash(f, &of.request_hash),
     }
 }
 
-fn settled(w: &World, of: &Receipt) -> types::SettledRun {
+fn settled(f: &Fixture, of: &Receipt) -> types::SettledRun {
     types::SettledRun {
-        run_id: hash(w, &of.run_id),
-        terms: terms(w, &of.terms),
-        settled_by: address(w, &of.settled_by),
+        run_id: hash(f, &of.run_id),
+        terms: terms(f, &of.terms),
+        settled_by: address(f, &of.settled_by),
         usage: breakdown(&of.usage),
-        output_hash: hash(w, &of.output_hash),
+        output_hash: hash(f, &of.output_hash),
         actual_charge: number(&of.actual_charge),
         runner_fee: number(&of.runner_fee),
         refund: number(&of.refund),
@@ -113,19 +113,19 @@ fn settled(w: &World, of: &Receipt) -> types::SettledRun {
 
 #[test]
 fn the_running_hash_is_that_of_the_vectors() {
-    let w = World::new();
+    let f = Fixture::new();
     let vectors: List<Vector> =
         serde_json::from_str(include_str!("../../../vectors/receipts.json")).unwrap();
     assert_eq!(vectors.len(), 3);
-    let mut before = w.bytes(0);
+    let mut before = f.bytes(0);
     for vector in vectors {
-        let run = settled(&w, &vector.receipt);
+        let run = settled(&f, &vector.receipt);
         let escrow = ESCROW + number::<i128>(&vector.receipt.terms.runner_fee);
         assert_eq!(run.actual_charge + run.runner_fee + run.refund, escrow);
-        assert_eq!(hex::encode(digest::terms(&w.env, &run.terms).to_array()), vector.terms_hash);
-        let sum = digest::receipt(&w.env, &run).to_array();
+        assert_eq!(hex::encode(digest::terms(&f.env, &run.terms).to_array()), vector.terms_hash);
+        let sum = digest::receipt(&f.env, &run).to_array();
         assert_eq!(hex::encode(sum), vector.receipt_xdr_sha256);
-        before = digest::receipts(&w.env, &before, number(&vector.receipt_number), &run);
+        before = digest::receipts(&f.env, &before, number(&vector.receipt_number), &run);
         assert_eq!(hex::encode(before.to_array()), vector.receipts_hash);
     }
 }

@@ -40,40 +40,40 @@ struct Used {
 
 /// A network whose users, runner and developers are accounts, one user and agent for each item.
 struct Crowd {
-    w: World,
+    f: Fixture,
     users: std::vec::Vec<Address>,
     agents: std::vec::Vec<u32>,
 }
 
 impl Crowd {
     fn new(items: u32) -> Self {
-        let mut w = World::built(true);
-        w.env.cost_estimate().budget().reset_unlimited();
-        w.env.cost_estimate().disable_resource_limits();
-        let token = w.env.register(HostileToken, ());
-        HostileTokenClient::new(&w.env, &token).mood(&Mood::Honest);
-        let arguments = (w.admin.clone(), w.registry.address.clone(), token);
-        let vault = w.env.register(wasm::VAULT, arguments);
-        w.vault = PrepaidVaultClient::new(&w.env, &vault);
-        w.runner = account(&w.env, 250);
+        let mut f = Fixture::built(true);
+        f.env.cost_estimate().budget().reset_unlimited();
+        f.env.cost_estimate().disable_resource_limits();
+        let token = f.env.register(HostileToken, ());
+        HostileTokenClient::new(&f.env, &token).mood(&Mood::Honest);
+        let arguments = (f.admin.clone(), f.registry.address.clone(), token);
+        let vault = f.env.register(wasm::VAULT, arguments);
+        f.vault = PrepaidVaultClient::new(&f.env, &vault);
+        f.runner = account(&f.env, 250);
         let (mut users, mut agents) = (std::vec::Vec::new(), std::vec::Vec::new());
         for item in 0..items as u8 {
-            let (user, developer) = (account(&w.env, item), account(&w.env, 100 + item));
-            let runners = vec![&w.env, w.runner.clone()];
-            let card = card(&w.env, 10_000);
-            let agent = w.registry.register_agent(&developer, &None, &runners, &card);
-            let others = [1, 2, 3].map(|key| w.bytes(key));
-            let mut keys = vec![&w.env, attester(&w.env)];
-            keys.append(&Vec::from_slice(&w.env, &others));
-            w.registry.set_attesters(&agent, &keys);
-            w.vault.deposit(&user, &100_000_000);
+            let (user, developer) = (account(&f.env, item), account(&f.env, 100 + item));
+            let runners = vec![&f.env, f.runner.clone()];
+            let card = card(&f.env, 10_000);
+            let agent = f.registry.register_agent(&developer, &None, &runners, &card);
+            let others = [1, 2, 3].map(|key| f.bytes(key));
+            let mut keys = vec![&f.env, attester(&f.env)];
+            keys.append(&Vec::from_slice(&f.env, &others));
+            f.registry.set_attesters(&agent, &keys);
+            f.vault.deposit(&user, &100_000_000);
             let limits = GrantLimits { per_run_cap: 0, total_cap: 0, max_runner_fee: 1 };
-            w.vault.set_grant_limits(&user, &w.runner, &agent, &limits);
-            w.vault.grant_runner(&user, &w.runner, &agent, &None);
+            f.vault.set_grant_limits(&user, &f.runner, &agent, &limits);
+            f.vault.grant_runner(&user, &f.runner, &agent, &None);
             users.push(user);
             agents.push(agent);
         }
-        Self { w, users, agents }
+        Self { f, users, agents }
     }
 
     fn run(&self, item: usize, nonce: u8, deadline: u64) -> OpenRun {
@@ -82,7 +82,7 @@ impl Crowd {
             agent_id: self.agents[item],
             runner_fee: 1,
             deadline,
-            ..batch::open_run(&self.w, nonce)
+            ..batch::open_run(&self.f, nonce)
         }
     }
 
@@ -93,9 +93,9 @@ impl Crowd {
         let all: std::vec::Vec<_> = (0..self.users.len()).map(run).collect();
         let mut used = None;
         for runs in all.chunks(MAX_OPENS as usize) {
-            let (heads, items) = openings(&self.w, runs);
-            let codes = self.w.vault.open_runs(&self.w.runner, &u64::MAX, &heads, &items);
-            used = Some(self.used(&(self.w.runner.clone(), u64::MAX, heads, items)));
+            let (heads, items) = openings(&self.f, runs);
+            let codes = self.f.vault.open_runs(&self.f.runner, &u64::MAX, &heads, &items);
+            used = Some(self.used(&(self.f.runner.clone(), u64::MAX, heads, items)));
             assert!(codes.iter().all(|code| code == 0), "{codes:?}");
         }
         (all, used.unwrap())
@@ -104,7 +104,7 @@ impl Crowd {
     /// A full batch of opens, each of which also sweeps, and the size of its arguments.
     fn opens(&self) -> Used {
         self.open_all(1, NOON + HOUR);
-        self.w.at(NOON + DAY);
+        self.f.at(NOON + DAY);
         self.open_all(2, NOON + DAY + HOUR).1
     }
 
@@ -112,20 +112,20 @@ impl Crowd {
     fn settlements(&self) -> Used {
         self.open_all(1, NOON + HOUR);
         let (runs, _) = self.open_all(2, NOON + DAY);
-        self.w.at(NOON + DAY - HOUR);
+        self.f.at(NOON + DAY - HOUR);
         let runs: std::vec::Vec<_> = runs.iter().map(|run| self.settlement(run)).collect();
-        let (heads, items) = settlements(&self.w, &runs);
-        let codes = self.w.vault.finalize_runs(&self.w.runner, &u64::MAX, &heads, &items);
-        let used = self.used(&(self.w.runner.clone(), u64::MAX, heads, items));
+        let (heads, items) = settlements(&self.f, &runs);
+        let codes = self.f.vault.finalize_runs(&self.f.runner, &u64::MAX, &heads, &items);
+        let used = self.used(&(self.f.runner.clone(), u64::MAX, heads, items));
         assert!(codes.iter().all(|code| code == 0), "{codes:?}");
         used
     }
 
     fn settlement(&self, run: &OpenRun) -> Settlement {
-        let agent = self.w.registry.get_agent(&run.agent_id);
+        let agent = self.f.registry.get_agent(&run.agent_id);
         let terms = RunTerms {
             user: run.user.clone(),
-            opened_by: self.w.runner.clone(),
+            opened_by: self.f.runner.clone(),
             agent_id: run.agent_id,
             rate_version: 1,
             rates: rates(),
@@ -135,21 +135,21 @@ impl Crowd {
             deadline: run.deadline,
             opened_at: NOON,
             developer: agent.developer,
-            manifest_hash: self.w.bytes(7),
+            manifest_hash: self.f.bytes(7),
             request_hash: run.request_hash.clone(),
             attesters: agent.attesters,
         };
-        let (nonce, caller) = (&run.nonce, &self.w.runner);
-        let id = || crate::digest::run_id(&self.w.env, &run.user, caller, nonce, run.deadline);
-        let run_id = self.w.env.as_contract(&self.w.vault.address, id);
-        let signature = Some(self.w.attest(&(run_id.clone(), terms.clone()), &usage()));
-        let output_hash = self.w.bytes(9);
+        let (nonce, caller) = (&run.nonce, &self.f.runner);
+        let id = || crate::digest::run_id(&self.f.env, &run.user, caller, nonce, run.deadline);
+        let run_id = self.f.env.as_contract(&self.f.vault.address, id);
+        let signature = Some(self.f.attest(&(run_id.clone(), terms.clone()), &usage()));
+        let output_hash = self.f.bytes(9);
         Settlement { run_id, terms, usage: usage(), output_hash, attester: 0, signature }
     }
 
     /// What the last call took, which had these arguments.
     fn used<T: IntoVal<Env, Val>>(&self, arguments: &T) -> Used {
-        let used = self.w.env.cost_estimate().resources();
+        let used = self.f.env.cost_estimate().resources();
         Used {
             instructions: used.instructions,
             memory_bytes: used.mem_bytes,
@@ -157,7 +157,7 @@ impl Crowd {
             written_entries: used.write_entries,
             written_bytes: used.write_bytes,
             event_bytes: used.contract_events_size_bytes,
-            argument_bytes: arguments.into_val(&self.w.env).to_xdr(&self.w.env).len(),
+            argument_bytes: arguments.into_val(&self.f.env).to_xdr(&self.f.env).len(),
         }
     }
 }

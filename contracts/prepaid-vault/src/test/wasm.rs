@@ -45,7 +45,7 @@ fn the_committed_wasm_holds_no_path_of_a_machine() {
 
 #[test]
 fn the_committed_wasm_does_what_the_source_does() {
-    let (source, wasm) = (story(&World::built(false)), story(&World::built(true)));
+    let (source, wasm) = (story(&Fixture::built(false)), story(&Fixture::built(true)));
     assert!(source.len() > 20);
     assert_eq!(source, wasm);
 }
@@ -54,11 +54,11 @@ fn the_committed_wasm_does_what_the_source_does() {
 /// include the signature's nonce.
 #[test]
 fn a_call_takes_a_hundredth_of_what_a_transaction_may() {
-    let w = World::built(true).prepared();
-    let run = w.opened(1);
-    let open = w.env.cost_estimate().resources();
-    w.settle(&run).unwrap();
-    let settle = w.env.cost_estimate().resources();
+    let f = Fixture::built(true).prepared();
+    let run = f.opened(1);
+    let open = f.env.cost_estimate().resources();
+    f.settle(&run).unwrap();
+    let settle = f.env.cost_estimate().resources();
     for (call, entries) in [(open, 4), (settle, 5)] {
         assert!(call.instructions < 4_000_000, "{} instructions", call.instructions);
         assert_eq!(call.write_entries, entries);
@@ -67,76 +67,76 @@ fn a_call_takes_a_hundredth_of_what_a_transaction_may() {
 }
 
 /// A life of a vault, and what it answered, without what differs by the vault's address.
-fn story(w: &World) -> List<String> {
+fn story(f: &Fixture) -> List<String> {
     let mut story = List::new();
     let mut note = |what: &dyn core::fmt::Debug| {
-        let mut account = w.vault.account(&w.user);
-        account.receipts_hash = w.bytes(0);
-        story.push(format!("{what:?} {account:?} {}", w.vault.developer_balance(&w.developer)));
+        let mut account = f.vault.account(&f.user);
+        account.receipts_hash = f.bytes(0);
+        story.push(format!("{what:?} {account:?} {}", f.vault.developer_balance(&f.developer)));
     };
-    let (user, runner) = (&w.user, &w.runner);
-    w.vault.deposit(user, &100_000_000);
-    note(&flat(w.vault.try_deposit(user, &-1)));
-    note(&w.try_open(&w.terms(1)).err());
-    w.vault.grant_runner(user, runner, &w.agent, &Some(NOON + 3 * DAY));
-    note(&flat(w.vault.try_grant_runner(user, runner, &w.agent, &None)));
-    note(&w.vault.list_runner_grants(user).len());
-    note(&w.vault.is_runner_authorized(user, runner, &w.agent));
+    let (user, runner) = (&f.user, &f.runner);
+    f.vault.deposit(user, &100_000_000);
+    note(&flat(f.vault.try_deposit(user, &-1)));
+    note(&f.try_open(&f.terms(1)).err());
+    f.vault.grant_runner(user, runner, &f.agent, &Some(NOON + 3 * DAY));
+    note(&flat(f.vault.try_grant_runner(user, runner, &f.agent, &None)));
+    note(&f.vault.list_runner_grants(user).len());
+    note(&f.vault.is_runner_authorized(user, runner, &f.agent));
     let policy = PolicyInput { per_run_cap: 0, daily_cap: 4 * ESCROW, paused: false };
-    w.vault.set_policy(user, &policy);
-    note(&w.vault.get_policy(user));
+    f.vault.set_policy(user, &policy);
+    note(&f.vault.get_policy(user));
 
-    let (one, two, three) = (w.opened(1), w.opened(2), w.opened(3));
-    note(&(w.open(1) == one.0));
-    let other = OpenTerms { request_hash: w.bytes(1), ..w.terms(1) };
-    note(&w.try_open(&other));
-    note(&w.settle_as(runner, &one, &units(101, 0, 0, 0)).err());
-    note(&w.settle(&one).map(|receipt| receipt.refund));
-    note(&w.settle(&one).map(|receipt| receipt.actual_charge));
-    note(&w.settle_as(runner, &one, &units(0, 0, 0, 0)).err());
-    w.vault.void_run(&two.0, runner, &5, &u64::MAX);
-    note(&w.vault.get_run(&two.0).lifecycle);
-    note(&flat(w.vault.try_reclaim_run(&three.0)));
-    w.at(NOON + HOUR);
-    note(&w.settle(&three).err());
-    w.vault.cancel_run(user, &three.0);
-    note(&w.vault.get_run(&three.0).lifecycle);
-    w.open(4);
-    note(&w.vault.balance_of(user));
-    w.at(NOON + DAY);
-    note(&w.vault.sweep(user));
-    note_batches_and_administration(w, &mut note);
-    w.registry.remove_runner(&w.agent, runner);
-    note(&w.try_open(&w.terms(5)).err());
-    w.vault.revoke_runner(user, runner, &w.agent);
-    note(&flat(w.vault.try_claim_developer(&w.developer, &(CHARGE + 1))));
-    w.vault.claim_developer(&w.developer, &CHARGE);
-    w.vault.withdraw(user, &(100_000_000 - CHARGE));
-    note(&(w.vault.surplus(), w.vault.deficit(), w.token.balance(&w.vault.address)));
+    let (one, two, three) = (f.opened(1), f.opened(2), f.opened(3));
+    note(&(f.open(1) == one.0));
+    let other = OpenTerms { request_hash: f.bytes(1), ..f.terms(1) };
+    note(&f.try_open(&other));
+    note(&f.settle_as(runner, &one, &units(101, 0, 0, 0)).err());
+    note(&f.settle(&one).map(|receipt| receipt.refund));
+    note(&f.settle(&one).map(|receipt| receipt.actual_charge));
+    note(&f.settle_as(runner, &one, &units(0, 0, 0, 0)).err());
+    f.vault.void_run(&two.0, runner, &5, &u64::MAX);
+    note(&f.vault.get_run(&two.0).lifecycle);
+    note(&flat(f.vault.try_reclaim_run(&three.0)));
+    f.at(NOON + HOUR);
+    note(&f.settle(&three).err());
+    f.vault.cancel_run(user, &three.0);
+    note(&f.vault.get_run(&three.0).lifecycle);
+    f.open(4);
+    note(&f.vault.balance_of(user));
+    f.at(NOON + DAY);
+    note(&f.vault.sweep(user));
+    note_batches_and_administration(f, &mut note);
+    f.registry.remove_runner(&f.agent, runner);
+    note(&f.try_open(&f.terms(5)).err());
+    f.vault.revoke_runner(user, runner, &f.agent);
+    note(&flat(f.vault.try_claim_developer(&f.developer, &(CHARGE + 1))));
+    f.vault.claim_developer(&f.developer, &CHARGE);
+    f.vault.withdraw(user, &(100_000_000 - CHARGE));
+    note(&(f.vault.surplus(), f.vault.deficit(), f.token.balance(&f.vault.address)));
     story
 }
 
-fn note_batches_and_administration(w: &World, note: &mut dyn FnMut(&dyn core::fmt::Debug)) {
-    let (user, runner) = (&w.user, &w.runner);
+fn note_batches_and_administration(f: &Fixture, note: &mut dyn FnMut(&dyn core::fmt::Debug)) {
+    let (user, runner) = (&f.user, &f.runner);
     let limits = GrantLimits { per_run_cap: ESCROW, total_cap: 0, max_runner_fee: 7 };
-    w.vault.set_grant_limits(user, runner, &w.agent, &limits);
-    note(&w.vault.grant_limits(user, runner, &w.agent));
-    let over = OpenRun { runner_fee: 9, ..batch::open_run(w, 20) };
-    let (heads, items) = batch::openings(w, &[batch::open_run(w, 21), over]);
-    note(&w.vault.open_runs(runner, &u64::MAX, &heads, &items));
-    let (none, no_heads) = (Vec::new(&w.env), Vec::new(&w.env));
-    note(&flat(w.vault.try_open_runs(runner, &u64::MAX, &no_heads, &none)));
-    let item = batch::settlement(w, (w.open(22), w.pinned(&w.terms(22))));
+    f.vault.set_grant_limits(user, runner, &f.agent, &limits);
+    note(&f.vault.grant_limits(user, runner, &f.agent));
+    let over = OpenRun { runner_fee: 9, ..batch::open_run(f, 20) };
+    let (heads, items) = batch::openings(f, &[batch::open_run(f, 21), over]);
+    note(&f.vault.open_runs(runner, &u64::MAX, &heads, &items));
+    let (none, no_heads) = (Vec::new(&f.env), Vec::new(&f.env));
+    note(&flat(f.vault.try_open_runs(runner, &u64::MAX, &no_heads, &none)));
+    let item = batch::settlement(f, (f.open(22), f.pinned(&f.terms(22))));
     let nothing = Settlement { usage: units(0, 0, 0, 0), signature: None, ..item.clone() };
-    let (heads, items) = batch::settlements(w, &[nothing, item]);
-    note(&w.vault.finalize_runs(runner, &u64::MAX, &heads, &items));
-    w.vault.pause_opens();
-    note(&w.try_open(&w.terms(23)));
-    w.vault.resume_opens();
-    note(&flat(w.vault.try_accept_admin()));
-    w.vault.schedule_upgrade(&w.bytes(1));
-    note(&flat(w.vault.try_upgrade(&w.bytes(1))));
-    w.vault.cancel_upgrade();
-    note(&w.vault.administration().upgrade_to);
-    w.at(w.env.ledger().timestamp() + DAY);
+    let (heads, items) = batch::settlements(f, &[nothing, item]);
+    note(&f.vault.finalize_runs(runner, &u64::MAX, &heads, &items));
+    f.vault.pause_opens();
+    note(&f.try_open(&f.terms(23)));
+    f.vault.resume_opens();
+    note(&flat(f.vault.try_accept_admin()));
+    f.vault.schedule_upgrade(&f.bytes(1));
+    note(&flat(f.vault.try_upgrade(&f.bytes(1))));
+    f.vault.cancel_upgrade();
+    note(&f.vault.administration().upgrade_to);
+    f.at(f.env.ledger().timestamp() + DAY);
 }

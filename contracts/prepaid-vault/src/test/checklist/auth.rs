@@ -27,27 +27,27 @@ const UNSIGNED: [&str; 16] = [
 
 #[test]
 fn auth_every_other_function_is_refused_without_a_signature() {
-    let w = World::built(true).prepared();
-    w.vault.propose_admin(&w.developer);
-    let (run, settled) = (w.opened(1), w.opened(2));
-    w.settle(&settled).unwrap();
-    let before = (w.vault.account(&w.user), w.vault.administration(), w.owed());
-    w.env.set_auths(&[]);
-    let (v, user, runner, hash) = (&w.vault, &w.user, &w.runner, w.bytes(9));
+    let f = Fixture::built(true).prepared();
+    f.vault.propose_admin(&f.developer);
+    let (run, settled) = (f.opened(1), f.opened(2));
+    f.settle(&settled).unwrap();
+    let before = (f.vault.account(&f.user), f.vault.administration(), f.owed());
+    f.env.set_auths(&[]);
+    let (v, user, runner, hash) = (&f.vault, &f.user, &f.runner, f.bytes(9));
     let policy = PolicyInput { per_run_cap: 0, daily_cap: 0, paused: true };
     let limits = GrantLimits { per_run_cap: 0, total_cap: 0, max_runner_fee: 9 };
-    let terms = w.terms(3);
-    let (heads, opens) = batch::openings(&w, &[batch::open_run(&w, 4)]);
-    let (_, settles) = batch::settlements(&w, &[batch::settlement(&w, run.clone())]);
-    let (id, pinned, signed) = (&run.0, &run.1, Some(w.attest(&run, &usage())));
+    let terms = f.terms(3);
+    let (heads, opens) = batch::openings(&f, &[batch::open_run(&f, 4)]);
+    let (_, settles) = batch::settlements(&f, &[batch::settlement(&f, run.clone())]);
+    let (id, pinned, signed) = (&run.0, &run.1, Some(f.attest(&run, &usage())));
     let refused = [
         ("deposit", v.try_deposit(user, &1).is_err()),
         ("withdraw", v.try_withdraw(user, &1).is_err()),
         ("set_policy", v.try_set_policy(user, &policy).is_err()),
-        ("set_grant_limits", v.try_set_grant_limits(user, runner, &w.agent, &limits).is_err()),
-        ("grant_runner", v.try_grant_runner(user, &w.developer, &w.agent, &None).is_err()),
-        ("revoke_runner", v.try_revoke_runner(user, runner, &w.agent).is_err()),
-        ("open_run", v.try_open_run(user, runner, &w.agent, &1, &budgets(), &terms).is_err()),
+        ("set_grant_limits", v.try_set_grant_limits(user, runner, &f.agent, &limits).is_err()),
+        ("grant_runner", v.try_grant_runner(user, &f.developer, &f.agent, &None).is_err()),
+        ("revoke_runner", v.try_revoke_runner(user, runner, &f.agent).is_err()),
+        ("open_run", v.try_open_run(user, runner, &f.agent, &1, &budgets(), &terms).is_err()),
         ("open_runs", v.try_open_runs(runner, &u64::MAX, &heads, &opens).is_err()),
         (
             "finalize_run",
@@ -57,7 +57,7 @@ fn auth_every_other_function_is_refused_without_a_signature() {
         ("finalize_runs", v.try_finalize_runs(runner, &u64::MAX, &heads, &settles).is_err()),
         ("void_run", v.try_void_run(&run.0, runner, &0, &u64::MAX).is_err()),
         ("cancel_run", v.try_cancel_run(user, &run.0).is_err()),
-        ("claim_developer", v.try_claim_developer(&w.developer, &1).is_err()),
+        ("claim_developer", v.try_claim_developer(&f.developer, &1).is_err()),
         ("claim_runner", v.try_claim_runner(runner, &1).is_err()),
         ("pause_opens", v.try_pause_opens().is_err()),
         ("resume_opens", v.try_resume_opens().is_err()),
@@ -71,7 +71,7 @@ fn auth_every_other_function_is_refused_without_a_signature() {
     for (name, refused) in refused {
         assert!(refused, "{name}");
     }
-    assert_eq!((w.vault.account(&w.user), w.vault.administration(), w.owed()), before);
+    assert_eq!((f.vault.account(&f.user), f.vault.administration(), f.owed()), before);
 
     let tried = refused.iter().map(|(name, _)| *name).chain(UNSIGNED);
     let all: BTreeSet<Text> = Spec::of(wasm::VAULT).functions.into_iter().map(|of| of.0).collect();

@@ -86,33 +86,33 @@ impl HostileRegistry {
 }
 
 /// A vault with a hostile registry, and what sets its answer.
-fn world() -> (World, impl Fn(&World, Answer)) {
-    let mut w = World::new();
-    let id = w.env.register(HostileRegistry, ());
-    let arguments = (w.admin.clone(), id.clone(), w.token.address.clone());
-    let vault = w.env.register(PrepaidVault, arguments);
-    w.vault = PrepaidVaultClient::new(&w.env, &vault);
-    let set = move |w: &World, answer| {
-        let hostile = HostileRegistryClient::new(&w.env, &id);
-        hostile.set(&answer, &w.vault.address, &w.runner);
+fn fixture() -> (Fixture, impl Fn(&Fixture, Answer)) {
+    let mut f = Fixture::new();
+    let id = f.env.register(HostileRegistry, ());
+    let arguments = (f.admin.clone(), id.clone(), f.token.address.clone());
+    let vault = f.env.register(PrepaidVault, arguments);
+    f.vault = PrepaidVaultClient::new(&f.env, &vault);
+    let set = move |f: &Fixture, answer| {
+        let hostile = HostileRegistryClient::new(&f.env, &id);
+        hostile.set(&answer, &f.vault.address, &f.runner);
     };
-    set(&w, Answer::Honest);
-    (w.prepared(), set)
+    set(&f, Answer::Honest);
+    (f.prepared(), set)
 }
 
 /// Opens a run under the hostile registry's honest answers.
-fn opened(w: &World, nonce: u8) -> (BytesN<32>, RunTerms) {
-    let terms = w.terms(nonce);
-    let pinned = RunTerms { developer: w.runner.clone(), ..w.pinned(&terms) };
-    (w.try_open(&terms).unwrap(), pinned)
+fn opened(f: &Fixture, nonce: u8) -> (BytesN<32>, RunTerms) {
+    let terms = f.terms(nonce);
+    let pinned = RunTerms { developer: f.runner.clone(), ..f.pinned(&terms) };
+    (f.try_open(&terms).unwrap(), pinned)
 }
 
 #[test]
 fn a_registry_that_fails_says_nothing_about_the_runner() {
-    let (w, set) = world();
-    let run = opened(&w, 1);
-    let other = Address::generate(&w.env);
-    let before = w.vault.account(&w.user);
+    let (f, set) = fixture();
+    let run = opened(&f, 1);
+    let other = Address::generate(&f.env);
+    let before = f.vault.account(&f.user);
     for answer in [
         Answer::Traps,
         Answer::Code(1),
@@ -122,35 +122,35 @@ fn a_registry_that_fails_says_nothing_about_the_runner() {
         Answer::Nonsense,
         Answer::CallsBack,
     ] {
-        set(&w, answer);
+        set(&f, answer);
         let unavailable = VaultError::RegistryUnavailable;
-        assert_eq!(w.try_open(&w.terms(2)), Err(unavailable), "{answer:?}");
-        assert_eq!(w.settle(&run), Err(unavailable), "{answer:?}");
-        let granted = w.vault.try_grant_runner(&w.user, &other, &w.agent, &None);
+        assert_eq!(f.try_open(&f.terms(2)), Err(unavailable), "{answer:?}");
+        assert_eq!(f.settle(&run), Err(unavailable), "{answer:?}");
+        let granted = f.vault.try_grant_runner(&f.user, &other, &f.agent, &None);
         assert_eq!(flat(granted), Err(unavailable), "{answer:?}");
-        let asked = w.vault.try_is_runner_authorized(&w.user, &w.runner, &w.agent);
+        let asked = f.vault.try_is_runner_authorized(&f.user, &f.runner, &f.agent);
         assert_eq!(flat(asked), Err(unavailable), "{answer:?}");
-        let item = batch::settlement(&w, run.clone());
-        let (heads, items) = batch::settlements(&w, &[item]);
-        let codes = w.vault.finalize_runs(&w.runner, &u64::MAX, &heads, &items);
-        assert_eq!(codes, vec![&w.env, unavailable as u32], "{answer:?}");
-        assert_eq!(w.vault.account(&w.user), before, "{answer:?}");
+        let item = batch::settlement(&f, run.clone());
+        let (heads, items) = batch::settlements(&f, &[item]);
+        let codes = f.vault.finalize_runs(&f.runner, &u64::MAX, &heads, &items);
+        assert_eq!(codes, vec![&f.env, unavailable as u32], "{answer:?}");
+        assert_eq!(f.vault.account(&f.user), before, "{answer:?}");
     }
-    w.vault.void_run(&run.0, &w.runner, &0, &u64::MAX);
-    w.vault.withdraw(&w.user, &100_000_000);
+    f.vault.void_run(&run.0, &f.runner, &0, &u64::MAX);
+    f.vault.withdraw(&f.user, &100_000_000);
 }
 
 #[test]
 fn the_registrys_word_that_there_is_no_such_agent_is_the_vaults_own_code() {
-    let (w, set) = world();
-    set(&w, Answer::Code(2));
-    assert_eq!(w.try_open(&w.terms(1)), Err(VaultError::AgentNotFound));
+    let (f, set) = fixture();
+    set(&f, Answer::Code(2));
+    assert_eq!(f.try_open(&f.terms(1)), Err(VaultError::AgentNotFound));
 }
 
 #[test]
 fn a_registry_that_lies_takes_nothing() {
-    let (w, set) = world();
-    let before = w.vault.account(&w.user);
+    let (f, set) = fixture();
+    let before = f.vault.account(&f.user);
     for (answer, code) in [
         (Answer::NegativePrices, VaultError::InvalidAmount),
         (Answer::HugePrices, VaultError::InvalidAmount),
@@ -158,31 +158,31 @@ fn a_registry_that_lies_takes_nothing() {
         (Answer::Version(0), VaultError::InvalidRateVersion),
         (Answer::Version(u32::MAX), VaultError::InvalidRateVersion),
     ] {
-        set(&w, answer);
-        assert_eq!(w.try_open(&w.terms(1)), Err(code), "{answer:?}");
-        assert_eq!(w.vault.account(&w.user), before, "{answer:?}");
+        set(&f, answer);
+        assert_eq!(f.try_open(&f.terms(1)), Err(code), "{answer:?}");
+        assert_eq!(f.vault.account(&f.user), before, "{answer:?}");
     }
 }
 
 #[test]
 fn an_open_run_keeps_its_prices_whatever_the_registry_says_later() {
-    let (w, set) = world();
-    let (one, two) = (opened(&w, 1), opened(&w, 2));
+    let (f, set) = fixture();
+    let (one, two) = (opened(&f, 1), opened(&f, 2));
     for (run, answer) in [(one, Answer::HugePrices), (two, Answer::NegativePrices)] {
-        set(&w, answer);
-        assert_eq!(w.settle(&run).unwrap().actual_charge, CHARGE);
+        set(&f, answer);
+        assert_eq!(f.settle(&run).unwrap().actual_charge, CHARGE);
     }
 }
 
 #[test]
 fn a_registry_that_is_no_contract_is_unavailable() {
-    let mut w = World::new();
-    let nobody = Address::generate(&w.env);
-    let arguments = (w.admin.clone(), nobody, w.token.address.clone());
-    let vault = w.env.register(PrepaidVault, arguments);
-    w.vault = PrepaidVaultClient::new(&w.env, &vault);
-    let granted = w.vault.try_grant_runner(&w.user, &w.runner, &w.agent, &None);
+    let mut f = Fixture::new();
+    let nobody = Address::generate(&f.env);
+    let arguments = (f.admin.clone(), nobody, f.token.address.clone());
+    let vault = f.env.register(PrepaidVault, arguments);
+    f.vault = PrepaidVaultClient::new(&f.env, &vault);
+    let granted = f.vault.try_grant_runner(&f.user, &f.runner, &f.agent, &None);
     assert_eq!(flat(granted), Err(VaultError::RegistryUnavailable));
-    w.vault.deposit(&w.user, &5);
-    w.vault.withdraw(&w.user, &5);
+    f.vault.deposit(&f.user, &5);
+    f.vault.withdraw(&f.user, &5);
 }

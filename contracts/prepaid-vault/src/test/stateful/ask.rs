@@ -15,7 +15,7 @@ type Try<T, C> = Result<Result<T, C>, Result<VaultError, InvokeError>>;
 
 impl Network {
     pub fn ask(&mut self, step: &Step) -> Outcome {
-        let v = &self.w.vault;
+        let v = &self.f.vault;
         let (user, runner) = (&self.users, &self.runners);
         match step.clone() {
             Step::Deposit { user: at, amount } => done(v.try_deposit(&user[at], &amount)),
@@ -48,7 +48,7 @@ impl Network {
             Step::OpenBatch { late, runner: of, .. } => {
                 let batch = self.batch(step);
                 let runs: List<_> = batch.iter().map(|asked| self.open_run(asked)).collect();
-                let (heads, items) = batch::openings(&self.w, &runs);
+                let (heads, items) = batch::openings(&self.f, &runs);
                 codes(v.try_open_runs(&runner[of], &self.until(late), &heads, &items))
             }
             Step::Settle { run, stated, late } => self.on(run, |n, at| {
@@ -63,19 +63,19 @@ impl Network {
                     let at = self.run(*back)?;
                     Some(self.settlement(at, &self.stated(at, stated, Some(of))))
                 });
-                let (heads, items) = batch::settlements(&self.w, &items.collect::<List<_>>());
+                let (heads, items) = batch::settlements(&self.f, &items.collect::<List<_>>());
                 codes(v.try_finalize_runs(&runner[of], &self.until(late), &heads, &items))
             }
             Step::Void { run, by, reason, late } => self.on(run, |n, at| {
                 let by = &n.runners[by.unwrap_or(n.model.runs[at].opener)];
-                done(n.w.vault.try_void_run(&n.id(at), by, &reason, &n.until(late)))
+                done(n.f.vault.try_void_run(&n.id(at), by, &reason, &n.until(late)))
             }),
             Step::Reclaim { run } => {
-                self.on(run, |n, at| done(n.w.vault.try_reclaim_run(&n.id(at))))
+                self.on(run, |n, at| done(n.f.vault.try_reclaim_run(&n.id(at))))
             }
             Step::Cancel { run, by } => self.on(run, |n, at| {
                 let by = &n.users[by.unwrap_or(n.model.runs[at].user)];
-                done(n.w.vault.try_cancel_run(by, &n.id(at)))
+                done(n.f.vault.try_cancel_run(by, &n.id(at)))
             }),
             Step::Sweep { user: at } => done(v.try_sweep(&user[at])),
             Step::ClaimDeveloper { developer, amount } => {
@@ -90,36 +90,36 @@ impl Network {
 
     /// Administration, and what happens around the vault.
     fn ask_others(&mut self, step: Step) -> Outcome {
-        let w = &self.w;
-        let hash = |code: u8| w.bytes(code);
+        let f = &self.f;
+        let hash = |code: u8| f.bytes(code);
         match step {
-            Step::PauseOpens { paused: true } => return done(w.vault.try_pause_opens()),
-            Step::PauseOpens { paused: false } => return done(w.vault.try_resume_opens()),
+            Step::PauseOpens { paused: true } => return done(f.vault.try_pause_opens()),
+            Step::PauseOpens { paused: false } => return done(f.vault.try_resume_opens()),
             Step::ProposeAdmin { who } => {
-                return done(w.vault.try_propose_admin(&self.admins[who]));
+                return done(f.vault.try_propose_admin(&self.admins[who]));
             }
-            Step::AcceptAdmin => return done(w.vault.try_accept_admin()),
-            Step::Schedule { code } => return done(w.vault.try_schedule_upgrade(&hash(code))),
-            Step::CancelUpgrade => return done(w.vault.try_cancel_upgrade()),
-            Step::Upgrade { code } => return done(w.vault.try_upgrade(&hash(code))),
-            Step::Migrate => return done(w.vault.try_migrate()),
-            Step::Donate { amount } => w.mint.mint(&w.vault.address, &amount),
+            Step::AcceptAdmin => return done(f.vault.try_accept_admin()),
+            Step::Schedule { code } => return done(f.vault.try_schedule_upgrade(&hash(code))),
+            Step::CancelUpgrade => return done(f.vault.try_cancel_upgrade()),
+            Step::Upgrade { code } => return done(f.vault.try_upgrade(&hash(code))),
+            Step::Migrate => return done(f.vault.try_migrate()),
+            Step::Donate { amount } => f.mint.mint(&f.vault.address, &amount),
             Step::List { agent, runner } => {
-                w.registry.add_runner(&self.agents[agent], &self.runners[runner]);
+                f.registry.add_runner(&self.agents[agent], &self.runners[runner]);
             }
             Step::Delist { agent, runner } => {
-                let _ = w.registry.try_remove_runner(&self.agents[agent], &self.runners[runner]);
+                let _ = f.registry.try_remove_runner(&self.agents[agent], &self.runners[runner]);
             }
             Step::Publish { agent, price } => {
-                w.registry.publish_rate_card(&self.agents[agent], &Self::card(w, price));
+                f.registry.publish_rate_card(&self.agents[agent], &Self::card(f, price));
             }
             Step::Pass { seconds } => self.pass(seconds),
             Step::PassToDeadline { run, before } => self.pass(self.to_deadline(run, before)),
             Step::Lose { run } => {
                 if let Some(at) = self.run(run) {
                     let key = self.id(at);
-                    let lose = || w.env.storage().temporary().remove(&key);
-                    w.env.as_contract(&w.vault.address, lose);
+                    let lose = || f.env.storage().temporary().remove(&key);
+                    f.env.as_contract(&f.vault.address, lose);
                 }
             }
             other => unreachable!("{other:?} is asked above"),
@@ -129,8 +129,8 @@ impl Network {
 
     /// At a ledger a second, the fastest there is.
     fn pass(&self, seconds: u64) {
-        self.w.at(self.model.now + seconds);
-        self.w.pass_ledgers(u32::try_from(seconds).unwrap());
+        self.f.at(self.model.now + seconds);
+        self.f.pass_ledgers(u32::try_from(seconds).unwrap());
     }
 
     fn on(&self, run: usize, ask: impl FnOnce(&Self, usize) -> Outcome) -> Outcome {
@@ -167,15 +167,15 @@ impl Network {
     fn open(&self, asked: &model::Open, late: bool) -> Outcome {
         let OpenRun { user, agent_id, rate_version, budgets, .. } = self.open_run(asked);
         let terms = OpenTerms {
-            nonce: self.w.bytes(asked.nonce),
+            nonce: self.f.bytes(asked.nonce),
             max_charge: asked.max_charge,
             runner_fee: asked.fee,
             deadline: asked.deadline,
-            request_hash: self.w.bytes(asked.request),
+            request_hash: self.f.bytes(asked.request),
             valid_until: self.until(late),
         };
         let caller = &self.runners[asked.caller];
-        let v = &self.w.vault;
+        let v = &self.f.vault;
         done(v.try_open_run(&user, caller, &agent_id, &rate_version, &budgets, &terms))
     }
 
@@ -185,10 +185,10 @@ impl Network {
             agent_id: self.agents[asked.agent],
             rate_version: asked.version,
             budgets: asked.budgets.clone(),
-            nonce: self.w.bytes(asked.nonce),
+            nonce: self.f.bytes(asked.nonce),
             runner_fee: asked.fee,
             deadline: asked.deadline,
-            request_hash: self.w.bytes(asked.request),
+            request_hash: self.f.bytes(asked.request),
         }
     }
 
@@ -232,7 +232,7 @@ impl Network {
             self.settlement(at, stated);
         let runner = &self.runners[stated.runner];
         let until = self.until(late);
-        let v = &self.w.vault;
+        let v = &self.f.vault;
         let (hash, signed) = (&output_hash, &signature);
         let answer =
             v.try_finalize_run(&run_id, runner, &terms, &usage, hash, &attester, signed, &until);
@@ -250,7 +250,7 @@ impl Network {
             run_id,
             terms,
             usage: stated.usage.clone(),
-            output_hash: self.w.bytes(stated.hash),
+            output_hash: self.f.bytes(stated.hash),
             attester: u32::from(stated.signature == Signature::NoSuchKey),
             signature,
         }
@@ -260,15 +260,15 @@ impl Network {
         let usage = &stated.usage;
         Some(match stated.signature {
             Signature::None => return None,
-            Signature::Good | Signature::NoSuchKey => self.w.attest(run, usage),
+            Signature::Good | Signature::NoSuchKey => self.f.attest(run, usage),
             Signature::OtherUsage => {
                 let more = usage.runtime_ms.wrapping_add(1);
-                self.w.attest(run, &UsageBreakdown { runtime_ms: more, ..usage.clone() })
+                self.f.attest(run, &UsageBreakdown { runtime_ms: more, ..usage.clone() })
             }
             Signature::OtherKey => {
                 let message = attested::message(&run.0, &run.1, usage);
                 let signed = SigningKey::from_bytes(&[6; 32]).sign(&message);
-                BytesN::from_array(&self.w.env, &signed.to_bytes())
+                BytesN::from_array(&self.f.env, &signed.to_bytes())
             }
         })
     }
@@ -286,18 +286,18 @@ impl Network {
             deadline: run.deadline,
             opened_at: run.opened_at,
             developer: self.developers[run.agent].clone(),
-            manifest_hash: self.w.bytes(7),
-            request_hash: self.w.bytes(run.asked.request),
-            attesters: vec![&self.w.env, attester(&self.w.env)],
+            manifest_hash: self.f.bytes(7),
+            request_hash: self.f.bytes(run.asked.request),
+            attesters: vec![&self.f.env, attester(&self.f.env)],
         }
     }
 
     fn id(&self, at: usize) -> BytesN<32> {
         let &model::Open { user, caller, nonce, deadline, .. } = &self.model.runs[at].asked;
         let (user, caller) = (&self.users[user], &self.runners[caller]);
-        let nonce = self.w.bytes(nonce);
-        let id = || crate::digest::run_id(&self.w.env, user, caller, &nonce, deadline);
-        self.w.env.as_contract(&self.w.vault.address, id)
+        let nonce = self.f.bytes(nonce);
+        let id = || crate::digest::run_id(&self.f.env, user, caller, &nonce, deadline);
+        self.f.env.as_contract(&self.f.vault.address, id)
     }
 }
 

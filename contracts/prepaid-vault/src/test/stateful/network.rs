@@ -16,7 +16,7 @@ use crate::storage::{self, Payee};
 use crate::{account, grants};
 
 pub(super) struct Network {
-    pub w: World,
+    pub f: Fixture,
     pub users: List<Address>,
     pub runners: List<Address>,
     pub developers: List<Address>,
@@ -47,30 +47,30 @@ pub(super) struct Expected {
 
 impl Network {
     pub fn new() -> Self {
-        let w = World::new();
+        let f = Fixture::new();
         let people = |first: &Address| {
-            let others = (1..PEOPLE).map(|_| Address::generate(&w.env));
+            let others = (1..PEOPLE).map(|_| Address::generate(&f.env));
             core::iter::once(first.clone()).chain(others).collect::<List<_>>()
         };
-        let (users, runners, admins) = (people(&w.user), people(&w.runner), people(&w.admin));
+        let (users, runners, admins) = (people(&f.user), people(&f.runner), people(&f.admin));
         for user in &users[1..] {
-            w.mint.mint(user, &WALLET);
+            f.mint.mint(user, &WALLET);
         }
-        let developers: List<_> = (0..AGENTS).map(|_| Address::generate(&w.env)).collect();
-        let card = |price| Self::card(&w, price);
+        let developers: List<_> = (0..AGENTS).map(|_| Address::generate(&f.env)).collect();
+        let card = |price| Self::card(&f, price);
         let agents = developers.iter().map(|developer| {
-            let listed = vec![&w.env, runners[0].clone(), runners[1].clone()];
-            let agent = w.registry.register_agent(developer, &None, &listed, &card(10));
-            w.registry.set_attesters(&agent, &vec![&w.env, attester(&w.env)]);
+            let listed = vec![&f.env, runners[0].clone(), runners[1].clone()];
+            let agent = f.registry.register_agent(developer, &None, &listed, &card(10));
+            f.registry.set_attesters(&agent, &vec![&f.env, attester(&f.env)]);
             // From the start there is a card too old to open with.
-            w.registry.publish_rate_card(&agent, &card(10));
-            w.registry.publish_rate_card(&agent, &card(10));
+            f.registry.publish_rate_card(&agent, &card(10));
+            f.registry.publish_rate_card(&agent, &card(10));
             agent
         });
         let agents: List<u32> = agents.chain([99]).collect();
         let agent = Agent { runners: [0, 1].into(), cards: [10; 3].map(rates_of).into() };
         let model = Model::new(NOON, [agent.clone(), agent]);
-        let mut network = Self { users, runners, developers, admins, agents, model, nonce: 0, w };
+        let mut network = Self { users, runners, developers, admins, agents, model, nonce: 0, f };
         network.prepare();
         network
     }
@@ -98,17 +98,17 @@ impl Network {
         }
         let signer = self.signer(step);
         if signer.is_some() && !call.signed {
-            self.w.env.set_auths(&[]);
+            self.f.env.set_auths(&[]);
             let outcome = self.ask(step);
-            self.w.env.mock_all_auths();
+            self.f.env.mock_all_auths();
             if outcome != Err(None) {
                 return Err(format!("{step:?} unsigned answered {outcome:?}"));
             }
             return self.compare(step);
         }
         let outcome = self.ask(step);
-        let auths = self.w.env.auths();
-        let events = self.w.env.events().all().filter_by_contract(&self.w.vault.address);
+        let auths = self.f.env.auths();
+        let events = self.f.env.events().all().filter_by_contract(&self.f.vault.address);
         let emitted = !events.events().is_empty();
         let before = self.model.clone();
         let Expected { reply, changes } = self.judge(step);
@@ -196,10 +196,10 @@ impl Network {
         }
     }
 
-    pub fn card(w: &World, price: i128) -> RateCardInput {
+    pub fn card(f: &Fixture, price: i128) -> RateCardInput {
         let UsageMeterRates { llm_in, llm_out, http_calls, runtime_ms } = rates_of(price);
         let rates = Prices { llm_in, llm_out, http_calls, runtime_ms };
-        RateCardInput { rates, manifest_hash: w.bytes(7) }
+        RateCardInput { rates, manifest_hash: f.bytes(7) }
     }
 
     /// A step's wish as the model and the vault are asked it.
@@ -225,7 +225,7 @@ impl Network {
 
     /// The vault's books beside the model's.
     fn compare(&self, step: &Step) -> Result<(), Text> {
-        let Self { w, model, .. } = self;
+        let Self { f, model, .. } = self;
         let same = |what: &str, vault: &dyn core::fmt::Debug, model: &dyn core::fmt::Debug| {
             let (vault, model) = (format!("{vault:?}"), format!("{model:?}"));
             if vault == model {
@@ -233,12 +233,12 @@ impl Network {
             }
             Err(format!("after {step:?} {what}: the vault has {vault}, the model {model}"))
         };
-        same("the token's balance", &w.token.balance(&w.vault.address), &model.held())?;
-        w.env.as_contract(&w.vault.address, || {
-            same("liabilities", &storage::liabilities(&w.env), &model.owed())?;
+        same("the token's balance", &f.token.balance(&f.vault.address), &model.held())?;
+        f.env.as_contract(&f.vault.address, || {
+            same("liabilities", &storage::liabilities(&f.env), &model.owed())?;
             let mut parts = 0;
             for user in 0..PEOPLE {
-                let a = account::touch(&w.env, &self.users[user]).unwrap().account;
+                let a = account::touch(&f.env, &self.users[user]).unwrap().account;
                 parts += a.balance + a.due_today + a.due_tomorrow;
                 let today = model.today();
                 let due = (model.due(user, today), model.due(user, today + 1));
@@ -250,23 +250,23 @@ impl Network {
                 let caps = (policy.per_run, policy.daily, policy.paused);
                 same("policy", &(a.per_run_cap, a.daily_cap, a.paused), &caps)?;
                 same("grants", &self.grants(user), &self.expected_grants(user))?;
-                let earned = storage::payable(&w.env, Payee::Runner, &self.runners[user]);
+                let earned = storage::payable(&f.env, Payee::Runner, &self.runners[user]);
                 same("runner balance", &earned, &model.runner_balance(user))?;
                 parts += earned;
             }
             for agent in 0..AGENTS {
                 let who = &self.developers[agent];
-                let earned = storage::payable(&w.env, Payee::Developer, who);
+                let earned = storage::payable(&f.env, Payee::Developer, who);
                 same("developer balance", &earned, &model.developer_balance(agent))?;
                 parts += earned;
             }
             same("the sum of all parts", &parts, &model.owed())?;
-            same("pause", &storage::opens_paused(&w.env), &model.opens_paused())
+            same("pause", &storage::opens_paused(&f.env), &model.opens_paused())
         })
     }
 
     fn grants(&self, user: usize) -> List<(usize, u32, u64, Option<u64>, u32, i128)> {
-        let listed = grants::list(&self.w.env, &self.users[user]);
+        let listed = grants::list(&self.f.env, &self.users[user]);
         let runner = |who: &Address| self.runners.iter().position(|runner| runner == who);
         listed
             .iter()
